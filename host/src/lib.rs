@@ -1,1 +1,27 @@
+//! The server, as a library; `main.rs` is the small binary around it.
+//!
+//! A request descends through these modules, and a lower one never names a higher one:
+//!
+//! ```text
+//! web ─► chat ─► jobs ─► engine ─► component in its sandbox
+//!                           ▲           │ upstream.send("api", …)
+//!              settings, grant          ▼
+//!                           └──────── egress ─► the upstream
+//! ```
+//!
+//! `chat` is the place to start reading. Only `engine` knows wasmtime, only `egress` opens
+//! connections, only `store` has SQL, and only `web` knows statuses.
 
+pub mod config;
+pub mod app;
+pub mod web;
+pub mod chat;
+pub mod jobs;
+pub mod engine;
+pub mod grant;
+pub mod egress;
+pub mod settings;
+pub mod images;
+pub mod files;
+pub mod folder;
+pub mod store;

@@ -1,1 +1,201 @@
-fn main() {}
+//! Reads the command line and the config, starts the host or runs one command.
+
+mod generate;
+mod serve;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use pinhole::config::Config;
+use pinhole::egress::Egress;
+use pinhole::engine::{Component, Engines};
+
+/// Image engines as sandboxed components, behind the APIs that image clients already speak.
+#[derive(Parser)]
+#[command(name = "pinhole", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the server
+    Serve {
+        /// Address and port to listen on; port 0 takes a free one
+        #[arg(long, default_value = "127.0.0.1:8080")]
+        listen: SocketAddr,
+    },
+    /// Make a picture here and now, and write it to a file
+    Generate(Generate),
+    /// Look at the engines
+    Engine {
+        #[command(subcommand)]
+        command: EngineCommand,
+    },
+}
+
+/// What `pinhole generate` is told.
+#[derive(Args)]
+struct Generate {
+    /// What to draw
+    prompt: String,
+    /// The engine's name; the settings' one when left out
+    #[arg(long)]
+    engine: Option<String>,
+    /// Width and height in pixels, such as 1024x768
+    #[arg(long, value_name = "WxH")]
+    size: Option<String>,
+    /// How many pictures
+    #[arg(long, value_name = "N")]
+    count: Option<u32>,
+    /// The same seed draws the same picture, where the engine has seeds
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Where to write it; a name made from the prompt when left out
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum EngineCommand {
+    /// List the engines: what each is, may do and may reach, and why any was refused
+    List,
+}
+
+/// Something failed that was asked for rightly.
+const FAILED: u8 = 1;
+/// What was asked for makes no sense. Clap uses the same.
+const WRONG_USE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = Config::from_environment().and_then(|config| {
+        log_to_stderr(&config, &cli.command);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(run(cli.command, config))
+    });
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("pinhole: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+async fn run(command: Command, config: Config) -> Result<u8> {
+    match command {
+        Command::Serve { listen } => serve::serve(&config, listen).await.map(|()| 0),
+        Command::Generate(asked) => generate::generate(&config, asked).await,
+        Command::Engine {
+            command: EngineCommand::List,
+        } => list_engines(&config).await.map(|()| 0),
+    }
+}
+
+/// The server logs what it does; the other commands speak for themselves.
+fn log_to_stderr(config: &Config, command: &Command) {
+    let default = match command {
+        Command::Serve { .. } => "info",
+        _ => "off",
+    };
+    let filter = config.environment.get("PINHOLE_LOG").unwrap_or(default);
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+async fn list_engines(config: &Config) -> Result<()> {
+    pinhole::folder::create(&config.data)?;
+    let egress = Egress::new()?;
+    let engines = Engines::open(
+        &config.engines,
+        &config.data,
+        1,
+        &config.environment,
+        &egress,
+    )
+    .await?;
+    for component in engines.admitted() {
+        print_engine(component);
+    }
+    for refused in engines.refused() {
+        println!(
+            "{}: not admitted, because it {}",
+            refused.file, refused.reason
+        );
+    }
+    if engines.admitted().next().is_none() && engines.refused().is_empty() {
+        println!("no engines in {}", config.engines.display());
+    }
+    Ok(())
+}
+
+fn print_engine(component: &Component) {
+    let description = &component.description;
+    println!(
+        "{} {} ({}, {})",
+        description.name, description.version, description.title, component.file
+    );
+    println!("  digest     sha256:{}", component.digest);
+    println!("  imports    {}", or_none(component.imports.join(", ")));
+    let abilities = &description.abilities;
+    let named = [
+        ("edit", abilities.edit),
+        ("mask", abilities.mask),
+        ("progress", abilities.progress),
+        ("cancel", abilities.cancel),
+        ("negative prompt", abilities.negative_prompt),
+        ("seed", abilities.seed),
+        ("steps", abilities.steps),
+    ];
+    let mut able: Vec<String> = vec!["generate".to_owned()];
+    able.extend(
+        named
+            .iter()
+            .filter(|(_, able)| *able)
+            .map(|(name, _)| (*name).to_owned()),
+    );
+    able.push(format!("up to {} pictures a job", abilities.max_count));
+    println!("  abilities  {}", able.join(", "));
+    if description.upstreams.is_empty() {
+        println!("  upstreams  none");
+    }
+    for upstream in &description.upstreams {
+        let address = match component.upstreams.get(&upstream.name) {
+            Some(open) => open.destination.origin(),
+            None => format!(
+                "no address yet: set {}",
+                variables(component, &upstream.base_url)
+            ),
+        };
+        println!(
+            "  upstream   {} at {address}: {}",
+            upstream.name,
+            upstream.requests.join(", ")
+        );
+    }
+}
+
+fn variables(component: &Component, key: &str) -> String {
+    let mut settings = component.description.settings.iter();
+    let setting = settings.find(|setting| setting.key == key);
+    setting.map_or_else(String::new, |setting| {
+        setting.generate_variables.join(" or ")
+    })
+}
+
+fn or_none(text: String) -> String {
+    if text.is_empty() {
+        "nothing".to_owned()
+    } else {
+        text
+    }
+}

@@ -1,1 +1,129 @@
-fn main() {}
+//! Pinhole's own commands: `cargo xtask run`, `cargo xtask test`, `cargo xtask engines`.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `workspace` | where the repository and its `target` folder are; cargo, run there |
+//! | `targets` | adds the WebAssembly targets where they are missing |
+//! | `engines` | builds guests and encodes them as components |
+//! | `serve` | `run`: the server, and a first picture made with it |
+//! | `server` | the server as a child process, and what it says about itself |
+//! | `http` | one HTTP request over a plain socket |
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the bans shape the server; this is a build tool, which reads the environment and writes files"
+)]
+
+mod engines;
+mod http;
+mod serve;
+mod server;
+mod targets;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+
+use workspace::Workspace;
+
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", about = "Pinhole's own commands")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds the engines into target/engines
+    Engines,
+    /// Builds everything, starts the server and makes a first picture
+    Run(serve::Options),
+    /// Builds everything and runs every test
+    Test(TestOptions),
+}
+
+#[derive(Args)]
+struct TestOptions {
+    /// For `cargo test`, such as a test's name or `--test NAME`
+    #[arg(allow_hyphen_values = true, value_name = "ARGS")]
+    cargo: Vec<String>,
+    /// For the test binaries, such as `--nocapture`
+    #[arg(last = true, value_name = "TEST ARGS")]
+    binaries: Vec<String>,
+}
+
+impl TestOptions {
+    /// As they were typed. A `--` that clap took for its own is put back.
+    fn arguments(&self) -> Vec<&str> {
+        let dashes = (!self.binaries.is_empty()).then_some("--");
+        let typed = self.cargo.iter().map(String::as_str);
+        typed
+            .chain(dashes)
+            .chain(self.binaries.iter().map(String::as_str))
+            .collect()
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    execute(cli.command).unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn execute(command: Command) -> Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    match command {
+        Command::Engines => engines(&workspace).map(|()| ExitCode::SUCCESS),
+        Command::Run(options) => {
+            engines(&workspace)?;
+            serve::run(&workspace, &options)
+        }
+        Command::Test(options) => test(&workspace, &options),
+    }
+}
+
+fn engines(workspace: &Workspace) -> Result<()> {
+    targets::ensure(workspace, &[targets::ENGINES])?;
+    engines::build(workspace)
+}
+
+/// Runs every test; the exit code is that of `cargo test`, and its words are the last.
+fn test(workspace: &Workspace, options: &TestOptions) -> Result<ExitCode> {
+    targets::ensure(workspace, &[targets::ENGINES, targets::WASI])?;
+    engines::build(workspace)?;
+    engines::build_test_guests(workspace)?;
+    let mut cargo = workspace.cargo(&["test", "--workspace"]);
+    cargo.args(options.arguments());
+    cargo
+        .env("PINHOLE_TEST_ENGINES", workspace.engines())
+        .env("PINHOLE_TEST_GUESTS", workspace.guests());
+    let status = cargo.status().context("cannot start cargo")?;
+    Ok(workspace::as_exit_code(status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &[&str]) {
+        let typed = ["cargo xtask", "test"].iter().chain(line);
+        let Command::Test(options) = Cli::try_parse_from(typed).unwrap().command else {
+            panic!("another command")
+        };
+        assert_eq!(options.arguments(), line);
+    }
+
+    #[test]
+    fn arguments_reach_cargo_test_as_they_were_typed() {
+        check(&[]);
+        check(&["sandbox"]);
+        check(&["--", "--nocapture"]);
+        check(&["sandbox", "--", "--nocapture"]);
+        check(&["--test", "it", "-q", "swap", "--", "--exact", "x"]);
+    }
+}

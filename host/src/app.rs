@@ -1,0 +1,89 @@
+//! `App`: the handles a request may use, built once from [`Config`].
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::chat::event::Events;
+use crate::config::Config;
+use crate::egress::{Credential, Destination};
+use crate::files::Files;
+use crate::folder;
+use crate::jobs::{Finished, Jobs};
+use crate::store::{FileRow, Store, User};
+
+/// Everything that a request may use.
+pub struct App {
+    /// Makes pictures.
+    pub jobs: Jobs,
+    /// Keeps them.
+    pub files: Files,
+    /// The database.
+    pub store: Store,
+    /// Tells clients.
+    pub events: Events,
+    /// The language model that answers chats.
+    pub chat_model: Option<Destination>,
+}
+
+impl App {
+    /// Opens the data folder and admits the engines. The error is one line that says what to do.
+    pub async fn open(config: &Config) -> Result<Self> {
+        let data = folder::create(&config.data).context(
+            "the data folder cannot be used: set PINHOLE_DATA to a folder that can be written to",
+        )?;
+        let store = Store::open(&config.data).await?;
+        let jobs = Jobs::open(config).await?;
+        Ok(Self {
+            files: Files::open(&data, store.clone())?,
+            chat_model: chat_model(&jobs)?,
+            events: Events::new(),
+            store,
+            jobs,
+        })
+    }
+
+    /// Keeps a job's pictures for its owner: all of them or none.
+    ///
+    /// `place` is what they belong to; the job is added to it.
+    pub async fn keep(
+        &self,
+        user: &User,
+        finished: &Finished,
+        place: Value,
+    ) -> Result<Vec<FileRow>> {
+        let mut meta = json!({
+            "job": finished.job,
+            "engine": finished.engine,
+            "digest": finished.digest,
+            "details": serde_json::from_str::<Value>(&finished.details).unwrap_or_default(),
+        });
+        if let (Some(meta), Value::Object(place)) = (meta.as_object_mut(), place) {
+            meta.extend(place);
+        }
+        let mut kept = Vec::with_capacity(finished.images.len());
+        for image in &finished.images {
+            match self.files.save(&user.id, image, meta.clone()).await {
+                Ok(row) => kept.push(row),
+                Err(error) => {
+                    self.files.remove(&kept).await;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(kept)
+    }
+}
+
+fn chat_model(jobs: &Jobs) -> Result<Option<Destination>> {
+    let Some(model) = &jobs.settings.chat_model else {
+        return Ok(None);
+    };
+    let credential = model.key.as_deref().map(Credential::bearer).transpose();
+    let credential =
+        credential.map_err(|why| anyhow::anyhow!("OPENAI_API_KEY cannot be used: {why}"))?;
+    let destination = jobs
+        .egress
+        .destination(&model.base_url, model.named, credential.unwrap_or_default())
+        .map_err(|why| anyhow::anyhow!("OPENAI_API_BASE_URL cannot be used: {why}"))?;
+    Ok(Some(destination))
+}

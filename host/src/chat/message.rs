@@ -1,0 +1,109 @@
+//! Messages of a chat request: the prompt in them, and the context put in front.
+
+use serde_json::{Map, Value, json};
+
+/// The text of the newest user message: its first text part. `None` without one.
+///
+/// Source: Open WebUI `utils/misc.py`, the last user message.
+#[must_use]
+pub fn last_prompt(payload: &Map<String, Value>) -> Option<String> {
+    let messages = payload.get("messages")?.as_array()?;
+    let newest = messages
+        .iter()
+        .rfind(|message| role(message) == Some("user"))?;
+    let text = match newest.get("content")? {
+        Value::String(text) => text,
+        Value::Array(parts) => parts.iter().find_map(text_of)?,
+        _ => return None,
+    };
+    Some(text.clone()).filter(|text| !text.trim().is_empty())
+}
+
+/// Puts a text in front of the system message, or makes one.
+///
+/// A system message whose content is a list gets the text in front of every text part.
+///
+/// Source: Open WebUI `utils/misc.py`, adding to the system message.
+pub fn add_context(payload: &mut Map<String, Value>, context: &str) {
+    let messages = payload.entry("messages").or_insert_with(|| json!([]));
+    let Some(messages) = messages.as_array_mut() else {
+        return;
+    };
+    let system = messages
+        .first_mut()
+        .filter(|message| role(message) == Some("system"));
+    match system.and_then(|message| message.get_mut("content")) {
+        Some(Value::String(text)) => *text = format!("{context}\n{text}"),
+        Some(Value::Array(parts)) => {
+            for text in parts.iter_mut().filter_map(|part| part.get_mut("text")) {
+                if let Value::String(text) = text {
+                    *text = format!("{context}\n{text}");
+                }
+            }
+        }
+        _ => messages.insert(0, json!({"role": "system", "content": context})),
+    }
+}
+
+fn role(message: &Value) -> Option<&str> {
+    message.get("role")?.as_str()
+}
+
+fn text_of(part: &Value) -> Option<&String> {
+    let Some(Value::String(text)) = part.get("text") else {
+        return None;
+    };
+    Some(text).filter(|_| part.get("type").and_then(Value::as_str) == Some("text"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(messages: Value) -> Map<String, Value> {
+        Map::from_iter([("messages".to_owned(), messages)])
+    }
+
+    fn check_prompt(messages: Value, expected: Option<&str>) {
+        assert_eq!(last_prompt(&payload(messages)).as_deref(), expected);
+    }
+
+    #[test]
+    fn the_prompt_is_the_newest_users_text() {
+        check_prompt(
+            json!([
+                {"role": "user", "content": "a fox"},
+                {"role": "assistant", "content": "here"},
+                {"role": "user", "content": [{"type": "image_url"}, {"type": "text", "text": "a hen"}]},
+                {"role": "assistant", "content": "well"},
+            ]),
+            Some("a hen"),
+        );
+        check_prompt(json!([{"role": "user", "content": "  "}]), None);
+        check_prompt(json!([{"role": "user", "content": 5}, 7]), None);
+        check_prompt(json!("x"), None);
+    }
+
+    fn check_context(messages: Value, expected: Value) {
+        let mut payload = payload(messages);
+        add_context(&mut payload, "C");
+        assert_eq!(payload.get("messages"), Some(&expected));
+    }
+
+    #[test]
+    fn the_context_goes_in_front_of_the_system_message() {
+        let user = json!({"role": "user", "content": "x"});
+        check_context(
+            json!([user]),
+            json!([{"role": "system", "content": "C"}, user]),
+        );
+        check_context(
+            json!([{"role": "system", "content": "S"}, user]),
+            json!([{"role": "system", "content": "C\nS"}, user]),
+        );
+        check_context(
+            json!([{"role": "system", "content": [{"type": "text", "text": "S"}]}]),
+            json!([{"role": "system", "content": [{"type": "text", "text": "C\nS"}]}]),
+        );
+    }
+}

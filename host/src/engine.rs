@@ -1,0 +1,322 @@
+//! `Engines`: name to admitted component. The one door to wasm.
+
+pub mod bindings;
+mod admit;
+mod call;
+mod compiled;
+mod document;
+mod images;
+mod job;
+mod limits;
+mod log;
+mod sse;
+mod upstream;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
+use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::egress::Egress;
+use crate::folder;
+use crate::grant::Upstreams;
+use crate::settings::{EngineSettings, Environment};
+
+use bindings::{Description, EngineError, ImageEngine, ImageEnginePre, Job};
+use call::State;
+use compiled::Compiled;
+
+pub use admit::MAX_COMPONENT_BYTES;
+pub(crate) use admit::{MAX_COUNT, fits};
+pub(crate) use call::plain;
+pub use call::{Control, Made, Produced, Progress};
+pub use limits::Limits;
+
+/// Files looked at in the folder of engines.
+const MAX_FILES: usize = 256;
+
+/// Ready to be instantiated.
+type Pre = ImageEnginePre<State>;
+
+/// Why a job of an engine gave no picture.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The engine said so itself, or its answer was unusable.
+    #[error("{}", .error.message)]
+    Engine {
+        /// What it said.
+        error: EngineError,
+        /// For the operator, with hosts and ports: what its last request met.
+        failure: Option<String>,
+    },
+    /// It broke a limit of its grant.
+    #[error("the engine was stopped: {0}")]
+    Limit(String),
+    /// The wall clock ran out.
+    #[error("the engine was stopped: it took longer than {0:?}")]
+    Deadline(Duration),
+    /// It crashed.
+    #[error("the engine crashed: {0}")]
+    Trapped(String),
+    /// No slot became free in time.
+    #[error("the server is busy: no engine slot became free within {0:?}")]
+    Busy(Duration),
+}
+
+/// All engines of a process.
+pub struct Engines {
+    sandbox: Arc<Sandbox>,
+    admitted: BTreeMap<String, Arc<Component>>,
+    refused: Vec<Refused>,
+}
+
+/// An admitted component: its code, what it says of itself, and what it may reach.
+pub struct Component {
+    /// The file it was read from.
+    pub file: String,
+    /// SHA-256 of the file, in hexadecimal.
+    pub digest: String,
+    /// The interfaces it imports.
+    pub imports: Vec<String>,
+    /// What it says of itself; checked.
+    pub description: Description,
+    /// Its settings, as far as they are set.
+    pub settings: EngineSettings,
+    /// What it may reach.
+    pub upstreams: Arc<Upstreams>,
+    pre: Arc<Pre>,
+}
+
+/// A file that was not admitted.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// Its name in the folder of engines.
+    pub file: String,
+    /// One sentence: what is wrong, and what to do.
+    pub reason: String,
+}
+
+/// What all components share.
+struct Sandbox {
+    engine: Engine,
+    linker: Linker<State>,
+    compiled: Compiled,
+    slots: Arc<Semaphore>,
+    guests: Guests,
+}
+
+impl Engines {
+    /// Admits every component of a folder. What cannot be admitted is remembered with its reason;
+    /// of two engines with one name, the second file in alphabetical order is refused.
+    ///
+    /// `slots` is how many jobs run at once; more wait. Fails when a folder cannot be used.
+    pub async fn open(
+        engines: &Path,
+        data: &Path,
+        slots: u32,
+        environment: &Environment,
+        egress: &Egress,
+    ) -> Result<Self> {
+        let sandbox = Arc::new(Sandbox::new(data, slots)?);
+        let mut opened = Self {
+            sandbox,
+            admitted: BTreeMap::new(),
+            refused: Vec::new(),
+        };
+        let named = || {
+            format!(
+                "cannot read the folder of engines {}: set PINHOLE_ENGINES to the folder that holds them",
+                engines.display()
+            )
+        };
+        let folder = folder::open(engines).with_context(named)?;
+        let mut files = Vec::new();
+        for entry in folder.entries().with_context(named)?.take(MAX_FILES) {
+            let name = entry.with_context(named)?.file_name();
+            files.extend(
+                name.to_str()
+                    .filter(|name| name.ends_with(".wasm"))
+                    .map(str::to_owned),
+            );
+        }
+        files.sort();
+        for file in files {
+            let admitted = admit::admit(&opened.sandbox, &folder, &file, environment, egress).await;
+            if let Err(reason) = admitted.and_then(|component| opened.publish(component)) {
+                tracing::warn!("engine file {file} is not admitted: it {reason}");
+                opened.refused.push(Refused { file, reason });
+            }
+        }
+        Ok(opened)
+    }
+
+    fn publish(&mut self, component: Component) -> Result<(), String> {
+        let name = &component.description.name;
+        if let Some(other) = self.admitted.get(name) {
+            return Err(format!(
+                "names its engine {name}, as {} already does",
+                other.file
+            ));
+        }
+        self.admitted.insert(name.clone(), Arc::new(component));
+        Ok(())
+    }
+
+    /// The engine of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<Component>> {
+        self.admitted.get(name)
+    }
+
+    /// All admitted engines, by name.
+    pub fn admitted(&self) -> impl Iterator<Item = &Arc<Component>> {
+        self.admitted.values()
+    }
+
+    /// The files that were not admitted.
+    #[must_use]
+    pub fn refused(&self) -> &[Refused] {
+        &self.refused
+    }
+
+    /// Makes images. Waits while all slots are taken.
+    pub async fn generate(
+        &self,
+        component: &Component,
+        control: &Control,
+        limits: Limits,
+        job: Job,
+    ) -> Result<Made, Error> {
+        let settings = component.settings.values();
+        call::generate(&self.sandbox, component, control, limits, job, settings).await
+    }
+}
+
+impl Sandbox {
+    fn new(data: &Path, slots: u32) -> Result<Self> {
+        let engine = engine(slots)
+            .map_err(startup)
+            .context("cannot start wasmtime")?;
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(startup)?;
+        ImageEngine::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
+            .map_err(startup)?;
+        tick(&engine)?;
+        Ok(Self {
+            compiled: Compiled::open(data)?,
+            slots: Arc::new(Semaphore::new(slots as usize)),
+            guests: Guests::new()?,
+            engine,
+            linker,
+        })
+    }
+}
+
+/// Wasmtime's errors have a type of their own.
+fn startup(error: wasmtime::Error) -> anyhow::Error {
+    anyhow::anyhow!("{error:#}")
+}
+
+/// The configuration that was measured; `ARCHITECTURE.md` says what for.
+fn engine(slots: u32) -> wasmtime::Result<Engine> {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .consume_fuel(false)
+        .memory_init_cow(true)
+        .max_wasm_stack(512 << 10)
+        .async_stack_size(2 << 20);
+    if PoolingAllocationConfig::is_pagemap_scan_available() {
+        let mut pool = PoolingAllocationConfig::default();
+        pool.total_component_instances(slots)
+            .total_core_instances(slots.saturating_mul(40))
+            .total_memories(slots.saturating_mul(3))
+            .total_tables(slots.saturating_mul(4))
+            .total_stacks(slots)
+            .max_core_instances_per_component(40)
+            .max_memories_per_component(4)
+            .max_tables_per_component(16)
+            .max_memory_size(Limits::describe().memory_bytes)
+            .table_elements(20_000)
+            .max_core_instance_size(1 << 20)
+            .max_component_instance_size(1 << 20)
+            .max_unused_warm_slots(64)
+            .linear_memory_keep_resident(1 << 20)
+            .table_keep_resident(16 << 10)
+            .pagemap_scan(wasmtime::Enabled::Auto);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        if let Ok(engine) = Engine::new(&config) {
+            return Ok(engine);
+        }
+        tracing::warn!(
+            "this machine has too little address space for {slots} pooled engine slots: instances are made on demand"
+        );
+    }
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    Engine::new(&config)
+}
+
+/// Counts time for running guests, on a thread of its own so that nothing delays it.
+fn tick(engine: &Engine) -> Result<()> {
+    let weak = engine.weak();
+    std::thread::Builder::new()
+        .name("epoch".to_owned())
+        .spawn(move || {
+            while let Some(engine) = weak.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "a thread of its own, with no runtime"
+                )]
+                std::thread::sleep(limits::TICK);
+            }
+        })
+        .context("cannot start the epoch thread")?;
+    Ok(())
+}
+
+/// The runtime that guests run on: busy guests delay each other, never the server.
+struct Guests(Option<Runtime>);
+
+impl Guests {
+    fn new() -> Result<Self> {
+        let runtime = Builder::new_multi_thread()
+            .thread_name("guest")
+            .enable_all()
+            .build()
+            .context("cannot start the guests' runtime")?;
+        Ok(Self(Some(runtime)))
+    }
+}
+
+impl std::ops::Deref for Guests {
+    type Target = Runtime;
+
+    fn deref(&self) -> &Runtime {
+        match &self.0 {
+            Some(runtime) => runtime,
+            None => unreachable!("the runtime is taken only when dropped"),
+        }
+    }
+}
+
+impl Drop for Guests {
+    fn drop(&mut self) {
+        // Waiting for guests is not possible where a server is being dropped: let them end alone.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Bytes in lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

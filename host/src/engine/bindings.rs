@@ -1,0 +1,21 @@
+//! `bindgen!` and re-exports; nothing else.
+
+wasmtime::component::bindgen!({
+    path: "../wit",
+    world: "image-engine",
+    imports: { default: async | trappable },
+    exports: { default: async },
+    with: {
+        "pinhole:engine/images.image": crate::engine::images::HeldImage,
+        "pinhole:engine/upstream.document": crate::engine::upstream::HeldDocument,
+        "pinhole:engine/upstream.response": crate::engine::upstream::HeldResponse,
+        "pinhole:engine/upstream.pending": crate::engine::upstream::HeldPending,
+        "pinhole:engine/upstream.message": crate::engine::upstream::HeldMessage,
+        "pinhole:engine/upstream.socket": crate::engine::upstream::HeldSocket,
+    },
+});
+
+pub use exports::pinhole::engine::engine::{
+    Abilities, Credential, Description, Output, Picture, Setting, SettingKind,
+};
+pub use pinhole::engine::types::{Error as EngineError, ErrorKind, Job, SettingValue, Size};

@@ -1,0 +1,379 @@
+//! One call of an engine: a fresh instance, its limits, its end.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use wasmtime::component::ResourceTable;
+use wasmtime::{Store, Trap, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::bindings::{
+    Description, EngineError, ErrorKind, ImageEngine, Job, Picture, SettingValue,
+};
+use super::limits::{Broken, Holding, Limits, Memory, TICK};
+use super::{Component, Error, Sandbox};
+use crate::grant::Upstreams;
+use crate::images::Image;
+
+/// How far a job is. Each report replaces the one before.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// From 0 to 1.
+    pub fraction: Option<f32>,
+    /// Jobs in front of this one at the upstream.
+    pub queue_position: Option<u32>,
+    /// A short line for a person.
+    pub note: Option<String>,
+    /// What the picture looks like so far.
+    pub preview: Option<Image>,
+}
+
+/// What a call is told from outside, and tells.
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// Names the job in logs.
+    pub job: String,
+    /// Cancelled when the caller goes away or presses Stop.
+    pub cancel: CancellationToken,
+    /// Hears how far the job is.
+    pub progress: watch::Sender<Progress>,
+}
+
+impl Control {
+    /// For a job of this name, with nobody listening yet.
+    #[must_use]
+    pub fn new(job: String) -> Self {
+        Self {
+            job,
+            cancel: CancellationToken::new(),
+            progress: watch::Sender::default(),
+        }
+    }
+}
+
+/// What an engine made.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// In the engine's order; at least one.
+    pub pictures: Vec<Produced>,
+    /// The prompt as the upstream rewrote it.
+    pub revised_prompt: Option<String>,
+    /// A JSON object: model, seeds, upstream ids.
+    pub details: String,
+}
+
+/// One picture that an engine made.
+#[derive(Clone, Debug)]
+pub enum Produced {
+    /// Checked and in memory.
+    Held(Image),
+    /// Still at an address that the host has to fetch.
+    Address(String),
+}
+
+/// Everything that host functions know about the call they serve.
+pub(crate) struct State {
+    pub(crate) table: ResourceTable,
+    pub(crate) engine: String,
+    pub(crate) control: Control,
+    pub(crate) upstreams: Arc<Upstreams>,
+    pub(crate) limits: Limits,
+    pub(crate) deadline: Instant,
+    pub(crate) holding: Holding,
+    /// Where sockets live: not on the guests' own runtime, which busy guests hold up.
+    pub(crate) io: Handle,
+    /// What the operator should know about the last request that failed.
+    pub(crate) last_failure: Option<String>,
+    pub(crate) log_bytes_left: usize,
+    pub(crate) requests_left: u32,
+    host_calls_left: u32,
+    memory: Memory,
+    wasi: WasiCtx,
+}
+
+impl State {
+    fn new(
+        engine: &str,
+        control: Control,
+        upstreams: Arc<Upstreams>,
+        limits: Limits,
+        io: Handle,
+    ) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles);
+        Self {
+            table,
+            engine: engine.to_owned(),
+            control,
+            upstreams,
+            limits,
+            deadline: Instant::now() + limits.wall,
+            holding: Holding::new(&limits),
+            io,
+            last_failure: None,
+            log_bytes_left: limits.log_bytes,
+            requests_left: limits.requests,
+            host_calls_left: limits.host_calls,
+            memory: Memory::new(&limits),
+            // No files, environment, arguments, standard streams, sockets or names.
+            wasi: WasiCtx::builder().build(),
+        }
+    }
+
+    /// Every host function begins with this.
+    pub(crate) fn charge(&mut self) -> wasmtime::Result<()> {
+        let left = self.host_calls_left.checked_sub(1);
+        self.host_calls_left = left.ok_or(Broken::HostCalls(self.limits.host_calls))?;
+        Ok(())
+    }
+}
+
+impl super::bindings::pinhole::engine::types::Host for State {}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+/// Asks a component what it is, without any grant.
+pub(super) async fn describe(
+    sandbox: &Arc<Sandbox>,
+    name: &str,
+    component: &Arc<super::Pre>,
+) -> Result<Description, Error> {
+    let limits = Limits::describe();
+    let control = Control::new("admission".to_owned());
+    let state = State::new(
+        name,
+        control.clone(),
+        Arc::default(),
+        limits,
+        Handle::current(),
+    );
+    let (sandbox_, component) = (sandbox.clone(), component.clone());
+    let call = async move {
+        let (mut store, engine) = instantiate(&sandbox_, &component, state).await?;
+        let result = engine
+            .pinhole_engine_engine()
+            .call_describe(&mut store)
+            .await;
+        result.map_err(|error| trapped(&error))
+    };
+    supervise(
+        sandbox,
+        &control,
+        &limits,
+        Instant::now() + limits.wall,
+        call,
+    )
+    .await
+}
+
+/// Runs one generation.
+pub(super) async fn generate(
+    sandbox: &Arc<Sandbox>,
+    component: &Component,
+    control: &Control,
+    limits: Limits,
+    job: Job,
+    settings: Vec<SettingValue>,
+) -> Result<Made, Error> {
+    let name = &component.description.name;
+    let upstreams = component.upstreams.clone();
+    let state = State::new(name, control.clone(), upstreams, limits, Handle::current());
+    let deadline = state.deadline;
+    let max_count = component.description.abilities.max_count.max(job.count) as usize;
+    let (sandbox_, pre) = (sandbox.clone(), component.pre.clone());
+    let call = async move {
+        let (mut store, engine) = instantiate(&sandbox_, &pre, state).await?;
+        let result = engine
+            .pinhole_engine_engine()
+            .call_generate(&mut store, &job, &settings)
+            .await;
+        match result {
+            Ok(Ok(output)) => made(store, output, max_count),
+            Ok(Err(error)) => Err(Error::Engine {
+                error: clean(error),
+                failure: store.into_data().last_failure,
+            }),
+            Err(error) => Err(trapped(&error)),
+        }
+    };
+    supervise(sandbox, control, &limits, deadline, call).await
+}
+
+async fn instantiate(
+    sandbox: &Sandbox,
+    pre: &super::Pre,
+    state: State,
+) -> Result<(Store<State>, ImageEngine), Error> {
+    let limits = state.limits;
+    let mut store = Store::new(&sandbox.engine, state);
+    store.limiter(|state| &mut state.memory);
+    store.set_hostcall_fuel(limits.copied_bytes);
+    let mut ticks_left = limits.running.as_millis() / TICK.as_millis();
+    store.epoch_deadline_callback(move |_| {
+        ticks_left = ticks_left.saturating_sub(1);
+        match ticks_left {
+            0 => Err(Broken::Running(limits.running).into()),
+            _ => Ok(UpdateDeadline::Yield(1)),
+        }
+    });
+    store.set_epoch_deadline(1);
+    let engine = pre
+        .instantiate_async(&mut store)
+        .await
+        .map_err(|error| trapped(&error))?;
+    Ok((store, engine))
+}
+
+/// Waits for a free slot, runs the call on the guests' runtime, and ends it when its time is over.
+async fn supervise<T: Send + 'static>(
+    sandbox: &Arc<Sandbox>,
+    control: &Control,
+    limits: &Limits,
+    deadline: Instant,
+    call: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let slot = sandbox.slots.clone().acquire_owned();
+    let slot = tokio::select! {
+        slot = timeout_at(deadline, slot) => slot,
+        () = control.cancel.cancelled() => return Err(Error::cancelled()),
+    };
+    let Ok(Ok(slot)) = slot else {
+        return Err(Error::Busy(limits.wall));
+    };
+    let mut task = AbortOnDropHandle::new(sandbox.guests.spawn(async move {
+        let result = call.await;
+        drop(slot);
+        result
+    }));
+    let ended = tokio::select! {
+        ended = timeout_at(deadline, &mut task) => ended,
+        () = control.cancel.cancelled() => {
+            let last = Instant::now() + limits.grace;
+            match timeout_at(last, &mut task).await {
+                Ok(ended) => Ok(ended),
+                Err(_) => return Err(Error::cancelled()),
+            }
+        }
+    };
+    match ended {
+        Ok(Ok(result)) => result,
+        Ok(Err(crash)) => Err(Error::Trapped(format!("the host failed: {crash}"))),
+        Err(_) => Err(Error::Deadline(limits.wall)),
+    }
+}
+
+fn made(
+    mut store: Store<State>,
+    output: super::bindings::Output,
+    max_count: usize,
+) -> Result<Made, Error> {
+    const MAX_DETAILS_BYTES: usize = 64 << 10;
+    let protocol = |message: String| Err(Error::protocol(message));
+    match output.pictures.len() {
+        0 => return protocol("the engine gave no picture and no reason".to_owned()),
+        given if given > max_count => {
+            return protocol(format!(
+                "the engine gave {given} pictures, {max_count} at most were asked for"
+            ));
+        }
+        _ => {}
+    }
+    if output.details.len() > MAX_DETAILS_BYTES {
+        return protocol(format!(
+            "the engine's details are longer than {MAX_DETAILS_BYTES} bytes"
+        ));
+    }
+    let mut pictures = Vec::new();
+    for picture in output.pictures {
+        pictures.push(match picture {
+            Picture::Address(address) => Produced::Address(address),
+            Picture::Held(handle) => {
+                let held = store.data_mut().table.delete(handle);
+                Produced::Held(
+                    held.map_err(|error| Error::protocol(error.to_string()))?
+                        .image,
+                )
+            }
+        });
+    }
+    Ok(Made {
+        pictures,
+        revised_prompt: output.revised_prompt.map(|text| plain(&text, 8 << 10)),
+        details: output.details,
+    })
+}
+
+/// An engine's error with texts that a person can be shown.
+fn clean(mut error: EngineError) -> EngineError {
+    error.message = plain(&error.message, 2 << 10);
+    error.code = error.code.map(|code| plain(&code, 100));
+    error.field = error.field.map(|field| plain(&field, 100));
+    error
+}
+
+/// Text from outside, cut to `max` bytes and without control characters.
+pub(crate) fn plain(text: &str, max: usize) -> String {
+    let text = text.get(..text.floor_char_boundary(max)).unwrap_or(text);
+    // Besides control characters, those that turn the direction of a line round.
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars()
+        .map(|c| if hidden(c) { ' ' } else { c })
+        .collect()
+}
+
+/// What ended a guest that did not return.
+fn trapped(error: &wasmtime::Error) -> Error {
+    if let Some(broken) = error.downcast_ref::<Broken>() {
+        return Error::Limit(broken.to_string());
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::UnreachableCodeReached) => {
+            Error::Trapped("it panicked; its log line says where".to_owned())
+        }
+        Some(trap) => Error::Trapped(trap.to_string()),
+        None => Error::Trapped(plain(&error.root_cause().to_string(), 500)),
+    }
+}
+
+impl Error {
+    fn cancelled() -> Self {
+        Self::of(
+            ErrorKind::Cancelled,
+            "the job was cancelled".to_owned(),
+            None,
+        )
+    }
+
+    pub(crate) fn protocol(message: String) -> Self {
+        Self::of(ErrorKind::Protocol, message, None)
+    }
+
+    /// An error that the host found in an engine's stead.
+    pub(crate) fn of(kind: ErrorKind, message: String, failure: Option<String>) -> Self {
+        Self::Engine {
+            error: EngineError {
+                kind,
+                message,
+                code: None,
+                field: None,
+                retry_after_ms: None,
+            },
+            failure,
+        }
+    }
+}

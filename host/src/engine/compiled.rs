@@ -1,0 +1,132 @@
+//! Compiled code, kept between starts: by digest and engine configuration, authenticated.
+//!
+//! Wasmtime trusts compiled code blindly, so nothing is loaded that this host has not written: the
+//! folder is its owner's alone, and each file has a MAC under a key that lies beside it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+use wasmtime::component::Component;
+use wasmtime::{Engine, Precompiled};
+
+use crate::folder;
+
+const KEY_FILE: &str = "key";
+/// The block size of SHA-256, which is what an HMAC key is padded to.
+const KEY_BYTES: usize = 64;
+
+/// The folder of compiled components.
+pub(super) struct Compiled {
+    path: PathBuf,
+    folder: Dir,
+    key: [u8; KEY_BYTES],
+}
+
+impl Compiled {
+    /// Opens the folder, with a new key where it has none.
+    pub(super) fn open(data: &Path) -> Result<Self> {
+        let path = data.join("compiled");
+        let folder = folder::create(&path)?;
+        let key = read_key(&folder).or_else(|_| new_key(&folder));
+        let key = key.with_context(|| format!("cannot use the key in {}", path.display()))?;
+        Ok(Self { path, folder, key })
+    }
+
+    /// The code of a component that an engine of this configuration compiled before.
+    ///
+    /// `None` when there is none, and when it was changed: then it is compiled anew.
+    pub(super) fn load(&self, engine: &Engine, digest: &str) -> Option<Component> {
+        let (code, mac) = names(engine, digest);
+        let expected = self.folder.read(&mac).ok()?;
+        let bytes = self.folder.read(&code).ok()?;
+        if self.mac(&code, &bytes).verify_slice(&expected).is_err() {
+            tracing::warn!("compiled code {code} is not what this host wrote: compiling it anew");
+            return None;
+        }
+        drop(bytes);
+        let path = self.path.join(&code);
+        if !matches!(
+            Engine::detect_precompiled_file(&path),
+            Ok(Some(Precompiled::Component))
+        ) {
+            return None;
+        }
+        #[expect(
+            unsafe_code,
+            reason = "the MAC just proved that this host wrote the file"
+        )]
+        let component = unsafe { Component::deserialize_file(engine, &path) };
+        component.ok()
+    }
+
+    /// Keeps code for the next start. A failure costs only time, so it is logged.
+    pub(super) fn save(&self, engine: &Engine, digest: &str, component: &Component) {
+        let (code, mac) = names(engine, digest);
+        let written = component
+            .serialize()
+            .map_err(super::startup)
+            .and_then(|bytes| {
+                folder::write_whole(&self.folder, &code, &bytes)?;
+                let tag = self.mac(&code, &bytes).finalize().into_bytes();
+                folder::write_whole(&self.folder, &mac, &tag)?;
+                Ok(())
+            });
+        if let Err(error) = written {
+            tracing::warn!(
+                "cannot keep compiled code in {}: {error:#}",
+                self.path.display()
+            );
+        }
+    }
+
+    /// Over the name too, so that one component's code cannot stand in for another's.
+    fn mac(&self, name: &str, bytes: &[u8]) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new(&self.key.into());
+        mac.update(name.as_bytes());
+        mac.update(&[0]);
+        mac.update(bytes);
+        mac
+    }
+}
+
+/// The names of the code's file and of its MAC's.
+fn names(engine: &Engine, digest: &str) -> (String, String) {
+    let mut hash = Configuration(Sha256::new());
+    std::hash::Hash::hash(&engine.precompile_compatibility_hash(), &mut hash);
+    let configuration = super::hex(&hash.0.finalize());
+    let configuration = configuration.get(..16).unwrap_or_default();
+    let stem = format!("{digest}-{configuration}");
+    (format!("{stem}.cwasm"), format!("{stem}.mac"))
+}
+
+/// Collects what a `Hash` writes; only the digest at the end matters.
+struct Configuration(Sha256);
+
+impl std::hash::Hasher for Configuration {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
+    }
+}
+
+fn read_key(folder: &Dir) -> Result<[u8; KEY_BYTES]> {
+    let bytes = folder.read(KEY_FILE)?;
+    bytes
+        .try_into()
+        .map_err(|_| anyhow::anyhow!("the key has another length"))
+}
+
+fn new_key(folder: &Dir) -> Result<[u8; KEY_BYTES]> {
+    let mut key = [0; KEY_BYTES];
+    getrandom::fill(&mut key)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    std::io::Write::write_all(&mut folder.open_with(KEY_FILE, &options)?, &key)?;
+    Ok(key)
+}

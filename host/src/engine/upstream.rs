@@ -1,0 +1,646 @@
+//! The WIT interface `upstream`: names become destinations, handles become bytes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{SinkExt, StreamExt};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_util::task::AbortOnDropHandle;
+use wasmtime::component::Resource;
+
+use super::bindings::pinhole::engine::upstream::{
+    Body, Error, Field, Frame, Header, Host, HostDocument, HostMessage, HostPending, HostResponse,
+    HostSocket, Part, Request,
+};
+use super::call::State;
+use super::document::Document;
+use super::images::{HeldImage, part};
+use super::limits::Held;
+use super::sse::EventStream;
+use crate::egress;
+use crate::grant::Upstreams;
+use crate::images::Image;
+
+/// How much of a body an engine may read as text, in bytes.
+const MAX_TEXT_BYTES: u32 = 64 << 10;
+/// How much JSON, with its long strings cut, an engine may read at once, in bytes.
+const MAX_JSON_BYTES: usize = 16 << 20;
+
+/// JSON that a guest looks into, with what it costs to keep.
+pub struct HeldDocument {
+    document: Document,
+    _held: Arc<Held>,
+}
+
+/// An answer: its head, and its body as far as it has come.
+pub struct HeldResponse {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: HeldBody,
+}
+
+enum HeldBody {
+    Whole(Bytes, Arc<Held>),
+    Failed(egress::Error),
+    Events(Box<egress::Response>, EventStream),
+}
+
+/// A request under way; aborted when dropped.
+pub struct HeldPending(Option<Underway>);
+
+/// A binary message.
+pub struct HeldMessage {
+    bytes: Bytes,
+    _held: Held,
+}
+
+/// A WebSocket.
+pub struct HeldSocket(egress::Socket);
+
+type Underway = AbortOnDropHandle<Result<Answer, egress::Error>>;
+type Outcome<T> = wasmtime::Result<Result<T, Error>>;
+
+/// An answer as the egress task leaves it.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Result<AnswerBody, egress::Error>,
+}
+
+enum AnswerBody {
+    Whole(Bytes),
+    Events(Box<egress::Response>),
+}
+
+impl Host for State {
+    async fn send(&mut self, request: Request) -> Outcome<Resource<HeldResponse>> {
+        self.charge()?;
+        let stopping = self.control.cancel.is_cancelled();
+        let mut underway = match self.begin(request)? {
+            Ok(underway) => underway,
+            Err(error) => return Ok(Err(error)),
+        };
+        let cancel = self.control.cancel.clone();
+        let answer = tokio::select! {
+            answer = &mut underway => answer,
+            // Once cancelled, an engine may still tell its upstream to stop.
+            () = cancel.cancelled(), if !stopping => return Ok(Err(Error::Cancelled)),
+        };
+        self.take(answer)
+    }
+
+    async fn start(&mut self, request: Request) -> Outcome<Resource<HeldPending>> {
+        self.charge()?;
+        match self.begin(request)? {
+            Ok(underway) => Ok(Ok(self.table.push(HeldPending(Some(underway)))?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn connect(&mut self, upstream: String, path: String) -> Outcome<Resource<HeldSocket>> {
+        self.charge()?;
+        if let Err(error) = self.permit(&upstream, &Method::GET, &path) {
+            return Ok(Err(error));
+        }
+        let (upstreams, deadline) = (self.upstreams.clone(), self.deadline);
+        let opening = AbortOnDropHandle::new(self.io.spawn(async move {
+            let upstream = upstreams.get(&upstream).ok_or(egress::Error::Timeout)?;
+            upstream.destination.connect(&path, deadline).await
+        }));
+        let cancel = self.control.cancel.clone();
+        let opened = tokio::select! {
+            opened = opening => opened,
+            () = cancel.cancelled() => return Ok(Err(Error::Cancelled)),
+        };
+        match opened? {
+            Ok(socket) => Ok(Ok(self.table.push(HeldSocket(socket))?)),
+            Err(error) => Ok(Err(self.failed(&error))),
+        }
+    }
+}
+
+impl State {
+    /// Checks a request, assembles its body, and sends it off.
+    fn begin(&mut self, request: Request) -> Outcome<Underway> {
+        let Ok(method) = request.method.parse::<Method>() else {
+            return Ok(Err(Error::Denied(format!(
+                "{:?} is no method",
+                request.method
+            ))));
+        };
+        if let Err(error) = self.permit(&request.upstream, &method, &request.path) {
+            return Ok(Err(error));
+        }
+        let headers = match header_map(&request.headers) {
+            Ok(headers) => headers,
+            Err(error) => return Ok(Err(error)),
+        };
+        let (content_type, body) = match self.assemble(request.body)? {
+            Ok(body) => body,
+            Err(error) => return Ok(Err(error)),
+        };
+        let outgoing = egress::Request {
+            method,
+            path: request.path,
+            headers,
+            content_type,
+            body,
+        };
+        let (upstreams, name) = (self.upstreams.clone(), request.upstream);
+        let (max_bytes, deadline) = (self.limits.response_bytes, self.request_deadline());
+        Ok(Ok(AbortOnDropHandle::new(self.io.spawn(async move {
+            perform(&upstreams, &name, outgoing, max_bytes, deadline).await
+        }))))
+    }
+
+    /// Is this within the grant, and within the number of requests a job may make?
+    fn permit(&mut self, name: &str, method: &Method, path: &str) -> Result<(), Error> {
+        let Some(left) = self.requests_left.checked_sub(1) else {
+            return Err(Error::Denied("too many requests for one job".to_owned()));
+        };
+        self.requests_left = left;
+        let engine = &self.engine;
+        let refusal = match self.upstreams.get(name) {
+            None => {
+                format!("engine {engine} has no upstream {name:?}, or no address is set for it")
+            }
+            Some(upstream) if !upstream.allows(method, path) => {
+                let path = path.split('?').next().unwrap_or_default();
+                format!(
+                    "engine {engine} may not {method} {path:?} on upstream {name}: it did not declare it"
+                )
+            }
+            Some(_) => return Ok(()),
+        };
+        tracing::warn!(engine, job = self.control.job, "{refusal}");
+        self.last_failure = Some(refusal);
+        Err(Error::Denied("not granted".to_owned()))
+    }
+
+    /// After a cancel only a short time is left to tell the upstream.
+    fn request_deadline(&self) -> Instant {
+        match self.control.cancel.is_cancelled() {
+            true => self.deadline.min(Instant::now() + self.limits.grace),
+            false => self.deadline,
+        }
+    }
+
+    /// What the guest hears of a failed request. The operator's text is kept aside: it names hosts.
+    fn failed(&mut self, error: &egress::Error) -> Error {
+        self.last_failure = Some(error.to_string());
+        match error {
+            egress::Error::Denied(text) => {
+                tracing::warn!(
+                    engine = self.engine,
+                    job = self.control.job,
+                    "refused a request of engine {}: {text}",
+                    self.engine
+                );
+                Error::Denied("not granted".to_owned())
+            }
+            egress::Error::Connect(_) => {
+                Error::Connect("the upstream cannot be reached".to_owned())
+            }
+            egress::Error::Timeout => Error::Timeout,
+            egress::Error::TooLarge(_) => Error::TooLarge,
+        }
+    }
+
+    /// Makes a finished request's answer the guest's.
+    fn take(
+        &mut self,
+        answer: Result<Result<Answer, egress::Error>, tokio::task::JoinError>,
+    ) -> Outcome<Resource<HeldResponse>> {
+        let answer = match answer? {
+            Ok(answer) => answer,
+            Err(error) => return Ok(Err(self.failed(&error))),
+        };
+        let body = match answer.body {
+            Ok(AnswerBody::Whole(bytes)) => {
+                let held = self.holding.take(bytes.len())?;
+                HeldBody::Whole(bytes, Arc::new(held))
+            }
+            Ok(AnswerBody::Events(response)) => HeldBody::Events(response, EventStream::default()),
+            Err(error) => HeldBody::Failed(error),
+        };
+        Ok(Ok(self.table.push(HeldResponse {
+            status: answer.status,
+            headers: answer.headers,
+            body,
+        })?))
+    }
+
+    /// The whole body of a response, or why it is not there.
+    fn whole(&mut self, response: &Resource<HeldResponse>) -> Outcome<(Bytes, Arc<Held>)> {
+        let failure = match &self.table.get(response)?.body {
+            HeldBody::Whole(bytes, held) => return Ok(Ok((bytes.clone(), held.clone()))),
+            HeldBody::Failed(error) => error.clone(),
+            HeldBody::Events(..) => {
+                return Ok(Err(Error::Malformed(
+                    "the answer is a stream of events".to_owned(),
+                )));
+            }
+        };
+        Ok(Err(match self.failed(&failure) {
+            Error::Connect(_) => Error::Malformed("the upstream's answer broke off".to_owned()),
+            other => other,
+        }))
+    }
+
+    fn parse(&mut self, bytes: Bytes, held: Arc<Held>) -> Outcome<Resource<HeldDocument>> {
+        match Document::parse(bytes) {
+            Ok(document) => Ok(Ok(self.table.push(HeldDocument {
+                document,
+                _held: held,
+            })?)),
+            Err(reason) => Ok(Err(Error::Malformed(reason))),
+        }
+    }
+
+    fn image(&mut self, bytes: Bytes) -> Outcome<Resource<HeldImage>> {
+        match Image::from_bytes(bytes, self.limits.image) {
+            Ok(image) => Ok(Ok(self.hold(image)?)),
+            Err(reason) => Ok(Err(Error::Malformed(reason))),
+        }
+    }
+
+    /// The bytes of a request's body and their content type.
+    fn assemble(&mut self, body: Body) -> Outcome<(Option<HeaderValue>, Bytes)> {
+        let max = self.limits.request_bytes;
+        let mut whole = BytesMut::new();
+        let content_type = match body {
+            Body::None => None,
+            Body::Json(parts) => {
+                self.append(&mut whole, &parts)?;
+                Some("application/json".to_owned())
+            }
+            Body::Form(fields) => {
+                let boundary = uuid::Uuid::new_v4().simple().to_string();
+                for field in &fields {
+                    match field_head(field, &boundary) {
+                        Ok(head) => whole.extend_from_slice(head.as_bytes()),
+                        Err(error) => return Ok(Err(error)),
+                    }
+                    self.append(&mut whole, &field.content)?;
+                    whole.extend_from_slice(b"\r\n");
+                    if whole.len() > max {
+                        break;
+                    }
+                }
+                whole.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+                Some(format!("multipart/form-data; boundary={boundary}"))
+            }
+        };
+        if whole.len() > max {
+            return Ok(Err(Error::TooLarge));
+        }
+        let content_type = content_type.and_then(|text| HeaderValue::try_from(text).ok());
+        Ok(Ok((content_type, whole.freeze())))
+    }
+
+    /// Appends parts until the limit of a request is passed.
+    fn append(&self, whole: &mut BytesMut, parts: &[Part]) -> wasmtime::Result<()> {
+        for part in parts {
+            match part {
+                Part::Text(text) => whole.extend_from_slice(text.as_bytes()),
+                Part::Bytes(bytes) => whole.extend_from_slice(bytes),
+                Part::Image(handle) => {
+                    whole.extend_from_slice(self.table.get(handle)?.image.bytes());
+                }
+                Part::ImageBase64(handle) => {
+                    let bytes = self.table.get(handle)?.image.bytes();
+                    let text = base64_simd::STANDARD.encode_to_string(bytes);
+                    whole.extend_from_slice(text.as_bytes());
+                }
+            }
+            if whole.len() > self.limits.request_bytes {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sends a request and, unless its answer is a stream of events, reads the whole answer.
+async fn perform(
+    upstreams: &Upstreams,
+    name: &str,
+    request: egress::Request,
+    max_bytes: usize,
+    deadline: Instant,
+) -> Result<Answer, egress::Error> {
+    let upstream = upstreams
+        .get(name)
+        .ok_or_else(|| egress::Error::Denied(format!("there is no upstream {name}")))?;
+    let mut response = upstream
+        .destination
+        .send(request, max_bytes, deadline)
+        .await?;
+    let kind = response.headers.get(CONTENT_TYPE);
+    let streams = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    Ok(Answer {
+        status: response.status,
+        headers: std::mem::take(&mut response.headers),
+        body: match streams {
+            true => Ok(AnswerBody::Events(Box::new(response))),
+            false => response.bytes().await.map(AnswerBody::Whole),
+        },
+    })
+}
+
+fn header_map(headers: &[Header]) -> Result<HeaderMap, Error> {
+    let mut map = HeaderMap::new();
+    for header in headers {
+        let name = HeaderName::try_from(header.name.as_str());
+        let value = HeaderValue::try_from(header.value.as_str());
+        let (Ok(name), Ok(value)) = (name, value) else {
+            return Err(Error::Denied(format!(
+                "header {:?} cannot be sent",
+                header.name
+            )));
+        };
+        map.append(name, value);
+    }
+    Ok(map)
+}
+
+/// The line before a field's content. Names that could break out of it are refused.
+fn field_head(field: &Field, boundary: &str) -> Result<String, Error> {
+    let plain = |text: &str| !text.contains(|c: char| c == '"' || c == '\\' || c.is_control());
+    let quoted = [
+        Some(&field.name),
+        field.file_name.as_ref(),
+        field.media_type.as_ref(),
+    ];
+    if !quoted.into_iter().flatten().all(|text| plain(text)) {
+        return Err(Error::Denied(format!(
+            "form field {:?} cannot be sent",
+            field.name
+        )));
+    }
+    let mut head = format!(
+        "--{boundary}\r\ncontent-disposition: form-data; name=\"{}\"",
+        field.name
+    );
+    if let Some(name) = &field.file_name {
+        head.push_str(&format!("; filename=\"{name}\""));
+    }
+    if let Some(media_type) = &field.media_type {
+        head.push_str(&format!("\r\ncontent-type: {media_type}"));
+    }
+    head.push_str("\r\n\r\n");
+    Ok(head)
+}
+
+impl HostDocument for State {
+    async fn json(&mut self, document: Resource<HeldDocument>, max_string: u32) -> Outcome<String> {
+        self.charge()?;
+        let text = self.table.get(&document)?.document.skeleton(max_string);
+        match text.len() > MAX_JSON_BYTES {
+            true => Ok(Err(Error::TooLarge)),
+            false => Ok(Ok(text)),
+        }
+    }
+
+    async fn image_at(
+        &mut self,
+        document: Resource<HeldDocument>,
+        pointer: String,
+    ) -> Outcome<Resource<HeldImage>> {
+        self.charge()?;
+        match self.table.get(&document)?.document.base64_at(&pointer) {
+            Ok(bytes) => self.image(bytes.into()),
+            Err(reason) => Ok(Err(Error::Malformed(reason))),
+        }
+    }
+
+    async fn drop(&mut self, document: Resource<HeldDocument>) -> wasmtime::Result<()> {
+        self.table.delete(document)?;
+        Ok(())
+    }
+}
+
+impl HostResponse for State {
+    async fn status(&mut self, response: Resource<HeldResponse>) -> wasmtime::Result<u16> {
+        self.charge()?;
+        Ok(self.table.get(&response)?.status.as_u16())
+    }
+
+    async fn headers(&mut self, response: Resource<HeldResponse>) -> wasmtime::Result<Vec<Header>> {
+        self.charge()?;
+        let headers = self.table.get(&response)?.headers.iter();
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        Ok(headers
+            .map(|(name, value)| Header {
+                name: name.to_string(),
+                value: text(value),
+            })
+            .collect())
+    }
+
+    async fn document(
+        &mut self,
+        response: Resource<HeldResponse>,
+    ) -> Outcome<Resource<HeldDocument>> {
+        self.charge()?;
+        match self.whole(&response)? {
+            Ok((bytes, held)) => self.parse(bytes, held),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn image(&mut self, response: Resource<HeldResponse>) -> Outcome<Resource<HeldImage>> {
+        self.charge()?;
+        match self.whole(&response)? {
+            Ok((bytes, _)) => self.image(bytes),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn text(&mut self, response: Resource<HeldResponse>, max: u32) -> Outcome<String> {
+        self.charge()?;
+        match self.whole(&response)? {
+            Ok((bytes, _)) => {
+                let head = part(&bytes, 0, max.min(MAX_TEXT_BYTES));
+                Ok(Ok(String::from_utf8_lossy(&head).into_owned()))
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn next_event(
+        &mut self,
+        response: Resource<HeldResponse>,
+    ) -> Outcome<Option<Resource<HeldDocument>>> {
+        self.charge()?;
+        let cancel = self.control.cancel.clone();
+        let HeldBody::Events(body, events) = &mut self.table.get_mut(&response)?.body else {
+            return Ok(Err(Error::Malformed(
+                "the answer is no stream of events".to_owned(),
+            )));
+        };
+        let data = loop {
+            if let Some(data) = events.next() {
+                break Some(data);
+            }
+            let chunk = tokio::select! {
+                chunk = body.chunk() => chunk,
+                () = cancel.cancelled() => return Ok(Err(Error::Cancelled)),
+            };
+            match chunk {
+                Ok(Some(chunk)) => events.push(&chunk),
+                Ok(None) => break events.finish(),
+                Err(error) => return Ok(Err(self.failed(&error))),
+            }
+        };
+        match data {
+            // OpenAI's way to say that nothing follows.
+            None => Ok(Ok(None)),
+            Some(data) if data.as_ref() == b"[DONE]" => Ok(Ok(None)),
+            Some(data) => {
+                let held = Arc::new(self.holding.take(data.len())?);
+                Ok(self.parse(data, held)?.map(Some))
+            }
+        }
+    }
+
+    async fn drop(&mut self, response: Resource<HeldResponse>) -> wasmtime::Result<()> {
+        self.table.delete(response)?;
+        Ok(())
+    }
+}
+
+impl HostPending for State {
+    async fn wait(
+        &mut self,
+        pending: Resource<HeldPending>,
+        timeout_ms: u32,
+    ) -> wasmtime::Result<Option<Result<Resource<HeldResponse>, Error>>> {
+        self.charge()?;
+        let cancel = self.control.cancel.clone();
+        let slot = &mut self.table.get_mut(&pending)?.0;
+        let Some(underway) = slot else {
+            return Ok(Some(Err(Error::Malformed(
+                "the answer was already taken".to_owned(),
+            ))));
+        };
+        let answer = tokio::select! {
+            answer = timeout(Duration::from_millis(timeout_ms.into()), underway) => answer,
+            () = cancel.cancelled() => return Ok(Some(Err(Error::Cancelled))),
+        };
+        let Ok(answer) = answer else {
+            return Ok(None);
+        };
+        *slot = None;
+        self.take(answer).map(Some)
+    }
+
+    async fn drop(&mut self, pending: Resource<HeldPending>) -> wasmtime::Result<()> {
+        self.table.delete(pending)?;
+        Ok(())
+    }
+}
+
+impl HostMessage for State {
+    async fn length(&mut self, message: Resource<HeldMessage>) -> wasmtime::Result<u64> {
+        self.charge()?;
+        Ok(self.table.get(&message)?.bytes.len() as u64)
+    }
+
+    async fn read(
+        &mut self,
+        message: Resource<HeldMessage>,
+        offset: u64,
+        length: u32,
+    ) -> wasmtime::Result<Vec<u8>> {
+        self.charge()?;
+        Ok(part(&self.table.get(&message)?.bytes, offset, length))
+    }
+
+    async fn image_from(
+        &mut self,
+        message: Resource<HeldMessage>,
+        offset: u64,
+    ) -> Outcome<Resource<HeldImage>> {
+        self.charge()?;
+        let bytes = self.table.get(&message)?.bytes.clone();
+        let offset = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(bytes.len());
+        self.image(bytes.slice(offset..))
+    }
+
+    async fn drop(&mut self, message: Resource<HeldMessage>) -> wasmtime::Result<()> {
+        self.table.delete(message)?;
+        Ok(())
+    }
+}
+
+impl HostSocket for State {
+    async fn send(&mut self, socket: Resource<HeldSocket>, text: String) -> Outcome<()> {
+        self.charge()?;
+        let (cancel, deadline) = (self.control.cancel.clone(), self.deadline);
+        let HeldSocket(stream) = self.table.get_mut(&socket)?;
+        let sent = tokio::select! {
+            sent = tokio::time::timeout_at(deadline, stream.send(Message::text(text))) => sent,
+            () = cancel.cancelled() => return Ok(Err(Error::Cancelled)),
+        };
+        Ok(match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.failed(&egress::Error::Connect(error.to_string()))),
+            Err(_) => Err(Error::Timeout),
+        })
+    }
+
+    async fn receive(
+        &mut self,
+        socket: Resource<HeldSocket>,
+        timeout_ms: u32,
+    ) -> Outcome<Option<Frame>> {
+        self.charge()?;
+        let cancel = self.control.cancel.clone();
+        let HeldSocket(stream) = self.table.get_mut(&socket)?;
+        let until = Instant::now() + Duration::from_millis(timeout_ms.into());
+        loop {
+            let message = tokio::select! {
+                message = tokio::time::timeout_at(until, stream.next()) => message,
+                () = cancel.cancelled() => return Ok(Err(Error::Cancelled)),
+            };
+            let message = match message {
+                Err(_) => return Ok(Ok(None)),
+                Ok(Some(Ok(message))) => message,
+                Ok(Some(Err(error))) => {
+                    return Ok(Err(self.failed(&egress::Error::Connect(error.to_string()))));
+                }
+                Ok(None) => return Ok(Err(Error::Connect("the socket was closed".to_owned()))),
+            };
+            match message {
+                Message::Text(text) => {
+                    let bytes = Bytes::from(text);
+                    let held = Arc::new(self.holding.take(bytes.len())?);
+                    return Ok(self
+                        .parse(bytes, held)?
+                        .map(|document| Some(Frame::Text(document))));
+                }
+                Message::Binary(bytes) => {
+                    let held = self.holding.take(bytes.len())?;
+                    let message = self.table.push(HeldMessage { bytes, _held: held })?;
+                    return Ok(Ok(Some(Frame::Binary(message))));
+                }
+                Message::Close(_) => {
+                    return Ok(Err(Error::Connect("the socket was closed".to_owned())));
+                }
+                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+            }
+        }
+    }
+
+    async fn drop(&mut self, socket: Resource<HeldSocket>) -> wasmtime::Result<()> {
+        self.table.delete(socket)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,59 @@
+//! Opens the folders a process works in. Everything else reads and writes through what it opens.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, DirBuilder, DirBuilderExt};
+
+/// Opens a folder that exists.
+pub fn open(path: &Path) -> std::io::Result<Dir> {
+    Dir::open_ambient_dir(path, ambient_authority())
+}
+
+/// Opens a folder that only its owner may enter, making it where it is missing.
+///
+/// Fails, naming the folder, when it cannot be made, entered or written to.
+pub fn create(path: &Path) -> Result<Dir> {
+    let named = || format!("cannot use folder {}", path.display());
+    Dir::create_ambient_dir_all(path, ambient_authority()).with_context(named)?;
+    let folder = open(path).with_context(named)?;
+    own(&folder).with_context(named)?;
+    probe(&folder).with_context(named)?;
+    Ok(folder)
+}
+
+/// Opens a folder inside another, making it where it is missing, for the owner alone.
+pub fn create_in(parent: &Dir, name: &str) -> Result<Dir> {
+    let named = || format!("cannot use folder {name}");
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700).recursive(true);
+    parent.create_dir_with(name, &builder).with_context(named)?;
+    let folder = parent.open_dir(name).with_context(named)?;
+    own(&folder).with_context(named)?;
+    Ok(folder)
+}
+
+/// Writes a whole file in one step: nobody ever sees half of it.
+pub fn write_whole(folder: &Dir, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    let unfinished = format!(".{name}.{}", uuid::Uuid::new_v4().simple());
+    let written = folder
+        .write(&unfinished, bytes)
+        .and_then(|()| folder.rename(&unfinished, folder, name));
+    if written.is_err() {
+        // The failure is what matters; a leftover is swept by nobody but harms nobody.
+        folder.remove_file(&unfinished).ok();
+    }
+    written
+}
+
+fn own(folder: &Dir) -> std::io::Result<()> {
+    use cap_std::fs::{Permissions, PermissionsExt};
+    folder.set_permissions(".", Permissions::from_mode(0o700))
+}
+
+/// Is there room, and may we write?
+fn probe(folder: &Dir) -> std::io::Result<()> {
+    write_whole(folder, ".probe", &[0; 4096])?;
+    folder.remove_file(".probe")
+}

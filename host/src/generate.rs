@@ -1,0 +1,193 @@
+//! `pinhole generate`: one job in this process, pictures to files.
+
+use std::future::Future;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use pinhole::config::Config;
+use pinhole::engine::{Control, Progress};
+use pinhole::folder;
+use pinhole::images::Image;
+use pinhole::jobs::{Error, JobRequest, Jobs};
+use tokio::sync::watch;
+
+use crate::{FAILED, Generate, WRONG_USE};
+
+/// Length of a file name made from a prompt.
+const MAX_STEM: usize = 40;
+
+/// Makes the pictures and prints their paths alone. The exit code.
+pub(crate) async fn generate(config: &Config, asked: Generate) -> Result<u8> {
+    if let Some(out) = &asked.out
+        && (out.is_dir() || out.file_name().is_none())
+    {
+        eprintln!(
+            "pinhole: {} is no file to write to: name one with --out",
+            out.display()
+        );
+        return Ok(WRONG_USE);
+    }
+    folder::create(&config.data).context(
+        "the data folder cannot be used: set PINHOLE_DATA to a folder that can be written to",
+    )?;
+    let jobs = Jobs::open(config).await?;
+    let control = Control::new(uuid::Uuid::new_v4().to_string());
+    let request = JobRequest {
+        prompt: asked.prompt.clone(),
+        engine: asked.engine,
+        size: asked.size,
+        count: asked.count,
+        seed: asked.seed,
+        ..JobRequest::default()
+    };
+    let bar = std::io::stderr()
+        .is_terminal()
+        .then(|| progress_bar(&asked.prompt));
+    let drawing = bar
+        .clone()
+        .map(|bar| tokio::spawn(show(bar, control.progress.subscribe())));
+    let made = until_interrupted(&control, jobs.generate(request, &control)).await;
+    if let Some(drawing) = drawing {
+        drawing.abort();
+    }
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    match made {
+        Ok(finished) => {
+            let paths = paths(asked.out.as_deref(), &asked.prompt, &finished.images);
+            for (path, image) in paths.iter().zip(&finished.images) {
+                write(path, image)?;
+                println!("{}", path.display());
+            }
+            Ok(0)
+        }
+        Err(error) => {
+            eprintln!("pinhole: {}", error.for_operator());
+            Ok(match error {
+                Error::Invalid { .. } => WRONG_USE,
+                Error::Disabled | Error::Engine { .. } => FAILED,
+            })
+        }
+    }
+}
+
+/// Ctrl-C cancels the job, which then has a short while to tell its upstream.
+async fn until_interrupted<T>(control: &Control, job: impl Future<Output = T>) -> T {
+    let mut job = std::pin::pin!(job);
+    tokio::select! {
+        done = &mut job => return done,
+        _ = tokio::signal::ctrl_c() => control.cancel.cancel(),
+    }
+    job.await
+}
+
+fn progress_bar(prompt: &str) -> ProgressBar {
+    let bar = ProgressBar::new(100);
+    let style = ProgressStyle::with_template("{prefix} {wide_bar} {percent:>3}% {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_prefix(prompt.chars().take(30).collect::<String>());
+    bar
+}
+
+async fn show(bar: ProgressBar, mut progress: watch::Receiver<Progress>) {
+    while progress.changed().await.is_ok() {
+        let now = progress.borrow_and_update().clone();
+        if let Some(fraction) = now.fraction {
+            bar.set_position((fraction * 100.0) as u64);
+        }
+        let queued = now
+            .queue_position
+            .map(|jobs| format!("{jobs} jobs in front"));
+        bar.set_message(now.note.or(queued).unwrap_or_default());
+    }
+}
+
+/// Where each picture goes. One picture goes to `out` itself, several to numbered names beside it;
+/// without `out`, to a free name made from the prompt.
+fn paths(out: Option<&Path>, prompt: &str, images: &[Image]) -> Vec<PathBuf> {
+    let numbered = |stem: &str, extension: &str, number: usize| match images.len() {
+        1 => format!("{stem}.{extension}"),
+        _ => format!("{stem}-{number}.{extension}"),
+    };
+    let Some(out) = out else {
+        let stems = (1..).map(|attempt| match attempt {
+            1 => stem(prompt),
+            _ => format!("{}-{attempt}", stem(prompt)),
+        });
+        let candidates = stems.map(|stem| {
+            let names = images.iter().zip(1..);
+            names
+                .map(|(image, n)| PathBuf::from(numbered(&stem, image.extension(), n)))
+                .collect::<Vec<_>>()
+        });
+        let mut free = candidates.filter(|paths| !paths.iter().any(|path| path.exists()));
+        return free.next().unwrap_or_default();
+    };
+    if images.len() == 1 {
+        return vec![out.to_owned()];
+    }
+    let text =
+        |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy().into_owned());
+    let stem = text(out.file_stem()).unwrap_or_default();
+    let names = images.iter().zip(1..).map(|(image, n)| {
+        let extension = text(out.extension()).unwrap_or_else(|| image.extension().to_owned());
+        out.with_file_name(numbered(&stem, &extension, n))
+    });
+    names.collect()
+}
+
+/// A file name from the prompt's first words.
+fn stem(prompt: &str) -> String {
+    let mut stem = String::new();
+    for word in prompt
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+    {
+        if stem.len() + word.len() >= MAX_STEM {
+            break;
+        }
+        if !stem.is_empty() {
+            stem.push('-');
+        }
+        stem.push_str(&word.to_lowercase());
+    }
+    if stem.is_empty() {
+        "picture".to_owned()
+    } else {
+        stem
+    }
+}
+
+fn write(path: &Path, image: &Image) -> Result<()> {
+    let named = || format!("cannot write {}", path.display());
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let folder = folder::open(parent.unwrap_or(Path::new("."))).with_context(named)?;
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .with_context(named)?;
+    folder::write_whole(&folder, name, image.bytes()).with_context(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_becomes_a_file_name() {
+        for (prompt, expected) in [
+            ("A red fox, at dawn!", "a-red-fox-at-dawn"),
+            ("../../etc/passwd", "etc-passwd"),
+            ("", "picture"),
+            ("Füchse", "füchse"),
+        ] {
+            assert_eq!(stem(prompt), expected);
+        }
+        assert!(stem(&"word ".repeat(100)).len() < MAX_STEM);
+    }
+}

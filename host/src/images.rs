@@ -1,0 +1,183 @@
+//! Images in memory: sniffed, measured and bounded before anything else sees them.
+
+use std::io::Cursor;
+
+use bytes::Bytes;
+use image::{DynamicImage, ImageFormat, ImageReader};
+
+/// What an image may be.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageLimits {
+    /// Length of the encoded image.
+    pub max_bytes: usize,
+    /// Width times height, from the header.
+    pub max_pixels: u64,
+}
+
+/// An image's bytes, whose type and size were read from the bytes themselves.
+///
+/// Cloning is cheap: the bytes are shared.
+#[derive(Clone, Debug)]
+pub struct Image {
+    bytes: Bytes,
+    media_type: &'static str,
+    width: u32,
+    height: u32,
+}
+
+impl Image {
+    /// Takes bytes that are a PNG, JPEG, WebP, GIF or AVIF image within the limits.
+    ///
+    /// Only the header is read. The error says for a person what is wrong.
+    pub fn from_bytes(bytes: Bytes, limits: ImageLimits) -> Result<Self, String> {
+        if bytes.len() > limits.max_bytes {
+            return Err(format!(
+                "the image has {} bytes, more than the {} allowed",
+                bytes.len(),
+                limits.max_bytes
+            ));
+        }
+        let media_type = sniff(&bytes).ok_or_else(|| match bytes.len() {
+            0 => "the image is empty".to_owned(),
+            _ => "the bytes are not a PNG, JPEG, WebP, GIF or AVIF image".to_owned(),
+        })?;
+        let size = imagesize::blob_size(&bytes)
+            .map_err(|_| format!("the header of the {media_type} image cannot be read"))?;
+        let (Ok(width), Ok(height)) = (u32::try_from(size.width), u32::try_from(size.height))
+        else {
+            return Err(format!("the {media_type} image has an impossible size"));
+        };
+        let pixels = u64::from(width) * u64::from(height);
+        if pixels == 0 || pixels > limits.max_pixels {
+            return Err(format!(
+                "the image is {width} x {height}, which is not between 1 and {} pixels",
+                limits.max_pixels
+            ));
+        }
+        Ok(Self {
+            bytes,
+            media_type,
+            width,
+            height,
+        })
+    }
+
+    /// The encoded image.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// One of `image/png`, `image/jpeg`, `image/webp`, `image/gif`, `image/avif`.
+    #[must_use]
+    pub fn media_type(&self) -> &'static str {
+        self.media_type
+    }
+
+    /// The usual file extension of the type, without the dot.
+    #[must_use]
+    pub fn extension(&self) -> &'static str {
+        match self.media_type {
+            "image/jpeg" => "jpg",
+            other => other.strip_prefix("image/").unwrap_or("bin"),
+        }
+    }
+
+    /// Width and height in pixels, from the header.
+    #[must_use]
+    pub fn size(&self) -> (u32, u32) {
+        (self.width, self.height)
+    }
+
+    /// Of a mask, transparent where the image may change: an opaque PNG, white there and black
+    /// elsewhere. Decodes the pixels, so call it where blocking is allowed.
+    pub fn white_mask(&self, limits: ImageLimits) -> Result<Self, String> {
+        let mut reader = ImageReader::new(Cursor::new(&self.bytes))
+            .with_guessed_format()
+            .map_err(|error| error.to_string())?;
+        let mut decoding = image::Limits::default();
+        decoding.max_image_width = Some(self.width);
+        decoding.max_image_height = Some(self.height);
+        reader.limits(decoding);
+        let pixels = reader
+            .decode()
+            .map_err(|error| format!("the mask cannot be decoded: {error}"))?
+            .into_rgba8();
+        let mask = image::GrayImage::from_fn(self.width, self.height, |x, y| {
+            let [_, _, _, alpha] = pixels
+                .get_pixel_checked(x, y)
+                .map_or([0; 4], |pixel| pixel.0);
+            image::Luma([255 - alpha])
+        });
+        let mut bytes = Cursor::new(Vec::new());
+        DynamicImage::ImageLuma8(mask)
+            .write_to(&mut bytes, ImageFormat::Png)
+            .map_err(|error| format!("the mask cannot be written: {error}"))?;
+        Self::from_bytes(bytes.into_inner().into(), limits)
+    }
+}
+
+/// The media type that the bytes themselves show.
+fn sniff(bytes: &[u8]) -> Option<&'static str> {
+    match image::guess_format(bytes).ok()? {
+        ImageFormat::Png => Some("image/png"),
+        ImageFormat::Jpeg => Some("image/jpeg"),
+        ImageFormat::WebP => Some("image/webp"),
+        ImageFormat::Gif => Some("image/gif"),
+        ImageFormat::Avif => Some("image/avif"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: ImageLimits = ImageLimits {
+        max_bytes: 100_000,
+        max_pixels: 10_000,
+    };
+
+    fn encoded(format: ImageFormat, width: u32, height: u32) -> Bytes {
+        let mut bytes = Cursor::new(Vec::new());
+        DynamicImage::new_rgb8(width, height)
+            .write_to(&mut bytes, format)
+            .unwrap();
+        bytes.into_inner().into()
+    }
+
+    #[test]
+    fn type_and_size_come_from_the_bytes() {
+        for (format, media_type) in [
+            (ImageFormat::Png, "image/png"),
+            (ImageFormat::Jpeg, "image/jpeg"),
+            (ImageFormat::WebP, "image/webp"),
+            (ImageFormat::Gif, "image/gif"),
+        ] {
+            let image = Image::from_bytes(encoded(format, 7, 5), LIMITS).unwrap();
+            assert_eq!((image.media_type(), image.size()), (media_type, (7, 5)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_image_within_the_limits_is_refused() {
+        let refused = |bytes: Bytes| Image::from_bytes(bytes, LIMITS).unwrap_err();
+        assert_eq!(refused(Bytes::new()), "the image is empty");
+        assert!(refused(Bytes::from_static(b"<svg xmlns='x'/>")).contains("not a PNG"));
+        assert!(refused(encoded(ImageFormat::Png, 101, 100)).contains("101 x 100"));
+        assert!(refused(Bytes::from(vec![0; 100_001])).contains("100001 bytes"));
+        assert!(refused(encoded(ImageFormat::Png, 7, 5).slice(..12)).contains("header"));
+    }
+
+    #[test]
+    fn a_mask_is_white_where_it_was_transparent() {
+        let mut pixels = image::RgbaImage::from_pixel(2, 1, image::Rgba([9, 9, 9, 255]));
+        pixels.put_pixel(1, 0, image::Rgba([0, 0, 0, 0]));
+        let mut bytes = Cursor::new(Vec::new());
+        pixels.write_to(&mut bytes, ImageFormat::Png).unwrap();
+        let mask = Image::from_bytes(bytes.into_inner().into(), LIMITS).unwrap();
+        let white = mask.white_mask(LIMITS).unwrap();
+        let pixels = image::load_from_memory(white.bytes()).unwrap().into_luma8();
+        assert_eq!(pixels.into_raw(), [0, 255]);
+    }
+}

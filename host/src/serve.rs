@@ -1,0 +1,89 @@
+//! `pinhole serve`: opens everything, listens, ends cleanly.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use pinhole::app::App;
+use pinhole::config::Config;
+use pinhole::web;
+
+/// How long requests may go on after the server was told to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
+    let app = Arc::new(App::open(config).await?);
+    let listener = tokio::net::TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}: choose another with --listen"))?;
+    let key = app
+        .store
+        .first_administrator()
+        .await
+        .context("cannot make the first administrator")?;
+    announce(config, &app, listener.local_addr()?, key.as_deref())?;
+
+    let (ending, ended) = tokio::sync::watch::channel(false);
+    let serving = axum::serve(listener, web::router(app)).with_graceful_shutdown(async move {
+        told_to_end().await;
+        ending.send_replace(true);
+    });
+    // Open event streams never end by themselves.
+    let patience = async {
+        let mut ended = ended;
+        ended.wait_for(|ended| *ended).await.ok();
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        served = serving => served.context("the server failed"),
+        () = patience => Ok(()),
+    }
+}
+
+/// What a person, or a script, needs to know: one fact a line.
+fn announce(config: &Config, app: &App, address: SocketAddr, key: Option<&str>) -> Result<()> {
+    let engines: Vec<_> = app
+        .jobs
+        .engines
+        .admitted()
+        .map(|it| it.description.name.as_str())
+        .collect();
+    let current = &app.jobs.settings.engine;
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "pinhole {} listening on http://{address}",
+        env!("CARGO_PKG_VERSION")
+    )?;
+    writeln!(out, "data folder: {}", config.data.display())?;
+    writeln!(out, "engines: {} (current: {current})", engines.join(", "))?;
+    match key {
+        Some(key) => writeln!(out, "administrator key (shown once): {key}")?,
+        None => writeln!(out, "administrator key: shown at the first start")?,
+    }
+    out.flush()?;
+    if !app.jobs.settings.enabled {
+        tracing::warn!("ENABLE_IMAGE_GENERATION is not true: no pictures are made");
+    } else if app.jobs.engines.get(current).is_none() {
+        tracing::warn!(
+            "engine {current} is not there: set IMAGE_GENERATION_ENGINE to another, or see `pinhole engine list`"
+        );
+    }
+    Ok(())
+}
+
+async fn told_to_end() {
+    let terminated = async {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated => {}
+    }
+}

@@ -1,0 +1,46 @@
+//! The route table and the middleware stack, in order.
+
+mod auth;
+mod chat;
+mod error;
+mod events;
+mod files;
+mod openai;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::app::App;
+use error::ApiError;
+
+/// Length of a request's body, in bytes.
+const MAX_BODY_BYTES: usize = 32 << 20;
+
+/// The whole server.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route(
+            "/health",
+            get(async || axum::Json(serde_json::json!({"status": true}))),
+        )
+        .route("/api/chat/completions", post(chat::complete))
+        .route("/api/v1/chat/completions", post(chat::complete))
+        .route("/api/events", get(events::listen))
+        .route("/api/v1/files/{id}/content", get(files::content))
+        .route("/v1/images/generations", post(openai::generate))
+        .fallback(async || ApiError::not_found())
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(SetResponseHeaderLayer::if_not_present(
+            X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ))
+        .layer(CatchPanicLayer::new())
+        .with_state(app)
+}

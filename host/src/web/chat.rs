@@ -1,0 +1,157 @@
+//! Open WebUI's chat completions: JSON in, a turn, the language model's answer out.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt, stream};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use serde_json::{Map, Value, json};
+
+use super::auth;
+use super::error::{ApiError, json_body};
+use crate::app::App;
+use crate::chat::{self, Reply, Turn};
+use crate::egress;
+use crate::store::now;
+
+/// Length of a chat's or message's id, in bytes.
+const MAX_ID_BYTES: usize = 200;
+
+/// `POST /api/chat/completions`
+pub(super) async fn complete(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, ApiError> {
+    let user = auth::user(&app, &headers).await?;
+    let payload: Map<String, Value> = json_body(body)?;
+    if !payload.get("messages").is_some_and(Value::is_array) {
+        return Err(ApiError::invalid("messages", "messages must be a list"));
+    }
+    let streams = payload
+        .get("stream")
+        .and_then(Value::as_bool)
+        .unwrap_or(false);
+    let model = payload
+        .get("model")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
+    let features = payload.get("features");
+    let wanted = features.and_then(|features| features.get("image_generation"));
+    let turn = Turn {
+        user,
+        chat_id: id(&payload, "chat_id")?,
+        message_id: id(&payload, "id")?.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+        wants_picture: wanted.and_then(Value::as_bool).unwrap_or(false),
+        payload,
+    };
+    match chat::run(&app, turn).await {
+        Ok(Reply::Words(words)) => Ok(words_reply(&words, &model, streams)),
+        Ok(Reply::Model { answer, lead }) => pass_on(answer, lead, &model).await,
+        Err(error @ chat::Error::NoModel) => {
+            Err(ApiError::new(StatusCode::BAD_REQUEST, error.to_string()))
+        }
+        Err(chat::Error::Model(error)) => {
+            tracing::warn!("the language model did not answer: {error}");
+            Err(ApiError::new(
+                StatusCode::BAD_GATEWAY,
+                "the language model cannot be reached",
+            ))
+        }
+    }
+}
+
+fn id(payload: &Map<String, Value>, field: &str) -> Result<Option<String>, ApiError> {
+    match payload.get(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(id)) if id.is_empty() => Ok(None),
+        Some(Value::String(id)) if id.len() <= MAX_ID_BYTES => Ok(Some(id.clone())),
+        Some(_) => Err(ApiError::invalid(
+            field,
+            format!("{field} must be a text of at most {MAX_ID_BYTES} bytes"),
+        )),
+    }
+}
+
+/// The model's answer as it comes, with the lead in front.
+async fn pass_on(
+    mut answer: egress::Response,
+    lead: String,
+    model: &str,
+) -> Result<Response, ApiError> {
+    let status = answer.status;
+    let content_type = answer.headers.get(CONTENT_TYPE).cloned();
+    let content_type = content_type.unwrap_or(HeaderValue::from_static("application/json"));
+    let streams = content_type.as_bytes().starts_with(b"text/event-stream");
+    let body = match (lead.is_empty() || !status.is_success(), streams) {
+        (true, _) => Body::from_stream(chunks(answer)),
+        (false, true) => {
+            let first = Bytes::from(format!("data: {}\n\n", chunk(&lead, model, None)));
+            Body::from_stream(stream::iter([Ok(first)]).chain(chunks(answer)))
+        }
+        (false, false) => {
+            let whole = answer.bytes().await.map_err(|error| {
+                tracing::warn!("the language model's answer broke off: {error}");
+                ApiError::new(
+                    StatusCode::BAD_GATEWAY,
+                    "the language model's answer broke off",
+                )
+            })?;
+            Body::from(with_lead(&whole, &lead).map_or(whole, Bytes::from))
+        }
+    };
+    Ok((status, [(CONTENT_TYPE, content_type)], body).into_response())
+}
+
+fn chunks(answer: egress::Response) -> impl Stream<Item = Result<Bytes, egress::Error>> {
+    stream::try_unfold(answer, async |mut answer| {
+        Ok(answer.chunk().await?.map(|chunk| (chunk, answer)))
+    })
+}
+
+/// A whole completion with the lead before its text. `None` when it is no completion.
+fn with_lead(whole: &[u8], lead: &str) -> Option<String> {
+    let mut completion: Value = serde_json::from_slice(whole).ok()?;
+    let content = completion.pointer_mut("/choices/0/message/content")?;
+    *content = format!("{lead}{}", content.as_str().unwrap_or_default()).into();
+    Some(completion.to_string())
+}
+
+/// The answer where no language model is configured.
+fn words_reply(words: &str, model: &str, streams: bool) -> Response {
+    if streams {
+        let (text, end) = (chunk(words, model, None), chunk("", model, Some("stop")));
+        let body = format!("data: {text}\n\ndata: {end}\n\ndata: [DONE]\n\n");
+        return ([(CONTENT_TYPE, "text/event-stream")], body).into_response();
+    }
+    let choice = json!({
+        "index": 0,
+        "message": {"role": "assistant", "content": words},
+        "finish_reason": "stop",
+    });
+    axum::Json(completion("chat.completion", model, choice)).into_response()
+}
+
+fn chunk(text: &str, model: &str, finish_reason: Option<&str>) -> Value {
+    let delta = match finish_reason {
+        None => json!({"role": "assistant", "content": text}),
+        Some(_) => json!({}),
+    };
+    let choice = json!({"index": 0, "delta": delta, "finish_reason": finish_reason});
+    completion("chat.completion.chunk", model, choice)
+}
+
+fn completion(object: &str, model: &str, choice: Value) -> Value {
+    json!({
+        "id": format!("chatcmpl-{}", uuid::Uuid::new_v4()),
+        "object": object,
+        "created": now(),
+        "model": model,
+        "choices": [choice],
+    })
+}

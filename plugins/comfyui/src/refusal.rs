@@ -1,0 +1,215 @@
+//! What ComfyUI says when it refuses a job or fails at it, as errors.
+
+use std::collections::BTreeSet;
+
+use pinhole_sdk::{Error, ErrorKind, Refusal};
+use serde_json::{Map, Value};
+
+use crate::workflow::{Graph, image_outputs, node_order};
+
+/// Shown of a text of the server, in characters.
+const MAX_SHOWN: usize = 300;
+/// Inputs that name a model file; those of text encoders are numbered as well.
+const MODEL_INPUTS: [&str; 7] = [
+    "ckpt_name",
+    "unet_name",
+    "vae_name",
+    "lora_name",
+    "clip_name",
+    "control_net_name",
+    "model_name",
+];
+
+/// The error for a refusal of anything but a job.
+pub(crate) fn refused(refusal: Refusal) -> Error {
+    let mut error = Error::new(refusal.kind(), first_line(&refusal.message()));
+    error.retry_after_ms = refusal.retry_after_ms;
+    match refusal.status {
+        401 => error.with_field("api-key"),
+        403 if refusal.text.is_empty() => {
+            error.message =
+                "ComfyUI, or a proxy in front of it, does not let this server in".into();
+            error
+        }
+        _ => error,
+    }
+}
+
+/// The error for the refusal of a job.
+pub(crate) fn rejected(refusal: Refusal) -> Error {
+    let said = refusal.json.as_ref().and_then(|json| json.get("error"));
+    match (refusal.status, said) {
+        (400, Some(said)) => {
+            let nodes = refusal
+                .json
+                .as_ref()
+                .and_then(|json| json.get("node_errors"));
+            rejected_graph(said, nodes.unwrap_or(&Value::Null))
+        }
+        (500, None) => {
+            let message = "ComfyUI cannot read the workflow: export it anew with Save (API Format)";
+            Error::invalid("workflow", message)
+        }
+        _ => refused(refusal),
+    }
+}
+
+fn rejected_graph(said: &Value, node_errors: &Value) -> Error {
+    let (kind, message) = (text(said, "/type"), text(said, "/message"));
+    let error = match (kind, missing_class(said)) {
+        ("missing_node_type", class) => {
+            missing_node(class.unwrap_or_else(|| text(said, "/extra_info/node_title")))
+        }
+        ("invalid_prompt", Some(class)) => missing_node(class),
+        ("invalid_prompt", None) if message.contains("class_type") => {
+            Error::new(ErrorKind::NotFound, first_line(message)).with_field("workflow")
+        }
+        _ => {
+            if let Some(error) = node_error(node_errors) {
+                return error;
+            }
+            let details = text(said, "/details");
+            let both = format!("{message}: {details}");
+            Error::invalid(
+                "workflow",
+                first_line(if details.is_empty() { message } else { &both }),
+            )
+        }
+    };
+    error.with_code(first_line(kind))
+}
+
+/// The class that the server does not have. Up to version 0.11.1 it stands only in the message.
+fn missing_class(said: &Value) -> Option<&str> {
+    let class = said
+        .pointer("/extra_info/class_type")
+        .and_then(Value::as_str);
+    class.or_else(|| {
+        let (before, _) = text(said, "/message").split_once(" does not exist")?;
+        Some(before.rsplit_once("node ")?.1)
+    })
+}
+
+fn missing_node(class: &str) -> Error {
+    let message = format!(
+        "the server has no node {:?}: install the custom node that brings it",
+        first_line(class)
+    );
+    Error::new(ErrorKind::NotFound, message).with_field("workflow")
+}
+
+/// The first error of the first node that has one.
+fn node_error(node_errors: &Value) -> Option<Error> {
+    let mut nodes: Vec<(&String, &Value)> = node_errors.as_object()?.iter().collect();
+    nodes.sort_by_key(|(id, _)| node_order(id));
+    nodes.into_iter().find_map(|(id, node)| {
+        let error = node.pointer("/errors/0")?;
+        let place = format!("{} (node {})", text(node, "/class_type"), first_line(id));
+        Some(input_error(&place, error))
+    })
+}
+
+fn input_error(place: &str, error: &Value) -> Error {
+    let (kind, input) = (text(error, "/type"), text(error, "/extra_info/input_name"));
+    let field = if input.is_empty() { "workflow" } else { input };
+    let model = input.starts_with("clip_name") || MODEL_INPUTS.contains(&input);
+    let found = if kind == "value_not_in_list" && model {
+        let name = text(error, "/extra_info/received_value");
+        let message = format!(
+            "{place}: the server has no {:?} for {input}",
+            first_line(name)
+        );
+        Error::new(ErrorKind::NotFound, message)
+    } else {
+        let (message, details) = (text(error, "/message"), text(error, "/details"));
+        Error::new(
+            ErrorKind::Invalid,
+            first_line(&format!("{place}: {message}: {details}")),
+        )
+    };
+    found
+        .with_field(first_line(field))
+        .with_code(first_line(kind))
+}
+
+/// The error for a job that was taken although nodes are wrong, when that leaves no image of it.
+pub(crate) fn spoilt(graph: &Graph, node_errors: &Value) -> Option<Error> {
+    let error = node_error(node_errors)?;
+    let broken: BTreeSet<&str> = node_errors
+        .as_object()
+        .into_iter()
+        .flat_map(Map::values)
+        .filter_map(|node| node.get("dependent_outputs")?.as_array())
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    image_outputs(graph).is_subset(&broken).then_some(error)
+}
+
+/// The error for a job that failed while it ran, from the data of an `execution_error`.
+///
+/// The traceback and the inputs there hold paths and prompts: neither is read.
+pub(crate) fn failed(data: &Value) -> Error {
+    let (kind, said) = (
+        text(data, "/exception_type"),
+        text(data, "/exception_message"),
+    );
+    let node = match text(data, "/node_type") {
+        "" => "ComfyUI".to_owned(),
+        class => first_line(class),
+    };
+    let error = if out_of_memory(kind, said) {
+        let message = format!("{node} ran out of memory: ask for a smaller size or fewer images");
+        Error::new(ErrorKind::OutOfMemory, message)
+    } else if kind.ends_with("UnidentifiedImageError") {
+        Error::invalid(
+            "image",
+            format!("{node} cannot read a picture that the workflow loads"),
+        )
+    } else {
+        let line = first_line(said);
+        let what = if line.is_empty() {
+            "failed without saying why"
+        } else {
+            &line
+        };
+        Error::new(ErrorKind::Upstream, format!("{node}: {what}"))
+    };
+    match kind {
+        "" => error,
+        kind => error.with_code(first_line(kind)),
+    }
+}
+
+fn out_of_memory(kind: &str, said: &str) -> bool {
+    let words = [
+        "out of memory",
+        "can't allocate memory",
+        "Allocation on device",
+    ];
+    kind.ends_with("OutOfMemoryError") || words.iter().any(|words| said.contains(words))
+}
+
+/// The error for a job that somebody stopped on the server. Its code tells it from our own stopping.
+pub(crate) fn interrupted() -> Error {
+    let message = "the job was stopped on the ComfyUI server";
+    Error::new(ErrorKind::Cancelled, message).with_code("execution_interrupted")
+}
+
+/// The error for a job that is neither in the queue nor in the history.
+pub(crate) fn forgotten() -> Error {
+    let message = "ComfyUI no longer has the job: it was removed, or the server was started anew";
+    Error::new(ErrorKind::Upstream, message)
+}
+
+fn text<'a>(json: &'a Value, pointer: &str) -> &'a str {
+    json.pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+/// Up to the first line break: what follows is advice to the server's operator or a traceback.
+fn first_line(text: &str) -> String {
+    let line = text.trim().lines().next().unwrap_or_default();
+    line.chars().take(MAX_SHOWN).collect()
+}

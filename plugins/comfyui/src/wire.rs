@@ -1,0 +1,196 @@
+//! What goes over the wire, but for frames and refusals: paths, bodies, and answers as values.
+
+use pinhole_sdk::{Error, Model, request::percent_encode};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::refusal;
+use crate::workflow::{Graph, node_order};
+
+pub(crate) const PROMPT: &str = "/prompt";
+pub(crate) const QUEUE: &str = "/queue";
+pub(crate) const INTERRUPT: &str = "/interrupt";
+/// A job's id longer than this, in bytes, is none: servers give UUIDs.
+const MAX_ID_BYTES: usize = 128;
+
+/// An id in the form of a random UUID, by which the server knows our socket.
+pub(crate) fn client_id(random: [u64; 2]) -> String {
+    let [high, low] = random;
+    let high = high & !0xf000 | 0x4000;
+    let low = low & !(0xc << 60) | 0x8 << 60;
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xffff,
+        low >> 48,
+        low & 0xffff_ffff_ffff
+    )
+}
+
+pub(crate) fn socket(client_id: &str) -> String {
+    format!("/ws?clientId={}", percent_encode(client_id))
+}
+
+/// The first message on the socket: previews shall say whose they are.
+pub(crate) fn greeting() -> String {
+    json!({"type": "feature_flags", "data": {"supports_preview_metadata": true}}).to_string()
+}
+
+pub(crate) fn job(graph: &Graph, client_id: &str) -> Value {
+    json!({"prompt": graph, "client_id": client_id})
+}
+
+pub(crate) fn history(prompt_id: &str) -> String {
+    format!("/history/{}", percent_encode(prompt_id))
+}
+
+pub(crate) fn cancel(prompt_id: &str) -> String {
+    format!("/api/jobs/{}/cancel", percent_encode(prompt_id))
+}
+
+pub(crate) fn object_info(class: &str) -> String {
+    format!("/object_info/{}", percent_encode(class))
+}
+
+/// The answer to a job. It may list errors of nodes and still run what does not need those.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Queued {
+    pub(crate) prompt_id: String,
+    #[serde(default)]
+    pub(crate) node_errors: Value,
+}
+
+impl Queued {
+    pub(crate) fn read(answer: Value) -> Result<Self, Error> {
+        let queued: Option<Self> = serde_json::from_value(answer).ok();
+        let known = queued.filter(|queued| (1..=MAX_ID_BYTES).contains(&queued.prompt_id.len()));
+        known.ok_or_else(|| Error::protocol("ComfyUI took the job but gave it no id"))
+    }
+}
+
+/// A finished job: of its entry in the history, what we read.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Finished {
+    /// By node id: what the node leaves, such as `images`.
+    outputs: Map<String, Value>,
+    /// Null from very old servers.
+    status: Value,
+}
+
+/// A file on the server.
+#[derive(Debug, Deserialize, PartialEq)]
+pub(crate) struct File {
+    filename: String,
+    #[serde(default)]
+    subfolder: String,
+    #[serde(default, rename = "type")]
+    folder: String,
+}
+
+impl Finished {
+    /// From a history; `None` while the job is not in it.
+    pub(crate) fn read(
+        mut history: Map<String, Value>,
+        prompt_id: &str,
+    ) -> Result<Option<Self>, Error> {
+        let Some(entry) = history.remove(prompt_id) else {
+            return Ok(None);
+        };
+        serde_json::from_value(entry)
+            .map(Some)
+            .map_err(|error| Error::protocol(format!("ComfyUI's history is unexpected: {error}")))
+    }
+
+    /// The files to show: those that the workflow keeps, else those that it only previews; by the
+    /// order of the nodes. Fails when the job failed, even if it left images before that.
+    pub(crate) fn files(self) -> Result<Files, Error> {
+        if let Some(error) = self.error() {
+            return Err(error);
+        }
+        let mut outputs: Vec<(&String, &Value)> = self.outputs.iter().collect();
+        outputs.sort_by_key(|(id, _)| node_order(id));
+        let images = outputs
+            .into_iter()
+            .filter_map(|(_, output)| output.get("images")?.as_array());
+        let files = images
+            .flatten()
+            .filter_map(|image| File::deserialize(image).ok());
+        let (kept, previewed) = files.partition(|file| file.folder == "output");
+        Ok(Files { kept, previewed })
+    }
+
+    /// Why it failed, if it did; the last message says so.
+    fn error(&self) -> Option<Error> {
+        if self.status.get("status_str")? != "error" {
+            return None;
+        }
+        let messages = self.status.get("messages").and_then(Value::as_array);
+        let error = messages.into_iter().flatten().rev().find_map(|message| {
+            match message.get(0)?.as_str()? {
+                "execution_error" => Some(refusal::failed(message.get(1)?)),
+                "execution_interrupted" => Some(refusal::interrupted()),
+                _ => None,
+            }
+        });
+        Some(error.unwrap_or_else(|| refusal::failed(&Value::Null)))
+    }
+}
+
+/// What a job left on the server.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) kept: Vec<File>,
+    pub(crate) previewed: Vec<File>,
+}
+
+impl File {
+    pub(crate) fn path(&self) -> String {
+        format!(
+            "/view?filename={}&subfolder={}&type={}",
+            percent_encode(&self.filename),
+            percent_encode(&self.subfolder),
+            percent_encode(&self.folder)
+        )
+    }
+}
+
+/// How many jobs are in front of this one, 0 when it runs; `None` when the queue does not have it.
+pub(crate) fn position(queue: &Value, prompt_id: &str) -> Option<u32> {
+    let jobs = |list: &str| {
+        let jobs = queue
+            .get(list)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        jobs.filter_map(|job| Some((job.get(0)?.as_f64()?, job.get(1)?.as_str()?)))
+            .collect::<Vec<_>>()
+    };
+    let (running, pending) = (jobs("queue_running"), jobs("queue_pending"));
+    if running.iter().any(|(_, id)| *id == prompt_id) {
+        return Some(0);
+    }
+    let (ours, _) = pending.iter().find(|(_, id)| *id == prompt_id)?;
+    let before = pending.iter().filter(|(number, _)| number < ours).count();
+    Some(u32::try_from(before + running.len()).unwrap_or(u32::MAX))
+}
+
+/// The choices of an input, in the schema of its node's class: a plain list, or a `COMBO`.
+pub(crate) fn models(schemas: &Value, class: &str, input: &str) -> Vec<Model> {
+    let inputs = schemas.get(class).and_then(|schema| schema.get("input"));
+    let schema = ["required", "optional"]
+        .iter()
+        .find_map(|need| inputs?.get(need)?.get(input));
+    let choices = schema.and_then(|schema| match schema.get(0)? {
+        Value::Array(choices) => Some(choices),
+        _ => schema.get(1)?.get("options")?.as_array(),
+    });
+    let names = choices.into_iter().flatten().filter_map(Value::as_str);
+    names
+        .map(|name| Model {
+            id: name.to_owned(),
+            name: name.to_owned(),
+        })
+        .collect()
+}

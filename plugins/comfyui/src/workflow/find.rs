@@ -1,0 +1,197 @@
+//! Finds the inputs that take a job's values, by what the nodes are and how they are linked.
+//!
+//! It begins at the samplers. Each says by its links which text is wanted and which is not, where
+//! its noise, its steps and its model come from, and which empty latent image it fills.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use serde_json::Value;
+
+use super::{Graph, Place, What, class, links, node_order};
+
+/// Inputs that name a model file.
+pub(super) const MODEL_INPUTS: &[&str] = &["ckpt_name", "unet_name", "model_name"];
+/// Inputs that take a seed.
+pub(super) const SEED_INPUTS: &[&str] = &["seed", "noise_seed"];
+/// Inputs of text encoders; some have two, for two encoders, and both get the text.
+const TEXT_INPUTS: &[&str] = &["text", "text_g", "text_l", "clip_l", "t5xxl", "prompt"];
+/// Inputs of nodes that only hold a value for others.
+const VALUE_INPUTS: &[&str] = &["value", "text", "string"];
+/// Inputs of a sampler that a job may set as parameters.
+const SAMPLER_PARAMETERS: &[&str] = &["cfg", "denoise", "sampler_name", "scheduler"];
+/// How many nodes that only pass a value on are followed.
+const MAX_HOPS: usize = 8;
+
+/// All that is found; nothing for values that have no node.
+pub(super) fn places(graph: &Graph) -> Vec<Place> {
+    let mut finder = Finder {
+        graph,
+        places: Vec::new(),
+    };
+    let mut samplers: Vec<&str> = graph.keys().map(String::as_str).collect();
+    samplers.retain(|id| is_sampler(graph, id));
+    samplers.sort_by_key(|id| node_order(id));
+    for id in samplers {
+        finder.sampler(id);
+    }
+    if !finder.places.iter().any(|place| place.takes("prompt")) {
+        finder.only("prompt", TEXT_INPUTS, |class| class.contains("TextEncode"));
+    }
+    if !finder.places.iter().any(|place| place.takes("model")) {
+        finder.only("model", MODEL_INPUTS, |class| class.contains("Load"));
+    }
+    finder.places
+}
+
+pub(crate) fn is_sampler(graph: &Graph, id: &str) -> bool {
+    class(graph, id).is_some_and(|class| class.contains("Sampler"))
+        && link(graph, id, "latent_image").is_some()
+}
+
+struct Finder<'g> {
+    graph: &'g Graph,
+    places: Vec<Place>,
+}
+
+impl<'g> Finder<'g> {
+    fn sampler(&mut self, id: &'g str) {
+        let positive = self.near(id, "positive", |graph, node| {
+            has_any(graph, node, TEXT_INPUTS)
+        });
+        let negative = self.near(id, "negative", |graph, node| {
+            has_any(graph, node, TEXT_INPUTS)
+        });
+        self.put_any("prompt", positive, TEXT_INPUTS);
+        // Where nothing is unwanted, the way of the unwanted leads to the wanted text as well.
+        self.put_any(
+            "negative_prompt",
+            negative.filter(|_| negative != positive),
+            TEXT_INPUTS,
+        );
+
+        let seed = self.near(id, "noise", |graph, node| has_any(graph, node, SEED_INPUTS));
+        self.put_any("seed", seed, SEED_INPUTS);
+        let steps = self.near(id, "sigmas", |graph, node| has_any(graph, node, &["steps"]));
+        self.put_any("steps", steps, &["steps"]);
+
+        // A sampler that goes on from another's picture has sizes and a model of its own, and keeps them.
+        let Some(latent) = self.near(id, "latent_image", is_empty_latent) else {
+            return;
+        };
+        for (name, input) in [
+            ("width", "width"),
+            ("height", "height"),
+            ("n", "batch_size"),
+        ] {
+            self.put_any(name, Some(latent), &[input]);
+        }
+        let model = self.near(id, "model", |graph, node| {
+            has_any(graph, node, MODEL_INPUTS)
+        });
+        self.put_any("model", model, MODEL_INPUTS);
+        for parameter in SAMPLER_PARAMETERS {
+            self.put_any(parameter, Some(id), &[parameter]);
+        }
+    }
+
+    /// Writes to a node outside any sampler's reach, if there is just one of the kind.
+    fn only(&mut self, name: &str, inputs: &[&str], is_kind: impl Fn(&str) -> bool) {
+        let mut ids = self.graph.keys().filter(|id| {
+            class(self.graph, id).is_some_and(&is_kind) && has_any(self.graph, id, inputs)
+        });
+        if let (Some(id), None) = (ids.next(), ids.next()) {
+            self.put_any(name, Some(id), inputs);
+        }
+    }
+
+    /// The nearest node, seen from a sampler up its links, that is wanted. Where a node has a link
+    /// of the name `way`, only that is followed: a ControlNet passes both texts through, say.
+    /// Other samplers end the way: what lies behind them is theirs.
+    fn near(
+        &self,
+        from: &'g str,
+        way: &str,
+        is_wanted: impl Fn(&Graph, &str) -> bool,
+    ) -> Option<&'g str> {
+        let mut seen = BTreeSet::from([from]);
+        let mut next = VecDeque::from([from]);
+        while let Some(id) = next.pop_front() {
+            if is_wanted(self.graph, id) {
+                return Some(id);
+            }
+            if id != from && is_sampler(self.graph, id) {
+                continue;
+            }
+            let node = self.graph.get(id)?;
+            let named = links(node).find(|(input, _)| *input == way);
+            let targets = links(node).filter(|found| named.is_none_or(|named| *found == named));
+            for (_, target) in targets {
+                if self.graph.contains_key(target) && seen.insert(target) {
+                    next.push_back(target);
+                }
+            }
+        }
+        None
+    }
+
+    /// Adds a place for each of these inputs that the node has.
+    fn put_any(&mut self, name: &str, node: Option<&str>, inputs: &[&str]) {
+        let Some(node) = node else {
+            return;
+        };
+        for input in inputs
+            .iter()
+            .filter(|input| has_any(self.graph, node, &[**input]))
+        {
+            let (node, input) = settle(self.graph, node, input);
+            let place = Place {
+                what: What::Named(name.to_owned()),
+                node: node.to_owned(),
+                input: input.to_owned(),
+            };
+            if !self.places.contains(&place) {
+                self.places.push(place);
+            }
+        }
+    }
+}
+
+fn is_empty_latent(graph: &Graph, id: &str) -> bool {
+    ["width", "height", "batch_size"]
+        .iter()
+        .all(|input| has_any(graph, id, &[*input]))
+}
+
+fn has_any(graph: &Graph, id: &str, inputs: &[&str]) -> bool {
+    inputs.iter().any(|input| value(graph, id, input).is_some())
+}
+
+fn value<'g>(graph: &'g Graph, id: &str, input: &str) -> Option<&'g Value> {
+    graph.get(id)?.get("inputs")?.get(input)
+}
+
+fn link<'g>(graph: &'g Graph, id: &str, input: &str) -> Option<&'g str> {
+    links(graph.get(id)?)
+        .find(|(name, _)| *name == input)
+        .map(|(_, target)| target)
+}
+
+/// The input to write to: where the given one is a link to a node that only holds a value, that
+/// node's.
+fn settle<'a>(graph: &'a Graph, node: &'a str, input: &'a str) -> (&'a str, &'a str) {
+    let mut place = (node, input);
+    for _ in 0..MAX_HOPS {
+        let Some(target) = link(graph, place.0, place.1) else {
+            return place;
+        };
+        let Some(held) = VALUE_INPUTS
+            .iter()
+            .find(|held| has_any(graph, target, &[**held]))
+        else {
+            break;
+        };
+        place = (target, held);
+    }
+    // A node that makes its value itself: the job's takes the place of the link.
+    (node, input)
+}

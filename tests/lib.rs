@@ -1,1 +1,21 @@
+//! What the tests and the benchmarks share: a server in this process, and upstreams on loopback.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "the bans and the care for errors shape the server; here a failure is a failed test"
+)]
+
+mod server;
+mod upstream;
+
+pub use server::{Server, engines, environment, guests, program};
+pub use upstream::{Answer, Seen, Upstream, WebSocket};
+
+/// A PNG of one pixel.
+pub const PIXEL: &[u8] = include_bytes!("guests/pixel.png");
+
+/// The same in base64.
+pub fn pixel_base64() -> String {
+    base64_simd::STANDARD.encode_to_string(PIXEL)
+}

@@ -138,6 +138,7 @@ impl Jobs {
             return Err(Error::Disabled);
         }
         let component = self.component(request.engine.as_deref())?;
+        check_addresses(&component)?;
         let job = self.checked(request, &component.description)?;
         let name = component.description.name.clone();
         let pictures = self.run(&component, control, job).await;
@@ -389,6 +390,27 @@ impl Error {
     }
 }
 
+/// An engine that has upstreams, but no address for any, can do nothing yet.
+fn check_addresses(component: &Component) -> Result<(), Error> {
+    let description = &component.description;
+    let mut upstreams = description.upstreams.iter();
+    let Some(first) = upstreams.next().filter(|_| component.upstreams.is_empty()) else {
+        return Ok(());
+    };
+    let mut settings = description.settings.iter();
+    let setting = settings.find(|setting| setting.key == first.base_url);
+    let variable = setting.and_then(|setting| setting.generate_variables.first());
+    Err(Error::Invalid {
+        field: "engine",
+        message: format!(
+            "engine {} has no address to speak to: set {} to the address of {}",
+            description.name,
+            variable.unwrap_or(&first.base_url),
+            description.title
+        ),
+    })
+}
+
 fn not_fetched(error: egress::Error) -> engine::Error {
     let (kind, message) = match &error {
         egress::Error::Denied(_) => (
@@ -413,7 +435,7 @@ fn not_fetched(error: egress::Error) -> engine::Error {
 
 /// What the operator can do: the variables come from what the engine declares.
 fn remedy(component: &Component, error: &engine::Error) -> Option<String> {
-    let engine::Error::Engine { error, failure } = error else {
+    let engine::Error::Engine { error, .. } = error else {
         return None;
     };
     let description = &component.description;
@@ -425,13 +447,7 @@ fn remedy(component: &Component, error: &engine::Error) -> Option<String> {
         settings.find_map(|setting| setting.generate_variables.first().cloned())
     };
     let base_url = || variable(&|kind| matches!(kind, SettingKind::Url));
-    let unset = description.upstreams.len() > component.upstreams.len();
     match error.kind {
-        ErrorKind::Forbidden if failure.is_some() && unset => Some(format!(
-            "set {} to the address of {}",
-            base_url()?,
-            description.title
-        )),
         ErrorKind::Unavailable | ErrorKind::Timeout => Some(format!(
             "check that {} runs and that {} is its address",
             description.title,

@@ -97,11 +97,13 @@ fn test(workspace: &Workspace, options: &TestOptions) -> Result<ExitCode> {
     targets::ensure(workspace, &[targets::ENGINES, targets::WASI])?;
     engines::build(workspace)?;
     engines::build_test_guests(workspace)?;
+    serve::build(workspace)?;
     let mut cargo = workspace.cargo(&["test", "--workspace"]);
     cargo.args(options.arguments());
     cargo
         .env("PINHOLE_TEST_ENGINES", workspace.engines())
-        .env("PINHOLE_TEST_GUESTS", workspace.guests());
+        .env("PINHOLE_TEST_GUESTS", workspace.guests())
+        .env("PINHOLE_TEST_PROGRAM", workspace.program());
     let status = cargo.status().context("cannot start cargo")?;
     Ok(workspace::as_exit_code(status))
 }

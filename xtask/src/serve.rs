@@ -26,12 +26,17 @@ pub(crate) struct Options {
     serve: Vec<OsString>,
 }
 
-/// Builds the server, starts it and makes a picture. The engines are there already.
-pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+/// Builds the program `pinhole`.
+pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     // The whole workspace, though only one program of it: so the server's dependencies have the
     // same features here as in `cargo test --workspace`, and wasmtime is built once for both.
     let build = ["build", "--workspace", "--bin", "pinhole"];
-    workspace.build("the server", &build)?;
+    workspace.build("the server", &build)
+}
+
+/// Builds the server, starts it and makes a picture. The engines are there already.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    build(workspace)?;
     let data = Data::choose(workspace, options.once)?;
     let pinhole = || pinhole(workspace, &data.folder);
 
@@ -59,8 +64,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
 
 /// The program that was just built, told where its engines and data are.
 fn pinhole(workspace: &Workspace, data: &Path) -> Command {
-    let program = format!("pinhole{}", std::env::consts::EXE_SUFFIX);
-    let mut command = Command::new(workspace.target.join("debug").join(program));
+    let mut command = Command::new(workspace.program());
     let engines = workspace.engines();
     command
         .current_dir(&workspace.root)

@@ -48,6 +48,12 @@ impl Workspace {
         self.target.join("guests")
     }
 
+    /// The server.
+    pub(crate) fn program(&self) -> PathBuf {
+        let program = format!("pinhole{}", std::env::consts::EXE_SUFFIX);
+        self.target.join("debug").join(program)
+    }
+
     /// A cargo command at the root of the repository.
     pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
         let mut cargo = Command::new(cargo_program());

@@ -34,7 +34,7 @@ pub(crate) enum Heard {
     Nothing,
     /// There is something new to report.
     News,
-    /// The job is over; what became of it stands in the history.
+    /// There is no more to come; what became of the job stands in the history.
     Done,
     Failed(Error),
 }
@@ -104,7 +104,9 @@ impl Watch {
         let before = self.progress();
         let data = &frame.data;
         if frame.kind == "status" {
-            self.queue(data);
+            if self.queue(data) {
+                return Heard::Done;
+            }
         } else if !self.is_ours(data) {
             return Heard::Nothing;
         }
@@ -121,6 +123,11 @@ impl Watch {
                 }
             }
             "progress_state" => self.advance_all(data),
+            "executed" => {
+                if let Some(node) = shown_as(data) {
+                    self.set_part(node, 1.0);
+                }
+            }
             "execution_error" => return Heard::Failed(refusal::failed(data)),
             "execution_interrupted" => return Heard::Failed(refusal::interrupted()),
             _ => {}
@@ -173,17 +180,20 @@ impl Watch {
 
     /// A status counts all jobs, ours among them, and those behind it too: the least of what was
     /// heard is nearest. The greeting, which has a `sid`, is of before our job.
-    fn queue(&mut self, data: &Value) {
-        let jobs = data
-            .pointer("/status/exec_info/queue_remaining")
-            .and_then(Value::as_u64);
-        if let (Some(jobs), None) = (jobs, data.get("sid")) {
-            let before = u32::try_from(jobs.saturating_sub(1)).unwrap_or(u32::MAX);
-            self.position = Some(
-                self.position
-                    .map_or(before, |position| position.min(before)),
-            );
+    ///
+    /// True when ours was there, never ran, and the queue is empty: somebody removed it, and
+    /// nothing more will be said about it.
+    fn queue(&mut self, data: &Value) -> bool {
+        let jobs = data.pointer("/status/exec_info/queue_remaining");
+        let (Some(jobs), None) = (jobs.and_then(Value::as_u64), data.get("sid")) else {
+            return false;
+        };
+        if jobs == 0 {
+            return self.position.is_some() && !self.running;
         }
+        let before = u32::try_from(jobs - 1).unwrap_or(u32::MAX);
+        self.position = Some(self.position.map_or(before, |known| known.min(before)));
+        false
     }
 
     fn cached(&mut self, data: &Value) {
@@ -257,6 +267,271 @@ impl Head {
             (1, format) => Some(Self::Bare { png: format == 2 }),
             (4, length) if length <= MAX_METADATA_BYTES => Some(Self::Described { length }),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Recording {
+        graph: Graph,
+        prompt_id: String,
+        frames: Vec<Recorded>,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Recorded {
+        Text(Frame),
+        Binary {
+            head_hex: String,
+            metadata: Option<Value>,
+        },
+    }
+
+    /// What came of a recording: fractions and notes as reported, pictures, and whether it ended.
+    #[derive(Default)]
+    struct Played {
+        fractions: Vec<f32>,
+        notes: Vec<String>,
+        shown: Vec<Option<Shown>>,
+        done: bool,
+    }
+
+    fn play(recording: Recording, prompt_id: &str) -> Played {
+        let mut watch = Watch::new(&recording.graph, prompt_id);
+        let mut played = Played::default();
+        for frame in recording.frames {
+            match frame {
+                Recorded::Text(frame) => match watch.hear(&frame) {
+                    Heard::News => {
+                        let progress = watch.progress();
+                        played.fractions.extend(progress.fraction);
+                        played.notes.extend(progress.note);
+                    }
+                    Heard::Done => played.done = true,
+                    Heard::Nothing => {}
+                    Heard::Failed(error) => panic!("{error:?}"),
+                },
+                Recorded::Binary { head_hex, metadata } => {
+                    let bytes: Vec<u8> = (0..16)
+                        .step_by(2)
+                        .map(|at| u8::from_str_radix(&head_hex[at..at + 2], 16).unwrap())
+                        .collect();
+                    let shown = match Head::read(&bytes).unwrap() {
+                        Head::Bare { png } => watch.bare(png),
+                        Head::Described { .. } => {
+                            watch.described(metadata.unwrap().to_string().as_bytes())
+                        }
+                    };
+                    played.shown.push(shown);
+                }
+            }
+        }
+        played.notes.dedup();
+        played
+    }
+
+    fn recording(text: &str) -> Recording {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_recorded_run() {
+        let recording = recording(include_str!("../testdata/frames.json"));
+        let id = recording.prompt_id.clone();
+        let played = play(recording, &id);
+        assert!(played.done);
+        assert!(played.fractions.is_sorted(), "{:?}", played.fractions);
+        assert!(played.fractions.last().is_some_and(|last| *last > 0.99));
+        assert_eq!(
+            played.notes,
+            [
+                "running CheckpointLoaderSimple",
+                "running CLIPTextEncode",
+                "running EmptyLatentImage",
+                "running KSampler",
+                "step 1 of 4",
+                "step 2 of 4",
+                "step 3 of 4",
+                "step 4 of 4",
+                "running VAEDecode",
+                "running SaveImage",
+            ]
+        );
+        assert_eq!(played.shown, [Some(Shown::Preview); 4]);
+    }
+
+    #[test]
+    fn bare_pictures_count_only_from_a_node_that_sends_them() {
+        let recording = recording(include_str!("../testdata/frames-websocket.json"));
+        let id = recording.prompt_id.clone();
+        let played = play(recording, &id);
+        assert!(played.done);
+        assert_eq!(played.shown, [None, None, None, Some(Shown::Final)]);
+    }
+
+    #[test]
+    fn frames_of_another_job_are_ignored() {
+        for text in [
+            include_str!("../testdata/frames.json"),
+            include_str!("../testdata/frames-websocket.json"),
+        ] {
+            let mut recording = recording(text);
+            // The queue is everybody's.
+            recording
+                .frames
+                .retain(|frame| !matches!(frame, Recorded::Text(frame) if frame.kind == "status"));
+            let played = play(recording, "another");
+            assert!(!played.done);
+            assert!(played.fractions.is_empty() && played.notes.is_empty());
+            assert!(played.shown.iter().all(Option::is_none));
+        }
+    }
+
+    fn watch() -> Watch {
+        let graph = json!({
+            "3": {"class_type": "KSampler", "inputs": {"latent_image": ["5", 0]}},
+            "9": {"class_type": "SaveImageWebsocket", "inputs": {"images": ["3", 0]}},
+        });
+        Watch::new(graph.as_object().unwrap(), "mine")
+    }
+
+    fn frame(kind: &str, data: Value) -> Frame {
+        Frame {
+            kind: kind.into(),
+            data,
+        }
+    }
+
+    #[test]
+    fn described_final_images_are_told_from_previews() {
+        let shown = |node: &str| {
+            let metadata = json!({"prompt_id": "mine", "node_id": node});
+            watch().described(metadata.to_string().as_bytes())
+        };
+        assert_eq!(shown("3"), Some(Shown::Preview));
+        assert_eq!(shown("9"), Some(Shown::Final));
+        assert_eq!(watch().described(b"no JSON"), None);
+    }
+
+    #[test]
+    fn the_place_in_the_queue_is_the_least_heard_of() {
+        let mut watch = watch();
+        let status = |jobs: u64| {
+            frame(
+                "status",
+                json!({"status": {"exec_info": {"queue_remaining": jobs}}}),
+            )
+        };
+        watch.hear(&frame(
+            "status",
+            json!({"status": {"exec_info": {"queue_remaining": 0}}, "sid": "x"}),
+        ));
+        assert_eq!(watch.progress().queue_position, None);
+        for (jobs, expected) in [(3, 2), (4, 2), (2, 1)] {
+            watch.hear(&status(jobs));
+            assert_eq!(watch.progress().queue_position, Some(expected));
+        }
+        assert!(matches!(
+            watch.hear(&frame("execution_start", json!({"prompt_id": "mine"}))),
+            Heard::News
+        ));
+        assert_eq!(watch.progress().queue_position, None);
+    }
+
+    #[test]
+    fn a_removed_job_is_not_waited_for() {
+        let status = |jobs: u64| {
+            let data = json!({"status": {"exec_info": {"queue_remaining": jobs}}});
+            frame("status", data)
+        };
+        let mut removed = watch();
+        assert!(matches!(removed.hear(&status(0)), Heard::Nothing));
+        assert!(matches!(removed.hear(&status(2)), Heard::News));
+        assert!(matches!(removed.hear(&status(0)), Heard::Done));
+        let mut ran = watch();
+        ran.hear(&status(1));
+        ran.hear(&frame("execution_start", json!({"prompt_id": "mine"})));
+        assert!(matches!(ran.hear(&status(0)), Heard::Nothing));
+    }
+
+    #[test]
+    fn ends() {
+        let recorded: Vec<Frame> =
+            serde_json::from_str(include_str!("../testdata/frames-errors.json")).unwrap();
+        for frame in recorded {
+            let id = frame.data["prompt_id"].as_str().unwrap();
+            let mut watch = Watch::new(&Graph::new(), id);
+            assert!(matches!(watch.hear(&frame), Heard::Failed(_)));
+        }
+        let over = frame("executing", json!({"node": null, "prompt_id": "mine"}));
+        assert!(matches!(watch().hear(&over), Heard::Done));
+        // As a reconnected socket is greeted with, and as sent for other jobs.
+        for data in [
+            json!({"node": null}),
+            json!({"node": null, "prompt_id": "x"}),
+            json!({"node": "3"}),
+        ] {
+            assert!(matches!(
+                watch().hear(&frame("executing", data)),
+                Heard::Nothing
+            ));
+        }
+    }
+
+    #[test]
+    fn odd_frames_do_no_harm() {
+        let mut watch = watch();
+        for (kind, data) in [
+            (
+                "progress",
+                json!({"prompt_id": "mine", "node": "3", "value": 1, "max": 0}),
+            ),
+            (
+                "progress",
+                json!({"prompt_id": "mine", "node": "3", "value": -5, "max": 2}),
+            ),
+            (
+                "progress",
+                json!({"prompt_id": "mine", "node": "3", "value": 1e300, "max": 2}),
+            ),
+            (
+                "progress",
+                json!({"prompt_id": "mine", "node": "unfolded.1", "value": 1, "max": 2}),
+            ),
+            ("progress_state", json!({"prompt_id": "mine", "nodes": [1]})),
+            (
+                "progress_state",
+                json!({"prompt_id": "mine", "nodes": {"3": null}}),
+            ),
+            (
+                "execution_cached",
+                json!({"prompt_id": "mine", "nodes": {"3": 1}}),
+            ),
+            ("status", json!([])),
+            ("executing", json!({"prompt_id": "mine"})),
+            ("logs", json!({"prompt_id": "mine"})),
+        ] {
+            assert!(matches!(
+                watch.hear(&frame(kind, data)),
+                Heard::Nothing | Heard::News
+            ));
+            let fraction = watch.progress().fraction.unwrap_or(0.0);
+            assert!((0.0..=1.0).contains(&fraction));
+        }
+        for bytes in [
+            &b""[..],
+            b"\0\0\0\x01",
+            b"\0\0\0\x03\0\0\0\x01",
+            b"\0\0\0\x04\xff\xff\xff\xff",
+        ] {
+            assert_eq!(Head::read(bytes), None);
         }
     }
 }

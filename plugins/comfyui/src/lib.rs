@@ -149,3 +149,31 @@ fn describe_settings() -> Vec<Setting> {
         ),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_request_is_among_those_described() {
+        let granted = describe_upstream().requests;
+        for (method, path) in [
+            ("POST", wire::PROMPT.to_owned()),
+            ("GET", wire::PROMPT.to_owned()),
+            ("GET", wire::QUEUE.to_owned()),
+            ("POST", wire::QUEUE.to_owned()),
+            ("POST", wire::INTERRUPT.to_owned()),
+            ("GET", wire::history("x")),
+            ("GET", wire::object_info("x")),
+            ("GET", wire::socket("x")),
+            ("POST", wire::cancel("x")),
+        ] {
+            let request = format!("{method} {path}");
+            let covers = |prefix: &String| {
+                let rest = request.strip_prefix(prefix.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
+            };
+            assert!(granted.iter().any(covers), "{request}");
+        }
+    }
+}

@@ -213,3 +213,282 @@ fn first_line(text: &str) -> String {
     let line = text.trim().lines().next().unwrap_or_default();
     line.chars().take(MAX_SHOWN).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use pinhole_sdk::upstream::Header;
+    use serde_json::json;
+
+    use super::*;
+
+    fn refusal(status: u16, body: &str) -> Refusal {
+        let no_headers: [Header; 0] = [];
+        Refusal::new(status, &no_headers, body.to_owned())
+    }
+
+    /// The refusal of a job recorded under this label.
+    #[track_caller]
+    fn check(label: &str, kind: ErrorKind, field: &str, message: &str) {
+        let recorded: Vec<Value> =
+            serde_json::from_str(include_str!("../testdata/refusals.json")).unwrap();
+        let found = recorded
+            .iter()
+            .find(|refusal| refusal["label"] == label)
+            .unwrap();
+        let status = u16::try_from(found["status"].as_u64().unwrap()).unwrap();
+        let error = rejected(refusal(status, found["body"].as_str().unwrap()));
+        assert_eq!(
+            (
+                error.kind,
+                error.field.unwrap_or_default().as_str(),
+                error.message.as_str()
+            ),
+            (kind, field, message),
+            "{label}"
+        );
+    }
+
+    #[test]
+    fn missing_nodes_and_models_are_not_found() {
+        use ErrorKind::NotFound;
+        check(
+            "missing node class",
+            NotFound,
+            "workflow",
+            r#"the server has no node "NotInstalledNode": install the custom node that brings it"#,
+        );
+        check(
+            "no class_type",
+            NotFound,
+            "workflow",
+            r#"the server has no node "canvas": install the custom node that brings it"#,
+        );
+        check(
+            "checkpoint not installed: value_not_in_list",
+            NotFound,
+            "ckpt_name",
+            r#"CheckpointLoaderSimple (node 4): the server has no "v1-5-pruned-emaonly.safetensors" for ckpt_name"#,
+        );
+    }
+
+    #[test]
+    fn older_servers_name_a_missing_node_in_the_message() {
+        let body = r#"{"error": {"type": "invalid_prompt", "details": "Node ID '#4'", "extra_info": {},
+            "message": "Cannot execute because node NotInstalledNode does not exist."}, "node_errors": {}}"#;
+        let error = rejected(refusal(400, body));
+        assert_eq!(error.kind, ErrorKind::NotFound);
+        assert!(
+            error.message.contains("\"NotInstalledNode\""),
+            "{}",
+            error.message
+        );
+        let body = r#"{"error": {"type": "invalid_prompt", "extra_info": {},
+            "message": "Cannot execute because a node is missing the class_type property."}, "node_errors": {}}"#;
+        assert_eq!(rejected(refusal(400, body)).kind, ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn other_refusals_name_the_input() {
+        use ErrorKind::{Forbidden, Invalid};
+        let read = "ComfyUI cannot read the workflow: export it anew with Save (API Format)";
+        for (label, kind, field, message) in [
+            (
+                "required_input_missing",
+                Invalid,
+                "width",
+                "EmptyImage (node 4): Required input is missing: width",
+            ),
+            (
+                "value_smaller_than_min",
+                Invalid,
+                "width",
+                "EmptyImage (node 4): Value 0 smaller than min of 1: width",
+            ),
+            (
+                "value_bigger_than_max and smaller_than_min at once",
+                Invalid,
+                "width",
+                "EmptyImage (node 4): Value 20000 bigger than max of 16384: width",
+            ),
+            (
+                "unknown sampler: value_not_in_list (list longer than 20)",
+                Invalid,
+                "sampler_name",
+                "KSampler (node 3): Value not in list: sampler_name: 'Euler a' not in (list of length 44)",
+            ),
+            (
+                "EmptyLatentImage width below 16",
+                Invalid,
+                "width",
+                "EmptyLatentImage (node 5): Value 10 smaller than min of 16: width",
+            ),
+            (
+                "LoadImage missing file: custom_validation_failed",
+                Invalid,
+                "image",
+                "LoadImage (node 1): Custom validation failed for node: image - Invalid image file: does-not-exist.png",
+            ),
+            (
+                "link to a node that is not in the graph",
+                Invalid,
+                "workflow",
+                "SaveImage (node 5): Exception when validating node: '99'",
+            ),
+            (
+                "dependency cycle",
+                Invalid,
+                "workflow",
+                "ImageInvert (node 2): Dependency cycle detected: 3 (ImageScale) -> 2 (ImageInvert) -> 3 (ImageScale)",
+            ),
+            (
+                "prompt_no_outputs",
+                Invalid,
+                "workflow",
+                "Prompt has no outputs",
+            ),
+            (
+                "no prompt key",
+                Invalid,
+                "workflow",
+                "No prompt provided: No prompt provided",
+            ),
+            ("malformed JSON: 500 text/plain", Invalid, "workflow", read),
+            (
+                "UI-format (not API-format) workflow sent by mistake: 500 text/plain",
+                Invalid,
+                "workflow",
+                read,
+            ),
+            (
+                "Origin header not matching Host: 403 empty body",
+                Forbidden,
+                "",
+                "ComfyUI, or a proxy in front of it, does not let this server in",
+            ),
+        ] {
+            check(label, kind, field, message);
+        }
+    }
+
+    #[test]
+    fn codes_are_the_servers() {
+        let body = r#"{"error": {"type": "prompt_no_outputs", "message": "m", "details": ""}}"#;
+        assert_eq!(
+            rejected(refusal(400, body)).code.as_deref(),
+            Some("prompt_no_outputs")
+        );
+        let body =
+            r#"{"error": {}, "node_errors": {"4": {"errors": [{"type": "bad_linked_input"}]}}}"#;
+        assert_eq!(
+            rejected(refusal(400, body)).code.as_deref(),
+            Some("bad_linked_input")
+        );
+    }
+
+    #[test]
+    fn odd_refusals_do_no_harm() {
+        for body in [
+            "",
+            "[]",
+            r#"{"error": 3}"#,
+            r#"{"error": {}, "node_errors": [1]}"#,
+            r#"{"error": {}, "node_errors": {"": {}}}"#,
+        ] {
+            assert_eq!(
+                rejected(refusal(400, body)).kind,
+                ErrorKind::Invalid,
+                "{body}"
+            );
+        }
+        let login = refused(refusal(401, "<html>"));
+        assert_eq!(
+            (login.kind, login.field.as_deref()),
+            (ErrorKind::Unauthorized, Some("api-key"))
+        );
+        assert_eq!(refused(refusal(502, "<html>")).kind, ErrorKind::Unavailable);
+        // A 500 that has a JSON body comes from something else than ComfyUI.
+        assert_eq!(
+            rejected(refusal(500, r#"{"error": "down"}"#)).kind,
+            ErrorKind::Upstream
+        );
+    }
+
+    #[test]
+    fn a_job_is_spoilt_when_no_image_is_left_of_it() {
+        let recorded: Vec<Value> =
+            serde_json::from_str(include_str!("../testdata/partial.json")).unwrap();
+        let spoilt = |index: usize| {
+            let graph = recorded[index]["graph"].as_object().unwrap();
+            spoilt(graph, &recorded[index]["answer"]["node_errors"])
+        };
+        let error = spoilt(0).unwrap();
+        assert_eq!(
+            (error.kind, error.field.as_deref()),
+            (ErrorKind::Invalid, Some("width"))
+        );
+        assert!(spoilt(1).is_none());
+    }
+
+    #[test]
+    fn a_failure_says_the_node_and_one_line() {
+        let recorded: Vec<Value> =
+            serde_json::from_str(include_str!("../testdata/frames-errors.json")).unwrap();
+        let errors: Vec<Error> = recorded
+            .iter()
+            .take(3)
+            .map(|frame| failed(&frame["data"]))
+            .collect();
+        let seen: Vec<_> = errors
+            .iter()
+            .map(|error| (error.kind, error.message.as_str(), error.code.as_deref()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (
+                    ErrorKind::Invalid,
+                    "LoadImage cannot read a picture that the workflow loads",
+                    Some("PIL.UnidentifiedImageError")
+                ),
+                (
+                    ErrorKind::OutOfMemory,
+                    "EmptyImage ran out of memory: ask for a smaller size or fewer images",
+                    Some("RuntimeError")
+                ),
+                (
+                    ErrorKind::Upstream,
+                    "CheckpointLoaderSimple: Error while deserializing header: header too large",
+                    Some("safetensors._safetensors_rust.SafetensorError")
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn failures_of_graphics_cards() {
+        for (kind, said, expected) in [
+            (
+                "torch.OutOfMemoryError",
+                "Allocation on device \nThis error means you ran out of memory on your GPU.",
+                ErrorKind::OutOfMemory,
+            ),
+            ("torch.cuda.OutOfMemoryError", "", ErrorKind::OutOfMemory),
+            (
+                "RuntimeError",
+                "CUDA error: out of memory",
+                ErrorKind::OutOfMemory,
+            ),
+            ("ExecutionBlocked", "no\nTraceback", ErrorKind::Upstream),
+        ] {
+            let error = failed(
+                &json!({"node_type": "KSampler", "exception_type": kind, "exception_message": said}),
+            );
+            assert_eq!(error.kind, expected, "{kind}");
+            assert!(!error.message.contains('\n'));
+        }
+        assert_eq!(
+            failed(&Value::Null).message,
+            "ComfyUI: failed without saying why"
+        );
+    }
+}

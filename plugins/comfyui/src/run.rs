@@ -199,7 +199,7 @@ fn report_position(position: u32) {
     let progress = Progress {
         fraction: None,
         queue_position: (position > 0).then_some(position),
-        note: None,
+        note: (position == 0).then(|| "running".to_owned()),
     };
     job::report(&progress, None);
 }

@@ -194,3 +194,166 @@ pub(crate) fn models(schemas: &Value, class: &str, input: &str) -> Vec<Model> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use pinhole_sdk::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_client_id_is_shaped_like_a_random_uuid() {
+        assert_eq!(client_id([0, 0]), "00000000-0000-4000-8000-000000000000");
+        assert_eq!(
+            client_id([u64::MAX, u64::MAX]),
+            "ffffffff-ffff-4fff-bfff-ffffffffffff"
+        );
+        assert_eq!(
+            client_id([0x0123_4567_89ab_cdef, 0x0123_4567_89ab_cdef]),
+            "01234567-89ab-4def-8123-456789abcdef"
+        );
+    }
+
+    #[test]
+    fn an_answer_without_an_id_is_no_answer() {
+        let answer = json!({"prompt_id": "ab-1", "number": 3, "node_errors": {}});
+        assert_eq!(Queued::read(answer).unwrap().prompt_id, "ab-1");
+        for answer in [
+            json!(null),
+            json!({}),
+            json!({"prompt_id": ""}),
+            json!({"prompt_id": 7}),
+            json!({"prompt_id": "x".repeat(MAX_ID_BYTES + 1)}),
+        ] {
+            assert_eq!(Queued::read(answer).unwrap_err().kind, ErrorKind::Protocol);
+        }
+    }
+
+    /// What the recorded history of this label gives: kept and previewed files, or an error's kind.
+    fn recorded(label: &str) -> Result<(Vec<String>, Vec<String>), ErrorKind> {
+        let recorded: Vec<Value> =
+            serde_json::from_str(include_str!("../testdata/histories.json")).unwrap();
+        let found = recorded
+            .into_iter()
+            .find(|history| history["label"] == label);
+        let Some(Value::Object(history)) = found.map(|mut found| found["history"].take()) else {
+            panic!("no history {label}");
+        };
+        let id = history.keys().next().unwrap().clone();
+        read_files(history, &id)
+    }
+
+    fn read_files(
+        history: Map<String, Value>,
+        id: &str,
+    ) -> Result<(Vec<String>, Vec<String>), ErrorKind> {
+        let finished = Finished::read(history, id).unwrap().unwrap();
+        let files = finished.files().map_err(|error| error.kind)?;
+        let paths = |files: Vec<File>| files.iter().map(File::path).collect();
+        Ok((paths(files.kept), paths(files.previewed)))
+    }
+
+    #[test]
+    fn recorded_histories() {
+        let saved = vec![
+            "/view?filename=core_t2i_00001_.png&subfolder=&type=output".to_owned(),
+            "/view?filename=core_t2i_00002_.png&subfolder=&type=output".to_owned(),
+        ];
+        for (label, expected) in [
+            ("core nodes", Ok((saved.clone(), vec![]))),
+            ("cached", Ok((saved, vec![]))),
+            ("websocket", Ok((vec![], vec![]))),
+            ("no image", Ok((vec![], vec![]))),
+            ("broken picture", Err(ErrorKind::Invalid)),
+            ("out of memory", Err(ErrorKind::OutOfMemory)),
+            ("broken checkpoint", Err(ErrorKind::Upstream)),
+            ("interrupted", Err(ErrorKind::Cancelled)),
+        ] {
+            assert_eq!(recorded(label), expected, "{label}");
+        }
+    }
+
+    #[track_caller]
+    fn check_files(entry: Value, kept: &[&str], previewed: &[&str]) {
+        let history = Map::from_iter([("id".to_owned(), entry)]);
+        let (found_kept, found_previewed) = read_files(history, "id").unwrap();
+        assert_eq!(
+            (found_kept, found_previewed),
+            (
+                kept.iter().map(ToString::to_string).collect(),
+                previewed.iter().map(ToString::to_string).collect()
+            )
+        );
+    }
+
+    #[test]
+    fn files_come_in_the_order_of_nodes_and_are_percent_encoded() {
+        let file = |name: &str, folder: &str| json!({"images": [{"filename": name, "subfolder": "a b", "type": folder}]});
+        check_files(
+            json!({"outputs": {"10": file("ü & 1.png", "output"), "9": file("2.png", "output"), "3": file("p.png", "temp")}}),
+            &[
+                "/view?filename=2.png&subfolder=a%20b&type=output",
+                "/view?filename=%C3%BC%20%26%201.png&subfolder=a%20b&type=output",
+            ],
+            &["/view?filename=p.png&subfolder=a%20b&type=temp"],
+        );
+    }
+
+    #[test]
+    fn odd_histories_do_no_harm() {
+        check_files(
+            json!({"outputs": {"1": null, "2": {"images": 3}, "3": {"images": [4, {}]}}, "status": null}),
+            &[],
+            &[],
+        );
+        check_files(json!({"status": {"status_str": 7}}), &[], &[]);
+        let absent = Finished::read(Map::new(), "id").unwrap();
+        assert!(absent.is_none());
+        let history = Map::from_iter([("id".to_owned(), json!(3))]);
+        assert_eq!(
+            Finished::read(history, "id").unwrap_err().kind,
+            ErrorKind::Protocol
+        );
+    }
+
+    #[test]
+    fn images_left_before_a_failure_are_not_shown() {
+        let entry = json!({
+            "outputs": {"9": {"images": [{"filename": "a.png", "subfolder": "", "type": "output"}]}},
+            "status": {"status_str": "error", "messages": ["odd", ["execution_error", {}]]},
+        });
+        let history = Map::from_iter([("id".to_owned(), entry)]);
+        assert_eq!(read_files(history, "id"), Err(ErrorKind::Upstream));
+    }
+
+    #[test]
+    fn a_place_in_the_queue_counts_what_is_in_front() {
+        let queue: Value = serde_json::from_str(include_str!("../testdata/queue.json")).unwrap();
+        for (id, expected) in [
+            ("d09102e8-1a86-4c5f-8dbc-179ce3e4a8d2", Some(0)),
+            ("3331f24e-a8b2-4917-8d79-b4347af4f271", Some(1)),
+            ("1e6ac6a8-2c9e-4bf1-b9d3-afeb088bf85f", Some(2)),
+            ("another", None),
+        ] {
+            assert_eq!(position(&queue, id), expected);
+        }
+        assert_eq!(position(&json!({"queue_pending": [3, ["x"]]}), "x"), None);
+    }
+
+    #[test]
+    fn choices_are_read_in_both_spellings() {
+        let schemas: Value =
+            serde_json::from_str(include_str!("../testdata/object-info.json")).unwrap();
+        let names = |class: &str, input: &str| {
+            let models = models(&schemas, class, input);
+            models.into_iter().map(|model| model.id).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            names("CheckpointLoaderSimple", "ckpt_name"),
+            ["random-sd15-tiny.safetensors", "random-sd15.safetensors"]
+        );
+        assert_eq!(names("KSamplerSelect", "sampler_name")[0], "euler");
+        assert!(names("KSamplerSelect", "other").is_empty());
+        assert!(names("NotInstalledNode", "ckpt_name").is_empty());
+    }
+}

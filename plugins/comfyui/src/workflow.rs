@@ -1,22 +1,21 @@
 //! A workflow: read from its setting, and a job written into its nodes.
 
 pub(crate) mod find;
+mod values;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use pinhole_sdk::{Error, Job};
+use pinhole_sdk::Error;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+
+pub(crate) use values::Values;
 
 /// Nodes by id, each with `class_type` and `inputs`: ComfyUI's API format.
 pub(crate) type Graph = Map<String, Value>;
 
 const DEFAULT: &str = include_str!("default_workflow.json");
 const EXPORT: &str = "export it with Save (API Format)";
-/// Sides are rounded down to a multiple of so many pixels: latent images have an eighth of a picture's.
-const BLOCK: u32 = 8;
-/// Seeds we draw stay below this: beyond, JSON numbers lose digits in many programs.
-const SEED_BITS: u32 = 53;
 
 /// The graph of the setting; the default one when it is unset.
 pub(crate) fn read(text: Option<&str>) -> Result<Graph, Error> {
@@ -150,70 +149,6 @@ fn usual_input<'a>(graph: &Graph, node: &str, name: &'a str) -> &'a str {
         .unwrap_or(name)
 }
 
-/// What a job brings, by the names that a mapping uses. What it leaves open is not there, and the
-/// workflow keeps its own.
-#[derive(Debug)]
-pub(crate) struct Values {
-    values: BTreeMap<String, Value>,
-    /// Those that came as parameters: each must have a place.
-    parameters: BTreeSet<String>,
-}
-
-impl Values {
-    /// `random` makes the seed of a job that has none.
-    pub(crate) fn of(job: &Job, random: u64) -> Result<Self, Error> {
-        let mut values = BTreeMap::new();
-        let mut set = |name: &str, value: Value| values.insert(name.to_owned(), value);
-        set("prompt", json!(job.prompt));
-        set("n", json!(job.count));
-        set("seed", json!(job.seed.unwrap_or(random % (1 << SEED_BITS))));
-        if let Some(text) = &job.negative_prompt {
-            set("negative_prompt", json!(text));
-        }
-        if let Some(model) = &job.model {
-            set("model", json!(model));
-        }
-        if let Some(size) = job.size {
-            set("width", json!(whole_blocks(size.width)));
-            set("height", json!(whole_blocks(size.height)));
-        }
-        if let Some(steps) = job.steps {
-            set("steps", json!(steps));
-        }
-        let own = own_parameters(&job.parameters)?;
-        let parameters = own.keys().cloned().collect();
-        values.extend(own);
-        Ok(Self { values, parameters })
-    }
-}
-
-fn whole_blocks(pixels: u32) -> u32 {
-    (pixels - pixels % BLOCK).max(BLOCK)
-}
-
-/// The job's parameters: names that a mapping may use as types, with plain values. Lists would be
-/// links, and objects nodes: the graph is the operator's.
-fn own_parameters(text: &str) -> Result<Map<String, Value>, Error> {
-    let parameters: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
-        Error::invalid("parameters", format!("they are not a JSON object: {error}"))
-    })?;
-    if parameters.contains_key("image") {
-        let message = "the files of the server are not for a job to choose: leave image out";
-        return Err(Error::invalid("image", message));
-    }
-    match parameters.iter().find(|(_, value)| !is_plain(value)) {
-        Some((name, _)) => {
-            let message = format!("parameter {name} is neither a text, a number nor a boolean");
-            Err(Error::invalid(name, message))
-        }
-        None => Ok(parameters),
-    }
-}
-
-fn is_plain(value: &Value) -> bool {
-    value.is_string() || value.is_number() || value.is_boolean()
-}
-
 /// Writes the values to their places. Fails on a place whose node the workflow does not have.
 pub(crate) fn write(
     graph: &mut Graph,
@@ -224,7 +159,7 @@ pub(crate) fn write(
     for place in places {
         let value = match &place.what {
             What::Literal(value) => value,
-            What::Named(name) => match values.values.get(name) {
+            What::Named(name) => match values.get(name) {
                 Some(value) => value,
                 None => continue,
             },
@@ -256,18 +191,13 @@ impl Written {
     /// parameter is among them: who sends one means it.
     pub(crate) fn left_out(&self, values: &Values) -> Result<Option<String>, Error> {
         let missing = |name: &&String| !self.0.contains(*name);
-        if let Some(name) = values.parameters.iter().find(missing) {
+        if let Some(name) = values.parameters().find(missing) {
             let message = format!(
                 "no node of the workflow takes the parameter {name}: map it in the setting nodes"
             );
             return Err(Error::invalid(name, message));
         }
-        let names: Vec<&str> = values
-            .values
-            .keys()
-            .filter(missing)
-            .map(String::as_str)
-            .collect();
+        let names: Vec<&str> = values.names().filter(missing).map(String::as_str).collect();
         let line = format!("no node of the workflow takes: {}", names.join(", "));
         Ok((!names.is_empty()).then_some(line))
     }
@@ -276,7 +206,7 @@ impl Written {
     pub(crate) fn details(&self, values: &Values, prompt_id: &str) -> String {
         let mut details = Map::from_iter([("prompt_id".to_owned(), json!(prompt_id))]);
         for name in ["seed", "model"] {
-            if let (true, Some(value)) = (self.0.contains(name), values.values.get(name)) {
+            if let (true, Some(value)) = (self.0.contains(name), values.get(name)) {
                 details.insert(name.to_owned(), value.clone());
             }
         }
@@ -329,4 +259,275 @@ pub(crate) fn node_order(id: &str) -> (u64, &str) {
     let digits = id.split(|letter: char| !letter.is_ascii_digit()).next();
     let number = digits.and_then(|digits| digits.parse().ok());
     (number.unwrap_or(u64::MAX), id)
+}
+
+#[cfg(test)]
+mod tests {
+    use pinhole_sdk::{ErrorKind, Job, Size};
+
+    use super::*;
+
+    fn job() -> Job {
+        Job {
+            prompt: "a red fox".into(),
+            negative_prompt: Some("blurry".into()),
+            model: Some("fox.safetensors".into()),
+            size: Some(Size {
+                width: 96,
+                height: 70,
+            }),
+            count: 2,
+            steps: Some(4),
+            seed: Some(42),
+            parameters: "{}".into(),
+        }
+    }
+
+    fn entries(list: Value) -> Vec<Entry> {
+        serde_json::from_value(list).unwrap()
+    }
+
+    /// The graph's inputs after the job was written, as `node.input=value`, of those that changed.
+    #[track_caller]
+    fn check(mut graph: Graph, entries: &[Entry], job: &Job, expected: &[&str]) {
+        let before = graph.clone();
+        let values = Values::of(job, 7).unwrap();
+        let places = places(&graph, entries);
+        write(&mut graph, places, &values).unwrap();
+        let mut changed = Vec::new();
+        for (id, node) in &graph {
+            for (input, value) in node["inputs"].as_object().unwrap() {
+                if before[id]["inputs"].get(input) != Some(value) {
+                    changed.push(format!("{id}.{input}={value}"));
+                }
+            }
+        }
+        assert_eq!(changed, expected);
+    }
+
+    fn default() -> Graph {
+        read(None).unwrap()
+    }
+
+    #[test]
+    fn the_default_workflow_takes_a_whole_job() {
+        check(
+            default(),
+            &[],
+            &job(),
+            &[
+                "3.seed=42",
+                "3.steps=4",
+                r#"4.ckpt_name="fox.safetensors""#,
+                "5.batch_size=2",
+                "5.height=64",
+                "5.width=96",
+                r#"6.text="a red fox""#,
+                r#"7.text="blurry""#,
+            ],
+        );
+    }
+
+    #[test]
+    fn what_a_job_leaves_open_stays() {
+        let bare = Job {
+            negative_prompt: None,
+            model: None,
+            size: None,
+            count: 1,
+            steps: None,
+            seed: None,
+            ..job()
+        };
+        check(
+            default(),
+            &[],
+            &bare,
+            &["3.seed=7", r#"6.text="a red fox""#],
+        );
+    }
+
+    #[test]
+    fn a_mapping_says_where() {
+        let mapping = entries(json!([
+            {"type": "prompt", "node_ids": ["7"], "key": "text"},
+            {"type": "negative_prompt", "node_ids": [6]},
+            {"type": "width", "node_ids": ["5"], "key": ""},
+            {"type": "height", "node_ids": ["5"], "key": null},
+            {"type": "n", "node_ids": ["5"]},
+            {"type": "steps", "node_ids": ["3"], "key": "steps"},
+            {"type": "seed", "node_ids": ["3"]},
+            {"type": "model", "node_ids": ["4"]},
+            {"type": "image", "node_ids": ["nowhere"], "key": "image"},
+            {"type": "unheard-of", "node_ids": ["nowhere"]},
+            {"type": "", "node_ids": ["3"], "key": "scheduler", "value": "karras"},
+            {"type": null, "node_ids": ["9"], "key": "filename_prefix", "value": "fox"},
+            {"node_ids": ["3"], "key": "cfg", "value": null},
+        ]));
+        check(
+            default(),
+            &mapping,
+            &job(),
+            &[
+                r#"3.scheduler="karras""#,
+                "3.seed=42",
+                "3.steps=4",
+                r#"4.ckpt_name="fox.safetensors""#,
+                "5.batch_size=2",
+                "5.height=64",
+                "5.width=96",
+                r#"6.text="blurry""#,
+                r#"7.text="a red fox""#,
+                r#"9.filename_prefix="fox""#,
+            ],
+        );
+    }
+
+    #[test]
+    fn a_mapping_without_the_prompt_has_it_found() {
+        let mapping = entries(
+            json!([{"type": "steps", "node_ids": ["3"]}, {"type": "prompt", "node_ids": []}]),
+        );
+        check(
+            default(),
+            &mapping,
+            &job(),
+            &["3.steps=4", r#"6.text="a red fox""#],
+        );
+    }
+
+    #[test]
+    fn an_unknown_node_is_named() {
+        let mut graph = default();
+        let mapping = entries(json!([{"type": "prompt", "node_ids": ["66"]}]));
+        let values = Values::of(&job(), 7).unwrap();
+        let places = places(&graph, &mapping);
+        let error = write(&mut graph, places, &values).unwrap_err();
+        assert_eq!(
+            (error.kind, error.field.as_deref()),
+            (ErrorKind::Invalid, Some("nodes"))
+        );
+        assert!(error.message.contains("\"66\""), "{}", error.message);
+    }
+
+    #[test]
+    fn what_is_no_workflow_is_refused() {
+        for (text, hint) in [
+            ("{", "not JSON"),
+            ("[]", "not a JSON object"),
+            (
+                r#"{"nodes": [], "links": [], "last_node_id": 9}"#,
+                "editor's own format",
+            ),
+            ("{}", "no node"),
+            (
+                r#"{"prompt": {"3": {"class_type": "KSampler"}}}"#,
+                "no node",
+            ),
+        ] {
+            let error = read(Some(text)).unwrap_err();
+            assert_eq!(
+                (error.kind, error.field.as_deref()),
+                (ErrorKind::Invalid, Some("workflow"))
+            );
+            assert!(
+                error.message.contains(hint) && error.message.contains(EXPORT),
+                "{}",
+                error.message
+            );
+        }
+    }
+
+    fn parameters(text: &str, entries: &[Entry]) -> Result<Graph, Error> {
+        let job = Job {
+            parameters: text.into(),
+            ..job()
+        };
+        let mut graph = default();
+        let values = Values::of(&job, 7)?;
+        let places = places(&graph, entries);
+        write(&mut graph, places, &values)?.left_out(&values)?;
+        Ok(graph)
+    }
+
+    #[test]
+    fn parameters_go_where_the_mapping_or_the_sampler_takes_them() {
+        let graph = parameters(r#"{"cfg": 3.5, "steps": 9}"#, &[]).unwrap();
+        assert_eq!(graph["3"]["inputs"]["cfg"], 3.5);
+        assert_eq!(graph["3"]["inputs"]["steps"], 9);
+        let mapping =
+            entries(json!([{"type": "folder", "node_ids": ["9"], "key": "filename_prefix"}]));
+        let graph = parameters(r#"{"folder": "x"}"#, &mapping).unwrap();
+        assert_eq!(graph["9"]["inputs"]["filename_prefix"], "x");
+        for (text, field) in [
+            (r#"{"folder": "x"}"#, "folder"),
+            (r#"{"cfg": ["4", 0]}"#, "cfg"),
+            (r#"{"cfg": null}"#, "cfg"),
+            (r#"{"image": "of-another.png"}"#, "image"),
+            ("7", "parameters"),
+        ] {
+            let error = parameters(text, &[]).unwrap_err();
+            assert_eq!(
+                (error.kind, error.field.as_deref()),
+                (ErrorKind::Invalid, Some(field))
+            );
+        }
+    }
+
+    #[test]
+    fn details_and_leftovers_tell_what_was_written() {
+        let mut graph = default();
+        let values = Values::of(&job(), 7).unwrap();
+        let mapping = entries(
+            json!([{"type": "prompt", "node_ids": ["6"]}, {"type": "seed", "node_ids": ["3"]}]),
+        );
+        let places = places(&graph, &mapping);
+        let written = write(&mut graph, places, &values).unwrap();
+        assert_eq!(
+            written.details(&values, "id"),
+            r#"{"prompt_id":"id","seed":42}"#
+        );
+        let left_out = written.left_out(&values).unwrap();
+        assert_eq!(
+            left_out.as_deref(),
+            Some("no node of the workflow takes: height, model, n, negative_prompt, steps, width")
+        );
+    }
+
+    #[test]
+    fn the_node_that_takes_the_model_is_known() {
+        let input = |entries: &[Entry]| model_input(&default(), entries);
+        let default = ("CheckpointLoaderSimple".to_owned(), "ckpt_name".to_owned());
+        assert_eq!(input(&[]), default);
+        assert_eq!(
+            input(&entries(json!([{"type": "model", "node_ids": ["gone"]}]))),
+            default
+        );
+        let mapped = entries(json!([{"type": "model", "node_ids": ["3"], "key": "sampler_name"}]));
+        assert_eq!(input(&mapped), ("KSampler".into(), "sampler_name".into()));
+    }
+
+    #[test]
+    fn outputs_are_what_saves_or_shows_images() {
+        let graph = json!({
+            "1": {"class_type": "EmptyImage", "inputs": {}},
+            "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
+            "3": {"class_type": "SaveImage", "inputs": {"images": ["1", 0]}},
+            "4": {"class_type": "PreviewImage", "inputs": {"images": ["3", 0]}},
+            "5": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
+            "6": {"class_type": "Somebodys Keeper", "inputs": {"images": ["5", 0]}},
+            "7": null,
+        });
+        let found: Vec<&str> = image_outputs(graph.as_object().unwrap())
+            .into_iter()
+            .collect();
+        assert_eq!(found, ["3", "4", "6"]);
+    }
+
+    #[test]
+    fn nodes_are_ordered_as_numbers() {
+        let mut ids = ["x", "10", "9", "10:2", ""];
+        ids.sort_by_key(|id| node_order(id));
+        assert_eq!(ids, ["9", "10", "10:2", "", "x"]);
+    }
 }

@@ -195,3 +195,126 @@ fn settle<'a>(graph: &'a Graph, node: &'a str, input: &'a str) -> (&'a str, &'a 
     // A node that makes its value itself: the job's takes the place of the link.
     (node, input)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The places found, as `what:node.input`.
+    #[track_caller]
+    fn check(graph: Value, expected: &[&str]) {
+        let found: Vec<String> = places(graph.as_object().unwrap())
+            .into_iter()
+            .map(|place| match place.what {
+                What::Named(name) => format!("{name}:{}.{}", place.node, place.input),
+                What::Literal(value) => panic!("{value}"),
+            })
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_custom_sampler_is_followed_to_its_parts() {
+        check(
+            json!({
+                "5": {"class_type": "EmptySD3LatentImage", "inputs": {"width": 8, "height": 8, "batch_size": 1}},
+                "6": {"class_type": "CLIPTextEncodeFlux", "inputs": {"clip_l": "", "t5xxl": "", "guidance": 3, "clip": ["11", 0]}},
+                "8": {"class_type": "VAEDecode", "inputs": {"samples": ["13", 0]}},
+                "11": {"class_type": "DualCLIPLoader", "inputs": {"clip_name1": "a", "clip_name2": "b"}},
+                "12": {"class_type": "UNETLoader", "inputs": {"unet_name": "flux"}},
+                "13": {"class_type": "SamplerCustomAdvanced", "inputs": {
+                    "noise": ["25", 0], "guider": ["22", 0], "sampler": ["16", 0], "sigmas": ["17", 0], "latent_image": ["5", 0]}},
+                "16": {"class_type": "KSamplerSelect", "inputs": {"sampler_name": "euler"}},
+                "17": {"class_type": "BasicScheduler", "inputs": {"steps": 4, "scheduler": "simple", "model": ["12", 0]}},
+                "22": {"class_type": "BasicGuider", "inputs": {"model": ["12", 0], "conditioning": ["6", 0]}},
+                "25": {"class_type": "RandomNoise", "inputs": {"noise_seed": 1}},
+            }),
+            &[
+                "prompt:6.clip_l",
+                "prompt:6.t5xxl",
+                "seed:25.noise_seed",
+                "steps:17.steps",
+                "width:5.width",
+                "height:5.height",
+                "n:5.batch_size",
+                "model:12.unet_name",
+            ],
+        );
+    }
+
+    #[test]
+    fn texts_are_kept_apart_behind_a_control_net_and_followed_to_where_they_stand() {
+        check(
+            json!({
+                "1": {"class_type": "PrimitiveStringMultiline", "inputs": {"value": ""}},
+                "2": {"class_type": "CLIPTextEncode", "inputs": {"text": ["1", 0]}},
+                "3": {"class_type": "CLIPTextEncode", "inputs": {"text": "bad"}},
+                "4": {"class_type": "ControlNetApplyAdvanced", "inputs": {"positive": ["2", 0], "negative": ["3", 0], "image": ["9", 0]}},
+                "5": {"class_type": "KSamplerAdvanced", "inputs": {
+                    "noise_seed": 1, "steps": 2, "positive": ["4", 0], "negative": ["4", 1], "latent_image": ["6", 0]}},
+                "6": {"class_type": "VAEEncode", "inputs": {"pixels": ["9", 0]}},
+                "9": {"class_type": "LoadImage", "inputs": {"image": "x.png"}},
+            }),
+            &[
+                "prompt:1.value",
+                "negative_prompt:3.text",
+                "seed:5.noise_seed",
+                "steps:5.steps",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_second_pass_keeps_its_size_and_model() {
+        check(
+            json!({
+                "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "base"}},
+                "2": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "refiner"}},
+                "3": {"class_type": "EmptyLatentImage", "inputs": {"width": 8, "height": 8, "batch_size": 1}},
+                "4": {"class_type": "CLIPTextEncode", "inputs": {"text": ""}},
+                "5": {"class_type": "ConditioningZeroOut", "inputs": {"conditioning": ["4", 0]}},
+                "6": {"class_type": "LoraLoaderModelOnly", "inputs": {"model": ["1", 0], "lora_name": "l"}},
+                "7": {"class_type": "KSampler", "inputs": {
+                    "model": ["6", 0], "positive": ["4", 0], "negative": ["5", 0], "latent_image": ["3", 0], "seed": 1, "cfg": 1}},
+                "8": {"class_type": "LatentUpscale", "inputs": {"samples": ["7", 0], "width": 16, "height": 16}},
+                "10": {"class_type": "KSampler", "inputs": {
+                    "model": ["2", 0], "positive": ["4", 0], "negative": ["5", 0], "latent_image": ["8", 0], "seed": 1, "cfg": 1}},
+            }),
+            &[
+                "prompt:4.text",
+                "seed:7.seed",
+                "width:3.width",
+                "height:3.height",
+                "n:3.batch_size",
+                "model:1.ckpt_name",
+                "cfg:7.cfg",
+                "seed:10.seed",
+            ],
+        );
+    }
+
+    #[test]
+    fn without_a_sampler_only_what_is_unmistakable_is_found() {
+        let encoder = json!({"class_type": "CLIPTextEncode", "inputs": {"text": ""}});
+        check(json!({"1": encoder}), &["prompt:1.text"]);
+        check(json!({"1": encoder, "2": encoder}), &[]);
+        check(
+            json!({"1": null, "2": {"class_type": 3}, "3": {"class_type": "KSampler", "inputs": []}}),
+            &[],
+        );
+    }
+
+    #[test]
+    fn circles_and_loose_ends_do_no_harm() {
+        check(
+            json!({
+                "1": {"class_type": "KSampler", "inputs": {"positive": ["2", 0], "negative": ["9", 0], "latent_image": ["1", 0]}},
+                "2": {"class_type": "CLIPTextEncode", "inputs": {"text": ["3", 0]}},
+                "3": {"class_type": "Text", "inputs": {"value": ["3", 0]}},
+            }),
+            &["prompt:2.text"],
+        );
+    }
+}

@@ -1,0 +1,10 @@
+//! Host, components and upstreams, run together. Run with `cargo xtask test`.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "the bans and the care for errors shape the server; here a failure is a failed test"
+)]
+
+mod first;

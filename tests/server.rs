@@ -1,0 +1,138 @@
+//! A server in this process, on a port of its own and with a data folder of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pinhole::app::App;
+use pinhole::config::Config;
+use pinhole::settings::Environment;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The folder of our own engines, as `cargo xtask` has just built them.
+pub fn engines() -> PathBuf {
+    from_xtask("PINHOLE_TEST_ENGINES")
+}
+
+/// The folder of the test engines.
+pub fn guests() -> PathBuf {
+    from_xtask("PINHOLE_TEST_GUESTS")
+}
+
+/// The program `pinhole`.
+pub fn program() -> PathBuf {
+    from_xtask("PINHOLE_TEST_PROGRAM")
+}
+
+/// Only xtask sets these, so a test never meets a component that was not just built.
+fn from_xtask(variable: &str) -> PathBuf {
+    std::env::var_os(variable)
+        .unwrap_or_else(|| panic!("{variable} is not set: run the tests with `cargo xtask test`"))
+        .into()
+}
+
+/// An environment of these variables, with our engines and this data folder unless they say otherwise.
+pub fn environment(data: &TempDir, variables: &[(&str, &str)]) -> Environment {
+    let text = |path: PathBuf| path.into_os_string().into_string().unwrap();
+    let defaults = [
+        ("PINHOLE_DATA", text(data.path().to_owned())),
+        ("PINHOLE_ENGINES", text(engines())),
+        ("PINHOLE_SLOTS", "16".to_owned()),
+    ];
+    let own = variables
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()));
+    let pairs = defaults.into_iter().chain(own);
+    Environment::new(pairs.map(|(name, value)| (name.to_owned(), value)))
+}
+
+/// A running server; it ends when dropped.
+pub struct Server {
+    pub app: Arc<App>,
+    /// The administrator's key.
+    pub key: String,
+    pub address: SocketAddr,
+    pub client: reqwest::Client,
+    pub data: TempDir,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Server {
+    /// Starts a server with these variables set and nothing else.
+    pub async fn start(variables: &[(&str, &str)]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let config = Config::new(environment(&data, variables)).unwrap();
+        let app = Arc::new(App::open(&config).await.unwrap());
+        let key = app.store.first_administrator().await.unwrap().unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = pinhole::web::router(app.clone());
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self {
+            app,
+            key,
+            address,
+            client: client(),
+            data,
+            task,
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// A `GET` with the administrator's key.
+    pub fn get(&self, path: &str) -> reqwest::RequestBuilder {
+        self.client.get(self.url(path)).bearer_auth(&self.key)
+    }
+
+    /// A `POST` of JSON with the administrator's key.
+    pub fn post(&self, path: &str, body: &Value) -> reqwest::RequestBuilder {
+        self.client
+            .post(self.url(path))
+            .bearer_auth(&self.key)
+            .header("content-type", "application/json")
+            .body(body.to_string())
+    }
+
+    /// The status and JSON of a `POST`.
+    pub async fn ask(&self, path: &str, body: &Value) -> (u16, Value) {
+        let response = self.post(path, body).send().await.unwrap();
+        let status = response.status().as_u16();
+        let bytes = response.bytes().await.unwrap();
+        let json = serde_json::from_slice(&bytes);
+        (
+            status,
+            json.unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&bytes))),
+        )
+    }
+
+    /// How many pictures lie in the data folder.
+    pub fn stored(&self) -> usize {
+        std::fs::read_dir(self.data.path().join("files"))
+            .unwrap()
+            .count()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn client() -> reqwest::Client {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .build()
+        .unwrap()
+}

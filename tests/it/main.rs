@@ -7,4 +7,14 @@
     reason = "the bans and the care for errors shape the server; here a failure is a failed test"
 )]
 
-mod first;
+mod admission;
+mod automatic1111;
+mod chat;
+mod comfyui;
+mod command;
+mod egress;
+mod files;
+mod gemini;
+mod images;
+mod openai;
+mod sandbox;

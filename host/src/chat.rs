@@ -42,7 +42,7 @@ pub enum Reply {
     /// that hear no events.
     Model {
         /// Status, headers and body.
-        answer: egress::Response,
+        answer: Box<egress::Response>,
         /// Empty for clients with a chat.
         lead: String,
     },
@@ -92,7 +92,10 @@ pub async fn run(app: &App, mut turn: Turn) -> Result<Reply, Error> {
     let answer = model::complete(model, turn.payload)
         .await
         .map_err(Error::Model)?;
-    Ok(Reply::Model { answer, lead })
+    Ok(Reply::Model {
+        answer: Box::new(answer),
+        lead,
+    })
 }
 
 /// Makes and keeps the picture, with the events that tell of it.

@@ -98,7 +98,7 @@ pub enum Error {
         /// Its name.
         engine: String,
         /// How.
-        source: engine::Error,
+        source: Box<engine::Error>,
         /// What the operator can do about it.
         remedy: Option<String>,
     },
@@ -146,7 +146,7 @@ impl Jobs {
             let error = Error::Engine {
                 remedy: remedy(&component, &source),
                 engine: name,
-                source,
+                source: Box::new(source),
             };
             let job = &control.job;
             tracing::warn!(job, "job {job} failed: {}", error.for_operator());
@@ -355,7 +355,7 @@ impl Error {
         match self {
             Self::Invalid { .. } => ErrorKind::Invalid,
             Self::Disabled => ErrorKind::Forbidden,
-            Self::Engine { source, .. } => match source {
+            Self::Engine { source, .. } => match source.as_ref() {
                 engine::Error::Engine { error, .. } => error.kind,
                 engine::Error::Busy(_) => ErrorKind::Unavailable,
                 engine::Error::Deadline(_) => ErrorKind::Timeout,
@@ -379,7 +379,7 @@ impl Error {
         if let engine::Error::Engine {
             failure: Some(failure),
             ..
-        } = source
+        } = source.as_ref()
         {
             line.push_str(&format!(" ({})", engine::plain(failure, 500)));
         }

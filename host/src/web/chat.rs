@@ -52,7 +52,7 @@ pub(super) async fn complete(
     };
     match chat::run(&app, turn).await {
         Ok(Reply::Words(words)) => Ok(words_reply(&words, &model, streams)),
-        Ok(Reply::Model { answer, lead }) => pass_on(answer, lead, &model).await,
+        Ok(Reply::Model { answer, lead }) => pass_on(*answer, lead, &model).await,
         Err(error @ chat::Error::NoModel) => {
             Err(ApiError::new(StatusCode::BAD_REQUEST, error.to_string()))
         }

@@ -85,15 +85,14 @@ impl From<jobs::Error> for ApiError {
         api.code = Some(code(error.kind()).to_owned());
         match error {
             jobs::Error::Invalid { field, .. } => api.param = Some(field.to_owned()),
-            jobs::Error::Engine {
-                source: engine::Error::Engine { error, .. },
-                ..
-            } => {
-                api.code = error.code.or(api.code);
-                api.param = error.field;
-                api.retry_after_ms = error.retry_after_ms;
+            jobs::Error::Engine { source, .. } => {
+                if let engine::Error::Engine { error, .. } = *source {
+                    api.code = error.code.or(api.code);
+                    api.param = error.field;
+                    api.retry_after_ms = error.retry_after_ms;
+                }
             }
-            _ => {}
+            jobs::Error::Disabled => {}
         }
         api
     }

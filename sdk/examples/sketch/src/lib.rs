@@ -145,7 +145,9 @@ fn colour(hue: f32, saturation: f32, value: f32) -> [f32; 3] {
 }
 
 fn mix(from: [f32; 3], to: [f32; 3], part: f32) -> [f32; 3] {
-    std::array::from_fn(|channel| from[channel] + (to[channel] - from[channel]) * part)
+    let [red, green, blue] = from;
+    let blend = |from: f32, to: f32| from + (to - from) * part;
+    [blend(red, to[0]), blend(green, to[1]), blend(blue, to[2])]
 }
 
 fn encode(size: Size, pixels: &[u8]) -> Result<Vec<u8>, png::EncodingError> {

@@ -185,6 +185,12 @@ impl Engines {
         &self.refused
     }
 
+    /// Makes one instance, asks it what it is, and drops it: what every job pays. For benchmarks.
+    #[doc(hidden)]
+    pub async fn instance(&self, component: &Component) -> Result<Description, Error> {
+        call::describe_here(&self.sandbox, component).await
+    }
+
     /// Makes images. Waits while all slots are taken.
     pub async fn generate(
         &self,

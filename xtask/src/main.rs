@@ -43,6 +43,8 @@ enum Command {
     Run(serve::Options),
     /// Builds everything and runs every test
     Test(TestOptions),
+    /// Builds everything optimised and runs the benchmarks
+    Bench(TestOptions),
 }
 
 #[derive(Args)]
@@ -84,6 +86,7 @@ fn execute(command: Command) -> Result<ExitCode> {
             serve::run(&workspace, &options)
         }
         Command::Test(options) => test(&workspace, &options),
+        Command::Bench(options) => bench(&workspace, &options),
     }
 }
 
@@ -98,7 +101,24 @@ fn test(workspace: &Workspace, options: &TestOptions) -> Result<ExitCode> {
     engines::build(workspace)?;
     engines::build_test_guests(workspace)?;
     serve::build(workspace)?;
-    let mut cargo = workspace.cargo(&["test", "--workspace"]);
+    cargo_with_parts(workspace, &["test", "--workspace"], options)
+}
+
+/// Runs the benchmarks, which need no program.
+fn bench(workspace: &Workspace, options: &TestOptions) -> Result<ExitCode> {
+    targets::ensure(workspace, &[targets::ENGINES, targets::WASI])?;
+    engines::build(workspace)?;
+    engines::build_test_guests(workspace)?;
+    cargo_with_parts(workspace, &["bench", "--package", "pinhole-tests"], options)
+}
+
+/// Runs cargo with the names of all that was just built.
+fn cargo_with_parts(
+    workspace: &Workspace,
+    command: &[&str],
+    options: &TestOptions,
+) -> Result<ExitCode> {
+    let mut cargo = workspace.cargo(command);
     cargo.args(options.arguments());
     cargo
         .env("PINHOLE_TEST_ENGINES", workspace.engines())

@@ -147,35 +147,49 @@ impl WasiView for State {
 /// Asks a component what it is, without any grant.
 pub(super) async fn describe(
     sandbox: &Arc<Sandbox>,
-    name: &str,
-    component: &Arc<super::Pre>,
+    file: &str,
+    pre: &Arc<super::Pre>,
 ) -> Result<Description, Error> {
     let limits = Limits::describe();
     let control = Control::new("admission".to_owned());
     let state = State::new(
-        name,
+        file,
         control.clone(),
         Arc::default(),
         limits,
         Handle::current(),
     );
-    let (sandbox_, component) = (sandbox.clone(), component.clone());
-    let call = async move {
-        let (mut store, engine) = instantiate(&sandbox_, &component, state).await?;
-        let result = engine
-            .pinhole_engine_engine()
-            .call_describe(&mut store)
-            .await;
-        result.map_err(|error| trapped(&error))
-    };
-    supervise(
-        sandbox,
-        &control,
-        &limits,
-        Instant::now() + limits.wall,
-        call,
-    )
-    .await
+    let deadline = state.deadline;
+    let (sandbox_, pre) = (sandbox.clone(), pre.clone());
+    let call = async move { ask_describe(&sandbox_, &pre, state).await };
+    supervise(sandbox, &control, &limits, deadline, call).await
+}
+
+/// The same in the caller's own task, so that nothing but the instance is measured.
+pub(super) async fn describe_here(
+    sandbox: &Sandbox,
+    component: &Component,
+) -> Result<Description, Error> {
+    let control = Control::new("benchmark".to_owned());
+    let limits = Limits::describe();
+    let state = State::new(
+        &component.file,
+        control,
+        Arc::default(),
+        limits,
+        Handle::current(),
+    );
+    ask_describe(sandbox, &component.pre, state).await
+}
+
+async fn ask_describe(
+    sandbox: &Sandbox,
+    pre: &super::Pre,
+    state: State,
+) -> Result<Description, Error> {
+    let (mut store, engine) = instantiate(sandbox, pre, state).await?;
+    let described = engine.pinhole_engine_engine().call_describe(&mut store);
+    described.await.map_err(|error| trapped(&error))
 }
 
 /// Runs one generation.

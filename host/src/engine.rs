@@ -38,7 +38,7 @@ pub(crate) use call::plain;
 pub use call::{Control, Made, Produced, Progress};
 pub use limits::Limits;
 
-/// Files looked at in the folder of engines.
+/// Engines in the folder; those that come after in alphabetical order are refused.
 const MAX_FILES: usize = 256;
 
 /// Ready to be instantiated.
@@ -137,7 +137,7 @@ impl Engines {
         };
         let folder = folder::open(engines).with_context(named)?;
         let mut files = Vec::new();
-        for entry in folder.entries().with_context(named)?.take(MAX_FILES) {
+        for entry in folder.entries().with_context(named)? {
             let name = entry.with_context(named)?.file_name();
             files.extend(
                 name.to_str()
@@ -146,6 +146,11 @@ impl Engines {
             );
         }
         files.sort();
+        for file in files.drain(MAX_FILES.min(files.len())..) {
+            let reason =
+                format!("comes after {MAX_FILES} other engines, which is as many as there may be");
+            opened.refused.push(Refused { file, reason });
+        }
         for file in files {
             let admitted = admit::admit(&opened.sandbox, &folder, &file, environment, egress).await;
             if let Err(reason) = admitted.and_then(|component| opened.publish(component)) {

@@ -1,5 +1,6 @@
 //! Opens the folders a process works in. Everything else reads and writes through what it opens.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -11,14 +12,21 @@ pub fn open(path: &Path) -> std::io::Result<Dir> {
     Dir::open_ambient_dir(path, ambient_authority())
 }
 
-/// Opens a folder that only its owner may enter, making it where it is missing.
+/// Opens a folder to write to, making it, for the owner alone, where it is missing. One that is
+/// there keeps its permissions.
 ///
 /// Fails, naming the folder, when it cannot be made, entered or written to.
 pub fn create(path: &Path) -> Result<Dir> {
     let named = || format!("cannot use folder {}", path.display());
-    Dir::create_ambient_dir_all(path, ambient_authority()).with_context(named)?;
-    let folder = open(path).with_context(named)?;
-    own(&folder).with_context(named)?;
+    let folder = match open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Dir::create_ambient_dir_all(path, ambient_authority()).with_context(named)?;
+            let folder = open(path).with_context(named)?;
+            own(&folder).with_context(named)?;
+            folder
+        }
+        opened => opened.with_context(named)?,
+    };
     probe(&folder).with_context(named)?;
     Ok(folder)
 }

@@ -10,10 +10,14 @@ use pinhole::app::App;
 use pinhole::config::Config;
 use pinhole::web;
 
+/// Files and connections the process asks to have open at once.
+const MAX_OPEN_FILES: u64 = 65_536;
 /// How long requests may go on after the server was told to end.
 const GRACE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
+    // A job may hold several connections, and shells often allow a process 1024 files.
+    rlimit::increase_nofile_limit(MAX_OPEN_FILES).ok();
     let app = Arc::new(App::open(config).await?);
     let listener = tokio::net::TcpListener::bind(listen)
         .await

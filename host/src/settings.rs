@@ -10,6 +10,9 @@ use crate::engine::fits;
 /// OpenAI's own API, the default of everything that speaks its dialect.
 const OPENAI: &str = "https://api.openai.com/v1";
 
+/// A secret that is shorter would take letters out of ordinary words.
+const MIN_SECRET_BYTES: usize = 4;
+
 /// Environment variables, as the process was started with them. Empty ones count as unset.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
@@ -229,6 +232,14 @@ impl EngineSettings {
     #[must_use]
     pub fn secret(&self, key: &str) -> Option<&str> {
         self.secrets.get(key).map(String::as_str)
+    }
+
+    /// The text with `…` in place of each secret.
+    #[must_use]
+    pub fn without_secrets(&self, text: &str) -> String {
+        let secrets = self.secrets.values();
+        let long = secrets.filter(|secret| secret.len() >= MIN_SECRET_BYTES);
+        long.fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
     }
 }
 

@@ -73,8 +73,13 @@ pub(super) async fn admit(
 
 fn read(folder: &Dir, file: &str) -> Result<Vec<u8>, String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    // Before it is opened: opening a pipe would wait for whoever writes to it.
+    let metadata = folder.metadata(file).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err("is not a file".to_owned());
+    }
     let source = folder.open(file).map_err(unreadable)?;
-    let length = source.metadata().map_err(unreadable)?.len();
+    let length = metadata.len();
     let mut bytes = Vec::new();
     if length <= MAX_COMPONENT_BYTES {
         // One byte more than allowed shows a file that has grown since.

@@ -19,6 +19,7 @@ use super::limits::{Broken, Holding, Limits, Memory, TICK};
 use super::{Component, Error, Sandbox};
 use crate::grant::Upstreams;
 use crate::images::Image;
+use crate::settings::EngineSettings;
 
 /// How far a job is. Each report replaces the one before.
 #[derive(Clone, Debug, Default)]
@@ -203,6 +204,7 @@ pub(super) async fn generate(
 ) -> Result<Made, Error> {
     let name = &component.description.name;
     let upstreams = component.upstreams.clone();
+    let own = component.settings.clone();
     let state = State::new(name, control.clone(), upstreams, limits, Handle::current());
     let deadline = state.deadline;
     let max_count = component.description.abilities.max_count.max(job.count) as usize;
@@ -216,7 +218,7 @@ pub(super) async fn generate(
         match result {
             Ok(Ok(output)) => made(store, output, max_count),
             Ok(Err(error)) => Err(Error::Engine {
-                error: clean(error),
+                error: clean(error, &own),
                 failure: store.into_data().last_failure,
             }),
             Err(error) => Err(trapped(&error)),
@@ -329,11 +331,12 @@ fn made(
     })
 }
 
-/// An engine's error with texts that a person can be shown.
-fn clean(mut error: EngineError) -> EngineError {
-    error.message = plain(&error.message, 2 << 10);
-    error.code = error.code.map(|code| plain(&code, 100));
-    error.field = error.field.map(|field| plain(&field, 100));
+/// An engine's error with texts that a person can be shown: upstreams may repeat a secret in them.
+fn clean(mut error: EngineError, settings: &EngineSettings) -> EngineError {
+    let shown = |text: &str, max| plain(&settings.without_secrets(text), max);
+    error.message = shown(&error.message, 2 << 10);
+    error.code = error.code.map(|code| shown(&code, 100));
+    error.field = error.field.map(|field| shown(&field, 100));
     error
 }
 

@@ -14,6 +14,7 @@ use wasmtime::{Engine, Precompiled};
 
 use crate::folder;
 
+const FOLDER: &str = "compiled";
 const KEY_FILE: &str = "key";
 /// The block size of SHA-256, which is what an HMAC key is padded to.
 const KEY_BYTES: usize = 64;
@@ -28,8 +29,8 @@ pub(super) struct Compiled {
 impl Compiled {
     /// Opens the folder, with a new key where it has none.
     pub(super) fn open(data: &Path) -> Result<Self> {
-        let path = data.join("compiled");
-        let folder = folder::create(&path)?;
+        let path = data.join(FOLDER);
+        let folder = folder::create_in(&folder::create(data)?, FOLDER)?;
         let key = read_key(&folder).or_else(|_| new_key(&folder));
         let key = key.with_context(|| format!("cannot use the key in {}", path.display()))?;
         Ok(Self { path, folder, key })

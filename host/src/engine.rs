@@ -2,6 +2,7 @@
 
 pub mod bindings;
 mod admit;
+mod body;
 mod call;
 mod compiled;
 mod document;

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use wasmtime::component::ResourceTable;
+use wasmtime::component::{ResourceTable, ResourceTableError};
 use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -357,6 +357,9 @@ pub(crate) fn plain(text: &str, max: usize) -> String {
 fn trapped(error: &wasmtime::Error) -> Error {
     if let Some(broken) = error.downcast_ref::<Broken>() {
         return Error::Limit(broken.to_string());
+    }
+    if let Some(ResourceTableError::Full) = error.downcast_ref() {
+        return Error::Limit("it holds more handles than a job may".to_owned());
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::UnreachableCodeReached) => {

@@ -9,12 +9,14 @@ const MAX_LINE_BYTES: usize = 2 << 10;
 impl Host for State {
     async fn write(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
         self.charge()?;
+        if self.log_bytes_left == 0 {
+            return Ok(());
+        }
         let line = plain(&message, MAX_LINE_BYTES);
         let (engine, job) = (&self.engine, &self.control.job);
         match self.log_bytes_left.checked_sub(line.len().max(1)) {
-            Some(left) => self.log_bytes_left = left,
-            None if self.log_bytes_left == 0 => return Ok(()),
-            None => {
+            Some(left @ 1..) => self.log_bytes_left = left,
+            _ => {
                 self.log_bytes_left = 0;
                 tracing::warn!(
                     engine,

@@ -2,7 +2,7 @@
 //! SD.Next, the server of stable-diffusion.cpp).
 //!
 //! The web UI answers when the images are made. Meanwhile its one progress answer, which is about
-//! whatever it draws at the moment, is read twice a second; see [`progress::Watch`].
+//! whatever it draws at the moment, is read twice a second; see `progress::Watch`.
 
 mod progress;
 mod refusal;

@@ -1,8 +1,8 @@
 //! `comfyui`: images from a workflow that runs on a ComfyUI server.
 //!
 //! The operator brings the workflow and may say which of its nodes take the prompt, the size and
-//! so on; where nothing is said, they are found. A job is written into the graph ([`workflow`]),
-//! queued and followed to its end ([`run`]), and its images are fetched.
+//! so on; where nothing is said, they are found. A job is written into the graph (`workflow`),
+//! queued and followed to its end (`run`), and its images are fetched.
 
 mod frames;
 mod refusal;

@@ -1,7 +1,7 @@
 //! `gemini`: Google's image models, by `:generateContent` and by the older `:predict`.
 //!
-//! The way of a job, from top to bottom: [`wire::plan`] makes the requests, [`call`] sends them,
-//! [`wire::read`] says where an answer keeps its pictures, and [`Gathered`] takes them.
+//! The way of a job, from top to bottom: `wire::plan` makes the requests, `call` sends them,
+//! `wire::read` says where an answer keeps its pictures, and `Gathered` takes them.
 
 mod settings;
 mod wire;

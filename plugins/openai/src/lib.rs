@@ -1,8 +1,8 @@
 //! `openai`: OpenAI's images API, and the many servers that speak it.
 //!
-//! The way of a job, from top to bottom: [`wire::plan`] makes the request, [`call`] sends it as
-//! often as the model needs, [`wire::read`] says where the answer keeps its pictures, and
-//! [`Gathered`] takes them.
+//! The way of a job, from top to bottom: `wire::plan` makes the request, `call` sends it as
+//! often as the model needs, `wire::read` says where the answer keeps its pictures, and
+//! `Gathered` takes them.
 
 mod settings;
 mod wire;

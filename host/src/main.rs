@@ -3,6 +3,8 @@
 mod generate;
 mod serve;
 
+use std::io::IsTerminal;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -108,7 +110,9 @@ fn log_to_stderr(config: &Config, command: &Command) {
     let filter = config.environment.get("PINHOLE_LOG").unwrap_or(default);
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
 }
 

@@ -91,7 +91,10 @@ async fn pass_on(
     let body = match (lead.is_empty() || !status.is_success(), streams) {
         (true, _) => Body::from_stream(chunks(answer)),
         (false, true) => {
-            let first = Bytes::from(format!("data: {}\n\n", chunk(&lead, model, None)));
+            let first = Bytes::from(format!(
+                "data: {}\n\n",
+                chunk(&new_id(), &lead, model, None)
+            ));
             Body::from_stream(stream::iter([Ok(first)]).chain(chunks(answer)))
         }
         (false, false) => {
@@ -125,7 +128,9 @@ fn with_lead(whole: &[u8], lead: &str) -> Option<String> {
 /// The answer where no language model is configured.
 fn words_reply(words: &str, model: &str, streams: bool) -> Response {
     if streams {
-        let (text, end) = (chunk(words, model, None), chunk("", model, Some("stop")));
+        let id = new_id();
+        let text = chunk(&id, words, model, None);
+        let end = chunk(&id, "", model, Some("stop"));
         let body = format!("data: {text}\n\ndata: {end}\n\ndata: [DONE]\n\n");
         return ([(CONTENT_TYPE, "text/event-stream")], body).into_response();
     }
@@ -134,21 +139,26 @@ fn words_reply(words: &str, model: &str, streams: bool) -> Response {
         "message": {"role": "assistant", "content": words},
         "finish_reason": "stop",
     });
-    axum::Json(completion("chat.completion", model, choice)).into_response()
+    axum::Json(completion(&new_id(), "chat.completion", model, choice)).into_response()
 }
 
-fn chunk(text: &str, model: &str, finish_reason: Option<&str>) -> Value {
+fn chunk(id: &str, text: &str, model: &str, finish_reason: Option<&str>) -> Value {
     let delta = match finish_reason {
         None => json!({"role": "assistant", "content": text}),
         Some(_) => json!({}),
     };
     let choice = json!({"index": 0, "delta": delta, "finish_reason": finish_reason});
-    completion("chat.completion.chunk", model, choice)
+    completion(id, "chat.completion.chunk", model, choice)
 }
 
-fn completion(object: &str, model: &str, choice: Value) -> Value {
+/// All chunks of one answer carry the same.
+fn new_id() -> String {
+    format!("chatcmpl-{}", uuid::Uuid::new_v4())
+}
+
+fn completion(id: &str, object: &str, model: &str, choice: Value) -> Value {
     json!({
-        "id": format!("chatcmpl-{}", uuid::Uuid::new_v4()),
+        "id": id,
         "object": object,
         "created": now(),
         "model": model,

@@ -62,6 +62,8 @@ fn own(folder: &Dir) -> std::io::Result<()> {
 
 /// Is there room, and may we write?
 fn probe(folder: &Dir) -> std::io::Result<()> {
-    write_whole(folder, ".probe", &[0; 4096])?;
-    folder.remove_file(".probe")
+    // A name of its own: two processes may look at the same time.
+    let name = format!(".probe.{}", uuid::Uuid::new_v4().simple());
+    write_whole(folder, &name, &[0; 4096])?;
+    folder.remove_file(&name)
 }

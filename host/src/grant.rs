@@ -44,7 +44,7 @@ pub fn upstreams(
             .map_err(|error| format!("the credential of upstream {}: {error}", declared.name))?;
         let destination = egress
             .destination(&base, named, credential)
-            .map_err(|error| format!("setting {}: {error}", declared.base_url))?;
+            .map_err(|error| format!("{}: {error}", setting_name(description, &declared.base_url)))?;
         let requests = declared.requests.iter().map(|text| Allowed::parse(text));
         let upstream = Upstream {
             destination,
@@ -53,6 +53,16 @@ pub fn upstreams(
         open.insert(declared.name.clone(), upstream);
     }
     Ok(open)
+}
+
+/// A setting as an operator knows it: `setting base-url (COMFYUI_BASE_URL)`.
+fn setting_name(description: &Description, key: &str) -> String {
+    let mut settings = description.settings.iter();
+    let setting = settings.find(|setting| setting.key == key);
+    match setting.map(|setting| setting.generate_variables.join(" or ")) {
+        Some(variables) if !variables.is_empty() => format!("setting {key} ({variables})"),
+        _ => format!("setting {key}"),
+    }
 }
 
 /// Nothing is sent while the secret is unset.

@@ -4,7 +4,6 @@ mod generate;
 mod serve;
 
 use std::io::IsTerminal;
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -108,11 +107,12 @@ fn log_to_stderr(config: &Config, command: &Command) {
         _ => "off",
     };
     let filter = config.environment.get("PINHOLE_LOG").unwrap_or(default);
+    let plain = config.environment.get("NO_COLOR").is_some();
+    let colours = std::io::stderr().is_terminal() && !plain;
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
-        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(colours)
         .init();
 }
 

@@ -56,10 +56,11 @@ pub(super) async fn admit(
     let pre = Arc::new(pre);
     let description = call::describe(sandbox, file, &pre)
         .await
-        .map_err(|error| format!("describe failed: {error}"))?;
-    check_description(&description)?;
+        .map_err(|error| format!("cannot describe itself: {error}"))?;
+    check_description(&description).map_err(|why| format!("describes itself wrongly: {why}"))?;
     let settings = EngineSettings::read(&description, environment)?;
-    let upstreams = grant::upstreams(&description, &settings, egress)?;
+    let upstreams = grant::upstreams(&description, &settings, egress)
+        .map_err(|why| format!("cannot be given an upstream: {why}"))?;
     Ok(Component {
         file: file.to_owned(),
         digest,

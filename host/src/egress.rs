@@ -15,9 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
-};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
 use rustls::ClientConfig;
 use rustls_platform_verifier::BuilderVerifierExt;
@@ -113,6 +111,8 @@ pub struct Response {
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
+    /// Length of the body, where the upstream tells.
+    pub length: Option<usize>,
     body: reqwest::Response,
     max_bytes: usize,
     seen: usize,
@@ -413,9 +413,7 @@ impl Response {
 
     /// The rest of the body.
     pub async fn bytes(&mut self) -> Result<Bytes, Error> {
-        let length = self.headers.get(CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        let length: usize = length.unwrap_or(0);
+        let length = self.length.unwrap_or(0);
         if length > self.max_bytes {
             return Err(Error::TooLarge(self.max_bytes));
         }
@@ -462,8 +460,10 @@ async fn exchange(
         .await
         .map_err(|_| Error::Timeout)?
         .map_err(classify_failure)?;
+    let length = response.content_length();
     Ok(Response {
         status: response.status(),
+        length: length.and_then(|length| usize::try_from(length).ok()),
         headers: response.headers().clone(),
         body: response,
         max_bytes,

@@ -40,11 +40,12 @@ pub fn upstreams(
         let Some((base, named)) = settings.url(&declared.base_url) else {
             continue;
         };
-        let credential = credential(&declared.credential, settings)
-            .map_err(|error| format!("the credential of upstream {}: {error}", declared.name))?;
+        let credential = credential(description, &declared.credential, settings)?;
         let destination = egress
             .destination(&base, named, credential)
-            .map_err(|error| format!("{}: {error}", setting_name(description, &declared.base_url)))?;
+            .map_err(|error| {
+                format!("{}: {error}", setting_name(description, &declared.base_url))
+            })?;
         let requests = declared.requests.iter().map(|text| Allowed::parse(text));
         let upstream = Upstream {
             destination,
@@ -67,13 +68,14 @@ fn setting_name(description: &Description, key: &str) -> String {
 
 /// Nothing is sent while the secret is unset.
 fn credential(
+    description: &Description,
     declared: &bindings::Credential,
     settings: &EngineSettings,
 ) -> Result<Credential, String> {
     let with = |key: &str, build: &dyn Fn(&str) -> Result<Credential, String>| {
-        settings
-            .secret(key)
-            .map_or_else(|| Ok(Credential::default()), build)
+        let built = settings.secret(key).map(build).transpose();
+        let built = built.map_err(|why| format!("{}: {why}", setting_name(description, key)));
+        built.map(Option::unwrap_or_default)
     };
     match declared {
         bindings::Credential::None => Ok(Credential::default()),

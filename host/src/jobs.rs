@@ -30,7 +30,7 @@ const MAX_PARAMETERS_BYTES: usize = 64 << 10;
 /// Everything that makes pictures.
 pub struct Jobs {
     /// The engines.
-    pub engines: Arc<Engines>,
+    pub engines: Engines,
     /// The way out.
     pub egress: Egress,
     /// The operator's settings.
@@ -120,7 +120,7 @@ impl Jobs {
             &egress,
         );
         Ok(Self {
-            engines: Arc::new(engines.await?),
+            engines: engines.await?,
             egress,
             settings,
             timeout: config.job_timeout,
@@ -156,23 +156,19 @@ impl Jobs {
 
     async fn run(
         &self,
-        component: &Arc<Component>,
+        component: &Component,
         control: &Control,
         job: Job,
     ) -> Result<Finished, engine::Error> {
         let limits = Limits::job(self.timeout);
         let deadline = Instant::now() + limits.wall;
-        // In a task of its own, so that a caller who goes away does not cut the clean-up short.
-        let gone = control.cancel.clone().drop_guard();
-        let (engines, called, control_) =
-            (self.engines.clone(), component.clone(), control.clone());
-        let call = async move { engines.generate(&called, &control_, limits, job).await };
-        let made = tokio::spawn(call).await;
-        let made = made.map_err(|crash| engine::Error::Trapped(crash.to_string()))??;
+        let made = self
+            .engines
+            .generate(component, control, limits, job)
+            .await?;
         let images = self
             .collect(component, made.pictures.as_slice(), &limits, deadline)
             .await?;
-        gone.disarm();
         let Made {
             revised_prompt,
             details,

@@ -11,13 +11,15 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use http::Uri;
 use http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::app::App;
-use error::ApiError;
+use error::{ApiError, OpenAiError};
 
 /// Length of a request's body, in bytes.
 const MAX_BODY_BYTES: usize = 32 << 20;
@@ -34,8 +36,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/events", get(events::listen))
         .route("/api/v1/files/{id}/content", get(files::content))
         .route("/v1/images/generations", post(openai::generate))
-        .fallback(async || ApiError::not_found())
-        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .fallback(async |uri: Uri| unrouted(&uri, ApiError::not_found()))
+        .method_not_allowed_fallback(async |uri: Uri| {
+            unrouted(&uri, ApiError::method_not_allowed())
+        })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(SetResponseHeaderLayer::if_not_present(
             X_CONTENT_TYPE_OPTIONS,
@@ -43,4 +47,12 @@ pub fn router(app: Arc<App>) -> Router {
         ))
         .layer(CatchPanicLayer::new())
         .with_state(app)
+}
+
+/// As the clients of the API that the path belongs to read it.
+fn unrouted(uri: &Uri, error: ApiError) -> Response {
+    match uri.path().starts_with("/v1/") {
+        true => OpenAiError(error).into_response(),
+        false => error.into_response(),
+    }
 }

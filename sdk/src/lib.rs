@@ -77,6 +77,6 @@ pub use bindings::pinhole::engine::job::Progress;
 pub use bindings::pinhole::engine::types::{Error, ErrorKind, Job, Model, SettingValue, Size};
 pub use bindings::pinhole::engine::{images, job, log, upstream};
 pub use engine::{Engine, Exported, install_panic_hook};
-pub use request::Request;
+pub use request::{Request, send_all};
 pub use response::{Answer, Refusal};
 pub use settings::Settings;

@@ -8,6 +8,9 @@ use crate::bindings::pinhole::engine::upstream::{
 };
 use crate::{Answer, Error, Image};
 
+/// How long one wait for an answer lasts, in milliseconds; then the next one begins.
+const WAIT_MS: u32 = 60_000;
+
 /// A request under construction.
 ///
 /// ```no_run
@@ -122,6 +125,27 @@ impl<'a> Request<'a> {
             body: self.body,
         }
     }
+}
+
+/// Sends requests side by side and waits for all. The answers, of any status, come in the order of
+/// the requests.
+pub fn send_all(requests: Vec<Request<'_>>) -> Vec<Result<Answer, Error>> {
+    // One alone needs no handle of its own.
+    if requests.len() == 1 {
+        return requests.into_iter().map(Request::send).collect();
+    }
+    let pending: Vec<_> = requests.into_iter().map(Request::start).collect();
+    pending
+        .into_iter()
+        .map(|pending| {
+            let pending = pending?;
+            loop {
+                if let Some(response) = pending.wait(WAIT_MS) {
+                    return Ok(Answer(response?));
+                }
+            }
+        })
+        .collect()
 }
 
 /// Opens a WebSocket at a path of an upstream.

@@ -54,6 +54,7 @@ fn main() {
         ("IMAGES_OPENAI_API_BASE_URL", &base),
         ("IMAGES_OPENAI_API_KEY", "k"),
         ("PINHOLE_ENGINES", guests.path().to_str().unwrap()),
+        ("HOSTILE_BASE_URL", &base),
         ("PINHOLE_SLOTS", "1100"),
     ]));
     let bench = Bench {

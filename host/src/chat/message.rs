@@ -21,7 +21,8 @@ pub fn last_prompt(payload: &Map<String, Value>) -> Option<String> {
 
 /// Puts a text in front of the system message, or makes one.
 ///
-/// A system message whose content is a list gets the text in front of every text part.
+/// A system message whose content is a list gets the text in front of every text part. One
+/// without any text stays as it is, behind the new one.
 ///
 /// Source: Open WebUI `utils/misc.py`, adding to the system message.
 pub fn add_context(payload: &mut Map<String, Value>, context: &str) {
@@ -34,7 +35,7 @@ pub fn add_context(payload: &mut Map<String, Value>, context: &str) {
         .filter(|message| role(message) == Some("system"));
     match system.and_then(|message| message.get_mut("content")) {
         Some(Value::String(text)) => *text = format!("{context}\n{text}"),
-        Some(Value::Array(parts)) => {
+        Some(Value::Array(parts)) if parts.iter().any(has_text) => {
             for text in parts.iter_mut().filter_map(|part| part.get_mut("text")) {
                 if let Value::String(text) = text {
                     *text = format!("{context}\n{text}");
@@ -47,6 +48,10 @@ pub fn add_context(payload: &mut Map<String, Value>, context: &str) {
 
 fn role(message: &Value) -> Option<&str> {
     message.get("role")?.as_str()
+}
+
+fn has_text(part: &Value) -> bool {
+    part.get("text").is_some_and(Value::is_string)
 }
 
 fn text_of(part: &Value) -> Option<&String> {

@@ -2,12 +2,13 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::{ResourceTable, ResourceTableError};
 use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -268,25 +269,56 @@ async fn supervise<T: Send + 'static>(
     let Ok(Ok(slot)) = slot else {
         return Err(Error::Busy(limits.wall));
     };
-    let mut task = AbortOnDropHandle::new(sandbox.guests.spawn(async move {
+    let mut task = sandbox.guests.spawn(async move {
         let result = call.await;
         drop(slot);
         result
-    }));
+    });
+    let running = Running {
+        guest: task.abort_handle(),
+        cancel: control.cancel.clone(),
+        grace: limits.grace,
+        guests: sandbox.guests.handle().clone(),
+    };
     let ended = tokio::select! {
         ended = timeout_at(deadline, &mut task) => ended,
         () = control.cancel.cancelled() => {
             let last = Instant::now() + limits.grace;
-            match timeout_at(last, &mut task).await {
-                Ok(ended) => Ok(ended),
-                Err(_) => return Err(Error::cancelled()),
+            let ended = timeout_at(last, &mut task).await;
+            if ended.is_err() {
+                running.guest.abort();
+                return Err(Error::cancelled());
             }
+            ended
         }
     };
     match ended {
         Ok(Ok(result)) => result,
         Ok(Err(crash)) => Err(Error::Trapped(format!("the host failed: {crash}"))),
         Err(_) => Err(Error::Deadline(limits.wall)),
+    }
+}
+
+/// A guest that runs. When nobody waits for it any more, because the caller went away or its time
+/// is over, it is cancelled and has a short while to tell its upstream.
+struct Running {
+    guest: AbortHandle,
+    cancel: CancellationToken,
+    grace: Duration,
+    guests: Handle,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.guest.is_finished() {
+            return;
+        }
+        self.cancel.cancel();
+        let (guest, grace) = (self.guest.clone(), self.grace);
+        self.guests.spawn(async move {
+            tokio::time::sleep(grace).await;
+            guest.abort();
+        });
     }
 }
 

@@ -9,6 +9,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
+use tokio_util::context::TokioContext;
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::Resource;
 
@@ -30,6 +31,8 @@ use crate::images::Image;
 const MAX_TEXT_BYTES: u32 = 64 << 10;
 /// How much JSON, with its long strings cut, an engine may read at once, in bytes.
 const MAX_JSON_BYTES: usize = 16 << 20;
+/// Bodies up to this length, in bytes, usually come in one or two pieces.
+const SHORT_BODY_BYTES: usize = 64 << 10;
 
 /// JSON that a guest looks into, with what it costs to keep.
 pub struct HeldDocument {
@@ -65,7 +68,16 @@ pub struct HeldSocket(egress::Socket);
 type Underway = AbortOnDropHandle<Result<Answer, egress::Error>>;
 type Outcome<T> = wasmtime::Result<Result<T, Error>>;
 
-/// An answer as the egress task leaves it.
+/// A request that was checked, and what it needs to be sent.
+struct Outgoing {
+    upstreams: Arc<Upstreams>,
+    upstream: String,
+    request: egress::Request,
+    max_bytes: usize,
+    deadline: Instant,
+}
+
+/// An answer as the egress leaves it.
 struct Answer {
     status: StatusCode,
     headers: HeaderMap,
@@ -81,13 +93,16 @@ impl Host for State {
     async fn send(&mut self, request: Request) -> Outcome<Resource<HeldResponse>> {
         self.charge()?;
         let stopping = self.control.cancel.is_cancelled();
-        let mut underway = match self.begin(request)? {
-            Ok(underway) => underway,
+        let outgoing = match self.outgoing(request)? {
+            Ok(outgoing) => outgoing,
             Err(error) => return Ok(Err(error)),
         };
+        // Polled right here, which spares waking another thread, but with everything that it
+        // spawns and every socket on the server's runtime.
+        let mut answering = Box::pin(TokioContext::new(outgoing.perform(), self.io.clone()));
         let cancel = self.control.cancel.clone();
         let answer = tokio::select! {
-            answer = &mut underway => answer,
+            answer = &mut answering => answer,
             // Once cancelled, an engine may still tell its upstream to stop.
             () = cancel.cancelled(), if !stopping => return Ok(Err(Error::Cancelled)),
         };
@@ -96,10 +111,12 @@ impl Host for State {
 
     async fn start(&mut self, request: Request) -> Outcome<Resource<HeldPending>> {
         self.charge()?;
-        match self.begin(request)? {
-            Ok(underway) => Ok(Ok(self.table.push(HeldPending(Some(underway)))?)),
-            Err(error) => Ok(Err(error)),
-        }
+        let outgoing = match self.outgoing(request)? {
+            Ok(outgoing) => outgoing,
+            Err(error) => return Ok(Err(error)),
+        };
+        let underway = AbortOnDropHandle::new(self.io.spawn(outgoing.perform()));
+        Ok(Ok(self.table.push(HeldPending(Some(underway)))?))
     }
 
     async fn connect(&mut self, upstream: String, path: String) -> Outcome<Resource<HeldSocket>> {
@@ -125,8 +142,8 @@ impl Host for State {
 }
 
 impl State {
-    /// Checks a request, assembles its body, and sends it off.
-    fn begin(&mut self, request: Request) -> Outcome<Underway> {
+    /// Checks a request and assembles its body.
+    fn outgoing(&mut self, request: Request) -> Outcome<Outgoing> {
         let Ok(method) = request.method.parse::<Method>() else {
             return Ok(Err(Error::Denied(format!(
                 "{:?} is no method",
@@ -144,18 +161,19 @@ impl State {
             Ok(body) => body,
             Err(error) => return Ok(Err(error)),
         };
-        let outgoing = egress::Request {
-            method,
-            path: request.path,
-            headers,
-            content_type,
-            body,
-        };
-        let (upstreams, name) = (self.upstreams.clone(), request.upstream);
-        let (max_bytes, deadline) = (self.limits.response_bytes, self.request_deadline());
-        Ok(Ok(AbortOnDropHandle::new(self.io.spawn(async move {
-            perform(&upstreams, &name, outgoing, max_bytes, deadline).await
-        }))))
+        Ok(Ok(Outgoing {
+            upstreams: self.upstreams.clone(),
+            upstream: request.upstream,
+            request: egress::Request {
+                method,
+                path: request.path,
+                headers,
+                content_type,
+                body,
+            },
+            max_bytes: self.limits.response_bytes,
+            deadline: self.request_deadline(),
+        }))
     }
 
     /// Is this within the grant, and within the number of requests a job may make?
@@ -185,7 +203,7 @@ impl State {
     /// After a cancel only a short time is left to tell the upstream.
     fn request_deadline(&self) -> Instant {
         match self.control.cancel.is_cancelled() {
-            true => self.deadline.min(Instant::now() + self.limits.grace),
+            true => Instant::now() + self.limits.grace,
             false => self.deadline,
         }
     }
@@ -212,11 +230,8 @@ impl State {
     }
 
     /// Makes a finished request's answer the guest's.
-    fn take(
-        &mut self,
-        answer: Result<Result<Answer, egress::Error>, tokio::task::JoinError>,
-    ) -> Outcome<Resource<HeldResponse>> {
-        let answer = match answer? {
+    fn take(&mut self, answer: Result<Answer, egress::Error>) -> Outcome<Resource<HeldResponse>> {
+        let answer = match answer {
             Ok(answer) => answer,
             Err(error) => return Ok(Err(self.failed(&error))),
         };
@@ -270,31 +285,43 @@ impl State {
     }
 }
 
-/// Sends a request and, unless its answer is a stream of events, reads the whole answer.
-async fn perform(
-    upstreams: &Upstreams,
-    name: &str,
-    request: egress::Request,
-    max_bytes: usize,
-    deadline: Instant,
-) -> Result<Answer, egress::Error> {
-    let upstream = upstreams
-        .get(name)
-        .ok_or_else(|| egress::Error::Denied(format!("there is no upstream {name}")))?;
-    let mut response = upstream
-        .destination
-        .send(request, max_bytes, deadline)
-        .await?;
-    let kind = response.headers.get(CONTENT_TYPE);
-    let streams = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-    Ok(Answer {
-        status: response.status,
-        headers: std::mem::take(&mut response.headers),
-        body: match streams {
+impl Outgoing {
+    /// Sends the request and, unless its answer is a stream of events, reads the whole answer.
+    async fn perform(self) -> Result<Answer, egress::Error> {
+        let upstream = self.upstreams.get(&self.upstream).ok_or_else(|| {
+            egress::Error::Denied(format!("there is no upstream {}", self.upstream))
+        })?;
+        let mut response = upstream
+            .destination
+            .send(self.request, self.max_bytes, self.deadline)
+            .await?;
+        let kind = response.headers.get(CONTENT_TYPE);
+        let streams = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        let (status, headers) = (response.status, std::mem::take(&mut response.headers));
+        let body = match streams {
             true => Ok(AnswerBody::Events(Box::new(response))),
-            false => response.bytes().await.map(AnswerBody::Whole),
-        },
-    })
+            false => whole(response).await.map(AnswerBody::Whole),
+        };
+        Ok(Answer {
+            status,
+            headers,
+            body,
+        })
+    }
+}
+
+/// Reads a body. A long one is read by a task of its own, so that its many pieces do not each wake
+/// whoever waits for it.
+async fn whole(mut response: egress::Response) -> Result<Bytes, egress::Error> {
+    if response
+        .length
+        .is_some_and(|length| length <= SHORT_BODY_BYTES)
+    {
+        return response.bytes().await;
+    }
+    let reading = tokio::spawn(async move { response.bytes().await });
+    let read = AbortOnDropHandle::new(reading).await;
+    read.unwrap_or_else(|crash| Err(egress::Error::Connect(crash.to_string())))
 }
 
 impl HostDocument for State {
@@ -437,7 +464,7 @@ impl HostPending for State {
             return Ok(None);
         };
         *slot = None;
-        self.take(answer).map(Some)
+        self.take(answer?).map(Some)
     }
 
     async fn drop(&mut self, pending: Resource<HeldPending>) -> wasmtime::Result<()> {

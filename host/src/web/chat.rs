@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, stream};
 use http::StatusCode;
@@ -25,10 +24,10 @@ const MAX_ID_BYTES: usize = 200;
 pub(super) async fn complete(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    request: Request,
 ) -> Result<Response, ApiError> {
     let user = auth::user(&app, &headers).await?;
-    let payload: Map<String, Value> = json_body(body)?;
+    let payload: Map<String, Value> = json_body(request).await?;
     if !payload.get("messages").is_some_and(Value::is_array) {
         return Err(ApiError::invalid("messages", "messages must be a list"));
     }

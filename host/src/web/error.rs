@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{HeaderValue, RETRY_AFTER};
@@ -164,10 +164,9 @@ fn respond(status: StatusCode, retry_after_ms: Option<u64>, body: serde_json::Va
     response
 }
 
-/// A request's JSON body as `T`.
-pub(super) fn json_body<T: DeserializeOwned>(
-    body: Result<Bytes, BytesRejection>,
-) -> Result<T, ApiError> {
+/// A request's JSON body as `T`. Read it once it is known who asks: nobody else may fill our memory.
+pub(super) async fn json_body<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
+    let body = Bytes::from_request(request, &()).await;
     let body =
         body.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
     serde_json::from_slice(&body).map_err(|error| {

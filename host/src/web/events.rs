@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use futures_util::{Stream, stream};
@@ -24,10 +25,12 @@ pub(super) struct Filter {
 /// message in JSON.
 pub(super) async fn listen(
     State(app): State<Arc<App>>,
-    Query(filter): Query<Filter>,
+    filter: Result<Query<Filter>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, ApiError> {
     let user = auth::user(&app, &headers).await?;
+    let Query(filter) =
+        filter.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
     let listener = app.events.listen();
     let events = stream::unfold(
         (listener, user, filter),

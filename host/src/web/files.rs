@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -16,10 +17,12 @@ use crate::app::App;
 /// `GET /api/v1/files/{id}/content`: the bytes. Somebody else's file is not found.
 pub(super) async fn content(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let user = auth::user(&app, &headers).await?;
+    let Path(id) =
+        id.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
     let found = app.files.read(&id, &user.id).await;
     let found = found.map_err(|error| ApiError::internal(&error))?;
     let Some((row, bytes)) = found else {

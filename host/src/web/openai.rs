@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, HeaderMap};
 use serde::Deserialize;
@@ -59,10 +57,10 @@ enum Format {
 pub(super) async fn generate(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    request: Request,
 ) -> Result<Response, OpenAiError> {
     let user = auth::user(&app, &headers).await?;
-    let body: GenerateBody = json_body(body)?;
+    let body: GenerateBody = json_body(request).await?;
     if body.stream == Some(true) {
         let detail = "streaming is not supported yet: leave stream out";
         return Err(ApiError::invalid("stream", detail).into());

@@ -142,14 +142,14 @@ fn draw(body: &Body) -> Result<Answer, Error> {
     loop {
         match pending.wait(WAIT_MS) {
             Some(Ok(response)) => return Answer(response).success().map_err(refusal::refused),
-            Some(Err(error)) => return Err(stop(error.into(), watch.as_ref())),
+            Some(Err(error)) => return Err(stop(error.into(), watch.as_mut())),
             None => {}
         }
         if let Some(watching) = &mut watch {
             match look(watching) {
                 Ok(true) => {}
                 Ok(false) => watch = None,
-                Err(error) => return Err(stop(error, watch.as_ref())),
+                Err(error) => return Err(stop(error, watch.as_mut())),
             }
         }
     }
@@ -206,15 +206,27 @@ fn ask_progress(path: &str) -> Result<Asked, Error> {
 /// The job's error, after the web UI was told to stop if it is our job that it draws.
 ///
 /// Closing the request does not stop it, and an interrupt stops whatever runs, whoever asked for it.
-fn stop(error: Error, watch: Option<&Watch>) -> Error {
+fn stop(error: Error, watch: Option<&mut Watch>) -> Error {
     let wanted = matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Timeout);
-    if wanted && watch.is_some_and(Watch::ours_runs) {
+    if wanted && watch.is_some_and(draws_ours) {
         let told = Request::post(UPSTREAM, INTERRUPT).send();
         if !told.is_ok_and(|answer| answer.success().is_ok()) {
             log::write(log::Level::Warn, "the web UI could not be interrupted");
         }
     }
     error
+}
+
+/// Does the web UI draw our job? It may have begun since the last look.
+fn draws_ours(watch: &mut Watch) -> bool {
+    if !watch.ours_runs() {
+        let answer = Request::get(UPSTREAM, PROGRESS_WITHOUT_IMAGE).send();
+        let now = answer.ok().and_then(|answer| answer.success().ok());
+        if let Some(now) = now.and_then(|now| now.json().ok()) {
+            watch.see(&now);
+        }
+    }
+    watch.ours_runs()
 }
 
 fn collect(answer: &Answer, job: &Job, checkpoint: Option<&Checkpoint>) -> Result<Output, Error> {

@@ -6,10 +6,10 @@
 mod settings;
 mod wire;
 
-use pinhole_sdk::upstream::{Document, Pending};
+use pinhole_sdk::upstream::Document;
 use pinhole_sdk::{
     Abilities, Answer, Credential, Description, Engine, Error, Job, Model, Output, Picture,
-    Request, Settings, Upstream,
+    Request, Settings, Upstream, send_all,
 };
 use serde_json::Value;
 use wire::{Place, Plan, Reading};
@@ -17,8 +17,6 @@ use wire::{Place, Plan, Reading};
 const UPSTREAM: &str = "api";
 /// Requests of one job under way at the same time.
 const CALLS_AT_ONCE: usize = 4;
-/// How long one wait for an answer lasts, in milliseconds; the job's own deadline ends waiting.
-const WAIT_MS: u32 = 60_000;
 /// Pages of the list of models that are read.
 const MAX_PAGES: usize = 10;
 
@@ -92,20 +90,10 @@ fn list(path: String) -> Result<Answer, Error> {
 
 /// Sends these requests of the plan, side by side. The answers are of any status.
 fn call(plan: &Plan, bodies: &[Value]) -> Vec<Result<Answer, Error>> {
-    let start = |body| {
-        Request::post(UPSTREAM, plan.path.as_str())
-            .json(body)?
-            .start()
-    };
-    let pending: Vec<Result<Pending, Error>> = bodies.iter().map(start).collect();
-    pending.into_iter().map(|pending| wait(&pending?)).collect()
-}
-
-fn wait(pending: &Pending) -> Result<Answer, Error> {
-    loop {
-        if let Some(response) = pending.wait(WAIT_MS) {
-            return Ok(Answer(response?));
-        }
+    let request = |body| Request::post(UPSTREAM, plan.path.as_str()).json(body);
+    match bodies.iter().map(request).collect() {
+        Ok(requests) => send_all(requests),
+        Err(error) => vec![Err(error)],
     }
 }
 

@@ -7,10 +7,10 @@
 mod settings;
 mod wire;
 
-use pinhole_sdk::upstream::{Document, Pending};
+use pinhole_sdk::upstream::Document;
 use pinhole_sdk::{
     Abilities, Answer, Credential, Description, Engine, Error, Job, Model, Output, Picture,
-    Request, Settings, Upstream,
+    Request, Settings, Upstream, send_all,
 };
 use serde_json::Value;
 use wire::{Place, Plan, Reading};
@@ -18,8 +18,6 @@ use wire::{Place, Plan, Reading};
 const UPSTREAM: &str = "api";
 /// Requests of one job under way at the same time, where a model gives one picture a request.
 const CALLS_AT_ONCE: u32 = 4;
-/// How long one wait for an answer lasts, in milliseconds; the job's own deadline ends waiting.
-const WAIT_MS: u32 = 60_000;
 
 struct OpenAi;
 
@@ -82,20 +80,10 @@ fn list_models(settings: &Settings) -> Result<Answer, Error> {
 
 /// Sends the plan's request so many times, side by side. The answers are of any status.
 fn call(plan: &Plan, times: u32) -> Vec<Result<Answer, Error>> {
-    let start = |_| {
-        Request::post(UPSTREAM, plan.path.as_str())
-            .json(&plan.body)?
-            .start()
-    };
-    let pending: Vec<Result<Pending, Error>> = (0..times).map(start).collect();
-    pending.into_iter().map(|pending| wait(&pending?)).collect()
-}
-
-fn wait(pending: &Pending) -> Result<Answer, Error> {
-    loop {
-        if let Some(response) = pending.wait(WAIT_MS) {
-            return Ok(Answer(response?));
-        }
+    let request = |_| Request::post(UPSTREAM, plan.path.as_str()).json(&plan.body);
+    match (0..times).map(request).collect() {
+        Ok(requests) => send_all(requests),
+        Err(error) => vec![Err(error)],
     }
 }
 

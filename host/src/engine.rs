@@ -6,6 +6,7 @@ mod body;
 mod call;
 mod compiled;
 mod document;
+mod errand;
 mod images;
 mod job;
 mod limits;

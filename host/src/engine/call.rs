@@ -16,6 +16,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::bindings::{
     Description, EngineError, ErrorKind, ImageEngine, Job, Picture, SettingValue,
 };
+use super::errand::{Errands, Runner, errands};
 use super::limits::{Broken, Holding, Limits, Memory, TICK};
 use super::{Component, Error, Sandbox};
 use crate::grant::Upstreams;
@@ -87,6 +88,8 @@ pub(crate) struct State {
     pub(crate) limits: Limits,
     pub(crate) deadline: Instant,
     pub(crate) holding: Holding,
+    /// Carries out what host functions wait for.
+    pub(super) errands: Errands,
     /// Where sockets live: not on the guests' own runtime, which busy guests hold up.
     pub(crate) io: Handle,
     /// What the operator should know about the last request that failed.
@@ -105,11 +108,13 @@ impl State {
         upstreams: Arc<Upstreams>,
         limits: Limits,
         io: Handle,
-    ) -> Self {
+    ) -> (Self, Runner) {
+        let (errands, runner) = errands();
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
-        Self {
+        let state = Self {
             table,
+            errands,
             engine: engine.to_owned(),
             control,
             upstreams,
@@ -124,7 +129,8 @@ impl State {
             memory: Memory::new(&limits),
             // No files, environment, arguments, standard streams, sockets or names.
             wasi: WasiCtx::builder().build(),
-        }
+        };
+        (state, runner)
     }
 
     /// Every host function begins with this.
@@ -154,7 +160,7 @@ pub(super) async fn describe(
 ) -> Result<Description, Error> {
     let limits = Limits::describe();
     let control = Control::new("admission".to_owned());
-    let state = State::new(
+    let (state, runner) = State::new(
         file,
         control.clone(),
         Arc::default(),
@@ -164,6 +170,7 @@ pub(super) async fn describe(
     let deadline = state.deadline;
     let (sandbox_, pre) = (sandbox.clone(), pre.clone());
     let call = async move { ask_describe(&sandbox_, &pre, state).await };
+    let call = runner.beside(call);
     supervise(sandbox, &control, &limits, deadline, call).await
 }
 
@@ -174,7 +181,7 @@ pub(super) async fn describe_here(
 ) -> Result<Description, Error> {
     let control = Control::new("benchmark".to_owned());
     let limits = Limits::describe();
-    let state = State::new(
+    let (state, _) = State::new(
         &component.file,
         control,
         Arc::default(),
@@ -206,7 +213,7 @@ pub(super) async fn generate(
     let name = &component.description.name;
     let upstreams = component.upstreams.clone();
     let own = component.settings.clone();
-    let state = State::new(name, control.clone(), upstreams, limits, Handle::current());
+    let (state, runner) = State::new(name, control.clone(), upstreams, limits, Handle::current());
     let deadline = state.deadline;
     let max_count = component.description.abilities.max_count.max(job.count) as usize;
     let (sandbox_, pre) = (sandbox.clone(), component.pre.clone());
@@ -225,6 +232,7 @@ pub(super) async fn generate(
             Err(error) => Err(trapped(&error)),
         }
     };
+    let call = runner.beside(call);
     supervise(sandbox, control, &limits, deadline, call).await
 }
 

@@ -20,6 +20,7 @@ use super::bindings::pinhole::engine::upstream::{
 use super::body::header_map;
 use super::call::State;
 use super::document::Document;
+use super::errand::Errand;
 use super::images::{HeldImage, part};
 use super::limits::Held;
 use super::sse::EventStream;
@@ -65,7 +66,7 @@ pub struct HeldMessage {
 /// A WebSocket.
 pub struct HeldSocket(egress::Socket);
 
-type Underway = AbortOnDropHandle<Result<Answer, egress::Error>>;
+type Underway = Errand<Result<Answer, egress::Error>>;
 type Outcome<T> = wasmtime::Result<Result<T, Error>>;
 
 /// A request that was checked, and what it needs to be sent.
@@ -97,16 +98,14 @@ impl Host for State {
             Ok(outgoing) => outgoing,
             Err(error) => return Ok(Err(error)),
         };
-        // Polled right here, which spares waking another thread, but with everything that it
-        // spawns and every socket on the server's runtime.
-        let mut answering = Box::pin(TokioContext::new(outgoing.perform(), self.io.clone()));
+        let mut underway = self.begin(outgoing);
         let cancel = self.control.cancel.clone();
         let answer = tokio::select! {
-            answer = &mut answering => answer,
+            answer = &mut underway => answer,
             // Once cancelled, an engine may still tell its upstream to stop.
             () = cancel.cancelled(), if !stopping => return Ok(Err(Error::Cancelled)),
         };
-        self.take(answer)
+        self.take(answer?)
     }
 
     async fn start(&mut self, request: Request) -> Outcome<Resource<HeldPending>> {
@@ -115,7 +114,7 @@ impl Host for State {
             Ok(outgoing) => outgoing,
             Err(error) => return Ok(Err(error)),
         };
-        let underway = AbortOnDropHandle::new(self.io.spawn(outgoing.perform()));
+        let underway = self.begin(outgoing);
         Ok(Ok(self.table.push(HeldPending(Some(underway)))?))
     }
 
@@ -174,6 +173,12 @@ impl State {
             max_bytes: self.limits.response_bytes,
             deadline: self.request_deadline(),
         }))
+    }
+
+    /// Sends a request off. Its sockets, and all that it spawns, live on the server's runtime.
+    fn begin(&self, outgoing: Outgoing) -> Underway {
+        self.errands
+            .run(TokioContext::new(outgoing.perform(), self.io.clone()))
     }
 
     /// Is this within the grant, and within the number of requests a job may make?

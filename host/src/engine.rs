@@ -74,6 +74,7 @@ pub enum Error {
 /// All engines of a process.
 pub struct Engines {
     sandbox: Arc<Sandbox>,
+    slots: u32,
     admitted: BTreeMap<String, Arc<Component>>,
     refused: Vec<Refused>,
 }
@@ -128,6 +129,7 @@ impl Engines {
         let sandbox = Arc::new(Sandbox::new(data, slots)?);
         let mut opened = Self {
             sandbox,
+            slots,
             admitted: BTreeMap::new(),
             refused: Vec::new(),
         };
@@ -190,6 +192,12 @@ impl Engines {
     #[must_use]
     pub fn refused(&self) -> &[Refused] {
         &self.refused
+    }
+
+    /// Waits until no engine runs any more, but not longer than this.
+    pub async fn drain(&self, at_most: Duration) {
+        let all = self.sandbox.slots.acquire_many(self.slots);
+        tokio::time::timeout(at_most, all).await.ok();
     }
 
     /// Makes one instance, asks it what it is, and drops it: what every job pays. For benchmarks.

@@ -98,9 +98,11 @@ async fn show(bar: ProgressBar, mut progress: watch::Receiver<Progress>) {
         if let Some(fraction) = now.fraction {
             bar.set_position((fraction * 100.0) as u64);
         }
-        let queued = now
-            .queue_position
-            .map(|jobs| format!("{jobs} jobs in front"));
+        let queued = match now.queue_position {
+            None | Some(0) => None,
+            Some(1) => Some("1 job in front".to_owned()),
+            Some(jobs) => Some(format!("{jobs} jobs in front")),
+        };
         bar.set_message(now.note.or(queued).unwrap_or_default());
     }
 }

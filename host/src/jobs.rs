@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::egress::{self, Egress};
@@ -36,6 +37,7 @@ pub struct Jobs {
     /// The operator's settings.
     pub settings: Settings,
     timeout: Duration,
+    ending: CancellationToken,
 }
 
 /// What a caller asks for. What is `None` comes from the settings or is the engine's choice.
@@ -124,6 +126,7 @@ impl Jobs {
             egress,
             settings,
             timeout: config.job_timeout,
+            ending: CancellationToken::new(),
         })
     }
 
@@ -154,6 +157,12 @@ impl Jobs {
         })
     }
 
+    /// Ends every job, and gives the engines a short while to tell their upstreams.
+    pub async fn end(&self) {
+        self.ending.cancel();
+        self.engines.drain(Limits::job(self.timeout).grace).await;
+    }
+
     async fn run(
         &self,
         component: &Component,
@@ -162,10 +171,11 @@ impl Jobs {
     ) -> Result<Finished, engine::Error> {
         let limits = Limits::job(self.timeout);
         let deadline = Instant::now() + limits.wall;
-        let made = self
-            .engines
-            .generate(component, control, limits, job)
-            .await?;
+        let made = tokio::select! {
+            made = self.engines.generate(component, control, limits, job) => made?,
+            // Dropping the call cancels the engine, which still tells its upstream.
+            () = self.ending.cancelled() => return Err(engine::Error::ended()),
+        };
         let images = self
             .collect(component, made.pictures.as_slice(), &limits, deadline)
             .await?;
@@ -376,6 +386,7 @@ impl Error {
             failure: Some(failure),
             ..
         } = source.as_ref()
+            && !line.contains(failure)
         {
             line.push_str(&format!(" ({})", engine::plain(failure, 500)));
         }
@@ -431,9 +442,19 @@ fn not_fetched(error: egress::Error) -> engine::Error {
 
 /// What the operator can do: the variables come from what the engine declares.
 fn remedy(component: &Component, error: &engine::Error) -> Option<String> {
-    let engine::Error::Engine { error, .. } = error else {
-        return None;
+    let kind = match error {
+        engine::Error::Engine { error, .. } => error.kind,
+        // Whatever the engine did with its time, most often it waited.
+        engine::Error::Deadline(_) => ErrorKind::Timeout,
+        _ => return None,
     };
+    let answered_otherwise = matches!(
+        error,
+        engine::Error::Engine {
+            failure: Some(_),
+            ..
+        }
+    );
     let description = &component.description;
     let variable = |wanted: &dyn Fn(&SettingKind) -> bool| {
         let mut settings = description
@@ -443,7 +464,7 @@ fn remedy(component: &Component, error: &engine::Error) -> Option<String> {
         settings.find_map(|setting| setting.generate_variables.first().cloned())
     };
     let base_url = || variable(&|kind| matches!(kind, SettingKind::Url));
-    match error.kind {
+    match kind {
         ErrorKind::Unavailable | ErrorKind::Timeout => Some(format!(
             "check that {} runs and that {} is its address",
             description.title,
@@ -453,7 +474,8 @@ fn remedy(component: &Component, error: &engine::Error) -> Option<String> {
             "set {} to a key that it accepts",
             variable(&|kind| matches!(kind, SettingKind::Secret))?
         )),
-        ErrorKind::Protocol => Some(format!(
+        // The answer was not even what any server of that kind sends.
+        ErrorKind::Protocol if answered_otherwise => Some(format!(
             "check that {} is the address of {}",
             base_url()?,
             description.title

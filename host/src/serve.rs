@@ -30,6 +30,7 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
     announce(config, &app, listener.local_addr()?, key.as_deref())?;
 
     let (ending, ended) = tokio::sync::watch::channel(false);
+    let ours = app.clone();
     let serving = axum::serve(listener, web::router(app)).with_graceful_shutdown(async move {
         told_to_end().await;
         ending.send_replace(true);
@@ -40,10 +41,12 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
         ended.wait_for(|ended| *ended).await.ok();
         tokio::time::sleep(GRACE).await;
     };
-    tokio::select! {
+    let served = tokio::select! {
         served = serving => served.context("the server failed"),
         () = patience => Ok(()),
-    }
+    };
+    ours.jobs.end().await;
+    served
 }
 
 /// What a person, or a script, needs to know: one fact a line.

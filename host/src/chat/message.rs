@@ -110,5 +110,10 @@ mod tests {
             json!([{"role": "system", "content": [{"type": "text", "text": "S"}]}]),
             json!([{"role": "system", "content": [{"type": "text", "text": "C\nS"}]}]),
         );
+        let wordless = json!({"role": "system", "content": [{"type": "image_url"}]});
+        check_context(
+            json!([wordless]),
+            json!([{"role": "system", "content": "C"}, wordless]),
+        );
     }
 }

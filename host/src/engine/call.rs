@@ -1,9 +1,9 @@
 //! One call of an engine: a fresh instance, its limits, its end.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -170,7 +170,7 @@ pub(super) async fn describe(
     let deadline = state.deadline;
     let (sandbox_, pre) = (sandbox.clone(), pre.clone());
     let call = async move { ask_describe(&sandbox_, &pre, state).await };
-    let call = runner.beside(call);
+    let call = Box::pin(runner.beside(call));
     supervise(sandbox, &control, &limits, deadline, call).await
 }
 
@@ -232,7 +232,7 @@ pub(super) async fn generate(
             Err(error) => Err(trapped(&error)),
         }
     };
-    let call = runner.beside(call);
+    let call = Box::pin(runner.beside(call));
     supervise(sandbox, control, &limits, deadline, call).await
 }
 
@@ -267,7 +267,7 @@ async fn supervise<T: Send + 'static>(
     control: &Control,
     limits: &Limits,
     deadline: Instant,
-    call: impl Future<Output = Result<T, Error>> + Send + 'static,
+    call: BoxFuture<'static, Result<T, Error>>,
 ) -> Result<T, Error> {
     let slot = sandbox.slots.clone().acquire_owned();
     let slot = tokio::select! {
@@ -417,6 +417,12 @@ impl Error {
             "the job was cancelled".to_owned(),
             None,
         )
+    }
+
+    /// The server is being ended.
+    pub(crate) fn ended() -> Self {
+        let message = "the server is being ended".to_owned();
+        Self::of(ErrorKind::Unavailable, message, None)
     }
 
     pub(crate) fn protocol(message: String) -> Self {

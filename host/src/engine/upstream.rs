@@ -278,7 +278,10 @@ impl State {
                 document,
                 _held: held,
             })?)),
-            Err(reason) => Ok(Err(Error::Malformed(reason))),
+            Err(reason) => {
+                self.last_failure = Some(reason.clone());
+                Ok(Err(Error::Malformed(reason)))
+            }
         }
     }
 

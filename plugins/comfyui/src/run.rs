@@ -11,7 +11,7 @@ use crate::refusal;
 use crate::wire::{self, File, Finished, Queued};
 use crate::workflow::Graph;
 
-/// How long to wait for a frame before waiting anew, in milliseconds.
+/// How long the socket may be silent before the history is looked at, in milliseconds.
 const RECEIVE_MS: u32 = 10_000;
 /// How long to wait between two looks at the history, at first and at most, in milliseconds.
 const POLL_MS: (u32, u32) = (500, 2_000);
@@ -33,7 +33,11 @@ pub(crate) fn run(graph: &Graph, count: u32) -> Result<Done, Error> {
     let client_id = wire::client_id([job::random(), job::random()]);
     // Before the job is queued: a job that needs no work is over before its answer is here.
     let socket = open(&client_id)?;
-    let prompt_id = queue(graph, &client_id)?;
+    let prompt_id = queue(graph, &client_id).inspect_err(|error| {
+        if is_ours(error) {
+            withdraw_unnamed(&client_id);
+        }
+    })?;
     let (finished, sent) = follow(graph, socket, &prompt_id, count).inspect_err(|error| {
         if is_ours(error) {
             withdraw(&prompt_id);
@@ -88,18 +92,28 @@ fn follow(
     count: usize,
 ) -> Result<(Finished, Vec<Image>), Error> {
     let sent = match socket {
-        Some(socket) => listen(&socket, &mut Watch::new(graph, prompt_id), count)?,
+        Some(socket) => listen(&socket, &mut Watch::new(graph, prompt_id), prompt_id, count)?,
         None => Vec::new(),
     };
     Ok((finish(prompt_id)?, sent))
 }
 
 /// Hears the job to its end, or as long as the socket lives, and gives the images sent over it.
-fn listen(socket: &Socket, watch: &mut Watch, count: usize) -> Result<Vec<Image>, Error> {
+fn listen(
+    socket: &Socket,
+    watch: &mut Watch,
+    prompt_id: &str,
+    count: usize,
+) -> Result<Vec<Image>, Error> {
     let mut sent = Vec::new();
     loop {
         match socket.receive(RECEIVE_MS) {
-            Ok(None) => {}
+            // A long step is silent too, but so is a socket that a proxy took and leads nowhere.
+            Ok(None) => {
+                if let Ok(Found::Finished(_) | Found::Nowhere) = find(prompt_id) {
+                    return Ok(sent);
+                }
+            }
             Ok(Some(Frame::Binary(message))) => match look(&message, watch) {
                 Some((Shown::Preview, image)) => job::report(&watch.progress(), Some(&image)),
                 Some((Shown::Final, image)) if sent.len() < count => sent.push(image),
@@ -238,13 +252,26 @@ fn fetch(files: &[File], count: usize) -> Result<Vec<Image>, Error> {
 
 /// Takes the job back, wherever it is. Servers from 0.25 on do that in one step; with older ones
 /// it may begin to run between being sought in the queue and among the running, so both are told.
+/// Those up to 0.3.56 interrupt whatever runs, so not where that is another's job.
 fn withdraw(prompt_id: &str) {
     let cancelled = Request::post(UPSTREAM, wire::cancel(prompt_id)).send();
     if cancelled.is_ok_and(|answer| answer.success().is_ok()) {
         return;
     }
     dequeue(prompt_id);
-    tell(wire::INTERRUPT, &json!({ "prompt_id": prompt_id }));
+    let queue = get::<Value>(wire::QUEUE);
+    if !queue.is_ok_and(|queue| wire::another_runs(&queue, prompt_id)) {
+        tell(wire::INTERRUPT, &json!({ "prompt_id": prompt_id }));
+    }
+}
+
+/// The same for a job whose id was not waited for: the queue tells jobs by their client, too.
+fn withdraw_unnamed(client_id: &str) {
+    if let Ok(queue) = get::<Value>(wire::QUEUE) {
+        for prompt_id in wire::jobs_of(&queue, client_id) {
+            withdraw(prompt_id);
+        }
+    }
 }
 
 fn dequeue(prompt_id: &str) {

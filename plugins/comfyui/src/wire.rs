@@ -176,6 +176,24 @@ pub(crate) fn position(queue: &Value, prompt_id: &str) -> Option<u32> {
     Some(u32::try_from(before + running.len()).unwrap_or(u32::MAX))
 }
 
+/// Does the server work on something else than this job?
+pub(crate) fn another_runs(queue: &Value, prompt_id: &str) -> bool {
+    let running = queue.get("queue_running").and_then(Value::as_array);
+    let ours = |job: &Value| job.get(1).and_then(Value::as_str) == Some(prompt_id);
+    running.is_some_and(|jobs| !jobs.is_empty() && !jobs.iter().any(ours))
+}
+
+/// The ids of this client's jobs in the queue.
+pub(crate) fn jobs_of<'q>(queue: &'q Value, client_id: &str) -> Vec<&'q str> {
+    let lists = ["queue_running", "queue_pending"];
+    let jobs = lists.iter().filter_map(|list| queue.get(list)?.as_array());
+    let own = |job: &&Value| job.pointer("/3/client_id").and_then(Value::as_str) == Some(client_id);
+    jobs.flatten()
+        .filter(own)
+        .filter_map(|job| job.get(1)?.as_str())
+        .collect()
+}
+
 /// The choices of an input, in the schema of its node's class: a plain list, or a `COMBO`.
 pub(crate) fn models(schemas: &Value, class: &str, input: &str) -> Vec<Model> {
     let inputs = schemas.get(class).and_then(|schema| schema.get("input"));
@@ -338,6 +356,35 @@ mod tests {
             assert_eq!(position(&queue, id), expected);
         }
         assert_eq!(position(&json!({"queue_pending": [3, ["x"]]}), "x"), None);
+    }
+
+    #[test]
+    fn what_runs_is_told_from_our_job() {
+        let queue: Value = serde_json::from_str(include_str!("../testdata/queue.json")).unwrap();
+        let running = "d09102e8-1a86-4c5f-8dbc-179ce3e4a8d2";
+        let pending = "3331f24e-a8b2-4917-8d79-b4347af4f271";
+        assert!(!another_runs(&queue, running));
+        for id in [pending, "gone"] {
+            assert!(another_runs(&queue, id));
+        }
+        for idle in [
+            json!({"queue_running": []}),
+            json!({"queue_running": 3}),
+            json!(null),
+        ] {
+            assert!(!another_runs(&idle, running));
+        }
+    }
+
+    #[test]
+    fn jobs_are_known_by_their_client_too() {
+        let queue: Value = serde_json::from_str(include_str!("../testdata/queue.json")).unwrap();
+        let jobs = jobs_of(&queue, "a89522251d3f4e10bfd4af81a39f0bcc");
+        let running = "d09102e8-1a86-4c5f-8dbc-179ce3e4a8d2";
+        assert_eq!((jobs.len(), jobs[0]), (3, running));
+        assert!(jobs_of(&queue, "another").is_empty());
+        let odd = json!({"queue_running": [3, ["x"]], "queue_pending": 3});
+        assert!(jobs_of(&odd, "").is_empty());
     }
 
     #[test]

@@ -85,7 +85,8 @@ pub(crate) fn is_wanted() -> bool {
 struct Service {
     answers: Arc<Mutex<HashMap<usize, Bytes>>>,
     held: watch::Sender<usize>,
-    released: watch::Sender<bool>,
+    /// Rounds released so far.
+    released: watch::Sender<u32>,
 }
 
 pub(crate) fn serve() {
@@ -97,7 +98,7 @@ pub(crate) fn serve() {
         let service = Service {
             answers: Arc::default(),
             held: watch::Sender::new(0),
-            released: watch::Sender::new(false),
+            released: watch::Sender::new(0),
         };
         let router = Router::new()
             .route("/v1/images/generations", post(generate))
@@ -117,13 +118,9 @@ async fn generate(
     match delay.parse::<u64>().unwrap() {
         0 => {}
         HOLD => {
+            let mut released = service.released.subscribe();
             service.held.send_modify(|held| *held += 1);
-            service
-                .released
-                .subscribe()
-                .wait_for(|released| *released)
-                .await
-                .unwrap();
+            released.changed().await.unwrap();
         }
         ms => tokio::time::sleep(Duration::from_millis(ms)).await,
     }
@@ -146,7 +143,8 @@ async fn held(
 }
 
 async fn release(State(service): State<Service>) {
-    service.released.send_replace(true);
+    service.held.send_replace(0);
+    service.released.send_modify(|rounds| *rounds += 1);
 }
 
 impl Service {

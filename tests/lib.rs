@@ -7,9 +7,11 @@
 )]
 
 mod server;
+mod stage;
 mod upstream;
 
 pub use server::{Server, engines, environment, guests, program};
+pub use stage::{Played, Stage};
 pub use upstream::{Answer, Seen, Upstream, WebSocket};
 
 /// A PNG of one pixel.

@@ -8,6 +8,8 @@ use pinhole::app::App;
 use pinhole::config::Config;
 use pinhole::settings::Environment;
 use serde_json::Value;
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 
 /// The folder of our own engines, as `cargo xtask` has just built them.
@@ -135,4 +137,41 @@ fn client() -> reqwest::Client {
         .no_proxy()
         .build()
         .unwrap()
+}
+
+/// The second user's key, and how the store keeps it: SHA-256 in hexadecimal.
+const SECOND_KEY: &str = "sk-second";
+const SECOND_KEY_HASH: &str = "b464ce30b204dc60e335136ee46a01efe74914f4e4a6264f48448448642c9a0c";
+
+impl Server {
+    /// Adds a user besides the administrator, in the database, as there is no other way yet. The key.
+    pub async fn second_user(&self) -> &'static str {
+        let options = SqliteConnectOptions::new().filename(self.data.path().join("pinhole.db"));
+        let mut database = options.connect().await.unwrap();
+        sqlx::query("INSERT INTO users VALUES ('second', 'Second', 'user', 0)")
+            .execute(&mut database)
+            .await
+            .unwrap();
+        sqlx::query("INSERT INTO api_keys VALUES ($1, 'second', 0)")
+            .bind(SECOND_KEY_HASH)
+            .execute(&mut database)
+            .await
+            .unwrap();
+        SECOND_KEY
+    }
+}
+
+impl Server {
+    /// Starts a server that has only this engine and uses it: the others need not be compiled then.
+    pub async fn with_engine(engine: &str, variables: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = format!("{engine}.wasm");
+        std::fs::copy(engines().join(&file), folder.path().join(&file)).unwrap();
+        let mut all = vec![
+            ("IMAGE_GENERATION_ENGINE", engine),
+            ("PINHOLE_ENGINES", folder.path().to_str().unwrap()),
+        ];
+        all.extend(variables);
+        Self::start(&all).await
+    }
 }

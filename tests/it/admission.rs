@@ -1,1 +1,560 @@
-//! wip
+//! Bytes to a checked component: what is admitted, what is refused with which words, and the
+//! compiled code that is kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use pinhole::egress::Egress;
+use pinhole::engine::bindings::Job;
+use pinhole::engine::{Control, Engines, Limits, MAX_COMPONENT_BYTES};
+use pinhole::settings::Environment;
+use pinhole_tests::{Server, engines, guests};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+fn component(name: &str) -> Vec<u8> {
+    let own = engines().join(name);
+    fs::read(if own.exists() {
+        own
+    } else {
+        guests().join(name)
+    })
+    .unwrap()
+}
+
+/// A folder of these files.
+fn folder(files: &[(&str, &[u8])]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    folder
+}
+
+/// The bytes with every `from` made `to`, which is as long, so that they stay well-formed.
+fn patched(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = bytes.to_vec();
+    let places: Vec<usize> = (0..bytes.len())
+        .filter(|place| bytes[*place..].starts_with(from.as_bytes()))
+        .collect();
+    assert!(!places.is_empty(), "there is no {from}");
+    for place in places {
+        bytes[place..place + to.len()].copy_from_slice(to.as_bytes());
+    }
+    bytes
+}
+
+/// A component with the right export, though of functions that take and give nothing, made of so
+/// many instances of this core module.
+fn shell(instances: usize, module: &str) -> Vec<u8> {
+    let functions = ["describe", "generate", "edit", "models", "verify"]
+        .map(|name| format!(r#"(export "{name}" (func $f))"#))
+        .concat();
+    let more = "(core instance (instantiate $m))".repeat(instances - 1);
+    let text = format!(
+        r#"(component
+            (core module $m {module} (func (export "f")))
+            (core instance $i (instantiate $m)) {more}
+            (func $f (canon lift (core func $i "f")))
+            (instance $engine {functions})
+            (export "pinhole:engine/engine@0.1.0" (instance $engine)))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+async fn open(engines: &Path, data: &Path, variables: &[(&str, &str)]) -> Engines {
+    let pairs = variables.iter();
+    let pairs = pairs.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let (environment, egress) = (Environment::new(pairs), Egress::new().unwrap());
+    Engines::open(engines, data, 2, &environment, &egress)
+        .await
+        .unwrap()
+}
+
+/// Opens the folder beside an empty data folder: these files must be refused, each with a reason
+/// that says this, and no other file.
+async fn check(folder: &TempDir, variables: &[(&str, &str)], refused: &[(&str, &str)]) -> Engines {
+    let data = tempfile::tempdir().unwrap();
+    let engines = open(folder.path(), data.path(), variables).await;
+    let found = engines.refused().iter();
+    let found: BTreeMap<_, _> = found.map(|it| (it.file.as_str(), &it.reason)).collect();
+    assert_eq!(
+        found.len(),
+        engines.refused().len(),
+        "a file is refused twice"
+    );
+    for (file, gist) in refused {
+        let reason = found
+            .get(file)
+            .unwrap_or_else(|| panic!("{file} is admitted"));
+        assert!(reason.contains(gist), "{file}: {reason}");
+        assert!(reason.len() < 500, "{file}: {reason}");
+        assert!(!reason.contains(char::is_control), "{file}: {reason}");
+    }
+    let expected: BTreeSet<_> = refused.iter().map(|(file, _)| *file).collect();
+    assert!(
+        found.keys().all(|file| expected.contains(file)),
+        "{found:?}"
+    );
+    engines
+}
+
+fn names(engines: &Engines) -> Vec<&str> {
+    let admitted = engines.admitted();
+    admitted
+        .map(|component| component.description.name.as_str())
+        .collect()
+}
+
+/// The engine makes a picture.
+async fn draws(engines: &Engines, name: &str) {
+    let job = Job {
+        prompt: "a quiet hill".to_owned(),
+        negative_prompt: None,
+        model: None,
+        size: None,
+        count: 1,
+        steps: None,
+        seed: Some(7),
+        parameters: "{}".to_owned(),
+    };
+    let limits = Limits::job(Duration::from_secs(600));
+    let component = engines.get(name).unwrap();
+    let control = Control::new("test".to_owned());
+    let made = engines.generate(component, &control, limits, job).await;
+    assert_eq!(made.unwrap().pictures.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_no_component_is_refused_for_what_it_is() {
+    let sketch = component("sketch.wasm");
+    let noise: Vec<u8> = (0..100_000_u32)
+        .map(|n| (n.wrapping_mul(0x9e37_79b9) >> 13) as u8)
+        .collect();
+    let folder = folder(&[
+        ("sketch.wasm", &sketch),
+        ("core.wasm", b"\0asm\x01\0\0\0"),
+        ("cut.wasm", &sketch[..6]),
+        ("elf.wasm", b"\x7fELF\x02\x01\x01"),
+        ("empty.wasm", b""),
+        ("later.wasm", b"\0asm\x0e\0\x01\0"),
+        ("noise.wasm", &noise),
+        ("notes.txt", b"not looked at"),
+        ("text.wasm", b"(component)"),
+        ("truncated.wasm", &sketch[..sketch.len() / 2]),
+    ]);
+    let inside = |name: &str| folder.path().join(name);
+    fs::create_dir(inside("folder.wasm")).unwrap();
+    let huge = fs::File::create(inside("huge.wasm")).unwrap();
+    huge.set_len(MAX_COMPONENT_BYTES + 1).unwrap();
+    symlink("/proc/self/exe", inside("outside.wasm")).unwrap();
+    symlink("nowhere", inside("dangling.wasm")).unwrap();
+    symlink("circle.wasm", inside("circle.wasm")).unwrap();
+    // To open a pipe waits for somebody who writes to it.
+    let made = Command::new("mkfifo").arg(inside("pipe.wasm")).status();
+    assert!(made.unwrap().success());
+
+    let refused = [
+        ("circle.wasm", "cannot be read"),
+        ("core.wasm", "is a core module, not a component"),
+        (
+            "cut.wasm",
+            "is WebAssembly of a version this host does not know",
+        ),
+        ("dangling.wasm", "cannot be read"),
+        ("elf.wasm", "is not WebAssembly"),
+        ("empty.wasm", "is empty"),
+        ("folder.wasm", "is not a file"),
+        (
+            "huge.wasm",
+            "has 67108865 bytes; a component may have 67108864 at most",
+        ),
+        (
+            "later.wasm",
+            "is WebAssembly of a version this host does not know",
+        ),
+        ("noise.wasm", "is not WebAssembly"),
+        ("outside.wasm", "cannot be read: a path led outside"),
+        ("pipe.wasm", "is not a file"),
+        ("text.wasm", "is not WebAssembly"),
+        ("truncated.wasm", "is not a valid component"),
+    ];
+    let engines = check(&folder, &[], &refused).await;
+    assert_eq!(names(&engines), ["sketch"]);
+    draws(&engines, "sketch").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_of_another_world_is_refused_with_what_differs() {
+    let sketch = component("sketch.wasm");
+    let log = "pinhole:engine/log@0.1.0";
+    let long = format!(r#"(component (import "a{}" (func)))"#, "b".repeat(90_000));
+    let folder = folder(&[
+        ("bare.wasm", b"\0asm\x0d\0\x01\0"),
+        (
+            "export.wasm",
+            &patched(&sketch, "engine@0.1.0", "engine@0.2.0"),
+        ),
+        (
+            "foreign.wasm",
+            &patched(&sketch, log, "evil:tools/shell-x@0.1.0"),
+        ),
+        ("function.wasm", &patched(&sketch, "random", "rendom")),
+        (
+            "http.wasm",
+            &patched(&sketch, log, "wasi:http/outgoing@0.2.0"),
+        ),
+        ("long.wasm", &wat::parse_str(long).unwrap()),
+        (
+            "preview.wasm",
+            &patched(&sketch, log, "wasi:io/streamings@0.3.0"),
+        ),
+        ("release.wasm", &patched(&sketch, "@0.1.0", "@0.9.0")),
+        ("sketch.wasm", &sketch),
+        ("types.wasm", &shell(1, "")),
+        ("without.wasm", &patched(&sketch, "verify", "verity")),
+    ]);
+    let build = "build it against this release's wit/engine.wit";
+    let refused = [
+        (
+            "bare.wasm",
+            "does not export pinhole:engine/engine@0.1.0, so it is written for another world",
+        ),
+        (
+            "export.wasm",
+            "exports pinhole:engine/engine@0.2.0, but this host speaks pinhole:engine/engine@0.1.0",
+        ),
+        ("export.wasm", build),
+        (
+            "foreign.wasm",
+            "imports evil:tools/shell-x@0.1.0, which no engine may have",
+        ),
+        (
+            "function.wasm",
+            "differs from pinhole:engine@0.1.0 of this host",
+        ),
+        ("function.wasm", "rendom"),
+        (
+            "http.wasm",
+            "imports wasi:http/outgoing@0.2.0, which no engine may have: send requests with pinhole:engine/upstream@0.1.0",
+        ),
+        ("long.wasm", "imports abbbb"),
+        (
+            "preview.wasm",
+            "imports wasi:io/streamings@0.3.0, which no engine may have",
+        ),
+        (
+            "release.wasm",
+            "imports pinhole:engine/types@0.9.0, but this host speaks pinhole:engine@0.1.0",
+        ),
+        ("release.wasm", build),
+        ("types.wasm", "cannot describe itself"),
+        (
+            "without.wasm",
+            "differs from pinhole:engine@0.1.0 of this host",
+        ),
+        ("without.wasm", "does not have export `verify`"),
+    ];
+    let engines = check(&folder, &[], &refused).await;
+    assert_eq!(names(&engines), ["sketch"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_misbehaves_before_it_is_asked_anything_is_refused() {
+    let sketch = component("sketch.wasm");
+    let folder = folder(&[
+        ("memories.wasm", &shell(4, "(memory 1100)")),
+        ("memory.wasm", &shell(1, "(memory 4097)")),
+        ("name.wasm", &patched(&sketch, "sketch", "SKETCH")),
+        ("sketch.wasm", &sketch),
+        ("spin.wasm", &shell(1, "(func $s (loop (br 0))) (start $s)")),
+        ("trap.wasm", &shell(1, "(func $s unreachable) (start $s)")),
+    ]);
+    let refused = [
+        (
+            "memories.wasm",
+            "cannot describe itself: the engine was stopped: it needs more than 268435456 bytes of memory",
+        ),
+        ("memory.wasm", "memory"),
+        (
+            "name.wasm",
+            "describes itself wrongly: its name is \"SKETCH\"",
+        ),
+        (
+            "spin.wasm",
+            "cannot describe itself: the engine was stopped: it ran for more than 2s",
+        ),
+        ("trap.wasm", "cannot describe itself: the engine crashed"),
+    ];
+    let engines = check(&folder, &[], &refused).await;
+    assert_eq!(names(&engines), ["sketch"]);
+    draws(&engines, "sketch").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_engines_with_one_name_the_first_file_is_admitted() {
+    let sketch = component("sketch.wasm");
+    let folder = folder(&[
+        ("b.wasm", &sketch),
+        ("a.wasm", &sketch),
+        ("c.wasm", &sketch),
+    ]);
+    let refused = [
+        ("b.wasm", "names its engine sketch, as a.wasm already does"),
+        ("c.wasm", "names its engine sketch, as a.wasm already does"),
+    ];
+    let engines = check(&folder, &[], &refused).await;
+    assert_eq!(engines.get("sketch").unwrap().file, "a.wasm");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_stays_in_the_folder_is_followed() {
+    // As Kubernetes lays out what it mounts.
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("..v1")).unwrap();
+    fs::write(
+        folder.path().join("..v1/sketch.wasm"),
+        component("sketch.wasm"),
+    )
+    .unwrap();
+    symlink("..v1", folder.path().join("..data")).unwrap();
+    symlink("..data/sketch.wasm", folder.path().join("sketch.wasm")).unwrap();
+    let engines = check(&folder, &[], &[]).await;
+    draws(&engines, "sketch").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_cannot_be_used_is_refused_with_its_variable() {
+    let folder = folder(&[
+        ("gemini.wasm", &component("gemini.wasm")),
+        ("hostile.wasm", &component("hostile.wasm")),
+        ("sketch.wasm", &component("sketch.wasm")),
+    ]);
+    for (variables, refused) in [
+        (
+            [
+                ("IMAGES_GEMINI_ENDPOINT_METHOD", "guess"),
+                ("HOSTILE_BASE_URL", "nonsense"),
+            ],
+            [
+                (
+                    "gemini.wasm",
+                    "cannot use variable IMAGES_GEMINI_ENDPOINT_METHOD: it must be one of generateContent, predict",
+                ),
+                (
+                    "hostile.wasm",
+                    "setting base-url (HOSTILE_BASE_URL): \"nonsense\" is not a URL",
+                ),
+            ],
+        ),
+        (
+            [
+                ("GEMINI_API_BASE_URL", "http://me:secret-4711@127.0.0.1:1"),
+                ("HOSTILE_NOTE", "two\nlines"),
+            ],
+            [
+                (
+                    "gemini.wasm",
+                    "setting base-url (IMAGES_GEMINI_API_BASE_URL or GEMINI_API_BASE_URL): the URL of 127.0.0.1 carries a user name",
+                ),
+                (
+                    "hostile.wasm",
+                    "cannot use variable HOSTILE_NOTE: it must be one line of text",
+                ),
+            ],
+        ),
+        (
+            [
+                ("GEMINI_API_KEY", "secret-4711\n"),
+                ("HOSTILE_BASE_URL", "http://169.254.169.254"),
+            ],
+            [
+                (
+                    "gemini.wasm",
+                    "setting api-key (IMAGES_GEMINI_API_KEY or GEMINI_API_KEY): the secret holds characters that no header may carry",
+                ),
+                ("hostile.wasm", "setting base-url (HOSTILE_BASE_URL): "),
+            ],
+        ),
+    ] {
+        let engines = check(&folder, &variables, &refused).await;
+        assert_eq!(names(&engines), ["sketch"]);
+        assert!(!format!("{:?}", engines.refused()).contains("secret-4711"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_starts_without_what_was_refused_and_says_so_where_it_is_asked_for() {
+    let sketch = component("sketch.wasm");
+    let folder = folder(&[
+        ("broken.wasm", &sketch[..sketch.len() / 2]),
+        ("sketch.wasm", &sketch),
+    ]);
+    let path = folder.path().to_str().unwrap();
+    let variables = [
+        ("PINHOLE_ENGINES", path),
+        ("IMAGE_GENERATION_ENGINE", "broken"),
+    ];
+    let server = Server::start(&variables).await;
+    let images = "/v1/images/generations";
+    let body = json!({"prompt": "a hill", "engine": "sketch", "size": "32x32"});
+    let (status, answer) = server.ask(images, &body).await;
+    assert_eq!(status, 200, "{answer}");
+
+    let (status, answer) = server.ask(images, &json!({"prompt": "a hill"})).await;
+    assert_eq!(status, 400, "{answer}");
+    let message = answer["error"]["message"].as_str().unwrap();
+    let expected = "engine broken is not there: broken.wasm is not a valid component";
+    assert!(message.starts_with(expected), "{message}");
+}
+
+/// One file of compiled code, as it was written at one time.
+#[derive(Debug, PartialEq)]
+struct Written {
+    inode: u64,
+    bytes: Vec<u8>,
+}
+
+/// The folder of compiled code in a data folder.
+struct Kept(PathBuf);
+
+impl Kept {
+    fn of(data: &TempDir) -> Self {
+        Self(data.path().join("compiled"))
+    }
+
+    /// The one file of this component with this ending.
+    fn path(&self, component: &str, ending: &str) -> PathBuf {
+        let digest = Sha256::digest(self::component(component));
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let entries = fs::read_dir(&self.0).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let found: Vec<String> = names
+            .filter(|name| name.starts_with(&digest) && name.ends_with(ending))
+            .collect();
+        let [name] = found.as_slice() else {
+            panic!("{component}: {found:?}");
+        };
+        self.0.join(name)
+    }
+
+    fn key(&self) -> PathBuf {
+        self.0.join("key")
+    }
+
+    fn code(&self, component: &str) -> Written {
+        let path = self.path(component, ".cwasm");
+        Written {
+            inode: fs::metadata(&path).unwrap().ino(),
+            bytes: fs::read(path).unwrap(),
+        }
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn allow(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn flip(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compiled_code_is_kept_for_its_owner_and_used_at_the_next_start() {
+    let folder = folder(&[("sketch.wasm", &component("sketch.wasm"))]);
+    let data = tempfile::tempdir().unwrap();
+    open(folder.path(), data.path(), &[]).await;
+    let kept = Kept::of(&data);
+    assert_eq!(mode(&kept.0), 0o700);
+    assert_eq!(mode(&kept.key()), 0o600);
+    assert_eq!(fs::read_dir(&kept.0).unwrap().count(), 3);
+    let (first, key) = (kept.code("sketch.wasm"), fs::read(kept.key()).unwrap());
+    kept.path("sketch.wasm", ".mac");
+
+    // A folder that somebody opened to others is closed again.
+    allow(&kept.0, 0o755);
+    let again = open(folder.path(), data.path(), &[]).await;
+    draws(&again, "sketch").await;
+    assert_eq!(mode(&kept.0), 0o700);
+    assert_eq!(kept.code("sketch.wasm"), first);
+    assert_eq!(fs::read(kept.key()).unwrap(), key);
+
+    // It is no component itself.
+    fs::copy(
+        kept.path("sketch.wasm", ".cwasm"),
+        folder.path().join("x.wasm"),
+    )
+    .unwrap();
+    let again = open(folder.path(), data.path(), &[]).await;
+    assert_eq!(again.refused()[0].reason, "is not WebAssembly");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn compiled_code_that_this_host_did_not_write_is_compiled_anew() {
+    let sketch = "sketch.wasm";
+    let both = folder(&[
+        (sketch, &component(sketch)),
+        ("hostile.wasm", &component("hostile.wasm")),
+    ]);
+    let only = folder(&[(sketch, &component(sketch))]);
+    let data = tempfile::tempdir().unwrap();
+    open(both.path(), data.path(), &[]).await;
+    let kept = Kept::of(&data);
+    let good = kept.code(sketch).bytes;
+    let [code, mac] = [".cwasm", ".mac"].map(|ending| kept.path(sketch, ending));
+    let [other_code, other_mac] =
+        [".cwasm", ".mac"].map(|ending| kept.path("hostile.wasm", ending));
+
+    type Change<'a> = &'a dyn Fn();
+    let changes: &[(&str, Change<'_>)] = &[
+        ("a flipped byte", &|| flip(&code)),
+        ("half the code", &|| {
+            fs::write(&code, &good[..good.len() / 2]).unwrap()
+        }),
+        ("no bytes", &|| fs::write(&code, b"").unwrap()),
+        ("no code", &|| fs::remove_file(&code).unwrap()),
+        ("a flipped byte of the MAC", &|| flip(&mac)),
+        ("half a MAC", &|| {
+            fs::write(&mac, &fs::read(&mac).unwrap()[..16]).unwrap()
+        }),
+        ("no MAC", &|| fs::remove_file(&mac).unwrap()),
+        ("another component's code", &|| {
+            fs::copy(&other_code, &code).unwrap();
+        }),
+        ("another component's code and MAC", &|| {
+            fs::copy(&other_code, &code).unwrap();
+            fs::copy(&other_mac, &mac).unwrap();
+        }),
+        ("another key", &|| fs::write(kept.key(), [7; 64]).unwrap()),
+        ("a key of another length", &|| {
+            fs::write(kept.key(), [7; 63]).unwrap()
+        }),
+        ("no key", &|| fs::remove_file(kept.key()).unwrap()),
+    ];
+    for (what, change) in changes {
+        let before = kept.code(sketch);
+        assert!(before.bytes == good, "{what}");
+        change();
+        let engines = open(only.path(), data.path(), &[]).await;
+        assert_eq!(names(&engines), ["sketch"], "{what}");
+        draws(&engines, "sketch").await;
+        let after = kept.code(sketch);
+        assert_ne!(after.inode, before.inode, "{what}: not written anew");
+        assert!(after.bytes == good, "{what}: other code");
+        assert_eq!(mode(&kept.key()), 0o600, "{what}");
+        assert_eq!(fs::metadata(kept.key()).unwrap().len(), 64, "{what}");
+    }
+}

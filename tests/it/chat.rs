@@ -1,1 +1,477 @@
-//! wip
+//! Whole chat turns: the request as Open WebUI sends it, the picture with its events, and the language model's answer.
+
+mod answer;
+mod failure;
+mod refused;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use pinhole::chat::event::{Event, Place};
+use pinhole_tests::{Answer, Seen, Server, Upstream};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+const TURN: &str = "/api/chat/completions";
+/// The operator's key for the language model.
+const MODEL_KEY: &str = "sk-language-model";
+/// What the language model answers where it is asked to stream: with a comment, two kinds of line
+/// ends and an event without text, all of which a client may see.
+const STREAMED: &str = include_str!("../data/chat/answer.sse");
+/// The same in one piece.
+const WHOLE: &str = include_str!("../data/chat/answer.json");
+/// Only against a test that would hang.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What Open WebUI's client asked and what its server told it.
+struct Recorded {
+    request: Value,
+    chat_id: String,
+    events: Value,
+}
+
+impl Recorded {
+    fn new(scenario: &str) -> Self {
+        let recording = include_str!("../data/chat/open-webui-events.json");
+        let mut recording: Value = serde_json::from_str(recording).unwrap();
+        let mut scenario = recording["scenarios"][scenario].take();
+        let mut request = scenario["request"].take();
+        // Open WebUI makes the chat and tells its id. Here the client names it.
+        request["chat_id"] = scenario["chat_id"].clone();
+        Self {
+            request,
+            chat_id: scenario["chat_id"].as_str().unwrap().to_owned(),
+            events: scenario["events"].take(),
+        }
+    }
+
+    /// The request of another chat than everybody's.
+    fn of_chat(chat_id: &str) -> Self {
+        let mut recorded = Self::new("legacy_new_chat");
+        recorded.request["chat_id"] = json!(chat_id);
+        recorded.chat_id = chat_id.to_owned();
+        recorded
+    }
+
+    fn without_chat() -> Value {
+        let mut request = Self::new("legacy_new_chat").request;
+        request.as_object_mut().unwrap().remove("chat_id");
+        request
+    }
+}
+
+/// A language model that answers every turn.
+async fn model() -> Upstream {
+    Upstream::start(async |seen: Seen| match seen.json()["stream"] == true {
+        true => Answer::typed(200, "text/event-stream", STREAMED),
+        false => Answer::typed(200, "application/json", WHOLE),
+    })
+    .await
+}
+
+async fn server(model: &Upstream, variables: &[(&str, &str)]) -> Server {
+    let base = format!("{}/v1", model.url());
+    let mut all = vec![
+        ("OPENAI_API_BASE_URL", base.as_str()),
+        ("OPENAI_API_KEY", MODEL_KEY),
+    ];
+    all.extend(variables);
+    Server::start(&all).await
+}
+
+struct Reply {
+    status: u16,
+    content_type: String,
+    body: String,
+}
+
+impl Reply {
+    async fn read(response: reqwest::Response) -> Self {
+        let content_type = response.headers()["content-type"].to_str().unwrap();
+        Self {
+            status: response.status().as_u16(),
+            content_type: content_type.to_owned(),
+            body: response.text().await.unwrap(),
+        }
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    #[track_caller]
+    fn assert_is(&self, status: u16, content_type: &str, body: &str) {
+        assert_eq!(self.body, body);
+        assert_eq!(
+            (self.status, self.content_type.as_str()),
+            (status, content_type)
+        );
+    }
+}
+
+async fn ask(server: &Server, request: &Value) -> Reply {
+    let turn = async { Reply::read(server.post(TURN, request).send().await.unwrap()).await };
+    timeout(PATIENCE, turn).await.expect("an answer")
+}
+
+/// A client that hears a user's events.
+struct Listener {
+    stream: reqwest::Response,
+    text: String,
+    user_id: String,
+    chat_id: String,
+}
+
+impl Listener {
+    /// Hears one chat's events.
+    async fn of_chat(server: &Server, key: &str, chat_id: &str) -> Self {
+        Self::start(server, key, chat_id, &format!("?chat_id={chat_id}")).await
+    }
+
+    /// Hears every chat's events. `chat_id` is one of the chats.
+    async fn of_all(server: &Server, key: &str, chat_id: &str) -> Self {
+        Self::start(server, key, chat_id, "").await
+    }
+
+    async fn start(server: &Server, key: &str, chat_id: &str, query: &str) -> Self {
+        let url = server.url(&format!("/api/events{query}"));
+        let stream = server.client.get(url).bearer_auth(key).send().await;
+        let stream = stream.unwrap();
+        assert_eq!(stream.status(), 200);
+        assert_eq!(stream.headers()["content-type"], "text/event-stream");
+        let user = server.app.store.user_by_key(key).await.unwrap();
+        Self {
+            stream,
+            text: String::new(),
+            user_id: user.unwrap().id,
+            chat_id: chat_id.to_owned(),
+        }
+    }
+
+    async fn next(&mut self) -> Value {
+        loop {
+            if let Some((event, rest)) = self.text.split_once("\n\n") {
+                let data = event.strip_prefix("data: ").map(str::to_owned);
+                self.text = rest.to_owned();
+                match data {
+                    Some(data) => return serde_json::from_str(&data).unwrap(),
+                    // A comment that keeps the connection alive.
+                    None => continue,
+                }
+            }
+            let chunk = timeout(PATIENCE, self.stream.chunk()).await.unwrap();
+            let chunk = chunk.unwrap().expect("the events ended");
+            self.text += std::str::from_utf8(&chunk).unwrap();
+        }
+    }
+
+    /// Everything told so far: a mark of our own comes last.
+    async fn heard(&mut self, server: &Server) -> Value {
+        static MARKS: AtomicU64 = AtomicU64::new(0);
+        let mark = MARKS.fetch_add(1, Ordering::Relaxed).to_string();
+        server.app.events.emit(Event {
+            user_id: self.user_id.clone(),
+            place: Place {
+                chat_id: Some(self.chat_id.clone()),
+                message_id: mark.clone(),
+            },
+            kind: "mark",
+            data: Value::Null,
+        });
+        let mut heard = Vec::new();
+        loop {
+            match self.next().await {
+                event if event["message_id"] == mark.as_str() => return heard.into(),
+                // Another listener's.
+                event if event["data"]["type"] == "mark" => {}
+                event => heard.push(event),
+            }
+        }
+    }
+}
+
+/// The id of the one picture that the events tell of.
+fn file_id(events: &Value) -> String {
+    let id = &events[2]["data"]["data"]["files"][0]["id"];
+    id.as_str().expect("a files event comes third").to_owned()
+}
+
+/// Compares the events with those recorded, of which only the picture has another id.
+#[track_caller]
+fn assert_as_recorded(events: &Value, recorded: &Value) {
+    let ours = events.to_string().replace(&file_id(events), "ID");
+    let theirs = recorded.to_string().replace(&file_id(recorded), "ID");
+    assert_eq!(
+        serde_json::from_str::<Value>(&ours).unwrap(),
+        serde_json::from_str::<Value>(&theirs).unwrap()
+    );
+}
+
+/// Every `description` of these status events, and `files` for the pictures.
+fn outline(events: &Value) -> Vec<&str> {
+    let events = events.as_array().unwrap().iter();
+    events
+        .map(|event| match event["data"]["type"].as_str().unwrap() {
+            "status" => event["data"]["data"]["description"].as_str().unwrap(),
+            other => other,
+        })
+        .collect()
+}
+
+const MADE: [&str; 3] = ["Creating image", "Image created", "files"];
+const FAILED: [&str; 2] = [
+    "Creating image",
+    "An error occurred while generating an image",
+];
+
+/// The one request that the language model got.
+#[track_caller]
+fn only(model: &Upstream) -> Seen {
+    let [seen] = model.seen().try_into().expect("one request");
+    assert_eq!(seen.line(), "POST /v1/chat/completions");
+    assert_eq!(
+        seen.header("authorization"),
+        format!("Bearer {MODEL_KEY}"),
+        "the operator's key, and not the user's"
+    );
+    assert_eq!(seen.header("content-type"), "application/json");
+    assert_eq!(seen.header("cookie"), "");
+    seen
+}
+
+/// The text that was left for the model: what stands between `<context>` and `</context>`, which
+/// are there once, at the very beginning.
+#[track_caller]
+fn context(text: &Value) -> (&str, &str) {
+    let text = text.as_str().unwrap();
+    assert_eq!(text.matches("<context>").count(), 1, "{text}");
+    assert_eq!(text.matches("</context>").count(), 1, "{text}");
+    let text = text.strip_prefix("<context>").expect("the context first");
+    text.split_once("</context>").unwrap()
+}
+
+fn is_png(bytes: &[u8], width: u32, height: u32) -> bool {
+    let side = |range| u32::from_be_bytes(<[u8; 4]>::try_from(&bytes[range]).unwrap());
+    bytes.starts_with(b"\x89PNG\r\n\x1a\n") && (side(16..20), side(20..24)) == (width, height)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_streaming_turn_is_the_one_that_open_webui_records() {
+    let model = model().await;
+    let server = server(&model, &[]).await;
+    let Recorded {
+        mut request,
+        chat_id,
+        events: recorded,
+    } = Recorded::new("legacy_new_chat");
+    // What other clients and releases send besides.
+    request["params"] = json!({
+        "function_calling": "legacy", "temperature": 0.2, "max_tokens": 50, "top_p": null,
+        "system": "ignored here",
+    });
+    request["stream_options"] = json!({"include_usage": true});
+    request["features"]["web_search"] = json!(false);
+    for own in [
+        "files",
+        "filter_ids",
+        "message_ids",
+        "model_item",
+        "parent_message",
+        "tool_choice_of_ours",
+    ] {
+        request[own] = json!([{"id": own}]);
+    }
+    let mut listener = Listener::of_chat(&server, &server.key, &chat_id).await;
+
+    let reply = ask(&server, &request).await;
+
+    reply.assert_is(200, "text/event-stream", STREAMED);
+    let events = listener.heard(&server).await;
+    assert_as_recorded(&events, &recorded);
+
+    let seen = only(&model).json();
+    let (told, rest) = context(&seen["messages"][0]["content"]);
+    assert!(told.contains("has been made"), "{told}");
+    assert_eq!(rest, "");
+    let expected = json!({
+        "model": "mock-chat", "stream": true, "stream_options": {"include_usage": true},
+        "temperature": 0.2, "max_tokens": 50,
+        "messages": [{"role": "system", "content": seen["messages"][0]["content"]}, request["messages"][0]],
+        // Not one of Open WebUI's that we know of: the model's to judge.
+        "tool_choice_of_ours": [{"id": "tool_choice_of_ours"}],
+    });
+    assert_eq!(seen, expected);
+
+    let url = events[2]["data"]["data"]["files"][0]["url"]
+        .as_str()
+        .unwrap();
+    let stored = server.get(url).send().await.unwrap();
+    assert_eq!(stored.status(), 200);
+    assert_eq!(stored.headers()["content-type"], "image/png");
+    assert!(is_png(&stored.bytes().await.unwrap(), 512, 512));
+    assert_eq!(server.stored(), 1);
+    let second = server.second_user().await;
+    let others = server.client.get(server.url(url)).bearer_auth(second);
+    assert_eq!(others.send().await.unwrap().status(), 404);
+    let nobodys = server.client.get(server.url(url)).send().await.unwrap();
+    assert_eq!(nobodys.status(), 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_and_words_arrive_while_the_model_still_speaks() {
+    let (listened, read) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (first, rest) = STREAMED.split_at(400);
+    let model = {
+        let (listened, read) = (listened.clone(), read.clone());
+        Upstream::start(move |_| {
+            let (listened, read) = (listened.clone(), read.clone());
+            async move {
+                listened.notified().await;
+                let rest = stream::once(async move {
+                    read.notified().await;
+                    Ok::<_, std::io::Error>(Bytes::from(rest))
+                });
+                let first = stream::iter([Ok(Bytes::from(first))]);
+                Answer::typed(
+                    200,
+                    "text/event-stream",
+                    Body::from_stream(first.chain(rest)),
+                )
+            }
+        })
+        .await
+    };
+    let server = server(&model, &[]).await;
+    let recorded = Recorded::new("legacy_new_chat");
+    let mut listener = Listener::of_chat(&server, &server.key, &recorded.chat_id).await;
+
+    let turn = tokio::spawn(server.post(TURN, &recorded.request).send());
+    let mut events = Vec::new();
+    for _ in MADE {
+        events.push(listener.next().await);
+    }
+    assert_eq!(outline(&events.into()), MADE);
+    listened.notify_one();
+    let mut response = timeout(PATIENCE, turn).await.unwrap().unwrap().unwrap();
+    let mut text = Vec::new();
+    while text.len() < first.len() {
+        let chunk = timeout(PATIENCE, response.chunk()).await.unwrap();
+        text.extend(chunk.unwrap().expect("more to come"));
+    }
+    read.notify_one();
+    text.extend(response.bytes().await.unwrap());
+    assert_eq!(String::from_utf8(text).unwrap(), STREAMED);
+    only(&model);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_does_not_stream_is_answered_in_one_piece() {
+    let model = model().await;
+    let server = server(&model, &[]).await;
+    let mut recorded = Recorded::new("legacy_new_chat");
+    recorded.request["stream"] = json!(false);
+    let mut listener = Listener::of_chat(&server, &server.key, &recorded.chat_id).await;
+
+    let reply = ask(&server, &recorded.request).await;
+
+    reply.assert_is(200, "application/json", WHOLE);
+    assert_as_recorded(&listener.heard(&server).await, &recorded.events);
+    let seen = only(&model).json();
+    assert_eq!(seen["stream"], false);
+    context(&seen["messages"][0]["content"]);
+    assert_eq!(seen["messages"][1], recorded.request["messages"][0]);
+    assert_eq!(server.stored(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_context_goes_in_front_of_a_system_message() {
+    let model = model().await;
+    let server = server(&model, &[]).await;
+    let picture = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}});
+    let user = json!({"role": "user", "content": "Draw a fox"});
+    let system = |content: Value| json!({"role": "system", "content": content});
+    let text = |text: &str| json!({"type": "text", "text": text});
+    let cases = [
+        (json!("Be brief."), vec!["/0/content"]),
+        (
+            json!([text("Be brief."), picture, text("Be brief.")]),
+            vec!["/0/content/0/text", "/0/content/2/text"],
+        ),
+    ];
+    for (index, (content, places)) in cases.into_iter().enumerate() {
+        let request = json!({
+            "model": "m", "chat_id": "c", "features": {"image_generation": true},
+            "messages": [system(content.clone()), user],
+        });
+        ask(&server, &request)
+            .await
+            .assert_is(200, "application/json", WHOLE);
+        let mut messages = model.seen()[index].json()["messages"].take();
+        for place in places {
+            let place = messages.pointer_mut(place).unwrap();
+            assert_eq!(context(place).1, "\nBe brief.");
+            *place = json!("Be brief.");
+        }
+        assert_eq!(messages, json!([system(content), user]));
+    }
+
+    // Where there is no text to put it in front of, the context is a message of its own.
+    for content in [json!([]), json!([picture]), json!(null)] {
+        let request = json!({
+            "model": "m", "chat_id": "c", "features": {"image_generation": true},
+            "messages": [system(content.clone()), user],
+        });
+        ask(&server, &request)
+            .await
+            .assert_is(200, "application/json", WHOLE);
+        let messages = model.seen().last().unwrap().json()["messages"].take();
+        assert_eq!(context(&messages[0]["content"]).1, "", "{content}");
+        assert_eq!(messages[1], system(content));
+        assert_eq!(messages[2], user);
+    }
+    assert_eq!(server.stored(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_heard_by_their_user_and_in_their_chat_only() {
+    let model = model().await;
+    let server = server(&model, &[]).await;
+    let second = server.second_user().await;
+    let (mine, other) = (Recorded::of_chat("mine"), Recorded::of_chat("other"));
+    let mut all = Listener::of_all(&server, &server.key, "mine").await;
+    let mut in_mine = Listener::of_chat(&server, &server.key, "mine").await;
+    let mut in_other = Listener::of_chat(&server, &server.key, "other").await;
+    let mut theirs = Listener::of_all(&server, second, "mine").await;
+    let mut theirs_in_mine = Listener::of_chat(&server, second, "mine").await;
+
+    for request in [&mine.request, &other.request, &Recorded::without_chat()] {
+        assert_eq!(ask(&server, request).await.status, 200);
+    }
+
+    let chats = |events: Value| -> Vec<Value> {
+        let events = events.as_array().unwrap();
+        events
+            .iter()
+            .map(|event| event["chat_id"].clone())
+            .collect()
+    };
+    let thrice = |chat: Value| vec![chat.clone(), chat.clone(), chat];
+    assert_eq!(chats(in_mine.heard(&server).await), thrice(json!("mine")));
+    assert_eq!(chats(in_other.heard(&server).await), thrice(json!("other")));
+    let every = [json!("mine"), json!("other"), json!(null)].map(thrice);
+    assert_eq!(chats(all.heard(&server).await), every.concat());
+    assert_eq!(theirs.heard(&server).await, json!([]));
+    assert_eq!(theirs_in_mine.heard(&server).await, json!([]));
+
+    // And the other way round, in a chat of the same name.
+    let request = server.client.post(server.url(TURN)).bearer_auth(second);
+    let request = request.body(mine.request.to_string());
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    assert_eq!(in_mine.heard(&server).await, json!([]));
+    assert_eq!(outline(&theirs_in_mine.heard(&server).await), MADE);
+}

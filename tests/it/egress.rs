@@ -1,1 +1,743 @@
-//! wip
+//! The one way out: where connections go, what travels on them, and when they end.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use pinhole::egress::{Credential, Destination, Egress, Error, Request};
+use pinhole::grant;
+use pinhole::settings::{EngineSettings, Environment};
+use pinhole_tests::{Answer, PIXEL, Server, Stage, Upstream, engines, pixel_base64, program};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+const KEY: &str = "open-sesame-5820";
+
+/// A stage of the engine `openai`.
+async fn stage(variables: &[(&str, &str)]) -> Stage {
+    let mut all = vec![
+        ("IMAGES_OPENAI_API_BASE_URL", "{upstream}/v1"),
+        ("IMAGES_OPENAI_API_KEY", "{secret}"),
+    ];
+    all.extend(variables);
+    Stage::start("openai", KEY, &all).await
+}
+
+fn asked() -> Value {
+    json!({"model": "m", "prompt": "a red fox"})
+}
+
+/// An answer with a picture at this place.
+fn picture_at(address: &str) -> Answer {
+    Answer::json(200, &json!({"data": [{"url": address}]}))
+}
+
+/// The JSON of an answer with a picture.
+fn success() -> String {
+    json!({"data": [{"b64_json": pixel_base64()}]}).to_string()
+}
+
+/// The status and JSON of a request for a picture.
+async fn ask(server: &Server) -> (u16, Value) {
+    let asked = asked();
+    patiently("the server", server.ask("/v1/images/generations", &asked)).await
+}
+
+fn redirect(status: u16, location: &str) -> Answer {
+    Answer::typed(status, "text/plain", "").header("location", location)
+}
+
+/// A safety net, far above what anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn soon() -> Instant {
+    Instant::now() + PATIENCE
+}
+
+async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let ended = tokio::time::timeout(PATIENCE, future).await;
+    ended.unwrap_or_else(|_| panic!("{what} takes too long"))
+}
+
+/// A listener at which nothing may arrive.
+struct Forbidden(std::net::TcpListener);
+
+impl Forbidden {
+    fn new() -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self(listener)
+    }
+
+    fn port(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
+    }
+
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port())
+    }
+
+    /// A connection would wait here until it is accepted.
+    fn check(&self) {
+        let error = self.0.accept().expect_err("nobody connects");
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    }
+}
+
+/// An upstream that answers with bytes, whatever they are.
+struct Raw {
+    address: SocketAddr,
+    answer: Arc<Mutex<Bytes>>,
+    /// The number of the connection and the text of each request.
+    seen: Arc<Mutex<Vec<(usize, String)>>>,
+    /// How many connections have ended.
+    ended: watch::Receiver<usize>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// What follows the bytes.
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    Listen,
+    Close,
+}
+
+impl Raw {
+    async fn start(answer: impl Into<Bytes>, then: Then) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (ending, ended) = watch::channel(0);
+        let answer = Arc::new(Mutex::new(answer.into()));
+        let (current, memory) = (answer.clone(), seen.clone());
+        let task = tokio::spawn(async move {
+            for number in 0.. {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (current, memory) = (current.clone(), memory.clone());
+                let ending = ending.clone();
+                tokio::spawn(async move {
+                    let mut stream = BufReader::new(stream);
+                    while let Some(request) = read_request(&mut stream).await {
+                        memory.lock().unwrap().push((number, request));
+                        let answer = current.lock().unwrap().clone();
+                        let written = stream.write_all(&answer).await;
+                        if written.is_err() || then == Then::Close {
+                            break;
+                        }
+                    }
+                    ending.send_modify(|ended| *ended += 1);
+                });
+            }
+        });
+        Self {
+            address,
+            answer,
+            seen,
+            ended,
+            task,
+        }
+    }
+
+    /// From now on this is the answer.
+    fn answers(&self, answer: impl Into<Bytes>) {
+        *self.answer.lock().unwrap() = answer.into();
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    fn seen(&self) -> Vec<(usize, String)> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// Waits until so many connections have ended.
+    async fn wait_for_ended(&self, connections: usize) {
+        let mut ended = self.ended.clone();
+        let ended = ended.wait_for(|ended| *ended == connections);
+        patiently("a connection", ended).await.unwrap();
+    }
+
+    /// A server whose engine `openai` speaks to this.
+    async fn server(&self, variables: &[(&str, &str)]) -> Server {
+        let url = self.url();
+        let mut all = vec![
+            ("IMAGES_OPENAI_API_BASE_URL", url.as_str()),
+            ("IMAGES_OPENAI_API_KEY", KEY),
+        ];
+        all.extend(variables);
+        Server::with_engine("openai", &all).await
+    }
+
+    /// Since the last time there was one request, for a picture, with the key.
+    fn check_request(&self) {
+        let seen = std::mem::take(&mut *self.seen.lock().unwrap());
+        let [(_, request)] = seen.as_slice() else {
+            panic!("{seen:?}");
+        };
+        check_request(request);
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn check_request(request: &str) {
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    assert!(
+        head.starts_with("POST /images/generations HTTP/1.1\r\n"),
+        "{head}"
+    );
+    assert!(
+        head.contains(&format!("authorization: Bearer {KEY}")),
+        "{head}"
+    );
+    assert_eq!(serde_json::from_str::<Value>(body).unwrap(), asked());
+}
+
+/// Head and body of the next request; `None` at the end of the connection.
+async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<String> {
+    let mut text = String::new();
+    let mut length = 0;
+    while !text.ends_with("\r\n\r\n") {
+        let mut line = String::new();
+        if stream.read_line(&mut line).await.ok()? == 0 {
+            return None;
+        }
+        if let Some(value) = line.strip_prefix("content-length: ") {
+            length = value.trim().parse().unwrap();
+        }
+        text.push_str(&line);
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    Some(text + &String::from_utf8(body).unwrap())
+}
+
+/// A status line, these headers, and this body.
+fn raw_answer(headers: &str, body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{headers}\r\n{body}")
+}
+
+fn whole(body: &str) -> String {
+    raw_answer(&format!("content-length: {}\r\n", body.len()), body)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_cannot_send_a_request_elsewhere() {
+    let stage = stage(&[]).await;
+    let other = Forbidden::new();
+    let own = format!("{}/v1/images/other", stage.upstream.url());
+    for (status, location) in [
+        (301, other.url()),
+        (302, format!("{}/v1/images/generations", other.url())),
+        (303, other.url()),
+        (307, other.url()),
+        (308, other.url()),
+        (307, own),
+        (302, "/v1/images/other".to_owned()),
+    ] {
+        // The stage finds any request beyond the one.
+        let played = stage.play([redirect(status, &location)], &asked()).await;
+        let message = format!("the upstream answered with status {status}");
+        assert_eq!(played.error(), (502, "protocol", None, message.as_str()));
+        let request = played.request();
+        assert_eq!(request.line(), "POST /v1/images/generations");
+        assert_eq!(request.header("authorization"), format!("Bearer {KEY}"));
+        other.check();
+    }
+    assert_eq!(stage.server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_is_followed_over_three_redirects_without_the_key() {
+    let stage = stage(&[]).await;
+    let at = |path: &str| format!("{}{path}", stage.upstream.url());
+    let picture = || Answer::typed(200, "image/png", PIXEL);
+    let answers = [
+        picture_at(&at("/a?sig=1")),
+        redirect(301, &at("/b")),
+        redirect(302, "/c?x=%20"),
+        redirect(307, "d"),
+        picture(),
+    ];
+    let played = stage.play(answers, &asked()).await;
+    assert_eq!(played.pictures(), [PIXEL]);
+    let [first, hops @ ..] = played.seen.as_slice() else {
+        panic!("nothing was asked");
+    };
+    assert_eq!(first.header("authorization"), format!("Bearer {KEY}"));
+    let lines: Vec<String> = hops.iter().map(|hop| hop.line()).collect();
+    assert_eq!(lines, ["GET /a?sig=1", "GET /b", "GET /c?x=%20", "GET /d"]);
+    for hop in hops {
+        for absent in ["authorization", "cookie", "referer"] {
+            assert_eq!(hop.header(absent), "", "{absent} at {}", hop.line());
+        }
+        assert!(!format!("{hop:?}").contains(KEY));
+    }
+
+    // The fourth is not followed.
+    let hops = [(); 4].map(|()| redirect(302, &at("/again")));
+    let played = stage
+        .play([picture_at(&at("/a"))].into_iter().chain(hops), &asked())
+        .await;
+    let message = "the picture's address may not be fetched";
+    assert_eq!(played.error(), (502, "forbidden", None, message));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_redirect_of_a_picture_is_checked_again() {
+    let stage = stage(&[]).await;
+    let other = Forbidden::new();
+    let port = stage.upstream.address.port();
+    let address = format!("{}/a", stage.upstream.url());
+    let not_fetched = "the picture's address may not be fetched";
+    for location in [
+        format!("{}/x.png", other.url()),
+        format!("http://localhost:{}/x.png", other.port()),
+        format!("http://[::ffff:127.0.0.1]:{}/x.png", other.port()),
+        format!("//127.0.0.1:{}/x.png", other.port()),
+        // The granted host and port, but by a name or a user that nobody granted.
+        format!("http://localhost:{port}/x.png"),
+        format!("http://{KEY}@127.0.0.1:{port}/x.png"),
+        format!("https://127.0.0.1:{port}/x.png"),
+        "http://169.254.169.254/latest/meta-data/".to_owned(),
+        "http://10.0.0.1/".to_owned(),
+        "file:///etc/passwd".to_owned(),
+        "data:image/png;base64,AAAA".to_owned(),
+        "http://".to_owned(),
+        String::new(),
+    ] {
+        let hops = match location.as_str() {
+            // Nothing but the fragment is different: the same place, until the hops are used up.
+            "" => 4,
+            _ => 1,
+        };
+        let answers = (0..hops).map(|_| redirect(302, &location));
+        let played = stage
+            .play([picture_at(&address)].into_iter().chain(answers), &asked())
+            .await;
+        assert_eq!(
+            played.error(),
+            (502, "forbidden", None, not_fetched),
+            "{location}"
+        );
+        other.check();
+    }
+    let nowhere = Answer::typed(302, "text/plain", "");
+    let played = stage.play([picture_at(&address), nowhere], &asked()).await;
+    assert_eq!(played.error(), (502, "forbidden", None, not_fetched));
+    let gone = Answer::typed(404, "text/plain", "gone");
+    let played = stage.play([picture_at(&address), gone], &asked()).await;
+    let message = "the picture's address cannot be fetched";
+    assert_eq!(played.error(), (503, "unavailable", None, message));
+    assert_eq!(stage.server.stored(), 0);
+}
+
+/// What the engine `openai` would reach with these variables, if its default were this address.
+fn granted(server: &Server, default: &str, variables: &[(&str, &str)]) -> Result<String, String> {
+    let engine = server.app.jobs.engines.get("openai").unwrap();
+    let mut description = engine.description.clone();
+    let mut settings = description.settings.iter_mut();
+    let setting = settings.find(|setting| setting.key == "base-url").unwrap();
+    setting.default = Some(Value::from(default).to_string());
+    let pairs = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let environment = Environment::new(pairs);
+    let settings = EngineSettings::read(&description, &environment)?;
+    let upstreams = grant::upstreams(&description, &settings, &server.app.jobs.egress)?;
+    Ok(upstreams["api"].destination.origin())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_an_administrators_setting_grants_a_private_address() {
+    const PRIVATE: &str = "http://127.0.0.1:9";
+    const PUBLIC: &str = "https://api.openai.com/v1";
+    let server = Server::with_engine("openai", &[]).await;
+    let reached = |default, variables: &[_]| granted(&server, default, variables);
+    let named = |address| [("IMAGES_OPENAI_API_BASE_URL", address)];
+    for default in [PRIVATE, "http://192.168.1.1/v1", "http://[::1]:9"] {
+        let refused = reached(default, &[]).unwrap_err();
+        assert!(refused.contains("setting base-url"), "{refused}");
+        assert!(refused.contains("is private"), "{refused}");
+        assert_eq!(reached(default, &named(PRIVATE)).unwrap(), PRIVATE);
+    }
+    let origin = "https://api.openai.com";
+    assert_eq!(reached(PUBLIC, &[]).unwrap(), origin);
+    assert_eq!(reached(PUBLIC, &named("")).unwrap(), origin);
+    assert_eq!(reached(PUBLIC, &named(PRIVATE)).unwrap(), PRIVATE);
+    for never in [
+        "http://169.254.169.254/v1",
+        "http://0.0.0.0:9",
+        "http://[::]:9",
+    ] {
+        let refused = reached(PUBLIC, &named(never)).unwrap_err();
+        assert!(refused.contains("no engine may reach"), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_checked_by_the_addresses_that_it_has() {
+    let upstream = Upstream::json(200, json!({})).await;
+    let named = format!("http://localhost:{}/v1", upstream.address.port());
+    let egress = Egress::new().unwrap();
+    let ask = async |destination: Destination| {
+        let request = Request {
+            method: Method::POST,
+            path: "/x".to_owned(),
+            ..Request::default()
+        };
+        destination.send(request, 1000, soon()).await
+    };
+    let key = || Credential::bearer(KEY).unwrap();
+
+    let public = egress.destination(&named, false, key()).unwrap();
+    let refused = ask(public).await.unwrap_err();
+    assert!(
+        matches!(&refused, Error::Denied(text) if text.contains("is private")),
+        "{refused:?}"
+    );
+    let public = egress.destination(&named, false, key()).unwrap();
+    let refused = public.connect("/ws", soon()).await.err();
+    assert!(matches!(refused, Some(Error::Denied(_))), "{refused:?}");
+    let fetched = egress.fetch(&named, &[], 1000, soon()).await;
+    assert!(matches!(fetched, Err(Error::Denied(_))), "{fetched:?}");
+    assert!(upstream.seen().is_empty(), "{:?}", upstream.lines());
+
+    let private = egress.destination(&named, true, key()).unwrap();
+    let response = ask(private).await.unwrap();
+    assert_eq!(response.status, 200);
+    let seen = upstream.seen();
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].line(), "POST /v1/x");
+    assert_eq!(seen[0].header("authorization"), format!("Bearer {KEY}"));
+    assert!(seen[0].header("host").starts_with("localhost:"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_with_a_forbidden_address_is_not_there() {
+    let stage = stage(&[("IMAGES_OPENAI_API_BASE_URL", "http://169.254.169.254/v1")]).await;
+    let played = stage.play([], &asked()).await;
+    assert_eq!((played.error().0, played.error().2), (400, Some("engine")));
+    assert!(stage.server.app.jobs.engines.get("openai").is_none());
+    let refused = stage.server.app.jobs.engines.refused();
+    assert!(refused[0].reason.contains("169.254.169.254"), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_longer_than_allowed_is_refused_before_it_is_read() {
+    // Only the head comes, which is enough.
+    let answer = raw_answer(&format!("content-length: {}\r\n", (64 << 20) + 1), "{");
+    let raw = Raw::start(answer, Then::Listen).await;
+    let server = raw.server(&[]).await;
+    let (status, body) = ask(&server).await;
+    assert_eq!(
+        (status, body["error"]["code"].as_str()),
+        (502, Some("protocol"))
+    );
+    let message = "the upstream's answer is larger than an answer may be";
+    assert_eq!(body["error"]["message"], message);
+    raw.check_request();
+    // Nobody waits for the rest.
+    raw.wait_for_ended(1).await;
+
+    let answer = raw_answer(
+        &format!("content-length: {}\r\n", (32 << 20) + 1),
+        "\u{89}PNG",
+    );
+    let raw = Raw::start(answer, Then::Listen).await;
+    let url = format!("{}/x.png", raw.url());
+    let egress = Egress::new().unwrap();
+    let granted = egress
+        .destination(&raw.url(), true, Credential::bearer(KEY).unwrap())
+        .unwrap();
+    let fetched = egress.fetch(&url, &[&granted], 32 << 20, soon()).await;
+    assert!(matches!(fetched, Err(Error::TooLarge(_))), "{fetched:?}");
+    let (_, request) = &raw.seen()[0];
+    assert!(request.starts_with("GET /x.png HTTP/1.1\r\n"), "{request}");
+    assert!(!request.contains(KEY), "{request}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_does_not_tell_its_length_is_counted() {
+    let piece = "x".repeat(600);
+    let chunk = format!("{:x}\r\n{piece}\r\n", piece.len());
+    let chunked = |chunks: usize| {
+        let body = format!("{}0\r\n\r\n", chunk.repeat(chunks));
+        raw_answer("transfer-encoding: chunked\r\n", &body)
+    };
+    for (chunks, fits) in [(1, true), (2, false), (50, false)] {
+        let raw = Raw::start(chunked(chunks), Then::Listen).await;
+        let egress = Egress::new().unwrap();
+        let destination = egress
+            .destination(&raw.url(), true, Credential::default())
+            .unwrap();
+        let request = Request {
+            path: "/x".to_owned(),
+            ..Request::default()
+        };
+        let mut response = destination.send(request, 1000, soon()).await.unwrap();
+        let body = response.bytes().await;
+        match body {
+            Ok(body) => assert!(fits && body == piece, "{} bytes", body.len()),
+            Err(error) => assert!(!fits && matches!(error, Error::TooLarge(1000)), "{error:?}"),
+        }
+        assert_eq!(raw.seen().len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_hangs_costs_no_more_than_the_jobs_time() {
+    let head = raw_answer("content-length: 100\r\n", "{\"data\":");
+    let events = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {}\n\n";
+    let raw = Raw::start("", Then::Listen).await;
+    let server = raw.server(&[("PINHOLE_JOB_TIMEOUT_SECS", "1")]).await;
+    for (place, answer, expected) in [
+        (1, String::new(), (504, "timeout")),
+        (2, head, (504, "timeout")),
+        // Events are no answer that this engine understands: it does not wait for more of them.
+        (3, events.to_owned(), (502, "protocol")),
+    ] {
+        raw.answers(answer);
+        let (status, body) = ask(&server).await;
+        let code = body["error"]["code"].as_str().unwrap();
+        assert_eq!((status, code), expected, "{body}");
+        raw.check_request();
+        raw.wait_for_ended(place).await;
+    }
+    assert_eq!(server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_that_does_not_come_costs_no_more_than_the_jobs_time() {
+    let upstream = Upstream::start(async |seen| match seen.method {
+        Method::POST => picture_at(&format!("http://{}/x.png", seen.header("host"))),
+        _ => std::future::pending().await,
+    })
+    .await;
+    let url = upstream.url();
+    let variables = [
+        ("IMAGES_OPENAI_API_BASE_URL", url.as_str()),
+        ("IMAGES_OPENAI_API_KEY", KEY),
+        ("PINHOLE_JOB_TIMEOUT_SECS", "1"),
+    ];
+    let server = Server::with_engine("openai", &variables).await;
+    let (status, body) = ask(&server).await;
+    assert_eq!(
+        (status, body["error"]["code"].as_str()),
+        (504, Some("timeout")),
+        "{body}"
+    );
+    assert_eq!(upstream.lines(), ["POST /images/generations", "GET /x.png"]);
+    assert_eq!(upstream.seen()[1].header("authorization"), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_breaks_is_told_by_how_far_the_answer_was() {
+    let broke_off = raw_answer("content-length: 100\r\n", "{\"data\":");
+    let chunk = raw_answer("transfer-encoding: chunked\r\n", "8\r\n{\"data\":\r\n");
+    let raw = Raw::start("", Then::Close).await;
+    let server = raw.server(&[]).await;
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(1000));
+    for (answer, expected, message) in [
+        (String::new(), 503, "the upstream cannot be reached"),
+        (
+            "HTTP/1.1 200".to_owned(),
+            503,
+            "the upstream cannot be reached",
+        ),
+        (
+            "SSH-2.0-OpenSSH_9.6\r\n".to_owned(),
+            503,
+            "the upstream cannot be reached",
+        ),
+        (many, 503, "the upstream cannot be reached"),
+        (broke_off, 502, "the upstream's answer broke off"),
+        (chunk, 502, "the upstream's answer broke off"),
+    ] {
+        raw.answers(answer.clone());
+        let (status, body) = ask(&server).await;
+        assert_eq!(status, expected, "{answer:?} became {body}");
+        assert_eq!(body["error"]["message"], message, "{answer:?}");
+        // A request that may have had an effect is not repeated.
+        raw.check_request();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_serves_one_job_after_another() {
+    let raw = Raw::start(whole(&success()), Then::Listen).await;
+    let server = raw.server(&[]).await;
+    // A connection that is not yet back when the next job begins is no fault.
+    for _ in 0..20 {
+        let (status, body) = ask(&server).await;
+        assert_eq!(
+            (status, &body["data"][0]["b64_json"]),
+            (200, &json!(pixel_base64()))
+        );
+        let seen = raw.seen();
+        let (last, request) = seen.last().unwrap();
+        check_request(request);
+        if seen.iter().filter(|(number, _)| number == last).count() > 1 {
+            return;
+        }
+    }
+    panic!("each of 20 jobs opened a connection");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_away_ends_the_request() {
+    let raw = Raw::start("", Then::Listen).await;
+    let server = raw.server(&[]).await;
+    let post = server.post("/v1/images/generations", &asked());
+    let waiting = tokio::spawn(post.send());
+    let arrived = async {
+        while raw.seen().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    patiently("the request", arrived).await;
+    raw.check_request();
+    waiting.abort();
+    raw.wait_for_ended(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_of_the_environment_is_not_used() {
+    const VARIABLES: [&str; 6] = [
+        "HTTP_PROXY",
+        "http_proxy",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ];
+    let proxy = Forbidden::new();
+    let address = proxy.url();
+    let settings: Vec<(&str, &str)> = VARIABLES
+        .iter()
+        .map(|name| (*name, address.as_str()))
+        .collect();
+    let stage = stage(&settings).await;
+    let picture = || Answer::typed(200, "application/json", success());
+    let played = stage.play([picture()], &asked()).await;
+    assert_eq!(played.pictures(), [PIXEL]);
+    assert_eq!(
+        played.request().header("host"),
+        stage.upstream.address.to_string()
+    );
+    proxy.check();
+
+    // In a process of its own, which has them for real.
+    let upstream = Upstream::json(200, serde_json::from_str(&success()).unwrap()).await;
+    let data = tempfile::tempdir().unwrap();
+    let mut command = Command::new(program());
+    command
+        .args(["generate", "a red fox", "--engine", "openai", "--out"])
+        .arg(data.path().join("fox.png"))
+        .env_clear()
+        .env("PINHOLE_DATA", data.path())
+        .env("PINHOLE_ENGINES", engines())
+        .env("IMAGES_OPENAI_API_BASE_URL", upstream.url())
+        .env("IMAGES_OPENAI_API_KEY", KEY)
+        .envs(settings);
+    let done = tokio::task::spawn_blocking(move || command.output().unwrap());
+    let done = done.await.unwrap();
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    assert_eq!(upstream.lines(), ["POST /images/generations"]);
+    assert_eq!(
+        upstream.seen()[0].header("authorization"),
+        format!("Bearer {KEY}")
+    );
+    assert_eq!(std::fs::read(data.path().join("fox.png")).unwrap(), PIXEL);
+    proxy.check();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_taken_as_it_comes_and_not_decoded() {
+    const PACKED: &[u8] = include_bytes!("../data/openai/generate-minimal.json.gz");
+    let stage = stage(&[]).await;
+    for encoding in ["gzip", "deflate", "br", "zstd"] {
+        let packed = Answer::typed(200, "application/json", PACKED);
+        let packed = packed.header("content-encoding", encoding);
+        let played = stage.play([packed], &asked()).await;
+        let (status, code, _, message) = played.error();
+        assert_eq!((status, code), (502, "protocol"), "{message}");
+        assert!(message.contains("not JSON"), "{message}");
+        assert_eq!(played.request().header("accept-encoding"), "");
+
+        let plain = Answer::typed(200, "application/json", success());
+        let plain = plain.header("content-encoding", encoding);
+        let played = stage.play([plain], &asked()).await;
+        assert_eq!(played.pictures(), [PIXEL]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_is_not_remembered_by_its_cookies() {
+    let stage = stage(&[]).await;
+    let address = format!("{}/x.png", stage.upstream.url());
+    for _ in 0..2 {
+        let cookie = |answer: Answer| answer.header("set-cookie", "id=1; path=/");
+        let answers = [
+            cookie(picture_at(&address)),
+            cookie(Answer::typed(200, "image/png", PIXEL)),
+        ];
+        let played = stage.play(answers, &asked()).await;
+        assert_eq!(played.pictures(), [PIXEL]);
+        assert_eq!(played.headers.get("set-cookie"), None);
+        for seen in &played.seen {
+            assert_eq!(seen.header("cookie"), "", "{}", seen.line());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_reads_what_the_client_does_not() {
+    let other = Forbidden::new();
+    let down = Forbidden::new().url();
+    let broken = stage(&[("IMAGES_OPENAI_API_BASE_URL", &down)]).await;
+    let url = format!("{}/x.png", other.url());
+    let upstream = Upstream::json(200, json!({"data": [{"url": url}]})).await;
+    let base = upstream.url();
+    let elsewhere = stage(&[("IMAGES_OPENAI_API_BASE_URL", &base)]).await;
+    for (stage, address, words) in [
+        (&broken, down.as_str(), "IMAGES_OPENAI_API_BASE_URL"),
+        (&elsewhere, "127.0.0.1", "is private"),
+    ] {
+        let control = pinhole::engine::Control::new("a-job".to_owned());
+        let request = pinhole::jobs::JobRequest {
+            prompt: "a red fox".to_owned(),
+            ..Default::default()
+        };
+        let failed = stage.server.app.jobs.generate(request, &control).await;
+        let error = failed.unwrap_err();
+        let (client, operator) = (error.to_string(), error.for_operator());
+        let host = address.trim_start_matches("http://");
+        assert!(
+            !client.contains(host) && !client.contains("127.0.0.1"),
+            "{client}"
+        );
+        assert!(
+            operator.contains(host) && operator.contains(words),
+            "{operator}"
+        );
+        assert!(!operator.contains(KEY), "{operator}");
+    }
+    other.check();
+    assert_eq!(upstream.lines(), ["POST /images/generations"]);
+}

@@ -1,1 +1,245 @@
-//! wip
+//! Stored pictures: who gets them, how they are sent, and what is left of them.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use pinhole_tests::{Server, engines, program};
+use serde_json::{Value, json};
+
+/// What Open WebUI says for what is not there and for what is somebody else's.
+const NOT_FOUND: &str = "We could not find what you're looking for :/";
+
+/// Makes a picture for whoever has the key. Its address.
+async fn make(server: &Server, key: &str) -> String {
+    let body = json!({"prompt": "a fox", "size": "64x48", "response_format": "url"});
+    let request = server
+        .client
+        .post(server.url("/v1/images/generations"))
+        .bearer_auth(key);
+    let answer = request.body(body.to_string()).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+    answer["data"][0]["url"].as_str().unwrap().to_owned()
+}
+
+/// The id in a file's address.
+fn id(url: &str) -> &str {
+    let id = url.strip_prefix("/api/v1/files/").unwrap();
+    id.strip_suffix("/content").unwrap()
+}
+
+async fn assert_not_found(case: &str, request: reqwest::RequestBuilder) {
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), 404, "{case}");
+    assert_eq!(response.headers()["content-type"], "application/json");
+    assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+    let body: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+    assert_eq!(body, json!({"detail": NOT_FOUND}), "{case}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_is_sent_as_a_picture_and_never_as_a_document() {
+    let server = Server::start(&[]).await;
+    let url = make(&server, &server.key).await;
+    let response = server.get(&url).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let headers = response.headers().clone();
+    let bytes = response.bytes().await.unwrap();
+    for (name, value) in [
+        ("content-type", "image/png"),
+        ("content-length", &bytes.len().to_string()),
+        ("x-content-type-options", "nosniff"),
+        ("content-security-policy", "default-src 'none'; sandbox"),
+        (
+            "content-disposition",
+            "inline; filename=\"generated-image.png\"",
+        ),
+        ("cache-control", "private, max-age=31536000, immutable"),
+    ] {
+        assert_eq!(headers[name], value);
+    }
+    assert!(bytes.starts_with(b"\x89PNG\r\n\x1a\n"));
+    let kept = std::fs::read(server.data.path().join("files").join(id(&url))).unwrap();
+    assert_eq!(bytes, kept);
+    let again = server
+        .get(&url)
+        .send()
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
+    assert_eq!(again, kept);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_gets_a_picture_by_its_cookie() {
+    let server = Server::start(&[]).await;
+    let url = server.url(&make(&server, &server.key).await);
+    let key = &server.key;
+    for (cookie, status) in [
+        (format!("token={key}"), 200),
+        (format!("theme=dark; token={key}; lang=de"), 200),
+        (format!("theme=dark;token={key}"), 200),
+        (format!("atoken={key}"), 401),
+        ("token=sk-000000".to_owned(), 401),
+    ] {
+        let request = server.client.get(&url).header("cookie", &cookie);
+        assert_eq!(request.send().await.unwrap().status(), status, "{cookie}");
+    }
+    // A key that is shown in the usual place counts, and no other.
+    let request = server.client.get(&url).bearer_auth("sk-000000");
+    let request = request.header("cookie", format!("token={key}"));
+    assert_eq!(request.send().await.unwrap().status(), 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_elses_picture_is_not_found() {
+    let server = Server::start(&[]).await;
+    let second = server.second_user().await;
+    let (mine, theirs) = (
+        make(&server, &server.key).await,
+        make(&server, second).await,
+    );
+    let get = |key: &str, url: &str| server.client.get(server.url(url)).bearer_auth(key);
+    assert_eq!(get(&server.key, &mine).send().await.unwrap().status(), 200);
+    assert_eq!(get(second, &theirs).send().await.unwrap().status(), 200);
+    assert_not_found("the administrator's", get(second, &mine)).await;
+    assert_not_found("the user's", get(&server.key, &theirs)).await;
+    // The same words as for what nobody has.
+    let nobodys = "/api/v1/files/00000000-0000-4000-8000-000000000000/content";
+    assert_not_found("nobody's", get(second, nobodys)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_is_no_path() {
+    let server = Server::start(&[]).await;
+    let url = make(&server, &server.key).await;
+    let id = id(&url);
+    std::fs::write(server.data.path().join("secret"), "secret").unwrap();
+    let long = "5".repeat(16_000);
+    for trick in [
+        "..%2fsecret",
+        "..%2f..%2f..%2fetc%2fpasswd",
+        "%2e%2e%2fpinhole.db",
+        "..%5c..%5csecret",
+        "%2fetc%2fpasswd",
+        "%00",
+        &format!("{id}%00"),
+        &format!("{id}%00.png"),
+        &format!(".%2f{id}"),
+        &format!("{id}%2f"),
+        &format!("..%2ffiles%2f{id}"),
+        &format!("{id}%20"),
+        &format!("%20{id}"),
+        &id.to_uppercase(),
+        "%25",
+        "%27%20OR%201=1%20--",
+        "%f0%9f%a6%8a",
+        &long,
+    ] {
+        let request = server.get(&format!("/api/v1/files/{trick}/content"));
+        let case: String = trick.chars().take(60).collect();
+        assert_not_found(&case, request).await;
+    }
+    // No text at all.
+    let response = server
+        .get("/api/v1/files/%ff%fe/content")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 400);
+    assert_eq!(response.headers()["content-type"], "application/json");
+    assert_eq!(server.get(&url).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_whose_bytes_are_gone_is_not_found() {
+    let server = Server::start(&[]).await;
+    let (gone, kept) = (
+        make(&server, &server.key).await,
+        make(&server, &server.key).await,
+    );
+    std::fs::remove_file(server.data.path().join("files").join(id(&gone))).unwrap();
+    assert_not_found("removed", server.get(&gone)).await;
+    assert_eq!(server.get(&kept).send().await.unwrap().status(), 200);
+}
+
+/// Lines that the server writes when it listens.
+const SAYS_LINES: usize = 4;
+
+/// `pinhole serve` as a process of its own; killed, not ended, when dropped.
+struct Process {
+    child: Child,
+    address: String,
+    /// What it said of the administrator's key.
+    key: String,
+}
+
+impl Process {
+    fn start(data: &std::path::Path) -> Self {
+        let child = Command::new(program())
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .env_clear()
+            .env("PINHOLE_DATA", data)
+            .env("PINHOLE_ENGINES", engines())
+            .env("PINHOLE_LOG", "off")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut process = Self {
+            child,
+            address: String::new(),
+            key: String::new(),
+        };
+        let lines = BufReader::new(process.child.stdout.take().unwrap()).lines();
+        for line in lines.take(SAYS_LINES).map(Result::unwrap) {
+            if let Some((_, address)) = line.split_once("listening on ") {
+                process.address = address.to_owned();
+            }
+            if let Some(key) = line.strip_prefix("administrator key") {
+                process.key = key.to_owned();
+            }
+        }
+        process
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_and_its_owner_outlive_the_server() {
+    let server = Server::start(&[]).await;
+    let data = tempfile::tempdir().unwrap();
+    let first = Process::start(data.path());
+    let key = first
+        .key
+        .strip_prefix(" (shown once): ")
+        .unwrap()
+        .to_owned();
+    let ask = async |process: &Process, url: &str, body: Option<Value>| {
+        let url = format!("{}{url}", process.address);
+        let request = match body {
+            Some(body) => server.client.post(url).body(body.to_string()),
+            None => server.client.get(url),
+        };
+        let answer = request.bearer_auth(&key).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        answer.bytes().await.unwrap()
+    };
+    let body = json!({"prompt": "a fox", "size": "64x48", "response_format": "url"});
+    let made = ask(&first, "/v1/images/generations", Some(body)).await;
+    let made: Value = serde_json::from_slice(&made).unwrap();
+    let url = made["data"][0]["url"].as_str().unwrap();
+    let picture = ask(&first, url, None).await;
+    drop(first);
+
+    let second = Process::start(data.path());
+    assert_eq!(second.key, ": shown at the first start");
+    assert_eq!(ask(&second, url, None).await, picture);
+}

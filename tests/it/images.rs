@@ -1,1 +1,557 @@
-//! wip
+//! OpenAI's images API on engine `sketch`: what it gives, and what it refuses.
+
+use std::collections::BTreeSet;
+
+use http::Method;
+use pinhole_tests::{Server, Upstream};
+use serde_json::{Value, json};
+
+const GENERATIONS: &str = "/v1/images/generations";
+
+async fn generate(server: &Server, body: Value) -> Value {
+    let (status, answer) = server.ask(GENERATIONS, &body).await;
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer["created"].is_i64(), "{answer}");
+    answer
+}
+
+/// The pictures of an answer in base64.
+fn pictures(answer: &Value) -> Vec<Vec<u8>> {
+    let decode = |text: &str| base64_simd::STANDARD.decode_to_vec(text).unwrap();
+    let entries = answer["data"].as_array().unwrap().iter();
+    entries
+        .map(|entry| decode(entry["b64_json"].as_str().unwrap()))
+        .collect()
+}
+
+/// Width and height of a PNG.
+#[track_caller]
+fn png_size(bytes: &[u8]) -> (u32, u32) {
+    assert!(bytes.starts_with(b"\x89PNG\r\n\x1a\n"));
+    let side = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+    (side(16), side(20))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_come_in_base64_and_are_not_stored() {
+    let server = Server::start(&[]).await;
+    for format in [json!("b64_json"), json!(null)] {
+        let body = json!({"prompt": "a fox", "size": "64x48", "response_format": format});
+        let answer = generate(&server, body).await;
+        let made = pictures(&answer);
+        assert_eq!(made.len(), 1);
+        assert_eq!(png_size(&made[0]), (64, 48));
+        let expected = json!({
+            "created": answer["created"],
+            "data": [{"b64_json": answer["data"][0]["b64_json"]}],
+            "output_format": "png",
+        });
+        assert_eq!(answer, expected);
+    }
+    assert_eq!(server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_come_as_addresses_of_what_is_stored() {
+    let server = Server::start(&[]).await;
+    let body = json!({"prompt": "a fox", "n": 3, "size": "64x48", "response_format": "url"});
+    let answer = generate(&server, body).await;
+    let mut urls = BTreeSet::new();
+    for entry in answer["data"].as_array().unwrap() {
+        assert_eq!(entry.as_object().unwrap().len(), 1, "{entry}");
+        let url = entry["url"].as_str().unwrap();
+        let file = server.get(url).send().await.unwrap();
+        assert_eq!(file.status(), 200);
+        assert_eq!(file.headers()["content-type"], "image/png");
+        assert_eq!(png_size(&file.bytes().await.unwrap()), (64, 48));
+        urls.insert(url.to_owned());
+    }
+    assert_eq!((urls.len(), server.stored()), (3, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_seed_gives_the_same_pictures() {
+    let server = Server::start(&[]).await;
+    let made = async |more: Value| {
+        let mut body = json!({"prompt": "a fox", "size": "64x64"});
+        let more = more.as_object().unwrap().clone();
+        body.as_object_mut().unwrap().extend(more);
+        pictures(&generate(&server, body).await)
+    };
+    let two = made(json!({"seed": 7, "n": 2})).await;
+    assert_eq!(two, made(json!({"seed": 7, "n": 2})).await);
+    assert_ne!(two[0], two[1]);
+    assert_eq!(two[0..1], made(json!({"seed": 7})).await);
+    assert_eq!(two[1..2], made(json!({"seed": 8})).await);
+    assert_ne!(
+        two,
+        made(json!({"seed": 7, "n": 2, "prompt": "a hen"})).await
+    );
+    assert_ne!(
+        made(json!({})).await,
+        made(json!({})).await,
+        "a fresh seed each time"
+    );
+    // The largest has no successor but the smallest.
+    let last = made(json!({"seed": u64::MAX, "n": 2})).await;
+    assert_eq!(last[1..2], made(json!({"seed": 0})).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_size_is_the_one_asked_for_or_the_settings() {
+    let server = Server::start(&[("IMAGE_SIZE", "96x64")]).await;
+    for (size, expected) in [
+        (json!("1x1"), (1, 1)),
+        (json!("100x37"), (100, 37)),
+        (json!("8192x2"), (8192, 2)),
+        (json!(null), (96, 64)),
+        // Left to the engine.
+        (json!("auto"), (512, 512)),
+        (json!(""), (512, 512)),
+    ] {
+        let answer = generate(&server, json!({"prompt": "a fox", "size": size})).await;
+        assert_eq!(png_size(&pictures(&answer)[0]), expected, "{size}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_request_is_carried_out() {
+    let server = Server::start(&[]).await;
+    let answer = generate(
+        &server,
+        json!({"prompt": "a fox", "n": 10, "size": "64x64"}),
+    )
+    .await;
+    assert_eq!(pictures(&answer).len(), 10);
+    let prompt = "x".repeat(32_000);
+    let answer = generate(&server, json!({"prompt": prompt, "size": "4096x4096"})).await;
+    assert_eq!(png_size(&pictures(&answer)[0]), (4096, 4096));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_format_told_is_that_of_the_bytes() {
+    let server = Server::start(&[]).await;
+    for wanted in ["png", "jpeg", "webp", "no-such-format"] {
+        let body = json!({
+            "prompt": "a fox", "size": "64x64", "output_format": wanted, "output_compression": 50,
+            // Of OpenAI's and of nobody's: engines that know them use them, the others do not.
+            "quality": "high", "background": "auto", "moderation": "low", "style": "vivid",
+            "user": "u-1", "safety_identifier": "u", "no_such_field": [1],
+        });
+        let answer = generate(&server, body).await;
+        png_size(&pictures(&answer)[0]);
+        assert_eq!(answer["output_format"], "png");
+    }
+}
+
+/// What a client reads of a request that was not carried out, as OpenAI says it.
+struct Refused {
+    status: u16,
+    kind: &'static str,
+    param: Value,
+    code: Value,
+    message: &'static str,
+}
+
+#[track_caller]
+fn assert_refused(case: &str, (status, answer): (u16, Value), expected: &Refused) {
+    assert_eq!(status, expected.status, "{case}: {answer}");
+    let message = answer["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains(expected.message), "{case}: {answer}");
+    let body = json!({"error": {
+        "message": message, "type": expected.kind, "param": expected.param, "code": expected.code,
+    }});
+    assert_eq!(answer, body, "{case}");
+}
+
+/// A field that the server itself refuses.
+fn invalid(param: &str, message: &'static str) -> Refused {
+    Refused {
+        status: 400,
+        kind: "invalid_request_error",
+        param: json!(param),
+        code: json!("invalid"),
+        message,
+    }
+}
+
+/// A body that is none.
+fn unreadable(message: &'static str) -> Refused {
+    Refused {
+        param: Value::Null,
+        code: Value::Null,
+        ..invalid("", message)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_is_wrong_is_named_and_nothing_is_stored() {
+    let server = Server::start(&[]).await;
+    let long = "x".repeat(32_001);
+    let no_size = "is not WxH such as 1024x1024, nor auto";
+    let no_such_size = "is not allowed: each side 1 to 8192, and 16777216 pixels at most";
+    let count = "pictures were asked for; engine sketch makes 1 to 10";
+    for (field, value, message) in [
+        ("prompt", json!(""), "the prompt is empty"),
+        ("prompt", json!(" \n"), "the prompt is empty"),
+        (
+            "prompt",
+            json!(long),
+            "the prompt has 32001 bytes; 32000 are allowed",
+        ),
+        ("size", json!("0x0"), no_such_size),
+        ("size", json!("0x512"), no_such_size),
+        ("size", json!("99999x1"), no_such_size),
+        ("size", json!("8192x8192"), no_such_size),
+        ("size", json!("axb"), no_size),
+        ("size", json!("-512x512"), no_size),
+        ("size", json!("512x-512"), no_size),
+        ("size", json!("512"), no_size),
+        ("size", json!("512x512x512"), no_size),
+        ("size", json!("99999999999x1"), no_size),
+        ("size", json!("x".repeat(100_000)), no_size),
+        ("size", json!("512×512"), no_size),
+        ("n", json!(0), count),
+        ("n", json!(11), count),
+        ("n", json!(u32::MAX), count),
+        (
+            "engine",
+            json!("nosuch"),
+            "there is no engine nosuch: there are automatic1111, comfyui, gemini, openai, sketch",
+        ),
+        (
+            "engine",
+            json!(""),
+            "there is no engine : there are automatic1111",
+        ),
+        ("engine", json!("../sketch"), "there is no engine ../sketch"),
+        (
+            "model",
+            json!("x".repeat(513)),
+            "a model's name has at most 512 bytes",
+        ),
+        ("model", json!("sketch\n"), "no control characters"),
+        (
+            "steps",
+            json!(20),
+            "engine sketch has no steps: leave it out",
+        ),
+        (
+            "negative_prompt",
+            json!("hens"),
+            "engine sketch has no negative_prompt: leave it out",
+        ),
+    ] {
+        let mut body = json!({"prompt": "a fox", "response_format": "url"});
+        body[field] = value;
+        let case: String = body.to_string().chars().take(200).collect();
+        let answer = server.ask(GENERATIONS, &body).await;
+        assert_refused(&case, answer, &invalid(field, message));
+    }
+    let mut unused = json!({"prompt": "a fox", "response_format": "url"});
+    unused["output_format"] = json!("x".repeat(65_536));
+    let answer = server.ask(GENERATIONS, &unused).await;
+    assert_refused(
+        "long parameters",
+        answer,
+        &invalid("parameters", "more than 65536 bytes"),
+    );
+    unused["output_format"] = Value::Null;
+    unused["stream"] = json!(true);
+    let expected = Refused {
+        code: Value::Null,
+        ..invalid("stream", "streaming is not supported yet: leave stream out")
+    };
+    let answer = server.ask(GENERATIONS, &unused).await;
+    assert_refused("stream", answer, &expected);
+    assert_eq!(server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_the_engine_does_not_know_is_refused_in_its_words() {
+    let server = Server::start(&[]).await;
+    for model in ["dall-e-3", "Sketch", "sketch "] {
+        let body = json!({"prompt": "a fox", "model": model, "response_format": "url"});
+        let answer = server.ask(GENERATIONS, &body).await;
+        assert_eq!(
+            answer.1["error"]["message"],
+            format!("sketch has no model {model:?}: leave the model out")
+        );
+        let expected = Refused {
+            code: json!("not-found"),
+            ..invalid("model", "")
+        };
+        assert_refused(model, answer, &expected);
+    }
+    for model in [json!("sketch"), json!(""), json!(null)] {
+        let body = json!({"prompt": "a fox", "model": model, "size": "64x64"});
+        generate(&server, body).await;
+    }
+    assert_eq!(server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_cannot_be_read_is_refused() {
+    let server = Server::start(&[]).await;
+    let deep = format!(r#"{{"prompt": "a fox", "x": {}"#, "[".repeat(1000));
+    for (body, message) in [
+        ("", "EOF while parsing"),
+        ("prompt=a+fox", "expected"),
+        (r#"{"prompt": "a fox""#, "EOF while parsing"),
+        (r#"{"prompt": "a fox"}}"#, "trailing"),
+        (r#"[{"prompt": "a fox"}]"#, "invalid type"),
+        ("null", "invalid type: null"),
+        ("{}", "missing field `prompt`"),
+        (r#"{"prompt": null}"#, "invalid type: null"),
+        (
+            r#"{"prompt": 5}"#,
+            "invalid type: integer `5`, expected a string",
+        ),
+        (r#"{"prompt": ["a fox"]}"#, "invalid type: sequence"),
+        (
+            r#"{"prompt": "a", "prompt": "b"}"#,
+            "duplicate field `prompt`",
+        ),
+        (r#"{"prompt": "\ud800"}"#, "hex escape"),
+        (r#"{"prompt": "a", "n": -1}"#, "expected u32"),
+        (r#"{"prompt": "a", "n": 1.5}"#, "expected u32"),
+        (r#"{"prompt": "a", "n": "2"}"#, "expected u32"),
+        (r#"{"prompt": "a", "n": 4294967296}"#, "expected u32"),
+        (r#"{"prompt": "a", "n": 1e400}"#, "number out of range"),
+        (r#"{"prompt": "a", "size": 512}"#, "expected a string"),
+        (
+            r#"{"prompt": "a", "size": {"width": 5}}"#,
+            "expected a string",
+        ),
+        (r#"{"prompt": "a", "seed": -1}"#, "expected u64"),
+        (
+            r#"{"prompt": "a", "seed": 18446744073709551616}"#,
+            "expected u64",
+        ),
+        (r#"{"prompt": "a", "steps": "many"}"#, "expected u32"),
+        (r#"{"prompt": "a", "model": {}}"#, "expected a string"),
+        (r#"{"prompt": "a", "engine": 5}"#, "expected a string"),
+        (r#"{"prompt": "a", "stream": "yes"}"#, "expected a boolean"),
+        (
+            r#"{"prompt": "a", "response_format": "nonsense"}"#,
+            "unknown variant `nonsense`, expected `b64_json` or `url`",
+        ),
+        (r#"{"prompt": "a", "response_format": 5}"#, "expected"),
+        (deep.as_str(), "recursion limit"),
+    ] {
+        let request = server
+            .client
+            .post(server.url(GENERATIONS))
+            .bearer_auth(&server.key);
+        let response = request.body(body.to_owned()).send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], "application/json");
+        let answer = (
+            response.status().as_u16(),
+            serde_json::from_slice(&response.bytes().await.unwrap()).unwrap(),
+        );
+        let case: String = body.chars().take(200).collect();
+        assert_refused(&case, answer, &unreadable(message));
+    }
+    let long = vec![b' '; (32 << 20) + 1];
+    let request = server
+        .client
+        .post(server.url(GENERATIONS))
+        .bearer_auth(&server.key);
+    let response = request.body(long).send().await.unwrap();
+    let answer = (
+        response.status().as_u16(),
+        serde_json::from_slice(&response.bytes().await.unwrap()).unwrap(),
+    );
+    let expected = Refused {
+        status: 413,
+        ..unreadable("length limit exceeded")
+    };
+    assert_refused("a long body", answer, &expected);
+    assert_eq!(server.stored(), 0);
+}
+
+/// A picture asked of a server with these settings, which cannot make one.
+async fn check_settings(variables: &[(&str, &str)], expected: &Refused) {
+    let server = Server::start(variables).await;
+    let body = json!({"prompt": "a fox", "response_format": "url"});
+    let answer = server.ask(GENERATIONS, &body).await;
+    assert_refused(&format!("{variables:?}"), answer, expected);
+    assert_eq!(server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_the_settings_name_and_nobody_knows_is_refused() {
+    let expected = invalid(
+        "engine",
+        "there is no engine dall-e: there are automatic1111, comfyui, gemini, openai, sketch",
+    );
+    check_settings(&[("IMAGE_GENERATION_ENGINE", "dall-e")], &expected).await;
+    let nowhere = tempfile::tempdir().unwrap();
+    let nowhere = nowhere.path().to_str().unwrap();
+    let expected = invalid(
+        "engine",
+        "there is no engine sketch: the folder of engines holds none",
+    );
+    check_settings(&[("PINHOLE_ENGINES", nowhere)], &expected).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_without_an_address_names_the_variable() {
+    for (engine, message) in [
+        (
+            "comfyui",
+            "engine comfyui has no address to speak to: set COMFYUI_BASE_URL to the address of ComfyUI",
+        ),
+        (
+            "automatic1111",
+            "engine automatic1111 has no address to speak to: set AUTOMATIC1111_BASE_URL to",
+        ),
+    ] {
+        check_settings(
+            &[("IMAGE_GENERATION_ENGINE", engine)],
+            &invalid("engine", message),
+        )
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_that_are_switched_off_are_forbidden() {
+    let upstream = Upstream::json(200, json!({})).await;
+    let expected = Refused {
+        status: 403,
+        param: Value::Null,
+        code: json!("forbidden"),
+        ..invalid("", "image generation is disabled")
+    };
+    let url = upstream.url();
+    check_settings(
+        &[
+            ("ENABLE_IMAGE_GENERATION", "false"),
+            ("IMAGE_GENERATION_ENGINE", "automatic1111"),
+            ("AUTOMATIC1111_BASE_URL", &url),
+        ],
+        &expected,
+    )
+    .await;
+    assert_eq!(upstream.lines(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_settings_steps_are_for_engines_that_have_them() {
+    let server = Server::start(&[("IMAGE_STEPS", "20"), ("IMAGE_SIZE", "64x64")]).await;
+    generate(&server, json!({"prompt": "a fox"})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_known_reads_it_in_openais_words() {
+    let server = Server::start(&[]).await;
+    let body = json!({"prompt": "a fox", "response_format": "url"}).to_string();
+    for (key, message) in [
+        (None, "Not authenticated"),
+        (Some("sk-000000"), "the key is not known"),
+    ] {
+        let mut request = server
+            .client
+            .post(server.url(GENERATIONS))
+            .body(body.clone());
+        if let Some(key) = key {
+            request = request.bearer_auth(key);
+        }
+        let response = request.send().await.unwrap();
+        let answer = (
+            response.status().as_u16(),
+            serde_json::from_slice(&response.bytes().await.unwrap()).unwrap(),
+        );
+        let expected = Refused {
+            status: 401,
+            ..unreadable(message)
+        };
+        assert_refused(message, answer, &expected);
+    }
+    assert_eq!(server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_there_is_not_is_told_in_the_shape_of_its_api() {
+    let server = Server::start(&[]).await;
+    for (method, path, status, message, allowed) in [
+        ("GET", GENERATIONS, 405, "Method Not Allowed", Some("POST")),
+        (
+            "DELETE",
+            GENERATIONS,
+            405,
+            "Method Not Allowed",
+            Some("POST"),
+        ),
+        ("POST", "/v1/images/generations/", 404, "Not Found", None),
+        ("POST", "/v1/images/nosuch", 404, "Not Found", None),
+        ("GET", "/v1", 404, "Not Found", None),
+        (
+            "GET",
+            "/api/chat/completions",
+            405,
+            "Method Not Allowed",
+            Some("POST"),
+        ),
+        (
+            "POST",
+            "/api/events",
+            405,
+            "Method Not Allowed",
+            Some("GET,HEAD"),
+        ),
+        (
+            "PUT",
+            "/api/v1/files/5/content",
+            405,
+            "Method Not Allowed",
+            Some("GET,HEAD"),
+        ),
+        ("GET", "/api/nosuch", 404, "Not Found", None),
+        ("GET", "/", 404, "Not Found", None),
+        ("GET", "/v10", 404, "Not Found", None),
+    ] {
+        let case = format!("{method} {path}");
+        let method: Method = method.parse().unwrap();
+        let request = server
+            .client
+            .request(method, server.url(path))
+            .bearer_auth(&server.key);
+        let response = request.send().await.unwrap();
+        let headers = response.headers();
+        assert_eq!(headers["content-type"], "application/json", "{case}");
+        let allow = headers.get("allow").map(|allow| allow.to_str().unwrap());
+        assert_eq!(allow, allowed, "{case}");
+        let status_ = response.status().as_u16();
+        let answer: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+        match path.starts_with("/v1/") {
+            true => assert_refused(
+                &case,
+                (status_, answer),
+                &Refused {
+                    status,
+                    ..unreadable(message)
+                },
+            ),
+            false => assert_eq!(
+                (status_, answer),
+                (status, json!({"detail": message})),
+                "{case}"
+            ),
+        }
+    }
+    let health = server
+        .client
+        .get(server.url("/health"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            health.status().as_u16(),
+            health.text().await.unwrap().as_str()
+        ),
+        (200, r#"{"status":true}"#)
+    );
+}

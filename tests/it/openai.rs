@@ -1,1 +1,663 @@
-//! wip
+//! The engine `openai`: what its upstream is asked, and what its answers become.
+
+use std::process::Command;
+
+use pinhole_tests::{Answer, PIXEL, Played, Stage, Upstream, engines, pixel_base64, program};
+use serde_json::{Value, json};
+
+/// Not in the shape of OpenAI's keys, so that nothing recognises it by its looks.
+const KEY: &str = "open-sesame-7391";
+
+/// A request and its reply as the official client recorded them.
+macro_rules! recorded {
+    ($name:literal) => {
+        serde_json::from_str::<Value>(include_str!(concat!("../data/openai/", $name, ".json")))
+            .unwrap()
+    };
+}
+
+/// A stage with an upstream at `/v1` and the model `gpt-image-2`, unless the variables say otherwise.
+async fn stage(variables: &[(&str, &str)]) -> Stage {
+    let mut all = vec![
+        ("IMAGE_GENERATION_MODEL", "gpt-image-2"),
+        ("IMAGES_OPENAI_API_BASE_URL", "{upstream}/v1"),
+        ("IMAGES_OPENAI_API_KEY", "{secret}"),
+    ];
+    all.extend(variables);
+    Stage::start("openai", KEY, &all).await
+}
+
+/// A GIF of one pixel's data whose header says that it is so wide.
+fn gif(width: u8) -> Vec<u8> {
+    let mut bytes =
+        b"GIF89a\0\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;"
+            .to_vec();
+    bytes[6] = width;
+    bytes
+}
+
+/// An answer with these pictures.
+fn success(pictures: &[&[u8]]) -> Answer {
+    let item = |bytes: &&[u8]| json!({"b64_json": base64_simd::STANDARD.encode_to_string(bytes)});
+    let data: Vec<Value> = pictures.iter().map(item).collect();
+    Answer::json(200, &json!({"created": 1_713_833_628, "data": data}))
+}
+
+/// The one request came with the key, to the generations of `base`, and with this body.
+fn check_request(played: &Played, base: &str, body: &Value) {
+    for seen in &played.seen {
+        assert_eq!(seen.line(), format!("POST {base}/images/generations"));
+        assert_eq!(seen.header("authorization"), format!("Bearer {KEY}"));
+        assert_eq!(seen.header("content-type"), "application/json");
+        assert_eq!(seen.json(), *body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_and_a_prompt_are_sent_and_nothing_else() {
+    let stage = stage(&[]).await;
+    let exchange = recorded!("generate-minimal");
+    let sent = &exchange["sent"]["json"];
+    let played = stage.play([Answer::recorded(&exchange)], sent).await;
+
+    check_request(&played, "/v1", sent);
+    assert_eq!(exchange["sent"]["target"], played.request().target);
+    for absent in ["cookie", "referer", "accept-encoding", "x-forwarded-for"] {
+        assert_eq!(played.request().header(absent), "", "{absent}");
+    }
+    let picture = &exchange["reply"]["body"]["data"][0]["b64_json"];
+    assert_eq!(played.body["data"], json!([{"b64_json": picture}]));
+    assert_eq!(played.body["output_format"], "png");
+    assert_eq!(stage.server.stored(), 0);
+
+    let settings = json!({"prompt": "a red fox"});
+    let played = stage.play([success(&[PIXEL])], &settings).await;
+    let body = json!({"model": "gpt-image-2", "prompt": "a red fox"});
+    check_request(&played, "/v1", &body);
+    assert_eq!(played.pictures(), [PIXEL]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_that_was_asked_for_is_sent_as_it_was_typed() {
+    let stage = stage(&[]).await;
+    let asked = json!({
+        "model": "gpt-image-2", "prompt": "a red fox", "size": "1536x1024", "n": 2,
+        "quality": "high", "background": "transparent", "output_format": "webp",
+        "output_compression": 80,
+    });
+    let two = success(&[PIXEL, &gif(9)]);
+    let played = stage.play([two], &asked).await;
+    check_request(&played, "/v1", &asked);
+    assert_eq!(played.pictures(), [PIXEL.to_vec(), gif(9)]);
+
+    // The official client's body, but for the end user's name, which stays here.
+    let exchange = recorded!("generate-full");
+    let mut sent = exchange["sent"]["json"].clone();
+    let played = stage.play([Answer::recorded(&exchange)], &sent).await;
+    sent.as_object_mut().unwrap().remove("safety_identifier");
+    check_request(&played, "/v1", &sent);
+    assert_eq!(played.pictures().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dall_e_3_is_asked_for_bytes_and_its_own_prompt_is_told() {
+    let stage = stage(&[]).await;
+    let revised = "A red fox in the snow, at dusk.";
+    let item = json!({"b64_json": pixel_base64(), "revised_prompt": revised});
+    let answer = || Answer::json(200, &json!({"created": 1, "data": [item]}));
+    let asked = json!({"model": "dall-e-3", "prompt": "a red fox", "style": "vivid"});
+    let played = stage.play([answer()], &asked).await;
+    let mut body = asked.clone();
+    body["response_format"] = "b64_json".into();
+    check_request(&played, "/v1", &body);
+    assert_eq!(played.pictures(), [PIXEL]);
+    assert_eq!(played.body["data"][0]["revised_prompt"], revised);
+
+    // What the client wants for itself changes nothing upstream.
+    let mut asked = asked;
+    asked["response_format"] = "url".into();
+    let played = stage.play([answer()], &asked).await;
+    check_request(&played, "/v1", &body);
+    assert_eq!(played.status, 200, "{}", played.body);
+    let url = played.body["data"][0]["url"].as_str().unwrap();
+    let kept = stage.server.get(url).send().await.unwrap();
+    assert_eq!(kept.bytes().await.unwrap(), PIXEL);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_pictures_of_dall_e_3_are_several_requests() {
+    let stage = stage(&[]).await;
+    let body = json!({
+        "model": "dall-e-3", "prompt": "a red fox", "response_format": "b64_json",
+    });
+    let asked = |count: u32| json!({"model": "dall-e-3", "prompt": "a red fox", "n": count});
+    let answers = [(); 3].map(|()| success(&[PIXEL]));
+    let played = stage.play(answers, &asked(3)).await;
+    check_request(&played, "/v1", &body);
+    assert_eq!(played.pictures(), [PIXEL; 3]);
+
+    // Some came: they are given, with a word about the others.
+    let limit = || Answer::recorded(&recorded!("refused-rate"));
+    let mut request = asked(3);
+    request["response_format"] = "url".into();
+    let played = stage
+        .play([success(&[PIXEL]), limit(), limit()], &request)
+        .await;
+    assert_eq!(played.body["data"].as_array().unwrap().len(), 1);
+    let notes = stage.details(&played).await["notes"].clone();
+    let reason = "Rate limit reached for gpt-image-2 on images per min. Limit: 5/1min.";
+    assert_eq!(notes, json!(["1 of 3 images came", reason, reason]));
+
+    // None of the first round came: there is no second one.
+    let played = stage
+        .play([limit(), limit(), limit(), limit()], &asked(10))
+        .await;
+    check_request(&played, "/v1", &body);
+    assert_eq!(played.error(), (429, "rate_limit_exceeded", None, reason));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_size_becomes_one_that_the_model_has() {
+    let stage = stage(&[]).await;
+    for (model, asked, sent) in [
+        ("gpt-image-1.5", "512x512", "1024x1024"),
+        ("gpt-image-1.5", "1280x720", "1536x1024"),
+        ("gpt-image-1-mini", "800x1200", "1024x1536"),
+        ("gpt-image-2.5-flare", "1000x1000", "1008x1008"),
+        ("dall-e-3", "1920x1080", "1792x1024"),
+        ("somebody-elses", "333x444", "333x444"),
+    ] {
+        let asked = json!({
+            "model": model, "prompt": "x", "size": asked, "response_format": "url",
+        });
+        let played = stage.play([success(&[PIXEL])], &asked).await;
+        let request = played.request().json();
+        assert_eq!(
+            (&request["model"], &request["size"]),
+            (&json!(model), &json!(sent))
+        );
+        let details = stage.details(&played).await;
+        let changed = asked["size"] != sent;
+        assert_eq!(details["sent_size"] == sent, changed, "{details}");
+    }
+    let asked = json!({"prompt": "x", "size": "3000x100"});
+    let played = stage.play([], &asked).await;
+    let (status, _, param, message) = played.error();
+    assert_eq!((status, param), (400, Some("size")), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_at_an_address_is_fetched_without_the_key() {
+    let stage = stage(&[]).await;
+    let address = format!("{}/pictures/x.png?sig=1&x=%20", stage.upstream.url());
+    let item = json!({"url": address, "revised_prompt": "A red fox."});
+    let answer = Answer::json(200, &json!({"created": 1, "data": [item]}));
+    let picture = Answer::typed(200, "application/octet-stream", PIXEL);
+    let asked = json!({"model": "dall-e-3", "prompt": "a red fox"});
+    let played = stage.play([answer, picture], &asked).await;
+
+    assert_eq!(played.pictures(), [PIXEL]);
+    assert_eq!(played.body["data"][0]["revised_prompt"], "A red fox.");
+    let [generation, fetch] = played.seen.as_slice() else {
+        panic!("{:?}", played.seen);
+    };
+    assert_eq!(generation.header("authorization"), format!("Bearer {KEY}"));
+    assert_eq!(fetch.line(), "GET /pictures/x.png?sig=1&x=%20");
+    assert_eq!(fetch.header("authorization"), "");
+    assert!(!format!("{fetch:?}").contains(KEY));
+    assert!(fetch.body.is_empty());
+
+    // What lies there is looked at like any other picture.
+    let answer = Answer::json(200, &json!({"data": [{"url": address}]}));
+    let page = Answer::typed(200, "image/png", "<html>gone</html>");
+    let played = stage.play([answer, page], &asked).await;
+    let (status, code, ..) = played.error();
+    assert_eq!((status, code), (502, "protocol"));
+    assert_eq!(stage.server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_at_any_other_address_is_not_fetched() {
+    let stage = stage(&[]).await;
+    let other = Upstream::json(200, json!({})).await;
+    let port = stage.upstream.address.port();
+    for address in [
+        format!("{}/x.png", other.url()),
+        format!("http://localhost:{}/x.png", other.address.port()),
+        format!("http://[::ffff:127.0.0.1]:{}/x.png", other.address.port()),
+        // The granted host and port, but in other words.
+        format!("http://localhost:{port}/x.png"),
+        format!("http://{KEY}@127.0.0.1:{port}/x.png"),
+        format!("http://127.1:{port}/x.png"),
+        "http://169.254.169.254/latest/meta-data/".to_owned(),
+        "http://192.168.0.1/x.png".to_owned(),
+        "file:///etc/passwd".to_owned(),
+        "gs://bucket/x.png".to_owned(),
+        "/x.png".to_owned(),
+        "x".to_owned(),
+    ] {
+        let answer = Answer::json(200, &json!({"data": [{"url": address}]}));
+        let played = stage.play([answer], &json!({"prompt": "a red fox"})).await;
+        let expected = "the picture's address may not be fetched";
+        assert_eq!(
+            played.error(),
+            (502, "forbidden", None, expected),
+            "{address}"
+        );
+        check_request(
+            &played,
+            "/v1",
+            &json!({"model": "gpt-image-2", "prompt": "a red fox"}),
+        );
+    }
+    assert!(other.seen().is_empty(), "{:?}", other.lines());
+    assert_eq!(stage.server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_told_in_the_upstreams_words_and_asked_once() {
+    let stage = stage(&[]).await;
+    let check = async |exchange: Value, status, code, param, message: &str| {
+        let played = stage
+            .play(
+                [Answer::recorded(&exchange)],
+                &json!({"prompt": "a red fox"}),
+            )
+            .await;
+        assert_eq!(played.error(), (status, code, param, message));
+        check_request(
+            &played,
+            "/v1",
+            &json!({"model": "gpt-image-2", "prompt": "a red fox"}),
+        );
+        played
+    };
+    check(
+        said(&recorded!("refused-key"), "sk-test", KEY),
+        502,
+        "invalid_api_key",
+        None,
+        "Incorrect API key provided: …. You can find your API key at \
+         https://platform.openai.com/account/api-keys.",
+    )
+    .await;
+    check(
+        recorded!("refused-organization"),
+        502,
+        "forbidden",
+        None,
+        "Your organization must be verified to use the model `gpt-image-2`.",
+    )
+    .await;
+    check(
+        recorded!("refused-model"),
+        400,
+        "model_not_found",
+        Some("model"),
+        "model \"gpt-image-2\" is not there: The model 'nope' does not exist.",
+    )
+    .await;
+    check(
+        reply(
+            400,
+            json!({"code": "invalid_value", "param": "model", "message": "No 'nope'."}),
+        ),
+        400,
+        "invalid_value",
+        Some("model"),
+        "model \"gpt-image-2\" is not there: No 'nope'.",
+    )
+    .await;
+    check(
+        recorded!("refused-size"),
+        400,
+        "invalid_value",
+        Some("size"),
+        "Invalid value: '512x512'. Supported values are: '1024x1024', '1024x1536', '1536x1024', \
+         and 'auto'.",
+    )
+    .await;
+    check(
+        recorded!("refused-parameter"),
+        400,
+        "unknown_parameter",
+        Some("response_format"),
+        "Unknown parameter: 'response_format'. Take the model out of the setting \
+         response-format-models",
+    )
+    .await;
+    check(
+        recorded!("refused-safety"),
+        400,
+        "moderation_blocked",
+        None,
+        "Your request was rejected by the safety system. safety_violations=[sexual]. (stage: \
+         output; categories: sexual)",
+    )
+    .await;
+    check(
+        recorded!("refused-billing"),
+        429,
+        "billing_hard_limit_reached",
+        None,
+        "Billing hard limit has been reached",
+    )
+    .await;
+    let quota = check(
+        recorded!("refused-quota"),
+        429,
+        "insufficient_quota",
+        None,
+        "You exceeded your current quota, please check your plan and billing details.",
+    )
+    .await;
+    assert!(!quota.headers.contains_key("retry-after"));
+    check(
+        recorded!("refused-server"),
+        502,
+        "upstream",
+        None,
+        "The server had an error while processing your request.",
+    )
+    .await;
+    let unavailable = check(
+        recorded!("refused-unavailable"),
+        503,
+        "unavailable",
+        None,
+        "upstream connect error",
+    )
+    .await;
+    assert_eq!(unavailable.headers["retry-after"], "2");
+    check(
+        recorded!("refused-plain"),
+        400,
+        "invalid",
+        None,
+        "prompt required",
+    )
+    .await;
+    check(
+        recorded!("refused-azure-filter"),
+        400,
+        "content_policy_violation",
+        None,
+        "Your request was rejected as a result of our safety system. (categories: sexual)",
+    )
+    .await;
+    check(
+        recorded!("refused-azure-deployment"),
+        400,
+        "DeploymentNotFound",
+        Some("model"),
+        "model \"gpt-image-2\" is not there: The API deployment for this resource does not exist.",
+    )
+    .await;
+    check(
+        recorded!("refused-azure-key"),
+        502,
+        "401",
+        None,
+        "Access denied due to invalid subscription key or wrong API endpoint.",
+    )
+    .await;
+    assert_eq!(stage.server.stored(), 0);
+}
+
+/// The exchange with a word of its reply replaced.
+fn said(exchange: &Value, word: &str, by: &str) -> Value {
+    let replaced = exchange["reply"].to_string().replace(word, by);
+    json!({"reply": serde_json::from_str::<Value>(&replaced).unwrap()})
+}
+
+/// An exchange that nobody recorded.
+fn reply(status: u16, error: Value) -> Value {
+    json!({"reply": {"status": status, "headers": {}, "body": {"error": error}}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_the_upstream_repeats_goes_no_further() {
+    let stage = stage(&[]).await;
+    for (status, words) in [
+        (401, format!("the token {KEY} has expired")),
+        (400, format!("cannot read {KEY:?}")),
+        (500, format!("Authorization: Bearer {KEY}")),
+    ] {
+        let error = json!({"message": words, "code": KEY, "param": KEY});
+        let answer = Answer::json(status, &json!({"error": error}));
+        // The stage looks for the key.
+        let played = stage.play([answer], &json!({"prompt": "a red fox"})).await;
+        let expected = words.replace(KEY, "…");
+        assert_eq!(played.error().3, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_wait_is_told_and_not_waited_for() {
+    let stage = stage(&[]).await;
+    let error = json!({"message": "Slow down.", "code": "rate_limit_exceeded"});
+    let limit = || Answer::json(429, &json!({"error": error}));
+    for (answer, told) in [
+        (limit().header("retry-after", "3600"), "3600"),
+        (limit().header("retry-after-ms", "1200"), "2"),
+        (Answer::recorded(&recorded!("refused-rate")), "12"),
+    ] {
+        let played = stage.play([answer], &json!({"prompt": "a red fox"})).await;
+        let (status, code, ..) = played.error();
+        assert_eq!((status, code), (429, "rate_limit_exceeded"));
+        assert_eq!(played.headers["retry-after"], told);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_a_usable_picture_is_an_error() {
+    let stage = stage(&[]).await;
+    let item = |bytes: &str| json!({"created": 1, "data": [{"b64_json": bytes}]}).to_string();
+    let nothing = "the upstream said success but gave no image";
+    for (status, media_type, body, expected, words) in [
+        (
+            200,
+            "application/json",
+            json!({"created": 1, "data": []}).to_string(),
+            502,
+            nothing,
+        ),
+        (200, "application/json", "{}".to_owned(), 502, nothing),
+        (200, "application/json", item("%%%"), 502, "is not base64"),
+        (200, "application/json", item("aGVsbG8="), 502, "not a PNG"),
+        (
+            200,
+            "application/json",
+            item("iVBORw0KGgo="),
+            502,
+            "header of the image/png",
+        ),
+        (
+            200,
+            "application/json",
+            "{\"data\": [{".to_owned(),
+            502,
+            "not JSON",
+        ),
+        (
+            200,
+            "text/html",
+            "<html>log in</html>".to_owned(),
+            502,
+            "not JSON",
+        ),
+        (204, "application/json", String::new(), 502, "not JSON"),
+        (
+            503,
+            "text/html",
+            "<html>busy</html>".to_owned(),
+            503,
+            "status 503",
+        ),
+        (
+            500,
+            "text/html",
+            "<html>oh</html>".to_owned(),
+            502,
+            "status 500",
+        ),
+        (
+            404,
+            "text/html",
+            "<html>no</html>".to_owned(),
+            400,
+            "no images API at this address",
+        ),
+    ] {
+        let answer = Answer::typed(status, media_type, body.clone());
+        let played = stage.play([answer], &json!({"prompt": "a red fox"})).await;
+        let (status, _, _, message) = played.error();
+        assert_eq!(status, expected, "{body}");
+        assert!(message.contains(words), "{message}");
+        assert!(!message.contains("<html>"), "{message}");
+        check_request(
+            &played,
+            "/v1",
+            &json!({"model": "gpt-image-2", "prompt": "a red fox"}),
+        );
+    }
+    assert_eq!(stage.server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_base_url_is_joined_by_one_slash() {
+    for (base, joined) in [
+        ("{upstream}/v1/", "/v1"),
+        ("{upstream}", ""),
+        ("{upstream}/", ""),
+    ] {
+        let stage = stage(&[("IMAGES_OPENAI_API_BASE_URL", base)]).await;
+        let played = stage
+            .play([success(&[PIXEL])], &json!({"prompt": "a red fox"}))
+            .await;
+        check_request(
+            &played,
+            joined,
+            &json!({"model": "gpt-image-2", "prompt": "a red fox"}),
+        );
+        assert_eq!(played.pictures(), [PIXEL], "{base}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_classic_azure_address_is_asked_with_its_version() {
+    let exchange = recorded!("generate-azure");
+    let sent = &exchange["sent"];
+    let stage = stage(&[
+        (
+            "IMAGES_OPENAI_API_BASE_URL",
+            "{upstream}/openai/deployments/my-deployment",
+        ),
+        ("IMAGES_OPENAI_API_VERSION", "2025-04-01-preview"),
+        ("IMAGE_GENERATION_MODEL", "my-deployment"),
+    ])
+    .await;
+    let asked = json!({"prompt": "x", "size": "1024x1024"});
+    let played = stage.play([Answer::recorded(&exchange)], &asked).await;
+    let request = played.request();
+    assert_eq!(request.target, sent["target"].as_str().unwrap());
+    assert_eq!(request.json(), sent["json"]);
+    assert_eq!(request.header("authorization"), format!("Bearer {KEY}"));
+    assert_eq!(played.pictures().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_parameters_have_the_last_word() {
+    let parameters = json!({
+        "quality": "low", "size": "256x256", "background": null, "model": "dall-e-2", "extra": {"a": [1]},
+    })
+    .to_string();
+    for variable in ["IMAGES_OPENAI_PARAMS", "IMAGES_OPENAI_API_PARAMS"] {
+        let stage = stage(&[(variable, &parameters)]).await;
+        let asked = json!({
+            "prompt": "a red fox", "quality": "high", "background": "opaque", "size": "1024x1024",
+            "moderation": "low",
+        });
+        let played = stage.play([success(&[PIXEL])], &asked).await;
+        let body = json!({
+            "model": "dall-e-2", "prompt": "a red fox", "quality": "low", "size": "256x256",
+            "moderation": "low", "extra": {"a": [1]}, "response_format": "b64_json",
+        });
+        check_request(&played, "/v1", &body);
+        assert_eq!(played.pictures(), [PIXEL], "{variable}");
+    }
+    for (parameters, field) in [
+        ("[1]", "params"),
+        ("{", "params"),
+        ("{\"stream\":true}", "stream"),
+    ] {
+        let stage = stage(&[("IMAGES_OPENAI_PARAMS", parameters)]).await;
+        let played = stage.play([], &json!({"prompt": "a red fox"})).await;
+        let (status, _, param, message) = played.error();
+        assert_eq!((status, param), (400, Some(field)), "{message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_is_down_is_not_named_to_the_client() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    drop(listener);
+    let base = format!("http://127.0.0.1:{port}/v1");
+    let stage = stage(&[("IMAGES_OPENAI_API_BASE_URL", &base)]).await;
+    let played = stage.play([], &json!({"prompt": "a red fox"})).await;
+    let (status, code, param, message) = played.error();
+    assert_eq!((status, code, param), (503, "unavailable", None));
+    assert_eq!(message, "the upstream cannot be reached");
+    let shown = format!("{:?} {}", played.headers, played.body);
+    assert!(
+        !shown.contains("127.0.0.1") && !shown.contains(&port),
+        "{shown}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_key_none_is_sent() {
+    let stage = stage(&[("IMAGES_OPENAI_API_KEY", "")]).await;
+    let played = stage
+        .play([success(&[PIXEL])], &json!({"prompt": "a red fox"}))
+        .await;
+    assert!(!played.request().headers.contains_key("authorization"));
+    assert_eq!(played.pictures(), [PIXEL]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_is_not_in_what_describes_the_engine() {
+    let stage = stage(&[]).await;
+    let engine = stage.server.app.jobs.engines.get("openai").unwrap();
+    let destination = &engine.upstreams["api"].destination;
+    let described = format!(
+        "{:?} {:?} {:?} {:?} {}",
+        engine.settings.values(),
+        engine.description,
+        engine.upstreams,
+        destination,
+        destination.origin(),
+    );
+    assert!(described.contains("base-url") && described.contains("Destination("));
+    assert!(!described.contains(KEY), "{described}");
+
+    let data = tempfile::tempdir().unwrap();
+    let listed = Command::new(program())
+        .args(["engine", "list"])
+        .env_clear()
+        .env("PINHOLE_DATA", data.path())
+        .env("PINHOLE_ENGINES", engines())
+        .env("PINHOLE_LOG", "pinhole=trace")
+        .env("IMAGES_OPENAI_API_BASE_URL", stage.upstream.url())
+        .env("IMAGES_OPENAI_API_KEY", KEY)
+        .output()
+        .unwrap();
+    let text = String::from_utf8([listed.stdout, listed.stderr].concat()).unwrap();
+    assert!(
+        listed.status.success() && text.contains(&stage.upstream.url()),
+        "{text}"
+    );
+    assert!(!text.contains(KEY), "{text}");
+    assert!(stage.upstream.seen().is_empty());
+}

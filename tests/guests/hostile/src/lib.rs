@@ -4,7 +4,7 @@
 //!
 //! | prompt | what it does |
 //! |---|---|
-//! | `spin` | computes for ever |
+//! | `spin` | reports that it begins, then computes for ever |
 //! | `grow` | takes memory until it is refused; says how much it got |
 //! | `trap` | panics, with a message |
 //! | `recurse` | calls itself without end |
@@ -17,13 +17,16 @@
 //! | `none` | returns no picture |
 //! | `text` | passes words off as an image |
 //! | `picture` | returns a good picture, of one pixel |
+//! | `ask` | the same, after a GET to `/allowed/x` of `api` |
 //! | `address URL` | returns an address in place of a picture |
 //! | `reach NAME PATH` | sends a GET to that path of that upstream |
 //! | `send METHOD NAME PATH` | the same with another method |
+//! | `requests` | sends GETs to `/allowed/x` of `api` until one is refused; says how many were not |
 //! | `header NAME VALUE` | sends a GET to `/allowed/x` of `api` with that header |
 //! | `connect NAME PATH` | opens a WebSocket there |
 //! | `wait` | waits for `/allowed/slow` of `api` until cancelled, then sends a GET to `/allowed/stopped` |
 //! | `settings` | says which settings it sees |
+//! | `say TEXT` | writes the text to the log, and says it |
 //!
 //! What it says comes as the error's message: what the host refused with, or else, with kind
 //! `upstream`, what it was given (`status 200`, `connected`).
@@ -32,7 +35,7 @@ use std::hint::black_box;
 
 use pinhole_sdk::{
     Abilities, Credential, Description, Engine, Error, ErrorKind, Image, Job, Output, Picture,
-    Request, Setting, SettingKind, Settings, Upstream, images, job, log, request,
+    Progress, Request, Setting, SettingKind, Settings, Upstream, images, job, log, request,
 };
 
 const PIXEL: &[u8] = include_bytes!("../../pixel.png");
@@ -113,12 +116,17 @@ impl Engine for Hostile {
                 .map(|_| pixel())
                 .collect::<Result<_, _>>()
                 .map(output),
+            "ask" => {
+                Request::get("api", "/allowed/x").send()?;
+                Ok(output(vec![pixel()?]))
+            }
             "address" => Ok(output(vec![Picture::Address(rest.into())])),
             "reach" => reach("GET", rest),
             "send" => {
                 let (method, rest) = words(rest);
                 reach(method, rest)
             }
+            "requests" => requests(),
             "header" => {
                 let (name, value) = words(rest);
                 tell(Request::get("api", "/allowed/x").header(name, value))
@@ -130,6 +138,10 @@ impl Engine for Hostile {
             }
             "wait" => wait(),
             "settings" => Err(said(seen(&settings))),
+            "say" => {
+                log::write(log::Level::Info, rest);
+                Err(said(rest))
+            }
             other => Err(Error::invalid(
                 "prompt",
                 format!("hostile cannot {other:?}"),
@@ -167,6 +179,12 @@ fn picture(bytes: &[u8]) -> Result<Picture, Error> {
 }
 
 fn spin() -> ! {
+    let begun = Progress {
+        fraction: None,
+        queue_position: None,
+        note: Some("spinning".into()),
+    };
+    job::report(&begun, None::<&Image>);
     let mut turns = 0_u64;
     loop {
         turns = black_box(turns.wrapping_add(1));
@@ -220,6 +238,16 @@ fn handles() -> Result<Output, Error> {
             Ok(image) => held.push(image),
             Err(error) => return Err(said(format!("refused after {}: {error}", held.len()))),
         }
+    }
+}
+
+fn requests() -> Result<Output, Error> {
+    let mut sent = 0;
+    loop {
+        if let Err(error) = Request::get("api", "/allowed/x").send() {
+            return Err(said(format!("refused after {sent}: {}", error.message)));
+        }
+        sent += 1;
     }
 }
 

@@ -1,0 +1,312 @@
+//! The language model: what it is passed, what of it is passed on, and what comes without one.
+
+use pinhole_tests::{Answer, Server, Upstream};
+use serde_json::{Value, json};
+use tokio::net::TcpSocket;
+
+use super::{
+    FAILED, Listener, MADE, MODEL_KEY, Recorded, Reply, STREAMED, WHOLE, ask, assert_as_recorded,
+    context, file_id, is_png, model, only, outline, server,
+};
+
+/// The text of a streamed answer, whose chunks have the shape that OpenAI's clients read.
+#[track_caller]
+fn streamed_text(reply: &Reply) -> String {
+    assert_eq!(
+        (reply.status, reply.content_type.as_str()),
+        (200, "text/event-stream")
+    );
+    let events = reply.body.strip_suffix("data: [DONE]\n\n").expect("an end");
+    let events = events.split_terminator("\n\n");
+    let chunks: Vec<Value> = events
+        .map(|event| serde_json::from_str(event.strip_prefix("data: ").unwrap()).unwrap())
+        .collect();
+    let (last, first) = (chunks.last().unwrap(), &chunks[0]);
+    let mut text = String::new();
+    for chunk in &chunks {
+        assert_eq!(chunk["object"], "chat.completion.chunk");
+        assert_eq!(chunk["model"], "mock-chat");
+        assert_eq!(chunk["choices"].as_array().unwrap().len(), 1);
+        assert_eq!(chunk["choices"][0]["index"], 0);
+        assert_eq!(chunk["id"], first["id"], "all chunks are of one completion");
+        assert_eq!(
+            chunk["choices"][0]["finish_reason"] == "stop",
+            std::ptr::eq(chunk, last)
+        );
+        text += chunk["choices"][0]["delta"]["content"]
+            .as_str()
+            .unwrap_or("");
+    }
+    assert!(first["id"].as_str().unwrap().starts_with("chatcmpl-"));
+    assert!(first["created"].is_i64());
+    assert_eq!(first["choices"][0]["delta"]["role"], "assistant");
+    assert_eq!(first["choices"][0]["finish_reason"], Value::Null);
+    assert_eq!(last["choices"][0]["delta"], json!({}));
+    text
+}
+
+/// The text of an answer in one piece, of the shape that OpenAI's clients read.
+#[track_caller]
+fn whole_text(reply: &Reply) -> String {
+    assert_eq!(
+        (reply.status, reply.content_type.as_str()),
+        (200, "application/json")
+    );
+    let body = reply.json();
+    assert!(body["id"].as_str().unwrap().starts_with("chatcmpl-"));
+    assert!(body["created"].is_i64());
+    let content = body["choices"][0]["message"]["content"].clone();
+    let expected = json!({
+        "id": body["id"], "object": "chat.completion", "created": body["created"], "model": "mock-chat",
+        "choices": [{
+            "index": 0,
+            "message": {"role": "assistant", "content": content},
+            "finish_reason": "stop",
+        }],
+    });
+    assert_eq!(body, expected);
+    content.as_str().unwrap().to_owned()
+}
+
+/// Both ways to ask the same.
+async fn both_ways(server: &Server, mut request: Value) -> [String; 2] {
+    request["stream"] = json!(true);
+    let streamed = streamed_text(&ask(server, &request).await);
+    request["stream"] = json!(false);
+    let whole = whole_text(&ask(server, &request).await);
+    [streamed, whole]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_language_model_the_answer_is_the_picture() {
+    for variables in [
+        vec![],
+        // A key alone would be OpenAI's own.
+        vec![
+            ("OPENAI_API_KEY", MODEL_KEY),
+            ("ENABLE_OPENAI_API", "false"),
+        ],
+    ] {
+        let server = Server::start(&variables).await;
+        let recorded = Recorded::new("legacy_new_chat");
+        let mut listener = Listener::of_chat(&server, &server.key, &recorded.chat_id).await;
+        for text in both_ways(&server, recorded.request).await {
+            let mut events = Vec::new();
+            for _ in MADE {
+                events.push(listener.next().await);
+            }
+            let events = events.into();
+            assert_eq!(outline(&events), MADE);
+            let url = format!("/api/v1/files/{}/content", file_id(&events));
+            let markdown = format!("![generated-image.png]({url})");
+            assert_eq!(text, format!("Here is your picture.\n\n{markdown}"));
+            let stored = server.get(&url).send().await.unwrap();
+            assert!(is_png(&stored.bytes().await.unwrap(), 512, 512));
+        }
+        assert_eq!(listener.heard(&server).await, json!([]));
+        assert_eq!(server.stored(), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_language_model_the_answer_says_why_there_is_no_picture() {
+    let server = Server::start(&[("IMAGE_GENERATION_ENGINE", "comfyui")]).await;
+    let recorded = Recorded::new("legacy_new_chat");
+    let mut listener = Listener::of_chat(&server, &server.key, &recorded.chat_id).await;
+    for text in both_ways(&server, recorded.request).await {
+        assert_eq!(
+            text,
+            "The picture could not be made: engine comfyui has no address to speak to: set \
+             COMFYUI_BASE_URL to the address of ComfyUI"
+        );
+    }
+    let events = listener.heard(&server).await;
+    assert_eq!(outline(&events), [FAILED, FAILED].concat());
+    assert_eq!(server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_language_model_only_pictures_are_answered() {
+    let server = Server::start(&[]).await;
+    for features in [json!({}), json!({"image_generation": false}), json!(null)] {
+        let mut request = Recorded::new("legacy_new_chat").request;
+        request["features"] = features;
+        let reply = ask(&server, &request).await;
+        assert_eq!(reply.status, 400);
+        let expected = json!({"detail":
+            "no language model is configured: set OPENAI_API_BASE_URL, or ask for a picture with \
+             features.image_generation"});
+        assert_eq!(reply.json(), expected);
+    }
+    assert_eq!(server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_chat_the_picture_leads_the_reply() {
+    let model = model().await;
+    let server = server(&model, &[]).await;
+    let mut listener = Listener::of_all(&server, &server.key, "").await;
+    let mut request = Recorded::without_chat();
+
+    let streamed = ask(&server, &request).await;
+    let events = listener.heard(&server).await;
+    assert_eq!(outline(&events), MADE);
+    assert_eq!(events[0]["chat_id"], Value::Null);
+    let lead = |events: &Value| {
+        format!(
+            "![generated-image.png](/api/v1/files/{}/content)\n\n",
+            file_id(events)
+        )
+    };
+    let (first, rest) = streamed.body.split_once("\n\n").unwrap();
+    assert_eq!(streamed.content_type, "text/event-stream");
+    assert_eq!(rest, STREAMED);
+    let first: Value = serde_json::from_str(first.strip_prefix("data: ").unwrap()).unwrap();
+    assert_eq!(first["object"], "chat.completion.chunk");
+    assert_eq!(first["model"], "mock-chat");
+    let expected = json!([{
+        "index": 0,
+        "delta": {"role": "assistant", "content": lead(&events)},
+        "finish_reason": null,
+    }]);
+    assert_eq!(first["choices"], expected);
+
+    // The route's other name; an empty chat is none.
+    request["stream"] = json!(false);
+    request["chat_id"] = json!("");
+    let whole = server.post("/api/v1/chat/completions", &request);
+    let whole = Reply::read(whole.send().await.unwrap()).await;
+    let events = listener.heard(&server).await;
+    let mut expected: Value = serde_json::from_str(WHOLE).unwrap();
+    let said = &mut expected["choices"][0]["message"]["content"];
+    *said = json!(format!("{}{}", lead(&events), said.as_str().unwrap()));
+    assert_eq!((whole.status, whole.json()), (200, expected));
+
+    for seen in model.seen() {
+        context(&seen.json()["messages"][0]["content"]);
+    }
+    assert_eq!((model.seen().len(), server.stored()), (2, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_leads_a_reply_without_chat_whose_picture_failed_or_that_is_no_completion() {
+    let model = model().await;
+    let server_ = server(&model, &[("IMAGE_GENERATION_ENGINE", "nosuch")]).await;
+    let mut request = Recorded::without_chat();
+    let reply = ask(&server_, &request).await;
+    reply.assert_is(200, "text/event-stream", STREAMED);
+    assert_eq!(server_.stored(), 0);
+
+    request["stream"] = json!(false);
+    for answer in ["not JSON at all", "[]", r#"{"choices":[]}"#] {
+        let model =
+            Upstream::start(move |_| async move { Answer::typed(200, "application/json", answer) })
+                .await;
+        let server = server(&model, &[]).await;
+        let reply = ask(&server, &request).await;
+        reply.assert_is(200, "application/json", answer);
+        only(&model);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_wants_no_picture_is_passed_on() {
+    let model = model().await;
+    let server_ = server(&model, &[]).await;
+    let engine = Upstream::json(500, json!({})).await;
+    let disabled = [
+        ("ENABLE_IMAGE_GENERATION", "false"),
+        ("IMAGE_GENERATION_ENGINE", "automatic1111"),
+        ("AUTOMATIC1111_BASE_URL", &engine.url()),
+    ];
+    let disabled = server(&model, &disabled).await;
+    let wanted = json!({"image_generation": true});
+    let cases = [
+        (&disabled, wanted),
+        (&server_, json!({"image_generation": false})),
+        (&server_, json!({"image_generation": "true"})),
+        (&server_, json!({"image_generation": null})),
+        (&server_, json!({})),
+        (&server_, json!([])),
+        (&server_, json!("image_generation")),
+        (&server_, json!(null)),
+    ];
+    for (server, features) in cases {
+        let Recorded {
+            mut request,
+            chat_id,
+            ..
+        } = Recorded::new("legacy_new_chat");
+        request["features"] = features.clone();
+        let mut listener = Listener::of_chat(server, &server.key, &chat_id).await;
+        let reply = ask(server, &request).await;
+        reply.assert_is(200, "text/event-stream", STREAMED);
+        assert_eq!(listener.heard(server).await, json!([]), "{features}");
+        let seen = model.seen().last().unwrap().json();
+        let expected = json!({
+            "model": "mock-chat", "stream": true, "messages": request["messages"],
+        });
+        assert_eq!(seen, expected, "{features}");
+        assert_eq!(server.stored(), 0);
+    }
+    assert_eq!((model.seen().len(), engine.seen().len()), (8, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_language_model_that_is_down_is_a_502_and_the_picture_is_still_shown() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}/v1", socket.local_addr().unwrap());
+    let server = Server::start(&[("OPENAI_API_BASE_URL", &url)]).await;
+    let mut recorded = Recorded::new("legacy_new_chat");
+    let mut listener = Listener::of_chat(&server, &server.key, &recorded.chat_id).await;
+    for stream in [true, false] {
+        recorded.request["stream"] = json!(stream);
+        let reply = ask(&server, &recorded.request).await;
+        assert_eq!(reply.status, 502);
+        let expected = json!({"detail": "the language model cannot be reached"});
+        assert_eq!(reply.json(), expected);
+        assert_as_recorded(&listener.heard(&server).await, &recorded.events);
+    }
+    assert_eq!(server.stored(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_language_model_that_refuses_is_passed_on() {
+    for (status, content_type, body) in [
+        (
+            401,
+            "application/json",
+            r#"{"error":{"message":"Incorrect API key provided","type":"invalid_request_error","param":null,"code":"invalid_api_key"}}"#,
+        ),
+        (
+            429,
+            "application/json; charset=utf-8",
+            r#"{"error":{"message":"slow down","type":"rate_limit_error"}}"#,
+        ),
+        (500, "text/html", "<h1>Internal Server Error</h1>"),
+        // Some fail in the shape of an answer.
+        (500, "application/json", WHOLE),
+        (503, "text/event-stream", STREAMED),
+    ] {
+        let model =
+            Upstream::start(move |_| async move { Answer::typed(status, content_type, body) })
+                .await;
+        let server = server(&model, &[]).await;
+        let mut recorded = Recorded::new("legacy_new_chat");
+        let mut listener = Listener::of_chat(&server, &server.key, &recorded.chat_id).await;
+        let reply = ask(&server, &recorded.request).await;
+        reply.assert_is(status, content_type, body);
+        assert_as_recorded(&listener.heard(&server).await, &recorded.events);
+        only(&model);
+
+        // Nor does anything lead an error where there is no chat.
+        for stream in [true, false] {
+            recorded.request = Recorded::without_chat();
+            recorded.request["stream"] = json!(stream);
+            let reply = ask(&server, &recorded.request).await;
+            reply.assert_is(status, content_type, body);
+        }
+        assert_eq!(server.stored(), 3);
+    }
+}

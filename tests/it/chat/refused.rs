@@ -1,0 +1,284 @@
+//! What nobody should send to a chat, and who may not send anything.
+
+use pinhole_tests::{Server, Upstream};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{
+    FAILED, Listener, PATIENCE, Recorded, Reply, STREAMED, TURN, ask, context, model, outline,
+    server,
+};
+
+/// How long a prompt may be, in bytes.
+const MAX_PROMPT_BYTES: usize = 32_000;
+/// How long a body may be, in bytes.
+const MAX_BODY_BYTES: usize = 32 << 20;
+
+/// A turn whose messages hold nothing that could be drawn: an event, and the model's answer.
+async fn check_nothing_to_draw(model: &Upstream, server: &Server, messages: Value, reason: &str) {
+    let Recorded {
+        mut request,
+        chat_id,
+        ..
+    } = Recorded::new("legacy_upstream_error");
+    request["messages"] = messages.clone();
+    let mut listener = Listener::of_chat(server, &server.key, &chat_id).await;
+
+    let reply = ask(server, &request).await;
+
+    reply.assert_is(200, "text/event-stream", STREAMED);
+    let events = listener.heard(server).await;
+    assert_eq!(outline(&events), FAILED, "{messages}");
+    let status = &events[1]["data"]["data"];
+    assert_eq!(
+        (&status["error"], &status["reason"]),
+        (&json!(true), &json!(reason))
+    );
+    let mut seen = model.seen().last().unwrap().json();
+    let (told, _) = context(&seen["messages"][0]["content"]);
+    assert!(told.ends_with(&json!(reason).to_string()), "{told}");
+    seen["messages"].as_array_mut().unwrap().remove(0);
+    assert_eq!(seen["messages"], messages);
+    assert_eq!(server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_without_words_to_draw_is_an_event_and_a_context() {
+    let model = model().await;
+    let server = server(&model, &[]).await;
+    let picture = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}});
+    for messages in [
+        json!([{"role": "user", "content": ""}]),
+        json!([{"role": "user", "content": " \n\t"}]),
+        json!([{"role": "user", "content": null}]),
+        json!([{"role": "user", "content": 5}]),
+        json!([{"role": "user", "content": {"text": "a fox"}}]),
+        json!([{"role": "user", "content": []}]),
+        json!([{"role": "user", "content": [picture]}]),
+        json!([{"role": "user", "content": [{"type": "text"}, {"type": "text", "text": 5}, "a fox", null]}]),
+        json!([{"role": "user", "content": "a fox"}, {"role": "user"}]),
+        json!([{"role": "assistant", "content": "a fox"}]),
+        json!([{"role": 5, "content": "a fox"}, {"content": "a fox"}]),
+        json!([null, 5, "user", ["user", "a fox"], {}]),
+        json!([]),
+    ] {
+        let reason = "there is no message with text to draw";
+        check_nothing_to_draw(&model, &server, messages, reason).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prompt_may_be_as_long_as_the_limit() {
+    let model = model().await;
+    let server = server(&model, &[]).await;
+    let message = |length: usize| json!([{"role": "user", "content": "x".repeat(length)}]);
+    let reason = "the prompt has 32001 bytes; 32000 are allowed";
+    check_nothing_to_draw(&model, &server, message(MAX_PROMPT_BYTES + 1), reason).await;
+    let reason = "the prompt has 8000000 bytes; 32000 are allowed";
+    check_nothing_to_draw(&model, &server, message(8_000_000), reason).await;
+
+    let mut request = Recorded::new("legacy_new_chat").request;
+    request["messages"] = message(MAX_PROMPT_BYTES);
+    ask(&server, &request)
+        .await
+        .assert_is(200, "text/event-stream", STREAMED);
+    assert_eq!(server.stored(), 1);
+}
+
+/// A body that is no turn. The language model hears nothing of it.
+async fn check_refused(server: &Server, body: impl Into<reqwest::Body>, status: u16, detail: &str) {
+    let request = server
+        .client
+        .post(server.url(TURN))
+        .bearer_auth(&server.key);
+    let reply = Reply::read(request.body(body).send().await.unwrap()).await;
+    assert_eq!(reply.status, status, "{}", reply.body);
+    assert_eq!(reply.content_type, "application/json");
+    let said = reply.json();
+    assert_eq!(said.as_object().unwrap().len(), 1, "{said}");
+    let said = said["detail"].as_str().unwrap();
+    assert!(said.contains(detail), "{said}");
+    assert_eq!(server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_no_turn_is_refused() {
+    let model = model().await;
+    let server = server(&model, &[]).await;
+    let deep = format!(r#"{{"messages":{}"#, "[".repeat(1000));
+    for (body, detail) in [
+        ("", "the body cannot be used: EOF"),
+        ("draw a fox", "the body cannot be used"),
+        ("{", "the body cannot be used: EOF"),
+        ("{}{}", "the body cannot be used: trailing"),
+        ("[]", "the body cannot be used: invalid type: sequence"),
+        ("null", "the body cannot be used: invalid type: null"),
+        (
+            "\"messages\"",
+            "the body cannot be used: invalid type: string",
+        ),
+        (deep.as_str(), "the body cannot be used: recursion limit"),
+        ("{}", "messages must be a list"),
+        (r#"{"messages": null}"#, "messages must be a list"),
+        (r#"{"messages": "a fox"}"#, "messages must be a list"),
+        (r#"{"messages": {"0": {}}}"#, "messages must be a list"),
+    ] {
+        check_refused(&server, body.to_owned(), 400, detail).await;
+    }
+    check_refused(
+        &server,
+        b"{\"messages\": [\"\xff\"]}".to_vec(),
+        400,
+        "the body cannot be used",
+    )
+    .await;
+
+    let mut request = Recorded::new("legacy_new_chat").request;
+    for (field, value) in [
+        ("chat_id", json!(5)),
+        ("chat_id", json!(["c"])),
+        ("chat_id", json!("c".repeat(201))),
+        ("id", json!(true)),
+        ("id", json!({})),
+        ("id", json!("i".repeat(201))),
+    ] {
+        let right = request[field].clone();
+        request[field] = value;
+        let detail = format!("{field} must be a text of at most 200 bytes");
+        check_refused(&server, request.to_string(), 400, &detail).await;
+        request[field] = right;
+    }
+
+    let mut long = request.to_string().into_bytes();
+    long.resize(MAX_BODY_BYTES + 1, b' ');
+    check_refused(&server, long.clone(), 413, "length limit exceeded").await;
+    assert_eq!(model.seen().len(), 0);
+
+    // One byte less is a turn like any other.
+    long.pop();
+    let turn = server
+        .client
+        .post(server.url(TURN))
+        .bearer_auth(&server.key);
+    let reply = Reply::read(turn.body(long).send().await.unwrap()).await;
+    reply.assert_is(200, "text/event-stream", STREAMED);
+    assert_eq!(server.stored(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn odd_fields_are_no_failure() {
+    let model = model().await;
+    let server = server(&model, &[]).await;
+    for (field, value, passed_on) in [
+        ("params", json!(5), false),
+        ("params", json!(["temperature"]), false),
+        ("params", json!({"temperature": "hot"}), false),
+        ("session_id", json!({}), false),
+        ("background_tasks", json!("all"), false),
+        ("model", json!(5), true),
+        ("model", json!(null), true),
+        ("stop", json!({"deep": [[[]]]}), true),
+    ] {
+        let mut request = Recorded::without_chat();
+        request[field] = value.clone();
+        let reply = ask(&server, &request).await;
+        assert_eq!(reply.status, 200, "{field}: {value}");
+        assert!(reply.body.ends_with(STREAMED), "{field}: {value}");
+        let seen = model.seen().last().unwrap().json();
+        let expected = passed_on.then_some(&value);
+        assert_eq!(seen.get(field), expected);
+    }
+    assert_eq!(model.seen().len(), server.stored());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_served_without_a_key() {
+    let model = model().await;
+    let server = server(&model, &[]).await;
+    let turn = Recorded::new("legacy_new_chat").request.to_string();
+    let picture = json!({"prompt": "a fox"}).to_string();
+    let routes = [
+        ("POST", TURN, turn.as_str()),
+        ("POST", "/api/v1/chat/completions", turn.as_str()),
+        // Who is not known is not told what is wrong with the rest.
+        ("POST", TURN, "{"),
+        ("GET", "/api/events", ""),
+        ("GET", "/api/events?chat_id=c", ""),
+        ("GET", "/api/events?chat_id=c&chat_id=d", ""),
+        ("GET", "/api/v1/files/5/content", ""),
+        ("GET", "/api/v1/files/%ff/content", ""),
+        ("POST", "/v1/images/generations", picture.as_str()),
+        ("POST", "/v1/images/generations", "{"),
+    ];
+    let known = format!("Bearer {}", server.key);
+    let long = format!("Bearer {}", "k".repeat(2000));
+    let unknown = "the key is not known: send it as `Authorization: Bearer sk-…`";
+    let missing = "Not authenticated";
+    let shown: [(&str, &[u8], &str); 13] = [
+        ("x-api-key", server.key.as_bytes(), missing),
+        ("authorization", server.key.as_bytes(), missing),
+        ("authorization", b"Bearer", missing),
+        ("authorization", b"Basic c2s6c2s=", missing),
+        ("authorization", b"Bearer sk-\xff", missing),
+        ("cookie", b"session=sk-1; tokens=sk-1", missing),
+        ("authorization", b"Bearer ", missing),
+        ("authorization", b"Bearer sk-000000", unknown),
+        (
+            "authorization",
+            &known.as_bytes()[..known.len() - 1],
+            unknown,
+        ),
+        ("authorization", long.as_bytes(), unknown),
+        ("authorization", b"Bearer ' OR 1=1 --", unknown),
+        ("cookie", b"token=", unknown),
+        ("cookie", b"a=b; token=sk-000000", unknown),
+    ];
+    for (method, path, body) in routes {
+        for (header, value, detail) in shown {
+            let request = server
+                .client
+                .request(method.parse().unwrap(), server.url(path));
+            let request = request.header(header, value).body(body.to_owned());
+            let reply = Reply::read(request.send().await.unwrap()).await;
+            let case = format!("{method} {path} with {header}: {}", value.escape_ascii());
+            assert_eq!(reply.status, 401, "{case}: {}", reply.body);
+            let said = match path.starts_with("/v1/") {
+                true => reply.json()["error"]["message"].take(),
+                false => reply.json()["detail"].take(),
+            };
+            assert_eq!(said, detail, "{case}");
+        }
+    }
+    assert_eq!((model.seen().len(), server.stored()), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_without_a_key_is_listened_to() {
+    let server = Server::start(&[]).await;
+    for path in [TURN, "/v1/images/generations"] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let head =
+            format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {MAX_BODY_BYTES}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // The body never comes, and nobody waits for it.
+        let mut status = [0; 12];
+        let answer = timeout(PATIENCE, stream.read_exact(&mut status)).await;
+        answer.expect("an answer before the body").unwrap();
+        assert_eq!(status.escape_ascii().to_string(), "HTTP/1.1 401");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_of_events_that_cannot_be_read_is_refused() {
+    let server = Server::start(&[]).await;
+    let request = server.get("/api/events?chat_id=c&chat_id=d");
+    let reply = Reply::read(request.send().await.unwrap()).await;
+    assert_eq!(
+        (reply.status, reply.content_type.as_str()),
+        (400, "application/json")
+    );
+    let detail = reply.json()["detail"].take();
+    assert!(detail.as_str().unwrap().contains("chat_id"), "{detail}");
+}

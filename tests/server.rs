@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use pinhole::app::App;
 use pinhole::config::Config;
+use pinhole::jobs::Jobs;
 use pinhole::settings::Environment;
 use serde_json::Value;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 /// The folder of our own engines, as `cargo xtask` has just built them.
 pub fn engines() -> PathBuf {
@@ -64,6 +66,7 @@ impl Server {
     /// Starts a server with these variables set and nothing else.
     pub async fn start(variables: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().unwrap();
+        compiled_engines(&data).await;
         let config = Config::new(environment(&data, variables)).unwrap();
         let app = Arc::new(App::open(&config).await.unwrap());
         let key = app.store.first_administrator().await.unwrap().unwrap();
@@ -122,6 +125,24 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// Gives a data folder the code of our engines that this process has compiled once.
+async fn compiled_engines(data: &TempDir) {
+    static COMPILED: OnceCell<TempDir> = OnceCell::const_new();
+    let compile = async || {
+        let data = tempfile::tempdir().unwrap();
+        let config = Config::new(environment(&data, &[])).unwrap();
+        Jobs::open(&config).await.unwrap();
+        data
+    };
+    let from = COMPILED.get_or_init(compile).await.path().join("compiled");
+    let to = data.path().join("compiled");
+    std::fs::create_dir(&to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
     }
 }
 

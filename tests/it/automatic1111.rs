@@ -16,7 +16,7 @@ const LOGIN: &str = "fox:den";
 /// What that is in a header.
 const BASIC: &str = "Basic Zm94OmRlbg==";
 /// A safety net, far above what any job here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 const TXT2IMG: &str = include_str!("../data/automatic1111/txt2img.json");
 const PROGRESS: &str = include_str!("../data/automatic1111/progress.json");

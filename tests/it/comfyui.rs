@@ -23,7 +23,7 @@ const KEY: &str = "open-sesame-8188";
 /// The id that our ComfyUI gives to every job.
 const JOB: &str = "0f3b8c1e-5a7d-4e2b-9c64-1d2e3f405162";
 /// A safety net, far above what any job here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 const RUNS: &str = include_str!("../data/comfyui/runs.json");
 /// Of the pictures only their heads were recorded. These have the size of the first two.

@@ -18,12 +18,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 const KEY: &str = "open-sesame-5820";
+/// Ends jobs that speak to somebody who never answers.
+const JOB_TIMEOUT: (&str, &str) = ("PINHOLE_JOB_TIMEOUT_SECS", "30");
 
 /// A stage of the engine `openai`.
 async fn stage(variables: &[(&str, &str)]) -> Stage {
     let mut all = vec![
         ("IMAGES_OPENAI_API_BASE_URL", "{upstream}/v1"),
         ("IMAGES_OPENAI_API_KEY", "{secret}"),
+        JOB_TIMEOUT,
     ];
     all.extend(variables);
     Stage::start("openai", KEY, &all).await
@@ -650,6 +653,7 @@ async fn a_proxy_of_the_environment_is_not_used() {
         .env("PINHOLE_ENGINES", engines())
         .env("IMAGES_OPENAI_API_BASE_URL", upstream.url())
         .env("IMAGES_OPENAI_API_KEY", KEY)
+        .envs([JOB_TIMEOUT])
         .envs(settings);
     let done = tokio::task::spawn_blocking(move || command.output().unwrap());
     let done = done.await.unwrap();

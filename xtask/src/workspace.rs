@@ -58,6 +58,14 @@ impl Workspace {
     pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
         let mut cargo = Command::new(cargo_program());
         cargo.current_dir(&self.root).args(arguments);
+        // What cargo told us of ourselves: build scripts that look at it would run again each time
+        // that cargo is started by us and not by a person.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+                cargo.env_remove(&name);
+            }
+        }
         cargo
     }
 

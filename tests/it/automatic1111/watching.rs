@@ -189,7 +189,7 @@ async fn a_client_that_goes_away_stops_its_job() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_takes_too_long_is_interrupted() {
     let drawing = Drawing::start("idle", 200).await;
-    let server = server(&drawing.upstream, &[("PINHOLE_JOB_TIMEOUT_SECS", "3")]).await;
+    let server = server(&drawing.upstream, &[("PINHOLE_JOB_TIMEOUT_SECS", "5")]).await;
     let (job, _control) = spawn(&server);
     drawing.begun().await;
     drawing.state.send_replace("begun");

@@ -210,7 +210,7 @@ async fn a_client_that_goes_away_takes_its_job_along() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_takes_too_long_is_taken_back() {
     let comfy = Comfy::start(run("interrupted"), modern, work).await;
-    let server = comfy.server(&[("PINHOLE_JOB_TIMEOUT_SECS", "3")]).await;
+    let server = comfy.server(&[("PINHOLE_JOB_TIMEOUT_SECS", "5")]).await;
     let error = generate(&server, fox()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
     soon(comfy.upstream.wait_for(3)).await;

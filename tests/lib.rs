@@ -25,7 +25,9 @@ pub fn pixel_base64() -> String {
 
 /// A GIF whose header says that it is so wide: pictures that can be told apart.
 pub fn gif(width: u8) -> Vec<u8> {
-    let mut bytes = b"GIF89a\0\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;".to_vec();
+    let mut bytes =
+        b"GIF89a\0\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;"
+            .to_vec();
     bytes[6] = width;
     bytes
 }

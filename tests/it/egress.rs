@@ -2,21 +2,15 @@
 
 mod connections;
 
-use std::net::SocketAddr;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::Method;
 use pinhole::egress::{Credential, Destination, Egress, Error, Request};
 use pinhole::grant;
 use pinhole::settings::{EngineSettings, Environment};
 use pinhole_tests::{Answer, PIXEL, Server, Stage, Upstream, engines, pixel_base64, program};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 const KEY: &str = "open-sesame-5820";
@@ -57,6 +51,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn soon() -> Instant {
     Instant::now() + PATIENCE
+}
+
+async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let ended = tokio::time::timeout(PATIENCE, future).await;
+    ended.unwrap_or_else(|_| panic!("{what} takes too long"))
+}
+
+/// The status and JSON of a request for a picture.
+async fn ask(server: &Server) -> (u16, Value) {
+    let asked = asked();
+    patiently("the server", server.ask("/v1/images/generations", &asked)).await
 }
 
 /// A listener at which nothing may arrive.
@@ -170,7 +175,7 @@ async fn each_redirect_of_a_picture_is_checked_again() {
         String::new(),
     ] {
         let hops = match location.as_str() {
-            // Nothing but the fragment is different: the same place, until the hops are used up.
+            // The same place again, until the hops are used up.
             "" => 4,
             _ => 1,
         };

@@ -1,21 +1,27 @@
 //! The engine `gemini`: what its upstream is asked, and what its answers become.
 
+/// A request and its reply as the official client recorded them. It stands above the module that
+/// uses it too.
+macro_rules! recorded {
+    ($name:literal) => {
+        serde_json::from_str::<Value>(include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/data/gemini/",
+            $name,
+            ".json"
+        )))
+        .unwrap()
+    };
+}
+
 mod refused;
 
-use pinhole_tests::{Answer, PIXEL, Played, Stage, pixel_base64};
+use pinhole_tests::{Answer, PIXEL, Played, Stage, gif, pixel_base64};
 use serde_json::{Value, json};
 
 /// Not in the shape of Google's keys, so that nothing recognises it by its looks.
 const KEY: &str = "open-sesame-2846";
 const MODEL: &str = "gemini-3.1-flash-image";
-
-/// A request and its reply as the official client recorded them.
-macro_rules! recorded {
-    ($name:literal) => {
-        serde_json::from_str::<Value>(include_str!(concat!("../data/gemini/", $name, ".json")))
-            .unwrap()
-    };
-}
 
 /// A stage with an upstream at `/v1beta` and a model, unless the variables say otherwise.
 async fn stage(variables: &[(&str, &str)]) -> Stage {
@@ -50,6 +56,12 @@ fn parts(parts: &Value) -> Answer {
     let content = json!({"role": "model", "parts": parts});
     let candidate = json!({"index": 0, "finishReason": "STOP", "content": content});
     Answer::json(200, &json!({"candidates": [candidate]}))
+}
+
+/// An exchange that nobody recorded.
+fn refusal(code: u16, status: &str, message: &str, details: &[Value]) -> Value {
+    let error = json!({"code": code, "status": status, "message": message, "details": details});
+    json!({"reply": {"status": code, "headers": {}, "body": {"error": error}}})
 }
 
 /// What a prompt alone asks for.

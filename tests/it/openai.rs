@@ -1,22 +1,28 @@
 //! The engine `openai`: what its upstream is asked, and what its answers become.
 
+/// A request and its reply as the official client recorded them. It stands above the module that
+/// uses it too.
+macro_rules! recorded {
+    ($name:literal) => {
+        serde_json::from_str::<Value>(include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/data/openai/",
+            $name,
+            ".json"
+        )))
+        .unwrap()
+    };
+}
+
 mod refused;
 
 use std::process::Command;
 
-use pinhole_tests::{Answer, PIXEL, Played, Stage, Upstream, engines, pixel_base64, program};
+use pinhole_tests::{Answer, PIXEL, Played, Stage, Upstream, engines, gif, pixel_base64, program};
 use serde_json::{Value, json};
 
 /// Not in the shape of OpenAI's keys, so that nothing recognises it by its looks.
 const KEY: &str = "open-sesame-7391";
-
-/// A request and its reply as the official client recorded them.
-macro_rules! recorded {
-    ($name:literal) => {
-        serde_json::from_str::<Value>(include_str!(concat!("../data/openai/", $name, ".json")))
-            .unwrap()
-    };
-}
 
 /// A stage with an upstream at `/v1` and the model `gpt-image-2`, unless the variables say otherwise.
 async fn stage(variables: &[(&str, &str)]) -> Stage {
@@ -365,4 +371,24 @@ async fn the_key_is_not_in_what_describes_the_engine() {
     );
     assert!(!text.contains(KEY), "{text}");
     assert!(stage.upstream.seen().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_in_the_address_is_refused_and_not_repeated() {
+    for base in [
+        "{upstream}/v1?key={secret}",
+        "{upstream}/v1#{secret}",
+        "http://{secret}@127.0.0.1:9/v1",
+        "http://me:{secret}@127.0.0.1:9/v1",
+        "ftp://127.0.0.1/{secret}",
+    ] {
+        let stage = stage(&[("IMAGES_OPENAI_API_BASE_URL", base)]).await;
+        // The stage looks for the key in the answer.
+        let played = stage.play([], &json!({"prompt": "a red fox"})).await;
+        let (status, _, param, message) = played.error();
+        assert_eq!((status, param), (400, Some("engine")), "{message}");
+        let refused = stage.server.app.jobs.engines.refused();
+        assert!(refused[0].reason.contains("base-url"), "{refused:?}");
+        assert!(!refused[0].reason.contains(KEY), "{refused:?}");
+    }
 }

@@ -9,7 +9,10 @@ const MAX_PATH_BYTES: usize = 8 * 1024;
 pub(super) fn parse_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("{text:?} is not a URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("{text:?} is neither http nor https"));
+        return Err(format!(
+            "a URL of {:?} is neither http nor https",
+            url.scheme()
+        ));
     }
     let host = url.host_str().unwrap_or_default();
     if !url.username().is_empty() || url.password().is_some() {
@@ -37,7 +40,8 @@ pub(super) fn parse_base(text: &str) -> Result<Url, String> {
     let url = parse_url(text)?;
     match url.query().is_some() || url.fragment().is_some() {
         true => Err(format!(
-            "{text:?} has a query or a fragment: a base URL ends with its path"
+            "the base URL of {} has a query or a fragment: it ends with its path",
+            url.host_str().unwrap_or_default()
         )),
         false => Ok(url),
     }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::{KEY, PATIENCE, asked, soon, success};
+use super::{KEY, ask, asked, patiently, soon, success};
 
 /// An upstream that answers with bytes, whatever they are.
 struct Raw {
@@ -19,6 +19,8 @@ struct Raw {
     answer: Arc<Mutex<Bytes>>,
     /// The number of the connection and the text of each request.
     seen: Arc<Mutex<Vec<(usize, String)>>>,
+    /// How many requests have arrived.
+    arrived: watch::Receiver<usize>,
     /// How many connections have ended.
     ended: watch::Receiver<usize>,
     task: tokio::task::JoinHandle<()>,
@@ -36,6 +38,7 @@ impl Raw {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
+        let (arriving, arrived) = watch::channel(0);
         let (ending, ended) = watch::channel(0);
         let answer = Arc::new(Mutex::new(answer.into()));
         let (current, memory) = (answer.clone(), seen.clone());
@@ -43,11 +46,12 @@ impl Raw {
             for number in 0.. {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (current, memory) = (current.clone(), memory.clone());
-                let ending = ending.clone();
+                let (arriving, ending) = (arriving.clone(), ending.clone());
                 tokio::spawn(async move {
                     let mut stream = BufReader::new(stream);
                     while let Some(request) = read_request(&mut stream).await {
                         memory.lock().unwrap().push((number, request));
+                        arriving.send_modify(|arrived| *arrived += 1);
                         let answer = current.lock().unwrap().clone();
                         let written = stream.write_all(&answer).await;
                         if written.is_err() || then == Then::Close {
@@ -62,6 +66,7 @@ impl Raw {
             address,
             answer,
             seen,
+            arrived,
             ended,
             task,
         }
@@ -153,17 +158,6 @@ fn raw_answer(headers: &str, body: &str) -> String {
 
 fn whole(body: &str) -> String {
     raw_answer(&format!("content-length: {}\r\n", body.len()), body)
-}
-
-async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
-    let ended = tokio::time::timeout(PATIENCE, future).await;
-    ended.unwrap_or_else(|_| panic!("{what} takes too long"))
-}
-
-/// The status and JSON of a request for a picture.
-async fn ask(server: &Server) -> (u16, Value) {
-    let asked = asked();
-    patiently("the server", server.ask("/v1/images/generations", &asked)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -309,12 +303,9 @@ async fn a_client_that_goes_away_ends_the_request() {
     let server = raw.server(&[]).await;
     let post = server.post("/v1/images/generations", &asked());
     let waiting = tokio::spawn(post.send());
-    let arrived = async {
-        while raw.seen().is_empty() {
-            tokio::task::yield_now().await;
-        }
-    };
-    patiently("the request", arrived).await;
+    let mut arrived = raw.arrived.clone();
+    let arrived = arrived.wait_for(|arrived| *arrived == 1);
+    patiently("the request", arrived).await.unwrap();
     raw.check_request();
     waiting.abort();
     raw.wait_for_ended(1).await;

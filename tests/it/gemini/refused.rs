@@ -3,7 +3,7 @@
 use pinhole_tests::Answer;
 use serde_json::{Value, json};
 
-use super::{KEY, check_content_request, content, stage};
+use super::{KEY, check_content_request, content, refusal, stage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_without_a_picture_says_why() {
@@ -169,12 +169,6 @@ async fn a_refusal_is_told_in_the_upstreams_words_and_asked_once() {
     )
     .await;
     assert_eq!(stage.server.stored(), 0);
-}
-
-/// An exchange that nobody recorded.
-fn refusal(code: u16, status: &str, message: &str, details: &[Value]) -> Value {
-    let error = json!({"code": code, "status": status, "message": message, "details": details});
-    json!({"reply": {"status": code, "headers": {}, "body": {"error": error}}})
 }
 
 #[tokio::test(flavor = "multi_thread")]

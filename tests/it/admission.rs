@@ -547,6 +547,8 @@ async fn compiled_code_that_this_host_did_not_write_is_compiled_anew() {
     for (what, change) in changes {
         let before = kept.code(sketch);
         assert!(before.bytes == good, "{what}");
+        // While it is open, a file that is removed does not pass its inode on to the next.
+        let _open = fs::File::open(&code).unwrap();
         change();
         let engines = open(only.path(), data.path(), &[]).await;
         assert_eq!(names(&engines), ["sketch"], "{what}");

@@ -86,6 +86,7 @@ pub(crate) struct State {
     pub(crate) control: Control,
     pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) limits: Limits,
+    /// When requests end.
     pub(crate) deadline: Instant,
     pub(crate) holding: Holding,
     /// Carries out what host functions wait for.
@@ -119,7 +120,9 @@ impl State {
             control,
             upstreams,
             limits,
-            deadline: Instant::now() + limits.wall,
+            // Later than the call's own end, so that a request never ends by itself just when the
+            // guest is cancelled, and what it then tells its upstream is not cut off.
+            deadline: Instant::now() + limits.wall + limits.grace,
             holding: Holding::new(&limits),
             io,
             last_failure: None,
@@ -167,7 +170,7 @@ pub(super) async fn describe(
         limits,
         Handle::current(),
     );
-    let deadline = state.deadline;
+    let deadline = Instant::now() + limits.wall;
     let (sandbox_, pre) = (sandbox.clone(), pre.clone());
     let call = async move { ask_describe(&sandbox_, &pre, state).await };
     let call = Box::pin(runner.beside(call));
@@ -214,7 +217,7 @@ pub(super) async fn generate(
     let upstreams = component.upstreams.clone();
     let own = component.settings.clone();
     let (state, runner) = State::new(name, control.clone(), upstreams, limits, Handle::current());
-    let deadline = state.deadline;
+    let deadline = Instant::now() + limits.wall;
     let max_count = component.description.abilities.max_count.max(job.count) as usize;
     let (sandbox_, pre) = (sandbox.clone(), component.pre.clone());
     let call = async move {

@@ -300,18 +300,13 @@ async fn a_job_ends_when_its_time_is_over() {
     for prompt in ["sleep", "wait", "spin"] {
         match place.call(prompt, limits).await {
             Err(Error::Deadline(wall)) => assert_eq!(wall, SHORT, "{prompt}"),
-            // The request ends at the same moment as the job, and the engine may be quicker.
-            Err(Error::Engine { error, .. }) if prompt == "wait" => {
-                assert_eq!(error.kind, ErrorKind::Timeout);
-            }
             other => panic!("{prompt}: {other:?}"),
         }
         place.still_draws().await;
     }
-    // Whether it also had the time to tell its upstream depends on who was quicker.
-    let lines = place.upstream.lines();
-    assert_eq!(lines[0], SLOW);
-    assert!(lines[1..].iter().all(|line| line == STOPPED), "{lines:?}");
+    // One that was late may still tell its upstream.
+    place.upstream.wait_for(2).await;
+    assert_eq!(place.upstream.lines(), [SLOW, STOPPED]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

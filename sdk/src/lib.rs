@@ -33,7 +33,12 @@
 //! |---|---|
 //! | [`request`] | requests: JSON with images by pointer, multipart forms |
 //! | [`response`] | answers: typed JSON, images by pointer, the upstream's refusal as an [`Error`] |
+//! | [`gather`] | jobs of several requests: side by side, put off and sent again, their pictures |
 //! | [`settings`] | what the operator set, and how to declare what may be set |
+//! | [`families`] | settings that speak of models by the beginnings of their names |
+//! | [`parameters`] | a job's own parameters, and JSON laid over JSON |
+//! | [`sizes`] | the nearest size that an upstream has |
+//! | [`words`] | an upstream's words, cut for a person, and the delays they tell |
 //! | [`bindings`] | everything else, as generated from `wit/engine.wit` |
 //!
 //! On targets other than `wasm32` the export macro is empty, so an engine's own unit tests run
@@ -65,9 +70,14 @@ pub mod bindings {
 
 mod engine;
 mod error;
+pub mod families;
+pub mod gather;
+pub mod parameters;
 pub mod request;
 pub mod response;
 pub mod settings;
+pub mod sizes;
+pub mod words;
 
 pub use bindings::exports::pinhole::engine::engine::{
     Abilities, Credential, Description, Output, Picture, Setting, SettingKind, Upstream,
@@ -77,6 +87,8 @@ pub use bindings::pinhole::engine::job::Progress;
 pub use bindings::pinhole::engine::types::{Error, ErrorKind, Job, Model, SettingValue, Size};
 pub use bindings::pinhole::engine::{images, job, log, upstream};
 pub use engine::{Engine, Exported, install_panic_hook};
+pub use families::Families;
+pub use gather::{Gathered, Place, send_each};
 pub use request::{Request, send_all};
 pub use response::{Answer, Refusal};
 pub use settings::Settings;

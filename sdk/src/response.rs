@@ -4,12 +4,17 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::bindings::pinhole::engine::upstream::{Document, Header, Response};
+use crate::words::cut;
 use crate::{Error, ErrorKind, Image};
 
 /// Strings of an answer longer than this, in bytes, come cut: they are images, and stay outside.
 pub const MAX_STRING: u32 = 4096;
-/// How much of a refusal's body is read, in bytes.
+/// How much of a refusal's body is read as text, in bytes.
 pub const MAX_REFUSAL: u32 = 16 * 1024;
+/// Length of an upstream's name of a request, in bytes.
+const MAX_REQUEST_ID: usize = 100;
+/// Headers that name a request: those of OpenAI, Azure and Google.
+const REQUEST_IDS: [&str; 3] = ["x-request-id", "apim-request-id", "x-goog-request-id"];
 
 /// An upstream's answer, of any status.
 #[derive(Debug)]
@@ -50,6 +55,11 @@ impl Document {
         })
     }
 
+    /// The string at a JSON pointer, whole, if it has at most `max` bytes.
+    pub fn text(&self, pointer: &str, max: u32) -> Result<String, Error> {
+        Ok(self.text_at(pointer, max)?)
+    }
+
     /// The image in the base64 string (or data URL) at a JSON pointer.
     pub fn image(&self, pointer: &str) -> Result<Image, Error> {
         Ok(self.image_at(pointer)?)
@@ -65,8 +75,10 @@ pub struct Refusal {
     pub json: Option<Value>,
     /// The beginning of the body as text.
     pub text: String,
-    /// From `retry-after-ms` or `retry-after` in seconds, in milliseconds.
+    /// From `retry-after-ms`, or from `retry-after` in seconds or as a date, in milliseconds.
     pub retry_after_ms: Option<u64>,
+    /// The upstream's own name of the request, from `x-request-id` and the like.
+    pub request_id: Option<String>,
 }
 
 impl Refusal {
@@ -74,7 +86,13 @@ impl Refusal {
     #[must_use]
     pub fn read(response: &Response) -> Self {
         let text = response.text(MAX_REFUSAL).unwrap_or_default();
-        Self::new(response.status(), &response.headers(), text)
+        let whole = || response.document().ok()?.json(MAX_STRING).ok();
+        let mut refusal = Self::new(response.status(), &response.headers(), text);
+        // What was cut off is JSON only as a whole.
+        if refusal.json.is_none() {
+            refusal.json = whole().and_then(|text| serde_json::from_str(&text).ok());
+        }
+        refusal
     }
 
     /// From the pieces of a response.
@@ -85,6 +103,10 @@ impl Refusal {
             json: serde_json::from_str(&text).ok(),
             text,
             retry_after_ms: retry_after_ms(headers),
+            request_id: REQUEST_IDS
+                .iter()
+                .find_map(|name| header(headers, name))
+                .map(|id| cut(id, MAX_REQUEST_ID)),
         }
     }
 
@@ -149,12 +171,22 @@ fn plain(text: &str) -> Option<String> {
     shown.then(|| text.to_owned())
 }
 
+fn header<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
+    let header = headers.iter().find(|header| header.name == name)?;
+    Some(header.value.trim()).filter(|value| !value.is_empty())
+}
+
 fn retry_after_ms(headers: &[Header]) -> Option<u64> {
-    let value = |name: &str| {
-        let header = headers.iter().find(|header| header.name == name)?;
-        header.value.trim().parse::<f64>().ok()
+    let number = |name| header(headers, name)?.parse::<f64>().ok();
+    // An engine has no clock: a date is read against the upstream's own.
+    let until = || {
+        let date = |name| httpdate::parse_http_date(header(headers, name)?).ok();
+        let left = date("retry-after")?.duration_since(date("date")?).ok()?;
+        Some(left.as_secs_f64() * 1000.0)
     };
-    let ms = value("retry-after-ms").or_else(|| Some(value("retry-after")? * 1000.0))?;
+    let ms = number("retry-after-ms")
+        .or_else(|| Some(number("retry-after")? * 1000.0))
+        .or_else(until)?;
     // A float-to-integer cast saturates: nonsense becomes 0 or the far future.
     (ms >= 0.0).then_some(ms as u64)
 }
@@ -225,5 +257,20 @@ mod tests {
         assert_eq!(delay(&both), Some(1200));
         assert_eq!(delay(&[header("retry-after", "soon")]), None);
         assert_eq!(delay(&[header("retry-after", "-1")]), None);
+        let date = header("date", "Sun, 22 Nov 2026 12:00:00 GMT");
+        let later = header("retry-after", "Sun, 22 Nov 2026 12:00:30 GMT");
+        assert_eq!(delay(&[date, later.clone()]), Some(30_000));
+        assert_eq!(delay(&[later]), None);
+    }
+
+    #[test]
+    fn the_request_has_the_upstreams_name() {
+        let header = |name: &str| Header {
+            name: name.into(),
+            value: " req_1 ".into(),
+        };
+        let id = |name| Refusal::new(400, &[header(name)], String::new()).request_id;
+        assert_eq!(id("x-request-id").as_deref(), Some("req_1"));
+        assert_eq!(id("x-other"), None);
     }
 }

@@ -66,13 +66,23 @@ impl Document {
     ///
     /// Standard and URL-safe alphabets, with or without padding and white space.
     pub(super) fn base64_at(&self, pointer: &str) -> Result<Vec<u8>, String> {
-        let text: &[u8] = match self.at(pointer) {
-            Some(Node::Text(text)) => text.as_bytes(),
-            Some(Node::Slice(range)) => self.bytes.get(range.clone()).unwrap_or_default(),
-            Some(_) => return Err(format!("there is no text at {pointer}")),
-            None => return Err(format!("there is nothing at {pointer}")),
-        };
-        decode_base64(text).ok_or_else(|| format!("the text at {pointer} is not base64"))
+        decode_base64(self.string_at(pointer)?)
+            .ok_or_else(|| format!("the text at {pointer} is not base64"))
+    }
+
+    /// The whole string at a JSON pointer.
+    pub(super) fn text_at(&self, pointer: &str) -> Result<&str, String> {
+        // Strings of a JSON text that was parsed are UTF-8.
+        Ok(std::str::from_utf8(self.string_at(pointer)?).unwrap_or_default())
+    }
+
+    fn string_at(&self, pointer: &str) -> Result<&[u8], String> {
+        match self.at(pointer) {
+            Some(Node::Text(text)) => Ok(text.as_bytes()),
+            Some(Node::Slice(range)) => Ok(self.bytes.get(range.clone()).unwrap_or_default()),
+            Some(_) => Err(format!("there is no text at {pointer}")),
+            None => Err(format!("there is nothing at {pointer}")),
+        }
     }
 
     fn at(&self, pointer: &str) -> Option<&Node> {

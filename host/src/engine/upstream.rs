@@ -342,6 +342,23 @@ impl HostDocument for State {
         }
     }
 
+    async fn text_at(
+        &mut self,
+        document: Resource<HeldDocument>,
+        pointer: String,
+        max: u32,
+    ) -> Outcome<String> {
+        self.charge()?;
+        let max = MAX_JSON_BYTES.min(max as usize);
+        Ok(
+            match self.table.get(&document)?.document.text_at(&pointer) {
+                Ok(text) if text.len() > max => Err(Error::TooLarge),
+                Ok(text) => Ok(text.to_owned()),
+                Err(reason) => Err(Error::Malformed(reason)),
+            },
+        )
+    }
+
     async fn image_at(
         &mut self,
         document: Resource<HeldDocument>,

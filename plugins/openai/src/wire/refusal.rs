@@ -36,6 +36,7 @@ pub(super) fn without_picture(answer: &Value, items: &[Value]) -> Error {
                 json: Some(answer.clone()),
                 text: String::new(),
                 retry_after_ms: None,
+                request_id: None,
             },
             None,
         );

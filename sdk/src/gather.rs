@@ -1,5 +1,6 @@
 //! The pictures of a job that needs several requests, and what a person should know of them.
 
+use crate::upstream::Document;
 use crate::words::cut;
 use crate::{Answer, Error, ErrorKind, Picture, Request, job, send_all};
 
@@ -68,6 +69,14 @@ impl<R> Gathered<R> {
     ) -> Result<(), Error> {
         let document = answer?.document()?;
         let (places, reading) = read(document.parse()?)?;
+        self.take(&document, places);
+        self.readings.push(reading);
+        Ok(())
+    }
+
+    /// Takes pictures of a document, such as an event of a stream, from these places. One that
+    /// cannot be taken is an error of the job; those beyond the most that it may give are counted.
+    pub fn take(&mut self, document: &Document, places: Vec<Place>) {
         for place in places {
             if self.pictures.len() >= self.max {
                 self.left_out += 1;
@@ -82,8 +91,6 @@ impl<R> Gathered<R> {
                 Err(error) => self.errors.push(error),
             }
         }
-        self.readings.push(reading);
-        Ok(())
     }
 
     /// The same when there is a picture, else the first error.

@@ -30,14 +30,14 @@ use crate::folder;
 use crate::grant::Upstreams;
 use crate::settings::{EngineSettings, Environment};
 
-use bindings::{Description, EngineError, ImageEngine, ImageEnginePre, Job};
+use bindings::{Description, EngineError, ImageEngine, ImageEnginePre, Job, Model};
 use call::State;
 use compiled::Compiled;
 
 pub use admit::MAX_COMPONENT_BYTES;
 pub(crate) use admit::{MAX_COUNT, fits};
 pub(crate) use call::plain;
-pub use call::{Control, Made, Produced, Progress};
+pub use call::{Control, Edit, MAX_MODEL_BYTES, Made, Produced, Progress, Usage};
 pub use limits::Limits;
 
 /// Engines in the folder; those that come after in alphabetical order are refused.
@@ -89,11 +89,22 @@ pub struct Component {
     pub imports: Vec<String>,
     /// What it says of itself; checked.
     pub description: Description,
-    /// Its settings, as far as they are set.
-    pub settings: EngineSettings,
-    /// What it may reach.
-    pub upstreams: Arc<Upstreams>,
+    /// What it generates with.
+    pub generating: Bound,
+    /// What it edits with; an error where the settings for that alone cannot be used.
+    editing: Result<Bound, String>,
     pre: Arc<Pre>,
+}
+
+/// The settings of one side, generating or editing, and the upstreams that follow from them.
+#[derive(Clone, Debug, Default)]
+pub struct Bound {
+    /// As far as they are set.
+    pub settings: EngineSettings,
+    /// What the engine may reach.
+    pub upstreams: Arc<Upstreams>,
+    /// Why the engine cannot work with these settings, where it says so itself.
+    pub problem: Option<String>,
 }
 
 /// A file that was not admitted.
@@ -206,16 +217,37 @@ impl Engines {
         call::describe_here(&self.sandbox, component).await
     }
 
-    /// Makes images. Waits while all slots are taken.
-    pub async fn generate(
+    /// Makes images from a prompt, or from sources. Waits while all slots are taken.
+    pub async fn make(
         &self,
         component: &Component,
         control: &Control,
         limits: Limits,
         job: Job,
+        edit: Option<Edit>,
     ) -> Result<Made, Error> {
-        let settings = component.settings.values();
-        call::generate(&self.sandbox, component, control, limits, job, settings).await
+        call::make(&self.sandbox, component, control, limits, job, edit).await
+    }
+
+    /// The models that the engine's upstream offers.
+    pub async fn models(
+        &self,
+        component: &Component,
+        control: &Control,
+        limits: Limits,
+    ) -> Result<Vec<Model>, Error> {
+        call::models(&self.sandbox, component, control, limits).await
+    }
+
+    /// Asks the engine whether its upstream is there and accepts the credentials.
+    pub async fn verify(
+        &self,
+        component: &Component,
+        control: &Control,
+        limits: Limits,
+    ) -> Result<(), Error> {
+        let bound = &component.generating;
+        call::verify(&self.sandbox, component, bound, control, limits).await
     }
 }
 
@@ -236,6 +268,17 @@ impl Sandbox {
             engine,
             linker,
         })
+    }
+}
+
+impl Component {
+    /// What it edits with, or why it cannot.
+    pub fn editing(&self) -> Result<&Bound, Error> {
+        let unusable = |why: &String| {
+            let message = format!("the settings for editing cannot be used: {why}");
+            Error::of(bindings::ErrorKind::Invalid, message, None)
+        };
+        self.editing.as_ref().map_err(unusable)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Opens the folders a process works in. Everything else reads and writes through what it opens.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -53,6 +53,19 @@ pub fn write_whole(folder: &Dir, name: &str, bytes: &[u8]) -> std::io::Result<()
         folder.remove_file(&unfinished).ok();
     }
     written
+}
+
+/// Reads a file of any folder, at most `max_bytes` and one more, which shows that it is longer.
+pub fn read_whole(path: &Path, max_bytes: usize) -> Result<Vec<u8>> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let name = path.file_name().context("it is no file")?;
+    let file = open(parent.unwrap_or(Path::new(".")))?.open(name)?;
+    let mut bytes = Vec::new();
+    let most = (max_bytes as u64).saturating_add(1);
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn own(folder: &Dir) -> std::io::Result<()> {

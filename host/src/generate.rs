@@ -3,14 +3,16 @@
 use std::future::Future;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use pinhole::config::Config;
-use pinhole::engine::{Control, Progress};
+use pinhole::engine::{Control, Limits, Progress};
 use pinhole::folder;
 use pinhole::images::Image;
 use pinhole::jobs::{Error, JobRequest, Jobs};
+use serde_json::Map;
 use tokio::sync::watch;
 
 use crate::{FAILED, Generate, WRONG_USE};
@@ -34,13 +36,31 @@ pub(crate) async fn generate(config: &Config, asked: Generate) -> Result<u8> {
     )?;
     let jobs = Jobs::open(config).await?;
     let control = Control::new(uuid::Uuid::new_v4().to_string());
+    let (sources, mask) = match read_pictures(&asked) {
+        Ok(pictures) => pictures,
+        Err(why) => {
+            eprintln!("pinhole: {why}");
+            return Ok(WRONG_USE);
+        }
+    };
+    let parameters = match asked.parameters.as_deref().map(serde_json::from_str) {
+        None => Map::new(),
+        Some(Ok(parameters)) => parameters,
+        Some(Err(error)) => {
+            eprintln!("pinhole: --parameters is no JSON object: {error}");
+            return Ok(WRONG_USE);
+        }
+    };
     let request = JobRequest {
         prompt: asked.prompt.clone(),
+        negative_prompt: asked.negative,
         engine: asked.engine,
+        model: asked.model,
         size: asked.size,
         count: asked.count,
+        steps: asked.steps,
         seed: asked.seed,
-        ..JobRequest::default()
+        parameters,
     };
     let bar = std::io::stderr()
         .is_terminal()
@@ -48,7 +68,13 @@ pub(crate) async fn generate(config: &Config, asked: Generate) -> Result<u8> {
     let drawing = bar
         .clone()
         .map(|bar| tokio::spawn(show(bar, control.progress.subscribe())));
-    let made = until_interrupted(&control, jobs.generate(request, &control)).await;
+    let making = async {
+        match sources.is_empty() {
+            true => jobs.generate(request, &control).await,
+            false => jobs.edit(request, sources, mask, &control).await,
+        }
+    };
+    let made = until_interrupted(&control, making).await;
     if let Some(drawing) = drawing {
         drawing.abort();
     }
@@ -67,11 +93,24 @@ pub(crate) async fn generate(config: &Config, asked: Generate) -> Result<u8> {
         Err(error) => {
             eprintln!("pinhole: {}", error.for_operator());
             Ok(match error {
-                Error::Invalid { .. } => WRONG_USE,
-                Error::Disabled | Error::Engine { .. } => FAILED,
+                Error::Invalid { .. } | Error::Unsupported { .. } => WRONG_USE,
+                Error::Disabled(_) | Error::Engine { .. } => FAILED,
             })
         }
     }
+}
+
+/// The pictures to change, and the mask.
+fn read_pictures(asked: &Generate) -> Result<(Vec<Image>, Option<Image>), String> {
+    let limits = Limits::job(Duration::ZERO).image;
+    let read = |path: &PathBuf| {
+        let bytes = folder::read_whole(path, limits.max_bytes);
+        let bytes = bytes.map_err(|error| format!("cannot read {}: {error:#}", path.display()))?;
+        Image::from_bytes(bytes.into(), limits)
+            .map_err(|why| format!("cannot use {}: {why}", path.display()))
+    };
+    let sources = asked.image.iter().map(read).collect::<Result<_, _>>()?;
+    Ok((sources, asked.mask.as_ref().map(read).transpose()?))
 }
 
 /// Ctrl-C cancels the job, which then has a short while to tell its upstream.

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use bytes::Bytes;
-use image::{DynamicImage, ImageFormat, ImageReader};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 
 /// What an image may be.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +87,14 @@ impl Image {
     #[must_use]
     pub fn size(&self) -> (u32, u32) {
         (self.width, self.height)
+    }
+
+    /// Does its header speak of transparency?
+    #[must_use]
+    pub fn has_alpha(&self) -> bool {
+        let reader = ImageReader::new(Cursor::new(&self.bytes)).with_guessed_format();
+        let decoder = reader.ok().and_then(|reader| reader.into_decoder().ok());
+        decoder.is_some_and(|decoder| decoder.color_type().has_alpha())
     }
 
     /// Of a mask, transparent where the image may change: an opaque PNG, white there and black

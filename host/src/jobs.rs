@@ -1,32 +1,27 @@
-//! One generation: request checked, engine called, pictures in memory.
+//! One generation or edit: request checked, engine called, pictures in memory.
+
+mod request;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::egress::{self, Egress};
-use crate::engine::bindings::{Description, ErrorKind, Job, SettingKind, Size};
-use crate::engine::{self, Component, Control, Engines, Limits, MAX_COUNT, Made, Produced};
+use crate::engine::bindings::{ErrorKind, Job, Model, SettingKind};
+use crate::engine::{self, Bound, Component, Control, Edit, Engines, Limits, Made, Produced};
 use crate::images::Image;
-use crate::settings::Settings;
+use crate::settings::{Settings, own_variable};
 
-/// Length of a prompt, in bytes.
-pub const MAX_PROMPT_BYTES: usize = 32_000;
-/// Width and height, in pixels.
-pub const MAX_SIDE: u32 = 8192;
-/// Width times height.
-pub const MAX_PIXELS: u64 = 4096 * 4096;
-/// Inference steps.
-pub const MAX_STEPS: u32 = 1000;
-/// Length of a model's name, in bytes.
-const MAX_MODEL_BYTES: usize = 512;
-/// Length of the engine-specific parameters as JSON, in bytes.
-const MAX_PARAMETERS_BYTES: usize = 64 << 10;
+use request::{Defaults, check_edit, parse_size};
+
+pub use request::{JobRequest, MAX_PIXELS, MAX_PROMPT_BYTES, MAX_SIDE, MAX_STEPS};
+
+/// Time that a question which makes no picture may take.
+const MAX_QUESTION: Duration = Duration::from_secs(60);
 
 /// Everything that makes pictures.
 pub struct Jobs {
@@ -38,29 +33,6 @@ pub struct Jobs {
     pub settings: Settings,
     timeout: Duration,
     ending: CancellationToken,
-}
-
-/// What a caller asks for. What is `None` comes from the settings or is the engine's choice.
-#[derive(Clone, Debug, Default)]
-pub struct JobRequest {
-    /// What to draw.
-    pub prompt: String,
-    /// What to leave out.
-    pub negative_prompt: Option<String>,
-    /// An engine other than the settings' one.
-    pub engine: Option<String>,
-    /// A model of the engine.
-    pub model: Option<String>,
-    /// `WxH`, `auto` or empty.
-    pub size: Option<String>,
-    /// How many pictures.
-    pub count: Option<u32>,
-    /// Inference steps.
-    pub steps: Option<u32>,
-    /// The seed.
-    pub seed: Option<u64>,
-    /// Engine-specific parameters.
-    pub parameters: Map<String, Value>,
 }
 
 /// What a job gave.
@@ -91,9 +63,17 @@ pub enum Error {
         /// What is wrong, and what to do.
         message: String,
     },
-    /// The operator has switched pictures off.
-    #[error("image generation is disabled")]
-    Disabled,
+    /// The engine cannot do that at all.
+    #[error("{message}")]
+    Unsupported {
+        /// The field that asks for it.
+        field: &'static str,
+        /// What it cannot do, and what to do instead.
+        message: String,
+    },
+    /// The operator has switched this off.
+    #[error("{0}")]
+    Disabled(&'static str),
     /// The engine failed.
     #[error("{source}")]
     Engine {
@@ -110,8 +90,13 @@ impl Jobs {
     /// Admits the engines and reads the settings.
     pub async fn open(config: &Config) -> Result<Self> {
         let settings = Settings::read(&config.environment).map_err(anyhow::Error::msg)?;
-        if let Some(size) = &settings.size {
-            parse_size(size).map_err(|why| anyhow::anyhow!("IMAGE_SIZE {why}"))?;
+        let sizes = [
+            ("IMAGE_SIZE", &settings.size),
+            ("IMAGE_EDIT_SIZE", &settings.edit.size),
+        ];
+        for (variable, size) in sizes {
+            parse_size(size.as_deref().unwrap_or_default())
+                .map_err(|why| anyhow::anyhow!("{variable} {why}"))?;
         }
         let egress = Egress::new()?;
         let engines = Engines::open(
@@ -130,28 +115,89 @@ impl Jobs {
         })
     }
 
-    /// Makes the pictures. When the caller drops this future, the engine is cancelled and has a
-    /// short while to tell its upstream.
+    /// Makes pictures from a prompt. When the caller drops this future, the engine is cancelled and
+    /// has a short while to tell its upstream.
     pub async fn generate(
         &self,
         request: JobRequest,
         control: &Control,
     ) -> Result<Finished, Error> {
         if !self.settings.enabled {
-            return Err(Error::Disabled);
+            return Err(Error::Disabled("image generation is disabled"));
         }
-        let component = self.component(request.engine.as_deref())?;
-        check_addresses(&component)?;
-        let job = self.checked(request, &component.description)?;
-        let name = component.description.name.clone();
-        let pictures = self.run(&component, control, job).await;
-        pictures.map_err(|source| {
-            let error = Error::Engine {
-                remedy: remedy(&component, &source),
-                engine: name,
-                source: Box::new(source),
-            };
-            let job = &control.job;
+        let name = request.engine.as_deref().unwrap_or(&self.settings.engine);
+        let component = self.component(name)?;
+        check_addresses(&component, &component.generating)?;
+        let defaults = Defaults {
+            model: self.settings.model.clone(),
+            size: self.settings.size.clone(),
+            steps: self.settings.steps,
+        };
+        let job = request.checked(&defaults, &component.description)?;
+        self.make(&component, control, job, None).await
+    }
+
+    /// Changes pictures, as [`Self::generate`] makes them.
+    pub async fn edit(
+        &self,
+        request: JobRequest,
+        sources: Vec<Image>,
+        mask: Option<Image>,
+        control: &Control,
+    ) -> Result<Finished, Error> {
+        let settings = &self.settings.edit;
+        if !settings.enabled {
+            return Err(Error::Disabled("image editing is disabled"));
+        }
+        let name = request.engine.as_deref().unwrap_or(&settings.engine);
+        let component = self.component(name)?;
+        let edit = Edit { sources, mask };
+        check_edit(&edit, &component.description)?;
+        let bound = component.editing();
+        let bound = bound.map_err(|error| failed(&component, error))?;
+        check_addresses(&component, bound)?;
+        let defaults = Defaults {
+            model: settings.model.clone(),
+            size: settings.size.clone(),
+            steps: None,
+        };
+        let job = request.checked(&defaults, &component.description)?;
+        self.make(&component, control, job, Some(edit)).await
+    }
+
+    /// The models of an engine, or of the one that generates.
+    pub async fn models(&self, engine: Option<&str>) -> Result<Vec<Model>, Error> {
+        let (component, control) = self.question(engine)?;
+        let limits = Limits::job(self.timeout.min(MAX_QUESTION));
+        let models = self.engines.models(&component, &control, limits).await;
+        models.map_err(|error| failed(&component, error))
+    }
+
+    /// Asks an engine, or the one that generates, whether its settings can work, its upstream is
+    /// there and accepts the credentials.
+    pub async fn verify(&self, engine: Option<&str>) -> Result<(), Error> {
+        let (component, control) = self.question(engine)?;
+        let limits = Limits::job(self.timeout.min(MAX_QUESTION));
+        let verified = self.engines.verify(&component, &control, limits).await;
+        verified.map_err(|error| failed(&component, error))
+    }
+
+    fn question(&self, engine: Option<&str>) -> Result<(Arc<Component>, Control), Error> {
+        let component = self.component(engine.unwrap_or(&self.settings.engine))?;
+        check_addresses(&component, &component.generating)?;
+        Ok((component, Control::new("question".to_owned())))
+    }
+
+    async fn make(
+        &self,
+        component: &Component,
+        control: &Control,
+        job: Job,
+        edit: Option<Edit>,
+    ) -> Result<Finished, Error> {
+        let made = self.run(component, control, job, edit).await;
+        made.map_err(|source| {
+            let (job, error) = (&control.job, failed(component, source));
             tracing::warn!(job, "job {job} failed: {}", error.for_operator());
             error
         })
@@ -168,16 +214,21 @@ impl Jobs {
         component: &Component,
         control: &Control,
         job: Job,
+        edit: Option<Edit>,
     ) -> Result<Finished, engine::Error> {
         let limits = Limits::job(self.timeout);
+        let bound = match &edit {
+            None => &component.generating,
+            Some(_) => component.editing()?,
+        };
         let deadline = Instant::now() + limits.wall;
         let made = tokio::select! {
-            made = self.engines.generate(component, control, limits, job) => made?,
+            made = self.engines.make(component, control, limits, job, edit) => made?,
             // Dropping the call cancels the engine, which still tells its upstream.
             () = self.ending.cancelled() => return Err(engine::Error::ended()),
         };
         let images = self
-            .collect(component, made.pictures.as_slice(), &limits, deadline)
+            .collect(bound, made.pictures.as_slice(), &limits, deadline)
             .await?;
         let Made {
             revised_prompt,
@@ -194,9 +245,7 @@ impl Jobs {
         })
     }
 
-    /// The engine asked for, or the settings' one.
-    fn component(&self, asked: Option<&str>) -> Result<Arc<Component>, Error> {
-        let name = asked.unwrap_or(&self.settings.engine);
+    fn component(&self, name: &str) -> Result<Arc<Component>, Error> {
         if let Some(component) = self.engines.get(name) {
             return Ok(component.clone());
         }
@@ -227,130 +276,41 @@ impl Jobs {
         })
     }
 
-    /// The job, with the settings' defaults filled in and every limit checked.
-    fn checked(&self, request: JobRequest, engine: &Description) -> Result<Job, Error> {
-        let abilities = &engine.abilities;
-        let invalid = |field, message: String| Err(Error::Invalid { field, message });
-        if request.prompt.trim().is_empty() {
-            return invalid("prompt", "the prompt is empty".to_owned());
-        }
-        let negative_prompt = request
-            .negative_prompt
-            .filter(|text| !text.trim().is_empty());
-        for (field, text) in [
-            ("prompt", Some(&request.prompt)),
-            ("negative_prompt", negative_prompt.as_ref()),
-        ] {
-            let length = text.map_or(0, String::len);
-            if length > MAX_PROMPT_BYTES {
-                return invalid(
-                    field,
-                    format!("the prompt has {length} bytes; {MAX_PROMPT_BYTES} are allowed"),
-                );
-            }
-        }
-        let missing = [
-            (
-                "negative_prompt",
-                negative_prompt.is_some() && !abilities.negative_prompt,
-            ),
-            ("seed", request.seed.is_some() && !abilities.seed),
-            ("steps", request.steps.is_some() && !abilities.steps),
-        ];
-        if let Some((field, _)) = missing.into_iter().find(|(_, missing)| *missing) {
-            return invalid(
-                field,
-                format!("engine {} has no {field}: leave it out", engine.name),
-            );
-        }
-        let count = request.count.unwrap_or(1);
-        let max_count = abilities.max_count.min(MAX_COUNT);
-        if !(1..=max_count).contains(&count) {
-            return invalid(
-                "n",
-                format!(
-                    "{count} pictures were asked for; engine {} makes 1 to {max_count}",
-                    engine.name
-                ),
-            );
-        }
-        let steps = request
-            .steps
-            .or(self.settings.steps.filter(|_| abilities.steps));
-        if steps.is_some_and(|steps| steps == 0 || steps > MAX_STEPS) {
-            return invalid("steps", format!("steps must be 1 to {MAX_STEPS}"));
-        }
-        let model = request
-            .model
-            .filter(|model| !model.is_empty())
-            .or_else(|| self.settings.model.clone());
-        if model
-            .as_ref()
-            .is_some_and(|model| model.len() > MAX_MODEL_BYTES || model.contains(char::is_control))
-        {
-            return invalid(
-                "model",
-                format!(
-                    "a model's name has at most {MAX_MODEL_BYTES} bytes and no control characters"
-                ),
-            );
-        }
-        let size = request
-            .size
-            .or_else(|| self.settings.size.clone())
-            .unwrap_or_default();
-        let size = match parse_size(&size) {
-            Ok(size) => size,
-            Err(why) => return invalid("size", format!("the size {why}")),
-        };
-        let parameters = Value::Object(request.parameters).to_string();
-        if parameters.len() > MAX_PARAMETERS_BYTES {
-            return invalid(
-                "parameters",
-                format!("the parameters have more than {MAX_PARAMETERS_BYTES} bytes"),
-            );
-        }
-        Ok(Job {
-            prompt: request.prompt,
-            negative_prompt,
-            model,
-            size,
-            count,
-            steps,
-            seed: request.seed,
-            parameters,
-        })
-    }
-
-    /// All pictures in memory: those at an address are fetched under the host's own guard.
+    /// The pictures in memory: those at an address are fetched under the host's own guard. One that
+    /// cannot be fetched is left out where others came.
     async fn collect(
         &self,
-        component: &Component,
+        bound: &Bound,
         pictures: &[Produced],
         limits: &Limits,
         deadline: Instant,
     ) -> Result<Vec<Image>, engine::Error> {
-        let granted: Vec<_> = component
-            .upstreams
-            .values()
-            .map(|upstream| &upstream.destination)
-            .collect();
-        let mut images = Vec::with_capacity(pictures.len());
+        let upstreams = bound.upstreams.values();
+        let granted: Vec<_> = upstreams.map(|upstream| &upstream.destination).collect();
+        let fetch = async |address: &str| {
+            let max_bytes = limits.image.max_bytes;
+            let fetched = self.egress.fetch(address, &granted, max_bytes, deadline);
+            let bytes = fetched.await.map_err(not_fetched)?;
+            Image::from_bytes(bytes, limits.image).map_err(engine::Error::protocol)
+        };
+        let (mut images, mut first_error) = (Vec::with_capacity(pictures.len()), None);
         for picture in pictures {
-            images.push(match picture {
-                Produced::Held(image) => image.clone(),
-                Produced::Address(address) => {
-                    let max_bytes = limits.image.max_bytes;
-                    let fetched = self
-                        .egress
-                        .fetch(address, &granted, max_bytes, deadline)
-                        .await;
-                    let bytes = fetched.map_err(not_fetched)?;
-                    Image::from_bytes(bytes, limits.image).map_err(engine::Error::protocol)?
+            let image = match picture {
+                Produced::Held(image) => Ok(image.clone()),
+                Produced::Address(address) => fetch(address).await,
+            };
+            match image {
+                Ok(image) => images.push(image),
+                Err(error) => {
+                    tracing::warn!("a picture is left out: {error}");
+                    first_error.get_or_insert(error);
                 }
-            });
+            }
         }
-        Ok(images)
+        match first_error {
+            Some(error) if images.is_empty() => Err(error),
+            _ => Ok(images),
+        }
     }
 }
 
@@ -360,7 +320,8 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Invalid { .. } => ErrorKind::Invalid,
-            Self::Disabled => ErrorKind::Forbidden,
+            Self::Unsupported { .. } => ErrorKind::Unsupported,
+            Self::Disabled(_) => ErrorKind::Forbidden,
             Self::Engine { source, .. } => match source.as_ref() {
                 engine::Error::Engine { error, .. } => error.kind,
                 engine::Error::Busy(_) => ErrorKind::Unavailable,
@@ -397,22 +358,32 @@ impl Error {
     }
 }
 
+/// An engine's failure, with what the operator can do about it.
+fn failed(component: &Component, source: engine::Error) -> Error {
+    Error::Engine {
+        remedy: remedy(component, &source),
+        engine: component.description.name.clone(),
+        source: Box::new(source),
+    }
+}
+
 /// An engine that has upstreams, but no address for any, can do nothing yet.
-fn check_addresses(component: &Component) -> Result<(), Error> {
+fn check_addresses(component: &Component, bound: &Bound) -> Result<(), Error> {
     let description = &component.description;
     let mut upstreams = description.upstreams.iter();
-    let Some(first) = upstreams.next().filter(|_| component.upstreams.is_empty()) else {
+    let Some(first) = upstreams.next().filter(|_| bound.upstreams.is_empty()) else {
         return Ok(());
     };
     let mut settings = description.settings.iter();
     let setting = settings.find(|setting| setting.key == first.base_url);
     let variable = setting.and_then(|setting| setting.generate_variables.first());
+    let own = own_variable(&description.name, &first.base_url);
     Err(Error::Invalid {
         field: "engine",
         message: format!(
             "engine {} has no address to speak to: set {} to the address of {}",
             description.name,
-            variable.unwrap_or(&first.base_url),
+            variable.unwrap_or(&own),
             description.title
         ),
     })
@@ -424,8 +395,9 @@ fn not_fetched(error: egress::Error) -> engine::Error {
             ErrorKind::Forbidden,
             "the picture's address may not be fetched",
         ),
+        // Not the upstream's own address, so nothing that an operator could correct.
         egress::Error::Connect(_) => (
-            ErrorKind::Unavailable,
+            ErrorKind::Upstream,
             "the picture's address cannot be fetched",
         ),
         egress::Error::Timeout => (
@@ -481,68 +453,5 @@ fn remedy(component: &Component, error: &engine::Error) -> Option<String> {
             description.title
         )),
         _ => None,
-    }
-}
-
-/// `WxH`; `None` for `auto` and for nothing.
-pub fn parse_size(text: &str) -> Result<Option<Size>, String> {
-    if text.is_empty() || text == "auto" {
-        return Ok(None);
-    }
-    let sides = text.split_once('x').and_then(|(width, height)| {
-        let side = |text: &str| {
-            text.bytes()
-                .all(|byte| byte.is_ascii_digit())
-                .then(|| text.parse::<u32>().ok())?
-        };
-        Some((side(width)?, side(height)?))
-    });
-    let Some((width, height)) = sides else {
-        return Err(format!(
-            "{:?} is not WxH such as 1024x1024, nor auto",
-            engine::plain(text, 40)
-        ));
-    };
-    let fits = (1..=MAX_SIDE).contains(&width) && (1..=MAX_SIDE).contains(&height);
-    match fits && u64::from(width) * u64::from(height) <= MAX_PIXELS {
-        true => Ok(Some(Size { width, height })),
-        false => Err(format!(
-            "{width}x{height} is not allowed: each side 1 to {MAX_SIDE}, and {MAX_PIXELS} pixels at most"
-        )),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(text: &str, expected: Option<Option<(u32, u32)>>) {
-        let size = parse_size(text).ok();
-        let size = size.map(|size| size.map(|size| (size.width, size.height)));
-        assert_eq!(size, expected, "{text:?}");
-    }
-
-    #[test]
-    fn a_size_is_two_numbers_within_bounds() {
-        check("512x768", Some(Some((512, 768))));
-        check("auto", Some(None));
-        check("", Some(None));
-        check("4096x4096", Some(Some((4096, 4096))));
-        for bad in [
-            "0x512",
-            "512x0",
-            "axb",
-            "512",
-            "1x2x3",
-            "512x512\n",
-            "+5x5",
-            " 5x5",
-            "8193x1",
-            "8192x8192",
-            "99999999999x1",
-            "x",
-        ] {
-            check(bad, None);
-        }
     }
 }

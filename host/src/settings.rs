@@ -1,17 +1,13 @@
 //! What an operator has set: the host's own settings and those that engines declare.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod engine;
 
-use serde_json::Value;
+use std::collections::BTreeMap;
 
-use crate::engine::bindings::{Description, Setting, SettingKind, SettingValue};
-use crate::engine::fits;
+pub use engine::{EngineSettings, own_variable};
 
 /// OpenAI's own API, the default of everything that speaks its dialect.
 const OPENAI: &str = "https://api.openai.com/v1";
-
-/// A secret that is shorter would take letters out of ordinary words.
-const MIN_SECRET_BYTES: usize = 4;
 
 /// Environment variables, as the process was started with them. Empty ones count as unset.
 #[derive(Clone, Default)]
@@ -30,8 +26,23 @@ pub struct Settings {
     pub size: Option<String>,
     /// `IMAGE_STEPS`, for engines that have them.
     pub steps: Option<u32>,
+    /// What editing has of its own.
+    pub edit: EditSettings,
     /// The language model that answers chats.
     pub chat_model: Option<ChatModel>,
+}
+
+/// The host's own settings for changing pictures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EditSettings {
+    /// `ENABLE_IMAGE_EDIT`: on where it is not set.
+    pub enabled: bool,
+    /// `IMAGE_EDIT_ENGINE`; where it is not set, the engine that generates.
+    pub engine: String,
+    /// `IMAGE_EDIT_MODEL`; `None` leaves the choice to the engine.
+    pub model: Option<String>,
+    /// `IMAGE_EDIT_SIZE` as it was set; `None` and `auto` leave it to the engine.
+    pub size: Option<String>,
 }
 
 /// Where an OpenAI-compatible language model is.
@@ -43,15 +54,6 @@ pub struct ChatModel {
     pub named: bool,
     /// Sent as a bearer token; `None` sends none.
     pub key: Option<String>,
-}
-
-/// One engine's settings. Secrets stay with the host.
-#[derive(Clone, Default)]
-pub struct EngineSettings {
-    values: BTreeMap<String, Value>,
-    secrets: BTreeMap<String, String>,
-    /// The keys that an administrator has set, as against defaults of the engine's.
-    named: BTreeSet<String>,
 }
 
 impl std::fmt::Debug for ChatModel {
@@ -127,6 +129,12 @@ impl Settings {
             model: text("IMAGE_GENERATION_MODEL"),
             size: text("IMAGE_SIZE"),
             steps: steps.transpose()?,
+            edit: EditSettings {
+                enabled: environment.is_true("ENABLE_IMAGE_EDIT").unwrap_or(true),
+                engine: edit_engine(environment),
+                model: text("IMAGE_EDIT_MODEL"),
+                size: text("IMAGE_EDIT_SIZE"),
+            },
             chat_model: chat_model(environment),
         })
     }
@@ -142,6 +150,17 @@ fn engine(environment: &Environment) -> String {
         Some(name) => name.to_owned(),
         None if open_webui => "openai".to_owned(),
         None => "sketch".to_owned(),
+    }
+}
+
+/// Open WebUI's default is `openai`, wherever editing is switched on there.
+fn edit_engine(environment: &Environment) -> String {
+    let open_webui = environment.is_true("ENABLE_IMAGE_EDIT") == Some(true)
+        || environment.get("IMAGES_EDIT_OPENAI_API_KEY").is_some();
+    match environment.get("IMAGE_EDIT_ENGINE") {
+        Some(name) => name.to_owned(),
+        None if open_webui => "openai".to_owned(),
+        None => engine(environment),
     }
 }
 
@@ -172,87 +191,6 @@ fn chat_model(environment: &Environment) -> Option<ChatModel> {
     })
 }
 
-impl EngineSettings {
-    /// Reads an engine's settings for generation: variables first, then its defaults.
-    pub fn read(description: &Description, environment: &Environment) -> Result<Self, String> {
-        let mut settings = Self::default();
-        for setting in &description.settings {
-            let mut variables = setting.generate_variables.iter();
-            let found = variables.find_map(|name| Some((name, environment.for_engine(name)?)));
-            match found {
-                Some((name, text)) => {
-                    let value = parse(setting, text)
-                        .map_err(|why| format!("cannot use variable {name}: it {why}"))?;
-                    settings.named.insert(setting.key.clone());
-                    settings.set(setting, value);
-                }
-                None => {
-                    if let Some(default) = setting.default.as_deref() {
-                        settings.set(
-                            setting,
-                            serde_json::from_str(default).unwrap_or(Value::Null),
-                        );
-                    }
-                }
-            }
-        }
-        Ok(settings)
-    }
-
-    fn set(&mut self, setting: &Setting, value: Value) {
-        match (&setting.kind, value) {
-            (SettingKind::Secret, Value::String(secret)) => {
-                self.secrets.insert(setting.key.clone(), secret);
-            }
-            (SettingKind::Secret, _) => {}
-            (_, value) => {
-                self.values.insert(setting.key.clone(), value);
-            }
-        }
-    }
-
-    /// What the engine is handed: everything but secrets.
-    #[must_use]
-    pub fn values(&self) -> Vec<SettingValue> {
-        let pair = |(key, value): (&String, &Value)| SettingValue {
-            key: key.clone(),
-            value: value.to_string(),
-        };
-        self.values.iter().map(pair).collect()
-    }
-
-    /// A URL, and whether an administrator named it.
-    #[must_use]
-    pub fn url(&self, key: &str) -> Option<(String, bool)> {
-        let url = self.values.get(key)?.as_str()?;
-        Some((url.to_owned(), self.named.contains(key)))
-    }
-
-    /// A secret.
-    #[must_use]
-    pub fn secret(&self, key: &str) -> Option<&str> {
-        self.secrets.get(key).map(String::as_str)
-    }
-
-    /// The text with `…` in place of each secret.
-    #[must_use]
-    pub fn without_secrets(&self, text: &str) -> String {
-        let secrets = self.secrets.values();
-        let long = secrets.filter(|secret| secret.len() >= MIN_SECRET_BYTES);
-        long.fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
-    }
-}
-
-fn parse(setting: &Setting, text: &str) -> Result<Value, String> {
-    let value = match setting.kind {
-        SettingKind::Integer => text.trim().parse::<i64>().map_or(Value::Null, Value::from),
-        SettingKind::Boolean => Value::from(text.eq_ignore_ascii_case("true")),
-        _ => Value::from(text),
-    };
-    fits(&setting.kind, &value)?;
-    Ok(value)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,6 +219,19 @@ mod tests {
         check_engine(&[("ENABLE_IMAGE_GENERATION", "false")], "sketch");
         check_engine(&[("IMAGES_OPENAI_API_KEY", "k")], "openai");
         check_engine(&[("OPENAI_API_KEY", "k")], "sketch");
+    }
+
+    #[test]
+    fn editing_has_an_engine_of_its_own() {
+        let engine = |pairs: &[_]| Settings::read(&environment(pairs)).unwrap().edit.engine;
+        assert_eq!(engine(&[]), "sketch");
+        assert_eq!(engine(&[("IMAGE_GENERATION_ENGINE", "comfyui")]), "comfyui");
+        assert_eq!(engine(&[("ENABLE_IMAGE_EDIT", "true")]), "openai");
+        let both = [
+            ("IMAGE_GENERATION_ENGINE", "comfyui"),
+            ("IMAGE_EDIT_ENGINE", "gemini"),
+        ];
+        assert_eq!(engine(&both), "gemini");
     }
 
     #[test]

@@ -127,7 +127,7 @@ async fn draws(engines: &Engines, name: &str) {
     let limits = Limits::job(Duration::from_secs(600));
     let component = engines.get(name).unwrap();
     let control = Control::new("test".to_owned());
-    let made = engines.generate(component, &control, limits, job).await;
+    let made = engines.make(component, &control, limits, job, None).await;
     assert_eq!(made.unwrap().pictures.len(), 1);
 }
 

@@ -417,9 +417,9 @@ async fn the_key_is_not_in_what_describes_the_engine() {
     let engine = stage.server.app.jobs.engines.get("gemini").unwrap();
     let described = format!(
         "{:?} {:?} {:?}",
-        engine.settings.values(),
+        engine.generating.settings.values(),
         engine.description,
-        engine.upstreams,
+        engine.generating.upstreams,
     );
     assert!(described.contains("endpoint-method") && described.contains("Destination("));
     assert!(!described.contains(KEY), "{described}");

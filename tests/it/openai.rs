@@ -341,12 +341,12 @@ async fn without_a_key_none_is_sent() {
 async fn the_key_is_not_in_what_describes_the_engine() {
     let stage = stage(&[]).await;
     let engine = stage.server.app.jobs.engines.get("openai").unwrap();
-    let destination = &engine.upstreams["api"].destination;
+    let destination = &engine.generating.upstreams["api"].destination;
     let described = format!(
         "{:?} {:?} {:?} {:?} {}",
-        engine.settings.values(),
+        engine.generating.settings.values(),
         engine.description,
-        engine.upstreams,
+        engine.generating.upstreams,
         destination,
         destination.origin(),
     );

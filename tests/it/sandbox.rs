@@ -143,7 +143,7 @@ fn run(
     tokio::spawn(async move {
         let engines = &app.jobs.engines;
         let component = engines.get(engine).unwrap();
-        engines.generate(component, &control, limits, job).await
+        engines.make(component, &control, limits, job, None).await
     })
 }
 

@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::Component as Code;
 use wasmtime::component::types::ComponentItem;
 
-use super::bindings::{Credential, Description, ImageEnginePre, Setting, SettingKind};
-use super::{Component, Sandbox, call, hex};
+use super::bindings::{Credential, Description, ErrorKind, ImageEnginePre, Setting, SettingKind};
+use super::{Bound, Component, Control, Limits, Sandbox, call, hex};
 use crate::egress::{Egress, refuse_header};
 use crate::grant::{self, Allowed};
 use crate::settings::{EngineSettings, Environment};
@@ -61,15 +61,78 @@ pub(super) async fn admit(
     let settings = EngineSettings::read(&description, environment)?;
     let upstreams = grant::upstreams(&description, &settings, egress)
         .map_err(|why| format!("cannot be given an upstream: {why}"))?;
-    Ok(Component {
+    let generating = Bound {
+        settings,
+        upstreams: Arc::new(upstreams),
+        problem: None,
+    };
+    let editing = bind_editing(&description, &generating, environment, egress);
+    let mut component = Component {
         file: file.to_owned(),
         digest,
         imports,
         description,
-        settings,
-        upstreams: Arc::new(upstreams),
+        generating,
+        editing,
         pre,
+    };
+    component.generating.problem = check_settings(sandbox, &component, &component.generating).await;
+    if let Ok(editing) = &component.editing {
+        let problem = match editing.settings == component.generating.settings {
+            true => component.generating.problem.clone(),
+            false => check_settings(sandbox, &component, editing).await,
+        };
+        if let Ok(editing) = &mut component.editing {
+            editing.problem = problem;
+        }
+    }
+    Ok(component)
+}
+
+/// The settings and upstreams for editing: those for generating, where there are no others.
+fn bind_editing(
+    description: &Description,
+    generating: &Bound,
+    environment: &Environment,
+    egress: &Egress,
+) -> Result<Bound, String> {
+    let settings = generating.settings.for_editing(description, environment)?;
+    let upstreams = match settings.connects_like(&generating.settings, description) {
+        true => generating.upstreams.clone(),
+        false => Arc::new(grant::upstreams(description, &settings, egress)?),
+    };
+    Ok(Bound {
+        settings,
+        upstreams,
+        problem: None,
     })
+}
+
+/// Has the engine check its settings, with nothing granted. What is wrong, with the variable that
+/// an operator has to change.
+async fn check_settings(
+    sandbox: &Arc<Sandbox>,
+    component: &Component,
+    bound: &Bound,
+) -> Option<String> {
+    let granted = Bound {
+        upstreams: Arc::default(),
+        ..bound.clone()
+    };
+    let control = Control::new("admission".to_owned());
+    let checked = call::verify(sandbox, component, &granted, &control, Limits::describe()).await;
+    // Anything else is about the upstream, which it was not allowed to ask.
+    let Err(super::Error::Engine { error, .. }) = checked else {
+        return None;
+    };
+    let field = error.field.filter(|_| error.kind == ErrorKind::Invalid)?;
+    let Description { name, settings, .. } = &component.description;
+    let setting = settings.iter().find(|setting| setting.key == field)?;
+    let variable = bound.settings.variable(&setting.key);
+    let named = variable.unwrap_or(&setting.key);
+    let problem = format!("{named} cannot be used: {}", error.message);
+    tracing::warn!("engine {name}: {problem}");
+    Some(problem)
 }
 
 fn read(folder: &Dir, file: &str) -> Result<Vec<u8>, String> {

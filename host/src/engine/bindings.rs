@@ -18,4 +18,4 @@ wasmtime::component::bindgen!({
 pub use exports::pinhole::engine::engine::{
     Abilities, Credential, Description, Output, Picture, Setting, SettingKind,
 };
-pub use pinhole::engine::types::{Error as EngineError, ErrorKind, Job, SettingValue, Size};
+pub use pinhole::engine::types::{Error as EngineError, ErrorKind, Job, Model, SettingValue, Size};

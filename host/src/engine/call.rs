@@ -1,6 +1,7 @@
 //! One call of an engine: a fresh instance, its limits, its end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -9,19 +10,26 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use wasmtime::component::{ResourceTable, ResourceTableError};
+use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
 use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use super::bindings::{
-    Description, EngineError, ErrorKind, ImageEngine, Job, Picture, SettingValue,
-};
+use super::bindings::{Description, EngineError, ErrorKind, ImageEngine, Job, Model, Picture};
 use super::errand::{Errands, Runner, errands};
+use super::images::HeldImage;
 use super::limits::{Broken, Holding, Limits, Memory, TICK};
-use super::{Component, Error, Sandbox};
+use super::{Bound, Component, Error, Sandbox};
 use crate::grant::Upstreams;
 use crate::images::Image;
 use crate::settings::EngineSettings;
+
+/// Models that an engine may list.
+const MAX_MODELS: usize = 10_000;
+/// Length of a model's name, in bytes.
+pub const MAX_MODEL_BYTES: usize = 512;
+
+/// Source pictures and a mask, as a guest holds them.
+type Sources = (Vec<Resource<HeldImage>>, Option<Resource<HeldImage>>);
 
 /// How far a job is. Each report replaces the one before.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +53,47 @@ pub struct Control {
     pub cancel: CancellationToken,
     /// Hears how far the job is.
     pub progress: watch::Sender<Progress>,
+    /// Counts what the call uses.
+    pub usage: Arc<Usage>,
+}
+
+/// What a call has used so far.
+#[derive(Debug, Default)]
+pub struct Usage {
+    requests: AtomicU64,
+    entered_bytes: AtomicU64,
+}
+
+impl Usage {
+    /// Requests to upstreams, WebSockets included.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that were copied into the guest: its job, its settings and what host functions gave it.
+    #[must_use]
+    pub fn entered_bytes(&self) -> u64 {
+        self.entered_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_entered(&self, bytes: usize) {
+        self.entered_bytes
+            .fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// What an edit has besides its job.
+#[derive(Clone, Debug)]
+pub struct Edit {
+    /// Never empty.
+    pub sources: Vec<Image>,
+    /// Transparent where the first source may change.
+    pub mask: Option<Image>,
 }
 
 impl Control {
@@ -55,6 +104,7 @@ impl Control {
             job,
             cancel: CancellationToken::new(),
             progress: watch::Sender::default(),
+            usage: Arc::default(),
         }
     }
 }
@@ -93,6 +143,8 @@ pub(crate) struct State {
     pub(super) errands: Errands,
     /// Where sockets live: not on the guests' own runtime, which busy guests hold up.
     pub(crate) io: Handle,
+    /// For keeping secrets out of what the guest says.
+    settings: EngineSettings,
     /// What the operator should know about the last request that failed.
     pub(crate) last_failure: Option<String>,
     pub(crate) log_bytes_left: usize,
@@ -103,13 +155,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    fn new(
-        engine: &str,
-        control: Control,
-        upstreams: Arc<Upstreams>,
-        limits: Limits,
-        io: Handle,
-    ) -> (Self, Runner) {
+    fn new(engine: &str, control: Control, bound: Bound, limits: Limits) -> (Self, Runner) {
         let (errands, runner) = errands();
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
@@ -118,13 +164,14 @@ impl State {
             errands,
             engine: engine.to_owned(),
             control,
-            upstreams,
+            upstreams: bound.upstreams,
+            settings: bound.settings,
             limits,
             // Later than the call's own end, so that a request never ends by itself just when the
             // guest is cancelled, and what it then tells its upstream is not cut off.
             deadline: Instant::now() + limits.wall + limits.grace,
             holding: Holding::new(&limits),
-            io,
+            io: Handle::current(),
             last_failure: None,
             log_bytes_left: limits.log_bytes,
             requests_left: limits.requests,
@@ -134,6 +181,14 @@ impl State {
             wasi: WasiCtx::builder().build(),
         };
         (state, runner)
+    }
+
+    /// Makes the pictures of an edit the guest's.
+    fn take_in(&mut self, edit: Edit) -> wasmtime::Result<Sources> {
+        let sources = edit.sources.into_iter().map(|image| self.hold(image));
+        let sources = sources.collect::<Result<_, _>>()?;
+        let mask = edit.mask.map(|image| self.hold(image)).transpose()?;
+        Ok((sources, mask))
     }
 
     /// Every host function begins with this.
@@ -163,13 +218,7 @@ pub(super) async fn describe(
 ) -> Result<Description, Error> {
     let limits = Limits::describe();
     let control = Control::new("admission".to_owned());
-    let (state, runner) = State::new(
-        file,
-        control.clone(),
-        Arc::default(),
-        limits,
-        Handle::current(),
-    );
+    let (state, runner) = State::new(file, control.clone(), Bound::default(), limits);
     let deadline = Instant::now() + limits.wall;
     let (sandbox_, pre) = (sandbox.clone(), pre.clone());
     let call = async move { ask_describe(&sandbox_, &pre, state).await };
@@ -184,13 +233,7 @@ pub(super) async fn describe_here(
 ) -> Result<Description, Error> {
     let control = Control::new("benchmark".to_owned());
     let limits = Limits::describe();
-    let (state, _) = State::new(
-        &component.file,
-        control,
-        Arc::default(),
-        limits,
-        Handle::current(),
-    );
+    let (state, _) = State::new(&component.file, control, Bound::default(), limits);
     ask_describe(sandbox, &component.pre, state).await
 }
 
@@ -204,39 +247,151 @@ async fn ask_describe(
     described.await.map_err(|error| trapped(&error))
 }
 
-/// Runs one generation.
-pub(super) async fn generate(
+/// Runs one generation or edit.
+pub(super) async fn make(
     sandbox: &Arc<Sandbox>,
     component: &Component,
     control: &Control,
     limits: Limits,
     job: Job,
-    settings: Vec<SettingValue>,
+    edit: Option<Edit>,
 ) -> Result<Made, Error> {
-    let name = &component.description.name;
-    let upstreams = component.upstreams.clone();
-    let own = component.settings.clone();
-    let (state, runner) = State::new(name, control.clone(), upstreams, limits, Handle::current());
-    let deadline = Instant::now() + limits.wall;
+    let bound = match &edit {
+        None => &component.generating,
+        Some(_) => component.editing()?,
+    };
     let max_count = component.description.abilities.max_count.max(job.count) as usize;
+    let settings = bound.settings.values();
+    let texts = [
+        Some(&job.prompt),
+        job.negative_prompt.as_ref(),
+        job.model.as_ref(),
+    ];
+    let length = texts
+        .into_iter()
+        .flatten()
+        .chain([&job.parameters])
+        .map(String::len);
+    control.usage.count_entered(length.sum());
+    run(
+        sandbox,
+        component,
+        bound,
+        control,
+        limits,
+        move |store, engine| {
+            Box::pin(async move {
+                let exports = engine.pinhole_engine_engine();
+                let output = match edit {
+                    None => exports.call_generate(&mut *store, &job, &settings).await,
+                    Some(edit) => {
+                        let held = store.data_mut().take_in(edit);
+                        let (sources, mask) = held.map_err(|error| trapped(&error))?;
+                        let edit = exports.call_edit(&mut *store, &job, &sources, mask, &settings);
+                        edit.await
+                    }
+                };
+                let output = answered(store, output)?;
+                made(store, output, max_count)
+            })
+        },
+    )
+    .await
+}
+
+/// Asks for the models that the upstream offers.
+pub(super) async fn models(
+    sandbox: &Arc<Sandbox>,
+    component: &Component,
+    control: &Control,
+    limits: Limits,
+) -> Result<Vec<Model>, Error> {
+    let bound = &component.generating;
+    let settings = bound.settings.values();
+    run(
+        sandbox,
+        component,
+        bound,
+        control,
+        limits,
+        move |store, engine| {
+            Box::pin(async move {
+                let exports = engine.pinhole_engine_engine();
+                let models = exports.call_models(&mut *store, &settings).await;
+                shown(answered(store, models)?)
+            })
+        },
+    )
+    .await
+}
+
+/// Asks whether the settings can work, and, where anything is granted, whether the upstream accepts
+/// the credentials.
+pub(super) async fn verify(
+    sandbox: &Arc<Sandbox>,
+    component: &Component,
+    bound: &Bound,
+    control: &Control,
+    limits: Limits,
+) -> Result<(), Error> {
+    let settings = bound.settings.values();
+    run(
+        sandbox,
+        component,
+        bound,
+        control,
+        limits,
+        move |store, engine| {
+            Box::pin(async move {
+                let exports = engine.pinhole_engine_engine();
+                let verified = exports.call_verify(&mut *store, &settings).await;
+                answered(store, verified)
+            })
+        },
+    )
+    .await
+}
+
+/// Makes an instance with what is bound, asks it, and drops it.
+async fn run<T: Send + 'static>(
+    sandbox: &Arc<Sandbox>,
+    component: &Component,
+    bound: &Bound,
+    control: &Control,
+    limits: Limits,
+    ask: impl for<'a> FnOnce(&'a mut Store<State>, &'a ImageEngine) -> BoxFuture<'a, Result<T, Error>>
+    + Send
+    + 'static,
+) -> Result<T, Error> {
+    let name = &component.description.name;
+    let (state, runner) = State::new(name, control.clone(), bound.clone(), limits);
+    let values = bound.settings.values();
+    let length = values.iter().map(|pair| pair.key.len() + pair.value.len());
+    control.usage.count_entered(length.sum());
+    let deadline = Instant::now() + limits.wall;
     let (sandbox_, pre) = (sandbox.clone(), component.pre.clone());
     let call = async move {
         let (mut store, engine) = instantiate(&sandbox_, &pre, state).await?;
-        let result = engine
-            .pinhole_engine_engine()
-            .call_generate(&mut store, &job, &settings)
-            .await;
-        match result {
-            Ok(Ok(output)) => made(store, output, max_count),
-            Ok(Err(error)) => Err(Error::Engine {
-                error: clean(error, &own),
-                failure: store.into_data().last_failure,
-            }),
-            Err(error) => Err(trapped(&error)),
-        }
+        ask(&mut store, &engine).await
     };
     let call = Box::pin(runner.beside(call));
     supervise(sandbox, control, &limits, deadline, call).await
+}
+
+/// What the guest answered, or what ended it.
+fn answered<T>(
+    store: &mut Store<State>,
+    result: wasmtime::Result<Result<T, EngineError>>,
+) -> Result<T, Error> {
+    let state = store.data_mut();
+    match result {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Error::Engine {
+            error: clean(error, &state.settings),
+            failure: state.last_failure.take(),
+        }),
+        Err(error) => Err(trapped(&error)),
+    }
 }
 
 async fn instantiate(
@@ -334,7 +489,7 @@ impl Drop for Running {
 }
 
 fn made(
-    mut store: Store<State>,
+    store: &mut Store<State>,
     output: super::bindings::Output,
     max_count: usize,
 ) -> Result<Made, Error> {
@@ -372,6 +527,23 @@ fn made(
         revised_prompt: output.revised_prompt.map(|text| plain(&text, 8 << 10)),
         details: output.details,
     })
+}
+
+/// A list of models that a person can be shown.
+fn shown(mut models: Vec<Model>) -> Result<Vec<Model>, Error> {
+    if models.len() > MAX_MODELS {
+        let message = format!("the engine lists more than {MAX_MODELS} models");
+        return Err(Error::protocol(message));
+    }
+    for model in &mut models {
+        if model.id.len() > MAX_MODEL_BYTES || model.id.contains(char::is_control) {
+            return Err(Error::protocol(
+                "the engine lists a model whose name no job could carry".to_owned(),
+            ));
+        }
+        model.name = plain(&model.name, MAX_MODEL_BYTES);
+    }
+    Ok(models)
 }
 
 /// An engine's error with texts that a person can be shown: upstreams may repeat a secret in them.

@@ -60,7 +60,9 @@ impl HostImage for State {
         length: u32,
     ) -> wasmtime::Result<Vec<u8>> {
         self.charge()?;
-        Ok(part(self.table.get(&image)?.image.bytes(), offset, length))
+        let part = part(self.table.get(&image)?.image.bytes(), offset, length);
+        self.control.usage.count_entered(part.len());
+        Ok(part)
     }
 
     async fn white_mask(

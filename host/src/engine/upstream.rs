@@ -187,6 +187,7 @@ impl State {
             return Err(Error::Denied("too many requests for one job".to_owned()));
         };
         self.requests_left = left;
+        self.control.usage.count_request();
         let engine = &self.engine;
         let refusal = match self.upstreams.get(name) {
             None => {
@@ -338,7 +339,10 @@ impl HostDocument for State {
         let text = self.table.get(&document)?.document.skeleton(max_string);
         match text.len() > MAX_JSON_BYTES {
             true => Ok(Err(Error::TooLarge)),
-            false => Ok(Ok(text)),
+            false => {
+                self.control.usage.count_entered(text.len());
+                Ok(Ok(text))
+            }
         }
     }
 
@@ -386,7 +390,10 @@ impl HostResponse for State {
     async fn headers(&mut self, response: Resource<HeldResponse>) -> wasmtime::Result<Vec<Header>> {
         self.charge()?;
         let headers = self.table.get(&response)?.headers.iter();
-        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let text = |value: &HeaderValue| {
+            self.control.usage.count_entered(value.len());
+            String::from_utf8_lossy(value.as_bytes()).into_owned()
+        };
         Ok(headers
             .map(|(name, value)| Header {
                 name: name.to_string(),
@@ -419,6 +426,7 @@ impl HostResponse for State {
         match self.whole(&response)? {
             Ok((bytes, _)) => {
                 let head = part(&bytes, 0, max.min(MAX_TEXT_BYTES));
+                self.control.usage.count_entered(head.len());
                 Ok(Ok(String::from_utf8_lossy(&head).into_owned()))
             }
             Err(error) => Ok(Err(error)),

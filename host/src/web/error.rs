@@ -72,7 +72,9 @@ impl From<jobs::Error> for ApiError {
             ErrorKind::RateLimited | ErrorKind::Quota => StatusCode::TOO_MANY_REQUESTS,
             ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             ErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            ErrorKind::Forbidden if matches!(error, jobs::Error::Disabled) => StatusCode::FORBIDDEN,
+            ErrorKind::Forbidden if matches!(error, jobs::Error::Disabled(_)) => {
+                StatusCode::FORBIDDEN
+            }
             // The server's own key or right at the upstream is not the client's fault.
             ErrorKind::Unauthorized
             | ErrorKind::Forbidden
@@ -84,7 +86,9 @@ impl From<jobs::Error> for ApiError {
         let mut api = Self::new(status, error.to_string());
         api.code = Some(code(error.kind()).to_owned());
         match error {
-            jobs::Error::Invalid { field, .. } => api.param = Some(field.to_owned()),
+            jobs::Error::Invalid { field, .. } | jobs::Error::Unsupported { field, .. } => {
+                api.param = Some(field.to_owned());
+            }
             jobs::Error::Engine { source, .. } => {
                 if let engine::Error::Engine { error, .. } = *source {
                     api.code = error.code.or(api.code);
@@ -92,7 +96,7 @@ impl From<jobs::Error> for ApiError {
                     api.retry_after_ms = error.retry_after_ms;
                 }
             }
-            jobs::Error::Disabled => {}
+            jobs::Error::Disabled(_) => {}
         }
         api
     }

@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use pinhole::config::Config;
 use pinhole::egress::Egress;
 use pinhole::engine::{Component, Engines};
+use pinhole::settings::own_variable;
 
 /// Image engines as sandboxed components, behind the APIs that image clients already speak.
 #[derive(Parser)]
@@ -44,15 +45,33 @@ enum Command {
 struct Generate {
     /// What to draw
     prompt: String,
+    /// A picture to change; several where the engine takes them
+    #[arg(long, value_name = "FILE")]
+    image: Vec<PathBuf>,
+    /// A PNG of the picture's size, transparent where it may change
+    #[arg(long, value_name = "FILE", requires = "image")]
+    mask: Option<PathBuf>,
     /// The engine's name; the settings' one when left out
     #[arg(long)]
     engine: Option<String>,
+    /// A model of the engine
+    #[arg(long)]
+    model: Option<String>,
+    /// What to leave out of the picture
+    #[arg(long, value_name = "TEXT")]
+    negative: Option<String>,
     /// Width and height in pixels, such as 1024x768
     #[arg(long, value_name = "WxH")]
     size: Option<String>,
     /// How many pictures
     #[arg(long, value_name = "N")]
     count: Option<u32>,
+    /// Inference steps, where the engine has them
+    #[arg(long, value_name = "N")]
+    steps: Option<u32>,
+    /// The engine's own parameters, such as '{"quality": "high"}'
+    #[arg(long, value_name = "JSON")]
+    parameters: Option<String>,
     /// The same seed draws the same picture, where the engine has seeds
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -173,7 +192,7 @@ fn print_engine(component: &Component) {
         println!("  upstreams  none");
     }
     for upstream in &description.upstreams {
-        let address = match component.upstreams.get(&upstream.name) {
+        let address = match component.generating.upstreams.get(&upstream.name) {
             Some(open) => open.destination.origin(),
             None => format!(
                 "no address yet: set {}",
@@ -186,14 +205,23 @@ fn print_engine(component: &Component) {
             upstream.requests.join(", ")
         );
     }
+    let editing = match component.editing() {
+        Ok(bound) => bound.problem.clone(),
+        Err(error) => Some(error.to_string()),
+    };
+    let generating = component.generating.problem.clone();
+    let editing = editing.filter(|problem| Some(problem) != generating.as_ref());
+    for problem in generating.into_iter().chain(editing) {
+        println!("  problem    {problem}");
+    }
 }
 
 fn variables(component: &Component, key: &str) -> String {
     let mut settings = component.description.settings.iter();
     let setting = settings.find(|setting| setting.key == key);
-    setting.map_or_else(String::new, |setting| {
-        setting.generate_variables.join(" or ")
-    })
+    let declared = setting.map(|setting| setting.generate_variables.join(" or "));
+    let own = || own_variable(&component.description.name, key);
+    declared.filter(|text| !text.is_empty()).unwrap_or_else(own)
 }
 
 fn or_none(text: String) -> String {

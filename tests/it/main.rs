@@ -13,6 +13,7 @@ mod chat;
 mod comfyui;
 mod command;
 mod egress;
+mod engines_page;
 mod files;
 mod gemini;
 mod images;

@@ -519,7 +519,9 @@ impl HostMessage for State {
         length: u32,
     ) -> wasmtime::Result<Vec<u8>> {
         self.charge()?;
-        Ok(part(&self.table.get(&message)?.bytes, offset, length))
+        let part = part(&self.table.get(&message)?.bytes, offset, length);
+        self.control.usage.count_entered(part.len());
+        Ok(part)
     }
 
     async fn image_from(

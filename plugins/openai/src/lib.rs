@@ -1,23 +1,31 @@
 //! `openai`: OpenAI's images API, and the many servers that speak it.
 //!
-//! The way of a job, from top to bottom: `wire::plan` makes the request, `call` sends it as
-//! often as the model needs, `wire::read` says where the answer keeps its pictures, and
-//! `Gathered` takes them.
+//! The way of a job, from top to bottom: `Options` are the settings of its operation, `wire::plan`
+//! makes the request, `run` sends it as often as the model needs, and `Gathered` takes the pictures
+//! from where `wire::read` (or, of a stream, `stream::read`) finds them.
 
+mod address;
 mod settings;
+mod stream;
 mod wire;
 
-use pinhole_sdk::upstream::Document;
+use pinhole_sdk::request::Form;
 use pinhole_sdk::{
-    Abilities, Answer, Credential, Description, Engine, Error, Job, Model, Output, Picture,
-    Request, Settings, Upstream, send_all,
+    Abilities, Answer, Description, Engine, Error, Gathered, Image, Job, Model, Output, Refusal,
+    Request, Settings, send_each,
 };
-use serde_json::Value;
-use wire::{Place, Plan, Reading};
+use settings::{Operation, Options};
+use wire::{Plan, Reading};
 
-const UPSTREAM: &str = "api";
-/// Requests of one job under way at the same time, where a model gives one picture a request.
+use address::Address;
+
+/// Requests of one job under way at the same time, where a request gives one picture.
 const CALLS_AT_ONCE: u32 = 4;
+/// Source images of one edit.
+const MAX_SOURCES: u32 = 16;
+/// Source images and mask together, in bytes: with the rest of the form they stay below what the
+/// host sends in one request.
+const MAX_SOURCE_BYTES: u64 = 60 << 20;
 
 struct OpenAi;
 
@@ -28,139 +36,161 @@ impl Engine for OpenAi {
             title: "OpenAI".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             abilities: Abilities {
+                edit: true,
+                mask: true,
+                progress: true,
                 max_count: wire::MAX_COUNT,
+                max_sources: MAX_SOURCES,
                 ..Abilities::default()
             },
             settings: settings::declare(),
-            upstreams: vec![Upstream {
-                name: UPSTREAM.into(),
-                base_url: settings::BASE_URL.into(),
-                credential: Credential::Bearer(settings::API_KEY.into()),
-                requests: vec!["POST /images/".into(), "GET /models".into()],
-            }],
+            upstreams: address::upstreams(),
         }
     }
 
     fn generate(job: Job, settings: Settings) -> Result<Output, Error> {
-        let plan = wire::plan(&job, &settings)?;
-        let mut gathered = Gathered::new(job.count);
-        let mut left = plan.calls;
-        while left > 0 {
-            let times = left.min(CALLS_AT_ONCE);
-            left -= times;
-            let came = gathered.pictures.len();
-            for answer in call(&plan, times) {
-                gathered.add(&plan, answer);
-            }
-            // What refused a whole round refuses the next one too.
-            if gathered.pictures.len() == came {
-                break;
-            }
-        }
-        gathered.output(&plan)
+        let options = Options::read(&settings, Operation::Generate)?;
+        let plan = wire::plan(&job, &options, Operation::Generate)?;
+        run(&plan, || {
+            Request::post(plan.upstream, plan.path.as_str()).json(&plan.fields)
+        })
+    }
+
+    fn edit(
+        job: Job,
+        sources: Vec<Image>,
+        mask: Option<Image>,
+        settings: Settings,
+    ) -> Result<Output, Error> {
+        let options = Options::read(&settings, Operation::Edit)?;
+        let plan = wire::plan(&job, &options, Operation::Edit)?;
+        let mask = match mask {
+            Some(mask) if options.white_mask => Some(white(&mask)?),
+            mask => mask,
+        };
+        let bytes = sources.iter().chain(&mask).map(Image::length).sum();
+        check_length(bytes)?;
+        run(&plan, || {
+            let form = form(&plan, &sources, mask.as_ref());
+            Ok(Request::post(plan.upstream, plan.path.as_str()).form(form))
+        })
     }
 
     fn models(settings: Settings) -> Result<Vec<Model>, Error> {
-        wire::models(&list_models(&settings)?.json()?, &settings)
+        let address = Address::read(&settings);
+        if let Some(deployment) = address.deployment {
+            return Ok(vec![Model {
+                name: deployment.clone(),
+                id: deployment,
+            }]);
+        }
+        let answer = ask_models(&address)?.success();
+        let answer = answer.map_err(|refusal| wire::refused(&refusal, None))?;
+        wire::models(&answer.json()?, &settings)
     }
 
     fn verify(settings: Settings) -> Result<(), Error> {
-        list_models(&settings).map(drop)
+        settings::check(&settings)?;
+        let address = Address::read(&settings);
+        match ask_models(&address)?.success() {
+            // A classic Azure deployment has no list of models: it is there, and took the key.
+            Err(refusal) if refusal.status == 404 && address.deployment.is_some() => Ok(()),
+            Err(refusal) => Err(wire::refused(&refusal, None)),
+            Ok(_) => Ok(()),
+        }
     }
 }
 
 pinhole_sdk::export!(OpenAi);
 
-fn list_models(settings: &Settings) -> Result<Answer, Error> {
-    let answer = Request::get(UPSTREAM, wire::path("/models", settings)).send()?;
-    answer
-        .success()
-        .map_err(|refusal| wire::refused(&refusal, None))
+fn ask_models(address: &Address) -> Result<Answer, Error> {
+    Request::get(address.upstream, address.path("/models")).send()
 }
 
-/// Sends the plan's request so many times, side by side. The answers are of any status.
-fn call(plan: &Plan, times: u32) -> Vec<Result<Answer, Error>> {
-    let request = |_| Request::post(UPSTREAM, plan.path.as_str()).json(&plan.body);
-    match (0..times).map(request).collect() {
-        Ok(requests) => send_all(requests),
-        Err(error) => vec![Err(error)],
-    }
-}
-
-/// What the requests of a job gave so far.
-struct Gathered {
-    /// Pictures that the job asked for.
-    count: usize,
-    /// More than asked for, where the upstream gave more: they are made and paid.
-    pictures: Vec<Picture>,
-    /// Pictures beyond what a job may give.
-    left_out: usize,
-    readings: Vec<Reading>,
-    errors: Vec<Error>,
-}
-
-impl Gathered {
-    fn new(count: u32) -> Self {
-        Self {
-            count: count as usize,
-            pictures: Vec::new(),
-            left_out: 0,
-            readings: Vec::new(),
-            errors: Vec::new(),
+/// Sends the plan's request as often as it says, several side by side, and takes the pictures.
+fn run<'a>(
+    plan: &'a Plan,
+    request: impl Fn() -> Result<Request<'a>, Error>,
+) -> Result<Output, Error> {
+    let refused = |refusal: &Refusal| wire::refused(refusal, plan.model.as_deref());
+    let mut gathered = Gathered::new(plan.asked, wire::MAX_COUNT);
+    let mut left = plan.calls;
+    while left > 0 {
+        let round = vec![(); left.min(CALLS_AT_ONCE) as usize];
+        left = left.saturating_sub(CALLS_AT_ONCE);
+        let came = gathered.pictures.len();
+        for answer in send_each(&round, |()| request(), refused) {
+            take(&mut gathered, answer, plan);
+        }
+        // What refused a whole round refuses the next one too.
+        if gathered.pictures.len() == came {
+            break;
         }
     }
+    let gathered = gathered.some()?;
+    let notes = gathered.notes(&plan.notes);
+    let mut readings = gathered.readings.iter();
+    Ok(Output {
+        revised_prompt: readings.find_map(|reading| reading.revised_prompt.clone()),
+        details: wire::details(plan, &gathered.readings, &notes),
+        pictures: gathered.pictures,
+    })
+}
 
-    fn add(&mut self, plan: &Plan, answer: Result<Answer, Error>) {
-        if let Err(error) = self.try_add(plan, answer) {
-            self.errors.push(error);
-        }
-    }
-
-    fn try_add(&mut self, plan: &Plan, answer: Result<Answer, Error>) -> Result<(), Error> {
-        let answer = answer?
-            .success()
-            .map_err(|refusal| wire::refused(&refusal, plan.model.as_deref()))?;
-        let document = answer.document()?;
-        let reading = wire::read(&document.parse::<Value>()?)?;
-        for place in &reading.places {
-            if self.pictures.len() == wire::MAX_COUNT as usize {
-                self.left_out += 1;
-            } else {
-                match picture(&document, place) {
-                    Ok(picture) => self.pictures.push(picture),
-                    Err(error) => self.errors.push(error),
+fn take(gathered: &mut Gathered<Reading>, answer: Result<Answer, Error>, plan: &Plan) {
+    let id = answer.as_ref().ok().and_then(wire::request_id);
+    match answer {
+        Ok(answer) if stream::is_one(&answer) => {
+            match stream::read(&answer, plan, gathered.pictures.len()) {
+                Ok((picture, reading)) => {
+                    gathered.pictures.push(picture);
+                    gathered.readings.push(reading.named(id));
                 }
+                Err(error) => gathered.errors.push(error),
             }
         }
-        self.readings.push(reading);
-        Ok(())
-    }
-
-    /// The output, or the first error where no picture came.
-    fn output(self, plan: &Plan) -> Result<Output, Error> {
-        if self.pictures.is_empty() {
-            let nothing = || Error::protocol("the upstream was not asked for a picture");
-            return Err(self.errors.into_iter().next().unwrap_or_else(nothing));
-        }
-        let notes = wire::notes(self.count, self.pictures.len(), self.left_out, &self.errors);
-        let details = wire::details(plan, &self.readings, &notes);
-        let mut revised = self
-            .readings
-            .into_iter()
-            .filter_map(|read| read.revised_prompt);
-        Ok(Output {
-            pictures: self.pictures,
-            revised_prompt: revised.next(),
-            details,
-        })
+        answer => gathered.add(answer, |json| {
+            wire::read(&json).map(|(places, reading)| (places, reading.named(id)))
+        }),
     }
 }
 
-fn picture(document: &Document, place: &Place) -> Result<Picture, Error> {
-    Ok(match place {
-        Place::Pointer(pointer) => Picture::Held(document.image(pointer)?),
-        Place::Address(address) => Picture::Address(address.clone()),
-    })
+/// The form of an edit: the plan's fields as text, then the pictures.
+fn form<'a>(plan: &Plan, sources: &'a [Image], mask: Option<&'a Image>) -> Form<'a> {
+    let mut form = Form::new();
+    for (name, text) in wire::texts(&plan.fields) {
+        form = form.text(name, text);
+    }
+    let name = if sources.len() == 1 {
+        "image"
+    } else {
+        "image[]"
+    };
+    for (number, source) in (1..).zip(sources) {
+        form = form.image(name, &format!("image-{number}"), source);
+    }
+    match mask {
+        Some(mask) => form.image("mask", "mask", mask),
+        None => form,
+    }
+}
+
+fn white(mask: &Image) -> Result<Image, Error> {
+    let cannot = |why| Error::invalid("mask", format!("the mask cannot be used: {why}"));
+    mask.white_mask().map_err(cannot)
+}
+
+fn check_length(bytes: u64) -> Result<(), Error> {
+    if bytes <= MAX_SOURCE_BYTES {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "image",
+        format!(
+            "the images to change have {bytes} bytes together; {MAX_SOURCE_BYTES} can be sent: \
+             use fewer or smaller ones"
+        ),
+    ))
 }
 
 #[cfg(test)]
@@ -168,15 +198,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_upstream_names_settings_that_exist() {
-        let description = OpenAi::describe();
-        let declared: Vec<&str> = description
-            .settings
-            .iter()
-            .map(|setting| setting.key.as_str())
-            .collect();
-        assert!(declared.contains(&settings::BASE_URL));
-        assert!(declared.contains(&settings::API_KEY));
-        assert!(!description.abilities.edit);
+    fn pictures_that_no_request_could_carry_are_refused() {
+        assert!(check_length(MAX_SOURCE_BYTES).is_ok());
+        let error = check_length(MAX_SOURCE_BYTES + 1).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("image"));
     }
 }

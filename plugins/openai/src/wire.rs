@@ -1,43 +1,52 @@
 //! OpenAI's JSON: a job becomes a request, an answer becomes places of pictures.
 
-mod sizes;
 mod answer;
+mod event;
+mod keys;
+pub(crate) mod parameters;
+mod prompt;
 mod refusal;
-mod words;
+pub(crate) mod sizes;
 
-use pinhole_sdk::request::percent_encode;
-use pinhole_sdk::{Error, Job, Model, Settings, Size};
+use pinhole_sdk::families::begins;
+use pinhole_sdk::parameters::overlay_fields;
+use pinhole_sdk::words::cut;
+use pinhole_sdk::{Answer, Error, Job, Model, Progress, Settings, Size};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-pub(crate) use answer::{Place, Reading, read};
+pub(crate) use answer::{Reading, read};
+pub(crate) use event::{Event, read as event};
 pub(crate) use refusal::refused;
 
-use crate::settings;
+use crate::settings::{LISTED_MODELS, Operation, Options};
 use answer::{Made, Usage};
-use words::cut;
 
 /// Images that one job may ask for, and requests that one job may need.
 pub(crate) const MAX_COUNT: u32 = 10;
 /// Models that are listed at most.
 const MAX_MODELS: usize = 500;
-/// Of the notes on a job.
-const MAX_NOTES: usize = 10;
-/// Of one note, in bytes.
-const MAX_NOTE: usize = 300;
-/// What a job says itself: its host has checked it, so its parameters may not say it again.
-const JOB_FIELDS: [&str; 4] = ["model", "n", "prompt", "size"];
-/// Fields that turn the answer into events.
-const STREAM_FIELDS: [&str; 2] = ["stream", "partial_images"];
+/// Length of the upstream's own name of a request, in bytes.
+const MAX_REQUEST_ID: usize = 100;
+/// The fields that every upstream knows. A form begins with them.
+const FIRST_FIELDS: [&str; 4] = ["model", "prompt", "n", "size"];
 
 /// The request of a job, and how often it is sent.
 #[derive(Debug)]
 pub(crate) struct Plan {
+    pub(crate) upstream: &'static str,
     pub(crate) path: String,
-    pub(crate) body: Map<String, Value>,
-    /// 1, except for several pictures of a model that makes one a request.
+    /// Of the JSON body, or of the form beside the pictures.
+    pub(crate) fields: Map<String, Value>,
+    /// Pictures that the job asks for.
+    pub(crate) asked: u32,
+    /// 1, except for several pictures where a request makes one.
     pub(crate) calls: u32,
     pub(crate) model: Option<String>,
+    /// What a person should know before the upstream was asked.
+    pub(crate) notes: Vec<String>,
+    /// Drafts that each picture was asked for with.
+    drafts: u64,
     /// The size asked for and the one sent instead.
     resized: Option<(Size, Size)>,
 }
@@ -56,118 +65,113 @@ struct Details<'a> {
     asked_size: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sent_size: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    request_ids: Vec<&'a str>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     notes: &'a [String],
 }
 
 /// The request that a job needs.
 ///
-/// The body holds only what was set. Over it go the job's own parameters and then the operator's,
-/// whose model, if they name one, is the model that everything else is decided by.
-pub(crate) fn plan(job: &Job, settings: &Settings) -> Result<Plan, Error> {
-    let given = parameters(job)?;
-    let fixed: Map<String, Value> = settings.json(settings::PARAMS)?.unwrap_or_default();
-    refuse_streams(&given, "parameters")?;
-    refuse_streams(&fixed, settings::PARAMS)?;
+/// It holds only what was set. Over it go the job's own parameters and then the operator's, whose
+/// model, if they name one, is the model that everything else is decided by.
+pub(crate) fn plan(job: &Job, options: &Options, operation: Operation) -> Result<Plan, Error> {
+    let mut given = parameters::given(job, options)?;
+    let fixed = &options.params;
     let model = match fixed.get("model") {
         Some(model) => model.as_str().map(str::to_owned),
         None => job.model.clone().filter(|model| !model.is_empty()),
     };
-    let decided = |key| fits(&settings.text(key).unwrap_or_default(), model.as_deref());
-    let families = settings.text(settings::SIZES).unwrap_or_default();
-    let asked = job.size.filter(|_| !fixed.contains_key("size"));
-    let size = asked
-        .map(|asked| sizes::fit(asked, &families, model.as_deref()))
+    let asked_size = job.size.filter(|_| !fixed.contains_key("size"));
+    let size = asked_size
+        .map(|asked| sizes::fit(asked, &options.sizes, model.as_deref()))
         .transpose()?;
-
-    let mut body = Map::new();
-    if let Some(model) = &model {
-        body.insert("model".into(), json!(model));
+    let mut notes = Vec::new();
+    if !options.takes_input_fidelity(model.as_deref()) && given.remove("input_fidelity").is_some() {
+        notes.push("input_fidelity was left out: this model does not take it".to_owned());
     }
-    body.insert("prompt".into(), json!(job.prompt));
+
+    let mut fields = Map::new();
+    if let Some(model) = &model {
+        fields.insert("model".into(), json!(model));
+    }
+    fields.insert("prompt".into(), json!(prompt::words(&job.prompt)?));
     if job.count > 1 {
-        body.insert("n".into(), json!(job.count));
+        fields.insert("n".into(), json!(job.count));
     }
     if let Some(size) = size {
-        body.insert("size".into(), json!(sizes::written(size)));
+        fields.insert("size".into(), json!(size.to_string()));
     }
-    if decided(settings::RESPONSE_FORMAT_MODELS) {
-        body.insert("response_format".into(), json!("b64_json"));
+    if options.takes_response_format(model.as_deref()) {
+        fields.insert("response_format".into(), json!("b64_json"));
     }
-    overlay(&mut body, given);
-    overlay(&mut body, fixed);
+    overlay_fields(&mut fields, given);
+    overlay_fields(&mut fields, fixed.clone());
 
     let mut calls = 1;
-    if decided(settings::SINGLE_IMAGE_MODELS) {
-        let n = body.remove("n").and_then(|n| n.as_u64()).unwrap_or(1);
+    // The events of a stream do not say which picture they belong to.
+    let streams = fields.get("stream") == Some(&Value::Bool(true));
+    if streams || options.makes_one_image(model.as_deref()) {
+        let n = fields.remove("n").and_then(|n| n.as_u64()).unwrap_or(1);
         calls = u32::try_from(n).unwrap_or(MAX_COUNT).clamp(1, MAX_COUNT);
     }
-    let changed = |(asked, sent): &(Size, Size)| sizes::written(*asked) != sizes::written(*sent);
+    let path = match operation {
+        Operation::Generate => "/images/generations",
+        Operation::Edit => "/images/edits",
+    };
     Ok(Plan {
-        path: path("/images/generations", settings),
-        body,
+        upstream: options.address.upstream,
+        path: options.address.path(path),
+        drafts: fields
+            .get("partial_images")
+            .and_then(Value::as_u64)
+            .unwrap_or(0),
+        fields,
+        asked: job.count,
         calls,
         model,
-        resized: asked.zip(size).filter(changed),
+        notes,
+        resized: asked_size.zip(size).filter(|(asked, sent)| asked != sent),
     })
 }
 
-/// A path with the API version that the operator set.
-pub(crate) fn path(path: &str, settings: &Settings) -> String {
-    match settings.text(settings::API_VERSION) {
-        Some(version) => format!("{path}?api-version={}", percent_encode(&version)),
-        None => path.into(),
-    }
-}
-
-/// The parameters of a job: a JSON object without what the job says itself.
-fn parameters(job: &Job) -> Result<Map<String, Value>, Error> {
-    let parameters: Map<String, Value> = serde_json::from_str(&job.parameters)
-        .map_err(|error| Error::invalid("parameters", format!("cannot be used: {error}")))?;
-    match JOB_FIELDS
-        .iter()
-        .find(|field| parameters.contains_key(**field))
-    {
-        Some(field) => Err(Error::invalid(
-            *field,
-            format!("the parameters may not hold {field}: it is a field of the job itself"),
-        )),
-        None => Ok(parameters),
-    }
-}
-
-fn refuse_streams(parameters: &Map<String, Value>, holder: &str) -> Result<(), Error> {
-    match STREAM_FIELDS
-        .iter()
-        .find(|field| parameters.contains_key(**field))
-    {
-        Some(field) => Err(Error::invalid(
-            *field,
-            format!("this engine does not stream yet: take {field} out of {holder}"),
-        )),
-        None => Ok(()),
-    }
-}
-
-/// Lays fields over a body; null takes one out.
-fn overlay(body: &mut Map<String, Value>, fields: Map<String, Value>) {
-    for (name, value) in fields {
-        if value.is_null() {
-            body.remove(&name);
-        } else {
-            body.insert(name, value);
+impl Plan {
+    /// How far the job is when `done` pictures are finished and the draft `index` of the next one
+    /// came. An upstream may send fewer drafts than were asked for.
+    pub(crate) fn progress(&self, done: usize, index: u64) -> Progress {
+        let drafts = self.drafts.max(1);
+        let number = index.saturating_add(1).min(drafts);
+        let part = number as f32 / (drafts + 1) as f32;
+        Progress {
+            fraction: Some((done as f32 + part) / self.calls.max(1) as f32),
+            queue_position: None,
+            note: Some(format!("draft {number} of {drafts}")),
         }
     }
 }
 
-/// Does one of these beginnings, with commas between them, fit the model? `*` fits always.
-fn fits(beginnings: &str, model: Option<&str>) -> bool {
-    let fit = |beginning: &str| match beginning {
-        "" => false,
-        "*" => true,
-        _ => model.is_some_and(|model| model.starts_with(beginning)),
-    };
-    beginnings.split(',').map(str::trim).any(fit)
+/// The fields as texts of a form: a text as it is, everything else as JSON. The usual ones come
+/// first.
+pub(crate) fn texts(fields: &Map<String, Value>) -> impl Iterator<Item = (&str, String)> {
+    let first = FIRST_FIELDS
+        .iter()
+        .filter_map(|name| fields.get_key_value(*name));
+    let others = fields
+        .iter()
+        .filter(|(name, _)| !FIRST_FIELDS.contains(&name.as_str()));
+    first.chain(others).map(|(name, value)| {
+        let text = value.as_str().map(str::to_owned);
+        (name.as_str(), text.unwrap_or_else(|| value.to_string()))
+    })
+}
+
+/// The upstream's own name of a request, for whoever asks its support.
+pub(crate) fn request_id(answer: &Answer) -> Option<String> {
+    let headers = answer.0.headers();
+    let id = headers
+        .iter()
+        .find(|header| header.name == "x-request-id")?;
+    Some(cut(&id.value, MAX_REQUEST_ID))
 }
 
 fn items(answer: &Value) -> &[Value] {
@@ -180,22 +184,6 @@ fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key)?.as_str().filter(|text| !text.is_empty())
 }
 
-/// What a person should know of a job that gave other than what it asked for.
-pub(crate) fn notes(asked: usize, came: usize, left_out: usize, errors: &[Error]) -> Vec<String> {
-    let mut notes = Vec::new();
-    if came < asked {
-        notes.push(format!("{came} of {asked} images came"));
-    }
-    if left_out > 0 {
-        notes.push(format!(
-            "{left_out} images beyond {MAX_COUNT} were left out"
-        ));
-    }
-    notes.extend(errors.iter().map(|error| cut(&error.message, MAX_NOTE)));
-    notes.truncate(MAX_NOTES);
-    notes
-}
-
 /// The JSON object kept beside the images.
 pub(crate) fn details(plan: &Plan, readings: &[Reading], notes: &[String]) -> String {
     let usages = readings.iter().filter_map(|reading| reading.usage);
@@ -206,8 +194,12 @@ pub(crate) fn details(plan: &Plan, readings: &[Reading], notes: &[String]) -> St
             .map(|reading| reading.made.clone())
             .unwrap_or_default(),
         usage: usages.reduce(Usage::plus),
-        asked_size: plan.resized.map(|(asked, _)| sizes::written(asked)),
-        sent_size: plan.resized.map(|(_, sent)| sizes::written(sent)),
+        asked_size: plan.resized.map(|(asked, _)| asked.to_string()),
+        sent_size: plan.resized.map(|(_, sent)| sent.to_string()),
+        request_ids: readings
+            .iter()
+            .filter_map(|reading| reading.request_id.as_deref())
+            .collect(),
         notes,
     };
     json!(details).to_string()
@@ -218,9 +210,9 @@ pub(crate) fn models(answer: &Value, settings: &Settings) -> Result<Vec<Model>, 
     if !answer.get("data").is_some_and(Value::is_array) {
         return Err(Error::protocol("the upstream's list of models has no data"));
     }
-    let beginnings = settings.text(settings::LISTED_MODELS);
+    let beginnings = settings.text(LISTED_MODELS);
     let listed = |id: &str| match &beginnings {
-        Some(beginnings) => fits(beginnings, Some(id)),
+        Some(beginnings) => begins(beginnings, Some(id)),
         None => true,
     };
     let ids = items(answer).iter().filter_map(|item| text(item, "id"));
@@ -235,12 +227,11 @@ pub(crate) fn models(answer: &Value, settings: &Settings) -> Result<Vec<Model>, 
 }
 
 #[cfg(test)]
-mod tests {
-    use pinhole_sdk::ErrorKind;
-
+pub(crate) mod tests {
     use super::*;
+    use crate::settings;
 
-    fn job(model: &str) -> Job {
+    pub(crate) fn job(model: &str) -> Job {
         Job {
             prompt: "a red fox".into(),
             negative_prompt: None,
@@ -253,22 +244,14 @@ mod tests {
         }
     }
 
-    fn sized(width: u32, height: u32, job: Job) -> Job {
-        Job {
-            size: Some(Size { width, height }),
-            ..job
-        }
+    fn planned(job: &Job, changes: &[(&str, &str)], operation: Operation) -> Plan {
+        let options = Options::read(&settings::with(changes), operation).unwrap();
+        plan(job, &options, operation).unwrap()
     }
 
     fn check(job: &Job, changes: &[(&str, &str)], calls: u32, expected: Value) {
-        let plan = plan(job, &settings::with(changes)).unwrap();
-        assert_eq!((json!(plan.body), plan.calls), (expected, calls));
-    }
-
-    fn check_invalid(job: &Job, changes: &[(&str, &str)], field: &str) {
-        let error = plan(job, &settings::with(changes)).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Invalid);
-        assert_eq!(error.field.as_deref(), Some(field), "{}", error.message);
+        let plan = planned(job, changes, Operation::Generate);
+        assert_eq!((json!(plan.fields), plan.calls), (expected, calls));
     }
 
     #[test]
@@ -282,12 +265,9 @@ mod tests {
         check(&job(""), &[], 1, json!({"prompt": "a red fox"}));
         let full = Job {
             count: 2,
-            parameters: json!({
-                "quality": "high", "background": "transparent",
-                "output_format": "webp", "output_compression": 80,
-            })
-            .to_string(),
-            ..sized(1536, 1024, job("gpt-image-2"))
+            size: Some(Size::new(1536, 1024)),
+            parameters: r#"{"quality": "high", "output_compression": 80}"#.into(),
+            ..job("gpt-image-2")
         };
         check(
             &full,
@@ -295,8 +275,7 @@ mod tests {
             1,
             json!({
                 "model": "gpt-image-2", "prompt": "a red fox", "n": 2, "size": "1536x1024",
-                "quality": "high", "background": "transparent",
-                "output_format": "webp", "output_compression": 80,
+                "quality": "high", "output_compression": 80,
             }),
         );
     }
@@ -307,48 +286,37 @@ mod tests {
         check(&job("dall-e-3"), &[], 1, body("dall-e-3"));
         let changed = [("response-format-models", "flux, sd")];
         check(&job("sd-turbo"), &changed, 1, body("sd-turbo"));
-        check(
-            &job("any"),
-            &[("response-format-models", "*")],
-            1,
-            body("any"),
-        );
         let plain = json!({"model": "dall-e-3", "prompt": "a red fox"});
-        check(
-            &job("dall-e-3"),
-            &[("response-format-models", "")],
-            1,
-            plain,
-        );
+        check(&job("dall-e-3"), &changed, 1, plain);
     }
 
     #[test]
-    fn several_images_of_a_model_that_makes_one_are_several_requests() {
+    fn several_images_of_a_request_that_makes_one_are_several_requests() {
         let three = |model| Job {
             count: 3,
             ..job(model)
         };
-        let one = json!({
-            "model": "dall-e-3", "prompt": "a red fox", "response_format": "b64_json",
-        });
-        check(&three("dall-e-3"), &[], 3, one.clone());
-        check(
-            &three("dall-e-3"),
-            &[("params", r#"{"n": 99}"#)],
-            MAX_COUNT,
-            one,
-        );
-        let two = json!({
-            "model": "dall-e-2", "prompt": "a red fox", "response_format": "b64_json", "n": 3,
-        });
-        check(&three("dall-e-2"), &[], 1, two);
+        let body = |model: &str| json!({"model": model, "prompt": "a red fox", "response_format": "b64_json"});
+        check(&three("dall-e-3"), &[], 3, body("dall-e-3"));
+        let ten = [("params", r#"{"n": 10}"#)];
+        check(&three("dall-e-3"), &ten, 10, body("dall-e-3"));
+        let mut together = body("dall-e-2");
+        together["n"] = 3.into();
+        check(&three("dall-e-2"), &[], 1, together);
+        let streamed = Job {
+            parameters: r#"{"stream": true}"#.into(),
+            ..three("gpt-image-2")
+        };
+        let body = json!({"model": "gpt-image-2", "prompt": "a red fox", "stream": true});
+        check(&streamed, &[], 3, body);
     }
 
     #[test]
     fn the_operators_parameters_have_the_last_word() {
         let asked = Job {
             parameters: r#"{"quality": "high", "style": "vivid"}"#.into(),
-            ..sized(64, 64, job("dall-e-3"))
+            size: Some(Size::new(64, 64)),
+            ..job("dall-e-3")
         };
         let params = r#"{"model": "gpt-image-1", "quality": "low", "n": 2, "style": null}"#;
         check(
@@ -373,35 +341,59 @@ mod tests {
     }
 
     #[test]
-    fn parameters_that_cannot_be_used_are_named() {
-        let with = |parameters: &str| Job {
-            parameters: parameters.into(),
-            ..job("gpt-image-2")
+    fn an_edit_has_parameters_and_a_path_of_its_own() {
+        let asked = Job {
+            parameters: r#"{"input_fidelity": "high", "quality": "low"}"#.into(),
+            count: 2,
+            ..job("gpt-image-1.5")
         };
-        check_invalid(&with("[]"), &[], "parameters");
-        check_invalid(&with(r#"{"n": 10}"#), &[], "n");
-        check_invalid(&with(r#"{"model": "x"}"#), &[], "model");
-        check_invalid(&with(r#"{"stream": true}"#), &[], "stream");
-        check_invalid(&job("x"), &[("params", "[1]")], "params");
-        check_invalid(
-            &job("x"),
-            &[("params", r#"{"partial_images": 1}"#)],
-            "partial_images",
-        );
+        let changes = [
+            ("params", "[1]"),
+            ("edit-params", r#"{"user": "x", "extra": [1]}"#),
+        ];
+        let plan = planned(&asked, &changes, Operation::Edit);
+        assert_eq!(plan.path, "/images/edits");
+        let texts: Vec<(&str, String)> = texts(&plan.fields).collect();
+        let expected = [
+            ("model", "gpt-image-1.5"),
+            ("prompt", "a red fox"),
+            ("n", "2"),
+            ("extra", "[1]"),
+            ("input_fidelity", "high"),
+            ("quality", "low"),
+            ("user", "x"),
+        ];
+        assert_eq!(texts, expected.map(|(name, text)| (name, text.to_owned())));
+        assert!(plan.notes.is_empty());
+
+        let newer = Job {
+            model: Some("gpt-image-2".into()),
+            ..asked
+        };
+        let plan = planned(&newer, &[], Operation::Edit);
+        assert!(!plan.fields.contains_key("input_fidelity"));
+        assert_eq!(plan.notes.len(), 1);
+        let fixed = [("edit-params", r#"{"input_fidelity": "low"}"#)];
+        let plan = planned(&newer, &fixed, Operation::Edit);
+        assert_eq!(plan.fields["input_fidelity"], "low");
     }
 
     #[test]
-    fn the_api_version_is_percent_encoded() {
-        let path = |version| {
-            let settings = settings::with(&[("api-version", version)]);
-            plan(&job("x"), &settings).unwrap().path
+    fn drafts_are_parts_of_the_way() {
+        let asked = |count, partial_images: u64| Job {
+            count,
+            parameters: json!({"stream": true, "partial_images": partial_images}).to_string(),
+            ..job("gpt-image-2")
         };
-        assert_eq!(path(""), "/images/generations");
-        assert_eq!(
-            path("2025-04-01"),
-            "/images/generations?api-version=2025-04-01"
-        );
-        assert_eq!(path("a&b=c"), "/images/generations?api-version=a%26b%3Dc");
+        let check = |job: &Job, done, index, fraction, note: &str| {
+            let progress = planned(job, &[], Operation::Generate).progress(done, index);
+            assert_eq!(progress.fraction, Some(fraction));
+            assert_eq!(progress.note.as_deref(), Some(note));
+        };
+        check(&asked(1, 3), 0, 0, 0.25, "draft 1 of 3");
+        check(&asked(1, 3), 0, 2, 0.75, "draft 3 of 3");
+        check(&asked(2, 1), 1, 0, 0.75, "draft 1 of 1");
+        check(&asked(1, 0), 0, u64::MAX, 0.5, "draft 1 of 1");
     }
 
     fn answer(body: &str) -> Value {
@@ -410,30 +402,27 @@ mod tests {
 
     #[test]
     fn the_details_are_what_the_upstream_answered() {
-        let plan = plan(&sized(512, 512, job("gpt-image-1.5")), &settings::with(&[])).unwrap();
-        let read = || read(&answer(include_str!("../testdata/success.json"))).unwrap();
+        let sized = Job {
+            size: Some(Size::new(512, 512)),
+            ..job("gpt-image-1.5")
+        };
+        let plan = planned(&sized, &[], Operation::Generate);
+        let read = || {
+            let (_, mut reading) = read(&answer(include_str!("../testdata/success.json"))).unwrap();
+            reading.request_id = Some("req_1".into());
+            reading
+        };
         let one = json!({
             "model": "gpt-image-1.5", "size": "1024x1024", "quality": "medium",
             "background": "opaque", "output_format": "png",
             "usage": {"input_tokens": 50, "output_tokens": 50, "total_tokens": 100},
-            "asked_size": "512x512", "sent_size": "1024x1024",
+            "asked_size": "512x512", "sent_size": "1024x1024", "request_ids": ["req_1"],
         });
         assert_eq!(answer(&details(&plan, &[read()], &[])), one);
-        let two = answer(&details(
-            &plan,
-            &[read(), read()],
-            &["1 of 3 images came".into()],
-        ));
+        let notes = ["1 of 3 images came".into()];
+        let two = answer(&details(&plan, &[read(), read()], &notes));
         assert_eq!(two["usage"]["total_tokens"], 200);
         assert_eq!(two["notes"], json!(["1 of 3 images came"]));
-    }
-
-    #[test]
-    fn a_count_that_differs_is_noted() {
-        let failed = [Error::protocol("slow down")];
-        assert_eq!(notes(3, 2, 0, &failed), ["2 of 3 images came", "slow down"]);
-        assert_eq!(notes(1, 1, 4, &[]), ["4 images beyond 10 were left out"]);
-        assert!(notes(2, 2, 0, &[]).is_empty());
     }
 
     fn check_models(listed: &str, expected: &[&str]) {
@@ -454,17 +443,9 @@ mod tests {
         ];
         check_models("gpt-image-,chatgpt-image-,dall-e-", &images);
         check_models("dall-e-", &["dall-e-3"]);
-        check_models(
-            "",
-            &[
-                "gpt-5",
-                "gpt-image-2",
-                "dall-e-3",
-                "text-embedding-3-small",
-                "chatgpt-image-latest",
-                "gpt-image-1.5",
-            ],
-        );
+        let all = settings::with(&[("listed-models", "")]);
+        let list = answer(include_str!("../testdata/models.json"));
+        assert_eq!(models(&list, &all).unwrap().len(), 6);
         assert!(models(&json!({}), &settings::with(&[])).is_err());
     }
 }

@@ -1,30 +1,21 @@
 //! What an answer of status 200 holds, which is not always a picture.
 
-use pinhole_sdk::Error;
+use pinhole_sdk::words::cut;
+use pinhole_sdk::{Error, Place};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::words::cut;
 use super::{MAX_COUNT, items, refusal, text};
 
 /// Of a word such as a size or a quality, in bytes.
 const MAX_WORD: usize = 40;
 
-/// Where a picture of an answer is.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Place {
-    /// Its base64 stands at this JSON pointer.
-    Pointer(String),
-    /// It has to be fetched.
-    Address(String),
-}
-
 /// What an answer says.
 #[derive(Debug)]
 pub(crate) struct Reading {
-    /// Never empty, and never more than [`MAX_COUNT`].
-    pub(crate) places: Vec<Place>,
     pub(crate) revised_prompt: Option<String>,
+    /// The upstream's own name of the request.
+    pub(super) request_id: Option<String>,
     pub(super) made: Made,
     pub(super) usage: Option<Usage>,
 }
@@ -50,43 +41,60 @@ pub(super) struct Usage {
     total_tokens: u64,
 }
 
-/// What a successful answer holds. An answer without a picture is an error.
-pub(crate) fn read(answer: &Value) -> Result<Reading, Error> {
+/// Where the pictures of a successful answer are, from one to [`MAX_COUNT`], and what it says. An
+/// answer without a picture, or with more than anybody may ask for, is an error.
+pub(crate) fn read(answer: &Value) -> Result<(Vec<Place>, Reading), Error> {
     let items = items(answer);
+    let count = items.len();
+    if count > MAX_COUNT as usize {
+        return Err(Error::protocol(format!(
+            "the upstream answered with {count} images: more than {MAX_COUNT} cannot be asked for"
+        )));
+    }
     let places: Vec<Place> = items
         .iter()
         .enumerate()
-        .filter_map(|(index, item)| place(index, item))
-        .take(MAX_COUNT as usize)
+        .filter_map(|(index, item)| place(&format!("/data/{index}"), item))
         .collect();
     if places.is_empty() {
         return Err(refusal::without_picture(answer, items));
     }
-    let said = |key| text(answer, key).map(|word| cut(word, MAX_WORD));
-    Ok(Reading {
-        places,
-        revised_prompt: items
-            .iter()
-            .find_map(|item| text(item, "revised_prompt"))
-            .map(str::to_owned),
-        made: Made {
-            size: said("size"),
-            quality: said("quality"),
-            background: said("background"),
-            output_format: said("output_format"),
-        },
-        usage: answer.get("usage").and_then(Usage::read),
-    })
+    let revised = items.iter().find_map(|item| text(item, "revised_prompt"));
+    Ok((places, Reading::of(answer, revised)))
 }
 
-/// Bytes are preferred to an address. Some servers put a data URL where the address belongs.
-fn place(index: usize, item: &Value) -> Option<Place> {
+impl Reading {
+    /// What an answer, or an event, says of its pictures.
+    pub(super) fn of(answer: &Value, revised_prompt: Option<&str>) -> Self {
+        let said = |key| text(answer, key).map(|word| cut(word, MAX_WORD));
+        Self {
+            revised_prompt: revised_prompt.map(str::to_owned),
+            request_id: None,
+            made: Made {
+                size: said("size"),
+                quality: said("quality"),
+                background: said("background"),
+                output_format: said("output_format"),
+            },
+            usage: answer.get("usage").and_then(Usage::read),
+        }
+    }
+
+    /// The same with the upstream's own name of the request.
+    pub(crate) fn named(self, request_id: Option<String>) -> Self {
+        Self { request_id, ..self }
+    }
+}
+
+/// Where the picture of an item is, which itself stands at a pointer. Bytes are preferred to an
+/// address. Some servers put a data URL where the address belongs.
+pub(super) fn place(pointer: &str, item: &Value) -> Option<Place> {
     if text(item, "b64_json").is_some() {
-        return Some(Place::Pointer(format!("/data/{index}/b64_json")));
+        return Some(Place::Pointer(format!("{pointer}/b64_json")));
     }
     let url = text(item, "url")?;
     Some(if url.starts_with("data:") {
-        Place::Pointer(format!("/data/{index}/url"))
+        Place::Pointer(format!("{pointer}/url"))
     } else {
         Place::Address(url.into())
     })
@@ -129,25 +137,17 @@ mod tests {
 
     #[test]
     fn pictures_are_found_as_bytes_and_as_addresses() {
-        let reading = read(&answer(include_str!("../../testdata/success-address.json"))).unwrap();
+        let addresses = answer(include_str!("../../testdata/success-address.json"));
+        let (places, reading) = read(&addresses).unwrap();
         let address = Place::Address("https://blob.example/x.png?sig=1".into());
-        assert_eq!(reading.places, [address, pointer("/data/1/url")]);
+        assert_eq!(places, [address, pointer("/data/1/url")]);
         assert_eq!(reading.revised_prompt.as_deref(), Some("A red fox."));
 
-        let reading = read(&answer(include_str!(
-            "../../testdata/success-dall-e-3.json"
-        )))
-        .unwrap();
-        assert_eq!(reading.places, [pointer("/data/0/b64_json")]);
+        let bytes = answer(include_str!("../../testdata/success-dall-e-3.json"));
+        let (places, reading) = read(&bytes).unwrap();
+        assert_eq!(places, [pointer("/data/0/b64_json")]);
         let revised = reading.revised_prompt.as_deref();
         assert_eq!(revised, Some("A red fox in the snow, at dusk."));
-    }
-
-    #[test]
-    fn no_more_pictures_are_read_than_a_job_may_ask_for() {
-        let items = vec![json!({"b64_json": "AAAA"}); 50];
-        let reading = read(&json!({"data": items})).unwrap();
-        assert_eq!(reading.places.len(), MAX_COUNT as usize);
     }
 
     fn check_nothing(body: &str, kind: ErrorKind, words: &str) {
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn success_without_a_picture_is_an_error() {
-        use ErrorKind::{Blocked, Protocol};
+        use ErrorKind::{Blocked, Protocol, Upstream};
         for body in [
             "{}",
             "[]",
@@ -174,6 +174,8 @@ mod tests {
         check_nothing(filtered, Blocked, "categories: sexual");
         let error = r#"{"error": {"code": "moderation_blocked", "message": "not this"}}"#;
         check_nothing(error, Blocked, "not this");
-        check_nothing(r#"{"error": "loading"}"#, Protocol, "loading");
+        check_nothing(r#"{"error": "loading"}"#, Upstream, "loading");
+        let many = json!({"data": vec![json!({"b64_json": "AAAA"}); 11]});
+        check_nothing(&many.to_string(), Protocol, "11 images");
     }
 }

@@ -1,10 +1,11 @@
 //! What the upstream refused, and why.
 
+use pinhole_sdk::words::{cut, delay_ms};
 use pinhole_sdk::{Error, ErrorKind, Refusal};
 use serde_json::Value;
 
+use super::keys::without_keys;
 use super::text;
-use super::words::{cut, delay_ms, without_keys};
 use crate::settings::{API_VERSION, BASE_URL, RESPONSE_FORMAT_MODELS};
 
 /// Of an upstream's words in a message, in bytes.
@@ -18,7 +19,16 @@ const MAX_CATEGORIES: usize = 20;
 pub(crate) fn refused(refusal: &Refusal, model: Option<&str>) -> Error {
     let said = Said::read(refusal);
     let kind = said.kind(refusal);
-    let mut error = Error::new(kind, said.message(kind, model));
+    let mut message = said.message(kind, model);
+    // Whom it concerns is the upstream's own support, which asks for the name of the request.
+    if let Some(id) = refusal
+        .request_id
+        .as_ref()
+        .filter(|_| refusal.status >= 500)
+    {
+        message = format!("{} (request {id})", message.trim_end_matches('.'));
+    }
+    let mut error = Error::new(kind, message);
     error.code = said.code.as_deref().map(|code| cut(code, MAX_NAME));
     error.field = said.field(kind).map(|field| cut(field, MAX_NAME));
     if matches!(kind, ErrorKind::RateLimited | ErrorKind::Unavailable) {
@@ -27,19 +37,22 @@ pub(crate) fn refused(refusal: &Refusal, model: Option<&str>) -> Error {
     error
 }
 
+/// An error that came after a status of 200: inside the answer, or as an event of a stream.
+pub(super) fn failed(answer: &Value, model: Option<&str>) -> Error {
+    let refusal = Refusal {
+        status: 200,
+        json: Some(answer.clone()),
+        text: String::new(),
+        retry_after_ms: None,
+        request_id: None,
+    };
+    refused(&refusal, model)
+}
+
 /// Why an answer of status 200 holds no picture.
 pub(super) fn without_picture(answer: &Value, items: &[Value]) -> Error {
     if answer.get("error").is_some_and(|error| !error.is_null()) {
-        return refused(
-            &Refusal {
-                status: 200,
-                json: Some(answer.clone()),
-                text: String::new(),
-                retry_after_ms: None,
-                request_id: None,
-            },
-            None,
-        );
+        return failed(answer, None);
     }
     let blocked: Vec<String> = items
         .iter()
@@ -110,7 +123,7 @@ impl Said {
             return kind;
         }
         match (self.status, self.param.as_deref()) {
-            (400 | 404, Some("model")) => return ErrorKind::NotFound,
+            (200 | 400 | 404, Some("model")) => return ErrorKind::NotFound,
             // Not a model: the address itself is wrong.
             (404, _) => return ErrorKind::Invalid,
             _ => {}
@@ -119,7 +132,21 @@ impl Said {
         if matches!(self.status, 401 | 403 | 429) {
             return refusal.kind();
         }
-        kind_of_words(&self.words.to_lowercase()).unwrap_or_else(|| refusal.kind())
+        let by_words = kind_of_words(&self.words.to_lowercase());
+        by_words.unwrap_or_else(|| match self.status {
+            // It came too late for a status.
+            200 if self.asked_wrong() => ErrorKind::Invalid,
+            200 => ErrorKind::Upstream,
+            _ => refusal.kind(),
+        })
+    }
+
+    fn asked_wrong(&self) -> bool {
+        let class = self.class.as_deref();
+        matches!(
+            class,
+            Some("invalid_request_error" | "image_generation_user_error")
+        )
     }
 
     /// The upstream's words, and what they leave out.
@@ -437,6 +464,24 @@ mod tests {
         assert_eq!(delay(&quota), None);
         let words = r#"{"error":{"message":"Rate limit. Please try again in 12s."}}"#;
         assert_eq!(delay(&Refusal::new(429, &[], words.into())), Some(12_000));
+    }
+
+    #[test]
+    fn a_failure_of_the_upstreams_own_names_the_request() {
+        let header = Header {
+            name: "x-request-id".into(),
+            value: "req_1".into(),
+        };
+        let message = |status| {
+            let body = r#"{"error":{"message":"Oh."}}"#.to_owned();
+            refused(
+                &Refusal::new(status, std::slice::from_ref(&header), body),
+                None,
+            )
+            .message
+        };
+        assert_eq!(message(500), "Oh (request req_1)");
+        assert_eq!(message(400), "Oh.");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Sizes: the one a job asks for, and the one that the model's family has.
 
-use pinhole_sdk::{Error, Size};
+use pinhole_sdk::{Error, Families, Size};
 
 use crate::settings::SIZES;
 
@@ -16,104 +16,40 @@ const MIN_PIXELS: u32 = 655_360;
 const MAX_PIXELS: u32 = 8_294_400;
 /// The longer side against the shorter.
 const MAX_RATIO: u32 = 3;
-/// Two shapes nearer than this are the same.
+/// A product nearer to a whole number than this is that number.
 const SAME: f64 = 1e-9;
 
-/// What a family takes.
-enum Family {
-    Any,
-    /// Never empty.
-    These(Vec<Size>),
+/// The families of the setting, each with sizes or the one word for all.
+pub(crate) fn parse(text: &str) -> Result<Families, Error> {
+    let families = Families::parse(SIZES, text)?;
+    for words in families.all() {
+        if words.is_empty() {
+            return Err(families.unreadable("…", "a family has no sizes"));
+        }
+        if words != [ANY] {
+            listed(words, &families)?;
+        }
+    }
+    Ok(families)
 }
 
 /// The size to send for the one asked for; the same where no family fits the model.
 ///
-/// Fails with field `size` where the family has nothing like it, and with the setting as its field
-/// where that cannot be read.
-pub(super) fn fit(asked: Size, families: &str, model: Option<&str>) -> Result<Size, Error> {
-    match family(families, model)? {
+/// Fails with field `size` where the family has nothing like it.
+pub(super) fn fit(asked: Size, families: &Families, model: Option<&str>) -> Result<Size, Error> {
+    match families.words(model) {
         None => Ok(asked),
-        Some(Family::Any) => within_limits(asked),
-        Some(Family::These(sizes)) => Ok(nearest(asked, &sizes)),
-    }
-}
-
-/// `WIDTHxHEIGHT`
-pub(super) fn written(size: Size) -> String {
-    format!("{}x{}", size.width, size.height)
-}
-
-/// The family of the longest beginning that fits the model.
-fn family(families: &str, model: Option<&str>) -> Result<Option<Family>, Error> {
-    let mut best: Option<(usize, &str)> = None;
-    for line in families
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-    {
-        let (beginning, sizes) = line
-            .split_once('=')
-            .ok_or_else(|| unreadable(line, "it has no ="))?;
-        let length = match beginning.trim() {
-            "*" => 0,
-            beginning if model.is_some_and(|model| model.starts_with(beginning)) => beginning.len(),
-            _ => continue,
-        };
-        if best.is_none_or(|(longest, _)| length >= longest) {
-            best = Some((length, sizes.trim()));
+        Some(words) if words == [ANY] => within_limits(asked),
+        Some(words) => {
+            let sizes = listed(words, families)?;
+            Ok(asked.nearest(&sizes).unwrap_or(asked))
         }
     }
-    match best {
-        None => Ok(None),
-        Some((_, ANY)) => Ok(Some(Family::Any)),
-        Some((_, "")) => Err(unreadable("…", "a family has no sizes")),
-        Some((_, sizes)) => sizes
-            .split_whitespace()
-            .map(size)
-            .collect::<Result<_, _>>()
-            .map(|sizes| Some(Family::These(sizes))),
-    }
 }
 
-fn size(text: &str) -> Result<Size, Error> {
-    let side = |side: &str| side.parse().ok().filter(|pixels| *pixels > 0);
-    let sides = text.split_once('x');
-    sides
-        .and_then(|(width, height)| {
-            Some(Size {
-                width: side(width)?,
-                height: side(height)?,
-            })
-        })
-        .ok_or_else(|| unreadable(text, "a size is written 1024x1024"))
-}
-
-fn unreadable(what: &str, why: &str) -> Error {
-    Error::invalid(
-        SIZES,
-        format!("setting {SIZES} cannot be read at {what:?}: {why}"),
-    )
-}
-
-/// The size of the list whose shape is nearest, the larger of two alike. One in the list stays.
-fn nearest(asked: Size, sizes: &[Size]) -> Size {
-    let same = |size: &&Size| size.width == asked.width && size.height == asked.height;
-    if let Some(size) = sizes.iter().find(same) {
-        return *size;
-    }
-    let distance = |size: &Size| (shape(*size) - shape(asked)).abs();
-    let pixels = |size: &Size| u64::from(size.width) * u64::from(size.height);
-    let nearer = |best: Size, size: Size| {
-        let gain = distance(&best) - distance(&size);
-        let larger = gain.abs() <= SAME && pixels(&size) > pixels(&best);
-        if gain > SAME || larger { size } else { best }
-    };
-    sizes.iter().copied().reduce(nearer).unwrap_or(asked)
-}
-
-/// Shapes are compared by the logarithm of the ratio: 2:1 is as far from 1:1 as 1:2 is.
-fn shape(size: Size) -> f64 {
-    (f64::from(size.width) / f64::from(size.height)).ln()
+fn listed(words: &[String], families: &Families) -> Result<Vec<Size>, Error> {
+    let size = |word: &String| word.parse().map_err(|why| families.unreadable(word, why));
+    words.iter().map(size).collect()
 }
 
 /// The size rounded to the step, then made larger or smaller until it is within the limits.
@@ -125,10 +61,8 @@ fn within_limits(asked: Size) -> Result<Size, Error> {
     let long = rounded.width.max(rounded.height);
     let short = rounded.width.min(rounded.height);
     if long > short.saturating_mul(MAX_RATIO) {
-        let message = format!(
-            "{} is too long: the longer side may be {MAX_RATIO} times the shorter",
-            written(asked)
-        );
+        let message =
+            format!("{asked} is too long: the longer side may be {MAX_RATIO} times the shorter");
         return Err(Error::invalid("size", message));
     }
     let pixels = f64::from(rounded.width) * f64::from(rounded.height);
@@ -163,8 +97,8 @@ mod tests {
     use crate::settings;
 
     fn fitted(model: &str, width: u32, height: u32) -> Result<String, Error> {
-        let families = settings::with(&[]).text(SIZES).unwrap();
-        fit(Size { width, height }, &families, Some(model)).map(written)
+        let families = parse(&settings::with(&[]).text(SIZES).unwrap()).unwrap();
+        fit(Size::new(width, height), &families, Some(model)).map(|size| size.to_string())
     }
 
     fn check(model: &str, (width, height): (u32, u32), expected: &str) {
@@ -181,16 +115,10 @@ mod tests {
         check(model, (1250, 1000), "1536x1024");
         check(model, (1224, 1000), "1024x1024");
         check(model, (1225, 1000), "1536x1024");
-        check(model, (1000, 1224), "1024x1024");
-        check(model, (1000, 1225), "1024x1536");
         check("dall-e-3", (1920, 1080), "1792x1024");
-        check("gpt-image-1-mini", (u32::MAX, 1), "1536x1024");
-    }
-
-    #[test]
-    fn of_sizes_alike_the_larger_is_taken_unless_one_is_asked_for() {
         check("dall-e-2", (300, 300), "1024x1024");
         check("dall-e-2", (256, 256), "256x256");
+        check("flux", (513, 77), "513x77");
     }
 
     #[test]
@@ -228,48 +156,9 @@ mod tests {
     }
 
     #[test]
-    fn a_model_without_a_line_gets_what_was_asked_for() {
-        check("flux", (513, 77), "513x77");
-        assert_eq!(
-            written(
-                fit(
-                    Size {
-                        width: 5,
-                        height: 7
-                    },
-                    "",
-                    None
-                )
-                .unwrap()
-            ),
-            "5x7"
-        );
-    }
-
-    #[test]
-    fn the_longest_beginning_wins_and_a_star_fits_all() {
-        let families = "* = 8x8\nflux-2 = 16x16\n\nflux = 32x32";
-        let fitted = |model| {
-            let asked = Size {
-                width: 100,
-                height: 100,
-            };
-            written(fit(asked, families, model).unwrap())
-        };
-        assert_eq!(fitted(Some("flux-2-dev")), "16x16");
-        assert_eq!(fitted(Some("flux-1")), "32x32");
-        assert_eq!(fitted(Some("sdxl")), "8x8");
-        assert_eq!(fitted(None), "8x8");
-    }
-
-    #[test]
     fn a_setting_that_cannot_be_read_is_named() {
-        let asked = Size {
-            width: 1,
-            height: 1,
-        };
-        for families in ["x", "x =", "x = 8", "x = 8x0", "x = 8xy", "x = any 8x8"] {
-            let error = fit(asked, families, Some("x")).unwrap_err();
+        for families in ["x", "x =", "x = 8", "x = 8x0", "x = 8xy", "y = any 8x8"] {
+            let error = parse(families).unwrap_err();
             assert_eq!(error.field.as_deref(), Some("sizes"), "{families}");
         }
     }

@@ -1,0 +1,65 @@
+//! An answer that comes as a stream of events: drafts first, then the picture.
+
+use pinhole_sdk::upstream::{Document, Error as Lost};
+use pinhole_sdk::{Answer, Error, Image, Picture, Place, Progress, job};
+use serde_json::Value;
+
+use crate::wire::{self, Event, Plan, Reading};
+
+/// Events of one stream, drafts and others.
+const MAX_EVENTS: usize = 1000;
+
+/// Is this answer a stream of events? The host calls it one by its media type.
+pub(crate) fn is_one(answer: &Answer) -> bool {
+    let headers = answer.0.headers();
+    let mut types = headers
+        .iter()
+        .filter(|header| header.name == "content-type");
+    types
+        .next()
+        .is_some_and(|header| header.value.starts_with("text/event-stream"))
+}
+
+/// Reports the drafts and takes the finished picture. `done` pictures of the job came before.
+///
+/// A stream that ends without a finished picture is an error: a draft is no result.
+pub(crate) fn read(answer: &Answer, plan: &Plan, done: usize) -> Result<(Picture, Reading), Error> {
+    let mut drafts = 0;
+    for _ in 0..MAX_EVENTS {
+        let document = match answer.0.next_event() {
+            Ok(Some(document)) => document,
+            Ok(None) => return Err(unfinished("ended", drafts)),
+            Err(Lost::Connect(_)) => return Err(unfinished("broke off", drafts)),
+            Err(error) => return Err(error.into()),
+        };
+        match wire::event(&document.parse::<Value>()?, plan.model.as_deref())? {
+            Event::Draft(pointer, index) => {
+                drafts += 1;
+                report(&document, pointer, plan.progress(done, index));
+            }
+            Event::Finished(place, reading) => return Ok((picture(&document, place)?, reading)),
+            Event::Other => {}
+        }
+    }
+    let message = format!("the upstream sent {MAX_EVENTS} events without a finished image");
+    Err(Error::protocol(message))
+}
+
+fn unfinished(how: &str, drafts: usize) -> Error {
+    Error::protocol(format!(
+        "the upstream's stream {how} before the image was finished ({drafts} drafts came)"
+    ))
+}
+
+/// A draft that cannot be shown is still progress.
+fn report(document: &Document, pointer: &str, progress: Progress) {
+    let preview: Option<Image> = document.image(pointer).ok();
+    job::report(&progress, preview.as_ref());
+}
+
+fn picture(document: &Document, place: Place) -> Result<Picture, Error> {
+    Ok(match place {
+        Place::Pointer(pointer) => Picture::Held(document.image(&pointer)?),
+        Place::Address(address) => Picture::Address(address),
+    })
+}

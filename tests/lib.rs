@@ -7,10 +7,12 @@
     reason = "the bans and the care for errors shape the server; here a failure is a failed test"
 )]
 
+mod dialects;
 mod server;
 mod stage;
 mod upstream;
 
+pub use dialects::{Traffic, traffic};
 pub use server::{Server, engines, environment, guests, program};
 pub use stage::{Played, Stage};
 pub use upstream::{Answer, Seen, Upstream, WebSocket};

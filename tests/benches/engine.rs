@@ -23,7 +23,7 @@ use criterion::Criterion;
 use futures_util::future::join_all;
 use pinhole::engine::Control;
 use pinhole::jobs::JobRequest;
-use pinhole_tests::Server;
+use pinhole_tests::{Server, traffic};
 use tokio::runtime::Runtime;
 
 use native::{Decoder, Native};
@@ -76,6 +76,7 @@ fn main() {
         bench.many_at_once();
         bench.waiting();
         bench.late_timers();
+        bench.traffic();
     }
 }
 
@@ -220,6 +221,22 @@ impl Bench {
                 "  {round:<16} {:.1} MB ({:.1} MB where pages that instances share count for each)",
                 held.proportional - idle.proportional,
                 held.resident - idle.resident,
+            );
+        }
+    }
+
+    /// What every engine asks of its upstream for one picture, and what of it enters the guest.
+    fn traffic(&self) {
+        println!("\none 2 MB picture: requests, their bodies, and bytes that entered the guest");
+        for job in self.runtime.block_on(traffic(2 << 20)) {
+            println!(
+                "  {:<14} {:<9} {} requests ({}), {:>7} bytes sent, {:>5} bytes entered",
+                job.engine,
+                job.operation,
+                job.requests.len(),
+                job.requests.join(", "),
+                job.sent_bytes,
+                job.entered_bytes,
             );
         }
     }

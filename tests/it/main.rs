@@ -19,3 +19,4 @@ mod gemini;
 mod images;
 mod openai;
 mod sandbox;
+mod traffic;

@@ -1,0 +1,79 @@
+//! What an engine asks of its upstream, and how little of a large picture it sees.
+
+use pinhole_tests::{Traffic, traffic};
+
+/// Bytes of a 2 MB picture's job that may enter a guest.
+const MAX_ENTERED: u64 = 64 << 10;
+const PICTURE: usize = 2 << 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_picture_costs_few_requests_and_hardly_enters_the_guest() {
+    let expected: [(&str, &str, &[&str]); 8] = [
+        (
+            "automatic1111",
+            "generate",
+            &["GET /sdapi/v1/progress", "POST /sdapi/v1/txt2img"],
+        ),
+        (
+            "automatic1111",
+            "edit",
+            &["GET /sdapi/v1/progress", "POST /sdapi/v1/img2img"],
+        ),
+        (
+            "comfyui",
+            "generate",
+            &["GET /ws", "POST /prompt", "GET /history", "GET /view"],
+        ),
+        (
+            "comfyui",
+            "edit",
+            &[
+                "POST /upload/image",
+                "GET /ws",
+                "POST /prompt",
+                "GET /history",
+                "GET /view",
+            ],
+        ),
+        (
+            "gemini",
+            "generate",
+            &["POST /v1beta/models/gemini-3.1-flash-image:generateContent"],
+        ),
+        (
+            "gemini",
+            "edit",
+            &["POST /v1beta/models/gemini-3.1-flash-image:generateContent"],
+        ),
+        ("openai", "generate", &["POST /v1/images/generations"]),
+        ("openai", "edit", &["POST /v1/images/edits"]),
+    ];
+    let all = traffic(PICTURE).await;
+    assert_eq!(all.len(), expected.len());
+    for (job, (engine, operation, requests)) in all.iter().zip(expected) {
+        assert_eq!((job.engine, job.operation), (engine, operation));
+        let asked: Vec<&str> = job.requests.iter().map(|line| without_id(line)).collect();
+        assert_eq!(asked, requests, "{engine} {operation}");
+        assert_eq!(job.picture_bytes, PICTURE);
+        check_bytes(job);
+    }
+}
+
+fn check_bytes(job: &Traffic) {
+    assert!(job.entered_bytes > 0, "{job:?}");
+    assert!(job.entered_bytes <= MAX_ENTERED, "{job:?}");
+    // An edit's source is sent whole, and once.
+    let sent = job.sent_bytes as f64 / PICTURE as f64;
+    match job.operation {
+        "edit" => assert!((1.0..1.5).contains(&sent), "{job:?}"),
+        _ => assert!(sent < 0.01, "{job:?}"),
+    }
+}
+
+/// A history's line without the job's name.
+fn without_id(line: &str) -> &str {
+    match line.starts_with("GET /history/") {
+        true => "GET /history",
+        false => line,
+    }
+}

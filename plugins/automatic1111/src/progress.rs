@@ -23,6 +23,8 @@ struct State {
     job_timestamp: Value,
     sampling_step: Option<i64>,
     sampling_steps: Option<i64>,
+    /// Somebody stopped the running job; it answers as if it had finished.
+    interrupted: Option<bool>,
 }
 
 impl ProgressAnswer {
@@ -37,11 +39,22 @@ impl ProgressAnswer {
 /// over counts as ours; with a third one in between we would be wrong until its end.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    /// The timestamp of the job that ran before ours was sent.
-    earlier: Option<Value>,
+    before: Before,
     ours: bool,
+    interrupted: bool,
     fraction: f32,
     last: Option<(bool, Option<i64>, Option<i64>, f32)>,
+}
+
+/// What ran before our job was sent.
+#[derive(Debug)]
+enum Before {
+    /// Nobody could tell. What is seen running first counts as another's: better not to stop our
+    /// own job than to stop another's.
+    Unknown,
+    Nothing,
+    /// The job with this timestamp.
+    Job(Value),
 }
 
 /// What a progress answer tells the host.
@@ -53,14 +66,26 @@ pub(crate) struct Seen {
 }
 
 impl Watch {
-    /// From an answer of before our job was sent.
-    pub(crate) fn new(answer: &ProgressAnswer) -> Self {
-        Self {
-            earlier: answer.busy().then(|| answer.state.job_timestamp.clone()),
+    /// From an answer of before our job was sent, if there was one.
+    pub(crate) fn new(answer: Option<&ProgressAnswer>) -> Self {
+        let mut watch = Self {
+            before: Before::Unknown,
             ours: false,
+            interrupted: false,
             fraction: 0.0,
             last: None,
+        };
+        if let Some(answer) = answer {
+            watch.note_before(answer);
         }
+        watch
+    }
+
+    fn note_before(&mut self, answer: &ProgressAnswer) {
+        self.before = match answer.busy() {
+            true => Before::Job(answer.state.job_timestamp.clone()),
+            false => Before::Nothing,
+        };
     }
 
     /// Did the last answer show our job running?
@@ -68,10 +93,21 @@ impl Watch {
         self.ours
     }
 
+    /// Was somebody seen to stop our job?
+    pub(crate) fn was_interrupted(&self) -> bool {
+        self.interrupted
+    }
+
     /// What is new to tell. The fraction never falls, though the server's does at the end.
     pub(crate) fn see(&mut self, answer: &ProgressAnswer) -> Option<Seen> {
         let state = &answer.state;
-        self.ours = answer.busy() && self.earlier.as_ref() != Some(&state.job_timestamp);
+        // Once it is idle, the earlier job is over.
+        if !answer.busy() || matches!(self.before, Before::Unknown) {
+            self.note_before(answer);
+        }
+        let earlier = matches!(&self.before, Before::Job(begun) if *begun == state.job_timestamp);
+        self.ours = answer.busy() && !earlier;
+        self.interrupted |= self.ours && state.interrupted == Some(true);
         if !answer.busy() {
             return None;
         }
@@ -103,6 +139,8 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn recorded_progress() -> Vec<ProgressAnswer> {
@@ -113,9 +151,9 @@ mod tests {
     type Told = (Option<f32>, Option<String>, bool);
 
     /// What each answer tells anew, and whether our job runs after the last.
-    fn watched(before: usize, answers: &[usize]) -> (Vec<Told>, bool) {
+    fn watched(before: Option<usize>, answers: &[usize]) -> (Vec<Told>, bool) {
         let recorded = recorded_progress();
-        let mut watch = Watch::new(&recorded[before]);
+        let mut watch = Watch::new(before.map(|index| &recorded[index]));
         let seen = answers.iter().filter_map(|index| {
             let seen = watch.see(&recorded[*index])?;
             Some((seen.progress.fraction, seen.progress.note, seen.preview))
@@ -125,7 +163,7 @@ mod tests {
 
     #[test]
     fn progress_rises_and_repeats_nothing() {
-        let (seen, running) = watched(0, &[1, 2, 3, 4, 4]);
+        let (seen, running) = watched(Some(0), &[1, 2, 3, 4, 4]);
         let note = |text: &str| Some(text.to_owned());
         assert_eq!(
             seen,
@@ -135,24 +173,50 @@ mod tests {
             ]
         );
         assert!(running);
-        let (seen, _) = watched(0, &[3, 2]);
+        let (seen, _) = watched(Some(0), &[3, 2]);
         let fractions: Vec<_> = seen.iter().map(|seen| seen.0).collect();
         assert_eq!(fractions, [Some(0.885), Some(0.885)]);
         // Idle again: an interrupt would hit the next one's job.
-        assert!(!watched(0, &[3, 5]).1);
+        assert!(!watched(Some(0), &[3, 5]).1);
     }
 
     #[test]
     fn an_earlier_job_is_not_ours() {
-        let (seen, running) = watched(2, &[3, 4]);
+        let (seen, running) = watched(Some(2), &[3, 4]);
         assert_eq!(
             seen,
             [(None, Some("waiting for another job".into()), false)]
         );
         assert!(!running);
-        let (seen, running) = watched(2, &[3, 6]);
+        let (seen, running) = watched(Some(2), &[3, 6]);
         assert_eq!(seen[1], (Some(0.0125), Some("step 1 of 400".into()), false));
         assert!(running);
+    }
+
+    #[test]
+    fn what_runs_unknown_is_not_ours_until_it_ended() {
+        let (seen, running) = watched(None, &[3]);
+        assert_eq!(seen[0].1.as_deref(), Some("waiting for another job"));
+        assert!(!running);
+        // Another job, and the same after the server was idle.
+        assert!(watched(None, &[3, 6]).1);
+        assert!(watched(None, &[3, 0, 3]).1);
+    }
+
+    #[test]
+    fn an_interrupt_by_somebody_else_is_seen() {
+        let answer = |interrupted| -> ProgressAnswer {
+            let state = json!({"job_count": 1, "job_timestamp": "1", "interrupted": interrupted});
+            serde_json::from_value(json!({ "state": state })).unwrap()
+        };
+        let mut ours = Watch::new(Some(&ProgressAnswer::default()));
+        ours.see(&answer(false));
+        assert!(!ours.was_interrupted());
+        ours.see(&answer(true));
+        assert!(ours.was_interrupted());
+        let mut waiting = Watch::new(Some(&answer(false)));
+        waiting.see(&answer(true));
+        assert!(!waiting.was_interrupted());
     }
 
     #[test]
@@ -163,7 +227,7 @@ mod tests {
             r#"{"progress": 1e30, "state": {"job_count": 1, "job_timestamp": 7, "sampling_step": 9, "sampling_steps": 3}}"#,
         ] {
             let answer: ProgressAnswer = serde_json::from_str(text).unwrap();
-            let mut watch = Watch::new(&ProgressAnswer::default());
+            let mut watch = Watch::new(Some(&ProgressAnswer::default()));
             if let Some(seen) = watch.see(&answer) {
                 assert!(
                     seen.progress

@@ -1,10 +1,15 @@
 //! What the web UI and its dialects say when they refuse or fail, as errors.
 
+use pinhole_sdk::words::{cut, first_line};
 use pinhole_sdk::{Error, ErrorKind, Refusal};
 use serde_json::Value;
 
-/// Shown of a text of the server, in characters.
+use crate::settings::{API_AUTH, BASE_URL};
+
+/// Shown of a text of the server, in bytes.
 const MAX_SHOWN: usize = 300;
+/// What the server's router says where there is no such path, or none for this method.
+const ROUTER: [&str; 2] = ["Not Found", "Method Not Allowed"];
 
 /// The error for a server that has no such path; `web_ui` when it is known to be a web UI.
 pub(crate) fn no_api(web_ui: bool) -> Error {
@@ -14,37 +19,43 @@ pub(crate) fn no_api(web_ui: bool) -> Error {
             "there is no web UI with an API at this address: check it, and start the web UI with --api"
         }
     };
-    Error::invalid("base-url", message)
+    Error::invalid(BASE_URL, message)
 }
 
-/// The error for a refusal by `/sdapi/v1/`.
-pub(crate) fn refused(refusal: Refusal) -> Error {
-    let said = Said::read(&refusal);
-    let error = match refusal.status {
+/// Is there no such path? Then there is no API, or no web UI at all.
+pub(crate) fn lacks_api(refusal: &Refusal) -> bool {
+    matches!(refusal.status, 404 | 405) && !Said::read(refusal).by_web_ui
+}
+
+/// The error for a refusal by a path that is there.
+pub(crate) fn refused(refusal: &Refusal) -> Error {
+    let said = Said::read(refusal);
+    let mut error = match refusal.status {
         401 => unauthorized(&said),
-        404 if !said.by_web_ui => no_api(said.detail == "Not Found"),
         400 | 404 if said.detail == "Sampler not found" => {
-            Error::invalid("sampler_name", "the web UI does not know this sampler")
+            let message = "the web UI does not know this sampler: Sampler not found";
+            Error::invalid("sampler_name", message)
         }
         400 | 404 if said.by_web_ui => Error::new(ErrorKind::Invalid, said.shown()),
-        422 => invalid(&refusal, &said),
+        422 => invalid(refusal, &said),
         500..=599 if out_of_memory(&refusal.text) => {
-            let message = "the web UI ran out of memory: ask for a smaller size or fewer images";
+            let reason = said.shown();
+            let message = format!(
+                "the web UI ran out of memory: ask for a smaller size or fewer images ({reason})"
+            );
             Error::new(ErrorKind::OutOfMemory, message)
         }
         500 if about_image(said.detail) => Error::invalid("image", said.shown()),
-        500 if said.by_web_ui || !said.detail.is_empty() => {
-            Error::new(ErrorKind::Upstream, said.shown())
+        500 if said.by_web_ui => Error::new(ErrorKind::Upstream, said.shown()),
+        500 => {
+            let reason = shown(&refusal.message());
+            let message = format!("the web UI failed, and its console says why: {reason}");
+            Error::new(ErrorKind::Upstream, message)
         }
-        _ => Error::new(refusal.kind(), first_line(&refusal.message())),
+        _ => Error::new(refusal.kind(), shown(&refusal.message())),
     };
-    with_code(error, &said, refusal.retry_after_ms)
-}
-
-fn with_code(mut error: Error, said: &Said<'_>, retry_after_ms: Option<u64>) -> Error {
-    let named = !["", "HTTPException"].contains(&said.class);
-    error.code = named.then(|| first_line(said.class));
-    error.retry_after_ms = retry_after_ms;
+    error.code = said.code();
+    error.retry_after_ms = refusal.retry_after_ms;
     error
 }
 
@@ -63,28 +74,33 @@ struct Said<'a> {
 impl<'a> Said<'a> {
     fn read(refusal: &'a Refusal) -> Self {
         let text = |key: &str| refusal.json.as_ref()?.get(key)?.as_str();
-        let detail = text("detail");
+        let detail = text("detail").or_else(|| text("message"));
         let class = detail.and_then(|_| text("error")).unwrap_or_default();
-        let detail = detail.or_else(|| text("message")).unwrap_or_default();
+        let detail = detail.unwrap_or_default();
         Self {
             class,
             detail,
             text: text("errors").unwrap_or_default(),
-            by_web_ui: !class.is_empty() || detail == "Sampler not found",
+            by_web_ui: !class.is_empty() || !detail.is_empty() && !ROUTER.contains(&detail),
         }
+    }
+
+    fn code(&self) -> Option<String> {
+        let named = !["", "HTTPException"].contains(&self.class);
+        named.then(|| shown(self.class))
     }
 
     /// One line for a person.
     fn shown(&self) -> String {
-        let texts = [self.detail, self.text];
-        let line = texts
-            .iter()
-            .map(|text| first_line(text))
-            .find(|line| !line.is_empty());
-        match line.filter(|line| !line.starts_with("Traceback")) {
-            Some(line) if self.class.is_empty() || self.class == "HTTPException" => line,
-            Some(line) => first_line(&format!("{}: {line}", self.class)),
-            None => format!("the web UI failed with {}", first_line(self.class)),
+        let lines = [self.detail, self.text].map(first_line);
+        let line = lines.into_iter().find(|line| !line.is_empty());
+        // A traceback has paths of the server in it.
+        let line = line.filter(|line| !line.starts_with("Traceback"));
+        match (line, self.code()) {
+            (Some(line), None) => shown(line),
+            (Some(line), Some(class)) => shown(&format!("{class}: {line}")),
+            (None, Some(class)) => format!("the web UI failed with {class}"),
+            (None, None) => "the web UI gave no reason".into(),
         }
     }
 }
@@ -92,46 +108,43 @@ impl<'a> Said<'a> {
 fn unauthorized(said: &Said<'_>) -> Error {
     let message = match said.detail {
         "" | "Not authenticated" => {
-            "the web UI asks for a user and a password: set api-auth".into()
+            format!("the web UI asks for a user and a password: set {API_AUTH}")
         }
         detail => format!(
-            "the web UI refuses the user and password of api-auth: {}",
-            first_line(detail)
+            "the web UI refuses the user and password of {API_AUTH}: {}",
+            shown(detail)
         ),
     };
-    Error::new(ErrorKind::Unauthorized, message).with_field("api-auth")
+    Error::new(ErrorKind::Unauthorized, message).with_field(API_AUTH)
 }
 
 /// A 422: of the checker, in the spelling of either version of pydantic, or of the web UI.
 fn invalid(refusal: &Refusal, said: &Said<'_>) -> Error {
-    let Some(first) = refusal
-        .json
-        .as_ref()
-        .and_then(|json| json.pointer("/detail/0"))
-    else {
+    let json = refusal.json.as_ref();
+    let Some(first) = json.and_then(|json| json.pointer("/detail/0")) else {
         return Error::new(ErrorKind::Invalid, said.shown());
     };
-    let message = first
-        .get("msg")
-        .and_then(Value::as_str)
-        .unwrap_or("it is not valid");
-    let place = first
-        .get("loc")
-        .and_then(Value::as_array)
-        .and_then(|loc| loc.last());
-    match place
-        .and_then(Value::as_str)
-        .filter(|place| *place != "body")
-    {
-        Some(field) => Error::invalid(field, first_line(&format!("{field}: {message}"))),
-        None => Error::new(ErrorKind::Invalid, first_line(message)),
+    let message = first.get("msg").and_then(Value::as_str);
+    let message = message.unwrap_or("it is not valid");
+    let place = first.get("loc").and_then(Value::as_array);
+    let field = place
+        .and_then(|loc| loc.last()?.as_str())
+        .filter(|field| *field != "body");
+    match field {
+        Some(field) => Error::invalid(shown(field), shown(&format!("{field}: {message}"))),
+        None => Error::new(ErrorKind::Invalid, shown(message)),
     }
 }
 
 fn out_of_memory(text: &str) -> bool {
-    ["OutOfMemoryError", "out of memory", "can't allocate memory"]
-        .iter()
-        .any(|words| text.contains(words))
+    [
+        "OutOfMemoryError",
+        "out of memory",
+        "can't allocate memory",
+        "not enough memory",
+    ]
+    .iter()
+    .any(|words| text.contains(words))
 }
 
 /// A 500 whose cause is a picture in the request.
@@ -144,10 +157,9 @@ fn about_image(detail: &str) -> bool {
     .contains(&detail)
 }
 
-/// Up to the first line break: what follows is a traceback, with paths of the server.
-fn first_line(text: &str) -> String {
-    let line = text.trim().lines().next().unwrap_or_default();
-    line.chars().take(MAX_SHOWN).collect()
+/// The first line: what follows is a traceback, with paths of the server.
+fn shown(text: &str) -> String {
+    cut(first_line(text), MAX_SHOWN)
 }
 
 #[cfg(test)]
@@ -158,7 +170,7 @@ mod tests {
 
     fn refusal(status: u16, body: &str) -> Error {
         let no_headers: [Header; 0] = [];
-        refused(Refusal::new(status, &no_headers, body.to_owned()))
+        refused(&Refusal::new(status, &no_headers, body.to_owned()))
     }
 
     /// The refusal recorded under this label.
@@ -196,12 +208,6 @@ mod tests {
             "the web UI refuses the user and password of api-auth: Incorrect username or password",
         );
         check(
-            "without --api",
-            Invalid,
-            Some("base-url"),
-            "the web UI's API is not enabled: start the web UI with --api",
-        );
-        check(
             "wrong type: 422",
             Invalid,
             Some("steps"),
@@ -224,7 +230,7 @@ mod tests {
             "unknown sampler: 404 here, 400 from 1.10",
             Invalid,
             Some("sampler_name"),
-            "the web UI does not know this sampler",
+            "the web UI does not know this sampler: Sampler not found",
         );
         check("unknown script", Invalid, None, "Script 'nope' not found");
         check(
@@ -249,7 +255,9 @@ mod tests {
             "allocation failure on CPU (what an out-of-memory reply looks like)",
             OutOfMemory,
             None,
-            "the web UI ran out of memory: ask for a smaller size or fewer images",
+            "the web UI ran out of memory: ask for a smaller size or fewer images (RuntimeError: [enforce \
+             fail at alloc_cpu.cpp:83] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to \
+             allocate 16000000000000 bytes. Error code 12 (Cannot allocate memory))",
         );
     }
 
@@ -266,12 +274,12 @@ mod tests {
     #[test]
     fn refusals_of_other_dialects() {
         use ErrorKind::{Invalid, OutOfMemory, Unavailable, Upstream};
-        let small = "the web UI ran out of memory: ask for a smaller size or fewer images";
         check_refusal(
             500,
             r#"{"error":"OutOfMemoryError","detail":"","body":"","errors":"CUDA out of memory. Tried to allocate 2 GiB"}"#,
             OutOfMemory,
-            small,
+            "the web UI ran out of memory: ask for a smaller size or fewer images \
+             (OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB)",
         );
         // Forge: pydantic 2, and no name of the exception.
         check_refusal(
@@ -284,7 +292,7 @@ mod tests {
             400,
             r#"{"detail":"Sampler not found"}"#,
             Invalid,
-            "the web UI does not know this sampler",
+            "the web UI does not know this sampler: Sampler not found",
         );
         check_refusal(
             500,
@@ -296,7 +304,7 @@ mod tests {
             500,
             "Internal Server Error",
             Upstream,
-            "Internal Server Error",
+            "the web UI failed, and its console says why: Internal Server Error",
         );
         // stable-diffusion.cpp
         check_refusal(
@@ -309,13 +317,7 @@ mod tests {
             500,
             r#"{"error":"server_error","message":"bad\nTraceback"}"#,
             Upstream,
-            "bad",
-        );
-        check_refusal(
-            404,
-            "",
-            Invalid,
-            "there is no web UI with an API at this address: check it, and start the web UI with --api",
+            "server_error: bad",
         );
         check_refusal(
             502,
@@ -323,12 +325,34 @@ mod tests {
             Unavailable,
             "the upstream answered with status 502",
         );
+        // Forge, where the recorded web UI names its exception.
         check_refusal(
-            405,
-            r#"{"detail":"Method Not Allowed"}"#,
+            404,
+            r#"{"detail":"Init image not found"}"#,
             Invalid,
-            "Method Not Allowed",
+            "Init image not found",
         );
+    }
+
+    #[test]
+    fn a_path_that_is_not_there_is_told_from_what_is_not_found() {
+        for (status, body, expected) in [
+            (404, "", true),
+            (404, "<html>", true),
+            (404, r#"{"detail":"Not Found"}"#, true),
+            (405, r#"{"detail":"Method Not Allowed"}"#, true),
+            (404, r#"{"detail":"Sampler not found"}"#, false),
+            (
+                404,
+                r#"{"error":"HTTPException","detail":"Init image not found"}"#,
+                false,
+            ),
+            (500, "", false),
+        ] {
+            let refusal = Refusal::new(status, &[], body.to_owned());
+            assert_eq!(lacks_api(&refusal), expected, "{body}");
+        }
+        assert_eq!(no_api(true).field.as_deref(), Some(BASE_URL));
     }
 
     #[test]

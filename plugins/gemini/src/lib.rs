@@ -1,22 +1,28 @@
 //! `gemini`: Google's image models, by `:generateContent` and by the older `:predict`.
 //!
-//! The way of a job, from top to bottom: `wire::plan` makes the requests, `call` sends them,
-//! `wire::read` says where an answer keeps its pictures, and `Gathered` takes them.
+//! The way of a job, from top to bottom: `wire::plan` makes the requests, `send_each` sends them,
+//! `Reading` says where an answer keeps its pictures, and `Gathered` takes them.
 
 mod settings;
 mod wire;
 
-use pinhole_sdk::upstream::Document;
+use pinhole_sdk::upstream::{Document, Error as UpstreamError};
 use pinhole_sdk::{
-    Abilities, Answer, Credential, Description, Engine, Error, Job, Model, Output, Picture,
-    Request, Settings, Upstream, send_all,
+    Abilities, Answer, Credential, Description, Engine, Error, Gathered, Image, Job, Model, Output,
+    Refusal, Request, Settings, Upstream, send_each,
 };
 use serde_json::Value;
-use wire::{Place, Plan, Reading};
+
+use crate::settings::Setup;
+use crate::wire::Reading;
 
 const UPSTREAM: &str = "api";
 /// Requests of one job under way at the same time.
 const CALLS_AT_ONCE: usize = 4;
+/// Pictures to change that the largest family of models takes; others say so themselves.
+const MAX_SOURCES: u32 = 14;
+/// Events of one answer.
+const MAX_EVENTS: usize = 1000;
 /// Pages of the list of models that are read.
 const MAX_PAGES: usize = 10;
 
@@ -29,8 +35,10 @@ impl Engine for Gemini {
             title: "Gemini".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             abilities: Abilities {
+                edit: true,
                 seed: true,
                 max_count: wire::MAX_COUNT,
+                max_sources: MAX_SOURCES,
                 ..Abilities::default()
             },
             settings: settings::declare(),
@@ -44,19 +52,17 @@ impl Engine for Gemini {
     }
 
     fn generate(job: Job, settings: Settings) -> Result<Output, Error> {
-        let plan = wire::plan(&job, &settings)?;
-        let mut gathered = Gathered::new(job.count);
-        for bodies in plan.bodies.chunks(CALLS_AT_ONCE) {
-            let came = gathered.pictures.len();
-            for answer in call(&plan, bodies) {
-                gathered.add(&plan, answer);
-            }
-            // What refused a whole round refuses the next one too.
-            if gathered.pictures.len() == came {
-                break;
-            }
-        }
-        gathered.output(&plan)
+        draw(&job, &[], &settings)
+    }
+
+    /// The API has no masks, so none comes: the abilities say so.
+    fn edit(
+        job: Job,
+        sources: Vec<Image>,
+        _mask: Option<Image>,
+        settings: Settings,
+    ) -> Result<Output, Error> {
+        draw(&job, &sources, &settings)
     }
 
     fn models(settings: Settings) -> Result<Vec<Model>, Error> {
@@ -74,99 +80,108 @@ impl Engine for Gemini {
         Ok(models)
     }
 
-    fn verify(_settings: Settings) -> Result<(), Error> {
+    fn verify(settings: Settings) -> Result<(), Error> {
+        Setup::read(&settings)?;
         list(wire::list_path(1, None)).map(drop)
     }
 }
 
 pinhole_sdk::export!(Gemini);
 
+/// Makes the pictures of a job, from `sources` where there are any.
+fn draw(job: &Job, sources: &[Image], settings: &Settings) -> Result<Output, Error> {
+    let setup = Setup::read(settings)?;
+    let types: Vec<String> = sources.iter().map(Image::media_type).collect();
+    let plan = wire::plan(job, &types, &setup)?;
+    let places = plan.places.iter().map(String::as_str);
+    let images: Vec<(&str, &Image)> = places.zip(sources).collect();
+    let request =
+        |body: &Value| Request::post(UPSTREAM, plan.path.as_str()).json_with_images(body, &images);
+    let refused = |refusal: &Refusal| wire::refused(refusal, Some(&plan.asked));
+    let mut gathered = Gathered::new(job.count, wire::MAX_COUNT);
+    for bodies in plan.bodies.chunks(CALLS_AT_ONCE) {
+        let came = gathered.pictures.len();
+        for answer in send_each(bodies, request, refused) {
+            let reading = Reading::new(&plan.asked);
+            let taken = answer.and_then(|answer| take(&answer, reading, &mut gathered));
+            gathered.errors.extend(taken.err());
+        }
+        // What refused a whole round refuses the next one too.
+        if gathered.pictures.len() == came {
+            break;
+        }
+    }
+    let gathered = gathered.some()?;
+    let details = wire::details(&plan, &gathered);
+    Ok(Output {
+        pictures: gathered.pictures,
+        revised_prompt: None,
+        details,
+    })
+}
+
+/// Takes the pictures of an answer, which is one document or a stream of them. Some gateways stream
+/// whatever they are asked, and others never: the answer itself says which it is.
+fn take<'a>(
+    answer: &Answer,
+    mut reading: Reading<'a>,
+    gathered: &mut Gathered<Reading<'a>>,
+) -> Result<(), Error> {
+    let taken = match streams(answer) {
+        true => take_events(answer, &mut reading, gathered),
+        false => answer
+            .document()
+            .and_then(|document| take_document(&document, &mut reading, gathered)),
+    };
+    match reading.finish() {
+        // What came before an answer broke off is made and paid.
+        Ok(reading) => gathered.readings.push(reading),
+        Err(nothing) => return Err(taken.err().unwrap_or(nothing)),
+    }
+    taken
+}
+
+fn streams(answer: &Answer) -> bool {
+    let headers = answer.0.headers();
+    let kind = headers.iter().find(|header| header.name == "content-type");
+    kind.is_some_and(|kind| kind.value.starts_with("text/event-stream"))
+}
+
+fn take_events<'a>(
+    answer: &Answer,
+    reading: &mut Reading<'a>,
+    gathered: &mut Gathered<Reading<'a>>,
+) -> Result<(), Error> {
+    for _ in 0..MAX_EVENTS {
+        let event = answer.0.next_event().map_err(|error| match error {
+            UpstreamError::Connect(_) => Error::protocol("the upstream's answer broke off"),
+            error => error.into(),
+        })?;
+        match event {
+            Some(document) => take_document(&document, reading, gathered)?,
+            None => return Ok(()),
+        }
+    }
+    Err(Error::protocol(format!(
+        "the upstream's answer has more than {MAX_EVENTS} events"
+    )))
+}
+
+fn take_document<'a>(
+    document: &Document,
+    reading: &mut Reading<'a>,
+    gathered: &mut Gathered<Reading<'a>>,
+) -> Result<(), Error> {
+    let places = reading.read(&document.parse()?)?;
+    gathered.take(document, places);
+    Ok(())
+}
+
 fn list(path: String) -> Result<Answer, Error> {
     let answer = Request::get(UPSTREAM, path).send()?;
     answer
         .success()
         .map_err(|refusal| wire::refused(&refusal, None))
-}
-
-/// Sends these requests of the plan, side by side. The answers are of any status.
-fn call(plan: &Plan, bodies: &[Value]) -> Vec<Result<Answer, Error>> {
-    let request = |body| Request::post(UPSTREAM, plan.path.as_str()).json(body);
-    match bodies.iter().map(request).collect() {
-        Ok(requests) => send_all(requests),
-        Err(error) => vec![Err(error)],
-    }
-}
-
-/// What the requests of a job gave so far.
-struct Gathered {
-    /// Pictures that the job asked for.
-    count: usize,
-    /// More than asked for, where the upstream gave more: they are made and paid.
-    pictures: Vec<Picture>,
-    /// Pictures beyond what a job may give.
-    left_out: usize,
-    readings: Vec<Reading>,
-    errors: Vec<Error>,
-}
-
-impl Gathered {
-    fn new(count: u32) -> Self {
-        Self {
-            count: count as usize,
-            pictures: Vec::new(),
-            left_out: 0,
-            readings: Vec::new(),
-            errors: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, plan: &Plan, answer: Result<Answer, Error>) {
-        if let Err(error) = self.try_add(plan, answer) {
-            self.errors.push(error);
-        }
-    }
-
-    fn try_add(&mut self, plan: &Plan, answer: Result<Answer, Error>) -> Result<(), Error> {
-        let answer = answer?
-            .success()
-            .map_err(|refusal| wire::refused(&refusal, Some((&plan.model, plan.method))))?;
-        let document = answer.document()?;
-        let reading = wire::read(plan.method, &document.parse::<Value>()?)?;
-        for place in &reading.places {
-            if self.pictures.len() == wire::MAX_COUNT as usize {
-                self.left_out += 1;
-            } else {
-                match picture(&document, place) {
-                    Ok(picture) => self.pictures.push(picture),
-                    Err(error) => self.errors.push(error),
-                }
-            }
-        }
-        self.readings.push(reading);
-        Ok(())
-    }
-
-    /// The output, or the first error where no picture came.
-    fn output(self, plan: &Plan) -> Result<Output, Error> {
-        if self.pictures.is_empty() {
-            let nothing = || Error::protocol("the upstream was not asked for a picture");
-            return Err(self.errors.into_iter().next().unwrap_or_else(nothing));
-        }
-        let missing = self.count.saturating_sub(self.pictures.len());
-        let notes = wire::notes(plan, missing, self.left_out, &self.readings, &self.errors);
-        Ok(Output {
-            pictures: self.pictures,
-            revised_prompt: None,
-            details: wire::details(plan, &self.readings, &notes),
-        })
-    }
-}
-
-fn picture(document: &Document, place: &Place) -> Result<Picture, Error> {
-    Ok(match place {
-        Place::Pointer(pointer) => Picture::Held(document.image(pointer)?),
-        Place::Address(address) => Picture::Address(address.clone()),
-    })
 }
 
 #[cfg(test)]
@@ -183,6 +198,5 @@ mod tests {
             .collect();
         assert!(declared.contains(&settings::BASE_URL));
         assert!(declared.contains(&settings::API_KEY));
-        assert!(!description.abilities.edit);
     }
 }

@@ -1,14 +1,25 @@
-//! Everything an operator may set.
+//! Everything an operator may set, and what it means once it is checked.
 
-use pinhole_sdk::{Setting, SettingKind};
+use pinhole_sdk::{Error, Families, Setting, SettingKind, Settings};
+use serde_json::{Map, Value};
+
+use crate::wire::sizes;
 
 pub(crate) const BASE_URL: &str = "base-url";
 pub(crate) const API_KEY: &str = "api-key";
 pub(crate) const ENDPOINT_METHOD: &str = "endpoint-method";
+pub(crate) const PARAMS: &str = "params";
 pub(crate) const ASPECT_RATIOS: &str = "aspect-ratios";
 pub(crate) const IMAGE_SIZES: &str = "image-sizes";
 pub(crate) const PREDICT_COUNT: &str = "predict-count";
 pub(crate) const LISTED_MODELS: &str = "listed-models";
+
+/// The variable by which an operator of Open WebUI knows the endpoint method.
+pub(crate) const ENDPOINT_METHOD_VARIABLE: &str = "IMAGES_GEMINI_ENDPOINT_METHOD";
+/// Images that one predict request may ask for.
+const MAX_PREDICT_COUNT: u32 = 10;
+/// What the operator's parameters may not hold: the prompt and the pictures stand there.
+const RESERVED: [&str; 2] = ["contents", "instances"];
 
 /// What Google documents; the last line is what all image models of Gemini have.
 const DEFAULT_ASPECT_RATIOS: &str = "\
@@ -48,13 +59,27 @@ pub(crate) fn declare() -> Vec<Setting> {
         ),
         Setting::new(
             ENDPOINT_METHOD,
-            Choice(vec!["generateContent".into(), "predict".into()]),
+            Choice(
+                Method::ALL
+                    .iter()
+                    .map(|method| method.name().into())
+                    .collect(),
+            ),
             "Endpoint method",
-            "generateContent is what Gemini's image models have. predict is what Imagen has, \
-             which is left on Vertex and behind gateways.",
+            "generateContent is what Gemini's image models have, and streamGenerateContent the \
+             same for gateways that only stream. predict is what Imagen has, which is left on \
+             Vertex and behind gateways; it cannot edit, so edits take generateContent then.",
         )
-        .with_default("generateContent")
-        .with_variables(&["IMAGES_GEMINI_ENDPOINT_METHOD"], &[]),
+        .with_default(Method::GenerateContent.name())
+        .with_variables(&[ENDPOINT_METHOD_VARIABLE], &[]),
+        Setting::new(
+            PARAMS,
+            Document,
+            "Parameters",
+            "A JSON object laid over every request last, for generating and editing, such as \
+             {\"safetySettings\": […]}; null takes a field out. What stands under parameters goes \
+             to predict requests alone, all else to the others.",
+        ),
         Setting::new(
             ASPECT_RATIOS,
             Document,
@@ -92,10 +117,98 @@ pub(crate) fn declare() -> Vec<Setting> {
     ]
 }
 
+/// By which of its methods a model is asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Method {
+    /// One picture a request.
+    GenerateContent,
+    /// The same, in events.
+    StreamGenerateContent,
+    /// Some pictures a request, and no editing.
+    Predict,
+}
+
+impl Method {
+    pub(crate) const ALL: [Self; 3] = [
+        Self::GenerateContent,
+        Self::StreamGenerateContent,
+        Self::Predict,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::GenerateContent => "generateContent",
+            Self::StreamGenerateContent => "streamGenerateContent",
+            Self::Predict => "predict",
+        }
+    }
+}
+
+/// The settings that a job needs, all of them checked.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) method: Method,
+    /// For how many pictures one predict request asks at most; at least 1.
+    pub(crate) predict_count: u32,
+    /// Laid over every request.
+    pub(crate) params: Map<String, Value>,
+    pub(crate) ratios: Families,
+    pub(crate) sizes: Families,
+}
+
+impl Setup {
+    /// Fails with the setting as its field where one of them cannot work.
+    pub(crate) fn read(settings: &Settings) -> Result<Self, Error> {
+        let families = |key| Families::parse(key, &settings.text(key).unwrap_or_default());
+        let setup = Self {
+            method: method(settings)?,
+            predict_count: predict_count(settings)?,
+            params: params(settings)?,
+            ratios: families(ASPECT_RATIOS)?,
+            sizes: families(IMAGE_SIZES)?,
+        };
+        sizes::check(&setup)?;
+        Ok(setup)
+    }
+}
+
+fn method(settings: &Settings) -> Result<Method, Error> {
+    let Some(name) = settings.text(ENDPOINT_METHOD) else {
+        return Ok(Method::GenerateContent);
+    };
+    let method = Method::ALL.into_iter().find(|method| method.name() == name);
+    method.ok_or_else(|| {
+        let names = Method::ALL.map(Method::name).join(", ");
+        let message = format!("setting {ENDPOINT_METHOD} is {name:?}, which is none of {names}");
+        Error::invalid(ENDPOINT_METHOD, message)
+    })
+}
+
+fn predict_count(settings: &Settings) -> Result<u32, Error> {
+    let count = settings.integer(PREDICT_COUNT).unwrap_or(1);
+    let count = u32::try_from(count).ok();
+    let fits = |count: &u32| (1..=MAX_PREDICT_COUNT).contains(count);
+    count.filter(fits).ok_or_else(|| {
+        let message = format!("setting {PREDICT_COUNT} must be from 1 to {MAX_PREDICT_COUNT}");
+        Error::invalid(PREDICT_COUNT, message)
+    })
+}
+
+fn params(settings: &Settings) -> Result<Map<String, Value>, Error> {
+    let params = settings.object(PARAMS)?;
+    match RESERVED.iter().find(|key| params.contains_key(**key)) {
+        Some(key) => Err(Error::invalid(
+            PARAMS,
+            format!("setting {PARAMS} may not hold {key}: the prompt and the pictures stand there"),
+        )),
+        None => Ok(params),
+    }
+}
+
 /// For tests: the settings as the host hands them over, with these changed.
 #[cfg(test)]
-pub(crate) fn with(changes: &[(&str, serde_json::Value)]) -> pinhole_sdk::Settings {
-    use pinhole_sdk::{SettingValue, Settings};
+pub(crate) fn with(changes: &[(&str, Value)]) -> Settings {
+    use pinhole_sdk::SettingValue;
     let value = |setting: Setting| {
         let changed = changes.iter().find(|(key, _)| *key == setting.key);
         let value = changed.map_or(setting.default, |(_, value)| Some(value.to_string()))?;
@@ -109,6 +222,9 @@ pub(crate) fn with(changes: &[(&str, serde_json::Value)]) -> pinhole_sdk::Settin
 
 #[cfg(test)]
 mod tests {
+    use pinhole_sdk::ErrorKind;
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -122,5 +238,44 @@ mod tests {
                 assert!(variable.contains("GEMINI"), "{variable}");
             }
         }
+    }
+
+    #[test]
+    fn a_setting_that_cannot_work_is_named() {
+        assert!(Setup::read(&with(&[])).is_ok());
+        for (key, value, words) in [
+            ("endpoint-method", json!("draw"), "none of generateContent"),
+            ("predict-count", json!(0), "from 1 to 10"),
+            ("predict-count", json!(11), "from 1 to 10"),
+            ("predict-count", json!(-1), "from 1 to 10"),
+            ("params", json!("[1]"), "must be a JSON object"),
+            ("params", json!("{"), "cannot be used"),
+            (
+                "params",
+                json!(r#"{"contents": []}"#),
+                "may not hold contents",
+            ),
+            (
+                "params",
+                json!(r#"{"instances": 1}"#),
+                "may not hold instances",
+            ),
+            ("aspect-ratios", json!("16:9"), "has no ="),
+            ("aspect-ratios", json!("* = 16x9"), "16x9"),
+            ("image-sizes", json!("* = big"), "big"),
+        ] {
+            let error = Setup::read(&with(&[(key, value)])).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Invalid);
+            assert_eq!(error.field.as_deref(), Some(key), "{}", error.message);
+            assert!(error.message.contains(words), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn what_is_unset_is_an_ordinary_request() {
+        let setup = Setup::read(&Settings::default()).unwrap();
+        assert_eq!(setup.method, Method::GenerateContent);
+        assert_eq!(setup.predict_count, 1);
+        assert!(setup.params.is_empty());
     }
 }

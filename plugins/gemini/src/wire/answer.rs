@@ -1,19 +1,19 @@
 //! What an answer of status 200 holds, which is not always a picture.
 
-use pinhole_sdk::{Error, ErrorKind};
+use pinhole_sdk::words::cut;
+use pinhole_sdk::{Error, ErrorKind, Place, Refusal};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{MAX_COUNT, Method, cut, field, list, text};
+use super::{Asked, MAX_MESSAGE, MAX_NAME, field, list, refused, text};
+use crate::settings::Method;
 
-/// Of an upstream's words in a message, in bytes.
-const MAX_MESSAGE: usize = 1000;
-/// Of an upstream's code, name or id, in bytes.
-const MAX_NAME: usize = 100;
-/// Of the texts in one answer.
-const MAX_TEXTS: usize = 50;
-/// Of the notes on one answer.
-const MAX_NOTES: usize = 10;
+/// Pictures in one answer; more is no answer to a request of ours.
+const MAX_PICTURES: usize = 100;
+/// Refusals that one answer is heard out for.
+const MAX_REFUSALS: usize = 10;
+/// The status of an answer that reads like one of success.
+const SUCCESS: u16 = 200;
 /// Reasons to end that mean that a safety system or a policy held the picture back.
 const BLOCKING: [&str; 12] = [
     "BLOCKLIST",
@@ -30,137 +30,208 @@ const BLOCKING: [&str; 12] = [
     "SPII",
 ];
 
-/// Where a picture of an answer is.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Place {
-    /// Its base64 stands at this JSON pointer.
-    Pointer(String),
-    /// It has to be fetched.
-    Address(String),
-}
-
-/// What an answer says.
-#[derive(Debug, Default)]
-pub(crate) struct Reading {
-    /// In the upstream's order; never empty, and never more than [`MAX_COUNT`].
-    pub(crate) places: Vec<Place>,
-    /// What the model said beside its pictures.
-    pub(crate) caption: Option<String>,
-    /// Pictures that were held back, with the reason.
-    pub(crate) notes: Vec<String>,
-    pub(crate) model_version: Option<String>,
-    pub(crate) response_id: Option<String>,
-    pub(crate) usage: Option<Usage>,
+/// What an answer says, which may come in several documents: the events of a stream.
+#[derive(Debug)]
+pub(crate) struct Reading<'a> {
+    asked: &'a Asked,
+    pictures: usize,
+    /// What the model said beside its pictures, cut.
+    pub(super) said: String,
+    /// Why pictures did not come, in the order of the answer; some may have come all the same.
+    pub(super) refusals: Vec<Error>,
+    /// The reason to end of a candidate that was not refused, and the upstream's words on it.
+    ended: Option<(String, String)>,
+    pub(super) model_version: Option<String>,
+    pub(super) response_id: Option<String>,
+    pub(super) usage: Option<Usage>,
 }
 
 /// In tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub(crate) struct Usage {
+pub(super) struct Usage {
     input_tokens: u64,
     output_tokens: u64,
     total_tokens: u64,
 }
 
-/// What a successful answer holds. An answer without a picture is an error that says why.
-pub(crate) fn read(method: Method, answer: &Value) -> Result<Reading, Error> {
-    let named = |key| text(answer, key).map(|name| cut(name, MAX_NAME));
-    let reading = match method {
-        Method::GenerateContent => read_content(answer)?,
-        Method::Predict => read_predictions(answer)?,
-    };
-    Ok(Reading {
-        model_version: named("modelVersion"),
-        response_id: named("responseId"),
-        usage: field(answer, "usageMetadata").and_then(Usage::read),
-        ..reading
-    })
-}
+impl<'a> Reading<'a> {
+    /// Of an answer to what was asked.
+    pub(crate) fn new(asked: &'a Asked) -> Self {
+        Self {
+            asked,
+            pictures: 0,
+            said: String::new(),
+            refusals: Vec::new(),
+            ended: None,
+            model_version: None,
+            response_id: None,
+            usage: None,
+        }
+    }
 
-/// All parts of all candidates. A part marked as thought holds a draft, not the picture.
-fn read_content(answer: &Value) -> Result<Reading, Error> {
-    let candidates = list(answer, "candidates");
-    let mut reading = Reading::default();
-    let mut texts = Vec::new();
-    for (index, candidate) in candidates.iter().enumerate() {
-        let content = field(candidate, "content").unwrap_or(&Value::Null);
-        for (part_index, part) in list(content, "parts").iter().enumerate() {
-            if field(part, "thought") == Some(&Value::Bool(true)) {
-                continue;
+    /// Reads the answer's next document and says where its pictures are. A stream that is not asked
+    /// for as events is one list of what the events would be.
+    ///
+    /// Fails where there are more pictures than anybody asked for.
+    pub(crate) fn read(&mut self, document: &Value) -> Result<Vec<Place>, Error> {
+        let mut places = Vec::new();
+        match document {
+            Value::Array(chunks) => {
+                for (index, chunk) in chunks.iter().enumerate() {
+                    self.read_chunk(&format!("/{index}"), chunk, &mut places);
+                }
             }
-            texts.extend(text(part, "text"));
-            let parent = format!("/candidates/{index}/content/parts/{part_index}");
-            reading.places.extend(place(&parent, part));
+            chunk => self.read_chunk("", chunk, &mut places),
         }
-        if let Some(reason) = blocking(candidate) {
-            reading.notes.push(format!("one was held back: {reason}"));
+        self.pictures += places.len();
+        if self.pictures > MAX_PICTURES {
+            return Err(Error::protocol(format!(
+                "the upstream's one answer has {} images, which nobody asked for",
+                self.pictures
+            )));
+        }
+        Ok(places)
+    }
+
+    /// The whole answer. One without a picture is an error that says why.
+    pub(crate) fn finish(mut self) -> Result<Self, Error> {
+        if self.pictures > 0 {
+            return Ok(self);
+        }
+        if !self.refusals.is_empty() {
+            return Err(self.refusals.swap_remove(0));
+        }
+        Err(self.without_picture())
+    }
+
+    fn read_chunk(&mut self, parent: &str, chunk: &Value, places: &mut Vec<Place>) {
+        let named = |key| text(chunk, key).map(|name| cut(name, MAX_NAME));
+        self.model_version = self.model_version.take().or_else(|| named("modelVersion"));
+        self.response_id = self.response_id.take().or_else(|| named("responseId"));
+        // Each chunk counts what came before it too.
+        let usage = field(chunk, "usageMetadata").and_then(Usage::read);
+        self.usage = usage.or(self.usage);
+        match self.asked.method {
+            Method::Predict => self.read_predictions(parent, chunk, places),
+            Method::GenerateContent | Method::StreamGenerateContent => {
+                self.read_content(parent, chunk, places);
+            }
+        }
+        self.read_error(chunk);
+    }
+
+    /// All parts of all candidates. A part marked as thought holds a draft, not the picture.
+    fn read_content(&mut self, parent: &str, chunk: &Value, places: &mut Vec<Place>) {
+        let feedback = field(chunk, "promptFeedback").unwrap_or(&Value::Null);
+        if let Some(reason) = text(feedback, "blockReason") {
+            let words = explained(feedback, "blockReasonMessage");
+            self.refuse(blocked("the prompt", reason, &words));
+        }
+        for (index, candidate) in list(chunk, "candidates").iter().enumerate() {
+            let content = field(candidate, "content").unwrap_or(&Value::Null);
+            for (part_index, part) in list(content, "parts").iter().enumerate() {
+                if field(part, "thought") == Some(&Value::Bool(true)) {
+                    continue;
+                }
+                if let Some(words) = text(part, "text") {
+                    self.say(words);
+                }
+                let parent = format!("{parent}/candidates/{index}/content/parts/{part_index}");
+                places.extend(place(&parent, part));
+            }
+            let Some(reason) = text(candidate, "finishReason") else {
+                continue;
+            };
+            let words = explained(candidate, "finishMessage");
+            if BLOCKING.contains(&reason) {
+                self.refuse(blocked("the image", reason, &words));
+            } else if self.ended.is_none() {
+                self.ended = Some((cut(reason, MAX_NAME), words));
+            }
         }
     }
-    texts.truncate(MAX_TEXTS);
-    reading.places.truncate(MAX_COUNT as usize);
-    reading.notes.truncate(MAX_NOTES);
-    reading.caption = (!texts.is_empty()).then(|| cut(&texts.join("\n"), MAX_MESSAGE));
-    if reading.places.is_empty() {
-        return Err(without_picture(answer, reading.caption.as_deref()));
+
+    /// The pictures of a list in which filtered ones are missing, or replaced by a reason.
+    fn read_predictions(&mut self, parent: &str, chunk: &Value, places: &mut Vec<Place>) {
+        let predictions = list(chunk, "predictions");
+        for (index, prediction) in predictions.iter().enumerate() {
+            let written = |key: &&str| prediction.get(key).is_some_and(Value::is_string);
+            let keys = ["bytesBase64Encoded", "bytes_base64_encoded"];
+            if let Some(key) = keys.iter().find(|key| written(key)) {
+                let pointer = format!("{parent}/predictions/{index}/{key}");
+                places.push(Place::Pointer(pointer));
+            }
+            if let Some(reason) = text(prediction, "raiFilteredReason") {
+                self.refuse(Error::new(ErrorKind::Blocked, cut(reason, MAX_MESSAGE)));
+            }
+        }
+        if chunk.is_object() && predictions.is_empty() && field(chunk, "error").is_none() {
+            let message = "the upstream's safety system left out every image";
+            self.refuse(Error::new(ErrorKind::Blocked, message));
+        }
     }
-    Ok(reading)
+
+    /// What went wrong after the head was sent: it stands where a candidate would.
+    fn read_error(&mut self, chunk: &Value) {
+        let Some(error) = field(chunk, "error") else {
+            return;
+        };
+        let code = field(error, "code").and_then(Value::as_u64);
+        let status = code.and_then(|code| u16::try_from(code).ok());
+        let failure = status.filter(|status| (400..600).contains(status));
+        let refusal = Refusal {
+            status: failure.unwrap_or(SUCCESS),
+            json: Some(json!({"error": error})),
+            text: String::new(),
+            retry_after_ms: None,
+            request_id: None,
+        };
+        self.refuse(refused(&refusal, Some(self.asked)));
+    }
+
+    fn refuse(&mut self, error: Error) {
+        if self.refusals.len() < MAX_REFUSALS {
+            self.refusals.push(error);
+        }
+    }
+
+    /// Adds words of the model, which a stream brings in pieces.
+    fn say(&mut self, words: &str) {
+        if self.said.len() < MAX_MESSAGE {
+            self.said = cut(&format!("{}{words}", self.said), MAX_MESSAGE);
+        }
+    }
+
+    fn without_picture(&self) -> Error {
+        let words = match (self.said.as_str(), &self.ended) {
+            ("", Some((_, words))) => words.clone(),
+            ("", None) => String::new(),
+            (said, _) => format!(", but words: {said}"),
+        };
+        match &self.ended {
+            Some((reason, _)) => {
+                let message = format!("the upstream gave no image ({reason}){words}");
+                Error::protocol(message).with_code(reason)
+            }
+            None => Error::protocol(format!(
+                "the upstream said success but gave no image{words}"
+            )),
+        }
+    }
 }
 
 fn place(parent: &str, part: &Value) -> Option<Place> {
     for key in ["inlineData", "inline_data"] {
-        let Some(inline) = part.get(key) else {
-            continue;
-        };
-        let image = text(inline, "mimeType").is_none_or(|kind| kind.starts_with("image/"));
-        if image && text(inline, "data").is_some() {
+        if part
+            .get(key)
+            .is_some_and(|inline| text(inline, "data").is_some())
+        {
             return Some(Place::Pointer(format!("{parent}/{key}/data")));
         }
     }
     let address = text(field(part, "fileData")?, "fileUri")?;
     let web = address.starts_with("https://") || address.starts_with("http://");
     web.then(|| Place::Address(address.into()))
-}
-
-fn reason(candidate: &Value) -> Option<&str> {
-    text(candidate, "finishReason")
-}
-
-fn blocking(candidate: &Value) -> Option<&str> {
-    reason(candidate).filter(|reason| BLOCKING.contains(reason))
-}
-
-/// Why there is no picture, in the order in which the API can be asked: the prompt, the
-/// candidates, the words they hold instead.
-fn without_picture(answer: &Value, caption: Option<&str>) -> Error {
-    let feedback = field(answer, "promptFeedback").unwrap_or(&Value::Null);
-    if let Some(reason) = text(feedback, "blockReason") {
-        let words = explained(feedback, "blockReasonMessage");
-        return blocked("the prompt", reason, &words);
-    }
-    let candidates = list(answer, "candidates");
-    let held_back = candidates
-        .iter()
-        .find_map(|candidate| Some((candidate, blocking(candidate)?)));
-    if let Some((candidate, reason)) = held_back {
-        let words = explained(candidate, "finishMessage");
-        return blocked("the image", reason, &words);
-    }
-    let ended = candidates
-        .iter()
-        .find_map(|candidate| Some((candidate, reason(candidate)?)));
-    let words = match (caption, ended) {
-        (Some(caption), _) => format!(", but words: {caption}"),
-        (None, Some((candidate, _))) => explained(candidate, "finishMessage"),
-        (None, None) => field(answer, "error")
-            .map(|error| explained(error, "message"))
-            .unwrap_or_default(),
-    };
-    let Some((_, reason)) = ended else {
-        return Error::protocol(format!(
-            "the upstream said success but gave no image{words}"
-        ));
-    };
-    let reason = cut(reason, MAX_NAME);
-    Error::protocol(format!("the upstream gave no image ({reason}){words}")).with_code(reason)
 }
 
 fn blocked(what: &str, reason: &str, words: &str) -> Error {
@@ -181,46 +252,6 @@ fn explained(value: &Value, key: &str) -> String {
         (!categories.is_empty()).then(|| format!(" (categories: {})", categories.join(", ")));
     let both: String = words.into_iter().chain(categories).collect();
     cut(&both, MAX_MESSAGE)
-}
-
-/// The pictures of a list in which filtered ones are missing, or replaced by a reason.
-fn read_predictions(answer: &Value) -> Result<Reading, Error> {
-    let predictions = list(answer, "predictions");
-    let bytes = |(index, prediction): (usize, &Value)| {
-        let key = ["bytesBase64Encoded", "bytes_base64_encoded"]
-            .into_iter()
-            .find(|key| prediction.get(key).is_some_and(Value::is_string))?;
-        Some(Place::Pointer(format!("/predictions/{index}/{key}")))
-    };
-    let places: Vec<Place> = predictions
-        .iter()
-        .enumerate()
-        .filter_map(bytes)
-        .take(MAX_COUNT as usize)
-        .collect();
-    let reasons: Vec<String> = predictions
-        .iter()
-        .filter_map(|prediction| text(prediction, "raiFilteredReason"))
-        .take(MAX_NOTES)
-        .map(|reason| cut(reason, MAX_MESSAGE))
-        .collect();
-    if !places.is_empty() {
-        return Ok(Reading {
-            places,
-            notes: reasons,
-            ..Reading::default()
-        });
-    }
-    match reasons.into_iter().next() {
-        Some(reason) => Err(Error::new(ErrorKind::Blocked, reason)),
-        None if answer.is_object() && predictions.is_empty() => Err(Error::new(
-            ErrorKind::Blocked,
-            "the upstream's safety system left out every image",
-        )),
-        None => Err(Error::protocol(
-            "the upstream said success but gave no image",
-        )),
-    }
 }
 
 impl Usage {
@@ -245,8 +276,6 @@ impl Usage {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     macro_rules! recorded {
@@ -256,30 +285,60 @@ mod tests {
         };
     }
 
-    fn check(method: Method, answer: &Value, pointers: &[&str]) -> Reading {
-        let reading = read(method, answer).unwrap();
+    fn asked(method: Method) -> Asked {
+        Asked {
+            model: "x".into(),
+            method,
+            editing: false,
+        }
+    }
+
+    /// Reads the documents of one answer and hands the places and the rest to `check`.
+    fn read<T>(
+        method: Method,
+        documents: &[Value],
+        check: impl FnOnce(Vec<Place>, Result<Reading, Error>) -> T,
+    ) -> T {
+        let asked = asked(method);
+        let mut reading = Reading::new(&asked);
+        let mut places = Vec::new();
+        for document in documents {
+            match reading.read(document) {
+                Ok(more) => places.extend(more),
+                Err(error) => return check(places, Err(error)),
+            }
+        }
+        check(places, reading.finish())
+    }
+
+    /// What was said, and why pictures did not come.
+    fn check(method: Method, answer: &Value, pointers: &[&str]) -> (String, Vec<String>) {
+        for pointer in pointers {
+            assert!(answer.pointer(pointer).is_some(), "{pointer}");
+        }
         let expected: Vec<Place> = pointers
             .iter()
             .map(|pointer| Place::Pointer((*pointer).into()))
             .collect();
-        assert_eq!(reading.places, expected);
-        for pointer in pointers {
-            assert!(answer.pointer(pointer).is_some(), "{pointer}");
-        }
-        reading
+        read(method, std::slice::from_ref(answer), |places, reading| {
+            let reading = reading.unwrap();
+            assert_eq!(places, expected);
+            let refusals = reading.refusals.into_iter();
+            (reading.said, refusals.map(|error| error.message).collect())
+        })
     }
 
-    fn check_content(answer: &Value, pointers: &[&str]) -> Reading {
+    fn check_content(answer: &Value, pointers: &[&str]) -> (String, Vec<String>) {
         check(Method::GenerateContent, answer, pointers)
     }
 
     #[test]
     fn pictures_and_words_are_read() {
-        let reading = check_content(
+        let (said, _) = check_content(
             &recorded!("success"),
             &["/candidates/0/content/parts/1/inlineData/data"],
         );
-        assert_eq!(reading.caption.as_deref(), Some("Here is your image."));
+        assert_eq!(said, "Here is your image.");
         check_content(
             &recorded!("success-two"),
             &[
@@ -291,51 +350,116 @@ mod tests {
             &recorded!("success-snake-case"),
             &["/candidates/0/content/parts/0/inline_data/data"],
         );
+        let whole_stream = json!([{}, recorded!("success-two")]);
+        check_content(
+            &whole_stream,
+            &[
+                "/1/candidates/0/content/parts/0/inlineData/data",
+                "/1/candidates/0/content/parts/1/inlineData/data",
+            ],
+        );
     }
 
     #[test]
     fn a_draft_is_not_the_picture() {
-        let reading = check_content(
+        let (said, _) = check_content(
             &recorded!("success-thought"),
             &["/candidates/0/content/parts/2/inlineData/data"],
         );
-        assert_eq!(reading.caption, None);
+        assert_eq!(said, "");
     }
 
     #[test]
     fn a_candidate_that_was_held_back_is_noted() {
-        let reading = check_content(
+        let (_, refusals) = check_content(
             &recorded!("success-some-blocked"),
             &["/candidates/0/content/parts/0/inlineData/data"],
         );
-        assert_eq!(reading.notes, ["one was held back: IMAGE_SAFETY"]);
+        let message = "the upstream's safety system refused the image (IMAGE_SAFETY)";
+        assert_eq!(refusals, [message]);
+    }
+
+    #[test]
+    fn a_stream_is_one_answer_in_pieces() {
+        let chunk = |parts: Value, tokens: u64| {
+            json!({
+                "candidates": [{"content": {"parts": parts}}],
+                "usageMetadata": {"totalTokenCount": tokens}, "responseId": "r1",
+            })
+        };
+        let picture = json!({"inlineData": {"data": "AAAA"}});
+        let chunks = [
+            chunk(json!([{"text": "Here is "}]), 10),
+            chunk(json!([{"text": "your image."}, picture]), 30),
+        ];
+        read(Method::StreamGenerateContent, &chunks, |places, reading| {
+            let pointer = "/candidates/0/content/parts/1/inlineData/data".to_owned();
+            assert_eq!(places, [Place::Pointer(pointer)]);
+            let reading = reading.unwrap();
+            assert_eq!(reading.said, "Here is your image.");
+            assert_eq!(reading.response_id.as_deref(), Some("r1"));
+            assert_eq!(reading.usage.unwrap().total_tokens, 30);
+        });
+    }
+
+    #[test]
+    fn what_fails_in_the_middle_of_a_stream_keeps_its_kind() {
+        let error = json!({"error": {"code": 503, "status": "UNAVAILABLE", "message": "busy"}});
+        let text = json!({"candidates": [{"content": {"parts": [{"text": "a"}]}}]});
+        let kind = |documents: &[Value]| {
+            read(Method::StreamGenerateContent, documents, |_, reading| {
+                reading.unwrap_err().kind
+            })
+        };
+        assert_eq!(kind(&[text, error.clone()]), ErrorKind::Unavailable);
+        let mut success = recorded!("success");
+        success["error"] = error["error"].clone();
+        let (_, refusals) =
+            check_content(&success, &["/candidates/0/content/parts/1/inlineData/data"]);
+        assert_eq!(refusals, ["busy"]);
     }
 
     #[test]
     fn a_file_is_taken_by_its_address_if_that_is_one() {
         let answer = |uri: &str| {
             let part = json!({"fileData": {"mimeType": "image/png", "fileUri": uri}});
-            json!({"candidates": [{"content": {"parts": [part]}}]})
+            [json!({"candidates": [{"content": {"parts": [part]}}]})]
         };
-        let reading = read(Method::GenerateContent, &answer("https://x.example/a")).unwrap();
-        let address = Place::Address("https://x.example/a".into());
-        assert_eq!(reading.places, [address]);
-        assert!(read(Method::GenerateContent, &answer("gs://bucket/a")).is_err());
+        let method = Method::GenerateContent;
+        read(method, &answer("https://x.example/a"), |places, reading| {
+            assert_eq!(places, [Place::Address("https://x.example/a".into())]);
+            assert!(reading.is_ok());
+        });
+        read(method, &answer("gs://bucket/a"), |_, reading| {
+            assert!(reading.is_err());
+        });
     }
 
     #[test]
-    fn no_more_pictures_are_read_than_a_job_may_ask_for() {
-        let parts = vec![json!({"inlineData": {"data": "AAAA"}}); 50];
-        let answer = json!({"candidates": [{"content": {"parts": parts}}]});
-        let reading = read(Method::GenerateContent, &answer).unwrap();
-        assert_eq!(reading.places.len(), MAX_COUNT as usize);
+    fn more_pictures_than_anybody_asked_for_are_no_answer() {
+        let answer = |count| {
+            let parts = vec![json!({"inlineData": {"data": "AAAA"}}); count];
+            json!({"candidates": [{"content": {"parts": parts}}]})
+        };
+        let kind = |documents: &[Value]| {
+            read(Method::StreamGenerateContent, documents, |_, reading| {
+                reading.map(|_| ()).map_err(|error| error.kind)
+            })
+        };
+        assert_eq!(kind(&[answer(MAX_PICTURES)]), Ok(()));
+        let too_many = Err(ErrorKind::Protocol);
+        assert_eq!(kind(&[answer(MAX_PICTURES + 1)]), too_many);
+        assert_eq!(kind(&[answer(MAX_PICTURES), answer(1)]), too_many);
     }
 
     fn check_none(answer: &Value, kind: ErrorKind, code: Option<&str>, message: &str) {
-        let error = read(Method::GenerateContent, answer).unwrap_err();
-        assert_eq!(error.kind, kind, "{}", error.message);
-        assert_eq!(error.code.as_deref(), code);
-        assert_eq!(error.message, message);
+        let answer = std::slice::from_ref(answer);
+        read(Method::GenerateContent, answer, |_, reading| {
+            let error = reading.unwrap_err();
+            assert_eq!(error.kind, kind, "{}", error.message);
+            assert_eq!(error.code.as_deref(), code);
+            assert_eq!(error.message, message);
+        });
     }
 
     #[test]
@@ -373,8 +497,9 @@ mod tests {
         );
         for reason in BLOCKING {
             let answer = json!({"candidates": [{"finishReason": reason}]});
-            let error = read(Method::GenerateContent, &answer).unwrap_err();
-            assert_eq!(error.kind, Blocked, "{reason}");
+            read(Method::GenerateContent, &[answer], |_, reading| {
+                assert_eq!(reading.unwrap_err().kind, Blocked, "{reason}");
+            });
         }
     }
 
@@ -410,7 +535,8 @@ mod tests {
         for answer in [
             json!({}),
             json!(null),
-            json!([1]),
+            json!([]),
+            json!([1, [{}]]),
             json!({"candidates": []}),
             json!({"candidates": [null, 7, {"content": {}}, {"content": {"parts": [null]}}]}),
             json!({"candidates": [{"content": {"parts": [{"inlineData": {"data": 5}}]}}]}),
@@ -418,12 +544,13 @@ mod tests {
             check_none(&answer, Protocol, None, nothing);
         }
         let failed = json!({"error": {"message": "busy"}});
-        check_none(&failed, Protocol, None, &format!("{nothing}: busy"));
+        check_none(&failed, Protocol, None, "busy");
+        check_none(&json!({"error": "busy"}), Protocol, None, "busy");
     }
 
     #[test]
     fn predictions_are_read() {
-        let reading = check(
+        let (_, refusals) = check(
             Method::Predict,
             &recorded!("predictions"),
             &[
@@ -431,18 +558,20 @@ mod tests {
                 "/predictions/2/bytesBase64Encoded",
             ],
         );
-        assert_eq!(reading.notes, ["Filtered. Support codes: 29310472"]);
+        assert_eq!(refusals, ["Filtered. Support codes: 29310472"]);
     }
 
     fn check_no_prediction(answer: Value, kind: ErrorKind, words: &str) {
-        let error = read(Method::Predict, &answer).unwrap_err();
-        assert_eq!(error.kind, kind);
-        assert!(error.message.contains(words), "{}", error.message);
+        read(Method::Predict, &[answer], |_, reading| {
+            let error = reading.unwrap_err();
+            assert_eq!(error.kind, kind);
+            assert!(error.message.contains(words), "{}", error.message);
+        });
     }
 
     #[test]
     fn predictions_that_were_all_filtered_are_blocked() {
-        use ErrorKind::{Blocked, Protocol};
+        use ErrorKind::{Blocked, Protocol, Quota};
         check_no_prediction(json!({}), Blocked, "left out every image");
         check_no_prediction(json!({"predictions": []}), Blocked, "left out every image");
         let reason = json!({"predictions": [{"raiFilteredReason": "Support codes: 1"}]});
@@ -450,5 +579,7 @@ mod tests {
         let odd = json!({"predictions": [{}, null, {"bytesBase64Encoded": 5}]});
         check_no_prediction(odd, Protocol, "gave no image");
         check_no_prediction(json!("x"), Protocol, "gave no image");
+        let paid = json!({"error": {"code": 402, "message": "pay"}});
+        check_no_prediction(paid, Quota, "pay");
     }
 }

@@ -4,7 +4,8 @@ use pinhole_sdk::request::percent_encode;
 use pinhole_sdk::{Error, Model};
 use serde_json::Value;
 
-use super::{Method, list, text};
+use super::{list, text};
+use crate::settings::Method;
 
 /// Models on one page of their list.
 pub(crate) const PAGE_SIZE: usize = 1000;
@@ -55,11 +56,11 @@ pub(crate) fn page(answer: &Value, words: &str) -> Result<Page, Error> {
     })
 }
 
-/// Has the model one of the two methods? A gateway that does not say is believed.
+/// Has the model one of the methods? A gateway that does not say is believed.
 fn generates(model: &Value) -> bool {
     let methods = list(model, "supportedGenerationMethods");
     let known = |method: &Value| {
-        [Method::GenerateContent, Method::Predict]
+        Method::ALL
             .iter()
             .any(|known| method.as_str() == Some(known.name()))
     };

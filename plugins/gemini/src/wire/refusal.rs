@@ -1,28 +1,29 @@
 //! What the upstream refused, and why.
 
+use pinhole_sdk::words::{cut, delay_ms, duration_ms};
 use pinhole_sdk::{Error, ErrorKind, Refusal};
 use serde_json::Value;
 
-use super::{Method, cut, list, text};
-use crate::settings::{BASE_URL, ENDPOINT_METHOD};
+use super::{Asked, MAX_MESSAGE, MAX_NAME, list, text};
+use crate::settings::{BASE_URL, ENDPOINT_METHOD, ENDPOINT_METHOD_VARIABLE, Method};
 
-/// Of an upstream's words in a message, in bytes.
-const MAX_MESSAGE: usize = 1000;
-/// Of an upstream's code or field, in bytes.
-const MAX_NAME: usize = 100;
 /// How Google's keys begin.
 const KEY: &str = "AIza";
 
-/// An upstream's refusal of a request, which asked this model by this method.
-pub(crate) fn refused(refusal: &Refusal, asked: Option<(&str, Method)>) -> Error {
+/// An upstream's refusal of a request for pictures, or of another where nothing was `asked`.
+pub(crate) fn refused(refusal: &Refusal, asked: Option<&Asked>) -> Error {
     let error = body(refusal);
     let words = cut(&without_keys(&refusal.message()), MAX_MESSAGE);
-    let kind = kind(refusal, error, &words);
+    let kind = match kind(refusal, error, &words) {
+        // Not a model: the address itself is wrong.
+        ErrorKind::NotFound if asked.is_none() => ErrorKind::Invalid,
+        kind => kind,
+    };
     let mut refused = Error::new(kind, message(kind, refusal.status, &words, asked));
     refused.code = code(error).map(|code| cut(code, MAX_NAME));
     refused.field = wrong_field(kind, refusal.status, error, &words);
     if matches!(kind, ErrorKind::RateLimited | ErrorKind::Unavailable) {
-        refused.retry_after_ms = refusal.retry_after_ms.or_else(|| delay_ms(error, &words));
+        refused.retry_after_ms = refusal.retry_after_ms.or_else(|| delay(error, &words));
     }
     refused
 }
@@ -88,22 +89,35 @@ fn begins_with_zero(text: &str) -> bool {
 }
 
 /// The upstream's words, and what they leave out.
-fn message(kind: ErrorKind, status: u16, words: &str, asked: Option<(&str, Method)>) -> String {
+fn message(kind: ErrorKind, status: u16, words: &str, asked: Option<&Asked>) -> String {
     match (kind, asked) {
-        (ErrorKind::NotFound, Some((model, method))) => {
+        (ErrorKind::NotFound, Some(asked)) => {
+            let model = &asked.model;
             let named = if words.contains(model) {
                 String::new()
             } else {
                 format!("model {:?} is not there: ", cut(model, MAX_NAME))
             };
-            let other = method.other().name();
-            format!("{named}{words} (if the model is right, set {ENDPOINT_METHOD} to {other})")
+            format!("{named}{words}{}", other_method(asked))
         }
         (ErrorKind::Invalid, _) if status == 404 => {
             format!("{words}: there is no API at this address, check the setting {BASE_URL}")
         }
         _ => words.into(),
     }
+}
+
+/// What may be wrong where the model is right: only one of the methods can edit.
+fn other_method(asked: &Asked) -> String {
+    let other = match asked.method {
+        Method::GenerateContent if asked.editing => return String::new(),
+        Method::GenerateContent => Method::Predict,
+        Method::StreamGenerateContent | Method::Predict => Method::GenerateContent,
+    };
+    let other = other.name();
+    format!(
+        " (if the model is right, set {ENDPOINT_METHOD}, or {ENDPOINT_METHOD_VARIABLE}, to {other})"
+    )
 }
 
 fn wrong_field(kind: ErrorKind, status: u16, error: &Value, words: &str) -> Option<String> {
@@ -131,13 +145,8 @@ fn violated_field(error: &Value) -> Option<&str> {
 }
 
 /// The delay of `RetryInfo`, or in `Please retry in 32.5s.`, in milliseconds.
-fn delay_ms(error: &Value, words: &str) -> Option<u64> {
-    let said = || words.split_once("retry in ").map(|(_, after)| after);
-    let delay = detail(error, "retryDelay").or_else(said)?;
-    let (seconds, _) = delay.split_once('s')?;
-    let seconds: f64 = seconds.trim().parse().ok()?;
-    // A float-to-integer cast saturates: nonsense becomes 0 or the far future.
-    (seconds >= 0.0).then_some((seconds * 1000.0) as u64)
+fn delay(error: &Value, words: &str) -> Option<u64> {
+    detail(error, "retryDelay").map_or_else(|| delay_ms(words), duration_ms)
 }
 
 /// The text without what looks like a key.
@@ -158,6 +167,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn asked(model: &str, method: Method, editing: bool) -> Asked {
+        Asked {
+            model: model.into(),
+            method,
+            editing,
+        }
+    }
 
     /// A recorded answer: `{"status", "body"}`.
     fn recorded(json: &str) -> Refusal {
@@ -183,8 +200,8 @@ mod tests {
         expected: (Option<&str>, Option<&str>),
         message: &str,
     ) {
-        let asked = ("gemini-3.1-flash-image", Method::GenerateContent);
-        let error = refused(refusal, Some(asked));
+        let asked = asked("gemini-3.1-flash-image", Method::GenerateContent, false);
+        let error = refused(refusal, Some(&asked));
         assert_eq!(error.kind, kind, "{}", error.message);
         assert_eq!((error.code.as_deref(), error.field.as_deref()), expected);
         assert_eq!(error.message, message);
@@ -227,7 +244,7 @@ mod tests {
             "model \"gemini-3.1-flash-image\" is not there: models/nope is not found for API \
              version v1beta, or is not supported for generateContent. Call ListModels to see the \
              list of available models and their supported methods. (if the model is right, set \
-             endpoint-method to predict)",
+             endpoint-method, or IMAGES_GEMINI_ENDPOINT_METHOD, to predict)",
         );
         check(
             &recorded!("field"),
@@ -268,6 +285,28 @@ mod tests {
             "the upstream answered with status 404: there is no API at this address, check the \
              setting base-url",
         );
+    }
+
+    #[test]
+    fn a_method_is_proposed_that_can_do_the_job() {
+        let hint = |method, editing| {
+            let message = refused(&recorded!("model"), Some(&asked("x", method, editing))).message;
+            let (_, hint) = message.rsplit_once(", to ")?;
+            Some(hint.to_owned())
+        };
+        let hint = |method, editing| hint(method, editing).unwrap_or_default();
+        assert_eq!(hint(Method::GenerateContent, false), "predict)");
+        assert_eq!(hint(Method::GenerateContent, true), "");
+        let content = "generateContent)";
+        assert_eq!(hint(Method::Predict, false), content);
+        assert_eq!(hint(Method::StreamGenerateContent, true), content);
+    }
+
+    #[test]
+    fn what_is_missing_beside_a_model_is_the_address() {
+        let error = refused(&recorded!("model"), None);
+        assert_eq!(error.kind, ErrorKind::Invalid);
+        assert_eq!(error.field.as_deref(), Some("base-url"));
     }
 
     #[test]
@@ -325,8 +364,8 @@ mod tests {
     fn an_upstreams_words_are_bounded() {
         let long = "x".repeat(10_000);
         let body = json!({"error": {"status": long, "message": long}});
-        let asked = Some((long.as_str(), Method::Predict));
-        let error = refused(&Refusal::new(404, &[], body.to_string()), asked);
+        let asked = asked(&long, Method::Predict, false);
+        let error = refused(&Refusal::new(404, &[], body.to_string()), Some(&asked));
         assert!(error.message.len() < 2 * MAX_MESSAGE);
         assert!(error.code.unwrap().len() < 2 * MAX_NAME);
     }

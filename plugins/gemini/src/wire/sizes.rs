@@ -1,9 +1,9 @@
 //! Sizes: Google takes a ratio and a rough size, not pixels.
 
-use pinhole_sdk::{Error, Settings, Size};
+use pinhole_sdk::{Error, Size};
 use serde::Serialize;
 
-use crate::settings::{ASPECT_RATIOS, IMAGE_SIZES};
+use crate::settings::Setup;
 
 /// The longer side of `1K`, in pixels.
 const PIXELS_PER_K: f64 = 1024.0;
@@ -21,85 +21,51 @@ pub(crate) struct Shape {
     pub(super) image_size: Option<String>,
 }
 
+/// Can every ratio and size of the settings be read?
+pub(crate) fn check(setup: &Setup) -> Result<(), Error> {
+    for word in setup.ratios.all().flatten() {
+        ratio(word).ok_or_else(|| setup.ratios.unreadable(word, "a ratio is written 16:9"))?;
+    }
+    for word in setup.sizes.all().flatten() {
+        let why = "a size is written 512, 0.5K or 2K";
+        pixels(word).ok_or_else(|| setup.sizes.unreadable(word, why))?;
+    }
+    Ok(())
+}
+
 /// The nearest that a model has to these pixels.
-///
-/// Fails with the setting as its field where that cannot be read.
-pub(super) fn shape(asked: Size, model: &str, settings: &Settings) -> Result<Shape, Error> {
-    let ratios = settings.text(ASPECT_RATIOS).unwrap_or_default();
-    let sizes = settings.text(IMAGE_SIZES).unwrap_or_default();
-    Ok(Shape {
-        aspect_ratio: nearest_ratio(asked, &family(ASPECT_RATIOS, &ratios, model)?)?,
-        image_size: nearest_size(asked, &family(IMAGE_SIZES, &sizes, model)?)?,
-    })
-}
-
-/// The words of the longest beginning that fits the model; empty where none does.
-fn family<'a>(setting: &str, families: &'a str, model: &str) -> Result<Vec<&'a str>, Error> {
-    let mut best: Option<(usize, &str)> = None;
-    for line in families
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-    {
-        let (beginning, words) = line
-            .split_once('=')
-            .ok_or_else(|| unreadable(setting, line, "it has no ="))?;
-        let length = match beginning.trim() {
-            "*" => 0,
-            beginning if model.starts_with(beginning) => beginning.len(),
-            _ => continue,
-        };
-        if best.is_none_or(|(longest, _)| length >= longest) {
-            best = Some((length, words));
-        }
+pub(super) fn shape(asked: Size, model: &str, setup: &Setup) -> Shape {
+    let ratios = setup.ratios.words(Some(model)).unwrap_or_default();
+    let ratios: Vec<Size> = ratios.iter().filter_map(|word| ratio(word)).collect();
+    let nearest = asked.nearest(&ratios);
+    Shape {
+        aspect_ratio: nearest.map(|ratio| format!("{}:{}", ratio.width, ratio.height)),
+        image_size: nearest_size(asked, setup.sizes.words(Some(model)).unwrap_or_default()),
     }
-    let words = best.map(|(_, words)| words).unwrap_or_default();
-    Ok(words.split_whitespace().collect())
 }
 
-/// The ratio whose logarithm is nearest: 2:1 is as far from 1:1 as 1:2 is. The first of two alike.
-fn nearest_ratio(asked: Size, ratios: &[&str]) -> Result<Option<String>, Error> {
-    let wanted = f64::from(asked.width) / f64::from(asked.height);
-    let mut best: Option<(f64, &str)> = None;
-    for word in ratios {
-        let ratio = ratio(word)
-            .ok_or_else(|| unreadable(ASPECT_RATIOS, word, "a ratio is written 16:9"))?;
-        let distance = (ratio.ln() - wanted.ln()).abs();
-        if best.is_none_or(|(least, _)| distance < least) {
-            best = Some((distance, word));
-        }
-    }
-    Ok(best.map(|(_, word)| word.into()))
-}
-
-fn ratio(word: &str) -> Option<f64> {
+/// `16:9` as the smallest size of this shape.
+fn ratio(word: &str) -> Option<Size> {
     let (width, height) = word.split_once(':')?;
     let side = |side: &str| side.parse::<u16>().ok().filter(|side| *side > 0);
-    Some(f64::from(side(width)?) / f64::from(side(height)?))
+    Some(Size::new(side(width)?.into(), side(height)?.into()))
 }
 
 /// The largest of the sizes that is not more than asked for, or else the smallest.
-fn nearest_size(asked: Size, sizes: &[&str]) -> Result<Option<String>, Error> {
+fn nearest_size(asked: Size, sizes: &[String]) -> Option<String> {
     let long = f64::from(asked.width.max(asked.height));
     let [.., largest] = TIERS;
     let wanted = TIERS.into_iter().find(|tier| long <= tier * REACH);
     let wanted = wanted.unwrap_or(largest);
-    let mut best: Option<(f64, &str)> = None;
-    for word in sizes {
-        let pixels = pixels(word)
-            .ok_or_else(|| unreadable(IMAGE_SIZES, word, "a size is written 512, 0.5K or 2K"))?;
-        let better = |best: f64| {
-            if best > wanted {
-                pixels < best
-            } else {
-                pixels > best && pixels <= wanted
-            }
+    let sizes = sizes.iter().filter_map(|word| Some((pixels(word)?, word)));
+    let nearest = sizes.reduce(|best, size| {
+        let better = match best.0 > wanted {
+            true => size.0 < best.0,
+            false => size.0 > best.0 && size.0 <= wanted,
         };
-        if best.is_none_or(|(best, _)| better(best)) {
-            best = Some((pixels, word));
-        }
-    }
-    Ok(best.map(|(_, word)| word.into()))
+        if better { size } else { best }
+    });
+    nearest.map(|(_, word)| word.clone())
 }
 
 fn pixels(word: &str) -> Option<f64> {
@@ -110,21 +76,17 @@ fn pixels(word: &str) -> Option<f64> {
     (pixels.is_finite() && pixels > 0.0).then_some(pixels)
 }
 
-fn unreadable(setting: &str, what: &str, why: &str) -> Error {
-    let message = format!("setting {setting} cannot be read at {what:?}: {why}");
-    Error::invalid(setting, message)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings;
+    use crate::settings::with;
 
     const FLASH: &str = "gemini-3.1-flash-image";
     const OLDER: &str = "gemini-2.5-flash-image";
 
     fn shaped(model: &str, width: u32, height: u32) -> Shape {
-        shape(Size { width, height }, model, &settings::with(&[])).unwrap()
+        let setup = Setup::read(&with(&[])).unwrap();
+        shape(Size::new(width, height), model, &setup)
     }
 
     fn check_ratio(model: &str, (width, height): (u32, u32), expected: &str) {
@@ -174,11 +136,12 @@ mod tests {
 
     #[test]
     fn the_families_are_settings() {
-        let settings = settings::with(&[
+        let settings = with(&[
             ("aspect-ratios", "".into()),
             ("image-sizes", "* = 2K 0.5K 1K".into()),
         ]);
-        let fitted = |width, height| shape(Size { width, height }, "x", &settings).unwrap();
+        let setup = Setup::read(&settings).unwrap();
+        let fitted = |width, height| shape(Size::new(width, height), "x", &setup);
         let size = |size: &str| Shape {
             aspect_ratio: None,
             image_size: Some(size.into()),
@@ -189,21 +152,16 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_cannot_be_read_is_named() {
-        let asked = Size {
-            width: 1,
-            height: 1,
-        };
+    fn a_word_that_cannot_be_read_is_an_error() {
         for (setting, families) in [
-            ("aspect-ratios", "16:9"),
             ("aspect-ratios", "* = 16x9"),
             ("aspect-ratios", "* = 16:0"),
+            ("aspect-ratios", "* = 1:1\nx = 70000:1"),
             ("image-sizes", "* = big"),
             ("image-sizes", "* = 0"),
             ("image-sizes", "* = infK"),
         ] {
-            let settings = settings::with(&[(setting, families.into())]);
-            let error = shape(asked, "x", &settings).unwrap_err();
+            let error = Setup::read(&with(&[(setting, families.into())])).unwrap_err();
             assert_eq!(error.field.as_deref(), Some(setting), "{families}");
         }
     }

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::answer::{Reading, Usage};
 use super::plan::Plan;
 use super::sizes::Shape;
+use crate::settings::Method;
 
 /// Of the texts that came with the pictures of a job, in bytes.
 const MAX_CAPTION: usize = 2000;
@@ -40,8 +41,6 @@ pub(crate) fn details(plan: &Plan, gathered: &Gathered<Reading>) -> String {
     let readings = &gathered.readings;
     let said = readings.iter().map(|reading| reading.said.as_str());
     let captions: Vec<&str> = said.filter(|said| !said.is_empty()).collect();
-    let refusals = readings.iter().flat_map(|reading| &reading.refusals);
-    let refused: Vec<String> = refusals.map(|error| error.message.clone()).collect();
     let usages = readings.iter().filter_map(|reading| reading.usage);
     let details = Details {
         model: &plan.asked.model,
@@ -56,9 +55,23 @@ pub(crate) fn details(plan: &Plan, gathered: &Gathered<Reading>) -> String {
         shape: &plan.shape,
         seeds: &plan.seeds,
         usage: usages.reduce(Usage::plus),
-        notes: gathered.notes(&refused),
+        notes: notes(plan, gathered),
     };
     json!(details).to_string()
+}
+
+fn notes(plan: &Plan, gathered: &Gathered<Reading>) -> Vec<String> {
+    let refusals = gathered
+        .readings
+        .iter()
+        .flat_map(|reading| &reading.refusals);
+    let mut refused: Vec<String> = refusals.map(|error| error.message.clone()).collect();
+    let silent = refused.is_empty() && gathered.errors.is_empty();
+    let predicts = plan.asked.method == Method::Predict;
+    if predicts && silent && gathered.pictures.len() < plan.count {
+        refused.push("the upstream left out without a word what it filtered".to_owned());
+    }
+    gathered.notes(&refused)
 }
 
 #[cfg(test)]
@@ -106,5 +119,21 @@ mod tests {
         gathered.errors.push(Error::protocol("slow down"));
         let three: Value = serde_json::from_str(&details(&plan, &gathered)).unwrap();
         assert_eq!(three["notes"], json!([note, "slow down"]));
+    }
+
+    #[test]
+    fn predictions_that_are_missing_without_a_reason_were_filtered() {
+        let four = Job {
+            count: 4,
+            ..job("imagen-4.0-generate-001")
+        };
+        let plan = planned(&four, "predict");
+        let mut gathered = Gathered::new(4, 10);
+        let address = Picture::Address("https://x.example/a".into());
+        gathered.pictures.push(address);
+        let silent = "the upstream left out without a word what it filtered";
+        assert_eq!(notes(&plan, &gathered), ["1 of 4 images came", silent]);
+        gathered.errors.push(Error::protocol("slow down"));
+        assert_eq!(notes(&plan, &gathered), ["1 of 4 images came", "slow down"]);
     }
 }

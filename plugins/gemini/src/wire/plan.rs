@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     /// Where in each body the source pictures go, as JSON pointers, in their order.
     pub(crate) places: Vec<String>,
     pub(crate) asked: Asked,
+    /// Pictures that all requests together ask for.
+    pub(super) count: usize,
     pub(super) shape: Shape,
     /// One for each request, or empty where the job names none.
     pub(super) seeds: Vec<u64>,
@@ -76,6 +78,7 @@ pub(crate) fn plan(job: &Job, sources: &[String], setup: &Setup) -> Result<Plan,
             method,
             editing,
         },
+        count: job.count as usize,
         shape,
         seeds,
     })
@@ -292,7 +295,7 @@ pub(super) mod tests {
             parameters: json!({"safetySettings": [2]}).to_string(),
             ..job("x")
         };
-        let plan = planned_with(&own, &[], &[params.clone()]);
+        let plan = planned_with(&own, &[], std::slice::from_ref(&params));
         let contents = json!([{"role": "user", "parts": [{"text": "a red fox"}]}]);
         let expected = json!({
             "contents": contents,

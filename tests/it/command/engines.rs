@@ -1,0 +1,78 @@
+//! What `pinhole engine list` shows.
+
+use super::*;
+
+#[test]
+fn engine_list_says_what_each_engine_may_do_and_why_another_was_refused() {
+    let program = Program::new(&["hostile", "sketch"]).with("HOSTILE_API_KEY", "secret-4711");
+    let engines = program.path("engines");
+    fs::write(engines.join("broken.wasm"), b"\0asm\x01\0\0\0").unwrap();
+    let digest = |name: &str| {
+        let digest = Sha256::digest(fs::read(engines.join(name)).unwrap());
+        digest
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    let listed = |program: &Program| program.run(&["engine", "list"]).done().join("\n");
+    let text = listed(&program);
+    let version = env!("CARGO_PKG_VERSION");
+    let expected = format!(
+        "hostile {version} (Hostile, hostile.wasm)
+  digest     sha256:{}
+  imports    pinhole:engine/types@0.1.0, pinhole:engine/images@0.1.0, pinhole:engine/upstream@0.1.0, pinhole:engine/job@0.1.0, pinhole:engine/log@0.1.0
+  abilities  generate, cancel, up to 4 pictures a job
+  upstream   api at no address yet: set HOSTILE_BASE_URL: GET /allowed/
+sketch {version} (Sketch, sketch.wasm)
+  digest     sha256:{}
+  imports    pinhole:engine/types@0.1.0, pinhole:engine/images@0.1.0, pinhole:engine/job@0.1.0, pinhole:engine/log@0.1.0
+  abilities  generate, progress, seed, up to 10 pictures a job
+  upstreams  none
+broken.wasm: not admitted, because it is a core module, not a component: encode it with wit-component, as `cargo xtask engines` does",
+        digest("hostile.wasm"),
+        digest("sketch.wasm"),
+    );
+    assert_eq!(text, expected);
+
+    let program = program.with("HOSTILE_BASE_URL", "http://127.0.0.1:9/base");
+    let text = listed(&program);
+    assert!(
+        text.contains("  upstream   api at http://127.0.0.1:9: GET /allowed/\n"),
+        "{text}"
+    );
+    assert!(!text.contains("secret-4711"), "{text}");
+
+    let empty = Program::new(&[]);
+    let line = format!("no engines in {}", empty.path("engines").display());
+    assert_eq!(listed(&empty), line);
+}
+
+#[test]
+fn engine_list_says_which_setting_cannot_work_and_where_editing_goes() {
+    let editor = json!({"nodes": [], "links": [], "last_node_id": 1}).to_string();
+    let program = Program::new(&["comfyui"])
+        .with("COMFYUI_BASE_URL", "http://127.0.0.1:9")
+        .with("IMAGES_EDIT_COMFYUI_BASE_URL", "http://127.0.0.1:10")
+        .with("COMFYUI_WORKFLOW", &editor)
+        .with("IMAGES_EDIT_COMFYUI_WORKFLOW", "{");
+    let text = program.run(&["engine", "list"]).done().join("\n");
+    for line in [
+        "  upstream   api at http://127.0.0.1:9: ",
+        "  upstream   api when editing at http://127.0.0.1:10\n",
+        "  problem    COMFYUI_WORKFLOW cannot be used: ",
+        "Save (API Format)",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+
+    // What only editing has breaks only editing.
+    let program = Program::new(&["comfyui"])
+        .with("COMFYUI_BASE_URL", "http://127.0.0.1:9")
+        .with("IMAGES_EDIT_COMFYUI_WORKFLOW", "{");
+    let text = program.run(&["engine", "list"]).done().join("\n");
+    let problem = "  problem    IMAGES_EDIT_COMFYUI_WORKFLOW cannot be used: ";
+    assert!(text.contains(problem), "{text}");
+    let generate = ["generate", "x", "--engine", "comfyui"];
+    let line = program.run(&generate).failed(1);
+    assert!(line.contains("cannot be reached"), "{line}");
+}

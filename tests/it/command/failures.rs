@@ -1,0 +1,112 @@
+//! What stops the program at the start, in one line.
+
+use super::*;
+
+#[test]
+fn a_data_folder_that_cannot_be_used_is_named() {
+    let program = Program::new(&["sketch"]);
+    fs::write(program.path("file"), b"").unwrap();
+    for data in [program.path("file"), program.path("file").join("data")] {
+        let data = data.to_str().unwrap();
+        let program = Program::new(&["sketch"]).with("PINHOLE_DATA", data);
+        for arguments in [
+            &["generate", "x"][..],
+            &["engine", "list"],
+            &["serve", "--listen", "127.0.0.1:0"],
+        ] {
+            let line = program.run(arguments).failed(1);
+            assert!(
+                line.contains(&format!("cannot use folder {data}: ")),
+                "{line}"
+            );
+        }
+    }
+    let line = program
+        .with("PINHOLE_ENGINES", "nowhere")
+        .run(&["generate", "x"])
+        .failed(1);
+    let expected = "cannot read the folder of engines nowhere: set PINHOLE_ENGINES";
+    assert!(line.contains(expected), "{line}");
+}
+
+#[test]
+fn a_full_disk_is_named_at_the_start() {
+    // A limit on the length of files stands in for the disk: it works for every user.
+    let program = Program::new(&["sketch"]);
+    let limited = |blocks: u32, arguments: &[&str]| {
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).arg(pinhole_tests::program());
+        Said::of(program.around(shell, arguments)).failed(1)
+    };
+    let serve = &["serve", "--listen", "127.0.0.1:0"][..];
+    let data = program.path("data");
+    for arguments in [&["generate", "x"][..], &["engine", "list"], serve] {
+        let line = limited(0, arguments);
+        assert!(
+            line.contains(&format!("cannot use folder {}: ", data.display())),
+            "{line}"
+        );
+    }
+    // Room enough to look, and not enough for the database.
+    let line = limited(16, serve);
+    assert!(
+        line.contains(&format!("cannot use the database {}", data.display())),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_picture_that_cannot_be_written_is_one_line() {
+    let program = Program::new(&["sketch"]);
+    let line = program
+        .run(&["generate", "x", "--size", "8x8", "--out", "no/x.png"])
+        .failed(1);
+    assert!(
+        line.contains("cannot write no/x.png: No such file or directory"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_setting_that_cannot_be_read_is_named() {
+    for (name, value, gist) in [
+        (
+            "IMAGE_STEPS",
+            "abc",
+            "IMAGE_STEPS is \"abc\": it must be a whole number",
+        ),
+        ("IMAGE_SIZE", "axb", "IMAGE_SIZE \"axb\" is not WxH"),
+        ("IMAGE_SIZE", "99999x1", "IMAGE_SIZE 99999x1 is not allowed"),
+        (
+            "OPENAI_API_BASE_URL",
+            "nonsense",
+            "OPENAI_API_BASE_URL cannot be used: \"nonsense\" is not a URL",
+        ),
+        (
+            "OPENAI_API_BASE_URL",
+            "http://me:secret-4711@host",
+            "OPENAI_API_BASE_URL cannot be used: the URL of host carries a user name",
+        ),
+        (
+            "OPENAI_API_KEY",
+            "secret-4711\u{1}",
+            "OPENAI_API_KEY cannot be used",
+        ),
+        (
+            "PINHOLE_SLOTS",
+            "0",
+            "PINHOLE_SLOTS is \"0\": it must be a whole number from 1 to 10000",
+        ),
+        (
+            "PINHOLE_JOB_TIMEOUT_SECS",
+            "soon",
+            "PINHOLE_JOB_TIMEOUT_SECS is \"soon\"",
+        ),
+    ] {
+        let program = Program::new(&[]).with(name, value);
+        let line = program.run(&["serve", "--listen", "127.0.0.1:0"]).failed(1);
+        assert!(line.contains(gist), "{line}");
+        assert!(!line.contains("secret-4711"), "{line}");
+    }
+}

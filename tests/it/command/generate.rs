@@ -1,0 +1,172 @@
+//! What `pinhole generate` draws, writes and refuses.
+
+use super::*;
+
+#[test]
+fn generate_prints_the_path_alone_and_draws_the_size_asked_for() {
+    let program = Program::new(&["sketch"]);
+    let prompt = "A red fox, at dawn!";
+    let drawn = program.run(&["generate", prompt, "--size", "96x64"]).done();
+    assert_eq!(drawn, ["a-red-fox-at-dawn.png"]);
+    let first = program.path("work").join("a-red-fox-at-dawn.png");
+    assert_eq!(png_size(&first), (96, 64));
+
+    // A picture that is there is not written over.
+    let before = fs::read(&first).unwrap();
+    let drawn = program.run(&["generate", prompt, "--size", "32x32"]).done();
+    assert_eq!(drawn, ["a-red-fox-at-dawn-2.png"]);
+    assert_eq!(fs::read(&first).unwrap(), before);
+
+    // The settings' size, where none is asked for.
+    let program = program.with("IMAGE_SIZE", "48x40");
+    let out = program.path("here.png");
+    let drawn = program
+        .run(&["generate", "x", "--out", out.to_str().unwrap()])
+        .done();
+    assert_eq!(drawn, [out.to_str().unwrap()]);
+    assert_eq!(png_size(&out), (48, 40));
+}
+
+#[test]
+fn several_pictures_are_numbered_and_differ() {
+    let program = Program::new(&["sketch"]);
+    let work = program.path("work");
+    let few = ["--size", "32x32", "--count", "2"];
+    let drawn = program
+        .run(&[&["generate", "two hills"], &few[..]].concat())
+        .done();
+    assert_eq!(drawn, ["two-hills-1.png", "two-hills-2.png"]);
+    let bytes = [0, 1].map(|index| fs::read(work.join(&drawn[index])).unwrap());
+    assert_ne!(bytes[0], bytes[1]);
+
+    let named = ["generate", "two hills", "--out", "hill.png"];
+    let drawn = program.run(&[&named[..], &few[..]].concat()).done();
+    assert_eq!(drawn, ["hill-1.png", "hill-2.png"]);
+    assert_eq!(fs::read_dir(work).unwrap().count(), 4);
+}
+
+#[test]
+fn the_same_seed_draws_the_same_bytes() {
+    let program = Program::new(&["sketch"]);
+    let draw = |seed: &str, out: &str| {
+        let asked = [
+            "generate", "a hill", "--size", "64x64", "--seed", seed, "--out", out,
+        ];
+        program.run(&asked).done();
+        fs::read(program.path("work").join(out)).unwrap()
+    };
+    let first = draw("7", "a.png");
+    assert_eq!(draw("7", "b.png"), first);
+    assert_ne!(draw("8", "c.png"), first);
+}
+
+#[test]
+fn wrong_use_is_one_line_and_exit_code_2() {
+    let program = Program::new(&["sketch", "automatic1111", "hostile"]);
+    fs::write(program.path("pixel.png"), pinhole_tests::PIXEL).unwrap();
+    let long = "x".repeat(32_001);
+    for (arguments, gist) in [
+        (&["generate", ""][..], "the prompt is empty"),
+        (&["generate", " \n"], "the prompt is empty"),
+        (
+            &["generate", &long],
+            "the prompt has 32001 bytes; 32000 are allowed",
+        ),
+        (
+            &["generate", "x", "--size", "axb"],
+            "the size \"axb\" is not WxH such as 1024x1024",
+        ),
+        (
+            &["generate", "x", "--size", "0x64"],
+            "the size 0x64 is not allowed",
+        ),
+        (
+            &["generate", "x", "--size", "8192x8192"],
+            "the size 8192x8192 is not allowed",
+        ),
+        (
+            &["generate", "x", "--engine", "nobody"],
+            "there is no engine nobody: there are automatic1111, hostile, sketch",
+        ),
+        (&["generate", "x", "--engine", ""], "there is no engine"),
+        (
+            &["generate", "x", "--count", "0"],
+            "0 pictures were asked for; engine sketch makes 1 to 10",
+        ),
+        (
+            &["generate", "x", "--count", "11"],
+            "11 pictures were asked for",
+        ),
+        (
+            &["generate", "x", "--out", "."],
+            "is no file to write to: name one with --out",
+        ),
+        (
+            &["generate", "x", "--engine", "automatic1111"],
+            "set AUTOMATIC1111_BASE_URL to the address of AUTOMATIC1111",
+        ),
+        (
+            &["generate", "x", "--engine", "hostile"],
+            "set HOSTILE_BASE_URL",
+        ),
+        (
+            &["generate", "x", "--image", "nowhere.png"],
+            "cannot read nowhere.png: No such file",
+        ),
+        (
+            &["generate", "x", "--image", "../engines/sketch.wasm"],
+            "cannot use ../engines/sketch.wasm: the bytes are not a PNG",
+        ),
+        (
+            &["generate", "x", "--parameters", "[1]"],
+            "--parameters is no JSON object",
+        ),
+        (
+            &["generate", "x", "--image", "../pixel.png"],
+            "engine sketch makes pictures but cannot change them",
+        ),
+    ] {
+        let line = program.run(arguments).failed(2);
+        assert!(line.contains(gist), "{arguments:?}: {line}");
+    }
+    let program = program.with("HOSTILE_BASE_URL", "http://127.0.0.1:9");
+    let line = program
+        .run(&["generate", "x", "--engine", "hostile", "--seed", "1"])
+        .failed(2);
+    assert!(
+        line.contains("engine hostile has no seed: leave it out"),
+        "{line}"
+    );
+    assert_eq!(fs::read_dir(program.path("work")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_command_line_that_cannot_be_read_is_exit_code_2() {
+    let program = Program::new(&[]);
+    for (arguments, gist) in [
+        (&["generate"][..], "<PROMPT>"),
+        (
+            &["generate", "x", "--count", "many"],
+            "'many' for '--count <N>'",
+        ),
+        (&["generate", "x", "--seed", "-1"], "'-1'"),
+        (&["generate", "x", "--out", ""], "--out <FILE>"),
+        (&["generate", "x", "--size"], "--size <WxH>"),
+        (&["generate", "x", "y"], "'y'"),
+        (&["generate", "x", "--mask", "m.png"], "--image <FILE>"),
+        (
+            &["serve", "--listen", "nowhere"],
+            "'nowhere' for '--listen <LISTEN>'",
+        ),
+        (&["engine", "sing"], "'sing'"),
+        (&["frobnicate"], "'frobnicate'"),
+    ] {
+        let said = program.run(arguments);
+        assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{said:?}");
+        assert!(
+            said.err.starts_with("error: ") && said.err.contains(gist),
+            "{said:?}"
+        );
+    }
+    assert!(!program.path("data").exists());
+}

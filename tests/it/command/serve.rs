@@ -1,0 +1,165 @@
+//! The server as a process: its words, its end, its data folder.
+
+use super::*;
+
+#[test]
+fn serve_says_four_things_and_the_key_only_once() {
+    let program = Program::new(&["sketch", "hostile"]);
+    let first = program.serve();
+    let address = first.address();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        first.lines[0],
+        format!("pinhole {version} listening on http://{address}")
+    );
+    assert_eq!(
+        first.lines[1],
+        format!("data folder: {}", program.path("data").display())
+    );
+    assert_eq!(first.lines[2], "engines: hostile, sketch (current: sketch)");
+    let key = first.lines[3]
+        .strip_prefix("administrator key (shown once): ")
+        .unwrap();
+    assert!(key.starts_with("sk-") && key.len() == 51, "{key}");
+    let key = key.to_owned();
+
+    let asked = "/api/v1/files/none/content";
+    assert_eq!(http(address, "GET", "/health", "", "").0, 200);
+    assert_eq!(http(address, "GET", asked, &key, "").0, 404);
+    assert_eq!(http(address, "GET", asked, "sk-another", "").0, 401);
+    first.signal("TERM");
+    let (status, rest) = first.end();
+    assert_eq!((status.code(), rest.as_str()), (Some(0), ""));
+
+    let second = program.serve();
+    assert_eq!(
+        second.lines[3],
+        "administrator key: shown at the first start"
+    );
+    assert_eq!(http(second.address(), "GET", asked, &key, "").0, 404);
+    second.signal("INT");
+    assert_eq!(second.end().0.code(), Some(0));
+
+    // Only its hash is kept.
+    let mut kept = fs::read(program.path("log")).unwrap();
+    for entry in fs::read_dir(program.path("data")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            kept.extend(fs::read(path).unwrap());
+        }
+    }
+    let holds = |text: &str| kept.windows(text.len()).any(|part| part == text.as_bytes());
+    assert!(holds("Administrator"));
+    assert!(!holds(&key) && !holds(key.trim_start_matches("sk-")));
+}
+
+#[test]
+fn a_port_in_use_is_one_line() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let program = Program::new(&[]).with("PINHOLE_LOG", "off");
+    let line = program.run(&["serve", "--listen", &address]).failed(1);
+    let expected =
+        format!("cannot listen on {address}: choose another with --listen: Address already in use");
+    assert!(line.contains(&expected), "{line}");
+    // The key was not lost to a start that failed.
+    let serving = program.serve();
+    assert!(serving.lines[3].starts_with("administrator key (shown once): sk-"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_under_way_ends_before_the_server_does() {
+    static GATE: Semaphore = Semaphore::const_new(0);
+    let upstream = Upstream::start(async |_| {
+        GATE.acquire().await.unwrap().forget();
+        Answer::json(200, &json!({}))
+    })
+    .await;
+    let program = Program::new(&["hostile"])
+        .with("IMAGE_GENERATION_ENGINE", "hostile")
+        .with("HOSTILE_BASE_URL", &upstream.url());
+    let serving = program.serve();
+    let address = serving.address();
+    let key = serving.lines[3].rsplit(' ').next().unwrap().to_owned();
+    let body = json!({"prompt": "ask"}).to_string();
+    let asking = tokio::task::spawn_blocking(move || {
+        http(address, "POST", "/v1/images/generations", &key, &body)
+    });
+    upstream.wait_for(1).await;
+    serving.signal("TERM");
+    // Told to end, it no longer listens.
+    while TcpStream::connect(address).is_ok() {
+        tokio::task::yield_now().await;
+    }
+    GATE.add_permits(1);
+    let (status, answer) = asking.await.unwrap();
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(serving.end().0.code(), Some(0));
+    assert_eq!(upstream.lines(), ["GET /allowed/x"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_does_not_end_is_cancelled_with_the_server_and_tells_its_upstream() {
+    let upstream = slow_upstream().await;
+    let program = Program::new(&["hostile"])
+        .with("IMAGE_GENERATION_ENGINE", "hostile")
+        .with("HOSTILE_BASE_URL", &upstream.url());
+    let serving = program.serve();
+    let address = serving.address();
+    let key = serving.lines[3].rsplit(' ').next().unwrap().to_owned();
+    let body = json!({"prompt": "wait"}).to_string();
+    let asking = tokio::task::spawn_blocking(move || {
+        http(address, "POST", "/v1/images/generations", &key, &body)
+    });
+    upstream.wait_for(1).await;
+    serving.signal("TERM");
+    upstream.wait_for(2).await;
+    assert_eq!(serving.end().0.code(), Some(0));
+    assert_eq!(upstream.lines(), [SLOW, STOPPED]);
+    // The client hears why, unless the connection went first.
+    if let Ok((status, answer)) = asking.await {
+        assert_eq!(status, 503, "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_cancels_the_job_and_tells_the_upstream() {
+    let upstream = slow_upstream().await;
+    let program = Program::new(&["hostile"]).with("HOSTILE_BASE_URL", &upstream.url());
+    let child = program
+        .command(&["generate", "wait", "--engine", "hostile"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    upstream.wait_for(1).await;
+    signal(child.id(), "INT");
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
+    assert!(err.contains("engine hostile: cancelled"), "{err}");
+    assert_eq!(upstream.lines(), [SLOW, STOPPED]);
+}
+
+#[test]
+fn several_commands_share_a_data_folder() {
+    let program = Program::new(&["sketch"]);
+    let running: Vec<Child> = (0..6)
+        .map(|number| {
+            let out = format!("{number}.png");
+            let asked = ["generate", "a hill", "--size", "16x16", "--out", &out];
+            let mut command = program.command(&asked);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            command.spawn().unwrap()
+        })
+        .collect();
+    for child in running {
+        let output = child.wait_with_output().unwrap();
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{output:?}"
+        );
+    }
+    assert_eq!(fs::read_dir(program.path("work")).unwrap().count(), 6);
+}

@@ -1,0 +1,136 @@
+//! Upstreams that fail, as the command line tells it.
+
+use super::*;
+
+/// One of our engines that has an upstream.
+struct Own {
+    engine: &'static str,
+    title: &'static str,
+    address: &'static str,
+    secret: &'static str,
+    /// The header that carries the secret `user:secret-4711`, and its value.
+    credential: (&'static str, &'static str),
+    /// Its last request for one picture when nothing that it is told makes sense.
+    request: &'static str,
+}
+
+const OWN: [Own; 4] = [
+    Own {
+        engine: "automatic1111",
+        title: "AUTOMATIC1111",
+        address: "AUTOMATIC1111_BASE_URL",
+        secret: "AUTOMATIC1111_API_AUTH",
+        credential: ("authorization", "Basic dXNlcjpzZWNyZXQtNDcxMQ=="),
+        request: "GET /sdapi/v1/sd-models",
+    },
+    Own {
+        engine: "comfyui",
+        title: "ComfyUI",
+        address: "COMFYUI_BASE_URL",
+        secret: "COMFYUI_API_KEY",
+        credential: ("authorization", "Bearer user:secret-4711"),
+        request: "POST /prompt",
+    },
+    Own {
+        engine: "gemini",
+        title: "Gemini",
+        address: "IMAGES_GEMINI_API_BASE_URL",
+        secret: "IMAGES_GEMINI_API_KEY",
+        credential: ("x-goog-api-key", "user:secret-4711"),
+        request: "POST /models/a-model:generateContent",
+    },
+    Own {
+        engine: "openai",
+        title: "OpenAI",
+        address: "IMAGES_OPENAI_API_BASE_URL",
+        secret: "IMAGES_OPENAI_API_KEY",
+        credential: ("authorization", "Bearer user:secret-4711"),
+        request: "POST /images/generations",
+    },
+];
+
+/// All four engines, with this upstream.
+fn with_upstream(address: &str) -> Program {
+    let program =
+        Program::new(&OWN.map(|own| own.engine)).with("IMAGE_GENERATION_MODEL", "a-model");
+    OWN.iter().fold(program, |program, own| {
+        let program = program.with(own.address, address);
+        program.with(own.secret, "user:secret-4711")
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_is_down_is_named_with_its_variable() {
+    let (_socket, address) = closed_port();
+    let program = with_upstream(&address);
+    for Own {
+        engine,
+        title,
+        address: variable,
+        ..
+    } in OWN
+    {
+        let line = program
+            .run(&["generate", "a fox", "--engine", engine])
+            .failed(1);
+        assert!(
+            line.starts_with(&format!("pinhole: engine {engine}: ")),
+            "{line}"
+        );
+        assert!(
+            line.contains(&format!("{address} cannot be reached")),
+            "{line}"
+        );
+        let remedy = format!("check that {title} runs and that {variable} is its address\n");
+        assert!(line.ends_with(&remedy), "{line}");
+    }
+    assert_eq!(fs::read_dir(program.path("work")).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_does_not_answer_is_named_with_its_variable() {
+    let upstream = Upstream::start(async |_| std::future::pending::<Answer>().await).await;
+    let program = Program::new(&["openai"])
+        .with("IMAGES_OPENAI_API_BASE_URL", &upstream.url())
+        .with("PINHOLE_JOB_TIMEOUT_SECS", "1");
+    let line = program
+        .run(&["generate", "a fox", "--engine", "openai"])
+        .failed(1);
+    assert!(line.starts_with("pinhole: engine openai: "), "{line}");
+    let remedy = "check that OpenAI runs and that IMAGES_OPENAI_API_BASE_URL is its address\n";
+    assert!(line.ends_with(remedy), "{line}");
+    assert_eq!(upstream.lines(), ["POST /images/generations"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_answers_html_is_one_line_too() {
+    const PAGE: &str = "<html><body>\n<h1>It works!</h1>\n</body></html>\n";
+    let upstream = Upstream::start(async |_| Answer::typed(200, "text/html", PAGE)).await;
+    let program = with_upstream(&upstream.url());
+    for Own {
+        engine,
+        title,
+        address: variable,
+        credential: (header, value),
+        request,
+        ..
+    } in OWN
+    {
+        let line = program
+            .run(&["generate", "a fox", "--engine", engine])
+            .failed(1);
+        assert!(
+            line.starts_with(&format!("pinhole: engine {engine}: ")),
+            "{line}"
+        );
+        let remedy = format!("check that {variable} is the address of {title}\n");
+        assert!(line.ends_with(&remedy), "{line}");
+        let last = upstream.seen().pop().unwrap();
+        assert_eq!(
+            (last.line().as_str(), last.header(header)),
+            (request, value),
+            "{engine}"
+        );
+    }
+    assert_eq!(fs::read_dir(program.path("work")).unwrap().count(), 0);
+}

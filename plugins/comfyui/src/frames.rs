@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::refusal;
-use crate::workflow::{Graph, class, find};
+use crate::workflow::{Graph, class, is_sampler};
 
 /// What a sampler weighs in the progress; every other node weighs 1.
 const SAMPLER_WEIGHT: f32 = 20.0;
@@ -73,7 +73,7 @@ pub(crate) struct Watch {
 impl Watch {
     pub(crate) fn new(graph: &Graph, prompt_id: &str) -> Self {
         let weigh = |id: &String| {
-            let sampler = find::is_sampler(graph, id);
+            let sampler = is_sampler(graph, id);
             (id.clone(), if sampler { SAMPLER_WEIGHT } else { 1.0 })
         };
         let name = |id: &String| Some((id.clone(), class(graph, id)?.to_owned()));

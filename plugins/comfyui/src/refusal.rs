@@ -2,13 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use pinhole_sdk::words::{self, cut};
 use pinhole_sdk::{Error, ErrorKind, Refusal};
 use serde_json::{Map, Value};
 
+use crate::workflow::keys::Keys;
 use crate::workflow::{Graph, image_outputs, node_order};
 
-/// Shown of a text of the server, in characters.
+/// Shown of a text of the server, in bytes.
 const MAX_SHOWN: usize = 300;
+/// Nodes of which a note is made.
+const MAX_NOTES: usize = 10;
 /// Inputs that name a model file; those of text encoders are numbered as well.
 const MODEL_INPUTS: [&str; 7] = [
     "ckpt_name",
@@ -35,8 +39,8 @@ pub(crate) fn refused(refusal: Refusal) -> Error {
     }
 }
 
-/// The error for the refusal of a job.
-pub(crate) fn rejected(refusal: Refusal) -> Error {
+/// The error for the refusal of a job whose workflow is in the settings of these keys.
+pub(crate) fn rejected(refusal: Refusal, keys: &Keys) -> Error {
     let said = refusal.json.as_ref().and_then(|json| json.get("error"));
     match (refusal.status, said) {
         (400, Some(said)) => {
@@ -44,34 +48,39 @@ pub(crate) fn rejected(refusal: Refusal) -> Error {
                 .json
                 .as_ref()
                 .and_then(|json| json.get("node_errors"));
-            rejected_graph(said, nodes.unwrap_or(&Value::Null))
+            rejected_graph(said, nodes.unwrap_or(&Value::Null), keys)
         }
         (500, None) => {
-            let message = "ComfyUI cannot read the workflow: export it anew with Save (API Format)";
-            Error::invalid("workflow", message)
+            let workflow = &keys.workflow;
+            let message = format!(
+                "ComfyUI cannot read the workflow in {workflow}: export it anew with Save (API Format)"
+            );
+            Error::invalid(workflow.name, message)
         }
         _ => refused(refusal),
     }
 }
 
-fn rejected_graph(said: &Value, node_errors: &Value) -> Error {
+fn rejected_graph(said: &Value, node_errors: &Value, keys: &Keys) -> Error {
+    let workflow = keys.workflow.name;
     let (kind, message) = (text(said, "/type"), text(said, "/message"));
     let error = match (kind, missing_class(said)) {
-        ("missing_node_type", class) => {
-            missing_node(class.unwrap_or_else(|| text(said, "/extra_info/node_title")))
-        }
-        ("invalid_prompt", Some(class)) => missing_node(class),
+        ("missing_node_type", class) => missing_node(
+            class.unwrap_or_else(|| text(said, "/extra_info/node_title")),
+            workflow,
+        ),
+        ("invalid_prompt", Some(class)) => missing_node(class, workflow),
         ("invalid_prompt", None) if message.contains("class_type") => {
-            Error::new(ErrorKind::NotFound, first_line(message)).with_field("workflow")
+            Error::new(ErrorKind::NotFound, first_line(message)).with_field(workflow)
         }
         _ => {
-            if let Some(error) = node_error(node_errors) {
+            if let Some((_, error)) = errors_of_nodes(node_errors, keys).into_iter().next() {
                 return error;
             }
             let details = text(said, "/details");
             let both = format!("{message}: {details}");
             Error::invalid(
-                "workflow",
+                workflow,
                 first_line(if details.is_empty() { message } else { &both }),
             )
         }
@@ -90,33 +99,40 @@ fn missing_class(said: &Value) -> Option<&str> {
     })
 }
 
-fn missing_node(class: &str) -> Error {
+fn missing_node(class: &str, workflow: &str) -> Error {
     let message = format!(
         "the server has no node {:?}: install the custom node that brings it",
         first_line(class)
     );
-    Error::new(ErrorKind::NotFound, message).with_field("workflow")
+    Error::new(ErrorKind::NotFound, message).with_field(workflow)
 }
 
-/// The first error of the first node that has one.
-fn node_error(node_errors: &Value) -> Option<Error> {
-    let mut nodes: Vec<(&String, &Value)> = node_errors.as_object()?.iter().collect();
-    nodes.sort_by_key(|(id, _)| node_order(id));
-    nodes.into_iter().find_map(|(id, node)| {
-        let error = node.pointer("/errors/0")?;
-        let place = format!("{} (node {})", text(node, "/class_type"), first_line(id));
-        Some(input_error(&place, error))
-    })
+/// The first error of each node that has one, in the order of nodes.
+fn errors_of_nodes<'e>(node_errors: &'e Value, keys: &Keys) -> Vec<(&'e String, Error)> {
+    let nodes = node_errors.as_object().into_iter().flatten();
+    let mut errors: Vec<(&String, Error)> = nodes
+        .filter_map(|(id, node)| {
+            let error = node.pointer("/errors/0")?;
+            let place = format!("{} (node {})", text(node, "/class_type"), first_line(id));
+            Some((id, input_error(&place, error, keys)))
+        })
+        .collect();
+    errors.sort_by_key(|(id, _)| node_order(id));
+    errors
 }
 
-fn input_error(place: &str, error: &Value) -> Error {
+fn input_error(place: &str, error: &Value, keys: &Keys) -> Error {
     let (kind, input) = (text(error, "/type"), text(error, "/extra_info/input_name"));
-    let field = if input.is_empty() { "workflow" } else { input };
+    let field = if input.is_empty() {
+        keys.workflow.name
+    } else {
+        input
+    };
     let model = input.starts_with("clip_name") || MODEL_INPUTS.contains(&input);
     let found = if kind == "value_not_in_list" && model {
         let name = text(error, "/extra_info/received_value");
         let message = format!(
-            "{place}: the server has no {:?} for {input}",
+            "{place}: the server has no {:?} for {input}: name one that it has, or put it there",
             first_line(name)
         );
         Error::new(ErrorKind::NotFound, message)
@@ -132,9 +148,14 @@ fn input_error(place: &str, error: &Value) -> Error {
         .with_code(first_line(kind))
 }
 
-/// The error for a job that was taken although nodes are wrong, when that leaves no image of it.
-pub(crate) fn spoilt(graph: &Graph, node_errors: &Value) -> Option<Error> {
-    let error = node_error(node_errors)?;
+/// Judges a job that was taken although nodes are wrong: the error when that leaves no image of it,
+/// else a note for each node.
+pub(crate) fn judged(
+    graph: &Graph,
+    node_errors: &Value,
+    keys: &Keys,
+) -> Result<Vec<String>, Error> {
+    let errors = errors_of_nodes(node_errors, keys);
     let broken: BTreeSet<&str> = node_errors
         .as_object()
         .into_iter()
@@ -143,7 +164,12 @@ pub(crate) fn spoilt(graph: &Graph, node_errors: &Value) -> Option<Error> {
         .flatten()
         .filter_map(Value::as_str)
         .collect();
-    image_outputs(graph).is_subset(&broken).then_some(error)
+    let spoilt = image_outputs(graph).is_subset(&broken);
+    let notes = errors.into_iter().map(|(_, error)| match spoilt {
+        true => Err(error),
+        false => Ok(format!("left out: {}", error.message)),
+    });
+    notes.take(MAX_NOTES).collect()
 }
 
 /// The error for a job that failed while it ran, from the data of an `execution_error`.
@@ -210,8 +236,7 @@ fn text<'a>(json: &'a Value, pointer: &str) -> &'a str {
 
 /// Up to the first line break: what follows is advice to the server's operator or a traceback.
 fn first_line(text: &str) -> String {
-    let line = text.trim().lines().next().unwrap_or_default();
-    line.chars().take(MAX_SHOWN).collect()
+    cut(words::first_line(text), MAX_SHOWN)
 }
 
 #[cfg(test)]
@@ -220,6 +245,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::workflow::keys::GENERATE;
 
     fn refusal(status: u16, body: &str) -> Refusal {
         let no_headers: [Header; 0] = [];
@@ -236,7 +262,7 @@ mod tests {
             .find(|refusal| refusal["label"] == label)
             .unwrap();
         let status = u16::try_from(found["status"].as_u64().unwrap()).unwrap();
-        let error = rejected(refusal(status, found["body"].as_str().unwrap()));
+        let error = rejected(refusal(status, found["body"].as_str().unwrap()), GENERATE);
         assert_eq!(
             (
                 error.kind,
@@ -267,7 +293,7 @@ mod tests {
             "checkpoint not installed: value_not_in_list",
             NotFound,
             "ckpt_name",
-            r#"CheckpointLoaderSimple (node 4): the server has no "v1-5-pruned-emaonly.safetensors" for ckpt_name"#,
+            r#"CheckpointLoaderSimple (node 4): the server has no "v1-5-pruned-emaonly.safetensors" for ckpt_name: name one that it has, or put it there"#,
         );
     }
 
@@ -275,7 +301,7 @@ mod tests {
     fn older_servers_name_a_missing_node_in_the_message() {
         let body = r#"{"error": {"type": "invalid_prompt", "details": "Node ID '#4'", "extra_info": {},
             "message": "Cannot execute because node NotInstalledNode does not exist."}, "node_errors": {}}"#;
-        let error = rejected(refusal(400, body));
+        let error = rejected(refusal(400, body), GENERATE);
         assert_eq!(error.kind, ErrorKind::NotFound);
         assert!(
             error.message.contains("\"NotInstalledNode\""),
@@ -284,13 +310,17 @@ mod tests {
         );
         let body = r#"{"error": {"type": "invalid_prompt", "extra_info": {},
             "message": "Cannot execute because a node is missing the class_type property."}, "node_errors": {}}"#;
-        assert_eq!(rejected(refusal(400, body)).kind, ErrorKind::NotFound);
+        assert_eq!(
+            rejected(refusal(400, body), GENERATE).kind,
+            ErrorKind::NotFound
+        );
     }
 
     #[test]
     fn other_refusals_name_the_input() {
         use ErrorKind::{Forbidden, Invalid};
-        let read = "ComfyUI cannot read the workflow: export it anew with Save (API Format)";
+        let read = "ComfyUI cannot read the workflow in setting workflow (COMFYUI_WORKFLOW): \
+                    export it anew with Save (API Format)";
         for (label, kind, field, message) in [
             (
                 "required_input_missing",
@@ -374,13 +404,13 @@ mod tests {
     fn codes_are_the_servers() {
         let body = r#"{"error": {"type": "prompt_no_outputs", "message": "m", "details": ""}}"#;
         assert_eq!(
-            rejected(refusal(400, body)).code.as_deref(),
+            rejected(refusal(400, body), GENERATE).code.as_deref(),
             Some("prompt_no_outputs")
         );
         let body =
             r#"{"error": {}, "node_errors": {"4": {"errors": [{"type": "bad_linked_input"}]}}}"#;
         assert_eq!(
-            rejected(refusal(400, body)).code.as_deref(),
+            rejected(refusal(400, body), GENERATE).code.as_deref(),
             Some("bad_linked_input")
         );
     }
@@ -395,7 +425,7 @@ mod tests {
             r#"{"error": {}, "node_errors": {"": {}}}"#,
         ] {
             assert_eq!(
-                rejected(refusal(400, body)).kind,
+                rejected(refusal(400, body), GENERATE).kind,
                 ErrorKind::Invalid,
                 "{body}"
             );
@@ -408,7 +438,7 @@ mod tests {
         assert_eq!(refused(refusal(502, "<html>")).kind, ErrorKind::Unavailable);
         // A 500 that has a JSON body comes from something else than ComfyUI.
         assert_eq!(
-            rejected(refusal(500, r#"{"error": "down"}"#)).kind,
+            rejected(refusal(500, r#"{"error": "down"}"#), GENERATE).kind,
             ErrorKind::Upstream
         );
     }
@@ -417,16 +447,18 @@ mod tests {
     fn a_job_is_spoilt_when_no_image_is_left_of_it() {
         let recorded: Vec<Value> =
             serde_json::from_str(include_str!("../testdata/partial.json")).unwrap();
-        let spoilt = |index: usize| {
+        let judged = |index: usize| {
             let graph = recorded[index]["graph"].as_object().unwrap();
-            spoilt(graph, &recorded[index]["answer"]["node_errors"])
+            judged(graph, &recorded[index]["answer"]["node_errors"], GENERATE)
         };
-        let error = spoilt(0).unwrap();
+        let error = judged(0).unwrap_err();
         assert_eq!(
             (error.kind, error.field.as_deref()),
             (ErrorKind::Invalid, Some("width"))
         );
-        assert!(spoilt(1).is_none());
+        let notes = judged(1).unwrap();
+        assert_eq!(notes.len(), 1);
+        assert!(notes[0].starts_with("left out: "), "{notes:?}");
     }
 
     #[test]

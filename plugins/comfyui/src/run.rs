@@ -1,18 +1,24 @@
-//! One job on the server: queued, followed to its end, its images fetched; or withdrawn.
+//! One job on the server: queued, followed to its end, its images fetched.
 
 use pinhole_sdk::request::connect;
 use pinhole_sdk::upstream::{Error as UpstreamError, Frame, Message, Socket};
 use pinhole_sdk::{Error, ErrorKind, Image, Progress, Request, job, log};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use crate::UPSTREAM;
 use crate::frames::{self, HEAD_BYTES, Head, Heard, Shown, Watch};
-use crate::refusal;
 use crate::wire::{self, File, Finished, Queued};
 use crate::workflow::Graph;
+use crate::workflow::keys::Keys;
+use crate::{MAX_COUNT, UPSTREAM, ask, refusal, stop};
 
-/// How long the socket may be silent before the history is looked at, in milliseconds.
-const RECEIVE_MS: u32 = 10_000;
+/// Images that come back, at most.
+const MOST: usize = MAX_COUNT as usize;
+/// How long a socket may be silent that has said nothing yet, in milliseconds: one that a proxy took
+/// and leads nowhere. ComfyUI greets at once.
+const GREET_MS: u32 = 5_000;
+/// How long any other may be silent before the history is looked at, in milliseconds. Loading a
+/// model is silent, too, but so is a connection that was lost on its way.
+const SILENT_MS: u32 = 60_000;
 /// How long to wait between two looks at the history, at first and at most, in milliseconds.
 const POLL_MS: (u32, u32) = (500, 2_000);
 /// After so many looks in a row that find the job nowhere, it is gone. One may fall between queue
@@ -25,26 +31,39 @@ const MAX_FAILED: u32 = 5;
 pub(crate) struct Done {
     pub(crate) prompt_id: String,
     pub(crate) images: Vec<Image>,
+    /// What a person should know of it.
+    pub(crate) notes: Vec<String>,
 }
 
-/// Runs the graph. At most `count` images come back, and at least one.
-pub(crate) fn run(graph: &Graph, count: u32) -> Result<Done, Error> {
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
-    let client_id = wire::client_id([job::random(), job::random()]);
+/// Runs the graph, whose workflow is in the settings of these keys. At least one image comes back,
+/// and more than the job's count where the workflow makes more: they are made and paid.
+pub(crate) fn run(graph: &Graph, keys: &Keys) -> Result<Done, Error> {
+    let client_id = wire::uuid([job::random(), job::random()]);
+    let wished_id = wire::uuid([job::random(), job::random()]);
     // Before the job is queued: a job that needs no work is over before its answer is here.
     let socket = open(&client_id)?;
-    let prompt_id = queue(graph, &client_id).inspect_err(|error| {
+    let body = wire::job(graph, &client_id, &wished_id);
+    let Queued {
+        prompt_id,
+        node_errors,
+    } = queue(&body, keys).inspect_err(|error| {
         if is_ours(error) {
-            withdraw_unnamed(&client_id);
+            stop::withdraw_unanswered(&wished_id, &client_id);
         }
     })?;
-    let (finished, sent) = follow(graph, socket, &prompt_id, count).inspect_err(|error| {
+    let mut notes =
+        refusal::judged(graph, &node_errors, keys).inspect_err(|_| stop::dequeue(&prompt_id))?;
+    let (finished, sent) = follow(graph, socket, &prompt_id).inspect_err(|error| {
         if is_ours(error) {
-            withdraw(&prompt_id);
+            stop::withdraw(&prompt_id);
         }
     })?;
-    let images = collect(finished, sent, count)?;
-    Ok(Done { prompt_id, images })
+    let images = collect(finished, sent, keys, &mut notes)?;
+    Ok(Done {
+        prompt_id,
+        images,
+        notes,
+    })
 }
 
 /// Did the job end on our side only? A code would be the server's.
@@ -70,18 +89,14 @@ fn open(client_id: &str) -> Result<Option<Socket>, Error> {
     }
 }
 
-/// Queues the graph and gives the job's id.
-fn queue(graph: &Graph, client_id: &str) -> Result<String, Error> {
-    let body = wire::job(graph, client_id);
-    let answer = Request::post(UPSTREAM, wire::PROMPT).json(&body)?.send()?;
-    let queued = Queued::read(answer.success().map_err(refusal::rejected)?.json()?)?;
-    match refusal::spoilt(graph, &queued.node_errors) {
-        None => Ok(queued.prompt_id),
-        Some(error) => {
-            dequeue(&queued.prompt_id);
-            Err(error)
-        }
-    }
+fn queue(body: &Value, keys: &Keys) -> Result<Queued, Error> {
+    let answer = Request::post(UPSTREAM, wire::PROMPT).json(body)?.send()?;
+    let taken = answer.success();
+    Queued::read(
+        taken
+            .map_err(|said| refusal::rejected(said, keys))?
+            .json()?,
+    )
 }
 
 /// Waits for the job's end. With it come the images that were sent over the socket.
@@ -89,26 +104,25 @@ fn follow(
     graph: &Graph,
     socket: Option<Socket>,
     prompt_id: &str,
-    count: usize,
 ) -> Result<(Finished, Vec<Image>), Error> {
     let sent = match socket {
-        Some(socket) => listen(&socket, &mut Watch::new(graph, prompt_id), prompt_id, count)?,
+        Some(socket) => listen(&socket, &mut Watch::new(graph, prompt_id), prompt_id)?,
         None => Vec::new(),
     };
     Ok((finish(prompt_id)?, sent))
 }
 
 /// Hears the job to its end, or as long as the socket lives, and gives the images sent over it.
-fn listen(
-    socket: &Socket,
-    watch: &mut Watch,
-    prompt_id: &str,
-    count: usize,
-) -> Result<Vec<Image>, Error> {
+fn listen(socket: &Socket, watch: &mut Watch, prompt_id: &str) -> Result<Vec<Image>, Error> {
     let mut sent = Vec::new();
+    let mut silent_ms = GREET_MS;
     loop {
-        match socket.receive(RECEIVE_MS) {
-            // A long step is silent too, but so is a socket that a proxy took and leads nowhere.
+        let heard = socket.receive(silent_ms);
+        if matches!(heard, Ok(None)) && silent_ms == GREET_MS {
+            return Ok(sent);
+        }
+        silent_ms = SILENT_MS;
+        match heard {
             Ok(None) => {
                 if let Ok(Found::Finished(_) | Found::Nowhere) = find(prompt_id) {
                     return Ok(sent);
@@ -116,7 +130,7 @@ fn listen(
             }
             Ok(Some(Frame::Binary(message))) => match look(&message, watch) {
                 Some((Shown::Preview, image)) => job::report(&watch.progress(), Some(&image)),
-                Some((Shown::Final, image)) if sent.len() < count => sent.push(image),
+                Some((Shown::Final, image)) if sent.len() < MOST => sent.push(image),
                 _ => {}
             },
             Ok(Some(Frame::Text(document))) => {
@@ -188,17 +202,12 @@ enum Found {
 }
 
 fn find(prompt_id: &str) -> Result<Found, Error> {
-    let history: Map<String, Value> = get(&wire::history(prompt_id))?;
+    let history: Map<String, Value> = ask(&wire::history(prompt_id))?;
     if let Some(finished) = Finished::read(history, prompt_id)? {
         return Ok(Found::Finished(finished));
     }
-    let queue: Value = get(wire::QUEUE)?;
+    let queue: Value = ask(wire::QUEUE)?;
     Ok(wire::position(&queue, prompt_id).map_or(Found::Nowhere, Found::Queued))
-}
-
-fn get<T: serde::de::DeserializeOwned>(path: &str) -> Result<T, Error> {
-    let answer = Request::get(UPSTREAM, path).send()?;
-    answer.success().map_err(refusal::refused)?.json()
 }
 
 /// Would another look fail the same way?
@@ -219,24 +228,34 @@ fn report_position(position: u32) {
 }
 
 /// The images that the workflow keeps, else those it sent over the socket, else those it previews.
-fn collect(finished: Finished, sent: Vec<Image>, count: usize) -> Result<Vec<Image>, Error> {
+fn collect(
+    finished: Finished,
+    sent: Vec<Image>,
+    keys: &Keys,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Image>, Error> {
     let files = finished.files()?;
     let images = if !files.kept.is_empty() {
-        fetch(&files.kept, count)?
+        fetch(&files.kept, notes)?
     } else if !sent.is_empty() {
         sent
     } else {
-        fetch(&files.previewed, count)?
+        fetch(&files.previewed, notes)?
     };
     if images.is_empty() {
-        let message =
-            "the workflow ran to its end without an image: does it have a SaveImage node?";
+        let workflow = &keys.workflow;
+        let message = format!(
+            "the workflow ran to its end without an image: add a SaveImage node to it in {workflow}"
+        );
         return Err(Error::protocol(message));
     }
     Ok(images)
 }
 
-fn fetch(files: &[File], count: usize) -> Result<Vec<Image>, Error> {
+fn fetch(files: &[File], notes: &mut Vec<String>) -> Result<Vec<Image>, Error> {
+    if let Some(more) = files.len().checked_sub(MOST).filter(|more| *more > 0) {
+        notes.push(format!("{more} images beyond {MOST} were left out"));
+    }
     let fetch = |file: &File| {
         let answer = Request::get(UPSTREAM, file.path()).send()?;
         match answer.success() {
@@ -247,43 +266,5 @@ fn fetch(files: &[File], count: usize) -> Result<Vec<Image>, Error> {
             Err(said) => Err(refusal::refused(said)),
         }
     };
-    files.iter().take(count).map(fetch).collect()
-}
-
-/// Takes the job back, wherever it is. Servers from 0.25 on do that in one step; with older ones
-/// it may begin to run between being sought in the queue and among the running, so both are told.
-/// Those up to 0.3.56 interrupt whatever runs, so not where that is another's job.
-fn withdraw(prompt_id: &str) {
-    let cancelled = Request::post(UPSTREAM, wire::cancel(prompt_id)).send();
-    if cancelled.is_ok_and(|answer| answer.success().is_ok()) {
-        return;
-    }
-    dequeue(prompt_id);
-    let queue = get::<Value>(wire::QUEUE);
-    if !queue.is_ok_and(|queue| wire::another_runs(&queue, prompt_id)) {
-        tell(wire::INTERRUPT, &json!({ "prompt_id": prompt_id }));
-    }
-}
-
-/// The same for a job whose id was not waited for: the queue tells jobs by their client, too.
-fn withdraw_unnamed(client_id: &str) {
-    if let Ok(queue) = get::<Value>(wire::QUEUE) {
-        for prompt_id in wire::jobs_of(&queue, client_id) {
-            withdraw(prompt_id);
-        }
-    }
-}
-
-fn dequeue(prompt_id: &str) {
-    tell(wire::QUEUE, &json!({ "delete": [prompt_id] }));
-}
-
-/// Sends a message whose failure changes nothing for the job, which has ended.
-fn tell(path: &str, body: &Value) {
-    let told = Request::post(UPSTREAM, path)
-        .json(body)
-        .and_then(Request::send);
-    if !told.is_ok_and(|answer| answer.success().is_ok()) {
-        log::write(log::Level::Warn, &format!("ComfyUI did not take {path}"));
-    }
+    files.iter().take(MOST).map(fetch).collect()
 }

@@ -10,11 +10,13 @@ use crate::workflow::{Graph, node_order};
 pub(crate) const PROMPT: &str = "/prompt";
 pub(crate) const QUEUE: &str = "/queue";
 pub(crate) const INTERRUPT: &str = "/interrupt";
+/// A job that leaves more files than this is no honest one.
+const MAX_FILES: usize = 1000;
 /// A job's id longer than this, in bytes, is none: servers give UUIDs.
 const MAX_ID_BYTES: usize = 128;
 
-/// An id in the form of a random UUID, by which the server knows our socket.
-pub(crate) fn client_id(random: [u64; 2]) -> String {
+/// An id in the form of a random UUID, as servers want it: lower case, with hyphens.
+pub(crate) fn uuid(random: [u64; 2]) -> String {
     let [high, low] = random;
     let high = high & !0xf000 | 0x4000;
     let low = low & !(0xc << 60) | 0x8 << 60;
@@ -37,8 +39,10 @@ pub(crate) fn greeting() -> String {
     json!({"type": "feature_flags", "data": {"supports_preview_metadata": true}}).to_string()
 }
 
-pub(crate) fn job(graph: &Graph, client_id: &str) -> Value {
-    json!({"prompt": graph, "client_id": client_id})
+/// The id is of our own making, so that a job can be taken back whose answer never came. Servers
+/// that know of no such wish give one of theirs.
+pub(crate) fn job(graph: &Graph, client_id: &str, prompt_id: &str) -> Value {
+    json!({"prompt": graph, "client_id": client_id, "prompt_id": prompt_id})
 }
 
 pub(crate) fn history(prompt_id: &str) -> String {
@@ -114,10 +118,16 @@ impl Finished {
         let images = outputs
             .into_iter()
             .filter_map(|(_, output)| output.get("images")?.as_array());
-        let files = images
+        let files: Vec<File> = images
             .flatten()
-            .filter_map(|image| File::deserialize(image).ok());
-        let (kept, previewed) = files.partition(|file| file.folder == "output");
+            .filter_map(|image| File::deserialize(image).ok())
+            .take(MAX_FILES + 1)
+            .collect();
+        if files.len() > MAX_FILES {
+            let message = format!("ComfyUI lists more than {MAX_FILES} images for one job");
+            return Err(Error::protocol(message));
+        }
+        let (kept, previewed) = files.into_iter().partition(|file| file.folder == "output");
         Ok(Files { kept, previewed })
     }
 
@@ -176,11 +186,9 @@ pub(crate) fn position(queue: &Value, prompt_id: &str) -> Option<u32> {
     Some(u32::try_from(before + running.len()).unwrap_or(u32::MAX))
 }
 
-/// Does the server work on something else than this job?
-pub(crate) fn another_runs(queue: &Value, prompt_id: &str) -> bool {
-    let running = queue.get("queue_running").and_then(Value::as_array);
-    let ours = |job: &Value| job.get(1).and_then(Value::as_str) == Some(prompt_id);
-    running.is_some_and(|jobs| !jobs.is_empty() && !jobs.iter().any(ours))
+/// Does the server work on this job?
+pub(crate) fn runs(queue: &Value, prompt_id: &str) -> bool {
+    position(queue, prompt_id) == Some(0)
 }
 
 /// The ids of this client's jobs in the queue.
@@ -205,12 +213,23 @@ pub(crate) fn models(schemas: &Value, class: &str, input: &str) -> Vec<Model> {
         _ => schema.get(1)?.get("options")?.as_array(),
     });
     let names = choices.into_iter().flatten().filter_map(Value::as_str);
-    names
-        .map(|name| Model {
-            id: name.to_owned(),
-            name: name.to_owned(),
-        })
-        .collect()
+    names.map(|name| model(name.to_owned())).collect()
+}
+
+pub(crate) fn model(name: String) -> Model {
+    Model {
+        id: name.clone(),
+        name,
+    }
+}
+
+/// The server's folder of the files that an input names.
+pub(crate) fn model_folder(input: &str) -> Option<&'static str> {
+    match input {
+        "ckpt_name" => Some("checkpoints"),
+        "unet_name" => Some("diffusion_models"),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -220,14 +239,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_id_is_shaped_like_a_random_uuid() {
-        assert_eq!(client_id([0, 0]), "00000000-0000-4000-8000-000000000000");
+    fn an_id_is_shaped_like_a_random_uuid() {
+        assert_eq!(uuid([0, 0]), "00000000-0000-4000-8000-000000000000");
         assert_eq!(
-            client_id([u64::MAX, u64::MAX]),
+            uuid([u64::MAX, u64::MAX]),
             "ffffffff-ffff-4fff-bfff-ffffffffffff"
         );
         assert_eq!(
-            client_id([0x0123_4567_89ab_cdef, 0x0123_4567_89ab_cdef]),
+            uuid([0x0123_4567_89ab_cdef, 0x0123_4567_89ab_cdef]),
             "01234567-89ab-4def-8123-456789abcdef"
         );
     }
@@ -361,18 +380,16 @@ mod tests {
     #[test]
     fn what_runs_is_told_from_our_job() {
         let queue: Value = serde_json::from_str(include_str!("../testdata/queue.json")).unwrap();
-        let running = "d09102e8-1a86-4c5f-8dbc-179ce3e4a8d2";
-        let pending = "3331f24e-a8b2-4917-8d79-b4347af4f271";
-        assert!(!another_runs(&queue, running));
-        for id in [pending, "gone"] {
-            assert!(another_runs(&queue, id));
+        assert!(runs(&queue, "d09102e8-1a86-4c5f-8dbc-179ce3e4a8d2"));
+        for id in ["3331f24e-a8b2-4917-8d79-b4347af4f271", "gone"] {
+            assert!(!runs(&queue, id));
         }
         for idle in [
             json!({"queue_running": []}),
             json!({"queue_running": 3}),
             json!(null),
         ] {
-            assert!(!another_runs(&idle, running));
+            assert!(!runs(&idle, "any"));
         }
     }
 

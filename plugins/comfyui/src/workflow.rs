@@ -1,14 +1,20 @@
-//! A workflow: read from its setting, and a job written into its nodes.
+//! A workflow: read from its setting, with the places where a job is written into its nodes.
 
-pub(crate) mod find;
+mod find;
+pub(crate) mod keys;
+mod limits;
+mod mapping;
+mod pictures;
 mod values;
 
 use std::collections::BTreeSet;
 
-use pinhole_sdk::Error;
-use serde::Deserialize;
+use pinhole_sdk::{Error, Settings};
 use serde_json::{Map, Value, json};
 
+pub(crate) use find::is_sampler;
+use keys::{Key, Keys};
+use mapping::{Place, What};
 pub(crate) use values::Values;
 
 /// Nodes by id, each with `class_type` and `inputs`: ComfyUI's API format.
@@ -16,225 +22,218 @@ pub(crate) type Graph = Map<String, Value>;
 
 const DEFAULT: &str = include_str!("default_workflow.json");
 const EXPORT: &str = "export it with Save (API Format)";
+/// Parts of the names of ComfyUI's own classes that end no workflow: the server runs none in which
+/// nothing is kept or shown.
+const INNER_CLASSES: [&str; 6] = [
+    "VAEDecode",
+    "VAEEncode",
+    "Sampler",
+    "TextEncode",
+    "Load",
+    "LatentImage",
+];
 
-/// The graph of the setting; the default one when it is unset.
-pub(crate) fn read(text: Option<&str>) -> Result<Graph, Error> {
-    let invalid = |message: String| Error::invalid("workflow", message);
-    let value: Value = serde_json::from_str(text.unwrap_or(DEFAULT))
-        .map_err(|error| invalid(format!("the workflow is not JSON: {error}; {EXPORT}")))?;
-    let Value::Object(graph) = value else {
-        return Err(invalid(format!(
-            "the workflow is not a JSON object: {EXPORT}"
-        )));
-    };
-    if graph.get("nodes").is_some_and(Value::is_array) && graph.contains_key("links") {
-        return Err(invalid(format!(
-            "the workflow is in the editor's own format: {EXPORT}"
-        )));
-    }
-    if !graph.values().any(|node| node.get("class_type").is_some()) {
-        return Err(invalid(format!(
-            "the workflow has no node with a class_type: {EXPORT}"
-        )));
-    }
-    Ok(graph)
-}
-
-/// One entry of the mapping from what a job holds to the nodes of a workflow.
-///
-/// Source: Open WebUI's `COMFYUI_WORKFLOW_NODES`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Entry {
-    /// What to write, such as `prompt`; without one, `value` itself is written.
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    /// Strings, or numbers that mean them.
-    node_ids: Option<Vec<Value>>,
-    /// The input to write to; a missing or empty one means the usual input of the type.
-    key: Option<String>,
-    value: Value,
-}
-
-/// An input of a node, and what belongs there.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Place {
-    what: What,
-    node: String,
-    input: String,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum What {
-    /// A value of the job, by its name.
-    Named(String),
-    Literal(Value),
-}
-
-/// Where the mapping wants its values; without a mapping, where they are found to belong.
-///
-/// A mapping that leaves out the prompt has it found, too: a picture that has nothing to do with
-/// the prompt helps nobody.
-pub(crate) fn places(graph: &Graph, entries: &[Entry]) -> Vec<Place> {
-    let mut places: Vec<Place> = entries
-        .iter()
-        .flat_map(|entry| entry.places(graph))
-        .collect();
-    let found = find::places(graph).into_iter();
-    if entries.is_empty() {
-        places.extend(found);
-    } else if !places.iter().any(|place| place.takes("prompt")) {
-        places.extend(found.filter(|place| place.takes("prompt")));
-    }
-    places
-}
-
-/// The class and input of the node that takes the model.
-pub(crate) fn model_input(graph: &Graph, entries: &[Entry]) -> (String, String) {
-    let place = places(graph, entries)
-        .into_iter()
-        .find(|place| place.takes("model"));
-    place
-        .and_then(|place| Some((class(graph, &place.node)?.to_owned(), place.input)))
-        .unwrap_or_else(|| ("CheckpointLoaderSimple".into(), "ckpt_name".into()))
-}
-
-impl Place {
-    fn takes(&self, name: &str) -> bool {
-        matches!(&self.what, What::Named(what) if what == name)
-    }
-}
-
-impl Entry {
-    fn places(&self, graph: &Graph) -> Vec<Place> {
-        let kind = self.kind.as_deref().filter(|kind| !kind.is_empty());
-        let what = match kind {
-            Some(kind) => What::Named(kind.to_owned()),
-            None if self.value.is_null() => return Vec::new(),
-            None => What::Literal(self.value.clone()),
-        };
-        let ids = self.node_ids.iter().flatten().map(|id| match id {
-            Value::String(id) => id.clone(),
-            other => other.to_string(),
-        });
-        let key = self.key.as_deref().filter(|key| !key.is_empty());
-        ids.map(|node| Place {
-            what: what.clone(),
-            input: match key {
-                Some(key) => key.to_owned(),
-                None => usual_input(graph, &node, kind.unwrap_or("prompt")).to_owned(),
-            },
-            node,
-        })
-        .collect()
-    }
-}
-
-/// The input that takes a value of this name: of several usual ones, that which the node has.
-fn usual_input<'a>(graph: &Graph, node: &str, name: &'a str) -> &'a str {
-    let usual: &[&str] = match name {
-        "prompt" | "negative_prompt" => &["text", "value", "prompt"],
-        "model" => find::MODEL_INPUTS,
-        "seed" => find::SEED_INPUTS,
-        "n" => &["batch_size"],
-        name => return name,
-    };
-    let inputs = graph.get(node).and_then(|node| node.get("inputs"));
-    let has = |input: &&&str| inputs.is_some_and(|inputs| inputs.get(**input).is_some());
-    usual
-        .iter()
-        .find(has)
-        .or(usual.first())
-        .copied()
-        .unwrap_or(name)
-}
-
-/// Writes the values to their places. Fails on a place whose node the workflow does not have.
-pub(crate) fn write(
-    graph: &mut Graph,
-    places: Vec<Place>,
-    values: &Values,
-) -> Result<Written, Error> {
-    let mut names = BTreeSet::new();
-    for place in places {
-        let value = match &place.what {
-            What::Literal(value) => value,
-            What::Named(name) => match values.get(name) {
-                Some(value) => value,
-                None => continue,
-            },
-        };
-        let inputs = graph
-            .get_mut(&place.node)
-            .and_then(|node| node.get_mut("inputs"));
-        let Some(inputs) = inputs.and_then(Value::as_object_mut) else {
-            let message = format!(
-                "the workflow has no node {:?} with inputs, which the setting nodes names",
-                place.node
-            );
-            return Err(Error::invalid("nodes", message));
-        };
-        inputs.insert(place.input, value.clone());
-        if let What::Named(name) = place.what {
-            names.insert(name);
-        }
-    }
-    Ok(Written(names))
-}
-
-/// The names of the values that found a place.
+/// A workflow, and where a job goes in it.
 #[derive(Debug)]
-pub(crate) struct Written(BTreeSet<String>);
+pub(crate) struct Plan {
+    graph: Graph,
+    places: Vec<Place>,
+    /// The settings it comes from.
+    pub(crate) keys: &'static Keys,
+}
 
-impl Written {
-    /// A line for the operator about values of the job that no node takes. An error when a
-    /// parameter is among them: who sends one means it.
-    pub(crate) fn left_out(&self, values: &Values) -> Result<Option<String>, Error> {
-        let missing = |name: &&String| !self.0.contains(*name);
-        if let Some(name) = values.parameters().find(missing) {
-            let message = format!(
-                "no node of the workflow takes the parameter {name}: map it in the setting nodes"
-            );
-            return Err(Error::invalid(name, message));
-        }
-        let names: Vec<&str> = values.names().filter(missing).map(String::as_str).collect();
-        let line = format!("no node of the workflow takes: {}", names.join(", "));
-        Ok((!names.is_empty()).then_some(line))
+impl Plan {
+    /// For making pictures from a prompt.
+    pub(crate) fn generate(settings: &Settings) -> Result<Self, Error> {
+        let keys = keys::GENERATE;
+        let text = settings.text(keys.workflow.name);
+        let graph = read(text.as_deref().unwrap_or(DEFAULT), &keys.workflow)?;
+        Self::new(graph, settings, keys)
     }
 
-    /// A JSON object: the upstream's id, and the seed and model that were written.
-    pub(crate) fn details(&self, values: &Values, prompt_id: &str) -> String {
+    /// For changing pictures. The default workflow scales them, and has a place for a mask, only
+    /// where it is asked for.
+    pub(crate) fn edit(settings: &Settings, scaled: bool, masked: bool) -> Result<Self, Error> {
+        let keys = keys::EDIT;
+        let graph = match settings.text(keys.workflow.name) {
+            Some(text) => read(&text, &keys.workflow)?,
+            None => pictures::default_graph(scaled, masked),
+        };
+        let mut plan = Self::new(graph, settings, keys)?;
+        pictures::place_sources(&plan.graph, &mut plan.places);
+        if plan.sources() > 0 {
+            return Ok(plan);
+        }
+        let Keys { workflow, nodes } = keys;
+        let message = format!(
+            "no node of the workflow in {workflow} loads a picture: give it a LoadImage node, \
+             or name the node with type image in {nodes}"
+        );
+        Err(Error::invalid(workflow.name, message))
+    }
+
+    fn new(graph: Graph, settings: &Settings, keys: &'static Keys) -> Result<Self, Error> {
+        let entries = mapping::read(settings, &keys.nodes)?;
+        let places = mapping::places(&graph, &entries, &keys.nodes)?;
+        Ok(Self {
+            graph,
+            places,
+            keys,
+        })
+    }
+
+    /// How many source pictures it takes.
+    pub(crate) fn sources(&self) -> usize {
+        let indexes = self.places.iter().filter_map(|place| match place.what {
+            What::Source(index) => Some(index + 1),
+            _ => None,
+        });
+        indexes.max().unwrap_or(0)
+    }
+
+    /// Makes sure that a mask has a place. True where the mask has to be an opaque picture, white
+    /// where it may change; else it is transparent there.
+    pub(crate) fn place_mask(&mut self) -> Result<bool, Error> {
+        pictures::place_mask(&mut self.graph, &mut self.places, self.keys)
+    }
+
+    /// Fails on a parameter of the job that no node takes, since who sends one means it, and on one
+    /// that is beyond what its input may get from a job.
+    pub(crate) fn check(&self, values: &Values) -> Result<(), Error> {
+        for name in values.parameters() {
+            let mut taking = self.places.iter().filter(|place| place.takes(name));
+            let Some(first) = taking.next() else {
+                let message = format!(
+                    "no node of the workflow takes the parameter {name}: map it in {}",
+                    self.keys.nodes
+                );
+                return Err(Error::invalid(name, message));
+            };
+            for place in std::iter::once(first).chain(taking) {
+                limits::check(&self.graph, place, name, values)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A line for the operator about values of the job that no node takes.
+    pub(crate) fn left_out(&self, values: &Values) -> Option<String> {
+        let missing = |name: &&String| !self.places.iter().any(|place| place.takes(name));
+        let names: Vec<&str> = values.names().filter(missing).map(String::as_str).collect();
+        let line = || format!("no node of the workflow takes: {}", names.join(", "));
+        (!names.is_empty()).then(line)
+    }
+
+    /// The class and input of the node that takes the model.
+    pub(crate) fn model_input(&self) -> (String, String) {
+        let place = self.places.iter().find(|place| place.takes("model"));
+        place
+            .and_then(|place| {
+                Some((
+                    class(&self.graph, &place.node)?.to_owned(),
+                    place.input.clone(),
+                ))
+            })
+            .unwrap_or_else(|| ("CheckpointLoaderSimple".into(), "ckpt_name".into()))
+    }
+
+    /// The graph with the values in their places. What the job leaves open stays as it was.
+    pub(crate) fn written(&self, values: &Values) -> Graph {
+        let mut graph = self.graph.clone();
+        for place in &self.places {
+            let value = match &place.what {
+                What::Literal(value) => Some(value.clone()),
+                What::Named(name) => values.get(name).cloned(),
+                What::Source(index) => values.sources.get(*index).map(|name| json!(name)),
+                What::Mask => values.mask.as_ref().map(|name| json!(name)),
+            };
+            let node = graph.get_mut(&place.node);
+            let inputs = node.and_then(|node| node.get_mut("inputs")?.as_object_mut());
+            if let (Some(inputs), Some(value)) = (inputs, value) {
+                inputs.insert(place.input.clone(), value);
+            }
+        }
+        graph
+    }
+
+    /// A JSON object: the upstream's id, the seed and model that were written, and the notes.
+    pub(crate) fn details(&self, values: &Values, prompt_id: &str, notes: &[String]) -> String {
         let mut details = Map::from_iter([("prompt_id".to_owned(), json!(prompt_id))]);
         for name in ["seed", "model"] {
-            if let (true, Some(value)) = (self.0.contains(name), values.get(name)) {
+            let taken = self.places.iter().any(|place| place.takes(name));
+            if let (true, Some(value)) = (taken, values.get(name)) {
                 details.insert(name.to_owned(), value.clone());
             }
+        }
+        if !notes.is_empty() {
+            details.insert("notes".to_owned(), json!(notes));
         }
         Value::Object(details).to_string()
     }
 }
 
-/// The nodes whose images make the answer: they take `images` and are ends of the graph, or their
-/// class says that they save or show.
-pub(crate) fn image_outputs(graph: &Graph) -> BTreeSet<&str> {
-    let feeding: BTreeSet<&str> = graph
-        .values()
-        .flat_map(links)
-        .map(|(_, target)| target)
-        .collect();
-    let is_output = |id: &str, node: &Value| {
-        let class = node
-            .get("class_type")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let takes_image = links(node).any(|(input, _)| ["images", "image"].contains(&input));
-        let keeps = class.contains("Save") || class.contains("Preview");
-        takes_image && (keeps || !feeding.contains(id))
+/// The graph in the text of a setting.
+fn read(text: &str, key: &Key) -> Result<Graph, Error> {
+    let invalid = |what: String| Error::invalid(key.name, format!("the workflow in {key} {what}"));
+    let value: Value = serde_json::from_str(text)
+        .map_err(|error| invalid(format!("is not JSON: {error}; {EXPORT}")))?;
+    let Value::Object(graph) = value else {
+        return Err(invalid(format!("is not a JSON object: {EXPORT}")));
     };
-    graph
+    if graph.get("nodes").is_some_and(Value::is_array) && graph.contains_key("links") {
+        return Err(invalid(format!("is in the editor's own format: {EXPORT}")));
+    }
+    if !graph.values().any(|node| node.get("class_type").is_some()) {
+        return Err(invalid(format!("has no node with a class_type: {EXPORT}")));
+    }
+    if !has_output(&graph) {
+        return Err(invalid(
+            "has no node that keeps or shows an image: add a SaveImage node".into(),
+        ));
+    }
+    Ok(graph)
+}
+
+/// Has it a node that may be an output? Custom ones are not known, so it is one that nothing
+/// follows, and not known to be something else.
+fn has_output(graph: &Graph) -> bool {
+    let feeding = feeding(graph);
+    graph.keys().any(|id| {
+        let class = class(graph, id).unwrap_or_default();
+        let inner = INNER_CLASSES.iter().any(|inner| class.contains(inner));
+        keeps_or_shows(class) || !class.is_empty() && !inner && !feeding.contains(id.as_str())
+    })
+}
+
+/// The nodes whose images make the answer: they take `images` and are ends of the graph, or their
+/// class says that they save or show. Those that only show count where none is left that saves.
+pub(crate) fn image_outputs(graph: &Graph) -> BTreeSet<&str> {
+    let feeding = feeding(graph);
+    let is_output = |id: &str, node: &Value| {
+        let takes_image = links(node).any(|(input, _, _)| ["images", "image"].contains(&input));
+        let class = class(graph, id).unwrap_or_default();
+        takes_image && (keeps_or_shows(class) || !feeding.contains(id))
+    };
+    let outputs: BTreeSet<&str> = graph
         .iter()
         .filter(|(id, node)| is_output(id, node))
         .map(|(id, _)| id.as_str())
+        .collect();
+    let shows = |id: &&str| class(graph, id).is_some_and(|class| class.contains("Preview"));
+    let (shown, kept): (BTreeSet<&str>, BTreeSet<&str>) = outputs.into_iter().partition(shows);
+    if kept.is_empty() { shown } else { kept }
+}
+
+fn keeps_or_shows(class: &str) -> bool {
+    class.contains("Save") || class.contains("Preview")
+}
+
+/// The nodes that another one takes something from.
+fn feeding(graph: &Graph) -> BTreeSet<&str> {
+    graph
+        .values()
+        .flat_map(links)
+        .map(|(_, target, _)| target)
         .collect()
 }
 
@@ -242,16 +241,23 @@ pub(crate) fn class<'g>(graph: &'g Graph, id: &str) -> Option<&'g str> {
     graph.get(id)?.get("class_type")?.as_str()
 }
 
-/// The inputs of a node that are links, and the nodes they lead to.
-fn links(node: &Value) -> impl Iterator<Item = (&str, &str)> {
+/// The inputs of a node that are links: the input, the node it leads to, and which of its outputs.
+fn links(node: &Value) -> impl Iterator<Item = (&str, &str, u64)> {
     let inputs = node.get("inputs").and_then(Value::as_object);
     inputs
         .into_iter()
         .flatten()
         .filter_map(|(input, value)| match value.as_array()?.as_slice() {
-            [Value::String(id), Value::Number(_)] => Some((input.as_str(), id.as_str())),
+            [Value::String(id), Value::Number(slot)] => {
+                Some((input.as_str(), id.as_str(), slot.as_u64().unwrap_or(0)))
+            }
             _ => None,
         })
+}
+
+/// The value of a node's input.
+fn value<'g>(graph: &'g Graph, id: &str, input: &str) -> Option<&'g Value> {
+    graph.get(id)?.get("inputs")?.get(input)
 }
 
 /// Sorts node ids as a person would: `9` before `10`, and `10:2` after it.
@@ -262,272 +268,4 @@ pub(crate) fn node_order(id: &str) -> (u64, &str) {
 }
 
 #[cfg(test)]
-mod tests {
-    use pinhole_sdk::{ErrorKind, Job, Size};
-
-    use super::*;
-
-    fn job() -> Job {
-        Job {
-            prompt: "a red fox".into(),
-            negative_prompt: Some("blurry".into()),
-            model: Some("fox.safetensors".into()),
-            size: Some(Size {
-                width: 96,
-                height: 70,
-            }),
-            count: 2,
-            steps: Some(4),
-            seed: Some(42),
-            parameters: "{}".into(),
-        }
-    }
-
-    fn entries(list: Value) -> Vec<Entry> {
-        serde_json::from_value(list).unwrap()
-    }
-
-    /// The graph's inputs after the job was written, as `node.input=value`, of those that changed.
-    #[track_caller]
-    fn check(mut graph: Graph, entries: &[Entry], job: &Job, expected: &[&str]) {
-        let before = graph.clone();
-        let values = Values::of(job, 7).unwrap();
-        let places = places(&graph, entries);
-        write(&mut graph, places, &values).unwrap();
-        let mut changed = Vec::new();
-        for (id, node) in &graph {
-            for (input, value) in node["inputs"].as_object().unwrap() {
-                if before[id]["inputs"].get(input) != Some(value) {
-                    changed.push(format!("{id}.{input}={value}"));
-                }
-            }
-        }
-        assert_eq!(changed, expected);
-    }
-
-    fn default() -> Graph {
-        read(None).unwrap()
-    }
-
-    #[test]
-    fn the_default_workflow_takes_a_whole_job() {
-        check(
-            default(),
-            &[],
-            &job(),
-            &[
-                "3.seed=42",
-                "3.steps=4",
-                r#"4.ckpt_name="fox.safetensors""#,
-                "5.batch_size=2",
-                "5.height=64",
-                "5.width=96",
-                r#"6.text="a red fox""#,
-                r#"7.text="blurry""#,
-            ],
-        );
-    }
-
-    #[test]
-    fn what_a_job_leaves_open_stays() {
-        let bare = Job {
-            negative_prompt: None,
-            model: None,
-            size: None,
-            count: 1,
-            steps: None,
-            seed: None,
-            ..job()
-        };
-        check(
-            default(),
-            &[],
-            &bare,
-            &["3.seed=7", r#"6.text="a red fox""#],
-        );
-    }
-
-    #[test]
-    fn a_mapping_says_where() {
-        let mapping = entries(json!([
-            {"type": "prompt", "node_ids": ["7"], "key": "text"},
-            {"type": "negative_prompt", "node_ids": [6]},
-            {"type": "width", "node_ids": ["5"], "key": ""},
-            {"type": "height", "node_ids": ["5"], "key": null},
-            {"type": "n", "node_ids": ["5"]},
-            {"type": "steps", "node_ids": ["3"], "key": "steps"},
-            {"type": "seed", "node_ids": ["3"]},
-            {"type": "model", "node_ids": ["4"]},
-            {"type": "image", "node_ids": ["nowhere"], "key": "image"},
-            {"type": "unheard-of", "node_ids": ["nowhere"]},
-            {"type": "", "node_ids": ["3"], "key": "scheduler", "value": "karras"},
-            {"type": null, "node_ids": ["9"], "key": "filename_prefix", "value": "fox"},
-            {"node_ids": ["3"], "key": "cfg", "value": null},
-        ]));
-        check(
-            default(),
-            &mapping,
-            &job(),
-            &[
-                r#"3.scheduler="karras""#,
-                "3.seed=42",
-                "3.steps=4",
-                r#"4.ckpt_name="fox.safetensors""#,
-                "5.batch_size=2",
-                "5.height=64",
-                "5.width=96",
-                r#"6.text="blurry""#,
-                r#"7.text="a red fox""#,
-                r#"9.filename_prefix="fox""#,
-            ],
-        );
-    }
-
-    #[test]
-    fn a_mapping_without_the_prompt_has_it_found() {
-        let mapping = entries(
-            json!([{"type": "steps", "node_ids": ["3"]}, {"type": "prompt", "node_ids": []}]),
-        );
-        check(
-            default(),
-            &mapping,
-            &job(),
-            &["3.steps=4", r#"6.text="a red fox""#],
-        );
-    }
-
-    #[test]
-    fn an_unknown_node_is_named() {
-        let mut graph = default();
-        let mapping = entries(json!([{"type": "prompt", "node_ids": ["66"]}]));
-        let values = Values::of(&job(), 7).unwrap();
-        let places = places(&graph, &mapping);
-        let error = write(&mut graph, places, &values).unwrap_err();
-        assert_eq!(
-            (error.kind, error.field.as_deref()),
-            (ErrorKind::Invalid, Some("nodes"))
-        );
-        assert!(error.message.contains("\"66\""), "{}", error.message);
-    }
-
-    #[test]
-    fn what_is_no_workflow_is_refused() {
-        for (text, hint) in [
-            ("{", "not JSON"),
-            ("[]", "not a JSON object"),
-            (
-                r#"{"nodes": [], "links": [], "last_node_id": 9}"#,
-                "editor's own format",
-            ),
-            ("{}", "no node"),
-            (
-                r#"{"prompt": {"3": {"class_type": "KSampler"}}}"#,
-                "no node",
-            ),
-        ] {
-            let error = read(Some(text)).unwrap_err();
-            assert_eq!(
-                (error.kind, error.field.as_deref()),
-                (ErrorKind::Invalid, Some("workflow"))
-            );
-            assert!(
-                error.message.contains(hint) && error.message.contains(EXPORT),
-                "{}",
-                error.message
-            );
-        }
-    }
-
-    fn parameters(text: &str, entries: &[Entry]) -> Result<Graph, Error> {
-        let job = Job {
-            parameters: text.into(),
-            ..job()
-        };
-        let mut graph = default();
-        let values = Values::of(&job, 7)?;
-        let places = places(&graph, entries);
-        write(&mut graph, places, &values)?.left_out(&values)?;
-        Ok(graph)
-    }
-
-    #[test]
-    fn parameters_go_where_the_mapping_or_the_sampler_takes_them() {
-        let graph = parameters(r#"{"cfg": 3.5, "steps": 9}"#, &[]).unwrap();
-        assert_eq!(graph["3"]["inputs"]["cfg"], 3.5);
-        assert_eq!(graph["3"]["inputs"]["steps"], 9);
-        let mapping =
-            entries(json!([{"type": "folder", "node_ids": ["9"], "key": "filename_prefix"}]));
-        let graph = parameters(r#"{"folder": "x"}"#, &mapping).unwrap();
-        assert_eq!(graph["9"]["inputs"]["filename_prefix"], "x");
-        for (text, field) in [
-            (r#"{"folder": "x"}"#, "folder"),
-            (r#"{"cfg": ["4", 0]}"#, "cfg"),
-            (r#"{"cfg": null}"#, "cfg"),
-            (r#"{"image": "of-another.png"}"#, "image"),
-            ("7", "parameters"),
-        ] {
-            let error = parameters(text, &[]).unwrap_err();
-            assert_eq!(
-                (error.kind, error.field.as_deref()),
-                (ErrorKind::Invalid, Some(field))
-            );
-        }
-    }
-
-    #[test]
-    fn details_and_leftovers_tell_what_was_written() {
-        let mut graph = default();
-        let values = Values::of(&job(), 7).unwrap();
-        let mapping = entries(
-            json!([{"type": "prompt", "node_ids": ["6"]}, {"type": "seed", "node_ids": ["3"]}]),
-        );
-        let places = places(&graph, &mapping);
-        let written = write(&mut graph, places, &values).unwrap();
-        assert_eq!(
-            written.details(&values, "id"),
-            r#"{"prompt_id":"id","seed":42}"#
-        );
-        let left_out = written.left_out(&values).unwrap();
-        assert_eq!(
-            left_out.as_deref(),
-            Some("no node of the workflow takes: height, model, n, negative_prompt, steps, width")
-        );
-    }
-
-    #[test]
-    fn the_node_that_takes_the_model_is_known() {
-        let input = |entries: &[Entry]| model_input(&default(), entries);
-        let default = ("CheckpointLoaderSimple".to_owned(), "ckpt_name".to_owned());
-        assert_eq!(input(&[]), default);
-        assert_eq!(
-            input(&entries(json!([{"type": "model", "node_ids": ["gone"]}]))),
-            default
-        );
-        let mapped = entries(json!([{"type": "model", "node_ids": ["3"], "key": "sampler_name"}]));
-        assert_eq!(input(&mapped), ("KSampler".into(), "sampler_name".into()));
-    }
-
-    #[test]
-    fn outputs_are_what_saves_or_shows_images() {
-        let graph = json!({
-            "1": {"class_type": "EmptyImage", "inputs": {}},
-            "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
-            "3": {"class_type": "SaveImage", "inputs": {"images": ["1", 0]}},
-            "4": {"class_type": "PreviewImage", "inputs": {"images": ["3", 0]}},
-            "5": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
-            "6": {"class_type": "Somebodys Keeper", "inputs": {"images": ["5", 0]}},
-            "7": null,
-        });
-        let found: Vec<&str> = image_outputs(graph.as_object().unwrap())
-            .into_iter()
-            .collect();
-        assert_eq!(found, ["3", "4", "6"]);
-    }
-
-    #[test]
-    fn nodes_are_ordered_as_numbers() {
-        let mut ids = ["x", "10", "9", "10:2", ""];
-        ids.sort_by_key(|id| node_order(id));
-        assert_eq!(ids, ["9", "10", "10:2", "", "x"]);
-    }
-}
+mod tests;

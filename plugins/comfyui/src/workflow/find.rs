@@ -5,14 +5,15 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use serde_json::Value;
-
-use super::{Graph, Place, What, class, links, node_order};
+use super::mapping::{Place, What};
+use super::{Graph, class, links, node_order, value};
 
 /// Inputs that name a model file.
 pub(super) const MODEL_INPUTS: &[&str] = &["ckpt_name", "unet_name", "model_name"];
 /// Inputs that take a seed.
 pub(super) const SEED_INPUTS: &[&str] = &["seed", "noise_seed"];
+/// Inputs that say how many images there are to be.
+pub(super) const COUNT_INPUTS: &[&str] = &["batch_size", "amount"];
 /// Inputs of text encoders; some have two, for two encoders, and both get the text.
 const TEXT_INPUTS: &[&str] = &["text", "text_g", "text_l", "clip_l", "t5xxl", "prompt"];
 /// Inputs of nodes that only hold a value for others.
@@ -75,16 +76,11 @@ impl<'g> Finder<'g> {
         self.put_any("steps", steps, &["steps"]);
 
         // A sampler that goes on from another's picture has sizes and a model of its own, and keeps them.
-        let Some(latent) = self.near(id, "latent_image", is_empty_latent) else {
+        let goes_on = |graph: &Graph, node: &str| node != id && is_sampler(graph, node);
+        if self.near(id, "latent_image", goes_on).is_some() {
             return;
-        };
-        for (name, input) in [
-            ("width", "width"),
-            ("height", "height"),
-            ("n", "batch_size"),
-        ] {
-            self.put_any(name, Some(latent), &[input]);
         }
+        self.latent(id);
         let model = self.near(id, "model", |graph, node| {
             has_any(graph, node, MODEL_INPUTS)
         });
@@ -92,6 +88,17 @@ impl<'g> Finder<'g> {
         for parameter in SAMPLER_PARAMETERS {
             self.put_any(parameter, Some(id), &[parameter]);
         }
+    }
+
+    /// The latent image that a sampler begins with: an empty one, or one made of a picture that may be
+    /// scaled and repeated on its way.
+    fn latent(&mut self, id: &'g str) {
+        let empty = self.near(id, "latent_image", is_empty_latent);
+        let sized = empty.or_else(|| self.near(id, "latent_image", is_sized));
+        self.put_any("width", sized, &["width"]);
+        self.put_any("height", sized, &["height"]);
+        let repeated = empty.or_else(|| self.near(id, "latent_image", is_repeated));
+        self.put_any("n", repeated, COUNT_INPUTS);
     }
 
     /// Writes to a node outside any sampler's reach, if there is just one of the kind.
@@ -123,9 +130,9 @@ impl<'g> Finder<'g> {
                 continue;
             }
             let node = self.graph.get(id)?;
-            let named = links(node).find(|(input, _)| *input == way);
+            let named = links(node).find(|(input, _, _)| *input == way);
             let targets = links(node).filter(|found| named.is_none_or(|named| *found == named));
-            for (_, target) in targets {
+            for (_, target, _) in targets {
                 if self.graph.contains_key(target) && seen.insert(target) {
                     next.push_back(target);
                 }
@@ -162,18 +169,25 @@ fn is_empty_latent(graph: &Graph, id: &str) -> bool {
         .all(|input| has_any(graph, id, &[*input]))
 }
 
+fn is_sized(graph: &Graph, id: &str) -> bool {
+    ["width", "height"]
+        .iter()
+        .all(|input| has_any(graph, id, &[*input]))
+}
+
+fn is_repeated(graph: &Graph, id: &str) -> bool {
+    class(graph, id).is_some_and(|class| class.starts_with("Repeat"))
+        && has_any(graph, id, COUNT_INPUTS)
+}
+
 fn has_any(graph: &Graph, id: &str, inputs: &[&str]) -> bool {
     inputs.iter().any(|input| value(graph, id, input).is_some())
 }
 
-fn value<'g>(graph: &'g Graph, id: &str, input: &str) -> Option<&'g Value> {
-    graph.get(id)?.get("inputs")?.get(input)
-}
-
 fn link<'g>(graph: &'g Graph, id: &str, input: &str) -> Option<&'g str> {
     links(graph.get(id)?)
-        .find(|(name, _)| *name == input)
-        .map(|(_, target)| target)
+        .find(|(name, _, _)| *name == input)
+        .map(|(_, target, _)| target)
 }
 
 /// The input to write to: where the given one is a link to a node that only holds a value, that
@@ -198,7 +212,7 @@ fn settle<'a>(graph: &'a Graph, node: &'a str, input: &'a str) -> (&'a str, &'a 
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -209,7 +223,7 @@ mod tests {
             .into_iter()
             .map(|place| match place.what {
                 What::Named(name) => format!("{name}:{}.{}", place.node, place.input),
-                What::Literal(value) => panic!("{value}"),
+                what => panic!("{what:?}"),
             })
             .collect();
         assert_eq!(found, expected);

@@ -3,12 +3,29 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pinhole_sdk::{Error, Job};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// Sides are rounded down to a multiple of so many pixels: latent images have an eighth of a picture's.
 const BLOCK: u32 = 8;
 /// Seeds we draw have no more bits: beyond, JSON numbers lose digits in many programs.
 const SEED_BITS: u32 = 53;
+/// What no parameter may be called: what a job says itself was checked by the host, and the files of
+/// the server are not for a job to choose.
+const RESERVED: [&str; 13] = [
+    "prompt",
+    "negative_prompt",
+    "model",
+    "width",
+    "height",
+    "size",
+    "n",
+    "count",
+    "batch_size",
+    "steps",
+    "seed",
+    "image",
+    "mask",
+];
 
 /// What a job brings, by the names that a mapping uses. What it leaves open is not there, and the
 /// workflow keeps its own.
@@ -17,6 +34,10 @@ pub(crate) struct Values {
     values: BTreeMap<String, Value>,
     /// Each of these must have a place.
     parameters: BTreeSet<String>,
+    /// What the server calls the uploaded source pictures.
+    pub(crate) sources: Vec<String>,
+    /// What it calls the mask.
+    pub(crate) mask: Option<String>,
 }
 
 impl Values {
@@ -34,16 +55,27 @@ impl Values {
             set("model", json!(model));
         }
         if let Some(size) = job.size {
-            set("width", json!(whole_blocks(size.width)));
-            set("height", json!(whole_blocks(size.height)));
+            let size = size.rounded_down(BLOCK);
+            set("width", json!(size.width));
+            set("height", json!(size.height));
         }
         if let Some(steps) = job.steps {
             set("steps", json!(steps));
         }
-        let own = own_parameters(&job.parameters)?;
+        // Lists would be links, and objects nodes: the graph is the operator's.
+        let own = job.checked_parameters(&RESERVED)?;
+        if let Some((name, _)) = own.iter().find(|(_, value)| !is_plain(value)) {
+            let message = format!("parameter {name} is neither a text, a number nor a boolean");
+            return Err(Error::invalid(name, message));
+        }
         let parameters = own.keys().cloned().collect();
         values.extend(own);
-        Ok(Self { values, parameters })
+        Ok(Self {
+            values,
+            parameters,
+            sources: Vec::new(),
+            mask: None,
+        })
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
@@ -57,29 +89,6 @@ impl Values {
     /// The names of those that came as parameters.
     pub(super) fn parameters(&self) -> impl Iterator<Item = &String> {
         self.parameters.iter()
-    }
-}
-
-fn whole_blocks(pixels: u32) -> u32 {
-    (pixels - pixels % BLOCK).max(BLOCK)
-}
-
-/// The job's parameters: names that a mapping may use as types, with plain values. Lists would be
-/// links, and objects nodes: the graph is the operator's.
-fn own_parameters(text: &str) -> Result<Map<String, Value>, Error> {
-    let parameters: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
-        Error::invalid("parameters", format!("they are not a JSON object: {error}"))
-    })?;
-    if parameters.contains_key("image") {
-        let message = "the files of the server are not for a job to choose: leave image out";
-        return Err(Error::invalid("image", message));
-    }
-    match parameters.iter().find(|(_, value)| !is_plain(value)) {
-        Some((name, _)) => {
-            let message = format!("parameter {name} is neither a text, a number nor a boolean");
-            Err(Error::invalid(name, message))
-        }
-        None => Ok(parameters),
     }
 }
 
@@ -106,12 +115,5 @@ mod tests {
         let seed = |job: &Job| Values::of(job, u64::MAX).unwrap().get("seed").cloned();
         assert_eq!(seed(&job(None)), Some(json!((1_u64 << 53) - 1)));
         assert_eq!(seed(&job(Some(u64::MAX))), Some(json!(u64::MAX)));
-    }
-
-    #[test]
-    fn sides_are_whole_blocks() {
-        for (pixels, expected) in [(70, 64), (512, 512), (1, 8), (u32::MAX, u32::MAX - 7)] {
-            assert_eq!(whole_blocks(pixels), expected);
-        }
     }
 }

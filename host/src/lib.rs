@@ -25,3 +25,4 @@ pub mod images;
 pub mod files;
 pub mod folder;
 pub mod store;
+pub mod kit;

@@ -1,5 +1,6 @@
 //! Reads the command line and the config, starts the host or runs one command.
 
+mod engine_test;
 mod generate;
 mod serve;
 
@@ -13,7 +14,11 @@ use clap::{Args, Parser, Subcommand};
 use pinhole::config::Config;
 use pinhole::egress::Egress;
 use pinhole::engine::{Component, Engines};
+use pinhole::kit::Lines;
 use pinhole::settings::own_variable;
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Image engines as sandboxed components, behind the APIs that image clients already speak.
 #[derive(Parser)]
@@ -84,6 +89,8 @@ struct Generate {
 enum EngineCommand {
     /// List the engines: what each is, may do and may reach, and why any was refused
     List,
+    /// Run an engine's conformance cases against a component
+    Test(engine_test::EngineTest),
 }
 
 /// Something failed that was asked for rightly.
@@ -94,11 +101,11 @@ const WRONG_USE: u8 = 2;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = Config::from_environment().and_then(|config| {
-        log_to_stderr(&config, &cli.command);
+        let lines = log_to_stderr(&config, &cli.command);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
-        runtime.block_on(run(cli.command, config))
+        runtime.block_on(run(cli.command, config, lines))
     });
     match done {
         Ok(code) => ExitCode::from(code),
@@ -109,18 +116,22 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command, config: Config) -> Result<u8> {
+async fn run(command: Command, config: Config, lines: Lines) -> Result<u8> {
     match command {
         Command::Serve { listen } => serve::serve(&config, listen).await.map(|()| 0),
         Command::Generate(asked) => generate::generate(&config, asked).await,
         Command::Engine {
             command: EngineCommand::List,
         } => list_engines(&config).await.map(|()| 0),
+        Command::Engine {
+            command: EngineCommand::Test(asked),
+        } => engine_test::test(&config, asked, lines).await,
     }
 }
 
-/// The server logs what it does; the other commands speak for themselves.
-fn log_to_stderr(config: &Config, command: &Command) {
+/// The server logs what it does; the other commands speak for themselves. What is logged is kept
+/// where secrets are looked for in it.
+fn log_to_stderr(config: &Config, command: &Command) -> Lines {
     let default = match command {
         Command::Serve { .. } => "info",
         _ => "off",
@@ -128,11 +139,22 @@ fn log_to_stderr(config: &Config, command: &Command) {
     let filter = config.environment.get("PINHOLE_LOG").unwrap_or(default);
     let plain = config.environment.get("NO_COLOR").is_some();
     let colours = std::io::stderr().is_terminal() && !plain;
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+    let shown = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(colours)
+        .with_filter(tracing_subscriber::EnvFilter::new(filter));
+    let lines = Lines::default();
+    let tests = matches!(
+        command,
+        Command::Engine {
+            command: EngineCommand::Test(_)
+        }
+    );
+    tracing_subscriber::registry()
+        .with(shown)
+        .with(tests.then(|| lines.layer()))
         .init();
+    lines
 }
 
 async fn list_engines(config: &Config) -> Result<()> {
@@ -187,6 +209,9 @@ fn print_engine(component: &Component) {
             .map(|(name, _)| (*name).to_owned()),
     );
     able.push(format!("up to {} pictures a job", abilities.max_count));
+    if abilities.edit {
+        able.push(format!("up to {} to change at once", abilities.max_sources));
+    }
     println!("  abilities  {}", able.join(", "));
     if description.upstreams.is_empty() {
         println!("  upstreams  none");
@@ -204,6 +229,13 @@ fn print_engine(component: &Component) {
             upstream.name,
             upstream.requests.join(", ")
         );
+        let editing = component.editing().ok();
+        let editing = editing.and_then(|bound| bound.upstreams.get(&upstream.name));
+        if let Some(editing) = editing.map(|open| open.destination.origin())
+            && editing != address
+        {
+            println!("  upstream   {} when editing at {editing}", upstream.name);
+        }
     }
     let editing = match component.editing() {
         Ok(bound) => bound.problem.clone(),

@@ -1,0 +1,279 @@
+//! One case, from its job to what is wrong.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Lines;
+use super::case::{Asked, Case, Picture, Question};
+use super::outcome::{Came, compare_reports};
+use super::play::Play;
+use super::upstream::Upstream;
+use crate::config::Config;
+use crate::engine::{Control, Limits, Progress};
+use crate::images::Image;
+use crate::jobs::{JobRequest, Jobs};
+use crate::settings::Environment;
+
+/// Time that a case has; far more than one needs.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Time for a request that hangs to be given up after its job.
+const GIVING_UP: Duration = Duration::from_secs(5);
+/// Jobs that a case's host runs at once: the one, and one that is still ending.
+const SLOTS: &str = "2";
+/// Endings of the names of variables that nobody may see.
+const SECRET: [&str; 5] = ["KEY", "AUTH", "SECRET", "TOKEN", "PASSWORD"];
+/// A shorter secret stands in ordinary words.
+const MIN_SECRET_BYTES: usize = 4;
+/// Reports that are kept.
+const MAX_REPORTS: usize = 10_000;
+
+/// Where cases run.
+pub(crate) struct Run<'a> {
+    pub(crate) engine: &'a str,
+    pub(crate) data: &'a Path,
+    pub(crate) engines: &'a Path,
+    pub(crate) lines: &'a Lines,
+}
+
+/// What came of a case.
+pub(crate) struct Ended {
+    /// A line for each thing that was not as the case says.
+    pub(crate) failures: Vec<String>,
+    pub(crate) requests: usize,
+    pub(crate) entered_bytes: Option<u64>,
+}
+
+impl Run<'_> {
+    /// Plays a case to its end.
+    pub(crate) async fn play(&self, case: Arc<Case>) -> Ended {
+        let upstream = match Upstream::start(case.clone()).await {
+            Ok(upstream) => upstream,
+            Err(error) => {
+                return Ended {
+                    failures: vec![format!("the upstream cannot be started: {error:#}")],
+                    requests: 0,
+                    entered_bytes: None,
+                };
+            }
+        };
+        let play = upstream.play.clone();
+        let logged = self.lines.count();
+        let control = Control::new(uuid::Uuid::new_v4().to_string());
+        let reports = Reports::follow(&control, &play);
+        let came = match self.jobs(&case, &play).await {
+            Err(error) => Some(Came::not_started(&error)),
+            Ok(jobs) => {
+                let came = ask(&jobs, &case, &play, &control, self.engine).await;
+                // A request of a job that has ended is given up soon.
+                tokio::time::timeout(GIVING_UP, play.given_up()).await.ok();
+                came
+                // Connections end here, with the host that held them.
+            }
+        };
+        let reports = reports.end().await;
+        upstream.close().await;
+        let (requests, mut failures) = play.end();
+        match &came {
+            Some(came) => failures.extend(came.compare(&case.outcome, &play)),
+            None => failures.push(format!("the job had not ended after {PATIENCE:?}")),
+        }
+        failures.extend(compare_reports(&case.reports, &reports, &play));
+        failures.extend(self.leaks(&case, &play, came.as_ref(), &reports, &control.job, logged));
+        let asked_a_job = matches!(case.question(), Question::Generate(_) | Question::Edit(_));
+        Ended {
+            failures,
+            requests,
+            entered_bytes: asked_a_job.then(|| control.usage.entered_bytes()),
+        }
+    }
+
+    /// A host with the case's variables and nothing else.
+    async fn jobs(&self, case: &Case, play: &Play) -> Result<Jobs> {
+        let text = |path: &Path| {
+            let text = path.to_str().map(str::to_owned);
+            text.with_context(|| format!("{} is no text", path.display()))
+        };
+        let engine = self.engine.to_owned();
+        let before = [
+            ("PINHOLE_SLOTS", SLOTS.to_owned()),
+            ("IMAGE_GENERATION_ENGINE", engine.clone()),
+            ("IMAGE_EDIT_ENGINE", engine),
+        ];
+        let own = case.variables.iter();
+        let own = own.map(|(name, value)| (name.as_str(), play.fill_text(value)));
+        let after = [
+            ("PINHOLE_DATA", text(self.data)?),
+            ("PINHOLE_ENGINES", text(self.engines)?),
+        ];
+        let pairs = before.into_iter().chain(own).chain(after);
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value));
+        Jobs::open(&Config::new(Environment::new(pairs))?).await
+    }
+
+    /// Secrets that somebody could see.
+    fn leaks(
+        &self,
+        case: &Case,
+        play: &Play,
+        came: Option<&Came>,
+        reports: &[Progress],
+        job: &str,
+        logged: usize,
+    ) -> Vec<String> {
+        let notes = reports.iter().filter_map(|report| report.note.clone());
+        let seen = [
+            ("the outcome", came.map(Came::texts).unwrap_or_default()),
+            ("a report", notes.collect()),
+            ("a log line", self.lines.of(job, logged)),
+        ];
+        let mut leaks = Vec::new();
+        for (name, value) in &case.variables {
+            if !SECRET.iter().any(|ending| name.ends_with(ending)) {
+                continue;
+            }
+            let secrets = spellings(&play.fill_text(value));
+            for (place, texts) in &seen {
+                let leaked = |text: &String| secrets.iter().any(|secret| text.contains(secret));
+                if let Some(text) = texts.iter().find(|text| leaked(text)) {
+                    leaks.push(format!(
+                        "/variables/{name}: its value stands in {place}: {text}"
+                    ));
+                }
+            }
+        }
+        leaks
+    }
+}
+
+/// How a secret may be written: itself, in base64, and what follows a user's name.
+fn spellings(secret: &str) -> Vec<String> {
+    let after_colon = secret.split_once(':').map(|(_, after)| after.to_owned());
+    let base64 = base64_simd::STANDARD.encode_to_string(secret);
+    let base64 = base64.trim_end_matches('=').to_owned();
+    let all = [Some(secret.to_owned()), Some(base64), after_colon];
+    all.into_iter()
+        .flatten()
+        .filter(|secret| secret.len() >= MIN_SECRET_BYTES)
+        .collect()
+}
+
+/// Asks the engine, and cancels the job when the case says so. `None` when it does not end.
+async fn ask(
+    jobs: &Jobs,
+    case: &Case,
+    play: &Play,
+    control: &Control,
+    engine: &str,
+) -> Option<Came> {
+    let cancelling = async {
+        if let Some(moment) = &case.cancel
+            && play.wait(moment, "/cancel").await
+        {
+            control.cancel.cancel();
+        }
+        std::future::pending::<Came>().await
+    };
+    let answering = async {
+        let result = match case.question() {
+            Question::Generate(asked) => {
+                let made = jobs.generate(request(asked), control).await;
+                made.map(|finished| Came::Pictures(Box::new(finished)))
+            }
+            Question::Edit(asked) => match pictures(asked) {
+                Err(why) => return Came::not_started(&anyhow::anyhow!(why)),
+                Ok((sources, mask)) => {
+                    let made = jobs.edit(request(asked), sources, mask, control).await;
+                    made.map(|finished| Came::Pictures(Box::new(finished)))
+                }
+            },
+            Question::Models => jobs.models(Some(engine)).await.map(Came::Models),
+            Question::Verify => jobs.verify(Some(engine)).await.map(|()| Came::Verified),
+        };
+        result.unwrap_or_else(Came::from)
+    };
+    let both = async {
+        tokio::select! {
+            came = answering => came,
+            came = cancelling => came,
+        }
+    };
+    let came = tokio::time::timeout(PATIENCE, both).await.ok();
+    if came.is_none() {
+        for waiting in play.waiting() {
+            play.fail(format!("{waiting}, which did not come"));
+        }
+        control.cancel.cancel();
+    }
+    came
+}
+
+fn request(asked: &Asked) -> JobRequest {
+    JobRequest {
+        prompt: asked.prompt.clone(),
+        negative_prompt: asked.negative_prompt.clone(),
+        engine: None,
+        model: asked.model.clone(),
+        size: asked.size.clone(),
+        count: asked.count,
+        steps: asked.steps,
+        seed: asked.seed,
+        parameters: asked.parameters.clone(),
+    }
+}
+
+/// The source pictures and the mask, as a server takes them in.
+fn pictures(asked: &Asked) -> Result<(Vec<Image>, Option<Image>), String> {
+    let limits = Limits::job(PATIENCE).image;
+    let image = |picture: &Picture| Image::from_bytes(picture.bytes.clone(), limits);
+    let sources = asked.sources.iter().map(image).collect::<Result<_, _>>()?;
+    Ok((sources, asked.mask.as_ref().map(image).transpose()?))
+}
+
+/// The progress of a job, while somebody follows it.
+struct Reports {
+    over: CancellationToken,
+    following: tokio::task::JoinHandle<Vec<Progress>>,
+}
+
+impl Reports {
+    fn follow(control: &Control, play: &Arc<Play>) -> Self {
+        let over = CancellationToken::new();
+        let following = follow(control.progress.subscribe(), play.clone(), over.clone());
+        Self {
+            following: tokio::spawn(following),
+            over,
+        }
+    }
+
+    async fn end(self) -> Vec<Progress> {
+        self.over.cancel();
+        self.following.await.unwrap_or_default()
+    }
+}
+
+async fn follow(
+    mut progress: watch::Receiver<Progress>,
+    play: Arc<Play>,
+    over: CancellationToken,
+) -> Vec<Progress> {
+    let mut reports = Vec::new();
+    while reports.len() < MAX_REPORTS {
+        tokio::select! {
+            biased;
+            changed = progress.changed() => {
+                if changed.is_err() {
+                    break;
+                }
+            }
+            () = over.cancelled() => break,
+        }
+        reports.push(progress.borrow_and_update().clone());
+        play.reported();
+    }
+    reports
+}

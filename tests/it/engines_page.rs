@@ -66,9 +66,12 @@ fn default(setting: &Setting) -> String {
 
 fn abilities(description: &Description) -> String {
     let it = &description.abilities;
-    let mut able = vec![format!("makes 1 to {} pictures a job", it.max_count)];
+    let mut able = vec![format!("Makes 1 to {} pictures a job", it.max_count)];
     if it.edit {
-        able.push(format!("changes pictures, 1 to {} at once", it.max_sources));
+        able.push(match it.max_sources {
+            1 => "changes a picture".to_owned(),
+            most => format!("changes 1 to {most} pictures at once"),
+        });
     }
     let named = [
         (it.mask, "masks"),

@@ -140,15 +140,10 @@ fn run<'a>(
 fn take(gathered: &mut Gathered<Reading>, answer: Result<Answer, Error>, plan: &Plan) {
     let id = answer.as_ref().ok().and_then(wire::request_id);
     match answer {
-        Ok(answer) if stream::is_one(&answer) => {
-            match stream::read(&answer, plan, gathered.pictures.len()) {
-                Ok((picture, reading)) => {
-                    gathered.pictures.push(picture);
-                    gathered.readings.push(reading.named(id));
-                }
-                Err(error) => gathered.errors.push(error),
-            }
-        }
+        Ok(answer) if stream::is_one(&answer) => match stream::read(&answer, plan, gathered) {
+            Ok(reading) => gathered.readings.push(reading.named(id)),
+            Err(error) => gathered.errors.push(error),
+        },
         answer => gathered.add(answer, |json| {
             wire::read(&json).map(|(places, reading)| (places, reading.named(id)))
         }),

@@ -1,7 +1,7 @@
 //! An answer that comes as a stream of events: drafts first, then the picture.
 
 use pinhole_sdk::upstream::{Document, Error as Lost};
-use pinhole_sdk::{Answer, Error, Image, Picture, Place, Progress, job};
+use pinhole_sdk::{Answer, Error, Gathered, Image, Progress, job};
 use serde_json::Value;
 
 use crate::wire::{self, Event, Plan, Reading};
@@ -20,10 +20,14 @@ pub(crate) fn is_one(answer: &Answer) -> bool {
         .is_some_and(|header| header.value.starts_with("text/event-stream"))
 }
 
-/// Reports the drafts and takes the finished picture. `done` pictures of the job came before.
+/// Reports the drafts, and takes the finished picture.
 ///
 /// A stream that ends without a finished picture is an error: a draft is no result.
-pub(crate) fn read(answer: &Answer, plan: &Plan, done: usize) -> Result<(Picture, Reading), Error> {
+pub(crate) fn read(
+    answer: &Answer,
+    plan: &Plan,
+    gathered: &mut Gathered<Reading>,
+) -> Result<Reading, Error> {
     let mut drafts = 0;
     for _ in 0..MAX_EVENTS {
         let document = match answer.0.next_event() {
@@ -35,9 +39,16 @@ pub(crate) fn read(answer: &Answer, plan: &Plan, done: usize) -> Result<(Picture
         match wire::event(&document.parse::<Value>()?, plan.model.as_deref())? {
             Event::Draft(pointer, index) => {
                 drafts += 1;
-                report(&document, pointer, plan.progress(done, index));
+                report(
+                    &document,
+                    pointer,
+                    plan.progress(gathered.pictures.len(), index),
+                );
             }
-            Event::Finished(place, reading) => return Ok((picture(&document, place)?, reading)),
+            Event::Finished(place, reading) => {
+                gathered.take(&document, vec![place]);
+                return Ok(reading);
+            }
             Event::Other => {}
         }
     }
@@ -55,11 +66,4 @@ fn unfinished(how: &str, drafts: usize) -> Error {
 fn report(document: &Document, pointer: &str, progress: Progress) {
     let preview: Option<Image> = document.image(pointer).ok();
     job::report(&progress, preview.as_ref());
-}
-
-fn picture(document: &Document, place: Place) -> Result<Picture, Error> {
-    Ok(match place {
-        Place::Pointer(pointer) => Picture::Held(document.image(&pointer)?),
-        Place::Address(address) => Picture::Address(address),
-    })
 }

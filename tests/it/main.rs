@@ -8,7 +8,6 @@
 )]
 
 mod admission;
-mod automatic1111;
 mod chat;
 mod comfyui;
 mod command;

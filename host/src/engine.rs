@@ -104,7 +104,16 @@ pub struct Bound {
     /// What the engine may reach.
     pub upstreams: Arc<Upstreams>,
     /// Why the engine cannot work with these settings, where it says so itself.
-    pub problem: Option<String>,
+    pub problem: Option<Problem>,
+}
+
+/// A setting that cannot work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Its key.
+    pub key: String,
+    /// For the operator: which variable set it, what is wrong, and what was expected.
+    pub message: String,
 }
 
 /// A file that was not admitted.
@@ -239,15 +248,23 @@ impl Engines {
         call::models(&self.sandbox, component, control, limits).await
     }
 
-    /// Asks the engine whether its upstream is there and accepts the credentials.
+    /// Asks the engine whether its settings can work, and its upstream is there and accepts the
+    /// credentials: for generating, and for editing where that is another.
     pub async fn verify(
         &self,
         component: &Component,
         control: &Control,
         limits: Limits,
     ) -> Result<(), Error> {
-        let bound = &component.generating;
-        call::verify(&self.sandbox, component, bound, control, limits).await
+        let verify = |bound| call::verify(&self.sandbox, component, bound, control, limits);
+        verify(&component.generating).await?;
+        let (editing, description) = (component.editing()?, &component.description);
+        let settings = &component.generating.settings;
+        match &editing.problem {
+            Some(problem) => Err(problem.clone().into()),
+            None if editing.settings.connects_like(settings, description) => Ok(()),
+            None => verify(editing).await,
+        }
     }
 }
 
@@ -268,6 +285,21 @@ impl Sandbox {
             engine,
             linker,
         })
+    }
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self::Engine {
+            error: EngineError {
+                kind: bindings::ErrorKind::Invalid,
+                message: problem.message,
+                code: None,
+                field: Some(problem.key),
+                retry_after_ms: None,
+            },
+            failure: None,
+        }
     }
 }
 

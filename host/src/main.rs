@@ -13,7 +13,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use pinhole::config::Config;
 use pinhole::egress::Egress;
-use pinhole::engine::{Component, Engines};
+use pinhole::engine::{Bound, Component, Engines};
 use pinhole::kit::Lines;
 use pinhole::settings::own_variable;
 use tracing_subscriber::Layer;
@@ -237,11 +237,12 @@ fn print_engine(component: &Component) {
             println!("  upstream   {} when editing at {editing}", upstream.name);
         }
     }
+    let said = |bound: &Bound| Some(bound.problem.as_ref()?.message.clone());
+    let generating = said(&component.generating);
     let editing = match component.editing() {
-        Ok(bound) => bound.problem.clone(),
+        Ok(bound) => said(bound),
         Err(error) => Some(error.to_string()),
     };
-    let generating = component.generating.problem.clone();
     let editing = editing.filter(|problem| Some(problem) != generating.as_ref());
     for problem in generating.into_iter().chain(editing) {
         println!("  problem    {problem}");

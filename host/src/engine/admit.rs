@@ -10,7 +10,7 @@ use wasmtime::component::Component as Code;
 use wasmtime::component::types::ComponentItem;
 
 use super::bindings::{Credential, Description, ErrorKind, ImageEnginePre, Setting, SettingKind};
-use super::{Bound, Component, Control, Limits, Sandbox, call, hex};
+use super::{Bound, Component, Control, Limits, Problem, Sandbox, call, hex};
 use crate::egress::{Egress, refuse_header};
 use crate::grant::{self, Allowed};
 use crate::settings::{EngineSettings, Environment};
@@ -114,7 +114,7 @@ async fn check_settings(
     sandbox: &Arc<Sandbox>,
     component: &Component,
     bound: &Bound,
-) -> Option<String> {
+) -> Option<Problem> {
     let granted = Bound {
         upstreams: Arc::default(),
         ..bound.clone()
@@ -130,9 +130,10 @@ async fn check_settings(
     let setting = settings.iter().find(|setting| setting.key == field)?;
     let variable = bound.settings.variable(&setting.key);
     let named = variable.unwrap_or(&setting.key);
-    let problem = format!("{named} cannot be used: {}", error.message);
-    tracing::warn!("engine {name}: {problem}");
-    Some(problem)
+    let message = format!("{named} cannot be used: {}", error.message);
+    tracing::warn!("engine {name}: {message}");
+    let key = field;
+    Some(Problem { key, message })
 }
 
 fn read(folder: &Dir, file: &str) -> Result<Vec<u8>, String> {

@@ -311,7 +311,7 @@ async fn a_picture_that_does_not_come_costs_no_more_than_the_jobs_time() {
         (504, Some("timeout")),
         "{body}"
     );
-    assert_eq!(upstream.lines(), ["POST /images/generations", "GET /x.png"]);
+    assert_eq!(upstream.lines(), ["POST /v1/images/generations", "GET /x.png"]);
     assert_eq!(upstream.seen()[1].header("authorization"), "");
 }
 
@@ -362,7 +362,7 @@ async fn a_proxy_of_the_environment_is_not_used() {
         "{}",
         String::from_utf8_lossy(&done.stderr)
     );
-    assert_eq!(upstream.lines(), ["POST /images/generations"]);
+    assert_eq!(upstream.lines(), ["POST /v1/images/generations"]);
     assert_eq!(
         upstream.seen()[0].header("authorization"),
         format!("Bearer {KEY}")
@@ -443,5 +443,5 @@ async fn the_operator_reads_what_the_client_does_not() {
         assert!(!operator.contains(KEY), "{operator}");
     }
     other.check();
-    assert_eq!(upstream.lines(), ["POST /images/generations"]);
+    assert_eq!(upstream.lines(), ["POST /v1/images/generations"]);
 }

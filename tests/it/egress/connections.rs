@@ -122,7 +122,7 @@ impl Drop for Raw {
 fn check_request(request: &str) {
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
     assert!(
-        head.starts_with("POST /images/generations HTTP/1.1\r\n"),
+        head.starts_with("POST /v1/images/generations HTTP/1.1\r\n"),
         "{head}"
     );
     assert!(

@@ -15,9 +15,13 @@ use super::case::{At, Case, Exchange, FormPart, Moment, Request};
 use super::form::{FormField, fields};
 use super::pattern::{Names, shown};
 use super::picture;
+use crate::engine::Progress;
 
 /// Failures that are kept; the rest would say the same.
 const MAX_FAILURES: usize = 40;
+
+/// Reports that are kept.
+const MAX_REPORTS: usize = 10_000;
 
 /// One run of a case.
 pub(crate) struct Play {
@@ -37,7 +41,8 @@ struct State {
     /// By the exchanges' places.
     uses: Vec<Use>,
     requests: usize,
-    reports: usize,
+    progress: Option<watch::Receiver<Progress>>,
+    reports: Vec<Progress>,
     waiting: Vec<String>,
     failures: Vec<String>,
 }
@@ -79,6 +84,8 @@ impl Play {
         let line = format!("{} {target}", head.method);
         let now = Instant::now();
         let mut state = self.state();
+        // What was reported before the request is not lost, however soon the next report comes.
+        state.look();
         state.requests += 1;
         let place = state.find(&self.case, at, &line);
         let Some((place, exchange)) = place else {
@@ -133,10 +140,16 @@ impl Play {
         }
     }
 
-    /// The engine has reported progress.
-    pub(crate) fn reported(&self) {
-        self.state().reports += 1;
-        self.change();
+    /// Where the engine's reports come from.
+    pub(crate) fn listen(&self, progress: watch::Receiver<Progress>) {
+        self.state().progress = Some(progress);
+    }
+
+    /// Notes the newest report unless that was done before.
+    pub(crate) fn look(&self) {
+        if self.state().look() {
+            self.change();
+        }
     }
 
     /// Waits for a moment. False when the job was over before.
@@ -188,9 +201,11 @@ impl Play {
         self.state().waiting.clone()
     }
 
-    /// How many requests came, and everything that was not as expected, now that no more come.
-    pub(crate) fn end(&self) -> (usize, Vec<String>) {
+    /// How many requests came, what was reported, and everything that was not as expected, now that
+    /// no more comes.
+    pub(crate) fn end(&self) -> (usize, Vec<Progress>, Vec<String>) {
         let mut state = self.state();
+        state.look();
         for (place, exchange) in self.case.exchanges().iter().enumerate() {
             let came = state.uses.get(place).map_or(0, |used| used.requested);
             let (expected, line) = (exchange.at_least(), &exchange.request.line);
@@ -209,7 +224,8 @@ impl Play {
                 ));
             }
         }
-        (state.requests, std::mem::take(&mut state.failures))
+        let reports = std::mem::take(&mut state.reports);
+        (state.requests, reports, std::mem::take(&mut state.failures))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -245,6 +261,18 @@ impl State {
         if self.failures.len() < MAX_FAILURES && !self.failures.contains(&failure) {
             self.failures.push(failure);
         }
+    }
+
+    /// True where there was something new.
+    fn look(&mut self) -> bool {
+        let Some(progress) = &mut self.progress else {
+            return false;
+        };
+        let new = progress.has_changed().unwrap_or(false) && self.reports.len() < MAX_REPORTS;
+        if new {
+            self.reports.push(progress.borrow_and_update().clone());
+        }
+        new
     }
 
     /// The first exchange that is not used up and has this line.
@@ -442,7 +470,7 @@ impl State {
         if let Some(used) = used(&moment.replied) {
             return used.replied > 0;
         }
-        self.reports >= moment.reports.unwrap_or(0)
+        self.reports.len() >= moment.reports.unwrap_or(0)
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use super::Lines;
 use super::case::{Asked, Case, Picture, Question};
@@ -29,8 +28,6 @@ const SLOTS: &str = "2";
 const SECRET: [&str; 5] = ["KEY", "AUTH", "SECRET", "TOKEN", "PASSWORD"];
 /// A shorter secret stands in ordinary words.
 const MIN_SECRET_BYTES: usize = 4;
-/// Reports that are kept.
-const MAX_REPORTS: usize = 10_000;
 
 /// Where cases run.
 pub(crate) struct Run<'a> {
@@ -64,7 +61,8 @@ impl Run<'_> {
         let play = upstream.play.clone();
         let logged = self.lines.count();
         let control = Control::new(uuid::Uuid::new_v4().to_string());
-        let reports = Reports::follow(&control, &play);
+        play.listen(control.progress.subscribe());
+        let following = tokio::spawn(follow(control.progress.subscribe(), play.clone()));
         let came = match self.jobs(&case, &play).await {
             Err(error) => Some(Came::not_started(&error)),
             Ok(jobs) => {
@@ -75,9 +73,9 @@ impl Run<'_> {
                 // Connections end here, with the host that held them.
             }
         };
-        let reports = reports.end().await;
+        following.abort();
         upstream.close().await;
-        let (requests, mut failures) = play.end();
+        let (requests, reports, mut failures) = play.end();
         match &came {
             Some(came) => failures.extend(came.compare(&case.outcome, &play)),
             None => failures.push(format!("the job had not ended after {PATIENCE:?}")),
@@ -234,46 +232,9 @@ fn pictures(asked: &Asked) -> Result<(Vec<Image>, Option<Image>), String> {
     Ok((sources, asked.mask.as_ref().map(image).transpose()?))
 }
 
-/// The progress of a job, while somebody follows it.
-struct Reports {
-    over: CancellationToken,
-    following: tokio::task::JoinHandle<Vec<Progress>>,
-}
-
-impl Reports {
-    fn follow(control: &Control, play: &Arc<Play>) -> Self {
-        let over = CancellationToken::new();
-        let following = follow(control.progress.subscribe(), play.clone(), over.clone());
-        Self {
-            following: tokio::spawn(following),
-            over,
-        }
+/// Looks at every report as soon as it is there.
+async fn follow(mut progress: watch::Receiver<Progress>, play: Arc<Play>) {
+    while progress.changed().await.is_ok() {
+        play.look();
     }
-
-    async fn end(self) -> Vec<Progress> {
-        self.over.cancel();
-        self.following.await.unwrap_or_default()
-    }
-}
-
-async fn follow(
-    mut progress: watch::Receiver<Progress>,
-    play: Arc<Play>,
-    over: CancellationToken,
-) -> Vec<Progress> {
-    let mut reports = Vec::new();
-    while reports.len() < MAX_REPORTS {
-        tokio::select! {
-            biased;
-            changed = progress.changed() => {
-                if changed.is_err() {
-                    break;
-                }
-            }
-            () = over.cancelled() => break,
-        }
-        reports.push(progress.borrow_and_update().clone());
-        play.reported();
-    }
-    reports
 }

@@ -18,7 +18,9 @@ use crate::settings::{Settings, own_variable};
 
 use request::{Defaults, check_edit, parse_size};
 
-pub use request::{JobRequest, MAX_PIXELS, MAX_PROMPT_BYTES, MAX_SIDE, MAX_STEPS};
+pub use request::{
+    JobRequest, MAX_PIXELS, MAX_PROMPT_BYTES, MAX_SIDE, MAX_SOURCE_BYTES, MAX_STEPS,
+};
 
 /// Time that a question which makes no picture may take.
 const MAX_QUESTION: Duration = Duration::from_secs(60);

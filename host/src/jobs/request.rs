@@ -15,6 +15,8 @@ pub const MAX_SIDE: u32 = 8192;
 pub const MAX_PIXELS: u64 = 4096 * 4096;
 /// Inference steps.
 pub const MAX_STEPS: u32 = 1000;
+/// Pictures to change and mask together, in bytes.
+pub const MAX_SOURCE_BYTES: usize = 64 << 20;
 /// Length of the engine-specific parameters as JSON, in bytes.
 const MAX_PARAMETERS_BYTES: usize = 64 << 10;
 
@@ -168,6 +170,14 @@ pub(super) fn check_edit(edit: &Edit, engine: &Description) -> Result<(), Error>
             format!("{sources} pictures were sent; engine {name} takes 1 to {max_sources}"),
         );
     }
+    let pictures = edit.sources.iter().chain(&edit.mask);
+    let bytes: usize = pictures.map(|image| image.bytes().len()).sum();
+    if bytes > MAX_SOURCE_BYTES {
+        return invalid(
+            "image",
+            format!("the pictures have {bytes} bytes together; {MAX_SOURCE_BYTES} are allowed"),
+        );
+    }
     let Some(masked) = &edit.mask else {
         return Ok(());
     };
@@ -283,6 +293,18 @@ mod tests {
                 Err(error) => format!("{error:?}"),
             }
         };
+        let limits = Limits::job(std::time::Duration::ZERO).image;
+        let mut long = jpeg.bytes().to_vec();
+        long.resize(limits.max_bytes, 0);
+        let long = Image::from_bytes(long.into(), limits).unwrap();
+        let edit = Edit {
+            sources: vec![long; 2],
+            mask: Some(clear.clone()),
+        };
+        let error = check_edit(&edit, &engine(true, true))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("bytes together"), "{error}");
         assert_eq!(check(1, None, true, false), "fine");
         assert_eq!(check(2, Some(&clear), true, true), "fine");
         for (refusal, sources, mask, edits, masks) in [

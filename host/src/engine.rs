@@ -5,6 +5,7 @@ mod admit;
 mod body;
 mod call;
 mod compiled;
+mod control;
 mod document;
 mod errand;
 mod images;
@@ -37,7 +38,8 @@ use compiled::Compiled;
 pub use admit::MAX_COMPONENT_BYTES;
 pub(crate) use admit::{MAX_COUNT, fits};
 pub(crate) use call::plain;
-pub use call::{Control, Edit, MAX_MODEL_BYTES, Made, Produced, Progress, Usage};
+pub use call::{Edit, MAX_MODEL_BYTES, Made, Produced};
+pub use control::{Control, Progress, Usage};
 pub use limits::Limits;
 
 /// Engines in the folder; those that come after in alphabetical order are refused.

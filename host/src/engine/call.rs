@@ -1,12 +1,10 @@
 //! One call of an engine: a fresh instance, its limits, its end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -15,6 +13,7 @@ use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::bindings::{Description, EngineError, ErrorKind, ImageEngine, Job, Model, Picture};
+use super::control::Control;
 use super::errand::{Errands, Runner, errands};
 use super::images::HeldImage;
 use super::limits::{Broken, Holding, Limits, Memory, TICK};
@@ -31,62 +30,6 @@ pub const MAX_MODEL_BYTES: usize = 512;
 /// Source pictures and a mask, as a guest holds them.
 type Sources = (Vec<Resource<HeldImage>>, Option<Resource<HeldImage>>);
 
-/// How far a job is. Each report replaces the one before.
-#[derive(Clone, Debug, Default)]
-pub struct Progress {
-    /// From 0 to 1.
-    pub fraction: Option<f32>,
-    /// Jobs in front of this one at the upstream.
-    pub queue_position: Option<u32>,
-    /// A short line for a person.
-    pub note: Option<String>,
-    /// What the picture looks like so far.
-    pub preview: Option<Image>,
-}
-
-/// What a call is told from outside, and tells.
-#[derive(Clone, Debug)]
-pub struct Control {
-    /// Names the job in logs.
-    pub job: String,
-    /// Cancelled when the caller goes away or presses Stop.
-    pub cancel: CancellationToken,
-    /// Hears how far the job is.
-    pub progress: watch::Sender<Progress>,
-    /// Counts what the call uses.
-    pub usage: Arc<Usage>,
-}
-
-/// What a call has used so far.
-#[derive(Debug, Default)]
-pub struct Usage {
-    requests: AtomicU64,
-    entered_bytes: AtomicU64,
-}
-
-impl Usage {
-    /// Requests to upstreams, WebSockets included.
-    #[must_use]
-    pub fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
-    }
-
-    /// Bytes that were copied into the guest: its job, its settings and what host functions gave it.
-    #[must_use]
-    pub fn entered_bytes(&self) -> u64 {
-        self.entered_bytes.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn count_request(&self) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn count_entered(&self, bytes: usize) {
-        self.entered_bytes
-            .fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-}
-
 /// What an edit has besides its job.
 #[derive(Clone, Debug)]
 pub struct Edit {
@@ -94,19 +37,6 @@ pub struct Edit {
     pub sources: Vec<Image>,
     /// Transparent where the first source may change.
     pub mask: Option<Image>,
-}
-
-impl Control {
-    /// For a job of this name, with nobody listening yet.
-    #[must_use]
-    pub fn new(job: String) -> Self {
-        Self {
-            job,
-            cancel: CancellationToken::new(),
-            progress: watch::Sender::default(),
-            usage: Arc::default(),
-        }
-    }
 }
 
 /// What an engine made.

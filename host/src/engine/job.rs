@@ -5,7 +5,8 @@ use std::time::Duration;
 use wasmtime::component::Resource;
 
 use super::bindings::pinhole::engine::job::{Host, Progress as Reported};
-use super::call::{Progress, State, plain};
+use super::call::{State, plain};
+use super::control::Progress;
 use super::images::HeldImage;
 
 /// Length of a progress note, in bytes.

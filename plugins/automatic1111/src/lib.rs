@@ -14,6 +14,7 @@ mod run;
 mod settings;
 
 use pinhole_sdk::parameters::overlay_fields;
+use pinhole_sdk::upstream::Error as UpstreamError;
 use pinhole_sdk::{
     Abilities, Answer, Credential, Description, Engine, Error, Gathered, Image, Job, Model, Output,
     Picture, Refusal, Request, Settings, Size, Upstream, log,
@@ -158,13 +159,18 @@ impl Task<'_> {
 
         let document = answer.document()?;
         let made: Made = document.parse()?;
-        let info = document.text("/info", MAX_INFO_BYTES);
+        let info = document.text_at("/info", MAX_INFO_BYTES);
+        let too_long = matches!(info, Err(UpstreamError::TooLarge));
         let account = Account::read(&info.unwrap_or_default());
         let asked = body::images_asked(&self.body).min(MAX_COUNT);
         let mut gathered: Gathered<()> = Gathered::new(asked, MAX_COUNT);
-        for pointer in made.pointers(account.first_image(), asked)? {
+        let mut places = Vec::new();
+        for (place, pointer) in (0..).zip(made.pointers(account.first_image(), asked)?) {
             match document.image(&pointer) {
-                Ok(image) => gathered.pictures.push(Picture::Held(image)),
+                Ok(image) => {
+                    gathered.pictures.push(Picture::Held(image));
+                    places.push(place);
+                }
                 Err(error) => gathered.errors.push(error),
             }
         }
@@ -176,10 +182,12 @@ impl Task<'_> {
         if let Some(note) = &other_model {
             log::write(log::Level::Warn, note);
         }
+        let unread = "what the web UI tells about the pictures is too long to be read";
         let stopped = "somebody told the web UI to stop: pictures may be unfinished or missing";
         let notes: Vec<String> = [
             other_model,
             chosen.note,
+            too_long.then(|| unread.into()),
             interrupted.then(|| stopped.into()),
             self.size.and_then(|size| body::size_note(size, &self.body)),
         ]
@@ -187,7 +195,7 @@ impl Task<'_> {
         .flatten()
         .collect();
         Ok(Output {
-            details: account.details(gathered.pictures.len(), &gathered.notes(&notes)),
+            details: account.details(&places, &gathered.notes(&notes)),
             pictures: gathered.pictures,
             revised_prompt: None,
         })

@@ -72,13 +72,14 @@ impl Account {
             .map(|name| cut(name, MAX_NAME))
     }
 
-    /// A JSON object: `seeds` in the order of the images, `model` and `notes`; each only where
+    /// A JSON object: `seeds` of the images at these places, `model` and `notes`; each only where
     /// there is something to tell.
-    pub(crate) fn details(&self, count: usize, notes: &[String]) -> String {
+    pub(crate) fn details(&self, places: &[usize], notes: &[String]) -> String {
         let mut details = Body::new();
         if let Some(seeds) = self.0.get("all_seeds").and_then(Value::as_array) {
-            let seeds: Vec<&Value> = seeds.iter().filter(|seed| seed.is_number()).collect();
-            details.insert("seeds".into(), json!(seeds.get(..count).unwrap_or(&seeds)));
+            let seeds = places.iter().filter_map(|place| seeds.get(*place));
+            let seeds: Vec<&Value> = seeds.filter(|seed| seed.is_number()).collect();
+            details.insert("seeds".into(), json!(seeds));
         }
         if let Some(model) = self.model() {
             details.insert("model".into(), json!(model));
@@ -108,7 +109,8 @@ mod tests {
         let (made, account) = parse(body);
         let found = made.pointers(account.first_image(), asked).unwrap();
         assert_eq!(found, pointers);
-        let found: Value = serde_json::from_str(&account.details(found.len(), &[])).unwrap();
+        let places: Vec<usize> = (0..found.len()).collect();
+        let found: Value = serde_json::from_str(&account.details(&places, &[])).unwrap();
         assert_eq!(found, details);
     }
 
@@ -184,6 +186,14 @@ mod tests {
             let error = parse(body).0.pointers(0, 1).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Protocol);
         }
+    }
+
+    #[test]
+    fn a_seed_belongs_to_its_image() {
+        let account = Account::read(r#"{"all_seeds": [4, 5, "x"]}"#);
+        let details = account.details(&[1, 2, 9], &["one is missing".into()]);
+        let details: Value = serde_json::from_str(&details).unwrap();
+        assert_eq!(details, json!({"seeds": [5], "notes": ["one is missing"]}));
     }
 
     #[test]

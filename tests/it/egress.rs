@@ -196,7 +196,7 @@ async fn each_redirect_of_a_picture_is_checked_again() {
     let gone = Answer::typed(404, "text/plain", "gone");
     let played = stage.play([picture_at(&address), gone], &asked()).await;
     let message = "the picture's address cannot be fetched";
-    assert_eq!(played.error(), (503, "unavailable", None, message));
+    assert_eq!(played.error(), (502, "upstream", None, message));
     assert_eq!(stage.server.stored(), 0);
 }
 
@@ -311,7 +311,10 @@ async fn a_picture_that_does_not_come_costs_no_more_than_the_jobs_time() {
         (504, Some("timeout")),
         "{body}"
     );
-    assert_eq!(upstream.lines(), ["POST /v1/images/generations", "GET /x.png"]);
+    assert_eq!(
+        upstream.lines(),
+        ["POST /v1/images/generations", "GET /x.png"]
+    );
     assert_eq!(upstream.seen()[1].header("authorization"), "");
 }
 

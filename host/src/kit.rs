@@ -30,6 +30,7 @@ mod value;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use cap_std::fs::Dir;
@@ -50,6 +51,8 @@ pub use log::Lines;
 const MAX_CASES: usize = 1000;
 /// Cases that run side by side.
 const SIDE_BY_SIDE: usize = 4;
+/// Time that a case has unless told otherwise; far more than one needs.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Recordings that several cases share; a folder that is no case.
 const RECORDINGS: &str = "recordings";
 
@@ -57,6 +60,8 @@ const RECORDINGS: &str = "recordings";
 pub struct Kit {
     /// The engine's name, as it describes itself.
     pub engine: String,
+    /// Time that each case has.
+    pub patience: Duration,
     cases: Vec<Named>,
     /// What the admitted component is compiled to, for all cases.
     data: TempDir,
@@ -126,6 +131,7 @@ impl Kit {
         let cases = read(&own, &path, names)?;
         Ok(Self {
             engine,
+            patience: PATIENCE,
             cases,
             data,
             engines,
@@ -141,6 +147,7 @@ impl Kit {
                 data: self.data.path(),
                 engines: self.engines.path(),
                 lines: &self.lines,
+                patience: self.patience,
             };
             let ended = run.play(named.case.clone()).await;
             let verdict = match (ended.failures, &named.case.not_passing) {

@@ -768,3 +768,271 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     });
     steps.collect()
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Reads a case of this JSON, in a folder beside one with these recordings.
+    pub(crate) fn read(case: &Value, recordings: &Value) -> Result<Case, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = crate::folder::open(folder.path()).unwrap();
+        engine.create_dir_all("case").unwrap();
+        engine.create_dir_all("recordings").unwrap();
+        let recorded = recordings.to_string();
+        engine.write("recordings/all.json", recorded).unwrap();
+        let own = engine.open_dir("case").unwrap();
+        own.write(FILE, case.to_string()).unwrap();
+        Case::read(&Files { case: own, engine })
+    }
+
+    /// A case with these exchanges, about whose job nothing is said.
+    pub(crate) fn with_exchanges(exchanges: &Value) -> Value {
+        json!({"about": "a test", "generate": {"prompt": "a fox"}, "upstream": exchanges,
+               "outcome": {"pictures": 1}})
+    }
+
+    fn check(pointer: &str, value: Value, place: &str, expected: &str) {
+        let exchange = json!({"name": "x", "request": {"line": "GET /x"}, "reply": {}});
+        let mut case = with_exchanges(&json!([exchange]));
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        let parent = case.pointer_mut(parent).unwrap();
+        parent
+            .as_object_mut()
+            .unwrap()
+            .insert(key.to_owned(), value);
+        let error = read(&case, &json!({})).err().unwrap();
+        assert!(
+            error.starts_with(&format!("{FILE}{place}")),
+            "{pointer}: {error}"
+        );
+        assert!(error.contains(expected), "{pointer}: {error}");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        check("/more", json!(1), " at /more: ", "unknown field `more`");
+        check("/about", json!(1), " at /about: ", "a string");
+        check("/verify", json!({}), ": ", "only one of generate");
+        check(
+            "/outcome/verified",
+            json!(true),
+            " at /outcome: ",
+            "only one of pictures",
+        );
+        check(
+            "/generate/mask",
+            json!("png 1x1"),
+            " at /generate: ",
+            "belong to edit",
+        );
+        check(
+            "/variables",
+            json!({"PINHOLE_DATA": "x"}),
+            " at /variables/PINHOLE_DATA",
+            "kit",
+        );
+        check(
+            "/upstream",
+            json!("somebody"),
+            " at /upstream: ",
+            "\"nobody\"",
+        );
+        check(
+            "/upstream",
+            json!([{}]),
+            " at /upstream/0: ",
+            "missing field `request`",
+        );
+        check(
+            "/upstream/0/request/jsn",
+            json!(1),
+            " at /upstream/0/request/jsn",
+            "unknown field",
+        );
+        check(
+            "/upstream/0/request/line",
+            json!("GET"),
+            " at /upstream/0/request/line",
+            "no line",
+        );
+        check(
+            "/upstream/0/request/form",
+            json!([{"x": 1}]),
+            " at /upstream/0/request/form/0/x",
+            "",
+        );
+        check(
+            "/upstream/0/reply/status",
+            json!(99),
+            " at /upstream/0/reply/status",
+            "200 to 599",
+        );
+        check(
+            "/upstream/0/reply/events",
+            json!([{}]),
+            " at /upstream/0/reply/events/0",
+            "one of",
+        );
+        check(
+            "/upstream/0/reply/picture",
+            json!("png"),
+            " at /upstream/0/reply/picture",
+            "64x48",
+        );
+        check(
+            "/upstream/0/reply/break",
+            json!("now"),
+            " at /upstream/0/reply/break",
+            "now",
+        );
+        check(
+            "/upstream/0/socket",
+            json!([]),
+            " at /upstream/0: ",
+            "only one of reply",
+        );
+        check(
+            "/upstream/0/times",
+            json!({"at_least": 2, "at_most": 1}),
+            " at /upstream/0/times",
+            "",
+        );
+        check(
+            "/cancel",
+            json!({"requested": "y"}),
+            " at /cancel: ",
+            "no exchange named \"y\"",
+        );
+        check(
+            "/cancel",
+            json!({"times": 2}),
+            " at /cancel: ",
+            "one of requested",
+        );
+        check(
+            "/outcome",
+            json!({"error": {"kind": "bad"}}),
+            " at /outcome/error/kind",
+            "\"bad\"",
+        );
+        check(
+            "/outcome/pictures",
+            json!("1"),
+            " at /outcome/pictures",
+            "a list of pictures",
+        );
+        check(
+            "/outcome/pictures",
+            json!([{"x": 1}]),
+            " at /outcome/pictures/0/x",
+            "`x`",
+        );
+    }
+
+    #[test]
+    fn steps_of_a_socket_are_checked() {
+        for (steps, expected) in [
+            (
+                json!([{"close": true}, {"send": 1}]),
+                "/upstream/0/socket/0: close",
+            ),
+            (json!([{"break": false}]), "/upstream/0/socket/0: close"),
+            (
+                json!([{"wait": {"replied": "y"}}]),
+                "/upstream/0/socket/0/wait: there is no",
+            ),
+            (json!([{"sent": 1}]), "unknown variant `sent`"),
+        ] {
+            let exchange = json!({"request": {"line": "GET /x"}, "socket": steps});
+            let case = with_exchanges(&json!([exchange]));
+            let error = read(&case, &json!({})).err().unwrap();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_recording_fills_in_a_reply() {
+        let recordings = json!([{"response": {
+            "status": 404,
+            "headers": {"Content-Type": "text/odd", "Content-Length": "5", "Retry-After": "3"},
+            "json": {"list": ["old"]},
+        }}, {"response": {"status": 200, "headers": {}, "body": {"bytes": 9, "head_hex": "ffd8ffe0"}}}]);
+        let reply = |at: &str, own: Value| {
+            let mut reply = json!({"recorded": {"file": "recordings/all.json", "at": at,
+                "with": own["with"], "replace": {"old": "{x}"}}});
+            if own["with"].is_null() {
+                reply["recorded"].as_object_mut().unwrap().remove("with");
+            }
+            for (key, value) in own["own"].as_object().into_iter().flatten() {
+                reply[key] = value.clone();
+            }
+            let exchange = json!({"request": {"line": "GET /x"}, "reply": reply});
+            let mut case = read(&with_exchanges(&json!([exchange])), &recordings).unwrap();
+            let Script::Exchanges(exchanges) = &mut case.upstream else {
+                panic!("exchanges became none")
+            };
+            exchanges.remove(0).reply.unwrap()
+        };
+        let filled = reply("/0/response", json!({"with": {"/json/list/1": 2}}));
+        assert_eq!(
+            (filled.status, filled.json),
+            (Some(404), Some(json!({"list": ["{x}", 2]})))
+        );
+        let headers: Vec<_> = filled.headers.into_iter().collect();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let expected = [pair("content-type", "text/odd"), pair("retry-after", "3")];
+        assert_eq!(headers, expected);
+
+        let own = reply("/0/response", json!({"own": {"status": 500, "text": "x"}}));
+        assert_eq!(
+            (own.status, own.json, own.text.as_deref()),
+            (Some(500), None, Some("x"))
+        );
+        assert!(!own.headers.contains_key("content-type"));
+
+        let picture = reply("/1/response", json!({})).picture.unwrap();
+        assert_eq!(picture.bytes, picture::make("jpeg 8x8").unwrap());
+    }
+
+    #[test]
+    fn recorded_frames_become_steps() {
+        let recordings = json!({"ws": [
+            {"dir": "open", "path": "/ws"},
+            {"dir": "recv", "text": {"id": "old"}},
+            {"dir": "send", "text": {}},
+            {"dir": "recv", "binary": {"event_type": 1, "image_format": 2, "image_head_hex": "89504e470d0a1a0a"}},
+            {"dir": "recv", "binary": {"event_type": 4, "metadata": {"id": "old"}, "image_head_hex": "ffd8ffe0"}},
+            {"dir": "recv", "text": "late"},
+        ]});
+        let frames = json!({"file": "recordings/all.json", "at": "/ws", "from": 1, "to": 5,
+            "replace": {"old": "new"}});
+        let exchange = json!({"request": {"line": "GET /x"}, "socket": [{"recorded": frames}]});
+        let case = read(&with_exchanges(&json!([exchange])), &recordings).unwrap();
+        let steps = case.exchanges()[0].socket.as_ref().unwrap();
+        let [
+            Step::Send(text),
+            Step::SendBinary(png),
+            Step::SendBinary(jpeg),
+        ] = steps.as_slice()
+        else {
+            panic!("{} steps", steps.len())
+        };
+        assert_eq!(*text, json!({"id": "new"}));
+        let [Binary::U32(1), Binary::U32(2), Binary::Picture(picture)] = png.as_slice() else {
+            panic!("a frame of event 1 is two numbers and a picture")
+        };
+        assert_eq!(picture.bytes, picture::make("png 8x8").unwrap());
+        let [
+            Binary::U32(4),
+            Binary::JsonWithLength(json),
+            Binary::Picture(_),
+        ] = jpeg.as_slice()
+        else {
+            panic!("a frame of event 4 is a number, JSON and a picture")
+        };
+        assert_eq!(*json, json!({"id": "new"}));
+    }
+}

@@ -311,11 +311,14 @@ pub(crate) fn compare_reports(expected: &[Report], came: &[Progress], play: &Pla
     let mut left = came.iter();
     for (number, report) in expected.iter().enumerate() {
         if !left.any(|came| report.fits(came, play)) {
-            let words: Vec<String> = came.iter().map(words).collect();
+            let came: Vec<String> = came.iter().map(words).collect();
+            let came = match came.is_empty() {
+                true => "none".to_owned(),
+                false => came.join("; "),
+            };
+            let expected = report.words();
             return vec![format!(
-                "/reports/{number}: expected {}, came {}",
-                report.words(),
-                words.join("; ")
+                "/reports/{number}: expected {expected}, came {came}"
             )];
         }
     }

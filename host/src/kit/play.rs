@@ -75,8 +75,9 @@ impl Play {
         }
     }
 
-    /// Takes a request in and compares it: the place of its exchange, unless it belongs to none.
-    pub(crate) fn arrived(&self, at: At, head: &Parts, body: &[u8]) -> Option<usize> {
+    /// Takes a request in and compares it, its body where that came whole: the place of its exchange,
+    /// unless it belongs to none.
+    pub(crate) fn arrived(&self, at: At, head: &Parts, body: Option<&[u8]>) -> Option<usize> {
         let target = head
             .uri
             .path_and_query()
@@ -170,10 +171,15 @@ impl Play {
         came
     }
 
+    /// Is there a request that hangs?
+    pub(crate) fn hangs(&self) -> bool {
+        self.state().uses.iter().any(|used| used.hanging > 0)
+    }
+
     /// Waits until no request hangs any more.
     pub(crate) async fn given_up(&self) {
-        let none = |_: &u64| self.state().uses.iter().all(|used| used.hanging == 0);
-        self.changed.subscribe().wait_for(none).await.ok();
+        let mut changed = self.changed.subscribe();
+        changed.wait_for(|_| !self.hangs()).await.ok();
     }
 
     /// Notes something that is not as expected.
@@ -350,7 +356,7 @@ impl State {
         wrong.into_iter().for_each(|wrong| self.fail(wrong));
     }
 
-    fn compare(&mut self, expected: &Request, head: &Parts, body: &[u8]) -> Vec<String> {
+    fn compare(&mut self, expected: &Request, head: &Parts, body: Option<&[u8]>) -> Vec<String> {
         let mut differences = Vec::new();
         for (name, pattern) in &expected.headers {
             let values = head.headers.get_all(name).iter();
@@ -375,6 +381,14 @@ impl State {
                 }
             }
         }
+        if let Some(body) = body {
+            differences.extend(self.compare_body(expected, head, body));
+        }
+        differences
+    }
+
+    fn compare_body(&mut self, expected: &Request, head: &Parts, body: &[u8]) -> Vec<String> {
+        let mut differences = Vec::new();
         let content_type = head.headers.get(CONTENT_TYPE);
         let content_type = content_type.and_then(|value| value.to_str().ok());
         if expected.body.is_some() && !body.is_empty() {

@@ -18,8 +18,6 @@ use crate::images::Image;
 use crate::jobs::{JobRequest, Jobs};
 use crate::settings::Environment;
 
-/// Time that a case has; far more than one needs.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Time for a request that hangs to be given up after its job.
 const GIVING_UP: Duration = Duration::from_secs(5);
 /// Jobs that a case's host runs at once: the one, and one that is still ending.
@@ -35,6 +33,7 @@ pub(crate) struct Run<'a> {
     pub(crate) data: &'a Path,
     pub(crate) engines: &'a Path,
     pub(crate) lines: &'a Lines,
+    pub(crate) patience: Duration,
 }
 
 /// What came of a case.
@@ -66,7 +65,7 @@ impl Run<'_> {
         let came = match self.jobs(&case, &play).await {
             Err(error) => Some(Came::not_started(&error)),
             Ok(jobs) => {
-                let came = ask(&jobs, &case, &play, &control, self.engine).await;
+                let came = self.ask(&jobs, &case, &play, &control).await;
                 // A request of a job that has ended is given up soon.
                 tokio::time::timeout(GIVING_UP, play.given_up()).await.ok();
                 came
@@ -78,7 +77,7 @@ impl Run<'_> {
         let (requests, reports, mut failures) = play.end();
         match &came {
             Some(came) => failures.extend(came.compare(&case.outcome, &play)),
-            None => failures.push(format!("the job had not ended after {PATIENCE:?}")),
+            None => failures.push(format!("the job had not ended after {:?}", self.patience)),
         }
         failures.extend(compare_reports(&case.reports, &reports, &play));
         failures.extend(self.leaks(&case, &play, came.as_ref(), &reports, &control.job, logged));
@@ -111,6 +110,53 @@ impl Run<'_> {
         let pairs = before.into_iter().chain(own).chain(after);
         let pairs = pairs.map(|(name, value)| (name.to_owned(), value));
         Jobs::open(&Config::new(Environment::new(pairs))?).await
+    }
+
+    /// Asks the engine, and cancels the job when the case says so. `None` when it does not end.
+    async fn ask(&self, jobs: &Jobs, case: &Case, play: &Play, control: &Control) -> Option<Came> {
+        let cancelling = async {
+            if let Some(moment) = &case.cancel
+                && play.wait(moment, "/cancel").await
+            {
+                control.cancel.cancel();
+            }
+            std::future::pending::<Came>().await
+        };
+        let answering = async {
+            let result = match case.question() {
+                Question::Generate(asked) => {
+                    let made = jobs.generate(request(asked), control).await;
+                    made.map(|finished| Came::Pictures(Box::new(finished)))
+                }
+                Question::Edit(asked) => match pictures(asked, self.patience) {
+                    Err(why) => return Came::not_started(&anyhow::anyhow!(why)),
+                    Ok((sources, mask)) => {
+                        let made = jobs.edit(request(asked), sources, mask, control).await;
+                        made.map(|finished| Came::Pictures(Box::new(finished)))
+                    }
+                },
+                Question::Models => jobs.models(Some(self.engine)).await.map(Came::Models),
+                Question::Verify => jobs
+                    .verify(Some(self.engine))
+                    .await
+                    .map(|()| Came::Verified),
+            };
+            result.unwrap_or_else(Came::from)
+        };
+        let both = async {
+            tokio::select! {
+                came = answering => came,
+                came = cancelling => came,
+            }
+        };
+        let came = tokio::time::timeout(self.patience, both).await.ok();
+        if came.is_none() {
+            for waiting in play.waiting() {
+                play.fail(format!("{waiting}, which did not come"));
+            }
+            control.cancel.cancel();
+        }
+        came
     }
 
     /// Secrets that somebody could see.
@@ -160,56 +206,6 @@ fn spellings(secret: &str) -> Vec<String> {
         .collect()
 }
 
-/// Asks the engine, and cancels the job when the case says so. `None` when it does not end.
-async fn ask(
-    jobs: &Jobs,
-    case: &Case,
-    play: &Play,
-    control: &Control,
-    engine: &str,
-) -> Option<Came> {
-    let cancelling = async {
-        if let Some(moment) = &case.cancel
-            && play.wait(moment, "/cancel").await
-        {
-            control.cancel.cancel();
-        }
-        std::future::pending::<Came>().await
-    };
-    let answering = async {
-        let result = match case.question() {
-            Question::Generate(asked) => {
-                let made = jobs.generate(request(asked), control).await;
-                made.map(|finished| Came::Pictures(Box::new(finished)))
-            }
-            Question::Edit(asked) => match pictures(asked) {
-                Err(why) => return Came::not_started(&anyhow::anyhow!(why)),
-                Ok((sources, mask)) => {
-                    let made = jobs.edit(request(asked), sources, mask, control).await;
-                    made.map(|finished| Came::Pictures(Box::new(finished)))
-                }
-            },
-            Question::Models => jobs.models(Some(engine)).await.map(Came::Models),
-            Question::Verify => jobs.verify(Some(engine)).await.map(|()| Came::Verified),
-        };
-        result.unwrap_or_else(Came::from)
-    };
-    let both = async {
-        tokio::select! {
-            came = answering => came,
-            came = cancelling => came,
-        }
-    };
-    let came = tokio::time::timeout(PATIENCE, both).await.ok();
-    if came.is_none() {
-        for waiting in play.waiting() {
-            play.fail(format!("{waiting}, which did not come"));
-        }
-        control.cancel.cancel();
-    }
-    came
-}
-
 fn request(asked: &Asked) -> JobRequest {
     JobRequest {
         prompt: asked.prompt.clone(),
@@ -225,8 +221,8 @@ fn request(asked: &Asked) -> JobRequest {
 }
 
 /// The source pictures and the mask, as a server takes them in.
-fn pictures(asked: &Asked) -> Result<(Vec<Image>, Option<Image>), String> {
-    let limits = Limits::job(PATIENCE).image;
+fn pictures(asked: &Asked, patience: Duration) -> Result<(Vec<Image>, Option<Image>), String> {
+    let limits = Limits::job(patience).image;
     let image = |picture: &Picture| Image::from_bytes(picture.bytes.clone(), limits);
     let sources = asked.sources.iter().map(image).collect::<Result<_, _>>()?;
     Ok((sources, asked.mask.as_ref().map(image).transpose()?))

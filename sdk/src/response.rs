@@ -112,8 +112,8 @@ impl Refusal {
 
     /// What a person should read: the upstream's own words, or the status when it had none.
     ///
-    /// Knows the shapes `{"error":{"message"}}` (alone or in an array), `{"error":"text"}`,
-    /// `{"detail":"text"}`, `{"message"}` and plain text; HTML pages are not shown.
+    /// Knows the shapes `{"error":{"message"}}` (alone or in an array), `{"message"}`,
+    /// `{"error":"text"}`, `{"detail":"text"}` and plain text; HTML pages are not shown.
     #[must_use]
     pub fn message(&self) -> String {
         let said = match &self.json {
@@ -158,7 +158,7 @@ fn said(json: &Value) -> Option<String> {
         Value::Array(items) => items.first()?,
         other => other,
     };
-    ["/error/message", "/error", "/detail", "/message"]
+    ["/error/message", "/message", "/error", "/detail"]
         .iter()
         .filter_map(|pointer| json.pointer(pointer)?.as_str())
         .find(|text| !text.is_empty())
@@ -225,6 +225,8 @@ mod tests {
             "slow down",
         );
         check(404, r#"{"detail":"Not Found"}"#, NotFound, "Not Found");
+        let both = r#"{"error":"server_error","message":"no memory"}"#;
+        check(500, both, Upstream, "no memory");
         check(
             401,
             "",

@@ -113,7 +113,7 @@ fn run<'a>(
     request: impl Fn() -> Result<Request<'a>, Error>,
 ) -> Result<Output, Error> {
     let refused = |refusal: &Refusal| wire::refused(refusal, plan.model.as_deref());
-    let mut gathered = Gathered::new(plan.asked, wire::MAX_COUNT);
+    let mut gathered = Gathered::new(plan.asked, plan.most);
     let mut left = plan.calls;
     while left > 0 {
         let round = vec![(); left.min(CALLS_AT_ONCE) as usize];

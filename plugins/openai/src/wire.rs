@@ -40,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) fields: Map<String, Value>,
     /// Pictures that the job asks for.
     pub(crate) asked: u32,
+    /// Pictures that it may give: more where the operator's parameters ask for more.
+    pub(crate) most: u32,
     /// 1, except for several pictures where a request makes one.
     pub(crate) calls: u32,
     pub(crate) model: Option<String>,
@@ -108,12 +110,13 @@ pub(crate) fn plan(job: &Job, options: &Options, operation: Operation) -> Result
     overlay_fields(&mut fields, given);
     overlay_fields(&mut fields, fixed.clone());
 
-    let mut calls = 1;
+    let n = fields.get("n").and_then(Value::as_u64).unwrap_or(1);
+    let n = u32::try_from(n).unwrap_or(MAX_COUNT).clamp(1, MAX_COUNT);
     // The events of a stream do not say which picture they belong to.
     let streams = fields.get("stream") == Some(&Value::Bool(true));
-    if streams || options.makes_one_image(model.as_deref()) {
-        let n = fields.remove("n").and_then(|n| n.as_u64()).unwrap_or(1);
-        calls = u32::try_from(n).unwrap_or(MAX_COUNT).clamp(1, MAX_COUNT);
+    let alone = streams || options.makes_one_image(model.as_deref());
+    if alone {
+        fields.remove("n");
     }
     let path = match operation {
         Operation::Generate => "/images/generations",
@@ -128,7 +131,8 @@ pub(crate) fn plan(job: &Job, options: &Options, operation: Operation) -> Result
             .unwrap_or(0),
         fields,
         asked: job.count,
-        calls,
+        most: job.count.max(n),
+        calls: if alone { n } else { 1 },
         model,
         notes,
         resized: asked_size.zip(size).filter(|(asked, sent)| asked != sent),

@@ -26,7 +26,7 @@ const MAX_MESSAGE: usize = 1000;
 const MAX_NAME: usize = 100;
 
 /// What a request asks, and how.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Asked {
     /// Without `models/`.
     pub(crate) model: String,

@@ -62,7 +62,7 @@ fn kind(refusal: &Refusal, error: &Value, words: &str) -> ErrorKind {
         return ErrorKind::Unauthorized;
     }
     match refusal.status {
-        400 if status == "FAILED_PRECONDITION" => ErrorKind::Forbidden,
+        400 if status == "FAILED_PRECONDITION" || say(&["billed users"]) => ErrorKind::Forbidden,
         400 if say(&["Responsible AI"]) => ErrorKind::Blocked,
         // Not a model: the address itself is wrong.
         404 if status.is_empty() => ErrorKind::Invalid,
@@ -351,6 +351,8 @@ mod tests {
         }
         let rai = r#"{"error":{"message":"violates Google's Responsible AI practices"}}"#;
         assert_eq!(kind(400, rai), ErrorKind::Blocked);
+        let unpaid = r#"{"error":{"message":"only accessible to billed users at this time"}}"#;
+        assert_eq!(kind(400, unpaid), ErrorKind::Forbidden);
     }
 
     #[test]

@@ -27,10 +27,12 @@ pub(crate) fn txt2img(job: &Job) -> Result<Body, Error> {
     Ok(body)
 }
 
-/// The same of an img2img request with a source of this size, without the pictures.
+/// The same of an img2img request with a source of this size; null where the pictures go.
 pub(crate) fn img2img(job: &Job, source: Size, masked: bool) -> Result<Body, Error> {
     let mut body = drawn(job, Some(job.size.unwrap_or_else(|| bounded(source))))?;
+    body.insert("init_images".into(), json!([null]));
     if masked {
+        body.insert("mask".into(), Value::Null);
         body.insert("mask_blur".into(), json!(MASK_BLUR));
         body.insert("inpainting_fill".into(), json!(FILL_ORIGINAL));
         // Else the web UI draws from the masked part alone, and sees nothing of what is around it.
@@ -164,7 +166,10 @@ pub(crate) mod tests {
         let body = img2img(&job(), Size::new(70, 50), false).unwrap();
         assert_eq!(
             Value::Object(body),
-            json!({"prompt": "a red fox", "batch_size": 1, "save_images": false, "width": 64, "height": 48})
+            json!({
+                "prompt": "a red fox", "batch_size": 1, "save_images": false, "width": 64, "height": 48,
+                "init_images": [null],
+            })
         );
         let named = Job {
             size: Some(Size::new(512, 256)),
@@ -176,7 +181,7 @@ pub(crate) mod tests {
             Value::Object(body),
             json!({
                 "prompt": "a red fox", "batch_size": 1, "save_images": false, "width": 512, "height": 256,
-                "mask_blur": 0, "inpainting_fill": 1, "inpaint_full_res": false,
+                "init_images": [null], "mask": null, "mask_blur": 0, "inpainting_fill": 1, "inpaint_full_res": false,
             })
         );
     }

@@ -53,26 +53,19 @@ pub(crate) fn settle(body: &mut Body, model: Option<&str>) -> Result<Chosen, Err
         chosen.checkpoint = Some(checkpoint);
     }
     if let Some(name) = sampler {
-        let samplers: Vec<Named> = listed(answer()?)?;
-        body.insert(
-            "sampler_name".into(),
-            json!(find(&samplers, "sampler", "sampler_name", &name)?),
-        );
+        let own = find(&listed(answer()?)?, "sampler", "sampler_name", &name)?;
+        body.insert("sampler_name".into(), json!(own));
     }
     if let Some(name) = scheduler {
         let answer = answer()?;
         if answer.0.status() == 404 {
             body.remove("scheduler");
-            let note =
-                "the web UI has no schedulers before version 1.9: the scheduler was left out";
+            let note = "a web UI before version 1.9 has no schedulers: the scheduler was left out";
             log::write(log::Level::Info, note);
             chosen.note = Some(note.into());
         } else {
-            let schedulers: Vec<Named> = listed(answer)?;
-            body.insert(
-                "scheduler".into(),
-                json!(find(&schedulers, "scheduler", "scheduler", &name)?),
-            );
+            let own = find(&listed(answer)?, "scheduler", "scheduler", &name)?;
+            body.insert("scheduler".into(), json!(own));
         }
     }
     Ok(chosen)

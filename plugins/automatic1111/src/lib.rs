@@ -19,9 +19,9 @@ use pinhole_sdk::{
     Abilities, Answer, Credential, Description, Engine, Error, Gathered, Image, Job, Model, Output,
     Picture, Refusal, Request, Settings, Size, Upstream, log,
 };
-use serde_json::{Value, json};
 
 use body::Body;
+use choices::Chosen;
 use made::{Account, Made};
 use run::Drawn;
 
@@ -100,10 +100,13 @@ impl Engine for Automatic1111 {
         let white = white.transpose().map_err(unreadable)?;
         let mut pictures = vec![("/init_images/0", source)];
         pictures.extend(white.as_ref().map(|white| ("/mask", white)));
+        let mut params = settings::parameters(&settings, settings::EDIT_PARAMS)?;
+        // The places of the job's own pictures.
+        params.retain(|key, _| !["init_images", "mask"].contains(&key.as_str()));
         let size = source.size();
         let task = Task {
             path: IMG2IMG,
-            params: settings::parameters(&settings, settings::EDIT_PARAMS)?,
+            params,
             size: job.size.or(Some(size)),
             body: body::img2img(&job, size, white.is_some())?,
             pictures,
@@ -129,7 +132,7 @@ pinhole_sdk::export!(Automatic1111);
 /// A job as it is sent.
 struct Task<'a> {
     path: &'static str,
-    /// Without the names that the web UI has to be asked for, and without the pictures.
+    /// Without the names that the web UI has to be asked for; null where a picture goes.
     body: Body,
     /// The operator's.
     params: Body,
@@ -144,62 +147,61 @@ impl Task<'_> {
         let before = run::look_before();
         let chosen = choices::settle(&mut self.body, job.model.as_deref())?;
         overlay_fields(&mut self.body, self.params);
-        for (place, _) in &self.pictures {
-            match *place {
-                "/mask" => self.body.insert("mask".into(), Value::Null),
-                _ => self.body.insert("init_images".into(), json!([null])),
-            };
-        }
         let request = Request::post(UPSTREAM, self.path);
         let request = request.json_with_images(&self.body, &self.pictures)?;
-        let Drawn {
-            answer,
-            interrupted,
-        } = run::draw(request, before)?;
-
-        let document = answer.document()?;
-        let made: Made = document.parse()?;
-        let info = document.text_at("/info", MAX_INFO_BYTES);
-        let too_long = matches!(info, Err(UpstreamError::TooLarge));
-        let account = Account::read(&info.unwrap_or_default());
+        let drawn = run::draw(request, before)?;
+        let resized = self.size.and_then(|size| body::size_note(size, &self.body));
         let asked = body::images_asked(&self.body).min(MAX_COUNT);
-        let mut gathered: Gathered<()> = Gathered::new(asked, MAX_COUNT);
-        let mut places = Vec::new();
-        for (place, pointer) in (0..).zip(made.pointers(account.first_image(), asked)?) {
-            match document.image(&pointer) {
-                Ok(image) => {
-                    gathered.pictures.push(Picture::Held(image));
-                    places.push(place);
-                }
-                Err(error) => gathered.errors.push(error),
-            }
-        }
-        let gathered = gathered.some()?;
-
-        let other_model = chosen
-            .checkpoint
-            .and_then(|asked| account.model_note(&asked));
-        if let Some(note) = &other_model {
-            log::write(log::Level::Warn, note);
-        }
-        let unread = "what the web UI tells about the pictures is too long to be read";
-        let stopped = "somebody told the web UI to stop: pictures may be unfinished or missing";
-        let notes: Vec<String> = [
-            other_model,
-            chosen.note,
-            too_long.then(|| unread.into()),
-            interrupted.then(|| stopped.into()),
-            self.size.and_then(|size| body::size_note(size, &self.body)),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        Ok(Output {
-            details: account.details(&places, &gathered.notes(&notes)),
-            pictures: gathered.pictures,
-            revised_prompt: None,
-        })
+        collect(&drawn, asked, &chosen, resized)
     }
+}
+
+/// The pictures of an answer, and what a person should know of them. `resized` is a note.
+fn collect(
+    drawn: &Drawn,
+    asked: u32,
+    chosen: &Chosen,
+    resized: Option<String>,
+) -> Result<Output, Error> {
+    let document = drawn.answer.document()?;
+    let made: Made = document.parse()?;
+    let info = document.text_at("/info", MAX_INFO_BYTES);
+    let too_long = matches!(info, Err(UpstreamError::TooLarge));
+    let account = Account::read(&info.unwrap_or_default());
+
+    let mut gathered: Gathered<()> = Gathered::new(asked, MAX_COUNT);
+    let mut places = Vec::new();
+    for (place, pointer) in (0..).zip(made.pointers(account.first_image(), asked)?) {
+        match document.image(&pointer) {
+            Ok(image) => {
+                gathered.pictures.push(Picture::Held(image));
+                places.push(place);
+            }
+            Err(error) => gathered.errors.push(error),
+        }
+    }
+    let gathered = gathered.some()?;
+
+    let other_model = chosen.checkpoint.as_ref();
+    let other_model = other_model.and_then(|asked| account.model_note(asked));
+    if let Some(note) = &other_model {
+        log::write(log::Level::Warn, note);
+    }
+    let unread = "what the web UI tells about the pictures is too long to be read";
+    let stopped = "somebody told the web UI to stop: pictures may be unfinished or missing";
+    let notes = [
+        other_model,
+        chosen.note.clone(),
+        too_long.then(|| unread.into()),
+        drawn.interrupted.then(|| stopped.into()),
+        resized,
+    ];
+    let notes: Vec<String> = notes.into_iter().flatten().collect();
+    Ok(Output {
+        details: account.details(&places, &gathered.notes(&notes)),
+        pictures: gathered.pictures,
+        revised_prompt: None,
+    })
 }
 
 /// The error for a refusal. Where there is no API, a web UI still answers a ping.

@@ -43,8 +43,9 @@ pub(crate) fn draw(request: Request<'_>, before: Look) -> Result<Drawn, Error> {
     loop {
         match pending.wait(BETWEEN_LOOKS_MS) {
             Some(Ok(response)) => {
+                let answer = Answer(response).success().map_err(refused);
                 return Ok(Drawn {
-                    answer: Answer(response).success().map_err(refused)?,
+                    answer: answer.map_err(|error| stop(error, &mut watching.watch))?,
                     interrupted: watching.watch.was_interrupted(),
                 });
             }
@@ -153,12 +154,14 @@ fn read(answer: Answer) -> Result<Seen, Error> {
     Ok(Seen::Answer(document.parse()?, document))
 }
 
-/// The job's error, after the web UI was told to stop if it is our job that it draws.
+/// The job's error, after the web UI was told to stop if it is our job that it draws: nobody waits
+/// for it any more, be it that a gateway in between gave up.
 ///
 /// Closing the request does not stop it, and an interrupt stops whatever runs, whoever asked for it.
 fn stop(error: Error, watch: &mut Watch) -> Error {
-    let wanted = matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Timeout);
-    if wanted && draws_ours(watch) {
+    use ErrorKind::{Cancelled, Timeout, Unavailable};
+    let unwanted = matches!(error.kind, Cancelled | Timeout | Unavailable);
+    if unwanted && draws_ours(watch) {
         let told = Request::post(UPSTREAM, INTERRUPT).send();
         if !told.is_ok_and(|answer| answer.success().is_ok()) {
             log::write(log::Level::Warn, "the web UI could not be interrupted");

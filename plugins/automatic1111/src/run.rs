@@ -69,9 +69,9 @@ impl Watching {
     /// Fails only when the job was cancelled.
     fn new(mut before: Look) -> Result<Self, Error> {
         let (answer, failed) = match before.wait(FIRST_LOOK_WAIT_MS)? {
-            Seen::Answer(answer, _) => (Some(answer), 0),
-            Seen::NotYet | Seen::Failed => (None, 1),
-            Seen::Missing => (None, MAX_FAILED_LOOKS),
+            Shown::Answer(answer, _) => (Some(answer), 0),
+            Shown::NotYet | Shown::Failed => (None, 1),
+            Shown::Missing => (None, MAX_FAILED_LOOKS),
         };
         Ok(Self {
             watch: Watch::new(answer.as_ref()),
@@ -89,7 +89,7 @@ impl Watching {
         let under_way = self.under_way.take();
         let mut look = under_way.unwrap_or_else(|| Look::start(PROGRESS));
         match look.wait(LOOK_WAIT_MS)? {
-            Seen::Answer(answer, document) => {
+            Shown::Answer(answer, document) => {
                 self.failed = 0;
                 if let Some(seen) = self.watch.see(&answer) {
                     let preview = seen.preview.then(|| document.image("/current_image"));
@@ -97,8 +97,8 @@ impl Watching {
                     job::report(&seen.progress, preview.as_ref());
                 }
             }
-            Seen::NotYet if look.waits < MAX_LOOK_WAITS => self.under_way = Some(look),
-            Seen::NotYet | Seen::Failed | Seen::Missing => self.failed += 1,
+            Shown::NotYet if look.waits < MAX_LOOK_WAITS => self.under_way = Some(look),
+            Shown::NotYet | Shown::Failed | Shown::Missing => self.failed += 1,
         }
         Ok(())
     }
@@ -111,7 +111,7 @@ pub(crate) struct Look {
 }
 
 /// What came of it.
-enum Seen {
+enum Shown {
     Answer(ProgressAnswer, Document),
     NotYet,
     Failed,
@@ -128,30 +128,30 @@ impl Look {
     }
 
     /// Fails only when the job was cancelled.
-    fn wait(&mut self, ms: u32) -> Result<Seen, Error> {
+    fn wait(&mut self, ms: u32) -> Result<Shown, Error> {
         self.waits += 1;
         let pending = match &self.pending {
             Ok(pending) => pending,
             Err(error) if error.kind == ErrorKind::Cancelled => return Err(error.clone()),
-            Err(_) => return Ok(Seen::Failed),
+            Err(_) => return Ok(Shown::Failed),
         };
         let response = match pending.wait(ms) {
-            None => return Ok(Seen::NotYet),
+            None => return Ok(Shown::NotYet),
             Some(Err(error @ UpstreamError::Cancelled)) => return Err(error.into()),
-            Some(Err(_)) => return Ok(Seen::Failed),
+            Some(Err(_)) => return Ok(Shown::Failed),
             Some(Ok(response)) => response,
         };
         Ok(match response.status() {
-            200..=299 => read(Answer(response)).unwrap_or(Seen::Failed),
-            404 | 405 => Seen::Missing,
-            _ => Seen::Failed,
+            200..=299 => read(Answer(response)).unwrap_or(Shown::Failed),
+            404 | 405 => Shown::Missing,
+            _ => Shown::Failed,
         })
     }
 }
 
-fn read(answer: Answer) -> Result<Seen, Error> {
+fn read(answer: Answer) -> Result<Shown, Error> {
     let document = answer.document()?;
-    Ok(Seen::Answer(document.parse()?, document))
+    Ok(Shown::Answer(document.parse()?, document))
 }
 
 /// The job's error, after the web UI was told to stop if it is our job that it draws: nobody waits

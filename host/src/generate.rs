@@ -88,6 +88,9 @@ pub(crate) async fn generate(config: &Config, asked: Generate) -> Result<u8> {
                 write(path, image)?;
                 println!("{}", path.display());
             }
+            for note in finished.notes() {
+                eprintln!("pinhole: note: {note}");
+            }
             Ok(0)
         }
         Err(error) => {

@@ -3,7 +3,12 @@
 use std::io::Cursor;
 
 use bytes::Bytes;
+use image::codecs::jpeg::JpegEncoder;
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+
+/// Of a JPEG that had to be turned, from 1 to 100.
+const TURNED_QUALITY: u8 = 95;
 
 /// What an image may be.
 #[derive(Clone, Copy, Debug)]
@@ -92,23 +97,56 @@ impl Image {
     /// Does its header speak of transparency?
     #[must_use]
     pub fn has_alpha(&self) -> bool {
-        let reader = ImageReader::new(Cursor::new(&self.bytes)).with_guessed_format();
-        let decoder = reader.ok().and_then(|reader| reader.into_decoder().ok());
+        let decoder = self.decoder();
         decoder.is_some_and(|decoder| decoder.color_type().has_alpha())
+    }
+
+    /// Must it be turned to be seen as its camera meant?
+    #[must_use]
+    pub fn is_turned(&self) -> bool {
+        let orientation = self.decoder().map(|mut decoder| decoder.orientation());
+        matches!(orientation, Some(Ok(turned)) if turned != Orientation::NoTransforms)
+    }
+
+    /// The same picture as it is seen: turned by its pixels and no longer by a note beside them,
+    /// which only some programs heed. A JPEG stays one. Decodes the pixels of one that
+    /// [is turned](Self::is_turned), so call it where blocking is allowed.
+    pub fn upright(&self, limits: ImageLimits) -> Result<Self, String> {
+        let cannot = |error: image::ImageError| format!("the picture cannot be turned: {error}");
+        let Some(mut decoder) = self.decoder().filter(|_| self.is_turned()) else {
+            return Ok(self.clone());
+        };
+        let orientation = decoder.orientation().map_err(cannot)?;
+        let mut pixels = DynamicImage::from_decoder(decoder).map_err(cannot)?;
+        pixels.apply_orientation(orientation);
+        let mut bytes = Cursor::new(Vec::new());
+        let written = match self.media_type {
+            "image/jpeg" => {
+                pixels.write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, TURNED_QUALITY))
+            }
+            _ => pixels.write_to(&mut bytes, ImageFormat::Png),
+        };
+        written.map_err(cannot)?;
+        Self::from_bytes(bytes.into_inner().into(), limits)
+    }
+
+    /// Has read the header. Decodes at most this picture's own size.
+    fn decoder(&self) -> Option<impl ImageDecoder> {
+        let mut reader = ImageReader::new(Cursor::new(&self.bytes))
+            .with_guessed_format()
+            .ok()?;
+        let mut decoding = image::Limits::default();
+        decoding.max_image_width = Some(self.width);
+        decoding.max_image_height = Some(self.height);
+        reader.limits(decoding);
+        reader.into_decoder().ok()
     }
 
     /// Of a mask, transparent where the image may change: an opaque PNG, white there and black
     /// elsewhere. Decodes the pixels, so call it where blocking is allowed.
     pub fn white_mask(&self, limits: ImageLimits) -> Result<Self, String> {
-        let mut reader = ImageReader::new(Cursor::new(&self.bytes))
-            .with_guessed_format()
-            .map_err(|error| error.to_string())?;
-        let mut decoding = image::Limits::default();
-        decoding.max_image_width = Some(self.width);
-        decoding.max_image_height = Some(self.height);
-        reader.limits(decoding);
-        let pixels = reader
-            .decode()
+        let decoder = self.decoder().ok_or("the mask cannot be decoded")?;
+        let pixels = DynamicImage::from_decoder(decoder)
             .map_err(|error| format!("the mask cannot be decoded: {error}"))?
             .into_rgba8();
         let mask = image::GrayImage::from_fn(self.width, self.height, |x, y| {
@@ -175,6 +213,44 @@ mod tests {
         assert!(refused(encoded(ImageFormat::Png, 101, 100)).contains("101 x 100"));
         assert!(refused(Bytes::from(vec![0; 100_001])).contains("100001 bytes"));
         assert!(refused(encoded(ImageFormat::Png, 7, 5).slice(..12)).contains("header"));
+    }
+
+    /// A JPEG, left half black and right half white, with a note that it is seen turned.
+    fn turned() -> Image {
+        let pixels = image::RgbImage::from_fn(32, 16, |x, _| {
+            let grey = if x < 16 { 0 } else { 255 };
+            image::Rgb([grey; 3])
+        });
+        let mut bytes = Cursor::new(Vec::new());
+        let mut encoder = JpegEncoder::new_with_quality(&mut bytes, 95);
+        // A TIFF header and one entry: orientation (0x0112), a short, 6: turn it clockwise.
+        let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+        image::ImageEncoder::set_exif_metadata(&mut encoder, exif.to_vec()).unwrap();
+        DynamicImage::from(pixels)
+            .write_with_encoder(encoder)
+            .unwrap();
+        Image::from_bytes(bytes.into_inner().into(), LIMITS).unwrap()
+    }
+
+    #[test]
+    fn a_picture_is_turned_as_it_is_seen() {
+        let turned = turned();
+        assert!(turned.is_turned());
+        assert_eq!(turned.size(), (32, 16));
+        let upright = turned.upright(LIMITS).unwrap();
+        assert!(!upright.is_turned());
+        assert_eq!(
+            (upright.media_type(), upright.size()),
+            ("image/jpeg", (16, 32))
+        );
+        let pixels = image::load_from_memory(upright.bytes())
+            .unwrap()
+            .into_luma8();
+        assert!(pixels.get_pixel(8, 2).0 < [30] && pixels.get_pixel(8, 29).0 > [220]);
+
+        let plain = Image::from_bytes(encoded(ImageFormat::Png, 3, 2), LIMITS).unwrap();
+        assert!(!plain.is_turned());
+        assert_eq!(plain.upright(LIMITS).unwrap().bytes(), plain.bytes());
     }
 
     #[test]

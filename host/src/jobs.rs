@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,10 @@ pub use request::{
     JobRequest, MAX_PIXELS, MAX_PROMPT_BYTES, MAX_SIDE, MAX_SOURCE_BYTES, MAX_STEPS,
 };
 
+/// Notes of one job that are shown.
+const MAX_NOTES: usize = 10;
+/// Length of one note, in bytes.
+const MAX_NOTE_BYTES: usize = 300;
 /// Time that a question which makes no picture may take.
 const MAX_QUESTION: Duration = Duration::from_secs(60);
 
@@ -153,6 +158,7 @@ impl Jobs {
         }
         let name = request.engine.as_deref().unwrap_or(&settings.engine);
         let component = self.component(name)?;
+        let sources = upright(sources).await?;
         let edit = Edit { sources, mask };
         check_edit(&edit, &component.description)?;
         let bound = component.editing();
@@ -316,6 +322,21 @@ impl Jobs {
     }
 }
 
+impl Finished {
+    /// What a person should know of pictures that are other than what was asked for: the texts that
+    /// the engine lists under `notes` in its details.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let details: Value = serde_json::from_str(&self.details).unwrap_or_default();
+        let notes = details.get("notes").and_then(Value::as_array);
+        let texts = notes.into_iter().flatten().filter_map(Value::as_str);
+        texts
+            .map(|text| engine::plain(text, MAX_NOTE_BYTES))
+            .take(MAX_NOTES)
+            .collect()
+    }
+}
+
 impl Error {
     /// What a program branches on.
     #[must_use]
@@ -349,6 +370,7 @@ impl Error {
             failure: Some(failure),
             ..
         } = source.as_ref()
+            && self.kind() != ErrorKind::Cancelled
             && !line.contains(failure)
         {
             line.push_str(&format!(" ({})", engine::plain(failure, 500)));
@@ -358,6 +380,23 @@ impl Error {
         }
         line
     }
+}
+
+/// The pictures as they are seen: the mask is for that, and few upstreams heed the note of a camera.
+async fn upright(sources: Vec<Image>) -> Result<Vec<Image>, Error> {
+    if !sources.iter().any(Image::is_turned) {
+        return Ok(sources);
+    }
+    let limits = Limits::job(Duration::ZERO).image;
+    let turning = tokio::task::spawn_blocking(move || {
+        let upright = sources.iter().map(|source| source.upright(limits));
+        upright.collect::<Result<_, _>>()
+    });
+    let turned = turning.await.unwrap_or_else(|crash| Err(crash.to_string()));
+    turned.map_err(|message| Error::Invalid {
+        field: "image",
+        message,
+    })
 }
 
 /// An engine's failure, with what the operator can do about it.

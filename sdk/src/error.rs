@@ -58,7 +58,7 @@ impl From<upstream::Error> for Error {
                 Self::new(ErrorKind::Timeout, "the upstream did not answer in time")
             }
             upstream::Error::TooLarge => {
-                Self::protocol("the upstream's answer is larger than an answer may be")
+                Self::protocol("the request or its answer is larger than either may be")
             }
             upstream::Error::Cancelled => Self::new(ErrorKind::Cancelled, "the job was cancelled"),
             upstream::Error::Malformed(text) => Self::protocol(text),

@@ -455,7 +455,14 @@ impl HostResponse for State {
             match chunk {
                 Ok(Some(chunk)) => events.push(&chunk),
                 Ok(None) => break events.finish(),
-                Err(error) => return Ok(Err(self.failed(&error))),
+                Err(error) => {
+                    return Ok(Err(match self.failed(&error) {
+                        Error::Connect(_) => {
+                            Error::Malformed("the stream of events broke off".to_owned())
+                        }
+                        other => other,
+                    }));
+                }
             }
         };
         match data {

@@ -171,7 +171,7 @@ async fn an_answer_longer_than_allowed_is_refused_before_it_is_read() {
         (status, body["error"]["code"].as_str()),
         (502, Some("protocol"))
     );
-    let message = "the upstream's answer is larger than an answer may be";
+    let message = "the request or its answer is larger than either may be";
     assert_eq!(body["error"]["message"], message);
     raw.check_request();
     // Nobody waits for the rest.

@@ -50,7 +50,7 @@ pub use log::Lines;
 /// Cases of an engine.
 const MAX_CASES: usize = 1000;
 /// Cases that run side by side.
-const SIDE_BY_SIDE: usize = 4;
+const SIDE_BY_SIDE: usize = 8;
 /// Time that a case has unless told otherwise; far more than one needs.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Recordings that several cases share; a folder that is no case.

@@ -8,6 +8,7 @@
 )]
 
 mod admission;
+mod cases;
 mod chat;
 mod comfyui;
 mod command;

@@ -145,7 +145,7 @@ impl Came {
 
     fn words(&self) -> String {
         match self {
-            Self::Pictures(finished) => format!("{} pictures", finished.images.len()),
+            Self::Pictures(finished) => counted(finished.images.len()),
             Self::Models(models) => format!("{} models", models.len()),
             Self::Verified => "verified".to_owned(),
             Self::Failed(failed) => failed.words(),
@@ -220,11 +220,26 @@ impl Outcome {
             return format!("error {}", error.kind);
         }
         match &self.pictures {
-            Some(Pictures::Count(count)) => format!("{count} pictures"),
-            Some(Pictures::List(list)) => format!("{} pictures", list.len()),
+            Some(pictures) => counted(pictures.count()),
             None if self.models.is_some() => "models".to_owned(),
             None => "verified".to_owned(),
         }
+    }
+}
+
+impl Pictures {
+    fn count(&self) -> usize {
+        match self {
+            Self::Count(count) => *count,
+            Self::List(list) => list.len(),
+        }
+    }
+}
+
+fn counted(pictures: usize) -> String {
+    match pictures {
+        1 => "1 picture".to_owned(),
+        more => format!("{more} pictures"),
     }
 }
 
@@ -236,12 +251,9 @@ fn compare_pictures(
 ) -> Vec<String> {
     let mut found = Vec::new();
     let came = finished.images.len();
-    let count = match pictures {
-        Pictures::Count(count) => *count,
-        Pictures::List(list) => list.len(),
-    };
-    if came != count {
-        found.push(format!("expected {count} pictures, came {came}"));
+    if came != pictures.count() {
+        let expected = counted(pictures.count());
+        found.push(format!("expected {expected}, came {came}"));
     }
     if let Pictures::List(list) = pictures {
         for (number, (given, image)) in list.iter().zip(&finished.images).enumerate() {

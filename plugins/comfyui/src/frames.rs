@@ -92,7 +92,12 @@ impl Watch {
     pub(crate) fn progress(&self) -> Progress {
         let whole: f32 = self.weights.values().sum();
         let weigh = |(id, part): (&String, &f32)| self.weights.get(id).map(|weight| weight * part);
-        let done: f32 = self.parts.iter().filter_map(weigh).sum();
+        // Not `sum`, which makes -0 of nothing.
+        let done = self
+            .parts
+            .iter()
+            .filter_map(weigh)
+            .fold(0.0, |done, part| done + part);
         Progress {
             fraction: (self.running && whole > 0.0).then(|| done / whole),
             queue_position: self.position.filter(|_| !self.running),

@@ -150,7 +150,11 @@ fn listen(socket: &Socket, watch: &mut Watch, prompt_id: &str) -> Result<Vec<Ima
             Err(error) => {
                 let message = format!("the socket broke: {}", Error::from(error).message);
                 log::write(log::Level::Warn, &message);
-                return Ok(sent);
+                // Both may come at once.
+                return match job::sleep(1) {
+                    true => Ok(sent),
+                    false => Err(UpstreamError::Cancelled.into()),
+                };
             }
         }
     }

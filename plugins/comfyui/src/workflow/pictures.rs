@@ -99,8 +99,8 @@ pub(super) fn place_mask(
 /// Has all that takes the mask of the first source take it from a new node, and gives that node's
 /// id; `None` where nothing takes it.
 ///
-/// The server has a call that puts a mask into an uploaded picture, but a picture that is no PNG
-/// would lose by that.
+/// The server has a call that writes a mask into an uploaded picture, but that picture is another
+/// one then: its own transparency is gone, and what its camera said of its orientation.
 fn divert(graph: &mut Graph, places: &[Place]) -> Option<String> {
     let first = |place: &&Place| place.what == What::Source(0) && loads_picture(graph, &place.node);
     let source = places.iter().find(first)?.node.clone();

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `kit/case.rs` | what a case's folder holds, checked |
 //! | `kit/value.rs`, `kit/picture.rs`, `kit/recording.rs` | values, pictures and replies that a case names instead of spelling out |
-//! | `kit/pattern.rs`, `kit/form.rs` | how what came is compared |
+//! | `kit/request.rs`, `kit/form.rs`, `kit/pattern.rs` | how what came is compared |
 //! | `kit/upstream.rs`, `kit/reply.rs`, `kit/socket.rs` | the two servers, and what they answer |
 //! | `kit/play.rs` | a case while it runs: what came so far, what its names stand for |
 //! | `kit/run.rs`, `kit/outcome.rs` | one case from job to verdict |
@@ -22,6 +22,7 @@ mod picture;
 mod play;
 mod recording;
 mod reply;
+mod request;
 mod run;
 mod socket;
 mod upstream;

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -11,10 +10,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::case::{At, Case, Exchange, FormPart, Moment, Request};
-use super::form::{FormField, fields};
-use super::pattern::{Names, shown};
-use super::picture;
+use super::case::{At, Case, Exchange, Moment};
+use super::pattern::Names;
 use crate::engine::Progress;
 
 /// Failures that are kept; the rest would say the same.
@@ -98,7 +95,7 @@ impl Play {
         };
         state.check_order(&self.case, place, exchange, now);
         let here = format!("/upstream/{place}/request ({line})");
-        for difference in state.compare(&exchange.request, head, body) {
+        for difference in exchange.request.compare(&mut state.names, head, body) {
             state.fail(format!("{here}: {difference}"));
         }
         if let Some(used) = state.uses.get_mut(place) {
@@ -356,121 +353,6 @@ impl State {
         wrong.into_iter().for_each(|wrong| self.fail(wrong));
     }
 
-    fn compare(&mut self, expected: &Request, head: &Parts, body: Option<&[u8]>) -> Vec<String> {
-        let mut differences = Vec::new();
-        for (name, pattern) in &expected.headers {
-            let values = head.headers.get_all(name).iter();
-            let values: Vec<String> = values
-                .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-                .collect();
-            match (pattern, values.as_slice()) {
-                (None, []) => {}
-                (Some(pattern), [value]) if self.names.fits_text(pattern, value) => {}
-                (None, came) => {
-                    let came = came.join(", ");
-                    differences.push(format!("header {name}: expected none, came {came:?}"));
-                }
-                (Some(pattern), []) => {
-                    differences.push(format!("header {name}: expected {pattern:?}, came none"));
-                }
-                (Some(pattern), came) => {
-                    let (pattern, came) = (self.names.fill_text(pattern), came.join(", "));
-                    differences.push(format!(
-                        "header {name}: expected {pattern:?}, came {came:?}"
-                    ));
-                }
-            }
-        }
-        if let Some(body) = body {
-            differences.extend(self.compare_body(expected, head, body));
-        }
-        differences
-    }
-
-    fn compare_body(&mut self, expected: &Request, head: &Parts, body: &[u8]) -> Vec<String> {
-        let mut differences = Vec::new();
-        let content_type = head.headers.get(CONTENT_TYPE);
-        let content_type = content_type.and_then(|value| value.to_str().ok());
-        if expected.body.is_some() && !body.is_empty() {
-            differences.push(format!("expected no body, came {}", cut(body)));
-        }
-        for (pattern, more) in [(&expected.json, false), (&expected.json_holds, true)] {
-            let Some(pattern) = pattern else {
-                continue;
-            };
-            match serde_json::from_slice(body) {
-                Ok(came) => {
-                    let found = self.names.compare(pattern, &came, more);
-                    differences.extend(found.into_iter().map(|found| format!("body {found}")));
-                }
-                Err(error) => {
-                    let body = cut(body);
-                    differences.push(format!("expected a JSON body ({error}), came {body}"));
-                }
-            }
-        }
-        if let Some(parts) = &expected.form {
-            match fields(content_type.unwrap_or_default(), body) {
-                Ok(fields) => differences.extend(self.compare_form(parts, &fields)),
-                Err(why) => differences.push(format!("expected a form: {why}")),
-            }
-        }
-        differences
-    }
-
-    fn compare_form(&mut self, parts: &[FormPart], fields: &[FormField]) -> Vec<String> {
-        let mut differences = Vec::new();
-        if parts.len() != fields.len() {
-            let came: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
-            let (expected, came) = (parts.len(), came.join(", "));
-            differences.push(format!("form: expected {expected} parts, came {came}"));
-        }
-        for (number, (part, field)) in parts.iter().zip(fields).enumerate() {
-            let name = Some(field.name.clone());
-            let text = String::from_utf8_lossy(field.content).into_owned();
-            let compared = [
-                ("name", part.name.clone().map(Some), name),
-                ("file_name", part.file_name.clone(), field.file_name.clone()),
-                (
-                    "media_type",
-                    part.media_type.clone(),
-                    field.media_type.clone(),
-                ),
-                ("text", part.text.clone().map(Some), Some(text)),
-            ];
-            for (key, pattern, came) in compared {
-                let Some(pattern) = pattern else {
-                    continue;
-                };
-                let (pattern, came) = (Value::from(pattern), Value::from(came));
-                let found = self.names.compare(&pattern, &came, false);
-                differences.extend(
-                    found
-                        .into_iter()
-                        .map(|found| format!("form at /{number}/{key}: {found}")),
-                );
-            }
-            if let Some(picture) = &part.picture
-                && picture.bytes != field.content
-            {
-                let (expected, came) = (picture.bytes.len(), field.content.len());
-                differences.push(format!(
-                    "form at /{number}/picture: expected a picture of {expected} bytes, came {came} other bytes"
-                ));
-            }
-            if let Some(picture) = &part.same_pixels {
-                match picture::same_pixels(&picture.bytes, field.content) {
-                    Ok(true) => {}
-                    Ok(false) => differences.push(format!(
-                        "form at /{number}/same_pixels: the pixels are others"
-                    )),
-                    Err(why) => differences.push(format!("form at /{number}/same_pixels: {why}")),
-                }
-            }
-        }
-        differences
-    }
-
     fn is(&self, case: &Case, moment: &Moment) -> bool {
         let used = |name: &Option<String>| {
             let name = name.as_ref()?;
@@ -499,9 +381,4 @@ impl Moment {
             _ => format!("{} progress reports", self.reports.unwrap_or(0)),
         }
     }
-}
-
-/// A body as a failure shows it.
-fn cut(body: &[u8]) -> String {
-    shown(&String::from_utf8_lossy(body).into())
 }

@@ -126,3 +126,95 @@ fn trimmed(head: &str) -> Result<Picture, String> {
     let picture = picture.ok_or_else(|| format!("{head:?} is not the head of a known picture"))?;
     Ok(Picture::of(picture))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::case::Script;
+    use super::super::case::tests::{read, with_exchanges};
+    use super::*;
+
+    #[test]
+    fn a_recording_fills_in_a_reply() {
+        let recordings = json!([{"response": {
+            "status": 404,
+            "headers": {"Content-Type": "text/odd", "Content-Length": "5", "Retry-After": "3"},
+            "json": {"list": ["old"]},
+        }}, {"response": {"status": 200, "headers": {}, "body": {"bytes": 9, "head_hex": "ffd8ffe0"}}}]);
+        let reply = |at: &str, own: Value| {
+            let mut reply = json!({"recorded": {"file": "recordings/all.json", "at": at,
+                "with": own["with"], "replace": {"old": "{x}"}}});
+            if own["with"].is_null() {
+                reply["recorded"].as_object_mut().unwrap().remove("with");
+            }
+            for (key, value) in own["own"].as_object().into_iter().flatten() {
+                reply[key] = value.clone();
+            }
+            let exchange = json!({"request": {"line": "GET /x"}, "reply": reply});
+            let mut case = read(&with_exchanges(&json!([exchange])), &recordings).unwrap();
+            let Script::Exchanges(exchanges) = &mut case.upstream else {
+                panic!("exchanges became none")
+            };
+            exchanges.remove(0).reply.unwrap()
+        };
+        let filled = reply("/0/response", json!({"with": {"/json/list/1": 2}}));
+        assert_eq!(
+            (filled.status, filled.json),
+            (Some(404), Some(json!({"list": ["{x}", 2]})))
+        );
+        let headers: Vec<_> = filled.headers.into_iter().collect();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let expected = [pair("content-type", "text/odd"), pair("retry-after", "3")];
+        assert_eq!(headers, expected);
+
+        let own = reply("/0/response", json!({"own": {"status": 500, "text": "x"}}));
+        assert_eq!(
+            (own.status, own.json, own.text.as_deref()),
+            (Some(500), None, Some("x"))
+        );
+        assert!(!own.headers.contains_key("content-type"));
+
+        let picture = reply("/1/response", json!({})).picture.unwrap();
+        assert_eq!(picture.bytes, picture::make("jpeg 8x8").unwrap());
+    }
+
+    #[test]
+    fn recorded_frames_become_steps() {
+        let recordings = json!({"ws": [
+            {"dir": "open", "path": "/ws"},
+            {"dir": "recv", "text": {"id": "old"}},
+            {"dir": "send", "text": {}},
+            {"dir": "recv", "binary": {"event_type": 1, "image_format": 2, "image_head_hex": "89504e470d0a1a0a"}},
+            {"dir": "recv", "binary": {"event_type": 4, "metadata": {"id": "old"}, "image_head_hex": "ffd8ffe0"}},
+            {"dir": "recv", "text": "late"},
+        ]});
+        let frames = json!({"file": "recordings/all.json", "at": "/ws", "from": 1, "to": 5,
+            "replace": {"old": "new"}});
+        let exchange = json!({"request": {"line": "GET /x"}, "socket": [{"recorded": frames}]});
+        let case = read(&with_exchanges(&json!([exchange])), &recordings).unwrap();
+        let steps = case.exchanges()[0].socket.as_ref().unwrap();
+        let [
+            Step::Send(text),
+            Step::SendBinary(png),
+            Step::SendBinary(jpeg),
+        ] = steps.as_slice()
+        else {
+            panic!("{} steps", steps.len())
+        };
+        assert_eq!(*text, json!({"id": "new"}));
+        let [Binary::U32(1), Binary::U32(2), Binary::Picture(picture)] = png.as_slice() else {
+            panic!("a frame of event 1 is two numbers and a picture")
+        };
+        assert_eq!(picture.bytes, picture::make("png 8x8").unwrap());
+        let [
+            Binary::U32(4),
+            Binary::JsonWithLength(json),
+            Binary::Picture(_),
+        ] = jpeg.as_slice()
+        else {
+            panic!("a frame of event 4 is a number, JSON and a picture")
+        };
+        assert_eq!(*json, json!({"id": "new"}));
+    }
+}

@@ -18,8 +18,8 @@ installation.
 
 Every setting is an environment variable. The variables for generating are tried in their order, then the setting's own
 (`PINHOLE_…`), then its default. An edit takes the variables for editing first; where none of them is set, the value for
-generating holds. Addresses and keys go together: once one of them has a value of its own for editing, the others are
-not taken from generating. Secrets stay with the host, which adds them to requests.
+generating holds. But once an address or a key is set for editing, everything that has variables for editing is taken from
+them, or is its default. Secrets stay with the host, which adds them to requests.
 ";
 
 /// In one cell of a table.

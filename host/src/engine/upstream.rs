@@ -267,10 +267,15 @@ impl State {
                 )));
             }
         };
-        Ok(Err(match self.failed(&failure) {
+        Ok(Err(self.broken_off(&failure)))
+    }
+
+    /// What the guest hears where an answer had begun: its connection was no refused one.
+    fn broken_off(&mut self, error: &egress::Error) -> Error {
+        match self.failed(error) {
             Error::Connect(_) => Error::Malformed("the upstream's answer broke off".to_owned()),
             other => other,
-        }))
+        }
     }
 
     fn parse(&mut self, bytes: Bytes, held: Arc<Held>) -> Outcome<Resource<HeldDocument>> {
@@ -305,7 +310,8 @@ impl Outgoing {
             .send(self.request, self.max_bytes, self.deadline)
             .await?;
         let kind = response.headers.get(CONTENT_TYPE);
-        let streams = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        let streams = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+            && response.status.is_success();
         let (status, headers) = (response.status, std::mem::take(&mut response.headers));
         let body = match streams {
             true => Ok(AnswerBody::Events(Box::new(response))),
@@ -456,12 +462,7 @@ impl HostResponse for State {
                 Ok(Some(chunk)) => events.push(&chunk),
                 Ok(None) => break events.finish(),
                 Err(error) => {
-                    return Ok(Err(match self.failed(&error) {
-                        Error::Connect(_) => {
-                            Error::Malformed("the stream of events broke off".to_owned())
-                        }
-                        other => other,
-                    }));
+                    return Ok(Err(self.broken_off(&error)));
                 }
             }
         };

@@ -136,3 +136,71 @@ fn compare_form(parts: &[FormPart], fields: &[FormField], names: &mut Names) -> 
 fn cut(body: &[u8]) -> String {
     shown(&String::from_utf8_lossy(body).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::case::tests::{read, with_exchanges};
+    use super::*;
+
+    /// What is wrong with a form of a number and a picture, where these parts are expected.
+    fn check(parts: Value, expected: &[&str]) {
+        let line = json!({"line": "POST /x", "form": parts});
+        let exchanges = json!([{"request": line, "reply": {}}]);
+        let case = read(&with_exchanges(&exchanges), &json!({})).unwrap();
+        let picture = picture::make("gif 2x2").unwrap();
+        let body = [
+            b"--z\r\ncontent-disposition: form-data; name=\"n\"\r\n\r\n2\r\n".as_slice(),
+            b"--z\r\ncontent-disposition: form-data; name=\"image\"; filename=\"a.gif\"\r\n",
+            b"content-type: image/gif\r\n\r\n",
+            &picture,
+            b"\r\n--z--\r\n",
+        ]
+        .concat();
+        let head =
+            http::Request::post("/x").header(CONTENT_TYPE, "multipart/form-data; boundary=z");
+        let (head, ()) = head.body(()).unwrap().into_parts();
+        let request = &case.exchanges()[0].request;
+        let came = request.compare(&mut Names::default(), &head, Some(&body));
+        assert_eq!(came, expected, "{parts}");
+    }
+
+    #[test]
+    fn a_form_is_compared_part_by_part() {
+        let number = json!({"name": "n", "text": "{n}", "file_name": null, "media_type": null});
+        check(
+            json!([number, {"name": "image", "file_name": "{any}.gif", "picture": "gif 2x2"}]),
+            &[],
+        );
+        check(
+            json!([{}, {"same_pixels": "png 2x2", "media_type": "image/gif"}]),
+            &[],
+        );
+        check(json!([{}]), &["form: expected 1 parts, came n, image"]);
+        check(
+            json!([
+                {"name": "m", "text": "3", "file_name": "x"},
+                {"name": "image", "media_type": null, "picture": "png 2x2", "same_pixels": "png 2x2 2"}
+            ]),
+            &[
+                "form at /0/name: expected \"m\", came \"n\"",
+                "form at /0/file_name: expected \"x\", came null",
+                "form at /0/text: expected \"3\", came \"2\"",
+                "form at /1/media_type: expected null, came \"image/gif\"",
+                &format!(
+                    "form at /1/picture: expected a picture of {} bytes, came {} other bytes",
+                    picture::make("png 2x2").unwrap().len(),
+                    picture::make("gif 2x2").unwrap().len()
+                ),
+                "form at /1/same_pixels: the pixels are others",
+            ],
+        );
+        check(
+            json!([{"same_pixels": "png 2x2"}, {}]),
+            &[
+                "form at /0/same_pixels: no picture that can be decoded: The image format could not be determined",
+            ],
+        );
+    }
+}

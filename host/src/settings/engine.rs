@@ -49,9 +49,9 @@ impl EngineSettings {
     /// The same for editing, where these are the settings for generating: a setting whose variables
     /// for editing are all unset keeps its value.
     ///
-    /// Addresses and secrets go together: once a variable of the editing side sets one of them, the
-    /// others come from that side or are defaults, so that no key is sent to an address that it was
-    /// not meant for.
+    /// Once a variable of the editing side sets an address or a secret, editing is another place: all
+    /// settings that have variables for editing then come from them or are defaults. So no key is sent
+    /// to an address that it was not meant for.
     pub fn for_editing(
         &self,
         description: &Description,
@@ -75,7 +75,7 @@ impl EngineSettings {
                     settings.forget(setting);
                     settings.take(setting, &variable, &text)?;
                 }
-                None if own_side && connects(setting) && !setting.edit_variables.is_empty() => {
+                None if own_side && !setting.edit_variables.is_empty() => {
                     settings.forget(setting);
                     settings.take_default(setting);
                 }
@@ -331,6 +331,16 @@ mod tests {
                 ("EDIT_DRAW_URL", "http://b"),
             ],
             "http://a k - g -",
+            "http://b - - g -",
+        );
+        // Nor anything else that only the other place understands.
+        check(
+            &[
+                ("DRAW_URL", "http://a"),
+                ("DRAW_GRAPH", "x"),
+                ("EDIT_DRAW_URL", "http://b"),
+            ],
+            "http://a - - x -",
             "http://b - - g -",
         );
         // A key that is meant for both.

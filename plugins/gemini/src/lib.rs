@@ -6,7 +6,7 @@
 mod settings;
 mod wire;
 
-use pinhole_sdk::upstream::{Document, Error as UpstreamError};
+use pinhole_sdk::upstream::Document;
 use pinhole_sdk::{
     Abilities, Answer, Credential, Description, Engine, Error, Gathered, Image, Job, Model, Output,
     Refusal, Request, Settings, Upstream, send_each,
@@ -153,11 +153,7 @@ fn take_events<'a>(
     gathered: &mut Gathered<Reading<'a>>,
 ) -> Result<(), Error> {
     for _ in 0..MAX_EVENTS {
-        let event = answer.0.next_event().map_err(|error| match error {
-            UpstreamError::Connect(_) => Error::protocol("the upstream's answer broke off"),
-            error => error.into(),
-        })?;
-        match event {
+        match answer.0.next_event()? {
             Some(document) => take_document(&document, reading, gathered)?,
             None => return Ok(()),
         }

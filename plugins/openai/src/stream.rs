@@ -1,6 +1,6 @@
 //! An answer that comes as a stream of events: drafts first, then the picture.
 
-use pinhole_sdk::upstream::{Document, Error as Lost};
+use pinhole_sdk::upstream::Document;
 use pinhole_sdk::{Answer, Error, Gathered, Image, Progress, job};
 use serde_json::Value;
 
@@ -30,11 +30,10 @@ pub(crate) fn read(
 ) -> Result<Reading, Error> {
     let mut drafts = 0;
     for _ in 0..MAX_EVENTS {
-        let document = match answer.0.next_event() {
-            Ok(Some(document)) => document,
-            Ok(None) => return Err(unfinished("ended", drafts)),
-            Err(Lost::Connect(_)) => return Err(unfinished("broke off", drafts)),
-            Err(error) => return Err(error.into()),
+        let Some(document) = answer.0.next_event()? else {
+            return Err(Error::protocol(format!(
+                "the upstream's stream ended before the image was finished ({drafts} drafts came)"
+            )));
         };
         match wire::event(&document.parse::<Value>()?, plan.model.as_deref())? {
             Event::Draft(pointer, index) => {
@@ -54,12 +53,6 @@ pub(crate) fn read(
     }
     let message = format!("the upstream sent {MAX_EVENTS} events without a finished image");
     Err(Error::protocol(message))
-}
-
-fn unfinished(how: &str, drafts: usize) -> Error {
-    Error::protocol(format!(
-        "the upstream's stream {how} before the image was finished ({drafts} drafts came)"
-    ))
 }
 
 /// A draft that cannot be shown is still progress.

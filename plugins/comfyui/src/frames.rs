@@ -16,6 +16,8 @@ use crate::workflow::{Graph, class, is_sampler};
 const SAMPLER_WEIGHT: f32 = 20.0;
 /// The head of a binary frame, in bytes: two big-endian numbers of four.
 pub(crate) const HEAD_BYTES: u32 = 8;
+/// Length of a frame's type, in bytes; those of custom nodes may be any.
+pub(crate) const MAX_KIND_BYTES: u32 = 64;
 /// A preview's description longer than this, in bytes, is not read.
 const MAX_METADATA_BYTES: u32 = 16 * 1024;
 
@@ -68,6 +70,8 @@ pub(crate) struct Watch {
     running: bool,
     position: Option<u32>,
     note: Option<String>,
+    /// Steps were told one by one.
+    steps: bool,
 }
 
 impl Watch {
@@ -86,6 +90,24 @@ impl Watch {
             running: false,
             position: None,
             note: None,
+            steps: false,
+        }
+    }
+
+    /// Is a frame of this type worth reading? Those that repeat the state of every node at every
+    /// step are not where the steps are told one by one as well.
+    pub(crate) fn wants(&self, kind: &str) -> bool {
+        match kind {
+            "progress_state" => !self.steps,
+            "status"
+            | "execution_start"
+            | "execution_cached"
+            | "executing"
+            | "progress"
+            | "executed"
+            | "execution_error"
+            | "execution_interrupted" => true,
+            _ => false,
         }
     }
 
@@ -123,6 +145,7 @@ impl Watch {
                 node => self.enter(node.and_then(Value::as_str), shown_as(data)),
             },
             "progress" => {
+                self.steps = true;
                 if let Some(node) = data.get("node").and_then(Value::as_str) {
                     self.advance(node, data);
                 }
@@ -464,6 +487,18 @@ mod tests {
         ran.hear(&status(1));
         ran.hear(&frame("execution_start", json!({"prompt_id": "mine"})));
         assert!(matches!(ran.hear(&status(0)), Heard::Nothing));
+    }
+
+    #[test]
+    fn what_every_step_repeats_is_read_only_where_nothing_else_tells_the_steps() {
+        let mut watch = watch();
+        assert!(watch.wants("progress_state") && watch.wants("executing"));
+        assert!(!watch.wants("logs"));
+        for (prompt_id, expected) in [("another", true), ("mine", false)] {
+            let data = json!({"prompt_id": prompt_id, "node": "3", "value": 1, "max": 2});
+            watch.hear(&frame("progress", data));
+            assert_eq!(watch.wants("progress_state"), expected);
+        }
     }
 
     #[test]

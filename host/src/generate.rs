@@ -15,6 +15,7 @@ use pinhole::jobs::{Error, JobRequest, Jobs};
 use serde_json::Map;
 use tokio::sync::watch;
 
+use crate::serve::told_to_end;
 use crate::{FAILED, Generate, WRONG_USE};
 
 /// Length of a file name made from a prompt.
@@ -75,6 +76,8 @@ pub(crate) async fn generate(config: &Config, asked: Generate) -> Result<u8> {
         }
     };
     let made = until_interrupted(&control, making).await;
+    // An engine whose time was over still tells its upstream to stop.
+    jobs.end().await;
     if let Some(drawing) = drawing {
         drawing.abort();
     }
@@ -116,12 +119,12 @@ fn read_pictures(asked: &Generate) -> Result<(Vec<Image>, Option<Image>), String
     Ok((sources, asked.mask.as_ref().map(read).transpose()?))
 }
 
-/// Ctrl-C cancels the job, which then has a short while to tell its upstream.
+/// Ctrl-C or SIGTERM cancels the job, which then has a short while to tell its upstream.
 async fn until_interrupted<T>(control: &Control, job: impl Future<Output = T>) -> T {
     let mut job = std::pin::pin!(job);
     tokio::select! {
         done = &mut job => return done,
-        _ = tokio::signal::ctrl_c() => control.cancel.cancel(),
+        () = told_to_end() => control.cancel.cancel(),
     }
     job.await
 }

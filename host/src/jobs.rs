@@ -141,7 +141,8 @@ impl Jobs {
             steps: self.settings.steps,
         };
         let job = request.checked(&defaults, &component.description)?;
-        self.make(&component, control, job, None).await
+        let bound = &component.generating;
+        self.make(&component, bound, control, job, None).await
     }
 
     /// Changes pictures, as [`Self::generate`] makes them.
@@ -162,7 +163,7 @@ impl Jobs {
         let edit = Edit { sources, mask };
         check_edit(&edit, &component.description)?;
         let bound = component.editing();
-        let bound = bound.map_err(|error| failed(&component, error))?;
+        let bound = bound.map_err(|error| failed(&component, &component.generating, error))?;
         check_addresses(&component, bound)?;
         let defaults = Defaults {
             model: settings.model.clone(),
@@ -170,7 +171,7 @@ impl Jobs {
             steps: None,
         };
         let job = request.checked(&defaults, &component.description)?;
-        self.make(&component, control, job, Some(edit)).await
+        self.make(&component, bound, control, job, Some(edit)).await
     }
 
     /// The models of an engine, or of the one that generates.
@@ -178,7 +179,7 @@ impl Jobs {
         let (component, control) = self.question(engine)?;
         let limits = Limits::job(self.timeout.min(MAX_QUESTION));
         let models = self.engines.models(&component, &control, limits).await;
-        models.map_err(|error| failed(&component, error))
+        models.map_err(|error| failed(&component, &component.generating, error))
     }
 
     /// Asks an engine, or the one that generates, whether its settings can work, its upstream is
@@ -187,7 +188,7 @@ impl Jobs {
         let (component, control) = self.question(engine)?;
         let limits = Limits::job(self.timeout.min(MAX_QUESTION));
         let verified = self.engines.verify(&component, &control, limits).await;
-        verified.map_err(|error| failed(&component, error))
+        verified.map_err(|error| failed(&component, &component.generating, error))
     }
 
     fn question(&self, engine: Option<&str>) -> Result<(Arc<Component>, Control), Error> {
@@ -199,13 +200,14 @@ impl Jobs {
     async fn make(
         &self,
         component: &Component,
+        bound: &Bound,
         control: &Control,
         job: Job,
         edit: Option<Edit>,
     ) -> Result<Finished, Error> {
-        let made = self.run(component, control, job, edit).await;
+        let made = self.run(component, bound, control, job, edit).await;
         made.map_err(|source| {
-            let (job, error) = (&control.job, failed(component, source));
+            let (job, error) = (&control.job, failed(component, bound, source));
             tracing::warn!(job, "job {job} failed: {}", error.for_operator());
             error
         })
@@ -220,15 +222,12 @@ impl Jobs {
     async fn run(
         &self,
         component: &Component,
+        bound: &Bound,
         control: &Control,
         job: Job,
         edit: Option<Edit>,
     ) -> Result<Finished, engine::Error> {
         let limits = Limits::job(self.timeout);
-        let bound = match &edit {
-            None => &component.generating,
-            Some(_) => component.editing()?,
-        };
         let deadline = Instant::now() + limits.wall;
         let made = tokio::select! {
             made = self.engines.make(component, control, limits, job, edit) => made?,
@@ -400,9 +399,9 @@ async fn upright(sources: Vec<Image>) -> Result<Vec<Image>, Error> {
 }
 
 /// An engine's failure, with what the operator can do about it.
-fn failed(component: &Component, source: engine::Error) -> Error {
+fn failed(component: &Component, bound: &Bound, source: engine::Error) -> Error {
     Error::Engine {
-        remedy: remedy(component, &source),
+        remedy: remedy(component, bound, &source),
         engine: component.description.name.clone(),
         source: Box::new(source),
     }
@@ -454,7 +453,7 @@ fn not_fetched(error: egress::Error) -> engine::Error {
 }
 
 /// What the operator can do: the variables come from what the engine declares.
-fn remedy(component: &Component, error: &engine::Error) -> Option<String> {
+fn remedy(component: &Component, bound: &Bound, error: &engine::Error) -> Option<String> {
     let kind = match error {
         engine::Error::Engine { error, .. } => error.kind,
         // Whatever the engine did with its time, most often it waited.
@@ -469,20 +468,32 @@ fn remedy(component: &Component, error: &engine::Error) -> Option<String> {
         }
     );
     let description = &component.description;
+    // The variable that set it, or the first that could.
     let variable = |wanted: &dyn Fn(&SettingKind) -> bool| {
         let mut settings = description
             .settings
             .iter()
             .filter(|setting| wanted(&setting.kind));
-        settings.find_map(|setting| setting.generate_variables.first().cloned())
+        settings.find_map(|setting| {
+            let set = bound.settings.variable(&setting.key);
+            let first = setting.generate_variables.first().map(String::as_str);
+            set.or(first).map(str::to_owned)
+        })
     };
     let base_url = || variable(&|kind| matches!(kind, SettingKind::Url));
-    match kind {
-        ErrorKind::Unavailable | ErrorKind::Timeout => Some(format!(
-            "check that {} runs and that {} is its address",
-            description.title,
+    let address = || {
+        let title = &description.title;
+        Some(format!(
+            "check that {title} runs and that {} is its address",
             base_url()?
+        ))
+    };
+    match kind {
+        ErrorKind::Timeout if matches!(error, engine::Error::Deadline(_)) => Some(format!(
+            "{}, or set PINHOLE_JOB_TIMEOUT_SECS to more",
+            address()?
         )),
+        ErrorKind::Unavailable | ErrorKind::Timeout => address(),
         ErrorKind::Unauthorized => Some(format!(
             "set {} to a key that it accepts",
             variable(&|kind| matches!(kind, SettingKind::Secret))?

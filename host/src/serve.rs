@@ -81,7 +81,8 @@ fn announce(config: &Config, app: &App, address: SocketAddr, key: Option<&str>) 
     Ok(())
 }
 
-async fn told_to_end() {
+/// Waits for Ctrl-C or SIGTERM.
+pub(crate) async fn told_to_end() {
     let terminated = async {
         use tokio::signal::unix::{SignalKind, signal};
         match signal(SignalKind::terminate()) {

@@ -363,7 +363,10 @@ impl HostDocument for State {
         Ok(
             match self.table.get(&document)?.document.text_at(&pointer) {
                 Ok(text) if text.len() > max => Err(Error::TooLarge),
-                Ok(text) => Ok(text.to_owned()),
+                Ok(text) => {
+                    self.control.usage.count_entered(text.len());
+                    Ok(text.to_owned())
+                }
                 Err(reason) => Err(Error::Malformed(reason)),
             },
         )

@@ -123,23 +123,25 @@ async fn a_job_that_does_not_end_is_cancelled_with_the_server_and_tells_its_upst
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interrupt_cancels_the_job_and_tells_the_upstream() {
-    let upstream = slow_upstream().await;
-    let program = Program::new(&["hostile"]).with("HOSTILE_BASE_URL", &upstream.url());
-    let child = program
-        .command(&["generate", "wait", "--engine", "hostile"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    upstream.wait_for(1).await;
-    signal(child.id(), "INT");
-    let output = child.wait_with_output().unwrap();
-    let err = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{err}");
-    assert_eq!(err.lines().count(), 1, "{err}");
-    assert!(err.contains("engine hostile: cancelled"), "{err}");
-    assert_eq!(upstream.lines(), [SLOW, STOPPED]);
+async fn a_signal_cancels_the_job_and_tells_the_upstream() {
+    for name in ["INT", "TERM"] {
+        let upstream = slow_upstream().await;
+        let program = Program::new(&["hostile"]).with("HOSTILE_BASE_URL", &upstream.url());
+        let child = program
+            .command(&["generate", "wait", "--engine", "hostile"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        upstream.wait_for(1).await;
+        signal(child.id(), name);
+        let output = child.wait_with_output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert_eq!(err.lines().count(), 1, "{err}");
+        assert!(err.contains("engine hostile: cancelled"), "{err}");
+        assert_eq!(upstream.lines(), [SLOW, STOPPED]);
+    }
 }
 
 #[test]

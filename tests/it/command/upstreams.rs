@@ -97,9 +97,46 @@ async fn an_upstream_that_does_not_answer_is_named_with_its_variable() {
         .run(&["generate", "a fox", "--engine", "openai"])
         .failed(1);
     assert!(line.starts_with("pinhole: engine openai: "), "{line}");
-    let remedy = "check that OpenAI runs and that IMAGES_OPENAI_API_BASE_URL is its address\n";
+    let remedy = "check that OpenAI runs and that IMAGES_OPENAI_API_BASE_URL is its address, \
+                  or set PINHOLE_JOB_TIMEOUT_SECS to more\n";
     assert!(line.ends_with(remedy), "{line}");
     assert_eq!(upstream.lines(), ["POST /v1/images/generations"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_fails_names_the_variable_for_editing() {
+    let (_socket, address) = closed_port();
+    let program =
+        with_upstream("http://127.0.0.1:9").with("IMAGES_EDIT_OPENAI_API_BASE_URL", &address);
+    fs::write(program.path("pixel.png"), pinhole_tests::PIXEL).unwrap();
+    let edit = [
+        "generate",
+        "x",
+        "--engine",
+        "openai",
+        "--image",
+        "../pixel.png",
+    ];
+    let line = program.run(&edit).failed(1);
+    assert!(
+        line.contains(&format!("{address} cannot be reached")),
+        "{line}"
+    );
+    let remedy = "that IMAGES_EDIT_OPENAI_API_BASE_URL is its address\n";
+    assert!(line.ends_with(remedy), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_is_told_to_stop_when_the_time_is_over() {
+    let upstream = slow_upstream().await;
+    let program = Program::new(&["hostile"])
+        .with("HOSTILE_BASE_URL", &upstream.url())
+        .with("PINHOLE_JOB_TIMEOUT_SECS", "1");
+    let line = program
+        .run(&["generate", "wait", "--engine", "hostile"])
+        .failed(1);
+    assert!(line.contains("it took longer than 1s"), "{line}");
+    assert_eq!(upstream.lines(), [SLOW, STOPPED]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,6 +24,8 @@ const GIVING_UP: Duration = Duration::from_secs(5);
 const SLOTS: &str = "2";
 /// Endings of the names of variables that nobody may see.
 const SECRET: [&str; 5] = ["KEY", "AUTH", "SECRET", "TOKEN", "PASSWORD"];
+/// How the host names a question in its log.
+const QUESTION: &str = "question";
 /// A shorter secret stands in ordinary words.
 const MIN_SECRET_BYTES: usize = 4;
 
@@ -80,8 +82,18 @@ impl Run<'_> {
             None => failures.push(format!("the job had not ended after {:?}", self.patience)),
         }
         failures.extend(compare_reports(&case.reports, &reports, &play));
-        failures.extend(self.leaks(&case, &play, came.as_ref(), &reports, &control.job, logged));
         let asked_a_job = matches!(case.question(), Question::Generate(_) | Question::Edit(_));
+        let job = if asked_a_job { &control.job } else { QUESTION };
+        let notes = reports.into_iter().filter_map(|report| report.note);
+        let seen = [
+            (
+                "the outcome",
+                came.as_ref().map(Came::texts).unwrap_or_default(),
+            ),
+            ("a report", notes.collect()),
+            ("a log line", self.lines.of(job, logged)),
+        ];
+        failures.extend(leaks(&case, &play, &seen));
         Ended {
             failures,
             requests,
@@ -158,40 +170,26 @@ impl Run<'_> {
         }
         came
     }
+}
 
-    /// Secrets that somebody could see.
-    fn leaks(
-        &self,
-        case: &Case,
-        play: &Play,
-        came: Option<&Came>,
-        reports: &[Progress],
-        job: &str,
-        logged: usize,
-    ) -> Vec<String> {
-        let notes = reports.iter().filter_map(|report| report.note.clone());
-        let seen = [
-            ("the outcome", came.map(Came::texts).unwrap_or_default()),
-            ("a report", notes.collect()),
-            ("a log line", self.lines.of(job, logged)),
-        ];
-        let mut leaks = Vec::new();
-        for (name, value) in &case.variables {
-            if !SECRET.iter().any(|ending| name.ends_with(ending)) {
-                continue;
-            }
-            let secrets = spellings(&play.fill_text(value));
-            for (place, texts) in &seen {
-                let leaked = |text: &String| secrets.iter().any(|secret| text.contains(secret));
-                if let Some(text) = texts.iter().find(|text| leaked(text)) {
-                    leaks.push(format!(
-                        "/variables/{name}: its value stands in {place}: {text}"
-                    ));
-                }
+/// A line for each secret that stands in a text that somebody could see.
+fn leaks(case: &Case, play: &Play, seen: &[(&str, Vec<String>)]) -> Vec<String> {
+    let mut leaks = Vec::new();
+    for (name, value) in &case.variables {
+        if !SECRET.iter().any(|ending| name.ends_with(ending)) {
+            continue;
+        }
+        let secrets = spellings(&play.fill_text(value));
+        for (place, texts) in seen {
+            let leaked = |text: &&String| secrets.iter().any(|secret| text.contains(secret));
+            if let Some(text) = texts.iter().find(leaked) {
+                leaks.push(format!(
+                    "/variables/{name}: its value stands in {place}: {text}"
+                ));
             }
         }
-        leaks
     }
+    leaks
 }
 
 /// How a secret may be written: itself, in base64, and what follows a user's name.

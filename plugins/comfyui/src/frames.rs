@@ -62,10 +62,9 @@ pub(crate) enum Shown {
 #[derive(Debug)]
 pub(crate) struct Watch {
     prompt_id: String,
-    weights: BTreeMap<String, f32>,
-    classes: BTreeMap<String, String>,
-    /// The part done of each node that has begun, from 0 to 1.
-    parts: BTreeMap<String, f32>,
+    /// Those of the graph, by id.
+    nodes: BTreeMap<String, Node>,
+    /// The one at work.
     node: Option<String>,
     running: bool,
     position: Option<u32>,
@@ -74,18 +73,32 @@ pub(crate) struct Watch {
     steps: bool,
 }
 
+/// A node of our graph, as far as it was heard of.
+#[derive(Debug)]
+struct Node {
+    class: String,
+    weight: f32,
+    /// The part done, from 0 to 1.
+    part: f32,
+}
+
 impl Watch {
     pub(crate) fn new(graph: &Graph, prompt_id: &str) -> Self {
-        let weigh = |id: &String| {
-            let sampler = is_sampler(graph, id);
-            (id.clone(), if sampler { SAMPLER_WEIGHT } else { 1.0 })
-        };
-        let name = |id: &String| Some((id.clone(), class(graph, id)?.to_owned()));
+        let mut nodes = BTreeMap::new();
+        for id in graph.keys() {
+            let node = Node {
+                class: class(graph, id).unwrap_or_default().to_owned(),
+                weight: match is_sampler(graph, id) {
+                    true => SAMPLER_WEIGHT,
+                    false => 1.0,
+                },
+                part: 0.0,
+            };
+            nodes.insert(id.clone(), node);
+        }
         Self {
             prompt_id: prompt_id.to_owned(),
-            weights: graph.keys().map(weigh).collect(),
-            classes: graph.keys().filter_map(name).collect(),
-            parts: BTreeMap::new(),
+            nodes,
             node: None,
             running: false,
             position: None,
@@ -112,14 +125,11 @@ impl Watch {
     }
 
     pub(crate) fn progress(&self) -> Progress {
-        let whole: f32 = self.weights.values().sum();
-        let weigh = |(id, part): (&String, &f32)| self.weights.get(id).map(|weight| weight * part);
-        // Not `sum`, which makes -0 of nothing.
-        let done = self
-            .parts
-            .iter()
-            .filter_map(weigh)
-            .fold(0.0, |done, part| done + part);
+        let (mut whole, mut done) = (0.0, 0.0);
+        for node in self.nodes.values() {
+            whole += node.weight;
+            done += node.weight * node.part;
+        }
         Progress {
             fraction: (self.running && whole > 0.0).then(|| done / whole),
             queue_position: self.position.filter(|_| !self.running),
@@ -201,9 +211,9 @@ impl Watch {
     }
 
     fn sends_images(&self, node: &str) -> bool {
-        self.classes
+        self.nodes
             .get(node)
-            .is_some_and(|class| class == "SaveImageWebsocket")
+            .is_some_and(|node| node.class == "SaveImageWebsocket")
     }
 
     /// A status counts all jobs, ours among them, and those behind it too: the least of what was
@@ -241,8 +251,9 @@ impl Watch {
             self.set_part(&left, 1.0);
         }
         self.node = node.map(str::to_owned);
-        let class = shown_as.and_then(|node| self.classes.get(node));
-        self.note = class.map(|class| format!("running {class}"));
+        let shown = shown_as.and_then(|node| self.nodes.get(node));
+        let shown = shown.filter(|node| !node.class.is_empty());
+        self.note = shown.map(|node| format!("running {}", node.class));
     }
 
     fn advance_all(&mut self, data: &Value) {
@@ -273,9 +284,8 @@ impl Watch {
 
     /// Parts never shrink, and nodes that are not in the graph have none: a node may unfold into more.
     fn set_part(&mut self, node: &str, part: f32) {
-        if self.weights.contains_key(node) {
-            let known = self.parts.entry(node.to_owned()).or_default();
-            *known = known.max(part);
+        if let Some(node) = self.nodes.get_mut(node) {
+            node.part = node.part.max(part);
         }
     }
 }

@@ -211,15 +211,15 @@ fn describe_settings() -> Vec<Setting> {
             edit.workflow.name,
             "Workflow for edits",
             "The graph that changes pictures, as JSON: export it with Save (API Format). \
-             Empty means a plain Stable Diffusion 1.5 graph, for which a job names the checkpoint.",
+             Empty means a plain Stable Diffusion 1.5 graph, for which a job names the checkpoint. \
+             The pictures stay in the server's folder input/pinhole: ComfyUI has no request that deletes them.",
         )
         .with_variables(&[], &[edit.workflow.variable]),
         document(
             edit.nodes.name,
             "Nodes for edits",
             "As for the other workflow, with two more types: image, whose first node takes the first picture and so on, \
-             and mask. Empty means that the nodes are found by their class. Uploaded pictures stay in the \
-             server's folder input/pinhole: ComfyUI cannot be asked to delete them.",
+             and mask. Empty means that the nodes are found by their class.",
         )
         .with_variables(&[], &[edit.nodes.variable]),
     ]

@@ -7,7 +7,7 @@ use pinhole_sdk::{Error, ErrorKind, Refusal};
 use serde_json::{Map, Value};
 
 use crate::workflow::keys::Keys;
-use crate::workflow::{Graph, image_outputs, node_order};
+use crate::workflow::{Graph, image_outputs, in_order};
 
 /// Shown of a text of the server, in bytes.
 const MAX_SHOWN: usize = 300;
@@ -74,7 +74,7 @@ fn rejected_graph(said: &Value, node_errors: &Value, keys: &Keys) -> Error {
             Error::new(ErrorKind::NotFound, first_line(message)).with_field(workflow)
         }
         _ => {
-            if let Some((_, error)) = errors_of_nodes(node_errors, keys).into_iter().next() {
+            if let Some(error) = errors_of_nodes(node_errors, keys).into_iter().next() {
                 return error;
             }
             let details = text(said, "/details");
@@ -108,17 +108,20 @@ fn missing_node(class: &str, workflow: &str) -> Error {
 }
 
 /// The first error of each node that has one, in the order of nodes.
-fn errors_of_nodes<'e>(node_errors: &'e Value, keys: &Keys) -> Vec<(&'e String, Error)> {
-    let nodes = node_errors.as_object().into_iter().flatten();
-    let mut errors: Vec<(&String, Error)> = nodes
-        .filter_map(|(id, node)| {
-            let error = node.pointer("/errors/0")?;
-            let place = format!("{} (node {})", text(node, "/class_type"), first_line(id));
-            Some((id, input_error(&place, error, keys)))
-        })
-        .collect();
-    errors.sort_by_key(|(id, _)| node_order(id));
-    errors
+fn errors_of_nodes(node_errors: &Value, keys: &Keys) -> Vec<Error> {
+    let Some(nodes) = node_errors.as_object() else {
+        return Vec::new();
+    };
+    let error = |id: &str| {
+        let node = nodes.get(id)?;
+        let error = node.pointer("/errors/0")?;
+        let place = format!("{} (node {})", text(node, "/class_type"), first_line(id));
+        Some(input_error(&place, error, keys))
+    };
+    in_order(nodes.keys())
+        .into_iter()
+        .filter_map(error)
+        .collect()
 }
 
 fn input_error(place: &str, error: &Value, keys: &Keys) -> Error {
@@ -165,7 +168,7 @@ pub(crate) fn judged(
         .filter_map(Value::as_str)
         .collect();
     let spoilt = image_outputs(graph).is_subset(&broken);
-    let notes = errors.into_iter().map(|(_, error)| match spoilt {
+    let notes = errors.into_iter().map(|error| match spoilt {
         true => Err(error),
         false => Ok(format!("left out: {}", error.message)),
     });

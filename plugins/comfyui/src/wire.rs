@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::refusal;
-use crate::workflow::{Graph, node_order};
+use crate::workflow::{Graph, in_order};
 
 pub(crate) const PROMPT: &str = "/prompt";
 pub(crate) const QUEUE: &str = "/queue";
@@ -113,11 +113,9 @@ impl Finished {
         if let Some(error) = self.error() {
             return Err(error);
         }
-        let mut outputs: Vec<(&String, &Value)> = self.outputs.iter().collect();
-        outputs.sort_by_key(|(id, _)| node_order(id));
-        let images = outputs
+        let images = in_order(self.outputs.keys())
             .into_iter()
-            .filter_map(|(_, output)| output.get("images")?.as_array());
+            .filter_map(|id| self.outputs.get(id)?.get("images")?.as_array());
         let files: Vec<File> = images
             .flatten()
             .filter_map(|image| File::deserialize(image).ok())

@@ -158,7 +158,8 @@ impl Plan {
 
     /// A JSON object: the upstream's id, the seed and model that were written, and the notes.
     pub(crate) fn details(&self, values: &Values, prompt_id: &str, notes: &[String]) -> String {
-        let mut details = Map::from_iter([("prompt_id".to_owned(), json!(prompt_id))]);
+        let mut details = Map::new();
+        details.insert("prompt_id".to_owned(), json!(prompt_id));
         for name in ["seed", "model"] {
             let taken = self.places.iter().any(|place| place.takes(name));
             if let (true, Some(value)) = (taken, values.get(name)) {
@@ -260,8 +261,15 @@ fn value<'g>(graph: &'g Graph, id: &str, input: &str) -> Option<&'g Value> {
     graph.get(id)?.get("inputs")?.get(input)
 }
 
-/// Sorts node ids as a person would: `9` before `10`, and `10:2` after it.
-pub(crate) fn node_order(id: &str) -> (u64, &str) {
+/// The ids of nodes in the order that a person would give them.
+pub(crate) fn in_order<'a>(ids: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
+    let mut ids: Vec<&str> = ids.map(String::as_str).collect();
+    ids.sort_unstable_by_key(|id| node_order(id));
+    ids
+}
+
+/// `9` is before `10`, and `10:2` after it.
+fn node_order(id: &str) -> (u64, &str) {
     let digits = id.split(|letter: char| !letter.is_ascii_digit()).next();
     let number = digits.and_then(|digits| digits.parse().ok());
     (number.unwrap_or(u64::MAX), id)

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::mapping::{Place, What};
-use super::{Graph, class, links, node_order, value};
+use super::{Graph, class, in_order, links, value};
 
 /// Inputs that name a model file.
 pub(super) const MODEL_INPUTS: &[&str] = &["ckpt_name", "unet_name", "model_name"];
@@ -29,10 +29,7 @@ pub(super) fn places(graph: &Graph) -> Vec<Place> {
         graph,
         places: Vec::new(),
     };
-    let mut samplers: Vec<&str> = graph.keys().map(String::as_str).collect();
-    samplers.retain(|id| is_sampler(graph, id));
-    samplers.sort_by_key(|id| node_order(id));
-    for id in samplers {
+    for id in in_order(graph.keys().filter(|id| is_sampler(graph, id))) {
         finder.sampler(id);
     }
     if !finder.places.iter().any(|place| place.takes("prompt")) {

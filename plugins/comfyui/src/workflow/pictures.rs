@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::keys::Keys;
 use super::mapping::{Place, What};
-use super::{Graph, class, links, node_order, value};
+use super::{Graph, class, in_order, links, value};
 
 const DEFAULT: &str = include_str!("../default_edit_workflow.json");
 /// The output of a loader of pictures that is its mask.
@@ -127,10 +127,7 @@ fn divert(graph: &mut Graph, places: &[Place]) -> Option<String> {
 
 /// The nodes that load a file from an input of their own, in the order of their ids.
 fn loaders(graph: &Graph, wanted: impl Fn(&Graph, &str) -> bool) -> Vec<&str> {
-    let mut found: Vec<&str> = graph.keys().map(String::as_str).collect();
-    found.retain(|id| wanted(graph, id));
-    found.sort_by_key(|id| node_order(id));
-    found
+    in_order(graph.keys().filter(|id| wanted(graph, id)))
 }
 
 fn loads_picture(graph: &Graph, id: &str) -> bool {

@@ -53,12 +53,9 @@ struct Finder<'g> {
 
 impl<'g> Finder<'g> {
     fn sampler(&mut self, id: &'g str) {
-        let positive = self.near(id, "positive", |graph, node| {
-            has_any(graph, node, TEXT_INPUTS)
-        });
-        let negative = self.near(id, "negative", |graph, node| {
-            has_any(graph, node, TEXT_INPUTS)
-        });
+        let takes_text = |graph: &Graph, node: &str| has_any(graph, node, TEXT_INPUTS);
+        let positive = self.near(id, "positive", &takes_text);
+        let negative = self.near(id, "negative", &takes_text);
         self.put_any("prompt", positive, TEXT_INPUTS);
         // Where nothing is unwanted, the way of the unwanted leads to the wanted text as well.
         self.put_any(
@@ -67,18 +64,22 @@ impl<'g> Finder<'g> {
             TEXT_INPUTS,
         );
 
-        let seed = self.near(id, "noise", |graph, node| has_any(graph, node, SEED_INPUTS));
+        let seed = self.near(id, "noise", &|graph, node| {
+            has_any(graph, node, SEED_INPUTS)
+        });
         self.put_any("seed", seed, SEED_INPUTS);
-        let steps = self.near(id, "sigmas", |graph, node| has_any(graph, node, &["steps"]));
+        let steps = self.near(id, "sigmas", &|graph, node| {
+            has_any(graph, node, &["steps"])
+        });
         self.put_any("steps", steps, &["steps"]);
 
         // A sampler that goes on from another's picture has sizes and a model of its own, and keeps them.
         let goes_on = |graph: &Graph, node: &str| node != id && is_sampler(graph, node);
-        if self.near(id, "latent_image", goes_on).is_some() {
+        if self.near(id, "latent_image", &goes_on).is_some() {
             return;
         }
         self.latent(id);
-        let model = self.near(id, "model", |graph, node| {
+        let model = self.near(id, "model", &|graph, node| {
             has_any(graph, node, MODEL_INPUTS)
         });
         self.put_any("model", model, MODEL_INPUTS);
@@ -90,11 +91,11 @@ impl<'g> Finder<'g> {
     /// The latent image that a sampler begins with: an empty one, or one made of a picture that may be
     /// scaled and repeated on its way.
     fn latent(&mut self, id: &'g str) {
-        let empty = self.near(id, "latent_image", is_empty_latent);
-        let sized = empty.or_else(|| self.near(id, "latent_image", is_sized));
+        let empty = self.near(id, "latent_image", &is_empty_latent);
+        let sized = empty.or_else(|| self.near(id, "latent_image", &is_sized));
         self.put_any("width", sized, &["width"]);
         self.put_any("height", sized, &["height"]);
-        let repeated = empty.or_else(|| self.near(id, "latent_image", is_repeated));
+        let repeated = empty.or_else(|| self.near(id, "latent_image", &is_repeated));
         self.put_any("n", repeated, COUNT_INPUTS);
     }
 
@@ -115,7 +116,7 @@ impl<'g> Finder<'g> {
         &self,
         from: &'g str,
         way: &str,
-        is_wanted: impl Fn(&Graph, &str) -> bool,
+        is_wanted: &dyn Fn(&Graph, &str) -> bool,
     ) -> Option<&'g str> {
         let mut seen = BTreeSet::from([from]);
         let mut next = VecDeque::from([from]);

@@ -120,8 +120,7 @@ impl Engine for ComfyUi {
 pinhole_sdk::export!(ComfyUi);
 
 /// Runs the workflow with a job's values and gives its images, with notes for a person.
-fn make(plan: Plan, values: &Values, count: u32, notes: Vec<String>) -> Result<Output, Error> {
-    let mut notes = notes;
+fn make(plan: Plan, values: &Values, count: u32, mut notes: Vec<String>) -> Result<Output, Error> {
     if let Some(left_out) = plan.left_out(values) {
         log::write(log::Level::Info, &left_out);
     }

@@ -89,14 +89,12 @@ fn open(client_id: &str) -> Result<Option<Socket>, Error> {
     }
 }
 
+/// Queues a job, unless the server refuses it.
 fn queue(body: &Value, keys: &Keys) -> Result<Queued, Error> {
     let answer = Request::post(UPSTREAM, wire::PROMPT).json(body)?.send()?;
     let taken = answer.success();
-    Queued::read(
-        taken
-            .map_err(|said| refusal::rejected(said, keys))?
-            .json()?,
-    )
+    let taken = taken.map_err(|said| refusal::rejected(said, keys))?;
+    Queued::read(taken.json()?)
 }
 
 /// Waits for the job's end. With it come the images that were sent over the socket.

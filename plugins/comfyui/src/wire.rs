@@ -89,8 +89,13 @@ pub(crate) struct File {
     filename: String,
     #[serde(default)]
     subfolder: String,
-    #[serde(default, rename = "type")]
+    #[serde(default = "output", rename = "type")]
     folder: String,
+}
+
+/// The folder of what is kept, which some custom nodes do not name.
+fn output() -> String {
+    "output".to_owned()
 }
 
 impl Finished {

@@ -8,13 +8,12 @@ use super::{Graph, Values, links};
 
 /// Inputs that decide how much is computed, and the most that a parameter may ask for: sides in
 /// pixels, images of a batch, steps.
-const LIMITS: [(&str, f64); 6] = [
+const LIMITS: [(&str, f64); 5] = [
     ("width", 4096.0),
     ("height", 4096.0),
     ("batch_size", 10.0),
     ("amount", 10.0),
     ("steps", 1000.0),
-    ("end_at_step", 10_000.0),
 ];
 
 /// Fails where the parameter of this name would choose a file of the server, or is beyond the limit

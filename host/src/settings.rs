@@ -4,7 +4,7 @@ mod engine;
 
 use std::collections::BTreeMap;
 
-pub use engine::{EngineSettings, own_variable};
+pub use engine::{EngineSettings, only_edits, own_variable};
 
 /// OpenAI's own API, the default of everything that speaks its dialect.
 const OPENAI: &str = "https://api.openai.com/v1";

@@ -86,11 +86,15 @@ impl Refusal {
     #[must_use]
     pub fn read(response: &Response) -> Self {
         let text = response.text(MAX_REFUSAL).unwrap_or_default();
-        let whole = || response.document().ok()?.json(MAX_STRING).ok();
-        let mut refusal = Self::new(response.status(), &response.headers(), text);
         // What was cut off is JSON only as a whole.
-        if refusal.json.is_none() {
-            refusal.json = whole().and_then(|text| serde_json::from_str(&text).ok());
+        let cut = text.len() >= MAX_REFUSAL as usize;
+        let whole = || {
+            let text = response.document().ok()?.json(MAX_STRING).ok()?;
+            serde_json::from_str(&text).ok()
+        };
+        let mut refusal = Self::new(response.status(), &response.headers(), text);
+        if cut && refusal.json.is_none() {
+            refusal.json = whole();
         }
         refusal
     }

@@ -7,7 +7,7 @@ use pinhole::config::Config;
 use pinhole::engine::Component;
 use pinhole::engine::bindings::{Credential, Description, Setting, SettingKind};
 use pinhole::jobs::Jobs;
-use pinhole::settings::own_variable;
+use pinhole::settings::{only_edits, own_variable};
 use pinhole_tests::environment;
 
 const HEAD: &str = "\
@@ -148,7 +148,13 @@ fn section(component: &Component) -> String {
     );
     for setting in &description.settings {
         let mut generating = setting.generate_variables.clone();
-        generating.push(own_variable(&description.name, &setting.key));
+        let mut editing = setting.edit_variables.clone();
+        let side = if only_edits(setting) {
+            &mut editing
+        } else {
+            &mut generating
+        };
+        side.push(own_variable(&description.name, &setting.key));
         writeln!(
             text,
             "| `{}` | {}: {} | {} | {} | {} |",
@@ -157,7 +163,7 @@ fn section(component: &Component) -> String {
             cell(&setting.description),
             default(setting),
             code(&generating),
-            code(&setting.edit_variables),
+            code(&editing),
         )
         .unwrap();
     }

@@ -188,6 +188,8 @@ impl State {
         };
         self.requests_left = left;
         self.control.usage.count_request();
+        // What an earlier request met is over: the engine went on.
+        self.last_failure = None;
         let engine = &self.engine;
         let refusal = match self.upstreams.get(name) {
             None => {

@@ -29,14 +29,15 @@ impl std::fmt::Debug for EngineSettings {
 
 impl EngineSettings {
     /// Reads an engine's settings for generating: the variables it declares, then the one that
-    /// [`own_variable`] names, then its default.
+    /// [`own_variable`] names, unless [only editing](only_edits) has the setting, then its default.
     ///
     /// The error names the variable that cannot be used.
     pub fn read(description: &Description, environment: &Environment) -> Result<Self, String> {
         let mut settings = Self::default();
         for setting in &description.settings {
-            let own = own_variable(&description.name, &setting.key);
-            let mut variables = setting.generate_variables.iter().chain([&own]);
+            let own = Some(own_variable(&description.name, &setting.key));
+            let own = own.filter(|_| !only_edits(setting));
+            let mut variables = setting.generate_variables.iter().chain(&own);
             let found = variables.find_map(|name| Some((name, environment.for_engine(name)?)));
             match found {
                 Some((variable, text)) => settings.take(setting, variable, text)?,
@@ -58,7 +59,9 @@ impl EngineSettings {
         environment: &Environment,
     ) -> Result<Self, String> {
         let found = |setting: &Setting| {
-            let mut variables = setting.edit_variables.iter();
+            let own = Some(own_variable(&description.name, &setting.key));
+            let own = own.filter(|_| only_edits(setting));
+            let mut variables = setting.edit_variables.iter().chain(&own);
             variables.find_map(|name| {
                 let text = environment.for_engine(name)?;
                 Some((name.clone(), text.to_owned()))
@@ -169,6 +172,12 @@ pub fn own_variable(engine: &str, key: &str) -> String {
     format!("PINHOLE_{engine}_{key}")
         .replace('-', "_")
         .to_uppercase()
+}
+
+/// Is it a setting that only editing has? Then its own variable is one for editing.
+#[must_use]
+pub fn only_edits(setting: &Setting) -> bool {
+    setting.generate_variables.is_empty() && !setting.edit_variables.is_empty()
 }
 
 /// Does it say where to connect, or with what?
@@ -308,8 +317,16 @@ mod tests {
                 ("PINHOLE_DRAW_BASE_URL", "http://a"),
                 ("PINHOLE_DRAW_EDIT_NOTE", "n"),
             ],
+            "http://a - - g -",
             "http://a - - g n",
-            "http://a - - g n",
+        );
+        check(
+            &[
+                ("EDIT_DRAW_URL", "http://b"),
+                ("PINHOLE_DRAW_EDIT_NOTE", "n"),
+            ],
+            "https://draw - - g -",
+            "http://b - - g n",
         );
     }
 

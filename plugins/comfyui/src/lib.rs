@@ -20,13 +20,16 @@ use pinhole_sdk::{
 };
 use serde_json::Value;
 
-use workflow::{Plan, Values, keys};
+use workflow::{BY_SERVER, Plan, Values, keys};
 
 const UPSTREAM: &str = "api";
 /// Images in one batch; the memory they take on the graphics card grows with it.
 const MAX_COUNT: u32 = 10;
 /// Source pictures of an edit.
 const MAX_SOURCES: u32 = 16;
+
+/// What `preview-method` may be.
+const PREVIEW_METHODS: [&str; 5] = [BY_SERVER, "none", "auto", "latent2rgb", "taesd"];
 
 struct ComfyUi;
 
@@ -56,7 +59,7 @@ impl Engine for ComfyUi {
         let plan = Plan::generate(&settings)?;
         let values = Values::of(&job, job::random())?;
         plan.check(&values)?;
-        make(plan, &values, job.count, Vec::new())
+        make(&plan, &values, job.count, Vec::new())
     }
 
     fn edit(
@@ -81,7 +84,7 @@ impl Engine for ComfyUi {
         }
         values.sources = upload::send(sources.iter().take(taken))?;
         values.mask = upload::send(mask.iter())?.pop();
-        make(plan, &values, job.count, notes)
+        make(&plan, &values, job.count, notes)
     }
 
     /// The choices of the input that takes the model; where its node does not tell them, the files
@@ -120,11 +123,11 @@ impl Engine for ComfyUi {
 pinhole_sdk::export!(ComfyUi);
 
 /// Runs the workflow with a job's values and gives its images, with notes for a person.
-fn make(plan: Plan, values: &Values, count: u32, mut notes: Vec<String>) -> Result<Output, Error> {
+fn make(plan: &Plan, values: &Values, count: u32, mut notes: Vec<String>) -> Result<Output, Error> {
     if let Some(left_out) = plan.left_out(values) {
         log::write(log::Level::Info, &left_out);
     }
-    let done = run::run(&plan.written(values), plan.keys)?;
+    let done = run::run(plan, values)?;
     notes.extend(done.notes);
     let (came, asked) = (done.images.len(), count as usize);
     if came < asked {
@@ -221,6 +224,14 @@ fn describe_settings() -> Vec<Setting> {
              and mask. Empty means that the nodes are found by their class.",
         )
         .with_variables(&[], &[edit.nodes.variable]),
+        Setting::new(
+            "preview-method",
+            SettingKind::Choice(PREVIEW_METHODS.map(str::to_owned).into()),
+            "Preview method",
+            "How ComfyUI makes previews while it draws. server is what it was started with, which is none \
+             unless somebody chose another. An older ComfyUI ignores the rest.",
+        )
+        .with_default(BY_SERVER),
     ]
 }
 

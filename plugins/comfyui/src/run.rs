@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::frames::{self, HEAD_BYTES, Head, Heard, Shown, Watch};
 use crate::wire::{self, File, Finished, Queued};
-use crate::workflow::Graph;
 use crate::workflow::keys::Keys;
+use crate::workflow::{Graph, Plan, Values};
 use crate::{MAX_COUNT, UPSTREAM, ask, refusal, stop};
 
 /// Images that come back, at most.
@@ -35,14 +35,20 @@ pub(crate) struct Done {
     pub(crate) notes: Vec<String>,
 }
 
-/// Runs the graph, whose workflow is in the settings of these keys. At least one image comes back,
-/// and more than the job's count where the workflow makes more: they are made and paid.
-pub(crate) fn run(graph: &Graph, keys: &Keys) -> Result<Done, Error> {
+/// Runs a plan with these values. At least one image comes back, and more than the job's count where
+/// the workflow makes more: they are made and paid.
+pub(crate) fn run(plan: &Plan, values: &Values) -> Result<Done, Error> {
+    let (graph, keys) = (&plan.written(values), plan.keys);
     let client_id = wire::uuid([job::random(), job::random()]);
     let wished_id = wire::uuid([job::random(), job::random()]);
     // Before the job is queued: a job that needs no work is over before its answer is here.
     let socket = open(&client_id)?;
-    let body = wire::job(graph, &client_id, &wished_id);
+    let body = wire::job(
+        graph,
+        &client_id,
+        &wished_id,
+        plan.preview_method.as_deref(),
+    );
     let Queued {
         prompt_id,
         node_errors,

@@ -41,8 +41,17 @@ pub(crate) fn greeting() -> String {
 
 /// The id is of our own making, so that a job can be taken back whose answer never came. Servers
 /// that know of no such wish give one of theirs.
-pub(crate) fn job(graph: &Graph, client_id: &str, prompt_id: &str) -> Value {
-    json!({"prompt": graph, "client_id": client_id, "prompt_id": prompt_id})
+pub(crate) fn job(
+    graph: &Graph,
+    client_id: &str,
+    prompt_id: &str,
+    preview_method: Option<&str>,
+) -> Value {
+    let mut job = json!({"prompt": graph, "client_id": client_id, "prompt_id": prompt_id});
+    if let (Some(method), Some(job)) = (preview_method, job.as_object_mut()) {
+        job.insert("extra_data".into(), json!({ "preview_method": method }));
+    }
+    job
 }
 
 pub(crate) fn history(prompt_id: &str) -> String {

@@ -21,6 +21,8 @@ pub(crate) use values::Values;
 pub(crate) type Graph = Map<String, Value>;
 
 const DEFAULT: &str = include_str!("default_workflow.json");
+/// The choice of `preview-method` that leaves it to the server.
+pub(crate) const BY_SERVER: &str = "server";
 const EXPORT: &str = "export it with Save (API Format)";
 /// Parts of the names of ComfyUI's own classes that end no workflow: the server runs none in which
 /// nothing is kept or shown.
@@ -40,6 +42,8 @@ pub(crate) struct Plan {
     places: Vec<Place>,
     /// The settings it comes from.
     pub(crate) keys: &'static Keys,
+    /// How previews are to be made; `None` leaves it to the server.
+    pub(crate) preview_method: Option<String>,
 }
 
 impl Plan {
@@ -75,10 +79,12 @@ impl Plan {
     fn new(graph: Graph, settings: &Settings, keys: &'static Keys) -> Result<Self, Error> {
         let entries = mapping::read(settings, &keys.nodes)?;
         let places = mapping::places(&graph, &entries, &keys.nodes)?;
+        let preview_method = settings.text("preview-method");
         Ok(Self {
             graph,
             places,
             keys,
+            preview_method: preview_method.filter(|method| method != BY_SERVER),
         })
     }
 

@@ -12,6 +12,7 @@ mod images;
 mod job;
 mod limits;
 mod log;
+mod outgoing;
 mod sse;
 mod upstream;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
@@ -23,17 +23,15 @@ use super::document::Document;
 use super::errand::Errand;
 use super::images::{HeldImage, part};
 use super::limits::Held;
+use super::outgoing::{Answer, AnswerBody, Outgoing};
 use super::sse::EventStream;
 use crate::egress;
-use crate::grant::Upstreams;
 use crate::images::Image;
 
 /// How much of a body an engine may read as text, in bytes.
 const MAX_TEXT_BYTES: u32 = 64 << 10;
 /// How much JSON, with its long strings cut, an engine may read at once, in bytes.
 const MAX_JSON_BYTES: usize = 16 << 20;
-/// Bodies up to this length, in bytes, usually come in one or two pieces.
-const SHORT_BODY_BYTES: usize = 64 << 10;
 
 /// JSON that a guest looks into, with what it costs to keep.
 pub struct HeldDocument {
@@ -68,27 +66,6 @@ pub struct HeldSocket(egress::Socket);
 
 type Underway = Errand<Result<Answer, egress::Error>>;
 type Outcome<T> = wasmtime::Result<Result<T, Error>>;
-
-/// A request that was checked, and what it needs to be sent.
-struct Outgoing {
-    upstreams: Arc<Upstreams>,
-    upstream: String,
-    request: egress::Request,
-    max_bytes: usize,
-    deadline: Instant,
-}
-
-/// An answer as the egress leaves it.
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Result<AnswerBody, egress::Error>,
-}
-
-enum AnswerBody {
-    Whole(Bytes),
-    Events(Box<egress::Response>),
-}
 
 impl Host for State {
     async fn send(&mut self, request: Request) -> Outcome<Resource<HeldResponse>> {
@@ -299,46 +276,6 @@ impl State {
             Err(reason) => Ok(Err(Error::Malformed(reason))),
         }
     }
-}
-
-impl Outgoing {
-    /// Sends the request and, unless its answer is a stream of events, reads the whole answer.
-    async fn perform(self) -> Result<Answer, egress::Error> {
-        let upstream = self.upstreams.get(&self.upstream).ok_or_else(|| {
-            egress::Error::Denied(format!("there is no upstream {}", self.upstream))
-        })?;
-        let mut response = upstream
-            .destination
-            .send(self.request, self.max_bytes, self.deadline)
-            .await?;
-        let kind = response.headers.get(CONTENT_TYPE);
-        let streams = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
-            && response.status.is_success();
-        let (status, headers) = (response.status, std::mem::take(&mut response.headers));
-        let body = match streams {
-            true => Ok(AnswerBody::Events(Box::new(response))),
-            false => whole(response).await.map(AnswerBody::Whole),
-        };
-        Ok(Answer {
-            status,
-            headers,
-            body,
-        })
-    }
-}
-
-/// Reads a body. A long one is read by a task of its own, so that its many pieces do not each wake
-/// whoever waits for it.
-async fn whole(mut response: egress::Response) -> Result<Bytes, egress::Error> {
-    if response
-        .length
-        .is_some_and(|length| length <= SHORT_BODY_BYTES)
-    {
-        return response.bytes().await;
-    }
-    let reading = tokio::spawn(async move { response.bytes().await });
-    let read = AbortOnDropHandle::new(reading).await;
-    read.unwrap_or_else(|crash| Err(egress::Error::Connect(crash.to_string())))
 }
 
 impl HostDocument for State {

@@ -30,6 +30,22 @@ pub(crate) struct Frame {
     data: Value,
 }
 
+/// Is a frame of this type worth reading? Custom nodes send any, and `progress_state`, which repeats
+/// the state of every node at every step, says nothing that the others do not.
+pub(crate) fn is_told(kind: &str) -> bool {
+    matches!(
+        kind,
+        "status"
+            | "execution_start"
+            | "execution_cached"
+            | "executing"
+            | "progress"
+            | "executed"
+            | "execution_error"
+            | "execution_interrupted"
+    )
+}
+
 /// What a text frame means to us.
 #[derive(Debug)]
 pub(crate) enum Heard {
@@ -69,8 +85,6 @@ pub(crate) struct Watch {
     running: bool,
     position: Option<u32>,
     note: Option<String>,
-    /// Steps were told one by one.
-    steps: bool,
 }
 
 /// A node of our graph, as far as it was heard of.
@@ -103,24 +117,6 @@ impl Watch {
             running: false,
             position: None,
             note: None,
-            steps: false,
-        }
-    }
-
-    /// Is a frame of this type worth reading? Those that repeat the state of every node at every
-    /// step are not where the steps are told one by one as well.
-    pub(crate) fn wants(&self, kind: &str) -> bool {
-        match kind {
-            "progress_state" => !self.steps,
-            "status"
-            | "execution_start"
-            | "execution_cached"
-            | "executing"
-            | "progress"
-            | "executed"
-            | "execution_error"
-            | "execution_interrupted" => true,
-            _ => false,
         }
     }
 
@@ -155,12 +151,10 @@ impl Watch {
                 node => self.enter(node.and_then(Value::as_str), shown_as(data)),
             },
             "progress" => {
-                self.steps = true;
                 if let Some(node) = data.get("node").and_then(Value::as_str) {
                     self.advance(node, data);
                 }
             }
-            "progress_state" => self.advance_all(data),
             "executed" => {
                 if let Some(node) = shown_as(data) {
                     self.set_part(node, 1.0);
@@ -256,16 +250,6 @@ impl Watch {
         self.note = shown.map(|node| format!("running {}", node.class));
     }
 
-    fn advance_all(&mut self, data: &Value) {
-        let nodes = data.get("nodes").and_then(Value::as_object);
-        for (id, state) in nodes.into_iter().flatten() {
-            match state.get("state").and_then(Value::as_str) {
-                Some("finished") => self.set_part(id, 1.0),
-                _ => self.advance(id, state),
-            }
-        }
-    }
-
     /// From `value` of `max` steps.
     fn advance(&mut self, node: &str, steps: &Value) {
         let number = |key: &str| steps.get(key).and_then(Value::as_f64);
@@ -346,6 +330,7 @@ mod tests {
         let mut played = Played::default();
         for frame in recording.frames {
             match frame {
+                Recorded::Text(frame) if !is_told(&frame.kind) => {}
                 Recorded::Text(frame) => match watch.hear(&frame) {
                     Heard::News => {
                         let progress = watch.progress();
@@ -500,18 +485,6 @@ mod tests {
     }
 
     #[test]
-    fn what_every_step_repeats_is_read_only_where_nothing_else_tells_the_steps() {
-        let mut watch = watch();
-        assert!(watch.wants("progress_state") && watch.wants("executing"));
-        assert!(!watch.wants("logs"));
-        for (prompt_id, expected) in [("another", true), ("mine", false)] {
-            let data = json!({"prompt_id": prompt_id, "node": "3", "value": 1, "max": 2});
-            watch.hear(&frame("progress", data));
-            assert_eq!(watch.wants("progress_state"), expected);
-        }
-    }
-
-    #[test]
     fn ends() {
         let recorded: Vec<Frame> =
             serde_json::from_str(include_str!("../testdata/frames-errors.json")).unwrap();
@@ -554,11 +527,6 @@ mod tests {
             (
                 "progress",
                 json!({"prompt_id": "mine", "node": "unfolded.1", "value": 1, "max": 2}),
-            ),
-            ("progress_state", json!({"prompt_id": "mine", "nodes": [1]})),
-            (
-                "progress_state",
-                json!({"prompt_id": "mine", "nodes": {"3": null}}),
             ),
             (
                 "execution_cached",

@@ -139,7 +139,7 @@ fn listen(socket: &Socket, watch: &mut Watch, prompt_id: &str) -> Result<Vec<Ima
             },
             Ok(Some(Frame::Text(document))) => {
                 let kind = document.text("/type", frames::MAX_KIND_BYTES);
-                if !kind.is_ok_and(|kind| watch.wants(&kind)) {
+                if !kind.is_ok_and(|kind| frames::is_told(&kind)) {
                     continue;
                 }
                 let Ok(frame) = document.parse::<frames::Frame>() else {

@@ -16,7 +16,7 @@ mod workflow;
 use pinhole_sdk::request::percent_encode;
 use pinhole_sdk::{
     Abilities, Credential, Description, Engine, Error, ErrorKind, Image, Job, Model, Output,
-    Picture, Request, Setting, SettingKind, Settings, Upstream, job, log,
+    Picture, Request, Setting, SettingKind, Settings, Upstream, job,
 };
 use serde_json::Value;
 
@@ -68,7 +68,8 @@ impl Engine for ComfyUi {
         mask: Option<Image>,
         settings: Settings,
     ) -> Result<Output, Error> {
-        let mut plan = Plan::edit(&settings, job.size.is_some(), mask.is_some())?;
+        let masked = mask.as_ref().map(Image::size);
+        let mut plan = Plan::edit(&settings, job.size.is_some(), masked)?;
         let mut values = Values::of(&job, job::random())?;
         plan.check(&values)?;
         let mask = match mask {
@@ -109,7 +110,7 @@ impl Engine for ComfyUi {
     /// Asks how long the queue is: the shortest of what only ComfyUI answers.
     fn verify(settings: Settings) -> Result<(), Error> {
         Plan::generate(&settings)?;
-        Plan::edit(&settings, false, false)?;
+        Plan::edit(&settings, false, None)?;
         let queue: Value = ask(wire::PROMPT)?;
         match queue.get("exec_info") {
             Some(_) => Ok(()),
@@ -124,8 +125,11 @@ pinhole_sdk::export!(ComfyUi);
 
 /// Runs the workflow with a job's values and gives its images, with notes for a person.
 fn make(plan: &Plan, values: &Values, count: u32, mut notes: Vec<String>) -> Result<Output, Error> {
-    if let Some(left_out) = plan.left_out(values) {
-        log::write(log::Level::Info, &left_out);
+    notes.extend(plan.left_out(values));
+    if let Some((asked, size)) = values.rounded {
+        notes.push(format!(
+            "{asked} was asked for, and {size} written: sides are multiples of 8"
+        ));
     }
     let done = run::run(plan, values)?;
     notes.extend(done.notes);

@@ -11,6 +11,8 @@ use crate::workflow::{Graph, image_outputs, in_order};
 
 /// Shown of a text of the server, in bytes.
 const MAX_SHOWN: usize = 300;
+/// Files that are named to choose from.
+const MAX_CHOICES: usize = 10;
 /// Nodes of which a note is made.
 const MAX_NOTES: usize = 10;
 /// Inputs that name a model file; those of text encoders are numbered as well.
@@ -135,8 +137,9 @@ fn input_error(place: &str, error: &Value, keys: &Keys) -> Error {
     let found = if kind == "value_not_in_list" && model {
         let name = text(error, "/extra_info/received_value");
         let message = format!(
-            "{place}: the server has no {:?} for {input}: name one that it has, or put it there",
-            first_line(name)
+            "{place}: the server has no {:?} for {input}: {}",
+            first_line(name),
+            choice(error, input)
         );
         Error::new(ErrorKind::NotFound, message)
     } else {
@@ -175,6 +178,33 @@ pub(crate) fn judged(
     notes.take(MAX_NOTES).collect()
 }
 
+/// What to do about a file that is not there: the server lists what it has where that is short.
+fn choice(error: &Value, input: &str) -> String {
+    let config = |pointer| error.pointer(pointer).and_then(Value::as_array);
+    let has = config("/extra_info/input_config/0")
+        .or_else(|| config("/extra_info/input_config/1/options"));
+    let has: Vec<&str> = has
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    // These take the job's model.
+    let model = match input {
+        "ckpt_name" | "unet_name" | "model_name" => " as the model",
+        _ => "",
+    };
+    match has.len() {
+        0 => format!("name one that it has{model}, or put it there"),
+        1..=MAX_CHOICES => first_line(&format!("name one that it has{model}: {}", has.join(", "))),
+        many => format!("name one of the {many} that it has{model}"),
+    }
+}
+
+/// Is it a picture that was cut off?
+fn unreadable(said: &str) -> bool {
+    said.contains("Truncated File Read") || said.contains("image file is truncated")
+}
+
 /// The error for a job that failed while it ran, from the data of an `execution_error`.
 ///
 /// The traceback and the inputs there hold paths and prompts: neither is read.
@@ -190,7 +220,7 @@ pub(crate) fn failed(data: &Value) -> Error {
     let error = if out_of_memory(kind, said) {
         let message = format!("{node} ran out of memory: ask for a smaller size or fewer images");
         Error::new(ErrorKind::OutOfMemory, message)
-    } else if kind.ends_with("UnidentifiedImageError") {
+    } else if kind.ends_with("UnidentifiedImageError") || unreadable(said) {
         Error::invalid(
             "image",
             format!("{node} cannot read a picture that the workflow loads"),
@@ -296,7 +326,7 @@ mod tests {
             "checkpoint not installed: value_not_in_list",
             NotFound,
             "ckpt_name",
-            r#"CheckpointLoaderSimple (node 4): the server has no "v1-5-pruned-emaonly.safetensors" for ckpt_name: name one that it has, or put it there"#,
+            r#"CheckpointLoaderSimple (node 4): the server has no "v1-5-pruned-emaonly.safetensors" for ckpt_name: name one that it has as the model: random-sd15-tiny.safetensors, random-sd15.safetensors"#,
         );
     }
 

@@ -19,6 +19,8 @@ const GREET_MS: u32 = 5_000;
 /// How long any other may be silent before the history is looked at, in milliseconds. Loading a
 /// model is silent, too, but so is a connection that was lost on its way.
 const SILENT_MS: u32 = 60_000;
+/// After so many changes of the queue in a row, without a word of our job, the history is looked at.
+const MAX_STATUSES: u32 = 12;
 /// How long to wait between two looks at the history, at first and at most, in milliseconds.
 const POLL_MS: (u32, u32) = (500, 2_000);
 /// After so many looks in a row that find the job nowhere, it is gone. One may fall between queue
@@ -87,9 +89,9 @@ fn open(client_id: &str) -> Result<Option<Socket>, Error> {
     match greeted {
         Ok(socket) => Ok(Some(socket)),
         Err(UpstreamError::Cancelled) => Err(UpstreamError::Cancelled.into()),
-        Err(error) => {
-            let message = format!("no socket, so no progress: {}", Error::from(error).message);
-            log::write(log::Level::Warn, &message);
+        Err(_) => {
+            let message = "no WebSocket, so no progress: the server is asked instead";
+            log::write(log::Level::Warn, message);
             Ok(None)
         }
     }
@@ -120,6 +122,8 @@ fn follow(
 fn listen(socket: &Socket, watch: &mut Watch, prompt_id: &str) -> Result<Vec<Image>, Error> {
     let mut sent = Vec::new();
     let mut silent_ms = GREET_MS;
+    // Of others' jobs, since the last frame of ours.
+    let mut statuses = 0;
     loop {
         let heard = socket.receive(silent_ms);
         if matches!(heard, Ok(None)) && silent_ms == GREET_MS {
@@ -139,7 +143,15 @@ fn listen(socket: &Socket, watch: &mut Watch, prompt_id: &str) -> Result<Vec<Ima
             },
             Ok(Some(Frame::Text(document))) => {
                 let kind = document.text("/type", frames::MAX_KIND_BYTES);
-                if !kind.is_ok_and(|kind| frames::is_told(&kind)) {
+                let kind = kind.unwrap_or_default();
+                statuses = if kind == "status" { statuses + 1 } else { 0 };
+                // The queue moves and ours is not heard of: somebody may have taken it away.
+                if statuses % MAX_STATUSES == MAX_STATUSES - 1
+                    && let Ok(Found::Finished(_) | Found::Nowhere) = find(prompt_id)
+                {
+                    return Ok(sent);
+                }
+                if !frames::is_told(&kind) {
                     continue;
                 }
                 let Ok(frame) = document.parse::<frames::Frame>() else {

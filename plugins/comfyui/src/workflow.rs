@@ -9,7 +9,7 @@ mod values;
 
 use std::collections::BTreeSet;
 
-use pinhole_sdk::{Error, Settings};
+use pinhole_sdk::{Error, Settings, Size};
 use serde_json::{Map, Value, json};
 
 pub(crate) use find::is_sampler;
@@ -57,13 +57,22 @@ impl Plan {
 
     /// For changing pictures. The default workflow scales them, and has a place for a mask, only
     /// where it is asked for.
-    pub(crate) fn edit(settings: &Settings, scaled: bool, masked: bool) -> Result<Self, Error> {
+    /// `masked` is the size of the picture that a mask is for.
+    pub(crate) fn edit(
+        settings: &Settings,
+        scaled: bool,
+        masked: Option<Size>,
+    ) -> Result<Self, Error> {
         let keys = keys::EDIT;
-        let graph = match settings.text(keys.workflow.name) {
-            Some(text) => read(&text, &keys.workflow)?,
+        let own = settings.text(keys.workflow.name);
+        let graph = match &own {
+            Some(text) => read(text, &keys.workflow)?,
             None => pictures::default_graph(scaled, masked),
         };
         let mut plan = Self::new(graph, settings, keys)?;
+        if own.is_none() {
+            plan.places.extend(pictures::default_places(&plan.graph));
+        }
         pictures::place_sources(&plan.graph, &mut plan.places);
         if plan.sources() > 0 {
             return Ok(plan);
@@ -122,10 +131,10 @@ impl Plan {
         Ok(())
     }
 
-    /// A line for the operator about values of the job that no node takes.
+    /// A line about what the job named and no node takes.
     pub(crate) fn left_out(&self, values: &Values) -> Option<String> {
-        let missing = |name: &&String| !self.places.iter().any(|place| place.takes(name));
-        let names: Vec<&str> = values.names().filter(missing).map(String::as_str).collect();
+        let missing = |name: &&&str| !self.places.iter().any(|place| place.takes(name));
+        let names: Vec<&str> = values.named().iter().filter(missing).copied().collect();
         let line = || format!("no node of the workflow takes: {}", names.join(", "));
         (!names.is_empty()).then(line)
     }

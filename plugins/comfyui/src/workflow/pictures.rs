@@ -1,42 +1,81 @@
 //! Where the pictures of an edit go: its sources, and its mask.
 
-use pinhole_sdk::{Error, ErrorKind};
+use pinhole_sdk::{Error, ErrorKind, Size};
 use serde_json::{Value, json};
 
 use super::keys::Keys;
 use super::mapping::{Place, What};
+use super::values::BLOCK;
 use super::{Graph, class, in_order, links, value};
 
 const DEFAULT: &str = include_str!("../default_edit_workflow.json");
+/// In the default workflow: the picture, as often as it is drawn over.
+const REPEATED: &str = "15";
 /// The output of a loader of pictures that is its mask.
 const MASK_SLOT: u64 = 1;
 
-/// The default workflow: image to image with the nodes of every server.
+/// The default workflow: image to image with the nodes of every server. `masked` is the size of the
+/// picture that a mask is for.
 ///
 /// Scaled, the picture is cropped to the shape asked for, but not below a mask, which would not
-/// fit any more. Masked, only the noise is masked: the sampler still sees what it changes.
-pub(super) fn default_graph(scaled: bool, masked: bool) -> Graph {
+/// fit any more. Masked, only the noise is masked, so that the sampler still sees what it changes;
+/// and what it drew is laid over the picture through the mask, since no VAE leaves pixels as they were.
+pub(super) fn default_graph(scaled: bool, masked: Option<Size>) -> Graph {
     let mut graph: Graph = serde_json::from_str(DEFAULT).unwrap_or_default();
     if scaled {
-        let crop = if masked { "disabled" } else { "center" };
+        let crop = if masked.is_some() {
+            "disabled"
+        } else {
+            "center"
+        };
         let inputs = json!({
             "image": ["10", 0], "upscale_method": "lanczos", "width": 512, "height": 512, "crop": crop,
         });
-        graph.insert(
-            "11".into(),
-            json!({"class_type": "ImageScale", "inputs": inputs}),
-        );
+        add(&mut graph, "11", "ImageScale", &inputs);
         link(&mut graph, "12", "pixels", "11");
     }
-    if masked {
-        let inputs = json!({"samples": ["12", 0], "mask": ["10", MASK_SLOT]});
-        graph.insert(
-            "13".into(),
-            json!({"class_type": "SetLatentNoiseMask", "inputs": inputs}),
-        );
+    if let Some(size) = masked {
+        let picture = if scaled { "11" } else { "10" };
+        // Of sides that are no whole blocks the VAE takes the middle.
+        let cut = |side: u32| if scaled { 0 } else { side % BLOCK };
+        let (wide, high) = (cut(size.width), cut(size.height));
+        let (x, y) = (wide / 2, high / 2);
+        let mut mask = json!(["10", MASK_SLOT]);
+        if (wide, high) != (0, 0) {
+            let inputs = json!({
+                "mask": mask, "x": x, "y": y,
+                "width": size.width - wide, "height": size.height - high,
+            });
+            add(&mut graph, "14", "CropMask", &inputs);
+            mask = json!(["14", 0]);
+        }
+        let inputs = json!({"samples": ["12", 0], "mask": mask});
+        add(&mut graph, "13", "SetLatentNoiseMask", &inputs);
         link(&mut graph, "5", "samples", "13");
+        let inputs = json!({"image": [picture, 0], "amount": 1});
+        add(&mut graph, REPEATED, "RepeatImageBatch", &inputs);
+        let inputs = json!({
+            "destination": [REPEATED, 0], "source": ["8", 0],
+            "x": x, "y": y, "resize_source": false, "mask": mask,
+        });
+        add(&mut graph, "16", "ImageCompositeMasked", &inputs);
+        link(&mut graph, "9", "images", "16");
     }
     graph
+}
+
+/// What the default workflow needs beside a mapping or what is found: as many pictures to lay over
+/// as are drawn.
+pub(super) fn default_places(graph: &Graph) -> Option<Place> {
+    graph.contains_key(REPEATED).then(|| Place {
+        what: What::Named("n".into()),
+        node: REPEATED.into(),
+        input: "amount".into(),
+    })
+}
+
+fn add(graph: &mut Graph, id: &str, class: &str, inputs: &Value) {
+    graph.insert(id.into(), json!({"class_type": class, "inputs": inputs}));
 }
 
 /// Makes an input take the first output of another node.

@@ -150,7 +150,7 @@ fn a_broken_mapping_names_its_entry() {
             assert!(message.contains(piece), "{message}");
         }
         let edit = settings(&[("edit-nodes", &nodes)]);
-        let (field, message) = refused(Plan::edit(&edit, false, false));
+        let (field, message) = refused(Plan::edit(&edit, false, None));
         assert_eq!(field, "edit-nodes");
         assert!(message.contains("IMAGES_EDIT_COMFYUI_WORKFLOW_NODES"));
         // What only edits need does not stop the rest.
@@ -193,7 +193,7 @@ fn what_is_no_workflow_is_refused() {
         for piece in pieces.iter().chain(&["COMFYUI_WORKFLOW"]) {
             assert!(message.contains(piece), "{message}");
         }
-        let (field, message) = refused(Plan::edit(&setting("edit-workflow"), false, false));
+        let (field, message) = refused(Plan::edit(&setting("edit-workflow"), false, None));
         assert_eq!(field, "edit-workflow");
         assert!(
             message.contains("IMAGES_EDIT_COMFYUI_WORKFLOW"),
@@ -279,7 +279,7 @@ fn details_and_leftovers_tell_what_was_written() {
     assert_eq!(noted["notes"], json!(["x"]));
     assert_eq!(
         plan.left_out(&values).as_deref(),
-        Some("no node of the workflow takes: height, model, n, negative_prompt, steps, width")
+        Some("no node of the workflow takes: negative_prompt, model, width, height, n, steps")
     );
 }
 
@@ -328,7 +328,7 @@ fn nodes_are_ordered_as_numbers() {
 
 /// What an edit with these uploads changes, besides seed and prompt.
 fn check_edit(settings: &Settings, job: &Job, sources: &[&str]) -> Vec<String> {
-    let plan = Plan::edit(settings, job.size.is_some(), false).unwrap();
+    let plan = Plan::edit(settings, job.size.is_some(), None).unwrap();
     let mut values = Values::of(job, 7).unwrap();
     values.sources = sources.iter().map(ToString::to_string).collect();
     let mut changed = changed(&plan, &values);
@@ -355,13 +355,13 @@ fn the_default_workflow_for_edits_takes_a_whole_job() {
         check_edit(&none, &bare(), &["a.png"]),
         [r#"10.image="a.png""#]
     );
-    let plan = Plan::edit(&none, false, false).unwrap();
+    let plan = Plan::edit(&none, false, None).unwrap();
     assert_eq!(plan.sources(), 1);
 }
 
 #[test]
 fn a_mask_gets_into_the_default_workflow() {
-    let mut plan = Plan::edit(&Settings::default(), true, true).unwrap();
+    let mut plan = Plan::edit(&Settings::default(), true, SQUARE).unwrap();
     assert!(!plan.place_mask().unwrap());
     let mut values = Values::of(&job(), 7).unwrap();
     values.mask = Some("m.png".into());
@@ -376,7 +376,39 @@ fn a_mask_gets_into_the_default_workflow() {
     );
     assert_eq!(graph["5"]["inputs"]["samples"], json!(["13", 0]));
     assert_eq!(graph["11"]["inputs"]["crop"], "disabled");
+    // What is drawn is laid over the picture, as often as it is drawn.
+    assert_eq!(graph["9"]["inputs"]["images"], json!(["16", 0]));
+    assert_eq!(
+        graph["16"]["inputs"],
+        json!({"destination": ["15", 0], "source": ["8", 0], "x": 0, "y": 0,
+               "resize_source": false, "mask": ["mask1", 0]})
+    );
+    assert_eq!(
+        graph["15"]["inputs"],
+        json!({"image": ["11", 0], "amount": 2})
+    );
+    assert!(!graph.contains_key("14"));
 }
+
+#[test]
+fn a_mask_follows_the_middle_that_is_drawn() {
+    let odd = Some(Size::new(131, 97));
+    let mut plan = Plan::edit(&Settings::default(), false, odd).unwrap();
+    plan.place_mask().unwrap();
+    let graph = plan.written(&Values::of(&bare(), 7).unwrap());
+    assert_eq!(
+        graph["14"]["inputs"],
+        json!({"mask": ["mask1", 0], "x": 1, "y": 0, "width": 128, "height": 96})
+    );
+    assert_eq!(graph["13"]["inputs"]["mask"], json!(["14", 0]));
+    let over = &graph["16"]["inputs"];
+    assert_eq!((&over["x"], &over["y"]), (&json!(1), &json!(0)));
+    assert_eq!(over["mask"], json!(["14", 0]));
+    assert_eq!(graph["15"]["inputs"]["image"], json!(["10", 0]));
+}
+
+/// A picture that a mask is for.
+const SQUARE: Option<Size> = Some(Size::new(64, 64));
 
 fn two_loaders() -> Value {
     json!({
@@ -407,7 +439,7 @@ fn each_source_has_its_loader() {
     let (field, message) = refused(Plan::edit(
         &settings(&[("edit-workflow", &none)]),
         false,
-        false,
+        None,
     ));
     assert_eq!(field, "edit-workflow");
     assert!(message.contains("LoadImage"), "{message}");
@@ -416,7 +448,7 @@ fn each_source_has_its_loader() {
 /// Where the mask goes, and whether it is white; `None` where it has no place.
 fn mask_place(graph: &Value, nodes: &Value) -> Option<(String, bool)> {
     let settings = settings(&[("edit-workflow", graph), ("edit-nodes", nodes)]);
-    let mut plan = Plan::edit(&settings, false, true).unwrap();
+    let mut plan = Plan::edit(&settings, false, SQUARE).unwrap();
     let white = match plan.place_mask() {
         Ok(white) => white,
         Err(error) => {

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pinhole_sdk::{Error, Job};
+use pinhole_sdk::{Error, Job, Size};
 use serde_json::{Value, json};
 
 /// Sides are rounded down to a multiple of so many pixels: latent images have an eighth of a picture's.
-const BLOCK: u32 = 8;
+pub(super) const BLOCK: u32 = 8;
 /// Seeds we draw have no more bits: beyond, JSON numbers lose digits in many programs.
 const SEED_BITS: u32 = 53;
 /// What no parameter may be called: what a job says itself was checked by the host, and the files of
@@ -38,6 +38,10 @@ pub(crate) struct Values {
     pub(crate) sources: Vec<String>,
     /// What it calls the mask.
     pub(crate) mask: Option<String>,
+    /// The names of those that the job itself named, and so means.
+    named: Vec<&'static str>,
+    /// The size asked for, where it is another than the one that is written.
+    pub(crate) rounded: Option<(Size, Size)>,
 }
 
 impl Values {
@@ -54,8 +58,10 @@ impl Values {
         if let Some(model) = &job.model {
             set("model", json!(model));
         }
-        if let Some(size) = job.size {
-            let size = size.rounded_down(BLOCK);
+        let mut rounded = None;
+        if let Some(asked) = job.size {
+            let size = asked.rounded_down(BLOCK);
+            rounded = (size != asked).then_some((asked, size));
             set("width", json!(size.width));
             set("height", json!(size.height));
         }
@@ -75,21 +81,41 @@ impl Values {
             parameters,
             sources: Vec::new(),
             mask: None,
+            named: named(job),
+            rounded,
         })
+    }
+
+    /// The names of what the job itself named.
+    pub(super) fn named(&self) -> &[&'static str] {
+        &self.named
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         self.values.get(name)
     }
 
-    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
-        self.values.keys()
-    }
-
     /// The names of those that came as parameters.
     pub(super) fn parameters(&self) -> impl Iterator<Item = &String> {
         self.parameters.iter()
     }
+}
+
+fn named(job: &Job) -> Vec<&'static str> {
+    let size = job.size.is_some();
+    [
+        ("prompt", true),
+        ("negative_prompt", job.negative_prompt.is_some()),
+        ("model", job.model.is_some()),
+        ("width", size),
+        ("height", size),
+        ("n", job.count > 1),
+        ("steps", job.steps.is_some()),
+        ("seed", job.seed.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(name, named)| named.then_some(name))
+    .collect()
 }
 
 fn is_plain(value: &Value) -> bool {

@@ -28,6 +28,7 @@ mod socket;
 mod upstream;
 mod value;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -142,34 +143,43 @@ impl Kit {
 
     /// Runs the cases, a few side by side, and tells of each in the order of their folders.
     pub async fn run(&self, mut tell: impl FnMut(Played)) {
-        let runs = self.cases.iter().map(|named| async {
-            let run = run::Run {
-                engine: &self.engine,
-                data: self.data.path(),
-                engines: self.engines.path(),
-                lines: &self.lines,
-                patience: self.patience,
-            };
-            let ended = run.play(named.case.clone()).await;
-            let verdict = match (ended.failures, &named.case.not_passing) {
-                (failures, None) if failures.is_empty() => Verdict::Passed,
-                (failures, None) => Verdict::Failed(failures),
-                (failures, Some(_)) if failures.is_empty() => Verdict::Failed(vec![
-                    "/not_passing: the case passes: take the key out".to_owned(),
-                ]),
-                (_, Some(reason)) => Verdict::Known(reason.clone()),
-            };
-            Played {
-                name: named.name.clone(),
-                about: named.case.about.clone(),
-                verdict,
-                requests: ended.requests,
-                entered_bytes: ended.entered_bytes,
+        let runs = self.cases.iter().enumerate();
+        let runs = runs.map(|(place, named)| async move { (place, self.play(named).await) });
+        // A long case holds up what is told, and not what runs.
+        let mut runs = futures_util::stream::iter(runs).buffer_unordered(SIDE_BY_SIDE);
+        let (mut ended, mut next) = (BTreeMap::new(), 0);
+        while let Some((place, played)) = runs.next().await {
+            ended.insert(place, played);
+            while let Some(played) = ended.remove(&next) {
+                tell(played);
+                next += 1;
             }
-        });
-        let mut runs = futures_util::stream::iter(runs).buffered(SIDE_BY_SIDE);
-        while let Some(played) = runs.next().await {
-            tell(played);
+        }
+    }
+
+    async fn play(&self, named: &Named) -> Played {
+        let run = run::Run {
+            engine: &self.engine,
+            data: self.data.path(),
+            engines: self.engines.path(),
+            lines: &self.lines,
+            patience: self.patience,
+        };
+        let ended = run.play(named.case.clone()).await;
+        let verdict = match (ended.failures, &named.case.not_passing) {
+            (failures, None) if failures.is_empty() => Verdict::Passed,
+            (failures, None) => Verdict::Failed(failures),
+            (failures, Some(_)) if failures.is_empty() => Verdict::Failed(vec![
+                "/not_passing: the case passes: take the key out".to_owned(),
+            ]),
+            (_, Some(reason)) => Verdict::Known(reason.clone()),
+        };
+        Played {
+            name: named.name.clone(),
+            about: named.case.about.clone(),
+            verdict,
+            requests: ended.requests,
+            entered_bytes: ended.entered_bytes,
         }
     }
 }

@@ -69,6 +69,9 @@ pub enum Error {
     /// It crashed.
     #[error("the engine crashed: {0}")]
     Trapped(String),
+    /// The server is told to end.
+    #[error("the server is being ended")]
+    Ending,
     /// No slot became free in time.
     #[error("the server is busy: no engine slot became free within {0:?}")]
     Busy(Duration),

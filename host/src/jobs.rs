@@ -232,7 +232,7 @@ impl Jobs {
         let made = tokio::select! {
             made = self.engines.make(component, control, limits, job, edit) => made?,
             // Dropping the call cancels the engine, which still tells its upstream.
-            () = self.ending.cancelled() => return Err(engine::Error::ended()),
+            () = self.ending.cancelled() => return Err(engine::Error::Ending),
         };
         let images = self
             .collect(bound, made.pictures.as_slice(), &limits, deadline)
@@ -346,7 +346,7 @@ impl Error {
             Self::Disabled(_) => ErrorKind::Forbidden,
             Self::Engine { source, .. } => match source.as_ref() {
                 engine::Error::Engine { error, .. } => error.kind,
-                engine::Error::Busy(_) => ErrorKind::Unavailable,
+                engine::Error::Busy(_) | engine::Error::Ending => ErrorKind::Unavailable,
                 engine::Error::Deadline(_) => ErrorKind::Timeout,
                 engine::Error::Limit(_) | engine::Error::Trapped(_) => ErrorKind::Upstream,
             },

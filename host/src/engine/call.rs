@@ -524,12 +524,6 @@ impl Error {
         )
     }
 
-    /// The server is being ended.
-    pub(crate) fn ended() -> Self {
-        let message = "the server is being ended".to_owned();
-        Self::of(ErrorKind::Unavailable, message, None)
-    }
-
     pub(crate) fn protocol(message: String) -> Self {
         Self::of(ErrorKind::Protocol, message, None)
     }

@@ -59,6 +59,10 @@ pub(crate) fn rejected(refusal: Refusal, keys: &Keys) -> Error {
             );
             Error::invalid(workflow.name, message)
         }
+        (status @ (404 | 405 | 501), _) => Error::protocol(format!(
+            "what answers at the base URL (COMFYUI_BASE_URL) is not ComfyUI: it has no /prompt \
+             to post to (status {status})"
+        )),
         _ => refused(refusal),
     }
 }
@@ -79,7 +83,12 @@ fn rejected_graph(said: &Value, node_errors: &Value, keys: &Keys) -> Error {
             if let Some(error) = errors_of_nodes(node_errors, keys).into_iter().next() {
                 return error;
             }
-            let details = text(said, "/details");
+            let details = match text(said, "/details") {
+                "" if kind == "prompt_outputs_failed_validation" => {
+                    "it says no more, but its log may; look for nodes that are linked in a circle"
+                }
+                details => details,
+            };
             let both = format!("{message}: {details}");
             Error::invalid(
                 workflow,

@@ -174,7 +174,18 @@ fn loads_picture(graph: &Graph, id: &str) -> bool {
 }
 
 fn loads_mask(graph: &Graph, id: &str) -> bool {
-    loads(graph, id) && class(graph, id).is_some_and(|class| class.contains("Mask"))
+    let named = class(graph, id).is_some_and(|class| class.contains("Mask"));
+    loads(graph, id) && (named || gives_only_mask(graph, id))
+}
+
+/// Does it load a picture of which nothing but the mask is taken, while another gives its pixels?
+fn gives_only_mask(graph: &Graph, id: &str) -> bool {
+    let takes = |from: &str, wanted: bool| {
+        let mut taken = graph.values().flat_map(links);
+        taken.any(|(_, target, slot)| target == from && (slot == MASK_SLOT) == wanted)
+    };
+    let picture = |other: &String| loads(graph, other) && takes(other, false);
+    takes(id, true) && !takes(id, false) && graph.keys().any(|other| picture(other))
 }
 
 fn loads(graph: &Graph, id: &str) -> bool {

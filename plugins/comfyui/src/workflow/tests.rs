@@ -476,6 +476,16 @@ fn a_mask_goes_where_the_workflow_takes_one() {
             json!({"class_type": "LoadImageMask", "inputs": {"image": "m", "channel": channel}});
         assert_eq!(mask_place(&graph, &none), Some(("7".into(), white)));
     }
+    // A picture of which only the mask is taken, which is common.
+    let inpaint = json!({
+        "1": {"class_type": "LoadImage", "inputs": {"image": "a"}},
+        "6": {"class_type": "LoadImage", "inputs": {"image": "b"}},
+        "3": {"class_type": "Inpaint", "inputs": {"image": ["1", 0], "mask": ["6", 1]}},
+        "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0]}},
+    });
+    assert_eq!(mask_place(&inpaint, &none), Some(("6".into(), false)));
+    let found = settings(&[("edit-workflow", &inpaint)]);
+    assert_eq!(check_edit(&found, &bare(), &["x", "y"]), [r#"1.image="x""#]);
     // A picture that becomes a mask by its colours, and one by what is transparent.
     let second = json!([{"type": "mask", "node_ids": ["2"]}]);
     assert_eq!(mask_place(&graph, &second), Some(("2".into(), true)));

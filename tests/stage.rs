@@ -98,8 +98,7 @@ impl Stage {
         let url = played.body["data"][0]["url"].as_str().unwrap();
         let id = url.split('/').rev().nth(1).unwrap();
         let store = &self.server.app.store;
-        let user = store.user_by_key(&self.server.key).await.unwrap().unwrap();
-        let row = store.file(id, &user.id).await.unwrap().unwrap();
+        let row = store.file(id).await.unwrap().unwrap();
         let meta: Value = serde_json::from_str(&row.meta).unwrap();
         meta["details"].clone()
     }

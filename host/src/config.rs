@@ -13,6 +13,9 @@ const MAX_SLOTS: u32 = 10_000;
 /// Time a job may take, in seconds. Slow machines need minutes for a picture.
 const DEFAULT_JOB_SECS: u64 = 600;
 const MAX_JOB_SECS: u64 = 24 * 3600;
+/// Days that files may be kept; who wants longer leaves it unset.
+const MAX_RETENTION_DAYS: u64 = 36_500;
+const DAY_SECS: u64 = 24 * 3600;
 
 /// What is fixed while the process runs.
 #[derive(Clone)]
@@ -25,6 +28,8 @@ pub struct Config {
     pub slots: u32,
     /// `PINHOLE_JOB_TIMEOUT_SECS`: time a job may take.
     pub job_timeout: Duration,
+    /// `PINHOLE_FILE_RETENTION_DAYS`: how long files are kept; for ever where it is not set.
+    pub file_retention: Option<Duration>,
     /// All variables, for settings.
     pub environment: Environment,
 }
@@ -45,15 +50,16 @@ impl Config {
 
     /// From given variables.
     pub fn new(environment: Environment) -> Result<Self> {
-        let number = |name: &str, default: u64, max: u64| match environment.get(name) {
-            None => Ok(default),
+        let number = |name: &str, max: u64| match environment.get(name) {
+            None => Ok(None),
             Some(text) => match text.trim().parse() {
-                Ok(number) if (1..=max).contains(&number) => Ok(number),
+                Ok(number) if (1..=max).contains(&number) => Ok(Some(number)),
                 _ => bail!("{name} is {text:?}: it must be a whole number from 1 to {max}"),
             },
         };
-        let slots = number("PINHOLE_SLOTS", DEFAULT_SLOTS.into(), MAX_SLOTS.into())?;
-        let secs = number("PINHOLE_JOB_TIMEOUT_SECS", DEFAULT_JOB_SECS, MAX_JOB_SECS)?;
+        let slots = number("PINHOLE_SLOTS", MAX_SLOTS.into())?.unwrap_or(DEFAULT_SLOTS.into());
+        let secs = number("PINHOLE_JOB_TIMEOUT_SECS", MAX_JOB_SECS)?.unwrap_or(DEFAULT_JOB_SECS);
+        let days = number("PINHOLE_FILE_RETENTION_DAYS", MAX_RETENTION_DAYS)?;
         Ok(Self {
             data: environment.get("PINHOLE_DATA").unwrap_or("data").into(),
             engines: match environment.get("PINHOLE_ENGINES") {
@@ -62,6 +68,7 @@ impl Config {
             },
             slots: u32::try_from(slots).unwrap_or(MAX_SLOTS),
             job_timeout: Duration::from_secs(secs),
+            file_retention: days.map(|days| Duration::from_secs(days * DAY_SECS)),
             environment,
         })
     }

@@ -1,50 +1,95 @@
 //! Pictures, kept: bytes in a folder, a row in the store.
+//!
+//! Bytes are written before their row and removed after it, so a file that can be found is whole.
 
-use std::io::ErrorKind;
+mod objects;
+mod sweep;
+mod thumbnail;
+
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use cap_std::fs::Dir;
+use futures_util::Stream;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
-use crate::folder;
-use crate::images::Image;
-use crate::store::{FileRow, Store};
+use crate::images::{Image, ImageLimits};
+use crate::store::{FileRow, Store, User, now};
+use objects::Objects;
+
+pub use thumbnail::THUMBNAIL_SIZES;
+
+/// What a picture that somebody brings along may be.
+pub const UPLOAD_LIMITS: ImageLimits = ImageLimits {
+    max_bytes: 32 << 20,
+    max_pixels: 64 << 20,
+};
+/// Thumbnails that are made at once; more wait. Each may take a picture's pixels in memory.
+const MAX_THUMBNAILS_AT_ONCE: usize = 2;
 
 /// The folder of files and the store beside it.
 #[derive(Clone, Debug)]
 pub struct Files {
-    folder: Arc<Dir>,
+    objects: Objects,
     store: Store,
+    thumbnails: Arc<Semaphore>,
+}
+
+/// What came of asking for a thumbnail.
+#[derive(Debug)]
+pub enum Thumbnail {
+    /// It is here.
+    Made(Image),
+    /// The picture's bytes are gone.
+    Gone,
+    /// There can be none. Says for a person why.
+    Impossible(String),
 }
 
 impl Files {
     /// Keeps files in a folder of the data folder.
     pub fn open(data: &Dir, store: Store) -> Result<Self> {
-        let folder = Arc::new(folder::create_in(data, "files")?);
-        Ok(Self { folder, store })
+        Ok(Self {
+            objects: Objects::open(data, "files")?,
+            store,
+            thumbnails: Arc::new(Semaphore::new(MAX_THUMBNAILS_AT_ONCE)),
+        })
     }
 
-    /// Keeps an image for its owner. `meta` says which job, chat and message it belongs to.
-    ///
-    /// The row is written last, so a file that can be found is always whole.
+    /// Keeps an image that was made for its owner. `meta` says which job, chat and message it
+    /// belongs to.
     pub async fn save(&self, user_id: &str, image: &Image, meta: Value) -> Result<FileRow> {
+        let name = format!("generated-image.{}", image.extension());
+        self.save_as(name, user_id, image, meta).await
+    }
+
+    /// Keeps an image under a name for people. `meta` is what is known of it.
+    pub async fn save_as(
+        &self,
+        name: String,
+        user_id: &str,
+        image: &Image,
+        meta: Value,
+    ) -> Result<FileRow> {
         let id = uuid::Uuid::new_v4().to_string();
-        let (folder, name, bytes) = (self.folder.clone(), id.clone(), image.bytes().clone());
-        tokio::task::spawn_blocking(move || folder::write_whole(&folder, &name, &bytes))
-            .await?
-            .with_context(|| format!("cannot keep picture {id} in the data folder"))?;
+        let hash = self.objects.put(&id, image.bytes().clone()).await;
+        let hash = hash.with_context(|| format!("cannot keep picture {id} in the data folder"))?;
         let row = FileRow {
-            name: format!("generated-image.{}", image.extension()),
+            name,
             media_type: image.media_type().to_owned(),
             size_bytes: i64::try_from(image.bytes().len()).unwrap_or(i64::MAX),
+            hash,
             user_id: user_id.to_owned(),
             meta: meta.to_string(),
+            created_at: now(),
             id,
         };
         if let Err(error) = self.store.insert_file(&row).await {
-            self.folder.remove_file(&row.id).ok();
+            self.objects.delete(&row.id).await.ok();
             return Err(error)
                 .with_context(|| format!("cannot keep the row of picture {}", row.id));
         }
@@ -54,29 +99,91 @@ impl Files {
     /// Takes files back that were just kept. What cannot be removed is logged.
     pub async fn remove(&self, rows: &[FileRow]) {
         for row in rows {
-            let removed = self.store.delete_file(&row.id).await;
-            if let Err(error) = removed {
-                tracing::error!("the row of picture {} is left over: {error}", row.id);
-            }
-            if let Err(error) = self.folder.remove_file(&row.id) {
-                tracing::error!("picture {} is left over: {error}", row.id);
+            if let Err(error) = self.delete(&row.id).await {
+                tracing::error!("{error:#}");
             }
         }
     }
 
-    /// A file of this owner, with its bytes. `None` when there is none or it is somebody else's.
-    pub async fn read(&self, id: &str, user_id: &str) -> Result<Option<(FileRow, Bytes)>> {
-        let Some(row) = self.store.file(id, user_id).await? else {
-            return Ok(None);
+    /// Removes a file and all that was made from it. Fails only while it can still be found: bytes
+    /// without a row are swept later.
+    pub async fn delete(&self, id: &str) -> Result<()> {
+        let deleted = self.store.delete_file(id).await;
+        deleted.with_context(|| format!("cannot remove the row of picture {id}"))?;
+        let thumbnails = THUMBNAIL_SIZES.map(|size| thumbnail_name(id, size));
+        for name in thumbnails.into_iter().chain([id.to_owned()]) {
+            if let Err(error) = self.objects.delete(&name).await {
+                tracing::error!("picture {name} is left over until files are swept: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    /// A file that this user may have: an own one, or any for an administrator.
+    pub async fn find(&self, id: &str, user: &User) -> Result<Option<FileRow>> {
+        let row = self.store.file(id).await?;
+        Ok(row.filter(|row| row.user_id == user.id || is_administrator(user)))
+    }
+
+    /// The files that this user may have, the newest first, `limit` after the first `offset`.
+    pub async fn list(&self, user: &User, limit: u32, offset: u64) -> Result<Vec<FileRow>> {
+        let owner = (!is_administrator(user)).then_some(user.id.as_str());
+        Ok(self.store.files(owner, limit, offset).await?)
+    }
+
+    /// Some of a file's bytes, a chunk at a time. `None` when they are gone.
+    pub async fn read(
+        &self,
+        file: &FileRow,
+        range: Range<u64>,
+    ) -> Result<Option<impl Stream<Item = io::Result<Bytes>> + use<>>> {
+        let read = self.objects.get_range(&file.id, file.length(), range).await;
+        read.with_context(|| format!("cannot read picture {}", file.id))
+    }
+
+    /// A small picture of a file, `size` being one of [`THUMBNAIL_SIZES`]. It is made once, and
+    /// kept beside the file.
+    pub async fn thumbnail(&self, file: &FileRow, size: u32) -> Result<Thumbnail> {
+        let name = thumbnail_name(&file.id, size);
+        let named = || format!("cannot make thumbnail {name}");
+        if let Some(bytes) = self.objects.get(&name).await.with_context(named)? {
+            return Ok(thumbnail(bytes));
+        }
+        let making = self.thumbnails.clone().acquire_owned().await?;
+        let Some(bytes) = self.objects.get(&file.id).await.with_context(named)? else {
+            return Ok(Thumbnail::Gone);
         };
-        let (folder, name) = (self.folder.clone(), row.id.clone());
-        let bytes = tokio::task::spawn_blocking(move || folder.read(&name)).await?;
-        match bytes {
-            Ok(bytes) => Ok(Some((row, bytes.into()))),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("cannot read picture {}", row.id)),
+        let made = tokio::task::spawn_blocking(move || {
+            let made = thumbnail::shrink(&bytes, size);
+            drop(making);
+            made
+        });
+        match made.await.with_context(named)? {
+            Ok(bytes) => {
+                if let Err(error) = self.objects.put(&name, bytes.clone()).await {
+                    tracing::warn!("thumbnail {name} is not kept: {error}");
+                }
+                Ok(thumbnail(bytes))
+            }
+            Err(why) => Ok(Thumbnail::Impossible(why)),
         }
     }
+}
+
+fn thumbnail(bytes: Bytes) -> Thumbnail {
+    match Image::from_bytes(bytes, UPLOAD_LIMITS) {
+        Ok(image) => Thumbnail::Made(image),
+        Err(why) => Thumbnail::Impossible(why),
+    }
+}
+
+/// Begins with the file's id: what is swept is known by it.
+fn thumbnail_name(id: &str, size: u32) -> String {
+    format!("{id}.{size}")
+}
+
+fn is_administrator(user: &User) -> bool {
+    user.role == "admin"
 }
 
 impl FileRow {
@@ -84,6 +191,12 @@ impl FileRow {
     #[must_use]
     pub fn url(&self) -> String {
         format!("/api/v1/files/{}/content", self.id)
+    }
+
+    /// Length of the bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        u64::try_from(self.size_bytes).unwrap_or_default()
     }
 }
 

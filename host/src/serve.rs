@@ -28,6 +28,8 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
         .await
         .context("cannot make the first administrator")?;
     announce(config, &app, listener.local_addr()?, key.as_deref())?;
+    // Ends with the process: what is swept halfway is swept again.
+    tokio::spawn(app.files.clone().keep_swept(config.file_retention));
 
     let (ending, ended) = tokio::sync::watch::channel(false);
     let ours = app.clone();

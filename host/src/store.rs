@@ -1,5 +1,7 @@
 //! All SQL.
 
+mod files;
+
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,6 +13,8 @@ use sqlx::sqlite::{
 };
 
 use crate::engine::hex;
+
+pub use files::FileRow;
 
 const FILE: &str = "pinhole.db";
 /// How long a statement waits for another process that writes.
@@ -34,23 +38,6 @@ pub struct User {
     pub name: String,
     /// `admin` or `user`.
     pub role: String,
-}
-
-/// A file's row; its bytes are in the folder of files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileRow {
-    /// A UUID.
-    pub id: String,
-    /// Its owner.
-    pub user_id: String,
-    /// For a person, with extension.
-    pub name: String,
-    /// As sniffed from the bytes.
-    pub media_type: String,
-    /// Length of the bytes.
-    pub size_bytes: i64,
-    /// JSON: job, engine, chat and message that it belongs to.
-    pub meta: String,
 }
 
 impl Store {
@@ -117,53 +104,6 @@ impl Store {
                 id: row.try_get("id")?,
                 name: row.try_get("name")?,
                 role: row.try_get("role")?,
-            })
-        })
-        .transpose()
-    }
-
-    /// Adds a file's row.
-    pub async fn insert_file(&self, file: &FileRow) -> sqlx::Result<()> {
-        sqlx::query(
-            "INSERT INTO files (id, user_id, name, media_type, size_bytes, meta, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        )
-        .bind(&file.id)
-        .bind(&file.user_id)
-        .bind(&file.name)
-        .bind(&file.media_type)
-        .bind(file.size_bytes)
-        .bind(&file.meta)
-        .bind(now())
-        .execute(&self.pool)
-        .await
-        .map(|_| ())
-    }
-
-    /// Removes a file's row.
-    pub async fn delete_file(&self, id: &str) -> sqlx::Result<()> {
-        let delete = sqlx::query("DELETE FROM files WHERE id = $1").bind(id);
-        delete.execute(&self.pool).await.map(|_| ())
-    }
-
-    /// A file of this owner.
-    pub async fn file(&self, id: &str, user_id: &str) -> sqlx::Result<Option<FileRow>> {
-        let row = sqlx::query(
-            "SELECT id, user_id, name, media_type, size_bytes, meta FROM files
-             WHERE id = $1 AND user_id = $2",
-        )
-        .bind(id)
-        .bind(user_id)
-        .fetch_optional(&self.pool)
-        .await?;
-        row.map(|row| {
-            Ok(FileRow {
-                id: row.try_get("id")?,
-                user_id: row.try_get("user_id")?,
-                name: row.try_get("name")?,
-                media_type: row.try_get("media_type")?,
-                size_bytes: row.try_get("size_bytes")?,
-                meta: row.try_get("meta")?,
             })
         })
         .transpose()

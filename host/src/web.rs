@@ -12,7 +12,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use http::Uri;
 use http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -34,7 +34,15 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/chat/completions", post(chat::complete))
         .route("/api/v1/chat/completions", post(chat::complete))
         .route("/api/events", get(events::listen))
+        .route("/api/v1/files", files_and_upload())
+        .route("/api/v1/files/", files_and_upload())
+        .route(
+            "/api/v1/files/{id}",
+            get(files::metadata).delete(files::delete),
+        )
         .route("/api/v1/files/{id}/content", get(files::content))
+        .route("/api/v1/files/{id}/content/{name}", get(files::named_content))
+        .route("/api/v1/files/{id}/thumbnail", get(files::thumbnail))
         .route("/v1/images/generations", post(openai::generate))
         .fallback(async |uri: Uri| unrouted(&uri, ApiError::not_found()))
         .method_not_allowed_fallback(async |uri: Uri| {
@@ -47,6 +55,12 @@ pub fn router(app: Arc<App>) -> Router {
         ))
         .layer(CatchPanicLayer::new())
         .with_state(app)
+}
+
+/// Clients write the path with a slash at its end and without.
+fn files_and_upload() -> MethodRouter<Arc<App>> {
+    let longer = DefaultBodyLimit::max(files::MAX_UPLOAD_BYTES);
+    get(files::list).post(files::upload).layer(longer)
 }
 
 /// As the clients of the API that the path belongs to read it.

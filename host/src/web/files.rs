@@ -1,41 +1,123 @@
-//! Stored pictures, for their owners.
+//! Stored pictures, for their owners and for administrators.
+
+mod content;
+mod range;
+mod upload;
 
 use std::sync::Arc;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
 use http::StatusCode;
-use http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap,
-};
+use http::header::HeaderMap;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::auth;
 use super::error::ApiError;
 use crate::app::App;
+use crate::store::FileRow;
 
-/// `GET /api/v1/files/{id}/content`: the bytes. Somebody else's file is not found.
-pub(super) async fn content(
+pub(super) use content::{content, named_content, thumbnail};
+pub(super) use upload::{MAX_UPLOAD_BYTES, upload};
+
+/// Files in one answer where a request names no number, and at most.
+const PAGE_FILES: u32 = 100;
+const MAX_PAGE_FILES: u32 = 1000;
+
+/// Which part of a list.
+#[derive(Deserialize)]
+pub(super) struct Page {
+    /// From 1.
+    page: Option<u32>,
+    /// Files on a page.
+    limit: Option<u32>,
+}
+
+/// `GET /api/v1/files/`: the caller's files, an administrator's are everybody's; the newest first.
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    page: Result<Query<Page>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Json<Vec<Value>>, ApiError> {
+    let user = auth::user(&app, &headers).await?;
+    let Query(asked) =
+        page.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
+    let (page, limit) = (asked.page.unwrap_or(1), asked.limit.unwrap_or(PAGE_FILES));
+    if page == 0 {
+        return Err(ApiError::invalid("page", "pages are counted from 1"));
+    }
+    if !(1..=MAX_PAGE_FILES).contains(&limit) {
+        let detail = format!("limit must be a whole number from 1 to {MAX_PAGE_FILES}");
+        return Err(ApiError::invalid("limit", detail));
+    }
+    let offset = u64::from(page - 1) * u64::from(limit);
+    let files = app.files.list(&user, limit, offset).await;
+    let files = files.map_err(|error| ApiError::internal(&error))?;
+    Ok(Json(files.iter().map(row).collect()))
+}
+
+/// `GET /api/v1/files/{id}`: what is known of a file.
+pub(super) async fn metadata(
     State(app): State<Arc<App>>,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
-) -> Result<Response, ApiError> {
-    let user = auth::user(&app, &headers).await?;
+) -> Result<Json<Value>, ApiError> {
+    let file = find(&app, &headers, id).await?;
+    Ok(Json(row(&file)))
+}
+
+/// `DELETE /api/v1/files/{id}`
+pub(super) async fn delete(
+    State(app): State<Arc<App>>,
+    id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, ApiError> {
+    let file = find(&app, &headers, id).await?;
+    let deleted = app.files.delete(&file.id).await;
+    deleted.map_err(|error| ApiError::internal(&error))?;
+    Ok(Json(json!({"message": "File deleted successfully"})))
+}
+
+/// The file of a path. Somebody else's is not found.
+async fn find(
+    app: &App,
+    headers: &HeaderMap,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<FileRow, ApiError> {
+    let user = auth::user(app, headers).await?;
     let Path(id) =
         id.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
-    let found = app.files.read(&id, &user.id).await;
-    let found = found.map_err(|error| ApiError::internal(&error))?;
-    let Some((row, bytes)) = found else {
-        let detail = "We could not find what you're looking for :/";
-        return Err(ApiError::new(StatusCode::NOT_FOUND, detail));
-    };
-    let disposition = format!("inline; filename=\"{}\"", row.name);
-    let headers = [
-        (CONTENT_TYPE, row.media_type.as_str()),
-        (CONTENT_DISPOSITION, disposition.as_str()),
-        // Never a document, whatever the bytes are.
-        (CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"),
-        (CACHE_CONTROL, "private, max-age=31536000, immutable"),
-    ];
-    Ok((headers, bytes).into_response())
+    let found = app.files.find(&id, &user).await;
+    found
+        .map_err(|error| ApiError::internal(&error))?
+        .ok_or_else(not_found)
+}
+
+/// As Open WebUI says it, for what is not there and for what is somebody else's.
+fn not_found() -> ApiError {
+    let detail = "We could not find what you're looking for :/";
+    ApiError::new(StatusCode::NOT_FOUND, detail)
+}
+
+/// A file as Open WebUI describes it, without where it lies.
+fn row(file: &FileRow) -> Value {
+    let hash = Some(&file.hash).filter(|hash| !hash.is_empty());
+    json!({
+        "id": file.id,
+        "user_id": file.user_id,
+        "hash": hash,
+        "filename": file.name,
+        "data": {},
+        "meta": {
+            "name": file.name,
+            "content_type": file.media_type,
+            "size": file.size_bytes,
+            "data": serde_json::from_str::<Value>(&file.meta).unwrap_or_default(),
+        },
+        "created_at": file.created_at,
+        // A file never changes.
+        "updated_at": file.created_at,
+    })
 }

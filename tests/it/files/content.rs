@@ -1,0 +1,177 @@
+//! Bytes: cached, in part, saved, and of great length.
+
+use pinhole_tests::{Server, gif};
+
+use super::{NOT_FOUND, answer, assert_not_found, body, content, hash, id, long_picture, upload};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_a_client_has_are_not_sent_again() {
+    let server = Server::start(&[]).await;
+    let picture = gif(9);
+    let url = content(&upload(&server, &server.key, "fox.gif", &picture).await);
+    let tag = format!("\"{}\"", hash(&picture));
+    let whole = server.get(&url).send().await.unwrap();
+    assert_eq!(whole.headers()["etag"], tag);
+    assert_eq!(whole.headers()["accept-ranges"], "bytes");
+    assert_eq!(whole.bytes().await.unwrap(), picture);
+    for (known, status) in [
+        (tag.clone(), 304),
+        (format!("W/{tag}"), 304),
+        (format!("\"another\", {tag}"), 304),
+        ("*".to_owned(), 304),
+        ("\"another\"".to_owned(), 200),
+    ] {
+        let request = server.get(&url).header("if-none-match", &known);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), status, "{known}");
+        assert_eq!(response.headers()["etag"], tag);
+        let cached = &response.headers()["cache-control"];
+        assert_eq!(cached, "private, max-age=31536000, immutable");
+        let sent = response.bytes().await.unwrap();
+        assert_eq!(sent.is_empty(), status == 304, "{known}");
+    }
+    // What somebody knows of a file shows nobody that it is there.
+    let second = server.second_user().await;
+    let foreign = server.client.get(server.url(&url)).bearer_auth(second);
+    assert_not_found("foreign", foreign.header("if-none-match", "*")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_is_sent_alone() {
+    let server = Server::start(&[]).await;
+    let picture = gif(9);
+    let length = picture.len();
+    let url = content(&upload(&server, &server.key, "fox.gif", &picture).await);
+    for (range, first, last) in [
+        ("bytes=0-0", 0, 0),
+        ("bytes=3-7", 3, 7),
+        ("bytes=5-", 5, length - 1),
+        ("bytes=-4", length - 4, length - 1),
+        ("bytes=0-99999", 0, length - 1),
+    ] {
+        let response = server.get(&url).header("range", range);
+        let response = response.send().await.unwrap();
+        assert_eq!(response.status(), 206, "{range}");
+        let headers = response.headers().clone();
+        let sent = format!("bytes {first}-{last}/{length}");
+        assert_eq!(headers["content-range"], sent, "{range}");
+        assert_eq!(headers["content-length"], (last - first + 1).to_string());
+        assert_eq!(headers["content-type"], "image/gif");
+        assert_eq!(headers["etag"], format!("\"{}\"", hash(&picture)));
+        assert_eq!(response.bytes().await.unwrap(), picture[first..=last]);
+    }
+    for range in ["bytes=0-1,4-5", "bytes=7-3", "lines=1-2", "nonsense"] {
+        let response = server.get(&url).header("range", range);
+        let response = response.send().await.unwrap();
+        assert_eq!(response.status(), 200, "{range}");
+        assert_eq!(response.bytes().await.unwrap(), picture, "{range}");
+    }
+    for range in [&format!("bytes={length}-"), "bytes=-0"] {
+        let response = server.get(&url).header("range", range);
+        let response = response.send().await.unwrap();
+        assert_eq!(response.status(), 416, "{range}");
+        let all = format!("bytes */{length}");
+        assert_eq!(response.headers()["content-range"], all);
+        assert_eq!(response.headers()["content-type"], "application/json");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_range_is_of_the_bytes_that_a_client_began_with() {
+    let server = Server::start(&[]).await;
+    let picture = gif(9);
+    let url = content(&upload(&server, &server.key, "fox.gif", &picture).await);
+    let tag = format!("\"{}\"", hash(&picture));
+    for (begun, status) in [
+        (tag.as_str(), 206),
+        ("\"another\"", 200),
+        // A weak tag promises no bytes, and no date is known.
+        (&format!("W/{tag}"), 200),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 200),
+    ] {
+        let request = server.get(&url).header("range", "bytes=0-3");
+        let response = request.header("if-range", begun).send().await.unwrap();
+        assert_eq!(response.status(), status, "{begun}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_head_is_that_of_the_whole() {
+    let server = Server::start(&[]).await;
+    let picture = gif(9);
+    let row = upload(&server, &server.key, "fox.gif", &picture).await;
+    let url = content(&row);
+    let head = || {
+        server
+            .client
+            .head(server.url(&url))
+            .bearer_auth(&server.key)
+    };
+    let whole = server.get(&url).send().await.unwrap();
+    let response = head().header("range", "bytes=0-3").send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let without_date = |response: &reqwest::Response| {
+        let mut headers = response.headers().clone();
+        headers.remove("date");
+        headers
+    };
+    assert_eq!(without_date(&response), without_date(&whole));
+    assert_eq!(
+        response.headers()["content-length"],
+        picture.len().to_string()
+    );
+    assert!(response.bytes().await.unwrap().is_empty());
+    let path = server.data.path().join("files").join(id(&url));
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(head().send().await.unwrap().status(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_is_saved_under_its_name() {
+    let server = Server::start(&[]).await;
+    let row = upload(&server, &server.key, "Füchse.gif", &gif(9)).await;
+    let url = content(&row);
+    let name = "filename=\"F_chse.gif\"; filename*=UTF-8''F%C3%BCchse.gif";
+    for (path, kind) in [
+        (url.clone(), "inline"),
+        (format!("{url}/anything.png"), "inline"),
+        (format!("{url}?attachment=true"), "attachment"),
+        (format!("{url}/anything.png?attachment=1"), "attachment"),
+        (format!("{url}?attachment=false"), "inline"),
+    ] {
+        let response = server.get(&path).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        let disposition = &response.headers()["content-disposition"];
+        assert_eq!(disposition, &format!("{kind}; {name}"), "{path}");
+        assert_eq!(response.bytes().await.unwrap(), gif(9), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_picture_comes_whole_and_in_any_part() {
+    let server = Server::start(&[]).await;
+    let picture = long_picture(1_000_003);
+    let url = content(&upload(&server, &server.key, "fox.gif", &picture).await);
+    assert_eq!(body(server.get(&url)).await, picture);
+    for (first, last) in [
+        (0, 1_000_002),
+        (262_143, 262_144),
+        (262_144, 786_431),
+        (7, 900_000),
+    ] {
+        let range = format!("bytes={first}-{last}");
+        let part = body(server.get(&url).header("range", range)).await;
+        assert!(part == picture[first..=last], "{first}-{last}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_that_was_cut_on_the_disk_is_no_picture() {
+    let server = Server::start(&[]).await;
+    let url = content(&upload(&server, &server.key, "fox.gif", &gif(9)).await);
+    let path = server.data.path().join("files").join(id(&url));
+    std::fs::write(path, b"GIF89a").unwrap();
+    let (status, said) = answer(server.get(&url)).await;
+    assert_eq!(status, 500);
+    assert_ne!(said["detail"], NOT_FOUND);
+}

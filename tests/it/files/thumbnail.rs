@@ -1,0 +1,129 @@
+//! Small pictures of pictures.
+
+use bytes::Bytes;
+use pinhole::files::{THUMBNAIL_SIZES, UPLOAD_LIMITS};
+use pinhole::images::Image;
+use pinhole_tests::{PIXEL, Server, gif};
+use serde_json::json;
+
+use super::{answer, assert_not_found, id, upload};
+
+/// Makes a picture of a size. Where its thumbnails are.
+async fn make(server: &Server, size: &str) -> String {
+    let body = json!({"prompt": "a fox", "size": size, "response_format": "url"});
+    let (status, made) = server.ask("/v1/images/generations", &body).await;
+    assert_eq!(status, 200, "{made}");
+    let id = id(made["data"][0]["url"].as_str().unwrap()).to_owned();
+    format!("/api/v1/files/{id}/thumbnail")
+}
+
+fn measured(bytes: Bytes) -> (&'static str, (u32, u32)) {
+    let image = Image::from_bytes(bytes, UPLOAD_LIMITS).unwrap();
+    (image.media_type(), image.size())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thumbnail_is_as_small_as_asked_for() {
+    let server = Server::start(&[]).await;
+    let url = make(&server, "600x300").await;
+    for (query, size) in [
+        ("", (256, 128)),
+        ("?size=128", (128, 64)),
+        ("?size=256", (256, 128)),
+        ("?size=512", (512, 256)),
+        ("?size=1024", (600, 300)),
+    ] {
+        let response = server.get(&format!("{url}{query}")).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{query}");
+        let headers = response.headers().clone();
+        let (media_type, measured) = measured(response.bytes().await.unwrap());
+        assert_eq!(measured, size, "{query}");
+        for (name, value) in [
+            ("content-type", media_type),
+            ("x-content-type-options", "nosniff"),
+            ("content-security-policy", "default-src 'none'; sandbox"),
+            ("content-disposition", "inline"),
+            ("cache-control", "private, max-age=31536000, immutable"),
+        ] {
+            assert_eq!(headers[name], value);
+        }
+    }
+    for size in ["0", "255", "257", "4096", "-1", "x", "", "99999999999"] {
+        let (status, said) = answer(server.get(&format!("{url}?size={size}"))).await;
+        assert_eq!(status, 400, "{size}");
+        assert!(said["detail"].is_string(), "{said}");
+    }
+    let (_, said) = answer(server.get(&format!("{url}?size=300"))).await;
+    let expected = json!({"detail": "size must be one of 128, 256, 512, 1024"});
+    assert_eq!(said, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thumbnail_is_made_once() {
+    let server = Server::start(&[]).await;
+    let url = make(&server, "600x300").await;
+    let first = server.get(&url).send().await.unwrap();
+    let tag = first.headers()["etag"].clone();
+    let first = first.bytes().await.unwrap();
+    assert_eq!(server.stored(), 2);
+    // The picture itself is not looked at again.
+    let picture = url.split('/').nth(4).unwrap();
+    let picture = server.data.path().join("files").join(picture);
+    std::fs::remove_file(picture).unwrap();
+    let second = server.get(&url).send().await.unwrap();
+    assert_eq!(second.bytes().await.unwrap(), first);
+    let known = server.get(&url).header("if-none-match", &tag);
+    assert_eq!(known.send().await.unwrap().status(), 304);
+    let other = server.get(&format!("{url}?size=128"));
+    assert_not_found("cannot be made", other.header("if-none-match", &tag)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_ask_at_once_get_the_same() {
+    let server = Server::start(&[]).await;
+    let url = make(&server, "600x300").await;
+    let asked = (0..8).map(|_| async {
+        let response = server.get(&url).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        response.bytes().await.unwrap()
+    });
+    let seen = futures_util::future::join_all(asked).await;
+    assert!(seen.iter().all(|bytes| *bytes == seen[0]));
+    assert_eq!(server.stored(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_decoded_has_none() {
+    let server = Server::start(&[]).await;
+    let cut = &gif(9)[..25];
+    // 63 million pixels, by its header: more than is decoded, and fewer than may be kept.
+    let mut vast = gif(0);
+    vast[6..10].copy_from_slice(&[0, 0x20, 0, 0x1e]);
+    for (case, picture) in [("cut", cut), ("vast", &vast)] {
+        let row = upload(&server, &server.key, "fox.gif", picture).await;
+        let url = format!("/api/v1/files/{}/thumbnail", row["id"].as_str().unwrap());
+        let (status, said) = answer(server.get(&url)).await;
+        assert_eq!(status, 422, "{case}");
+        let detail = said["detail"].as_str().unwrap();
+        assert!(
+            detail.starts_with("no thumbnail can be made of this picture: "),
+            "{detail}"
+        );
+    }
+    assert_eq!(server.stored(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_elses_thumbnail_is_not_found() {
+    let server = Server::start(&[]).await;
+    let row = upload(&server, &server.key, "pixel.png", PIXEL).await;
+    let url = format!("/api/v1/files/{}/thumbnail", row["id"].as_str().unwrap());
+    assert_eq!(server.get(&url).send().await.unwrap().status(), 200);
+    let second = server.second_user().await;
+    for size in THUMBNAIL_SIZES {
+        let url = server.url(&format!("{url}?size={size}"));
+        assert_not_found("foreign", server.client.get(url).bearer_auth(second)).await;
+    }
+    let anonymous = server.client.get(server.url(&url)).send().await.unwrap();
+    assert_eq!(anonymous.status(), 401);
+}

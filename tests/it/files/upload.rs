@@ -1,0 +1,224 @@
+//! Pictures that somebody brings along.
+
+use bytes::Bytes;
+use futures_util::stream;
+use pinhole_tests::{PIXEL, Server, gif};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{answer, body, content, form, hash, post, upload};
+
+/// What may be uploaded, in bytes.
+const MAX_BYTES: usize = 32 << 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_is_kept_as_what_its_bytes_are() {
+    let server = Server::start(&[]).await;
+    // The form says that it is a web page.
+    let metadata = br#"{"note": "mine"}"#;
+    let parts = [
+        ("metadata", None, &metadata[..]),
+        ("file", Some("page.html"), PIXEL),
+    ];
+    let (status, mut row) = answer(post(&server, &server.key, form(&parts))).await;
+    assert_eq!(status, 200, "{row}");
+    let url = content(&row);
+    let user = server.app.store.user_by_key(&server.key).await.unwrap();
+    for field in ["id", "created_at", "updated_at"] {
+        assert!(!row[field].take().is_null(), "{field}");
+    }
+    let expected = json!({
+        "status": true,
+        "id": null,
+        "user_id": user.unwrap().id,
+        "hash": hash(PIXEL),
+        "filename": "page.html",
+        "data": {},
+        "meta": {
+            "name": "page.html",
+            "content_type": "image/png",
+            "size": PIXEL.len(),
+            "data": {"note": "mine"},
+        },
+        "created_at": null,
+        "updated_at": null,
+    });
+    assert_eq!(row, expected);
+    let response = server.get(&url).send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "image/png");
+    assert_eq!(response.bytes().await.unwrap(), PIXEL);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_is_an_object_or_nothing() {
+    let server = Server::start(&[]).await;
+    for (metadata, kept) in [
+        ("", Some(json!({}))),
+        ("null", Some(json!({}))),
+        ("{}", Some(json!({}))),
+        (r#"{"a": [1]}"#, Some(json!({"a": [1]}))),
+        ("{", None),
+        ("[]", None),
+        ("\"x\"", None),
+        ("mine", None),
+    ] {
+        let parts = [
+            ("file", Some("fox.gif"), &gif(9)[..]),
+            ("metadata", None, metadata.as_bytes()),
+        ];
+        let (status, said) = answer(post(&server, &server.key, form(&parts))).await;
+        match kept {
+            Some(kept) => assert_eq!((status, &said["meta"]["data"]), (200, &kept), "{metadata}"),
+            None => {
+                let expected = json!({"detail": "[ERROR: Invalid metadata format]"});
+                assert_eq!((status, said), (400, expected), "{metadata}");
+            }
+        }
+    }
+    assert_eq!(server.stored(), 4);
+}
+
+async fn check_refused(server: &Server, case: &str, body: Vec<u8>, expected: (u16, &str)) {
+    let (status, said) = answer(post(server, &server.key, body)).await;
+    assert_eq!(
+        (status, said["detail"].as_str().unwrap()),
+        expected,
+        "{case}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_picture_is_refused() {
+    let server = Server::start(&[]).await;
+    let file = |bytes: &[u8]| form(&[("file", Some("fox.png"), bytes)]);
+    let none = "[ERROR: the bytes are not a PNG, JPEG, WebP, GIF or AVIF image]";
+    for (case, body, expected) in [
+        ("empty", file(b""), (400, "[ERROR: Error uploading file]")),
+        ("a page", file(b"<html>"), (400, none)),
+        (
+            "a drawing",
+            file(b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
+            (400, none),
+        ),
+        (
+            "a head",
+            file(&PIXEL[..12]),
+            (
+                400,
+                "[ERROR: the header of the image/png image cannot be read]",
+            ),
+        ),
+        (
+            "no file",
+            form(&[("metadata", None, b"{}")]),
+            (422, "file: Field required"),
+        ),
+        (
+            "another part",
+            form(&[("picture", Some("fox.png"), PIXEL)]),
+            (422, "file: Field required"),
+        ),
+        (
+            "many parts",
+            form(&[("x", None, &b""[..]); 17]),
+            (400, "[ERROR: the form has more than 16 parts]"),
+        ),
+        (
+            "long metadata",
+            form(&[("metadata", None, &[b' '; 65_537])]),
+            (413, "metadata is longer than the 65536 bytes allowed"),
+        ),
+    ] {
+        check_refused(&server, case, body, expected).await;
+    }
+    for (case, body) in [
+        ("nothing", &b""[..]),
+        ("no form", b"{}"),
+        ("cut in the head", b"--limit\r\ncontent-disposition: form-"),
+        (
+            "cut in the bytes",
+            b"--limit\r\ncontent-disposition: form-data; name=\"file\"\r\n\r\nGIF89a",
+        ),
+        ("no disposition", b"--limit\r\n\r\nx\r\n--limit--"),
+        (
+            "no text",
+            b"--limit\r\n\xff\xfe: \xff\r\n\r\nx\r\n--limit--",
+        ),
+    ] {
+        let (status, said) = answer(post(&server, &server.key, body)).await;
+        assert!([400, 422].contains(&status), "{case}: {status} {said}");
+    }
+    let no_boundary = server.post("/api/v1/files/", &json!({"file": "x"}));
+    assert_eq!(answer(no_boundary).await.0, 400);
+    assert_eq!(server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_so_much_is_taken() {
+    let server = Server::start(&[]).await;
+    let mut picture = gif(9);
+    picture.resize(MAX_BYTES, 0);
+    let row = upload(&server, &server.key, "fox.gif", &picture).await;
+    assert_eq!(row["meta"]["size"], MAX_BYTES);
+    assert!(body(server.get(&content(&row))).await == picture);
+    picture.push(0);
+    let long = form(&[("file", Some("fox.gif"), &picture)]);
+    let expected = (413, "file is longer than the 33554432 bytes allowed");
+    check_refused(&server, "one byte more", long, expected).await;
+    assert_eq!(server.stored(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_end_is_refused_while_it_is_read() {
+    let server = Server::start(&[]).await;
+    for part in ["file", "other"] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let head = format!(
+            "POST /api/v1/files/ HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
+             content-type: multipart/form-data; boundary=limit\r\ncontent-length: 99999999999\r\n\r\n\
+             --limit\r\ncontent-disposition: form-data; name=\"{part}\"; filename=\"x\"\r\n\r\n",
+            server.key
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let (mut answers, mut body) = stream.into_split();
+        // The server answers, and takes no more.
+        let sending = async {
+            let chunk = [0; 65_536];
+            while body.write_all(&chunk).await.is_ok() {}
+            std::future::pending::<()>().await;
+        };
+        let answered = async {
+            let mut said = [0; 12];
+            answers.read_exact(&mut said).await.unwrap();
+            String::from_utf8_lossy(&said).into_owned()
+        };
+        let said = tokio::select! {
+            said = answered => said,
+            () = sending => unreachable!(),
+        };
+        assert_eq!(said, "HTTP/1.1 413", "{part}");
+    }
+    assert_eq!(server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_uploads_without_a_key() {
+    let server = Server::start(&[]).await;
+    let body = form(&[("file", Some("fox.gif"), &gif(9))]);
+    let request = post(&server, "sk-000000", body);
+    assert_eq!(request.send().await.unwrap().status(), 401);
+    assert_eq!(server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_breaks_off_leaves_nothing() {
+    let server = Server::start(&[]).await;
+    let whole = form(&[("file", Some("fox.gif"), &gif(9))]);
+    let half = Bytes::copy_from_slice(&whole[..whole.len() - 20]);
+    let broken = [Ok(half), Err(std::io::Error::other("gone"))];
+    let body = reqwest::Body::wrap_stream(stream::iter(broken));
+    post(&server, &server.key, body).send().await.unwrap_err();
+    let (_, rows) = answer(server.get("/api/v1/files/")).await;
+    assert_eq!((rows, server.stored()), (Value::Array(Vec::new()), 0));
+}

@@ -185,7 +185,7 @@ fn gives_only_mask(graph: &Graph, id: &str) -> bool {
         taken.any(|(_, target, slot)| target == from && (slot == MASK_SLOT) == wanted)
     };
     let picture = |other: &String| loads(graph, other) && takes(other, false);
-    takes(id, true) && !takes(id, false) && graph.keys().any(|other| picture(other))
+    takes(id, true) && !takes(id, false) && graph.keys().any(picture)
 }
 
 fn loads(graph: &Graph, id: &str) -> bool {

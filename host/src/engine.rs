@@ -32,7 +32,7 @@ use crate::folder;
 use crate::grant::Upstreams;
 use crate::settings::{EngineSettings, Environment};
 
-use bindings::{Description, EngineError, ImageEngine, ImageEnginePre, Job, Model};
+use bindings::{Abilities, Description, EngineError, ImageEngine, ImageEnginePre, Job, Model};
 use call::State;
 use compiled::Compiled;
 
@@ -291,6 +291,23 @@ impl Sandbox {
             engine,
             linker,
         })
+    }
+}
+
+impl Default for Abilities {
+    /// One image at a time, from a prompt, and nothing else.
+    fn default() -> Self {
+        Self {
+            edit: false,
+            mask: false,
+            progress: false,
+            cancel: false,
+            negative_prompt: false,
+            seed: false,
+            steps: false,
+            max_count: 1,
+            max_sources: 0,
+        }
     }
 }
 

@@ -486,17 +486,7 @@ mod tests {
             name: "my-engine".into(),
             title: "Mine".into(),
             version: "1.0".into(),
-            abilities: Abilities {
-                edit: false,
-                mask: false,
-                progress: false,
-                cancel: false,
-                negative_prompt: false,
-                seed: false,
-                steps: false,
-                max_count: 1,
-                max_sources: 0,
-            },
+            abilities: Abilities::default(),
             settings: vec![
                 setting("base-url", SettingKind::Url),
                 setting("api-key", SettingKind::Secret),

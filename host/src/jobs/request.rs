@@ -264,13 +264,8 @@ mod tests {
             abilities: Abilities {
                 edit,
                 mask,
-                progress: false,
-                cancel: false,
-                negative_prompt: false,
-                seed: false,
-                steps: false,
-                max_count: 1,
                 max_sources: 2,
+                ..Abilities::default()
             },
             settings: Vec::new(),
             upstreams: Vec::new(),

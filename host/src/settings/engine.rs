@@ -224,17 +224,7 @@ mod tests {
             name: "draw".into(),
             title: "Draw".into(),
             version: "1".into(),
-            abilities: Abilities {
-                edit: true,
-                mask: false,
-                progress: false,
-                cancel: false,
-                negative_prompt: false,
-                seed: false,
-                steps: false,
-                max_count: 1,
-                max_sources: 1,
-            },
+            abilities: Abilities::default(),
             settings: vec![
                 setting(
                     "base-url",

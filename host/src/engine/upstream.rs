@@ -520,8 +520,9 @@ impl HostSocket for State {
         let until = Instant::now() + Duration::from_millis(timeout_ms.into());
         loop {
             let message = tokio::select! {
-                message = tokio::time::timeout_at(until, stream.next()) => message,
+                biased;
                 () = cancel.cancelled() => return Ok(Err(Error::Cancelled)),
+                message = tokio::time::timeout_at(until, stream.next()) => message,
             };
             let message = match message {
                 Err(_) => return Ok(Ok(None)),

@@ -121,14 +121,16 @@ impl Files {
 
     /// A file that this user may have: an own one, or any for an administrator.
     pub async fn find(&self, id: &str, user: &User) -> Result<Option<FileRow>> {
-        let row = self.store.file(id).await?;
+        let row = self.store.file(id).await;
+        let row = row.context("cannot look for a file in the database")?;
         Ok(row.filter(|row| row.user_id == user.id || is_administrator(user)))
     }
 
     /// The files that this user may have, the newest first, `limit` after the first `offset`.
     pub async fn list(&self, user: &User, limit: u32, offset: u64) -> Result<Vec<FileRow>> {
         let owner = (!is_administrator(user)).then_some(user.id.as_str());
-        Ok(self.store.files(owner, limit, offset).await?)
+        let rows = self.store.files(owner, limit, offset).await;
+        rows.context("cannot list files of the database")
     }
 
     /// Some of a file's bytes, a chunk at a time. `None` when they are gone.

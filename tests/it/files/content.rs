@@ -27,6 +27,8 @@ async fn bytes_that_a_client_has_are_not_sent_again() {
         assert_eq!(response.headers()["etag"], tag);
         let cached = &response.headers()["cache-control"];
         assert_eq!(cached, "private, max-age=31536000, immutable");
+        let typed = response.headers().contains_key("content-type");
+        assert_eq!(typed, status == 200, "{known}");
         let sent = response.bytes().await.unwrap();
         assert_eq!(sent.is_empty(), status == 304, "{known}");
     }
@@ -174,4 +176,25 @@ async fn a_picture_that_was_cut_on_the_disk_is_no_picture() {
     let (status, said) = answer(server.get(&url)).await;
     assert_eq!(status, 500);
     assert_ne!(said["detail"], NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_hash_was_never_noted_has_no_tag() {
+    let server = Server::start(&[]).await;
+    let row = upload(&server, &server.key, "fox.gif", &gif(9)).await;
+    let store = &server.app.store;
+    let mut file = store.file(row["id"].as_str().unwrap()).await;
+    let file = file.as_mut().unwrap().as_mut().unwrap();
+    store.delete_file(&file.id).await.unwrap();
+    file.hash = String::new();
+    store.insert_file(file).await.unwrap();
+    let thumbnail = format!("/api/v1/files/{}/thumbnail", file.id);
+    for url in [&content(&row), &thumbnail] {
+        let request = server.get(url).header("if-none-match", "\"\", *");
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200, "{url}");
+        assert!(!response.headers().contains_key("etag"), "{url}");
+    }
+    let (_, row) = answer(server.get(&format!("/api/v1/files/{}", file.id))).await;
+    assert!(row["hash"].is_null(), "{row}");
 }

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use pinhole::config::Config;
+use pinhole::settings::Environment;
 use pinhole_tests::{Server, gif, program};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
@@ -104,6 +106,23 @@ async fn files_whose_time_is_over_are_removed() {
     ] {
         assert_eq!(server.get(url).send().await.unwrap().status(), status);
     }
+}
+
+#[test]
+fn how_long_files_are_kept_is_a_number_of_days() {
+    let read = |days| {
+        let variables = [("PINHOLE_FILE_RETENTION_DAYS".to_owned(), days)];
+        Config::new(Environment::new(variables)).map(|config| config.file_retention)
+    };
+    assert_eq!(read("30".to_owned()).unwrap(), Some(30 * 24 * HOUR));
+    for days in ["0", "-1", "1.5", "soon", "36501"] {
+        let error = read(days.to_owned()).unwrap_err().to_string();
+        let expected = "it must be a whole number from 1 to 36500";
+        let expected = format!("PINHOLE_FILE_RETENTION_DAYS is {days:?}: {expected}");
+        assert_eq!(error, expected);
+    }
+    let config = Config::new(Environment::new([])).unwrap();
+    assert_eq!(config.file_retention, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -55,15 +55,15 @@ pub(in crate::web) async fn content(
     let saved = how.attachment.as_deref().is_some_and(is_true);
     let kind = if saved { "attachment" } else { "inline" };
     let tag = tag(&file, "");
+    if is_known(&headers, tag.as_ref()) {
+        return Ok(not_modified(tag));
+    }
     let mut answer = described(
         &file.media_type,
         tag.as_ref(),
         &disposition(kind, &file.name),
     );
     answer.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    if is_known(&headers, tag.as_ref()) {
-        return Ok((StatusCode::NOT_MODIFIED, answer).into_response());
-    }
     let length = file.length();
     let range = headers.get(RANGE).and_then(|range| range.to_str().ok());
     // A range is of the bytes that the client has begun with, and means nothing for `HEAD`.
@@ -127,8 +127,7 @@ pub(in crate::web) async fn thumbnail(
     }
     let tag = tag(&file, &format!("-{size}"));
     if is_known(&headers, tag.as_ref()) {
-        let answer = described(&file.media_type, tag.as_ref(), "inline");
-        return Ok((StatusCode::NOT_MODIFIED, answer).into_response());
+        return Ok(not_modified(tag));
     }
     let made = app.files.thumbnail(&file, size).await;
     match made.map_err(|error| ApiError::internal(&error))? {
@@ -145,6 +144,13 @@ pub(in crate::web) async fn thumbnail(
 fn tag(file: &FileRow, made: &str) -> Option<HeaderValue> {
     let tag = HeaderValue::try_from(format!("\"{}{made}\"", file.hash)).ok();
     tag.filter(|_| !file.hash.is_empty())
+}
+
+/// The client keeps what it has, with the headers that it has.
+fn not_modified(tag: Option<HeaderValue>) -> Response {
+    let mut answer = HeaderMap::from_iter([(CACHE_CONTROL, CACHED)]);
+    answer.extend(tag.map(|tag| (ETAG, tag)));
+    (StatusCode::NOT_MODIFIED, answer).into_response()
 }
 
 fn described(media_type: &str, tag: Option<&HeaderValue>, disposition: &str) -> HeaderMap {

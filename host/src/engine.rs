@@ -262,14 +262,18 @@ impl Engines {
         control: &Control,
         limits: Limits,
     ) -> Result<(), Error> {
+        let (generating, editing) = (&component.generating, component.editing()?);
+        if let Some(problem) = generating.problem.as_ref().or(editing.problem.as_ref()) {
+            return Err(problem.clone().into());
+        }
         let verify = |bound| call::verify(&self.sandbox, component, bound, control, limits);
-        verify(&component.generating).await?;
-        let (editing, description) = (component.editing()?, &component.description);
-        let settings = &component.generating.settings;
-        match &editing.problem {
-            Some(problem) => Err(problem.clone().into()),
-            None if editing.settings.connects_like(settings, description) => Ok(()),
-            None => verify(editing).await,
+        verify(generating).await?;
+        match editing
+            .settings
+            .connects_like(&generating.settings, &component.description)
+        {
+            true => Ok(()),
+            false => verify(editing).await,
         }
     }
 }

@@ -32,7 +32,9 @@ use crate::folder;
 use crate::grant::Upstreams;
 use crate::settings::{EngineSettings, Environment};
 
-use bindings::{Abilities, Description, EngineError, ImageEngine, ImageEnginePre, Job, Model};
+use bindings::{
+    Abilities, Description, EngineError, ErrorKind, ImageEngine, ImageEnginePre, Job, Model,
+};
 use call::State;
 use compiled::Compiled;
 
@@ -298,6 +300,29 @@ impl Sandbox {
     }
 }
 
+impl ErrorKind {
+    /// Its name in `wit/engine.wit`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Quota => "quota",
+            Self::RateLimited => "rate-limited",
+            Self::Blocked => "blocked",
+            Self::NotFound => "not-found",
+            Self::OutOfMemory => "out-of-memory",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
+            Self::Unsupported => "unsupported",
+            Self::Upstream => "upstream",
+            Self::Protocol => "protocol",
+        }
+    }
+}
+
 impl Default for Abilities {
     /// One image at a time, from a prompt, and nothing else.
     fn default() -> Self {
@@ -319,7 +344,7 @@ impl From<Problem> for Error {
     fn from(problem: Problem) -> Self {
         Self::Engine {
             error: EngineError {
-                kind: bindings::ErrorKind::Invalid,
+                kind: ErrorKind::Invalid,
                 message: problem.message,
                 code: None,
                 field: Some(problem.key),
@@ -335,7 +360,7 @@ impl Component {
     pub fn editing(&self) -> Result<&Bound, Error> {
         let unusable = |why: &String| {
             let message = format!("the settings for editing cannot be used: {why}");
-            Error::of(bindings::ErrorKind::Invalid, message, None)
+            Error::of(ErrorKind::Invalid, message, None)
         };
         self.editing.as_ref().map_err(unusable)
     }

@@ -36,7 +36,7 @@ impl From<Error> for Came {
 impl From<&Error> for Failed {
     fn from(error: &Error) -> Self {
         let mut failed = Self {
-            kind: kind_name(error.kind()),
+            kind: error.kind().name(),
             message: error.to_string(),
             code: None,
             field: None,
@@ -65,7 +65,7 @@ impl Came {
     pub(crate) fn not_started(error: &anyhow::Error) -> Self {
         let message = format!("{error:#}");
         Self::Failed(Failed {
-            kind: kind_name(ErrorKind::Invalid),
+            kind: ErrorKind::Invalid.name(),
             for_operator: message.clone(),
             message,
             code: None,
@@ -415,25 +415,5 @@ const KINDS: [ErrorKind; 14] = [
 
 /// Is there a kind of this name?
 pub(crate) fn is_kind(name: &str) -> bool {
-    KINDS.into_iter().any(|kind| kind_name(kind) == name)
-}
-
-/// Its name in `wit/engine.wit`.
-fn kind_name(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::Invalid => "invalid",
-        ErrorKind::Unauthorized => "unauthorized",
-        ErrorKind::Forbidden => "forbidden",
-        ErrorKind::Quota => "quota",
-        ErrorKind::RateLimited => "rate-limited",
-        ErrorKind::Blocked => "blocked",
-        ErrorKind::NotFound => "not-found",
-        ErrorKind::OutOfMemory => "out-of-memory",
-        ErrorKind::Unavailable => "unavailable",
-        ErrorKind::Timeout => "timeout",
-        ErrorKind::Cancelled => "cancelled",
-        ErrorKind::Unsupported => "unsupported",
-        ErrorKind::Upstream => "upstream",
-        ErrorKind::Protocol => "protocol",
-    }
+    KINDS.into_iter().any(|kind| kind.name() == name)
 }

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! `chat` is the place to start reading. Only `engine` knows wasmtime, only `egress` opens
-//! connections, only `store` has SQL, and only `web` knows statuses.
+//! connections, only `store` has SQL, and only `web` knows statuses. Beside them, `kit` plays
+//! conformance cases against a component, through `jobs`.
 
 pub mod config;
 pub mod app;

@@ -44,6 +44,11 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/files/{id}/content/{name}", get(files::named_content))
         .route("/api/v1/files/{id}/thumbnail", get(files::thumbnail))
         .route("/v1/images/generations", post(openai::generate))
+        .route(
+            "/v1/images/edits",
+            post(openai::edit).layer(DefaultBodyLimit::max(openai::MAX_EDIT_BODY_BYTES)),
+        )
+        .route("/v1/models", get(openai::models))
         .fallback(async |uri: Uri| unrouted(&uri, ApiError::not_found()))
         .method_not_allowed_fallback(async |uri: Uri| {
             unrouted(&uri, ApiError::method_not_allowed())

@@ -1,9 +1,13 @@
 //! OpenAI's images API on engine `sketch`: what it gives, and what it refuses.
 
+mod edits;
+mod models;
+mod stream;
+
 use std::collections::BTreeSet;
 
 use http::Method;
-use pinhole_tests::{Server, Upstream};
+use pinhole_tests::{Answer, Seen, Server, Upstream, pixel_base64};
 use serde_json::{Value, json};
 
 const GENERATIONS: &str = "/v1/images/generations";
@@ -256,14 +260,24 @@ async fn a_field_that_is_wrong_is_named_and_nothing_is_stored() {
         answer,
         &invalid("parameters", "more than 65536 bytes"),
     );
-    unused["output_format"] = Value::Null;
-    unused["stream"] = json!(true);
-    let expected = Refused {
-        code: Value::Null,
-        ..invalid("stream", "streaming is not supported yet: leave stream out")
-    };
-    let answer = server.ask(GENERATIONS, &unused).await;
-    assert_refused("stream", answer, &expected);
+    for (body, param, message) in [
+        (
+            json!({"stream": true, "response_format": "url"}),
+            "response_format",
+            "a stream carries its pictures as b64_json: leave response_format or stream out",
+        ),
+        (
+            json!({"stream": true, "partial_images": 4}),
+            "partial_images",
+            "partial_images must be 0 to 3",
+        ),
+    ] {
+        let expected = Refused {
+            code: Value::Null,
+            ..invalid(param, message)
+        };
+        assert_refused(param, server.ask(GENERATIONS, &body).await, &expected);
+    }
     assert_eq!(server.stored(), 0);
 }
 
@@ -294,50 +308,99 @@ async fn a_model_that_the_engine_does_not_know_is_refused_in_its_words() {
 async fn a_body_that_cannot_be_read_is_refused() {
     let server = Server::start(&[]).await;
     let deep = format!(r#"{{"prompt": "a fox", "x": {}"#, "[".repeat(1000));
-    for (body, message) in [
-        ("", "EOF while parsing"),
-        ("prompt=a+fox", "expected"),
-        (r#"{"prompt": "a fox""#, "EOF while parsing"),
-        (r#"{"prompt": "a fox"}}"#, "trailing"),
-        (r#"[{"prompt": "a fox"}]"#, "invalid type"),
-        ("null", "invalid type: null"),
-        ("{}", "missing field `prompt`"),
-        (r#"{"prompt": null}"#, "invalid type: null"),
+    for (body, param, message) in [
+        ("", None, "EOF while parsing"),
+        ("prompt=a+fox", None, "expected"),
+        (r#"{"prompt": "a fox""#, None, "EOF while parsing"),
+        (r#"{"prompt": "a fox"}}"#, None, "trailing"),
+        (r#"[{"prompt": "a fox"}]"#, None, "invalid type"),
+        ("null", None, "invalid type: null"),
+        (r#"{"prompt": null}"#, Some("prompt"), "invalid type: null"),
         (
             r#"{"prompt": 5}"#,
+            Some("prompt"),
             "invalid type: integer `5`, expected a string",
         ),
-        (r#"{"prompt": ["a fox"]}"#, "invalid type: sequence"),
+        (
+            r#"{"prompt": ["a fox"]}"#,
+            Some("prompt"),
+            "invalid type: sequence",
+        ),
         (
             r#"{"prompt": "a", "prompt": "b"}"#,
+            None,
             "duplicate field `prompt`",
         ),
-        (r#"{"prompt": "\ud800"}"#, "hex escape"),
-        (r#"{"prompt": "a", "n": -1}"#, "expected u32"),
-        (r#"{"prompt": "a", "n": 1.5}"#, "expected u32"),
-        (r#"{"prompt": "a", "n": "2"}"#, "expected u32"),
-        (r#"{"prompt": "a", "n": 4294967296}"#, "expected u32"),
-        (r#"{"prompt": "a", "n": 1e400}"#, "number out of range"),
-        (r#"{"prompt": "a", "size": 512}"#, "expected a string"),
+        (r#"{"prompt": "\ud800"}"#, Some("prompt"), "hex escape"),
+        (r#"{"prompt": "a", "n": -1}"#, Some("n"), "expected u32"),
+        (r#"{"prompt": "a", "n": 1.5}"#, Some("n"), "expected u32"),
+        (r#"{"prompt": "a", "n": "2"}"#, Some("n"), "expected u32"),
         (
-            r#"{"prompt": "a", "size": {"width": 5}}"#,
+            r#"{"prompt": "a", "n": 4294967296}"#,
+            Some("n"),
+            "expected u32",
+        ),
+        (
+            r#"{"prompt": "a", "n": 1e400}"#,
+            Some("n"),
+            "number out of range",
+        ),
+        (
+            r#"{"prompt": "a", "size": 512}"#,
+            Some("size"),
             "expected a string",
         ),
-        (r#"{"prompt": "a", "seed": -1}"#, "expected u64"),
         (
-            r#"{"prompt": "a", "seed": 18446744073709551616}"#,
+            r#"{"prompt": "a", "size": {"width": 5}}"#,
+            Some("size"),
+            "expected a string",
+        ),
+        (
+            r#"{"prompt": "a", "seed": -1}"#,
+            Some("seed"),
             "expected u64",
         ),
-        (r#"{"prompt": "a", "steps": "many"}"#, "expected u32"),
-        (r#"{"prompt": "a", "model": {}}"#, "expected a string"),
-        (r#"{"prompt": "a", "engine": 5}"#, "expected a string"),
-        (r#"{"prompt": "a", "stream": "yes"}"#, "expected a boolean"),
+        (
+            r#"{"prompt": "a", "seed": 18446744073709551616}"#,
+            Some("seed"),
+            "expected u64",
+        ),
+        (
+            r#"{"prompt": "a", "steps": "many"}"#,
+            Some("steps"),
+            "expected u32",
+        ),
+        (
+            r#"{"prompt": "a", "model": {}}"#,
+            Some("model"),
+            "expected a string",
+        ),
+        (
+            r#"{"prompt": "a", "engine": 5}"#,
+            Some("engine"),
+            "expected a string",
+        ),
+        (
+            r#"{"prompt": "a", "stream": "yes"}"#,
+            Some("stream"),
+            "expected a boolean",
+        ),
+        (
+            r#"{"prompt": "a", "partial_images": -1}"#,
+            Some("partial_images"),
+            "expected u32",
+        ),
         (
             r#"{"prompt": "a", "response_format": "nonsense"}"#,
+            Some("response_format"),
             "unknown variant `nonsense`, expected `b64_json` or `url`",
         ),
-        (r#"{"prompt": "a", "response_format": 5}"#, "expected"),
-        (deep.as_str(), "recursion limit"),
+        (
+            r#"{"prompt": "a", "response_format": 5}"#,
+            Some("response_format"),
+            "expected",
+        ),
+        (deep.as_str(), Some("x"), "recursion limit"),
     ] {
         let request = server
             .client
@@ -350,7 +413,11 @@ async fn a_body_that_cannot_be_read_is_refused() {
             serde_json::from_slice(&response.bytes().await.unwrap()).unwrap(),
         );
         let case: String = body.chars().take(200).collect();
-        assert_refused(&case, answer, &unreadable(message));
+        let expected = Refused {
+            param: json!(param),
+            ..unreadable(message)
+        };
+        assert_refused(&case, answer, &expected);
     }
     let long = vec![b' '; (32 << 20) + 1];
     let request = server
@@ -367,7 +434,40 @@ async fn a_body_that_cannot_be_read_is_refused() {
         ..unreadable("length limit exceeded")
     };
     assert_refused("a long body", answer, &expected);
+    let nothing = server.ask(GENERATIONS, &json!({})).await;
+    assert_refused("{}", nothing, &invalid("prompt", "the prompt is empty"));
     assert_eq!(server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_clients_send_by_habit_fails_nowhere() {
+    let upstream = Upstream::start(async |seen: Seen| match seen.target.as_str() {
+        "/sdapi/v1/txt2img" => Answer::json(200, &json!({"images": [pixel_base64()]})),
+        _ => Answer::json(404, &json!({})),
+    })
+    .await;
+    let url = upstream.url();
+    let server = Server::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", &url)]).await;
+    let habits = json!({
+        "prompt": "a fox", "size": "auto", "n": 1, "quality": "auto", "background": "auto",
+        "moderation": "auto", "output_format": "png", "output_compression": 100,
+        "response_format": "b64_json", "style": null, "user": "u-1", "safety_identifier": "u",
+        "stream": false, "partial_images": 0,
+    });
+    generate(&server, habits).await;
+    let mut asked = upstream.seen().into_iter();
+    let sent = asked.find(|seen| seen.target == "/sdapi/v1/txt2img");
+    let sent = sent.unwrap().json();
+    for name in ["quality", "background", "moderation", "user"] {
+        assert!(sent.get(name).is_none(), "{sent}");
+    }
+    // What means something is not dropped in silence.
+    for (name, value) in [("quality", "high"), ("output_format", "webp")] {
+        let mut body = json!({"prompt": "a fox"});
+        body[name] = json!(value);
+        let answer = server.ask(GENERATIONS, &body).await;
+        assert_refused(name, answer, &invalid(name, name));
+    }
 }
 
 /// A picture asked of a server with these settings, which cannot make one.

@@ -1,4 +1,4 @@
-//! Pinhole's own commands: `cargo xtask run`, `cargo xtask test`, `cargo xtask engines`.
+//! Pinhole's own commands: `cargo xtask run`, `test`, `clients`, `engines` and `bench`.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -7,6 +7,7 @@
 //! | `engines` | builds guests and encodes them as components |
 //! | `serve` | `run`: the server, and a first picture made with it |
 //! | `server` | the server as a child process, and what it says about itself |
+//! | `clients` | the official clients of others against a running server |
 //! | `http` | one HTTP request over a plain socket |
 
 #![allow(
@@ -14,6 +15,7 @@
     reason = "the bans shape the server; this is a build tool, which reads the environment and writes files"
 )]
 
+mod clients;
 mod engines;
 mod http;
 mod serve;
@@ -43,6 +45,8 @@ enum Command {
     Run(serve::Options),
     /// Builds everything and runs every test
     Test(TestOptions),
+    /// Builds everything and runs the official clients of others against a server
+    Clients,
     /// Builds everything optimised and runs the benchmarks
     Bench(TestOptions),
 }
@@ -86,6 +90,11 @@ fn execute(command: Command) -> Result<ExitCode> {
             serve::run(&workspace, &options)
         }
         Command::Test(options) => test(&workspace, &options),
+        Command::Clients => {
+            engines(&workspace)?;
+            serve::build(&workspace)?;
+            clients::run(&workspace).map(|()| ExitCode::SUCCESS)
+        }
         Command::Bench(options) => bench(&workspace, &options),
     }
 }
@@ -95,12 +104,16 @@ fn engines(workspace: &Workspace) -> Result<()> {
     engines::build(workspace)
 }
 
-/// Runs every test; the exit code is that of `cargo test`, and its words are the last.
+/// Runs every test, and before them the clients of others unless only some tests are asked for.
+/// The exit code is that of `cargo test`, and its words are the last.
 fn test(workspace: &Workspace, options: &TestOptions) -> Result<ExitCode> {
     targets::ensure(workspace, &[targets::ENGINES, targets::WASI])?;
     engines::build(workspace)?;
     engines::build_test_guests(workspace)?;
     serve::build(workspace)?;
+    if options.arguments().is_empty() {
+        clients::run(workspace)?;
+    }
     cargo_with_parts(workspace, &["test", "--workspace"], options)
 }
 

@@ -7,11 +7,15 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{HeaderValue, RETRY_AFTER};
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
+use serde_path_to_error::Segment;
 
-use crate::engine;
 use crate::engine::bindings::ErrorKind;
+use crate::engine::{self, plain};
 use crate::jobs;
+
+/// Length of a field's name that the client is told, in bytes.
+const MAX_PARAM_BYTES: usize = 100;
 
 /// A request that was not carried out. As Open WebUI says it: `{"detail": …}`.
 #[derive(Debug)]
@@ -40,6 +44,13 @@ impl ApiError {
 
     pub(super) fn invalid(param: &str, detail: impl Into<String>) -> Self {
         let mut error = Self::new(StatusCode::BAD_REQUEST, detail);
+        error.param = Some(param.to_owned());
+        error
+    }
+
+    /// A field that is longer than anybody may send.
+    pub(super) fn too_long(param: &str, detail: impl Into<String>) -> Self {
+        let mut error = Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail);
         error.param = Some(param.to_owned());
         error
     }
@@ -84,7 +95,7 @@ impl From<jobs::Error> for ApiError {
             | ErrorKind::Protocol => StatusCode::BAD_GATEWAY,
         };
         let mut api = Self::new(status, error.to_string());
-        api.code = Some(code(error.kind()).to_owned());
+        api.code = Some(error.kind().name().to_owned());
         match error {
             jobs::Error::Invalid { field, .. } | jobs::Error::Unsupported { field, .. } => {
                 api.param = Some(field.to_owned());
@@ -102,26 +113,6 @@ impl From<jobs::Error> for ApiError {
     }
 }
 
-/// The kind's name in the contract.
-fn code(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::Invalid => "invalid",
-        ErrorKind::Unauthorized => "unauthorized",
-        ErrorKind::Forbidden => "forbidden",
-        ErrorKind::Quota => "quota",
-        ErrorKind::RateLimited => "rate-limited",
-        ErrorKind::Blocked => "blocked",
-        ErrorKind::NotFound => "not-found",
-        ErrorKind::OutOfMemory => "out-of-memory",
-        ErrorKind::Unavailable => "unavailable",
-        ErrorKind::Timeout => "timeout",
-        ErrorKind::Cancelled => "cancelled",
-        ErrorKind::Unsupported => "unsupported",
-        ErrorKind::Upstream => "upstream",
-        ErrorKind::Protocol => "protocol",
-    }
-}
-
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = json!({"detail": self.detail});
@@ -129,20 +120,28 @@ impl IntoResponse for ApiError {
     }
 }
 
-impl IntoResponse for OpenAiError {
-    fn into_response(self) -> Response {
+impl OpenAiError {
+    /// What the client reads.
+    pub(super) fn body(&self) -> Value {
         let Self(error) = self;
         let kind = match error.status {
             status if status.is_server_error() => "server_error",
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
             _ => "invalid_request_error",
         };
-        let body = json!({"error": {
+        json!({"error": {
             "message": error.detail,
             "type": kind,
             "param": error.param,
             "code": error.code,
-        }});
+        }})
+    }
+}
+
+impl IntoResponse for OpenAiError {
+    fn into_response(self) -> Response {
+        let body = self.body();
+        let Self(error) = self;
         respond(error.status, error.retry_after_ms, body)
     }
 }
@@ -159,7 +158,7 @@ impl From<jobs::Error> for OpenAiError {
     }
 }
 
-fn respond(status: StatusCode, retry_after_ms: Option<u64>, body: serde_json::Value) -> Response {
+fn respond(status: StatusCode, retry_after_ms: Option<u64>, body: Value) -> Response {
     let mut response = (status, Json(body)).into_response();
     if let Some(ms) = retry_after_ms {
         let value = HeaderValue::from(ms.div_ceil(1000));
@@ -173,10 +172,31 @@ pub(super) async fn json_body<T: DeserializeOwned>(request: Request) -> Result<T
     let body = Bytes::from_request(request, &()).await;
     let body =
         body.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
-    serde_json::from_slice(&body).map_err(|error| {
-        ApiError::new(
-            StatusCode::BAD_REQUEST,
-            format!("the body cannot be used: {error}"),
-        )
-    })
+    let mut json = serde_json::Deserializer::from_slice(&body);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| unusable(&error))?;
+    json.end().map_err(|error| {
+        let detail = format!("the body cannot be used: {error}");
+        ApiError::new(StatusCode::BAD_REQUEST, detail)
+    })?;
+    Ok(value)
+}
+
+/// The same of what has been read already.
+pub(super) fn json_value<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
+    serde_path_to_error::deserialize(value).map_err(|error| unusable(&error))
+}
+
+/// Names the field at the top that cannot be used.
+fn unusable(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
+    let field = error.path().iter().find_map(|segment| match segment {
+        Segment::Map { key } => Some(plain(key, MAX_PARAM_BYTES)),
+        _ => None,
+    });
+    let place = field
+        .as_ref()
+        .map_or_else(String::new, |field| format!(" (in {field})"));
+    let detail = format!("the body cannot be used: {}{place}", error.inner());
+    let mut unusable = ApiError::new(StatusCode::BAD_REQUEST, detail);
+    unusable.param = field;
+    unusable
 }

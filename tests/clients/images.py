@@ -1,0 +1,99 @@
+"""The official Python client against a running server: `CLIENT_SERVER`, `CLIENT_KEY`, `CLIENT_UPSTREAM`."""
+
+import base64
+import os
+import urllib.request
+
+import openai
+
+SERVER, KEY = os.environ["CLIENT_SERVER"], os.environ["CLIENT_KEY"]
+UPSTREAM = os.environ["CLIENT_UPSTREAM"]
+PNG = b"\x89PNG\r\n\x1a\n"
+IMAGE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+)
+MASK = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAAC0lEQVR42mNgAAIAAAUAAen63NgAAAAASUVORK5CYII="
+)
+
+client = openai.OpenAI(base_url=f"{SERVER}/v1", api_key=KEY, max_retries=0)
+
+
+def generate():
+    made = client.images.generate(prompt="a fox", model="sketch", extra_body={"engine": "sketch"}, size="64x64", n=2)
+    assert len(made.data) == 2
+    assert all(base64.b64decode(item.b64_json).startswith(PNG) for item in made.data)
+    stored = client.images.generate(prompt="a fox", response_format="url")
+    request = urllib.request.Request(SERVER + stored.data[0].url)
+    request.add_header("authorization", f"Bearer {KEY}")
+    assert urllib.request.urlopen(request).read() == IMAGE
+    assert stored.usage.total_tokens == 7
+
+
+def habits():
+    made = client.images.generate(
+        prompt="a fox", model="sketch", extra_body={"engine": "sketch"}, quality="auto", background="auto",
+        moderation="auto", size="auto", output_format="png", response_format="b64_json", user="u",
+    )
+    assert made.output_format == "png"
+
+
+def edit():
+    one = client.images.edit(
+        image=("a.png", IMAGE, "image/png"), mask=("m.png", MASK, "image/png"),
+        prompt="bluer", quality="high", n=1,
+    )
+    assert base64.b64decode(one.data[0].b64_json) == IMAGE
+    assert one.data[0].revised_prompt == "image mask model prompt quality"
+    two = client.images.edit(image=[("a.png", IMAGE), ("b.png", IMAGE)], prompt="one of two")
+    assert two.data[0].revised_prompt == "image[] image[] model prompt"
+
+
+def stream():
+    image = ("a.png", IMAGE, "image/png")
+    for operation, events in [
+        ("image_generation", client.images.generate(prompt="a fox", stream=True, partial_images=1)),
+        ("image_edit", client.images.edit(image=image, prompt="x", stream=True, partial_images=1)),
+    ]:
+        types = []
+        for event in events:
+            types.append(event.type)
+            if event.type.endswith(".partial_image"):
+                assert event.partial_image_index == 0
+                assert base64.b64decode(event.b64_json).startswith(b"GIF89a")
+                urllib.request.urlopen(UPSTREAM + "/seen").read()
+        assert types == [operation + ".partial_image", operation + ".completed"], types
+        assert base64.b64decode(event.b64_json) == IMAGE
+        assert event.usage.total_tokens == 7 and event.size == "1x1"
+    [only] = client.images.generate(prompt="a fox", model="sketch", extra_body={"engine": "sketch"}, stream=True)
+    assert only.type == "image_generation.completed"
+
+
+def errors():
+    for kind, param, code, ask in [
+        (openai.BadRequestError, "size", "invalid", {"prompt": "x", "size": "1x"}),
+        (openai.BadRequestError, None, "moderation_blocked", {"prompt": "refuse this"}),
+        (openai.BadRequestError, None, "moderation_blocked", {"prompt": "refuse this", "stream": True}),
+        (openai.BadRequestError, "n", "invalid", {"prompt": "x", "n": 99}),
+    ]:
+        try:
+            client.images.generate(**ask)
+        except kind as error:
+            assert (error.param, error.code) == (param, code), error
+        else:
+            raise AssertionError(f"{ask} was not refused")
+    try:
+        client.with_options(api_key="sk-nobody").models.list()
+    except openai.AuthenticationError as error:
+        assert "the key is not known" in error.message
+    else:
+        raise AssertionError("nobody was let in")
+
+
+def models():
+    assert [model.id for model in client.models.list()] == ["gpt-image-2"]
+
+
+for check in [generate, habits, edit, stream, errors, models]:
+    check()
+    print(f"python openai {openai.__version__}: {check.__name__} ok", flush=True)

@@ -1,0 +1,69 @@
+"""An images API on loopback, as engine `openai` asks it. Prints its address, then answers.
+
+A prompt with "refuse" in it is refused. A stream sends a draft, waits until the client under test
+has shown that it got it (`GET /seen`), and then sends the picture: so nothing depends on time.
+"""
+
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+DRAFT = "R0lGODlhAgABAIAAAAAAAP///ywAAAAAAQABAAACAkQBADs="
+PICTURE = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+)
+USAGE = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
+REFUSAL = {"error": {"message": "Not this.", "code": "moderation_blocked", "type": "image_generation_user_error"}}
+PATIENCE_SECS = 60
+
+seen = threading.Semaphore(0)
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/seen":
+            seen.release()
+        self.answer(200, {"object": "list", "data": [{"id": "gpt-image-2", "object": "model"}]})
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        text = body.decode("utf-8", "replace")
+        if "refuse" in text:
+            return self.answer(400, REFUSAL)
+        edits = self.path.endswith("/edits")
+        fields = re.findall(r'form-data; name="([^"]+)"', text) if edits else sorted(json.loads(text))
+        if "partial_images" in fields:
+            return self.stream("image_edit" if edits else "image_generation")
+        # What was asked for is shown in the one text that reaches the client.
+        item = {"b64_json": PICTURE, "revised_prompt": " ".join(sorted(fields))}
+        self.answer(200, {"created": 1, "data": [item], "usage": USAGE})
+
+    def stream(self, operation):
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.end_headers()
+        draft = {"type": operation + ".partial_image", "b64_json": DRAFT, "partial_image_index": 0}
+        self.event(draft)
+        seen.acquire(timeout=PATIENCE_SECS)
+        self.event({"type": operation + ".completed", "b64_json": PICTURE, "usage": USAGE})
+
+    def event(self, data):
+        self.wfile.write(f"event: {data['type']}\ndata: {json.dumps(data)}\n\n".encode())
+        self.wfile.flush()
+
+    def answer(self, status, body):
+        body = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(f"http://127.0.0.1:{server.server_port}", flush=True)
+server.serve_forever()

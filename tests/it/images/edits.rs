@@ -1,0 +1,480 @@
+//! `POST /v1/images/edits`: forms and JSON, on engine `openai`.
+
+use pinhole_tests::{PIXEL, Server, Upstream, pixel_base64};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{Refused, assert_refused, invalid, pictures, unreadable};
+
+const EDITS: &str = "/v1/images/edits";
+/// A transparent PNG of one pixel, as [`PIXEL`] is an opaque one.
+const MASK: &str =
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAAC0lEQVR42mNgAAIAAAUAAen63NgAAAAASUVORK5CYII=";
+/// The same, two pixels wide.
+const WIDE_MASK: &str =
+    "iVBORw0KGgoAAAANSUhEUgAAAAIAAAABCAYAAAD0In+KAAAAC0lEQVR42mNggAIAAAkAAWj2z04AAAAASUVORK5CYII=";
+const BOUNDARY: &str = "------------------------d74496d66958873e";
+
+fn decoded(base64: &str) -> Vec<u8> {
+    base64_simd::STANDARD.decode_to_vec(base64).unwrap()
+}
+
+/// A field of a form: its name, its file's name where it is one, its content.
+type Part<'a> = (&'a str, Option<&'a str>, &'a [u8]);
+
+const IMAGE: Part = ("image", Some("a.png"), PIXEL);
+const PROMPT: Part = ("prompt", None, b"make it blue");
+
+fn form(parts: &[Part]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (name, file, content) in parts {
+        let file = file.map(|file| format!("; filename=\"{file}\"\r\ncontent-type: image/png"));
+        let head = format!(
+            "--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"{name}\"{}\r\n\r\n",
+            file.unwrap_or_default()
+        );
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(content);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
+    body
+}
+
+pub(super) fn post_form(server: &Server, body: Vec<u8>) -> reqwest::RequestBuilder {
+    let request = server.client.post(server.url(EDITS)).header(
+        "content-type",
+        format!("multipart/form-data; boundary={BOUNDARY}"),
+    );
+    request.bearer_auth(&server.key).body(body)
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    let bytes = response.bytes().await.unwrap();
+    (status, serde_json::from_slice(&bytes).unwrap())
+}
+
+/// An upstream that edits, and a server in front of it.
+async fn stage() -> (Upstream, Server) {
+    let upstream = Upstream::json(
+        200,
+        json!({
+            "created": 1, "data": [{"b64_json": pixel_base64(), "revised_prompt": "bluer"}],
+            "quality": "low", "background": "opaque",
+            "usage": {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7},
+        }),
+    )
+    .await;
+    let server = Server::with_engine(
+        "openai",
+        &[
+            (
+                "IMAGES_OPENAI_API_BASE_URL",
+                &format!("{}/v1", upstream.url()),
+            ),
+            ("IMAGE_EDIT_MODEL", "gpt-image-1.5"),
+        ],
+    )
+    .await;
+    (upstream, server)
+}
+
+/// The fields of the one form that the upstream got: names of files, texts of the others.
+fn sent(upstream: &Upstream) -> Vec<String> {
+    let seen = upstream.seen();
+    assert_eq!(seen.len(), 1, "{:?}", upstream.lines());
+    assert_eq!(seen[0].line(), "POST /v1/images/edits");
+    let body = String::from_utf8_lossy(&seen[0].body).into_owned();
+    let parts = body.split("form-data; name=\"").skip(1);
+    let field = |part: &str| {
+        let (name, rest) = part.split_once('"').unwrap();
+        let (head, content) = rest.split_once("\r\n\r\n").unwrap();
+        match head.contains("filename") {
+            true => name.to_owned(),
+            false => format!("{name}={}", content.split_once("\r\n").unwrap().0),
+        }
+    };
+    parts
+        .filter(|part| part.contains("\r\n\r\n"))
+        .map(field)
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_with_everything_in_it_reaches_the_engine() {
+    let (upstream, server) = stage().await;
+    let parts: &[Part] = &[
+        PROMPT,
+        ("model", None, b"gpt-image-1"),
+        ("n", None, b"2"),
+        ("size", None, b"1024x1024"),
+        ("quality", None, b"high"),
+        ("background", None, b"auto"),
+        ("output_format", None, b"webp"),
+        ("output_compression", None, b"80"),
+        ("input_fidelity", None, b"high"),
+        ("response_format", None, b"b64_json"),
+        ("user", None, b"u-1"),
+        ("safety_identifier", None, b"u"),
+        ("stream", None, b"false"),
+        ("partial_images", None, b""),
+        ("engine", None, b"openai"),
+        IMAGE,
+        ("mask", Some("m.png"), &decoded(MASK)),
+    ];
+    let (status, answer) = answer(post_form(&server, form(parts))).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(pictures(&answer), [PIXEL]);
+    let expected = json!({
+        "created": answer["created"],
+        "data": [{"b64_json": pixel_base64(), "revised_prompt": "bluer"}],
+        "output_format": "png", "quality": "low", "background": "opaque",
+        "usage": {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7},
+    });
+    assert_eq!(answer, expected);
+    let expected = [
+        "model=gpt-image-1",
+        "prompt=make it blue",
+        "n=2",
+        "size=1024x1024",
+        "background=auto",
+        "input_fidelity=high",
+        "output_compression=80",
+        "output_format=webp",
+        "quality=high",
+        "image",
+        "mask",
+    ];
+    assert_eq!(sent(&upstream), expected);
+    assert_eq!(server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_pictures_come_under_one_name() {
+    for name in ["image", "image[]"] {
+        let (upstream, server) = stage().await;
+        let parts: &[Part] = &[
+            (name, Some("a.png"), PIXEL),
+            (name, Some("b.png"), PIXEL),
+            PROMPT,
+            ("response_format", None, b"url"),
+        ];
+        let (status, answer) = answer(post_form(&server, form(parts))).await;
+        assert_eq!(status, 200, "{answer}");
+        let url = answer["data"][0]["url"].as_str().unwrap();
+        assert_eq!(answer["data"][0]["revised_prompt"], "bluer");
+        let kept = server.get(url).send().await.unwrap();
+        assert_eq!(kept.bytes().await.unwrap(), PIXEL);
+        let expected = [
+            "model=gpt-image-1.5",
+            "prompt=make it blue",
+            "image[]",
+            "image[]",
+        ];
+        assert_eq!(sent(&upstream), expected);
+        assert_eq!(server.stored(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_names_pictures_by_data_url_or_as_own_files() {
+    let (_upstream, server) = stage().await;
+    let image = json!({"image_url": format!("data:image/png;base64,{}", pixel_base64())});
+    let mask = json!({"image_url": format!("data:image/png;base64,{MASK}")});
+    let body = json!({
+        "prompt": "bluer", "images": [image], "mask": mask, "response_format": "url",
+    });
+    let (status, first) = server.ask(EDITS, &body).await;
+    assert_eq!(status, 200, "{first}");
+    let url = first["data"][0]["url"].as_str().unwrap();
+    let id = url.split('/').nth(4).unwrap();
+    for image in [json!({"image_url": url}), json!({"file_id": id})] {
+        let body = json!({"prompt": "bluer", "images": [image], "mask": mask});
+        let (status, answer) = server.ask(EDITS, &body).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    // Somebody else's file is not there.
+    let body = json!({"prompt": "bluer", "images": [{"file_id": id}]});
+    let stranger = server.second_user().await;
+    let request = server
+        .client
+        .post(server.url(EDITS))
+        .bearer_auth(stranger)
+        .body(body.to_string());
+    let expected = Refused {
+        code: Value::Null,
+        ..invalid("images", "images names a file that is not there")
+    };
+    assert_refused("a stranger", answer(request).await, &expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_that_names_no_picture_is_refused() {
+    let (upstream, server) = stage().await;
+    let image = json!({"image_url": format!("data:image/png;base64,{}", pixel_base64())});
+    for (images, mask, param, message) in [
+        (
+            json!([{"image_url": format!("{}/a.png", upstream.url())}]),
+            Value::Null,
+            "images",
+            "images names an address that is not fetched: send a data URL, a form, or",
+        ),
+        (
+            json!([{"image_url": "/api/v1/files/../../etc/passwd"}]),
+            Value::Null,
+            "images",
+            "an address that is not fetched",
+        ),
+        (
+            json!([{"file_id": "nosuch"}]),
+            Value::Null,
+            "images",
+            "a file that is not there",
+        ),
+        (
+            json!([{}]),
+            Value::Null,
+            "images",
+            "images needs either image_url or file_id",
+        ),
+        (
+            json!([{"image_url": "data:image/png;base64,%"}]),
+            Value::Null,
+            "images",
+            "not base64",
+        ),
+        (
+            json!([{"image_url": "data:image/png;base64,QUJD"}]),
+            Value::Null,
+            "images",
+            "images cannot be used: the bytes are not a PNG",
+        ),
+        (json!("x"), Value::Null, "images", "images cannot be used"),
+        (
+            json!(vec![image.clone(); 17]),
+            Value::Null,
+            "image",
+            "more than 16 pictures to change",
+        ),
+        (
+            json!([image]),
+            json!({"file_id": "5"}),
+            "mask",
+            "a file that is not there",
+        ),
+        (json!([image]), json!([]), "mask", "mask cannot be used"),
+    ] {
+        let body = json!({"prompt": "bluer", "images": images, "mask": mask});
+        let expected = Refused {
+            code: Value::Null,
+            ..invalid(param, message)
+        };
+        assert_refused(message, server.ask(EDITS, &body).await, &expected);
+    }
+    for body in [
+        json!({"prompt": "bluer"}),
+        json!({"prompt": "bluer", "images": []}),
+    ] {
+        let expected = invalid("image", "there is no picture to change");
+        assert_refused("no picture", server.ask(EDITS, &body).await, &expected);
+    }
+    assert!(upstream.seen().is_empty(), "{:?}", upstream.lines());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_cannot_be_used_names_its_field() {
+    let (upstream, server) = stage().await;
+    let long = vec![b'x'; (64 << 10) + 1];
+    let many: Vec<String> = (0..65).map(|number| format!("field-{number}")).collect();
+    let many: Vec<Part> = many
+        .iter()
+        .map(|name| (name.as_str(), None, &b"x"[..]))
+        .collect();
+    let huge = vec![0; (32 << 20) + 1];
+    for (parts, status, param, message) in [
+        (
+            vec![PROMPT, ("image", Some("a"), b"text")],
+            400,
+            Some("image"),
+            "image cannot be used: the bytes are not a PNG",
+        ),
+        (
+            vec![PROMPT, IMAGE, ("mask", Some("a"), b"")],
+            400,
+            Some("mask"),
+            "mask cannot be used: the image is empty",
+        ),
+        (
+            vec![IMAGE, PROMPT, PROMPT],
+            400,
+            Some("prompt"),
+            "prompt came twice: send it once",
+        ),
+        (
+            vec![IMAGE, PROMPT, ("n", None, b"many")],
+            400,
+            Some("n"),
+            "invalid type: string \"many\", expected u32 (in n)",
+        ),
+        (
+            vec![IMAGE, ("prompt", None, b"\xff")],
+            400,
+            Some("prompt"),
+            "prompt is not text",
+        ),
+        (
+            vec![IMAGE; 17],
+            400,
+            Some("image"),
+            "more than 16 pictures to change",
+        ),
+        (
+            vec![IMAGE, ("prompt", None, &long)],
+            413,
+            Some("prompt"),
+            "prompt has more than the 65536 bytes allowed",
+        ),
+        (many, 413, None, "the form has more than 64 fields"),
+        (
+            vec![PROMPT, ("image", Some("a"), &huge)],
+            413,
+            Some("image"),
+            "image has more than the 33554432 bytes allowed",
+        ),
+    ] {
+        let expected = Refused {
+            status,
+            param: json!(param),
+            ..unreadable(message)
+        };
+        let request = post_form(&server, form(&parts));
+        assert_refused(message, answer(request).await, &expected);
+    }
+    let (transparent, wide) = (decoded(MASK), decoded(WIDE_MASK));
+    for (parts, param, message) in [
+        (vec![PROMPT], "image", "there is no picture to change"),
+        (vec![IMAGE], "prompt", "the prompt is empty"),
+        (
+            vec![PROMPT, IMAGE, ("mask", Some("m"), PIXEL)],
+            "mask",
+            "the mask must be a PNG with an alpha channel",
+        ),
+        (
+            vec![PROMPT, IMAGE, ("mask", Some("m"), &wide)],
+            "mask",
+            "it must be 1x1, as the picture is",
+        ),
+        (
+            vec![
+                PROMPT,
+                IMAGE,
+                ("mask", Some("m"), &transparent),
+                ("n", None, b"11"),
+            ],
+            "n",
+            "engine openai makes 1 to 10",
+        ),
+    ] {
+        let request = post_form(&server, form(&parts));
+        assert_refused(message, answer(request).await, &invalid(param, message));
+    }
+    assert!(upstream.seen().is_empty(), "{:?}", upstream.lines());
+    assert_eq!(server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_cannot_be_read_is_refused() {
+    let (upstream, server) = stage().await;
+    let whole = form(&[PROMPT, IMAGE]);
+    let expected = unreadable("the form cannot be read");
+    for body in [b"".as_slice(), b"x", &whole[..whole.len() - 60]] {
+        let request = post_form(&server, body.to_vec());
+        assert_refused("broken", answer(request).await, &expected);
+    }
+    // One that promises more than it has, and ends in the middle of a chunk.
+    let mut socket = tokio::net::TcpStream::connect(server.address)
+        .await
+        .unwrap();
+    let head = format!(
+        "POST {EDITS} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: \
+         multipart/form-data; boundary={BOUNDARY}\r\ntransfer-encoding: chunked\r\n\r\nnonsense\r\n",
+        server.key
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    socket.read_exact(&mut status).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 400");
+
+    let request = server
+        .client
+        .post(server.url(EDITS))
+        .bearer_auth(&server.key);
+    let request = request.header("content-type", "multipart/form-data");
+    let expected = unreadable("boundary");
+    assert_refused("no boundary", answer(request.body(whole)).await, &expected);
+
+    // Longer than any edit may be.
+    let pictures = vec![0; 30 << 20];
+    let junk = ("image", Some("a"), &pictures[..]);
+    let gif = [b"GIF89a\x01\0\x01\0\0\0\0".as_slice(), &pictures[..]].concat();
+    let gif = ("image", Some("a"), &gif[..]);
+    let request = post_form(&server, form(&[gif, gif, gif, junk]));
+    let expected = Refused {
+        status: 413,
+        ..unreadable("the form cannot be read")
+    };
+    assert_refused("too long", answer(request).await, &expected);
+    let stranger = server.client.post(server.url(EDITS)).body("x");
+    let expected = Refused {
+        status: 401,
+        ..unreadable("Not authenticated")
+    };
+    assert_refused("a stranger", answer(stranger).await, &expected);
+    assert!(upstream.seen().is_empty(), "{:?}", upstream.lines());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_cannot_edit_says_so() {
+    let server = Server::with_engine("sketch", &[]).await;
+    let request = post_form(&server, form(&[PROMPT, IMAGE]));
+    let expected = Refused {
+        code: json!("unsupported"),
+        ..invalid(
+            "image",
+            "engine sketch makes pictures but cannot change them",
+        )
+    };
+    assert_refused("sketch", answer(request).await, &expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_away_ends_its_edit() {
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(1);
+    let receiver = std::sync::Arc::new(std::sync::Mutex::new(Some(receiver)));
+    let upstream = Upstream::start(move |_| {
+        let receiver = receiver.lock().unwrap().take().unwrap();
+        async move { super::stream::endless("application/json", receiver) }
+    })
+    .await;
+    let base = format!("{}/v1", upstream.url());
+    let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
+    let server = Server::with_engine("openai", &variables).await;
+    let asking = tokio::spawn(post_form(&server, form(&[PROMPT, IMAGE])).send());
+    upstream.wait_for(1).await;
+    asking.abort();
+    // The upstream's own answer is given up.
+    sender.closed().await;
+    assert_eq!(upstream.lines(), ["POST /v1/images/edits"]);
+}
+
+/// A form that asks for a stream.
+pub(super) fn streaming() -> Vec<u8> {
+    form(&[
+        PROMPT,
+        IMAGE,
+        ("stream", None, b"true"),
+        ("partial_images", None, b"1"),
+    ])
+}

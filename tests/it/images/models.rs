@@ -1,0 +1,73 @@
+//! `GET /v1/models`: what may be named, whoever is down.
+
+use pinhole_tests::{Server, Upstream};
+use serde_json::{Value, json};
+
+/// The ids and owners that a server lists.
+async fn listed(server: &Server) -> Vec<(String, String)> {
+    let response = server.get("/v1/models").send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let list: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+    assert_eq!(list["object"], "list");
+    let text = |entry: &Value, name: &str| entry[name].as_str().unwrap().to_owned();
+    let entries = list["data"].as_array().unwrap().iter();
+    entries
+        .map(|entry| {
+            assert_eq!(entry["object"], "model");
+            assert!(entry["created"].is_i64(), "{entry}");
+            (text(entry, "id"), text(entry, "owned_by"))
+        })
+        .collect()
+}
+
+async fn check(server: &Server, expected: &[(&str, &str)]) {
+    let listed = listed(server).await;
+    let listed: Vec<_> = listed
+        .iter()
+        .map(|(id, owner)| (id.as_str(), owner.as_str()))
+        .collect();
+    assert_eq!(listed, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_models_are_the_engines_and_then_the_chats() {
+    let server = Server::with_engine("sketch", &[]).await;
+    check(&server, &[("sketch", "sketch")]).await;
+
+    let chat = json!({"object": "list", "data": [
+        {"id": "llama", "object": "model", "owned_by": "meta"}, {"id": "sketch"}, {"id": 5},
+        {"id": "x".repeat(513)}, "y", {"id": "qwen"},
+    ]});
+    let chat = Upstream::json(200, chat).await;
+    let variables = [("OPENAI_API_BASE_URL", chat.url())];
+    let variables = variables
+        .each_ref()
+        .map(|(name, url)| (*name, url.as_str()));
+    let server = Server::with_engine("sketch", &variables).await;
+    let expected = [("sketch", "sketch"), ("llama", "meta"), ("qwen", "chat")];
+    check(&server, &expected).await;
+    assert_eq!(chat.lines(), ["GET /models"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_down_takes_nothing_from_the_others() {
+    let broken = Upstream::json(500, json!({"error": "down"})).await;
+    let url = broken.url();
+    let engine = ("IMAGES_OPENAI_API_BASE_URL", url.as_str());
+    let model = ("IMAGE_GENERATION_MODEL", "gpt-image-2");
+    let chat = ("OPENAI_API_BASE_URL", url.as_str());
+    let server = Server::with_engine("openai", &[engine, model, chat]).await;
+    check(&server, &[("gpt-image-2", "openai")]).await;
+    let server = Server::with_engine("openai", &[engine]).await;
+    check(&server, &[]).await;
+    // An engine without an address cannot be asked at all.
+    let server = Server::with_engine("comfyui", &[model]).await;
+    check(&server, &[("gpt-image-2", "comfyui")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_who_is_known_sees_them() {
+    let server = Server::with_engine("sketch", &[]).await;
+    let response = server.client.get(server.url("/v1/models")).send().await;
+    assert_eq!(response.unwrap().status(), 401);
+}

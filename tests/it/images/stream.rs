@@ -1,0 +1,252 @@
+//! `stream: true`: drafts while a job runs, then its pictures.
+
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body;
+use futures_util::stream;
+use pinhole_tests::{Answer, PIXEL, Seen, Server, Upstream, gif, pixel_base64};
+use serde_json::{Value, json};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use super::edits::{post_form, streaming};
+use super::{GENERATIONS, png_size};
+
+type Chunks = Receiver<Result<Vec<u8>, std::io::Error>>;
+
+/// An answer of status 200 that goes on as long as the channel.
+pub(super) fn endless(media_type: &str, chunks: Chunks) -> Answer {
+    let chunks = stream::unfold(chunks, async |mut chunks| {
+        Some((chunks.recv().await?, chunks))
+    });
+    Answer::typed(200, media_type, Body::from_stream(chunks))
+}
+
+/// The events of an answer, as they come.
+struct Events {
+    response: reqwest::Response,
+    read: String,
+}
+
+impl Events {
+    async fn of(request: reqwest::RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self {
+            response,
+            read: String::new(),
+        }
+    }
+
+    /// The data of the next event, whose name is also its type.
+    async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some((event, rest)) = self.read.split_once("\n\n") {
+                let (event, rest) = (event.to_owned(), rest.to_owned());
+                self.read = rest;
+                let (name, data) = event.split_once("\ndata: ").unwrap();
+                let data: Value = serde_json::from_str(data).unwrap();
+                let kind = data["type"].as_str().unwrap();
+                assert_eq!(name, format!("event: {kind}"));
+                return Some(data);
+            }
+            let chunk = self.response.chunk().await.unwrap()?;
+            self.read.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
+}
+
+/// The data without its picture and time, and the picture.
+fn opened(mut event: Value) -> (Value, Vec<u8>) {
+    let fields = event.as_object_mut().unwrap();
+    let picture = fields.remove("b64_json").unwrap();
+    assert!(fields.remove("created_at").unwrap().is_i64());
+    let picture = base64_simd::STANDARD.decode_to_vec(picture.as_str().unwrap());
+    (event, picture.unwrap())
+}
+
+/// A server whose engine `openai` speaks to an upstream that answers the first request as the
+/// channel says.
+async fn stage(
+    media_type: &'static str,
+) -> (Upstream, Server, Sender<Result<Vec<u8>, std::io::Error>>) {
+    let (sender, receiver) = channel(1);
+    let receiver = Arc::new(Mutex::new(Some(receiver)));
+    let upstream = Upstream::start(move |_: Seen| {
+        let receiver = receiver.lock().unwrap().take();
+        async move { endless(media_type, receiver.unwrap()) }
+    })
+    .await;
+    let base = format!("{}/v1", upstream.url());
+    let variables = [
+        ("IMAGES_OPENAI_API_BASE_URL", base.as_str()),
+        ("IMAGE_GENERATION_MODEL", "gpt-image-2"),
+    ];
+    let server = Server::with_engine("openai", &variables).await;
+    (upstream, server, sender)
+}
+
+async fn send(upstream: &Sender<Result<Vec<u8>, std::io::Error>>, event: Value) {
+    let text = format!("data: {event}\n\n");
+    upstream.send(Ok(text.into_bytes())).await.unwrap();
+}
+
+fn draft(number: u8) -> Value {
+    json!({
+        "type": "image_generation.partial_image", "partial_image_index": number - 1,
+        "b64_json": base64_simd::STANDARD.encode_to_string(gif(number)),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_without_drafts_tells_when_it_is_done() {
+    let server = Server::with_engine("sketch", &[]).await;
+    let body = json!({
+        "prompt": "a fox", "size": "64x48", "n": 2, "stream": true, "partial_images": 2,
+    });
+    let mut events = Events::of(server.post(GENERATIONS, &body)).await;
+    for _ in 0..2 {
+        let (event, picture) = opened(events.next().await.unwrap());
+        assert_eq!(png_size(&picture), (64, 48));
+        let expected = json!({
+            "type": "image_generation.completed", "size": "64x48", "quality": "auto",
+            "background": "auto", "output_format": "png",
+            "usage": {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0},
+        });
+        assert_eq!(event, expected);
+    }
+    assert_eq!(events.next().await, None);
+    assert_eq!(server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drafts_come_while_the_engine_works() {
+    let (upstream, server, say) = stage("text/event-stream").await;
+    let body = json!({"prompt": "a fox", "stream": true, "partial_images": 2});
+    let request = server.post(GENERATIONS, &body);
+    let asking = tokio::spawn(Events::of(request));
+    send(&say, draft(1)).await;
+    let mut events = asking.await.unwrap();
+    for number in 1..=2 {
+        let (event, picture) = opened(events.next().await.unwrap());
+        assert_eq!(picture, gif(number));
+        let expected = json!({
+            "type": "image_generation.partial_image", "partial_image_index": number - 1,
+            "size": format!("{number}x1"), "quality": "auto", "background": "auto",
+            "output_format": "gif",
+        });
+        assert_eq!(event, expected);
+        if number == 1 {
+            send(&say, draft(2)).await;
+        }
+    }
+    let finished = json!({
+        "type": "image_generation.completed", "b64_json": pixel_base64(), "quality": "high",
+        "usage": {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7},
+    });
+    send(&say, finished).await;
+    let (event, picture) = opened(events.next().await.unwrap());
+    assert_eq!(picture, PIXEL);
+    let expected = json!({
+        "type": "image_generation.completed", "size": "1x1", "quality": "high",
+        "background": "auto", "output_format": "png",
+        "usage": {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7},
+    });
+    assert_eq!(event, expected);
+    assert_eq!(events.next().await, None);
+    let sent = json!({
+        "model": "gpt-image-2", "prompt": "a fox", "stream": true, "partial_images": 2,
+    });
+    assert_eq!(upstream.seen()[0].json(), sent);
+    assert_eq!(server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_an_edit_has_names_of_its_own() {
+    let (upstream, server, say) = stage("text/event-stream").await;
+    let asking = tokio::spawn(Events::of(post_form(&server, streaming())));
+    send(&say, draft(1)).await;
+    let mut events = asking.await.unwrap();
+    let shown = events.next().await.unwrap();
+    assert_eq!(shown["type"], "image_edit.partial_image");
+    let finished = json!({"type": "image_edit.completed", "b64_json": pixel_base64()});
+    send(&say, finished).await;
+    let finished = events.next().await.unwrap();
+    assert_eq!(finished["type"], "image_edit.completed");
+    assert_eq!(events.next().await, None);
+    assert_eq!(upstream.lines(), ["POST /v1/images/edits"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wants_no_drafts_has_the_upstream_asked_for_none() {
+    let answer = json!({"data": [{"b64_json": pixel_base64()}]});
+    let upstream = Upstream::json(200, answer).await;
+    let base = format!("{}/v1", upstream.url());
+    let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
+    let server = Server::with_engine("openai", &variables).await;
+    for more in [
+        json!({}),
+        json!({"partial_images": 0}),
+        json!({"partial_images": null}),
+    ] {
+        let mut body = json!({"prompt": "a fox", "stream": true});
+        let fields = body.as_object_mut().unwrap();
+        fields.extend(more.as_object().unwrap().clone());
+        let mut events = Events::of(server.post(GENERATIONS, &body)).await;
+        let finished = events.next().await.unwrap();
+        assert_eq!(finished["type"], "image_generation.completed");
+        assert_eq!(events.next().await, None);
+    }
+    for seen in upstream.seen() {
+        assert_eq!(seen.json(), json!({"prompt": "a fox"}));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_at_once_has_its_status_and_what_fails_later_is_an_event() {
+    let error = json!({"error": {"message": "Not this.", "code": "moderation_blocked"}});
+    let upstream = Upstream::json(400, error.clone()).await;
+    let base = format!("{}/v1", upstream.url());
+    let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
+    let server = Server::with_engine("openai", &variables).await;
+    let body = json!({"prompt": "a fox", "stream": true, "partial_images": 1});
+    let (status, answer) = server.ask(GENERATIONS, &body).await;
+    assert_eq!(
+        (status, &answer["error"]["code"]),
+        (400, &json!("moderation_blocked"))
+    );
+    let empty = json!({"prompt": "", "stream": true});
+    let (status, answer) = server.ask(GENERATIONS, &empty).await;
+    assert_eq!((status, &answer["error"]["param"]), (400, &json!("prompt")));
+
+    let (_upstream, server, say) = stage("text/event-stream").await;
+    let asking = tokio::spawn(Events::of(server.post(GENERATIONS, &body)));
+    send(&say, draft(1)).await;
+    let mut events = asking.await.unwrap();
+    events.next().await.unwrap();
+    let mut failed = error;
+    failed["type"] = json!("error");
+    send(&say, failed).await;
+    let told = events.next().await.unwrap();
+    let expected = json!({"type": "error", "error": {
+        "message": told["error"]["message"], "type": "invalid_request_error", "param": null,
+        "code": "moderation_blocked",
+    }});
+    assert_eq!(told, expected);
+    let message = told["error"]["message"].as_str().unwrap();
+    assert!(message.contains("Not this."), "{message}");
+    assert_eq!(events.next().await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_a_stream_ends_its_job() {
+    let (_upstream, server, say) = stage("text/event-stream").await;
+    let body = json!({"prompt": "a fox", "stream": true, "partial_images": 1});
+    let asking = tokio::spawn(Events::of(server.post(GENERATIONS, &body)));
+    send(&say, draft(1)).await;
+    let mut events = asking.await.unwrap();
+    events.next().await.unwrap();
+    drop(events);
+    // The upstream's own stream is given up.
+    say.closed().await;
+}

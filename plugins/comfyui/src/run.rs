@@ -19,8 +19,11 @@ const GREET_MS: u32 = 5_000;
 /// How long any other may be silent before the history is looked at, in milliseconds. Loading a
 /// model is silent, too, but so is a connection that was lost on its way.
 const SILENT_MS: u32 = 60_000;
-/// After so many changes of the queue in a row, without a word of our job, the history is looked at.
-const MAX_STATUSES: u32 = 12;
+/// After so many frames in a row that say nothing of our job, the history is looked at: others' jobs
+/// may keep the socket from ever being silent.
+const MAX_STRANGE: u32 = 120;
+/// A change of the queue counts as so many of them: it is rarer than a step.
+const STATUS_WEIGHT: u32 = 10;
 /// How long to wait between two looks at the history, at first and at most, in milliseconds.
 const POLL_MS: (u32, u32) = (500, 2_000);
 /// After so many looks in a row that find the job nowhere, it is gone. One may fall between queue
@@ -122,8 +125,8 @@ fn follow(
 fn listen(socket: &Socket, watch: &mut Watch, prompt_id: &str) -> Result<Vec<Image>, Error> {
     let mut sent = Vec::new();
     let mut silent_ms = GREET_MS;
-    // Of others' jobs, since the last frame of ours.
-    let mut statuses = 0;
+    // Frames that are not of our job, since the last one that was.
+    let mut strange = 0;
     loop {
         let heard = socket.receive(silent_ms);
         if matches!(heard, Ok(None)) && silent_ms == GREET_MS {
@@ -137,31 +140,38 @@ fn listen(socket: &Socket, watch: &mut Watch, prompt_id: &str) -> Result<Vec<Ima
                 }
             }
             Ok(Some(Frame::Binary(message))) => match look(&message, watch) {
-                Some((Shown::Preview, image)) => job::report(&watch.progress(), Some(&image)),
+                Some((Shown::Preview, image)) => {
+                    strange = 0;
+                    job::report(&watch.progress(), Some(&image));
+                }
                 Some((Shown::Final, image)) if sent.len() < MOST => sent.push(image),
                 _ => {}
             },
             Ok(Some(Frame::Text(document))) => {
                 let kind = document.text("/type", frames::MAX_KIND_BYTES);
                 let kind = kind.unwrap_or_default();
-                statuses = if kind == "status" { statuses + 1 } else { 0 };
-                // The queue moves and ours is not heard of: somebody may have taken it away.
-                if statuses % MAX_STATUSES == MAX_STATUSES - 1
-                    && let Ok(Found::Finished(_) | Found::Nowhere) = find(prompt_id)
-                {
-                    return Ok(sent);
-                }
-                if !frames::is_told(&kind) {
-                    continue;
-                }
-                let Ok(frame) = document.parse::<frames::Frame>() else {
-                    continue;
-                };
-                match watch.hear(&frame) {
-                    Heard::Nothing => {}
-                    Heard::News => job::report(&watch.progress(), None),
+                let told = frames::is_told(&kind);
+                let frame = told
+                    .then(|| document.parse::<frames::Frame>().ok())
+                    .flatten();
+                match frame.map_or(Heard::Nothing, |frame| watch.hear(&frame)) {
+                    Heard::News => {
+                        strange = 0;
+                        job::report(&watch.progress(), None);
+                    }
+                    Heard::Nothing => strange += 1,
                     Heard::Done => return Ok(sent),
                     Heard::Failed(error) => return Err(error),
+                }
+                if kind == "status" {
+                    strange += STATUS_WEIGHT;
+                }
+                // Others are heard of and ours is not: somebody may have taken it away.
+                if strange >= MAX_STRANGE {
+                    strange = 0;
+                    if let Ok(Found::Finished(_) | Found::Nowhere) = find(prompt_id) {
+                        return Ok(sent);
+                    }
                 }
             }
             Err(error @ (UpstreamError::Cancelled | UpstreamError::Timeout)) => {
@@ -170,11 +180,7 @@ fn listen(socket: &Socket, watch: &mut Watch, prompt_id: &str) -> Result<Vec<Ima
             Err(error) => {
                 let message = format!("the socket broke: {}", Error::from(error).message);
                 log::write(log::Level::Warn, &message);
-                // Both may come at once.
-                return match job::sleep(1) {
-                    true => Ok(sent),
-                    false => Err(UpstreamError::Cancelled.into()),
-                };
+                return Ok(sent);
             }
         }
     }

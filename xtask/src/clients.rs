@@ -62,16 +62,22 @@ fn python(place: &Place) -> Result<Ready> {
     let wanted = place.scripts.join("requirements.txt");
     let packages = place.built.join("python");
     let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
-        .arg(&packages)
-        .arg("--requirement")
-        .arg(&wanted)
-        // Of no interest in a folder of its own.
-        .env("PIP_ROOT_USER_ACTION", "ignore")
-        .env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
+    pip.args([
+        "-m",
+        "pip",
+        "install",
+        "--retries=1",
+        "--no-deps",
+        "--target",
+    ])
+    .arg(&packages)
+    .arg("--requirement")
+    .arg(&wanted)
+    .env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
     if !install(pip, &[wanted], &packages)? {
         return Ok(Ready::Left(
-            "the Python client is left out: its packages could not be installed".to_owned(),
+            "the Python client is left out: its packages cannot be installed, is there a network?"
+                .to_owned(),
         ));
     }
     let mut command = Command::new("python3");
@@ -93,13 +99,14 @@ fn node(place: &Place) -> Result<Ready> {
         "ci",
         "--no-audit",
         "--no-fund",
-        "--loglevel=error",
+        "--fetch-retries=0",
         "--prefix",
     ])
     .arg(&packages);
     if !install(npm, &wanted, &packages)? {
         return Ok(Ready::Left(
-            "the Node client is left out: its packages could not be installed".to_owned(),
+            "the Node client is left out: its packages cannot be installed, is there a network?"
+                .to_owned(),
         ));
     }
     let mut command = Command::new("node");
@@ -127,7 +134,8 @@ fn install(mut installer: Command, wanted: &[PathBuf], packages: &Path) -> Resul
         let name = file.file_name().unwrap_or_default();
         fs::copy(file, packages.join(name)).with_context(named)?;
     }
-    if !installer.status().is_ok_and(|status| status.success()) {
+    // What installers have to say about a missing network is pages long.
+    if !installer.output().is_ok_and(|said| said.status.success()) {
         return Ok(false);
     }
     fs::write(done, stamp).with_context(named)?;

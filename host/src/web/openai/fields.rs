@@ -21,6 +21,9 @@ const PARAMETERS: &[&str] = &[
     "style",
 ];
 
+/// What an engine that speaks OpenAI's API asks of its upstream.
+const OPENAI_REQUESTS: [&str; 2] = ["POST /images/", "POST /v1/images/"];
+
 /// OpenAI's request but for its pictures. `engine`, `negative_prompt`, `steps` and `seed` are
 /// additions; what is not known here is left alone.
 #[derive(Deserialize)]
@@ -118,7 +121,7 @@ fn speaks_openai(engine: &Description) -> bool {
         .upstreams
         .iter()
         .flat_map(|upstream| &upstream.requests);
-    requests.any(|request| request.starts_with("POST /images/"))
+    requests.any(|request| OPENAI_REQUESTS.iter().any(|own| request.starts_with(own)))
 }
 
 fn parameters(rest: Map<String, Value>, speaks_openai: bool) -> Map<String, Value> {

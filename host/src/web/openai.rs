@@ -112,11 +112,15 @@ fn picture(field: &str, bytes: Bytes) -> Result<Image, ApiError> {
         .map_err(|why| ApiError::invalid(field, format!("{field} cannot be used: {why}")))
 }
 
-/// One more picture to change, as long as there may be more.
+/// Is there room for one more picture to change? Asked before it is read.
 fn check_room(sources: &[Image]) -> Result<(), ApiError> {
-    if sources.len() < MAX_SOURCES {
+    let bytes: usize = sources.iter().map(|image| image.bytes().len()).sum();
+    let message = if sources.len() >= MAX_SOURCES {
+        format!("more than {MAX_SOURCES} pictures to change were sent: send fewer")
+    } else if bytes > MAX_SOURCE_BYTES {
+        format!("the pictures to change have more than {MAX_SOURCE_BYTES} bytes together")
+    } else {
         return Ok(());
-    }
-    let message = format!("more than {MAX_SOURCES} pictures to change were sent: send fewer");
+    };
     Err(ApiError::invalid("image", message))
 }

@@ -1,6 +1,10 @@
 //! `POST /v1/images/edits`: forms and JSON, on engine `openai`.
 
-use pinhole_tests::{PIXEL, Server, Upstream, pixel_base64};
+use std::time::Duration;
+
+use pinhole::engine::Limits;
+use pinhole::images::Image;
+use pinhole_tests::{PIXEL, Server, Upstream, gif, pixel_base64};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -280,6 +284,29 @@ async fn json_that_names_no_picture_is_refused() {
         let expected = invalid("image", "there is no picture to change");
         assert_refused("no picture", server.ask(EDITS, &body).await, &expected);
     }
+    assert!(upstream.seen().is_empty(), "{:?}", upstream.lines());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_are_too_long_together_are_not_all_read() {
+    let (upstream, server) = stage().await;
+    let mut long = gif(1);
+    long.resize(30 << 20, 0);
+    let limits = Limits::job(Duration::ZERO).image;
+    let long = Image::from_bytes(long.into(), limits).unwrap();
+    let user = server.app.store.user_by_key(&server.key).await.unwrap();
+    let user = user.unwrap();
+    let saved = server.app.files.save(&user.id, &long, json!({})).await;
+    let reference = json!({"file_id": saved.unwrap().id});
+    let body = json!({"prompt": "bluer", "images": vec![reference; 4]});
+    let expected = Refused {
+        code: Value::Null,
+        ..invalid(
+            "image",
+            "the pictures to change have more than 67108864 bytes together",
+        )
+    };
+    assert_refused("four", server.ask(EDITS, &body).await, &expected);
     assert!(upstream.seen().is_empty(), "{:?}", upstream.lines());
 }
 

@@ -41,7 +41,10 @@ pub fn router(app: Arc<App>) -> Router {
             get(files::metadata).delete(files::delete),
         )
         .route("/api/v1/files/{id}/content", get(files::content))
-        .route("/api/v1/files/{id}/content/{name}", get(files::named_content))
+        .route(
+            "/api/v1/files/{id}/content/{name}",
+            get(files::named_content),
+        )
         .route("/api/v1/files/{id}/thumbnail", get(files::thumbnail))
         .route("/v1/images/generations", post(openai::generate))
         .route(

@@ -83,6 +83,9 @@ impl Engine for ComfyUi {
                 "{taken} of {came} pictures were used: the workflow loads no more"
             ));
         }
+        if let Some(note) = plan.crops(&sources) {
+            notes.push(note);
+        }
         values.sources = upload::send(sources.iter().take(taken))?;
         values.mask = upload::send(mask.iter())?.pop();
         make(&plan, &values, job.count, notes)
@@ -131,7 +134,7 @@ fn make(plan: &Plan, values: &Values, count: u32, mut notes: Vec<String>) -> Res
             "{asked} was asked for, and {size} written: sides are multiples of 8"
         ));
     }
-    let done = run::run(plan, values)?;
+    let done = run::run(plan, values).map_err(|error| with_missing(error, plan, values))?;
     notes.extend(done.notes);
     let (came, asked) = (done.images.len(), count as usize);
     if came < asked {
@@ -142,6 +145,16 @@ fn make(plan: &Plan, values: &Values, count: u32, mut notes: Vec<String>) -> Res
         revised_prompt: None,
         details: plan.details(values, &done.prompt_id, &notes),
     })
+}
+
+/// A loader that was left as it was names a file that only the workflow's author knows: what the job
+/// did not bring is said besides.
+fn with_missing(mut error: Error, plan: &Plan, values: &Values) -> Error {
+    let unread = error.code.as_deref() == Some("custom_validation_failed");
+    if let Some(missing) = plan.missing(values).filter(|_| unread) {
+        error.message = format!("{}; {missing}", error.message);
+    }
+    error
 }
 
 fn white(mask: &Image) -> Result<Image, Error> {

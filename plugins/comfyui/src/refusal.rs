@@ -59,12 +59,17 @@ pub(crate) fn rejected(refusal: Refusal, keys: &Keys) -> Error {
             );
             Error::invalid(workflow.name, message)
         }
-        (status @ (404 | 405 | 501), _) => Error::protocol(format!(
-            "what answers at the base URL (COMFYUI_BASE_URL) is not ComfyUI: it has no /prompt \
-             to post to (status {status})"
-        )),
+        (status @ (404 | 405 | 501), _) => not_comfyui(status, "/prompt"),
         _ => refused(refusal),
     }
+}
+
+/// The error where a path that every ComfyUI has is not there.
+pub(crate) fn not_comfyui(status: u16, path: &str) -> Error {
+    Error::protocol(format!(
+        "what answers at the base URL (COMFYUI_BASE_URL) is not ComfyUI: it has no {path} to post \
+         to (status {status})"
+    ))
 }
 
 fn rejected_graph(said: &Value, node_errors: &Value, keys: &Keys) -> Error {

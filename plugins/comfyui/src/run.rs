@@ -21,9 +21,9 @@ const GREET_MS: u32 = 5_000;
 const SILENT_MS: u32 = 60_000;
 /// After so many frames in a row that say nothing of our job, the history is looked at: others' jobs
 /// may keep the socket from ever being silent.
-const MAX_STRANGE: u32 = 120;
+const MAX_STRANGE: u32 = 1200;
 /// A change of the queue counts as so many of them: it is rarer than a step.
-const STATUS_WEIGHT: u32 = 10;
+const STATUS_WEIGHT: u32 = 100;
 /// How long to wait between two looks at the history, at first and at most, in milliseconds.
 const POLL_MS: (u32, u32) = (500, 2_000);
 /// After so many looks in a row that find the job nowhere, it is gone. One may fall between queue

@@ -37,6 +37,7 @@ fn refused(said: Refusal) -> Error {
             "the picture is larger than ComfyUI or a proxy in front of it takes: send a smaller one, \
              or start ComfyUI with a higher --max-upload-size",
         ),
+        status @ (404 | 405 | 501) => refusal::not_comfyui(status, "/upload/image"),
         _ => refusal::refused(said),
     }
 }

@@ -9,7 +9,7 @@ mod values;
 
 use std::collections::BTreeSet;
 
-use pinhole_sdk::{Error, Settings, Size};
+use pinhole_sdk::{Error, Image, Settings, Size};
 use serde_json::{Map, Value, json};
 
 pub(crate) use find::is_sampler;
@@ -44,6 +44,8 @@ pub(crate) struct Plan {
     pub(crate) keys: &'static Keys,
     /// How previews are to be made; `None` leaves it to the server.
     pub(crate) preview_method: Option<String>,
+    /// It is the default one for edits, neither scaled nor masked.
+    cropping: bool,
 }
 
 impl Plan {
@@ -71,6 +73,7 @@ impl Plan {
         };
         let mut plan = Self::new(graph, settings, keys)?;
         if own.is_none() {
+            plan.cropping = !scaled && masked.is_none();
             plan.places.extend(pictures::default_places(&plan.graph));
         }
         pictures::place_sources(&plan.graph, &mut plan.places);
@@ -94,6 +97,7 @@ impl Plan {
             places,
             keys,
             preview_method: preview_method.filter(|method| method != BY_SERVER),
+            cropping: false,
         })
     }
 
@@ -104,6 +108,30 @@ impl Plan {
             _ => None,
         });
         indexes.max().unwrap_or(0)
+    }
+
+    /// What an edit's workflow loads and the job does not bring.
+    pub(crate) fn missing(&self, values: &Values) -> Option<String> {
+        let (sources, came) = (self.sources(), values.sources.len());
+        if came == 0 {
+            return None;
+        }
+        let masks = values.mask.is_none() && pictures::loads_masks(&self.graph);
+        match (sources > came, masks) {
+            (true, _) => Some(format!(
+                "the workflow loads {sources} pictures, and the job brought {came}"
+            )),
+            (false, true) => Some("the workflow loads a mask, and the job brought none".to_owned()),
+            (false, false) => None,
+        }
+    }
+
+    /// A note where the default workflow loses the rim of a picture.
+    pub(crate) fn crops(&self, sources: &[Image]) -> Option<String> {
+        let size = sources.first()?.size();
+        let whole = size.rounded_down(values::BLOCK);
+        let cropped = self.cropping && whole != size;
+        cropped.then(|| format!("the middle {whole} of {size} was used: sides are multiples of 8"))
     }
 
     /// Makes sure that a mask has a place. True where the mask has to be an opaque picture, white

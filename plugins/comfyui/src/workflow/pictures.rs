@@ -135,6 +135,11 @@ pub(super) fn place_mask(
     Ok(white)
 }
 
+/// Does it load a mask from a file of its own?
+pub(super) fn loads_masks(graph: &Graph) -> bool {
+    !loaders(graph, loads_mask).is_empty()
+}
+
 /// Has all that takes the mask of the first source take it from a new node, and gives that node's
 /// id; `None` where nothing takes it.
 ///

@@ -96,13 +96,16 @@ pub(crate) async fn generate(config: &Config, asked: Generate) -> Result<u8> {
             }
             Ok(0)
         }
-        Err(error) => {
-            eprintln!("pinhole: {}", error.for_operator());
-            Ok(match error {
-                Error::Invalid { .. } | Error::Unsupported { .. } => WRONG_USE,
-                Error::Disabled(_) | Error::Engine { .. } => FAILED,
-            })
-        }
+        Err(error) => Ok(tell(&error)),
+    }
+}
+
+/// Says on one line what went wrong. The exit code.
+pub(crate) fn tell(error: &Error) -> u8 {
+    eprintln!("pinhole: {}", error.for_operator());
+    match error {
+        Error::Invalid { .. } | Error::Unsupported { .. } => WRONG_USE,
+        Error::Disabled(_) | Error::Engine { .. } => FAILED,
     }
 }
 

@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use pinhole::config::Config;
 use pinhole::egress::Egress;
 use pinhole::engine::{Bound, Component, Engines};
+use pinhole::jobs::Jobs;
 use pinhole::kit::Lines;
 use pinhole::settings::own_variable;
 use tracing_subscriber::Layer;
@@ -89,6 +90,16 @@ struct Generate {
 enum EngineCommand {
     /// List the engines: what each is, may do and may reach, and why any was refused
     List,
+    /// List the models that an engine's upstream offers: what to ask for, and what a person reads
+    Models {
+        /// The engine's name; the settings' one when left out
+        engine: Option<String>,
+    },
+    /// Ask an engine whether its settings can work, and its upstream is there and accepts the key
+    Verify {
+        /// The engine's name; the settings' one when left out
+        engine: Option<String>,
+    },
     /// Run an engine's conformance cases against a component
     Test(engine_test::EngineTest),
 }
@@ -120,13 +131,40 @@ async fn run(command: Command, config: Config, lines: Lines) -> Result<u8> {
     match command {
         Command::Serve { listen } => serve::serve(&config, listen).await.map(|()| 0),
         Command::Generate(asked) => generate::generate(&config, asked).await,
-        Command::Engine {
-            command: EngineCommand::List,
-        } => list_engines(&config).await.map(|()| 0),
-        Command::Engine {
-            command: EngineCommand::Test(asked),
-        } => engine_test::test(&config, asked, lines).await,
+        Command::Engine { command } => match command {
+            EngineCommand::List => list_engines(&config).await.map(|()| 0),
+            EngineCommand::Models { engine } => list_models(&config, engine.as_deref()).await,
+            EngineCommand::Verify { engine } => verify(&config, engine.as_deref()).await,
+            EngineCommand::Test(asked) => engine_test::test(&config, asked, lines).await,
+        },
     }
+}
+
+async fn list_models(config: &Config, engine: Option<&str>) -> Result<u8> {
+    pinhole::folder::create(&config.data)?;
+    let models = Jobs::open(config).await?.models(engine).await;
+    Ok(match models {
+        Ok(models) => {
+            for model in models {
+                println!("{}\t{}", model.id, model.name);
+            }
+            0
+        }
+        Err(error) => generate::tell(&error),
+    })
+}
+
+async fn verify(config: &Config, engine: Option<&str>) -> Result<u8> {
+    pinhole::folder::create(&config.data)?;
+    let jobs = Jobs::open(config).await?;
+    let name = engine.unwrap_or(&jobs.settings.engine);
+    Ok(match jobs.verify(engine).await {
+        Ok(()) => {
+            println!("{name} can be used");
+            0
+        }
+        Err(error) => generate::tell(&error),
+    })
 }
 
 /// The server logs what it does; the other commands speak for themselves. What is logged is kept

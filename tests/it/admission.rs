@@ -345,7 +345,7 @@ async fn a_setting_that_cannot_be_used_is_refused_with_its_variable() {
             [
                 (
                     "gemini.wasm",
-                    "cannot use variable IMAGES_GEMINI_ENDPOINT_METHOD: it must be one of generateContent, predict",
+                    "cannot use variable IMAGES_GEMINI_ENDPOINT_METHOD: it must be one of generateContent, streamGenerateContent, predict",
                 ),
                 (
                     "hostile.wasm",

@@ -76,3 +76,28 @@ fn engine_list_says_which_setting_cannot_work_and_where_editing_goes() {
     let line = program.run(&generate).failed(1);
     assert!(line.contains("cannot be reached"), "{line}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn engine_models_and_verify_ask_the_upstream() {
+    let list = json!({"object": "list", "data": [{"id": "gpt-image-2"}, {"id": "whisper-1"}]});
+    let upstream = Upstream::json(200, list).await;
+    let program = Program::new(&["openai"])
+        .with("IMAGES_OPENAI_API_BASE_URL", &upstream.url())
+        .with("IMAGES_OPENAI_API_KEY", "secret-4711");
+    let models = program.run(&["engine", "models", "openai"]).done();
+    assert_eq!(models, ["gpt-image-2\tgpt-image-2"]);
+    let verified = program.run(&["engine", "verify", "openai"]).done();
+    let fine = "openai can be used";
+    assert_eq!(verified, [fine]);
+    assert_eq!(upstream.lines(), ["GET /v1/models", "GET /v1/models"]);
+
+    let program = program.with("IMAGES_OPENAI_PARAMS", "[1]");
+    let line = program.run(&["engine", "verify", "openai"]).failed(1);
+    assert!(
+        line.contains("IMAGES_OPENAI_PARAMS cannot be used"),
+        "{line}"
+    );
+    let line = program.run(&["engine", "models", "nobody"]).failed(2);
+    assert!(line.contains("there is no engine nobody"), "{line}");
+    assert_eq!(upstream.lines().len(), 2);
+}

@@ -19,7 +19,7 @@ use crate::jobs::{JobRequest, Jobs};
 use crate::settings::Environment;
 
 /// Time for a request that hangs to be given up after its job.
-const GIVING_UP: Duration = Duration::from_secs(5);
+const GIVING_UP: Duration = Duration::from_secs(20);
 /// Jobs that a case's host runs at once: the one, and one that is still ending.
 const SLOTS: &str = "2";
 /// Endings of the names of variables that nobody may see.

@@ -12,7 +12,9 @@ use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
 use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use super::bindings::{Description, EngineError, ErrorKind, ImageEngine, Job, Model, Picture};
+use super::bindings::{
+    Description, EngineError, ErrorKind, ImageEngine, Job, Model, Picture, SettingValue,
+};
 use super::control::Control;
 use super::errand::{Errands, Runner, errands};
 use super::images::HeldImage;
@@ -191,7 +193,6 @@ pub(super) async fn make(
         Some(_) => component.editing()?,
     };
     let max_count = component.description.abilities.max_count.max(job.count) as usize;
-    let settings = bound.settings.values();
     let texts = [
         Some(&job.prompt),
         job.negative_prompt.as_ref(),
@@ -209,15 +210,15 @@ pub(super) async fn make(
         bound,
         control,
         limits,
-        move |store, engine| {
+        move |store, engine, settings| {
             Box::pin(async move {
                 let exports = engine.pinhole_engine_engine();
                 let output = match edit {
-                    None => exports.call_generate(&mut *store, &job, &settings).await,
+                    None => exports.call_generate(&mut *store, &job, settings).await,
                     Some(edit) => {
                         let held = store.data_mut().take_in(edit);
                         let (sources, mask) = held.map_err(|error| trapped(&error))?;
-                        let edit = exports.call_edit(&mut *store, &job, &sources, mask, &settings);
+                        let edit = exports.call_edit(&mut *store, &job, &sources, mask, settings);
                         edit.await
                     }
                 };
@@ -237,17 +238,16 @@ pub(super) async fn models(
     limits: Limits,
 ) -> Result<Vec<Model>, Error> {
     let bound = &component.generating;
-    let settings = bound.settings.values();
     run(
         sandbox,
         component,
         bound,
         control,
         limits,
-        move |store, engine| {
+        move |store, engine, settings| {
             Box::pin(async move {
                 let exports = engine.pinhole_engine_engine();
-                let models = exports.call_models(&mut *store, &settings).await;
+                let models = exports.call_models(&mut *store, settings).await;
                 shown(answered(store, models)?)
             })
         },
@@ -264,17 +264,16 @@ pub(super) async fn verify(
     control: &Control,
     limits: Limits,
 ) -> Result<(), Error> {
-    let settings = bound.settings.values();
     run(
         sandbox,
         component,
         bound,
         control,
         limits,
-        move |store, engine| {
+        move |store, engine, settings| {
             Box::pin(async move {
                 let exports = engine.pinhole_engine_engine();
-                let verified = exports.call_verify(&mut *store, &settings).await;
+                let verified = exports.call_verify(&mut *store, settings).await;
                 answered(store, verified)
             })
         },
@@ -289,20 +288,26 @@ async fn run<T: Send + 'static>(
     bound: &Bound,
     control: &Control,
     limits: Limits,
-    ask: impl for<'a> FnOnce(&'a mut Store<State>, &'a ImageEngine) -> BoxFuture<'a, Result<T, Error>>
+    ask: impl for<'a> FnOnce(
+        &'a mut Store<State>,
+        &'a ImageEngine,
+        &'a [SettingValue],
+    ) -> BoxFuture<'a, Result<T, Error>>
     + Send
     + 'static,
 ) -> Result<T, Error> {
     let name = &component.description.name;
     let (state, runner) = State::new(name, control.clone(), bound.clone(), limits);
-    let values = bound.settings.values();
-    let length = values.iter().map(|pair| pair.key.len() + pair.value.len());
+    let settings = bound.settings.values();
+    let length = settings
+        .iter()
+        .map(|pair| pair.key.len() + pair.value.len());
     control.usage.count_entered(length.sum());
     let deadline = Instant::now() + limits.wall;
     let (sandbox_, pre) = (sandbox.clone(), component.pre.clone());
     let call = async move {
         let (mut store, engine) = instantiate(&sandbox_, &pre, state).await?;
-        ask(&mut store, &engine).await
+        ask(&mut store, &engine, &settings).await
     };
     let call = Box::pin(runner.beside(call));
     supervise(sandbox, control, &limits, deadline, call).await

@@ -282,6 +282,7 @@ fn collect(
     Ok(images)
 }
 
+/// The pictures that can be had; an error only where none can.
 fn fetch(files: &[File], notes: &mut Vec<String>) -> Result<Vec<Image>, Error> {
     if let Some(more) = files.len().checked_sub(MOST).filter(|more| *more > 0) {
         notes.push(format!("{more} images beyond {MOST} were left out"));
@@ -296,5 +297,19 @@ fn fetch(files: &[File], notes: &mut Vec<String>) -> Result<Vec<Image>, Error> {
             Err(said) => Err(refusal::refused(said)),
         }
     };
-    files.iter().take(MOST).map(fetch).collect()
+    let (mut images, mut first) = (Vec::new(), None);
+    for file in files.iter().take(MOST) {
+        match fetch(file) {
+            Ok(image) => images.push(image),
+            Err(error) if is_ours(&error) => return Err(error),
+            Err(error) => {
+                notes.push(format!("a picture is left out: {}", error.message));
+                first.get_or_insert(error);
+            }
+        }
+    }
+    match first {
+        Some(error) if images.is_empty() => Err(error),
+        _ => Ok(images),
+    }
 }

@@ -248,7 +248,10 @@ fn print_engine(component: &Component) {
     );
     able.push(format!("up to {} pictures a job", abilities.max_count));
     if abilities.edit {
-        able.push(format!("up to {} to change at once", abilities.max_sources));
+        able.push(match abilities.max_sources {
+            1 => "changes one picture".to_owned(),
+            most => format!("changes up to {most} pictures at once"),
+        });
     }
     println!("  abilities  {}", able.join(", "));
     if description.upstreams.is_empty() {

@@ -268,7 +268,7 @@ impl Engines {
         if let Some(problem) = generating.problem.as_ref().or(editing.problem.as_ref()) {
             return Err(problem.clone().into());
         }
-        let verify = |bound| call::verify(&self.sandbox, component, bound, control, limits);
+        let verify = |bound| self.verify_bound(component, bound, control, limits);
         verify(generating).await?;
         match editing
             .settings
@@ -277,6 +277,17 @@ impl Engines {
             true => Ok(()),
             false => verify(editing).await,
         }
+    }
+
+    /// The same of other settings and upstreams than the component's own.
+    pub async fn verify_bound(
+        &self,
+        component: &Component,
+        bound: &Bound,
+        control: &Control,
+        limits: Limits,
+    ) -> Result<(), Error> {
+        call::verify(&self.sandbox, component, bound, control, limits).await
     }
 }
 

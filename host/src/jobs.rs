@@ -14,8 +14,9 @@ use crate::config::Config;
 use crate::egress::{self, Egress};
 use crate::engine::bindings::{ErrorKind, Job, Model, SettingKind};
 use crate::engine::{self, Bound, Component, Control, Edit, Engines, Limits, Made, Produced};
+use crate::grant;
 use crate::images::Image;
-use crate::settings::{Settings, own_variable};
+use crate::settings::{EngineSettings, Settings, own_variable};
 
 use request::{Defaults, check_edit, parse_size};
 
@@ -191,10 +192,40 @@ impl Jobs {
         verified.map_err(|error| failed(&component, &component.generating, error))
     }
 
+    /// Asks the same of an engine at another address, with the key that belongs to it, if any. What is
+    /// set stays as it is.
+    pub async fn verify_at(&self, engine: &str, url: &str, key: Option<&str>) -> Result<(), Error> {
+        let component = self.component(engine)?;
+        let settings = component
+            .generating
+            .settings
+            .at(&component.description, url, key);
+        let bound = settings.and_then(|settings| self.bind(&component, settings));
+        let bound = bound.map_err(|message| Error::Invalid {
+            field: "url",
+            message,
+        })?;
+        let (control, limits) = (question(), Limits::job(self.timeout.min(MAX_QUESTION)));
+        let engines = &self.engines;
+        let verified = engines.verify_bound(&component, &bound, &control, limits);
+        verified
+            .await
+            .map_err(|error| failed(&component, &bound, error))
+    }
+
+    fn bind(&self, component: &Component, settings: EngineSettings) -> Result<Bound, String> {
+        let upstreams = grant::upstreams(&component.description, &settings, &self.egress)?;
+        Ok(Bound {
+            settings,
+            upstreams: Arc::new(upstreams),
+            problem: None,
+        })
+    }
+
     fn question(&self, engine: Option<&str>) -> Result<(Arc<Component>, Control), Error> {
         let component = self.component(engine.unwrap_or(&self.settings.engine))?;
         check_addresses(&component, &component.generating)?;
-        Ok((component, Control::new("question".to_owned())))
+        Ok((component, question()))
     }
 
     async fn make(
@@ -379,6 +410,11 @@ impl Error {
         }
         line
     }
+}
+
+/// A call that makes no picture.
+fn question() -> Control {
+    Control::new("question".to_owned())
 }
 
 /// The pictures as they are seen: the mask is for that, and few upstreams heed the note of a camera.

@@ -5,7 +5,9 @@ mod chat;
 mod error;
 mod events;
 mod files;
+mod images;
 mod openai;
+mod source;
 
 use std::sync::Arc;
 
@@ -46,10 +48,21 @@ pub fn router(app: Arc<App>) -> Router {
             get(files::named_content),
         )
         .route("/api/v1/files/{id}/thumbnail", get(files::thumbnail))
+        .route("/api/v1/images/generations", post(images::generate))
+        .route(
+            "/api/v1/images/edit",
+            post(images::edit).layer(DefaultBodyLimit::max(source::MAX_EDIT_BODY_BYTES)),
+        )
+        .route("/api/v1/images/models", get(images::models))
+        .route(
+            "/api/v1/images/config/url/verify",
+            get(images::verify_saved),
+        )
+        .route("/api/v1/images/verify", post(images::verify))
         .route("/v1/images/generations", post(openai::generate))
         .route(
             "/v1/images/edits",
-            post(openai::edit).layer(DefaultBodyLimit::max(openai::MAX_EDIT_BODY_BYTES)),
+            post(openai::edit).layer(DefaultBodyLimit::max(source::MAX_EDIT_BODY_BYTES)),
         )
         .route("/v1/models", get(openai::models))
         .fallback(async |uri: Uri| unrouted(&uri, ApiError::not_found()))

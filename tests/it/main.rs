@@ -16,6 +16,7 @@ mod egress;
 mod engines_page;
 mod files;
 mod gemini;
+mod image_api;
 mod images;
 mod openai;
 mod sandbox;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Environment;
-use crate::engine::bindings::{Description, Setting, SettingKind, SettingValue};
+use crate::engine::bindings::{Credential, Description, Setting, SettingKind, SettingValue};
 use crate::engine::fits;
 
 /// A secret that is shorter would take letters out of ordinary words.
@@ -83,6 +83,34 @@ impl EngineSettings {
                     settings.take_default(setting);
                 }
                 _ => {}
+            }
+        }
+        Ok(settings)
+    }
+
+    /// The same at another place that an administrator names: the first upstream's address, and the
+    /// key it wants. No other address or key stays, so none is sent to a place it was not meant for.
+    pub fn at(
+        &self,
+        description: &Description,
+        url: &str,
+        key: Option<&str>,
+    ) -> Result<Self, String> {
+        let first = description.upstreams.first();
+        let first = first.ok_or_else(|| format!("engine {} has no address", description.name))?;
+        let secret = match &first.credential {
+            Credential::None => None,
+            Credential::Bearer(key) | Credential::Basic(key) | Credential::Header((_, key)) => {
+                Some(key)
+            }
+        };
+        let mut settings = self.clone();
+        for setting in description.settings.iter().filter(|it| connects(it)) {
+            settings.forget(setting);
+            if setting.key == first.base_url {
+                settings.take(setting, "url", url)?;
+            } else if let Some(key) = key.filter(|_| Some(&setting.key) == secret) {
+                settings.take(setting, "key", key)?;
             }
         }
         Ok(settings)

@@ -18,10 +18,16 @@ use crate::jobs;
 const MAX_PARAM_BYTES: usize = 100;
 
 /// A request that was not carried out. As Open WebUI says it: `{"detail": …}`.
+/// What Open WebUI says to whom a thing is not for.
+const PROHIBITED: &str = "You do not have permission to access this resource. Please contact your administrator for assistance.";
+
 #[derive(Debug)]
 pub(super) struct ApiError {
     status: StatusCode,
-    detail: String,
+    /// A text, or a list of the fields that are wrong.
+    detail: Value,
+    /// Why, where the detail does not say.
+    reason: Option<String>,
     code: Option<String>,
     param: Option<String>,
     retry_after_ms: Option<u64>,
@@ -34,8 +40,13 @@ pub(super) struct OpenAiError(pub(super) ApiError);
 impl ApiError {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
+        Self::detailed(status, Value::String(detail.into()))
+    }
+
+    fn detailed(status: StatusCode, detail: Value) -> Self {
             status,
-            detail: detail.into(),
+            detail,
+            reason: None,
             code: None,
             param: None,
             retry_after_ms: None,
@@ -56,6 +67,41 @@ impl ApiError {
     }
 
     pub(super) fn not_found() -> Self {
+    /// A body of the wrong shape: the fields as FastAPI lists them, each with `type`, `loc` and `msg`.
+    pub(super) fn unprocessable(wrong: Vec<Value>) -> Self {
+        Self::detailed(StatusCode::UNPROCESSABLE_ENTITY, wrong.into())
+    }
+
+    /// Something that is switched off, or not for this user.
+    pub(super) fn prohibited() -> Self {
+        Self::new(StatusCode::FORBIDDEN, PROHIBITED)
+    }
+
+    /// Something for administrators alone, whose refusal has another status in Open WebUI.
+    pub(super) fn no_administrator() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, PROHIBITED)
+    }
+
+    /// The same with the reason besides.
+    pub(super) fn because(mut self, reason: String) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+
+    /// As Open WebUI's image API says whatever failed: 400, and why in brackets. Our own failures
+    /// stay what they are.
+    pub(super) fn bracketed(mut self) -> Self {
+        if let (false, Value::String(why)) = (self.is_internal(), &self.detail) {
+            self.detail = format!("[ERROR: {why}]").into();
+            self.status = StatusCode::BAD_REQUEST;
+        }
+        self
+    }
+
+    fn is_internal(&self) -> bool {
+        self.status == StatusCode::INTERNAL_SERVER_ERROR
+    }
+
         Self::new(StatusCode::NOT_FOUND, "Not Found")
     }
 
@@ -115,7 +161,10 @@ impl From<jobs::Error> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = json!({"detail": self.detail});
+        let mut body = json!({"detail": self.detail});
+        if let (Some(reason), Some(body)) = (self.reason, body.as_object_mut()) {
+            body.insert("reason".to_owned(), reason.into());
+        }
         respond(self.status, self.retry_after_ms, body)
     }
 }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::{Map, Value, json};
@@ -19,19 +18,14 @@ use serde_json::{Map, Value, json};
 use super::auth;
 use super::error::{ApiError, OpenAiError, json_body};
 use crate::app::App;
-use crate::engine::{Control, Edit, Limits};
-use crate::images::Image;
-use crate::jobs::{self, Finished, JobRequest, MAX_SOURCE_BYTES};
+use crate::engine::{Control, Edit};
+use crate::jobs::{self, Finished, JobRequest};
 use crate::store::User;
 
 use fields::{Delivery, Fields};
 
+pub(super) use fields::speaks_openai;
 pub(super) use models::list as models;
-
-/// Length of a request that brings pictures, in bytes: they may be in base64.
-pub(super) const MAX_EDIT_BODY_BYTES: usize = MAX_SOURCE_BYTES / 3 * 4 + (1 << 20);
-/// Pictures to change that one request may bring.
-const MAX_SOURCES: usize = 16;
 
 /// `POST /v1/images/generations`
 pub(super) async fn generate(
@@ -103,24 +97,4 @@ async fn make(
         None => app.jobs.generate(request, control).await,
         Some(Edit { sources, mask }) => app.jobs.edit(request, sources, mask, control).await,
     }
-}
-
-/// A picture that a client sent in this field.
-fn picture(field: &str, bytes: Bytes) -> Result<Image, ApiError> {
-    let limits = Limits::job(std::time::Duration::ZERO).image;
-    Image::from_bytes(bytes, limits)
-        .map_err(|why| ApiError::invalid(field, format!("{field} cannot be used: {why}")))
-}
-
-/// Is there room for one more picture to change? Asked before it is read.
-fn check_room(sources: &[Image]) -> Result<(), ApiError> {
-    let bytes: usize = sources.iter().map(|image| image.bytes().len()).sum();
-    let message = if sources.len() >= MAX_SOURCES {
-        format!("more than {MAX_SOURCES} pictures to change were sent: send fewer")
-    } else if bytes > MAX_SOURCE_BYTES {
-        format!("the pictures to change have more than {MAX_SOURCE_BYTES} bytes together")
-    } else {
-        return Ok(());
-    };
-    Err(ApiError::invalid("image", message))
 }

@@ -223,7 +223,7 @@ async fn json_that_names_no_picture_is_refused() {
             json!([{"image_url": format!("{}/a.png", upstream.url())}]),
             Value::Null,
             "images",
-            "images names an address that is not fetched: send a data URL, a form, or",
+            "images names an address that is not fetched: send the picture itself, or",
         ),
         (
             json!([{"image_url": "/api/v1/files/../../etc/passwd"}]),

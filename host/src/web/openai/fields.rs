@@ -116,7 +116,7 @@ impl Fields {
 }
 
 /// Does the engine say that it posts to OpenAI's own paths?
-fn speaks_openai(engine: &Description) -> bool {
+pub(in crate::web) fn speaks_openai(engine: &Description) -> bool {
     let mut requests = engine
         .upstreams
         .iter()

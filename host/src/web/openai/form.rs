@@ -7,9 +7,9 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::fields::Fields;
-use super::{check_room, picture};
 use crate::engine::{Edit, Limits, plain};
 use crate::web::error::{ApiError, json_value};
+use crate::web::source::{check_room, picture};
 
 /// Fields of one form.
 const MAX_FIELDS: usize = 64;

@@ -1,0 +1,119 @@
+//! Open WebUI's image API: a request in, a job, the addresses of its stored pictures out.
+
+mod fields;
+mod form;
+mod verify;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use http::header::HeaderMap;
+use serde_json::{Value, json};
+
+use super::auth;
+use super::error::ApiError;
+use super::source::{at_address, check_room, stored};
+use crate::app::App;
+use crate::engine::Control;
+use crate::images::Image;
+use crate::jobs::{self, Finished};
+use crate::store::{FileRow, User};
+
+use form::Form;
+
+pub(super) use verify::{verify, verify_saved};
+
+/// What the field that names pictures to change is called.
+const IMAGE: &str = "image";
+
+/// `POST /api/v1/images/generations`
+pub(super) async fn generate(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Json<Vec<Value>>, ApiError> {
+    let user = auth::user(&app, &headers).await?;
+    let form = Form::read_generation(request).await?;
+    if !app.jobs.settings.enabled {
+        return Err(ApiError::prohibited());
+    }
+    let request = form.into_request(&app.jobs, &app.jobs.settings.engine);
+    let made = app.jobs.generate(request, &control()).await;
+    answer(&app, &user, made).await
+}
+
+/// `POST /api/v1/images/edit`
+pub(super) async fn edit(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Json<Vec<Value>>, ApiError> {
+    let user = auth::user(&app, &headers).await?;
+    let (form, images) = Form::read_edit(request).await?;
+    let settings = &app.jobs.settings.edit;
+    if !settings.enabled {
+        return Err(ApiError::prohibited());
+    }
+    let sources = load(&app, &user, &images).await;
+    let sources = sources.map_err(ApiError::bracketed)?;
+    let request = form.into_request(&app.jobs, &settings.engine);
+    let made = app.jobs.edit(request, sources, None, &control()).await;
+    answer(&app, &user, made).await
+}
+
+/// `GET /api/v1/images/models`: those of the engine that generates, as its upstream lists them.
+pub(super) async fn models(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+) -> Result<Json<Vec<Value>>, ApiError> {
+    auth::user(&app, &headers).await?;
+    let models = app.jobs.models(None).await.map_err(|error| {
+        let line = error.for_operator();
+        tracing::warn!("the image models cannot be listed: {line}");
+        ApiError::from(error).bracketed()
+    })?;
+    let entries = models.into_iter();
+    let entries = entries.map(|model| json!({"id": model.id, "name": model.name}));
+    Ok(Json(entries.collect()))
+}
+
+/// The pictures to change: data URLs, addresses of stored files and their ids.
+async fn load(app: &App, user: &User, images: &[String]) -> Result<Vec<Image>, ApiError> {
+    let mut sources = Vec::new();
+    for image in images {
+        check_room(&sources)?;
+        let source = match image.contains([':', '/']) {
+            true => at_address(app, user, IMAGE, image).await,
+            false => stored(app, user, IMAGE, image).await,
+        };
+        sources.push(source?);
+    }
+    Ok(sources)
+}
+
+/// Keeps the pictures and tells where they are.
+///
+/// Source: Open WebUI 0.6.43 has `url`; later releases add the others.
+async fn answer(
+    app: &App,
+    user: &User,
+    made: Result<Finished, jobs::Error>,
+) -> Result<Json<Vec<Value>>, ApiError> {
+    let finished = made.map_err(|error| ApiError::from(error).bracketed())?;
+    let kept = app.keep(user, &finished, json!({})).await;
+    let kept = kept.map_err(|error| ApiError::internal(&error))?;
+    let entry = |file: &FileRow| {
+        json!({
+            "url": file.url(),
+            "id": file.id,
+            "name": file.name,
+            "content_type": file.media_type,
+        })
+    };
+    Ok(Json(kept.iter().map(entry).collect()))
+}
+
+fn control() -> Control {
+    Control::new(uuid::Uuid::new_v4().to_string())
+}

@@ -1,0 +1,61 @@
+//! Whether an engine's upstream answers. Asking changes nothing.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use http::StatusCode;
+use http::header::HeaderMap;
+
+use super::fields::Fields;
+use crate::app::App;
+use crate::jobs::Error;
+use crate::web::auth;
+use crate::web::error::ApiError;
+
+/// `GET /api/v1/images/config/url/verify`: the engine that generates, as it is set. For administrators.
+pub(in crate::web) async fn verify_saved(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+) -> Result<Json<bool>, ApiError> {
+    administrator(&app, &headers).await?;
+    let detail = "Oops! The URL you provided is invalid. Please double-check and try again.";
+    told(app.jobs.verify(None).await, detail)
+}
+
+/// `POST /api/v1/images/verify`: an engine at an address that is not set yet. For administrators.
+pub(in crate::web) async fn verify(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Json<bool>, ApiError> {
+    administrator(&app, &headers).await?;
+    let mut fields = Fields::read(request).await?;
+    let (engine, url) = (fields.required_text("engine"), fields.required_text("url"));
+    let key = fields.text("key").filter(|key| !key.is_empty());
+    fields.finish()?;
+    let admitted = app.jobs.engines.get(&engine);
+    if admitted.is_none_or(|engine| engine.description.upstreams.is_empty()) {
+        let detail = "Unsupported image engine";
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, detail));
+    }
+    let verified = app.jobs.verify_at(&engine, &url, key.as_deref()).await;
+    let detail = "The URL you provided is invalid. Please double-check and try again.";
+    told(verified, detail)
+}
+
+/// Open WebUI's words, and the engine's besides.
+fn told(verified: Result<(), Error>, detail: &str) -> Result<Json<bool>, ApiError> {
+    verified.map(|()| Json(true)).map_err(|error| {
+        tracing::warn!("verified without success: {}", error.for_operator());
+        ApiError::new(StatusCode::BAD_REQUEST, detail).because(error.to_string())
+    })
+}
+
+async fn administrator(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
+    let user = auth::user(app, headers).await?;
+    match user.role == "admin" {
+        true => Ok(()),
+        false => Err(ApiError::no_administrator()),
+    }
+}

@@ -1,0 +1,218 @@
+//! Open WebUI's image API: what it gives, what it asks of an upstream, and what it refuses.
+
+mod edit;
+mod refused;
+mod verify;
+
+use std::collections::BTreeSet;
+
+use pinhole_tests::{Answer, PIXEL, Seen, Server, Upstream, pixel_base64};
+use serde_json::{Value, json};
+
+const GENERATIONS: &str = "/api/v1/images/generations";
+const EDIT: &str = "/api/v1/images/edit";
+const MODELS: &str = "/api/v1/images/models";
+/// What Open WebUI says to whom a thing is not for.
+const PROHIBITED: &str = "You do not have permission to access this resource. Please contact your administrator for assistance.";
+
+async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    (
+        status,
+        serde_json::from_slice(&response.bytes().await.unwrap()).unwrap(),
+    )
+}
+
+/// The bytes of an answer's pictures, each being a stored file of this type.
+async fn pictures(server: &Server, answer: (u16, Value), media_type: &str) -> Vec<Vec<u8>> {
+    let (status, entries) = answer;
+    assert_eq!(status, 200, "{entries}");
+    let mut pictures = Vec::new();
+    let mut ids = BTreeSet::new();
+    for entry in entries.as_array().unwrap() {
+        let id = entry["id"].as_str().unwrap();
+        let extension = media_type.strip_prefix("image/").unwrap();
+        let expected = json!({
+            "url": format!("/api/v1/files/{id}/content"),
+            "id": id,
+            "name": format!("generated-image.{extension}"),
+            "content_type": media_type,
+        });
+        assert_eq!(entry, &expected);
+        let file = server.get(entry["url"].as_str().unwrap()).send();
+        let file = file.await.unwrap();
+        assert_eq!(file.status(), 200);
+        pictures.push(file.bytes().await.unwrap().to_vec());
+        assert!(ids.insert(id.to_owned()), "{id} came twice");
+    }
+    assert_eq!(server.stored(), pictures.len());
+    pictures
+}
+
+/// Width and height of a PNG.
+#[track_caller]
+fn png_size(bytes: &[u8]) -> (u32, u32) {
+    assert!(bytes.starts_with(b"\x89PNG\r\n\x1a\n"));
+    let side = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+    (side(16), side(20))
+}
+
+/// A refusal in Open WebUI's words, and nothing besides.
+#[track_caller]
+fn assert_refused(case: &str, answer: (u16, Value), status: u16, detail: &str) {
+    assert_eq!(answer, (status, json!({"detail": detail})), "{case}");
+}
+
+/// An upstream of OpenAI's kind, and a server in front of it.
+async fn openai(variables: &[(&str, &str)]) -> (Upstream, Server) {
+    let made = json!({"created": 1, "data": [{"b64_json": pixel_base64()}]});
+    let upstream = Upstream::json(200, made).await;
+    let base = format!("{}/v1", upstream.url());
+    let mut all = vec![("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
+    all.extend(variables);
+    let server = Server::with_engine("openai", &all).await;
+    (upstream, server)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_are_stored_and_their_addresses_told() {
+    let server = Server::start(&[("IMAGE_SIZE", "96x64")]).await;
+    let body = json!({"prompt": "a fox", "n": 2, "size": "64x48", "seed": 7});
+    let two = pictures(&server, server.ask(GENERATIONS, &body).await, "image/png").await;
+    assert_eq!(two.len(), 2);
+    assert_eq!(png_size(&two[0]), (64, 48));
+    // They are the caller's own.
+    let owner = server.app.store.user_by_key(&server.key).await.unwrap();
+    let files = server.app.files.list(&owner.unwrap(), 10, 0).await.unwrap();
+    assert_eq!(files.len(), 2);
+    let stranger = server.second_user().await;
+    let file = server.client.get(server.url(&files[0].url()));
+    let file = file.bearer_auth(stranger).send().await.unwrap();
+    assert_eq!(file.status(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_request_leaves_out_is_in_the_settings() {
+    for (size, expected) in [
+        (json!(null), (96, 64)),
+        (json!(""), (96, 64)),
+        (json!("auto"), (512, 512)),
+        (json!("64x48"), (64, 48)),
+    ] {
+        let server = Server::with_engine("sketch", &[("IMAGE_SIZE", "96x64")]).await;
+        let body = json!({
+            "prompt": "a fox", "size": size, "n": null, "model": null, "negative_prompt": null,
+            "steps": null, "seed": null, "engine": "", "parameters": null, "background": null,
+            "nobody_knows": [1],
+        });
+        let made = pictures(&server, server.ask(GENERATIONS, &body).await, "image/png").await;
+        assert_eq!(made.len(), 1);
+        assert_eq!(png_size(&made[0]), expected, "{size}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_field_reaches_an_engine_that_has_it() {
+    let upstream = Upstream::start(async |seen: Seen| match seen.target.as_str() {
+        "/sdapi/v1/txt2img" => Answer::json(200, &json!({"images": [pixel_base64()]})),
+        _ => Answer::json(404, &json!({})),
+    })
+    .await;
+    let url = upstream.url();
+    let server = Server::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", &url)]).await;
+    // Clients send a number as they read it from a form, too.
+    let body = json!({
+        "prompt": "a fox", "negative_prompt": "snow", "size": "64x48", "n": "1", "steps": 7,
+        "seed": 11, "parameters": {"cfg_scale": 3.5}, "background": "transparent",
+    });
+    let made = pictures(&server, server.ask(GENERATIONS, &body).await, "image/png").await;
+    assert_eq!(made, [PIXEL]);
+    let mut seen = upstream.seen().into_iter();
+    let sent = seen.find(|seen| seen.target == "/sdapi/v1/txt2img");
+    let sent = sent.unwrap().json();
+    for (name, expected) in [
+        ("prompt", json!("a fox")),
+        ("negative_prompt", json!("snow")),
+        ("width", json!(64)),
+        ("height", json!(48)),
+        ("steps", json!(7)),
+        ("seed", json!(11)),
+        ("cfg_scale", json!(3.5)),
+        // Of OpenAI's alone.
+        ("background", Value::Null),
+    ] {
+        assert_eq!(sent[name], expected, "{name} in {sent}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_open_webui_sends_to_every_engine_fails_in_none() {
+    let (upstream, server) = openai(&[("IMAGE_GENERATION_MODEL", "gpt-image-1.5")]).await;
+    let body = json!({
+        "prompt": "a fox", "negative_prompt": "snow", "steps": 50, "background": "opaque",
+        "model": "gpt-image-1",
+    });
+    pictures(&server, server.ask(GENERATIONS, &body).await, "image/png").await;
+    let seen = upstream.seen();
+    assert_eq!(seen[0].line(), "POST /v1/images/generations");
+    let expected = json!({
+        "prompt": "a fox", "model": "gpt-image-1", "background": "opaque",
+    });
+    assert_eq!(seen[0].json(), expected);
+    // The engine's own parameters have the last word.
+    let body = json!({
+        "prompt": "a fox", "background": "opaque", "parameters": {"background": "transparent"},
+    });
+    let (status, made) = server.ask(GENERATIONS, &body).await;
+    assert_eq!(status, 200, "{made}");
+    assert_eq!(upstream.seen()[1].json()["background"], "transparent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_may_name_another_engine() {
+    let server = Server::start(&[("IMAGE_GENERATION_ENGINE", "comfyui")]).await;
+    let body = json!({"prompt": "a fox", "engine": "sketch", "size": "64x48"});
+    let made = pictures(&server, server.ask(GENERATIONS, &body).await, "image/png").await;
+    assert_eq!(png_size(&made[0]), (64, 48));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn models_are_asked_from_the_engine() {
+    let models = json!({"object": "list", "data": [{"id": "gpt-image-2"}, {"id": "gpt-4o"}]});
+    let upstream = Upstream::json(200, models).await;
+    let base = format!("{}/v1", upstream.url());
+    let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
+    let server = Server::with_engine("openai", &variables).await;
+    let user = server.second_user().await;
+    let (status, listed) = answer(server.client.get(server.url(MODELS)).bearer_auth(user)).await;
+    assert_eq!(status, 200, "{listed}");
+    assert!(
+        listed
+            .as_array()
+            .unwrap()
+            .contains(&json!({"id": "gpt-image-2", "name": "gpt-image-2"})),
+        "{listed}"
+    );
+    assert_eq!(upstream.lines(), ["GET /v1/models"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn models_that_cannot_be_asked_for_switch_nothing_off() {
+    let upstream = Upstream::start(async |seen: Seen| match seen.target.as_str() {
+        "/v1/models" => Answer::json(500, &json!({"error": {"message": "out of order"}})),
+        _ => Answer::json(200, &json!({"data": [{"b64_json": pixel_base64()}]})),
+    })
+    .await;
+    let base = format!("{}/v1", upstream.url());
+    let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
+    let server = Server::with_engine("openai", &variables).await;
+    let (status, refused) = answer(server.get(MODELS)).await;
+    let detail = refused["detail"].as_str().unwrap();
+    assert_eq!(status, 400, "{detail}");
+    assert!(detail.starts_with("[ERROR: "), "{detail}");
+    assert!(detail.contains("out of order"), "{detail}");
+    assert!(!detail.contains("127.0.0.1"), "{detail}");
+    let body = json!({"prompt": "a fox"});
+    pictures(&server, server.ask(GENERATIONS, &body).await, "image/png").await;
+}

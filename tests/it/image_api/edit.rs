@@ -1,0 +1,176 @@
+//! `POST /api/v1/images/edit`: flat and nested bodies, pictures by data URL, id and address.
+
+use pinhole::engine::Limits;
+use pinhole::images::Image;
+use pinhole_tests::{PIXEL, Server, Upstream, gif, pixel_base64};
+use serde_json::{Value, json};
+
+use super::{EDIT, answer, assert_refused, openai, pictures};
+
+fn data_url() -> String {
+    format!("data:image/png;base64,{}", pixel_base64())
+}
+
+/// The text fields of the newest form that the upstream got, and how many pictures it had under
+/// which name.
+fn sent(upstream: &Upstream) -> (Vec<String>, Vec<String>) {
+    let seen = upstream.seen();
+    let seen = seen.last().unwrap();
+    assert_eq!(seen.line(), "POST /v1/images/edits");
+    let body = String::from_utf8_lossy(&seen.body).into_owned();
+    let (mut texts, mut files) = (Vec::new(), Vec::new());
+    for part in body.split("form-data; name=\"").skip(1) {
+        let (name, rest) = part.split_once('"').unwrap();
+        let (head, content) = rest.split_once("\r\n\r\n").unwrap();
+        match head.contains("filename") {
+            true => files.push(name.to_owned()),
+            false => texts.push(format!("{name}={}", content.split_once("\r\n").unwrap().0)),
+        }
+    }
+    (texts, files)
+}
+
+/// Keeps a picture for whose key this is. Its id.
+async fn keep(server: &Server, key: &str, bytes: &[u8]) -> String {
+    let limits = Limits::job(std::time::Duration::ZERO).image;
+    let image = Image::from_bytes(bytes.to_vec().into(), limits).unwrap();
+    let user = server.app.store.user_by_key(key).await.unwrap().unwrap();
+    let kept = server.app.files.save(&user.id, &image, json!({})).await;
+    kept.unwrap().id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_may_be_flat_or_nested() {
+    let form = json!({
+        "image": data_url(), "prompt": "make it blue", "model": "gpt-image-1", "n": 2,
+        "size": "1024x1024", "negative_prompt": "snow", "background": "opaque",
+    });
+    // Open WebUI linked the picture to any chat that stands there.
+    let metadata = json!({"chat_id": "c", "message_id": "m"});
+    for body in [
+        form.clone(),
+        json!({"form_data": form}),
+        json!({"form_data": form, "metadata": metadata}),
+        json!({"form_data": form, "metadata": null}),
+    ] {
+        let (upstream, server) = openai(&[]).await;
+        let answered = server.ask(EDIT, &body).await;
+        let id = answered.1[0]["id"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(pictures(&server, answered, "image/png").await, [PIXEL]);
+        let (texts, files) = sent(&upstream);
+        let expected = [
+            "model=gpt-image-1",
+            "prompt=make it blue",
+            "n=2",
+            "size=1024x1024",
+            "background=opaque",
+        ];
+        assert_eq!(
+            (texts.as_slice(), files.as_slice()),
+            (
+                expected.map(str::to_owned).as_slice(),
+                ["image".to_owned()].as_slice()
+            )
+        );
+        let row = server.app.store.file(&id).await.unwrap().unwrap();
+        let meta: Value = serde_json::from_str(&row.meta).unwrap();
+        assert!(meta.get("chat_id").is_none(), "{meta}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_settings_for_editing_fill_in() {
+    let variables = [
+        ("IMAGE_EDIT_MODEL", "gpt-image-1.5"),
+        ("IMAGE_EDIT_SIZE", "1536x1024"),
+    ];
+    let (upstream, server) = openai(&variables).await;
+    for size in [json!(null), json!("")] {
+        let body = json!({
+            "image": data_url(), "prompt": "bluer", "model": null, "n": null, "size": size,
+        });
+        let (status, made) = server.ask(EDIT, &body).await;
+        assert_eq!(status, 200, "{made}");
+        let expected = ["model=gpt-image-1.5", "prompt=bluer", "size=1536x1024"];
+        assert_eq!(sent(&upstream).0, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_are_named_by_id_and_by_address() {
+    let (upstream, server) = openai(&[]).await;
+    let id = keep(&server, &server.key, PIXEL).await;
+    let path = format!("/api/v1/files/{id}/content");
+    for image in [
+        json!(id),
+        json!(path),
+        json!(format!("/api/v1/files/{id}")),
+        json!(server.url(&path)),
+        json!(format!("https://pictures.example{path}?attachment=true")),
+        json!([id]),
+    ] {
+        let body = json!({"image": image, "prompt": "bluer"});
+        let (status, made) = server.ask(EDIT, &body).await;
+        assert_eq!(status, 200, "{image}: {made}");
+        assert_eq!(sent(&upstream).1, ["image"]);
+    }
+    let body = json!({"image": [id, data_url(), path], "prompt": "bluer"});
+    let (status, made) = server.ask(EDIT, &body).await;
+    assert_eq!(status, 200, "{made}");
+    assert_eq!(sent(&upstream).1, ["image[]", "image[]", "image[]"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_others_are_not_there() {
+    let (upstream, server) = openai(&[]).await;
+    let stranger = server.second_user().await;
+    let id = keep(&server, &server.key, PIXEL).await;
+    for image in [id.clone(), format!("/api/v1/files/{id}/content")] {
+        let body = json!({"image": image, "prompt": "bluer"}).to_string();
+        let request = server.client.post(server.url(EDIT)).bearer_auth(stranger);
+        let detail = "[ERROR: image names a file that is not there]";
+        assert_refused(&image, answer(request.body(body)).await, 400, detail);
+    }
+    // Their own is.
+    let own = keep(&server, stranger, &gif(2)).await;
+    let body = json!({"image": own, "prompt": "bluer"}).to_string();
+    let request = server.client.post(server.url(EDIT)).bearer_auth(stranger);
+    let (status, made) = answer(request.body(body)).await;
+    assert_eq!(status, 200, "{made}");
+    assert_eq!(upstream.lines(), ["POST /v1/images/edits"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_that_cannot_be_used_is_told() {
+    let (upstream, server) = openai(&[]).await;
+    let foreign = format!("{}/fox.png", upstream.url());
+    let not_fetched = "[ERROR: image names an address that is not fetched: send the picture itself, or the address of a stored file (/api/v1/files/…/content)]";
+    for (image, detail) in [
+        (json!(foreign), not_fetched),
+        (json!("file:///etc/passwd"), not_fetched),
+        (json!("/etc/passwd"), not_fetched),
+        (
+            json!("nosuch"),
+            "[ERROR: image names a file that is not there]",
+        ),
+        (json!(""), "[ERROR: image names a file that is not there]"),
+        (
+            json!("data:image/png;base64,%"),
+            "[ERROR: image has a data URL that is not base64]",
+        ),
+        (json!([]), "[ERROR: there is no picture to change]"),
+        (
+            json!(vec![data_url(); 17]),
+            "[ERROR: more than 16 pictures to change were sent: send fewer]",
+        ),
+    ] {
+        let body = json!({"image": image, "prompt": "bluer"});
+        assert_refused(detail, server.ask(EDIT, &body).await, 400, detail);
+    }
+    let body = json!({"image": "data:image/png;base64,QUJD", "prompt": "bluer"});
+    let (status, refused) = server.ask(EDIT, &body).await;
+    let detail = refused["detail"].as_str().unwrap();
+    let expected = "[ERROR: image cannot be used: the bytes are not a PNG";
+    assert!(status == 400 && detail.starts_with(expected), "{refused}");
+    assert!(upstream.seen().is_empty(), "{:?}", upstream.lines());
+}

@@ -1,0 +1,234 @@
+//! What is refused before an engine is asked, and how an engine's failure is told.
+
+use pinhole_tests::{Answer, PIXEL, Server, Upstream, pixel_base64};
+use serde_json::{Value, json};
+
+use super::{EDIT, GENERATIONS, MODELS, PROHIBITED, answer, assert_refused, openai};
+
+/// An entry of FastAPI's list.
+fn wrong(kind: &str, place: Value, message: &str) -> Value {
+    json!({"type": kind, "loc": place, "msg": message})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_the_wrong_shape_names_every_field() {
+    let (upstream, server) = openai(&[]).await;
+    let text = "Input should be a valid string";
+    let number = "Input should be a valid integer";
+    let object = "Input should be a valid dictionary or object to extract fields from";
+    let missing = |place| wrong("missing", place, "Field required");
+    for (path, body, expected) in [
+        (
+            GENERATIONS,
+            json!({}),
+            json!([missing(json!(["body", "prompt"]))]),
+        ),
+        (
+            GENERATIONS,
+            json!({"prompt": null, "n": "many", "size": 512, "model": [], "parameters": 1}),
+            json!([
+                wrong("int_type", json!(["body", "n"]), number),
+                wrong("string_type", json!(["body", "prompt"]), text),
+                wrong("string_type", json!(["body", "model"]), text),
+                wrong("string_type", json!(["body", "size"]), text),
+                wrong(
+                    "model_attributes_type",
+                    json!(["body", "parameters"]),
+                    object
+                ),
+            ]),
+        ),
+        (
+            GENERATIONS,
+            json!({"prompt": "a fox", "n": -1, "seed": 1e30, "steps": 4_294_967_296u64}),
+            json!([
+                wrong(
+                    "greater_than_equal",
+                    json!(["body", "n"]),
+                    "Input should be greater than or equal to 0"
+                ),
+                wrong(
+                    "less_than_equal",
+                    json!(["body", "steps"]),
+                    "Input should be less than or equal to 4294967295"
+                ),
+                wrong("int_type", json!(["body", "seed"]), number),
+            ]),
+        ),
+        (
+            GENERATIONS,
+            json!(["a fox"]),
+            json!([wrong("model_attributes_type", json!(["body"]), object)]),
+        ),
+        (
+            EDIT,
+            json!({"prompt": "bluer"}),
+            json!([missing(json!(["body", "image"]))]),
+        ),
+        (
+            EDIT,
+            json!({"image": ["a", 5], "prompt": "bluer"}),
+            json!([wrong("string_type", json!(["body", "image", 1]), text)]),
+        ),
+        (
+            EDIT,
+            json!({"form_data": {"image": "a"}, "prompt": "bluer"}),
+            json!([missing(json!(["body", "form_data", "prompt"]))]),
+        ),
+    ] {
+        let expected = (422, json!({"detail": expected}));
+        assert_eq!(server.ask(path, &body).await, expected, "{path} {body}");
+    }
+    for body in ["", "{", "{\"prompt\": \"a fox\"} x"] {
+        let request = server.client.post(server.url(GENERATIONS));
+        let request = request.bearer_auth(&server.key).body(body);
+        let (status, refused) = answer(request).await;
+        let kind = refused["detail"][0]["type"].as_str();
+        let expected = if body.is_empty() {
+            "missing"
+        } else {
+            "json_invalid"
+        };
+        assert_eq!((status, kind), (422, Some(expected)), "{refused}");
+    }
+    assert!(upstream.seen().is_empty(), "{:?}", upstream.lines());
+    assert_eq!(server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_engine_does_is_told_in_brackets() {
+    let server = Server::with_engine("sketch", &[]).await;
+    for (body, detail) in [
+        (json!({"prompt": " "}), "[ERROR: the prompt is empty]"),
+        (
+            json!({"prompt": "a fox", "size": "axb"}),
+            "[ERROR: the size \"axb\" is not WxH such as 1024x1024, nor auto]",
+        ),
+        (
+            json!({"prompt": "a fox", "size": "1x2x3"}),
+            "[ERROR: the size \"1x2x3\" is not WxH such as 1024x1024, nor auto]",
+        ),
+        (
+            json!({"prompt": "a fox", "n": 0}),
+            "[ERROR: 0 pictures were asked for; engine sketch makes 1 to 10]",
+        ),
+        (
+            json!({"prompt": "a fox", "engine": "dall-e"}),
+            "[ERROR: there is no engine dall-e: there are sketch]",
+        ),
+    ] {
+        let answered = server.ask(GENERATIONS, &body).await;
+        assert_refused(&body.to_string(), answered, 400, detail);
+    }
+    let body =
+        json!({"prompt": "bluer", "image": format!("data:image/png;base64,{}", pixel_base64())});
+    let detail = "[ERROR: engine sketch makes pictures but cannot change them: choose another]";
+    assert_refused("an edit", server.ask(EDIT, &body).await, 400, detail);
+    assert_eq!(server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstreams_refusal_is_400_with_its_words() {
+    for (status, message) in [
+        (400, "Your request was rejected by the safety system."),
+        (401, "Incorrect API key provided."),
+        (500, "The server had an error."),
+    ] {
+        let refusal = json!({"error": {"message": message}});
+        let upstream = Upstream::json(status, refusal).await;
+        let base = format!("{}/v1", upstream.url());
+        let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
+        let server = Server::with_engine("openai", &variables).await;
+        let (status, refused) = server.ask(GENERATIONS, &json!({"prompt": "a fox"})).await;
+        let detail = refused["detail"].as_str().unwrap();
+        assert_eq!(status, 400, "{refused}");
+        assert!(
+            detail.starts_with("[ERROR: ") && detail.ends_with(']'),
+            "{detail}"
+        );
+        assert!(detail.contains(message), "{detail}");
+        assert_eq!(server.stored(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_says_when_is_heard() {
+    let upstream = Upstream::start(async |_| {
+        let refusal = json!({"error": {"message": "Rate limit reached"}});
+        Answer::json(429, &refusal).header("retry-after", "90")
+    })
+    .await;
+    let base = format!("{}/v1", upstream.url());
+    let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
+    let server = Server::with_engine("openai", &variables).await;
+    let body = json!({"prompt": "a fox"});
+    let response = server.post(GENERATIONS, &body).send().await.unwrap();
+    assert_eq!(response.status(), 400);
+    assert_eq!(response.headers()["retry-after"], "90");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_switched_off_is_forbidden() {
+    let image = format!("data:image/png;base64,{}", pixel_base64());
+    let (upstream, server) = openai(&[
+        ("ENABLE_IMAGE_GENERATION", "false"),
+        ("ENABLE_IMAGE_EDIT", "false"),
+    ])
+    .await;
+    let make = json!({"prompt": "a fox"});
+    let change = json!({"prompt": "bluer", "image": image});
+    // Before anything is looked for.
+    let missing = json!({"prompt": "bluer", "image": "nosuch"});
+    for (path, body) in [(GENERATIONS, make), (EDIT, change), (EDIT, missing)] {
+        assert_refused(path, server.ask(path, &body).await, 403, PROHIBITED);
+    }
+    assert!(upstream.seen().is_empty(), "{:?}", upstream.lines());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_switch_leaves_the_other_alone() {
+    let image = format!("data:image/png;base64,{}", pixel_base64());
+    let make = json!({"prompt": "a fox"});
+    let change = json!({"prompt": "bluer", "image": image});
+    for (switch, making, changing) in [
+        ("ENABLE_IMAGE_GENERATION", 403, 200),
+        ("ENABLE_IMAGE_EDIT", 200, 403),
+    ] {
+        let (_upstream, server) = openai(&[(switch, "false"), ("IMAGE_EDIT_MODEL", "m")]).await;
+        let answered = server.ask(GENERATIONS, &make).await;
+        assert_eq!(answered.0, making, "{switch}: {}", answered.1);
+        let answered = server.ask(EDIT, &change).await;
+        assert_eq!(answered.0, changing, "{switch}: {}", answered.1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_known_is_told_before_the_body_is_read() {
+    let (upstream, server) = openai(&[]).await;
+    for path in [GENERATIONS, EDIT] {
+        let request = server.client.post(server.url(path)).body("{");
+        assert_refused(path, answer(request).await, 401, "Not authenticated");
+    }
+    let request = server.client.get(server.url(MODELS));
+    assert_refused(MODELS, answer(request).await, 401, "Not authenticated");
+    assert!(upstream.seen().is_empty(), "{:?}", upstream.lines());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_beyond_the_limit_is_too_large() {
+    let server = Server::with_engine("sketch", &[]).await;
+    let long = vec![b' '; (32 << 20) + 1];
+    let request = server.client.post(server.url(GENERATIONS));
+    let request = request.bearer_auth(&server.key).body(long.clone());
+    let (status, refused) = answer(request).await;
+    assert_eq!(status, 413, "{refused}");
+    // An edit may be longer: it brings pictures.
+    let image = base64_simd::STANDARD.encode_to_string([PIXEL, &long].concat());
+    let body = json!({"prompt": "bluer", "image": format!("data:image/png;base64,{image}")});
+    let (status, refused) = server.ask(EDIT, &body).await;
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(
+        status == 400 && detail.starts_with("[ERROR: image cannot be used"),
+        "{refused}"
+    );
+}

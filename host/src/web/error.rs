@@ -6,6 +6,7 @@ use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{HeaderValue, RETRY_AFTER};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use serde_path_to_error::Segment;
@@ -17,15 +18,14 @@ use crate::jobs;
 /// Length of a field's name that the client is told, in bytes.
 const MAX_PARAM_BYTES: usize = 100;
 
-/// A request that was not carried out. As Open WebUI says it: `{"detail": …}`.
 /// What Open WebUI says to whom a thing is not for.
 const PROHIBITED: &str = "You do not have permission to access this resource. Please contact your administrator for assistance.";
 
 #[derive(Debug)]
+/// A request that was not carried out. As Open WebUI says it: `{"detail": …}`.
 pub(super) struct ApiError {
     status: StatusCode,
-    /// A text, or a list of the fields that are wrong.
-    detail: Value,
+    detail: Detail,
     /// Why, where the detail does not say.
     reason: Option<String>,
     code: Option<String>,
@@ -34,16 +34,24 @@ pub(super) struct ApiError {
 }
 
 /// The same as OpenAI says it: `{"error": {"message", "type", "param", "code"}}`.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Detail {
+    Text(String),
+    /// The fields that are wrong.
+    Fields(Box<[Value]>),
+}
+
 #[derive(Debug)]
 pub(super) struct OpenAiError(pub(super) ApiError);
 
 impl ApiError {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self {
-        Self::detailed(status, Value::String(detail.into()))
+        Self::detailed(status, Detail::Text(detail.into()))
     }
 
-    fn detailed(status: StatusCode, detail: Value) -> Self {
+    fn detailed(status: StatusCode, detail: Detail) -> Self {
+        Self {
             status,
             detail,
             reason: None,
@@ -66,10 +74,9 @@ impl ApiError {
         error
     }
 
-    pub(super) fn not_found() -> Self {
     /// A body of the wrong shape: the fields as FastAPI lists them, each with `type`, `loc` and `msg`.
     pub(super) fn unprocessable(wrong: Vec<Value>) -> Self {
-        Self::detailed(StatusCode::UNPROCESSABLE_ENTITY, wrong.into())
+        Self::detailed(StatusCode::UNPROCESSABLE_ENTITY, Detail::Fields(wrong.into()))
     }
 
     /// Something that is switched off, or not for this user.
@@ -91,17 +98,15 @@ impl ApiError {
     /// As Open WebUI's image API says whatever failed: 400, and why in brackets. Our own failures
     /// stay what they are.
     pub(super) fn bracketed(mut self) -> Self {
-        if let (false, Value::String(why)) = (self.is_internal(), &self.detail) {
-            self.detail = format!("[ERROR: {why}]").into();
+        let ours = self.status == StatusCode::INTERNAL_SERVER_ERROR;
+        if let (false, Detail::Text(why)) = (ours, &self.detail) {
+            self.detail = Detail::Text(format!("[ERROR: {why}]"));
             self.status = StatusCode::BAD_REQUEST;
         }
         self
     }
 
-    fn is_internal(&self) -> bool {
-        self.status == StatusCode::INTERNAL_SERVER_ERROR
-    }
-
+    pub(super) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "Not Found")
     }
 

@@ -21,8 +21,8 @@ const MAX_PARAM_BYTES: usize = 100;
 /// What Open WebUI says to whom a thing is not for.
 const PROHIBITED: &str = "You do not have permission to access this resource. Please contact your administrator for assistance.";
 
-#[derive(Debug)]
 /// A request that was not carried out. As Open WebUI says it: `{"detail": …}`.
+#[derive(Debug)]
 pub(super) struct ApiError {
     status: StatusCode,
     detail: Detail,
@@ -33,7 +33,6 @@ pub(super) struct ApiError {
     retry_after_ms: Option<u64>,
 }
 
-/// The same as OpenAI says it: `{"error": {"message", "type", "param", "code"}}`.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Detail {
@@ -42,6 +41,7 @@ enum Detail {
     Fields(Box<[Value]>),
 }
 
+/// The same as OpenAI says it: `{"error": {"message", "type", "param", "code"}}`.
 #[derive(Debug)]
 pub(super) struct OpenAiError(pub(super) ApiError);
 

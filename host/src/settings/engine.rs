@@ -227,6 +227,7 @@ fn parse(setting: &Setting, text: &str) -> Result<Value, String> {
 mod tests {
     use super::*;
     use crate::engine::bindings::Abilities;
+    use crate::engine::bindings::exports::pinhole::engine::engine::Upstream;
 
     fn setting(
         key: &str,
@@ -393,6 +394,34 @@ mod tests {
             "http://a c - g -",
             "http://b c - g -",
         );
+    }
+
+    #[test]
+    fn another_place_gets_the_key_that_is_named_with_it_and_no_other() {
+        let mut description = description();
+        let spare = setting("spare-url", SettingKind::Url, None, ["DRAW_SPARE", ""]);
+        description.settings.push(spare);
+        description.upstreams = vec![Upstream {
+            name: "api".into(),
+            base_url: "base-url".into(),
+            credential: Credential::Bearer("api-key".into()),
+            requests: Vec::new(),
+        }];
+        let pairs = [
+            ("DRAW_URL", "http://a"),
+            ("DRAW_KEY", "k"),
+            ("DRAW_SPARE", "http://spare"),
+            ("DRAW_GRAPH", "x"),
+        ];
+        let pairs = pairs.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let read = EngineSettings::read(&description, &Environment::new(pairs)).unwrap();
+        for key in [None, Some("b")] {
+            let other = read.at(&description, "http://b", key).unwrap();
+            assert_eq!(other.url("base-url"), Some(("http://b".to_owned(), true)));
+            assert_eq!(other.secret("api-key"), key);
+            assert_eq!(other.url("spare-url"), None);
+            assert_eq!(other.values.get("graph"), Some(&Value::from("x")));
+        }
     }
 
     #[test]

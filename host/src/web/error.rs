@@ -76,7 +76,10 @@ impl ApiError {
 
     /// A body of the wrong shape: the fields as FastAPI lists them, each with `type`, `loc` and `msg`.
     pub(super) fn unprocessable(wrong: Vec<Value>) -> Self {
-        Self::detailed(StatusCode::UNPROCESSABLE_ENTITY, Detail::Fields(wrong.into()))
+        Self::detailed(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            Detail::Fields(wrong.into()),
+        )
     }
 
     /// Something that is switched off, or not for this user.
@@ -84,8 +87,8 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, PROHIBITED)
     }
 
-    /// Something for administrators alone, whose refusal has another status in Open WebUI.
-    pub(super) fn no_administrator() -> Self {
+    /// Something that the caller's role is not for, whose refusal has another status in Open WebUI.
+    pub(super) fn wrong_role() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, PROHIBITED)
     }
 

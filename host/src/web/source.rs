@@ -17,6 +17,9 @@ pub(super) const MAX_EDIT_BODY_BYTES: usize = MAX_SOURCE_BYTES / 3 * 4 + (1 << 2
 /// Pictures to change that one request may bring.
 const MAX_SOURCES: usize = 16;
 
+/// Length of a file's id, in bytes. Longer ones are nobody's.
+const MAX_ID_BYTES: usize = 100;
+
 /// Is there room for one more picture to change? Asked before it is read.
 pub(super) fn check_room(sources: &[Image]) -> Result<(), ApiError> {
     let bytes: usize = sources.iter().map(|image| image.bytes().len()).sum();
@@ -80,6 +83,9 @@ pub(super) async fn stored(
 }
 
 async fn read(app: &App, user: &User, id: &str) -> Result<Option<Bytes>> {
+    if id.len() > MAX_ID_BYTES {
+        return Ok(None);
+    }
     let Some(row) = app.files.find(id, user).await? else {
         return Ok(None);
     };

@@ -56,6 +56,6 @@ async fn administrator(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
     let user = auth::user(app, headers).await?;
     match user.role == "admin" {
         true => Ok(()),
-        false => Err(ApiError::no_administrator()),
+        false => Err(ApiError::wrong_role()),
     }
 }

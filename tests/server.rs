@@ -72,7 +72,8 @@ impl Server {
         let key = app.store.first_administrator().await.unwrap().unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = pinhole::web::router(app.clone());
+        let router =
+            pinhole::web::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self {
             app,

@@ -9,6 +9,7 @@ use crate::egress::{Credential, Destination};
 use crate::files::Files;
 use crate::folder;
 use crate::jobs::{Finished, Jobs};
+use crate::people::People;
 use crate::store::{FileRow, Store, User};
 
 /// Everything that a request may use.
@@ -19,6 +20,8 @@ pub struct App {
     pub files: Files,
     /// The database.
     pub store: Store,
+    /// Knows who asks.
+    pub people: People,
     /// Tells clients.
     pub events: Events,
     /// The language model that answers chats.
@@ -34,6 +37,7 @@ impl App {
         let store = Store::open(&config.data).await?;
         let jobs = Jobs::open(config).await?;
         Ok(Self {
+            people: People::open(&data, store.clone(), &config.environment)?,
             files: Files::open(&data, store.clone())?,
             chat_model: chat_model(&jobs)?,
             events: Events::new(),

@@ -25,5 +25,6 @@ pub mod settings;
 pub mod images;
 pub mod files;
 pub mod folder;
+pub mod people;
 pub mod store;
 pub mod kit;

@@ -28,12 +28,19 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
         .await
         .context("cannot make the first administrator")?;
     announce(config, &app, listener.local_addr()?, key.as_deref())?;
+    if !listen.ip().is_loopback() && app.people.awaits_first().await? {
+        tracing::warn!(
+            "whoever signs up first becomes an administrator: do it now, or set ENABLE_SIGNUP=false"
+        );
+    }
     // Ends with the process: what is swept halfway is swept again.
     tokio::spawn(app.files.clone().keep_swept(config.file_retention));
 
     let (ending, ended) = tokio::sync::watch::channel(false);
     let ours = app.clone();
-    let serving = axum::serve(listener, web::router(app)).with_graceful_shutdown(async move {
+    // Attempts to sign in are counted by address.
+    let router = web::router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
         told_to_end().await;
         ending.send_replace(true);
     });

@@ -1,6 +1,8 @@
 //! All SQL.
 
 mod files;
+mod groups;
+mod people;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,6 +17,8 @@ use sqlx::sqlite::{
 use crate::engine::hex;
 
 pub use files::FileRow;
+pub use groups::Group;
+pub use people::{Account, AddError, Admission, NewAccount, Person};
 
 const FILE: &str = "pinhole.db";
 /// How long a statement waits for another process that writes.
@@ -36,7 +40,7 @@ pub struct User {
     pub id: String,
     /// For a person.
     pub name: String,
-    /// `admin` or `user`.
+    /// `admin`, `user` or `pending`.
     pub role: String,
 }
 

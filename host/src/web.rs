@@ -7,6 +7,7 @@ mod events;
 mod files;
 mod images;
 mod openai;
+mod people;
 mod source;
 
 use std::sync::Arc;
@@ -65,6 +66,7 @@ pub fn router(app: Arc<App>) -> Router {
             post(openai::edit).layer(DefaultBodyLimit::max(source::MAX_EDIT_BODY_BYTES)),
         )
         .route("/v1/models", get(openai::models))
+        .merge(people::routes())
         .fallback(async |uri: Uri| unrouted(&uri, ApiError::not_found()))
         .method_not_allowed_fallback(async |uri: Uri| {
             unrouted(&uri, ApiError::method_not_allowed())

@@ -19,5 +19,6 @@ mod gemini;
 mod image_api;
 mod images;
 mod openai;
+mod people;
 mod sandbox;
 mod traffic;

@@ -1,30 +1,76 @@
-//! Who is asking: the key of a request.
+//! Who is asking: the key or session of a request, and what its role allows.
 
 use http::StatusCode;
 use http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 
 use super::error::ApiError;
 use crate::app::App;
+use crate::people::Session;
 use crate::store::User;
 
-/// Longer keys are nobody's.
-const MAX_KEY_BYTES: usize = 200;
-
-/// The user whose key came as a bearer token or, as browsers show pictures, in the cookie `token`.
-pub(super) async fn user(app: &App, headers: &HeaderMap) -> Result<User, ApiError> {
-    let refused = |detail| ApiError::new(StatusCode::UNAUTHORIZED, detail);
-    let key = bearer(headers).or_else(|| cookie(headers));
-    let key = key.ok_or_else(|| refused("Not authenticated"))?;
-    let known = match key.len() <= MAX_KEY_BYTES {
-        true => app.store.user_by_key(key).await,
-        false => Ok(None),
-    };
-    known
-        .map_err(|error| ApiError::internal(&error.into()))?
-        .ok_or_else(|| refused("the key is not known: send it as `Authorization: Bearer sk-…`"))
+/// Somebody who is known, in any role.
+pub(super) struct Caller {
+    pub(super) user: User,
+    /// Where they came with a session and not with a key.
+    pub(super) session: Option<Session>,
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// The user whose key or session came as a bearer token or, as browsers show pictures, in the
+/// cookie `token`; one who may ask: `user` or `admin`.
+pub(super) async fn user(app: &App, headers: &HeaderMap) -> Result<User, ApiError> {
+    let Caller { user, .. } = caller(app, headers).await?;
+    match user.role.as_str() {
+        "user" | "admin" => Ok(user),
+        _ => Err(ApiError::wrong_role()),
+    }
+}
+
+/// The same, where it has to be an administrator.
+pub(super) async fn administrator(app: &App, headers: &HeaderMap) -> Result<User, ApiError> {
+    let Caller { user, .. } = caller(app, headers).await?;
+    match user.role.as_str() {
+        "admin" => Ok(user),
+        _ => Err(ApiError::wrong_role()),
+    }
+}
+
+/// The same, who may also make pictures (`features.image_generation`).
+pub(super) async fn painter(app: &App, headers: &HeaderMap) -> Result<User, ApiError> {
+    let user = user(app, headers).await?;
+    match may_make_pictures(app, &user).await? {
+        true => Ok(user),
+        false => Err(ApiError::prohibited()),
+    }
+}
+
+/// Has the user the permission `features.image_generation`?
+pub(super) async fn may_make_pictures(app: &App, user: &User) -> Result<bool, ApiError> {
+    let may = app.people.may_make_pictures(user).await;
+    may.map_err(|error| ApiError::internal(&error.into()))
+}
+
+/// Whoever is known, in any role.
+pub(super) async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    let refused = |detail| ApiError::new(StatusCode::UNAUTHORIZED, detail);
+    let shown = shown(headers).ok_or_else(|| refused("Not authenticated"))?;
+    let known = app.people.user(shown).await;
+    let known = known.map_err(|error| ApiError::internal(&error.into()))?;
+    let (user, session) = known.ok_or_else(|| {
+        refused(match shown.matches('.').count() {
+            2 => "the session is over or not known: sign in",
+            _ => "the key is not known: send it as `Authorization: Bearer sk-…`",
+        })
+    })?;
+    Ok(Caller { user, session })
+}
+
+/// What a request shows: a key or a session.
+pub(super) fn shown(headers: &HeaderMap) -> Option<&str> {
+    bearer(headers).or_else(|| cookie(headers))
+}
+
+/// What came as a bearer token.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, key) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())

@@ -42,11 +42,16 @@ pub(super) async fn complete(
         .to_owned();
     let features = payload.get("features");
     let wanted = features.and_then(|features| features.get("image_generation"));
+    let wanted = wanted.and_then(Value::as_bool).unwrap_or(false);
+    let wants_picture = wanted && auth::may_make_pictures(&app, &user).await?;
+    if wanted && !wants_picture && app.chat_model.is_none() {
+        return Err(ApiError::prohibited());
+    }
     let turn = Turn {
         user,
         chat_id: id(&payload, "chat_id")?,
         message_id: id(&payload, "id")?.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
-        wants_picture: wanted.and_then(Value::as_bool).unwrap_or(false),
+        wants_picture,
         payload,
     };
     match chat::run(&app, turn).await {

@@ -14,6 +14,7 @@ use serde_path_to_error::Segment;
 use crate::engine::bindings::ErrorKind;
 use crate::engine::{self, plain};
 use crate::jobs;
+use crate::people;
 
 /// Length of a field's name that the client is told, in bytes.
 const MAX_PARAM_BYTES: usize = 100;
@@ -162,6 +163,27 @@ impl From<jobs::Error> for ApiError {
                 }
             }
             jobs::Error::Disabled(_) => {}
+        }
+        api
+    }
+}
+
+impl From<people::Error> for ApiError {
+    fn from(error: people::Error) -> Self {
+        let status = match &error {
+            people::Error::Ours(ours) => return Self::internal(ours),
+            people::Error::Closed => StatusCode::FORBIDDEN,
+            people::Error::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            people::Error::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            people::Error::Invalid { .. } | people::Error::Taken | people::Error::Credentials => {
+                StatusCode::BAD_REQUEST
+            }
+        };
+        let mut api = Self::new(status, error.to_string());
+        match error {
+            people::Error::Invalid { field, .. } => api.param = Some(field.to_owned()),
+            people::Error::TooMany { wait_ms } => api.retry_after_ms = Some(wait_ms),
+            _ => {}
         }
         api
     }

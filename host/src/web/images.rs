@@ -33,7 +33,7 @@ pub(super) async fn generate(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Json<Vec<Value>>, ApiError> {
-    let user = auth::user(&app, &headers).await?;
+    let user = auth::painter(&app, &headers).await?;
     let form = Form::read_generation(request).await?;
     if !app.jobs.settings.enabled {
         return Err(ApiError::prohibited());
@@ -49,7 +49,7 @@ pub(super) async fn edit(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Json<Vec<Value>>, ApiError> {
-    let user = auth::user(&app, &headers).await?;
+    let user = auth::painter(&app, &headers).await?;
     let (form, images) = Form::read_edit(request).await?;
     let settings = &app.jobs.settings.edit;
     if !settings.enabled {

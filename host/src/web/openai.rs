@@ -33,7 +33,7 @@ pub(super) async fn generate(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, OpenAiError> {
-    let user = auth::user(&app, &headers).await?;
+    let user = auth::painter(&app, &headers).await?;
     let fields: Fields = json_body(request).await?;
     answer(app, &user, fields, None).await
 }
@@ -44,7 +44,7 @@ pub(super) async fn edit(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, OpenAiError> {
-    let user = auth::user(&app, &headers).await?;
+    let user = auth::painter(&app, &headers).await?;
     let content_type = headers.get(CONTENT_TYPE);
     let (fields, edit) =
         match content_type.is_some_and(|it| it.as_bytes().starts_with(b"multipart/")) {

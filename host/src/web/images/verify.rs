@@ -18,7 +18,7 @@ pub(in crate::web) async fn verify_saved(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
 ) -> Result<Json<bool>, ApiError> {
-    administrator(&app, &headers).await?;
+    auth::administrator(&app, &headers).await?;
     let detail = "Oops! The URL you provided is invalid. Please double-check and try again.";
     told(app.jobs.verify(None).await, detail)
 }
@@ -29,7 +29,7 @@ pub(in crate::web) async fn verify(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Json<bool>, ApiError> {
-    administrator(&app, &headers).await?;
+    auth::administrator(&app, &headers).await?;
     let mut fields = Fields::read(request).await?;
     let (engine, url) = (fields.required_text("engine"), fields.required_text("url"));
     let key = fields.text("key").filter(|key| !key.is_empty());
@@ -50,12 +50,4 @@ fn told(verified: Result<(), Error>, detail: &str) -> Result<Json<bool>, ApiErro
         tracing::warn!("verified without success: {}", error.for_operator());
         ApiError::new(StatusCode::BAD_REQUEST, detail).because(error.to_string())
     })
-}
-
-async fn administrator(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
-    let user = auth::user(app, headers).await?;
-    match user.role == "admin" {
-        true => Ok(()),
-        false => Err(ApiError::wrong_role()),
-    }
 }

@@ -1,0 +1,193 @@
+//! Users, for administrators.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, Request, State};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use http::StatusCode;
+use http::header::HeaderMap;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::permissions;
+use crate::app::App;
+use crate::people::{check_name, check_role};
+use crate::store::{Person, User};
+use crate::web::auth;
+use crate::web::error::{ApiError, json_body};
+
+/// Users on a page.
+///
+/// Source: Open WebUI `routers/users.py`.
+const PAGE_USERS: u32 = 30;
+/// Files of a removed user that are removed at a time.
+const REMOVED_AT_ONCE: u32 = 100;
+
+/// Which part of a list.
+#[derive(Deserialize)]
+struct Page {
+    /// From 1.
+    page: Option<u32>,
+}
+
+/// What is to be changed; what is left out stays.
+#[derive(Deserialize)]
+struct Change {
+    name: Option<String>,
+    role: Option<String>,
+    password: Option<String>,
+}
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/v1/users", get(list))
+        .route("/api/v1/users/", get(list))
+        .route(
+            "/api/v1/users/default/permissions",
+            get(default_permissions),
+        )
+        .route("/api/v1/users/{id}", get(show).delete(delete))
+        .route("/api/v1/users/{id}/update", post(update))
+}
+
+/// `GET /api/v1/users/?page=`
+async fn list(
+    State(app): State<Arc<App>>,
+    page: Result<Query<Page>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, ApiError> {
+    auth::administrator(&app, &headers).await?;
+    let Query(asked) =
+        page.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
+    let Some(before) = asked.page.unwrap_or(1).checked_sub(1) else {
+        return Err(ApiError::invalid("page", "pages are counted from 1"));
+    };
+    let offset = u64::from(before) * u64::from(PAGE_USERS);
+    let (people, total) = app.store.people(PAGE_USERS, offset).await.map_err(failed)?;
+    let users: Vec<Value> = people.iter().map(row).collect();
+    Ok(Json(json!({"users": users, "total": total})))
+}
+
+/// `GET /api/v1/users/default/permissions`: what everybody may.
+async fn default_permissions(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, ApiError> {
+    auth::administrator(&app, &headers).await?;
+    Ok(Json(permissions(app.people.rules.everybody_makes_pictures)))
+}
+
+/// `GET /api/v1/users/{id}`
+async fn show(
+    State(app): State<Arc<App>>,
+    id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, ApiError> {
+    auth::administrator(&app, &headers).await?;
+    Ok(Json(row(&find(&app, id).await?)))
+}
+
+/// `POST /api/v1/users/{id}/update`: name, role and password.
+async fn update(
+    State(app): State<Arc<App>>,
+    id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Json<Value>, ApiError> {
+    let administrator = auth::administrator(&app, &headers).await?;
+    let Person { user, .. } = find(&app, id).await?;
+    let change: Change = json_body(request).await?;
+    let name = change.name.unwrap_or(user.name);
+    let role = change.role.unwrap_or(user.role);
+    check_name(&name)?;
+    check_role(&role)?;
+    // The password first: where it cannot be used, nothing is changed.
+    if let Some(password) = change.password.filter(|password| !password.is_empty()) {
+        app.people.set_password(&user.id, password).await?;
+    }
+    if !app
+        .store
+        .update_person(&user.id, &name, &role)
+        .await
+        .map_err(failed)?
+    {
+        return Err(last_administrator());
+    }
+    tracing::info!("user {} is {role} now, by {}", user.id, administrator.id);
+    let person = app.store.person(&user.id).await.map_err(failed)?;
+    Ok(Json(row(&person.ok_or_else(not_found)?)))
+}
+
+/// `DELETE /api/v1/users/{id}`: with everything that is theirs. Nobody removes themselves.
+async fn delete(
+    State(app): State<Arc<App>>,
+    id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Json<bool>, ApiError> {
+    let administrator = auth::administrator(&app, &headers).await?;
+    let Person { user, .. } = find(&app, id).await?;
+    if user.id == administrator.id {
+        return Err(ApiError::prohibited());
+    }
+    if !app.store.lock_out(&user.id).await.map_err(failed)? {
+        return Err(last_administrator());
+    }
+    remove_files(&app, &user).await?;
+    if !app.store.delete_user(&user.id).await.map_err(failed)? {
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "the user cannot ask any more, but something of theirs is still in use: try again",
+        ));
+    }
+    tracing::info!("user {} was removed by {}", user.id, administrator.id);
+    Ok(Json(true))
+}
+
+async fn remove_files(app: &App, user: &User) -> Result<(), ApiError> {
+    loop {
+        let files = app.store.files(Some(&user.id), REMOVED_AT_ONCE, 0).await;
+        let files = files.map_err(failed)?;
+        if files.is_empty() {
+            return Ok(());
+        }
+        for file in files {
+            let deleted = app.files.delete(&file.id).await;
+            deleted.map_err(|error| ApiError::internal(&error))?;
+        }
+    }
+}
+
+async fn find(app: &App, id: Result<Path<String>, PathRejection>) -> Result<Person, ApiError> {
+    let Path(id) =
+        id.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
+    let person = app.store.person(&id).await.map_err(failed)?;
+    person.ok_or_else(not_found)
+}
+
+fn row(person: &Person) -> Value {
+    json!({
+        "id": person.user.id,
+        "name": person.user.name,
+        "email": person.email,
+        "role": person.user.role,
+        "profile_image_url": "/user.png",
+        "created_at": person.created_at,
+    })
+}
+
+fn not_found() -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "there is no such user")
+}
+
+fn last_administrator() -> ApiError {
+    ApiError::new(
+        StatusCode::BAD_REQUEST,
+        "this is the last administrator: make somebody else one first",
+    )
+}
+
+fn failed(error: sqlx::Error) -> ApiError {
+    ApiError::internal(&error.into())
+}

@@ -1,0 +1,239 @@
+//! Accounts, sessions, keys and permissions, as Open WebUI's clients use them.
+
+mod administration;
+mod attempts;
+mod permission;
+mod sessions;
+
+use http::Method;
+use pinhole_tests::Server;
+use serde_json::{Value, json};
+
+const PASSWORD: &str = "correct horse";
+/// What Open WebUI says to everybody whose role or permissions are not enough.
+const PROHIBITED: &str = "You do not have permission to access this resource. Please contact your administrator for assistance.";
+
+/// A server that draws by itself.
+async fn server(variables: &[(&str, &str)]) -> Server {
+    Server::with_engine("sketch", variables).await
+}
+
+/// The status and JSON of a request with this key or session.
+async fn ask(
+    server: &Server,
+    method: Method,
+    path: &str,
+    shown: &str,
+    body: Option<Value>,
+) -> (u16, Value) {
+    let mut request = server.client.request(method, server.url(path));
+    if !shown.is_empty() {
+        request = request.bearer_auth(shown);
+    }
+    let body = body.map(|body| body.to_string());
+    let answer = request.body(body.unwrap_or_default()).send().await.unwrap();
+    let status = answer.status().as_u16();
+    let text = answer.text().await.unwrap();
+    (
+        status,
+        serde_json::from_str(&text).unwrap_or_else(|_| text.into()),
+    )
+}
+
+async fn get(server: &Server, path: &str, shown: &str) -> (u16, Value) {
+    ask(server, Method::GET, path, shown, None).await
+}
+
+async fn post(server: &Server, path: &str, shown: &str, body: Value) -> (u16, Value) {
+    ask(server, Method::POST, path, shown, Some(body)).await
+}
+
+async fn delete(server: &Server, path: &str, shown: &str) -> (u16, Value) {
+    ask(server, Method::DELETE, path, shown, None).await
+}
+
+async fn sign_up(server: &Server, name: &str) -> (u16, Value) {
+    let email = format!("{name}@example.com");
+    let body = json!({"name": name, "email": email, "password": PASSWORD});
+    post(server, "/api/v1/auths/signup", "", body).await
+}
+
+async fn sign_in(server: &Server, email: &str, password: &str) -> (u16, Value) {
+    let body = json!({"email": email, "password": password});
+    post(server, "/api/v1/auths/signin", "", body).await
+}
+
+/// The session of somebody with a new account that an administrator made.
+async fn added(server: &Server, name: &str, role: &str) -> (String, String) {
+    let email = format!("{name}@example.com");
+    let body = json!({"name": name, "email": email, "password": PASSWORD, "role": role});
+    let (status, made) = post(server, "/api/v1/auths/add", &server.key, body).await;
+    assert_eq!(status, 200, "{made}");
+    assert_eq!(made["role"], role);
+    let (status, session) = sign_in(server, &email, PASSWORD).await;
+    assert_eq!(status, 200, "{session}");
+    (text(&session, "id"), text(&session, "token"))
+}
+
+fn text(value: &Value, field: &str) -> String {
+    value[field].as_str().unwrap().to_owned()
+}
+
+fn fox() -> Value {
+    json!({"prompt": "a fox", "size": "64x48", "response_format": "url"})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_signs_up_first_is_the_administrator_and_the_only_one() {
+    let server = server(&[]).await;
+    let (status, ada) = sign_up(&server, "Ada").await;
+    assert_eq!(status, 200, "{ada}");
+    assert_eq!(
+        (&ada["role"], &ada["name"]),
+        (&json!("admin"), &json!("Ada"))
+    );
+    assert_eq!(ada["email"], "ada@example.com");
+    assert_eq!(ada["token_type"], "Bearer");
+    assert_eq!(ada["permissions"]["features"]["image_generation"], true);
+    assert!(ada["expires_at"].as_i64().unwrap() > 1_700_000_000);
+    let token = text(&ada, "token");
+    assert_eq!(get(&server, "/api/v1/users/", &token).await.1["total"], 2);
+    let (status, made) = post(&server, "/v1/images/generations", &token, fox()).await;
+    assert_eq!(status, 200, "{made}");
+
+    let (status, refused) = sign_up(&server, "Eve").await;
+    assert_eq!(status, 403, "{refused}");
+    assert!(text(&refused, "detail").contains("ask an administrator"));
+    // The key that was shown at the first start is as good as ever.
+    assert_eq!(get(&server, "/api/v1/users/", &server.key).await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_signs_up_where_that_is_off() {
+    let server = server(&[("ENABLE_SIGNUP", "False")]).await;
+    assert_eq!(sign_up(&server, "Ada").await.0, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_who_sign_up_at_once_one_is_the_administrator() {
+    let server = server(&[("ENABLE_SIGNUP", "true"), ("DEFAULT_USER_ROLE", "user")]).await;
+    let names = ["a", "b", "c", "d", "a"];
+    let all = futures_util::future::join_all(names.map(|name| sign_up(&server, name))).await;
+    let count = |status, role: &str| {
+        let same = |answer: &&(u16, Value)| answer.0 == status && answer.1["role"] == *role;
+        all.iter().filter(same).count()
+    };
+    assert_eq!((count(200, "admin"), count(200, "user")), (1, 3), "{all:?}");
+    let refused: Vec<_> = all.iter().filter(|answer| answer.0 == 400).collect();
+    assert!(
+        refused.len() == 1 && text(&refused[0].1, "detail").contains("choose another"),
+        "{all:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_pending_may_only_hear_that() {
+    let server = server(&[("ENABLE_SIGNUP", "true")]).await;
+    assert_eq!(sign_up(&server, "Ada").await.1["role"], "admin");
+    let (status, eve) = sign_up(&server, "Eve").await;
+    assert_eq!((status, &eve["role"]), (200, &json!("pending")));
+    assert_eq!(eve["permissions"]["features"]["image_generation"], false);
+    let token = text(&eve, "token");
+    assert_eq!(
+        get(&server, "/api/v1/auths/", &token).await.1["role"],
+        "pending"
+    );
+    for (method, path) in [
+        (Method::POST, "/v1/images/generations"),
+        (Method::POST, "/api/chat/completions"),
+        (Method::POST, "/api/v1/auths/api_key"),
+        (Method::POST, "/api/v1/files/"),
+        (Method::GET, "/api/v1/files/"),
+        (Method::GET, "/api/events"),
+        (Method::GET, "/v1/models"),
+        (Method::GET, "/api/v1/users/"),
+    ] {
+        let (status, refused) = ask(&server, method, path, &token, Some(fox())).await;
+        assert_eq!(status, 401, "{path}: {refused}");
+        assert!(
+            refused.to_string().contains(PROHIBITED),
+            "{path}: {refused}"
+        );
+    }
+    let change = format!("/api/v1/users/{}/update", text(&eve, "id"));
+    let (status, changed) = post(&server, &change, &server.key, json!({"role": "user"})).await;
+    assert_eq!((status, &changed["role"]), (200, &json!("user")));
+    assert_eq!(
+        post(&server, "/v1/images/generations", &token, fox())
+            .await
+            .0,
+        200
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_an_account_is_refused() {
+    let server = server(&[("ENABLE_SIGNUP", "true")]).await;
+    let long = "x".repeat(300);
+    let good = json!({"name": "Ada", "email": "ada@example.com", "password": PASSWORD});
+    for (field, wrong) in [
+        ("name", json!("")),
+        ("name", json!("a\nb")),
+        ("name", json!(long)),
+        ("name", json!(null)),
+        ("email", json!("ada")),
+        ("email", json!(format!("{long}@example.com"))),
+        ("email", json!(7)),
+        ("password", json!("1234567")),
+        ("password", json!(long)),
+        ("password", json!({})),
+    ] {
+        let mut body = good.clone();
+        body[field] = wrong;
+        let (status, refused) = post(&server, "/api/v1/auths/signup", "", body.clone()).await;
+        assert_eq!(status, 400, "{body}: {refused}");
+        assert!(
+            text(&refused, "detail").contains(field),
+            "{body}: {refused}"
+        );
+    }
+    let long = json!({"name": "x".repeat(70_000)});
+    assert_eq!(post(&server, "/api/v1/auths/signup", "", long).await.0, 413);
+    assert_eq!(
+        post(&server, "/api/v1/auths/signin", "", json!([])).await.0,
+        400
+    );
+    // None of them was the first.
+    assert_eq!(sign_up(&server, "Ada").await.1["role"], "admin");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_shown_once_and_replaced() {
+    let server = server(&[]).await;
+    let (_, token) = added(&server, "ada", "user").await;
+    let path = "/api/v1/auths/api_key";
+    assert_eq!(get(&server, path, &token).await.0, 404);
+    let (status, first) = post(&server, path, &token, json!({})).await;
+    assert_eq!(status, 200, "{first}");
+    let first = text(&first, "api_key");
+    assert!(first.starts_with("sk-") && first.len() > 40, "{first}");
+    assert_eq!(
+        post(&server, "/v1/images/generations", &first, fox())
+            .await
+            .0,
+        200
+    );
+    let (_, shown) = get(&server, path, &first).await;
+    assert_eq!(shown, json!({"api_key": "sk-********"}));
+    for file in ["pinhole.db", "pinhole.db-wal"] {
+        let bytes = std::fs::read(server.data.path().join(file)).unwrap_or_default();
+        let found = bytes.windows(first.len()).any(|it| it == first.as_bytes());
+        assert!(!found, "the key is in {file}");
+    }
+    let second = text(&post(&server, path, &token, json!({})).await.1, "api_key");
+    assert_eq!(get(&server, "/api/v1/files/", &first).await.0, 401);
+    assert_eq!(get(&server, "/api/v1/files/", &second).await.0, 200);
+    assert_eq!(delete(&server, path, &token).await, (200, json!(true)));
+    assert_eq!(get(&server, "/api/v1/files/", &second).await.0, 401);
+    assert_eq!(get(&server, "/api/v1/files/", &server.key).await.0, 200);
+}

@@ -230,13 +230,12 @@ impl Bench {
         println!("\none 2 MB picture: requests, their bodies, and bytes that entered the guest");
         for job in self.runtime.block_on(traffic(2 << 20)) {
             println!(
-                "  {:<14} {:<9} {} requests ({}), {:>7} bytes sent, {:>5} bytes entered",
+                "  {:<14} {:<9} {:>7} bytes sent, {:>5} bytes entered: {}",
                 job.engine,
                 job.operation,
-                job.requests.len(),
-                job.requests.join(", "),
                 job.sent_bytes,
                 job.entered_bytes,
+                job.requests.join(", "),
             );
         }
     }

@@ -181,8 +181,7 @@ impl People {
         } = introduction;
         check_name(&name)?;
         let email = checked_email(&email)?;
-        password::check(&password)?;
-        let password = self.passwords.hash(password).await?;
+        let password = self.hash(password).await?;
         let new = NewAccount {
             name: &name,
             email: &email,
@@ -220,14 +219,14 @@ impl People {
         if !self.passwords.matches(old, Some(account.password)).await? {
             return Err(Error::Credentials);
         }
-        self.set_password(&user.id, new).await
+        let hash = self.hash(new).await?;
+        Ok(self.store.set_password(&user.id, &hash).await?)
     }
 
-    /// Sets somebody's password, which ends every session of theirs.
-    pub async fn set_password(&self, user_id: &str, new: String) -> Result<(), Error> {
-        password::check(&new)?;
-        let hash = self.passwords.hash(new).await?;
-        Ok(self.store.set_password(user_id, &hash).await?)
+    /// A password as it is kept; one that an account may have.
+    pub async fn hash(&self, password: String) -> Result<String, Error> {
+        password::check(&password)?;
+        self.passwords.hash(password).await
     }
 
     /// Begins a session: what the client shows from now on, and when it is over.

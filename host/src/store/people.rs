@@ -261,8 +261,16 @@ impl Store {
         row.as_ref().map(read_person).transpose()
     }
 
-    /// Changes a user's name and role. False, and nothing is changed, where no administrator would be left.
-    pub async fn update_person(&self, id: &str, name: &str, role: &str) -> sqlx::Result<bool> {
+    /// Changes a user's name and role, and an account's password, which ends its sessions. False, and
+    /// nothing is changed, where no administrator would be left.
+    pub async fn update_person(
+        &self,
+        id: &str,
+        name: &str,
+        role: &str,
+        password: Option<&str>,
+    ) -> sqlx::Result<bool> {
+        let mut transaction = self.pool.begin().await?;
         let done = sqlx::query(
             "UPDATE users SET name = $2, role = $3
              WHERE id = $1 AND ($3 = 'admin' OR role <> 'admin' OR EXISTS (
@@ -271,9 +279,20 @@ impl Store {
         .bind(id)
         .bind(name)
         .bind(role)
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await?;
-        Ok(done.rows_affected() > 0)
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        if let Some(password) = password {
+            sqlx::query("UPDATE accounts SET password = $2, epoch = epoch + 1 WHERE user_id = $1")
+                .bind(id)
+                .bind(password)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(true)
     }
 
     /// Takes everything from a user by which they could ask. False where no administrator would be left.

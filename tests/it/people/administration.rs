@@ -53,6 +53,8 @@ async fn there_is_always_an_administrator() {
         400
     );
     assert_eq!(delete(&server, &first, &server.key).await.0, 403);
+    let password = json!({"password": "set by another"});
+    assert_eq!(post(&server, &demote, &server.key, password).await.0, 400);
 
     let (ada, token) = added(&server, "ada", "admin").await;
     let ada = format!("/api/v1/users/{ada}");
@@ -68,6 +70,10 @@ async fn there_is_always_an_administrator() {
         400
     );
     assert_eq!(delete(&server, &first, &token).await, (200, json!(true)));
+    // What is refused changes nothing: a password would have ended the session.
+    let both = json!({"role": "pending", "password": "set by another"});
+    let update = format!("{ada}/update");
+    assert_eq!(post(&server, &update, &token, both).await.0, 400);
     let (_, left) = get(&server, "/api/v1/users/?page=1", &token).await;
     assert_eq!(
         (&left["total"], &left["users"][0]["name"]),

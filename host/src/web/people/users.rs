@@ -89,7 +89,7 @@ async fn show(
     Ok(Json(row(&find(&app, id).await?)))
 }
 
-/// `POST /api/v1/users/{id}/update`: name, role and password.
+/// `POST /api/v1/users/{id}/update`: name, role and password; all or nothing.
 async fn update(
     State(app): State<Arc<App>>,
     id: Result<Path<String>, PathRejection>,
@@ -97,22 +97,24 @@ async fn update(
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
     let administrator = auth::administrator(&app, &headers).await?;
-    let Person { user, .. } = find(&app, id).await?;
+    let Person { user, email, .. } = find(&app, id).await?;
     let change: Change = json_body(request).await?;
     let name = change.name.unwrap_or(user.name);
     let role = change.role.unwrap_or(user.role);
     check_name(&name)?;
     check_role(&role)?;
-    // The password first: where it cannot be used, nothing is changed.
-    if let Some(password) = change.password.filter(|password| !password.is_empty()) {
-        app.people.set_password(&user.id, password).await?;
-    }
-    if !app
+    let password = match change.password.filter(|password| !password.is_empty()) {
+        None => None,
+        Some(_) if email.is_empty() => {
+            let detail = "the user has keys and no account: there is no password to set";
+            return Err(ApiError::invalid("password", detail));
+        }
+        Some(password) => Some(app.people.hash(password).await?),
+    };
+    let changed = app
         .store
-        .update_person(&user.id, &name, &role)
-        .await
-        .map_err(failed)?
-    {
+        .update_person(&user.id, &name, &role, password.as_deref());
+    if !changed.await.map_err(failed)? {
         return Err(last_administrator());
     }
     tracing::info!("user {} is {role} now, by {}", user.id, administrator.id);

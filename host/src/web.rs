@@ -8,6 +8,7 @@ mod files;
 mod images;
 mod openai;
 mod people;
+mod socket;
 mod source;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ const MAX_BODY_BYTES: usize = 32 << 20;
 
 /// The whole server.
 pub fn router(app: Arc<App>) -> Router {
+    let socket = socket::route(app.clone());
     Router::new()
         .route(
             "/health",
@@ -37,6 +39,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/chat/completions", post(chat::complete))
         .route("/api/v1/chat/completions", post(chat::complete))
         .route("/api/events", get(events::listen))
+        .route(socket::PATH, socket.clone())
+        .route(&format!("{}/", socket::PATH), socket)
         .route("/api/v1/files", files_and_upload())
         .route("/api/v1/files/", files_and_upload())
         .route(

@@ -14,6 +14,7 @@ mod comfyui;
 mod command;
 mod egress;
 mod engines_page;
+mod events;
 mod files;
 mod gemini;
 mod image_api;

@@ -7,13 +7,14 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use futures_util::{Stream, stream};
+use http::StatusCode;
 use http::header::HeaderMap;
 use serde::Deserialize;
-use tokio::sync::broadcast::error::RecvError;
 
 use super::auth;
 use super::error::ApiError;
 use crate::app::App;
+use crate::chat::event::{Full, GAP};
 
 #[derive(Deserialize)]
 pub(super) struct Filter {
@@ -22,30 +23,36 @@ pub(super) struct Filter {
 }
 
 /// `GET /api/events?chat_id=`: the user's events from now on, each as Open WebUI's `events`
-/// message in JSON.
+/// message in JSON and with an id. After `Last-Event-ID`, which browsers send when they connect
+/// again, from the next one on.
 pub(super) async fn listen(
     State(app): State<Arc<App>>,
     filter: Result<Query<Filter>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, ApiError> {
     let user = auth::user(&app, &headers).await?;
-    let Query(filter) =
+    let Query(Filter { chat_id }) =
         filter.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
-    let listener = app.events.listen();
+    // Bytes that are no text are the id of nothing.
+    let last = headers.get("last-event-id");
+    let last = last.map(|id| id.to_str().unwrap_or_default());
+    let listener = app.events.listen(&user.id, last).map_err(|full| {
+        let status = match full {
+            Full::User => StatusCode::TOO_MANY_REQUESTS,
+            Full::Server => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        ApiError::new(status, full.to_string())
+    })?;
     let events = stream::unfold(
-        (listener, user, filter),
-        async |(mut listener, user, filter)| {
+        (app, listener, chat_id),
+        async |(app, mut listener, chat_id)| {
             loop {
-                let event = match listener.recv().await {
-                    Ok(event) => event,
-                    // A slow client loses the oldest; the newest still count.
-                    Err(RecvError::Lagged(_)) => continue,
-                    Err(RecvError::Closed) => return None,
-                };
-                let wanted = filter.chat_id.is_none() || filter.chat_id == event.place.chat_id;
-                if event.user_id == user.id && wanted {
-                    let sent = Sent::default().data(event.json().to_string());
-                    return Some((Ok(sent), (listener, user, filter)));
+                let heard = listener.next().await;
+                if chat_id.is_none() || chat_id == heard.chat_id || heard.kind == GAP {
+                    let sent = Sent::default()
+                        .id(app.events.id(&heard))
+                        .data(heard.json.to_string());
+                    return Some((Ok(sent), (app, listener, chat_id)));
                 }
             }
         },

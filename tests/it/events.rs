@@ -1,0 +1,149 @@
+//! What clients are told while a turn runs: by server-sent events and by Socket.IO.
+
+mod client;
+mod socket;
+
+use pinhole_tests::Server;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use client::{PATIENCE, emit, user_id};
+
+/// Server-sent events, each with its id.
+struct Stream {
+    response: reqwest::Response,
+    read: String,
+}
+
+impl Stream {
+    async fn of(server: &Server, query: &str, last: Option<&str>) -> Self {
+        let mut request = server.get(&format!("/api/events{query}"));
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        Self {
+            response,
+            read: String::new(),
+        }
+    }
+
+    async fn next(&mut self) -> (String, Value) {
+        loop {
+            if let Some((event, rest)) = self.read.split_once("\n\n") {
+                let event = event.to_owned();
+                self.read = rest.to_owned();
+                // Else a comment that keeps the connection alive.
+                if let Some((id, data)) = event.split_once("\ndata: ") {
+                    let id = id.strip_prefix("id: ").unwrap().to_owned();
+                    return (id, serde_json::from_str(data).unwrap());
+                }
+                continue;
+            }
+            let chunk = timeout(PATIENCE, self.response.chunk()).await.unwrap();
+            let chunk = chunk.unwrap().expect("the events ended");
+            self.read += std::str::from_utf8(&chunk).unwrap();
+        }
+    }
+
+    /// So many events.
+    async fn take(&mut self, count: usize) -> (Vec<String>, Vec<Value>) {
+        let (mut ids, mut events) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let (id, event) = self.next().await;
+            ids.push(id);
+            events.push(event);
+        }
+        (ids, events)
+    }
+}
+
+/// A whole turn with a picture, in message `a1` of this chat.
+async fn turn(server: &Server, chat_id: &str) {
+    let request = json!({
+        "model": "m", "chat_id": chat_id, "id": "a1", "features": {"image_generation": true},
+        "messages": [{"role": "user", "content": "a red fox"}],
+    });
+    let (status, _) = server.ask("/api/chat/completions", &request).await;
+    assert_eq!(status, 200);
+}
+
+/// The type of each.
+fn kinds(events: &[Value]) -> Vec<&str> {
+    let kinds = events.iter().map(|event| &event["data"]["type"]);
+    kinds.map(|kind| kind.as_str().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_away_hears_the_rest_of_a_turn_in_the_same_words() {
+    let server = Server::with_engine("sketch", &[]).await;
+    let mut stays = Stream::of(&server, "", None).await;
+    let mut leaves = Stream::of(&server, "", None).await;
+    turn(&server, "c1").await;
+    let (ids, events) = stays.take(3).await;
+    assert_eq!(kinds(&events), ["status", "status", "files"]);
+    let (first, _) = leaves.next().await;
+    assert_eq!(first, ids[0]);
+    drop(leaves);
+    turn(&server, "c2").await;
+    let (later, _) = stays.take(3).await;
+
+    let mut back = Stream::of(&server, "", Some(&first)).await;
+    let (heard, again) = back.take(5).await;
+    assert_eq!(heard, [&ids[1..], &later].concat());
+    assert_eq!(again[..2], events[1..]);
+
+    let mut of_chat = Stream::of(&server, "?chat_id=c2", Some(&first)).await;
+    assert_eq!(of_chat.take(3).await.0, later);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_of_before_a_restart_is_told_as_a_gap() {
+    let server = Server::with_engine("sketch", &[]).await;
+    let ours = user_id(&server, &server.key).await;
+    emit(&server, &ours, Some("c1"), "status", json!({}));
+    for (query, last) in [
+        ("", "0123456789abcdef-1"),
+        ("?chat_id=c1", "no id"),
+        ("", "é"),
+    ] {
+        let mut stream = Stream::of(&server, query, Some(last)).await;
+        let (id, gap) = stream.next().await;
+        let expected = json!({
+            "chat_id": null, "message_id": null, "data": {"type": "pinhole:gap", "data": {}},
+        });
+        assert_eq!(gap, expected);
+        let (next, status) = stream.next().await;
+        assert_eq!(status["data"]["type"], "status");
+        // The gap's own id is as good as any.
+        let mut back = Stream::of(&server, "", Some(&id)).await;
+        assert_eq!(back.next().await.0, next);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_users_id_leads_to_ones_own_events_only() {
+    let server = Server::with_engine("sketch", &[]).await;
+    let second = server.second_user().await;
+    let ours = user_id(&server, &server.key).await;
+    let mut stream = Stream::of(&server, "", None).await;
+    emit(&server, &ours, None, "status", json!({"of": "ours"}));
+    let (id, _) = stream.next().await;
+    emit(&server, &ours, None, "status", json!({"of": "ours"}));
+    emit(&server, "second", None, "status", json!({"of": "second"}));
+    let request = server.client.get(server.url("/api/events"));
+    let response = request.bearer_auth(second).header("last-event-id", id);
+    let response = response.send().await.unwrap();
+    let mut stream = Stream {
+        response,
+        read: String::new(),
+    };
+    let told = loop {
+        let (_, event) = stream.next().await;
+        if event["data"]["type"] != "pinhole:gap" {
+            break event;
+        }
+    };
+    assert_eq!(told["data"]["data"]["of"], "second");
+}

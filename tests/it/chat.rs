@@ -156,7 +156,9 @@ impl Listener {
     async fn next(&mut self) -> Value {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
-                let data = event.split_once("\ndata: ").map(|(_, data)| data.to_owned());
+                let data = event
+                    .split_once("\ndata: ")
+                    .map(|(_, data)| data.to_owned());
                 self.text = rest.to_owned();
                 match data {
                     Some(data) => return serde_json::from_str(&data).unwrap(),

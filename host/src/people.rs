@@ -15,7 +15,6 @@ use crate::store::{Account, AddError, Admission, NewAccount, Store, User, now};
 
 use attempts::Attempts;
 use password::Passwords;
-use rules::SignUp;
 
 pub use rules::Rules;
 pub use session::Session;
@@ -97,7 +96,6 @@ impl From<AddError> for Error {
     fn from(error: AddError) -> Self {
         match error {
             AddError::Taken => Self::Taken,
-            AddError::Closed => Self::Closed,
             AddError::Store(error) => error.into(),
         }
     }
@@ -146,19 +144,16 @@ impl People {
 
     /// Makes an account. The first is an administrator's.
     pub async fn sign_up(&self, introduction: Introduction) -> Result<Account, Error> {
-        let admission = match self.rules.sign_up {
-            SignUp::Closed => return Err(Error::Closed),
-            SignUp::First if self.store.has_accounts().await? => return Err(Error::Closed),
-            SignUp::First => Admission::First,
-            SignUp::Open => Admission::Open,
-        };
-        self.make(introduction, &self.rules.default_role, admission)
+        if !self.rules.sign_up {
+            return Err(Error::Closed);
+        }
+        self.make(introduction, &self.rules.default_role, Admission::Open)
             .await
     }
 
     /// May whoever comes next sign up as an administrator?
     pub async fn awaits_first(&self) -> sqlx::Result<bool> {
-        Ok(self.rules.sign_up != SignUp::Closed && !self.store.has_accounts().await?)
+        Ok(self.rules.sign_up && !self.store.has_accounts().await?)
     }
 
     /// Makes an account that an administrator asks for.

@@ -30,7 +30,7 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
     announce(config, &app, listener.local_addr()?, key.as_deref())?;
     if !listen.ip().is_loopback() && app.people.awaits_first().await? {
         tracing::warn!(
-            "whoever signs up first becomes an administrator: do it now, or set ENABLE_SIGNUP=false"
+            "whoever signs up first becomes an administrator: do it now, or unset ENABLE_SIGNUP"
         );
     }
     // Ends with the process: what is swept halfway is swept again.

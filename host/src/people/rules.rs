@@ -12,8 +12,9 @@ const MAX_SESSION_SECS: i64 = 10 * 365 * 24 * 3600;
 /// Settings about people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// `ENABLE_SIGNUP`
-    pub sign_up: SignUp,
+    /// `ENABLE_SIGNUP`: may people sign up? Not where it is not set: the server has an administrator,
+    /// who has its key, before anybody could.
+    pub sign_up: bool,
     /// `DEFAULT_USER_ROLE`: of those who sign up after the first; `pending` where it is not set.
     pub default_role: String,
     /// `JWT_EXPIRES_IN`: how long a session lasts; `None` is for ever.
@@ -22,19 +23,6 @@ pub struct Rules {
     pub everybody_makes_pictures: bool,
     /// `WEBUI_AUTH_COOKIE_SECURE` or `WEBUI_SESSION_COOKIE_SECURE`: is the cookie for `https` alone?
     pub secure_cookie: bool,
-}
-
-/// Who may sign up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SignUp {
-    /// Anybody.
-    Open,
-    /// One person, who becomes the administrator.
-    ///
-    /// Source: Open WebUI `routers/auths.py` switches signing up off after the first.
-    First,
-    /// Nobody.
-    Closed,
 }
 
 impl Rules {
@@ -53,11 +41,7 @@ impl Rules {
         }
         let secure = is_true("WEBUI_AUTH_COOKIE_SECURE");
         Ok(Self {
-            sign_up: match is_true("ENABLE_SIGNUP") {
-                Some(true) => SignUp::Open,
-                Some(false) => SignUp::Closed,
-                None => SignUp::First,
-            },
+            sign_up: is_true("ENABLE_SIGNUP").unwrap_or(false),
             default_role: role.to_owned(),
             session_secs: session_secs(environment.get("JWT_EXPIRES_IN"))?,
             everybody_makes_pictures: is_true("USER_PERMISSIONS_FEATURES_IMAGE_GENERATION")
@@ -143,11 +127,11 @@ mod tests {
     #[test]
     fn who_may_sign_up_and_as_what() {
         let unset = Rules::read(&Environment::default()).unwrap();
-        assert_eq!(unset.sign_up, SignUp::First);
+        assert!(!unset.sign_up);
         assert_eq!(unset.default_role, "pending");
         assert!(unset.everybody_makes_pictures);
-        assert_eq!(read("ENABLE_SIGNUP", "True").unwrap().sign_up, SignUp::Open);
-        assert_eq!(read("ENABLE_SIGNUP", "no").unwrap().sign_up, SignUp::Closed);
+        assert!(read("ENABLE_SIGNUP", "True").unwrap().sign_up);
+        assert!(!read("ENABLE_SIGNUP", "no").unwrap().sign_up);
         let error = read("DEFAULT_USER_ROLE", "root").unwrap_err();
         assert!(error.contains("DEFAULT_USER_ROLE"), "{error}");
     }

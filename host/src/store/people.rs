@@ -48,8 +48,6 @@ pub enum Admission {
     Added,
     /// Anybody; the first account is an administrator's.
     Open,
-    /// The first account alone, which is an administrator's.
-    First,
 }
 
 /// Why nobody was added.
@@ -57,8 +55,6 @@ pub enum Admission {
 pub enum AddError {
     /// Somebody has this email.
     Taken,
-    /// Another account was first.
-    Closed,
     /// The database failed.
     Store(sqlx::Error),
 }
@@ -81,25 +77,19 @@ impl Store {
     ) -> Result<Account, AddError> {
         let mut transaction = self.pool.begin().await?;
         let id = uuid::Uuid::new_v4().to_string();
-        let first = i64::from(admission == Admission::First);
         let added = i64::from(admission == Admission::Added);
-        let made = sqlx::query(
+        sqlx::query(
             "INSERT INTO users (id, name, role, created_at)
              SELECT $1, $2,
-                 CASE WHEN $3 = 1 OR EXISTS (SELECT 1 FROM accounts) THEN $4 ELSE 'admin' END, $5
-             WHERE $6 = 0 OR NOT EXISTS (SELECT 1 FROM accounts)",
+                 CASE WHEN $3 = 1 OR EXISTS (SELECT 1 FROM accounts) THEN $4 ELSE 'admin' END, $5",
         )
         .bind(&id)
         .bind(new.name)
         .bind(added)
         .bind(new.role)
         .bind(now())
-        .bind(first)
         .execute(&mut *transaction)
         .await?;
-        if made.rows_affected() == 0 {
-            return Err(AddError::Closed);
-        }
         sqlx::query(
             "INSERT INTO accounts (user_id, email, password, epoch) VALUES ($1, $2, $3, 0)",
         )

@@ -52,6 +52,8 @@ struct Use {
     replied: usize,
     last_reply: Option<Instant>,
     hanging: usize,
+    /// Of those, so many still did when the case was over.
+    left_hanging: usize,
 }
 
 impl Play {
@@ -173,6 +175,14 @@ impl Play {
         self.state().uses.iter().any(|used| used.hanging > 0)
     }
 
+    /// Ends what waits. A request that hangs by now was not given up; one that comes later ends by itself.
+    pub(crate) fn finish(&self) {
+        for used in &mut self.state().uses {
+            used.left_hanging = used.hanging;
+        }
+        self.over.cancel();
+    }
+
     /// Waits until no request hangs any more.
     pub(crate) async fn given_up(&self) {
         let mut changed = self.changed.subscribe();
@@ -220,7 +230,11 @@ impl Play {
                 };
                 state.fail(format!("/upstream/{place}/request ({line}): {times}"));
             }
-            if state.uses.get(place).is_some_and(|used| used.hanging > 0) {
+            if state
+                .uses
+                .get(place)
+                .is_some_and(|used| used.left_hanging > 0)
+            {
                 let line = state.names.fill_text(line);
                 state.fail(format!(
                     "/upstream/{place} ({line}): the request was still open after the job"
@@ -249,9 +263,6 @@ pub(crate) struct Hanging {
 
 impl Drop for Hanging {
     fn drop(&mut self) {
-        if self.play.over.is_cancelled() {
-            return;
-        }
         if let Some(used) = self.play.state().uses.get_mut(self.place) {
             used.hanging = used.hanging.saturating_sub(1);
         }

@@ -62,7 +62,7 @@ impl Upstream {
     /// Ends the servers once everything that was sent to them has been read. Call it when no
     /// connection is held any more.
     pub(crate) async fn close(mut self) {
-        self.play.over.cancel();
+        self.play.finish();
         for accepting in std::mem::take(&mut self.accepting) {
             let Ok((listener, at)) = accepting.await else {
                 continue;

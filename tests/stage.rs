@@ -92,16 +92,6 @@ impl Stage {
             seen,
         }
     }
-
-    /// What is kept beside the first picture of a job that was asked for addresses.
-    pub async fn details(&self, played: &Played) -> Value {
-        let url = played.body["data"][0]["url"].as_str().unwrap();
-        let id = url.split('/').rev().nth(1).unwrap();
-        let store = &self.server.app.store;
-        let row = store.file(id).await.unwrap().unwrap();
-        let meta: Value = serde_json::from_str(&row.meta).unwrap();
-        meta["details"].clone()
-    }
 }
 
 impl Answer {

@@ -6,6 +6,7 @@
 pub mod event;
 pub mod message;
 pub mod model;
+mod progress;
 
 use serde_json::{Map, Value, json};
 
@@ -34,6 +35,16 @@ pub struct Turn {
     pub wants_picture: bool,
     /// The request as it came, an OpenAI chat completion with Open WebUI's additions.
     pub payload: Map<String, Value>,
+}
+
+impl Turn {
+    /// Where its events belong.
+    fn place(&self) -> Place {
+        Place {
+            chat_id: self.chat_id.clone(),
+            message_id: self.message_id.clone(),
+        }
+    }
 }
 
 /// What the client is answered.
@@ -141,7 +152,9 @@ async fn make(app: &App, turn: &Turn) -> Result<Vec<FileRow>, String> {
         ..JobRequest::default()
     };
     let control = Control::new(uuid::Uuid::new_v4().to_string());
-    let finished = app.jobs.generate(request, &control).await;
+    let job = app.jobs.generate(request, &control);
+    let finished =
+        progress::follow(&app.events, (&turn.user.id, turn.place()), &control, job).await;
     // The job's failure is logged where it happened.
     let finished = finished.map_err(|error: jobs::Error| error.to_string())?;
     let place = json!({"chat_id": turn.chat_id, "message_id": turn.message_id});
@@ -160,10 +173,7 @@ async fn make(app: &App, turn: &Turn) -> Result<Vec<FileRow>, String> {
 fn emit(app: &App, turn: &Turn, kind: &'static str, data: Value) {
     app.events.emit(Event {
         user_id: turn.user.id.clone(),
-        place: Place {
-            chat_id: turn.chat_id.clone(),
-            message_id: turn.message_id.clone(),
-        },
+        place: turn.place(),
         kind,
         data,
     });

@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use pinhole::chat::event::{Event, Place};
+use pinhole::chat::event::{Event, PROGRESS, Place};
 use pinhole_tests::{Answer, Seen, Server, Upstream};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -189,8 +189,8 @@ impl Listener {
         loop {
             match self.next().await {
                 event if event["message_id"] == mark.as_str() => return heard.into(),
-                // Another listener's.
-                event if event["data"]["type"] == "mark" => {}
+                // Another listener's, or how far the job is, which depends on time.
+                event if ["mark", PROGRESS].contains(&event["data"]["type"].as_str().unwrap()) => {}
                 event => heard.push(event),
             }
         }

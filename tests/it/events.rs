@@ -3,11 +3,16 @@
 mod client;
 mod socket;
 
-use pinhole_tests::Server;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pinhole::chat::event::PROGRESS;
+use pinhole_tests::{Answer, Seen, Server, Upstream, gif, pixel_base64};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use client::{PATIENCE, emit, user_id};
+use client::{PATIENCE, Socket, emit, user_id};
 
 /// Server-sent events, each with its id.
 struct Stream {
@@ -47,13 +52,15 @@ impl Stream {
         }
     }
 
-    /// So many events.
+    /// So many events, but for progress, which depends on time.
     async fn take(&mut self, count: usize) -> (Vec<String>, Vec<Value>) {
         let (mut ids, mut events) = (Vec::new(), Vec::new());
-        for _ in 0..count {
+        while events.len() < count {
             let (id, event) = self.next().await;
-            ids.push(id);
-            events.push(event);
+            if event["data"]["type"] != PROGRESS {
+                ids.push(id);
+                events.push(event);
+            }
         }
         (ids, events)
     }
@@ -146,4 +153,73 @@ async fn another_users_id_leads_to_ones_own_events_only() {
         }
     };
     assert_eq!(told["data"]["data"]["of"], "second");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_sees_how_far_a_job_is_and_what_it_looks_like() {
+    let drawn = Arc::new(Notify::new());
+    let begun = Arc::new(AtomicBool::new(false));
+    let engine = {
+        let drawn = drawn.clone();
+        Upstream::start(move |seen: Seen| {
+            let (drawn, begun) = (drawn.clone(), begun.clone());
+            async move {
+                if seen.line() == "POST /sdapi/v1/txt2img" {
+                    begun.store(true, Ordering::SeqCst);
+                    drawn.notified().await;
+                    return Answer::json(200, &json!({"images": [pixel_base64()], "info": "{}"}));
+                }
+                let draws = begun.load(Ordering::SeqCst);
+                let preview = base64_simd::STANDARD.encode_to_string(gif(1));
+                Answer::json(
+                    200,
+                    &json!({
+                        "progress": if draws { 0.5 } else { 0.0 },
+                        "current_image": draws.then_some(preview),
+                        "state": {
+                            "job_count": i32::from(draws), "job_timestamp": "20261122125730",
+                            "sampling_step": 4, "sampling_steps": 8,
+                        },
+                    }),
+                )
+            }
+        })
+        .await
+    };
+    let url = engine.url();
+    let server =
+        Server::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", url.as_str())]).await;
+    let ours = user_id(&server, &server.key).await;
+    let mut socket = Socket::of(&server, &server.key).await;
+    let mut stream = Stream::of(&server, "?chat_id=c1", None).await;
+    let watching = async {
+        let begun = socket.event().await;
+        assert_eq!(begun["data"]["data"]["description"], "Creating image");
+        let progress = loop {
+            let event = socket.event().await;
+            assert_eq!(event["data"]["type"], PROGRESS);
+            assert_eq!(event["chat_id"], "c1");
+            assert_eq!(event["message_id"], "a1");
+            if !event["data"]["data"]["preview"].is_null() {
+                break event;
+            }
+        };
+        let preview = base64_simd::STANDARD.encode_to_string(gif(1));
+        let expected = json!({
+            "fraction": 0.5, "note": "step 4 of 8",
+            "preview": format!("data:image/gif;base64,{preview}"),
+        });
+        assert_eq!(progress["data"]["data"], expected);
+        while stream.next().await.1 != progress {}
+        drawn.notify_one();
+    };
+    tokio::join!(turn(&server, "c1"), watching);
+    let rest = socket.heard(&server, &ours).await;
+    assert_eq!(kinds(&rest), ["status", "files"]);
+
+    // Who comes now is not told how far a job was that is done.
+    let mut late = Stream::of(&server, "", Some("")).await;
+    for kind in ["pinhole:gap", "status", "status", "files"] {
+        assert_eq!(late.next().await.1["data"]["type"], kind);
+    }
 }

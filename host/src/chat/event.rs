@@ -22,6 +22,10 @@ const MAX_LISTENERS: usize = 1_000;
 /// Listeners of all users.
 const MAX_ALL_LISTENERS: usize = 10_000;
 
+/// How far a job is: each replaces the one before but for its preview, which stays until there is
+/// another. What comes after it in the same message replaces both. Open WebUI's clients do not know
+/// the kind and pass over it.
+pub const PROGRESS: &str = "pinhole:progress";
 /// Events were lost to a listener, which has to ask for what it shows once more.
 pub const GAP: &str = "pinhole:gap";
 
@@ -107,7 +111,7 @@ struct Line {
     /// By number, ascending.
     kept: VecDeque<Kept>,
     bytes: usize,
-    /// The last number that is kept no longer.
+    /// The last number that is kept no longer, and was not replaced.
     lost: u64,
     newest: watch::Sender<u64>,
 }
@@ -115,6 +119,7 @@ struct Line {
 #[derive(Debug)]
 struct Kept {
     heard: Heard,
+    message_id: String,
     bytes: usize,
 }
 
@@ -144,6 +149,7 @@ impl Events {
                 kind: event.kind,
                 json: Arc::new(json),
             },
+            message_id: event.place.message_id,
             bytes,
         });
         let after = line.bytes;
@@ -279,9 +285,22 @@ impl Lines {
 
 impl Line {
     fn push(&mut self, kept: Kept) {
+        self.forget_before(&kept);
         self.bytes += kept.bytes;
         self.kept.push_back(kept);
         self.drop_until(MAX_KEPT, MAX_KEPT_BYTES);
+    }
+
+    /// Drops the progress that this replaces. A preview stays until there is another.
+    fn forget_before(&mut self, kept: &Kept) {
+        let bytes = &mut self.bytes;
+        self.kept.retain(|it| {
+            let stays = it.heard.kind != PROGRESS
+                || it.message_id != kept.message_id
+                || kept.heard.kind == PROGRESS && it.has_preview() && !kept.has_preview();
+            *bytes -= if stays { 0 } else { it.bytes };
+            stays
+        });
     }
 
     /// Drops the oldest while there are more, or they are longer.
@@ -291,12 +310,21 @@ impl Line {
                 return;
             };
             self.bytes -= oldest.bytes;
-            self.lost = oldest.heard.number;
+            if oldest.heard.kind != PROGRESS {
+                self.lost = oldest.heard.number;
+            }
         }
     }
 
     fn is_silent(&self) -> bool {
         self.newest.receiver_count() == 0
+    }
+}
+
+impl Kept {
+    fn has_preview(&self) -> bool {
+        let data = self.heard.json.pointer("/data/data/preview");
+        data.is_some()
     }
 }
 
@@ -439,6 +467,38 @@ mod tests {
         assert!(!events.lines().of.contains_key("0"));
         tell(&events, "listening", 1);
         assert_eq!(heard(&mut listening), statuses([1]));
+    }
+
+    #[test]
+    fn progress_is_kept_until_something_newer_of_its_message() {
+        let events = Events::new();
+        tell(&events, "u", 0);
+        let mut listener = events.listen("u", None).unwrap();
+        let shown = |number: usize| json!({"preview": number});
+        for number in 0..MAX_KEPT {
+            events.emit(event("u", PROGRESS, shown(number)));
+            events.emit(event("u", PROGRESS, number.into()));
+        }
+        let newest = [
+            (PROGRESS, shown(MAX_KEPT - 1)),
+            (PROGRESS, (MAX_KEPT - 1).into()),
+        ];
+        assert_eq!(heard(&mut listener), newest);
+        let mut other = event("u", PROGRESS, "of another message".into());
+        other.place.message_id = "other".to_owned();
+        events.emit(other);
+        tell(&events, "u", 1);
+        let mut late = events.listen("u", Some("")).unwrap();
+        let expected = [
+            gap(),
+            ("status", 0.into()),
+            (PROGRESS, "of another message".into()),
+            ("status", 1.into()),
+        ];
+        assert_eq!(heard(&mut late), expected);
+        let lines = events.lines();
+        let kept: usize = lines.of["u"].kept.iter().map(|kept| kept.bytes).sum();
+        assert_eq!((lines.bytes, lines.of["u"].bytes), (kept, kept));
     }
 
     #[test]

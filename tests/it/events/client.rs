@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use pinhole::chat::event::{Event, Place};
+use pinhole::chat::event::{Event, PROGRESS, Place};
 use pinhole_tests::Server;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -100,13 +100,15 @@ impl Socket {
         payload
     }
 
-    /// Everything that this user was told so far: a mark of our own comes last.
+    /// Everything that this user was told so far, but for progress, which depends on time: a mark
+    /// of our own comes last.
     pub(super) async fn heard(&mut self, server: &Server, user_id: &str) -> Vec<Value> {
         mark(server, user_id);
         let mut heard = Vec::new();
         loop {
             match self.event().await {
                 event if event["data"]["type"] == "mark" => return heard,
+                event if event["data"]["type"] == PROGRESS => {}
                 event => heard.push(event),
             }
         }

@@ -153,7 +153,17 @@ impl Listener {
         }
     }
 
+    /// The next event, but for progress, which depends on time.
     async fn next(&mut self) -> Value {
+        loop {
+            let event = self.any().await;
+            if event["data"]["type"] != PROGRESS {
+                return event;
+            }
+        }
+    }
+
+    async fn any(&mut self) -> Value {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let data = event
@@ -189,8 +199,8 @@ impl Listener {
         loop {
             match self.next().await {
                 event if event["message_id"] == mark.as_str() => return heard.into(),
-                // Another listener's, or how far the job is, which depends on time.
-                event if ["mark", PROGRESS].contains(&event["data"]["type"].as_str().unwrap()) => {}
+                // Another listener's.
+                event if event["data"]["type"] == "mark" => {}
                 event => heard.push(event),
             }
         }

@@ -7,20 +7,23 @@ mod events;
 mod files;
 mod images;
 mod openai;
+mod openapi;
 mod people;
 mod socket;
 mod source;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::{Json, Router};
 use http::Uri;
 use http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use serde_json::{Value, json};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::App;
 use error::{ApiError, OpenAiError};
@@ -28,49 +31,22 @@ use error::{ApiError, OpenAiError};
 /// Length of a request's body, in bytes.
 const MAX_BODY_BYTES: usize = 32 << 20;
 
-/// The whole server.
+/// The whole server. Each face registers its routes together with what the document says of them.
 pub fn router(app: Arc<App>) -> Router {
     let socket = socket::route(app.clone());
-    Router::new()
-        .route(
-            "/health",
-            get(async || axum::Json(serde_json::json!({"status": true}))),
-        )
-        .route("/api/chat/completions", post(chat::complete))
-        .route("/api/v1/chat/completions", post(chat::complete))
-        .route("/api/events", get(events::listen))
+    let (routes, document) = OpenApiRouter::with_openapi(openapi::empty())
+        .routes(routes!(health))
+        .merge(chat::routes())
+        .merge(events::routes())
+        .merge(files::routes())
+        .merge(images::routes())
+        .merge(openai::routes())
+        .merge(people::routes())
+        .split_for_parts();
+    routes
+        .merge(openapi::routes(&document))
         .route(socket::PATH, socket.clone())
         .route(&format!("{}/", socket::PATH), socket)
-        .route("/api/v1/files", files_and_upload())
-        .route("/api/v1/files/", files_and_upload())
-        .route(
-            "/api/v1/files/{id}",
-            get(files::metadata).delete(files::delete),
-        )
-        .route("/api/v1/files/{id}/content", get(files::content))
-        .route(
-            "/api/v1/files/{id}/content/{name}",
-            get(files::named_content),
-        )
-        .route("/api/v1/files/{id}/thumbnail", get(files::thumbnail))
-        .route("/api/v1/images/generations", post(images::generate))
-        .route(
-            "/api/v1/images/edit",
-            post(images::edit).layer(DefaultBodyLimit::max(source::MAX_EDIT_BODY_BYTES)),
-        )
-        .route("/api/v1/images/models", get(images::models))
-        .route(
-            "/api/v1/images/config/url/verify",
-            get(images::verify_saved),
-        )
-        .route("/api/v1/images/verify", post(images::verify))
-        .route("/v1/images/generations", post(openai::generate))
-        .route(
-            "/v1/images/edits",
-            post(openai::edit).layer(DefaultBodyLimit::max(source::MAX_EDIT_BODY_BYTES)),
-        )
-        .route("/v1/models", get(openai::models))
-        .merge(people::routes())
         .fallback(async |uri: Uri| unrouted(&uri, ApiError::not_found()))
         .method_not_allowed_fallback(async |uri: Uri| {
             unrouted(&uri, ApiError::method_not_allowed())
@@ -84,10 +60,17 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// Clients write the path with a slash at its end and without.
-fn files_and_upload() -> MethodRouter<Arc<App>> {
-    let longer = DefaultBodyLimit::max(files::MAX_UPLOAD_BYTES);
-    get(files::list).post(files::upload).layer(longer)
+#[utoipa::path(
+    get,
+    path = "/health",
+    tag = "server",
+    operation_id = "health",
+    summary = "Is the server there?",
+    responses((status = 200, description = "it is", body = openapi::shape::Status)),
+    security(()),
+)]
+async fn health() -> Json<Value> {
+    Json(json!({"status": true}))
 }
 
 /// As the clients of the API that the path belongs to read it.

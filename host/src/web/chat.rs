@@ -5,13 +5,17 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use axum::routing::post;
 use futures_util::{Stream, StreamExt, stream};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth;
 use super::error::{ApiError, json_body};
+use super::openapi::shape;
 use crate::app::App;
 use crate::chat::{self, Reply, Turn};
 use crate::egress;
@@ -20,8 +24,31 @@ use crate::store::now;
 /// Length of a chat's or message's id, in bytes.
 const MAX_ID_BYTES: usize = 200;
 
+/// The route of chat completions, under both of its paths.
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(complete))
+        .route("/api/v1/chat/completions", post(complete))
+}
+
 /// `POST /api/chat/completions`
-pub(super) async fn complete(
+#[utoipa::path(
+    post,
+    path = "/api/chat/completions",
+    tag = "chat",
+    operation_id = "complete_chat",
+    summary = "Answer a conversation, with a picture where one is asked for",
+    request_body = shape::ChatRequest,
+    responses(
+        (status = 200, description = "the language model's answer", content(
+            (shape::Completion = "application/json"),
+            (String = "text/event-stream"),
+        )),
+        (status = 403, description = "pictures are not for this user, and there is no language model"),
+        (status = 502, description = "the language model cannot be reached"),
+    ),
+)]
+async fn complete(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     request: Request,

@@ -10,22 +10,43 @@ use futures_util::{Stream, stream};
 use http::StatusCode;
 use http::header::HeaderMap;
 use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth;
 use super::error::ApiError;
 use crate::app::App;
 use crate::chat::event::{Full, GAP};
 
-#[derive(Deserialize)]
-pub(super) struct Filter {
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Filter {
     /// Only this chat's events; without it, all of the user's.
     chat_id: Option<String>,
+}
+
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(listen))
 }
 
 /// `GET /api/events?chat_id=`: the user's events from now on, each as Open WebUI's `events`
 /// message in JSON and with an id. After `Last-Event-ID`, which browsers send when they connect
 /// again, from the next one on.
-pub(super) async fn listen(
+#[utoipa::path(
+    get,
+    path = "/api/events",
+    tag = "events",
+    operation_id = "listen",
+    summary = "The caller's events from now on, or from the one after `Last-Event-ID`",
+    params(Filter, ("Last-Event-ID" = Option<String>, Header, description = "The last event that was heard.")),
+    responses(
+        (status = 200, description = "each as Open WebUI's `events` message, with an id", content_type = "text/event-stream", body = String),
+        (status = 429, description = "the caller listens too often"),
+        (status = 503, description = "the server has as many listeners as it can serve"),
+    ),
+)]
+async fn listen(
     State(app): State<Arc<App>>,
     filter: Result<Query<Filter>, QueryRejection>,
     headers: HeaderMap,

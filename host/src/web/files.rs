@@ -8,35 +8,64 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::routing::get;
 use http::StatusCode;
 use http::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::IntoParams;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
 
 use super::auth;
 use super::error::ApiError;
+use super::openapi::shape;
 use crate::app::App;
 use crate::store::FileRow;
-
-pub(super) use content::{content, named_content, thumbnail};
-pub(super) use upload::{MAX_UPLOAD_BYTES, upload};
 
 /// Files in one answer where a request names no number, and at most.
 const PAGE_FILES: u32 = 100;
 const MAX_PAGE_FILES: u32 = 1000;
 
+/// Every route of files. Clients write the first path with a slash at its end and without.
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    let longer = DefaultBodyLimit::max(upload::MAX_UPLOAD_BYTES);
+    OpenApiRouter::new()
+        .routes(routes!(list, upload::upload).layer(longer))
+        .route(
+            "/api/v1/files",
+            get(list).post(upload::upload).layer(longer),
+        )
+        .routes(routes!(metadata, delete))
+        .routes(routes!(content::content))
+        .routes(routes!(content::named_content))
+        .routes(routes!(content::thumbnail))
+}
+
 /// Which part of a list.
-#[derive(Deserialize)]
-pub(super) struct Page {
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Page {
     /// From 1.
+    #[param(minimum = 1)]
     page: Option<u32>,
     /// Files on a page.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
 /// `GET /api/v1/files/`: the caller's files, an administrator's are everybody's; the newest first.
-pub(super) async fn list(
+#[utoipa::path(
+    get,
+    path = "/api/v1/files/",
+    tag = "files",
+    operation_id = "list_files",
+    summary = "The caller's pictures, an administrator's are everybody's; the newest first",
+    params(Page),
+    responses((status = 200, description = "a page of them", body = [shape::File])),
+)]
+async fn list(
     State(app): State<Arc<App>>,
     page: Result<Query<Page>, QueryRejection>,
     headers: HeaderMap,
@@ -59,7 +88,19 @@ pub(super) async fn list(
 }
 
 /// `GET /api/v1/files/{id}`: what is known of a file.
-pub(super) async fn metadata(
+#[utoipa::path(
+    get,
+    path = "/api/v1/files/{id}",
+    tag = "files",
+    operation_id = "describe_file",
+    summary = "What is known of a picture",
+    params(("id" = String, Path, description = "The file's id.")),
+    responses(
+        (status = 200, description = "what is known", body = shape::File),
+        (status = 404, description = "not there, or somebody else's"),
+    ),
+)]
+async fn metadata(
     State(app): State<Arc<App>>,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
@@ -69,7 +110,19 @@ pub(super) async fn metadata(
 }
 
 /// `DELETE /api/v1/files/{id}`
-pub(super) async fn delete(
+#[utoipa::path(
+    delete,
+    path = "/api/v1/files/{id}",
+    tag = "files",
+    operation_id = "delete_file",
+    summary = "Remove a picture",
+    params(("id" = String, Path, description = "The file's id.")),
+    responses(
+        (status = 200, description = "it is removed", body = shape::Message),
+        (status = 404, description = "not there, or somebody else's"),
+    ),
+)]
+async fn delete(
     State(app): State<Arc<App>>,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,

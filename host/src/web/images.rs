@@ -7,13 +7,16 @@ mod verify;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use http::header::HeaderMap;
 use serde_json::{Value, json};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
 
 use super::auth;
 use super::error::ApiError;
-use super::source::{at_address, check_room, stored};
+use super::openapi::shape;
+use super::source::{MAX_EDIT_BODY_BYTES, at_address, check_room, stored};
 use crate::app::App;
 use crate::engine::Control;
 use crate::images::Image;
@@ -22,13 +25,35 @@ use crate::store::{FileRow, User};
 
 use form::Form;
 
-pub(super) use verify::{verify, verify_saved};
-
 /// What the field that names pictures to change is called.
 const IMAGE: &str = "image";
 
+/// Every route of the image API.
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    let longer = DefaultBodyLimit::max(MAX_EDIT_BODY_BYTES);
+    OpenApiRouter::new()
+        .routes(routes!(generate))
+        .routes(routes!(edit).layer(longer))
+        .routes(routes!(models))
+        .routes(routes!(verify::verify_saved))
+        .routes(routes!(verify::verify))
+}
+
 /// `POST /api/v1/images/generations`
-pub(super) async fn generate(
+#[utoipa::path(
+    post,
+    path = "/api/v1/images/generations",
+    tag = "images",
+    operation_id = "generate_images",
+    summary = "Make pictures and keep them",
+    request_body = shape::Generation,
+    responses(
+        (status = 200, description = "the pictures", body = [shape::Made]),
+        (status = 403, description = "pictures are switched off, or not for this user"),
+        (status = 422, description = "fields of the body cannot be used"),
+    ),
+)]
+async fn generate(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     request: Request,
@@ -44,7 +69,20 @@ pub(super) async fn generate(
 }
 
 /// `POST /api/v1/images/edit`
-pub(super) async fn edit(
+#[utoipa::path(
+    post,
+    path = "/api/v1/images/edit",
+    tag = "images",
+    operation_id = "edit_images",
+    summary = "Change pictures and keep the new ones",
+    request_body = shape::ChangeBody,
+    responses(
+        (status = 200, description = "the pictures", body = [shape::Made]),
+        (status = 403, description = "editing is switched off, or not for this user"),
+        (status = 422, description = "fields of the body cannot be used"),
+    ),
+)]
+async fn edit(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     request: Request,
@@ -63,7 +101,18 @@ pub(super) async fn edit(
 }
 
 /// `GET /api/v1/images/models`: those of the engine that generates, as its upstream lists them.
-pub(super) async fn models(
+#[utoipa::path(
+    get,
+    path = "/api/v1/images/models",
+    tag = "images",
+    operation_id = "list_image_models",
+    summary = "The models of the engine that generates",
+    responses(
+        (status = 200, description = "as its upstream lists them", body = [shape::Model]),
+        (status = 400, description = "the upstream cannot be asked"),
+    ),
+)]
+async fn models(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
 ) -> Result<Json<Vec<Value>>, ApiError> {

@@ -9,14 +9,18 @@ mod stream;
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::response::Response;
 use futures_util::FutureExt;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::{Map, Value, json};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
 
 use super::auth;
 use super::error::{ApiError, OpenAiError, json_body};
+use super::openapi::shape;
+use super::source::MAX_EDIT_BODY_BYTES;
 use crate::app::App;
 use crate::engine::{Control, Edit};
 use crate::jobs::{self, Finished, JobRequest};
@@ -25,10 +29,33 @@ use crate::store::User;
 use fields::{Delivery, Fields};
 
 pub(super) use fields::speaks_openai;
-pub(super) use models::list as models;
+
+/// Every route of OpenAI's API.
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    let longer = DefaultBodyLimit::max(MAX_EDIT_BODY_BYTES);
+    OpenApiRouter::new()
+        .routes(routes!(generate))
+        .routes(routes!(edit).layer(longer))
+        .routes(routes!(models::list))
+}
 
 /// `POST /v1/images/generations`
-pub(super) async fn generate(
+#[utoipa::path(
+    post,
+    path = "/v1/images/generations",
+    tag = "openai",
+    operation_id = "create_image",
+    summary = "Make pictures",
+    request_body = shape::ImageRequest,
+    responses(
+        (status = 200, description = "the pictures, or a stream of drafts and pictures", content(
+            (shape::ImageAnswer = "application/json"),
+            (String = "text/event-stream"),
+        )),
+        shape::JobRefusals,
+    ),
+)]
+async fn generate(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     request: Request,
@@ -39,7 +66,25 @@ pub(super) async fn generate(
 }
 
 /// `POST /v1/images/edits`: a form, or JSON with `images` and `mask`.
-pub(super) async fn edit(
+#[utoipa::path(
+    post,
+    path = "/v1/images/edits",
+    tag = "openai",
+    operation_id = "create_image_edit",
+    summary = "Change pictures",
+    request_body(content(
+        (shape::ImageEditForm = "multipart/form-data"),
+        (shape::ImageEdit = "application/json"),
+    )),
+    responses(
+        (status = 200, description = "the pictures, or a stream of drafts and pictures", content(
+            (shape::ImageAnswer = "application/json"),
+            (String = "text/event-stream"),
+        )),
+        shape::JobRefusals,
+    ),
+)]
+async fn edit(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     request: Request,

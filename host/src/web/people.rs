@@ -6,17 +6,21 @@ mod users;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::routing::get;
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderValue, SET_COOKIE};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::auth;
 use super::error::{ApiError, json_body};
+use super::openapi::shape;
 use crate::app::App;
 use crate::people::Introduction;
 use crate::store::{Account, User, now};
@@ -25,21 +29,21 @@ use crate::store::{Account, User, now};
 const MAX_BODY_BYTES: usize = 64 << 10;
 
 /// What signs up and in.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 struct SignUp {
     name: String,
     email: String,
     password: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 struct SignIn {
     email: String,
     password: String,
 }
 
 /// What an administrator adds.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 struct Added {
     name: String,
     email: String,
@@ -47,32 +51,44 @@ struct Added {
     role: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 struct NewPassword {
     password: String,
     new_password: String,
 }
 
-/// Every route about people.
-pub(super) fn routes() -> Router<Arc<App>> {
-    Router::new()
+/// Every route about people. Clients write some paths with a slash at their end and without.
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(session))
         .route("/api/v1/auths", get(session))
-        .route("/api/v1/auths/", get(session))
-        .route("/api/v1/auths/signup", post(sign_up))
-        .route("/api/v1/auths/signin", post(sign_in))
-        .route("/api/v1/auths/signout", get(sign_out))
-        .route("/api/v1/auths/add", post(add))
-        .route("/api/v1/auths/update/password", post(change_password))
-        .route(
-            "/api/v1/auths/api_key",
-            get(key).post(make_key).delete(delete_key),
-        )
+        .routes(routes!(sign_up))
+        .routes(routes!(sign_in))
+        .routes(routes!(sign_out))
+        .routes(routes!(add))
+        .routes(routes!(change_password))
+        .routes(routes!(key, make_key, delete_key))
         .merge(users::routes())
         .merge(groups::routes())
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
 }
 
 /// `POST /api/v1/auths/signup`
+#[utoipa::path(
+    post,
+    path = "/api/v1/auths/signup",
+    tag = "people",
+    operation_id = "sign_up",
+    summary = "Make an account, where that is switched on",
+    request_body = SignUp,
+    responses(
+        (status = 200, description = "a session, here and in the cookie `token`", body = shape::Session),
+        (status = 403, description = "signing up is switched off"),
+        (status = 429, description = "too many attempts: `retry-after` says how long to wait"),
+        (status = 503, description = "too many are signing in at this moment"),
+    ),
+    security(()),
+)]
 async fn sign_up(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
     app.people.admit_address(address(&request))?;
     let SignUp {
@@ -95,6 +111,20 @@ async fn sign_up(State(app): State<Arc<App>>, request: Request) -> Result<Respon
 }
 
 /// `POST /api/v1/auths/signin`
+#[utoipa::path(
+    post,
+    path = "/api/v1/auths/signin",
+    tag = "people",
+    operation_id = "sign_in",
+    summary = "Begin a session",
+    request_body = SignIn,
+    responses(
+        (status = 200, description = "a session, here and in the cookie `token`", body = shape::Session),
+        (status = 429, description = "too many attempts: `retry-after` says how long to wait"),
+        (status = 503, description = "too many are signing in at this moment"),
+    ),
+    security(()),
+)]
 async fn sign_in(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
     app.people.admit_address(address(&request))?;
     let SignIn { email, password } = json_body(request).await?;
@@ -103,6 +133,15 @@ async fn sign_in(State(app): State<Arc<App>>, request: Request) -> Result<Respon
 }
 
 /// `GET /api/v1/auths/signout`: ends the session, if there is one, and removes the cookie.
+#[utoipa::path(
+    get,
+    path = "/api/v1/auths/signout",
+    tag = "people",
+    operation_id = "sign_out",
+    summary = "End the session, if there is one, and remove the cookie",
+    responses((status = 200, description = "no session any more", body = shape::Status)),
+    security(()),
+)]
 async fn sign_out(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, ApiError> {
     if let Ok(caller) = auth::caller(&app, &headers).await
         && let Some(session) = &caller.session
@@ -115,6 +154,14 @@ async fn sign_out(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Res
 }
 
 /// `GET /api/v1/auths/`: who asks, in any role.
+#[utoipa::path(
+    get,
+    path = "/api/v1/auths/",
+    tag = "people",
+    operation_id = "describe_caller",
+    summary = "Who asks, in any role",
+    responses((status = 200, description = "who", body = shape::Session)),
+)]
 async fn session(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, ApiError> {
     let caller = auth::caller(&app, &headers).await?;
     let account = app.store.account(&caller.user.id).await;
@@ -128,6 +175,18 @@ async fn session(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Resp
 }
 
 /// `POST /api/v1/auths/add`: an administrator makes somebody's account.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auths/add",
+    tag = "people",
+    operation_id = "add_user",
+    summary = "Make somebody's account. For administrators",
+    request_body = Added,
+    responses(
+        (status = 200, description = "who was added; without a session", body = shape::Session),
+        (status = 503, description = "too many are signing in at this moment"),
+    ),
+)]
 async fn add(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
@@ -153,6 +212,19 @@ async fn add(
 }
 
 /// `POST /api/v1/auths/update/password`: ends every session of the caller, this one too.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auths/update/password",
+    tag = "people",
+    operation_id = "change_password",
+    summary = "Change the caller's password and end all their sessions",
+    request_body = NewPassword,
+    responses(
+        (status = 200, description = "it is changed", body = bool),
+        (status = 429, description = "too many attempts: `retry-after` says how long to wait"),
+        (status = 503, description = "too many are signing in at this moment"),
+    ),
+)]
 async fn change_password(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
@@ -169,6 +241,17 @@ async fn change_password(
 }
 
 /// `GET /api/v1/auths/api_key`: whether there is one. It is kept as its hash and cannot be shown.
+#[utoipa::path(
+    get,
+    path = "/api/v1/auths/api_key",
+    tag = "people",
+    operation_id = "describe_key",
+    summary = "Has the caller a key? It cannot be shown again",
+    responses(
+        (status = 200, description = "there is one", body = shape::Key),
+        (status = 404, description = "there is none"),
+    ),
+)]
 async fn key(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Json<Value>, ApiError> {
     let user = auth::user(&app, &headers).await?;
     let known = app.store.has_key(&user.id).await;
@@ -182,6 +265,14 @@ async fn key(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Json<Val
 }
 
 /// `POST /api/v1/auths/api_key`: a new key in place of the one there was, shown this once.
+#[utoipa::path(
+    post,
+    path = "/api/v1/auths/api_key",
+    tag = "people",
+    operation_id = "make_key",
+    summary = "A new key in place of the one there was",
+    responses((status = 200, description = "the key, shown this once", body = shape::Key)),
+)]
 async fn make_key(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, ApiError> {
     let user = auth::user(&app, &headers).await?;
     let key = app.store.replace_key(&user.id).await;
@@ -190,6 +281,14 @@ async fn make_key(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Res
 }
 
 /// `DELETE /api/v1/auths/api_key`
+#[utoipa::path(
+    delete,
+    path = "/api/v1/auths/api_key",
+    tag = "people",
+    operation_id = "delete_key",
+    summary = "Remove the caller's key",
+    responses((status = 200, description = "there is none any more", body = bool)),
+)]
 async fn delete_key(
     State(app): State<Arc<App>>,
     headers: HeaderMap,

@@ -13,6 +13,7 @@ use http::header::{
 };
 use http::{Method, StatusCode};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::range::{Asked, asked};
 use super::{find, not_found};
@@ -29,20 +30,38 @@ const NO_DOCUMENT: HeaderValue = HeaderValue::from_static("default-src 'none'; s
 const THUMBNAIL_SIZE: u32 = 256;
 
 /// How the bytes are to be sent.
-#[derive(Deserialize)]
-pub(in crate::web) struct How {
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct How {
     /// `true` to be saved and not shown.
     attachment: Option<String>,
 }
 
 /// Which thumbnail.
-#[derive(Deserialize)]
-pub(in crate::web) struct Size {
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Size {
+    /// The longer side, in pixels: one of a few.
     size: Option<u32>,
 }
 
 /// `GET /api/v1/files/{id}/content`: the bytes, or the range of them that is asked for.
-pub(in crate::web) async fn content(
+#[utoipa::path(
+    get,
+    path = "/api/v1/files/{id}/content",
+    tag = "files",
+    operation_id = "read_file",
+    summary = "A picture's bytes",
+    params(("id" = String, Path, description = "The file's id."), How),
+    responses(
+        (status = 200, description = "the bytes", content_type = "image/*", body = [u8]),
+        (status = 206, description = "the range of them that was asked for", content_type = "image/*", body = [u8]),
+        (status = 304, description = "the client has them already"),
+        (status = 404, description = "not there, or somebody else's"),
+        (status = 416, description = "the range is behind the end"),
+    ),
+)]
+pub(super) async fn content(
     State(app): State<Arc<App>>,
     id: Result<Path<String>, PathRejection>,
     how: Result<Query<How>, QueryRejection>,
@@ -96,7 +115,22 @@ pub(in crate::web) async fn content(
 }
 
 /// `GET /api/v1/files/{id}/content/{name}`: the same; the name is for people.
-pub(in crate::web) async fn named_content(
+#[utoipa::path(
+    get,
+    path = "/api/v1/files/{id}/content/{name}",
+    tag = "files",
+    operation_id = "read_named_file",
+    summary = "The same under a name for people",
+    params(("id" = String, Path, description = "The file's id."), ("name" = String, Path, description = "Any name."), How),
+    responses(
+        (status = 200, description = "the bytes", content_type = "image/*", body = [u8]),
+        (status = 206, description = "the range of them that was asked for", content_type = "image/*", body = [u8]),
+        (status = 304, description = "the client has them already"),
+        (status = 404, description = "not there, or somebody else's"),
+        (status = 416, description = "the range is behind the end"),
+    ),
+)]
+pub(super) async fn named_content(
     app: State<Arc<App>>,
     path: Result<Path<(String, String)>, PathRejection>,
     how: Result<Query<How>, QueryRejection>,
@@ -108,7 +142,21 @@ pub(in crate::web) async fn named_content(
 }
 
 /// `GET /api/v1/files/{id}/thumbnail?size=256`: a small picture of it.
-pub(in crate::web) async fn thumbnail(
+#[utoipa::path(
+    get,
+    path = "/api/v1/files/{id}/thumbnail",
+    tag = "files",
+    operation_id = "read_thumbnail",
+    summary = "A small picture of a picture",
+    params(("id" = String, Path, description = "The file's id."), Size),
+    responses(
+        (status = 200, description = "the bytes", content_type = "image/*", body = [u8]),
+        (status = 304, description = "the client has them already"),
+        (status = 404, description = "not there, or somebody else's"),
+        (status = 422, description = "no thumbnail can be made of it"),
+    ),
+)]
+pub(super) async fn thumbnail(
     State(app): State<Arc<App>>,
     id: Result<Path<String>, PathRejection>,
     size: Result<Query<Size>, QueryRejection>,

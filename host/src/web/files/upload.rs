@@ -16,9 +16,10 @@ use crate::files::UPLOAD_LIMITS;
 use crate::images::Image;
 use crate::web::auth;
 use crate::web::error::ApiError;
+use crate::web::openapi::shape;
 
 /// Length of a request's body: the picture and the form around it.
-pub(in crate::web) const MAX_UPLOAD_BYTES: usize = UPLOAD_LIMITS.max_bytes + (256 << 10);
+pub(super) const MAX_UPLOAD_BYTES: usize = UPLOAD_LIMITS.max_bytes + (256 << 10);
 /// Parts of a form.
 const MAX_PARTS: usize = 16;
 /// Length of what is said of a picture, as JSON.
@@ -37,7 +38,19 @@ struct Form {
 }
 
 /// `POST /api/v1/files/`: keeps the picture in the part `file`, with the JSON object in `metadata`.
-pub(in crate::web) async fn upload(
+#[utoipa::path(
+    post,
+    path = "/api/v1/files/",
+    tag = "files",
+    operation_id = "upload_file",
+    summary = "Keep a picture",
+    request_body(content = shape::Upload, content_type = "multipart/form-data"),
+    responses(
+        (status = 200, description = "what is known of it", body = shape::File),
+        (status = 422, description = "the form has no part `file`"),
+    ),
+)]
+pub(super) async fn upload(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     request: Request,

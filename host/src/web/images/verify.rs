@@ -12,9 +12,21 @@ use crate::app::App;
 use crate::jobs::Error;
 use crate::web::auth;
 use crate::web::error::ApiError;
+use crate::web::openapi::shape;
 
 /// `GET /api/v1/images/config/url/verify`: the engine that generates, as it is set. For administrators.
-pub(in crate::web) async fn verify_saved(
+#[utoipa::path(
+    get,
+    path = "/api/v1/images/config/url/verify",
+    tag = "images",
+    operation_id = "verify_engine",
+    summary = "Does the engine that generates work as it is set? For administrators",
+    responses(
+        (status = 200, description = "it does", body = bool),
+        (status = 400, description = "it does not, with the reason"),
+    ),
+)]
+pub(super) async fn verify_saved(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
 ) -> Result<Json<bool>, ApiError> {
@@ -24,7 +36,19 @@ pub(in crate::web) async fn verify_saved(
 }
 
 /// `POST /api/v1/images/verify`: an engine at an address that is not set yet. For administrators.
-pub(in crate::web) async fn verify(
+#[utoipa::path(
+    post,
+    path = "/api/v1/images/verify",
+    tag = "images",
+    operation_id = "verify_address",
+    summary = "Does an engine work at an address that is not set yet? For administrators",
+    request_body = shape::Address,
+    responses(
+        (status = 200, description = "it does", body = bool),
+        (status = 422, description = "fields of the body cannot be used"),
+    ),
+)]
+pub(super) async fn verify(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
     request: Request,

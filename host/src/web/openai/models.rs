@@ -16,6 +16,7 @@ use crate::egress::{Destination, Request};
 use crate::engine::MAX_MODEL_BYTES;
 use crate::web::auth;
 use crate::web::error::OpenAiError;
+use crate::web::openapi::shape;
 
 /// Time for the language model's list.
 const CHAT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,7 +27,15 @@ const MAX_CHAT_BYTES: usize = 4 << 20;
 ///
 /// An upstream that is down takes nothing from the others: for an engine whose models cannot be
 /// asked for, there is the configured one.
-pub(in super::super) async fn list(
+#[utoipa::path(
+    get,
+    path = "/v1/models",
+    tag = "openai",
+    operation_id = "list_models",
+    summary = "What may be named as a model",
+    responses((status = 200, description = "image models, then chat models", body = shape::ModelList)),
+)]
+pub(super) async fn list(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, OpenAiError> {

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::routing::{delete, get, post};
-use axum::{Json, Router};
+use axum::routing::get;
 use http::StatusCode;
 use http::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::permissions;
 use crate::app::App;
@@ -17,6 +20,7 @@ use crate::people::check_name;
 use crate::store::Group;
 use crate::web::auth;
 use crate::web::error::{ApiError, json_body};
+use crate::web::openapi::shape;
 
 /// Length of a group's description, in bytes.
 const MAX_DESCRIPTION_BYTES: usize = 2000;
@@ -24,7 +28,8 @@ const MAX_DESCRIPTION_BYTES: usize = 2000;
 const MAX_NAMED_MEMBERS: usize = 1000;
 
 /// A group as it is to be; of one that there is, what is left out stays.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = GroupChange)]
 struct Wanted {
     name: Option<String>,
     description: Option<String>,
@@ -32,17 +37,20 @@ struct Wanted {
 }
 
 /// Of Open WebUI's tree, the permission that there is here.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = GroupPermissions)]
 struct Permissions {
     features: Option<Features>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = GroupFeatures)]
 struct Features {
     image_generation: Option<bool>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = Members)]
 struct Named {
     user_ids: Vec<String>,
 }
@@ -54,19 +62,27 @@ impl Wanted {
     }
 }
 
-pub(super) fn routes() -> Router<Arc<App>> {
-    Router::new()
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
         .route("/api/v1/groups", get(list))
-        .route("/api/v1/groups/", get(list))
-        .route("/api/v1/groups/create", post(create))
-        .route("/api/v1/groups/id/{id}", get(show))
-        .route("/api/v1/groups/id/{id}/update", post(update))
-        .route("/api/v1/groups/id/{id}/delete", delete(remove))
-        .route("/api/v1/groups/id/{id}/users/add", post(add_members))
-        .route("/api/v1/groups/id/{id}/users/remove", post(remove_members))
+        .routes(routes!(create))
+        .routes(routes!(show))
+        .routes(routes!(update))
+        .routes(routes!(remove))
+        .routes(routes!(add_members))
+        .routes(routes!(remove_members))
 }
 
 /// `GET /api/v1/groups/`: all, by name.
+#[utoipa::path(
+    get,
+    path = "/api/v1/groups/",
+    tag = "people",
+    operation_id = "list_groups",
+    summary = "All groups, by name. For administrators",
+    responses((status = 200, description = "the groups", body = [shape::Group])),
+)]
 async fn list(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
@@ -77,6 +93,15 @@ async fn list(
 }
 
 /// `POST /api/v1/groups/create`
+#[utoipa::path(
+    post,
+    path = "/api/v1/groups/create",
+    tag = "people",
+    operation_id = "create_group",
+    summary = "Make a group. For administrators",
+    request_body = Wanted,
+    responses((status = 200, description = "the group", body = shape::Group)),
+)]
 async fn create(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
@@ -99,6 +124,18 @@ async fn create(
 }
 
 /// `GET /api/v1/groups/id/{id}`
+#[utoipa::path(
+    get,
+    path = "/api/v1/groups/id/{id}",
+    tag = "people",
+    operation_id = "describe_group",
+    summary = "A group. For administrators",
+    params(("id" = String, Path, description = "The group's id.")),
+    responses(
+        (status = 200, description = "the group as it is now", body = shape::Group),
+        (status = 404, description = "there is no such group"),
+    ),
+)]
 async fn show(
     State(app): State<Arc<App>>,
     id: Result<Path<String>, PathRejection>,
@@ -109,6 +146,19 @@ async fn show(
 }
 
 /// `POST /api/v1/groups/id/{id}/update`
+#[utoipa::path(
+    post,
+    path = "/api/v1/groups/id/{id}/update",
+    tag = "people",
+    operation_id = "update_group",
+    summary = "Change a group. For administrators",
+    params(("id" = String, Path, description = "The group's id.")),
+    request_body = Wanted,
+    responses(
+        (status = 200, description = "the group as it is now", body = shape::Group),
+        (status = 404, description = "there is no such group"),
+    ),
+)]
 async fn update(
     State(app): State<Arc<App>>,
     id: Result<Path<String>, PathRejection>,
@@ -127,6 +177,18 @@ async fn update(
 }
 
 /// `DELETE /api/v1/groups/id/{id}/delete`
+#[utoipa::path(
+    delete,
+    path = "/api/v1/groups/id/{id}/delete",
+    tag = "people",
+    operation_id = "delete_group",
+    summary = "Remove a group. For administrators",
+    params(("id" = String, Path, description = "The group's id.")),
+    responses(
+        (status = 200, description = "it is removed", body = bool),
+        (status = 404, description = "there is no such group"),
+    ),
+)]
 async fn remove(
     State(app): State<Arc<App>>,
     id: Result<Path<String>, PathRejection>,
@@ -139,6 +201,19 @@ async fn remove(
 }
 
 /// `POST /api/v1/groups/id/{id}/users/add`
+#[utoipa::path(
+    post,
+    path = "/api/v1/groups/id/{id}/users/add",
+    tag = "people",
+    operation_id = "add_members",
+    summary = "Put users into a group. For administrators",
+    params(("id" = String, Path, description = "The group's id.")),
+    request_body = Named,
+    responses(
+        (status = 200, description = "the group as it is now", body = shape::Group),
+        (status = 404, description = "there is no such group"),
+    ),
+)]
 async fn add_members(
     State(app): State<Arc<App>>,
     id: Result<Path<String>, PathRejection>,
@@ -154,6 +229,19 @@ async fn add_members(
 }
 
 /// `POST /api/v1/groups/id/{id}/users/remove`
+#[utoipa::path(
+    post,
+    path = "/api/v1/groups/id/{id}/users/remove",
+    tag = "people",
+    operation_id = "remove_members",
+    summary = "Take users out of a group. For administrators",
+    params(("id" = String, Path, description = "The group's id.")),
+    request_body = Named,
+    responses(
+        (status = 200, description = "the group as it is now", body = shape::Group),
+        (status = 404, description = "there is no such group"),
+    ),
+)]
 async fn remove_members(
     State(app): State<Arc<App>>,
     id: Result<Path<String>, PathRejection>,

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::routing::get;
 use http::StatusCode;
 use http::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::permissions;
 use crate::app::App;
@@ -17,6 +20,7 @@ use crate::people::{check_name, check_role};
 use crate::store::{Person, User};
 use crate::web::auth;
 use crate::web::error::{ApiError, json_body};
+use crate::web::openapi::shape;
 
 /// Users on a page.
 ///
@@ -26,33 +30,42 @@ const PAGE_USERS: u32 = 30;
 const REMOVED_AT_ONCE: u32 = 100;
 
 /// Which part of a list.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct Page {
     /// From 1.
+    #[param(minimum = 1)]
     page: Option<u32>,
 }
 
 /// What is to be changed; what is left out stays.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = UserChange)]
 struct Change {
     name: Option<String>,
     role: Option<String>,
     password: Option<String>,
 }
 
-pub(super) fn routes() -> Router<Arc<App>> {
-    Router::new()
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
         .route("/api/v1/users", get(list))
-        .route("/api/v1/users/", get(list))
-        .route(
-            "/api/v1/users/default/permissions",
-            get(default_permissions),
-        )
-        .route("/api/v1/users/{id}", get(show).delete(delete))
-        .route("/api/v1/users/{id}/update", post(update))
+        .routes(routes!(default_permissions))
+        .routes(routes!(show, delete))
+        .routes(routes!(update))
 }
 
 /// `GET /api/v1/users/?page=`
+#[utoipa::path(
+    get,
+    path = "/api/v1/users/",
+    tag = "people",
+    operation_id = "list_users",
+    summary = "A page of users. For administrators",
+    params(Page),
+    responses((status = 200, description = "30 of them at most", body = shape::Users)),
+)]
 async fn list(
     State(app): State<Arc<App>>,
     page: Result<Query<Page>, QueryRejection>,
@@ -71,6 +84,14 @@ async fn list(
 }
 
 /// `GET /api/v1/users/default/permissions`: what everybody may.
+#[utoipa::path(
+    get,
+    path = "/api/v1/users/default/permissions",
+    tag = "people",
+    operation_id = "describe_default_permissions",
+    summary = "What everybody may. For administrators",
+    responses((status = 200, description = "the permissions", body = shape::Permissions)),
+)]
 async fn default_permissions(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
@@ -80,6 +101,18 @@ async fn default_permissions(
 }
 
 /// `GET /api/v1/users/{id}`
+#[utoipa::path(
+    get,
+    path = "/api/v1/users/{id}",
+    tag = "people",
+    operation_id = "describe_user",
+    summary = "A user. For administrators",
+    params(("id" = String, Path, description = "The user's id.")),
+    responses(
+        (status = 200, description = "who", body = shape::Person),
+        (status = 404, description = "there is no such user"),
+    ),
+)]
 async fn show(
     State(app): State<Arc<App>>,
     id: Result<Path<String>, PathRejection>,
@@ -90,6 +123,20 @@ async fn show(
 }
 
 /// `POST /api/v1/users/{id}/update`: name, role and password; all or nothing.
+#[utoipa::path(
+    post,
+    path = "/api/v1/users/{id}/update",
+    tag = "people",
+    operation_id = "update_user",
+    summary = "Change a user's name, role or password. For administrators",
+    params(("id" = String, Path, description = "The user's id.")),
+    request_body = Change,
+    responses(
+        (status = 200, description = "who they are now", body = shape::Person),
+        (status = 404, description = "there is no such user"),
+        (status = 503, description = "too many are signing in at this moment"),
+    ),
+)]
 async fn update(
     State(app): State<Arc<App>>,
     id: Result<Path<String>, PathRejection>,
@@ -123,6 +170,20 @@ async fn update(
 }
 
 /// `DELETE /api/v1/users/{id}`: with everything that is theirs. Nobody removes themselves.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/users/{id}",
+    tag = "people",
+    operation_id = "delete_user",
+    summary = "Remove a user with everything that is theirs. For administrators",
+    params(("id" = String, Path, description = "The user's id.")),
+    responses(
+        (status = 200, description = "they are removed", body = bool),
+        (status = 403, description = "nobody removes themselves"),
+        (status = 404, description = "there is no such user"),
+        (status = 409, description = "something of theirs is in use"),
+    ),
+)]
 async fn delete(
     State(app): State<Arc<App>>,
     id: Result<Path<String>, PathRejection>,

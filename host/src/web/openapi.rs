@@ -1,0 +1,154 @@
+//! What the routes take and give, as OpenAPI, and a page to read it.
+//!
+//! Each route is described where its handler stands, by `utoipa::path`, and registered by `routes!`,
+//! which puts it into the router and the document at once.
+
+pub(super) mod shape;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use serde_json::{Map, Value, json};
+use utoipa::openapi::OpenApi as Document;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use crate::app::App;
+
+/// Where the document is.
+const PATH: &str = "/openapi.json";
+
+/// The page asks nobody but this server, and nothing in it can be made to.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// What is said of the whole.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Pinhole",
+        description = "Pictures made and changed by sandboxed engines, through Open WebUI's \
+                       interface (`/api`) and OpenAI's (`/v1`).",
+    ),
+    tags(
+        (name = "images", description = "Open WebUI's image API: pictures are stored, and answers name them."),
+        (name = "openai", description = "OpenAI's API: pictures come in the answer unless a `url` is asked for."),
+        (name = "chat", description = "Turns of a conversation, with a picture where one is asked for."),
+        (name = "chats", description = "Conversations that are kept."),
+        (name = "events", description = "What happens while a turn runs."),
+        (name = "files", description = "Pictures that are kept. Somebody else's are not found."),
+        (name = "people", description = "Accounts, sessions, keys, users and groups."),
+        (name = "settings", description = "What an operator sets."),
+        (name = "server", description = "The server itself."),
+    ),
+    components(schemas(shape::Error, shape::OpenAiError)),
+    security(("bearer" = []), ("cookie" = [])),
+    modifiers(&Schemes)
+)]
+struct Whole;
+
+struct Schemes;
+
+impl Modify for Schemes {
+    fn modify(&self, document: &mut Document) {
+        let components = document.components.get_or_insert_default();
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An API key (`sk-…`) or a session's token."));
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+        let cookie = ApiKeyValue::with_description("token", "A session, as signing in sets it.");
+        let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(cookie));
+        components.add_security_scheme("cookie", cookie);
+    }
+}
+
+/// The document as it is before any route is in it.
+pub(super) fn empty() -> Document {
+    Whole::openapi()
+}
+
+/// `/openapi.json`, and `/docs` to read it.
+pub(super) fn routes(document: &Document) -> Router<Arc<App>> {
+    let document = Bytes::from(complete(document).to_string());
+    let file = |media_type: &'static str, text: &'static str| {
+        get(async move || (page_headers(media_type), text))
+    };
+    let page = file(
+        "text/html; charset=utf-8",
+        include_str!("openapi/page.html"),
+    );
+    let script = file(
+        "text/javascript; charset=utf-8",
+        include_str!("openapi/page.js"),
+    );
+    let style = file("text/css; charset=utf-8", include_str!("openapi/page.css"));
+    Router::new()
+        .route(PATH, get(async move || json_text(document)))
+        .route("/docs", page)
+        .route("/docs/page.js", script)
+        .route("/docs/page.css", style)
+}
+
+fn json_text(document: Bytes) -> Response {
+    ([(CONTENT_TYPE, "application/json")], document).into_response()
+}
+
+fn page_headers(media_type: &'static str) -> [(http::HeaderName, &'static str); 3] {
+    [
+        (CONTENT_TYPE, media_type),
+        (CONTENT_SECURITY_POLICY, PAGE_POLICY),
+        (CACHE_CONTROL, "no-cache"),
+    ]
+}
+
+/// The document with what holds for every route: who may not ask, what is too long, what our own
+/// failure looks like, and the shape of each error.
+fn complete(document: &Document) -> Value {
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    let secured = !document["security"].is_null();
+    let Some(paths) = document["paths"].as_object_mut() else {
+        return document;
+    };
+    for (path, item) in paths {
+        let shape = match path.starts_with("/v1/") {
+            true => "#/components/schemas/OpenAiError",
+            false => "#/components/schemas/Error",
+        };
+        let operations = item.as_object_mut().into_iter().flatten();
+        for (_, operation) in operations {
+            let open = operation["security"] == json!([]) || operation["security"] == json!([{}]);
+            let mut refusals = vec![("500", "the server failed; its log says why")];
+            if secured && !open {
+                let why = "no key or session was shown, it is not known, or its role may not ask";
+                refusals.push(("401", why));
+            }
+            if !operation["requestBody"].is_null() {
+                refusals.push(("400", "the body cannot be used"));
+                refusals.push(("413", "the body is longer than is allowed"));
+            } else if !operation["parameters"].is_null() {
+                refusals.push(("400", "a parameter cannot be used"));
+            }
+            if let Some(responses) = operation["responses"].as_object_mut() {
+                add(responses, &refusals, shape);
+            }
+        }
+    }
+    document
+}
+
+/// Adds what is missing, and the shape of errors where none is named.
+fn add(responses: &mut Map<String, Value>, refusals: &[(&str, &str)], shape: &str) {
+    for (status, description) in refusals {
+        let response = responses.entry(*status);
+        response.or_insert_with(|| json!({"description": description}));
+    }
+    for (status, response) in responses {
+        if status.starts_with(['4', '5']) && response["content"].is_null() {
+            response["content"] = json!({"application/json": {"schema": {"$ref": shape}}});
+        }
+    }
+}

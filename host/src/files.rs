@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use cap_std::fs::Dir;
 use futures_util::Stream;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -60,11 +61,22 @@ impl Files {
         })
     }
 
-    /// Keeps an image that was made for its owner. `meta` says which job, chat and message it
-    /// belongs to.
-    pub async fn save(&self, user_id: &str, image: &Image, meta: Value) -> Result<FileRow> {
-        let name = format!("generated-image.{}", image.extension());
-        self.save_as(name, user_id, image, meta).await
+    /// Keeps a job's images for their owner, all of them or none. `meta` says what they belong to.
+    ///
+    /// `place` is a message of one of the owner's chats, by chat and message: the files are linked to
+    /// it in the same step. Where that chat is not there, they are only files.
+    pub async fn save_all(
+        &self,
+        user_id: &str,
+        images: &[Image],
+        meta: &Value,
+        place: Option<(&str, &str)>,
+    ) -> Result<Vec<FileRow>> {
+        let put = images.iter().map(|image| {
+            let name = format!("generated-image.{}", image.extension());
+            self.put(name, user_id, image, meta)
+        });
+        self.insert(join_all(put).await, place).await
     }
 
     /// Keeps an image under a name for people. `meta` is what is known of it.
@@ -73,12 +85,25 @@ impl Files {
         name: String,
         user_id: &str,
         image: &Image,
-        meta: Value,
+        meta: &Value,
+    ) -> Result<FileRow> {
+        let put = self.put(name, user_id, image, meta).await;
+        let kept = self.insert(vec![put], None).await?;
+        kept.into_iter().next().context("no picture was kept")
+    }
+
+    /// Keeps an image's bytes. Its row is still to be added.
+    async fn put(
+        &self,
+        name: String,
+        user_id: &str,
+        image: &Image,
+        meta: &Value,
     ) -> Result<FileRow> {
         let id = uuid::Uuid::new_v4().to_string();
         let hash = self.objects.put(&id, image.bytes().clone()).await;
         let hash = hash.with_context(|| format!("cannot keep picture {id} in the data folder"))?;
-        let row = FileRow {
+        Ok(FileRow {
             name,
             media_type: image.media_type().to_owned(),
             size_bytes: i64::try_from(image.bytes().len()).unwrap_or(i64::MAX),
@@ -87,20 +112,36 @@ impl Files {
             meta: meta.to_string(),
             created_at: now(),
             id,
-        };
-        if let Err(error) = self.store.insert_file(&row).await {
-            self.objects.delete(&row.id).await.ok();
-            return Err(error)
-                .with_context(|| format!("cannot keep the row of picture {}", row.id));
-        }
-        Ok(row)
+        })
     }
 
-    /// Takes files back that were just kept. What cannot be removed is logged.
-    pub async fn remove(&self, rows: &[FileRow]) {
-        for row in rows {
-            if let Err(error) = self.delete(&row.id).await {
-                tracing::error!("{error:#}");
+    /// Adds the rows of images whose bytes are kept, all of them or none.
+    async fn insert(
+        &self,
+        put: Vec<Result<FileRow>>,
+        place: Option<(&str, &str)>,
+    ) -> Result<Vec<FileRow>> {
+        let (mut rows, mut failed) = (Vec::with_capacity(put.len()), None);
+        for put in put {
+            match put {
+                Ok(row) => {
+                    let entry = in_event(&row);
+                    rows.push((row, entry));
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        if failed.is_none() {
+            let inserted = self.store.insert_files(&rows, place).await;
+            failed = inserted.context("cannot keep the rows of pictures").err();
+        }
+        match failed {
+            None => Ok(rows.into_iter().map(|(row, _)| row).collect()),
+            Some(error) => {
+                for (row, _) in &rows {
+                    self.delete_bytes(&row.id).await;
+                }
+                Err(error)
             }
         }
     }
@@ -110,13 +151,31 @@ impl Files {
     pub async fn delete(&self, id: &str) -> Result<()> {
         let deleted = self.store.delete_file(id).await;
         deleted.with_context(|| format!("cannot remove the row of picture {id}"))?;
+        self.delete_bytes(id).await;
+        Ok(())
+    }
+
+    /// Removes a chat with its files: those of its owner that are in no other chat. False where the
+    /// chat is not there.
+    pub async fn delete_chat(&self, chat_id: &str) -> Result<bool> {
+        let deleted = self.store.delete_chat(chat_id).await;
+        let Some(files) = deleted.context("cannot remove a chat from the database")? else {
+            return Ok(false);
+        };
+        for id in files {
+            self.delete_bytes(&id).await;
+        }
+        Ok(true)
+    }
+
+    /// Removes the bytes of a file that has no row, and all that was made from them.
+    async fn delete_bytes(&self, id: &str) {
         let thumbnails = THUMBNAIL_SIZES.map(|size| thumbnail_name(id, size));
         for name in thumbnails.into_iter().chain([id.to_owned()]) {
             if let Err(error) = self.objects.delete(&name).await {
                 tracing::error!("picture {name} is left over until files are swept: {error}");
             }
         }
-        Ok(())
     }
 
     /// A file that this user may have: an own one, or any for an administrator.

@@ -1,7 +1,9 @@
 //! All SQL.
 
+mod chats;
 mod files;
 mod groups;
+mod messages;
 mod people;
 
 use std::path::Path;
@@ -18,8 +20,10 @@ use crate::engine::hex;
 
 pub use files::FileRow;
 pub use groups::Group;
+pub use chats::{Chat, ChatCopy, ChatFilter, ChatMark, ChatTitle, MAX_CHATS};
 pub use people::{Account, AddError, Admission, NewAccount, Person};
 
+pub use messages::{ChatMessage, MAX_MESSAGES, StoredMessage, file_id};
 const FILE: &str = "pinhole.db";
 /// How long a statement waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -126,6 +130,13 @@ fn new_key() -> Result<String> {
     let mut random = [0; KEY_BYTES];
     getrandom::fill(&mut random).context("no random numbers for a key")?;
     Ok(format!("sk-{}", hex(&random)))
+/// A text that stands for itself in a pattern of `LIKE`, with `\` as its escape.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\")
+        .replace('%', "\\%")
+        .replace('_', "\\_")
+}
+
 }
 
 fn hash(key: &str) -> String {

@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
+use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row};
+use sqlx::{QueryBuilder, Row, SqliteConnection};
 
-use super::Store;
+use super::messages::{add_message, add_message_files};
+use super::{Store, escaped, now};
 
 /// A file's row; its bytes are in the folder of files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,23 +31,37 @@ pub struct FileRow {
 }
 
 impl Store {
-    /// Adds a file's row.
-    pub async fn insert_file(&self, file: &FileRow) -> sqlx::Result<()> {
-        sqlx::query(
-            "INSERT INTO files (id, user_id, name, media_type, size_bytes, hash, meta, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+    /// Adds the rows of files, all of them or none, and links them to a message of their owner's chat
+    /// if a place is given: chat and message. The message is made where it is missing, and becomes
+    /// the chat's current one. Without such a chat there are only the rows.
+    pub async fn insert_files(
+        &self,
+        files: &[(FileRow, Value)],
+        place: Option<(&str, &str)>,
+    ) -> sqlx::Result<()> {
+        let Some((first, _)) = files.first() else {
+            return Ok(());
+        };
+        let Some((chat_id, message_id)) = place else {
+            // One statement is all or nothing by itself.
+            return insert(&mut *self.pool.acquire().await?, files).await;
+        };
+        let mut transaction = self.pool.begin().await?;
+        let done = sqlx::query(
+            "UPDATE chats SET current_id = $2, updated_at = $3 WHERE id = $1 AND user_id = $4",
         )
-        .bind(&file.id)
-        .bind(&file.user_id)
-        .bind(&file.name)
-        .bind(&file.media_type)
-        .bind(file.size_bytes)
-        .bind(&file.hash)
-        .bind(&file.meta)
-        .bind(file.created_at)
-        .execute(&self.pool)
-        .await
-        .map(|_| ())
+        .bind(chat_id)
+        .bind(message_id)
+        .bind(now())
+        .bind(&first.user_id)
+        .execute(&mut *transaction)
+        .await?;
+        insert(&mut transaction, files).await?;
+        if done.rows_affected() > 0 {
+            add_message(&mut transaction, chat_id, message_id).await?;
+            add_message_files(&mut transaction, chat_id, message_id, files).await?;
+        }
+        transaction.commit().await
     }
 
     /// Removes a file's row.
@@ -86,6 +102,29 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
+    /// Files of an owner, or of everybody, whose name is like a pattern: `*` stands for any text and `?`
+    /// for one character; in ASCII, upper and lower case are one. The newest first.
+    pub async fn files_named(
+        &self,
+        user_id: Option<&str>,
+        pattern: &str,
+        limit: u32,
+        offset: u64,
+    ) -> sqlx::Result<Vec<FileRow>> {
+        let rows = sqlx::query(
+            "SELECT id, user_id, name, media_type, size_bytes, hash, meta, created_at FROM files
+             WHERE ($1 IS NULL OR user_id = $1) AND LOWER(name) LIKE LOWER($2) ESCAPE '\\'
+             ORDER BY created_at DESC, id LIMIT $3 OFFSET $4",
+        )
+        .bind(user_id)
+        .bind(escaped(pattern).replace('*', "%").replace('?', "_"))
+        .bind(i64::from(limit))
+        .bind(i64::try_from(offset).unwrap_or(i64::MAX))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(read).collect()
+    }
+
     /// Ids of files that were kept before a time; the oldest first.
     pub async fn files_before(&self, created_at: i64, limit: u32) -> sqlx::Result<Vec<String>> {
         sqlx::query_scalar(
@@ -108,6 +147,23 @@ impl Store {
         let rows = query.build_query_scalar().fetch_all(&self.pool).await?;
         Ok(rows.into_iter().collect())
     }
+}
+
+async fn insert(connection: &mut SqliteConnection, files: &[(FileRow, Value)]) -> sqlx::Result<()> {
+    let mut query = QueryBuilder::new(
+        "INSERT INTO files (id, user_id, name, media_type, size_bytes, hash, meta, created_at) ",
+    );
+    query.push_values(files, |mut row, (file, _)| {
+        row.push_bind(&file.id)
+            .push_bind(&file.user_id)
+            .push_bind(&file.name)
+            .push_bind(&file.media_type)
+            .push_bind(file.size_bytes)
+            .push_bind(&file.hash)
+            .push_bind(&file.meta)
+            .push_bind(file.created_at);
+    });
+    query.build().execute(connection).await.map(|_| ())
 }
 
 fn read(row: &SqliteRow) -> sqlx::Result<FileRow> {

@@ -187,7 +187,10 @@ async fn a_file_whose_hash_was_never_noted_has_no_tag() {
     let file = file.as_mut().unwrap().as_mut().unwrap();
     store.delete_file(&file.id).await.unwrap();
     file.hash = String::new();
-    store.insert_file(file).await.unwrap();
+    store
+        .insert_files(&[(file.clone(), serde_json::Value::Null)], None)
+        .await
+        .unwrap();
     let thumbnail = format!("/api/v1/files/{}/thumbnail", file.id);
     for url in [&content(&row), &thumbnail] {
         let request = server.get(url).header("if-none-match", "\"\", *");

@@ -80,7 +80,10 @@ async fn keep_since(server: &Server, row: &Value, created_at: i64) {
         .unwrap();
     store.delete_file(&file.id).await.unwrap();
     file.created_at = created_at;
-    store.insert_file(&file).await.unwrap();
+    store
+        .insert_files(&[(file.clone(), Value::Null)], None)
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,11 +201,11 @@ async fn a_row_that_cannot_be_written_leaves_no_bytes() {
     let kept = server
         .app
         .files
-        .save(&nobody, &picture.unwrap(), json!({}))
+        .save_all(&nobody, &[picture.unwrap()], &json!({}), None)
         .await;
     let error = format!("{:#}", kept.unwrap_err());
     assert!(
-        error.starts_with("cannot keep the row of picture "),
+        error.starts_with("cannot keep the rows of pictures"),
         "{error}"
     );
     assert_eq!(server.stored(), 0);

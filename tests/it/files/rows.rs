@@ -99,7 +99,12 @@ async fn the_newest_file_is_the_first() {
         let file = file.as_mut().unwrap().as_mut().unwrap();
         server.app.store.delete_file(&file.id).await.unwrap();
         file.created_at = created_at;
-        server.app.store.insert_file(file).await.unwrap();
+        server
+            .app
+            .store
+            .insert_files(&[(file.clone(), Value::Null)], None)
+            .await
+            .unwrap();
         kept.push(row["id"].clone());
     }
     let expected = [kept[1].clone(), kept[0].clone(), kept[2].clone()];

@@ -35,7 +35,11 @@ async fn keep(server: &Server, key: &str, bytes: &[u8]) -> String {
     let limits = Limits::job(std::time::Duration::ZERO).image;
     let image = Image::from_bytes(bytes.to_vec().into(), limits).unwrap();
     let user = server.app.store.user_by_key(key).await.unwrap().unwrap();
-    let kept = server.app.files.save(&user.id, &image, json!({})).await;
+    let kept = server
+        .app
+        .files
+        .save_as("fox.png".into(), &user.id, &image, &json!({}))
+        .await;
     kept.unwrap().id
 }
 

@@ -296,7 +296,11 @@ async fn files_that_are_too_long_together_are_not_all_read() {
     let long = Image::from_bytes(long.into(), limits).unwrap();
     let user = server.app.store.user_by_key(&server.key).await.unwrap();
     let user = user.unwrap();
-    let saved = server.app.files.save(&user.id, &long, json!({})).await;
+    let saved = server
+        .app
+        .files
+        .save_as("fox.png".into(), &user.id, &long, &json!({}))
+        .await;
     let reference = json!({"file_id": saved.unwrap().id});
     let body = json!({"prompt": "bluer", "images": vec![reference; 4]});
     let expected = Refused {

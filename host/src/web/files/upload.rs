@@ -65,7 +65,7 @@ pub(super) async fn upload(
     let image = Image::from_bytes(bytes, UPLOAD_LIMITS).map_err(|why| because(&why))?;
     let name = name(&form.name, &image);
     let metadata = Value::Object(form.metadata);
-    let kept = app.files.save_as(name, &user.id, &image, metadata).await;
+    let kept = app.files.save_as(name, &user.id, &image, &metadata).await;
     let mut answer = row(&kept.map_err(|error| ApiError::internal(&error))?);
     if let Some(answer) = answer.as_object_mut() {
         answer.insert("status".to_owned(), true.into());

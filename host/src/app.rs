@@ -46,15 +46,19 @@ impl App {
         })
     }
 
-    /// Keeps a job's pictures for its owner: all of them or none.
+    /// Keeps a job's pictures for whoever asked for it: all of them or none.
     ///
-    /// `place` is what they belong to; the job is added to it.
+    /// `place` is what they belong to; the job is added to it. Where it names a stored chat that the
+    /// user may write to, by `chat_id` and `message_id`, they are linked to its message in the same
+    /// step, and are the chat owner's.
     pub async fn keep(
         &self,
         user: &User,
         finished: &Finished,
         place: Value,
     ) -> Result<Vec<FileRow>> {
+        let text = |key: &str| place.get(key).and_then(Value::as_str).map(str::to_owned);
+        let message = text("chat_id").zip(text("message_id"));
         let mut meta = json!({
             "job": finished.job,
             "engine": finished.engine,
@@ -64,17 +68,16 @@ impl App {
         if let (Some(meta), Value::Object(place)) = (meta.as_object_mut(), place) {
             meta.extend(place);
         }
-        let mut kept = Vec::with_capacity(finished.images.len());
-        for image in &finished.images {
-            match self.files.save(&user.id, image, meta.clone()).await {
-                Ok(row) => kept.push(row),
-                Err(error) => {
-                    self.files.remove(&kept).await;
-                    return Err(error);
-                }
-            }
-        }
-        Ok(kept)
+        let owner = match &message {
+            Some((chat_id, _)) => self.store.chat_owner(chat_id).await?,
+            None => None,
+        };
+        let owner = owner.filter(|owner| *owner == user.id || user.role == "admin");
+        let message = message.as_ref().filter(|_| owner.is_some());
+        let message = message.map(|(chat, message)| (chat.as_str(), message.as_str()));
+        let owner = owner.as_deref().unwrap_or(&user.id);
+        let images = &finished.images;
+        self.files.save_all(owner, images, &meta, message).await
     }
 }
 

@@ -23,10 +23,11 @@ mod server;
 mod targets;
 mod workspace;
 
-use std::process::ExitCode;
+use std::path::Path;
+use std::process::{self, ExitCode};
 
 use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use workspace::Workspace;
 
@@ -48,7 +49,7 @@ enum Command {
     /// Builds everything and runs the official clients of others against a server
     Clients,
     /// Builds everything optimised and runs the benchmarks
-    Bench(TestOptions),
+    Bench(BenchOptions),
 }
 
 #[derive(Args)]
@@ -71,6 +72,23 @@ impl TestOptions {
             .chain(self.binaries.iter().map(String::as_str))
             .collect()
     }
+}
+
+#[derive(Args)]
+struct BenchOptions {
+    /// The only benchmark to run
+    benchmark: Option<Benchmark>,
+    /// For that benchmark, such as `--quick` or what it shall measure
+    #[arg(allow_hyphen_values = true, trailing_var_arg = true)]
+    arguments: Vec<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Benchmark {
+    /// A component beside native code
+    Engine,
+    /// The server's faces beside the upstream asked directly
+    Faces,
 }
 
 fn main() -> ExitCode {
@@ -114,29 +132,44 @@ fn test(workspace: &Workspace, options: &TestOptions) -> Result<ExitCode> {
     if options.arguments().is_empty() {
         clients::run(workspace)?;
     }
-    cargo_with_parts(workspace, &["test", "--workspace"], options)
+    let mut cargo = workspace.cargo(&["test", "--workspace"]);
+    cargo.args(options.arguments());
+    run_with_parts(workspace, cargo, &workspace.program())
 }
 
-/// Runs the benchmarks, which need no program.
-fn bench(workspace: &Workspace, options: &TestOptions) -> Result<ExitCode> {
+/// Runs the benchmarks, one of which starts the optimised program.
+fn bench(workspace: &Workspace, options: &BenchOptions) -> Result<ExitCode> {
     targets::ensure(workspace, &[targets::ENGINES, targets::WASI])?;
     engines::build(workspace)?;
     engines::build_test_guests(workspace)?;
-    cargo_with_parts(workspace, &["bench", "--package", "pinhole-tests"], options)
+    serve::build_optimised(workspace)?;
+    let mut cargo = workspace.cargo(&["bench", "--workspace"]);
+    cargo.args(options.for_cargo());
+    run_with_parts(workspace, cargo, &workspace.optimised_program())
+}
+
+impl BenchOptions {
+    fn for_cargo(&self) -> Vec<&str> {
+        let chosen: &[&str] = match self.benchmark {
+            None => &["--bench", "engine", "--bench", "faces"],
+            Some(Benchmark::Engine) => &["--bench", "engine", "--"],
+            Some(Benchmark::Faces) => &["--bench", "faces", "--"],
+        };
+        let arguments = self.arguments.iter().map(String::as_str);
+        chosen.iter().copied().chain(arguments).collect()
+    }
 }
 
 /// Runs cargo with the names of all that was just built.
-fn cargo_with_parts(
+fn run_with_parts(
     workspace: &Workspace,
-    command: &[&str],
-    options: &TestOptions,
+    mut cargo: process::Command,
+    program: &Path,
 ) -> Result<ExitCode> {
-    let mut cargo = workspace.cargo(command);
-    cargo.args(options.arguments());
     cargo
         .env("PINHOLE_TEST_ENGINES", workspace.engines())
         .env("PINHOLE_TEST_GUESTS", workspace.guests())
-        .env("PINHOLE_TEST_PROGRAM", workspace.program());
+        .env("PINHOLE_TEST_PROGRAM", program);
     let status = cargo.status().context("cannot start cargo")?;
     Ok(workspace::as_exit_code(status))
 }
@@ -151,6 +184,21 @@ mod tests {
             panic!("another command")
         };
         assert_eq!(options.arguments(), line);
+    }
+
+    #[test]
+    fn one_benchmark_gets_arguments() {
+        let check = |line: &[&str], expected: &[&str]| {
+            let typed = ["cargo xtask", "bench"].iter().chain(line);
+            let Command::Bench(options) = Cli::try_parse_from(typed).unwrap().command else {
+                panic!("another command")
+            };
+            assert_eq!(options.for_cargo(), expected);
+        };
+        check(&[], &["--bench", "engine", "--bench", "faces"]);
+        check(&["engine"], &["--bench", "engine", "--"]);
+        let faces = ["--bench", "faces", "--", "--quick", "one", "many"];
+        check(&["faces", "--quick", "one", "many"], &faces);
     }
 
     #[test]

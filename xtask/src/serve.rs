@@ -26,12 +26,19 @@ pub(crate) struct Options {
     serve: Vec<OsString>,
 }
 
+/// The whole workspace, though only one program of it: so the server's dependencies have the
+/// same features here as in `cargo test --workspace`, and wasmtime is built once for both.
+const BUILD: [&str; 4] = ["build", "--workspace", "--bin", "pinhole"];
+
 /// Builds the program `pinhole`.
 pub(crate) fn build(workspace: &Workspace) -> Result<()> {
-    // The whole workspace, though only one program of it: so the server's dependencies have the
-    // same features here as in `cargo test --workspace`, and wasmtime is built once for both.
-    let build = ["build", "--workspace", "--bin", "pinhole"];
-    workspace.build("the server", &build)
+    workspace.build("the server", &BUILD)
+}
+
+/// The same as it ships.
+pub(crate) fn build_optimised(workspace: &Workspace) -> Result<()> {
+    let build = [&BUILD[..], &["--release"]].concat();
+    workspace.build("the optimised server", &build)
 }
 
 /// Builds the server, starts it and makes a picture. The engines are there already.

@@ -50,8 +50,17 @@ impl Workspace {
 
     /// The server.
     pub(crate) fn program(&self) -> PathBuf {
+        self.program_in("debug")
+    }
+
+    /// The same as it ships.
+    pub(crate) fn optimised_program(&self) -> PathBuf {
+        self.program_in("release")
+    }
+
+    fn program_in(&self, profile: &str) -> PathBuf {
         let program = format!("pinhole{}", std::env::consts::EXE_SUFFIX);
-        self.target.join("debug").join(program)
+        self.target.join(profile).join(program)
     }
 
     /// A cargo command at the root of the repository.

@@ -27,6 +27,7 @@ pub use messages::{ChatMessage, MAX_MESSAGES, StoredMessage, file_id};
 const FILE: &str = "pinhole.db";
 /// How long a statement waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections to the database at the same time; statements beyond wait.
 const MAX_CONNECTIONS: u32 = 8;
 /// Random bytes in a key.
 const KEY_BYTES: usize = 24;

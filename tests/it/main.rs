@@ -19,6 +19,7 @@ mod files;
 mod gemini;
 mod image_api;
 mod images;
+mod limits_page;
 mod openai;
 mod people;
 mod sandbox;

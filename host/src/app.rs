@@ -4,8 +4,8 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::chat::event::Events;
+use crate::chat::model::Models;
 use crate::config::Config;
-use crate::egress::{Credential, Destination};
 use crate::files::Files;
 use crate::folder;
 use crate::jobs::{Finished, Jobs};
@@ -24,8 +24,8 @@ pub struct App {
     pub people: People,
     /// Tells clients.
     pub events: Events,
-    /// The language model that answers chats.
-    pub chat_model: Option<Destination>,
+    /// The language models that answer chats.
+    pub chat_models: Models,
 }
 
 impl App {
@@ -39,7 +39,8 @@ impl App {
         Ok(Self {
             people: People::open(&data, store.clone(), &config.environment)?,
             files: Files::open(&data, store.clone())?,
-            chat_model: chat_model(&jobs)?,
+            chat_models: Models::open(&jobs.settings.chat_models, &jobs.egress)
+                .map_err(anyhow::Error::msg)?,
             events: Events::new(),
             store,
             jobs,
@@ -79,18 +80,4 @@ impl App {
         let images = &finished.images;
         self.files.save_all(owner, images, &meta, message).await
     }
-}
-
-fn chat_model(jobs: &Jobs) -> Result<Option<Destination>> {
-    let Some(model) = &jobs.settings.chat_model else {
-        return Ok(None);
-    };
-    let credential = model.key.as_deref().map(Credential::bearer).transpose();
-    let credential =
-        credential.map_err(|why| anyhow::anyhow!("OPENAI_API_KEY cannot be used: {why}"))?;
-    let destination = jobs
-        .egress
-        .destination(&model.base_url, model.named, credential.unwrap_or_default())
-        .map_err(|why| anyhow::anyhow!("OPENAI_API_BASE_URL cannot be used: {why}"))?;
-    Ok(Some(destination))
 }

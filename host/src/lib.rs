@@ -17,6 +17,7 @@ pub mod config;
 pub mod app;
 pub mod web;
 pub mod chat;
+pub mod source;
 pub mod jobs;
 pub mod engine;
 pub mod grant;

@@ -28,8 +28,10 @@ pub struct Settings {
     pub steps: Option<u32>,
     /// What editing has of its own.
     pub edit: EditSettings,
-    /// The language model that answers chats.
-    pub chat_model: Option<ChatModel>,
+    /// How prompts are rewritten, and by which language model.
+    pub prompt: PromptSettings,
+    /// Where the language models that answer chats are, in the order of their settings.
+    pub chat_models: Vec<ChatModels>,
 }
 
 /// The host's own settings for changing pictures.
@@ -43,11 +45,35 @@ pub struct EditSettings {
     pub model: Option<String>,
     /// `IMAGE_EDIT_SIZE` as it was set; `None` and `auto` leave it to the engine.
     pub size: Option<String>,
+    /// `PINHOLE_EDIT_INTENT`: when a turn changes pictures and makes no new one.
+    pub intent: EditIntent,
 }
 
-/// Where an OpenAI-compatible language model is.
+/// When a turn changes the pictures of its chat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EditIntent {
+    /// `any-image`: wherever there is a picture among the newest, as Open WebUI does.
+    AnyImage,
+    /// `ask`: where a language model says that the person means to.
+    Ask,
+}
+
+/// How a language model rewrites the prompt of a new picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromptSettings {
+    /// `ENABLE_IMAGE_PROMPT_GENERATION`: on where it is not set.
+    pub enabled: bool,
+    /// `IMAGE_PROMPT_GENERATION_PROMPT_TEMPLATE`; `None` is the one that is built in.
+    pub template: Option<String>,
+    /// `TASK_MODEL`: asked in chats with a local model; `None` asks the chat's own.
+    pub task_model: Option<String>,
+    /// `TASK_MODEL_EXTERNAL`: the same for all other chats.
+    pub task_model_external: Option<String>,
+}
+
+/// Where a server with OpenAI's chat completions is.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ChatModel {
+pub struct ChatModels {
     /// Such as `http://127.0.0.1:11434/v1`.
     pub base_url: String,
     /// True where the administrator named the base URL.
@@ -56,9 +82,9 @@ pub struct ChatModel {
     pub key: Option<String>,
 }
 
-impl std::fmt::Debug for ChatModel {
+impl std::fmt::Debug for ChatModels {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "ChatModel({})", self.base_url)
+        write!(formatter, "ChatModels({})", self.base_url)
     }
 }
 
@@ -96,16 +122,16 @@ impl Environment {
         }
     }
 
+    /// The parts of a variable that has a plural, between semicolons; one empty part where neither is set.
+    fn list(&self, plural: &str, single: &str) -> Vec<&str> {
+        let text = self.get(plural).or_else(|| self.get(single));
+        let parts = text.unwrap_or_default().split(';');
+        parts.map(str::trim).collect()
+    }
+
     fn openai_key(&self) -> Option<&str> {
-        let list = |plural: &str, single: &str| -> Vec<&str> {
-            let text = self
-                .get(plural)
-                .or_else(|| self.get(single))
-                .unwrap_or_default();
-            text.split(';').map(str::trim).collect()
-        };
-        let urls = list("OPENAI_API_BASE_URLS", "OPENAI_API_BASE_URL");
-        let keys = list("OPENAI_API_KEYS", "OPENAI_API_KEY");
+        let urls = self.list("OPENAI_API_BASE_URLS", "OPENAI_API_BASE_URL");
+        let keys = self.list("OPENAI_API_KEYS", "OPENAI_API_KEY");
         let own = |url: &&str| url.is_empty() || url.trim_end_matches('/') == OPENAI;
         let place = urls.iter().position(own)?;
         keys.get(place).copied().filter(|key| !key.is_empty())
@@ -134,8 +160,17 @@ impl Settings {
                 engine: edit_engine(environment),
                 model: text("IMAGE_EDIT_MODEL"),
                 size: text("IMAGE_EDIT_SIZE"),
+                intent: edit_intent(environment)?,
             },
-            chat_model: chat_model(environment),
+            prompt: PromptSettings {
+                enabled: environment
+                    .is_true("ENABLE_IMAGE_PROMPT_GENERATION")
+                    .unwrap_or(true),
+                template: text("IMAGE_PROMPT_GENERATION_PROMPT_TEMPLATE"),
+                task_model: text("TASK_MODEL"),
+                task_model_external: text("TASK_MODEL_EXTERNAL"),
+            },
+            chat_models: chat_models(environment),
         })
     }
 }
@@ -164,31 +199,38 @@ fn edit_engine(environment: &Environment) -> String {
     }
 }
 
-/// The first of `OPENAI_API_BASE_URLS` or the one of `OPENAI_API_BASE_URL`; with a key alone,
-/// OpenAI's own.
-fn chat_model(environment: &Environment) -> Option<ChatModel> {
+fn edit_intent(environment: &Environment) -> Result<EditIntent, String> {
+    match environment.get("PINHOLE_EDIT_INTENT") {
+        None | Some("any-image") => Ok(EditIntent::AnyImage),
+        Some("ask") => Ok(EditIntent::Ask),
+        Some(other) => Err(format!(
+            "PINHOLE_EDIT_INTENT is {other:?}: it must be any-image or ask"
+        )),
+    }
+}
+
+/// The servers of `OPENAI_API_BASE_URLS` with their keys, or the one of `OPENAI_API_BASE_URL`. An
+/// empty address with a key is OpenAI's own.
+fn chat_models(environment: &Environment) -> Vec<ChatModels> {
     if environment.is_true("ENABLE_OPENAI_API") == Some(false) {
-        return None;
+        return Vec::new();
     }
-    let first = |plural: &str, single: &str| {
-        let text = environment
-            .get(plural)
-            .or_else(|| environment.get(single))?;
-        text.split(';')
-            .next()
-            .map(|text| text.trim().to_owned())
-            .filter(|text| !text.is_empty())
+    let urls = environment.list("OPENAI_API_BASE_URLS", "OPENAI_API_BASE_URL");
+    let keys = environment.list("OPENAI_API_KEYS", "OPENAI_API_KEY");
+    let server = |(index, url): (usize, &&str)| {
+        let key = keys.get(index).filter(|key| !key.is_empty());
+        let base_url = match (url.is_empty(), key) {
+            (true, None) => return None,
+            (true, Some(_)) => OPENAI,
+            (false, _) => *url,
+        };
+        Some(ChatModels {
+            named: !url.is_empty(),
+            base_url: base_url.to_owned(),
+            key: key.map(|key| (*key).to_owned()),
+        })
     };
-    let base_url = first("OPENAI_API_BASE_URLS", "OPENAI_API_BASE_URL");
-    let key = first("OPENAI_API_KEYS", "OPENAI_API_KEY");
-    if base_url.is_none() && key.is_none() {
-        return None;
-    }
-    Some(ChatModel {
-        named: base_url.is_some(),
-        base_url: base_url.unwrap_or_else(|| OPENAI.to_owned()),
-        key,
-    })
+    urls.iter().enumerate().filter_map(server).collect()
 }
 
 #[cfg(test)]
@@ -275,21 +317,56 @@ mod tests {
         check_key(&[], None);
     }
 
+    fn check_chat_models(pairs: &[(&str, &str)], expected: &[(&str, Option<&str>, bool)]) {
+        let models = Settings::read(&environment(pairs)).unwrap().chat_models;
+        let models = models.iter();
+        let models = models.map(|it| (it.base_url.as_str(), it.key.as_deref(), it.named));
+        assert_eq!(models.collect::<Vec<_>>(), expected);
+    }
+
     #[test]
-    fn the_chat_model_is_the_first() {
-        let model = |pairs: &[_]| Settings::read(&environment(pairs)).unwrap().chat_model;
-        assert!(model(&[]).is_none());
-        let both = [
-            ("OPENAI_API_BASE_URLS", "http://a/v1;http://b/v1"),
-            ("OPENAI_API_KEYS", "a;b"),
-        ];
-        let first = model(&both).unwrap();
-        assert_eq!(
-            (first.base_url.as_str(), first.key.as_deref(), first.named),
-            ("http://a/v1", Some("a"), true)
+    fn every_server_of_the_list_has_the_key_beside_it() {
+        check_chat_models(&[], &[]);
+        check_chat_models(
+            &[
+                ("OPENAI_API_BASE_URLS", "http://a/v1; http://b/v1;;"),
+                ("OPENAI_API_KEYS", "a;;c"),
+            ],
+            &[
+                ("http://a/v1", Some("a"), true),
+                ("http://b/v1", None, true),
+                (OPENAI, Some("c"), false),
+            ],
         );
-        let own = model(&[("OPENAI_API_KEY", "k")]).unwrap();
-        assert_eq!((own.base_url.as_str(), own.named), (OPENAI, false));
-        assert!(model(&[("OPENAI_API_KEY", "k"), ("ENABLE_OPENAI_API", "false")]).is_none());
+        let one = ("OPENAI_API_BASE_URL", "http://a/v1");
+        check_chat_models(&[one], &[("http://a/v1", None, true)]);
+        let key = ("OPENAI_API_KEY", "k");
+        check_chat_models(&[key], &[(OPENAI, Some("k"), false)]);
+        check_chat_models(&[one, key], &[("http://a/v1", Some("k"), true)]);
+        check_chat_models(&[one, key, ("ENABLE_OPENAI_API", "false")], &[]);
+    }
+
+    #[test]
+    fn an_edit_is_meant_as_open_webui_says_unless_set() {
+        let intent = |value| {
+            let read = Settings::read(&environment(&[("PINHOLE_EDIT_INTENT", value)]));
+            read.map(|settings| settings.edit.intent)
+        };
+        assert_eq!(intent(""), Ok(EditIntent::AnyImage));
+        assert_eq!(intent("any-image"), Ok(EditIntent::AnyImage));
+        assert_eq!(intent("ask"), Ok(EditIntent::Ask));
+        let error = intent("Ask").unwrap_err();
+        assert!(error.contains("PINHOLE_EDIT_INTENT"), "{error}");
+    }
+
+    #[test]
+    fn prompts_are_rewritten_unless_switched_off() {
+        let prompt = |pairs: &[_]| Settings::read(&environment(pairs)).unwrap().prompt;
+        assert!(prompt(&[]).enabled);
+        assert!(!prompt(&[("ENABLE_IMAGE_PROMPT_GENERATION", "no")]).enabled);
+        let set = [("TASK_MODEL", "t"), ("TASK_MODEL_EXTERNAL", "")];
+        let set = prompt(&set);
+        assert_eq!(set.task_model.as_deref(), Some("t"));
+        assert_eq!((set.task_model_external, set.template), (None, None));
     }
 }

@@ -2,21 +2,22 @@
 
 use serde_json::{Map, Value, json};
 
-/// The text of the newest user message: its first text part. `None` without one.
+/// The text of the newest user message. `None` without one.
 ///
 /// Source: Open WebUI `utils/misc.py`, the last user message.
-#[must_use]
-pub fn last_prompt(payload: &Map<String, Value>) -> Option<String> {
-    let messages = payload.get("messages")?.as_array()?;
-    let newest = messages
-        .iter()
-        .rfind(|message| role(message) == Some("user"))?;
-    let text = match newest.get("content")? {
+pub(super) fn last_text(messages: &[Value]) -> Option<&str> {
+    let newest = messages.iter().rfind(|it| role(it) == Some("user"))?;
+    text(newest.get("content")?)
+}
+
+/// The text of a message's content, or the first of its parts. `None` where it says nothing.
+pub(super) fn text(content: &Value) -> Option<&str> {
+    let text = match content {
         Value::String(text) => text,
         Value::Array(parts) => parts.iter().find_map(text_of)?,
         _ => return None,
     };
-    Some(text.clone()).filter(|text| !text.trim().is_empty())
+    Some(text.as_str()).filter(|text| !text.trim().is_empty())
 }
 
 /// Puts a text in front of the system message, or makes one.
@@ -25,7 +26,7 @@ pub fn last_prompt(payload: &Map<String, Value>) -> Option<String> {
 /// without any text stays as it is, behind the new one.
 ///
 /// Source: Open WebUI `utils/misc.py`, adding to the system message.
-pub fn add_context(payload: &mut Map<String, Value>, context: &str) {
+pub(super) fn add_context(payload: &mut Map<String, Value>, context: &str) {
     let messages = payload.entry("messages").or_insert_with(|| json!([]));
     let Some(messages) = messages.as_array_mut() else {
         return;
@@ -46,7 +47,8 @@ pub fn add_context(payload: &mut Map<String, Value>, context: &str) {
     }
 }
 
-fn role(message: &Value) -> Option<&str> {
+/// Who wrote it.
+pub(super) fn role(message: &Value) -> Option<&str> {
     message.get("role")?.as_str()
 }
 
@@ -69,13 +71,14 @@ mod tests {
         Map::from_iter([("messages".to_owned(), messages)])
     }
 
-    fn check_prompt(messages: Value, expected: Option<&str>) {
-        assert_eq!(last_prompt(&payload(messages)).as_deref(), expected);
+    fn check_text(messages: Value, expected: Option<&str>) {
+        let messages = messages.as_array().map_or(&[][..], Vec::as_slice);
+        assert_eq!(last_text(messages), expected);
     }
 
     #[test]
-    fn the_prompt_is_the_newest_users_text() {
-        check_prompt(
+    fn the_newest_of_the_persons_texts_counts() {
+        check_text(
             json!([
                 {"role": "user", "content": "a fox"},
                 {"role": "assistant", "content": "here"},
@@ -84,9 +87,9 @@ mod tests {
             ]),
             Some("a hen"),
         );
-        check_prompt(json!([{"role": "user", "content": "  "}]), None);
-        check_prompt(json!([{"role": "user", "content": 5}, 7]), None);
-        check_prompt(json!("x"), None);
+        check_text(json!([{"role": "user", "content": "  "}]), None);
+        check_text(json!([{"role": "user", "content": 5}, 7]), None);
+        check_text(json!("x"), None);
     }
 
     fn check_context(messages: Value, expected: Value) {

@@ -1,14 +1,18 @@
 //! Open WebUI's chat completions: JSON in, a turn, the language model's answer out.
 
+mod models;
+mod prompt;
+mod wishes;
+
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use futures_util::{Stream, StreamExt, stream};
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -24,10 +28,13 @@ use crate::store::now;
 /// Length of a chat's or message's id, in bytes.
 const MAX_ID_BYTES: usize = 200;
 
-/// The route of chat completions, under both of its paths.
+/// Chat completions and their models, under both of their paths, and the prompts of pictures.
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(complete))
+        .routes(routes!(models::list))
+        .route("/api/v1/models", get(models::list))
+        .routes(routes!(prompt::complete))
         .route("/api/v1/chat/completions", post(complete))
 }
 
@@ -45,6 +52,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
             (String = "text/event-stream"),
         )),
         (status = 403, description = "pictures are not for this user, and there is no language model"),
+        (status = 404, description = "there is no such model, or the chat is somebody else's"),
         (status = 502, description = "the language model cannot be reached"),
     ),
 )]
@@ -53,47 +61,61 @@ async fn complete(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let user = auth::user(&app, &headers).await?;
+    let turn = read(&app, &headers, request).await?;
+    answer(&app, turn).await
+}
+
+/// A chat request as the turn that it asks for.
+pub(super) async fn read(
+    app: &App,
+    headers: &HeaderMap,
+    request: Request,
+) -> Result<Turn, ApiError> {
+    let user = auth::user(app, headers).await?;
     let payload: Map<String, Value> = json_body(request).await?;
     if !payload.get("messages").is_some_and(Value::is_array) {
         return Err(ApiError::invalid("messages", "messages must be a list"));
     }
-    let streams = payload
-        .get("stream")
-        .and_then(Value::as_bool)
-        .unwrap_or(false);
-    let model = payload
-        .get("model")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned();
     let features = payload.get("features");
     let wanted = features.and_then(|features| features.get("image_generation"));
     let wanted = wanted.and_then(Value::as_bool).unwrap_or(false);
-    let wants_picture = wanted && auth::may_make_pictures(&app, &user).await?;
-    if wanted && !wants_picture && app.chat_model.is_none() {
+    let wants_picture = wanted && auth::may_make_pictures(app, &user).await?;
+    if wanted && !wants_picture && app.chat_models.is_empty() {
         return Err(ApiError::prohibited());
     }
-    let turn = Turn {
+    Ok(Turn {
         user,
         chat_id: id(&payload, "chat_id")?,
         message_id: id(&payload, "id")?.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
         wants_picture,
+        wishes: wishes::read(&payload)?,
         payload,
-    };
-    match chat::run(&app, turn).await {
-        Ok(Reply::Words(words)) => Ok(words_reply(&words, &model, streams)),
-        Ok(Reply::Model { answer, lead }) => pass_on(*answer, lead, &model).await,
-        Err(error @ chat::Error::NoModel) => {
-            Err(ApiError::new(StatusCode::BAD_REQUEST, error.to_string()))
-        }
-        Err(chat::Error::Model(error)) => {
-            tracing::warn!("the language model did not answer: {error}");
-            Err(ApiError::new(
-                StatusCode::BAD_GATEWAY,
-                "the language model cannot be reached",
-            ))
-        }
+    })
+}
+
+/// Runs the turn: its answer is the request's.
+pub(super) async fn answer(app: &App, turn: Turn) -> Result<Response, ApiError> {
+    let text = |name: &str| turn.payload.get(name).and_then(Value::as_str);
+    let model = text("model").unwrap_or_default().to_owned();
+    let stream = turn.payload.get("stream").and_then(Value::as_bool);
+    match chat::run(app, turn).await? {
+        Reply::Words(words) => Ok(words_reply(&words, &model, stream.unwrap_or(false))),
+        Reply::Model { answer, lead } => pass_on(*answer, lead, &model).await,
+    }
+}
+
+impl From<chat::Error> for ApiError {
+    fn from(error: chat::Error) -> Self {
+        let status = match &error {
+            chat::Error::NoModel => StatusCode::BAD_REQUEST,
+            chat::Error::UnknownModel | chat::Error::NoChat => StatusCode::NOT_FOUND,
+            chat::Error::Model(source) => {
+                tracing::warn!("the language model did not answer: {source}");
+                StatusCode::BAD_GATEWAY
+            }
+            chat::Error::Store(_) => return Self::internal(&error.into()),
+        };
+        Self::new(status, error.to_string())
     }
 }
 
@@ -109,6 +131,16 @@ fn id(payload: &Map<String, Value>, field: &str) -> Result<Option<String>, ApiEr
     }
 }
 
+/// Headers of a language model's answer that clients act on or show to those who help them.
+fn is_passed_on(name: &HeaderName) -> bool {
+    // These would tell whose the operator's key is.
+    const OPERATORS: [&str; 2] = ["openai-organization", "openai-project"];
+    const STARTS: [&str; 2] = ["openai-", "x-ratelimit-"];
+    let name = name.as_str();
+    ["retry-after", "retry-after-ms", "x-request-id"].contains(&name)
+        || (STARTS.iter().any(|start| name.starts_with(start)) && !OPERATORS.contains(&name))
+}
+
 /// The model's answer as it comes, with the lead in front.
 async fn pass_on(
     mut answer: egress::Response,
@@ -119,6 +151,12 @@ async fn pass_on(
     let content_type = answer.headers.get(CONTENT_TYPE).cloned();
     let content_type = content_type.unwrap_or(HeaderValue::from_static("application/json"));
     let streams = content_type.as_bytes().starts_with(b"text/event-stream");
+    let headers = std::mem::take(&mut answer.headers);
+    let headers = headers
+        .into_iter()
+        .filter_map(|(name, value)| Some((name?, value)));
+    let mut headers: HeaderMap = headers.filter(|(name, _)| is_passed_on(name)).collect();
+    headers.insert(CONTENT_TYPE, content_type);
     let body = match (lead.is_empty() || !status.is_success(), streams) {
         (true, _) => Body::from_stream(chunks(answer)),
         (false, true) => {
@@ -139,7 +177,7 @@ async fn pass_on(
             Body::from(with_lead(&whole, &lead).map_or(whole, Bytes::from))
         }
     };
-    Ok((status, [(CONTENT_TYPE, content_type)], body).into_response())
+    Ok((status, headers, body).into_response())
 }
 
 fn chunks(answer: egress::Response) -> impl Stream<Item = Result<Bytes, egress::Error>> {

@@ -1,5 +1,6 @@
 //! Open WebUI's image API: a request in, a job, the addresses of its stored pictures out.
 
+mod config;
 mod fields;
 mod form;
 mod verify;
@@ -16,7 +17,8 @@ use utoipa_axum::routes;
 use super::auth;
 use super::error::ApiError;
 use super::openapi::shape;
-use super::source::{MAX_EDIT_BODY_BYTES, at_address, check_room, stored};
+use super::settings::MAX_SETTINGS_BODY_BYTES;
+use super::source::{MAX_EDIT_BODY_BYTES, check_room, named};
 use crate::app::App;
 use crate::engine::Control;
 use crate::images::Image;
@@ -37,6 +39,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(models))
         .routes(routes!(verify::verify_saved))
         .routes(routes!(verify::verify))
+        .routes(routes!(config::show))
+        .routes(routes!(config::update).layer(DefaultBodyLimit::max(MAX_SETTINGS_BODY_BYTES)))
 }
 
 /// `POST /api/v1/images/generations`
@@ -132,11 +136,7 @@ async fn load(app: &App, user: &User, images: &[String]) -> Result<Vec<Image>, A
     let mut sources = Vec::new();
     for image in images {
         check_room(&sources)?;
-        let source = match image.contains([':', '/']) {
-            true => at_address(app, user, IMAGE, image).await,
-            false => stored(app, user, IMAGE, image).await,
-        };
-        sources.push(source?);
+        sources.push(named(app, user, IMAGE, image).await?);
     }
     Ok(sources)
 }

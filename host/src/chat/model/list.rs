@@ -1,0 +1,151 @@
+//! Which models a server has, as it lists them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use http::header::HeaderMap;
+use serde_json::Value;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::egress::{Destination, Request};
+use crate::engine::MAX_MODEL_BYTES;
+
+/// How long a list is taken as it was, in time.
+pub(super) const MAX_LIST_AGE: Duration = Duration::from_secs(300);
+/// The same where it lacks a model that somebody names.
+pub(super) const MAX_LIST_AGE_ON_MISS: Duration = Duration::from_secs(10);
+/// Time after which a server that gave no list is asked again.
+const MAX_SILENCE: Duration = Duration::from_secs(60);
+/// Time that a server may take for its list.
+const MAX_LIST_TIME: Duration = Duration::from_secs(5);
+/// Length of a list, in bytes.
+const MAX_LIST_BYTES: usize = 4 << 20;
+
+/// A model that a server lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// What a request names it by.
+    pub id: String,
+    /// What a person is shown.
+    pub name: String,
+    /// Whose it is, by the server's word.
+    pub owner: Option<String>,
+    /// When it was made, in seconds since 1970; 0 where the server does not say.
+    pub created: i64,
+}
+
+/// The last list of a server.
+#[derive(Debug, Default)]
+pub(super) struct List(Mutex<Last>);
+
+#[derive(Debug, Default)]
+struct Last {
+    asked: Option<Instant>,
+    /// `None` where the server has given none yet.
+    models: Option<Arc<[Listed]>>,
+}
+
+impl List {
+    /// The models as they were at most `age` ago. A server that fails keeps the list that it gave
+    /// before; `None` where it never gave any.
+    pub(super) async fn models(
+        &self,
+        server: &Destination,
+        age: Duration,
+    ) -> Option<Arc<[Listed]>> {
+        // Held while the server is asked: who comes meanwhile waits for that answer.
+        let mut last = self.0.lock().await;
+        let age = match last.models {
+            Some(_) => age,
+            None => age.max(MAX_SILENCE),
+        };
+        if last.asked.is_none_or(|asked| asked.elapsed() >= age) {
+            match ask(server).await {
+                Ok(models) => last.models = Some(models.into()),
+                Err(why) => tracing::warn!("{} lists no chat models: {why}", server.origin()),
+            }
+            last.asked = Some(Instant::now());
+        }
+        last.models.clone()
+    }
+}
+
+async fn ask(server: &Destination) -> Result<Vec<Listed>, String> {
+    let request = Request {
+        method: Method::GET,
+        path: "/models".to_owned(),
+        headers: HeaderMap::new(),
+        content_type: None,
+        body: Bytes::new(),
+    };
+    let deadline = Instant::now() + MAX_LIST_TIME;
+    let answer = server.send(request, MAX_LIST_BYTES, deadline).await;
+    let mut answer = answer.map_err(|error| error.to_string())?;
+    if !answer.status.is_success() {
+        return Err(format!("the answer's status is {}", answer.status));
+    }
+    let body = answer.bytes().await.map_err(|error| error.to_string())?;
+    read(&body)
+}
+
+/// The entries of a list that have a usable id.
+fn read(body: &[u8]) -> Result<Vec<Listed>, String> {
+    let list: Value =
+        serde_json::from_slice(body).map_err(|error| format!("the answer is no JSON: {error}"))?;
+    let entries = list.get("data").and_then(Value::as_array);
+    let entries = entries.ok_or("the answer has no list `data`")?;
+    let usable =
+        |id: &&str| !id.is_empty() && id.len() <= MAX_MODEL_BYTES && !id.contains(char::is_control);
+    let entry = |entry: &Value| {
+        let text = |name: &str| entry.get(name).and_then(Value::as_str).filter(usable);
+        let id = text("id")?;
+        Some(Listed {
+            id: id.to_owned(),
+            name: text("name").unwrap_or(id).to_owned(),
+            owner: text("owned_by").map(str::to_owned),
+            created: entry.get("created").and_then(Value::as_i64).unwrap_or(0),
+        })
+    };
+    Ok(entries.iter().filter_map(entry).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(list: Value, expected: Option<&[(&str, &str, Option<&str>, i64)]>) {
+        let models = read(list.to_string().as_bytes()).ok();
+        let models: Option<Vec<_>> = models.as_ref().map(|models| {
+            let models = models.iter();
+            models
+                .map(|it| {
+                    (
+                        it.id.as_str(),
+                        it.name.as_str(),
+                        it.owner.as_deref(),
+                        it.created,
+                    )
+                })
+                .collect()
+        });
+        assert_eq!(models.as_deref(), expected, "{list}");
+    }
+
+    #[test]
+    fn a_list_is_read_as_far_as_it_can_be_used() {
+        let full = json!({"id": "m", "name": "Model", "owned_by": "me", "created": 5});
+        let long = json!({"id": "m".repeat(MAX_MODEL_BYTES + 1)});
+        let entries = json!([full, {"id": "n", "name": 5}, {"id": 5}, {"id": ""}, long, null, "x"]);
+        let expected = [("m", "Model", Some("me"), 5), ("n", "n", None, 0)];
+        check(json!({"data": entries}), Some(&expected));
+        check(json!({"data": []}), Some(&[]));
+        for no_list in [json!({}), json!([]), json!({"data": {}}), json!("x")] {
+            check(no_list, None);
+        }
+    }
+}

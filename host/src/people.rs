@@ -2,6 +2,7 @@
 
 mod attempts;
 mod password;
+mod presence;
 mod rules;
 mod session;
 
@@ -11,11 +12,13 @@ use anyhow::Context;
 use cap_std::fs::Dir;
 
 use crate::settings::Environment;
-use crate::store::{Account, AddError, Admission, NewAccount, Store, User, now};
+use crate::store::{Account, AddError, Admission, NewAccount, Proof, Store, User, now};
 
 use attempts::Attempts;
 use password::Passwords;
+use presence::Present;
 
+pub use presence::Presence;
 pub use rules::Rules;
 pub use session::Session;
 
@@ -40,6 +43,7 @@ pub struct People {
     sessions: session::Sessions,
     passwords: Passwords,
     attempts: Attempts,
+    present: Present,
 }
 
 /// What somebody tells of themselves to get an account.
@@ -113,6 +117,7 @@ impl People {
             sessions: session::Sessions::new(key, rules.session_secs),
             passwords: Passwords::new(),
             attempts: Attempts::new(),
+            present: Present::new(store.clone()),
             rules,
             store,
         })
@@ -135,6 +140,20 @@ impl People {
             .user_by_session(&session.user_id, session.epoch, &session.id)
             .await?;
         Ok(user.map(|user| (user, Some(session))))
+    }
+
+    /// Has a connection that stays hear when what it showed, a key or a session, counts no longer.
+    #[must_use]
+    pub fn stay(&self, shown: &str, session: Option<Session>) -> Presence {
+        self.present.enter(match session {
+            None => Proof::of_key(shown),
+            Some(session) => Proof::Session {
+                id: session.id,
+                user_id: session.user_id,
+                epoch: session.epoch,
+                expires_at: session.expires_at,
+            },
+        })
     }
 
     /// Counts an attempt of this address to sign up or in. Asked before the request is read.

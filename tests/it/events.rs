@@ -1,6 +1,7 @@
 //! What clients are told while a turn runs: by server-sent events and by Socket.IO.
 
-mod client;
+pub(crate) mod client;
+mod recheck;
 mod socket;
 
 use std::sync::Arc;

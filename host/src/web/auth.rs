@@ -5,7 +5,7 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 
 use super::error::ApiError;
 use crate::app::App;
-use crate::people::Session;
+use crate::people::{Presence, Session};
 use crate::store::User;
 
 /// Somebody who is known, in any role.
@@ -18,9 +18,21 @@ pub(super) struct Caller {
 /// The user whose key or session came as a bearer token or, as browsers show pictures, in the
 /// cookie `token`; one who may ask: `user` or `admin`.
 pub(super) async fn user(app: &App, headers: &HeaderMap) -> Result<User, ApiError> {
-    let Caller { user, .. } = caller(app, headers).await?;
-    match user.role.as_str() {
-        "user" | "admin" => Ok(user),
+    let Caller { user, .. } = asking(app, headers).await?;
+    Ok(user)
+}
+
+/// The same, for a connection that stays. It has to end when the presence is over.
+pub(super) async fn stay(app: &App, headers: &HeaderMap) -> Result<(User, Presence), ApiError> {
+    let Caller { user, session } = asking(app, headers).await?;
+    let presence = app.people.stay(shown(headers).unwrap_or_default(), session);
+    Ok((user, presence))
+}
+
+async fn asking(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    let caller = caller(app, headers).await?;
+    match caller.user.role.as_str() {
+        "user" | "admin" => Ok(caller),
         _ => Err(ApiError::wrong_role()),
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 
 /// `GET /api/events?chat_id=`: the user's events from now on, each as Open WebUI's `events`
 /// message in JSON and with an id. After `Last-Event-ID`, which browsers send when they connect
-/// again, from the next one on.
+/// again, from the next one on. It ends when what the caller showed counts no longer.
 #[utoipa::path(
     get,
     path = "/api/events",
@@ -51,7 +51,7 @@ async fn listen(
     filter: Result<Query<Filter>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, ApiError> {
-    let user = auth::user(&app, &headers).await?;
+    let (user, presence) = auth::stay(&app, &headers).await?;
     let Query(Filter { chat_id }) =
         filter.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
     // Bytes that are no text are the id of nothing.
@@ -65,15 +65,18 @@ async fn listen(
         ApiError::new(status, full.to_string())
     })?;
     let events = stream::unfold(
-        (app, listener, chat_id),
-        async |(app, mut listener, chat_id)| {
+        (app, listener, presence, chat_id),
+        async |(app, mut listener, presence, chat_id)| {
             loop {
-                let heard = listener.next().await;
+                let heard = tokio::select! {
+                    heard = listener.next() => heard,
+                    () = presence.over() => return None,
+                };
                 if chat_id.is_none() || chat_id == heard.chat_id || heard.kind == GAP {
                     let sent = Sent::default()
                         .id(app.events.id(&heard))
                         .data(heard.json.to_string());
-                    return Some((Ok(sent), (app, listener, chat_id)));
+                    return Some((Ok(sent), (app, listener, presence, chat_id)));
                 }
             }
         },

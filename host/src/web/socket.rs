@@ -1,7 +1,7 @@
 //! Events over Socket.IO, as Open WebUI's clients hear them.
 //!
 //! A socket belongs to nobody until it shows a token, when it connects or by `user-join`. Then it
-//! hears what `GET /api/events` tells. Only a token that a script has put there counts, and never
+//! hears what `GET /api/events` tells, until the token counts no longer. Only a token that a script has put there counts, and never
 //! the cookie: a page of another site could open a socket with it.
 
 use std::convert::Infallible;
@@ -27,6 +27,7 @@ use super::auth;
 use super::error::ApiError;
 use crate::app::App;
 use crate::chat::event::Listener;
+use crate::people::Presence;
 use crate::store::User;
 
 /// Where clients connect.
@@ -55,9 +56,16 @@ const FULL_WAIT: Duration = Duration::from_millis(50);
 struct Connection {
     tokens: AtomicU32,
     /// Who connects, until the client has been told that it has.
-    ready: Mutex<Option<(String, Listener)>>,
+    ready: Mutex<Option<Ready>>,
     member: Member,
     _place: OwnedSemaphorePermit,
+}
+
+/// Somebody who is about to hear.
+struct Ready {
+    user_id: String,
+    listener: Listener,
+    presence: Presence,
 }
 
 /// What a client shows when it connects.
@@ -79,8 +87,10 @@ struct Member(Mutex<Membership>);
 #[derive(Default)]
 struct Membership {
     user_id: Option<String>,
-    /// Tells the user's events, or waits for a user; ends with the socket.
-    task: Option<AbortOnDropHandle<()>>,
+    /// Tells the user's events; ends with the socket.
+    _telling: Option<AbortOnDropHandle<()>>,
+    /// Ends the socket when it has no user for too long, or its token counts no longer.
+    watching: Option<AbortOnDropHandle<()>>,
 }
 
 /// Any request of [`PATH`]: the first of a connection, one that sends, one that waits for events,
@@ -143,10 +153,16 @@ fn open(places: &Arc<Semaphore>, request: &mut Request) -> Result<(), ApiError> 
 /// is missed from then on.
 async fn prepare(app: Arc<App>, socket: &SocketRef, TryData(auth): TryData<Auth>) {
     let token = auth.ok().and_then(|auth| auth.token);
-    let user = find(&app, socket, token).await;
-    let listener = user.and_then(|user| Some((user.id.clone(), listen(&app, &user)?)));
+    let found = find(&app, socket, token).await;
+    let ready = found.and_then(|(user, presence)| {
+        Some(Ready {
+            listener: listen(&app, &user)?,
+            user_id: user.id,
+            presence,
+        })
+    });
     if let Some(connection) = connection(socket) {
-        *lock(&connection.ready) = listener;
+        *lock(&connection.ready) = ready;
     }
     socket.on(
         "user-join",
@@ -170,32 +186,34 @@ async fn connected(socket: SocketRef) {
     };
     let ready = lock(&connection.ready).take();
     match ready {
-        Some((user_id, _)) if connection.member.is(&user_id) => {}
-        Some((user_id, listener)) => connection.member.enter(&socket, user_id, listener),
-        None => {
-            let lonely = socket.clone();
-            connection.member.wait(&socket, async move {
-                tokio::time::sleep(NOBODY_TIMEOUT).await;
-                lonely.disconnect().ok();
-            });
-        }
+        Some(ready) if connection.member.is(&ready.user_id) => {}
+        Some(ready) => connection.member.enter(&socket, ready),
+        None => connection.member.wait(&socket),
     }
 }
 
 /// Gives the socket to the user whose token this is. `None` where it is nobody's, or no more may
 /// listen: the socket stays whose it was.
 async fn join(app: &App, socket: &SocketRef, token: Option<String>) -> Option<User> {
-    let user = find(app, socket, token).await?;
+    let (user, presence) = find(app, socket, token).await?;
     let connection = connection(socket)?;
     // `connected` may not have come to it yet.
     let ready = lock(&connection.ready).take();
-    if !connection.member.is(&user.id) {
-        let listener = match ready {
-            Some((user_id, listener)) if user_id == user.id => listener,
-            _ => listen(app, &user)?,
-        };
-        connection.member.enter(socket, user.id.clone(), listener);
+    if connection.member.is(&user.id) {
+        connection.member.stay(socket, presence);
+        return Some(user);
     }
+    let listener = match ready {
+        Some(ready) if ready.user_id == user.id => ready.listener,
+        _ => listen(app, &user)?,
+    };
+    let user_id = user.id.clone();
+    let ready = Ready {
+        user_id,
+        listener,
+        presence,
+    };
+    connection.member.enter(socket, ready);
     Some(user)
 }
 
@@ -204,14 +222,14 @@ fn listen(app: &App, user: &User) -> Option<Listener> {
 }
 
 /// The user whose token this is, where the connection has not shown too many.
-async fn find(app: &App, socket: &SocketRef, token: Option<String>) -> Option<User> {
+async fn find(app: &App, socket: &SocketRef, token: Option<String>) -> Option<(User, Presence)> {
     let token = token?;
     if connection(socket)?.tokens.fetch_add(1, Ordering::Relaxed) >= MAX_TOKENS {
         return None;
     }
     let bearer = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
     let headers = HeaderMap::from_iter([(AUTHORIZATION, bearer)]);
-    auth::user(app, &headers).await.ok()
+    auth::stay(app, &headers).await.ok()
 }
 
 fn connection(socket: &SocketRef) -> Option<&Arc<Connection>> {
@@ -227,20 +245,37 @@ impl Member {
         lock(&self.0).user_id.as_deref() == Some(user_id)
     }
 
-    fn enter(&self, socket: &SocketRef, user_id: String, listener: Listener) {
-        let telling = tokio::spawn(tell(socket.clone(), listener));
+    fn enter(&self, socket: &SocketRef, ready: Ready) {
+        let telling = tokio::spawn(tell(socket.clone(), ready.listener));
         *lock(&self.0) = Membership {
-            user_id: Some(user_id),
-            task: Some(AbortOnDropHandle::new(telling)),
+            user_id: Some(ready.user_id),
+            _telling: Some(AbortOnDropHandle::new(telling)),
+            watching: None,
         };
+        self.stay(socket, ready.presence);
+    }
+
+    /// From now on the socket lasts as long as this token counts.
+    fn stay(&self, socket: &SocketRef, presence: Presence) {
+        let lasting = socket.clone();
+        let watching = tokio::spawn(async move {
+            presence.over().await;
+            lasting.disconnect().ok();
+        });
+        lock(&self.0).watching = Some(AbortOnDropHandle::new(watching));
         self.check(socket);
     }
 
-    /// Has a task end with the socket, unless somebody has entered meanwhile.
-    fn wait(&self, socket: &SocketRef, task: impl Future<Output = ()> + Send + 'static) {
+    /// The socket ends after a while, unless somebody enters meanwhile.
+    fn wait(&self, socket: &SocketRef) {
         let mut membership = lock(&self.0);
         if membership.user_id.is_none() {
-            membership.task = Some(AbortOnDropHandle::new(tokio::spawn(task)));
+            let lonely = socket.clone();
+            let watching = tokio::spawn(async move {
+                tokio::time::sleep(NOBODY_TIMEOUT).await;
+                lonely.disconnect().ok();
+            });
+            membership.watching = Some(AbortOnDropHandle::new(watching));
         }
         drop(membership);
         self.check(socket);

@@ -13,16 +13,16 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 /// Only against a test that would hang.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A connection by WebSocket.
-pub(super) struct Socket {
+pub(crate) struct Socket {
     stream: WebSocketStream<TcpStream>,
 }
 
 impl Socket {
     /// A WebSocket, and with it a connection unless the query names one.
-    pub(super) async fn dial(
+    pub(crate) async fn dial(
         server: &Server,
         query: &str,
         headers: &[(&'static str, &str)],
@@ -44,7 +44,7 @@ impl Socket {
     }
 
     /// A connection, of which the server has told the terms.
-    pub(super) async fn open(server: &Server) -> (Self, Value) {
+    pub(crate) async fn open(server: &Server) -> (Self, Value) {
         let mut socket = Self::dial(server, "", &[]).await;
         let opened = socket.next().await.unwrap();
         let terms = opened.strip_prefix('0').expect("an open packet");
@@ -52,18 +52,18 @@ impl Socket {
     }
 
     /// A socket that showed this when it connected.
-    pub(super) async fn connect(server: &Server, auth: &Value) -> Self {
+    pub(crate) async fn connect(server: &Server, auth: &Value) -> Self {
         let (mut socket, _) = Self::open(server).await;
         socket.enter(auth).await;
         socket
     }
 
     /// The socket of somebody with this token.
-    pub(super) async fn of(server: &Server, token: &str) -> Self {
+    pub(crate) async fn of(server: &Server, token: &str) -> Self {
         Self::connect(server, &json!({"token": token})).await
     }
 
-    pub(super) async fn enter(&mut self, auth: &Value) {
+    pub(crate) async fn enter(&mut self, auth: &Value) {
         self.send(&format!("40{auth}")).await;
         let entered = self.next().await.unwrap();
         let entered = entered.strip_prefix("40").expect("a connect packet");
@@ -71,12 +71,12 @@ impl Socket {
         assert!(entered["sid"].is_string(), "{entered}");
     }
 
-    pub(super) async fn send(&mut self, packet: &str) {
+    pub(crate) async fn send(&mut self, packet: &str) {
         self.stream.send(Message::text(packet)).await.unwrap();
     }
 
     /// The next packet that is no ping; `None` where the connection has ended.
-    pub(super) async fn next(&mut self) -> Option<String> {
+    pub(crate) async fn next(&mut self) -> Option<String> {
         let next = self.packet();
         timeout(PATIENCE, next).await.expect("a packet in time")
     }
@@ -92,7 +92,7 @@ impl Socket {
     }
 
     /// The next event's payload.
-    pub(super) async fn event(&mut self) -> Value {
+    pub(crate) async fn event(&mut self) -> Value {
         let packet = self.next().await.expect("the connection has ended");
         let event = packet.strip_prefix("42").expect("an event");
         let [name, payload]: [Value; 2] = serde_json::from_str(event).unwrap();
@@ -102,7 +102,7 @@ impl Socket {
 
     /// Everything that this user was told so far, but for progress, which depends on time: a mark
     /// of our own comes last.
-    pub(super) async fn heard(&mut self, server: &Server, user_id: &str) -> Vec<Value> {
+    pub(crate) async fn heard(&mut self, server: &Server, user_id: &str) -> Vec<Value> {
         mark(server, user_id);
         let mut heard = Vec::new();
         loop {
@@ -115,7 +115,7 @@ impl Socket {
     }
 
     /// Sends an event, whose answer is the next packet.
-    pub(super) async fn ask(&mut self, name: &str, payload: &Value) -> Value {
+    pub(crate) async fn ask(&mut self, name: &str, payload: &Value) -> Value {
         self.send(&format!("427{}", json!([name, payload]))).await;
         let answer = self.next().await.expect("the connection has ended");
         let answer = answer.strip_prefix("437").expect("an acknowledgement");
@@ -123,18 +123,18 @@ impl Socket {
         answer
     }
 
-    pub(super) async fn join(&mut self, token: &str) -> Value {
+    pub(crate) async fn join(&mut self, token: &str) -> Value {
         self.ask("user-join", &json!({"auth": {"token": token}}))
             .await
     }
 }
 
 /// Tells a user something that nobody takes for anything else.
-pub(super) fn mark(server: &Server, user_id: &str) {
+pub(crate) fn mark(server: &Server, user_id: &str) {
     emit(server, user_id, None, "mark", json!({}));
 }
 
-pub(super) fn emit(
+pub(crate) fn emit(
     server: &Server,
     user_id: &str,
     chat_id: Option<&str>,
@@ -152,19 +152,19 @@ pub(super) fn emit(
     });
 }
 
-pub(super) async fn user_id(server: &Server, key: &str) -> String {
+pub(crate) async fn user_id(server: &Server, key: &str) -> String {
     let user = server.app.store.user_by_key(key).await.unwrap();
     user.unwrap().id
 }
 
 /// A connection by requests of which one always waits.
-pub(super) struct Polling<'a> {
+pub(crate) struct Polling<'a> {
     server: &'a Server,
-    pub(super) id: String,
+    pub(crate) id: String,
 }
 
 impl<'a> Polling<'a> {
-    pub(super) async fn open(server: &'a Server) -> (Self, Value) {
+    pub(crate) async fn open(server: &'a Server) -> (Self, Value) {
         let mut polling = Self {
             server,
             id: String::new(),
@@ -181,7 +181,7 @@ impl<'a> Polling<'a> {
     }
 
     /// The next packet that is no ping.
-    pub(super) async fn read(&self) -> String {
+    pub(crate) async fn read(&self) -> String {
         loop {
             let read = self.server.client.get(self.url()).send();
             let response = timeout(PATIENCE, read).await.unwrap().unwrap();
@@ -196,7 +196,7 @@ impl<'a> Polling<'a> {
     }
 
     /// The status of the answer.
-    pub(super) async fn send(&self, packet: String) -> u16 {
+    pub(crate) async fn send(&self, packet: String) -> u16 {
         let sent = self.server.client.post(self.url()).body(packet).send();
         sent.await.unwrap().status().as_u16()
     }

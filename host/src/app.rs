@@ -1,5 +1,7 @@
 //! `App`: the handles a request may use, built once from [`Config`].
 
+pub mod change;
+
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
@@ -10,6 +12,7 @@ use crate::files::Files;
 use crate::folder;
 use crate::jobs::{Finished, Jobs};
 use crate::people::People;
+use crate::settings::Stored;
 use crate::store::{FileRow, Store, User};
 
 /// Everything that a request may use.
@@ -20,6 +23,8 @@ pub struct App {
     pub files: Files,
     /// The database.
     pub store: Store,
+    /// What is set, and by whom it was changed.
+    pub settings: Stored,
     /// Knows who asks.
     pub people: People,
     /// Tells clients.
@@ -35,6 +40,11 @@ impl App {
             "the data folder cannot be used: set PINHOLE_DATA to a folder that can be written to",
         )?;
         let store = Store::open(&config.data).await?;
+        let settings = Stored::open(&data, store.clone(), &config.environment).await?;
+        let config = &Config {
+            environment: settings.current().environment().clone(),
+            ..config.clone()
+        };
         let jobs = Jobs::open(config).await?;
         Ok(Self {
             people: People::open(&data, store.clone(), &config.environment)?,
@@ -43,6 +53,7 @@ impl App {
                 .map_err(anyhow::Error::msg)?,
             events: Events::new(),
             store,
+            settings,
             jobs,
         })
     }

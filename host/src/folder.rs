@@ -3,9 +3,9 @@
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, DirBuilder, DirBuilderExt};
+use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, OpenOptions, OpenOptionsExt};
 
 /// Opens a folder that exists.
 pub fn open(path: &Path) -> std::io::Result<Dir> {
@@ -68,6 +68,37 @@ pub fn read_whole(path: &Path, max_bytes: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A random key in a file for its owner alone, made where there is none yet.
+///
+/// Fails, naming the file, where it has another length.
+pub(crate) fn key_in(folder: &Dir, name: &str, bytes: usize) -> Result<Vec<u8>> {
+    if !folder.exists(name) {
+        make_key(folder, name, bytes)?;
+    }
+    let key = folder.read(name)?;
+    ensure!(
+        key.len() == bytes,
+        "the file {name} has not {bytes} bytes: remove it, and another is made"
+    );
+    Ok(key)
+}
+
+/// Written whole and then linked: of two processes that start at once, both use the first's.
+fn make_key(folder: &Dir, name: &str, bytes: usize) -> Result<()> {
+    let mut key = vec![0; bytes];
+    getrandom::fill(&mut key).context("no random numbers for a key")?;
+    let unfinished = format!(".{name}.{}", uuid::Uuid::new_v4().simple());
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    std::io::Write::write_all(&mut folder.open_with(&unfinished, &options)?, &key)?;
+    let linked = folder.hard_link(&unfinished, folder, name);
+    folder.remove_file(&unfinished)?;
+    match linked {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 fn own(folder: &Dir) -> std::io::Result<()> {
     use cap_std::fs::{Permissions, PermissionsExt};
     folder.set_permissions(".", Permissions::from_mode(0o700))
@@ -79,4 +110,27 @@ fn probe(folder: &Dir) -> std::io::Result<()> {
     let name = format!(".probe.{}", uuid::Uuid::new_v4().simple());
     write_whole(folder, &name, &[0; 4096])?;
     folder.remove_file(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_once_for_its_owner_alone() {
+        use cap_std::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let data = open(folder.path()).unwrap();
+        let key = key_in(&data, "a-key", 32).unwrap();
+        assert_eq!(key.len(), 32);
+        assert_eq!(key_in(&data, "a-key", 32).unwrap(), key);
+        make_key(&data, "a-key", 32).unwrap();
+        assert_eq!(key_in(&data, "a-key", 32).unwrap(), key);
+        let mode = data.metadata("a-key").unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(data.entries().unwrap().count(), 1);
+        data.write("a-key", "short").unwrap();
+        let error = key_in(&data, "a-key", 32).unwrap_err().to_string();
+        assert!(error.contains("a-key"), "{error}");
+    }
 }

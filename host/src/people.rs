@@ -7,8 +7,10 @@ mod rules;
 mod session;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use anyhow::Context;
+use arc_swap::ArcSwap;
 use cap_std::fs::Dir;
 
 use crate::settings::Environment;
@@ -37,8 +39,7 @@ pub const ROLES: [&str; 3] = ["admin", "user", "pending"];
 
 /// Accounts, and what is needed to prove whose one is.
 pub struct People {
-    /// What the operator has set.
-    pub rules: Rules,
+    rules: ArcSwap<Rules>,
     store: Store,
     sessions: session::Sessions,
     passwords: Passwords,
@@ -114,13 +115,24 @@ impl People {
             None => session::key_in(data).context("cannot use the data folder's session key")?,
         };
         Ok(Self {
-            sessions: session::Sessions::new(key, rules.session_secs),
+            sessions: session::Sessions::new(key),
             passwords: Passwords::new(),
             attempts: Attempts::new(),
             present: Present::new(store.clone()),
-            rules,
+            rules: ArcSwap::from_pointee(rules),
             store,
         })
+    }
+
+    /// What the operator has set.
+    #[must_use]
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.load_full()
+    }
+
+    /// Goes on with other rules. Sessions that were begun end when they would have.
+    pub(crate) fn publish(&self, rules: Rules) {
+        self.rules.store(Arc::new(rules));
     }
 
     /// Whose key or session this is, in any role. The session where it is one.
@@ -163,16 +175,17 @@ impl People {
 
     /// Makes an account. The first is an administrator's.
     pub async fn sign_up(&self, introduction: Introduction) -> Result<Account, Error> {
-        if !self.rules.sign_up {
+        let rules = self.rules();
+        if !rules.sign_up {
             return Err(Error::Closed);
         }
-        self.make(introduction, &self.rules.default_role, Admission::Open)
+        self.make(introduction, &rules.default_role, Admission::Open)
             .await
     }
 
     /// May whoever comes next sign up as an administrator?
     pub async fn awaits_first(&self) -> sqlx::Result<bool> {
-        Ok(self.rules.sign_up && !self.store.has_accounts().await?)
+        Ok(self.rules().sign_up && !self.store.has_accounts().await?)
     }
 
     /// Makes an account that an administrator asks for.
@@ -245,7 +258,9 @@ impl People {
 
     /// Begins a session: what the client shows from now on, and when it is over.
     pub fn begin(&self, account: &Account) -> (String, Option<i64>) {
-        self.sessions.begin(&account.user.id, account.epoch, now())
+        let secs = self.rules().session_secs;
+        self.sessions
+            .begin(&account.user.id, account.epoch, now(), secs)
     }
 
     /// Ends a session before its time.
@@ -261,7 +276,7 @@ impl People {
     pub async fn may_make_pictures(&self, user: &User) -> sqlx::Result<bool> {
         match user.role.as_str() {
             "admin" => Ok(true),
-            "user" if self.rules.everybody_makes_pictures => Ok(true),
+            "user" if self.rules().everybody_makes_pictures => Ok(true),
             "user" => self.store.in_picture_group(&user.id).await,
             _ => Ok(false),
         }

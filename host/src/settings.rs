@@ -1,10 +1,18 @@
 //! What an operator has set: the host's own settings and those that engines declare.
 
 mod engine;
+mod key;
+mod kind;
+mod secret;
+mod stored;
 
 use std::collections::BTreeMap;
 
 pub use engine::{EngineSettings, only_edits, own_variable};
+pub use key::{Key, keys};
+pub use kind::Kind;
+pub use secret::MARKER;
+pub use stored::{Change, Overlay, Source, Stored};
 
 /// OpenAI's own API, the default of everything that speaks its dialect.
 const OPENAI: &str = "https://api.openai.com/v1";

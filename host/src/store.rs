@@ -5,6 +5,7 @@ mod files;
 mod groups;
 mod messages;
 mod people;
+mod settings;
 mod proofs;
 
 use std::path::Path;
@@ -23,6 +24,7 @@ pub use files::FileRow;
 pub use groups::Group;
 pub use chats::{Chat, ChatCopy, ChatFilter, ChatMark, ChatTitle, MAX_CHATS};
 pub use people::{Account, AddError, Admission, NewAccount, Person};
+pub use settings::{SettingChange, SettingRow};
 pub use proofs::Proof;
 
 pub use messages::{ChatMessage, MAX_MESSAGES, StoredMessage, file_id};

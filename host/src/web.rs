@@ -9,6 +9,7 @@ mod images;
 mod openai;
 mod openapi;
 mod people;
+mod settings;
 mod socket;
 mod source;
 
@@ -42,6 +43,7 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(images::routes())
         .merge(openai::routes())
         .merge(people::routes())
+        .merge(settings::routes())
         .split_for_parts();
     routes
         .merge(openapi::routes(&document))

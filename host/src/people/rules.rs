@@ -27,7 +27,7 @@ pub struct Rules {
 
 impl Rules {
     /// Reads the rules. The error names the variable and what it may hold.
-    pub(super) fn read(environment: &Environment) -> Result<Self, String> {
+    pub(crate) fn read(environment: &Environment) -> Result<Self, String> {
         let is_true = |name: &str| {
             let value = environment.get(name);
             value.map(|value| value.eq_ignore_ascii_case("true"))

@@ -2,12 +2,14 @@
 //!
 //! There is one header, one algorithm and one key, so a token's own header decides nothing.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use base64_simd::URL_SAFE_NO_PAD;
-use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+use cap_std::fs::Dir;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+
+use crate::folder;
 
 /// `{"alg":"HS256","typ":"JWT"}`
 const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
@@ -43,18 +45,23 @@ pub struct Session {
 /// Signs and reads tokens.
 pub(super) struct Sessions {
     key: Vec<u8>,
-    secs: Option<i64>,
 }
 
 impl Sessions {
-    /// `secs` is how long a session lasts; `None` is for ever.
-    pub(super) fn new(key: Vec<u8>, secs: Option<i64>) -> Self {
-        Self { key, secs }
+    /// With the key that signs.
+    pub(super) fn new(key: Vec<u8>) -> Self {
+        Self { key }
     }
 
-    /// A new token, and when it is over.
-    pub(super) fn begin(&self, user_id: &str, epoch: i64, now: i64) -> (String, Option<i64>) {
-        let expires_at = self.secs.map(|secs| now.saturating_add(secs));
+    /// A new token, and when it is over: after so many seconds, or never.
+    pub(super) fn begin(
+        &self,
+        user_id: &str,
+        epoch: i64,
+        now: i64,
+        secs: Option<i64>,
+    ) -> (String, Option<i64>) {
+        let expires_at = secs.map(|secs| now.saturating_add(secs));
         let claims = Claims {
             id: user_id.to_owned(),
             jti: uuid::Uuid::new_v4().to_string(),
@@ -100,31 +107,7 @@ impl Sessions {
 
 /// The data folder's key, made where there is none yet.
 pub(super) fn key_in(data: &Dir) -> Result<Vec<u8>> {
-    if !data.exists(KEY_FILE) {
-        make_key(data)?;
-    }
-    let key = data.read(KEY_FILE)?;
-    ensure!(
-        key.len() == KEY_BYTES,
-        "the file {KEY_FILE} has not {KEY_BYTES} bytes: remove it, and everybody signs in again"
-    );
-    Ok(key)
-}
-
-/// Written whole and then linked: of two processes that start at once, both use the first's.
-fn make_key(data: &Dir) -> Result<()> {
-    let mut key = [0; KEY_BYTES];
-    getrandom::fill(&mut key).context("no random numbers for a key")?;
-    let unfinished = format!(".{KEY_FILE}.{}", uuid::Uuid::new_v4().simple());
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    std::io::Write::write_all(&mut data.open_with(&unfinished, &options)?, &key)?;
-    let linked = data.hard_link(&unfinished, data, KEY_FILE);
-    data.remove_file(&unfinished)?;
-    match linked {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error.into()),
-        _ => Ok(()),
-    }
+    folder::key_in(data, KEY_FILE, KEY_BYTES)
 }
 
 #[cfg(test)]
@@ -132,32 +115,31 @@ mod tests {
     use super::*;
 
     fn sessions() -> Sessions {
-        Sessions::new(b"a key".to_vec(), Some(60))
+        Sessions::new(b"a key".to_vec())
     }
 
     #[test]
     fn a_token_is_read_until_its_time_is_over() {
-        let (token, expires_at) = sessions().begin("ada", 3, 1000);
+        let (token, expires_at) = sessions().begin("ada", 3, 1000, Some(60));
         assert_eq!(expires_at, Some(1060));
         let session = sessions().read(&token, 1059).unwrap();
         assert_eq!((session.user_id.as_str(), session.epoch), ("ada", 3));
         assert_eq!(session.expires_at, Some(1060));
         assert_eq!(sessions().read(&token, 1060), None);
-        let forever = Sessions::new(b"a key".to_vec(), None);
-        let (token, expires_at) = forever.begin("ada", 3, 1000);
+        let (token, expires_at) = sessions().begin("ada", 3, 1000, None);
         assert_eq!(expires_at, None);
-        assert!(forever.read(&token, i64::MAX).is_some());
+        assert!(sessions().read(&token, i64::MAX).is_some());
     }
 
     #[test]
     fn what_another_signed_or_changed_is_no_session() {
-        let (token, _) = sessions().begin("ada", 0, 0);
+        let (token, _) = sessions().begin("ada", 0, 0, None);
         let parts: Vec<&str> = token.split('.').collect();
         assert_eq!(
             URL_SAFE_NO_PAD.decode_to_vec(parts[0]).unwrap(),
             br#"{"alg":"HS256","typ":"JWT"}"#
         );
-        let (others, _) = Sessions::new(b"another".to_vec(), Some(60)).begin("ada", 0, 0);
+        let (others, _) = Sessions::new(b"another".to_vec()).begin("ada", 0, 0, None);
         let none = URL_SAFE_NO_PAD.encode_to_string(r#"{"alg":"none","typ":"JWT"}"#);
         let claims = r#"{"id":"eve","jti":"1","iat":0,"epoch":0}"#;
         let claims = URL_SAFE_NO_PAD.encode_to_string(claims);
@@ -174,22 +156,5 @@ mod tests {
         ] {
             assert_eq!(sessions().read(&wrong, 0), None, "{wrong}");
         }
-    }
-
-    #[test]
-    fn the_folders_key_is_made_once_for_its_owner_alone() {
-        use cap_std::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let data = crate::folder::open(folder.path()).unwrap();
-        let key = key_in(&data).unwrap();
-        assert_eq!(key.len(), KEY_BYTES);
-        assert_eq!(key_in(&data).unwrap(), key);
-        make_key(&data).unwrap();
-        assert_eq!(key_in(&data).unwrap(), key);
-        let mode = data.metadata(KEY_FILE).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(data.entries().unwrap().count(), 1);
-        data.write(KEY_FILE, "short").unwrap();
-        assert!(key_in(&data).unwrap_err().to_string().contains(KEY_FILE));
     }
 }

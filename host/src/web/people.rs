@@ -204,7 +204,7 @@ async fn add(
         email,
         password,
     };
-    let role = role.unwrap_or_else(|| app.people.rules.default_role.clone());
+    let role = role.unwrap_or_else(|| app.people.rules().default_role.clone());
     let account = app.people.add(introduction, &role).await?;
     tracing::info!("user {} was added by {}", account.user.id, administrator.id);
     let body = described(&app, &account.user, &account.email, None, None).await?;
@@ -340,7 +340,7 @@ fn cookie(app: &App, token: &str, secs: Option<i64>) -> Result<HeaderValue, ApiE
     let age = secs
         .map(|secs| format!("; Max-Age={secs}"))
         .unwrap_or_default();
-    let secure = match app.people.rules.secure_cookie {
+    let secure = match app.people.rules().secure_cookie {
         true => "; Secure",
         false => "",
     };

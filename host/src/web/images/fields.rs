@@ -80,6 +80,15 @@ impl Fields {
         String::new()
     }
 
+    /// Whatever it is, it has to be there.
+    pub(super) fn required(&mut self, name: &str) -> Option<Value> {
+        let given = self.given.remove(name);
+        if given.is_none() {
+            self.refuse(&[name.into()], "missing", "Field required");
+        }
+        given
+    }
+
     /// One text or several, which have to be there.
     pub(super) fn required_texts(&mut self, name: &str) -> Vec<String> {
         let items = match self.given.remove(name) {
@@ -158,7 +167,7 @@ impl Fields {
         self.refuse(at, "model_attributes_type", message);
     }
 
-    fn refuse(&mut self, at: &[Value], kind: &str, message: &str) {
+    pub(super) fn refuse(&mut self, at: &[Value], kind: &str, message: &str) {
         let place = self.place.iter().map(|part| Value::from(*part));
         let place: Vec<Value> = place.chain(at.iter().cloned()).collect();
         let entry = json!({"type": kind, "loc": place, "msg": message});

@@ -17,6 +17,7 @@ use utoipa_axum::routes;
 use super::permissions;
 use crate::app::App;
 use crate::people::{check_name, check_role};
+use crate::settings;
 use crate::store::{Person, User};
 use crate::web::auth;
 use crate::web::error::{ApiError, json_body};
@@ -47,11 +48,22 @@ struct Change {
     password: Option<String>,
 }
 
+/// What everybody may; what is left out stays.
+#[derive(Deserialize)]
+struct DefaultPermissions {
+    features: DefaultFeatures,
+}
+
+#[derive(Deserialize)]
+struct DefaultFeatures {
+    image_generation: Option<bool>,
+}
+
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .route("/api/v1/users", get(list))
-        .routes(routes!(default_permissions))
+        .routes(routes!(default_permissions, change_default_permissions))
         .routes(routes!(show, delete))
         .routes(routes!(update))
 }
@@ -97,7 +109,43 @@ async fn default_permissions(
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
     auth::administrator(&app, &headers).await?;
-    Ok(Json(permissions(app.people.rules.everybody_makes_pictures)))
+    Ok(Json(permissions(
+        app.people.rules().everybody_makes_pictures,
+    )))
+}
+
+/// `POST /api/v1/users/default/permissions`: of Open WebUI's tree there is one, and others are left alone.
+#[utoipa::path(
+    post,
+    path = "/api/v1/users/default/permissions",
+    tag = "people",
+    operation_id = "change_default_permissions",
+    summary = "Set what everybody may. For administrators",
+    request_body = shape::Permissions,
+    responses((status = 200, description = "the permissions", body = shape::Permissions)),
+)]
+async fn change_default_permissions(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Json<Value>, ApiError> {
+    let user = auth::administrator(&app, &headers).await?;
+    let DefaultPermissions { features } = json_body(request).await?;
+    let everybody = app.people.rules().everybody_makes_pictures;
+    if let Some(may) = features.image_generation.filter(|may| *may != everybody) {
+        let keys = app.keys();
+        let name = "USER_PERMISSIONS_FEATURES_IMAGE_GENERATION";
+        let key = keys.iter().find(|key| key.name == name);
+        let change = key.map(|key| settings::Change::new(key, &may.into()));
+        let change = change
+            .transpose()
+            .map_err(|why| ApiError::invalid(name, why))?;
+        app.change(&user, change.flatten().into_iter().collect())
+            .await?;
+    }
+    Ok(Json(permissions(
+        app.people.rules().everybody_makes_pictures,
+    )))
 }
 
 /// `GET /api/v1/users/{id}`

@@ -1,0 +1,141 @@
+//! What is set over the environment, and who has changed it.
+
+use sqlx::Row;
+
+use super::{Store, now};
+
+/// Changes that are remembered; older ones are forgotten.
+const MAX_CHANGES_KEPT: i64 = 10_000;
+
+/// A setting as it is kept.
+#[derive(Clone)]
+pub struct SettingRow {
+    /// The dotted key.
+    pub path: String,
+    /// The environment variables that it stands for; the first takes the value.
+    pub variables: Vec<String>,
+    /// JSON, or a sealed secret.
+    pub value: String,
+    /// Is it a secret?
+    pub sealed: bool,
+}
+
+/// One entry of the record of changes.
+#[derive(Clone, Debug)]
+pub struct SettingChange {
+    /// Seconds since 1970. The store sets it.
+    pub changed_at: i64,
+    /// Who; empty where the server was started to forget what was set.
+    pub user_id: String,
+    /// The name they had.
+    pub user_name: String,
+    /// The dotted key.
+    pub path: String,
+    /// The environment variable.
+    pub name: String,
+    /// `set`, `changed` or `removed`.
+    pub what: String,
+    /// JSON; `None` where nothing was set, and of secrets.
+    pub old_value: Option<String>,
+    /// The same after the change.
+    pub new_value: Option<String>,
+}
+
+impl Store {
+    /// Everything that is set.
+    pub async fn settings(&self) -> sqlx::Result<Vec<SettingRow>> {
+        let rows = sqlx::query("SELECT path, variables, value, sealed FROM settings ORDER BY path")
+            .fetch_all(&self.pool)
+            .await?;
+        let read = |row: &sqlx::sqlite::SqliteRow| {
+            let variables: String = row.try_get("variables")?;
+            Ok(SettingRow {
+                path: row.try_get("path")?,
+                variables: variables.split(' ').map(str::to_owned).collect(),
+                value: row.try_get("value")?,
+                sealed: row.try_get::<i64, _>("sealed")? != 0,
+            })
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// Writes settings, removes others by their paths, and notes the changes: all or nothing.
+    pub async fn change_settings(
+        &self,
+        set: &[SettingRow],
+        removed: &[String],
+        changes: &[SettingChange],
+    ) -> sqlx::Result<()> {
+        let mut transaction = self.pool.begin().await?;
+        for row in set {
+            sqlx::query(
+                "INSERT INTO settings (path, variables, value, sealed, updated_at)
+                 VALUES ($1, $2, $3, $4, $5)
+                 ON CONFLICT (path) DO UPDATE SET variables = excluded.variables,
+                     value = excluded.value, sealed = excluded.sealed,
+                     updated_at = excluded.updated_at",
+            )
+            .bind(&row.path)
+            .bind(row.variables.join(" "))
+            .bind(&row.value)
+            .bind(i64::from(row.sealed))
+            .bind(now())
+            .execute(&mut *transaction)
+            .await?;
+        }
+        for path in removed {
+            let delete = sqlx::query("DELETE FROM settings WHERE path = $1").bind(path);
+            delete.execute(&mut *transaction).await?;
+        }
+        for change in changes {
+            sqlx::query(
+                "INSERT INTO setting_changes (id, changed_at, user_id, user_name, path, name, what,
+                     old_value, new_value)
+                 SELECT COALESCE(MAX(id), 0) + 1, $1, $2, $3, $4, $5, $6, $7, $8
+                 FROM setting_changes",
+            )
+            .bind(now())
+            .bind(&change.user_id)
+            .bind(&change.user_name)
+            .bind(&change.path)
+            .bind(&change.name)
+            .bind(&change.what)
+            .bind(&change.old_value)
+            .bind(&change.new_value)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        sqlx::query(
+            "DELETE FROM setting_changes
+             WHERE id <= (SELECT COALESCE(MAX(id), 0) FROM setting_changes) - $1",
+        )
+        .bind(MAX_CHANGES_KEPT)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await
+    }
+
+    /// The newest changes, newest first.
+    pub async fn setting_changes(&self, limit: u32) -> sqlx::Result<Vec<SettingChange>> {
+        let rows = sqlx::query(
+            "SELECT changed_at, user_id, user_name, path, name, what, old_value, new_value
+             FROM setting_changes ORDER BY id DESC LIMIT $1",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        let read = |row: &sqlx::sqlite::SqliteRow| {
+            Ok(SettingChange {
+                changed_at: row.try_get("changed_at")?,
+                user_id: row.try_get("user_id")?,
+                user_name: row.try_get("user_name")?,
+                path: row.try_get("path")?,
+                name: row.try_get("name")?,
+                what: row.try_get("what")?,
+                old_value: row.try_get("old_value")?,
+                new_value: row.try_get("new_value")?,
+            })
+        };
+        rows.iter().map(read).collect()
+    }
+}

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::images::{Image, ImageLimits};
-use crate::store::{FileRow, Store, User, now};
+use crate::store::{ChatFilter, FileRow, Store, User, now};
 use objects::Objects;
 
 pub use thumbnail::THUMBNAIL_SIZES;
@@ -31,6 +31,8 @@ pub const UPLOAD_LIMITS: ImageLimits = ImageLimits {
 };
 /// Thumbnails that are made at once; more wait. Each may take a picture's pixels in memory.
 const MAX_THUMBNAILS_AT_ONCE: usize = 2;
+/// Chats that are looked up at a time to be removed.
+const BATCH_CHATS: u32 = 200;
 
 /// The folder of files and the store beside it.
 #[derive(Clone, Debug)]
@@ -166,6 +168,23 @@ impl Files {
             self.delete_bytes(&id).await;
         }
         Ok(true)
+    }
+
+    /// Removes all chats of a user, each as [`Files::delete_chat`] does. Where one fails, those before
+    /// it are gone and the others whole.
+    pub async fn delete_chats(&self, user_id: &str) -> Result<()> {
+        loop {
+            let chats = self
+                .store
+                .chats(user_id, ChatFilter::default(), BATCH_CHATS, 0);
+            let chats = chats.await.context("cannot list chats of the database")?;
+            if chats.is_empty() {
+                return Ok(());
+            }
+            for chat in chats {
+                self.delete_chat(&chat.id).await?;
+            }
+        }
     }
 
     /// Removes the bytes of a file that has no row, and all that was made from them.

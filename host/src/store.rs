@@ -5,8 +5,8 @@ mod files;
 mod groups;
 mod messages;
 mod people;
-mod settings;
 mod proofs;
+mod settings;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,14 +20,14 @@ use sqlx::sqlite::{
 
 use crate::engine::hex;
 
+pub use chats::{Chat, ChatCopy, ChatFilter, ChatMark, ChatTitle, MAX_CHATS, Saved};
 pub use files::FileRow;
 pub use groups::Group;
-pub use chats::{Chat, ChatCopy, ChatFilter, ChatMark, ChatTitle, MAX_CHATS};
-pub use people::{Account, AddError, Admission, NewAccount, Person};
-pub use settings::{SettingChange, SettingRow};
-pub use proofs::Proof;
-
 pub use messages::{ChatMessage, MAX_MESSAGES, StoredMessage, file_id};
+pub use people::{Account, AddError, Admission, NewAccount, Person};
+pub use proofs::Proof;
+pub use settings::{SettingChange, SettingRow};
+
 const FILE: &str = "pinhole.db";
 /// How long a statement waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -131,10 +131,6 @@ pub(crate) fn now() -> i64 {
     })
 }
 
-fn new_key() -> Result<String> {
-    let mut random = [0; KEY_BYTES];
-    getrandom::fill(&mut random).context("no random numbers for a key")?;
-    Ok(format!("sk-{}", hex(&random)))
 /// A text that stands for itself in a pattern of `LIKE`, with `\` as its escape.
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\")
@@ -142,6 +138,10 @@ fn escaped(text: &str) -> String {
         .replace('_', "\\_")
 }
 
+fn new_key() -> Result<String> {
+    let mut random = [0; KEY_BYTES];
+    getrandom::fill(&mut random).context("no random numbers for a key")?;
+    Ok(format!("sk-{}", hex(&random)))
 }
 
 fn hash(key: &str) -> String {

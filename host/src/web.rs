@@ -2,6 +2,7 @@
 
 mod auth;
 mod chat;
+mod chats;
 mod error;
 mod events;
 mod files;
@@ -38,6 +39,7 @@ pub fn router(app: Arc<App>) -> Router {
     let (routes, document) = OpenApiRouter::with_openapi(openapi::empty())
         .routes(routes!(health))
         .merge(chat::routes())
+        .merge(chats::routes())
         .merge(events::routes())
         .merge(files::routes())
         .merge(images::routes())

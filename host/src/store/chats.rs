@@ -8,7 +8,9 @@ use super::messages::{json, save_copy, text};
 use super::{ChatMessage, Store, escaped, now};
 
 /// Chats that one user may have.
-pub const MAX_CHATS: i64 = 10_000;
+pub const MAX_CHATS: u32 = 10_000;
+/// Length of what clients keep with a chat besides its messages, in bytes of JSON.
+const MAX_REST_BYTES: usize = 16 << 20;
 
 /// A chat without its messages.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +68,17 @@ pub struct ChatFilter<'a> {
     pub pinned: Option<bool>,
     /// Only those with this in their title or in a message; in ASCII, upper and lower case are one.
     pub text: Option<&'a str>,
+}
+
+/// What became of a chat that was to be saved. Where it was not, nothing is changed.
+#[derive(Clone, Debug)]
+pub enum Saved {
+    /// As it is now.
+    Chat(Box<Chat>),
+    /// It is not there, or there is no room for one more.
+    Missing,
+    /// It would be longer than a chat may be.
+    TooLong,
 }
 
 /// A mark of a chat that its owner turns on and off.
@@ -131,8 +144,12 @@ impl Store {
         rows.iter().map(title).collect()
     }
 
-    /// Adds a chat with its messages. `None` where the user has as many as there may be.
-    pub async fn add_chat(&self, user_id: &str, copy: &ChatCopy) -> sqlx::Result<Option<Chat>> {
+    /// Adds a chat with its messages, unless the user has as many as there may be.
+    pub async fn add_chat(&self, user_id: &str, copy: ChatCopy) -> sqlx::Result<Saved> {
+        let rest = text(&copy.rest);
+        if rest.len() > MAX_REST_BYTES {
+            return Ok(Saved::TooLong);
+        }
         let mut transaction = self.pool.begin().await?;
         let id = uuid::Uuid::new_v4().to_string();
         let (current_id, messages) = match &copy.history {
@@ -151,22 +168,21 @@ impl Store {
         .bind(user_id)
         .bind(copy.title.as_deref().unwrap_or("New Chat"))
         .bind(current_id)
-        .bind(text(&copy.rest))
+        .bind(rest)
         .bind(now())
-        .bind(MAX_CHATS)
+        .bind(i64::from(MAX_CHATS))
         .fetch_optional(&mut *transaction)
         .await?;
         let Some(row) = row else {
-            return Ok(None);
+            return Ok(Saved::Missing);
         };
         save_copy(&mut transaction, &id, user_id, messages).await?;
         transaction.commit().await?;
-        read(&row).map(Some)
+        Ok(Saved::Chat(Box::new(read(&row)?)))
     }
 
     /// Makes a chat what a client's copy says. What was made here stays where the copy lacks it.
-    /// `None` where the chat is not there.
-    pub async fn save_chat(&self, id: &str, copy: ChatCopy) -> sqlx::Result<Option<Chat>> {
+    pub async fn save_chat(&self, id: &str, copy: ChatCopy) -> sqlx::Result<Saved> {
         let mut transaction = self.pool.begin().await?;
         // Written first: from here on nobody else writes.
         let row = sqlx::query(
@@ -179,9 +195,13 @@ impl Store {
         .fetch_optional(&mut *transaction)
         .await?;
         let Some(mut chat) = row.as_ref().map(read).transpose()? else {
-            return Ok(None);
+            return Ok(Saved::Missing);
         };
         chat.rest.extend(copy.rest);
+        let rest = text(&chat.rest);
+        if rest.len() > MAX_REST_BYTES {
+            return Ok(Saved::TooLong);
+        }
         chat.title = copy.title.unwrap_or(chat.title);
         if let Some((current_id, messages)) = copy.history {
             chat.current_id = current_id;
@@ -191,11 +211,11 @@ impl Store {
             .bind(id)
             .bind(&chat.title)
             .bind(&chat.current_id)
-            .bind(text(&chat.rest))
+            .bind(rest)
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        Ok(Some(chat))
+        Ok(Saved::Chat(Box::new(chat)))
     }
 
     /// Turns a mark of a chat on where it is off, and off where it is on. `None` where the chat is

@@ -160,7 +160,8 @@ impl Store {
     }
 
     /// Sets a message's content and makes it the current one; it is added where it is missing. False,
-    /// and nothing is changed, where the chat is not there or its messages would be too many or too long.
+    /// and nothing is changed, where the chat is not there or its messages would be too many or too
+    /// long.
     pub async fn set_content(
         &self,
         chat_id: &str,

@@ -29,6 +29,8 @@ use crate::web::openapi::shape;
 const PAGE_USERS: u32 = 30;
 /// Files of a removed user that are removed at a time.
 const REMOVED_AT_ONCE: u32 = 100;
+/// Times that a user's things are looked for: a job that was running may bring one more.
+const REMOVALS: usize = 3;
 
 /// Which part of a list.
 #[derive(Deserialize, IntoParams)]
@@ -245,15 +247,19 @@ async fn delete(
     if !app.store.lock_out(&user.id).await.map_err(failed)? {
         return Err(last_administrator());
     }
-    remove_files(&app, &user).await?;
-    if !app.store.delete_user(&user.id).await.map_err(failed)? {
-        return Err(ApiError::new(
-            StatusCode::CONFLICT,
-            "the user cannot ask any more, but something of theirs is still in use: try again",
-        ));
+    for _ in 0..REMOVALS {
+        let removed = app.files.delete_chats(&user.id).await;
+        removed.map_err(|error| ApiError::internal(&error))?;
+        remove_files(&app, &user).await?;
+        if app.store.delete_user(&user.id).await.map_err(failed)? {
+            tracing::info!("user {} was removed by {}", user.id, administrator.id);
+            return Ok(Json(true));
+        }
     }
-    tracing::info!("user {} was removed by {}", user.id, administrator.id);
-    Ok(Json(true))
+    Err(ApiError::new(
+        StatusCode::CONFLICT,
+        "the user cannot ask any more, but something of theirs is still in use: try again",
+    ))
 }
 
 async fn remove_files(app: &App, user: &User) -> Result<(), ApiError> {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::chat::event::Events;
 use crate::chat::model::Models;
+use crate::chat::task::Tasks;
 use crate::config::Config;
 use crate::files::Files;
 use crate::folder;
@@ -29,6 +30,8 @@ pub struct App {
     pub people: People,
     /// Tells clients.
     pub events: Events,
+    /// Turns that go on after their request was answered.
+    pub tasks: Tasks,
     /// The language models that answer chats.
     pub chat_models: Models,
 }
@@ -52,6 +55,7 @@ impl App {
             chat_models: Models::open(&jobs.settings.chat_models, &jobs.egress)
                 .map_err(anyhow::Error::msg)?,
             events: Events::new(),
+            tasks: Tasks::default(),
             store,
             settings,
             jobs,

@@ -1,5 +1,6 @@
 //! All SQL.
 
+mod answers;
 mod chats;
 mod files;
 mod groups;

@@ -13,6 +13,7 @@ mod people;
 mod settings;
 mod socket;
 mod source;
+mod tasks;
 
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(openai::routes())
         .merge(people::routes())
         .merge(settings::routes())
+        .merge(tasks::routes())
         .split_for_parts();
     routes
         .merge(openapi::routes(&document))

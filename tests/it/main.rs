@@ -23,4 +23,5 @@ mod limits_page;
 mod openai;
 mod people;
 mod sandbox;
+mod tasks;
 mod traffic;

@@ -26,6 +26,8 @@ const MAX_ALL_LISTENERS: usize = 10_000;
 /// another. What comes after it in the same message replaces both. Open WebUI's clients do not know
 /// the kind and pass over it.
 pub const PROGRESS: &str = "pinhole:progress";
+/// What the language model has said so far: each replaces the one before of its message.
+pub const COMPLETION: &str = "chat:completion";
 /// Events were lost to a listener, which has to ask for what it shows once more.
 pub const GAP: &str = "pinhole:gap";
 
@@ -291,13 +293,18 @@ impl Line {
         self.drop_until(MAX_KEPT, MAX_KEPT_BYTES);
     }
 
-    /// Drops the progress that this replaces. A preview stays until there is another.
+    /// Drops what this replaces. A preview stays until there is another.
     fn forget_before(&mut self, kept: &Kept) {
+        let kind = kept.heard.kind;
         let bytes = &mut self.bytes;
         self.kept.retain(|it| {
-            let stays = it.heard.kind != PROGRESS
-                || it.message_id != kept.message_id
-                || kept.heard.kind == PROGRESS && it.has_preview() && !kept.has_preview();
+            let replaced = match it.heard.kind {
+                PROGRESS => kind != PROGRESS || kept.has_preview() || !it.has_preview(),
+                COMPLETION => kind == COMPLETION,
+                _ => false,
+            };
+            let same = it.message_id == kept.message_id && it.heard.chat_id == kept.heard.chat_id;
+            let stays = !replaced || !same;
             *bytes -= if stays { 0 } else { it.bytes };
             stays
         });
@@ -328,14 +335,18 @@ impl Kept {
     }
 }
 
-/// As Open WebUI's clients read it.
+/// As Open WebUI's clients read it; without `data` where there is none.
 ///
 /// Source: Open WebUI `socket/main.py`, the payload of `events`.
 fn json(place: Option<&Place>, kind: &str, data: &Value) -> Value {
+    let data = match data {
+        Value::Null => json!({"type": kind}),
+        data => json!({"type": kind, "data": data}),
+    };
     json!({
         "chat_id": place.and_then(|place| place.chat_id.as_deref()),
         "message_id": place.map(|place| &place.message_id),
-        "data": {"type": kind, "data": data},
+        "data": data,
     })
 }
 

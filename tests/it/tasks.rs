@@ -1,0 +1,469 @@
+//! Turns whose answer comes by events, and Stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use pinhole::chat::event::{COMPLETION, PROGRESS};
+use pinhole_tests::{Answer, Seen, Server, Upstream};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use crate::events::client::{PATIENCE, Socket};
+
+const TURN: &str = "/api/chat/completions";
+const CANCELLED: &str = "chat:tasks:cancel";
+
+/// A turn in message `a1` of chat `c1`, of a client that listens.
+fn turn(picture: bool) -> Value {
+    json!({
+        "model": "m", "stream": true, "session_id": "s1", "chat_id": "c1", "id": "a1",
+        "features": {"image_generation": picture},
+        "messages": [{"role": "user", "content": "a red fox"}],
+    })
+}
+
+fn data(chunk: &Value) -> Bytes {
+    format!("data: {chunk}\n\n").into()
+}
+
+fn word(word: &str) -> Bytes {
+    data(&json!({"choices": [{"index": 0, "delta": {"content": word}}]}))
+}
+
+/// A language model without a list of models, which answers with this.
+async fn model<F>(answer: impl Fn(Seen) -> F + Clone + Send + Sync + 'static) -> Upstream
+where
+    F: Future<Output = Answer> + Send,
+{
+    Upstream::start(move |seen: Seen| {
+        let answer = (seen.line() == "POST /v1/chat/completions").then(|| answer(seen));
+        async {
+            match answer {
+                Some(answer) => answer.await,
+                None => Answer::json(404, &json!({})),
+            }
+        }
+    })
+    .await
+}
+
+/// A language model that says these words and no more, but does not end.
+async fn hanging(words: &'static str) -> (Upstream, Arc<Notify>) {
+    let dropped = Arc::new(Notify::new());
+    let drops = dropped.clone();
+    let model = model(move |_| {
+        let told = NotifyOnDrop(drops.clone());
+        async move {
+            let never = stream::pending::<Result<Bytes, std::io::Error>>().map(move |never| {
+                let _held = &told;
+                never
+            });
+            let first = stream::iter([Ok(word(words))]);
+            Answer::typed(
+                200,
+                "text/event-stream",
+                Body::from_stream(first.chain(never)),
+            )
+        }
+    });
+    (model.await, dropped)
+}
+
+struct NotifyOnDrop(Arc<Notify>);
+
+impl Drop for NotifyOnDrop {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+async fn server(engine: &str, model: &Upstream, variables: &[(&str, &str)]) -> Server {
+    let url = format!("{}/v1", model.url());
+    let chat = [
+        ("OPENAI_API_BASE_URL", url.as_str()),
+        ("ENABLE_IMAGE_PROMPT_GENERATION", "false"),
+    ];
+    let variables: Vec<_> = chat.iter().chain(variables).copied().collect();
+    Server::with_engine(engine, &variables).await
+}
+
+/// The id of the task that goes on.
+async fn start(server: &Server, turn: &Value) -> String {
+    let (status, answer) = server.ask(TURN, turn).await;
+    assert_eq!(status, 200, "{answer}");
+    let id = answer["task_id"].as_str().unwrap().to_owned();
+    assert_eq!(answer, json!({"status": true, "task_id": id}));
+    id
+}
+
+async fn get(server: &Server, path: &str) -> Value {
+    let response = server.get(path).send().await.unwrap();
+    assert_eq!(response.status(), 200, "{path}");
+    serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
+}
+
+/// The next event of `a1` in this chat that is not about how far a picture is.
+async fn next(socket: &mut Socket, chat_id: &str) -> Value {
+    loop {
+        let event = socket.event().await;
+        if event["data"]["type"] != PROGRESS {
+            assert_eq!(event["chat_id"], chat_id);
+            assert_eq!(event["message_id"], "a1");
+            return event["data"].clone();
+        }
+    }
+}
+
+/// The type of each event up to one of this type, and that one.
+async fn until(socket: &mut Socket, chat_id: &str, kind: &str) -> (Vec<String>, Value) {
+    let mut kinds = Vec::new();
+    loop {
+        let event = next(socket, chat_id).await;
+        kinds.push(event["type"].as_str().unwrap().to_owned());
+        if event["type"] == kind {
+            return (kinds, event);
+        }
+    }
+}
+
+/// A chat of the administrator's that is kept: its id.
+async fn saved_chat(server: &Server) -> String {
+    let chat = json!({"chat": {"title": "Foxes"}});
+    let (status, chat) = server.ask("/api/v1/chats/new", &chat).await;
+    assert_eq!(status, 200, "{chat}");
+    chat["id"].as_str().unwrap().to_owned()
+}
+
+/// The words of the one message that a chat has, and what it has besides.
+async fn kept(server: &Server, chat_id: &str) -> (Value, Value) {
+    let messages = server.app.store.messages(chat_id).await.unwrap();
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    let message = &messages[0];
+    assert_eq!(message.stored.id, "a1");
+    (message.stored.content.clone(), message.rest.clone().into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_comes_by_events_and_stays_in_its_chat() {
+    let more = Arc::new(Notify::new());
+    let held = more.clone();
+    let model = model(move |_| {
+        let more = held.clone();
+        async move {
+            let rest = async move {
+                more.notified().await;
+                let usage = json!({"choices": [], "usage": {"total_tokens": 17}});
+                let end = Bytes::from("data: [DONE]\n\n");
+                Ok::<_, std::io::Error>([word("a fox."), data(&usage), end].concat().into())
+            };
+            let first = stream::iter([Ok(word("Here is "))]);
+            let body = Body::from_stream(first.chain(stream::once(rest)));
+            Answer::typed(200, "text/event-stream", body)
+        }
+    })
+    .await;
+    let server = server("sketch", &model, &[]).await;
+    let chat_id = saved_chat(&server).await;
+    let mut socket = Socket::of(&server, &server.key).await;
+    let mut request = turn(true);
+    request["chat_id"] = json!(chat_id);
+    let task = start(&server, &request).await;
+
+    let mut told = Vec::new();
+    while told.last() != Some(&json!({"content": "Here is "})) {
+        let event = next(&mut socket, &chat_id).await;
+        told.push(match event["type"].as_str().unwrap() {
+            COMPLETION => event["data"].clone(),
+            kind => json!(kind),
+        });
+    }
+    assert_eq!(
+        told[..3],
+        [json!("status"), json!("status"), json!("files")]
+    );
+    let path = format!("/api/tasks/chat/{chat_id}");
+    assert_eq!(get(&server, &path).await, json!({"task_ids": [task]}));
+    more.notify_one();
+    let done = loop {
+        let event = next(&mut socket, &chat_id).await;
+        assert_eq!(event["type"], COMPLETION);
+        if event["data"]["done"] == true {
+            break event["data"].clone();
+        }
+    };
+    let expected = json!({
+        "done": true, "content": "Here is a fox.", "title": "Foxes", "usage": {"total_tokens": 17},
+    });
+    assert_eq!(done, expected);
+    let (words, rest) = kept(&server, &chat_id).await;
+    assert_eq!(words, "Here is a fox.");
+    assert_eq!(rest, json!({"done": true, "usage": {"total_tokens": 17}}));
+
+    server.app.tasks.end().await;
+    assert_eq!(get(&server, &path).await, json!({"task_ids": []}));
+    let seen = model.seen().pop().unwrap().json();
+    assert_eq!(seen["stream"], true);
+    assert_eq!(seen.get("session_id"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_back_hears_the_newest_words_once() {
+    let (model, _) = hanging("Here is ").await;
+    let server = server("sketch", &model, &[]).await;
+    let mut socket = Socket::of(&server, &server.key).await;
+    start(&server, &turn(false)).await;
+    let event = next(&mut socket, "c1").await;
+    assert_eq!(event["data"], json!({"content": "Here is "}));
+    let stream = server.get("/api/events").header("last-event-id", "");
+    let mut stream = stream.send().await.unwrap();
+    let mut read = String::new();
+    while !read.contains("Here is ") {
+        let chunk = timeout(PATIENCE, stream.chunk()).await.unwrap().unwrap();
+        read += std::str::from_utf8(&chunk.unwrap()).unwrap();
+    }
+    assert_eq!(read.matches(COMPLETION).count(), 1, "{read}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_in_one_piece_comes_by_events_too() {
+    let model = model(async |_| {
+        let message = json!({"role": "assistant", "content": "A fox."});
+        Answer::json(200, &json!({"choices": [{"message": message}]}))
+    })
+    .await;
+    let server = server("sketch", &model, &[]).await;
+    let mut socket = Socket::of(&server, &server.key).await;
+    let mut request = turn(false);
+    request["stream"] = json!(false);
+    start(&server, &request).await;
+    let event = next(&mut socket, "c1").await;
+    let done = json!({"type": COMPLETION, "data": {"done": true, "content": "A fox."}});
+    assert_eq!(event, done);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_who_listens_is_answered_by_events() {
+    let model = model(async |_| {
+        let message = json!({"role": "assistant", "content": "A fox."});
+        Answer::json(200, &json!({"choices": [{"message": message}]}))
+    })
+    .await;
+    let server = server("sketch", &model, &[]).await;
+    for field in ["session_id", "chat_id", "id"] {
+        for without in [json!(null), json!("")] {
+            let mut request = turn(false);
+            request[field] = without;
+            let (status, answer) = server.ask(TURN, &request).await;
+            assert_eq!(status, 200, "{answer}");
+            assert_eq!(answer["choices"][0]["message"]["content"], "A fox.");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_is_told_and_kept() {
+    let refused = json!({"error": {"message": "no <room> left"}});
+    let broken = || {
+        let first = stream::iter([Ok(word("Here "))]);
+        let breaks = stream::once(async { Err(std::io::Error::other("gone")) });
+        Answer::typed(
+            200,
+            "text/event-stream",
+            Body::from_stream(first.chain(breaks)),
+        )
+    };
+    let failing = data(&refused);
+    let answers: [(Box<dyn Fn() -> Answer + Send + Sync>, &str, &str); 4] = [
+        (
+            Box::new(move || Answer::json(503, &refused)),
+            "the language model answered 503 Service Unavailable: no <room> left",
+            "",
+        ),
+        (
+            Box::new(broken),
+            "the language model's answer broke off",
+            "Here ",
+        ),
+        (
+            Box::new(move || Answer::typed(200, "text/event-stream", failing.clone())),
+            "the language model failed: no <room> left",
+            "",
+        ),
+        (
+            Box::new(|| Answer::typed(200, "text/html", "<html>")),
+            "the language model's answer cannot be read",
+            "",
+        ),
+    ];
+    for (answer, reason, words) in answers {
+        let answer = Arc::new(answer);
+        let model = model(move |_| {
+            let answer = answer();
+            async { answer }
+        })
+        .await;
+        let server = server("sketch", &model, &[]).await;
+        let chat_id = saved_chat(&server).await;
+        let mut socket = Socket::of(&server, &server.key).await;
+        // The picture makes the message that the failure is kept in.
+        let mut request = turn(true);
+        request["chat_id"] = json!(chat_id);
+        start(&server, &request).await;
+        let (kinds, event) = until(&mut socket, &chat_id, "chat:message:error").await;
+        assert_eq!(event["data"], json!({"error": {"content": reason}}));
+        let told = kinds.iter().filter(|kind| *kind != COMPLETION);
+        let expected = ["status", "status", "files", "chat:message:error"];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+        let event = next(&mut socket, &chat_id).await;
+        assert_eq!(event, json!({"type": CANCELLED}));
+        let (content, rest) = kept(&server, &chat_id).await;
+        assert_eq!(content, words);
+        assert_eq!(rest, json!({"done": true, "error": {"content": reason}}));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_reaches_the_engines_upstream() {
+    let interrupted = Arc::new(Notify::new());
+    let begun = Arc::new(AtomicBool::new(false));
+    let upstream = {
+        let (interrupted, begun) = (interrupted.clone(), begun.clone());
+        Upstream::start(move |seen: Seen| {
+            let (interrupted, begun) = (interrupted.clone(), begun.clone());
+            async move {
+                match seen.line().as_str() {
+                    "POST /sdapi/v1/txt2img" => {
+                        begun.store(true, Ordering::SeqCst);
+                        interrupted.notified().await;
+                        Answer::json(200, &json!({"images": [], "info": "{}"}))
+                    }
+                    "POST /sdapi/v1/interrupt" => {
+                        interrupted.notify_one();
+                        Answer::json(200, &json!({}))
+                    }
+                    _ => {
+                        let draws = begun.load(Ordering::SeqCst);
+                        let state = json!({
+                            "job_count": i32::from(draws), "job_timestamp": "20261122125730",
+                            "sampling_step": 4, "sampling_steps": 8,
+                        });
+                        let fraction = if draws { 0.5 } else { 0.0 };
+                        Answer::json(200, &json!({"progress": fraction, "state": state}))
+                    }
+                }
+            }
+        })
+        .await
+    };
+    let (model, _) = hanging("").await;
+    let url = upstream.url();
+    let server = server("automatic1111", &model, &[("AUTOMATIC1111_BASE_URL", &url)]).await;
+    let mut socket = Socket::of(&server, &server.key).await;
+    let task = start(&server, &turn(true)).await;
+    // Until the engine knows that it is this job which is drawn.
+    while socket.event().await["data"]["data"]["note"] != "step 4 of 8" {}
+
+    let path = format!("/api/tasks/stop/{task}");
+    let (status, stopped) = server.ask(&path, &json!({})).await;
+    assert_eq!(status, 200, "{stopped}");
+    assert_eq!(stopped["status"], true);
+    assert!(stopped["message"].as_str().unwrap().contains(&task));
+    let event = next(&mut socket, "c1").await;
+    assert_eq!(event, json!({"type": CANCELLED}));
+    let told = async {
+        while !upstream
+            .lines()
+            .contains(&"POST /sdapi/v1/interrupt".to_owned())
+        {
+            upstream.wait_for(upstream.lines().len() + 1).await;
+        }
+    };
+    timeout(PATIENCE, told).await.unwrap();
+    server.app.tasks.end().await;
+    assert_eq!(server.ask(&path, &json!({})).await.0, 404);
+    let asked = model.lines().into_iter();
+    let asked = asked.filter(|line| line.starts_with("POST "));
+    assert_eq!(asked.count(), 0);
+    assert_eq!(server.stored(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_drops_the_language_models_answer_and_keeps_what_it_said() {
+    let (model, dropped) = hanging("Here is ").await;
+    let server = server("sketch", &model, &[]).await;
+    let chat_id = saved_chat(&server).await;
+    let mut socket = Socket::of(&server, &server.key).await;
+    let mut request = turn(false);
+    request["chat_id"] = json!(chat_id);
+    start(&server, &request).await;
+    until(&mut socket, &chat_id, COMPLETION).await;
+    let path = format!("/api/tasks/chat/{chat_id}/stop");
+    let (status, stopped) = server.ask(&path, &json!({})).await;
+    assert_eq!((status, &stopped["status"]), (200, &json!(true)));
+    timeout(PATIENCE, dropped.notified()).await.unwrap();
+    let event = next(&mut socket, &chat_id).await;
+    assert_eq!(event, json!({"type": CANCELLED}));
+    let (words, rest) = kept(&server, &chat_id).await;
+    assert_eq!((words, rest), (json!("Here is "), json!({"done": true})));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_sees_or_stops_the_tasks_of_others() {
+    let (model, _) = hanging("Here is ").await;
+    let server = server("sketch", &model, &[]).await;
+    let second = server.second_user().await;
+    let task = start(&server, &turn(false)).await;
+    for (path, method) in [
+        ("/api/tasks/chat/c1".to_owned(), http::Method::GET),
+        (format!("/api/tasks/stop/{task}"), http::Method::POST),
+        ("/api/tasks/chat/c1/stop".to_owned(), http::Method::POST),
+    ] {
+        let ask = |key: &str| {
+            let request = server.client.request(method.clone(), server.url(&path));
+            request.bearer_auth(key).send()
+        };
+        assert_eq!(ask("sk-nobody").await.unwrap().status(), 401, "{path}");
+        let answer = ask(second).await.unwrap();
+        if method == http::Method::GET {
+            assert_eq!(answer.status(), 200);
+            assert_eq!(answer.text().await.unwrap(), r#"{"task_ids":[]}"#);
+        } else {
+            assert_eq!(answer.status(), 404, "{path}");
+            let told = answer.text().await.unwrap();
+            assert!(told.starts_with("{\"detail\":"), "{told}");
+        }
+    }
+    let ours = get(&server, "/api/tasks/chat/c1").await;
+    assert_eq!(ours, json!({"task_ids": [task]}));
+    let path = "/api/tasks/stop/no-task";
+    assert_eq!(server.ask(path, &json!({})).await.0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_are_limited_and_end_with_the_server() {
+    let (model, _) = hanging("Here is ").await;
+    let server = server("sketch", &model, &[]).await;
+    let mut socket = Socket::of(&server, &server.key).await;
+    let mut turns: Vec<_> = (0..20).map(|_| turn(false)).collect();
+    for (number, turn) in turns.iter_mut().enumerate() {
+        turn["id"] = json!(format!("a{number}"));
+        start(&server, turn).await;
+    }
+    let (status, refused) = server.ask(TURN, &turn(false)).await;
+    assert_eq!(status, 429, "{refused}");
+    let why = refused["detail"].as_str().unwrap();
+    assert!(why.starts_with("you have 20 answers under way"), "{why}");
+
+    timeout(PATIENCE, server.app.tasks.end()).await.unwrap();
+    let mut cancelled = 0;
+    while cancelled < turns.len() {
+        let event = socket.event().await;
+        cancelled += usize::from(event["data"]["type"] == CANCELLED);
+    }
+    let ours = get(&server, "/api/tasks/chat/c1").await;
+    assert_eq!(ours, json!({"task_ids": []}));
+}

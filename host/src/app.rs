@@ -11,7 +11,7 @@ use crate::chat::task::Tasks;
 use crate::config::Config;
 use crate::files::Files;
 use crate::folder;
-use crate::jobs::{Finished, Jobs};
+use crate::jobs::{Asker, Finished, Jobs};
 use crate::people::People;
 use crate::settings::Stored;
 use crate::store::{FileRow, Store, User};
@@ -52,13 +52,25 @@ impl App {
         Ok(Self {
             people: People::open(&data, store.clone(), &config.environment)?,
             files: Files::open(&data, store.clone())?,
-            chat_models: Models::open(&jobs.settings.chat_models, &jobs.egress)
+            chat_models: Models::open(&jobs.current().settings.chat_models, &jobs.egress)
                 .map_err(anyhow::Error::msg)?,
             events: Events::new(),
             tasks: Tasks::default(),
             store,
             settings,
             jobs,
+        })
+    }
+
+    /// What decides which bindings a user may use, in a chat of this model.
+    pub async fn asker(&self, user: &User, chat_model: Option<&str>) -> sqlx::Result<Asker> {
+        Ok(Asker {
+            unrestricted: user.role == "admin",
+            groups: match self.jobs.current().asks_for_groups() {
+                true => self.store.groups_of(&user.id).await?,
+                false => Vec::new(),
+            },
+            chat_model: chat_model.map(str::to_owned),
         })
     }
 
@@ -77,6 +89,7 @@ impl App {
         let message = text("chat_id").zip(text("message_id"));
         let mut meta = json!({
             "job": finished.job,
+            "binding": finished.binding,
             "engine": finished.engine,
             "digest": finished.digest,
             "details": serde_json::from_str::<Value>(&finished.details).unwrap_or_default(),

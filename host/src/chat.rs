@@ -10,7 +10,9 @@ mod message;
 pub mod model;
 mod progress;
 pub mod prompt;
+mod shown;
 mod sources;
+pub mod task;
 
 use serde_json::{Map, Value, json};
 
@@ -118,7 +120,7 @@ pub async fn run(app: &App, mut turn: Turn) -> Result<Reply, Error> {
         let messages = history.messages(&turn.payload);
         let sources = sources::load(app, &turn, &messages).await;
         // Nothing is told of what does not run.
-        if app.jobs.settings.enabled || sources.are_there() {
+        if app.jobs.current().settings.enabled || sources.are_there() {
             let is_saved = history.is_stored();
             let made = tell(app, &turn, is_saved, async {
                 let words = words_to_draw(&messages)?;
@@ -133,6 +135,9 @@ pub async fn run(app: &App, mut turn: Turn) -> Result<Reply, Error> {
     }
     if let Some(outcome) = &picture {
         message::add_context(&mut turn.payload, &context(outcome));
+    }
+    if model.is_some() {
+        shown::inline(&app.files, &turn.user, &mut turn.payload).await;
     }
     answer(turn, model, picture).await
 }

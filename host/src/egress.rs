@@ -58,9 +58,12 @@ pub enum Error {
     /// The grant does not cover it. The text is for the operator.
     #[error("{0}")]
     Denied(String),
-    /// No connection, or one that broke. The text is for the operator.
+    /// No connection: nothing was sent. The text is for the operator.
     #[error("{0}")]
     Connect(String),
+    /// A connection that broke: nobody knows what was received. The text is for the operator.
+    #[error("{0}")]
+    Broken(String),
     /// The deadline passed.
     #[error("no answer in time")]
     Timeout,
@@ -389,6 +392,7 @@ impl Destination {
     fn named(&self, error: Error) -> Error {
         match error {
             Error::Connect(text) => Error::Connect(format!("{} {text}", self.origin())),
+            Error::Broken(text) => Error::Broken(format!("{} {text}", self.origin())),
             other => other,
         }
     }
@@ -402,7 +406,7 @@ impl Response {
             .await
             .map_err(|_| Error::Timeout)?
             .map_err(|error| {
-                Error::Connect(format!("the answer broke off: {}", innermost(&error)))
+                Error::Broken(format!("the answer broke off: {}", innermost(&error)))
             })?;
         self.seen += chunk.as_ref().map_or(0, Bytes::len);
         match self.seen > self.max_bytes {
@@ -502,7 +506,7 @@ fn classify_failure(error: reqwest::Error) -> Error {
         false if error.is_connect() => {
             Error::Connect(format!("cannot be reached: {}", innermost(&error)))
         }
-        false => Error::Connect(format!("broke the connection: {}", innermost(&error))),
+        false => Error::Broken(format!("broke the connection: {}", innermost(&error))),
     }
 }
 

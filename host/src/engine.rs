@@ -27,10 +27,9 @@ use tokio::sync::Semaphore;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::egress::Egress;
 use crate::folder;
 use crate::grant::Upstreams;
-use crate::settings::{EngineSettings, Environment};
+use crate::settings::EngineSettings;
 
 use bindings::{
     Abilities, Description, EngineError, ErrorKind, ImageEngine, ImageEnginePre, Job, Model,
@@ -87,7 +86,7 @@ pub struct Engines {
     refused: Vec<Refused>,
 }
 
-/// An admitted component: its code, what it says of itself, and what it may reach.
+/// An admitted component: its code, and what it says of itself.
 pub struct Component {
     /// The file it was read from.
     pub file: String,
@@ -97,10 +96,6 @@ pub struct Component {
     pub imports: Vec<String>,
     /// What it says of itself; checked.
     pub description: Description,
-    /// What it generates with.
-    pub generating: Bound,
-    /// What it edits with; an error where the settings for that alone cannot be used.
-    editing: Result<Bound, String>,
     pre: Arc<Pre>,
 }
 
@@ -147,13 +142,7 @@ impl Engines {
     /// of two engines with one name, the second file in alphabetical order is refused.
     ///
     /// `slots` is how many jobs run at once; more wait. Fails when a folder cannot be used.
-    pub async fn open(
-        engines: &Path,
-        data: &Path,
-        slots: u32,
-        environment: &Environment,
-        egress: &Egress,
-    ) -> Result<Self> {
+    pub async fn open(engines: &Path, data: &Path, slots: u32) -> Result<Self> {
         let sandbox = Arc::new(Sandbox::new(data, slots)?);
         let mut opened = Self {
             sandbox,
@@ -184,7 +173,7 @@ impl Engines {
             opened.refused.push(Refused { file, reason });
         }
         for file in files {
-            let admitted = admit::admit(&opened.sandbox, &folder, &file, environment, egress).await;
+            let admitted = admit::admit(&opened.sandbox, &folder, &file).await;
             if let Err(reason) = admitted.and_then(|component| opened.publish(component)) {
                 tracing::warn!("engine file {file} is not admitted: it {reason}");
                 opened.refused.push(Refused { file, reason });
@@ -238,49 +227,29 @@ impl Engines {
     pub async fn make(
         &self,
         component: &Component,
+        bound: &Bound,
         control: &Control,
         limits: Limits,
         job: Job,
         edit: Option<Edit>,
     ) -> Result<Made, Error> {
-        call::make(&self.sandbox, component, control, limits, job, edit).await
+        call::make(&self.sandbox, component, bound, control, limits, job, edit).await
     }
 
     /// The models that the engine's upstream offers.
     pub async fn models(
         &self,
         component: &Component,
+        bound: &Bound,
         control: &Control,
         limits: Limits,
     ) -> Result<Vec<Model>, Error> {
-        call::models(&self.sandbox, component, control, limits).await
+        call::models(&self.sandbox, component, bound, control, limits).await
     }
 
-    /// Asks the engine whether its settings can work, and its upstream is there and accepts the
-    /// credentials: for generating, and for editing where that is another.
+    /// Asks the engine whether these settings can work, and its upstream is there and accepts the
+    /// credentials.
     pub async fn verify(
-        &self,
-        component: &Component,
-        control: &Control,
-        limits: Limits,
-    ) -> Result<(), Error> {
-        let (generating, editing) = (&component.generating, component.editing()?);
-        if let Some(problem) = generating.problem.as_ref().or(editing.problem.as_ref()) {
-            return Err(problem.clone().into());
-        }
-        let verify = |bound| self.verify_bound(component, bound, control, limits);
-        verify(generating).await?;
-        match editing
-            .settings
-            .connects_like(&generating.settings, &component.description)
-        {
-            true => Ok(()),
-            false => verify(editing).await,
-        }
-    }
-
-    /// The same of other settings and upstreams than the component's own.
-    pub async fn verify_bound(
         &self,
         component: &Component,
         bound: &Bound,
@@ -288,6 +257,15 @@ impl Engines {
         limits: Limits,
     ) -> Result<(), Error> {
         call::verify(&self.sandbox, component, bound, control, limits).await
+    }
+
+    /// Has the engine check its settings, with nothing granted. What is wrong with them, if anything.
+    pub async fn check_settings(
+        &self,
+        component: &Component,
+        settings: &EngineSettings,
+    ) -> Option<Problem> {
+        admit::check_settings(&self.sandbox, component, settings).await
     }
 }
 
@@ -363,17 +341,6 @@ impl From<Problem> for Error {
             },
             failure: None,
         }
-    }
-}
-
-impl Component {
-    /// What it edits with, or why it cannot.
-    pub fn editing(&self) -> Result<&Bound, Error> {
-        let unusable = |why: &String| {
-            let message = format!("the settings for editing cannot be used: {why}");
-            Error::of(ErrorKind::Invalid, message, None)
-        };
-        self.editing.as_ref().map_err(unusable)
     }
 }
 

@@ -1,25 +1,33 @@
 //! One generation or edit: request checked, engine called, pictures in memory.
 
+mod binding;
+mod current;
+mod error;
 mod request;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use arc_swap::ArcSwap;
 use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::egress::{self, Egress};
-use crate::engine::bindings::{ErrorKind, Job, Model, SettingKind};
-use crate::engine::{self, Bound, Component, Control, Edit, Engines, Limits, Made, Produced};
+use crate::engine::bindings::{ErrorKind, Job, Model};
+use crate::engine::{self, Bound, Control, Edit, Engines, Limits, Made, Produced};
 use crate::grant;
 use crate::images::Image;
-use crate::settings::{EngineSettings, Settings, own_variable};
+use crate::settings::{EngineSettings, Environment};
 
-use request::{Defaults, check_edit, parse_size};
+use error::{check_addresses, failed};
+use request::check_edit;
 
+pub use binding::{BINDINGS, Binding};
+pub use current::{Asker, Current};
+pub use error::Error;
 pub use request::{
     JobRequest, MAX_PIXELS, MAX_PROMPT_BYTES, MAX_SIDE, MAX_SOURCE_BYTES, MAX_STEPS,
 };
@@ -37,8 +45,7 @@ pub struct Jobs {
     pub engines: Engines,
     /// The way out.
     pub egress: Egress,
-    /// The operator's settings.
-    pub settings: Settings,
+    current: ArcSwap<Current>,
     timeout: Duration,
     ending: CancellationToken,
 }
@@ -48,6 +55,8 @@ pub struct Jobs {
 pub struct Finished {
     /// The job's name in logs.
     pub job: String,
+    /// The binding that was used.
+    pub binding: String,
     /// The engine that made it.
     pub engine: String,
     /// The component's digest.
@@ -60,67 +69,64 @@ pub struct Finished {
     pub details: String,
 }
 
-/// Why a job gave no picture.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The request cannot be carried out as it is.
-    #[error("{message}")]
-    Invalid {
-        /// The field that is wrong.
-        field: &'static str,
-        /// What is wrong, and what to do.
-        message: String,
-    },
-    /// The engine cannot do that at all.
-    #[error("{message}")]
-    Unsupported {
-        /// The field that asks for it.
-        field: &'static str,
-        /// What it cannot do, and what to do instead.
-        message: String,
-    },
-    /// The operator has switched this off.
-    #[error("{0}")]
-    Disabled(&'static str),
-    /// The engine failed.
-    #[error("{source}")]
-    Engine {
-        /// Its name.
-        engine: String,
-        /// How.
-        source: Box<engine::Error>,
-        /// What the operator can do about it.
-        remedy: Option<String>,
-    },
-}
-
 impl Jobs {
     /// Admits the engines and reads the settings.
     pub async fn open(config: &Config) -> Result<Self> {
-        let settings = Settings::read(&config.environment).map_err(anyhow::Error::msg)?;
-        let sizes = [
-            ("IMAGE_SIZE", &settings.size),
-            ("IMAGE_EDIT_SIZE", &settings.edit.size),
-        ];
-        for (variable, size) in sizes {
-            parse_size(size.as_deref().unwrap_or_default())
-                .map_err(|why| anyhow::anyhow!("{variable} {why}"))?;
-        }
+        let engines = Engines::open(&config.engines, &config.data, config.slots).await?;
         let egress = Egress::new()?;
-        let engines = Engines::open(
-            &config.engines,
-            &config.data,
-            config.slots,
-            &config.environment,
-            &egress,
-        );
+        let environment = config.environment.clone();
+        let current = Current::new(environment, &engines, &egress, None).await;
+        let current = current.map_err(anyhow::Error::msg)?;
         Ok(Self {
-            engines: engines.await?,
+            engines,
             egress,
-            settings,
+            current: ArcSwap::from_pointee(current),
             timeout: config.job_timeout,
             ending: CancellationToken::new(),
         })
+    }
+
+    /// What the settings are now. Whoever needs several of them asks once.
+    #[must_use]
+    pub fn current(&self) -> Arc<Current> {
+        self.current.load_full()
+    }
+
+    /// Checks what other settings would make of the engines; nothing changes yet.
+    ///
+    /// The error says for the operator what is wrong that was not wrong before.
+    pub async fn prepare(&self, environment: Environment) -> Result<Arc<Current>, String> {
+        let before = self.current();
+        let next = Current::new(environment, &self.engines, &self.egress, Some(&before)).await?;
+        let known = before.problems();
+        for (name, problems) in next.problems() {
+            let known = known.get(&name);
+            let is_new = |problem: &String| !known.is_some_and(|known| known.contains(problem));
+            if let Some(problem) = problems.into_iter().find(is_new) {
+                return Err(problem);
+            }
+        }
+        Ok(Arc::new(next))
+    }
+
+    /// Makes what was prepared current. Jobs that run go on as they began.
+    pub fn publish(&self, next: Arc<Current>) {
+        self.current.store(next);
+    }
+
+    /// The binding that a request would be carried out with.
+    pub fn choose(
+        &self,
+        named: Option<&str>,
+        asker: &Asker,
+        edits: bool,
+    ) -> Result<Arc<Binding>, Error> {
+        let current = self.current();
+        let default = match edits {
+            true => &current.settings.edit.engine,
+            false => &current.settings.engine,
+        };
+        current.choose(named, asker, default).cloned()
     }
 
     /// Makes pictures from a prompt. When the caller drops this future, the engine is cancelled and
@@ -130,20 +136,13 @@ impl Jobs {
         request: JobRequest,
         control: &Control,
     ) -> Result<Finished, Error> {
-        if !self.settings.enabled {
+        let current = self.current();
+        if !current.settings.enabled {
             return Err(Error::Disabled("image generation is disabled"));
         }
-        let name = request.engine.as_deref().unwrap_or(&self.settings.engine);
-        let component = self.component(name)?;
-        check_addresses(&component, &component.generating)?;
-        let defaults = Defaults {
-            model: self.settings.model.clone(),
-            size: self.settings.size.clone(),
-            steps: self.settings.steps,
-        };
-        let job = request.checked(&defaults, &component.description)?;
-        let bound = &component.generating;
-        self.make(&component, bound, control, job, None).await
+        let default = &current.settings.engine;
+        self.carry_out(&current, default, request, None, control)
+            .await
     }
 
     /// Changes pictures, as [`Self::generate`] makes them.
@@ -154,105 +153,81 @@ impl Jobs {
         mask: Option<Image>,
         control: &Control,
     ) -> Result<Finished, Error> {
-        let settings = &self.settings.edit;
+        let current = self.current();
+        let settings = &current.settings.edit;
         if !settings.enabled {
             return Err(Error::Disabled("image editing is disabled"));
         }
-        let name = request.engine.as_deref().unwrap_or(&settings.engine);
-        let component = self.component(name)?;
         let sources = upright(sources).await?;
-        let edit = Edit { sources, mask };
-        check_edit(&edit, &component.description)?;
-        let bound = component.editing();
-        let bound = bound.map_err(|error| failed(&component, &component.generating, error))?;
-        check_addresses(&component, bound)?;
-        let defaults = Defaults {
-            model: settings.model.clone(),
-            size: settings.size.clone(),
-            steps: None,
-        };
-        let job = request.checked(&defaults, &component.description)?;
-        self.make(&component, bound, control, job, Some(edit)).await
-    }
-
-    /// The models of an engine, or of the one that generates.
-    pub async fn models(&self, engine: Option<&str>) -> Result<Vec<Model>, Error> {
-        let (component, control) = self.question(engine)?;
-        let limits = Limits::job(self.timeout.min(MAX_QUESTION));
-        let models = self.engines.models(&component, &control, limits).await;
-        models.map_err(|error| failed(&component, &component.generating, error))
-    }
-
-    /// Asks an engine, or the one that generates, whether its settings can work, its upstream is
-    /// there and accepts the credentials.
-    pub async fn verify(&self, engine: Option<&str>) -> Result<(), Error> {
-        let (component, control) = self.question(engine)?;
-        let limits = Limits::job(self.timeout.min(MAX_QUESTION));
-        let verified = self.engines.verify(&component, &control, limits).await;
-        verified.map_err(|error| failed(&component, &component.generating, error))
-    }
-
-    /// Asks the same of an engine at another address, with the key that belongs to it, if any. What is
-    /// set stays as it is.
-    pub async fn verify_at(&self, engine: &str, url: &str, key: Option<&str>) -> Result<(), Error> {
-        let component = self.component(engine)?;
-        let settings = component
-            .generating
-            .settings
-            .at(&component.description, url, key);
-        let bound = settings.and_then(|settings| self.bind(&component, settings));
-        let bound = bound.map_err(|message| Error::Invalid {
-            field: "url",
-            message,
-        })?;
-        let (control, limits) = (question(), Limits::job(self.timeout.min(MAX_QUESTION)));
-        let engines = &self.engines;
-        let verified = engines.verify_bound(&component, &bound, &control, limits);
-        verified
+        let edit = Some(Edit { sources, mask });
+        self.carry_out(&current, &settings.engine, request, edit, control)
             .await
-            .map_err(|error| failed(&component, &bound, error))
     }
 
-    fn bind(&self, component: &Component, settings: EngineSettings) -> Result<Bound, String> {
-        let upstreams = grant::upstreams(&component.description, &settings, &self.egress)?;
-        Ok(Bound {
-            settings,
-            upstreams: Arc::new(upstreams),
-            problem: None,
-        })
-    }
-
-    fn question(&self, engine: Option<&str>) -> Result<(Arc<Component>, Control), Error> {
-        let component = self.component(engine.unwrap_or(&self.settings.engine))?;
-        check_addresses(&component, &component.generating)?;
-        Ok((component, question()))
-    }
-
-    async fn make(
+    /// Has a binding do it or, where its upstream is out of reach or busy and cannot have begun, the
+    /// first other that can.
+    async fn carry_out(
         &self,
-        component: &Component,
-        bound: &Bound,
-        control: &Control,
-        job: Job,
+        current: &Current,
+        default: &str,
+        request: JobRequest,
         edit: Option<Edit>,
+        control: &Control,
     ) -> Result<Finished, Error> {
-        let made = self.run(component, bound, control, job, edit).await;
+        let named = request.engine.as_deref();
+        let first = current.choose(named, &request.asker, default)?;
+        let goes_on = |error: &Error| {
+            named.is_none() && error.leaves_to_another() && !control.usage.may_be_charged()
+        };
+        let attempt = |binding| self.attempt(binding, request.clone(), edit.clone(), control);
+        let mut failure = match attempt(first).await {
+            Err(error) if goes_on(&error) => error,
+            ended => return ended,
+        };
+        for binding in current.fallbacks(first, &request.asker) {
+            if !request.suits(binding, first) {
+                continue;
+            }
+            let job = &control.job;
+            tracing::warn!(job, "job {job} falls back on engine {}", binding.name);
+            match attempt(binding).await {
+                // It has not these abilities.
+                Err(Error::Invalid { .. } | Error::Unsupported { .. }) => {}
+                Err(error) if goes_on(&error) => failure = error,
+                ended => return ended,
+            }
+        }
+        Err(failure)
+    }
+
+    async fn attempt(
+        &self,
+        binding: &Binding,
+        request: JobRequest,
+        edit: Option<Edit>,
+        control: &Control,
+    ) -> Result<Finished, Error> {
+        let engine = &binding.component.description;
+        let (bound, defaults) = match &edit {
+            None => (binding.generating()?, &binding.generating_defaults),
+            Some(edit) => {
+                check_edit(edit, engine)?;
+                (binding.editing()?, &binding.editing_defaults)
+            }
+        };
+        check_addresses(binding, bound)?;
+        let job = request.checked(defaults, engine)?;
+        let made = self.run(binding, bound, control, job, edit).await;
         made.map_err(|source| {
-            let (job, error) = (&control.job, failed(component, bound, source));
+            let (job, error) = (&control.job, failed(binding, bound, source));
             tracing::warn!(job, "job {job} failed: {}", error.for_operator());
             error
         })
     }
 
-    /// Ends every job, and gives the engines a short while to tell their upstreams.
-    pub async fn end(&self) {
-        self.ending.cancel();
-        self.engines.drain(Limits::job(self.timeout).grace).await;
-    }
-
     async fn run(
         &self,
-        component: &Component,
+        binding: &Binding,
         bound: &Bound,
         control: &Control,
         job: Job,
@@ -260,8 +235,9 @@ impl Jobs {
     ) -> Result<Finished, engine::Error> {
         let limits = Limits::job(self.timeout);
         let deadline = Instant::now() + limits.wall;
+        let component = &binding.component;
         let made = tokio::select! {
-            made = self.engines.make(component, control, limits, job, edit) => made?,
+            made = self.engines.make(component, bound, control, limits, job, edit) => made?,
             // Dropping the call cancels the engine, which still tells its upstream.
             () = self.ending.cancelled() => return Err(engine::Error::Ending),
         };
@@ -275,6 +251,7 @@ impl Jobs {
         } = made;
         Ok(Finished {
             job: control.job.clone(),
+            binding: binding.name.clone(),
             engine: component.description.name.clone(),
             digest: component.digest.clone(),
             images,
@@ -283,35 +260,91 @@ impl Jobs {
         })
     }
 
-    fn component(&self, name: &str) -> Result<Arc<Component>, Error> {
-        if let Some(component) = self.engines.get(name) {
-            return Ok(component.clone());
-        }
-        let file = format!("{name}.wasm");
-        let refused = self
-            .engines
-            .refused()
-            .iter()
-            .find(|refused| refused.file == file);
-        let admitted: Vec<_> = self
-            .engines
-            .admitted()
-            .map(|it| it.description.name.as_str())
-            .collect();
-        let message = match refused {
-            Some(refused) => format!("engine {name} is not there: {file} {}", refused.reason),
-            None if admitted.is_empty() => {
-                format!("there is no engine {name}: the folder of engines holds none")
+    /// The models of a binding's upstream, or of the one that generates.
+    pub async fn models(&self, engine: Option<&str>) -> Result<Vec<Model>, Error> {
+        let binding = self.asked(engine)?;
+        let bound = binding.generating()?;
+        check_addresses(&binding, bound)?;
+        let (control, limits) = self.question();
+        let engines = &self.engines;
+        let models = engines.models(&binding.component, bound, &control, limits);
+        models.await.map_err(|error| failed(&binding, bound, error))
+    }
+
+    /// Asks a binding, or the one that generates, whether its settings can work, its upstream is
+    /// there and accepts the credentials: for generating, and for editing where that is another.
+    pub async fn verify(&self, engine: Option<&str>) -> Result<(), Error> {
+        let binding = self.asked(engine)?;
+        let (generating, editing) = (binding.generating()?, binding.editing()?);
+        check_addresses(&binding, generating)?;
+        for bound in [generating, editing] {
+            if let Some(problem) = &bound.problem {
+                return Err(failed(&binding, bound, problem.clone().into()));
             }
-            None => format!(
-                "there is no engine {name}: there are {}",
-                admitted.join(", ")
-            ),
+        }
+        self.verify_bound(&binding, generating).await?;
+        let description = &binding.component.description;
+        match editing
+            .settings
+            .connects_like(&generating.settings, description)
+        {
+            true => Ok(()),
+            false => self.verify_bound(&binding, editing).await,
+        }
+    }
+
+    /// Asks the same of a binding at another address, with the key that belongs to it, if any. What
+    /// is set stays as it is.
+    pub async fn verify_at(&self, engine: &str, url: &str, key: Option<&str>) -> Result<(), Error> {
+        let binding = self.asked(Some(engine))?;
+        let description = &binding.component.description;
+        let bind = |settings: &EngineSettings| {
+            let settings = settings.at(description, url, key)?;
+            let upstreams = grant::upstreams(description, &settings, &self.egress)?;
+            Ok(Bound {
+                settings,
+                upstreams: Arc::new(upstreams),
+                problem: None,
+            })
         };
-        Err(Error::Invalid {
-            field: "engine",
+        let settings = binding.generating().map(|bound| bound.settings.clone());
+        let bound = bind(&settings.unwrap_or_default()).map_err(|message| Error::Invalid {
+            field: "url",
             message,
-        })
+        })?;
+        self.verify_bound(&binding, &bound).await
+    }
+
+    async fn verify_bound(&self, binding: &Binding, bound: &Bound) -> Result<(), Error> {
+        let (control, limits) = self.question();
+        let engines = &self.engines;
+        let verified = engines.verify(&binding.component, bound, &control, limits);
+        verified
+            .await
+            .map_err(|error| failed(binding, bound, error))
+    }
+
+    /// For what only an operator asks, or what tells nothing of who may use what.
+    fn asked(&self, engine: Option<&str>) -> Result<Arc<Binding>, Error> {
+        let current = self.current();
+        let operator = Asker {
+            unrestricted: true,
+            ..Asker::default()
+        };
+        let name = engine.unwrap_or(&current.settings.engine);
+        current.choose(Some(name), &operator, name).cloned()
+    }
+
+    /// A call that makes no picture.
+    fn question(&self) -> (Control, Limits) {
+        let limits = Limits::job(self.timeout.min(MAX_QUESTION));
+        (Control::new("question".to_owned()), limits)
+    }
+
+    /// Ends every job, and gives the engines a short while to tell their upstreams.
+    pub async fn end(&self) {
+        self.ending.cancel();
+        self.engines.drain(Limits::job(self.timeout).grace).await;
     }
 
     /// The pictures in memory: those at an address are fetched under the host's own guard. One that
@@ -367,56 +400,6 @@ impl Finished {
     }
 }
 
-impl Error {
-    /// What a program branches on.
-    #[must_use]
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Invalid { .. } => ErrorKind::Invalid,
-            Self::Unsupported { .. } => ErrorKind::Unsupported,
-            Self::Disabled(_) => ErrorKind::Forbidden,
-            Self::Engine { source, .. } => match source.as_ref() {
-                engine::Error::Engine { error, .. } => error.kind,
-                engine::Error::Busy(_) | engine::Error::Ending => ErrorKind::Unavailable,
-                engine::Error::Deadline(_) => ErrorKind::Timeout,
-                engine::Error::Limit(_) | engine::Error::Trapped(_) => ErrorKind::Upstream,
-            },
-        }
-    }
-
-    /// One line with everything an operator needs: hosts, ports and variables too.
-    #[must_use]
-    pub fn for_operator(&self) -> String {
-        let Self::Engine {
-            engine,
-            source,
-            remedy,
-        } = self
-        else {
-            return self.to_string();
-        };
-        let mut line = format!("engine {engine}: {source}");
-        if let engine::Error::Engine {
-            failure: Some(failure),
-            ..
-        } = source.as_ref()
-            && self.kind() != ErrorKind::Cancelled
-            && !line.contains(failure)
-        {
-            line.push_str(&format!(" ({})", engine::plain(failure, 500)));
-        }
-        if let Some(remedy) = remedy {
-            line.push_str(&format!("; {remedy}"));
-        }
-        line
-    }
-}
-
-/// A call that makes no picture.
-fn question() -> Control {
-    Control::new("question".to_owned())
-}
-
 /// The pictures as they are seen: the mask is for that, and few upstreams heed the note of a camera.
 async fn upright(sources: Vec<Image>) -> Result<Vec<Image>, Error> {
     if !sources.iter().any(Image::is_turned) {
@@ -434,37 +417,6 @@ async fn upright(sources: Vec<Image>) -> Result<Vec<Image>, Error> {
     })
 }
 
-/// An engine's failure, with what the operator can do about it.
-fn failed(component: &Component, bound: &Bound, source: engine::Error) -> Error {
-    Error::Engine {
-        remedy: remedy(component, bound, &source),
-        engine: component.description.name.clone(),
-        source: Box::new(source),
-    }
-}
-
-/// An engine that has upstreams, but no address for any, can do nothing yet.
-fn check_addresses(component: &Component, bound: &Bound) -> Result<(), Error> {
-    let description = &component.description;
-    let mut upstreams = description.upstreams.iter();
-    let Some(first) = upstreams.next().filter(|_| bound.upstreams.is_empty()) else {
-        return Ok(());
-    };
-    let mut settings = description.settings.iter();
-    let setting = settings.find(|setting| setting.key == first.base_url);
-    let variable = setting.and_then(|setting| setting.generate_variables.first());
-    let own = own_variable(&description.name, &first.base_url);
-    Err(Error::Invalid {
-        field: "engine",
-        message: format!(
-            "engine {} has no address to speak to: set {} to the address of {}",
-            description.name,
-            variable.unwrap_or(&own),
-            description.title
-        ),
-    })
-}
-
 fn not_fetched(error: egress::Error) -> engine::Error {
     let (kind, message) = match &error {
         egress::Error::Denied(_) => (
@@ -472,7 +424,7 @@ fn not_fetched(error: egress::Error) -> engine::Error {
             "the picture's address may not be fetched",
         ),
         // Not the upstream's own address, so nothing that an operator could correct.
-        egress::Error::Connect(_) => (
+        egress::Error::Connect(_) | egress::Error::Broken(_) => (
             ErrorKind::Upstream,
             "the picture's address cannot be fetched",
         ),
@@ -486,60 +438,4 @@ fn not_fetched(error: egress::Error) -> engine::Error {
         ),
     };
     engine::Error::of(kind, message.to_owned(), Some(error.to_string()))
-}
-
-/// What the operator can do: the variables come from what the engine declares.
-fn remedy(component: &Component, bound: &Bound, error: &engine::Error) -> Option<String> {
-    let kind = match error {
-        engine::Error::Engine { error, .. } => error.kind,
-        // Whatever the engine did with its time, most often it waited.
-        engine::Error::Deadline(_) => ErrorKind::Timeout,
-        _ => return None,
-    };
-    let answered_otherwise = matches!(
-        error,
-        engine::Error::Engine {
-            failure: Some(_),
-            ..
-        }
-    );
-    let description = &component.description;
-    // The variable that set it, or the first that could.
-    let variable = |wanted: &dyn Fn(&SettingKind) -> bool| {
-        let mut settings = description
-            .settings
-            .iter()
-            .filter(|setting| wanted(&setting.kind));
-        settings.find_map(|setting| {
-            let set = bound.settings.variable(&setting.key);
-            let first = setting.generate_variables.first().map(String::as_str);
-            set.or(first).map(str::to_owned)
-        })
-    };
-    let base_url = || variable(&|kind| matches!(kind, SettingKind::Url));
-    let address = || {
-        let title = &description.title;
-        Some(format!(
-            "check that {title} runs and that {} is its address",
-            base_url()?
-        ))
-    };
-    match kind {
-        ErrorKind::Timeout if matches!(error, engine::Error::Deadline(_)) => Some(format!(
-            "{}, or set PINHOLE_JOB_TIMEOUT_SECS to more",
-            address()?
-        )),
-        ErrorKind::Unavailable | ErrorKind::Timeout => address(),
-        ErrorKind::Unauthorized => Some(format!(
-            "set {} to a key that it accepts",
-            variable(&|kind| matches!(kind, SettingKind::Secret))?
-        )),
-        // The answer was not even what any server of that kind sends.
-        ErrorKind::Protocol if answered_otherwise => Some(format!(
-            "check that {} is the address of {}",
-            base_url()?,
-            description.title
-        )),
-        _ => None,
-    }
 }

@@ -39,10 +39,8 @@ use cap_std::fs::Dir;
 use futures_util::StreamExt;
 use tempfile::TempDir;
 
-use crate::egress::Egress;
 use crate::engine::{Engines, MAX_COMPONENT_BYTES};
 use crate::folder;
-use crate::settings::Environment;
 
 use case::Case;
 use value::Files;
@@ -231,9 +229,7 @@ async fn admit(component: &Path, data: &TempDir, engines: &TempDir) -> Result<St
     let folder = folder::open(engines.path())?;
     let first = "component.wasm";
     folder.write(first, &bytes)?;
-    let nothing = Environment::default();
-    let egress = Egress::new()?;
-    let opened = Engines::open(engines.path(), data.path(), 1, &nothing, &egress).await?;
+    let opened = Engines::open(engines.path(), data.path(), 1).await?;
     if let Some(refused) = opened.refused().first() {
         bail!("component {shown} is not admitted: it {}", refused.reason);
     }

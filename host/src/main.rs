@@ -8,13 +8,13 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use pinhole::config::Config;
-use pinhole::egress::Egress;
-use pinhole::engine::{Bound, Component, Engines};
-use pinhole::jobs::Jobs;
+use pinhole::engine::{Bound, Component};
+use pinhole::jobs::{Binding, Jobs};
 use pinhole::kit::Lines;
 use pinhole::settings::own_variable;
 use tracing_subscriber::Layer;
@@ -157,7 +157,8 @@ async fn list_models(config: &Config, engine: Option<&str>) -> Result<u8> {
 async fn verify(config: &Config, engine: Option<&str>) -> Result<u8> {
     pinhole::folder::create(&config.data)?;
     let jobs = Jobs::open(config).await?;
-    let name = engine.unwrap_or(&jobs.settings.engine);
+    let current = jobs.current();
+    let name = engine.unwrap_or(&current.settings.engine);
     Ok(match jobs.verify(engine).await {
         Ok(()) => {
             println!("{name} can be used");
@@ -197,25 +198,22 @@ fn log_to_stderr(config: &Config, command: &Command) -> Lines {
 
 async fn list_engines(config: &Config) -> Result<()> {
     pinhole::folder::create(&config.data)?;
-    let egress = Egress::new()?;
-    let engines = Engines::open(
-        &config.engines,
-        &config.data,
-        1,
-        &config.environment,
-        &egress,
-    )
-    .await?;
-    for component in engines.admitted() {
+    let jobs = Jobs::open(config).await?;
+    let current = jobs.current();
+    for component in jobs.engines.admitted() {
         print_engine(component);
+        let named = |it: &&Arc<Binding>| it.component.digest == component.digest;
+        for binding in current.bindings().filter(named) {
+            print_binding(binding);
+        }
     }
-    for refused in engines.refused() {
+    for refused in jobs.engines.refused() {
         println!(
             "{}: not admitted, because it {}",
             refused.file, refused.reason
         );
     }
-    if engines.admitted().next().is_none() && engines.refused().is_empty() {
+    if jobs.engines.admitted().next().is_none() && jobs.engines.refused().is_empty() {
         println!("no engines in {}", config.engines.display());
     }
     Ok(())
@@ -257,35 +255,34 @@ fn print_engine(component: &Component) {
     if description.upstreams.is_empty() {
         println!("  upstreams  none");
     }
-    for upstream in &description.upstreams {
-        let address = match component.generating.upstreams.get(&upstream.name) {
-            Some(open) => open.destination.origin(),
-            None => format!(
-                "no address yet: set {}",
-                variables(component, &upstream.base_url)
-            ),
+}
+
+/// Where it leads, and what is wrong with its settings.
+fn print_binding(binding: &Binding) {
+    let component = &binding.component;
+    if binding.name != component.description.name {
+        println!("  binding    {}", binding.name);
+    }
+    let (generating, editing) = (binding.generating().ok(), binding.editing().ok());
+    for upstream in &component.description.upstreams {
+        let origin = |bound: Option<&Bound>| {
+            let open = bound?.upstreams.get(&upstream.name)?;
+            Some(open.destination.origin())
         };
+        let address = origin(generating).unwrap_or_else(|| {
+            let variables = variables(component, &upstream.base_url);
+            format!("no address yet: set {variables}")
+        });
         println!(
             "  upstream   {} at {address}: {}",
             upstream.name,
             upstream.requests.join(", ")
         );
-        let editing = component.editing().ok();
-        let editing = editing.and_then(|bound| bound.upstreams.get(&upstream.name));
-        if let Some(editing) = editing.map(|open| open.destination.origin())
-            && editing != address
-        {
+        if let Some(editing) = origin(editing).filter(|editing| *editing != address) {
             println!("  upstream   {} when editing at {editing}", upstream.name);
         }
     }
-    let said = |bound: &Bound| Some(bound.problem.as_ref()?.message.clone());
-    let generating = said(&component.generating);
-    let editing = match component.editing() {
-        Ok(bound) => said(bound),
-        Err(error) => Some(error.to_string()),
-    };
-    let editing = editing.filter(|problem| Some(problem) != generating.as_ref());
-    for problem in generating.into_iter().chain(editing) {
+    for problem in binding.problems() {
         println!("  problem    {problem}");
     }
 }

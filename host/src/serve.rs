@@ -60,13 +60,9 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
 
 /// What a person, or a script, needs to know: one fact a line.
 fn announce(config: &Config, app: &App, address: SocketAddr, key: Option<&str>) -> Result<()> {
-    let engines: Vec<_> = app
-        .jobs
-        .engines
-        .admitted()
-        .map(|it| it.description.name.as_str())
-        .collect();
-    let current = &app.jobs.settings.engine;
+    let now = app.jobs.current();
+    let engines: Vec<_> = now.bindings().map(|it| it.name.as_str()).collect();
+    let current = &now.settings.engine;
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
@@ -80,9 +76,9 @@ fn announce(config: &Config, app: &App, address: SocketAddr, key: Option<&str>) 
         None => writeln!(out, "administrator key: shown at the first start")?,
     }
     out.flush()?;
-    if !app.jobs.settings.enabled {
+    if !now.settings.enabled {
         tracing::warn!("ENABLE_IMAGE_GENERATION is not true: no pictures are made");
-    } else if app.jobs.engines.get(current).is_none() {
+    } else if now.binding(current).is_none() {
         tracing::warn!(
             "engine {current} is not there: set IMAGE_GENERATION_ENGINE to another, or see `pinhole engine list`"
         );

@@ -6,8 +6,9 @@ mod kind;
 mod secret;
 mod stored;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+pub(crate) use engine::connects;
 pub use engine::{EngineSettings, only_edits, own_variable};
 pub use key::{Key, keys};
 pub use kind::Kind;
@@ -17,9 +18,14 @@ pub use stored::{Change, Overlay, Source, Stored};
 /// OpenAI's own API, the default of everything that speaks its dialect.
 const OPENAI: &str = "https://api.openai.com/v1";
 
-/// Environment variables, as the process was started with them. Empty ones count as unset.
-#[derive(Clone, Default)]
-pub struct Environment(BTreeMap<String, String>);
+/// Environment variables, as the process was started with them and as an operator has changed them
+/// since. Empty ones count as unset.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+    /// Those that no engine is given, whatever stands for them.
+    hidden: BTreeSet<String>,
+}
 
 /// The host's own settings for making pictures, by Open WebUI's names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +105,32 @@ impl std::fmt::Debug for ChatModels {
 impl Environment {
     /// From name and value pairs.
     pub fn new(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self(pairs.into_iter().collect())
+        Self {
+            variables: pairs.into_iter().collect(),
+            hidden: BTreeSet::new(),
+        }
+    }
+
+    /// The same with these instead of what they were.
+    #[must_use]
+    pub fn overlaid(&self, pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut overlaid = self.clone();
+        for (name, value) in pairs {
+            overlaid.hidden.remove(&name);
+            overlaid.variables.insert(name, value);
+        }
+        overlaid
+    }
+
+    /// The same without these.
+    #[must_use]
+    pub(crate) fn without<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> Self {
+        let mut left = self.clone();
+        for name in names {
+            left.variables.remove(name);
+            left.hidden.insert(name.clone());
+        }
+        left
     }
 
     /// A variable's value unless it is empty.
@@ -109,7 +140,7 @@ impl Environment {
     }
 
     fn raw(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.variables.get(name).map(String::as_str)
     }
 
     /// True only for `true`, in any case, as Open WebUI reads it.
@@ -125,6 +156,7 @@ impl Environment {
     /// Source: Open WebUI `config.py`: image engines default to the key listed beside that address.
     fn for_engine(&self, name: &str) -> Option<&str> {
         match name {
+            hidden if self.hidden.contains(hidden) => None,
             "OPENAI_API_KEY" => self.openai_key(),
             other => self.get(other),
         }

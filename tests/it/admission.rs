@@ -8,10 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use pinhole::egress::Egress;
 use pinhole::engine::bindings::Job;
-use pinhole::engine::{Control, Engines, Limits, MAX_COMPONENT_BYTES};
-use pinhole::settings::Environment;
+use pinhole::engine::{Bound, Control, Engines, Limits, MAX_COMPONENT_BYTES};
 use pinhole_tests::{Server, engines, guests};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -68,20 +66,15 @@ fn shell(instances: usize, module: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
-async fn open(engines: &Path, data: &Path, variables: &[(&str, &str)]) -> Engines {
-    let pairs = variables.iter();
-    let pairs = pairs.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    let (environment, egress) = (Environment::new(pairs), Egress::new().unwrap());
-    Engines::open(engines, data, 2, &environment, &egress)
-        .await
-        .unwrap()
+async fn open(engines: &Path, data: &Path) -> Engines {
+    Engines::open(engines, data, 2).await.unwrap()
 }
 
 /// Opens the folder beside an empty data folder: these files must be refused, each with a reason
 /// that says this, and no other file.
-async fn check(folder: &TempDir, variables: &[(&str, &str)], refused: &[(&str, &str)]) -> Engines {
+async fn check(folder: &TempDir, refused: &[(&str, &str)]) -> Engines {
     let data = tempfile::tempdir().unwrap();
-    let engines = open(folder.path(), data.path(), variables).await;
+    let engines = open(folder.path(), data.path()).await;
     let found = engines.refused().iter();
     let found: BTreeMap<_, _> = found.map(|it| (it.file.as_str(), &it.reason)).collect();
     assert_eq!(
@@ -126,8 +119,9 @@ async fn draws(engines: &Engines, name: &str) {
     };
     let limits = Limits::job(Duration::from_secs(600));
     let component = engines.get(name).unwrap();
-    let control = Control::new("test".to_owned());
-    let made = engines.make(component, &control, limits, job, None).await;
+    let (bound, control) = (Bound::default(), Control::new("test".to_owned()));
+    let made = engines.make(component, &bound, &control, limits, job, None);
+    let made = made.await;
     assert_eq!(made.unwrap().pictures.len(), 1);
 }
 
@@ -185,7 +179,7 @@ async fn a_file_that_is_no_component_is_refused_for_what_it_is() {
         ("text.wasm", "is not WebAssembly"),
         ("truncated.wasm", "is not a valid component"),
     ];
-    let engines = check(&folder, &[], &refused).await;
+    let engines = check(&folder, &refused).await;
     assert_eq!(names(&engines), ["sketch"]);
     draws(&engines, "sketch").await;
 }
@@ -261,7 +255,7 @@ async fn a_component_of_another_world_is_refused_with_what_differs() {
         ),
         ("without.wasm", "does not have export `verify`"),
     ];
-    let engines = check(&folder, &[], &refused).await;
+    let engines = check(&folder, &refused).await;
     assert_eq!(names(&engines), ["sketch"]);
 }
 
@@ -292,7 +286,7 @@ async fn a_component_that_misbehaves_before_it_is_asked_anything_is_refused() {
         ),
         ("trap.wasm", "cannot describe itself: the engine crashed"),
     ];
-    let engines = check(&folder, &[], &refused).await;
+    let engines = check(&folder, &refused).await;
     assert_eq!(names(&engines), ["sketch"]);
     draws(&engines, "sketch").await;
 }
@@ -309,7 +303,7 @@ async fn of_two_engines_with_one_name_the_first_file_is_admitted() {
         ("b.wasm", "names its engine sketch, as a.wasm already does"),
         ("c.wasm", "names its engine sketch, as a.wasm already does"),
     ];
-    let engines = check(&folder, &[], &refused).await;
+    let engines = check(&folder, &refused).await;
     assert_eq!(engines.get("sketch").unwrap().file, "a.wasm");
 }
 
@@ -325,18 +319,18 @@ async fn a_link_that_stays_in_the_folder_is_followed() {
     .unwrap();
     symlink("..v1", folder.path().join("..data")).unwrap();
     symlink("..data/sketch.wasm", folder.path().join("sketch.wasm")).unwrap();
-    let engines = check(&folder, &[], &[]).await;
+    let engines = check(&folder, &[]).await;
     draws(&engines, "sketch").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_setting_that_cannot_be_used_is_refused_with_its_variable() {
+async fn an_engine_with_a_setting_that_cannot_be_used_says_which_variable_it_is() {
     let folder = folder(&[
         ("gemini.wasm", &component("gemini.wasm")),
         ("hostile.wasm", &component("hostile.wasm")),
         ("sketch.wasm", &component("sketch.wasm")),
     ]);
-    for (variables, refused) in [
+    for (variables, problems) in [
         (
             [
                 ("IMAGES_GEMINI_ENDPOINT_METHOD", "guess"),
@@ -344,11 +338,11 @@ async fn a_setting_that_cannot_be_used_is_refused_with_its_variable() {
             ],
             [
                 (
-                    "gemini.wasm",
+                    "gemini",
                     "cannot use variable IMAGES_GEMINI_ENDPOINT_METHOD: it must be one of generateContent, streamGenerateContent, predict",
                 ),
                 (
-                    "hostile.wasm",
+                    "hostile",
                     "setting base-url (HOSTILE_BASE_URL): \"nonsense\" is not a URL",
                 ),
             ],
@@ -360,11 +354,11 @@ async fn a_setting_that_cannot_be_used_is_refused_with_its_variable() {
             ],
             [
                 (
-                    "gemini.wasm",
+                    "gemini",
                     "setting base-url (IMAGES_GEMINI_API_BASE_URL or GEMINI_API_BASE_URL): the URL of 127.0.0.1 carries a user name",
                 ),
                 (
-                    "hostile.wasm",
+                    "hostile",
                     "cannot use variable HOSTILE_NOTE: it must be one line of text",
                 ),
             ],
@@ -376,16 +370,22 @@ async fn a_setting_that_cannot_be_used_is_refused_with_its_variable() {
             ],
             [
                 (
-                    "gemini.wasm",
+                    "gemini",
                     "setting api-key (IMAGES_GEMINI_API_KEY or GEMINI_API_KEY): the secret holds characters that no header may carry",
                 ),
-                ("hostile.wasm", "setting base-url (HOSTILE_BASE_URL): "),
+                ("hostile", "setting base-url (HOSTILE_BASE_URL): "),
             ],
         ),
     ] {
-        let engines = check(&folder, &variables, &refused).await;
-        assert_eq!(names(&engines), ["sketch"]);
-        assert!(!format!("{:?}", engines.refused()).contains("secret-4711"));
+        let path = folder.path().to_str().unwrap();
+        let server = Server::start(&[&[("PINHOLE_ENGINES", path)], &variables[..]].concat()).await;
+        let current = server.app.jobs.current();
+        assert!(current.binding("sketch").unwrap().problems().is_empty());
+        for (engine, gist) in problems {
+            let problems = current.binding(engine).unwrap().problems();
+            assert!(problems[0].contains(gist), "{engine}: {problems:?}");
+            assert!(!format!("{problems:?}").contains("secret-4711"));
+        }
     }
 }
 
@@ -476,7 +476,7 @@ fn flip(path: &Path) {
 async fn compiled_code_is_kept_for_its_owner_and_used_at_the_next_start() {
     let folder = folder(&[("sketch.wasm", &component("sketch.wasm"))]);
     let data = tempfile::tempdir().unwrap();
-    open(folder.path(), data.path(), &[]).await;
+    open(folder.path(), data.path()).await;
     let kept = Kept::of(&data);
     assert_eq!(mode(&kept.0), 0o700);
     assert_eq!(mode(&kept.key()), 0o600);
@@ -486,7 +486,7 @@ async fn compiled_code_is_kept_for_its_owner_and_used_at_the_next_start() {
 
     // A folder that somebody opened to others is closed again.
     allow(&kept.0, 0o755);
-    let again = open(folder.path(), data.path(), &[]).await;
+    let again = open(folder.path(), data.path()).await;
     draws(&again, "sketch").await;
     assert_eq!(mode(&kept.0), 0o700);
     assert_eq!(kept.code("sketch.wasm"), first);
@@ -498,7 +498,7 @@ async fn compiled_code_is_kept_for_its_owner_and_used_at_the_next_start() {
         folder.path().join("x.wasm"),
     )
     .unwrap();
-    let again = open(folder.path(), data.path(), &[]).await;
+    let again = open(folder.path(), data.path()).await;
     assert_eq!(again.refused()[0].reason, "is not WebAssembly");
 }
 
@@ -511,7 +511,7 @@ async fn compiled_code_that_this_host_did_not_write_is_compiled_anew() {
     ]);
     let only = folder(&[(sketch, &component(sketch))]);
     let data = tempfile::tempdir().unwrap();
-    open(both.path(), data.path(), &[]).await;
+    open(both.path(), data.path()).await;
     let kept = Kept::of(&data);
     let good = kept.code(sketch).bytes;
     let [code, mac] = [".cwasm", ".mac"].map(|ending| kept.path(sketch, ending));
@@ -550,7 +550,7 @@ async fn compiled_code_that_this_host_did_not_write_is_compiled_anew() {
         // While it is open, a file that is removed does not pass its inode on to the next.
         let _open = fs::File::open(&code).unwrap();
         change();
-        let engines = open(only.path(), data.path(), &[]).await;
+        let engines = open(only.path(), data.path()).await;
         assert_eq!(names(&engines), ["sketch"], "{what}");
         draws(&engines, "sketch").await;
         let after = kept.code(sketch);

@@ -282,13 +282,13 @@ async fn a_name_is_checked_by_the_addresses_that_it_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engine_with_a_forbidden_address_is_not_there() {
+async fn an_engine_with_a_forbidden_address_cannot_be_used() {
     let stage = stage(&[("IMAGES_OPENAI_API_BASE_URL", "http://169.254.169.254/v1")]).await;
     let played = stage.play([], &asked()).await;
     assert_eq!((played.error().0, played.error().2), (400, Some("engine")));
-    assert!(stage.server.app.jobs.engines.get("openai").is_none());
-    let refused = stage.server.app.jobs.engines.refused();
-    assert!(refused[0].reason.contains("169.254.169.254"), "{refused:?}");
+    let current = stage.server.app.jobs.current();
+    let problems = current.binding("openai").unwrap().problems();
+    assert!(problems[0].contains("169.254.169.254"), "{problems:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,12 +47,14 @@ async fn several_pictures_come_in_the_order_of_their_seeds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_key_is_not_in_what_describes_the_engine() {
     let stage = stage().await;
-    let engine = stage.server.app.jobs.engines.get("gemini").unwrap();
+    let current = stage.server.app.jobs.current();
+    let engine = current.binding("gemini").unwrap();
+    let bound = engine.generating().unwrap();
     let described = format!(
         "{:?} {:?} {:?}",
-        engine.generating.settings.values(),
-        engine.description,
-        engine.generating.upstreams,
+        bound.settings.values(),
+        engine.component.description,
+        bound.upstreams,
     );
     assert!(described.contains("endpoint-method") && described.contains("Destination("));
     assert!(!described.contains(KEY), "{described}");

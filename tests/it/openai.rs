@@ -112,13 +112,15 @@ async fn a_picture_at_any_other_address_is_not_fetched() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_key_is_not_in_what_describes_the_engine() {
     let stage = stage(&[]).await;
-    let engine = stage.server.app.jobs.engines.get("openai").unwrap();
-    let destination = &engine.generating.upstreams["api"].destination;
+    let current = stage.server.app.jobs.current();
+    let engine = current.binding("openai").unwrap();
+    let bound = engine.generating().unwrap();
+    let destination = &bound.upstreams["api"].destination;
     let described = format!(
         "{:?} {:?} {:?} {:?} {}",
-        engine.generating.settings.values(),
-        engine.description,
-        engine.generating.upstreams,
+        bound.settings.values(),
+        engine.component.description,
+        bound.upstreams,
         destination,
         destination.origin(),
     );
@@ -159,8 +161,9 @@ async fn a_key_in_the_address_is_refused_and_not_repeated() {
         let played = stage.play([], &json!({"prompt": "a red fox"})).await;
         let (status, _, param, message) = played.error();
         assert_eq!((status, param), (400, Some("engine")), "{message}");
-        let refused = stage.server.app.jobs.engines.refused();
-        assert!(refused[0].reason.contains("base-url"), "{refused:?}");
-        assert!(!refused[0].reason.contains(KEY), "{refused:?}");
+        let current = stage.server.app.jobs.current();
+        let problems = current.binding("openai").unwrap().problems();
+        assert!(problems[0].contains("base-url"), "{problems:?}");
+        assert!(!problems[0].contains(KEY), "{problems:?}");
     }
 }

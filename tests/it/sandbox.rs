@@ -142,8 +142,11 @@ fn run(
     };
     tokio::spawn(async move {
         let engines = &app.jobs.engines;
-        let component = engines.get(engine).unwrap();
-        engines.make(component, &control, limits, job, None).await
+        let current = app.jobs.current();
+        let binding = current.binding(engine).unwrap();
+        let bound = binding.generating().unwrap();
+        let made = engines.make(&binding.component, bound, &control, limits, job, None);
+        made.await
     })
 }
 

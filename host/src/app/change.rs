@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::App;
 use crate::people::Rules;
-use crate::settings::{Change, Environment, Key, Settings, keys};
+use crate::settings::{Change, Key, keys};
 use crate::store::User;
 
 /// Secrets that are shorter would take letters out of ordinary words.
@@ -47,18 +47,15 @@ impl App {
         let refused = |message: String| Error::Refused(without(&secrets, message));
         let environment = plan.overlay.environment();
         let rules = Rules::read(environment).map_err(refused)?;
-        prepare(environment).map_err(refused)?;
+        let next = self.jobs.prepare(environment.clone()).await;
+        let next = next.map_err(refused)?;
         let kept = self.settings.keep(&plan).await;
         kept.map_err(|error| anyhow::Error::from(error).context("cannot keep the settings"))?;
         self.people.publish(rules);
+        self.jobs.publish(next);
         self.settings.publish(plan.overlay);
         Ok(())
     }
-}
-
-/// Stands where `Jobs` prepares and publishes settings.
-fn prepare(environment: &Environment) -> Result<(), String> {
-    Settings::read(environment).map(|_| ())
 }
 
 /// The text with `…` in place of each secret.

@@ -32,7 +32,7 @@ pub(super) async fn edits(
     model: Option<Model<'_>>,
     sources: &Sources,
 ) -> bool {
-    let settings = &app.jobs.settings;
+    let settings = &app.jobs.current().settings;
     if !sources.are_there() {
         return false;
     }
@@ -47,7 +47,8 @@ pub(super) async fn edits(
 
 async fn ask(app: &App, turn: &Turn, model: Model<'_>) -> Option<bool> {
     let question = template::fill(QUESTION, &template::Facts::of(&turn.payload, &turn.user))?;
-    let model = app.chat_models.for_tasks(model, &app.jobs.settings.prompt);
+    let current = app.jobs.current();
+    let model = app.chat_models.for_tasks(model, &current.settings.prompt);
     let answer = model::ask(model.await, &question).await;
     let answer = answer
         .inspect_err(|why| tracing::warn!("no model says whether an edit is meant: {why}"))

@@ -54,7 +54,7 @@ pub(super) async fn write(
     model: Option<Model<'_>>,
     words: String,
 ) -> Prompt {
-    let rewritten = match model.filter(|_| app.jobs.settings.prompt.enabled) {
+    let rewritten = match model.filter(|_| app.jobs.current().settings.prompt.enabled) {
         Some(model) => rewrite(app, turn, model).await,
         None => None,
     };
@@ -90,7 +90,8 @@ pub async fn ask(
     payload: &Map<String, Value>,
     model: Model<'_>,
 ) -> Result<Value, String> {
-    let settings = &app.jobs.settings.prompt;
+    let current = app.jobs.current();
+    let settings = &current.settings.prompt;
     let template = settings.template.as_deref().unwrap_or(TEMPLATE);
     let question = template::fill(template, &Facts::of(payload, user));
     let question = question.ok_or("the conversation is too long for a prompt to be made of it")?;

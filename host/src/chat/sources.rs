@@ -74,20 +74,20 @@ impl Sources {
 /// How many pictures the engine that edits takes; none where editing is off, or is nothing that it
 /// can. One that is not there is not known not to: its job will say so.
 fn most(app: &App, turn: &Turn) -> usize {
-    let settings = &app.jobs.settings.edit;
-    if !settings.enabled {
+    if !app.jobs.current().settings.edit.enabled {
         return 0;
     }
-    let name = turn.wishes.engine.as_ref().unwrap_or(&settings.engine);
-    match app.jobs.engines.get(name) {
-        Some(engine) if !engine.description.abilities.edit => 0,
-        Some(engine) => {
-            let most = engine.description.abilities.max_sources;
-            usize::try_from(most)
-                .unwrap_or(MAX_SOURCES)
-                .min(MAX_SOURCES)
-        }
-        None => MAX_SOURCES,
+    let wishes = &turn.wishes;
+    let chosen = app.jobs.choose(wishes.engine.as_deref(), &wishes.asker, true);
+    let Ok(binding) = chosen else {
+        return MAX_SOURCES;
+    };
+    let abilities = &binding.component.description.abilities;
+    match abilities.edit {
+        false => 0,
+        true => usize::try_from(abilities.max_sources)
+            .unwrap_or(MAX_SOURCES)
+            .min(MAX_SOURCES),
     }
 }
 

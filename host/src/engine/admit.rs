@@ -11,9 +11,9 @@ use wasmtime::component::types::ComponentItem;
 
 use super::bindings::{Credential, Description, ErrorKind, ImageEnginePre, Setting, SettingKind};
 use super::{Bound, Component, Control, Limits, Problem, Sandbox, call, hex};
-use crate::egress::{Egress, refuse_header};
-use crate::grant::{self, Allowed};
-use crate::settings::{EngineSettings, Environment};
+use crate::egress::refuse_header;
+use crate::grant::Allowed;
+use crate::settings::EngineSettings;
 
 /// Length of a component, in bytes. Nothing of a longer file is read.
 pub const MAX_COMPONENT_BYTES: u64 = 64 << 20;
@@ -40,8 +40,6 @@ pub(super) async fn admit(
     sandbox: &Arc<Sandbox>,
     folder: &Dir,
     file: &str,
-    environment: &Environment,
-    egress: &Egress,
 ) -> Result<Component, String> {
     let bytes = read(folder, file)?;
     check_kind(&bytes)?;
@@ -58,80 +56,38 @@ pub(super) async fn admit(
         .await
         .map_err(|error| format!("cannot describe itself: {error}"))?;
     check_description(&description).map_err(|why| format!("describes itself wrongly: {why}"))?;
-    let settings = EngineSettings::read(&description, environment)?;
-    let upstreams = grant::upstreams(&description, &settings, egress)
-        .map_err(|why| format!("cannot be given an upstream: {why}"))?;
-    let generating = Bound {
-        settings,
-        upstreams: Arc::new(upstreams),
-        problem: None,
-    };
-    let editing = bind_editing(&description, &generating, environment, egress);
-    let mut component = Component {
+    Ok(Component {
         file: file.to_owned(),
         digest,
         imports,
         description,
-        generating,
-        editing,
         pre,
-    };
-    component.generating.problem = check_settings(sandbox, &component, &component.generating).await;
-    if let Ok(editing) = &component.editing {
-        let problem = match editing.settings == component.generating.settings {
-            true => component.generating.problem.clone(),
-            false => check_settings(sandbox, &component, editing).await,
-        };
-        if let Ok(editing) = &mut component.editing {
-            editing.problem = problem;
-        }
-    }
-    Ok(component)
-}
-
-/// The settings and upstreams for editing: those for generating, where there are no others.
-fn bind_editing(
-    description: &Description,
-    generating: &Bound,
-    environment: &Environment,
-    egress: &Egress,
-) -> Result<Bound, String> {
-    let settings = generating.settings.for_editing(description, environment)?;
-    let upstreams = match settings.connects_like(&generating.settings, description) {
-        true => generating.upstreams.clone(),
-        false => Arc::new(grant::upstreams(description, &settings, egress)?),
-    };
-    Ok(Bound {
-        settings,
-        upstreams,
-        problem: None,
     })
 }
 
-/// Has the engine check its settings, with nothing granted. What is wrong, with the variable that
-/// an operator has to change.
-async fn check_settings(
+/// Has the engine check settings, with nothing granted. What is wrong, with the name by which an
+/// operator knows the setting.
+pub(super) async fn check_settings(
     sandbox: &Arc<Sandbox>,
     component: &Component,
-    bound: &Bound,
+    settings: &EngineSettings,
 ) -> Option<Problem> {
-    let granted = Bound {
-        upstreams: Arc::default(),
-        ..bound.clone()
+    let granted_nothing = Bound {
+        settings: settings.clone(),
+        ..Bound::default()
     };
     let control = Control::new("admission".to_owned());
-    let checked = call::verify(sandbox, component, &granted, &control, Limits::describe()).await;
+    let limits = Limits::describe();
+    let checked = call::verify(sandbox, component, &granted_nothing, &control, limits).await;
     // Anything else is about the upstream, which it was not allowed to ask.
     let Err(super::Error::Engine { error, .. }) = checked else {
         return None;
     };
     let field = error.field.filter(|_| error.kind == ErrorKind::Invalid)?;
-    let Description { name, settings, .. } = &component.description;
-    let setting = settings.iter().find(|setting| setting.key == field)?;
-    let variable = bound.settings.variable(&setting.key);
-    let named = variable.unwrap_or(&setting.key);
+    let mut declared = component.description.settings.iter();
+    let setting = declared.find(|setting| setting.key == field)?;
+    let named = settings.variable(&setting.key).unwrap_or(&setting.key);
     let message = format!("{named} cannot be used: {}", error.message);
-    tracing::warn!("engine {name}: {message}");
     let key = field;
     Some(Problem { key, message })
 }

@@ -183,15 +183,12 @@ async fn ask_describe(
 pub(super) async fn make(
     sandbox: &Arc<Sandbox>,
     component: &Component,
+    bound: &Bound,
     control: &Control,
     limits: Limits,
     job: Job,
     edit: Option<Edit>,
 ) -> Result<Made, Error> {
-    let bound = match &edit {
-        None => &component.generating,
-        Some(_) => component.editing()?,
-    };
     let max_count = component.description.abilities.max_count.max(job.count) as usize;
     let texts = [
         Some(&job.prompt),
@@ -234,10 +231,10 @@ pub(super) async fn make(
 pub(super) async fn models(
     sandbox: &Arc<Sandbox>,
     component: &Component,
+    bound: &Bound,
     control: &Control,
     limits: Limits,
 ) -> Result<Vec<Model>, Error> {
-    let bound = &component.generating;
     run(
         sandbox,
         component,

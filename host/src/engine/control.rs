@@ -52,9 +52,16 @@ impl Control {
 pub struct Usage {
     requests: AtomicU64,
     entered_bytes: AtomicU64,
+    orders: AtomicU64,
 }
 
 impl Usage {
+    /// May an upstream have begun to make something, and charge for it?
+    #[must_use]
+    pub fn may_be_charged(&self) -> bool {
+        self.orders.load(Ordering::Relaxed) > 0
+    }
+
     /// Requests to upstreams, WebSockets included.
     #[must_use]
     pub fn requests(&self) -> u64 {
@@ -69,6 +76,16 @@ impl Usage {
 
     pub(super) fn count_request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request that may have something made is about to be sent.
+    pub(super) fn count_order(&self, makes: bool) {
+        self.orders.fetch_add(makes.into(), Ordering::Relaxed);
+    }
+
+    /// The same request was not taken.
+    pub(super) fn take_back_order(&self, makes: bool) {
+        self.orders.fetch_sub(makes.into(), Ordering::Relaxed);
     }
 
     pub(super) fn count_entered(&self, bytes: usize) {

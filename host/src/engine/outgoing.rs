@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap};
+use http::{Method, StatusCode};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::control::Usage;
 use crate::egress;
 use crate::grant::Upstreams;
 
@@ -21,6 +22,7 @@ pub(super) struct Outgoing {
     pub(super) request: egress::Request,
     pub(super) max_bytes: usize,
     pub(super) deadline: Instant,
+    pub(super) usage: Arc<Usage>,
 }
 
 /// An answer as the egress leaves it.
@@ -41,10 +43,16 @@ impl Outgoing {
         let upstream = self.upstreams.get(&self.upstream).ok_or_else(|| {
             egress::Error::Denied(format!("there is no upstream {}", self.upstream))
         })?;
-        let mut response = upstream
+        let makes = !matches!(self.request.method, Method::GET | Method::HEAD);
+        self.usage.count_order(makes);
+        let sent = upstream
             .destination
             .send(self.request, self.max_bytes, self.deadline)
-            .await?;
+            .await;
+        if was_refused(&sent) {
+            self.usage.take_back_order(makes);
+        }
+        let mut response = sent?;
         let kind = response.headers.get(CONTENT_TYPE);
         let streams = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
             && response.status.is_success();
@@ -61,6 +69,17 @@ impl Outgoing {
     }
 }
 
+/// Was nothing made for it, and so nothing paid? Any other answer, and none, may mean that it was.
+fn was_refused(sent: &Result<egress::Response, egress::Error>) -> bool {
+    match sent {
+        Err(error) => matches!(error, egress::Error::Connect(_) | egress::Error::Denied(_)),
+        Ok(response) => {
+            let overloaded = response.status == StatusCode::SERVICE_UNAVAILABLE;
+            response.status.is_client_error() || overloaded
+        }
+    }
+}
+
 /// Reads a body. A long one is read by a task of its own, so that its many pieces do not each wake
 /// whoever waits for it.
 async fn whole(mut response: egress::Response) -> Result<Bytes, egress::Error> {
@@ -72,5 +91,5 @@ async fn whole(mut response: egress::Response) -> Result<Bytes, egress::Error> {
     }
     let reading = tokio::spawn(async move { response.bytes().await });
     let read = AbortOnDropHandle::new(reading).await;
-    read.unwrap_or_else(|crash| Err(egress::Error::Connect(crash.to_string())))
+    read.unwrap_or_else(|crash| Err(egress::Error::Broken(crash.to_string())))
 }

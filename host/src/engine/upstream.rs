@@ -149,6 +149,7 @@ impl State {
             },
             max_bytes: self.limits.response_bytes,
             deadline: self.request_deadline(),
+            usage: self.control.usage.clone(),
         }))
     }
 
@@ -206,7 +207,7 @@ impl State {
                 );
                 Error::Denied("not granted".to_owned())
             }
-            egress::Error::Connect(_) => {
+            egress::Error::Connect(_) | egress::Error::Broken(_) => {
                 Error::Connect("the upstream cannot be reached".to_owned())
             }
             egress::Error::Timeout => Error::Timeout,
@@ -504,7 +505,7 @@ impl HostSocket for State {
         };
         Ok(match sent {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(self.failed(&egress::Error::Connect(error.to_string()))),
+            Ok(Err(error)) => Err(self.failed(&egress::Error::Broken(error.to_string()))),
             Err(_) => Err(Error::Timeout),
         })
     }
@@ -528,7 +529,7 @@ impl HostSocket for State {
                 Err(_) => return Ok(Ok(None)),
                 Ok(Some(Ok(message))) => message,
                 Ok(Some(Err(error))) => {
-                    return Ok(Err(self.failed(&egress::Error::Connect(error.to_string()))));
+                    return Ok(Err(self.failed(&egress::Error::Broken(error.to_string()))));
                 }
                 Ok(None) => return Ok(Err(Error::Connect("the socket was closed".to_owned()))),
             };

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::Error;
+use super::binding::Binding;
+use super::current::Asker;
+use super::error::Error;
 use crate::engine::bindings::{Abilities, Description, Job, Size};
 use crate::engine::{self, Edit, MAX_COUNT, MAX_MODEL_BYTES};
 use crate::images::Image;
@@ -41,6 +43,8 @@ pub struct JobRequest {
     pub seed: Option<u64>,
     /// Engine-specific parameters.
     pub parameters: Map<String, Value>,
+    /// Who asks, where it matters for what they may use.
+    pub asker: Asker,
 }
 
 /// What holds where a request says nothing.
@@ -52,6 +56,14 @@ pub(super) struct Defaults {
 }
 
 impl JobRequest {
+    /// Does what was asked for mean the same to another binding? A model's name, and an engine's
+    /// parameters, mean something to one engine alone.
+    pub(super) fn suits(&self, other: &Binding, first: &Binding) -> bool {
+        let own = self.model.is_some() || !self.parameters.is_empty();
+        let engine = |binding: &Binding| binding.component.description.name.clone();
+        !own || engine(other) == engine(first)
+    }
+
     /// The job, with the defaults filled in and every limit checked.
     pub(super) fn checked(self, defaults: &Defaults, engine: &Description) -> Result<Job, Error> {
         let abilities = &engine.abilities;

@@ -208,13 +208,13 @@ fn request(asked: &Asked) -> JobRequest {
     JobRequest {
         prompt: asked.prompt.clone(),
         negative_prompt: asked.negative_prompt.clone(),
-        engine: None,
         model: asked.model.clone(),
         size: asked.size.clone(),
         count: asked.count,
         steps: asked.steps,
         seed: asked.seed,
         parameters: asked.parameters.clone(),
+        ..JobRequest::default()
     }
 }
 

@@ -116,6 +116,17 @@ impl EngineSettings {
         Ok(settings)
     }
 
+    /// The same, where an operator knows what sets these keys by other names.
+    #[must_use]
+    pub(crate) fn known_as(mut self, names: impl IntoIterator<Item = (String, String)>) -> Self {
+        for (key, name) in names {
+            if let Some(variable) = self.variables.get_mut(&key) {
+                *variable = name;
+            }
+        }
+        self
+    }
+
     fn take(&mut self, setting: &Setting, variable: &str, text: &str) -> Result<(), String> {
         let value = parse(setting, text)
             .map_err(|why| format!("cannot use variable {variable}: it {why}"))?;
@@ -209,7 +220,7 @@ pub fn only_edits(setting: &Setting) -> bool {
 }
 
 /// Does it say where to connect, or with what?
-fn connects(setting: &Setting) -> bool {
+pub(crate) fn connects(setting: &Setting) -> bool {
     matches!(setting.kind, SettingKind::Url | SettingKind::Secret)
 }
 

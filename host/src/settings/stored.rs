@@ -214,14 +214,15 @@ impl Stored {
 impl Overlay {
     /// A stored value is the first of its variables, and the others are as if unset.
     fn new(environment: &Environment, rows: BTreeMap<String, Row>) -> Self {
-        let mut environment = environment.clone();
-        for row in rows.values() {
-            let Some(text) = &row.text else { continue };
-            let texts = std::iter::once(text.clone()).chain(std::iter::repeat(String::new()));
-            let pairs = row.variables.iter().cloned().zip(texts);
-            environment.0.extend(pairs);
+        let set = rows.values().filter_map(|row| Some((row, row.text.clone()?)));
+        let pairs = set.flat_map(|(row, text)| {
+            let texts = std::iter::once(text).chain(std::iter::repeat(String::new()));
+            row.variables.iter().cloned().zip(texts)
+        });
+        Self {
+            environment: environment.overlaid(pairs),
+            rows,
         }
-        Self { environment, rows }
     }
 
     /// All variables as they hold now.
@@ -249,7 +250,7 @@ impl Overlay {
     /// What a setting holds, as anybody may see it: [`MARKER`] stands for every secret.
     #[must_use]
     pub fn shown(&self, key: &Key) -> Option<Value> {
-        self.text(key).map(|text| show(key.kind, text))
+        self.text(key).map(|text| show(key, text))
     }
 
     /// Where a setting's value comes from.
@@ -280,11 +281,11 @@ impl Overlay {
 }
 
 /// As anybody may see it.
-fn show(kind: Kind, text: &str) -> Value {
-    match kind {
+fn show(key: &Key, text: &str) -> Value {
+    match key.kind {
         Kind::Secret => Value::from(MARKER),
-        Kind::Secrets => match kind.value(text) {
-            value if value.is_object() => masked(value),
+        Kind::Secrets => match key.kind.value(text) {
+            value if value.is_object() => masked(value, &key.secrets),
             _ => Value::from(MARKER),
         },
         kind => kind.value(text),

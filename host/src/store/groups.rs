@@ -67,6 +67,18 @@ impl Store {
         .map(|_| ())
     }
 
+    /// The names of the groups that a user is in.
+    pub async fn groups_of(&self, user_id: &str) -> sqlx::Result<Vec<String>> {
+        sqlx::query_scalar(
+            "SELECT user_groups.name FROM user_groups
+             JOIN group_members ON group_members.group_id = user_groups.id
+             WHERE group_members.user_id = $1",
+        )
+        .bind(user_id)
+        .fetch_all(&self.pool)
+        .await
+    }
+
     /// Removes a group; its members stay.
     pub async fn delete_group(&self, id: &str) -> sqlx::Result<()> {
         let mut transaction = self.pool.begin().await?;

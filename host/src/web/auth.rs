@@ -5,6 +5,7 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 
 use super::error::ApiError;
 use crate::app::App;
+use crate::jobs::Asker;
 use crate::people::{Presence, Session};
 use crate::store::User;
 
@@ -59,6 +60,12 @@ pub(super) async fn painter(app: &App, headers: &HeaderMap) -> Result<User, ApiE
 pub(super) async fn may_make_pictures(app: &App, user: &User) -> Result<bool, ApiError> {
     let may = app.people.may_make_pictures(user).await;
     may.map_err(|error| ApiError::internal(&error.into()))
+}
+
+/// What decides which engines a user may use.
+pub(super) async fn asker(app: &App, user: &User) -> Result<Asker, ApiError> {
+    let asker = app.asker(user, None).await;
+    asker.map_err(|error| ApiError::internal(&error.into()))
 }
 
 /// Whoever is known, in any role.

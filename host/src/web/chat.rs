@@ -20,6 +20,7 @@ use utoipa_axum::routes;
 use super::auth;
 use super::error::{ApiError, json_body};
 use super::openapi::shape;
+use super::tasks;
 use crate::app::App;
 use crate::chat::{self, Reply, Turn};
 use crate::egress;
@@ -62,7 +63,20 @@ async fn complete(
     request: Request,
 ) -> Result<Response, ApiError> {
     let turn = read(&app, &headers, request).await?;
+    if goes_on_by_itself(&turn) {
+        chat::check(&app, &turn).await?;
+        return Ok(tasks::start(app, turn)?.into_response());
+    }
     answer(&app, turn).await
+}
+
+/// A client that names its socket, its chat and its message is told by events.
+fn goes_on_by_itself(turn: &Turn) -> bool {
+    let named = |name: &str| {
+        let id = turn.payload.get(name).and_then(Value::as_str);
+        id.is_some_and(|id| !id.is_empty())
+    };
+    named("session_id") && named("chat_id") && named("id")
 }
 
 /// A chat request as the turn that it asks for.
@@ -83,12 +97,16 @@ pub(super) async fn read(
     if wanted && !wants_picture && app.chat_models.is_empty() {
         return Err(ApiError::prohibited());
     }
+    let mut wishes = wishes::read(&payload)?;
+    let model = payload.get("model").and_then(Value::as_str);
+    let asker = app.asker(&user, model).await;
+    wishes.asker = asker.map_err(|error| ApiError::internal(&error.into()))?;
     Ok(Turn {
         user,
         chat_id: id(&payload, "chat_id")?,
         message_id: id(&payload, "id")?.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
         wants_picture,
-        wishes: wishes::read(&payload)?,
+        wishes,
         payload,
     })
 }
@@ -108,7 +126,11 @@ impl From<chat::Error> for ApiError {
     fn from(error: chat::Error) -> Self {
         let status = match &error {
             chat::Error::NoModel => StatusCode::BAD_REQUEST,
-            chat::Error::UnknownModel | chat::Error::NoChat => StatusCode::NOT_FOUND,
+            chat::Error::UnknownModel => {
+                let unknown = Self::new(StatusCode::NOT_FOUND, error.to_string());
+                return unknown.coded("model_not_found");
+            }
+            chat::Error::NoChat => StatusCode::NOT_FOUND,
             chat::Error::Model(source) => {
                 tracing::warn!("the language model did not answer: {source}");
                 StatusCode::BAD_GATEWAY

@@ -64,10 +64,11 @@ async fn generate(
 ) -> Result<Json<Vec<Value>>, ApiError> {
     let user = auth::painter(&app, &headers).await?;
     let form = Form::read_generation(request).await?;
-    if !app.jobs.settings.enabled {
+    if !app.jobs.current().settings.enabled {
         return Err(ApiError::prohibited());
     }
-    let request = form.into_request(&app.jobs, &app.jobs.settings.engine);
+    let asker = auth::asker(&app, &user).await?;
+    let request = form.into_request(&app.jobs, asker, false);
     let made = app.jobs.generate(request, &control()).await;
     answer(&app, &user, made).await
 }
@@ -93,13 +94,13 @@ async fn edit(
 ) -> Result<Json<Vec<Value>>, ApiError> {
     let user = auth::painter(&app, &headers).await?;
     let (form, images) = Form::read_edit(request).await?;
-    let settings = &app.jobs.settings.edit;
-    if !settings.enabled {
+    if !app.jobs.current().settings.edit.enabled {
         return Err(ApiError::prohibited());
     }
     let sources = load(&app, &user, &images).await;
     let sources = sources.map_err(ApiError::bracketed)?;
-    let request = form.into_request(&app.jobs, &settings.engine);
+    let asker = auth::asker(&app, &user).await?;
+    let request = form.into_request(&app.jobs, asker, true);
     let made = app.jobs.edit(request, sources, None, &control()).await;
     answer(&app, &user, made).await
 }

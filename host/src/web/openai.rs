@@ -1,5 +1,6 @@
-//! OpenAI's images API: a request in, a job, JSON or a stream of events out.
+//! OpenAI's API: a request in, a job or a turn, JSON or a stream of events out.
 
+mod chat;
 mod fields;
 mod form;
 mod models;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::response::Response;
+use axum::routing::get;
 use futures_util::FutureExt;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::{Map, Value, json};
@@ -36,7 +38,9 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(generate))
         .routes(routes!(edit).layer(longer))
+        .routes(routes!(chat::complete))
         .routes(routes!(models::list))
+        .route("/v1/models/{*id}", get(models::find))
 }
 
 /// `POST /v1/images/generations`
@@ -110,7 +114,8 @@ async fn answer(
     edit: Option<Edit>,
 ) -> Result<Response, OpenAiError> {
     let delivery = fields.delivery()?;
-    let request = fields.into_request(&app.jobs, edit.is_some());
+    let asker = auth::asker(&app, user).await?;
+    let request = fields.into_request(&app.jobs, asker, edit.is_some());
     let control = Control::new(uuid::Uuid::new_v4().to_string());
     match delivery {
         Delivery::Stream { partial_images } => {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::chat::model::written_out;
 use crate::engine::plain;
-use crate::jobs::JobRequest;
+use crate::jobs::{Asker, JobRequest};
 use crate::web::error::ApiError;
 
 /// The object with the wishes. Clients of Open WebUI can send their own fields under `params`, as JSON
@@ -55,6 +55,7 @@ pub(super) fn read(payload: &Map<String, Value>) -> Result<JobRequest, ApiError>
         steps: wishes.steps,
         seed: wishes.seed,
         parameters: wishes.parameters.unwrap_or_default(),
+        asker: Asker::default(),
     })
 }
 

@@ -5,7 +5,7 @@ use axum::extract::Request;
 use super::IMAGE;
 use super::fields::Fields;
 use crate::engine::bindings::Description;
-use crate::jobs::{JobRequest, Jobs};
+use crate::jobs::{Asker, JobRequest, Jobs};
 use crate::web::error::ApiError;
 use crate::web::openai::speaks_openai;
 
@@ -52,19 +52,20 @@ impl Form {
                 size: named(fields.text("size")),
                 seed: fields.number("seed", u64::MAX),
                 parameters: fields.object("parameters"),
+                asker: Asker::default(),
             },
             background: named(fields.text("background")),
         }
     }
 
-    /// The job's request, for the engine that it names or else this one.
-    pub(super) fn into_request(self, jobs: &Jobs, default: &str) -> JobRequest {
-        let name = self.request.engine.as_deref().unwrap_or(default);
-        let engine = jobs.engines.get(name).cloned();
-        match engine {
-            Some(engine) => self.for_engine(&engine.description),
+    /// The job's request, for the engine that will carry it out.
+    pub(super) fn into_request(mut self, jobs: &Jobs, asker: Asker, edits: bool) -> JobRequest {
+        let chosen = jobs.choose(self.request.engine.as_deref(), &asker, edits);
+        self.request.asker = asker;
+        match chosen {
+            Ok(binding) => self.for_engine(&binding.component.description),
             // Refused where the job begins, with the names of those that there are.
-            None => self.request,
+            Err(_) => self.request,
         }
     }
 

@@ -58,8 +58,9 @@ pub(super) async fn verify(
     let (engine, url) = (fields.required_text("engine"), fields.required_text("url"));
     let key = fields.text("key").filter(|key| !key.is_empty());
     fields.finish()?;
-    let admitted = app.jobs.engines.get(&engine);
-    if admitted.is_none_or(|engine| engine.description.upstreams.is_empty()) {
+    let current = app.jobs.current();
+    let binding = current.binding(&engine);
+    if binding.is_none_or(|it| it.component.description.upstreams.is_empty()) {
         let detail = "Unsupported image engine";
         return Err(ApiError::new(StatusCode::BAD_REQUEST, detail));
     }

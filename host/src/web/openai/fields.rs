@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::engine::bindings::Description;
-use crate::jobs::{JobRequest, Jobs};
+use crate::jobs::{Asker, JobRequest, Jobs};
 use crate::web::error::ApiError;
 
 /// Drafts of one picture that a client may ask for.
@@ -87,14 +87,9 @@ impl Fields {
     /// drafts where the client wants them. Any other reports drafts by itself, and is spared the
     /// values that mean what happens anyway: clients send them by habit, and it would refuse names
     /// that it does not know.
-    pub(super) fn into_request(self, jobs: &Jobs, edits: bool) -> JobRequest {
-        let settings = &jobs.settings;
-        let default = match edits {
-            true => &settings.edit.engine,
-            false => &settings.engine,
-        };
-        let engine = jobs.engines.get(self.engine.as_ref().unwrap_or(default));
-        let speaks_openai = engine.is_some_and(|engine| speaks_openai(&engine.description));
+    pub(super) fn into_request(self, jobs: &Jobs, asker: Asker, edits: bool) -> JobRequest {
+        let chosen = jobs.choose(self.engine.as_deref(), &asker, edits);
+        let speaks_openai = chosen.is_ok_and(|it| speaks_openai(&it.component.description));
         let wants_drafts = self.stream == Some(true) && self.partial_images > Some(0);
         let mut parameters = parameters(self.rest, speaks_openai);
         if speaks_openai && wants_drafts {
@@ -111,6 +106,7 @@ impl Fields {
             steps: self.steps,
             seed: self.seed,
             parameters,
+            asker,
         }
     }
 }

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
+use http::StatusCode;
 use http::header::HeaderMap;
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::engine::{MAX_MODEL_BYTES, plain};
 use crate::web::auth;
-use crate::web::error::OpenAiError;
+use crate::web::error::{ApiError, OpenAiError};
 use crate::web::openapi::shape;
 
 /// The image models of the engine that generates, then the chat models.
@@ -30,21 +32,46 @@ pub(super) async fn list(
     headers: HeaderMap,
 ) -> Result<Json<Value>, OpenAiError> {
     auth::user(&app, &headers).await?;
-    let (image, chat) = tokio::join!(image_models(&app), app.chat_models.all());
+    Ok(Json(json!({"object": "list", "data": entries(&app).await})))
+}
+
+/// `GET /v1/models/{id}`: one of them. The id may have slashes in it.
+pub(in super::super) async fn find(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, OpenAiError> {
+    auth::user(&app, &headers).await?;
+    let found = entries(&app)
+        .await
+        .into_iter()
+        .find(|it| it.get("id").is_some_and(|it| *it == id.as_str()));
+    found.map(Json).ok_or_else(|| {
+        let shown = plain(&id, MAX_MODEL_BYTES);
+        let message =
+            format!("there is no model {shown}: GET /v1/models lists those that there are");
+        let missing = ApiError::new(StatusCode::NOT_FOUND, message);
+        missing.coded("model_not_found").into()
+    })
+}
+
+async fn entries(app: &App) -> Vec<Value> {
+    let (image, chat) = tokio::join!(image_models(app), app.chat_models.all());
+    let image = image.into_iter().map(|(id, owner)| (id, owner, 0));
+    let chat = chat.into_iter().map(|(model, _)| {
+        let owner = model.owner.unwrap_or_else(|| "chat".to_owned());
+        (model.id, owner, model.created)
+    });
     let mut seen = BTreeSet::new();
-    let chat = chat.into_iter();
-    let chat = chat.map(|(model, _)| (model.id, model.owner.unwrap_or("chat".to_owned())));
-    let models = image.into_iter().chain(chat);
-    let data: Vec<Value> = models
-        .filter(|(id, _)| seen.insert(id.clone()))
-        .map(|(id, owner)| json!({"id": id, "object": "model", "created": 0, "owned_by": owner}))
-        .collect();
-    Ok(Json(json!({"object": "list", "data": data})))
+    let models = image.chain(chat).filter(|(id, ..)| seen.insert(id.clone()));
+    let entry = |(id, owner, created)| json!({"id": id, "object": "model", "created": created, "owned_by": owner});
+    models.map(entry).collect()
 }
 
 /// Ids, each with the engine's name.
 async fn image_models(app: &App) -> Vec<(String, String)> {
-    let settings = &app.jobs.settings;
+    let current = app.jobs.current();
+    let settings = &current.settings;
     let mut ids: Vec<String> = match app.jobs.models(None).await {
         Ok(models) => models.into_iter().map(|model| model.id).collect(),
         Err(error) => {

@@ -1,0 +1,199 @@
+//! What the settings make of the engines, at one moment.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::binding::{self, Binding};
+use super::error::Error;
+use super::request::parse_size;
+use crate::egress::Egress;
+use crate::engine::Engines;
+use crate::settings::{Environment, Settings};
+
+/// The variable that names the bindings to fall back on, in order.
+const FALLBACKS: &str = "PINHOLE_FALLBACKS";
+/// Bindings that may be named there.
+const MAX_FALLBACKS: usize = 16;
+
+/// Settings, and the bindings that follow from them. Never changes: a change makes another.
+pub struct Current {
+    /// What it was made from.
+    pub environment: Environment,
+    /// The host's settings.
+    pub settings: Settings,
+    bindings: BTreeMap<String, Arc<Binding>>,
+    /// Names of which there is no binding, and why.
+    absent: BTreeMap<String, String>,
+    fallbacks: Vec<String>,
+}
+
+/// For whom a binding is chosen.
+#[derive(Clone, Debug, Default)]
+pub struct Asker {
+    /// Any binding may be used.
+    pub unrestricted: bool,
+    /// The names of the groups that they are in.
+    pub groups: Vec<String>,
+    /// The chat's model.
+    pub chat_model: Option<String>,
+}
+
+impl Current {
+    /// Reads all settings. The error names the variable and what it may hold.
+    pub(super) async fn new(
+        environment: Environment,
+        engines: &Engines,
+        egress: &Egress,
+        before: Option<&Self>,
+    ) -> Result<Self, String> {
+        let settings = Settings::read(&environment)?;
+        let sizes = [
+            ("IMAGE_SIZE", &settings.size),
+            ("IMAGE_EDIT_SIZE", &settings.edit.size),
+        ];
+        for (variable, size) in sizes {
+            parse_size(size.as_deref().unwrap_or_default())
+                .map_err(|why| format!("{variable} {why}"))?;
+        }
+        let mut specs = binding::read(&environment)?;
+        for component in engines.admitted() {
+            specs.entry(component.description.name.clone()).or_default();
+        }
+        let refused = engines.refused().iter().filter_map(|refused| {
+            let name = refused.file.strip_suffix(".wasm")?;
+            let why = format!("is not there: {} {}", refused.file, refused.reason);
+            Some((name.to_owned(), why))
+        });
+        let (mut bindings, mut absent) = (BTreeMap::new(), refused.collect::<BTreeMap<_, _>>());
+        for (name, spec) in specs {
+            let engine = spec.engine(&name).to_owned();
+            let Some(component) = engines.get(&engine) else {
+                absent.insert(name, format!("cannot be used: there is no engine {engine}"));
+                continue;
+            };
+            let before = before.and_then(|before| before.bindings.get(&name));
+            let binding = Binding::new(
+                (name.clone(), spec),
+                component.clone(),
+                (engines, egress),
+                (&environment, &settings),
+                before.map(Arc::as_ref),
+            );
+            bindings.insert(name, Arc::new(binding.await));
+        }
+        Ok(Self {
+            fallbacks: fallbacks(&environment)?,
+            environment,
+            settings,
+            bindings,
+            absent,
+        })
+    }
+
+    /// All bindings, by name.
+    pub fn bindings(&self) -> impl Iterator<Item = &Arc<Binding>> {
+        self.bindings.values()
+    }
+
+    /// The binding of this name, whoever may use it.
+    #[must_use]
+    pub fn binding(&self, name: &str) -> Option<&Arc<Binding>> {
+        self.bindings.get(name)
+    }
+
+    /// Does it matter which groups somebody is in?
+    #[must_use]
+    pub fn asks_for_groups(&self) -> bool {
+        let mut bindings = self.bindings.values();
+        bindings.any(|it| it.spec.groups.is_some() || !it.spec.preferred_by.is_empty())
+    }
+
+    /// The binding that the caller names; else the one of the chat's model, of a group of theirs, or
+    /// the default: the first that they may use.
+    pub fn choose(
+        &self,
+        named: Option<&str>,
+        asker: &Asker,
+        default: &str,
+    ) -> Result<&Arc<Binding>, Error> {
+        let usable = || self.bindings.values().filter(|it| may_use(it, asker));
+        if let Some(name) = named {
+            let mut usable = usable();
+            let found = usable.find(|binding| binding.name == name);
+            return found.ok_or_else(|| self.missing(name, asker));
+        }
+        let of_model = |it: &&Arc<Binding>| {
+            let model = asker.chat_model.as_ref();
+            model.is_some_and(|model| it.spec.chat_models.contains(model))
+        };
+        let of_group = |it: &&Arc<Binding>| {
+            let mut preferred = it.spec.preferred_by.iter();
+            preferred.any(|group| asker.groups.contains(group))
+        };
+        let chosen = usable().find(of_model);
+        let chosen = chosen.or_else(|| usable().find(of_group));
+        let chosen = chosen.or_else(|| usable().find(|it| it.name == default));
+        chosen.ok_or_else(|| self.missing(default, asker))
+    }
+
+    /// The bindings to try after one that was busy or out of reach.
+    pub(super) fn fallbacks<'a>(
+        &'a self,
+        first: &'a Binding,
+        asker: &'a Asker,
+    ) -> impl Iterator<Item = &'a Arc<Binding>> {
+        let named = self.fallbacks.iter().filter(|name| **name != first.name);
+        let there = named.filter_map(|name| self.bindings.get(name));
+        there.filter(|binding| may_use(binding, asker))
+    }
+
+    fn missing(&self, name: &str, asker: &Asker) -> Error {
+        let usable: Vec<_> = self.bindings.values().collect();
+        let usable = usable.iter().filter(|it| may_use(it, asker));
+        let names: Vec<_> = usable.map(|it| it.name.as_str()).collect();
+        let message = match self.absent.get(name) {
+            Some(why) => format!("engine {name} {why}"),
+            None if names.is_empty() => {
+                format!("there is no engine {name}: the folder of engines holds none")
+            }
+            None => format!("there is no engine {name}: there are {}", names.join(", ")),
+        };
+        Error::Invalid {
+            field: "engine",
+            message,
+        }
+    }
+
+    /// What is wrong with the settings of each binding that has something wrong, for the operator.
+    pub(super) fn problems(&self) -> BTreeMap<String, Vec<String>> {
+        let problems = self
+            .bindings
+            .values()
+            .map(|it| (it.name.clone(), it.problems()));
+        let absent = self.absent.iter();
+        let absent = absent.map(|(name, why)| (name.clone(), vec![format!("engine {name} {why}")]));
+        let all = problems.chain(absent);
+        all.filter(|(_, problems)| !problems.is_empty()).collect()
+    }
+}
+
+fn may_use(binding: &Binding, asker: &Asker) -> bool {
+    let Some(groups) = &binding.spec.groups else {
+        return true;
+    };
+    asker.unrestricted || groups.iter().any(|group| asker.groups.contains(group))
+}
+
+/// Names between commas.
+fn fallbacks(environment: &Environment) -> Result<Vec<String>, String> {
+    let names = environment.get(FALLBACKS).unwrap_or_default().split(',');
+    let names = names.map(|name| name.trim().to_owned());
+    let names: Vec<_> = names.filter(|name| !name.is_empty()).collect();
+    match names.len() > MAX_FALLBACKS {
+        true => Err(format!(
+            "{FALLBACKS} names {} bindings; {MAX_FALLBACKS} are allowed",
+            names.len()
+        )),
+        false => Ok(names),
+    }
+}

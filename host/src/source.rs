@@ -86,6 +86,15 @@ async fn read(files: &Files, user: &User, id: &str) -> Result<Option<Bytes>> {
     Ok(Some(chunks.concat().into()))
 }
 
+/// Is it the id or the address of a stored file, whether there is one or not?
+#[must_use]
+pub fn is_stored(name: &str) -> bool {
+    match name.contains([':', '/']) {
+        true => file_id(name).is_some(),
+        false => !name.is_empty(),
+    }
+}
+
 /// Does it carry its picture itself?
 #[must_use]
 pub fn is_data_url(address: &str) -> bool {

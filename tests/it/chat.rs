@@ -1,8 +1,13 @@
 //! Whole chat turns: the request as Open WebUI sends it, the picture with its events, and the language model's answer.
 
 mod answer;
+mod decision;
 mod failure;
+mod history;
+mod models;
+mod prompt;
 mod refused;
+mod wishes;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,6 +46,8 @@ impl Recorded {
         let mut recording: Value = serde_json::from_str(recording).unwrap();
         let mut scenario = recording["scenarios"][scenario].take();
         let mut request = scenario["request"].take();
+        // With it, the answer would come by events: `tasks` tests that.
+        request.as_object_mut().unwrap().remove("session_id");
         // Open WebUI makes the chat and tells its id. Here the client names it.
         request["chat_id"] = scenario["chat_id"].clone();
         Self {
@@ -65,13 +72,21 @@ impl Recorded {
     }
 }
 
-/// A language model that answers every turn.
+/// A language model that answers every turn, at a server that gives no list of its models.
 async fn model() -> Upstream {
-    Upstream::start(async |seen: Seen| match seen.json()["stream"] == true {
-        true => Answer::typed(200, "text/event-stream", STREAMED),
-        false => Answer::typed(200, "application/json", WHOLE),
+    Upstream::start(async |seen: Seen| match seen.line().as_str() {
+        "GET /v1/models" => Answer::json(404, &json!({})),
+        _ if seen.json()["stream"] == true => Answer::typed(200, "text/event-stream", STREAMED),
+        _ => Answer::typed(200, "application/json", WHOLE),
     })
     .await
+}
+
+/// What the language model was asked to answer.
+fn asked(model: &Upstream) -> Vec<Seen> {
+    let mut seen = model.seen();
+    seen.retain(|seen| seen.line() != "GET /v1/models");
+    seen
 }
 
 async fn server(model: &Upstream, variables: &[(&str, &str)]) -> Server {
@@ -79,6 +94,7 @@ async fn server(model: &Upstream, variables: &[(&str, &str)]) -> Server {
     let mut all = vec![
         ("OPENAI_API_BASE_URL", base.as_str()),
         ("OPENAI_API_KEY", MODEL_KEY),
+        ("ENABLE_IMAGE_PROMPT_GENERATION", "false"),
     ];
     all.extend(variables);
     Server::start(&all).await
@@ -244,7 +260,7 @@ const FAILED: [&str; 2] = [
 /// The one request that the language model got.
 #[track_caller]
 fn only(model: &Upstream) -> Seen {
-    let [seen] = model.seen().try_into().expect("one request");
+    let [seen] = asked(model).try_into().expect("one request");
     assert_eq!(seen.line(), "POST /v1/chat/completions");
     assert_eq!(
         seen.header("authorization"),
@@ -340,9 +356,12 @@ async fn events_and_words_arrive_while_the_model_still_speaks() {
     let (first, rest) = STREAMED.split_at(400);
     let model = {
         let (listened, read) = (listened.clone(), read.clone());
-        Upstream::start(move |_| {
+        Upstream::start(move |seen: Seen| {
             let (listened, read) = (listened.clone(), read.clone());
             async move {
+                if seen.line() == "GET /v1/models" {
+                    return Answer::json(404, &json!({}));
+                }
                 listened.notified().await;
                 let rest = stream::once(async move {
                     read.notified().await;
@@ -423,7 +442,7 @@ async fn the_context_goes_in_front_of_a_system_message() {
         ask(&server, &request)
             .await
             .assert_is(200, "application/json", WHOLE);
-        let mut messages = model.seen()[index].json()["messages"].take();
+        let mut messages = asked(&model)[index].json()["messages"].take();
         for place in places {
             let place = messages.pointer_mut(place).unwrap();
             assert_eq!(context(place).1, "\nBe brief.");
@@ -441,7 +460,7 @@ async fn the_context_goes_in_front_of_a_system_message() {
         ask(&server, &request)
             .await
             .assert_is(200, "application/json", WHOLE);
-        let messages = model.seen().last().unwrap().json()["messages"].take();
+        let messages = asked(&model).last().unwrap().json()["messages"].take();
         assert_eq!(context(&messages[0]["content"]).1, "", "{content}");
         assert_eq!(messages[1], system(content));
         assert_eq!(messages[2], user);

@@ -99,6 +99,12 @@ impl ApiError {
         self
     }
 
+    /// The same with a word that programs branch on.
+    pub(super) fn coded(mut self, code: &str) -> Self {
+        self.code = Some(code.to_owned());
+        self
+    }
+
     /// As Open WebUI's image API says whatever failed: 400, and why in brackets. Our own failures
     /// stay what they are.
     pub(super) fn bracketed(mut self) -> Self {

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
 use super::{
-    FAILED, Listener, MADE, MODEL_KEY, Recorded, Reply, STREAMED, WHOLE, ask, assert_as_recorded,
-    context, file_id, is_png, model, only, outline, server,
+    FAILED, Listener, MADE, MODEL_KEY, Recorded, Reply, STREAMED, WHOLE, ask, asked,
+    assert_as_recorded, context, file_id, is_png, model, only, outline, server,
 };
 
 /// The text of a streamed answer, whose chunks have the shape that OpenAI's clients read.
@@ -182,10 +182,10 @@ async fn without_a_chat_the_picture_leads_the_reply() {
     *said = json!(format!("{}{}", lead(&events), said.as_str().unwrap()));
     assert_eq!((whole.status, whole.json()), (200, expected));
 
-    for seen in model.seen() {
+    for seen in asked(&model) {
         context(&seen.json()["messages"][0]["content"]);
     }
-    assert_eq!((model.seen().len(), server.stored()), (2, 2));
+    assert_eq!((asked(&model).len(), server.stored()), (2, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -242,14 +242,14 @@ async fn a_turn_that_wants_no_picture_is_passed_on() {
         let reply = ask(server, &request).await;
         reply.assert_is(200, "text/event-stream", STREAMED);
         assert_eq!(listener.heard(server).await, json!([]), "{features}");
-        let seen = model.seen().last().unwrap().json();
+        let seen = asked(&model).last().unwrap().json();
         let expected = json!({
             "model": "mock-chat", "stream": true, "messages": request["messages"],
         });
         assert_eq!(seen, expected, "{features}");
         assert_eq!(server.stored(), 0);
     }
-    assert_eq!((model.seen().len(), engine.seen().len()), (8, 0));
+    assert_eq!((asked(&model).len(), engine.seen().len()), (8, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

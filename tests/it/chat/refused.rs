@@ -7,8 +7,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{
-    FAILED, Listener, PATIENCE, Recorded, Reply, STREAMED, TURN, ask, context, model, outline,
-    server,
+    FAILED, Listener, PATIENCE, Recorded, Reply, STREAMED, TURN, ask, asked, context, model,
+    outline, server,
 };
 
 /// How long a prompt may be, in bytes.
@@ -36,7 +36,7 @@ async fn check_nothing_to_draw(model: &Upstream, server: &Server, messages: Valu
         (&status["error"], &status["reason"]),
         (&json!(true), &json!(reason))
     );
-    let mut seen = model.seen().last().unwrap().json();
+    let mut seen = asked(model).last().unwrap().json();
     let (told, _) = context(&seen["messages"][0]["content"]);
     assert!(told.ends_with(&json!(reason).to_string()), "{told}");
     seen["messages"].as_array_mut().unwrap().remove(0);
@@ -154,7 +154,7 @@ async fn a_body_that_is_no_turn_is_refused() {
     let mut long = request.to_string().into_bytes();
     long.resize(MAX_BODY_BYTES + 1, b' ');
     check_refused(&server, long.clone(), 413, "length limit exceeded").await;
-    assert_eq!(model.seen().len(), 0);
+    assert_eq!(asked(&model).len(), 0);
 
     // One byte less is a turn like any other.
     long.pop();
@@ -186,11 +186,11 @@ async fn odd_fields_are_no_failure() {
         let reply = ask(&server, &request).await;
         assert_eq!(reply.status, 200, "{field}: {value}");
         assert!(reply.body.ends_with(STREAMED), "{field}: {value}");
-        let seen = model.seen().last().unwrap().json();
+        let seen = asked(&model).last().unwrap().json();
         let expected = passed_on.then_some(&value);
         assert_eq!(seen.get(field), expected);
     }
-    assert_eq!(model.seen().len(), server.stored());
+    assert_eq!(asked(&model).len(), server.stored());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -251,7 +251,7 @@ async fn nobody_is_served_without_a_key() {
             assert_eq!(said, detail, "{case}");
         }
     }
-    assert_eq!((model.seen().len(), server.stored()), (0, 0));
+    assert_eq!((asked(&model).len(), server.stored()), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,292 @@
+//! Whether a turn makes a picture, changes one, or does nothing of the kind.
+
+use pinhole_tests::{Answer, PIXEL, Seen, Server, Upstream, gif, pixel_base64};
+use serde_json::{Value, json};
+
+use super::{FAILED, Listener, MADE, Reply, TURN, WHOLE, ask, outline};
+
+/// What the task model answers to a prompt, and to the question whether an edit is meant.
+pub(super) const REWRITTEN: &str = "a red fox in deep snow";
+
+/// A server with engine `openai` and a language model, which share one upstream.
+pub(super) struct Scene {
+    pub(super) server: Server,
+    pub(super) upstream: Upstream,
+}
+
+impl Scene {
+    pub(super) async fn start(variables: &[(&str, &str)]) -> Self {
+        let task = json!({"prompt": REWRITTEN, "edit": false}).to_string();
+        Self::with_task(variables, &task).await
+    }
+
+    /// The same, where the language model answers our own questions with these words.
+    pub(super) async fn with_task(variables: &[(&str, &str)], words: &str) -> Self {
+        let task = json!({"choices": [{"message": {"role": "assistant", "content": words}}]});
+        let upstream = Upstream::start(move |seen: Seen| {
+            let answer = match seen.line().as_str() {
+                "GET /v1/models" => {
+                    Answer::json(200, &json!({"data": [{"id": "m"}, {"id": "task"}]}))
+                }
+                "POST /v1/chat/completions" if is_task(&seen) => Answer::json(200, &task),
+                "POST /v1/chat/completions" => Answer::typed(200, "application/json", WHOLE),
+                _ => Answer::json(200, &json!({"data": [{"b64_json": pixel_base64()}]})),
+            };
+            async { answer }
+        })
+        .await;
+        let base = format!("{}/v1", upstream.url());
+        let mut all = vec![
+            ("OPENAI_API_BASE_URL", base.as_str()),
+            ("IMAGES_OPENAI_API_BASE_URL", base.as_str()),
+        ];
+        all.extend(variables);
+        Self {
+            server: Server::with_engine("openai", &all).await,
+            upstream,
+        }
+    }
+
+    /// What was asked of the upstream, in words, since the last time.
+    pub(super) fn asked(&self) -> Vec<String> {
+        let seen = self.upstream.seen();
+        let asked = seen.iter().filter(|seen| seen.line() != "GET /v1/models");
+        asked.map(in_words).collect()
+    }
+}
+
+fn is_task(seen: &Seen) -> bool {
+    let messages = seen.json()["messages"].take();
+    let text = messages[0]["content"].as_str().unwrap_or_default();
+    text.contains("<conversation>") || text.starts_with("TEMPLATE")
+}
+
+/// `answer`, `task`, `draw PROMPT` or `change PICTURES with PROMPT`.
+fn in_words(seen: &Seen) -> String {
+    match seen.line().as_str() {
+        "POST /v1/chat/completions" if is_task(seen) => "task".to_owned(),
+        "POST /v1/chat/completions" => "answer".to_owned(),
+        "POST /v1/images/generations" => {
+            format!("draw {}", seen.json()["prompt"].as_str().unwrap())
+        }
+        "POST /v1/images/edits" => {
+            let body = String::from_utf8_lossy(&seen.body).into_owned();
+            let (_, prompt) = body.split_once("name=\"prompt\"\r\n\r\n").unwrap();
+            let (prompt, _) = prompt.split_once("\r\n").unwrap();
+            format!("change {} with {prompt}", body.matches("filename=").count())
+        }
+        other => other.to_owned(),
+    }
+}
+
+pub(super) fn data_url(bytes: &[u8]) -> String {
+    format!(
+        "data:image/png;base64,{}",
+        base64_simd::STANDARD.encode_to_string(bytes)
+    )
+}
+
+/// A request for a picture, with one at hand or without.
+fn request(chat_id: Option<&str>, has_picture: bool) -> Value {
+    let mut parts = vec![json!({"type": "text", "text": "a fox"})];
+    if has_picture {
+        parts.push(json!({"type": "image_url", "image_url": {"url": data_url(PIXEL)}}));
+    }
+    json!({
+        "model": "m", "chat_id": chat_id, "id": "a1", "features": {"image_generation": true},
+        "messages": [{"role": "user", "content": parts}],
+    })
+}
+
+const CHATS: [Option<&str>; 3] = [Some("c1"), Some("local:s1"), None];
+/// What is told where a picture is made: of a temporary chat not that it begins.
+fn made(chat_id: Option<&str>) -> &'static [&'static str] {
+    match chat_id {
+        Some("local:s1") => &MADE[1..],
+        _ => &MADE,
+    }
+}
+
+/// Open WebUI's decision table, for each kind of chat. Two cases differ from its older release: where
+/// it draws though that is switched off, and where it leaves callers without a chat alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_case_of_the_table_is_decided() {
+    let draw = &["draw a fox", "answer"][..];
+    let rewrite_and_draw = &["task", "draw a red fox in deep snow", "answer"][..];
+    let change = &["change 1 with a fox", "answer"][..];
+    let nothing = &["answer"][..];
+    for (picture, edit, generate, rewrite, expected) in [
+        (true, true, true, true, change),
+        (true, true, true, false, change),
+        (true, true, false, true, change),
+        (true, true, false, false, change),
+        (true, false, true, true, rewrite_and_draw),
+        (true, false, true, false, draw),
+        (true, false, false, true, nothing),
+        (true, false, false, false, nothing),
+        (false, true, true, true, rewrite_and_draw),
+        (false, true, true, false, draw),
+        (false, true, false, true, nothing),
+        (false, false, true, true, rewrite_and_draw),
+        (false, false, true, false, draw),
+        (false, false, false, false, nothing),
+    ] {
+        let switch = |on| if on { "true" } else { "false" };
+        let scene = Scene::start(&[
+            ("ENABLE_IMAGE_EDIT", switch(edit)),
+            ("IMAGE_EDIT_ENGINE", "openai"),
+            ("ENABLE_IMAGE_GENERATION", switch(generate)),
+            ("ENABLE_IMAGE_PROMPT_GENERATION", switch(rewrite)),
+        ])
+        .await;
+        let mut listener = Listener::of_all(&scene.server, &scene.server.key, "").await;
+        let mut before = 0;
+        for chat_id in CHATS {
+            let case = format!("{picture} {edit} {generate} {rewrite} {chat_id:?}");
+            let reply = ask(&scene.server, &request(chat_id, picture)).await;
+            assert_eq!(reply.status, 200, "{case}: {}", reply.body);
+            let asked = scene.asked();
+            assert_eq!(asked[before..], *expected, "{case}");
+            before = asked.len();
+            let heard = listener.heard(&scene.server).await;
+            let told = if expected == nothing {
+                &[][..]
+            } else {
+                made(chat_id)
+            };
+            assert_eq!(outline(&heard), told, "{case}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_make_pictures_gets_none() {
+    let variables = [("USER_PERMISSIONS_FEATURES_IMAGE_GENERATION", "false")];
+    let scene = Scene::start(&variables).await;
+    let key = scene.server.second_user().await;
+    let mut listener = Listener::of_all(&scene.server, key, "").await;
+    for chat_id in CHATS {
+        let asking = scene
+            .server
+            .client
+            .post(scene.server.url(TURN))
+            .bearer_auth(key);
+        let asking = asking.body(request(chat_id, true).to_string());
+        let reply = Reply::read(asking.send().await.unwrap()).await;
+        assert_eq!((reply.status, reply.body.as_str()), (200, WHOLE));
+    }
+    assert_eq!(scene.asked(), ["answer"; 3]);
+    assert_eq!(listener.heard(&scene.server).await, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_cannot_edit_makes_a_new_picture() {
+    let scene = Scene::start(&[("ENABLE_IMAGE_PROMPT_GENERATION", "false")]).await;
+    let sketch = Server::with_engine("sketch", &[]).await;
+    let mut listener = Listener::of_chat(&sketch, &sketch.key, "c1").await;
+    let reply = ask(&sketch, &request(Some("c1"), true)).await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    assert_eq!(outline(&listener.heard(&sketch).await), MADE);
+    // One that is not there says so, whatever it could.
+    let mut asking = request(Some("c1"), true);
+    asking["image_generation"] = json!({"engine": "nosuch"});
+    let mut listener = Listener::of_chat(&scene.server, &scene.server.key, "c1").await;
+    assert_eq!(ask(&scene.server, &asking).await.status, 200);
+    assert_eq!(outline(&listener.heard(&scene.server).await), FAILED);
+    assert_eq!(scene.asked(), ["answer"]);
+}
+
+/// Whether an edit is meant, where the language model answers so.
+async fn check_intent(words: &str, expected: &[&str]) {
+    let variables = [
+        ("PINHOLE_EDIT_INTENT", "ask"),
+        ("ENABLE_IMAGE_PROMPT_GENERATION", "false"),
+    ];
+    let scene = Scene::with_task(&variables, words).await;
+    ask(&scene.server, &request(Some("c1"), true)).await;
+    assert_eq!(scene.asked(), expected, "{words}");
+    let question = scene.upstream.seen();
+    let question = question.iter().find(|seen| is_task(seen)).unwrap().json();
+    let question = question["messages"][0]["content"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(question.contains("USER: a fox"), "{question}");
+    // Without a picture there is nothing to ask.
+    ask(&scene.server, &request(Some("c1"), false)).await;
+    assert_eq!(scene.asked()[expected.len()..], ["draw a fox", "answer"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_language_model_may_say_whether_an_edit_is_meant() {
+    let change = ["task", "change 1 with a fox", "answer"];
+    let draw = ["task", "draw a fox", "answer"];
+    check_intent(r#"{"edit": true}"#, &change).await;
+    check_intent(r#"```json {"edit": false} ```"#, &draw).await;
+    // What cannot be understood means what any picture means.
+    for words in ["no", r#"{"edit": "false"}"#, r#"{"edit": 0}"#, "{}", ""] {
+        check_intent(words, &change).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_that_cannot_be_used_are_told_of_only_where_nothing_else_is_there() {
+    let scene = Scene::start(&[("ENABLE_IMAGE_PROMPT_GENERATION", "false")]).await;
+    let part = |url: &str| json!({"type": "image_url", "image_url": {"url": url}});
+    let text = json!({"type": "text", "text": "bluer"});
+    let nothing = "the picture to change ";
+    let mut asked = 0;
+    for (url, reason) in [
+        (
+            "http://127.0.0.1/fox.png",
+            "names an address that is not fetched",
+        ),
+        ("/api/v1/files/5/content", "names a file that is not there"),
+        ("5", "names a file that is not there"),
+        ("data:image/png,x", "has a data URL that is not base64"),
+        ("data:image/png;base64,AAAA", "cannot be used"),
+    ] {
+        let mut listener = Listener::of_chat(&scene.server, &scene.server.key, "c1").await;
+        let mut asking = request(Some("c1"), false);
+        asking["messages"][0]["content"] = json!([text, part(url)]);
+        ask(&scene.server, &asking).await;
+        let heard = listener.heard(&scene.server).await;
+        assert_eq!(outline(&heard), FAILED, "{url}");
+        let told = heard[1]["data"]["data"]["reason"].as_str().unwrap();
+        assert!(told.starts_with(&format!("{nothing}{reason}")), "{told}");
+        assert_eq!(scene.asked()[asked..], ["answer"], "{url}");
+
+        // One that can be used is enough.
+        asking["messages"][0]["content"] = json!([text, part(url), part(&data_url(PIXEL))]);
+        ask(&scene.server, &asking).await;
+        assert_eq!(outline(&listener.heard(&scene.server).await), MADE, "{url}");
+        assert_eq!(
+            scene.asked()[asked + 1..],
+            ["change 1 with bluer", "answer"]
+        );
+
+        // What the person showed before and is gone since keeps nobody from a new picture.
+        asking["messages"] = json!([
+            {"role": "user", "content": [text, part(url)]},
+            {"role": "user", "content": "a fox"},
+        ]);
+        ask(&scene.server, &asking).await;
+        assert_eq!(scene.asked()[asked + 3..], ["draw a fox", "answer"]);
+        listener.heard(&scene.server).await;
+        asked += 5;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_changes_no_more_pictures_than_it_may() {
+    let scene = Scene::start(&[]).await;
+    let parts = (1..=20).map(|width| {
+        let url = data_url(&gif(width));
+        json!({"type": "image_url", "image_url": {"url": url}})
+    });
+    let mut asking = request(Some("c1"), false);
+    let text = json!({"type": "text", "text": "bluer"});
+    asking["messages"][0]["content"] = parts.chain([text]).collect();
+    ask(&scene.server, &asking).await;
+    assert_eq!(scene.asked(), ["change 16 with bluer", "answer"]);
+}

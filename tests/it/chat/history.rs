@@ -1,0 +1,333 @@
+//! Turns in stored chats: which messages count, and what of a picture is kept.
+
+use pinhole::engine::Limits;
+use pinhole::images::Image;
+use pinhole_tests::{PIXEL, Seen, Server, gif};
+use serde_json::{Value, json};
+
+use super::decision::{Scene, data_url};
+use super::{FAILED, Listener, MADE, Reply, TURN, ask, outline};
+
+const PLAIN: [(&str, &str); 1] = [("ENABLE_IMAGE_PROMPT_GENERATION", "false")];
+
+/// Keeps a picture for whose key this is. Its id.
+async fn keep(server: &Server, key: &str, bytes: &[u8]) -> String {
+    let limits = Limits::job(std::time::Duration::ZERO).image;
+    let image = Image::from_bytes(bytes.to_vec().into(), limits).unwrap();
+    let user = server.app.store.user_by_key(key).await.unwrap().unwrap();
+    let images = [image];
+    let meta = json!({});
+    let kept = server.app.files.save_all(&user.id, &images, &meta, None);
+    kept.await.unwrap()[0].id.clone()
+}
+
+fn message(id: &str, parent: Option<&str>, role: &str, text: &str, files: Value) -> Value {
+    json!({
+        "id": id, "parentId": parent, "childrenIds": [], "role": role, "content": text,
+        "files": files, "timestamp": 5,
+    })
+}
+
+/// Stores a chat with these messages, of whom the last is current. Its id.
+async fn store(server: &Server, key: &str, messages: &[Value]) -> String {
+    let by_id = |message: &Value| (message["id"].as_str().unwrap().to_owned(), message.clone());
+    let current = messages.last().unwrap()["id"].clone();
+    let history = json!({"messages": messages.iter().map(by_id).collect::<serde_json::Map<_, _>>(), "currentId": current});
+    let chat = json!({"chat": {"title": "A chat", "models": ["m"], "history": history}});
+    let new = server.client.post(server.url("/api/v1/chats/new"));
+    let new = new.bearer_auth(key).body(chat.to_string());
+    let reply = Reply::read(new.send().await.unwrap()).await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    reply.json()["id"].as_str().unwrap().to_owned()
+}
+
+fn request(chat_id: &str, id: &str, text: &str) -> Value {
+    json!({
+        "model": "m", "chat_id": chat_id, "id": id, "features": {"image_generation": true},
+        "messages": [{"role": "user", "content": text}],
+    })
+}
+
+/// The widths of the pictures in the last edit, in order.
+fn changed(seen: &[Seen]) -> Vec<u8> {
+    let edit = seen
+        .iter()
+        .rfind(|seen| seen.line() == "POST /v1/images/edits");
+    let body = &edit.expect("an edit").body;
+    let starts = body
+        .windows(6)
+        .enumerate()
+        .filter(|(_, it)| *it == b"GIF89a");
+    starts.map(|(at, _)| body[at + 6]).collect()
+}
+
+fn image(id: &str) -> Value {
+    json!([{"type": "image", "url": format!("/api/v1/files/{id}/content")}])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_chain_of_this_requests_own_message_counts() {
+    let scene = Scene::start(&PLAIN).await;
+    let (server, key) = (&scene.server, &scene.server.key);
+    let mut made = Vec::new();
+    for width in 1..=4 {
+        made.push(keep(server, key, &gif(width)).await);
+    }
+    let upload = json!([{"type": "file", "id": made[3], "url": made[3], "name": "fox.gif", "content_type": "image/gif"}]);
+    let chat = store(
+        server,
+        key,
+        &[
+            message("u1", None, "user", "a fox", json!([])),
+            message("a1", Some("u1"), "assistant", "here", image(&made[0])),
+            message("u2", Some("a1"), "user", "bluer", json!([])),
+            message("a2", Some("u2"), "assistant", "here", image(&made[1])),
+            // Another branch, which is the current one.
+            message("v2", Some("a1"), "user", "greener", upload),
+            message("b2", Some("v2"), "assistant", "here", image(&made[2])),
+        ],
+    )
+    .await;
+
+    // Release (a): `parent_id` is the person's message. Release (b): it comes whole, stored or not.
+    let mut old = request(&chat, "a3", "with a hat");
+    old["parent_id"] = json!("u2");
+    let mut new = request(&chat, "a3", "with a hat");
+    new["user_message"] = message("u3", Some("a2"), "user", "with a hat", json!([]));
+    new["parent_id"] = json!("a2");
+    let mut known = request(&chat, "a3", "with a hat");
+    known["user_message"] = json!({"id": "v2"});
+    for (request, expected) in [(old, &[1][..]), (new, &[2, 1]), (known, &[4, 1])] {
+        ask(server, &request).await;
+        assert_eq!(
+            scene.asked().iter().rev().nth(1).unwrap(),
+            &format!("change {} with with a hat", expected.len())
+        );
+        assert_eq!(changed(&scene.upstream.seen()), expected, "{request}");
+    }
+    // The answer's own chain, where it is stored already, without what it shows itself.
+    ask(server, &request(&chat, "b2", "again")).await;
+    assert_eq!(changed(&scene.upstream.seen()), [4, 1]);
+    // Where nothing that is named is there, the request has it all.
+    let before = scene.asked().len();
+    ask(server, &request(&chat, "x", "a hen")).await;
+    assert_eq!(scene.asked()[before..], ["draw a hen", "answer"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_one_picture_in_two_places_one_is_changed() {
+    let scene = Scene::start(&PLAIN).await;
+    let (server, key) = (&scene.server, &scene.server.key);
+    let id = keep(server, key, &gif(7)).await;
+    let file = json!([{"type": "file", "id": id, "url": id, "content_type": "image/gif"}]);
+    let chat = store(server, key, &[message("u1", None, "user", "bluer", file)]).await;
+    let mut request = request(&chat, "a1", "");
+    request["parent_id"] = json!("u1");
+    request["messages"][0]["content"] = json!([
+        {"type": "text", "text": "bluer"},
+        {"type": "image_url", "image_url": {"url": data_url(&gif(7))}},
+        {"type": "image_url", "image_url": {"url": id}},
+    ]);
+    ask(server, &request).await;
+    assert_eq!(changed(&scene.upstream.seen()), [7]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_own_pictures_are_changed() {
+    let scene = Scene::start(&PLAIN).await;
+    let server = &scene.server;
+    let second = server.second_user().await;
+    let foreign = keep(server, &server.key, &gif(1)).await;
+    let turn = async |files: Value| {
+        let mut asking = request("c1", "a1", "bluer");
+        asking["messages"][0]["files"] = files;
+        let asking = server
+            .client
+            .post(server.url(TURN))
+            .bearer_auth(second)
+            .body(asking.to_string());
+        assert_eq!(asking.send().await.unwrap().status(), 200);
+    };
+    let mut listener = Listener::of_chat(server, second, "c1").await;
+    turn(image(&foreign)).await;
+    let heard = listener.heard(server).await;
+    assert_eq!(outline(&heard), FAILED);
+    assert_eq!(
+        heard[1]["data"]["data"]["reason"],
+        "the picture to change names a file that is not there"
+    );
+    let own = keep(server, second, &gif(2)).await;
+    turn(image(&own)).await;
+    assert_eq!(changed(&scene.upstream.seen()), [2]);
+}
+
+async fn chat(server: &Server, id: &str) -> Value {
+    let reply = server.get(&format!("/api/v1/chats/{id}"));
+    Reply::read(reply.send().await.unwrap()).await.json()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_is_kept_with_the_message() {
+    let scene = Scene::start(&PLAIN).await;
+    let (server, key) = (&scene.server, &scene.server.key);
+    let id = store(
+        server,
+        key,
+        &[
+            message("u1", None, "user", "a fox", json!([])),
+            message("a1", Some("u1"), "assistant", "", json!([])),
+        ],
+    )
+    .await;
+    let mut listener = Listener::of_chat(server, key, &id).await;
+    let mut asking = request(&id, "a1", "a fox");
+    asking["parent_id"] = json!("u1");
+    ask(server, &asking).await;
+    let heard = listener.heard(server).await;
+    assert_eq!(outline(&heard), MADE);
+    let kept = chat(server, &id).await;
+    let answer = &kept["chat"]["history"]["messages"]["a1"];
+    let statuses = json!([heard[0]["data"]["data"], heard[1]["data"]["data"]]);
+    assert_eq!(answer["statusHistory"], statuses);
+    assert_eq!(answer["files"], heard[2]["data"]["data"]["files"]);
+
+    asking["image_generation"] = json!({"engine": "nosuch"});
+    ask(server, &asking).await;
+    let heard = listener.heard(server).await;
+    assert_eq!(outline(&heard), FAILED);
+    let kept = chat(server, &id).await;
+    let statuses = &kept["chat"]["history"]["messages"]["a1"]["statusHistory"];
+    assert_eq!(statuses[3], heard[1]["data"]["data"]);
+    assert_eq!(statuses[3]["error"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_of_somebody_else_is_not_there_but_for_administrators() {
+    let scene = Scene::start(&PLAIN).await;
+    let server = &scene.server;
+    let second = server.second_user().await;
+    let user = message("u1", None, "user", "a fox", json!([]));
+    let answer = message("a1", Some("u1"), "assistant", "", json!([]));
+    let mine = store(server, &server.key, &[user.clone(), answer.clone()]).await;
+    for wants in [true, false] {
+        let mut asking = request(&mine, "a1", "a fox");
+        asking["features"]["image_generation"] = json!(wants);
+        for session in [json!(null), json!("s1")] {
+            asking["session_id"] = session;
+            let asking = server
+                .client
+                .post(server.url(TURN))
+                .bearer_auth(second)
+                .body(asking.to_string());
+            let reply = Reply::read(asking.send().await.unwrap()).await;
+            assert_eq!(reply.status, 404, "{}", reply.body);
+            assert_eq!(
+                reply.json(),
+                json!({"detail": "We could not find what you're looking for :/"})
+            );
+        }
+    }
+    assert_eq!((scene.asked().len(), server.stored()), (0, 0));
+
+    let theirs = store(server, second, &[user, answer]).await;
+    ask(server, &request(&theirs, "a1", "a fox")).await;
+    assert_eq!(scene.asked(), ["draw a fox", "answer"]);
+    let kept = chat(server, &theirs).await;
+    let url = kept["chat"]["history"]["messages"]["a1"]["files"][0]["url"]
+        .as_str()
+        .unwrap();
+    let shown = server
+        .client
+        .get(server.url(url))
+        .bearer_auth(second)
+        .send()
+        .await;
+    assert_eq!(
+        shown.unwrap().bytes().await.unwrap(),
+        PIXEL,
+        "its owner sees what was made in it"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_request_is_what_the_person_says_now() {
+    let scene = Scene::start(&PLAIN).await;
+    let (server, key) = (&scene.server, &scene.server.key);
+    let chat = store(
+        server,
+        key,
+        &[message("u1", None, "user", "stored words", json!([]))],
+    )
+    .await;
+    let mut asking = request(&chat, "a1", "filtered words");
+    asking["parent_id"] = json!("u1");
+    ask(server, &asking).await;
+    asking["messages"] = json!([]);
+    ask(server, &asking).await;
+    let asked = scene.asked();
+    assert_eq!(
+        asked,
+        [
+            "draw filtered words",
+            "answer",
+            "draw stored words",
+            "answer"
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_temporary_chat_shows_its_picture_and_keeps_nothing_else() {
+    let scene = Scene::start(&PLAIN).await;
+    let (server, key) = (&scene.server, &scene.server.key);
+    for id in ["local:s1", "temporary:t1", "channel:c1"] {
+        let mut listener = Listener::of_chat(server, key, id).await;
+        ask(server, &request(id, "a1", "a fox")).await;
+        let heard = listener.heard(server).await;
+        assert_eq!(outline(&heard), &MADE[1..], "{id}");
+        let url = heard[1]["data"]["data"]["files"][0]["url"]
+            .as_str()
+            .unwrap();
+        assert_eq!(server.get(url).send().await.unwrap().status(), 200);
+        assert!(server.app.store.chat(id).await.unwrap().is_none());
+    }
+    assert_eq!(server.stored(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_language_model_is_shown_the_stored_pictures_that_are_the_callers() {
+    let scene = Scene::start(&PLAIN).await;
+    let server = &scene.server;
+    let second = server.second_user().await;
+    let own = keep(server, second, PIXEL).await;
+    let foreign = keep(server, &server.key, PIXEL).await;
+    let part = |url: Value| json!({"type": "image_url", "image_url": url});
+    let text = json!({"type": "text", "text": "what is this?"});
+    let data = data_url(&gif(1));
+    let asking = json!({"model": "m", "messages": [{"role": "user", "content": [
+        text,
+        part(json!({"url": own, "detail": "low"})),
+        part(json!(format!("/api/v1/files/{own}/content"))),
+        part(json!({"url": foreign})),
+        part(json!({"url": "no such file"})),
+        part(json!({"url": "https://elsewhere.example/fox.png"})),
+        part(json!({"url": data})),
+    ]}]});
+    let turn = server.client.post(server.url(TURN)).bearer_auth(second);
+    let reply = turn.body(asking.to_string()).send().await.unwrap();
+    assert_eq!(reply.status(), 200);
+    let shown = data_url(PIXEL);
+    let missing = json!({"type": "text", "text": "[a picture that cannot be shown]"});
+    let expected = json!([
+        text,
+        part(json!({"url": shown, "detail": "low"})),
+        part(json!({"url": shown})),
+        missing,
+        missing,
+        part(json!({"url": "https://elsewhere.example/fox.png"})),
+        part(json!({"url": data})),
+    ]);
+    let seen = scene.upstream.seen();
+    let mut messages = seen.last().unwrap().json()["messages"].take();
+    assert_eq!(messages[0]["content"].take(), expected);
+}

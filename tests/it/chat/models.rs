@@ -1,0 +1,283 @@
+//! Several servers with language models: their lists, and which of them answers.
+
+use pinhole_tests::{Answer, Seen, Server, Upstream};
+use serde_json::{Value, json};
+
+use super::{MODEL_KEY, Reply, STREAMED, WHOLE, ask, asked, model};
+
+const OPENAI_TURN: &str = "/v1/chat/completions";
+
+/// A server that lists these models, and answers every chat with its name.
+async fn lists(name: &'static str, models: Value) -> Upstream {
+    Upstream::start(move |seen: Seen| {
+        let answer = match seen.line().as_str() {
+            "GET /models" => Answer::json(200, &json!({"object": "list", "data": models})),
+            _ => Answer::json(200, &json!({"said by": name})),
+        };
+        async { answer }
+    })
+    .await
+}
+
+async fn server(upstreams: &[&Upstream], keys: &str) -> Server {
+    let urls: Vec<String> = upstreams.iter().map(|it| it.url()).collect();
+    let variables = [
+        ("OPENAI_API_BASE_URLS", urls.join(";")),
+        ("OPENAI_API_KEYS", keys.to_owned()),
+    ];
+    let variables = variables
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    Server::with_engine("sketch", &variables).await
+}
+
+fn request(model: Value) -> Value {
+    json!({"model": model, "messages": [{"role": "user", "content": "hello"}]})
+}
+
+/// Who answers a chat with this model.
+async fn who_answers(server: &Server, model: &str) -> (u16, Value) {
+    let reply = ask(server, &request(json!(model))).await;
+    (reply.status, reply.json())
+}
+
+async fn get(server: &Server, path: &str) -> Value {
+    let response = server.get(path).send().await.unwrap();
+    Reply::read(response).await.json()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_that_lists_a_model_answers_with_its_own_key() {
+    let a = lists(
+        "a",
+        json!([{"id": "one"}, {"id": "both", "name": "Both", "owned_by": "x", "created": 7}]),
+    )
+    .await;
+    let b = lists("b", json!([{"id": "both", "name": "Other"}, {"id": "two"}])).await;
+    let server = server(&[&a, &b], "key-a;key-b").await;
+    for (model, expected) in [("one", "a"), ("two", "b"), ("both", "a")] {
+        let answered = who_answers(&server, model).await;
+        assert_eq!(answered, (200, json!({"said by": expected})), "{model}");
+    }
+    for (upstream, key) in [(&a, "Bearer key-a"), (&b, "Bearer key-b")] {
+        for seen in upstream.seen() {
+            assert_eq!(seen.header("authorization"), key, "{}", seen.line());
+        }
+        let lines = upstream.lines();
+        let lists = lines.iter().filter(|line| *line == "GET /models");
+        assert_eq!(lists.count(), 1, "a list is asked for once: {lines:?}");
+    }
+    let unknown = who_answers(&server, "three").await;
+    assert_eq!(unknown, (404, json!({"detail": "Model not found"})));
+
+    let entry = |id: &str, name: &str, owner: &str, created: i64| {
+        json!({
+            "id": id, "name": name, "object": "model", "owned_by": owner, "created": created,
+            "connection_type": "local",
+        })
+    };
+    let data = [
+        entry("one", "one", "openai", 0),
+        entry("both", "Both", "x", 7),
+        entry("two", "two", "openai", 0),
+    ];
+    for path in ["/api/models", "/api/v1/models"] {
+        let listed = get(&server, path).await;
+        assert_eq!(listed, json!({"data": data}), "{path}");
+        let nobodys = server.client.get(server.url(path)).send().await.unwrap();
+        assert_eq!(nobodys.status(), 401);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_a_list_hides_nobody_and_answers_what_nobody_lists() {
+    let broken = Upstream::start(async |seen: Seen| match seen.line().as_str() {
+        "GET /models" => Answer::typed(502, "text/html", "<h1>Bad Gateway</h1>"),
+        _ => Answer::json(200, &json!({"said by": "broken"})),
+    })
+    .await;
+    let well = lists("well", json!([{"id": "one"}])).await;
+    let server = server(&[&broken, &well], "").await;
+    assert_eq!(
+        who_answers(&server, "one").await,
+        (200, json!({"said by": "well"}))
+    );
+    assert_eq!(
+        who_answers(&server, "other").await,
+        (200, json!({"said by": "broken"}))
+    );
+    let listed = get(&server, "/api/models").await;
+    assert_eq!(listed["data"].as_array().unwrap().len(), 1);
+    // Where no model is named, the first server chooses.
+    for model in [json!(null), json!(5)] {
+        let reply = ask(&server, &request(model)).await;
+        assert_eq!(reply.json(), json!({"said by": "broken"}));
+    }
+    let lists = broken.lines();
+    let lists = lists.iter().filter(|line| *line == "GET /models").count();
+    assert_eq!(lists, 1, "who gives no list is not asked with every turn");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_that_help_are_passed_on_and_no_others() {
+    let upstream = Upstream::start(async |_| {
+        Answer::json(429, &json!({"error": {"message": "slow down"}}))
+            .header("retry-after", "7")
+            .header("x-request-id", "req-1")
+            .header("openai-processing-ms", "12")
+            .header("x-ratelimit-remaining-requests", "0")
+            .header("openai-organization", "the operator's")
+            .header("set-cookie", "a=b")
+            .header("server", "secret-host")
+    })
+    .await;
+    let server = server(&[&upstream], "k").await;
+    for path in ["/api/chat/completions", OPENAI_TURN] {
+        let response = server
+            .post(path, &request(json!("m")))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), 429);
+        let headers = response.headers();
+        for (name, expected) in [
+            ("retry-after", Some("7")),
+            ("x-request-id", Some("req-1")),
+            ("openai-processing-ms", Some("12")),
+            ("x-ratelimit-remaining-requests", Some("0")),
+            ("openai-organization", None),
+            ("set-cookie", None),
+            ("server", None),
+        ] {
+            let value = headers.get(name).map(|value| value.to_str().unwrap());
+            assert_eq!(value, expected, "{name}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openais_clients_get_the_same_turn() {
+    let model = model().await;
+    let base = format!("{}/v1", model.url());
+    let variables = [
+        ("OPENAI_API_BASE_URL", base.as_str()),
+        ("OPENAI_API_KEY", MODEL_KEY),
+    ];
+    let server = Server::with_engine("sketch", &variables).await;
+    let mut asking = request(json!("m"));
+    let reply = Reply::read(server.post(OPENAI_TURN, &asking).send().await.unwrap()).await;
+    reply.assert_is(200, "application/json", WHOLE);
+    asking["stream"] = json!(true);
+    let reply = Reply::read(server.post(OPENAI_TURN, &asking).send().await.unwrap()).await;
+    reply.assert_is(200, "text/event-stream", STREAMED);
+
+    // With a picture, and though the client names a socket, a chat and a message.
+    asking["features"] = json!({"image_generation": true});
+    for own in ["session_id", "chat_id", "id"] {
+        asking[own] = json!("x");
+    }
+    let reply = Reply::read(server.post(OPENAI_TURN, &asking).send().await.unwrap()).await;
+    reply.assert_is(200, "text/event-stream", STREAMED);
+    asking["chat_id"] = json!(null);
+    let reply = Reply::read(server.post(OPENAI_TURN, &asking).send().await.unwrap()).await;
+    assert!(
+        reply.body.contains("![generated-image.png](/api/v1/files/"),
+        "{}",
+        reply.body
+    );
+    assert_eq!(server.stored(), 2);
+    assert!(
+        asked(&model)
+            .iter()
+            .all(|seen| seen.line() == "POST /v1/chat/completions")
+    );
+}
+
+/// OpenAI's error object of a reply.
+#[track_caller]
+fn error(reply: &Reply) -> (u16, String, Value, Value) {
+    let mut body = reply.json();
+    assert_eq!(body.as_object().unwrap().len(), 1, "{body}");
+    let message = body["error"]["message"].as_str().unwrap().to_owned();
+    let (param, code) = (body["error"]["param"].take(), body["error"]["code"].take());
+    (reply.status, message, param, code)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openais_clients_read_errors_in_openais_shape() {
+    let listing = lists("a", json!([{"id": "org/one"}])).await;
+    let server_ = server(&[&listing], "").await;
+    let mut wished = request(json!("org/one"));
+    wished["image_generation"] = json!({"n": "two"});
+    for (body, expected) in [
+        (
+            json!({}),
+            (
+                400,
+                "messages must be a list",
+                json!("messages"),
+                json!(null),
+            ),
+        ),
+        (
+            request(json!("nosuch")),
+            (
+                404,
+                "Model not found",
+                json!(null),
+                json!("model_not_found"),
+            ),
+        ),
+        (
+            wished,
+            (
+                400,
+                "image_generation.n cannot be used: invalid type: string \"two\", expected u32",
+                json!("image_generation.n"),
+                json!(null),
+            ),
+        ),
+    ] {
+        let reply = Reply::read(server_.post(OPENAI_TURN, &body).send().await.unwrap()).await;
+        let (status, message, param, code) = error(&reply);
+        assert_eq!((status, message.as_str(), param, code), expected);
+    }
+    let stranger = server_.client.post(server_.url(OPENAI_TURN)).body("{}");
+    let reply = Reply::read(stranger.send().await.unwrap()).await;
+    assert_eq!(error(&reply).0, 401);
+
+    // What a proxy says in front of the language model is told so.
+    let page = Upstream::start(async |_| Answer::typed(503, "text/html", "<h1>Down</h1>")).await;
+    let server_ = server(&[&page], "").await;
+    let asking = server_.post(OPENAI_TURN, &request(json!("m")));
+    let reply = Reply::read(asking.send().await.unwrap()).await;
+    let told = "the language model answered with status 503";
+    assert_eq!((error(&reply).0, error(&reply).1.as_str()), (503, told));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_model_may_be_asked_for_by_its_id() {
+    let listing = lists(
+        "a",
+        json!([{"id": "org/one", "owned_by": "x", "created": 7}]),
+    )
+    .await;
+    let server = server(&[&listing], "").await;
+    let find = async |id: &str| {
+        let request = server.get(&format!("/v1/models/{id}"));
+        Reply::read(request.send().await.unwrap()).await
+    };
+    let expected = json!({"id": "org/one", "object": "model", "created": 7, "owned_by": "x"});
+    assert_eq!(find("org/one").await.json(), expected);
+    assert_eq!(find("org%2Fone").await.json(), expected);
+    assert_eq!(find("sketch").await.json()["owned_by"], "sketch");
+    let (status, message, _, code) = error(&find("nosuch").await);
+    assert_eq!((status, code), (404, json!("model_not_found")));
+    assert!(message.contains("nosuch"), "{message}");
+    let nobodys = server
+        .client
+        .get(server.url("/v1/models/sketch"))
+        .send()
+        .await;
+    assert_eq!(nobodys.unwrap().status(), 401);
+}

@@ -1,0 +1,194 @@
+//! Prompts that a language model writes.
+
+use pinhole_tests::{Answer, Seen, Server, Upstream};
+use serde_json::{Value, json};
+
+use super::decision::{REWRITTEN, Scene};
+use super::{Listener, MADE, Reply, WHOLE, ask, context, outline};
+
+const TASK: &str = "/api/v1/tasks/image_prompt/completions";
+
+fn request() -> Value {
+    json!({
+        "model": "m", "chat_id": "c1", "id": "a1", "features": {"image_generation": true},
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "I like snow."},
+            {"role": "assistant", "content": "So do I."},
+            {"role": "user", "content": "a fox"},
+        ],
+    })
+}
+
+/// The first question of our own that the language model got.
+fn question(upstream: &Upstream) -> Value {
+    let seen = upstream.seen();
+    let seen = seen
+        .iter()
+        .find(|seen| seen.line() == "POST /v1/chat/completions");
+    seen.expect("a question").json()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prompt_is_written_from_the_conversation_and_shown() {
+    let scene = Scene::start(&[]).await;
+    let mut listener = Listener::of_chat(&scene.server, &scene.server.key, "c1").await;
+    let reply = ask(&scene.server, &request()).await;
+    reply.assert_is(200, "application/json", WHOLE);
+    let drawn = format!("draw {REWRITTEN}");
+    assert_eq!(scene.asked(), ["task", &drawn, "answer"]);
+
+    let question = question(&scene.upstream);
+    assert_eq!(
+        (&question["model"], &question["stream"]),
+        (&json!("m"), &json!(false))
+    );
+    let text = question["messages"][0]["content"].as_str().unwrap();
+    let conversation = "SYSTEM: Be brief.\nUSER: I like snow.\nASSISTANT: So do I.\nUSER: a fox\n";
+    assert!(text.contains(conversation), "{text}");
+    assert_eq!(question["messages"].as_array().unwrap().len(), 1);
+
+    let heard = listener.heard(&scene.server).await;
+    assert_eq!(outline(&heard), MADE);
+    let expected = json!({"description": "Image created", "done": true, "prompt": REWRITTEN});
+    assert_eq!(heard[1]["data"]["data"], expected);
+    let id = heard[2]["data"]["data"]["files"][0]["id"].as_str().unwrap();
+    let row = scene.server.app.store.file(id).await.unwrap().unwrap();
+    let meta: Value = serde_json::from_str(&row.meta).unwrap();
+    assert_eq!(meta["prompt"], REWRITTEN);
+    // What the chat's model reads is the conversation as it was.
+    let seen = scene.upstream.seen();
+    let answered = seen.last().unwrap().json();
+    assert_eq!(
+        context(&answered["messages"][0]["content"]).1,
+        "\nBe brief."
+    );
+    assert_eq!(answered["messages"][3]["content"], "a fox");
+}
+
+/// What is drawn where the language model answers with these words.
+async fn check_drawn(words: &str, expected: &str) {
+    let scene = Scene::with_task(&[], words).await;
+    let mut listener = Listener::of_chat(&scene.server, &scene.server.key, "c1").await;
+    ask(&scene.server, &request()).await;
+    assert_eq!(
+        scene.asked(),
+        ["task", &format!("draw {expected}"), "answer"],
+        "{words}"
+    );
+    let heard = listener.heard(&scene.server).await;
+    let told = heard[1]["data"]["data"].get("prompt").is_some();
+    assert_eq!(told, expected != "a fox", "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_prompt_that_can_be_used_is() {
+    check_drawn(
+        "<think>{\"prompt\": 1} Hm.</think>\n```json\n{\"prompt\": \"a hen\"}\n```",
+        "a hen",
+    )
+    .await;
+    check_drawn(r#"{"prompt": "a hen", "why": {"prompt": "x"}}"#, "a hen").await;
+    let long = json!({"prompt": "x".repeat(32_001)}).to_string();
+    for words in [
+        "",
+        "a hen",
+        "{}",
+        r#"{"prompt": ""}"#,
+        r#"{"prompt": "  "}"#,
+        r#"{"prompt": ["a hen"]}"#,
+        r#"{"prompt": null}"#,
+        r#"{"prompt": {"prompt": 5}}"#,
+        r#"{"prompt": "a hen""#,
+        &long,
+    ] {
+        check_drawn(words, "a fox").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_language_model_that_fails_leaves_the_persons_words() {
+    let upstream = Upstream::start(async |seen: Seen| match seen.line().as_str() {
+        "POST /v1/images/generations" => {
+            let picture = pinhole_tests::pixel_base64();
+            Answer::json(200, &json!({"data": [{"b64_json": picture}]}))
+        }
+        _ => Answer::json(500, &json!({"error": "down"})),
+    })
+    .await;
+    let base = format!("{}/v1", upstream.url());
+    let variables = [
+        ("OPENAI_API_BASE_URL", base.as_str()),
+        ("IMAGES_OPENAI_API_BASE_URL", base.as_str()),
+    ];
+    let server = Server::with_engine("openai", &variables).await;
+    let mut listener = Listener::of_chat(&server, &server.key, "c1").await;
+    assert_eq!(ask(&server, &request()).await.status, 500);
+    assert_eq!(outline(&listener.heard(&server).await), MADE);
+    let drawn = upstream.seen();
+    let drawn = drawn
+        .iter()
+        .find(|seen| seen.line() == "POST /v1/images/generations");
+    assert_eq!(drawn.unwrap().json()["prompt"], "a fox");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_and_a_task_model_may_be_set() {
+    let template = "TEMPLATE {{PROMPT:START:1}} for {{USER_NAME}}: {{messages:end:2}}";
+    for (name, value, expected) in [
+        // The upstream is on this machine.
+        ("TASK_MODEL", "task", "task"),
+        ("TASK_MODEL_EXTERNAL", "task", "m"),
+        ("TASK_MODEL", "nosuch", "m"),
+    ] {
+        let variables = [
+            ("IMAGE_PROMPT_GENERATION_PROMPT_TEMPLATE", template),
+            (name, value),
+        ];
+        let scene = Scene::start(&variables).await;
+        ask(&scene.server, &request()).await;
+        let question = question(&scene.upstream);
+        assert_eq!(question["model"], expected);
+        let text = "TEMPLATE a for Administrator: ASSISTANT: So do I.\nUSER: a fox";
+        assert_eq!(question["messages"][0]["content"], text);
+        assert_eq!(scene.asked()[1], format!("draw {REWRITTEN}"));
+    }
+}
+
+async fn task(server: &Server, body: &Value) -> Reply {
+    Reply::read(server.post(TASK, body).send().await.unwrap()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_task_is_a_route_of_its_own() {
+    let scene = Scene::start(&[]).await;
+    let reply = task(&scene.server, &request()).await;
+    assert_eq!(reply.status, 200);
+    let content = reply.json()["choices"][0]["message"]["content"].take();
+    assert!(content.as_str().unwrap().contains(REWRITTEN), "{content}");
+    assert_eq!(scene.asked(), ["task"]);
+
+    for (field, value, status, detail) in [
+        ("model", json!("nosuch"), 404, "Model not found"),
+        ("model", json!(null), 400, "model must be a text"),
+        ("messages", json!("x"), 400, "messages must be a list"),
+    ] {
+        let mut wrong = request();
+        wrong[field] = value;
+        let reply = task(&scene.server, &wrong).await;
+        assert_eq!(
+            (reply.status, reply.json()),
+            (status, json!({"detail": detail}))
+        );
+    }
+    assert_eq!(scene.asked(), ["task"]);
+
+    let broken = Upstream::json(500, json!({})).await;
+    let url = broken.url();
+    let server = Server::with_engine("sketch", &[("OPENAI_API_BASE_URL", &url)]).await;
+    let reply = task(&server, &request()).await;
+    let expected = json!({"detail": "An internal error has occurred."});
+    assert_eq!((reply.status, reply.json()), (400, expected));
+    let nobodys = server.client.post(server.url(TASK)).body("{").send().await;
+    assert_eq!(nobodys.unwrap().status(), 401);
+}

@@ -1,0 +1,131 @@
+//! What a request says of its picture besides the prompt.
+
+use serde_json::{Value, json};
+
+use super::decision::Scene;
+use super::{FAILED, Listener, ask, outline};
+
+const PLAIN: [(&str, &str); 1] = [("ENABLE_IMAGE_PROMPT_GENERATION", "false")];
+
+fn request(place: &str, wishes: &Value) -> Value {
+    let mut request = json!({
+        "model": "m", "chat_id": "c1", "id": "a1", "features": {"image_generation": true},
+        "messages": [{"role": "user", "content": "a fox"}],
+        "params": {"custom_params": {}},
+    });
+    let (parent, name) = place.rsplit_once('/').unwrap();
+    request.pointer_mut(parent).unwrap()[name] = wishes.clone();
+    request
+}
+
+const PLACES: [&str; 3] = [
+    "/image_generation",
+    "/params/image_generation",
+    "/params/custom_params/image_generation",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wishes_of_a_request_reach_the_engine() {
+    let scene = Scene::start(&PLAIN).await;
+    let wishes = json!({
+        "n": 2, "size": "1024x1536", "model": "gpt-image-1", "parameters": {"quality": "low"},
+        "of no interest": {},
+    });
+    for place in PLACES {
+        for wishes in [wishes.clone(), json!(wishes.to_string())] {
+            ask(&scene.server, &request(place, &wishes)).await;
+            let seen = scene.upstream.seen();
+            let [.., drawn, answered] = seen.as_slice() else {
+                panic!("{seen:?}")
+            };
+            let drawn = drawn.json();
+            assert_eq!(drawn["n"], 2, "{place}: {drawn}");
+            assert_eq!(drawn["size"], "1024x1536");
+            assert_eq!(drawn["model"], "gpt-image-1");
+            assert_eq!(drawn["quality"], "low");
+            assert_eq!(drawn["prompt"], "a fox");
+            assert_eq!(answered.json().get("image_generation"), None);
+        }
+    }
+    // Nothing wished for is what the settings say.
+    for nothing in [
+        json!(null),
+        json!({}),
+        json!({"size": "", "model": "", "engine": "", "n": null}),
+    ] {
+        ask(&scene.server, &request(PLACES[0], &nothing)).await;
+        let seen = scene.upstream.seen();
+        let drawn = seen[seen.len() - 2].json();
+        for field in ["size", "quality"] {
+            assert_eq!(drawn.get(field), None, "{drawn}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_place_with_wishes_counts() {
+    let scene = Scene::start(&PLAIN).await;
+    let mut both = request(PLACES[1], &json!({"size": "1x1"}));
+    both["image_generation"] = json!({"size": "2x2"});
+    ask(&scene.server, &both).await;
+    let seen = scene.upstream.seen();
+    assert_eq!(seen[seen.len() - 2].json()["size"], "2x2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_of_the_wrong_type_is_refused_by_name() {
+    let scene = Scene::start(&PLAIN).await;
+    for (wishes, field) in [
+        (json!({"n": "two"}), "image_generation.n"),
+        (json!({"n": -1}), "image_generation.n"),
+        (json!({"n": 1.5}), "image_generation.n"),
+        (json!({"size": 512}), "image_generation.size"),
+        (json!({"seed": "x"}), "image_generation.seed"),
+        (json!({"steps": 1e20}), "image_generation.steps"),
+        (json!({"engine": {}}), "image_generation.engine"),
+        (
+            json!({"negative_prompt": []}),
+            "image_generation.negative_prompt",
+        ),
+        (json!({"parameters": "x"}), "image_generation.parameters"),
+        (json!("many"), "image_generation"),
+        (json!(5), "image_generation"),
+    ] {
+        for place in PLACES {
+            let reply = ask(&scene.server, &request(place, &wishes)).await;
+            assert_eq!(reply.status, 400, "{wishes} at {place}: {}", reply.body);
+            let detail = reply.json()["detail"].take();
+            let told = detail.as_str().unwrap();
+            let expected = format!("{field} cannot be used: ");
+            assert!(told.starts_with(&expected), "{told}");
+        }
+    }
+    assert_eq!(scene.asked(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_engine_cannot_do_is_told_and_the_turn_goes_on() {
+    let scene = Scene::start(&PLAIN).await;
+    let mut listener = Listener::of_chat(&scene.server, &scene.server.key, "c1").await;
+    for (wishes, reason) in [
+        (json!({"seed": 5}), "has no seed"),
+        (json!({"negative_prompt": "snow"}), "has no negative_prompt"),
+        (json!({"steps": 5}), "has no steps"),
+        (json!({"n": 0}), "0 pictures were asked for"),
+        (json!({"n": 1000}), "1000 pictures were asked for"),
+        (json!({"size": "wide"}), "the size"),
+        (json!({"engine": "nosuch"}), "there is no engine nosuch"),
+        (
+            json!({"parameters": {"x": "y".repeat(70_000)}}),
+            "the parameters have more than",
+        ),
+    ] {
+        let reply = ask(&scene.server, &request(PLACES[0], &wishes)).await;
+        assert_eq!(reply.status, 200, "{wishes}: {}", reply.body);
+        let heard = listener.heard(&scene.server).await;
+        assert_eq!(outline(&heard), FAILED, "{reason}");
+        let told = heard[1]["data"]["data"]["reason"].as_str().unwrap();
+        assert!(told.contains(reason), "{told}");
+    }
+    assert_eq!(scene.asked(), ["answer"; 8]);
+}

@@ -439,8 +439,12 @@ async fn nobody_sees_or_stops_the_tasks_of_others() {
     }
     let ours = get(&server, "/api/tasks/chat/c1").await;
     assert_eq!(ours, json!({"task_ids": [task]}));
-    let path = "/api/tasks/stop/no-task";
-    assert_eq!(server.ask(path, &json!({})).await.0, 404);
+    for path in ["stop/no-task", "stop/%FF", "chat/%FF/stop"] {
+        let path = format!("/api/tasks/{path}");
+        let (status, refused) = server.ask(&path, &json!({})).await;
+        assert_eq!(status, 404, "{path}");
+        assert!(refused["detail"].is_string(), "{refused}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -62,8 +63,8 @@ pub struct Heard {
     pub chat_id: Option<String>,
     /// Such as `status` or `files`.
     pub kind: &'static str,
-    /// As Open WebUI's clients read it.
-    pub json: Arc<Value>,
+    /// As Open WebUI's clients read it: written once, however many hear it.
+    pub json: Arc<RawValue>,
 }
 
 /// Why nobody more may listen.
@@ -122,6 +123,7 @@ struct Line {
 struct Kept {
     heard: Heard,
     message_id: String,
+    has_preview: bool,
     bytes: usize,
 }
 
@@ -139,7 +141,8 @@ impl Events {
     /// Tells everybody who listens, and keeps the event for those who come back.
     pub fn emit(&self, event: Event) {
         let json = json(Some(&event.place), event.kind, &event.data);
-        let bytes = json.to_string().len();
+        let bytes = json.get().len();
+        let has_preview = event.data.get("preview").is_some();
         let mut lines = self.lines();
         let number = lines.newest + 1;
         let line = lines.line(&event.user_id);
@@ -149,8 +152,9 @@ impl Events {
                 number,
                 chat_id: event.place.chat_id,
                 kind: event.kind,
-                json: Arc::new(json),
+                json,
             },
+            has_preview,
             message_id: event.place.message_id,
             bytes,
         });
@@ -241,7 +245,7 @@ impl Listener {
                 number: line.lost.max(self.last),
                 chat_id: None,
                 kind: GAP,
-                json: Arc::new(json(None, GAP, &json!({}))),
+                json: json(None, GAP, &json!({})),
             });
         }
         let heard = line
@@ -299,7 +303,7 @@ impl Line {
         let bytes = &mut self.bytes;
         self.kept.retain(|it| {
             let replaced = match it.heard.kind {
-                PROGRESS => kind != PROGRESS || kept.has_preview() || !it.has_preview(),
+                PROGRESS => kind != PROGRESS || kept.has_preview || !it.has_preview,
                 COMPLETION => kind == COMPLETION,
                 _ => false,
             };
@@ -328,26 +332,21 @@ impl Line {
     }
 }
 
-impl Kept {
-    fn has_preview(&self) -> bool {
-        let data = self.heard.json.pointer("/data/data/preview");
-        data.is_some()
-    }
-}
-
 /// As Open WebUI's clients read it; without `data` where there is none.
 ///
 /// Source: Open WebUI `socket/main.py`, the payload of `events`.
-fn json(place: Option<&Place>, kind: &str, data: &Value) -> Value {
+fn json(place: Option<&Place>, kind: &str, data: &Value) -> Arc<RawValue> {
     let data = match data {
         Value::Null => json!({"type": kind}),
         data => json!({"type": kind, "data": data}),
     };
-    json!({
+    let json = json!({
         "chat_id": place.and_then(|place| place.chat_id.as_deref()),
         "message_id": place.map(|place| &place.message_id),
         "data": data,
-    })
+    });
+    // Texts and numbers alone: it cannot fail.
+    to_raw_value(&json).unwrap_or_default().into()
 }
 
 #[cfg(test)]
@@ -372,10 +371,15 @@ mod tests {
         events.emit(event(user_id, "status", data.into()));
     }
 
+    fn data(heard: &Heard) -> Value {
+        let json: Value = serde_json::from_str(heard.json.get()).unwrap();
+        json["data"]["data"].clone()
+    }
+
     /// The kind and content of all that can be heard at once.
     fn heard(listener: &mut Listener) -> Vec<(&'static str, Value)> {
         std::iter::from_fn(|| listener.next().now_or_never())
-            .map(|heard| (heard.kind, heard.json["data"]["data"].clone()))
+            .map(|heard| (heard.kind, data(&heard)))
             .collect()
     }
 

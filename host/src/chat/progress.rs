@@ -154,7 +154,10 @@ mod tests {
         };
         follow_every(interval, &events, ("u", place), &control, job).await;
         let expected: Vec<_> = told.iter().map(|it| json!({"fraction": it})).collect();
-        let heard = heard.iter().map(|heard| heard.json["data"]["data"].clone());
+        let heard = heard.iter().map(|heard| {
+            let json: Value = serde_json::from_str(heard.json.get()).unwrap();
+            json["data"]["data"].clone()
+        });
         assert_eq!(heard.collect::<Vec<_>>(), expected);
     }
 

@@ -75,7 +75,7 @@ async fn listen(
                 if chat_id.is_none() || chat_id == heard.chat_id || heard.kind == GAP {
                     let sent = Sent::default()
                         .id(app.events.id(&heard))
-                        .data(heard.json.to_string());
+                        .data(heard.json.get());
                     return Some((Ok(sent), (app, listener, presence, chat_id)));
                 }
             }

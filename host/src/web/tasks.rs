@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use http::StatusCode;
 use http::header::HeaderMap;
@@ -52,9 +53,10 @@ pub(super) fn start(app: Arc<App>, turn: Turn) -> Result<Json<Value>, ApiError> 
 async fn stop(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let user = auth::user(&app, &headers).await?;
+    let id = named(id)?;
     match app.tasks.stop(&user.id, &id) {
         true => Ok(Json(
             json!({"status": true, "message": format!("task {id} is stopped")}),
@@ -79,10 +81,10 @@ async fn stop(
 async fn list(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
-    Path(chat_id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let user = auth::user(&app, &headers).await?;
-    let task_ids = app.tasks.of_chat(&user.id, &chat_id);
+    let task_ids = app.tasks.of_chat(&user.id, &named(id)?);
     Ok(Json(json!({"task_ids": task_ids})))
 }
 
@@ -102,10 +104,10 @@ async fn list(
 async fn stop_chat(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
-    Path(chat_id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let user = auth::user(&app, &headers).await?;
-    match app.tasks.stop_chat(&user.id, &chat_id) {
+    match app.tasks.stop_chat(&user.id, &named(id)?) {
         0 => Err(ApiError::new(
             StatusCode::NOT_FOUND,
             "you have no answer under way in this chat",
@@ -114,4 +116,10 @@ async fn stop_chat(
             json!({"status": true, "message": format!("{tasks} stopped")}),
         )),
     }
+}
+
+/// A name that is no text is nobody's.
+fn named(id: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
+    let Path(id) = id.map_err(|_| ApiError::not_found())?;
+    Ok(id)
 }

@@ -3,6 +3,8 @@
 //! The same prompt, seed and size always give the same bytes. It is the worked example of
 //! [`pinhole_sdk`], and the engine of a server that nobody has configured yet.
 
+use std::array::from_fn;
+
 use pinhole_sdk::{
     Abilities, Description, Engine, Error, ErrorKind, Image, Job, Model, Output, Picture, Progress,
     Settings, Size, images, job,
@@ -90,31 +92,78 @@ fn draw(prompt: &str, seed: u64, size: Size, report: impl Fn(f32)) -> Result<Vec
         height * (0.25 + 0.2 * random.next()),
     );
     let radius = width.min(height) * (0.06 + 0.06 * random.next());
-    let hills: Vec<Vec<f32>> = (0..HILLS)
-        .map(|depth| ridge(&mut random, depth, size.width, width / height))
+    let hills: [Vec<f32>; HILLS] =
+        from_fn(|depth| ridge(&mut random, depth, size.width, width / height));
+    let colours: [_; HILLS] = from_fn(|depth| {
+        let near = (depth as f32 + 1.0) / HILLS as f32;
+        mix(sky[1], land, near)
+    });
+    // Of each column, where each hill begins, and where the highest does.
+    let columns: Vec<([f32; HILLS], f32)> = (0..size.width as usize)
+        .map(|column| {
+            let top = |hill: &Vec<f32>| hill.get(column).map_or(height, |part| part * height);
+            let tops = hills.each_ref().map(top);
+            (tops, tops.into_iter().fold(height, f32::min))
+        })
         .collect();
 
-    let mut pixels = Vec::with_capacity(size.width as usize * size.height as usize * 3);
-    for y in 0..size.height {
+    let mut pixels = vec![0; size.width as usize * size.height as usize * 3];
+    for (row, y) in pixels.chunks_exact_mut((columns.len() * 3).max(1)).zip(0..) {
         if y % (size.height / 8).max(1) == 0 {
             report(y as f32 / height);
         }
         let y = y as f32;
-        for column in 0..size.width as usize {
-            let away = (column as f32 - sun.0).hypot(y - sun.1) - radius;
-            let mut pixel = mix(sky[0], sky[1], (y / height * 1.4).min(1.0));
-            pixel = mix(pixel, glow, 0.55 * (-away.max(0.0) / (radius * 2.5)).exp());
-            pixel = mix(pixel, glow, (0.5 - away / SOFT).clamp(0.0, 1.0));
-            for (depth, hill) in hills.iter().enumerate() {
-                let top = hill.get(column).map_or(height, |part| part * height);
-                let cover = (0.5 + (y - top) / SOFT).clamp(0.0, 1.0);
-                let near = (depth as f32 + 1.0) / HILLS as f32;
-                pixel = mix(pixel, mix(sky[1], land, near), cover);
+        let air = mix(sky[0], sky[1], (y / height * 1.4).min(1.0));
+        let behind = |x: f32| {
+            let (across, down) = (x - sun.0, y - sun.1);
+            let away = (across * across + down * down).sqrt() - radius;
+            let lit = mix(air, glow, 0.55 * fade(away / (radius * 2.5)));
+            match away < SOFT / 2.0 {
+                true => mix(lit, glow, (0.5 - away / SOFT).min(1.0)),
+                false => lit,
             }
-            pixels.extend(pixel.map(|channel| (channel * 255.0).round() as u8));
+        };
+        let places = row.chunks_exact_mut(3).zip(&columns).zip(0..);
+        for ((place, (tops, highest)), x) in places {
+            let pixel = match y > highest - SOFT / 2.0 {
+                true => covered(y, tops, &colours, || behind(x as f32)),
+                false => behind(x as f32),
+            };
+            place.copy_from_slice(&pixel.map(|channel| (channel * 255.0 + 0.5) as u8));
         }
     }
     encode(size, &pixels).map_err(|error| Error::protocol(format!("cannot write a PNG: {error}")))
+}
+
+/// What the hills leave of what is behind them. Far hills come first, and what lies behind one that
+/// covers the whole pixel is not drawn.
+fn covered(
+    y: f32,
+    tops: &[f32; HILLS],
+    colours: &[[f32; 3]; HILLS],
+    behind: impl FnOnce() -> [f32; 3],
+) -> [f32; 3] {
+    let hills = tops.iter().zip(colours);
+    let mut near = hills.clone().rev();
+    let whole = near.find(|(top, _)| y - **top >= SOFT / 2.0);
+    let (mut pixel, in_front) = match whole {
+        Some((_, colour)) => (*colour, near.len() + 1),
+        None => (behind(), 0),
+    };
+    for (top, colour) in hills.skip(in_front) {
+        let cover = 0.5 + (y - top) / SOFT;
+        if cover > 0.0 {
+            pixel = mix(pixel, *colour, cover);
+        }
+    }
+    pixel
+}
+
+/// From 1 down to 0, close to `exp(-distance)` and much cheaper.
+fn fade(distance: f32) -> f32 {
+    let distance = if distance > 0.0 { distance } else { 0.0 };
+    let root = 1.0 / (1.0 + distance * 0.25);
+    root * root * root * root
 }
 
 /// For each column, how far down the hill begins, as a part of the height. Far hills come first.
@@ -154,7 +203,7 @@ fn encode(size: Size, pixels: &[u8]) -> Result<Vec<u8>, png::EncodingError> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, size.width, size.height);
     encoder.set_color(png::ColorType::Rgb);
-    encoder.set_compression(png::Compression::Fast);
+    encoder.set_compression(png::Compression::Fastest);
     encoder.write_header()?.write_image_data(pixels)?;
     Ok(bytes)
 }

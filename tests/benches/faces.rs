@@ -52,6 +52,11 @@ const ROWS: [(&str, fn(&Bench)); 7] = [
 
 struct Bench {
     upstream: SocketAddr,
+    /// Of every server that is started. On the disk of the build and not in memory, as an
+    /// operator's is.
+    data: TempDir,
+    /// The administrator's.
+    key: String,
     goals: Goals,
     quick: bool,
 }
@@ -71,13 +76,16 @@ fn main() {
         panic!("there is no row {unknown}: there are {names}, and --quick");
     }
     let upstream = Upstream::start();
+    let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let address = upstream.url.strip_prefix("http://").unwrap();
+    let address = address.parse().unwrap();
     let bench = Bench {
-        upstream: upstream
-            .url
-            .strip_prefix("http://")
-            .unwrap()
-            .parse()
-            .unwrap(),
+        upstream: address,
+        // This start compiles the engines: no other does.
+        key: Pinhole::start(data.path(), address, "openai", None)
+            .key
+            .clone(),
+        data,
         goals: Goals::default(),
         quick: chosen("--quick"),
     };
@@ -182,7 +190,7 @@ impl Bench {
     /// From a chat's request to the event that shows its picture, by server-sent events.
     fn chat(&self) {
         println!("\nchat turn on an engine without latency, until its picture shows");
-        let (data, server) = self.server("sketch");
+        let server = self.server("sketch");
         let mut asking = Connection::open(server.address).unwrap();
         let walls = (0..self.rounds(100) + 5).map(|turn| {
             let chat = format!("chat-{turn}");
@@ -215,18 +223,14 @@ impl Bench {
         self.goals
             .at_most("sketch, 512 x 512: median", middle, "ms", 10.0);
         self.goals.figure("sketch, 512 x 512: most", most, "ms");
-        drop((server, data));
     }
 
     /// From the start of the process to a picture, with engines that were compiled before.
     fn start(&self) {
         println!("\nstart to first picture, engines compiled before");
-        let (data, first) = self.server("openai");
-        let key = first.key.clone();
-        drop(first);
         let starts = (0..self.rounds(20)).map(|_| {
             let start = Instant::now();
-            let server = Pinhole::start(data.path(), self.upstream, "openai", Some(&key));
+            let server = self.server("openai");
             let load = Load {
                 bytes: SMALL,
                 delay_ms: 0,
@@ -245,7 +249,7 @@ impl Bench {
     /// What the process holds under load, and whether that grows.
     fn memory(&self) {
         println!("\nmemory of the server's process, MB");
-        let (data, server) = self.server("openai");
+        let server = self.server("openai");
         let idle = server.memory();
         let mut sides = [Side::openai(&server), Side::stored(&server)];
         let mut jobs = |count: usize| {
@@ -282,15 +286,11 @@ impl Bench {
         goals.figure("after all jobs: Pss", after_all.proportional, "MB");
         let grown = after_all.proportional / after_1_000.proportional;
         goals.at_most("all jobs beside 1 000: Pss", grown, "", 1.1);
-        drop((server, data));
     }
 
-    /// A server of its own for a row.
-    fn server(&self, engine: &str) -> (TempDir, Pinhole) {
-        // On the disk of the build and not in memory, as an operator's data folder is.
-        let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let server = Pinhole::start(data.path(), self.upstream, engine, None);
-        (data, server)
+    /// A fresh server for a row.
+    fn server(&self, engine: &str) -> Pinhole {
+        Pinhole::start(self.data.path(), self.upstream, engine, Some(&self.key))
     }
 
     fn rounds(&self, many: usize) -> usize {
@@ -299,7 +299,7 @@ impl Bench {
 
     /// The rounds of all three sides: direct, `/v1`, stored. One round of each warms up.
     fn in_turns(&self, load: Load, rounds: usize) -> [Vec<Round>; 3] {
-        let (data, server) = self.server("openai");
+        let server = self.server("openai");
         let mut sides = [
             Side::direct(self.upstream),
             Side::openai(&server),
@@ -316,7 +316,6 @@ impl Bench {
                 }
             }
         }
-        drop((server, data));
         all
     }
 

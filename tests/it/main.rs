@@ -8,8 +8,11 @@
 )]
 
 mod admission;
+mod api;
+mod bindings;
 mod cases;
 mod chat;
+mod chats;
 mod comfyui;
 mod command;
 mod egress;
@@ -23,5 +26,6 @@ mod limits_page;
 mod openai;
 mod people;
 mod sandbox;
+mod settings;
 mod tasks;
 mod traffic;

@@ -20,6 +20,7 @@ use utoipa_axum::routes;
 
 use super::auth;
 use super::error::{ApiError, json_body};
+use super::openapi::shape::Done;
 use crate::app::App;
 use crate::chat::event::{Event, Place};
 use crate::store::{Chat, ChatMark, MAX_CHATS, Saved};
@@ -192,7 +193,7 @@ async fn set_content(
     operation_id = "delete_chat",
     summary = "Delete a chat with the pictures that are in no other",
     params(("id" = String, Path)),
-    responses((status = 200, description = "it is gone", body = bool)),
+    responses((status = 200, description = "it is gone", body = Done)),
 )]
 async fn delete(
     State(app): State<Arc<App>>,
@@ -215,7 +216,7 @@ async fn delete(
     tag = "chats",
     operation_id = "delete_chats",
     summary = "Delete all of the caller's chats with their pictures",
-    responses((status = 200, description = "they are gone", body = bool)),
+    responses((status = 200, description = "they are gone", body = Done)),
 )]
 async fn delete_all(
     State(app): State<Arc<App>>,
@@ -235,7 +236,7 @@ async fn delete_all(
     operation_id = "chat_is_pinned",
     summary = "Is a chat at the top?",
     params(("id" = String, Path)),
-    responses((status = 200, description = "whether it is", body = bool)),
+    responses((status = 200, description = "whether it is", content_type = "application/json", body = bool)),
 )]
 async fn is_pinned(
     State(app): State<Arc<App>>,

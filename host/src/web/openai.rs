@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::response::Response;
-use axum::routing::get;
 use futures_util::FutureExt;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::{Map, Value, json};
@@ -40,7 +39,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(edit).layer(longer))
         .routes(routes!(chat::complete))
         .routes(routes!(models::list))
-        .route("/v1/models/{*id}", get(models::find))
+        .routes(routes!(models::find))
 }
 
 /// `POST /v1/images/generations`

@@ -22,6 +22,12 @@ use crate::app::App;
 /// Where the document is.
 const PATH: &str = "/openapi.json";
 
+/// Paths under which clients find a route too, each with the one that it is described under.
+const ALSO: [(&str, &str); 2] = [
+    ("/api/v1/chat/completions", "/api/chat/completions"),
+    ("/api/v1/models", "/api/models"),
+];
+
 /// The page asks nobody but this server, and nothing in it can be made to.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -110,9 +116,24 @@ fn page_headers(media_type: &'static str) -> [(http::HeaderName, &'static str); 
 fn complete(document: &Document) -> Value {
     let mut document = serde_json::to_value(document).unwrap_or_default();
     let secured = !document["security"].is_null();
+    drop_formats(&mut document);
     let Some(paths) = document["paths"].as_object_mut() else {
         return document;
     };
+    for (also, path) in ALSO {
+        if let Some(mut item) = paths.get(path).cloned() {
+            let operations = item.as_object_mut().into_iter().flatten();
+            for (_, operation) in operations {
+                let id = operation["operationId"].as_str().unwrap_or_default();
+                operation["operationId"] = format!("{id}_v1").into();
+                operation["description"] = format!("The same as `{path}`.").into();
+            }
+            paths.insert(also.to_owned(), item);
+        }
+    }
+    // A part of a path that may have slashes in it is a parameter like any other.
+    let named = std::mem::take(paths).into_iter();
+    paths.extend(named.map(|(path, item)| (path.replace("{*", "{"), item)));
     for (path, item) in paths {
         let shape = match path.starts_with("/v1/") {
             true => "#/components/schemas/OpenAiError",
@@ -138,6 +159,22 @@ fn complete(document: &Document) -> Value {
         }
     }
     document
+}
+
+/// Numbers without `int32` and `int64`: ours have no sign, and their bounds stand beside them.
+fn drop_formats(value: &mut Value) {
+    if let Some(object) = value.as_object_mut() {
+        let format = object.get("format").and_then(Value::as_str);
+        if format.is_some_and(|format| format.starts_with("int")) {
+            object.remove("format");
+        }
+        object.values_mut().for_each(drop_formats);
+    }
+    value
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+        .for_each(drop_formats);
 }
 
 /// Adds what is missing, and the shape of errors where none is named.

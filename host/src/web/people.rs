@@ -31,8 +31,11 @@ const MAX_BODY_BYTES: usize = 64 << 10;
 /// What signs up and in.
 #[derive(Deserialize, ToSchema)]
 struct SignUp {
+    #[schema(min_length = 1, max_length = 200)]
     name: String,
+    #[schema(max_length = 254, format = "email")]
     email: String,
+    #[schema(min_length = 8, max_length = 200)]
     password: String,
 }
 
@@ -45,15 +48,20 @@ struct SignIn {
 /// What an administrator adds.
 #[derive(Deserialize, ToSchema)]
 struct Added {
+    #[schema(min_length = 1, max_length = 200)]
     name: String,
+    #[schema(max_length = 254, format = "email")]
     email: String,
+    #[schema(min_length = 8, max_length = 200)]
     password: String,
+    #[schema(value_type = Option<shape::Role>)]
     role: Option<String>,
 }
 
 #[derive(Deserialize, ToSchema)]
 struct NewPassword {
     password: String,
+    #[schema(min_length = 8, max_length = 200)]
     new_password: String,
 }
 
@@ -220,7 +228,7 @@ async fn add(
     summary = "Change the caller's password and end all their sessions",
     request_body = NewPassword,
     responses(
-        (status = 200, description = "it is changed", body = bool),
+        (status = 200, description = "it is changed", body = shape::Done),
         (status = 429, description = "too many attempts: `retry-after` says how long to wait"),
         (status = 503, description = "too many are signing in at this moment"),
     ),
@@ -287,7 +295,7 @@ async fn make_key(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Res
     tag = "people",
     operation_id = "delete_key",
     summary = "Remove the caller's key",
-    responses((status = 200, description = "there is none any more", body = bool)),
+    responses((status = 200, description = "there is none any more", body = shape::Done)),
 )]
 async fn delete_key(
     State(app): State<Arc<App>>,

@@ -37,7 +37,7 @@ struct Chat {
     history: Option<History>,
     /// Follows from `history`.
     #[serde(default, rename = "messages")]
-    #[schema(value_type = Option<Vec<Value>>)]
+    #[schema(value_type = Value)]
     _branch: IgnoredAny,
     /// Whatever else the client keeps.
     #[serde(flatten)]

@@ -14,6 +14,7 @@ use http::header::{
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use utoipa::IntoParams;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::range::{Asked, asked};
 use super::{find, not_found};
@@ -41,8 +42,14 @@ pub(super) struct How {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Size {
-    /// The longer side, in pixels: one of a few.
+    /// The longer side, in pixels.
+    #[param(schema_with = thumbnail_sizes)]
     size: Option<u32>,
+}
+
+fn thumbnail_sizes() -> Object {
+    let object = ObjectBuilder::new().schema_type(Type::Integer);
+    object.enum_values(Some(THUMBNAIL_SIZES)).build()
 }
 
 /// `GET /api/v1/files/{id}/content`: the bytes, or the range of them that is asked for.

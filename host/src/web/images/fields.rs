@@ -6,6 +6,9 @@ use serde_json::{Map, Value, json};
 
 use crate::web::error::ApiError;
 
+/// The largest of the whole numbers that a float holds exactly, one after another.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// The fields of a body that have not been taken yet.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
@@ -117,6 +120,7 @@ impl Fields {
             Value::String(digits) => digits.trim().parse().map_or(Value::Null, Value::Number),
             other => other,
         };
+        let given = whole(given);
         match given.as_u64() {
             Some(number) if number <= most => return Some(number),
             Some(_) => {
@@ -175,6 +179,16 @@ impl Fields {
     }
 }
 
+/// `3.0` is the whole number 3, as JSON Schema has it.
+fn whole(given: Value) -> Value {
+    let number = given
+        .as_f64()
+        .filter(|number| given.is_f64() && number.fract() == 0.0);
+    // What is larger than this is not exact any more.
+    let number = number.filter(|number| number.abs() <= MAX_EXACT);
+    number.map_or(given, |number| Value::from(number as i64))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,6 +224,9 @@ mod tests {
         check_number(json!(0), Ok(Some(0)));
         check_number(json!(10), Ok(Some(10)));
         check_number(json!("7"), Ok(Some(7)));
+        check_number(json!(7.0), Ok(Some(7)));
+        check_number(json!(-1.0), Err("greater_than_equal"));
+        check_number(json!(1e300), Err("int_type"));
         check_number(json!(null), Ok(None));
         check_number(json!(11), Err("less_than_equal"));
         check_number(json!(u64::MAX), Err("less_than_equal"));

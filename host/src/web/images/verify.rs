@@ -22,7 +22,7 @@ use crate::web::openapi::shape;
     operation_id = "verify_engine",
     summary = "Does the engine that generates work as it is set? For administrators",
     responses(
-        (status = 200, description = "it does", body = bool),
+        (status = 200, description = "it does", body = shape::Done),
         (status = 400, description = "it does not, with the reason"),
     ),
 )]
@@ -44,7 +44,7 @@ pub(super) async fn verify_saved(
     summary = "Does an engine work at an address that is not set yet? For administrators",
     request_body = shape::Address,
     responses(
-        (status = 200, description = "it does", body = bool),
+        (status = 200, description = "it does", body = shape::Done),
         (status = 422, description = "fields of the body cannot be used"),
     ),
 )]

@@ -36,6 +36,18 @@ pub(super) async fn list(
 }
 
 /// `GET /v1/models/{id}`: one of them. The id may have slashes in it.
+#[utoipa::path(
+    get,
+    path = "/v1/models/{*id}",
+    tag = "openai",
+    operation_id = "retrieve_model",
+    summary = "One of them",
+    params(("id" = String, Path, description = "The model's id; it may have slashes in it.")),
+    responses(
+        (status = 200, description = "the model", body = shape::OpenAiModel),
+        (status = 404, description = "there is no such model"),
+    ),
+)]
 pub(in super::super) async fn find(
     State(app): State<Arc<App>>,
     headers: HeaderMap,

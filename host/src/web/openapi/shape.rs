@@ -103,8 +103,8 @@ pub(in crate::web) struct Generation {
     /// Width and height in pixels, or `auto`, which is the engine's choice, as is nothing.
     #[schema(pattern = "^(auto|[1-9][0-9]{0,3}x[1-9][0-9]{0,3})?$")]
     size: Option<String>,
-    /// Inference steps; left alone where the engine has none.
-    #[schema(minimum = 1, maximum = 1000)]
+    /// Inference steps, 1 to 1000; left alone where the engine has none.
+    #[schema(minimum = 0)]
     steps: Option<u32>,
     /// The seed, where the engine has one.
     #[schema(minimum = 0)]
@@ -208,6 +208,10 @@ pub(in crate::web) struct Upload {
     #[schema(max_length = 65536)]
     metadata: Option<String>,
 }
+
+/// `true`: it is done, or so.
+#[derive(ToSchema)]
+pub(in crate::web) struct Done(bool);
 
 /// That something was done.
 #[derive(ToSchema)]

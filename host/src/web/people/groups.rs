@@ -31,7 +31,9 @@ const MAX_NAMED_MEMBERS: usize = 1000;
 #[derive(Deserialize, ToSchema)]
 #[schema(as = GroupChange)]
 struct Wanted {
+    #[schema(min_length = 1, max_length = 200)]
     name: Option<String>,
+    #[schema(max_length = 2000)]
     description: Option<String>,
     permissions: Option<Permissions>,
 }
@@ -52,6 +54,7 @@ struct Features {
 #[derive(Deserialize, ToSchema)]
 #[schema(as = Members)]
 struct Named {
+    #[schema(max_items = 1000)]
     user_ids: Vec<String>,
 }
 
@@ -185,7 +188,7 @@ async fn update(
     summary = "Remove a group. For administrators",
     params(("id" = String, Path, description = "The group's id.")),
     responses(
-        (status = 200, description = "it is removed", body = bool),
+        (status = 200, description = "it is removed", body = shape::Done),
         (status = 404, description = "there is no such group"),
     ),
 )]

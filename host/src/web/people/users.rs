@@ -45,18 +45,22 @@ struct Page {
 #[derive(Deserialize, ToSchema)]
 #[schema(as = UserChange)]
 struct Change {
+    #[schema(min_length = 1, max_length = 200)]
     name: Option<String>,
+    #[schema(value_type = Option<shape::Role>)]
     role: Option<String>,
+    /// Empty says nothing.
+    #[schema(max_length = 200)]
     password: Option<String>,
 }
 
 /// What everybody may; what is left out stays.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 struct DefaultPermissions {
     features: DefaultFeatures,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 struct DefaultFeatures {
     image_generation: Option<bool>,
 }
@@ -123,7 +127,7 @@ async fn default_permissions(
     tag = "people",
     operation_id = "change_default_permissions",
     summary = "Set what everybody may. For administrators",
-    request_body = shape::Permissions,
+    request_body = DefaultPermissions,
     responses((status = 200, description = "the permissions", body = shape::Permissions)),
 )]
 async fn change_default_permissions(
@@ -228,7 +232,7 @@ async fn update(
     summary = "Remove a user with everything that is theirs. For administrators",
     params(("id" = String, Path, description = "The user's id.")),
     responses(
-        (status = 200, description = "they are removed", body = bool),
+        (status = 200, description = "they are removed", body = shape::Done),
         (status = 403, description = "nobody removes themselves"),
         (status = 404, description = "there is no such user"),
         (status = 409, description = "something of theirs is in use"),

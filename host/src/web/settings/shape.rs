@@ -141,10 +141,7 @@ enum What {
 #[derive(ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(in crate::web) struct TaskSettings {
-    #[schema(required = false)]
-    task_model: String,
-    #[schema(required = false)]
-    task_model_external: String,
-    #[schema(required = false)]
-    image_prompt_generation_prompt_template: String,
+    task_model: Option<String>,
+    task_model_external: Option<String>,
+    image_prompt_generation_prompt_template: Option<String>,
 }

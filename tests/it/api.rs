@@ -1,0 +1,256 @@
+//! What the API says, case by case, and that the document says the same.
+//!
+//! Each case is a snapshot in `snapshots`, named after the operation: look at a new one before it
+//! is committed (`INSTA_UPDATE=always` writes them). Ids, times and secrets are blotted out.
+
+mod document;
+mod face;
+mod kept;
+mod people;
+mod shape;
+
+use http::Method;
+use pinhole_tests::Server;
+use serde_json::{Map, Value, json};
+
+/// Headers that a snapshot shows where an answer has them.
+const SHOWN_HEADERS: [&str; 8] = [
+    "content-disposition",
+    "content-range",
+    "content-security-policy",
+    "content-type",
+    "cache-control",
+    "retry-after",
+    "set-cookie",
+    "x-content-type-options",
+];
+
+/// A server that draws by itself, and what it says of its API.
+struct Api {
+    server: Server,
+    document: Value,
+}
+
+/// A request, as far as a case says something of it.
+struct Asked {
+    request: reqwest::RequestBuilder,
+    path: String,
+    method: Method,
+    /// Does the answer never end?
+    endless: bool,
+}
+
+impl Api {
+    async fn start(variables: &[(&str, &str)]) -> Self {
+        let server = Server::with_engine("sketch", variables).await;
+        let document = server.client.get(server.url("/openapi.json")).send().await;
+        let document = document.unwrap().bytes().await.unwrap();
+        Self {
+            server,
+            document: serde_json::from_slice(&document).unwrap(),
+        }
+    }
+
+    /// A request with the administrator's key.
+    fn ask(&self, method: Method, path: &str) -> Asked {
+        self.ask_as(&self.server.key, method, path)
+    }
+
+    /// A request with this key or session.
+    fn ask_as(&self, shown: &str, method: Method, path: &str) -> Asked {
+        let mut asked = self.ask_as_nobody(method, path);
+        asked.request = asked.request.bearer_auth(shown);
+        asked
+    }
+
+    fn ask_as_nobody(&self, method: Method, path: &str) -> Asked {
+        let client = &self.server.client;
+        Asked {
+            request: client.request(method.clone(), self.server.url(path)),
+            path: path.to_owned(),
+            method,
+            endless: false,
+        }
+    }
+
+    /// Sends the request, holds the answer against the document, and its snapshot against the last.
+    /// The JSON of the answer.
+    async fn case(&self, case: &str, asked: Asked) -> Value {
+        let Asked {
+            request,
+            path,
+            method,
+            endless,
+        } = asked;
+        let (template, operation) = self.operation(&method, &path);
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let headers = answer.headers().clone();
+        let bytes = match endless {
+            true => bytes::Bytes::from_static(b"[without end]"),
+            false => answer.bytes().await.unwrap(),
+        };
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let media_type = text("content-type").unwrap_or_default().to_owned();
+        let body = match serde_json::from_slice(&bytes) {
+            Ok(json) => json,
+            Err(_) if bytes.is_empty() => Value::Null,
+            Err(_) if media_type.starts_with("text/") => {
+                Value::from(String::from_utf8(bytes.to_vec()).unwrap())
+            }
+            Err(_) => json!(format!("[{} bytes]", bytes.len())),
+        };
+        let said = format!("{method} {path}: {status} {body}");
+        let response = &operation["responses"][status.to_string()];
+        assert!(response.is_object(), "undocumented status: {said}");
+        self.check_body(response, &media_type, &body, &said);
+        let shown = SHOWN_HEADERS.into_iter();
+        let shown = shown.filter_map(|name| Some((name.to_owned(), text(name)?.into())));
+        let snapshot = json!({
+            "request": format!("{method} {template}"),
+            "status": status,
+            "headers": shown.collect::<Map<_, _>>(),
+            "body": body,
+        });
+        let name = format!("{}@{case}", operation["operationId"].as_str().unwrap());
+        snapshots().bind(|| insta::assert_json_snapshot!(name, snapshot));
+        body
+    }
+
+    /// The path of the document that this path is of, and what it says of this method.
+    fn operation(&self, method: &Method, path: &str) -> (&str, &Value) {
+        let path = path.split('?').next().unwrap();
+        let paths = self.document["paths"].as_object().unwrap();
+        let fits = |template: &str| {
+            let (parts, wanted) = (path.split('/'), template.split('/'));
+            parts.clone().count() == wanted.clone().count()
+                && parts
+                    .zip(wanted)
+                    .all(|(part, wanted)| part == wanted || wanted.starts_with('{'))
+        };
+        // `/a/b` is nearer than `/a/{id}`.
+        let found = paths
+            .iter()
+            .filter(|(template, _)| fits(template))
+            .min_by_key(|(template, _)| template.matches('{').count());
+        let (template, item) = found.unwrap_or_else(|| panic!("{path} is not in the document"));
+        let operation = &item[method.as_str().to_lowercase()];
+        assert!(operation.is_object(), "{method} {path} is not documented");
+        (template, operation)
+    }
+
+    #[track_caller]
+    fn check_body(&self, response: &Value, media_type: &str, body: &Value, said: &str) {
+        let media_type = media_type.split(';').next().unwrap();
+        let Some(contents) = response["content"].as_object() else {
+            assert!(body.is_null(), "no body is documented: {said}");
+            return;
+        };
+        let general = format!("{}/*", media_type.split('/').next().unwrap());
+        let content = contents.get(media_type).or_else(|| contents.get(&general));
+        let content = content.unwrap_or_else(|| panic!("{media_type} is not documented: {said}"));
+        if media_type == "application/json" {
+            let found = shape::faults(&self.document, &content["schema"], body);
+            assert!(found.is_empty(), "{said}: {found:#?}");
+        }
+    }
+}
+
+impl Asked {
+    fn json(self, body: &Value) -> Self {
+        self.body("application/json", body.to_string())
+    }
+
+    fn body(mut self, media_type: &str, body: impl Into<reqwest::Body>) -> Self {
+        self.request = self.request.header("content-type", media_type).body(body);
+        self
+    }
+
+    fn endless(mut self) -> Self {
+        self.endless = true;
+        self
+    }
+
+    fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.header(name, value);
+        self
+    }
+}
+
+/// Where snapshots lie, and what is blotted out in them.
+fn snapshots() -> insta::Settings {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    for (field, blot) in [
+        ("created", "[time]"),
+        ("created_at", "[time]"),
+        ("updated_at", "[time]"),
+        ("expires_at", "[time]"),
+        ("b64_json", "[picture]"),
+        ("hash", "[hash]"),
+        ("token", "[session]"),
+        ("set-cookie", "[cookie]"),
+        ("version", "[version]"),
+    ] {
+        settings.add_redaction(&format!(".**.{field}"), blot);
+    }
+    for field in [
+        "api_key", "body", "content", "detail", "digest", "id", "job", "name", "url", "user_id",
+    ] {
+        let blotted =
+            |content: insta::internals::Content, _: insta::internals::ContentPath| match content
+                .as_str()
+            {
+                Some(text) => insta::internals::Content::from(blot(text)),
+                None => content,
+            };
+        settings.add_dynamic_redaction(&format!(".**.{field}"), blotted);
+    }
+    settings
+}
+
+/// The text without what is another one each time: ids, keys and hashes, which are long words of
+/// letters, digits and dashes.
+fn blot(text: &str) -> String {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let mut blotted = String::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        let digits = word.chars().filter(char::is_ascii_digit).count();
+        match (
+            word.starts_with("sk-") && word.len() > 20,
+            word.len() >= 30 && digits >= 4,
+        ) {
+            (true, _) => blotted.push_str("[key]"),
+            (_, true) => blotted.push_str("[id]"),
+            _ => blotted.push_str(word),
+        }
+        let mut after = after.chars();
+        blotted.extend(after.next());
+        rest = after.as_str();
+    }
+    blotted
+}
+
+#[test]
+fn only_what_changes_is_blotted_out() {
+    for (text, expected) in [
+        ("a fox", "a fox"),
+        (
+            "/api/v1/files/0f8fad5b-d9cb-469f-a165-70867728950e/content",
+            "/api/v1/files/[id]/content",
+        ),
+        ("sk-0123456789abcdefghij", "[key]"),
+        ("sk-********", "sk-********"),
+        (
+            "We could not find what you're looking for :/",
+            "We could not find what you're looking for :/",
+        ),
+    ] {
+        assert_eq!(blot(text), expected);
+    }
+}

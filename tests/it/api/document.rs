@@ -1,0 +1,302 @@
+//! The document and the router say the same, and who may not ask is told so on every route.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::Path;
+
+use super::people::account;
+use super::*;
+
+/// Paths of protocols of their own, which the document cannot describe.
+const NOT_DESCRIBED: [&str; 2] = ["/ws/socket.io", "/ws/socket.io/"];
+
+const PAGE_HEAD: &str = "\
+# The interface
+
+Written by a test from `/openapi.json`, which a running server has with every field, limit, status and error; `/docs`
+shows it. Who shows no key or session is told `401` wherever the table does not say \"everybody\".
+
+Events by Socket.IO are at `/ws/socket.io`: see [events.md](events.md).
+";
+
+/// The operations of the document: method, path, and what is said.
+fn operations(document: &Value) -> Vec<(Method, &String, &Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    let items = paths.iter().flat_map(|(path, item)| {
+        let item = item.as_object().unwrap().iter();
+        item.map(move |(method, operation)| {
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            (method, path, operation)
+        })
+    });
+    items.collect()
+}
+
+fn is_open(operation: &Value) -> bool {
+    operation["security"] == json!([{}])
+}
+
+/// The path with something in place of its parameters that is the id of nothing.
+fn filled(path: &str) -> String {
+    let parts = path.split('/').map(|part| match part.starts_with('{') {
+        true => "nothing",
+        false => part,
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// The paths that the router has. axum tells them in no other way.
+fn routed(api: &Api) -> BTreeSet<String> {
+    let shown = format!("{:?}", pinhole::web::router(api.server.app.clone()));
+    let routes = shown.split("fallback_router").next().unwrap();
+    let paths = routes.split("RouteId(").filter_map(|rest| {
+        let path = rest.split_once("): \"")?.1;
+        path.split_once('"').map(|(path, _)| path.to_owned())
+    });
+    paths.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_is_in_the_document_with_its_methods() {
+    let api = Api::start(&[]).await;
+    let paths = routed(&api);
+    assert!(paths.len() > 30 && paths.contains("/health"), "{paths:?}");
+    let documented = api.document["paths"].as_object().unwrap();
+    for path in documented.keys() {
+        assert!(paths.contains(path), "{path} is documented and not there");
+    }
+    let mut missing = Vec::new();
+    for path in paths
+        .iter()
+        .filter(|it| !NOT_DESCRIBED.contains(&it.as_str()))
+    {
+        // The same with a slash at the end is the one that is described.
+        let Some(item) = documented
+            .get(path)
+            .or_else(|| documented.get(&format!("{path}/")))
+        else {
+            missing.push(path.clone());
+            continue;
+        };
+        let refused = api.ask_as_nobody(Method::TRACE, &filled(path)).request;
+        let refused = refused.send().await.unwrap();
+        assert_eq!(refused.status(), 405, "{path}");
+        let allowed = refused.headers()["allow"].to_str().unwrap();
+        let allowed: BTreeSet<String> = allowed
+            .split(',')
+            .map(|method| method.trim().to_lowercase())
+            .filter(|method| method != "head")
+            .collect();
+        let described: BTreeSet<String> = item.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(allowed, described, "{path}");
+    }
+    assert!(missing.is_empty(), "not in the document: {missing:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_document_is_whole() {
+    let api = Api::start(&[]).await;
+    let tags = api.document["tags"].as_array().unwrap().iter();
+    let tags: BTreeSet<&str> = tags.map(|tag| tag["name"].as_str().unwrap()).collect();
+    let mut ids = BTreeSet::new();
+    for (method, path, operation) in operations(&api.document) {
+        let named = format!("{method} {path}");
+        let id = operation["operationId"].as_str().unwrap();
+        assert!(ids.insert(id), "{named}: {id} is another one's too");
+        let tag = operation["tags"][0].as_str().unwrap();
+        assert!(tags.contains(tag), "{named}: {tag}");
+        assert!(operation["summary"].is_string(), "{named}");
+        let parameters = operation["parameters"].as_array();
+        let described: BTreeSet<&str> = parameters
+            .into_iter()
+            .flatten()
+            .filter(|parameter| parameter["in"] == "path")
+            .map(|parameter| parameter["name"].as_str().unwrap())
+            .collect();
+        let parts = path.split('/');
+        let named_parts: BTreeSet<&str> = parts
+            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+            .collect();
+        assert_eq!(described, named_parts, "{named}");
+        assert!(operation["responses"]["500"].is_object(), "{named}");
+        let refused = operation["responses"]["401"].is_object();
+        assert!(refused || is_open(operation), "{named}");
+    }
+    references(&api.document, &api.document);
+}
+
+/// Every reference leads somewhere.
+fn references(document: &Value, value: &Value) {
+    if let Some(path) = value["$ref"].as_str() {
+        let found = document.pointer(path.trim_start_matches('#'));
+        assert!(found.is_some(), "{path}");
+    }
+    let inner = value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(_, inner)| inner);
+    for inner in inner.chain(value.as_array().into_iter().flatten()) {
+        references(document, inner);
+    }
+}
+
+/// What each secured operation says to this caller, as long as that is a refusal of the caller.
+async fn refusals(api: &Api, shown: Option<&str>) -> BTreeMap<String, String> {
+    let mut told = BTreeMap::new();
+    for (method, path, operation) in operations(&api.document) {
+        if is_open(operation) {
+            continue;
+        }
+        let asked = match shown {
+            Some(shown) => api.ask_as(shown, method.clone(), &filled(path)),
+            None => api.ask_as_nobody(method.clone(), &filled(path)),
+        };
+        let answer = asked.json(&json!({})).request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        if status != 401 {
+            // Of what goes through, the snapshots of each operation tell.
+            told.insert(format!("{method} {path}"), "not refused".to_owned());
+            continue;
+        }
+        let body: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        let text = body["detail"]
+            .as_str()
+            .or(body["error"]["message"].as_str());
+        let said = format!(
+            "{status} {}",
+            text.unwrap_or_else(|| panic!("{path}: {body}"))
+        );
+        told.insert(format!("{method} {path}"), said);
+    }
+    told
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_gets_in_without_a_key() {
+    let api = Api::start(&[]).await;
+    let nobody = refusals(&api, None).await;
+    let stranger = refusals(&api, Some("sk-nobody")).await;
+    for (route, said) in nobody.iter().chain(&stranger) {
+        assert!(said.starts_with("401 "), "{route}: {said}");
+    }
+    snapshots().bind(|| {
+        insta::assert_json_snapshot!("_without_a_key", nobody);
+        insta::assert_json_snapshot!("_with_an_unknown_key", stranger);
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_pending_or_no_administrator_is_told_so() {
+    let api = Api::start(&[]).await;
+    let (_, pending) = account(&api, "eve", "pending").await;
+    let told = refusals(&api, Some(&pending)).await;
+    snapshots().bind(|| insta::assert_json_snapshot!("_as_pending", told));
+    let (_, user) = account(&api, "ada", "user").await;
+    let told = refusals(&api, Some(&user)).await;
+    snapshots().bind(|| insta::assert_json_snapshot!("_as_no_administrator", told));
+}
+
+/// A case named `good` for each operation, and no case of an operation that is none any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_has_its_good_case() {
+    let api = Api::start(&[]).await;
+    let operations = operations(&api.document).into_iter();
+    let ids: BTreeSet<String> = operations
+        .map(|(_, _, operation)| operation["operationId"].as_str().unwrap().to_owned())
+        .collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/snapshots");
+    let mut good = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let file = entry.unwrap().file_name().into_string().unwrap();
+        let Some((id, case)) = file.split_once('@') else {
+            continue;
+        };
+        assert!(ids.contains(id), "{file} is of no operation");
+        if case.starts_with("good") {
+            good.insert(id.to_owned());
+        }
+    }
+    let missing: Vec<_> = ids.difference(&good).collect();
+    assert!(
+        missing.is_empty(),
+        "operations without a good case: {missing:#?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_the_interface_is_current() {
+    let api = Api::start(&[]).await;
+    let mut page = PAGE_HEAD.to_owned();
+    for tag in api.document["tags"].as_array().unwrap() {
+        let name = tag["name"].as_str().unwrap();
+        let all = operations(&api.document).into_iter();
+        let of_tag: Vec<_> = all.filter(|(.., it)| it["tags"][0] == name).collect();
+        if of_tag.is_empty() {
+            continue;
+        }
+        let about = tag["description"].as_str().unwrap();
+        write!(
+            page,
+            "\n## {name}\n\n{about}\n\n| route | what it does | answers |\n|---|---|---|\n"
+        )
+        .unwrap();
+        for (method, path, operation) in of_tag {
+            let summary = operation["summary"].as_str().unwrap();
+            let whose = if is_open(operation) {
+                " (everybody)"
+            } else {
+                ""
+            };
+            let statuses = operation["responses"].as_object().unwrap().keys();
+            // Every route may say these.
+            let statuses = statuses.filter(|status| !["401", "500"].contains(&status.as_str()));
+            let statuses: Vec<&str> = statuses.map(String::as_str).collect();
+            writeln!(
+                page,
+                "| `{method} {path}` | {summary}{whose} | {} |",
+                statuses.join(" ")
+            )
+            .unwrap();
+        }
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/api.md");
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    if written != page {
+        std::fs::write(&path, &page).unwrap();
+        panic!("docs/api.md was not current and has been written anew: look at it and commit it");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_to_read_it_asks_nobody_else() {
+    let api = Api::start(&[]).await;
+    for (path, media_type) in [
+        ("/docs", "text/html"),
+        ("/docs/page.js", "text/javascript"),
+        ("/docs/page.css", "text/css"),
+    ] {
+        let answer = api.ask_as_nobody(Method::GET, path).request.send().await;
+        let answer = answer.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+        assert!(header("content-type").starts_with(media_type), "{path}");
+        let policy = header("content-security-policy");
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'self';"),
+            "{policy}"
+        );
+        let text = answer.text().await.unwrap();
+        for foreign in [
+            "http:",
+            "https:",
+            "//cdn",
+            "innerHTML",
+            "eval(",
+            " style=",
+            " onclick=",
+        ] {
+            assert!(!text.contains(foreign), "{path} has {foreign}");
+        }
+    }
+}

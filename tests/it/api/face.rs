@@ -1,0 +1,190 @@
+//! Making and changing pictures by both interfaces, turns of a conversation, and the rest.
+
+use pinhole_tests::pixel_base64;
+
+use super::*;
+
+fn data_url() -> String {
+    format!("data:image/png;base64,{}", pixel_base64())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_itself() {
+    let api = Api::start(&[]).await;
+    api.case("good", api.ask_as_nobody(Method::GET, "/health"))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_webuis_image_api() {
+    let api = Api::start(&[]).await;
+    let images = |path: &str, body: Value| {
+        let path = format!("/api/v1/images/{path}");
+        api.ask(Method::POST, &path).json(&body)
+    };
+    for (case, body) in [
+        ("good", json!({"prompt": "a fox", "size": "64x48", "n": 2})),
+        ("no_prompt", json!({"size": "64x48"})),
+        (
+            "wrong_types",
+            json!({"prompt": 5, "n": -1, "steps": "many"}),
+        ),
+        ("empty_prompt", json!({"prompt": " "})),
+        ("odd_size", json!({"prompt": "a fox", "size": "64"})),
+        ("too_many", json!({"prompt": "a fox", "n": 99})),
+        (
+            "unknown_engine",
+            json!({"prompt": "a fox", "engine": "none"}),
+        ),
+    ] {
+        api.case(case, images("generations", body)).await;
+    }
+    let no_json = api.ask(Method::POST, "/api/v1/images/generations");
+    api.case("no_json", no_json.body("application/json", "{"))
+        .await;
+    let long = json!({"prompt": "x".repeat(33 << 20)});
+    api.case("too_large", images("generations", long)).await;
+
+    for (case, body) in [
+        ("good", json!({"prompt": "bluer", "image": data_url()})),
+        (
+            "good_nested",
+            json!({"form_data": {"prompt": "bluer", "image": [data_url()]}}),
+        ),
+        ("no_image", json!({"prompt": "bluer"})),
+        (
+            "no_picture",
+            json!({"prompt": "bluer", "image": "data:image/png;base64,AAAA"}),
+        ),
+        (
+            "elsewhere",
+            json!({"prompt": "bluer", "image": "http://127.0.0.1/x.png"}),
+        ),
+        ("no_such_file", json!({"prompt": "bluer", "image": "none"})),
+    ] {
+        api.case(case, images("edit", body)).await;
+    }
+    api.case("good", api.ask(Method::GET, "/api/v1/images/models"))
+        .await;
+    api.case(
+        "good",
+        api.ask(Method::GET, "/api/v1/images/config/url/verify"),
+    )
+    .await;
+    for (case, body) in [
+        (
+            "no_upstream",
+            json!({"engine": "sketch", "url": "http://127.0.0.1:9"}),
+        ),
+        ("no_url", json!({"engine": "sketch"})),
+    ] {
+        api.case(case, images("verify", body)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_without_end() {
+    let api = Api::start(&[]).await;
+    api.case("good", api.ask(Method::GET, "/api/events").endless())
+        .await;
+}
+
+/// Only an engine with an upstream has an address to be checked.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_is_checked() {
+    let upstream = pinhole_tests::Upstream::json(200, json!({"data": []})).await;
+    let mut api = Api::start(&[]).await;
+    api.server = Server::with_engine("openai", &[]).await;
+    let verify = |url: String| {
+        let body = json!({"engine": "openai", "url": url, "key": "sk-upstream"});
+        api.ask(Method::POST, "/api/v1/images/verify").json(&body)
+    };
+    api.case("good", verify(format!("{}/v1", upstream.url())))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_are_switched_off() {
+    let off = [
+        ("ENABLE_IMAGE_GENERATION", "false"),
+        ("ENABLE_IMAGE_EDIT", "false"),
+    ];
+    let api = Api::start(&off).await;
+    for (path, body) in [
+        ("/api/v1/images/generations", json!({"prompt": "a fox"})),
+        (
+            "/api/v1/images/edit",
+            json!({"prompt": "bluer", "image": data_url()}),
+        ),
+        ("/v1/images/generations", json!({"prompt": "a fox"})),
+    ] {
+        api.case("switched_off", api.ask(Method::POST, path).json(&body))
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn openais_api() {
+    let api = Api::start(&[]).await;
+    let post = |path: &str, body: Value| api.ask(Method::POST, path).json(&body);
+    for (case, body) in [
+        ("good", json!({"prompt": "a fox", "size": "64x48"})),
+        (
+            "good_url",
+            json!({"prompt": "a fox", "size": "64x48", "response_format": "url"}),
+        ),
+        ("no_prompt", json!({})),
+        ("wrong_type", json!({"prompt": "a fox", "n": "two"})),
+        ("too_many", json!({"prompt": "a fox", "n": 99})),
+        ("odd_size", json!({"prompt": "a fox", "size": "64"})),
+        (
+            "unknown_engine",
+            json!({"prompt": "a fox", "engine": "none"}),
+        ),
+        (
+            "stream_of_urls",
+            json!({"prompt": "a fox", "stream": true, "response_format": "url"}),
+        ),
+    ] {
+        api.case(case, post("/v1/images/generations", body)).await;
+    }
+    let long = json!({"prompt": "x".repeat(33 << 20)});
+    api.case("too_large", post("/v1/images/generations", long))
+        .await;
+    let reference = json!({"image_url": data_url()});
+    for (case, body) in [
+        ("good", json!({"prompt": "bluer", "images": [reference]})),
+        ("no_image", json!({"prompt": "bluer"})),
+        ("no_reference", json!({"prompt": "bluer", "images": [{}]})),
+    ] {
+        api.case(case, post("/v1/images/edits", body)).await;
+    }
+    let no_form = api.ask(Method::POST, "/v1/images/edits");
+    api.case(
+        "no_form",
+        no_form.body("multipart/form-data; boundary=x", "nothing"),
+    )
+    .await;
+    api.case("good", api.ask(Method::GET, "/v1/models")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn turns_of_a_conversation() {
+    let api = Api::start(&[]).await;
+    let turn = |body: Value| api.ask(Method::POST, "/api/chat/completions").json(&body);
+    let messages = json!([{"role": "user", "content": "a fox"}]);
+    for (case, body) in [
+        (
+            "good",
+            json!({"messages": messages, "features": {"image_generation": true}}),
+        ),
+        ("no_messages", json!({"model": "x"})),
+        (
+            "long_chat_id",
+            json!({"messages": messages, "chat_id": "x".repeat(300)}),
+        ),
+        ("neither_model_nor_picture", json!({"messages": messages})),
+    ] {
+        api.case(case, turn(body)).await;
+    }
+}

@@ -1,0 +1,71 @@
+//! Pictures that are kept.
+
+use pinhole_tests::PIXEL;
+
+use super::*;
+
+/// A form with one part, as browsers write it.
+fn form(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "--limit\r\ncontent-disposition: form-data; name=\"{name}\"; filename=\"fox.png\"\r\n\r\n"
+    );
+    [head.as_bytes(), bytes, b"\r\n--limit--\r\n"].concat()
+}
+
+const FORM: &str = "multipart/form-data; boundary=limit";
+const FILES: &str = "/api/v1/files/";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_come_and_go() {
+    let api = Api::start(&[]).await;
+    let upload = |body: Vec<u8>| api.ask(Method::POST, FILES).body(FORM, body);
+    let file = api.case("good", upload(form("file", PIXEL))).await;
+    api.case("no_picture", upload(form("file", b"<svg/>")))
+        .await;
+    api.case("no_file", upload(form("other", PIXEL))).await;
+    api.case("no_form", api.ask(Method::POST, FILES).json(&json!({})))
+        .await;
+    let long = vec![0; 33 << 20];
+    api.case("too_large", upload(form("file", &long))).await;
+    api.case("good", api.ask(Method::GET, FILES)).await;
+    for (case, query) in [("no_limit", "?limit=0"), ("page_no_number", "?page=x")] {
+        api.case(case, api.ask(Method::GET, &format!("{FILES}{query}")))
+            .await;
+    }
+    let path = format!("{FILES}{}", file["id"].as_str().unwrap());
+    let get = |rest: &str| api.ask(Method::GET, &format!("{path}{rest}"));
+    api.case("good", get("")).await;
+    api.case("good", get("/content")).await;
+    api.case("good_to_be_saved", get("/content?attachment=true"))
+        .await;
+    api.case("good_range", get("/content").header("range", "bytes=1-3"))
+        .await;
+    api.case(
+        "range_behind_the_end",
+        get("/content").header("range", "bytes=9999-"),
+    )
+    .await;
+    let hash = file["hash"].as_str().unwrap();
+    let known = format!("\"{hash}\"");
+    api.case(
+        "good_known_already",
+        get("/content").header("if-none-match", &known),
+    )
+    .await;
+    api.case("good", get("/content/any-name.png")).await;
+    api.case("good", get("/thumbnail?size=256")).await;
+    api.case("odd_size", get("/thumbnail?size=7")).await;
+    let stranger = api.server.second_user().await;
+    for rest in ["", "/content", "/content/x.png", "/thumbnail"] {
+        let path = format!("{path}{rest}");
+        api.case("somebody_elses", api.ask_as(stranger, Method::GET, &path))
+            .await;
+    }
+    api.case(
+        "somebody_elses",
+        api.ask_as(stranger, Method::DELETE, &path),
+    )
+    .await;
+    api.case("good", api.ask(Method::DELETE, &path)).await;
+    api.case("not_found", api.ask(Method::DELETE, &path)).await;
+}

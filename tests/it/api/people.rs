@@ -1,0 +1,172 @@
+//! Accounts, sessions, keys, users and groups.
+
+use super::*;
+
+const PASSWORD: &str = "correct horse";
+
+/// Makes somebody's account and signs them in: id and session.
+pub(super) async fn account(api: &Api, name: &str, role: &str) -> (String, String) {
+    let email = format!("{name}@example.com");
+    let body = json!({"name": name, "email": email, "password": PASSWORD, "role": role});
+    let (status, made) = api.server.ask("/api/v1/auths/add", &body).await;
+    assert_eq!(status, 200, "{made}");
+    let body = json!({"email": email, "password": PASSWORD});
+    let (status, session) = api.server.ask("/api/v1/auths/signin", &body).await;
+    assert_eq!(status, 200, "{session}");
+    (text(&session, "id"), text(&session, "token"))
+}
+
+fn text(value: &Value, field: &str) -> String {
+    value[field].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_up_and_in() {
+    let api = Api::start(&[("ENABLE_SIGNUP", "true"), ("DEFAULT_USER_ROLE", "user")]).await;
+    let post = |path: &str, body: Value| api.ask_as_nobody(Method::POST, path).json(&body);
+    let (up, sign_in) = ("/api/v1/auths/signup", "/api/v1/auths/signin");
+    let ada = json!({"name": "Ada", "email": "ada@example.com", "password": PASSWORD});
+    api.case("good", post(up, ada.clone())).await;
+    api.case("taken", post(up, ada)).await;
+    let short = json!({"name": "Bob", "email": "bob@example.com", "password": "short"});
+    api.case("short_password", post(up, short)).await;
+    api.case("missing_field", post(up, json!({"name": "Bob"})))
+        .await;
+    api.case(
+        "no_json",
+        api.ask_as_nobody(Method::POST, up)
+            .body("application/json", "{"),
+    )
+    .await;
+    let long = json!({"name": "x".repeat(70_000)});
+    api.case("too_large", post(up, long)).await;
+    let good = json!({"email": "ada@example.com", "password": PASSWORD});
+    let session = api.case("good", post(sign_in, good)).await;
+    let wrong = json!({"email": "ada@example.com", "password": "battery staple"});
+    api.case("wrong_password", post(sign_in, wrong)).await;
+    api.case(
+        "wrong_type",
+        post(sign_in, json!({"email": 5, "password": "x"})),
+    )
+    .await;
+
+    let token = text(&session, "token");
+    let as_ada = |method: Method, path: &str| api.ask_as(&token, method, path);
+    api.case("good", as_ada(Method::GET, "/api/v1/auths/"))
+        .await;
+    api.case("good_with_a_key", api.ask(Method::GET, "/api/v1/auths/"))
+        .await;
+    let key = "/api/v1/auths/api_key";
+    api.case("none", as_ada(Method::GET, key)).await;
+    api.case("good", as_ada(Method::POST, key)).await;
+    api.case("good", as_ada(Method::GET, key)).await;
+    api.case("good", as_ada(Method::DELETE, key)).await;
+    let update = "/api/v1/auths/update/password";
+    let wrong = json!({"password": "battery staple", "new_password": "longer than before"});
+    api.case("wrong_password", as_ada(Method::POST, update).json(&wrong))
+        .await;
+    let good = json!({"password": PASSWORD, "new_password": "longer than before"});
+    api.case("good", as_ada(Method::POST, update).json(&good))
+        .await;
+    api.case("good", as_ada(Method::GET, "/api/v1/auths/signout"))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_up_is_switched_off() {
+    let api = Api::start(&[]).await;
+    let eve = json!({"name": "Eve", "email": "eve@example.com", "password": PASSWORD});
+    let asked = api.ask_as_nobody(Method::POST, "/api/v1/auths/signup");
+    api.case("closed", asked.json(&eve)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_as_an_administrator_sees_them() {
+    let api = Api::start(&[]).await;
+    let add = "/api/v1/auths/add";
+    let bob =
+        json!({"name": "Bob", "email": "bob@example.com", "password": PASSWORD, "role": "user"});
+    let bob = api
+        .case("good", api.ask(Method::POST, add).json(&bob))
+        .await;
+    let other =
+        json!({"name": "C", "email": "c@example.com", "password": PASSWORD, "role": "root"});
+    api.case("unknown_role", api.ask(Method::POST, add).json(&other))
+        .await;
+    api.case("good", api.ask(Method::GET, "/api/v1/users/?page=1"))
+        .await;
+    api.case("page_zero", api.ask(Method::GET, "/api/v1/users/?page=0"))
+        .await;
+    api.case(
+        "page_no_number",
+        api.ask(Method::GET, "/api/v1/users/?page=x"),
+    )
+    .await;
+    api.case(
+        "good",
+        api.ask(Method::GET, "/api/v1/users/default/permissions"),
+    )
+    .await;
+    let path = format!("/api/v1/users/{}", text(&bob, "id"));
+    api.case("good", api.ask(Method::GET, &path)).await;
+    api.case("not_found", api.ask(Method::GET, "/api/v1/users/nobody"))
+        .await;
+    let update = format!("{path}/update");
+    let change = |body: Value| api.ask(Method::POST, &update).json(&body);
+    api.case("good", change(json!({"role": "pending", "name": "Robert"})))
+        .await;
+    api.case("unknown_role", change(json!({"role": "root"})))
+        .await;
+    api.case("wrong_type", change(json!([]))).await;
+    let nobody = api.ask(Method::POST, "/api/v1/users/nobody/update");
+    api.case("not_found", nobody.json(&json!({}))).await;
+    api.case("good", api.ask(Method::DELETE, &path)).await;
+    api.case("not_found", api.ask(Method::DELETE, &path)).await;
+    let (_, session) = api.server.ask("/api/v1/auths/add", &json!({})).await;
+    assert!(session["detail"].is_string());
+    let who = api.server.get("/api/v1/auths/").send().await.unwrap();
+    let who: Value = serde_json::from_slice(&who.bytes().await.unwrap()).unwrap();
+    let own = format!("/api/v1/users/{}", text(&who, "id"));
+    api.case("oneself", api.ask(Method::DELETE, &own)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_as_an_administrator_sees_them() {
+    let api = Api::start(&[]).await;
+    let (bob, _) = account(&api, "bob", "user").await;
+    let create = "/api/v1/groups/create";
+    let painters = json!({
+        "name": "Painters",
+        "description": "who may",
+        "permissions": {"features": {"image_generation": true}},
+    });
+    let group = api
+        .case("good", api.ask(Method::POST, create).json(&painters))
+        .await;
+    api.case(
+        "no_name",
+        api.ask(Method::POST, create).json(&json!({"name": " "})),
+    )
+    .await;
+    api.case("good", api.ask(Method::GET, "/api/v1/groups/"))
+        .await;
+    let path = format!("/api/v1/groups/id/{}", text(&group, "id"));
+    api.case("good", api.ask(Method::GET, &path)).await;
+    api.case("not_found", api.ask(Method::GET, "/api/v1/groups/id/none"))
+        .await;
+    for (route, body) in [
+        ("update", json!({"description": "who still may"})),
+        ("users/add", json!({"user_ids": [bob]})),
+        ("users/remove", json!({"user_ids": [bob]})),
+    ] {
+        let asked = api.ask(Method::POST, &format!("{path}/{route}"));
+        api.case("good", asked.json(&body)).await;
+        let asked = api.ask(Method::POST, &format!("/api/v1/groups/id/none/{route}"));
+        api.case("not_found", asked.json(&body)).await;
+        let asked = api.ask(Method::POST, &format!("{path}/{route}"));
+        api.case("wrong_type", asked.json(&json!(5))).await;
+    }
+    let path = format!("{path}/delete");
+    api.case("good", api.ask(Method::DELETE, &path)).await;
+    api.case("not_found", api.ask(Method::DELETE, &path)).await;
+}

@@ -1,0 +1,140 @@
+//! Whether a JSON value is as the document's schemas say.
+
+use serde_json::Value;
+
+/// What is wrong with a value, each with where it stands; empty where nothing is.
+pub(super) fn faults(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    check(document, schema, value, "$", &mut found);
+    found
+}
+
+fn check(document: &Value, schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
+    if let Some(path) = schema["$ref"].as_str() {
+        let pointed = path
+            .strip_prefix('#')
+            .and_then(|path| document.pointer(path));
+        match pointed {
+            Some(schema) => check(document, schema, value, at, found),
+            None => found.push(format!("{at}: the document has no {path}")),
+        }
+        return;
+    }
+    for one in ["oneOf", "anyOf"] {
+        let Some(options) = schema[one].as_array() else {
+            continue;
+        };
+        let wrong: Vec<_> = options
+            .iter()
+            .map(|option| faults(document, option, value))
+            .collect();
+        let fitting = wrong.iter().filter(|wrong| wrong.is_empty()).count();
+        if fitting == 0 || (one == "oneOf" && fitting > 1) {
+            found.push(format!("{at}: {fitting} of {one} fit: {wrong:?}"));
+        }
+    }
+    for part in schema["allOf"].as_array().into_iter().flatten() {
+        check(document, part, value, at, found);
+    }
+    if !types(schema).is_empty() && !types(schema).iter().any(|kind| is(value, kind)) {
+        found.push(format!("{at}: {value} is not {}", schema["type"]));
+    }
+    if let Some(values) = schema["enum"].as_array()
+        && !values.contains(value)
+    {
+        found.push(format!("{at}: {value} is none of {values:?}"));
+    }
+    if let (Some(least), Some(number)) = (schema["minimum"].as_f64(), value.as_f64())
+        && number < least
+    {
+        found.push(format!("{at}: {number} is less than {least}"));
+    }
+    if let (Some(most), Some(number)) = (schema["maximum"].as_f64(), value.as_f64())
+        && number > most
+    {
+        found.push(format!("{at}: {number} is more than {most}"));
+    }
+    if let (Some(item), Some(items)) = (schema.get("items"), value.as_array()) {
+        for (index, value) in items.iter().enumerate() {
+            check(document, item, value, &format!("{at}[{index}]"), found);
+        }
+    }
+    let Some(object) = value.as_object() else {
+        return;
+    };
+    for name in schema["required"].as_array().into_iter().flatten() {
+        let name = name.as_str().unwrap();
+        if !object.contains_key(name) {
+            found.push(format!("{at}: {name} is missing"));
+        }
+    }
+    let Some(properties) = schema["properties"].as_object() else {
+        return;
+    };
+    for (name, value) in object {
+        match properties.get(name) {
+            Some(schema) => check(document, schema, value, &format!("{at}.{name}"), found),
+            // What the server says and the document does not is forgotten in the document.
+            None if schema["additionalProperties"].is_null() => {
+                found.push(format!("{at}: the document does not know {name}"));
+            }
+            None => {}
+        }
+    }
+}
+
+fn types(schema: &Value) -> Vec<&str> {
+    match &schema["type"] {
+        Value::String(kind) => vec![kind],
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn is(value: &Value, kind: &str) -> bool {
+    match kind {
+        "array" => value.is_array(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "null" => value.is_null(),
+        "number" => value.is_number(),
+        "object" => value.is_object(),
+        "string" => value.is_string(),
+        other => panic!("the document has a type {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(schema: Value, value: Value, expected: usize) {
+        let document = json!({"components": {"schemas": {"N": {"type": "integer", "minimum": 1}}}});
+        let found = faults(&document, &schema, &value);
+        assert_eq!(found.len(), expected, "{schema} {value}: {found:?}");
+    }
+
+    #[test]
+    fn values_are_held_against_schemas() {
+        let number = json!({"$ref": "#/components/schemas/N"});
+        check(number.clone(), json!(1), 0);
+        check(number.clone(), json!(0), 1);
+        check(number.clone(), json!("1"), 1);
+        check(json!({"$ref": "#/components/schemas/M"}), json!(1), 1);
+        let list = json!({"type": "array", "items": number});
+        check(list.clone(), json!([1, 2]), 0);
+        check(list, json!([1, 0, "x"]), 2);
+        let object = json!({"type": "object", "required": ["a"], "properties": {"a": {"type": ["string", "null"]}}});
+        check(object.clone(), json!({"a": null}), 0);
+        check(object.clone(), json!({}), 1);
+        check(object.clone(), json!({"a": "x", "b": 1}), 1);
+        check(object, json!({"a": 5}), 1);
+        let either = json!({"oneOf": [{"type": "string"}, {"enum": [1]}]});
+        check(either.clone(), json!("x"), 0);
+        check(either.clone(), json!(1), 0);
+        check(either, json!(2), 1);
+        check(json!({}), json!({"anything": true}), 0);
+    }
+}

@@ -16,7 +16,7 @@ use cap_std::fs::Dir;
 use futures_util::Stream;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::images::{Image, ImageLimits};
 use crate::store::{ChatFilter, FileRow, Store, User, now};
@@ -31,8 +31,11 @@ pub const UPLOAD_LIMITS: ImageLimits = ImageLimits {
 };
 /// Thumbnails that are made at once; more wait. Each may take a picture's pixels in memory.
 const MAX_THUMBNAILS_AT_ONCE: usize = 2;
-/// Chats that are looked up at a time to be removed.
-const BATCH_CHATS: u32 = 200;
+/// Length of the pictures that are being uploaded, of all users together, in bytes. What does not fit
+/// is refused.
+const MAX_UPLOADING_BYTES: usize = 64 << 20;
+/// Chats and files that are looked up at a time to be removed.
+const BATCH: u32 = 200;
 
 /// The folder of files and the store beside it.
 #[derive(Clone, Debug)]
@@ -40,6 +43,29 @@ pub struct Files {
     objects: Objects,
     store: Store,
     thumbnails: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
+}
+
+/// What an upload takes of the memory that there is for all of them, until it is dropped.
+#[derive(Debug)]
+pub struct UploadRoom {
+    uploads: Arc<Semaphore>,
+    taken: Option<OwnedSemaphorePermit>,
+}
+
+impl UploadRoom {
+    /// Takes room for so many bytes more. False where there is none.
+    #[must_use]
+    pub fn take(&mut self, bytes: usize) -> bool {
+        let permits = u32::try_from(bytes).ok();
+        let more = permits.and_then(|it| self.uploads.clone().try_acquire_many_owned(it).ok());
+        match (more, &mut self.taken) {
+            (None, _) => return false,
+            (Some(more), Some(taken)) => taken.merge(more),
+            (more, taken) => *taken = more,
+        }
+        true
+    }
 }
 
 /// What came of asking for a thumbnail.
@@ -60,7 +86,17 @@ impl Files {
             objects: Objects::open(data, "files")?,
             store,
             thumbnails: Arc::new(Semaphore::new(MAX_THUMBNAILS_AT_ONCE)),
+            uploads: Arc::new(Semaphore::new(MAX_UPLOADING_BYTES)),
         })
+    }
+
+    /// For an upload to take room as its bytes come.
+    #[must_use]
+    pub fn upload_room(&self) -> UploadRoom {
+        UploadRoom {
+            uploads: self.uploads.clone(),
+            taken: None,
+        }
     }
 
     /// Keeps a job's images for their owner, all of them or none. `meta` says what they belong to.
@@ -174,9 +210,7 @@ impl Files {
     /// it are gone and the others whole.
     pub async fn delete_chats(&self, user_id: &str) -> Result<()> {
         loop {
-            let chats = self
-                .store
-                .chats(user_id, ChatFilter::default(), BATCH_CHATS, 0);
+            let chats = self.store.chats(user_id, ChatFilter::default(), BATCH, 0);
             let chats = chats.await.context("cannot list chats of the database")?;
             if chats.is_empty() {
                 return Ok(());
@@ -209,6 +243,35 @@ impl Files {
         let owner = (!is_administrator(user)).then_some(user.id.as_str());
         let rows = self.store.files(owner, limit, offset).await;
         rows.context("cannot list files of the database")
+    }
+
+    /// The same, of those whose name is like a pattern: `*` stands for any text and `?` for one
+    /// character; in ASCII, upper and lower case are one.
+    pub async fn search(
+        &self,
+        user: &User,
+        pattern: &str,
+        limit: u32,
+        offset: u64,
+    ) -> Result<Vec<FileRow>> {
+        let owner = (!is_administrator(user)).then_some(user.id.as_str());
+        let rows = self.store.files_named(owner, pattern, limit, offset).await;
+        rows.context("cannot search files of the database")
+    }
+
+    /// Removes every file that there is, whoever it belongs to. One that comes meanwhile stays.
+    pub async fn delete_all(&self) -> Result<()> {
+        let end = now().saturating_add(1);
+        loop {
+            let ids = self.store.files_before(end, BATCH).await;
+            let ids = ids.context("cannot list files of the database")?;
+            if ids.is_empty() {
+                return Ok(());
+            }
+            for id in ids {
+                self.delete(&id).await?;
+            }
+        }
     }
 
     /// Some of a file's bytes, a chunk at a time. `None` when they are gone.

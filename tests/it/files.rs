@@ -2,6 +2,7 @@
 
 mod content;
 mod kept;
+mod many;
 mod rows;
 mod thumbnail;
 mod upload;

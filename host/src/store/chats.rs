@@ -122,13 +122,14 @@ impl Store {
              WHERE user_id = $1 AND ($2 IS NULL OR archived = $2) AND ($3 IS NULL OR pinned = $3)
                  AND ($4 IS NULL OR LOWER(title) LIKE LOWER($4) ESCAPE '\\' OR EXISTS (
                      SELECT 1 FROM messages
-                     WHERE chat_id = chats.id AND LOWER(content) LIKE LOWER($4) ESCAPE '\\'))
-             ORDER BY updated_at DESC, id LIMIT $5 OFFSET $6",
+                     WHERE chat_id = chats.id AND LOWER(content) LIKE LOWER($5) ESCAPE '\\'))
+             ORDER BY updated_at DESC, id LIMIT $6 OFFSET $7",
         )
         .bind(user_id)
         .bind(filter.archived.map(i64::from))
         .bind(filter.pinned.map(i64::from))
         .bind(filter.text.map(containing))
+        .bind(filter.text.map(|text| containing(&in_json(text))))
         .bind(i64::from(limit))
         .bind(i64::try_from(offset).unwrap_or(i64::MAX))
         .fetch_all(&self.pool)
@@ -271,11 +272,16 @@ impl Store {
     }
 }
 
-/// A pattern for what contains this text as messages are written: in JSON.
+/// A pattern for what contains this text.
 fn containing(text: &str) -> String {
+    format!("%{}%", escaped(text))
+}
+
+/// A text as it stands inside JSON, which messages are kept in.
+fn in_json(text: &str) -> String {
     let quoted = Value::from(text).to_string();
     let inner = quoted.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
-    format!("%{}%", escaped(inner.unwrap_or_default()))
+    inner.unwrap_or_default().to_owned()
 }
 
 fn read(row: &SqliteRow) -> sqlx::Result<Chat> {

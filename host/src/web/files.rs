@@ -27,6 +27,8 @@ use crate::store::FileRow;
 /// Files in one answer where a request names no number, and at most.
 const PAGE_FILES: u32 = 100;
 const MAX_PAGE_FILES: u32 = 1000;
+/// Length of a pattern for names, in bytes.
+const MAX_PATTERN_BYTES: usize = 200;
 
 /// Every route of files. Clients write the first path with a slash at its end and without.
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
@@ -37,6 +39,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
             "/api/v1/files",
             get(list).post(upload::upload).layer(longer),
         )
+        .routes(routes!(search))
+        .routes(routes!(delete_all))
         .routes(routes!(metadata, delete))
         .routes(routes!(content::content))
         .routes(routes!(content::named_content))
@@ -47,6 +51,21 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Page {
+    /// From 1.
+    #[param(minimum = 1)]
+    page: Option<u32>,
+    /// Files on a page.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// Which names.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Search {
+    /// `*` stands for any text, `?` for one character.
+    #[param(max_length = 200)]
+    filename: String,
     /// From 1.
     #[param(minimum = 1)]
     page: Option<u32>,
@@ -73,7 +92,53 @@ async fn list(
     let user = auth::user(&app, &headers).await?;
     let Query(asked) =
         page.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
-    let (page, limit) = (asked.page.unwrap_or(1), asked.limit.unwrap_or(PAGE_FILES));
+    let (limit, offset) = part(asked.page, asked.limit)?;
+    let files = app.files.list(&user, limit, offset).await;
+    let files = files.map_err(|error| ApiError::internal(&error))?;
+    Ok(Json(files.iter().map(row).collect()))
+}
+
+/// `GET /api/v1/files/search?filename=`: the same, of those with such a name.
+#[utoipa::path(
+    get,
+    path = "/api/v1/files/search",
+    tag = "files",
+    operation_id = "search_files",
+    summary = "The caller's pictures with such a name, an administrator's are everybody's; the newest first",
+    params(Search),
+    responses(
+        (status = 200, description = "a page of them", body = [shape::File]),
+        (status = 404, description = "there is none"),
+    ),
+)]
+async fn search(
+    State(app): State<Arc<App>>,
+    asked: Result<Query<Search>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Json<Vec<Value>>, ApiError> {
+    let user = auth::user(&app, &headers).await?;
+    let Query(asked) =
+        asked.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
+    if asked.filename.len() > MAX_PATTERN_BYTES {
+        let detail = format!("filename is longer than the {MAX_PATTERN_BYTES} bytes allowed");
+        return Err(ApiError::invalid("filename", detail));
+    }
+    let (limit, offset) = part(asked.page, asked.limit)?;
+    let files = app
+        .files
+        .search(&user, &asked.filename, limit, offset)
+        .await;
+    let files = files.map_err(|error| ApiError::internal(&error))?;
+    if files.is_empty() {
+        let detail = "No files found matching the pattern.";
+        return Err(ApiError::new(StatusCode::NOT_FOUND, detail));
+    }
+    Ok(Json(files.iter().map(row).collect()))
+}
+
+/// How many after how many.
+fn part(page: Option<u32>, limit: Option<u32>) -> Result<(u32, u64), ApiError> {
+    let (page, limit) = (page.unwrap_or(1), limit.unwrap_or(PAGE_FILES));
     if page == 0 {
         return Err(ApiError::invalid("page", "pages are counted from 1"));
     }
@@ -81,10 +146,27 @@ async fn list(
         let detail = format!("limit must be a whole number from 1 to {MAX_PAGE_FILES}");
         return Err(ApiError::invalid("limit", detail));
     }
-    let offset = u64::from(page - 1) * u64::from(limit);
-    let files = app.files.list(&user, limit, offset).await;
-    let files = files.map_err(|error| ApiError::internal(&error))?;
-    Ok(Json(files.iter().map(row).collect()))
+    Ok((limit, u64::from(page - 1) * u64::from(limit)))
+}
+
+/// `DELETE /api/v1/files/all`: everybody's.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/files/all",
+    tag = "files",
+    operation_id = "delete_all_files",
+    summary = "Remove everybody's pictures. For administrators",
+    responses((status = 200, description = "they are gone", body = shape::Message)),
+)]
+async fn delete_all(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, ApiError> {
+    let administrator = auth::administrator(&app, &headers).await?;
+    let deleted = app.files.delete_all().await;
+    deleted.map_err(|error| ApiError::internal(&error))?;
+    tracing::info!("all files were removed by {}", administrator.id);
+    Ok(Json(json!({"message": "All files deleted successfully"})))
 }
 
 /// `GET /api/v1/files/{id}`: what is known of a file.

@@ -1,6 +1,7 @@
 //! A picture that somebody brings along.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::multipart::{Field, MultipartError};
@@ -12,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::row;
 use crate::app::App;
-use crate::files::UPLOAD_LIMITS;
+use crate::files::{UPLOAD_LIMITS, UploadRoom};
 use crate::images::Image;
 use crate::web::auth;
 use crate::web::error::ApiError;
@@ -22,6 +23,8 @@ use crate::web::openapi::shape;
 pub(super) const MAX_UPLOAD_BYTES: usize = UPLOAD_LIMITS.max_bytes + (256 << 10);
 /// Parts of a form.
 const MAX_PARTS: usize = 16;
+/// Time that a request's body may take to come.
+const MAX_UPLOAD_TIME: Duration = Duration::from_secs(300);
 /// Length of what is said of a picture, as JSON.
 const MAX_METADATA_BYTES: usize = 64 << 10;
 /// Length of a picture's name; what is longer is cut.
@@ -56,7 +59,10 @@ pub(super) async fn upload(
     request: Request,
 ) -> Result<Json<Value>, ApiError> {
     let user = auth::user(&app, &headers).await?;
-    let form = read(request).await?;
+    // Held until the picture is kept.
+    let mut room = app.files.upload_room();
+    let reading = tokio::time::timeout(MAX_UPLOAD_TIME, read(request, &mut room)).await;
+    let form = reading.map_err(|_| too_slow())??;
     let missing = || ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "file: Field required");
     let bytes = form.bytes.ok_or_else(missing)?;
     if bytes.is_empty() {
@@ -74,7 +80,7 @@ pub(super) async fn upload(
 }
 
 /// Reads the form. No part is kept beyond its limit.
-async fn read(request: Request) -> Result<Form, ApiError> {
+async fn read(request: Request, room: &mut UploadRoom) -> Result<Form, ApiError> {
     let form = Multipart::from_request(request, &()).await;
     let mut parts = form.map_err(|rejection| because(&rejection.body_text()))?;
     let mut form = Form::default();
@@ -88,10 +94,10 @@ async fn read(request: Request) -> Result<Form, ApiError> {
                 part.file_name()
                     .unwrap_or_default()
                     .clone_into(&mut form.name);
-                form.bytes = Some(whole(part, UPLOAD_LIMITS.max_bytes).await?);
+                form.bytes = Some(whole(part, UPLOAD_LIMITS.max_bytes, room).await?);
             }
             Some("metadata") => {
-                form.metadata = metadata(&whole(part, MAX_METADATA_BYTES).await?)?;
+                form.metadata = metadata(&whole(part, MAX_METADATA_BYTES, room).await?)?;
             }
             // Read over when the next one is asked for.
             _ => {}
@@ -101,13 +107,20 @@ async fn read(request: Request) -> Result<Form, ApiError> {
 }
 
 /// All bytes of a part.
-async fn whole(mut part: Field<'_>, max_bytes: usize) -> Result<Bytes, ApiError> {
+async fn whole(
+    mut part: Field<'_>,
+    max_bytes: usize,
+    room: &mut UploadRoom,
+) -> Result<Bytes, ApiError> {
     let mut bytes = BytesMut::new();
     while let Some(chunk) = part.chunk().await.map_err(broken)? {
         if bytes.len() + chunk.len() > max_bytes {
             let name = part.name().unwrap_or_default();
             let detail = format!("{name} is longer than the {max_bytes} bytes allowed");
             return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+        }
+        if !room.take(chunk.len()) {
+            return Err(crowded());
         }
         bytes.extend_from_slice(&chunk);
     }
@@ -146,6 +159,19 @@ fn broken(error: MultipartError) -> ApiError {
         // Also a body that broke off, which is never our failure.
         _ => because(&format!("the form cannot be read: {}", error.body_text())),
     }
+}
+
+fn too_slow() -> ApiError {
+    let detail = format!(
+        "[ERROR: the picture did not come within {} s]",
+        MAX_UPLOAD_TIME.as_secs()
+    );
+    ApiError::new(StatusCode::REQUEST_TIMEOUT, detail)
+}
+
+fn crowded() -> ApiError {
+    let detail = "[ERROR: there is no room for one more upload now: try again in a moment]";
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, detail)
 }
 
 /// As Open WebUI says why.

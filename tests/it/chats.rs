@@ -1,0 +1,236 @@
+//! Stored chats, as Open WebUI's clients create, save, list and delete them.
+
+mod copies;
+mod files;
+mod limits;
+mod lists;
+
+use http::Method;
+use pinhole::images::Image;
+use pinhole::store::FileRow;
+use pinhole_tests::{Server, gif};
+use serde_json::{Value, json};
+
+/// What Open WebUI says, with 401, for what is not there and for what is somebody else's.
+const NOT_FOUND: &str = "We could not find what you're looking for :/";
+
+/// A server; no chat needs an engine, so it has the smallest.
+async fn server() -> Server {
+    Server::with_engine("sketch", &[]).await
+}
+
+/// Status and JSON of a request with this key.
+async fn ask(
+    server: &Server,
+    method: Method,
+    path: &str,
+    key: &str,
+    body: Option<&Value>,
+) -> (u16, Value) {
+    let request = server.client.request(method, server.url(path));
+    let body = body.map(Value::to_string).unwrap_or_default();
+    let answer = request.bearer_auth(key).body(body).send().await.unwrap();
+    let status = answer.status().as_u16();
+    let text = answer.text().await.unwrap();
+    let json = serde_json::from_str(&text);
+    (status, json.unwrap_or_else(|_| text.into()))
+}
+
+async fn get(server: &Server, path: &str) -> Value {
+    let (status, answer) = ask(server, Method::GET, path, &server.key, None).await;
+    assert_eq!(status, 200, "{path}: {answer}");
+    answer
+}
+
+async fn post(server: &Server, path: &str, body: &Value) -> Value {
+    let (status, answer) = ask(server, Method::POST, path, &server.key, Some(body)).await;
+    assert_eq!(status, 200, "{path}: {answer}");
+    answer
+}
+
+async fn delete(server: &Server, path: &str) -> Value {
+    let (status, answer) = ask(server, Method::DELETE, path, &server.key, None).await;
+    assert_eq!(status, 200, "{path}: {answer}");
+    answer
+}
+
+/// A question and its answer, of which the client knows the answer's place only.
+fn conversation() -> Value {
+    json!({
+        "title": "Foxes",
+        "models": ["llama"],
+        "params": {},
+        "history": {
+            "messages": {
+                "question": {
+                    "id": "question", "parentId": null, "childrenIds": ["answer"],
+                    "role": "user", "content": "Draw a fox", "timestamp": 5,
+                },
+                "answer": {
+                    "id": "answer", "parentId": "question", "childrenIds": [],
+                    "role": "assistant", "content": "", "model": "llama",
+                },
+            },
+            "currentId": "answer",
+        },
+    })
+}
+
+/// Creates a chat of the administrator's: its path.
+async fn create(server: &Server, chat: &Value) -> String {
+    let made = post(server, "/api/v1/chats/new", &json!({"chat": chat})).await;
+    path(&made)
+}
+
+fn path(chat: &Value) -> String {
+    format!("/api/v1/chats/{}", chat["id"].as_str().unwrap())
+}
+
+fn id(path: &str) -> &str {
+    path.strip_prefix("/api/v1/chats/").unwrap()
+}
+
+/// The id of the user behind a key.
+async fn user(server: &Server, key: &str) -> String {
+    let user = server.app.store.user_by_key(key).await.unwrap();
+    user.unwrap().id
+}
+
+fn picture(width: u8) -> Image {
+    Image::from_bytes(gif(width).into(), pinhole::files::UPLOAD_LIMITS).unwrap()
+}
+
+/// Keeps pictures that were made for the chat's answer.
+async fn made(server: &Server, chat: &str, widths: &[u8]) -> Vec<FileRow> {
+    let user = user(server, &server.key).await;
+    let pictures: Vec<_> = widths.iter().map(|width| picture(*width)).collect();
+    let place = Some((id(chat), "answer"));
+    let files = &server.app.files;
+    let kept = files.save_all(&user, &pictures, &Value::Null, place);
+    kept.await.unwrap()
+}
+
+/// The message of a chat.
+async fn message(server: &Server, chat: &str, id: &str) -> Value {
+    get(server, chat).await["chat"]["history"]["messages"][id].take()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_comes_back_as_it_was_sent() {
+    let server = server().await;
+    let sent = conversation();
+    let made = post(
+        &server,
+        "/api/v1/chats/new",
+        &json!({"chat": sent, "folder_id": null}),
+    )
+    .await;
+    let mut expected = sent.clone();
+    let messages = &sent["history"]["messages"];
+    expected["messages"] = json!([messages["question"], messages["answer"]]);
+    assert_eq!(made["chat"], expected);
+    assert_eq!(made["title"], "Foxes");
+    assert_eq!(made["user_id"], user(&server, &server.key).await);
+    assert_eq!(
+        (&made["archived"], &made["pinned"]),
+        (&json!(false), &json!(false))
+    );
+    assert_eq!(made["meta"], json!({}));
+    for nothing in ["share_id", "folder_id"] {
+        assert!(made.as_object().unwrap().contains_key(nothing) && made[nothing].is_null());
+    }
+    assert!(made["created_at"].as_i64().unwrap() > 1_700_000_000);
+    assert_eq!(get(&server, &path(&made)).await, made);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_elses_chat_is_not_there() {
+    let server = server().await;
+    let second = server.second_user().await;
+    let mine = create(&server, &conversation()).await;
+    let body = json!({"chat": {"title": "Taken"}, "content": "Taken"});
+    let nobodys = "/api/v1/chats/00000000-0000-4000-8000-000000000000".to_owned();
+    for chat in [&mine, &nobodys, &"/api/v1/chats/%27%20OR%201=1".to_owned()] {
+        for (method, below) in [
+            (Method::GET, ""),
+            (Method::POST, ""),
+            (Method::DELETE, ""),
+            (Method::GET, "/pinned"),
+            (Method::GET, "/tags"),
+            (Method::POST, "/pin"),
+            (Method::POST, "/archive"),
+            (Method::POST, "/messages/answer"),
+        ] {
+            let path = format!("{chat}{below}");
+            let refused = ask(&server, method.clone(), &path, second, Some(&body)).await;
+            assert_eq!(
+                refused,
+                (401, json!({"detail": NOT_FOUND})),
+                "{method} {path}"
+            );
+        }
+    }
+    for list in [
+        "/",
+        "/list",
+        "/pinned",
+        "/archived",
+        "/all",
+        "/search?text=fox",
+    ] {
+        let path = format!("/api/v1/chats{list}");
+        assert_eq!(
+            ask(&server, Method::GET, &path, second, None).await,
+            (200, json!([]))
+        );
+    }
+    assert_eq!(
+        ask(&server, Method::DELETE, "/api/v1/chats/", second, None)
+            .await
+            .0,
+        200
+    );
+    assert_eq!(get(&server, &mine).await["title"], "Foxes");
+
+    // An administrator sees every chat, and stays its guest.
+    let copy = json!({"chat": conversation()});
+    let made = ask(
+        &server,
+        Method::POST,
+        "/api/v1/chats/new",
+        second,
+        Some(&copy),
+    )
+    .await;
+    let theirs = path(&made.1);
+    assert_eq!(get(&server, &theirs).await["user_id"], "second");
+    assert_eq!(
+        get(&server, "/api/v1/chats/")
+            .await
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(delete(&server, &theirs).await, true);
+    assert_eq!(
+        ask(&server, Method::GET, &theirs, second, None).await.0,
+        401
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chats_are_for_those_who_may_ask() {
+    let server = server().await;
+    for (method, path) in [
+        (Method::GET, "/api/v1/chats/"),
+        (Method::DELETE, "/api/v1/chats/"),
+        (Method::GET, "/api/v1/chats/all"),
+        (Method::GET, "/api/v1/chats/all/tags"),
+        (Method::POST, "/api/v1/chats/new"),
+        (Method::GET, "/api/v1/chats/5"),
+    ] {
+        let (status, _) = ask(&server, method, path, "sk-000000", None).await;
+        assert_eq!(status, 401, "{path}");
+    }
+}

@@ -1,0 +1,286 @@
+//! The files of a chat: kept with their message in one step, and gone with the chat.
+
+use http::Method;
+use pinhole::jobs::Finished;
+use pinhole::store::FileRow;
+use pinhole_tests::Server;
+use serde_json::{Value, json};
+use sqlx::ConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+
+use super::{
+    ask, conversation, create, delete, get, id, made, message, picture, post, server, user,
+};
+
+async fn database(server: &Server) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(server.data.path().join("pinhole.db"));
+    options.connect().await.unwrap()
+}
+
+/// A picture that the administrator brought along.
+async fn uploaded(server: &Server) -> FileRow {
+    let user = user(server, &server.key).await;
+    let kept = server
+        .app
+        .files
+        .save_as("fox.gif".to_owned(), &user, &picture(9), &Value::Null)
+        .await;
+    kept.unwrap()
+}
+
+/// The conversation, with a file attached to its question.
+fn attached(file: &FileRow) -> Value {
+    let mut chat = conversation();
+    chat["history"]["messages"]["question"]["files"] =
+        json!([{"type": "file", "id": file.id, "url": file.id, "content_type": "image/gif"}]);
+    chat
+}
+
+async fn is_there(server: &Server, file: &FileRow) -> bool {
+    let row = server.app.store.file(&file.id).await.unwrap();
+    let bytes = server.data.path().join("files").join(&file.id);
+    assert_eq!(row.is_some(), bytes.exists());
+    row.is_some()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_takes_its_files_along() {
+    let server = server().await;
+    let (mine, other) = (uploaded(&server).await, uploaded(&server).await);
+    let chat = create(&server, &attached(&mine)).await;
+    let pictures = made(&server, &chat, &[1, 2]).await;
+    // One that another message names, and no message any more.
+    let thumbnail = format!("/api/v1/files/{}/thumbnail", pictures[0].id);
+    let made_small = server.get(&thumbnail).send().await.unwrap();
+    assert_eq!(made_small.status(), 200);
+    assert_eq!(server.stored(), 5);
+    let mut copy = attached(&mine);
+    copy["history"]["messages"]
+        .as_object_mut()
+        .unwrap()
+        .remove("answer");
+    post(&server, &chat, &json!({"chat": copy})).await;
+    assert_eq!(delete(&server, &chat).await, true);
+    assert!(is_there(&server, &other).await);
+    for gone in [&mine, &pictures[0], &pictures[1]] {
+        assert!(!is_there(&server, gone).await);
+    }
+    assert_eq!(server.stored(), 1, "thumbnails too");
+    let again = ask(&server, Method::DELETE, &chat, &server.key, None).await;
+    assert_eq!(again.0, 401);
+    // Nothing of it is left.
+    let mut database = database(&server).await;
+    for table in ["chats", "messages", "message_statuses", "message_files"] {
+        let count = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
+        let count: i64 = sqlx::query_scalar(count)
+            .fetch_one(&mut database)
+            .await
+            .unwrap();
+        assert_eq!(count, 0, "{table}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_another_chat_has_stays_until_that_is_deleted() {
+    let server = server().await;
+    let mine = uploaded(&server).await;
+    let chats = [
+        create(&server, &attached(&mine)).await,
+        create(&server, &attached(&mine)).await,
+    ];
+    delete(&server, &chats[0]).await;
+    assert!(is_there(&server, &mine).await);
+    delete(&server, &chats[1]).await;
+    assert!(!is_there(&server, &mine).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_elses_file_is_none_of_the_chats() {
+    let server = server().await;
+    let second = server.second_user().await;
+    let mine = uploaded(&server).await;
+    let body = json!({"chat": attached(&mine)});
+    let (_, theirs) = ask(
+        &server,
+        Method::POST,
+        "/api/v1/chats/new",
+        second,
+        Some(&body),
+    )
+    .await;
+    // What it says of the file stays as it was sent.
+    let files = &theirs["chat"]["history"]["messages"]["question"]["files"];
+    assert_eq!(files[0]["id"], mine.id);
+    let theirs = super::path(&theirs);
+    assert_eq!(
+        ask(&server, Method::DELETE, &theirs, second, None).await.0,
+        200
+    );
+    assert!(is_there(&server, &mine).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_of_a_users_chats_go_and_nobody_elses() {
+    let server = server().await;
+    let second = server.second_user().await;
+    let body = json!({"chat": conversation()});
+    let (_, theirs) = ask(
+        &server,
+        Method::POST,
+        "/api/v1/chats/new",
+        second,
+        Some(&body),
+    )
+    .await;
+    let lone = uploaded(&server).await;
+    let (first, last) = (
+        create(&server, &conversation()).await,
+        create(&server, &conversation()).await,
+    );
+    made(&server, &first, &[1]).await;
+    made(&server, &last, &[2, 3]).await;
+    post(&server, &format!("{last}/archive"), &json!({})).await;
+    assert_eq!(delete(&server, "/api/v1/chats/").await, true);
+    assert_eq!(get(&server, "/api/v1/chats/all").await, json!([]));
+    assert_eq!(server.stored(), 1);
+    assert!(is_there(&server, &lone).await);
+    get(&server, &super::path(&theirs)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_deleted_leaves_its_message() {
+    let server = server().await;
+    let chat = create(&server, &conversation()).await;
+    let pictures = made(&server, &chat, &[1, 2]).await;
+    delete(&server, &format!("/api/v1/files/{}", pictures[0].id)).await;
+    let files = message(&server, &chat, "answer").await["files"].take();
+    assert_eq!(files.as_array().unwrap().len(), 1);
+    assert_eq!(files[0]["id"], pictures[1].id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_and_their_message_are_kept_in_one_step_or_not_at_all() {
+    let server = server().await;
+    let chat = create(&server, &json!({"title": "Foxes"})).await;
+    let mut database = database(&server).await;
+    // The database fails at the last of the rows.
+    let fail = "CREATE TRIGGER fail BEFORE INSERT ON message_files
+        WHEN NEW.position = -2 BEGIN SELECT RAISE(ABORT, 'full'); END";
+    sqlx::query(fail).execute(&mut database).await.unwrap();
+    let user = user(&server, &server.key).await;
+    let pictures = [picture(1), picture(2)];
+    let place = Some((id(&chat), "answer"));
+    let keep = || {
+        server
+            .app
+            .files
+            .save_all(&user, &pictures, &Value::Null, place)
+    };
+    let error = format!("{:#}", keep().await.unwrap_err());
+    assert!(error.contains("full"), "{error}");
+    assert_eq!(server.stored(), 0);
+    assert_eq!(get(&server, "/api/v1/files/").await, json!([]));
+    let shown = get(&server, &chat).await;
+    assert_eq!(
+        shown["chat"]["history"],
+        json!({"messages": {}, "currentId": null})
+    );
+
+    sqlx::query("DROP TRIGGER fail")
+        .execute(&mut database)
+        .await
+        .unwrap();
+    let kept = keep().await.unwrap();
+    let files = message(&server, &chat, "answer").await["files"].take();
+    assert_eq!(
+        (&files[0]["id"], &files[1]["id"]),
+        (&json!(kept[0].id), &json!(kept[1].id))
+    );
+    assert_eq!(server.stored(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_are_linked_only_where_the_user_may_write() {
+    let server = server().await;
+    let second = server.second_user().await;
+    let chat = create(&server, &conversation()).await;
+    let body = json!({"chat": conversation()});
+    let (_, theirs) = ask(
+        &server,
+        Method::POST,
+        "/api/v1/chats/new",
+        second,
+        Some(&body),
+    )
+    .await;
+    let theirs = super::path(&theirs);
+    let finished = Finished {
+        job: "job".to_owned(),
+        engine: "sketch".to_owned(),
+        binding: "sketch".to_owned(),
+        digest: String::new(),
+        images: vec![picture(1)],
+        revised_prompt: None,
+        details: "{}".to_owned(),
+    };
+    let administrator = server
+        .app
+        .store
+        .user_by_key(&server.key)
+        .await
+        .unwrap()
+        .unwrap();
+    let guest = server.app.store.user_by_key(second).await.unwrap().unwrap();
+    let place = |chat: &str| json!({"chat_id": id(chat), "message_id": "answer"});
+    let app = &server.app;
+    // Somebody else's chat is not written to: the picture is only a file.
+    let kept = app.keep(&guest, &finished, place(&chat)).await.unwrap();
+    assert_eq!(kept[0].user_id, guest.id);
+    assert!(message(&server, &chat, "answer").await["files"].is_null());
+    // An administrator's picture in somebody's chat is theirs.
+    let kept = app
+        .keep(&administrator, &finished, place(&theirs))
+        .await
+        .unwrap();
+    assert_eq!(kept[0].user_id, guest.id);
+    let seen = format!("/api/v1/files/{}", kept[0].id);
+    assert_eq!(ask(&server, Method::GET, &seen, second, None).await.0, 200);
+    delete(&server, &theirs).await;
+    assert_eq!(ask(&server, Method::GET, &seen, second, None).await.0, 404);
+    // Neither a temporary chat nor one that is not there is made.
+    for chat in [
+        "/api/v1/chats/local:5",
+        "/api/v1/chats/temporary:5",
+        "/api/v1/chats/gone",
+    ] {
+        let kept = app.keep(&guest, &finished, place(chat)).await.unwrap();
+        assert!(is_there(&server, &kept[0]).await);
+        assert_eq!(app.store.chat_owner(id(chat)).await.unwrap(), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_is_removed_takes_chats_along() {
+    let server = server().await;
+    let second = server.second_user().await;
+    let body = json!({"chat": conversation()});
+    let (_, chat) = ask(
+        &server,
+        Method::POST,
+        "/api/v1/chats/new",
+        second,
+        Some(&body),
+    )
+    .await;
+    let place = Some((chat["id"].as_str().unwrap(), "answer"));
+    let kept = server
+        .app
+        .files
+        .save_all("second", &[picture(1)], &Value::Null, place)
+        .await;
+    kept.unwrap();
+    assert_eq!(delete(&server, "/api/v1/users/second").await, true);
+    assert_eq!(server.stored(), 0);
+    let gone = ask(&server, Method::GET, &super::path(&chat), &server.key, None).await;
+    assert_eq!(gone.0, 401);
+}

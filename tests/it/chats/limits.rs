@@ -1,0 +1,184 @@
+//! What is too much, and what cannot be a chat.
+
+use http::Method;
+use serde_json::{Value, json};
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+
+use super::{ask, conversation, create, get, server};
+
+const NEW: &str = "/api/v1/chats/new";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_a_chat_is_refused_and_changes_nothing() {
+    let server = server().await;
+    let chat = create(&server, &conversation()).await;
+    let before = get(&server, &chat).await;
+    let history = |messages: Value| json!({"title": "New", "history": {"messages": messages, "currentId": null}});
+    let many: serde_json::Map<_, _> = (0..5001).map(|at| (at.to_string(), json!({}))).collect();
+    for (body, expected, words) in [
+        (json!({}), 400, "missing field `chat`"),
+        (json!([]), 400, "cannot be used"),
+        (json!({"chat": 5}), 400, "cannot be used"),
+        (
+            json!({"chat": {"title": "x".repeat(2001)}}),
+            400,
+            "the title",
+        ),
+        (
+            json!({"chat": history(json!({"a": 5}))}),
+            400,
+            "cannot be used",
+        ),
+        (
+            json!({"chat": history(json!({"a": {"role": null}}))}),
+            400,
+            "message a needs a role",
+        ),
+        (
+            json!({"chat": history(json!({"a": {"role": "user"}, "b": {}}))}),
+            400,
+            "message b",
+        ),
+        (
+            json!({"chat": history(json!({"x".repeat(201): {"role": "user"}}))}),
+            400,
+            "200 bytes",
+        ),
+        (json!({"chat": history(many.into())}), 400, "5000 messages"),
+        (
+            json!({"chat": history(json!({"a": {"role": "user", "content": "x".repeat(4 << 20)}}))}),
+            413,
+            "message a",
+        ),
+        (json!({"chat": {"x": "x".repeat(16 << 20)}}), 413, ""),
+    ] {
+        for path in [NEW, &chat] {
+            let (status, told) = ask(&server, Method::POST, path, &server.key, Some(&body)).await;
+            assert_eq!(status, expected, "{told}");
+            assert!(told["detail"].as_str().unwrap().contains(words), "{told}");
+        }
+    }
+    assert_eq!(get(&server, &chat).await, before);
+    assert_eq!(
+        get(&server, "/api/v1/chats/")
+            .await
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_does_not_grow_for_ever() {
+    let server = server().await;
+    let chat = create(&server, &conversation()).await;
+    let long = "x".repeat(9 << 20);
+    let save = async |key: &str| {
+        let body = json!({"chat": {key: long}});
+        ask(&server, Method::POST, &chat, &server.key, Some(&body))
+            .await
+            .0
+    };
+    assert_eq!(save("a").await, 200);
+    assert_eq!(save("b").await, 413);
+    assert_eq!(save("a").await, 200);
+    let four = "x".repeat((4 << 20) - 2);
+    let mut statuses = Vec::new();
+    for message in ["m1", "m2", "m3", "m4"] {
+        let path = format!("{chat}/messages/{message}");
+        let body = json!({"content": four});
+        statuses.push(
+            ask(&server, Method::POST, &path, &server.key, Some(&body))
+                .await
+                .0,
+        );
+    }
+    assert_eq!(statuses, [200, 200, 200, 413]);
+    let shown = get(&server, &chat).await;
+    assert_eq!(shown["chat"]["history"]["currentId"], "m3");
+    for (path, body, expected) in [
+        (
+            "messages/answer",
+            json!({"content": "x".repeat((4 << 20) + 1)}),
+            413,
+        ),
+        ("messages/answer", json!({"content": 5}), 400),
+        ("messages/answer", json!({}), 400),
+        (
+            &format!("messages/{}", "x".repeat(201)),
+            json!({"content": "x"}),
+            400,
+        ),
+        ("messages/%ff", json!({"content": "x"}), 400),
+    ] {
+        let path = format!("{chat}/{path}");
+        let refused = ask(&server, Method::POST, &path, &server.key, Some(&body)).await;
+        assert_eq!(refused.0, expected, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_keeps_so_many_statuses_and_a_user_so_many_chats() {
+    let server = server().await;
+    let chat = create(&server, &conversation()).await;
+    let options = SqliteConnectOptions::new().filename(server.data.path().join("pinhole.db"));
+    let mut database = options.connect().await.unwrap();
+    let many =
+        "WITH RECURSIVE many (at) AS (SELECT 0 UNION ALL SELECT at + 1 FROM many WHERE at < ";
+    let statuses = format!(
+        "{many} 198) INSERT INTO message_statuses SELECT $1, 'answer', at, '{{}}' FROM many"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(statuses))
+        .bind(super::id(&chat))
+        .execute(&mut database)
+        .await
+        .unwrap();
+    let add = async || {
+        let added = server
+            .app
+            .store
+            .add_status(super::id(&chat), "answer", &Value::Null)
+            .await;
+        added.unwrap()
+    };
+    assert_eq!((add().await, add().await), (true, false));
+    let chats = format!(
+        "{many} 9997) INSERT INTO chats SELECT 'chat' || at, $1, '', NULL, '{{}}', 0, 0, 0, 0 FROM many"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(chats))
+        .bind(super::user(&server, &server.key).await)
+        .execute(&mut database)
+        .await
+        .unwrap();
+    let body = json!({"chat": {}});
+    assert_eq!(
+        ask(&server, Method::POST, NEW, &server.key, Some(&body))
+            .await
+            .0,
+        200
+    );
+    let (status, refused) = ask(&server, Method::POST, NEW, &server.key, Some(&body)).await;
+    assert_eq!(status, 400);
+    assert!(
+        refused["detail"]
+            .as_str()
+            .unwrap()
+            .contains("delete one first"),
+        "{refused}"
+    );
+    let second = server.second_user().await;
+    assert_eq!(
+        ask(&server, Method::POST, NEW, second, Some(&body)).await.0,
+        200
+    );
+    assert_eq!(
+        get(&server, "/api/v1/chats/")
+            .await
+            .as_array()
+            .unwrap()
+            .len(),
+        10_000
+    );
+}

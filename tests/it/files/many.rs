@@ -1,0 +1,115 @@
+//! Many files at once: looked for by name, removed altogether, and uploaded at the same time.
+
+use http::Method;
+use pinhole_tests::{Server, gif};
+use serde_json::{Value, json};
+
+use super::{answer, form, post, upload};
+
+/// Status and names of a search by whoever has the key.
+async fn named(server: &Server, key: &str, query: &str) -> (u16, Vec<String>) {
+    let url = server.url(&format!("/api/v1/files/search?filename={query}"));
+    let (status, files) = answer(server.client.get(url).bearer_auth(key)).await;
+    let name = |file: &Value| file["filename"].as_str().unwrap().to_owned();
+    let names = files.as_array().into_iter().flatten().map(name);
+    (status, names.collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_found_by_a_pattern_for_their_name() {
+    let server = Server::start(&[]).await;
+    let second = server.second_user().await;
+    for name in ["Fox.gif", "fix.gif", "hen_1.gif", "50%.gif"] {
+        upload(&server, &server.key, name, &gif(9)).await;
+    }
+    upload(&server, second, "fox.gif", &gif(9)).await;
+    for (pattern, expected) in [
+        (
+            "*",
+            vec!["50%.gif", "Fox.gif", "fix.gif", "fox.gif", "hen_1.gif"],
+        ),
+        ("fox.gif", vec!["Fox.gif", "fox.gif"]),
+        ("F?x.*", vec!["Fox.gif", "fix.gif", "fox.gif"]),
+        ("hen_*", vec!["hen_1.gif"]),
+        ("*%25*", vec!["50%.gif"]),
+    ] {
+        let (status, mut names) = named(&server, &server.key, pattern).await;
+        names.sort();
+        assert_eq!(
+            (status, names),
+            (200, expected.into_iter().map(str::to_owned).collect())
+        );
+    }
+    assert_eq!(named(&server, second, "*").await.1, ["fox.gif"]);
+    for nothing in ["fox", "?", "h_n*", "*%25gif", ""] {
+        assert_eq!(
+            named(&server, &server.key, nothing).await.0,
+            404,
+            "{nothing}"
+        );
+    }
+    let none = server.get("/api/v1/files/search?filename=x");
+    let none = answer(none).await.1;
+    assert_eq!(
+        none,
+        json!({"detail": "No files found matching the pattern."})
+    );
+    assert_eq!(
+        named(&server, &server.key, "*&limit=2&page=3")
+            .await
+            .1
+            .len(),
+        1
+    );
+    for wrong in [&"x".repeat(201), "*&page=0", "*&limit=1001", "*&page=x"] {
+        assert_eq!(named(&server, &server.key, wrong).await.0, 400, "{wrong}");
+    }
+    assert_eq!(answer(server.get("/api/v1/files/search")).await.0, 400);
+    assert_eq!(named(&server, "sk-000000", "*").await.0, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_removes_all_files() {
+    let server = Server::start(&[]).await;
+    let second = server.second_user().await;
+    for key in [&server.key, second] {
+        upload(&server, key, "fox.gif", &gif(9)).await;
+    }
+    let delete = async |key: &str| {
+        let url = server.url("/api/v1/files/all");
+        answer(server.client.request(Method::DELETE, url).bearer_auth(key)).await
+    };
+    assert_eq!(delete(second).await.0, 401);
+    assert_eq!(server.stored(), 2);
+    let done = json!({"message": "All files deleted successfully"});
+    assert_eq!(delete(&server.key).await, (200, done));
+    assert_eq!(server.stored(), 0);
+    assert_eq!(answer(server.get("/api/v1/files/")).await.1, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_share_the_room_that_there_is() {
+    let server = Server::start(&[]).await;
+    let picture = gif(9);
+    let send = || {
+        post(
+            &server,
+            &server.key,
+            form(&[("file", Some("fox.gif"), &picture)]),
+        )
+    };
+    let mut others = server.app.files.upload_room();
+    assert!(others.take((64 << 20) - picture.len()));
+    // Each leaves the room as it was.
+    for _ in 0..3 {
+        assert_eq!(answer(send()).await.0, 200);
+    }
+    assert!(others.take(1));
+    let (status, refused) = answer(send()).await;
+    assert_eq!(status, 503);
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(detail.contains("try again"), "{detail}");
+    assert_eq!(server.stored(), 3);
+    drop(others);
+    assert_eq!(answer(send()).await.0, 200);
+}

@@ -1,0 +1,278 @@
+//! Named configurations of engines: who gets which, and what happens when one is out of reach.
+
+use http::Method;
+use pinhole_tests::{Answer, Server, Upstream, pixel_base64};
+use serde_json::{Value, json};
+
+/// An upstream that makes every picture that it is asked for.
+async fn painter() -> Upstream {
+    Upstream::json(200, json!({"data": [{"b64_json": pixel_base64()}]})).await
+}
+
+/// A server whose engine `openai` has this address and key, with these bindings besides.
+async fn server(address: &str, bindings: &Value, variables: &[(&str, &str)]) -> Server {
+    let bindings = bindings.to_string();
+    let mut all = vec![
+        ("IMAGE_GENERATION_ENGINE", "openai"),
+        ("IMAGE_GENERATION_MODEL", "of-the-default"),
+        ("IMAGES_OPENAI_API_BASE_URL", address),
+        ("IMAGES_OPENAI_API_KEY", "key-of-the-engine"),
+        ("PINHOLE_BINDINGS", &bindings),
+    ];
+    all.extend(variables);
+    Server::start(&all).await
+}
+
+async fn draw(server: &Server, more: &Value) -> (u16, Value) {
+    let mut body = json!({"prompt": "a red fox"});
+    let fields = more.as_object().unwrap().clone();
+    body.as_object_mut().unwrap().extend(fields);
+    server.ask("/v1/images/generations", &body).await
+}
+
+/// The model and the key of each request, in order.
+fn asked(upstream: &Upstream) -> Vec<(String, String)> {
+    let seen = upstream.seen();
+    let asked = seen.iter().map(|seen| {
+        let model = seen.json()["model"].as_str().unwrap_or("-").to_owned();
+        (model, seen.header("authorization").to_owned())
+    });
+    asked.collect()
+}
+
+fn pair(model: &str, key: &str) -> (String, String) {
+    (model.to_owned(), key.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_binding_has_its_own_place_key_and_model() {
+    let (engines, photos) = (painter().await, painter().await);
+    let bindings = json!({
+        "photo": {
+            "engine": "openai",
+            "settings": {"base-url": photos.url(), "api-key": "key-of-photos"},
+            "model": "of-photos",
+        },
+        "keyless": {"engine": "openai", "settings": {"base-url": photos.url()}},
+        "large": {"engine": "openai", "model": "of-large", "size": "64x32"},
+        "openai": {"model": "of-openai"},
+    });
+    let server = server(&engines.url(), &bindings, &[]).await;
+    for engine in [json!({}), json!({"engine": "large"})] {
+        assert_eq!(draw(&server, &engine).await.0, 200);
+    }
+    let key = "Bearer key-of-the-engine";
+    assert_eq!(
+        asked(&engines),
+        [pair("of-openai", key), pair("of-large", key)]
+    );
+    assert_eq!(engines.seen()[1].json()["size"], "64x32");
+    for engine in ["photo", "keyless"] {
+        assert_eq!(draw(&server, &json!({"engine": engine})).await.0, 200);
+    }
+    let asked_photos = asked(&photos);
+    assert_eq!(asked_photos[0], pair("of-photos", "Bearer key-of-photos"));
+    // Neither the engine's key nor the default's model goes to another place.
+    assert_eq!(asked_photos[1].1, "");
+    assert_ne!(asked_photos[1].0, "of-the-default");
+    assert_eq!((engines.seen().len(), asked_photos.len()), (2, 2));
+
+    let (status, body) = draw(&server, &json!({"engine": "nobody"})).await;
+    assert_eq!(status, 400, "{body}");
+    let message = body["error"]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("there is no engine nobody: there are "),
+        "{message}"
+    );
+    assert!(
+        message.contains("keyless, large, openai, photo"),
+        "{message}"
+    );
+}
+
+/// What becomes of a request where the default answers so and there are two to fall back on.
+async fn check(default: &Upstream, more: &Value, expected_status: u16, falls_back: &str) {
+    let spare = painter().await;
+    let bindings = json!({
+        "broken": {"engine": "openai", "settings": {"base-url": "nonsense"}},
+        "spare": {"engine": "openai", "settings": {"base-url": spare.url()}},
+    });
+    let fallbacks = ("PINHOLE_FALLBACKS", "nobody, openai, broken, spare, sketch");
+    let server = server(&default.url(), &bindings, &[fallbacks]).await;
+    let mut body = json!({"prompt": "a red fox"});
+    body.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    let (status, body) = server.ask("/api/v1/images/generations", &body).await;
+    assert_eq!(status, expected_status, "{more} {body}");
+    assert_eq!(
+        spare.seen().len(),
+        usize::from(falls_back == "spare"),
+        "{more}"
+    );
+    if expected_status == 200 {
+        let path = format!("/api/v1/files/{}", body[0]["id"].as_str().unwrap());
+        let file: Value = serde_json::from_slice(
+            &server
+                .get(&path)
+                .send()
+                .await
+                .unwrap()
+                .bytes()
+                .await
+                .unwrap(),
+        )
+        .unwrap();
+        assert!(
+            file.to_string()
+                .contains(&format!("\"binding\":\"{falls_back}\"")),
+            "{file}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_busy_or_out_of_reach_leaves_the_job_to_another() {
+    let busy = json!({"error": {"message": "slow down", "code": "rate_limit_exceeded"}});
+    let busy = Upstream::json(429, busy).await;
+    check(&busy, &json!({}), 200, "spare").await;
+    let broke = json!({"error": {"message": "pay first", "code": "insufficient_quota"}});
+    check(&Upstream::json(429, broke).await, &json!({}), 200, "spare").await;
+    // A model's name may mean nothing to another engine, but it does to another binding of this one.
+    check(&busy, &json!({"model": "of-both"}), 200, "spare").await;
+    // Whoever names an engine wants that one.
+    check(&busy, &json!({"engine": "openai"}), 400, "nobody").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_down_leaves_the_job_to_another() {
+    let gone = Upstream::json(200, json!({})).await;
+    let address = gone.url();
+    drop(gone);
+    let server = server(&address, &json!({}), &[("PINHOLE_FALLBACKS", "sketch")]).await;
+    assert_eq!(draw(&server, &json!({})).await.0, 200);
+    // Another engine does not know the model.
+    let (status, body) = draw(&server, &json!({"model": "of-openai"})).await;
+    assert_eq!(status, 503, "{body}");
+    // Nor has it the ability.
+    let (status, body) = draw(&server, &json!({"n": 10, "parameters": {}})).await;
+    assert!(
+        status == 200 || body["error"]["message"].as_str().unwrap().contains("reach"),
+        "{body}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_have_been_charged_is_never_asked_for_again() {
+    let failing = Upstream::json(500, json!({"error": {"message": "oh"}})).await;
+    check(&failing, &json!({}), 400, "nobody").await;
+    // It takes the request and says nothing.
+    let mute = Upstream::start(async |_| -> Answer { panic!("the connection breaks") }).await;
+    check(&mute, &json!({}), 400, "nobody").await;
+    assert_eq!(mute.seen().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binding_is_for_its_groups() {
+    let upstream = painter().await;
+    let of = |key: &str| json!({"base-url": upstream.url(), "api-key": key});
+    let bindings = json!({
+        "secret": {"engine": "openai", "settings": of("k-secret"), "groups": ["Designers"]},
+        "house": {"engine": "openai", "settings": of("k-house"), "preferred_by": ["Designers"]},
+        "talk": {"engine": "openai", "settings": of("k-talk"), "chat_models": ["talker"]},
+    });
+    let server = server(&upstream.url(), &bindings, &[]).await;
+    let second = server.second_user().await;
+    let ask = async |key: &str, engine: Option<&str>| {
+        let body = json!({"prompt": "a red fox", "engine": engine});
+        let asking = server
+            .client
+            .request(Method::POST, server.url("/v1/images/generations"));
+        let answer = asking
+            .bearer_auth(key)
+            .body(body.to_string())
+            .header("content-type", "application/json");
+        let answer = answer.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let text = answer.text().await.unwrap();
+        let used = upstream
+            .seen()
+            .last()
+            .map(|seen| seen.header("authorization").to_owned());
+        (status, text, used.unwrap_or_default())
+    };
+    let (status, text, _) = ask(second, Some("secret")).await;
+    assert_eq!(status, 400, "{text}");
+    // Not even its name is told.
+    let known = text.replace("no engine secret", "");
+    assert!(!known.contains("secret"), "{text}");
+    assert_eq!(ask(&server.key, Some("secret")).await.2, "Bearer k-secret");
+    assert_eq!(ask(second, None).await.2, "Bearer key-of-the-engine");
+
+    let group = json!({"name": "Designers", "description": ""});
+    let (status, group) = server.ask("/api/v1/groups/create", &group).await;
+    assert_eq!(status, 200, "{group}");
+    let id = group["id"].as_str().unwrap();
+    let members = json!({"user_ids": ["second"]});
+    let (status, group) = server
+        .ask(&format!("/api/v1/groups/id/{id}/users/add"), &members)
+        .await;
+    assert_eq!(status, 200, "{group}");
+    assert_eq!(ask(second, Some("secret")).await.2, "Bearer k-secret");
+    assert_eq!(ask(second, None).await.2, "Bearer k-house");
+
+    let chat = json!({
+        "model": "talker", "features": {"image_generation": true},
+        "messages": [{"role": "user", "content": "a red fox"}],
+    });
+    let (status, body) = server.ask("/api/chat/completions", &chat).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(
+        upstream.seen().last().unwrap().header("authorization"),
+        "Bearer k-talk"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bindings_that_cannot_be_read_stop_the_start_with_the_place() {
+    for (bindings, gist) in [
+        ("{\"a\": {\"engin\": \"open-sesame\"}}", "look at a.engin"),
+        ("[\"open-sesame\"", "PINHOLE_BINDINGS is no JSON object"),
+        ("{\"A b\": {}}", "has a name that is not lower case"),
+        ("{\"a\": {\"size\": \"large\"}}", "has a size that"),
+        ("{\"a\": {\"steps\": 0}}", "has steps that are not"),
+    ] {
+        let data = tempfile::tempdir().unwrap();
+        let environment = pinhole_tests::environment(&data, &[("PINHOLE_BINDINGS", bindings)]);
+        let config = pinhole::config::Config::new(environment).unwrap();
+        let error = pinhole::jobs::Jobs::open(&config).await.err().unwrap();
+        let error = format!("{error:#}");
+        assert!(error.contains(gist), "{error}");
+        assert!(!error.contains("open-sesame"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binding_that_cannot_work_says_why_and_disturbs_no_other() {
+    let upstream = painter().await;
+    let bindings = json!({
+        "lost": {"engine": "nobody"},
+        "odd": {"engine": "openai", "settings": {"base-urll": "x"}},
+        "both": {"engine": "openai", "edit_settings": {"api-version": "1", "authentication": "x"}},
+    });
+    let server = server(&upstream.url(), &bindings, &[]).await;
+    assert_eq!(draw(&server, &json!({})).await.0, 200);
+    for (engine, gist) in [
+        ("lost", "there is no engine nobody"),
+        (
+            "odd",
+            "has a setting \"base-urll\", but the settings of engine openai are ",
+        ),
+        ("both", "edit_settings.authentication"),
+    ] {
+        let (status, body) = draw(&server, &json!({"engine": engine})).await;
+        assert_eq!(status, 400, "{body}");
+        let message = body["error"]["message"].as_str().unwrap();
+        assert!(message.contains(gist), "{message}");
+    }
+}

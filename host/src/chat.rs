@@ -112,22 +112,24 @@ type Outcome = Result<Made, String>;
 ///
 /// This is the whole order of things. What is not of pictures passes through untouched.
 pub async fn run(app: &App, mut turn: Turn) -> Result<Reply, Error> {
+    let current = app.jobs.current();
+    let settings = &current.settings;
     let model_id = model_id(&turn);
     let model = find_model(app, model_id.as_deref()).await?;
     let history = history::read(&app.store, &turn).await?;
     let mut picture = None;
     if turn.wants_picture {
         let messages = history.messages(&turn.payload);
-        let sources = sources::load(app, &turn, &messages).await;
+        let sources = sources::load(app, settings, &turn, &messages).await;
         // Nothing is told of what does not run.
-        if app.jobs.current().settings.enabled || sources.are_there() {
+        if settings.enabled || sources.are_there() {
             let is_saved = history.is_stored();
             let made = tell(app, &turn, is_saved, async {
                 let words = words_to_draw(&messages)?;
-                if intent::edits(app, &turn, model, &sources).await {
+                if intent::edits(app, settings, &turn, model, &sources).await {
                     return edit(app, &turn, words, sources).await;
                 }
-                let prompt = prompt::write(app, &turn, model, words).await;
+                let prompt = prompt::write(app, &settings.prompt, &turn, model, words).await;
                 generate(app, &turn, prompt).await
             });
             picture = Some(made.await);

@@ -101,7 +101,12 @@ impl History {
         if let Some(newest) = newest.and_then(|newest| sent.get_mut(newest)) {
             for whole in ["user_message", "parent_message"] {
                 let whole = payload.get(whole).map(in_request);
-                newest.add(whole.filter(|whole| whole.is_users));
+                let whole = whole.filter(|whole| whole.is_users);
+                // Its words are those from before any filter.
+                newest.add(whole.map(|whole| Message {
+                    text: None,
+                    ..whole
+                }));
             }
         }
         let Self::Stored(chain) = self else {

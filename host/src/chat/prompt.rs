@@ -8,6 +8,7 @@ use super::Turn;
 use super::model::{self, Model};
 use crate::app::App;
 use crate::jobs::MAX_PROMPT_BYTES;
+use crate::settings::PromptSettings;
 use crate::store::User;
 
 use template::Facts;
@@ -50,12 +51,13 @@ pub(super) struct Prompt {
 /// Source: Open WebUI `utils/middleware.py`: new pictures only, an edit is asked for in plain words.
 pub(super) async fn write(
     app: &App,
+    settings: &PromptSettings,
     turn: &Turn,
     model: Option<Model<'_>>,
     words: String,
 ) -> Prompt {
-    let rewritten = match model.filter(|_| app.jobs.current().settings.prompt.enabled) {
-        Some(model) => rewrite(app, turn, model).await,
+    let rewritten = match model.filter(|_| settings.enabled) {
+        Some(model) => rewrite(app, settings, turn, model).await,
         None => None,
     };
     match rewritten {
@@ -70,8 +72,13 @@ pub(super) async fn write(
     }
 }
 
-async fn rewrite(app: &App, turn: &Turn, model: Model<'_>) -> Option<String> {
-    let answer = ask(app, &turn.user, &turn.payload, model).await;
+async fn rewrite(
+    app: &App,
+    settings: &PromptSettings,
+    turn: &Turn,
+    model: Model<'_>,
+) -> Option<String> {
+    let answer = ask(app, settings, &turn.user, &turn.payload, model).await;
     let answer = answer
         .inspect_err(|why| tracing::warn!("a prompt is taken as the person wrote it: {why}"))
         .ok()?;
@@ -86,12 +93,11 @@ async fn rewrite(app: &App, turn: &Turn, model: Model<'_>) -> Option<String> {
 /// the error is for the log.
 pub async fn ask(
     app: &App,
+    settings: &PromptSettings,
     user: &User,
     payload: &Map<String, Value>,
     model: Model<'_>,
 ) -> Result<Value, String> {
-    let current = app.jobs.current();
-    let settings = &current.settings.prompt;
     let template = settings.template.as_deref().unwrap_or(TEMPLATE);
     let question = template::fill(template, &Facts::of(payload, user));
     let question = question.ok_or("the conversation is too long for a prompt to be made of it")?;

@@ -5,6 +5,7 @@ use super::history::Message;
 use crate::app::App;
 use crate::images::Image;
 use crate::jobs::MAX_SOURCE_BYTES;
+use crate::settings::Settings;
 use crate::source::{self, MAX_SOURCES, Unusable};
 
 /// Messages whose pictures count.
@@ -31,9 +32,14 @@ impl Sources {
 /// What cannot be read is passed over, and there are no more than the engine takes.
 ///
 /// Source: Open WebUI `utils/middleware.py`, `get_images_from_messages`: two messages, newest first.
-pub(super) async fn load(app: &App, turn: &Turn, messages: &[Message<'_>]) -> Sources {
+pub(super) async fn load(
+    app: &App,
+    settings: &Settings,
+    turn: &Turn,
+    messages: &[Message<'_>],
+) -> Sources {
     let mut sources = Sources::default();
-    let most = most(app, turn);
+    let most = most(app, settings, turn);
     if most == 0 {
         return sources;
     }
@@ -73,12 +79,14 @@ impl Sources {
 
 /// How many pictures the engine that edits takes; none where editing is off, or is nothing that it
 /// can. One that is not there is not known not to: its job will say so.
-fn most(app: &App, turn: &Turn) -> usize {
-    if !app.jobs.current().settings.edit.enabled {
+fn most(app: &App, settings: &Settings, turn: &Turn) -> usize {
+    if !settings.edit.enabled {
         return 0;
     }
     let wishes = &turn.wishes;
-    let chosen = app.jobs.choose(wishes.engine.as_deref(), &wishes.asker, true);
+    let chosen = app
+        .jobs
+        .choose(wishes.engine.as_deref(), &wishes.asker, true);
     let Ok(binding) = chosen else {
         return MAX_SOURCES;
     };

@@ -28,7 +28,7 @@ impl Scene {
                 "GET /v1/models" => {
                     Answer::json(200, &json!({"data": [{"id": "m"}, {"id": "task"}]}))
                 }
-                "POST /v1/chat/completions" if is_task(&seen) => Answer::json(200, &task),
+                _ if is_task(&seen) => Answer::json(200, &task),
                 "POST /v1/chat/completions" => Answer::typed(200, "application/json", WHOLE),
                 _ => Answer::json(200, &json!({"data": [{"b64_json": pixel_base64()}]})),
             };
@@ -56,6 +56,9 @@ impl Scene {
 }
 
 fn is_task(seen: &Seen) -> bool {
+    if seen.line() != "POST /v1/chat/completions" {
+        return false;
+    }
     let messages = seen.json()["messages"].take();
     let text = messages[0]["content"].as_str().unwrap_or_default();
     text.contains("<conversation>") || text.starts_with("TEMPLATE")
@@ -64,7 +67,7 @@ fn is_task(seen: &Seen) -> bool {
 /// `answer`, `task`, `draw PROMPT` or `change PICTURES with PROMPT`.
 fn in_words(seen: &Seen) -> String {
     match seen.line().as_str() {
-        "POST /v1/chat/completions" if is_task(seen) => "task".to_owned(),
+        _ if is_task(seen) => "task".to_owned(),
         "POST /v1/chat/completions" => "answer".to_owned(),
         "POST /v1/images/generations" => {
             format!("draw {}", seen.json()["prompt"].as_str().unwrap())

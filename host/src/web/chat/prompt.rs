@@ -44,7 +44,9 @@ pub(super) async fn complete(
     };
     let model = app.chat_models.find(Some(id)).await;
     let model = model.ok_or_else(|| ApiError::from(chat::Error::UnknownModel))?;
-    let completion = chat::prompt::ask(&app, &user, &payload, model).await;
+    let current = app.jobs.current();
+    let settings = &current.settings.prompt;
+    let completion = chat::prompt::ask(&app, settings, &user, &payload, model).await;
     completion.map(Json).map_err(|why| {
         tracing::warn!("no prompt of a picture was written: {why}");
         ApiError::new(StatusCode::BAD_REQUEST, "An internal error has occurred.")

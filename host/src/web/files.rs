@@ -24,8 +24,9 @@ use super::openapi::shape;
 use crate::app::App;
 use crate::store::FileRow;
 
-/// Files in one answer where a request names no number, and at most.
+/// Files in one answer where a request names no number.
 const PAGE_FILES: u32 = 100;
+/// Files in one answer.
 const MAX_PAGE_FILES: u32 = 1000;
 /// Length of a pattern for names, in bytes.
 const MAX_PATTERN_BYTES: usize = 200;

@@ -67,9 +67,23 @@ impl Server {
     pub async fn start(variables: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().unwrap();
         compiled_engines(&data).await;
+        Self::open(data, None, variables).await
+    }
+
+    /// Ends the server and starts another on its data folder, with these variables and nothing else.
+    pub async fn restart(mut self, variables: &[(&str, &str)]) -> Self {
+        let other = tempfile::tempdir().unwrap();
+        let data = std::mem::replace(&mut self.data, other);
+        let key = self.key.clone();
+        drop(self);
+        Self::open(data, Some(key), variables).await
+    }
+
+    async fn open(data: TempDir, key: Option<String>, variables: &[(&str, &str)]) -> Self {
         let config = Config::new(environment(&data, variables)).unwrap();
         let app = Arc::new(App::open(&config).await.unwrap());
-        let key = app.store.first_administrator().await.unwrap().unwrap();
+        let made = app.store.first_administrator().await.unwrap();
+        let key = made.or(key).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router =

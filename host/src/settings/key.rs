@@ -19,6 +19,8 @@ pub struct Key {
     pub path: String,
     /// What it may hold.
     pub kind: Kind,
+    /// Of [`Kind::Secrets`]: what members are called that hold a secret.
+    pub secrets: Vec<String>,
     /// What holds where nothing is set, as far as an engine declares it.
     pub default: Option<String>,
     /// For a person.
@@ -281,6 +283,12 @@ const KEYS: &[(&str, &str, Kind, &str)] = &[
         Secrets,
         "Further named configurations of engines.",
     ),
+    (
+        "PINHOLE_FALLBACKS",
+        "pinhole.fallbacks",
+        Text,
+        "Names of configurations, with commas between them, that are tried where one is unavailable.",
+    ),
 ];
 
 /// All settings: the host's, and what these engines declare.
@@ -289,6 +297,7 @@ pub fn keys<'a>(engines: impl IntoIterator<Item = &'a Description>) -> Vec<Key> 
         name: (*name).to_owned(),
         variables: vec![(*name).to_owned()],
         shared: Vec::new(),
+        secrets: Vec::new(),
         path: (*path).to_owned(),
         kind: *kind,
         default: None,
@@ -298,6 +307,10 @@ pub fn keys<'a>(engines: impl IntoIterator<Item = &'a Description>) -> Vec<Key> 
     for engine in engines {
         for setting in &engine.settings {
             declare(&mut keys, engine, setting);
+            if matches!(setting.kind, SettingKind::Secret) {
+                let inside = keys.iter_mut().filter(|key| key.kind == Secrets);
+                inside.for_each(|key| key.secrets.push(setting.key.clone()));
+            }
         }
     }
     keys
@@ -342,6 +355,7 @@ fn key(setting: &Setting, variables: Vec<String>, path: String) -> Key {
         name: variables.first().cloned().unwrap_or_default(),
         variables,
         shared: Vec::new(),
+        secrets: Vec::new(),
         path,
         kind: match setting.kind {
             SettingKind::Secret => Secret,

@@ -74,13 +74,10 @@ impl Secrets {
     }
 }
 
-/// The value without the secrets inside, which [`MARKER`] stands for.
-pub(super) fn masked(mut value: Value) -> Value {
-    visit(&mut value, false, &mut |text| {
-        if !text.is_empty() {
-            MARKER.clone_into(text);
-        }
-    });
+/// The value without the secrets inside, which [`MARKER`] stands for: those under these names, and
+/// under names that end as secrets' do.
+pub(super) fn masked(mut value: Value, names: &[String]) -> Value {
+    mask(&mut value, false, names);
     value
 }
 
@@ -111,25 +108,28 @@ fn fill(value: &mut Value, current: Option<&Value>) {
     }
 }
 
-/// Every text that is a member of a secret's name, or somewhere inside one.
-fn visit(value: &mut Value, secret: bool, each: &mut dyn FnMut(&mut String)) {
+fn mask(value: &mut Value, secret: bool, names: &[String]) {
     match value {
-        Value::String(text) if secret => each(text),
-        // What stands for a secret is a text, and a number is none less.
+        Value::String(text) if secret && !text.is_empty() => MARKER.clone_into(text),
         Value::Number(_) if secret => *value = Value::from(MARKER),
-        Value::Array(items) => items.iter_mut().for_each(|item| visit(item, secret, each)),
+        Value::Array(items) => {
+            for item in items {
+                mask(item, secret, names);
+            }
+        }
         Value::Object(members) => {
             for (name, member) in members {
-                visit(member, secret || is_secret(name), each);
+                mask(member, secret || is_secret(name, names), names);
             }
         }
         _ => {}
     }
 }
 
-fn is_secret(name: &str) -> bool {
-    let name = name.to_lowercase();
-    SECRET_ENDINGS.iter().any(|ending| name.ends_with(ending))
+fn is_secret(name: &str, names: &[String]) -> bool {
+    let lower = name.to_lowercase();
+    let ends = SECRET_ENDINGS.iter().any(|ending| lower.ends_with(ending));
+    ends || names.iter().any(|known| known == name)
 }
 
 /// From hexadecimal digits.
@@ -210,14 +210,14 @@ mod tests {
     #[test]
     fn secrets_inside_are_masked_and_come_back() {
         let value = json!({
-            "fast": {"engine": "openai", "API_KEY": "k1", "api-auth": "", "list": [{"token": "k2"}]},
+            "fast": {"engine": "openai", "API_KEY": "k1", "api-auth": "", "pass": "k4", "list": [{"token": "k2"}]},
             "slow": {"password": ["k3", 7], "keyboard": "de"},
         });
         let shown = json!({
-            "fast": {"engine": "openai", "API_KEY": MARKER, "api-auth": "", "list": [{"token": MARKER}]},
+            "fast": {"engine": "openai", "API_KEY": MARKER, "api-auth": "", "pass": MARKER, "list": [{"token": MARKER}]},
             "slow": {"password": [MARKER, MARKER], "keyboard": "de"},
         });
-        assert_eq!(masked(value.clone()), shown);
+        assert_eq!(masked(value.clone(), &["pass".to_owned()]), shown);
         let mut back = unmasked(shown.clone(), &value);
         // A number that was masked has become nothing: no secret is a number.
         back["slow"]["password"][1] = json!(7);

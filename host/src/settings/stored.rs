@@ -214,7 +214,9 @@ impl Stored {
 impl Overlay {
     /// A stored value is the first of its variables, and the others are as if unset.
     fn new(environment: &Environment, rows: BTreeMap<String, Row>) -> Self {
-        let set = rows.values().filter_map(|row| Some((row, row.text.clone()?)));
+        let set = rows
+            .values()
+            .filter_map(|row| Some((row, row.text.clone()?)));
         let pairs = set.flat_map(|(row, text)| {
             let texts = std::iter::once(text).chain(std::iter::repeat(String::new()));
             row.variables.iter().cloned().zip(texts)

@@ -92,7 +92,7 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
     auth::administrator(&app, &headers).await?;
-    Ok(Json(Form::read(&app)?.into_json()))
+    Ok(Json(Form::read(&app).into_json()))
 }
 
 /// `POST /api/v1/images/config/update`: all or nothing. What is sent as it was shown stays as it is.
@@ -116,9 +116,9 @@ pub(super) async fn update(
 ) -> Result<Json<Value>, ApiError> {
     let user = auth::administrator(&app, &headers).await?;
     let sent = read(Fields::read(request).await?)?;
-    let changes = Form::read(&app)?.changes(sent)?;
+    let changes = Form::read(&app).changes(sent)?;
     app.change(&user, changes).await?;
-    Ok(Json(Form::read(&app)?.into_json()))
+    Ok(Json(Form::read(&app).into_json()))
 }
 
 /// The fields of a body, each of its type.
@@ -161,24 +161,22 @@ fn check_type(name: &str, kind: Kind, value: &Value) -> Result<(), (&'static str
 }
 
 impl Form {
-    fn read(app: &App) -> Result<Self, ApiError> {
-        let overlay = app.settings.current();
-        let settings = Settings::read(overlay.environment());
-        let settings = settings.map_err(|error| ApiError::internal(&anyhow::Error::msg(error)))?;
+    fn read(app: &App) -> Self {
+        let (overlay, current) = (app.settings.current(), app.jobs.current());
         let mut keys = BTreeMap::new();
         let mut shown = BTreeMap::new();
         for key in app.keys() {
             let Some(name) = FIELDS.iter().find(|name| **name == key.name) else {
                 continue;
             };
-            shown.insert(*name, look(&key, &overlay, &settings));
+            shown.insert(*name, look(&key, &overlay, &current.settings));
             keys.insert(*name, key);
         }
-        Ok(Self {
+        Self {
             keys,
             overlay,
             shown,
-        })
+        }
     }
 
     fn into_json(self) -> Value {

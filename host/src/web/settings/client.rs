@@ -9,7 +9,6 @@ use serde_json::{Map, Value, json};
 
 use super::{changed, find, shape};
 use crate::app::App;
-use crate::settings::Settings;
 use crate::web::auth;
 use crate::web::error::{ApiError, json_body};
 
@@ -57,8 +56,7 @@ pub(super) async fn describe(
         },
     });
     if let Some(caller) = caller {
-        let settings = Settings::read(app.settings.current().environment());
-        let enabled = settings.is_ok_and(|settings| settings.enabled);
+        let enabled = app.jobs.current().settings.enabled;
         let features = body.get_mut("features").and_then(Value::as_object_mut);
         if let Some(features) = features {
             features.extend(signed_in(enabled));

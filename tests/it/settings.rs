@@ -1,0 +1,156 @@
+//! What administrators set while the server runs: the forms of Open WebUI's clients, and every
+//! setting by its name.
+
+mod form;
+mod kept;
+mod live;
+mod neighbours;
+mod page;
+
+use http::Method;
+use pinhole_tests::Server;
+use serde_json::{Value, json};
+use sqlx::ConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+
+const CONFIG: &str = "/api/v1/images/config";
+const UPDATE: &str = "/api/v1/images/config/update";
+const SETTINGS: &str = "/api/v1/settings";
+const CHANGES: &str = "/api/v1/settings/changes";
+const MARKER: &str = "********";
+
+/// The status and JSON of a request with this key.
+async fn ask_as(
+    server: &Server,
+    key: &str,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> (u16, Value) {
+    let mut request = server.client.request(method, server.url(path));
+    if !key.is_empty() {
+        request = request.bearer_auth(key);
+    }
+    let body = body.map(ToString::to_string).unwrap_or_default();
+    let answer = request.body(body).send().await.unwrap();
+    let status = answer.status().as_u16();
+    let text = answer.text().await.unwrap();
+    (
+        status,
+        serde_json::from_str(&text).unwrap_or_else(|_| text.into()),
+    )
+}
+
+async fn get(server: &Server, path: &str) -> Value {
+    let (status, body) = ask_as(server, &server.key, Method::GET, path, None).await;
+    assert_eq!(status, 200, "{path}: {body}");
+    body
+}
+
+/// The form with these fields in place of those that are shown; null leaves a field out.
+async fn saved(server: &Server, fields: &[(&str, Value)]) -> (u16, Value) {
+    let mut form = get(server, CONFIG).await;
+    for (name, value) in fields {
+        form[*name] = value.clone();
+    }
+    server.ask(UPDATE, &form).await
+}
+
+/// The same, where it has to be taken. What is shown then.
+async fn save(server: &Server, fields: &[(&str, Value)]) -> Value {
+    let (status, body) = saved(server, fields).await;
+    assert_eq!(status, 200, "{fields:?}: {body}");
+    body
+}
+
+/// Changes settings by their names.
+async fn set(server: &Server, settings: Value) {
+    let (status, body) = server.ask(SETTINGS, &settings).await;
+    assert_eq!(status, 200, "{settings}: {body}");
+}
+
+/// The value and source of a setting.
+async fn setting(server: &Server, name: &str) -> (Value, String) {
+    let all = get(server, SETTINGS).await;
+    let mut all = all.as_array().unwrap().iter();
+    let found = all.find(|setting| setting["name"] == name);
+    let found = found.unwrap_or_else(|| panic!("no setting {name}"));
+    let source = found["source"].as_str().unwrap().to_owned();
+    (found["value"].clone(), source)
+}
+
+/// The newest changes as `what name old new`, newest first.
+async fn changes(server: &Server) -> Vec<String> {
+    let all = get(server, CHANGES).await;
+    let all = all.as_array().unwrap().iter();
+    all.map(|it| {
+        let text = |name: &str| it[name].as_str().unwrap();
+        let values = format!("{} {}", it["old_value"], it["new_value"]);
+        format!("{} {} {values}", text("what"), text("name"))
+    })
+    .collect()
+}
+
+/// The paths that are stored.
+async fn stored(server: &Server) -> Vec<String> {
+    let rows = server.app.store.settings().await.unwrap();
+    rows.into_iter().map(|row| row.path).collect()
+}
+
+/// A connection of our own to the server's database.
+async fn database(server: &Server) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(server.data.path().join("pinhole.db"));
+    options.connect().await.unwrap()
+}
+
+async fn execute(server: &Server, statement: &'static str) {
+    let mut database = database(server).await;
+    sqlx::query(statement).execute(&mut database).await.unwrap();
+}
+
+fn text(value: &Value, field: &str) -> String {
+    value[field].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_are_for_administrators() {
+    let server = Server::with_engine("sketch", &[]).await;
+    let second = server.second_user().await;
+    let form = get(&server, CONFIG).await;
+    let routes = [
+        (Method::GET, CONFIG, None),
+        (Method::POST, UPDATE, Some(form)),
+        (Method::GET, SETTINGS, None),
+        (Method::POST, SETTINGS, Some(json!({"IMAGE_STEPS": 3}))),
+        (Method::GET, CHANGES, None),
+        (Method::GET, "/api/v1/configs/export", None),
+        (
+            Method::POST,
+            "/api/v1/configs/import",
+            Some(json!({"config": {}})),
+        ),
+        (
+            Method::POST,
+            "/api/v1/tasks/config/update",
+            Some(json!({"TASK_MODEL": "m"})),
+        ),
+        (
+            Method::POST,
+            "/api/v1/users/default/permissions",
+            Some(json!({"features": {"image_generation": false}})),
+        ),
+    ];
+    for (method, path, body) in routes {
+        for (key, detail) in [
+            (
+                second,
+                "You do not have permission to access this resource. Please contact your administrator for assistance.",
+            ),
+            ("", "Not authenticated"),
+        ] {
+            let answer = ask_as(&server, key, method.clone(), path, body.as_ref()).await;
+            assert_eq!(answer, (401, json!({"detail": detail})), "{method} {path}");
+        }
+    }
+    assert_eq!(stored(&server).await, [""; 0]);
+}

@@ -93,7 +93,7 @@ const checks = {
   async models() {
     const ids = [];
     for await (const model of client.models.list()) ids.push(model.id);
-    assert.deepEqual(ids, ["gpt-image-2"]);
+    assert.deepEqual(ids, ["gpt-image-2", "mock-chat"]);
   },
 };
 

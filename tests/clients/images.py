@@ -91,7 +91,7 @@ def errors():
 
 
 def models():
-    assert [model.id for model in client.models.list()] == ["gpt-image-2"]
+    assert [model.id for model in client.models.list()] == ["gpt-image-2", "mock-chat"]
 
 
 for check in [generate, habits, edit, stream, errors, models]:

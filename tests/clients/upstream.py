@@ -1,7 +1,9 @@
-"""An images API on loopback, as engine `openai` asks it. Prints its address, then answers.
+"""An images API on loopback, as engine `openai` asks it, and at `/chat/v1` a language model. Prints its
+address, then answers.
 
 A prompt with "refuse" in it is refused. A stream sends a draft, waits until the client under test
 has shown that it got it (`GET /seen`), and then sends the picture: so nothing depends on time.
+The language model says a few words; asked to "wait" it says two and then nothing until its client goes.
 """
 
 import json
@@ -17,6 +19,8 @@ USAGE = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
 REFUSAL = {"error": {"message": "Not this.", "code": "moderation_blocked", "type": "image_generation_user_error"}}
 PATIENCE_SECS = 60
 
+WORDS = ["Here is ", "your ", "fox."]
+
 seen = threading.Semaphore(0)
 
 
@@ -24,11 +28,14 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/seen":
             seen.release()
-        self.answer(200, {"object": "list", "data": [{"id": "gpt-image-2", "object": "model"}]})
+        model = "mock-chat" if self.path.startswith("/chat/") else "gpt-image-2"
+        self.answer(200, {"object": "list", "data": [{"id": model, "object": "model"}]})
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
         text = body.decode("utf-8", "replace")
+        if self.path == "/chat/v1/chat/completions":
+            return self.speak(json.loads(text))
         if "refuse" in text:
             return self.answer(400, REFUSAL)
         edits = self.path.endswith("/edits")
@@ -38,6 +45,30 @@ class Handler(BaseHTTPRequestHandler):
         # What was asked for is shown in the one text that reaches the client.
         item = {"b64_json": PICTURE, "revised_prompt": " ".join(sorted(fields))}
         self.answer(200, {"created": 1, "data": [item], "usage": USAGE})
+
+    def speak(self, request):
+        answer = {"id": "chatcmpl-1", "created": 1, "model": "mock-chat"}
+        if not request.get("stream"):
+            message = {"role": "assistant", "content": "".join(WORDS)}
+            choice = {"index": 0, "message": message, "finish_reason": "stop"}
+            return self.answer(200, {**answer, "object": "chat.completion", "choices": [choice], "usage": USAGE})
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.end_headers()
+        waits = "wait" in str(request["messages"][-1]["content"])
+        for word in WORDS[:1] if waits else WORDS:
+            choice = {"index": 0, "delta": {"content": word}, "finish_reason": None}
+            self.chunk({**answer, "object": "chat.completion.chunk", "choices": [choice]})
+        if waits:
+            # Nothing more is sent to be read: this ends when the client goes.
+            return self.connection.recv(1)
+        choice = {"index": 0, "delta": {}, "finish_reason": "stop"}
+        self.chunk({**answer, "object": "chat.completion.chunk", "choices": [choice], "usage": USAGE})
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def chunk(self, data):
+        self.wfile.write(f"data: {json.dumps(data)}\n\n".encode())
+        self.wfile.flush()
 
     def stream(self, operation):
         self.send_response(200)

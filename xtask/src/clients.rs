@@ -1,4 +1,4 @@
-//! `cargo xtask clients`: the official clients of others against a running server.
+//! `cargo xtask clients`: the official clients of others against a running server, script by script.
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind};
@@ -24,21 +24,26 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let (upstream, address) = Upstream::start(&place.scripts.join("upstream.py"))?;
     let server = serve(workspace, &place.built.join("data"), &address)?;
     let key = server.facts.key.clone().unwrap_or_default();
-    for client in [python, node] {
-        match client(&place)? {
-            Ready::Left(why) => println!("{why}"),
-            Ready::Command(mut command) => {
-                command
-                    .env("CLIENT_SERVER", &server.facts.address)
-                    .env("CLIENT_KEY", &key)
-                    .env("CLIENT_UPSTREAM", &address);
-                let named = command.get_program().to_string_lossy().into_owned();
-                let status = command
-                    .status()
-                    .with_context(|| format!("cannot start {named}"))?;
-                if !status.success() {
-                    bail!("the {named} client failed: its message above says why");
-                }
+    for clients in [python, node] {
+        let commands = match clients(&place)? {
+            Ready::Left(why) => {
+                println!("{why}");
+                continue;
+            }
+            Ready::Commands(commands) => commands,
+        };
+        for mut command in commands {
+            command
+                .env("CLIENT_SERVER", &server.facts.address)
+                .env("CLIENT_KEY", &key)
+                .env("CLIENT_UPSTREAM", &address);
+            let script = command.get_args().next().unwrap_or_default();
+            let named = script.to_string_lossy().into_owned();
+            let status = command
+                .status()
+                .with_context(|| format!("cannot start {named}"))?;
+            if !status.success() {
+                bail!("the client {named} failed: its message above says why");
             }
         }
     }
@@ -52,11 +57,16 @@ struct Place {
     built: PathBuf,
 }
 
+/// The clients of one language.
 enum Ready {
-    Command(Command),
-    /// Why a client is left out.
+    Commands(Vec<Command>),
+    /// Why they are left out.
     Left(String),
 }
+
+/// Scripts, each a client of its own.
+const PYTHON: &[&str] = &["images.py", "chat.py", "events.py"];
+const NODE: &[&str] = &["images.mjs", "chat.mjs"];
 
 fn python(place: &Place) -> Result<Ready> {
     let wanted = place.scripts.join("requirements.txt");
@@ -76,20 +86,23 @@ fn python(place: &Place) -> Result<Ready> {
     .env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
     if !install(pip, &[wanted], &packages)? {
         return Ok(Ready::Left(
-            "the Python client is left out: its packages cannot be installed, is there a network?"
+            "the Python clients are left out: their packages cannot be installed, is there a network?"
                 .to_owned(),
         ));
     }
-    let mut command = Command::new("python3");
-    command
-        .arg(place.scripts.join("images.py"))
-        .env("PYTHONPATH", packages);
-    Ok(Ready::Command(command))
+    let script = |name| {
+        let mut command = Command::new("python3");
+        command
+            .arg(place.scripts.join(name))
+            .env("PYTHONPATH", &packages);
+        command
+    };
+    Ok(Ready::Commands(PYTHON.iter().map(script).collect()))
 }
 
 fn node(place: &Place) -> Result<Ready> {
     if !is_there("node") || !is_there("npm") {
-        let why = "the Node client is left out: node or npm is not there";
+        let why = "the Node clients are left out: node or npm is not there";
         return Ok(Ready::Left(why.to_owned()));
     }
     let wanted = ["package.json", "package-lock.json"].map(|name| place.scripts.join(name));
@@ -105,15 +118,18 @@ fn node(place: &Place) -> Result<Ready> {
     .arg(&packages);
     if !install(npm, &wanted, &packages)? {
         return Ok(Ready::Left(
-            "the Node client is left out: its packages cannot be installed, is there a network?"
+            "the Node clients are left out: their packages cannot be installed, is there a network?"
                 .to_owned(),
         ));
     }
-    let mut command = Command::new("node");
-    command
-        .arg(place.scripts.join("images.mjs"))
-        .env("CLIENT_PACKAGES", packages);
-    Ok(Ready::Command(command))
+    let script = |name| {
+        let mut command = Command::new("node");
+        command
+            .arg(place.scripts.join(name))
+            .env("CLIENT_PACKAGES", &packages);
+        command
+    };
+    Ok(Ready::Commands(NODE.iter().map(script).collect()))
 }
 
 /// Runs an installer in a fresh folder that holds copies of the files that say what is wanted,
@@ -155,7 +171,8 @@ fn is_there(program: &str) -> bool {
     asked.status().is_ok_and(|status| status.success())
 }
 
-/// The server that was just built, with engine `openai` in front of this upstream.
+/// The server that was just built, with engine `openai` and a language model in front of this
+/// upstream.
 fn serve(workspace: &Workspace, data: &Path, upstream: &str) -> Result<Server> {
     make_fresh(data).with_context(|| format!("cannot prepare {}", data.display()))?;
     let mut command = Command::new(workspace.program());
@@ -169,7 +186,8 @@ fn serve(workspace: &Workspace, data: &Path, upstream: &str) -> Result<Server> {
         .env("IMAGE_GENERATION_ENGINE", "openai")
         .env("IMAGE_GENERATION_MODEL", "gpt-image-2")
         .env("IMAGE_EDIT_MODEL", "gpt-image-2")
-        .env("IMAGES_OPENAI_API_BASE_URL", format!("{upstream}/v1"));
+        .env("IMAGES_OPENAI_API_BASE_URL", format!("{upstream}/v1"))
+        .env("OPENAI_API_BASE_URL", format!("{upstream}/chat/v1"));
     Server::start(command)
 }
 

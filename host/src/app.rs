@@ -3,6 +3,7 @@
 pub mod change;
 
 use anyhow::{Context, Result};
+use cap_std::fs::Dir;
 use serde_json::{Value, json};
 
 use crate::chat::event::Events;
@@ -36,18 +37,40 @@ pub struct App {
     pub chat_models: Models,
 }
 
+/// The config as administrators have changed it, for commands that run no server.
+pub async fn as_changed(config: &Config) -> Result<Config> {
+    let data = open_folder(config)?;
+    if !data.exists(Store::FILE) {
+        return Ok(config.clone());
+    }
+    // Nothing starts here, so nothing is reset.
+    let reset = ("RESET_CONFIG_ON_START".to_owned(), String::new());
+    let environment = config.environment.overlaid([reset]);
+    let store = Store::open(&config.data).await?;
+    let settings = Stored::open(&data, store, &environment).await?;
+    Ok(changed(config, &settings))
+}
+
+fn open_folder(config: &Config) -> Result<Dir> {
+    folder::create(&config.data).context(
+        "the data folder cannot be used: set PINHOLE_DATA to a folder that can be written to",
+    )
+}
+
+fn changed(config: &Config, settings: &Stored) -> Config {
+    Config {
+        environment: settings.current().environment().clone(),
+        ..config.clone()
+    }
+}
+
 impl App {
     /// Opens the data folder and admits the engines. The error is one line that says what to do.
     pub async fn open(config: &Config) -> Result<Self> {
-        let data = folder::create(&config.data).context(
-            "the data folder cannot be used: set PINHOLE_DATA to a folder that can be written to",
-        )?;
+        let data = open_folder(config)?;
         let store = Store::open(&config.data).await?;
         let settings = Stored::open(&data, store.clone(), &config.environment).await?;
-        let config = &Config {
-            environment: settings.current().environment().clone(),
-            ..config.clone()
-        };
+        let config = &changed(config, &settings);
         let jobs = Jobs::open(config).await?;
         Ok(Self {
             people: People::open(&data, store.clone(), &config.environment)?,

@@ -11,12 +11,12 @@ use pinhole::config::Config;
 use pinhole::engine::{Control, Limits, Progress};
 use pinhole::folder;
 use pinhole::images::Image;
-use pinhole::jobs::{Asker, Error, JobRequest, Jobs};
+use pinhole::jobs::{Asker, Error, JobRequest};
 use serde_json::Map;
 use tokio::sync::watch;
 
 use crate::serve::told_to_end;
-use crate::{FAILED, Generate, WRONG_USE};
+use crate::{FAILED, Generate, WRONG_USE, open};
 
 /// Length of a file name made from a prompt.
 const MAX_STEM: usize = 40;
@@ -32,10 +32,7 @@ pub(crate) async fn generate(config: &Config, asked: Generate) -> Result<u8> {
         );
         return Ok(WRONG_USE);
     }
-    folder::create(&config.data).context(
-        "the data folder cannot be used: set PINHOLE_DATA to a folder that can be written to",
-    )?;
-    let jobs = Jobs::open(config).await?;
+    let jobs = open(config).await?;
     let control = Control::new(uuid::Uuid::new_v4().to_string());
     let (sources, mask) = match read_pictures(&asked) {
         Ok(pictures) => pictures,

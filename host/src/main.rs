@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use pinhole::app;
 use pinhole::config::Config;
 use pinhole::engine::{Bound, Component};
 use pinhole::jobs::{Binding, Jobs};
@@ -140,9 +141,14 @@ async fn run(command: Command, config: Config, lines: Lines) -> Result<u8> {
     }
 }
 
+/// What a server would make pictures with.
+pub(crate) async fn open(config: &Config) -> Result<Jobs> {
+    Jobs::open(&app::as_changed(config).await?).await
+}
+
 async fn list_models(config: &Config, engine: Option<&str>) -> Result<u8> {
-    pinhole::folder::create(&config.data)?;
-    let models = Jobs::open(config).await?.models(engine).await;
+    let jobs = open(config).await?;
+    let models = jobs.models(engine).await;
     Ok(match models {
         Ok(models) => {
             for model in models {
@@ -155,8 +161,7 @@ async fn list_models(config: &Config, engine: Option<&str>) -> Result<u8> {
 }
 
 async fn verify(config: &Config, engine: Option<&str>) -> Result<u8> {
-    pinhole::folder::create(&config.data)?;
-    let jobs = Jobs::open(config).await?;
+    let jobs = open(config).await?;
     let current = jobs.current();
     let name = engine.unwrap_or(&current.settings.engine);
     Ok(match jobs.verify(engine).await {
@@ -197,8 +202,7 @@ fn log_to_stderr(config: &Config, command: &Command) -> Lines {
 }
 
 async fn list_engines(config: &Config) -> Result<()> {
-    pinhole::folder::create(&config.data)?;
-    let jobs = Jobs::open(config).await?;
+    let jobs = open(config).await?;
     let current = jobs.current();
     for component in jobs.engines.admitted() {
         print_engine(component);

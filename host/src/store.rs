@@ -10,14 +10,17 @@ mod proofs;
 mod settings;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
-use sqlx::Row;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
+use sqlx::{ConnectOptions, Row};
+use tokio::sync::Mutex;
 
 use crate::engine::hex;
 
@@ -29,7 +32,6 @@ pub use people::{Account, AddError, Admission, NewAccount, Person};
 pub use proofs::Proof;
 pub use settings::{SettingChange, SettingRow};
 
-const FILE: &str = "pinhole.db";
 /// How long a statement waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections to the database at the same time; statements beyond wait.
@@ -41,6 +43,9 @@ const KEY_BYTES: usize = 24;
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: SqlitePool,
+    /// Asks whose a key is, as every request does. The pool would have a connection answer twice
+    /// more that it is still there, which costs more than the question. Empty where it was lost.
+    doorman: Arc<Mutex<Option<SqliteConnection>>>,
 }
 
 /// Somebody who may ask.
@@ -55,9 +60,12 @@ pub struct User {
 }
 
 impl Store {
+    /// The database's name in the data folder.
+    pub(crate) const FILE: &str = "pinhole.db";
+
     /// Opens the database in the data folder and brings its tables up to date.
     pub async fn open(data: &Path) -> Result<Self> {
-        let path = data.join(FILE);
+        let path = data.join(Self::FILE);
         let named = || format!("cannot use the database {}", path.display());
         let options = SqliteConnectOptions::new()
             .filename(&path)
@@ -68,6 +76,8 @@ impl Store {
             .busy_timeout(BUSY_TIMEOUT);
         let pool = SqlitePoolOptions::new()
             .max_connections(MAX_CONNECTIONS)
+            // They are threads of this process, which do not go away while nobody looks.
+            .test_before_acquire(false)
             .connect_with(options)
             .await
             .with_context(named)?;
@@ -75,7 +85,10 @@ impl Store {
             .run(&pool)
             .await
             .with_context(named)?;
-        Ok(Self { pool })
+        Ok(Self {
+            pool,
+            doorman: Arc::default(),
+        })
     }
 
     /// Where there is nobody yet: makes an administrator. The key, which is kept only as its hash.
@@ -106,13 +119,21 @@ impl Store {
 
     /// Whose key this is.
     pub async fn user_by_key(&self, key: &str) -> sqlx::Result<Option<User>> {
+        let mut doorman = self.doorman.lock().await;
+        let mut connection = match doorman.take() {
+            Some(connection) => connection,
+            None => self.pool.connect_options().connect().await?,
+        };
         let row = sqlx::query(
             "SELECT users.id, users.name, users.role FROM api_keys
              JOIN users ON users.id = api_keys.user_id WHERE api_keys.hash = $1",
         )
         .bind(hash(key))
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut connection)
         .await?;
+        // One that failed, or whose caller went away, is not asked again.
+        *doorman = Some(connection);
+        drop(doorman);
         row.map(|row| {
             Ok(User {
                 id: row.try_get("id")?,

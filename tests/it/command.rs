@@ -15,7 +15,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use pinhole_tests::{Answer, Seen, Upstream, engines, guests, program};
+use pinhole_tests::{Answer, Seen, Server, Upstream, engines, guests, program};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;

@@ -78,6 +78,30 @@ fn engine_list_says_which_setting_cannot_work_and_where_editing_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_set_in_the_running_server_holds_for_commands_too() {
+    let server = Server::with_engine("comfyui", &[]).await;
+    let program = Program::new(&["comfyui"])
+        .with("PINHOLE_DATA", server.data.path().to_str().unwrap())
+        .with("COMFYUI_BASE_URL", "http://127.0.0.1:9")
+        .with("RESET_CONFIG_ON_START", "true");
+    let bindings = json!({
+        "garage": {"engine": "comfyui", "settings": {"base-url": "http://127.0.0.1:11"}},
+    });
+    let set = json!({
+        "COMFYUI_BASE_URL": "http://127.0.0.1:10", "PINHOLE_BINDINGS": bindings.to_string(),
+    });
+    let (status, body) = server.ask("/api/v1/settings", &set).await;
+    assert_eq!(status, 200, "{body}");
+    // It looks twice, because what only lists resets nothing.
+    for _ in 0..2 {
+        let text = program.run(&["engine", "list"]).done().join("\n");
+        assert!(text.contains("  upstream   api at http://127.0.0.1:10: "), "{text}");
+        let garage = "  binding    garage\n  upstream   api at http://127.0.0.1:11: ";
+        assert!(text.contains(garage), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn engine_models_and_verify_ask_the_upstream() {
     let list = json!({"object": "list", "data": [{"id": "gpt-image-2"}, {"id": "whisper-1"}]});
     let upstream = Upstream::json(200, list).await;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{QueryBuilder, Row, SqliteConnection};
 
 use super::{FileRow, Store, now};
 
@@ -44,13 +44,15 @@ pub struct ChatMessage {
 
 impl Store {
     /// A message and those before it by their parents, the oldest first, at most `limit`. Empty
-    /// where it is not there; parents that lead in a circle end where they would repeat.
+    /// where it is not there; parents that lead in a circle end where they would repeat. `limit` is
+    /// some hundreds at most: a statement takes no more.
     pub async fn message_chain(
         &self,
         chat_id: &str,
         message_id: &str,
         limit: u32,
     ) -> sqlx::Result<Vec<StoredMessage>> {
+        let mut connection = self.pool.acquire().await?;
         let rows = sqlx::query(
             "WITH RECURSIVE chain (id, parent_id, depth) AS (
                  SELECT id, parent_id, CAST(1 AS BIGINT) FROM messages
@@ -59,38 +61,42 @@ impl Store {
                  SELECT messages.id, messages.parent_id, depth + 1 FROM chain
                  JOIN messages ON messages.chat_id = $1 AND messages.id = chain.parent_id
                  WHERE depth < $3)
-             SELECT messages.id, messages.parent_id, role, content, entry, depth FROM chain
-             JOIN messages ON messages.chat_id = $1 AND messages.id = chain.id
-             LEFT JOIN message_files
-                 ON message_files.chat_id = $1 AND message_files.message_id = chain.id
-             ORDER BY depth, message_files.position",
+             SELECT id FROM chain ORDER BY depth",
         )
         .bind(chat_id)
         .bind(message_id)
         .bind(i64::from(limit))
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *connection)
         .await?;
-        let mut chain: Vec<(i64, StoredMessage)> = Vec::new();
+        // A circle ends where it would begin again, before anything long is read.
+        let mut ids: Vec<String> = Vec::with_capacity(rows.len());
         let mut known = HashSet::new();
         for row in &rows {
-            let depth = row.try_get("depth")?;
-            if chain.last().is_none_or(|(last, _)| *last != depth) {
-                let message = read(row)?;
-                if !known.insert(message.id.clone()) {
-                    break;
-                }
-                chain.push((depth, message));
+            let id: String = row.try_get("id")?;
+            if !known.insert(id.clone()) {
+                break;
             }
-            let entry: Option<String> = row.try_get("entry")?;
-            if let (Some(entry), Some((_, message))) = (entry, chain.last_mut()) {
+            ids.push(id);
+        }
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let select = "SELECT id, parent_id, role, content FROM messages WHERE id IN (";
+        let rows = rows_of(&mut connection, select, chat_id, &ids).await?;
+        let mut chain = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            let message = read(row)?;
+            chain.insert(message.id.clone(), message);
+        }
+        let select = "SELECT message_id, entry FROM message_files WHERE message_id IN (";
+        for row in rows_of(&mut connection, select, chat_id, &ids).await? {
+            let id: String = row.try_get("message_id")?;
+            let entry: String = row.try_get("entry")?;
+            if let Some(message) = chain.get_mut(&id) {
                 message.files.push(json(&entry)?);
             }
         }
-        Ok(chain
-            .into_iter()
-            .rev()
-            .map(|(_, message)| message)
-            .collect())
+        Ok(ids.iter().rev().filter_map(|id| chain.remove(id)).collect())
     }
 
     /// Adds a status to a message. False where the message is not there, or has as many as are kept.
@@ -434,6 +440,23 @@ fn of<'a>(
 ) -> sqlx::Result<Option<&'a mut ChatMessage>> {
     let id: String = row.try_get("message_id")?;
     Ok(places.get(&id).and_then(|place| messages.get_mut(*place)))
+}
+
+/// What a statement that ends in `IN (` selects for these messages, by position.
+async fn rows_of(
+    connection: &mut SqliteConnection,
+    select: &'static str,
+    chat_id: &str,
+    ids: &[String],
+) -> sqlx::Result<Vec<SqliteRow>> {
+    let mut query = QueryBuilder::new(select);
+    let mut list = query.separated(", ");
+    for id in ids {
+        list.push_bind(id);
+    }
+    query.push(") AND chat_id = ").push_bind(chat_id);
+    query.push(" ORDER BY position");
+    query.build().fetch_all(connection).await
 }
 
 /// A message without its files.

@@ -83,12 +83,10 @@ impl Form {
     /// The copy, within its limits.
     pub(super) fn checked(self) -> Result<ChatCopy, ApiError> {
         let Self { chat } = self;
-        if chat
-            .title
-            .as_ref()
-            .is_some_and(|title| title.len() > MAX_TITLE_BYTES)
+        if let Some(title) = &chat.title
+            && (title.len() > MAX_TITLE_BYTES || title.contains('\0'))
         {
-            let detail = format!("the title is longer than the {MAX_TITLE_BYTES} bytes allowed");
+            let detail = format!("the title must be a text of at most {MAX_TITLE_BYTES} bytes");
             return Err(ApiError::invalid("title", detail));
         }
         let history = chat.history.map(History::checked).transpose()?;
@@ -135,9 +133,9 @@ fn message_of(id: String, mut message: Map<String, Value>) -> Result<ChatMessage
         Some(_) => return Err(wrong(&id, "has a parentId that is no text")),
     };
     let role = match message.remove("role") {
-        Some(Value::String(role)) if (1..=MAX_ROLE_BYTES).contains(&role.len()) => role,
+        Some(Value::String(role)) if is_role(&role) => role,
         _ => {
-            let detail = format!("needs a role: a text of at most {MAX_ROLE_BYTES} bytes");
+            let detail = format!("needs a role: a word of at most {MAX_ROLE_BYTES} bytes");
             return Err(wrong(&id, &detail));
         }
     };
@@ -174,6 +172,10 @@ fn message_of(id: String, mut message: Map<String, Value>) -> Result<ChatMessage
     })
 }
 
+fn is_role(role: &str) -> bool {
+    (1..=MAX_ROLE_BYTES).contains(&role.len()) && !role.contains(char::is_control)
+}
+
 /// Length of a value, in bytes of JSON.
 fn length(value: &Value) -> usize {
     value.to_string().len()
@@ -181,10 +183,10 @@ fn length(value: &Value) -> usize {
 
 /// Checks an id that a client made up.
 pub(super) fn check_id(what: &str, id: &str) -> Result<(), ApiError> {
-    if (1..=MAX_ID_BYTES).contains(&id.len()) {
+    if (1..=MAX_ID_BYTES).contains(&id.len()) && !id.contains(char::is_control) {
         return Ok(());
     }
-    let detail = format!("{what} must be a text of 1 to {MAX_ID_BYTES} bytes");
+    let detail = format!("{what} must be a line of 1 to {MAX_ID_BYTES} bytes");
     Err(ApiError::invalid("messages", detail))
 }
 
@@ -278,6 +280,10 @@ mod tests {
             ),
             (
                 r#"{"history": {"messages": {"": {"role": "u"}}}}"#.to_owned(),
+                "1 to 200 bytes",
+            ),
+            (
+                r#"{"history": {"messages": {"a\u0000": {"role": "u"}}}}"#.to_owned(),
                 "1 to 200 bytes",
             ),
         ] {

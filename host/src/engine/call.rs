@@ -425,6 +425,7 @@ fn made(
     output: super::bindings::Output,
     max_count: usize,
 ) -> Result<Made, Error> {
+    /// Length of what an engine tells of its pictures, as JSON, in bytes.
     const MAX_DETAILS_BYTES: usize = 64 << 10;
     let protocol = |message: String| Err(Error::protocol(message));
     match output.pictures.len() {

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use super::App;
+use crate::engine::plain;
 use crate::people::Rules;
 use crate::settings::{Change, Key, keys};
 use crate::store::User;
 
+/// Length of what is said of a change that is refused, in bytes: it may repeat what was sent.
+const MAX_REFUSAL_BYTES: usize = 1000;
 /// Secrets that are shorter would take letters out of ordinary words.
 const MIN_SECRET_BYTES: usize = 4;
 
@@ -44,7 +47,10 @@ impl App {
         let Some(plan) = self.settings.plan(user, changes)? else {
             return Ok(());
         };
-        let refused = |message: String| Error::Refused(without(&secrets, message));
+        let refused = |message: String| {
+            let message = without(&secrets, message);
+            Error::Refused(plain(&message, MAX_REFUSAL_BYTES))
+        };
         let environment = plan.overlay.environment();
         let rules = Rules::read(environment).map_err(refused)?;
         let next = self.jobs.prepare(environment.clone()).await;
@@ -53,6 +59,7 @@ impl App {
         kept.map_err(|error| anyhow::Error::from(error).context("cannot keep the settings"))?;
         self.people.publish(rules);
         self.jobs.publish(next);
+        tracing::info!("user {} has changed {}", user.id, plan.names().join(", "));
         self.settings.publish(plan.overlay);
         Ok(())
     }

@@ -103,6 +103,14 @@ impl Change {
     }
 }
 
+impl Plan {
+    /// What is changed.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let changes = self.changes.iter();
+        changes.map(|change| change.name.as_str()).collect()
+    }
+}
+
 impl Stored {
     /// Reads what is stored, unless `ENABLE_PERSISTENT_CONFIG` is off; forgets it first where
     /// `RESET_CONFIG_ON_START` is on.
@@ -144,29 +152,34 @@ impl Stored {
     pub(crate) fn plan(&self, user: &User, changes: Vec<Change>) -> Result<Option<Plan>> {
         let before = self.current();
         let mut rows = before.rows.clone();
-        let (mut set, mut removed, mut changed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut touched = BTreeMap::new();
         for Change { key, text } in changes {
-            let text = text.map(|text| before.completed(&key, text));
-            let Some(text) = text else {
-                if rows.remove(&key.path).is_some() {
-                    removed.push(key.path.clone());
-                    changed.push(key);
+            match text.map(|text| before.completed(&key, text)) {
+                None => {
+                    rows.remove(&key.path);
                 }
-                continue;
-            };
-            let row = Row {
-                variables: ordered(&key),
-                text: Some(text),
-            };
-            let old = rows.get(&key.path);
-            if old.is_none_or(|old| old.text != row.text) {
-                set.push(self.sealed(&key, &row)?);
-                rows.insert(key.path.clone(), row);
-                changed.push(key);
+                text => {
+                    let variables = ordered(&key);
+                    rows.insert(key.path.clone(), Row { variables, text });
+                }
             }
+            touched.insert(key.path.clone(), key);
         }
+        let text = |rows: &BTreeMap<String, Row>, key: &Key| {
+            let row = rows.get(&key.path);
+            row.map(|row| row.text.clone())
+        };
+        let mut changed: Vec<Key> = touched.into_values().collect();
+        changed.retain(|key| text(&before.rows, key) != text(&rows, key));
         if changed.is_empty() {
             return Ok(None);
+        }
+        let (mut set, mut removed) = (Vec::new(), Vec::new());
+        for key in &changed {
+            match rows.get(&key.path) {
+                Some(row) => set.push(self.sealed(key, row)?),
+                None => removed.push(key.path.clone()),
+            }
         }
         let overlay = Overlay::new(&self.environment, rows);
         let entry = |key: &Key| recorded(user, key, &before, &overlay);

@@ -247,6 +247,11 @@ async fn settings_that_are_none_are_refused() {
             "DEFAULT_USER_ROLE is \"king\": it must be one of",
         ),
         (
+            json!({"DEFAULT_USER_ROLE": "x".repeat(10_000)}),
+            400,
+            "DEFAULT_USER_ROLE is \"xxxx",
+        ),
+        (
             json!({"PINHOLE_DATA": "/"}),
             400,
             "there is no setting PINHOLE_DATA",
@@ -259,7 +264,9 @@ async fn settings_that_are_none_are_refused() {
         }
         let (code, refused) = server.ask(SETTINGS, &all).await;
         assert_eq!(code, status, "{body}: {refused}");
-        assert!(text(&refused, "detail").contains(part), "{body}: {refused}");
+        let detail = text(&refused, "detail");
+        assert!(detail.contains(part), "{body}: {refused}");
+        assert!(detail.len() <= 1000, "{} bytes", detail.len());
     }
     for limit in ["0", "1001", "x"] {
         let path = format!("/api/v1/settings/changes?limit={limit}");
@@ -313,4 +320,24 @@ async fn old_changes_are_forgotten() {
     set(&server, json!({"IMAGE_STEPS": 3})).await;
     let left = ["changed IMAGE_STEPS 2 3", "changed IMAGE_STEPS 1 2"];
     assert_eq!(changes(&server).await, left);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_is_named_twice_is_in_the_store_what_it_is_in_memory() {
+    let server = Server::with_engine("sketch", &[]).await;
+    let twice = [
+        json!({"IMAGE_STEPS": 5, "image_generation.steps": null}),
+        json!({"IMAGE_STEPS": null, "image_generation.steps": 6}),
+    ];
+    for body in twice {
+        set(&server, body).await;
+        let now = setting(&server, "IMAGE_STEPS").await;
+        let rows = stored(&server).await;
+        assert_eq!(
+            now.1 == "store",
+            rows == ["image_generation.steps"],
+            "{now:?} {rows:?}"
+        );
+    }
+    assert_eq!(changes(&server).await.len(), 1);
 }

@@ -3,10 +3,12 @@
 //! Each case is a snapshot in `snapshots`, named after the operation: look at a new one before it
 //! is committed (`INSTA_UPDATE=always` writes them). Ids, times and secrets are blotted out.
 
+mod chats;
 mod document;
 mod face;
 mod kept;
 mod people;
+mod settings;
 mod shape;
 
 use http::Method;
@@ -187,6 +189,7 @@ fn snapshots() -> insta::Settings {
         ("created", "[time]"),
         ("created_at", "[time]"),
         ("updated_at", "[time]"),
+        ("changed_at", "[time]"),
         ("expires_at", "[time]"),
         ("b64_json", "[picture]"),
         ("hash", "[hash]"),
@@ -194,7 +197,7 @@ fn snapshots() -> insta::Settings {
         ("set-cookie", "[cookie]"),
         ("version", "[version]"),
     ] {
-        settings.add_redaction(&format!(".**.{field}"), blot);
+        settings.add_redaction(&format!(".**[\"{field}\"]"), blot);
     }
     for field in [
         "api_key", "body", "content", "detail", "digest", "id", "job", "name", "url", "user_id",

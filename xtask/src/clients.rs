@@ -1,5 +1,7 @@
 //! `cargo xtask clients`: the official clients of others against a running server, script by script.
 
+mod fuzz;
+
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -48,7 +50,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         }
     }
     drop((server, upstream));
-    Ok(())
+    fuzz::run(workspace, &place)
 }
 
 /// Where scripts lie, and where their packages are installed.

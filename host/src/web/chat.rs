@@ -49,7 +49,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     request_body = shape::ChatRequest,
     responses(
         (status = 200, description = "the language model's answer", content(
-            (shape::Completion = "application/json"),
+            (shape::ChatAnswer = "application/json"),
             (String = "text/event-stream"),
         )),
         (status = 403, description = "pictures are not for this user, and there is no language model"),

@@ -141,7 +141,8 @@ fn complete(document: &Document) -> Value {
         };
         let operations = item.as_object_mut().into_iter().flatten();
         for (_, operation) in operations {
-            let open = operation["security"] == json!([]) || operation["security"] == json!([{}]);
+            let schemes = operation["security"].as_array();
+            let open = schemes.is_some_and(|schemes| schemes.contains(&json!({})));
             let mut refusals = vec![("500", "the server failed; its log says why")];
             if secured && !open {
                 let why = "no key or session was shown, it is not known, or its role may not ask";

@@ -13,6 +13,7 @@ use utoipa_axum::routes;
 
 use super::auth;
 use super::error::ApiError;
+use super::openapi::shape;
 use crate::app::App;
 use crate::chat::Turn;
 use crate::chat::task::Full;
@@ -46,7 +47,7 @@ pub(super) fn start(app: Arc<App>, turn: Turn) -> Result<Json<Value>, ApiError> 
     summary = "Stop an answer that is under way, and its picture",
     params(("id" = String, Path, description = "What the chat completion answered as `task_id`.")),
     responses(
-        (status = 200, description = "`status` is true, `message` for a person", body = Value),
+        (status = 200, description = "it is stopped", body = shape::Stopped),
         (status = 404, description = "the caller has no such task, or it has ended"),
     ),
 )]
@@ -76,7 +77,7 @@ async fn stop(
     operation_id = "list_tasks",
     summary = "The caller's answers that are under way in a chat",
     params(("chat_id" = String, Path, description = "The chat.")),
-    responses((status = 200, description = "`task_ids`, empty where there are none", body = Value)),
+    responses((status = 200, description = "none where nothing is under way", body = shape::Tasks)),
 )]
 async fn list(
     State(app): State<Arc<App>>,
@@ -97,7 +98,7 @@ async fn list(
     summary = "Stop the caller's answers that are under way in a chat",
     params(("chat_id" = String, Path, description = "The chat.")),
     responses(
-        (status = 200, description = "`status` is true, `message` for a person", body = Value),
+        (status = 200, description = "it is stopped", body = shape::Stopped),
         (status = 404, description = "the caller has no answer under way in this chat"),
     ),
 )]

@@ -68,4 +68,9 @@ async fn files_come_and_go() {
     .await;
     api.case("good", api.ask(Method::DELETE, &path)).await;
     api.case("not_found", api.ask(Method::DELETE, &path)).await;
+    let search = |name: &str| api.ask(Method::GET, &format!("{FILES}search?filename={name}"));
+    api.case("good", upload(form("file", PIXEL))).await;
+    api.case("good", search("fox*")).await;
+    api.case("not_found", search("hen*")).await;
+    api.case("good", api.ask(Method::DELETE, &format!("{FILES}all"))).await;
 }

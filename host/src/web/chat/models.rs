@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::web::auth;
 use crate::web::error::ApiError;
+use crate::web::openapi::shape;
 
 /// The models of every server, each once.
 ///
@@ -20,7 +21,7 @@ use crate::web::error::ApiError;
     tag = "chat",
     operation_id = "list_chat_models",
     summary = "The language models that a chat may name",
-    responses((status = 200, description = "`data` has the models")),
+    responses((status = 200, description = "the models", body = shape::ChatModels)),
 )]
 pub(super) async fn list(
     State(app): State<Arc<App>>,

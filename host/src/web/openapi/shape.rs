@@ -182,6 +182,9 @@ pub(in crate::web) struct File {
     filename: String,
     data: Map<String, Value>,
     meta: FileMeta,
+    /// Of an upload: `true`.
+    #[schema(nullable = false)]
+    status: Option<bool>,
     /// In seconds since 1970.
     created_at: i64,
     updated_at: i64,
@@ -467,12 +470,62 @@ struct ChatFeatures {
     image_generation: Option<bool>,
 }
 
-/// A completion, as OpenAI's.
+/// What a turn is answered with: words, or where they will be told.
+#[derive(ToSchema)]
+#[serde(untagged)]
+pub(in crate::web) enum ChatAnswer {
+    Words(Completion),
+    /// By events, where the request has `session_id`, `chat_id` and `id`.
+    Later(Task),
+}
+
+#[derive(ToSchema)]
+pub(in crate::web) struct Task {
+    status: bool,
+    /// What stops it.
+    task_id: String,
+}
+
+#[derive(ToSchema)]
+pub(in crate::web) struct Tasks {
+    task_ids: Vec<String>,
+}
+
+#[derive(ToSchema)]
+pub(in crate::web) struct Stopped {
+    status: bool,
+    /// For a person.
+    message: String,
+}
+
+/// A completion, as OpenAI's; what else the language model says stays in it.
 #[derive(ToSchema)]
 pub(in crate::web) struct Completion {
+    choices: Vec<Map<String, Value>>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+#[derive(ToSchema)]
+pub(in crate::web) struct ChatModels {
+    data: Vec<ChatModel>,
+}
+
+#[derive(ToSchema)]
+pub(in crate::web) struct ChatModel {
     id: String,
+    name: String,
+    /// Always `model`.
     object: String,
     created: i64,
-    model: String,
-    choices: Vec<Map<String, Value>>,
+    owned_by: String,
+    connection_type: Connection,
+}
+
+#[derive(ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Connection {
+    /// At a private address.
+    Local,
+    External,
 }

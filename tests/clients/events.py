@@ -74,7 +74,10 @@ def terms():
 
 
 def answers():
-    chat = ask("POST", "/api/v1/chats/new", {"chat": {"title": "Foxes"}})
+    question = {"id": "u1", "parentId": None, "childrenIds": ["a1"], "role": "user", "content": "a fox"}
+    answer = {"id": "a1", "parentId": "u1", "childrenIds": [], "role": "assistant", "content": ""}
+    history = {"messages": {"u1": question, "a1": answer}, "currentId": "a1"}
+    chat = ask("POST", "/api/v1/chats/new", {"chat": {"title": "Foxes", "history": history}})
     with Listener(None) as one, Listener(["websocket"]) as two:
         turn(one, chat["id"], "a fox")
         for listener in (one, two):

@@ -47,7 +47,7 @@ impl Scene {
         }
     }
 
-    /// What was asked of the upstream, in words, since the last time.
+    /// What was asked of the upstream, in words.
     pub(super) fn asked(&self) -> Vec<String> {
         let seen = self.upstream.seen();
         let asked = seen.iter().filter(|seen| seen.line() != "GET /v1/models");

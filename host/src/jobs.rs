@@ -106,6 +106,7 @@ impl Jobs {
                 return Err(problem);
             }
         }
+        next.check_names(&before)?;
         Ok(Arc::new(next))
     }
 

@@ -276,3 +276,29 @@ async fn a_binding_that_cannot_work_says_why_and_disturbs_no_other() {
         assert!(message.contains(gist), "{message}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_default_is_a_binding_that_there_is() {
+    let (engines, photos) = (painter().await, painter().await);
+    let server = server(&engines.url(), &json!({}), &[]).await;
+    let set = async |body: Value| server.ask("/api/v1/settings", &body).await;
+    for variable in ["IMAGE_GENERATION_ENGINE", "IMAGE_EDIT_ENGINE"] {
+        let (status, body) = set(json!({variable: "photo"})).await;
+        assert_eq!(status, 400, "{body}");
+        let detail = body["detail"].as_str().unwrap();
+        let expected = format!("{variable} is \"photo\": the engines are automatic1111, comfyui, ");
+        assert!(detail.starts_with(&expected), "{detail}");
+    }
+    let photo = json!({"photo": {"engine": "openai", "settings": {"base-url": photos.url()}}});
+    let (status, body) = set(json!({
+        "IMAGE_GENERATION_ENGINE": "photo", "PINHOLE_BINDINGS": photo.to_string(),
+    }))
+    .await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(draw(&server, &json!({})).await.0, 200);
+    assert_eq!((engines.seen().len(), photos.seen().len()), (0, 1));
+    let (status, body) = set(json!({"PINHOLE_BINDINGS": null})).await;
+    assert_eq!(status, 400, "{body}");
+    assert_eq!(draw(&server, &json!({})).await.0, 200);
+    assert_eq!(photos.seen().len(), 2);
+}

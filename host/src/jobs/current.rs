@@ -164,6 +164,26 @@ impl Current {
         }
     }
 
+    /// Do the settings name bindings that there are? What was so before may stay so.
+    pub(super) fn check_names(&self, before: &Self) -> Result<(), String> {
+        for ((variable, name), (_, known)) in self.named().into_iter().zip(before.named()) {
+            let was_absent = name == known && before.binding(known).is_none();
+            if self.binding(name).is_none() && !was_absent {
+                let names: Vec<_> = self.bindings.keys().map(String::as_str).collect();
+                let names = names.join(", ");
+                return Err(format!("{variable} is {name:?}: the engines are {names}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn named(&self) -> [(&'static str, &str); 2] {
+        [
+            ("IMAGE_GENERATION_ENGINE", &self.settings.engine),
+            ("IMAGE_EDIT_ENGINE", &self.settings.edit.engine),
+        ]
+    }
+
     /// What is wrong with the settings of each binding that has something wrong, for the operator.
     pub(super) fn problems(&self) -> BTreeMap<String, Vec<String>> {
         let problems = self

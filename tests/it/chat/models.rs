@@ -69,6 +69,12 @@ async fn the_server_that_lists_a_model_answers_with_its_own_key() {
     }
     let unknown = who_answers(&server, "three").await;
     assert_eq!(unknown, (404, json!({"detail": "Model not found"})));
+    // Told at once where the answer would come by events, too.
+    let mut asking = request(json!("three"));
+    for own in ["session_id", "chat_id", "id"] {
+        asking[own] = json!("x");
+    }
+    assert_eq!(ask(&server, &asking).await.status, 404);
 
     let entry = |id: &str, name: &str, owner: &str, created: i64| {
         json!({

@@ -118,21 +118,17 @@ mod tests {
 
     use super::*;
 
-    fn check(list: Value, expected: Option<&[(&str, &str, Option<&str>, i64)]>) {
+    fn listed(id: &str, name: &str, owner: Option<&str>, created: i64) -> Listed {
+        Listed {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            owner: owner.map(str::to_owned),
+            created,
+        }
+    }
+
+    fn check(list: Value, expected: Option<&[Listed]>) {
         let models = read(list.to_string().as_bytes()).ok();
-        let models: Option<Vec<_>> = models.as_ref().map(|models| {
-            let models = models.iter();
-            models
-                .map(|it| {
-                    (
-                        it.id.as_str(),
-                        it.name.as_str(),
-                        it.owner.as_deref(),
-                        it.created,
-                    )
-                })
-                .collect()
-        });
         assert_eq!(models.as_deref(), expected, "{list}");
     }
 
@@ -141,7 +137,10 @@ mod tests {
         let full = json!({"id": "m", "name": "Model", "owned_by": "me", "created": 5});
         let long = json!({"id": "m".repeat(MAX_MODEL_BYTES + 1)});
         let entries = json!([full, {"id": "n", "name": 5}, {"id": 5}, {"id": ""}, long, null, "x"]);
-        let expected = [("m", "Model", Some("me"), 5), ("n", "n", None, 0)];
+        let expected = [
+            listed("m", "Model", Some("me"), 5),
+            listed("n", "n", None, 0),
+        ];
         check(json!({"data": entries}), Some(&expected));
         check(json!({"data": []}), Some(&[]));
         for no_list in [json!({}), json!([]), json!({"data": {}}), json!("x")] {

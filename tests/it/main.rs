@@ -23,6 +23,7 @@ mod gemini;
 mod image_api;
 mod images;
 mod limits_page;
+mod open_webui_page;
 mod openai;
 mod people;
 mod sandbox;

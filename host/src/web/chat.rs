@@ -54,7 +54,9 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         )),
         (status = 403, description = "pictures are not for this user, and there is no language model"),
         (status = 404, description = "there is no such model, or the chat is somebody else's"),
+        (status = 429, description = "the caller has too many answers under way"),
         (status = 502, description = "the language model cannot be reached"),
+        (status = 503, description = "the server has too many answers under way"),
     ),
 )]
 async fn complete(

@@ -7,8 +7,15 @@ use std::path::Path;
 use super::people::account;
 use super::*;
 
-/// Paths of protocols of their own, which the document cannot describe.
-const NOT_DESCRIBED: [&str; 2] = ["/ws/socket.io", "/ws/socket.io/"];
+/// A protocol of its own, which the document cannot describe; the document, and the page to read it.
+const NOT_DESCRIBED: [&str; 6] = [
+    "/ws/socket.io",
+    "/ws/socket.io/",
+    "/openapi.json",
+    "/docs",
+    "/docs/page.js",
+    "/docs/page.css",
+];
 
 const PAGE_HEAD: &str = "\
 # The interface

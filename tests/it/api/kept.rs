@@ -72,5 +72,6 @@ async fn files_come_and_go() {
     api.case("good", upload(form("file", PIXEL))).await;
     api.case("good", search("fox*")).await;
     api.case("not_found", search("hen*")).await;
-    api.case("good", api.ask(Method::DELETE, &format!("{FILES}all"))).await;
+    api.case("good", api.ask(Method::DELETE, &format!("{FILES}all")))
+        .await;
 }

@@ -50,7 +50,9 @@ struct Form {
     request_body(content = shape::Upload, content_type = "multipart/form-data"),
     responses(
         (status = 200, description = "what is known of it", body = shape::File),
+        (status = 408, description = "the upload took too long"),
         (status = 422, description = "the form has no part `file`"),
+        (status = 503, description = "too much is uploaded at this moment: try again"),
     ),
 )]
 pub(super) async fn upload(

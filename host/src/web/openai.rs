@@ -125,7 +125,7 @@ async fn answer(
         }
         Delivery::Base64 => {
             let finished = make(&app, request, edit, &control).await?;
-            Ok(reply::base64(&finished))
+            Ok(reply::base64(finished))
         }
         Delivery::Url => {
             let finished = make(&app, request, edit, &control).await?;

@@ -7,6 +7,8 @@
 
 mod address;
 mod resolve;
+mod secret;
+mod socket;
 mod spelling;
 
 use std::error::Error as StdError;
@@ -15,20 +17,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use http::{Method, StatusCode};
 use rustls::ClientConfig;
 use rustls_platform_verifier::BuilderVerifierExt;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{Error as SocketError, client::IntoClientRequest};
 use url::{Host, Url};
 
 use resolve::{Checked, Refused};
 use spelling::{check_path, parse_base, parse_url};
+
+pub use secret::Credential;
+pub use socket::Socket;
 
 /// Time to connect, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,16 +42,6 @@ const MAX_HEADERS: usize = 32;
 const MAX_HEADER_BYTES: usize = 8 * 1024;
 /// Redirects followed for the address of a finished picture.
 const MAX_HOPS: usize = 3;
-/// Length of one WebSocket message, in bytes.
-const MAX_MESSAGE_BYTES: usize = 32 << 20;
-
-/// A WebSocket to an upstream.
-pub type Socket = WebSocketStream<Box<dyn Connection>>;
-
-/// A connection, with or without TLS.
-pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
-
 /// Why a request was not answered.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -78,10 +68,6 @@ pub struct Egress {
     tls: Arc<ClientConfig>,
     public: reqwest::Client,
 }
-
-/// How the host authenticates to a destination.
-#[derive(Clone, Default)]
-pub struct Credential(Option<(HeaderName, HeaderValue)>);
 
 /// One upstream as an administrator granted it.
 pub struct Destination {
@@ -213,46 +199,6 @@ impl Egress {
     }
 }
 
-impl Credential {
-    /// `authorization: Bearer <secret>`
-    pub fn bearer(secret: &str) -> Result<Self, String> {
-        Self::header(AUTHORIZATION.as_str(), &format!("Bearer {secret}"))
-    }
-
-    /// `authorization: Basic <base64 of user:password>`
-    pub fn basic(secret: &str) -> Result<Self, String> {
-        let encoded = base64_simd::STANDARD.encode_to_string(secret);
-        Self::header(AUTHORIZATION.as_str(), &format!("Basic {encoded}"))
-    }
-
-    /// A header of this name with this value.
-    pub fn header(name: &str, value: &str) -> Result<Self, String> {
-        let name = HeaderName::try_from(name).map_err(|_| format!("{name:?} is no header name"))?;
-        let mut value = HeaderValue::try_from(value)
-            .map_err(|_| "the secret holds characters that no header may carry".to_owned())?;
-        value.set_sensitive(true);
-        Ok(Self(Some((name, value))))
-    }
-
-    /// True where this header carries the credential.
-    fn owns(&self, header: &HeaderName) -> bool {
-        matches!(&self.0, Some((name, _)) if name == header)
-    }
-
-    fn add_to(&self, headers: &mut HeaderMap) {
-        if let Some((name, value)) = &self.0 {
-            headers.insert(name, value.clone());
-        }
-    }
-}
-
-impl std::fmt::Debug for Credential {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = self.0.as_ref().map_or("none", |(name, _)| name.as_str());
-        write!(formatter, "Credential({name})")
-    }
-}
-
 impl std::fmt::Debug for Destination {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Destination({})", self.base)
@@ -286,76 +232,6 @@ impl Destination {
         exchange(outgoing, max_bytes, deadline)
             .await
             .map_err(|error| self.named(error))
-    }
-
-    /// Opens a WebSocket at a path.
-    pub async fn connect(&self, path: &str, deadline: Instant) -> Result<Socket, Error> {
-        let mut url = self.join(path)?;
-        let secure = url.scheme() == "https";
-        let scheme = if secure { "wss" } else { "ws" };
-        let host = url.host_str().unwrap_or_default().to_owned();
-        let port = url.port_or_known_default().unwrap_or_default();
-        url.set_scheme(scheme)
-            .map_err(|()| Error::Denied(format!("{host} cannot carry a WebSocket")))?;
-        let mut request = url
-            .as_str()
-            .into_client_request()
-            .map_err(|error| Error::Denied(error.to_string()))?;
-        self.credential.add_to(request.headers_mut());
-        let opening = async {
-            let stream = self.dial(&host, port).await?;
-            let stream: Box<dyn Connection> = match secure {
-                true => Box::new(self.secure(&host, stream).await?),
-                false => Box::new(stream),
-            };
-            let config = WebSocketConfig::default()
-                .max_message_size(Some(MAX_MESSAGE_BYTES))
-                .max_frame_size(Some(MAX_MESSAGE_BYTES));
-            tokio_tungstenite::client_async_with_config(request, stream, Some(config))
-                .await
-                .map_err(|error| match error {
-                    SocketError::Http(response) => Error::Connect(format!(
-                        "{host} refused the WebSocket with status {}",
-                        response.status()
-                    )),
-                    other => Error::Connect(format!("no WebSocket to {host}:{port}: {other}")),
-                })
-        };
-        let deadline = deadline.min(Instant::now() + CONNECT_TIMEOUT);
-        let (socket, _) = timeout_at(deadline, opening)
-            .await
-            .map_err(|_| Error::Timeout)??;
-        Ok(socket)
-    }
-
-    /// A connection to an address that was checked.
-    async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, Error> {
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let addresses = resolve::resolve(bare, port, self.private)
-            .await
-            .map_err(|error| match error.downcast::<Refused>() {
-                Ok(refused) => Error::Denied(refused.to_string()),
-                Err(error) => Error::Connect(format!("cannot find {host}: {error}")),
-            })?;
-        let stream = TcpStream::connect(addresses.as_slice())
-            .await
-            .map_err(|error| Error::Connect(format!("cannot connect to {host}:{port}: {error}")))?;
-        stream.set_nodelay(true).ok();
-        Ok(stream)
-    }
-
-    async fn secure(
-        &self,
-        host: &str,
-        stream: TcpStream,
-    ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Error> {
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let name = rustls::pki_types::ServerName::try_from(bare.to_owned())
-            .map_err(|error| Error::Denied(error.to_string()))?;
-        tokio_rustls::TlsConnector::from(self.tls.clone())
-            .connect(name, stream)
-            .await
-            .map_err(|error| Error::Connect(format!("no TLS with {host}: {error}")))
     }
 
     /// The base URL with a path appended.

@@ -109,6 +109,31 @@ async fn the_environment_is_shown_without_its_secrets() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_broken_at_the_start_is_no_obstacle_to_the_form() {
+    let variables = [
+        ("AUTOMATIC1111_PARAMS", "no object"),
+        ("COMFYUI_WORKFLOW_NODES", "no list"),
+        ("IMAGE_SIZE", "auto"),
+    ];
+    let server = Server::start(&variables).await;
+    let form = get(&server, CONFIG).await;
+    assert_eq!(form["AUTOMATIC1111_PARAMS"], "no object");
+    assert_eq!(form["COMFYUI_WORKFLOW_NODES"], json!([]));
+    save(&server, &[("IMAGE_STEPS", json!(7))]).await;
+    assert_eq!(stored(&server).await, ["image_generation.steps"]);
+    let nodes = json!([{"type": "prompt", "node_ids": ["6"]}]);
+    let fields = [
+        ("AUTOMATIC1111_PARAMS", json!({"cfg_scale": 7})),
+        ("COMFYUI_WORKFLOW", json!(WORKFLOW)),
+        ("COMFYUI_WORKFLOW_NODES", nodes.clone()),
+    ];
+    assert_eq!(
+        save(&server, &fields).await["COMFYUI_WORKFLOW_NODES"],
+        nodes
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_saved_is_kept_by_small_writes_and_recorded() {
     let server = Server::start(&[("IMAGE_SIZE", "512x512")]).await;
     let fields = [

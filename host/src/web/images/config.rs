@@ -240,6 +240,10 @@ impl Form {
         let (Some(key), Some(shown)) = (self.keys.get(name), self.shown.get(name)) else {
             return Ok(None);
         };
+        // What cannot be used may have been set at the start.
+        if value == shown {
+            return Ok(None);
+        }
         let invalid = |why: String| ApiError::invalid(name, format!("{name} {why}"));
         let text = key.kind.text(value).map_err(invalid)?;
         let unset = text.is_empty() && self.overlay.text(key).is_none() && name != ENGINE;
@@ -276,8 +280,12 @@ impl Form {
 
 /// What is set, or what holds where nothing is; of edits, nothing then.
 fn look(key: &Key, overlay: &Overlay, settings: &Settings) -> Value {
-    if let Some(value) = overlay.shown(key).filter(|value| !value.is_null()) {
-        return value;
+    let shown = overlay.shown(key).filter(|value| !value.is_null());
+    match shown {
+        // The form has a list there, whatever was set at the start.
+        Some(value) if key.kind == Kind::List && !value.is_array() => return json!([]),
+        Some(value) => return value,
+        None => {}
     }
     match key.name.as_str() {
         "ENABLE_IMAGE_GENERATION" => json!(settings.enabled),

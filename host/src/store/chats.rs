@@ -119,8 +119,9 @@ impl Store {
     ) -> sqlx::Result<Vec<ChatTitle>> {
         let rows = sqlx::query(
             "SELECT id, title, created_at, updated_at FROM chats
-             WHERE user_id = $1 AND ($2 IS NULL OR archived = $2) AND ($3 IS NULL OR pinned = $3)
-                 AND ($4 IS NULL OR LOWER(title) LIKE LOWER($4) ESCAPE '\\' OR EXISTS (
+             WHERE user_id = $1 AND (CAST($2 AS BIGINT) IS NULL OR archived = $2)
+                 AND (CAST($3 AS BIGINT) IS NULL OR pinned = $3)
+                 AND (CAST($4 AS TEXT) IS NULL OR LOWER(title) LIKE LOWER($4) ESCAPE '\\' OR EXISTS (
                      SELECT 1 FROM messages
                      WHERE chat_id = chats.id AND LOWER(content) LIKE LOWER($5) ESCAPE '\\'))
              ORDER BY updated_at DESC, id LIMIT $6 OFFSET $7",

@@ -91,7 +91,7 @@ impl Store {
     ) -> sqlx::Result<Vec<FileRow>> {
         let rows = sqlx::query(
             "SELECT id, user_id, name, media_type, size_bytes, hash, meta, created_at FROM files
-             WHERE $1 IS NULL OR user_id = $1
+             WHERE CAST($1 AS TEXT) IS NULL OR user_id = $1
              ORDER BY created_at DESC, id LIMIT $2 OFFSET $3",
         )
         .bind(user_id)
@@ -113,7 +113,7 @@ impl Store {
     ) -> sqlx::Result<Vec<FileRow>> {
         let rows = sqlx::query(
             "SELECT id, user_id, name, media_type, size_bytes, hash, meta, created_at FROM files
-             WHERE ($1 IS NULL OR user_id = $1) AND LOWER(name) LIKE LOWER($2) ESCAPE '\\'
+             WHERE (CAST($1 AS TEXT) IS NULL OR user_id = $1) AND LOWER(name) LIKE LOWER($2) ESCAPE '\\'
              ORDER BY created_at DESC, id LIMIT $3 OFFSET $4",
         )
         .bind(user_id)

@@ -233,22 +233,15 @@ pub(super) async fn add_message_files(
     message_id: &str,
     files: &[(FileRow, Value)],
 ) -> sqlx::Result<()> {
-    let first: i64 = sqlx::query_scalar(
-        "SELECT COALESCE(MIN(position), 0) FROM message_files
-         WHERE chat_id = $1 AND message_id = $2 AND position < 0",
-    )
-    .bind(chat_id)
-    .bind(message_id)
-    .fetch_one(&mut *connection)
-    .await?;
-    for ((file, entry), before) in files.iter().rev().zip(1..) {
+    // The last one first, so that each goes in front.
+    for (file, entry) in files.iter().rev() {
         sqlx::query(
             "INSERT INTO message_files (chat_id, message_id, position, file_id, entry)
-             VALUES ($1, $2, $3, $4, $5)",
+             SELECT $1, $2, COALESCE(MIN(position), 0) - 1, $3, $4 FROM message_files
+             WHERE chat_id = $1 AND message_id = $2 AND position < 0",
         )
         .bind(chat_id)
         .bind(message_id)
-        .bind(first - before)
         .bind(&file.id)
         .bind(entry.to_string())
         .execute(&mut *connection)

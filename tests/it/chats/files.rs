@@ -1,5 +1,7 @@
 //! The files of a chat: kept with their message in one step, and gone with the chat.
 
+use std::time::{Duration, SystemTime};
+
 use http::Method;
 use pinhole::jobs::Finished;
 use pinhole::store::FileRow;
@@ -197,6 +199,51 @@ async fn pictures_and_their_message_are_kept_in_one_step_or_not_at_all() {
         (&json!(kept[0].id), &json!(kept[1].id))
     );
     assert_eq!(server.stored(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_between_a_picture_and_its_message_leaves_nothing_for_good() {
+    let server = server().await;
+    let chat = create(&server, &json!({"title": "Foxes"})).await;
+    let mut database = database(&server).await;
+    // Nobody else writes a row now.
+    let lock = sqlx::query("BEGIN IMMEDIATE");
+    lock.execute(&mut database).await.unwrap();
+    let (app, user, id) = (
+        server.app.clone(),
+        user(&server, &server.key).await,
+        id(&chat).to_owned(),
+    );
+    let keeping = tokio::spawn(async move {
+        let place = Some((id.as_str(), "answer"));
+        let pictures = [picture(1)];
+        app.files
+            .save_all(&user, &pictures, &Value::Null, place)
+            .await
+    });
+    let folder = server.data.path().join("files");
+    let kept = || {
+        let mut names = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|it| it.unwrap().path());
+        names.find(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('.'))
+    };
+    while kept().is_none() {
+        tokio::task::yield_now().await;
+    }
+    // The bytes are there, and whoever kept them is gone.
+    keeping.abort();
+    assert!(keeping.await.unwrap_err().is_cancelled());
+    let unlock = sqlx::query("ROLLBACK");
+    unlock.execute(&mut database).await.unwrap();
+    assert_eq!(get(&server, "/api/v1/files/").await, json!([]));
+    let shown = get(&server, &chat).await;
+    assert_eq!(shown["chat"]["history"]["messages"], json!({}));
+    let bytes = std::fs::File::options().write(true).open(kept().unwrap());
+    let long_ago = SystemTime::now() - Duration::from_secs(2 * 3600);
+    bytes.unwrap().set_modified(long_ago).unwrap();
+    server.app.files.sweep(None).await.unwrap();
+    assert_eq!(server.stored(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

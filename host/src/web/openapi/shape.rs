@@ -94,8 +94,7 @@ pub(in crate::web) struct Generation {
     /// What to draw.
     #[schema(min_length = 1, max_length = 32000)]
     prompt: String,
-    /// What to leave out; left alone where the engine has no such thing.
-    #[schema(max_length = 32000)]
+    /// What to leave out, in at most 32 000 bytes; left alone where the engine has no such thing.
     negative_prompt: Option<String>,
     /// How many pictures. Engines may make fewer at a time.
     #[schema(minimum = 1, maximum = 32)]

@@ -215,7 +215,8 @@ fn snapshots() -> insta::Settings {
         settings.add_redaction(&format!(".**[\"{field}\"]"), blot);
     }
     for field in [
-        "api_key", "body", "content", "detail", "digest", "id", "job", "name", "url", "user_id",
+        "api_key", "body", "content", "detail", "digest", "id", "job", "message", "name",
+        "task_id", "url", "user_id",
     ] {
         let blotted =
             |content: insta::internals::Content, _: insta::internals::ContentPath| match content

@@ -165,7 +165,6 @@ async fn openais_api() {
         no_form.body("multipart/form-data; boundary=x", "nothing"),
     )
     .await;
-    api.case("good", api.ask(Method::GET, "/v1/models")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -83,6 +83,9 @@ async fn signing_up_is_switched_off() {
 #[tokio::test(flavor = "multi_thread")]
 async fn users_as_an_administrator_sees_them() {
     let api = Api::start(&[]).await;
+    // Before there are two of the same second, whose order nobody knows.
+    api.case("good", api.ask(Method::GET, "/api/v1/users/?page=1"))
+        .await;
     let add = "/api/v1/auths/add";
     let bob =
         json!({"name": "Bob", "email": "bob@example.com", "password": PASSWORD, "role": "user"});
@@ -92,8 +95,6 @@ async fn users_as_an_administrator_sees_them() {
     let other =
         json!({"name": "C", "email": "c@example.com", "password": PASSWORD, "role": "root"});
     api.case("unknown_role", api.ask(Method::POST, add).json(&other))
-        .await;
-    api.case("good", api.ask(Method::GET, "/api/v1/users/?page=1"))
         .await;
     api.case("page_zero", api.ask(Method::GET, "/api/v1/users/?page=0"))
         .await;

@@ -12,6 +12,7 @@ mod settings;
 mod shape;
 
 use http::Method;
+use insta::internals::{Content, ContentPath};
 use pinhole_tests::Server;
 use serde_json::{Map, Value, json};
 
@@ -215,16 +216,24 @@ fn snapshots() -> insta::Settings {
         settings.add_redaction(&format!(".**[\"{field}\"]"), blot);
     }
     for field in [
-        "api_key", "body", "content", "detail", "digest", "id", "job", "message", "name",
-        "task_id", "url", "user_id",
+        "api_key",
+        "body",
+        "content",
+        "detail",
+        "digest",
+        "id",
+        "job",
+        "message",
+        "name",
+        "task_id",
+        "task_ids[]",
+        "url",
+        "user_id",
     ] {
-        let blotted =
-            |content: insta::internals::Content, _: insta::internals::ContentPath| match content
-                .as_str()
-            {
-                Some(text) => insta::internals::Content::from(blot(text)),
-                None => content,
-            };
+        let blotted = |content: Content, _: ContentPath| match content.as_str() {
+            Some(text) => Content::from(blot(text)),
+            None => content,
+        };
         settings.add_dynamic_redaction(&format!(".**.{field}"), blotted);
     }
     settings

@@ -115,22 +115,12 @@ fn page_headers(media_type: &'static str) -> [(http::HeaderName, &'static str); 
 /// failure looks like, and the shape of each error.
 fn complete(document: &Document) -> Value {
     let mut document = serde_json::to_value(document).unwrap_or_default();
-    let secured = !document["security"].is_null();
     drop_formats(&mut document);
-    let Some(paths) = document["paths"].as_object_mut() else {
+    let paths = document.get_mut("paths").and_then(Value::as_object_mut);
+    let Some(paths) = paths else {
         return document;
     };
-    for (also, path) in ALSO {
-        if let Some(mut item) = paths.get(path).cloned() {
-            let operations = item.as_object_mut().into_iter().flatten();
-            for (_, operation) in operations {
-                let id = operation["operationId"].as_str().unwrap_or_default();
-                operation["operationId"] = format!("{id}_v1").into();
-                operation["description"] = format!("The same as `{path}`.").into();
-            }
-            paths.insert(also.to_owned(), item);
-        }
-    }
+    add_aliases(paths);
     // A part of a path that may have slashes in it is a parameter like any other.
     let named = std::mem::take(paths).into_iter();
     paths.extend(named.map(|(path, item)| (path.replace("{*", "{"), item)));
@@ -141,25 +131,46 @@ fn complete(document: &Document) -> Value {
         };
         let operations = item.as_object_mut().into_iter().flatten();
         for (_, operation) in operations {
-            let schemes = operation["security"].as_array();
-            let open = schemes.is_some_and(|schemes| schemes.contains(&json!({})));
-            let mut refusals = vec![("500", "the server failed; its log says why")];
-            if secured && !open {
-                let why = "no key or session was shown, it is not known, or its role may not ask";
-                refusals.push(("401", why));
-            }
-            if !operation["requestBody"].is_null() {
-                refusals.push(("400", "the body cannot be used"));
-                refusals.push(("413", "the body is longer than is allowed"));
-            } else if !operation["parameters"].is_null() {
-                refusals.push(("400", "a parameter cannot be used"));
-            }
+            let refusals = refusals(operation);
             if let Some(responses) = operation["responses"].as_object_mut() {
                 add(responses, &refusals, shape);
             }
         }
     }
     document
+}
+
+fn add_aliases(paths: &mut Map<String, Value>) {
+    for (also, path) in ALSO {
+        let Some(mut item) = paths.get(path).cloned() else {
+            continue;
+        };
+        let operations = item.as_object_mut().into_iter().flatten();
+        for (_, operation) in operations {
+            let id = operation["operationId"].as_str().unwrap_or_default();
+            operation["operationId"] = format!("{id}_v1").into();
+            operation["description"] = format!("The same as `{path}`.").into();
+        }
+        paths.insert(also.to_owned(), item);
+    }
+}
+
+/// Statuses that an operation may answer with besides those it names itself.
+fn refusals(operation: &Value) -> Vec<(&'static str, &'static str)> {
+    let mut refusals = vec![("500", "the server failed; its log says why")];
+    // What does not say who may ask is for who is known, as the whole document says.
+    let schemes = operation["security"].as_array();
+    if !schemes.is_some_and(|schemes| schemes.contains(&json!({}))) {
+        let why = "no key or session was shown, it is not known, or its role may not ask";
+        refusals.push(("401", why));
+    }
+    if !operation["requestBody"].is_null() {
+        refusals.push(("400", "the body cannot be used"));
+        refusals.push(("413", "the body is longer than is allowed"));
+    } else if !operation["parameters"].is_null() {
+        refusals.push(("400", "a parameter cannot be used"));
+    }
+    refusals
 }
 
 /// Numbers without `int32` and `int64`: ours have no sign, and their bounds stand beside them.

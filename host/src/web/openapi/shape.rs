@@ -61,11 +61,13 @@ struct OpenAiErrorFields {
 }
 
 #[derive(ToSchema)]
-#[serde(rename_all = "snake_case")]
 enum OpenAiErrorType {
-    InvalidRequestError,
-    RateLimitError,
-    ServerError,
+    #[serde(rename = "invalid_request_error")]
+    InvalidRequest,
+    #[serde(rename = "rate_limit_error")]
+    RateLimit,
+    #[serde(rename = "server_error")]
+    Server,
 }
 
 /// How a job may fail where statuses tell it.

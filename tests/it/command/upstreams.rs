@@ -51,8 +51,7 @@ const OWN: [Own; 4] = [
 
 /// All four engines, with this upstream.
 fn with_upstream(address: &str) -> Program {
-    let program =
-        Program::new(&OWN.map(|own| own.engine)).with("IMAGE_GENERATION_MODEL", "a-model");
+    let program = Program::new(&OWN.map(|own| own.engine));
     OWN.iter().fold(program, |program, own| {
         let program = program.with(own.address, address);
         program.with(own.secret, "user:secret-4711")
@@ -71,7 +70,9 @@ async fn an_upstream_that_is_down_is_named_with_its_variable() {
     } in OWN
     {
         let line = program
-            .run(&["generate", "a fox", "--engine", engine])
+            .run(&[
+                "generate", "a fox", "--engine", engine, "--model", "a-model",
+            ])
             .failed(1);
         assert!(
             line.starts_with(&format!("pinhole: engine {engine}: ")),
@@ -155,7 +156,9 @@ async fn an_upstream_that_answers_html_is_one_line_too() {
     {
         let before = upstream.seen().len();
         let line = program
-            .run(&["generate", "a fox", "--engine", engine])
+            .run(&[
+                "generate", "a fox", "--engine", engine, "--model", "a-model",
+            ])
             .failed(1);
         assert!(
             line.starts_with(&format!("pinhole: engine {engine}: ")),

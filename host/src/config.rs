@@ -9,11 +9,11 @@ use crate::settings::Environment;
 
 /// Jobs that run at once; more wait.
 const DEFAULT_SLOTS: u32 = 1000;
-/// How many may be set.
+/// Jobs at once that `PINHOLE_SLOTS` may say.
 const MAX_SLOTS: u32 = 10_000;
 /// Time a job may take, in seconds. Slow machines need minutes for a picture.
 const DEFAULT_JOB_SECS: u64 = 600;
-/// The longest that may be set.
+/// Seconds that `PINHOLE_JOB_TIMEOUT_SECS` may say.
 const MAX_JOB_SECS: u64 = 24 * 3600;
 /// Days that files may be kept; who wants longer leaves it unset.
 const MAX_RETENTION_DAYS: u64 = 36_500;

@@ -138,6 +138,14 @@ fn evaluated(value: &str, known: &dyn Fn(&str) -> Option<String>) -> Option<Stri
     if let Some(ms) = timed("from_millis") {
         return Some(time(Duration::from_millis(ms)));
     }
+    if let Some(limits) = value.strip_prefix("ImageLimits {") {
+        let limit = |name: &str| {
+            let (_, rest) = limits.split_once(name)?;
+            number(rest.split(',').next()?, known).map(grouped)
+        };
+        let (bytes, pixels) = (limit("max_bytes:")?, limit("max_pixels:")?);
+        return Some(format!("{bytes} bytes, {pixels} pixels"));
+    }
     number(value, known).map(grouped)
 }
 
@@ -240,7 +248,10 @@ fn row(constant: &Constant, known: Known) -> String {
         name, value, doc, ..
     } = constant;
     let cell = |text: &str| text.replace('|', "\\|");
-    let is_plain = value.starts_with("Duration::") || value.parse::<u64>().is_ok();
+    let is_plain = ["Duration::", "ImageLimits "]
+        .iter()
+        .any(|it| value.starts_with(it))
+        || value.parse::<u64>().is_ok();
     let value = match evaluated(value, known) {
         Some(plain) if is_plain || plain.replace(' ', "_") == *value => plain,
         Some(plain) => format!("{plain} (`{}`)", cell(value)),
@@ -370,6 +381,10 @@ fn what_constants_come_to() {
         ("Duration::from_secs(90)", Some("90 s")),
         ("Duration::from_millis(50)", Some("50 ms")),
         ("UPLOAD.max_bytes + 1", None),
+        (
+            "ImageLimits { max_bytes: 1 << 4, max_pixels: 3, }",
+            Some("16 bytes, 3 pixels"),
+        ),
         ("(1 << 2", None),
     ] {
         assert_eq!(evaluated(value, &known).as_deref(), expected, "{value}");

@@ -31,7 +31,7 @@ const SHOWN_HEADERS: [&str; 8] = [
 /// Entries of a long list that a snapshot shows.
 const SHOWN_ENTRIES: usize = 3;
 
-/// A server that draws by itself, and what it says of its API.
+/// A server, and what it says of its API.
 struct Api {
     server: Server,
     document: Value,
@@ -42,13 +42,17 @@ struct Asked {
     request: reqwest::RequestBuilder,
     path: String,
     method: Method,
-    /// Does the answer never end?
-    endless: bool,
+    /// Is the answer's body left alone, because it is a stream?
+    unread: bool,
 }
 
 impl Api {
+    /// A server that draws by itself.
     async fn start(variables: &[(&str, &str)]) -> Self {
-        let server = Server::with_engine("sketch", variables).await;
+        Self::of(Server::with_engine("sketch", variables).await).await
+    }
+
+    async fn of(server: Server) -> Self {
         let document = server.client.get(server.url("/openapi.json")).send().await;
         let document = document.unwrap().bytes().await.unwrap();
         Self {
@@ -75,7 +79,7 @@ impl Api {
             request: client.request(method.clone(), self.server.url(path)),
             path: path.to_owned(),
             method,
-            endless: false,
+            unread: false,
         }
     }
 
@@ -86,14 +90,14 @@ impl Api {
             request,
             path,
             method,
-            endless,
+            unread,
         } = asked;
         let (template, operation) = self.operation(&method, &path);
         let answer = request.send().await.unwrap();
         let status = answer.status().as_u16();
         let headers = answer.headers().clone();
-        let bytes = match endless {
-            true => bytes::Bytes::from_static(b"[without end]"),
+        let bytes = match unread {
+            true => bytes::Bytes::from_static(b"[a stream]"),
             false => answer.bytes().await.unwrap(),
         };
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -107,6 +111,8 @@ impl Api {
             Err(_) => json!(format!("[{} bytes]", bytes.len())),
         };
         let said = format!("{method} {path}: {status} {body}");
+        let is_good = status < 400;
+        assert_eq!(case.starts_with("good"), is_good, "{case} of {said}");
         let response = &operation["responses"][status.to_string()];
         assert!(response.is_object(), "undocumented status: {said}");
         self.check_body(response, &media_type, &body, &said);
@@ -172,8 +178,8 @@ impl Asked {
         self
     }
 
-    fn endless(mut self) -> Self {
-        self.endless = true;
+    fn unread(mut self) -> Self {
+        self.unread = true;
         self
     }
 

@@ -8,6 +8,13 @@ fn data_url() -> String {
     format!("data:image/png;base64,{}", pixel_base64())
 }
 
+/// A body that is one byte longer than is read. What were much longer would still be sent when the
+/// refusal comes.
+fn too_long() -> Value {
+    let around = json!({"prompt": ""}).to_string().len();
+    json!({"prompt": "x".repeat((32 << 20) + 1 - around)})
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_itself() {
     let api = Api::start(&[]).await;
@@ -42,14 +49,13 @@ async fn open_webuis_image_api() {
     let no_json = api.ask(Method::POST, "/api/v1/images/generations");
     api.case("no_json", no_json.body("application/json", "{"))
         .await;
-    let long = json!({"prompt": "x".repeat(33 << 20)});
+    let long = too_long();
     api.case("too_large", images("generations", long)).await;
 
     for (case, body) in [
-        ("good", json!({"prompt": "bluer", "image": data_url()})),
         (
-            "good_nested",
-            json!({"form_data": {"prompt": "bluer", "image": [data_url()]}}),
+            "cannot_edit",
+            json!({"prompt": "bluer", "image": data_url()}),
         ),
         ("no_image", json!({"prompt": "bluer"})),
         (
@@ -85,21 +91,32 @@ async fn open_webuis_image_api() {
 #[tokio::test(flavor = "multi_thread")]
 async fn events_without_end() {
     let api = Api::start(&[]).await;
-    api.case("good", api.ask(Method::GET, "/api/events").endless())
+    api.case("good", api.ask(Method::GET, "/api/events").unread())
         .await;
 }
 
-/// Only an engine with an upstream has an address to be checked.
+/// Only an engine with an upstream has an address to be checked, and changes pictures.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_is_checked() {
-    let upstream = pinhole_tests::Upstream::json(200, json!({"data": []})).await;
-    let mut api = Api::start(&[]).await;
-    api.server = Server::with_engine("openai", &[]).await;
-    let verify = |url: String| {
-        let body = json!({"engine": "openai", "url": url, "key": "sk-upstream"});
-        api.ask(Method::POST, "/api/v1/images/verify").json(&body)
-    };
-    api.case("good", verify(format!("{}/v1", upstream.url())))
+async fn an_engine_with_an_upstream() {
+    let made = json!({"created": 1, "data": [{"b64_json": pixel_base64()}]});
+    let upstream = pinhole_tests::Upstream::json(200, made).await;
+    let base = format!("{}/v1", upstream.url());
+    let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
+    let api = Api::of(Server::with_engine("openai", &variables).await).await;
+    let post = |path: &str, body: &Value| api.ask(Method::POST, path).json(body);
+    let verify = json!({"engine": "openai", "url": base, "key": "sk-upstream"});
+    api.case("good", post("/api/v1/images/verify", &verify))
+        .await;
+    let flat = json!({"prompt": "bluer", "image": data_url()});
+    api.case("good", post("/api/v1/images/edit", &flat)).await;
+    let nested = json!({"form_data": {"prompt": "bluer", "image": [data_url()]}});
+    api.case("good_nested", post("/api/v1/images/edit", &nested))
+        .await;
+    let edit = json!({"prompt": "bluer", "images": [{"image_url": data_url()}]});
+    api.case("good", post("/v1/images/edits", &edit)).await;
+    let mut stream = edit.clone();
+    stream["stream"] = json!(true);
+    api.case("good_stream", post("/v1/images/edits", &stream).unread())
         .await;
 }
 
@@ -148,12 +165,18 @@ async fn openais_api() {
     ] {
         api.case(case, post("/v1/images/generations", body)).await;
     }
-    let long = json!({"prompt": "x".repeat(33 << 20)});
+    let stream = json!({"prompt": "a fox", "size": "64x48", "stream": true});
+    let stream = post("/v1/images/generations", stream).unread();
+    api.case("good_stream", stream).await;
+    let long = too_long();
     api.case("too_large", post("/v1/images/generations", long))
         .await;
     let reference = json!({"image_url": data_url()});
     for (case, body) in [
-        ("good", json!({"prompt": "bluer", "images": [reference]})),
+        (
+            "cannot_edit",
+            json!({"prompt": "bluer", "images": [reference]}),
+        ),
         ("no_image", json!({"prompt": "bluer"})),
         ("no_reference", json!({"prompt": "bluer", "images": [{}]})),
     ] {

@@ -139,7 +139,7 @@ impl Files {
         meta: &Value,
     ) -> Result<FileRow> {
         let id = uuid::Uuid::new_v4().to_string();
-        let hash = self.objects.put(&id, image.bytes().clone()).await;
+        let hash = self.objects.add(&id, image.bytes().clone()).await;
         let hash = hash.with_context(|| format!("cannot keep picture {id} in the data folder"))?;
         Ok(FileRow {
             name,

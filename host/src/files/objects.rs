@@ -3,14 +3,14 @@
 //! These are the operations that a bucket has too.
 
 use std::collections::HashSet;
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Result;
 use bytes::Bytes;
-use cap_std::fs::{Dir, File, ReadDir};
+use cap_std::fs::{Dir, File, OpenOptions, ReadDir};
 use futures_util::{Stream, StreamExt, stream};
 use sha2::{Digest, Sha256};
 
@@ -32,11 +32,26 @@ impl Objects {
         Ok(Self { folder })
     }
 
-    /// Keeps bytes under a name, all of them or none. Their SHA-256 in hexadecimal.
-    pub(super) async fn put(&self, name: &str, bytes: Bytes) -> io::Result<String> {
+    /// Keeps bytes under a name, all of them or none. What was there is replaced.
+    pub(super) async fn put(&self, name: &str, bytes: Bytes) -> io::Result<()> {
+        let name = name.to_owned();
+        self.blocking(move |folder| folder::write_whole(folder, &name, &bytes))
+            .await
+    }
+
+    /// Keeps bytes under a name that nobody asks for before this is done, such as a fresh id: that
+    /// needs no second name, which a folder is slow to change. Fails where the name is taken, and
+    /// leaves nothing where it fails. Their SHA-256 in hexadecimal.
+    pub(super) async fn add(&self, name: &str, bytes: Bytes) -> io::Result<String> {
         let name = name.to_owned();
         self.blocking(move |folder| {
-            folder::write_whole(folder, &name, &bytes)?;
+            let mut options = OpenOptions::new();
+            let mut file = folder.open_with(&name, options.write(true).create_new(true))?;
+            if let Err(error) = file.write_all(&bytes) {
+                // The failure is what matters; what is left over is swept.
+                folder.remove_file(&name).ok();
+                return Err(error);
+            }
             Ok(hex(&Sha256::digest(&bytes)))
         })
         .await

@@ -89,6 +89,8 @@ enum Benchmark {
     Engine,
     /// The server's faces beside the upstream asked directly
     Faces,
+    /// Events to many connected sockets
+    Sockets,
 }
 
 fn main() -> ExitCode {
@@ -151,9 +153,12 @@ fn bench(workspace: &Workspace, options: &BenchOptions) -> Result<ExitCode> {
 impl BenchOptions {
     fn for_cargo(&self) -> Vec<&str> {
         let chosen: &[&str] = match self.benchmark {
-            None => &["--bench", "engine", "--bench", "faces"],
+            None => &[
+                "--bench", "engine", "--bench", "faces", "--bench", "sockets",
+            ],
             Some(Benchmark::Engine) => &["--bench", "engine", "--"],
             Some(Benchmark::Faces) => &["--bench", "faces", "--"],
+            Some(Benchmark::Sockets) => &["--bench", "sockets", "--"],
         };
         let arguments = self.arguments.iter().map(String::as_str);
         chosen.iter().copied().chain(arguments).collect()

@@ -35,6 +35,17 @@ impl Pinhole {
         engine: &str,
         key: Option<&str>,
     ) -> Self {
+        Self::start_with(data, upstream, engine, key, &[])
+    }
+
+    /// The same with more variables.
+    pub(crate) fn start_with(
+        data: &Path,
+        upstream: SocketAddr,
+        engine: &str,
+        key: Option<&str>,
+        variables: &[(&str, String)],
+    ) -> Self {
         let log = data.join("log");
         let mut file = File::options();
         let file = file.create(true).append(true).open(&log).unwrap();
@@ -48,6 +59,7 @@ impl Pinhole {
                 format!("http://{upstream}/v1"),
             )
             .env("IMAGES_OPENAI_API_KEY", "k")
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(file)

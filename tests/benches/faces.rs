@@ -39,8 +39,11 @@ use upstream::Upstream;
 const SMALL: usize = 20 << 10;
 const LARGE: usize = 2 << 20;
 
+/// A row's name, and what measures it.
+type Row = (&'static str, fn(&Bench));
+
 /// The rows, in order.
-const ROWS: [(&str, fn(&Bench)); 7] = [
+const ROWS: [Row; 7] = [
     ("one", Bench::one_at_a_time),
     ("many", Bench::many_at_once),
     ("large", Bench::large),

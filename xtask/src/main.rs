@@ -7,7 +7,7 @@
 //! | `engines` | builds guests and encodes them as components |
 //! | `serve` | `run`: the server, and a first picture made with it |
 //! | `server` | the server as a child process, and what it says about itself |
-//! | `clients` | the official clients of others against a running server |
+//! | `clients` | the official clients of others, and a fuzzer, against running servers |
 //! | `http` | one HTTP request over a plain socket |
 
 #![allow(
@@ -46,7 +46,7 @@ enum Command {
     Run(serve::Options),
     /// Builds everything and runs every test
     Test(TestOptions),
-    /// Builds everything and runs the official clients of others against a server
+    /// Builds everything and runs the official clients of others, and a fuzzer, against servers
     Clients,
     /// Builds everything optimised and runs the benchmarks
     Bench(BenchOptions),

@@ -149,31 +149,30 @@ async fn connect(address: SocketAddr, key: &str) -> WebSocketStream<TcpStream> {
     stream.set_nodelay(true).unwrap();
     let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
     let entered = async {
-        assert!(next(&mut socket).await.0.starts_with('0'));
+        assert!(next(&mut socket).await.unwrap().0.starts_with('0'));
         let auth = format!("40{}", json!({"token": key}));
         socket.send(Message::text(auth)).await.unwrap();
-        assert!(next(&mut socket).await.0.starts_with("40"));
+        assert!(next(&mut socket).await.unwrap().0.starts_with("40"));
     };
     timeout(PATIENCE, entered).await.unwrap();
     socket
 }
 
-/// The next packet that is no ping, and when it came.
-async fn next(socket: &mut WebSocketStream<TcpStream>) -> (String, Instant) {
+/// The next packet that is no ping, and when it came; `None` where the server has ended.
+async fn next(socket: &mut WebSocketStream<TcpStream>) -> Option<(String, Instant)> {
     loop {
-        let message = socket.next().await.unwrap().unwrap();
+        let message = socket.next().await?.ok()?;
         let now = Instant::now();
-        match message.into_text().unwrap().to_string() {
-            ping if ping == "2" => socket.send(Message::text("3")).await.unwrap(),
-            packet => return (packet, now),
+        match message.into_text().ok()?.to_string() {
+            ping if ping == "2" => socket.send(Message::text("3")).await.ok()?,
+            packet => return Some((packet, now)),
         }
     }
 }
 
 /// Tells when the end of an answer has come.
 async fn hear(mut socket: WebSocketStream<TcpStream>, arrivals: UnboundedSender<Instant>) {
-    loop {
-        let (packet, now) = next(&mut socket).await;
+    while let Some((packet, now)) = next(&mut socket).await {
         if packet.contains(DONE) {
             arrivals.send(now).unwrap();
         }

@@ -43,10 +43,15 @@ const KEY_BYTES: usize = 24;
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: SqlitePool,
-    /// Asks whose a key is, as every request does. The pool would have a connection answer twice
-    /// more that it is still there, which costs more than the question. Empty where it was lost.
-    doorman: Arc<Mutex<Option<SqliteConnection>>>,
+    /// Asks whose a key is, as every request does.
+    doorman: Arc<Mutex<Reserved>>,
+    /// Notes pictures, one after the other: writers that meet in SQLite sleep for milliseconds.
+    clerk: Arc<Mutex<Reserved>>,
 }
+
+/// A connection for one kind of statement. The pool would have a connection answer twice more that it
+/// is still there, which costs more than the statement. Empty at first, and where it was lost.
+type Reserved = Option<SqliteConnection>;
 
 /// Somebody who may ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +93,7 @@ impl Store {
         Ok(Self {
             pool,
             doorman: Arc::default(),
+            clerk: Arc::default(),
         })
     }
 
@@ -117,13 +123,19 @@ impl Store {
         Ok(Some(key))
     }
 
+    /// A reserved connection, to be given back. One that failed, or whose caller went away, is not
+    /// given back, and the next statement opens another.
+    async fn take(&self, reserved: &mut Reserved) -> sqlx::Result<SqliteConnection> {
+        match reserved.take() {
+            Some(connection) => Ok(connection),
+            None => self.pool.connect_options().connect().await,
+        }
+    }
+
     /// Whose key this is.
     pub async fn user_by_key(&self, key: &str) -> sqlx::Result<Option<User>> {
         let mut doorman = self.doorman.lock().await;
-        let mut connection = match doorman.take() {
-            Some(connection) => connection,
-            None => self.pool.connect_options().connect().await?,
-        };
+        let mut connection = self.take(&mut doorman).await?;
         let row = sqlx::query(
             "SELECT users.id, users.name, users.role FROM api_keys
              JOIN users ON users.id = api_keys.user_id WHERE api_keys.hash = $1",
@@ -131,7 +143,6 @@ impl Store {
         .bind(hash(key))
         .fetch_optional(&mut connection)
         .await?;
-        // One that failed, or whose caller went away, is not asked again.
         *doorman = Some(connection);
         drop(doorman);
         row.map(|row| {

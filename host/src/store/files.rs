@@ -44,7 +44,11 @@ impl Store {
         };
         let Some((chat_id, message_id)) = place else {
             // One statement is all or nothing by itself.
-            return insert(&mut *self.pool.acquire().await?, files).await;
+            let mut clerk = self.clerk.lock().await;
+            let mut connection = self.take(&mut clerk).await?;
+            insert(&mut connection, files).await?;
+            *clerk = Some(connection);
+            return Ok(());
         };
         let mut transaction = self.pool.begin().await?;
         let done = sqlx::query(

@@ -95,7 +95,10 @@ async fn what_is_set_in_the_running_server_holds_for_commands_too() {
     // It looks twice, because what only lists resets nothing.
     for _ in 0..2 {
         let text = program.run(&["engine", "list"]).done().join("\n");
-        assert!(text.contains("  upstream   api at http://127.0.0.1:10: "), "{text}");
+        assert!(
+            text.contains("  upstream   api at http://127.0.0.1:10: "),
+            "{text}"
+        );
         let garage = "  binding    garage\n  upstream   api at http://127.0.0.1:11: ";
         assert!(text.contains(garage), "{text}");
     }

@@ -264,6 +264,9 @@ async fn only_who_listens_is_answered_by_events() {
     }
 }
 
+/// What a language model answers, however often it is asked.
+type Answers = Box<dyn Fn() -> Answer + Send + Sync>;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_is_told_and_kept() {
     let refused = json!({"error": {"message": "no <room> left"}});
@@ -283,7 +286,8 @@ async fn a_failure_is_told_and_kept() {
         )
     };
     let failing = data(&refused);
-    let answers: [(Box<dyn Fn() -> Answer + Send + Sync>, &str, &str); 4] = [
+    type Answers = Box<dyn Fn() -> Answer + Send + Sync>;
+    let answers: [(Answers, &str, &str); 4] = [
         (
             Box::new(move || Answer::json(503, &refused)),
             "the language model answered 503 Service Unavailable: no <room> left",

@@ -286,7 +286,6 @@ async fn a_failure_is_told_and_kept() {
         )
     };
     let failing = data(&refused);
-    type Answers = Box<dyn Fn() -> Answer + Send + Sync>;
     let answers: [(Answers, &str, &str); 4] = [
         (
             Box::new(move || Answer::json(503, &refused)),

@@ -264,6 +264,9 @@ async fn only_who_listens_is_answered_by_events() {
     }
 }
 
+/// What a language model answers, however often it is asked.
+type Answers = Box<dyn Fn() -> Answer + Send + Sync>;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_is_told_and_kept() {
     let refused = json!({"error": {"message": "no <room> left"}});

@@ -300,15 +300,16 @@ async fn answer(
     model: Option<Model<'_>>,
     picture: Option<Outcome>,
 ) -> Result<Reply, Error> {
-    let Some(model) = model else {
-        return match picture {
-            Some(outcome) => Ok(Reply::Words(words(&outcome))),
-            None => Err(Error::NoModel),
-        };
-    };
+    // Whoever has a chat is shown the picture by its events.
     let lead = match (&picture, &turn.chat_id) {
         (Some(Ok(made)), None) => format!("{}\n\n", markdown(&made.files)),
         _ => String::new(),
+    };
+    let Some(model) = model else {
+        return match picture {
+            Some(outcome) => Ok(Reply::Words(format!("{lead}{}", words(&outcome)))),
+            None => Err(Error::NoModel),
+        };
     };
     let answer = model::complete(model, turn.payload).await;
     Ok(Reply::Model {
@@ -346,7 +347,7 @@ fn context(outcome: &Outcome) -> String {
 /// What the client reads where no language model answers.
 fn words(outcome: &Outcome) -> String {
     match outcome {
-        Ok(made) => format!("Here is your picture.\n\n{}", markdown(&made.files)),
+        Ok(_) => "Here is your picture.".to_owned(),
         Err(reason) => format!("The picture could not be made: {reason}"),
     }
 }

@@ -54,6 +54,7 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
         served = serving => served.context("the server failed"),
         () = patience => Ok(()),
     };
+    tokio::time::timeout(GRACE, ours.tasks.end()).await.ok();
     ours.jobs.end().await;
     served
 }

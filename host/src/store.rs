@@ -44,9 +44,9 @@ const KEY_BYTES: usize = 24;
 pub struct Store {
     pool: SqlitePool,
     /// Asks whose a key is, as every request does.
-    doorman: Arc<Mutex<Reserved>>,
+    key_reader: Arc<Mutex<Reserved>>,
     /// Notes pictures, one after the other: writers that meet in SQLite sleep for milliseconds.
-    clerk: Arc<Mutex<Reserved>>,
+    file_writer: Arc<Mutex<Reserved>>,
 }
 
 /// A connection for one kind of statement. The pool would have a connection answer twice more that it
@@ -92,8 +92,8 @@ impl Store {
             .with_context(named)?;
         Ok(Self {
             pool,
-            doorman: Arc::default(),
-            clerk: Arc::default(),
+            key_reader: Arc::default(),
+            file_writer: Arc::default(),
         })
     }
 
@@ -134,8 +134,8 @@ impl Store {
 
     /// Whose key this is.
     pub async fn user_by_key(&self, key: &str) -> sqlx::Result<Option<User>> {
-        let mut doorman = self.doorman.lock().await;
-        let mut connection = self.take(&mut doorman).await?;
+        let mut key_reader = self.key_reader.lock().await;
+        let mut connection = self.take(&mut key_reader).await?;
         let row = sqlx::query(
             "SELECT users.id, users.name, users.role FROM api_keys
              JOIN users ON users.id = api_keys.user_id WHERE api_keys.hash = $1",
@@ -143,8 +143,8 @@ impl Store {
         .bind(hash(key))
         .fetch_optional(&mut connection)
         .await?;
-        *doorman = Some(connection);
-        drop(doorman);
+        *key_reader = Some(connection);
+        drop(key_reader);
         row.map(|row| {
             Ok(User {
                 id: row.try_get("id")?,

@@ -44,10 +44,10 @@ impl Store {
         };
         let Some((chat_id, message_id)) = place else {
             // One statement is all or nothing by itself.
-            let mut clerk = self.clerk.lock().await;
-            let mut connection = self.take(&mut clerk).await?;
+            let mut file_writer = self.file_writer.lock().await;
+            let mut connection = self.take(&mut file_writer).await?;
             insert(&mut connection, files).await?;
-            *clerk = Some(connection);
+            *file_writer = Some(connection);
             return Ok(());
         };
         let mut transaction = self.pool.begin().await?;

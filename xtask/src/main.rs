@@ -200,7 +200,8 @@ mod tests {
             };
             assert_eq!(options.for_cargo(), expected);
         };
-        check(&[], &["--bench", "engine", "--bench", "faces"]);
+        let all = ["--bench", "engine", "--bench", "faces", "--bench", "sockets"];
+        check(&[], &all);
         check(&["engine"], &["--bench", "engine", "--"]);
         let faces = ["--bench", "faces", "--", "--quick", "one", "many"];
         check(&["faces", "--quick", "one", "many"], &faces);

@@ -200,7 +200,9 @@ mod tests {
             };
             assert_eq!(options.for_cargo(), expected);
         };
-        let all = ["--bench", "engine", "--bench", "faces", "--bench", "sockets"];
+        let all = [
+            "--bench", "engine", "--bench", "faces", "--bench", "sockets",
+        ];
         check(&[], &all);
         check(&["engine"], &["--bench", "engine", "--"]);
         let faces = ["--bench", "faces", "--", "--quick", "one", "many"];

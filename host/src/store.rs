@@ -36,6 +36,8 @@ pub use settings::{SettingChange, SettingRow};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections to the database at the same time; statements beyond wait.
 const MAX_CONNECTIONS: u32 = 8;
+/// Pages of the database that each connection keeps, in bytes. What it lacks is in the system's cache.
+const CACHE_BYTES: usize = 128 << 10;
 /// Random bytes in a key.
 const KEY_BYTES: usize = 24;
 
@@ -78,6 +80,7 @@ impl Store {
             .foreign_keys(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
+            .pragma("cache_size", format!("-{}", CACHE_BYTES >> 10))
             .busy_timeout(BUSY_TIMEOUT);
         let pool = SqlitePoolOptions::new()
             .max_connections(MAX_CONNECTIONS)

@@ -74,8 +74,7 @@ impl Jobs {
     pub async fn open(config: &Config) -> Result<Self> {
         let engines = Engines::open(&config.engines, &config.data, config.slots).await?;
         let egress = Egress::new()?;
-        let environment = config.environment.clone();
-        let current = Current::new(environment, &engines, &egress, None).await;
+        let current = Current::new(&config.environment, &engines, &egress, None).await;
         let current = current.map_err(anyhow::Error::msg)?;
         Ok(Self {
             engines,
@@ -95,7 +94,7 @@ impl Jobs {
     /// Checks what other settings would make of the engines; nothing changes yet.
     ///
     /// The error says for the operator what is wrong that was not wrong before.
-    pub async fn prepare(&self, environment: Environment) -> Result<Arc<Current>, String> {
+    pub async fn prepare(&self, environment: &Environment) -> Result<Arc<Current>, String> {
         let before = self.current();
         let next = Current::new(environment, &self.engines, &self.egress, Some(&before)).await?;
         let known = before.problems();

@@ -53,7 +53,7 @@ impl App {
         };
         let environment = plan.overlay.environment();
         let rules = Rules::read(environment).map_err(refused)?;
-        let next = self.jobs.prepare(environment.clone()).await;
+        let next = self.jobs.prepare(environment).await;
         let next = next.map_err(refused)?;
         let kept = self.settings.keep(&plan).await;
         kept.map_err(|error| anyhow::Error::from(error).context("cannot keep the settings"))?;

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+use cap_std::fs::Dir;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
@@ -27,12 +27,18 @@ pub(super) struct Compiled {
 }
 
 impl Compiled {
-    /// Opens the folder, with a new key where it has none.
+    /// Opens the folder, with a new key where it has none that can be used.
     pub(super) fn open(data: &Path) -> Result<Self> {
         let path = data.join(FOLDER);
         let folder = folder::create_in(&folder::create(data)?, FOLDER)?;
-        let key = read_key(&folder).or_else(|_| new_key(&folder));
+        let read = || folder::key_in(&folder, KEY_FILE, KEY_BYTES);
+        let key = read().or_else(|_| {
+            // Nothing is lost with it but the time to compile.
+            folder.remove_file(KEY_FILE)?;
+            read()
+        });
         let key = key.with_context(|| format!("cannot use the key in {}", path.display()))?;
+        let key = *key.as_array().context("a key that was just measured")?;
         Ok(Self { path, folder, key })
     }
 
@@ -114,20 +120,4 @@ impl std::hash::Hasher for Configuration {
     fn finish(&self) -> u64 {
         0
     }
-}
-
-fn read_key(folder: &Dir) -> Result<[u8; KEY_BYTES]> {
-    let bytes = folder.read(KEY_FILE)?;
-    bytes
-        .try_into()
-        .map_err(|_| anyhow::anyhow!("the key has another length"))
-}
-
-fn new_key(folder: &Dir) -> Result<[u8; KEY_BYTES]> {
-    let mut key = [0; KEY_BYTES];
-    getrandom::fill(&mut key)?;
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    std::io::Write::write_all(&mut folder.open_with(KEY_FILE, &options)?, &key)?;
-    Ok(key)
 }

@@ -17,8 +17,6 @@ const MAX_FALLBACKS: usize = 16;
 
 /// Settings, and the bindings that follow from them. Never changes: a change makes another.
 pub struct Current {
-    /// What it was made from.
-    pub environment: Environment,
     /// The host's settings.
     pub settings: Settings,
     bindings: BTreeMap<String, Arc<Binding>>,
@@ -41,12 +39,12 @@ pub struct Asker {
 impl Current {
     /// Reads all settings. The error names the variable and what it may hold.
     pub(super) async fn new(
-        environment: Environment,
+        environment: &Environment,
         engines: &Engines,
         egress: &Egress,
         before: Option<&Self>,
     ) -> Result<Self, String> {
-        let settings = Settings::read(&environment)?;
+        let settings = Settings::read(environment)?;
         let sizes = [
             ("IMAGE_SIZE", &settings.size),
             ("IMAGE_EDIT_SIZE", &settings.edit.size),
@@ -55,7 +53,7 @@ impl Current {
             parse_size(size.as_deref().unwrap_or_default())
                 .map_err(|why| format!("{variable} {why}"))?;
         }
-        let mut specs = binding::read(&environment)?;
+        let mut specs = binding::read(environment)?;
         for component in engines.admitted() {
             specs.entry(component.description.name.clone()).or_default();
         }
@@ -76,14 +74,13 @@ impl Current {
                 (name.clone(), spec),
                 component.clone(),
                 (engines, egress),
-                (&environment, &settings),
+                (environment, &settings),
                 before.map(Arc::as_ref),
             );
             bindings.insert(name, Arc::new(binding.await));
         }
         Ok(Self {
-            fallbacks: fallbacks(&environment)?,
-            environment,
+            fallbacks: fallbacks(environment)?,
             settings,
             bindings,
             absent,
@@ -116,10 +113,8 @@ impl Current {
         asker: &Asker,
         default: &str,
     ) -> Result<&Arc<Binding>, Error> {
-        let usable = || self.bindings.values().filter(|it| may_use(it, asker));
         if let Some(name) = named {
-            let mut usable = usable();
-            let found = usable.find(|binding| binding.name == name);
+            let found = self.usable(asker).find(|binding| binding.name == name);
             return found.ok_or_else(|| self.missing(name, asker));
         }
         let of_model = |it: &&Arc<Binding>| {
@@ -130,10 +125,14 @@ impl Current {
             let mut preferred = it.spec.preferred_by.iter();
             preferred.any(|group| asker.groups.contains(group))
         };
-        let chosen = usable().find(of_model);
-        let chosen = chosen.or_else(|| usable().find(of_group));
-        let chosen = chosen.or_else(|| usable().find(|it| it.name == default));
+        let chosen = self.usable(asker).find(of_model);
+        let chosen = chosen.or_else(|| self.usable(asker).find(of_group));
+        let chosen = chosen.or_else(|| self.usable(asker).find(|it| it.name == default));
         chosen.ok_or_else(|| self.missing(default, asker))
+    }
+
+    fn usable<'a>(&'a self, asker: &Asker) -> impl Iterator<Item = &'a Arc<Binding>> {
+        self.bindings.values().filter(|it| may_use(it, asker))
     }
 
     /// The bindings to try after one that was busy or out of reach.
@@ -148,9 +147,7 @@ impl Current {
     }
 
     fn missing(&self, name: &str, asker: &Asker) -> Error {
-        let usable: Vec<_> = self.bindings.values().collect();
-        let usable = usable.iter().filter(|it| may_use(it, asker));
-        let names: Vec<_> = usable.map(|it| it.name.as_str()).collect();
+        let names: Vec<_> = self.usable(asker).map(|it| it.name.as_str()).collect();
         let message = match self.absent.get(name) {
             Some(why) => format!("engine {name} {why}"),
             None if names.is_empty() => {

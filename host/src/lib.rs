@@ -26,6 +26,8 @@ pub mod settings;
 pub mod images;
 pub mod files;
 pub mod folder;
+pub mod audit;
+pub mod check;
 pub mod people;
 pub mod store;
 pub mod kit;

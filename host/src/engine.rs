@@ -4,6 +4,7 @@ pub mod bindings;
 mod admit;
 mod body;
 mod call;
+mod compile;
 mod compiled;
 mod control;
 mod document;

@@ -10,6 +10,7 @@ use wasmtime::component::Component as Code;
 use wasmtime::component::types::ComponentItem;
 
 use super::bindings::{Credential, Description, ErrorKind, ImageEnginePre, Setting, SettingKind};
+use super::compile::compile;
 use super::{Bound, Component, Control, Limits, Problem, Sandbox, call, hex};
 use crate::egress::refuse_header;
 use crate::grant::Allowed;
@@ -127,25 +128,6 @@ fn check_kind(bytes: &[u8]) -> Result<(), String> {
         [] => Err("is empty".to_owned()),
         _ => Err("is not WebAssembly".to_owned()),
     }
-}
-
-/// Compiled before, or compiled now, on a thread that may block.
-async fn compile(sandbox: &Arc<Sandbox>, digest: &str, bytes: Vec<u8>) -> Result<Code, String> {
-    let (sandbox, digest) = (sandbox.clone(), digest.to_owned());
-    let compiled = tokio::task::spawn_blocking(move || {
-        if let Some(code) = sandbox.compiled.load(&sandbox.engine, &digest) {
-            return Ok(code);
-        }
-        let code = Code::from_binary(&sandbox.engine, &bytes)?;
-        sandbox.compiled.save(&sandbox.engine, &digest, &code);
-        wasmtime::Result::Ok(code)
-    });
-    compiled
-        .await
-        .map_err(|crash| format!("the compiler failed: {crash}"))?
-        .map_err(|error: wasmtime::Error| {
-            format!("is not a valid component: {}", error.root_cause())
-        })
 }
 
 /// Compares what the component imports and exports with the world, by name. The names it imports.

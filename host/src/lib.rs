@@ -11,7 +11,7 @@
 //!
 //! `chat` is the place to start reading. Only `engine` knows wasmtime, only `egress` opens
 //! connections, only `store` has SQL, and only `web` knows statuses. Beside them, `kit` plays
-//! conformance cases against a component, through `jobs`.
+//! conformance cases against a component, through `jobs`, and `adversary` attacks a server.
 
 pub mod config;
 pub mod app;
@@ -31,3 +31,4 @@ pub mod check;
 pub mod people;
 pub mod store;
 pub mod kit;
+pub mod adversary;

@@ -1,5 +1,6 @@
 //! Reads the command line and the config, starts the host or runs one command.
 
+mod adversary_test;
 mod engine_test;
 mod generate;
 mod serve;
@@ -45,6 +46,8 @@ enum Command {
         #[command(subcommand)]
         command: EngineCommand,
     },
+    /// Attack a server in every way we know, and see that it holds
+    Adversary(adversary_test::AdversaryTest),
 }
 
 /// What `pinhole generate` is told.
@@ -132,6 +135,7 @@ async fn run(command: Command, config: Config, lines: Lines) -> Result<u8> {
     match command {
         Command::Serve { listen } => serve::serve(&config, listen).await.map(|()| 0),
         Command::Generate(asked) => generate::generate(&config, asked).await,
+        Command::Adversary(asked) => adversary_test::test(&config, asked).await,
         Command::Engine { command } => match command {
             EngineCommand::List => list_engines(&config).await.map(|()| 0),
             EngineCommand::Models { engine } => list_models(&config, engine.as_deref()).await,

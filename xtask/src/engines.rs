@@ -42,7 +42,25 @@ pub(crate) fn build_test_guests(workspace: &Workspace) -> Result<()> {
     cargo_build(workspace, what, targets::WASI, &package("wasip2"))?;
     let component = artefact(workspace, targets::WASI, "pinhole_wasip2_guest");
     let wasip2 = read(workspace, &component)?;
-    put(workspace, &workspace.guests().join("wasip2.wasm"), &wasip2)
+    put(workspace, &workspace.guests().join("wasip2.wasm"), &wasip2)?;
+    assemble(workspace)
+}
+
+/// Makes a component of each text in `tests/guests/wat`: for what no compiler would write.
+fn assemble(workspace: &Workspace) -> Result<()> {
+    let folder = workspace.root.join("tests/guests/wat");
+    let unreadable = || format!("cannot read {}", workspace.shown(&folder));
+    for entry in fs::read_dir(&folder).with_context(unreadable)? {
+        let path = entry.with_context(unreadable)?.path();
+        let name = path.file_name().with_context(unreadable)?;
+        if path.extension().is_some_and(|extension| extension == "wat") {
+            let bytes = wat::parse_file(&path)
+                .with_context(|| format!("cannot assemble {}", workspace.shown(&path)))?;
+            let place = workspace.guests().join(name).with_extension("wasm");
+            put(workspace, &place, &bytes)?;
+        }
+    }
+    Ok(())
 }
 
 fn cargo_build(workspace: &Workspace, what: &str, target: &str, packages: &[String]) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Pinhole's own commands: `cargo xtask run`, `test`, `clients`, `engines` and `bench`.
+//! Pinhole's own commands: `cargo xtask run`, `test`, `clients`, `adversary`, `engines` and `bench`.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -48,6 +48,12 @@ enum Command {
     Test(TestOptions),
     /// Builds everything and runs the official clients of others, and a fuzzer, against servers
     Clients,
+    /// Builds everything and attacks a server in every way we know
+    Adversary {
+        /// For `pinhole adversary`, such as `--case NAME`
+        #[arg(allow_hyphen_values = true, trailing_var_arg = true)]
+        arguments: Vec<String>,
+    },
     /// Builds everything optimised and runs the benchmarks
     Bench(BenchOptions),
 }
@@ -115,6 +121,7 @@ fn execute(command: Command) -> Result<ExitCode> {
             serve::build(&workspace)?;
             clients::run(&workspace).map(|()| ExitCode::SUCCESS)
         }
+        Command::Adversary { arguments } => adversary(&workspace, &arguments),
         Command::Bench(options) => bench(&workspace, &options),
     }
 }
@@ -137,6 +144,21 @@ fn test(workspace: &Workspace, options: &TestOptions) -> Result<ExitCode> {
     let mut cargo = workspace.cargo(&["test", "--workspace"]);
     cargo.args(options.arguments());
     run_with_parts(workspace, cargo, &workspace.program())
+}
+
+/// Attacks a server, with the components that were just built.
+fn adversary(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode> {
+    targets::ensure(workspace, &[targets::ENGINES, targets::WASI])?;
+    engines::build(workspace)?;
+    engines::build_test_guests(workspace)?;
+    serve::build(workspace)?;
+    let mut program = process::Command::new(workspace.program());
+    program
+        .arg("adversary")
+        .args(arguments)
+        .env("PINHOLE_ENGINES", workspace.engines());
+    let status = program.status().context("cannot start pinhole")?;
+    Ok(workspace::as_exit_code(status))
 }
 
 /// Runs the benchmarks, one of which starts the optimised program.

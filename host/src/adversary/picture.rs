@@ -1,0 +1,5 @@
+//! I: pictures and texts that come out.
+
+use super::Case;
+
+pub(super) const CASES: &[Case] = &[];

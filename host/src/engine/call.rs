@@ -87,7 +87,12 @@ pub(crate) struct State {
 }
 
 impl State {
-    fn new(engine: &str, control: Control, bound: Bound, limits: Limits) -> (Self, Runner) {
+    pub(super) fn new(
+        engine: &str,
+        control: Control,
+        bound: Bound,
+        limits: Limits,
+    ) -> (Self, Runner) {
         let (errands, runner) = errands();
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
@@ -331,6 +336,16 @@ async fn instantiate(
     pre: &super::Pre,
     state: State,
 ) -> Result<(Store<State>, ImageEngine), Error> {
+    let mut store = bounded(sandbox, state);
+    let engine = pre
+        .instantiate_async(&mut store)
+        .await
+        .map_err(|error| trapped(&error))?;
+    Ok((store, engine))
+}
+
+/// A store in which the limits of the call hold.
+pub(super) fn bounded(sandbox: &Sandbox, state: State) -> Store<State> {
     let limits = state.limits;
     let mut store = Store::new(&sandbox.engine, state);
     store.limiter(|state| &mut state.memory);
@@ -344,11 +359,7 @@ async fn instantiate(
         }
     });
     store.set_epoch_deadline(1);
-    let engine = pre
-        .instantiate_async(&mut store)
-        .await
-        .map_err(|error| trapped(&error))?;
-    Ok((store, engine))
+    store
 }
 
 /// Waits for a free slot, runs the call on the guests' runtime, and ends it when its time is over.

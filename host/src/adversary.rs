@@ -24,6 +24,7 @@
 
 mod arena;
 mod artifact;
+mod attacks;
 mod message;
 mod network;
 mod picture;
@@ -45,6 +46,8 @@ use crate::check::Check;
 use crate::config::Config;
 
 use arena::Arena;
+
+pub use attacks::{ATTACKS, Attack, CLASSES};
 
 /// Time that one case may take; an attack that is still under way then has succeeded.
 const MAX_CASE: Duration = Duration::from_secs(120);
@@ -180,6 +183,15 @@ async fn play(arena: &Arena, case: &Case) -> Result<()> {
     Ok(())
 }
 
+impl Case {
+    /// The kind of attack it is.
+    #[must_use]
+    pub fn attack(&self) -> Option<&'static Attack> {
+        let id = self.name.split('-').next().unwrap_or_default();
+        ATTACKS.iter().find(|attack| attack.id == id)
+    }
+}
+
 impl fmt::Display for Played {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Case { name, must_not, .. } = self.case;
@@ -202,9 +214,7 @@ mod tests {
         let mut names = BTreeSet::new();
         for case in cases() {
             assert!(names.insert(case.name), "{} is there twice", case.name);
-            let (class, rest) = case.name.split_at(1);
-            let numbered = rest.starts_with(|c: char| c.is_ascii_digit()) && rest.contains('-');
-            assert!("RMNHSI".contains(class) && numbered, "{}", case.name);
+            assert!(case.attack().is_some(), "{} is of no known kind", case.name);
             assert!(!case.must_not.ends_with('.'), "{}", case.name);
         }
     }

@@ -8,6 +8,7 @@
 )]
 
 mod admission;
+mod adversary;
 mod api;
 mod bindings;
 mod cases;

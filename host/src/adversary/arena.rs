@@ -357,7 +357,13 @@ impl Arena {
             engines: engines.path().to_owned(),
             ..self.config.clone()
         };
-        let opened = Engines::open(&config.engines, &config.data, config.slots.min(8)).await?;
+        let opened = Engines::open(
+            &config.engines,
+            &config.data,
+            (config.slots.min(8), config.slots_per_user.min(8)),
+            &config.compiler,
+        )
+        .await?;
         let admitted = opened.admitted().map(|it| it.description.name.clone());
         let refused = opened.refused().iter();
         Ok(Admission {

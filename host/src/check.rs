@@ -42,10 +42,118 @@ checks! {
     // Egress: what is sent.
     // Egress: what comes back.
     // Grants and admission.
+    /// No request is sent that an engine did not declare and an administrator did not grant.
+    GrantedRequests = "granted-requests",
+    /// A changed component that declares more than is granted does not serve by itself.
+    DeclaredMore = "declared-more",
+    /// A component that describes itself otherwise at another start gets no more than is granted.
+    GrantNarrows = "grant-narrows",
+    /// An engine whose grant cannot be read does not serve.
+    GrantReadable = "grant-readable",
+    /// The copy of a component that serves on is what was granted.
+    KeptCopy = "kept-copy",
+    /// A file that gives its engine another name is not taken for a new engine.
+    RenamedEngine = "renamed-engine",
+    /// Of two files that name the same engine, the one that was granted serves.
+    EngineNames = "engine-names",
+    /// A file whose name could forge a line of a log is refused.
+    FileNames = "file-names",
+    /// No more engines are looked at than there may be.
+    FileCount = "file-count",
     // Secrets.
+    /// No eight bytes of a secret come back as they are.
+    SecretPlain = "secret-plain",
+    /// Nor as JSON escapes.
+    SecretEscapes = "secret-escapes",
+    /// Nor percent-encoded.
+    SecretPercent = "secret-percent",
+    /// Nor in base64.
+    SecretBase64 = "secret-base64",
+    /// Nor as hexadecimal digits.
+    SecretHex = "secret-hex",
     // Limits of a call.
+    /// Memories and tables of one call, however many, are together no larger than its limit.
+    Memory = "memory",
+    /// A guest computes no longer than its limit.
+    RunningTime = "running-time",
+    /// A call takes no longer than its limit, however little it computes.
+    WallTime = "wall-time",
+    /// A guest calls the host no more often than its limit.
+    HostCalls = "host-calls",
+    /// Calls of WASI are counted with those of Pinhole's own functions.
+    WasiCalls = "wasi-calls",
+    /// One call between guest and host copies no more bytes than its limit.
+    CopiedBytes = "copied-bytes",
+    /// WASI gives no more random bytes at once than its limit.
+    RandomBytes = "random-bytes",
+    /// A guest holds no more handles than its limit, WASI's included.
+    Handles = "handles",
+    /// Bodies and images that a call holds at the same time are together no larger than its limit.
+    HeldBytes = "held-bytes",
+    /// Bodies and images that a call takes in from start to end are together no larger than its limit.
+    TakenBytes = "taken-bytes",
+    /// An engine's line in the log is no longer than its limit.
+    LogLine = "log-line",
+    /// An engine's lines in the log are together no longer than its limit.
+    LogBytes = "log-bytes",
+    /// No more refusals of one call are noted than its limit.
+    Refusals = "refusals",
+    /// Lists and texts that a guest hands over for a request are no longer than their limits.
+    HandedOver = "handed-over",
+    /// What an engine answers a job with is within its limits: pictures, addresses, details.
+    Answer = "answer",
+    /// A call makes no more requests than its limit.
+    Requests = "requests",
+    /// A call has no more requests and WebSockets under way than its limit.
+    Connections = "connections",
+    /// A request's body is no longer than its limit.
+    RequestBytes = "request-bytes",
+    /// The bodies of a call's requests are together no longer than its limit.
+    SentBytes = "sent-bytes",
+    /// An event of a stream is no longer than its limit.
+    EventBytes = "event-bytes",
+    /// Clients are shown no larger previews than the limit.
+    PreviewBytes = "preview-bytes",
+    /// One user's jobs take no more than their share of the slots.
+    UserShare = "user-share",
+    /// No more jobs wait for a slot than may.
+    Queue = "queue",
     // Compiling.
+    /// A component that needs more CPU time to be compiled than it may have is refused.
+    CompileTime = "compile-time",
+    /// A component that needs more memory to be compiled than it may have is refused.
+    CompileMemory = "compile-memory",
+    /// A component that is compiled to more code than it may be is refused.
+    CompiledCode = "compiled-code",
     // Pictures.
+    /// A picture is no longer than its limit.
+    PictureLength = "picture-length",
+    /// A picture, and each of its frames, has no more pixels than its limit.
+    PictureSize = "picture-size",
+    /// A picture that is cut off is refused.
+    PictureWhole = "picture-whole",
+    /// Nothing stands behind a picture's end.
+    PictureEnd = "picture-end",
+    /// A picture has no more frames than the limit.
+    PictureFrames = "picture-frames",
+    /// All frames or scans of a picture together have no more pixels than the limit.
+    PictureFramePixels = "picture-frame-pixels",
+    /// A JPEG has no more scans than the limit.
+    PictureScans = "picture-scans",
+    /// A PNG that claims more pixels than its bytes can hold is refused.
+    PictureRatio = "picture-ratio",
+    /// A picture has no more metadata than the limit.
+    MetadataLength = "metadata-length",
+    /// Metadata does not pass, unless the setting keeps it.
+    Metadata = "metadata",
+    /// Metadata that holds a secret does not pass, whatever the setting.
+    MetadataSecret = "metadata-secret",
+    /// Metadata that unpacks to more than the limit does not pass.
+    UnpackedLength = "unpacked-length",
+    /// A picture with more pixels in memory than the limit is not decoded.
+    DecodedBytes = "decoded-bytes",
+    /// Whatever a file's bytes are, no browser makes a document of them.
+    NoDocument = "no-document",
     // Text.
 }
 

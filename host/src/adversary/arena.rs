@@ -11,7 +11,9 @@ use http::header::{HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
-use tokio::time::Instant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
 
 use super::server::Server;
 use super::upstream::Upstream;
@@ -38,8 +40,12 @@ pub(super) struct Arena {
     pub(super) upstream: Upstream,
     /// Nobody may ever connect to it.
     pub(super) trap: Upstream,
-    administrator: Destination,
-    stranger: Destination,
+    /// The server, asked with the administrator's key.
+    pub(super) administrator: Destination,
+    /// The server, asked without a key.
+    pub(super) stranger: Destination,
+    url: String,
+    egress: Egress,
     server: Option<Mutex<Server>>,
     has_engine: bool,
     draws: bool,
@@ -114,17 +120,15 @@ impl Arena {
         (url, key): (&str, &str),
         server: Option<Server>,
     ) -> Result<Self> {
-        let egress = Egress::new()?;
-        let open = |credential| {
-            let destination = egress.destination(url.trim_end_matches('/'), true, credential);
-            destination.map_err(|why| anyhow::anyhow!("cannot attack {url}: {why}"))
-        };
+        let (egress, url) = (Egress::new()?, url.trim_end_matches('/'));
         let credential = Credential::bearer(key).map_err(anyhow::Error::msg)?;
         let mut arena = Self {
             upstream,
             trap,
-            administrator: open(credential)?,
-            stranger: open(Credential::default())?,
+            administrator: open(&egress, url, credential)?,
+            stranger: open(&egress, url, Credential::default())?,
+            url: url.to_owned(),
+            egress,
             server: server.map(Mutex::new),
             has_engine: false,
             draws: false,
@@ -225,31 +229,40 @@ impl Arena {
         Ok(())
     }
 
+    /// The server, asked with another person's key.
+    pub(super) fn person(&self, key: &str) -> Result<Destination> {
+        let credential = Credential::bearer(key).map_err(anyhow::Error::msg)?;
+        open(&self.egress, &self.url, credential)
+    }
+
     /// A request with the administrator's key.
     pub(super) async fn get(&self, path: &str) -> Result<Answer> {
-        self.ask(true, Method::GET, path, "", Bytes::new()).await
+        self.ask(&self.administrator, Method::GET, path, "", Bytes::new())
+            .await
     }
 
     /// A `POST` of JSON with the administrator's key.
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
         let body = body.to_string().into();
-        self.ask(true, Method::POST, path, "application/json", body)
-            .await
+        self.ask(
+            &self.administrator,
+            Method::POST,
+            path,
+            "application/json",
+            body,
+        )
+        .await
     }
 
-    /// Any request, with the administrator's key or without one.
+    /// Any request that is spelled as it should be, by anybody.
     pub(super) async fn ask(
         &self,
-        with_key: bool,
+        by: &Destination,
         method: Method,
         path: &str,
         content_type: &str,
         body: Bytes,
     ) -> Result<Answer> {
-        let destination = match with_key {
-            true => &self.administrator,
-            false => &self.stranger,
-        };
         let content_type = match content_type {
             "" => None,
             named => Some(HeaderValue::try_from(named)?),
@@ -262,13 +275,34 @@ impl Arena {
             ..Request::default()
         };
         let deadline = Instant::now() + PATIENCE;
-        let sent = destination.send(request, MAX_ANSWER_BYTES, deadline).await;
+        let sent = by.send(request, MAX_ANSWER_BYTES, deadline).await;
         let mut response = sent.context("the server gives no answer")?;
         Ok(Answer {
             status: response.status,
             headers: std::mem::take(&mut response.headers),
             body: response.bytes().await.context("its answer breaks off")?,
         })
+    }
+
+    /// Sends bytes as they are to a server without TLS, and reads what comes until it hangs up: for
+    /// requests that no client would send. The request should say `connection: close`.
+    pub(super) async fn send_raw(&self, request: &[u8]) -> Result<Vec<u8>> {
+        let address = self.url.strip_prefix("http://");
+        let address = address.context("needs a server without TLS")?;
+        let address = address.split('/').next().unwrap_or_default();
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "a client that sends what the egress would not"
+        )]
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(request).await?;
+        let mut answer = Vec::new();
+        let most = u64::try_from(MAX_ANSWER_BYTES)?;
+        let mut limited = stream.take(most);
+        timeout(PATIENCE, limited.read_to_end(&mut answer))
+            .await
+            .context("the server gives no answer")??;
+        Ok(answer)
     }
 
     /// A job of the engine `hostile`, whose prompt says how it misbehaves.
@@ -355,15 +389,11 @@ impl Arena {
         let config = Config {
             data: data.path().to_owned(),
             engines: engines.path().to_owned(),
+            slots: self.config.slots.min(8),
+            slots_per_user: self.config.slots_per_user.min(8),
             ..self.config.clone()
         };
-        let opened = Engines::open(
-            &config.engines,
-            &config.data,
-            (config.slots.min(8), config.slots_per_user.min(8)),
-            &config.compiler,
-        )
-        .await?;
+        let opened = Engines::open(&config).await?;
         let admitted = opened.admitted().map(|it| it.description.name.clone());
         let refused = opened.refused().iter();
         Ok(Admission {
@@ -373,6 +403,11 @@ impl Arena {
                 .collect(),
         })
     }
+}
+
+fn open(egress: &Egress, url: &str, credential: Credential) -> Result<Destination> {
+    let destination = egress.destination(url, true, credential);
+    destination.map_err(|why| anyhow::anyhow!("cannot attack {url}: {why}"))
 }
 
 impl Answer {

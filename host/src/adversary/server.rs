@@ -46,7 +46,7 @@ impl Server {
         for from in components {
             copy(from, engines.path())?;
         }
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(&config.compiler.program);
         command
             .args(["serve", "--listen", "127.0.0.1:0"])
             .env_clear()

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use cap_std::fs::Dir;
 use serde_json::{Value, json};
 
+use crate::audit;
 use crate::chat::event::Events;
 use crate::chat::model::Models;
 use crate::chat::task::Tasks;
@@ -19,6 +20,8 @@ use crate::store::{FileRow, Store, User};
 
 /// Everything that a request may use.
 pub struct App {
+    /// What was refused, and to whom.
+    pub audit: audit::Log,
     /// Makes pictures.
     pub jobs: Jobs,
     /// Keeps them.
@@ -68,11 +71,14 @@ impl App {
     /// Opens the data folder and admits the engines. The error is one line that says what to do.
     pub async fn open(config: &Config) -> Result<Self> {
         let data = open_folder(config)?;
+        // Before any engine is admitted, or not.
+        let audit = audit::Log::open(&data)?;
         let store = Store::open(&config.data).await?;
         let settings = Stored::open(&data, store.clone(), &config.environment).await?;
         let config = &changed(config, &settings);
         let jobs = Jobs::open(config).await?;
         Ok(Self {
+            audit,
             people: People::open(&data, store.clone(), &config.environment)?,
             files: Files::open(&data, store.clone())?,
             chat_models: Models::open(&jobs.current().settings.chat_models, &jobs.egress)
@@ -88,6 +94,7 @@ impl App {
     /// What decides which bindings a user may use, in a chat of this model.
     pub async fn asker(&self, user: &User, chat_model: Option<&str>) -> sqlx::Result<Asker> {
         Ok(Asker {
+            user: Some(user.id.clone()),
             unrestricted: user.role == "admin",
             groups: match self.jobs.current().asks_for_groups() {
                 true => self.store.groups_of(&user.id).await?,

@@ -39,8 +39,64 @@ checks! {
     // Egress: where to.
     /// No connection goes to an address of this machine or of a private network that nobody granted.
     PrivateAddress = "private-address",
+    /// Nor to one that is reserved, such as multicast, even where private ones are granted.
+    ReservedAddress = "reserved-address",
+    /// Nor to one at which a cloud tells its machines secrets, even where private ones are granted.
+    MetadataAddress = "metadata-address",
+    /// Nor to the name of such a service, whatever address it has.
+    MetadataName = "metadata-name",
+    /// An address that carries another one is what that one is.
+    EmbeddedAddress = "embedded-address",
+    /// Host and port are spelled as they will be used, or refused.
+    Authority = "authority",
+    /// No URL is longer than any that a service gives out.
+    UrlBytes = "url-bytes",
+    /// A path has no steps up, empty steps or hidden separators.
+    Path = "path",
+    /// No path is longer than any that a service asks for.
+    PathBytes = "path-bytes",
+    /// No redirect takes an engine's request, and its key, to another place.
+    Redirects = "redirects",
+    /// A private address is granted for one port, and not for the others of its host.
+    GrantedPort = "granted-port",
+    /// The address of a picture leads over no more than a few redirects.
+    Hops = "hops",
+    /// A redirect from https does not lead to http.
+    Downgrade = "downgrade",
+    /// No proxy of the environment stands between host and upstream.
+    Proxy = "proxy",
     // Egress: what is sent.
+    /// An engine sets none of the headers that belong to the connection or say who asks.
+    OwnHeaders = "own-headers",
+    /// An engine sets no header by which a service knows keys.
+    KeyHeaders = "key-headers",
+    /// A request brings no more than so many headers.
+    HeaderCount = "header-count",
+    /// No header of a request is longer than that.
+    HeaderBytes = "header-bytes",
+    /// Nor are all of them together.
+    AllHeaderBytes = "all-header-bytes",
     // Egress: what comes back.
+    /// An answer has no more than so many headers.
+    AnswerHeaderCount = "answer-header-count",
+    /// The headers of an answer are no longer than that.
+    AnswerHeaderBytes = "answer-header-bytes",
+    /// An answer is no longer than allowed, before and after it is decoded.
+    AnswerBytes = "answer-bytes",
+    /// An answer does not become many times as long as it came.
+    Ratio = "ratio",
+    /// An answer in an encoding that nobody asked for is not passed on.
+    Encoding = "encoding",
+    /// An answer that has begun does not pause for long.
+    Silence = "silence",
+    /// No frame of a WebSocket is longer than that.
+    FrameBytes = "frame-bytes",
+    /// Nor is a message of many frames.
+    MessageBytes = "message-bytes",
+    /// A WebSocket brings no more than so many messages, pings among them.
+    SocketMessages = "socket-messages",
+    /// Nor more than so many bytes in all.
+    SocketBytes = "socket-bytes",
     // Grants and admission.
     /// No request is sent that an engine did not declare and an administrator did not grant.
     GrantedRequests = "granted-requests",
@@ -71,6 +127,26 @@ checks! {
     SecretBase64 = "secret-base64",
     /// Nor as hexadecimal digits.
     SecretHex = "secret-hex",
+    /// An answer's headers bring no secret to a guest.
+    SecretHeaders = "secret-headers",
+    /// Nor do its JSON, its events and the texts in them.
+    SecretJson = "secret-json",
+    /// Nor does its body as text.
+    SecretText = "secret-text",
+    /// Nor does a binary message of a WebSocket.
+    SecretMessage = "secret-message",
+    /// Nor do the bytes of a picture.
+    SecretPicture = "secret-picture",
+    /// What an engine says of a failure holds no secret.
+    SecretError = "secret-error",
+    /// Nor do its lines in the log.
+    SecretLog = "secret-log",
+    /// Nor what it tells of its progress.
+    SecretProgress = "secret-progress",
+    /// Nor what it tells of a finished picture, which is kept with the file.
+    SecretDetails = "secret-details",
+    /// Nor its list of models.
+    SecretModels = "secret-models",
     // Limits of a call.
     /// Memories and tables of one call, however many, are together no larger than its limit.
     Memory = "memory",
@@ -96,8 +172,6 @@ checks! {
     LogLine = "log-line",
     /// An engine's lines in the log are together no longer than its limit.
     LogBytes = "log-bytes",
-    /// No more refusals of one call are noted than its limit.
-    Refusals = "refusals",
     /// Lists and texts that a guest hands over for a request are no longer than their limits.
     HandedOver = "handed-over",
     /// What an engine answers a job with is within its limits: pictures, addresses, details.
@@ -155,6 +229,12 @@ checks! {
     /// Whatever a file's bytes are, no browser makes a document of them.
     NoDocument = "no-document",
     // Text.
+    /// A text from outside is no longer than may be shown.
+    TextLength = "text-length",
+    /// It holds nothing that a terminal would obey.
+    TextControl = "text-control",
+    /// It holds nothing that nobody sees, or that turns a line round.
+    TextInvisible = "text-invisible",
 }
 
 impl Check {

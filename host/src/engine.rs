@@ -8,45 +8,63 @@ mod compile;
 mod compiled;
 mod control;
 mod document;
+mod echo;
 mod errand;
+pub(crate) mod fuzz;
 mod images;
 mod job;
+mod lanes;
 mod limits;
 mod log;
 mod outgoing;
+mod publish;
+mod slots;
 mod sse;
 mod upstream;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::runtime::{Builder, Runtime};
+use cap_std::fs::Dir;
 use tokio::sync::Semaphore;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::folder;
-use crate::grant::Upstreams;
+use crate::config;
+use crate::grant::{Grant, Grants, Right, Upstreams};
+use crate::egress::Redactor;
+use crate::metrics::Load;
 use crate::settings::EngineSettings;
 
 use bindings::{
     Abilities, Description, EngineError, ErrorKind, ImageEngine, ImageEnginePre, Job, Model,
 };
 use call::State;
+use compile::MAX_COMPILES;
 use compiled::Compiled;
+use lanes::Lanes;
+use slots::Slots;
 
 pub use admit::MAX_COMPONENT_BYTES;
 pub(crate) use admit::{MAX_COUNT, fits};
-pub(crate) use call::plain;
+pub use compile::{CompileLimits, Compiler, compile_input};
 pub use call::{Edit, MAX_MODEL_BYTES, Made, Produced};
 pub use control::{Control, Progress, Usage};
 pub use limits::Limits;
+pub use publish::Pending;
 
 /// Engines in the folder; those that come after in alphabetical order are refused.
 const MAX_FILES: usize = 256;
+/// Core instances that one component may have, those of components inside it included.
+const MAX_INSTANCES: u32 = 40;
+/// Linear memories that it may have, likewise.
+const MAX_MEMORIES: u32 = 4;
+/// Tables that it may have, likewise.
+const MAX_TABLES: u32 = 16;
 
 /// Ready to be instantiated.
 type Pre = ImageEnginePre<State>;
@@ -77,13 +95,21 @@ pub enum Error {
     /// No slot became free in time.
     #[error("the server is busy: no engine slot became free within {0:?}")]
     Busy(Duration),
+    /// As many jobs wait for a slot as may.
+    #[error("the server is busy: {0} jobs are waiting already, try again later")]
+    Crowded(usize),
+    /// As many jobs of this user wait for a slot as may.
+    #[error("{0} of your jobs are waiting already: try again when some of them are done")]
+    UserCrowded(usize),
 }
 
 /// All engines of a process.
 pub struct Engines {
     sandbox: Arc<Sandbox>,
-    slots: u32,
+    folder: Dir,
+    grants: Grants,
     admitted: BTreeMap<String, Arc<Component>>,
+    pending: Vec<Pending>,
     refused: Vec<Refused>,
 }
 
@@ -95,8 +121,12 @@ pub struct Component {
     pub digest: String,
     /// The interfaces it imports.
     pub imports: Vec<String>,
-    /// What it says of itself; checked.
+    /// What it says of itself; checked, and without what is not granted.
     pub description: Description,
+    /// All that it declares.
+    pub declared: BTreeSet<Right>,
+    /// What it may do.
+    pub grant: Grant,
     pre: Arc<Pre>,
 }
 
@@ -107,6 +137,8 @@ pub struct Bound {
     pub settings: EngineSettings,
     /// What the engine may reach.
     pub upstreams: Arc<Upstreams>,
+    /// Finds the settings' secrets.
+    pub redactor: Arc<Redactor>,
     /// Why the engine cannot work with these settings, where it says so itself.
     pub problem: Option<Problem>,
 }
@@ -134,65 +166,36 @@ struct Sandbox {
     engine: Engine,
     linker: Linker<State>,
     compiled: Compiled,
-    slots: Arc<Semaphore>,
-    guests: Guests,
+    compiler: Compiler,
+    compiles: Semaphore,
+    slots: Slots,
+    lanes: Lanes,
 }
 
 impl Engines {
-    /// Admits every component of a folder. What cannot be admitted is remembered with its reason;
-    /// of two engines with one name, the second file in alphabetical order is refused.
+    /// Admits every component of a folder, within what is granted. What cannot be admitted is
+    /// remembered with its reason, and what has to be granted first is [pending](Pending).
     ///
-    /// `slots` is how many jobs run at once; more wait. Fails when a folder cannot be used.
-    pub async fn open(engines: &Path, data: &Path, slots: u32) -> Result<Self> {
-        let sandbox = Arc::new(Sandbox::new(data, slots)?);
-        let mut opened = Self {
-            sandbox,
-            slots,
-            admitted: BTreeMap::new(),
-            refused: Vec::new(),
-        };
-        let named = || {
+    /// Fails when a folder cannot be used.
+    pub async fn open(config: &config::Config) -> Result<Self> {
+        let slots = (config.slots, config.slots_per_user);
+        let sandbox = Arc::new(Sandbox::new(&config.data, slots, &config.compiler)?);
+        let folder = folder::open(&config.engines).with_context(|| {
             format!(
                 "cannot read the folder of engines {}: set PINHOLE_ENGINES to the folder that holds them",
-                engines.display()
+                config.engines.display()
             )
+        })?;
+        let mut opened = Self {
+            sandbox,
+            folder,
+            grants: Grants::open(&config.data)?,
+            admitted: BTreeMap::new(),
+            pending: Vec::new(),
+            refused: Vec::new(),
         };
-        let folder = folder::open(engines).with_context(named)?;
-        let mut files = Vec::new();
-        for entry in folder.entries().with_context(named)? {
-            let name = entry.with_context(named)?.file_name();
-            files.extend(
-                name.to_str()
-                    .filter(|name| name.ends_with(".wasm"))
-                    .map(str::to_owned),
-            );
-        }
-        files.sort();
-        for file in files.drain(MAX_FILES.min(files.len())..) {
-            let reason =
-                format!("comes after {MAX_FILES} other engines, which is as many as there may be");
-            opened.refused.push(Refused { file, reason });
-        }
-        for file in files {
-            let admitted = admit::admit(&opened.sandbox, &folder, &file).await;
-            if let Err(reason) = admitted.and_then(|component| opened.publish(component)) {
-                tracing::warn!("engine file {file} is not admitted: it {reason}");
-                opened.refused.push(Refused { file, reason });
-            }
-        }
+        opened.admit_all(config.first_use).await?;
         Ok(opened)
-    }
-
-    fn publish(&mut self, component: Component) -> Result<(), String> {
-        let name = &component.description.name;
-        if let Some(other) = self.admitted.get(name) {
-            return Err(format!(
-                "names its engine {name}, as {} already does",
-                other.file
-            ));
-        }
-        self.admitted.insert(name.clone(), Arc::new(component));
-        Ok(())
     }
 
     /// The engine of this name.
@@ -206,16 +209,34 @@ impl Engines {
         self.admitted.values()
     }
 
+    /// The components that wait for a grant.
+    #[must_use]
+    pub fn pending(&self) -> &[Pending] {
+        &self.pending
+    }
+
+    /// What is granted to which engine.
+    #[must_use]
+    pub fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
     /// The files that were not admitted.
     #[must_use]
     pub fn refused(&self) -> &[Refused] {
         &self.refused
     }
 
+    /// How many slots are taken now, and how many jobs wait for one.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        self.sandbox.slots.load()
+    }
+
     /// Waits until no engine runs any more, but not longer than this.
     pub async fn drain(&self, at_most: Duration) {
-        let all = self.sandbox.slots.acquire_many(self.slots);
-        tokio::time::timeout(at_most, all).await.ok();
+        let ended = self.sandbox.slots.all_free();
+        tokio::time::timeout(at_most, ended).await.ok();
     }
 
     /// Makes one instance, asks it what it is, and drops it: what every job pays. For benchmarks.
@@ -271,7 +292,7 @@ impl Engines {
 }
 
 impl Sandbox {
-    fn new(data: &Path, slots: u32) -> Result<Self> {
+    fn new(data: &Path, (slots, share): (u32, u32), compiler: &Compiler) -> Result<Self> {
         let engine = engine(slots)
             .map_err(startup)
             .context("cannot start wasmtime")?;
@@ -282,8 +303,10 @@ impl Sandbox {
         tick(&engine)?;
         Ok(Self {
             compiled: Compiled::open(data)?,
-            slots: Arc::new(Semaphore::new(slots as usize)),
-            guests: Guests::new()?,
+            compiler: compiler.clone(),
+            compiles: Semaphore::new(MAX_COMPILES),
+            slots: Slots::new(slots, share),
+            lanes: Lanes::new()?,
             engine,
             linker,
         })
@@ -350,8 +373,8 @@ fn startup(error: wasmtime::Error) -> anyhow::Error {
     anyhow::anyhow!("{error:#}")
 }
 
-/// The configuration that was measured; `ARCHITECTURE.md` says what for.
-fn engine(slots: u32) -> wasmtime::Result<Engine> {
+/// What code is compiled for, wherever that happens.
+fn configuration() -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
@@ -359,16 +382,23 @@ fn engine(slots: u32) -> wasmtime::Result<Engine> {
         .memory_init_cow(true)
         .max_wasm_stack(512 << 10)
         .async_stack_size(2 << 20);
+    config
+}
+
+/// The configuration that was measured; `ARCHITECTURE.md` says what for.
+fn engine(slots: u32) -> wasmtime::Result<Engine> {
+    let mut config = configuration();
     if PoolingAllocationConfig::is_pagemap_scan_available() {
         let mut pool = PoolingAllocationConfig::default();
         pool.total_component_instances(slots)
-            .total_core_instances(slots.saturating_mul(40))
-            .total_memories(slots.saturating_mul(3))
-            .total_tables(slots.saturating_mul(4))
+            .total_core_instances(slots.saturating_mul(MAX_INSTANCES))
+            // As many as all slots together may need: a greedy engine leaves the others theirs.
+            .total_memories(slots.saturating_mul(MAX_MEMORIES))
+            .total_tables(slots.saturating_mul(MAX_TABLES))
             .total_stacks(slots)
-            .max_core_instances_per_component(40)
-            .max_memories_per_component(4)
-            .max_tables_per_component(16)
+            .max_core_instances_per_component(MAX_INSTANCES)
+            .max_memories_per_component(MAX_MEMORIES)
+            .max_tables_per_component(MAX_TABLES)
             .max_memory_size(Limits::describe().memory_bytes)
             .table_elements(20_000)
             .max_core_instance_size(1 << 20)
@@ -407,40 +437,6 @@ fn tick(engine: &Engine) -> Result<()> {
         })
         .context("cannot start the epoch thread")?;
     Ok(())
-}
-
-/// The runtime that guests run on: busy guests delay each other, never the server.
-struct Guests(Option<Runtime>);
-
-impl Guests {
-    fn new() -> Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .thread_name("guest")
-            .enable_all()
-            .build()
-            .context("cannot start the guests' runtime")?;
-        Ok(Self(Some(runtime)))
-    }
-}
-
-impl std::ops::Deref for Guests {
-    type Target = Runtime;
-
-    fn deref(&self) -> &Runtime {
-        match &self.0 {
-            Some(runtime) => runtime,
-            None => unreachable!("the runtime is taken only when dropped"),
-        }
-    }
-}
-
-impl Drop for Guests {
-    fn drop(&mut self) {
-        // Waiting for guests is not possible where a server is being dropped: let them end alone.
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
 }
 
 /// Bytes in lower-case hexadecimal.

@@ -11,16 +11,20 @@ use std::time::Duration;
 use anyhow::Result;
 use arc_swap::ArcSwap;
 use serde_json::Value;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::{self, Kind};
 use crate::config::Config;
-use crate::egress::{self, Egress};
+use crate::egress::{self, Egress, Tls};
 use crate::engine::bindings::{ErrorKind, Job, Model};
 use crate::engine::{self, Bound, Control, Edit, Engines, Limits, Made, Produced};
 use crate::grant;
-use crate::images::Image;
+use crate::images::{Image, Metadata, decoding};
+use crate::metrics;
 use crate::settings::{EngineSettings, Environment};
+use crate::text::plain;
 
 use error::{check_addresses, failed};
 use request::check_edit;
@@ -72,8 +76,8 @@ pub struct Finished {
 impl Jobs {
     /// Admits the engines and reads the settings.
     pub async fn open(config: &Config) -> Result<Self> {
-        let engines = Engines::open(&config.engines, &config.data, config.slots).await?;
-        let egress = Egress::new()?;
+        let engines = Engines::open(config).await?;
+        let egress = Egress::new(&config.nat64, config.silence)?;
         let current = Current::new(&config.environment, &engines, &egress, None).await;
         let current = current.map_err(anyhow::Error::msg)?;
         Ok(Self {
@@ -158,7 +162,8 @@ impl Jobs {
         if !settings.enabled {
             return Err(Error::Disabled("image editing is disabled"));
         }
-        let sources = upright(sources).await?;
+        let mask = mask.map(private);
+        let sources = upright(sources.into_iter().map(private).collect()).await?;
         let edit = Some(Edit { sources, mask });
         self.carry_out(&current, &settings.engine, request, edit, control)
             .await
@@ -174,6 +179,11 @@ impl Jobs {
         edit: Option<Edit>,
         control: &Control,
     ) -> Result<Finished, Error> {
+        let control = &Control {
+            user: request.asker.user.clone(),
+            ..control.clone()
+        };
+        let _asked = audit::asked_by(&control.job, control.user.as_deref().unwrap_or_default());
         let named = request.engine.as_deref();
         let first = current.choose(named, &request.asker, default)?;
         let goes_on = |error: &Error| {
@@ -218,11 +228,14 @@ impl Jobs {
         check_addresses(binding, bound)?;
         let job = request.checked(defaults, engine)?;
         let made = self.run(binding, bound, control, job, edit).await;
-        made.map_err(|source| {
+        let made = made.map_err(|source| {
             let (job, error) = (&control.job, failed(binding, bound, source));
             tracing::warn!(job, "job {job} failed: {}", error.for_operator());
             error
-        })
+        });
+        let outcome = made.as_ref().map_or_else(|error| error.kind().name(), |_| "ok");
+        metrics::count_job(&binding.name, outcome);
+        made
     }
 
     async fn run(
@@ -233,7 +246,10 @@ impl Jobs {
         job: Job,
         edit: Option<Edit>,
     ) -> Result<Finished, engine::Error> {
-        let limits = Limits::job(self.timeout);
+        let limits = Limits {
+            metadata: self.current().settings.metadata,
+            ..Limits::job(self.timeout)
+        };
         let deadline = Instant::now() + limits.wall;
         let component = &binding.component;
         let made = tokio::select! {
@@ -242,7 +258,7 @@ impl Jobs {
             () = self.ending.cancelled() => return Err(engine::Error::Ending),
         };
         let images = self
-            .collect(bound, made.pictures.as_slice(), &limits, deadline)
+            .collect((binding, bound, control), &made.pictures, &limits, deadline)
             .await?;
         let Made {
             revised_prompt,
@@ -261,6 +277,8 @@ impl Jobs {
     }
 
     /// The models of a binding's upstream, or of the one that generates.
+    ///
+    /// It takes a slot of the server's own share, whoever asks.
     pub async fn models(&self, engine: Option<&str>) -> Result<Vec<Model>, Error> {
         let binding = self.asked(engine)?;
         let bound = binding.generating()?;
@@ -298,10 +316,13 @@ impl Jobs {
     pub async fn verify_at(&self, engine: &str, url: &str, key: Option<&str>) -> Result<(), Error> {
         let binding = self.asked(Some(engine))?;
         let description = &binding.component.description;
+        // Certificates of the binding's own are for its own place alone.
+        let through = (&self.egress, &Tls::default());
         let bind = |settings: &EngineSettings| {
             let settings = settings.at(description, url, key)?;
-            let upstreams = grant::upstreams(description, &settings, &self.egress)?;
+            let upstreams = grant::upstreams(description, &binding.component.grant, &settings, through)?;
             Ok(Bound {
+                redactor: Arc::new(settings.redactor()),
                 settings,
                 upstreams: Arc::new(upstreams),
                 problem: None,
@@ -351,7 +372,7 @@ impl Jobs {
     /// cannot be fetched is left out where others came.
     async fn collect(
         &self,
-        bound: &Bound,
+        (binding, bound, control): (&Binding, &Bound, &Control),
         pictures: &[Produced],
         limits: &Limits,
         deadline: Instant,
@@ -361,8 +382,20 @@ impl Jobs {
         let fetch = async |address: &str| {
             let max_bytes = limits.image.max_bytes;
             let fetched = self.egress.fetch(address, &granted, max_bytes, deadline);
-            let bytes = fetched.await.map_err(not_fetched)?;
-            Image::from_bytes(bytes, limits.image).map_err(engine::Error::protocol)
+            let bytes = fetched.await.map_err(|error| {
+                if let Some(kind) = error.refusal() {
+                    let what = format!("a picture of engine {} at an address: {error}", binding.name);
+                    audit::refused(kind, &binding.name, &control.job, &what);
+                }
+                not_fetched(error)
+            })?;
+            let image = Image::from_bytes(bytes, limits.image).map_err(|why| {
+                let what = format!("a picture of engine {} at an address: {why}", binding.name);
+                audit::refused(Kind::Picture, &binding.name, &control.job, &what);
+                engine::Error::protocol(why)
+            })?;
+            let is_secret = |bytes: &[u8]| bound.redactor.finds(bytes);
+            Ok(image.with_metadata(limits.metadata, is_secret))
         };
         let (mut images, mut first_error) = (Vec::with_capacity(pictures.len()), None);
         for picture in pictures {
@@ -394,10 +427,16 @@ impl Finished {
         let notes = details.get("notes").and_then(Value::as_array);
         let texts = notes.into_iter().flatten().filter_map(Value::as_str);
         texts
-            .map(|text| engine::plain(text, MAX_NOTE_BYTES))
+            .map(|text| plain(text, MAX_NOTE_BYTES))
             .take(MAX_NOTES)
             .collect()
     }
+}
+
+/// A picture that somebody brought along, without what their camera noted, such as where it was:
+/// whatever the settings keep of pictures that are made, that is nothing for an upstream.
+fn private(image: Image) -> Image {
+    image.with_metadata(Metadata::Essential, |_| false)
 }
 
 /// The pictures as they are seen: the mask is for that, and few upstreams heed the note of a camera.
@@ -406,12 +445,12 @@ async fn upright(sources: Vec<Image>) -> Result<Vec<Image>, Error> {
         return Ok(sources);
     }
     let limits = Limits::job(Duration::ZERO).image;
-    let turning = tokio::task::spawn_blocking(move || {
+    let io = Handle::current();
+    let turned = decoding(&io, move || {
         let upright = sources.iter().map(|source| source.upright(limits));
-        upright.collect::<Result<_, _>>()
+        upright.collect()
     });
-    let turned = turning.await.unwrap_or_else(|crash| Err(crash.to_string()));
-    turned.map_err(|message| Error::Invalid {
+    turned.await.map_err(|message| Error::Invalid {
         field: "image",
         message,
     })
@@ -435,6 +474,10 @@ fn not_fetched(error: egress::Error) -> engine::Error {
         egress::Error::TooLarge(_) => (
             ErrorKind::Protocol,
             "the picture at the address is too large",
+        ),
+        egress::Error::Unusable(_) => (
+            ErrorKind::Protocol,
+            "what is at the picture's address cannot be used",
         ),
     };
     engine::Error::of(kind, message.to_owned(), Some(error.to_string()))

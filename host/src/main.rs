@@ -1,6 +1,7 @@
 //! Reads the command line and the config, starts the host or runs one command.
 
 mod adversary_test;
+mod engine_grant;
 mod engine_test;
 mod generate;
 mod serve;
@@ -15,11 +16,13 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use pinhole::app;
 use pinhole::config::Config;
-use pinhole::engine::{Bound, Component};
+use pinhole::engine::{Bound, CompileLimits, Component, compile_input};
 use pinhole::jobs::{Binding, Jobs};
 use pinhole::kit::Lines;
 use pinhole::settings::own_variable;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::Layer;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -46,8 +49,20 @@ enum Command {
         #[command(subcommand)]
         command: EngineCommand,
     },
+    /// Compile a component from standard input: a server starts this for itself
+    #[command(hide = true)]
+    Compile(Compile),
     /// Attack a server in every way we know, and see that it holds
     Adversary(adversary_test::AdversaryTest),
+}
+
+/// What `pinhole compile` is told.
+#[derive(Args)]
+struct Compile {
+    #[arg(long)]
+    memory_bytes: u64,
+    #[arg(long)]
+    cpu_secs: u64,
 }
 
 /// What `pinhole generate` is told.
@@ -104,10 +119,14 @@ enum EngineCommand {
         /// The engine's name; the settings' one when left out
         engine: Option<String>,
     },
+    /// Show what an engine declares and is granted, and accept the difference
+    Grant(engine_grant::EngineGrant),
     /// Run an engine's conformance cases against a component
     Test(engine_test::EngineTest),
 }
 
+/// Lines of the log that wait to be written.
+const MAX_LINES: usize = 4096;
 /// Something failed that was asked for rightly.
 const FAILED: u8 = 1;
 /// What was asked for makes no sense. Clap uses the same.
@@ -115,8 +134,15 @@ const WRONG_USE: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Before anything else is opened or started: what it reads is hostile.
+    if let Command::Compile(limits) = cli.command {
+        return ExitCode::from(compile_input(CompileLimits {
+            memory_bytes: limits.memory_bytes,
+            cpu_secs: limits.cpu_secs,
+        }));
+    }
     let done = Config::from_environment().and_then(|config| {
-        let lines = log_to_stderr(&config, &cli.command);
+        let (lines, _written) = log_to_stderr(&config, &cli.command);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
@@ -135,11 +161,13 @@ async fn run(command: Command, config: Config, lines: Lines) -> Result<u8> {
     match command {
         Command::Serve { listen } => serve::serve(&config, listen).await.map(|()| 0),
         Command::Generate(asked) => generate::generate(&config, asked).await,
+        Command::Compile(_) => unreachable!("done before anything was opened"),
         Command::Adversary(asked) => adversary_test::test(&config, asked).await,
         Command::Engine { command } => match command {
             EngineCommand::List => list_engines(&config).await.map(|()| 0),
             EngineCommand::Models { engine } => list_models(&config, engine.as_deref()).await,
             EngineCommand::Verify { engine } => verify(&config, engine.as_deref()).await,
+            EngineCommand::Grant(asked) => engine_grant::grant(&config, asked).await,
             EngineCommand::Test(asked) => engine_test::test(&config, asked, lines).await,
         },
     }
@@ -179,7 +207,21 @@ async fn verify(config: &Config, engine: Option<&str>) -> Result<u8> {
 
 /// The server logs what it does; the other commands speak for themselves. What is logged is kept
 /// where secrets are looked for in it.
-fn log_to_stderr(config: &Config, command: &Command) -> Lines {
+///
+/// The server never waits for who reads it: a line that finds too many before it is dropped. What is
+/// left is written when the guard is dropped.
+fn log_to_stderr(config: &Config, command: &Command) -> (Lines, Option<WorkerGuard>) {
+    let (writer, guard) = match command {
+        Command::Serve { .. } => {
+            let (writer, guard) = NonBlockingBuilder::default()
+                .buffered_lines_limit(MAX_LINES)
+                .lossy(true)
+                .finish(std::io::stderr());
+            (BoxMakeWriter::new(writer), Some(guard))
+        }
+        // In order with what they say themselves.
+        _ => (BoxMakeWriter::new(std::io::stderr), None),
+    };
     let default = match command {
         Command::Serve { .. } => "info",
         _ => "off",
@@ -188,7 +230,7 @@ fn log_to_stderr(config: &Config, command: &Command) -> Lines {
     let plain = config.environment.get("NO_COLOR").is_some();
     let colours = std::io::stderr().is_terminal() && !plain;
     let shown = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         .with_ansi(colours)
         .with_filter(tracing_subscriber::EnvFilter::new(filter));
     let lines = Lines::default();
@@ -202,7 +244,7 @@ fn log_to_stderr(config: &Config, command: &Command) -> Lines {
         .with(shown)
         .with(tests.then(|| lines.layer()))
         .init();
-    lines
+    (lines, guard)
 }
 
 async fn list_engines(config: &Config) -> Result<()> {
@@ -215,13 +257,18 @@ async fn list_engines(config: &Config) -> Result<()> {
             print_binding(binding);
         }
     }
+    for pending in jobs.engines.pending() {
+        println!("{}: {}", pending.file, pending.reason());
+    }
     for refused in jobs.engines.refused() {
         println!(
             "{}: not admitted, because it {}",
             refused.file, refused.reason
         );
     }
-    if jobs.engines.admitted().next().is_none() && jobs.engines.refused().is_empty() {
+    if jobs.engines.admitted().next().is_none()
+        && jobs.engines.refused().is_empty()
+        && jobs.engines.pending().is_empty() {
         println!("no engines in {}", config.engines.display());
     }
     Ok(())
@@ -262,6 +309,12 @@ fn print_engine(component: &Component) {
     println!("  abilities  {}", able.join(", "));
     if description.upstreams.is_empty() {
         println!("  upstreams  none");
+    }
+    for right in &component.grant.denies {
+        println!("  denied     {right}");
+    }
+    for right in component.grant.unseen(&component.declared) {
+        println!("  ungranted  {right}");
     }
 }
 

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -16,18 +18,36 @@ use super::bindings::{
     Description, EngineError, ErrorKind, ImageEngine, Job, Model, Picture, SettingValue,
 };
 use super::control::Control;
+use super::echo::Echo;
 use super::errand::{Errands, Runner, errands};
 use super::images::HeldImage;
-use super::limits::{Broken, Holding, Limits, Memory, TICK};
+use super::lanes::Computed;
+use super::limits::{Broken, Holding, Limits, Memory};
+use super::slots::Crowded;
 use super::{Bound, Component, Error, Sandbox};
+use crate::audit::{self, Kind};
+use crate::check::Check;
 use crate::grant::Upstreams;
+use crate::metrics;
 use crate::images::Image;
-use crate::settings::EngineSettings;
+use crate::text::{is_plain, plain};
 
 /// Models that an engine may list.
 const MAX_MODELS: usize = 10_000;
 /// Length of a model's name, in bytes.
 pub const MAX_MODEL_BYTES: usize = 512;
+/// Length of what an engine tells of its pictures, as JSON, in bytes.
+const MAX_DETAILS_BYTES: usize = 64 << 10;
+/// Length of the address of a picture, in bytes.
+const MAX_ADDRESS_BYTES: usize = 16 << 10;
+/// Length of a prompt as an upstream rewrote it, in bytes; the rest is cut off.
+const MAX_REVISED_BYTES: usize = 8 << 10;
+/// Length of an engine's error, in bytes; the rest is cut off.
+const MAX_ERROR_BYTES: usize = 2 << 10;
+/// Length of an error's code, and of the field that it names, in bytes; the rest is cut off.
+const MAX_CODE_BYTES: usize = 100;
+/// Random bytes that WASI gives at once.
+const MAX_RANDOM_BYTES: usize = 64 << 10;
 
 /// Source pictures and a mask, as a guest holds them.
 type Sources = (Vec<Resource<HeldImage>>, Option<Resource<HeldImage>>);
@@ -75,13 +95,21 @@ pub(crate) struct State {
     pub(super) errands: Errands,
     /// Where sockets live: not on the guests' own runtime, which busy guests hold up.
     pub(crate) io: Handle,
-    /// For keeping secrets out of what the guest says.
-    settings: EngineSettings,
+    /// Keeps secrets out of what the guest reads and says.
+    pub(super) echo: Echo,
     /// What the operator should know about the last request that failed.
     pub(crate) last_failure: Option<String>,
     pub(crate) log_bytes_left: usize,
     pub(crate) requests_left: u32,
+    pub(super) sent_bytes_left: usize,
+    /// One for each request under way, stream and WebSocket.
+    pub(super) connections: Arc<Semaphore>,
     host_calls_left: u32,
+    /// WASI was called when no call was left.
+    overcalled: bool,
+    pub(super) computed: Computed,
+    /// For work of the host that takes long.
+    pub(super) long: Handle,
     memory: Memory,
     wasi: WasiCtx,
 }
@@ -94,15 +122,18 @@ impl State {
         limits: Limits,
     ) -> (Self, Runner) {
         let (errands, runner) = errands();
+        let echo = Echo::new(bound.redactor, engine, &control.job);
         let mut table = ResourceTable::new();
-        table.set_max_capacity(limits.handles);
+        table.set_max_capacity(Check::Handles.limit(limits.handles));
+        let connections = Check::Connections.limit(limits.connections);
+        let random = Check::RandomBytes.limit(MAX_RANDOM_BYTES);
         let state = Self {
             table,
             errands,
             engine: engine.to_owned(),
             control,
             upstreams: bound.upstreams,
-            settings: bound.settings,
+            echo,
             limits,
             // Later than the call's own end, so that a request never ends by itself just when the
             // guest is cancelled, and what it then tells its upstream is not cut off.
@@ -110,12 +141,17 @@ impl State {
             holding: Holding::new(&limits),
             io: Handle::current(),
             last_failure: None,
-            log_bytes_left: limits.log_bytes,
-            requests_left: limits.requests,
-            host_calls_left: limits.host_calls,
+            log_bytes_left: Check::LogBytes.limit(limits.log_bytes),
+            requests_left: u32_limit(Check::Requests, limits.requests),
+            sent_bytes_left: Check::SentBytes.limit(limits.sent_bytes),
+            connections: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
+            host_calls_left: u32_limit(Check::HostCalls, limits.host_calls),
+            overcalled: false,
+            computed: Computed::default(),
+            long: Handle::current(),
             memory: Memory::new(&limits),
             // No files, environment, arguments, standard streams, sockets or names.
-            wasi: WasiCtx::builder().build(),
+            wasi: WasiCtx::builder().max_random_size(random as u64).build(),
         };
         (state, runner)
     }
@@ -134,12 +170,38 @@ impl State {
         self.host_calls_left = left.ok_or(Broken::HostCalls(self.limits.host_calls))?;
         Ok(())
     }
+
+    /// While a guest computes, it is asked every [`TICK`](super::limits::TICK).
+    fn may_go_on(&self) -> Result<(), Broken> {
+        if self.overcalled {
+            return Err(Broken::HostCalls(self.limits.host_calls));
+        }
+        let limit = self.limits.running;
+        match self.computed.so_far() > limit && Check::RunningTime.holds() {
+            true => Err(Broken::Running(limit)),
+            false => Ok(()),
+        }
+    }
+
+    /// Tells the operator what this call was refused.
+    pub(super) fn refuse(&self, kind: Kind, what: &str) {
+        audit::refused(kind, &self.engine, &self.control.job, what);
+    }
+}
+
+fn u32_limit(check: Check, limit: u32) -> u32 {
+    u32::try_from(check.limit(limit as usize)).unwrap_or(u32::MAX)
 }
 
 impl super::bindings::pinhole::engine::types::Host for State {}
 
 impl WasiView for State {
+    /// Every function of WASI begins with this.
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        // It cannot fail: the guest is stopped when it computes next.
+        if Check::WasiCalls.holds() && self.charge().is_err() {
+            self.overcalled = true;
+        }
         WasiCtxView {
             ctx: &mut self.wasi,
             table: &mut self.table,
@@ -157,10 +219,12 @@ pub(super) async fn describe(
     let control = Control::new("admission".to_owned());
     let (state, runner) = State::new(file, control.clone(), Bound::default(), limits);
     let deadline = Instant::now() + limits.wall;
+    let computed = state.computed.clone();
     let (sandbox_, pre) = (sandbox.clone(), pre.clone());
     let call = async move { ask_describe(&sandbox_, &pre, state).await };
-    let call = Box::pin(runner.beside(call));
-    supervise(sandbox, &control, &limits, deadline, call).await
+    let call = (runner.beside(computed.clone(), call).boxed(), computed);
+    let described = supervise(sandbox, &control, &limits, deadline, call).await;
+    noted(file, &control, described)
 }
 
 /// The same in the caller's own task, so that nothing but the instance is measured.
@@ -170,8 +234,10 @@ pub(super) async fn describe_here(
 ) -> Result<Description, Error> {
     let control = Control::new("benchmark".to_owned());
     let limits = Limits::describe();
-    let (state, _) = State::new(&component.file, control, Bound::default(), limits);
-    ask_describe(sandbox, &component.pre, state).await
+    let (state, runner) = State::new(&component.file, control, Bound::default(), limits);
+    let computed = state.computed.clone();
+    let call = ask_describe(sandbox, &component.pre, state);
+    runner.beside(computed, call).await
 }
 
 async fn ask_describe(
@@ -250,7 +316,7 @@ pub(super) async fn models(
             Box::pin(async move {
                 let exports = engine.pinhole_engine_engine();
                 let models = exports.call_models(&mut *store, settings).await;
-                shown(answered(store, models)?)
+                shown(answered(store, models)?, &store.data().echo)
             })
         },
     )
@@ -299,7 +365,9 @@ async fn run<T: Send + 'static>(
     + 'static,
 ) -> Result<T, Error> {
     let name = &component.description.name;
-    let (state, runner) = State::new(name, control.clone(), bound.clone(), limits);
+    let (mut state, runner) = State::new(name, control.clone(), bound.clone(), limits);
+    state.long = sandbox.lanes.long().clone();
+    let computed = state.computed.clone();
     let settings = bound.settings.values();
     let length = settings
         .iter()
@@ -311,8 +379,26 @@ async fn run<T: Send + 'static>(
         let (mut store, engine) = instantiate(&sandbox_, &pre, state).await?;
         ask(&mut store, &engine, &settings).await
     };
-    let call = Box::pin(runner.beside(call));
-    supervise(sandbox, control, &limits, deadline, call).await
+    let call = (runner.beside(computed.clone(), call).boxed(), computed.clone());
+    let ended = supervise(sandbox, control, &limits, deadline, call).await;
+    metrics::count_guest_time(name, computed.so_far());
+    noted(name, control, ended)
+}
+
+/// Tells the operator of a call that was ended, or not even begun.
+fn noted<T>(engine: &str, control: &Control, ended: Result<T, Error>) -> Result<T, Error> {
+    let kind = match &ended {
+        Err(Error::Limit(_) | Error::Deadline(_) | Error::Crowded(_) | Error::UserCrowded(_)) => {
+            Kind::Limit
+        }
+        Err(Error::Trapped(_)) => Kind::Crash,
+        _ => return ended,
+    };
+    if let Err(error) = &ended {
+        let what = format!("engine {engine}: {error}");
+        audit::refused(kind, engine, &control.job, &what);
+    }
+    ended
 }
 
 /// What the guest answered, or what ended it.
@@ -324,7 +410,7 @@ fn answered<T>(
     match result {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(Error::Engine {
-            error: clean(error, &state.settings),
+            error: clean(error, &state.echo),
             failure: state.last_failure.take(),
         }),
         Err(error) => Err(trapped(&error)),
@@ -349,18 +435,17 @@ pub(super) fn bounded(sandbox: &Sandbox, state: State) -> Store<State> {
     let limits = state.limits;
     let mut store = Store::new(&sandbox.engine, state);
     store.limiter(|state| &mut state.memory);
-    store.set_hostcall_fuel(limits.copied_bytes);
-    let mut ticks_left = limits.running.as_millis() / TICK.as_millis();
-    store.epoch_deadline_callback(move |_| {
-        ticks_left = ticks_left.saturating_sub(1);
-        match ticks_left {
-            0 => Err(Broken::Running(limits.running).into()),
-            _ => Ok(UpdateDeadline::Yield(1)),
-        }
+    store.set_hostcall_fuel(Check::CopiedBytes.limit(limits.copied_bytes));
+    store.epoch_deadline_callback(|context| {
+        context.data().may_go_on()?;
+        Ok(UpdateDeadline::Yield(1))
     });
     store.set_epoch_deadline(1);
     store
 }
+
+/// A call, and what counts how long it computes.
+type Call<T> = (BoxFuture<'static, Result<T, Error>>, Computed);
 
 /// Waits for a free slot, runs the call on the guests' runtime, and ends it when its time is over.
 async fn supervise<T: Send + 'static>(
@@ -368,26 +453,35 @@ async fn supervise<T: Send + 'static>(
     control: &Control,
     limits: &Limits,
     deadline: Instant,
-    call: BoxFuture<'static, Result<T, Error>>,
+    (call, computed): Call<T>,
 ) -> Result<T, Error> {
-    let slot = sandbox.slots.clone().acquire_owned();
+    let slot = sandbox.slots.acquire(control.user.as_deref());
     let slot = tokio::select! {
         slot = timeout_at(deadline, slot) => slot,
         () = control.cancel.cancelled() => return Err(Error::cancelled()),
     };
-    let Ok(Ok(slot)) = slot else {
-        return Err(Error::Busy(limits.wall));
+    let slot = match slot {
+        Ok(Ok(slot)) => slot,
+        Ok(Err(Crowded::User(waiting))) => return Err(Error::UserCrowded(waiting)),
+        Ok(Err(Crowded::All(waiting))) => return Err(Error::Crowded(waiting)),
+        Err(_) => return Err(Error::Busy(limits.wall)),
     };
-    let mut task = sandbox.guests.spawn(async move {
+    let call = async move {
         let result = call.await;
         drop(slot);
         result
-    });
+    };
+    let mut task = sandbox.lanes.spawn(call.boxed(), computed);
+    // The clock of a call that may take as long as it wants never comes to its end.
+    let deadline = match Check::WallTime.holds() {
+        true => deadline,
+        false => deadline + limits.wall * 1000,
+    };
     let running = Running {
         guest: task.abort_handle(),
         cancel: control.cancel.clone(),
         grace: limits.grace,
-        guests: sandbox.guests.handle().clone(),
+        guests: sandbox.lanes.quick().clone(),
     };
     let ended = tokio::select! {
         ended = timeout_at(deadline, &mut task) => ended,
@@ -402,8 +496,8 @@ async fn supervise<T: Send + 'static>(
         }
     };
     match ended {
-        Ok(Ok(result)) => result,
-        Ok(Err(crash)) => Err(Error::Trapped(format!("the host failed: {crash}"))),
+        Ok(Ok(Ok(result))) => result,
+        Ok(Ok(Err(crash)) | Err(crash)) => Err(Error::Trapped(format!("the host failed: {crash}"))),
         Err(_) => Err(Error::Deadline(limits.wall)),
     }
 }
@@ -436,26 +530,35 @@ fn made(
     output: super::bindings::Output,
     max_count: usize,
 ) -> Result<Made, Error> {
-    /// Length of what an engine tells of its pictures, as JSON, in bytes.
-    const MAX_DETAILS_BYTES: usize = 64 << 10;
     let protocol = |message: String| Err(Error::protocol(message));
     match output.pictures.len() {
         0 => return protocol("the engine gave no picture and no reason".to_owned()),
-        given if given > max_count => {
+        given if given > Check::Answer.limit(max_count) => {
             return protocol(format!(
                 "the engine gave {given} pictures, {max_count} at most were asked for"
             ));
         }
         _ => {}
     }
-    if output.details.len() > MAX_DETAILS_BYTES {
+    if output.details.len() > Check::Answer.limit(MAX_DETAILS_BYTES) {
         return protocol(format!(
             "the engine's details are longer than {MAX_DETAILS_BYTES} bytes"
         ));
     }
+    let echo = &store.data().echo;
+    let revised_prompt = output.revised_prompt.map(|text| {
+        let text = plain(&text, MAX_REVISED_BYTES);
+        echo.text(&text, Check::SecretDetails).into_owned()
+    });
+    let details = echo.json(output.details, Check::SecretDetails);
     let mut pictures = Vec::new();
     for picture in output.pictures {
         pictures.push(match picture {
+            Picture::Address(address) if address.len() > Check::Answer.limit(MAX_ADDRESS_BYTES) => {
+                return protocol(format!(
+                    "the address of a picture is longer than {MAX_ADDRESS_BYTES} bytes"
+                ));
+            }
             Picture::Address(address) => Produced::Address(address),
             Picture::Held(handle) => {
                 let held = store.data_mut().table.delete(handle);
@@ -468,48 +571,40 @@ fn made(
     }
     Ok(Made {
         pictures,
-        revised_prompt: output.revised_prompt.map(|text| plain(&text, 8 << 10)),
-        details: output.details,
+        revised_prompt,
+        details,
     })
 }
 
 /// A list of models that a person can be shown.
-fn shown(mut models: Vec<Model>) -> Result<Vec<Model>, Error> {
+fn shown(mut models: Vec<Model>, echo: &Echo) -> Result<Vec<Model>, Error> {
     if models.len() > MAX_MODELS {
         let message = format!("the engine lists more than {MAX_MODELS} models");
         return Err(Error::protocol(message));
     }
     for model in &mut models {
-        if model.id.len() > MAX_MODEL_BYTES || model.id.contains(char::is_control) {
+        if !is_plain(&model.id, MAX_MODEL_BYTES) {
             return Err(Error::protocol(
                 "the engine lists a model whose name no job could carry".to_owned(),
             ));
         }
-        model.name = plain(&model.name, MAX_MODEL_BYTES);
+        let shown = |text: &str| echo.text(text, Check::SecretModels).into_owned();
+        model.name = shown(&plain(&model.name, MAX_MODEL_BYTES));
+        model.id = shown(&model.id);
     }
     Ok(models)
 }
 
 /// An engine's error with texts that a person can be shown: upstreams may repeat a secret in them.
-fn clean(mut error: EngineError, settings: &EngineSettings) -> EngineError {
-    let shown = |text: &str, max| plain(&settings.without_secrets(text), max);
-    error.message = shown(&error.message, 2 << 10);
-    error.code = error.code.map(|code| shown(&code, 100));
-    error.field = error.field.map(|field| shown(&field, 100));
-    error
-}
-
-/// Text from outside, cut to `max` bytes and without control characters.
-pub(crate) fn plain(text: &str, max: usize) -> String {
-    let text = text.get(..text.floor_char_boundary(max)).unwrap_or(text);
-    // Besides control characters, those that turn the direction of a line round.
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+fn clean(mut error: EngineError, echo: &Echo) -> EngineError {
+    let shown = |text: &str, max| {
+        let text = plain(text, max);
+        echo.text(&text, Check::SecretError).into_owned()
     };
-    text.chars()
-        .map(|c| if hidden(c) { ' ' } else { c })
-        .collect()
+    error.message = shown(&error.message, MAX_ERROR_BYTES);
+    error.code = error.code.map(|code| shown(&code, MAX_CODE_BYTES));
+    error.field = error.field.map(|field| shown(&field, MAX_CODE_BYTES));
+    error
 }
 
 /// What ended a guest that did not return.

@@ -26,6 +26,8 @@ pub struct Progress {
 pub struct Control {
     /// Names the job in logs.
     pub job: String,
+    /// Whose share of the slots it takes; the server's own where nobody is named.
+    pub user: Option<String>,
     /// Cancelled when the caller goes away or presses Stop.
     pub cancel: CancellationToken,
     /// Hears how far the job is.
@@ -40,6 +42,7 @@ impl Control {
     pub fn new(job: String) -> Self {
         Self {
             job,
+            user: None,
             cancel: CancellationToken::new(),
             progress: watch::Sender::default(),
             usage: Arc::default(),

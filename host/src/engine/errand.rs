@@ -4,13 +4,15 @@
 //! needs of the stack stays taken while the guest waits. A task for each request would have two
 //! threads wake each other. So the guest's own task polls both, the guest and its errands.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_util::future::{AbortHandle, BoxFuture, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
+
+use super::lanes::Computed;
 
 /// Takes errands in.
 #[derive(Clone, Debug)]
@@ -54,9 +56,14 @@ impl Errands {
 }
 
 impl Runner {
-    /// Polls the call, and its errands until the call ends.
-    pub(super) async fn beside<T>(mut self, call: impl Future<Output = T>) -> T {
+    /// Polls the call, whose time is counted, and its errands until the call ends.
+    pub(super) async fn beside<T>(
+        mut self,
+        computed: Computed,
+        call: impl Future<Output = T>,
+    ) -> T {
         let mut call = std::pin::pin!(call);
+        let mut call = poll_fn(|context| computed.count(|| call.as_mut().poll(context)));
         let mut running = FuturesUnordered::new();
         loop {
             tokio::select! {

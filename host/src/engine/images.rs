@@ -7,7 +7,9 @@ use super::bindings::Size;
 use super::bindings::pinhole::engine::images::{Host, HostImage};
 use super::call::State;
 use super::limits::Held;
-use crate::images::Image;
+use crate::audit::Kind;
+use crate::check::Check;
+use crate::images::{Image, decoding};
 
 /// What stands behind a guest's image handle.
 pub struct HeldImage {
@@ -16,10 +18,17 @@ pub struct HeldImage {
 }
 
 impl State {
-    /// Keeps an image for the guest.
+    /// Keeps an image for the guest, with no more metadata than the settings let pass.
     pub(super) fn hold(&mut self, image: Image) -> wasmtime::Result<Resource<HeldImage>> {
+        let image = image.with_metadata(self.limits.metadata, |bytes| self.echo.finds(bytes));
         let held = self.holding.take(image.bytes().len())?;
         Ok(self.table.push(HeldImage { image, _held: held })?)
+    }
+
+    /// Tells the operator of a picture that is none, or not within its limits.
+    pub(super) fn refuse_picture(&mut self, reason: &str) {
+        let what = format!("a picture of engine {}: {reason}", self.engine);
+        self.refuse(Kind::Picture, &what);
     }
 }
 
@@ -31,7 +40,10 @@ impl Host for State {
         self.charge()?;
         match Image::from_bytes(Bytes::from(bytes), self.limits.image) {
             Ok(image) => Ok(Ok(self.hold(image)?)),
-            Err(reason) => Ok(Err(reason)),
+            Err(reason) => {
+                self.refuse_picture(&reason);
+                Ok(Err(reason))
+            }
         }
     }
 }
@@ -60,9 +72,10 @@ impl HostImage for State {
         length: u32,
     ) -> wasmtime::Result<Vec<u8>> {
         self.charge()?;
-        let part = part(self.table.get(&image)?.image.bytes(), offset, length);
+        let bytes = self.table.get(&image)?.image.bytes();
+        let part = self.echo.part(bytes, offset, length, Check::SecretPicture);
         self.control.usage.count_entered(part.len());
-        Ok(part)
+        Ok(part.into_owned())
     }
 
     async fn white_mask(
@@ -71,11 +84,9 @@ impl HostImage for State {
     ) -> wasmtime::Result<Result<Resource<HeldImage>, String>> {
         self.charge()?;
         let (image, limits) = (self.table.get(&image)?.image.clone(), self.limits.image);
-        let white = self
-            .io
-            .spawn_blocking(move || image.white_mask(limits))
-            .await;
-        match white.unwrap_or_else(|_| Err("the mask cannot be decoded".to_owned())) {
+        let computed = self.computed.clone();
+        let work = move || computed.count(|| image.white_mask(limits));
+        match decoding(&self.long, work).await {
             Ok(white) => Ok(Ok(self.hold(white)?)),
             Err(reason) => Ok(Err(reason)),
         }
@@ -85,13 +96,4 @@ impl HostImage for State {
         self.table.delete(image)?;
         Ok(())
     }
-}
-
-/// A copy of the part that exists.
-pub(super) fn part(bytes: &[u8], offset: u64, length: u32) -> Vec<u8> {
-    let start = usize::try_from(offset)
-        .unwrap_or(usize::MAX)
-        .min(bytes.len());
-    let end = start.saturating_add(length as usize).min(bytes.len());
-    bytes.get(start..end).unwrap_or_default().to_vec()
 }

@@ -6,27 +6,28 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
-use crate::images::ImageLimits;
+use super::{MAX_INSTANCES, MAX_MEMORIES, MAX_TABLES};
+use crate::check::Check;
+use crate::images::{ImageLimits, Metadata};
 
 /// How often a running guest is interrupted to be counted and to let others run.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
 /// Bytes that one element of a table costs.
 const TABLE_ELEMENT_BYTES: usize = 16;
-/// Core instances, memories and tables that one component may have.
-const MAX_INSTANCES: usize = 40;
 
 /// The limits of one call. All of them always hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// All linear memories and tables of the call together, in bytes.
     pub memory_bytes: usize,
-    /// Time that guest code may spend running; waiting for an upstream does not count.
+    /// Time that it may compute, host functions included: CPU time, so neither waiting for an upstream nor
+    /// for other guests counts.
     pub running: Duration,
     /// Time from start to end, host calls included.
     pub wall: Duration,
     /// Time in which a cancelled engine may still tell its upstream to stop.
     pub grace: Duration,
-    /// Calls of host functions.
+    /// Calls of host functions, WASI's included.
     pub host_calls: u32,
     /// Bytes that one call may copy between guest and host.
     pub copied_bytes: usize,
@@ -36,14 +37,22 @@ pub struct Limits {
     pub log_bytes: usize,
     /// Requests and WebSockets.
     pub requests: u32,
-    /// Length of one request's body, in bytes.
+    /// Requests under way, streams of events and WebSockets at the same time.
+    pub connections: usize,
+    /// Length of one request's body, or of one message that is sent over a WebSocket, in bytes.
     pub request_bytes: usize,
+    /// All such bodies and messages together, in bytes.
+    pub sent_bytes: usize,
     /// Length of one answer, in bytes.
     pub response_bytes: usize,
     /// Bodies and images held for the call at the same time, in bytes.
     pub held_bytes: usize,
+    /// Bodies and images that the call takes in from start to end, in bytes.
+    pub taken_bytes: usize,
     /// What one image may be.
     pub image: ImageLimits,
+    /// What stays of an image's metadata.
+    pub metadata: Metadata,
 }
 
 impl Limits {
@@ -60,13 +69,17 @@ impl Limits {
             handles: 1024,
             log_bytes: 64 << 10,
             requests: 10_000,
+            connections: 16,
             request_bytes: 64 << 20,
+            sent_bytes: 512 << 20,
             response_bytes: 64 << 20,
             held_bytes: 256 << 20,
+            taken_bytes: 2 << 30,
             image: ImageLimits {
                 max_bytes: 32 << 20,
                 max_pixels: 64 << 20,
             },
+            metadata: Metadata::Essential,
         }
     }
 
@@ -83,13 +96,17 @@ impl Limits {
             handles: 8,
             log_bytes: 4 << 10,
             requests: 0,
+            connections: 0,
             request_bytes: 0,
+            sent_bytes: 0,
             response_bytes: 0,
             held_bytes: 1 << 20,
+            taken_bytes: 1 << 20,
             image: ImageLimits {
                 max_bytes: 0,
                 max_pixels: 0,
             },
+            metadata: Metadata::Strip,
         }
     }
 }
@@ -105,6 +122,8 @@ pub(crate) enum Broken {
     HostCalls(u32),
     #[error("it holds more than {0} bytes of answers and images")]
     Held(usize),
+    #[error("it took in more than {0} bytes of answers and images")]
+    Taken(usize),
 }
 
 /// Counts what all memories and tables of a store have grown to.
@@ -124,7 +143,7 @@ impl Memory {
 
     fn grow(&mut self, by: usize) -> wasmtime::Result<bool> {
         let used = self.used.saturating_add(by);
-        if used > self.max {
+        if used > Check::Memory.limit(self.max) {
             return Err(Broken::Memory(self.max).into());
         }
         self.used = used;
@@ -159,15 +178,15 @@ impl ResourceLimiter for Memory {
     }
 
     fn instances(&self) -> usize {
-        MAX_INSTANCES
+        MAX_INSTANCES as usize
     }
 
     fn tables(&self) -> usize {
-        MAX_INSTANCES
+        MAX_TABLES as usize
     }
 
     fn memories(&self) -> usize {
-        MAX_INSTANCES
+        MAX_MEMORIES as usize
     }
 }
 
@@ -175,7 +194,10 @@ impl ResourceLimiter for Memory {
 #[derive(Clone, Debug)]
 pub(crate) struct Holding {
     used: Arc<AtomicUsize>,
+    /// Never less: what was given back counts too.
+    taken: Arc<AtomicUsize>,
     max: usize,
+    max_taken: usize,
 }
 
 /// A part of a call's [`Holding`], given back when dropped.
@@ -189,19 +211,34 @@ impl Holding {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             used: Arc::default(),
+            taken: Arc::default(),
             max: limits.held_bytes,
+            max_taken: limits.taken_bytes,
         }
     }
 
     pub(crate) fn take(&self, bytes: usize) -> Result<Held, Broken> {
-        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        let held = Held {
+        let mut held = Held {
             of: self.clone(),
-            bytes,
+            bytes: 0,
         };
-        match before.saturating_add(bytes) > self.max {
-            true => Err(Broken::Held(self.max)),
-            false => Ok(held),
+        held.grow(bytes)?;
+        Ok(held)
+    }
+}
+
+impl Held {
+    /// Takes so many more.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Broken> {
+        let used = self.of.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.bytes += bytes;
+        let taken = self.of.taken.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if used > Check::HeldBytes.limit(self.of.max) {
+            return Err(Broken::Held(self.of.max));
+        }
+        match taken > Check::TakenBytes.limit(self.of.max_taken) {
+            true => Err(Broken::Taken(self.of.max_taken)),
+            false => Ok(()),
         }
     }
 }
@@ -229,13 +266,17 @@ mod tests {
 
     #[test]
     fn what_is_dropped_is_given_back() {
-        let holding = Holding {
-            used: Arc::default(),
-            max: 100,
-        };
-        let first = holding.take(80).unwrap();
+        let holding = Holding::new(&Limits {
+            held_bytes: 100,
+            taken_bytes: 250,
+            ..Limits::job(Duration::ZERO)
+        });
+        let mut first = holding.take(30).unwrap();
+        first.grow(50).unwrap();
         assert_eq!(holding.take(30).unwrap_err(), Broken::Held(100));
         drop(first);
         assert!(holding.take(100).is_ok());
+        // Each counts when all is added up, though none is held any more.
+        assert_eq!(holding.take(100).unwrap_err(), Broken::Taken(250));
     }
 }

@@ -1,10 +1,15 @@
 //! The WIT interface `log`.
 
 use super::bindings::pinhole::engine::log::{Host, Level};
-use super::call::{State, plain};
+use super::call::State;
+use crate::audit::Kind;
+use crate::check::Check;
+use crate::text::plain;
 
-/// Length of one line, in bytes.
+/// Length of one line, in bytes; the rest is cut off.
 const MAX_LINE_BYTES: usize = 2 << 10;
+/// What a line counts at least, in bytes: an empty one is a line of the log too.
+const MIN_LINE_BYTES: usize = 64;
 
 impl Host for State {
     async fn write(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
@@ -12,17 +17,19 @@ impl Host for State {
         if self.log_bytes_left == 0 {
             return Ok(());
         }
-        let line = plain(&message, MAX_LINE_BYTES);
+        let line = plain(&message, Check::LogLine.limit(MAX_LINE_BYTES));
+        let line = self.echo.text(&line, Check::SecretLog);
         let (engine, job) = (&self.engine, &self.control.job);
-        match self.log_bytes_left.checked_sub(line.len().max(1)) {
+        match self
+            .log_bytes_left
+            .checked_sub(line.len().max(MIN_LINE_BYTES))
+        {
             Some(left @ 1..) => self.log_bytes_left = left,
             _ => {
                 self.log_bytes_left = 0;
-                tracing::warn!(
-                    engine,
-                    job,
-                    "engine {engine} says too much: the rest of its lines is dropped"
-                );
+                let what =
+                    format!("engine {engine} says too much: the rest of its lines is dropped");
+                self.refuse(Kind::Limit, &what);
                 return Ok(());
             }
         }

@@ -15,6 +15,11 @@ pub(crate) struct EventStream {
 }
 
 impl EventStream {
+    /// Length of what has come and is no whole event yet, in bytes.
+    pub(crate) fn pending(&self) -> usize {
+        self.rest.len() + self.data.len()
+    }
+
     pub(crate) fn push(&mut self, chunk: &[u8]) {
         self.rest.extend_from_slice(chunk);
     }
@@ -75,6 +80,7 @@ mod tests {
             }
             events.extend(stream.finish());
             assert_eq!(events, expected, "in pieces of {size}");
+            assert_eq!(stream.pending(), 0);
         }
     }
 

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
 use http::header::{HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
-use tokio_tungstenite::tungstenite::Message;
 use tokio_util::context::TokioContext;
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::Resource;
@@ -17,21 +16,28 @@ use super::bindings::pinhole::engine::upstream::{
     Error, Frame, Header, Host, HostDocument, HostMessage, HostPending, HostResponse, HostSocket,
     Request,
 };
-use super::body::header_map;
+use super::body::{check_words, header_map};
 use super::call::State;
 use super::document::Document;
 use super::errand::Errand;
-use super::images::{HeldImage, part};
+use super::images::HeldImage;
 use super::limits::Held;
-use super::outgoing::{Answer, AnswerBody, Outgoing};
+use super::outgoing::{Answer, AnswerBody, Outgoing, Unanswered};
 use super::sse::EventStream;
-use crate::egress;
+use crate::audit::Kind;
+use crate::check::Check;
+use crate::egress::{self, Received};
+use crate::grant::Verdict;
 use crate::images::Image;
 
 /// How much of a body an engine may read as text, in bytes.
 const MAX_TEXT_BYTES: u32 = 64 << 10;
 /// How much JSON, with its long strings cut, an engine may read at once, in bytes.
 const MAX_JSON_BYTES: usize = 16 << 20;
+/// Length of one event of a stream, in bytes.
+const MAX_EVENT_BYTES: usize = 32 << 20;
+/// Length of a JSON pointer, in bytes.
+const MAX_POINTER_BYTES: usize = 4 << 10;
 
 /// JSON that a guest looks into, with what it costs to keep.
 pub struct HeldDocument {
@@ -49,7 +55,14 @@ pub struct HeldResponse {
 enum HeldBody {
     Whole(Bytes, Arc<Held>),
     Failed(egress::Error),
-    Events(Box<egress::Response>, EventStream),
+    Events(Box<Events>),
+}
+
+/// A stream of events, as far as it has come.
+struct Events {
+    response: egress::Response,
+    stream: EventStream,
+    _connection: OwnedSemaphorePermit,
 }
 
 /// A request under way; aborted when dropped.
@@ -62,9 +75,9 @@ pub struct HeldMessage {
 }
 
 /// A WebSocket.
-pub struct HeldSocket(egress::Socket);
+pub struct HeldSocket(egress::Socket, OwnedSemaphorePermit);
 
-type Underway = Errand<Result<Answer, egress::Error>>;
+type Underway = Errand<Result<Answer, Unanswered>>;
 type Outcome<T> = wasmtime::Result<Result<T, Error>>;
 
 impl Host for State {
@@ -97,9 +110,13 @@ impl Host for State {
 
     async fn connect(&mut self, upstream: String, path: String) -> Outcome<Resource<HeldSocket>> {
         self.charge()?;
-        if let Err(error) = self.permit(&upstream, &Method::GET, &path) {
-            return Ok(Err(error));
-        }
+        let checked = check_words(&upstream, "", &path)
+            .and_then(|()| self.permit(&upstream, &Method::GET, &path))
+            .and_then(|()| self.connection());
+        let connection = match checked {
+            Ok(connection) => connection,
+            Err(error) => return Ok(Err(error)),
+        };
         let (upstreams, deadline) = (self.upstreams.clone(), self.deadline);
         let opening = AbortOnDropHandle::new(self.io.spawn(async move {
             let upstream = upstreams.get(&upstream).ok_or(egress::Error::Timeout)?;
@@ -111,7 +128,7 @@ impl Host for State {
             () = cancel.cancelled() => return Ok(Err(Error::Cancelled)),
         };
         match opened? {
-            Ok(socket) => Ok(Ok(self.table.push(HeldSocket(socket))?)),
+            Ok(socket) => Ok(Ok(self.table.push(HeldSocket(socket, connection))?)),
             Err(error) => Ok(Err(self.failed(&error))),
         }
     }
@@ -120,11 +137,11 @@ impl Host for State {
 impl State {
     /// Checks a request and assembles its body.
     fn outgoing(&mut self, request: Request) -> Outcome<Outgoing> {
+        if let Err(error) = check_words(&request.upstream, &request.method, &request.path) {
+            return Ok(Err(error));
+        }
         let Ok(method) = request.method.parse::<Method>() else {
-            return Ok(Err(Error::Denied(format!(
-                "{:?} is no method",
-                request.method
-            ))));
+            return Ok(Err(Error::Denied("there is no such method".to_owned())));
         };
         if let Err(error) = self.permit(&request.upstream, &method, &request.path) {
             return Ok(Err(error));
@@ -133,7 +150,11 @@ impl State {
             Ok(headers) => headers,
             Err(error) => return Ok(Err(error)),
         };
-        let (content_type, body) = match self.assemble(request.body)? {
+        let connection = match self.connection() {
+            Ok(connection) => connection,
+            Err(error) => return Ok(Err(error)),
+        };
+        let body = match self.assemble(request.body)? {
             Ok(body) => body,
             Err(error) => return Ok(Err(error)),
         };
@@ -144,13 +165,26 @@ impl State {
                 method,
                 path: request.path,
                 headers,
-                content_type,
-                body,
+                content_type: body.content_type,
+                body: body.bytes,
             },
             max_bytes: self.limits.response_bytes,
             deadline: self.request_deadline(),
             usage: self.control.usage.clone(),
+            holding: self.holding.clone(),
+            connection,
+            held: body.held,
         }))
+    }
+
+    /// One more at the same time, if the call may have it.
+    fn connection(&mut self) -> Result<OwnedSemaphorePermit, Error> {
+        self.connections.clone().try_acquire_owned().map_err(|_| {
+            let (engine, most) = (&self.engine, self.limits.connections);
+            let what = format!("engine {engine} has {most} requests under way and began another");
+            self.refuse(Kind::Request, &what);
+            Error::Denied("too many requests at the same time".to_owned())
+        })
     }
 
     /// Sends a request off. Its sockets, and all that it spawns, live on the server's runtime.
@@ -162,6 +196,9 @@ impl State {
     /// Is this within the grant, and within the number of requests a job may make?
     fn permit(&mut self, name: &str, method: &Method, path: &str) -> Result<(), Error> {
         let Some(left) = self.requests_left.checked_sub(1) else {
+            let (engine, most) = (&self.engine, self.limits.requests);
+            let what = format!("engine {engine} made {most} requests and began another");
+            self.refuse(Kind::Request, &what);
             return Err(Error::Denied("too many requests for one job".to_owned()));
         };
         self.requests_left = left;
@@ -173,15 +210,21 @@ impl State {
             None => {
                 format!("engine {engine} has no upstream {name:?}, or no address is set for it")
             }
-            Some(upstream) if !upstream.allows(method, path) => {
+            Some(upstream) => {
+                let remedy = match upstream.verdict(method, path) {
+                    Verdict::Allowed => return Ok(()),
+                    Verdict::NotGranted(missing) => format!(
+                        "allow it with: pinhole engine grant {engine} --allow '{name} {missing}'"
+                    ),
+                    Verdict::NotDeclared => {
+                        "it does not declare it, so no grant can allow it".to_owned()
+                    }
+                };
                 let path = path.split('?').next().unwrap_or_default();
-                format!(
-                    "engine {engine} may not {method} {path:?} on upstream {name}: it did not declare it"
-                )
+                format!("engine {engine} may not {method} {path:?} on upstream {name}: {remedy}")
             }
-            Some(_) => return Ok(()),
         };
-        tracing::warn!(engine, job = self.control.job, "{refusal}");
+        self.refuse(Kind::Grant, &refusal);
         self.last_failure = Some(refusal);
         Err(Error::Denied("not granted".to_owned()))
     }
@@ -198,35 +241,42 @@ impl State {
     fn failed(&mut self, error: &egress::Error) -> Error {
         self.last_failure = Some(error.to_string());
         match error {
-            egress::Error::Denied(text) => {
-                tracing::warn!(
-                    engine = self.engine,
-                    job = self.control.job,
-                    "refused a request of engine {}: {text}",
-                    self.engine
-                );
+            egress::Error::Denied(denial) => {
+                let what = format!("refused a request of engine {}: {denial}", self.engine);
+                self.refuse(denial.kind, &what);
                 Error::Denied("not granted".to_owned())
             }
             egress::Error::Connect(_) | egress::Error::Broken(_) => {
                 Error::Connect("the upstream cannot be reached".to_owned())
             }
             egress::Error::Timeout => Error::Timeout,
-            egress::Error::TooLarge(_) => Error::TooLarge,
+            egress::Error::TooLarge(_) => {
+                let what = format!("refused an answer to engine {}: {error}", self.engine);
+                self.refuse(Kind::Answer, &what);
+                Error::TooLarge
+            }
+            egress::Error::Unusable(_) => {
+                let what = format!("refused an answer to engine {}: {error}", self.engine);
+                self.refuse(Kind::Answer, &what);
+                Error::Malformed("the upstream's answer cannot be used".to_owned())
+            }
         }
     }
 
     /// Makes a finished request's answer the guest's.
-    fn take(&mut self, answer: Result<Answer, egress::Error>) -> Outcome<Resource<HeldResponse>> {
+    fn take(&mut self, answer: Result<Answer, Unanswered>) -> Outcome<Resource<HeldResponse>> {
         let answer = match answer {
             Ok(answer) => answer,
-            Err(error) => return Ok(Err(self.failed(&error))),
+            Err(Unanswered::Egress(error)) => return Ok(Err(self.failed(&error))),
+            Err(Unanswered::Broken(broken)) => return Err(broken.into()),
         };
         let body = match answer.body {
-            Ok(AnswerBody::Whole(bytes)) => {
-                let held = self.holding.take(bytes.len())?;
-                HeldBody::Whole(bytes, Arc::new(held))
-            }
-            Ok(AnswerBody::Events(response)) => HeldBody::Events(response, EventStream::default()),
+            Ok(AnswerBody::Whole(bytes, held)) => HeldBody::Whole(bytes, Arc::new(held)),
+            Ok(AnswerBody::Events(response, connection)) => HeldBody::Events(Box::new(Events {
+                response: *response,
+                stream: EventStream::default(),
+                _connection: connection,
+            })),
             Err(error) => HeldBody::Failed(error),
         };
         Ok(Ok(self.table.push(HeldResponse {
@@ -274,15 +324,27 @@ impl State {
     fn image(&mut self, bytes: Bytes) -> Outcome<Resource<HeldImage>> {
         match Image::from_bytes(bytes, self.limits.image) {
             Ok(image) => Ok(Ok(self.hold(image)?)),
-            Err(reason) => Ok(Err(Error::Malformed(reason))),
+            Err(reason) => {
+                self.refuse_picture(&reason);
+                Ok(Err(Error::Malformed(reason)))
+            }
         }
+    }
+}
+
+/// A guest hears of a pointer again that leads nowhere.
+fn check_pointer(pointer: &str) -> Result<(), Error> {
+    match pointer.len() > Check::HandedOver.limit(MAX_POINTER_BYTES) {
+        true => Err(Error::Malformed("the JSON pointer is too long".to_owned())),
+        false => Ok(()),
     }
 }
 
 impl HostDocument for State {
     async fn json(&mut self, document: Resource<HeldDocument>, max_string: u32) -> Outcome<String> {
         self.charge()?;
-        let text = self.table.get(&document)?.document.skeleton(max_string);
+        let document = &self.table.get(&document)?.document;
+        let text = document.skeleton(max_string, &self.echo);
         match text.len() > MAX_JSON_BYTES {
             true => Ok(Err(Error::TooLarge)),
             false => {
@@ -299,13 +361,16 @@ impl HostDocument for State {
         max: u32,
     ) -> Outcome<String> {
         self.charge()?;
+        if let Err(error) = check_pointer(&pointer) {
+            return Ok(Err(error));
+        }
         let max = MAX_JSON_BYTES.min(max as usize);
         Ok(
             match self.table.get(&document)?.document.text_at(&pointer) {
                 Ok(text) if text.len() > max => Err(Error::TooLarge),
                 Ok(text) => {
                     self.control.usage.count_entered(text.len());
-                    Ok(text.to_owned())
+                    Ok(self.echo.text(text, Check::SecretJson).into_owned())
                 }
                 Err(reason) => Err(Error::Malformed(reason)),
             },
@@ -318,6 +383,9 @@ impl HostDocument for State {
         pointer: String,
     ) -> Outcome<Resource<HeldImage>> {
         self.charge()?;
+        if let Err(error) = check_pointer(&pointer) {
+            return Ok(Err(error));
+        }
         match self.table.get(&document)?.document.base64_at(&pointer) {
             Ok(bytes) => self.image(bytes.into()),
             Err(reason) => Ok(Err(Error::Malformed(reason))),
@@ -339,13 +407,14 @@ impl HostResponse for State {
     async fn headers(&mut self, response: Resource<HeldResponse>) -> wasmtime::Result<Vec<Header>> {
         self.charge()?;
         let headers = self.table.get(&response)?.headers.iter();
+        let shown = |text: &str| self.echo.text(text, Check::SecretHeaders).into_owned();
         let text = |value: &HeaderValue| {
             self.control.usage.count_entered(value.len());
-            String::from_utf8_lossy(value.as_bytes()).into_owned()
+            shown(&String::from_utf8_lossy(value.as_bytes()))
         };
         Ok(headers
             .map(|(name, value)| Header {
-                name: name.to_string(),
+                name: shown(name.as_str()),
                 value: text(value),
             })
             .collect())
@@ -374,7 +443,8 @@ impl HostResponse for State {
         self.charge()?;
         match self.whole(&response)? {
             Ok((bytes, _)) => {
-                let head = part(&bytes, 0, max.min(MAX_TEXT_BYTES));
+                let max = max.min(MAX_TEXT_BYTES);
+                let head = self.echo.part(&bytes, 0, max, Check::SecretText);
                 self.control.usage.count_entered(head.len());
                 Ok(Ok(String::from_utf8_lossy(&head).into_owned()))
             }
@@ -388,22 +458,25 @@ impl HostResponse for State {
     ) -> Outcome<Option<Resource<HeldDocument>>> {
         self.charge()?;
         let cancel = self.control.cancel.clone();
-        let HeldBody::Events(body, events) = &mut self.table.get_mut(&response)?.body else {
+        let HeldBody::Events(events) = &mut self.table.get_mut(&response)?.body else {
             return Ok(Err(Error::Malformed(
                 "the answer is no stream of events".to_owned(),
             )));
         };
         let data = loop {
-            if let Some(data) = events.next() {
+            if let Some(data) = events.stream.next() {
                 break Some(data);
             }
+            if events.stream.pending() > Check::EventBytes.limit(MAX_EVENT_BYTES) {
+                return Ok(Err(self.failed(&egress::Error::TooLarge(MAX_EVENT_BYTES))));
+            }
             let chunk = tokio::select! {
-                chunk = body.chunk() => chunk,
+                chunk = events.response.chunk() => chunk,
                 () = cancel.cancelled() => return Ok(Err(Error::Cancelled)),
             };
             match chunk {
-                Ok(Some(chunk)) => events.push(&chunk),
-                Ok(None) => break events.finish(),
+                Ok(Some(chunk)) => events.stream.push(&chunk),
+                Ok(None) => break events.stream.finish(),
                 Err(error) => {
                     return Ok(Err(self.broken_off(&error)));
                 }
@@ -470,9 +543,10 @@ impl HostMessage for State {
         length: u32,
     ) -> wasmtime::Result<Vec<u8>> {
         self.charge()?;
-        let part = part(&self.table.get(&message)?.bytes, offset, length);
+        let bytes = &self.table.get(&message)?.bytes;
+        let part = self.echo.part(bytes, offset, length, Check::SecretMessage);
         self.control.usage.count_entered(part.len());
-        Ok(part)
+        Ok(part.into_owned())
     }
 
     async fn image_from(
@@ -498,14 +572,20 @@ impl HostSocket for State {
     async fn send(&mut self, socket: Resource<HeldSocket>, text: String) -> Outcome<()> {
         self.charge()?;
         let (cancel, deadline) = (self.control.cancel.clone(), self.deadline);
-        let HeldSocket(stream) = self.table.get_mut(&socket)?;
+        if text.len() > Check::RequestBytes.limit(self.limits.request_bytes) {
+            return Ok(Err(Error::TooLarge));
+        }
+        if let Err(error) = self.count_sent(text.len()) {
+            return Ok(Err(error));
+        }
+        let HeldSocket(stream, _) = self.table.get_mut(&socket)?;
         let sent = tokio::select! {
-            sent = tokio::time::timeout_at(deadline, stream.send(Message::text(text))) => sent,
+            sent = tokio::time::timeout_at(deadline, stream.send(text)) => sent,
             () = cancel.cancelled() => return Ok(Err(Error::Cancelled)),
         };
         Ok(match sent {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(self.failed(&egress::Error::Broken(error.to_string()))),
+            Ok(Err(error)) => Err(self.failed(&error)),
             Err(_) => Err(Error::Timeout),
         })
     }
@@ -517,39 +597,29 @@ impl HostSocket for State {
     ) -> Outcome<Option<Frame>> {
         self.charge()?;
         let cancel = self.control.cancel.clone();
-        let HeldSocket(stream) = self.table.get_mut(&socket)?;
+        let HeldSocket(stream, _) = self.table.get_mut(&socket)?;
         let until = Instant::now() + Duration::from_millis(timeout_ms.into());
-        loop {
-            let message = tokio::select! {
-                biased;
-                () = cancel.cancelled() => return Ok(Err(Error::Cancelled)),
-                message = tokio::time::timeout_at(until, stream.next()) => message,
-            };
-            let message = match message {
-                Err(_) => return Ok(Ok(None)),
-                Ok(Some(Ok(message))) => message,
-                Ok(Some(Err(error))) => {
-                    return Ok(Err(self.failed(&egress::Error::Broken(error.to_string()))));
-                }
-                Ok(None) => return Ok(Err(Error::Connect("the socket was closed".to_owned()))),
-            };
-            match message {
-                Message::Text(text) => {
-                    let bytes = Bytes::from(text);
-                    let held = Arc::new(self.holding.take(bytes.len())?);
-                    return Ok(self
-                        .parse(bytes, held)?
-                        .map(|document| Some(Frame::Text(document))));
-                }
-                Message::Binary(bytes) => {
-                    let held = self.holding.take(bytes.len())?;
-                    let message = self.table.push(HeldMessage { bytes, _held: held })?;
-                    return Ok(Ok(Some(Frame::Binary(message))));
-                }
-                Message::Close(_) => {
-                    return Ok(Err(Error::Connect("the socket was closed".to_owned())));
-                }
-                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+        let message = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Ok(Err(Error::Cancelled)),
+            message = tokio::time::timeout_at(until, stream.receive()) => message,
+        };
+        let message = match message {
+            Err(_) => return Ok(Ok(None)),
+            Ok(Ok(message)) => message,
+            Ok(Err(error)) => return Ok(Err(self.failed(&error))),
+        };
+        match message {
+            None => Ok(Err(Error::Connect("the socket was closed".to_owned()))),
+            Some(Received::Text(bytes)) => {
+                let held = Arc::new(self.holding.take(bytes.len())?);
+                let document = self.parse(bytes, held)?;
+                Ok(document.map(|document| Some(Frame::Text(document))))
+            }
+            Some(Received::Binary(bytes)) => {
+                let held = self.holding.take(bytes.len())?;
+                let message = self.table.push(HeldMessage { bytes, _held: held })?;
+                Ok(Ok(Some(Frame::Binary(message))))
             }
         }
     }

@@ -28,6 +28,8 @@ pub struct Current {
 /// For whom a binding is chosen.
 #[derive(Clone, Debug, Default)]
 pub struct Asker {
+    /// Who they are; nobody where the server asks for itself.
+    pub user: Option<String>,
     /// Any binding may be used.
     pub unrestricted: bool,
     /// The names of the groups that they are in.
@@ -57,12 +59,21 @@ impl Current {
         for component in engines.admitted() {
             specs.entry(component.description.name.clone()).or_default();
         }
+        let parked = engines.pending().iter();
+        let parked = parked.filter(|pending| engines.get(&pending.engine).is_none());
+        let pending = parked.map(|pending| {
+            let why = format!(
+                "is not there: {} is pending, until an administrator grants it",
+                pending.file
+            );
+            (pending.engine.clone(), why)
+        });
         let refused = engines.refused().iter().filter_map(|refused| {
             let name = refused.file.strip_suffix(".wasm")?;
             let why = format!("is not there: {} {}", refused.file, refused.reason);
             Some((name.to_owned(), why))
         });
-        let (mut bindings, mut absent) = (BTreeMap::new(), refused.collect::<BTreeMap<_, _>>());
+        let (mut bindings, mut absent) = (BTreeMap::new(), refused.chain(pending).collect::<BTreeMap<_, _>>());
         for (name, spec) in specs {
             let engine = spec.engine(&name).to_owned();
             let Some(component) = engines.get(&engine) else {

@@ -4,6 +4,7 @@ use super::binding::Binding;
 use crate::engine::bindings::{ErrorKind, SettingKind};
 use crate::engine::{self, Bound, Component};
 use crate::settings::own_variable;
+use crate::text::plain;
 
 /// Why a job gave no picture.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +64,10 @@ impl Error {
             Self::Disabled(_) => ErrorKind::Forbidden,
             Self::Engine { source, .. } => match source.as_ref() {
                 engine::Error::Engine { error, .. } => error.kind,
-                engine::Error::Busy(_) | engine::Error::Ending => ErrorKind::Unavailable,
+                engine::Error::Busy(_) | engine::Error::Crowded(_) | engine::Error::Ending => {
+                    ErrorKind::Unavailable
+                }
+                engine::Error::UserCrowded(_) => ErrorKind::RateLimited,
                 engine::Error::Deadline(_) => ErrorKind::Timeout,
                 engine::Error::Limit(_) | engine::Error::Trapped(_) => ErrorKind::Upstream,
             },
@@ -89,7 +93,7 @@ impl Error {
             && self.kind() != ErrorKind::Cancelled
             && !line.contains(failure)
         {
-            line.push_str(&format!(" ({})", engine::plain(failure, 500)));
+            line.push_str(&format!(" ({})", plain(failure, 500)));
         }
         if let Some(remedy) = remedy {
             line.push_str(&format!("; {remedy}"));
@@ -99,7 +103,15 @@ impl Error {
 }
 
 /// An engine's failure, with what the operator can do about it.
-pub(super) fn failed(binding: &Binding, bound: &Bound, source: engine::Error) -> Error {
+pub(super) fn failed(binding: &Binding, bound: &Bound, mut source: engine::Error) -> Error {
+    // It may quote an address that an upstream gave.
+    if let engine::Error::Engine {
+        failure: Some(failure),
+        ..
+    } = &mut source
+    {
+        *failure = bound.redactor.text(failure).into_owned();
+    }
     Error::Engine {
         remedy: remedy(&binding.component, bound, &source),
         engine: binding.name.clone(),

@@ -1,0 +1,28 @@
+//! What an engine writes for the operator.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_has_what_an_engine_says_escaped_and_cut() {
+    let place = Place::start(&[]).await;
+
+    let log = place.log_of("trap");
+    assert!(log.contains("hostile: panicked at "), "{log}");
+    assert!(log.contains("panics, as it was asked to"), "{log}");
+    let last = "pinhole: engine hostile: the engine crashed: it panicked; its log line says where";
+    assert_eq!(log.lines().last(), Some(last), "{log}");
+
+    let log = place.log_of("log");
+    let lines = log.matches("hostile: hostile hostile").count();
+    assert!((1..=32).contains(&lines), "{lines} lines");
+    assert_eq!(log.matches("engine hostile says too much").count(), 1);
+    assert!(log.len() < 128 << 10, "{} bytes", log.len());
+
+    let log = place.log_of("say red\u{1b}[31m\n2026-01-01 INFO forged\r\u{202e}back");
+    assert!(!log.contains(['\u{1b}', '\r', '\u{202e}']), "{log:?}");
+    // What it logged, what the host logged of the failed job, and the program's own last line.
+    let lines: Vec<&str> = log.lines().collect();
+    assert_eq!(lines.len(), 3, "{log:?}");
+    let whole = "hostile: red [31m 2026-01-01 INFO forged  back";
+    assert!(lines.iter().all(|line| line.contains(whole)), "{log:?}");
+}

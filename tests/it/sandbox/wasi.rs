@@ -1,0 +1,35 @@
+//! WASI, which is there and empty.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wasi_is_there_and_empty() {
+    let engines = folder(&["wasip2"]);
+    let path = engines.path().to_str().unwrap();
+    let variables = [("PINHOLE_ENGINES", path), ("WASIP2_NOTE", "a note")];
+    let server = Server::start(&variables).await;
+    let component = server.app.jobs.engines.get("wasip2").unwrap();
+    assert!(
+        component
+            .imports
+            .iter()
+            .any(|name| name.starts_with("wasi:filesystem/"))
+    );
+
+    let made = run(&server, "wasip2", "look around", LIMITS, &control());
+    let made = made.await.unwrap().unwrap();
+    let [Produced::Held(picture)] = made.pictures.as_slice() else {
+        panic!("{made:?}");
+    };
+    assert_eq!(picture.bytes(), PIXEL);
+
+    let found: Value = serde_json::from_str(&made.details).unwrap();
+    assert_eq!(found["variables"], json!([]));
+    assert_eq!(found["arguments"], json!([]));
+    for attempt in ["folder", "write", "read", "connect", "listen", "lookup"] {
+        assert!(found[attempt]["error"].is_string(), "{attempt}: {found}");
+    }
+    // Where it is, is what its own library makes up; the clock is no secret.
+    assert_eq!(found["current-folder"], json!({"ok": "/"}));
+    assert!(found["clock"]["ok"].is_u64(), "{found}");
+}

@@ -18,7 +18,8 @@ use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::egress;
-use crate::engine::{Control, plain};
+use crate::engine::Control;
+use crate::text::plain;
 use crate::files::in_event;
 use crate::jobs::{self, Finished, JobRequest};
 use crate::store::{FileRow, User};

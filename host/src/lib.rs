@@ -27,8 +27,12 @@ pub mod images;
 pub mod files;
 pub mod folder;
 pub mod audit;
+pub mod metrics;
 pub mod check;
+pub mod text;
 pub mod people;
 pub mod store;
 pub mod kit;
 pub mod adversary;
+#[doc(hidden)]
+pub mod fuzz;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::App;
-use crate::engine::plain;
+use crate::text::plain;
 use crate::people::Rules;
 use crate::settings::{Change, Key, keys};
 use crate::store::User;

@@ -16,7 +16,7 @@ use super::event::{COMPLETION, Event, Events, Place};
 use super::{MAX_REASON_BYTES, Reply, Turn, run};
 use crate::app::App;
 use crate::egress::Response;
-use crate::engine::plain;
+use crate::text::plain;
 
 use answer::{Answer, refusal};
 

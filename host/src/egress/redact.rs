@@ -37,8 +37,6 @@ pub struct Redactor {
     windows: Vec<Windows>,
     /// Could a window be part of a number?
     numeric: bool,
-    /// Is there a backslash in a secret? JSON doubles it.
-    doubled: bool,
 }
 
 impl std::fmt::Debug for Redactor {
@@ -53,7 +51,7 @@ impl Redactor {
     /// Secrets of fewer than 4 bytes are left out.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let mut by_length: [Vec<u64>; WINDOW_BYTES + 1] = Default::default();
-        let (mut numeric, mut doubled) = (false, false);
+        let mut numeric = false;
         let parts = |secret: &'a str| {
             let password = secret.split_once(':').map(|(_, password)| password);
             let parts = [Some(secret), password].into_iter().flatten();
@@ -61,7 +59,6 @@ impl Redactor {
         };
         let long = |secret: &String| secret.len() >= MIN_SECRET_BYTES;
         for secret in secrets.into_iter().flat_map(parts).filter(long) {
-            doubled |= secret.contains('\\');
             let length = secret.len().min(WINDOW_BYTES);
             for window in secret.as_bytes().windows(length) {
                 // A blot is never looked for.
@@ -86,7 +83,6 @@ impl Redactor {
                 .map(|(length, known)| Windows::new(length, known))
                 .collect(),
             numeric,
-            doubled,
         }
     }
 
@@ -200,7 +196,7 @@ impl Redactor {
         self.look(bytes, &mut |place| places.push(place));
         for near in near_escapes(bytes) {
             let piece = bytes.get(near.clone()).unwrap_or_default();
-            for reading in self.readings(piece) {
+            for reading in Self::readings(piece) {
                 self.look(&reading.letters, &mut |letters| {
                     let place = reading.place(&letters);
                     places.push(near.start + place.start..near.start + place.end);
@@ -211,13 +207,11 @@ impl Redactor {
     }
 
     /// What a piece may stand for, where it holds escapes.
-    fn readings(&self, piece: &[u8]) -> Vec<Reading> {
+    fn readings(piece: &[u8]) -> Vec<Reading> {
         let mut readings = vec![Reading::plain(piece)];
         if piece.contains(&b'\\') && Check::SecretEscapes.holds() {
             readings.push(Reading::unescaped(piece, false));
-            if self.doubled {
-                readings.push(Reading::unescaped(piece, true));
-            }
+            readings.push(Reading::unescaped(piece, true));
         }
         if Check::SecretPercent.holds() {
             let encoded = readings.iter().filter(|it| it.letters.contains(&b'%'));
@@ -418,6 +412,12 @@ mod tests {
         // A password, and both together.
         check("me:pass", "me:pass and pass", "******* and ****");
         check("********", "********", "********");
+        // As a header's name would be.
+        check(
+            "AbCdEfGh",
+            "AbCdEfGh abcdefgh ABCDEFGH",
+            "******** ******** ABCDEFGH",
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! JSON held by the host: parsed once, long strings left where they are.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 use std::ops::Range;
@@ -8,10 +9,13 @@ use bytes::Bytes;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
+use super::echo::Echo;
+use crate::check::Check;
+
 /// Strings up to this length, in bytes, are copied out of the body while parsing.
 const SHORT: usize = 256;
 /// How much of a string that is cut remains, in bytes.
-const CUT: usize = 32;
+const CUT: u32 = 32;
 /// Values in one document; more would cost far more memory than the text itself.
 const MAX_VALUES: usize = 500_000;
 
@@ -51,11 +55,13 @@ impl Document {
         Ok(Self { bytes, root })
     }
 
-    /// The text with every string longer than `max_string` bytes cut to its first 32 bytes.
-    pub(super) fn skeleton(&self, max_string: u32) -> String {
+    /// The text without secrets, and with every string longer than `max_string` bytes cut to its
+    /// first 32 bytes.
+    pub(super) fn skeleton(&self, max_string: u32, echo: &Echo) -> String {
         let cut = Cut {
             node: &self.root,
             bytes: &self.bytes,
+            echo,
             max: max_string as usize,
         };
         // Writing to memory fails only for maps with keys that are no strings: there are none.
@@ -70,7 +76,7 @@ impl Document {
             .ok_or_else(|| format!("the text at {pointer} is not base64"))
     }
 
-    /// The whole string at a JSON pointer.
+    /// The whole string at a JSON pointer, secrets included.
     pub(super) fn text_at(&self, pointer: &str) -> Result<&str, String> {
         // Strings of a JSON text that was parsed are UTF-8.
         Ok(std::str::from_utf8(self.string_at(pointer)?).unwrap_or_default())
@@ -195,26 +201,39 @@ impl<'de> Visitor<'de> for Seed<'de> {
     }
 }
 
-/// Writes a node with its long strings cut.
+/// Writes a node with its long strings cut, and without secrets.
 struct Cut<'a> {
     node: &'a Node,
     bytes: &'a [u8],
     max: usize,
+    echo: &'a Echo,
 }
 
 impl Cut<'_> {
-    fn text<'t>(&self, text: &'t str) -> &'t str {
+    fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
         match text.len() > self.max {
-            true => start(text.as_bytes()),
-            false => text,
+            true => self.start(text.as_bytes()),
+            false => self.echo.text(text, Check::SecretJson),
         }
     }
-}
 
-/// The whole characters among the first [`CUT`] bytes.
-fn start(bytes: &[u8]) -> &str {
-    let head = bytes.get(..CUT).unwrap_or(bytes);
-    head.utf8_chunks().next().map_or("", |chunk| chunk.valid())
+    /// The whole characters among the first [`CUT`] bytes.
+    fn start<'t>(&self, text: &'t [u8]) -> Cow<'t, str> {
+        let whole = |head: &[u8]| {
+            let first = head.utf8_chunks().next();
+            first.map_or(0, |chunk| chunk.valid().len())
+        };
+        match self.echo.part(text, 0, CUT, Check::SecretJson) {
+            Cow::Borrowed(head) => {
+                let valid = head.get(..whole(head)).unwrap_or_default();
+                String::from_utf8_lossy(valid)
+            }
+            Cow::Owned(mut head) => {
+                head.truncate(whole(&head));
+                Cow::Owned(String::from_utf8_lossy(&head).into_owned())
+            }
+        }
+    }
 }
 
 impl Serialize for Cut<'_> {
@@ -223,15 +242,19 @@ impl Serialize for Cut<'_> {
         match self.node {
             Node::Null => serializer.serialize_unit(),
             Node::Boolean(value) => serializer.serialize_bool(*value),
-            Node::Number(value) => value.serialize(serializer),
-            Node::Text(text) => serializer.serialize_str(self.text(text)),
+            Node::Number(value) => match self.echo.number(value, Check::SecretJson) {
+                Some(text) => serializer.serialize_str(&text),
+                None => value.serialize(serializer),
+            },
+            Node::Text(text) => serializer.serialize_str(&self.text(text)),
             Node::Slice(range) => {
                 let bytes = self.bytes.get(range.clone()).unwrap_or_default();
+                // A string of a JSON text that was parsed is UTF-8.
                 let text = match bytes.len() > self.max {
-                    true => start(bytes),
-                    false => std::str::from_utf8(bytes).unwrap_or_default(),
+                    true => self.start(bytes),
+                    false => self.text(std::str::from_utf8(bytes).unwrap_or_default()),
                 };
-                serializer.serialize_str(text)
+                serializer.serialize_str(&text)
             }
             Node::List(items) => {
                 let mut list = serializer.serialize_seq(Some(items.len()))?;
@@ -243,7 +266,7 @@ impl Serialize for Cut<'_> {
             Node::Object(fields) => {
                 let mut map = serializer.serialize_map(Some(fields.len()))?;
                 for (key, value) in fields {
-                    map.serialize_entry(self.text(key), &with(value))?;
+                    map.serialize_entry(&self.text(key), &with(value))?;
                 }
                 map.end()
             }
@@ -254,6 +277,12 @@ impl Serialize for Cut<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::egress::Redactor;
+
+    /// With nothing to keep secret, or with a key.
+    fn echo(secret: &str) -> Echo {
+        Echo::new(Redactor::new([secret]).into(), "engine", "job")
+    }
 
     fn document(text: &str) -> Document {
         Document::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap()
@@ -265,12 +294,12 @@ mod tests {
         let json = document(&format!(
             r#"{{"a":["{long}",1,2.5,null,true,"é\n"],"b":{{}}}}"#
         ));
-        let cut = "A".repeat(CUT);
+        let (cut, echo) = ("A".repeat(32), echo(""));
         assert_eq!(
-            json.skeleton(100),
+            json.skeleton(100, &echo),
             format!(r#"{{"a":["{cut}",1,2.5,null,true,"é\n"],"b":{{}}}}"#)
         );
-        assert!(json.skeleton(1000).contains(&long));
+        assert!(json.skeleton(1000, &echo).contains(&long));
     }
 
     #[test]
@@ -278,10 +307,32 @@ mod tests {
         for prefix in ["", "a", "aa", "aaa"] {
             for text in ["é", "€", "😀"] {
                 let json = document(&format!("[\"{prefix}{}\"]", text.repeat(300)));
-                let cut: Vec<String> = serde_json::from_str(&json.skeleton(10)).unwrap();
-                assert!(cut.iter().all(|cut| cut.len() <= CUT && !cut.is_empty()));
+                let cut: Vec<String> = serde_json::from_str(&json.skeleton(10, &echo(""))).unwrap();
+                assert!(cut.iter().all(|cut| cut.len() <= 32 && !cut.is_empty()));
             }
         }
+    }
+
+    #[test]
+    fn a_skeleton_holds_no_secret_and_is_json() {
+        let long = "x".repeat(300);
+        let json = document(&format!(
+            r#"{{"key-47114711":["a key-4711\\u0034711",1711,"key%2D47114711",
+            "{}key-47114711{long}","{}key-47114711{long}", 1.5]}}"#,
+            "a".repeat(20),
+            "b".repeat(28),
+        ));
+        let expected = format!(
+            r#"{{"************":["a *****************",1711,"**************","{}************","{}****",1.5]}}"#,
+            "a".repeat(20),
+            "b".repeat(28),
+        );
+        assert_eq!(json.skeleton(100, &echo("key-47114711")), expected);
+        let numbers = document("[47114711, 4711471112]");
+        assert_eq!(
+            numbers.skeleton(100, &echo("47114711")),
+            r#"["********","********12"]"#
+        );
     }
 
     fn check(text: &str, pointer: &str, expected: Option<&[u8]>) {

@@ -6,8 +6,9 @@ use super::binding::Binding;
 use super::current::Asker;
 use super::error::Error;
 use crate::engine::bindings::{Abilities, Description, Job, Size};
-use crate::engine::{self, Edit, MAX_COUNT, MAX_MODEL_BYTES};
+use crate::engine::{Edit, MAX_COUNT, MAX_MODEL_BYTES};
 use crate::images::Image;
+use crate::text::plain;
 
 /// Length of a prompt, in bytes.
 pub const MAX_PROMPT_BYTES: usize = 32_000;
@@ -240,7 +241,7 @@ pub(super) fn parse_size(text: &str) -> Result<Option<Size>, String> {
     let Some((width, height)) = sides else {
         return Err(format!(
             "{:?} is not WxH such as 1024x1024, nor auto",
-            engine::plain(text, 40)
+            plain(text, 40)
         ));
     };
     let fits = (1..=MAX_SIDE).contains(&width) && (1..=MAX_SIDE).contains(&height);
@@ -301,9 +302,7 @@ mod tests {
             }
         };
         let limits = Limits::job(std::time::Duration::ZERO).image;
-        let mut long = jpeg.bytes().to_vec();
-        long.resize(limits.max_bytes, 0);
-        let long = Image::from_bytes(long.into(), limits).unwrap();
+        let long = Image::sample(1, limits.max_bytes);
         let edit = Edit {
             sources: vec![long; 2],
             mask: Some(clear.clone()),

@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::Environment;
+use crate::egress::Redactor;
 use crate::engine::bindings::{Credential, Description, Setting, SettingKind, SettingValue};
 use crate::engine::fits;
-
-/// A secret that is shorter would take letters out of ordinary words.
-const MIN_SECRET_BYTES: usize = 4;
 
 /// One engine's settings. Secrets stay with the host.
 #[derive(Clone, Default, PartialEq)]
@@ -196,12 +194,10 @@ impl EngineSettings {
         })
     }
 
-    /// The text with `…` in place of each secret.
+    /// What finds these secrets where they come back.
     #[must_use]
-    pub fn without_secrets(&self, text: &str) -> String {
-        let secrets = self.secrets.values();
-        let long = secrets.filter(|secret| secret.len() >= MIN_SECRET_BYTES);
-        long.fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
+    pub fn redactor(&self) -> Redactor {
+        Redactor::new(self.secrets.values().map(String::as_str))
     }
 }
 

@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 use serde_path_to_error::Segment;
 
 use crate::engine::bindings::ErrorKind;
-use crate::engine::{self, plain};
+use crate::engine;
 use crate::jobs;
 use crate::people;
+use crate::text::plain;
 
 /// Length of a field's name that the client is told, in bytes.
 const MAX_PARAM_BYTES: usize = 100;

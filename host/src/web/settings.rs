@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 use super::auth;
 use super::error::{ApiError, json_body};
 use crate::app::{App, change};
-use crate::engine::plain;
+use crate::text::plain;
 use crate::settings::{Change, Key, Overlay, Source};
 use crate::store::SettingChange;
 

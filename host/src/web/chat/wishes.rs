@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::chat::model::written_out;
-use crate::engine::plain;
+use crate::text::plain;
 use crate::jobs::{Asker, JobRequest};
 use crate::web::error::ApiError;
 

@@ -10,7 +10,8 @@ use http::header::HeaderMap;
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::engine::{MAX_MODEL_BYTES, plain};
+use crate::engine::MAX_MODEL_BYTES;
+use crate::text::plain;
 use crate::web::auth;
 use crate::web::error::{ApiError, OpenAiError};
 use crate::web::openapi::shape;

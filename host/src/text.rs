@@ -1,0 +1,102 @@
+//! Text from outside, as a person may be shown it.
+
+use crate::check::Check;
+
+/// The text cut to `max` bytes, without what a terminal would obey and a person would not see.
+///
+/// Control characters and ends of lines become spaces. Characters without a shape are left out:
+/// those that turn the direction of a line round, and those that hide other text, or break a word
+/// that somebody looks for.
+#[must_use]
+pub fn plain(text: &str, max: usize) -> String {
+    let max = Check::TextLength.limit(max);
+    let text = text.get(..text.floor_char_boundary(max)).unwrap_or(text);
+    text.chars()
+        .filter(|letter| !is_invisible(*letter) || !Check::TextInvisible.holds())
+        .map(
+            |letter| match is_control(letter) && Check::TextControl.holds() {
+                true => ' ',
+                false => letter,
+            },
+        )
+        .collect()
+}
+
+/// Is it one line of characters that can be seen, no longer than `max` bytes?
+#[must_use]
+pub fn is_plain(text: &str, max: usize) -> bool {
+    plain(text, max) == text
+}
+
+fn is_control(letter: char) -> bool {
+    letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}')
+}
+
+/// Source: Unicode's Default_Ignorable_Code_Point and Bidi_Control, and the annotation characters.
+fn is_invisible(letter: char) -> bool {
+    matches!(
+        letter,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{115f}'..='\u{1160}'
+            | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}'
+            | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, max: usize, expected: &str) {
+        assert_eq!(plain(text, max), expected, "{text:?}");
+        assert_eq!(is_plain(text, max), text == expected, "{text:?}");
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_becomes_a_space() {
+        check(
+            "a\x1b[31mred\x07\r\nb\u{9b}2J\u{85}c",
+            100,
+            "a [31mred   b 2J c",
+        );
+        check("two\u{2028}lines\u{2029}", 100, "two lines ");
+    }
+
+    #[test]
+    fn what_nobody_sees_is_left_out() {
+        check("sk\u{200b}-\u{feff}ey", 100, "sk-ey");
+        check("abc\u{202e}gnp.exe\u{2066}", 100, "abcgnp.exe");
+        let tags: String = "ignore this".chars().filter_map(tag).collect();
+        check(&format!("a{tags}b\u{fe0f}\u{e0101}"), 1000, "ab");
+    }
+
+    /// A letter as one of the tags that language models read and nobody sees.
+    fn tag(letter: char) -> Option<char> {
+        char::from_u32(0xe0000 + letter as u32)
+    }
+
+    #[test]
+    fn a_cut_never_splits_a_character() {
+        check("aé", 2, "a");
+        check("aé", 3, "aé");
+        check("", 0, "");
+        check(
+            "Ein ruhiger Hügel, 静かな丘, تل هادئ 😀",
+            100,
+            "Ein ruhiger Hügel, 静かな丘, تل هادئ 😀",
+        );
+    }
+}

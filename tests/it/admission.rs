@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use pinhole::config::Config;
 use pinhole::engine::bindings::Job;
 use pinhole::engine::{Bound, Control, Engines, Limits, MAX_COMPONENT_BYTES};
-use pinhole_tests::{Server, engines, guests};
+use pinhole::settings::Environment;
+use pinhole_tests::{Server, compiler, engines, guests};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -67,7 +69,14 @@ fn shell(instances: usize, module: &str) -> Vec<u8> {
 }
 
 async fn open(engines: &Path, data: &Path) -> Engines {
-    Engines::open(engines, data, 2).await.unwrap()
+    let config = Config {
+        data: data.to_owned(),
+        engines: engines.to_owned(),
+        slots: 2,
+        compiler: compiler(),
+        ..Config::new(Environment::default()).unwrap()
+    };
+    Engines::open(&config).await.unwrap()
 }
 
 /// Opens the folder beside an empty data folder: these files must be refused, each with a reason

@@ -13,8 +13,9 @@ use super::bindings::{Credential, Description, ErrorKind, ImageEnginePre, Settin
 use super::compile::compile;
 use super::{Bound, Component, Control, Limits, Problem, Sandbox, call, hex};
 use crate::egress::refuse_header;
-use crate::grant::Allowed;
+use crate::grant::{Allowed, Grant, declared};
 use crate::settings::EngineSettings;
+use crate::text::plain;
 
 /// Length of a component, in bytes. Nothing of a longer file is read.
 pub const MAX_COMPONENT_BYTES: u64 = 64 << 20;
@@ -61,7 +62,9 @@ pub(super) async fn admit(
         file: file.to_owned(),
         digest,
         imports,
+        declared: declared(&description),
         description,
+        grant: Grant::default(),
         pre,
     })
 }
@@ -74,6 +77,7 @@ pub(super) async fn check_settings(
     settings: &EngineSettings,
 ) -> Option<Problem> {
     let granted_nothing = Bound {
+        redactor: Arc::new(settings.redactor()),
         settings: settings.clone(),
         ..Bound::default()
     };
@@ -93,7 +97,8 @@ pub(super) async fn check_settings(
     Some(Problem { key, message })
 }
 
-fn read(folder: &Dir, file: &str) -> Result<Vec<u8>, String> {
+/// The bytes of a component's file; nothing else of it is ever read.
+pub(super) fn read(folder: &Dir, file: &str) -> Result<Vec<u8>, String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
     // Before it is opened: opening a pipe would wait for whoever writes to it.
     let metadata = folder.metadata(file).map_err(unreadable)?;
@@ -118,7 +123,7 @@ fn read(folder: &Dir, file: &str) -> Result<Vec<u8>, String> {
 }
 
 /// Says plainly what a file is that is no component.
-fn check_kind(bytes: &[u8]) -> Result<(), String> {
+pub(super) fn check_kind(bytes: &[u8]) -> Result<(), String> {
     match bytes {
         [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
         [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Err(
@@ -131,7 +136,7 @@ fn check_kind(bytes: &[u8]) -> Result<(), String> {
 }
 
 /// Compares what the component imports and exports with the world, by name. The names it imports.
-fn check_world(sandbox: &Sandbox, code: &Code) -> Result<Vec<String>, String> {
+pub(super) fn check_world(sandbox: &Sandbox, code: &Code) -> Result<Vec<String>, String> {
     let component = code.component_type();
     let mut imports = Vec::new();
     for (name, _) in component.imports(&sandbox.engine) {
@@ -163,7 +168,7 @@ fn check_world(sandbox: &Sandbox, code: &Code) -> Result<Vec<String>, String> {
             "does not export {wanted}, so it is written for another world{}",
             exports.first().map_or(String::new(), |(name, _)| format!(
                 " (it exports {})",
-                call::plain(name, 100)
+                plain(name, 100)
             ))
         )),
     }
@@ -182,7 +187,7 @@ fn is_wasi(name: &str) -> bool {
 }
 
 fn foreign(name: &str) -> String {
-    let name = call::plain(name, 200);
+    let name = plain(name, 200);
     match name.split(['/', '@']).next() {
         Some(PACKAGE) => format!(
             "imports {name}, but this host speaks {PACKAGE}@{VERSION}: build it against this release's wit/engine.wit"
@@ -199,14 +204,14 @@ fn foreign(name: &str) -> String {
 /// The names agree, so a function or a type differs.
 fn drifted(error: &wasmtime::Error) -> String {
     let detail: Vec<String> = error.chain().map(ToString::to_string).collect();
-    let detail = call::plain(&detail.join(": "), 300);
+    let detail = plain(&detail.join(": "), 300);
     format!(
         "differs from {PACKAGE}@{VERSION} of this host, so build it against this release's wit/engine.wit ({detail})"
     )
 }
 
 /// Checks what an engine says of itself. The error names the field.
-fn check_description(description: &Description) -> Result<(), String> {
+pub(super) fn check_description(description: &Description) -> Result<(), String> {
     let Description {
         name,
         title,
@@ -236,7 +241,7 @@ fn check_description(description: &Description) -> Result<(), String> {
         check_setting(name, setting).map_err(|why| {
             format!(
                 "setting {}: {why}",
-                call::plain(&setting.key, MAX_NAME_BYTES)
+                plain(&setting.key, MAX_NAME_BYTES)
             )
         })?;
         if !keys.insert(&setting.key) {
@@ -326,7 +331,7 @@ fn check_setting(engine: &str, setting: &Setting) -> Result<(), String> {
         if !standard || !own {
             return Err(format!(
                 "variable {:?} does not carry the engine's name {mark}",
-                call::plain(variable, 100)
+                plain(variable, 100)
             ));
         }
         let hidden = ["KEY", "AUTH", "SECRET", "TOKEN", "PASSWORD"]
@@ -387,7 +392,7 @@ fn check_name(what: &str, name: &str) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!(
             "{what} is {:?}: lower case, digits and dashes, {MAX_NAME_BYTES} at most",
-            call::plain(name, MAX_NAME_BYTES)
+            plain(name, MAX_NAME_BYTES)
         )),
     }
 }

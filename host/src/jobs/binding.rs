@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::error::Error;
 use super::request::{Defaults, MAX_STEPS, parse_size};
-use crate::egress::Egress;
+use crate::egress::{Egress, Tls};
 use crate::engine::bindings::{Description, Setting};
 use crate::engine::{Bound, Component, Engines, Problem};
 use crate::grant;
@@ -54,6 +54,8 @@ pub(super) struct Spec {
     steps: Option<u32>,
     edit_model: Option<String>,
     edit_size: Option<String>,
+    /// Certificates beside the system's, for its own upstreams alone.
+    tls: Tls,
     /// Whose members alone may use it; everybody, where it is missing.
     pub(super) groups: Option<Vec<String>>,
     /// Whose members use it where they ask for no other.
@@ -193,7 +195,10 @@ impl Binding {
         (environment, settings): (&Environment, &Settings),
         before: Option<&Self>,
     ) -> Self {
-        let before = before.filter(|before| before.component.digest == component.digest);
+        let before = before.filter(|before| {
+            before.component.digest == component.digest && before.spec.tls == spec.tls
+        });
+        let through = (engines, egress, &spec.tls);
         let description = &component.description;
         let read = || {
             let environment = spec.environment(description, environment)?;
@@ -212,7 +217,7 @@ impl Binding {
         let generating = match read.map(known_as) {
             Ok(settings) => {
                 let known = before.and_then(|it| it.generating.as_ref().ok());
-                bind(&component, settings, (engines, egress), known.into_iter()).await
+                bind(&component, settings, through, known.into_iter()).await
             }
             Err(why) => Err(why),
         };
@@ -222,7 +227,7 @@ impl Binding {
             (Ok(generating), Ok(settings)) => {
                 let known = before.and_then(|it| it.editing.as_ref().ok());
                 let known = [generating].into_iter().chain(known);
-                bind(&component, settings, (engines, egress), known).await
+                bind(&component, settings, through, known).await
             }
         };
         let model = |own: &Option<String>, engine: &str, set: &Option<String>| {
@@ -285,7 +290,7 @@ impl Binding {
 async fn bind<'a>(
     component: &Component,
     settings: EngineSettings,
-    (engines, egress): (&Engines, &Egress),
+    (engines, egress, tls): (&Engines, &Egress, &Tls),
     known: impl Iterator<Item = &'a Bound>,
 ) -> Result<Bound, String> {
     let description = &component.description;
@@ -300,13 +305,19 @@ async fn bind<'a>(
     }
     let upstreams = match upstreams {
         Some(upstreams) => upstreams,
-        None => Arc::new(grant::upstreams(description, &settings, egress)?),
+        None => Arc::new(grant::upstreams(
+            description,
+            &component.grant,
+            &settings,
+            (egress, tls),
+        )?),
     };
     let problem = engines.check_settings(component, &settings).await;
     if let Some(Problem { message, .. }) = &problem {
         tracing::warn!("engine {}: {message}", description.name);
     }
     Ok(Bound {
+        redactor: Arc::new(settings.redactor()),
         settings,
         upstreams,
         problem,

@@ -31,6 +31,8 @@
 //! What it says comes as the error's message: what the host refused with, or else, with kind
 //! `upstream`, what it was given (`status 200`, `connected`).
 
+mod describe;
+
 use std::hint::black_box;
 
 use pinhole_sdk::{
@@ -46,7 +48,7 @@ struct Hostile;
 
 impl Engine for Hostile {
     fn describe() -> Description {
-        Description {
+        describe::as_marked(Description {
             name: "hostile".into(),
             title: "Hostile".into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -84,7 +86,7 @@ impl Engine for Hostile {
                 credential: Credential::Bearer("api-key".into()),
                 requests: vec!["GET /allowed/".into()],
             }],
-        }
+        })
     }
 
     fn generate(job: Job, settings: Settings) -> Result<Output, Error> {

@@ -1,0 +1,186 @@
+//! `pinhole engine grant`.
+
+use super::*;
+use crate::grants::{digest, hostile};
+
+/// The program with the hostile engine, which was granted what it declares, and whose file now
+/// describes itself as this word says.
+fn changed(word: &str) -> Program {
+    let program = Program::new(&[]);
+    let file = program.path("engines").join("hostile.wasm");
+    fs::write(&file, hostile("plain")).unwrap();
+    program.run(&["engine", "list"]).done();
+    fs::write(&file, hostile(word)).unwrap();
+    program
+}
+
+const ALL: [&str; 9] = [
+    "= api at base-url",
+    "= api with authorization: Bearer from api-key",
+    "= api GET /allowed/",
+    "= secret api-key from HOSTILE_API_KEY",
+    "= setting base-url from HOSTILE_BASE_URL",
+    "= setting note from HOSTILE_NOTE",
+    "= secret api-key from PINHOLE_HOSTILE_API_KEY",
+    "= setting base-url from PINHOLE_HOSTILE_BASE_URL",
+    "= setting note from PINHOLE_HOSTILE_NOTE",
+];
+
+/// What is shown first, and then these lines, with these among those of the grant.
+fn shown(pending: Option<&str>, more: &str, last: &str) -> String {
+    let mut lines = vec!["engine hostile".to_owned()];
+    let [plain, new] = ["plain", pending.unwrap_or("plain")].map(|word| digest(&hostile(word)));
+    lines.push(format!("  granted   sha256:{plain} (hostile.wasm)"));
+    lines.extend(pending.map(|_| format!("  pending   sha256:{new} (hostile.wasm)")));
+    for line in ALL {
+        lines.push(line.to_owned());
+        if line == "= api GET /allowed/" && !more.is_empty() {
+            lines.push(more.to_owned());
+        }
+    }
+    lines.push(last.to_owned());
+    lines.join("\n")
+}
+
+#[test]
+fn engine_grant_shows_the_difference_and_accepts_it() {
+    let program = changed("request");
+    let listed = program.run(&["engine", "list"]).done().join("\n");
+    let line = "hostile.wasm: is pending: look at what it declares, and accept it, with: pinhole engine grant hostile; not granted are + api POST /more/";
+    assert!(listed.ends_with(line), "{listed}");
+    assert!(
+        listed.contains(&format!("digest     sha256:{}", digest(&hostile("plain")))),
+        "{listed}"
+    );
+
+    // Nobody is there to be asked.
+    let said = program.run(&["engine", "grant", "hostile"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    let expected = shown(Some("request"), "+ api POST /more/", "");
+    assert_eq!(said.out, expected);
+    assert_eq!(
+        said.err,
+        "pinhole: nothing is granted: look at the lines with +, and add --yes to accept them\n"
+    );
+
+    let lines = program.run(&["engine", "grant", "hostile", "--yes"]).done();
+    let last = "granted: it holds from the next start of the server on";
+    assert_eq!(
+        lines.join("\n"),
+        shown(Some("request"), "+ api POST /more/", last)
+    );
+    let listed = program.run(&["engine", "list"]).done().join("\n");
+    assert!(!listed.contains("pending"), "{listed}");
+    let new = digest(&hostile("request"));
+    assert!(listed.contains(&new), "{listed}");
+
+    let lines = program.run(&["engine", "grant", "hostile"]).done();
+    assert!(lines.contains(&"= api POST /more/".to_owned()), "{lines:?}");
+    assert_eq!(lines.last().unwrap(), "nothing waits to be granted");
+}
+
+#[test]
+fn engine_grant_asks_on_a_terminal() {
+    let program = changed("request");
+    let asked = |answer: &str| {
+        // A terminal that somebody types into.
+        let mut script = program.around(Command::new("script"), &["-qec"]);
+        let command = format!(
+            "'{}' engine grant hostile",
+            pinhole_tests::program().display()
+        );
+        let mut child = script
+            .args([command.as_str(), "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        writeln!(stdin, "{answer}").unwrap();
+        let output = child.wait_with_output().unwrap();
+        drop(stdin);
+        let out = String::from_utf8(output.stdout).unwrap();
+        assert!(out.contains("accept? [y/N]"), "{out}");
+        (output.status.code(), out)
+    };
+    let (code, out) = asked("n");
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("nothing is granted"), "{out}");
+    let (code, out) = asked("y");
+    assert_eq!(code, Some(0), "{out}");
+    assert!(out.contains("granted: it holds from"), "{out}");
+}
+
+#[test]
+fn engine_grant_takes_a_request_away_and_gives_it_back() {
+    let program = changed("plain");
+    let request = "api GET /allowed/";
+    let grant =
+        |option: &str, text: &str| program.run(&["engine", "grant", "hostile", option, text]);
+    let when = "changed: it holds from the next start of the server on";
+    assert_eq!(
+        grant("--deny", request).done(),
+        ["! api GET /allowed/", when]
+    );
+    let listed = program.run(&["engine", "list"]).done();
+    assert!(
+        listed.contains(&"  denied     api GET /allowed/".to_owned()),
+        "{listed:?}"
+    );
+    let lines = program.run(&["engine", "grant", "hostile"]).done();
+    assert!(
+        lines.contains(&"! api GET /allowed/".to_owned()),
+        "{lines:?}"
+    );
+
+    // The log tells what to type.
+    let program = program
+        .with("HOSTILE_BASE_URL", "http://127.0.0.1:9")
+        .with("PINHOLE_LOG", "info");
+    let said = program.run(&["generate", "reach api /allowed/x", "--engine", "hostile"]);
+    let remedy = "engine hostile may not GET \"/allowed/x\" on upstream api: allow it with: pinhole engine grant hostile --allow 'api GET /allowed/'";
+    assert!(said.err.contains(remedy), "{said:?}");
+    let said = program.run(&["generate", "reach api /secret", "--engine", "hostile"]);
+    let remedy =
+        "may not GET \"/secret\" on upstream api: it does not declare it, so no grant can allow it";
+    assert!(said.err.contains(remedy), "{said:?}");
+
+    let program = program.with("PINHOLE_LOG", "off");
+    let grant =
+        |option: &str, text: &str| program.run(&["engine", "grant", "hostile", option, text]);
+    assert_eq!(
+        grant("--allow", request).done(),
+        ["= api GET /allowed/", when]
+    );
+    let said = program.run(&["generate", "reach api /allowed/x", "--engine", "hostile"]);
+    assert!(!said.err.contains("not granted"), "{said:?}");
+
+    let undeclared = grant("--allow", "api GET /secret").failed(2);
+    assert_eq!(
+        undeclared,
+        "pinhole: engine hostile does not declare \"api GET /secret\"; it declares 'api GET /allowed/'\n"
+    );
+}
+
+#[test]
+fn engine_grant_names_the_engines_that_there_are() {
+    let program = changed("plain");
+    let said = program.run(&["engine", "grant", "nobody"]).failed(2);
+    assert_eq!(
+        said,
+        "pinhole: there is no engine nobody: there is hostile\n"
+    );
+}
+
+#[test]
+fn an_engine_that_waits_for_its_grant_is_asked_for_nothing() {
+    let program = Program::new(&["sketch"]).with("PINHOLE_ENGINE_GRANTS", "explicit");
+    let said = program.run(&["generate", "a hill"]);
+    assert!(
+        said.err
+            .contains("sketch.wasm is pending, until an administrator grants it"),
+        "{said:?}"
+    );
+    program.run(&["engine", "grant", "sketch", "--yes"]).done();
+    program.run(&["generate", "a hill"]).done();
+}

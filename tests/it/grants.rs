@@ -1,0 +1,401 @@
+//! Grants: an engine may do what it declares and was granted, and a component that declares more
+//! waits while the one that was granted serves on.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use pinhole::config::Config;
+use pinhole::engine::{Engines, Pending};
+use pinhole::grant::{FirstUse, Grant, Right};
+use pinhole::settings::Environment;
+use pinhole_tests::{Server, Upstream, compiler, guests};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+/// The hostile engine, describing itself as this word says.
+pub(crate) fn hostile(word: &str) -> Vec<u8> {
+    let mut bytes = fs::read(guests().join("hostile.wasm")).unwrap();
+    let mark = b"describe as: ";
+    let places = bytes.windows(mark.len()).enumerate();
+    let places: Vec<_> = places.filter(|(_, it)| *it == mark).collect();
+    let [(place, _)] = places[..] else {
+        panic!("{} marks", places.len());
+    };
+    let begin = place + mark.len();
+    bytes[begin..begin + 11].copy_from_slice(format!("{word:11}").as_bytes());
+    bytes
+}
+
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A folder of engines with the data folder that remembers what was granted.
+struct Place {
+    engines: TempDir,
+    data: TempDir,
+    first_use: FirstUse,
+}
+
+impl Place {
+    fn new(first_use: FirstUse) -> Self {
+        Self {
+            engines: tempfile::tempdir().unwrap(),
+            data: tempfile::tempdir().unwrap(),
+            first_use,
+        }
+    }
+
+    /// Where the hostile engine that describes itself so has just been granted all that it declares.
+    async fn granted(word: &str) -> Self {
+        let place = Self::new(FirstUse::Declared);
+        place.put("hostile.wasm", word);
+        let engines = place.open().await;
+        assert_eq!(engines.refused().len() + engines.pending().len(), 0);
+        place
+    }
+
+    fn put(&self, file: &str, word: &str) {
+        fs::write(self.engines.path().join(file), hostile(word)).unwrap();
+    }
+
+    fn kept(&self, name: &str) -> PathBuf {
+        self.data.path().join("grants").join(name)
+    }
+
+    fn copies(&self) -> BTreeSet<String> {
+        let entries = fs::read_dir(self.kept("")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".wasm")).collect()
+    }
+
+    /// What a server would do with both at its start.
+    async fn open(&self) -> Engines {
+        let config = Config {
+            data: self.data.path().to_owned(),
+            engines: self.engines.path().to_owned(),
+            slots: 2,
+            first_use: self.first_use,
+            compiler: compiler(),
+            ..Config::new(Environment::default()).unwrap()
+        };
+        Engines::open(&config).await.unwrap()
+    }
+}
+
+/// The digests of the engines that serve, by name.
+fn serving(engines: &Engines) -> Vec<(&str, &str)> {
+    let admitted = engines.admitted();
+    admitted
+        .map(|it| (it.description.name.as_str(), it.digest.as_str()))
+        .collect()
+}
+
+fn lines(rights: &BTreeSet<Right>) -> Vec<String> {
+    rights.iter().map(ToString::to_string).collect()
+}
+
+fn only(engines: &Engines) -> &Pending {
+    let [pending] = engines.pending() else {
+        panic!("{:?}", engines.pending());
+    };
+    pending
+}
+
+fn granted(engines: &Engines) -> Grant {
+    engines.grants().of("hostile").unwrap().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_engine_is_granted_what_it_declares() {
+    let place = Place::granted("plain").await;
+    let engines = place.open().await;
+    let grant = granted(&engines);
+    let plain = digest(&hostile("plain"));
+    assert_eq!(
+        (&grant.digest, grant.file.as_str()),
+        (&plain, "hostile.wasm")
+    );
+    assert_eq!(
+        lines(&grant.allows),
+        [
+            "api at base-url",
+            "api with authorization: Bearer from api-key",
+            "api GET /allowed/",
+            "secret api-key from HOSTILE_API_KEY",
+            "setting base-url from HOSTILE_BASE_URL",
+            "setting note from HOSTILE_NOTE",
+            "secret api-key from PINHOLE_HOSTILE_API_KEY",
+            "setting base-url from PINHOLE_HOSTILE_BASE_URL",
+            "setting note from PINHOLE_HOSTILE_NOTE",
+        ]
+    );
+    assert!(grant.denies.is_empty());
+    assert_eq!(serving(&engines), [("hostile", plain.as_str())]);
+    assert_eq!(place.copies(), [format!("{plain}.wasm")].into());
+    let mode = fs::metadata(place.kept("")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_declares_no_more_takes_over() {
+    let place = Place::granted("plain").await;
+    for word in ["again", "less", "narrow"] {
+        place.put("hostile.wasm", word);
+        let engines = place.open().await;
+        let new = digest(&hostile(word));
+        assert_eq!(serving(&engines), [("hostile", new.as_str())], "{word}");
+        assert!(engines.pending().is_empty(), "{word}");
+        assert_eq!(granted(&engines).digest, new, "{word}");
+        assert_eq!(place.copies(), [format!("{new}.wasm")].into(), "{word}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_declares_more_waits_while_the_old_one_serves_on() {
+    let place = Place::granted("plain").await;
+    let old = digest(&hostile("plain"));
+    let grant = granted(&place.open().await);
+    let more: &[(&str, &[&str])] = &[
+        ("request", &["api POST /more/"]),
+        ("prefix", &["api GET /"]),
+        ("upstream", &["more at base-url", "more GET /allowed/"]),
+        ("credential", &["api with x-other from api-key"]),
+        ("default", &["api at https://192.0.2.1, by default"]),
+        ("variable", &["setting note from HOSTILE_MORE"]),
+        (
+            "open-key",
+            &["setting api-key from PINHOLE_HOSTILE_API_KEY"],
+        ),
+    ];
+    for (word, expected) in more {
+        place.put("hostile.wasm", word);
+        let engines = place.open().await;
+        assert_eq!(serving(&engines), [("hostile", old.as_str())], "{word}");
+        let pending = only(&engines);
+        assert_eq!(lines(&pending.more), *expected, "{word}");
+        assert_eq!(pending.digest, digest(&hostile(word)), "{word}");
+        assert!(pending.served, "{word}");
+        assert!(pending.reason().contains("pinhole engine grant hostile"));
+        assert_eq!(granted(&engines), grant, "{word}");
+        assert_eq!(place.copies(), [format!("{old}.wasm")].into(), "{word}");
+    }
+
+    // An administrator accepts the last one.
+    let engines = place.open().await;
+    engines.accept(only(&engines)).unwrap();
+    let engines = place.open().await;
+    let new = digest(&hostile("open-key"));
+    assert_eq!(serving(&engines), [("hostile", new.as_str())]);
+    assert!(engines.pending().is_empty());
+    assert_eq!(place.copies(), [format!("{new}.wasm")].into());
+    // What it no longer declares is no longer granted.
+    place.put("hostile.wasm", "plain");
+    let engines = place.open().await;
+    assert_eq!(
+        lines(&only(&engines).more),
+        [
+            "api with authorization: Bearer from api-key",
+            "secret api-key from HOSTILE_API_KEY",
+            "secret api-key from PINHOLE_HOSTILE_API_KEY",
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_accepted_is_what_was_shown() {
+    let place = Place::granted("plain").await;
+    place.put("hostile.wasm", "request");
+    let engines = place.open().await;
+    place.put("hostile.wasm", "prefix");
+    let why = engines.accept(only(&engines)).unwrap_err();
+    assert!(why.contains("was changed while"), "{why}");
+    let engines = place.open().await;
+    assert_eq!(granted(&engines).digest, digest(&hostile("plain")));
+    assert_eq!(lines(&only(&engines).more), ["api GET /"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_told_so_grants_nothing_by_itself() {
+    let place = Place::new(FirstUse::Explicit);
+    place.put("hostile.wasm", "plain");
+    let engines = place.open().await;
+    assert!(serving(&engines).is_empty());
+    let pending = only(&engines);
+    assert_eq!(pending.more, pending.declared);
+    assert!(!pending.served);
+    assert!(engines.grants().all().unwrap().is_empty());
+    assert!(place.copies().is_empty());
+
+    let environment =
+        |value: &str| Environment::new([("PINHOLE_ENGINE_GRANTS".into(), value.into())]);
+    let read = |value| Config::new(environment(value)).map(|config| config.first_use);
+    assert_eq!(read("explicit").unwrap(), FirstUse::Explicit);
+    assert_eq!(read("declared").unwrap(), FirstUse::Declared);
+    let error = read("all").unwrap_err().to_string();
+    assert!(error.contains("declared or explicit"), "{error}");
+
+    engines.accept(pending).unwrap();
+    let engines = place.open().await;
+    let plain = digest(&hostile("plain"));
+    assert_eq!(serving(&engines), [("hostile", plain.as_str())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_not_what_was_granted_does_not_serve() {
+    for change in ["other", "gone", "cut"] {
+        let place = Place::granted("plain").await;
+        let copy = place.kept(&format!("{}.wasm", digest(&hostile("plain"))));
+        place.put("hostile.wasm", "request");
+        match change {
+            "other" => fs::write(copy, hostile("again")).unwrap(),
+            "cut" => fs::write(copy, &hostile("plain")[..1000]).unwrap(),
+            _ => fs::remove_file(copy).unwrap(),
+        }
+        let engines = place.open().await;
+        assert!(serving(&engines).is_empty(), "{change}");
+        assert!(!only(&engines).served, "{change}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_cannot_be_read_grants_nothing() {
+    let place = Place::granted("plain").await;
+    let path = place.kept("hostile.json");
+    let good = fs::read_to_string(&path).unwrap();
+    let version = good.replace("\"version\": 1", "\"version\": 1, \"capabilities\": []");
+    for bad in [&version, "", "{}", "[]"] {
+        fs::write(&path, bad).unwrap();
+        let engines = place.open().await;
+        assert!(serving(&engines).is_empty(), "{bad}");
+        let [refused] = engines.refused() else {
+            panic!("{bad}");
+        };
+        let gist = "has a grant that cannot be read (grants/hostile.json in the data folder: ";
+        assert!(refused.reason.contains(gist), "{}", refused.reason);
+        assert_eq!(fs::read_to_string(&path).unwrap(), bad, "it is left alone");
+        assert_eq!(place.copies().len(), 1, "{bad}");
+    }
+    fs::write(&path, good).unwrap();
+    assert_eq!(serving(&place.open().await).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_another_engine_is_not_a_new_one() {
+    let place = Place::granted("plain").await;
+    place.put("hostile.wasm", "renamed");
+    let engines = place.open().await;
+    let pending = only(&engines);
+    assert_eq!(pending.engine, "other");
+    assert_eq!(pending.was.as_deref(), Some("hostile"));
+    let plain = digest(&hostile("plain"));
+    assert_eq!(serving(&engines), [("hostile", plain.as_str())]);
+
+    // Where the engine's own file is only called otherwise, that one serves.
+    place.put("zebra.wasm", "plain");
+    let engines = place.open().await;
+    assert_eq!(only(&engines).engine, "other");
+    assert_eq!(engines.get("hostile").unwrap().file, "zebra.wasm");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_files_with_one_name_the_one_that_was_granted_serves_on() {
+    let place = Place::granted("plain").await;
+    // Before it in alphabetical order, and no more than is granted.
+    place.put("a.wasm", "again");
+    let engines = place.open().await;
+    assert_eq!(engines.get("hostile").unwrap().file, "hostile.wasm");
+    let [refused] = engines.refused() else {
+        panic!("{:?}", engines.refused());
+    };
+    assert_eq!(
+        (refused.file.as_str(), refused.reason.as_str()),
+        (
+            "a.wasm",
+            "names its engine hostile, as hostile.wasm already does"
+        )
+    );
+    assert_eq!(granted(&engines).digest, digest(&hostile("plain")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_describes_itself_otherwise_each_time_gets_no_more() {
+    let declares_more = |engines: &Engines| {
+        let declared = &engines.get("hostile").unwrap().declared;
+        lines(declared).contains(&"api POST /more/".to_owned())
+    };
+    let mut place = Place::granted("changing").await;
+    while lines(&granted(&place.open().await).allows).contains(&"api POST /more/".to_owned()) {
+        place = Place::granted("changing").await;
+    }
+    let engines = loop {
+        let engines = place.open().await;
+        if declares_more(&engines) {
+            break engines;
+        }
+    };
+    assert!(engines.pending().is_empty());
+    let component = engines.get("hostile").unwrap();
+    let unseen = component.grant.unseen(&component.declared);
+    assert_eq!(lines(&unseen), ["api POST /more/"]);
+    assert!(!lines(&component.grant.allows).contains(&"api POST /more/".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_was_taken_away_is_refused_until_it_is_given_back() {
+    let upstream = Upstream::json(200, json!({})).await;
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("hostile.wasm"), hostile("plain")).unwrap();
+    let variables = [
+        ("PINHOLE_ENGINES", folder.path().to_str().unwrap()),
+        ("HOSTILE_BASE_URL", &upstream.url()),
+    ];
+    let server = Server::start(&variables).await;
+    let reach = async |server: &Server| {
+        let body = json!({"prompt": "reach api /allowed/x", "engine": "hostile"});
+        let (_, answer) = server.ask("/v1/images/generations", &body).await;
+        answer["error"]["message"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(reach(&server).await, "status 200");
+    assert_eq!(upstream.lines(), ["GET /allowed/x"]);
+
+    let change = |server: &Server, allow: bool| {
+        let grants = server.app.jobs.engines.grants();
+        let mut grant = grants.of("hostile").unwrap().unwrap();
+        let is_it = |right: &&Right| right.to_string() == "api GET /allowed/";
+        let mut all = grant.allows.iter().chain(&grant.denies);
+        let right = all.find(is_it).unwrap().clone();
+        let (from, to) = match allow {
+            true => (&mut grant.denies, &mut grant.allows),
+            false => (&mut grant.allows, &mut grant.denies),
+        };
+        assert!(from.remove(&right) && to.insert(right));
+        grants.save("hostile", &grant).unwrap();
+    };
+    change(&server, false);
+    let server = server.restart(&variables).await;
+    assert_eq!(reach(&server).await, "not granted");
+    assert_eq!(upstream.lines().len(), 1);
+    let binding = server
+        .app
+        .jobs
+        .current()
+        .binding("hostile")
+        .unwrap()
+        .clone();
+    let bound = binding.generating().unwrap();
+    let verdict = bound.upstreams["api"].verdict(&http::Method::GET, "/allowed/x?y");
+    assert!(
+        matches!(verdict, pinhole::grant::Verdict::NotGranted(missing) if missing.to_string() == "GET /allowed/"),
+        "{verdict:?}"
+    );
+
+    change(&server, true);
+    let server = server.restart(&variables).await;
+    assert_eq!(reach(&server).await, "status 200");
+    assert_eq!(upstream.lines().len(), 2);
+}

@@ -8,6 +8,7 @@
 //! | `serve` | `run`: the server, and a first picture made with it |
 //! | `server` | the server as a child process, and what it says about itself |
 //! | `clients` | the official clients of others, and a fuzzer, against running servers |
+//! | `fuzz` | the fuzz targets, each for a while |
 //! | `http` | one HTTP request over a plain socket |
 
 #![allow(
@@ -17,6 +18,7 @@
 
 mod clients;
 mod engines;
+mod fuzz;
 mod http;
 mod serve;
 mod server;
@@ -56,6 +58,8 @@ enum Command {
     },
     /// Builds everything optimised and runs the benchmarks
     Bench(BenchOptions),
+    /// Builds the fuzz targets and runs each for a while
+    Fuzz(fuzz::Options),
 }
 
 #[derive(Args)]
@@ -123,6 +127,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         }
         Command::Adversary { arguments } => adversary(&workspace, &arguments),
         Command::Bench(options) => bench(&workspace, &options),
+        Command::Fuzz(options) => fuzz::run(&workspace, &options),
     }
 }
 

@@ -105,13 +105,15 @@ fn percent_decoded(text: &[u8]) -> Vec<u8> {
 
 /// Are the steps of the path, after those up and empty ones were taken, first those of the prefix?
 fn lies_under(path: &[u8], prefix: &[u8]) -> bool {
-    // A server may end the path at any of these.
-    if path
-        .iter()
-        .any(|byte| matches!(byte, 0 | b'?' | b'#' | b'\r' | b'\n'))
-    {
+    // A line or a text ends here.
+    if path.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
         return false;
     }
+    // To who decodes first, the path does.
+    let path = path
+        .split(|byte| matches!(byte, b'?' | b'#'))
+        .next()
+        .unwrap();
     let mut steps: Vec<&[u8]> = Vec::new();
     for step in path.split(|byte| matches!(byte, b'/' | b'\\')) {
         // What stands behind a semicolon is a parameter to some.

@@ -20,6 +20,9 @@ use pinhole_sdk::{
 };
 use serde_json::Value;
 
+#[cfg(not(target_arch = "wasm32"))]
+#[doc(hidden)]
+pub use workflow::fuzz;
 use workflow::{BY_SERVER, Plan, Values, keys};
 
 const UPSTREAM: &str = "api";

@@ -1,6 +1,9 @@
 //! A workflow: read from its setting, with the places where a job is written into its nodes.
 
 mod find;
+#[cfg(not(target_arch = "wasm32"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub(crate) mod keys;
 mod limits;
 mod mapping;

@@ -116,6 +116,20 @@ checks! {
     FileNames = "file-names",
     /// No more engines are looked at than there may be.
     FileCount = "file-count",
+    /// A file that is too long to be a component is not read.
+    ComponentBytes = "component-bytes",
+    /// A file that is no component is refused for what it is, before it is compiled.
+    ComponentKind = "component-kind",
+    /// A component that imports what no engine may have is refused by the name of that.
+    World = "world",
+    /// What a component says of itself is within its limits and can be shown.
+    Description = "description",
+    /// An engine reads no variable that does not carry its name.
+    OwnVariables = "own-variables",
+    /// A variable that holds a secret is shown to no engine.
+    HiddenVariables = "hidden-variables",
+    /// Compiled code that this host has not written is not loaded.
+    CompiledMac = "compiled-mac",
     // Secrets.
     /// No eight bytes of a secret come back as they are.
     SecretPlain = "secret-plain",
@@ -147,6 +161,8 @@ checks! {
     SecretDetails = "secret-details",
     /// Nor its list of models.
     SecretModels = "secret-models",
+    /// What a language model's server answers holds no key of it.
+    SecretChat = "secret-chat",
     // Limits of a call.
     /// Memories and tables of one call, however many, are together no larger than its limit.
     Memory = "memory",
@@ -235,6 +251,10 @@ checks! {
     TextControl = "text-control",
     /// It holds nothing that nobody sees, or that turns a line round.
     TextInvisible = "text-invisible",
+    /// It cannot end the quotation in which a language model reads it.
+    TextQuoted = "text-quoted",
+    /// A language model's answer is passed on as events, JSON or plain text, and never as a document.
+    ChatContentType = "chat-content-type",
 }
 
 impl Check {

@@ -133,6 +133,7 @@ const FAILED: u8 = 1;
 const WRONG_USE: u8 = 2;
 
 fn main() -> ExitCode {
+    keep_memory_private();
     let cli = Cli::parse();
     // Before anything else is opened or started: what it reads is hostile.
     if let Command::Compile(limits) = cli.command {
@@ -155,6 +156,21 @@ fn main() -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
+}
+
+/// No dump of the memory, which holds keys, and no words of a panic, which may quote what an engine,
+/// an upstream or a person sent.
+fn keep_memory_private() {
+    // Of one byte no file is written, and a limit of 1 keeps the kernel from piping a dump to a
+    // program too, which 0 does not.
+    rlimit::setrlimit(rlimit::Resource::CORE, 1, 1).ok();
+    std::panic::set_hook(Box::new(|panic| eprintln!("{}", fault(panic))));
+}
+
+fn fault(panic: &std::panic::PanicHookInfo<'_>) -> String {
+    let place = panic.location().map(ToString::to_string);
+    let place = place.unwrap_or_else(|| "an unknown place".to_owned());
+    format!("pinhole: the program itself failed at {place}: please report this")
 }
 
 async fn run(command: Command, config: Config, lines: Lines) -> Result<u8> {
@@ -361,5 +377,25 @@ fn or_none(text: String) -> String {
         "nothing".to_owned()
     } else {
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{catch_unwind, set_hook, take_hook};
+    use std::sync::{Arc, Mutex};
+
+    use super::fault;
+
+    #[test]
+    fn a_panic_tells_where_it_was_and_not_what_it_says() {
+        let told = Arc::new(Mutex::new(String::new()));
+        let heard = told.clone();
+        set_hook(Box::new(move |panic| *heard.lock().unwrap() = fault(panic)));
+        let caught = catch_unwind(|| panic!("the key is {}", "key-4711"));
+        drop(take_hook());
+        assert!(caught.is_err());
+        let told = told.lock().unwrap();
+        assert!(told.contains("main.rs:") && !told.contains("4711"), "{told}");
     }
 }

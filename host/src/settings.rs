@@ -8,6 +8,8 @@ mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::images::Metadata;
+
 pub(crate) use engine::connects;
 pub use engine::{EngineSettings, only_edits, own_variable};
 pub use key::{Key, keys};
@@ -40,6 +42,8 @@ pub struct Settings {
     pub size: Option<String>,
     /// `IMAGE_STEPS`, for engines that have them.
     pub steps: Option<u32>,
+    /// `PINHOLE_IMAGE_METADATA`: what stays of the metadata of pictures that jobs give.
+    pub metadata: Metadata,
     /// What editing has of its own.
     pub edit: EditSettings,
     /// How prompts are rewritten, and by which language model.
@@ -98,7 +102,8 @@ pub struct ChatModels {
 
 impl std::fmt::Debug for ChatModels {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "ChatModels({})", self.base_url)
+        // The address may hold a password, or be a key that was pasted into the wrong setting.
+        formatter.write_str("ChatModels")
     }
 }
 
@@ -195,6 +200,7 @@ impl Settings {
             model: text("IMAGE_GENERATION_MODEL"),
             size: text("IMAGE_SIZE"),
             steps: steps.transpose()?,
+            metadata: metadata(environment)?,
             edit: EditSettings {
                 enabled: environment.is_true("ENABLE_IMAGE_EDIT").unwrap_or(true),
                 engine: edit_engine(environment),
@@ -247,6 +253,15 @@ fn edit_intent(environment: &Environment) -> Result<EditIntent, String> {
             "PINHOLE_EDIT_INTENT is {other:?}: it must be any-image or ask"
         )),
     }
+}
+
+fn metadata(environment: &Environment) -> Result<Metadata, String> {
+    let Some(word) = environment.get("PINHOLE_IMAGE_METADATA") else {
+        return Ok(Metadata::default());
+    };
+    Metadata::named(word).ok_or_else(|| {
+        format!("PINHOLE_IMAGE_METADATA is {word:?}: it must be essential, strip or keep")
+    })
 }
 
 /// The servers of `OPENAI_API_BASE_URLS` with their keys, or the one of `OPENAI_API_BASE_URL`. An
@@ -397,6 +412,20 @@ mod tests {
         assert_eq!(intent("ask"), Ok(EditIntent::Ask));
         let error = intent("Ask").unwrap_err();
         assert!(error.contains("PINHOLE_EDIT_INTENT"), "{error}");
+    }
+
+    #[test]
+    fn metadata_is_left_out_but_for_what_a_picture_needs_unless_set() {
+        let metadata = |value| {
+            let read = Settings::read(&environment(&[("PINHOLE_IMAGE_METADATA", value)]));
+            read.map(|settings| settings.metadata)
+        };
+        assert_eq!(metadata(""), Ok(Metadata::Essential));
+        assert_eq!(metadata("essential"), Ok(Metadata::Essential));
+        assert_eq!(metadata("strip"), Ok(Metadata::Strip));
+        assert_eq!(metadata("keep"), Ok(Metadata::Keep));
+        let error = metadata("all").unwrap_err();
+        assert!(error.contains("PINHOLE_IMAGE_METADATA"), "{error}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The route table and the middleware stack, in order.
 
+mod audit;
 mod auth;
 mod chat;
 mod chats;
@@ -15,6 +16,7 @@ mod socket;
 mod source;
 mod tasks;
 
+use std::any::Any;
 use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
@@ -39,6 +41,7 @@ pub fn router(app: Arc<App>) -> Router {
     let socket = socket::route(app.clone());
     let (routes, document) = OpenApiRouter::with_openapi(openapi::empty())
         .routes(routes!(health))
+        .merge(audit::routes())
         .merge(chat::routes())
         .merge(chats::routes())
         .merge(events::routes())
@@ -62,7 +65,7 @@ pub fn router(app: Arc<App>) -> Router {
             X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         ))
-        .layer(CatchPanicLayer::new())
+        .layer(CatchPanicLayer::custom(failed))
         .with_state(app)
 }
 
@@ -77,6 +80,11 @@ pub fn router(app: Arc<App>) -> Router {
 )]
 async fn health() -> Json<Value> {
     Json(json!({"status": true}))
+}
+
+/// A handler that panicked. What it says may quote what somebody sent: the log has the place alone.
+fn failed(_: Box<dyn Any + Send>) -> Response {
+    ApiError::internal(&anyhow::anyhow!("its handler panicked")).into_response()
 }
 
 /// As the clients of the API that the path belongs to read it.

@@ -1,5 +1,6 @@
 //! The language models behind: servers with OpenAI's chat completions, each with models of its own.
 
+mod completion;
 mod list;
 
 use std::collections::HashSet;
@@ -14,11 +15,12 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use url::{Host, Url};
 
-use crate::egress::{Credential, Destination, Egress, Error, Request, Response};
+use crate::egress::{Credential, Destination, Egress, Error, Place, Redactor, Request, Tls};
 use crate::settings::{ChatModels, PromptSettings};
 
 use list::{List, MAX_LIST_AGE, MAX_LIST_AGE_ON_MISS};
 
+pub use completion::Completion;
 pub use list::Listed;
 
 /// Time for a whole answer.
@@ -78,6 +80,8 @@ struct Connection {
     /// On this machine or in a network of the operator's.
     local: bool,
     list: List,
+    /// Finds the server's key.
+    redactor: Arc<Redactor>,
 }
 
 /// A language model: the server that has it, and what a request names it by.
@@ -176,15 +180,18 @@ impl Models {
 fn connect(server: &ChatModels, egress: &Egress) -> Result<Connection, String> {
     let credential = server.key.as_deref().map(Credential::bearer).transpose();
     let credential = credential.map_err(|why| format!("OPENAI_API_KEY cannot be used: {why}"))?;
-    let destination = egress.destination(
-        &server.base_url,
-        server.named,
-        credential.unwrap_or_default(),
-    );
+    let place = Place {
+        base: &server.base_url,
+        named: server.named,
+        setting: "OPENAI_API_BASE_URL",
+    };
+    let destination = egress.destination(place, credential.unwrap_or_default(), &Tls::default());
+    let redactor = Arc::new(Redactor::new(server.key.as_deref()));
     Ok(Connection {
+        list: List::new(redactor.clone()),
+        redactor,
         server: destination.map_err(|why| format!("OPENAI_API_BASE_URL cannot be used: {why}"))?,
         local: is_local(&server.base_url),
-        list: List::default(),
     })
 }
 
@@ -210,7 +217,7 @@ fn is_local(base_url: &str) -> bool {
 }
 
 /// Asks the model for the answer to a chat, which streams when the request says so.
-pub async fn complete(model: Model<'_>, payload: Map<String, Value>) -> Result<Response, Error> {
+pub async fn complete(model: Model<'_>, payload: Map<String, Value>) -> Result<Completion, Error> {
     let body = Value::Object(for_model(payload));
     let deadline = Instant::now() + ANSWER_TIMEOUT;
     send(model, &body, MAX_ANSWER_BYTES, deadline).await
@@ -226,8 +233,8 @@ pub async fn ask(model: Model<'_>, question: &str) -> Result<Value, String> {
     let deadline = Instant::now() + MAX_TASK_TIME;
     let answer = send(model, &body, MAX_TASK_BYTES, deadline).await;
     let mut answer = answer.map_err(|error| error.to_string())?;
-    if !answer.status.is_success() {
-        return Err(format!("the answer's status is {}", answer.status));
+    if !answer.status().is_success() {
+        return Err(format!("the answer's status is {}", answer.status()));
     }
     let body = answer.bytes().await.map_err(|error| error.to_string())?;
     serde_json::from_slice(&body).map_err(|error| format!("the answer is no JSON: {error}"))
@@ -244,7 +251,7 @@ async fn send(
     body: &Value,
     max_bytes: usize,
     deadline: Instant,
-) -> Result<Response, Error> {
+) -> Result<Completion, Error> {
     let accepted = HeaderValue::from_static("application/json, text/event-stream");
     let request = Request {
         method: Method::POST,
@@ -253,8 +260,11 @@ async fn send(
         content_type: Some(HeaderValue::from_static("application/json")),
         body: Bytes::from(body.to_string()),
     };
-    let server = &model.connection.server;
-    server.send(request, max_bytes, deadline).await
+    let Connection {
+        server, redactor, ..
+    } = model.connection;
+    let response = server.send(request, max_bytes, deadline).await?;
+    Ok(Completion::new(response, redactor.clone()))
 }
 
 /// The request without what is Open WebUI's own.

@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::event::{COMPLETION, Event, Events, Place};
+use super::model::Completion;
 use super::{MAX_REASON_BYTES, Reply, Turn, run};
 use crate::app::App;
-use crate::egress::Response;
 use crate::text::plain;
 
 use answer::{Answer, refusal};
@@ -189,11 +189,11 @@ async fn speak(app: &App, turn: Turn, teller: &Teller, answer: &mut Answer) -> R
 
 /// Reads what the language model answers, and tells the words so far in between.
 async fn listen(
-    mut response: Response,
+    mut response: Completion,
     teller: &Teller,
     answer: &mut Answer,
 ) -> Result<(), String> {
-    if !response.status.is_success() {
+    if !response.status().is_success() {
         let mut body = Vec::new();
         while let Ok(Some(chunk)) = response.chunk().await {
             body.extend_from_slice(&chunk);

@@ -46,6 +46,9 @@ impl std::fmt::Debug for Redactor {
 }
 
 impl Redactor {
+    /// How far apart the ends of what it blots out may be, in bytes.
+    pub const REACH_BYTES: usize = REACH_BYTES;
+
     /// For these secrets, and the same in lower case, as a header's name would have them. What
     /// follows the first colon, as the password of `user:password` does, counts by itself too.
     /// Secrets of fewer than 4 bytes are left out.

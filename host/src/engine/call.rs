@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinError};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
@@ -28,8 +28,8 @@ use super::{Bound, Component, Error, Sandbox};
 use crate::audit::{self, Kind};
 use crate::check::Check;
 use crate::grant::Upstreams;
-use crate::metrics;
 use crate::images::Image;
+use crate::metrics;
 use crate::text::{is_plain, plain};
 
 /// Models that an engine may list.
@@ -497,7 +497,7 @@ async fn supervise<T: Send + 'static>(
     };
     match ended {
         Ok(Ok(Ok(result))) => result,
-        Ok(Ok(Err(crash)) | Err(crash)) => Err(Error::Trapped(format!("the host failed: {crash}"))),
+        Ok(Ok(Err(crash)) | Err(crash)) => Err(Error::Trapped(failed(&crash))),
         Err(_) => Err(Error::Deadline(limits.wall)),
     }
 }
@@ -605,6 +605,14 @@ fn clean(mut error: EngineError, echo: &Echo) -> EngineError {
     error.code = error.code.map(|code| shown(&code, MAX_CODE_BYTES));
     error.field = error.field.map(|field| shown(&field, MAX_CODE_BYTES));
     error
+}
+
+/// A fault of ours, whose own words may quote what a guest or an upstream sent.
+pub(super) fn failed(crash: &JoinError) -> String {
+    match crash.is_panic() {
+        true => "the host failed; its log says where".to_owned(),
+        false => "the host gave it up".to_owned(),
+    }
 }
 
 /// What ended a guest that did not return.

@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::call::failed;
 use super::control::Usage;
 use super::limits::{Broken, Held, Holding};
 use crate::egress;
@@ -130,7 +131,7 @@ async fn whole(
     }
     let reading = AbortOnDropHandle::new(tokio::spawn(read(response, held)));
     let read = reading.await;
-    read.unwrap_or_else(|crash| Err(egress::Error::Broken(crash.to_string()).into()))
+    read.unwrap_or_else(|crash| Err(egress::Error::Broken(failed(&crash)).into()))
 }
 
 /// Reads a body, and counts it as it comes.

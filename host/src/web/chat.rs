@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::{Stream, StreamExt, stream};
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -22,6 +22,7 @@ use super::error::{ApiError, json_body};
 use super::openapi::shape;
 use super::tasks;
 use crate::app::App;
+use crate::chat::model::Completion;
 use crate::chat::{self, Reply, Turn};
 use crate::egress;
 use crate::store::now;
@@ -166,22 +167,13 @@ fn is_passed_on(name: &HeaderName) -> bool {
 }
 
 /// The model's answer as it comes, with the lead in front.
-async fn pass_on(
-    mut answer: egress::Response,
-    lead: String,
-    model: &str,
-) -> Result<Response, ApiError> {
-    let status = answer.status;
-    let content_type = answer.headers.get(CONTENT_TYPE).cloned();
-    let content_type = content_type.unwrap_or(HeaderValue::from_static("application/json"));
-    let streams = content_type.as_bytes().starts_with(b"text/event-stream");
-    let headers = std::mem::take(&mut answer.headers);
-    let headers = headers
-        .into_iter()
-        .filter_map(|(name, value)| Some((name?, value)));
-    let mut headers: HeaderMap = headers.filter(|(name, _)| is_passed_on(name)).collect();
-    headers.insert(CONTENT_TYPE, content_type);
-    let body = match (lead.is_empty() || !status.is_success(), streams) {
+async fn pass_on(mut answer: Completion, lead: String, model: &str) -> Result<Response, ApiError> {
+    let status = answer.status();
+    let passed_on = answer.headers().filter(|(name, _)| is_passed_on(name));
+    let passed_on = passed_on.map(|(name, value)| (name.clone(), value.clone()));
+    let mut headers: HeaderMap = passed_on.collect();
+    headers.insert(CONTENT_TYPE, answer.content_type());
+    let body = match (lead.is_empty() || !status.is_success(), answer.streams()) {
         (true, _) => Body::from_stream(chunks(answer)),
         (false, true) => {
             let first = Bytes::from(format!(
@@ -204,7 +196,7 @@ async fn pass_on(
     Ok((status, headers, body).into_response())
 }
 
-fn chunks(answer: egress::Response) -> impl Stream<Item = Result<Bytes, egress::Error>> {
+fn chunks(answer: Completion) -> impl Stream<Item = Result<Bytes, egress::Error>> {
     stream::try_unfold(answer, async |mut answer| {
         Ok(answer.chunk().await?.map(|chunk| (chunk, answer)))
     })

@@ -10,8 +10,10 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::egress::{Destination, Request};
+use crate::check::Check;
+use crate::egress::{Destination, Redactor, Request};
 use crate::engine::MAX_MODEL_BYTES;
+use crate::text::is_plain;
 
 /// How long a list is taken as it was, in time.
 pub(super) const MAX_LIST_AGE: Duration = Duration::from_secs(300);
@@ -38,8 +40,12 @@ pub struct Listed {
 }
 
 /// The last list of a server.
-#[derive(Debug, Default)]
-pub(super) struct List(Mutex<Last>);
+#[derive(Debug)]
+pub(super) struct List {
+    last: Mutex<Last>,
+    /// Finds the server's key.
+    redactor: Arc<Redactor>,
+}
 
 #[derive(Debug, Default)]
 struct Last {
@@ -49,6 +55,13 @@ struct Last {
 }
 
 impl List {
+    pub(super) fn new(redactor: Arc<Redactor>) -> Self {
+        Self {
+            last: Mutex::default(),
+            redactor,
+        }
+    }
+
     /// The models as they were at most `age` ago. A server that fails keeps the list that it gave
     /// before; `None` where it never gave any.
     pub(super) async fn models(
@@ -57,13 +70,13 @@ impl List {
         age: Duration,
     ) -> Option<Arc<[Listed]>> {
         // Held while the server is asked: who comes meanwhile waits for that answer.
-        let mut last = self.0.lock().await;
+        let mut last = self.last.lock().await;
         let age = match last.models {
             Some(_) => age,
             None => age.max(MAX_SILENCE),
         };
         if last.asked.is_none_or(|asked| asked.elapsed() >= age) {
-            match ask(server).await {
+            match ask(server, &self.redactor).await {
                 Ok(models) => last.models = Some(models.into()),
                 Err(why) => tracing::warn!("{} lists no chat models: {why}", server.origin()),
             }
@@ -73,7 +86,7 @@ impl List {
     }
 }
 
-async fn ask(server: &Destination) -> Result<Vec<Listed>, String> {
+async fn ask(server: &Destination, redactor: &Redactor) -> Result<Vec<Listed>, String> {
     let request = Request {
         method: Method::GET,
         path: "/models".to_owned(),
@@ -88,17 +101,19 @@ async fn ask(server: &Destination) -> Result<Vec<Listed>, String> {
         return Err(format!("the answer's status is {}", answer.status));
     }
     let body = answer.bytes().await.map_err(|error| error.to_string())?;
-    read(&body)
+    read(&body, redactor)
 }
 
-/// The entries of a list that have a usable id.
-fn read(body: &[u8]) -> Result<Vec<Listed>, String> {
+/// The entries of a list that have a usable id, which holds no secret.
+fn read(body: &[u8], redactor: &Redactor) -> Result<Vec<Listed>, String> {
     let list: Value =
         serde_json::from_slice(body).map_err(|error| format!("the answer is no JSON: {error}"))?;
     let entries = list.get("data").and_then(Value::as_array);
     let entries = entries.ok_or("the answer has no list `data`")?;
-    let usable =
-        |id: &&str| !id.is_empty() && id.len() <= MAX_MODEL_BYTES && !id.contains(char::is_control);
+    let usable = |id: &&str| {
+        let is_secret = redactor.finds(id.as_bytes()) && Check::SecretChat.holds();
+        !id.is_empty() && is_plain(id, MAX_MODEL_BYTES) && !is_secret
+    };
     let entry = |entry: &Value| {
         let text = |name: &str| entry.get(name).and_then(Value::as_str).filter(usable);
         let id = text("id")?;
@@ -128,7 +143,8 @@ mod tests {
     }
 
     fn check(list: Value, expected: Option<&[Listed]>) {
-        let models = read(list.to_string().as_bytes()).ok();
+        let redactor = Redactor::new(["key-4711-0815"]);
+        let models = read(list.to_string().as_bytes(), &redactor).ok();
         assert_eq!(models.as_deref(), expected, "{list}");
     }
 
@@ -136,7 +152,8 @@ mod tests {
     fn a_list_is_read_as_far_as_it_can_be_used() {
         let full = json!({"id": "m", "name": "Model", "owned_by": "me", "created": 5});
         let long = json!({"id": "m".repeat(MAX_MODEL_BYTES + 1)});
-        let entries = json!([full, {"id": "n", "name": 5}, {"id": 5}, {"id": ""}, long, null, "x"]);
+        let entries = json!([full, {"id": "n", "name": 5}, {"id": 5}, {"id": ""}, long, null, "x",
+            {"id": "key-4711-0815"}, {"id": "\u{1b}[2J"}, {"id": "a\u{200b}b"}]);
         let expected = [
             listed("m", "Model", Some("me"), 5),
             listed("n", "n", None, 0),

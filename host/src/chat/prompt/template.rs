@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use crate::chat::message::{last_text, role, text};
+use crate::check::Check;
 use crate::store::{User, now};
 
 /// Length of a filled template, in bytes.
@@ -185,7 +186,24 @@ impl Part {
 fn line(message: &Value) -> Option<String> {
     let role = cut(role(message)?, MAX_VARIABLE_BYTES).to_uppercase();
     let text = text(message.get("content")?).unwrap_or_default();
-    Some(format!("{role}: {}", cut(text, MAX_MESSAGE_BYTES)))
+    Some(format!("{role}: {}", kept_in(cut(text, MAX_MESSAGE_BYTES))))
+}
+
+/// A message that cannot end the conversation around it, as our own templates mark that.
+fn kept_in(text: &str) -> Cow<'_, str> {
+    const END: &str = "</conversation";
+    let small = text.to_ascii_lowercase();
+    if !small.contains(END) || !Check::TextQuoted.holds() {
+        return text.into();
+    }
+    let (mut kept, mut after) = (String::new(), 0);
+    for (at, _) in small.match_indices(END) {
+        kept.extend(text.get(after..at));
+        kept.push_str("< /");
+        after = at + 2;
+    }
+    kept.extend(text.get(after..));
+    kept.into()
 }
 
 fn cut(text: &str, max_bytes: usize) -> &str {

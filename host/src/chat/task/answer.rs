@@ -1,9 +1,8 @@
 //! A language model's answer, read as it comes: a stream of chunks, or one completion.
 
-use http::header::CONTENT_TYPE;
 use serde_json::Value;
 
-use crate::egress::Response;
+use crate::chat::model::Completion;
 
 /// Length of an answer's words, in bytes.
 pub(super) const MAX_CONTENT_BYTES: usize = 512 << 10;
@@ -24,9 +23,8 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Begins to read this response.
-    pub(super) fn begin(&mut self, response: &Response) {
-        let kind = response.headers.get(CONTENT_TYPE);
-        self.streams = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    pub(super) fn begin(&mut self, response: &Completion) {
+        self.streams = response.streams();
     }
 
     /// Takes what comes next. The error is a reason for a person.
@@ -93,10 +91,10 @@ impl Answer {
 }
 
 /// Why there is no answer, of a response with another status than success.
-pub(super) fn refusal(response: &Response, body: &[u8]) -> String {
+pub(super) fn refusal(response: &Completion, body: &[u8]) -> String {
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
     let why = message(json.get("error").unwrap_or(&json));
-    format!("the language model answered {}: {why}", response.status)
+    format!("the language model answered {}: {why}", response.status())
 }
 
 /// As OpenAI's API has it, and others with less.

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::images::Image;
 use crate::jobs::Finished;
 use crate::store::{FileRow, now};
+use crate::text::is_plain;
 
 /// Of a picture that are encoded at a time, in bytes: a multiple of three, so that only the last chunk
 /// is padded.
@@ -110,7 +111,7 @@ pub(super) fn told(finished: &Finished) -> Map<String, Value> {
     let mut told = Map::new();
     for name in ["background", "quality", "size"] {
         let word = details.get(name).and_then(Value::as_str);
-        if let Some(word) = word.filter(|word| word.len() <= MAX_WORD_BYTES) {
+        if let Some(word) = word.filter(|word| is_plain(word, MAX_WORD_BYTES)) {
             told.insert(name.to_owned(), word.into());
         }
     }

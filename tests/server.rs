@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use pinhole::app::App;
 use pinhole::config::Config;
+use pinhole::engine::Compiler;
 use pinhole::jobs::Jobs;
 use pinhole::settings::Environment;
 use serde_json::Value;
@@ -43,12 +44,19 @@ pub fn environment(data: &TempDir, variables: &[(&str, &str)]) -> Environment {
         ("PINHOLE_DATA", text(data.path().to_owned())),
         ("PINHOLE_ENGINES", text(engines())),
         ("PINHOLE_SLOTS", "16".to_owned()),
+        ("PINHOLE_COMPILER", text(program())),
     ];
     let own = variables
         .iter()
         .map(|(name, value)| (*name, (*value).to_owned()));
     let pairs = defaults.into_iter().chain(own);
     Environment::new(pairs.map(|(name, value)| (name.to_owned(), value)))
+}
+
+/// How components are compiled: by the program `pinhole`.
+pub fn compiler() -> Compiler {
+    let data = tempfile::tempdir().unwrap();
+    Config::new(environment(&data, &[])).unwrap().compiler
 }
 
 /// A running server; it ends when dropped.

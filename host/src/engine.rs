@@ -57,8 +57,6 @@ pub use control::{Control, Progress, Usage};
 pub use limits::Limits;
 pub use publish::Pending;
 
-/// Engines in the folder; those that come after in alphabetical order are refused.
-const MAX_FILES: usize = 256;
 /// Core instances that one component may have, those of components inside it included.
 const MAX_INSTANCES: u32 = 40;
 /// Linear memories that it may have, likewise.

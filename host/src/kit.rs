@@ -39,8 +39,10 @@ use cap_std::fs::Dir;
 use futures_util::StreamExt;
 use tempfile::TempDir;
 
-use crate::engine::{Engines, MAX_COMPONENT_BYTES};
+use crate::engine::{Compiler, Engines, MAX_COMPONENT_BYTES};
+use crate::config::Config;
 use crate::folder;
+use crate::settings::Environment;
 
 use case::Case;
 use value::Files;
@@ -110,11 +112,12 @@ impl Kit {
         component: &Path,
         cases: &Path,
         names: &[String],
+        compiler: &Compiler,
         lines: Lines,
     ) -> Result<Self> {
         let data = tempfile::tempdir().context("cannot make a temporary folder")?;
         let engines = tempfile::tempdir().context("cannot make a temporary folder")?;
-        let engine = admit(component, &data, &engines).await?;
+        let engine = admit(component, &data, &engines, compiler).await?;
         let all = folder::open(cases).with_context(|| {
             format!(
                 "cannot read the folder of cases {}: name it with --cases",
@@ -213,7 +216,12 @@ impl fmt::Display for Played {
 }
 
 /// Puts the component alone into the folder of engines, compiled in the data folder: its name.
-async fn admit(component: &Path, data: &TempDir, engines: &TempDir) -> Result<String> {
+async fn admit(
+    component: &Path,
+    data: &TempDir,
+    engines: &TempDir,
+    compiler: &Compiler,
+) -> Result<String> {
     let shown = component.display();
     let unreadable = || format!("cannot read component {shown}");
     let parent = component
@@ -229,7 +237,14 @@ async fn admit(component: &Path, data: &TempDir, engines: &TempDir) -> Result<St
     let folder = folder::open(engines.path())?;
     let first = "component.wasm";
     folder.write(first, &bytes)?;
-    let opened = Engines::open(engines.path(), data.path(), 1).await?;
+    let config = Config {
+        data: data.path().to_owned(),
+        engines: engines.path().to_owned(),
+        compiler: compiler.clone(),
+        slots: 1,
+        ..Config::new(Environment::default())?
+    };
+    let opened = Engines::open(&config).await?;
     if let Some(refused) = opened.refused().first() {
         bail!("component {shown} is not admitted: it {}", refused.reason);
     }

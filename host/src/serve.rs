@@ -5,10 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use axum::routing::get;
 use pinhole::app::App;
 use pinhole::config::Config;
+use pinhole::metrics::Metrics;
 use pinhole::web;
+use tokio::net::TcpListener;
 
 /// Files and connections the process asks to have open at once.
 const MAX_OPEN_FILES: u64 = 65_536;
@@ -18,16 +21,29 @@ const GRACE: Duration = Duration::from_secs(10);
 pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
     // A job may hold several connections, and shells often allow a process 1024 files.
     rlimit::increase_nofile_limit(MAX_OPEN_FILES).ok();
+    let metrics = config.metrics.map(|_| Metrics::install()).transpose()?;
     let app = Arc::new(App::open(config).await?);
-    let listener = tokio::net::TcpListener::bind(listen)
+    let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("cannot listen on {listen}: choose another with --listen"))?;
+    let watched = match config.metrics {
+        Some(address) => Some(watch(address, listener.local_addr()?).await?),
+        None => None,
+    };
     let key = app
         .store
         .first_administrator()
         .await
         .context("cannot make the first administrator")?;
     announce(config, &app, listener.local_addr()?, key.as_deref())?;
+    if let (Some(watched), Some(metrics)) = (watched, metrics) {
+        println!("metrics: http://{}/metrics", watched.local_addr()?);
+        let app = app.clone();
+        let text = async move || metrics.text(app.jobs.engines.load());
+        let router = axum::Router::new().route("/metrics", get(text));
+        // Ends with the process.
+        tokio::spawn(async { axum::serve(watched, router).await });
+    }
     if !listen.ip().is_loopback() && app.people.awaits_first().await? {
         tracing::warn!(
             "whoever signs up first becomes an administrator: do it now, or unset ENABLE_SIGNUP"
@@ -57,6 +73,21 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
     tokio::time::timeout(GRACE, ours.tasks.end()).await.ok();
     ours.jobs.end().await;
     served
+}
+
+/// Listens for whoever asks for metrics: never where clients ask for pictures.
+async fn watch(address: SocketAddr, own: SocketAddr) -> Result<TcpListener> {
+    let refused = |why: &str| {
+        format!(
+            "cannot listen on {address} for metrics{why}: set PINHOLE_METRICS_LISTEN to another address and port"
+        )
+    };
+    ensure!(
+        address.port() != own.port(),
+        refused(", because the server's own port is the same")
+    );
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| refused(""))
 }
 
 /// What a person, or a script, needs to know: one fact a line.

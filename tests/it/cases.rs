@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use pinhole::kit::{Kit, Lines, Played, Verdict};
-use pinhole_tests::{engines, guests, program};
+use pinhole_tests::{compiler, engines, guests, program};
 use serde_json::Value;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -38,7 +38,7 @@ fn lines() -> Lines {
 }
 
 async fn open(component: &Path, cases: &str, names: &[String]) -> anyhow::Result<Kit> {
-    Kit::open(component, &folder(cases), names, lines()).await
+    Kit::open(component, &folder(cases), names, &compiler(), lines()).await
 }
 
 async fn play(kit: &Kit) -> Vec<Played> {

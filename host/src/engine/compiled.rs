@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 use wasmtime::{Engine, Precompiled};
 
+use crate::check::Check;
 use crate::folder;
 
 const FOLDER: &str = "compiled";
@@ -49,7 +50,8 @@ impl Compiled {
         let (code, mac) = names(engine, digest);
         let expected = self.folder.read(&mac).ok()?;
         let bytes = self.folder.read(&code).ok()?;
-        if self.mac(&code, &bytes).verify_slice(&expected).is_err() {
+        let is_ours = self.mac(&code, &bytes).verify_slice(&expected).is_ok();
+        if !is_ours && Check::CompiledMac.holds() {
             tracing::warn!("compiled code {code} is not what this host wrote: compiling it anew");
             return None;
         }
@@ -69,24 +71,33 @@ impl Compiled {
         component.ok()
     }
 
-    /// Keeps code for the next start. A failure costs only time, so it is logged.
-    pub(super) fn save(&self, engine: &Engine, digest: &str, component: &Component) {
+    /// Keeps code that was just compiled for the next start, and loads it. Where it cannot be kept it
+    /// costs only time, so that is logged; the error is why it cannot be loaded.
+    pub(super) fn keep(
+        &self,
+        engine: &Engine,
+        digest: &str,
+        compiled: &[u8],
+    ) -> wasmtime::Result<Component> {
         let (code, mac) = names(engine, digest);
-        let written = component
-            .serialize()
-            .map_err(super::startup)
-            .and_then(|bytes| {
-                folder::write_whole(&self.folder, &code, &bytes)?;
-                let tag = self.mac(&code, &bytes).finalize().into_bytes();
-                folder::write_whole(&self.folder, &mac, &tag)?;
-                Ok(())
-            });
+        let written = folder::write_whole(&self.folder, &code, compiled).and_then(|()| {
+            let tag = self.mac(&code, compiled).finalize().into_bytes();
+            folder::write_whole(&self.folder, &mac, &tag)
+        });
         if let Err(error) = written {
             tracing::warn!(
-                "cannot keep compiled code in {}: {error:#}",
+                "cannot keep compiled code in {}: {error}",
                 self.path.display()
             );
+        } else if let Some(component) = self.load(engine, digest) {
+            return Ok(component);
         }
+        #[expect(
+            unsafe_code,
+            reason = "the bytes come from our own program, which has just compiled them"
+        )]
+        let component = unsafe { Component::deserialize(engine, compiled) };
+        component
     }
 
     /// Over the name too, so that one component's code cannot stand in for another's.

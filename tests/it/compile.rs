@@ -1,0 +1,381 @@
+//! Components are compiled by a child process within limits, whatever they make of it.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use pinhole::config::Config;
+use pinhole::engine::{Compiler, Engines};
+use pinhole_tests::{Server, compiler, engines, environment, program};
+use tempfile::TempDir;
+use wasm_encoder::{
+    BlockType, CodeSection, Component, CustomSection, Function, FunctionSection, Module,
+    ModuleSection, NestedComponentSection, TypeSection,
+};
+
+fn sketch() -> Vec<u8> {
+    fs::read(engines().join("sketch.wasm")).unwrap()
+}
+
+/// A component around a core module with these functions from nothing to nothing.
+fn component(functions: impl IntoIterator<Item = Function>) -> Vec<u8> {
+    let (mut types, mut declared, mut code) = (
+        TypeSection::new(),
+        FunctionSection::new(),
+        CodeSection::new(),
+    );
+    types.ty().function([], []);
+    for function in functions {
+        declared.function(0);
+        code.function(&function);
+    }
+    let mut module = Module::new();
+    module.section(&types).section(&declared).section(&code);
+    let mut component = Component::new();
+    component.section(&ModuleSection(&module));
+    component.finish()
+}
+
+/// Half a million functions, each with something to do.
+fn many_functions() -> Vec<u8> {
+    let mut function = Function::new([(2, wasm_encoder::ValType::I64)]);
+    let mut body = function.instructions();
+    for _ in 0..10 {
+        body.local_get(0)
+            .local_get(1)
+            .i64_mul()
+            .i64_const(7)
+            .i64_rem_s()
+            .local_set(0);
+    }
+    body.end();
+    component(std::iter::repeat_n(function, 500_000))
+}
+
+/// Functions that jump to one of as many places as a table may have.
+fn wide_jumps() -> Vec<u8> {
+    let mut function = Function::new([(1, wasm_encoder::ValType::I32)]);
+    let mut body = function.instructions();
+    for _ in 0..1000 {
+        body.block(BlockType::Empty);
+    }
+    let targets: Vec<u32> = (0..60_000).map(|target| target % 1000).collect();
+    body.local_get(0).br_table(targets, 0);
+    for _ in 0..1000 {
+        body.end();
+    }
+    body.end();
+    component(std::iter::repeat_n(function, 300))
+}
+
+/// One function of blocks within blocks.
+fn deep_blocks() -> Vec<u8> {
+    let mut function = Function::new([]);
+    let mut body = function.instructions();
+    for _ in 0..1_500_000 {
+        body.block(BlockType::Empty);
+    }
+    for _ in 0..1_500_000 {
+        body.end();
+    }
+    body.end();
+    component([function])
+}
+
+/// Components within components.
+fn deep_components() -> Vec<u8> {
+    let mut inner = Component::new();
+    for _ in 0..5000 {
+        let mut outer = Component::new();
+        outer.section(&NestedComponentSection(&inner));
+        inner = outer;
+    }
+    inner.finish()
+}
+
+/// Nothing but a name and very many bytes.
+fn long_section() -> Vec<u8> {
+    let mut component = Component::new();
+    component.section(&CustomSection {
+        name: "padding".into(),
+        data: vec![0; 60 << 20].into(),
+    });
+    component.finish()
+}
+
+async fn open(engines: &TempDir, data: &TempDir, compiler: &Compiler) -> Engines {
+    let engines = engines.path().to_str().unwrap();
+    let config = Config::new(environment(data, &[("PINHOLE_ENGINES", engines)])).unwrap();
+    let config = Config {
+        compiler: compiler.clone(),
+        ..config
+    };
+    Engines::open(&config).await.unwrap()
+}
+
+/// Opens an empty data folder beside a folder with this one file: why it was refused.
+async fn refusal(bytes: &[u8], compiler: &Compiler) -> String {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(folder.path().join("x.wasm"), bytes).unwrap();
+    let engines = open(&folder, &data, compiler).await;
+    match engines.refused() {
+        [refused] => refused.reason.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A program of a shell's lines, in a folder that has to be kept.
+fn script(lines: &str) -> (TempDir, Compiler) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("compiler");
+    fs::write(&path, format!("#!/bin/sh\n{lines}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    let compiler = Compiler {
+        program: path,
+        ..compiler()
+    };
+    (folder, compiler)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_too_long_to_be_compiled_is_refused_while_the_server_answers() {
+    let server = Server::with_engine("sketch", &[]).await;
+    let compiler = Compiler {
+        time: Duration::from_secs(1),
+        ..compiler()
+    };
+    let bomb = many_functions();
+    let answering = async {
+        loop {
+            let answer = server.client.get(server.url("/health")).send().await;
+            assert_eq!(answer.unwrap().status(), 200);
+        }
+    };
+    let reason = tokio::select! {
+        reason = refusal(&bomb, &compiler) => reason,
+        () = answering => unreachable!(),
+    };
+    assert_eq!(
+        reason,
+        "takes more than 1 s to be compiled: set PINHOLE_COMPILE_SECS to more if it may have them"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_too_much_memory_to_be_compiled_is_refused() {
+    let compiler = Compiler {
+        memory_bytes: 512 << 20,
+        time: Duration::from_secs(3600),
+        ..compiler()
+    };
+    let reason = refusal(&many_functions(), &compiler).await;
+    assert_eq!(
+        reason,
+        "needs more than 512 MiB of memory to be compiled: set PINHOLE_COMPILE_MIB to more if it may have it"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_bombs_end_too() {
+    let compiler = Compiler {
+        time: Duration::from_secs(5),
+        ..compiler()
+    };
+    for (bomb, reasons) in [
+        (
+            wide_jumps(),
+            &["takes more than 5 s", "does not export"] as &[_],
+        ),
+        (
+            deep_blocks(),
+            &["takes more than 5 s", "needs more", "does not export"],
+        ),
+        (deep_components(), &["is not a valid component"]),
+        (long_section(), &["does not export"]),
+    ] {
+        let reason = refusal(&bomb, &compiler).await;
+        assert!(
+            reasons.iter().any(|start| reason.starts_with(start)),
+            "{reason}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_compiler_nothing_is_compiled_and_it_says_what_to_do() {
+    let compiler = Compiler {
+        program: PathBuf::from("/nonexistent/pinhole"),
+        ..compiler()
+    };
+    let reason = refusal(&sketch(), &compiler).await;
+    assert!(
+        reason.starts_with("cannot be compiled, because /nonexistent/pinhole cannot be started ("),
+        "{reason}"
+    );
+    assert!(
+        reason.ends_with("): set PINHOLE_COMPILER to the program pinhole"),
+        "{reason}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compiler_that_does_anything_else_ends_nothing_but_itself() {
+    for (lines, expected) in [
+        ("kill -SEGV $$", "has crashed the compiler (signal 11)"),
+        (
+            "kill -KILL $$",
+            "cannot be compiled: the system has killed the compiler",
+        ),
+        ("exit 7", "has crashed the compiler: "),
+        (
+            "printf 'no\\033[31m\\nengine' >&2; exit 1",
+            "is not a valid component: no [31m engine",
+        ),
+        // More than is listened to.
+        ("yes no >&2; exit 1", "has crashed the compiler: no no"),
+        (
+            "cat /dev/zero",
+            "is compiled to more than 268435456 bytes of code",
+        ),
+        ("echo hello", "is not a valid component: "),
+        // What it is given, which is no code.
+        ("cat", "is not a valid component: "),
+    ] {
+        let (_folder, compiler) = script(lines);
+        let reason = refusal(&sketch(), &compiler).await;
+        assert!(reason.starts_with(expected), "{lines}: {reason}");
+        assert!(reason.len() < 500, "{lines}: {reason}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compiler_that_does_nothing_is_not_waited_for() {
+    let (_folder, mut compiler) = script("exec sleep 1000");
+    compiler.time = Duration::from_millis(100);
+    let reason = refusal(&sketch(), &compiler).await;
+    assert!(reason.starts_with("takes more than 0 s"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compiler_is_told_its_limits_and_nothing_else() {
+    let told = tempfile::tempdir().unwrap();
+    let (told, program) = (told.path().join("told"), program());
+    fs::create_dir_all(told.parent().unwrap()).unwrap();
+    let (_folder, compiler) = script(&format!(
+        "env > {told}; pwd >> {told}; echo \"$@\" >> {told}; exec {program} \"$@\"",
+        told = told.display(),
+        program = program.display(),
+    ));
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(folder.path().join("sketch.wasm"), sketch()).unwrap();
+    let engines = open(&folder, &data, &compiler).await;
+    assert!(engines.get("sketch").is_some(), "{:?}", engines.refused());
+
+    let told = fs::read_to_string(told).unwrap();
+    let threads = |line: &&str| line.starts_with("RAYON_NUM_THREADS=");
+    // The shell sets some by itself.
+    let shell = |line: &&str| {
+        ["PWD=", "SHLVL=", "_=", "OLDPWD="]
+            .iter()
+            .any(|it| line.starts_with(it))
+    };
+    let lines: Vec<_> = told.lines().filter(|line| !shell(line)).collect();
+    assert!(threads(&lines[0]), "{told}");
+    assert_eq!(
+        lines[1..],
+        ["/", "compile --memory-bytes 2147483648 --cpu-secs 60"],
+        "{told}"
+    );
+}
+
+#[test]
+fn a_child_takes_its_limits_on_before_it_reads() {
+    let mut child = Command::new(program())
+        .args([
+            "compile",
+            "--memory-bytes",
+            "1073741824",
+            "--cpu-secs",
+            "3600",
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let own = PathBuf::from(format!("/proc/{}", child.id()));
+    let of = |file: &str| fs::read_to_string(own.join(file)).unwrap();
+    let bomb = many_functions();
+    let (first, rest) = bomb.split_at(1 << 20);
+    let mut stdin = child.stdin.take().unwrap();
+    // More than a pipe holds, so it has begun to read when this ends.
+    stdin.write_all(first).unwrap();
+    let limits = of("limits");
+    for (name, soft, hard) in [
+        ("Max cpu time", "3600", "3601"),
+        ("Max address space", "1073741824", "1073741824"),
+        ("Max core file size", "0", "0"),
+        ("Max file size", "0", "0"),
+        ("Max open files", "3", "3"),
+    ] {
+        let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
+        let values: Vec<_> = line[name.len()..].split_whitespace().take(2).collect();
+        assert_eq!(values, [soft, hard], "{line}");
+    }
+    let nice = of("stat");
+    let nice = nice.rsplit(')').next().unwrap().split_whitespace().nth(16);
+    assert_eq!(nice, Some("19"));
+    assert_eq!(of("oom_score_adj").trim(), "1000");
+    assert!(of("status").contains("Seccomp:\t0"), "too early");
+
+    stdin.write_all(rest).unwrap();
+    drop(stdin);
+    // It compiles for a while now, and leaves the system alone.
+    while !of("status").contains("Seccomp:\t2") {
+        assert!(child.try_wait().unwrap().is_none(), "it has ended");
+        std::thread::yield_now();
+    }
+    assert!(of("status").contains("NoNewPrivs:\t1"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_child_ends_with_its_server() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(folder.path().join("x.wasm"), many_functions()).unwrap();
+    let alive = data.path().join("alive");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&alive)
+            .status()
+            .unwrap()
+            .success()
+    );
+    // The pipe is open as long as the child lives.
+    let (_script, compiler) = script(&format!(
+        "exec 9> {}; echo >&9; exec {} \"$@\"",
+        alive.display(),
+        program().display(),
+    ));
+    let mut server = Command::new(program())
+        .args(["engine", "list"])
+        .env_clear()
+        .env("PINHOLE_DATA", data.path().join("data"))
+        .env("PINHOLE_ENGINES", folder.path())
+        .env("PINHOLE_COMPILER", &compiler.program)
+        .env("PINHOLE_COMPILE_SECS", "3600")
+        .env("PINHOLE_COMPILE_MIB", "16384")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut alive = File::open(alive).unwrap();
+    alive.read_exact(&mut [0]).unwrap();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert_eq!(alive.read_to_end(&mut Vec::new()).unwrap(), 0);
+}

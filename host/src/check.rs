@@ -106,6 +106,8 @@ checks! {
     GrantNarrows = "grant-narrows",
     /// An engine whose grant cannot be read does not serve.
     GrantReadable = "grant-readable",
+    /// What an administrator accepts is the component that was shown.
+    ShownDigest = "shown-digest",
     /// The copy of a component that serves on is what was granted.
     KeptCopy = "kept-copy",
     /// A file that gives its engine another name is not taken for a new engine.
@@ -116,6 +118,8 @@ checks! {
     FileNames = "file-names",
     /// No more engines are looked at than there may be.
     FileCount = "file-count",
+    /// What is no file, such as a folder or a socket, is not opened.
+    RegularFile = "regular-file",
     /// A file that is too long to be a component is not read.
     ComponentBytes = "component-bytes",
     /// A file that is no component is refused for what it is, before it is compiled.

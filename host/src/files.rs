@@ -16,9 +16,10 @@ use cap_std::fs::Dir;
 use futures_util::Stream;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::images::{Image, ImageLimits};
+use crate::images::{Image, ImageLimits, decoding};
 use crate::store::{ChatFilter, FileRow, Store, User, now};
 use objects::Objects;
 
@@ -29,8 +30,6 @@ pub const UPLOAD_LIMITS: ImageLimits = ImageLimits {
     max_bytes: 32 << 20,
     max_pixels: 64 << 20,
 };
-/// Thumbnails that are made at once; more wait. Each may take a picture's pixels in memory.
-const MAX_THUMBNAILS_AT_ONCE: usize = 2;
 /// Length of the pictures that are being uploaded, of all users together, in bytes. What does not fit
 /// is refused.
 const MAX_UPLOADING_BYTES: usize = 64 << 20;
@@ -42,7 +41,6 @@ const BATCH: u32 = 200;
 pub struct Files {
     objects: Objects,
     store: Store,
-    thumbnails: Arc<Semaphore>,
     uploads: Arc<Semaphore>,
 }
 
@@ -85,7 +83,6 @@ impl Files {
         Ok(Self {
             objects: Objects::open(data, "files")?,
             store,
-            thumbnails: Arc::new(Semaphore::new(MAX_THUMBNAILS_AT_ONCE)),
             uploads: Arc::new(Semaphore::new(MAX_UPLOADING_BYTES)),
         })
     }
@@ -292,16 +289,11 @@ impl Files {
         if let Some(bytes) = self.objects.get(&name).await.with_context(named)? {
             return Ok(thumbnail(bytes));
         }
-        let making = self.thumbnails.clone().acquire_owned().await?;
         let Some(bytes) = self.objects.get(&file.id).await.with_context(named)? else {
             return Ok(Thumbnail::Gone);
         };
-        let made = tokio::task::spawn_blocking(move || {
-            let made = thumbnail::shrink(&bytes, size);
-            drop(making);
-            made
-        });
-        match made.await.with_context(named)? {
+        let io = Handle::current();
+        match decoding(&io, move || thumbnail::shrink(bytes, size)).await {
             Ok(bytes) => {
                 if let Err(error) = self.objects.put(&name, bytes.clone()).await {
                     tracing::warn!("thumbnail {name} is not kept: {error}");

@@ -1,12 +1,39 @@
 //! Images in memory: sniffed, measured and bounded before anything else sees them.
+//!
+//! An [`Image`] was read from end to end, by the walk of its format, without decoding a pixel: so it
+//! is whole, nothing follows it, and what it has besides pixels is known. [`Metadata`] says what stays
+//! of that, and `decode` is where pixels are made of it.
+
+mod avif;
+mod decode;
+mod gif;
+mod jpeg;
+mod metadata;
+mod png;
+mod structure;
+mod webp;
 
 use std::io::Cursor;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use image::codecs::jpeg::JpegEncoder;
-use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use image::{DynamicImage, ImageFormat};
 
+use crate::check::Check;
+use structure::{Flaw, Part};
+
+pub(crate) use decode::decoding;
+pub use metadata::Metadata;
+
+/// What an image may be. None of them is a document to a browser.
+pub const MEDIA_TYPES: [&str; 5] = [
+    "image/png",
+    "image/jpeg",
+    "image/webp",
+    "image/gif",
+    "image/avif",
+];
 /// Of a JPEG that had to be turned, from 1 to 100.
 const TURNED_QUALITY: u8 = 95;
 
@@ -28,14 +55,32 @@ pub struct Image {
     media_type: &'static str,
     width: u32,
     height: u32,
+    /// What is not the picture itself, in the order of the bytes.
+    parts: Arc<[Part]>,
 }
 
 impl Image {
-    /// Takes bytes that are a PNG, JPEG, WebP, GIF or AVIF image within the limits.
+    /// Takes bytes that are a PNG, JPEG, WebP, GIF or AVIF image within the limits, and nothing else.
     ///
-    /// Only the header is read. The error says for a person what is wrong.
+    /// They are read to their end, but no pixel is decoded. Zeros behind the end are cut off. The error
+    /// says for a person what is wrong.
     pub fn from_bytes(bytes: Bytes, limits: ImageLimits) -> Result<Self, String> {
-        if bytes.len() > limits.max_bytes {
+        let image = Self::brought(bytes.clone(), limits)?;
+        let rest = bytes.get(image.bytes.len()..).unwrap_or_default();
+        match rest.iter().any(|byte| *byte != 0) && Check::PictureEnd.holds() {
+            true => Err(format!(
+                "the {} image has {} bytes behind its end",
+                image.media_type,
+                rest.len()
+            )),
+            false => Ok(image),
+        }
+    }
+
+    /// The same of a picture that a person brings along: whatever follows its end is cut off, as
+    /// cameras append films, further pictures and notes of their own.
+    pub fn brought(bytes: Bytes, limits: ImageLimits) -> Result<Self, String> {
+        if bytes.len() > Check::PictureLength.limit(limits.max_bytes) {
             return Err(format!(
                 "the image has {} bytes, more than the {} allowed",
                 bytes.len(),
@@ -46,24 +91,21 @@ impl Image {
             0 => "the image is empty".to_owned(),
             _ => "the bytes are not a PNG, JPEG, WebP, GIF or AVIF image".to_owned(),
         })?;
-        let size = imagesize::blob_size(&bytes)
-            .map_err(|_| format!("the header of the {media_type} image cannot be read"))?;
-        let (Ok(width), Ok(height)) = (u32::try_from(size.width), u32::try_from(size.height))
-        else {
-            return Err(format!("the {media_type} image has an impossible size"));
-        };
-        let pixels = u64::from(width) * u64::from(height);
-        if pixels == 0 || pixels > limits.max_pixels {
-            return Err(format!(
-                "the image is {width} x {height}, which is not between 1 and {} pixels",
-                limits.max_pixels
-            ));
-        }
+        let read = structure::read(media_type, &bytes, limits);
+        let structure = read.map_err(|flaw| match flaw {
+            Flaw::CutOff => format!("the {media_type} image is cut off"),
+            Flaw::Wrong(what) => format!("the {media_type} image {what}"),
+        })?;
+        let (width, height) = structure.size;
         Ok(Self {
-            bytes,
+            bytes: match Check::PictureEnd.holds() {
+                true => bytes.slice(..structure.end.min(bytes.len())),
+                false => bytes,
+            },
             media_type,
             width,
             height,
+            parts: structure.parts.into(),
         })
     }
 
@@ -73,7 +115,7 @@ impl Image {
         &self.bytes
     }
 
-    /// One of `image/png`, `image/jpeg`, `image/webp`, `image/gif`, `image/avif`.
+    /// One of [`MEDIA_TYPES`].
     #[must_use]
     pub fn media_type(&self) -> &'static str {
         self.media_type
@@ -97,28 +139,24 @@ impl Image {
     /// Does its header speak of transparency?
     #[must_use]
     pub fn has_alpha(&self) -> bool {
-        let decoder = self.decoder();
-        decoder.is_some_and(|decoder| decoder.color_type().has_alpha())
+        decode::has_alpha(self)
     }
 
     /// Must it be turned to be seen as its camera meant?
     #[must_use]
     pub fn is_turned(&self) -> bool {
-        let orientation = self.decoder().map(|mut decoder| decoder.orientation());
-        matches!(orientation, Some(Ok(turned)) if turned != Orientation::NoTransforms)
+        decode::is_turned(self)
     }
 
     /// The same picture as it is seen: turned by its pixels and no longer by a note beside them,
     /// which only some programs heed. A JPEG stays one. Decodes the pixels of one that
-    /// [is turned](Self::is_turned), so call it where blocking is allowed.
+    /// [is turned](Self::is_turned), so call it within [`decoding`].
     pub fn upright(&self, limits: ImageLimits) -> Result<Self, String> {
-        let cannot = |error: image::ImageError| format!("the picture cannot be turned: {error}");
-        let Some(mut decoder) = self.decoder().filter(|_| self.is_turned()) else {
+        if !self.is_turned() {
             return Ok(self.clone());
-        };
-        let orientation = decoder.orientation().map_err(cannot)?;
-        let mut pixels = DynamicImage::from_decoder(decoder).map_err(cannot)?;
-        pixels.apply_orientation(orientation);
+        }
+        let cannot = |error: String| format!("the picture cannot be turned: {error}");
+        let pixels = decode::pixels(self).map_err(cannot)?;
         let mut bytes = Cursor::new(Vec::new());
         let written = match self.media_type {
             "image/jpeg" => {
@@ -126,29 +164,16 @@ impl Image {
             }
             _ => pixels.write_to(&mut bytes, ImageFormat::Png),
         };
-        written.map_err(cannot)?;
+        written.map_err(|error| cannot(error.to_string()))?;
         Self::from_bytes(bytes.into_inner().into(), limits)
     }
 
-    /// Has read the header. Decodes at most this picture's own size.
-    fn decoder(&self) -> Option<impl ImageDecoder> {
-        let mut reader = ImageReader::new(Cursor::new(&self.bytes))
-            .with_guessed_format()
-            .ok()?;
-        let mut decoding = image::Limits::default();
-        decoding.max_image_width = Some(self.width);
-        decoding.max_image_height = Some(self.height);
-        reader.limits(decoding);
-        reader.into_decoder().ok()
-    }
-
     /// Of a mask, transparent where the image may change: an opaque PNG, white there and black
-    /// elsewhere. Decodes the pixels, so call it where blocking is allowed.
+    /// elsewhere. Decodes the pixels, so call it within [`decoding`].
     pub fn white_mask(&self, limits: ImageLimits) -> Result<Self, String> {
-        let decoder = self.decoder().ok_or("the mask cannot be decoded")?;
-        let pixels = DynamicImage::from_decoder(decoder)
-            .map_err(|error| format!("the mask cannot be decoded: {error}"))?
-            .into_rgba8();
+        let pixels = decode::pixels(self);
+        let pixels = pixels.map_err(|error| format!("the mask cannot be decoded: {error}"))?;
+        let pixels = pixels.into_rgba8();
         let mask = image::GrayImage::from_fn(self.width, self.height, |x, y| {
             let [_, _, _, alpha] = pixels
                 .get_pixel_checked(x, y)
@@ -160,6 +185,35 @@ impl Image {
             .write_to(&mut bytes, ImageFormat::Png)
             .map_err(|error| format!("the mask cannot be written: {error}"))?;
         Self::from_bytes(bytes.into_inner().into(), limits)
+    }
+
+    /// A small picture of it as it is seen, whose longer side has at most `size` pixels; of an
+    /// animation, its first frame. Decodes the pixels, so call it within [`decoding`].
+    pub(crate) fn shrunk(&self, size: u32) -> Result<DynamicImage, String> {
+        decode::shrunk(self, size)
+    }
+}
+
+#[cfg(test)]
+impl Image {
+    /// A PNG that says that it is so wide, of this length or the least that there can be.
+    pub(crate) fn sample(width: u8, length: usize) -> Self {
+        let filler = vec![0; length.saturating_sub(57).max(8)];
+        let bytes = [
+            b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0".as_slice(),
+            &[width],
+            b"\0\0\0\x01\x01\0\0\0\0\0\0\0\0",
+            &(filler.len() as u32).to_be_bytes(),
+            b"IDAT",
+            &filler,
+            b"\0\0\0\0\0\0\0\0IEND\xaeB`\x82",
+        ]
+        .concat();
+        let limits = ImageLimits {
+            max_bytes: usize::MAX,
+            max_pixels: 1000,
+        };
+        Self::from_bytes(bytes.into(), limits).unwrap()
     }
 }
 
@@ -212,7 +266,7 @@ mod tests {
         assert!(refused(Bytes::from_static(b"<svg xmlns='x'/>")).contains("not a PNG"));
         assert!(refused(encoded(ImageFormat::Png, 101, 100)).contains("101 x 100"));
         assert!(refused(Bytes::from(vec![0; 100_001])).contains("100001 bytes"));
-        assert!(refused(encoded(ImageFormat::Png, 7, 5).slice(..12)).contains("header"));
+        assert!(refused(encoded(ImageFormat::Png, 7, 5).slice(..12)).contains("cut off"));
     }
 
     /// A JPEG, left half black and right half white, with a note that it is seen turned.

@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
-use pinhole_tests::{Server, engines, gif, program};
+use pinhole_tests::{Server, engines, program};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -79,13 +79,6 @@ async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
     (status, serde_json::from_slice(&bytes).unwrap())
 }
 
-/// A picture of this length, every byte of which but the head is another than the one before.
-fn long_picture(length: usize) -> Vec<u8> {
-    let mut bytes = gif(9);
-    bytes.extend((bytes.len()..length).map(|at| (at % 251) as u8));
-    bytes
-}
-
 /// What the hash of these bytes is, in hexadecimal.
 fn hash(bytes: &[u8]) -> String {
     let hash = Sha256::digest(bytes);
@@ -123,6 +116,7 @@ async fn a_picture_is_sent_as_a_picture_and_never_as_a_document() {
         ("content-length", &bytes.len().to_string()),
         ("x-content-type-options", "nosniff"),
         ("content-security-policy", "default-src 'none'; sandbox"),
+        ("cross-origin-resource-policy", "same-site"),
         (
             "content-disposition",
             "inline; filename=\"generated-image.png\"",

@@ -83,22 +83,9 @@ fn data_url(image: &Image) -> String {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::images::ImageLimits;
-
-    fn preview(width: u8, bytes: usize) -> Image {
-        let mut gif = b"GIF89a\x01\0\x01\0\0\0\0".to_vec();
-        gif[6] = width;
-        gif.resize(bytes.max(gif.len()), 0);
-        let limits = ImageLimits {
-            max_bytes: 1 << 20,
-            max_pixels: 1000,
-        };
-        Image::from_bytes(Bytes::from(gif), limits).unwrap()
-    }
 
     #[test]
     fn only_what_is_known_is_told_and_a_preview_once() {
@@ -108,9 +95,10 @@ mod tests {
             fraction: Some(0.5),
             queue_position: Some(2),
             note: Some("step 1".to_owned()),
-            preview: Some(preview(1, 0)),
+            preview: Some(Image::sample(1, 0)),
         };
-        let url = "data:image/gif;base64,R0lGODlhAQABAAAAAA==";
+        let url = base64_simd::STANDARD.encode_to_string(Image::sample(1, 0).bytes());
+        let url = format!("data:image/png;base64,{url}");
         let expected =
             json!({"fraction": 0.5, "queue_position": 2, "note": "step 1", "preview": url});
         assert_eq!(told(first.clone(), &mut shown), expected);
@@ -121,7 +109,7 @@ mod tests {
             (3, MAX_PREVIEW_BYTES + 1, false),
         ] {
             let progress = Progress {
-                preview: Some(preview(width, bytes)),
+                preview: Some(Image::sample(width, bytes)),
                 ..Progress::default()
             };
             let told = told(progress, &mut shown);

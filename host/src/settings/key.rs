@@ -278,6 +278,12 @@ const KEYS: &[(&str, &str, Kind, &str)] = &[
         "When a chat changes a picture: any-image, wherever it has one; ask, where the task model says so.",
     ),
     (
+        "PINHOLE_IMAGE_METADATA",
+        "pinhole.image_metadata",
+        Text,
+        "What stays of the metadata of pictures that are made: essential, only colour profile and orientation; strip, nothing; keep, all of it.",
+    ),
+    (
         "PINHOLE_BINDINGS",
         "pinhole.bindings",
         Secrets,

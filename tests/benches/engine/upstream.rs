@@ -148,16 +148,11 @@ async fn release(State(service): State<Service>) {
 }
 
 impl Service {
-    /// An answer whose picture has so many bytes: a PNG of one pixel, and noise after its end.
+    /// An answer whose picture has so many bytes.
     fn answer(&self, bytes: usize) -> Bytes {
         let mut answers = self.answers.lock().unwrap();
         let answer = answers.entry(bytes).or_insert_with(|| {
-            let mut picture = pinhole_tests::PIXEL.to_vec();
-            let mut noise = 1_u32;
-            picture.resize_with(bytes, || {
-                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (noise >> 24) as u8
-            });
+            let picture = pinhole_tests::long_picture(bytes);
             let picture = base64_simd::STANDARD.encode_to_string(picture);
             format!(r#"{{"created":1,"data":[{{"b64_json":"{picture}"}}],"output_format":"png"}}"#)
                 .into()

@@ -1,8 +1,8 @@
 //! Bytes: cached, in part, saved, and of great length.
 
-use pinhole_tests::{Server, gif};
+use pinhole_tests::{Server, gif, long_picture};
 
-use super::{NOT_FOUND, answer, assert_not_found, body, content, hash, id, long_picture, upload};
+use super::{NOT_FOUND, answer, assert_not_found, body, content, hash, id, upload};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_a_client_has_are_not_sent_again() {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::{Process, answer, content, form, id, long_picture, upload};
+use super::{Process, answer, content, form, id, upload};
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// Only against a test that would hang.

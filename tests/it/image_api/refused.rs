@@ -1,6 +1,6 @@
 //! What is refused before an engine is asked, and how an engine's failure is told.
 
-use pinhole_tests::{Answer, PIXEL, Server, Upstream, pixel_base64};
+use pinhole_tests::{Answer, Server, Upstream, long_picture, pixel_base64};
 use serde_json::{Value, json};
 
 use super::{EDIT, GENERATIONS, MODELS, PROHIBITED, answer, assert_refused, openai};
@@ -223,7 +223,7 @@ async fn a_body_beyond_the_limit_is_too_large() {
     let (status, refused) = answer(request).await;
     assert_eq!(status, 413, "{refused}");
     // An edit may be longer: it brings pictures.
-    let image = base64_simd::STANDARD.encode_to_string([PIXEL, &long].concat());
+    let image = base64_simd::STANDARD.encode_to_string(long_picture((32 << 20) + 1));
     let body = json!({"prompt": "bluer", "image": format!("data:image/png;base64,{image}")});
     let (status, refused) = server.ask(EDIT, &body).await;
     let detail = refused["detail"].as_str().unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pinhole::engine::Limits;
 use pinhole::images::Image;
-use pinhole_tests::{PIXEL, Server, Upstream, gif, pixel_base64};
+use pinhole_tests::{PIXEL, Server, Upstream, gif, long_picture, pixel_base64};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -290,8 +290,7 @@ async fn json_that_names_no_picture_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_are_too_long_together_are_not_all_read() {
     let (upstream, server) = stage().await;
-    let mut long = gif(1);
-    long.resize(30 << 20, 0);
+    let long = long_picture(30 << 20);
     let limits = Limits::job(Duration::ZERO).image;
     let long = Image::from_bytes(long.into(), limits).unwrap();
     let user = server.app.store.user_by_key(&server.key).await.unwrap();
@@ -449,9 +448,9 @@ async fn a_form_that_cannot_be_read_is_refused() {
     // Longer than any edit may be.
     let pictures = vec![0; 30 << 20];
     let junk = ("image", Some("a"), &pictures[..]);
-    let gif = [b"GIF89a\x01\0\x01\0\0\0\0".as_slice(), &pictures[..]].concat();
-    let gif = ("image", Some("a"), &gif[..]);
-    let request = post_form(&server, form(&[gif, gif, gif, junk]));
+    let long = long_picture(30 << 20);
+    let long = ("image", Some("a"), &long[..]);
+    let request = post_form(&server, form(&[long, long, long, junk]));
     let expected = Refused {
         status: 413,
         ..unreadable("the form cannot be read")

@@ -8,8 +8,8 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, IF_RANGE,
-    RANGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
+    IF_RANGE, RANGE,
 };
 use http::{Method, StatusCode};
 use serde::Deserialize;
@@ -19,7 +19,9 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use super::range::{Asked, asked};
 use super::{find, not_found};
 use crate::app::App;
+use crate::check::Check;
 use crate::files::{THUMBNAIL_SIZES, Thumbnail};
+use crate::images::MEDIA_TYPES;
 use crate::store::FileRow;
 use crate::web::error::ApiError;
 
@@ -27,6 +29,10 @@ use crate::web::error::ApiError;
 const CACHED: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
 /// Never a document, whatever the bytes are.
 const NO_DOCUMENT: HeaderValue = HeaderValue::from_static("default-src 'none'; sandbox");
+/// No page of another site shows it or reads it.
+const SAME_SITE: HeaderValue = HeaderValue::from_static("same-site");
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-resource-policy");
 /// The longer side of a thumbnail where a request names none, in pixels.
 const THUMBNAIL_SIZE: u32 = 256;
 
@@ -210,11 +216,18 @@ fn not_modified(tag: Option<HeaderValue>) -> Response {
 
 fn described(media_type: &str, tag: Option<&HeaderValue>, disposition: &str) -> HeaderMap {
     let mut answer = HeaderMap::new();
-    let unknown = || HeaderValue::from_static("application/octet-stream");
-    let media_type = HeaderValue::try_from(media_type).unwrap_or_else(|_| unknown());
-    answer.insert(CONTENT_TYPE, media_type);
-    answer.insert(CONTENT_SECURITY_POLICY, NO_DOCUMENT);
+    let picture = MEDIA_TYPES.into_iter().find(|known| *known == media_type);
+    // What is none of the pictures that we know is never shown, only saved.
+    let (media_type, disposition) = match picture {
+        Some(picture) => (picture, disposition),
+        None => ("application/octet-stream", "attachment"),
+    };
+    answer.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     answer.insert(CACHE_CONTROL, CACHED);
+    if Check::NoDocument.holds() {
+        answer.insert(CONTENT_SECURITY_POLICY, NO_DOCUMENT);
+        answer.insert(CROSS_ORIGIN_RESOURCE_POLICY, SAME_SITE);
+    }
     if let Ok(disposition) = HeaderValue::try_from(disposition) {
         answer.insert(CONTENT_DISPOSITION, disposition);
     }

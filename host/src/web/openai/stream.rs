@@ -200,21 +200,7 @@ fn picture(kind: &str, image: &Image, more: Map<String, Value>) -> Event {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
-    use crate::images::ImageLimits;
-
-    /// A GIF of this width.
-    fn preview(width: u8) -> Image {
-        let mut bytes = b"GIF89a\x01\0\x01\0\0\0\0".to_vec();
-        bytes[6] = width;
-        let limits = ImageLimits {
-            max_bytes: 100,
-            max_pixels: 1000,
-        };
-        Image::from_bytes(Bytes::from(bytes), limits).unwrap()
-    }
 
     /// Which of the previews, each with how far the job is, become drafts.
     fn check(most: u32, previews: &[(u8, Option<f32>)], expected: &[u8]) {
@@ -226,7 +212,7 @@ mod tests {
         let shown = previews.iter().filter_map(|(width, fraction)| {
             let progress = Progress {
                 fraction: *fraction,
-                preview: Some(preview(*width)),
+                preview: Some(Image::sample(*width, 0)),
                 ..Progress::default()
             };
             match drafts.take(&progress)? {

@@ -1,0 +1,111 @@
+//! The one place where a picture's pixels are decoded: few at a time, with bounded memory, and away
+//! from the threads that serve.
+
+use std::io::Cursor;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageReader};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use super::Image;
+use super::metadata::Metadata;
+use crate::check::Check;
+use crate::metrics;
+
+/// Pictures that are decoded at once in the whole process; more wait.
+const MAX_DECODES_AT_ONCE: usize = 2;
+/// A picture's pixels in memory, in bytes, and again what its decoder may take besides.
+const MAX_DECODED_BYTES: u64 = 192 << 20;
+
+static DECODES: Semaphore = Semaphore::const_new(MAX_DECODES_AT_ONCE);
+
+/// Does work that decodes pixels on a thread of this runtime that may block, as soon as there is
+/// room for it. A decoder that crashes is an error like any other.
+pub(crate) async fn decoding<T: Send + 'static>(
+    io: &Handle,
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    // Never closed.
+    let room = DECODES.acquire().await.map_err(|error| error.to_string())?;
+    metrics::count_picture();
+    let working = io.spawn_blocking(move || {
+        let done = work();
+        drop(room);
+        done
+    });
+    working
+        .await
+        .unwrap_or_else(|_| Err("the decoder of this picture crashed".to_owned()))
+}
+
+/// The pixels as they are seen.
+pub(super) fn pixels(image: &Image) -> Result<DynamicImage, String> {
+    let (mut pixels, orientation) = decoded(image)?;
+    pixels.apply_orientation(orientation);
+    Ok(pixels)
+}
+
+/// The same, small. It is shrunk before it is turned, which takes the less memory.
+pub(super) fn shrunk(image: &Image, size: u32) -> Result<DynamicImage, String> {
+    let (mut pixels, orientation) = decoded(image)?;
+    if pixels.width().max(pixels.height()) > size {
+        pixels = pixels.thumbnail(size, size);
+    }
+    pixels.apply_orientation(orientation);
+    Ok(pixels)
+}
+
+pub(super) fn has_alpha(image: &Image) -> bool {
+    let decoder = decoder(image);
+    decoder.is_ok_and(|decoder| decoder.color_type().has_alpha())
+}
+
+pub(super) fn is_turned(image: &Image) -> bool {
+    let orientation = decoder(image).map(|mut decoder| decoder.orientation());
+    matches!(orientation, Ok(Ok(turned)) if turned != Orientation::NoTransforms)
+}
+
+fn decoded(image: &Image) -> Result<(DynamicImage, Orientation), String> {
+    // A decoder has no use for metadata, and cannot be hurt by what it never sees.
+    let image = image.with_metadata(Metadata::Essential, |_| false);
+    let mut decoder = decoder(&image).map_err(|error| error.to_string())?;
+    let length = decoder.total_bytes();
+    if length > MAX_DECODED_BYTES && Check::DecodedBytes.holds() {
+        return Err(format!(
+            "its pixels have {length} bytes, more than the {MAX_DECODED_BYTES} allowed"
+        ));
+    }
+    let orientation = decoder.orientation().map_err(|error| error.to_string())?;
+    let pixels = DynamicImage::from_decoder(decoder).map_err(|error| error.to_string())?;
+    Ok((pixels, orientation))
+}
+
+/// Has read the header. Decodes at most this picture's own size.
+fn decoder(image: &Image) -> image::ImageResult<impl ImageDecoder> {
+    let mut reader = ImageReader::new(Cursor::new(image.bytes())).with_guessed_format()?;
+    let (width, height) = image.size();
+    let mut limits = image::Limits::default();
+    limits.max_image_width = Some(width);
+    limits.max_image_height = Some(height);
+    if Check::DecodedBytes.holds() {
+        limits.max_alloc = Some(MAX_DECODED_BYTES);
+    }
+    reader.limits(limits);
+    reader.into_decoder()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_decoder_that_crashes_is_an_error_and_gives_its_room_back() {
+        let io = Handle::current();
+        for _ in 0..=MAX_DECODES_AT_ONCE {
+            let crash = decoding(&io, || -> Result<(), _> { panic!("as a decoder might") });
+            assert!(crash.await.unwrap_err().contains("crashed"));
+        }
+        assert_eq!(decoding(&io, || Ok(7)).await, Ok(7));
+    }
+}

@@ -1,0 +1,222 @@
+//! Pictures are hostile: what passes, what is refused before anything is decoded, and what is left of
+//! their metadata. The files of `tests/data/pictures` are what cameras and programs write.
+
+mod bombs;
+mod jobs;
+
+use std::io::Cursor;
+
+use bytes::Bytes;
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageReader};
+use pinhole::images::{Image, ImageLimits, Metadata};
+
+/// What nobody may read in a picture.
+const SECRET: &[u8] = b"4711-secret";
+const LIMITS: ImageLimits = ImageLimits {
+    max_bytes: 32 << 20,
+    max_pixels: 64 << 20,
+};
+
+/// Every file, by name.
+fn files() -> Vec<(String, Bytes)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/data/pictures");
+    let files = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let files = files.map(|file| {
+        let bytes = std::fs::read(file.path()).unwrap();
+        (file.file_name().into_string().unwrap(), bytes.into())
+    });
+    let mut files: Vec<_> = files.filter(|(name, _)| !name.ends_with(".py")).collect();
+    files.sort();
+    assert!(files.len() > 20, "{files:?}");
+    files
+}
+
+fn file(name: &str) -> Bytes {
+    let mut files = files().into_iter();
+    files.find(|(file, _)| file == name).unwrap().1
+}
+
+fn brought(bytes: Bytes) -> Image {
+    Image::brought(bytes, LIMITS).unwrap()
+}
+
+fn refused(bytes: impl Into<Bytes>) -> String {
+    Image::from_bytes(bytes.into(), LIMITS).unwrap_err()
+}
+
+fn holds(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|place| place == text)
+}
+
+fn holds_secret(bytes: &[u8]) -> bool {
+    holds(bytes, SECRET)
+}
+
+fn decoder(image: &Image) -> impl ImageDecoder {
+    let reader = ImageReader::new(Cursor::new(image.bytes().clone()));
+    let reader = reader.with_guessed_format().unwrap();
+    reader.into_decoder().unwrap()
+}
+
+/// The pixels as they are stored; nothing decodes an AVIF here.
+fn pixels(image: &Image) -> Option<DynamicImage> {
+    let known = image.media_type() != "image/avif";
+    known.then(|| DynamicImage::from_decoder(decoder(image)).unwrap())
+}
+
+fn orientation(image: &Image) -> Orientation {
+    decoder(image).orientation().unwrap()
+}
+
+#[test]
+fn what_cameras_and_programs_write_passes_whole_and_never_cut_off() {
+    for (name, bytes) in files() {
+        let picture = brought(bytes.clone());
+        assert_eq!(picture.size(), (24, 16), "{name}");
+        let end = picture.bytes().len();
+        for length in 0..end {
+            let error = Image::brought(bytes.slice(..length), LIMITS).unwrap_err();
+            let known = ["cut off", "empty", "not a PNG"];
+            assert!(
+                known.iter().any(|it| error.contains(it)),
+                "{name} {length}: {error}"
+            );
+        }
+        let whole = Image::from_bytes(bytes.clone(), LIMITS);
+        match name.as_str() {
+            "phone.jpg" => assert!(whole.unwrap_err().contains("behind its end")),
+            _ => assert_eq!(whole.unwrap().bytes().as_ptr(), bytes.as_ptr(), "{name}"),
+        }
+    }
+}
+
+#[test]
+fn what_follows_the_end_is_refused_or_cut_off() {
+    for (name, bytes) in files() {
+        let picture = brought(bytes.clone());
+        for behind in [&b"PK\x03\x04 an archive"[..], b"<script>", b"\0\0\x01"] {
+            let two = Bytes::from([picture.bytes(), behind].concat());
+            let error = refused(two.clone());
+            assert!(error.contains("behind its end"), "{name}: {error}");
+            assert_eq!(brought(two).bytes(), picture.bytes(), "{name}");
+        }
+        let padded = Bytes::from([picture.bytes().as_ref(), &[0; 7]].concat());
+        let padded = Image::from_bytes(padded, LIMITS).unwrap();
+        assert_eq!(
+            padded.with_metadata(Metadata::Strip, |_| false).size(),
+            (24, 16)
+        );
+        assert!(!holds(padded.bytes(), &[0; 200]), "{name}");
+    }
+}
+
+#[test]
+fn metadata_goes_and_no_pixel_changes() {
+    for (name, bytes) in files() {
+        let picture = brought(bytes);
+        let has_notes = holds_secret(picture.bytes());
+        assert_eq!(
+            has_notes,
+            ["notes.", "phone.", "film.gif"]
+                .iter()
+                .any(|it| name.starts_with(it))
+        );
+        for metadata in [Metadata::Essential, Metadata::Strip] {
+            let stripped = picture.with_metadata(metadata, |_| false);
+            assert!(!holds_secret(stripped.bytes()), "{name} {metadata:?}");
+            assert_eq!(pixels(&stripped), pixels(&picture), "{name} {metadata:?}");
+            // It is a picture by itself, and there is nothing more to take out.
+            let again = Image::from_bytes(stripped.bytes().clone(), LIMITS).unwrap();
+            for again in [again, stripped.clone()] {
+                let again = again.with_metadata(metadata, |_| false);
+                assert_eq!(again.bytes().as_ptr(), stripped.bytes().as_ptr(), "{name}");
+            }
+        }
+        let kept = picture.with_metadata(Metadata::Keep, |_| false);
+        assert_eq!(kept.bytes().as_ptr(), picture.bytes().as_ptr(), "{name}");
+        // Nothing to take out: the same bytes, and no copy of them.
+        if ["plain.", "progressive.", "palette.", "deep.", "film.png"]
+            .iter()
+            .any(|it| name.starts_with(it))
+        {
+            let stripped = picture.with_metadata(Metadata::Strip, |_| false);
+            assert_eq!(
+                stripped.bytes().as_ptr(),
+                picture.bytes().as_ptr(),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn colours_and_orientation_stay_unless_they_too_shall_go() {
+    for name in ["notes.png", "phone.jpg", "notes.webp"] {
+        let picture = brought(file(name));
+        let profile = decoder(&picture).icc_profile().unwrap();
+        assert!(profile.is_some(), "{name}");
+        assert_eq!(orientation(&picture), Orientation::Rotate90, "{name}");
+        let essential = picture.with_metadata(Metadata::Essential, |_| false);
+        assert_eq!(
+            decoder(&essential).icc_profile().unwrap(),
+            profile,
+            "{name}"
+        );
+        assert_eq!(orientation(&essential), Orientation::Rotate90, "{name}");
+        let bare = picture.with_metadata(Metadata::Strip, |_| false);
+        assert_eq!(decoder(&bare).icc_profile().unwrap(), None, "{name}");
+        assert_eq!(orientation(&bare), Orientation::NoTransforms, "{name}");
+        assert!(bare.bytes().len() < essential.bytes().len(), "{name}");
+    }
+    let avif = brought(file("notes.avif"));
+    let has_profile = |image: &Image| holds(image.bytes(), b"acsp");
+    assert!(has_profile(
+        &avif.with_metadata(Metadata::Essential, |_| false)
+    ));
+    assert!(!has_profile(
+        &avif.with_metadata(Metadata::Strip, |_| false)
+    ));
+}
+
+#[test]
+fn what_holds_a_secret_goes_though_metadata_is_kept() {
+    for name in [
+        "notes.png",
+        "phone.jpg",
+        "notes.webp",
+        "notes.avif",
+        "film.gif",
+    ] {
+        let picture = brought(file(name));
+        let clean = picture.with_metadata(Metadata::Keep, holds_secret);
+        assert!(!holds_secret(clean.bytes()), "{name}");
+        assert_eq!(pixels(&clean), pixels(&picture), "{name}");
+    }
+    // A secret in the profile takes the profile along.
+    for name in ["notes.png", "phone.jpg", "notes.webp"] {
+        let clean =
+            brought(file(name)).with_metadata(Metadata::Essential, |held| holds(held, b"acsp"));
+        assert_eq!(decoder(&clean).icc_profile().unwrap(), None, "{name}");
+    }
+}
+
+#[test]
+fn what_is_no_picture_is_none_whatever_it_is_called() {
+    for bytes in [
+        &b"<svg xmlns='http://www.w3.org/2000/svg'/>"[..],
+        b"<?xml version='1.0'?><svg/>",
+        b"<!doctype html><script>alert(1)</script>",
+        b"%PDF-1.7\n",
+        b"PK\x03\x04\x14\0\0\0",
+        b"II*\0\x08\0\0\0\0\0\0\0\0\0",
+        b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0",
+        b"\0\0\x01\0\x01\0",
+        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+        b"\0\0\0\x18ftypavis\0\0\0\0avifavis",
+        b"RIFF\x04\0\0\0WAVE",
+        b"GIF90a\x01\0\x01\0\0\0\0;",
+    ] {
+        assert!(refused(bytes).contains("not a PNG"), "{bytes:?}");
+    }
+}

@@ -1,0 +1,130 @@
+//! What becomes of pictures on their way through a server.
+
+use pinhole_tests::{Answer, Server, Stage};
+use serde_json::{Value, json};
+
+use super::{SECRET, file, holds, holds_secret};
+
+const KEY: &str = "4711-secret";
+
+async fn stage(variables: &[(&str, &str)]) -> Stage {
+    let all = [
+        ("IMAGES_OPENAI_API_BASE_URL", "{upstream}/v1"),
+        ("IMAGES_OPENAI_API_KEY", "{secret}"),
+    ];
+    Stage::start("openai", KEY, &[&all, variables].concat()).await
+}
+
+fn answer(pictures: &[&[u8]]) -> Answer {
+    let entries = pictures
+        .iter()
+        .map(|bytes| json!({"b64_json": base64_simd::STANDARD.encode_to_string(bytes)}));
+    Answer::json(
+        200,
+        &json!({"created": 1, "data": entries.collect::<Vec<_>>()}),
+    )
+}
+
+fn asked() -> Value {
+    json!({"prompt": "a fox", "model": "m"})
+}
+
+fn data_url(bytes: &[u8]) -> String {
+    let text = base64_simd::STANDARD.encode_to_string(bytes);
+    format!("data:image/png;base64,{text}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_that_is_made_loses_its_metadata_as_the_setting_says() {
+    let notes = file("notes.png");
+    let has_profile = |bytes: &[u8]| holds(bytes, b"iCCP");
+    for (setting, profile) in [("", true), ("essential", true), ("strip", false)] {
+        let stage = stage(&[("PINHOLE_IMAGE_METADATA", setting)]).await;
+        let made = stage.play([answer(&[&notes])], &asked()).await.pictures();
+        assert!(
+            !holds_secret(&made[0]) && !holds(&made[0], b"zTXt"),
+            "{setting}"
+        );
+        assert_eq!(has_profile(&made[0]), profile, "{setting}");
+    }
+    // Where it is kept, what holds a secret goes all the same, and the rest of what a program noted.
+    let stage = stage(&[("PINHOLE_IMAGE_METADATA", "keep")]).await;
+    let made = stage.play([answer(&[&notes])], &asked()).await.pictures();
+    assert!(!holds_secret(&made[0]) && !holds(&made[0], b"zTXt"));
+    let other = String::from_utf8_lossy(SECRET).replace("4711", "1147");
+    let mut harmless = file("film.gif").to_vec();
+    while let Some(at) = harmless.windows(SECRET.len()).position(|it| it == SECRET) {
+        harmless[at..at + SECRET.len()].copy_from_slice(&other.as_bytes().to_ascii_uppercase());
+    }
+    let made = stage
+        .play([answer(&[&harmless])], &asked())
+        .await
+        .pictures();
+    assert!(made[0] == harmless);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_means_nothing_is_refused() {
+    let server = Server::start(&[]).await;
+    let path = "/api/v1/pinhole/settings";
+    let body = json!({"PINHOLE_IMAGE_METADATA": "some"});
+    let (status, said) = server.ask(path, &body).await;
+    assert!(status >= 400, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_camera_noted_reaches_no_upstream_and_stays_in_the_own_file() {
+    let stage = stage(&[("PINHOLE_IMAGE_METADATA", "keep")]).await;
+    let server = &stage.server;
+    let phone = file("phone.jpg");
+    let body = json!({"prompt": "bluer", "images": [{"image_url": data_url(&phone)}]});
+    let status = server.ask("/v1/images/edits", &body).await.0;
+    // Nothing is laid out for it: what counts is what was asked.
+    assert_eq!(status, 502);
+    let seen = stage.upstream.seen();
+    let edit = &seen
+        .iter()
+        .find(|it| it.target == "/v1/images/edits")
+        .unwrap()
+        .body;
+    assert!(holds(edit, b"\xff\xd8\xff") && !holds_secret(edit));
+    assert!(!holds(edit, b"Exif\0") && !holds(edit, b"mp42"));
+
+    let form = b"--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.jpg\"\r\n\r\n";
+    let form = [form, &phone[..], b"\r\n--x--\r\n"].concat();
+    let request = server.client.post(server.url("/api/v1/files/"));
+    let request = request.bearer_auth(&server.key).body(form);
+    let request = request.header("content-type", "multipart/form-data; boundary=x");
+    let kept: Value =
+        serde_json::from_slice(&request.send().await.unwrap().bytes().await.unwrap()).unwrap();
+    let url = format!("/api/v1/files/{}/content", kept["id"].as_str().unwrap());
+    let bytes = server
+        .get(&url)
+        .send()
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
+    assert!(phone.starts_with(&bytes) && holds(&bytes, b"Exif\0"));
+    assert!(!holds(&bytes, b"mp42"), "what follows the end is cut off");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_more_than_a_picture_is_no_result() {
+    let stage = stage(&[]).await;
+    let plain = file("plain.png");
+    let archive = [&plain[..], b"PK\x03\x04"].concat();
+    let half = &plain[..plain.len() / 2];
+    for (picture, expected) in [
+        (&archive[..], "behind its end"),
+        (half, "cut off"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a PNG"),
+    ] {
+        let played = stage.play([answer(&[picture])], &asked()).await;
+        let (status, code, _, message) = played.error();
+        assert_eq!((status, code), (502, "protocol"), "{message}");
+        assert!(message.contains(expected), "{message}");
+    }
+    assert_eq!(stage.server.stored(), 0);
+}

@@ -11,12 +11,15 @@ use std::process::Command;
 use std::time::Duration;
 
 use http::Method;
+use pinhole::config::Config;
 use pinhole::egress::{
     Credential, DEFAULT_SILENCE, Destination, Egress, Error, Place, Request, Tls,
 };
 use pinhole::grant;
 use pinhole::settings::{EngineSettings, Environment};
-use pinhole_tests::{Answer, PIXEL, Server, Stage, Upstream, engines, pixel_base64, program};
+use pinhole_tests::{
+    Answer, PIXEL, Server, Stage, Upstream, engines, environment, pixel_base64, program,
+};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -454,4 +457,38 @@ async fn the_operator_reads_what_the_client_does_not() {
     }
     other.check();
     assert_eq!(upstream.lines(), ["POST /v1/images/generations"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_translators_prefix_is_one_or_the_server_does_not_start() {
+    let data = tempfile::tempdir().unwrap();
+    let read = |text| {
+        let variables = [("PINHOLE_NAT64_PREFIXES", text)];
+        Config::new(environment(&data, &variables))
+    };
+    for wrong in ["fd00::", "64:ff9b::/96;fd00::/96", "fd00::/95", "all"] {
+        let why = read(wrong).err().unwrap().to_string();
+        assert!(why.starts_with("PINHOLE_NAT64_PREFIXES has "), "{why}");
+        assert!(!why.contains('\n'), "{why}");
+    }
+    // An address behind the prefix is what the address in it is.
+    let config = read("fd64::/96, 2a00:1::/32").unwrap();
+    let egress = Egress::new(&config.nat64, config.silence).unwrap();
+    for (address, refused) in [
+        ("http://[fd64::8.8.8.8]", false),
+        ("http://[fd64::10.0.0.1]", true),
+        ("http://[2a00:1:808:808::]", false),
+        ("http://[2a00:1:a00:1::]", true),
+    ] {
+        let opened = egress.destination(
+            Place {
+                base: address,
+                named: false,
+                setting: "X",
+            },
+            Credential::default(),
+            &Tls::default(),
+        );
+        assert_eq!(opened.is_err(), refused, "{address}");
+    }
 }

@@ -4,18 +4,18 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use pinhole::egress::{Credential, Egress, Error, Request};
+use pinhole::egress::{Credential, Error, Request};
 use pinhole_tests::{Server, pixel_base64};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::{KEY, ask, asked, patiently, soon, success};
+use super::{KEY, ask, asked, egress, open, patiently, soon, success};
 
 /// An upstream that answers with bytes, whatever they are.
-struct Raw {
-    address: SocketAddr,
+pub(super) struct Raw {
+    pub(super) address: SocketAddr,
     answer: Arc<Mutex<Bytes>>,
     /// The number of the connection and the text of each request.
     seen: Arc<Mutex<Vec<(usize, String)>>>,
@@ -28,13 +28,13 @@ struct Raw {
 
 /// What follows the bytes.
 #[derive(Clone, Copy, PartialEq)]
-enum Then {
+pub(super) enum Then {
     Listen,
     Close,
 }
 
 impl Raw {
-    async fn start(answer: impl Into<Bytes>, then: Then) -> Self {
+    pub(super) async fn start(answer: impl Into<Bytes>, then: Then) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -73,27 +73,27 @@ impl Raw {
     }
 
     /// From now on this is the answer.
-    fn answers(&self, answer: impl Into<Bytes>) {
+    pub(super) fn answers(&self, answer: impl Into<Bytes>) {
         *self.answer.lock().unwrap() = answer.into();
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    fn seen(&self) -> Vec<(usize, String)> {
+    pub(super) fn seen(&self) -> Vec<(usize, String)> {
         self.seen.lock().unwrap().clone()
     }
 
     /// Waits until so many connections have ended.
-    async fn wait_for_ended(&self, connections: usize) {
+    pub(super) async fn wait_for_ended(&self, connections: usize) {
         let mut ended = self.ended.clone();
         let ended = ended.wait_for(|ended| *ended == connections);
         patiently("a connection", ended).await.unwrap();
     }
 
     /// A server whose engine `openai` speaks to this.
-    async fn server(&self, variables: &[(&str, &str)]) -> Server {
+    pub(super) async fn server(&self, variables: &[(&str, &str)]) -> Server {
         let url = self.url();
         let mut all = vec![
             ("IMAGES_OPENAI_API_BASE_URL", url.as_str()),
@@ -152,11 +152,11 @@ async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<String> {
 }
 
 /// A status line, these headers, and this body.
-fn raw_answer(headers: &str, body: &str) -> String {
+pub(super) fn raw_answer(headers: &str, body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{headers}\r\n{body}")
 }
 
-fn whole(body: &str) -> String {
+pub(super) fn whole(body: &str) -> String {
     raw_answer(&format!("content-length: {}\r\n", body.len()), body)
 }
 
@@ -183,11 +183,8 @@ async fn an_answer_longer_than_allowed_is_refused_before_it_is_read() {
     );
     let raw = Raw::start(answer, Then::Listen).await;
     let url = format!("{}/x.png", raw.url());
-    let egress = Egress::new().unwrap();
-    let granted = egress
-        .destination(&raw.url(), true, Credential::bearer(KEY).unwrap())
-        .unwrap();
-    let fetched = egress.fetch(&url, &[&granted], 32 << 20, soon()).await;
+    let granted = open(&raw.url(), true, Credential::bearer(KEY).unwrap());
+    let fetched = egress().fetch(&url, &[&granted], 32 << 20, soon()).await;
     assert!(matches!(fetched, Err(Error::TooLarge(_))), "{fetched:?}");
     let (_, request) = &raw.seen()[0];
     assert!(request.starts_with("GET /x.png HTTP/1.1\r\n"), "{request}");
@@ -204,10 +201,7 @@ async fn an_answer_that_does_not_tell_its_length_is_counted() {
     };
     for (chunks, fits) in [(1, true), (2, false), (50, false)] {
         let raw = Raw::start(chunked(chunks), Then::Listen).await;
-        let egress = Egress::new().unwrap();
-        let destination = egress
-            .destination(&raw.url(), true, Credential::default())
-            .unwrap();
+        let destination = open(&raw.url(), true, Credential::default());
         let request = Request {
             path: "/x".to_owned(),
             ..Request::default()
@@ -304,4 +298,34 @@ async fn a_client_that_goes_away_ends_the_request() {
     raw.check_request();
     waiting.abort();
     raw.wait_for_ended(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_never_serves_other_settings() {
+    let raw = Raw::start(whole(&success()), Then::Listen).await;
+    let server = raw.server(&[]).await;
+    // Each pair of jobs could share a connection; what was set in between keeps them apart.
+    let base = format!("{}/v1", raw.url());
+    for (number, (name, value)) in [
+        ("IMAGES_OPENAI_API_KEY", "another-key-1"),
+        ("IMAGES_OPENAI_API_BASE_URL", base.as_str()),
+        ("IMAGES_OPENAI_API_KEY", "another-key-2"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (status, body) = ask(&server).await;
+        assert_eq!(status, 200, "{body}");
+        assert_eq!(raw.seen().last().unwrap().0, number);
+        let (status, body) = server.ask("/api/v1/settings", &json!({name: value})).await;
+        assert_eq!(status, 200, "{body}");
+    }
+    let (status, body) = ask(&server).await;
+    assert_eq!(status, 200, "{body}");
+    let (number, request) = raw.seen().pop().unwrap();
+    assert_eq!(number, 3);
+    assert!(
+        request.contains("authorization: Bearer another-key-2"),
+        "{request}"
+    );
 }

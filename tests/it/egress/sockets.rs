@@ -1,0 +1,146 @@
+//! WebSockets to upstreams that send too much.
+
+use futures_util::SinkExt;
+use pinhole::egress::{Credential, Error, Received, Socket};
+use pinhole_tests::{Answer, Upstream, WebSocket};
+use tokio::io::AsyncWriteExt;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+
+use super::connections::{Raw, Then};
+use super::{open, patiently, soon};
+
+/// A socket to an upstream that talks so.
+async fn talk<F: Future<Output = ()> + Send + 'static>(
+    talk: impl Fn(WebSocket) -> F + Clone + Send + Sync + 'static,
+) -> (Upstream, Socket) {
+    let upstream = Upstream::start(move |_| {
+        let talk = talk.clone();
+        async move { Answer::web_socket(talk) }
+    })
+    .await;
+    let destination = open(&upstream.url(), true, Credential::default());
+    let socket = destination.connect("/ws", soon()).await.unwrap();
+    (upstream, socket)
+}
+
+/// How many messages came, and what ended the socket.
+async fn drain(mut socket: Socket) -> (usize, Option<Error>) {
+    let draining = async {
+        let mut count = 0;
+        loop {
+            match socket.receive().await {
+                Ok(Some(_)) => count += 1,
+                Ok(None) => return (count, None),
+                Err(error) => return (count, Some(error)),
+            }
+        }
+    };
+    patiently("the socket", draining).await
+}
+
+fn check_unusable(error: Option<Error>, words: &str) {
+    match error {
+        Some(Error::Unusable(why)) => assert!(why.contains(words), "{why}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_and_bytes_arrive() {
+    let (_upstream, mut socket) = talk(async |mut socket| {
+        socket.send(Message::text("a")).await.unwrap();
+        socket.send(Message::Ping("p".into())).await.unwrap();
+        socket.send(Message::binary("b")).await.unwrap();
+        socket.close(None).await.ok();
+    })
+    .await;
+    let first = socket.receive().await.unwrap();
+    assert!(
+        matches!(&first, Some(Received::Text(text)) if text == "a"),
+        "{first:?}"
+    );
+    let second = socket.receive().await.unwrap();
+    assert!(
+        matches!(&second, Some(Received::Binary(bytes)) if bytes == "b"),
+        "{second:?}"
+    );
+    assert!(socket.receive().await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_has_a_limit_and_so_has_a_message_of_many() {
+    // The head of a frame says how long it will be, and that is enough.
+    let (_upstream, socket) = talk(async |socket| {
+        let mut stream = socket.into_inner();
+        let length = ((24_u64 << 20) + 1).to_be_bytes();
+        stream
+            .write_all(&[&[0x82, 127][..], &length].concat())
+            .await
+            .unwrap();
+        stream.flush().await.unwrap();
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let (count, error) = drain(socket).await;
+    assert_eq!(count, 0);
+    check_unusable(error, "frame of more than 25165824 bytes");
+
+    let (_upstream, socket) = talk(async |mut socket| {
+        let piece = vec![0; 8 << 20];
+        for number in 0..5 {
+            let kind = if number == 0 {
+                Data::Binary
+            } else {
+                Data::Continue
+            };
+            let frame = Frame::message(piece.clone(), OpCode::Data(kind), false);
+            if socket.send(Message::Frame(frame)).await.is_err() {
+                return;
+            }
+        }
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let (count, error) = drain(socket).await;
+    assert_eq!(count, 0);
+    check_unusable(error, "frame of more than 33554432 bytes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_brings_so_many_messages_and_bytes() {
+    let (_upstream, socket) = talk(async |mut socket| {
+        loop {
+            if socket.feed(Message::Ping("".into())).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await;
+    let (count, error) = drain(socket).await;
+    assert_eq!(count, 0);
+    check_unusable(error, "more than 100000 messages");
+
+    let (_upstream, socket) = talk(async |mut socket| {
+        let message = Message::binary(vec![0; 16 << 20]);
+        while socket.send(message.clone()).await.is_ok() {}
+    })
+    .await;
+    let (count, error) = drain(socket).await;
+    assert_eq!(count, 32);
+    check_unusable(error, "more than 536870912 bytes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_has_a_head_within_limits() {
+    let endless = format!(
+        "HTTP/1.1 101 Switching Protocols\r\n{}",
+        "x-a: b\r\n".repeat(10_000)
+    );
+    let raw = Raw::start(endless, Then::Listen).await;
+    let destination = open(&raw.url(), true, Credential::default());
+    let refused = patiently("the upgrade", destination.connect("/ws", soon())).await;
+    assert!(matches!(refused, Err(Error::Connect(_))));
+    raw.wait_for_ended(1).await;
+}

@@ -1,0 +1,290 @@
+//! Whom TLS trusts: the system's authorities, and those of a binding for its own place.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use pinhole::egress::{Credential, Destination, Egress, Error, Place, Request, Tls};
+use pinhole_tests::Server;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+
+use super::{KEY, ask, egress, soon, success};
+
+/// An authority that signs certificates.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate with its key.
+struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    certificate: String,
+    key: KeyPair,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        Self(CertifiedIssuer::self_signed(params, key).unwrap())
+    }
+
+    fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate for a name, valid until the end of this year.
+    fn sign(&self, name: &str, until: i32) -> Identity {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_before = date_time_ymd(2000, 1, 1);
+        params.not_after = date_time_ymd(until, 12, 31);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        Identity {
+            chain: vec![certificate.der().clone()],
+            certificate: certificate.pem(),
+            key,
+        }
+    }
+}
+
+/// A server that speaks TLS and answers every request with the same JSON.
+struct Secure {
+    address: SocketAddr,
+    /// For each request its head, and whether its connection showed a certificate.
+    seen: Arc<Mutex<Vec<(String, bool)>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Secure {
+    /// With this identity; certificates of `clients` are asked for, but nobody needs one.
+    async fn start(identity: &Identity, clients: &Authority, body: String) -> Self {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(clients.0.der().clone()).unwrap();
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
+        let key = PrivateKeyDer::try_from(identity.key.serialize_der()).unwrap();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier.allow_unauthenticated().build().unwrap())
+            .with_single_cert(identity.chain.clone(), key)
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen: Arc<Mutex<Vec<_>>> = Arc::default();
+        let memory = seen.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (acceptor, memory, body) = (acceptor.clone(), memory.clone(), body.clone());
+                tokio::spawn(async move {
+                    let Ok(stream) = acceptor.accept(stream).await else {
+                        return;
+                    };
+                    let showed = stream.get_ref().1.peer_certificates().is_some();
+                    let mut stream = BufReader::new(stream);
+                    let mut head = String::new();
+                    while !head.ends_with("\r\n\r\n") {
+                        if stream.read_line(&mut head).await.unwrap_or(0) == 0 {
+                            return;
+                        }
+                    }
+                    memory.lock().unwrap().push((head, showed));
+                    let answer = format!(
+                        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                        body.len()
+                    );
+                    stream.write_all(answer.as_bytes()).await.ok();
+                    stream.shutdown().await.ok();
+                });
+            }
+        });
+        Self {
+            address,
+            seen,
+            task,
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("https://localhost:{}", self.address.port())
+    }
+
+    /// Did each connection since the last time show a certificate?
+    fn showed(&self) -> Vec<bool> {
+        let seen = std::mem::take(&mut *self.seen.lock().unwrap());
+        seen.into_iter().map(|(_, showed)| showed).collect()
+    }
+}
+
+impl Drop for Secure {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn tls(value: serde_json::Value) -> Tls {
+    serde_json::from_value(value).unwrap()
+}
+
+fn open(egress: &Egress, base: &str, tls: &Tls) -> Result<Destination, String> {
+    let place = Place {
+        base,
+        named: true,
+        setting: "DRAW_BASE_URL",
+    };
+    egress.destination(place, Credential::bearer(KEY).unwrap(), tls)
+}
+
+async fn get(destination: &Destination) -> Result<u16, Error> {
+    let request = Request {
+        path: "/x".to_owned(),
+        ..Request::default()
+    };
+    let answer = destination.send(request, 1000, soon()).await;
+    answer.map(|answer| answer.status.as_u16())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_certificate_that_is_trusted_valid_and_for_the_name_is_taken() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let trusting = tls(json!({"roots": authority.pem()}));
+    let system = Tls::default();
+    for (identity, tls, taken) in [
+        (authority.sign("localhost", 2100), &trusting, true),
+        (authority.sign("localhost", 2100), &system, false),
+        (other.sign("localhost", 2100), &trusting, false),
+        (authority.sign("elsewhere", 2100), &trusting, false),
+        (authority.sign("localhost", 2001), &trusting, false),
+    ] {
+        let secure = Secure::start(&identity, &authority, "{}".to_owned()).await;
+        let destination = open(&egress(), &secure.url(), tls).unwrap();
+        let answer = get(&destination).await;
+        let socket = destination.connect("/ws", soon()).await.err();
+        let socket = socket.expect("it speaks no WebSockets").to_string();
+        match taken {
+            true => {
+                assert_eq!(answer.unwrap(), 200);
+                assert!(socket.contains("no WebSocket"), "{socket}");
+                assert_eq!(secure.showed(), [false, false]);
+            }
+            false => {
+                let error = answer.unwrap_err();
+                assert!(
+                    matches!(&error, Error::Connect(why) if why.contains("certificate")),
+                    "{error}"
+                );
+                assert!(socket.contains("no TLS"), "{socket}");
+                // The key was not sent to whoever that is.
+                assert!(secure.showed().is_empty());
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_the_hosts_is_shown_where_it_belongs() {
+    let authority = Authority::new();
+    let own = authority.sign("client", 2100);
+    let showing = tls(json!({
+        "roots": authority.pem(),
+        "certificate": own.certificate,
+        "key": own.key.serialize_pem(),
+    }));
+    let trusting = tls(json!({"roots": authority.pem()}));
+    let identity = authority.sign("localhost", 2100);
+    let secure = Secure::start(&identity, &authority, "{}".to_owned()).await;
+    let egress = egress();
+    let bound = open(&egress, &secure.url(), &showing).unwrap();
+    let unbound = open(&egress, &secure.url(), &trusting).unwrap();
+    // One after the other, so that a session of the first could be resumed by the second.
+    for (destination, shows) in [
+        (&bound, true),
+        (&unbound, false),
+        (&bound, true),
+        (&unbound, false),
+    ] {
+        assert_eq!(get(destination).await.unwrap(), 200);
+        destination.connect("/ws", soon()).await.err().unwrap();
+        assert_eq!(secure.showed(), [shows, shows]);
+    }
+    // A picture's address is fetched without credentials, and a certificate is one.
+    let url = format!("{}/x.png", secure.url());
+    egress.fetch(&url, &[&bound], 1000, soon()).await.unwrap();
+    assert_eq!(secure.showed(), [false]);
+    let debug = format!("{showing:?} {bound:?}");
+    assert!(!debug.contains("BEGIN") && debug.len() < 200, "{debug}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_that_cannot_be_used_are_told_without_what_they_hold() {
+    let authority = Authority::new();
+    let (own, other) = (authority.sign("a", 2100), authority.sign("b", 2100));
+    let (certificate, key) = (&own.certificate, own.key.serialize_pem());
+    for (value, expected) in [
+        (
+            json!({"roots": "secret words"}),
+            "roots of tls is no certificate",
+        ),
+        (json!({"roots": key}), "roots of tls is no certificate"),
+        (json!({"roots": "x".repeat(300_000)}), "longer than"),
+        (json!({"certificate": certificate}), "needs both"),
+        (json!({"key": key}), "needs both"),
+        (
+            json!({"certificate": "secret words", "key": key}),
+            "certificate of tls",
+        ),
+        (
+            json!({"certificate": certificate, "key": "secret words"}),
+            "key of tls",
+        ),
+        (
+            json!({"certificate": certificate, "key": other.key.serialize_pem()}),
+            "do not belong together",
+        ),
+    ] {
+        let why = open(&egress(), "https://localhost", &tls(value)).unwrap_err();
+        assert!(why.contains(expected), "{why}");
+        assert!(
+            !why.contains("secret words") && !why.contains("BEGIN"),
+            "{why}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binding_has_certificates_of_its_own() {
+    let authority = Authority::new();
+    let own = authority.sign("client", 2100);
+    let identity = authority.sign("localhost", 2100);
+    let secure = Secure::start(&identity, &authority, success()).await;
+    let settings = json!({"base-url": secure.url(), "api-key": KEY});
+    let bindings = json!({
+        "plain": {"engine": "openai", "settings": settings},
+        "secure": {
+            "engine": "openai",
+            "settings": settings,
+            "tls": {
+                "roots": authority.pem(),
+                "certificate": own.certificate,
+                "key": own.key.serialize_pem(),
+            },
+        },
+    });
+    for (engine, status, showed) in [("secure", 200, &[true][..]), ("plain", 503, &[])] {
+        let variables = [
+            ("PINHOLE_BINDINGS", &*bindings.to_string()),
+            ("IMAGE_GENERATION_ENGINE", engine),
+        ];
+        let server = Server::with_engine("openai", &variables).await;
+        let (answered, body) = ask(&server).await;
+        assert_eq!(answered, status, "{body}");
+        assert_eq!(secure.showed(), showed, "{engine}");
+    }
+}

@@ -28,16 +28,22 @@
 //! | `settings` | says which settings it sees |
 //! | `say TEXT` | writes the text to the log, and says it |
 //!
+//! What `flood.rs` knows besides is too much of one thing each, such as `headers 1000`, and what
+//! `echo.rs` knows is about secrets, such as `see headers`.
+//!
 //! What it says comes as the error's message: what the host refused with, or else, with kind
 //! `upstream`, what it was given (`status 200`, `connected`).
 
 mod describe;
+mod echo;
+mod flood;
 
 use std::hint::black_box;
 
 use pinhole_sdk::{
-    Abilities, Credential, Description, Engine, Error, ErrorKind, Image, Job, Output, Picture,
-    Progress, Request, Setting, SettingKind, Settings, Upstream, images, job, log, request,
+    Abilities, Credential, Description, Engine, Error, ErrorKind, Image, Job, Model, Output,
+    Picture, Progress, Request, Setting, SettingKind, Settings, Upstream, images, job, log,
+    request,
 };
 
 const PIXEL: &[u8] = include_bytes!("../../pixel.png");
@@ -144,11 +150,17 @@ impl Engine for Hostile {
                 log::write(log::Level::Info, rest);
                 Err(said(rest))
             }
-            other => Err(Error::invalid(
-                "prompt",
-                format!("hostile cannot {other:?}"),
-            )),
+            other => flood::flood(other, rest)
+                .or_else(|| echo::echo(other, rest))
+                .unwrap_or_else(|| {
+                    let message = format!("hostile cannot {other:?}");
+                    Err(Error::invalid("prompt", message))
+                }),
         }
+    }
+
+    fn models(settings: Settings) -> Result<Vec<Model>, Error> {
+        echo::models(&settings)
     }
 }
 

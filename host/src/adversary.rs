@@ -175,7 +175,7 @@ async fn play(arena: &Arena, case: &Case) -> Result<()> {
     if let Some((kind, before)) = noted {
         let after = arena.refusals(kind).await?;
         ensure!(
-            after > before || after == usize::MAX,
+            after > before,
             "the audit log has no new line of kind {}",
             kind.name()
         );

@@ -20,7 +20,7 @@ use super::upstream::Upstream;
 use super::{Case, Place};
 use crate::audit::Kind;
 use crate::config::Config;
-use crate::egress::{Credential, Destination, Egress, Request};
+use crate::egress::{Credential, DEFAULT_SILENCE, Destination, Egress, Place as At, Request, Tls};
 use crate::engine::Engines;
 use crate::folder;
 
@@ -120,7 +120,7 @@ impl Arena {
         (url, key): (&str, &str),
         server: Option<Server>,
     ) -> Result<Self> {
-        let (egress, url) = (Egress::new()?, url.trim_end_matches('/'));
+        let (egress, url) = (Egress::new(&[], DEFAULT_SILENCE)?, url.trim_end_matches('/'));
         let credential = Credential::bearer(key).map_err(anyhow::Error::msg)?;
         let mut arena = Self {
             upstream,
@@ -346,9 +346,6 @@ impl Arena {
     pub(super) async fn refusals(&self, kind: Kind) -> Result<usize> {
         let path = format!("/api/v1/audit?limit={AUDIT_LINES}&kind={}", kind.name());
         let answer = self.get(&path).await?;
-        if answer.status == StatusCode::NOT_FOUND {
-            return Ok(usize::MAX);
-        }
         ensure!(answer.status == StatusCode::OK, "no audit log: {answer:?}");
         let total = answer.json()?;
         let total = total.get("total").and_then(Value::as_u64);
@@ -379,6 +376,18 @@ impl Arena {
         folder::read_whole(&path, most).with_context(|| format!("cannot read {}", path.display()))
     }
 
+    /// Opens a folder of engines with a data folder as a server would at its start, in this process.
+    pub(super) async fn open_engines(&self, engines: &Path, data: &Path) -> Result<Engines> {
+        Engines::open(&Config {
+            data: data.to_owned(),
+            engines: engines.to_owned(),
+            slots: self.config.slots.min(8),
+            slots_per_user: self.config.slots_per_user.min(8),
+            ..self.config.clone()
+        })
+        .await
+    }
+
     /// Has files admitted as a server would at its start, in this process and in folders of their own.
     pub(super) async fn admit(&self, files: &[(&str, &[u8])]) -> Result<Admission> {
         let (data, engines): (TempDir, TempDir) = (tempfile::tempdir()?, tempfile::tempdir()?);
@@ -386,14 +395,7 @@ impl Arena {
         for (name, bytes) in files {
             folder.write(name, bytes)?;
         }
-        let config = Config {
-            data: data.path().to_owned(),
-            engines: engines.path().to_owned(),
-            slots: self.config.slots.min(8),
-            slots_per_user: self.config.slots_per_user.min(8),
-            ..self.config.clone()
-        };
-        let opened = Engines::open(&config).await?;
+        let opened = self.open_engines(engines.path(), data.path()).await?;
         let admitted = opened.admitted().map(|it| it.description.name.clone());
         let refused = opened.refused().iter();
         Ok(Admission {
@@ -406,7 +408,12 @@ impl Arena {
 }
 
 fn open(egress: &Egress, url: &str, credential: Credential) -> Result<Destination> {
-    let destination = egress.destination(url, true, credential);
+    let place = At {
+        base: url,
+        named: true,
+        setting: "--against",
+    };
+    let destination = egress.destination(place, credential, &Tls::default());
     destination.map_err(|why| anyhow::anyhow!("cannot attack {url}: {why}"))
 }
 

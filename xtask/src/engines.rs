@@ -5,7 +5,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use wit_component::ComponentEncoder;
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
 
 use crate::targets;
 use crate::workspace::Workspace;
@@ -43,7 +44,53 @@ pub(crate) fn build_test_guests(workspace: &Workspace) -> Result<()> {
     let component = artefact(workspace, targets::WASI, "pinhole_wasip2_guest");
     let wasip2 = read(workspace, &component)?;
     put(workspace, &workspace.guests().join("wasip2.wasm"), &wasip2)?;
-    assemble(workspace)
+    assemble(workspace)?;
+    complete(workspace)
+}
+
+/// Makes an engine of each text in `tests/guests/core`, which says what is wrong with it: `engine.part`
+/// makes it a whole module, `engine.wit` a component.
+fn complete(workspace: &Workspace) -> Result<()> {
+    let folder = workspace.root.join("tests/guests/core");
+    let read_text = |path: &Path| {
+        let unreadable = || format!("cannot read {}", workspace.shown(path));
+        fs::read_to_string(path).with_context(unreadable)
+    };
+    let rest = read_text(&folder.join("engine.part"))?;
+    let mut resolve = Resolve::default();
+    resolve.push_path(workspace.root.join("wit"))?;
+    let (package, _) = resolve.push_path(folder.join("engine.wit"))?;
+    for entry in fs::read_dir(&folder)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "wat") {
+            continue;
+        }
+        let mut text = read_text(&path)?;
+        // What it does not do itself, it does without doing anything.
+        for function in ["start", "describe", "after", "generate", "allocate"] {
+            if !text.contains(&format!("(func ${function} ")) {
+                text.push_str(&format!("(func ${function})\n"));
+            }
+        }
+        let world = match text.contains("pinhole:hostile/things") {
+            true => "engine-with-things",
+            false => "engine",
+        };
+        let world = resolve.select_world(&[package], Some(world))?;
+        let made = || -> Result<Vec<u8>> {
+            let mut module = wat::parse_str(format!("(module\n{text}{rest})"))?;
+            embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)?;
+            ComponentEncoder::default()
+                .validate(true)
+                .module(&module)
+                .and_then(|encoder| encoder.encode())
+        };
+        let cannot = || format!("cannot make a component of {}", workspace.shown(&path));
+        let name = path.file_name().unwrap_or_default();
+        let place = workspace.guests().join(name).with_extension("wasm");
+        put(workspace, &place, &made().with_context(cannot)?)?;
+    }
+    Ok(())
 }
 
 /// Makes a component of each text in `tests/guests/wat`: for what no compiler would write.

@@ -99,6 +99,8 @@ enum Benchmark {
     Engine,
     /// The server's faces beside the upstream asked directly
     Faces,
+    /// The egress beside the same HTTP client without a guard
+    Guard,
     /// Events to many connected sockets
     Sockets,
 }
@@ -181,10 +183,11 @@ impl BenchOptions {
     fn for_cargo(&self) -> Vec<&str> {
         let chosen: &[&str] = match self.benchmark {
             None => &[
-                "--bench", "engine", "--bench", "faces", "--bench", "sockets",
+                "--bench", "engine", "--bench", "faces", "--bench", "guard", "--bench", "sockets",
             ],
             Some(Benchmark::Engine) => &["--bench", "engine", "--"],
             Some(Benchmark::Faces) => &["--bench", "faces", "--"],
+            Some(Benchmark::Guard) => &["--bench", "guard", "--"],
             Some(Benchmark::Sockets) => &["--bench", "sockets", "--"],
         };
         let arguments = self.arguments.iter().map(String::as_str);
@@ -228,7 +231,7 @@ mod tests {
             assert_eq!(options.for_cargo(), expected);
         };
         let all = [
-            "--bench", "engine", "--bench", "faces", "--bench", "sockets",
+            "--bench", "engine", "--bench", "faces", "--bench", "guard", "--bench", "sockets",
         ];
         check(&[], &all);
         check(&["engine"], &["--bench", "engine", "--"]);

@@ -69,7 +69,7 @@ impl Limits {
             handles: 1024,
             log_bytes: 64 << 10,
             requests: 10_000,
-            connections: 16,
+            connections: 48,
             request_bytes: 64 << 20,
             sent_bytes: 512 << 20,
             response_bytes: 64 << 20,

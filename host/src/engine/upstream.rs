@@ -75,7 +75,10 @@ pub struct HeldMessage {
 }
 
 /// A WebSocket.
-pub struct HeldSocket(egress::Socket, OwnedSemaphorePermit);
+pub struct HeldSocket {
+    stream: egress::Socket,
+    _connection: OwnedSemaphorePermit,
+}
 
 type Underway = Errand<Result<Answer, Unanswered>>;
 type Outcome<T> = wasmtime::Result<Result<T, Error>>;
@@ -128,7 +131,10 @@ impl Host for State {
             () = cancel.cancelled() => return Ok(Err(Error::Cancelled)),
         };
         match opened? {
-            Ok(socket) => Ok(Ok(self.table.push(HeldSocket(socket, connection))?)),
+            Ok(stream) => Ok(Ok(self.table.push(HeldSocket {
+                stream,
+                _connection: connection,
+            })?)),
             Err(error) => Ok(Err(self.failed(&error))),
         }
     }
@@ -578,7 +584,7 @@ impl HostSocket for State {
         if let Err(error) = self.count_sent(text.len()) {
             return Ok(Err(error));
         }
-        let HeldSocket(stream, _) = self.table.get_mut(&socket)?;
+        let HeldSocket { stream, .. } = self.table.get_mut(&socket)?;
         let sent = tokio::select! {
             sent = tokio::time::timeout_at(deadline, stream.send(text)) => sent,
             () = cancel.cancelled() => return Ok(Err(Error::Cancelled)),
@@ -597,7 +603,7 @@ impl HostSocket for State {
     ) -> Outcome<Option<Frame>> {
         self.charge()?;
         let cancel = self.control.cancel.clone();
-        let HeldSocket(stream, _) = self.table.get_mut(&socket)?;
+        let HeldSocket { stream, .. } = self.table.get_mut(&socket)?;
         let until = Instant::now() + Duration::from_millis(timeout_ms.into());
         let message = tokio::select! {
             biased;

@@ -37,7 +37,7 @@ fn word() -> String {
 /// | `long` | a title of 10 MB |
 /// | `many` | a million requests |
 /// | `titled` | a title of two lines, one of them in colour |
-/// | `changing` | half of the times, a POST too |
+/// | `changing` | half of the times, another upstream and one more variable too |
 pub(crate) fn as_marked(mut it: Description) -> Description {
     let requests = |it: &mut Description, texts: &[&str]| {
         for upstream in &mut it.upstreams {
@@ -56,12 +56,7 @@ pub(crate) fn as_marked(mut it: Description) -> Description {
         "narrow" => requests(&mut it, &["GET /allowed/x"]),
         "request" => requests(&mut it, &["GET /allowed/", "POST /more/"]),
         "prefix" => requests(&mut it, &["GET /"]),
-        "upstream" => it.upstreams.push(Upstream {
-            name: "more".into(),
-            base_url: "base-url".into(),
-            credential: Credential::None,
-            requests: vec!["GET /allowed/".into()],
-        }),
+        "upstream" => it.upstreams.push(another()),
         "credential" => {
             for upstream in &mut it.upstreams {
                 upstream.credential = Credential::Header(("x-other".into(), "api-key".into()));
@@ -99,11 +94,21 @@ pub(crate) fn as_marked(mut it: Description) -> Description {
         }
         "titled" => it.title = "one\n\u{1b}[31mtwo".into(),
         "changing" if job::random() % 2 == 0 => {
-            requests(&mut it, &["GET /allowed/", "POST /more/"]);
+            it.upstreams.push(another());
+            variable(&mut it, "HOSTILE_MORE");
         }
         _ => {}
     }
     it
+}
+
+fn another() -> Upstream {
+    Upstream {
+        name: "more".into(),
+        base_url: "base-url".into(),
+        credential: Credential::None,
+        requests: vec!["GET /allowed/".into()],
+    }
 }
 
 /// Without variables: a rule wants them to carry the engine's name.

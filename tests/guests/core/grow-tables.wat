@@ -1,0 +1,12 @@
+  ;; Takes elements in four tables by turns, for ever.
+  (table $first 1 funcref)
+  (table $second 1 funcref)
+  (table $third 1 externref)
+  (table $fourth 1 externref)
+  (func $generate
+    (loop
+      (drop (table.grow $first (ref.null func) (i32.const 100)))
+      (drop (table.grow $second (ref.null func) (i32.const 100)))
+      (drop (table.grow $third (ref.null extern) (i32.const 100)))
+      (drop (table.grow $fourth (ref.null extern) (i32.const 100)))
+      (br 0)))

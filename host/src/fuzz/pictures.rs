@@ -54,7 +54,7 @@ pub fn pictures(bytes: &[u8]) {
             assert!(decoded(&stripped) == pixels, "{metadata:?} changed pixels");
         }
     }
-    picture.has_alpha();
+    let _ = picture.has_alpha();
     for made in [picture.upright(LIMITS), picture.white_mask(LIMITS)]
         .into_iter()
         .flatten()

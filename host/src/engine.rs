@@ -55,7 +55,7 @@ pub use compile::{CompileLimits, Compiler, compile_input};
 pub use call::{Edit, MAX_MODEL_BYTES, Made, Produced};
 pub use control::{Control, Progress, Usage};
 pub use limits::Limits;
-pub use publish::Pending;
+pub use publish::{MAX_FILES, Pending};
 
 /// Core instances that one component may have, those of components inside it included.
 const MAX_INSTANCES: u32 = 40;

@@ -324,25 +324,35 @@ async fn of_two_files_with_one_name_the_one_that_was_granted_serves_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_that_describes_itself_otherwise_each_time_gets_no_more() {
-    let declares_more = |engines: &Engines| {
-        let declared = &engines.get("hostile").unwrap().declared;
-        lines(declared).contains(&"api POST /more/".to_owned())
-    };
+    let more = |rights: &BTreeSet<Right>| lines(rights).contains(&"more at base-url".to_owned());
     let mut place = Place::granted("changing").await;
-    while lines(&granted(&place.open().await).allows).contains(&"api POST /more/".to_owned()) {
+    while more(&granted(&place.open().await).allows) {
         place = Place::granted("changing").await;
     }
     let engines = loop {
         let engines = place.open().await;
-        if declares_more(&engines) {
+        if more(&engines.get("hostile").unwrap().declared) {
             break engines;
         }
     };
     assert!(engines.pending().is_empty());
     let component = engines.get("hostile").unwrap();
     let unseen = component.grant.unseen(&component.declared);
-    assert_eq!(lines(&unseen), ["api POST /more/"]);
-    assert!(!lines(&component.grant.allows).contains(&"api POST /more/".to_owned()));
+    assert_eq!(
+        lines(&unseen),
+        [
+            "more at base-url",
+            "more GET /allowed/",
+            "setting note from HOSTILE_MORE"
+        ]
+    );
+    // Nobody reads what is not granted.
+    let description = &component.description;
+    let names: Vec<_> = description.upstreams.iter().map(|it| &it.name).collect();
+    assert_eq!(names, ["api"]);
+    let variables = description.settings.iter();
+    let variables: Vec<_> = variables.flat_map(|it| &it.generate_variables).collect();
+    assert!(!variables.contains(&&"HOSTILE_MORE".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@ use crate::grant::{FirstUse, Grant, Right};
 use crate::text::plain;
 
 /// Engines in the folder; those that come after in alphabetical order are refused.
-const MAX_FILES: usize = 256;
+pub const MAX_FILES: usize = 256;
 /// Length of a file's name as it is shown, in bytes.
 const MAX_FILE_NAME_BYTES: usize = 100;
 
@@ -213,7 +213,8 @@ impl Engines {
     fn bind(&self, name: &str, grant: &Grant) -> Result<(), String> {
         if !self.grants.has_copy(&grant.digest) {
             let bytes = admit::read(&self.folder, &grant.file)?;
-            if hex(&Sha256::digest(&bytes)) != grant.digest {
+            let is_it = hex(&Sha256::digest(&bytes)) == grant.digest;
+            if !is_it && Check::ShownDigest.holds() {
                 return Err("was changed while it was being looked at: start again".to_owned());
             }
             self.grants.keep_copy(&grant.digest, &bytes)?;

@@ -221,7 +221,7 @@ mod tests {
             ("POST /x/", "CONNECT /", "not a method and a path prefix"),
             ("\"version\": 1", "\"version\": 2", "its version is 2"),
             ("aaaa", "../a", "its digest is none"),
-            ("}", "", "EOF"),
+            ("}", "", "expected `,` or `}`"),
         ] {
             let bad = good.replace(from, to);
             assert_ne!(bad, good);

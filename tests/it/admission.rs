@@ -352,7 +352,7 @@ async fn an_engine_with_a_setting_that_cannot_be_used_says_which_variable_it_is(
                 ),
                 (
                     "hostile",
-                    "setting base-url (HOSTILE_BASE_URL): \"nonsense\" is not a URL",
+                    "setting base-url (HOSTILE_BASE_URL): the address is not a URL",
                 ),
             ],
         ),

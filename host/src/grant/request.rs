@@ -22,6 +22,7 @@ impl Allowed {
         let standard = matches!(method, "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE");
         let plain = prefix.starts_with('/')
             && !prefix.contains("//")
+            && !prefix.split('/').any(|step| matches!(step, "." | ".."))
             && prefix
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte));
@@ -124,6 +125,8 @@ mod tests {
             "get /x",
             "CONNECT /",
             "GET //x",
+            "GET /x/../",
+            "GET /x/.",
             "GET /%2e",
             "GET /a b",
         ] {

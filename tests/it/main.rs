@@ -10,6 +10,7 @@
 mod admission;
 mod adversary;
 mod api;
+mod audit;
 mod bindings;
 mod cases;
 mod chat;
@@ -32,6 +33,7 @@ mod openai;
 mod people;
 mod pictures;
 mod sandbox;
+mod secrets;
 mod settings;
 mod tasks;
 mod traffic;

@@ -7,10 +7,6 @@ use url::{Host, Url};
 
 use crate::check::Check;
 
-/// Length of a whole URL, in bytes.
-const MAX_URL_BYTES: usize = 16 * 1024;
-/// Length of a path with its query, in bytes.
-const MAX_PATH_BYTES: usize = 8 * 1024;
 /// Length of a host's name, in bytes.
 const MAX_HOST_BYTES: usize = 253;
 /// Length of one of the parts between its dots, in bytes.
@@ -18,9 +14,6 @@ const MAX_LABEL_BYTES: usize = 63;
 
 /// A URL whose host is spelled as it will be used.
 pub(crate) fn parse_url(text: &str) -> Result<Url, String> {
-    if text.len() > Check::UrlBytes.limit(MAX_URL_BYTES) {
-        return Err(format!("an address is longer than {MAX_URL_BYTES} bytes"));
-    }
     let url = Url::parse(text).map_err(|error| format!("the address is not a URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err("the address is neither http:// nor https://".to_owned());
@@ -39,24 +32,29 @@ fn check_authority(text: &str, url: &Url) -> Result<(), String> {
             "the URL of {host} carries a user name: put credentials in their own setting"
         ));
     }
-    let (_, rest) = text.split_once("://").unwrap_or_default();
-    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let (scheme, rest) = text.split_once("://").unwrap_or_default();
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let authority = authority.to_ascii_lowercase();
     let default = if url.scheme() == "https" { 443 } else { 80 };
-    let spellings = match url.port() {
-        Some(port) => [format!("{host}:{port}"), String::new()],
-        None => [host.to_owned(), format!("{host}:{default}")],
+    let (spelling, with_default) = match url.port() {
+        Some(port) => (format!("{host}:{port}"), None),
+        None => (host.to_owned(), Some(format!("{host}:{default}"))),
     };
-    let plain = match url.host() {
-        Some(Host::Domain(name)) => is_name(name),
-        address => address.is_some(),
-    };
-    if !plain || !spellings.contains(&authority.to_ascii_lowercase()) {
+    let spelled = authority == spelling || Some(authority) == with_default;
+    // White space before a scheme and missing slashes behind it would be repaired.
+    let plain = scheme.eq_ignore_ascii_case(url.scheme())
+        && match url.host() {
+            Some(Host::Domain(name)) => is_name(name),
+            address => address.is_some(),
+        };
+    if !plain || !spelled {
         return Err(format!(
             "a URL of {host} does not spell host and port plainly: write {}",
-            spellings[0].trim_end_matches('.')
+            spelling.trim_end_matches('.')
         ));
     }
-    match is_visible(rest) {
+    // Some take a backslash for a slash.
+    match is_visible(rest) && !rest.contains('\\') {
         true => Ok(()),
         false => Err(format!(
             "the URL of {host} holds a character that must be percent-encoded"
@@ -123,9 +121,6 @@ pub(crate) fn parse_redirect(from: &Url, location: &str) -> Result<Url, String> 
 
 /// A path under a base: absolute, without steps up, empty steps or hidden separators.
 pub(crate) fn check_path(path: &str, query: Option<&str>) -> Result<(), String> {
-    if path.len() + query.map_or(0, str::len) > Check::PathBytes.limit(MAX_PATH_BYTES) {
-        return Err(format!("a path is longer than {MAX_PATH_BYTES} bytes"));
-    }
     if !Check::Path.holds() {
         return Ok(());
     }

@@ -99,13 +99,19 @@ impl Document {
         for step in pointer.strip_prefix('/')?.split('/') {
             let step = step.replace("~1", "/").replace("~0", "~");
             node = match node {
-                Node::List(items) => items.get(step.parse::<usize>().ok()?)?,
+                Node::List(items) => items.get(index(&step)?)?,
                 Node::Object(fields) => &fields.iter().rfind(|(key, _)| *key == step)?.1,
                 _ => return None,
             };
         }
         Some(node)
     }
+}
+
+/// A step of a JSON pointer as the place in a list that it names: digits, without a zero in front.
+fn index(step: &str) -> Option<usize> {
+    let plain = step == "0" || !step.starts_with(['0', '+']);
+    step.parse().ok().filter(|_| plain)
 }
 
 fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
@@ -357,6 +363,8 @@ mod tests {
         check(r#"[1]"#, "/0", None);
         check(r#"[1]"#, "/1", None);
         check(r#"[1]"#, "0", None);
+        check(r#"["aGk/"]"#, "/+0", None);
+        check(r#"["aGk/"]"#, "/00", None);
     }
 
     #[test]

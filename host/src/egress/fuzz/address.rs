@@ -111,8 +111,9 @@ fn carried(address: IpAddr) -> Vec<Ipv4Addr> {
         let start: Ipv6Addr = text.parse().unwrap();
         start.to_bits() >> (128 - length) == bits >> (128 - length)
     };
-    // Mapped, compatible, translated.
-    if begins("::ffff:0:0", 96) || begins("::", 96) || begins("64:ff9b::", 96) {
+    // Mapped, translated; compatible, of which none and this machine are not.
+    let compatible = begins("::", 96) && bits > 1;
+    if begins("::ffff:0:0", 96) || compatible || begins("64:ff9b::", 96) {
         carried.push(last);
     }
     // 6to4 has it behind its first 16 bits.

@@ -186,7 +186,7 @@ fn connect(server: &ChatModels, egress: &Egress) -> Result<Connection, String> {
         setting: "OPENAI_API_BASE_URL",
     };
     let destination = egress.destination(place, credential.unwrap_or_default(), &Tls::default());
-    let redactor = Arc::new(Redactor::new(server.key.as_deref()));
+    let redactor = Arc::new(Redactor::among_words(server.key.as_deref()));
     Ok(Connection {
         list: List::new(redactor.clone()),
         redactor,

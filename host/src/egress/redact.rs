@@ -21,6 +21,8 @@ use window::Windows;
 const WINDOW_BYTES: usize = 8;
 /// A secret of fewer bytes is not looked for: it would take letters out of ordinary words.
 const MIN_SECRET_BYTES: usize = 4;
+/// The same where people read what is left: shorter keys are words that somebody thought of.
+const MIN_KEY_BYTES: usize = 16;
 /// How often a text is looked at again after something was blotted out. One that still holds a
 /// window then is blotted out whole.
 const MAX_ROUNDS: usize = 8;
@@ -53,6 +55,27 @@ impl Redactor {
     /// follows the first colon, as the password of `user:password` does, counts by itself too.
     /// Secrets of fewer than 4 bytes are left out.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        // A blot is never looked for.
+        let is_blot = |window: &[u8]| window.iter().all(|byte| *byte == BLOT);
+        Self::of(secrets, MIN_SECRET_BYTES, |window| !is_blot(window))
+    }
+
+    /// The same for a server's answers to people, which may have any word in them: a key that was
+    /// not made by chance, such as `no-key-required`, is not looked for. Secrets of fewer than 16
+    /// bytes are left out, and windows of small letters alone.
+    pub fn among_words<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        let is_word = |window: &[u8]| {
+            let in_word = |byte: &u8| byte.is_ascii_lowercase() || b" -_*".contains(byte);
+            window.iter().all(in_word)
+        };
+        Self::of(secrets, MIN_KEY_BYTES, |window| !is_word(window))
+    }
+
+    fn of<'a>(
+        secrets: impl IntoIterator<Item = &'a str>,
+        min_bytes: usize,
+        counts: impl Fn(&[u8]) -> bool,
+    ) -> Self {
         let mut by_length: [Vec<u64>; WINDOW_BYTES + 1] = Default::default();
         let mut numeric = false;
         let parts = |secret: &'a str| {
@@ -60,31 +83,24 @@ impl Redactor {
             let parts = [Some(secret), password].into_iter().flatten();
             parts.flat_map(|part| [part.to_owned(), part.to_ascii_lowercase()])
         };
-        let long = |secret: &String| secret.len() >= MIN_SECRET_BYTES;
+        let long = |secret: &String| secret.len() >= min_bytes;
         for secret in secrets.into_iter().flat_map(parts).filter(long) {
             let length = secret.len().min(WINDOW_BYTES);
-            for window in secret.as_bytes().windows(length) {
-                // A blot is never looked for.
-                if window.iter().all(|byte| *byte == BLOT) {
-                    continue;
-                }
+            let windows = secret.as_bytes().windows(length);
+            for window in windows.filter(|window| counts(window)) {
                 let digit = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
                 numeric |= window.iter().all(digit);
-                if let Some(windows) = by_length.get_mut(length) {
-                    windows.push(
-                        window
-                            .iter()
-                            .fold(0, |bits, byte| bits << 8 | u64::from(*byte)),
-                    );
+                let bits = |bits, byte: &u8| bits << 8 | u64::from(*byte);
+                if let Some(known) = by_length.get_mut(length) {
+                    known.push(window.iter().fold(0, bits));
                 }
             }
         }
         let windows = by_length.into_iter().enumerate();
         let windows = windows.filter(|(_, known)| !known.is_empty());
+        let windows = windows.map(|(length, known)| Windows::new(length, known));
         Self {
-            windows: windows
-                .map(|(length, known)| Windows::new(length, known))
-                .collect(),
+            windows: windows.collect(),
             numeric,
         }
     }
@@ -443,6 +459,22 @@ mod tests {
         let redactor = Redactor::new(["bcdefgh\\", "sixteenx"]);
         let left = redactor.text("bcdefgh\\\\u0073ixteenx");
         assert!(!redactor.finds(left.as_bytes()), "{left}");
+    }
+
+    #[test]
+    fn among_words_a_key_that_is_words_is_left() {
+        for words in [
+            "ollama",
+            "no-key-required",
+            "sk-no-key-required",
+            "lm_studio",
+        ] {
+            let text = format!("set it to {words} where a key is required");
+            assert_eq!(Redactor::among_words([words]).text(&text), text);
+        }
+        let key = "sk-proj-abcdefgh-4Fz9xQ71LmNo";
+        let left = Redactor::among_words([key]).text(key).into_owned();
+        assert_eq!(left, "sk-proj-ab*******************");
     }
 
     #[test]

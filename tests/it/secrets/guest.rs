@@ -1,0 +1,146 @@
+//! What an engine reads of an answer that repeats its key.
+
+use futures_util::SinkExt;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::*;
+
+/// An answer in which a spelling stands where `see HOW` looks.
+fn echo(how: &str, spelled: &str) -> Answer {
+    let text = around(spelled);
+    match how {
+        "headers" => Answer::json(200, &json!({})).header("x-echo", &text),
+        "json" => Answer::json(200, &json!({"nested": [{ &text: text }]})),
+        "at" => Answer::json(200, &json!({ "echo": text })),
+        "event" => {
+            let event = json!({ "echo": text });
+            Answer::typed(200, "text/event-stream", format!("data: {event}\n\n"))
+        }
+        "picture" => Answer::typed(200, "image/png", picture(&text)),
+        "frame" => {
+            let frame = json!({ "echo": text }).to_string();
+            Answer::web_socket(|mut socket| async move {
+                socket.send(Message::text(frame)).await.ok();
+            })
+        }
+        "message" => Answer::web_socket(|mut socket| async move {
+            let message = format!("\0\0\0\x01{text}");
+            socket
+                .send(Message::binary(message.into_bytes()))
+                .await
+                .ok();
+        }),
+        _ => Answer::typed(500, "text/plain", text),
+    }
+}
+
+/// A PNG whose pixels are this text, and which nobody has decoded yet.
+fn picture(text: &str) -> Vec<u8> {
+    let (head, end) = (&PIXEL[..33], &PIXEL[PIXEL.len() - 12..]);
+    let length = u32::try_from(text.len()).unwrap().to_be_bytes();
+    [head, &length, b"IDAT", text.as_bytes(), &[0; 4], end].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_engine_sees_its_key_wherever_and_however_it_comes_back() {
+    let place = Place::start().await;
+    for how in [
+        "headers", "json", "text", "at", "event", "picture", "frame", "message",
+    ] {
+        for (name, spelled) in spellings() {
+            place.answers(move |_| echo(how, &spelled));
+            let seen = place.sees(how).await;
+            check(&seen);
+            let visible = |text: &str| match how {
+                "picture" | "message" => text.replace(' ', ""),
+                _ => text.to_owned(),
+            };
+            assert!(
+                seen.contains(&visible(AROUND.0)) && seen.contains(&visible(AROUND.1)),
+                "{how}, {name}: {seen}"
+            );
+            assert!(seen.contains("********"), "{how}, {name}: {seen}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_holds_no_secret_stays_as_it_is() {
+    let place = Place::start().await;
+    // Seven bytes in a row are no secret.
+    let harmless = format!("{}\u{2026}{} 100% \\o/ %41", &KEY[..7], &KEY[8..15]);
+    for how in ["json", "text", "at", "event", "frame"] {
+        let text = harmless.clone();
+        place.answers(move |_| echo(how, &text));
+        let seen = place.sees(how).await;
+        let seen = seen.replace("\\\\", "\\");
+        assert!(seen.contains(&around(&harmless)), "{how}: {seen}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn escaped_json_as_text_is_read_as_what_it_stands_for() {
+    let place = Place::start().await;
+    let escaped: String = KEY
+        .chars()
+        .map(|it| format!("\\u{:04x}", it as u32))
+        .collect();
+    let mixed = KEY
+        .replace('/', "\\/")
+        .replace('x', "\\u0078")
+        .replace('Q', "%51");
+    for spelled in [escaped, mixed] {
+        let length = spelled.len();
+        place.answers(move |_| echo("text", &spelled));
+        assert_eq!(place.sees("text").await, around(&"*".repeat(length)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_is_handed_no_secret_to_begin_with() {
+    let place = Place::start().await;
+    let (_, answer) = place.draw("settings").await;
+    let said = answer["error"]["message"].as_str().unwrap();
+    assert!(said.contains("\"api-key\":null"), "{said}");
+    check(&answer.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_ends_with_the_key_that_it_began_with() {
+    let place = Place::start().await;
+    let (arrived, begun) = tokio::sync::watch::channel(0);
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    // The upstream holds its first answer back until the key was changed.
+    let waits = gate.clone();
+    let upstream = Upstream::start(move |seen: Seen| {
+        let (arrived, waits) = (arrived.clone(), waits.clone());
+        async move {
+            arrived.send_modify(|count| *count += 1);
+            if seen.target.ends_with("/first") {
+                waits.acquire().await.unwrap().forget();
+            }
+            Answer::json(200, &json!({}))
+        }
+    })
+    .await;
+    let set = json!({"HOSTILE_BASE_URL": upstream.url()});
+    assert_eq!(place.server.ask("/api/v1/settings", &set).await.0, 200);
+    let next = "another-Key-0815-4711";
+    let changing = async {
+        let mut begun = begun;
+        begun.wait_for(|count| *count > 0).await.unwrap();
+        let set = json!({"HOSTILE_API_KEY": next});
+        assert_eq!(place.server.ask("/api/v1/settings", &set).await.0, 200);
+        gate.add_permits(2);
+    };
+    let (drawn, ()) = tokio::join!(place.draw("twice"), changing);
+    assert_eq!(drawn.0, 200, "{}", drawn.1);
+    assert_eq!(place.draw("twice").await.0, 200);
+    let shown: Vec<_> = upstream
+        .seen()
+        .iter()
+        .map(|seen| seen.header("authorization").to_owned())
+        .collect();
+    let (old, new) = (format!("Bearer {KEY}"), format!("Bearer {next}"));
+    assert_eq!(shown, [old.clone(), old, new.clone(), new]);
+}

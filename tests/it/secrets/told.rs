@@ -1,0 +1,154 @@
+//! What an engine tells that put a key together from pieces which nobody recognised.
+
+use pinhole::engine::bindings::Job;
+use pinhole::engine::{Control, Limits};
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_engine_says_holds_no_secret() {
+    let place = Place::start().await;
+    place.gives_pieces(&around(KEY));
+    for (told, pointer) in [
+        ("message", "/error/message"),
+        ("code", "/error/code"),
+        ("field", "/error/param"),
+        ("prompt", "/data/0/revised_prompt"),
+    ] {
+        let (status, answer) = place.draw(&format!("join {told}")).await;
+        let said = answer.pointer(pointer).and_then(Value::as_str);
+        let said = said.unwrap_or_else(|| panic!("{told}: {status} {answer}"));
+        assert_eq!(said, around(&"*".repeat(KEY.len())), "{told}");
+        check(&answer.to_string());
+    }
+    let (status, answer) = place.draw("join address").await;
+    assert_eq!(status, 502, "{answer}");
+    check(&answer.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_with_a_file_holds_no_secret() {
+    let place = Place::start().await;
+    for spelled in [KEY.to_owned(), base64_simd::STANDARD.encode_to_string(KEY)] {
+        place.gives_pieces(&around(&spelled));
+        for told in ["details", "prompt"] {
+            let body = json!({"prompt": format!("join {told}"), "response_format": "url"});
+            let (status, answer) = place.server.ask("/v1/images/generations", &body).await;
+            assert_eq!(status, 200, "{answer}");
+            check(&answer.to_string());
+        }
+    }
+    let files = place.server.get("/api/v1/files/").send().await.unwrap();
+    let files = files.text().await.unwrap();
+    assert!(files.contains("<before *"), "{files}");
+    check(&files);
+    for entry in std::fs::read_dir(place.server.data.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file()
+            && path
+                .file_name()
+                .unwrap()
+                .to_string_lossy()
+                .contains("pinhole")
+        {
+            check(&String::from_utf8_lossy(&std::fs::read(path).unwrap()));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_holds_no_secret() {
+    let place = Place::start().await;
+    place.gives_pieces(&around(KEY));
+    let control = Control::new("test".to_owned());
+    let current = place.server.app.jobs.current();
+    let binding = current.binding("hostile").unwrap();
+    let job = Job {
+        prompt: "join note".to_owned(),
+        negative_prompt: None,
+        model: None,
+        size: None,
+        count: 1,
+        steps: None,
+        seed: None,
+        parameters: "{}".to_owned(),
+    };
+    let limits = Limits::job(std::time::Duration::from_secs(60));
+    let engines = &place.server.app.jobs.engines;
+    let bound = binding.generating().unwrap();
+    let made = engines.make(&binding.component, bound, &control, limits, job, None);
+    made.await.unwrap();
+    let progress = control.progress.borrow().clone();
+    assert_eq!(progress.note, Some(around(&"*".repeat(KEY.len()))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_models_hold_no_secret_and_nothing_that_nobody_sees() {
+    let place = Place::with(&[("HOSTILE_NOTE", "models")]).await;
+    let models = async || {
+        let answer = place.server.get("/api/v1/images/models").send().await;
+        answer.unwrap().text().await.unwrap()
+    };
+    place.gives_pieces(KEY);
+    let listed = models().await;
+    assert!(listed.contains(&"*".repeat(KEY.len())), "{listed}");
+    for hidden in ["a\u{200b}b", "a\u{e0041}b", "a\u{202e}b", "a\u{1b}[2Jb"] {
+        place.gives_pieces(hidden);
+        let listed = models().await;
+        assert!(listed.contains("no job could carry"), "{listed}");
+        assert!(!listed.contains(hidden), "{listed}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_are_short_and_hold_nothing_that_nobody_sees() {
+    let place = Place::start().await;
+    let hostile = "it\u{1b}[31m \u{202e}failed\r\nERROR forged\u{200b}\u{e0041} line";
+    for told in ["message", "code", "field"] {
+        place.gives_pieces(hostile);
+        let (_, answer) = place.draw(&format!("join {told}")).await;
+        let text = answer.to_string();
+        assert!(text.contains("it [31m failed  ERROR forged line"), "{text}");
+        place.gives_pieces(&"x".repeat(1 << 20));
+        let (status, answer) = place.draw(&format!("join {told}")).await;
+        assert_eq!(status, 502, "{told}");
+        let length = answer.to_string().len();
+        assert!(length < 3 << 10, "{told}: {length} bytes");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_holds_no_secret() {
+    let place = Place::start().await;
+    place.answers(|seen| match seen.target.ends_with("/echo") {
+        true => Answer::json(200, &json!([around(KEY), { KEY: around(KEY) }])),
+        false => Answer::json(200, &json!([&around(KEY)[..12], &around(KEY)[12..]])),
+    });
+    let (base, engines) = (place.upstream.url(), place.engines.path().to_owned());
+    let data = tempfile::tempdir().unwrap();
+    let logged = tokio::task::spawn_blocking(move || {
+        let run = |prompt: &str| {
+            let output = Command::new(program())
+                .args(["generate", prompt, "--engine", "hostile"])
+                .current_dir(data.path())
+                .env_clear()
+                .env("PINHOLE_DATA", data.path())
+                .env("PINHOLE_ENGINES", &engines)
+                .env("HOSTILE_BASE_URL", &base)
+                .env("HOSTILE_API_KEY", KEY)
+                .env("PINHOLE_LOG", "trace")
+                .output()
+                .unwrap();
+            let both = [output.stdout, output.stderr].concat();
+            String::from_utf8_lossy(&both).into_owned()
+        };
+        [run("join log"), run("join message"), run("see json")]
+    });
+    for logged in logged.await.unwrap() {
+        assert!(logged.contains("********"), "{logged}");
+        // Once a job, however often it comes back.
+        let noted = logged.matches("came back, and was blotted out").count();
+        assert_eq!(noted, 1, "{logged}");
+        check(&logged);
+    }
+}

@@ -51,6 +51,7 @@ use slots::Slots;
 
 pub use admit::MAX_COMPONENT_BYTES;
 pub(crate) use admit::{MAX_COUNT, fits};
+pub(crate) use compile::MAX_CODE_BYTES;
 pub use compile::{CompileLimits, Compiler, compile_input};
 pub use call::{Edit, MAX_MODEL_BYTES, Made, Produced};
 pub use control::{Control, Progress, Usage};
@@ -299,6 +300,7 @@ impl Sandbox {
         ImageEngine::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
             .map_err(startup)?;
         tick(&engine)?;
+        compiler.warn_of_what_is_missing();
         Ok(Self {
             compiled: Compiled::open(data)?,
             compiler: compiler.clone(),
@@ -396,7 +398,9 @@ fn engine(slots: u32) -> wasmtime::Result<Engine> {
             .total_stacks(slots)
             .max_core_instances_per_component(MAX_INSTANCES)
             .max_memories_per_component(MAX_MEMORIES)
+            .max_memories_per_module(MAX_MEMORIES)
             .max_tables_per_component(MAX_TABLES)
+            .max_tables_per_module(MAX_TABLES)
             .max_memory_size(Limits::describe().memory_bytes)
             .table_elements(20_000)
             .max_core_instance_size(1 << 20)

@@ -1,6 +1,7 @@
 //! Does the sandbox hold? The engine `hostile` misbehaves as its prompt says; whatever it does, the
 //! server goes on and the engine `sketch` still draws.
 
+mod core;
 mod door;
 mod end;
 mod limits;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use pinhole::engine::bindings::{ErrorKind, Job};
 use pinhole::engine::{Control, Error, Limits, Made, Produced};
 use pinhole_tests::{Answer, PIXEL, Seen, Server, Upstream, engines, guests, program};

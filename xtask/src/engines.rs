@@ -68,7 +68,7 @@ fn complete(workspace: &Workspace) -> Result<()> {
         let mut text = read_text(&path)?;
         // What it does not do itself, it does without doing anything.
         for function in ["start", "describe", "after", "generate", "allocate"] {
-            if !text.contains(&format!("(func ${function} ")) {
+            if !text.contains(&format!("(func ${function}")) {
                 text.push_str(&format!("(func ${function})\n"));
             }
         }

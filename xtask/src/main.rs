@@ -103,6 +103,8 @@ enum Benchmark {
     Guard,
     /// Events to many connected sockets
     Sockets,
+    /// A well-behaved tenant beside hostile ones
+    Tenants,
 }
 
 fn main() -> ExitCode {
@@ -184,11 +186,13 @@ impl BenchOptions {
         let chosen: &[&str] = match self.benchmark {
             None => &[
                 "--bench", "engine", "--bench", "faces", "--bench", "guard", "--bench", "sockets",
+                "--bench", "tenants",
             ],
             Some(Benchmark::Engine) => &["--bench", "engine", "--"],
             Some(Benchmark::Faces) => &["--bench", "faces", "--"],
             Some(Benchmark::Guard) => &["--bench", "guard", "--"],
             Some(Benchmark::Sockets) => &["--bench", "sockets", "--"],
+            Some(Benchmark::Tenants) => &["--bench", "tenants", "--"],
         };
         let arguments = self.arguments.iter().map(String::as_str);
         chosen.iter().copied().chain(arguments).collect()
@@ -232,6 +236,7 @@ mod tests {
         };
         let all = [
             "--bench", "engine", "--bench", "faces", "--bench", "guard", "--bench", "sockets",
+            "--bench", "tenants",
         ];
         check(&[], &all);
         check(&["engine"], &["--bench", "engine", "--"]);

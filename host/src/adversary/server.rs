@@ -17,6 +17,8 @@ use crate::folder;
 const START: Duration = Duration::from_secs(300);
 /// Time a job of it may take, in seconds: cases wait for it to be over.
 const JOB_SECS: &str = "5";
+/// Jobs it runs at once: few, so that a case can take them all.
+pub(super) const SLOTS: &str = "16";
 /// What is read of its standard error, in bytes; the rest is dropped.
 const MAX_LOG_BYTES: u64 = 16 << 20;
 /// Length of the file about a process in `/proc`, in bytes.
@@ -53,6 +55,7 @@ impl Server {
             .env("PINHOLE_DATA", data.path())
             .env("PINHOLE_ENGINES", engines.path())
             .env("PINHOLE_JOB_TIMEOUT_SECS", JOB_SECS)
+            .env("PINHOLE_SLOTS", SLOTS)
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

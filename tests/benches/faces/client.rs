@@ -58,6 +58,14 @@ impl Connection {
         Ok((status, &self.buffer[start..end]))
     }
 
+    /// Has something come that nobody has read yet, or the connection ended? Does not wait.
+    pub(crate) fn has_come(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let waits = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        !waits.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// Reads on until the text has come, of an answer that does not end. Starts behind `seen`.
     pub(crate) fn wait_for(&mut self, seen: usize, text: &str) -> io::Result<usize> {
         let mut filled = seen;

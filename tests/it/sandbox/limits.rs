@@ -153,7 +153,8 @@ async fn a_client_is_told_that_the_time_was_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn engines_that_compute_for_ever_keep_nobody_from_drawing() {
-    let place = Place::start(&[("PINHOLE_SLOTS", "5")]).await;
+    let variables = [("PINHOLE_SLOTS", "5"), ("PINHOLE_SLOTS_PER_USER", "4")];
+    let place = Place::start(&variables).await;
     let control = control();
     let limits = Limits {
         grace: Duration::ZERO,
@@ -198,4 +199,173 @@ async fn a_job_makes_only_so_many_requests() {
     let (_, message) = said(outcome);
     assert_eq!(message, "refused after 3: too many requests for one job");
     assert_eq!(place.upstream.lines(), ["GET /base/allowed/x"; 3]);
+}
+
+/// What the engine says of a flood; each limit is far below what it tries.
+async fn floods(place: &Place, prompt: &str, limits: Limits, expected: &str) {
+    let outcome = place.call(prompt, limits).await;
+    let (_, message) = said(outcome);
+    assert_eq!(message, expected, "{prompt}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_and_texts_that_a_guest_hands_over_have_an_end() {
+    let place = Place::start(&[]).await;
+    let too_much = "more than one request may have";
+    for prompt in [
+        "headers 257",
+        // More than a map of headers could hold.
+        "headers 50000",
+        "parts 2500",
+        "fields 257",
+        "label 1025",
+        "path 8192",
+        "name 65",
+    ] {
+        floods(&place, prompt, LIMITS, too_much).await;
+    }
+    assert_eq!(place.upstream.lines(), [""; 0]);
+    floods(
+        &place,
+        "pointer 8000",
+        LIMITS,
+        "the JSON pointer is too long",
+    )
+    .await;
+    for prompt in ["parts 100", "fields 256", "label 1024", "path 4000"] {
+        floods(&place, prompt, LIMITS, "status 200").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_have_an_end_one_by_one_and_together() {
+    let place = Place::start(&[]).await;
+    let limits = Limits {
+        request_bytes: 3 << 20,
+        sent_bytes: 7 << 20,
+        ..LIMITS
+    };
+    let (_, one) = said(place.call("body 3", limits).await);
+    assert_eq!(place.upstream.lines(), [""; 0], "{one}");
+    let (_, all) = said(place.call("bodies 2", limits).await);
+    assert!(all.starts_with("refused after 3: "), "{all}");
+    assert_eq!(place.upstream.lines().len(), 3);
+    // What was sent is not held any more: only all together it would be too much.
+    let limits = Limits {
+        held_bytes: 5 << 20,
+        sent_bytes: usize::MAX,
+        requests: 10,
+        ..LIMITS
+    };
+    let (_, all) = said(place.call("bodies 2", limits).await);
+    assert_eq!(all, "refused after 10: too many requests for one job");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_have_an_end_kept_and_taken() {
+    let body = json!({"filler": "x".repeat(1 << 20)});
+    let place = Place::with(Upstream::json(200, body).await, &[]).await;
+    let limits = Limits {
+        held_bytes: 5 << 20,
+        ..LIMITS
+    };
+    is_ended(
+        &place,
+        "keep 10",
+        limits,
+        "it holds more than 5242880 bytes",
+    )
+    .await;
+    floods(&place, "take 10", limits, "had 10").await;
+    let limits = Limits {
+        taken_bytes: 5 << 20,
+        ..LIMITS
+    };
+    is_ended(
+        &place,
+        "take 10",
+        limits,
+        "it took in more than 5242880 bytes",
+    )
+    .await;
+}
+
+/// The job breaks a limit that ends it.
+async fn is_ended(place: &Place, prompt: &str, limits: Limits, gist: &str) {
+    match place.call(prompt, limits).await {
+        Err(Error::Limit(message)) => assert!(message.contains(gist), "{prompt}: {message}"),
+        other => panic!("{prompt}: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_has_only_so_many_connections_at_the_same_time() {
+    let upstream = Upstream::start(async |seen: Seen| {
+        if !seen.header("sec-websocket-key").is_empty() {
+            return Answer::web_socket(async |socket| {
+                let _open = socket;
+                std::future::pending().await
+            });
+        }
+        std::future::pending().await
+    });
+    let place = Place::with(upstream.await, &[]).await;
+    let limits = Limits {
+        connections: 3,
+        ..LIMITS
+    };
+    let refused = "refused after 3: too many requests at the same time";
+    floods(&place, "starts 1000", limits, refused).await;
+    floods(&place, "sockets 1000", limits, refused).await;
+    // One after the other is not at the same time.
+    let place = Place::start(&[]).await;
+    floods(&place, "keep 10", limits, "had 10").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_a_stream_has_an_end() {
+    let endless = "data: ".to_owned() + &"x".repeat(33 << 20);
+    let whole = "data: {}\n\n".repeat(3);
+    for (body, expected) in [(endless, None), (whole, Some("read 3"))] {
+        let upstream = Upstream::start(move |_| {
+            let answer = Answer::typed(200, "text/event-stream", body.clone());
+            async { answer }
+        });
+        let place = Place::with(upstream.await, &[]).await;
+        let (_, message) = said(place.call("events", LIMITS).await);
+        match expected {
+            Some(expected) => assert_eq!(message, expected),
+            None => assert!(!message.starts_with("read"), "{message}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_computes_for_long_does_so_behind_the_others() {
+    let place = Place::start(&[]).await;
+    let control = control();
+    let mut progress = control.progress.subscribe();
+    let limits = Limits {
+        grace: Duration::ZERO,
+        ..LIMITS
+    };
+    let spinning = place.run("spin", limits, &control);
+    progress.changed().await.unwrap();
+    // Some thread of this process is one of those that have a low priority, and it computes.
+    let computes = || {
+        let threads = std::fs::read_dir("/proc/self/task").unwrap();
+        threads.flatten().any(|thread| {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            let Some((name, rest)) = stat.rsplit_once(") ") else {
+                return false;
+            };
+            let fields: Vec<i64> = rest.split(' ').map(|it| it.parse().unwrap_or(0)).collect();
+            name.ends_with("(long guest") && fields[16] == 10 && fields[11] > 20
+        })
+    };
+    while !computes() {
+        place.still_draws().await;
+    }
+    control.cancel.cancel();
+    said(spinning.await.unwrap());
 }

@@ -23,6 +23,6 @@ async fn the_log_has_what_an_engine_says_escaped_and_cut() {
     // What it logged, what the host logged of the failed job, and the program's own last line.
     let lines: Vec<&str> = log.lines().collect();
     assert_eq!(lines.len(), 3, "{log:?}");
-    let whole = "hostile: red [31m 2026-01-01 INFO forged  back";
+    let whole = "hostile: red [31m 2026-01-01 INFO forged back";
     assert!(lines.iter().all(|line| line.contains(whole)), "{log:?}");
 }

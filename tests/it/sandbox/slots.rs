@@ -22,7 +22,12 @@ async fn jobs_wait_for_a_slot_and_none_is_refused() {
         })
         .await
     };
-    let place = Place::with(upstream, &[("PINHOLE_SLOTS", &SLOTS.to_string())]).await;
+    let slots = SLOTS.to_string();
+    let variables = [
+        ("PINHOLE_SLOTS", slots.as_str()),
+        ("PINHOLE_SLOTS_PER_USER", &slots),
+    ];
+    let place = Place::with(upstream, &variables).await;
     let asking: Vec<_> = (0..JOBS)
         .map(|_| {
             let server = place.server.clone();
@@ -74,4 +79,62 @@ async fn a_job_that_waits_for_a_slot_can_be_cancelled_and_does_not_wait_for_ever
     assert_eq!(drawn.pictures.len(), 1);
     let asked = "GET /base/allowed/x";
     assert_eq!(place.upstream.lines(), [SLOW, STOPPED, asked]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_user_leaves_the_others_their_slots() {
+    let place = Place::with(slow_upstream().await, &[("PINHOLE_SLOTS", "4")]).await;
+    let of = |user: &str| Control {
+        user: Some(user.to_owned()),
+        ..control()
+    };
+    let greedy = of("greedy");
+    let jobs: Vec<_> = (0..6).map(|_| place.run("wait", LIMITS, &greedy)).collect();
+    place.upstream.wait_for(2).await;
+    // Half of the slots are theirs; the other half is not.
+    for user in ["modest", "humble"] {
+        let made = place.run("ask", LIMITS, &of(user)).await.unwrap();
+        assert_eq!(made.unwrap().pictures.len(), 1);
+    }
+    let asked = "GET /base/allowed/x";
+    assert_eq!(place.upstream.lines(), [SLOW, SLOW, asked, asked]);
+    greedy.cancel.cancel();
+    for job in jobs {
+        assert_eq!(said(job.await.unwrap()).0, ErrorKind::Cancelled);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_would_wait_behind_too_many_is_told_at_once() {
+    const AT_ONCE: usize = 12;
+    let variables = [("PINHOLE_SLOTS", "2"), ("PINHOLE_SLOTS_PER_USER", "1")];
+    let place = Place::with(slow_upstream().await, &variables).await;
+    let mut asking: FuturesUnordered<_> = (0..AT_ONCE)
+        .map(|_| {
+            let server = place.server.clone();
+            let body = json!({"prompt": "wait"});
+            tokio::spawn(async move { server.ask("/v1/images/generations", &body).await })
+        })
+        .collect();
+    // One runs and four wait: they are not answered before they end.
+    for _ in 5..AT_ONCE {
+        let (status, answer) = asking.next().await.unwrap().unwrap();
+        assert_eq!(status, 429, "{answer}");
+        let expected = "4 of your jobs are waiting already: try again when some of them are done";
+        assert_eq!(answer["error"]["message"], expected);
+        assert_eq!(answer["error"]["code"], "rate-limited");
+    }
+    place.upstream.wait_for(1).await;
+    asking.iter().for_each(JoinHandle::abort);
+    drop(asking);
+    // Whoever went away does not wait any more.
+    let body = json!({"prompt": "ask"});
+    let (status, answer) = place.server.ask("/v1/images/generations", &body).await;
+    assert_eq!(status, 200, "{answer}");
+    let slow = place.upstream.lines();
+    assert_eq!(
+        slow.iter().filter(|line| *line == SLOW).count(),
+        1,
+        "{slow:?}"
+    );
 }

@@ -1,5 +1,7 @@
 //! Secrets that an upstream repeats: looked for everywhere, and told to everybody.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use pinhole_sdk::bindings::pinhole::engine::upstream::{Frame, Message};
 use pinhole_sdk::{
     Answer, Error, Image, Model, Output, Picture, Progress, Request, Settings, job, log, request,
@@ -21,14 +23,30 @@ const PATIENCE_MS: u32 = 60_000;
 /// | `see HOW` | reads `/allowed/echo` and says it backwards, so that nobody finds a secret in it: its `headers`, `json`, `text`, the text at `/echo` (`at`), its first `event`, its `picture` in small pieces |
 /// | `see frame`, `see message` | the same with what comes over a WebSocket: JSON, or bytes in small pieces |
 /// | `join WHERE` | puts the texts of the list at `/allowed/pieces` together and tells them: as the error's `message`, `code` or `field`, in the `log`, as a `note` of its progress, with a picture as `details` or `prompt`, as its `address` |
+/// | `leave TEXT` | keeps the text in its memory |
+/// | `find` | says what a job before this one has left there |
 /// | `twice` | sends a GET to `/allowed/first` and one to `/allowed/second`, and returns a good picture |
 pub(crate) fn echo(what: &str, rest: &str) -> Option<Result<Output, Error>> {
     Some(match what {
         "see" => see(rest).and_then(|seen| Err(said(seen.chars().rev().collect::<String>()))),
         "join" => joined("/allowed/pieces").and_then(|text| tell(rest, text)),
         "twice" => twice(),
+        "leave" => {
+            *left() = rest.to_owned();
+            Err(said("left"))
+        }
+        "find" => Err(said(match left().as_str() {
+            "" => "nothing",
+            found => found,
+        })),
         _ => return None,
     })
+}
+
+/// What a job has left for the next.
+fn left() -> MutexGuard<'static, String> {
+    static LEFT: Mutex<String> = Mutex::new(String::new());
+    LEFT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn see(how: &str) -> Result<String, Error> {

@@ -11,7 +11,7 @@ const PATH: &str = "/allowed/x";
 ///
 /// | prompt | what it does |
 /// |---|---|
-/// | `headers N` | sends a GET with so many headers |
+/// | `headers N` | sends a GET with so many headers; `headers N LENGTH` with values of so many bytes |
 /// | `parts N` | sends a body of so many pieces |
 /// | `fields N` | sends a form of so many fields |
 /// | `label N` | sends a form with a field whose name has so many bytes |
@@ -28,6 +28,11 @@ const PATH: &str = "/allowed/x";
 /// | `line N` | writes a line of so many bytes to the log, and says nothing of it |
 /// | `lines N` | writes so many empty lines to the log |
 /// | `progress N` | reports so often how far it is, then waits |
+/// | `denied N` | asks so many times for what it did not declare |
+/// | `pictures N` | sends a body of so many pictures of eight megabytes |
+/// | `loads N` | sends bodies of 40 MB, so many |
+/// | `images N` | takes so many pictures of eight megabytes and keeps none |
+/// | `show N` | shows a picture of so many megabytes, and returns another |
 /// | `preview N` | shows a picture again and again, so often, and each time another |
 pub(crate) fn flood(what: &str, rest: &str) -> Option<Result<Output, Error>> {
     let (number, _) = words(rest);
@@ -35,7 +40,8 @@ pub(crate) fn flood(what: &str, rest: &str) -> Option<Result<Output, Error>> {
     let get = || Request::get("api", PATH);
     Some(match what {
         "headers" => {
-            let many = (0..count).fold(get(), |it, n| it.header(&format!("x-{n}"), "1"));
+            let value = "1".repeat(words(rest).1.parse().unwrap_or(1));
+            let many = (0..count).fold(get(), |it, n| it.header(&format!("x-{n}"), &value));
             tell(many)
         }
         "parts" => parts(count),
@@ -57,6 +63,13 @@ pub(crate) fn flood(what: &str, rest: &str) -> Option<Result<Output, Error>> {
         "keep" => all(count, || get().send()),
         "take" => all(count, || get().send().map(drop)),
         "events" => events(),
+        "denied" => denied(count),
+        "pictures" => pictures(count),
+        "loads" => all(count, || {
+            pictures(4).err().filter(is_refusal).map_or(Ok(()), Err)
+        }),
+        "images" => all(count, || large(8).map(drop)),
+        "show" => show(count),
         "line" => {
             log::write(log::Level::Info, &"x".repeat(count));
             Err(said("written"))
@@ -150,4 +163,52 @@ fn preview(count: usize) -> Result<Output, Error> {
         report(1.0, Some(&picture(number)?));
     }
     Err(said("shown"))
+}
+
+/// A PNG of one pixel and so many megabytes.
+fn large(megabytes: usize) -> Result<Image, Error> {
+    const HEADER: usize = 33;
+    const END: usize = 12;
+    let (header, rest) = PIXEL.split_at(HEADER);
+    let (_, end) = rest.split_at(rest.len() - END);
+    let length = megabytes * CHUNK;
+    let mut png = Vec::with_capacity(length + 100);
+    png.extend_from_slice(header);
+    // A chunk of pixels: nobody looks into it before it is decoded.
+    png.extend_from_slice(&u32::try_from(length).unwrap_or(0).to_be_bytes());
+    png.extend_from_slice(b"IDAT");
+    png.resize(png.len() + length + 4, 0);
+    png.extend_from_slice(end);
+    images::from_bytes(&png).map_err(Error::protocol)
+}
+
+fn show(megabytes: usize) -> Result<Output, Error> {
+    report(1.0, Some(&large(megabytes)?));
+    // So that whoever watches sees it.
+    job::sleep(500);
+    Ok(crate::output(vec![crate::pixel()?]))
+}
+
+fn pictures(count: usize) -> Result<Output, Error> {
+    let image = large(8)?;
+    let pointers: Vec<String> = (0..count).map(|n| format!("/{n}")).collect();
+    let places: Vec<(&str, &Image)> = pointers.iter().map(|it| (it.as_str(), &image)).collect();
+    let value = vec![serde_json::Value::Null; count];
+    tell(Request::get("api", PATH).json_with_images(&value, &places)?)
+}
+
+/// Did the host refuse it, or does the error only tell of an answer?
+fn is_refusal(error: &Error) -> bool {
+    !error.message.starts_with("status ")
+}
+
+fn denied(count: usize) -> Result<Output, Error> {
+    for sent in 0..count {
+        match Request::get("api", "/secret").send() {
+            Err(error) if error.message == "not granted" => {}
+            Err(error) => return Err(said(format!("refused after {sent}: {}", error.message))),
+            Ok(_) => return Err(said("answered")),
+        }
+    }
+    Err(said(format!("had {count}")))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 
 use crate::egress::{DEFAULT_SILENCE, Nat64};
-use crate::engine::Compiler;
+use crate::engine::{Compiler, MAX_CODE_BYTES};
 use crate::grant::FirstUse;
 use crate::settings::Environment;
 
@@ -102,6 +102,7 @@ impl Config {
             memory_bytes: number("PINHOLE_COMPILE_MIB", MAX_COMPILE_MIB)?
                 .unwrap_or(DEFAULT_COMPILE_MIB)
                 << 20,
+            code_bytes: MAX_CODE_BYTES,
         };
         let first_use = match environment.get("PINHOLE_ENGINE_GRANTS") {
             None | Some("declared") => FirstUse::Declared,

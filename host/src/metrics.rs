@@ -31,6 +31,7 @@ pub struct Load {
 }
 
 /// What was counted since it was installed.
+#[derive(Clone)]
 pub struct Metrics(PrometheusHandle);
 
 impl Metrics {

@@ -39,7 +39,7 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
     if let (Some(watched), Some(metrics)) = (watched, metrics) {
         println!("metrics: http://{}/metrics", watched.local_addr()?);
         let app = app.clone();
-        let text = async move || metrics.text(app.jobs.engines.load());
+        let text = move || std::future::ready(metrics.text(app.jobs.engines.load()));
         let router = axum::Router::new().route("/metrics", get(text));
         // Ends with the process.
         tokio::spawn(async { axum::serve(watched, router).await });

@@ -3,6 +3,7 @@
 mod engines;
 mod failures;
 mod generate;
+mod metrics;
 mod grant;
 mod serve;
 mod upstreams;

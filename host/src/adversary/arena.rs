@@ -26,6 +26,8 @@ use crate::folder;
 
 /// The secret that the engine `hostile` is given, and that nobody may ever see.
 pub(super) const SECRET: &str = "adversary-secret-Zx81-quiet/heron+4711==";
+/// How long an upstream's answer may pause, in seconds: less than a job may take.
+const SILENCE_SECS: &str = "2";
 /// Time that the server may take to answer one request: far more than it needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Length of an answer that is read, in bytes.
@@ -79,11 +81,20 @@ impl Arena {
             components.join(HOSTILE).with_extension("wasm"),
             config.engines.join("sketch.wasm"),
         ];
-        let base = upstream.url();
+        let (base, proxy) = (upstream.url(), trap.url());
+        let chat = format!("{base}/chat");
         let variables = [
+            // Nobody may take these to heart.
+            ("HTTP_PROXY", proxy.as_str()),
+            ("http_proxy", proxy.as_str()),
+            ("ALL_PROXY", proxy.as_str()),
+            ("all_proxy", proxy.as_str()),
+            ("PINHOLE_UPSTREAM_SILENCE_SECS", SILENCE_SECS),
             ("HOSTILE_BASE_URL", base.as_str()),
             ("HOSTILE_API_KEY", SECRET),
             ("HOSTILE_NOTE", "a note"),
+            ("OPENAI_API_BASE_URL", chat.as_str()),
+            ("OPENAI_API_KEY", SECRET),
         ];
         let server = Server::start(config, &engines, &variables).await?;
         let (url, key) = (server.url.clone(), server.key.clone());
@@ -320,9 +331,10 @@ impl Arena {
 
     /// Sets an engine's or the server's setting for the rest of the case.
     pub(super) async fn set(&self, name: &str, value: impl Into<Value>) -> Result<Answer> {
-        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        changed.insert(name.to_owned());
-        drop(changed);
+        {
+            let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+            changed.insert(name.to_owned());
+        }
         let mut fields = Map::new();
         fields.insert(name.to_owned(), value.into());
         self.post("/api/v1/settings", &Value::Object(fields)).await
@@ -348,7 +360,7 @@ impl Arena {
         let answer = self.get(&path).await?;
         ensure!(answer.status == StatusCode::OK, "no audit log: {answer:?}");
         let total = answer.json()?;
-        let total = total.get("total").and_then(Value::as_u64);
+        let total = total.get("counted").and_then(Value::as_u64);
         Ok(usize::try_from(
             total.context("the audit log has no total")?,
         )?)
@@ -360,6 +372,13 @@ impl Arena {
         let mut server = server.lock().unwrap_or_else(PoisonError::into_inner);
         ensure!(server.lives(), "the server has ended");
         server.memory_bytes()
+    }
+
+    /// What the server has written for an operator. Only of a throw-away one.
+    pub(super) fn log(&self) -> Result<String> {
+        let server = self.server.as_ref().context("not a server of ours")?;
+        let server = server.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(server.log())
     }
 
     /// The data folder. Only of a throw-away server.

@@ -32,7 +32,7 @@ const MAX_THREADS: usize = 4;
 /// How many times its CPU time a compilation may take by the clock: other work may hold it up.
 const MAX_WAIT: u32 = 5;
 /// Length of the code that one component may be compiled to, in bytes.
-const MAX_CODE_BYTES: usize = 256 << 20;
+pub(crate) const MAX_CODE_BYTES: usize = 256 << 20;
 /// Length of what the compiler may say about a component, in bytes.
 const MAX_REASON_BYTES: usize = 4 << 10;
 
@@ -45,6 +45,8 @@ pub struct Compiler {
     pub time: Duration,
     /// Address space that one component may need, in bytes.
     pub memory_bytes: u64,
+    /// Length of the code that one component may be compiled to, in bytes.
+    pub code_bytes: usize,
 }
 
 /// What a child may use; it takes the limits on before it reads anything.
@@ -95,22 +97,31 @@ impl Compiler {
     async fn compile(&self, bytes: &[u8]) -> Result<Vec<u8>, String> {
         let mut child = self.start()?;
         let patience = self.time.saturating_mul(MAX_WAIT);
+        let max_code = Check::CompiledCode.limit(self.code_bytes);
+        let talk = converse(&mut child, bytes, max_code);
         let ended = match Check::CompileTime.holds() {
-            true => tokio::time::timeout(patience, converse(&mut child, bytes)).await,
-            false => Ok(converse(&mut child, bytes).await),
+            true => tokio::time::timeout(patience, talk).await,
+            false => Ok(talk.await),
         };
         // It is killed as it is dropped, unless it has ended.
         let (status, code, said) = ended
             .map_err(|_| self.too_slow())?
             .map_err(|error| format!("cannot be compiled: {error}"))?;
-        if code.len() > Check::CompiledCode.limit(MAX_CODE_BYTES) {
-            return Err(format!(
-                "is compiled to more than {MAX_CODE_BYTES} bytes of code"
-            ));
+        if code.len() > max_code {
+            return Err(format!("is compiled to more than {max_code} bytes of code"));
         }
         match status {
             Some(status) if status.success() => Ok(code),
             status => Err(self.failure(status, &String::from_utf8_lossy(&said))),
+        }
+    }
+
+    /// Tells the operator once where a child can have no complete limits.
+    pub(super) fn warn_of_what_is_missing(&self) {
+        if !confine::COMPLETE {
+            tracing::warn!(
+                "this system has no filter of system calls for the compiler: admit only components that you trust"
+            );
         }
     }
 
@@ -180,7 +191,7 @@ fn invalid(why: &str) -> String {
 type Said = (Option<ExitStatus>, Vec<u8>, Vec<u8>);
 
 /// Gives the child a component, and hears it out: how it ended, its code, and its reason.
-async fn converse(child: &mut Child, bytes: &[u8]) -> std::io::Result<Said> {
+async fn converse(child: &mut Child, bytes: &[u8], max_code: usize) -> std::io::Result<Said> {
     let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (Some(mut stdin), Some(stdout), Some(stderr)) = pipes else {
         return Err(std::io::ErrorKind::BrokenPipe.into());
@@ -191,7 +202,6 @@ async fn converse(child: &mut Child, bytes: &[u8]) -> std::io::Result<Said> {
         drop(stdin);
         Ok(())
     };
-    let max_code = Check::CompiledCode.limit(MAX_CODE_BYTES);
     let ((), code, said) =
         tokio::try_join!(give, read(stdout, max_code), read(stderr, MAX_REASON_BYTES))?;
     let status = match code.len() > max_code {

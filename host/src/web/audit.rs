@@ -40,7 +40,7 @@ struct Wanted {
 struct Refusals {
     /// How many of these there were since the server was started, those too that were only counted.
     #[schema(minimum = 0)]
-    total: u64,
+    counted: u64,
     /// The newest of those in the audit log, newest first.
     lines: Vec<Refusal>,
 }
@@ -90,12 +90,12 @@ async fn refusals(
         return Err(ApiError::invalid("limit", detail));
     }
     let kind = kind.as_deref().map(find).transpose()?;
-    let total = audit::count(kind);
+    let counted = audit::count(kind);
     let reading = tokio::task::spawn_blocking(move || app.audit.newest(kind, limit));
     let lines = reading.await.map_err(anyhow::Error::new).flatten();
     let lines = lines.map_err(|error| ApiError::internal(&error))?;
     let lines = lines.into_iter().map(Refusal::from).collect();
-    Ok(Json(Refusals { total, lines }))
+    Ok(Json(Refusals { counted, lines }))
 }
 
 fn find(name: &str) -> Result<Kind, ApiError> {

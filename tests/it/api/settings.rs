@@ -1,5 +1,7 @@
 //! What an operator sets while the server runs, and what a client needs to know at its start.
 
+use pinhole::audit::{Kind, refused};
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,6 +36,14 @@ async fn settings_are_shown_and_changed() {
     api.case("good", get("/api/v1/settings/changes?limit=2"))
         .await;
     api.case("limit_no_number", get("/api/v1/settings/changes?limit=x"))
+        .await;
+
+    refused(Kind::Picture, "sketch", "", "a picture is none");
+    api.case("good", get("/api/v1/audit?kind=picture&limit=1"))
+        .await;
+    api.case("unknown_kind", get("/api/v1/audit?kind=weather"))
+        .await;
+    api.case("limit_no_number", get("/api/v1/audit?limit=x"))
         .await;
 
     let tasks = "/api/v1/tasks/config";

@@ -33,6 +33,7 @@ static HOST: LazyLock<Host> = LazyLock::new(|| {
         program: PathBuf::new(),
         time: Duration::ZERO,
         memory_bytes: 0,
+        code_bytes: 0,
     };
     let data = tempfile::tempdir().unwrap();
     let sandbox = Sandbox::new(data.path(), (2, 2), &compiler).unwrap();

@@ -1,0 +1,152 @@
+//! What is counted, for whoever watches the server, on a listener of its own.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::*;
+
+const KEY_LINE: &str = "administrator key (shown once): ";
+
+/// The program with metrics on a free port.
+fn program(names: &[&str]) -> Program {
+    Program::new(names).with("PINHOLE_METRICS_LISTEN", "127.0.0.1:0")
+}
+
+/// Where the metrics are: the line after the four of every start.
+fn watched(serving: &mut Serving) -> SocketAddr {
+    let mut line = String::new();
+    serving.out.read_line(&mut line).unwrap();
+    let address = line.strip_prefix("metrics: http://").unwrap();
+    address
+        .trim_end()
+        .strip_suffix("/metrics")
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+/// Every value by its name and labels.
+fn values(address: SocketAddr) -> BTreeMap<String, f64> {
+    let (status, text) = http(address, "GET", "/metrics", "", "");
+    assert_eq!(status, 200, "{text}");
+    let (_, body) = text.split_once("\r\n\r\n").unwrap();
+    let lines = body.lines().filter(|line| !line.starts_with('#'));
+    let pairs = lines.filter_map(|line| line.rsplit_once(' '));
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_is_counted() {
+    let upstream = Upstream::json(200, json!({})).await;
+    let program = program(&["sketch", "hostile"])
+        .with("IMAGE_GENERATION_ENGINE", "sketch")
+        .with("HOSTILE_BASE_URL", &upstream.url());
+    fs::write(program.path("engines/torn.wasm"), b"\0asm").unwrap();
+    let mut serving = program.serve();
+    let metrics = watched(&mut serving);
+    let before = values(metrics);
+    assert_eq!(before[r#"pinhole_refusals_total{kind="admission"}"#], 1.0);
+    assert_eq!(before[r#"pinhole_refusals_total{kind="grant"}"#], 0.0);
+    assert_eq!(before[r#"pinhole_compiles_total{outcome="ok"}"#], 2.0);
+    assert!(before["pinhole_compile_milliseconds_total"] > 0.0);
+    assert_eq!(before["pinhole_audit_lines_dropped_total"], 0.0);
+    assert_eq!(before["pinhole_slots_used"], 0.0);
+
+    let key = serving.lines[3].strip_prefix(KEY_LINE).unwrap().to_owned();
+    let draw = |body: Value| {
+        let path = "/v1/images/generations";
+        http(serving.address(), "POST", path, &key, &body.to_string()).0
+    };
+    assert_eq!(draw(json!({"prompt": "a hill", "size": "32x32"})), 200);
+    let hostile = |prompt: &str| draw(json!({"prompt": prompt, "engine": "hostile"}));
+    assert!(hostile("reach api /elsewhere") >= 400);
+    assert!(hostile("trap") >= 500);
+    // Whatever is asked for by another name is no job of any engine.
+    assert!(draw(json!({"prompt": "a hill", "engine": "evil\"}\nevil 1"})) >= 400);
+
+    let after = values(metrics);
+    assert_eq!(after[r#"pinhole_refusals_total{kind="grant"}"#], 1.0);
+    assert_eq!(after[r#"pinhole_refusals_total{kind="crash"}"#], 1.0);
+    let jobs = after
+        .iter()
+        .filter(|(name, _)| name.starts_with("pinhole_jobs_total"));
+    let jobs: Vec<_> = jobs.map(|(name, value)| (name.as_str(), *value)).collect();
+    assert_eq!(
+        jobs,
+        [
+            (
+                r#"pinhole_jobs_total{engine="hostile",outcome="forbidden"}"#,
+                1.0
+            ),
+            (
+                r#"pinhole_jobs_total{engine="hostile",outcome="upstream"}"#,
+                1.0
+            ),
+            (r#"pinhole_jobs_total{engine="sketch",outcome="ok"}"#, 1.0),
+        ]
+    );
+    assert!(after.contains_key(r#"pinhole_guest_milliseconds_total{engine="sketch"}"#));
+    assert_eq!(after["pinhole_slots_waiting"], 0.0);
+    assert!(!after.keys().any(|name| name.contains("evil")), "{after:?}");
+
+    // It is another listener, for nothing else.
+    assert_eq!(http(metrics, "GET", "/health", "", "").0, 404);
+    assert_eq!(http(serving.address(), "GET", "/metrics", &key, "").0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slots_are_told_as_they_are_now() {
+    static GATE: Semaphore = Semaphore::const_new(0);
+    let upstream = Upstream::start(async |_| {
+        GATE.acquire().await.unwrap().forget();
+        Answer::json(200, &json!({}))
+    })
+    .await;
+    let program = program(&["hostile"])
+        .with("IMAGE_GENERATION_ENGINE", "hostile")
+        .with("PINHOLE_SLOTS", "1")
+        .with("HOSTILE_BASE_URL", &upstream.url());
+    let mut serving = program.serve();
+    let metrics = watched(&mut serving);
+    let key = serving.lines[3].strip_prefix(KEY_LINE).unwrap().to_owned();
+    let address = serving.address();
+    let draw = || {
+        let key = key.clone();
+        let body = json!({"prompt": "ask"}).to_string();
+        thread::spawn(move || http(address, "POST", "/v1/images/generations", &key, &body).0)
+    };
+    let first = draw();
+    upstream.wait_for(1).await;
+    let second = draw();
+    // The second comes when it comes.
+    while values(metrics)["pinhole_slots_waiting"] < 1.0 {
+        assert!(!second.is_finished());
+    }
+    assert_eq!(values(metrics)["pinhole_slots_used"], 1.0);
+    GATE.add_permits(2);
+    assert_eq!((first.join().unwrap(), second.join().unwrap()), (200, 200));
+    assert_eq!(values(metrics)["pinhole_slots_used"], 0.0);
+}
+
+#[test]
+fn the_listener_is_never_the_server_s_own() {
+    let wrong = program(&[]).with("PINHOLE_METRICS_LISTEN", "nine");
+    let line = wrong.run(&["serve", "--listen", "127.0.0.1:0"]).failed(1);
+    let expected = "PINHOLE_METRICS_LISTEN is \"nine\": it must be an address and a port";
+    assert!(line.contains(expected), "{line}");
+
+    let (socket, url) = closed_port();
+    drop(socket);
+    let address = url.strip_prefix("http://").unwrap();
+    let same = program(&[])
+        .with("PINHOLE_METRICS_LISTEN", address)
+        .with("PINHOLE_LOG", "off");
+    let line = same.run(&["serve", "--listen", address]).failed(1);
+    let expected = format!(
+        "cannot listen on {address} for metrics, because the server's own port is the same: set PINHOLE_METRICS_LISTEN to another address and port"
+    );
+    assert!(line.contains(&expected), "{line}");
+}

@@ -11,7 +11,8 @@
 //! | `network` | N: where a connection goes |
 //! | `message` | H: what goes over it, and what comes back |
 //! | `secret` | S: what an engine, an upstream or a person may not learn |
-//! | `picture` | I: pictures and texts that come out |
+//! | `picture` | I: pictures that come out |
+//! | `words` | I: texts that come out |
 //!
 //! A case gets the [`Arena`]: the server under attack and how to ask it, two upstreams of its own
 //! (`upstream`, whose replies the case lays out, and `trap`, which nobody may ever reach), and the
@@ -32,6 +33,7 @@ mod resource;
 mod secret;
 mod server;
 mod upstream;
+mod words;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -117,6 +119,7 @@ pub fn cases() -> impl Iterator<Item = &'static Case> {
         message::CASES,
         secret::CASES,
         picture::CASES,
+        words::CASES,
     ];
     classes.into_iter().flatten()
 }

@@ -49,12 +49,8 @@ checks! {
     EmbeddedAddress = "embedded-address",
     /// Host and port are spelled as they will be used, or refused.
     Authority = "authority",
-    /// No URL is longer than any that a service gives out.
-    UrlBytes = "url-bytes",
     /// A path has no steps up, empty steps or hidden separators.
     Path = "path",
-    /// No path is longer than any that a service asks for.
-    PathBytes = "path-bytes",
     /// No redirect takes an engine's request, and its key, to another place.
     Redirects = "redirects",
     /// A private address is granted for one port, and not for the others of its host.
@@ -95,8 +91,6 @@ checks! {
     MessageBytes = "message-bytes",
     /// A WebSocket brings no more than so many messages, pings among them.
     SocketMessages = "socket-messages",
-    /// Nor more than so many bytes in all.
-    SocketBytes = "socket-bytes",
     // Grants and admission.
     /// No request is sent that an engine did not declare and an administrator did not grant.
     GrantedRequests = "granted-requests",
@@ -167,6 +161,8 @@ checks! {
     SecretModels = "secret-models",
     /// What a language model's server answers holds no key of it.
     SecretChat = "secret-chat",
+    /// A person has no files but their own; an administrator has everybody's.
+    OwnFiles = "own-files",
     // Limits of a call.
     /// Memories and tables of one call, however many, are together no larger than its limit.
     Memory = "memory",

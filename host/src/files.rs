@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::check::Check;
 use crate::images::{Image, ImageLimits, decoding};
 use crate::store::{ChatFilter, FileRow, Store, User, now};
 use objects::Objects;
@@ -232,12 +233,12 @@ impl Files {
     pub async fn find(&self, id: &str, user: &User) -> Result<Option<FileRow>> {
         let row = self.store.file(id).await;
         let row = row.context("cannot look for a file in the database")?;
-        Ok(row.filter(|row| row.user_id == user.id || is_administrator(user)))
+        Ok(row.filter(|row| row.user_id == user.id || has_all(user)))
     }
 
     /// The files that this user may have, the newest first, `limit` after the first `offset`.
     pub async fn list(&self, user: &User, limit: u32, offset: u64) -> Result<Vec<FileRow>> {
-        let owner = (!is_administrator(user)).then_some(user.id.as_str());
+        let owner = (!has_all(user)).then_some(user.id.as_str());
         let rows = self.store.files(owner, limit, offset).await;
         rows.context("cannot list files of the database")
     }
@@ -251,7 +252,7 @@ impl Files {
         limit: u32,
         offset: u64,
     ) -> Result<Vec<FileRow>> {
-        let owner = (!is_administrator(user)).then_some(user.id.as_str());
+        let owner = (!has_all(user)).then_some(user.id.as_str());
         let rows = self.store.files_named(owner, pattern, limit, offset).await;
         rows.context("cannot search files of the database")
     }
@@ -317,8 +318,9 @@ fn thumbnail_name(id: &str, size: u32) -> String {
     format!("{id}.{size}")
 }
 
-fn is_administrator(user: &User) -> bool {
-    user.role == "admin"
+/// An administrator has everybody's files.
+fn has_all(user: &User) -> bool {
+    user.role == "admin" || !Check::OwnFiles.holds()
 }
 
 impl FileRow {

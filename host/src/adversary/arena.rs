@@ -402,6 +402,7 @@ impl Arena {
             engines: engines.to_owned(),
             slots: self.config.slots.min(8),
             slots_per_user: self.config.slots_per_user.min(8),
+            first_use: FirstUse::Declared,
             ..self.config.clone()
         })
         .await

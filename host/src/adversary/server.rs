@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -20,7 +21,7 @@ const JOB_SECS: &str = "5";
 /// Jobs it runs at once: few, so that a case can take them all.
 pub(super) const SLOTS: &str = "16";
 /// What is read of its standard error, in bytes; the rest is dropped.
-const MAX_LOG_BYTES: u64 = 16 << 20;
+const MAX_LOG_BYTES: usize = 16 << 20;
 /// Length of the file about a process in `/proc`, in bytes.
 const MAX_STATUS_BYTES: usize = 64 << 10;
 const LISTENING: &str = " listening on ";
@@ -29,6 +30,7 @@ const KEY: &str = "administrator key (shown once): ";
 /// A server that is ended when it is dropped, with everything it has written.
 pub(super) struct Server {
     child: Child,
+    log: Log,
     data: TempDir,
     _engines: TempDir,
     /// Such as `http://127.0.0.1:8080`.
@@ -69,9 +71,11 @@ impl Server {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (stdout, stderr) = stdout.zip(stderr).context("it has no output")?;
         let said = listen(stdout);
-        let log = drain(stderr);
+        let log = Log::default();
+        let drained = drain(stderr, log.clone());
         let mut server = Self {
             child,
+            log: log.clone(),
             data,
             _engines: engines,
             url: String::new(),
@@ -81,7 +85,8 @@ impl Server {
             Ok(Ok((url, key))) => (server.url, server.key) = (url, key),
             Ok(Err(_)) => {
                 let status = server.child.wait()?;
-                let log = log.join().unwrap_or_default();
+                drained.join().ok();
+                let log = text(&log);
                 bail!("the server to attack ended before it listened ({status}): {log}")
             }
             Err(_) => bail!(
@@ -95,6 +100,11 @@ impl Server {
     /// Where it keeps everything.
     pub(super) fn data(&self) -> &Path {
         self.data.path()
+    }
+
+    /// What it has written so far, for an operator.
+    pub(super) fn log(&self) -> String {
+        text(&self.log)
     }
 
     /// What its process holds of the machine's memory, in bytes.
@@ -151,16 +161,23 @@ fn listen(stdout: impl Read + Send + 'static) -> oneshot::Receiver<(String, Stri
     said
 }
 
+/// What a server has written, as far as it is kept.
+type Log = Arc<Mutex<Vec<u8>>>;
+
 /// Reads its log to the end, so that it never writes into a full pipe; the beginning is kept.
-fn drain(mut stderr: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+fn drain(mut stderr: impl Read + Send + 'static, log: Log) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
-        let mut kept = Vec::new();
-        stderr
-            .by_ref()
-            .take(MAX_LOG_BYTES)
-            .read_to_end(&mut kept)
-            .ok();
-        std::io::copy(&mut stderr, &mut std::io::sink()).ok();
-        String::from_utf8_lossy(&kept).into_owned()
+        let mut chunk = [0; 8 << 10];
+        while let Ok(read @ 1..) = stderr.read(&mut chunk) {
+            let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+            if log.len() < MAX_LOG_BYTES {
+                log.extend(chunk.iter().take(read));
+            }
+        }
     })
+}
+
+fn text(log: &Log) -> String {
+    let log = log.lock().unwrap_or_else(PoisonError::into_inner);
+    String::from_utf8_lossy(&log).into_owned()
 }

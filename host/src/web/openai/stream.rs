@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use super::reply::{output_format, tokens, told};
 use crate::engine::Progress;
@@ -21,6 +22,8 @@ use crate::web::error::OpenAiError;
 /// How long the head of the answer waits for the engine to tell something: until then a failure
 /// has a status of its own.
 const HEAD_WAIT: Duration = Duration::from_secs(10);
+/// The least time between two looks at how far the job is, however often the engine reports.
+const MIN_LOOK: Duration = Duration::from_millis(20);
 
 type Job = BoxFuture<'static, Result<Finished, Error>>;
 
@@ -29,6 +32,8 @@ struct Watched {
     /// `None` once it has ended.
     job: Option<Job>,
     progress: watch::Receiver<Progress>,
+    /// When to look next.
+    look: Instant,
     drafts: Drafts,
     /// What the client is told next.
     queue: VecDeque<Told>,
@@ -76,6 +81,7 @@ pub(super) async fn reply(
     let watched = Watched {
         job,
         progress,
+        look: Instant::now(),
         drafts: Drafts {
             most,
             sent: 0,
@@ -100,10 +106,15 @@ impl Watched {
                 return Some((Ok(told.event(self.operation)), self));
             }
             let job = self.job.as_mut()?;
+            let news = async {
+                sleep_until(self.look).await;
+                self.progress.changed().await
+            };
             let ended = tokio::select! {
                 ended = job => Some(ended),
-                Ok(()) = self.progress.changed() => None,
+                Ok(()) = news => None,
             };
+            self.look = Instant::now() + MIN_LOOK;
             let draft = self.drafts.take(&self.progress.borrow_and_update());
             self.queue.extend(draft);
             match ended {

@@ -51,7 +51,7 @@ pub(super) fn walk(walk: &mut Walk<'_>) -> Result<(), Flaw> {
         }
     }
     let Some(meta) = meta else {
-        return Flaw::wrong("has no header");
+        return Err(Flaw::CutOff);
     };
     items(walk, meta, &mut data, &mut left)
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use pinhole::config::Config;
 use pinhole::settings::Environment;
-use pinhole_tests::{Server, gif, program};
+use pinhole_tests::{Server, gif, long_picture, program};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;

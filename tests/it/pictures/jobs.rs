@@ -66,10 +66,13 @@ async fn a_picture_that_is_made_loses_its_metadata_as_the_setting_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_setting_that_means_nothing_is_refused() {
     let server = Server::start(&[]).await;
-    let path = "/api/v1/pinhole/settings";
     let body = json!({"PINHOLE_IMAGE_METADATA": "some"});
-    let (status, said) = server.ask(path, &body).await;
-    assert!(status >= 400, "{said}");
+    let (status, said) = server.ask("/api/v1/settings", &body).await;
+    assert_eq!(status, 400, "{said}");
+    let detail = said["detail"].as_str().unwrap();
+    assert!(detail.contains("it must be essential, strip or keep"), "{detail}");
+    let body = json!({"PINHOLE_IMAGE_METADATA": "keep"});
+    assert_eq!(server.ask("/api/v1/settings", &body).await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -208,6 +208,10 @@ checks! {
     UserShare = "user-share",
     /// No more jobs wait for a slot than may.
     Queue = "queue",
+    /// A JSON text has no more values than the host can hold well.
+    JsonValues = "json-values",
+    /// No client is asked to wait for years.
+    RetryAfter = "retry-after",
     // Compiling.
     /// A component that needs more CPU time to be compiled than it may have is refused.
     CompileTime = "compile-time",

@@ -475,8 +475,8 @@ async fn a_translators_prefix_is_one_or_the_server_does_not_start() {
     let config = read("fd64::/96, 2a00:1::/32").unwrap();
     let egress = Egress::new(&config.nat64, config.silence).unwrap();
     for (address, refused) in [
-        ("http://[fd64::8.8.8.8]", false),
-        ("http://[fd64::10.0.0.1]", true),
+        ("http://[fd64::808:808]", false),
+        ("http://[fd64::a00:1]", true),
         ("http://[2a00:1:808:808::]", false),
         ("http://[2a00:1:a00:1::]", true),
     ] {

@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::egress::{Credential, DEFAULT_SILENCE, Destination, Egress, Place as At, Request, Tls};
 use crate::engine::Engines;
 use crate::folder;
+use crate::grant::FirstUse;
 
 /// The secret that the engine `hostile` is given, and that nobody may ever see.
 pub(super) const SECRET: &str = "adversary-secret-Zx81-quiet/heron+4711==";

@@ -20,8 +20,6 @@ const MAX_MESSAGE_BYTES: usize = 32 << 20;
 const MAX_FRAME_BYTES: usize = 24 << 20;
 /// Messages that one WebSocket may bring, pings among them.
 const MAX_MESSAGES: usize = 100_000;
-/// Length of what one WebSocket may bring in all, in bytes.
-const MAX_SOCKET_BYTES: usize = 512 << 20;
 /// Bytes that may wait to be sent: an upstream that takes nothing holds up no more.
 const MAX_UNSENT_BYTES: usize = 16 << 20;
 
@@ -30,7 +28,6 @@ pub struct Socket {
     stream: WebSocketStream<Box<dyn Connection>>,
     origin: String,
     messages: usize,
-    bytes: usize,
 }
 
 /// A message that an upstream sent.
@@ -89,7 +86,6 @@ impl Destination {
             stream,
             origin: self.origin(),
             messages: 0,
-            bytes: 0,
         })
     }
 
@@ -132,8 +128,8 @@ impl Socket {
         sent.map_err(|error| self.broken(error))
     }
 
-    /// The next message; `None` when the upstream has closed the socket. Fails when one message or
-    /// all together pass their limits. Nothing is lost where the future is dropped.
+    /// The next message; `None` when the upstream has closed the socket. Fails when a message is too
+    /// long, or one too many. Nothing is lost where the future is dropped.
     pub async fn receive(&mut self) -> Result<Option<Received>, Error> {
         loop {
             let message = match self.stream.next().await {
@@ -141,7 +137,7 @@ impl Socket {
                 Some(Err(error)) => return Err(self.broken(error)),
                 Some(Ok(message)) => message,
             };
-            self.count(message.len())?;
+            self.count()?;
             match message {
                 Message::Text(text) => return Ok(Some(Received::Text(text.into()))),
                 Message::Binary(bytes) => return Ok(Some(Received::Binary(bytes))),
@@ -151,16 +147,12 @@ impl Socket {
         }
     }
 
-    fn count(&mut self, length: usize) -> Result<(), Error> {
+    fn count(&mut self) -> Result<(), Error> {
         self.messages += 1;
-        self.bytes += length;
-        if self.messages > Check::SocketMessages.limit(MAX_MESSAGES) {
-            return Err(self.unusable(&format!("more than {MAX_MESSAGES} messages")));
+        match self.messages > Check::SocketMessages.limit(MAX_MESSAGES) {
+            true => Err(self.unusable(&format!("more than {MAX_MESSAGES} messages"))),
+            false => Ok(()),
         }
-        if self.bytes > Check::SocketBytes.limit(MAX_SOCKET_BYTES) {
-            return Err(self.unusable(&format!("more than {MAX_SOCKET_BYTES} bytes")));
-        }
-        Ok(())
     }
 
     fn broken(&self, error: SocketError) -> Error {

@@ -154,8 +154,9 @@ fn check_steps(path: &str) -> Result<(), String> {
         ) {
             return Err("is percent-encoded twice".to_owned());
         }
-        // Some servers take what follows a semicolon for a parameter.
-        let name = decoded.split(|byte| *byte == b';').next();
+        // Some servers take what follows a semicolon for a parameter, and some end the path at a
+        // mark that was encoded.
+        let name = decoded.split(|byte| b";?#".contains(byte)).next();
         if matches!(name, Some(b"." | b"..")) {
             return Err("steps up".to_owned());
         }

@@ -171,7 +171,7 @@ async fn only_a_certificate_that_is_trusted_valid_and_for_the_name_is_taken() {
         match taken {
             true => {
                 assert_eq!(answer.unwrap(), 200);
-                assert!(socket.contains("no WebSocket"), "{socket}");
+                assert!(socket.contains("refused the WebSocket"), "{socket}");
                 assert_eq!(secure.showed(), [false, false]);
             }
             false => {

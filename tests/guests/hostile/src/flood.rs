@@ -24,6 +24,7 @@ const PATH: &str = "/allowed/x";
 /// | `sockets N` | opens so many WebSockets and closes none |
 /// | `keep N` | sends so many GETs and keeps every answer |
 /// | `take N` | sends so many GETs and keeps no answer |
+/// | `busy` | sends a GET and passes on with which words, and for how long, the upstream refuses it |
 /// | `events` | reads a stream of events to its end; says how many there were |
 /// | `line N` | writes a line of so many bytes to the log, and says nothing of it |
 /// | `lines N` | writes so many empty lines to the log |
@@ -62,6 +63,10 @@ pub(crate) fn flood(what: &str, rest: &str) -> Option<Result<Output, Error>> {
         "sockets" => all(count, || Ok(request::connect("api", PATH)?)),
         "keep" => all(count, || get().send()),
         "take" => all(count, || get().send().map(drop)),
+        "busy" => get()
+            .send()
+            .and_then(|answer| Ok(answer.success()?))
+            .and_then(|_| Err(said("not busy"))),
         "events" => events(),
         "denied" => denied(count),
         "pictures" => pictures(count),

@@ -7,7 +7,7 @@ use wasm_smith::{Component, Config};
 
 /// The bytes themselves where they begin as WebAssembly does, else the component that grows from
 /// them. None where they are too few.
-pub fn component(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
+pub(crate) fn component(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
     if bytes.starts_with(b"\0asm") {
         return Some(Cow::Borrowed(bytes));
     }

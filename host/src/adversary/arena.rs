@@ -21,7 +21,7 @@ use super::{Case, Place};
 use crate::audit::Kind;
 use crate::config::Config;
 use crate::egress::{Credential, DEFAULT_SILENCE, Destination, Egress, Place as At, Request, Tls};
-use crate::engine::Engines;
+use crate::engine::{Compiler, Engines};
 use crate::folder;
 use crate::grant::FirstUse;
 
@@ -398,9 +398,24 @@ impl Arena {
 
     /// Opens a folder of engines with a data folder as a server would at its start, in this process.
     pub(super) async fn open_engines(&self, engines: &Path, data: &Path) -> Result<Engines> {
+        self.open_engines_with(engines, data, self.compiler()).await
+    }
+
+    /// How components are compiled in this process.
+    pub(super) fn compiler(&self) -> Compiler {
+        self.config.compiler.clone()
+    }
+
+    async fn open_engines_with(
+        &self,
+        engines: &Path,
+        data: &Path,
+        compiler: Compiler,
+    ) -> Result<Engines> {
         Engines::open(&Config {
             data: data.to_owned(),
             engines: engines.to_owned(),
+            compiler,
             slots: self.config.slots.min(8),
             slots_per_user: self.config.slots_per_user.min(8),
             first_use: FirstUse::Declared,
@@ -411,12 +426,21 @@ impl Arena {
 
     /// Has files admitted as a server would at its start, in this process and in folders of their own.
     pub(super) async fn admit(&self, files: &[(&str, &[u8])]) -> Result<Admission> {
+        self.admit_with(files, self.compiler()).await
+    }
+
+    /// The same with other limits for the compiler.
+    pub(super) async fn admit_with(
+        &self,
+        files: &[(&str, &[u8])],
+        compiler: Compiler,
+    ) -> Result<Admission> {
         let (data, engines): (TempDir, TempDir) = (tempfile::tempdir()?, tempfile::tempdir()?);
         let folder = folder::open(engines.path())?;
         for (name, bytes) in files {
             folder.write(name, bytes)?;
         }
-        let opened = self.open_engines(engines.path(), data.path()).await?;
+        let opened = self.open_engines_with(engines.path(), data.path(), compiler).await?;
         let admitted = opened.admitted().map(|it| it.description.name.clone());
         let refused = opened.refused().iter();
         Ok(Admission {

@@ -3,6 +3,7 @@
 //! The components are those of the folder of hostile components, changed byte by byte. They are
 //! admitted in this process, as a server does at its start.
 
+mod compile;
 mod files;
 mod grants;
 mod world;
@@ -59,6 +60,24 @@ pub(super) const CASES: &[Case] = &[
         &[Check::ComponentBytes],
         files::too_long,
         "a file of any length is read into memory"
+    ),
+    here!(
+        "M2-takes-time",
+        &[Check::CompileTime],
+        compile::takes_time,
+        "compiling a component takes as long as it wants, or holds up the server"
+    ),
+    here!(
+        "M2-takes-memory",
+        &[Check::CompileMemory],
+        compile::takes_memory,
+        "compiling a component takes as much memory as it wants"
+    ),
+    here!(
+        "M2-becomes-code",
+        &[Check::CompiledCode],
+        compile::becomes_code,
+        "a component becomes as much code as it wants"
     ),
     here!(
         "M3-long-name",
@@ -163,6 +182,12 @@ pub(super) const CASES: &[Case] = &[
         &[Check::FileCount],
         files::without_number,
         "files without number are all compiled"
+    ),
+    here!(
+        "M10-replaced-while-it-runs",
+        &[],
+        grants::replaced_while_it_runs,
+        "new bytes in an engine's file reach a server that runs without being admitted"
     ),
     here!(
         "M10-swapped-before-accepting",

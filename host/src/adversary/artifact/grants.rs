@@ -147,6 +147,22 @@ pub(super) async fn other_description_each_time(arena: &Arena) -> Result<()> {
     bail!("it never declares more")
 }
 
+pub(super) async fn replaced_while_it_runs(arena: &Arena) -> Result<()> {
+    let folders = Folders::granted(arena, "plain").await?;
+    let engines = folders.open().await?;
+    let component = engines.get("hostile").context("it is not admitted")?;
+    for bytes in [described(arena, "less")?, Vec::new()] {
+        folders.put(HOSTILE, &bytes)?;
+        let described = engines.instance(component).await;
+        let described = described.context("it works no more")?;
+        ensure!(
+            described.settings.len() == component.description.settings.len(),
+            "the new bytes have answered"
+        );
+    }
+    Ok(())
+}
+
 pub(super) async fn swapped_before_accepting(arena: &Arena) -> Result<()> {
     let folders = Folders::granted(arena, "plain").await?;
     let granted = serving(&folders.open().await?);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pinhole::engine::Limits;
 use pinhole::images::Image;
-use pinhole_tests::{PIXEL, Server, Upstream, gif, long_picture, pixel_base64};
+use pinhole_tests::{PIXEL, Server, Upstream, long_picture, pixel_base64};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

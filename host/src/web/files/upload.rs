@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::row;
 use crate::app::App;
+use crate::audit::{self, Kind};
 use crate::files::{UPLOAD_LIMITS, UploadRoom};
 use crate::images::Image;
 use crate::web::auth;
@@ -70,7 +71,11 @@ pub(super) async fn upload(
     if bytes.is_empty() {
         return Err(refused(FAILED));
     }
-    let image = Image::brought(bytes, UPLOAD_LIMITS).map_err(|why| because(&why))?;
+    let image = Image::brought(bytes, UPLOAD_LIMITS).map_err(|why| {
+        let what = format!("an upload of user {}: {why}", user.id);
+        audit::refused(Kind::Picture, "", "", &what);
+        because(&why)
+    })?;
     let name = name(&form.name, &image);
     let metadata = Value::Object(form.metadata);
     let kept = app.files.save_as(name, &user.id, &image, &metadata).await;

@@ -29,7 +29,7 @@
 //! | `say TEXT` | writes the text to the log, and says it |
 //!
 //! What `flood.rs` knows besides is too much of one thing each, such as `headers 1000`, and what
-//! `echo.rs` knows is about secrets, such as `see headers`.
+//! `echo.rs` knows is about secrets, such as `see headers`; `pictures.rs` returns what an upstream gives.
 //!
 //! What it says comes as the error's message: what the host refused with, or else, with kind
 //! `upstream`, what it was given (`status 200`, `connected`).
@@ -37,6 +37,7 @@
 mod describe;
 mod echo;
 mod flood;
+mod pictures;
 
 use std::hint::black_box;
 
@@ -152,6 +153,7 @@ impl Engine for Hostile {
             }
             other => flood::flood(other, rest)
                 .or_else(|| echo::echo(other, rest))
+                .or_else(|| pictures::pictures(other))
                 .unwrap_or_else(|| {
                     let message = format!("hostile cannot {other:?}");
                     Err(Error::invalid("prompt", message))

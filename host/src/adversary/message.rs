@@ -1,8 +1,11 @@
 //! H: what goes over a connection, and what comes back.
 
 mod answer;
+mod framing;
+mod json;
 mod request;
 pub(super) mod secure;
+mod slow;
 
 use super::{Case, Place};
 use crate::audit::Kind;
@@ -85,12 +88,84 @@ pub(super) const CASES: &[Case] = &[
         attack: |arena| Box::pin(answer::long_headers(arena)),
     },
     Case {
+        name: "H5-shorter-than-it-says",
+        must_not: "an answer that breaks off is taken for a whole one",
+        guards: &[],
+        noted: None,
+        place: Place::Anywhere,
+        attack: |arena| Box::pin(framing::shorter(arena)),
+    },
+    Case {
+        name: "H5-longer-than-it-says",
+        must_not: "what follows an answer answers another request",
+        guards: &[],
+        noted: None,
+        place: Place::Anywhere,
+        attack: |arena| Box::pin(framing::longer(arena)),
+    },
+    Case {
+        name: "H6-second-answer",
+        must_not: "an answer hides another one, which a later request hears",
+        guards: &[],
+        noted: None,
+        place: Place::Anywhere,
+        attack: |arena| Box::pin(framing::second_answer(arena)),
+    },
+    Case {
+        name: "H6-endless-interim-answers",
+        must_not: "interim answers without end keep a job, or fill the memory",
+        guards: &[],
+        noted: None,
+        place: Place::ThrowAway,
+        attack: |arena| Box::pin(framing::interim_flood(arena)),
+    },
+    Case {
         name: "H7-pause-in-an-answer",
         must_not: "an answer that has begun and pauses is waited for as long as the job may take",
         guards: &[Check::Silence],
         noted: Some(Kind::Answer),
         place: Place::ThrowAway,
         attack: |arena| Box::pin(answer::pause(arena)),
+    },
+    Case {
+        name: "H7-silence",
+        must_not: "an upstream that says nothing at all keeps a job",
+        guards: &[],
+        noted: None,
+        place: Place::ThrowAway,
+        attack: |arena| Box::pin(slow::silent(arena)),
+    },
+    Case {
+        name: "H7-slow-head",
+        must_not: "an upstream that sends its headers letter by letter keeps a job",
+        guards: &[],
+        noted: None,
+        place: Place::ThrowAway,
+        attack: |arena| Box::pin(slow::head(arena)),
+    },
+    Case {
+        name: "H7-slow-body",
+        must_not: "an answer that comes letter by letter keeps a job beyond its time",
+        guards: &[],
+        noted: None,
+        place: Place::ThrowAway,
+        attack: |arena| Box::pin(slow::body(arena)),
+    },
+    Case {
+        name: "H7-endless-events",
+        must_not: "a stream that never tells an event keeps a job",
+        guards: &[],
+        noted: None,
+        place: Place::ThrowAway,
+        attack: |arena| Box::pin(slow::events(arena)),
+    },
+    Case {
+        name: "H8-endless-answer",
+        must_not: "an answer without end fills the memory",
+        guards: &[Check::AnswerBytes],
+        noted: Some(Kind::Answer),
+        place: Place::ThrowAway,
+        attack: |arena| Box::pin(slow::endless(arena)),
     },
     Case {
         name: "H9-small-answer-becomes-large",
@@ -131,5 +206,37 @@ pub(super) const CASES: &[Case] = &[
         noted: None,
         place: Place::Anywhere,
         attack: |arena| Box::pin(secure::certificate_of_a_binding(arena)),
+    },
+    Case {
+        name: "H11-deep",
+        must_not: "JSON of a million levels ends the server, or reaches the engine",
+        guards: &[],
+        noted: None,
+        place: Place::ThrowAway,
+        attack: |arena| Box::pin(json::deep(arena)),
+    },
+    Case {
+        name: "H11-wide",
+        must_not: "JSON of millions of values fills the memory",
+        guards: &[Check::JsonValues],
+        noted: None,
+        place: Place::ThrowAway,
+        attack: |arena| Box::pin(json::wide(arena)),
+    },
+    Case {
+        name: "H11-from-clients",
+        must_not: "a client's JSON of a million levels ends the server, or is worked on",
+        guards: &[],
+        noted: None,
+        place: Place::WithoutEngine,
+        attack: |arena| Box::pin(json::from_clients(arena)),
+    },
+    Case {
+        name: "H12-patience",
+        must_not: "a busy upstream makes clients wait for years",
+        guards: &[Check::RetryAfter],
+        noted: None,
+        place: Place::Anywhere,
+        attack: |arena| Box::pin(slow::patience(arena)),
     },
 ];

@@ -44,6 +44,9 @@ const MAX_ADDRESS_BYTES: usize = 16 << 10;
 const MAX_REVISED_BYTES: usize = 8 << 10;
 /// Length of an engine's error, in bytes; the rest is cut off.
 const MAX_ERROR_BYTES: usize = 2 << 10;
+/// How long an engine may ask clients to wait before they ask again, in milliseconds: a quota of a
+/// day comes back within one.
+const MAX_RETRY_AFTER_MS: u64 = 24 * 3600 * 1000;
 /// Length of an error's code, and of the field that it names, in bytes; the rest is cut off.
 const MAX_CODE_BYTES: usize = 100;
 /// Random bytes that WASI gives at once.
@@ -604,6 +607,10 @@ fn clean(mut error: EngineError, echo: &Echo) -> EngineError {
     error.message = shown(&error.message, MAX_ERROR_BYTES);
     error.code = error.code.map(|code| shown(&code, MAX_CODE_BYTES));
     error.field = error.field.map(|field| shown(&field, MAX_CODE_BYTES));
+    if Check::RetryAfter.holds() {
+        let told = error.retry_after_ms;
+        error.retry_after_ms = told.map(|ms| ms.min(MAX_RETRY_AFTER_MS));
+    }
     error
 }
 

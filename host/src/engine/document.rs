@@ -46,7 +46,7 @@ impl Document {
         let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
         let seed = Seed {
             bytes: &bytes,
-            left: &Cell::new(MAX_VALUES),
+            left: &Cell::new(Check::JsonValues.limit(MAX_VALUES)),
         };
         let root = seed
             .deserialize(&mut deserializer)

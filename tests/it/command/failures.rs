@@ -108,6 +108,16 @@ fn a_setting_that_cannot_be_read_is_named() {
             "soon",
             "PINHOLE_JOB_TIMEOUT_SECS is \"soon\"",
         ),
+        (
+            "PINHOLE_COMPILE_SECS",
+            "3601",
+            "PINHOLE_COMPILE_SECS is \"3601\": it must be a whole number from 1 to 3600",
+        ),
+        (
+            "PINHOLE_COMPILE_MIB",
+            "2 GB",
+            "PINHOLE_COMPILE_MIB is \"2 GB\": it must be a whole number from 1 to 65536",
+        ),
     ] {
         let program = Program::new(&[]).with(name, value);
         let line = program.run(&["serve", "--listen", "127.0.0.1:0"]).failed(1);

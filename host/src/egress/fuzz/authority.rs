@@ -1,5 +1,10 @@
 //! A URL that is accepted has one host and one port, whoever reads it.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the system's resolver is asked for numbers alone, which it reads by itself"
+)]
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 
 use http::Uri;

@@ -127,7 +127,7 @@ fn check_cut(cut: &Value, whole: &Value, max: usize) {
 /// Is it base64 in its usual spelling?
 fn is_base64(text: &str) -> bool {
     let standard = |byte: u8| byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
-    text.len() % 4 == 0 && text.bytes().all(standard)
+    text.len().is_multiple_of(4) && text.bytes().all(standard)
 }
 
 /// What the base64 in a text or data URL says, six bits after six bits.

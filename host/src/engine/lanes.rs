@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// Time that a call may compute beside the quick ones.
 const MAX_QUICK: Duration = Duration::from_millis(20);
+/// What the host reads and decodes at once for a call beside the quick ones, in bytes.
+const MAX_QUICK_BYTES: usize = 8 << 20;
 /// Pieces of work that block, such as decoding a mask, done for guests at the same time.
 const MAX_BLOCKING: usize = 4;
 /// As Linux counts it, from 0 to 19: enough to stand behind the server and the quick ones, which have
@@ -98,7 +100,7 @@ async fn while_quick<T>(call: BoxFuture<'static, T>, computed: &Computed) -> Sta
         if let Poll::Ready(result) = running.as_mut().poll(context) {
             return Poll::Ready(Stage::Done(result));
         }
-        if computed.so_far() > MAX_QUICK {
+        if computed.is_long() {
             // Polled anew where it goes on, so no wake-up is lost.
             return Poll::Ready(Stage::Long(running));
         }
@@ -112,11 +114,26 @@ async fn while_quick<T>(call: BoxFuture<'static, T>, computed: &Computed) -> Sta
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Computed {
     nanos: Arc<AtomicU64>,
+    /// It is about to.
+    will_be_long: Arc<AtomicBool>,
 }
 
 impl Computed {
     pub(crate) fn so_far(&self) -> Duration {
         Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
+    }
+
+    fn is_long(&self) -> bool {
+        self.so_far() > MAX_QUICK || self.will_be_long.load(Ordering::Relaxed)
+    }
+
+    /// Comes before the host reads or decodes so much at once: a call goes behind the others first
+    /// where that takes long, for nothing interrupts it.
+    pub(crate) async fn make_way(&self, bytes: usize) {
+        if bytes > MAX_QUICK_BYTES && !self.is_long() {
+            self.will_be_long.store(true, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Does something on this thread, and counts it.
@@ -187,6 +204,24 @@ mod tests {
         assert_eq!((thread.as_str(), quick), ("guest", priority()));
         let (thread, long) = ran(MAX_QUICK * 2).await.unwrap().unwrap();
         assert_eq!((thread.as_str(), long), ("long guest", LOW_PRIORITY));
+    }
+
+    #[tokio::test]
+    async fn a_call_goes_behind_the_others_before_long_work() {
+        let lanes = Lanes::new().unwrap();
+        for (bytes, expected) in [
+            (MAX_QUICK_BYTES, "guest"),
+            (MAX_QUICK_BYTES + 1, "long guest"),
+        ] {
+            let computed = Computed::default();
+            let inner = computed.clone();
+            let call = async move {
+                inner.make_way(bytes).await;
+                std::thread::current().name().unwrap_or_default().to_owned()
+            };
+            let thread = lanes.spawn(call.boxed(), computed).await.unwrap().unwrap();
+            assert_eq!(thread, expected);
+        }
     }
 
     #[tokio::test]

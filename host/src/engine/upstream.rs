@@ -314,7 +314,8 @@ impl State {
         }
     }
 
-    fn parse(&mut self, bytes: Bytes, held: Arc<Held>) -> Outcome<Resource<HeldDocument>> {
+    async fn parse(&mut self, bytes: Bytes, held: Arc<Held>) -> Outcome<Resource<HeldDocument>> {
+        self.computed.make_way(bytes.len()).await;
         match Document::parse(bytes) {
             Ok(document) => Ok(Ok(self.table.push(HeldDocument {
                 document,
@@ -432,7 +433,7 @@ impl HostResponse for State {
     ) -> Outcome<Resource<HeldDocument>> {
         self.charge()?;
         match self.whole(&response)? {
-            Ok((bytes, held)) => self.parse(bytes, held),
+            Ok((bytes, held)) => self.parse(bytes, held).await,
             Err(error) => Ok(Err(error)),
         }
     }
@@ -494,7 +495,7 @@ impl HostResponse for State {
             Some(data) if data.as_ref() == b"[DONE]" => Ok(Ok(None)),
             Some(data) => {
                 let held = Arc::new(self.holding.take(data.len())?);
-                Ok(self.parse(data, held)?.map(Some))
+                Ok(self.parse(data, held).await?.map(Some))
             }
         }
     }
@@ -619,7 +620,7 @@ impl HostSocket for State {
             None => Ok(Err(Error::Connect("the socket was closed".to_owned()))),
             Some(Received::Text(bytes)) => {
                 let held = Arc::new(self.holding.take(bytes.len())?);
-                let document = self.parse(bytes, held)?;
+                let document = self.parse(bytes, held).await?;
                 Ok(document.map(|document| Some(Frame::Text(document))))
             }
             Some(Received::Binary(bytes)) => {

@@ -11,12 +11,14 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use serde_path_to_error::Segment;
 
-use crate::engine::bindings::ErrorKind;
 use crate::engine;
+use crate::engine::bindings::ErrorKind;
 use crate::jobs;
 use crate::people;
 use crate::text::plain;
 
+/// When a client may try again that found too many jobs waiting, in milliseconds.
+const CROWDED_RETRY_MS: u64 = 5000;
 /// Length of a field's name that the client is told, in bytes.
 const MAX_PARAM_BYTES: usize = 100;
 
@@ -162,13 +164,17 @@ impl From<jobs::Error> for ApiError {
             jobs::Error::Invalid { field, .. } | jobs::Error::Unsupported { field, .. } => {
                 api.param = Some(field.to_owned());
             }
-            jobs::Error::Engine { source, .. } => {
-                if let engine::Error::Engine { error, .. } = *source {
+            jobs::Error::Engine { source, .. } => match *source {
+                engine::Error::Engine { error, .. } => {
                     api.code = error.code.or(api.code);
                     api.param = error.field;
                     api.retry_after_ms = error.retry_after_ms;
                 }
-            }
+                engine::Error::Crowded(_) | engine::Error::UserCrowded(_) => {
+                    api.retry_after_ms = Some(CROWDED_RETRY_MS);
+                }
+                _ => {}
+            },
             jobs::Error::Disabled(_) => {}
         }
         api

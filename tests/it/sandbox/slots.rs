@@ -113,13 +113,16 @@ async fn whoever_would_wait_behind_too_many_is_told_at_once() {
         .map(|_| {
             let server = place.server.clone();
             let body = json!({"prompt": "wait"});
-            tokio::spawn(async move { server.ask("/v1/images/generations", &body).await })
+            let request = server.post("/v1/images/generations", &body);
+            tokio::spawn(async move { request.send().await.unwrap() })
         })
         .collect();
     // One runs and four wait: they are not answered before they end.
     for _ in 5..AT_ONCE {
-        let (status, answer) = asking.next().await.unwrap().unwrap();
-        assert_eq!(status, 429, "{answer}");
+        let answer = asking.next().await.unwrap().unwrap();
+        assert_eq!(answer.status(), 429);
+        assert_eq!(answer.headers()["retry-after"], "5");
+        let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
         let expected = "4 of your jobs are waiting already: try again when some of them are done";
         assert_eq!(answer["error"]["message"], expected);
         assert_eq!(answer["error"]["code"], "rate-limited");

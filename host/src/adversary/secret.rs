@@ -18,6 +18,8 @@ const AROUND: (&str, &str) = ("(before)", "(after)");
 /// So many characters of a secret in a row are too many, as they are and in another spelling.
 const MAX_PLAIN: usize = 7;
 const MAX_SPELLED: usize = 23;
+/// A word of it that other cases use too.
+const OPEN: &str = "adversary";
 /// Letters of a piece that nobody recognises.
 const PIECE: usize = 5;
 
@@ -123,7 +125,10 @@ fn holds(text: &str, spelled: &str) -> bool {
     };
     let letters: Vec<_> = spelled.chars().collect();
     let mut runs = letters.windows((most + 1).min(letters.len()));
-    runs.any(|run| text.contains(&run.iter().collect::<String>()))
+    runs.any(|run| {
+        let run: String = run.iter().collect();
+        text.contains(&run) && !OPEN.contains(&run)
+    })
 }
 
 fn around(spelled: &str) -> String {

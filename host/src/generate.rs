@@ -117,7 +117,7 @@ fn read_pictures(asked: &Generate) -> Result<(Vec<Image>, Option<Image>), String
     let read = |path: &PathBuf| {
         let bytes = folder::read_whole(path, limits.max_bytes);
         let bytes = bytes.map_err(|error| format!("cannot read {}: {error:#}", path.display()))?;
-        Image::from_bytes(bytes.into(), limits)
+        Image::brought(bytes.into(), limits)
             .map_err(|why| format!("cannot use {}: {why}", path.display()))
     };
     let sources = asked.image.iter().map(read).collect::<Result<_, _>>()?;

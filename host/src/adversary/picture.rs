@@ -211,6 +211,22 @@ pub(super) const CASES: &[Case] = &[
         place: Place::Anywhere,
         attack: |arena| Box::pin(another_type(arena)),
     },
+    Case {
+        name: "I6-reports",
+        must_not: "a client is told each of a hundred thousand steps",
+        guards: &[],
+        noted: None,
+        place: Place::Anywhere,
+        attack: |arena| Box::pin(told(arena, "progress 100000", "reported")),
+    },
+    Case {
+        name: "I6-drafts",
+        must_not: "a client is sent more drafts of a picture than it asked for",
+        guards: &[],
+        noted: None,
+        place: Place::Anywhere,
+        attack: |arena| Box::pin(told(arena, "preview 5000", "shown")),
+    },
 ];
 
 /// The upstream gives these bytes as a picture, and the engine returns it.
@@ -262,6 +278,20 @@ async fn too_many(arena: &Arena) -> Result<()> {
     let body = serde_json::json!({"prompt": "many", "n": 4});
     let answer = arena.draw_with(body).await?;
     ensure!(!answer.status.is_success(), "all of them were taken");
+    Ok(())
+}
+
+/// A client that asked for two drafts watches a job that tells far more, and ends with these words.
+async fn told(arena: &Arena, prompt: &str, last: &str) -> Result<()> {
+    let body = serde_json::json!({"prompt": prompt, "stream": true, "partial_images": 2});
+    let answer = arena.draw_with(body).await?;
+    let text = answer.text();
+    ensure!(text.contains(last), "the job ended otherwise: {text}");
+    let drafts = text
+        .matches("event: image_generation.partial_image")
+        .count();
+    ensure!(drafts <= 2, "{drafts} drafts");
+    ensure!(text.len() < 16 << 10, "{} bytes", text.len());
     Ok(())
 }
 

@@ -449,11 +449,8 @@ async fn kept_connection(arena: &Arena) -> Result<()> {
 async fn proxy(arena: &Arena) -> Result<()> {
     let answer = arena.draw("ask").await?;
     ensure!(answer.status.is_success(), "{}", answer.text());
-    let connections = arena.upstream.connections();
-    ensure!(
-        connections == 1,
-        "the upstream saw {connections} connections"
-    );
+    let asked = arena.upstream.requests();
+    ensure!(asked.len() == 1, "the upstream saw {asked:?}");
     Ok(())
 }
 

@@ -278,12 +278,17 @@ impl Jobs {
 
     /// The models of a binding's upstream, or of the one that generates.
     ///
-    /// It takes a slot of the server's own share, whoever asks.
-    pub async fn models(&self, engine: Option<&str>) -> Result<Vec<Model>, Error> {
+    /// `user` is whoever asks: a slot of their share is taken.
+    pub async fn models(
+        &self,
+        engine: Option<&str>,
+        user: Option<&str>,
+    ) -> Result<Vec<Model>, Error> {
         let binding = self.asked(engine)?;
         let bound = binding.generating()?;
         check_addresses(&binding, bound)?;
-        let (control, limits) = self.question();
+        let (mut control, limits) = self.question();
+        control.user = user.map(str::to_owned);
         let engines = &self.engines;
         let models = engines.models(&binding.component, bound, &control, limits);
         models.await.map_err(|error| failed(&binding, bound, error))

@@ -196,7 +196,7 @@ pub(crate) async fn open(config: &Config) -> Result<Jobs> {
 
 async fn list_models(config: &Config, engine: Option<&str>) -> Result<u8> {
     let jobs = open(config).await?;
-    let models = jobs.models(engine).await;
+    let models = jobs.models(engine, None).await;
     Ok(match models {
         Ok(models) => {
             for model in models {

@@ -147,7 +147,7 @@ impl Run<'_> {
                         made.map(|finished| Came::Pictures(Box::new(finished)))
                     }
                 },
-                Question::Models => jobs.models(Some(self.engine)).await.map(Came::Models),
+                Question::Models => jobs.models(Some(self.engine), None).await.map(Came::Models),
                 Question::Verify => jobs
                     .verify(Some(self.engine))
                     .await

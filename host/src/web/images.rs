@@ -121,8 +121,8 @@ async fn models(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
 ) -> Result<Json<Vec<Value>>, ApiError> {
-    auth::user(&app, &headers).await?;
-    let models = app.jobs.models(None).await.map_err(|error| {
+    let user = auth::user(&app, &headers).await?;
+    let models = app.jobs.models(None, Some(&user.id)).await.map_err(|error| {
         let line = error.for_operator();
         tracing::warn!("the image models cannot be listed: {line}");
         ApiError::from(error).bracketed()

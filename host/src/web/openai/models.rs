@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::engine::MAX_MODEL_BYTES;
+use crate::store::User;
 use crate::text::plain;
 use crate::web::auth;
 use crate::web::error::{ApiError, OpenAiError};
@@ -32,8 +33,10 @@ pub(super) async fn list(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, OpenAiError> {
-    auth::user(&app, &headers).await?;
-    Ok(Json(json!({"object": "list", "data": entries(&app).await})))
+    let user = auth::user(&app, &headers).await?;
+    Ok(Json(
+        json!({"object": "list", "data": entries(&app, &user).await}),
+    ))
 }
 
 /// `GET /v1/models/{id}`: one of them. The id may have slashes in it.
@@ -54,8 +57,8 @@ pub(in super::super) async fn find(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, OpenAiError> {
-    auth::user(&app, &headers).await?;
-    let found = entries(&app)
+    let user = auth::user(&app, &headers).await?;
+    let found = entries(&app, &user)
         .await
         .into_iter()
         .find(|it| it.get("id").is_some_and(|it| *it == id.as_str()));
@@ -68,8 +71,8 @@ pub(in super::super) async fn find(
     })
 }
 
-async fn entries(app: &App) -> Vec<Value> {
-    let (image, chat) = tokio::join!(image_models(app), app.chat_models.all());
+async fn entries(app: &App, user: &User) -> Vec<Value> {
+    let (image, chat) = tokio::join!(image_models(app, user), app.chat_models.all());
     let image = image.into_iter().map(|(id, owner)| (id, owner, 0));
     let chat = chat.into_iter().map(|(model, _)| {
         let owner = model.owner.unwrap_or_else(|| "chat".to_owned());
@@ -82,10 +85,10 @@ async fn entries(app: &App) -> Vec<Value> {
 }
 
 /// Ids, each with the engine's name.
-async fn image_models(app: &App) -> Vec<(String, String)> {
+async fn image_models(app: &App, user: &User) -> Vec<(String, String)> {
     let current = app.jobs.current();
     let settings = &current.settings;
-    let mut ids: Vec<String> = match app.jobs.models(None).await {
+    let mut ids: Vec<String> = match app.jobs.models(None, Some(&user.id)).await {
         Ok(models) => models.into_iter().map(|model| model.id).collect(),
         Err(error) => {
             let line = error.for_operator();

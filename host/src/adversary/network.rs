@@ -2,6 +2,7 @@
 
 mod redirect;
 mod socket;
+mod wasi;
 
 use anyhow::{Result, ensure};
 use http::StatusCode;
@@ -155,6 +156,14 @@ pub(super) const CASES: &[Case] = &[
         noted: None,
         place: Place::ThrowAway,
         attack: |arena| Box::pin(proxy(arena)),
+    },
+    Case {
+        name: "N13-sockets-of-wasi",
+        must_not: "an engine opens a connection or a port of its own, or looks a name up",
+        guards: &[],
+        noted: None,
+        place: Place::ThrowAway,
+        attack: |arena| Box::pin(wasi::sockets(arena)),
     },
     Case {
         name: "N14-result-at-a-private-address",

@@ -93,7 +93,7 @@ pub(crate) fn as_marked(mut it: Description) -> Description {
             }
         }
         "titled" => it.title = "one\n\u{1b}[31mtwo".into(),
-        "changing" if job::random() % 2 == 0 => {
+        "changing" if job::random().is_multiple_of(2) => {
             it.upstreams.push(another());
             variable(&mut it, "HOSTILE_MORE");
         }

@@ -1,8 +1,8 @@
 //! The fuzz targets, each for a while.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
-use std::process::{ExitCode, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -46,13 +46,15 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     build.extend(FLAGS);
     build.extend(options.target.as_deref());
     workspace.build("a fuzz target", &build)?;
+    let programs = workspace.root.join(FOLDER).join("target");
+    let programs = programs.join(host_triple(workspace)?).join("release");
     println!(
         "{:12} {:>9} {:>7} {:>9}  found",
         "target", "runs", "runs/s", "coverage"
     );
     let mut found = false;
     for target in &targets {
-        found |= run_target(workspace, target, options.seconds)?;
+        found |= run_target(workspace, &programs.join(target), target, options.seconds)?;
     }
     Ok(ExitCode::from(u8::from(found)))
 }
@@ -84,24 +86,40 @@ fn targets(workspace: &Workspace) -> Result<Vec<String>> {
     Ok(targets)
 }
 
-/// Runs one target. True where it has found something.
-fn run_target(workspace: &Workspace, target: &str, seconds: u32) -> Result<bool> {
-    let grown = made_folder(workspace, &["corpus", target])?;
+/// What cargo-fuzz builds for, which names a folder: this machine.
+fn host_triple(workspace: &Workspace) -> Result<String> {
+    let output = Command::new("rustc")
+        .arg("-vV")
+        .current_dir(&workspace.root)
+        .output()
+        .context("cannot start rustc")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let triple = said.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(triple
+        .context("rustc does not say what it runs on")?
+        .to_owned())
+}
+
+/// Runs one target as it was built. True where it has found something.
+fn run_target(workspace: &Workspace, program: &Path, target: &str, seconds: u32) -> Result<bool> {
+    let grown = made_folder(workspace, &["target", "corpus", target])?;
+    let artifacts = made_folder(workspace, &["artifacts", target])?;
     let seeds = workspace.root.join(FOLDER).join("corpus").join(target);
-    let log = made_folder(workspace, &["logs"])?.join(target);
-    let mut cargo = workspace.cargo(&["fuzz", "run"]);
-    // What libFuzzer finds worth keeping goes into the first folder: the seeds stay as they are.
-    cargo.args(FLAGS).arg(target).arg(&grown).arg(&seeds).args([
-        "--",
-        "-print_final_stats=1",
-        &format!("-max_total_time={seconds}"),
-        &format!("-timeout={MAX_INPUT_SECS}"),
-    ]);
+    let log = made_folder(workspace, &["target", "logs"])?.join(target);
     let shown = || format!("cannot write {}", workspace.shown(&log));
     let output = File::create(&log).with_context(shown)?;
     let errors = output.try_clone().with_context(shown)?;
-    let status = cargo.stdout(output).stderr(errors).status();
-    let status = status.context("cannot start cargo")?;
+    // What libFuzzer finds worth keeping goes into the first folder: the seeds stay as they are.
+    let status = Command::new(program)
+        .args([&grown, &seeds])
+        .arg("-print_final_stats=1")
+        .arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-timeout={MAX_INPUT_SECS}"))
+        .arg(format!("-artifact_prefix={}/", artifacts.display()))
+        .stdout(output)
+        .stderr(errors)
+        .status();
+    let status = status.with_context(|| format!("cannot start {}", workspace.shown(program)))?;
     let said = fs::read(&log).with_context(|| format!("cannot read {}", workspace.shown(&log)))?;
     let said = String::from_utf8_lossy(&said);
     let figures = Figures::read(&said);
@@ -124,9 +142,9 @@ fn run_target(workspace: &Workspace, target: &str, seconds: u32) -> Result<bool>
     Ok(!status.success())
 }
 
-/// A folder in the targets' own target folder, which git does not keep.
+/// A folder in that of the targets, which git does not keep.
 fn made_folder(workspace: &Workspace, steps: &[&str]) -> Result<PathBuf> {
-    let mut folder = workspace.root.join(FOLDER).join("target");
+    let mut folder = workspace.root.join(FOLDER);
     folder.extend(steps);
     let cannot = || format!("cannot make {}", workspace.shown(&folder));
     fs::create_dir_all(&folder).with_context(cannot)?;

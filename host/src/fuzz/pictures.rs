@@ -50,7 +50,7 @@ pub fn pictures(bytes: &[u8]) {
             stripped.bytes(),
             "{metadata:?} and read again"
         );
-        if pixels.is_some() {
+        if pixels.is_some() && scans(&stripped) == scans(&picture) {
             assert!(decoded(&stripped) == pixels, "{metadata:?} changed pixels");
         }
     }
@@ -83,6 +83,17 @@ fn check_limits(picture: &Image) {
         "{}",
         picture.media_type()
     );
+}
+
+/// What follows where the first scan of a JPEG begins. A decoder that mends damaged scans looks for
+/// their ends in whatever stands between them, so then pixels may differ.
+fn scans(picture: &Image) -> Option<&[u8]> {
+    const START: &[u8] = b"\xff\xda";
+    let mut places = picture.bytes().windows(START.len());
+    let start = places.position(|place| place == START);
+    start
+        .filter(|_| picture.media_type() == "image/jpeg")
+        .and_then(|start| picture.bytes().get(start..))
 }
 
 /// Its pixels, where it can be decoded at all, by another way than the host's own.

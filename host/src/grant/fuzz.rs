@@ -60,11 +60,14 @@ pub fn policy(bytes: &[u8]) {
         Some((asked, query)) => (asked, Some(query)),
         None => (path, None),
     };
-    assert_eq!((url.query(), url.fragment()), (query, None));
+    // The one character that is encoded on the way, and means the same.
+    let plain = |query: &str| query.replace("%27", "'");
+    assert_eq!(url.query().map(plain), query.map(plain));
+    assert_eq!(url.fragment(), None);
     assert!(url.path().ends_with(asked), "{} is not {asked}", url.path());
 
     let uri: Uri = url.as_str().parse().expect("the http crate reads it");
-    assert_eq!((uri.path(), uri.query()), (url.path(), query));
+    assert_eq!((uri.path(), uri.query()), (url.path(), url.query()));
     let base: Uri = base.parse().unwrap();
     let under = format!("{}{prefix}", base.path().trim_end_matches('/'));
     for (reading, under) in readings(url.path())

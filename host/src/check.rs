@@ -212,6 +212,8 @@ checks! {
     JsonValues = "json-values",
     /// No client is asked to wait for years.
     RetryAfter = "retry-after",
+    /// What one job is refused again and again is told a few times, and counted.
+    AuditLines = "audit-lines",
     // Compiling.
     /// A component that needs more CPU time to be compiled than it may have is refused.
     CompileTime = "compile-time",

@@ -1,5 +1,7 @@
 //! R: an engine takes more than its share.
 
+mod refusals;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -220,6 +222,14 @@ pub(super) const CASES: &[Case] = &[
         attack: |arena| Box::pin(line(arena)),
     },
     Case {
+        name: "R11-refusals",
+        must_not: "an engine that is refused without end fills the audit log, or hides what others are refused",
+        guards: &[Check::AuditLines],
+        noted: Some(Kind::Grant),
+        place: Place::Anywhere,
+        attack: |arena| Box::pin(refusals::flood(arena)),
+    },
+    Case {
         name: "R12-random",
         must_not: "WASI gives random bytes by the megabyte",
         guards: &[Check::RandomBytes],
@@ -427,8 +437,9 @@ async fn one_user(arena: &Arena) -> Result<()> {
     let user = json!({
         "name": "Modest", "email": "modest@example.org", "password": "a long password", "role": "user",
     });
-    let added = arena.post("/api/v1/auths/add", &user).await?.json()?;
-    let key = added.get("token").and_then(Value::as_str);
+    arena.post("/api/v1/auths/add", &user).await?;
+    let session = arena.post("/api/v1/auths/signin", &user).await?.json()?;
+    let key = session.get("token").and_then(Value::as_str);
     let modest = arena.person(key.context("no such user")?)?;
     let body = json!({"prompt": "a quiet hill", "engine": "sketch", "size": "32x32"});
     let body = Bytes::from(body.to_string());

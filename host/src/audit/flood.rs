@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Kind, Line};
+use crate::check::Check;
 use crate::text::plain;
 
 /// Lines that one job gets of one kind before the rest is only counted.
-const MAX_LINES: u32 = 10;
+const MAX_LINES: usize = 10;
 /// How long it is quiet before an end is seen, and how often the rest is told of while there is none.
 pub(super) const QUIET: Duration = Duration::from_secs(30);
 /// Jobs whose refusals are counted at the same time; the one that began first makes room.
@@ -39,7 +40,7 @@ struct Seen {
     last: Instant,
     /// When the rest was told of the last time.
     told: Instant,
-    lines: u32,
+    lines: usize,
     more: u64,
 }
 
@@ -65,7 +66,7 @@ impl Flood {
             more: 0,
         });
         seen.last = now;
-        match seen.lines < MAX_LINES {
+        match seen.lines < Check::AuditLines.limit(MAX_LINES) {
             true => seen.lines += 1,
             false => seen.more += 1,
         }

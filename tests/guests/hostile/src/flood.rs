@@ -24,6 +24,7 @@ const PATH: &str = "/allowed/x";
 /// | `sockets N` | opens so many WebSockets and closes none |
 /// | `keep N` | sends so many GETs and keeps every answer |
 /// | `take N` | sends so many GETs and keeps no answer |
+/// | `refusals N` | sends so many GETs that are not granted; says how many were refused |
 /// | `busy` | sends a GET and passes on with which words, and for how long, the upstream refuses it |
 /// | `events` | reads a stream of events to its end; says how many there were |
 /// | `line N` | writes a line of so many bytes to the log, and says nothing of it |
@@ -63,6 +64,17 @@ pub(crate) fn flood(what: &str, rest: &str) -> Option<Result<Output, Error>> {
         "sockets" => all(count, || Ok(request::connect("api", PATH)?)),
         "keep" => all(count, || get().send()),
         "take" => all(count, || get().send().map(drop)),
+        "refusals" => {
+            let refused = |n: &usize| {
+                Request::get("api", format!("/elsewhere/{n}"))
+                    .send()
+                    .is_err()
+            };
+            Err(said(format!(
+                "refused {}",
+                (0..count).filter(refused).count()
+            )))
+        }
         "busy" => get()
             .send()
             .and_then(|answer| Ok(answer.success()?))

@@ -10,6 +10,8 @@ use crate::check::Check;
 
 /// Length of an answer that tells of a failure, in bytes.
 const MAX_ANSWER_BYTES: usize = 4 << 10;
+/// Letters of one piece of a text.
+const PIECE: usize = 1000;
 
 /// Carried out by the engine `hostile`.
 macro_rules! hostile {
@@ -42,8 +44,12 @@ pub(super) const CASES: &[Case] = &[
         "a code of the engine's own decides on the status, or breaks the answer's shape"),
 ];
 
+/// In pieces, as an engine is not handed longer strings by itself.
 fn gives(arena: &Arena, text: &str) {
-    arena.upstream.answers(vec![json(&json!([text]))]);
+    let letters: Vec<_> = text.chars().collect();
+    let pieces = letters.chunks(PIECE).map(String::from_iter);
+    let pieces = json!(pieces.collect::<Vec<String>>());
+    arena.upstream.answers(vec![json(&pieces)]);
 }
 
 async fn terminal(arena: &Arena) -> Result<()> {

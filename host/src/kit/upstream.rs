@@ -167,6 +167,10 @@ impl Drop for Arriving {
 pub(crate) struct Broken;
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test is the engine that connects"
+)]
 mod tests {
     use std::io::{Read, Write};
 

@@ -86,7 +86,7 @@ fn a_setting_that_cannot_be_read_is_named() {
         (
             "OPENAI_API_BASE_URL",
             "nonsense",
-            "OPENAI_API_BASE_URL cannot be used: \"nonsense\" is not a URL",
+            "OPENAI_API_BASE_URL cannot be used: the address is not a URL",
         ),
         (
             "OPENAI_API_BASE_URL",

@@ -133,12 +133,15 @@ pub(in crate::adversary) async fn bind(
     authority: &Authority,
     shows: bool,
 ) -> Result<()> {
-    let mut tls = json!({"roots": authority.0.pem()});
-    if shows {
-        let own = authority.sign("pinhole", FOREVER)?;
-        tls["certificate"] = own.certificate.pem().into();
-        tls["key"] = own.key.serialize_pem().into();
-    }
+    let roots = authority.0.pem();
+    let tls = match shows {
+        false => json!({"roots": roots}),
+        true => {
+            let own = authority.sign("pinhole", FOREVER)?;
+            let (certificate, key) = (own.certificate.pem(), own.key.serialize_pem());
+            json!({"roots": roots, "certificate": certificate, "key": key})
+        }
+    };
     let settings = json!({"base-url": secure.url(), "api-key": "a-key-of-the-binding-8842"});
     let binding = json!({"engine": "hostile", "settings": settings, "tls": tls});
     let bindings = Value::Object([(BINDING.to_owned(), binding)].into_iter().collect());

@@ -132,3 +132,32 @@ fn lies_under(path: &[u8], prefix: &[u8]) -> bool {
         .collect();
     steps.starts_with(&wanted)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaving_a_prefix_is_seen() {
+        let check = |path: &str, expected: bool| {
+            let under = readings(path).take(MAX_DECODINGS);
+            let under = under.map(|reading| lies_under(&reading, b"/v1/models"));
+            assert_eq!(under.fold(true, |all, it| all && it), expected, "{path}");
+        };
+        check("/v1/models/a/b", true);
+        check("/v1/models/a/../b", true);
+        check("/v1/models", true);
+        for path in [
+            "/v1/models/../admin",
+            "/v1/models/..\\admin",
+            "/v1/models/%2e%2e/admin",
+            "/v1/models/%25252e%25252e/admin",
+            "/v1/models/..;x/admin",
+            "/v1/models/..%3fadmin",
+            "/v1/models-private",
+            "/v1/models/a%0d%0ab",
+        ] {
+            check(path, false);
+        }
+    }
+}

@@ -195,3 +195,28 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
     }
     plain
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_seen_in_every_spelling_and_nowhere_else() {
+        let secret = "sk-Proj_9~?>/Qz";
+        for spelling in [
+            "{p}", "{h}", "x{h}", "{%}", "{b}", "{c}", "{d}", "AAA{b}", "{j}",
+        ] {
+            let text = filled(&format!("a key: {spelling}!"), secret);
+            assert!(is_left(secret, text.as_bytes()), "{text}");
+        }
+        for text in [
+            "",
+            "sk-Proj",
+            "sk-Proj?9~?>/Q",
+            "************",
+            "736b2d50726f6a",
+        ] {
+            assert!(!is_left(secret, text.as_bytes()), "{text}");
+        }
+    }
+}

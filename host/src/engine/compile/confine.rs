@@ -135,6 +135,11 @@ fn allowed() -> Result<Vec<(i64, Vec<seccompiler::SeccompRule>)>> {
 }
 
 #[cfg(all(test, target_os = "linux"))]
+#[allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "the tests try what a confined thread may not do"
+)]
 mod tests {
     use super::*;
 
@@ -159,6 +164,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "what has to fail is tried")]
     fn a_confined_thread_has_neither_sockets_nor_files_nor_programs() {
         let unknown = |error: std::io::Error| error.raw_os_error() == Some(libc::ENOSYS);
         let refused = alone(move || {

@@ -154,17 +154,21 @@ fn start(data: &Path, engines: &Path, upstream: &Upstream) -> Pinhole {
     Pinhole::start_with(data, address.parse().unwrap(), "openai", None, &variables)
 }
 
-/// A user's key.
+/// The session of a new user.
 fn sign_up(server: &Pinhole, name: &str) -> String {
-    let user = json!({
-        "name": name, "email": format!("{name}@example.org"), "password": "twelve letters", "role": "user",
-    });
-    let add = request("POST", "/api/v1/auths/add", &server.key, &user.to_string());
+    let email = format!("{name}@example.org");
+    let user = json!({"name": name, "email": email, "password": "twelve letters", "role": "user"});
     let mut connection = Connection::open(server.address).unwrap();
-    let (status, answer) = connection.exchange(&add).unwrap();
-    assert_eq!(status, 200, "{}", String::from_utf8_lossy(answer));
-    let answer: Value = serde_json::from_slice(answer).unwrap();
-    answer["token"].as_str().unwrap().to_owned()
+    let mut post = |path: &str, key: &str| -> Value {
+        let (status, answer) = connection
+            .exchange(&request("POST", path, key, &user.to_string()))
+            .unwrap();
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(answer));
+        serde_json::from_slice(answer).unwrap()
+    };
+    post("/api/v1/auths/add", &server.key);
+    let session = post("/api/v1/auths/signin", "");
+    session["token"].as_str().unwrap().to_owned()
 }
 
 /// Has all tenants ask for so long. How long each picture took, of each well-behaved tenant, in ms.

@@ -291,7 +291,7 @@ async fn a_component_that_misbehaves_before_it_is_asked_anything_is_refused() {
         ),
         (
             "spin.wasm",
-            "cannot describe itself: the engine was stopped: it ran for more than 2s",
+            "cannot describe itself: the engine was stopped: it ran for more than 1s",
         ),
         ("trap.wasm", "cannot describe itself: the engine crashed"),
     ];

@@ -163,7 +163,7 @@ pub(super) const CASES: &[Case] = &[
         guards: &[Check::TakenBytes],
         noted: Some(Kind::Limit),
         place: Place::Anywhere,
-        attack: |arena| Box::pin(ends(arena, "images 300", "it took in more than")),
+        attack: |arena| Box::pin(ends(arena, "images 150", "it took in more than")),
     },
     Case {
         name: "R8-event",

@@ -74,7 +74,7 @@ impl Limits {
             sent_bytes: 512 << 20,
             response_bytes: 64 << 20,
             held_bytes: 256 << 20,
-            taken_bytes: 2 << 30,
+            taken_bytes: 1 << 30,
             image: ImageLimits {
                 max_bytes: 32 << 20,
                 max_pixels: 64 << 20,
@@ -88,8 +88,8 @@ impl Limits {
     pub const fn describe() -> Self {
         Self {
             memory_bytes: 256 << 20,
-            running: Duration::from_secs(2),
-            wall: Duration::from_secs(10),
+            running: Duration::from_secs(1),
+            wall: Duration::from_secs(20),
             grace: Duration::ZERO,
             host_calls: 100,
             copied_bytes: 1 << 20,

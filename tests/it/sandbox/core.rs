@@ -68,8 +68,8 @@ async fn wherever_an_engine_computes_for_ever_it_is_stopped() {
         .map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
     for (file, reason) in refusals(&files).await {
         // On a machine that has no time for it, the other limit comes first.
-        let computed = reason.contains("it ran for more than 2s");
-        let waited = reason.contains("it took longer than 10s");
+        let computed = reason.contains("it ran for more than 1s");
+        let waited = reason.contains("it took longer than 20s");
         assert!(computed || waited, "{file}: {reason}");
     }
 }

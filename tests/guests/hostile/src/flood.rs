@@ -85,7 +85,12 @@ pub(crate) fn flood(what: &str, rest: &str) -> Option<Result<Output, Error>> {
         "loads" => all(count, || {
             pictures(4).err().filter(is_refusal).map_or(Ok(()), Err)
         }),
-        "images" => all(count, || large(8).map(drop)),
+        "images" => {
+            let png = png(8);
+            all(count, || {
+                images::from_bytes(&png).map(drop).map_err(Error::protocol)
+            })
+        }
         "show" => show(count),
         "line" => {
             log::write(log::Level::Info, &"x".repeat(count));
@@ -183,7 +188,7 @@ fn preview(count: usize) -> Result<Output, Error> {
 }
 
 /// A PNG of one pixel and so many megabytes.
-fn large(megabytes: usize) -> Result<Image, Error> {
+fn png(megabytes: usize) -> Vec<u8> {
     const HEADER: usize = 33;
     const END: usize = 12;
     let (header, rest) = PIXEL.split_at(HEADER);
@@ -196,7 +201,11 @@ fn large(megabytes: usize) -> Result<Image, Error> {
     png.extend_from_slice(b"IDAT");
     png.resize(png.len() + length + 4, 0);
     png.extend_from_slice(end);
-    images::from_bytes(&png).map_err(Error::protocol)
+    png
+}
+
+fn large(megabytes: usize) -> Result<Image, Error> {
+    images::from_bytes(&png(megabytes)).map_err(Error::protocol)
 }
 
 fn show(megabytes: usize) -> Result<Output, Error> {

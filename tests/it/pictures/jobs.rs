@@ -70,7 +70,10 @@ async fn a_setting_that_means_nothing_is_refused() {
     let (status, said) = server.ask("/api/v1/settings", &body).await;
     assert_eq!(status, 400, "{said}");
     let detail = said["detail"].as_str().unwrap();
-    assert!(detail.contains("it must be essential, strip or keep"), "{detail}");
+    assert!(
+        detail.contains("it must be essential, strip or keep"),
+        "{detail}"
+    );
     let body = json!({"PINHOLE_IMAGE_METADATA": "keep"});
     assert_eq!(server.ask("/api/v1/settings", &body).await.0, 200);
 }

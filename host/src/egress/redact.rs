@@ -105,6 +105,12 @@ impl Redactor {
         }
     }
 
+    /// Is there no secret to be found?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.windows.is_empty()
+    }
+
     /// Is a secret, or eight bytes of one, anywhere in there?
     #[must_use]
     pub fn finds(&self, bytes: &[u8]) -> bool {

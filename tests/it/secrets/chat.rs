@@ -86,7 +86,10 @@ async fn an_answer_is_never_a_document() {
     for (told, expected) in [
         ("text/html", "text/plain; charset=utf-8"),
         ("image/svg+xml", "text/plain; charset=utf-8"),
-        ("application/json; charset=utf-8", "application/json"),
+        (
+            "application/json; charset=utf-8",
+            "application/json; charset=utf-8",
+        ),
     ] {
         let page = "<script>alert(1)</script>";
         let (server, _upstream) = chat(move || Answer::typed(200, told, page)).await;

@@ -58,12 +58,13 @@ impl Completion {
     #[must_use]
     pub fn content_type(&self) -> HeaderValue {
         let told = self.response.headers.get(CONTENT_TYPE);
-        let is_json = told.is_none_or(|told| told.as_bytes().starts_with(b"application/json"));
+        let is_json = told.is_some_and(|told| told.as_bytes().starts_with(b"application/json"));
         match told {
-            Some(told) if !Check::ChatContentType.holds() => told.clone(),
-            _ if self.streams => HeaderValue::from_static("text/event-stream"),
-            _ if is_json => HeaderValue::from_static("application/json"),
-            _ => HeaderValue::from_static("text/plain; charset=utf-8"),
+            None => HeaderValue::from_static("application/json"),
+            Some(told) if self.streams || is_json || !Check::ChatContentType.holds() => {
+                told.clone()
+            }
+            Some(_) => HeaderValue::from_static("text/plain; charset=utf-8"),
         }
     }
 
@@ -75,9 +76,12 @@ impl Completion {
         })
     }
 
-    /// The next piece of the body; `None` at its end. Of a stream whole lines, where they are not
-    /// endless.
+    /// The next piece of the body; `None` at its end. Where the server has a key, of a stream whole
+    /// lines, if they are not endless.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        if self.redactor.is_empty() {
+            return self.response.chunk().await;
+        }
         while !self.ended {
             match self.response.chunk().await? {
                 Some(chunk) => self.held.extend_from_slice(&chunk),

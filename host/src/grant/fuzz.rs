@@ -140,9 +140,9 @@ mod tests {
     #[test]
     fn leaving_a_prefix_is_seen() {
         let check = |path: &str, expected: bool| {
-            let under = readings(path).take(MAX_DECODINGS);
-            let under = under.map(|reading| lies_under(&reading, b"/v1/models"));
-            assert_eq!(under.fold(true, |all, it| all && it), expected, "{path}");
+            let mut readings = readings(path).take(MAX_DECODINGS);
+            let under = readings.all(|reading| lies_under(&reading, b"/v1/models"));
+            assert_eq!(under, expected, "{path}");
         };
         check("/v1/models/a/b", true);
         check("/v1/models/a/../b", true);

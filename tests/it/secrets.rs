@@ -18,12 +18,15 @@ const KEY: &str = "pk-7Qx~2/Vn?9>aLmZ4_tR8wYc";
 /// What stands around a secret in an answer, and has to stay.
 const AROUND: (&str, &str) = ("<before ", " after>");
 
+/// What an upstream answers to a request.
+type Answering = Box<dyn Fn(&Seen) -> Answer + Send>;
+
 /// A server with the engine `hostile`, and its upstream, which answers by path.
 struct Place {
     server: Server,
     upstream: Upstream,
     engines: TempDir,
-    answer: Arc<Mutex<Box<dyn Fn(&Seen) -> Answer + Send>>>,
+    answer: Arc<Mutex<Answering>>,
 }
 
 impl Place {
@@ -32,8 +35,7 @@ impl Place {
     }
 
     async fn with(variables: &[(&str, &str)]) -> Self {
-        let quiet: Box<dyn Fn(&Seen) -> Answer + Send> =
-            Box::new(|_| Answer::json(200, &json!({})));
+        let quiet: Answering = Box::new(|_| Answer::json(200, &json!({})));
         let answer = Arc::new(Mutex::new(quiet));
         let answers = answer.clone();
         let upstream = Upstream::start(move |seen| {

@@ -158,12 +158,12 @@ pub(super) const CASES: &[Case] = &[
         attack: |arena| Box::pin(answers_kept(arena)),
     },
     Case {
-        name: "R8-pictures-taken",
-        must_not: "an engine has the host take in pictures for ever",
+        name: "R8-answers-taken",
+        must_not: "answers that an engine throws away come for ever",
         guards: &[Check::TakenBytes],
         noted: Some(Kind::Limit),
         place: Place::Anywhere,
-        attack: |arena| Box::pin(ends(arena, "images 150", "it took in more than")),
+        attack: |arena| Box::pin(answers_taken(arena)),
     },
     Case {
         name: "R8-event",
@@ -387,6 +387,12 @@ async fn answers_kept(arena: &Arena) -> Result<()> {
         .upstream
         .answers(vec![json_answer(&Value::from(megabyte))]);
     ends(arena, "keep 300", "it holds more than").await
+}
+
+async fn answers_taken(arena: &Arena) -> Result<()> {
+    let long = answer("200 OK", "", vec![b'x'; 60 << 20]);
+    arena.upstream.answers(vec![long]);
+    ends(arena, "take 30", "it took in more than").await
 }
 
 async fn event(arena: &Arena) -> Result<()> {

@@ -33,7 +33,6 @@ const PATH: &str = "/allowed/x";
 /// | `denied N` | asks so many times for what it did not declare |
 /// | `pictures N` | sends a body of so many pictures of eight megabytes |
 /// | `loads N` | sends bodies of 40 MB, so many |
-/// | `images N` | takes so many pictures of eight megabytes and keeps none |
 /// | `show N` | shows a picture of so many megabytes, and returns another |
 /// | `preview N` | shows a picture again and again, so often, and each time another |
 pub(crate) fn flood(what: &str, rest: &str) -> Option<Result<Output, Error>> {
@@ -85,12 +84,6 @@ pub(crate) fn flood(what: &str, rest: &str) -> Option<Result<Output, Error>> {
         "loads" => all(count, || {
             pictures(4).err().filter(is_refusal).map_or(Ok(()), Err)
         }),
-        "images" => {
-            let png = png(8);
-            all(count, || {
-                images::from_bytes(&png).map(drop).map_err(Error::protocol)
-            })
-        }
         "show" => show(count),
         "line" => {
             log::write(log::Level::Info, &"x".repeat(count));
@@ -188,7 +181,7 @@ fn preview(count: usize) -> Result<Output, Error> {
 }
 
 /// A PNG of one pixel and so many megabytes.
-fn png(megabytes: usize) -> Vec<u8> {
+fn large(megabytes: usize) -> Result<Image, Error> {
     const HEADER: usize = 33;
     const END: usize = 12;
     let (header, rest) = PIXEL.split_at(HEADER);
@@ -201,11 +194,7 @@ fn png(megabytes: usize) -> Vec<u8> {
     png.extend_from_slice(b"IDAT");
     png.resize(png.len() + length + 4, 0);
     png.extend_from_slice(end);
-    png
-}
-
-fn large(megabytes: usize) -> Result<Image, Error> {
-    images::from_bytes(&png(megabytes)).map_err(Error::protocol)
+    images::from_bytes(&png).map_err(Error::protocol)
 }
 
 fn show(megabytes: usize) -> Result<Output, Error> {

@@ -106,19 +106,19 @@ fn percent_decoded(text: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// Are the steps of the path, after those up and empty ones were taken, first those of the prefix?
+/// Are the steps of the path first those of the prefix?
 fn lies_under(path: &[u8], prefix: &[u8]) -> bool {
     // A line or a text ends here.
-    if path.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
-        return false;
-    }
-    // To who decodes first, the path does.
-    let path = path
-        .split(|byte| matches!(byte, b'?' | b'#'))
-        .next()
-        .unwrap();
+    let ends = |byte: &u8| matches!(byte, 0 | b'\r' | b'\n');
+    !path.iter().any(ends) && steps(path).starts_with(&steps(prefix))
+}
+
+/// The steps of a path after those up and empty ones were taken.
+fn steps(path: &[u8]) -> Vec<&[u8]> {
+    // To who decodes first, the path ends at a mark.
+    let mut parts = path.split(|byte| b"?#".contains(byte));
     let mut steps: Vec<&[u8]> = Vec::new();
-    for step in path.split(|byte| matches!(byte, b'/' | b'\\')) {
+    for step in parts.next().unwrap().split(|byte| b"/\\".contains(byte)) {
         // What stands behind a semicolon is a parameter to some.
         match step.split(|byte| *byte == b';').next().unwrap() {
             b"" | b"." => {}
@@ -126,11 +126,7 @@ fn lies_under(path: &[u8], prefix: &[u8]) -> bool {
             _ => steps.push(step),
         }
     }
-    let wanted: Vec<&[u8]> = prefix
-        .split(|byte| *byte == b'/')
-        .filter(|step| !step.is_empty())
-        .collect();
-    steps.starts_with(&wanted)
+    steps
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::{Answer, PIXEL, Seen, Server, Upstream, WebSocket};
+use crate::{Answer, Seen, Server, Upstream, WebSocket, long_picture};
 
 /// The engines that have an upstream, and a model of each.
 const ENGINES: [(&str, Option<&str>); 4] = [
@@ -38,7 +38,7 @@ pub struct Traffic {
 
 /// Has every engine make one picture of so many bytes, and change one.
 pub async fn traffic(bytes: usize) -> Vec<Traffic> {
-    let upstream = upstream(picture(bytes)).await;
+    let upstream = upstream(long_picture(bytes)).await;
     let (root, v1, v1beta) = (
         upstream.url(),
         format!("{}/v1", upstream.url()),
@@ -70,7 +70,7 @@ pub async fn traffic(bytes: usize) -> Vec<Traffic> {
                         max_bytes: bytes,
                         max_pixels: 1,
                     };
-                    let source = Image::from_bytes(picture(bytes).into(), limits).unwrap();
+                    let source = Image::from_bytes(long_picture(bytes).into(), limits).unwrap();
                     jobs.edit(request, vec![source], None, &control).await
                 }
             };
@@ -88,13 +88,6 @@ pub async fn traffic(bytes: usize) -> Vec<Traffic> {
         }
     }
     all
-}
-
-/// A PNG of one pixel, as long as that.
-fn picture(bytes: usize) -> Vec<u8> {
-    let mut picture = PIXEL.to_vec();
-    picture.resize(bytes, 0);
-    picture
 }
 
 async fn upstream(picture: Vec<u8>) -> Upstream {

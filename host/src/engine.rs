@@ -33,10 +33,10 @@ use tokio::sync::Semaphore;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::folder;
 use crate::config;
-use crate::grant::{Grant, Grants, Right, Upstreams};
 use crate::egress::Redactor;
+use crate::folder;
+use crate::grant::{Grant, Grants, Right, Upstreams};
 use crate::metrics::Load;
 use crate::settings::EngineSettings;
 
@@ -51,9 +51,9 @@ use slots::Slots;
 
 pub use admit::MAX_COMPONENT_BYTES;
 pub(crate) use admit::{MAX_COUNT, fits};
+pub use call::{Edit, MAX_MODEL_BYTES, Made, Produced};
 pub(crate) use compile::MAX_CODE_BYTES;
 pub use compile::{CompileLimits, Compiler, compile_input};
-pub use call::{Edit, MAX_MODEL_BYTES, Made, Produced};
 pub use control::{Control, Progress, Usage};
 pub use limits::Limits;
 pub use publish::{MAX_FILES, Pending};

@@ -30,7 +30,15 @@ pub(crate) struct EngineTest {
 /// Runs the cases and prints a line for each. The exit code.
 pub(crate) async fn test(config: &Config, asked: EngineTest, lines: Lines) -> Result<u8> {
     let cases = asked.cases.as_deref().unwrap_or(Path::new(CASES));
-    let kit = match Kit::open(&asked.component, cases, &asked.case, &config.compiler, lines).await {
+    let kit = match Kit::open(
+        &asked.component,
+        cases,
+        &asked.case,
+        &config.compiler,
+        lines,
+    )
+    .await
+    {
         Ok(kit) => kit,
         Err(error) => {
             eprintln!("pinhole: {error:#}");

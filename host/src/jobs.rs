@@ -233,7 +233,9 @@ impl Jobs {
             tracing::warn!(job, "job {job} failed: {}", error.for_operator());
             error
         });
-        let outcome = made.as_ref().map_or_else(|error| error.kind().name(), |_| "ok");
+        let outcome = made
+            .as_ref()
+            .map_or_else(|error| error.kind().name(), |_| "ok");
         metrics::count_job(&binding.name, outcome);
         made
     }
@@ -325,7 +327,8 @@ impl Jobs {
         let through = (&self.egress, &Tls::default());
         let bind = |settings: &EngineSettings| {
             let settings = settings.at(description, url, key)?;
-            let upstreams = grant::upstreams(description, &binding.component.grant, &settings, through)?;
+            let upstreams =
+                grant::upstreams(description, &binding.component.grant, &settings, through)?;
             Ok(Bound {
                 redactor: Arc::new(settings.redactor()),
                 settings,
@@ -389,7 +392,10 @@ impl Jobs {
             let fetched = self.egress.fetch(address, &granted, max_bytes, deadline);
             let bytes = fetched.await.map_err(|error| {
                 if let Some(kind) = error.refusal() {
-                    let what = format!("a picture of engine {} at an address: {error}", binding.name);
+                    let what = format!(
+                        "a picture of engine {} at an address: {error}",
+                        binding.name
+                    );
                     audit::refused(kind, &binding.name, &control.job, &what);
                 }
                 not_fetched(error)

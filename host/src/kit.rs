@@ -39,8 +39,8 @@ use cap_std::fs::Dir;
 use futures_util::StreamExt;
 use tempfile::TempDir;
 
-use crate::engine::{Compiler, Engines, MAX_COMPONENT_BYTES};
 use crate::config::Config;
+use crate::engine::{Compiler, Engines, MAX_COMPONENT_BYTES};
 use crate::folder;
 use crate::settings::Environment;
 

@@ -284,7 +284,8 @@ async fn list_engines(config: &Config) -> Result<()> {
     }
     if jobs.engines.admitted().next().is_none()
         && jobs.engines.refused().is_empty()
-        && jobs.engines.pending().is_empty() {
+        && jobs.engines.pending().is_empty()
+    {
         println!("no engines in {}", config.engines.display());
     }
     Ok(())
@@ -396,6 +397,9 @@ mod tests {
         drop(take_hook());
         assert!(caught.is_err());
         let told = told.lock().unwrap();
-        assert!(told.contains("main.rs:") && !told.contains("4711"), "{told}");
+        assert!(
+            told.contains("main.rs:") && !told.contains("4711"),
+            "{told}"
+        );
     }
 }

@@ -26,7 +26,7 @@ use crate::folder;
 use crate::grant::FirstUse;
 
 /// The secret that the engine `hostile` is given, and that nobody may ever see.
-pub(super) const SECRET: &str = "adversary-secret-Zx81-quiet/heron+4711==";
+pub(super) const SECRET: &str = "sK-Zx81-quiet/heron+4711-wren.63-vault==";
 /// How long an upstream's answer may pause, in seconds: less than a job may take.
 const SILENCE_SECS: &str = "2";
 /// Time that the server may take to answer one request: far more than it needs.
@@ -48,6 +48,7 @@ pub(super) struct Arena {
     /// The server, asked without a key.
     pub(super) stranger: Destination,
     url: String,
+    key: String,
     egress: Egress,
     server: Option<Mutex<Server>>,
     has_engine: bool,
@@ -63,15 +64,6 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-}
-
-/// What became of components that were to be admitted.
-#[derive(Debug)]
-pub(super) struct Admission {
-    /// The engines, by name.
-    pub(super) admitted: Vec<String>,
-    /// Files with the reason.
-    pub(super) refused: Vec<(String, String)>,
 }
 
 impl Arena {
@@ -132,7 +124,10 @@ impl Arena {
         (url, key): (&str, &str),
         server: Option<Server>,
     ) -> Result<Self> {
-        let (egress, url) = (Egress::new(&[], DEFAULT_SILENCE)?, url.trim_end_matches('/'));
+        let (egress, url) = (
+            Egress::new(&[], DEFAULT_SILENCE)?,
+            url.trim_end_matches('/'),
+        );
         let credential = Credential::bearer(key).map_err(anyhow::Error::msg)?;
         let mut arena = Self {
             upstream,
@@ -140,6 +135,7 @@ impl Arena {
             administrator: open(&egress, url, credential)?,
             stranger: open(&egress, url, Credential::default())?,
             url: url.to_owned(),
+            key: key.to_owned(),
             egress,
             server: server.map(Mutex::new),
             has_engine: false,
@@ -296,9 +292,8 @@ impl Arena {
         })
     }
 
-    /// Sends bytes as they are to a server without TLS, and reads what comes until it hangs up: for
-    /// requests that no client would send. The request should say `connection: close`.
-    pub(super) async fn send_raw(&self, request: &[u8]) -> Result<Vec<u8>> {
+    /// What a server without TLS answers to a path as it is, and not as a client would spell it.
+    pub(super) async fn get_raw(&self, path: &str) -> Result<Vec<u8>> {
         let address = self.url.strip_prefix("http://");
         let address = address.context("needs a server without TLS")?;
         let address = address.split('/').next().unwrap_or_default();
@@ -307,7 +302,12 @@ impl Arena {
             reason = "a client that sends what the egress would not"
         )]
         let mut stream = TcpStream::connect(address).await?;
-        stream.write_all(request).await?;
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {}\r\n\
+             connection: close\r\n\r\n",
+            self.key
+        );
+        stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         let most = u64::try_from(MAX_ANSWER_BYTES)?;
         let mut limited = stream.take(most);
@@ -382,13 +382,6 @@ impl Arena {
         Ok(server.log())
     }
 
-    /// The data folder. Only of a throw-away server.
-    pub(super) fn data(&self) -> Result<PathBuf> {
-        let server = self.server.as_ref().context("not a server of ours")?;
-        let server = server.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(server.data().to_owned())
-    }
-
     /// A hostile component, by its name without `.wasm`.
     pub(super) fn component(&self, name: &str) -> Result<Vec<u8>> {
         let path = self.components.join(name).with_extension("wasm");
@@ -424,8 +417,9 @@ impl Arena {
         .await
     }
 
-    /// Has files admitted as a server would at its start, in this process and in folders of their own.
-    pub(super) async fn admit(&self, files: &[(&str, &[u8])]) -> Result<Admission> {
+    /// Has files admitted as a server would at its start, in this process and in folders of
+    /// their own: those that were refused, with the reason.
+    pub(super) async fn admit(&self, files: &[(&str, &[u8])]) -> Result<Vec<(String, String)>> {
         self.admit_with(files, self.compiler()).await
     }
 
@@ -434,21 +428,19 @@ impl Arena {
         &self,
         files: &[(&str, &[u8])],
         compiler: Compiler,
-    ) -> Result<Admission> {
+    ) -> Result<Vec<(String, String)>> {
         let (data, engines): (TempDir, TempDir) = (tempfile::tempdir()?, tempfile::tempdir()?);
         let folder = folder::open(engines.path())?;
         for (name, bytes) in files {
             folder.write(name, bytes)?;
         }
-        let opened = self.open_engines_with(engines.path(), data.path(), compiler).await?;
-        let admitted = opened.admitted().map(|it| it.description.name.clone());
+        let opened = self
+            .open_engines_with(engines.path(), data.path(), compiler)
+            .await?;
         let refused = opened.refused().iter();
-        Ok(Admission {
-            admitted: admitted.collect(),
-            refused: refused
-                .map(|it| (it.file.clone(), it.reason.clone()))
-                .collect(),
-        })
+        Ok(refused
+            .map(|it| (it.file.clone(), it.reason.clone()))
+            .collect())
     }
 }
 

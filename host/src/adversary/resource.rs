@@ -301,8 +301,8 @@ async fn is_refused(arena: &Arena, name: &str, gist: &str) -> Result<()> {
 }
 
 async fn refused(arena: &Arena, component: &[u8], gist: &str) -> Result<()> {
-    let admission = arena.admit(&[("hostile.wasm", component)]).await?;
-    let reason = admission.refused.first().map(|(_, reason)| reason.as_str());
+    let refused = arena.admit(&[("hostile.wasm", component)]).await?;
+    let reason = refused.first().map(|(_, reason)| reason.as_str());
     let reason = reason.context("it was admitted")?;
     ensure!(reason.contains(gist), "expected {gist:?}: it {reason}");
     Ok(())

@@ -18,8 +18,6 @@ const AROUND: (&str, &str) = ("(before)", "(after)");
 /// So many characters of a secret in a row are too many, as they are and in another spelling.
 const MAX_PLAIN: usize = 7;
 const MAX_SPELLED: usize = 23;
-/// A word of it that other cases use too.
-const OPEN: &str = "adversary";
 /// Letters of a piece that nobody recognises.
 const PIECE: usize = 5;
 
@@ -110,6 +108,14 @@ pub(super) const CASES: &[Case] = &[
         "a job finds what another left in the engine's memory"),
     hostile!("S10-file-name", &[], None, shown::file_name;
         "the name of an uploaded file leads out of its folder"),
+    Case {
+        name: "S10-path-of-a-request",
+        must_not: "the path of a request leads out of the folder of files",
+        guards: &[],
+        noted: None,
+        place: Place::WithoutEngine,
+        attack: |arena| Box::pin(shown::path_of_a_request(arena)),
+    },
     hostile!("S12-rotation", &[], None, shown::rotation;
         "a job goes on with another key than it began with, or the next one with the old"),
     hostile!("S13-other-paths", &[Check::GrantedRequests], Some(Kind::Grant), shown::other_paths;
@@ -127,7 +133,7 @@ fn holds(text: &str, spelled: &str) -> bool {
     let mut runs = letters.windows((most + 1).min(letters.len()));
     runs.any(|run| {
         let run: String = run.iter().collect();
-        text.contains(&run) && !OPEN.contains(&run)
+        text.contains(&run)
     })
 }
 

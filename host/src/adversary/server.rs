@@ -31,7 +31,7 @@ const KEY: &str = "administrator key (shown once): ";
 pub(super) struct Server {
     child: Child,
     log: Log,
-    data: TempDir,
+    _data: TempDir,
     _engines: TempDir,
     /// Such as `http://127.0.0.1:8080`.
     pub(super) url: String,
@@ -76,7 +76,7 @@ impl Server {
         let mut server = Self {
             child,
             log: log.clone(),
-            data,
+            _data: data,
             _engines: engines,
             url: String::new(),
             key: String::new(),
@@ -95,11 +95,6 @@ impl Server {
             ),
         }
         Ok(server)
-    }
-
-    /// Where it keeps everything.
-    pub(super) fn data(&self) -> &Path {
-        self.data.path()
     }
 
     /// What it has written so far, for an operator.

@@ -382,7 +382,10 @@ async fn run<T: Send + 'static>(
         let (mut store, engine) = instantiate(&sandbox_, &pre, state).await?;
         ask(&mut store, &engine, &settings).await
     };
-    let call = (runner.beside(computed.clone(), call).boxed(), computed.clone());
+    let call = (
+        runner.beside(computed.clone(), call).boxed(),
+        computed.clone(),
+    );
     let ended = supervise(sandbox, control, &limits, deadline, call).await;
     metrics::count_guest_time(name, computed.so_far());
     noted(name, control, ended)

@@ -73,7 +73,10 @@ impl Current {
             let why = format!("is not there: {} {}", refused.file, refused.reason);
             Some((name.to_owned(), why))
         });
-        let (mut bindings, mut absent) = (BTreeMap::new(), refused.chain(pending).collect::<BTreeMap<_, _>>());
+        let (mut bindings, mut absent) = (
+            BTreeMap::new(),
+            refused.chain(pending).collect::<BTreeMap<_, _>>(),
+        );
         for (name, spec) in specs {
             let engine = spec.engine(&name).to_owned();
             let Some(component) = engines.get(&engine) else {

@@ -122,11 +122,15 @@ async fn models(
     headers: HeaderMap,
 ) -> Result<Json<Vec<Value>>, ApiError> {
     let user = auth::user(&app, &headers).await?;
-    let models = app.jobs.models(None, Some(&user.id)).await.map_err(|error| {
-        let line = error.for_operator();
-        tracing::warn!("the image models cannot be listed: {line}");
-        ApiError::from(error).bracketed()
-    })?;
+    let models = app
+        .jobs
+        .models(None, Some(&user.id))
+        .await
+        .map_err(|error| {
+            let line = error.for_operator();
+            tracing::warn!("the image models cannot be listed: {line}");
+            ApiError::from(error).bracketed()
+        })?;
     let entries = models.into_iter();
     let entries = entries.map(|model| json!({"id": model.id, "name": model.name}));
     Ok(Json(entries.collect()))

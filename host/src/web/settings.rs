@@ -20,9 +20,9 @@ use utoipa_axum::routes;
 use super::auth;
 use super::error::{ApiError, json_body};
 use crate::app::{App, change};
-use crate::text::plain;
 use crate::settings::{Change, Key, Overlay, Source};
 use crate::store::SettingChange;
+use crate::text::plain;
 
 /// Length of a request's body here, in bytes.
 pub(super) const MAX_SETTINGS_BODY_BYTES: usize = 8 << 20;

@@ -59,6 +59,7 @@ impl Connection {
     }
 
     /// Has something come that nobody has read yet, or the connection ended? Does not wait.
+    #[allow(dead_code, reason = "only the benchmark of tenants asks")]
     pub(crate) fn has_come(&self) -> bool {
         self.stream.set_nonblocking(true).unwrap();
         let waits = self.stream.peek(&mut [0]);

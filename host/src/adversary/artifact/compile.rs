@@ -53,19 +53,19 @@ fn enough(arena: &Arena) -> Compiler {
 async fn is_refused(arena: &Arena, compiler: Compiler, words: &str) -> Result<()> {
     let bomb = component();
     let files: [(&str, &[u8]); 1] = [("bomb.wasm", &bomb)];
-    let admission = arena.admit_with(&files, compiler);
-    tokio::pin!(admission);
-    let admission = loop {
+    let refused = arena.admit_with(&files, compiler);
+    tokio::pin!(refused);
+    let refused = loop {
         tokio::select! {
-            admission = &mut admission => break admission?,
+            refused = &mut refused => break refused?,
             answer = arena.get("/health") => {
                 ensure!(answer?.status.is_success(), "the server does not answer meanwhile");
             }
         }
     };
     ensure!(
-        matches!(admission.refused.as_slice(), [(_, reason)] if reason.starts_with(words)),
-        "it was not refused with {words:?}: {admission:?}"
+        matches!(refused.as_slice(), [(_, reason)] if reason.starts_with(words)),
+        "it was not refused with {words:?}: {refused:?}"
     );
     Ok(())
 }

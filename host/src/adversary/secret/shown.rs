@@ -207,6 +207,28 @@ pub(super) async fn memory(arena: &Arena) -> Result<()> {
     Ok(())
 }
 
+pub(super) async fn path_of_a_request(arena: &Arena) -> Result<()> {
+    for path in [
+        "/api/v1/files/../../pinhole.db",
+        "/api/v1/files/..%2f..%2fpinhole.db/content",
+        "/api/v1/files/%2e%2e%2f%2e%2e%2fpinhole.db/content",
+        "/api/v1/files/..%5c..%5cpinhole.db/content",
+        "/api/v1/files/%2fetc%2fpasswd/content",
+        "/api/v1/files/pinhole.db%00/content",
+        "/../../../../etc/passwd",
+    ] {
+        let answer = arena.get_raw(path).await?;
+        let answer = String::from_utf8_lossy(&answer);
+        let status = answer.split(' ').nth(1).unwrap_or_default();
+        ensure!(
+            status.starts_with('4'),
+            "{path}: {}",
+            answer.lines().next().unwrap_or_default()
+        );
+    }
+    Ok(())
+}
+
 pub(super) async fn file_name(arena: &Arena) -> Result<()> {
     const EDGE: &str = "adversary-edge";
     for name in [

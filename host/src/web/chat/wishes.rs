@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::chat::model::written_out;
-use crate::text::plain;
 use crate::jobs::{Asker, JobRequest};
+use crate::text::plain;
 use crate::web::error::ApiError;
 
 /// The object with the wishes. Clients of Open WebUI can send their own fields under `params`, as JSON

@@ -128,6 +128,8 @@ fn tell(place: &str, text: String) -> Result<Output, Error> {
                 note: Some(text),
             };
             job::report(&progress, None::<&Image>);
+            // What is told when a job is over already, nobody is told.
+            job::sleep(1_000);
         }
         "details" => drawn.details = serde_json::json!({ "seen": text }).to_string(),
         "prompt" => drawn.revised_prompt = Some(text),

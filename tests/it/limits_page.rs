@@ -43,8 +43,12 @@ fn files() -> BTreeMap<String, String> {
     fn walk(folder: &Path, root: &Path, found: &mut BTreeMap<String, String>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            // What only tests and fuzz targets use bounds nobody's work.
-            if path.file_stem().is_some_and(|name| name == "fuzz") {
+            // What only attacks, tests and fuzz targets use bounds nobody's work.
+            let apart = ["adversary", "fuzz"];
+            if path
+                .file_stem()
+                .is_some_and(|name| apart.iter().any(|it| name == *it))
+            {
                 continue;
             }
             if path.is_dir() {

@@ -17,7 +17,7 @@ use crate::folder;
 /// How long it may take to listen: it compiles its engines first.
 const START: Duration = Duration::from_secs(300);
 /// Time a job of it may take, in seconds: cases wait for it to be over.
-const JOB_SECS: &str = "5";
+const JOB_SECS: &str = "10";
 /// Jobs it runs at once: few, so that a case can take them all.
 pub(super) const SLOTS: &str = "16";
 /// What is read of its standard error, in bytes; the rest is dropped.

@@ -150,7 +150,7 @@ impl Image {
 
     /// The same picture as it is seen: turned by its pixels and no longer by a note beside them,
     /// which only some programs heed. A JPEG stays one. Decodes the pixels of one that
-    /// [is turned](Self::is_turned), so call it within [`decoding`].
+    /// [is turned](Self::is_turned), so call it within `decoding`.
     pub fn upright(&self, limits: ImageLimits) -> Result<Self, String> {
         if !self.is_turned() {
             return Ok(self.clone());
@@ -169,7 +169,7 @@ impl Image {
     }
 
     /// Of a mask, transparent where the image may change: an opaque PNG, white there and black
-    /// elsewhere. Decodes the pixels, so call it within [`decoding`].
+    /// elsewhere. Decodes the pixels, so call it within `decoding`.
     pub fn white_mask(&self, limits: ImageLimits) -> Result<Self, String> {
         let pixels = decode::pixels(self);
         let pixels = pixels.map_err(|error| format!("the mask cannot be decoded: {error}"))?;

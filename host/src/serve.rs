@@ -21,6 +21,11 @@ const GRACE: Duration = Duration::from_secs(10);
 pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
     // A job may hold several connections, and shells often allow a process 1024 files.
     rlimit::increase_nofile_limit(MAX_OPEN_FILES).ok();
+    if cfg!(feature = "switches") {
+        tracing::warn!(
+            "this is a test build, in which a check can be switched off: let nobody use it"
+        );
+    }
     let metrics = config.metrics.map(|_| Metrics::install()).transpose()?;
     let app = Arc::new(App::open(config).await?);
     let listener = TcpListener::bind(listen)

@@ -30,7 +30,7 @@ pub(super) const SECRET: &str = "sK-Zx81-quiet/heron+4711-wren.63-vault==";
 /// How long an upstream's answer may pause, in seconds: less than a job may take.
 const SILENCE_SECS: &str = "2";
 /// Time that the server may take to answer one request: far more than it needs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// Length of an answer that is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
 /// Lines of the audit log that are asked for at once.

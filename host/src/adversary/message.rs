@@ -108,7 +108,7 @@ pub(super) const CASES: &[Case] = &[
         must_not: "an answer hides another one, which a later request hears",
         guards: &[],
         noted: None,
-        place: Place::Anywhere,
+        place: Place::ThrowAway,
         attack: |arena| Box::pin(framing::second_answer(arena)),
     },
     Case {

@@ -17,8 +17,10 @@ mod lanes;
 mod limits;
 mod log;
 mod outgoing;
+mod output;
 mod publish;
 mod slots;
+mod socket;
 mod sse;
 mod upstream;
 
@@ -51,11 +53,12 @@ use slots::Slots;
 
 pub use admit::MAX_COMPONENT_BYTES;
 pub(crate) use admit::{MAX_COUNT, fits};
-pub use call::{Edit, MAX_MODEL_BYTES, Made, Produced};
+pub use call::Edit;
 pub(crate) use compile::MAX_CODE_BYTES;
 pub use compile::{CompileLimits, Compiler, compile_input};
 pub use control::{Control, Progress, Usage};
 pub use limits::Limits;
+pub use output::{MAX_MODEL_BYTES, Made, Produced};
 pub use publish::{MAX_FILES, Pending};
 
 /// Core instances that one component may have, those of components inside it included.

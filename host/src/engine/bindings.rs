@@ -10,8 +10,8 @@ wasmtime::component::bindgen!({
         "pinhole:engine/upstream.document": crate::engine::upstream::HeldDocument,
         "pinhole:engine/upstream.response": crate::engine::upstream::HeldResponse,
         "pinhole:engine/upstream.pending": crate::engine::upstream::HeldPending,
-        "pinhole:engine/upstream.message": crate::engine::upstream::HeldMessage,
-        "pinhole:engine/upstream.socket": crate::engine::upstream::HeldSocket,
+        "pinhole:engine/upstream.message": crate::engine::socket::HeldMessage,
+        "pinhole:engine/upstream.socket": crate::engine::socket::HeldSocket,
     },
 });
 

@@ -13,8 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::Resource;
 
 use super::bindings::pinhole::engine::upstream::{
-    Error, Frame, Header, Host, HostDocument, HostMessage, HostPending, HostResponse, HostSocket,
-    Request,
+    Error, Header, Host, HostDocument, HostPending, HostResponse, Request,
 };
 use super::body::{check_words, header_map};
 use super::call::State;
@@ -23,10 +22,11 @@ use super::errand::Errand;
 use super::images::HeldImage;
 use super::limits::Held;
 use super::outgoing::{Answer, AnswerBody, Outgoing, Unanswered};
+use super::socket::HeldSocket;
 use super::sse::EventStream;
 use crate::audit::Kind;
 use crate::check::Check;
-use crate::egress::{self, Received};
+use crate::egress;
 use crate::grant::Verdict;
 use crate::images::Image;
 
@@ -68,20 +68,8 @@ struct Events {
 /// A request under way; aborted when dropped.
 pub struct HeldPending(Option<Underway>);
 
-/// A binary message.
-pub struct HeldMessage {
-    bytes: Bytes,
-    _held: Held,
-}
-
-/// A WebSocket.
-pub struct HeldSocket {
-    stream: egress::Socket,
-    _connection: OwnedSemaphorePermit,
-}
-
 type Underway = Errand<Result<Answer, Unanswered>>;
-type Outcome<T> = wasmtime::Result<Result<T, Error>>;
+pub(super) type Outcome<T> = wasmtime::Result<Result<T, Error>>;
 
 impl Host for State {
     async fn send(&mut self, request: Request) -> Outcome<Resource<HeldResponse>> {
@@ -244,7 +232,7 @@ impl State {
     }
 
     /// What the guest hears of a failed request. The operator's text is kept aside: it names hosts.
-    fn failed(&mut self, error: &egress::Error) -> Error {
+    pub(super) fn failed(&mut self, error: &egress::Error) -> Error {
         self.last_failure = Some(error.to_string());
         match error {
             egress::Error::Denied(denial) => {
@@ -314,7 +302,11 @@ impl State {
         }
     }
 
-    async fn parse(&mut self, bytes: Bytes, held: Arc<Held>) -> Outcome<Resource<HeldDocument>> {
+    pub(super) async fn parse(
+        &mut self,
+        bytes: Bytes,
+        held: Arc<Held>,
+    ) -> Outcome<Resource<HeldDocument>> {
         self.computed.make_way(bytes.len()).await;
         match Document::parse(bytes) {
             Ok(document) => Ok(Ok(self.table.push(HeldDocument {
@@ -328,7 +320,7 @@ impl State {
         }
     }
 
-    fn image(&mut self, bytes: Bytes) -> Outcome<Resource<HeldImage>> {
+    pub(super) fn image(&mut self, bytes: Bytes) -> Outcome<Resource<HeldImage>> {
         match Image::from_bytes(bytes, self.limits.image) {
             Ok(image) => Ok(Ok(self.hold(image)?)),
             Err(reason) => {
@@ -533,106 +525,6 @@ impl HostPending for State {
 
     async fn drop(&mut self, pending: Resource<HeldPending>) -> wasmtime::Result<()> {
         self.table.delete(pending)?;
-        Ok(())
-    }
-}
-
-impl HostMessage for State {
-    async fn length(&mut self, message: Resource<HeldMessage>) -> wasmtime::Result<u64> {
-        self.charge()?;
-        Ok(self.table.get(&message)?.bytes.len() as u64)
-    }
-
-    async fn read(
-        &mut self,
-        message: Resource<HeldMessage>,
-        offset: u64,
-        length: u32,
-    ) -> wasmtime::Result<Vec<u8>> {
-        self.charge()?;
-        let bytes = &self.table.get(&message)?.bytes;
-        let part = self.echo.part(bytes, offset, length, Check::SecretMessage);
-        self.control.usage.count_entered(part.len());
-        Ok(part.into_owned())
-    }
-
-    async fn image_from(
-        &mut self,
-        message: Resource<HeldMessage>,
-        offset: u64,
-    ) -> Outcome<Resource<HeldImage>> {
-        self.charge()?;
-        let bytes = self.table.get(&message)?.bytes.clone();
-        let offset = usize::try_from(offset)
-            .unwrap_or(usize::MAX)
-            .min(bytes.len());
-        self.image(bytes.slice(offset..))
-    }
-
-    async fn drop(&mut self, message: Resource<HeldMessage>) -> wasmtime::Result<()> {
-        self.table.delete(message)?;
-        Ok(())
-    }
-}
-
-impl HostSocket for State {
-    async fn send(&mut self, socket: Resource<HeldSocket>, text: String) -> Outcome<()> {
-        self.charge()?;
-        let (cancel, deadline) = (self.control.cancel.clone(), self.deadline);
-        if text.len() > Check::RequestBytes.limit(self.limits.request_bytes) {
-            return Ok(Err(Error::TooLarge));
-        }
-        if let Err(error) = self.count_sent(text.len()) {
-            return Ok(Err(error));
-        }
-        let HeldSocket { stream, .. } = self.table.get_mut(&socket)?;
-        let sent = tokio::select! {
-            sent = tokio::time::timeout_at(deadline, stream.send(text)) => sent,
-            () = cancel.cancelled() => return Ok(Err(Error::Cancelled)),
-        };
-        Ok(match sent {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(self.failed(&error)),
-            Err(_) => Err(Error::Timeout),
-        })
-    }
-
-    async fn receive(
-        &mut self,
-        socket: Resource<HeldSocket>,
-        timeout_ms: u32,
-    ) -> Outcome<Option<Frame>> {
-        self.charge()?;
-        let cancel = self.control.cancel.clone();
-        let HeldSocket { stream, .. } = self.table.get_mut(&socket)?;
-        let until = Instant::now() + Duration::from_millis(timeout_ms.into());
-        let message = tokio::select! {
-            biased;
-            () = cancel.cancelled() => return Ok(Err(Error::Cancelled)),
-            message = tokio::time::timeout_at(until, stream.receive()) => message,
-        };
-        let message = match message {
-            Err(_) => return Ok(Ok(None)),
-            Ok(Ok(message)) => message,
-            Ok(Err(error)) => return Ok(Err(self.failed(&error))),
-        };
-        match message {
-            None => Ok(Err(Error::Connect("the socket was closed".to_owned()))),
-            Some(Received::Text(bytes)) => {
-                let held = Arc::new(self.holding.take(bytes.len())?);
-                let document = self.parse(bytes, held).await?;
-                Ok(document.map(|document| Some(Frame::Text(document))))
-            }
-            Some(Received::Binary(bytes)) => {
-                let held = self.holding.take(bytes.len())?;
-                let message = self.table.push(HeldMessage { bytes, _held: held })?;
-                Ok(Ok(Some(Frame::Binary(message))))
-            }
-        }
-    }
-
-    async fn drop(&mut self, socket: Resource<HeldSocket>) -> wasmtime::Result<()> {
-        self.table.delete(socket)?;
         Ok(())
     }
 }

@@ -223,7 +223,7 @@ fn snapshots() -> insta::Settings {
     }
     // The log has the lines of other tests too.
     settings.add_redaction(".body.counted", "[count]");
-    for field in ["engine", "job", "message", "refused_at", "user_id"] {
+    for field in ["engine", "job", "message", "refused_at", "user"] {
         settings.add_redaction(&format!(".body.lines[].{field}"), "[line]");
     }
     for field in [

@@ -67,7 +67,7 @@ async fn a_refusal_is_a_line_that_says_whose_job_it_was() {
     assert_eq!(line["job"].as_str().unwrap().len(), 36);
     let own = server.get("/api/v1/auths/").send().await.unwrap();
     let own: Value = serde_json::from_slice(&own.bytes().await.unwrap()).unwrap();
-    assert_eq!(line["user_id"], own["id"]);
+    assert_eq!(line["user"], own["id"]);
 
     // What a start refuses is told too.
     let torn = |line: &&Value| line["engine"] == "torn-audit.wasm";

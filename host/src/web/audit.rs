@@ -56,7 +56,7 @@ struct Refusal {
     /// Empty where there is none.
     job: String,
     /// Whose job it is, as far as that is known, else empty.
-    user_id: String,
+    user: String,
     /// One sentence, for an operator.
     message: String,
 }
@@ -114,7 +114,7 @@ impl From<Line> for Refusal {
             kind: line.kind,
             engine: line.engine,
             job: line.job,
-            user_id: line.user,
+            user: line.user,
             message: line.what,
         }
     }

@@ -20,7 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::check::Check;
-use crate::images::{Image, ImageLimits, decoding};
+use crate::images::{DecodeFor, Image, ImageLimits, decoding};
 use crate::store::{ChatFilter, FileRow, Store, User, now};
 use objects::Objects;
 
@@ -294,7 +294,11 @@ impl Files {
             return Ok(Thumbnail::Gone);
         };
         let io = Handle::current();
-        match decoding(&io, move || thumbnail::shrink(bytes, size)).await {
+        match decoding(DecodeFor::Person, &io, move || {
+            thumbnail::shrink(bytes, size)
+        })
+        .await
+        {
             Ok(bytes) => {
                 if let Err(error) = self.objects.put(&name, bytes.clone()).await {
                     tracing::warn!("thumbnail {name} is not kept: {error}");

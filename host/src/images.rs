@@ -23,7 +23,7 @@ use image::{DynamicImage, ImageFormat};
 use crate::check::Check;
 use structure::{Flaw, Part};
 
-pub(crate) use decode::decoding;
+pub(crate) use decode::{DecodeFor, decoding};
 pub use metadata::Metadata;
 
 /// What an image may be. None of them is a document to a browser.

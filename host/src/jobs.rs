@@ -21,7 +21,7 @@ use crate::egress::{self, Egress, Tls};
 use crate::engine::bindings::{ErrorKind, Job, Model};
 use crate::engine::{self, Bound, Control, Edit, Engines, Limits, Made, Produced};
 use crate::grant;
-use crate::images::{Image, Metadata, decoding};
+use crate::images::{DecodeFor, Image, Metadata, decoding};
 use crate::metrics;
 use crate::settings::{EngineSettings, Environment};
 use crate::text::plain;
@@ -457,7 +457,7 @@ async fn upright(sources: Vec<Image>) -> Result<Vec<Image>, Error> {
     }
     let limits = Limits::job(Duration::ZERO).image;
     let io = Handle::current();
-    let turned = decoding(&io, move || {
+    let turned = decoding(DecodeFor::Person, &io, move || {
         let upright = sources.iter().map(|source| source.upright(limits));
         upright.collect()
     });

@@ -9,7 +9,7 @@ use super::call::State;
 use super::limits::Held;
 use crate::audit::Kind;
 use crate::check::Check;
-use crate::images::{Image, decoding};
+use crate::images::{DecodeFor, Image, decoding};
 
 /// What stands behind a guest's image handle.
 pub struct HeldImage {
@@ -86,7 +86,7 @@ impl HostImage for State {
         let (image, limits) = (self.table.get(&image)?.image.clone(), self.limits.image);
         let computed = self.computed.clone();
         let work = move || computed.count(|| image.white_mask(limits));
-        match decoding(&self.long, work).await {
+        match decoding(DecodeFor::Engine, &self.long, work).await {
             Ok(white) => Ok(Ok(self.hold(white)?)),
             Err(reason) => Ok(Err(reason)),
         }

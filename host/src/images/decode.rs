@@ -13,21 +13,38 @@ use super::metadata::Metadata;
 use crate::check::Check;
 use crate::metrics;
 
-/// Pictures that are decoded at once in the whole process; more wait.
+/// Pictures that are decoded for people at once in the whole process; more wait.
 const MAX_DECODES_AT_ONCE: usize = 2;
+/// The same for engines: one that wants many decoded keeps no person waiting.
+const MAX_GUEST_DECODES_AT_ONCE: usize = 1;
 /// A picture's pixels in memory, in bytes, and again what its decoder may take besides.
 const MAX_DECODED_BYTES: u64 = 192 << 20;
 
-static DECODES: Semaphore = Semaphore::const_new(MAX_DECODES_AT_ONCE);
+static FOR_PEOPLE: Semaphore = Semaphore::const_new(MAX_DECODES_AT_ONCE);
+static FOR_ENGINES: Semaphore = Semaphore::const_new(MAX_GUEST_DECODES_AT_ONCE);
+
+/// Who has pixels decoded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum DecodeFor {
+    /// Somebody whose picture is shown or sent.
+    Person,
+    /// A guest.
+    Engine,
+}
 
 /// Does work that decodes pixels on a thread of this runtime that may block, as soon as there is
 /// room for it. A decoder that crashes is an error like any other.
 pub(crate) async fn decoding<T: Send + 'static>(
+    whom: DecodeFor,
     io: &Handle,
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
+    let places = match whom {
+        DecodeFor::Person => &FOR_PEOPLE,
+        DecodeFor::Engine => &FOR_ENGINES,
+    };
     // Never closed.
-    let room = DECODES.acquire().await.map_err(|error| error.to_string())?;
+    let room = places.acquire().await.map_err(|error| error.to_string())?;
     metrics::count_picture();
     let working = io.spawn_blocking(move || {
         let done = work();
@@ -103,9 +120,21 @@ mod tests {
     async fn a_decoder_that_crashes_is_an_error_and_gives_its_room_back() {
         let io = Handle::current();
         for _ in 0..=MAX_DECODES_AT_ONCE {
-            let crash = decoding(&io, || -> Result<(), _> { panic!("as a decoder might") });
+            let crash = decoding(DecodeFor::Person, &io, || -> Result<(), _> {
+                panic!("as a decoder might")
+            });
             assert!(crash.await.unwrap_err().contains("crashed"));
         }
-        assert_eq!(decoding(&io, || Ok(7)).await, Ok(7));
+        assert_eq!(decoding(DecodeFor::Person, &io, || Ok(7)).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn engines_that_decode_keep_no_person_waiting() {
+        let io = Handle::current();
+        let _taken = FOR_ENGINES.acquire().await.unwrap();
+        let mut guest = std::pin::pin!(decoding(DecodeFor::Engine, &io, || Ok(1)));
+        let person = decoding(DecodeFor::Person, &io, || Ok(2));
+        let first = tokio::select! { biased; done = &mut guest => done, done = person => done };
+        assert_eq!(first, Ok(2));
     }
 }

@@ -473,6 +473,17 @@ impl Answer {
         message.unwrap_or_default().to_owned()
     }
 
+    /// Fails unless the engine heard that its upstream's answer is longer than allowed.
+    pub(super) fn was_too_large(&self) -> Result<()> {
+        let heard = self.message();
+        ensure!(
+            !self.status.is_success() && heard.contains("larger than either may be"),
+            "the engine read it: {}",
+            self.text()
+        );
+        Ok(())
+    }
+
     /// Fails unless the engine was refused by the host: it heard `not granted`, and no more.
     pub(super) fn was_not_granted(&self) -> Result<()> {
         let heard = self.message();

@@ -79,13 +79,7 @@ pub(super) async fn endless(arena: &Arena) -> Result<()> {
             Step::Send(head.into()),
             Step::Flood(piece.clone().into()),
         ]);
-        let answer = arena.draw("see text").await?;
-        let heard = answer.message();
-        ensure!(
-            !answer.status.is_success() && heard.contains("larger than either may be"),
-            "the engine read it: {}",
-            answer.text()
-        );
+        arena.draw("see text").await?.was_too_large()?;
         arena.upstream.left_alone().await;
         let held = arena.memory_bytes()?;
         ensure!(

@@ -1,177 +1,434 @@
-//! `docs/limits.md`, written from the constants of the server's source.
+//! `docs/reference/limits.md`: the limits that a user can meet, written from the constants of the code.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use pinhole::engine::Limits;
+use pinhole::config::{
+    Config, DEFAULT_COMPILE_MIB, DEFAULT_COMPILE_SECS, DEFAULT_JOB_SECS, DEFAULT_SLOTS,
+};
+use pinhole::{accounts, chat, files, jobs, store, web};
+use pinhole_sandbox::Limits;
+use pinhole_tests::environment;
+
+use Value::{Bytes, Count, Pixels, Text, Time};
 
 const HEAD: &str = "\
 # Limits
 
-Written by a test from the constants of `host/src` and what stands above each. A name that begins with `MAX_`, `MIN_` or
-`PAGE_`, a time, and what a picture may be: each bounds something, and is declared in the one file where it holds. What a
-client sends beyond a limit gets a 4xx that names the limit; what a guest or an upstream sends ends its call.
+The limits that users, operators and engine authors can meet. A test writes this page from the constants of the code. Limits
+of one area only are in its page: [chat](../concepts/chat.md), [chats](../concepts/chats.md), [events](../concepts/events.md),
+[images](../concepts/images.md), [files](../concepts/files.md), [image API](image-api.md). A variable in the second column changes the limit.
 ";
 
-const CALL: &str = "
-## One call of an engine
-
-Each call has a fresh instance, and all of these at once (`engine/limits.rs`). The time from start to end of a job is
-`PINHOLE_JOB_TIMEOUT_SECS`.
-
-| limit | a job | `describe` | what it bounds |
-|---|---|---|---|
-";
-
-/// A constant as its file declares it.
-struct Constant {
-    name: String,
-    kind: String,
-    value: String,
-    /// The first paragraph above it.
-    doc: String,
+/// One row of the page.
+struct Limit {
+    what: &'static str,
+    value: Value,
+    /// The environment variable that changes it. The value is then its default.
+    setting: Option<&'static str>,
+    /// What happens beyond the limit.
+    response: &'static str,
 }
 
-fn source() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/src")
+/// A limit's value with its unit.
+#[derive(Clone, Copy)]
+enum Value {
+    Bytes(u64),
+    Count(u64),
+    Pixels(u64),
+    Time(Duration),
+    Text(&'static str),
 }
 
-/// All files, a module before those inside it, each with the name that the page has for it.
-fn files() -> BTreeMap<String, String> {
-    fn walk(folder: &Path, root: &Path, found: &mut BTreeMap<String, String>) {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            // What only attacks, tests and fuzz targets use bounds nobody's work.
-            let apart = ["adversary", "fuzz"];
-            if path
-                .file_stem()
-                .is_some_and(|name| apart.iter().any(|it| name == *it))
-            {
-                continue;
+struct Section {
+    heading: &'static str,
+    limits: &'static [Limit],
+}
+
+const CALL: Limits = Limits::job(Duration::from_secs(DEFAULT_JOB_SECS));
+
+const SECTIONS: &[Section] = &[
+    Section {
+        heading: "Requests",
+        limits: &[
+            Limit {
+                what: "body of a request",
+                value: Bytes(web::MAX_BODY_BYTES as u64),
+                setting: None,
+                response: "413",
+            },
+            Limit {
+                what: "body of an image edit",
+                value: Bytes(web::MAX_EDIT_BODY_BYTES as u64),
+                setting: None,
+                response: "413",
+            },
+            Limit {
+                what: "prompt, negative prompt",
+                value: Bytes(jobs::MAX_PROMPT_BYTES as u64),
+                setting: None,
+                response: "400",
+            },
+            Limit {
+                what: "images per request; an engine may declare fewer",
+                value: Count(pinhole_sandbox::MAX_COUNT as u64),
+                setting: None,
+                response: "400",
+            },
+            Limit {
+                what: "width and height that a request may name",
+                value: Count(jobs::MAX_SIDE as u64),
+                setting: None,
+                response: "400",
+            },
+            Limit {
+                what: "width times height that a request may name",
+                value: Pixels(jobs::MAX_PIXELS),
+                setting: None,
+                response: "400",
+            },
+            Limit {
+                what: "steps",
+                value: Count(jobs::MAX_STEPS as u64),
+                setting: None,
+                response: "400",
+            },
+            Limit {
+                what: "engine parameters, as JSON",
+                value: Bytes(jobs::MAX_PARAMETERS_BYTES as u64),
+                setting: None,
+                response: "400",
+            },
+            Limit {
+                what: "sources of an edit; an engine may declare fewer",
+                value: Count(files::MAX_SOURCES as u64),
+                setting: None,
+                response: "400",
+            },
+            Limit {
+                what: "all sources and the mask of an edit",
+                value: Bytes(jobs::MAX_SOURCE_BYTES as u64),
+                setting: None,
+                response: "400",
+            },
+        ],
+    },
+    Section {
+        heading: "Jobs",
+        limits: &[
+            Limit {
+                what: "jobs that run at the same time",
+                value: Count(DEFAULT_SLOTS as u64),
+                setting: Some("PINHOLE_SLOTS"),
+                response: "the job waits",
+            },
+            Limit {
+                what: "running jobs of one user",
+                value: Text("half of `PINHOLE_SLOTS`"),
+                setting: Some("PINHOLE_SLOTS_PER_USER"),
+                response: "the job waits",
+            },
+            Limit {
+                what: "waiting jobs per slot, of one user and in all",
+                value: Count(pinhole_sandbox::MAX_WAITING_PER_SLOT as u64),
+                setting: None,
+                response: "429 for one user, 503 in all; 400 on `/api/v1/images`",
+            },
+            Limit {
+                what: "duration of a job",
+                value: Time(CALL.wall),
+                setting: Some("PINHOLE_JOB_TIMEOUT_SECS"),
+                response: "the job is canceled: 504; 400 on `/api/v1/images`",
+            },
+            Limit {
+                what: "pause in an upstream's response; between events five times as long",
+                value: Time(pinhole_egress::DEFAULT_SILENCE),
+                setting: Some("PINHOLE_UPSTREAM_SILENCE_SECS"),
+                response: "the engine's request fails",
+            },
+        ],
+    },
+    Section {
+        heading: "Images and files",
+        limits: &[
+            Limit {
+                what: "one image: upload, source, or result of a job",
+                value: Bytes(files::UPLOAD_LIMITS.max_bytes as u64),
+                setting: None,
+                response: "413 in a form, 400 in JSON; a result is dropped",
+            },
+            Limit {
+                what: "width times height of one image",
+                value: Pixels(files::UPLOAD_LIMITS.max_pixels),
+                setting: None,
+                response: "400; a result is dropped",
+            },
+            Limit {
+                what: "concurrent uploads of all users together",
+                value: Bytes(files::MAX_UPLOADING_BYTES as u64),
+                setting: None,
+                response: "503",
+            },
+            Limit {
+                what: "duration of an upload",
+                value: Time(web::MAX_UPLOAD_TIME),
+                setting: None,
+                response: "408",
+            },
+            Limit {
+                what: "retention of files",
+                value: Text("unlimited"),
+                setting: Some("PINHOLE_FILE_RETENTION_DAYS"),
+                response: "the file is removed at start or within an hour",
+            },
+        ],
+    },
+    Section {
+        heading: "Chats and events",
+        limits: &[
+            Limit {
+                what: "chats of one user",
+                value: Count(store::MAX_CHATS as u64),
+                setting: None,
+                response: "400",
+            },
+            Limit {
+                what: "messages in a chat",
+                value: Count(store::MAX_MESSAGES as u64),
+                setting: None,
+                response: "400",
+            },
+            Limit {
+                what: "chat that a client saves",
+                value: Bytes(web::MAX_CHAT_BYTES as u64),
+                setting: None,
+                response: "413",
+            },
+            Limit {
+                what: "running background responses of one user",
+                value: Count(chat::MAX_TASKS as u64),
+                setting: None,
+                response: "429",
+            },
+            Limit {
+                what: "running background responses in all",
+                value: Count(chat::MAX_ALL_TASKS as u64),
+                setting: None,
+                response: "503",
+            },
+            Limit {
+                what: "open event streams of one user",
+                value: Count(chat::MAX_LISTENERS as u64),
+                setting: None,
+                response: "429",
+            },
+            Limit {
+                what: "open event streams in all",
+                value: Count(chat::MAX_ALL_LISTENERS as u64),
+                setting: None,
+                response: "503",
+            },
+        ],
+    },
+    Section {
+        heading: "Accounts",
+        limits: &[
+            Limit {
+                what: "password, at least",
+                value: Bytes(accounts::MIN_PASSWORD_BYTES as u64),
+                setting: None,
+                response: "400",
+            },
+            Limit {
+                what: "password, at most",
+                value: Bytes(accounts::MAX_PASSWORD_BYTES as u64),
+                setting: None,
+                response: "400",
+            },
+            Limit {
+                what: "period in which sign-in attempts are counted",
+                value: Time(accounts::ATTEMPT_WINDOW),
+                setting: None,
+                response: "",
+            },
+            Limit {
+                what: "attempts on one account in that period",
+                value: Count(accounts::MAX_ATTEMPTS_PER_ACCOUNT as u64),
+                setting: None,
+                response: "429 with `Retry-After`",
+            },
+            Limit {
+                what: "sign-ins and sign-ups from one IP address in that period; a reverse proxy counts as one address",
+                value: Count(accounts::MAX_ATTEMPTS_PER_IP as u64),
+                setting: None,
+                response: "429 with `Retry-After`",
+            },
+        ],
+    },
+    Section {
+        heading: "Engines and bindings",
+        limits: &[
+            Limit {
+                what: "components in the engine directory",
+                value: Count(pinhole_sandbox::MAX_FILES as u64),
+                setting: None,
+                response: "later ones, in alphabetical order, are refused",
+            },
+            Limit {
+                what: "one component",
+                value: Bytes(pinhole_sandbox::MAX_COMPONENT_BYTES),
+                setting: None,
+                response: "the component is refused",
+            },
+            Limit {
+                what: "CPU time to compile one component",
+                value: Time(Duration::from_secs(DEFAULT_COMPILE_SECS)),
+                setting: Some("PINHOLE_COMPILE_SECS"),
+                response: "the component is refused",
+            },
+            Limit {
+                what: "memory to compile one component",
+                value: Bytes(DEFAULT_COMPILE_MIB << 20),
+                setting: Some("PINHOLE_COMPILE_MIB"),
+                response: "the component is refused",
+            },
+            Limit {
+                what: "bindings in `PINHOLE_BINDINGS`",
+                value: Count(jobs::MAX_BINDINGS as u64),
+                setting: None,
+                response: "the start fails, or 400 for a change",
+            },
+            Limit {
+                what: "names in `PINHOLE_FALLBACKS`",
+                value: Count(jobs::MAX_FALLBACKS as u64),
+                setting: None,
+                response: "the start fails, or 400 for a change",
+            },
+        ],
+    },
+    Section {
+        heading: "One call of an engine",
+        limits: &[
+            Limit {
+                what: "memory, all linear memories and tables together",
+                value: Bytes(CALL.memory_bytes as u64),
+                setting: None,
+                response: "the job fails",
+            },
+            Limit {
+                what: "CPU time, host functions included",
+                value: Time(CALL.running),
+                setting: None,
+                response: "the job fails",
+            },
+            Limit {
+                what: "time after cancellation to stop the upstream",
+                value: Time(CALL.grace),
+                setting: None,
+                response: "the instance is dropped",
+            },
+            Limit {
+                what: "calls of host functions",
+                value: Count(CALL.host_calls as u64),
+                setting: None,
+                response: "the job fails",
+            },
+            Limit {
+                what: "data copied between guest and host",
+                value: Bytes(CALL.copied_bytes as u64),
+                setting: None,
+                response: "the job fails",
+            },
+            Limit {
+                what: "open handles",
+                value: Count(CALL.handles as u64),
+                setting: None,
+                response: "the job fails",
+            },
+            Limit {
+                what: "log lines",
+                value: Bytes(CALL.log_bytes as u64),
+                setting: None,
+                response: "later lines are dropped",
+            },
+            Limit {
+                what: "requests and WebSockets",
+                value: Count(CALL.requests as u64),
+                setting: None,
+                response: "the request fails",
+            },
+            Limit {
+                what: "concurrent requests, event streams and WebSockets",
+                value: Count(CALL.connections as u64),
+                setting: None,
+                response: "the request fails",
+            },
+            Limit {
+                what: "one request body, or one WebSocket message sent",
+                value: Bytes(CALL.request_bytes as u64),
+                setting: None,
+                response: "the request fails",
+            },
+            Limit {
+                what: "all request bodies and messages sent",
+                value: Bytes(CALL.sent_bytes as u64),
+                setting: None,
+                response: "the request fails",
+            },
+            Limit {
+                what: "one response",
+                value: Bytes(CALL.response_bytes as u64),
+                setting: None,
+                response: "the request fails",
+            },
+            Limit {
+                what: "bodies and images held at the same time",
+                value: Bytes(CALL.held_bytes as u64),
+                setting: None,
+                response: "the job fails",
+            },
+            Limit {
+                what: "bodies and images received in all",
+                value: Bytes(CALL.taken_bytes as u64),
+                setting: None,
+                response: "the job fails",
+            },
+        ],
+    },
+];
+
+/// Formats a value with the largest unit that gives a whole number.
+fn format_value(value: Value) -> String {
+    match value {
+        Bytes(bytes) => {
+            let unit = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")]
+                .into_iter()
+                .find(|(size, _)| bytes > 0 && bytes % size == 0);
+            match unit {
+                Some((size, name)) => format!("{} {name}", group_digits(bytes / size)),
+                None => format!("{} bytes", group_digits(bytes)),
             }
-            if path.is_dir() {
-                walk(&path, root, found);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(root).unwrap().with_extension("");
-                let text = std::fs::read_to_string(&path).unwrap();
-                // Tests have limits of their own.
-                let text = text.split("#[cfg(test)]").next().unwrap().to_owned();
-                found.insert(name.to_str().unwrap().replace('\\', "/"), text);
+        }
+        Count(count) => group_digits(count),
+        Pixels(pixels) => format!("{} pixels", group_digits(pixels)),
+        Time(time) => {
+            let secs = time.as_secs();
+            if time.subsec_millis() != 0 {
+                format!("{} ms", time.as_millis())
+            } else if secs > 60 && secs % 60 == 0 {
+                format!("{} min", secs / 60)
+            } else {
+                format!("{secs} s")
             }
         }
-    }
-    let mut found = BTreeMap::new();
-    walk(&source(), &source(), &mut found);
-    found
-}
-
-/// The constants of a file, in their order. A limit right below another one shares its words.
-fn constants(text: &str) -> Vec<Constant> {
-    let mut found: Vec<Constant> = Vec::new();
-    let mut doc: Vec<&str> = Vec::new();
-    let mut above = None;
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        let line = line.trim();
-        if let Some(text) = line.strip_prefix("///") {
-            doc.push(text.trim());
-            continue;
-        }
-        if line.starts_with("#[") {
-            continue;
-        }
-        let declared = declared(line);
-        if let Some((name, mut rest)) = declared {
-            while !rest.ends_with(';') {
-                rest.push(' ');
-                rest.push_str(lines.next().unwrap().trim());
-            }
-            let (kind, value) = rest.split_once('=').unwrap();
-            let paragraph = doc.split(|line| line.is_empty()).next().unwrap();
-            let shared = above.take().filter(|_| doc.is_empty()).unwrap_or_default();
-            let constant = Constant {
-                name,
-                kind: kind.trim().to_owned(),
-                value: value.trim_end_matches(';').trim().to_owned(),
-                doc: match paragraph {
-                    [] => shared,
-                    lines => lines.join(" "),
-                },
-            };
-            above = is_limit(&constant).then(|| constant.doc.clone());
-            found.push(constant);
-        } else {
-            above = None;
-        }
-        doc.clear();
-    }
-    found
-}
-
-/// The name that a line declares a constant by, and what follows.
-fn declared(line: &str) -> Option<(String, String)> {
-    let visible = match line.strip_prefix("pub") {
-        Some(rest) => rest.split_once("const ").map(|(_, rest)| rest),
-        None => line.strip_prefix("const "),
-    };
-    let (name, rest) = visible?.split_once(": ")?;
-    let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-    name.chars()
-        .all(is_name)
-        .then(|| (name.to_owned(), rest.to_owned()))
-}
-
-fn is_limit(constant: &Constant) -> bool {
-    let is_number = constant.kind.chars().all(|c| c.is_ascii_alphanumeric());
-    let named = ["MAX_", "MIN_", "PAGE_"]
-        .iter()
-        .any(|start| constant.name.starts_with(start));
-    (named && is_number) || ["Duration", "ImageLimits"].contains(&constant.kind.as_str())
-}
-
-/// What a value comes to, where it is simple: numbers, sums and shifts of them, times.
-fn evaluated(value: &str, known: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-    let timed = |unit: &str| {
-        let inner = value
-            .strip_prefix("Duration::")?
-            .strip_prefix(unit)?
-            .strip_prefix('(')?;
-        number(inner.strip_suffix(')')?, known)
-    };
-    if let Some(secs) = timed("from_secs") {
-        return Some(time(Duration::from_secs(secs)));
-    }
-    if let Some(ms) = timed("from_millis") {
-        return Some(time(Duration::from_millis(ms)));
-    }
-    if let Some(limits) = value.strip_prefix("ImageLimits {") {
-        let limit = |name: &str| {
-            let (_, rest) = limits.split_once(name)?;
-            number(rest.split(',').next()?, known).map(grouped)
-        };
-        let (bytes, pixels) = (limit("max_bytes:")?, limit("max_pixels:")?);
-        return Some(format!("{bytes} bytes, {pixels} pixels"));
-    }
-    number(value, known).map(grouped)
-}
-
-fn time(time: Duration) -> String {
-    let secs = time.as_secs();
-    match (secs, time.subsec_millis()) {
-        (secs, 0) if secs >= 24 * 3600 && secs % (24 * 3600) == 0 => {
-            format!("{} d", secs / (24 * 3600))
-        }
-        (secs, 0) if secs >= 3600 && secs % 3600 == 0 => format!("{} h", secs / 3600),
-        (secs, 0) if secs > 60 && secs % 60 == 0 => format!("{} min", secs / 60),
-        (secs, 0) => format!("{secs} s"),
-        (_, _) => format!("{} ms", time.as_millis()),
+        Text(text) => text.to_owned(),
     }
 }
 
 /// 33554432 as 33 554 432.
-fn grouped(number: u64) -> String {
+fn group_digits(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -183,246 +440,75 @@ fn grouped(number: u64) -> String {
     text
 }
 
-/// Whole numbers with `<<`, `+`, `-`, `*`, `/` and brackets, as Rust binds them.
-fn number(text: &str, known: &dyn Fn(&str) -> Option<String>) -> Option<u64> {
-    let spaced = ["(", ")", "<<", "+", "-", "*", "/"]
-        .iter()
-        .fold(text.to_owned(), |text, sign| {
-            text.replace(sign, &format!(" {sign} "))
-        });
-    let words: Vec<&str> = spaced.split_whitespace().collect();
-    let mut words = words.as_slice();
-    let number = shift(&mut words, known)?;
-    words.is_empty().then_some(number)
-}
-
-type Known<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-fn shift(words: &mut &[&str], known: Known) -> Option<u64> {
-    let mut number = sum(words, known)?;
-    while let ["<<", rest @ ..] = *words {
-        *words = rest;
-        number = number.checked_shl(u32::try_from(sum(words, known)?).ok()?)?;
-    }
-    Some(number)
-}
-
-fn sum(words: &mut &[&str], known: Known) -> Option<u64> {
-    let mut number = product(words, known)?;
-    while let [sign @ ("+" | "-"), rest @ ..] = *words {
-        *words = rest;
-        let other = product(words, known)?;
-        number = match *sign {
-            "+" => number.checked_add(other)?,
-            _ => number.checked_sub(other)?,
-        };
-    }
-    Some(number)
-}
-
-fn product(words: &mut &[&str], known: Known) -> Option<u64> {
-    let mut number = single(words, known)?;
-    while let [sign @ ("*" | "/"), rest @ ..] = *words {
-        *words = rest;
-        let other = single(words, known)?;
-        number = match *sign {
-            "*" => number.checked_mul(other)?,
-            _ => number.checked_div(other)?,
-        };
-    }
-    Some(number)
-}
-
-fn single(words: &mut &[&str], known: Known) -> Option<u64> {
-    let (first, rest) = words.split_first()?;
-    *words = rest;
-    if *first == "(" {
-        let number = shift(words, known)?;
-        *words = words.strip_prefix(&[")"])?;
-        return Some(number);
-    }
-    match first.replace('_', "").parse() {
-        Ok(number) => Some(number),
-        Err(_) => {
-            let value = known(first)?;
-            self::number(&value, known)
-        }
-    }
-}
-
-/// One row: the name, what was written, what it comes to, what it bounds.
-fn row(constant: &Constant, known: Known) -> String {
-    let Constant {
-        name, value, doc, ..
-    } = constant;
-    let cell = |text: &str| text.replace('|', "\\|");
-    let is_plain = ["Duration::", "ImageLimits "]
-        .iter()
-        .any(|it| value.starts_with(it))
-        || value.parse::<u64>().is_ok();
-    let value = match evaluated(value, known) {
-        Some(plain) if is_plain || plain.replace(' ', "_") == *value => plain,
-        Some(plain) => format!("{plain} (`{}`)", cell(value)),
-        None => format!("`{}`", cell(value)),
-    };
-    format!("| `{name}` | {value} | {} |\n", cell(doc))
-}
-
-/// What one call may use: names and documentation from the source, values from the server itself.
-fn call(files: &BTreeMap<String, String>, page: &mut String) {
-    page.push_str(CALL);
-    let text = &files["engine/limits"];
-    let start = text.find("pub struct Limits {").unwrap();
-    let body = text[start..].split("\n}").next().unwrap();
-    let values = |limits: Limits| {
-        let shown = format!("{limits:#?}");
-        let pairs = shown
-            .lines()
-            .filter_map(|line| line.trim().split_once(": "));
-        let plain = |value: &str| value.trim_end_matches(',').to_owned();
-        let pairs = pairs.map(|(name, value)| (name.to_owned(), plain(value)));
-        pairs.collect::<BTreeMap<_, _>>()
-    };
-    let (job, describe) = (
-        values(Limits::job(Duration::ZERO)),
-        values(Limits::describe()),
-    );
-    let mut doc = Vec::new();
-    for line in body.lines().map(str::trim) {
-        if let Some(text) = line.strip_prefix("/// ") {
-            doc.push(text);
-        } else if let Some((name, _)) = line
-            .strip_prefix("pub ")
-            .and_then(|rest| rest.split_once(": "))
-        {
-            let value = |of: &BTreeMap<String, String>| match of[name].parse() {
-                Ok(number) => grouped(number),
-                Err(_) => of[name].clone(),
+fn render_page() -> String {
+    let mut page = HEAD.to_owned();
+    for section in SECTIONS {
+        write!(
+            page,
+            "\n## {}\n\n| what | limit | beyond it |\n|---|---|---|\n",
+            section.heading
+        )
+        .unwrap();
+        for limit in section.limits {
+            let value = format_value(limit.value);
+            let value = match limit.setting {
+                Some(setting) => format!("{value}, `{setting}`"),
+                None => value,
             };
-            match name {
-                "wall" => writeln!(
-                    page,
-                    "| `wall` | | {} | {} |",
-                    value(&describe),
-                    doc.join(" ")
-                ),
-                // Two limits in one.
-                "image" => write!(
-                    page,
-                    "| `image.max_bytes` | {} | | Length of one picture, in bytes. |\n\
-                     | `image.max_pixels` | {} | | Width times height of one picture. |\n",
-                    grouped(job["max_bytes"].parse().unwrap()),
-                    grouped(job["max_pixels"].parse().unwrap()),
-                ),
-                _ => writeln!(
-                    page,
-                    "| `{name}` | {} | {} | {} |",
-                    value(&job),
-                    value(&describe),
-                    doc.join(" ")
-                ),
-            }
-            .unwrap();
-            doc.clear();
+            writeln!(page, "| {} | {value} | {} |", limit.what, limit.response).unwrap();
         }
     }
+    page
 }
 
 #[test]
-fn the_page_of_limits_is_current() {
-    let files = files();
-    let declared: BTreeMap<&String, Vec<Constant>> = files
-        .iter()
-        .map(|(file, text)| (file, constants(text)))
-        .collect();
-    let mut page = HEAD.to_owned();
-    let mut undocumented = Vec::new();
-    for (file, constants) in &declared {
-        let limits: Vec<&Constant> = constants.iter().filter(|it| is_limit(it)).collect();
-        if limits.is_empty() {
-            continue;
-        }
-        let about = files[*file].lines().next().unwrap();
-        let about = about.strip_prefix("//! ").unwrap_or_default();
-        writeln!(page, "\n## `{file}.rs`\n\n{about}\n").unwrap();
-        page.push_str("| limit | value | what it bounds |\n|---|---|---|\n");
-        let known = |name: &str| {
-            let all = declared.values().flatten();
-            let mut found = constants.iter().chain(all).filter(|it| it.name == name);
-            found.next().map(|it| it.value.clone())
-        };
-        for limit in limits {
-            page.push_str(&row(limit, &known));
-            if limit.doc.is_empty() {
-                undocumented.push(format!("{file}.rs: {}", limit.name));
-            }
-        }
-    }
-    call(&files, &mut page);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/limits.md");
+fn limits_page_is_current() {
+    let page = render_page();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/limits.md");
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     if written != page {
         std::fs::write(&path, page).unwrap();
+        panic!(
+            "docs/reference/limits.md was out of date and has been rewritten: review and commit it"
+        );
     }
-    assert!(
-        undocumented.is_empty(),
-        "limits without a line that says what they bound: {undocumented:#?}"
-    );
-    assert!(
-        written == std::fs::read_to_string(&path).unwrap(),
-        "docs/limits.md was not current and has been written anew: look at it and commit it"
-    );
 }
 
 #[test]
-fn what_constants_come_to() {
-    let known = |name: &str| (name == "SIDE").then(|| "8 << 1".to_owned());
+fn limits_page_names_each_limit_once_and_only_real_variables() {
+    let mut names = BTreeSet::new();
+    for limit in SECTIONS.iter().flat_map(|section| section.limits) {
+        assert!(names.insert(limit.what), "{} is listed twice", limit.what);
+        let Some(setting) = limit.setting else {
+            continue;
+        };
+        let data = tempfile::tempdir().unwrap();
+        let error = Config::new(environment(&data, &[(setting, "not a number")])).err();
+        let message = error.map(|error| error.to_string()).unwrap_or_default();
+        assert!(
+            message.contains(setting),
+            "{setting} is not read: {message}"
+        );
+    }
+}
+
+#[test]
+fn limit_values_have_their_largest_whole_unit() {
     for (value, expected) in [
-        ("5", Some("5")),
-        ("10_000", Some("10 000")),
-        ("32 << 20", Some("33 554 432")),
-        ("4096 * 4096", Some("16 777 216")),
-        ("SIDE / 3 * 4 + (1 << 3)", Some("28")),
-        ("1 << 2 + 1", Some("8")),
-        ("Duration::from_secs(25)", Some("25 s")),
-        ("Duration::from_secs(60 * 60)", Some("1 h")),
-        ("Duration::from_secs(90)", Some("90 s")),
-        ("Duration::from_millis(50)", Some("50 ms")),
-        ("UPLOAD.max_bytes + 1", None),
-        (
-            "ImageLimits { max_bytes: 1 << 4, max_pixels: 3, }",
-            Some("16 bytes, 3 pixels"),
-        ),
-        ("(1 << 2", None),
+        (Bytes(32 << 20), "32 MiB"),
+        (Bytes(1 << 30), "1 GiB"),
+        (Bytes(64 << 10), "64 KiB"),
+        (Bytes(32_000), "32 000 bytes"),
+        (Bytes(0), "0 bytes"),
+        (Count(10_000), "10 000"),
+        (Count(5), "5"),
+        (Pixels(4096 * 4096), "16 777 216 pixels"),
+        (Time(Duration::from_secs(600)), "10 min"),
+        (Time(Duration::from_secs(60)), "60 s"),
+        (Time(Duration::from_secs(90)), "90 s"),
+        (Time(Duration::from_millis(50)), "50 ms"),
+        (Text("unlimited"), "unlimited"),
     ] {
-        assert_eq!(evaluated(value, &known).as_deref(), expected, "{value}");
+        assert_eq!(format_value(value), expected);
     }
-}
-
-#[test]
-fn constants_are_found_with_what_stands_above_them() {
-    let text = "/// How many.\n///\n/// Source: nobody.\npub(super) const MAX_A: u32 =\n    5;\n\
-                const MAX_B: u32 = 6;\nlet x = 1;\nconst C: Duration = Duration::from_secs(1);\n\
-                const MAX_D: u32 = C;\nfn const_e() {}\n";
-    let found = constants(text);
-    let found: Vec<_> = found
-        .iter()
-        .map(|it| {
-            (
-                it.name.as_str(),
-                it.kind.as_str(),
-                it.value.as_str(),
-                it.doc.as_str(),
-            )
-        })
-        .collect();
-    assert_eq!(
-        found,
-        [
-            ("MAX_A", "u32", "5", "How many."),
-            ("MAX_B", "u32", "6", "How many."),
-            ("C", "Duration", "Duration::from_secs(1)", ""),
-            ("MAX_D", "u32", "C", ""),
-        ]
-    );
 }

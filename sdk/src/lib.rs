@@ -39,6 +39,7 @@
 //! | [`parameters`] | a job's own parameters, and JSON laid over JSON |
 //! | [`sizes`] | the nearest size that an upstream has |
 //! | [`words`] | an upstream's words, cut for a person, and the delays they tell |
+//! | [`testing`] | fixtures for an engine's own unit tests |
 //! | [`bindings`] | everything else, as generated from `wit/engine.wit` |
 //!
 //! On targets other than `wasm32` the export macro is empty, so an engine's own unit tests run
@@ -77,6 +78,7 @@ pub mod request;
 pub mod response;
 pub mod settings;
 pub mod sizes;
+pub mod testing;
 pub mod words;
 
 pub use bindings::exports::pinhole::engine::engine::{

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use pinhole::kit::{Kit, Lines, Played, Verdict};
+use pinhole_conformance::{Kit, Lines, Played, Verdict};
 use pinhole_tests::{compiler, engines, guests, program};
 use serde_json::Value;
 use tracing_subscriber::layer::SubscriberExt;
@@ -16,9 +16,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 const HEAD: &str = "\
 # Cases
 
-Written by a test from the folders beside it, each of which is one case; [docs/conformance-cases.md](../../docs/conformance-cases.md)
-says what is in one. `cargo xtask test` runs all of them, and `pinhole engine test COMPONENT` those of one engine against any
-component. The numbers are unique within an engine; variants of one case share its number.
+A test writes this page from the directories next to it, each of which is one case. [Conformance cases](../../docs/reference/conformance-cases.md)
+describes the format. `cargo xtask test` runs all cases, and `pinhole engine test COMPONENT` runs those of one engine against any
+component. A number is unique within an engine; variants of a case share it.
 ";
 
 /// A folder of this package.
@@ -125,7 +125,7 @@ fn number(name: &str) -> Option<(&str, u32, &str, &str)> {
 }
 
 #[test]
-fn the_table_of_cases_is_what_the_folders_hold() {
+fn cases_page_is_current() {
     let mut page = HEAD.to_owned();
     for engine in folders(&folder("cases")) {
         write!(
@@ -161,7 +161,7 @@ fn the_table_of_cases_is_what_the_folders_hold() {
     if present != page {
         std::fs::write(&path, page).unwrap();
         panic!(
-            "tests/cases/README.md was not what the folders hold: it is written anew, commit it"
+            "tests/cases/README.md was out of date and has been rewritten: review and commit it"
         );
     }
 }

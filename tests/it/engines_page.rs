@@ -1,28 +1,27 @@
-//! `docs/engines.md`, written from what the engines say of themselves.
+//! `docs/reference/engines.md`, written from the descriptions of the shipped engines.
 
 use std::fmt::Write;
 use std::path::Path;
 
 use pinhole::config::Config;
-use pinhole::engine::Component;
-use pinhole::engine::bindings::{Credential, Description, Setting, SettingKind};
 use pinhole::jobs::Jobs;
-use pinhole::settings::{only_edits, own_variable};
+use pinhole_sandbox::Component;
+use pinhole_sandbox::contract::{Credential, Description, Setting, SettingKind};
+use pinhole_sandbox::engine_settings::{only_edits, own_variable};
 use pinhole_tests::environment;
 
 const HEAD: &str = "\
-# The engines that ship
+# Engines
 
-Written by a test from what each engine says of itself (`describe`); `pinhole engine list` shows the same of a running
-installation.
+A test writes this page from the descriptions of the shipped engines. `pinhole engine list` shows the same for an installation.
 
-Every setting is an environment variable. The variables for generating are tried in their order, then the setting's own
-(`PINHOLE_…`), then its default. An edit takes the variables for editing first; where none of them is set, the value for
-generating holds. But once an address or a key is set for editing, everything that has variables for editing is taken from
-them, or is its default. Secrets stay with the host, which adds them to requests.
+Every setting is an environment variable. A job reads the variables for generation in order, then the setting's own
+(`PINHOLE_…`), then the default. An edit reads the variables for edits first, and if none is set, the value for generation. But if
+a URL or a key is set for edits, every setting that has variables for edits comes only from them or the default, so that a key is never sent to
+the wrong server. Secrets stay in the host, which adds them to requests.
 ";
 
-/// In one cell of a table.
+/// Escapes a text for a cell of a table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', "<br>")
 }
@@ -40,8 +39,8 @@ fn kind(kind: &SettingKind) -> String {
         SettingKind::Text => "text".to_owned(),
         SettingKind::Document => "document".to_owned(),
         SettingKind::Url => "URL".to_owned(),
-        SettingKind::Integer => "whole number".to_owned(),
-        SettingKind::Boolean => "true or false".to_owned(),
+        SettingKind::Integer => "integer".to_owned(),
+        SettingKind::Boolean => "boolean".to_owned(),
         SettingKind::Choice(choices) => format!("one of {}", code(choices)),
         SettingKind::Secret => "secret".to_owned(),
     }
@@ -66,11 +65,11 @@ fn default(setting: &Setting) -> String {
 
 fn abilities(description: &Description) -> String {
     let it = &description.abilities;
-    let mut able = vec![format!("Makes 1 to {} pictures a job", it.max_count)];
+    let mut able = vec![format!("Makes 1 to {} images per job", it.max_count)];
     if it.edit {
         able.push(match it.max_sources {
-            1 => "changes a picture".to_owned(),
-            most => format!("changes 1 to {most} pictures at once"),
+            1 => "edits with one source".to_owned(),
+            most => format!("edits with 1 to {most} sources"),
         });
     }
     let named = [
@@ -78,8 +77,8 @@ fn abilities(description: &Description) -> String {
         (it.negative_prompt, "negative prompt"),
         (it.seed, "seed"),
         (it.steps, "steps"),
-        (it.progress, "tells progress"),
-        (it.cancel, "tells its upstream to stop"),
+        (it.progress, "progress"),
+        (it.cancel, "cancellation at the upstream"),
     ];
     able.extend(
         named
@@ -140,11 +139,11 @@ fn section(component: &Component) -> String {
         .unwrap();
     }
     if description.settings.is_empty() {
-        text.push_str("No upstreams and no settings: it draws by itself.\n");
+        text.push_str("It has no upstream and no settings.\n");
         return text;
     }
     text.push_str(
-        "\n| setting | what it holds | default | generating | editing |\n|---|---|---|---|---|\n",
+        "\n| setting | meaning | default | generation | edits |\n|---|---|---|---|---|\n",
     );
     for setting in &description.settings {
         let mut generating = setting.generate_variables.clone();
@@ -171,7 +170,7 @@ fn section(component: &Component) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_of_engines_is_what_they_say() {
+async fn engines_page_is_current() {
     let data = tempfile::tempdir().unwrap();
     let config = Config::new(environment(&data, &[])).unwrap();
     let jobs = Jobs::open(&config).await.unwrap();
@@ -182,10 +181,12 @@ async fn the_page_of_engines_is_what_they_say() {
     );
     let sections = jobs.engines.admitted().map(|component| section(component));
     let page = HEAD.to_owned() + &sections.collect::<String>();
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/engines.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/engines.md");
     let present = std::fs::read_to_string(&path).unwrap_or_default();
     if present != page {
         std::fs::write(&path, page).unwrap();
-        panic!("docs/engines.md was not what the engines say: it is written anew, commit it");
+        panic!(
+            "docs/reference/engines.md was out of date and has been rewritten: review and commit it"
+        );
     }
 }

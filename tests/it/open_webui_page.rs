@@ -1,12 +1,12 @@
-//! `docs/open-webui.md` names places that are there.
+//! `docs/guides/open-webui.md` names only files that exist.
 
 use std::path::Path;
 
-/// What a place may be meant from: the repository, its pages, the server.
-const ROOTS: [&str; 4] = ["..", "../docs", "../host/src", "../host/src/web"];
+/// Directories that a path can be relative to: the repository, the page, the server.
+const ROOTS: [&str; 4] = ["..", "../docs/guides", "../host/src", "../host/src/web"];
 
-/// Is there a file or folder of this name, or one that begins with it where it ends in `…`?
-fn is_there(place: &str) -> bool {
+/// Whether the path exists. A path that ends in `…` matches every name that starts with it.
+fn exists(place: &str) -> bool {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     ROOTS.iter().any(|root| {
         let path = here.join(root).join(place.trim_end_matches('…'));
@@ -29,8 +29,8 @@ fn is_there(place: &str) -> bool {
 }
 
 #[test]
-fn every_place_that_is_named_is_there() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/open-webui.md");
+fn open_webui_page_names_only_existing_files() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guides/open-webui.md");
     let page = std::fs::read_to_string(page).unwrap();
     let rows = page
         .lines()
@@ -41,7 +41,7 @@ fn every_place_that_is_named_is_there() {
         let [section, kind, _, places] = cells[..] else {
             panic!("{row}");
         };
-        assert!(["same", "better", "not ours"].contains(&kind), "{row}");
+        assert!(["same", "better", "not supported"].contains(&kind), "{row}");
         let mut folder = String::new();
         for place in places.split(", ").map(str::trim) {
             let linked = place
@@ -51,11 +51,11 @@ fn every_place_that_is_named_is_there() {
             if place.is_empty() || place.contains(' ') {
                 continue;
             }
-            // A name alone is in the folder of the one before.
+            // A file name without a directory is in the directory of the previous path.
             let in_folder = format!("{folder}{place}");
             assert!(
-                is_there(place) || is_there(&in_folder),
-                "{section}: {place} is not there"
+                exists(place) || exists(&in_folder),
+                "{section}: {place} does not exist"
             );
             if let Some((start, _)) = place.rsplit_once('/') {
                 folder = format!("{start}/");
@@ -63,5 +63,5 @@ fn every_place_that_is_named_is_there() {
             checked += 1;
         }
     }
-    assert!(checked > 80, "only {checked} places are named");
+    assert!(checked > 80, "only {checked} files are named");
 }

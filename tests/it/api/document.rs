@@ -18,12 +18,12 @@ const NOT_DESCRIBED: [&str; 6] = [
 ];
 
 const PAGE_HEAD: &str = "\
-# The interface
+# HTTP API
 
-Written by a test from `/openapi.json`, which a running server has with every field, limit, status and error; `/docs`
-shows it. Who shows no key or session is told `401` wherever the table does not say \"everybody\".
+A test writes this page from `/openapi.json`, in which a running server describes every field, limit, status and error; `/docs`
+shows it. A request without a valid key or session gets `401`, unless the table says \"public\".
 
-Events by Socket.IO are at `/ws/socket.io`: see [events.md](events.md).
+[Events](../concepts/events.md) describes Socket.IO at `/ws/socket.io`.
 ";
 
 /// The operations of the document: method, path, and what is said.
@@ -234,7 +234,7 @@ async fn every_operation_has_its_good_case() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_of_the_interface_is_current() {
+async fn api_page_is_current() {
     let api = Api::start(&[]).await;
     let mut page = PAGE_HEAD.to_owned();
     for tag in api.document["tags"].as_array().unwrap() {
@@ -247,18 +247,14 @@ async fn the_page_of_the_interface_is_current() {
         let about = tag["description"].as_str().unwrap();
         write!(
             page,
-            "\n## {name}\n\n{about}\n\n| route | what it does | answers |\n|---|---|---|\n"
+            "\n## {name}\n\n{about}\n\n| route | what it does | statuses |\n|---|---|---|\n"
         )
         .unwrap();
         for (method, path, operation) in of_tag {
             let summary = operation["summary"].as_str().unwrap();
-            let whose = if is_open(operation) {
-                " (everybody)"
-            } else {
-                ""
-            };
+            let whose = if is_open(operation) { " (public)" } else { "" };
             let statuses = operation["responses"].as_object().unwrap().keys();
-            // Every route may say these.
+            // Every route can return these.
             let statuses = statuses.filter(|status| !["401", "500"].contains(&status.as_str()));
             let statuses: Vec<&str> = statuses.map(String::as_str).collect();
             writeln!(
@@ -269,11 +265,13 @@ async fn the_page_of_the_interface_is_current() {
             .unwrap();
         }
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/api.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/api.md");
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     if written != page {
         std::fs::write(&path, &page).unwrap();
-        panic!("docs/api.md was not current and has been written anew: look at it and commit it");
+        panic!(
+            "docs/reference/api.md was out of date and has been rewritten: review and commit it"
+        );
     }
 }
 

@@ -1,6 +1,5 @@
-//! `docs/settings.md`, written from what the host and the engines say of their settings.
+//! `docs/reference/settings.md`, written from the settings of the server and of the engines.
 
-use std::fmt::Write;
 use std::path::Path;
 
 use pinhole::config::Config;
@@ -11,79 +10,95 @@ use pinhole_tests::environment;
 const HEAD: &str = "\
 # Settings
 
-Written by a test from what the host and the engines that ship say of their settings. [engines.md](engines.md) tells more
-of each engine's.
+A test writes this page from the settings of the server and of the shipped engines.
 
-Every setting is an environment variable, by Open WebUI's name where Open WebUI has it. A variable that is empty counts as
-unset. Those below can be changed while the server runs, too: what an administrator sets is kept in the database, under its
-path, and comes before the environment. The next request meets it; what runs goes on as it began.
+Every setting is an environment variable, with Open WebUI's name if Open WebUI has it. An empty variable counts as unset. The
+settings below can also be changed while the server runs. Stored values are in the database, under the setting's path, and override
+environment variables. A change applies from the next request. [Operating a server](../guides/operating.md#configuration) lists the
+variables that are read only at start.
 
-| | |
+| request | effect |
 |---|---|
-| `GET /api/v1/settings` | every setting: value, where it comes from, what it means |
-| `POST /api/v1/settings` | `{\"NAME\": value}`, by name, any of its variables, or path. `null` removes what is stored, so that the environment counts again; an empty text hides the environment |
-| `GET /api/v1/settings/changes` | who has changed what, newest first; of secrets only that they were changed. The newest 10 000 are kept |
-| `GET /api/v1/images/config`, `POST …/update` | Open WebUI's form of images: 33 fields, all of them required |
+| `GET /api/v1/settings` | every setting: value, origin, description |
+| `POST /api/v1/settings` | sets `{\"NAME\": value}`, by name, any of its variables, or path. `null` deletes the stored value, so that the environment applies; an empty string hides the environment |
+| `GET /api/v1/settings/changes` | who changed what, newest first, without values of secrets. The newest 10 000 are stored |
+| `GET /api/v1/images/config`, `POST …/update` | Open WebUI's images form: 33 fields, all required |
 | `GET /api/v1/tasks/config`, `POST …/update` | Open WebUI's form of task models |
-| `GET` and `POST /api/v1/users/default/permissions` | what everybody may |
-| `GET /api/v1/configs/export`, `POST …/import` | what is stored, as one tree; an import takes its place |
+| `GET`, `POST /api/v1/users/default/permissions` | permissions of all users |
+| `GET /api/v1/configs/export`, `POST …/import` | the stored values as a tree; an import replaces it |
 
-A change is made whole or not at all: every value is checked first, by the host and by the engines it is for, and only what
-the change itself would break refuses it.
+A change is applied completely or not at all. The server and the engines check every value first, and only errors that the change
+itself causes refuse it. A value has at most 1 MiB.
 
-**Secrets** are shown as `********`. Sent back, that leaves them as they are; an empty text removes them. In the database
-they are sealed with AES-256-GCM, under `PINHOLE_SETTINGS_KEY` (64 hexadecimal digits; `openssl rand -hex 32` makes some)
-or else under the key in the file `settings-key` of the data folder, which is made at the first start for its owner alone.
-Who has the data folder with that file has the secrets: set the variable where backups of the folder go elsewhere. What was
-sealed with another key counts as unset, and the log says so.
+## Secrets
 
-**At start**, `ENABLE_PERSISTENT_CONFIG=false` leaves what is stored unread; changes are still written, and hold while the
-process runs. `RESET_CONFIG_ON_START=true` removes everything that is stored.
+A secret is returned as `********`. Sending that back leaves it unchanged; an empty string deletes it. In the database, secrets are
+encrypted with AES-256-GCM, under `PINHOLE_SETTINGS_KEY`, or else under the key in the file `settings-key` of the data directory, which
+the first start creates for its owner only. Anyone with the data directory and that file can read the secrets: set the variable if backups
+are stored elsewhere. A secret encrypted under another key counts as unset, and the log reports it.
 
-**The form of images** shows what is set, or an engine's default; a field for editing that nobody has set is empty. A key that
-`OPENAI_API_KEY` or `GEMINI_API_KEY` stands in for is shown as a marker too, and removing it changes nothing of that. What is
-sent as it was shown is no change. `IMAGE_SIZE` and `IMAGE_STEPS` may be `null`, which is unset. An engine that nobody has
-chosen stays the one that is shown, whatever the other fields say. Open WebUI's own form rebuilds the list of ComfyUI's
-nodes from the types it knows: where exactly those types come, the entries of other types stay, and entries without nodes
-are left out.
+In `PINHOLE_BINDINGS`, a string is a secret if its name is that of an engine's secret setting, or ends in `key`, `auth`, `secret`,
+`token` or `password`.
 
-In `PINHOLE_BINDINGS`, every text is a secret that stands under the name of a secret setting of an engine, or under a name
-that ends in `key`, `auth`, `secret`, `token` or `password`.
+## The images form
+
+The form has the current values or an engine's defaults; unset fields for edits are empty. A key that comes from `OPENAI_API_KEY` or
+`GEMINI_API_KEY` is also returned as `********`, and deleting it in the form does not change those. A field with an unchanged value is not a change.
+`IMAGE_SIZE` and `IMAGE_STEPS` can be `null`, which is unset. An engine that was not set explicitly stays the default, whatever the other fields are.
+Open WebUI's own form rebuilds the list of ComfyUI's nodes from the types that it knows: if a request has exactly those types, entries of
+other types stay, and entries without nodes are removed.
 ";
 
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', "<br>")
 }
 
-fn row(key: &Key) -> String {
+fn names(key: &Key) -> String {
     let others = key.variables.iter().filter(|name| **name != key.name);
     let others: Vec<String> = others.map(|name| format!("`{name}`")).collect();
-    let also = match others.is_empty() {
-        true => String::new(),
-        false => format!("<br>also {}", others.join(", ")),
+    let also = if others.is_empty() {
+        String::new()
+    } else {
+        format!("<br>also {}", others.join(", "))
     };
-    let (name, path, kind, doc) = (&key.name, &key.path, key.kind.name(), cell(&key.doc));
-    format!("| `{name}`{also} | `{path}` | {kind} | {doc} |\n")
+    format!(
+        "`{}`{also} | `{}` | {}",
+        key.name,
+        key.path,
+        key.kind.name()
+    )
+}
+
+fn row(key: &Key) -> String {
+    format!("| {} | {} |\n", names(key), cell(&key.doc))
+}
+
+/// A row without a description, which the page of engines has.
+fn engine_row(key: &Key) -> String {
+    format!("| {} |\n", names(key))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_of_settings_is_what_they_say() {
+async fn settings_page_is_current() {
     let data = tempfile::tempdir().unwrap();
     let config = Config::new(environment(&data, &[])).unwrap();
     let jobs = Jobs::open(&config).await.unwrap();
     let engines = jobs.engines.admitted().map(|engine| &engine.description);
     let keys = keys(engines);
     let mut page = HEAD.to_owned();
-    let table = "| variable | path | kind | what it is |\n|---|---|---|---|\n";
-    let of_engine = |key: &&Key| key.path.starts_with("pinhole.engines.");
-    write!(page, "\n## Open WebUI's, and the host's\n\n{table}").unwrap();
-    page.extend(keys.iter().filter(|key| !of_engine(key)).map(row));
-    write!(page, "\n## What else engines declare\n\n{table}").unwrap();
-    page.extend(keys.iter().filter(of_engine).map(row));
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/settings.md");
+    let is_of_engine = |key: &&Key| key.path.starts_with("pinhole.engines.");
+    page.push_str("\n## Settings of Open WebUI and of the server\n\n");
+    page.push_str("| variable | path | type | meaning |\n|---|---|---|---|\n");
+    page.extend(keys.iter().filter(|key| !is_of_engine(key)).map(row));
+    page.push_str("\n## Further settings of engines\n\n[Engines](engines.md) describes them.\n\n");
+    page.push_str("| variable | path | type |\n|---|---|---|\n");
+    page.extend(keys.iter().filter(is_of_engine).map(engine_row));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/settings.md");
     let present = std::fs::read_to_string(&path).unwrap_or_default();
     if present != page {
         std::fs::write(&path, page).unwrap();
-        panic!("docs/settings.md was not what the settings say: it is written anew, commit it");
+        panic!(
+            "docs/reference/settings.md was out of date and has been rewritten: review and commit it"
+        );
     }
 }

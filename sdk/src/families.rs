@@ -1,72 +1,104 @@
-//! What an operator says of families of models: by the beginnings of their names.
+//! Settings that depend on a model's family. A family is a prefix of the model's name.
 
 use crate::Error;
 
-/// Does one of these beginnings, with commas between them, fit the model? `*` fits always, even
-/// where there is no model.
+/// Whether the model's name starts with one of the comma-separated prefixes. `*` always matches,
+/// even without a model.
+///
+/// ```
+/// use pinhole_sdk::families::matches_prefix;
+///
+/// assert!(matches_prefix("dall-e-, gpt-", Some("gpt-image-2")));
+/// assert!(!matches_prefix("gpt-", None));
+/// assert!(matches_prefix("*", None));
+/// ```
 #[must_use]
-pub fn begins(beginnings: &str, model: Option<&str>) -> bool {
-    let fit = |beginning: &str| match beginning {
+pub fn matches_prefix(prefixes: &str, model: Option<&str>) -> bool {
+    let matches = |prefix: &str| match prefix {
         "" => false,
         "*" => true,
-        _ => model.is_some_and(|model| model.starts_with(beginning)),
+        _ => model.is_some_and(|model| model.starts_with(prefix)),
     };
-    beginnings.split(',').map(str::trim).any(fit)
+    prefixes.split(',').map(str::trim).any(matches)
 }
 
-/// A setting with one line for each family: the beginning of its models' names, `=`, and its words.
+/// A setting with one line for each model family: `PREFIX = VALUE VALUE …`.
 ///
-/// The longest beginning that fits wins, the later of two alike; `*` is every model, even none.
+/// The longest matching prefix wins; of two equal prefixes, the later line. `*` matches every
+/// model, and also a job without a model.
+///
+/// ```
+/// use pinhole_sdk::Families;
+///
+/// let sizes = Families::parse("sizes", "* = 512x512\ngpt- = 1024x1024 auto")?;
+/// assert_eq!(sizes.values(Some("gpt-image-2")).unwrap(), ["1024x1024", "auto"]);
+/// assert_eq!(sizes.values(None).unwrap(), ["512x512"]);
+/// # Ok::<(), pinhole_sdk::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Families {
     setting: String,
-    lines: Vec<(String, Vec<String>)>,
+    lines: Vec<Family>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Family {
+    prefix: String,
+    values: Vec<String>,
+}
+
+impl Family {
+    /// Length of the prefix if it matches the model.
+    fn matched_length(&self, model: Option<&str>) -> Option<usize> {
+        match self.prefix.as_str() {
+            "*" => Some(0),
+            prefix => model?.starts_with(prefix).then_some(prefix.len()),
+        }
+    }
 }
 
 impl Families {
-    /// Reads the text of a setting. Fails with the setting as its field on a line without `=`.
+    /// Parses the text of a setting. Fails on a line without `=`, with the setting as the field.
     pub fn parse(setting: &str, text: &str) -> Result<Self, Error> {
         let mut families = Self {
             setting: setting.into(),
             lines: Vec::new(),
         };
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            let Some((beginning, words)) = line.split_once('=') else {
-                return Err(families.unreadable(line, "it has no ="));
+            let Some((prefix, values)) = line.split_once('=') else {
+                return Err(families.invalid_value(line, "it has no ="));
             };
-            let words = words.split_whitespace().map(str::to_owned).collect();
-            families.lines.push((beginning.trim().to_owned(), words));
+            families.lines.push(Family {
+                prefix: prefix.trim().to_owned(),
+                values: values.split_whitespace().map(str::to_owned).collect(),
+            });
         }
         Ok(families)
     }
 
-    /// The words of the family that fits the model; `None` where none does.
+    /// The values of the family that matches the model; `None` if no family matches.
     #[must_use]
-    pub fn words(&self, model: Option<&str>) -> Option<&[String]> {
-        let length = |beginning: &str| match beginning {
-            "*" => Some(0),
-            _ => model?.starts_with(beginning).then_some(beginning.len()),
-        };
-        let fitting = self
+    pub fn values(&self, model: Option<&str>) -> Option<&[String]> {
+        let matching = self
             .lines
             .iter()
-            .filter_map(|(beginning, words)| Some((length(beginning)?, words)));
-        let longest = fitting.max_by_key(|(length, _)| *length);
-        longest.map(|(_, words)| words.as_slice())
+            .filter_map(|family| Some((family.matched_length(model)?, family)));
+        let (_, longest) = matching.max_by_key(|(length, _)| *length)?;
+        Some(&longest.values)
     }
 
-    /// The words of all families, for checking them.
-    pub fn all(&self) -> impl Iterator<Item = &[String]> {
-        self.lines.iter().map(|(_, words)| words.as_slice())
+    /// The values of each family, to validate them.
+    pub fn all_values(&self) -> impl Iterator<Item = &[String]> {
+        self.lines.iter().map(|family| family.values.as_slice())
     }
 
-    /// An error about a word of this setting, with the setting as its field.
+    /// An error about one value of this setting, with the setting as the field.
     #[must_use]
-    pub fn unreadable(&self, word: &str, why: &str) -> Error {
+    pub fn invalid_value(&self, value: &str, reason: &str) -> Error {
         let setting = &self.setting;
         Error::invalid(
             setting.as_str(),
-            format!("setting {setting} cannot be read at {word:?}: {why}"),
+            format!("setting {setting} is invalid at {value:?}: {reason}"),
         )
     }
 }
@@ -76,23 +108,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_beginning_fits() {
-        assert!(begins("dall-e-, gpt-", Some("gpt-image-2")));
-        assert!(begins("*", None));
-        assert!(!begins("", Some("x")));
-        assert!(!begins("gpt-", None));
-        assert!(!begins("gpt-", Some("my-gpt-")));
+    fn matches_prefix_compares_start_of_model_name() {
+        assert!(matches_prefix("dall-e-, gpt-", Some("gpt-image-2")));
+        assert!(matches_prefix("*", None));
+        assert!(!matches_prefix("", Some("x")));
+        assert!(!matches_prefix("gpt-", None));
+        assert!(!matches_prefix("gpt-", Some("my-gpt-")));
     }
 
     #[test]
-    fn the_longest_beginning_wins() {
+    fn families_prefer_longest_prefix() {
         let families = Families::parse("sizes", "a = 1\n\n ab = 2 3\n* = 4\nab = 5").unwrap();
-        let words = |model| families.words(model).map(|words| words.join(" "));
-        assert_eq!(words(Some("abc")).as_deref(), Some("5"));
-        assert_eq!(words(Some("ac")).as_deref(), Some("1"));
-        assert_eq!(words(Some("x")).as_deref(), Some("4"));
-        assert_eq!(words(None).as_deref(), Some("4"));
-        assert_eq!(Families::parse("sizes", "").unwrap().words(None), None);
+        let values = |model| families.values(model).map(|values| values.join(" "));
+        assert_eq!(values(Some("abc")).as_deref(), Some("5"));
+        assert_eq!(values(Some("ac")).as_deref(), Some("1"));
+        assert_eq!(values(Some("x")).as_deref(), Some("4"));
+        assert_eq!(values(None).as_deref(), Some("4"));
+        assert_eq!(Families::parse("sizes", "").unwrap().values(None), None);
         let error = Families::parse("sizes", "a 1").unwrap_err();
         assert_eq!(error.field.as_deref(), Some("sizes"));
     }

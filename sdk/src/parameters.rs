@@ -1,15 +1,15 @@
-//! A job's own parameters, and those an operator lays over every request.
+//! A job's own parameters, and JSON merge patches that lay settings over a request.
 
 use serde_json::{Map, Value};
 
 use crate::{Error, Job, Settings};
 
 impl Job {
-    /// The job's parameters as an object.
+    /// Parses the job's parameters as a JSON object.
     ///
-    /// Fails with the name as its field where they hold one of `reserved`: what the job says itself
-    /// was checked by the host, so its parameters may not say it again.
-    pub fn checked_parameters(&self, reserved: &[&str]) -> Result<Map<String, Value>, Error> {
+    /// Fails if they contain a name of `reserved`, with that name as the field: the host has
+    /// checked the job's own fields, and parameters must not override them.
+    pub fn parse_parameters(&self, reserved: &[&str]) -> Result<Map<String, Value>, Error> {
         let parameters: Map<String, Value> = serde_json::from_str(&self.parameters)
             .map_err(|error| Error::invalid("parameters", format!("cannot be used: {error}")))?;
         match reserved.iter().find(|name| parameters.contains_key(**name)) {
@@ -23,9 +23,9 @@ impl Job {
 }
 
 impl Settings {
-    /// A document that holds a JSON object; empty when it is unset.
+    /// A document that holds a JSON object; empty if it is unset.
     ///
-    /// Fails with kind `invalid` and the key as its field when the text is no object.
+    /// Fails if the text is not a JSON object, with the key as the field.
     pub fn object(&self, key: &str) -> Result<Map<String, Value>, Error> {
         match self.json::<Value>(key)? {
             None => Ok(Map::new()),
@@ -38,27 +38,37 @@ impl Settings {
     }
 }
 
-/// Lays one value over another, object by object; `null` takes a field out.
-pub fn overlay(under: &mut Value, over: Value) {
-    let Value::Object(over) = over else {
-        *under = over;
+/// Applies a JSON merge patch (RFC 7396): objects merge field by field, `null` removes a field,
+/// and any other value replaces.
+///
+/// ```
+/// use pinhole_sdk::parameters::merge_patch;
+/// use serde_json::json;
+///
+/// let mut body = json!({"size": "auto", "n": 1});
+/// merge_patch(&mut body, json!({"size": null, "quality": "high"}));
+/// assert_eq!(body, json!({"n": 1, "quality": "high"}));
+/// ```
+pub fn merge_patch(target: &mut Value, patch: Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch;
         return;
     };
-    if !under.is_object() {
-        *under = Value::Object(Map::new());
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
     }
-    if let Value::Object(under) = under {
-        overlay_fields(under, over);
+    if let Value::Object(target) = target {
+        merge_patch_fields(target, patch);
     }
 }
 
-/// The same for the fields of two objects.
-pub fn overlay_fields(under: &mut Map<String, Value>, over: Map<String, Value>) {
-    for (key, value) in over {
+/// [`merge_patch`] for two objects.
+pub fn merge_patch_fields(target: &mut Map<String, Value>, patch: Map<String, Value>) {
+    for (key, value) in patch {
         if value.is_null() {
-            under.remove(&key);
+            target.remove(&key);
         } else {
-            overlay(under.entry(key).or_insert(Value::Null), value);
+            merge_patch(target.entry(key).or_insert(Value::Null), value);
         }
     }
 }
@@ -68,7 +78,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::SettingValue;
+    use crate::{Setting, SettingKind, testing};
 
     fn job(parameters: &str) -> Job {
         Job {
@@ -84,21 +94,19 @@ mod tests {
     }
 
     #[test]
-    fn parameters_do_not_say_the_job_again() {
-        let read = |text: &str| job(text).checked_parameters(&["n"]);
-        assert_eq!(read(r#"{"a":1}"#).unwrap().len(), 1);
-        assert_eq!(read(r#"{"n":1}"#).unwrap_err().field.as_deref(), Some("n"));
-        let field = read("[]").unwrap_err().field;
+    fn parse_parameters_refuses_reserved_names() {
+        let parse = |text: &str| job(text).parse_parameters(&["n"]);
+        assert_eq!(parse(r#"{"a":1}"#).unwrap().len(), 1);
+        assert_eq!(parse(r#"{"n":1}"#).unwrap_err().field.as_deref(), Some("n"));
+        let field = parse("[]").unwrap_err().field;
         assert_eq!(field.as_deref(), Some("parameters"));
     }
 
     #[test]
-    fn a_setting_is_an_object_or_refused() {
+    fn settings_object_refuses_other_json() {
         let settings = |text: &str| {
-            Settings::new(vec![SettingValue {
-                key: "params".into(),
-                value: json!(text).to_string(),
-            }])
+            let declared = Setting::new("params", SettingKind::Document, "", "");
+            testing::settings([declared], &[("params", text)])
         };
         assert_eq!(
             settings(r#"{"a":1}"#).object("params").unwrap(),
@@ -112,14 +120,14 @@ mod tests {
     }
 
     #[test]
-    fn the_upper_value_wins_field_by_field() {
-        let mut under = json!({"a": {"b": 1, "c": 2}, "d": 3, "e": 4});
-        overlay(
-            &mut under,
+    fn merge_patch_merges_field_by_field() {
+        let mut target = json!({"a": {"b": 1, "c": 2}, "d": 3, "e": 4});
+        merge_patch(
+            &mut target,
             json!({"a": {"c": 5}, "d": null, "e": [1], "f": {"g": 1, "h": null}}),
         );
         assert_eq!(
-            under,
+            target,
             json!({"a": {"b": 1, "c": 5}, "e": [1], "f": {"g": 1}})
         );
     }

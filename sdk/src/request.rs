@@ -1,23 +1,21 @@
-//! Requests to an upstream: JSON with images by pointer, and multipart forms.
+//! Requests to an upstream: JSON with images at JSON pointers, and multipart forms.
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::bindings::pinhole::engine::upstream::{
-    self, Body, Field, Header, Part, Pending, Request as RawRequest, Socket,
-};
-use crate::{Answer, Error, Image};
+use crate::upstream::{self, Body, Field, Header, Part, Pending, Request as RawRequest};
+use crate::{Error, Image, Response};
 
-/// How long one wait for an answer lasts, in milliseconds; then the next one begins.
+/// Timeout of one wait for a response, after which the wait repeats.
 const WAIT_MS: u32 = 60_000;
 
-/// A request under construction.
+/// Builds a request.
 ///
 /// ```no_run
 /// # fn example(image: &pinhole_sdk::Image) -> Result<(), pinhole_sdk::Error> {
 /// use pinhole_sdk::Request;
 ///
-/// let answer = Request::post("api", "/sdapi/v1/img2img")
+/// let response = Request::post("api", "/sdapi/v1/img2img")
 ///     .json_with_images(
 ///         &serde_json::json!({"prompt": "a fox", "init_images": [null]}),
 ///         &[("/init_images/0", image)],
@@ -35,7 +33,7 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// A request without a body to a path under the upstream's base URL.
+    /// A request without a body. The host appends `path` to the upstream's base URL.
     #[must_use]
     pub fn new(method: &str, upstream: &str, path: impl Into<String>) -> Self {
         Self {
@@ -47,19 +45,19 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// A `GET`.
+    /// A `GET` request.
     #[must_use]
     pub fn get(upstream: &str, path: impl Into<String>) -> Self {
         Self::new("GET", upstream, path)
     }
 
-    /// A `POST`.
+    /// A `POST` request.
     #[must_use]
     pub fn post(upstream: &str, path: impl Into<String>) -> Self {
         Self::new("POST", upstream, path)
     }
 
-    /// The same with one more header.
+    /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push(Header {
@@ -69,14 +67,14 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// The same with a JSON body.
+    /// Sets a JSON body.
     pub fn json(self, value: &impl Serialize) -> Result<Self, Error> {
         self.json_with_images(value, &[])
     }
 
-    /// The same with a JSON body in which the host writes images, in base64, at JSON pointers.
+    /// Sets a JSON body in which the host inserts images as base64.
     ///
-    /// Each pointer names a place that exists in `value`; what stands there is replaced.
+    /// Each image replaces the value at its JSON pointer. Fails if `value` has nothing there.
     pub fn json_with_images(
         mut self,
         value: &impl Serialize,
@@ -91,7 +89,7 @@ impl<'a> Request<'a> {
                 Piece::Text(text) => Part::Text(text),
                 Piece::Image(index) => match images.get(index) {
                     Some((_, image)) => Part::ImageBase64(image),
-                    None => return Err(Error::protocol("a picture of the request is missing")),
+                    None => return Err(Error::protocol("an image of the request is missing")),
                 },
             });
         }
@@ -99,24 +97,24 @@ impl<'a> Request<'a> {
         Ok(self)
     }
 
-    /// The same with a multipart form.
+    /// Sets a multipart form as the body.
     #[must_use]
     pub fn form(mut self, form: Form<'a>) -> Self {
         self.body = Body::Form(form.0);
         self
     }
 
-    /// Sends it and waits for the answer, whatever its status.
-    pub fn send(self) -> Result<Answer, Error> {
-        Ok(Answer(upstream::send(&self.raw())?))
+    /// Sends the request and waits for the response, of any status.
+    pub fn send(self) -> Result<Response, Error> {
+        Ok(Response(upstream::send(&self.into_raw())?))
     }
 
-    /// Sends it without waiting, so that progress can be asked for meanwhile.
+    /// Sends the request without waiting, so that the engine can report progress meanwhile.
     pub fn start(self) -> Result<Pending, Error> {
-        Ok(upstream::start(&self.raw())?)
+        Ok(upstream::start(&self.into_raw())?)
     }
 
-    fn raw(self) -> RawRequest<'a> {
+    fn into_raw(self) -> RawRequest<'a> {
         RawRequest {
             upstream: self.upstream,
             method: self.method,
@@ -127,30 +125,23 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Sends requests side by side and waits for all. The answers, of any status, come in the order of
-/// the requests.
-pub fn send_all(requests: Vec<Request<'_>>) -> Vec<Result<Answer, Error>> {
-    // One alone needs no handle of its own.
+/// Sends requests concurrently and waits for all responses, of any status. The results are in the
+/// order of the requests.
+pub fn send_all(requests: Vec<Request<'_>>) -> Vec<Result<Response, Error>> {
+    // A single request needs no handle to wait on.
     if requests.len() == 1 {
         return requests.into_iter().map(Request::send).collect();
     }
     let pending: Vec<_> = requests.into_iter().map(Request::start).collect();
+    let wait = |pending: Pending| loop {
+        if let Some(response) = pending.wait(WAIT_MS) {
+            return Ok(Response(response?));
+        }
+    };
     pending
         .into_iter()
-        .map(|pending| {
-            let pending = pending?;
-            loop {
-                if let Some(response) = pending.wait(WAIT_MS) {
-                    return Ok(Answer(response?));
-                }
-            }
-        })
+        .map(|pending| pending.and_then(wait))
         .collect()
-}
-
-/// Opens a WebSocket at a path of an upstream.
-pub fn connect(upstream: &str, path: &str) -> Result<Socket, upstream::Error> {
-    upstream::connect(upstream, path)
 }
 
 /// The fields of a multipart form, in order.
@@ -158,13 +149,13 @@ pub fn connect(upstream: &str, path: &str) -> Result<Socket, upstream::Error> {
 pub struct Form<'a>(Vec<Field<'a>>);
 
 impl<'a> Form<'a> {
-    /// A form without fields.
+    /// An empty form.
     #[must_use]
     pub fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// The same with a text field. Numbers and booleans are text here.
+    /// Adds a text field. Numbers and booleans become text.
     #[must_use]
     pub fn text(mut self, name: &str, value: impl ToString) -> Self {
         self.0.push(Field {
@@ -176,7 +167,7 @@ impl<'a> Form<'a> {
         self
     }
 
-    /// The same with an image as a file; its extension and type are those of its bytes.
+    /// Adds an image as the file `stem.extension`. Extension and content type match its format.
     #[must_use]
     pub fn image(mut self, name: &str, stem: &str, image: &'a Image) -> Self {
         let media_type = image.media_type();
@@ -194,7 +185,7 @@ impl<'a> Form<'a> {
     }
 }
 
-/// Percent-encodes text for one segment of a path or one value of a query.
+/// Percent-encodes text for one path segment or one query value.
 #[must_use]
 pub fn percent_encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
@@ -214,28 +205,30 @@ enum Piece {
     Image(usize),
 }
 
-/// The JSON text of `value`, cut at the pointers: each image stands between two quotes.
+/// Splits the JSON text of `value` at the pointers. Each image is between two quotes.
 fn split_json(mut value: Value, pointers: &[&str]) -> Result<Vec<Piece>, Error> {
-    // The mark must not occur in the value itself: lengthen it until it does not.
-    let mut mark = String::from("pinhole-image");
-    let whole = value.to_string();
-    while whole.contains(&mark) {
-        mark.push('-');
+    // The marker must not occur in the value itself.
+    let mut marker = String::from("pinhole-image");
+    let original = value.to_string();
+    while original.contains(&marker) {
+        marker.push('-');
     }
     for (index, pointer) in pointers.iter().enumerate() {
-        let place = value.pointer_mut(pointer).ok_or_else(|| {
-            Error::protocol(format!("the request has no place {pointer} for a picture"))
+        let target = value.pointer_mut(pointer).ok_or_else(|| {
+            Error::protocol(format!(
+                "cannot insert an image at {pointer}: the request has no such JSON pointer"
+            ))
         })?;
-        *place = Value::String(format!("{mark}:{index}:"));
+        *target = Value::String(format!("{marker}:{index}:"));
     }
-    let text = value.to_string();
+    let marked = value.to_string();
     let mut pieces = Vec::new();
-    let mut rest = text.as_str();
-    while let Some((before, after)) = rest.split_once(&format!("{mark}:")) {
-        let (index, after) = after.split_once(':').unwrap_or((after, ""));
+    let mut rest = marked.as_str();
+    while let Some((before, after)) = rest.split_once(&format!("{marker}:")) {
+        let (index, remaining) = after.split_once(':').unwrap_or((after, ""));
         pieces.push(Piece::Text(before.into()));
         pieces.push(Piece::Image(index.parse().unwrap_or(usize::MAX)));
-        rest = after;
+        rest = remaining;
     }
     pieces.push(Piece::Text(rest.into()));
     Ok(pieces)
@@ -256,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_cut_where_images_go() {
+    fn split_json_splits_at_image_pointers() {
         check(json!({"a": 1}), &[], &[text(r#"{"a":1}"#)]);
         check(
             json!({"images": [null, "x"], "mask": null, "prompt": "p"}),
@@ -272,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_cannot_forge_an_image() {
+    fn split_json_ignores_marker_in_prompt() {
         let pieces = split_json(
             json!({"image": null, "prompt": "pinhole-image:0:"}),
             &["/image"],
@@ -289,12 +282,12 @@ mod tests {
     }
 
     #[test]
-    fn a_pointer_to_nowhere_is_an_error() {
+    fn split_json_refuses_missing_pointer() {
         assert!(split_json(json!({}), &["/image"]).is_err());
     }
 
     #[test]
-    fn a_segment_is_percent_encoded() {
+    fn percent_encode_escapes_reserved_bytes() {
         assert_eq!(percent_encode("a b&ü/c.png"), "a%20b%26%C3%BC%2Fc.png");
     }
 }

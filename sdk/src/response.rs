@@ -1,41 +1,42 @@
-//! Answers of an upstream: typed JSON, images by pointer, and its refusals as errors.
+//! Responses of an upstream: typed JSON, images at JSON pointers, and refusals.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::bindings::pinhole::engine::upstream::{Document, Header, Response};
-use crate::words::cut;
+use crate::upstream::{Document, Header, Response as RawResponse};
+use crate::upstream_text::truncate;
 use crate::{Error, ErrorKind, Image};
 
-/// Strings of an answer longer than this, in bytes, come cut: they are images, and stay outside.
-pub const MAX_STRING: u32 = 4096;
-/// How much of a refusal's body is read as text, in bytes.
-pub const MAX_REFUSAL: u32 = 16 * 1024;
-/// Length of an upstream's name of a request, in bytes.
-const MAX_REQUEST_ID: usize = 100;
-/// Headers that name a request: those of OpenAI, Azure and Google.
-const REQUEST_IDS: [&str; 3] = ["x-request-id", "apim-request-id", "x-goog-request-id"];
+/// [`Document::parse`] shortens strings longer than this. They are images, and stay on the host.
+pub const MAX_STRING_BYTES: u32 = 4096;
+/// How much of a refusal's body is read as text.
+pub const MAX_REFUSAL_BYTES: u32 = 16 * 1024;
+const MAX_REQUEST_ID_BYTES: usize = 100;
+/// A longer plain-text body is not used as a message.
+const MAX_PLAIN_MESSAGE_BYTES: usize = 500;
+/// Headers that hold a request id: those of OpenAI, Azure and Google.
+const REQUEST_ID_HEADERS: [&str; 3] = ["x-request-id", "apim-request-id", "x-goog-request-id"];
 
-/// An upstream's answer, of any status.
+/// An upstream's response, of any status.
 #[derive(Debug)]
-pub struct Answer(pub Response);
+pub struct Response(pub RawResponse);
 
-impl Answer {
-    /// The same when its status is 2xx, else the upstream's refusal.
+impl Response {
+    /// Fails with the upstream's refusal if the status is not 2xx.
     pub fn success(self) -> Result<Self, Refusal> {
         if (200..300).contains(&self.0.status()) {
             Ok(self)
         } else {
-            Err(Refusal::read(&self.0))
+            Err(Refusal::from_response(&self.0))
         }
     }
 
-    /// The body as one document, from which typed values and images can be taken.
+    /// The body as one document, from which typed values and images can be read.
     pub fn document(&self) -> Result<Document, Error> {
         Ok(self.0.document()?)
     }
 
-    /// The body's JSON as `T`, with strings longer than [`MAX_STRING`] cut short.
+    /// The body's JSON as `T`; see [`Document::parse`].
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         self.document()?.parse()
     }
@@ -47,59 +48,58 @@ impl Answer {
 }
 
 impl Document {
-    /// The JSON as `T`, with strings longer than [`MAX_STRING`] cut short.
+    /// The JSON as `T`. Strings longer than [`MAX_STRING_BYTES`] are shortened.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        let text = self.json(MAX_STRING)?;
+        let text = self.json(MAX_STRING_BYTES)?;
         serde_json::from_str(&text).map_err(|error| {
-            Error::protocol(format!("the upstream's answer is unexpected: {error}"))
+            Error::protocol(format!("cannot parse the upstream's response: {error}"))
         })
     }
 
-    /// The string at a JSON pointer, whole, if it has at most `max` bytes.
-    pub fn text(&self, pointer: &str, max: u32) -> Result<String, Error> {
-        Ok(self.text_at(pointer, max)?)
+    /// The whole string at a JSON pointer. Fails if it is longer than `max_bytes`.
+    pub fn text(&self, pointer: &str, max_bytes: u32) -> Result<String, Error> {
+        Ok(self.text_at(pointer, max_bytes)?)
     }
 
-    /// The image in the base64 string (or data URL) at a JSON pointer.
+    /// The image in the base64 string or data URL at a JSON pointer.
     pub fn image(&self, pointer: &str) -> Result<Image, Error> {
         Ok(self.image_at(pointer)?)
     }
 }
 
-/// What an upstream said with a status other than 2xx. Becomes an [`Error`] by `?`.
+/// An upstream's response with a status other than 2xx. `?` converts it to an [`Error`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refusal {
-    /// The HTTP status.
+    /// HTTP status.
     pub status: u16,
-    /// The body where it is JSON.
+    /// The body, if it is JSON.
     pub json: Option<Value>,
-    /// The beginning of the body as text.
+    /// The start of the body as text.
     pub text: String,
-    /// From `retry-after-ms`, or from `retry-after` in seconds or as a date, in milliseconds.
+    /// From the header `retry-after-ms` or `retry-after` (seconds or a date).
     pub retry_after_ms: Option<u64>,
-    /// The upstream's own name of the request, from `x-request-id` and the like.
+    /// The upstream's id of the request, from `x-request-id` and similar headers.
     pub request_id: Option<String>,
 }
 
 impl Refusal {
-    /// Reads the refusal from a response.
+    /// Reads the headers and the body of a response.
     #[must_use]
-    pub fn read(response: &Response) -> Self {
-        let text = response.text(MAX_REFUSAL).unwrap_or_default();
-        // What was cut off is JSON only as a whole.
-        let cut = text.len() >= MAX_REFUSAL as usize;
-        let whole = || {
-            let text = response.document().ok()?.json(MAX_STRING).ok()?;
-            serde_json::from_str(&text).ok()
+    pub fn from_response(response: &RawResponse) -> Self {
+        let text = response.text(MAX_REFUSAL_BYTES).unwrap_or_default();
+        let truncated = text.len() >= MAX_REFUSAL_BYTES as usize;
+        let parse_whole = || {
+            let json = response.document().ok()?.json(MAX_STRING_BYTES).ok()?;
+            serde_json::from_str(&json).ok()
         };
         let mut refusal = Self::new(response.status(), &response.headers(), text);
-        if cut && refusal.json.is_none() {
-            refusal.json = whole();
+        if truncated && refusal.json.is_none() {
+            refusal.json = parse_whole();
         }
         refusal
     }
 
-    /// From the pieces of a response.
+    /// Creates a refusal from the parts of a response.
     #[must_use]
     pub fn new(status: u16, headers: &[Header], text: String) -> Self {
         Self {
@@ -107,30 +107,27 @@ impl Refusal {
             json: serde_json::from_str(&text).ok(),
             text,
             retry_after_ms: retry_after_ms(headers),
-            request_id: REQUEST_IDS
+            request_id: REQUEST_ID_HEADERS
                 .iter()
-                .find_map(|name| header(headers, name))
-                .map(|id| cut(id, MAX_REQUEST_ID)),
+                .find_map(|name| find_header(headers, name))
+                .map(|id| truncate(id, MAX_REQUEST_ID_BYTES)),
         }
     }
 
-    /// What a person should read: the upstream's own words, or the status when it had none.
+    /// The upstream's message, or one that names the status if there is none.
     ///
-    /// Knows the shapes `{"error":{"message"}}` (alone or in an array), `{"message"}`,
-    /// `{"error":"text"}`, `{"detail":"text"}` and plain text; HTML pages are not shown.
+    /// Reads `{"error":{"message"}}` (alone or in an array), `{"message"}`, `{"error":"text"}`,
+    /// `{"detail":"text"}` and plain text; ignores HTML pages.
     #[must_use]
     pub fn message(&self) -> String {
-        let said = match &self.json {
-            Some(json) => said(json),
-            None => plain(&self.text),
+        let message = match &self.json {
+            Some(json) => json_message(json),
+            None => plain_message(&self.text),
         };
-        match said {
-            Some(said) => said,
-            None => format!("the upstream answered with status {}", self.status),
-        }
+        message.unwrap_or_else(|| format!("the upstream returned status {}", self.status))
     }
 
-    /// What the status alone says.
+    /// The error kind that the status implies.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self.status {
@@ -143,7 +140,7 @@ impl Refusal {
             502..=504 | 520..=529 => ErrorKind::Unavailable,
             500..=599 => ErrorKind::Upstream,
             400..=499 => ErrorKind::Invalid,
-            // A redirect is not followed, and 1xx never arrives here.
+            // The host follows no redirect and returns no 1xx.
             _ => ErrorKind::Protocol,
         }
     }
@@ -157,41 +154,44 @@ impl From<Refusal> for Error {
     }
 }
 
-fn said(json: &Value) -> Option<String> {
-    let json = match json {
+fn json_message(json: &Value) -> Option<String> {
+    let object = match json {
         Value::Array(items) => items.first()?,
         other => other,
     };
     ["/error/message", "/message", "/error", "/detail"]
         .iter()
-        .filter_map(|pointer| json.pointer(pointer)?.as_str())
+        .filter_map(|pointer| object.pointer(pointer)?.as_str())
         .find(|text| !text.is_empty())
         .map(str::to_owned)
 }
 
-fn plain(text: &str) -> Option<String> {
-    let text = text.trim();
-    let shown = !text.is_empty() && !text.starts_with('<') && text.len() <= 500;
-    shown.then(|| text.to_owned())
+fn plain_message(body: &str) -> Option<String> {
+    let text = body.trim();
+    let is_html = text.starts_with('<');
+    if text.is_empty() || is_html || text.len() > MAX_PLAIN_MESSAGE_BYTES {
+        return None;
+    }
+    Some(text.to_owned())
 }
 
-fn header<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
+fn find_header<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
     let header = headers.iter().find(|header| header.name == name)?;
     Some(header.value.trim()).filter(|value| !value.is_empty())
 }
 
 fn retry_after_ms(headers: &[Header]) -> Option<u64> {
-    let number = |name| header(headers, name)?.parse::<f64>().ok();
-    // An engine has no clock: a date is read against the upstream's own.
-    let until = || {
-        let date = |name| httpdate::parse_http_date(header(headers, name)?).ok();
+    let number = |name| find_header(headers, name)?.parse::<f64>().ok();
+    // An engine has no clock, so a date is relative to the response's own `date` header.
+    let until_date = || {
+        let date = |name| httpdate::parse_http_date(find_header(headers, name)?).ok();
         let left = date("retry-after")?.duration_since(date("date")?).ok()?;
         Some(left.as_secs_f64() * 1000.0)
     };
     let ms = number("retry-after-ms")
         .or_else(|| Some(number("retry-after")? * 1000.0))
-        .or_else(until)?;
-    // A float-to-integer cast saturates: nonsense becomes 0 or the far future.
+        .or_else(until_date)?;
+    // The cast saturates.
     (ms >= 0.0).then_some(ms as u64)
 }
 
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_upstreams_words_are_found() {
+    fn refusal_finds_kind_and_message() {
         use ErrorKind::{Invalid, NotFound, RateLimited, Unauthorized, Unavailable, Upstream};
         check(
             400,
@@ -231,17 +231,12 @@ mod tests {
         check(404, r#"{"detail":"Not Found"}"#, NotFound, "Not Found");
         let both = r#"{"error":"server_error","message":"no memory"}"#;
         check(500, both, Upstream, "no memory");
-        check(
-            401,
-            "",
-            Unauthorized,
-            "the upstream answered with status 401",
-        );
+        check(401, "", Unauthorized, "the upstream returned status 401");
         check(
             502,
             "<html>Bad</html>",
             Unavailable,
-            "the upstream answered with status 502",
+            "the upstream returned status 502",
         );
         check(
             500,
@@ -252,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn the_delay_is_read_in_both_units() {
+    fn refusal_parses_retry_after_headers() {
         let header = |name: &str, value: &str| Header {
             name: name.into(),
             value: value.into(),
@@ -270,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_request_has_the_upstreams_name() {
+    fn refusal_reads_request_id_header() {
         let header = |name: &str| Header {
             name: name.into(),
             value: " req_1 ".into(),

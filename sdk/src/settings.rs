@@ -1,52 +1,48 @@
-//! What the operator set, and how to declare what may be set.
+//! Reads and declares settings.
 
 use serde::de::DeserializeOwned;
 
-use crate::{Error, ErrorKind, Setting, SettingKind, SettingValue};
+use crate::{Error, Setting, SettingKind, SettingValue};
 
-/// The settings of one call, by key. Unset ones are absent; secrets never come.
+/// The settings of one call, by key. Unset settings are absent; the host never passes secrets.
 #[derive(Clone, Debug, Default)]
 pub struct Settings(Vec<SettingValue>);
 
 impl Settings {
-    /// From the pairs that the host hands over.
+    /// Wraps the values that the host passes to a call.
     #[must_use]
     pub fn new(values: Vec<SettingValue>) -> Self {
         Self(values)
     }
 
-    /// A text, document, URL or choice; `None` when it is unset or empty.
+    /// A text, document, URL or choice; `None` if it is unset or empty.
     #[must_use]
     pub fn text(&self, key: &str) -> Option<String> {
         self.value::<String>(key).filter(|text| !text.is_empty())
     }
 
-    /// A whole number.
+    /// An integer; `None` if it is unset.
     #[must_use]
     pub fn integer(&self, key: &str) -> Option<i64> {
         self.value(key)
     }
 
-    /// True only when it is set and true.
+    /// A boolean; false if it is unset.
     #[must_use]
     pub fn boolean(&self, key: &str) -> bool {
         self.value(key).unwrap_or(false)
     }
 
-    /// A document that holds JSON; `None` when it is unset or empty.
+    /// A document that holds JSON; `None` if it is unset or empty.
     ///
-    /// Fails with kind `invalid` and the key as its field when the text is not what `T` wants.
+    /// Fails if the text does not parse as `T`, with the key as the field.
     pub fn json<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
         let Some(text) = self.text(key) else {
             return Ok(None);
         };
-        serde_json::from_str(&text).map(Some).map_err(|error| {
-            Error::new(
-                ErrorKind::Invalid,
-                format!("setting {key} cannot be used: {error}"),
-            )
-            .with_field(key)
-        })
+        serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|error| Error::invalid(key, format!("setting {key} cannot be used: {error}")))
     }
 
     fn value<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
@@ -56,7 +52,7 @@ impl Settings {
 }
 
 impl Setting {
-    /// A setting of this kind, without default and variables.
+    /// A setting without a default and without environment variables.
     #[must_use]
     pub fn new(key: &str, kind: SettingKind, title: &str, description: &str) -> Self {
         Self {
@@ -70,14 +66,14 @@ impl Setting {
         }
     }
 
-    /// The same with a default: the text itself for texts, documents, URLs and choices.
+    /// Sets the default: a string (also for documents, URLs and choices), an integer or a boolean.
     #[must_use]
     pub fn with_default(mut self, value: impl Into<serde_json::Value>) -> Self {
         self.default = Some(value.into().to_string());
         self
     }
 
-    /// The same with the environment variables it is also known by, for generating and editing.
+    /// Sets the environment variables that also set this setting, for generating and for editing.
     #[must_use]
     pub fn with_variables(mut self, generate: &[&str], edit: &[&str]) -> Self {
         self.generate_variables = generate.iter().map(ToString::to_string).collect();
@@ -89,6 +85,7 @@ impl Setting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorKind;
 
     fn settings() -> Settings {
         let value = |key: &str, value: &str| SettingValue {
@@ -106,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn values_have_the_type_asked_for() {
+    fn settings_return_typed_values() {
         let settings = settings();
         assert_eq!(settings.text("name").as_deref(), Some("fox"));
         assert_eq!(settings.text("empty"), None);
@@ -117,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_is_read_as_json() {
+    fn settings_parse_document_as_json() {
         let settings = settings();
         let params: Option<serde_json::Value> = settings.json("params").unwrap();
         assert_eq!(params, Some(serde_json::json!({"a": 1})));

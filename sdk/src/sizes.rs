@@ -1,15 +1,15 @@
-//! Sizes and shapes: the one asked for, and the nearest that an upstream has.
+//! Image sizes, and the nearest size that an upstream supports.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::Size;
 
-/// Two shapes nearer than this are the same.
-const SAME: f64 = 1e-9;
+/// Aspect ratios whose distance is below this are equal.
+const EPSILON: f64 = 1e-9;
 
 impl Size {
-    /// From both sides in pixels.
+    /// Width and height in pixels.
     #[must_use]
     pub const fn new(width: u32, height: u32) -> Self {
         Self { width, height }
@@ -21,32 +21,39 @@ impl Size {
         u64::from(self.width) * u64::from(self.height)
     }
 
-    /// How far two shapes are apart: the difference of the logarithms of their ratios, so that 2:1
-    /// is as far from 1:1 as 1:2 is.
+    /// Distance of two aspect ratios: the difference of their logarithms, so that 2:1 and 1:2 are
+    /// equally far from 1:1.
     #[must_use]
-    pub fn distance(self, other: Self) -> f64 {
-        let shape = |size: Self| (f64::from(size.width) / f64::from(size.height)).ln();
-        (shape(self) - shape(other)).abs()
+    pub fn aspect_distance(self, other: Self) -> f64 {
+        let log_aspect = |size: Self| (f64::from(size.width) / f64::from(size.height)).ln();
+        (log_aspect(self) - log_aspect(other)).abs()
     }
 
-    /// The size of the list whose shape is nearest, the larger of two alike; itself where it is in
-    /// the list. `None` only of an empty list.
+    /// The listed size with the nearest aspect ratio; the larger of two with the same ratio. Returns
+    /// the size itself if it is listed, and `None` only for an empty list.
+    ///
+    /// ```
+    /// use pinhole_sdk::Size;
+    ///
+    /// let sizes = [Size::new(1024, 1024), Size::new(1536, 1024)];
+    /// assert_eq!(Size::new(1280, 720).nearest(&sizes), Some(Size::new(1536, 1024)));
+    /// ```
     #[must_use]
     pub fn nearest(self, sizes: &[Self]) -> Option<Self> {
         if sizes.contains(&self) {
             return Some(self);
         }
         let nearer = |best: Self, size: Self| {
-            let gain = self.distance(best) - self.distance(size);
-            let larger = gain.abs() <= SAME && size.pixels() > best.pixels();
-            if gain > SAME || larger { size } else { best }
+            let gain = self.aspect_distance(best) - self.aspect_distance(size);
+            let larger = gain.abs() <= EPSILON && size.pixels() > best.pixels();
+            if gain > EPSILON || larger { size } else { best }
         };
         sizes.iter().copied().reduce(nearer)
     }
 
-    /// Both sides made smaller to a multiple of `step`, but not 0.
+    /// Rounds both sides down to a multiple of `step`, at least one `step`.
     #[must_use]
-    pub fn rounded_down(self, step: u32) -> Self {
+    pub fn round_down(self, step: u32) -> Self {
         let step = step.max(1);
         let side = |side: u32| (side / step).max(1).saturating_mul(step);
         Self::new(side(self.width), side(self.height))
@@ -73,7 +80,7 @@ impl FromStr for Size {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let side = |side: &str| side.parse().ok().filter(|pixels| *pixels > 0);
+        let side = |digits: &str| digits.parse().ok().filter(|pixels| *pixels > 0);
         let sides = text.split_once('x');
         sides
             .and_then(|(width, height)| Some(Self::new(side(width)?, side(height)?)))
@@ -85,14 +92,14 @@ impl FromStr for Size {
 mod tests {
     use super::*;
 
-    fn check(asked: &str, sizes: &[&str], expected: &str) {
+    fn check(requested: &str, sizes: &[&str], expected: &str) {
         let sizes: Vec<Size> = sizes.iter().map(|size| size.parse().unwrap()).collect();
-        let nearest = asked.parse::<Size>().unwrap().nearest(&sizes).unwrap();
-        assert_eq!(nearest.to_string(), expected, "of {asked}");
+        let nearest = requested.parse::<Size>().unwrap().nearest(&sizes).unwrap();
+        assert_eq!(nearest.to_string(), expected, "nearest to {requested}");
     }
 
     #[test]
-    fn the_nearest_shape_is_taken() {
+    fn nearest_prefers_aspect_ratio_then_larger_size() {
         let three = ["1024x1024", "1536x1024", "1024x1536"];
         check("512x512", &three, "1024x1024");
         check("1280x720", &three, "1536x1024");
@@ -105,14 +112,14 @@ mod tests {
     }
 
     #[test]
-    fn sides_are_rounded_down_but_not_to_nothing() {
-        assert_eq!(Size::new(70, 50).rounded_down(8), Size::new(64, 48));
-        assert_eq!(Size::new(5, 8).rounded_down(8), Size::new(8, 8));
-        assert_eq!(Size::new(5, 7).rounded_down(0), Size::new(5, 7));
+    fn round_down_returns_at_least_one_step() {
+        assert_eq!(Size::new(70, 50).round_down(8), Size::new(64, 48));
+        assert_eq!(Size::new(5, 8).round_down(8), Size::new(8, 8));
+        assert_eq!(Size::new(5, 7).round_down(0), Size::new(5, 7));
     }
 
     #[test]
-    fn what_is_no_size_is_refused() {
+    fn size_refuses_malformed_text() {
         for text in ["", "x", "0x1", "1x0", "1x", "-1x1", "1x2x3"] {
             assert!(text.parse::<Size>().is_err(), "{text}");
         }

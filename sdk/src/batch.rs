@@ -1,0 +1,140 @@
+//! The images and errors of a job that sends several requests.
+
+use crate::upstream::Document;
+use crate::upstream_text::truncate;
+use crate::{Error, Picture, Response};
+
+const MAX_NOTES: usize = 10;
+const MAX_NOTE_BYTES: usize = 300;
+
+/// Where an upstream's response holds an image.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ImageLocation {
+    /// A JSON pointer to its base64.
+    Pointer(String),
+    /// A URL, which the host fetches.
+    Url(String),
+}
+
+/// Collects the images, errors and response details of one job.
+///
+/// `R` is what the engine reads from each response besides the images.
+#[derive(Debug)]
+pub struct Batch<R> {
+    requested: usize,
+    max: usize,
+    left_out: usize,
+    /// In the order of the responses. Extra images are included, up to the maximum: the upstream
+    /// has made and billed them.
+    pub pictures: Vec<Picture>,
+    /// One for each response that was read.
+    pub readings: Vec<R>,
+    /// The failures so far.
+    pub errors: Vec<Error>,
+}
+
+impl<R> Batch<R> {
+    /// Creates a batch for a job that requests `requested` images and may return at most `max`.
+    #[must_use]
+    pub fn new(requested: u32, max: u32) -> Self {
+        Self {
+            requested: requested as usize,
+            max: max as usize,
+            left_out: 0,
+            pictures: Vec::new(),
+            readings: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// Adds a response: its images, from the locations that `read` returns, or its error.
+    pub fn add_response(
+        &mut self,
+        response: Result<Response, Error>,
+        read: impl FnOnce(serde_json::Value) -> Result<(Vec<ImageLocation>, R), Error>,
+    ) {
+        if let Err(error) = self.try_add_response(response, read) {
+            self.errors.push(error);
+        }
+    }
+
+    fn try_add_response(
+        &mut self,
+        response: Result<Response, Error>,
+        read: impl FnOnce(serde_json::Value) -> Result<(Vec<ImageLocation>, R), Error>,
+    ) -> Result<(), Error> {
+        let document = response?.document()?;
+        let (locations, reading) = read(document.parse()?)?;
+        self.take_images(&document, locations);
+        self.readings.push(reading);
+        Ok(())
+    }
+
+    /// Takes the images at these locations of a document, such as an event of a stream. An image
+    /// that cannot be read becomes an error; images beyond the maximum are only counted.
+    pub fn take_images(&mut self, document: &Document, locations: Vec<ImageLocation>) {
+        for location in locations {
+            if self.pictures.len() >= self.max {
+                self.left_out += 1;
+                continue;
+            }
+            let picture = match location {
+                ImageLocation::Pointer(pointer) => document.image(&pointer).map(Picture::Held),
+                ImageLocation::Url(url) => Ok(Picture::Address(url)),
+            };
+            match picture {
+                Ok(picture) => self.pictures.push(picture),
+                Err(error) => self.errors.push(error),
+            }
+        }
+    }
+
+    /// Fails with the first error if the batch has no image.
+    pub fn require_image(self) -> Result<Self, Error> {
+        if !self.pictures.is_empty() {
+            return Ok(self);
+        }
+        let first = self.errors.into_iter().next();
+        Err(first.unwrap_or_else(|| Error::protocol("the upstream returned no image")))
+    }
+
+    /// Notes for a person: how many images are missing or were left out, then `more`, then the
+    /// errors. At most 10 notes of 300 bytes.
+    #[must_use]
+    pub fn notes(&self, more: &[String]) -> Vec<String> {
+        let (received, requested) = (self.pictures.len(), self.requested);
+        let mut notes = Vec::new();
+        if received < requested {
+            notes.push(format!("{received} of {requested} images received"));
+        }
+        if self.left_out > 0 {
+            let (left_out, max) = (self.left_out, self.max);
+            notes.push(format!("{left_out} images beyond {max} were left out"));
+        }
+        let messages = self.errors.iter().map(|error| &error.message);
+        let others = more.iter().chain(messages);
+        notes.extend(others.map(|note| truncate(note, MAX_NOTE_BYTES)));
+        notes.truncate(MAX_NOTES);
+        notes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn batch_notes_count_missing_images_and_list_errors() {
+        let mut batch: Batch<()> = Batch::new(3, 10);
+        batch.pictures.push(Picture::Address("http://a".into()));
+        batch.errors.push(Error::protocol("x".repeat(400)));
+        let notes = batch.notes(&["one was refused".to_owned()]);
+        assert_eq!(notes.len(), 3);
+        assert_eq!(notes[..2], ["1 of 3 images received", "one was refused"]);
+        assert!(notes[2].len() < 310);
+        let empty: Batch<()> = Batch::new(1, 1);
+        let error = empty.require_image().unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Protocol);
+    }
+}

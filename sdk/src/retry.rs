@@ -1,0 +1,126 @@
+//! Concurrent requests with one retry.
+
+use crate::{Error, ErrorKind, Refusal, Request, Response, job, send_all};
+
+/// Longest delay that an upstream can ask for before a retry, in milliseconds. If it asks for more,
+/// the request fails.
+pub const MAX_DELAY_MS: u64 = 30_000;
+/// Delay before a retry if the upstream names none, in milliseconds.
+const DEFAULT_DELAY_MS: u64 = 1000;
+
+/// Sends one request for each item concurrently, then retries once those that the upstream refused
+/// as rate-limited or unavailable with a delay of at most [`MAX_DELAY_MS`].
+///
+/// `request` builds an item's request. `to_error` converts a refusal; the error's kind and delay
+/// decide whether to retry. The results are in the order of the items.
+pub fn send_with_retry<'a, T>(
+    items: &'a [T],
+    request: impl Fn(&'a T) -> Result<Request<'a>, Error>,
+    to_error: impl Fn(&Refusal) -> Error,
+) -> Vec<Result<Response, Error>> {
+    let mut results = send_items(items.iter(), &request, &to_error);
+    let delays = results.iter().filter_map(retry_delay_ms);
+    if let Some(longest) = delays.max() {
+        if !job::sleep(u32::try_from(longest).unwrap_or(u32::MAX)) {
+            let cancelled = || Err(Error::new(ErrorKind::Cancelled, "the job was cancelled"));
+            return results.iter().map(|_| cancelled()).collect();
+        }
+        let (retried, retried_items): (Vec<_>, Vec<_>) = results
+            .iter_mut()
+            .zip(items)
+            .filter(|(result, _)| retry_delay_ms(result).is_some())
+            .unzip();
+        let retries = send_items(retried_items.into_iter(), &request, &to_error);
+        for (result, retry) in retried.into_iter().zip(retries) {
+            *result = retry;
+        }
+    }
+    let into_error = |failure: Failure| failure.error;
+    results
+        .into_iter()
+        .map(|result| result.map_err(into_error))
+        .collect()
+}
+
+/// Why a request failed.
+struct Failure {
+    error: Error,
+    /// The upstream's status; `None` if there was no response.
+    status: Option<u16>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            status: None,
+        }
+    }
+}
+
+impl Failure {
+    /// Delay before a retry; `None` if the request must not be retried. After a failed connection
+    /// it must not: the upstream may have received and billed the request.
+    fn retry_delay_ms(&self) -> Option<u64> {
+        self.status?;
+        match self.error.kind {
+            ErrorKind::RateLimited | ErrorKind::Unavailable => {
+                let delay_ms = self.error.retry_after_ms.unwrap_or(DEFAULT_DELAY_MS);
+                (delay_ms <= MAX_DELAY_MS).then_some(delay_ms)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn retry_delay_ms(result: &Result<Response, Failure>) -> Option<u64> {
+    result.as_ref().err()?.retry_delay_ms()
+}
+
+/// If one request cannot be built, all items fail with its error.
+fn send_items<'a, T: 'a>(
+    items: impl ExactSizeIterator<Item = &'a T>,
+    request: &impl Fn(&'a T) -> Result<Request<'a>, Error>,
+    to_error: &impl Fn(&Refusal) -> Error,
+) -> Vec<Result<Response, Failure>> {
+    let count = items.len();
+    let requests = match items.map(request).collect::<Result<Vec<_>, Error>>() {
+        Ok(requests) => requests,
+        Err(error) => {
+            return vec![error; count]
+                .into_iter()
+                .map(|it| Err(it.into()))
+                .collect();
+        }
+    };
+    let check = |response: Result<Response, Error>| {
+        response?.success().map_err(|refusal| Failure {
+            error: to_error(&refusal),
+            status: Some(refusal.status),
+        })
+    };
+    send_all(requests).into_iter().map(check).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(kind: ErrorKind, delay: Option<u64>, status: Option<u16>, expected: Option<u64>) {
+        let mut error = Error::new(kind, "no");
+        error.retry_after_ms = delay;
+        assert_eq!(Failure { error, status }.retry_delay_ms(), expected);
+    }
+
+    #[test]
+    fn retry_delay_exists_only_for_short_temporary_refusals() {
+        use ErrorKind::{Invalid, Quota, RateLimited, Unavailable};
+        check(RateLimited, Some(1200), Some(429), Some(1200));
+        check(RateLimited, None, Some(429), Some(DEFAULT_DELAY_MS));
+        check(RateLimited, Some(3_600_000), Some(429), None);
+        check(Unavailable, None, Some(503), Some(DEFAULT_DELAY_MS));
+        check(Unavailable, None, None, None);
+        check(Quota, Some(1), Some(429), None);
+        check(Invalid, None, Some(400), None);
+    }
+}

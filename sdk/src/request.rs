@@ -132,13 +132,13 @@ pub fn send_all(requests: Vec<Request<'_>>) -> Vec<Result<Response, Error>> {
     if requests.len() == 1 {
         return requests.into_iter().map(Request::send).collect();
     }
-    let pending: Vec<_> = requests.into_iter().map(Request::start).collect();
+    let started: Vec<_> = requests.into_iter().map(Request::start).collect();
     let wait = |pending: Pending| loop {
         if let Some(response) = pending.wait(WAIT_MS) {
             return Ok(Response(response?));
         }
     };
-    pending
+    started
         .into_iter()
         .map(|pending| pending.and_then(wait))
         .collect()

@@ -1,4 +1,4 @@
-//! A job as the body of a request.
+//! The body of a request for a job.
 
 use pinhole_sdk::{Error, Job, Size};
 use serde_json::{Map, Value, json};
@@ -8,57 +8,59 @@ use crate::parameters;
 /// A JSON object.
 pub(crate) type Body = Map<String, Value>;
 
-/// The web UI draws in blocks of so many pixels.
+/// The web UI generates in blocks of this many pixels.
 const BLOCK: u32 = 8;
-/// A source with more pixels is drawn at about as many, in its shape, unless the job names a size:
-/// a photograph as it comes from a camera is beyond every graphics card.
+/// A source with more pixels is generated with about this many, in its shape, unless the job has a
+/// size: a photograph from a camera exceeds every graphics card.
 const MAX_SOURCE_PIXELS: u32 = 2048 * 2048;
-/// How far the edge of a mask is blurred, in pixels.
+/// Blur at the edge of a mask, in pixels.
 const MASK_BLUR: u32 = 4;
-/// What an edit begins with under the mask: what was there.
+/// An edit starts with the original pixels under the mask.
 const FILL_ORIGINAL: u32 = 1;
-/// With this tag in a prompt, the server of stable-diffusion.cpp takes any of its own parameters.
-const TAG: [&str; 2] = ["<sd_cpp_extra_args>", "</sd_cpp_extra_args>"];
+/// Between these tags in a prompt, the server of stable-diffusion.cpp accepts all its own parameters.
+const EXTRA_ARGS_TAGS: [&str; 2] = ["<sd_cpp_extra_args>", "</sd_cpp_extra_args>"];
 
-/// The body of a txt2img request, without the names that the web UI has to be asked for.
+/// The body of a txt2img request. Its names are not yet replaced by the web UI's own.
 pub(crate) fn txt2img(job: &Job) -> Result<Body, Error> {
-    let mut body = drawn(job, job.size)?;
-    body.extend(parameters::read(job, false)?);
+    let mut body = common_fields(job, job.size)?;
+    body.extend(parameters::parse_parameters(job, false)?);
     Ok(body)
 }
 
-/// The same of an img2img request with a source of this size; null where the pictures go.
+/// The body of an img2img request, as [`txt2img`]; null where the images go.
 pub(crate) fn img2img(job: &Job, source: Size, masked: bool) -> Result<Body, Error> {
-    let mut body = drawn(job, Some(job.size.unwrap_or_else(|| bounded(source))))?;
+    let size = job.size.unwrap_or_else(|| bound_source_size(source));
+    let mut body = common_fields(job, Some(size))?;
     body.insert("init_images".into(), json!([null]));
     if masked {
         body.insert("mask".into(), Value::Null);
         body.insert("mask_blur".into(), json!(MASK_BLUR));
         body.insert("inpainting_fill".into(), json!(FILL_ORIGINAL));
-        // Else the web UI draws from the masked part alone, and sees nothing of what is around it.
+        // Otherwise the web UI crops the source to the mask and ignores what surrounds it.
         body.insert("inpaint_full_res".into(), json!(false));
     }
-    body.extend(parameters::read(job, true)?);
+    body.extend(parameters::parse_parameters(job, true)?);
     Ok(body)
 }
 
-/// What both have. Both sides are rounded down, as the web UI would do with the picture.
-fn drawn(job: &Job, size: Option<Size>) -> Result<Body, Error> {
+/// The fields of both requests. Both sides are rounded down, as the web UI does with the image.
+fn common_fields(job: &Job, size: Option<Size>) -> Result<Body, Error> {
     let mut body = Body::new();
     let mut set = |key: &str, value: Value| body.insert(key.to_owned(), value);
-    let prompt = without_tags(&job.prompt);
+    let prompt = remove_extra_args(&job.prompt);
     if prompt.trim().is_empty() {
-        let message = format!("the prompt is empty but for {}: say what to draw", TAG[0]);
+        let [tag, _] = EXTRA_ARGS_TAGS;
+        let message = format!("the prompt is empty except for {tag}: describe the image");
         return Err(Error::invalid("prompt", message));
     }
     set("prompt", json!(prompt));
     set("batch_size", json!(job.count));
-    // Saved batches come with a grid of all their images.
+    // The web UI adds a grid of all images to a batch that it saves.
     set("save_images", json!(false));
     if let Some(text) = &job.negative_prompt {
-        set("negative_prompt", json!(without_tags(text)));
+        set("negative_prompt", json!(remove_extra_args(text)));
     }
-    if let Some(size) = size.map(|size| size.rounded_down(BLOCK)) {
+    if let Some(size) = size.map(|size| size.round_down(BLOCK)) {
         set("width", json!(size.width));
         set("height", json!(size.height));
     }
@@ -71,46 +73,47 @@ fn drawn(job: &Job, size: Option<Size>) -> Result<Body, Error> {
     Ok(body)
 }
 
-/// What a person should know of a size other than the one asked for, or that of the source.
-pub(crate) fn size_note(asked: Size, body: &Body) -> Option<String> {
+/// A note if the body has another size than the requested one, or than that of the source.
+pub(crate) fn size_note(requested: Size, body: &Body) -> Option<String> {
     let side = |key: &str| u32::try_from(body.get(key)?.as_u64()?).ok();
-    let drawn = Size::new(side("width")?, side("height")?);
-    (drawn != asked).then(|| format!("{asked} was drawn as {drawn}"))
+    let generated = Size::new(side("width")?, side("height")?);
+    (generated != requested).then(|| format!("generated at {generated} instead of {requested}"))
 }
 
 /// The same shape with at most [`MAX_SOURCE_PIXELS`].
-fn bounded(size: Size) -> Size {
+fn bound_source_size(size: Size) -> Size {
     let (max, pixels) = (MAX_SOURCE_PIXELS, size.pixels());
     if pixels <= u64::from(max) {
         return size;
     }
     let scale = (f64::from(max) / pixels as f64).sqrt();
     // A float-to-integer cast saturates.
-    let side = |side: u32| (f64::from(side) * scale) as u32;
-    let width = side(size.width).clamp(1, max);
-    Size::new(width, side(size.height).clamp(1, max / width))
+    let scaled = |side: u32| (f64::from(side) * scale) as u32;
+    let width = scaled(size.width).clamp(1, max);
+    Size::new(width, scaled(size.height).clamp(1, max / width))
 }
 
-/// The text without tags and what stands in them, until none is left: what remains around one may
-/// make up another.
-fn without_tags(text: &str) -> String {
+/// The text without extra-args tags and their content. Repeats until no tag is left, because the text
+/// around a removed tag may form another one.
+fn remove_extra_args(text: &str) -> String {
+    let [opening, closing] = EXTRA_ARGS_TAGS;
     let mut text = text.to_owned();
     loop {
         let lower = text.to_ascii_lowercase();
-        let Some(start) = lower.find(TAG[0]) else {
+        let Some(start) = lower.find(opening) else {
             return text;
         };
-        let inside = start + TAG[0].len();
+        let inside = start + opening.len();
         let rest = lower.get(inside..).unwrap_or_default();
         let end = rest
-            .find(TAG[1])
-            .map_or(inside, |end| inside + end + TAG[1].len());
+            .find(closing)
+            .map_or(inside, |end| inside + end + closing.len());
         text.replace_range(start..end, "");
     }
 }
 
-/// How many images a request asks for.
-pub(crate) fn images_asked(body: &Body) -> u32 {
+/// Number of images that a request asks for.
+pub(crate) fn requested_images(body: &Body) -> u32 {
     let number = |key: &str| body.get(key).and_then(Value::as_u64).unwrap_or(1);
     let images = number("batch_size").saturating_mul(number("n_iter"));
     u32::try_from(images).unwrap_or(u32::MAX).max(1)
@@ -139,7 +142,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn only_what_is_set_is_sent() {
+    fn txt2img_sends_only_set_fields() {
         check_txt2img(
             &job(),
             json!({"prompt": "a red fox", "batch_size": 1, "save_images": false}),
@@ -162,7 +165,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_edit_has_its_sources_size() {
+    fn img2img_defaults_to_source_size() {
         let body = img2img(&job(), Size::new(70, 50), false).unwrap();
         assert_eq!(
             Value::Object(body),
@@ -171,14 +174,14 @@ pub(crate) mod tests {
                 "init_images": [null],
             })
         );
-        let named = Job {
+        let sized = Job {
             size: Some(Size::new(512, 256)),
             parameters: r#"{"mask_blur": 0}"#.into(),
             ..job()
         };
-        let body = img2img(&named, Size::new(70, 50), true).unwrap();
+        let masked_body = img2img(&sized, Size::new(70, 50), true).unwrap();
         assert_eq!(
-            Value::Object(body),
+            Value::Object(masked_body),
             json!({
                 "prompt": "a red fox", "batch_size": 1, "save_images": false, "width": 512, "height": 256,
                 "init_images": [null], "mask": null, "mask_blur": 0, "inpainting_fill": 1, "inpaint_full_res": false,
@@ -187,14 +190,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_large_source_is_drawn_smaller_in_its_shape() {
+    fn bound_source_size_keeps_shape() {
         for (source, expected) in [
             ((2048, 2048), (2048, 2048)),
             ((4096, 4096), (2048, 2048)),
             ((8000, 4000), (2896, 1448)),
             ((65_535, 65_535), (2048, 2048)),
         ] {
-            let found = bounded(Size::new(source.0, source.1));
+            let found = bound_source_size(Size::new(source.0, source.1));
             assert_eq!(found, Size::new(expected.0, expected.1));
         }
         for size in [
@@ -202,7 +205,7 @@ pub(crate) mod tests {
             Size::new(1, u32::MAX),
             Size::new(u32::MAX, u32::MAX),
         ] {
-            let found = bounded(size);
+            let found = bound_source_size(size);
             assert!(
                 found.pixels() <= u64::from(MAX_SOURCE_PIXELS) && found.pixels() > 0,
                 "{found}"
@@ -211,8 +214,8 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_size_that_was_changed_is_told() {
-        let note = |asked, body: Value| size_note(asked, body.as_object().unwrap());
+    fn size_note_reports_changed_size() {
+        let note = |requested, body: Value| size_note(requested, body.as_object().unwrap());
         assert_eq!(
             note(Size::new(64, 48), json!({"width": 64, "height": 48})),
             None
@@ -220,12 +223,12 @@ pub(crate) mod tests {
         assert_eq!(note(Size::new(64, 48), json!({"width": "x"})), None);
         assert_eq!(
             note(Size::new(70, 50), json!({"width": 64, "height": 48})).as_deref(),
-            Some("70x50 was drawn as 64x48")
+            Some("generated at 64x48 instead of 70x50")
         );
     }
 
     #[test]
-    fn no_parameters_hide_in_a_prompt() {
+    fn remove_extra_args_finds_hidden_tags() {
         for (prompt, expected) in [
             ("a fox", "a fox"),
             ("a <b> fox", "a <b> fox"),
@@ -240,7 +243,7 @@ pub(crate) mod tests {
                 "üü",
             ),
         ] {
-            assert_eq!(without_tags(prompt), expected);
+            assert_eq!(remove_extra_args(prompt), expected);
         }
         let empty = Job {
             prompt: " <sd_cpp_extra_args>a fox</sd_cpp_extra_args>".into(),
@@ -258,14 +261,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn images_asked_for_are_counted() {
-        let asked = |body: Value| images_asked(body.as_object().unwrap());
-        assert_eq!(asked(json!({"batch_size": 2})), 2);
-        assert_eq!(asked(json!({"batch_size": 2, "n_iter": 3})), 6);
-        assert_eq!(asked(json!({"batch_size": -2, "n_iter": "3"})), 1);
-        assert_eq!(asked(json!({"batch_size": 0})), 1);
+    fn requested_images_multiplies_batches() {
+        let requested = |body: Value| requested_images(body.as_object().unwrap());
+        assert_eq!(requested(json!({"batch_size": 2})), 2);
+        assert_eq!(requested(json!({"batch_size": 2, "n_iter": 3})), 6);
+        assert_eq!(requested(json!({"batch_size": -2, "n_iter": "3"})), 1);
+        assert_eq!(requested(json!({"batch_size": 0})), 1);
         assert_eq!(
-            asked(json!({"batch_size": u64::MAX, "n_iter": 2})),
+            requested(json!({"batch_size": u64::MAX, "n_iter": 2})),
             u32::MAX
         );
     }

@@ -1,57 +1,55 @@
-//! A job's own parameters: a short list, since a job comes from a caller who may be hostile.
+//! The job's own parameters: a short list, because the client that sends a job may be hostile.
 //!
-//! What is not on it could get round what the host checked (a second size, more images), run
-//! scripts, or change the web UI for everyone. An operator's parameters may hold anything.
+//! Other parameters could bypass what the host validated (a second size, more images), run scripts,
+//! or change the web UI for all its users. The operator's parameters are not restricted.
 
-use pinhole_sdk::words::cut;
+use pinhole_sdk::upstream_text::truncate;
 use pinhole_sdk::{Error, Job};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::body::Body;
+/// Maximum length of a sampler's or scheduler's name, in bytes.
+const MAX_NAME_BYTES: usize = 200;
+/// Maximum length of a parameter's name or value in a message, in bytes.
+const MAX_MESSAGE_BYTES: usize = 60;
 
-/// Length of a name, in bytes.
-const MAX_NAME: usize = 200;
-/// Length of a parameter's name in a message, in bytes.
-const MAX_SHOWN: usize = 60;
-
-/// What a parameter may be.
+/// The type and range of a parameter.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum ParameterType {
     Number(f64, f64),
-    Whole(i64, i64),
-    Flag,
+    Integer(i64, i64),
+    Boolean,
     Name,
 }
 
-type Allowed = (&'static str, Kind);
+type Parameter = (&'static str, ParameterType);
 
-/// Of every job. `sampler` is another name of `sampler_name`; `clip_skip` counts the last layers of
-/// the text encoder, and is a setting of the web UI that is overridden for this job.
-const ALLOWED: [Allowed; 10] = [
-    ("cfg_scale", Kind::Number(0.0, 100.0)),
-    ("sampler_name", Kind::Name),
-    ("sampler", Kind::Name),
-    ("scheduler", Kind::Name),
-    ("denoising_strength", Kind::Number(0.0, 1.0)),
-    ("clip_skip", Kind::Whole(1, 12)),
-    ("subseed", Kind::Whole(-1, i64::MAX)),
-    ("subseed_strength", Kind::Number(0.0, 1.0)),
-    ("tiling", Kind::Flag),
-    ("restore_faces", Kind::Flag),
+/// Parameters of every job. `sampler` is another name of `sampler_name`; `clip_skip` counts the last
+/// layers of the text encoder, and is a setting of the web UI that is overridden for this job.
+const PARAMETERS: [Parameter; 10] = [
+    ("cfg_scale", ParameterType::Number(0.0, 100.0)),
+    ("sampler_name", ParameterType::Name),
+    ("sampler", ParameterType::Name),
+    ("scheduler", ParameterType::Name),
+    ("denoising_strength", ParameterType::Number(0.0, 1.0)),
+    ("clip_skip", ParameterType::Integer(1, 12)),
+    ("subseed", ParameterType::Integer(-1, i64::MAX)),
+    ("subseed_strength", ParameterType::Number(0.0, 1.0)),
+    ("tiling", ParameterType::Boolean),
+    ("restore_faces", ParameterType::Boolean),
 ];
 
-/// Of edits besides.
-const ALLOWED_IN_EDITS: [Allowed; 7] = [
-    ("resize_mode", Kind::Whole(0, 3)),
-    ("image_cfg_scale", Kind::Number(0.0, 100.0)),
-    ("initial_noise_multiplier", Kind::Number(0.0, 2.0)),
-    ("mask_blur", Kind::Whole(0, 64)),
-    ("inpainting_fill", Kind::Whole(0, 3)),
-    ("inpaint_full_res", Kind::Flag),
-    ("inpaint_full_res_padding", Kind::Whole(0, 256)),
+/// Additional parameters of edits.
+const EDIT_PARAMETERS: [Parameter; 7] = [
+    ("resize_mode", ParameterType::Integer(0, 3)),
+    ("image_cfg_scale", ParameterType::Number(0.0, 100.0)),
+    ("initial_noise_multiplier", ParameterType::Number(0.0, 2.0)),
+    ("mask_blur", ParameterType::Integer(0, 64)),
+    ("inpainting_fill", ParameterType::Integer(0, 3)),
+    ("inpaint_full_res", ParameterType::Boolean),
+    ("inpaint_full_res_padding", ParameterType::Integer(0, 256)),
 ];
 
-/// What a job says itself.
+/// Parameters that are fields of the job itself.
 const RESERVED: [&str; 8] = [
     "prompt",
     "negative_prompt",
@@ -63,28 +61,26 @@ const RESERVED: [&str; 8] = [
     "seed",
 ];
 
-/// The job's parameters as the web UI's fields. Fails with the name of one that is not allowed, or
-/// not what it may be, as its field.
-pub(crate) fn read(job: &Job, edits: bool) -> Result<Body, Error> {
-    let mut fields = Body::new();
-    let allowed = || {
-        let in_edits = ALLOWED_IN_EDITS.iter().filter(|_| edits);
-        ALLOWED.iter().chain(in_edits)
-    };
-    for (name, value) in job.checked_parameters(&RESERVED)? {
-        let Some((_, kind)) = allowed().find(|(allowed, _)| *allowed == name) else {
-            let names: Vec<&str> = allowed().map(|(name, _)| *name).collect();
-            let shown = cut(&name, MAX_SHOWN);
+/// The job's parameters as the web UI's fields. Fails with the name of a parameter that is not allowed
+/// or has an invalid value as its field.
+pub(crate) fn parse_parameters(job: &Job, is_edit: bool) -> Result<Map<String, Value>, Error> {
+    let edit_parameters: &[Parameter] = if is_edit { &EDIT_PARAMETERS } else { &[] };
+    let allowed = || PARAMETERS.iter().chain(edit_parameters);
+    let mut fields = Map::new();
+    for (name, value) in job.parse_parameters(&RESERVED)? {
+        let Some((_, parameter_type)) = allowed().find(|(allowed, _)| *allowed == name) else {
+            let names: Vec<&str> = allowed().map(|(allowed, _)| *allowed).collect();
+            let short_name = truncate(&name, MAX_MESSAGE_BYTES);
             let message = format!(
-                "the parameter {shown} is not open to a job, which may have {}; an operator can set it for all",
+                "parameter {short_name} is not allowed in a job: use one of {}, or let the operator set it",
                 names.join(", ")
             );
-            return Err(Error::invalid(shown, message));
+            return Err(Error::invalid(short_name, message));
         };
         if value.is_null() {
             continue;
         }
-        kind.check(&name, &value)?;
+        parameter_type.validate(&name, &value)?;
         match name.as_str() {
             "clip_skip" => {
                 let clip_skip = json!({ "CLIP_stop_at_last_layers": value });
@@ -101,35 +97,35 @@ pub(crate) fn read(job: &Job, edits: bool) -> Result<Body, Error> {
     Ok(fields)
 }
 
-impl Kind {
-    fn check(self, name: &str, value: &Value) -> Result<(), Error> {
-        let (fits, wanted) = match self {
-            Self::Number(min, max) => (
-                value
-                    .as_f64()
-                    .is_some_and(|number| (min..=max).contains(&number)),
-                format!("a number from {min} to {max}"),
-            ),
-            Self::Whole(min, max) => (
-                value
-                    .as_i64()
-                    .is_some_and(|number| (min..=max).contains(&number)),
-                format!("a whole number from {min} to {max}"),
-            ),
-            Self::Flag => (value.is_boolean(), "true or false".to_owned()),
-            Self::Name => (
-                value
-                    .as_str()
-                    .is_some_and(|text| (1..=MAX_NAME).contains(&text.len())),
-                format!("a name of 1 to {MAX_NAME} bytes"),
-            ),
-        };
-        if fits {
+impl ParameterType {
+    fn validate(self, name: &str, value: &Value) -> Result<(), Error> {
+        if self.accepts(value) {
             return Ok(());
         }
-        let came = cut(&value.to_string(), MAX_SHOWN);
-        let message = format!("the parameter {name} must be {wanted}, not {came}");
+        let expected = match self {
+            Self::Number(min, max) => format!("a number from {min} to {max}"),
+            Self::Integer(min, max) => format!("an integer from {min} to {max}"),
+            Self::Boolean => "true or false".to_owned(),
+            Self::Name => format!("a name of 1 to {MAX_NAME_BYTES} bytes"),
+        };
+        let short_value = truncate(&value.to_string(), MAX_MESSAGE_BYTES);
+        let message = format!("parameter {name} must be {expected}, not {short_value}");
         Err(Error::invalid(name, message))
+    }
+
+    fn accepts(self, value: &Value) -> bool {
+        match self {
+            Self::Number(min, max) => value
+                .as_f64()
+                .is_some_and(|number| (min..=max).contains(&number)),
+            Self::Integer(min, max) => value
+                .as_i64()
+                .is_some_and(|number| (min..=max).contains(&number)),
+            Self::Boolean => value.is_boolean(),
+            Self::Name => value
+                .as_str()
+                .is_some_and(|text| (1..=MAX_NAME_BYTES).contains(&text.len())),
+        }
     }
 }
 
@@ -139,26 +135,29 @@ mod tests {
     use crate::body::tests::job;
 
     #[track_caller]
-    fn check(edits: bool, parameters: &str, expected: Value) {
+    fn check(is_edit: bool, parameters: &str, expected: Value) {
         let job = Job {
             parameters: parameters.into(),
             ..job()
         };
-        assert_eq!(Value::Object(read(&job, edits).unwrap()), expected);
+        assert_eq!(
+            Value::Object(parse_parameters(&job, is_edit).unwrap()),
+            expected
+        );
     }
 
     #[track_caller]
-    fn check_refused(edits: bool, parameters: &str, field: &str) {
+    fn check_refused(is_edit: bool, parameters: &str, field: &str) {
         let job = Job {
             parameters: parameters.into(),
             ..job()
         };
-        let error = read(&job, edits).unwrap_err();
+        let error = parse_parameters(&job, is_edit).unwrap_err();
         assert_eq!(error.field.as_deref(), Some(field), "{parameters}");
     }
 
     #[test]
-    fn what_is_open_to_a_job_becomes_fields() {
+    fn parse_parameters_maps_allowed_ones_to_fields() {
         check(false, "{}", json!({}));
         check(
             false,
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_open_to_a_job() {
+    fn parse_parameters_refuses_other_names() {
         for name in [
             "width",
             "batch_size",
@@ -197,8 +196,8 @@ mod tests {
             "refiner_checkpoint",
             "inpainting_mask_invert",
         ] {
-            for edits in [false, true] {
-                check_refused(edits, &format!(r#"{{"{name}": null}}"#), name);
+            for is_edit in [false, true] {
+                check_refused(is_edit, &format!(r#"{{"{name}": null}}"#), name);
             }
         }
         check_refused(false, r#"{"mask_blur": 8}"#, "mask_blur");
@@ -206,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn values_have_their_kind_and_range() {
+    fn parse_parameters_checks_type_and_range() {
         check_refused(false, r#"{"cfg_scale": "7"}"#, "cfg_scale");
         check_refused(false, r#"{"cfg_scale": 1e300}"#, "cfg_scale");
         check_refused(false, r#"{"clip_skip": 0}"#, "clip_skip");

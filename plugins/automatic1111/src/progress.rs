@@ -1,13 +1,14 @@
-//! Progress: telling our job's from that of others.
+//! Progress: which of the web UI's progress is that of our job.
 
 use pinhole_sdk::Progress;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The answer of `/sdapi/v1/progress`: about whatever the server draws, not about our job.
+/// The response of `/sdapi/v1/progress`. It describes the job that the web UI currently runs, which
+/// may not be ours.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct ProgressAnswer {
+pub(crate) struct ProgressResponse {
     progress: Option<f32>,
     current_image: Option<String>,
     state: State,
@@ -19,121 +20,143 @@ struct State {
     /// 0 when idle; -1 between a job's start and its first batch.
     job_count: Option<i64>,
     job_no: Option<i64>,
-    /// When the running job, or the last, was begun: the nearest thing to a name.
+    /// Start of the running job, or of the last one. The web UI has no other id of a job.
     job_timestamp: Value,
     sampling_step: Option<i64>,
     sampling_steps: Option<i64>,
-    /// Somebody stopped the running job; it answers as if it had finished.
+    /// A client interrupted the running job. Its response looks as if it had finished.
     interrupted: Option<bool>,
 }
 
-impl ProgressAnswer {
-    fn busy(&self) -> bool {
+impl ProgressResponse {
+    fn is_busy(&self) -> bool {
         self.state.job_count.unwrap_or(0) != 0
     }
 }
 
-/// Tells our job's progress from that of the job which ran when ours came.
+/// Separates the progress of our job from that of the job that ran before it.
 ///
-/// The server runs one job after another and names none. What it draws once that earlier job is
-/// over counts as ours; with a third one in between we would be wrong until its end.
+/// The server runs one job at a time and does not identify it. The first job after the earlier one
+/// counts as ours. If a third job runs in between, the tracker is wrong until that job ends.
 #[derive(Debug)]
-pub(crate) struct Watch {
-    before: Before,
-    ours: bool,
-    interrupted: bool,
+pub(crate) struct JobTracker {
+    earlier: EarlierJob,
+    is_running: bool,
+    was_interrupted: bool,
     fraction: f32,
-    last: Option<(bool, Option<i64>, Option<i64>, f32)>,
+    last: Option<ReportedState>,
 }
 
-/// What ran before our job was sent.
+/// The job that ran before ours was sent.
 #[derive(Debug)]
-enum Before {
-    /// Nobody could tell. What is seen running first counts as another's: better not to stop our
-    /// own job than to stop another's.
+enum EarlierJob {
+    /// Not known. The first running job then counts as another client's: not to interrupt our own job
+    /// is better than to interrupt another's.
     Unknown,
-    Nothing,
+    Idle,
     /// The job with this timestamp.
-    Job(Value),
+    Running(Value),
 }
 
-/// What a progress answer tells the host.
+/// The state that a progress report depends on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct ReportedState {
+    is_ours: bool,
+    job_no: Option<i64>,
+    step: Option<i64>,
+    fraction: f32,
+}
+
+/// A change of progress to report to the host.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct ProgressUpdate {
     pub(crate) progress: Progress,
-    /// The answer holds a preview, and it is of our job.
-    pub(crate) preview: bool,
+    /// The response holds a preview of our job.
+    pub(crate) has_preview: bool,
 }
 
-impl Watch {
-    /// From an answer of before our job was sent, if there was one.
-    pub(crate) fn new(answer: Option<&ProgressAnswer>) -> Self {
-        let mut watch = Self {
-            before: Before::Unknown,
-            ours: false,
-            interrupted: false,
+impl JobTracker {
+    /// `response` is from before our job was sent, if there is one.
+    pub(crate) fn new(response: Option<&ProgressResponse>) -> Self {
+        Self {
+            earlier: response.map_or(EarlierJob::Unknown, EarlierJob::from_response),
+            is_running: false,
+            was_interrupted: false,
             fraction: 0.0,
             last: None,
-        };
-        if let Some(answer) = answer {
-            watch.note_before(answer);
         }
-        watch
     }
 
-    fn note_before(&mut self, answer: &ProgressAnswer) {
-        self.before = match answer.busy() {
-            true => Before::Job(answer.state.job_timestamp.clone()),
-            false => Before::Nothing,
-        };
+    /// Whether the last response showed our job running.
+    pub(crate) fn is_running(&self) -> bool {
+        self.is_running
     }
 
-    /// Did the last answer show our job running?
-    pub(crate) fn ours_runs(&self) -> bool {
-        self.ours
-    }
-
-    /// Was somebody seen to stop our job?
+    /// Whether another client interrupted our job.
     pub(crate) fn was_interrupted(&self) -> bool {
-        self.interrupted
+        self.was_interrupted
     }
 
-    /// What is new to tell. The fraction never falls, though the server's does at the end.
-    pub(crate) fn see(&mut self, answer: &ProgressAnswer) -> Option<Seen> {
-        let state = &answer.state;
-        // Once it is idle, the earlier job is over.
-        if !answer.busy() || matches!(self.before, Before::Unknown) {
-            self.note_before(answer);
+    /// Returns what changed since the last response. The fraction never falls, although the server's
+    /// does at the end of a job.
+    pub(crate) fn update(&mut self, response: &ProgressResponse) -> Option<ProgressUpdate> {
+        let state = &response.state;
+        let is_busy = response.is_busy();
+        // An idle server has finished the earlier job.
+        if !is_busy || matches!(self.earlier, EarlierJob::Unknown) {
+            self.earlier = EarlierJob::from_response(response);
         }
-        let earlier = matches!(&self.before, Before::Job(begun) if *begun == state.job_timestamp);
-        self.ours = answer.busy() && !earlier;
-        self.interrupted |= self.ours && state.interrupted == Some(true);
-        if !answer.busy() {
+        let is_earlier = matches!(&self.earlier, EarlierJob::Running(timestamp) if *timestamp == state.job_timestamp);
+        self.is_running = is_busy && !is_earlier;
+        self.was_interrupted |= self.is_running && state.interrupted == Some(true);
+        if !is_busy {
             return None;
         }
-        if self.ours {
-            self.fraction = self
-                .fraction
-                .max(answer.progress.unwrap_or(0.0).clamp(0.0, 1.0));
+        if self.is_running {
+            let fraction = response.progress.unwrap_or(0.0).clamp(0.0, 1.0);
+            self.fraction = self.fraction.max(fraction);
         }
-        let now = (self.ours, state.job_no, state.sampling_step, self.fraction);
-        if self.last.replace(now) == Some(now) {
+        let reported = ReportedState {
+            is_ours: self.is_running,
+            job_no: state.job_no,
+            step: state.sampling_step,
+            fraction: self.fraction,
+        };
+        if self.last.replace(reported) == Some(reported) {
             return None;
         }
-        let note = match (self.ours, state.sampling_step, state.sampling_steps) {
-            (false, ..) => Some("waiting for another job".to_owned()),
-            (true, Some(step), Some(steps)) if steps > 0 => {
+        let progress = Progress {
+            fraction: self.is_running.then_some(self.fraction),
+            queue_position: None,
+            note: self.note(state),
+        };
+        let has_preview = self.is_running && response.current_image.is_some();
+        Some(ProgressUpdate {
+            progress,
+            has_preview,
+        })
+    }
+
+    fn note(&self, state: &State) -> Option<String> {
+        if !self.is_running {
+            return Some("waiting for another job".to_owned());
+        }
+        match (state.sampling_step, state.sampling_steps) {
+            (Some(step), Some(steps)) if steps > 0 => {
                 Some(format!("step {} of {steps}", step.clamp(0, steps)))
             }
-            (true, ..) => None,
-        };
-        let progress = Progress {
-            fraction: self.ours.then_some(self.fraction),
-            queue_position: None,
-            note,
-        };
-        let preview = self.ours && answer.current_image.is_some();
-        Some(Seen { progress, preview })
+            _ => None,
+        }
+    }
+}
+
+impl EarlierJob {
+    fn from_response(response: &ProgressResponse) -> Self {
+        if response.is_busy() {
+            Self::Running(response.state.job_timestamp.clone())
+        } else {
+            Self::Idle
+        }
     }
 }
 
@@ -143,94 +166,99 @@ mod tests {
 
     use super::*;
 
-    fn recorded_progress() -> Vec<ProgressAnswer> {
+    fn recorded_progress() -> Vec<ProgressResponse> {
         serde_json::from_str(include_str!("../testdata/progress.json")).unwrap()
     }
 
-    /// Fraction, note and preview.
-    type Told = (Option<f32>, Option<String>, bool);
+    /// Fraction, note and whether there is a preview.
+    type Update = (Option<f32>, Option<String>, bool);
 
-    /// What each answer tells anew, and whether our job runs after the last.
-    fn watched(before: Option<usize>, answers: &[usize]) -> (Vec<Told>, bool) {
+    /// The updates from recorded responses, and whether our job runs after the last one.
+    fn track(before: Option<usize>, responses: &[usize]) -> (Vec<Update>, bool) {
         let recorded = recorded_progress();
-        let mut watch = Watch::new(before.map(|index| &recorded[index]));
-        let seen = answers.iter().filter_map(|index| {
-            let seen = watch.see(&recorded[*index])?;
-            Some((seen.progress.fraction, seen.progress.note, seen.preview))
+        let mut tracker = JobTracker::new(before.map(|index| &recorded[index]));
+        let updates = responses.iter().filter_map(|index| {
+            let update = tracker.update(&recorded[*index])?;
+            let progress = update.progress;
+            Some((progress.fraction, progress.note, update.has_preview))
         });
-        (seen.collect(), watch.ours_runs())
+        (updates.collect(), tracker.is_running())
     }
 
     #[test]
-    fn progress_rises_and_repeats_nothing() {
-        let (seen, running) = watched(Some(0), &[1, 2, 3, 4, 4]);
+    fn tracker_reports_rising_progress_once() {
+        let (updates, is_running) = track(Some(0), &[1, 2, 3, 4, 4]);
         let note = |text: &str| Some(text.to_owned());
         assert_eq!(
-            seen,
+            updates,
             [
                 (Some(0.01), note("step 0 of 8"), false),
                 (Some(0.885), note("step 7 of 8"), true),
             ]
         );
-        assert!(running);
-        let (seen, _) = watched(Some(0), &[3, 2]);
-        let fractions: Vec<_> = seen.iter().map(|seen| seen.0).collect();
+        assert!(is_running);
+        let (falling, _) = track(Some(0), &[3, 2]);
+        let fractions: Vec<_> = falling.iter().map(|update| update.0).collect();
         assert_eq!(fractions, [Some(0.885), Some(0.885)]);
-        // Idle again: an interrupt would hit the next one's job.
-        assert!(!watched(Some(0), &[3, 5]).1);
+        // Idle again: an interrupt would stop the next client's job.
+        assert!(!track(Some(0), &[3, 5]).1);
     }
 
     #[test]
-    fn an_earlier_job_is_not_ours() {
-        let (seen, running) = watched(Some(2), &[3, 4]);
+    fn tracker_ignores_earlier_job() {
+        let (earlier, earlier_runs) = track(Some(2), &[3, 4]);
         assert_eq!(
-            seen,
+            earlier,
             [(None, Some("waiting for another job".into()), false)]
         );
-        assert!(!running);
-        let (seen, running) = watched(Some(2), &[3, 6]);
-        assert_eq!(seen[1], (Some(0.0125), Some("step 1 of 400".into()), false));
-        assert!(running);
+        assert!(!earlier_runs);
+        let (updates, is_running) = track(Some(2), &[3, 6]);
+        assert_eq!(
+            updates[1],
+            (Some(0.0125), Some("step 1 of 400".into()), false)
+        );
+        assert!(is_running);
     }
 
     #[test]
-    fn what_runs_unknown_is_not_ours_until_it_ended() {
-        let (seen, running) = watched(None, &[3]);
-        assert_eq!(seen[0].1.as_deref(), Some("waiting for another job"));
-        assert!(!running);
-        // Another job, and the same after the server was idle.
-        assert!(watched(None, &[3, 6]).1);
-        assert!(watched(None, &[3, 0, 3]).1);
+    fn tracker_ignores_unknown_job_until_it_ends() {
+        let (updates, is_running) = track(None, &[3]);
+        assert_eq!(updates[0].1.as_deref(), Some("waiting for another job"));
+        assert!(!is_running);
+        // Another job, and the same job after the server was idle.
+        assert!(track(None, &[3, 6]).1);
+        assert!(track(None, &[3, 0, 3]).1);
     }
 
     #[test]
-    fn an_interrupt_by_somebody_else_is_seen() {
-        let answer = |interrupted| -> ProgressAnswer {
+    fn tracker_detects_interrupt_by_other_client() {
+        let running = |interrupted| -> ProgressResponse {
             let state = json!({"job_count": 1, "job_timestamp": "1", "interrupted": interrupted});
             serde_json::from_value(json!({ "state": state })).unwrap()
         };
-        let mut ours = Watch::new(Some(&ProgressAnswer::default()));
-        ours.see(&answer(false));
+        let mut ours = JobTracker::new(Some(&ProgressResponse::default()));
+        ours.update(&running(false));
         assert!(!ours.was_interrupted());
-        ours.see(&answer(true));
+        ours.update(&running(true));
         assert!(ours.was_interrupted());
-        let mut waiting = Watch::new(Some(&answer(false)));
-        waiting.see(&answer(true));
+        let mut waiting = JobTracker::new(Some(&running(false)));
+        waiting.update(&running(true));
         assert!(!waiting.was_interrupted());
     }
 
     #[test]
-    fn odd_progress_does_no_harm() {
+    fn tracker_tolerates_invalid_progress() {
         for text in [
             "{}",
             r#"{"progress": null, "state": {"job_count": -1, "sampling_step": -3, "sampling_steps": 0}}"#,
             r#"{"progress": 1e30, "state": {"job_count": 1, "job_timestamp": 7, "sampling_step": 9, "sampling_steps": 3}}"#,
         ] {
-            let answer: ProgressAnswer = serde_json::from_str(text).unwrap();
-            let mut watch = Watch::new(Some(&ProgressAnswer::default()));
-            if let Some(seen) = watch.see(&answer) {
+            let response: ProgressResponse = serde_json::from_str(text).unwrap();
+            let mut tracker = JobTracker::new(Some(&ProgressResponse::default()));
+            if let Some(update) = tracker.update(&response) {
                 assert!(
-                    seen.progress
+                    update
+                        .progress
                         .fraction
                         .is_some_and(|fraction| fraction <= 1.0)
                 );

@@ -1,4 +1,4 @@
-//! What an operator may set, and what of it can be checked without the web UI.
+//! The operator's settings, and the validation of them that needs no web UI.
 
 use pinhole_sdk::{Error, Setting, SettingKind, Settings};
 use serde_json::Value;
@@ -18,7 +18,7 @@ pub(crate) fn declare() -> Vec<Setting> {
             BASE_URL,
             SettingKind::Url,
             "Base URL",
-            "Where the web UI runs, such as http://127.0.0.1:7860. Start it with --api.",
+            "URL of the web UI, such as http://127.0.0.1:7860. Start the web UI with --api.",
         )
         .with_variables(
             &["AUTOMATIC1111_BASE_URL"],
@@ -28,7 +28,7 @@ pub(crate) fn declare() -> Vec<Setting> {
             API_AUTH,
             SettingKind::Secret,
             "API credentials",
-            "What the web UI was given with --api-auth, as user:password. Empty when it was given nothing.",
+            "The value of the web UI's option --api-auth, as user:password. Empty sends no credentials.",
         )
         .with_variables(
             &["AUTOMATIC1111_API_AUTH"],
@@ -39,57 +39,48 @@ pub(crate) fn declare() -> Vec<Setting> {
             SettingKind::Document,
             "Parameters",
             "A JSON object of txt2img parameters, such as {\"cfg_scale\": 7, \"sampler_name\": \"Euler a\"}. \
-             They are laid over those of a job, and null takes one out. Empty adds none.",
+             They override the parameters of a job; null removes one. Empty adds none.",
         )
         .with_variables(&["AUTOMATIC1111_PARAMS"], &[]),
         Setting::new(
             EDIT_PARAMS,
             SettingKind::Document,
-            "Parameters of edits",
-            "The same for img2img, such as {\"denoising_strength\": 0.6}. Edits do not take the other \
-             parameters.",
+            "Edit parameters",
+            "A JSON object of img2img parameters, such as {\"denoising_strength\": 0.6}. They override the \
+             parameters of a job; null removes one. Empty adds none. Edits ignore the txt2img parameters.",
         )
         .with_variables(&[], &["IMAGES_EDIT_AUTOMATIC1111_PARAMS"]),
     ]
 }
 
-/// The operator's parameters under this key.
+/// The operator's parameters in the setting `key`.
 ///
-/// Fails with the key as its field where a job could not work with them.
-pub(crate) fn parameters(settings: &Settings, key: &str) -> Result<Body, Error> {
+/// Fails with the key as its field if no job can succeed with them.
+pub(crate) fn operator_parameters(settings: &Settings, key: &str) -> Result<Body, Error> {
     let parameters = settings.object(key)?;
-    let wrong = |what: &str| Err(Error::invalid(key, format!("setting {key}: {what}")));
+    let invalid = |why: &str| Err(Error::invalid(key, format!("setting {key}: {why}")));
     if parameters.get("send_images") == Some(&Value::Bool(false)) {
-        return wrong("send_images must not be false, or no image would come back");
+        return invalid("send_images must not be false, or the web UI returns no image");
     }
     match parameters.get("override_settings") {
         None | Some(Value::Null | Value::Object(_)) => Ok(parameters),
-        Some(_) => wrong("override_settings must be a JSON object"),
+        Some(_) => invalid("override_settings must be a JSON object"),
     }
 }
 
-/// Checks all settings.
-pub(crate) fn check(settings: &Settings) -> Result<(), Error> {
-    parameters(settings, PARAMS)?;
-    parameters(settings, EDIT_PARAMS).map(drop)
+pub(crate) fn validate(settings: &Settings) -> Result<(), Error> {
+    operator_parameters(settings, PARAMS)?;
+    operator_parameters(settings, EDIT_PARAMS).map(drop)
 }
 
 #[cfg(test)]
 mod tests {
-    use pinhole_sdk::SettingValue;
-    use serde_json::json;
+    use pinhole_sdk::testing;
 
     use super::*;
 
-    fn settings(key: &str, text: &str) -> Settings {
-        Settings::new(vec![SettingValue {
-            key: key.into(),
-            value: json!(text).to_string(),
-        }])
-    }
-
     #[test]
-    fn parameters_that_cannot_work_are_refused_by_their_setting() {
+    fn validate_refuses_unusable_parameters_by_setting() {
         for key in [PARAMS, EDIT_PARAMS] {
             for text in [
                 "7",
@@ -97,18 +88,18 @@ mod tests {
                 r#"{"send_images": false}"#,
                 r#"{"override_settings": "fox"}"#,
             ] {
-                let error = check(&settings(key, text)).unwrap_err();
+                let error = validate(&testing::settings(declare(), &[(key, text)])).unwrap_err();
                 assert_eq!(error.field.as_deref(), Some(key), "{text}");
             }
             for text in ["", r#"{"override_settings": {}, "send_images": true}"#] {
-                check(&settings(key, text)).unwrap();
+                validate(&testing::settings(declare(), &[(key, text)])).unwrap();
             }
         }
     }
 
     #[test]
-    fn a_broken_setting_of_edits_does_not_touch_generating() {
-        let broken = settings(EDIT_PARAMS, "{");
-        assert!(parameters(&broken, PARAMS).unwrap().is_empty());
+    fn operator_parameters_ignore_broken_edit_setting() {
+        let broken = testing::settings(declare(), &[(EDIT_PARAMS, "{")]);
+        assert!(operator_parameters(&broken, PARAMS).unwrap().is_empty());
     }
 }

@@ -260,7 +260,7 @@ const SECTIONS: &[Section] = &[
                 response: "429 with `Retry-After`",
             },
             Limit {
-                what: "sign-ins and sign-ups from one IP address in that period; a reverse proxy counts as one address",
+                what: "sign-ins and sign-ups from one IP address in that period; a reverse proxy counts as one IP address",
                 value: Count(accounts::MAX_ATTEMPTS_PER_IP as u64),
                 setting: None,
                 response: "429 with `Retry-After`",

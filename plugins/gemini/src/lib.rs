@@ -1,29 +1,31 @@
-//! `gemini`: Google's image models, by `:generateContent` and by the older `:predict`.
+//! `gemini`: an engine for Google's image models, through `:generateContent` and the older
+//! `:predict`.
 //!
-//! The way of a job, from top to bottom: `wire::plan` makes the requests, `send_each` sends them,
-//! `Reading` says where an answer keeps its pictures, and `Gathered` takes them.
+//! A job passes through these steps: `wire::plan` builds the requests, `send_with_retry` sends
+//! them, `ResponseReader` locates the images in the responses, and `Batch` collects them.
 
+mod method;
 mod settings;
 mod wire;
 
 use pinhole_sdk::upstream::Document;
 use pinhole_sdk::{
-    Abilities, Answer, Credential, Description, Engine, Error, Gathered, Image, Job, Model, Output,
-    Refusal, Request, Settings, Upstream, send_each,
+    Abilities, Batch, Credential, Description, Engine, Error, Image, Job, Model, Output, Refusal,
+    Request, Response, Settings, Upstream, send_with_retry,
 };
 use serde_json::Value;
 
-use crate::settings::Setup;
-use crate::wire::Reading;
+use settings::Options;
+use wire::{ResponseReader, ResponseSummary};
 
 const UPSTREAM: &str = "api";
-/// Requests of one job under way at the same time.
-const CALLS_AT_ONCE: usize = 4;
-/// Pictures to change that the largest family of models takes; others say so themselves.
+/// Requests of one job that run at the same time.
+const MAX_CONCURRENT_REQUESTS: usize = 4;
+/// Source images that the largest model family accepts. Smaller models reject them themselves.
 const MAX_SOURCES: u32 = 14;
-/// Events of one answer.
+/// Events of one response.
 const MAX_EVENTS: usize = 1000;
-/// Pages of the list of models that are read.
+/// Pages of the list of models.
 const MAX_PAGES: usize = 10;
 
 struct Gemini;
@@ -52,28 +54,28 @@ impl Engine for Gemini {
     }
 
     fn generate(job: Job, settings: Settings) -> Result<Output, Error> {
-        draw(&job, &[], &settings)
+        create_images(&job, &[], &settings)
     }
 
-    /// The API has no masks, so none comes: the abilities say so.
+    /// The API has no masks. The host rejects them, because the abilities do not include them.
     fn edit(
         job: Job,
         sources: Vec<Image>,
         _mask: Option<Image>,
         settings: Settings,
     ) -> Result<Output, Error> {
-        draw(&job, &sources, &settings)
+        create_images(&job, &sources, &settings)
     }
 
     fn models(settings: Settings) -> Result<Vec<Model>, Error> {
-        let words = settings.text(settings::LISTED_MODELS).unwrap_or_default();
+        let name_parts = settings.text(settings::LISTED_MODELS).unwrap_or_default();
         let mut models = Vec::new();
-        let mut path = wire::list_path(wire::PAGE_SIZE, None);
+        let mut path = wire::model_list_path(wire::PAGE_SIZE, None);
         for _ in 0..MAX_PAGES {
-            let page = wire::page(&list(path)?.json()?, &words)?;
+            let page = wire::parse_model_page(&get_models(path)?.json()?, &name_parts)?;
             models.extend(page.models);
-            match page.next {
-                Some(token) => path = wire::list_path(wire::PAGE_SIZE, Some(&token)),
+            match page.next_token {
+                Some(token) => path = wire::model_list_path(wire::PAGE_SIZE, Some(&token)),
                 None => break,
             }
         }
@@ -81,103 +83,108 @@ impl Engine for Gemini {
     }
 
     fn verify(settings: Settings) -> Result<(), Error> {
-        Setup::read(&settings)?;
-        list(wire::list_path(1, None)).map(drop)
+        Options::from_settings(&settings)?;
+        get_models(wire::model_list_path(1, None)).map(drop)
     }
 }
 
 pinhole_sdk::export!(Gemini);
 
-/// Makes the pictures of a job, from `sources` where there are any.
-fn draw(job: &Job, sources: &[Image], settings: &Settings) -> Result<Output, Error> {
-    let setup = Setup::read(settings)?;
-    let types: Vec<String> = sources.iter().map(Image::media_type).collect();
-    let plan = wire::plan(job, &types, &setup)?;
-    let places = plan.places.iter().map(String::as_str);
-    let images: Vec<(&str, &Image)> = places.zip(sources).collect();
-    let request =
+/// Creates the images of a job. An edit has `sources`.
+fn create_images(job: &Job, sources: &[Image], settings: &Settings) -> Result<Output, Error> {
+    let options = Options::from_settings(settings)?;
+    let source_types: Vec<String> = sources.iter().map(Image::media_type).collect();
+    let plan = wire::plan(job, &source_types, &options)?;
+    let pointers = plan.source_pointers.iter().map(String::as_str);
+    let images: Vec<(&str, &Image)> = pointers.zip(sources).collect();
+    let build_request =
         |body: &Value| Request::post(UPSTREAM, plan.path.as_str()).json_with_images(body, &images);
-    let refused = |refusal: &Refusal| wire::refused(refusal, Some(&plan.asked));
-    let mut gathered = Gathered::new(job.count, wire::MAX_COUNT);
-    for bodies in plan.bodies.chunks(CALLS_AT_ONCE) {
-        let came = gathered.pictures.len();
-        for answer in send_each(bodies, request, refused) {
-            let reading = Reading::new(&plan.asked);
-            let taken = answer.and_then(|answer| take(&answer, reading, &mut gathered));
-            gathered.errors.extend(taken.err());
+    let to_error = |refusal: &Refusal| wire::upstream_error(refusal, Some(&plan.target));
+    let mut batch = Batch::new(job.count, wire::MAX_COUNT);
+    for bodies in plan.bodies.chunks(MAX_CONCURRENT_REQUESTS) {
+        let images_before = batch.pictures.len();
+        for response in send_with_retry(bodies, build_request, to_error) {
+            let reader = ResponseReader::new(&plan.target);
+            let result =
+                response.and_then(|response| collect_images(&response, reader, &mut batch));
+            batch.errors.extend(result.err());
         }
-        // What refused a whole round refuses the next one too.
-        if gathered.pictures.len() == came {
+        // An error that fails a whole round would fail the next one too.
+        if batch.pictures.len() == images_before {
             break;
         }
     }
-    let gathered = gathered.some()?;
-    let details = wire::details(&plan, &gathered);
+    let batch = batch.require_image()?;
+    let details = wire::output_details(&plan, &batch);
     Ok(Output {
-        pictures: gathered.pictures,
+        pictures: batch.pictures,
         revised_prompt: None,
         details,
     })
 }
 
-/// Takes the pictures of an answer, which is one document or a stream of them. Some gateways stream
-/// whatever they are asked, and others never: the answer itself says which it is.
-fn take<'a>(
-    answer: &Answer,
-    mut reading: Reading<'a>,
-    gathered: &mut Gathered<Reading<'a>>,
+/// Collects the images of a response, which is one document or an event stream. The response
+/// decides which: some gateways always stream and others never do.
+fn collect_images(
+    response: &Response,
+    mut reader: ResponseReader,
+    batch: &mut Batch<ResponseSummary>,
 ) -> Result<(), Error> {
-    let taken = match streams(answer) {
-        true => take_events(answer, &mut reading, gathered),
-        false => answer
+    let result = if is_event_stream(response) {
+        read_events(response, &mut reader, batch)
+    } else {
+        response
             .document()
-            .and_then(|document| take_document(&document, &mut reading, gathered)),
+            .and_then(|document| read_document(&document, &mut reader, batch))
     };
-    match reading.finish() {
-        // What came before an answer broke off is made and paid.
-        Ok(reading) => gathered.readings.push(reading),
-        Err(nothing) => return Err(taken.err().unwrap_or(nothing)),
+    match reader.finish() {
+        // Images before an error are valid, and the upstream has billed them.
+        Ok(summary) => batch.readings.push(summary),
+        Err(missing_image) => return Err(result.err().unwrap_or(missing_image)),
     }
-    taken
+    result
 }
 
-fn streams(answer: &Answer) -> bool {
-    let headers = answer.0.headers();
-    let kind = headers.iter().find(|header| header.name == "content-type");
-    kind.is_some_and(|kind| kind.value.starts_with("text/event-stream"))
+fn is_event_stream(response: &Response) -> bool {
+    response
+        .0
+        .headers()
+        .iter()
+        .find(|header| header.name == "content-type")
+        .is_some_and(|header| header.value.starts_with("text/event-stream"))
 }
 
-fn take_events<'a>(
-    answer: &Answer,
-    reading: &mut Reading<'a>,
-    gathered: &mut Gathered<Reading<'a>>,
+fn read_events(
+    response: &Response,
+    reader: &mut ResponseReader,
+    batch: &mut Batch<ResponseSummary>,
 ) -> Result<(), Error> {
     for _ in 0..MAX_EVENTS {
-        match answer.0.next_event()? {
-            Some(document) => take_document(&document, reading, gathered)?,
+        match response.0.next_event()? {
+            Some(document) => read_document(&document, reader, batch)?,
             None => return Ok(()),
         }
     }
     Err(Error::protocol(format!(
-        "the upstream's answer has more than {MAX_EVENTS} events"
+        "the upstream's response has more than {MAX_EVENTS} events"
     )))
 }
 
-fn take_document<'a>(
+fn read_document(
     document: &Document,
-    reading: &mut Reading<'a>,
-    gathered: &mut Gathered<Reading<'a>>,
+    reader: &mut ResponseReader,
+    batch: &mut Batch<ResponseSummary>,
 ) -> Result<(), Error> {
-    let places = reading.read(&document.parse()?)?;
-    gathered.take(document, places);
+    let locations = reader.read_document(&document.parse()?)?;
+    batch.take_images(document, locations);
     Ok(())
 }
 
-fn list(path: String) -> Result<Answer, Error> {
-    let answer = Request::get(UPSTREAM, path).send()?;
-    answer
+fn get_models(path: String) -> Result<Response, Error> {
+    Request::get(UPSTREAM, path)
+        .send()?
         .success()
-        .map_err(|refusal| wire::refused(&refusal, None))
+        .map_err(|refusal| wire::upstream_error(&refusal, None))
 }
 
 #[cfg(test)]
@@ -185,14 +192,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_upstream_names_settings_that_exist() {
+    fn describe_declares_settings_of_upstream() {
         let description = Gemini::describe();
-        let declared: Vec<&str> = description
+        let keys: Vec<&str> = description
             .settings
             .iter()
             .map(|setting| setting.key.as_str())
             .collect();
-        assert!(declared.contains(&settings::BASE_URL));
-        assert!(declared.contains(&settings::API_KEY));
+        assert!(keys.contains(&settings::BASE_URL));
+        assert!(keys.contains(&settings::API_KEY));
     }
 }

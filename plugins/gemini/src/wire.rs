@@ -1,63 +1,66 @@
-//! Google's JSON: a job becomes requests, an answer becomes places of pictures.
+//! Google's JSON format: builds requests from jobs and locates the images in responses.
 
-mod answer;
+mod body;
 mod details;
+mod error;
 mod models;
 mod parameters;
 mod plan;
-mod refusal;
+mod response;
 pub(crate) mod sizes;
+mod usage;
 
 use serde_json::Value;
 
-pub(crate) use answer::Reading;
-pub(crate) use details::details;
-pub(crate) use models::{PAGE_SIZE, list_path, page};
+pub(crate) use details::output_details;
+pub(crate) use error::upstream_error;
+pub(crate) use models::{PAGE_SIZE, model_list_path, parse_model_page};
 pub(crate) use plan::plan;
-pub(crate) use refusal::refused;
+pub(crate) use response::{ResponseReader, ResponseSummary};
 
-use crate::settings::Method;
+use crate::method::Method;
 
 /// Images that one job may ask for.
 pub(crate) const MAX_COUNT: u32 = 10;
-/// Of an upstream's words in a message, in bytes.
-const MAX_MESSAGE: usize = 1000;
-/// Of an upstream's code, name or id, in bytes.
-const MAX_NAME: usize = 100;
+/// Bytes of an upstream's text in a message.
+const MAX_MESSAGE_BYTES: usize = 1000;
+/// Bytes of an upstream's code, name or ID.
+const MAX_NAME_BYTES: usize = 100;
 
-/// What a request asks, and how.
+/// The model and the method of a request for images.
 #[derive(Debug)]
-pub(crate) struct Asked {
-    /// Without `models/`.
+pub(crate) struct RequestTarget {
+    /// Without the prefix `models/`.
     pub(crate) model: String,
     pub(crate) method: Method,
-    /// Are there pictures to change?
-    pub(crate) editing: bool,
+    pub(crate) is_edit: bool,
 }
 
-/// A field by its name in camel case, or in the snake case that some gateways write.
-fn field<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
-    value.get(key).or_else(|| value.get(snake_case(key)))
+/// A field by its camel case name. Some gateways use snake case.
+fn value_at<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
+    value.get(key).or_else(|| value.get(to_snake_case(key)))
 }
 
-fn snake_case(key: &str) -> String {
-    let mut snake = String::with_capacity(key.len() + 2);
+fn to_snake_case(key: &str) -> String {
+    let mut snake_case = String::with_capacity(key.len() + 2);
     for letter in key.chars() {
         if letter.is_ascii_uppercase() {
-            snake.push('_');
+            snake_case.push('_');
         }
-        snake.push(letter.to_ascii_lowercase());
+        snake_case.push(letter.to_ascii_lowercase());
     }
-    snake
+    snake_case
 }
 
-/// A text that is not empty.
-fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
-    field(value, key)?.as_str().filter(|text| !text.is_empty())
+/// A string field, unless it is empty.
+fn string_at<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+    value_at(value, key)?
+        .as_str()
+        .filter(|text| !text.is_empty())
 }
 
-/// A list; empty where there is none.
-fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    let list = field(value, key).and_then(Value::as_array);
-    list.map(Vec::as_slice).unwrap_or_default()
+/// The elements of an array field; empty if it is missing.
+fn array_at<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    let array = value_at(value, key).and_then(Value::as_array);
+    array.map(Vec::as_slice).unwrap_or_default()
 }

@@ -1,30 +1,30 @@
-//! `openai`: OpenAI's images API, and the many servers that speak it.
+//! `openai`: an engine for OpenAI's images API and the servers that implement it.
 //!
-//! The way of a job, from top to bottom: `Options` are the settings of its operation, `wire::plan`
-//! makes the request, `run` sends it as often as the model needs, and `Gathered` takes the pictures
-//! from where `wire::read` (or, of a stream, `stream::read`) finds them.
+//! A job passes through these steps: `Options` holds the settings of its operation, `wire::plan`
+//! builds the request, `send_plan` sends it as often as the model requires, and `Batch` collects
+//! the images that `wire::parse_response` (for a stream, `stream::read_stream`) locates.
 
-mod address;
+mod endpoint;
 mod settings;
 mod stream;
 mod wire;
 
 use pinhole_sdk::request::Form;
 use pinhole_sdk::{
-    Abilities, Answer, Description, Engine, Error, Gathered, Image, Job, Model, Output, Refusal,
-    Request, Settings, send_each,
+    Abilities, Batch, Description, Engine, Error, Image, Job, Model, Output, Refusal, Request,
+    Response, Settings, send_with_retry,
 };
+
+use endpoint::Endpoint;
 use settings::{Operation, Options};
-use wire::{Plan, Reading};
+use wire::{RequestPlan, ResponseDetails};
 
-use address::Address;
-
-/// Requests of one job under way at the same time, where a request gives one picture.
-const CALLS_AT_ONCE: u32 = 4;
+/// Requests of one job that run at the same time if each request returns one image.
+const MAX_CONCURRENT_REQUESTS: u32 = 4;
 /// Source images of one edit.
 const MAX_SOURCES: u32 = 16;
-/// Source images and mask together, in bytes: with the rest of the form they stay below what the
-/// host sends in one request.
+/// Source images and mask together. With the rest of the form they stay below the host's limit for
+/// one request.
 const MAX_SOURCE_BYTES: u64 = 60 << 20;
 
 struct OpenAi;
@@ -44,14 +44,14 @@ impl Engine for OpenAi {
                 ..Abilities::default()
             },
             settings: settings::declare(),
-            upstreams: address::upstreams(),
+            upstreams: endpoint::upstreams(),
         }
     }
 
     fn generate(job: Job, settings: Settings) -> Result<Output, Error> {
-        let options = Options::read(&settings, Operation::Generate)?;
+        let options = Options::from_settings(&settings, Operation::Generate)?;
         let plan = wire::plan(&job, &options, Operation::Generate)?;
-        run(&plan, || {
+        send_plan(&plan, || {
             Request::post(plan.upstream, plan.path.as_str()).json(&plan.fields)
         })
     }
@@ -62,40 +62,42 @@ impl Engine for OpenAi {
         mask: Option<Image>,
         settings: Settings,
     ) -> Result<Output, Error> {
-        let options = Options::read(&settings, Operation::Edit)?;
+        let options = Options::from_settings(&settings, Operation::Edit)?;
         let plan = wire::plan(&job, &options, Operation::Edit)?;
         let mask = match mask {
-            Some(mask) if options.white_mask => Some(white(&mask)?),
+            Some(mask) if options.white_mask => Some(to_white_mask(&mask)?),
             mask => mask,
         };
         let bytes = sources.iter().chain(&mask).map(Image::length).sum();
-        check_length(bytes)?;
-        run(&plan, || {
-            let form = form(&plan, &sources, mask.as_ref());
+        check_source_bytes(bytes)?;
+        send_plan(&plan, || {
+            let form = edit_form(&plan, &sources, mask.as_ref());
             Ok(Request::post(plan.upstream, plan.path.as_str()).form(form))
         })
     }
 
     fn models(settings: Settings) -> Result<Vec<Model>, Error> {
-        let address = Address::read(&settings);
-        if let Some(deployment) = address.deployment {
+        let endpoint = Endpoint::from_settings(&settings);
+        if let Some(deployment) = endpoint.deployment {
             return Ok(vec![Model {
                 name: deployment.clone(),
                 id: deployment,
             }]);
         }
-        let answer = ask_models(&address)?.success();
-        let answer = answer.map_err(|refusal| wire::refused(&refusal, None))?;
-        wire::models(&answer.json()?, &settings)
+        let response = get_models(&endpoint)?
+            .success()
+            .map_err(|refusal| wire::upstream_error(&refusal, None))?;
+        wire::parse_models(&response.json()?, &settings)
     }
 
     fn verify(settings: Settings) -> Result<(), Error> {
-        settings::check(&settings)?;
-        let address = Address::read(&settings);
-        match ask_models(&address)?.success() {
-            // A classic Azure deployment has no list of models: it is there, and took the key.
-            Err(refusal) if refusal.status == 404 && address.deployment.is_some() => Ok(()),
-            Err(refusal) => Err(wire::refused(&refusal, None)),
+        settings::validate(&settings)?;
+        let endpoint = Endpoint::from_settings(&settings);
+        match get_models(&endpoint)?.success() {
+            // A classic Azure deployment has no list of models. A 404 shows that it exists and
+            // accepts the key.
+            Err(refusal) if refusal.status == 404 && endpoint.deployment.is_some() => Ok(()),
+            Err(refusal) => Err(wire::upstream_error(&refusal, None)),
             Ok(_) => Ok(()),
         }
     }
@@ -103,57 +105,68 @@ impl Engine for OpenAi {
 
 pinhole_sdk::export!(OpenAi);
 
-fn ask_models(address: &Address) -> Result<Answer, Error> {
-    Request::get(address.upstream, address.path("/models")).send()
+fn get_models(endpoint: &Endpoint) -> Result<Response, Error> {
+    Request::get(endpoint.upstream, endpoint.request_path("/models")).send()
 }
 
-/// Sends the plan's request as often as it says, several side by side, and takes the pictures.
-fn run<'a>(
-    plan: &'a Plan,
-    request: impl Fn() -> Result<Request<'a>, Error>,
+/// Sends the plan's request as often as the plan requires, in concurrent rounds, and collects the
+/// images.
+fn send_plan<'a>(
+    plan: &'a RequestPlan,
+    build_request: impl Fn() -> Result<Request<'a>, Error>,
 ) -> Result<Output, Error> {
-    let refused = |refusal: &Refusal| wire::refused(refusal, plan.model.as_deref());
-    let mut gathered = Gathered::new(plan.asked, plan.most);
-    let mut left = plan.calls;
-    while left > 0 {
-        let round = vec![(); left.min(CALLS_AT_ONCE) as usize];
-        left = left.saturating_sub(CALLS_AT_ONCE);
-        let came = gathered.pictures.len();
-        for answer in send_each(&round, |()| request(), refused) {
-            take(&mut gathered, answer, plan);
+    let to_error = |refusal: &Refusal| wire::upstream_error(refusal, plan.model.as_deref());
+    let mut batch = Batch::new(plan.requested_images, plan.max_images);
+    let mut remaining = plan.requests;
+    while remaining > 0 {
+        let round = vec![(); remaining.min(MAX_CONCURRENT_REQUESTS) as usize];
+        remaining = remaining.saturating_sub(MAX_CONCURRENT_REQUESTS);
+        let images_before = batch.pictures.len();
+        for response in send_with_retry(&round, |()| build_request(), to_error) {
+            collect_images(response, plan, &mut batch);
         }
-        // What refused a whole round refuses the next one too.
-        if gathered.pictures.len() == came {
+        // An error that fails a whole round would fail the next one too.
+        if batch.pictures.len() == images_before {
             break;
         }
     }
-    let gathered = gathered.some()?;
-    let notes = gathered.notes(&plan.notes);
-    let mut readings = gathered.readings.iter();
+    let batch = batch.require_image()?;
+    let notes = batch.notes(&plan.notes);
     Ok(Output {
-        revised_prompt: readings.find_map(|reading| reading.revised_prompt.clone()),
-        details: wire::details(plan, &gathered.readings, &notes),
-        pictures: gathered.pictures,
+        revised_prompt: batch
+            .readings
+            .iter()
+            .find_map(|details| details.revised_prompt.clone()),
+        details: wire::output_details(plan, &batch.readings, &notes),
+        pictures: batch.pictures,
     })
 }
 
-fn take(gathered: &mut Gathered<Reading>, answer: Result<Answer, Error>, plan: &Plan) {
-    let id = answer.as_ref().ok().and_then(wire::request_id);
-    match answer {
-        Ok(answer) if stream::is_one(&answer) => match stream::read(&answer, plan, gathered) {
-            Ok(reading) => gathered.readings.push(reading.named(id)),
-            Err(error) => gathered.errors.push(error),
-        },
-        answer => gathered.add(answer, |json| {
-            wire::read(&json).map(|(places, reading)| (places, reading.named(id)))
+/// Collects the images and the details of one response, or its error.
+fn collect_images(
+    response: Result<Response, Error>,
+    plan: &RequestPlan,
+    batch: &mut Batch<ResponseDetails>,
+) {
+    let request_id = response.as_ref().ok().and_then(wire::request_id);
+    match response {
+        Ok(response) if stream::is_event_stream(&response) => {
+            match stream::read_stream(&response, plan, batch) {
+                Ok(details) => batch.readings.push(details.with_request_id(request_id)),
+                Err(error) => batch.errors.push(error),
+            }
+        }
+        response => batch.add_response(response, |body| {
+            let (locations, details) = wire::parse_response(&body)?;
+            Ok((locations, details.with_request_id(request_id)))
         }),
     }
 }
 
-/// The form of an edit: the plan's fields as text, then the pictures.
-fn form<'a>(plan: &Plan, sources: &'a [Image], mask: Option<&'a Image>) -> Form<'a> {
+/// The form of an edit: the plan's fields as text, then the images.
+fn edit_form<'a>(plan: &RequestPlan, sources: &'a [Image], mask: Option<&'a Image>) -> Form<'a> {
     let mut form = Form::new();
-    for (name, text) in wire::texts(&plan.fields) {
+    for (name, text) in wire::form_fields(&plan.fields) {
         form = form.text(name, text);
     }
     let name = if sources.len() == 1 {
@@ -170,22 +183,20 @@ fn form<'a>(plan: &Plan, sources: &'a [Image], mask: Option<&'a Image>) -> Form<
     }
 }
 
-fn white(mask: &Image) -> Result<Image, Error> {
-    let cannot = |why| Error::invalid("mask", format!("the mask cannot be used: {why}"));
-    mask.white_mask().map_err(cannot)
+fn to_white_mask(mask: &Image) -> Result<Image, Error> {
+    mask.white_mask()
+        .map_err(|reason| Error::invalid("mask", format!("the mask cannot be used: {reason}")))
 }
 
-fn check_length(bytes: u64) -> Result<(), Error> {
+fn check_source_bytes(bytes: u64) -> Result<(), Error> {
     if bytes <= MAX_SOURCE_BYTES {
         return Ok(());
     }
-    Err(Error::invalid(
-        "image",
-        format!(
-            "the images to change have {bytes} bytes together; {MAX_SOURCE_BYTES} can be sent: \
-             use fewer or smaller ones"
-        ),
-    ))
+    let message = format!(
+        "the source images and the mask have {bytes} bytes in total, more than the limit of \
+         {MAX_SOURCE_BYTES}: use fewer or smaller images"
+    );
+    Err(Error::invalid("image", message))
 }
 
 #[cfg(test)]
@@ -193,9 +204,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pictures_that_no_request_could_carry_are_refused() {
-        assert!(check_length(MAX_SOURCE_BYTES).is_ok());
-        let error = check_length(MAX_SOURCE_BYTES + 1).unwrap_err();
+    fn check_source_bytes_rejects_more_than_limit() {
+        assert!(check_source_bytes(MAX_SOURCE_BYTES).is_ok());
+        let error = check_source_bytes(MAX_SOURCE_BYTES + 1).unwrap_err();
         assert_eq!(error.field.as_deref(), Some("image"));
     }
 }

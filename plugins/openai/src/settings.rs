@@ -1,11 +1,11 @@
-//! Everything an operator may set, and what the engine reads of it.
+//! The settings of the engine: their declaration, and their values for one operation.
 
-use pinhole_sdk::families::begins;
+use pinhole_sdk::families::matches_prefix;
 use pinhole_sdk::{Error, Families, Setting, SettingKind, Settings};
 use serde_json::{Map, Value};
 
-use crate::address::Address;
-use crate::wire;
+use crate::endpoint::Endpoint;
+use crate::wire::{parameters, sizes};
 
 pub(crate) const BASE_URL: &str = "base-url";
 pub(crate) const API_KEY: &str = "api-key";
@@ -21,28 +21,27 @@ pub(crate) const SIZES: &str = "sizes";
 pub(crate) const MASK_STYLE: &str = "mask-style";
 pub(crate) const LISTED_MODELS: &str = "listed-models";
 
-/// What OpenAI documents for the models that do not take every size.
+/// Source: OpenAI's documentation of models that do not support every size.
 const DEFAULT_SIZES: &str = "\
 dall-e-2 = 256x256 512x512 1024x1024
 dall-e-3 = 1024x1024 1792x1024 1024x1792
 gpt-image-1 = 1024x1024 1536x1024 1024x1536
 gpt-image-2 = any";
 
-/// What is asked of the upstream.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Operation {
     Generate,
     Edit,
 }
 
-/// The settings of one operation, read and checked.
+/// The validated settings of one operation.
 #[derive(Debug)]
 pub(crate) struct Options {
-    pub(crate) address: Address,
-    /// Laid over every request.
+    pub(crate) endpoint: Endpoint,
+    /// The operator's parameters, merged into every request.
     pub(crate) params: Map<String, Value>,
     pub(crate) sizes: Families,
-    /// The mask is sent opaque, white where the picture may change.
+    /// Send opaque masks that are white where the image may change.
     pub(crate) white_mask: bool,
     extra_parameters: String,
     response_format_models: String,
@@ -51,17 +50,17 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Fails with kind `invalid` and the setting as its field where one cannot be used.
-    pub(crate) fn read(settings: &Settings, operation: Operation) -> Result<Self, Error> {
+    /// Fails with kind `invalid` and the setting's key as field if a setting cannot be used.
+    pub(crate) fn from_settings(settings: &Settings, operation: Operation) -> Result<Self, Error> {
         let text = |key| settings.text(key).unwrap_or_default();
-        let params = match operation {
+        let params_key = match operation {
             Operation::Generate => PARAMS,
             Operation::Edit => EDIT_PARAMS,
         };
         Ok(Self {
-            address: Address::read(settings),
-            params: wire::parameters::fixed(settings, params)?,
-            sizes: wire::sizes::parse(&text(SIZES))?,
+            endpoint: Endpoint::from_settings(settings),
+            params: parameters::operator_parameters(settings, params_key)?,
+            sizes: sizes::parse_families(&text(SIZES))?,
             white_mask: text(MASK_STYLE) == "white",
             extra_parameters: text(EXTRA_PARAMETERS),
             response_format_models: text(RESPONSE_FORMAT_MODELS),
@@ -70,44 +69,52 @@ impl Options {
         })
     }
 
-    pub(crate) fn takes_response_format(&self, model: Option<&str>) -> bool {
-        begins(&self.response_format_models, model)
+    pub(crate) fn accepts_response_format(&self, model: Option<&str>) -> bool {
+        matches_prefix(&self.response_format_models, model)
     }
 
-    pub(crate) fn makes_one_image(&self, model: Option<&str>) -> bool {
-        begins(&self.single_image_models, model)
+    pub(crate) fn creates_single_image(&self, model: Option<&str>) -> bool {
+        matches_prefix(&self.single_image_models, model)
     }
 
-    pub(crate) fn takes_input_fidelity(&self, model: Option<&str>) -> bool {
-        begins(&self.input_fidelity_models, model)
+    pub(crate) fn accepts_input_fidelity(&self, model: Option<&str>) -> bool {
+        matches_prefix(&self.input_fidelity_models, model)
     }
 
-    /// May a job bring this parameter, although OpenAI does not know it?
-    pub(crate) fn takes_extra(&self, parameter: &str) -> bool {
+    /// Whether a job may set this parameter although OpenAI does not define it.
+    pub(crate) fn allows_extra_parameter(&self, parameter: &str) -> bool {
         let mut names = self.extra_parameters.split(',').map(str::trim);
         names.any(|name| name == parameter)
     }
 }
 
-/// Checks all settings, those for generating and those for editing.
-pub(crate) fn check(settings: &Settings) -> Result<(), Error> {
-    Options::read(settings, Operation::Generate)?;
-    Options::read(settings, Operation::Edit)?;
+/// Validates the settings of both operations.
+pub(crate) fn validate(settings: &Settings) -> Result<(), Error> {
+    Options::from_settings(settings, Operation::Generate)?;
+    Options::from_settings(settings, Operation::Edit)?;
     Ok(())
 }
 
 /// The settings, in the order of a form.
 pub(crate) fn declare() -> Vec<Setting> {
-    use SettingKind::{Choice, Document, Secret, Text, Url};
+    [
+        connection_settings(),
+        parameter_settings(),
+        model_settings(),
+    ]
+    .concat()
+}
+
+fn connection_settings() -> Vec<Setting> {
+    use SettingKind::{Choice, Secret, Text, Url};
     vec![
         Setting::new(
             BASE_URL,
             Url,
             "Base URL",
-            "Where the images API is, with its version: requests go to /images/generations and \
-             /images/edits under it. An address without a path gets /v1 in front of them. A \
-             classic Azure address ends in /openai/deployments/ and the deployment's name, a newer \
-             one in /openai/v1.",
+            "Base URL of the images API, with its version: requests go to /images/generations and \
+             /images/edits under it. If the URL has no path, the engine adds /v1. A classic Azure \
+             URL ends in /openai/deployments/ and the deployment's name, a newer one in /openai/v1.",
         )
         .with_default("https://api.openai.com/v1")
         .with_variables(
@@ -118,8 +125,8 @@ pub(crate) fn declare() -> Vec<Setting> {
             API_KEY,
             Secret,
             "API key",
-            "Sent as the setting authentication says. Empty sends none, which many servers at home \
-             want.",
+            "Sent as the setting authentication defines. Empty sends no key, which suits many \
+             self-hosted servers.",
         )
         .with_variables(
             &["IMAGES_OPENAI_API_KEY", "OPENAI_API_KEY"],
@@ -129,114 +136,117 @@ pub(crate) fn declare() -> Vec<Setting> {
             AUTHENTICATION,
             Choice(["auto", "bearer", "api-key"].map(str::to_owned).to_vec()),
             "Authentication",
-            "How the key is sent: bearer is the header authorization, api-key is Azure's header of \
-             that name. auto takes api-key where the base URL's host ends in .azure.com or its \
-             path holds /openai/deployments/, and bearer everywhere else.",
+            "How the key is sent: bearer uses the header authorization, api-key uses Azure's \
+             header of that name. auto uses api-key if the host of the base URL ends in .azure.com \
+             or its path contains /openai/deployments/, and bearer otherwise.",
         )
         .with_default("auto"),
         Setting::new(
             API_VERSION,
             Text,
             "API version",
-            "Sent as the query parameter api-version, which Azure wants. Empty sends none.",
+            "Sent as the query parameter api-version, which Azure requires. Empty sends none.",
         )
         .with_variables(
             &["IMAGES_OPENAI_API_VERSION"],
             &["IMAGES_EDIT_OPENAI_API_VERSION"],
         ),
+    ]
+}
+
+fn parameter_settings() -> Vec<Setting> {
+    use SettingKind::{Document, Text};
+    vec![
         Setting::new(
             PARAMS,
             Document,
             "Parameters",
-            "A JSON object laid over every request for a new image, so that it has the last word; \
-             null takes a field out. With \"stream\": true and \"partial_images\": 2 the upstream \
-             shows drafts while it works. Empty adds nothing.",
+            "A JSON object merged into every generation request. It overrides all other values; \
+             null removes a field. With \"stream\": true and \"partial_images\": 2 the upstream \
+             sends drafts while it works. Empty adds nothing.",
         )
         .with_variables(&["IMAGES_OPENAI_PARAMS", "IMAGES_OPENAI_API_PARAMS"], &[]),
         Setting::new(
             EDIT_PARAMS,
             Document,
             "Parameters for editing",
-            "The same for requests that change images. Each becomes a text field of the form. \
-             Empty adds nothing.",
+            "The same for edit requests. Each parameter becomes a text field of the form. Empty \
+             adds nothing.",
         )
         .with_variables(&[], &["IMAGES_EDIT_OPENAI_PARAMS"]),
         Setting::new(
             EXTRA_PARAMETERS,
             Text,
-            "Further parameters of jobs",
-            "Names, with commas between them, of parameters that a job may bring besides OpenAI's \
-             own: those that another server knows, such as cfg_scale. Empty allows none.",
+            "Additional job parameters",
+            "Comma-separated names of parameters that a job may set in addition to OpenAI's own, \
+             for servers that support more, such as cfg_scale. Empty allows no others.",
         ),
+    ]
+}
+
+fn model_settings() -> Vec<Setting> {
+    use SettingKind::{Choice, Document, Text};
+    vec![
         Setting::new(
             RESPONSE_FORMAT_MODELS,
             Text,
-            "Models that take response_format",
-            "Beginnings of model names, with commas between them. These models are asked for \
-             bytes instead of an address; all others answer with bytes anyway, or refuse the \
-             question. * is every model, empty is none.",
+            "Models that accept response_format",
+            "Comma-separated prefixes of model names. The engine asks these models for bytes \
+             instead of a URL. All other models always return bytes, or reject the parameter. * \
+             matches every model; empty matches none.",
         )
         .with_default("dall-e-"),
         Setting::new(
             SINGLE_IMAGE_MODELS,
             Text,
-            "Models that make one image a request",
-            "Beginnings of model names, with commas between them. For several images these are \
-             asked several times. * is every model, empty is none.",
+            "Models that create one image per request",
+            "Comma-separated prefixes of model names. A job for several images sends several \
+             requests to these models. * matches every model; empty matches none.",
         )
         .with_default("dall-e-3"),
         Setting::new(
             INPUT_FIDELITY_MODELS,
             Text,
-            "Models that take input_fidelity",
-            "Beginnings of model names, with commas between them. From a job for any other model \
-             this parameter is left out, and the result says so. * is every model, empty is none.",
+            "Models that accept input_fidelity",
+            "Comma-separated prefixes of model names. For any other model the engine omits this \
+             parameter and adds a note to the result. * matches every model; empty matches none.",
         )
         .with_default("gpt-image-1"),
         Setting::new(
             SIZES,
             Document,
-            "Sizes of models",
-            "One line for each family: the beginning of its models' names, =, and its sizes. The \
-             size asked for becomes the family's nearest in shape. The word any stands for what \
-             gpt-image-2 takes: multiples of 16, at most 3840 long, from 655360 to 8294400 \
-             pixels, no longer than 3:1. The longest beginning wins, * is every model. A model \
-             without a line gets the size as it was asked for.",
+            "Image sizes of models",
+            "One line for each model family: a prefix of its model names, =, and its sizes. The \
+             engine replaces a requested size by the family's size with the nearest aspect ratio. \
+             The value any stands for the sizes of gpt-image-2: multiples of 16, sides of at most \
+             3840 pixels, from 655360 to 8294400 pixels, aspect ratios of at most 3:1. The longest \
+             prefix wins; * matches every model. A model without a line gets the requested size.",
         )
         .with_default(DEFAULT_SIZES),
         Setting::new(
             MASK_STYLE,
             Choice(["alpha", "white"].map(str::to_owned).to_vec()),
-            "Style of masks",
-            "What the upstream reads a mask by: alpha is OpenAI's, transparent where the image may \
-             change; white is that of stable-diffusion.cpp, an opaque mask that is white there.",
+            "Mask style",
+            "How the upstream reads a mask: alpha is OpenAI's style, transparent where the image \
+             may change; white is the style of stable-diffusion.cpp, an opaque mask that is white \
+             where the image may change.",
         )
         .with_default("alpha"),
         Setting::new(
             LISTED_MODELS,
             Text,
-            "Models to list",
-            "Beginnings of model names, with commas between them, that a person may choose from. \
-             Empty lists every model that the upstream has.",
+            "Listed models",
+            "Comma-separated prefixes of the model names that users can choose from. Empty lists \
+             every model of the upstream.",
         )
         .with_default("gpt-image-,chatgpt-image-,dall-e-"),
     ]
 }
 
-/// For tests: the settings as the host hands them over, with these changed.
+/// The default settings with some changes.
 #[cfg(test)]
-pub(crate) fn with(changes: &[(&str, &str)]) -> Settings {
-    use pinhole_sdk::SettingValue;
-    let json = |text: &str| Value::from(text).to_string();
-    let value = |setting: Setting| {
-        let changed = changes.iter().find(|(key, _)| *key == setting.key);
-        let value = changed.map_or(setting.default, |(_, text)| Some(json(text)))?;
-        Some(SettingValue {
-            key: setting.key,
-            value,
-        })
-    };
-    Settings::new(declare().into_iter().filter_map(value).collect())
+pub(crate) fn settings_with(changes: &[(&str, &str)]) -> Settings {
+    pinhole_sdk::testing::settings(declare(), changes)
 }
 
 #[cfg(test)]
@@ -244,11 +254,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_key_is_declared_once_and_each_variable_names_the_engine() {
+    fn declare_uses_unique_keys_and_variables_of_engine() {
         let settings = declare();
         for setting in &settings {
-            let same = settings.iter().filter(|other| other.key == setting.key);
-            assert_eq!(same.count(), 1, "{}", setting.key);
+            let same_key = settings.iter().filter(|other| other.key == setting.key);
+            assert_eq!(same_key.count(), 1, "{}", setting.key);
             let variables = setting.generate_variables.iter();
             for variable in variables.chain(&setting.edit_variables) {
                 assert!(variable.contains("OPENAI"), "{variable}");
@@ -257,23 +267,26 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_setting_fails_only_what_it_is_for() {
-        let read = |changes: &[_], operation| {
-            let read = Options::read(&with(changes), operation);
-            read.err().and_then(|error| error.field)
+    fn invalid_parameters_fail_only_their_operation() {
+        let options_error = |changes: &[_], operation| {
+            let options = Options::from_settings(&settings_with(changes), operation);
+            options.err().and_then(|error| error.field)
         };
-        let check = |changes: &[_]| check(&with(changes)).err().and_then(|error| error.field);
-        assert_eq!(check(&[]), None);
-        for (key, broken_for, fine_for) in [
+        let validation_error = |changes: &[_]| {
+            let result = validate(&settings_with(changes));
+            result.err().and_then(|error| error.field)
+        };
+        assert_eq!(validation_error(&[]), None);
+        for (key, failing, working) in [
             (PARAMS, Operation::Generate, Operation::Edit),
             (EDIT_PARAMS, Operation::Edit, Operation::Generate),
         ] {
             let changes = [(key, "[1]")];
-            assert_eq!(check(&changes).as_deref(), Some(key));
-            assert_eq!(read(&changes, broken_for).as_deref(), Some(key));
-            assert_eq!(read(&changes, fine_for), None);
+            assert_eq!(validation_error(&changes).as_deref(), Some(key));
+            assert_eq!(options_error(&changes, failing).as_deref(), Some(key));
+            assert_eq!(options_error(&changes, working), None);
         }
         let sizes = [(SIZES, "x = 8")];
-        assert_eq!(check(&sizes).as_deref(), Some(SIZES));
+        assert_eq!(validation_error(&sizes).as_deref(), Some(SIZES));
     }
 }

@@ -1,62 +1,59 @@
-//! An answer that comes as a stream of events: drafts first, then the picture.
+//! Responses that are event streams: partial images first, then the complete one.
 
 use pinhole_sdk::upstream::Document;
-use pinhole_sdk::{Answer, Error, Gathered, Image, Progress, job};
+use pinhole_sdk::{Batch, Error, Progress, Response, job};
 use serde_json::Value;
 
-use crate::wire::{self, Event, Plan, Reading};
+use crate::wire::{self, RequestPlan, ResponseDetails, StreamEvent};
 
-/// Events of one stream, drafts and others.
+/// Events of one stream, of any type.
 const MAX_EVENTS: usize = 1000;
 
-/// Is this answer a stream of events? The host calls it one by its media type.
-pub(crate) fn is_one(answer: &Answer) -> bool {
-    let headers = answer.0.headers();
-    let mut types = headers
+/// Whether the host treats this response as an event stream. Its media type decides.
+pub(crate) fn is_event_stream(response: &Response) -> bool {
+    response
+        .0
+        .headers()
         .iter()
-        .filter(|header| header.name == "content-type");
-    types
-        .next()
+        .find(|header| header.name == "content-type")
         .is_some_and(|header| header.value.starts_with("text/event-stream"))
 }
 
-/// Reports the drafts, and takes the finished picture.
+/// Reports the partial images as progress and collects the complete image.
 ///
-/// A stream that ends without a finished picture is an error: a draft is no result.
-pub(crate) fn read(
-    answer: &Answer,
-    plan: &Plan,
-    gathered: &mut Gathered<Reading>,
-) -> Result<Reading, Error> {
+/// A stream that ends without a complete image is an error, even after partial images.
+pub(crate) fn read_stream(
+    response: &Response,
+    plan: &RequestPlan,
+    batch: &mut Batch<ResponseDetails>,
+) -> Result<ResponseDetails, Error> {
     let mut drafts = 0;
     for _ in 0..MAX_EVENTS {
-        let Some(document) = answer.0.next_event()? else {
+        let Some(document) = response.0.next_event()? else {
             return Err(Error::protocol(format!(
-                "the upstream's stream ended before the image was finished ({drafts} drafts came)"
+                "the upstream's stream ended before the image was finished ({drafts} drafts \
+                 received)"
             )));
         };
-        match wire::event(&document.parse::<Value>()?, plan.model.as_deref())? {
-            Event::Draft(pointer, index) => {
+        match wire::parse_event(&document.parse::<Value>()?, plan.model.as_deref())? {
+            StreamEvent::PartialImage { pointer, index } => {
                 drafts += 1;
-                report(
-                    &document,
-                    pointer,
-                    plan.progress(gathered.pictures.len(), index),
-                );
+                let progress = plan.progress(batch.pictures.len(), index);
+                report_partial_image(&document, pointer, &progress);
             }
-            Event::Finished(place, reading) => {
-                gathered.take(&document, vec![place]);
-                return Ok(reading);
+            StreamEvent::Completed { image, details } => {
+                batch.take_images(&document, vec![image]);
+                return Ok(details);
             }
-            Event::Other => {}
+            StreamEvent::Other => {}
         }
     }
     let message = format!("the upstream sent {MAX_EVENTS} events without a finished image");
     Err(Error::protocol(message))
 }
 
-/// A draft that cannot be shown is still progress.
-fn report(document: &Document, pointer: &str, progress: Progress) {
-    let preview: Option<Image> = document.image(pointer).ok();
-    job::report(&progress, preview.as_ref());
+/// Reports progress even if the partial image cannot be decoded.
+fn report_partial_image(document: &Document, pointer: &str, progress: &Progress) {
+    let preview = document.image(pointer).ok();
+    job::report(progress, preview.as_ref());
 }

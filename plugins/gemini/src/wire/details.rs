@@ -1,77 +1,81 @@
-//! The JSON object kept beside the images.
+//! The details of an output, which the host stores with its images.
 
-use pinhole_sdk::Gathered;
-use pinhole_sdk::words::cut;
+use pinhole_sdk::Batch;
+use pinhole_sdk::upstream_text::truncate;
 use serde::Serialize;
 use serde_json::json;
 
-use super::answer::{Reading, Usage};
-use super::plan::Plan;
-use super::sizes::Shape;
-use crate::settings::Method;
+use super::plan::RequestPlan;
+use super::response::ResponseSummary;
+use super::sizes::ImageShape;
+use super::usage::Usage;
+use crate::method::Method;
 
-/// Of the texts that came with the pictures of a job, in bytes.
-const MAX_CAPTION: usize = 2000;
+/// Bytes of the texts that all responses of a job hold next to their images.
+const MAX_CAPTION_BYTES: usize = 2000;
 
-/// What nobody said is absent.
 #[derive(Serialize)]
-struct Details<'a> {
+struct OutputDetails<'a> {
     model: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     model_version: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     response_ids: Vec<&'a str>,
-    /// What the model said beside its pictures.
+    /// The model's text next to its images.
     #[serde(skip_serializing_if = "String::is_empty")]
     caption: String,
-    /// As it was asked for.
+    /// As requested.
     #[serde(flatten)]
-    shape: &'a Shape,
+    shape: &'a ImageShape,
     #[serde(skip_serializing_if = "<[u64]>::is_empty")]
     seeds: &'a [u64],
-    /// Of all requests together.
+    /// Sum of all requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Usage>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
 }
 
-/// The details of what a plan's requests gave, as JSON text.
-pub(crate) fn details(plan: &Plan, gathered: &Gathered<Reading>) -> String {
-    let readings = &gathered.readings;
-    let said = readings.iter().map(|reading| reading.said.as_str());
-    let captions: Vec<&str> = said.filter(|said| !said.is_empty()).collect();
-    let usages = readings.iter().filter_map(|reading| reading.usage);
-    let details = Details {
-        model: &plan.asked.model,
-        model_version: readings
+/// The details as a JSON object. Fields without a value are omitted.
+pub(crate) fn output_details(plan: &RequestPlan, batch: &Batch<ResponseSummary>) -> String {
+    let responses = &batch.readings;
+    let captions: Vec<&str> = responses
+        .iter()
+        .map(|response| response.caption.as_str())
+        .filter(|caption| !caption.is_empty())
+        .collect();
+    let usages = responses.iter().filter_map(|response| response.usage);
+    let details = OutputDetails {
+        model: &plan.target.model,
+        model_version: responses
             .iter()
-            .find_map(|reading| reading.model_version.as_deref()),
-        response_ids: readings
+            .find_map(|response| response.model_version.as_deref()),
+        response_ids: responses
             .iter()
-            .filter_map(|reading| reading.response_id.as_deref())
+            .filter_map(|response| response.response_id.as_deref())
             .collect(),
-        caption: cut(&captions.join("\n"), MAX_CAPTION),
+        caption: truncate(&captions.join("\n"), MAX_CAPTION_BYTES),
         shape: &plan.shape,
         seeds: &plan.seeds,
-        usage: usages.reduce(Usage::plus),
-        notes: notes(plan, gathered),
+        usage: usages.reduce(Usage::saturating_add),
+        notes: notes(plan, batch),
     };
     json!(details).to_string()
 }
 
-fn notes(plan: &Plan, gathered: &Gathered<Reading>) -> Vec<String> {
-    let refusals = gathered
+fn notes(plan: &RequestPlan, batch: &Batch<ResponseSummary>) -> Vec<String> {
+    let mut reasons: Vec<String> = batch
         .readings
         .iter()
-        .flat_map(|reading| &reading.refusals);
-    let mut refused: Vec<String> = refusals.map(|error| error.message.clone()).collect();
-    let silent = refused.is_empty() && gathered.errors.is_empty();
-    let predicts = plan.asked.method == Method::Predict;
-    if predicts && silent && gathered.pictures.len() < plan.count {
-        refused.push("the upstream left out without a word what it filtered".to_owned());
+        .flat_map(|response| &response.errors)
+        .map(|error| error.message.clone())
+        .collect();
+    let is_unexplained = reasons.is_empty() && batch.errors.is_empty();
+    let is_incomplete = batch.pictures.len() < plan.requested_images;
+    if plan.target.method == Method::Predict && is_unexplained && is_incomplete {
+        reasons.push("the upstream filtered the missing images without a reason".to_owned());
     }
-    gathered.notes(&refused)
+    batch.notes(&reasons)
 }
 
 #[cfg(test)]
@@ -80,27 +84,32 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::wire::plan::tests::{job, planned};
+    use crate::wire::ResponseReader;
+    use crate::wire::plan::tests::{job, plan_with_method};
+
+    fn image() -> Picture {
+        Picture::Address("https://x.example/a".into())
+    }
+
+    fn parse(json: &str) -> Value {
+        serde_json::from_str(json).unwrap()
+    }
 
     #[test]
-    fn the_details_are_what_was_asked_and_answered() {
-        let asked = Job {
+    fn output_details_hold_values_of_plan_and_responses() {
+        let job = Job {
             size: Some(Size::new(1920, 1080)),
             seed: Some(7),
             ..job("models/gemini-3.1-flash-image")
         };
-        let plan = planned(&asked, "generateContent");
-        let success: Value =
-            serde_json::from_str(include_str!("../../testdata/success.json")).unwrap();
-        let mut gathered = Gathered::new(1, 10);
-        let mut add = |answer: &Value| {
-            let mut reading = Reading::new(&plan.asked);
-            reading.read(answer).unwrap();
-            gathered.readings.push(reading);
-            let address = Picture::Address("https://x.example/a".into());
-            gathered.pictures.push(address);
-            let details: Value = serde_json::from_str(&details(&plan, &gathered)).unwrap();
-            details
+        let plan = plan_with_method(&job, "generateContent");
+        let mut batch = Batch::new(1, 10);
+        let mut add_response = |body: &Value| {
+            let mut reader = ResponseReader::new(&plan.target);
+            reader.read_document(body).unwrap();
+            batch.readings.push(reader.summary);
+            batch.pictures.push(image());
+            parse(&output_details(&plan, &batch))
         };
         let one = json!({
             "model": "gemini-3.1-flash-image", "model_version": "gemini-2.5-flash-image",
@@ -108,32 +117,33 @@ mod tests {
             "aspect_ratio": "16:9", "image_size": "2K", "seeds": [7],
             "usage": {"input_tokens": 8, "output_tokens": 1290, "total_tokens": 1298},
         });
-        assert_eq!(add(&success), one);
-        let two = add(&json!({
+        let success = parse(include_str!("../../testdata/success.json"));
+        assert_eq!(add_response(&success), one);
+        let two = add_response(&json!({
             "candidates": [{"finishReason": "SAFETY"}],
             "usageMetadata": {"totalTokenCount": 2},
         }));
         assert_eq!(two["usage"]["total_tokens"], 1300);
-        let note = "the upstream's safety system refused the image (SAFETY)";
-        assert_eq!(two["notes"], json!([note]));
-        gathered.errors.push(Error::protocol("slow down"));
-        let three: Value = serde_json::from_str(&details(&plan, &gathered)).unwrap();
-        assert_eq!(three["notes"], json!([note, "slow down"]));
+        let blocked = "the upstream's safety system refused the image (SAFETY)";
+        assert_eq!(two["notes"], json!([blocked]));
+        batch.errors.push(Error::protocol("slow down"));
+        let three = parse(&output_details(&plan, &batch));
+        assert_eq!(three["notes"], json!([blocked, "slow down"]));
     }
 
     #[test]
-    fn predictions_that_are_missing_without_a_reason_were_filtered() {
-        let four = Job {
+    fn notes_explain_missing_predictions_without_reason() {
+        let four_images = Job {
             count: 4,
             ..job("imagen-4.0-generate-001")
         };
-        let plan = planned(&four, "predict");
-        let mut gathered = Gathered::new(4, 10);
-        let address = Picture::Address("https://x.example/a".into());
-        gathered.pictures.push(address);
-        let silent = "the upstream left out without a word what it filtered";
-        assert_eq!(notes(&plan, &gathered), ["1 of 4 images came", silent]);
-        gathered.errors.push(Error::protocol("slow down"));
-        assert_eq!(notes(&plan, &gathered), ["1 of 4 images came", "slow down"]);
+        let plan = plan_with_method(&four_images, "predict");
+        let mut batch = Batch::new(4, 10);
+        batch.pictures.push(image());
+        let received = "1 of 4 images received";
+        let unexplained = "the upstream filtered the missing images without a reason";
+        assert_eq!(notes(&plan, &batch), [received, unexplained]);
+        batch.errors.push(Error::protocol("slow down"));
+        assert_eq!(notes(&plan, &batch), [received, "slow down"]);
     }
 }

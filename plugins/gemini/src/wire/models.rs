@@ -1,25 +1,24 @@
-//! The list of models, page by page.
+//! The list of models, which the API returns in pages.
 
 use pinhole_sdk::request::percent_encode;
 use pinhole_sdk::{Error, Model};
 use serde_json::Value;
 
-use super::{list, text};
-use crate::settings::Method;
+use super::{array_at, string_at};
+use crate::method::Method;
 
-/// Models on one page of their list.
+/// Models on one page.
 pub(crate) const PAGE_SIZE: usize = 1000;
 
-/// One page of the list of models.
-pub(crate) struct Page {
-    /// Those that a person may choose.
+pub(crate) struct ModelPage {
+    /// The listed models of this page.
     pub(crate) models: Vec<Model>,
-    /// What the next page is asked for by.
-    pub(crate) next: Option<String>,
+    /// The token of the next page.
+    pub(crate) next_token: Option<String>,
 }
 
-/// The path of a page of the list of models.
-pub(crate) fn list_path(page_size: usize, token: Option<&str>) -> String {
+/// The request path of a page. The first page has no token.
+pub(crate) fn model_list_path(page_size: usize, token: Option<&str>) -> String {
     let path = format!("/models?pageSize={page_size}");
     match token {
         Some(token) => format!("{path}&pageToken={}", percent_encode(token)),
@@ -27,47 +26,48 @@ pub(crate) fn list_path(page_size: usize, token: Option<&str>) -> String {
     }
 }
 
-/// The models of a page that make images: one of `words` is in their name. No words let all pass.
-pub(crate) fn page(answer: &Value, words: &str) -> Result<Page, Error> {
-    if !answer.is_object() {
+/// Parses a page. It lists models that create images and whose name contains one of the
+/// comma-separated `name_parts`. Empty `name_parts` match every name.
+pub(crate) fn parse_model_page(body: &Value, name_parts: &str) -> Result<ModelPage, Error> {
+    if !body.is_object() {
         return Err(Error::protocol(
-            "the upstream's list of models is no object",
+            "the upstream's list of models is not an object",
         ));
     }
-    let words: Vec<&str> = words
+    let name_parts: Vec<&str> = name_parts
         .split(',')
         .map(str::trim)
-        .filter(|word| !word.is_empty())
+        .filter(|part| !part.is_empty())
         .collect();
-    let wanted = |id: &str| words.is_empty() || words.iter().any(|word| id.contains(word));
-    let models = list(answer, "models")
+    let matches_name =
+        |id: &str| name_parts.is_empty() || name_parts.iter().any(|part| id.contains(part));
+    let models = array_at(body, "models")
         .iter()
-        .filter(|model| generates(model))
-        .filter_map(|model| Some((bare_name(text(model, "name")?), model)))
-        .filter(|(id, _)| wanted(id))
-        .take(PAGE_SIZE)
-        .map(|(id, model)| Model {
-            id: id.into(),
-            name: text(model, "displayName").unwrap_or(id).into(),
-        });
-    Ok(Page {
+        .filter(|model| supports_known_method(model))
+        .filter_map(|model| {
+            let id = without_prefix(string_at(model, "name")?);
+            let name = string_at(model, "displayName").unwrap_or(id);
+            matches_name(id).then(|| Model {
+                id: id.into(),
+                name: name.into(),
+            })
+        })
+        .take(PAGE_SIZE);
+    Ok(ModelPage {
         models: models.collect(),
-        next: text(answer, "nextPageToken").map(str::to_owned),
+        next_token: string_at(body, "nextPageToken").map(str::to_owned),
     })
 }
 
-/// Has the model one of the methods? A gateway that does not say is believed.
-fn generates(model: &Value) -> bool {
-    let methods = list(model, "supportedGenerationMethods");
-    let known = |method: &Value| {
-        Method::ALL
-            .iter()
-            .any(|known| method.as_str() == Some(known.name()))
-    };
-    methods.is_empty() || methods.iter().any(known)
+/// Whether the model supports one of the methods. Gateways may list no methods; their models count.
+fn supports_known_method(model: &Value) -> bool {
+    let methods = array_at(model, "supportedGenerationMethods");
+    let known = Method::ALL.map(Method::name);
+    let is_known = |method: &Value| method.as_str().is_some_and(|name| known.contains(&name));
+    methods.is_empty() || methods.iter().any(is_known)
 }
 
-fn bare_name(name: &str) -> &str {
+fn without_prefix(name: &str) -> &str {
     name.strip_prefix("models/").unwrap_or(name)
 }
 
@@ -77,45 +77,38 @@ mod tests {
 
     use super::*;
 
-    fn answer(body: &str) -> Value {
-        serde_json::from_str(body).unwrap()
+    fn parse_page(json: &str, name_parts: &str) -> ModelPage {
+        parse_model_page(&serde_json::from_str(json).unwrap(), name_parts).unwrap()
+    }
+
+    fn ids_and_names(page: &ModelPage) -> Vec<(&str, &str)> {
+        page.models
+            .iter()
+            .map(|model| (model.id.as_str(), model.name.as_str()))
+            .collect()
     }
 
     #[test]
-    fn image_models_are_listed_page_by_page() {
-        let ids = |page: &Page| -> Vec<(String, String)> {
-            page.models
-                .iter()
-                .map(|model| (model.id.clone(), model.name.clone()))
-                .collect()
-        };
-        let named = |id: &str, name: &str| (id.to_owned(), name.to_owned());
-        let first = page(
-            &answer(include_str!("../../testdata/models-1.json")),
-            "image",
-        )
-        .unwrap();
-        let flash = named("gemini-3.1-flash-image", "Gemini 3.1 Flash Image");
-        assert_eq!(ids(&first), [flash]);
-        assert_eq!(first.next.as_deref(), Some("page/2"));
-        let path = list_path(PAGE_SIZE, first.next.as_deref());
+    fn parse_model_page_lists_image_models_and_next_page() {
+        let first = parse_page(include_str!("../../testdata/models-1.json"), "image");
+        let flash = ("gemini-3.1-flash-image", "Gemini 3.1 Flash Image");
+        assert_eq!(ids_and_names(&first), [flash]);
+        assert_eq!(first.next_token.as_deref(), Some("page/2"));
+        let path = model_list_path(PAGE_SIZE, first.next_token.as_deref());
         assert_eq!(path, "/models?pageSize=1000&pageToken=page%2F2");
-        let second = page(
-            &answer(include_str!("../../testdata/models-2.json")),
-            "image",
-        )
-        .unwrap();
+        let second = parse_page(include_str!("../../testdata/models-2.json"), "image");
         assert_eq!(
-            ids(&second),
+            ids_and_names(&second),
             [
-                named("imagen-4.0-generate-001", "Imagen 4"),
-                named("my-image-model", "my-image-model"),
+                ("imagen-4.0-generate-001", "Imagen 4"),
+                ("my-image-model", "my-image-model"),
             ]
         );
-        assert_eq!(second.next, None);
-        let all = page(&answer(include_str!("../../testdata/models-1.json")), "").unwrap();
+        assert_eq!(second.next_token, None);
+        let all = parse_page(include_str!("../../testdata/models-1.json"), "");
         assert_eq!(all.models.len(), 2);
-        assert!(page(&json!({}), "image").unwrap().models.is_empty());
-        assert!(page(&json!([]), "image").is_err());
+        let empty = parse_model_page(&json!({}), "image").unwrap();
+        assert!(empty.models.is_empty());
+        assert!(parse_model_page(&json!([]), "image").is_err());
     }
 }

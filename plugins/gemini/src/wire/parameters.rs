@@ -1,18 +1,18 @@
-//! What a job's own parameters may set in a request.
+//! Request parameters from a job.
 
 use pinhole_sdk::{Error, Job};
 use serde_json::{Map, Value};
 
-use crate::settings::Method;
+use crate::method::Method;
 
-/// For `predict`: all of its fields but the prompt.
-const PREDICT: [&str; 1] = ["parameters"];
-/// For the other methods: never the prompt, by whatever name, and nothing that acts.
-const CONTENT: [&str; 2] = ["generationConfig", "safetySettings"];
-/// Objects that hold what the job itself says beside other fields, so that nothing else may stand
-/// in their place. In lower case, without underscores: the API takes both spellings.
+/// Fields of `predict` that a job may set: all except the prompt.
+const PREDICT_FIELDS: [&str; 1] = ["parameters"];
+/// Fields of the other methods that a job may set: none that holds a prompt or calls a tool.
+const CONTENT_FIELDS: [&str; 2] = ["generationConfig", "safetySettings"];
+/// Fields that must be objects, because they hold reserved fields. Normalized, see
+/// [`normalize_name`].
 const OBJECTS: [&str; 3] = ["generationconfig", "imageconfig", "parameters"];
-/// What the job itself says, and what writes to another place. Spelled in the same way.
+/// Fields that the job itself sets, or that write to another place. Normalized.
 const RESERVED: [&str; 7] = [
     "aspectratio",
     "candidatecount",
@@ -23,41 +23,47 @@ const RESERVED: [&str; 7] = [
     "storageuri",
 ];
 
-/// The parameters of a job, as far as they fit the method. Others are `invalid`.
-pub(super) fn checked(job: &Job, method: Method) -> Result<Map<String, Value>, Error> {
+/// The job's parameters. Parameters that the method does not accept are `invalid`.
+pub(super) fn job_parameters(job: &Job, method: Method) -> Result<Map<String, Value>, Error> {
     let allowed: &[&str] = match method {
-        Method::Predict => &PREDICT,
-        Method::GenerateContent | Method::StreamGenerateContent => &CONTENT,
+        Method::Predict => &PREDICT_FIELDS,
+        Method::GenerateContent | Method::StreamGenerateContent => &CONTENT_FIELDS,
     };
-    let parameters = job.checked_parameters(&[])?;
+    let parameters = job.parse_parameters(&[])?;
     let mut names = parameters.keys();
     if let Some(name) = names.find(|name| !allowed.contains(&name.as_str())) {
         let (method, allowed) = (method.name(), allowed.join(" and "));
-        let message = format!("the parameters may not hold {name}, for {method} only {allowed}");
+        let message =
+            format!("the parameters must not contain {name}: {method} accepts only {allowed}");
         return Err(Error::invalid(name, message));
     }
-    check(&parameters)?;
+    check_fields(&parameters)?;
     Ok(parameters)
 }
 
-/// Looks for what is reserved in an object and all that it holds.
-fn check(fields: &Map<String, Value>) -> Result<(), Error> {
+/// Rejects reserved fields at any depth.
+fn check_fields(fields: &Map<String, Value>) -> Result<(), Error> {
     for (name, value) in fields {
-        let plain = name.replace('_', "").to_lowercase();
-        if RESERVED.contains(&plain.as_str()) {
-            let message = format!("the parameters may not hold {name}: the job itself says it");
+        let normalized = normalize_name(name);
+        if RESERVED.contains(&normalized.as_str()) {
+            let message = format!("the parameters must not contain {name}: the job itself sets it");
             return Err(Error::invalid(name, message));
         }
         match value {
-            Value::Object(fields) => check(fields)?,
-            _ if OBJECTS.contains(&plain.as_str()) => {
-                let message = format!("{name} of the parameters must be an object");
+            Value::Object(fields) => check_fields(fields)?,
+            _ if OBJECTS.contains(&normalized.as_str()) => {
+                let message = format!("parameter {name} must be an object");
                 return Err(Error::invalid(name, message));
             }
             _ => {}
         }
     }
     Ok(())
+}
+
+/// Lower case without underscores. The API accepts camel case and snake case.
+fn normalize_name(name: &str) -> String {
+    name.replace('_', "").to_lowercase()
 }
 
 #[cfg(test)]
@@ -68,16 +74,16 @@ mod tests {
     use super::*;
     use crate::wire::plan::tests::job;
 
-    fn read(method: Method, parameters: &Value) -> Result<Map<String, Value>, Error> {
+    fn parse(method: Method, parameters: &Value) -> Result<Map<String, Value>, Error> {
         let job = Job {
             parameters: parameters.to_string(),
             ..job("x")
         };
-        checked(&job, method)
+        job_parameters(&job, method)
     }
 
     #[test]
-    fn fields_beside_the_jobs_own_are_let_through() {
+    fn job_parameters_accept_other_fields() {
         for (method, parameters) in [
             (
                 Method::GenerateContent,
@@ -92,20 +98,20 @@ mod tests {
             ),
             (Method::StreamGenerateContent, json!({})),
         ] {
-            let read = read(method, &parameters).unwrap();
-            assert_eq!(Value::Object(read), parameters);
+            let parsed = parse(method, &parameters).unwrap();
+            assert_eq!(Value::Object(parsed), parameters);
         }
     }
 
-    fn check_invalid(method: Method, parameters: &Value, field: &str) {
-        let error = read(method, parameters).unwrap_err();
+    fn check_rejected(method: Method, parameters: &Value, field: &str) {
+        let error = parse(method, parameters).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Invalid);
         assert_eq!(error.field.as_deref(), Some(field), "{}", error.message);
         assert!(error.message.contains(field), "{}", error.message);
     }
 
     #[test]
-    fn what_the_host_checked_cannot_be_said_again() {
+    fn job_parameters_reject_reserved_fields() {
         let content = |config: Value| json!({"generationConfig": config});
         for (config, field) in [
             (json!({"candidateCount": 8}), "candidateCount"),
@@ -120,20 +126,20 @@ mod tests {
             (json!(null), "generationConfig"),
             (json!(7), "generationConfig"),
         ] {
-            check_invalid(Method::GenerateContent, &content(config.clone()), field);
-            check_invalid(Method::StreamGenerateContent, &content(config), field);
+            check_rejected(Method::GenerateContent, &content(config.clone()), field);
+            check_rejected(Method::StreamGenerateContent, &content(config), field);
         }
         for (parameters, field) in [
             (json!({"sampleCount": 10}), "sampleCount"),
             (json!({"storageUri": "gs://a"}), "storageUri"),
             (json!(null), "parameters"),
         ] {
-            check_invalid(Method::Predict, &json!({"parameters": parameters}), field);
+            check_rejected(Method::Predict, &json!({"parameters": parameters}), field);
         }
     }
 
     #[test]
-    fn the_prompt_and_what_acts_are_out_of_reach() {
+    fn job_parameters_reject_prompts_and_tools() {
         for field in [
             "contents",
             "systemInstruction",
@@ -141,12 +147,12 @@ mod tests {
             "cachedContent",
             "parameters",
         ] {
-            check_invalid(Method::GenerateContent, &json!({field: {}}), field);
+            check_rejected(Method::GenerateContent, &json!({field: {}}), field);
         }
         for field in ["instances", "generationConfig"] {
-            check_invalid(Method::Predict, &json!({field: {}}), field);
+            check_rejected(Method::Predict, &json!({field: {}}), field);
         }
-        let error = read(Method::Predict, &json!([])).unwrap_err();
+        let error = parse(Method::Predict, &json!([])).unwrap_err();
         assert_eq!(error.field.as_deref(), Some("parameters"));
     }
 }

@@ -1,192 +1,161 @@
-//! A job as requests.
+//! The requests that a job needs.
 
-use pinhole_sdk::parameters::overlay;
+use pinhole_sdk::parameters::merge_patch;
 use pinhole_sdk::request::percent_encode;
 use pinhole_sdk::{Error, Job};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::sizes::{self, Shape};
-use super::{Asked, MAX_COUNT, parameters};
-use crate::settings::{Method, Setup};
+use super::sizes::{self, ImageShape};
+use super::{MAX_COUNT, RequestTarget, body, parameters};
+use crate::method::Method;
+use crate::settings::Options;
 
-/// Seeds are 32-bit numbers with a sign upstream.
+/// The API's seeds are signed 32-bit numbers.
 const MAX_SEED: u64 = i32::MAX as u64;
-/// The one field of a predict request that can be laid over.
+/// The only field of the operator's parameters that applies to predict requests.
 const PREDICT_FIELD: &str = "parameters";
 
-/// The requests of a job.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(crate) struct RequestPlan {
     pub(crate) path: String,
-    /// One for each request; never empty, and at most [`MAX_COUNT`].
+    /// One body per request, from 1 to [`MAX_COUNT`].
     pub(crate) bodies: Vec<Value>,
-    /// Where in each body the source pictures go, as JSON pointers, in their order.
-    pub(crate) places: Vec<String>,
-    pub(crate) asked: Asked,
-    /// Pictures that all requests together ask for.
-    pub(super) count: usize,
-    pub(super) shape: Shape,
-    /// One for each request, or empty where the job names none.
+    /// JSON pointers in each body to the source images, in their order.
+    pub(crate) source_pointers: Vec<String>,
+    pub(crate) target: RequestTarget,
+    /// Images that all requests together ask for.
+    pub(super) requested_images: usize,
+    pub(super) shape: ImageShape,
+    /// One seed per request; empty if the job has no seed.
     pub(super) seeds: Vec<u64>,
 }
 
-/// The requests that a job needs, with its own parameters laid over each, and the operator's last.
+/// The requests that a job needs. The job's parameters are merged into each body, then the
+/// operator's.
 ///
-/// `sources` are the media types of the pictures to change; there are none when generating.
-pub(crate) fn plan(job: &Job, sources: &[String], setup: &Setup) -> Result<Plan, Error> {
-    let editing = !sources.is_empty();
-    let model = model(job, editing)?;
-    let method = match setup.method {
-        Method::Predict if editing => Method::GenerateContent,
+/// `source_types` are the media types of the source images; a generation has none.
+pub(crate) fn plan(
+    job: &Job,
+    source_types: &[String],
+    options: &Options,
+) -> Result<RequestPlan, Error> {
+    let is_edit = !source_types.is_empty();
+    let model = model_name(job, is_edit)?;
+    let method = match options.method {
+        Method::Predict if is_edit => Method::GenerateContent,
         method => method,
     };
-    let own = parameters::checked(job, method)?;
-    let shape = job.size.map(|size| sizes::shape(size, model, setup));
-    let shape = shape.unwrap_or_default();
+    let job_parameters = parameters::job_parameters(job, method)?;
+    let operator_parameters = operator_parameters(&options.params, method);
+    let shape = job
+        .size
+        .map(|size| sizes::nearest_shape(size, model, options))
+        .unwrap_or_default();
     let counts = match method {
-        Method::Predict => counts(job.count, setup.predict_count),
-        Method::GenerateContent | Method::StreamGenerateContent => counts(job.count, 1),
+        Method::Predict => split_count(job.count, options.predict_count),
+        Method::GenerateContent | Method::StreamGenerateContent => split_count(job.count, 1),
     };
-    let seeds: Vec<u64> = (0_u64..)
-        .zip(&counts)
-        .filter_map(|(index, _)| Some(job.seed?.wrapping_add(index) & MAX_SEED))
-        .collect();
-    let body = |(index, count): (usize, &u32)| {
+    let seeds = request_seeds(job.seed, counts.len());
+    let request_body = |(index, count): (usize, &u32)| {
         let seed = seeds.get(index).copied();
         let mut body = match method {
-            Method::Predict => predict_body(job, &shape, *count, seed),
+            Method::Predict => body::predict_body(job, &shape, *count, seed),
             Method::GenerateContent | Method::StreamGenerateContent => {
-                content_body(job, sources, &shape, seed)
+                body::content_body(job, source_types, &shape, seed)
             }
         };
-        overlay(&mut body, Value::Object(own.clone()));
-        overlay(&mut body, fitting(&setup.params, method));
+        merge_patch(&mut body, Value::Object(job_parameters.clone()));
+        merge_patch(&mut body, Value::Object(operator_parameters.clone()));
         body
     };
-    let query = match method {
-        Method::StreamGenerateContent => "?alt=sse",
-        Method::GenerateContent | Method::Predict => "",
-    };
-    Ok(Plan {
-        path: format!("/models/{}:{}{query}", encoded(model), method.name()),
-        bodies: counts.iter().enumerate().map(body).collect(),
-        places: (1..=sources.len())
-            .map(|part| format!("/contents/0/parts/{part}/inlineData/data"))
-            .collect(),
-        asked: Asked {
+    Ok(RequestPlan {
+        path: request_path(model, method),
+        bodies: counts.iter().enumerate().map(request_body).collect(),
+        source_pointers: body::source_pointers(source_types.len()),
+        target: RequestTarget {
             model: model.into(),
             method,
-            editing,
+            is_edit,
         },
-        count: job.count as usize,
+        requested_images: job.count as usize,
         shape,
         seeds,
     })
 }
 
-/// The model's bare name: people paste it with `models/` or `google/` before it.
-fn model(job: &Job, editing: bool) -> Result<&str, Error> {
+/// The job's model without the prefixes `models/` and `google/`, which users may copy with it.
+fn model_name(job: &Job, is_edit: bool) -> Result<&str, Error> {
     let mut model = job.model.as_deref().unwrap_or_default().trim();
     while let Some(rest) = ["models/", "google/", "/"]
         .iter()
-        .find_map(|start| model.strip_prefix(start))
+        .find_map(|prefix| model.strip_prefix(prefix))
     {
         model = rest;
     }
     if model.is_empty() {
-        let variable = match editing {
-            true => "IMAGE_EDIT_MODEL",
-            false => "IMAGE_GENERATION_MODEL",
+        let variable = if is_edit {
+            "IMAGE_EDIT_MODEL"
+        } else {
+            "IMAGE_GENERATION_MODEL"
         };
         let message = format!(
-            "gemini needs the name of a model: set {variable}, to gemini-3.1-flash-image for \
-             example"
+            "gemini needs a model name: set {variable}, for example to gemini-3.1-flash-image"
         );
         return Err(Error::invalid("model", message));
     }
     Ok(model)
 }
 
-/// Percent-encoded, but for the slashes that some gateways have in their names.
-fn encoded(model: &str) -> String {
-    let steps: Vec<String> = model.split('/').map(percent_encode).collect();
-    steps.join("/")
+/// Percent-encodes the model, except for slashes: some gateways use them in model names.
+fn request_path(model: &str, method: Method) -> String {
+    let segments: Vec<String> = model.split('/').map(percent_encode).collect();
+    let query = match method {
+        Method::StreamGenerateContent => "?alt=sse",
+        Method::GenerateContent | Method::Predict => "",
+    };
+    format!("/models/{}:{}{query}", segments.join("/"), method.name())
 }
 
-/// What the operator lays over requests of this method.
-fn fitting(params: &Map<String, Value>, method: Method) -> Value {
-    let fits = |name: &str| (name == PREDICT_FIELD) == (method == Method::Predict);
-    let fields = params.iter().filter(|(name, _)| fits(name));
-    Value::Object(
-        fields
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect(),
-    )
+/// The operator's parameters that apply to a method.
+fn operator_parameters(params: &Map<String, Value>, method: Method) -> Map<String, Value> {
+    let is_predict = method == Method::Predict;
+    params
+        .iter()
+        .filter(|(name, _)| (*name == PREDICT_FIELD) == is_predict)
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
-/// How many pictures each request asks for, at most `each`.
-fn counts(total: u32, each: u32) -> Vec<u32> {
+/// Splits a job's count into the counts of its requests, each at most `max_per_request`.
+fn split_count(total: u32, max_per_request: u32) -> Vec<u32> {
     let mut counts = Vec::new();
-    let mut left = total.clamp(1, MAX_COUNT);
-    while left > 0 {
-        let count = left.min(each.max(1));
+    let mut remaining = total.clamp(1, MAX_COUNT);
+    while remaining > 0 {
+        let count = remaining.min(max_per_request.max(1));
         counts.push(count);
-        left -= count;
+        remaining -= count;
     }
     counts
 }
 
-fn content_body(job: &Job, sources: &[String], shape: &Shape, seed: Option<u64>) -> Value {
-    let mut config = json!({"responseModalities": ["TEXT", "IMAGE"]});
-    let mut image = json!({});
-    set(&mut image, "aspectRatio", shape.aspect_ratio.as_deref());
-    set(&mut image, "imageSize", shape.image_size.as_deref());
-    if image != json!({}) {
-        set(&mut config, "imageConfig", Some(image));
-    }
-    set(&mut config, "seed", seed);
-    let mut parts = vec![json!({"text": job.prompt})];
-    // The host writes each picture in the place of its null.
-    let source = |kind: &String| json!({"inlineData": {"mimeType": kind, "data": null}});
-    parts.extend(sources.iter().map(source));
-    json!({
-        "contents": [{"role": "user", "parts": parts}],
-        "generationConfig": config,
-    })
-}
-
-fn predict_body(job: &Job, shape: &Shape, count: u32, seed: Option<u64>) -> Value {
-    // Without a word of it, filtered pictures are missing for no reason.
-    let mut parameters = json!({"sampleCount": count, "includeRaiReason": true});
-    set(
-        &mut parameters,
-        "aspectRatio",
-        shape.aspect_ratio.as_deref(),
-    );
-    set(
-        &mut parameters,
-        "sampleImageSize",
-        shape.image_size.as_deref(),
-    );
-    set(&mut parameters, "seed", seed);
-    json!({
-        "instances": [{"prompt": job.prompt}],
-        "parameters": parameters,
-    })
-}
-
-fn set(object: &mut Value, key: &str, value: Option<impl Into<Value>>) {
-    if let (Some(object), Some(value)) = (object.as_object_mut(), value) {
-        object.insert(key.into(), value.into());
-    }
+/// Consecutive seeds, one per request; empty if the job has no seed.
+fn request_seeds(seed: Option<u64>, requests: usize) -> Vec<u64> {
+    let Some(first) = seed else {
+        return Vec::new();
+    };
+    (0_u64..)
+        .take(requests)
+        .map(|index| first.wrapping_add(index) & MAX_SEED)
+        .collect()
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use pinhole_sdk::{ErrorKind, Size};
+    use serde_json::json;
 
     use super::*;
-    use crate::settings::with;
+    use crate::settings::settings_with;
 
     pub(in crate::wire) fn job(model: &str) -> Job {
         Job {
@@ -208,25 +177,26 @@ pub(super) mod tests {
         }
     }
 
-    fn planned_with(job: &Job, sources: &[&str], changes: &[(&str, Value)]) -> Plan {
-        let sources: Vec<String> = sources.iter().map(ToString::to_string).collect();
-        plan(job, &sources, &Setup::read(&with(changes)).unwrap()).unwrap()
+    fn plan_with(job: &Job, source_types: &[&str], changes: &[(&str, Value)]) -> RequestPlan {
+        let source_types: Vec<String> = source_types.iter().map(ToString::to_string).collect();
+        let options = Options::from_settings(&settings_with(changes)).unwrap();
+        plan(job, &source_types, &options).unwrap()
     }
 
-    pub(in crate::wire) fn planned(job: &Job, method: &str) -> Plan {
-        planned_with(job, &[], &[("endpoint-method", method.into())])
+    pub(in crate::wire) fn plan_with_method(job: &Job, method: &str) -> RequestPlan {
+        plan_with(job, &[], &[("endpoint-method", method.into())])
     }
 
     fn check_content(job: &Job, config: Value) {
-        let plan = planned(job, "generateContent");
+        let plan = plan_with_method(job, "generateContent");
         let contents = json!([{"role": "user", "parts": [{"text": "a red fox"}]}]);
         let expected = json!({"contents": contents, "generationConfig": config});
         assert_eq!(plan.bodies, [expected]);
-        assert!(plan.places.is_empty());
+        assert!(plan.source_pointers.is_empty());
     }
 
     #[test]
-    fn content_is_asked_for_with_what_was_set() {
+    fn plan_sends_only_set_content_fields() {
         let both = json!(["TEXT", "IMAGE"]);
         check_content(
             &job("gemini-3-pro-image"),
@@ -256,8 +226,8 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn sources_follow_the_prompt_under_their_own_types() {
-        let plan = planned_with(&job("x"), &["image/png", "image/webp"], &[]);
+    fn plan_adds_sources_after_prompt_with_media_types() {
+        let plan = plan_with(&job("x"), &["image/png", "image/webp"], &[]);
         assert_eq!(plan.path, "/models/x:generateContent");
         let parts = json!([
             {"text": "a red fox"},
@@ -265,17 +235,18 @@ pub(super) mod tests {
             {"inlineData": {"mimeType": "image/webp", "data": null}},
         ]);
         assert_eq!(plan.bodies[0]["contents"][0]["parts"], parts);
-        assert_eq!(plan.places.len(), 2);
-        for place in &plan.places {
-            assert_eq!(plan.bodies[0].pointer(place), Some(&Value::Null), "{place}");
+        assert_eq!(plan.source_pointers.len(), 2);
+        for pointer in &plan.source_pointers {
+            let data = plan.bodies[0].pointer(pointer);
+            assert_eq!(data, Some(&Value::Null), "{pointer}");
         }
     }
 
     #[test]
-    fn edits_are_never_asked_by_predict() {
+    fn plan_never_uses_predict_for_edits() {
         let path = |method: &str| {
             let method = ("endpoint-method", method.into());
-            planned_with(&job("x"), &["image/png"], &[method]).path
+            plan_with(&job("x"), &["image/png"], &[method]).path
         };
         assert_eq!(path("predict"), "/models/x:generateContent");
         assert_eq!(path("generateContent"), "/models/x:generateContent");
@@ -284,18 +255,18 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_operators_parameters_win_and_go_where_they_belong() {
+    fn plan_merges_operator_parameters_by_method() {
         let params = json!({
             "generationConfig": {"responseModalities": null, "candidateCount": 2},
             "safetySettings": [1],
             "parameters": {"sampleCount": 2, "includeRaiReason": null},
         });
         let params = ("params", params.to_string().into());
-        let own = Job {
+        let job_with_parameters = Job {
             parameters: json!({"safetySettings": [2]}).to_string(),
             ..job("x")
         };
-        let plan = planned_with(&own, &[], std::slice::from_ref(&params));
+        let plan = plan_with(&job_with_parameters, &[], std::slice::from_ref(&params));
         let contents = json!([{"role": "user", "parts": [{"text": "a red fox"}]}]);
         let expected = json!({
             "contents": contents,
@@ -304,7 +275,7 @@ pub(super) mod tests {
         });
         assert_eq!(plan.bodies, [expected]);
         let predict = ("endpoint-method", "predict".into());
-        let plan = planned_with(&job("x"), &[], &[params, predict]);
+        let plan = plan_with(&job("x"), &[], &[params, predict]);
         let expected = json!({
             "instances": [{"prompt": "a red fox"}],
             "parameters": {"sampleCount": 2},
@@ -313,35 +284,35 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn several_images_are_several_requests_with_seeds_of_their_own() {
+    fn plan_sends_consecutive_seeds() {
         let three = Job {
             count: 3,
             seed: Some(MAX_SEED),
             ..job("x")
         };
-        let plan = planned(&three, "generateContent");
+        let plan = plan_with_method(&three, "generateContent");
         let seeds: Vec<&Value> = plan
             .bodies
             .iter()
             .map(|body| &body["generationConfig"]["seed"])
             .collect();
         assert_eq!(seeds, [&json!(MAX_SEED), &json!(0), &json!(1)]);
-        let endless = Job {
+        let maximum = Job {
             count: u32::MAX,
             seed: Some(u64::MAX),
             ..job("x")
         };
-        let plan = planned(&endless, "generateContent");
+        let plan = plan_with_method(&maximum, "generateContent");
         assert_eq!(plan.bodies.len(), MAX_COUNT as usize);
     }
 
     #[test]
-    fn predict_takes_some_images_a_request() {
+    fn plan_splits_count_of_predict_requests() {
         let four = Job {
             count: 4,
             ..sized(1080, 1920, job("imagen-4.0-generate-001"))
         };
-        let plan = planned(&four, "predict");
+        let plan = plan_with_method(&four, "predict");
         let expected = json!({
             "instances": [{"prompt": "a red fox"}],
             "parameters": {
@@ -351,13 +322,13 @@ pub(super) mod tests {
         });
         assert_eq!(plan.bodies, [expected]);
         assert_eq!(plan.path, "/models/imagen-4.0-generate-001:predict");
-        assert_eq!(counts(9, 4), [4, 4, 1]);
-        assert_eq!(counts(0, 0), [1]);
+        assert_eq!(split_count(9, 4), [4, 4, 1]);
+        assert_eq!(split_count(0, 0), [1]);
     }
 
     #[test]
-    fn a_model_is_named_in_any_of_its_ways() {
-        let path = |model: &str| planned(&job(model), "generateContent").path;
+    fn plan_removes_model_prefixes() {
+        let path = |model: &str| plan_with_method(&job(model), "generateContent").path;
         assert_eq!(path("x"), "/models/x:generateContent");
         assert_eq!(path("models/x"), "/models/x:generateContent");
         assert_eq!(path("google/x"), "/models/x:generateContent");
@@ -366,17 +337,17 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_model_has_to_be_named() {
-        let setup = Setup::read(&with(&[])).unwrap();
-        let check = |model: Option<&str>, sources: &[String], words: &str| {
-            let unnamed = Job {
+    fn plan_requires_model() {
+        let options = Options::from_settings(&settings_with(&[])).unwrap();
+        let check = |model: Option<&str>, source_types: &[String], variable: &str| {
+            let job = Job {
                 model: model.map(str::to_owned),
                 ..job("x")
             };
-            let error = plan(&unnamed, sources, &setup).unwrap_err();
+            let error = plan(&job, source_types, &options).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Invalid);
             assert_eq!(error.field.as_deref(), Some("model"));
-            assert!(error.message.contains(words), "{}", error.message);
+            assert!(error.message.contains(variable), "{}", error.message);
         };
         check(None, &[], "IMAGE_GENERATION_MODEL");
         check(Some("models/"), &[], "IMAGE_GENERATION_MODEL");

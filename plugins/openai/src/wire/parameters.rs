@@ -1,4 +1,4 @@
-//! Parameters: those of a job, whose caller may be hostile, and those of the operator.
+//! Request parameters from a job, whose caller may be hostile, and from the operator.
 
 use pinhole_sdk::{Error, Job, Settings};
 use serde_json::{Map, Value};
@@ -6,54 +6,67 @@ use serde_json::{Map, Value};
 use super::MAX_COUNT;
 use crate::settings::{EXTRA_PARAMETERS, Options};
 
-/// What a job says itself: its host has checked it, so its parameters may not say it again.
+/// Fields of the job itself. The host has checked them, so parameters may not override them.
 const RESERVED: [&str; 8] = [
     "image", "images", "mask", "markup", "model", "n", "prompt", "size",
 ];
-/// OpenAI's parameters that a job may bring.
-const KNOWN: [(&str, Kind); 15] = [
-    ("background", Kind::Text),
-    ("complexity", Kind::Text),
-    ("frame_count", Kind::Whole(2, 16)),
-    ("frame_duration_ms", Kind::Whole(1, 60_000)),
-    ("input_fidelity", Kind::Text),
-    ("moderation", Kind::Text),
-    ("output_compression", Kind::Whole(0, 100)),
-    // svg, which the upstream also has, is nothing that the host could keep.
+/// OpenAI's parameters that a job may set.
+const KNOWN: [(&str, ParameterType); 15] = [
+    ("background", ParameterType::String),
+    ("complexity", ParameterType::String),
+    ("frame_count", ParameterType::Integer { min: 2, max: 16 }),
+    (
+        "frame_duration_ms",
+        ParameterType::Integer {
+            min: 1,
+            max: 60_000,
+        },
+    ),
+    ("input_fidelity", ParameterType::String),
+    ("moderation", ParameterType::String),
+    (
+        "output_compression",
+        ParameterType::Integer { min: 0, max: 100 },
+    ),
+    // The upstream also supports svg, but the host does not accept it.
     (
         "output_format",
-        Kind::OneOf(&["png", "jpeg", "webp", "gif"]),
+        ParameterType::OneOf(&["png", "jpeg", "webp", "gif"]),
     ),
-    ("partial_images", Kind::Whole(0, 3)),
-    ("quality", Kind::Text),
-    ("safety_identifier", Kind::Text),
-    ("stream", Kind::Flag),
-    ("style", Kind::Text),
-    ("user", Kind::Text),
-    ("n", Kind::Whole(1, MAX_COUNT as u64)),
+    ("partial_images", ParameterType::Integer { min: 0, max: 3 }),
+    ("quality", ParameterType::String),
+    ("safety_identifier", ParameterType::String),
+    ("stream", ParameterType::Boolean),
+    ("style", ParameterType::String),
+    ("user", ParameterType::String),
+    (
+        "n",
+        ParameterType::Integer {
+            min: 1,
+            max: MAX_COUNT as u64,
+        },
+    ),
 ];
 
-/// What a parameter holds.
 #[derive(Clone, Copy)]
-enum Kind {
-    Text,
+enum ParameterType {
+    String,
     OneOf(&'static [&'static str]),
-    Flag,
-    /// From and to.
-    Whole(u64, u64),
+    Boolean,
+    Integer { min: u64, max: u64 },
 }
 
-/// The parameters of a job: an object of what a job may bring, and of the right kind.
-pub(super) fn given(job: &Job, options: &Options) -> Result<Map<String, Value>, Error> {
-    let parameters = job.checked_parameters(&RESERVED)?;
+/// The job's parameters. Each must be one that a job may set, and have the right type.
+pub(super) fn job_parameters(job: &Job, options: &Options) -> Result<Map<String, Value>, Error> {
+    let parameters = job.parse_parameters(&RESERVED)?;
     for (name, value) in &parameters {
-        match kind(name) {
-            Some(kind) => kind.check(name, value)?,
-            None if options.takes_extra(name) => {}
+        match known_type(name) {
+            Some(parameter_type) => parameter_type.check(name, value)?,
+            None if options.allows_extra_parameter(name) => {}
             None => {
                 let message = format!(
-                    "parameter {name:?} is not one that a job may bring: leave it out, or name it \
-                     in the setting {EXTRA_PARAMETERS} where the upstream knows it"
+                    "parameter {name:?} is not allowed: remove it, or add it to the setting \
+                     {EXTRA_PARAMETERS} if the upstream supports it"
                 );
                 return Err(Error::invalid(name.as_str(), message));
             }
@@ -62,15 +75,18 @@ pub(super) fn given(job: &Job, options: &Options) -> Result<Map<String, Value>, 
     Ok(parameters)
 }
 
-/// The operator's parameters: an object with anything in it, as long as the engine can read what
-/// it has to.
-pub(crate) fn fixed(settings: &Settings, key: &str) -> Result<Map<String, Value>, Error> {
+/// The operator's parameters from a setting. Any object is allowed if the engine can read the
+/// fields that it uses itself.
+pub(crate) fn operator_parameters(
+    settings: &Settings,
+    key: &str,
+) -> Result<Map<String, Value>, Error> {
     let parameters = settings.object(key)?;
     for name in ["n", "partial_images", "stream"] {
-        let (Some(kind), Some(value)) = (kind(name), parameters.get(name)) else {
+        let (Some(parameter_type), Some(value)) = (known_type(name), parameters.get(name)) else {
             continue;
         };
-        kind.check(name, value).map_err(|error| {
+        parameter_type.check(name, value).map_err(|error| {
             Error::invalid(
                 key,
                 format!("setting {key} cannot be used: {}", error.message),
@@ -79,36 +95,38 @@ pub(crate) fn fixed(settings: &Settings, key: &str) -> Result<Map<String, Value>
     }
     match parameters.get("model") {
         Some(model) if !model.is_string() && !model.is_null() => {
-            let message = format!("setting {key} cannot be used: model must be a text");
+            let message = format!("setting {key} cannot be used: model must be a string");
             Err(Error::invalid(key, message))
         }
         _ => Ok(parameters),
     }
 }
 
-fn kind(name: &str) -> Option<Kind> {
-    let mut known = KNOWN.iter().filter(|(known, _)| *known == name);
-    known.next().map(|(_, kind)| *kind)
+fn known_type(name: &str) -> Option<ParameterType> {
+    KNOWN
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, parameter_type)| *parameter_type)
 }
 
-impl Kind {
-    /// Null is of every kind: it leaves the choice to the upstream.
+impl ParameterType {
+    /// Every parameter may be null, which leaves the choice to the upstream.
     fn check(self, name: &str, value: &Value) -> Result<(), Error> {
         let fits = match self {
             _ if value.is_null() => true,
-            Self::Text => value.is_string(),
-            Self::OneOf(words) => value.as_str().is_some_and(|word| words.contains(&word)),
-            Self::Flag => value.is_boolean(),
-            Self::Whole(from, to) => value.as_u64().is_some_and(|n| (from..=to).contains(&n)),
+            Self::String => value.is_string(),
+            Self::OneOf(choices) => value.as_str().is_some_and(|text| choices.contains(&text)),
+            Self::Boolean => value.is_boolean(),
+            Self::Integer { min, max } => value.as_u64().is_some_and(|n| (min..=max).contains(&n)),
         };
         if fits {
             return Ok(());
         }
         let expected = match self {
-            Self::Text => "a text".to_owned(),
-            Self::OneOf(words) => format!("one of {}", words.join(", ")),
-            Self::Flag => "true or false".to_owned(),
-            Self::Whole(from, to) => format!("a whole number from {from} to {to}"),
+            Self::String => "a string".to_owned(),
+            Self::OneOf(choices) => format!("one of {}", choices.join(", ")),
+            Self::Boolean => "true or false".to_owned(),
+            Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
         };
         Err(Error::invalid(name, format!("{name} must be {expected}")))
     }
@@ -119,29 +137,32 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::settings::{self, Operation};
-    use crate::wire::tests::job;
+    use crate::settings::{Operation, settings_with};
+    use crate::wire::plan::tests::job;
 
-    fn field(parameters: Value) -> Option<String> {
-        let settings = settings::with(&[("extra-parameters", "cfg_scale, seed")]);
-        let options = Options::read(&settings, Operation::Generate).unwrap();
-        let asked = Job {
+    /// The field of the error, if the parameters are rejected.
+    fn rejected_field(parameters: &Value) -> Option<String> {
+        let settings = settings_with(&[(EXTRA_PARAMETERS, "cfg_scale, seed")]);
+        let options = Options::from_settings(&settings, Operation::Generate).unwrap();
+        let job = Job {
             parameters: parameters.to_string(),
             ..job("x")
         };
-        given(&asked, &options).err().and_then(|error| error.field)
+        let result = job_parameters(&job, &options);
+        result.err().and_then(|error| error.field)
     }
 
     #[test]
-    fn a_job_brings_only_what_it_may() {
-        assert_eq!(field(json!({})), None);
+    fn job_parameters_reject_reserved_unknown_and_wrong_types() {
+        assert_eq!(rejected_field(&json!({})), None);
         let all = json!({
             "background": "opaque", "output_compression": 80, "output_format": "webp",
             "stream": true, "partial_images": 3, "quality": "high", "user": "u", "style": null,
             "cfg_scale": [1], "seed": 5, "input_fidelity": "high",
         });
-        assert_eq!(field(all), None);
-        assert_eq!(field(json!([])).as_deref(), Some("parameters"));
+        assert_eq!(rejected_field(&all), None);
+        let no_object = rejected_field(&json!([]));
+        assert_eq!(no_object.as_deref(), Some("parameters"));
         for (name, value) in [
             ("n", json!(10)),
             ("n", json!(null)),
@@ -162,19 +183,16 @@ mod tests {
             ("quality", json!({})),
         ] {
             let parameters = json!({name: value});
-            assert_eq!(
-                field(parameters.clone()).as_deref(),
-                Some(name),
-                "{parameters}"
-            );
+            let field = rejected_field(&parameters);
+            assert_eq!(field.as_deref(), Some(name), "{parameters}");
         }
     }
 
     #[test]
-    fn the_operator_may_do_anything_that_can_be_read() {
-        let read = |text: &str| fixed(&settings::with(&[("params", text)]), "params");
-        assert!(read(r#"{"prompt": 1, "image": [], "size": {}, "steps": 9, "n": 10}"#).is_ok());
-        assert!(read(r#"{"n": null, "stream": null, "model": null}"#).is_ok());
+    fn operator_parameters_reject_only_unreadable_fields() {
+        let parse = |text| operator_parameters(&settings_with(&[("params", text)]), "params");
+        assert!(parse(r#"{"prompt": 1, "image": [], "size": {}, "steps": 9, "n": 10}"#).is_ok());
+        assert!(parse(r#"{"n": null, "stream": null, "model": null}"#).is_ok());
         for text in [
             "[1]",
             "{",
@@ -184,7 +202,7 @@ mod tests {
             r#"{"partial_images": 9}"#,
             r#"{"model": 5}"#,
         ] {
-            let error = read(text).unwrap_err();
+            let error = parse(text).unwrap_err();
             assert_eq!(error.field.as_deref(), Some("params"), "{}", error.message);
         }
     }

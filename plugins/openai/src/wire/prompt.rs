@@ -1,30 +1,32 @@
-//! The prompt, without what is no words for a model.
+//! The prompt without options for the server.
 
 use pinhole_sdk::Error;
 
-/// stable-diffusion.cpp reads its own options between these: a caller could set anything there.
-const OPEN: &str = "<sd_cpp_extra_args>";
-const CLOSE: &str = "</sd_cpp_extra_args>";
+/// stable-diffusion.cpp reads options between these tags. A caller could set any option there.
+const OPEN_TAG: &str = "<sd_cpp_extra_args>";
+const CLOSE_TAG: &str = "</sd_cpp_extra_args>";
 
-/// The prompt without options for the server. Fails where nothing else was in it.
-pub(super) fn words(prompt: &str) -> Result<String, Error> {
-    let mut words = prompt.to_owned();
-    // Taking one out may join what stood around it to another.
-    while let Some(start) = find(&words, OPEN) {
-        let inside = start + OPEN.len();
-        let end = words.get(inside..).and_then(|rest| find(rest, CLOSE));
-        let end = end.map_or(inside, |end| inside + end + CLOSE.len());
-        words.replace_range(start..end, "");
+/// Removes options for the server. Fails if the prompt holds nothing else.
+pub(super) fn remove_server_options(prompt: &str) -> Result<String, Error> {
+    let mut remaining = prompt.to_owned();
+    // Removing one tag may join the text around it to another tag.
+    while let Some(start) = find_tag(&remaining, OPEN_TAG) {
+        let inside = start + OPEN_TAG.len();
+        let close = remaining
+            .get(inside..)
+            .and_then(|rest| find_tag(rest, CLOSE_TAG));
+        let end = close.map_or(inside, |close| inside + close + CLOSE_TAG.len());
+        remaining.replace_range(start..end, "");
     }
-    if words.len() < prompt.len() && words.trim().is_empty() {
-        let message = "the prompt holds only options for the server: say what to draw";
+    if remaining.len() < prompt.len() && remaining.trim().is_empty() {
+        let message = "the prompt contains only server options: describe the image";
         return Err(Error::invalid("prompt", message));
     }
-    Ok(words)
+    Ok(remaining)
 }
 
-/// In any case. Lower case keeps the places of ASCII.
-fn find(text: &str, tag: &str) -> Option<usize> {
+/// Ignores case. ASCII lower case does not change the positions.
+fn find_tag(text: &str, tag: &str) -> Option<usize> {
     text.to_ascii_lowercase().find(tag)
 }
 
@@ -33,11 +35,11 @@ mod tests {
     use super::*;
 
     fn check(prompt: &str, expected: &str) {
-        assert_eq!(words(prompt).unwrap(), expected);
+        assert_eq!(remove_server_options(prompt).unwrap(), expected);
     }
 
     #[test]
-    fn options_for_the_server_are_taken_out() {
+    fn remove_server_options_leaves_only_prompt() {
         check("a fox", "a fox");
         check(
             r#"a <sd_cpp_extra_args>{"steps":9}</sd_cpp_extra_args>fox"#,
@@ -50,7 +52,8 @@ mod tests {
             "fox",
         );
         check("a </sd_cpp_extra_args> fox", "a </sd_cpp_extra_args> fox");
-        let error = words("<sd_cpp_extra_args>{}</sd_cpp_extra_args> ").unwrap_err();
+        let only_options = "<sd_cpp_extra_args>{}</sd_cpp_extra_args> ";
+        let error = remove_server_options(only_options).unwrap_err();
         assert_eq!(error.field.as_deref(), Some("prompt"));
     }
 }

@@ -1,0 +1,138 @@
+//! The endpoint of the images API: its upstream, its paths and its kind of authentication.
+
+use pinhole_sdk::request::percent_encode;
+use pinhole_sdk::{Credential, Settings, Upstream};
+
+use crate::settings::{API_KEY, API_VERSION, AUTHENTICATION, BASE_URL};
+
+/// The upstream that receives the key as a bearer token.
+const BEARER: &str = "api";
+/// The upstream with the same base URL that receives the key in Azure's header.
+const AZURE: &str = "azure";
+/// The domain of every Azure resource.
+const AZURE_HOST_SUFFIX: &str = ".azure.com";
+/// Precedes the name of the deployment in a classic Azure URL.
+const DEPLOYMENTS_PATH: &str = "/openai/deployments/";
+
+/// The endpoint that the settings describe.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    /// Name of the upstream that receives the requests.
+    pub(crate) upstream: &'static str,
+    /// The model, if the base URL is a classic Azure URL.
+    pub(crate) deployment: Option<String>,
+    path_prefix: &'static str,
+    api_version: Option<String>,
+}
+
+/// The engine's upstreams: the same base URL with two ways to send the key.
+pub(crate) fn upstreams() -> Vec<Upstream> {
+    let upstream = |name: &str, credential| Upstream {
+        name: name.into(),
+        base_url: BASE_URL.into(),
+        credential,
+        requests: [
+            "POST /images/",
+            "POST /v1/images/",
+            "GET /models",
+            "GET /v1/models",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+    };
+    vec![
+        upstream(BEARER, Credential::Bearer(API_KEY.into())),
+        upstream(
+            AZURE,
+            Credential::Header(("api-key".into(), API_KEY.into())),
+        ),
+    ]
+}
+
+impl Endpoint {
+    pub(crate) fn from_settings(settings: &Settings) -> Self {
+        let url = settings.text(BASE_URL).unwrap_or_default();
+        let (_, after_scheme) = url.split_once("://").unwrap_or(("", &url));
+        let host_length = after_scheme.find('/').unwrap_or(after_scheme.len());
+        let (host_and_port, path) = after_scheme.split_at(host_length);
+        let (host, _port) = host_and_port
+            .rsplit_once(':')
+            .unwrap_or((host_and_port, ""));
+        let deployment = path.split_once(DEPLOYMENTS_PATH).map(|(_, name)| name);
+        let is_azure = deployment.is_some() || host.to_lowercase().ends_with(AZURE_HOST_SUFFIX);
+        let upstream = match settings.text(AUTHENTICATION).as_deref() {
+            Some("bearer") => BEARER,
+            Some("api-key") => AZURE,
+            _ if is_azure => AZURE,
+            _ => BEARER,
+        };
+        let has_path = !path.trim_matches('/').is_empty();
+        Self {
+            upstream,
+            deployment: deployment.map(|name| name.trim_end_matches('/').to_owned()),
+            path_prefix: if has_path { "" } else { "/v1" },
+            api_version: settings.text(API_VERSION),
+        }
+    }
+
+    /// A path under the base URL, with the API version of the settings.
+    pub(crate) fn request_path(&self, path: &str) -> String {
+        let prefix = self.path_prefix;
+        match &self.api_version {
+            Some(version) => format!("{prefix}{path}?api-version={}", percent_encode(version)),
+            None => format!("{prefix}{path}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::settings_with;
+
+    fn check(
+        base_url: &str,
+        authentication: &str,
+        upstream: &str,
+        path: &str,
+        deployment: Option<&str>,
+    ) {
+        let settings = settings_with(&[(BASE_URL, base_url), (AUTHENTICATION, authentication)]);
+        let endpoint = Endpoint::from_settings(&settings);
+        assert_eq!(endpoint.upstream, upstream, "{base_url}");
+        assert_eq!(endpoint.request_path("/models"), path, "{base_url}");
+        assert_eq!(endpoint.deployment.as_deref(), deployment, "{base_url}");
+    }
+
+    #[test]
+    fn endpoint_detects_azure_from_base_url() {
+        check("https://api.openai.com/v1", "auto", BEARER, "/models", None);
+        let classic = "https://r.openai.azure.com/openai/deployments/dep/";
+        check(classic, "auto", AZURE, "/models", Some("dep"));
+        check(classic, "bearer", BEARER, "/models", Some("dep"));
+        let newer = "https://R.OpenAI.Azure.com:443/openai/v1";
+        check(newer, "auto", AZURE, "/models", None);
+        let gateway = "http://127.0.0.1:8080/openai/deployments/d";
+        check(gateway, "auto", AZURE, "/models", Some("d"));
+        check("http://azure.com.evil/v1", "auto", BEARER, "/models", None);
+        check("http://localhost:1/x", "api-key", AZURE, "/models", None);
+    }
+
+    #[test]
+    fn endpoint_adds_version_to_base_url_without_path() {
+        check("http://127.0.0.1:1234", "auto", BEARER, "/v1/models", None);
+        check("http://127.0.0.1:1234/", "auto", BEARER, "/v1/models", None);
+        check("http://127.0.0.1/api/", "auto", BEARER, "/models", None);
+    }
+
+    #[test]
+    fn request_path_percent_encodes_api_version() {
+        let path = |version| {
+            let settings = settings_with(&[(API_VERSION, version)]);
+            Endpoint::from_settings(&settings).request_path("/models")
+        };
+        assert_eq!(path(""), "/models");
+        assert_eq!(path("2025-04-01"), "/models?api-version=2025-04-01");
+        assert_eq!(path("a&b=c"), "/models?api-version=a%26b%3Dc");
+    }
+}

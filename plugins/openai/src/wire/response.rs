@@ -1,0 +1,194 @@
+//! Responses with status 200. They may still hold no image.
+
+use pinhole_sdk::upstream_text::truncate;
+use pinhole_sdk::{Error, ImageLocation, Response};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{MAX_COUNT, data_items, error, string_at};
+
+/// Bytes of an image attribute such as a size or a quality.
+const MAX_ATTRIBUTE_BYTES: usize = 40;
+/// Bytes of the upstream's ID of a request.
+const MAX_REQUEST_ID_BYTES: usize = 100;
+
+/// What a response reports in addition to its images.
+#[derive(Debug)]
+pub(crate) struct ResponseDetails {
+    pub(crate) revised_prompt: Option<String>,
+    /// The upstream's ID of the request, for its support.
+    pub(super) request_id: Option<String>,
+    pub(super) attributes: ImageAttributes,
+    pub(super) usage: Option<Usage>,
+}
+
+/// Attributes of the images, as the upstream reports them.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct ImageAttributes {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quality: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    background: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_format: Option<String>,
+}
+
+/// In tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(super) struct Usage {
+    input_tokens: u64,
+    output_tokens: u64,
+    total_tokens: u64,
+}
+
+/// Locates the images of a successful response, from one to [`MAX_COUNT`]. Fewer or more are an
+/// error.
+pub(crate) fn parse_response(body: &Value) -> Result<(Vec<ImageLocation>, ResponseDetails), Error> {
+    let items = data_items(body);
+    let count = items.len();
+    if count > MAX_COUNT as usize {
+        return Err(Error::protocol(format!(
+            "the upstream returned {count} images, but a request can ask for at most {MAX_COUNT}"
+        )));
+    }
+    let locations: Vec<ImageLocation> = items
+        .iter()
+        .enumerate()
+        .filter_map(|(index, item)| locate_image(&format!("/data/{index}"), item))
+        .collect();
+    if locations.is_empty() {
+        return Err(error::missing_image_error(body, items));
+    }
+    let revised_prompt = items
+        .iter()
+        .find_map(|item| string_at(item, "revised_prompt"));
+    Ok((locations, ResponseDetails::from_json(body, revised_prompt)))
+}
+
+/// The upstream's ID of the request, from a header.
+pub(crate) fn request_id(response: &Response) -> Option<String> {
+    let headers = response.0.headers();
+    let id = headers
+        .iter()
+        .find(|header| header.name == "x-request-id")?;
+    Some(truncate(&id.value, MAX_REQUEST_ID_BYTES))
+}
+
+/// Locates the image of an item at a JSON pointer. Prefers bytes to a URL. Some servers return a
+/// data URL as the URL.
+pub(super) fn locate_image(pointer: &str, item: &Value) -> Option<ImageLocation> {
+    if string_at(item, "b64_json").is_some() {
+        return Some(ImageLocation::Pointer(format!("{pointer}/b64_json")));
+    }
+    let url = string_at(item, "url")?;
+    Some(if url.starts_with("data:") {
+        ImageLocation::Pointer(format!("{pointer}/url"))
+    } else {
+        ImageLocation::Url(url.into())
+    })
+}
+
+impl ResponseDetails {
+    /// From a response, or from an event of a stream.
+    pub(super) fn from_json(body: &Value, revised_prompt: Option<&str>) -> Self {
+        let attribute = |key| string_at(body, key).map(|text| truncate(text, MAX_ATTRIBUTE_BYTES));
+        Self {
+            revised_prompt: revised_prompt.map(str::to_owned),
+            request_id: None,
+            attributes: ImageAttributes {
+                size: attribute("size"),
+                quality: attribute("quality"),
+                background: attribute("background"),
+                output_format: attribute("output_format"),
+            },
+            usage: body.get("usage").and_then(Usage::from_json),
+        }
+    }
+
+    pub(crate) fn with_request_id(self, request_id: Option<String>) -> Self {
+        Self { request_id, ..self }
+    }
+}
+
+impl Usage {
+    /// `None` if all counts are missing or 0.
+    fn from_json(usage: &Value) -> Option<Self> {
+        let count = |key| usage.get(key).and_then(Value::as_u64).unwrap_or(0);
+        let usage = Self {
+            input_tokens: count("input_tokens"),
+            output_tokens: count("output_tokens"),
+            total_tokens: count("total_tokens"),
+        };
+        (usage != Self::default()).then_some(usage)
+    }
+
+    pub(super) fn saturating_add(self, other: Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
+            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
+            total_tokens: self.total_tokens.saturating_add(other.total_tokens),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pinhole_sdk::ErrorKind;
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(json: &str) -> Value {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn pointer(pointer: &str) -> ImageLocation {
+        ImageLocation::Pointer(pointer.into())
+    }
+
+    #[test]
+    fn parse_response_locates_bytes_and_urls() {
+        let body = parse(include_str!("../../testdata/success-url.json"));
+        let (locations, details) = parse_response(&body).unwrap();
+        let url = ImageLocation::Url("https://blob.example/x.png?sig=1".into());
+        assert_eq!(locations, [url, pointer("/data/1/url")]);
+        assert_eq!(details.revised_prompt.as_deref(), Some("A red fox."));
+
+        let body = parse(include_str!("../../testdata/success-dall-e-3.json"));
+        let (locations, details) = parse_response(&body).unwrap();
+        assert_eq!(locations, [pointer("/data/0/b64_json")]);
+        let revised_prompt = details.revised_prompt.as_deref();
+        assert_eq!(revised_prompt, Some("A red fox in the snow, at dusk."));
+    }
+
+    fn check_error(body: &str, kind: ErrorKind, message: &str) {
+        let error = parse_response(&parse(body)).unwrap_err();
+        assert_eq!(error.kind, kind, "{body}");
+        assert!(error.message.contains(message), "{}", error.message);
+    }
+
+    #[test]
+    fn parse_response_rejects_success_without_image() {
+        use ErrorKind::{Blocked, Protocol, Upstream};
+        for body in [
+            "{}",
+            "[]",
+            "null",
+            "7",
+            r#"{"data": null}"#,
+            r#"{"created": 1, "data": []}"#,
+            r#"{"data": [{}, 1, null, {"b64_json": ""}, {"url": 5}]}"#,
+        ] {
+            check_error(body, Protocol, "reported success but returned no image");
+        }
+        let filtered = include_str!("../../testdata/success-filtered.json");
+        check_error(filtered, Blocked, "categories: sexual");
+        let moderated = r#"{"error": {"code": "moderation_blocked", "message": "not this"}}"#;
+        check_error(moderated, Blocked, "not this");
+        check_error(r#"{"error": "loading"}"#, Upstream, "loading");
+        let too_many = json!({"data": vec![json!({"b64_json": "AAAA"}); 11]});
+        check_error(&too_many.to_string(), Protocol, "11 images");
+    }
+}

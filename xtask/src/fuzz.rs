@@ -1,19 +1,24 @@
-//! The fuzz targets, each for a while.
+//! `cargo xtask fuzz`: runs each libFuzzer target for a while.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::steps::announce_build;
+use crate::tools::CARGO_FUZZ;
 use crate::workspace::Workspace;
 
-/// Where cargo-fuzz finds the targets.
-const FOLDER: &str = "fuzz";
-/// All our code is safe Rust: without a sanitizer the stable compiler will do, and it runs faster.
-const FLAGS: [&str; 4] = ["--fuzz-dir", FOLDER, "--sanitizer", "none"];
-/// An input that takes longer counts as found, in seconds.
+/// The workspace of the libFuzzer targets.
+const HARNESS: &str = "tests/fuzz/libfuzzer";
+/// The seeds of each target.
+const SEEDS: &str = "tests/fuzz/corpus";
+/// All of our code is safe Rust: without a sanitizer it builds with the stable compiler and runs
+/// faster.
+const FLAGS: [&str; 4] = ["--fuzz-dir", HARNESS, "--sanitizer", "none"];
+/// An input that takes longer is a finding.
 const MAX_INPUT_SECS: u32 = 30;
 
 #[derive(Args)]
@@ -25,58 +30,59 @@ pub(crate) struct Options {
     seconds: u32,
 }
 
-/// What libFuzzer said of a run.
+/// The statistics that libFuzzer prints at the end of a run.
 #[derive(Debug, Default, PartialEq)]
-struct Figures {
+struct Statistics {
     runs: u64,
     runs_per_second: u64,
-    /// Edges of the program that were taken.
+    /// The edges of the program that the inputs reached.
     coverage: u64,
 }
 
-/// Builds the targets, runs each, and prints a line of figures for it. Fails where one has found
-/// an input that breaks a property.
+/// Builds the targets, runs each, and prints its statistics. Exits with 1 if a target has found an
+/// input that violates a property.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
-    ensure(workspace)?;
+    let cargo_fuzz = CARGO_FUZZ.ensure_installed(workspace)?;
     let targets = match &options.target {
         Some(target) => vec![target.clone()],
-        None => targets(workspace)?,
+        None => list_targets(workspace)?,
     };
-    let mut build = vec!["fuzz", "build"];
-    build.extend(FLAGS);
-    build.extend(options.target.as_deref());
-    workspace.build("a fuzz target", &build)?;
-    let programs = workspace.root.join(FOLDER).join("target");
+    let programs = workspace.root.join(HARNESS).join("target");
+    announce_build("building the fuzz targets", &programs, "10 minutes");
+    build(workspace, &cargo_fuzz, options.target.as_deref())?;
+
     let programs = programs.join(host_triple(workspace)?).join("release");
     println!(
-        "{:12} {:>9} {:>7} {:>9}  found",
+        "{:12} {:>9} {:>7} {:>9}  finding",
         "target", "runs", "runs/s", "coverage"
     );
-    let mut found = false;
+    let mut has_findings = false;
     for target in &targets {
-        found |= run_target(workspace, &programs.join(target), target, options.seconds)?;
+        has_findings |= run_target(workspace, &programs.join(target), target, options.seconds)?;
     }
-    Ok(ExitCode::from(u8::from(found)))
+    Ok(ExitCode::from(u8::from(has_findings)))
 }
 
-/// Makes sure that there is a `cargo fuzz`.
-fn ensure(workspace: &Workspace) -> Result<()> {
-    let mut asking = workspace.cargo(&["fuzz", "--version"]);
-    asking.stdout(Stdio::null()).stderr(Stdio::null());
-    if asking.status().is_ok_and(|status| status.success()) {
-        return Ok(());
+fn build(workspace: &Workspace, cargo_fuzz: &Path, target: Option<&str>) -> Result<()> {
+    let status = workspace
+        .cargo_command(cargo_fuzz, &["fuzz", "build"])
+        .args(FLAGS)
+        .args(target)
+        .status()
+        .context("cannot start cargo-fuzz")?;
+    if !status.success() {
+        bail!("cannot build the fuzz targets: see cargo's message above");
     }
-    eprintln!("cargo-fuzz is missing and is being installed");
-    workspace.build("cargo-fuzz", &["install", "--locked", "cargo-fuzz"])
+    Ok(())
 }
 
-/// The targets, in the order of their names.
-fn targets(workspace: &Workspace) -> Result<Vec<String>> {
-    let folder = workspace.root.join(FOLDER).join("fuzz_targets");
-    let cannot = || format!("cannot read {}", workspace.shown(&folder));
+/// The targets, sorted by name.
+fn list_targets(workspace: &Workspace) -> Result<Vec<String>> {
+    let directory = workspace.root.join(HARNESS).join("fuzz_targets");
+    let context = || format!("cannot read {}", workspace.display(&directory));
     let mut targets = Vec::new();
-    for entry in fs::read_dir(&folder).with_context(cannot)? {
-        let path = entry.with_context(cannot)?.path();
+    for entry in fs::read_dir(&directory).with_context(context)? {
+        let path = entry.with_context(context)?.path();
         if path.extension().is_some_and(|extension| extension == "rs") {
             let name = path.file_stem().unwrap_or_default();
             targets.push(name.to_string_lossy().into_owned());
@@ -86,32 +92,62 @@ fn targets(workspace: &Workspace) -> Result<Vec<String>> {
     Ok(targets)
 }
 
-/// What cargo-fuzz builds for, which names a folder: this machine.
+/// The target triple that cargo-fuzz builds for, which is part of a path.
 fn host_triple(workspace: &Workspace) -> Result<String> {
     let output = Command::new("rustc")
         .arg("-vV")
         .current_dir(&workspace.root)
         .output()
         .context("cannot start rustc")?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let triple = said.lines().find_map(|line| line.strip_prefix("host: "));
+    let version = String::from_utf8_lossy(&output.stdout);
+    let triple = version.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(triple
-        .context("rustc does not say what it runs on")?
+        .context("rustc -vV prints no line `host: `")?
         .to_owned())
 }
 
-/// Runs one target as it was built. True where it has found something.
+/// Runs a target and prints its statistics. Returns whether it has found something.
 fn run_target(workspace: &Workspace, program: &Path, target: &str, seconds: u32) -> Result<bool> {
-    let grown = made_folder(workspace, &["target", "corpus", target])?;
-    let artifacts = made_folder(workspace, &["artifacts", target])?;
-    let seeds = workspace.root.join(FOLDER).join("corpus").join(target);
-    let log = made_folder(workspace, &["target", "logs"])?.join(target);
-    let shown = || format!("cannot write {}", workspace.shown(&log));
-    let output = File::create(&log).with_context(shown)?;
-    let errors = output.try_clone().with_context(shown)?;
-    // What libFuzzer finds worth keeping goes into the first folder: the seeds stay as they are.
+    let log_file = output_directory(workspace, &["target", "logs"])?.join(target);
+    let succeeded = fuzz(workspace, program, target, seconds, &log_file)?;
+    let log_name = workspace.display(&log_file);
+    let log = fs::read(&log_file).with_context(|| format!("cannot read {log_name}"))?;
+    let log = String::from_utf8_lossy(&log);
+    let statistics = Statistics::parse(&log);
+    if statistics == Statistics::default() && !succeeded {
+        bail!("cannot run fuzz target {target}: see {log_name}");
+    }
+    let Statistics {
+        runs,
+        runs_per_second,
+        coverage,
+    } = statistics;
+    let finding = if succeeded {
+        "none".to_owned()
+    } else {
+        find_artifact(&log).unwrap_or_else(|| log_name.to_string())
+    };
+    println!("{target:12} {runs:>9} {runs_per_second:>7} {coverage:>9}  {finding}");
+    Ok(!succeeded)
+}
+
+/// Runs libFuzzer with its output in the log file. Returns whether it succeeded.
+fn fuzz(
+    workspace: &Workspace,
+    program: &Path,
+    target: &str,
+    seconds: u32,
+    log_file: &Path,
+) -> Result<bool> {
+    let corpus = output_directory(workspace, &["target", "corpus", target])?;
+    let artifacts = output_directory(workspace, &["artifacts", target])?;
+    let seeds = workspace.root.join(SEEDS).join(target);
+    let context = || format!("cannot write {}", workspace.display(log_file));
+    let output = File::create(log_file).with_context(context)?;
+    let errors = output.try_clone().with_context(context)?;
     let status = Command::new(program)
-        .args([&grown, &seeds])
+        // libFuzzer adds new inputs to the first directory: the seeds do not change.
+        .args([&corpus, &seeds])
         .arg("-print_final_stats=1")
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-timeout={MAX_INPUT_SECS}"))
@@ -119,63 +155,45 @@ fn run_target(workspace: &Workspace, program: &Path, target: &str, seconds: u32)
         .stdout(output)
         .stderr(errors)
         .status();
-    let status = status.with_context(|| format!("cannot start {}", workspace.shown(program)))?;
-    let said = fs::read(&log).with_context(|| format!("cannot read {}", workspace.shown(&log)))?;
-    let said = String::from_utf8_lossy(&said);
-    let figures = Figures::read(&said);
-    if figures == Figures::default() && !status.success() {
-        bail!(
-            "fuzz target {target} did not run: {} says why",
-            workspace.shown(&log)
-        );
-    }
-    let Figures {
-        runs,
-        runs_per_second,
-        coverage,
-    } = figures;
-    let found = match status.success() {
-        true => "nothing".to_owned(),
-        false => artifact(&said).unwrap_or_else(|| workspace.shown(&log).to_string()),
-    };
-    println!("{target:12} {runs:>9} {runs_per_second:>7} {coverage:>9}  {found}");
-    Ok(!status.success())
+    let status = status.with_context(|| format!("cannot start {}", workspace.display(program)))?;
+    Ok(status.success())
 }
 
-/// A folder in that of the targets, which git does not keep.
-fn made_folder(workspace: &Workspace, steps: &[&str]) -> Result<PathBuf> {
-    let mut folder = workspace.root.join(FOLDER);
-    folder.extend(steps);
-    let cannot = || format!("cannot make {}", workspace.shown(&folder));
-    fs::create_dir_all(&folder).with_context(cannot)?;
-    Ok(folder)
+/// Creates a directory in the harness that git ignores.
+fn output_directory(workspace: &Workspace, steps: &[&str]) -> Result<PathBuf> {
+    let mut directory = workspace.root.join(HARNESS);
+    directory.extend(steps);
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot create {}", workspace.display(&directory)))?;
+    Ok(directory)
 }
 
-/// The file with the input that broke a property.
-fn artifact(said: &str) -> Option<String> {
-    let line = said
+/// The file with the input that violates a property.
+fn find_artifact(log: &str) -> Option<String> {
+    let line = log
         .lines()
         .find(|line| line.contains("Test unit written to "))?;
     let (_, path) = line.split_once("Test unit written to ")?;
     Some(path.trim().to_owned())
 }
 
-impl Figures {
-    /// From the lines of statistics, and the last one that tells a coverage.
-    fn read(said: &str) -> Self {
-        let stat = |name: &str| {
-            let lines = said.lines().rev();
-            let mut found = lines.filter_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-            found.next().unwrap_or_default()
+impl Statistics {
+    /// Parses the final statistics, and the last line that has a coverage.
+    fn parse(log: &str) -> Self {
+        let number = |name: &str| {
+            log.lines()
+                .rev()
+                .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+                .unwrap_or_default()
         };
-        let covers = |line: &str| {
+        let coverage = |line: &str| {
             let (_, rest) = line.split_once(" cov: ")?;
             rest.split_whitespace().next()?.parse().ok()
         };
         Self {
-            runs: stat("stat::number_of_executed_units:"),
-            runs_per_second: stat("stat::average_exec_per_sec:"),
-            coverage: said.lines().rev().find_map(covers).unwrap_or_default(),
+            runs: number("stat::number_of_executed_units:"),
+            runs_per_second: number("stat::average_exec_per_sec:"),
+            coverage: log.lines().rev().find_map(coverage).unwrap_or_default(),
         }
     }
 }
@@ -185,24 +203,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_read_from_what_libfuzzer_says() {
-        let said = "#2\tINITED cov: 12 ft: 13 corp: 1/1b exec/s: 0 rss: 40Mb\n\
-                    #900\tDONE   cov: 345 ft: 700 corp: 20/3Kb lim: 40 exec/s: 450 rss: 50Mb\n\
-                    stat::number_of_executed_units: 900\n\
-                    stat::average_exec_per_sec:     450\n";
-        let expected = Figures {
+    fn statistics_are_parsed() {
+        let log = "#2\tINITED cov: 12 ft: 13 corp: 1/1b exec/s: 0 rss: 40Mb\n\
+                   #900\tDONE   cov: 345 ft: 700 corp: 20/3Kb lim: 40 exec/s: 450 rss: 50Mb\n\
+                   stat::number_of_executed_units: 900\n\
+                   stat::average_exec_per_sec:     450\n";
+        let expected = Statistics {
             runs: 900,
             runs_per_second: 450,
             coverage: 345,
         };
-        assert_eq!(Figures::read(said), expected);
-        assert_eq!(Figures::read("error: it did not build"), Figures::default());
+        assert_eq!(Statistics::parse(log), expected);
+        let failure = Statistics::parse("error: cannot compile");
+        assert_eq!(failure, Statistics::default());
     }
 
     #[test]
-    fn the_input_that_was_found_is_named() {
-        let said = "x\nartifact_prefix='a/'; Test unit written to a/crash-12\nBase64: eA==\n";
-        assert_eq!(artifact(said).as_deref(), Some("a/crash-12"));
-        assert_eq!(artifact("nothing"), None);
+    fn artifact_is_found() {
+        let log = "x\nartifact_prefix='a/'; Test unit written to a/crash-12\nBase64: eA==\n";
+        assert_eq!(find_artifact(log).as_deref(), Some("a/crash-12"));
+        assert_eq!(find_artifact("nothing"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! One HTTP request over a plain socket: enough to speak to our own server.
+//! One HTTP request over a plain socket, for the server that xtask starts.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-/// How long the server may stay silent. The engine that the settings name may be a slow one.
+/// How long the server may send nothing. The engine that the settings name may be slow.
 const TIMEOUT: Duration = Duration::from_secs(300);
+/// How much of a response's body an error quotes, in characters.
+const MAX_QUOTE_CHARS: usize = 500;
 
-/// A request, always with the key of a user.
+/// A request with a user's key.
 pub(crate) struct Request<'a> {
     pub(crate) method: &'a str,
     /// Such as `/v1/images/generations`.
@@ -19,35 +21,36 @@ pub(crate) struct Request<'a> {
     pub(crate) body: &'a str,
 }
 
-/// Sends the request to `address`, as `http://127.0.0.1:8080`, and returns the answer's body.
+/// Sends the request to a server, such as `http://127.0.0.1:8080`. Returns the response's body.
 ///
-/// Any status but 2xx is an error, with the beginning of what the server said.
-pub(crate) fn send(address: &str, request: &Request<'_>) -> Result<Vec<u8>> {
+/// Any status other than 2xx is an error that quotes the start of the body.
+pub(crate) fn send(server_url: &str, request: &Request<'_>) -> Result<Vec<u8>> {
     let Request { method, path, .. } = request;
-    let (status, body) = exchange(address, request)
-        .with_context(|| format!("{method} {path} at {address} failed"))?;
+    let (status, body) = exchange(server_url, request)
+        .with_context(|| format!("{method} {path} at {server_url} failed"))?;
     if !(200..300).contains(&status) {
-        let said: String = String::from_utf8_lossy(&body).chars().take(500).collect();
-        bail!("{method} {path} was answered with status {status}: {said}");
+        let body = String::from_utf8_lossy(&body);
+        let quote: String = body.chars().take(MAX_QUOTE_CHARS).collect();
+        bail!("{method} {path} failed with status {status}: {quote}");
     }
     Ok(body)
 }
 
-fn exchange(address: &str, request: &Request<'_>) -> Result<(u16, Vec<u8>)> {
-    let host = address
+fn exchange(server_url: &str, request: &Request<'_>) -> Result<(u16, Vec<u8>)> {
+    let host = server_url
         .strip_prefix("http://")
-        .context("the address does not begin with http://")?
+        .context("the URL does not start with http://")?
         .trim_end_matches('/');
     let mut stream = TcpStream::connect(host)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.write_all(&head_and_body(host, request))?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    parse(&answer)
+    stream.write_all(&serialize_request(host, request))?;
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response)?;
+    parse_response(&response)
 }
 
-/// HTTP/1.0, so that the body ends with the connection and never comes in chunks.
-fn head_and_body(host: &str, request: &Request<'_>) -> Vec<u8> {
+/// Uses HTTP/1.0, so that the body ends with the connection and is never chunked.
+fn serialize_request(host: &str, request: &Request<'_>) -> Vec<u8> {
     let Request {
         method,
         path,
@@ -66,28 +69,28 @@ fn head_and_body(host: &str, request: &Request<'_>) -> Vec<u8> {
     format!("{head}\r\n{body}").into_bytes()
 }
 
-/// The status and the body, which must be as long as the answer says.
-fn parse(answer: &[u8]) -> Result<(u16, Vec<u8>)> {
-    const BLANK: &[u8] = b"\r\n\r\n";
-    let end = answer
-        .windows(BLANK.len())
-        .position(|window| window == BLANK)
-        .context("the connection ended before the head of the answer")?;
-    let (head, rest) = answer.split_at(end);
-    let body = rest.strip_prefix(BLANK).unwrap_or_default();
-    let head = std::str::from_utf8(head).context("the head of the answer is not text")?;
+/// The status and the body, whose length must match `content-length`.
+fn parse_response(response: &[u8]) -> Result<(u16, Vec<u8>)> {
+    const BLANK_LINE: &[u8] = b"\r\n\r\n";
+    let end = response
+        .windows(BLANK_LINE.len())
+        .position(|window| window == BLANK_LINE)
+        .context("the connection closed before the end of the response's head")?;
+    let (head, rest) = response.split_at(end);
+    let body = rest.strip_prefix(BLANK_LINE).unwrap_or_default();
+    let head = std::str::from_utf8(head).context("the response's head is not text")?;
     let mut lines = head.lines();
     let status = lines
         .next()
         .and_then(|line| line.split(' ').nth(1)?.parse().ok())
-        .context("the answer has no status")?;
+        .context("the response has no status")?;
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
         if name.eq_ignore_ascii_case("transfer-encoding") {
-            bail!("the answer came with transfer encoding{value}, which HTTP/1.0 does not have");
+            bail!("the response has transfer encoding{value}, which HTTP/1.0 does not have");
         }
-        let length = name.eq_ignore_ascii_case("content-length");
-        if length && value.trim().parse() != Ok(body.len()) {
-            bail!("the answer broke off after {} bytes", body.len());
+        let is_length = name.eq_ignore_ascii_case("content-length");
+        if is_length && value.trim().parse() != Ok(body.len()) {
+            bail!("the response is incomplete: received {} bytes", body.len());
         }
     }
     Ok((status, body.to_vec()))
@@ -98,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_written_out() {
+    fn request_is_serialized() {
         let mut request = Request {
             method: "POST",
             path: "/v1/x",
@@ -106,7 +109,7 @@ mod tests {
             body: "{}",
         };
         let text =
-            |request: &Request<'_>| String::from_utf8(head_and_body("a:1", request)).unwrap();
+            |request: &Request<'_>| String::from_utf8(serialize_request("a:1", request)).unwrap();
         assert_eq!(
             text(&request),
             "POST /v1/x HTTP/1.0\r\nhost: a:1\r\nconnection: close\r\n\
@@ -118,26 +121,31 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_taken_apart() {
+    fn response_is_parsed() {
         let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n\x00\r\n";
-        assert_eq!(parse(whole).unwrap(), (200, b"\x00\r\n".to_vec()));
-        assert_eq!(parse(b"HTTP/1.0 204 \r\n\r\n").unwrap(), (204, vec![]));
+        assert_eq!(parse_response(whole).unwrap(), (200, b"\x00\r\n".to_vec()));
+        let empty = parse_response(b"HTTP/1.0 204 \r\n\r\n").unwrap();
+        assert_eq!(empty, (204, vec![]));
     }
 
     #[test]
-    fn a_broken_answer_is_an_error() {
-        let check = |answer: &str, expected: &str| {
-            assert_eq!(parse(answer.as_bytes()).unwrap_err().to_string(), expected);
+    fn malformed_response_is_an_error() {
+        let check = |response: &str, expected: &str| {
+            let error = parse_response(response.as_bytes()).unwrap_err();
+            assert_eq!(error.to_string(), expected);
         };
-        check("", "the connection ended before the head of the answer");
-        check("nonsense\r\n\r\n", "the answer has no status");
+        check(
+            "",
+            "the connection closed before the end of the response's head",
+        );
+        check("nonsense\r\n\r\n", "the response has no status");
         check(
             "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nab",
-            "the answer broke off after 2 bytes",
+            "the response is incomplete: received 2 bytes",
         );
         check(
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-            "the answer came with transfer encoding chunked, which HTTP/1.0 does not have",
+            "the response has transfer encoding chunked, which HTTP/1.0 does not have",
         );
     }
 }

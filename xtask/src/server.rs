@@ -1,4 +1,4 @@
-//! The server as a child process, and what it says about itself.
+//! The server as a child process, and the lines that it prints at start.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -8,36 +8,36 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-/// How long the server may take to listen: at the first start it compiles every engine.
-const START: Duration = Duration::from_secs(300);
-/// How long to wait for the key, which follows the other lines at once or never comes.
-const KEY: Duration = Duration::from_secs(2);
+/// How long the server may take to listen: it compiles every engine at the first start.
+const START_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long to wait for the key: the server prints it right after the other lines or never.
+const KEY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A running server; ended when dropped.
+/// A running server. Dropping it kills the process.
 pub(crate) struct Server {
     child: Child,
-    pub(crate) facts: Facts,
+    pub(crate) access: Access,
 }
 
-/// What the server says on its standard output when it is ready.
+/// How to reach the server, from its standard output.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Facts {
+pub(crate) struct Access {
     /// Such as `http://127.0.0.1:8080`.
-    pub(crate) address: String,
-    /// The administrator's key, said at the first start in a data folder only.
+    pub(crate) url: String,
+    /// The administrator's key. The server prints it only at the first start with a data directory.
     pub(crate) key: Option<String>,
 }
 
-/// One line of it.
+/// A line that xtask understands.
 #[derive(Debug, PartialEq)]
-enum Fact<'a> {
-    Address(&'a str),
+enum StartLine<'a> {
+    Url(&'a str),
     Engines,
     Key(&'a str),
 }
 
 impl Server {
-    /// Starts the command and waits until it listens. Its lines are shown as they come.
+    /// Starts the command and waits until it listens. Prints its lines as they arrive.
     pub(crate) fn start(mut command: Command) -> Result<Self> {
         let program = command.get_program().to_owned();
         let mut child = command
@@ -48,26 +48,25 @@ impl Server {
         let stdout = child.stdout.take();
         let mut server = Self {
             child,
-            facts: Facts::default(),
+            access: Access::default(),
         };
         let stdout = stdout.context("the server has no standard output")?;
-        match read(&show_lines(BufReader::new(stdout)), START, KEY) {
-            Ok(facts) => server.facts = facts,
-            Err(Silence::TooLong) => {
-                bail!(
-                    "the server did not listen within {} seconds",
-                    START.as_secs()
-                )
-            }
-            Err(Silence::Ended) => {
+        let lines = print_lines(BufReader::new(stdout));
+        match wait_for_access(&lines, START_TIMEOUT, KEY_TIMEOUT) {
+            Ok(access) => server.access = access,
+            Err(StartError::Timeout) => bail!(
+                "the server does not listen after {} seconds",
+                START_TIMEOUT.as_secs()
+            ),
+            Err(StartError::Exited) => {
                 let status = server.child.wait().context("cannot wait for the server")?;
-                bail!("the server ended before it listened ({status}): its message above says why")
+                bail!("the server stopped before it listened ({status}): see its message above")
             }
         }
         Ok(server)
     }
 
-    /// Waits until the server ends by itself, or by the Ctrl-C that reaches it as well as us.
+    /// Waits until the server stops by itself, or by a Ctrl-C, which reaches it as well as xtask.
     pub(crate) fn wait(mut self) -> Result<ExitStatus> {
         self.child.wait().context("cannot wait for the server")
     }
@@ -75,117 +74,129 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only for a server that has ended already.
+        // Both fail only if the server has stopped already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Why there are no facts.
+/// Why the server cannot be reached.
 #[derive(Debug, PartialEq)]
-enum Silence {
-    TooLong,
-    Ended,
+enum StartError {
+    Timeout,
+    Exited,
 }
 
-/// Prints each line and hands it on, to the end of the output, so that the server never writes
+/// Prints each line and passes it on, to the end of the output, so that the server never writes
 /// into a full or closed pipe.
-fn show_lines(output: impl BufRead + Send + 'static) -> Receiver<String> {
+fn print_lines(output: impl BufRead + Send + 'static) -> Receiver<String> {
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
         for line in output.lines().map_while(Result::ok) {
             println!("{line}");
-            // Nobody listens once the facts are known.
+            // The receiver is gone once the server listens.
             let _ = sender.send(line);
         }
     });
     lines
 }
 
-/// Reads until the address, the engines and, where there is one, the key are known.
-fn read(lines: &Receiver<String>, start: Duration, key: Duration) -> Result<Facts, Silence> {
-    let mut facts = Facts::default();
-    let mut engines = false;
+/// Reads until the URL, the engines and, if there is one, the key are known.
+fn wait_for_access(
+    lines: &Receiver<String>,
+    start_timeout: Duration,
+    key_timeout: Duration,
+) -> Result<Access, StartError> {
+    let mut access = Access::default();
+    let mut has_engines = false;
     loop {
-        let ready = engines && !facts.address.is_empty();
-        if ready && facts.key.is_some() {
-            return Ok(facts);
+        let is_ready = has_engines && !access.url.is_empty();
+        if is_ready && access.key.is_some() {
+            return Ok(access);
         }
-        let line = match lines.recv_timeout(if ready { key } else { start }) {
+        let timeout = if is_ready { key_timeout } else { start_timeout };
+        let line = match lines.recv_timeout(timeout) {
             Ok(line) => line,
-            Err(RecvTimeoutError::Timeout) if ready => return Ok(facts),
-            Err(RecvTimeoutError::Timeout) => return Err(Silence::TooLong),
-            Err(RecvTimeoutError::Disconnected) => return Err(Silence::Ended),
+            Err(RecvTimeoutError::Timeout) if is_ready => return Ok(access),
+            Err(RecvTimeoutError::Timeout) => return Err(StartError::Timeout),
+            Err(RecvTimeoutError::Disconnected) => return Err(StartError::Exited),
         };
-        match parse(&line) {
-            Some(Fact::Address(address)) => facts.address = address.into(),
-            Some(Fact::Engines) => engines = true,
-            Some(Fact::Key(key)) => facts.key = Some(key.into()),
+        match parse_start_line(&line) {
+            Some(StartLine::Url(url)) => access.url = url.into(),
+            Some(StartLine::Engines) => has_engines = true,
+            Some(StartLine::Key(key)) => access.key = Some(key.into()),
             None => {}
         }
     }
 }
 
-fn parse(line: &str) -> Option<Fact<'_>> {
+fn parse_start_line(line: &str) -> Option<StartLine<'_>> {
     if let Some(key) = line.strip_prefix("administrator key (shown once): ") {
-        return Some(Fact::Key(key.trim()));
+        return Some(StartLine::Key(key.trim()));
     }
     if line.starts_with("engines: ") {
-        return Some(Fact::Engines);
+        return Some(StartLine::Engines);
     }
-    let (_version, address) = line
+    let (_version, url) = line
         .strip_prefix("pinhole ")?
         .split_once(" listening on ")?;
-    Some(Fact::Address(address.trim()))
+    Some(StartLine::Url(url.trim()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const READY: [&str; 3] = [
+    const START_LINES: [&str; 3] = [
         "pinhole 0.1.0 listening on http://127.0.0.1:8080",
-        "data folder: data",
+        "data directory: data",
         "engines: gemini, sketch (current: sketch)",
     ];
 
-    fn facts(key: Option<&str>) -> Facts {
-        Facts {
-            address: "http://127.0.0.1:8080".into(),
+    fn access(key: Option<&str>) -> Access {
+        Access {
+            url: "http://127.0.0.1:8080".into(),
             key: key.map(str::to_owned),
         }
     }
 
-    /// What a server is known by whose output stays open after these lines.
-    fn running(lines: &[&str]) -> Result<Facts, Silence> {
+    /// The access to a server whose output stays open after these lines.
+    fn access_of_running(lines: &[&str]) -> Result<Access, StartError> {
         let (sender, receiver) = mpsc::channel();
         lines
             .iter()
             .for_each(|line| sender.send(line.to_string()).unwrap());
-        read(&receiver, Duration::ZERO, Duration::ZERO)
+        wait_for_access(&receiver, Duration::ZERO, Duration::ZERO)
     }
 
     #[test]
-    fn each_line_is_known_by_its_beginning() {
-        let lines = READY.map(parse);
-        let address = Fact::Address("http://127.0.0.1:8080");
-        assert_eq!(lines, [Some(address), None, Some(Fact::Engines)]);
+    fn start_line_is_parsed_by_its_prefix() {
+        let lines = START_LINES.map(parse_start_line);
+        let url = StartLine::Url("http://127.0.0.1:8080");
+        assert_eq!(lines, [Some(url), None, Some(StartLine::Engines)]);
         let key = "administrator key (shown once): sk-abc";
-        assert_eq!(parse(key), Some(Fact::Key("sk-abc")));
-        assert_eq!(parse("pinhole is starting"), None);
+        assert_eq!(parse_start_line(key), Some(StartLine::Key("sk-abc")));
+        assert_eq!(parse_start_line("pinhole is starting"), None);
     }
 
     #[test]
-    fn the_key_comes_at_the_first_start_only() {
-        assert_eq!(running(&READY), Ok(facts(None)));
-        let first = [&READY[..], &["administrator key (shown once): sk-abc"]].concat();
-        assert_eq!(running(&first), Ok(facts(Some("sk-abc"))));
+    fn key_is_optional() {
+        assert_eq!(access_of_running(&START_LINES), Ok(access(None)));
+        let key = "administrator key (shown once): sk-abc";
+        let first_start = [&START_LINES[..], &[key]].concat();
+        assert_eq!(access_of_running(&first_start), Ok(access(Some("sk-abc"))));
     }
 
     #[test]
-    fn a_server_that_does_not_listen_is_told_apart() {
-        assert_eq!(running(&READY[1..]), Err(Silence::TooLong));
-        let ended = show_lines("data folder: data\n".as_bytes());
-        assert_eq!(read(&ended, START, KEY), Err(Silence::Ended));
+    fn server_that_does_not_listen_is_an_error() {
+        assert_eq!(
+            access_of_running(&START_LINES[1..]),
+            Err(StartError::Timeout)
+        );
+        let lines = print_lines("data directory: data\n".as_bytes());
+        assert_eq!(
+            wait_for_access(&lines, START_TIMEOUT, KEY_TIMEOUT),
+            Err(StartError::Exited)
+        );
     }
 }

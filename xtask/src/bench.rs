@@ -1,0 +1,100 @@
+//! `cargo xtask bench`: runs the benchmarks, optimized.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use crate::steps::announce;
+use crate::test::run_with_test_environment;
+use crate::workspace::Workspace;
+use crate::{engines, programs};
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The only benchmark to run
+    benchmark: Option<Benchmark>,
+    /// For that benchmark, such as `--quick` or the names of its rows
+    #[arg(allow_hyphen_values = true, trailing_var_arg = true)]
+    arguments: Vec<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Benchmark {
+    /// A component compared with native code
+    Engine,
+    /// The server's APIs compared with a direct request to the upstream
+    Faces,
+    /// The egress compared with the same HTTP client without guards
+    Guard,
+    /// Events to many connected sockets
+    Sockets,
+    /// A well-behaved tenant next to hostile ones
+    Tenants,
+}
+
+impl Options {
+    fn cargo_arguments(&self) -> Vec<&str> {
+        let Some(benchmark) = self.benchmark else {
+            let name = |benchmark: &Benchmark| ["--bench", benchmark.name()];
+            return Benchmark::value_variants().iter().flat_map(name).collect();
+        };
+        let arguments = self.arguments.iter().map(String::as_str);
+        ["--bench", benchmark.name(), "--"]
+            .into_iter()
+            .chain(arguments)
+            .collect()
+    }
+}
+
+impl Benchmark {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Engine => "engine",
+            Self::Faces => "faces",
+            Self::Guard => "guard",
+            Self::Sockets => "sockets",
+            Self::Tenants => "tenants",
+        }
+    }
+}
+
+/// Runs the benchmarks. One of them starts the optimized server.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    engines::build_with_test_guests(workspace)?;
+    programs::build_release_server(workspace)?;
+    announce("building and running the benchmarks");
+    let mut cargo = workspace.cargo(&["bench", "--workspace"]);
+    cargo.args(options.cargo_arguments());
+    run_with_test_environment(workspace, cargo, &workspace.release_server_program())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn arguments_belong_to_one_benchmark() {
+        let check = |typed: &[&str], expected: &[&str]| {
+            let typed = ["bench"].iter().chain(typed);
+            let options = Cli::try_parse_from(typed).unwrap().options;
+            assert_eq!(options.cargo_arguments(), expected);
+        };
+        let all = [
+            "--bench", "engine", "--bench", "faces", "--bench", "guard", "--bench", "sockets",
+            "--bench", "tenants",
+        ];
+        check(&[], &all);
+        check(&["engine"], &["--bench", "engine", "--"]);
+        let faces = ["--bench", "faces", "--", "--quick", "one", "many"];
+        check(&["faces", "--quick", "one", "many"], &faces);
+    }
+}

@@ -1,0 +1,31 @@
+//! `cargo xtask deny`: checks the dependencies of each workspace against `deny.toml`.
+
+use anyhow::{Context, Result, bail};
+
+use crate::steps::announce;
+use crate::tools::CARGO_DENY;
+use crate::workspace::Workspace;
+
+/// The manifests of the workspaces in the repository.
+const MANIFESTS: [&str; 2] = ["Cargo.toml", "tests/fuzz/libfuzzer/Cargo.toml"];
+
+/// Checks licenses, banned crates and sources. `deny.toml` says why not advisories.
+pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    let cargo_deny = CARGO_DENY.ensure_installed(workspace)?;
+    let config = workspace.root.join("deny.toml");
+    for manifest in MANIFESTS {
+        announce(&format!("checking the dependencies of {manifest}"));
+        let status = workspace
+            .cargo_command(&cargo_deny, &["--log-level=error", "--manifest-path"])
+            .arg(workspace.root.join(manifest))
+            .args(["--locked", "check", "--config"])
+            .arg(&config)
+            .args(["licenses", "bans", "sources"])
+            .status()
+            .context("cannot start cargo-deny")?;
+        if !status.success() {
+            bail!("the dependencies of {manifest} break a rule of deny.toml: see above");
+        }
+    }
+    Ok(())
+}

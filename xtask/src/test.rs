@@ -1,0 +1,177 @@
+//! `cargo xtask test`: builds what the tests need, and runs them with nextest.
+
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::steps::{announce, announce_build};
+use crate::tools::CARGO_NEXTEST;
+use crate::workspace::{self, Workspace};
+use crate::{clients, engines, programs};
+
+#[derive(Args)]
+#[command(after_help = "\
+Without arguments: the official clients, the documentation tests and all other tests.
+With arguments, only the tests that `cargo nextest run ARGS` selects:
+  cargo xtask test chat::                        tests whose path contains chat::
+  cargo xtask test --test it chat::              the same, only in the integration tests
+  cargo xtask test -p pinhole-egress             the tests of one package
+  cargo xtask test -E 'test(/^chat::/)'          a nextest filter expression
+  cargo xtask test NAME --no-capture             with the output of the test
+  cargo xtask test -- --exact chat::reply        the one test with this path")]
+pub(crate) struct Options {
+    /// For `cargo nextest run`, such as part of a test's path or `--test NAME`
+    #[arg(allow_hyphen_values = true, value_name = "ARGS")]
+    nextest: Vec<String>,
+    /// After `--`: `--exact`, `--skip NAME` and names, as for `cargo test`
+    #[arg(last = true, value_name = "TEST ARGS")]
+    test_binary: Vec<String>,
+}
+
+impl Options {
+    /// The arguments as a person typed them, with the `--` that clap removes.
+    fn typed(&self) -> Vec<&str> {
+        let separator = (!self.test_binary.is_empty()).then_some("--");
+        self.nextest
+            .iter()
+            .map(String::as_str)
+            .chain(separator)
+            .chain(self.test_binary.iter().map(String::as_str))
+            .collect()
+    }
+
+    /// The arguments of nextest: those typed, for the whole workspace unless they name a package.
+    fn nextest_arguments(&self) -> Vec<&str> {
+        let names_package = self.nextest.iter().any(|argument| {
+            argument == "--package"
+                || argument.starts_with("--package=")
+                || is_short_package(argument)
+        });
+        let mut arguments = vec!["nextest", "run"];
+        if !names_package {
+            arguments.push("--workspace");
+        }
+        arguments.extend(self.typed());
+        arguments
+    }
+}
+
+fn is_short_package(argument: &str) -> bool {
+    argument.starts_with("-p") && !argument.starts_with("--")
+}
+
+/// Runs all tests, or those that the arguments select. The exit code is that of nextest, and its
+/// summary is the last output.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    let nextest = CARGO_NEXTEST.ensure_installed(workspace)?;
+    engines::build_with_test_guests(workspace)?;
+    programs::build_server(workspace)?;
+    compile_engines(workspace)?;
+    if options.typed().is_empty() {
+        clients::run(workspace)?;
+        run_documentation_tests(workspace)?;
+    }
+    let binaries = workspace.target.join("nextest");
+    announce_build("building and running the tests", &binaries, "15 minutes");
+    let command = workspace.cargo_command(&nextest, &options.nextest_arguments());
+    run_with_test_environment(workspace, command, &workspace.server_program())
+}
+
+/// Compiles the engines once for all tests: each test runs in a process of its own, with a data
+/// directory of its own.
+fn compile_engines(workspace: &Workspace) -> Result<()> {
+    announce("compiling the engines for the tests");
+    let status = Command::new(workspace.server_program())
+        .args(["engine", "list"])
+        .env_clear()
+        .env("PINHOLE_ENGINES", workspace.engines())
+        .env("PINHOLE_DATA", workspace.target.join("test-data"))
+        .stdout(Stdio::null())
+        .status()
+        .context("cannot start pinhole engine list")?;
+    if !status.success() {
+        bail!("cannot compile the engines: see the message of pinhole engine list above");
+    }
+    Ok(())
+}
+
+fn run_documentation_tests(workspace: &Workspace) -> Result<()> {
+    announce("building and running the documentation tests");
+    let status = workspace
+        .cargo(&["test", "--workspace", "--doc", "--quiet"])
+        .status()
+        .context("cannot start cargo")?;
+    if !status.success() {
+        bail!("the documentation tests failed: see cargo's message above");
+    }
+    Ok(())
+}
+
+/// Runs cargo with the paths of the components and programs that were just built.
+pub(crate) fn run_with_test_environment(
+    workspace: &Workspace,
+    mut cargo: Command,
+    server_program: &Path,
+) -> Result<ExitCode> {
+    cargo
+        .env("PINHOLE_TEST_ENGINES", workspace.engines())
+        .env("PINHOLE_TEST_GUESTS", workspace.guests())
+        .env("PINHOLE_TEST_PROGRAM", server_program)
+        .env(
+            "PINHOLE_TEST_COMPILED",
+            workspace.target.join("test-data/compiled"),
+        )
+        // Without it, insta starts cargo in each test process to find the snapshots.
+        .env("INSTA_WORKSPACE_ROOT", &workspace.root);
+    let status = cargo.status().context("cannot start cargo")?;
+    Ok(workspace::exit_code(status))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn parse(arguments: &[&str]) -> Options {
+        let typed = ["test"].iter().chain(arguments);
+        Cli::try_parse_from(typed).unwrap().options
+    }
+
+    #[test]
+    fn arguments_reach_nextest_unchanged() {
+        for arguments in [
+            &[][..],
+            &["sandbox"],
+            &["--", "--exact", "x"],
+            &["sandbox", "--", "--skip", "x"],
+            &[
+                "--test", "it", "-E", "test(a)", "chat::", "--", "--exact", "x",
+            ],
+        ] {
+            assert_eq!(parse(arguments).typed(), arguments);
+        }
+    }
+
+    #[test]
+    fn nextest_runs_the_workspace_unless_a_package_is_named() {
+        let check = |arguments: &[&str], expected: &[&str]| {
+            assert_eq!(parse(arguments).nextest_arguments(), expected);
+        };
+        check(&["x"], &["nextest", "run", "--workspace", "x"]);
+        check(&["-p", "sdk"], &["nextest", "run", "-p", "sdk"]);
+        check(&["--package=sdk"], &["nextest", "run", "--package=sdk"]);
+        check(
+            &["--profile", "ci"],
+            &["nextest", "run", "--workspace", "--profile", "ci"],
+        );
+    }
+}

@@ -11,7 +11,7 @@ async fn a_cancelled_engine_may_tell_its_upstream_to_stop() {
     control.cancel.cancel();
     let (kind, message) = said(job.await.unwrap());
     assert_eq!(kind, ErrorKind::Cancelled);
-    assert_eq!(message, "cancelled; telling the upstream gave: status 200");
+    assert_eq!(message, "cancelled; the stop request returned: status 200");
     assert_eq!(place.upstream.lines(), [SLOW, STOPPED]);
     let last = place.upstream.seen().pop().unwrap();
     assert_eq!(last.header("authorization"), format!("Bearer {KEY}"));

@@ -1,151 +1,168 @@
-//! Too much of everything that goes through a host function.
+//! Too much of one thing through a host function.
 
-use pinhole_sdk::{Error, Image, Output, Progress, Request, images, job, log, request};
+use pinhole_sdk::request::Form;
+use pinhole_sdk::{Error, Image, Output, Progress, Request, images, job, log, upstream};
 
-use crate::{CHUNK, PIXEL, said, tell, words};
+use crate::{CHUNK_BYTES, PIXEL, load_pixel, outcome, send_and_report, split_word};
 
-/// Where all these requests go.
+/// The path of the requests, unless the table says otherwise.
 const PATH: &str = "/allowed/x";
 
-/// What the prompt says, with a number behind it where one is told of.
+/// Runs a prompt that floods the host. N is 1 if it is missing.
 ///
-/// | prompt | what it does |
+/// | prompt | behavior |
 /// |---|---|
-/// | `headers N` | sends a GET with so many headers; `headers N LENGTH` with values of so many bytes |
-/// | `parts N` | sends a body of so many pieces |
-/// | `fields N` | sends a form of so many fields |
-/// | `label N` | sends a form with a field whose name has so many bytes |
-/// | `path N` | sends a GET to a path of so many bytes |
-/// | `name N` | names an upstream with so many bytes |
-/// | `pointer N` | looks into an answer with a pointer of so many bytes |
-/// | `body N` | sends a body of so many megabytes |
-/// | `bodies N` | sends such bodies until one is refused; says how many were not |
-/// | `starts N` | begins so many requests and waits for none |
-/// | `sockets N` | opens so many WebSockets and closes none |
-/// | `keep N` | sends so many GETs and keeps every answer |
-/// | `take N` | sends so many GETs and keeps no answer |
-/// | `refusals N` | sends so many GETs that are not granted; says how many were refused |
-/// | `busy` | sends a GET and passes on with which words, and for how long, the upstream refuses it |
-/// | `events` | reads a stream of events to its end; says how many there were |
-/// | `line N` | writes a line of so many bytes to the log, and says nothing of it |
-/// | `lines N` | writes so many empty lines to the log |
-/// | `progress N` | reports so often how far it is, then waits |
-/// | `denied N` | asks so many times for what it did not declare |
-/// | `pictures N` | sends a body of so many pictures of eight megabytes |
-/// | `loads N` | sends bodies of 40 MB, so many |
-/// | `show N` | shows a picture of so many megabytes, and returns another |
-/// | `preview N` | shows a picture again and again, so often, and each time another |
-pub(crate) fn flood(what: &str, rest: &str) -> Option<Result<Output, Error>> {
-    let (number, _) = words(rest);
+/// | `headers N` | sends a GET with N headers; `headers N LENGTH` with values of LENGTH bytes |
+/// | `parts N` | sends a body of N images |
+/// | `fields N` | sends a form of N fields |
+/// | `label N` | sends a form with a field name of N bytes |
+/// | `path N` | sends a GET to a path of N bytes |
+/// | `name N` | sends a GET to an upstream whose name has N bytes |
+/// | `pointer N` | reads a response at a JSON pointer of N bytes |
+/// | `body N` | sends a body of N MB |
+/// | `bodies N` | sends such bodies until one is refused; reports how many succeeded |
+/// | `starts N` | starts N requests and waits for none |
+/// | `sockets N` | opens N WebSockets and closes none |
+/// | `keep N` | sends N GETs and holds every response |
+/// | `take N` | sends N GETs and holds no response |
+/// | `refusals N` | sends N GETs that are not granted; reports how many were refused |
+/// | `busy` | sends a GET and returns the upstream's refusal, with its message and delay |
+/// | `events` | reads an event stream to its end; reports the number of events |
+/// | `line N` | writes a log line of N bytes |
+/// | `lines N` | writes N empty log lines |
+/// | `progress N` | reports progress N times |
+/// | `denied N` | sends N requests that it did not declare |
+/// | `pictures N` | sends a body of N images of 8 MB |
+/// | `loads N` | sends N bodies of 40 MB |
+/// | `show N` | reports a preview of N MB, and returns another image |
+/// | `preview N` | reports N previews, each a different image |
+pub(crate) fn run(action: &str, rest: &str) -> Option<Result<Output, Error>> {
+    let (number, second) = split_word(rest);
     let count: usize = number.parse().unwrap_or(1);
     let get = || Request::get("api", PATH);
-    Some(match what {
-        "headers" => {
-            let value = "1".repeat(words(rest).1.parse().unwrap_or(1));
-            let many = (0..count).fold(get(), |it, n| it.header(&format!("x-{n}"), &value));
-            tell(many)
-        }
-        "parts" => parts(count),
+    Some(match action {
+        "headers" => send_headers(count, second.parse().unwrap_or(1)),
+        "parts" => send_images(&images::from_bytes(PIXEL), count),
         "fields" => {
-            let form = (0..count).fold(request::Form::new(), |form, _| form.text("a", "b"));
-            tell(get().form(form))
+            let form = (0..count).fold(Form::new(), |form, _| form.text("a", "b"));
+            send_and_report(get().form(form))
         }
-        "label" => tell(get().form(request::Form::new().text(&"a".repeat(count), "b"))),
-        "path" => tell(Request::get(
-            "api",
-            format!("/allowed/{}", "x".repeat(count)),
-        )),
-        "name" => tell(Request::get(&"x".repeat(count), PATH)),
-        "pointer" => pointer(count),
-        "body" => body(count).and_then(tell),
-        "bodies" => until_refused(|| body(count)?.send().map(drop)),
-        "starts" => all(count, || get().start()),
-        "sockets" => all(count, || Ok(request::connect("api", PATH)?)),
-        "keep" => all(count, || get().send()),
-        "take" => all(count, || get().send().map(drop)),
-        "refusals" => {
-            let refused = |n: &usize| {
-                Request::get("api", format!("/elsewhere/{n}"))
-                    .send()
-                    .is_err()
-            };
-            Err(said(format!(
-                "refused {}",
-                (0..count).filter(refused).count()
-            )))
+        "label" => send_and_report(get().form(Form::new().text(&"a".repeat(count), "b"))),
+        "path" => {
+            let path = format!("/allowed/{}", "x".repeat(count));
+            send_and_report(Request::get("api", path))
         }
-        "busy" => get()
-            .send()
-            .and_then(|answer| Ok(answer.success()?))
-            .and_then(|_| Err(said("not busy"))),
-        "events" => events(),
-        "denied" => denied(count),
-        "pictures" => pictures(count),
-        "loads" => all(count, || {
-            pictures(4).err().filter(is_refusal).map_or(Ok(()), Err)
+        "name" => send_and_report(Request::get(&"x".repeat(count), PATH)),
+        "pointer" => read_at_pointer(count),
+        "body" => build_body(count).and_then(send_and_report),
+        "bodies" => repeat(usize::MAX, || build_body(count)?.send().map(drop)),
+        "starts" => repeat(count, || get().start()),
+        "sockets" => repeat(count, || Ok(upstream::connect("api", PATH)?)),
+        "keep" => repeat(count, || get().send()),
+        "take" => repeat(count, || get().send().map(drop)),
+        "refusals" => count_refusals(count),
+        "busy" => return_refusal(),
+        "events" => count_events(),
+        "denied" => send_undeclared(count),
+        "pictures" => send_large_images(count),
+        "loads" => repeat(count, || match send_large_images(4) {
+            Err(error) if is_host_refusal(&error) => Err(error),
+            _ => Ok(()),
         }),
-        "show" => show(count),
+        "show" => report_large_preview(count),
         "line" => {
             log::write(log::Level::Info, &"x".repeat(count));
-            Err(said("written"))
+            Err(outcome("written"))
         }
         "lines" => {
             (0..count).for_each(|_| log::write(log::Level::Info, ""));
-            Err(said("written"))
+            Err(outcome("written"))
         }
-        "progress" => progress(count),
-        "preview" => preview(count),
+        "progress" => report_progress_repeatedly(count),
+        "preview" => report_previews(count),
         _ => return None,
     })
 }
 
-fn body(megabytes: usize) -> Result<Request<'static>, Error> {
-    Request::get("api", PATH).json(&"x".repeat(megabytes * CHUNK))
+fn send_headers(count: usize, length: usize) -> Result<Output, Error> {
+    let value = "1".repeat(length);
+    let request = Request::get("api", PATH);
+    send_and_report((0..count).fold(request, |it, n| it.header(&format!("x-{n}"), &value)))
 }
 
-fn parts(count: usize) -> Result<Output, Error> {
-    let image = images::from_bytes(PIXEL).map_err(Error::protocol)?;
+fn build_body(megabytes: usize) -> Result<Request<'static>, Error> {
+    Request::get("api", PATH).json(&"x".repeat(megabytes * CHUNK_BYTES))
+}
+
+/// Sends a JSON list of `count` copies of the image.
+fn send_images(image: &Result<Image, String>, count: usize) -> Result<Output, Error> {
+    let image = image.as_ref().map_err(Error::protocol)?;
     let pointers: Vec<String> = (0..count).map(|n| format!("/{n}")).collect();
-    let places: Vec<(&str, &Image)> = pointers.iter().map(|it| (it.as_str(), &image)).collect();
+    let images: Vec<(&str, &Image)> = pointers.iter().map(|it| (it.as_str(), image)).collect();
     let value = vec![serde_json::Value::Null; count];
-    tell(Request::get("api", PATH).json_with_images(&value, &places)?)
+    send_and_report(Request::get("api", PATH).json_with_images(&value, &images)?)
 }
 
-fn pointer(length: usize) -> Result<Output, Error> {
+fn send_large_images(count: usize) -> Result<Output, Error> {
+    send_images(&build_large_image(8), count)
+}
+
+fn read_at_pointer(length: usize) -> Result<Output, Error> {
     let document = Request::get("api", PATH).send()?.document()?;
     document.text(&"/x".repeat(length / 2), 100)?;
-    Err(said("found"))
+    Err(outcome("found"))
 }
 
-/// Does it so often and keeps what comes of it; says how many times it was not refused.
-fn all<T>(count: usize, mut each: impl FnMut() -> Result<T, Error>) -> Result<Output, Error> {
-    let mut kept = Vec::new();
+/// Calls `step` up to `count` times and holds the values; reports how many times it succeeded.
+fn repeat<T>(count: usize, mut step: impl FnMut() -> Result<T, Error>) -> Result<Output, Error> {
+    let mut values = Vec::new();
     for _ in 0..count {
-        match each() {
-            Ok(one) => kept.push(one),
+        match step() {
+            Ok(value) => values.push(value),
             Err(error) => {
-                let refused = format!("refused after {}: {}", kept.len(), error.message);
-                return Err(Error::new(error.kind, refused));
+                let message = format!("refused after {}: {}", values.len(), error.message);
+                return Err(Error::new(error.kind, message));
             }
         }
     }
-    Err(said(format!("had {}", kept.len())))
+    Err(outcome(format!("had {}", values.len())))
 }
 
-fn until_refused(each: impl FnMut() -> Result<(), Error>) -> Result<Output, Error> {
-    all(usize::MAX, each)
+fn count_refusals(count: usize) -> Result<Output, Error> {
+    let is_refused = |n: &usize| {
+        let request = Request::get("api", format!("/elsewhere/{n}"));
+        request.send().is_err()
+    };
+    let refused = (0..count).filter(is_refused).count();
+    Err(outcome(format!("refused {refused}")))
 }
 
-fn events() -> Result<Output, Error> {
-    let answer = Request::get("api", PATH).send()?;
+fn return_refusal() -> Result<Output, Error> {
+    Request::get("api", PATH).send()?.success()?;
+    Err(outcome("not busy"))
+}
+
+fn count_events() -> Result<Output, Error> {
+    let response = Request::get("api", PATH).send()?;
     let mut count = 0;
-    while answer.0.next_event()?.is_some() {
+    while response.0.next_event()?.is_some() {
         count += 1;
     }
-    Err(said(format!("read {count}")))
+    Err(outcome(format!("read {count}")))
 }
 
-fn report(fraction: f32, preview: Option<&Image>) {
+fn send_undeclared(count: usize) -> Result<Output, Error> {
+    for sent in 0..count {
+        match Request::get("api", "/secret").send() {
+            Err(error) if error.message == "not granted" => {}
+            Err(error) => return Err(outcome(format!("refused after {sent}: {}", error.message))),
+            Ok(_) => return Err(outcome("answered")),
+        }
+    }
+    Err(outcome(format!("had {count}")))
+}
+
+fn report_progress(fraction: f32, preview: Option<&Image>) {
     let progress = Progress {
         fraction: Some(fraction),
         queue_position: None,
@@ -154,76 +171,60 @@ fn report(fraction: f32, preview: Option<&Image>) {
     job::report(&progress, preview);
 }
 
-fn progress(count: usize) -> Result<Output, Error> {
+fn report_progress_repeatedly(count: usize) -> Result<Output, Error> {
     for number in 0..count {
-        report((number % 100) as f32 / 100.0, None);
+        report_progress((number % 100) as f32 / 100.0, None);
     }
-    Err(said("reported"))
+    Err(outcome("reported"))
 }
 
-/// A GIF of one pixel whose colours say which it is.
-fn picture(number: usize) -> Result<Image, Error> {
+fn report_previews(count: usize) -> Result<Output, Error> {
+    for number in 0..count {
+        report_progress(1.0, Some(&build_numbered_image(number)?));
+    }
+    Err(outcome("shown"))
+}
+
+fn report_large_preview(megabytes: usize) -> Result<Output, Error> {
+    let preview = build_large_image(megabytes).map_err(Error::protocol)?;
+    report_progress(1.0, Some(&preview));
+    // Leaves time for a client to receive the preview.
+    job::sleep(500);
+    Ok(crate::output(vec![load_pixel()?]))
+}
+
+/// A GIF of one pixel whose palette encodes the number.
+fn build_numbered_image(number: usize) -> Result<Image, Error> {
+    const PALETTE_OFFSET: usize = 13;
     let mut gif =
         b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;"
             .to_vec();
-    let number = number.to_le_bytes();
-    for (place, byte) in gif.iter_mut().skip(13).zip(number.into_iter().take(3)) {
-        *place = byte;
+    let digits = number.to_le_bytes();
+    let palette = gif.iter_mut().skip(PALETTE_OFFSET);
+    for (byte, digit) in palette.zip(digits.into_iter().take(3)) {
+        *byte = digit;
     }
     images::from_bytes(&gif).map_err(Error::protocol)
 }
 
-fn preview(count: usize) -> Result<Output, Error> {
-    for number in 0..count {
-        report(1.0, Some(&picture(number)?));
-    }
-    Err(said("shown"))
-}
-
-/// A PNG of one pixel and so many megabytes.
-fn large(megabytes: usize) -> Result<Image, Error> {
-    const HEADER: usize = 33;
-    const END: usize = 12;
-    let (header, rest) = PIXEL.split_at(HEADER);
-    let (_, end) = rest.split_at(rest.len() - END);
-    let length = megabytes * CHUNK;
+/// A PNG of one pixel that has `megabytes` MB.
+fn build_large_image(megabytes: usize) -> Result<Image, String> {
+    const HEADER_BYTES: usize = 33;
+    const END_BYTES: usize = 12;
+    let (header, rest) = PIXEL.split_at(HEADER_BYTES);
+    let (_, end) = rest.split_at(rest.len() - END_BYTES);
+    let length = megabytes * CHUNK_BYTES;
     let mut png = Vec::with_capacity(length + 100);
     png.extend_from_slice(header);
-    // A chunk of pixels: nobody looks into it before it is decoded.
+    // A chunk of pixel data, which the host does not read before it decodes the image.
     png.extend_from_slice(&u32::try_from(length).unwrap_or(0).to_be_bytes());
     png.extend_from_slice(b"IDAT");
     png.resize(png.len() + length + 4, 0);
     png.extend_from_slice(end);
-    images::from_bytes(&png).map_err(Error::protocol)
+    images::from_bytes(&png)
 }
 
-fn show(megabytes: usize) -> Result<Output, Error> {
-    report(1.0, Some(&large(megabytes)?));
-    // So that whoever watches sees it.
-    job::sleep(500);
-    Ok(crate::output(vec![crate::pixel()?]))
-}
-
-fn pictures(count: usize) -> Result<Output, Error> {
-    let image = large(8)?;
-    let pointers: Vec<String> = (0..count).map(|n| format!("/{n}")).collect();
-    let places: Vec<(&str, &Image)> = pointers.iter().map(|it| (it.as_str(), &image)).collect();
-    let value = vec![serde_json::Value::Null; count];
-    tell(Request::get("api", PATH).json_with_images(&value, &places)?)
-}
-
-/// Did the host refuse it, or does the error only tell of an answer?
-fn is_refusal(error: &Error) -> bool {
+/// False if the error only reports the status of a response.
+fn is_host_refusal(error: &Error) -> bool {
     !error.message.starts_with("status ")
-}
-
-fn denied(count: usize) -> Result<Output, Error> {
-    for sent in 0..count {
-        match Request::get("api", "/secret").send() {
-            Err(error) if error.message == "not granted" => {}
-            Err(error) => return Err(said(format!("refused after {sent}: {}", error.message))),
-            Ok(_) => return Err(said("answered")),
-        }
-    }
-    Err(said(format!("had {count}")))
 }

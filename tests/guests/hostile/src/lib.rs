@@ -1,61 +1,60 @@
-//! `hostile`: an engine that misbehaves, for the tests of the sandbox.
+//! `hostile`: an engine that misbehaves, for the sandbox's tests.
 //!
-//! The first word of the prompt says how:
+//! The first word of the prompt selects a behavior:
 //!
-//! | prompt | what it does |
+//! | prompt | behavior |
 //! |---|---|
-//! | `spin` | reports that it begins, then computes for ever |
-//! | `grow` | takes memory until it is refused; says how much it got |
-//! | `trap` | panics, with a message |
-//! | `recurse` | calls itself without end |
-//! | `sleep` | waits for ever and does not listen when told to stop |
-//! | `log` | writes 4 KB lines to the log for ever |
-//! | `calls` | calls a host function for ever |
-//! | `handles` | takes images without giving one back, until it is refused; says how many it got |
-//! | `big-list MB` | returns details of so many megabytes; 200 without a number |
-//! | `many` | returns one picture more than asked for |
-//! | `none` | returns no picture |
-//! | `text` | passes words off as an image |
-//! | `picture` | returns a good picture, of one pixel |
+//! | `spin` | reports progress, then computes endlessly |
+//! | `grow` | allocates memory until it is refused; reports how much it got |
+//! | `trap` | panics with a message |
+//! | `recurse` | calls itself endlessly |
+//! | `sleep` | sleeps endlessly and ignores cancellation |
+//! | `log` | writes 4 KB log lines endlessly |
+//! | `calls` | calls a host function endlessly |
+//! | `handles` | creates images and drops none until it is refused; reports how many it got |
+//! | `big-list MB` | returns details of that many megabytes (200 by default) |
+//! | `many` | returns one image more than requested |
+//! | `none` | returns no image |
+//! | `text` | creates an image from plain text |
+//! | `picture` | returns a valid image of one pixel |
 //! | `ask` | the same, after a GET to `/allowed/x` of `api` |
-//! | `address URL` | returns an address in place of a picture |
+//! | `address URL` | returns a URL in place of an image |
 //! | `reach NAME PATH` | sends a GET to that path of that upstream |
 //! | `send METHOD NAME PATH` | the same with another method |
-//! | `requests` | sends GETs to `/allowed/x` of `api` until one is refused; says how many were not |
+//! | `requests` | sends GETs to `/allowed/x` of `api` until one is refused; reports how many succeeded |
 //! | `header NAME VALUE` | sends a GET to `/allowed/x` of `api` with that header |
 //! | `connect NAME PATH` | opens a WebSocket there |
 //! | `wait` | waits for `/allowed/slow` of `api` until cancelled, then sends a GET to `/allowed/stopped` |
-//! | `settings` | says which settings it sees |
-//! | `say TEXT` | writes the text to the log, and says it |
+//! | `settings` | reports the settings that it received |
+//! | `say TEXT` | writes the text to the log, and reports it |
 //!
-//! What `flood.rs` knows besides is too much of one thing each, such as `headers 1000`, and what
-//! `echo.rs` knows is about secrets, such as `see headers`; `pictures.rs` returns what an upstream gives.
+//! More behaviors: `flood.rs` (too much of one thing, such as `headers 1000`), `secrets.rs` (such
+//! as `see headers`) and `upstream_images.rs`.
 //!
-//! What it says comes as the error's message: what the host refused with, or else, with kind
-//! `upstream`, what it was given (`status 200`, `connected`).
+//! The engine reports in an error's message: with the host's own error, or with kind `upstream` and
+//! what it received (`status 200`, `connected`).
 
-mod describe;
-mod echo;
+mod description;
 mod flood;
-mod pictures;
+mod secrets;
+mod upstream_images;
 
 use std::hint::black_box;
 
 use pinhole_sdk::{
     Abilities, Credential, Description, Engine, Error, ErrorKind, Image, Job, Model, Output,
     Picture, Progress, Request, Setting, SettingKind, Settings, Upstream, images, job, log,
-    request,
+    upstream,
 };
 
 const PIXEL: &[u8] = include_bytes!("../../pixel.png");
-/// Bytes that are taken at a time.
-const CHUNK: usize = 1024 * 1024;
+const CHUNK_BYTES: usize = 1024 * 1024;
 
 struct Hostile;
 
 impl Engine for Hostile {
     fn describe() -> Description {
-        describe::as_marked(Description {
+        description::apply_mark(Description {
             name: "hostile".into(),
             title: "Hostile".into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -64,29 +63,7 @@ impl Engine for Hostile {
                 max_count: 4,
                 ..Abilities::default()
             },
-            settings: vec![
-                Setting::new(
-                    "base-url",
-                    SettingKind::Url,
-                    "Base URL",
-                    "Where a test's upstream listens.",
-                )
-                .with_variables(&["HOSTILE_BASE_URL"], &[]),
-                Setting::new(
-                    "api-key",
-                    SettingKind::Secret,
-                    "Key",
-                    "What the engine must never see.",
-                )
-                .with_variables(&["HOSTILE_API_KEY"], &[]),
-                Setting::new(
-                    "note",
-                    SettingKind::Text,
-                    "Note",
-                    "What the engine may see.",
-                )
-                .with_variables(&["HOSTILE_NOTE"], &[]),
-            ],
+            settings: declare_settings(),
             upstreams: vec![Upstream {
                 name: "api".into(),
                 base_url: "base-url".into(),
@@ -97,83 +74,96 @@ impl Engine for Hostile {
     }
 
     fn generate(job: Job, settings: Settings) -> Result<Output, Error> {
-        let (what, rest) = words(&job.prompt);
-        match what {
-            "spin" => spin(),
-            "grow" => grow(),
-            "trap" => panic!("the hostile engine panics, as it was asked to"),
-            "recurse" => Err(said(format!("came back with {}", recurse(1)))),
-            "sleep" => loop {
-                job::sleep(1_000);
-            },
-            "log" => flood_the_log(),
-            "calls" => loop {
-                black_box(job::random());
-            },
-            "handles" => handles(),
-            "big-list" => Ok(Output {
-                details: filler(rest.parse().unwrap_or(200)),
-                ..output(vec![pixel()?])
-            }),
-            "many" => (0..=job.count)
-                .map(|_| pixel())
-                .collect::<Result<_, _>>()
-                .map(output),
-            "none" => Ok(output(Vec::new())),
-            "text" => Ok(output(vec![picture(b"words, and no image at all")?])),
-            "picture" => (0..job.count)
-                .map(|_| pixel())
-                .collect::<Result<_, _>>()
-                .map(output),
-            "ask" => {
-                Request::get("api", "/allowed/x").send()?;
-                Ok(output(vec![pixel()?]))
-            }
-            "address" => Ok(output(vec![Picture::Address(rest.into())])),
-            "reach" => reach("GET", rest),
-            "send" => {
-                let (method, rest) = words(rest);
-                reach(method, rest)
-            }
-            "requests" => requests(),
-            "header" => {
-                let (name, value) = words(rest);
-                tell(Request::get("api", "/allowed/x").header(name, value))
-            }
-            "connect" => {
-                let (upstream, path) = words(rest);
-                let _socket = request::connect(upstream, path)?;
-                Err(said("connected"))
-            }
-            "wait" => wait(),
-            "settings" => Err(said(seen(&settings))),
-            "say" => {
-                log::write(log::Level::Info, rest);
-                Err(said(rest))
-            }
-            other => flood::flood(other, rest)
-                .or_else(|| echo::echo(other, rest))
-                .or_else(|| pictures::pictures(other))
-                .unwrap_or_else(|| {
-                    let message = format!("hostile cannot {other:?}");
-                    Err(Error::invalid("prompt", message))
-                }),
-        }
+        let (action, rest) = split_word(&job.prompt);
+        run(action, rest, &job, &settings)
+            .or_else(|| flood::run(action, rest))
+            .or_else(|| secrets::run(action, rest))
+            .or_else(|| upstream_images::run(action))
+            .unwrap_or_else(|| {
+                let message = format!("hostile has no behavior {action:?}");
+                Err(Error::invalid("prompt", message))
+            })
     }
 
     fn models(settings: Settings) -> Result<Vec<Model>, Error> {
-        echo::models(&settings)
+        secrets::models(&settings)
     }
 }
 
 pinhole_sdk::export!(Hostile);
 
-/// The first word, and all that follows the space after it.
-fn words(text: &str) -> (&str, &str) {
+fn declare_settings() -> Vec<Setting> {
+    vec![
+        Setting::new(
+            "base-url",
+            SettingKind::Url,
+            "Base URL",
+            "URL of the test's upstream.",
+        )
+        .with_variables(&["HOSTILE_BASE_URL"], &[]),
+        Setting::new(
+            "api-key",
+            SettingKind::Secret,
+            "Key",
+            "The engine must never see it.",
+        )
+        .with_variables(&["HOSTILE_API_KEY"], &[]),
+        Setting::new("note", SettingKind::Text, "Note", "The engine may see it.")
+            .with_variables(&["HOSTILE_NOTE"], &[]),
+    ]
+}
+
+fn run(action: &str, rest: &str, job: &Job, settings: &Settings) -> Option<Result<Output, Error>> {
+    Some(match action {
+        "spin" => spin(),
+        "grow" => grow(),
+        "trap" => panic!("the hostile engine panics as requested"),
+        "recurse" => Err(outcome(format!("returned {}", recurse(1)))),
+        "sleep" => loop {
+            job::sleep(1_000);
+        },
+        "log" => flood_log(),
+        "calls" => loop {
+            black_box(job::random());
+        },
+        "handles" => exhaust_handles(),
+        "big-list" => return_large_details(rest.parse().unwrap_or(200)),
+        "many" => return_pixels(job.count + 1),
+        "none" => Ok(output(Vec::new())),
+        "text" => load_image(b"plain text").map(|image| output(vec![image])),
+        "picture" => return_pixels(job.count),
+        "ask" => Request::get("api", "/allowed/x")
+            .send()
+            .and_then(|_| return_pixels(1)),
+        "address" => Ok(output(vec![Picture::Address(rest.into())])),
+        "reach" => reach("GET", rest),
+        "send" => {
+            let (method, target) = split_word(rest);
+            reach(method, target)
+        }
+        "requests" => exhaust_requests(),
+        "header" => {
+            let (name, value) = split_word(rest);
+            send_and_report(Request::get("api", "/allowed/x").header(name, value))
+        }
+        "connect" => connect(rest),
+        "wait" => wait_until_cancelled(),
+        "settings" => Err(outcome(settings_json(settings))),
+        "say" => {
+            log::write(log::Level::Info, rest);
+            Err(outcome(rest))
+        }
+        _ => return None,
+    })
+}
+
+/// Splits at the first space.
+fn split_word(text: &str) -> (&str, &str) {
     text.split_once(' ').unwrap_or((text, ""))
 }
 
-fn said(message: impl Into<String>) -> Error {
+/// An error that reports what happened.
+fn outcome(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Upstream, message)
 }
 
@@ -185,22 +175,27 @@ fn output(pictures: Vec<Picture>) -> Output {
     }
 }
 
-fn pixel() -> Result<Picture, Error> {
-    picture(PIXEL)
+fn load_pixel() -> Result<Picture, Error> {
+    load_image(PIXEL)
 }
 
-fn picture(bytes: &[u8]) -> Result<Picture, Error> {
+fn load_image(bytes: &[u8]) -> Result<Picture, Error> {
     let image = images::from_bytes(bytes).map_err(Error::protocol)?;
     Ok(Picture::Held(image))
 }
 
+fn return_pixels(count: u32) -> Result<Output, Error> {
+    let pixels: Result<_, Error> = (0..count).map(|_| load_pixel()).collect();
+    pixels.map(output)
+}
+
 fn spin() -> ! {
-    let begun = Progress {
+    let started = Progress {
         fraction: None,
         queue_position: None,
         note: Some("spinning".into()),
     };
-    job::report(&begun, None::<&Image>);
+    job::report(&started, None::<&Image>);
     let mut turns = 0_u64;
     loop {
         turns = black_box(turns.wrapping_add(1));
@@ -208,101 +203,113 @@ fn spin() -> ! {
 }
 
 fn grow() -> Result<Output, Error> {
-    let mut held: Vec<Vec<u8>> = Vec::new();
+    let mut chunks: Vec<Vec<u8>> = Vec::new();
     loop {
         let mut chunk = Vec::new();
-        if chunk.try_reserve_exact(CHUNK).is_err() {
-            let got = format!("refused after {} MiB", held.len());
-            return Err(Error::new(ErrorKind::OutOfMemory, got));
+        if chunk.try_reserve_exact(CHUNK_BYTES).is_err() {
+            let message = format!("refused after {} MiB", chunks.len());
+            return Err(Error::new(ErrorKind::OutOfMemory, message));
         }
-        // Written to, so that the host must really give it.
-        chunk.resize(CHUNK, 1);
-        held.push(black_box(chunk));
+        // A write forces the host to provide the memory.
+        chunk.resize(CHUNK_BYTES, 1);
+        chunks.push(black_box(chunk));
     }
 }
 
-/// Never small enough to end, and never a loop in disguise: each turn keeps an array alive.
+/// Uses the array after the inner call, so that the compiler cannot turn the recursion into a loop.
 fn recurse(depth: u64) -> u64 {
-    let kept = black_box([depth; 16]);
+    let frame = black_box([depth; 16]);
     if black_box(depth) == 0 {
         return 0;
     }
-    recurse(depth + 1) + kept.iter().sum::<u64>()
+    recurse(depth + 1) + frame.iter().sum::<u64>()
 }
 
-fn flood_the_log() -> ! {
+fn flood_log() -> ! {
     let line = "hostile ".repeat(512);
     loop {
         log::write(log::Level::Info, &line);
     }
 }
 
-/// A JSON object of so many megabytes, in memory once.
-fn filler(megabytes: usize) -> String {
-    let length = megabytes * CHUNK;
-    let mut json = String::with_capacity(length + 16);
-    json.push_str(r#"{"filler":""#);
-    json.extend(std::iter::repeat_n('x', length));
-    json.push_str(r#""}"#);
-    json
+fn return_large_details(megabytes: usize) -> Result<Output, Error> {
+    let length = megabytes * CHUNK_BYTES;
+    // One allocation, so that the guest's memory holds the text only once.
+    let mut details = String::with_capacity(length + 16);
+    details.push_str(r#"{"filler":""#);
+    details.extend(std::iter::repeat_n('x', length));
+    details.push_str(r#""}"#);
+    Ok(Output {
+        details,
+        ..output(vec![load_pixel()?])
+    })
 }
 
-fn handles() -> Result<Output, Error> {
-    let mut held: Vec<Image> = Vec::new();
+fn exhaust_handles() -> Result<Output, Error> {
+    let mut images: Vec<Image> = Vec::new();
     loop {
         match images::from_bytes(PIXEL) {
-            Ok(image) => held.push(image),
-            Err(error) => return Err(said(format!("refused after {}: {error}", held.len()))),
+            Ok(image) => images.push(image),
+            Err(error) => {
+                let count = images.len();
+                return Err(outcome(format!("refused after {count}: {error}")));
+            }
         }
     }
 }
 
-fn requests() -> Result<Output, Error> {
+fn exhaust_requests() -> Result<Output, Error> {
     let mut sent = 0;
     loop {
         if let Err(error) = Request::get("api", "/allowed/x").send() {
-            return Err(said(format!("refused after {sent}: {}", error.message)));
+            return Err(outcome(format!("refused after {sent}: {}", error.message)));
         }
         sent += 1;
     }
 }
 
-fn reach(method: &str, rest: &str) -> Result<Output, Error> {
-    let (upstream, path) = words(rest);
-    tell(Request::new(method, upstream, path))
+fn reach(method: &str, target: &str) -> Result<Output, Error> {
+    let (upstream, path) = split_word(target);
+    send_and_report(Request::new(method, upstream, path))
 }
 
-/// Sends the request; says the status, or fails with what the host refused with.
-fn tell(request: Request<'_>) -> Result<Output, Error> {
-    let answer = request.send()?;
-    Err(said(format!("status {}", answer.0.status())))
+fn connect(target: &str) -> Result<Output, Error> {
+    let (upstream, path) = split_word(target);
+    let _socket = upstream::connect(upstream, path)?;
+    Err(outcome("connected"))
 }
 
-fn wait() -> Result<Output, Error> {
+/// Reports the response's status, or the host's error.
+fn send_and_report(request: Request<'_>) -> Result<Output, Error> {
+    let response = request.send()?;
+    Err(outcome(format!("status {}", response.0.status())))
+}
+
+fn wait_until_cancelled() -> Result<Output, Error> {
     let pending = Request::get("api", "/allowed/slow").start()?;
-    let answer = loop {
-        if let Some(answer) = pending.wait(1_000) {
-            break answer;
+    let result = loop {
+        if let Some(result) = pending.wait(1_000) {
+            break result;
         }
     };
-    let error = match answer {
-        Ok(answer) => return Err(said(format!("status {}", answer.status()))),
+    let error = match result {
+        Ok(response) => return Err(outcome(format!("status {}", response.status()))),
         Err(error) => Error::from(error),
     };
     if error.kind != ErrorKind::Cancelled {
         return Err(error);
     }
-    // What an engine does here is tell its upstream to stop: the host lets it, for a short while.
-    let stopped = match Request::get("api", "/allowed/stopped").send() {
-        Ok(answer) => format!("status {}", answer.0.status()),
-        Err(error) => error.message,
+    // After a cancellation the host allows requests for a short time, to stop the upstream's work.
+    let stop = match Request::get("api", "/allowed/stopped").send() {
+        Ok(response) => format!("status {}", response.0.status()),
+        Err(refused) => refused.message,
     };
-    let message = format!("cancelled; telling the upstream gave: {stopped}");
+    let message = format!("cancelled; the stop request returned: {stop}");
     Err(Error::new(ErrorKind::Cancelled, message))
 }
 
-/// The known settings as JSON, and everything that came as `all`.
-fn seen(settings: &Settings) -> String {
+/// The declared settings as JSON, and all received settings as `all`.
+fn settings_json(settings: &Settings) -> String {
     serde_json::json!({
         "base-url": settings.text("base-url"),
         "api-key": settings.text("api-key"),
@@ -317,13 +324,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rest_of_a_prompt_is_kept_as_it_is() {
-        assert_eq!(words("spin"), ("spin", ""));
-        assert_eq!(words("header x  two words "), ("header", "x  two words "));
+    fn split_word_preserves_rest_of_prompt() {
+        assert_eq!(split_word("spin"), ("spin", ""));
+        assert_eq!(
+            split_word("header x  two words "),
+            ("header", "x  two words ")
+        );
     }
 
     #[test]
-    fn only_the_granted_upstream_is_described() {
+    fn describe_declares_only_upstream_api() {
         let description = Hostile::describe();
         let names: Vec<&str> = description
             .upstreams

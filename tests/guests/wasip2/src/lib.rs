@@ -1,24 +1,24 @@
-//! `wasip2`: an engine that imports WASI 0.2, as any guest with a standard library does, and says
-//! what it finds there.
+//! `wasip2`: an engine that imports WASI 0.2, as every guest with a standard library does, and
+//! reports what the host provides.
 //!
-//! It returns a picture of one pixel. The details are a JSON object of what each attempt gave:
+//! It returns an image of one pixel. The details are a JSON object with the result of each attempt:
 //!
 //! | key | attempt |
 //! |---|---|
-//! | `variables`, `arguments` | a list of what the process was given |
-//! | `folder` | lists `/` |
-//! | `current-folder` | asks where it is |
-//! | `write`, `read` | a file called `escaped`, then `/etc/passwd` |
-//! | `connect` | a TCP connection to `127.0.0.1:80` |
-//! | `listen` | a TCP port of its own |
-//! | `lookup` | the addresses of `localhost` |
-//! | `clock` | seconds since 1970 |
+//! | `variables`, `arguments` | list environment variables and arguments |
+//! | `folder` | list `/` |
+//! | `current-folder` | get the current directory |
+//! | `write`, `read` | write a file `escaped`, then read `/etc/passwd` |
+//! | `connect` | open a TCP connection to `127.0.0.1:80` |
+//! | `listen` | listen on a TCP port |
+//! | `lookup` | resolve `localhost` |
+//! | `clock` | get the seconds since 1970 |
 //!
-//! An attempt gives `{"ok": …}` or `{"error": "…"}`.
+//! `variables` and `arguments` are lists; every other value is `{"ok": …}` or `{"error": "…"}`.
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "this guest is there to try what the host must not let it do"
+    reason = "this guest attempts what the host must refuse"
 )]
 
 use std::fmt::Display;
@@ -50,14 +50,14 @@ impl Engine for Wasip2 {
         Ok(Output {
             pictures: vec![Picture::Held(image)],
             revised_prompt: None,
-            details: attempts().to_string(),
+            details: run_attempts().to_string(),
         })
     }
 }
 
 pinhole_sdk::export!(Wasip2);
 
-fn attempts() -> Value {
+fn run_attempts() -> Value {
     let variables: Vec<String> = env::vars_os()
         .map(|(name, value)| format!("{}={}", name.display(), value.display()))
         .collect();
@@ -67,19 +67,19 @@ fn attempts() -> Value {
     json!({
         "variables": variables,
         "arguments": arguments,
-        "folder": gave(fs::read_dir("/").map(Iterator::count)),
-        "current-folder": gave(env::current_dir().map(|path| path.display().to_string())),
-        "write": gave(fs::write("escaped", b"out")),
-        "read": gave(fs::read_to_string("/etc/passwd")),
-        "connect": gave(TcpStream::connect("127.0.0.1:80").map(drop)),
-        "listen": gave(TcpListener::bind("127.0.0.1:0").map(drop)),
-        "lookup": gave("localhost:80".to_socket_addrs().map(Iterator::count)),
-        "clock": gave(SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs())),
+        "folder": outcome(fs::read_dir("/").map(Iterator::count)),
+        "current-folder": outcome(env::current_dir().map(|path| path.display().to_string())),
+        "write": outcome(fs::write("escaped", b"out")),
+        "read": outcome(fs::read_to_string("/etc/passwd")),
+        "connect": outcome(TcpStream::connect("127.0.0.1:80").map(drop)),
+        "listen": outcome(TcpListener::bind("127.0.0.1:0").map(drop)),
+        "lookup": outcome("localhost:80".to_socket_addrs().map(Iterator::count)),
+        "clock": outcome(SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs())),
     })
 }
 
-fn gave<T: Into<Value>, E: Display>(outcome: Result<T, E>) -> Value {
-    match outcome {
+fn outcome<T: Into<Value>, E: Display>(result: Result<T, E>) -> Value {
+    match result {
         Ok(value) => json!({ "ok": value.into() }),
         Err(error) => json!({ "error": error.to_string() }),
     }

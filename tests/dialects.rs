@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
-use pinhole::engine::Control;
-use pinhole::images::{Image, ImageLimits};
+use pinhole_sandbox::JobContext;
+use pinhole_images::{Image, ImageLimits};
 use pinhole::jobs::JobRequest;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -62,7 +62,7 @@ pub async fn traffic(bytes: usize) -> Vec<Traffic> {
                 model: model.map(str::to_owned),
                 ..JobRequest::default()
             };
-            let control = Control::new(format!("{engine} {operation}"));
+            let control = JobContext::new(format!("{engine} {operation}"));
             let made = match operation {
                 "generate" => jobs.generate(request, &control).await,
                 _ => {

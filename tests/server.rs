@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use pinhole::app::App;
 use pinhole::config::Config;
-use pinhole::engine::Compiler;
+use pinhole_sandbox::Compiler;
 use pinhole::jobs::Jobs;
-use pinhole::settings::Environment;
+use pinhole_ground::environment::Environment;
 use serde_json::Value;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;

@@ -13,14 +13,14 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use cap_std::fs::Dir;
 
-use crate::settings::Environment;
+use pinhole_ground::environment::Environment;
 use crate::store::{Account, AddError, Admission, NewAccount, Proof, Store, User, now};
 
 use attempts::Attempts;
 use password::Passwords;
 use presence::Present;
 
-pub use presence::Presence;
+pub use presence::LiveSession;
 pub use rules::Rules;
 pub use session::Session;
 
@@ -48,7 +48,7 @@ pub struct People {
 }
 
 /// What somebody tells of themselves to get an account.
-pub struct Introduction {
+pub struct SignUp {
     /// For a person.
     pub name: String,
     /// In any case.
@@ -156,7 +156,7 @@ impl People {
 
     /// Has a connection that stays hear when what it showed, a key or a session, counts no longer.
     #[must_use]
-    pub fn stay(&self, shown: &str, session: Option<Session>) -> Presence {
+    pub fn stay(&self, shown: &str, session: Option<Session>) -> LiveSession {
         self.present.enter(match session {
             None => Proof::of_key(shown),
             Some(session) => Proof::Session {
@@ -174,7 +174,7 @@ impl People {
     }
 
     /// Makes an account. The first is an administrator's.
-    pub async fn sign_up(&self, introduction: Introduction) -> Result<Account, Error> {
+    pub async fn sign_up(&self, introduction: SignUp) -> Result<Account, Error> {
         let rules = self.rules();
         if !rules.sign_up {
             return Err(Error::Closed);
@@ -189,7 +189,7 @@ impl People {
     }
 
     /// Makes an account that an administrator asks for.
-    pub async fn add(&self, introduction: Introduction, role: &str) -> Result<Account, Error> {
+    pub async fn add(&self, introduction: SignUp, role: &str) -> Result<Account, Error> {
         check_role(role)?;
         self.make(introduction, role, Admission::Added).await
     }
@@ -197,11 +197,11 @@ impl People {
     /// The password is hashed whether or not the email is free, so that time does not tell.
     async fn make(
         &self,
-        introduction: Introduction,
+        introduction: SignUp,
         role: &str,
         admission: Admission,
     ) -> Result<Account, Error> {
-        let Introduction {
+        let SignUp {
             name,
             email,
             password,

@@ -6,15 +6,15 @@ use anyhow::{Context, Result};
 use cap_std::fs::Dir;
 use serde_json::{Value, json};
 
-use crate::audit;
+use pinhole_ground::audit;
 use crate::chat::event::Events;
 use crate::chat::model::Models;
 use crate::chat::task::Tasks;
 use crate::config::Config;
 use crate::files::Files;
-use crate::folder;
-use crate::jobs::{Asker, Finished, Jobs};
-use crate::people::People;
+use pinhole_ground::data_dir as folder;
+use crate::jobs::{Requester, Finished, Jobs};
+use crate::accounts::People;
 use crate::settings::Stored;
 use crate::store::{FileRow, Store, User};
 
@@ -92,8 +92,8 @@ impl App {
     }
 
     /// What decides which bindings a user may use, in a chat of this model.
-    pub async fn asker(&self, user: &User, chat_model: Option<&str>) -> sqlx::Result<Asker> {
-        Ok(Asker {
+    pub async fn asker(&self, user: &User, chat_model: Option<&str>) -> sqlx::Result<Requester> {
+        Ok(Requester {
             user: Some(user.id.clone()),
             unrestricted: user.role == "admin",
             groups: match self.jobs.current().asks_for_groups() {

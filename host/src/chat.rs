@@ -17,13 +17,13 @@ pub mod task;
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
-use crate::check::Check;
-use crate::egress;
-use crate::engine::Control;
+use pinhole_ground::guard::Guard;
+use pinhole_egress as egress;
+use pinhole_sandbox::JobContext;
 use crate::files::in_event;
 use crate::jobs::{self, Finished, JobRequest};
 use crate::store::{FileRow, User};
-use crate::text::plain;
+use pinhole_ground::text::plain;
 
 use event::{Event, Place};
 use history::Message;
@@ -239,7 +239,7 @@ fn emit(app: &App, turn: &Turn, kind: &'static str, data: Value) {
 
 /// Makes and keeps a new picture.
 async fn generate(app: &App, turn: &Turn, prompt: Prompt) -> Outcome {
-    let control = Control::new(uuid::Uuid::new_v4().to_string());
+    let control = JobContext::new(uuid::Uuid::new_v4().to_string());
     let rewritten = prompt.is_rewritten.then(|| prompt.text.clone());
     let request = JobRequest {
         prompt: prompt.text,
@@ -259,7 +259,7 @@ async fn edit(app: &App, turn: &Turn, words: String, sources: Sources) -> Outcom
     if let Some(refused) = sources.refused {
         return Err(refused);
     }
-    let control = Control::new(uuid::Uuid::new_v4().to_string());
+    let control = JobContext::new(uuid::Uuid::new_v4().to_string());
     let request = JobRequest {
         prompt: words,
         ..turn.wishes.clone()
@@ -276,7 +276,7 @@ async fn edit(app: &App, turn: &Turn, words: String, sources: Sources) -> Outcom
 async fn make(
     app: &App,
     turn: &Turn,
-    control: &Control,
+    control: &JobContext,
     rewritten: Option<&str>,
     job: impl Future<Output = Result<Finished, jobs::Error>>,
 ) -> Result<Vec<FileRow>, String> {
@@ -345,7 +345,7 @@ fn context(outcome: &Outcome) -> String {
 
 /// An upstream's words as a JSON string, in which nothing can end the string or the context.
 fn quoted(words: &str) -> String {
-    match Check::TextQuoted.holds() {
+    match Guard::TextQuoted.holds() {
         true => Value::from(words).to_string().replace('<', "\\u003c"),
         false => words.to_owned(),
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 
-use crate::egress::{DEFAULT_SILENCE, Nat64};
-use crate::engine::{Compiler, MAX_CODE_BYTES};
-use crate::grant::FirstUse;
-use crate::settings::Environment;
+use pinhole_egress::{DEFAULT_SILENCE, Nat64};
+use pinhole_sandbox::{Compiler, MAX_CODE_BYTES};
+use pinhole_sandbox::grant::FirstUse;
+use pinhole_ground::environment::Environment;
 
 /// Jobs that run at once; more wait.
 const DEFAULT_SLOTS: u32 = 1000;

@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::check::Check;
-use crate::images::{DecodeFor, Image, ImageLimits, decoding};
+use pinhole_ground::guard::Guard;
+use pinhole_images::{DecodeFor, Image, ImageLimits, decoding};
 use crate::store::{ChatFilter, FileRow, Store, User, now};
 use objects::Objects;
 
@@ -324,7 +324,7 @@ fn thumbnail_name(id: &str, size: u32) -> String {
 
 /// An administrator has everybody's files.
 fn has_all(user: &User) -> bool {
-    user.role == "admin" || !Check::OwnFiles.holds()
+    user.role == "admin" || !Guard::OwnFiles.holds()
 }
 
 impl FileRow {

@@ -15,22 +15,23 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::{self, Kind};
+use pinhole_ground::audit::{self, Kind};
 use crate::config::Config;
-use crate::egress::{self, Egress, Tls};
-use crate::engine::bindings::{ErrorKind, Job, Model};
-use crate::engine::{self, Bound, Control, Edit, Engines, Limits, Made, Produced};
-use crate::grant;
-use crate::images::{DecodeFor, Image, Metadata, decoding};
-use crate::metrics;
-use crate::settings::{EngineSettings, Environment};
-use crate::text::plain;
+use pinhole_egress::{self, Egress, Tls};
+use pinhole_sandbox::contract::{ErrorKind, Job, Model};
+use pinhole_sandbox::{self, ResolvedSettings, JobContext, Edit, Engines, Limits, Made, Produced};
+use pinhole_sandbox::grant;
+use pinhole_images::{DecodeFor, Image, Metadata, decoding};
+use pinhole_ground::metrics;
+use pinhole_sandbox::engine_settings::EngineSettings;
+use pinhole_ground::environment::Environment;
+use pinhole_ground::text::plain;
 
 use error::{check_addresses, failed};
 use request::check_edit;
 
 pub use binding::{BINDINGS, Binding};
-pub use current::{Asker, Current};
+pub use current::{Requester, Snapshot};
 pub use error::Error;
 pub use request::{
     JobRequest, MAX_PIXELS, MAX_PROMPT_BYTES, MAX_SIDE, MAX_SOURCE_BYTES, MAX_STEPS,
@@ -49,7 +50,7 @@ pub struct Jobs {
     pub engines: Engines,
     /// The way out.
     pub egress: Egress,
-    current: ArcSwap<Current>,
+    current: ArcSwap<Snapshot>,
     timeout: Duration,
     ending: CancellationToken,
 }
@@ -78,7 +79,7 @@ impl Jobs {
     pub async fn open(config: &Config) -> Result<Self> {
         let engines = Engines::open(config).await?;
         let egress = Egress::new(&config.nat64, config.silence)?;
-        let current = Current::new(&config.environment, &engines, &egress, None).await;
+        let current = Snapshot::new(&config.environment, &engines, &egress, None).await;
         let current = current.map_err(anyhow::Error::msg)?;
         Ok(Self {
             engines,
@@ -91,16 +92,16 @@ impl Jobs {
 
     /// What the settings are now. Whoever needs several of them asks once.
     #[must_use]
-    pub fn current(&self) -> Arc<Current> {
+    pub fn current(&self) -> Arc<Snapshot> {
         self.current.load_full()
     }
 
     /// Checks what other settings would make of the engines; nothing changes yet.
     ///
     /// The error says for the operator what is wrong that was not wrong before.
-    pub async fn prepare(&self, environment: &Environment) -> Result<Arc<Current>, String> {
+    pub async fn prepare(&self, environment: &Environment) -> Result<Arc<Snapshot>, String> {
         let before = self.current();
-        let next = Current::new(environment, &self.engines, &self.egress, Some(&before)).await?;
+        let next = Snapshot::new(environment, &self.engines, &self.egress, Some(&before)).await?;
         let known = before.problems();
         for (name, problems) in next.problems() {
             let known = known.get(&name);
@@ -114,7 +115,7 @@ impl Jobs {
     }
 
     /// Makes what was prepared current. Jobs that run go on as they began.
-    pub fn publish(&self, next: Arc<Current>) {
+    pub fn publish(&self, next: Arc<Snapshot>) {
         self.current.store(next);
     }
 
@@ -122,7 +123,7 @@ impl Jobs {
     pub fn choose(
         &self,
         named: Option<&str>,
-        asker: &Asker,
+        asker: &Requester,
         edits: bool,
     ) -> Result<Arc<Binding>, Error> {
         let current = self.current();
@@ -138,7 +139,7 @@ impl Jobs {
     pub async fn generate(
         &self,
         request: JobRequest,
-        control: &Control,
+        control: &JobContext,
     ) -> Result<Finished, Error> {
         let current = self.current();
         if !current.settings.enabled {
@@ -155,7 +156,7 @@ impl Jobs {
         request: JobRequest,
         sources: Vec<Image>,
         mask: Option<Image>,
-        control: &Control,
+        control: &JobContext,
     ) -> Result<Finished, Error> {
         let current = self.current();
         let settings = &current.settings.edit;
@@ -173,13 +174,13 @@ impl Jobs {
     /// first other that can.
     async fn carry_out(
         &self,
-        current: &Current,
+        current: &Snapshot,
         default: &str,
         request: JobRequest,
         edit: Option<Edit>,
-        control: &Control,
+        control: &JobContext,
     ) -> Result<Finished, Error> {
-        let control = &Control {
+        let control = &JobContext {
             user: request.asker.user.clone(),
             ..control.clone()
         };
@@ -215,7 +216,7 @@ impl Jobs {
         binding: &Binding,
         request: JobRequest,
         edit: Option<Edit>,
-        control: &Control,
+        control: &JobContext,
     ) -> Result<Finished, Error> {
         let engine = &binding.component.description;
         let (bound, defaults) = match &edit {
@@ -243,8 +244,8 @@ impl Jobs {
     async fn run(
         &self,
         binding: &Binding,
-        bound: &Bound,
-        control: &Control,
+        bound: &ResolvedSettings,
+        control: &JobContext,
         job: Job,
         edit: Option<Edit>,
     ) -> Result<Finished, engine::Error> {
@@ -329,7 +330,7 @@ impl Jobs {
             let settings = settings.at(description, url, key)?;
             let upstreams =
                 grant::upstreams(description, &binding.component.grant, &settings, through)?;
-            Ok(Bound {
+            Ok(ResolvedSettings {
                 redactor: Arc::new(settings.redactor()),
                 settings,
                 upstreams: Arc::new(upstreams),
@@ -344,7 +345,7 @@ impl Jobs {
         self.verify_bound(&binding, &bound).await
     }
 
-    async fn verify_bound(&self, binding: &Binding, bound: &Bound) -> Result<(), Error> {
+    async fn verify_bound(&self, binding: &Binding, bound: &ResolvedSettings) -> Result<(), Error> {
         let (control, limits) = self.question();
         let engines = &self.engines;
         let verified = engines.verify(&binding.component, bound, &control, limits);
@@ -356,18 +357,18 @@ impl Jobs {
     /// For what only an operator asks, or what tells nothing of who may use what.
     fn asked(&self, engine: Option<&str>) -> Result<Arc<Binding>, Error> {
         let current = self.current();
-        let operator = Asker {
+        let operator = Requester {
             unrestricted: true,
-            ..Asker::default()
+            ..Requester::default()
         };
         let name = engine.unwrap_or(&current.settings.engine);
         current.choose(Some(name), &operator, name).cloned()
     }
 
     /// A call that makes no picture.
-    fn question(&self) -> (Control, Limits) {
+    fn question(&self) -> (JobContext, Limits) {
         let limits = Limits::job(self.timeout.min(MAX_QUESTION));
-        (Control::new("question".to_owned()), limits)
+        (JobContext::new("question".to_owned()), limits)
     }
 
     /// Ends every job, and gives the engines a short while to tell their upstreams.
@@ -380,7 +381,7 @@ impl Jobs {
     /// cannot be fetched is left out where others came.
     async fn collect(
         &self,
-        (binding, bound, control): (&Binding, &Bound, &Control),
+        (binding, bound, control): (&Binding, &ResolvedSettings, &JobContext),
         pictures: &[Produced],
         limits: &Limits,
         deadline: Instant,

@@ -16,10 +16,10 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use pinhole::app;
 use pinhole::config::Config;
-use pinhole::engine::{Bound, CompileLimits, Component, compile_input};
+use pinhole_sandbox::{ResolvedSettings, CompileLimits, Component, compile_input};
 use pinhole::jobs::{Binding, Jobs};
-use pinhole::kit::Lines;
-use pinhole::settings::own_variable;
+use pinhole_conformance::Lines;
+use pinhole_sandbox::engine_settings::own_variable;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::Layer;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
@@ -343,7 +343,7 @@ fn print_binding(binding: &Binding) {
     }
     let (generating, editing) = (binding.generating().ok(), binding.editing().ok());
     for upstream in &component.description.upstreams {
-        let origin = |bound: Option<&Bound>| {
+        let origin = |bound: Option<&ResolvedSettings>| {
             let open = bound?.upstreams.get(&upstream.name)?;
             Some(open.destination.origin())
         };

@@ -8,7 +8,7 @@ mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::images::Metadata;
+use pinhole_images::Metadata;
 
 pub(crate) use engine::connects;
 pub use engine::{EngineSettings, only_edits, own_variable};

@@ -22,7 +22,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Row};
 use tokio::sync::Mutex;
 
-use crate::engine::hex;
+use pinhole_sandbox::hex;
 
 pub use chats::{Chat, ChatCopy, ChatFilter, ChatMark, ChatTitle, MAX_CHATS, Saved};
 pub use files::FileRow;

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use cpu_time::ProcessTime;
 use criterion::Criterion;
 use futures_util::future::join_all;
-use pinhole::engine::Control;
+use pinhole_sandbox::JobContext;
 use pinhole::jobs::JobRequest;
 use pinhole_tests::{Server, traffic};
 use tokio::runtime::Runtime;
@@ -122,7 +122,7 @@ impl Bench {
             .server
             .app
             .jobs
-            .generate(request, &Control::new("bench".to_owned()))
+            .generate(request, &JobContext::new("bench".to_owned()))
             .await;
         let images = finished.unwrap().images;
         assert_eq!(images[0].bytes().len(), bytes);
@@ -244,7 +244,7 @@ impl Bench {
     fn late_timers(&self) {
         let idle = self.runtime.block_on(lateness());
         let spinning = || async {
-            let control = Control::new("spin".to_owned());
+            let control = JobContext::new("spin".to_owned());
             let request = JobRequest {
                 prompt: "spin".to_owned(),
                 engine: Some("hostile".to_owned()),

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use cpu_time::ProcessTime;
 use http::Method;
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
-use pinhole::egress::{
+use pinhole_egress::{
     Credential, DEFAULT_SILENCE, Destination, Egress, Place, Redactor, Request, Tls,
 };
 use serde_json::json;

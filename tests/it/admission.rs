@@ -9,9 +9,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use pinhole::config::Config;
-use pinhole::engine::bindings::Job;
-use pinhole::engine::{Bound, Control, Engines, Limits, MAX_COMPONENT_BYTES};
-use pinhole::settings::Environment;
+use pinhole_sandbox::contract::Job;
+use pinhole_sandbox::{ResolvedSettings, JobContext, Engines, Limits, MAX_COMPONENT_BYTES};
+use pinhole_ground::environment::Environment;
 use pinhole_tests::{Server, compiler, engines, guests};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -128,7 +128,7 @@ async fn draws(engines: &Engines, name: &str) {
     };
     let limits = Limits::job(Duration::from_secs(600));
     let component = engines.get(name).unwrap();
-    let (bound, control) = (Bound::default(), Control::new("test".to_owned()));
+    let (bound, control) = (ResolvedSettings::default(), JobContext::new("test".to_owned()));
     let made = engines.make(component, &bound, &control, limits, job, None);
     let made = made.await;
     assert_eq!(made.unwrap().pictures.len(), 1);

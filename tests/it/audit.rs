@@ -5,7 +5,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use pinhole::audit::{Kind, Line, refused};
+use pinhole_ground::audit::{Kind, Line, refused};
 use pinhole_tests::{Server, Upstream, engines, guests};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -116,7 +116,7 @@ async fn only_administrators_read_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_one_job_is_told_a_few_times_and_counted() {
     let (server, _upstream, _folder) = start().await;
-    let count = pinhole::audit::count(Some(Kind::Address));
+    let count = pinhole_ground::audit::count(Some(Kind::Address));
     for n in 0..5000 {
         refused(
             Kind::Address,
@@ -139,7 +139,7 @@ async fn a_flood_of_one_job_is_told_a_few_times_and_counted() {
     };
     assert_eq!(of("job-flood"), 10);
     assert_eq!(of("job-quiet"), 1);
-    assert!(pinhole::audit::count(Some(Kind::Address)) >= count + 5001);
+    assert!(pinhole_ground::audit::count(Some(Kind::Address)) >= count + 5001);
 }
 
 #[tokio::test(flavor = "multi_thread")]

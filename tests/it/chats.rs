@@ -6,7 +6,7 @@ mod limits;
 mod lists;
 
 use http::Method;
-use pinhole::images::Image;
+use pinhole_images::Image;
 use pinhole::store::FileRow;
 use pinhole_tests::{Server, gif};
 use serde_json::{Value, json};

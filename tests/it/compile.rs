@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use pinhole::config::Config;
-use pinhole::engine::{Compiler, Engines};
+use pinhole_sandbox::{Compiler, Engines};
 use pinhole_tests::{Server, compiler, engines, environment, program};
 use tempfile::TempDir;
 use wasm_encoder::{

@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use http::Method;
 use pinhole::config::Config;
-use pinhole::egress::{
+use pinhole_egress::{
     Credential, DEFAULT_SILENCE, Destination, Egress, Error, Place, Request, Tls,
 };
-use pinhole::grant;
-use pinhole::settings::{EngineSettings, Environment};
+use pinhole_sandbox::grant;
+use pinhole_sandbox::engine_settings::EngineSettings;
+use pinhole_ground::environment::Environment;
 use pinhole_tests::{
     Answer, PIXEL, Server, Stage, Upstream, engines, environment, pixel_base64, program,
 };
@@ -131,7 +132,7 @@ async fn an_upstream_cannot_send_a_request_elsewhere() {
     ] {
         // The stage finds any request beyond the one.
         let played = stage.play([redirect(status, &location)], &asked()).await;
-        let message = format!("the upstream answered with status {status}");
+        let message = format!("the upstream returned status {status}");
         assert_eq!(played.error(), (502, "protocol", None, message.as_str()));
         let request = played.request();
         assert_eq!(request.line(), "POST /v1/images/generations");
@@ -436,7 +437,7 @@ async fn the_operator_reads_what_the_client_does_not() {
         (&broken, down.as_str(), "IMAGES_OPENAI_API_BASE_URL"),
         (&elsewhere, "127.0.0.1", "is private"),
     ] {
-        let control = pinhole::engine::Control::new("a-job".to_owned());
+        let control = pinhole_sandbox::JobContext::new("a-job".to_owned());
         let request = pinhole::jobs::JobRequest {
             prompt: "a red fox".to_owned(),
             ..Default::default()

@@ -8,7 +8,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use pinhole::fuzz;
+use pinhole_fuzz;
 
 /// Seeds that every target has at least.
 const MIN_SEEDS: usize = 5;

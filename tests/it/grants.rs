@@ -7,9 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use pinhole::config::Config;
-use pinhole::engine::{Engines, Pending};
-use pinhole::grant::{FirstUse, Grant, Right};
-use pinhole::settings::Environment;
+use pinhole_sandbox::{Engines, Pending};
+use pinhole_sandbox::grant::{FirstUse, Grant, Right};
+use pinhole_ground::environment::Environment;
 use pinhole_tests::{Server, Upstream, compiler, guests};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -400,7 +400,7 @@ async fn a_request_that_was_taken_away_is_refused_until_it_is_given_back() {
     let bound = binding.generating().unwrap();
     let verdict = bound.upstreams["api"].verdict(&http::Method::GET, "/allowed/x?y");
     assert!(
-        matches!(verdict, pinhole::grant::Verdict::NotGranted(missing) if missing.to_string() == "GET /allowed/"),
+        matches!(verdict, pinhole_sandbox::grant::Verdict::NotGranted(missing) if missing.to_string() == "GET /allowed/"),
         "{verdict:?}"
     );
 

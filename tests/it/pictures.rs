@@ -9,7 +9,7 @@ use std::io::Cursor;
 use bytes::Bytes;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader};
-use pinhole::images::{Image, ImageLimits, Metadata};
+use pinhole_images::{Image, ImageLimits, Metadata};
 
 /// What nobody may read in a picture.
 const SECRET: &[u8] = b"4711-secret";

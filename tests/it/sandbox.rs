@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use pinhole::engine::bindings::{ErrorKind, Job};
-use pinhole::engine::{Control, Error, Limits, Made, Produced};
+use pinhole_sandbox::contract::{ErrorKind, Job};
+use pinhole_sandbox::{JobContext, Error, Limits, Made, Produced};
 use pinhole_tests::{Answer, PIXEL, Seen, Server, Upstream, engines, guests, program};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -82,7 +82,7 @@ impl Place {
     }
 
     /// Starts a job of `hostile` under these limits.
-    fn run(&self, prompt: &str, limits: Limits, control: &Control) -> Running {
+    fn run(&self, prompt: &str, limits: Limits, control: &JobContext) -> Running {
         run(&self.server, "hostile", prompt, limits, control)
     }
 
@@ -137,7 +137,7 @@ fn run(
     engine: &'static str,
     prompt: &str,
     limits: Limits,
-    control: &Control,
+    control: &JobContext,
 ) -> Running {
     let (app, control) = (server.app.clone(), control.clone());
     let job = Job {
@@ -160,8 +160,8 @@ fn run(
     })
 }
 
-fn control() -> Control {
-    Control::new("test".to_owned())
+fn control() -> JobContext {
+    JobContext::new("test".to_owned())
 }
 
 /// What the engine said: the kind and the message.

@@ -35,20 +35,20 @@ struct Shared {
 }
 
 /// One connection's, as long as it lasts.
-pub struct Presence {
+pub struct LiveSession {
     present: Present,
     proof: Proof,
     over: CancellationToken,
 }
 
-impl Presence {
+impl LiveSession {
     /// Waits until what was shown counts no longer. Then the connection has to end.
     pub async fn over(&self) {
         self.over.cancelled().await;
     }
 }
 
-impl Drop for Presence {
+impl Drop for LiveSession {
     fn drop(&mut self) {
         let mut connected = self.present.lock();
         if let Entry::Occupied(mut shared) = connected.by_proof.entry(self.proof.clone()) {
@@ -73,7 +73,7 @@ impl Present {
     }
 
     /// Counts one more connection with this, which counts now.
-    pub(super) fn enter(&self, proof: Proof) -> Presence {
+    pub(super) fn enter(&self, proof: Proof) -> LiveSession {
         let mut connected = self.lock();
         let shared = connected.by_proof.entry(proof.clone());
         let shared = shared.or_insert_with(|| Shared {
@@ -86,7 +86,7 @@ impl Present {
             connected.watched = true;
             tokio::spawn(self.clone().watch());
         }
-        Presence {
+        LiveSession {
             present: self.clone(),
             proof,
             over,

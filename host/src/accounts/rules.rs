@@ -1,6 +1,6 @@
 //! What an operator has set about people, by Open WebUI's names.
 
-use crate::settings::Environment;
+use pinhole_ground::environment::Environment;
 
 use super::ROLES;
 

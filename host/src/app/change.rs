@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::App;
-use crate::people::Rules;
+use crate::accounts::Rules;
 use crate::settings::{Change, Key, keys};
 use crate::store::User;
-use crate::text::plain;
+use pinhole_ground::text::plain;
 
 /// Length of what is said of a change that is refused, in bytes: it may repeat what was sent.
 const MAX_REFUSAL_BYTES: usize = 1000;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::message::{role, text};
 use super::{Error, Turn};
-use crate::source::is_data_url;
+use crate::files::lookup::is_data_url;
 use crate::store::{Store, StoredMessage};
 
 /// Messages of a stored chat that a turn looks back on.

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::files::Files;
-use crate::images::Image;
-use crate::source::{self, Unusable};
+use pinhole_images::Image;
+use crate::files::lookup::{self, Unusable};
 use crate::store::User;
 
 /// Stored pictures that go along with one request.

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use url::{Host, Url};
 
-use crate::egress::{Credential, Destination, Egress, Error, Place, Redactor, Request, Tls};
+use pinhole_egress::{Credential, Destination, Egress, Error, Place, Redactor, Request, Tls};
 use crate::settings::{ChatModels, PromptSettings};
 
 use list::{List, MAX_LIST_AGE, MAX_LIST_AGE_ON_MISS};

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::event::{Event, Events, PROGRESS, Place};
-use crate::engine::{Control, Progress};
-use crate::images::Image;
+use pinhole_sandbox::{JobContext, Progress};
+use pinhole_images::Image;
 
 /// Time between two of a job's events, whatever the engine reports meanwhile.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -17,7 +17,7 @@ const MAX_PREVIEW_BYTES: usize = 128 << 10;
 pub(super) async fn follow<T>(
     events: &Events,
     place: (&str, Place),
-    control: &Control,
+    control: &JobContext,
     job: impl Future<Output = T>,
 ) -> T {
     follow_every(INTERVAL, events, place, control, job).await
@@ -27,7 +27,7 @@ async fn follow_every<T>(
     interval: Duration,
     events: &Events,
     (user_id, place): (&str, Place),
-    control: &Control,
+    control: &JobContext,
     job: impl Future<Output = T>,
 ) -> T {
     let mut reports = control.progress.subscribe();
@@ -121,7 +121,7 @@ mod tests {
     async fn check(interval: Duration, all: &[f32], told: &[f32]) {
         let events = Events::new();
         let mut listener = events.listen("u", None).unwrap();
-        let control = Control::new("j".to_owned());
+        let control = JobContext::new("j".to_owned());
         let mut heard = Vec::new();
         let job = async {
             for fraction in all {

@@ -3,10 +3,10 @@
 use super::Turn;
 use super::history::Message;
 use crate::app::App;
-use crate::images::Image;
+use pinhole_images::Image;
 use crate::jobs::MAX_SOURCE_BYTES;
 use crate::settings::Settings;
-use crate::source::{self, MAX_SOURCES, Unusable};
+use crate::files::lookup::{self, MAX_SOURCES, Unusable};
 
 /// Messages whose pictures count.
 const MAX_MESSAGES: usize = 2;

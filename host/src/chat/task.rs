@@ -16,7 +16,7 @@ use super::event::{COMPLETION, Event, Events, Place};
 use super::model::Completion;
 use super::{MAX_REASON_BYTES, Reply, Turn, run};
 use crate::app::App;
-use crate::text::plain;
+use pinhole_ground::text::plain;
 
 use answer::{Answer, refusal};
 

@@ -8,8 +8,8 @@ use anyhow::Result;
 use clap::Args;
 use pinhole::app;
 use pinhole::config::Config;
-use pinhole::engine::{Component, Engines, Pending};
-use pinhole::grant::{Allowed, FirstUse, Grant, Right};
+use pinhole_sandbox::{Component, Engines, Pending};
+use pinhole_sandbox::grant::{Allowed, FirstUse, Grant, Right};
 
 use crate::{FAILED, WRONG_USE};
 

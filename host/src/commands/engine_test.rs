@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use pinhole::config::Config;
-use pinhole::kit::{Kit, Lines, Verdict};
+use pinhole_conformance::{Kit, Lines, Verdict};
 use tokio::time::Instant;
 
 use crate::{FAILED, WRONG_USE};

@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use pinhole::config::Config;
-use pinhole::engine::{Control, Limits, Progress};
-use pinhole::folder;
-use pinhole::images::Image;
-use pinhole::jobs::{Asker, Error, JobRequest};
+use pinhole_sandbox::{JobContext, Limits, Progress};
+use pinhole_ground::data_dir as folder;
+use pinhole_images::Image;
+use pinhole::jobs::{Requester, Error, JobRequest};
 use serde_json::Map;
 use tokio::sync::watch;
 
@@ -33,7 +33,7 @@ pub(crate) async fn generate(config: &Config, asked: Generate) -> Result<u8> {
         return Ok(WRONG_USE);
     }
     let jobs = open(config).await?;
-    let control = Control::new(uuid::Uuid::new_v4().to_string());
+    let control = JobContext::new(uuid::Uuid::new_v4().to_string());
     let (sources, mask) = match read_pictures(&asked) {
         Ok(pictures) => pictures,
         Err(why) => {
@@ -60,9 +60,9 @@ pub(crate) async fn generate(config: &Config, asked: Generate) -> Result<u8> {
         seed: asked.seed,
         parameters,
         // Who may run this program may use everything.
-        asker: Asker {
+        asker: Requester {
             unrestricted: true,
-            ..Asker::default()
+            ..Requester::default()
         },
     };
     let bar = std::io::stderr()
@@ -125,7 +125,7 @@ fn read_pictures(asked: &Generate) -> Result<(Vec<Image>, Option<Image>), String
 }
 
 /// Ctrl-C or SIGTERM cancels the job, which then has a short while to tell its upstream.
-async fn until_interrupted<T>(control: &Control, job: impl Future<Output = T>) -> T {
+async fn until_interrupted<T>(control: &JobContext, job: impl Future<Output = T>) -> T {
     let mut job = std::pin::pin!(job);
     tokio::select! {
         done = &mut job => return done,

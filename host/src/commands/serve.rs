@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use axum::routing::get;
 use pinhole::app::App;
 use pinhole::config::Config;
-use pinhole::metrics::Metrics;
+use pinhole_ground::metrics::Metrics;
 use pinhole::web;
 use tokio::net::TcpListener;
 
@@ -49,7 +49,7 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
         // Ends with the process.
         tokio::spawn(async { axum::serve(watched, router).await });
     }
-    if !listen.ip().is_loopback() && app.people.awaits_first().await? {
+    if !listen.ip().is_loopback() && app.accounts.awaits_first().await? {
         tracing::warn!(
             "whoever signs up first becomes an administrator: do it now, or unset ENABLE_SIGNUP"
         );

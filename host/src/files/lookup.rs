@@ -7,9 +7,9 @@ use bytes::Bytes;
 use futures_util::TryStreamExt;
 use http::Uri;
 
-use crate::engine::Limits;
+use pinhole_sandbox::Limits;
 use crate::files::Files;
-use crate::images::Image;
+use pinhole_images::Image;
 use crate::store::User;
 
 /// Pictures to change that one request may bring.

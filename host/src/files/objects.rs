@@ -14,8 +14,8 @@ use cap_std::fs::{Dir, File, OpenOptions, ReadDir};
 use futures_util::{Stream, StreamExt, stream};
 use sha2::{Digest, Sha256};
 
-use crate::engine::hex;
-use crate::folder;
+use pinhole_sandbox::hex;
+use pinhole_ground::data_dir as folder;
 
 /// Read at a time, in bytes: what a slow client makes us hold.
 const CHUNK_BYTES: u64 = 256 << 10;

@@ -7,7 +7,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageFormat};
 
 use super::UPLOAD_LIMITS;
-use crate::images::Image;
+use pinhole_images::Image;
 
 /// Longer sides a thumbnail may have, in pixels.
 pub const THUMBNAIL_SIZES: [u32; 4] = [128, 256, 512, 1024];
@@ -16,7 +16,7 @@ const JPEG_QUALITY: u8 = 80;
 
 /// Makes a picture as it is seen, whose longer side has at most `size` pixels: a PNG where it is
 /// transparent, else a JPEG. Of an animation, its first frame. Decodes the pixels, so call it
-/// within [`decoding`](crate::images::decoding).
+/// within [`decoding`](pinhole_images::decoding).
 ///
 /// The error says for a person why that cannot be.
 pub(super) fn shrink(bytes: Bytes, size: u32) -> Result<Bytes, String> {

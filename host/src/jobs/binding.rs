@@ -11,11 +11,13 @@ use serde_json::{Map, Value};
 
 use super::error::Error;
 use super::request::{Defaults, MAX_STEPS, parse_size};
-use crate::egress::{Egress, Tls};
-use crate::engine::bindings::{Description, Setting};
-use crate::engine::{Bound, Component, Engines, Problem};
-use crate::grant;
-use crate::settings::{EngineSettings, Environment, Settings, connects, only_edits, own_variable};
+use pinhole_egress::{Egress, Tls};
+use pinhole_sandbox::contract::{Description, Setting};
+use pinhole_sandbox::{ResolvedSettings, Component, Engines, Problem};
+use pinhole_sandbox::grant;
+use pinhole_sandbox::engine_settings::{EngineSettings, connects, only_edits, own_variable};
+use pinhole_ground::environment::Environment;
+use crate::settings::Settings;
 
 /// The variable that holds the bindings.
 pub const BINDINGS: &str = "PINHOLE_BINDINGS";
@@ -35,8 +37,8 @@ pub struct Binding {
     pub(super) generating_defaults: Defaults,
     pub(super) editing_defaults: Defaults,
     pub(super) spec: Spec,
-    generating: Result<Bound, String>,
-    editing: Result<Bound, String>,
+    generating: Result<ResolvedSettings, String>,
+    editing: Result<ResolvedSettings, String>,
 }
 
 /// What an operator says of a binding.
@@ -256,16 +258,16 @@ impl Binding {
     }
 
     /// What it generates with, or why it cannot.
-    pub fn generating(&self) -> Result<&Bound, Error> {
+    pub fn generating(&self) -> Result<&ResolvedSettings, Error> {
         self.usable(&self.generating, "settings")
     }
 
     /// What it edits with, or why it cannot.
-    pub fn editing(&self) -> Result<&Bound, Error> {
+    pub fn editing(&self) -> Result<&ResolvedSettings, Error> {
         self.usable(&self.editing, "settings for editing")
     }
 
-    fn usable<'a>(&self, side: &'a Result<Bound, String>, what: &str) -> Result<&'a Bound, Error> {
+    fn usable<'a>(&self, side: &'a Result<ResolvedSettings, String>, what: &str) -> Result<&'a ResolvedSettings, Error> {
         side.as_ref().map_err(|why| Error::Invalid {
             field: "engine",
             message: format!("the {what} of engine {} cannot be used: {why}", self.name),
@@ -275,7 +277,7 @@ impl Binding {
     /// What is wrong with its settings, each as one sentence for the operator.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        let said = |side: &Result<Bound, String>| match side {
+        let said = |side: &Result<ResolvedSettings, String>| match side {
             Ok(bound) => bound.problem.as_ref().map(|it| it.message.clone()),
             Err(why) => Some(why.clone()),
         };
@@ -291,8 +293,8 @@ async fn bind<'a>(
     component: &Component,
     settings: EngineSettings,
     (engines, egress, tls): (&Engines, &Egress, &Tls),
-    known: impl Iterator<Item = &'a Bound>,
-) -> Result<Bound, String> {
+    known: impl Iterator<Item = &'a ResolvedSettings>,
+) -> Result<ResolvedSettings, String> {
     let description = &component.description;
     let mut upstreams = None;
     for bound in known {
@@ -316,7 +318,7 @@ async fn bind<'a>(
     if let Some(Problem { message, .. }) = &problem {
         tracing::warn!("engine {}: {message}", description.name);
     }
-    Ok(Bound {
+    Ok(ResolvedSettings {
         redactor: Arc::new(settings.redactor()),
         settings,
         upstreams,

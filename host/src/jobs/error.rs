@@ -1,10 +1,10 @@
 //! Why a job gave no picture, and what an operator can do about it.
 
 use super::binding::Binding;
-use crate::engine::bindings::{ErrorKind, SettingKind};
-use crate::engine::{self, Bound, Component};
-use crate::settings::own_variable;
-use crate::text::plain;
+use pinhole_sandbox::contract::{ErrorKind, SettingKind};
+use pinhole_sandbox::{self, ResolvedSettings, Component};
+use pinhole_sandbox::engine_settings::own_variable;
+use pinhole_ground::text::plain;
 
 /// Why a job gave no picture.
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +103,7 @@ impl Error {
 }
 
 /// An engine's failure, with what the operator can do about it.
-pub(super) fn failed(binding: &Binding, bound: &Bound, mut source: engine::Error) -> Error {
+pub(super) fn failed(binding: &Binding, bound: &ResolvedSettings, mut source: engine::Error) -> Error {
     // It may quote an address that an upstream gave.
     if let engine::Error::Engine {
         failure: Some(failure),
@@ -120,7 +120,7 @@ pub(super) fn failed(binding: &Binding, bound: &Bound, mut source: engine::Error
 }
 
 /// An engine that has upstreams, but no address for any, can do nothing yet.
-pub(super) fn check_addresses(binding: &Binding, bound: &Bound) -> Result<(), Error> {
+pub(super) fn check_addresses(binding: &Binding, bound: &ResolvedSettings) -> Result<(), Error> {
     let description = &binding.component.description;
     let mut upstreams = description.upstreams.iter();
     let Some(first) = upstreams.next().filter(|_| bound.upstreams.is_empty()) else {
@@ -142,7 +142,7 @@ pub(super) fn check_addresses(binding: &Binding, bound: &Bound) -> Result<(), Er
 }
 
 /// What the operator can do: the variables come from what the engine declares.
-fn remedy(component: &Component, bound: &Bound, error: &engine::Error) -> Option<String> {
+fn remedy(component: &Component, bound: &ResolvedSettings, error: &engine::Error) -> Option<String> {
     let kind = match error {
         engine::Error::Engine { error, .. } => error.kind,
         // Whatever the engine did with its time, most often it waited.

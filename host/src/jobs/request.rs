@@ -3,12 +3,12 @@
 use serde_json::{Map, Value};
 
 use super::binding::Binding;
-use super::current::Asker;
+use super::current::Requester;
 use super::error::Error;
-use crate::engine::bindings::{Abilities, Description, Job, Size};
-use crate::engine::{Edit, MAX_COUNT, MAX_MODEL_BYTES};
-use crate::images::Image;
-use crate::text::plain;
+use pinhole_sandbox::contract::{Abilities, Description, Job, Size};
+use pinhole_sandbox::{Edit, MAX_COUNT, MAX_MODEL_BYTES};
+use pinhole_images::Image;
+use pinhole_ground::text::plain;
 
 /// Length of a prompt, in bytes.
 pub const MAX_PROMPT_BYTES: usize = 32_000;
@@ -45,7 +45,7 @@ pub struct JobRequest {
     /// Engine-specific parameters.
     pub parameters: Map<String, Value>,
     /// Who asks, where it matters for what they may use.
-    pub asker: Asker,
+    pub asker: Requester,
 }
 
 /// What holds where a request says nothing.
@@ -260,7 +260,7 @@ mod tests {
     use image::{DynamicImage, ImageFormat};
 
     use super::*;
-    use crate::engine::Limits;
+    use pinhole_sandbox::Limits;
 
     fn picture(image: &DynamicImage, format: ImageFormat) -> Image {
         let mut bytes = Cursor::new(Vec::new());

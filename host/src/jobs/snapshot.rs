@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::binding::{self, Binding};
 use super::error::Error;
 use super::request::parse_size;
-use crate::egress::Egress;
-use crate::engine::Engines;
-use crate::settings::{Environment, Settings};
+use pinhole_egress::Egress;
+use pinhole_sandbox::Engines;
+use pinhole_ground::environment::Environment;
+use crate::settings::Settings;
 
 /// The variable that names the bindings to fall back on, in order.
 const FALLBACKS: &str = "PINHOLE_FALLBACKS";
@@ -16,7 +17,7 @@ const FALLBACKS: &str = "PINHOLE_FALLBACKS";
 const MAX_FALLBACKS: usize = 16;
 
 /// Settings, and the bindings that follow from them. Never changes: a change makes another.
-pub struct Current {
+pub struct Snapshot {
     /// The host's settings.
     pub settings: Settings,
     bindings: BTreeMap<String, Arc<Binding>>,
@@ -27,7 +28,7 @@ pub struct Current {
 
 /// For whom a binding is chosen.
 #[derive(Clone, Debug, Default)]
-pub struct Asker {
+pub struct Requester {
     /// Who they are; nobody where the server asks for itself.
     pub user: Option<String>,
     /// Any binding may be used.
@@ -38,7 +39,7 @@ pub struct Asker {
     pub chat_model: Option<String>,
 }
 
-impl Current {
+impl Snapshot {
     /// Reads all settings. The error names the variable and what it may hold.
     pub(super) async fn new(
         environment: &Environment,
@@ -124,7 +125,7 @@ impl Current {
     pub fn choose(
         &self,
         named: Option<&str>,
-        asker: &Asker,
+        asker: &Requester,
         default: &str,
     ) -> Result<&Arc<Binding>, Error> {
         if let Some(name) = named {
@@ -145,7 +146,7 @@ impl Current {
         chosen.ok_or_else(|| self.missing(default, asker))
     }
 
-    fn usable<'a>(&'a self, asker: &Asker) -> impl Iterator<Item = &'a Arc<Binding>> {
+    fn usable<'a>(&'a self, asker: &Requester) -> impl Iterator<Item = &'a Arc<Binding>> {
         self.bindings.values().filter(|it| may_use(it, asker))
     }
 
@@ -153,14 +154,14 @@ impl Current {
     pub(super) fn fallbacks<'a>(
         &'a self,
         first: &'a Binding,
-        asker: &'a Asker,
+        asker: &'a Requester,
     ) -> impl Iterator<Item = &'a Arc<Binding>> {
         let named = self.fallbacks.iter().filter(|name| **name != first.name);
         let there = named.filter_map(|name| self.bindings.get(name));
         there.filter(|binding| may_use(binding, asker))
     }
 
-    fn missing(&self, name: &str, asker: &Asker) -> Error {
+    fn missing(&self, name: &str, asker: &Requester) -> Error {
         let names: Vec<_> = self.usable(asker).map(|it| it.name.as_str()).collect();
         let message = match self.absent.get(name) {
             Some(why) => format!("engine {name} {why}"),
@@ -208,7 +209,7 @@ impl Current {
     }
 }
 
-fn may_use(binding: &Binding, asker: &Asker) -> bool {
+fn may_use(binding: &Binding, asker: &Requester) -> bool {
     let Some(groups) = &binding.spec.groups else {
         return true;
     };

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::kind::Kind::{self, Boolean, Integer, List, Object, Secret, Secrets, Text, Url};
 use super::{only_edits, own_variable};
-use crate::engine::bindings::{Description, Setting, SettingKind};
+use pinhole_sandbox::contract::{Description, Setting, SettingKind};
 
 /// One setting.
 #[derive(Clone, Debug)]
@@ -402,7 +402,7 @@ fn plain(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::bindings::Abilities;
+    use pinhole_sandbox::contract::Abilities;
 
     fn setting(key: &str, generating: &str, editing: &str, default: Option<&str>) -> Setting {
         let list = |names: &str| names.split_whitespace().map(str::to_owned).collect();

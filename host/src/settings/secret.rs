@@ -8,7 +8,7 @@ use cap_std::fs::Dir;
 use serde_json::Value;
 
 use super::Environment;
-use crate::folder;
+use pinhole_ground::data_dir as folder;
 
 /// What stands for a secret that is set, wherever settings are shown. Sent back, it means the same
 /// secret.
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn the_key_is_the_environments_or_the_folders() {
         let folder = tempfile::tempdir().unwrap();
-        let data = crate::folder::open(folder.path()).unwrap();
+        let data = pinhole_ground::data_dir::open(folder.path()).unwrap();
         let open = |key: &str| {
             let pair = ("PINHOLE_SETTINGS_KEY".to_owned(), key.to_owned());
             Secrets::open(&data, &Environment::new([pair]))

@@ -22,7 +22,7 @@ use super::auth;
 use super::error::{ApiError, json_body};
 use super::openapi::shape;
 use crate::app::App;
-use crate::people::Introduction;
+use crate::accounts::SignUp;
 use crate::store::{Account, User, now};
 
 /// Length of a request's body here, in bytes: strangers may send them.
@@ -98,18 +98,18 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     security(()),
 )]
 async fn sign_up(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
-    app.people.admit_address(address(&request))?;
+    app.accounts.admit_address(address(&request))?;
     let SignUp {
         name,
         email,
         password,
     } = json_body(request).await?;
-    let introduction = Introduction {
+    let introduction = SignUp {
         name,
         email,
         password,
     };
-    let account = app.people.sign_up(introduction).await?;
+    let account = app.accounts.sign_up(introduction).await?;
     tracing::info!(
         "user {} has signed up as {}",
         account.user.id,
@@ -134,9 +134,9 @@ async fn sign_up(State(app): State<Arc<App>>, request: Request) -> Result<Respon
     security(()),
 )]
 async fn sign_in(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
-    app.people.admit_address(address(&request))?;
+    app.accounts.admit_address(address(&request))?;
     let SignIn { email, password } = json_body(request).await?;
-    let account = app.people.sign_in(&email, password).await?;
+    let account = app.accounts.sign_in(&email, password).await?;
     begin(&app, &account).await
 }
 
@@ -154,7 +154,7 @@ async fn sign_out(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Res
     if let Ok(caller) = auth::caller(&app, &headers).await
         && let Some(session) = &caller.session
     {
-        let ended = app.people.end(session).await;
+        let ended = app.accounts.end(session).await;
         ended.map_err(|error| ApiError::internal(&error.into()))?;
     }
     let headers = [(SET_COOKIE, cookie(&app, "", Some(0))?)];
@@ -207,13 +207,13 @@ async fn add(
         password,
         role,
     } = json_body(request).await?;
-    let introduction = Introduction {
+    let introduction = SignUp {
         name,
         email,
         password,
     };
-    let role = role.unwrap_or_else(|| app.people.rules().default_role.clone());
-    let account = app.people.add(introduction, &role).await?;
+    let role = role.unwrap_or_else(|| app.accounts.rules().default_role.clone());
+    let account = app.accounts.add(introduction, &role).await?;
     tracing::info!("user {} was added by {}", account.user.id, administrator.id);
     let body = described(&app, &account.user, &account.email, None, None).await?;
     Ok(Json(body))
@@ -243,7 +243,7 @@ async fn change_password(
         password,
         new_password,
     } = json_body(request).await?;
-    let changed = app.people.change_password(&user, password, new_password);
+    let changed = app.accounts.change_password(&user, password, new_password);
     changed.await?;
     Ok(Json(true))
 }
@@ -309,7 +309,7 @@ async fn delete_key(
 
 /// A session for who has just proved an account: in the answer and in the cookie `token`.
 async fn begin(app: &App, account: &Account) -> Result<Response, ApiError> {
-    let (token, expires_at) = app.people.begin(account);
+    let (token, expires_at) = app.accounts.begin(account);
     let secs = expires_at.map(|at| at.saturating_sub(now()));
     let cookie = [(SET_COOKIE, cookie(app, &token, secs)?)];
     let body = described(app, &account.user, &account.email, Some(&token), expires_at).await?;
@@ -348,7 +348,7 @@ fn cookie(app: &App, token: &str, secs: Option<i64>) -> Result<HeaderValue, ApiE
     let age = secs
         .map(|secs| format!("; Max-Age={secs}"))
         .unwrap_or_default();
-    let secure = match app.people.rules().secure_cookie {
+    let secure = match app.accounts.rules().secure_cookie {
         true => "; Secure",
         false => "",
     };

@@ -14,8 +14,8 @@ use utoipa_axum::routes;
 use super::auth;
 use super::error::ApiError;
 use crate::app::App;
-use crate::audit::{self, Kind, Line};
-use crate::text::plain;
+use pinhole_ground::audit::{self, Kind, Line};
+use pinhole_ground::text::plain;
 
 /// Lines that one answer tells.
 const MAX_LINES: usize = 1000;

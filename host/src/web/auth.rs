@@ -5,8 +5,8 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 
 use super::error::ApiError;
 use crate::app::App;
-use crate::jobs::Asker;
-use crate::people::{Presence, Session};
+use crate::jobs::Requester;
+use crate::accounts::{LiveSession, Session};
 use crate::store::User;
 
 /// Somebody who is known, in any role.
@@ -24,9 +24,9 @@ pub(super) async fn user(app: &App, headers: &HeaderMap) -> Result<User, ApiErro
 }
 
 /// The same, for a connection that stays. It has to end when the presence is over.
-pub(super) async fn stay(app: &App, headers: &HeaderMap) -> Result<(User, Presence), ApiError> {
+pub(super) async fn stay(app: &App, headers: &HeaderMap) -> Result<(User, LiveSession), ApiError> {
     let Caller { user, session } = asking(app, headers).await?;
-    let presence = app.people.stay(shown(headers).unwrap_or_default(), session);
+    let presence = app.accounts.stay(shown(headers).unwrap_or_default(), session);
     Ok((user, presence))
 }
 
@@ -58,12 +58,12 @@ pub(super) async fn painter(app: &App, headers: &HeaderMap) -> Result<User, ApiE
 
 /// Has the user the permission `features.image_generation`?
 pub(super) async fn may_make_pictures(app: &App, user: &User) -> Result<bool, ApiError> {
-    let may = app.people.may_make_pictures(user).await;
+    let may = app.accounts.may_make_pictures(user).await;
     may.map_err(|error| ApiError::internal(&error.into()))
 }
 
 /// What decides which engines a user may use.
-pub(super) async fn asker(app: &App, user: &User) -> Result<Asker, ApiError> {
+pub(super) async fn asker(app: &App, user: &User) -> Result<Requester, ApiError> {
     let asker = app.asker(user, None).await;
     asker.map_err(|error| ApiError::internal(&error.into()))
 }
@@ -72,7 +72,7 @@ pub(super) async fn asker(app: &App, user: &User) -> Result<Asker, ApiError> {
 pub(super) async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
     let refused = |detail| ApiError::new(StatusCode::UNAUTHORIZED, detail);
     let shown = shown(headers).ok_or_else(|| refused("Not authenticated"))?;
-    let known = app.people.user(shown).await;
+    let known = app.accounts.user(shown).await;
     let known = known.map_err(|error| ApiError::internal(&error.into()))?;
     let (user, session) = known.ok_or_else(|| {
         refused(match shown.matches('.').count() {

@@ -24,7 +24,7 @@ use super::tasks;
 use crate::app::App;
 use crate::chat::model::Completion;
 use crate::chat::{self, Reply, Turn};
-use crate::egress;
+use pinhole_egress as egress;
 use crate::store::now;
 
 /// Length of a chat's or message's id, in bytes.

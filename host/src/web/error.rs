@@ -11,11 +11,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use serde_path_to_error::Segment;
 
-use crate::engine;
-use crate::engine::bindings::ErrorKind;
+use pinhole_sandbox as engine;
+use pinhole_sandbox::contract::ErrorKind;
 use crate::jobs;
-use crate::people;
-use crate::text::plain;
+use crate::accounts;
+use pinhole_ground::text::plain;
 
 /// When a client may try again that found too many jobs waiting, in milliseconds.
 const CROWDED_RETRY_MS: u64 = 5000;
@@ -181,21 +181,21 @@ impl From<jobs::Error> for ApiError {
     }
 }
 
-impl From<people::Error> for ApiError {
-    fn from(error: people::Error) -> Self {
+impl From<accounts::Error> for ApiError {
+    fn from(error: accounts::Error) -> Self {
         let status = match &error {
-            people::Error::Ours(ours) => return Self::internal(ours),
-            people::Error::Closed => StatusCode::FORBIDDEN,
-            people::Error::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
-            people::Error::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            people::Error::Invalid { .. } | people::Error::Taken | people::Error::Credentials => {
+            accounts::Error::Ours(ours) => return Self::internal(ours),
+            accounts::Error::Closed => StatusCode::FORBIDDEN,
+            accounts::Error::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            accounts::Error::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            accounts::Error::Invalid { .. } | accounts::Error::Taken | accounts::Error::Credentials => {
                 StatusCode::BAD_REQUEST
             }
         };
         let mut api = Self::new(status, error.to_string());
         match error {
-            people::Error::Invalid { field, .. } => api.param = Some(field.to_owned()),
-            people::Error::TooMany { wait_ms } => api.retry_after_ms = Some(wait_ms),
+            accounts::Error::Invalid { field, .. } => api.param = Some(field.to_owned()),
+            accounts::Error::TooMany { wait_ms } => api.retry_after_ms = Some(wait_ms),
             _ => {}
         }
         api

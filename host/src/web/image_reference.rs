@@ -4,9 +4,9 @@ use bytes::Bytes;
 
 use super::error::ApiError;
 use crate::app::App;
-use crate::images::Image;
+use pinhole_images::Image;
 use crate::jobs::MAX_SOURCE_BYTES;
-use crate::source::{self, MAX_SOURCES, Unusable};
+use crate::files::lookup::{self, MAX_SOURCES, Unusable};
 use crate::store::User;
 
 /// Length of a request that brings pictures, in bytes: they may be in base64.

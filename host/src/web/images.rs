@@ -20,8 +20,8 @@ use super::openapi::shape;
 use super::settings::MAX_SETTINGS_BODY_BYTES;
 use super::source::{MAX_EDIT_BODY_BYTES, check_room, named};
 use crate::app::App;
-use crate::engine::Control;
-use crate::images::Image;
+use pinhole_sandbox::JobContext;
+use pinhole_images::Image;
 use crate::jobs::{self, Finished};
 use crate::store::{FileRow, User};
 
@@ -168,6 +168,6 @@ async fn answer(
     Ok(Json(kept.iter().map(entry).collect()))
 }
 
-fn control() -> Control {
-    Control::new(uuid::Uuid::new_v4().to_string())
+fn control() -> JobContext {
+    JobContext::new(uuid::Uuid::new_v4().to_string())
 }

@@ -23,7 +23,7 @@ use super::error::{ApiError, OpenAiError, json_body};
 use super::openapi::shape;
 use super::source::MAX_EDIT_BODY_BYTES;
 use crate::app::App;
-use crate::engine::{Control, Edit};
+use pinhole_sandbox::{JobContext, Edit};
 use crate::jobs::{self, Finished, JobRequest};
 use crate::store::User;
 
@@ -115,7 +115,7 @@ async fn answer(
     let delivery = fields.delivery()?;
     let asker = auth::asker(&app, user).await?;
     let request = fields.into_request(&app.jobs, asker, edit.is_some());
-    let control = Control::new(uuid::Uuid::new_v4().to_string());
+    let control = JobContext::new(uuid::Uuid::new_v4().to_string());
     match delivery {
         Delivery::Stream { partial_images } => {
             let (progress, edits) = (control.progress.subscribe(), edit.is_some());
@@ -140,7 +140,7 @@ async fn make(
     app: &App,
     request: JobRequest,
     edit: Option<Edit>,
-    control: &Control,
+    control: &JobContext,
 ) -> Result<Finished, jobs::Error> {
     match edit {
         None => app.jobs.generate(request, control).await,

@@ -22,7 +22,7 @@ use super::error::{ApiError, json_body};
 use crate::app::{App, change};
 use crate::settings::{Change, Key, Overlay, Source};
 use crate::store::SettingChange;
-use crate::text::plain;
+use pinhole_ground::text::plain;
 
 /// Length of a request's body here, in bytes.
 pub(super) const MAX_SETTINGS_BODY_BYTES: usize = 8 << 20;

@@ -27,7 +27,7 @@ use super::auth;
 use super::error::ApiError;
 use crate::app::App;
 use crate::chat::event::Listener;
-use crate::people::Presence;
+use crate::accounts::LiveSession;
 use crate::store::User;
 
 /// Where clients connect.
@@ -65,7 +65,7 @@ struct Connection {
 struct Ready {
     user_id: String,
     listener: Listener,
-    presence: Presence,
+    presence: LiveSession,
 }
 
 /// What a client shows when it connects.
@@ -222,7 +222,7 @@ fn listen(app: &App, user: &User) -> Option<Listener> {
 }
 
 /// The user whose token this is, where the connection has not shown too many.
-async fn find(app: &App, socket: &SocketRef, token: Option<String>) -> Option<(User, Presence)> {
+async fn find(app: &App, socket: &SocketRef, token: Option<String>) -> Option<(User, LiveSession)> {
     let token = token?;
     if connection(socket)?.tokens.fetch_add(1, Ordering::Relaxed) >= MAX_TOKENS {
         return None;
@@ -256,7 +256,7 @@ impl Member {
     }
 
     /// From now on the socket lasts as long as this token counts.
-    fn stay(&self, socket: &SocketRef, presence: Presence) {
+    fn stay(&self, socket: &SocketRef, presence: LiveSession) {
         let lasting = socket.clone();
         let watching = tokio::spawn(async move {
             presence.over().await;

@@ -18,12 +18,12 @@ use tokio::time::{Instant, timeout};
 use super::server::Server;
 use super::upstream::Upstream;
 use super::{Case, Place};
-use crate::audit::Kind;
-use crate::config::Config;
-use crate::egress::{Credential, DEFAULT_SILENCE, Destination, Egress, Place as At, Request, Tls};
-use crate::engine::{Compiler, Engines};
-use crate::folder;
-use crate::grant::FirstUse;
+use pinhole_ground::audit::Kind;
+use pinhole::config::Config;
+use pinhole_egress::{Credential, DEFAULT_SILENCE, Destination, Egress, Place as At, Request, Tls};
+use pinhole_sandbox::{Compiler, Engines};
+use pinhole_ground::data_dir as folder;
+use pinhole_sandbox::grant::FirstUse;
 
 /// The secret that the engine `hostile` is given, and that nobody may ever see.
 pub(super) const SECRET: &str = "sK-Zx81-quiet/heron+4711-wren.63-vault==";
@@ -385,7 +385,7 @@ impl Arena {
     /// A hostile component, by its name without `.wasm`.
     pub(super) fn component(&self, name: &str) -> Result<Vec<u8>> {
         let path = self.components.join(name).with_extension("wasm");
-        let most = usize::try_from(crate::engine::MAX_COMPONENT_BYTES)?;
+        let most = usize::try_from(pinhole_sandbox::MAX_COMPONENT_BYTES)?;
         folder::read_whole(&path, most).with_context(|| format!("cannot read {}", path.display()))
     }
 
@@ -477,7 +477,7 @@ impl Answer {
     pub(super) fn was_too_large(&self) -> Result<()> {
         let heard = self.message();
         ensure!(
-            !self.status.is_success() && heard.contains("larger than either may be"),
+            !self.status.is_success() && heard.contains("the request or its response exceeds its size limit"),
             "the engine read it: {}",
             self.text()
         );

@@ -14,10 +14,10 @@ use tempfile::TempDir;
 
 use super::arena::Arena;
 use super::{Case, Place};
-use crate::audit::{self, Kind};
-use crate::check::Check;
-use crate::engine::Engines;
-use crate::folder;
+use pinhole_ground::audit::{self, Kind};
+use pinhole_ground::guard::Guard;
+use pinhole_sandbox::Engines;
+use pinhole_ground::data_dir as folder;
 
 /// Length of the longest sentence that a refusal may be, in bytes.
 const MAX_REASON_BYTES: usize = 600;
@@ -45,7 +45,7 @@ macro_rules! here {
 pub(super) const CASES: &[Case] = &[
     here!(
         "M1-no-component",
-        &[Check::ComponentKind],
+        &[Guard::ComponentKind],
         files::no_component,
         "a file that is no component is compiled, loaded or makes the host crash"
     ),
@@ -57,31 +57,31 @@ pub(super) const CASES: &[Case] = &[
     ),
     here!(
         "M1-too-long",
-        &[Check::ComponentBytes],
+        &[Guard::ComponentBytes],
         files::too_long,
         "a file of any length is read into memory"
     ),
     here!(
         "M2-takes-time",
-        &[Check::CompileTime],
+        &[Guard::CompileTime],
         compile::takes_time,
         "compiling a component takes as long as it wants, or holds up the server"
     ),
     here!(
         "M2-takes-memory",
-        &[Check::CompileMemory],
+        &[Guard::CompileMemory],
         compile::takes_memory,
         "compiling a component takes as much memory as it wants"
     ),
     here!(
         "M2-becomes-code",
-        &[Check::CompiledCode],
+        &[Guard::CompiledCode],
         compile::becomes_code,
         "a component becomes as much code as it wants"
     ),
     here!(
         "M3-long-name",
-        &[Check::World],
+        &[Guard::World],
         world::long_name,
         "a name of 90 000 bytes fills a log or an answer"
     ),
@@ -93,33 +93,33 @@ pub(super) const CASES: &[Case] = &[
     ),
     here!(
         "M4-foreign-import",
-        &[Check::World],
+        &[Guard::World],
         world::foreign_import,
         "a component that imports what no engine may have is admitted, or refused without saying what it is"
     ),
     here!(
         "M4-foreign-variable",
-        &[Check::OwnVariables],
+        &[Guard::OwnVariables],
         world::foreign_variable,
         "an engine is handed a variable of the process that is not its own"
     ),
     here!(
         "M4-secret-variable",
-        &[Check::HiddenVariables],
+        &[Guard::HiddenVariables],
         world::secret_variable,
         "an engine is handed a variable that holds a secret, as a setting that it sees"
     ),
     Case {
         name: "M4-undeclared-request",
         must_not: "a request is sent that the engine did not declare",
-        guards: &[Check::GrantedRequests],
+        guards: &[Guard::GrantedRequests],
         noted: Some(Kind::Grant),
         place: Place::Anywhere,
         attack: |arena| Box::pin(grants::undeclared_request(arena)),
     },
     here!(
         "M5-other-release",
-        &[Check::World],
+        &[Guard::World],
         world::other_release,
         "a component of another release of the contract is admitted, or refused without naming both"
     ),
@@ -137,49 +137,49 @@ pub(super) const CASES: &[Case] = &[
     ),
     here!(
         "M6-wrong-description",
-        &[Check::Description],
+        &[Guard::Description],
         world::wrong_description,
         "an engine has a name or a title that forges lines or passes for another"
     ),
     here!(
         "M6-other-description-each-time",
-        &[Check::GrantNarrows],
+        &[Guard::GrantNarrows],
         grants::other_description_each_time,
         "a component that describes itself otherwise at another start reaches or reads more than was granted"
     ),
     here!(
         "M7-one-name-twice",
-        &[Check::EngineNames],
+        &[Guard::EngineNames],
         grants::one_name_twice,
         "a file takes the name of an engine that was granted to another file"
     ),
     here!(
         "M7-new-name",
-        &[Check::RenamedEngine],
+        &[Guard::RenamedEngine],
         grants::new_name,
         "a component that was replaced is granted all it declares, because it calls itself otherwise"
     ),
     here!(
         "M7-declares-more",
-        &[Check::DeclaredMore],
+        &[Guard::DeclaredMore],
         grants::declares_more,
         "a component that was replaced and declares more serves before an administrator has looked"
     ),
     here!(
         "M9-no-file",
-        &[Check::RegularFile],
+        &[Guard::RegularFile],
         files::no_file,
         "a link out of the folder, a folder or a socket is read as a component"
     ),
     here!(
         "M9-forged-name",
-        &[Check::FileNames],
+        &[Guard::FileNames],
         files::forged_name,
         "the name of a file writes a line of its own into a log or onto a terminal"
     ),
     here!(
         "M9-without-number",
-        &[Check::FileCount],
+        &[Guard::FileCount],
         files::without_number,
         "files without number are all compiled"
     ),
@@ -191,25 +191,25 @@ pub(super) const CASES: &[Case] = &[
     ),
     here!(
         "M10-swapped-before-accepting",
-        &[Check::ShownDigest],
+        &[Guard::ShownDigest],
         grants::swapped_before_accepting,
         "what an administrator accepts is other bytes than were shown"
     ),
     here!(
         "M10-swapped-copy",
-        &[Check::KeptCopy],
+        &[Guard::KeptCopy],
         grants::swapped_copy,
         "other bytes serve in place of the component that was granted"
     ),
     here!(
         "M12-poisoned-code",
-        &[Check::CompiledMac],
+        &[Guard::CompiledMac],
         grants::poisoned_code,
         "compiled code that this host has not written is loaded"
     ),
     here!(
         "M13-unknown-right",
-        &[Check::GrantReadable],
+        &[Guard::GrantReadable],
         grants::unknown_right,
         "a grant with a word that the host does not know is taken for none, or for less than it says"
     ),

@@ -43,9 +43,9 @@ use anyhow::{Context, Result, bail, ensure};
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
-use crate::audit::Kind;
-use crate::check::Check;
-use crate::config::Config;
+use pinhole_ground::audit::Kind;
+use pinhole_ground::guard::Guard;
+use pinhole::config::Config;
 
 use arena::Arena;
 
@@ -61,7 +61,7 @@ pub struct Case {
     /// One sentence: what must not happen.
     pub must_not: &'static str,
     /// The checks whose removal it notices.
-    pub guards: &'static [Check],
+    pub guards: &'static [Guard],
     /// What kind of line the audit log must get.
     pub noted: Option<Kind>,
     /// Against which servers it can be run.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use pinhole::adversary::{self, Options, Verdict};
+use crate::{self, Options, Verdict};
 use pinhole::config::Config;
 use tokio::time::Instant;
 

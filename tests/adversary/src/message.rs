@@ -8,8 +8,8 @@ pub(super) mod secure;
 mod slow;
 
 use super::{Case, Place};
-use crate::audit::Kind;
-use crate::check::Check;
+use pinhole_ground::audit::Kind;
+use pinhole_ground::guard::Guard;
 
 /// What an engine hears of an answer that no limit lets through.
 pub(super) const UNUSABLE: &str = "the upstream's answer cannot be used";
@@ -26,7 +26,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "H1-steps-up",
         must_not: "a path leaves what is granted by steps up, plain, escaped or escaped twice",
-        guards: &[Check::Path],
+        guards: &[Guard::Path],
         noted: Some(Kind::Request),
         place: Place::Anywhere,
         attack: |arena| Box::pin(request::steps_up(arena)),
@@ -34,7 +34,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "H2-headers-of-the-connection",
         must_not: "an engine sets a header that frames the message or says who asks",
-        guards: &[Check::OwnHeaders],
+        guards: &[Guard::OwnHeaders],
         noted: Some(Kind::Request),
         place: Place::Anywhere,
         attack: |arena| Box::pin(request::own_headers(arena)),
@@ -42,7 +42,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "H3-headers-of-keys",
         must_not: "an engine replaces the key that it was bound to, or adds another",
-        guards: &[Check::KeyHeaders, Check::OwnHeaders],
+        guards: &[Guard::KeyHeaders, Guard::OwnHeaders],
         noted: Some(Kind::Request),
         place: Place::Anywhere,
         attack: |arena| Box::pin(request::key_headers(arena)),
@@ -50,7 +50,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "H4-many-headers",
         must_not: "a request has more headers than any service asks for",
-        guards: &[Check::HeaderCount],
+        guards: &[Guard::HeaderCount],
         noted: Some(Kind::Request),
         place: Place::Anywhere,
         attack: |arena| Box::pin(request::refused(arena, "headers 33 1")),
@@ -58,7 +58,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "H4-long-header",
         must_not: "one header of a request is longer than any service asks for",
-        guards: &[Check::HeaderBytes],
+        guards: &[Guard::HeaderBytes],
         noted: Some(Kind::Request),
         place: Place::Anywhere,
         attack: |arena| Box::pin(request::refused(arena, "headers 1 8193")),
@@ -66,7 +66,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "H4-long-headers",
         must_not: "all headers of a request together are longer than any service asks for",
-        guards: &[Check::AllHeaderBytes],
+        guards: &[Guard::AllHeaderBytes],
         noted: Some(Kind::Request),
         place: Place::Anywhere,
         attack: |arena| Box::pin(request::refused(arena, "headers 32 1100")),
@@ -74,7 +74,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "H4-answer-of-many-headers",
         must_not: "an answer has more headers than any service sends",
-        guards: &[Check::AnswerHeaderCount],
+        guards: &[Guard::AnswerHeaderCount],
         noted: Some(Kind::Answer),
         place: Place::Anywhere,
         attack: |arena| Box::pin(answer::many_headers(arena)),
@@ -82,7 +82,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "H4-answer-of-long-headers",
         must_not: "the headers of an answer are longer than any service sends",
-        guards: &[Check::AnswerHeaderBytes],
+        guards: &[Guard::AnswerHeaderBytes],
         noted: Some(Kind::Answer),
         place: Place::Anywhere,
         attack: |arena| Box::pin(answer::long_headers(arena)),
@@ -122,7 +122,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "H7-pause-in-an-answer",
         must_not: "an answer that has begun and pauses is waited for as long as the job may take",
-        guards: &[Check::Silence],
+        guards: &[Guard::Silence],
         noted: Some(Kind::Answer),
         place: Place::ThrowAway,
         attack: |arena| Box::pin(answer::pause(arena)),
@@ -162,7 +162,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "H8-endless-answer",
         must_not: "an answer without end fills the memory",
-        guards: &[Check::AnswerBytes],
+        guards: &[Guard::AnswerBytes],
         noted: Some(Kind::Answer),
         place: Place::ThrowAway,
         attack: |arena| Box::pin(slow::endless(arena)),
@@ -170,7 +170,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "H9-small-answer-becomes-large",
         must_not: "an answer becomes hundreds of times as long when it is decoded",
-        guards: &[Check::Ratio],
+        guards: &[Guard::Ratio],
         noted: Some(Kind::Answer),
         place: Place::Anywhere,
         attack: |arena| Box::pin(answer::bomb(arena)),
@@ -178,7 +178,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "H9-decoded-answer-beyond-its-limit",
         must_not: "an answer that is short as it comes passes its limit when it is decoded",
-        guards: &[Check::AnswerBytes],
+        guards: &[Guard::AnswerBytes],
         noted: Some(Kind::Answer),
         place: Place::Anywhere,
         attack: |arena| Box::pin(answer::decoded_beyond_limit(arena)),
@@ -186,7 +186,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "H9-unknown-encodings",
         must_not: "an answer reaches the engine in an encoding in which no secret would be found",
-        guards: &[Check::Encoding],
+        guards: &[Guard::Encoding],
         noted: Some(Kind::Answer),
         place: Place::Anywhere,
         attack: |arena| Box::pin(answer::unknown_encodings(arena)),
@@ -218,7 +218,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "H11-wide",
         must_not: "JSON of millions of values fills the memory",
-        guards: &[Check::JsonValues],
+        guards: &[Guard::JsonValues],
         noted: None,
         place: Place::ThrowAway,
         attack: |arena| Box::pin(json::wide(arena)),
@@ -234,7 +234,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "H12-patience",
         must_not: "a busy upstream makes clients wait for years",
-        guards: &[Check::RetryAfter],
+        guards: &[Guard::RetryAfter],
         noted: None,
         place: Place::Anywhere,
         attack: |arena| Box::pin(slow::patience(arena)),

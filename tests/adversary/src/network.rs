@@ -9,14 +9,14 @@ use http::StatusCode;
 
 use super::arena::Arena;
 use super::{Case, Place};
-use crate::audit::Kind;
-use crate::check::Check;
+use pinhole_ground::audit::Kind;
+use pinhole_ground::guard::Guard;
 
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "N1-lookalike-hosts",
         must_not: "a host that is spelled with dots, capitals, escapes or full-width digits is taken for the granted one",
-        guards: &[Check::Authority],
+        guards: &[Guard::Authority],
         noted: Some(Kind::Address),
         place: Place::Anywhere,
         attack: |arena| Box::pin(lookalike_hosts(arena)),
@@ -24,7 +24,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "N2-user-in-front-of-the-host",
         must_not: "what stands before an @ is taken for the host, or sent along",
-        guards: &[Check::Authority],
+        guards: &[Guard::Authority],
         noted: Some(Kind::Address),
         place: Place::Anywhere,
         attack: |arena| Box::pin(user_in_front(arena)),
@@ -32,7 +32,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "N3-odd-ports",
         must_not: "a port with a zero in front, none at all or one beyond 65535 is made a good one",
-        guards: &[Check::Authority],
+        guards: &[Guard::Authority],
         noted: Some(Kind::Address),
         place: Place::Anywhere,
         attack: |arena| Box::pin(odd_ports(arena)),
@@ -40,7 +40,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "N4-loopback",
         must_not: "an engine leads the host to this machine",
-        guards: &[Check::PrivateAddress],
+        guards: &[Guard::PrivateAddress],
         noted: Some(Kind::Address),
         place: Place::Anywhere,
         attack: |arena| Box::pin(loopback(arena)),
@@ -48,7 +48,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "N4-private-networks",
         must_not: "an engine leads the host into a network of the operator's",
-        guards: &[Check::PrivateAddress],
+        guards: &[Guard::PrivateAddress],
         noted: Some(Kind::Address),
         place: Place::Anywhere,
         attack: |arena| Box::pin(all_refused(arena, PRIVATE)),
@@ -56,7 +56,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "N4-reserved",
         must_not: "an engine leads the host to every address of this machine at once, to many machines or to none",
-        guards: &[Check::ReservedAddress],
+        guards: &[Guard::ReservedAddress],
         noted: Some(Kind::Address),
         place: Place::Anywhere,
         attack: |arena| Box::pin(reserved(arena)),
@@ -64,7 +64,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "N5-ipv4-in-other-numbers",
         must_not: "an IPv4 address in decimal, octal, hexadecimal or short form is taken for the granted one",
-        guards: &[Check::Authority],
+        guards: &[Guard::Authority],
         noted: Some(Kind::Address),
         place: Place::Anywhere,
         attack: |arena| Box::pin(other_numbers(arena)),
@@ -72,7 +72,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "N6-this-machine-in-ipv6",
         must_not: "an IPv6 spelling of this machine leads the host there",
-        guards: &[Check::PrivateAddress],
+        guards: &[Guard::PrivateAddress],
         noted: Some(Kind::Address),
         place: Place::Anywhere,
         attack: |arena| Box::pin(this_machine_in_ipv6(arena)),
@@ -80,7 +80,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "N7-ipv4-inside-ipv6",
         must_not: "an IPv6 address that a translator or a tunnel turns into a private one passes for a public one",
-        guards: &[Check::EmbeddedAddress],
+        guards: &[Guard::EmbeddedAddress],
         noted: Some(Kind::Address),
         place: Place::Anywhere,
         attack: |arena| Box::pin(all_refused(arena, EMBEDDED)),
@@ -88,7 +88,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "N8-metadata-by-address",
         must_not: "the address of a cloud's metadata can be set, and so granted, or reached by an engine",
-        guards: &[Check::MetadataAddress],
+        guards: &[Guard::MetadataAddress],
         noted: Some(Kind::Address),
         place: Place::Anywhere,
         attack: |arena| Box::pin(metadata(arena, METADATA)),
@@ -96,7 +96,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "N8-metadata-by-name",
         must_not: "the name of a cloud's metadata service can be set, and so granted, or reached by an engine",
-        guards: &[Check::MetadataName],
+        guards: &[Guard::MetadataName],
         noted: Some(Kind::Address),
         place: Place::Anywhere,
         attack: |arena| Box::pin(metadata(arena, METADATA_NAMES)),
@@ -104,7 +104,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "N9-name-of-a-private-address",
         must_not: "a name leads the host to an address that it would refuse by number",
-        guards: &[Check::PrivateAddress],
+        guards: &[Guard::PrivateAddress],
         noted: Some(Kind::Address),
         place: Place::Anywhere,
         attack: |arena| Box::pin(name_of_a_private_address(arena)),
@@ -120,7 +120,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "N11-redirect-of-a-request",
         must_not: "an upstream sends an engine's request, and its key, elsewhere",
-        guards: &[Check::Redirects],
+        guards: &[Guard::Redirects],
         noted: None,
         place: Place::Anywhere,
         attack: |arena| Box::pin(redirect::of_a_request(arena)),
@@ -128,7 +128,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "N11-redirect-of-a-picture",
         must_not: "the redirect of a picture leads to another port, another scheme or another spelling of the host",
-        guards: &[Check::PrivateAddress, Check::GrantedPort, Check::Authority],
+        guards: &[Guard::PrivateAddress, Guard::GrantedPort, Guard::Authority],
         noted: Some(Kind::Address),
         place: Place::Anywhere,
         attack: |arena| Box::pin(redirect::of_a_picture(arena)),
@@ -136,7 +136,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "N11-endless-redirects",
         must_not: "the address of a picture redirects the host more than three times",
-        guards: &[Check::Hops],
+        guards: &[Guard::Hops],
         noted: Some(Kind::Address),
         place: Place::Anywhere,
         attack: |arena| Box::pin(redirect::without_end(arena)),
@@ -144,7 +144,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "N11-redirect-out-of-tls",
         must_not: "the redirect of a picture leads from https to http",
-        guards: &[Check::Downgrade],
+        guards: &[Guard::Downgrade],
         noted: Some(Kind::Address),
         place: Place::Anywhere,
         attack: |arena| Box::pin(redirect::out_of_tls(arena)),
@@ -152,7 +152,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "N12-proxy-of-the-environment",
         must_not: "a proxy that the environment names gets to see a request",
-        guards: &[Check::Proxy],
+        guards: &[Guard::Proxy],
         noted: None,
         place: Place::ThrowAway,
         attack: |arena| Box::pin(proxy(arena)),
@@ -168,7 +168,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "N14-result-at-a-private-address",
         must_not: "the address of a result leads the host to a private address that nobody granted",
-        guards: &[Check::PrivateAddress],
+        guards: &[Guard::PrivateAddress],
         noted: Some(Kind::Address),
         place: Place::Anywhere,
         attack: |arena| Box::pin(result_at_a_private_address(arena)),
@@ -184,7 +184,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "N15-endless-frame",
         must_not: "a WebSocket brings a frame beyond any length",
-        guards: &[Check::FrameBytes],
+        guards: &[Guard::FrameBytes],
         noted: Some(Kind::Answer),
         place: Place::Anywhere,
         attack: |arena| Box::pin(socket::endless_frame(arena)),
@@ -192,7 +192,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "N15-endless-message",
         must_not: "a WebSocket brings a message of ever more frames",
-        guards: &[Check::MessageBytes],
+        guards: &[Guard::MessageBytes],
         noted: Some(Kind::Answer),
         place: Place::Anywhere,
         attack: |arena| Box::pin(socket::endless_message(arena)),
@@ -200,7 +200,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "N15-endless-pings",
         must_not: "an upstream keeps the host busy with pings",
-        guards: &[Check::SocketMessages],
+        guards: &[Guard::SocketMessages],
         noted: Some(Kind::Answer),
         place: Place::Anywhere,
         attack: |arena| Box::pin(socket::endless_pings(arena)),
@@ -208,7 +208,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "N15-socket-beside-the-grant",
         must_not: "a WebSocket opens where a request may not go",
-        guards: &[Check::GrantedRequests],
+        guards: &[Guard::GrantedRequests],
         noted: Some(Kind::Grant),
         place: Place::Anywhere,
         attack: |arena| Box::pin(socket::beside_the_grant(arena)),
@@ -216,7 +216,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "N16-other-port-of-a-granted-host",
         must_not: "the grant of one port of a private host opens its other ports",
-        guards: &[Check::GrantedPort],
+        guards: &[Guard::GrantedPort],
         noted: Some(Kind::Address),
         place: Place::Anywhere,
         attack: |arena| Box::pin(other_port(arena)),

@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::arena::{Answer, Arena, SECRET};
 use super::upstream::answer;
 use super::{Case, Place};
-use crate::audit::Kind;
-use crate::check::Check;
+use pinhole_ground::audit::Kind;
+use pinhole_ground::guard::Guard;
 
 use made::{DEEP, GREY, chunk, gif, jpeg, packed, png, small, webp, zeros};
 
@@ -24,7 +24,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "S6-workflow",
         must_not: "what an upstream's program noted in a picture reaches the client",
-        guards: &[Check::Metadata],
+        guards: &[Guard::Metadata],
         noted: None,
         place: Place::Anywhere,
         attack: |arena| Box::pin(notes(arena)),
@@ -32,7 +32,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "S6-packed-secret",
         must_not: "a secret in a picture's compressed text passes where metadata is kept",
-        guards: &[Check::MetadataSecret],
+        guards: &[Guard::MetadataSecret],
         noted: Some(Kind::Secret),
         place: Place::Anywhere,
         attack: |arena| Box::pin(packed_secret(arena)),
@@ -40,7 +40,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "I1-pixels",
         must_not: "a picture with more pixels than the limit is taken",
-        guards: &[Check::PictureSize],
+        guards: &[Guard::PictureSize],
         noted: Some(Kind::Picture),
         place: Place::Anywhere,
         attack: |arena| {
@@ -52,7 +52,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "I1-header-alone",
         must_not: "a few bytes that claim 64 million pixels are taken",
-        guards: &[Check::PictureRatio],
+        guards: &[Guard::PictureRatio],
         noted: Some(Kind::Picture),
         place: Place::Anywhere,
         attack: |arena| Box::pin(refused(arena, || png((8192, 8192), GREY, &[], &[0; 8]))),
@@ -60,7 +60,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "I1-length",
         must_not: "a picture with more bytes than the limit is taken",
-        guards: &[Check::PictureLength],
+        guards: &[Guard::PictureLength],
         noted: Some(Kind::Picture),
         place: Place::Anywhere,
         attack: |arena| {
@@ -72,7 +72,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "I1-frames",
         must_not: "an animation of more frames than the limit is taken",
-        guards: &[Check::PictureFrames],
+        guards: &[Guard::PictureFrames],
         noted: Some(Kind::Picture),
         place: Place::Anywhere,
         attack: |arena| Box::pin(refused(arena, || Ok(gif(1, 100_000)))),
@@ -80,7 +80,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "I1-pixels-of-all-frames",
         must_not: "an animation whose frames together have more pixels than the limit is taken",
-        guards: &[Check::PictureFramePixels],
+        guards: &[Guard::PictureFramePixels],
         noted: Some(Kind::Picture),
         place: Place::Anywhere,
         attack: |arena| Box::pin(refused(arena, || Ok(gif(8192, 100)))),
@@ -88,7 +88,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "I1-scans",
         must_not: "a JPEG of more scans than the limit is taken",
-        guards: &[Check::PictureScans],
+        guards: &[Guard::PictureScans],
         noted: Some(Kind::Picture),
         place: Place::Anywhere,
         attack: |arena| Box::pin(refused(arena, || Ok(jpeg(8, 10_000)))),
@@ -96,7 +96,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "I1-metadata",
         must_not: "a picture with more metadata than the limit is taken",
-        guards: &[Check::MetadataLength],
+        guards: &[Guard::MetadataLength],
         noted: Some(Kind::Picture),
         place: Place::Anywhere,
         attack: |arena| {
@@ -108,7 +108,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "I1-packed-text",
         must_not: "text that unpacks to more than the limit passes where metadata is kept",
-        guards: &[Check::UnpackedLength],
+        guards: &[Guard::UnpackedLength],
         noted: None,
         place: Place::Anywhere,
         attack: |arena| Box::pin(packed_text(arena)),
@@ -116,7 +116,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "I1-decoded",
         must_not: "a picture whose pixels take more memory than the limit is decoded",
-        guards: &[Check::DecodedBytes],
+        guards: &[Guard::DecodedBytes],
         noted: None,
         place: Place::WithoutEngine,
         attack: |arena| Box::pin(decoded(arena)),
@@ -140,7 +140,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "I2-archive-behind",
         must_not: "a picture that is an archive too is taken",
-        guards: &[Check::PictureEnd],
+        guards: &[Guard::PictureEnd],
         noted: Some(Kind::Picture),
         place: Place::Anywhere,
         attack: |arena| {
@@ -152,7 +152,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "I2-uploaded-archive",
         must_not: "what stands behind an uploaded picture is kept with it",
-        guards: &[Check::PictureEnd],
+        guards: &[Guard::PictureEnd],
         noted: None,
         place: Place::WithoutEngine,
         attack: |arena| Box::pin(uploaded_archive(arena)),
@@ -160,7 +160,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "I2-shown-as-a-document",
         must_not: "a browser may make a document of a file",
-        guards: &[Check::NoDocument],
+        guards: &[Guard::NoDocument],
         noted: None,
         place: Place::WithoutEngine,
         attack: |arena| Box::pin(sent(arena)),
@@ -184,7 +184,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "I4-too-many",
         must_not: "more pictures than were asked for are taken",
-        guards: &[Check::Answer],
+        guards: &[Guard::Answer],
         noted: None,
         place: Place::Anywhere,
         attack: |arena| Box::pin(too_many(arena)),
@@ -192,7 +192,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "I4-cut-off",
         must_not: "half a picture is taken for one",
-        guards: &[Check::PictureWhole],
+        guards: &[Guard::PictureWhole],
         noted: Some(Kind::Picture),
         place: Place::Anywhere,
         attack: |arena| {

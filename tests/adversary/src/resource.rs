@@ -14,8 +14,8 @@ use tokio::time::timeout;
 use super::arena::{Answer, Arena};
 use super::upstream::{Step, answer, json as json_answer};
 use super::{Case, Place};
-use crate::audit::Kind;
-use crate::check::Check;
+use pinhole_ground::audit::Kind;
+use pinhole_ground::guard::Guard;
 
 /// Where pictures are asked for.
 const PATH: &str = "/v1/images/generations";
@@ -28,7 +28,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R1-computes-for-ever",
         must_not: "an engine that computes for ever goes on for longer than its limit",
-        guards: &[Check::RunningTime],
+        guards: &[Guard::RunningTime],
         noted: None,
         place: Place::WithoutEngine,
         attack: |arena| Box::pin(spins(arena, &["describe"])),
@@ -44,7 +44,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R2-computes-where-nobody-looks",
         must_not: "a loop in start, in realloc, after the answer or in a destructor is not ended",
-        guards: &[Check::RunningTime],
+        guards: &[Guard::RunningTime],
         noted: None,
         place: Place::WithoutEngine,
         attack: |arena| Box::pin(spins(arena, &["start", "allocate", "after", "drop"])),
@@ -52,7 +52,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R3-calls",
         must_not: "an engine calls a cheap host function for ever",
-        guards: &[Check::HostCalls],
+        guards: &[Guard::HostCalls],
         noted: Some(Kind::Limit),
         place: Place::Anywhere,
         attack: |arena| Box::pin(ends(arena, "calls", "called the host more than")),
@@ -60,7 +60,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R3-calls-of-wasi",
         must_not: "calls of WASI do not count",
-        guards: &[Check::WasiCalls],
+        guards: &[Guard::WasiCalls],
         noted: None,
         place: Place::WithoutEngine,
         attack: |arena| {
@@ -74,7 +74,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R4-memory",
         must_not: "one memory grows beyond the limit",
-        guards: &[Check::Memory],
+        guards: &[Guard::Memory],
         noted: Some(Kind::Limit),
         place: Place::Anywhere,
         attack: |arena| Box::pin(ends(arena, "grow", "bytes of memory")),
@@ -82,7 +82,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R5-memories",
         must_not: "several memories grow beyond the limit together",
-        guards: &[Check::Memory],
+        guards: &[Guard::Memory],
         noted: None,
         place: Place::WithoutEngine,
         attack: |arena| Box::pin(is_refused(arena, "grow-memories", "bytes of memory")),
@@ -106,7 +106,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R8-text",
         must_not: "a text of 200 MB is copied out of a guest",
-        guards: &[Check::CopiedBytes],
+        guards: &[Guard::CopiedBytes],
         noted: Some(Kind::Crash),
         place: Place::Anywhere,
         attack: |arena| Box::pin(ends(arena, "big-list 200", "too much data is being copied")),
@@ -114,7 +114,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R8-headers",
         must_not: "a request has 50 000 headers",
-        guards: &[Check::HandedOver],
+        guards: &[Guard::HandedOver],
         noted: None,
         place: Place::Anywhere,
         attack: |arena| {
@@ -128,7 +128,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R8-details",
         must_not: "what an engine tells of its pictures is a megabyte long",
-        guards: &[Check::Answer],
+        guards: &[Guard::Answer],
         noted: None,
         place: Place::Anywhere,
         attack: |arena| Box::pin(ends(arena, "big-list 1", "details are longer than")),
@@ -136,7 +136,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R8-body",
         must_not: "a request's body is put together beyond the limit",
-        guards: &[Check::RequestBytes],
+        guards: &[Guard::RequestBytes],
         noted: None,
         place: Place::Anywhere,
         attack: |arena| Box::pin(body(arena)),
@@ -144,7 +144,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R8-bodies",
         must_not: "the bodies of one job go on and on",
-        guards: &[Check::SentBytes],
+        guards: &[Guard::SentBytes],
         noted: Some(Kind::Request),
         place: Place::Anywhere,
         attack: |arena| Box::pin(ends(arena, "loads 30", "refused after")),
@@ -152,7 +152,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R8-answers-kept",
         must_not: "answers that an engine keeps fill the memory",
-        guards: &[Check::HeldBytes],
+        guards: &[Guard::HeldBytes],
         noted: Some(Kind::Limit),
         place: Place::Anywhere,
         attack: |arena| Box::pin(answers_kept(arena)),
@@ -160,7 +160,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R8-answers-taken",
         must_not: "answers that an engine throws away come for ever",
-        guards: &[Check::TakenBytes],
+        guards: &[Guard::TakenBytes],
         noted: Some(Kind::Limit),
         place: Place::Anywhere,
         attack: |arena| Box::pin(answers_taken(arena)),
@@ -168,7 +168,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R8-event",
         must_not: "one event of a stream has 40 MB",
-        guards: &[Check::EventBytes],
+        guards: &[Guard::EventBytes],
         noted: Some(Kind::Answer),
         place: Place::Anywhere,
         attack: |arena| Box::pin(event(arena)),
@@ -176,7 +176,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R9-handles",
         must_not: "an engine holds handles without end",
-        guards: &[Check::Handles],
+        guards: &[Guard::Handles],
         noted: Some(Kind::Limit),
         place: Place::Anywhere,
         attack: |arena| Box::pin(ends(arena, "handles", "holds more handles")),
@@ -184,7 +184,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R9-connections",
         must_not: "one job has a thousand requests under way",
-        guards: &[Check::Connections],
+        guards: &[Guard::Connections],
         noted: Some(Kind::Request),
         place: Place::Anywhere,
         attack: |arena| Box::pin(connections(arena)),
@@ -192,7 +192,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R9-requests",
         must_not: "one job begins requests without end",
-        guards: &[Check::Requests],
+        guards: &[Guard::Requests],
         noted: Some(Kind::Request),
         place: Place::Anywhere,
         attack: |arena| Box::pin(ends(arena, "denied 11000", "too many requests for one job")),
@@ -208,7 +208,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R11-lines",
         must_not: "an engine fills the log with empty lines",
-        guards: &[Check::LogBytes],
+        guards: &[Guard::LogBytes],
         noted: Some(Kind::Limit),
         place: Place::Anywhere,
         attack: |arena| Box::pin(ends(arena, "lines 2000", "written")),
@@ -216,7 +216,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R11-line",
         must_not: "a line of 100 000 bytes reaches the log whole",
-        guards: &[Check::LogLine],
+        guards: &[Guard::LogLine],
         noted: None,
         place: Place::Anywhere,
         attack: |arena| Box::pin(line(arena)),
@@ -224,7 +224,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R11-refusals",
         must_not: "an engine that is refused without end fills the audit log, or hides what others are refused",
-        guards: &[Check::AuditLines],
+        guards: &[Guard::AuditLines],
         noted: Some(Kind::Grant),
         place: Place::Anywhere,
         attack: |arena| Box::pin(refusals::flood(arena)),
@@ -232,7 +232,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R12-random",
         must_not: "WASI gives random bytes by the megabyte",
-        guards: &[Check::RandomBytes],
+        guards: &[Guard::RandomBytes],
         noted: None,
         place: Place::WithoutEngine,
         attack: |arena| Box::pin(is_refused(arena, "wasi-random-flood", "exceeds limit")),
@@ -240,7 +240,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R13-sleeps",
         must_not: "an engine that sleeps for ever keeps its job",
-        guards: &[Check::WallTime],
+        guards: &[Guard::WallTime],
         noted: Some(Kind::Limit),
         place: Place::ThrowAway,
         attack: |arena| Box::pin(ends(arena, "sleep", "it took longer than")),
@@ -256,7 +256,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R15-one-user",
         must_not: "one user's jobs take every slot",
-        guards: &[Check::UserShare],
+        guards: &[Guard::UserShare],
         noted: None,
         place: Place::ThrowAway,
         attack: |arena| Box::pin(one_user(arena)),
@@ -264,7 +264,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R15-crowd",
         must_not: "jobs wait in a line without end",
-        guards: &[Check::Queue],
+        guards: &[Guard::Queue],
         noted: Some(Kind::Limit),
         place: Place::ThrowAway,
         attack: |arena| Box::pin(crowd(arena)),
@@ -272,7 +272,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "R11-previews",
         must_not: "a preview of nine megabytes reaches a client",
-        guards: &[Check::PreviewBytes],
+        guards: &[Guard::PreviewBytes],
         noted: None,
         place: Place::Anywhere,
         attack: |arena| Box::pin(previews(arena)),

@@ -10,8 +10,8 @@ use serde_json::json;
 use super::arena::{Arena, SECRET};
 use super::upstream::{Step, answer, json};
 use super::{Case, Place};
-use crate::audit::Kind;
-use crate::check::Check;
+use pinhole_ground::audit::Kind;
+use pinhole_ground::guard::Guard;
 
 /// What stands around a secret in an answer, and has to stay.
 const AROUND: (&str, &str) = ("(before)", "(after)");
@@ -50,51 +50,51 @@ const ECHO: Option<Kind> = Some(Kind::Secret);
 pub(super) const CASES: &[Case] = &[
     hostile!("S1-handed-over", &[], None, shown::handed_over;
         "an engine is handed the key with its settings"),
-    hostile!("S2-plain", &[Check::SecretPlain], ECHO, echo::spelled, "plain";
+    hostile!("S2-plain", &[Guard::SecretPlain], ECHO, echo::spelled, "plain";
         "an engine reads the key in an answer that repeats it"),
-    hostile!("S2-json-escapes", &[Check::SecretEscapes], ECHO, echo::spelled, "escapes";
+    hostile!("S2-json-escapes", &[Guard::SecretEscapes], ECHO, echo::spelled, "escapes";
         "an engine reads the key as JSON escapes"),
-    hostile!("S2-percent", &[Check::SecretPercent], ECHO, echo::spelled, "percent";
+    hostile!("S2-percent", &[Guard::SecretPercent], ECHO, echo::spelled, "percent";
         "an engine reads the key percent-encoded"),
-    hostile!("S2-base64", &[Check::SecretBase64], ECHO, echo::spelled, "base64";
+    hostile!("S2-base64", &[Guard::SecretBase64], ECHO, echo::spelled, "base64";
         "an engine reads the key in base64, whichever alphabet and wherever it begins"),
-    hostile!("S2-hexadecimal", &[Check::SecretHex], ECHO, echo::spelled, "hex";
+    hostile!("S2-hexadecimal", &[Guard::SecretHex], ECHO, echo::spelled, "hex";
         "an engine reads the key as hexadecimal digits"),
     hostile!("S2-in-chunks", &[], ECHO, echo::in_chunks;
         "an engine reads the key that comes in pieces of three bytes"),
     hostile!("S2-compressed", &[], ECHO, echo::compressed;
         "an engine reads the key in an answer that is compressed"),
-    hostile!("S2-headers", &[Check::SecretHeaders], ECHO, echo::repeated, "headers";
+    hostile!("S2-headers", &[Guard::SecretHeaders], ECHO, echo::repeated, "headers";
         "an engine reads the key in a header of the answer"),
-    hostile!("S2-text", &[Check::SecretText], ECHO, echo::repeated, "text";
+    hostile!("S2-text", &[Guard::SecretText], ECHO, echo::repeated, "text";
         "an engine reads the key in an answer's text"),
-    hostile!("S2-json", &[Check::SecretJson], ECHO, echo::repeated, "json";
+    hostile!("S2-json", &[Guard::SecretJson], ECHO, echo::repeated, "json";
         "an engine reads the key in an answer's JSON"),
-    hostile!("S2-string", &[Check::SecretJson], ECHO, echo::repeated, "at";
+    hostile!("S2-string", &[Guard::SecretJson], ECHO, echo::repeated, "at";
         "an engine reads the key in one long string of an answer"),
-    hostile!("S2-event", &[Check::SecretJson], ECHO, echo::repeated, "event";
+    hostile!("S2-event", &[Guard::SecretJson], ECHO, echo::repeated, "event";
         "an engine reads the key in an event"),
-    hostile!("S2-frame", &[Check::SecretJson], ECHO, echo::repeated, "frame";
+    hostile!("S2-frame", &[Guard::SecretJson], ECHO, echo::repeated, "frame";
         "an engine reads the key in JSON that comes over a WebSocket"),
-    hostile!("S2-message", &[Check::SecretMessage], ECHO, echo::repeated, "message";
+    hostile!("S2-message", &[Guard::SecretMessage], ECHO, echo::repeated, "message";
         "an engine reads the key in bytes that come over a WebSocket, five at a time"),
-    hostile!("S2-picture", &[Check::SecretPicture], ECHO, echo::repeated, "picture";
+    hostile!("S2-picture", &[Guard::SecretPicture], ECHO, echo::repeated, "picture";
         "an engine reads the key in the bytes of a picture, five at a time"),
     hostile!("S3-address-of-a-picture", &[], None, shown::address_of_a_picture;
         "the key is sent along when a finished picture is fetched"),
     hostile!("S4-placeholders", &[], None, shown::placeholders;
         "something that an engine writes into a path or a header becomes the key"),
-    hostile!("S5-errors", &[Check::SecretError], ECHO, told::errors;
+    hostile!("S5-errors", &[Guard::SecretError], ECHO, told::errors;
         "a person reads the key in what an engine says of its failure"),
-    alone!("S5-log", &[Check::SecretLog], ECHO, told::log;
+    alone!("S5-log", &[Guard::SecretLog], ECHO, told::log;
         "the key gets into the log by an engine's line"),
-    hostile!("S5-progress", &[Check::SecretProgress], ECHO, told::progress;
+    hostile!("S5-progress", &[Guard::SecretProgress], ECHO, told::progress;
         "a person reads the key in what an engine tells of its progress"),
-    hostile!("S5-details", &[Check::SecretDetails], ECHO, told::details;
+    hostile!("S5-details", &[Guard::SecretDetails], ECHO, told::details;
         "the key is kept with a finished picture"),
-    hostile!("S5-models", &[Check::SecretModels], ECHO, told::models;
+    hostile!("S5-models", &[Guard::SecretModels], ECHO, told::models;
         "a person reads the key in the list of an engine's models"),
-    alone!("S5-chat", &[Check::SecretChat], ECHO, told::chat;
+    alone!("S5-chat", &[Guard::SecretChat], ECHO, told::chat;
         "a person reads the key in what a language model's server answers"),
     hostile!("S5-addresses", &[], None, told::addresses;
         "an engine or a person learns an upstream's address from an error"),
@@ -102,7 +102,7 @@ pub(super) const CASES: &[Case] = &[
         "an answer of the server's shows the key, to an administrator too"),
     hostile!("S7-pasted", &[], None, shown::pasted;
         "a key that was pasted for an address is repeated by the refusal"),
-    hostile!("S8-files", &[Check::OwnFiles], None, shown::files;
+    hostile!("S8-files", &[Guard::OwnFiles], None, shown::files;
         "a person reads, lists or deletes somebody else's picture"),
     hostile!("S9-memory", &[], None, shown::memory;
         "a job finds what another left in the engine's memory"),
@@ -118,7 +118,7 @@ pub(super) const CASES: &[Case] = &[
     },
     hostile!("S12-rotation", &[], None, shown::rotation;
         "a job goes on with another key than it began with, or the next one with the old"),
-    hostile!("S13-other-paths", &[Check::GrantedRequests], Some(Kind::Grant), shown::other_paths;
+    hostile!("S13-other-paths", &[Guard::GrantedRequests], Some(Kind::Grant), shown::other_paths;
         "a prompt makes an engine ask for what its grant does not name"),
 ];
 

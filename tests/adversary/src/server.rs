@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::config::Config;
-use crate::folder;
+use pinhole::config::Config;
+use pinhole_ground::data_dir as folder;
 
 /// How long it may take to listen: it compiles its engines first.
 const START: Duration = Duration::from_secs(300);
@@ -129,7 +129,7 @@ impl Drop for Server {
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
     let name = from.file_name().context("a component without a name")?;
-    let bytes = folder::read_whole(from, crate::engine::MAX_COMPONENT_BYTES as usize)
+    let bytes = folder::read_whole(from, pinhole_sandbox::MAX_COMPONENT_BYTES as usize)
         .with_context(|| format!("cannot read {}", from.display()))?;
     folder::open(to)?.write(name, bytes)?;
     Ok(())

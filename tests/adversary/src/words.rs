@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::arena::Arena;
 use super::upstream::{answer, json};
 use super::{Case, Place};
-use crate::check::Check;
+use pinhole_ground::guard::Guard;
 
 /// Length of an answer that tells of a failure, in bytes.
 const MAX_ANSWER_BYTES: usize = 4 << 10;
@@ -28,17 +28,17 @@ macro_rules! hostile {
 }
 
 pub(super) const CASES: &[Case] = &[
-    hostile!("I5-terminal", &[Check::TextControl], Anywhere, terminal;
+    hostile!("I5-terminal", &[Guard::TextControl], Anywhere, terminal;
         "an engine's words move a terminal's cursor, or look like another line"),
-    hostile!("I5-hidden", &[Check::TextInvisible], Anywhere, hidden;
+    hostile!("I5-hidden", &[Guard::TextInvisible], Anywhere, hidden;
         "an engine's words hold letters that nobody sees, or turn a line round"),
-    hostile!("I5-quotation", &[Check::TextQuoted], ThrowAway, quotation;
+    hostile!("I5-quotation", &[Guard::TextQuoted], ThrowAway, quotation;
         "an engine's words end the quotation in which a language model reads them"),
-    hostile!("I5-conversation", &[Check::TextQuoted], ThrowAway, conversation;
+    hostile!("I5-conversation", &[Guard::TextQuoted], ThrowAway, conversation;
         "a message ends the conversation of which a language model makes a prompt"),
-    hostile!("I5-document", &[Check::ChatContentType], ThrowAway, document;
+    hostile!("I5-document", &[Guard::ChatContentType], ThrowAway, document;
         "a language model's server has a browser show a page as ours"),
-    hostile!("I7-long", &[Check::TextLength], Anywhere, long;
+    hostile!("I7-long", &[Guard::TextLength], Anywhere, long;
         "an error of a megabyte reaches a person"),
     hostile!("I7-code", &[], Anywhere, code;
         "a code of the engine's own decides on the status, or breaks the answer's shape"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use pinhole::images::{Image, ImageLimits};
+use pinhole_images::{Image, ImageLimits};
 use serde::Deserialize;
 use serde_json::json;
 

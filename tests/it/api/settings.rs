@@ -1,6 +1,6 @@
 //! What an operator sets while the server runs, and what a client needs to know at its start.
 
-use pinhole::audit::{Kind, refused};
+use pinhole_ground::audit::{Kind, refused};
 
 use super::*;
 

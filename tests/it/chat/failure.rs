@@ -97,12 +97,12 @@ async fn an_upstream_that_answers_html_is_an_event_and_a_context() {
     .await;
     check_bad_answer(
         move || Answer::typed(502, "text/html", page),
-        "the upstream answered with status 502",
+        "the upstream returned status 502",
     )
     .await;
     check_bad_answer(
         || Answer::typed(302, "text/html", "").header("location", "http://127.0.0.1/login"),
-        "the upstream answered with status 302",
+        "the upstream returned status 302",
     )
     .await;
 }

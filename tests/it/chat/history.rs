@@ -1,7 +1,7 @@
 //! Turns in stored chats: which messages count, and what of a picture is kept.
 
-use pinhole::engine::Limits;
-use pinhole::images::Image;
+use pinhole_sandbox::Limits;
+use pinhole_images::Image;
 use pinhole_tests::{PIXEL, Seen, Server, gif};
 use serde_json::{Value, json};
 

@@ -5,7 +5,7 @@ use std::io::Write;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
-use pinhole::egress::Error;
+use pinhole_egress::Error;
 use pinhole_tests::{Answer, PIXEL};
 
 use super::connections::{Raw, Then, raw_answer};
@@ -91,7 +91,7 @@ async fn an_answer_may_not_become_a_hundred_times_as_long() {
         noise.extend_from_slice(&[b' '; 60]);
     }
     let played = stage.play([encoded("gzip", gzip(&noise))], &asked()).await;
-    let message = "the request or its answer is larger than either may be";
+    let message = "the request or its response exceeds its size limit";
     assert_eq!(played.error(), (502, "protocol", None, message));
 }
 

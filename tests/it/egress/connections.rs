@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use pinhole::egress::{Credential, Error, Request};
+use pinhole_egress::{Credential, Error, Request};
 use pinhole_tests::{Server, pixel_base64};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -171,7 +171,7 @@ async fn an_answer_longer_than_allowed_is_refused_before_it_is_read() {
         (status, body["error"]["code"].as_str()),
         (502, Some("protocol"))
     );
-    let message = "the request or its answer is larger than either may be";
+    let message = "the request or its response exceeds its size limit";
     assert_eq!(body["error"]["message"], message);
     raw.check_request();
     // Nobody waits for the rest.

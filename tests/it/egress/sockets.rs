@@ -1,7 +1,7 @@
 //! WebSockets to upstreams that send too much.
 
 use futures_util::SinkExt;
-use pinhole::egress::{Credential, Error, Received, Socket};
+use pinhole_egress::{Credential, Error, Received, Socket};
 use pinhole_tests::{Answer, Upstream, WebSocket};
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use pinhole::egress::{Credential, Destination, Egress, Error, Place, Request, Tls};
+use pinhole_egress::{Credential, Destination, Egress, Error, Place, Request, Tls};
 use pinhole_tests::Server;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};

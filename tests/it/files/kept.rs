@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use pinhole::config::Config;
-use pinhole::settings::Environment;
+use pinhole_ground::environment::Environment;
 use pinhole_tests::{Server, gif, long_picture, program};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
@@ -195,7 +195,7 @@ async fn a_row_that_cannot_be_written_leaves_no_bytes() {
     let server = Server::start(&[]).await;
     let body = form(&[("file", Some("fox.gif"), &gif(9))]);
     let user = server.app.store.user_by_key(&server.key).await.unwrap();
-    let picture = pinhole::images::Image::from_bytes(gif(9).into(), pinhole::files::UPLOAD_LIMITS);
+    let picture = pinhole_images::Image::from_bytes(gif(9).into(), pinhole::files::UPLOAD_LIMITS);
     // A row belongs to somebody.
     let nobody = format!("not {}", user.unwrap().id);
     let kept = server

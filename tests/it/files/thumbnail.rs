@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use pinhole::files::{THUMBNAIL_SIZES, UPLOAD_LIMITS};
-use pinhole::images::Image;
+use pinhole_images::Image;
 use pinhole_tests::{PIXEL, Server, gif, long_picture};
 use serde_json::json;
 

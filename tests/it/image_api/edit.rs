@@ -1,7 +1,7 @@
 //! `POST /api/v1/images/edit`: flat and nested bodies, pictures by data URL, id and address.
 
-use pinhole::engine::Limits;
-use pinhole::images::Image;
+use pinhole_sandbox::Limits;
+use pinhole_images::Image;
 use pinhole_tests::{PIXEL, Server, Upstream, gif, pixel_base64};
 use serde_json::{Value, json};
 

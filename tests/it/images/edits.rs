@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use pinhole::engine::Limits;
-use pinhole::images::Image;
+use pinhole_sandbox::Limits;
+use pinhole_images::Image;
 use pinhole_tests::{PIXEL, Server, Upstream, long_picture, pixel_base64};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -5,7 +5,7 @@ use std::io::Write;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
-use pinhole::images::{Image, Metadata};
+use pinhole_images::{Image, Metadata};
 
 use super::{LIMITS, refused};
 

@@ -84,7 +84,7 @@ async fn a_job_that_waits_for_a_slot_can_be_cancelled_and_does_not_wait_for_ever
 #[tokio::test(flavor = "multi_thread")]
 async fn one_user_leaves_the_others_their_slots() {
     let place = Place::with(slow_upstream().await, &[("PINHOLE_SLOTS", "4")]).await;
-    let of = |user: &str| Control {
+    let of = |user: &str| JobContext {
         user: Some(user.to_owned()),
         ..control()
     };

@@ -1,7 +1,7 @@
 //! What an engine tells that put a key together from pieces which nobody recognised.
 
-use pinhole::engine::bindings::Job;
-use pinhole::engine::{Control, Limits};
+use pinhole_sandbox::contract::Job;
+use pinhole_sandbox::{JobContext, Limits};
 
 use super::*;
 
@@ -60,7 +60,7 @@ async fn what_is_kept_with_a_file_holds_no_secret() {
 async fn progress_holds_no_secret() {
     let place = Place::start().await;
     place.gives_pieces(&around(KEY));
-    let control = Control::new("test".to_owned());
+    let control = JobContext::new("test".to_owned());
     let current = place.server.app.jobs.current();
     let binding = current.binding("hostile").unwrap();
     let job = Job {

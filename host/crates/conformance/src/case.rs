@@ -445,7 +445,7 @@ pub(crate) mod tests {
     /// Reads a case of this JSON, in a folder beside one with these recordings.
     pub(crate) fn read(case: &Value, recordings: &Value) -> Result<Case, String> {
         let folder = tempfile::tempdir().unwrap();
-        let engine = crate::folder::open(folder.path()).unwrap();
+        let engine = pinhole_ground::data_dir::open(folder.path()).unwrap();
         engine.create_dir_all("case").unwrap();
         engine.create_dir_all("recordings").unwrap();
         let recorded = recordings.to_string();

@@ -40,9 +40,9 @@ use futures_util::StreamExt;
 use tempfile::TempDir;
 
 use crate::config::Config;
-use crate::engine::{Compiler, Engines, MAX_COMPONENT_BYTES};
-use crate::folder;
-use crate::settings::Environment;
+use pinhole_sandbox::{Compiler, Engines, MAX_COMPONENT_BYTES};
+use pinhole_ground::data_dir as folder;
+use pinhole_ground::environment::Environment;
 
 use case::Case;
 use value::Files;

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::case::{Failure, Given, Outcome, Pictures, Report};
 use super::play::Play;
-use crate::engine::bindings::{ErrorKind, Model};
-use crate::engine::{self, Progress};
-use crate::images::Image;
+use pinhole_sandbox::contract::{ErrorKind, Model};
+use pinhole_sandbox::{self, Progress};
+use pinhole_images::Image;
 use crate::jobs::{Error, Finished};
 
 /// What the host gave.

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::case::{At, Case, Exchange, Moment};
 use super::pattern::Names;
-use crate::engine::Progress;
+use pinhole_sandbox::Progress;
 
 /// Failures that are kept; the rest would say the same.
 const MAX_FAILURES: usize = 40;

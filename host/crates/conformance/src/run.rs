@@ -13,10 +13,10 @@ use super::outcome::{Came, compare_reports};
 use super::play::Play;
 use super::upstream::Upstream;
 use crate::config::Config;
-use crate::engine::{Control, Limits, Progress};
-use crate::images::Image;
+use pinhole_sandbox::{JobContext, Limits, Progress};
+use pinhole_images::Image;
 use crate::jobs::{JobRequest, Jobs};
-use crate::settings::Environment;
+use pinhole_ground::environment::Environment;
 
 /// Time for a request that hangs to be given up after its job.
 const GIVING_UP: Duration = Duration::from_secs(20);
@@ -61,7 +61,7 @@ impl Run<'_> {
         };
         let play = upstream.play.clone();
         let logged = self.lines.count();
-        let control = Control::new(uuid::Uuid::new_v4().to_string());
+        let control = JobContext::new(uuid::Uuid::new_v4().to_string());
         play.listen(control.progress.subscribe());
         let following = tokio::spawn(follow(control.progress.subscribe(), play.clone()));
         let came = match self.jobs(&case, &play).await {
@@ -125,7 +125,7 @@ impl Run<'_> {
     }
 
     /// Asks the engine, and cancels the job when the case says so. `None` when it does not end.
-    async fn ask(&self, jobs: &Jobs, case: &Case, play: &Play, control: &Control) -> Option<Came> {
+    async fn ask(&self, jobs: &Jobs, case: &Case, play: &Play, control: &JobContext) -> Option<Came> {
         let cancelling = async {
             if let Some(moment) = &case.cancel
                 && play.wait(moment, "/cancel").await

@@ -213,7 +213,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::images::{Image, ImageLimits};
+    use pinhole_images::{Image, ImageLimits};
 
     const LIMITS: ImageLimits = ImageLimits {
         max_bytes: 1 << 20,

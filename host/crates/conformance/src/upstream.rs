@@ -181,7 +181,7 @@ mod tests {
 
     use super::super::case::tests::{read, with_exchanges};
     use super::*;
-    use crate::engine::Progress;
+    use pinhole_sandbox::Progress;
 
     /// An upstream, and its address.
     async fn start(exchanges: Value) -> (Upstream, String) {

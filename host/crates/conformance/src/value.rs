@@ -258,7 +258,7 @@ mod tests {
     /// A case's folder in an engine's, with one file each, and a file outside both.
     fn files() -> (tempfile::TempDir, Files) {
         let outside = tempfile::tempdir().unwrap();
-        let whole = crate::folder::open(outside.path()).unwrap();
+        let whole = pinhole_ground::data_dir::open(outside.path()).unwrap();
         whole.create_dir_all("engine/case").unwrap();
         whole.write("secret.json", "1").unwrap();
         let engine = whole.open_dir("engine").unwrap();

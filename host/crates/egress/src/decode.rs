@@ -7,7 +7,7 @@ use flate2::write::{MultiGzDecoder, ZlibDecoder};
 use http::header::{CONTENT_ENCODING, HeaderMap};
 
 use super::Error;
-use crate::check::Check;
+use pinhole_ground::guard::Guard;
 
 /// Bytes that one byte of a compressed body may become, on the whole.
 const MAX_RATIO: usize = 100;
@@ -34,7 +34,7 @@ impl Decoder {
     pub(super) fn of(headers: &HeaderMap) -> Result<Option<Self>, String> {
         let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
         let (Some(encoding), None) = (encodings.next(), encodings.next()) else {
-            return match headers.contains_key(CONTENT_ENCODING) && Check::Encoding.holds() {
+            return match headers.contains_key(CONTENT_ENCODING) && Guard::Encoding.holds() {
                 true => Err("the answer is encoded more than once".to_owned()),
                 false => Ok(None),
             };
@@ -50,7 +50,7 @@ impl Decoder {
             name if name.eq_ignore_ascii_case("deflate") => {
                 Stream::Deflate(ZlibDecoder::new(Vec::new()))
             }
-            _ if !Check::Encoding.holds() => return Ok(None),
+            _ if !Guard::Encoding.holds() => return Ok(None),
             _ => {
                 return Err(format!(
                     "the answer is encoded as {encoding:?}, which nobody asked for"
@@ -86,11 +86,11 @@ impl Decoder {
     }
 
     fn check(&self, max_bytes: usize) -> Result<(), Error> {
-        if self.made > Check::AnswerBytes.limit(max_bytes) {
+        if self.made > Guard::AnswerBytes.limit(max_bytes) {
             return Err(Error::TooLarge(max_bytes));
         }
         let allowed = MAX_ANY_RATIO_BYTES.max(self.taken.saturating_mul(MAX_RATIO));
-        match self.made > Check::Ratio.limit(allowed) {
+        match self.made > Guard::Ratio.limit(allowed) {
             true => Err(Error::Unusable(format!(
                 "the answer becomes more than {MAX_RATIO} times as long as it came"
             ))),

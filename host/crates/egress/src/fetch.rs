@@ -5,10 +5,10 @@ use http::header::LOCATION;
 use tokio::time::Instant;
 use url::Url;
 
-use super::resolve::Guard;
-use super::spelling::{parse_redirect, parse_url};
+use super::resolve::AddressPolicy;
+use super::url::{parse_redirect, parse_url};
 use super::{Destination, Egress, Error, exchange};
-use crate::check::Check;
+use pinhole_ground::guard::Guard;
 
 /// Redirects followed for the address of a finished picture.
 const MAX_HOPS: usize = 3;
@@ -25,7 +25,7 @@ impl Egress {
         deadline: Instant,
     ) -> Result<Bytes, Error> {
         let mut next = parse_url(address).map_err(Error::address)?;
-        for _ in 0..=Check::Hops.limit(MAX_HOPS) {
+        for _ in 0..=Guard::Hops.limit(MAX_HOPS) {
             let home = granted.iter().find(|home| home.is_at(&next));
             let (client, guard) = match home {
                 Some(home) => (&home.pictures, home.guard.clone()),
@@ -57,9 +57,9 @@ impl Egress {
     }
 
     /// What holds at an address that nobody granted.
-    fn elsewhere(&self, url: &Url, granted: &[&Destination]) -> Guard {
+    fn elsewhere(&self, url: &Url, granted: &[&Destination]) -> AddressPolicy {
         let setting = granted.first().map(|home| home.setting.as_str());
-        Guard {
+        AddressPolicy {
             private: false,
             remedy: remedy(setting, &url.origin().ascii_serialization()).into(),
             nat64: self.nat64.clone(),
@@ -70,7 +70,7 @@ impl Egress {
 impl Destination {
     /// Does this URL lie at the very scheme, host and port that the administrator named?
     fn is_at(&self, url: &Url) -> bool {
-        match Check::GrantedPort.holds() {
+        match Guard::GrantedPort.holds() {
             true => self.base.origin() == url.origin(),
             false => self.base.host() == url.host(),
         }
@@ -82,7 +82,7 @@ fn follow(from: &Url, location: Option<&str>) -> Result<Url, String> {
     let host = from.host_str().unwrap_or_default();
     let location = location.ok_or_else(|| format!("{host} redirects to nowhere"))?;
     let to = parse_redirect(from, location)?;
-    if from.scheme() == "https" && to.scheme() != "https" && Check::Downgrade.holds() {
+    if from.scheme() == "https" && to.scheme() != "https" && Guard::Downgrade.holds() {
         return Err(format!(
             "{host} redirects from https to http, where anybody may read along"
         ));

@@ -3,7 +3,7 @@
 use http::header::{HeaderMap, HeaderName};
 
 use super::secret::Credential;
-use crate::check::Check;
+use pinhole_ground::guard::Guard;
 
 /// Headers that a request may bring besides the host's own.
 const MAX_HEADERS: usize = 32;
@@ -57,25 +57,25 @@ pub fn refuse_header(name: &HeaderName) -> bool {
 
 /// Are these headers the sender's to set, and not too many? The error is for the operator.
 pub(super) fn check_request(headers: &HeaderMap, credential: &Credential) -> Result<(), String> {
-    if headers.len() > Check::HeaderCount.limit(MAX_HEADERS) {
+    if headers.len() > Guard::HeaderCount.limit(MAX_HEADERS) {
         return Err(format!("more than {MAX_HEADERS} headers"));
     }
     for (name, value) in headers {
-        if Check::OwnHeaders.holds() && refuse_header(name) {
+        if Guard::OwnHeaders.holds() && refuse_header(name) {
             return Err(format!("header {name} is the host's to set"));
         }
-        if Check::KeyHeaders.holds() && (credential.owns(name) || KEYS.contains(&name.as_str())) {
+        if Guard::KeyHeaders.holds() && (credential.owns(name) || KEYS.contains(&name.as_str())) {
             return Err(format!(
                 "header {name} carries a key, which is the host's to set"
             ));
         }
-        if value.len() > Check::HeaderBytes.limit(MAX_HEADER_BYTES) {
+        if value.len() > Guard::HeaderBytes.limit(MAX_HEADER_BYTES) {
             return Err(format!(
                 "header {name} is longer than {MAX_HEADER_BYTES} bytes"
             ));
         }
     }
-    match length(headers) > Check::AllHeaderBytes.limit(MAX_ALL_HEADER_BYTES) {
+    match length(headers) > Guard::AllHeaderBytes.limit(MAX_ALL_HEADER_BYTES) {
         true => Err(format!(
             "the headers are longer than {MAX_ALL_HEADER_BYTES} bytes"
         )),
@@ -85,12 +85,12 @@ pub(super) fn check_request(headers: &HeaderMap, credential: &Credential) -> Res
 
 /// Can an answer be used that has these headers?
 pub(super) fn check_answer(headers: &HeaderMap) -> Result<(), String> {
-    if headers.len() > Check::AnswerHeaderCount.limit(MAX_ANSWER_HEADERS) {
+    if headers.len() > Guard::AnswerHeaderCount.limit(MAX_ANSWER_HEADERS) {
         return Err(format!(
             "the answer has more than {MAX_ANSWER_HEADERS} headers"
         ));
     }
-    match length(headers) > Check::AnswerHeaderBytes.limit(MAX_ANSWER_HEADER_BYTES) {
+    match length(headers) > Guard::AnswerHeaderBytes.limit(MAX_ANSWER_HEADER_BYTES) {
         true => Err(format!(
             "the answer's headers are longer than {MAX_ANSWER_HEADER_BYTES} bytes"
         )),

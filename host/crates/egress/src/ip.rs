@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-use crate::check::Check;
+use pinhole_ground::guard::Guard;
 
 pub use nat64::Nat64;
 
@@ -84,7 +84,7 @@ pub(crate) fn classify(address: IpAddr, translators: &[Nat64]) -> Class {
 }
 
 fn classify_v4(address: Ipv4Addr) -> Class {
-    if Check::MetadataAddress.holds() && METADATA_V4.contains(&address) {
+    if Guard::MetadataAddress.holds() && METADATA_V4.contains(&address) {
         return Class::Never;
     }
     let rows = table::V4.iter().chain(OWN_V4);
@@ -96,10 +96,10 @@ fn classify_v4(address: Ipv4Addr) -> Class {
 }
 
 fn classify_v6(address: Ipv6Addr, translators: &[Nat64]) -> Class {
-    if Check::MetadataAddress.holds() && METADATA_V6.contains(&address) {
+    if Guard::MetadataAddress.holds() && METADATA_V6.contains(&address) {
         return Class::Never;
     }
-    if Check::EmbeddedAddress.holds() {
+    if Guard::EmbeddedAddress.holds() {
         if let Some(mapped) = address.to_ipv4_mapped() {
             return classify_v4(mapped);
         }
@@ -117,7 +117,7 @@ fn classify_v6(address: Ipv6Addr, translators: &[Nat64]) -> Class {
         _ => Class::Never,
     };
     let outer = classes.map(|(_, class)| *class).max().unwrap_or(unlisted);
-    match tunnelled(address).filter(|_| Check::EmbeddedAddress.holds()) {
+    match tunnelled(address).filter(|_| Guard::EmbeddedAddress.holds()) {
         Some(inner) => outer.max(classify_v4(inner)),
         None => outer,
     }

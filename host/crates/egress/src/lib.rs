@@ -14,16 +14,15 @@
 //! | `headers`, `decode` | what travels, and what an answer may be |
 //! | `socket`, `fetch` | WebSockets, and pictures at other places |
 
-mod address;
+mod ip;
 mod decode;
 mod fetch;
-pub(crate) mod fuzz;
 mod headers;
 mod redact;
 mod resolve;
 mod secret;
 mod socket;
-mod spelling;
+mod url;
 mod tls;
 
 use std::error::Error as StdError;
@@ -35,16 +34,16 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, He
 use http::{Method, StatusCode};
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout_at};
-use url::Url;
+use ::url::Url;
 
-use crate::audit::Kind;
-use crate::check::Check;
+use pinhole_ground::audit::RefusalKind;
+use pinhole_ground::guard::Guard;
 use decode::Decoder;
 use headers::{check_answer, check_request};
-use resolve::{Guard, Refused};
-use spelling::{check_path, parse_base};
+use resolve::{AddressPolicy, Refused};
+use url::{check_path, parse_base};
 
-pub use address::Nat64;
+pub use ip::Nat64;
 pub use headers::refuse_header;
 pub use redact::Redactor;
 pub use secret::Credential;
@@ -89,7 +88,7 @@ pub enum Error {
 #[derive(Clone, Debug)]
 pub struct Denial {
     /// Was it the place, or the request?
-    pub kind: Kind,
+    pub kind: RefusalKind,
     /// For the operator.
     pub text: String,
 }
@@ -127,7 +126,7 @@ pub struct Place<'a> {
 pub struct Destination {
     base: Url,
     setting: String,
-    guard: Guard,
+    guard: AddressPolicy,
     credential: Credential,
     client: reqwest::Client,
     /// For pictures at the same place: the same connections, unless they show a certificate.
@@ -172,7 +171,7 @@ impl Egress {
     /// translators, `silence` is how long an answer may pause between two pieces.
     pub fn new(nat64: &[Nat64], silence: Duration) -> anyhow::Result<Self> {
         let tls = tls::system()?;
-        let guard = Guard {
+        let guard = AddressPolicy {
             private: false,
             remedy: fetch::remedy(None, "").into(),
             nat64: nat64.into(),
@@ -196,7 +195,7 @@ impl Egress {
         tls: &Tls,
     ) -> Result<Destination, String> {
         let base = parse_base(place.base)?;
-        let guard = Guard {
+        let guard = AddressPolicy {
             private: place.named,
             remedy: fetch::remedy(Some(place.setting), place.base).into(),
             nat64: self.nat64.clone(),
@@ -246,21 +245,21 @@ impl std::fmt::Debug for Response {
 
 impl Error {
     fn address(text: String) -> Self {
-        let kind = Kind::Address;
+        let kind = RefusalKind::Address;
         Self::Denied(Denial { kind, text })
     }
 
     fn request(text: String) -> Self {
-        let kind = Kind::Request;
+        let kind = RefusalKind::Request;
         Self::Denied(Denial { kind, text })
     }
 
     /// The kind of refusal that this is, for the audit log; none where the upstream merely failed.
     #[must_use]
-    pub fn refusal(&self) -> Option<Kind> {
+    pub fn refusal_kind(&self) -> Option<RefusalKind> {
         match self {
             Self::Denied(denial) => Some(denial.kind),
-            Self::TooLarge(_) | Self::Unusable(_) => Some(Kind::Answer),
+            Self::TooLarge(_) | Self::Unusable(_) => Some(RefusalKind::Answer),
             Self::Connect(_) | Self::Broken(_) | Self::Timeout => None,
         }
     }
@@ -339,7 +338,7 @@ impl Response {
                 (Some(decoder), None) => decoder.finish(self.max_bytes)?,
             };
             self.seen += piece.len();
-            if self.seen > Check::AnswerBytes.limit(self.max_bytes) {
+            if self.seen > Guard::AnswerBytes.limit(self.max_bytes) {
                 return Err(Error::TooLarge(self.max_bytes));
             }
             match piece.is_empty() {
@@ -352,7 +351,7 @@ impl Response {
 
     /// The next piece as it comes.
     async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
-        let silence = match Check::Silence.holds() {
+        let silence = match Guard::Silence.holds() {
             true => Instant::now() + self.silence,
             false => self.deadline,
         };
@@ -373,7 +372,7 @@ impl Response {
     /// The rest of the body.
     pub async fn bytes(&mut self) -> Result<Bytes, Error> {
         let length = self.length.unwrap_or(0);
-        if length > Check::AnswerBytes.limit(self.max_bytes) {
+        if length > Guard::AnswerBytes.limit(self.max_bytes) {
             return Err(Error::TooLarge(self.max_bytes));
         }
         let mut whole = BytesMut::with_capacity(length.min(self.max_bytes));
@@ -422,13 +421,13 @@ async fn exchange(
 
 /// The one HTTP client there is: no redirects, no proxy, no names but checked ones.
 #[expect(clippy::disallowed_methods, reason = "this is the egress")]
-fn client(tls: &ClientConfig, guard: Guard, idle: usize) -> reqwest::Result<reqwest::Client> {
-    let redirects = match Check::Redirects.holds() {
+fn client(tls: &ClientConfig, guard: AddressPolicy, idle: usize) -> reqwest::Result<reqwest::Client> {
+    let redirects = match Guard::Redirects.holds() {
         true => reqwest::redirect::Policy::none(),
         false => reqwest::redirect::Policy::default(),
     };
     let builder = reqwest::Client::builder();
-    let builder = match Check::Proxy.holds() {
+    let builder = match Guard::Proxy.holds() {
         true => builder.no_proxy(),
         false => builder,
     };

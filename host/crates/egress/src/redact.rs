@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use crate::check::Check;
+use pinhole_ground::guard::Guard;
 
 use reading::{REACH_BYTES, Reading, near_escapes};
 use window::Windows;
@@ -234,11 +234,11 @@ impl Redactor {
     /// What a piece may stand for, where it holds escapes.
     fn readings(piece: &[u8]) -> Vec<Reading> {
         let mut readings = vec![Reading::plain(piece)];
-        if piece.contains(&b'\\') && Check::SecretEscapes.holds() {
+        if piece.contains(&b'\\') && Guard::SecretEscapes.holds() {
             readings.push(Reading::unescaped(piece, false));
             readings.push(Reading::unescaped(piece, true));
         }
-        if Check::SecretPercent.holds() {
+        if Guard::SecretPercent.holds() {
             let encoded = readings.iter().filter(|it| it.letters.contains(&b'%'));
             let decoded: Vec<_> = encoded.map(Reading::percent_decoded).collect();
             readings.extend(decoded);
@@ -253,13 +253,13 @@ impl Redactor {
     /// Looks at letters as bytes, as hexadecimal digits and as base64.
     fn look(&self, letters: &[u8], found: &mut impl FnMut(Range<usize>)) {
         for windows in &self.windows {
-            if Check::SecretPlain.holds() {
+            if Guard::SecretPlain.holds() {
                 windows.look_at_bytes(letters, found);
             }
-            if Check::SecretHex.holds() {
+            if Guard::SecretHex.holds() {
                 windows.look_at_digits(letters, found);
             }
-            if Check::SecretBase64.holds() {
+            if Guard::SecretBase64.holds() {
                 windows.look_at_base64(letters, found);
             }
         }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
-use super::address::{Class, Nat64, classify, is_metadata};
-use crate::check::Check;
+use super::ip::{Class, Nat64, classify, is_metadata};
+use pinhole_ground::guard::Guard;
 
 /// A place that no connection may go to. The text is for the operator, never for a guest.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -17,7 +17,7 @@ pub(super) struct Refused(String);
 
 /// Where the connections of one client may go.
 #[derive(Clone)]
-pub(super) struct Guard {
+pub(super) struct AddressPolicy {
     /// An administrator named the very host and port that this client asks.
     pub(super) private: bool,
     /// How an operator would permit a private address.
@@ -26,12 +26,12 @@ pub(super) struct Guard {
     pub(super) nat64: Arc<[Nat64]>,
 }
 
-impl Guard {
+impl AddressPolicy {
     /// Checks the host of a URL: its name, or the address that stands in place of one and so never
     /// meets the resolver.
     pub(super) fn check_host(&self, url: &Url) -> Result<(), Refused> {
         match url.host() {
-            Some(Host::Domain(name)) if Check::MetadataName.holds() && is_metadata(name) => {
+            Some(Host::Domain(name)) if Guard::MetadataName.holds() && is_metadata(name) => {
                 Err(Refused(format!(
                     "{name} is a metadata service, which no engine may reach"
                 )))
@@ -51,10 +51,10 @@ impl Guard {
             Err(Refused(format!("{place} {why}")))
         };
         match classify(address, &self.nat64) {
-            Class::Private if !self.private && Check::PrivateAddress.holds() => {
+            Class::Private if !self.private && Guard::PrivateAddress.holds() => {
                 refuse(&format!("is private: {}", self.remedy))
             }
-            Class::Never if Check::ReservedAddress.holds() => {
+            Class::Never if Guard::ReservedAddress.holds() => {
                 refuse("is one that no engine may reach")
             }
             _ => Ok(()),
@@ -89,7 +89,7 @@ impl Guard {
     }
 }
 
-impl Resolve for Guard {
+impl Resolve for AddressPolicy {
     fn resolve(&self, name: Name) -> Resolving {
         let guard = self.clone();
         Box::pin(async move {
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     fn check(private: bool, answers: &[&str], expected: Result<(), &str>) {
-        let guard = Guard {
+        let guard = AddressPolicy {
             private,
             remedy: "allow it with X=y".into(),
             nat64: Arc::default(),

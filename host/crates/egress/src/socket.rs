@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::{
 
 use super::resolve::Refused;
 use super::{CONNECT_TIMEOUT, Destination, Error};
-use crate::check::Check;
+use pinhole_ground::guard::Guard;
 
 /// Length of one WebSocket message, in bytes.
 const MAX_MESSAGE_BYTES: usize = 32 << 20;
@@ -65,8 +65,8 @@ impl Destination {
                 false => Box::new(stream),
             };
             let config = WebSocketConfig::default()
-                .max_message_size(Some(Check::MessageBytes.limit(MAX_MESSAGE_BYTES)))
-                .max_frame_size(Some(Check::FrameBytes.limit(MAX_FRAME_BYTES)))
+                .max_message_size(Some(Guard::MessageBytes.limit(MAX_MESSAGE_BYTES)))
+                .max_frame_size(Some(Guard::FrameBytes.limit(MAX_FRAME_BYTES)))
                 .max_write_buffer_size(MAX_UNSENT_BYTES);
             tokio_tungstenite::client_async_with_config(request, stream, Some(config))
                 .await
@@ -149,7 +149,7 @@ impl Socket {
 
     fn count(&mut self) -> Result<(), Error> {
         self.messages += 1;
-        match self.messages > Check::SocketMessages.limit(MAX_MESSAGES) {
+        match self.messages > Guard::SocketMessages.limit(MAX_MESSAGES) {
             true => Err(self.unusable(&format!("more than {MAX_MESSAGES} messages"))),
             false => Ok(()),
         }

@@ -5,7 +5,7 @@
 
 use url::{Host, Url};
 
-use crate::check::Check;
+use pinhole_ground::guard::Guard;
 
 /// Length of a host's name, in bytes.
 const MAX_HOST_BYTES: usize = 253;
@@ -18,7 +18,7 @@ pub(crate) fn parse_url(text: &str) -> Result<Url, String> {
     if !matches!(url.scheme(), "http" | "https") {
         return Err("the address is neither http:// nor https://".to_owned());
     }
-    match Check::Authority.holds() {
+    match Guard::Authority.holds() {
         true => check_authority(text, &url).map(|()| url),
         false => Ok(url),
     }
@@ -121,7 +121,7 @@ pub(crate) fn parse_redirect(from: &Url, location: &str) -> Result<Url, String> 
 
 /// A path under a base: absolute, without steps up, empty steps or hidden separators.
 pub(crate) fn check_path(path: &str, query: Option<&str>) -> Result<(), String> {
-    if !Check::Path.holds() {
+    if !Guard::Path.holds() {
         return Ok(());
     }
     let refuse = |why: &str| Err(format!("path {path:?} {why}"));

@@ -1,59 +1,60 @@
-//! What was refused, and to whom: a line for the operator each time, in the server's log and in the
-//! audit log of the data folder, and a count for the metrics.
+//! The audit log: one line for each refusal, in the server's log and in a file of the data directory,
+//! and a count for the metrics.
 //!
-//! Nobody waits here: a line that the audit log cannot take at once is dropped and counted, and of
-//! what one job does again and again only the first lines are told one by one.
+//! Recording never blocks. A line that the file's queue cannot accept is dropped and counted. Of the
+//! refusals that one job repeats, only the first are logged one by one; see [`flood`].
 
 mod file;
 mod flood;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use anyhow::Result;
+use cap_std::fs::Dir;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing::warn;
 
+use crate::guard::Guard;
 use crate::metrics;
 use crate::text::plain;
 
-use file::Lines;
-use flood::Flood;
+use file::{LogFile, LogSender};
+use flood::FloodControl;
 
-pub use file::Log;
-
-/// Length of a sentence, in bytes; what is longer is cut.
-const MAX_WHAT_BYTES: usize = 1000;
-/// Length of a name of an engine, a job or a user, in bytes.
+/// Length of a message in bytes; a longer one is cut.
+const MAX_MESSAGE_BYTES: usize = 1000;
+/// Length of the name of an engine, a job or a user in bytes.
 const MAX_NAME_BYTES: usize = 100;
 
-/// What kind of thing was refused. A closed list: it labels a counter.
+/// What was refused. The list is closed, because it labels a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum RefusalKind {
     /// A component that may not become an engine.
     Admission,
     /// A request that the engine's grant does not cover.
     Grant,
-    /// An address, or a host's spelling, that no connection may go to.
+    /// An IP address, or a spelling of a host, that no connection may use.
     Address,
-    /// A request that cannot be sent as it is: its header, its path, its body, its count.
+    /// A request with an unusable header, path, body or count.
     Request,
-    /// An upstream's answer that is too long, too slow or no answer at all.
+    /// A response that is too long, too slow or invalid.
     Answer,
-    /// A secret that came back, and was taken out.
+    /// A secret that an upstream or an engine returned; it was redacted.
     Secret,
     /// A limit of a call.
     Limit,
     /// An engine that crashed.
     Crash,
-    /// A picture that is none, or not within its limits.
+    /// An image that is invalid or exceeds a limit.
     Picture,
 }
 
-impl Kind {
-    /// All of them.
+impl RefusalKind {
+    /// All kinds.
     pub const ALL: [Self; 9] = [
         Self::Admission,
         Self::Grant,
@@ -66,7 +67,7 @@ impl Kind {
         Self::Picture,
     ];
 
-    /// Its label.
+    /// Stable name: a label of the metrics and a value of the API.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -85,129 +86,192 @@ impl Kind {
 
 /// One line of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
-    /// When, in UTC, as RFC 3339 says it.
+pub struct Entry {
+    /// UTC, RFC 3339.
     pub time: String,
-    /// The name of its [`Kind`].
+    /// The name of a [`RefusalKind`].
     pub kind: String,
-    /// The engine, or the file of a component; empty where there is none.
+    /// The name of the [`Guard`] that refused; empty if no single guard did.
+    #[serde(default)]
+    pub guard: String,
+    /// The engine, or a component's file name; may be empty.
     pub engine: String,
-    /// The job, empty where there is none.
+    /// The job; may be empty.
     pub job: String,
-    /// Whose job it is, as far as that is known, else empty.
+    /// The user who started the job, if known; may be empty.
     pub user: String,
-    /// One sentence.
-    pub what: String,
+    /// One sentence for the operator.
+    #[serde(rename = "what")]
+    pub message: String,
 }
 
-/// What the process knows of refusals.
-struct Noted {
-    flood: Flood,
-    /// Whose the jobs are that are under way.
-    users: HashMap<String, String>,
-    /// Where lines go: the log of each data folder that is open. A server has one.
-    logs: Vec<Lines>,
-}
-
-static NOTED: Mutex<Option<Noted>> = Mutex::new(None);
-/// In the order of [`Kind::ALL`].
-static COUNTS: [AtomicU64; Kind::ALL.len()] = [const { AtomicU64::new(0) }; Kind::ALL.len()];
-
-/// Notes a refusal. `what` is one sentence for the operator, with hosts and limits by name, and
-/// without secrets; `job` is empty where there is none.
-pub fn refused(kind: Kind, engine: &str, job: &str, what: &str) {
-    metrics::count_refusal(kind);
-    if let Some(count) = COUNTS.get(kind as usize) {
-        count.fetch_add(1, Ordering::Relaxed);
-    }
-    let now = Instant::now();
-    let told = with_noted(|noted| {
-        let key = flood::Key::new(kind, engine, job);
-        let more = noted.flood.ended(now);
-        (noted.flood.tells(key, now), more)
-    });
-    let (tells, more) = told;
-    more.iter().for_each(tell);
-    if tells {
-        tell(&Line::new(kind, engine, job, what));
+impl Entry {
+    fn new(event: &Event<'_>) -> Self {
+        Self {
+            time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+            kind: event.kind.name().to_owned(),
+            guard: event.guard.map_or("", Guard::name).to_owned(),
+            engine: plain(event.engine, MAX_NAME_BYTES),
+            job: plain(event.job, MAX_NAME_BYTES),
+            user: String::new(),
+            message: plain(event.message, MAX_MESSAGE_BYTES),
+        }
     }
 }
 
-/// How many refusals of a kind, or of all, there were since the process was started.
-#[must_use]
-pub fn count(kind: Option<Kind>) -> u64 {
-    let counted = Kind::ALL.into_iter().zip(&COUNTS);
-    let wanted = counted.filter(|(each, _)| kind.is_none_or(|kind| kind == *each));
-    wanted.map(|(_, count)| count.load(Ordering::Relaxed)).sum()
+/// A refusal to record.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// What was refused.
+    pub kind: RefusalKind,
+    /// The guard that refused, if one did.
+    pub guard: Option<Guard>,
+    /// The engine, or a component's file name; may be empty.
+    pub engine: &'a str,
+    /// The job; may be empty.
+    pub job: &'a str,
+    /// One sentence for the operator, with hosts and limits by name and without secrets.
+    pub message: &'a str,
 }
 
-/// Tells how often what is no longer told one by one has happened: of what has ended, or of all.
-fn tell_counted(all: bool) {
-    let more = with_noted(|noted| match all {
-        true => noted.flood.all(),
-        false => noted.flood.ended(Instant::now()),
-    });
-    more.iter().for_each(tell);
+/// Records refusals. Clones share one log.
+///
+/// When the last clone is dropped, the file is written to its end and closed.
+#[derive(Clone, Default)]
+pub struct AuditLog(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Arc<Mutex<State>>,
+    /// In the order of [`RefusalKind::ALL`].
+    counts: [AtomicU64; RefusalKind::ALL.len()],
+    file: Option<LogFile>,
 }
 
-fn tell(line: &Line) {
-    let Line {
-        kind,
-        engine,
-        job,
-        what,
-        ..
-    } = line;
-    warn!(target: "pinhole::audit", kind, engine, job, "{what}");
-    with_noted(|noted| {
-        let mut line = line.clone();
-        line.user = noted.users.get(&line.job).cloned().unwrap_or_default();
-        noted.logs.iter().for_each(|log| log.push(&line));
-    });
+#[derive(Default)]
+struct State {
+    flood: FloodControl,
+    /// The user of each job that runs.
+    job_users: HashMap<String, String>,
+    sender: Option<LogSender>,
 }
 
-fn with_noted<T>(work: impl FnOnce(&mut Noted) -> T) -> T {
-    let mut noted: MutexGuard<'_, Option<Noted>> =
-        NOTED.lock().unwrap_or_else(PoisonError::into_inner);
-    work(noted.get_or_insert_with(|| Noted {
-        flood: Flood::default(),
-        users: HashMap::new(),
-        logs: Vec::new(),
-    }))
+impl AuditLog {
+    /// Opens the log of a data directory. [`Self::default`] has no file.
+    pub fn open(data: &Dir) -> Result<Self> {
+        let state = Arc::new(Mutex::new(State::default()));
+        let file = LogFile::open(data, state.clone())?;
+        locked(&state).sender = Some(file.sender());
+        Ok(Self(Arc::new(Shared {
+            state,
+            counts: Default::default(),
+            file: Some(file),
+        })))
+    }
+
+    /// Records a refusal.
+    pub fn record(&self, event: &Event<'_>) {
+        let Event {
+            kind, engine, job, ..
+        } = *event;
+        metrics::count_refusal(kind.name());
+        if let Some(count) = self.0.counts.get(kind as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        let now = Instant::now();
+        let mut state = locked(&self.0.state);
+        let admitted = state.flood.admits(flood::Key::new(kind, engine, job), now);
+        let summaries = state.flood.expired(now);
+        state.write_all(&summaries);
+        if admitted {
+            state.write(&Entry::new(event));
+        }
+    }
+
+    /// The number of refusals of a kind, or of all kinds, since the log was opened.
+    #[must_use]
+    pub fn count(&self, kind: Option<RefusalKind>) -> u64 {
+        RefusalKind::ALL
+            .into_iter()
+            .zip(&self.0.counts)
+            .filter(|(each, _)| kind.is_none_or(|kind| kind == *each))
+            .map(|(_, count)| count.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// The newest entries of a kind, or of all kinds, newest first; empty without a file.
+    ///
+    /// Includes every refusal recorded before the call. Blocks while it reads.
+    pub fn newest(&self, kind: Option<RefusalKind>, max: usize) -> Result<Vec<Entry>> {
+        match &self.0.file {
+            Some(file) => file.newest(kind, max),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Names the user of a job in all its entries, until the result is dropped.
+    #[must_use]
+    pub fn attribute(&self, job: &str, user: &str) -> Attribution {
+        let job = plain(job, MAX_NAME_BYTES);
+        let user = plain(user, MAX_NAME_BYTES);
+        locked(&self.0.state).job_users.insert(job.clone(), user);
+        Attribution {
+            state: self.0.state.clone(),
+            job,
+        }
+    }
 }
 
-/// A job that is under way; when it is dropped, what was only counted of the job is told.
-pub(crate) struct Asked {
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let mut state = locked(&self.state);
+        let summaries = state.flood.summaries();
+        state.write_all(&summaries);
+        state.sender = None;
+    }
+}
+
+/// A job that runs. Dropping it logs the refusals of the job that were only counted.
+pub struct Attribution {
+    state: Arc<Mutex<State>>,
     job: String,
 }
 
-/// From now on lines of this job say whose it is.
-pub(crate) fn asked_by(job: &str, user: &str) -> Asked {
-    let job = plain(job, MAX_NAME_BYTES);
-    let user = plain(user, MAX_NAME_BYTES);
-    with_noted(|noted| noted.users.insert(job.clone(), user));
-    Asked { job }
-}
-
-impl Drop for Asked {
+impl Drop for Attribution {
     fn drop(&mut self) {
-        let more = with_noted(|noted| noted.flood.end(&self.job));
-        more.iter().for_each(tell);
-        with_noted(|noted| noted.users.remove(&self.job));
+        let mut state = locked(&self.state);
+        let summaries = state.flood.finish(&self.job);
+        state.write_all(&summaries);
+        state.job_users.remove(&self.job);
     }
 }
 
-impl Line {
-    fn new(kind: Kind, engine: &str, job: &str, what: &str) -> Self {
-        Self {
-            time: humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
-            kind: kind.name().to_owned(),
-            engine: plain(engine, MAX_NAME_BYTES),
-            job: plain(job, MAX_NAME_BYTES),
-            user: String::new(),
-            what: plain(what, MAX_WHAT_BYTES),
+impl State {
+    fn write_all(&self, entries: &[Entry]) {
+        entries.iter().for_each(|entry| self.write(entry));
+    }
+
+    fn write(&self, entry: &Entry) {
+        let Entry {
+            kind,
+            guard,
+            engine,
+            job,
+            message,
+            ..
+        } = entry;
+        warn!(target: "pinhole::audit", kind, guard, engine, job, "{message}");
+        if let Some(sender) = &self.sender {
+            sender.send(Entry {
+                user: self.job_users.get(job).cloned().unwrap_or_default(),
+                ..entry.clone()
+            });
         }
     }
+}
+
+fn locked(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -215,9 +279,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_is_counted_at_its_place() {
-        for (place, kind) in Kind::ALL.into_iter().enumerate() {
-            assert_eq!(kind as usize, place, "{}", kind.name());
+    fn refusal_kinds_are_indexed_in_declaration_order() {
+        for (index, kind) in RefusalKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, index, "{}", kind.name());
         }
+    }
+
+    #[test]
+    fn audit_log_writes_guard_and_user_and_closes_with_its_last_clone() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = crate::data_dir::open(directory.path()).unwrap();
+        let log = AuditLog::open(&data).unwrap();
+        let clone = log.clone();
+        let attribution = clone.attribute("j", "u");
+        clone.record(&Event {
+            kind: RefusalKind::Address,
+            guard: Some(Guard::PrivateAddress),
+            engine: "e",
+            job: "j",
+            message: "m",
+        });
+        assert_eq!(log.count(None), 1);
+        assert_eq!(log.count(Some(RefusalKind::Limit)), 0);
+        let newest = log.newest(None, 10).unwrap();
+        assert_eq!(newest.len(), 1);
+        assert_eq!(
+            (newest[0].guard.as_str(), newest[0].user.as_str()),
+            ("private-address", "u")
+        );
+        drop((log, clone));
+        drop(attribution);
+        let written = data.read_to_string("audit.jsonl").unwrap();
+        assert_eq!(written.lines().count(), 1);
     }
 }

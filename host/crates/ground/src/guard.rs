@@ -1,309 +1,388 @@
-//! Every check that keeps an attack out, by name.
+//! Guards: every security check of the server, by name.
 //!
-//! All of them always hold. Only a test build (feature `switches`) can switch one off, so that a
-//! script can show that at least one case of `pinhole adversary` notices.
+//! A guard is written once, where the decision is made:
+//!
+//! ```ignore
+//! Guard::Hops.refuse_if(hops > MAX_HOPS, || format!("the URL redirects more than {MAX_HOPS} times"))?;
+//! ```
+//!
+//! The refusal carries the guard's name into the audit log. Every guard is always active. A build for
+//! `tests/switch-off` (see `build.rs`) can disable one at run time, so that the script can prove that at
+//! least one attack of `pinhole-adversary` depends on it. No other build contains that switch.
 
-/// Declares the checks, each with its name and what it keeps out.
-macro_rules! checks {
-    ($($(#[doc = $doc:literal])+ $check:ident = $name:literal),+ $(,)?) => {
-        /// A check that keeps an attack out.
+use std::fmt;
+
+/// Declares the guards: each with its stable name and what it prevents.
+macro_rules! guards {
+    ($($(#[doc = $doc:literal])+ $guard:ident = $name:literal),+ $(,)?) => {
+        /// A named security check.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Check {
-            $($(#[doc = $doc])+ $check,)+
+        pub enum Guard {
+            $($(#[doc = $doc])+ $guard,)+
         }
 
-        impl Check {
-            /// All of them, in the order in which a request meets them.
-            pub const ALL: &'static [Self] = &[$(Self::$check),+];
+        impl Guard {
+            /// All guards, in the order in which a request meets them.
+            pub const ALL: &'static [Self] = &[$(Self::$guard),+];
 
-            /// By which the script and the pages know it.
+            /// Stable name: in the audit log, the threat model and `tests/switch-off`.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
-                    $(Self::$check => $name,)+
+                    $(Self::$guard => $name,)+
                 }
             }
 
-            /// What it keeps out.
+            /// What the guard enforces, in one sentence.
             #[must_use]
-            pub const fn about(self) -> &'static str {
+            pub const fn description(self) -> &'static str {
                 match self {
-                    $(Self::$check => concat!($($doc),+).trim_ascii(),)+
+                    $(Self::$guard => concat!($($doc),+).trim_ascii(),)+
                 }
             }
         }
     };
 }
 
-checks! {
-    // Egress: where to.
-    /// No connection goes to an address of this machine or of a private network that nobody granted.
+guards! {
+    // Egress: destinations.
+    /// No connection goes to a loopback or private IP address that no administrator allowed.
     PrivateAddress = "private-address",
-    /// Nor to one that is reserved, such as multicast, even where private ones are granted.
+    /// No connection goes to a reserved IP address such as multicast, even if private ones are allowed.
     ReservedAddress = "reserved-address",
-    /// Nor to one at which a cloud tells its machines secrets, even where private ones are granted.
+    /// No connection goes to a cloud metadata IP address, even if private ones are allowed.
     MetadataAddress = "metadata-address",
-    /// Nor to the name of such a service, whatever address it has.
+    /// No connection goes to the host name of a cloud metadata service, whatever it resolves to.
     MetadataName = "metadata-name",
-    /// An address that carries another one is what that one is.
+    /// An IPv6 address that embeds an IPv4 address is classified by the embedded address.
     EmbeddedAddress = "embedded-address",
-    /// Host and port are spelled as they will be used, or refused.
+    /// A host and port are in canonical spelling, or the URL is refused.
     Authority = "authority",
-    /// A path has no steps up, empty steps or hidden separators.
+    /// A path contains no `..`, empty segment or encoded separator.
     Path = "path",
-    /// No redirect takes an engine's request, and its key, to another place.
+    /// A redirect never carries an engine's request and credential to another URL.
     Redirects = "redirects",
-    /// A private address is granted for one port, and not for the others of its host.
+    /// A private host is allowed for one port only.
     GrantedPort = "granted-port",
-    /// The address of a picture leads over no more than a few redirects.
+    /// An image URL follows a limited number of redirects.
     Hops = "hops",
-    /// A redirect from https does not lead to http.
+    /// A redirect never goes from https to http.
     Downgrade = "downgrade",
-    /// No proxy of the environment stands between host and upstream.
+    /// Proxy variables of the environment are ignored.
     Proxy = "proxy",
-    // Egress: what is sent.
-    /// An engine sets none of the headers that belong to the connection or say who asks.
+    // Egress: requests.
+    /// An engine sets no header that belongs to the connection or identifies the sender.
     OwnHeaders = "own-headers",
-    /// An engine sets no header by which a service knows keys.
+    /// An engine sets no header that carries a credential.
     KeyHeaders = "key-headers",
-    /// A request brings no more than so many headers.
+    /// A request has a limited number of headers.
     HeaderCount = "header-count",
-    /// No header of a request is longer than that.
+    /// A request header has a limited length.
     HeaderBytes = "header-bytes",
-    /// Nor are all of them together.
+    /// All request headers together have a limited length.
     AllHeaderBytes = "all-header-bytes",
-    // Egress: what comes back.
-    /// An answer has no more than so many headers.
+    // Egress: responses.
+    /// A response has a limited number of headers.
     AnswerHeaderCount = "answer-header-count",
-    /// The headers of an answer are no longer than that.
+    /// Response headers have a limited length.
     AnswerHeaderBytes = "answer-header-bytes",
-    /// An answer is no longer than allowed, before and after it is decoded.
+    /// A response body has a limited length, before and after decoding.
     AnswerBytes = "answer-bytes",
-    /// An answer does not become many times as long as it came.
+    /// A compressed response expands by a limited ratio.
     Ratio = "ratio",
-    /// An answer in an encoding that nobody asked for is not passed on.
+    /// A response in an encoding that was not requested is refused.
     Encoding = "encoding",
-    /// An answer that has begun does not pause for long.
+    /// A response pauses for a limited time.
     Silence = "silence",
-    /// No frame of a WebSocket is longer than that.
+    /// A WebSocket frame has a limited length.
     FrameBytes = "frame-bytes",
-    /// Nor is a message of many frames.
+    /// A WebSocket message has a limited length, whatever the number of its frames.
     MessageBytes = "message-bytes",
-    /// A WebSocket brings no more than so many messages, pings among them.
+    /// A WebSocket delivers a limited number of messages, pings included.
     SocketMessages = "socket-messages",
     // Grants and admission.
-    /// No request is sent that an engine did not declare and an administrator did not grant.
+    /// An engine sends only requests that it declared and an administrator granted.
     GrantedRequests = "granted-requests",
-    /// A changed component that declares more than is granted does not serve by itself.
+    /// A changed component that declares more than its grant does not serve without approval.
     DeclaredMore = "declared-more",
-    /// A component that describes itself otherwise at another start gets no more than is granted.
+    /// A component that changes its description between starts gets no more than its grant.
     GrantNarrows = "grant-narrows",
-    /// An engine whose grant cannot be read does not serve.
+    /// An engine whose stored grant is unreadable does not serve.
     GrantReadable = "grant-readable",
-    /// What an administrator accepts is the component that was shown.
+    /// An approval covers exactly the component that the administrator reviewed.
     ShownDigest = "shown-digest",
-    /// The copy of a component that serves on is what was granted.
+    /// The stored copy that keeps serving is the component that was granted.
     KeptCopy = "kept-copy",
-    /// A file that gives its engine another name is not taken for a new engine.
+    /// A file that renames its engine does not count as a new engine.
     RenamedEngine = "renamed-engine",
-    /// Of two files that name the same engine, the one that was granted serves.
+    /// If two files name the same engine, the granted one serves.
     EngineNames = "engine-names",
-    /// A file whose name could forge a line of a log is refused.
+    /// A component's file name cannot forge a log line.
     FileNames = "file-names",
-    /// No more engines are looked at than there may be.
+    /// A limited number of component files is read.
     FileCount = "file-count",
-    /// What is no file, such as a folder or a socket, is not opened.
+    /// Only regular files are opened as components.
     RegularFile = "regular-file",
-    /// A file that is too long to be a component is not read.
+    /// A component file has a limited length.
     ComponentBytes = "component-bytes",
-    /// A file that is no component is refused for what it is, before it is compiled.
+    /// A file that is no component is refused before it is compiled.
     ComponentKind = "component-kind",
-    /// A component that imports what no engine may have is refused by the name of that.
+    /// A component that imports an interface outside its world is refused with that import's name.
     World = "world",
-    /// What a component says of itself is within its limits and can be shown.
+    /// A component's description is within its limits and printable.
     Description = "description",
     /// An engine reads no variable that does not carry its name.
     OwnVariables = "own-variables",
-    /// A variable that holds a secret is shown to no engine.
+    /// A variable that holds a secret is never passed to an engine.
     HiddenVariables = "hidden-variables",
-    /// Compiled code that this host has not written is not loaded.
+    /// Compiled code is loaded only if this host wrote it.
     CompiledMac = "compiled-mac",
     // Secrets.
-    /// No eight bytes of a secret come back as they are.
+    /// No eight consecutive bytes of a secret return in plain form.
     SecretPlain = "secret-plain",
-    /// Nor as JSON escapes.
+    /// No eight bytes of a secret return as JSON escapes.
     SecretEscapes = "secret-escapes",
-    /// Nor percent-encoded.
+    /// No eight bytes of a secret return percent-encoded.
     SecretPercent = "secret-percent",
-    /// Nor in base64.
+    /// No eight bytes of a secret return in base64.
     SecretBase64 = "secret-base64",
-    /// Nor as hexadecimal digits.
+    /// No eight bytes of a secret return in hexadecimal.
     SecretHex = "secret-hex",
-    /// An answer's headers bring no secret to a guest.
+    /// Response headers that a guest reads contain no secret.
     SecretHeaders = "secret-headers",
-    /// Nor do its JSON, its events and the texts in them.
+    /// JSON and events that a guest reads contain no secret.
     SecretJson = "secret-json",
-    /// Nor does its body as text.
+    /// Text bodies that a guest reads contain no secret.
     SecretText = "secret-text",
-    /// Nor does a binary message of a WebSocket.
+    /// Binary WebSocket messages that a guest reads contain no secret.
     SecretMessage = "secret-message",
-    /// Nor do the bytes of a picture.
+    /// Image bytes contain no secret.
     SecretPicture = "secret-picture",
-    /// What an engine says of a failure holds no secret.
+    /// An engine's error contains no secret.
     SecretError = "secret-error",
-    /// Nor do its lines in the log.
+    /// An engine's log lines contain no secret.
     SecretLog = "secret-log",
-    /// Nor what it tells of its progress.
+    /// An engine's progress reports contain no secret.
     SecretProgress = "secret-progress",
-    /// Nor what it tells of a finished picture, which is kept with the file.
+    /// An engine's details of an image, which are stored with the file, contain no secret.
     SecretDetails = "secret-details",
-    /// Nor its list of models.
+    /// An engine's list of models contains no secret.
     SecretModels = "secret-models",
-    /// What a language model's server answers holds no key of it.
+    /// A language model's response contains no key of its server.
     SecretChat = "secret-chat",
-    /// A person has no files but their own; an administrator has everybody's.
+    /// A user reads only their own files; an administrator reads all.
     OwnFiles = "own-files",
     // Limits of a call.
-    /// Memories and tables of one call, however many, are together no larger than its limit.
+    /// All memories and tables of a call together have a limited size.
     Memory = "memory",
-    /// A guest computes no longer than its limit.
+    /// A guest has limited CPU time.
     RunningTime = "running-time",
-    /// A call takes no longer than its limit, however little it computes.
+    /// A call has limited wall-clock time, however little CPU it uses.
     WallTime = "wall-time",
-    /// A guest calls the host no more often than its limit.
+    /// A guest makes a limited number of host calls.
     HostCalls = "host-calls",
-    /// Calls of WASI are counted with those of Pinhole's own functions.
+    /// WASI calls count as host calls.
     WasiCalls = "wasi-calls",
-    /// One call between guest and host copies no more bytes than its limit.
+    /// One call between guest and host copies a limited number of bytes.
     CopiedBytes = "copied-bytes",
-    /// WASI gives no more random bytes at once than its limit.
+    /// WASI returns a limited number of random bytes at once.
     RandomBytes = "random-bytes",
-    /// A guest holds no more handles than its limit, WASI's included.
+    /// A guest holds a limited number of handles, WASI's included.
     Handles = "handles",
-    /// Bodies and images that a call holds at the same time are together no larger than its limit.
+    /// Bodies and images that a call holds at one time have a limited total size.
     HeldBytes = "held-bytes",
-    /// Bodies and images that a call takes in from start to end are together no larger than its limit.
+    /// Bodies and images that a call receives from start to end have a limited total size.
     TakenBytes = "taken-bytes",
-    /// An engine's line in the log is no longer than its limit.
+    /// An engine's log line has a limited length.
     LogLine = "log-line",
-    /// An engine's lines in the log are together no longer than its limit.
+    /// An engine's log lines have a limited total length.
     LogBytes = "log-bytes",
-    /// Lists and texts that a guest hands over for a request are no longer than their limits.
+    /// Lists and strings that a guest passes with a request have limited lengths.
     HandedOver = "handed-over",
-    /// What an engine answers a job with is within its limits: pictures, addresses, details.
+    /// An engine's result of a job is within its limits: images, URLs, details.
     Answer = "answer",
-    /// A call makes no more requests than its limit.
+    /// A call makes a limited number of requests.
     Requests = "requests",
-    /// A call has no more requests and WebSockets under way than its limit.
+    /// A call has a limited number of open requests and WebSockets.
     Connections = "connections",
-    /// A request's body is no longer than its limit.
+    /// A request body has a limited length.
     RequestBytes = "request-bytes",
-    /// The bodies of a call's requests are together no longer than its limit.
+    /// All request bodies of a call have a limited total length.
     SentBytes = "sent-bytes",
-    /// An event of a stream is no longer than its limit.
+    /// An event of a stream has a limited length.
     EventBytes = "event-bytes",
-    /// Clients are shown no larger previews than the limit.
+    /// Preview images have a limited length.
     PreviewBytes = "preview-bytes",
-    /// One user's jobs take no more than their share of the slots.
+    /// One user's jobs use a limited share of the slots.
     UserShare = "user-share",
-    /// No more jobs wait for a slot than may.
+    /// A limited number of jobs waits for a slot.
     Queue = "queue",
-    /// A JSON text has no more values than the host can hold well.
+    /// A JSON text has a limited number of values.
     JsonValues = "json-values",
-    /// No client is asked to wait for years.
+    /// A retry delay sent to a client has a limited length.
     RetryAfter = "retry-after",
-    /// What one job is refused again and again is told a few times, and counted.
+    /// Repeated refusals of one job are logged a few times, then counted.
     AuditLines = "audit-lines",
     // Compiling.
-    /// A component that needs more CPU time to be compiled than it may have is refused.
+    /// Compiling a component takes limited CPU time.
     CompileTime = "compile-time",
-    /// A component that needs more memory to be compiled than it may have is refused.
+    /// Compiling a component takes limited memory.
     CompileMemory = "compile-memory",
-    /// A component that is compiled to more code than it may be is refused.
+    /// Compiled code has a limited length.
     CompiledCode = "compiled-code",
-    // Pictures.
-    /// A picture is no longer than its limit.
+    // Images.
+    /// An image has a limited length.
     PictureLength = "picture-length",
-    /// A picture, and each of its frames, has no more pixels than its limit.
+    /// An image, and each of its frames, has a limited number of pixels.
     PictureSize = "picture-size",
-    /// A picture that is cut off is refused.
+    /// A truncated image is refused.
     PictureWhole = "picture-whole",
-    /// Nothing stands behind a picture's end.
+    /// No bytes follow an image's end.
     PictureEnd = "picture-end",
-    /// A picture has no more frames than the limit.
+    /// An image has a limited number of frames.
     PictureFrames = "picture-frames",
-    /// All frames or scans of a picture together have no more pixels than the limit.
+    /// All frames or scans of an image together have a limited number of pixels.
     PictureFramePixels = "picture-frame-pixels",
-    /// A JPEG has no more scans than the limit.
+    /// A JPEG has a limited number of scans.
     PictureScans = "picture-scans",
-    /// A PNG that claims more pixels than its bytes can hold is refused.
+    /// A PNG that declares more pixels than its bytes can hold is refused.
     PictureRatio = "picture-ratio",
-    /// A picture has no more metadata than the limit.
+    /// An image's metadata has a limited length.
     MetadataLength = "metadata-length",
-    /// Metadata does not pass, unless the setting keeps it.
+    /// Image metadata is removed unless a setting retains it.
     Metadata = "metadata",
-    /// Metadata that holds a secret does not pass, whatever the setting.
+    /// Image metadata that contains a secret is removed, whatever the setting.
     MetadataSecret = "metadata-secret",
-    /// Metadata that unpacks to more than the limit does not pass.
+    /// Compressed image metadata that expands beyond a limit is removed.
     UnpackedLength = "unpacked-length",
-    /// A picture with more pixels in memory than the limit is not decoded.
+    /// An image with more pixels in memory than the limit is not decoded.
     DecodedBytes = "decoded-bytes",
-    /// Whatever a file's bytes are, no browser makes a document of them.
+    /// A browser never renders a stored file as a document, whatever its bytes are.
     NoDocument = "no-document",
     // Text.
-    /// A text from outside is no longer than may be shown.
+    /// Text from outside has a limited length.
     TextLength = "text-length",
-    /// It holds nothing that a terminal would obey.
+    /// Text from outside contains no terminal control characters.
     TextControl = "text-control",
-    /// It holds nothing that nobody sees, or that turns a line round.
+    /// Text from outside contains no invisible or direction-changing characters.
     TextInvisible = "text-invisible",
-    /// It cannot end the quotation in which a language model reads it.
+    /// Text from outside cannot end the quotation in which a language model reads it.
     TextQuoted = "text-quoted",
-    /// A language model's answer is passed on as events, JSON or plain text, and never as a document.
+    /// A language model's response is passed on as events, JSON or plain text, never as a document.
     ChatContentType = "chat-content-type",
 }
 
-impl Check {
-    /// Does it hold? Always, in a build that serves anybody.
-    #[cfg(not(feature = "switches"))]
+impl Guard {
+    /// Fails with this guard's refusal if the condition holds. The reason is for the operator: what was
+    /// refused, with names and limits, and without secrets.
+    pub fn refuse_if<R: Into<String>>(
+        self,
+        condition: bool,
+        reason: impl FnOnce() -> R,
+    ) -> Result<(), Refusal> {
+        if self.applies(condition) {
+            return Err(self.refuse(reason()));
+        }
+        Ok(())
+    }
+
+    /// This guard's refusal, for a decision that [`Self::applies`] has made.
     #[must_use]
+    pub fn refuse(self, reason: impl Into<String>) -> Refusal {
+        Refusal {
+            guard: Some(self),
+            reason: reason.into(),
+        }
+    }
+
+    /// True if the condition holds and the guard is active: for guards that remove or replace something
+    /// instead of refusing it.
+    #[must_use]
+    pub fn applies(self, condition: bool) -> bool {
+        condition && self.is_active()
+    }
+
+    /// The limit that this guard enforces; unlimited if the guard is disabled.
+    #[must_use]
+    pub fn limit(self, limit: usize) -> usize {
+        if self.is_active() { limit } else { usize::MAX }
+    }
+
+    #[must_use]
+    pub fn holds(self) -> bool {
+        self.is_active()
+    }
+
+    /// The only place that knows whether a guard is disabled.
+    #[cfg(not(guard_switches))]
     #[inline(always)]
-    pub const fn holds(self) -> bool {
+    const fn is_active(self) -> bool {
         true
     }
 
-    /// Does it hold, or was it switched off?
-    #[cfg(feature = "switches")]
+    /// The only place that knows whether a guard is disabled: `PINHOLE_SWITCHED_OFF` names it.
+    #[cfg(guard_switches)]
+    fn is_active(self) -> bool {
+        static DISABLED: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "test builds only; nothing else reads this variable"
+        )]
+        let disabled = DISABLED.get_or_init(|| std::env::var("PINHOLE_SWITCHED_OFF").ok());
+        disabled.as_deref() != Some(self.name())
+    }
+}
+
+/// Is this a build in which guards can be disabled? Such a build is for `tests/switch-off` alone.
+pub const HAS_SWITCHES: bool = cfg!(guard_switches);
+
+/// A refusal, with the guard that made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// `None` if the input is unusable rather than refused by a security decision.
+    pub guard: Option<Guard>,
+    /// For the operator: what was refused, with names and limits.
+    pub reason: String,
+}
+
+impl Refusal {
+    /// The guard's name for the audit log; empty without a guard.
     #[must_use]
-    pub fn holds(self) -> bool {
-        switched_off() != Some(self)
+    pub fn guard_name(&self) -> &'static str {
+        self.guard.map_or("", Guard::name)
     }
 
-    /// A limit, or none where the check is switched off.
+    /// The same refusal with another reason, such as one that names the object.
     #[must_use]
-    pub fn limit(self, limit: usize) -> usize {
-        match self.holds() {
-            true => limit,
-            false => usize::MAX,
+    pub fn map_reason(self, reason: impl FnOnce(String) -> String) -> Self {
+        Self {
+            guard: self.guard,
+            reason: reason(self.reason),
         }
     }
 }
 
-/// The check that `PINHOLE_SWITCHED_OFF` names.
-#[cfg(feature = "switches")]
-fn switched_off() -> Option<Check> {
-    static OFF: std::sync::OnceLock<Option<Check>> = std::sync::OnceLock::new();
-    *OFF.get_or_init(|| {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a test build, where nothing else is told what to leave out"
-        )]
-        let name = std::env::var("PINHOLE_SWITCHED_OFF").ok()?;
-        Check::ALL
-            .iter()
-            .copied()
-            .find(|check| check.name() == name)
-    })
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Self {
+            guard: None,
+            reason,
+        }
+    }
+}
+
+impl From<&str> for Refusal {
+    fn from(reason: &str) -> Self {
+        reason.to_owned().into()
+    }
 }
 
 #[cfg(test)]
@@ -311,12 +390,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_check_has_a_name_of_its_own_and_holds() {
-        let mut names: Vec<_> = Check::ALL.iter().map(|check| check.name()).collect();
+    fn guard_names_are_unique_and_all_guards_are_active() {
+        let mut names: Vec<_> = Guard::ALL.iter().map(|guard| guard.name()).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), Check::ALL.len());
-        assert!(Check::ALL.iter().all(|check| check.holds()));
-        assert_eq!(Check::PrivateAddress.limit(3), 3);
+        assert_eq!(names.len(), Guard::ALL.len());
+        assert!(Guard::ALL.iter().all(|guard| guard.applies(true)));
+        assert_eq!(Guard::PrivateAddress.limit(3), 3);
+    }
+
+    #[test]
+    fn refusal_carries_its_guard() {
+        let refusal = Guard::Hops.refuse_if(true, || "too many").unwrap_err();
+        assert_eq!(refusal.guard_name(), "hops");
+        assert_eq!(refusal.to_string(), "too many");
+        assert_eq!(Guard::Hops.refuse_if(false, || "too many"), Ok(()));
     }
 }

@@ -1,15 +1,13 @@
-//! Counters for whoever watches the server, as Prometheus reads them.
+//! Prometheus metrics.
 //!
-//! Nothing is counted until [`Metrics::install`]. Every label has a closed set of values: nothing that
-//! an engine, an upstream or a client says becomes one. `docs/operating.md` lists them.
+//! Counting starts with [`Metrics::install`]. Every label has a closed set of values: text of an engine,
+//! an upstream or a client never becomes a label. `docs/guides/operating.md` lists the metrics.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-
-use crate::audit::Kind;
 
 const REFUSALS: &str = "pinhole_refusals_total";
 const AUDIT_DROPPED: &str = "pinhole_audit_lines_dropped_total";
@@ -21,51 +19,52 @@ const PICTURES: &str = "pinhole_pictures_decoded_total";
 const SLOTS_USED: &str = "pinhole_slots_used";
 const SLOTS_WAITING: &str = "pinhole_slots_waiting";
 
-/// How busy the engine slots are now.
+/// How busy the engine slots are.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// Slots that are taken.
     pub used: usize,
-    /// Jobs that wait for one.
+    /// Jobs that wait for a slot.
     pub waiting: usize,
 }
 
-/// What was counted since it was installed.
+/// The recorder, installed once in a process.
 #[derive(Clone)]
 pub struct Metrics(PrometheusHandle);
 
 impl Metrics {
-    /// From now on the process counts. Fails where something counts already.
-    pub fn install() -> Result<Self> {
+    /// Installs the recorder. `refusal_kinds` are the label values that start at zero.
+    ///
+    /// Fails if the process has a recorder already.
+    pub fn install(refusal_kinds: impl IntoIterator<Item = &'static str>) -> Result<Self> {
         let handle = PrometheusBuilder::new()
             .install_recorder()
-            .context("cannot count what happens")?;
+            .context("cannot install the metrics recorder")?;
         describe_counter!(
             REFUSALS,
-            "What was refused, by kind, as the audit log tells it"
+            "Refusals by kind, as in the audit log"
         );
-        describe_counter!(AUDIT_DROPPED, "Lines that the audit log could not take");
-        describe_counter!(JOBS, "Jobs that have ended, by engine and how they ended");
+        describe_counter!(AUDIT_DROPPED, "Audit log lines that were dropped");
+        describe_counter!(JOBS, "Finished jobs by engine and outcome");
         describe_counter!(
             GUEST_TIME,
-            "Time that engines have run, in milliseconds, without waiting"
+            "CPU time of engines in milliseconds, without waiting"
         );
-        describe_counter!(COMPILES, "Components that were compiled, by how that ended");
-        describe_counter!(COMPILE_TIME, "Time that compiling took, in milliseconds");
-        describe_counter!(PICTURES, "Pictures that were decoded");
-        describe_gauge!(SLOTS_USED, "Engine slots that are taken");
-        describe_gauge!(SLOTS_WAITING, "Jobs that wait for an engine slot");
-        // What has not happened yet counts too: as nothing.
-        for kind in Kind::ALL {
-            counter!(REFUSALS, "kind" => kind.name()).increment(0);
+        describe_counter!(COMPILES, "Compiled components by outcome");
+        describe_counter!(COMPILE_TIME, "Time spent compiling, in milliseconds");
+        describe_counter!(PICTURES, "Decoded images");
+        describe_gauge!(SLOTS_USED, "Engine slots in use");
+        describe_gauge!(SLOTS_WAITING, "Jobs waiting for an engine slot");
+        // Counters are exported before their first event.
+        for kind in refusal_kinds {
+            counter!(REFUSALS, "kind" => kind).increment(0);
         }
         counter!(AUDIT_DROPPED).increment(0);
         Ok(Self(handle))
     }
 
-    /// All of it, as Prometheus reads it.
+    /// All metrics in the Prometheus text format.
     #[must_use]
-    pub fn text(&self, Load { used, waiting }: Load) -> String {
+    pub fn render(&self, Load { used, waiting }: Load) -> String {
         #[expect(clippy::cast_precision_loss, reason = "there are no 2^52 slots")]
         let number = |count: usize| count as f64;
         gauge!(SLOTS_USED).set(number(used));
@@ -74,39 +73,36 @@ impl Metrics {
     }
 }
 
-/// A refusal.
-pub(crate) fn count_refusal(kind: Kind) {
-    counter!(REFUSALS, "kind" => kind.name()).increment(1);
+/// Counts a refusal; `kind` is a name of `audit::RefusalKind`.
+pub fn count_refusal(kind: &'static str) {
+    counter!(REFUSALS, "kind" => kind).increment(1);
 }
 
-/// A line that did not get into the audit log.
-pub(crate) fn count_dropped_audit_line() {
+/// Counts an audit log line that was dropped.
+pub fn count_dropped_audit_line() {
     counter!(AUDIT_DROPPED).increment(1);
 }
 
-/// A job that has ended. `binding` is the name of one that there is; `outcome` is `ok` or the kind of
+/// Counts a finished job. `binding` is the name of an existing binding; `outcome` is `ok` or the kind of
 /// the error.
-pub(crate) fn count_job(binding: &str, outcome: &'static str) {
+pub fn count_job(binding: &str, outcome: &'static str) {
     counter!(JOBS, "engine" => binding.to_owned(), "outcome" => outcome).increment(1);
 }
 
-/// Time that an admitted engine has run.
-pub(crate) fn count_guest_time(engine: &str, running: Duration) {
+/// Adds CPU time of an admitted engine.
+pub fn count_guest_time(engine: &str, running: Duration) {
     counter!(GUEST_TIME, "engine" => engine.to_owned()).increment(milliseconds(running));
 }
 
-/// A component that was compiled, or not.
-pub(crate) fn count_compile(took: Duration, done: bool) {
-    let outcome = match done {
-        true => "ok",
-        false => "refused",
-    };
+/// Counts a compilation that succeeded or was refused.
+pub fn count_compile(took: Duration, succeeded: bool) {
+    let outcome = if succeeded { "ok" } else { "refused" };
     counter!(COMPILES, "outcome" => outcome).increment(1);
     counter!(COMPILE_TIME).increment(milliseconds(took));
 }
 
-/// A picture that was decoded.
-pub(crate) fn count_picture() {
+/// Counts a decoded image.
+pub fn count_decoded_image() {
     counter!(PICTURES).increment(1);
 }
 

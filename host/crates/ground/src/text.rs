@@ -1,31 +1,37 @@
-//! Text from outside, as a person may be shown it.
+//! Text from outside, made safe to print.
 
-use crate::check::Check;
+use crate::guard::Guard;
 
-/// The text cut to `max` bytes, without what a terminal would obey and a person would not see.
+/// Cuts the text to `max` bytes and removes what a terminal would obey or a reader could not see.
 ///
-/// Control characters and ends of lines become spaces. Characters without a shape are left out:
-/// those that turn the direction of a line round, and those that hide other text, or break a word
-/// that somebody looks for.
+/// Control characters and line ends become spaces. Invisible characters are removed: those that change
+/// the direction of a line, and those that hide or break up other text.
 #[must_use]
 pub fn plain(text: &str, max: usize) -> String {
-    let max = Check::TextLength.limit(max);
-    let text = text.get(..text.floor_char_boundary(max)).unwrap_or(text);
-    text.chars()
-        .filter(|letter| !is_invisible(*letter) || !Check::TextInvisible.holds())
-        .map(
-            |letter| match is_control(letter) && Check::TextControl.holds() {
-                true => ' ',
-                false => letter,
-            },
-        )
+    let max = Guard::TextLength.limit(max);
+    let cut = text.get(..text.floor_char_boundary(max)).unwrap_or(text);
+    cut.chars()
+        .filter(|letter| !Guard::TextInvisible.applies(is_invisible(*letter)))
+        .map(|letter| {
+            if Guard::TextControl.applies(is_control(letter)) {
+                ' '
+            } else {
+                letter
+            }
+        })
         .collect()
 }
 
-/// Is it one line of characters that can be seen, no longer than `max` bytes?
+/// Is the text one line of visible characters, at most `max` bytes long?
 #[must_use]
 pub fn is_plain(text: &str, max: usize) -> bool {
     plain(text, max) == text
+}
+
+/// Bytes as lower-case hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn is_control(letter: char) -> bool {
@@ -66,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_would_obey_becomes_a_space() {
+    fn plain_replaces_control_characters() {
         check(
             "a\x1b[31mred\x07\r\nb\u{9b}2J\u{85}c",
             100,
@@ -76,20 +82,20 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_sees_is_left_out() {
+    fn plain_removes_invisible_characters() {
         check("sk\u{200b}-\u{feff}ey", 100, "sk-ey");
         check("abc\u{202e}gnp.exe\u{2066}", 100, "abcgnp.exe");
         let tags: String = "ignore this".chars().filter_map(tag).collect();
         check(&format!("a{tags}b\u{fe0f}\u{e0101}"), 1000, "ab");
     }
 
-    /// A letter as one of the tags that language models read and nobody sees.
+    /// The letter as a Unicode tag, which language models read although it is invisible.
     fn tag(letter: char) -> Option<char> {
         char::from_u32(0xe0000 + letter as u32)
     }
 
     #[test]
-    fn a_cut_never_splits_a_character() {
+    fn plain_cuts_between_characters() {
         check("aé", 2, "a");
         check("aé", 3, "aé");
         check("", 0, "");

@@ -2,6 +2,7 @@
 //! from the threads that serve.
 
 use std::io::Cursor;
+use std::sync::Arc;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader};
@@ -10,8 +11,8 @@ use tokio::sync::Semaphore;
 
 use super::Image;
 use super::metadata::Metadata;
-use crate::check::Check;
-use crate::metrics;
+use pinhole_ground::guard::Guard;
+use pinhole_ground::metrics;
 
 /// Pictures that are decoded for people at once in the whole process; more wait.
 const MAX_DECODES_AT_ONCE: usize = 2;
@@ -20,40 +21,60 @@ const MAX_GUEST_DECODES_AT_ONCE: usize = 1;
 /// A picture's pixels in memory, in bytes, and again what its decoder may take besides.
 const MAX_DECODED_BYTES: u64 = 192 << 20;
 
-static FOR_PEOPLE: Semaphore = Semaphore::const_new(MAX_DECODES_AT_ONCE);
-static FOR_ENGINES: Semaphore = Semaphore::const_new(MAX_GUEST_DECODES_AT_ONCE);
-
 /// Who has pixels decoded.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum DecodeFor {
+pub enum DecodeFor {
     /// Somebody whose picture is shown or sent.
     Person,
     /// A guest.
     Engine,
 }
 
-/// Does work that decodes pixels on a thread of this runtime that may block, as soon as there is
-/// room for it. A decoder that crashes is an error like any other.
-pub(crate) async fn decoding<T: Send + 'static>(
-    whom: DecodeFor,
-    io: &Handle,
-    work: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
-    let places = match whom {
-        DecodeFor::Person => &FOR_PEOPLE,
-        DecodeFor::Engine => &FOR_ENGINES,
-    };
-    // Never closed.
-    let room = places.acquire().await.map_err(|error| error.to_string())?;
-    metrics::count_picture();
-    let working = io.spawn_blocking(move || {
-        let done = work();
-        drop(room);
-        done
-    });
-    working
-        .await
-        .unwrap_or_else(|_| Err("the decoder of this picture crashed".to_owned()))
+/// Limits how many images are decoded at once. Clones share the limit; a process has one.
+#[derive(Clone)]
+pub struct Decoder {
+    person: Arc<Semaphore>,
+    engine: Arc<Semaphore>,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self {
+            person: Arc::new(Semaphore::new(MAX_DECODES_AT_ONCE)),
+            engine: Arc::new(Semaphore::new(MAX_GUEST_DECODES_AT_ONCE)),
+        }
+    }
+}
+
+impl Decoder {
+    /// Runs work that decodes pixels on a blocking thread of the runtime, as soon as a permit is free.
+    /// A decoder that panics is an error like any other.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        decode_for: DecodeFor,
+        runtime: &Handle,
+        work: impl FnOnce() -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        let semaphore = match decode_for {
+            DecodeFor::Person => &self.person,
+            DecodeFor::Engine => &self.engine,
+        };
+        // Never closed.
+        let permit = semaphore
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|error| error.to_string())?;
+        metrics::count_decoded_image();
+        let decoding = runtime.spawn_blocking(move || {
+            let decoded = work();
+            drop(permit);
+            decoded
+        });
+        decoding
+            .await
+            .unwrap_or_else(|_| Err("the decoder of this image crashed".to_owned()))
+    }
 }
 
 /// The pixels as they are seen.
@@ -64,7 +85,7 @@ pub(super) fn pixels(image: &Image) -> Result<DynamicImage, String> {
 }
 
 /// The same, small. It is shrunk before it is turned, which takes the less memory.
-pub(super) fn shrunk(image: &Image, size: u32) -> Result<DynamicImage, String> {
+pub(super) fn thumbnail(image: &Image, size: u32) -> Result<DynamicImage, String> {
     let (mut pixels, orientation) = decoded(image)?;
     if pixels.width().max(pixels.height()) > size {
         pixels = pixels.thumbnail(size, size);
@@ -88,7 +109,7 @@ fn decoded(image: &Image) -> Result<(DynamicImage, Orientation), String> {
     let image = image.with_metadata(Metadata::Essential, |_| false);
     let mut decoder = decoder(&image).map_err(|error| error.to_string())?;
     let length = decoder.total_bytes();
-    if length > MAX_DECODED_BYTES && Check::DecodedBytes.holds() {
+    if length > MAX_DECODED_BYTES && Guard::DecodedBytes.holds() {
         return Err(format!(
             "its pixels have {length} bytes, more than the {MAX_DECODED_BYTES} allowed"
         ));
@@ -105,7 +126,7 @@ fn decoder(image: &Image) -> image::ImageResult<impl ImageDecoder> {
     let mut limits = image::Limits::default();
     limits.max_image_width = Some(width);
     limits.max_image_height = Some(height);
-    if Check::DecodedBytes.holds() {
+    if Guard::DecodedBytes.holds() {
         limits.max_alloc = Some(MAX_DECODED_BYTES);
     }
     reader.limits(limits);
@@ -118,22 +139,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_decoder_that_crashes_is_an_error_and_gives_its_room_back() {
-        let io = Handle::current();
+        let (decoder, io) = (Decoder::default(), Handle::current());
         for _ in 0..=MAX_DECODES_AT_ONCE {
-            let crash = decoding(DecodeFor::Person, &io, || -> Result<(), _> {
+            let crash = decoder.run(DecodeFor::Person, &io, || -> Result<(), _> {
                 panic!("as a decoder might")
             });
             assert!(crash.await.unwrap_err().contains("crashed"));
         }
-        assert_eq!(decoding(DecodeFor::Person, &io, || Ok(7)).await, Ok(7));
+        assert_eq!(decoder.run(DecodeFor::Person, &io, || Ok(7)).await, Ok(7));
     }
 
     #[tokio::test]
     async fn engines_that_decode_keep_no_person_waiting() {
-        let io = Handle::current();
-        let _taken = FOR_ENGINES.acquire().await.unwrap();
-        let mut guest = std::pin::pin!(decoding(DecodeFor::Engine, &io, || Ok(1)));
-        let person = decoding(DecodeFor::Person, &io, || Ok(2));
+        let (decoder, io) = (Decoder::default(), Handle::current());
+        let _taken = decoder.engine.acquire().await.unwrap();
+        let mut guest = std::pin::pin!(decoder.run(DecodeFor::Engine, &io, || Ok(1)));
+        let person = decoder.run(DecodeFor::Person, &io, || Ok(2));
         let first = tokio::select! { biased; done = &mut guest => done, done = person => done };
         assert_eq!(first, Ok(2));
     }

@@ -20,10 +20,10 @@ use bytes::Bytes;
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageFormat};
 
-use crate::check::Check;
+use pinhole_ground::guard::Guard;
 use structure::{Flaw, Part};
 
-pub(crate) use decode::{DecodeFor, decoding};
+pub use decode::{DecodeFor, Decoder};
 pub use metadata::Metadata;
 
 /// What an image may be. None of them is a document to a browser.
@@ -65,9 +65,9 @@ impl Image {
     /// They are read to their end, but no pixel is decoded. Zeros behind the end are cut off. The error
     /// says for a person what is wrong.
     pub fn from_bytes(bytes: Bytes, limits: ImageLimits) -> Result<Self, String> {
-        let image = Self::brought(bytes.clone(), limits)?;
+        let image = Self::from_upload(bytes.clone(), limits)?;
         let rest = bytes.get(image.bytes.len()..).unwrap_or_default();
-        match rest.iter().any(|byte| *byte != 0) && Check::PictureEnd.holds() {
+        match rest.iter().any(|byte| *byte != 0) && Guard::PictureEnd.holds() {
             true => Err(format!(
                 "the {} image has {} bytes behind its end",
                 image.media_type,
@@ -79,8 +79,8 @@ impl Image {
 
     /// The same of a picture that a person brings along: whatever follows its end is cut off, as
     /// cameras append films, further pictures and notes of their own.
-    pub fn brought(bytes: Bytes, limits: ImageLimits) -> Result<Self, String> {
-        if bytes.len() > Check::PictureLength.limit(limits.max_bytes) {
+    pub fn from_upload(bytes: Bytes, limits: ImageLimits) -> Result<Self, String> {
+        if bytes.len() > Guard::PictureLength.limit(limits.max_bytes) {
             return Err(format!(
                 "the image has {} bytes, more than the {} allowed",
                 bytes.len(),
@@ -98,7 +98,7 @@ impl Image {
         })?;
         let (width, height) = structure.size;
         Ok(Self {
-            bytes: match Check::PictureEnd.holds() {
+            bytes: match Guard::PictureEnd.holds() {
                 true => bytes.slice(..structure.end.min(bytes.len())),
                 false => bytes,
             },
@@ -189,15 +189,14 @@ impl Image {
 
     /// A small picture of it as it is seen, whose longer side has at most `size` pixels; of an
     /// animation, its first frame. Decodes the pixels, so call it within [`decoding`].
-    pub(crate) fn shrunk(&self, size: u32) -> Result<DynamicImage, String> {
-        decode::shrunk(self, size)
+    pub fn thumbnail(&self, size: u32) -> Result<DynamicImage, String> {
+        decode::thumbnail(self, size)
     }
 }
 
-#[cfg(test)]
 impl Image {
     /// A PNG that says that it is so wide, of this length or the least that there can be.
-    pub(crate) fn sample(width: u8, length: usize) -> Self {
+    pub fn sample(width: u8, length: usize) -> Self {
         let filler = vec![0; length.saturating_sub(57).max(8)];
         let bytes = [
             b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0".as_slice(),

@@ -11,7 +11,7 @@ use image::metadata::Orientation;
 
 use super::structure::{Kind, Part};
 use super::{Image, webp};
-use crate::check::Check;
+use pinhole_ground::guard::Guard;
 
 /// A colour profile, as it is and unpacked, in bytes. A longer one is left out.
 const MAX_PROFILE_BYTES: usize = 4 << 20;
@@ -54,13 +54,13 @@ impl Image {
     /// Whatever `is_secret` finds something in is left out too, unpacked where it is compressed.
     #[must_use]
     pub fn with_metadata(&self, metadata: Metadata, is_secret: impl Fn(&[u8]) -> bool) -> Self {
-        if self.parts.is_empty() || !Check::Metadata.holds() {
+        if self.parts.is_empty() || !Guard::Metadata.holds() {
             return self.clone();
         }
         let packed = Packed::default();
         let suspect = |part: &Part| {
             let held = self.bytes.get(part.held.clone()).unwrap_or_default();
-            let is_secret = |held: &[u8]| Check::MetadataSecret.holds() && is_secret(held);
+            let is_secret = |held: &[u8]| Guard::MetadataSecret.holds() && is_secret(held);
             match part.packed {
                 // What cannot be looked at is as bad.
                 true => packed.open(held).is_none_or(|held| is_secret(&held)),
@@ -116,7 +116,7 @@ impl Image {
             _ => part.held.len(),
         });
         let length = lengths.fold(0, usize::saturating_add);
-        length > Check::UnpackedLength.limit(MAX_PROFILE_BYTES)
+        length > Guard::UnpackedLength.limit(MAX_PROFILE_BYTES)
     }
 
     /// A part that says how the picture is turned as this EXIF does, and nothing else. `None` where it
@@ -209,7 +209,7 @@ struct Packed {
 
 impl Default for Packed {
     fn default() -> Self {
-        let max = Check::UnpackedLength.limit(MAX_UNPACKED_BYTES);
+        let max = Guard::UnpackedLength.limit(MAX_UNPACKED_BYTES);
         Self {
             left: Cell::new(max),
         }

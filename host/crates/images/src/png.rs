@@ -3,7 +3,7 @@
 //! Source: the PNG specification, third edition, with its animations.
 
 use super::structure::{Flaw, Kind, Part, Walk};
-use crate::check::Check;
+use pinhole_ground::guard::Guard;
 
 /// What deflate can make of one byte at most, in bytes.
 const MAX_RATIO: u64 = 1032;
@@ -61,7 +61,7 @@ pub(super) fn walk(walk: &mut Walk<'_>) -> Result<(), Flaw> {
             _ => return Flaw::wrong("has a chunk that no PNG has"),
         }
     }
-    if pixels.packed.saturating_mul(MAX_RATIO) < pixels.least && Check::PictureRatio.holds() {
+    if pixels.packed.saturating_mul(MAX_RATIO) < pixels.least && Guard::PictureRatio.holds() {
         return Flaw::wrong(format!(
             "has {} bytes of pixels, which can never be as many as its header says",
             pixels.packed

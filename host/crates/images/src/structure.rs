@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{ImageLimits, avif, gif, jpeg, png, webp};
-use crate::check::Check;
+use pinhole_ground::guard::Guard;
 
 /// Frames of an animation, or tiles of a picture that is made of some.
 const MAX_FRAMES: usize = 2_000;
@@ -115,7 +115,7 @@ pub(super) fn read(media_type: &str, bytes: &[u8], limits: ImageLimits) -> Resul
         _ => avif::walk(&mut walk),
     };
     match walked {
-        Err(Flaw::CutOff) if !Check::PictureWhole.holds() => walk.at = bytes.len(),
+        Err(Flaw::CutOff) if !Guard::PictureWhole.holds() => walk.at = bytes.len(),
         walked => walked?,
     }
     let Some(size) = walk.size else {
@@ -200,7 +200,7 @@ impl<'a> Walk<'a> {
     pub(super) fn frame(&mut self, width: u32, height: u32) -> Result<(), Flaw> {
         let pixels = self.pixels(width, height)?;
         self.frames += 1;
-        if self.frames > Check::PictureFrames.limit(MAX_FRAMES) {
+        if self.frames > Guard::PictureFrames.limit(MAX_FRAMES) {
             return Flaw::wrong(format!("has more than the {MAX_FRAMES} frames allowed"));
         }
         self.work(pixels)
@@ -217,7 +217,7 @@ impl<'a> Walk<'a> {
             return Flaw::wrong("has pixels before its header");
         };
         self.scans += 1;
-        if self.scans > Check::PictureScans.limit(MAX_SCANS) {
+        if self.scans > Guard::PictureScans.limit(MAX_SCANS) {
             return Flaw::wrong(format!("has more than the {MAX_SCANS} scans allowed"));
         }
         self.work(u64::from(width) * u64::from(height))
@@ -231,7 +231,7 @@ impl<'a> Walk<'a> {
     fn pixels(&self, width: u32, height: u32) -> Result<u64, Flaw> {
         let pixels = u64::from(width) * u64::from(height);
         let max = self.max_pixels;
-        if pixels == 0 || (pixels > max && Check::PictureSize.holds()) {
+        if pixels == 0 || (pixels > max && Guard::PictureSize.holds()) {
             return Flaw::wrong(format!(
                 "is {width} x {height}, which is not between 1 and {max} pixels"
             ));
@@ -241,7 +241,7 @@ impl<'a> Walk<'a> {
 
     fn work(&mut self, pixels: u64) -> Result<(), Flaw> {
         self.frame_pixels = self.frame_pixels.saturating_add(pixels);
-        match self.frame_pixels > MAX_FRAME_PIXELS && Check::PictureFramePixels.holds() {
+        match self.frame_pixels > MAX_FRAME_PIXELS && Guard::PictureFramePixels.holds() {
             true => Flaw::wrong(format!(
                 "has more than the {MAX_FRAME_PIXELS} pixels allowed in all its frames or scans"
             )),
@@ -255,7 +255,7 @@ impl<'a> Walk<'a> {
         self.parts.push(part);
         let too_much =
             self.metadata_bytes > MAX_METADATA_BYTES || self.parts.len() > MAX_METADATA_PARTS;
-        match too_much && Check::MetadataLength.holds() {
+        match too_much && Guard::MetadataLength.holds() {
             true => Flaw::wrong(format!(
                 "has more metadata than the {MAX_METADATA_BYTES} bytes in {MAX_METADATA_PARTS} \
                  parts allowed"

@@ -9,14 +9,14 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::Component as Code;
 use wasmtime::component::types::ComponentItem;
 
-use super::bindings::{Credential, Description, ErrorKind, ImageEnginePre, Setting, SettingKind};
+use super::contract::{Credential, Description, ErrorKind, ImageEnginePre, Setting, SettingKind};
 use super::compile::compile;
-use super::{Bound, Component, Control, Limits, Problem, Sandbox, call, hex};
-use crate::check::Check;
-use crate::egress::refuse_header;
+use super::{ResolvedSettings, Component, JobContext, Limits, Problem, Sandbox, call};
+use pinhole_ground::guard::Guard;
+use pinhole_egress::refuse_header;
 use crate::grant::{Allowed, Grant, declared};
-use crate::settings::EngineSettings;
-use crate::text::{is_plain, plain};
+use crate::engine_settings::EngineSettings;
+use pinhole_ground::text::{hex, is_plain, plain};
 
 /// Length of a component, in bytes. Nothing of a longer file is read.
 pub const MAX_COMPONENT_BYTES: u64 = 64 << 20;
@@ -34,7 +34,7 @@ const MAX_NAME_BYTES: usize = 40;
 const MAX_TITLE_BYTES: usize = 100;
 const MAX_TEXT_BYTES: usize = 64 << 10;
 /// Images that one job of any engine may ask for.
-pub(crate) const MAX_COUNT: u32 = 32;
+pub const MAX_COUNT: u32 = 32;
 
 /// Admits a file of a folder: everything is checked before anybody can use it.
 ///
@@ -45,7 +45,7 @@ pub(super) async fn admit(
     file: &str,
 ) -> Result<Component, String> {
     let bytes = read(folder, file)?;
-    if Check::ComponentKind.holds() {
+    if Guard::ComponentKind.holds() {
         check_kind(&bytes)?;
     }
     let digest = hex(&Sha256::digest(&bytes));
@@ -60,7 +60,7 @@ pub(super) async fn admit(
     let description = call::describe(sandbox, file, &pre)
         .await
         .map_err(|error| format!("cannot describe itself: {error}"))?;
-    if Check::Description.holds() {
+    if Guard::Description.holds() {
         check_description(&description)
             .map_err(|why| format!("describes itself wrongly: {why}"))?;
     }
@@ -82,12 +82,12 @@ pub(super) async fn check_settings(
     component: &Component,
     settings: &EngineSettings,
 ) -> Option<Problem> {
-    let granted_nothing = Bound {
+    let granted_nothing = ResolvedSettings {
         redactor: Arc::new(settings.redactor()),
         settings: settings.clone(),
-        ..Bound::default()
+        ..ResolvedSettings::default()
     };
-    let control = Control::new("admission".to_owned());
+    let control = JobContext::new("admission".to_owned());
     let limits = Limits::describe();
     let checked = call::verify(sandbox, component, &granted_nothing, &control, limits).await;
     // Anything else is about the upstream, which it was not allowed to ask.
@@ -108,12 +108,12 @@ pub(super) fn read(folder: &Dir, file: &str) -> Result<Vec<u8>, String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
     // Before it is opened: opening a pipe would wait for whoever writes to it.
     let metadata = folder.metadata(file).map_err(unreadable)?;
-    if !metadata.is_file() && Check::RegularFile.holds() {
+    if !metadata.is_file() && Guard::RegularFile.holds() {
         return Err("is not a file".to_owned());
     }
     let source = folder.open(file).map_err(unreadable)?;
     let length = metadata.len();
-    let most = match Check::ComponentBytes.holds() {
+    let most = match Guard::ComponentBytes.holds() {
         true => MAX_COMPONENT_BYTES,
         false => u64::MAX,
     };
@@ -153,7 +153,7 @@ pub(super) fn check_world(sandbox: &Sandbox, code: &Code) -> Result<Vec<String>,
         let known = IMPORTS
             .iter()
             .any(|part| name == format!("{PACKAGE}/{part}@{VERSION}"));
-        if !known && !is_wasi(name) && Check::World.holds() {
+        if !known && !is_wasi(name) && Guard::World.holds() {
             return Err(foreign(name));
         }
         imports.push(name.to_owned());
@@ -340,7 +340,7 @@ fn check_setting(engine: &str, setting: &Setting) -> Result<(), String> {
                 .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
         // Otherwise any component could read any variable of the process.
         let own = format!("_{variable}_").contains(&format!("_{mark}_"));
-        if (!standard || !own) && Check::OwnVariables.holds() {
+        if (!standard || !own) && Guard::OwnVariables.holds() {
             return Err(format!(
                 "variable {:?} does not carry the engine's name {mark}",
                 plain(variable, 100)
@@ -350,7 +350,7 @@ fn check_setting(engine: &str, setting: &Setting) -> Result<(), String> {
             .iter()
             .any(|end| variable.ends_with(end));
         let seen = !matches!(setting.kind, SettingKind::Secret);
-        if hidden && seen && Check::HiddenVariables.holds() {
+        if hidden && seen && Guard::HiddenVariables.holds() {
             return Err(format!(
                 "variable {variable} holds a secret, so the setting must be of kind secret"
             ));
@@ -426,8 +426,8 @@ fn check_text(what: &str, text: &str, max: usize) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bindings::Abilities;
-    use super::super::bindings::exports::pinhole::engine::engine::Upstream;
+    use super::super::contract::Abilities;
+    use super::super::contract::exports::pinhole::engine::engine::Upstream;
     use super::*;
 
     fn description() -> Description {

@@ -14,22 +14,22 @@ use wasmtime::component::{Resource, ResourceTable, ResourceTableError};
 use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use super::bindings::{Description, EngineError, ErrorKind, ImageEngine, Job, Model, SettingValue};
-use super::control::Control;
-use super::echo::Echo;
-use super::errand::{Errands, Runner, errands};
+use super::contract::{Description, EngineError, ErrorKind, ImageEngine, Job, Model, SettingValue};
+use super::job_context::JobContext;
+use super::redaction::Echo;
+use super::host_task::{Errands, Runner, errands};
 use super::images::HeldImage;
-use super::lanes::Computed;
+use super::guest_runtime::Computed;
 use super::limits::{Broken, Holding, Limits, Memory};
 use super::output::{Made, clean, made, shown};
-use super::slots::Crowded;
-use super::{Bound, Component, Error, Sandbox};
-use crate::audit::{self, Kind};
-use crate::check::Check;
+use super::queue::Crowded;
+use super::{ResolvedSettings, Component, Error, Sandbox};
+use pinhole_ground::audit::{AuditLog, Event, RefusalKind};
+use pinhole_ground::guard::Guard;
 use crate::grant::Upstreams;
-use crate::images::Image;
-use crate::metrics;
-use crate::text::plain;
+use pinhole_images::{Decoder, Image};
+use pinhole_ground::metrics;
+use pinhole_ground::text::plain;
 
 /// Random bytes that WASI gives at once.
 const MAX_RANDOM_BYTES: usize = 64 << 10;
@@ -50,7 +50,9 @@ pub struct Edit {
 pub(crate) struct State {
     pub(crate) table: ResourceTable,
     pub(crate) engine: String,
-    pub(crate) control: Control,
+    audit: AuditLog,
+    pub(crate) decoder: Decoder,
+    pub(crate) control: JobContext,
     pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) limits: Limits,
     /// When requests end.
@@ -81,21 +83,24 @@ pub(crate) struct State {
 
 impl State {
     pub(super) fn new(
+        sandbox: &Sandbox,
         engine: &str,
-        control: Control,
-        bound: Bound,
+        control: JobContext,
+        bound: ResolvedSettings,
         limits: Limits,
     ) -> (Self, Runner) {
         let (errands, runner) = errands();
-        let echo = Echo::new(bound.redactor, engine, &control.job);
+        let echo = Echo::new(bound.redactor, sandbox.audit.clone(), engine, &control.job);
         let mut table = ResourceTable::new();
-        table.set_max_capacity(Check::Handles.limit(limits.handles));
-        let connections = Check::Connections.limit(limits.connections);
-        let random = Check::RandomBytes.limit(MAX_RANDOM_BYTES);
+        table.set_max_capacity(Guard::Handles.limit(limits.handles));
+        let connections = Guard::Connections.limit(limits.connections);
+        let random = Guard::RandomBytes.limit(MAX_RANDOM_BYTES);
         let state = Self {
             table,
             errands,
             engine: engine.to_owned(),
+            audit: sandbox.audit.clone(),
+            decoder: sandbox.decoder.clone(),
             control,
             upstreams: bound.upstreams,
             echo,
@@ -106,11 +111,11 @@ impl State {
             holding: Holding::new(&limits),
             io: Handle::current(),
             last_failure: None,
-            log_bytes_left: Check::LogBytes.limit(limits.log_bytes),
-            requests_left: u32_limit(Check::Requests, limits.requests),
-            sent_bytes_left: Check::SentBytes.limit(limits.sent_bytes),
+            log_bytes_left: Guard::LogBytes.limit(limits.log_bytes),
+            requests_left: u32_limit(Guard::Requests, limits.requests),
+            sent_bytes_left: Guard::SentBytes.limit(limits.sent_bytes),
             connections: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
-            host_calls_left: u32_limit(Check::HostCalls, limits.host_calls),
+            host_calls_left: u32_limit(Guard::HostCalls, limits.host_calls),
             overcalled: false,
             computed: Computed::default(),
             long: Handle::current(),
@@ -142,29 +147,29 @@ impl State {
             return Err(Broken::HostCalls(self.limits.host_calls));
         }
         let limit = self.limits.running;
-        match self.computed.so_far() > limit && Check::RunningTime.holds() {
+        match self.computed.so_far() > limit && Guard::RunningTime.holds() {
             true => Err(Broken::Running(limit)),
             false => Ok(()),
         }
     }
 
     /// Tells the operator what this call was refused.
-    pub(super) fn refuse(&self, kind: Kind, what: &str) {
-        audit::refused(kind, &self.engine, &self.control.job, what);
+    pub(super) fn refuse(&self, kind: RefusalKind, what: &str) {
+        self.audit.record(&Event { kind, guard: None, engine: &self.engine, job: &self.control.job, message: what });
     }
 }
 
-fn u32_limit(check: Check, limit: u32) -> u32 {
+fn u32_limit(check: Guard, limit: u32) -> u32 {
     u32::try_from(check.limit(limit as usize)).unwrap_or(u32::MAX)
 }
 
-impl super::bindings::pinhole::engine::types::Host for State {}
+impl super::contract::pinhole::engine::types::Host for State {}
 
 impl WasiView for State {
     /// Every function of WASI begins with this.
     fn ctx(&mut self) -> WasiCtxView<'_> {
         // It cannot fail: the guest is stopped when it computes next.
-        if Check::WasiCalls.holds() && self.charge().is_err() {
+        if Guard::WasiCalls.holds() && self.charge().is_err() {
             self.overcalled = true;
         }
         WasiCtxView {
@@ -181,15 +186,15 @@ pub(super) async fn describe(
     pre: &Arc<super::Pre>,
 ) -> Result<Description, Error> {
     let limits = Limits::describe();
-    let control = Control::new("admission".to_owned());
-    let (state, runner) = State::new(file, control.clone(), Bound::default(), limits);
+    let control = JobContext::new("admission".to_owned());
+    let (state, runner) = State::new(sandbox, file, control.clone(), ResolvedSettings::default(), limits);
     let deadline = Instant::now() + limits.wall;
     let computed = state.computed.clone();
     let (sandbox_, pre) = (sandbox.clone(), pre.clone());
     let call = async move { ask_describe(&sandbox_, &pre, state).await };
     let call = (runner.beside(computed.clone(), call).boxed(), computed);
     let described = supervise(sandbox, &control, &limits, deadline, call).await;
-    noted(file, &control, described)
+    noted(sandbox, file, &control, described)
 }
 
 /// The same in the caller's own task, so that nothing but the instance is measured.
@@ -197,9 +202,9 @@ pub(super) async fn describe_here(
     sandbox: &Sandbox,
     component: &Component,
 ) -> Result<Description, Error> {
-    let control = Control::new("benchmark".to_owned());
+    let control = JobContext::new("benchmark".to_owned());
     let limits = Limits::describe();
-    let (state, runner) = State::new(&component.file, control, Bound::default(), limits);
+    let (state, runner) = State::new(sandbox, &component.file, control, ResolvedSettings::default(), limits);
     let computed = state.computed.clone();
     let call = ask_describe(sandbox, &component.pre, state);
     runner.beside(computed, call).await
@@ -219,8 +224,8 @@ async fn ask_describe(
 pub(super) async fn make(
     sandbox: &Arc<Sandbox>,
     component: &Component,
-    bound: &Bound,
-    control: &Control,
+    bound: &ResolvedSettings,
+    control: &JobContext,
     limits: Limits,
     job: Job,
     edit: Option<Edit>,
@@ -267,8 +272,8 @@ pub(super) async fn make(
 pub(super) async fn models(
     sandbox: &Arc<Sandbox>,
     component: &Component,
-    bound: &Bound,
-    control: &Control,
+    bound: &ResolvedSettings,
+    control: &JobContext,
     limits: Limits,
 ) -> Result<Vec<Model>, Error> {
     run(
@@ -293,8 +298,8 @@ pub(super) async fn models(
 pub(super) async fn verify(
     sandbox: &Arc<Sandbox>,
     component: &Component,
-    bound: &Bound,
-    control: &Control,
+    bound: &ResolvedSettings,
+    control: &JobContext,
     limits: Limits,
 ) -> Result<(), Error> {
     run(
@@ -318,8 +323,8 @@ pub(super) async fn verify(
 async fn run<T: Send + 'static>(
     sandbox: &Arc<Sandbox>,
     component: &Component,
-    bound: &Bound,
-    control: &Control,
+    bound: &ResolvedSettings,
+    control: &JobContext,
     limits: Limits,
     ask: impl for<'a> FnOnce(
         &'a mut Store<State>,
@@ -330,7 +335,7 @@ async fn run<T: Send + 'static>(
     + 'static,
 ) -> Result<T, Error> {
     let name = &component.description.name;
-    let (mut state, runner) = State::new(name, control.clone(), bound.clone(), limits);
+    let (mut state, runner) = State::new(sandbox, name, control.clone(), bound.clone(), limits);
     state.long = sandbox.lanes.long().clone();
     let computed = state.computed.clone();
     let settings = bound.settings.values();
@@ -350,21 +355,21 @@ async fn run<T: Send + 'static>(
     );
     let ended = supervise(sandbox, control, &limits, deadline, call).await;
     metrics::count_guest_time(name, computed.so_far());
-    noted(name, control, ended)
+    noted(sandbox, name, control, ended)
 }
 
 /// Tells the operator of a call that was ended, or not even begun.
-fn noted<T>(engine: &str, control: &Control, ended: Result<T, Error>) -> Result<T, Error> {
+fn noted<T>(sandbox: &Sandbox, engine: &str, control: &JobContext, ended: Result<T, Error>) -> Result<T, Error> {
     let kind = match &ended {
         Err(Error::Limit(_) | Error::Deadline(_) | Error::Crowded(_) | Error::UserCrowded(_)) => {
-            Kind::Limit
+            RefusalKind::Limit
         }
-        Err(Error::Trapped(_)) => Kind::Crash,
+        Err(Error::Trapped(_)) => RefusalKind::Crash,
         _ => return ended,
     };
     if let Err(error) = &ended {
         let what = format!("engine {engine}: {error}");
-        audit::refused(kind, engine, &control.job, &what);
+        sandbox.audit.record(&Event { kind, guard: None, engine, job: &control.job, message: &what });
     }
     ended
 }
@@ -403,7 +408,7 @@ pub(super) fn bounded(sandbox: &Sandbox, state: State) -> Store<State> {
     let limits = state.limits;
     let mut store = Store::new(&sandbox.engine, state);
     store.limiter(|state| &mut state.memory);
-    store.set_hostcall_fuel(Check::CopiedBytes.limit(limits.copied_bytes));
+    store.set_hostcall_fuel(Guard::CopiedBytes.limit(limits.copied_bytes));
     store.epoch_deadline_callback(|context| {
         context.data().may_go_on()?;
         Ok(UpdateDeadline::Yield(1))
@@ -418,7 +423,7 @@ type Call<T> = (BoxFuture<'static, Result<T, Error>>, Computed);
 /// Waits for a free slot, runs the call on the guests' runtime, and ends it when its time is over.
 async fn supervise<T: Send + 'static>(
     sandbox: &Arc<Sandbox>,
-    control: &Control,
+    control: &JobContext,
     limits: &Limits,
     deadline: Instant,
     (call, computed): Call<T>,
@@ -441,7 +446,7 @@ async fn supervise<T: Send + 'static>(
     };
     let mut task = sandbox.lanes.spawn(call.boxed(), computed);
     // The clock of a call that may take as long as it wants never comes to its end.
-    let deadline = match Check::WallTime.holds() {
+    let deadline = match Guard::WallTime.holds() {
         true => deadline,
         false => deadline + limits.wall * 1000,
     };

@@ -19,9 +19,9 @@ use wasmtime::component::Component as Code;
 
 use super::Sandbox;
 use super::call::failed;
-use crate::check::Check;
-use crate::metrics;
-use crate::text::plain;
+use pinhole_ground::guard::Guard;
+use pinhole_ground::metrics;
+use pinhole_ground::text::plain;
 
 pub use child::compile_input;
 
@@ -32,7 +32,7 @@ const MAX_THREADS: usize = 4;
 /// How many times its CPU time a compilation may take by the clock: other work may hold it up.
 const MAX_WAIT: u32 = 5;
 /// Length of the code that one component may be compiled to, in bytes.
-pub(crate) const MAX_CODE_BYTES: usize = 256 << 20;
+pub const MAX_CODE_BYTES: usize = 256 << 20;
 /// Length of what the compiler may say about a component, in bytes.
 const MAX_REASON_BYTES: usize = 4 << 10;
 
@@ -97,9 +97,9 @@ impl Compiler {
     async fn compile(&self, bytes: &[u8]) -> Result<Vec<u8>, String> {
         let mut child = self.start()?;
         let patience = self.time.saturating_mul(MAX_WAIT);
-        let max_code = Check::CompiledCode.limit(self.code_bytes);
+        let max_code = Guard::CompiledCode.limit(self.code_bytes);
         let talk = converse(&mut child, bytes, max_code);
-        let ended = match Check::CompileTime.holds() {
+        let ended = match Guard::CompileTime.holds() {
             true => tokio::time::timeout(patience, talk).await,
             false => Ok(talk.await),
         };
@@ -127,7 +127,7 @@ impl Compiler {
 
     fn start(&self) -> Result<Child, String> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let limit = |check: Check, limit: u64| match check.holds() {
+        let limit = |check: Guard, limit: u64| match check.holds() {
             true => limit.to_string(),
             false => u64::MAX.to_string(),
         };
@@ -136,9 +136,9 @@ impl Compiler {
             .arg0("pinhole")
             .arg("compile")
             .arg("--memory-bytes")
-            .arg(limit(Check::CompileMemory, self.memory_bytes))
+            .arg(limit(Guard::CompileMemory, self.memory_bytes))
             .arg("--cpu-secs")
-            .arg(limit(Check::CompileTime, self.time.as_secs()))
+            .arg(limit(Guard::CompileTime, self.time.as_secs()))
             .env_clear()
             .env("RAYON_NUM_THREADS", threads.min(MAX_THREADS).to_string())
             .current_dir("/")

@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 use wasmtime::{Engine, Precompiled};
 
-use crate::check::Check;
-use crate::folder;
+use pinhole_ground::guard::Guard;
+use pinhole_ground::data_dir;
 
 const FOLDER: &str = "compiled";
 const KEY_FILE: &str = "key";
@@ -31,8 +31,8 @@ impl Compiled {
     /// Opens the folder, with a new key where it has none that can be used.
     pub(super) fn open(data: &Path) -> Result<Self> {
         let path = data.join(FOLDER);
-        let folder = folder::create_in(&folder::create(data)?, FOLDER)?;
-        let read = || folder::key_in(&folder, KEY_FILE, KEY_BYTES);
+        let folder = data_dir::create_in(&data_dir::create(data)?, FOLDER)?;
+        let read = || data_dir::read_or_create_key(&folder, KEY_FILE, KEY_BYTES);
         let key = read().or_else(|_| {
             // Nothing is lost with it but the time to compile.
             folder.remove_file(KEY_FILE)?;
@@ -51,7 +51,7 @@ impl Compiled {
         let expected = self.folder.read(&mac).ok()?;
         let bytes = self.folder.read(&code).ok()?;
         let is_ours = self.mac(&code, &bytes).verify_slice(&expected).is_ok();
-        if !is_ours && Check::CompiledMac.holds() {
+        if !is_ours && Guard::CompiledMac.holds() {
             tracing::warn!("compiled code {code} is not what this host wrote: compiling it anew");
             return None;
         }
@@ -80,9 +80,9 @@ impl Compiled {
         compiled: &[u8],
     ) -> wasmtime::Result<Component> {
         let (code, mac) = names(engine, digest);
-        let written = folder::write_whole(&self.folder, &code, compiled).and_then(|()| {
+        let written = data_dir::write_whole(&self.folder, &code, compiled).and_then(|()| {
             let tag = self.mac(&code, compiled).finalize().into_bytes();
-            folder::write_whole(&self.folder, &mac, &tag)
+            data_dir::write_whole(&self.folder, &mac, &tag)
         });
         if let Err(error) = written {
             tracing::warn!(
@@ -114,7 +114,7 @@ impl Compiled {
 fn names(engine: &Engine, digest: &str) -> (String, String) {
     let mut hash = Configuration(Sha256::new());
     std::hash::Hash::hash(&engine.precompile_compatibility_hash(), &mut hash);
-    let configuration = super::hex(&hash.0.finalize());
+    let configuration = pinhole_ground::text::hex(&hash.0.finalize());
     let configuration = configuration.get(..16).unwrap_or_default();
     let stem = format!("{digest}-{configuration}");
     (format!("{stem}.cwasm"), format!("{stem}.mac"))

@@ -1,17 +1,17 @@
 //! `bindgen!` and re-exports; nothing else.
 
 wasmtime::component::bindgen!({
-    path: "../wit",
+    path: "../../../wit",
     world: "image-engine",
     imports: { default: async | trappable },
     exports: { default: async },
     with: {
-        "pinhole:engine/images.image": crate::engine::images::HeldImage,
-        "pinhole:engine/upstream.document": crate::engine::upstream::HeldDocument,
-        "pinhole:engine/upstream.response": crate::engine::upstream::HeldResponse,
-        "pinhole:engine/upstream.pending": crate::engine::upstream::HeldPending,
-        "pinhole:engine/upstream.message": crate::engine::socket::HeldMessage,
-        "pinhole:engine/upstream.socket": crate::engine::socket::HeldSocket,
+        "pinhole:engine/images.image": crate::images::HeldImage,
+        "pinhole:engine/upstream.document": crate::upstream::HeldDocument,
+        "pinhole:engine/upstream.response": crate::upstream::HeldResponse,
+        "pinhole:engine/upstream.pending": crate::upstream::HeldPending,
+        "pinhole:engine/upstream.message": crate::socket::HeldMessage,
+        "pinhole:engine/upstream.socket": crate::socket::HeldSocket,
     },
 });
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::Environment;
-use crate::egress::Redactor;
-use crate::engine::bindings::{Credential, Description, Setting, SettingKind, SettingValue};
-use crate::engine::fits;
+use pinhole_ground::environment::Environment;
+use pinhole_egress::Redactor;
+use crate::contract::{Credential, Description, Setting, SettingKind, SettingValue};
+use crate::admission::fits;
 
 /// One engine's settings. Secrets stay with the host.
 #[derive(Clone, Default, PartialEq)]
@@ -233,8 +233,8 @@ fn parse(setting: &Setting, text: &str) -> Result<Value, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::bindings::Abilities;
-    use crate::engine::bindings::exports::pinhole::engine::engine::Upstream;
+    use crate::contract::Abilities;
+    use crate::contract::exports::pinhole::engine::engine::Upstream;
 
     fn setting(
         key: &str,

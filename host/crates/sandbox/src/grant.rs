@@ -3,22 +3,21 @@
 //! A grant is a list of [`Right`]s for one engine, bound to the digest of the component that it was
 //! given to. What the engine may do is what it declares *and* is granted.
 
-pub(crate) mod fuzz;
-mod kept;
-mod request;
+mod stored;
+mod request_rule;
 mod right;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::Method;
 
-use crate::check::Check;
-use crate::egress::{Credential, Destination, Egress, Place, Tls};
-use crate::engine::bindings::{self, Description, SettingKind};
-use crate::settings::{EngineSettings, own_variable};
+use pinhole_ground::guard::Guard;
+use pinhole_egress::{Credential, Destination, Egress, Place, Tls};
+use crate::contract::{self, Description, SettingKind};
+use crate::engine_settings::{EngineSettings, own_variable};
 
-pub use kept::Grants;
-pub use request::Allowed;
+pub use stored::Grants;
+pub use request_rule::Allowed;
 pub use right::{Right, declared};
 
 /// What an administrator granted an engine. Empty means nothing.
@@ -104,7 +103,7 @@ impl Grant {
     /// stay: each is judged when it is made.
     #[must_use]
     pub fn narrow(&self, mut description: Description) -> Description {
-        if !Check::GrantNarrows.holds() {
+        if !Guard::GrantNarrows.holds() {
             return description;
         }
         let engine = description.name.clone();
@@ -207,7 +206,7 @@ fn setting_name(description: &Description, key: &str) -> String {
 /// Nothing is sent while the secret is unset.
 fn credential(
     description: &Description,
-    declared: &bindings::Credential,
+    declared: &contract::Credential,
     settings: &EngineSettings,
 ) -> Result<Credential, String> {
     let with = |key: &str, build: &dyn Fn(&str) -> Result<Credential, String>| {
@@ -216,10 +215,10 @@ fn credential(
         built.map(Option::unwrap_or_default)
     };
     match declared {
-        bindings::Credential::None => Ok(Credential::default()),
-        bindings::Credential::Bearer(key) => with(key, &Credential::bearer),
-        bindings::Credential::Basic(key) => with(key, &Credential::basic),
-        bindings::Credential::Header((name, key)) => {
+        contract::Credential::None => Ok(Credential::default()),
+        contract::Credential::Bearer(key) => with(key, &Credential::bearer),
+        contract::Credential::Basic(key) => with(key, &Credential::basic),
+        contract::Credential::Header((name, key)) => {
             with(key, &|secret| Credential::header(name, secret))
         }
     }
@@ -251,7 +250,7 @@ impl Rules {
         let denied = self.denied.iter().find(covers);
         let allowed = self.allowed.iter().find(covers);
         match (declared, denied, allowed) {
-            _ if !Check::GrantedRequests.holds() => Verdict::Allowed,
+            _ if !Guard::GrantedRequests.holds() => Verdict::Allowed,
             (None, ..) => Verdict::NotDeclared,
             (_, Some(denied), _) => Verdict::NotGranted(denied),
             (Some(declared), _, None) => Verdict::NotGranted(declared),
@@ -263,8 +262,8 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::bindings::exports::pinhole::engine::engine::Upstream as Described;
-    use crate::engine::bindings::{Abilities, Setting};
+    use crate::contract::exports::pinhole::engine::engine::Upstream as Described;
+    use crate::contract::{Abilities, Setting};
 
     fn rules([declared, allowed, denied]: [&[&str]; 3]) -> Rules {
         let list = |texts: &[&str]| texts.iter().map(|it| Allowed::parse(it).unwrap()).collect();
@@ -322,7 +321,7 @@ mod tests {
             upstreams: vec![Described {
                 name: "api".into(),
                 base_url: "url".into(),
-                credential: bindings::Credential::Bearer("key".into()),
+                credential: contract::Credential::Bearer("key".into()),
                 requests: vec!["GET /a".into()],
             }],
         }
@@ -372,7 +371,7 @@ mod tests {
         check(
             |d| {
                 d.upstreams[0].credential =
-                    bindings::Credential::Header(("x-key".into(), "key".into()));
+                    contract::Credential::Header(("x-key".into(), "key".into()));
             },
             &["api with x-key from key"],
         );

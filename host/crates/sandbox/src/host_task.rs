@@ -12,7 +12,7 @@ use futures_util::future::{AbortHandle, BoxFuture, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
-use super::lanes::Computed;
+use super::guest_runtime::Computed;
 
 /// Takes errands in.
 #[derive(Clone, Debug)]

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use wasmtime::component::Resource;
 
-use super::bindings::Size;
-use super::bindings::pinhole::engine::images::{Host, HostImage};
+use super::contract::Size;
+use super::contract::pinhole::engine::images::{Host, HostImage};
 use super::call::State;
 use super::limits::Held;
-use crate::audit::Kind;
-use crate::check::Check;
-use crate::images::{DecodeFor, Image, decoding};
+use pinhole_ground::audit::RefusalKind;
+use pinhole_ground::guard::Guard;
+use pinhole_images::{DecodeFor, Image};
 
 /// What stands behind a guest's image handle.
 pub struct HeldImage {
@@ -28,7 +28,7 @@ impl State {
     /// Tells the operator of a picture that is none, or not within its limits.
     pub(super) fn refuse_picture(&mut self, reason: &str) {
         let what = format!("a picture of engine {}: {reason}", self.engine);
-        self.refuse(Kind::Picture, &what);
+        self.refuse(RefusalKind::Picture, &what);
     }
 }
 
@@ -73,7 +73,7 @@ impl HostImage for State {
     ) -> wasmtime::Result<Vec<u8>> {
         self.charge()?;
         let bytes = self.table.get(&image)?.image.bytes();
-        let part = self.echo.part(bytes, offset, length, Check::SecretPicture);
+        let part = self.echo.part(bytes, offset, length, Guard::SecretPicture);
         self.control.usage.count_entered(part.len());
         Ok(part.into_owned())
     }
@@ -86,7 +86,7 @@ impl HostImage for State {
         let (image, limits) = (self.table.get(&image)?.image.clone(), self.limits.image);
         let computed = self.computed.clone();
         let work = move || computed.count(|| image.white_mask(limits));
-        match decoding(DecodeFor::Engine, &self.long, work).await {
+        match self.decoder.run(DecodeFor::Engine, &self.long, work).await {
             Ok(white) => Ok(Ok(self.hold(white)?)),
             Err(reason) => Ok(Err(reason)),
         }

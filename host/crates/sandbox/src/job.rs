@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use wasmtime::component::Resource;
 
-use super::bindings::pinhole::engine::job::{Host, Progress as Reported};
+use super::contract::pinhole::engine::job::{Host, Progress as Reported};
 use super::call::State;
-use super::control::Progress;
+use super::job_context::Progress;
 use super::images::HeldImage;
-use crate::check::Check;
-use crate::text::plain;
+use pinhole_ground::guard::Guard;
+use pinhole_ground::text::plain;
 
 /// Length of a progress note, in bytes; the rest is cut off.
 const MAX_NOTE_BYTES: usize = 200;
@@ -27,14 +27,14 @@ impl Host for State {
             Some(handle) => Some(self.table.get(&handle)?.image.clone()),
             None => None,
         };
-        let most = Check::PreviewBytes.limit(MAX_PREVIEW_BYTES);
+        let most = Guard::PreviewBytes.limit(MAX_PREVIEW_BYTES);
         let preview = preview.filter(|preview| preview.bytes().len() <= most);
         let note = progress.note.map(|note| plain(&note, MAX_NOTE_BYTES));
         let fraction = progress.fraction.filter(|fraction| fraction.is_finite());
         self.control.progress.send_replace(Progress {
             fraction: fraction.map(|fraction| fraction.clamp(0.0, 1.0)),
             queue_position: progress.queue_position,
-            note: note.map(|note| self.echo.text(&note, Check::SecretProgress).into_owned()),
+            note: note.map(|note| self.echo.text(&note, Guard::SecretProgress).into_owned()),
             preview,
         });
         Ok(())

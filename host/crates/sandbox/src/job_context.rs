@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::images::Image;
+use pinhole_images::Image;
 
 /// How far a job is. Each report replaces the one before.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +23,7 @@ pub struct Progress {
 
 /// What a call is told from outside, and tells.
 #[derive(Clone, Debug)]
-pub struct Control {
+pub struct JobContext {
     /// Names the job in logs.
     pub job: String,
     /// Whose share of the slots it takes; the server's own where nobody is named.
@@ -36,7 +36,7 @@ pub struct Control {
     pub usage: Arc<Usage>,
 }
 
-impl Control {
+impl JobContext {
     /// For a job of this name, with nobody listening yet.
     #[must_use]
     pub fn new(job: String) -> Self {

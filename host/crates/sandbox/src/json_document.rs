@@ -9,8 +9,8 @@ use bytes::Bytes;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
-use super::echo::Echo;
-use crate::check::Check;
+use super::redaction::Echo;
+use pinhole_ground::guard::Guard;
 
 /// Strings up to this length, in bytes, are copied out of the body while parsing.
 const SHORT: usize = 256;
@@ -46,7 +46,7 @@ impl Document {
         let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
         let seed = Seed {
             bytes: &bytes,
-            left: &Cell::new(Check::JsonValues.limit(MAX_VALUES)),
+            left: &Cell::new(Guard::JsonValues.limit(MAX_VALUES)),
         };
         let root = seed
             .deserialize(&mut deserializer)
@@ -219,7 +219,7 @@ impl Cut<'_> {
     fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
         match text.len() > self.max {
             true => self.start(text.as_bytes()),
-            false => self.echo.text(text, Check::SecretJson),
+            false => self.echo.text(text, Guard::SecretJson),
         }
     }
 
@@ -229,7 +229,7 @@ impl Cut<'_> {
             let first = head.utf8_chunks().next();
             first.map_or(0, |chunk| chunk.valid().len())
         };
-        match self.echo.part(text, 0, CUT, Check::SecretJson) {
+        match self.echo.part(text, 0, CUT, Guard::SecretJson) {
             Cow::Borrowed(head) => {
                 let valid = head.get(..whole(head)).unwrap_or_default();
                 String::from_utf8_lossy(valid)
@@ -248,7 +248,7 @@ impl Serialize for Cut<'_> {
         match self.node {
             Node::Null => serializer.serialize_unit(),
             Node::Boolean(value) => serializer.serialize_bool(*value),
-            Node::Number(value) => match self.echo.number(value, Check::SecretJson) {
+            Node::Number(value) => match self.echo.number(value, Guard::SecretJson) {
                 Some(text) => serializer.serialize_str(&text),
                 None => value.serialize(serializer),
             },
@@ -283,7 +283,7 @@ impl Serialize for Cut<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::egress::Redactor;
+    use pinhole_egress::Redactor;
 
     /// With nothing to keep secret, or with a key.
     fn echo(secret: &str) -> Echo {

@@ -1,31 +1,32 @@
 //! `Engines`: name to admitted component. The one door to wasm.
 
-pub mod bindings;
-mod admit;
-mod body;
+pub mod contract;
+mod admission;
+pub mod engine_settings;
+pub mod grant;
+mod request_body;
 mod call;
 mod compile;
-mod compiled;
-mod control;
-mod document;
-mod echo;
-mod errand;
-pub(crate) mod fuzz;
+mod compiled_store;
+mod job_context;
+mod json_document;
+mod redaction;
+mod host_task;
 mod images;
 mod job;
-mod lanes;
+mod guest_runtime;
 mod limits;
 mod log;
-mod outgoing;
+mod outgoing_request;
 mod output;
-mod publish;
-mod slots;
+mod registry;
+mod queue;
 mod socket;
 mod sse;
 mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,31 +36,31 @@ use tokio::sync::Semaphore;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::config;
-use crate::egress::Redactor;
-use crate::folder;
-use crate::grant::{Grant, Grants, Right, Upstreams};
-use crate::metrics::Load;
-use crate::settings::EngineSettings;
+use pinhole_egress::Redactor;
+use pinhole_ground::audit::AuditLog;
+use pinhole_ground::data_dir;
+use pinhole_images::Decoder;
+use crate::grant::{FirstUse, Grant, Grants, Right, Upstreams};
+use pinhole_ground::metrics::Load;
+use crate::engine_settings::EngineSettings;
 
-use bindings::{
+use contract::{
     Abilities, Description, EngineError, ErrorKind, ImageEngine, ImageEnginePre, Job, Model,
 };
 use call::State;
 use compile::MAX_COMPILES;
-use compiled::Compiled;
-use lanes::Lanes;
-use slots::Slots;
+use compiled_store::Compiled;
+use guest_runtime::Lanes;
+use queue::Slots;
 
-pub use admit::MAX_COMPONENT_BYTES;
-pub(crate) use admit::{MAX_COUNT, fits};
+pub use admission::MAX_COMPONENT_BYTES;
+pub use admission::MAX_COUNT;
 pub use call::Edit;
-pub(crate) use compile::MAX_CODE_BYTES;
-pub use compile::{CompileLimits, Compiler, compile_input};
-pub use control::{Control, Progress, Usage};
+pub use compile::{MAX_CODE_BYTES, CompileLimits, Compiler, compile_input};
+pub use job_context::{JobContext, Progress, Usage};
 pub use limits::Limits;
 pub use output::{MAX_MODEL_BYTES, Made, Produced};
-pub use publish::{MAX_FILES, Pending};
+pub use registry::{MAX_FILES, Pending};
 
 /// Core instances that one component may have, those of components inside it included.
 const MAX_INSTANCES: u32 = 40;
@@ -134,7 +135,7 @@ pub struct Component {
 
 /// The settings of one side, generating or editing, and the upstreams that follow from them.
 #[derive(Clone, Debug, Default)]
-pub struct Bound {
+pub struct ResolvedSettings {
     /// As far as they are set.
     pub settings: EngineSettings,
     /// What the engine may reach.
@@ -172,6 +173,29 @@ struct Sandbox {
     compiles: Semaphore,
     slots: Slots,
     lanes: Lanes,
+    audit: AuditLog,
+    decoder: Decoder,
+}
+
+/// How engines are opened.
+#[derive(Clone)]
+pub struct Options {
+    /// The data directory: compiled code and grants.
+    pub data: PathBuf,
+    /// The directory of components.
+    pub engines: PathBuf,
+    /// Calls that run at once.
+    pub slots: u32,
+    /// Slots that one user's jobs may take.
+    pub slots_per_user: u32,
+    /// How components are compiled.
+    pub compiler: Compiler,
+    /// What an engine without a grant may do.
+    pub first_use: FirstUse,
+    /// Records refusals.
+    pub audit: AuditLog,
+    /// Limits how many images are decoded at once.
+    pub decoder: Decoder,
 }
 
 impl Engines {
@@ -179,24 +203,23 @@ impl Engines {
     /// remembered with its reason, and what has to be granted first is [pending](Pending).
     ///
     /// Fails when a folder cannot be used.
-    pub async fn open(config: &config::Config) -> Result<Self> {
-        let slots = (config.slots, config.slots_per_user);
-        let sandbox = Arc::new(Sandbox::new(&config.data, slots, &config.compiler)?);
-        let folder = folder::open(&config.engines).with_context(|| {
+    pub async fn open(options: &Options) -> Result<Self> {
+        let sandbox = Arc::new(Sandbox::new(options)?);
+        let folder = data_dir::open(&options.engines).with_context(|| {
             format!(
                 "cannot read the folder of engines {}: set PINHOLE_ENGINES to the folder that holds them",
-                config.engines.display()
+                options.engines.display()
             )
         })?;
         let mut opened = Self {
             sandbox,
             folder,
-            grants: Grants::open(&config.data)?,
+            grants: Grants::open(&options.data)?,
             admitted: BTreeMap::new(),
             pending: Vec::new(),
             refused: Vec::new(),
         };
-        opened.admit_all(config.first_use).await?;
+        opened.admit_all(options.first_use).await?;
         Ok(opened)
     }
 
@@ -251,8 +274,8 @@ impl Engines {
     pub async fn make(
         &self,
         component: &Component,
-        bound: &Bound,
-        control: &Control,
+        bound: &ResolvedSettings,
+        control: &JobContext,
         limits: Limits,
         job: Job,
         edit: Option<Edit>,
@@ -264,8 +287,8 @@ impl Engines {
     pub async fn models(
         &self,
         component: &Component,
-        bound: &Bound,
-        control: &Control,
+        bound: &ResolvedSettings,
+        control: &JobContext,
         limits: Limits,
     ) -> Result<Vec<Model>, Error> {
         call::models(&self.sandbox, component, bound, control, limits).await
@@ -276,8 +299,8 @@ impl Engines {
     pub async fn verify(
         &self,
         component: &Component,
-        bound: &Bound,
-        control: &Control,
+        bound: &ResolvedSettings,
+        control: &JobContext,
         limits: Limits,
     ) -> Result<(), Error> {
         call::verify(&self.sandbox, component, bound, control, limits).await
@@ -289,13 +312,13 @@ impl Engines {
         component: &Component,
         settings: &EngineSettings,
     ) -> Option<Problem> {
-        admit::check_settings(&self.sandbox, component, settings).await
+        admission::check_settings(&self.sandbox, component, settings).await
     }
 }
 
 impl Sandbox {
-    fn new(data: &Path, (slots, share): (u32, u32), compiler: &Compiler) -> Result<Self> {
-        let engine = engine(slots)
+    fn new(options: &Options) -> Result<Self> {
+        let engine = engine(options.slots)
             .map_err(startup)
             .context("cannot start wasmtime")?;
         let mut linker = Linker::new(&engine);
@@ -303,13 +326,15 @@ impl Sandbox {
         ImageEngine::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
             .map_err(startup)?;
         tick(&engine)?;
-        compiler.warn_of_what_is_missing();
+        options.compiler.warn_of_what_is_missing();
         Ok(Self {
-            compiled: Compiled::open(data)?,
-            compiler: compiler.clone(),
+            compiled: Compiled::open(&options.data)?,
+            compiler: options.compiler.clone(),
             compiles: Semaphore::new(MAX_COMPILES),
-            slots: Slots::new(slots, share),
+            slots: Slots::new(options.slots, options.slots_per_user),
             lanes: Lanes::new()?,
+            audit: options.audit.clone(),
+            decoder: options.decoder.clone(),
             engine,
             linker,
         })
@@ -442,9 +467,4 @@ fn tick(engine: &Engine) -> Result<()> {
         })
         .context("cannot start the epoch thread")?;
     Ok(())
-}
-
-/// Bytes in lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use wasmtime::ResourceLimiter;
 
 use super::{MAX_INSTANCES, MAX_MEMORIES, MAX_TABLES};
-use crate::check::Check;
-use crate::images::{ImageLimits, Metadata};
+use pinhole_ground::guard::Guard;
+use pinhole_images::{ImageLimits, Metadata};
 
 /// How often a running guest is interrupted to be counted and to let others run.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
@@ -143,7 +143,7 @@ impl Memory {
 
     fn grow(&mut self, by: usize) -> wasmtime::Result<bool> {
         let used = self.used.saturating_add(by);
-        if used > Check::Memory.limit(self.max) {
+        if used > Guard::Memory.limit(self.max) {
             return Err(Broken::Memory(self.max).into());
         }
         self.used = used;
@@ -233,10 +233,10 @@ impl Held {
         let used = self.of.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.bytes += bytes;
         let taken = self.of.taken.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if used > Check::HeldBytes.limit(self.of.max) {
+        if used > Guard::HeldBytes.limit(self.of.max) {
             return Err(Broken::Held(self.of.max));
         }
-        match taken > Check::TakenBytes.limit(self.of.max_taken) {
+        match taken > Guard::TakenBytes.limit(self.of.max_taken) {
             true => Err(Broken::Taken(self.of.max_taken)),
             false => Ok(()),
         }

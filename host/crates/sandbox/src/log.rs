@@ -1,10 +1,10 @@
 //! The WIT interface `log`.
 
-use super::bindings::pinhole::engine::log::{Host, Level};
+use super::contract::pinhole::engine::log::{Host, Level};
 use super::call::State;
-use crate::audit::Kind;
-use crate::check::Check;
-use crate::text::plain;
+use pinhole_ground::audit::RefusalKind;
+use pinhole_ground::guard::Guard;
+use pinhole_ground::text::plain;
 
 /// Length of one line, in bytes; the rest is cut off.
 const MAX_LINE_BYTES: usize = 2 << 10;
@@ -17,8 +17,8 @@ impl Host for State {
         if self.log_bytes_left == 0 {
             return Ok(());
         }
-        let line = plain(&message, Check::LogLine.limit(MAX_LINE_BYTES));
-        let line = self.echo.text(&line, Check::SecretLog);
+        let line = plain(&message, Guard::LogLine.limit(MAX_LINE_BYTES));
+        let line = self.echo.text(&line, Guard::SecretLog);
         let (engine, job) = (&self.engine, &self.control.job);
         match self
             .log_bytes_left
@@ -29,7 +29,7 @@ impl Host for State {
                 self.log_bytes_left = 0;
                 let what =
                     format!("engine {engine} says too much: the rest of its lines is dropped");
-                self.refuse(Kind::Limit, &what);
+                self.refuse(RefusalKind::Limit, &what);
                 return Ok(());
             }
         }

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::call::failed;
-use super::control::Usage;
+use super::job_context::Usage;
 use super::limits::{Broken, Held, Holding};
-use crate::egress;
+use pinhole_egress as egress;
 use crate::grant::Upstreams;
 
 /// Bodies up to this length, in bytes, usually come in one or two pieces.

@@ -3,12 +3,12 @@
 use wasmtime::Store;
 
 use super::Error;
-use super::bindings::{EngineError, Model, Output, Picture};
+use super::contract::{EngineError, Model, Output, Picture};
 use super::call::State;
-use super::echo::Echo;
-use crate::check::Check;
-use crate::images::Image;
-use crate::text::{is_plain, plain};
+use super::redaction::Echo;
+use pinhole_ground::guard::Guard;
+use pinhole_images::Image;
+use pinhole_ground::text::{is_plain, plain};
 
 /// Models that an engine may list.
 const MAX_MODELS: usize = 10_000;
@@ -55,14 +55,14 @@ pub(super) fn made(
     let protocol = |message: String| Err(Error::protocol(message));
     match output.pictures.len() {
         0 => return protocol("the engine gave no picture and no reason".to_owned()),
-        given if given > Check::Answer.limit(max_count) => {
+        given if given > Guard::Answer.limit(max_count) => {
             return protocol(format!(
                 "the engine gave {given} pictures, {max_count} at most were asked for"
             ));
         }
         _ => {}
     }
-    if output.details.len() > Check::Answer.limit(MAX_DETAILS_BYTES) {
+    if output.details.len() > Guard::Answer.limit(MAX_DETAILS_BYTES) {
         return protocol(format!(
             "the engine's details are longer than {MAX_DETAILS_BYTES} bytes"
         ));
@@ -70,13 +70,13 @@ pub(super) fn made(
     let echo = &store.data().echo;
     let revised_prompt = output.revised_prompt.map(|text| {
         let text = plain(&text, MAX_REVISED_BYTES);
-        echo.text(&text, Check::SecretDetails).into_owned()
+        echo.text(&text, Guard::SecretDetails).into_owned()
     });
-    let details = echo.json(output.details, Check::SecretDetails);
+    let details = echo.json(output.details, Guard::SecretDetails);
     let mut pictures = Vec::new();
     for picture in output.pictures {
         pictures.push(match picture {
-            Picture::Address(address) if address.len() > Check::Answer.limit(MAX_ADDRESS_BYTES) => {
+            Picture::Address(address) if address.len() > Guard::Answer.limit(MAX_ADDRESS_BYTES) => {
                 return protocol(format!(
                     "the address of a picture is longer than {MAX_ADDRESS_BYTES} bytes"
                 ));
@@ -110,7 +110,7 @@ pub(super) fn shown(mut models: Vec<Model>, echo: &Echo) -> Result<Vec<Model>, E
                 "the engine lists a model whose name no job could carry".to_owned(),
             ));
         }
-        let shown = |text: &str| echo.text(text, Check::SecretModels).into_owned();
+        let shown = |text: &str| echo.text(text, Guard::SecretModels).into_owned();
         model.name = shown(&plain(&model.name, MAX_MODEL_BYTES));
         model.id = shown(&model.id);
     }
@@ -121,12 +121,12 @@ pub(super) fn shown(mut models: Vec<Model>, echo: &Echo) -> Result<Vec<Model>, E
 pub(super) fn clean(mut error: EngineError, echo: &Echo) -> EngineError {
     let shown = |text: &str, max| {
         let text = plain(text, max);
-        echo.text(&text, Check::SecretError).into_owned()
+        echo.text(&text, Guard::SecretError).into_owned()
     };
     error.message = shown(&error.message, MAX_ERROR_BYTES);
     error.code = error.code.map(|code| shown(&code, MAX_CODE_BYTES));
     error.field = error.field.map(|field| shown(&field, MAX_CODE_BYTES));
-    if Check::RetryAfter.holds() {
+    if Guard::RetryAfter.holds() {
         let told = error.retry_after_ms;
         error.retry_after_ms = told.map(|ms| ms.min(MAX_RETRY_AFTER_MS));
     }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::check::Check;
-use crate::metrics::Load;
+use pinhole_ground::guard::Guard;
+use pinhole_ground::metrics::Load;
 
 /// Jobs that may wait for each slot: of one user for each of their share, of all for each there is.
 const MAX_WAITING_PER_SLOT: usize = 4;
@@ -94,7 +94,7 @@ impl Slots {
             return line;
         }
         users.retain(|_, line| line.strong_count() > 0);
-        let line = Arc::new(Line::new(Check::UserShare.limit(self.share)));
+        let line = Arc::new(Line::new(Guard::UserShare.limit(self.share)));
         users.insert(user, Arc::downgrade(&line));
         line
     }
@@ -116,7 +116,7 @@ impl Line {
         }
         let most = self.count.saturating_mul(MAX_WAITING_PER_SLOT);
         let place = Place::take(&self.waiting);
-        if place.before >= Check::Queue.limit(most) {
+        if place.before >= Guard::Queue.limit(most) {
             return Err(most);
         }
         // It is never closed.

@@ -6,23 +6,25 @@ use std::sync::Arc;
 
 use serde_json::Number;
 
-use crate::audit::{self, Kind};
-use crate::check::Check;
-use crate::egress::Redactor;
+use pinhole_ground::audit::{AuditLog, Event, RefusalKind};
+use pinhole_ground::guard::Guard;
+use pinhole_egress::Redactor;
 
 /// Takes secrets out of what passes between one call's guest and everybody else. `place` is always
 /// the check of where it passes.
 pub(crate) struct Echo {
     redactor: Arc<Redactor>,
+    audit: AuditLog,
     engine: String,
     job: String,
     noted: Cell<bool>,
 }
 
 impl Echo {
-    pub(super) fn new(redactor: Arc<Redactor>, engine: &str, job: &str) -> Self {
+    pub(super) fn new(redactor: Arc<Redactor>, audit: AuditLog, engine: &str, job: &str) -> Self {
         Self {
             redactor,
+            audit,
             engine: engine.to_owned(),
             job: job.to_owned(),
             noted: Cell::new(false),
@@ -30,7 +32,7 @@ impl Echo {
     }
 
     /// The text, with a `*` for each byte of a secret.
-    pub(super) fn text<'a>(&self, text: &'a str, place: Check) -> Cow<'a, str> {
+    pub(super) fn text<'a>(&self, text: &'a str, place: Guard) -> Cow<'a, str> {
         if !place.holds() {
             return Cow::Borrowed(text);
         }
@@ -45,7 +47,7 @@ impl Echo {
         bytes: &'a [u8],
         offset: u64,
         length: u32,
-        place: Check,
+        place: Guard,
     ) -> Cow<'a, [u8]> {
         let length = length as usize;
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
@@ -60,14 +62,14 @@ impl Echo {
     }
 
     /// The text of a number that holds a secret, with `*` for its digits.
-    pub(super) fn number(&self, number: &Number, place: Check) -> Option<String> {
+    pub(super) fn number(&self, number: &Number, place: Guard) -> Option<String> {
         let redacted = self.redactor.number(number).filter(|_| place.holds());
         self.note(redacted.is_some());
         redacted
     }
 
     /// JSON text whose strings, names and numbers hold no secret.
-    pub(super) fn json(&self, text: String, place: Check) -> String {
+    pub(super) fn json(&self, text: String, place: Guard) -> String {
         let redacted = self.redactor.json(&text).filter(|_| place.holds());
         self.note(redacted.is_some());
         redacted.unwrap_or(text)
@@ -89,6 +91,6 @@ impl Echo {
             "engine {}: a secret of its settings came back, and was blotted out",
             self.engine
         );
-        audit::refused(Kind::Secret, &self.engine, &self.job, &what);
+        self.audit.record(&Event { kind: RefusalKind::Secret, guard: None, engine: &self.engine, job: &self.job, message: &what });
     }
 }

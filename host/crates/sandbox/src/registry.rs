@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use super::{Component, Engines, Refused, admit, hex};
-use crate::audit::{self, Kind};
-use crate::check::Check;
+use super::{Component, Engines, Refused, admission};
+use pinhole_ground::audit::{Event, RefusalKind};
+use pinhole_ground::guard::Guard;
 use crate::grant::{FirstUse, Grant, Right};
-use crate::text::plain;
+use pinhole_ground::text::{hex, plain};
 
 /// Engines in the folder; those that come after in alphabetical order are refused.
 pub const MAX_FILES: usize = 256;
@@ -50,7 +50,7 @@ impl Before {
         let mut grants = self.grants.iter();
         let (engine, _) = grants.find(|(_, grant)| grant.file == file)?;
         Some(engine)
-            .filter(|_| Check::RenamedEngine.holds())
+            .filter(|_| Guard::RenamedEngine.holds())
             .map(String::as_str)
     }
 }
@@ -77,7 +77,7 @@ impl Engines {
     pub(super) async fn admit_all(&mut self, first_use: FirstUse) -> Result<()> {
         let mut claims: BTreeMap<String, Vec<Component>> = BTreeMap::new();
         for file in self.files()? {
-            match admit::admit(&self.sandbox, &self.folder, &file).await {
+            match admission::admit(&self.sandbox, &self.folder, &file).await {
                 Ok(component) => {
                     let name = component.description.name.clone();
                     claims.entry(name).or_default().push(component);
@@ -113,7 +113,7 @@ impl Engines {
             }
             let ordinary = |byte: u8| byte.is_ascii_alphanumeric() || b".-_+ ()@".contains(&byte);
             match name.to_str() {
-                Some(name) if !Check::FileNames.holds() || name.bytes().all(ordinary) => {
+                Some(name) if !Guard::FileNames.holds() || name.bytes().all(ordinary) => {
                     files.push(name.to_owned());
                 }
                 _ => self.refuse(
@@ -123,7 +123,7 @@ impl Engines {
             }
         }
         files.sort();
-        let most = Check::FileCount.limit(MAX_FILES).min(files.len());
+        let most = Guard::FileCount.limit(MAX_FILES).min(files.len());
         for file in files.split_off(most) {
             let reason =
                 format!("comes after {MAX_FILES} other engines, which is as many as there may be");
@@ -134,7 +134,7 @@ impl Engines {
 
     fn refuse(&mut self, file: String, reason: String) {
         let line = format!("engine file {file} is not admitted: it {reason}");
-        audit::refused(Kind::Admission, &file, "", &line);
+        self.sandbox.audit.record(&Event { kind: RefusalKind::Admission, guard: None, engine: &file, job: "", message: &line });
         self.refused.push(Refused { file, reason });
     }
 
@@ -143,7 +143,7 @@ impl Engines {
     fn settle(&mut self, name: &str, mut components: Vec<Component>) -> Option<Component> {
         let grant = self.grants.of(name).ok().flatten().unwrap_or_default();
         let place = |is: &dyn Fn(&Component) -> bool| components.iter().position(is);
-        let chosen = match Check::EngineNames.holds() {
+        let chosen = match Guard::EngineNames.holds() {
             true => place(&|it| it.digest == grant.digest)
                 .or_else(|| place(&|it| it.file == grant.file))
                 .unwrap_or_default(),
@@ -180,7 +180,7 @@ impl Engines {
         };
         let more = grant.unseen(&component.declared);
         let changed = grant.digest != component.digest;
-        if changed && !more.is_empty() && Check::DeclaredMore.holds() {
+        if changed && !more.is_empty() && Guard::DeclaredMore.holds() {
             let served = self.serve_kept(&name).await;
             self.park(component, more, None, served);
             return Ok(());
@@ -212,9 +212,9 @@ impl Engines {
     /// Writes a grant, with a copy of the component that it is for.
     fn bind(&self, name: &str, grant: &Grant) -> Result<(), String> {
         if !self.grants.has_copy(&grant.digest) {
-            let bytes = admit::read(&self.folder, &grant.file)?;
+            let bytes = admission::read(&self.folder, &grant.file)?;
             let is_it = hex(&Sha256::digest(&bytes)) == grant.digest;
-            if !is_it && Check::ShownDigest.holds() {
+            if !is_it && Guard::ShownDigest.holds() {
                 return Err("was changed while it was being looked at: start again".to_owned());
             }
             self.grants.keep_copy(&grant.digest, &bytes)?;
@@ -246,7 +246,7 @@ impl Engines {
                 let line = format!(
                     "the component that was granted as engine {name} cannot serve on: it {why}"
                 );
-                audit::refused(Kind::Admission, name, "", &line);
+                self.sandbox.audit.record(&Event { kind: RefusalKind::Admission, guard: None, engine: name, job: "", message: &line });
                 false
             }
         }
@@ -254,8 +254,8 @@ impl Engines {
 
     async fn admit_kept(&self, name: &str, grant: &Grant) -> Result<Component, String> {
         let (folder, copy) = self.grants.copy(&grant.digest);
-        let mut component = admit::admit(&self.sandbox, folder, &copy).await?;
-        let is_it = component.digest == grant.digest || !Check::KeptCopy.holds();
+        let mut component = admission::admit(&self.sandbox, folder, &copy).await?;
+        let is_it = component.digest == grant.digest || !Guard::KeptCopy.holds();
         if !is_it || component.description.name != name {
             return Err(format!("is not what was granted ({copy} was changed)"));
         }
@@ -285,7 +285,7 @@ impl Engines {
             false => "nothing serves in its place",
         };
         let line = format!("{serves}: engine file {} {reason}", pending.file);
-        audit::refused(Kind::Grant, &pending.engine, "", &line);
+        self.sandbox.audit.record(&Event { kind: RefusalKind::Grant, guard: None, engine: &pending.engine, job: "", message: &line });
         self.pending.push(pending);
     }
 

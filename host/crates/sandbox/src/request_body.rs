@@ -3,11 +3,11 @@
 use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::bindings::pinhole::engine::upstream::{Body, Error, Field, Header, Part};
+use super::contract::pinhole::engine::upstream::{Body, Error, Field, Header, Part};
 use super::call::State;
 use super::limits::Held;
-use crate::audit::Kind;
-use crate::check::Check;
+use pinhole_ground::audit::RefusalKind;
+use pinhole_ground::guard::Guard;
 
 /// Headers that a guest may hand over for one request. A map of them cannot hold more than some 20 000.
 const MAX_HEADERS: usize = 256;
@@ -42,7 +42,7 @@ impl State {
         let mut assembly = Assembly {
             whole: BytesMut::new(),
             held: self.holding.take(0)?,
-            max: Check::RequestBytes.limit(self.limits.request_bytes),
+            max: Guard::RequestBytes.limit(self.limits.request_bytes),
         };
         let content_type = match body {
             Body::None => None,
@@ -99,7 +99,7 @@ impl State {
             None => {
                 let (engine, most) = (&self.engine, self.limits.sent_bytes);
                 let what = format!("engine {engine} would send more than {most} bytes in one job");
-                self.refuse(Kind::Request, &what);
+                self.refuse(RefusalKind::Request, &what);
                 Err(Error::TooLarge)
             }
         }
@@ -164,7 +164,7 @@ fn too_much() -> Error {
 
 /// Is this list, or text, no longer than so?
 fn few(length: usize, most: usize) -> Result<(), Error> {
-    match length > Check::HandedOver.limit(most) {
+    match length > Guard::HandedOver.limit(most) {
         true => Err(too_much()),
         false => Ok(()),
     }

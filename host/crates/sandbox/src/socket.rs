@@ -8,13 +8,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use wasmtime::component::Resource;
 
-use super::bindings::pinhole::engine::upstream::{Error, Frame, HostMessage, HostSocket};
+use super::contract::pinhole::engine::upstream::{Error, Frame, HostMessage, HostSocket};
 use super::call::State;
 use super::images::HeldImage;
 use super::limits::Held;
 use super::upstream::Outcome;
-use crate::check::Check;
-use crate::egress::{self, Received};
+use pinhole_ground::guard::Guard;
+use pinhole_egress::{self as egress, Received};
 
 /// A binary message.
 pub struct HeldMessage {
@@ -42,7 +42,7 @@ impl HostMessage for State {
     ) -> wasmtime::Result<Vec<u8>> {
         self.charge()?;
         let bytes = &self.table.get(&message)?.bytes;
-        let part = self.echo.part(bytes, offset, length, Check::SecretMessage);
+        let part = self.echo.part(bytes, offset, length, Guard::SecretMessage);
         self.control.usage.count_entered(part.len());
         Ok(part.into_owned())
     }
@@ -70,7 +70,7 @@ impl HostSocket for State {
     async fn send(&mut self, socket: Resource<HeldSocket>, text: String) -> Outcome<()> {
         self.charge()?;
         let (cancel, deadline) = (self.control.cancel.clone(), self.deadline);
-        if text.len() > Check::RequestBytes.limit(self.limits.request_bytes) {
+        if text.len() > Guard::RequestBytes.limit(self.limits.request_bytes) {
             return Ok(Err(Error::TooLarge));
         }
         if let Err(error) = self.count_sent(text.len()) {

@@ -12,23 +12,23 @@ use tokio_util::context::TokioContext;
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::Resource;
 
-use super::bindings::pinhole::engine::upstream::{
+use super::contract::pinhole::engine::upstream::{
     Error, Header, Host, HostDocument, HostPending, HostResponse, Request,
 };
-use super::body::{check_words, header_map};
+use super::request_body::{check_words, header_map};
 use super::call::State;
-use super::document::Document;
-use super::errand::Errand;
+use super::json_document::Document;
+use super::host_task::Errand;
 use super::images::HeldImage;
 use super::limits::Held;
-use super::outgoing::{Answer, AnswerBody, Outgoing, Unanswered};
+use super::outgoing_request::{Answer, AnswerBody, Outgoing, Unanswered};
 use super::socket::HeldSocket;
 use super::sse::EventStream;
-use crate::audit::Kind;
-use crate::check::Check;
-use crate::egress;
+use pinhole_ground::audit::RefusalKind;
+use pinhole_ground::guard::Guard;
+use pinhole_egress as egress;
 use crate::grant::Verdict;
-use crate::images::Image;
+use pinhole_images::Image;
 
 /// How much of a body an engine may read as text, in bytes.
 const MAX_TEXT_BYTES: u32 = 64 << 10;
@@ -176,7 +176,7 @@ impl State {
         self.connections.clone().try_acquire_owned().map_err(|_| {
             let (engine, most) = (&self.engine, self.limits.connections);
             let what = format!("engine {engine} has {most} requests under way and began another");
-            self.refuse(Kind::Request, &what);
+            self.refuse(RefusalKind::Request, &what);
             Error::Denied("too many requests at the same time".to_owned())
         })
     }
@@ -192,7 +192,7 @@ impl State {
         let Some(left) = self.requests_left.checked_sub(1) else {
             let (engine, most) = (&self.engine, self.limits.requests);
             let what = format!("engine {engine} made {most} requests and began another");
-            self.refuse(Kind::Request, &what);
+            self.refuse(RefusalKind::Request, &what);
             return Err(Error::Denied("too many requests for one job".to_owned()));
         };
         self.requests_left = left;
@@ -218,7 +218,7 @@ impl State {
                 format!("engine {engine} may not {method} {path:?} on upstream {name}: {remedy}")
             }
         };
-        self.refuse(Kind::Grant, &refusal);
+        self.refuse(RefusalKind::Grant, &refusal);
         self.last_failure = Some(refusal);
         Err(Error::Denied("not granted".to_owned()))
     }
@@ -246,12 +246,12 @@ impl State {
             egress::Error::Timeout => Error::Timeout,
             egress::Error::TooLarge(_) => {
                 let what = format!("refused an answer to engine {}: {error}", self.engine);
-                self.refuse(Kind::Answer, &what);
+                self.refuse(RefusalKind::Answer, &what);
                 Error::TooLarge
             }
             egress::Error::Unusable(_) => {
                 let what = format!("refused an answer to engine {}: {error}", self.engine);
-                self.refuse(Kind::Answer, &what);
+                self.refuse(RefusalKind::Answer, &what);
                 Error::Malformed("the upstream's answer cannot be used".to_owned())
             }
         }
@@ -333,7 +333,7 @@ impl State {
 
 /// A guest hears of a pointer again that leads nowhere.
 fn check_pointer(pointer: &str) -> Result<(), Error> {
-    match pointer.len() > Check::HandedOver.limit(MAX_POINTER_BYTES) {
+    match pointer.len() > Guard::HandedOver.limit(MAX_POINTER_BYTES) {
         true => Err(Error::Malformed("the JSON pointer is too long".to_owned())),
         false => Ok(()),
     }
@@ -369,7 +369,7 @@ impl HostDocument for State {
                 Ok(text) if text.len() > max => Err(Error::TooLarge),
                 Ok(text) => {
                     self.control.usage.count_entered(text.len());
-                    Ok(self.echo.text(text, Check::SecretJson).into_owned())
+                    Ok(self.echo.text(text, Guard::SecretJson).into_owned())
                 }
                 Err(reason) => Err(Error::Malformed(reason)),
             },
@@ -406,7 +406,7 @@ impl HostResponse for State {
     async fn headers(&mut self, response: Resource<HeldResponse>) -> wasmtime::Result<Vec<Header>> {
         self.charge()?;
         let headers = self.table.get(&response)?.headers.iter();
-        let shown = |text: &str| self.echo.text(text, Check::SecretHeaders).into_owned();
+        let shown = |text: &str| self.echo.text(text, Guard::SecretHeaders).into_owned();
         let text = |value: &HeaderValue| {
             self.control.usage.count_entered(value.len());
             shown(&String::from_utf8_lossy(value.as_bytes()))
@@ -443,7 +443,7 @@ impl HostResponse for State {
         match self.whole(&response)? {
             Ok((bytes, _)) => {
                 let max = max.min(MAX_TEXT_BYTES);
-                let head = self.echo.part(&bytes, 0, max, Check::SecretText);
+                let head = self.echo.part(&bytes, 0, max, Guard::SecretText);
                 self.control.usage.count_entered(head.len());
                 Ok(Ok(String::from_utf8_lossy(&head).into_owned()))
             }
@@ -466,7 +466,7 @@ impl HostResponse for State {
             if let Some(data) = events.stream.next() {
                 break Some(data);
             }
-            if events.stream.pending() > Check::EventBytes.limit(MAX_EVENT_BYTES) {
+            if events.stream.pending() > Guard::EventBytes.limit(MAX_EVENT_BYTES) {
                 return Ok(Err(self.failed(&egress::Error::TooLarge(MAX_EVENT_BYTES))));
             }
             let chunk = tokio::select! {

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 
-use crate::audit::{self, Kind};
-use crate::check::Check;
-use crate::egress::{Error, Redactor, Response};
+use pinhole_ground::audit::{self, Kind};
+use pinhole_ground::guard::Guard;
+use pinhole_egress::{Error, Redactor, Response};
 
 /// Of a stream's line that does not end, so much is held back, in bytes.
 const MAX_LINE_BYTES: usize = 64 << 10;
@@ -61,7 +61,7 @@ impl Completion {
         let is_json = told.is_some_and(|told| told.as_bytes().starts_with(b"application/json"));
         match told {
             None => HeaderValue::from_static("application/json"),
-            Some(told) if self.streams || is_json || !Check::ChatContentType.holds() => {
+            Some(told) if self.streams || is_json || !Guard::ChatContentType.holds() => {
                 told.clone()
             }
             Some(_) => HeaderValue::from_static("text/plain; charset=utf-8"),
@@ -71,7 +71,7 @@ impl Completion {
     /// The headers that can be read and hold no secret.
     pub fn headers(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
         self.response.headers.iter().filter(|(_, value)| {
-            let is_secret = self.redactor.finds(value.as_bytes()) && Check::SecretChat.holds();
+            let is_secret = self.redactor.finds(value.as_bytes()) && Guard::SecretChat.holds();
             value.to_str().is_ok() && !is_secret
         })
     }
@@ -116,7 +116,7 @@ impl Completion {
             (false, false) => (0, Redactor::REACH_BYTES),
         };
         let ready = ready.max(length.saturating_sub(back)).max(self.given);
-        let piece = match Check::SecretChat.holds() {
+        let piece = match Guard::SecretChat.holds() {
             true => self.redactor.part(&self.held, self.given..ready),
             false => self.held.get(self.given..ready).unwrap_or_default().into(),
         };

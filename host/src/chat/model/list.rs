@@ -10,10 +10,10 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::check::Check;
-use crate::egress::{Destination, Redactor, Request};
-use crate::engine::MAX_MODEL_BYTES;
-use crate::text::is_plain;
+use pinhole_ground::guard::Guard;
+use pinhole_egress::{Destination, Redactor, Request};
+use pinhole_sandbox::MAX_MODEL_BYTES;
+use pinhole_ground::text::is_plain;
 
 /// How long a list is taken as it was, in time.
 pub(super) const MAX_LIST_AGE: Duration = Duration::from_secs(300);
@@ -111,7 +111,7 @@ fn read(body: &[u8], redactor: &Redactor) -> Result<Vec<Listed>, String> {
     let entries = list.get("data").and_then(Value::as_array);
     let entries = entries.ok_or("the answer has no list `data`")?;
     let usable = |id: &&str| {
-        let is_secret = redactor.finds(id.as_bytes()) && Check::SecretChat.holds();
+        let is_secret = redactor.finds(id.as_bytes()) && Guard::SecretChat.holds();
         !id.is_empty() && is_plain(id, MAX_MODEL_BYTES) && !is_secret
     };
     let entry = |entry: &Value| {

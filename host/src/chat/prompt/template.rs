@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use crate::chat::message::{last_text, role, text};
-use crate::check::Check;
+use pinhole_ground::guard::Guard;
 use crate::store::{User, now};
 
 /// Length of a filled template, in bytes.
@@ -193,7 +193,7 @@ fn line(message: &Value) -> Option<String> {
 fn kept_in(text: &str) -> Cow<'_, str> {
     const END: &str = "</conversation";
     let small = text.to_ascii_lowercase();
-    if !small.contains(END) || !Check::TextQuoted.holds() {
+    if !small.contains(END) || !Guard::TextQuoted.holds() {
         return text.into();
     }
     let (mut kept, mut after) = (String::new(), 0);

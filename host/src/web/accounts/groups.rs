@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 
 use super::permissions;
 use crate::app::App;
-use crate::people::check_name;
+use crate::accounts::check_name;
 use crate::store::Group;
 use crate::web::auth;
 use crate::web::error::{ApiError, json_body};

@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 
 use super::permissions;
 use crate::app::App;
-use crate::people::{check_name, check_role};
+use crate::accounts::{check_name, check_role};
 use crate::settings;
 use crate::store::{Person, User};
 use crate::web::auth;
@@ -116,7 +116,7 @@ async fn default_permissions(
 ) -> Result<Json<Value>, ApiError> {
     auth::administrator(&app, &headers).await?;
     Ok(Json(permissions(
-        app.people.rules().everybody_makes_pictures,
+        app.accounts.rules().everybody_makes_pictures,
     )))
 }
 
@@ -137,7 +137,7 @@ async fn change_default_permissions(
 ) -> Result<Json<Value>, ApiError> {
     let user = auth::administrator(&app, &headers).await?;
     let DefaultPermissions { features } = json_body(request).await?;
-    let everybody = app.people.rules().everybody_makes_pictures;
+    let everybody = app.accounts.rules().everybody_makes_pictures;
     if let Some(may) = features.image_generation.filter(|may| *may != everybody) {
         let keys = app.keys();
         let name = "USER_PERMISSIONS_FEATURES_IMAGE_GENERATION";
@@ -150,7 +150,7 @@ async fn change_default_permissions(
             .await?;
     }
     Ok(Json(permissions(
-        app.people.rules().everybody_makes_pictures,
+        app.accounts.rules().everybody_makes_pictures,
     )))
 }
 
@@ -210,7 +210,7 @@ async fn update(
             let detail = "the user has keys and no account: there is no password to set";
             return Err(ApiError::invalid("password", detail));
         }
-        Some(password) => Some(app.people.hash(password).await?),
+        Some(password) => Some(app.accounts.hash(password).await?),
     };
     let changed = app
         .store

@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::chat::model::written_out;
-use crate::jobs::{Asker, JobRequest};
-use crate::text::plain;
+use crate::jobs::{Requester, JobRequest};
+use pinhole_ground::text::plain;
 use crate::web::error::ApiError;
 
 /// The object with the wishes. Clients of Open WebUI can send their own fields under `params`, as JSON
@@ -16,7 +16,7 @@ const MAX_REASON_BYTES: usize = 200;
 
 /// The fields; an addition to Open WebUI's. What is not known here is left alone.
 #[derive(Default, Deserialize)]
-struct Wishes {
+struct ImageOptions {
     n: Option<u32>,
     size: Option<String>,
     negative_prompt: Option<String>,
@@ -40,9 +40,9 @@ pub(super) fn read(payload: &Map<String, Value>) -> Result<JobRequest, ApiError>
     ];
     let given = places.into_iter().flatten().map(written_out);
     let given = given.into_iter().find(|given| !given.is_null());
-    let wishes: Wishes = match given {
+    let wishes: ImageOptions = match given {
         Some(given) => serde_path_to_error::deserialize(given).map_err(|error| refused(&error))?,
-        None => Wishes::default(),
+        None => ImageOptions::default(),
     };
     let named = |text: Option<String>| text.filter(|text| !text.is_empty());
     Ok(JobRequest {
@@ -55,7 +55,7 @@ pub(super) fn read(payload: &Map<String, Value>) -> Result<JobRequest, ApiError>
         steps: wishes.steps,
         seed: wishes.seed,
         parameters: wishes.parameters.unwrap_or_default(),
-        asker: Asker::default(),
+        asker: Requester::default(),
     })
 }
 

@@ -19,9 +19,9 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use super::range::{Asked, asked};
 use super::{find, not_found};
 use crate::app::App;
-use crate::check::Check;
+use pinhole_ground::guard::Guard;
 use crate::files::{THUMBNAIL_SIZES, Thumbnail};
-use crate::images::MEDIA_TYPES;
+use pinhole_images::MEDIA_TYPES;
 use crate::store::FileRow;
 use crate::web::error::ApiError;
 
@@ -224,7 +224,7 @@ fn described(media_type: &str, tag: Option<&HeaderValue>, disposition: &str) -> 
     };
     answer.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     answer.insert(CACHE_CONTROL, CACHED);
-    if Check::NoDocument.holds() {
+    if Guard::NoDocument.holds() {
         answer.insert(CONTENT_SECURITY_POLICY, NO_DOCUMENT);
         answer.insert(CROSS_ORIGIN_RESOURCE_POLICY, SAME_SITE);
     }

@@ -13,9 +13,9 @@ use serde_json::{Map, Value};
 
 use super::row;
 use crate::app::App;
-use crate::audit::{self, Kind};
+use pinhole_ground::audit::{self, Kind};
 use crate::files::{UPLOAD_LIMITS, UploadRoom};
-use crate::images::Image;
+use pinhole_images::Image;
 use crate::web::auth;
 use crate::web::error::ApiError;
 use crate::web::openapi::shape;

@@ -4,8 +4,8 @@ use axum::extract::Request;
 
 use super::IMAGE;
 use super::fields::Fields;
-use crate::engine::bindings::Description;
-use crate::jobs::{Asker, JobRequest, Jobs};
+use pinhole_sandbox::contract::Description;
+use crate::jobs::{Requester, JobRequest, Jobs};
 use crate::web::error::ApiError;
 use crate::web::openai::speaks_openai;
 
@@ -52,14 +52,14 @@ impl Form {
                 size: named(fields.text("size")),
                 seed: fields.number("seed", u64::MAX),
                 parameters: fields.object("parameters"),
-                asker: Asker::default(),
+                asker: Requester::default(),
             },
             background: named(fields.text("background")),
         }
     }
 
     /// The job's request, for the engine that will carry it out.
-    pub(super) fn into_request(mut self, jobs: &Jobs, asker: Asker, edits: bool) -> JobRequest {
+    pub(super) fn into_request(mut self, jobs: &Jobs, asker: Requester, edits: bool) -> JobRequest {
         let chosen = jobs.choose(self.request.engine.as_deref(), &asker, edits);
         self.request.asker = asker;
         match chosen {

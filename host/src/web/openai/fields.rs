@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::engine::bindings::Description;
-use crate::jobs::{Asker, JobRequest, Jobs};
+use pinhole_sandbox::contract::Description;
+use crate::jobs::{Requester, JobRequest, Jobs};
 use crate::web::error::ApiError;
 
 /// Drafts of one picture that a client may ask for.
@@ -87,7 +87,7 @@ impl Fields {
     /// drafts where the client wants them. Any other reports drafts by itself, and is spared the
     /// values that mean what happens anyway: clients send them by habit, and it would refuse names
     /// that it does not know.
-    pub(super) fn into_request(self, jobs: &Jobs, asker: Asker, edits: bool) -> JobRequest {
+    pub(super) fn into_request(self, jobs: &Jobs, asker: Requester, edits: bool) -> JobRequest {
         let chosen = jobs.choose(self.engine.as_deref(), &asker, edits);
         let speaks_openai = chosen.is_ok_and(|it| speaks_openai(&it.component.description));
         let wants_drafts = self.stream == Some(true) && self.partial_images > Some(0);

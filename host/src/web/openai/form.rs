@@ -7,8 +7,8 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::fields::Fields;
-use crate::engine::{Edit, Limits};
-use crate::text::plain;
+use pinhole_sandbox::{Edit, Limits};
+use pinhole_ground::text::plain;
 use crate::web::error::{ApiError, json_value};
 use crate::web::source::{check_room, picture};
 

@@ -10,9 +10,9 @@ use http::header::HeaderMap;
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::engine::MAX_MODEL_BYTES;
+use pinhole_sandbox::MAX_MODEL_BYTES;
 use crate::store::User;
-use crate::text::plain;
+use pinhole_ground::text::plain;
 use crate::web::auth;
 use crate::web::error::{ApiError, OpenAiError};
 use crate::web::openapi::shape;

@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 
 use super::fields::Fields;
 use crate::app::App;
-use crate::engine::Edit;
-use crate::images::Image;
+use pinhole_sandbox::Edit;
+use pinhole_images::Image;
 use crate::store::User;
 use crate::web::error::{ApiError, json_value};
 use crate::web::source::{at_address, check_room, stored};

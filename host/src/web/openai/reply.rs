@@ -11,10 +11,10 @@ use futures_util::stream;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use serde_json::{Map, Value, json};
 
-use crate::images::Image;
+use pinhole_images::Image;
 use crate::jobs::Finished;
 use crate::store::{FileRow, now};
-use crate::text::is_plain;
+use pinhole_ground::text::is_plain;
 
 /// Of a picture that are encoded at a time, in bytes: a multiple of three, so that only the last chunk
 /// is padded.

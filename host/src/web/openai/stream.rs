@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::reply::{output_format, tokens, told};
-use crate::engine::Progress;
-use crate::images::Image;
+use pinhole_sandbox::Progress;
+use pinhole_images::Image;
 use crate::jobs::{Error, Finished};
 use crate::store::now;
 use crate::web::error::OpenAiError;

@@ -8,7 +8,7 @@
 use serde_json::{Map, Value};
 use utoipa::{IntoResponses, ToSchema};
 
-use crate::engine::MAX_COUNT;
+use pinhole_sandbox::MAX_COUNT;
 use crate::jobs::{MAX_PROMPT_BYTES, MAX_STEPS};
 
 // Attributes take plain numbers only.

@@ -37,7 +37,7 @@ pub(super) async fn describe(
         Some(_) => auth::caller(&app, &headers).await.ok(),
         None => None,
     };
-    let rules = app.people.rules();
+    let rules = app.accounts.rules();
     let mut body = json!({
         "status": true,
         "name": "Pinhole",

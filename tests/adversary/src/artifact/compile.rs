@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::adversary::arena::Arena;
-use crate::engine::Compiler;
+use crate::arena::Arena;
+use pinhole_sandbox::Compiler;
 
 /// Functions of a component that takes seconds to be compiled, and hundreds of megabytes.
 const FUNCTIONS: usize = 60_000;

@@ -5,8 +5,8 @@ use std::os::unix::net::UnixListener;
 use anyhow::{Context, Result, ensure};
 
 use super::{Folders, HOSTILE, described, is_refused, refused};
-use crate::adversary::arena::Arena;
-use crate::engine::{MAX_COMPONENT_BYTES, MAX_FILES};
+use crate::arena::Arena;
+use pinhole_sandbox::{MAX_COMPONENT_BYTES, MAX_FILES};
 
 /// A core module that does nothing.
 const MODULE: &[u8] = b"\0asm\x01\0\0\0";
@@ -80,7 +80,7 @@ pub(super) async fn too_long(arena: &Arena) -> Result<()> {
 pub(super) async fn no_file(arena: &Arena) -> Result<()> {
     let outside = tempfile::tempdir()?;
     let component = described(arena, "plain")?;
-    crate::folder::open(outside.path())?.write("out.wasm", component)?;
+    pinhole_ground::data_dir::open(outside.path())?.write("out.wasm", component)?;
     let links = [
         outside.path().join("out.wasm"),
         "../out.wasm".into(),

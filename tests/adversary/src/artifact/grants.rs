@@ -3,9 +3,9 @@
 use anyhow::{Context, Result, bail, ensure};
 
 use super::{Folders, HOSTILE, described};
-use crate::adversary::arena::Arena;
-use crate::audit::{self, Kind};
-use crate::engine::Engines;
+use crate::arena::Arena;
+use pinhole_ground::audit::{self, Kind};
+use pinhole_sandbox::Engines;
 
 /// Starts after which a coin that never showed one of its sides is none.
 const MAX_TOSSES: u32 = 64;

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{described, patched, refused};
-use crate::adversary::arena::Arena;
+use crate::arena::Arena;
 
 /// What every component begins with.
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";

@@ -7,8 +7,8 @@ use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 
 use super::UNUSABLE;
-use crate::adversary::arena::Arena;
-use crate::adversary::upstream::{Step, answer};
+use crate::arena::Arena;
+use crate::upstream::{Step, answer};
 
 /// The engine reads the body and hears that it cannot be used.
 async fn unusable(arena: &Arena, steps: Vec<Step>) -> Result<()> {

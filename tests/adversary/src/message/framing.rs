@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 
-use crate::adversary::arena::Arena;
-use crate::adversary::upstream::{Step, json};
+use crate::arena::Arena;
+use crate::upstream::{Step, json};
 
 /// What nobody has asked for, behind an answer. A later request that hears of it was poisoned.
 const HIDDEN: &str = "HTTP/1.1 418 Hidden\r\ncontent-length: 6\r\n\r\nhidden";

@@ -3,8 +3,8 @@
 use anyhow::{Result, ensure};
 use http::Method;
 
-use crate::adversary::arena::Arena;
-use crate::adversary::upstream::answer;
+use crate::arena::Arena;
+use crate::upstream::answer;
 
 /// Levels of a text that is too deep for anybody.
 const DEPTH: usize = 1_000_000;

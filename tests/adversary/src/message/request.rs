@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use crate::adversary::arena::{Arena, SECRET};
+use crate::arena::{Arena, SECRET};
 
 /// The engine is refused, and nobody is asked.
 pub(super) async fn refused(arena: &Arena, prompt: &str) -> Result<()> {

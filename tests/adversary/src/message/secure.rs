@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::adversary::arena::{Answer, Arena};
+use crate::arena::{Answer, Arena};
 
 /// A binding of the engine `hostile` that knows the authority of these cases.
 const BINDING: &str = "adversary-tls";
@@ -22,7 +22,7 @@ const FOREVER: i32 = 4000;
 const PAST: i32 = 2001;
 
 /// An authority that no system knows.
-pub(in crate::adversary) struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(in crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, in PEM and as the server wants them.
 struct Identity {
@@ -31,7 +31,7 @@ struct Identity {
 }
 
 /// An upstream that speaks TLS. It answers every request with the same bytes.
-pub(in crate::adversary) struct Secure {
+pub(in crate) struct Secure {
     port: u16,
     /// For each request: did its connection show a certificate?
     asked: Arc<Mutex<Vec<bool>>>,
@@ -39,7 +39,7 @@ pub(in crate::adversary) struct Secure {
 }
 
 impl Authority {
-    pub(in crate::adversary) fn new() -> Result<Self> {
+    pub(in crate) fn new() -> Result<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?);
@@ -59,7 +59,7 @@ impl Authority {
 
 impl Secure {
     /// Listens with a good certificate for `localhost`.
-    pub(in crate::adversary) async fn start(authority: &Authority, answer: &str) -> Result<Self> {
+    pub(in crate) async fn start(authority: &Authority, answer: &str) -> Result<Self> {
         Self::with(authority, &authority.sign("localhost", FOREVER)?, answer).await
     }
 
@@ -92,7 +92,7 @@ impl Secure {
     }
 
     /// By its name.
-    pub(in crate::adversary) fn url(&self) -> String {
+    pub(in crate) fn url(&self) -> String {
         format!("https://localhost:{}", self.port)
     }
 
@@ -127,7 +127,7 @@ async fn serve(
 }
 
 /// Names a binding of the engine `hostile` at this place, with these certificates.
-pub(in crate::adversary) async fn bind(
+pub(in crate) async fn bind(
     arena: &Arena,
     secure: &Secure,
     authority: &Authority,
@@ -151,7 +151,7 @@ pub(in crate::adversary) async fn bind(
 }
 
 /// A job of that binding.
-pub(in crate::adversary) async fn draw(arena: &Arena, prompt: &str) -> Result<Answer> {
+pub(in crate) async fn draw(arena: &Arena, prompt: &str) -> Result<Answer> {
     let body = json!({"prompt": prompt, "engine": BINDING});
     arena.post("/v1/images/generations", &body).await
 }

@@ -6,8 +6,8 @@ use anyhow::{Context, Result, ensure};
 use http::header::RETRY_AFTER;
 use tokio::time::Instant;
 
-use crate::adversary::arena::Arena;
-use crate::adversary::upstream::{Step, answer};
+use crate::arena::Arena;
+use crate::upstream::{Step, answer};
 
 /// Far more than a job may take of a server that is started for the case.
 const IN_TIME: Duration = Duration::from_secs(40);

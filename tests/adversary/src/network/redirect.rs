@@ -3,9 +3,9 @@
 use anyhow::{Result, ensure};
 
 use super::never_fetched;
-use crate::adversary::arena::Arena;
-use crate::adversary::message::secure::{Authority, Secure, bind, draw};
-use crate::adversary::upstream::{Step, answer};
+use crate::arena::Arena;
+use crate::message::secure::{Authority, Secure, bind, draw};
+use crate::upstream::{Step, answer};
 
 fn redirect(status: &str, location: &str) -> Vec<Step> {
     vec![answer(status, &format!("location: {location}\r\n"), "")]

@@ -3,9 +3,9 @@
 use anyhow::{Result, ensure};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::adversary::arena::Arena;
-use crate::adversary::message::UNUSABLE;
-use crate::adversary::upstream::{Received, Step};
+use crate::arena::Arena;
+use crate::message::UNUSABLE;
+use crate::upstream::{Received, Step};
 
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;

@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::adversary::arena::Arena;
-use crate::engine::bindings::Job;
-use crate::engine::{Bound, Control, Limits};
-use crate::folder;
+use crate::arena::Arena;
+use pinhole_sandbox::contract::Job;
+use pinhole_sandbox::{ResolvedSettings, JobContext, Limits};
+use pinhole_ground::data_dir as folder;
 
 /// The engine that tries it, and tells in its picture's details what came of each attempt.
 const ENGINE: &str = "wasip2";
@@ -31,7 +31,7 @@ pub(super) async fn sockets(arena: &Arena) -> Result<()> {
         seed: None,
         parameters: "{}".to_owned(),
     };
-    let (bound, control) = (Bound::default(), Control::new("adversary".to_owned()));
+    let (bound, control) = (ResolvedSettings::default(), JobContext::new("adversary".to_owned()));
     let limits = Limits::job(PATIENCE);
     let made = opened.make(component, &bound, &control, limits, job, None);
     let found: Value = serde_json::from_str(&made.await?.details)?;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::adversary::arena::Arena;
+use crate::arena::Arena;
 
 /// Refusals of the job.
 const REFUSALS: usize = 500;

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::super::arena::{Arena, SECRET};
 use super::super::upstream::json;
 use super::{around, holds, only_around, pieces, says};
-use crate::egress::Request;
+use pinhole_egress::Request;
 
 /// The rest of the key, from its first characters on that are no words.
 const NO_WORDS: &str = "Zx81-quiet/heron+4711==";

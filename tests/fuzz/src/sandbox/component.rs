@@ -12,7 +12,7 @@ use wasmtime::component::{Component as Code, Instance, InstancePre};
 
 use crate::engine::bindings::ImageEnginePre;
 use crate::engine::call::{self, State};
-use crate::engine::{Bound, Compiler, Control, Limits, Sandbox, admit};
+use crate::engine::{ResolvedSettings, Compiler, JobContext, Limits, Sandbox, admit};
 
 /// Larger ones take long to compile, and have no other parts.
 const MAX_BYTES: usize = 256 << 10;
@@ -80,8 +80,8 @@ async fn run(sandbox: &Sandbox, code: &Code, pre: &InstancePre<State>) -> bool {
         running: Duration::from_millis(50),
         ..Limits::describe()
     };
-    let control = Control::new("fuzz".to_owned());
-    let (state, runner) = State::new("fuzz", control, Bound::default(), limits);
+    let control = JobContext::new("fuzz".to_owned());
+    let (state, runner) = State::new("fuzz", control, ResolvedSettings::default(), limits);
     let computed = state.computed.clone();
     let calls = async {
         let mut store = call::bounded(sandbox, state);

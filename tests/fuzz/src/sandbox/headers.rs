@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::egress::{Credential, Destination, fuzz};
-use crate::engine::bindings::pinhole::engine::upstream::Header;
+use crate::engine::bindings::pinhole_sandbox::upstream::Header;
 use crate::engine::body::header_map;
 
 use super::{LISTS, pieces};

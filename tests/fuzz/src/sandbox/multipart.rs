@@ -9,9 +9,9 @@ use futures_util::FutureExt;
 use http::header::CONTENT_TYPE;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::engine::bindings::pinhole::engine::upstream::{Body, Field, Part};
+use crate::engine::bindings::pinhole_sandbox::upstream::{Body, Field, Part};
 use crate::engine::call::State;
-use crate::engine::{Bound, Control, Limits};
+use crate::engine::{ResolvedSettings, JobContext, Limits};
 
 use super::{ITEMS, LISTS, pieces};
 
@@ -32,8 +32,8 @@ pub fn multipart(bytes: &[u8]) {
     }
     let _entered = RUNTIME.enter();
     let limits = Limits::job(Duration::from_secs(1));
-    let control = Control::new("fuzz".to_owned());
-    let (mut state, _) = State::new("fuzz", control, Bound::default(), limits);
+    let control = JobContext::new("fuzz".to_owned());
+    let (mut state, _) = State::new("fuzz", control, ResolvedSettings::default(), limits);
     let assembled = state.assemble(Body::Form(fields())).unwrap();
     let Ok(assembled) = assembled else {
         return;

@@ -1,31 +1,32 @@
-//! The same again and again: told a few times, then counted.
+//! Flood control: of the refusals that one job repeats, the first are logged and the rest are counted.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Kind, Line};
-use crate::check::Check;
+use super::{Entry, Event, RefusalKind};
+use crate::guard::Guard;
 use crate::text::plain;
 
-/// Lines that one job gets of one kind before the rest is only counted.
-const MAX_LINES: usize = 10;
-/// How long it is quiet before an end is seen, and how often the rest is told of while there is none.
+/// Entries that one job gets of one kind; further refusals are counted.
+const MAX_ENTRIES: usize = 10;
+/// A repetition ends after this time without a refusal. A repetition that continues is summarized at this
+/// interval.
 pub(super) const QUIET: Duration = Duration::from_secs(30);
-/// Jobs whose refusals are counted at the same time; the one that began first makes room.
+/// Jobs whose refusals are counted at the same time; the oldest makes room for a new one.
 const MAX_JOBS: usize = 1024;
 
-/// Who does what: a job of an engine, or the engine where there is no job.
+/// A kind of refusal of a job, or of an engine outside a job.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    kind: Kind,
+    kind: RefusalKind,
     engine: String,
     job: String,
 }
 
 impl Key {
-    pub(super) fn new(kind: Kind, engine: &str, job: &str) -> Self {
+    pub(super) fn new(kind: RefusalKind, engine: &str, job: &str) -> Self {
         Self {
             kind,
             engine: plain(engine, super::MAX_NAME_BYTES),
@@ -35,90 +36,96 @@ impl Key {
 }
 
 #[derive(Debug)]
-struct Seen {
+struct Repetition {
     began: Instant,
     last: Instant,
-    /// When the rest was told of the last time.
-    told: Instant,
-    lines: usize,
-    more: u64,
+    summarized: Instant,
+    logged: usize,
+    /// Not logged yet.
+    suppressed: u64,
 }
 
-/// What jobs have done lately.
+/// Recent refusals by job.
 #[derive(Debug, Default)]
-pub(super) struct Flood {
-    seen: HashMap<Key, Seen>,
-    /// Of those that had to make room.
-    left: Vec<Line>,
+pub(super) struct FloodControl {
+    repetitions: HashMap<Key, Repetition>,
+    /// Summaries of repetitions that had to make room.
+    evicted: Vec<Entry>,
 }
 
-impl Flood {
-    /// Is it told, or only counted?
-    pub(super) fn tells(&mut self, key: Key, now: Instant) -> bool {
-        if self.seen.len() >= MAX_JOBS && !self.seen.contains_key(&key) {
+impl FloodControl {
+    /// True if the refusal is logged, false if it is only counted.
+    pub(super) fn admits(&mut self, key: Key, now: Instant) -> bool {
+        if self.repetitions.len() >= MAX_JOBS && !self.repetitions.contains_key(&key) {
             self.make_room();
         }
-        let seen = self.seen.entry(key).or_insert(Seen {
+        let repetition = self.repetitions.entry(key).or_insert(Repetition {
             began: now,
             last: now,
-            told: now,
-            lines: 0,
-            more: 0,
+            summarized: now,
+            logged: 0,
+            suppressed: 0,
         });
-        seen.last = now;
-        match seen.lines < Check::AuditLines.limit(MAX_LINES) {
-            true => seen.lines += 1,
-            false => seen.more += 1,
+        repetition.last = now;
+        if repetition.logged < Guard::AuditLines.limit(MAX_ENTRIES) {
+            repetition.logged += 1;
+        } else {
+            repetition.suppressed += 1;
         }
-        seen.more == 0
+        repetition.suppressed == 0
     }
 
-    /// Forgets those that have been quiet for a while. A line for each of which more was counted than
-    /// was told so far.
-    pub(super) fn ended(&mut self, now: Instant) -> Vec<Line> {
-        let mut lines = std::mem::take(&mut self.left);
-        self.seen.retain(|key, seen| {
-            if now.duration_since(seen.told) >= QUIET {
-                seen.told = now;
-                lines.extend(rest(key, &mut seen.more));
+    /// Forgets repetitions that have ended. Returns a summary of each with suppressed refusals.
+    pub(super) fn expired(&mut self, now: Instant) -> Vec<Entry> {
+        let mut entries = std::mem::take(&mut self.evicted);
+        self.repetitions.retain(|key, repetition| {
+            if now.duration_since(repetition.summarized) >= QUIET {
+                repetition.summarized = now;
+                entries.extend(summarize(key, &mut repetition.suppressed));
             }
-            now.duration_since(seen.last) < QUIET
+            now.duration_since(repetition.last) < QUIET
         });
-        lines
+        entries
     }
 
-    /// Forgets a job that has ended. A line for each kind of which more was counted than was told.
-    pub(super) fn end(&mut self, job: &str) -> Vec<Line> {
-        let ended = self.seen.extract_if(|key, _| key.job == job);
-        let lines = ended.filter_map(|(key, mut seen)| rest(&key, &mut seen.more));
-        lines.collect()
+    /// Forgets a finished job. Returns a summary of each kind with suppressed refusals.
+    pub(super) fn finish(&mut self, job: &str) -> Vec<Entry> {
+        let ended = self.repetitions.extract_if(|key, _| key.job == job);
+        let entries = ended.filter_map(|(key, mut repetition)| summarize(&key, &mut repetition.suppressed));
+        entries.collect()
     }
 
-    /// A line for each of which more was counted than was told so far.
-    pub(super) fn all(&mut self) -> Vec<Line> {
-        let seen = self.seen.iter_mut();
-        let lines = seen.filter_map(|(key, seen)| rest(key, &mut seen.more));
-        lines.collect()
+    /// A summary of each repetition with suppressed refusals.
+    pub(super) fn summaries(&mut self) -> Vec<Entry> {
+        let repetitions = self.repetitions.iter_mut();
+        let entries = repetitions.filter_map(|(key, repetition)| summarize(key, &mut repetition.suppressed));
+        entries.collect()
     }
 
     fn make_room(&mut self) {
-        let first = self.seen.iter().min_by_key(|(_, seen)| seen.began);
+        let first = self.repetitions.iter().min_by_key(|(_, repetition)| repetition.began);
         if let Some(key) = first.map(|(key, _)| key.clone())
-            && let Some(mut seen) = self.seen.remove(&key)
+            && let Some(mut repetition) = self.repetitions.remove(&key)
         {
-            self.left.extend(rest(&key, &mut seen.more));
+            self.evicted.extend(summarize(&key, &mut repetition.suppressed));
         }
     }
 }
 
-/// The line that tells of those that were only counted, if any.
-fn rest(key: &Key, more: &mut u64) -> Option<Line> {
-    let what = match std::mem::take(more) {
+/// The summary of suppressed refusals; resets their count.
+fn summarize(key: &Key, suppressed: &mut u64) -> Option<Entry> {
+    let message = match std::mem::take(suppressed) {
         0 => return None,
         1 => "and 1 more of this kind".to_owned(),
         more => format!("and {more} more of this kind"),
     };
-    Some(Line::new(key.kind, &key.engine, &key.job, &what))
+    Some(Entry::new(&Event {
+        kind: key.kind,
+        guard: None,
+        engine: &key.engine,
+        job: &key.job,
+        message: &message,
+    }))
 }
 
 #[cfg(test)]
@@ -126,74 +133,74 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_is_told_a_few_times_and_then_counted() {
-        let (mut flood, start) = (Flood::default(), Instant::now());
-        let key = Key::new(Kind::Address, "hostile", "1");
-        let told = (0..1000)
-            .filter(|_| flood.tells(key.clone(), start))
+    fn flood_control_logs_first_refusals_and_counts_the_rest() {
+        let (mut flood, start) = (FloodControl::default(), Instant::now());
+        let key = Key::new(RefusalKind::Address, "hostile", "1");
+        let logged = (0..1000)
+            .filter(|_| flood.admits(key.clone(), start))
             .count();
-        assert_eq!(told, 10);
-        // Others are told meanwhile.
-        assert!(flood.tells(Key::new(Kind::Address, "hostile", "2"), start));
-        assert!(flood.tells(Key::new(Kind::Limit, "hostile", "1"), start));
-        assert!(flood.ended(start).is_empty());
+        assert_eq!(logged, 10);
+        // Other jobs and kinds are not affected.
+        assert!(flood.admits(Key::new(RefusalKind::Address, "hostile", "2"), start));
+        assert!(flood.admits(Key::new(RefusalKind::Limit, "hostile", "1"), start));
+        assert!(flood.expired(start).is_empty());
 
         let later = start + QUIET;
-        let lines = flood.ended(later);
-        let lines: Vec<_> = lines.iter().map(|line| (&*line.job, &*line.what)).collect();
-        assert_eq!(lines, [("1", "and 990 more of this kind")]);
-        assert!(flood.ended(later + QUIET).is_empty());
-        // It is quiet, so it begins anew.
-        assert!(flood.tells(key, later));
+        let entries = flood.expired(later);
+        let entries: Vec<_> = entries.iter().map(|entry| (&*entry.job, &*entry.message)).collect();
+        assert_eq!(entries, [("1", "and 990 more of this kind")]);
+        assert!(flood.expired(later + QUIET).is_empty());
+        // The repetition has ended, so the next refusal is logged.
+        assert!(flood.admits(key, later));
     }
 
     #[test]
-    fn the_end_of_a_job_tells_the_rest_at_once() {
-        let (mut flood, start) = (Flood::default(), Instant::now());
-        for kind in [Kind::Address, Kind::Limit, Kind::Address] {
+    fn flood_control_summarizes_when_the_job_finishes() {
+        let (mut flood, start) = (FloodControl::default(), Instant::now());
+        for kind in [RefusalKind::Address, RefusalKind::Limit, RefusalKind::Address] {
             for _ in 0..7 {
-                flood.tells(Key::new(kind, "hostile", "1"), start);
+                flood.admits(Key::new(kind, "hostile", "1"), start);
             }
         }
-        flood.tells(Key::new(Kind::Address, "hostile", "2"), start);
-        let lines = flood.end("1");
-        let lines: Vec<_> = lines
+        flood.admits(Key::new(RefusalKind::Address, "hostile", "2"), start);
+        let entries = flood.finish("1");
+        let entries: Vec<_> = entries
             .iter()
-            .map(|line| (&*line.kind, &*line.what))
+            .map(|entry| (&*entry.kind, &*entry.message))
             .collect();
-        assert_eq!(lines, [("address", "and 4 more of this kind")]);
-        assert_eq!(flood.seen.len(), 1);
+        assert_eq!(entries, [("address", "and 4 more of this kind")]);
+        assert_eq!(flood.repetitions.len(), 1);
     }
 
     #[test]
-    fn a_flood_without_an_end_is_told_of_again() {
-        let (mut flood, start) = (Flood::default(), Instant::now());
-        let key = Key::new(Kind::Address, "hostile", "1");
-        let mut lines = Vec::new();
+    fn flood_control_summarizes_an_endless_flood_at_intervals() {
+        let (mut flood, start) = (FloodControl::default(), Instant::now());
+        let key = Key::new(RefusalKind::Address, "hostile", "1");
+        let mut entries = Vec::new();
         for second in 0..=120 {
             let now = start + Duration::from_secs(second);
-            lines.extend(flood.ended(now));
-            flood.tells(key.clone(), now);
+            entries.extend(flood.expired(now));
+            flood.admits(key.clone(), now);
         }
-        let lines: Vec<_> = lines.iter().map(|line| &*line.what).collect();
-        assert_eq!(lines.len(), 4, "{lines:?}");
-        assert_eq!(lines[0], "and 20 more of this kind");
-        assert_eq!(lines[1], "and 30 more of this kind");
+        let entries: Vec<_> = entries.iter().map(|entry| &*entry.message).collect();
+        assert_eq!(entries.len(), 4, "{entries:?}");
+        assert_eq!(entries[0], "and 20 more of this kind");
+        assert_eq!(entries[1], "and 30 more of this kind");
     }
 
     #[test]
-    fn many_jobs_are_counted_and_the_first_makes_room() {
-        let (mut flood, start) = (Flood::default(), Instant::now());
+    fn flood_control_evicts_the_oldest_job() {
+        let (mut flood, start) = (FloodControl::default(), Instant::now());
         for job in 0..2 * MAX_JOBS {
             let now = start + Duration::from_micros(job as u64);
-            let key = Key::new(Kind::Address, "hostile", &job.to_string());
+            let key = Key::new(RefusalKind::Address, "hostile", &job.to_string());
             for _ in 0..12 {
-                flood.tells(key.clone(), now);
+                flood.admits(key.clone(), now);
             }
         }
-        assert_eq!(flood.seen.len(), MAX_JOBS);
-        let lines = flood.ended(start + Duration::from_secs(1));
-        assert_eq!(lines.len(), MAX_JOBS);
-        assert_eq!(lines[0].job, "0");
+        assert_eq!(flood.repetitions.len(), MAX_JOBS);
+        let entries = flood.expired(start + Duration::from_secs(1));
+        assert_eq!(entries.len(), MAX_JOBS);
+        assert_eq!(entries[0].job, "0");
     }
 }

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use wasmtime::Engine;
 
 use super::{CompileLimits, confine};
-use crate::engine::{MAX_COMPONENT_BYTES, configuration};
+use crate::{MAX_COMPONENT_BYTES, configuration};
 
 /// The exit code of a child that has refused its component; what it said is why.
 pub(super) const REFUSED: u8 = 1;
@@ -61,6 +61,6 @@ mod tests {
             hasher.finish()
         };
         let child = Engine::new(&configuration()).unwrap();
-        assert_eq!(hash(&child), hash(&crate::engine::engine(4).unwrap()));
+        assert_eq!(hash(&child), hash(&crate::engine(4).unwrap()));
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use rlimit::Resource;
 
 use super::CompileLimits;
-use crate::folder;
+use pinhole_ground::data_dir;
 
 /// Is a child confined completely on this system? Elsewhere it has limits, and no filter of system
 /// calls.
@@ -22,7 +22,7 @@ pub(super) fn take_on(limits: CompileLimits) -> Result<()> {
         use rustix::process::{Signal, set_parent_process_death_signal};
         set_parent_process_death_signal(Some(Signal::KILL)).context("no end with the server")?;
         // Where there is no such file, the kernel chooses whom it ends.
-        if let Ok(own) = folder::open("/proc/self".as_ref()) {
+        if let Ok(own) = data_dir::open("/proc/self".as_ref()) {
             own.write("oom_score_adj", "1000").ok();
         }
     }
@@ -172,7 +172,7 @@ mod tests {
                 std::net::TcpListener::bind("127.0.0.1:0").is_err_and(unknown),
                 std::net::UdpSocket::bind("127.0.0.1:0").is_err_and(unknown),
                 std::os::unix::net::UnixStream::pair().is_err_and(unknown),
-                folder::open("/".as_ref()).is_err_and(unknown),
+                data_dir::open("/".as_ref()).is_err_and(unknown),
                 std::process::Command::new("true").spawn().is_err(),
                 rlimit::setrlimit(Resource::CORE, 0, 0).is_err_and(unknown),
                 // What is inherited cannot be used either.

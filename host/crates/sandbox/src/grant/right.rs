@@ -7,8 +7,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::Allowed;
-use crate::engine::bindings::{Credential, Description, Setting, SettingKind};
-use crate::settings::own_variable;
+use crate::contract::{Credential, Description, Setting, SettingKind};
+use crate::engine_settings::own_variable;
 
 /// One thing that an engine declares and an administrator grants.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

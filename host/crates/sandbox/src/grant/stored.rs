@@ -10,8 +10,8 @@ use cap_std::fs::Dir;
 use serde::{Deserialize, Serialize};
 
 use super::{Grant, Right};
-use crate::check::Check;
-use crate::folder;
+use pinhole_ground::guard::Guard;
+use pinhole_ground::data_dir;
 
 /// Where grants are, in the data folder.
 const FOLDER: &str = "grants";
@@ -39,7 +39,7 @@ struct Written {
 impl Grants {
     /// Opens the folder in the data folder, for its owner alone.
     pub fn open(data: &Path) -> Result<Self> {
-        let folder = folder::create_in(&folder::create(data)?, FOLDER)?;
+        let folder = data_dir::create_in(&data_dir::create(data)?, FOLDER)?;
         Ok(Self { folder })
     }
 
@@ -48,7 +48,7 @@ impl Grants {
     /// The error says what is wrong with its file and what to do: nothing is granted then.
     pub fn of(&self, engine: &str) -> Result<Option<Grant>, String> {
         match self.read(engine) {
-            Err(why) if Check::GrantReadable.holds() => Err(format!(
+            Err(why) if Guard::GrantReadable.holds() => Err(format!(
                 "has a grant that cannot be read ({FOLDER}/{engine}.json in the data folder: {why}): restore that file, or remove it to grant the engine anew"
             )),
             Err(_) => Ok(None),
@@ -110,7 +110,7 @@ impl Grants {
         };
         let kept = serde_json::to_vec_pretty(&written)
             .map_err(std::io::Error::from)
-            .and_then(|text| folder::write_whole(&self.folder, &named(engine), &text));
+            .and_then(|text| data_dir::write_whole(&self.folder, &named(engine), &text));
         kept.map_err(|error| format!("cannot be granted anything: {FOLDER}/{engine}.json in the data folder cannot be written: {error}"))
     }
 
@@ -122,7 +122,7 @@ impl Grants {
 
     /// Keeps a copy of a component.
     pub fn keep_copy(&self, digest: &str, bytes: &[u8]) -> Result<(), String> {
-        folder::write_whole(&self.folder, &copy(digest), bytes)
+        data_dir::write_whole(&self.folder, &copy(digest), bytes)
             .map_err(|error| format!("cannot be granted anything: no copy of it can be kept in {FOLDER} in the data folder: {error}"))
     }
 

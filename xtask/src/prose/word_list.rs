@@ -93,14 +93,14 @@ impl WordList {
             if rule.is_for_docs && passage.kind == Kind::Message {
                 continue;
             }
-            for start in 0..words.len() {
-                let Some(matched) = match_at(&rule.pattern, &words[start..]) else {
+            for (start, first) in words.iter().enumerate() {
+                let Some(matched) = match_at(&rule.pattern, &words, start) else {
                     continue;
                 };
                 if !self.is_exception(file, &words, start) {
                     let phrase: Vec<&str> = matched.iter().map(|word| word.text).collect();
                     hits.push(Hit {
-                        line: words[start].line,
+                        line: first.line,
                         phrase: phrase.join(" "),
                         replacement: &rule.replacement,
                     });
@@ -121,7 +121,7 @@ impl WordList {
             };
             let first = (at + 1).saturating_sub(exception.pattern.len());
             is_file
-                && (first..=at).any(|start| match_at(&exception.pattern, &words[start..]).is_some())
+                && (first..=at).any(|start| match_at(&exception.pattern, words, start).is_some())
         })
     }
 }
@@ -137,8 +137,13 @@ fn parse_pattern(phrase: &str) -> Result<Vec<WordPattern>> {
     Ok(pattern)
 }
 
-fn match_at<'w, 'a>(pattern: &[WordPattern], words: &'w [Word<'a>]) -> Option<&'w [Word<'a>]> {
-    let words = words.get(..pattern.len())?;
+/// The words from `start` that match the pattern.
+fn match_at<'w, 'a>(
+    pattern: &[WordPattern],
+    words: &'w [Word<'a>],
+    start: usize,
+) -> Option<&'w [Word<'a>]> {
+    let words = words.get(start..start + pattern.len())?;
     let is_match = pattern
         .iter()
         .zip(words)

@@ -1,2 +1,2 @@
-  ;; Reads behind the end of its memory.
+  ;; Reads beyond the end of its memory.
   (func $generate (drop (i32.load $own (i32.const 0x7fff0000))))

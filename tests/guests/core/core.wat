@@ -1,1 +1,1 @@
-  ;; Does nothing wrong.
+  ;; A correct engine: every call returns immediately.

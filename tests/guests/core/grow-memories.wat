@@ -1,4 +1,4 @@
-  ;; Takes memory in three memories of its own by turns; each ends long before a call's limit.
+  ;; Grows three memories in turn. Each one's maximum is far below a call's limit.
   (memory $second 1 1600)
   (memory $third 1 1600)
   (memory $fourth 1 1600)

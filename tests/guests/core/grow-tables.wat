@@ -1,4 +1,4 @@
-  ;; Takes elements in four tables by turns; each ends at 5000.
+  ;; Grows four tables in turn. Each one's maximum is 5000.
   (table $first 1 5000 funcref)
   (table $second 1 5000 funcref)
   (table $third 1 5000 funcref)

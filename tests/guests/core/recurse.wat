@@ -1,2 +1,2 @@
-  ;; Calls itself without end, and keeps nothing in its memory.
+  ;; Recurses endlessly without using its linear memory.
   (func $generate (call $generate))

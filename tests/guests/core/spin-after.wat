@@ -1,2 +1,2 @@
-  ;; Computes for ever after the host has read its answer.
+  ;; Computes endlessly in `cabi_post`, after the host has read the result.
   (func $after (loop (br 0)))

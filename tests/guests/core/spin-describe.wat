@@ -1,2 +1,2 @@
-  ;; Computes for ever when it is asked what it is.
+  ;; Computes endlessly in `describe`.
   (func $describe (loop (br 0)))

@@ -1,2 +1,2 @@
-  ;; Computes for ever while it is instantiated.
+  ;; Computes endlessly during instantiation.
   (func $start (loop (br 0)))

@@ -1,3 +1,3 @@
-  ;; Asks for the time for ever when it is asked what it is.
+  ;; Reads the clock endlessly in `describe`.
   (import "wasi:clocks/monotonic-clock@0.2.0" "now" (func $now (result i64)))
   (func $describe (loop (drop (call $now)) (br 0)))

@@ -286,8 +286,8 @@ mod tests {
         let suggested_method = |method, is_edit| {
             let target = target("x", method, is_edit);
             let message = upstream_error(&recorded!("model"), Some(&target)).message;
-            let (_, method) = message.rsplit_once(", to ")?;
-            Some(method.to_owned())
+            let (_, suggested) = message.rsplit_once(", to ")?;
+            Some(suggested.to_owned())
         };
         let check = |method, is_edit, expected: Option<&str>| {
             let suggested = suggested_method(method, is_edit);

@@ -50,7 +50,7 @@ fn check_fields(fields: &Map<String, Value>) -> Result<(), Error> {
             return Err(Error::invalid(name, message));
         }
         match value {
-            Value::Object(fields) => check_fields(fields)?,
+            Value::Object(inner) => check_fields(inner)?,
             _ if OBJECTS.contains(&normalized.as_str()) => {
                 let message = format!("parameter {name} must be an object");
                 return Err(Error::invalid(name, message));

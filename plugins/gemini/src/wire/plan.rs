@@ -256,31 +256,30 @@ pub(super) mod tests {
 
     #[test]
     fn plan_merges_operator_parameters_by_method() {
-        let params = json!({
+        let params_json = json!({
             "generationConfig": {"responseModalities": null, "candidateCount": 2},
             "safetySettings": [1],
             "parameters": {"sampleCount": 2, "includeRaiReason": null},
         });
-        let params = ("params", params.to_string().into());
+        let params = ("params", params_json.to_string().into());
         let job_with_parameters = Job {
             parameters: json!({"safetySettings": [2]}).to_string(),
             ..job("x")
         };
-        let plan = plan_with(&job_with_parameters, &[], std::slice::from_ref(&params));
-        let contents = json!([{"role": "user", "parts": [{"text": "a red fox"}]}]);
-        let expected = json!({
-            "contents": contents,
+        let content = plan_with(&job_with_parameters, &[], std::slice::from_ref(&params));
+        let content_body = json!({
+            "contents": [{"role": "user", "parts": [{"text": "a red fox"}]}],
             "generationConfig": {"candidateCount": 2},
             "safetySettings": [1],
         });
-        assert_eq!(plan.bodies, [expected]);
-        let predict = ("endpoint-method", "predict".into());
-        let plan = plan_with(&job("x"), &[], &[params, predict]);
-        let expected = json!({
+        assert_eq!(content.bodies, [content_body]);
+        let method = ("endpoint-method", "predict".into());
+        let predict = plan_with(&job("x"), &[], &[params, method]);
+        let predict_body = json!({
             "instances": [{"prompt": "a red fox"}],
             "parameters": {"sampleCount": 2},
         });
-        assert_eq!(plan.bodies, [expected]);
+        assert_eq!(predict.bodies, [predict_body]);
     }
 
     #[test]
@@ -302,8 +301,8 @@ pub(super) mod tests {
             seed: Some(u64::MAX),
             ..job("x")
         };
-        let plan = plan_with_method(&maximum, "generateContent");
-        assert_eq!(plan.bodies.len(), MAX_COUNT as usize);
+        let bodies = plan_with_method(&maximum, "generateContent").bodies;
+        assert_eq!(bodies.len(), MAX_COUNT as usize);
     }
 
     #[test]

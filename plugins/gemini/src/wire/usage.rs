@@ -15,8 +15,8 @@ pub(super) struct Usage {
 
 impl Usage {
     /// `None` if all counts are missing or 0.
-    pub(super) fn from_json(usage: &Value) -> Option<Self> {
-        let count = |key| value_at(usage, key).and_then(Value::as_u64).unwrap_or(0);
+    pub(super) fn from_json(counts: &Value) -> Option<Self> {
+        let count = |key| value_at(counts, key).and_then(Value::as_u64).unwrap_or(0);
         let usage = Self {
             input_tokens: count("promptTokenCount"),
             output_tokens: count("candidatesTokenCount"),

@@ -267,10 +267,10 @@ pub(in crate::wire) mod tests {
                 "size": "1024x1024",
             }),
         );
-        let params = r#"{"size": "auto", "response_format": null}"#;
+        let size_params = r#"{"size": "auto", "response_format": null}"#;
         check(
             &job,
-            &[("params", params)],
+            &[("params", size_params)],
             1,
             json!({
                 "model": "dall-e-3", "prompt": "a red fox", "quality": "high",
@@ -290,9 +290,9 @@ pub(in crate::wire) mod tests {
             ("params", "[1]"),
             ("edit-params", r#"{"user": "x", "extra": [1]}"#),
         ];
-        let plan = plan_with(&older, &changes, Operation::Edit);
-        assert_eq!(plan.path, "/images/edits");
-        let fields: Vec<(&str, String)> = form_fields(&plan.fields).collect();
+        let supported = plan_with(&older, &changes, Operation::Edit);
+        assert_eq!(supported.path, "/images/edits");
+        let fields: Vec<(&str, String)> = form_fields(&supported.fields).collect();
         let expected = [
             ("model", "gpt-image-1.5"),
             ("prompt", "a red fox"),
@@ -303,23 +303,23 @@ pub(in crate::wire) mod tests {
             ("user", "x"),
         ];
         assert_eq!(fields, expected.map(|(name, text)| (name, text.to_owned())));
-        assert!(plan.notes.is_empty());
+        assert!(supported.notes.is_empty());
 
         let newer = Job {
             model: Some("gpt-image-2".into()),
             ..older
         };
-        let plan = plan_with(&newer, &[], Operation::Edit);
-        assert!(!plan.fields.contains_key("input_fidelity"));
-        assert_eq!(plan.notes.len(), 1);
+        let unsupported = plan_with(&newer, &[], Operation::Edit);
+        assert!(!unsupported.fields.contains_key("input_fidelity"));
+        assert_eq!(unsupported.notes.len(), 1);
         let low_fidelity = [("edit-params", r#"{"input_fidelity": "low"}"#)];
-        let plan = plan_with(&newer, &low_fidelity, Operation::Edit);
-        assert_eq!(plan.fields["input_fidelity"], "low");
+        let forced = plan_with(&newer, &low_fidelity, Operation::Edit);
+        assert_eq!(forced.fields["input_fidelity"], "low");
     }
 
     #[test]
     fn progress_counts_partial_images() {
-        let job = |count, partial_images: u64| Job {
+        let stream = |count, partial_images: u64| Job {
             count,
             parameters: json!({"stream": true, "partial_images": partial_images}).to_string(),
             ..job("gpt-image-2")
@@ -330,9 +330,9 @@ pub(in crate::wire) mod tests {
             assert_eq!(progress.fraction, Some(fraction));
             assert_eq!(progress.note.as_deref(), Some(note));
         };
-        check(&job(1, 3), 0, 0, 0.25, "draft 1 of 3");
-        check(&job(1, 3), 0, 2, 0.75, "draft 3 of 3");
-        check(&job(2, 1), 1, 0, 0.75, "draft 1 of 1");
-        check(&job(1, 0), 0, u64::MAX, 0.5, "draft 1 of 1");
+        check(&stream(1, 3), 0, 0, 0.25, "draft 1 of 3");
+        check(&stream(1, 3), 0, 2, 0.75, "draft 3 of 3");
+        check(&stream(2, 1), 1, 0, 0.75, "draft 1 of 1");
+        check(&stream(1, 0), 0, u64::MAX, 0.5, "draft 1 of 1");
     }
 }

@@ -114,8 +114,8 @@ impl ResponseDetails {
 
 impl Usage {
     /// `None` if all counts are missing or 0.
-    fn from_json(usage: &Value) -> Option<Self> {
-        let count = |key| usage.get(key).and_then(Value::as_u64).unwrap_or(0);
+    fn from_json(counts: &Value) -> Option<Self> {
+        let count = |key| counts.get(key).and_then(Value::as_u64).unwrap_or(0);
         let usage = Self {
             input_tokens: count("input_tokens"),
             output_tokens: count("output_tokens"),
@@ -150,16 +150,16 @@ mod tests {
 
     #[test]
     fn parse_response_locates_bytes_and_urls() {
-        let body = parse(include_str!("../../testdata/success-url.json"));
-        let (locations, details) = parse_response(&body).unwrap();
+        let urls = parse(include_str!("../../testdata/success-url.json"));
+        let (locations, details) = parse_response(&urls).unwrap();
         let url = ImageLocation::Url("https://blob.example/x.png?sig=1".into());
         assert_eq!(locations, [url, pointer("/data/1/url")]);
         assert_eq!(details.revised_prompt.as_deref(), Some("A red fox."));
 
-        let body = parse(include_str!("../../testdata/success-dall-e-3.json"));
-        let (locations, details) = parse_response(&body).unwrap();
-        assert_eq!(locations, [pointer("/data/0/b64_json")]);
-        let revised_prompt = details.revised_prompt.as_deref();
+        let bytes = parse(include_str!("../../testdata/success-dall-e-3.json"));
+        let (byte_locations, byte_details) = parse_response(&bytes).unwrap();
+        assert_eq!(byte_locations, [pointer("/data/0/b64_json")]);
+        let revised_prompt = byte_details.revised_prompt.as_deref();
         assert_eq!(revised_prompt, Some("A red fox in the snow, at dusk."));
     }
 

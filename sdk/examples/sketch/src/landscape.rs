@@ -171,7 +171,7 @@ fn hsv(hue: f32, saturation: f32, value: f32) -> Color {
 
 fn mix(from: Color, to: Color, part: f32) -> Color {
     let [red, green, blue] = from;
-    let blend = |from: f32, to: f32| from + (to - from) * part;
+    let blend = |start: f32, end: f32| start + (end - start) * part;
     [blend(red, to[0]), blend(green, to[1]), blend(blue, to[2])]
 }
 

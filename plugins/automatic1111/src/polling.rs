@@ -178,7 +178,7 @@ fn is_our_job_running(tracker: &mut JobTracker) -> bool {
     if !tracker.is_running() {
         let progress = Request::get(UPSTREAM, PROGRESS_WITHOUT_IMAGE)
             .send()
-            .and_then(|response| Ok(response.success()?.json()?));
+            .and_then(|response| response.success()?.json());
         if let Ok(progress) = progress {
             tracker.update(&progress);
         }

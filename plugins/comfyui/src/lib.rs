@@ -1,38 +1,36 @@
-//! `comfyui`: images from a workflow that runs on a ComfyUI server.
+//! `comfyui`: an image engine for a workflow that runs on a ComfyUI server.
 //!
-//! The operator brings the workflow and may say which of its nodes take the prompt, the size and
-//! so on; where nothing is said, they are found. A job is written into the graph (`workflow`), its
-//! pictures are brought to the server (`upload`), the graph is queued and followed to its end
-//! (`run`) and its images are fetched. A job that is not wanted any more is taken back (`stop`).
+//! The operator sets the workflow, and may map the values of a job (prompt, size and so on) to its
+//! nodes; otherwise the nodes are detected. `workflow` writes a job into the graph, `upload` sends its
+//! images to the server, `execution` queues the graph, follows it and downloads the images, and
+//! `cancellation` removes an abandoned job from the server.
 
-mod frames;
-mod refusal;
-mod run;
-mod stop;
+mod cancellation;
+mod error;
+mod execution;
+mod frame;
+mod node_progress;
+mod progress;
+mod settings;
 mod upload;
 mod wire;
-mod workflow;
+pub mod workflow;
 
 use pinhole_sdk::request::percent_encode;
 use pinhole_sdk::{
     Abilities, Credential, Description, Engine, Error, ErrorKind, Image, Job, Model, Output,
-    Picture, Request, Setting, SettingKind, Settings, Upstream, job,
+    Picture, Settings, Upstream, job,
 };
 use serde_json::Value;
 
-#[cfg(not(target_arch = "wasm32"))]
-#[doc(hidden)]
-pub use workflow::fuzz;
-use workflow::{BY_SERVER, Plan, Values, keys};
+use wire::request_json;
+use workflow::{JobValues, Workflow};
 
 const UPSTREAM: &str = "api";
-/// Images in one batch; the memory they take on the graphics card grows with it.
+/// Maximum number of images in a job. They form one batch, whose graphics memory grows with it.
 const MAX_COUNT: u32 = 10;
-/// Source pictures of an edit.
+/// Maximum number of source images of an edit.
 const MAX_SOURCES: u32 = 16;
-
-/// What `preview-method` may be.
-const PREVIEW_METHODS: [&str; 5] = [BY_SERVER, "none", "auto", "latent2rgb", "taesd"];
 
 struct ComfyUi;
 
@@ -53,16 +51,16 @@ impl Engine for ComfyUi {
                 max_count: MAX_COUNT,
                 max_sources: MAX_SOURCES,
             },
-            settings: describe_settings(),
+            settings: settings::declare(),
             upstreams: vec![describe_upstream()],
         }
     }
 
     fn generate(job: Job, settings: Settings) -> Result<Output, Error> {
-        let plan = Plan::generate(&settings)?;
-        let values = Values::of(&job, job::random())?;
-        plan.check(&values)?;
-        make(&plan, &values, job.count, Vec::new())
+        let workflow = Workflow::for_generation(&settings)?;
+        let values = JobValues::from_job(&job, job::random())?;
+        workflow.validate_parameters(&values)?;
+        run_workflow(&workflow, &values, job.count, Vec::new())
     }
 
     fn edit(
@@ -71,104 +69,107 @@ impl Engine for ComfyUi {
         mask: Option<Image>,
         settings: Settings,
     ) -> Result<Output, Error> {
-        let masked = mask.as_ref().map(Image::size);
-        let mut plan = Plan::edit(&settings, job.size.is_some(), masked)?;
-        let mut values = Values::of(&job, job::random())?;
-        plan.check(&values)?;
-        let mask = match mask {
-            Some(mask) if plan.place_mask()? => Some(white(&mask)?),
-            mask => mask,
+        let mask_size = mask.as_ref().map(Image::size);
+        let mut workflow = Workflow::for_edit(&settings, job.size.is_some(), mask_size)?;
+        let mut values = JobValues::from_job(&job, job::random())?;
+        workflow.validate_parameters(&values)?;
+        let uploaded_mask = match mask {
+            Some(mask) if workflow.add_mask_input()? => Some(to_white_mask(&mask)?),
+            other => other,
         };
         let mut notes = Vec::new();
-        let (came, taken) = (sources.len(), plan.sources());
-        if came > taken {
+        let (given, loaded) = (sources.len(), workflow.source_count());
+        if given > loaded {
             notes.push(format!(
-                "{taken} of {came} pictures were used: the workflow loads no more"
+                "used {loaded} of {given} source images: the workflow loads no more"
             ));
         }
-        if let Some(note) = plan.crops(&sources) {
-            notes.push(note);
-        }
-        values.sources = upload::send(sources.iter().take(taken))?;
-        values.mask = upload::send(mask.iter())?.pop();
-        make(&plan, &values, job.count, notes)
+        notes.extend(workflow.crop_note(&sources));
+        values.sources = upload::upload_images(sources.iter().take(loaded))?;
+        values.mask = upload::upload_images(uploaded_mask.iter())?.pop();
+        run_workflow(&workflow, &values, job.count, notes)
     }
 
-    /// The choices of the input that takes the model; where its node does not tell them, the files
-    /// in the folder that it reads.
+    /// The choices of the input that takes the model. If its node does not list them, the files in the
+    /// folder that it reads.
     fn models(settings: Settings) -> Result<Vec<Model>, Error> {
-        let (class, input) = Plan::generate(&settings)?.model_input();
-        let schemas: Result<Value, Error> = ask(&wire::object_info(&class));
-        let found = match &schemas {
-            Ok(schemas) => wire::models(schemas, &class, &input),
+        let (class, input) = Workflow::for_generation(&settings)?.model_input();
+        let schemas: Result<Value, Error> = request_json(&wire::object_info_path(&class));
+        let choices = match &schemas {
+            Ok(schemas) => wire::parse_choices(schemas, &class, &input),
             Err(error) if error.kind == ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error.clone()),
         };
-        match wire::model_folder(&input) {
-            Some(folder) if found.is_empty() => {
-                let files: Vec<String> = ask(&format!("/models/{}", percent_encode(folder)))?;
-                Ok(files.into_iter().map(wire::model).collect())
+        let names = match wire::model_folder(&input) {
+            Some(folder) if choices.is_empty() => {
+                request_json(&format!("/models/{}", percent_encode(folder)))?
             }
-            _ => Ok(found),
-        }
+            _ => choices,
+        };
+        let to_model = |name: String| Model {
+            id: name.clone(),
+            name,
+        };
+        Ok(names.into_iter().map(to_model).collect())
     }
 
-    /// Asks how long the queue is: the shortest of what only ComfyUI answers.
+    /// Requests the length of the queue, the shortest response that only ComfyUI has.
     fn verify(settings: Settings) -> Result<(), Error> {
-        Plan::generate(&settings)?;
-        Plan::edit(&settings, false, None)?;
-        let queue: Value = ask(wire::PROMPT)?;
-        match queue.get("exec_info") {
-            Some(_) => Ok(()),
-            None => Err(Error::protocol(
-                "what answers at this address is not ComfyUI",
-            )),
+        Workflow::for_generation(&settings)?;
+        Workflow::for_edit(&settings, false, None)?;
+        let queue: Value = request_json(wire::PROMPT)?;
+        if queue.get("exec_info").is_none() {
+            return Err(Error::protocol(
+                "the server at the base URL is not ComfyUI: check the URL",
+            ));
         }
+        Ok(())
     }
 }
 
 pinhole_sdk::export!(ComfyUi);
 
-/// Runs the workflow with a job's values and gives its images, with notes for a person.
-fn make(plan: &Plan, values: &Values, count: u32, mut notes: Vec<String>) -> Result<Output, Error> {
-    notes.extend(plan.left_out(values));
-    if let Some((asked, size)) = values.rounded {
+/// Runs the workflow with a job's values, and returns its images with `notes` for the user.
+fn run_workflow(
+    workflow: &Workflow,
+    values: &JobValues,
+    count: u32,
+    mut notes: Vec<String>,
+) -> Result<Output, Error> {
+    notes.extend(workflow.unused_values_note(values));
+    if let Some((requested, size)) = values.rounded_size {
         notes.push(format!(
-            "{asked} was asked for, and {size} written: sides are multiples of 8"
+            "generated at {size} instead of {requested}: sides are multiples of 8"
         ));
     }
-    let done = run::run(plan, values).map_err(|error| with_missing(error, plan, values))?;
-    notes.extend(done.notes);
-    let (came, asked) = (done.images.len(), count as usize);
-    if came < asked {
-        notes.push(format!("{came} of {asked} images came"));
+    let result = execution::run(workflow, values)
+        .map_err(|error| add_missing_image(error, workflow, values))?;
+    notes.extend(result.notes);
+    let (received, requested) = (result.images.len(), count as usize);
+    if received < requested {
+        notes.push(format!("{received} of {requested} images received"));
     }
     Ok(Output {
-        pictures: done.images.into_iter().map(Picture::Held).collect(),
+        pictures: result.images.into_iter().map(Picture::Held).collect(),
         revised_prompt: None,
-        details: plan.details(values, &done.prompt_id, &notes),
+        details: workflow.details(values, &result.prompt_id, &notes),
     })
 }
 
-/// A loader that was left as it was names a file that only the workflow's author knows: what the job
-/// did not bring is said besides.
-fn with_missing(mut error: Error, plan: &Plan, values: &Values) -> Error {
-    let unread = error.code.as_deref() == Some("custom_validation_failed");
-    if let Some(missing) = plan.missing(values).filter(|_| unread) {
+/// Adds to the error for a missing file which image the job does not have: a loader without an image
+/// names a file that only the workflow's author knows.
+fn add_missing_image(mut error: Error, workflow: &Workflow, values: &JobValues) -> Error {
+    if error.code.as_deref() == Some("custom_validation_failed")
+        && let Some(missing) = workflow.missing_image(values)
+    {
         error.message = format!("{}; {missing}", error.message);
     }
     error
 }
 
-fn white(mask: &Image) -> Result<Image, Error> {
+fn to_white_mask(mask: &Image) -> Result<Image, Error> {
     mask.white_mask()
-        .map_err(|why| Error::invalid("mask", format!("the mask cannot be used: {why}")))
-}
-
-/// The JSON at a path of the server.
-fn ask<T: serde::de::DeserializeOwned>(path: &str) -> Result<T, Error> {
-    let answer = Request::get(UPSTREAM, path).send()?;
-    answer.success().map_err(refusal::refused)?.json()
+        .map_err(|why| Error::invalid("mask", format!("cannot use the mask: {why}")))
 }
 
 fn describe_upstream() -> Upstream {
@@ -188,71 +189,10 @@ fn describe_upstream() -> Upstream {
     ];
     Upstream {
         name: UPSTREAM.into(),
-        base_url: "base-url".into(),
-        credential: Credential::Bearer("api-key".into()),
+        base_url: settings::BASE_URL.into(),
+        credential: Credential::Bearer(settings::API_KEY.into()),
         requests: requests.map(str::to_owned).into(),
     }
-}
-
-fn describe_settings() -> Vec<Setting> {
-    let (generate, edit) = (keys::GENERATE, keys::EDIT);
-    let document = |key: &str, title, description| {
-        Setting::new(key, SettingKind::Document, title, description)
-    };
-    vec![
-        Setting::new(
-            "base-url",
-            SettingKind::Url,
-            "Base URL",
-            "Where ComfyUI runs, such as http://127.0.0.1:8188.",
-        )
-        .with_variables(&["COMFYUI_BASE_URL"], &["IMAGES_EDIT_COMFYUI_BASE_URL"]),
-        Setting::new(
-            "api-key",
-            SettingKind::Secret,
-            "API key",
-            "For a proxy in front of ComfyUI that asks for a bearer token. ComfyUI itself asks for none.",
-        )
-        .with_variables(&["COMFYUI_API_KEY"], &["IMAGES_EDIT_COMFYUI_API_KEY"]),
-        document(
-            generate.workflow.name,
-            "Workflow",
-            "The graph to run, as JSON: export it with Save (API Format). \
-             Empty means a plain Stable Diffusion 1.5 graph, for which a job names the checkpoint.",
-        )
-        .with_variables(&[generate.workflow.variable], &[]),
-        document(
-            generate.nodes.name,
-            "Nodes",
-            "Which nodes take what, as a JSON list of {\"type\", \"node_ids\", \"key\"}. Types: model, prompt, \
-             negative_prompt, width, height, n, steps, seed, or the name of a parameter that a job may set. \
-             Without a type, \"value\" is written as it is. Empty means that the nodes are found by their class.",
-        )
-        .with_variables(&[generate.nodes.variable], &[]),
-        document(
-            edit.workflow.name,
-            "Workflow for edits",
-            "The graph that changes pictures, as JSON: export it with Save (API Format). \
-             Empty means a plain Stable Diffusion 1.5 graph, for which a job names the checkpoint. \
-             The pictures stay in the server's folder input/pinhole: ComfyUI has no request that deletes them.",
-        )
-        .with_variables(&[], &[edit.workflow.variable]),
-        document(
-            edit.nodes.name,
-            "Nodes for edits",
-            "As for the other workflow, with two more types: image, whose first node takes the first picture and so on, \
-             and mask. Empty means that the nodes are found by their class.",
-        )
-        .with_variables(&[], &[edit.nodes.variable]),
-        Setting::new(
-            "preview-method",
-            SettingKind::Choice(PREVIEW_METHODS.map(str::to_owned).into()),
-            "Preview method",
-            "How ComfyUI makes previews while it draws. server is what it was started with, which is none \
-             unless somebody chose another. An older ComfyUI ignores the rest.",
-        )
-        .with_default(BY_SERVER),
-    ]
 }
 
 #[cfg(test)]
@@ -260,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_request_is_among_those_described() {
+    fn description_covers_every_request() {
         let granted = describe_upstream().requests;
         for (method, path) in [
             ("POST", wire::PROMPT.to_owned()),
@@ -269,10 +209,10 @@ mod tests {
             ("POST", wire::QUEUE.to_owned()),
             ("POST", wire::INTERRUPT.to_owned()),
             ("POST", upload::PATH.to_owned()),
-            ("GET", wire::history("x")),
-            ("GET", wire::object_info("x")),
-            ("GET", wire::socket("x")),
-            ("POST", wire::cancel("x")),
+            ("GET", wire::history_path("x")),
+            ("GET", wire::object_info_path("x")),
+            ("GET", wire::socket_path("x")),
+            ("POST", wire::cancel_path("x")),
         ] {
             let request = format!("{method} {path}");
             let covers = |prefix: &String| {
@@ -280,16 +220,6 @@ mod tests {
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
             };
             assert!(granted.iter().any(covers), "{request}");
-        }
-    }
-
-    #[test]
-    fn workflows_of_edits_are_not_those_of_generating() {
-        for setting in describe_settings() {
-            let sides = [setting.generate_variables, setting.edit_variables];
-            let both = sides.iter().all(|side| !side.is_empty());
-            let shared = ["base-url", "api-key"].contains(&setting.key.as_str());
-            assert_eq!(both, shared, "{}", setting.key);
         }
     }
 }

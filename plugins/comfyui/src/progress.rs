@@ -1,203 +1,132 @@
-//! The frames of the socket: which are about our job, and what they tell.
+//! Progress of our job, from the frames of the socket.
 //!
-//! The server sends some frames of other people's jobs to everybody, so only those count that
-//! carry our job's id.
-
-use std::collections::BTreeMap;
+//! The server sends some frames about other clients' jobs to every client, so only frames with our
+//! job's id count.
 
 use pinhole_sdk::{Error, Progress};
-use serde::Deserialize;
 use serde_json::Value;
 
-use crate::refusal;
-use crate::workflow::{Graph, class, is_sampler};
+use crate::error;
+use crate::frame::TextFrame;
+use crate::node_progress::NodeProgress;
+use crate::workflow::Graph;
 
-/// What a sampler weighs in the progress; every other node weighs 1.
-const SAMPLER_WEIGHT: f32 = 20.0;
-/// The head of a binary frame, in bytes: two big-endian numbers of four.
-pub(crate) const HEAD_BYTES: u32 = 8;
-/// Length of a frame's type, in bytes; those of custom nodes may be any.
-pub(crate) const MAX_KIND_BYTES: u32 = 64;
-/// A preview's description longer than this, in bytes, is not read.
-const MAX_METADATA_BYTES: u32 = 16 * 1024;
-
-/// A text frame.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Frame {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    data: Value,
-}
-
-/// Is a frame of this type worth reading? Custom nodes send any, and `progress_state`, which repeats
-/// the state of every node at every step, says nothing that the others do not.
-pub(crate) fn is_told(kind: &str) -> bool {
-    matches!(
-        kind,
-        "status"
-            | "execution_start"
-            | "execution_cached"
-            | "executing"
-            | "progress"
-            | "executed"
-            | "execution_error"
-            | "execution_interrupted"
-    )
-}
-
-/// What a text frame means to us.
+/// The effect of a text frame on our job.
 #[derive(Debug)]
-pub(crate) enum Heard {
-    Nothing,
-    /// There is something new to report.
-    News,
-    /// There is no more to come; what became of the job stands in the history.
-    Done,
+pub(crate) enum FrameEffect {
+    Ignored,
+    /// The progress has changed.
+    Progress,
+    /// The job has ended. The history has its result.
+    Ended,
     Failed(Error),
 }
 
-/// The head of a binary frame.
+/// The use of an image on the socket.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Head {
-    /// A picture that does not say whose it is.
-    Bare { png: bool },
-    /// A picture behind its description of this length, in bytes.
-    Described { length: u32 },
-}
-
-/// What a picture on the socket is to us.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Shown {
+pub(crate) enum ImageRole {
     Preview,
-    /// From a node that sends its images here instead of saving them.
-    Final,
+    /// From a node that sends its images over the socket instead of saving them.
+    Result,
 }
 
-/// Our job, as far as it was heard of.
+/// Tracks our job by the frames that concern it.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct JobTracker {
     prompt_id: String,
-    /// Those of the graph, by id.
-    nodes: BTreeMap<String, Node>,
-    /// The one at work.
-    node: Option<String>,
-    running: bool,
-    position: Option<u32>,
+    nodes: NodeProgress,
+    current_node: Option<String>,
+    is_running: bool,
+    queue_position: Option<u32>,
     note: Option<String>,
 }
 
-/// A node of our graph, as far as it was heard of.
-#[derive(Debug)]
-struct Node {
-    class: String,
-    weight: f32,
-    /// The part done, from 0 to 1.
-    part: f32,
-}
-
-impl Watch {
+impl JobTracker {
     pub(crate) fn new(graph: &Graph, prompt_id: &str) -> Self {
-        let mut nodes = BTreeMap::new();
-        for id in graph.keys() {
-            let node = Node {
-                class: class(graph, id).unwrap_or_default().to_owned(),
-                weight: match is_sampler(graph, id) {
-                    true => SAMPLER_WEIGHT,
-                    false => 1.0,
-                },
-                part: 0.0,
-            };
-            nodes.insert(id.clone(), node);
-        }
         Self {
             prompt_id: prompt_id.to_owned(),
-            nodes,
-            node: None,
-            running: false,
-            position: None,
+            nodes: NodeProgress::new(graph),
+            current_node: None,
+            is_running: false,
+            queue_position: None,
             note: None,
         }
     }
 
     pub(crate) fn progress(&self) -> Progress {
-        let (mut whole, mut done) = (0.0, 0.0);
-        for node in self.nodes.values() {
-            whole += node.weight;
-            done += node.weight * node.part;
-        }
+        let (fraction, queue_position) = if self.is_running {
+            (self.nodes.fraction(), None)
+        } else {
+            (None, self.queue_position)
+        };
         Progress {
-            fraction: (self.running && whole > 0.0).then(|| done / whole),
-            queue_position: self.position.filter(|_| !self.running),
+            fraction,
+            queue_position,
             note: self.note.clone(),
         }
     }
 
-    pub(crate) fn hear(&mut self, frame: &Frame) -> Heard {
+    pub(crate) fn apply(&mut self, frame: &TextFrame) -> FrameEffect {
         let before = self.progress();
         let data = &frame.data;
-        if frame.kind == "status" {
-            if self.queue(data) {
-                return Heard::Done;
+        if frame.frame_type == "status" {
+            if self.apply_status(data) {
+                return FrameEffect::Ended;
             }
         } else if !self.is_ours(data) {
-            return Heard::Nothing;
+            return FrameEffect::Ignored;
         }
-        match frame.kind.as_str() {
-            "execution_start" => self.running = true,
-            "execution_cached" => self.cached(data),
+        match frame.frame_type.as_str() {
+            "execution_start" => self.is_running = true,
+            "execution_cached" => self.apply_cached(data),
             "executing" => match data.get("node") {
-                Some(Value::Null) => return Heard::Done,
-                node => self.enter(node.and_then(Value::as_str), shown_as(data)),
+                Some(Value::Null) => return FrameEffect::Ended,
+                node => self.start_node(node.and_then(Value::as_str), display_node(data)),
             },
             "progress" => {
                 if let Some(node) = data.get("node").and_then(Value::as_str) {
-                    self.advance(node, data);
+                    self.apply_steps(node, data);
                 }
             }
             "executed" => {
-                if let Some(node) = shown_as(data) {
-                    self.set_part(node, 1.0);
+                if let Some(node) = display_node(data) {
+                    self.nodes.raise(node, 1.0);
                 }
             }
-            "execution_error" => return Heard::Failed(refusal::failed(data)),
-            "execution_interrupted" => return Heard::Failed(refusal::interrupted()),
+            "execution_error" => return FrameEffect::Failed(error::execution_failed(data)),
+            "execution_interrupted" => return FrameEffect::Failed(error::interrupted()),
             _ => {}
         }
         let after = self.progress();
-        let known = |progress: &Progress| {
-            (
-                progress.fraction,
-                progress.queue_position,
-                progress.note.clone(),
-            )
-        };
-        if known(&before) == known(&after) {
-            Heard::Nothing
+        let is_unchanged = before.fraction == after.fraction
+            && before.queue_position == after.queue_position
+            && before.note == after.note;
+        if is_unchanged {
+            FrameEffect::Ignored
         } else {
-            Heard::News
+            FrameEffect::Progress
         }
     }
 
-    /// What to make of a picture that does not say whose it is: ours only while a node of ours
-    /// runs that sends its images here. Anything else may be of another's job.
-    pub(crate) fn bare(&self, png: bool) -> Option<Shown> {
-        let sends = self
-            .node
-            .as_deref()
-            .is_some_and(|node| self.sends_images(node));
-        (png && sends).then_some(Shown::Final)
+    /// The role of an image without metadata; `None` if it may be of another job. It is ours only while
+    /// a node of our job runs that sends its images over the socket.
+    pub(crate) fn image_role(&self, is_png: bool) -> Option<ImageRole> {
+        let node = self.current_node.as_deref()?;
+        (is_png && self.sends_images(node)).then_some(ImageRole::Result)
     }
 
-    /// The same from its description.
-    pub(crate) fn described(&self, metadata: &[u8]) -> Option<Shown> {
+    /// The role of an image with metadata; `None` if it is of another job.
+    pub(crate) fn image_role_from_metadata(&self, metadata: &[u8]) -> Option<ImageRole> {
         let metadata: Value = serde_json::from_slice(metadata).ok()?;
         if !self.is_ours(&metadata) {
             return None;
         }
         let node = metadata.get("node_id").and_then(Value::as_str);
-        let sends = node.is_some_and(|node| self.sends_images(node));
-        Some(if sends { Shown::Final } else { Shown::Preview })
+        if node.is_some_and(|node| self.sends_images(node)) {
+            Some(ImageRole::Result)
+        } else {
+            Some(ImageRole::Preview)
+        }
     }
 
     fn is_ours(&self, data: &Value) -> bool {
@@ -205,53 +134,51 @@ impl Watch {
     }
 
     fn sends_images(&self, node: &str) -> bool {
-        self.nodes
-            .get(node)
-            .is_some_and(|node| node.class == "SaveImageWebsocket")
+        self.nodes.class(node) == Some("SaveImageWebsocket")
     }
 
-    /// A status counts all jobs, ours among them, and those behind it too: the least of what was
-    /// heard is nearest. The greeting, which has a `sid`, is of before our job.
+    /// A status counts all jobs: ours, those before it and those behind it. The lowest count is therefore
+    /// nearest to our position. The greeting, which has a `sid`, was sent before our job was queued.
     ///
-    /// True when ours was there, never ran, and the queue is empty: somebody removed it, and
-    /// nothing more will be said about it.
-    fn queue(&mut self, data: &Value) -> bool {
-        let jobs = data.pointer("/status/exec_info/queue_remaining");
-        let (Some(jobs), None) = (jobs.and_then(Value::as_u64), data.get("sid")) else {
+    /// Returns true if our job was queued and never ran, and the queue is empty: another client removed
+    /// it, and no further frame will concern it.
+    fn apply_status(&mut self, data: &Value) -> bool {
+        let remaining = data.pointer("/status/exec_info/queue_remaining");
+        let (Some(jobs), None) = (remaining.and_then(Value::as_u64), data.get("sid")) else {
             return false;
         };
         if jobs == 0 {
-            return self.position.is_some() && !self.running;
+            return self.queue_position.is_some() && !self.is_running;
         }
-        let before = u32::try_from(jobs - 1).unwrap_or(u32::MAX);
-        self.position = Some(self.position.map_or(before, |known| known.min(before)));
+        let position = u32::try_from(jobs - 1).unwrap_or(u32::MAX);
+        self.queue_position = Some(
+            self.queue_position
+                .map_or(position, |lowest| lowest.min(position)),
+        );
         false
     }
 
-    fn cached(&mut self, data: &Value) {
-        let nodes = data
-            .get("nodes")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
-        for node in nodes.filter_map(Value::as_str) {
-            self.set_part(node, 1.0);
+    fn apply_cached(&mut self, data: &Value) {
+        let nodes = data.get("nodes").and_then(Value::as_array);
+        for node in nodes.into_iter().flatten().filter_map(Value::as_str) {
+            self.nodes.raise(node, 1.0);
         }
     }
 
-    fn enter(&mut self, node: Option<&str>, shown_as: Option<&str>) {
-        self.running = true;
-        if let Some(left) = self.node.take() {
-            self.set_part(&left, 1.0);
+    fn start_node(&mut self, node: Option<&str>, display_node: Option<&str>) {
+        self.is_running = true;
+        if let Some(previous) = self.current_node.take() {
+            self.nodes.raise(&previous, 1.0);
         }
-        self.node = node.map(str::to_owned);
-        let shown = shown_as.and_then(|node| self.nodes.get(node));
-        let shown = shown.filter(|node| !node.class.is_empty());
-        self.note = shown.map(|node| format!("running {}", node.class));
+        self.current_node = node.map(str::to_owned);
+        self.note = display_node
+            .and_then(|id| self.nodes.class(id))
+            .filter(|class| !class.is_empty())
+            .map(|class| format!("running {class}"));
     }
 
-    /// From `value` of `max` steps.
-    fn advance(&mut self, node: &str, steps: &Value) {
+    /// Applies `value` of `max` steps of a node.
+    fn apply_steps(&mut self, node: &str, steps: &Value) {
         let number = |key: &str| steps.get(key).and_then(Value::as_f64);
         let (Some(value), Some(max)) = (number("value"), number("max")) else {
             return;
@@ -259,121 +186,102 @@ impl Watch {
         if max <= 0.0 {
             return;
         }
-        self.running = true;
-        self.set_part(node, (value / max).clamp(0.0, 1.0) as f32);
+        self.is_running = true;
+        self.nodes.raise(node, (value / max).clamp(0.0, 1.0) as f32);
         if max > 1.0 && value > 0.0 {
             self.note = Some(format!("step {} of {}", value.min(max), max));
         }
     }
-
-    /// Parts never shrink, and nodes that are not in the graph have none: a node may unfold into more.
-    fn set_part(&mut self, node: &str, part: f32) {
-        if let Some(node) = self.nodes.get_mut(node) {
-            node.part = node.part.max(part);
-        }
-    }
 }
 
-/// The node of the graph that stands for the one which runs.
-fn shown_as(data: &Value) -> Option<&str> {
+/// The node of the graph that represents the running node.
+fn display_node(data: &Value) -> Option<&str> {
     let node = data.get("display_node").and_then(Value::as_str);
     node.or_else(|| data.get("node").and_then(Value::as_str))
 }
 
-impl Head {
-    /// From the first bytes of a frame; `None` for kinds that carry no picture.
-    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
-        let (event, rest) = bytes.split_first_chunk::<4>()?;
-        let (number, _) = rest.split_first_chunk::<4>()?;
-        match (u32::from_be_bytes(*event), u32::from_be_bytes(*number)) {
-            (1, format) => Some(Self::Bare { png: format == 2 }),
-            (4, length) if length <= MAX_METADATA_BYTES => Some(Self::Described { length }),
-            _ => None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
     use serde_json::json;
 
     use super::*;
+    use crate::frame::{BinaryHeader, is_relevant};
 
     #[derive(Deserialize)]
     struct Recording {
         graph: Graph,
         prompt_id: String,
-        frames: Vec<Recorded>,
+        frames: Vec<RecordedFrame>,
     }
 
     #[derive(Deserialize)]
     #[serde(rename_all = "lowercase")]
-    enum Recorded {
-        Text(Frame),
+    enum RecordedFrame {
+        Text(TextFrame),
         Binary {
             head_hex: String,
             metadata: Option<Value>,
         },
     }
 
-    /// What came of a recording: fractions and notes as reported, pictures, and whether it ended.
+    /// The result of a recording: reported fractions and notes, images, and whether the job ended.
     #[derive(Default)]
-    struct Played {
+    struct Reports {
         fractions: Vec<f32>,
         notes: Vec<String>,
-        shown: Vec<Option<Shown>>,
-        done: bool,
+        images: Vec<Option<ImageRole>>,
+        has_ended: bool,
     }
 
-    fn play(recording: Recording, prompt_id: &str) -> Played {
-        let mut watch = Watch::new(&recording.graph, prompt_id);
-        let mut played = Played::default();
+    fn replay(recording: Recording, prompt_id: &str) -> Reports {
+        let mut tracker = JobTracker::new(&recording.graph, prompt_id);
+        let mut reports = Reports::default();
         for frame in recording.frames {
             match frame {
-                Recorded::Text(frame) if !is_told(&frame.kind) => {}
-                Recorded::Text(frame) => match watch.hear(&frame) {
-                    Heard::News => {
-                        let progress = watch.progress();
-                        played.fractions.extend(progress.fraction);
-                        played.notes.extend(progress.note);
+                RecordedFrame::Text(frame) if !is_relevant(&frame.frame_type) => {}
+                RecordedFrame::Text(frame) => match tracker.apply(&frame) {
+                    FrameEffect::Progress => {
+                        let progress = tracker.progress();
+                        reports.fractions.extend(progress.fraction);
+                        reports.notes.extend(progress.note);
                     }
-                    Heard::Done => played.done = true,
-                    Heard::Nothing => {}
-                    Heard::Failed(error) => panic!("{error:?}"),
+                    FrameEffect::Ended => reports.has_ended = true,
+                    FrameEffect::Ignored => {}
+                    FrameEffect::Failed(error) => panic!("{error:?}"),
                 },
-                Recorded::Binary { head_hex, metadata } => {
+                RecordedFrame::Binary { head_hex, metadata } => {
                     let bytes: Vec<u8> = (0..16)
                         .step_by(2)
                         .map(|at| u8::from_str_radix(&head_hex[at..at + 2], 16).unwrap())
                         .collect();
-                    let shown = match Head::read(&bytes).unwrap() {
-                        Head::Bare { png } => watch.bare(png),
-                        Head::Described { .. } => {
-                            watch.described(metadata.unwrap().to_string().as_bytes())
-                        }
+                    let role = match BinaryHeader::parse(&bytes).unwrap() {
+                        BinaryHeader::Image { is_png } => tracker.image_role(is_png),
+                        BinaryHeader::ImageWithMetadata { .. } => tracker
+                            .image_role_from_metadata(metadata.unwrap().to_string().as_bytes()),
                     };
-                    played.shown.push(shown);
+                    reports.images.push(role);
                 }
             }
         }
-        played.notes.dedup();
-        played
+        reports.notes.dedup();
+        reports
     }
 
-    fn recording(text: &str) -> Recording {
+    fn parse_recording(text: &str) -> Recording {
         serde_json::from_str(text).unwrap()
     }
 
     #[test]
-    fn a_recorded_run() {
-        let recording = recording(include_str!("../testdata/frames.json"));
+    fn tracker_replays_recorded_run() {
+        let recording = parse_recording(include_str!("../testdata/frames.json"));
         let id = recording.prompt_id.clone();
-        let played = play(recording, &id);
-        assert!(played.done);
-        assert!(played.fractions.is_sorted(), "{:?}", played.fractions);
-        assert!(played.fractions.last().is_some_and(|last| *last > 0.99));
+        let reports = replay(recording, &id);
+        assert!(reports.has_ended);
+        assert!(reports.fractions.is_sorted(), "{:?}", reports.fractions);
+        assert!(reports.fractions.last().is_some_and(|last| *last > 0.99));
         assert_eq!(
-            played.notes,
+            reports.notes,
             [
                 "running CheckpointLoaderSimple",
                 "running CLIPTextEncode",
@@ -387,131 +295,131 @@ mod tests {
                 "running SaveImage",
             ]
         );
-        assert_eq!(played.shown, [Some(Shown::Preview); 4]);
+        assert_eq!(reports.images, [Some(ImageRole::Preview); 4]);
     }
 
     #[test]
-    fn bare_pictures_count_only_from_a_node_that_sends_them() {
-        let recording = recording(include_str!("../testdata/frames-websocket.json"));
+    fn image_without_metadata_counts_only_from_sending_node() {
+        let recording = parse_recording(include_str!("../testdata/frames-websocket.json"));
         let id = recording.prompt_id.clone();
-        let played = play(recording, &id);
-        assert!(played.done);
-        assert_eq!(played.shown, [None, None, None, Some(Shown::Final)]);
+        let reports = replay(recording, &id);
+        assert!(reports.has_ended);
+        assert_eq!(reports.images, [None, None, None, Some(ImageRole::Result)]);
     }
 
     #[test]
-    fn frames_of_another_job_are_ignored() {
+    fn tracker_ignores_frames_of_other_job() {
         for text in [
             include_str!("../testdata/frames.json"),
             include_str!("../testdata/frames-websocket.json"),
         ] {
-            let mut recording = recording(text);
-            // The queue is everybody's.
+            let mut recording = parse_recording(text);
+            // A status concerns the jobs of all clients.
             recording
                 .frames
-                .retain(|frame| !matches!(frame, Recorded::Text(frame) if frame.kind == "status"));
-            let played = play(recording, "another");
-            assert!(!played.done);
-            assert!(played.fractions.is_empty() && played.notes.is_empty());
-            assert!(played.shown.iter().all(Option::is_none));
+                .retain(|frame| !matches!(frame, RecordedFrame::Text(frame) if frame.frame_type == "status"));
+            let reports = replay(recording, "another");
+            assert!(!reports.has_ended);
+            assert!(reports.fractions.is_empty() && reports.notes.is_empty());
+            assert!(reports.images.iter().all(Option::is_none));
         }
     }
 
-    fn watch() -> Watch {
+    fn tracker() -> JobTracker {
         let graph = json!({
             "3": {"class_type": "KSampler", "inputs": {"latent_image": ["5", 0]}},
             "9": {"class_type": "SaveImageWebsocket", "inputs": {"images": ["3", 0]}},
         });
-        Watch::new(graph.as_object().unwrap(), "mine")
+        JobTracker::new(graph.as_object().unwrap(), "mine")
     }
 
-    fn frame(kind: &str, data: Value) -> Frame {
-        Frame {
-            kind: kind.into(),
+    fn frame(frame_type: &str, data: Value) -> TextFrame {
+        TextFrame {
+            frame_type: frame_type.into(),
             data,
         }
     }
 
     #[test]
-    fn described_final_images_are_told_from_previews() {
-        let shown = |node: &str| {
+    fn metadata_separates_results_from_previews() {
+        let role = |node: &str| {
             let metadata = json!({"prompt_id": "mine", "node_id": node});
-            watch().described(metadata.to_string().as_bytes())
+            tracker().image_role_from_metadata(metadata.to_string().as_bytes())
         };
-        assert_eq!(shown("3"), Some(Shown::Preview));
-        assert_eq!(shown("9"), Some(Shown::Final));
-        assert_eq!(watch().described(b"no JSON"), None);
+        assert_eq!(role("3"), Some(ImageRole::Preview));
+        assert_eq!(role("9"), Some(ImageRole::Result));
+        assert_eq!(tracker().image_role_from_metadata(b"no JSON"), None);
     }
 
     #[test]
-    fn the_place_in_the_queue_is_the_least_heard_of() {
-        let mut watch = watch();
+    fn queue_position_is_lowest_reported() {
+        let mut tracker = tracker();
         let status = |jobs: u64| {
             frame(
                 "status",
                 json!({"status": {"exec_info": {"queue_remaining": jobs}}}),
             )
         };
-        watch.hear(&frame(
+        tracker.apply(&frame(
             "status",
             json!({"status": {"exec_info": {"queue_remaining": 0}}, "sid": "x"}),
         ));
-        assert_eq!(watch.progress().queue_position, None);
+        assert_eq!(tracker.progress().queue_position, None);
         for (jobs, expected) in [(3, 2), (4, 2), (2, 1)] {
-            watch.hear(&status(jobs));
-            assert_eq!(watch.progress().queue_position, Some(expected));
+            tracker.apply(&status(jobs));
+            assert_eq!(tracker.progress().queue_position, Some(expected));
         }
         assert!(matches!(
-            watch.hear(&frame("execution_start", json!({"prompt_id": "mine"}))),
-            Heard::News
+            tracker.apply(&frame("execution_start", json!({"prompt_id": "mine"}))),
+            FrameEffect::Progress
         ));
-        assert_eq!(watch.progress().queue_position, None);
+        assert_eq!(tracker.progress().queue_position, None);
     }
 
     #[test]
-    fn a_removed_job_is_not_waited_for() {
+    fn tracker_detects_removed_job() {
         let status = |jobs: u64| {
             let data = json!({"status": {"exec_info": {"queue_remaining": jobs}}});
             frame("status", data)
         };
-        let mut removed = watch();
-        assert!(matches!(removed.hear(&status(0)), Heard::Nothing));
-        assert!(matches!(removed.hear(&status(2)), Heard::News));
-        assert!(matches!(removed.hear(&status(0)), Heard::Done));
-        let mut ran = watch();
-        ran.hear(&status(1));
-        ran.hear(&frame("execution_start", json!({"prompt_id": "mine"})));
-        assert!(matches!(ran.hear(&status(0)), Heard::Nothing));
+        let mut removed = tracker();
+        assert!(matches!(removed.apply(&status(0)), FrameEffect::Ignored));
+        assert!(matches!(removed.apply(&status(2)), FrameEffect::Progress));
+        assert!(matches!(removed.apply(&status(0)), FrameEffect::Ended));
+        let mut running = tracker();
+        running.apply(&status(1));
+        running.apply(&frame("execution_start", json!({"prompt_id": "mine"})));
+        assert!(matches!(running.apply(&status(0)), FrameEffect::Ignored));
     }
 
     #[test]
-    fn ends() {
-        let recorded: Vec<Frame> =
+    fn tracker_detects_end_of_job() {
+        let recorded: Vec<TextFrame> =
             serde_json::from_str(include_str!("../testdata/frames-errors.json")).unwrap();
         for frame in recorded {
             let id = frame.data["prompt_id"].as_str().unwrap();
-            let mut watch = Watch::new(&Graph::new(), id);
-            assert!(matches!(watch.hear(&frame), Heard::Failed(_)));
+            let mut tracker = JobTracker::new(&Graph::new(), id);
+            assert!(matches!(tracker.apply(&frame), FrameEffect::Failed(_)));
         }
         let over = frame("executing", json!({"node": null, "prompt_id": "mine"}));
-        assert!(matches!(watch().hear(&over), Heard::Done));
-        // As a reconnected socket is greeted with, and as sent for other jobs.
+        assert!(matches!(tracker().apply(&over), FrameEffect::Ended));
+        // The greeting of a reconnected socket, and frames about other jobs.
         for data in [
             json!({"node": null}),
             json!({"node": null, "prompt_id": "x"}),
             json!({"node": "3"}),
         ] {
             assert!(matches!(
-                watch().hear(&frame("executing", data)),
-                Heard::Nothing
+                tracker().apply(&frame("executing", data)),
+                FrameEffect::Ignored
             ));
         }
     }
 
     #[test]
-    fn odd_frames_do_no_harm() {
-        let mut watch = watch();
-        for (kind, data) in [
+    fn tracker_tolerates_invalid_frames() {
+        let mut tracker = tracker();
+        for (frame_type, data) in [
             (
                 "progress",
                 json!({"prompt_id": "mine", "node": "3", "value": 1, "max": 0}),
@@ -526,7 +434,7 @@ mod tests {
             ),
             (
                 "progress",
-                json!({"prompt_id": "mine", "node": "unfolded.1", "value": 1, "max": 2}),
+                json!({"prompt_id": "mine", "node": "expanded.1", "value": 1, "max": 2}),
             ),
             (
                 "execution_cached",
@@ -537,19 +445,11 @@ mod tests {
             ("logs", json!({"prompt_id": "mine"})),
         ] {
             assert!(matches!(
-                watch.hear(&frame(kind, data)),
-                Heard::Nothing | Heard::News
+                tracker.apply(&frame(frame_type, data)),
+                FrameEffect::Ignored | FrameEffect::Progress
             ));
-            let fraction = watch.progress().fraction.unwrap_or(0.0);
+            let fraction = tracker.progress().fraction.unwrap_or(0.0);
             assert!((0.0..=1.0).contains(&fraction));
-        }
-        for bytes in [
-            &b""[..],
-            b"\0\0\0\x01",
-            b"\0\0\0\x03\0\0\0\x01",
-            b"\0\0\0\x04\xff\xff\xff\xff",
-        ] {
-            assert_eq!(Head::read(bytes), None);
         }
     }
 }

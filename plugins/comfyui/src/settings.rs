@@ -1,46 +1,131 @@
-//! The settings that hold workflows and mappings, as messages name them.
+//! The operator's settings: their declarations, and the names by which messages refer to them.
 
 use std::fmt;
 
-/// A setting: its key, and the variable it is also known by.
+use pinhole_sdk::{Setting, SettingKind};
+
+pub(crate) const BASE_URL: &str = "base-url";
+pub(crate) const API_KEY: &str = "api-key";
+pub(crate) const PREVIEW_METHOD: &str = "preview-method";
+/// The choice of `preview-method` that leaves it to the server.
+pub(crate) const SERVER_PREVIEWS: &str = "server";
+/// The choices of `preview-method`.
+const PREVIEW_METHODS: [&str; 5] = [SERVER_PREVIEWS, "none", "auto", "latent2rgb", "taesd"];
+
+/// A setting with its environment variable.
 #[derive(Debug)]
-pub(crate) struct Key {
+pub(crate) struct SettingKey {
     pub(crate) name: &'static str,
     pub(crate) variable: &'static str,
 }
 
-/// The two settings of one kind of job.
+/// The settings of the workflow for one kind of job.
 #[derive(Debug)]
-pub(crate) struct Keys {
-    pub(crate) workflow: Key,
-    pub(crate) nodes: Key,
+pub(crate) struct WorkflowKeys {
+    pub(crate) workflow: SettingKey,
+    pub(crate) nodes: SettingKey,
 }
 
-pub(crate) const GENERATE: &Keys = &Keys {
-    workflow: Key {
+pub(crate) const GENERATE: &WorkflowKeys = &WorkflowKeys {
+    workflow: SettingKey {
         name: "workflow",
         variable: "COMFYUI_WORKFLOW",
     },
-    nodes: Key {
+    nodes: SettingKey {
         name: "nodes",
         variable: "COMFYUI_WORKFLOW_NODES",
     },
 };
 
-pub(crate) const EDIT: &Keys = &Keys {
-    workflow: Key {
+pub(crate) const EDIT: &WorkflowKeys = &WorkflowKeys {
+    workflow: SettingKey {
         name: "edit-workflow",
         variable: "IMAGES_EDIT_COMFYUI_WORKFLOW",
     },
-    nodes: Key {
+    nodes: SettingKey {
         name: "edit-nodes",
         variable: "IMAGES_EDIT_COMFYUI_WORKFLOW_NODES",
     },
 };
 
 /// Such as `setting nodes (COMFYUI_WORKFLOW_NODES)`.
-impl fmt::Display for Key {
+impl fmt::Display for SettingKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "setting {} ({})", self.name, self.variable)
+    }
+}
+
+pub(crate) fn declare() -> Vec<Setting> {
+    let document = |key: &SettingKey, title, description| {
+        Setting::new(key.name, SettingKind::Document, title, description)
+    };
+    vec![
+        Setting::new(
+            BASE_URL,
+            SettingKind::Url,
+            "Base URL",
+            "URL of ComfyUI, such as http://127.0.0.1:8188.",
+        )
+        .with_variables(&["COMFYUI_BASE_URL"], &["IMAGES_EDIT_COMFYUI_BASE_URL"]),
+        Setting::new(
+            API_KEY,
+            SettingKind::Secret,
+            "API key",
+            "Bearer token for a proxy in front of ComfyUI. ComfyUI itself requires none.",
+        )
+        .with_variables(&["COMFYUI_API_KEY"], &["IMAGES_EDIT_COMFYUI_API_KEY"]),
+        document(
+            &GENERATE.workflow,
+            "Workflow",
+            "The graph that generates images, as JSON: export it with Save (API Format). \
+             Empty selects a basic Stable Diffusion 1.5 graph, for which a job names the checkpoint.",
+        )
+        .with_variables(&[GENERATE.workflow.variable], &[]),
+        document(
+            &GENERATE.nodes,
+            "Nodes",
+            "Maps values of a job to node inputs, as a JSON list of {\"type\", \"node_ids\", \"key\"}. Types: model, \
+             prompt, negative_prompt, width, height, n, steps, seed, or the name of a parameter that a job may set. \
+             An entry without a type writes its \"value\". Empty finds the nodes by their class.",
+        )
+        .with_variables(&[GENERATE.nodes.variable], &[]),
+        document(
+            &EDIT.workflow,
+            "Edit workflow",
+            "The graph that edits images, as JSON: export it with Save (API Format). \
+             Empty selects a basic Stable Diffusion 1.5 graph, for which a job names the checkpoint. \
+             Uploaded images stay in the server's folder input/pinhole, because ComfyUI has no request that deletes them.",
+        )
+        .with_variables(&[], &[EDIT.workflow.variable]),
+        document(
+            &EDIT.nodes,
+            "Edit nodes",
+            "As Nodes, for the edit workflow, with two more types: image, whose first node loads the first image and \
+             so on, and mask. Empty finds the nodes by their class.",
+        )
+        .with_variables(&[], &[EDIT.nodes.variable]),
+        Setting::new(
+            PREVIEW_METHOD,
+            SettingKind::Choice(PREVIEW_METHODS.map(str::to_owned).into()),
+            "Preview method",
+            "How ComfyUI creates previews of a running job. server selects the method that ComfyUI was started with, \
+             which is none by default. Older versions of ComfyUI ignore the other choices.",
+        )
+        .with_default(SERVER_PREVIEWS),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_server_settings_are_shared_by_generate_and_edit() {
+        for setting in declare() {
+            let sides = [setting.generate_variables, setting.edit_variables];
+            let has_both = sides.iter().all(|side| !side.is_empty());
+            let is_shared = [BASE_URL, API_KEY].contains(&setting.key.as_str());
+            assert_eq!(has_both, is_shared, "{}", setting.key);
+        }
     }
 }

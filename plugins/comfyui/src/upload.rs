@@ -1,50 +1,52 @@
-//! Pictures brought to the server, for its loading nodes.
+//! Uploads images to the server, for the nodes that load them.
 
 use pinhole_sdk::request::Form;
-use pinhole_sdk::{Error, Image, Refusal, Request, job};
+use pinhole_sdk::{Error, Image, Refusal, Request};
 use serde::Deserialize;
 
-use crate::{UPSTREAM, refusal, wire};
+use crate::wire::random_id;
+use crate::{UPSTREAM, error};
 
 pub(crate) const PATH: &str = "/upload/image";
-/// The folder under the server's inputs: uploads cannot be deleted by a request, so at least they
-/// lie together, and outside the list of files that the editor offers.
+/// The folder in the server's inputs. No request deletes an upload, so all uploads share a folder, which
+/// the editor's list of files does not include.
 const SUBFOLDER: &str = "pinhole";
-/// A file's name longer than this, in bytes, is none.
+/// Maximum length of a file's name, in bytes.
 const MAX_NAME_BYTES: usize = 512;
 
-/// Uploads pictures, one after another, and gives the names by which nodes load them.
-pub(crate) fn send<'a>(images: impl Iterator<Item = &'a Image>) -> Result<Vec<String>, Error> {
+/// Uploads images one after another, and returns the names by which nodes load them.
+pub(crate) fn upload_images<'a>(
+    images: impl Iterator<Item = &'a Image>,
+) -> Result<Vec<String>, Error> {
     images
         .map(|image| {
-            let stem = wire::uuid([job::random(), job::random()]);
             let form = Form::new()
-                .image("image", &stem, image)
+                .image("image", &random_id(), image)
                 .text("type", "input")
                 .text("subfolder", SUBFOLDER)
                 .text("overwrite", "true");
-            let answer = Request::post(UPSTREAM, PATH).form(form).send()?;
-            let uploaded: Uploaded = answer.success().map_err(refused)?.json()?;
-            uploaded.name()
+            let response = Request::post(UPSTREAM, PATH).form(form).send()?;
+            let upload: UploadResponse = response.success().map_err(from_upload_refusal)?.json()?;
+            upload.into_file_name()
         })
         .collect()
 }
 
-fn refused(said: Refusal) -> Error {
-    match said.status {
+fn from_upload_refusal(refusal: Refusal) -> Error {
+    match refusal.status {
         413 => Error::invalid(
             "image",
-            "the picture is larger than ComfyUI or a proxy in front of it takes: send a smaller one, \
+            "the image is larger than ComfyUI or a proxy in front of it accepts: send a smaller one, \
              or start ComfyUI with a higher --max-upload-size",
         ),
-        status @ (404 | 405 | 501) => refusal::not_comfyui(status, "/upload/image"),
-        _ => refusal::refused(said),
+        status @ (404 | 405 | 501) => error::not_comfyui(status, PATH),
+        _ => error::from_refusal(refusal),
     }
 }
 
-/// What the server made of an upload; the name may be another than we gave.
+/// The server's name of an upload, which may differ from the requested name.
 #[derive(Debug, Deserialize)]
-struct Uploaded {
+struct UploadResponse {
     #[serde(default)]
     name: String,
     #[serde(default)]
@@ -53,16 +55,16 @@ struct Uploaded {
     folder: String,
 }
 
-impl Uploaded {
-    /// What a node's input has to say.
-    fn name(self) -> Result<String, Error> {
+impl UploadResponse {
+    /// The value for a node's input.
+    fn into_file_name(self) -> Result<String, Error> {
         let Self {
             name,
             subfolder,
             folder,
         } = self;
         if name.is_empty() || name.len() + subfolder.len() > MAX_NAME_BYTES {
-            let message = "ComfyUI took the picture but did not say under which name";
+            let message = "ComfyUI accepted the image without returning its name";
             return Err(Error::protocol(message));
         }
         let path = match subfolder.as_str() {
@@ -82,13 +84,13 @@ mod tests {
 
     use super::*;
 
-    fn check(answer: Value, expected: Option<&str>) {
-        let uploaded: Uploaded = serde_json::from_value(answer).unwrap();
-        assert_eq!(uploaded.name().ok().as_deref(), expected);
+    fn check(response: Value, expected: Option<&str>) {
+        let upload: UploadResponse = serde_json::from_value(response).unwrap();
+        assert_eq!(upload.into_file_name().ok().as_deref(), expected);
     }
 
     #[test]
-    fn a_node_loads_what_the_server_named() {
+    fn file_name_is_the_servers() {
         check(
             json!({"name": "a (1).png", "subfolder": "", "type": "input"}),
             Some("a (1).png"),

@@ -1,214 +1,218 @@
-//! A workflow: read from its setting, with the places where a job is written into its nodes.
+//! A workflow: the graph from its setting, and the inputs of its nodes that a job fills.
 
-mod find;
-#[cfg(not(target_arch = "wasm32"))]
-#[doc(hidden)]
-pub mod fuzz;
-pub(crate) mod keys;
-mod limits;
+mod default_edit;
+mod detection;
+#[cfg(test)]
+mod fixture;
+mod graph;
+mod job_values;
+mod loaders;
 mod mapping;
-mod pictures;
-mod values;
-
-use std::collections::BTreeSet;
+mod node_input;
+mod parameter_limits;
 
 use pinhole_sdk::{Error, Image, Settings, Size};
 use serde_json::{Map, Value, json};
 
-pub(crate) use find::is_sampler;
-use keys::{Key, Keys};
-use mapping::{Place, What};
-pub(crate) use values::Values;
+use crate::settings::{EDIT, GENERATE, PREVIEW_METHOD, SERVER_PREVIEWS, WorkflowKeys};
 
-/// Nodes by id, each with `class_type` and `inputs`: ComfyUI's API format.
-pub(crate) type Graph = Map<String, Value>;
+use graph::parse_graph;
+pub use graph::{Graph, image_outputs};
+pub(crate) use graph::{class, is_sampler, sort_ids};
+pub use job_values::JobValues;
+pub use node_input::{InputContent, NodeInput};
 
-const DEFAULT: &str = include_str!("default_workflow.json");
-/// The choice of `preview-method` that leaves it to the server.
-pub(crate) const BY_SERVER: &str = "server";
-const EXPORT: &str = "export it with Save (API Format)";
-/// Parts of the names of ComfyUI's own classes that end no workflow: the server runs none in which
-/// nothing is kept or shown.
-const INNER_CLASSES: [&str; 6] = [
-    "VAEDecode",
-    "VAEEncode",
-    "Sampler",
-    "TextEncode",
-    "Load",
-    "LatentImage",
-];
+const DEFAULT_WORKFLOW: &str = include_str!("default_workflow.json");
 
-/// A workflow, and where a job goes in it.
+/// A graph, and the inputs of its nodes that a job fills.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub struct Workflow {
     graph: Graph,
-    places: Vec<Place>,
-    /// The settings it comes from.
-    pub(crate) keys: &'static Keys,
-    /// How previews are to be made; `None` leaves it to the server.
+    inputs: Vec<NodeInput>,
+    /// The settings that it comes from.
+    pub(crate) keys: &'static WorkflowKeys,
+    /// `None` leaves previews to the server.
     pub(crate) preview_method: Option<String>,
-    /// It is the default one for edits, neither scaled nor masked.
-    cropping: bool,
+    /// It is the default edit workflow without scaling and mask.
+    crops_source: bool,
 }
 
-impl Plan {
-    /// For making pictures from a prompt.
-    pub(crate) fn generate(settings: &Settings) -> Result<Self, Error> {
-        let keys = keys::GENERATE;
-        let text = settings.text(keys.workflow.name);
-        let graph = read(text.as_deref().unwrap_or(DEFAULT), &keys.workflow)?;
-        Self::new(graph, settings, keys)
+impl Workflow {
+    /// The workflow that generates images from a prompt.
+    pub fn for_generation(settings: &Settings) -> Result<Self, Error> {
+        let key = &GENERATE.workflow;
+        let text = settings.text(key.name);
+        let graph = parse_graph(text.as_deref().unwrap_or(DEFAULT_WORKFLOW), key)?;
+        Self::new(graph, settings, GENERATE)
     }
 
-    /// For changing pictures. The default workflow scales them, and has a place for a mask, only
-    /// where it is asked for.
-    /// `masked` is the size of the picture that a mask is for.
-    pub(crate) fn edit(
+    /// The workflow that edits images. The default workflow scales the source if `scaled`, and uses a
+    /// mask if `masked` is the size of the image that the mask is for.
+    pub fn for_edit(
         settings: &Settings,
         scaled: bool,
         masked: Option<Size>,
     ) -> Result<Self, Error> {
-        let keys = keys::EDIT;
-        let own = settings.text(keys.workflow.name);
-        let graph = match &own {
-            Some(text) => read(text, &keys.workflow)?,
-            None => pictures::default_graph(scaled, masked),
+        let WorkflowKeys { workflow, nodes } = EDIT;
+        let text = settings.text(workflow.name);
+        let graph = match &text {
+            Some(text) => parse_graph(text, workflow)?,
+            None => default_edit::graph(scaled, masked),
         };
-        let mut plan = Self::new(graph, settings, keys)?;
-        if own.is_none() {
-            plan.cropping = !scaled && masked.is_none();
-            plan.places.extend(pictures::default_places(&plan.graph));
+        let mut edit = Self::new(graph, settings, EDIT)?;
+        if text.is_none() {
+            edit.crops_source = !scaled && masked.is_none();
+            edit.inputs.extend(default_edit::extra_input(&edit.graph));
         }
-        pictures::place_sources(&plan.graph, &mut plan.places);
-        if plan.sources() > 0 {
-            return Ok(plan);
+        loaders::add_source_inputs(&edit.graph, &mut edit.inputs);
+        if edit.source_count() == 0 {
+            let message = format!(
+                "the workflow in {workflow} has no node that loads an image: add a LoadImage node, \
+                 or map a node with type image in {nodes}"
+            );
+            return Err(Error::invalid(workflow.name, message));
         }
-        let Keys { workflow, nodes } = keys;
-        let message = format!(
-            "no node of the workflow in {workflow} loads a picture: give it a LoadImage node, \
-             or name the node with type image in {nodes}"
-        );
-        Err(Error::invalid(workflow.name, message))
+        Ok(edit)
     }
 
-    fn new(graph: Graph, settings: &Settings, keys: &'static Keys) -> Result<Self, Error> {
-        let entries = mapping::read(settings, &keys.nodes)?;
-        let places = mapping::places(&graph, &entries, &keys.nodes)?;
-        let preview_method = settings.text("preview-method");
+    fn new(graph: Graph, settings: &Settings, keys: &'static WorkflowKeys) -> Result<Self, Error> {
+        let entries = mapping::parse_mapping(settings, &keys.nodes)?;
+        let inputs = mapping::job_inputs(&graph, &entries, &keys.nodes)?;
+        let preview_method = settings.text(PREVIEW_METHOD);
         Ok(Self {
             graph,
-            places,
+            inputs,
             keys,
-            preview_method: preview_method.filter(|method| method != BY_SERVER),
-            cropping: false,
+            preview_method: preview_method.filter(|method| method != SERVER_PREVIEWS),
+            crops_source: false,
         })
     }
 
-    /// How many source pictures it takes.
-    pub(crate) fn sources(&self) -> usize {
-        let indexes = self.places.iter().filter_map(|place| match place.what {
-            What::Source(index) => Some(index + 1),
+    /// The graph before a job is written into it.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The inputs that a job fills.
+    pub fn inputs(&self) -> &[NodeInput] {
+        &self.inputs
+    }
+
+    /// Number of source images that the workflow loads.
+    pub(crate) fn source_count(&self) -> usize {
+        let counts = self.inputs.iter().filter_map(|input| match input.content {
+            InputContent::Source(index) => Some(index + 1),
             _ => None,
         });
-        indexes.max().unwrap_or(0)
+        counts.max().unwrap_or(0)
     }
 
-    /// What an edit's workflow loads and the job does not bring.
-    pub(crate) fn missing(&self, values: &Values) -> Option<String> {
-        let (sources, came) = (self.sources(), values.sources.len());
-        if came == 0 {
+    /// Which image or mask an edit workflow loads that the job does not have.
+    pub fn missing_image(&self, values: &JobValues) -> Option<String> {
+        let (loaded, given) = (self.source_count(), values.sources.len());
+        if given == 0 {
             return None;
         }
-        let masks = values.mask.is_none() && pictures::loads_masks(&self.graph);
-        match (sources > came, masks) {
-            (true, _) => Some(format!(
-                "the workflow loads {sources} pictures, and the job brought {came}"
-            )),
-            (false, true) => Some("the workflow loads a mask, and the job brought none".to_owned()),
-            (false, false) => None,
+        if loaded > given {
+            return Some(format!(
+                "the workflow loads {loaded} images, but the job has {given}"
+            ));
         }
+        let lacks_mask = values.mask.is_none() && loaders::has_mask_loader(&self.graph);
+        lacks_mask.then(|| "the workflow loads a mask, but the job has no mask".to_owned())
     }
 
-    /// A note where the default workflow loses the rim of a picture.
-    pub(crate) fn crops(&self, sources: &[Image]) -> Option<String> {
+    /// A note if the default workflow crops the source.
+    pub(crate) fn crop_note(&self, sources: &[Image]) -> Option<String> {
         let size = sources.first()?.size();
-        let whole = size.rounded_down(values::BLOCK);
-        let cropped = self.cropping && whole != size;
-        cropped.then(|| format!("the middle {whole} of {size} was used: sides are multiples of 8"))
+        let cropped = size.round_down(job_values::BLOCK);
+        let is_cropped = self.crops_source && cropped != size;
+        is_cropped.then(|| {
+            format!(
+                "cropped the source from {size} to its center {cropped}: sides are multiples of 8"
+            )
+        })
     }
 
-    /// Makes sure that a mask has a place. True where the mask has to be an opaque picture, white
-    /// where it may change; else it is transparent there.
-    pub(crate) fn place_mask(&mut self) -> Result<bool, Error> {
-        pictures::place_mask(&mut self.graph, &mut self.places, self.keys)
+    /// Makes sure that an input takes the mask. Returns true if the mask must be an opaque image, white
+    /// where it may change; otherwise it is transparent there.
+    ///
+    /// Fails if the workflow cannot use a mask.
+    pub fn add_mask_input(&mut self) -> Result<bool, Error> {
+        loaders::add_mask_input(&mut self.graph, &mut self.inputs, self.keys)
     }
 
-    /// Fails on a parameter of the job that no node takes, since who sends one means it, and on one
-    /// that is beyond what its input may get from a job.
-    pub(crate) fn check(&self, values: &Values) -> Result<(), Error> {
-        for name in values.parameters() {
-            let mut taking = self.places.iter().filter(|place| place.takes(name));
-            let Some(first) = taking.next() else {
+    /// Fails if no input takes a parameter of the job, because the client relies on it, and if a
+    /// parameter exceeds the limit of an input.
+    pub fn validate_parameters(&self, values: &JobValues) -> Result<(), Error> {
+        for name in values.parameter_names() {
+            if !self.takes(name) {
                 let message = format!(
-                    "no node of the workflow takes the parameter {name}: map it in {}",
+                    "no node of the workflow takes parameter {name}: map it in {}",
                     self.keys.nodes
                 );
                 return Err(Error::invalid(name, message));
-            };
-            for place in std::iter::once(first).chain(taking) {
-                limits::check(&self.graph, place, name, values)?;
+            }
+            for input in self.inputs.iter().filter(|input| input.takes(name)) {
+                parameter_limits::validate(&self.graph, input, name, values)?;
             }
         }
         Ok(())
     }
 
-    /// A line about what the job named and no node takes.
-    pub(crate) fn left_out(&self, values: &Values) -> Option<String> {
-        let missing = |name: &&&str| !self.places.iter().any(|place| place.takes(name));
-        let names: Vec<&str> = values.named().iter().filter(missing).copied().collect();
-        let line = || format!("no node of the workflow takes: {}", names.join(", "));
-        (!names.is_empty()).then(line)
+    /// A note about explicit values of the job that no input takes.
+    pub fn unused_values_note(&self, values: &JobValues) -> Option<String> {
+        let unused: Vec<&str> = values
+            .explicit()
+            .iter()
+            .copied()
+            .filter(|name| !self.takes(name))
+            .collect();
+        (!unused.is_empty())
+            .then(|| format!("no node of the workflow takes: {}", unused.join(", ")))
+    }
+
+    fn takes(&self, name: &str) -> bool {
+        self.inputs.iter().any(|input| input.takes(name))
     }
 
     /// The class and input of the node that takes the model.
-    pub(crate) fn model_input(&self) -> (String, String) {
-        let place = self.places.iter().find(|place| place.takes("model"));
-        place
-            .and_then(|place| {
-                Some((
-                    class(&self.graph, &place.node)?.to_owned(),
-                    place.input.clone(),
-                ))
+    pub fn model_input(&self) -> (String, String) {
+        self.inputs
+            .iter()
+            .find(|input| input.takes("model"))
+            .and_then(|input| {
+                let class = class(&self.graph, &input.node)?;
+                Some((class.to_owned(), input.input.clone()))
             })
             .unwrap_or_else(|| ("CheckpointLoaderSimple".into(), "ckpt_name".into()))
     }
 
-    /// The graph with the values in their places. What the job leaves open stays as it was.
-    pub(crate) fn written(&self, values: &Values) -> Graph {
+    /// The graph with the values in its inputs. An input without a value stays as it is.
+    pub fn fill(&self, values: &JobValues) -> Graph {
         let mut graph = self.graph.clone();
-        for place in &self.places {
-            let value = match &place.what {
-                What::Literal(value) => Some(value.clone()),
-                What::Named(name) => values.get(name).cloned(),
-                What::Source(index) => values.sources.get(*index).map(|name| json!(name)),
-                What::Mask => values.mask.as_ref().map(|name| json!(name)),
+        for target in &self.inputs {
+            let value = match &target.content {
+                InputContent::Literal(value) => Some(value.clone()),
+                InputContent::JobValue(name) => values.get(name).cloned(),
+                InputContent::Source(index) => values.sources.get(*index).map(|name| json!(name)),
+                InputContent::Mask => values.mask.as_ref().map(|name| json!(name)),
             };
-            let node = graph.get_mut(&place.node);
+            let node = graph.get_mut(&target.node);
             let inputs = node.and_then(|node| node.get_mut("inputs")?.as_object_mut());
             if let (Some(inputs), Some(value)) = (inputs, value) {
-                inputs.insert(place.input.clone(), value);
+                inputs.insert(target.input.clone(), value);
             }
         }
         graph
     }
 
-    /// A JSON object: the upstream's id, the seed and model that were written, and the notes.
-    pub(crate) fn details(&self, values: &Values, prompt_id: &str, notes: &[String]) -> String {
+    /// A JSON object with the upstream's id, the seed and model that were written, and the notes.
+    pub fn details(&self, values: &JobValues, prompt_id: &str, notes: &[String]) -> String {
         let mut details = Map::new();
         details.insert("prompt_id".to_owned(), json!(prompt_id));
         for name in ["seed", "model"] {
-            let taken = self.places.iter().any(|place| place.takes(name));
-            if let (true, Some(value)) = (taken, values.get(name)) {
+            if let (true, Some(value)) = (self.takes(name), values.get(name)) {
                 details.insert(name.to_owned(), value.clone());
             }
         }
@@ -219,107 +223,96 @@ impl Plan {
     }
 }
 
-/// The graph in the text of a setting.
-fn read(text: &str, key: &Key) -> Result<Graph, Error> {
-    let invalid = |what: String| Error::invalid(key.name, format!("the workflow in {key} {what}"));
-    let value: Value = serde_json::from_str(text)
-        .map_err(|error| invalid(format!("is not JSON: {error}; {EXPORT}")))?;
-    let Value::Object(graph) = value else {
-        return Err(invalid(format!("is not a JSON object: {EXPORT}")));
-    };
-    if graph.get("nodes").is_some_and(Value::is_array) && graph.contains_key("links") {
-        return Err(invalid(format!("is in the editor's own format: {EXPORT}")));
-    }
-    if !graph.values().any(|node| node.get("class_type").is_some()) {
-        return Err(invalid(format!("has no node with a class_type: {EXPORT}")));
-    }
-    if !has_output(&graph) {
-        return Err(invalid(
-            "has no node that keeps or shows an image: add a SaveImage node".into(),
-        ));
-    }
-    Ok(graph)
-}
-
-/// Has it a node that may be an output? Custom ones are not known, so it is one that nothing
-/// follows, and not known to be something else.
-fn has_output(graph: &Graph) -> bool {
-    let feeding = feeding(graph);
-    graph.keys().any(|id| {
-        let class = class(graph, id).unwrap_or_default();
-        let inner = INNER_CLASSES.iter().any(|inner| class.contains(inner));
-        keeps_or_shows(class) || !class.is_empty() && !inner && !feeding.contains(id.as_str())
-    })
-}
-
-/// The nodes whose images make the answer: they take `images` and are ends of the graph, or their
-/// class says that they save or show. Those that only show count where none is left that saves.
-pub(crate) fn image_outputs(graph: &Graph) -> BTreeSet<&str> {
-    let feeding = feeding(graph);
-    let is_output = |id: &str, node: &Value| {
-        let takes_image = links(node).any(|(input, _, _)| ["images", "image"].contains(&input));
-        let class = class(graph, id).unwrap_or_default();
-        takes_image && (keeps_or_shows(class) || !feeding.contains(id))
-    };
-    let outputs: BTreeSet<&str> = graph
-        .iter()
-        .filter(|(id, node)| is_output(id, node))
-        .map(|(id, _)| id.as_str())
-        .collect();
-    let shows = |id: &&str| class(graph, id).is_some_and(|class| class.contains("Preview"));
-    let (shown, kept): (BTreeSet<&str>, BTreeSet<&str>) = outputs.into_iter().partition(shows);
-    if kept.is_empty() { shown } else { kept }
-}
-
-fn keeps_or_shows(class: &str) -> bool {
-    class.contains("Save") || class.contains("Preview")
-}
-
-/// The nodes that another one takes something from.
-fn feeding(graph: &Graph) -> BTreeSet<&str> {
-    graph
-        .values()
-        .flat_map(links)
-        .map(|(_, target, _)| target)
-        .collect()
-}
-
-pub(crate) fn class<'g>(graph: &'g Graph, id: &str) -> Option<&'g str> {
-    graph.get(id)?.get("class_type")?.as_str()
-}
-
-/// The inputs of a node that are links: the input, the node it leads to, and which of its outputs.
-fn links(node: &Value) -> impl Iterator<Item = (&str, &str, u64)> {
-    let inputs = node.get("inputs").and_then(Value::as_object);
-    inputs
-        .into_iter()
-        .flatten()
-        .filter_map(|(input, value)| match value.as_array()?.as_slice() {
-            [Value::String(id), Value::Number(slot)] => {
-                Some((input.as_str(), id.as_str(), slot.as_u64().unwrap_or(0)))
-            }
-            _ => None,
-        })
-}
-
-/// The value of a node's input.
-fn value<'g>(graph: &'g Graph, id: &str, input: &str) -> Option<&'g Value> {
-    graph.get(id)?.get("inputs")?.get(input)
-}
-
-/// The ids of nodes in the order that a person would give them.
-pub(crate) fn in_order<'a>(ids: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
-    let mut ids: Vec<&str> = ids.map(String::as_str).collect();
-    ids.sort_unstable_by_key(|id| node_order(id));
-    ids
-}
-
-/// `9` is before `10`, and `10:2` after it.
-fn node_order(id: &str) -> (u64, &str) {
-    let digits = id.split(|letter: char| !letter.is_ascii_digit()).next();
-    let number = digits.and_then(|digits| digits.parse().ok());
-    (number.unwrap_or(u64::MAX), id)
-}
-
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::fixture::{changed_inputs, edit_changes, full_job, minimal_job, settings};
+    use super::*;
+
+    #[track_caller]
+    fn check(job: &pinhole_sdk::Job, expected: &[&str]) {
+        let workflow = Workflow::for_generation(&settings(&[])).unwrap();
+        let values = JobValues::from_job(job, 7).unwrap();
+        assert_eq!(changed_inputs(&workflow, &values), expected);
+    }
+
+    #[test]
+    fn default_workflow_takes_full_job() {
+        check(
+            &full_job(),
+            &[
+                "3.seed=42",
+                "3.steps=4",
+                r#"4.ckpt_name="fox.safetensors""#,
+                "5.batch_size=2",
+                "5.height=64",
+                "5.width=96",
+                r#"6.text="a red fox""#,
+                r#"7.text="blurry""#,
+            ],
+        );
+    }
+
+    #[test]
+    fn fill_keeps_inputs_without_value() {
+        check(&minimal_job(), &["3.seed=7", r#"6.text="a red fox""#]);
+    }
+
+    #[test]
+    fn default_edit_workflow_takes_full_job() {
+        let none = Settings::default();
+        assert_eq!(
+            edit_changes(&none, &full_job(), &["a.png", "b.png"]),
+            [
+                r#"10.image="a.png""#,
+                "11.height=64",
+                "11.width=96",
+                "3.steps=4",
+                r#"4.ckpt_name="fox.safetensors""#,
+                "5.amount=2",
+                r#"7.text="blurry""#,
+            ]
+        );
+        assert_eq!(
+            edit_changes(&none, &minimal_job(), &["a.png"]),
+            [r#"10.image="a.png""#]
+        );
+        let workflow = Workflow::for_edit(&none, false, None).unwrap();
+        assert_eq!(workflow.source_count(), 1);
+    }
+
+    #[test]
+    fn details_and_unused_values_match_written_inputs() {
+        let mapping =
+            json!([{"type": "prompt", "node_ids": ["6"]}, {"type": "seed", "node_ids": ["3"]}]);
+        let workflow = Workflow::for_generation(&settings(&[("nodes", &mapping)])).unwrap();
+        let values = JobValues::from_job(&full_job(), 7).unwrap();
+        assert_eq!(
+            workflow.details(&values, "id", &[]),
+            r#"{"prompt_id":"id","seed":42}"#
+        );
+        let details = workflow.details(&values, "id", &["x".into()]);
+        let parsed: Value = serde_json::from_str(&details).unwrap();
+        assert_eq!(parsed["notes"], json!(["x"]));
+        assert_eq!(
+            workflow.unused_values_note(&values).as_deref(),
+            Some("no node of the workflow takes: negative_prompt, model, width, height, n, steps")
+        );
+    }
+
+    #[test]
+    fn model_input_follows_mapping() {
+        let model_input = |nodes: &Value| {
+            let workflow = Workflow::for_generation(&settings(&[("nodes", nodes)])).unwrap();
+            workflow.model_input()
+        };
+        let default = ("CheckpointLoaderSimple".to_owned(), "ckpt_name".to_owned());
+        assert_eq!(model_input(&json!([])), default);
+        let without = json!([{"type": "prompt", "node_ids": ["6"]}]);
+        assert_eq!(model_input(&without), default);
+        let mapped = json!([{"type": "model", "node_ids": ["3"], "key": "sampler_name"}]);
+        assert_eq!(
+            model_input(&mapped),
+            ("KSampler".into(), "sampler_name".into())
+        );
+    }
+}

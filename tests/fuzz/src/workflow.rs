@@ -1,22 +1,22 @@
-//! What has to hold for any workflow and mapping. Called by a fuzz target, and with the files of its
-//! corpus by an ordinary test.
+//! Properties of the engine `comfyui` for any workflow and mapping.
 
 #![allow(
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a broken property is shown by a panic"
+    reason = "a panic reports a broken property"
 )]
 
+use pinhole_comfyui::workflow::{
+    Graph, InputContent, JobValues, NodeInput, Workflow, image_outputs,
+};
 use pinhole_sdk::{Job, SettingValue, Settings, Size};
 use serde_json::{Value, json};
 
-use super::{Graph, Plan, Values, image_outputs, keys};
-
-/// In lines: a job's parameters as a JSON object, a mapping (empty for none), a workflow.
+/// Lines: the job's parameters as a JSON object, a mapping (may be empty), a workflow.
 ///
-/// The workflow is refused, or a job is written into it: then all nodes are there and no other,
-/// nothing has changed but inputs that a place names, nothing that the job brought has become a link
-/// or a node, and the result is JSON. For an edit one node may be added, and links lead to it.
+/// The engine refuses the workflow, or writes the job into it. Then the result has the same nodes and
+/// is JSON, only inputs that the job fills have changed, and no value of the job has become a link or a
+/// node. An edit may add one node, with links to it.
 pub fn workflow(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let lines: Vec<&str> = text.splitn(3, '\n').collect();
@@ -33,107 +33,122 @@ pub fn workflow(bytes: &[u8]) {
         seed: Some(42),
         parameters: parameters.to_owned(),
     };
-    let Ok(mut values) = Values::of(&job, 7) else {
+    let Ok(mut values) = JobValues::from_job(&job, 7) else {
         return;
     };
     let settings = settings(mapping, workflow);
-    if let Ok(plan) = Plan::generate(&settings) {
-        let graph = plan.graph.clone();
-        // Without one it is the default.
-        let read = serde_json::from_str::<Graph>(workflow).ok();
-        assert!(workflow.is_empty() || read.as_ref() == Some(&graph));
-        check(&plan, &values, &graph, 0);
+    if let Ok(generation) = Workflow::for_generation(&settings) {
+        let graph = generation.graph().clone();
+        // An empty setting selects the default workflow.
+        let parsed = serde_json::from_str::<Graph>(workflow).ok();
+        assert!(workflow.is_empty() || parsed.as_ref() == Some(&graph));
+        check(&generation, &values, &graph, 0);
     }
     values.sources = vec!["first.png".into(), "second.png".into()];
     for masked in [None, Some(Size::new(65, 64))] {
-        let Ok(mut plan) = Plan::edit(&settings, true, masked) else {
+        let Ok(mut edit) = Workflow::for_edit(&settings, true, masked) else {
             return;
         };
-        let graph = plan.graph.clone();
-        let mut added = 0;
-        if masked.is_some() && plan.place_mask().is_ok() {
+        let graph = edit.graph().clone();
+        let mut max_added = 0;
+        if masked.is_some() && edit.add_mask_input().is_ok() {
             values.mask = Some("mask.png".into());
-            added = 1;
+            max_added = 1;
         }
-        check(&plan, &values, &graph, added);
+        check(&edit, &values, &graph, max_added);
     }
 }
 
 fn settings(mapping: &str, workflow: &str) -> Settings {
-    let values = [keys::GENERATE, keys::EDIT].iter().flat_map(|keys| {
-        [(&keys.workflow, workflow), (&keys.nodes, mapping)].map(|(key, text)| SettingValue {
-            key: key.name.to_owned(),
-            value: json!(text).to_string(),
-        })
+    let values = [
+        ("workflow", workflow),
+        ("nodes", mapping),
+        ("edit-workflow", workflow),
+        ("edit-nodes", mapping),
+    ]
+    .map(|(key, text)| SettingValue {
+        key: key.to_owned(),
+        value: json!(text).to_string(),
     });
-    Settings::new(values.collect())
+    Settings::new(values.into())
 }
 
-fn check(plan: &Plan, values: &Values, graph: &Graph, may_be_added: usize) {
-    plan.left_out(values);
-    plan.missing(values);
-    plan.model_input();
-    let details = plan.details(values, "id", &["a note".to_owned()]);
+/// Checks the result of writing a job into `graph`, to which at most `max_added` nodes may be added.
+fn check(workflow: &Workflow, values: &JobValues, graph: &Graph, max_added: usize) {
+    workflow.unused_values_note(values);
+    workflow.missing_image(values);
+    workflow.model_input();
+    let details = workflow.details(values, "id", &["a note".to_owned()]);
     assert!(serde_json::from_str::<Graph>(&details).is_ok(), "{details}");
     assert!(
         image_outputs(graph)
             .iter()
             .all(|id| graph.contains_key(*id))
     );
-    if plan.check(values).is_err() {
+    if workflow.validate_parameters(values).is_err() {
         return;
     }
-    let written = plan.written(values);
-    let text = serde_json::to_string(&written).unwrap();
+    let filled = workflow.fill(values);
+    let text = serde_json::to_string(&filled).unwrap();
     assert!(serde_json::from_str::<Graph>(&text).is_ok(), "{text}");
-    let added: Vec<&String> = written
+    let added: Vec<&String> = filled
         .keys()
         .filter(|id| !graph.contains_key(*id))
         .collect();
-    assert!(added.len() <= may_be_added, "added {added:?}");
-    for (id, node) in graph {
-        let now = written.get(id).expect("no node is lost");
-        let (Value::Object(node), Value::Object(now)) = (node, now) else {
-            assert_eq!(node, now, "node {id}");
+    assert!(added.len() <= max_added, "added {added:?}");
+    for (id, before) in graph {
+        let after = filled.get(id).expect("no node is lost");
+        let (Value::Object(before), Value::Object(after)) = (before, after) else {
+            assert_eq!(before, after, "node {id}");
             continue;
         };
-        for (field, value) in now.iter().filter(|(field, _)| *field != "inputs") {
-            assert_eq!(node.get(field), Some(value), "{field} of node {id}");
+        for (field, value) in after.iter().filter(|(field, _)| *field != "inputs") {
+            assert_eq!(before.get(field), Some(value), "{field} of node {id}");
         }
-        assert_eq!(node.len(), now.len(), "fields of node {id}");
-        check_inputs(plan, id, node.get("inputs"), now.get("inputs"), &added);
+        assert_eq!(before.len(), after.len(), "fields of node {id}");
+        let node_inputs: Vec<&NodeInput> = workflow
+            .inputs()
+            .iter()
+            .filter(|input| input.node == *id)
+            .collect();
+        check_inputs(
+            &node_inputs,
+            before.get("inputs"),
+            after.get("inputs"),
+            &added,
+        );
     }
 }
 
-/// What differs among the inputs of a node is plain and has a place there, or leads to the added
-/// node.
+/// Checks the inputs of a node: a changed value is a scalar for an input that the job fills, or a link to
+/// an added node.
 fn check_inputs(
-    plan: &Plan,
-    id: &str,
+    node_inputs: &[&NodeInput],
     before: Option<&Value>,
-    now: Option<&Value>,
+    after: Option<&Value>,
     added: &[&String],
 ) {
-    let (Some(Value::Object(before)), Some(Value::Object(now))) = (before, now) else {
-        return assert_eq!(before, now, "inputs of node {id}");
+    let (Some(Value::Object(before)), Some(Value::Object(after))) = (before, after) else {
+        return assert_eq!(before, after, "inputs of {node_inputs:?}");
     };
-    assert!(before.keys().all(|input| now.contains_key(input)));
-    for (input, value) in now
+    assert!(before.keys().all(|input| after.contains_key(input)));
+    for (input, value) in after
         .iter()
         .filter(|(input, value)| before.get(*input) != Some(value))
     {
-        let leads = |id: &&String| value == &json!([id, 0]) || value == &json!([id, 1]);
-        if added.iter().any(leads) {
+        let links_to = |id: &&String| value == &json!([id, 0]) || value == &json!([id, 1]);
+        if added.iter().any(links_to) {
             continue;
         }
-        let mut places = plan.places.iter();
-        let place = places.rfind(|place| place.node == id && place.input == *input);
-        let place = place.unwrap_or_else(|| panic!("{input} of node {id} has no place"));
-        match &place.what {
-            super::What::Literal(literal) => assert_eq!(value, literal),
-            what => assert!(
+        let node_input = node_inputs
+            .iter()
+            .rfind(|candidate| candidate.input == *input)
+            .unwrap_or_else(|| panic!("no job fills {input}, only {node_inputs:?}"));
+        match &node_input.content {
+            InputContent::Literal(literal) => assert_eq!(value, literal),
+            content => assert!(
                 !value.is_array() && !value.is_object(),
-                "{what:?} wrote {value}"
+                "{content:?} became {value}"
             ),
         }
     }
@@ -144,29 +159,10 @@ mod tests {
     use super::*;
 
     #[test]
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "a test reads the files beside it"
-    )]
-    fn every_file_of_the_corpus_keeps_its_properties() {
-        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/workflow");
-        let mut files = 0;
-        for entry in std::fs::read_dir(corpus).unwrap() {
-            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
-            workflow(&bytes);
-            // What is cut anywhere is nearly a workflow.
-            for end in (0..bytes.len()).step_by(7) {
-                workflow(&bytes[..end]);
-            }
-            files += 1;
-        }
-        assert!(files >= 5, "{files} files in {corpus}");
-    }
-
-    #[test]
-    fn a_workflow_is_written_into() {
-        // So that the properties are not held by refusing everything.
-        let settings = settings("", include_str!("../default_workflow.json"));
-        assert!(Plan::generate(&settings).is_ok());
+    fn default_workflow_is_not_refused() {
+        // The properties must not hold only because every workflow is refused.
+        let text = include_str!("../../../plugins/comfyui/src/default_workflow.json");
+        let settings = settings("", text);
+        assert!(Workflow::for_generation(&settings).is_ok());
     }
 }

@@ -1,210 +1,202 @@
-//! Finds the inputs that take a job's values, by what the nodes are and how they are linked.
+//! Detects the inputs that take a job's values, from the classes of nodes and the links between them.
 //!
-//! It begins at the samplers. Each says by its links which text is wanted and which is not, where
-//! its noise, its steps and its model come from, and which empty latent image it fills.
+//! Detection starts at the samplers. The links of a sampler lead to the prompt and the negative prompt,
+//! to its noise, steps and model, and to the empty latent image that it fills.
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::mapping::{Place, What};
-use super::{Graph, class, in_order, links, value};
+use super::graph::{Graph, Link, class, input_value, is_sampler, link_source, links, sort_ids};
+use super::node_input::{InputContent, NodeInput};
 
 /// Inputs that name a model file.
 pub(super) const MODEL_INPUTS: &[&str] = &["ckpt_name", "unet_name", "model_name"];
-/// Inputs that take a seed.
 pub(super) const SEED_INPUTS: &[&str] = &["seed", "noise_seed"];
-/// Inputs that say how many images there are to be.
+/// Inputs that set the number of images.
 pub(super) const COUNT_INPUTS: &[&str] = &["batch_size", "amount"];
-/// Inputs of text encoders; some have two, for two encoders, and both get the text.
+/// Inputs of text encoders. Some have two, for two encoders, and both take the text.
 const TEXT_INPUTS: &[&str] = &["text", "text_g", "text_l", "clip_l", "t5xxl", "prompt"];
-/// Inputs of nodes that only hold a value for others.
+/// Inputs of nodes that only hold a value for other nodes.
 const VALUE_INPUTS: &[&str] = &["value", "text", "string"];
 /// Inputs of a sampler that a job may set as parameters.
 const SAMPLER_PARAMETERS: &[&str] = &["cfg", "denoise", "sampler_name", "scheduler"];
-/// How many nodes that only pass a value on are followed.
-const MAX_HOPS: usize = 8;
+/// Maximum number of consecutive nodes that only hold a value.
+const MAX_VALUE_NODES: usize = 8;
 
-/// All that is found; nothing for values that have no node.
-pub(super) fn places(graph: &Graph) -> Vec<Place> {
-    let mut finder = Finder {
+/// Detects the inputs of all values. A value without a node has none.
+pub(super) fn detect_inputs(graph: &Graph) -> Vec<NodeInput> {
+    let mut detector = Detector {
         graph,
-        places: Vec::new(),
+        inputs: Vec::new(),
     };
-    for id in in_order(graph.keys().filter(|id| is_sampler(graph, id))) {
-        finder.sampler(id);
+    for id in sort_ids(graph.keys().filter(|id| is_sampler(graph, id))) {
+        detector.detect_sampler(id);
     }
-    if !finder.places.iter().any(|place| place.takes("prompt")) {
-        finder.only("prompt", TEXT_INPUTS, |class| class.contains("TextEncode"));
+    if !detector.inputs.iter().any(|input| input.takes("prompt")) {
+        detector.add_only_node("prompt", TEXT_INPUTS, |class| class.contains("TextEncode"));
     }
-    if !finder.places.iter().any(|place| place.takes("model")) {
-        finder.only("model", MODEL_INPUTS, |class| class.contains("Load"));
+    if !detector.inputs.iter().any(|input| input.takes("model")) {
+        detector.add_only_node("model", MODEL_INPUTS, |class| class.contains("Load"));
     }
-    finder.places
+    detector.inputs
 }
 
-pub(crate) fn is_sampler(graph: &Graph, id: &str) -> bool {
-    class(graph, id).is_some_and(|class| class.contains("Sampler"))
-        && link(graph, id, "latent_image").is_some()
-}
-
-struct Finder<'g> {
+struct Detector<'g> {
     graph: &'g Graph,
-    places: Vec<Place>,
+    inputs: Vec<NodeInput>,
 }
 
-impl<'g> Finder<'g> {
-    fn sampler(&mut self, id: &'g str) {
-        let takes_text = |graph: &Graph, node: &str| has_any(graph, node, TEXT_INPUTS);
-        let positive = self.near(id, "positive", &takes_text);
-        let negative = self.near(id, "negative", &takes_text);
-        self.put_any("prompt", positive, TEXT_INPUTS);
-        // Where nothing is unwanted, the way of the unwanted leads to the wanted text as well.
-        self.put_any(
-            "negative_prompt",
-            negative.filter(|_| negative != positive),
-            TEXT_INPUTS,
-        );
+impl<'g> Detector<'g> {
+    fn detect_sampler(&mut self, id: &'g str) {
+        let positive = self.nearest_with_input(id, "positive", TEXT_INPUTS);
+        let negative = self.nearest_with_input(id, "negative", TEXT_INPUTS);
+        self.add_inputs("prompt", positive, TEXT_INPUTS);
+        // Without a negative prompt, the negative link leads to the prompt as well.
+        if negative != positive {
+            self.add_inputs("negative_prompt", negative, TEXT_INPUTS);
+        }
+        let seed = self.nearest_with_input(id, "noise", SEED_INPUTS);
+        self.add_inputs("seed", seed, SEED_INPUTS);
+        let steps = self.nearest_with_input(id, "sigmas", &["steps"]);
+        self.add_inputs("steps", steps, &["steps"]);
 
-        let seed = self.near(id, "noise", &|graph, node| {
-            has_any(graph, node, SEED_INPUTS)
-        });
-        self.put_any("seed", seed, SEED_INPUTS);
-        let steps = self.near(id, "sigmas", &|graph, node| {
-            has_any(graph, node, &["steps"])
-        });
-        self.put_any("steps", steps, &["steps"]);
-
-        // A sampler that goes on from another's picture has sizes and a model of its own, and keeps them.
-        let goes_on = |graph: &Graph, node: &str| node != id && is_sampler(graph, node);
-        if self.near(id, "latent_image", &goes_on).is_some() {
+        // A sampler that continues another sampler's image keeps its own size and model.
+        let is_other_sampler = |node: &str| node != id && is_sampler(self.graph, node);
+        if self
+            .nearest(id, "latent_image", &is_other_sampler)
+            .is_some()
+        {
             return;
         }
-        self.latent(id);
-        let model = self.near(id, "model", &|graph, node| {
-            has_any(graph, node, MODEL_INPUTS)
-        });
-        self.put_any("model", model, MODEL_INPUTS);
+        self.detect_latent(id);
+        let model = self.nearest_with_input(id, "model", MODEL_INPUTS);
+        self.add_inputs("model", model, MODEL_INPUTS);
         for parameter in SAMPLER_PARAMETERS {
-            self.put_any(parameter, Some(id), &[parameter]);
+            self.add_inputs(parameter, Some(id), &[parameter]);
         }
     }
 
-    /// The latent image that a sampler begins with: an empty one, or one made of a picture that may be
-    /// scaled and repeated on its way.
-    fn latent(&mut self, id: &'g str) {
-        let empty = self.near(id, "latent_image", &is_empty_latent);
-        let sized = empty.or_else(|| self.near(id, "latent_image", &is_sized));
-        self.put_any("width", sized, &["width"]);
-        self.put_any("height", sized, &["height"]);
-        let repeated = empty.or_else(|| self.near(id, "latent_image", &is_repeated));
-        self.put_any("n", repeated, COUNT_INPUTS);
+    /// Detects the latent image that a sampler starts with: an empty one, or one from an image that may
+    /// be scaled and repeated.
+    fn detect_latent(&mut self, id: &'g str) {
+        let nearest = |is_match: fn(&Graph, &str) -> bool| {
+            self.nearest(id, "latent_image", &|node| is_match(self.graph, node))
+        };
+        let empty = nearest(is_empty_latent);
+        let sized = empty.or_else(|| nearest(has_size));
+        let repeated = empty.or_else(|| nearest(is_repeat));
+        self.add_inputs("width", sized, &["width"]);
+        self.add_inputs("height", sized, &["height"]);
+        self.add_inputs("n", repeated, COUNT_INPUTS);
     }
 
-    /// Writes to a node outside any sampler's reach, if there is just one of the kind.
-    fn only(&mut self, name: &str, inputs: &[&str], is_kind: impl Fn(&str) -> bool) {
+    /// Adds inputs of a node that no sampler leads to, if it is the only one of its class.
+    fn add_only_node(&mut self, name: &str, inputs: &[&str], is_class: impl Fn(&str) -> bool) {
         let mut ids = self.graph.keys().filter(|id| {
-            class(self.graph, id).is_some_and(&is_kind) && has_any(self.graph, id, inputs)
+            class(self.graph, id).is_some_and(&is_class) && has_any_input(self.graph, id, inputs)
         });
         if let (Some(id), None) = (ids.next(), ids.next()) {
-            self.put_any(name, Some(id), inputs);
+            self.add_inputs(name, Some(id), inputs);
         }
     }
 
-    /// The nearest node, seen from a sampler up its links, that is wanted. Where a node has a link
-    /// of the name `way`, only that is followed: a ControlNet passes both texts through, say.
-    /// Other samplers end the way: what lies behind them is theirs.
-    fn near(
+    fn nearest_with_input(
         &self,
-        from: &'g str,
-        way: &str,
-        is_wanted: &dyn Fn(&Graph, &str) -> bool,
+        start: &'g str,
+        followed_input: &str,
+        inputs: &[&str],
     ) -> Option<&'g str> {
-        let mut seen = BTreeSet::from([from]);
-        let mut next = VecDeque::from([from]);
-        while let Some(id) = next.pop_front() {
-            if is_wanted(self.graph, id) {
+        self.nearest(start, followed_input, &|node| {
+            has_any_input(self.graph, node, inputs)
+        })
+    }
+
+    /// The nearest matching node, from a sampler along its links. If a node has a link named
+    /// `followed_input`, only that link is followed; a ControlNet, for example, passes both texts on.
+    /// The search ends at other samplers: the nodes behind them are theirs.
+    fn nearest(
+        &self,
+        start: &'g str,
+        followed_input: &str,
+        is_match: &dyn Fn(&str) -> bool,
+    ) -> Option<&'g str> {
+        let mut visited = BTreeSet::from([start]);
+        let mut queue = VecDeque::from([start]);
+        while let Some(id) = queue.pop_front() {
+            if is_match(id) {
                 return Some(id);
             }
-            if id != from && is_sampler(self.graph, id) {
+            if id != start && is_sampler(self.graph, id) {
                 continue;
             }
             let node = self.graph.get(id)?;
-            let named = links(node).find(|(input, _, _)| *input == way);
-            let targets = links(node).filter(|found| named.is_none_or(|named| *found == named));
-            for (_, target, _) in targets {
-                if self.graph.contains_key(target) && seen.insert(target) {
-                    next.push_back(target);
+            let followed: Option<Link<'_>> = links(node).find(|link| link.input == followed_input);
+            for link in links(node).filter(|link| followed.is_none_or(|only| *link == only)) {
+                if self.graph.contains_key(link.source) && visited.insert(link.source) {
+                    queue.push_back(link.source);
                 }
             }
         }
         None
     }
 
-    /// Adds a place for each of these inputs that the node has.
-    fn put_any(&mut self, name: &str, node: Option<&str>, inputs: &[&str]) {
+    /// Adds those of the inputs that the node has.
+    fn add_inputs(&mut self, name: &str, node: Option<&str>, inputs: &[&str]) {
         let Some(node) = node else {
             return;
         };
-        for input in inputs
-            .iter()
-            .filter(|input| has_any(self.graph, node, &[**input]))
-        {
-            let (node, input) = settle(self.graph, node, input);
-            let place = Place {
-                what: What::Named(name.to_owned()),
-                node: node.to_owned(),
-                input: input.to_owned(),
+        for input in inputs {
+            if !has_any_input(self.graph, node, &[*input]) {
+                continue;
+            }
+            let (value_node, value_input) = follow_value_nodes(self.graph, node, input);
+            let detected = NodeInput {
+                content: InputContent::JobValue(name.to_owned()),
+                node: value_node.to_owned(),
+                input: value_input.to_owned(),
             };
-            if !self.places.contains(&place) {
-                self.places.push(place);
+            if !self.inputs.contains(&detected) {
+                self.inputs.push(detected);
             }
         }
     }
 }
 
 fn is_empty_latent(graph: &Graph, id: &str) -> bool {
-    ["width", "height", "batch_size"]
-        .iter()
-        .all(|input| has_any(graph, id, &[*input]))
+    has_size(graph, id) && has_any_input(graph, id, &["batch_size"])
 }
 
-fn is_sized(graph: &Graph, id: &str) -> bool {
-    ["width", "height"]
-        .iter()
-        .all(|input| has_any(graph, id, &[*input]))
+fn has_size(graph: &Graph, id: &str) -> bool {
+    has_any_input(graph, id, &["width"]) && has_any_input(graph, id, &["height"])
 }
 
-fn is_repeated(graph: &Graph, id: &str) -> bool {
+fn is_repeat(graph: &Graph, id: &str) -> bool {
     class(graph, id).is_some_and(|class| class.starts_with("Repeat"))
-        && has_any(graph, id, COUNT_INPUTS)
+        && has_any_input(graph, id, COUNT_INPUTS)
 }
 
-fn has_any(graph: &Graph, id: &str, inputs: &[&str]) -> bool {
-    inputs.iter().any(|input| value(graph, id, input).is_some())
+fn has_any_input(graph: &Graph, id: &str, inputs: &[&str]) -> bool {
+    inputs
+        .iter()
+        .any(|input| input_value(graph, id, input).is_some())
 }
 
-fn link<'g>(graph: &'g Graph, id: &str, input: &str) -> Option<&'g str> {
-    links(graph.get(id)?)
-        .find(|(name, _, _)| *name == input)
-        .map(|(_, target, _)| target)
-}
-
-/// The input to write to: where the given one is a link to a node that only holds a value, that
-/// node's.
-fn settle<'a>(graph: &'a Graph, node: &'a str, input: &'a str) -> (&'a str, &'a str) {
-    let mut place = (node, input);
-    for _ in 0..MAX_HOPS {
-        let Some(target) = link(graph, place.0, place.1) else {
-            return place;
+/// The node and input to write to: if the input is a link to a node that only holds a value, that
+/// node's input.
+fn follow_value_nodes<'a>(graph: &'a Graph, node: &'a str, input: &'a str) -> (&'a str, &'a str) {
+    let mut current = (node, input);
+    for _ in 0..MAX_VALUE_NODES {
+        let Some(source) = link_source(graph, current.0, current.1) else {
+            return current;
         };
-        let Some(held) = VALUE_INPUTS
+        let Some(value_input) = VALUE_INPUTS
             .iter()
-            .find(|held| has_any(graph, target, &[**held]))
+            .find(|value_input| has_any_input(graph, source, &[**value_input]))
         else {
             break;
         };
-        place = (target, held);
+        current = (source, value_input);
     }
-    // A node that makes its value itself: the job's takes the place of the link.
+    // The node computes its value: the job's value replaces the link.
     (node, input)
 }
 
@@ -214,21 +206,21 @@ mod tests {
 
     use super::*;
 
-    /// The places found, as `what:node.input`.
+    /// The detected inputs, as `value:node.input`.
     #[track_caller]
     fn check(graph: Value, expected: &[&str]) {
-        let found: Vec<String> = places(graph.as_object().unwrap())
+        let detected: Vec<String> = detect_inputs(graph.as_object().unwrap())
             .into_iter()
-            .map(|place| match place.what {
-                What::Named(name) => format!("{name}:{}.{}", place.node, place.input),
-                what => panic!("{what:?}"),
+            .map(|input| match input.content {
+                InputContent::JobValue(name) => format!("{name}:{}.{}", input.node, input.input),
+                content => panic!("{content:?}"),
             })
             .collect();
-        assert_eq!(found, expected);
+        assert_eq!(detected, expected);
     }
 
     #[test]
-    fn a_custom_sampler_is_followed_to_its_parts() {
+    fn detection_follows_custom_sampler_to_its_parts() {
         check(
             json!({
                 "5": {"class_type": "EmptySD3LatentImage", "inputs": {"width": 8, "height": 8, "batch_size": 1}},
@@ -257,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_kept_apart_behind_a_control_net_and_followed_to_where_they_stand() {
+    fn detection_separates_texts_behind_control_net() {
         check(
             json!({
                 "1": {"class_type": "PrimitiveStringMultiline", "inputs": {"value": ""}},
@@ -279,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_pass_keeps_its_size_and_model() {
+    fn detection_keeps_size_and_model_of_second_pass() {
         check(
             json!({
                 "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "base"}},
@@ -308,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_sampler_only_what_is_unmistakable_is_found() {
+    fn detection_without_sampler_needs_unique_node() {
         let encoder = json!({"class_type": "CLIPTextEncode", "inputs": {"text": ""}});
         check(json!({"1": encoder}), &["prompt:1.text"]);
         check(json!({"1": encoder, "2": encoder}), &[]);
@@ -319,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn circles_and_loose_ends_do_no_harm() {
+    fn detection_tolerates_circles_and_missing_nodes() {
         check(
             json!({
                 "1": {"class_type": "KSampler", "inputs": {"positive": ["2", 0], "negative": ["9", 0], "latent_image": ["1", 0]}},

@@ -1,16 +1,17 @@
-//! What a job brings to a workflow.
+//! The values of a job that a workflow can take.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use pinhole_sdk::{Error, Job, Size};
 use serde_json::{Value, json};
 
-/// Sides are rounded down to a multiple of so many pixels: latent images have an eighth of a picture's.
+/// Sides are rounded down to a multiple of this many pixels: a latent image has an eighth of an image's
+/// sides.
 pub(super) const BLOCK: u32 = 8;
-/// Seeds we draw have no more bits: beyond, JSON numbers lose digits in many programs.
+/// Maximum number of bits of a random seed. Many programs lose digits of larger JSON numbers.
 const SEED_BITS: u32 = 53;
-/// What no parameter may be called: what a job says itself was checked by the host, and the files of
-/// the server are not for a job to choose.
+/// Names that no parameter may have: the host has validated the fields of the job, and a job must not
+/// select files of the server.
 const RESERVED: [&str; 13] = [
     "prompt",
     "negative_prompt",
@@ -27,26 +28,28 @@ const RESERVED: [&str; 13] = [
     "mask",
 ];
 
-/// What a job brings, by the names that a mapping uses. What it leaves open is not there, and the
-/// workflow keeps its own.
+/// The values of a job, by the names that a mapping uses. Values that the job leaves open are absent;
+/// the workflow then has its own.
 #[derive(Debug)]
-pub(crate) struct Values {
+pub struct JobValues {
     values: BTreeMap<String, Value>,
-    /// Each of these must have a place.
+    /// The names of the job's own parameters. An input must take each of them.
     parameters: BTreeSet<String>,
-    /// What the server calls the uploaded source pictures.
-    pub(crate) sources: Vec<String>,
-    /// What it calls the mask.
-    pub(crate) mask: Option<String>,
-    /// The names of those that the job itself named, and so means.
-    named: Vec<&'static str>,
-    /// The size asked for, where it is another than the one that is written.
-    pub(crate) rounded: Option<(Size, Size)>,
+    /// The server's names of the uploaded source images.
+    pub sources: Vec<String>,
+    /// The server's name of the uploaded mask.
+    pub mask: Option<String>,
+    /// The names of the values that the job sets explicitly.
+    explicit: Vec<&'static str>,
+    /// The requested size and the rounded one, if they differ.
+    pub(crate) rounded_size: Option<(Size, Size)>,
 }
 
-impl Values {
-    /// `random` makes the seed of a job that has none.
-    pub(crate) fn of(job: &Job, random: u64) -> Result<Self, Error> {
+impl JobValues {
+    /// Reads the values of a job. `random` becomes the seed of a job without one.
+    ///
+    /// Fails if a parameter has a reserved name, or is neither a text, a number nor a boolean.
+    pub fn from_job(job: &Job, random: u64) -> Result<Self, Error> {
         let mut values = BTreeMap::new();
         let mut set = |name: &str, value: Value| values.insert(name.to_owned(), value);
         set("prompt", json!(job.prompt));
@@ -58,88 +61,84 @@ impl Values {
         if let Some(model) = &job.model {
             set("model", json!(model));
         }
-        let mut rounded = None;
-        if let Some(asked) = job.size {
-            let size = asked.rounded_down(BLOCK);
-            rounded = (size != asked).then_some((asked, size));
+        let mut rounded_size = None;
+        if let Some(requested) = job.size {
+            let size = requested.round_down(BLOCK);
+            rounded_size = (size != requested).then_some((requested, size));
             set("width", json!(size.width));
             set("height", json!(size.height));
         }
         if let Some(steps) = job.steps {
             set("steps", json!(steps));
         }
-        // Lists would be links, and objects nodes: the graph is the operator's.
-        let own = job.checked_parameters(&RESERVED)?;
-        if let Some((name, _)) = own.iter().find(|(_, value)| !is_plain(value)) {
+        // A list would be a link and an object a node, but the graph belongs to the operator.
+        let parameters = job.parse_parameters(&RESERVED)?;
+        if let Some((name, _)) = parameters.iter().find(|(_, value)| !is_scalar(value)) {
             let message = format!("parameter {name} is neither a text, a number nor a boolean");
             return Err(Error::invalid(name, message));
         }
-        let parameters = own.keys().cloned().collect();
-        values.extend(own);
+        let parameter_names = parameters.keys().cloned().collect();
+        values.extend(parameters);
         Ok(Self {
             values,
-            parameters,
+            parameters: parameter_names,
             sources: Vec::new(),
             mask: None,
-            named: named(job),
-            rounded,
+            explicit: explicit_names(job),
+            rounded_size,
         })
     }
 
-    /// The names of what the job itself named.
-    pub(super) fn named(&self) -> &[&'static str] {
-        &self.named
+    pub(super) fn explicit(&self) -> &[&'static str] {
+        &self.explicit
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         self.values.get(name)
     }
 
-    /// The names of those that came as parameters.
-    pub(super) fn parameters(&self) -> impl Iterator<Item = &String> {
+    pub(super) fn parameter_names(&self) -> impl Iterator<Item = &String> {
         self.parameters.iter()
     }
 }
 
-fn named(job: &Job) -> Vec<&'static str> {
-    let size = job.size.is_some();
+fn explicit_names(job: &Job) -> Vec<&'static str> {
+    let has_size = job.size.is_some();
     [
         ("prompt", true),
         ("negative_prompt", job.negative_prompt.is_some()),
         ("model", job.model.is_some()),
-        ("width", size),
-        ("height", size),
+        ("width", has_size),
+        ("height", has_size),
         ("n", job.count > 1),
         ("steps", job.steps.is_some()),
         ("seed", job.seed.is_some()),
     ]
     .into_iter()
-    .filter_map(|(name, named)| named.then_some(name))
+    .filter_map(|(name, is_explicit)| is_explicit.then_some(name))
     .collect()
 }
 
-fn is_plain(value: &Value) -> bool {
+fn is_scalar(value: &Value) -> bool {
     value.is_string() || value.is_number() || value.is_boolean()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workflow::fixture::minimal_job;
 
     #[test]
-    fn a_seed_of_ours_keeps_its_digits_in_json() {
-        let job = |seed| Job {
-            prompt: "a red fox".into(),
-            negative_prompt: None,
-            model: None,
-            size: None,
-            count: 1,
-            steps: None,
-            seed,
-            parameters: "{}".into(),
+    fn random_seed_keeps_its_digits_in_json() {
+        let seed = |seed| {
+            let job = Job {
+                seed,
+                ..minimal_job()
+            };
+            let values = JobValues::from_job(&job, u64::MAX).unwrap();
+            values.get("seed").cloned()
         };
-        let seed = |job: &Job| Values::of(job, u64::MAX).unwrap().get("seed").cloned();
-        assert_eq!(seed(&job(None)), Some(json!((1_u64 << 53) - 1)));
-        assert_eq!(seed(&job(Some(u64::MAX))), Some(json!(u64::MAX)));
+        assert_eq!(seed(None), Some(json!((1_u64 << 53) - 1)));
+        assert_eq!(seed(Some(u64::MAX)), Some(json!(u64::MAX)));
     }
 }

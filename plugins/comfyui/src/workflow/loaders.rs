@@ -1,209 +1,223 @@
-//! Where the pictures of an edit go: its sources, and its mask.
+//! The nodes that load source images and masks.
 
-use pinhole_sdk::{Error, ErrorKind, Size};
+use pinhole_sdk::{Error, ErrorKind};
 use serde_json::{Value, json};
 
-use super::keys::Keys;
-use super::mapping::{Place, What};
-use super::values::BLOCK;
-use super::{Graph, class, in_order, links, value};
+use super::graph::{Graph, all_links, class, input_value, sort_ids};
+use super::node_input::{InputContent, NodeInput};
+use crate::settings::WorkflowKeys;
 
-const DEFAULT: &str = include_str!("../default_edit_workflow.json");
-/// In the default workflow: the picture, as often as it is drawn over.
-const REPEATED: &str = "15";
-/// The output of a loader of pictures that is its mask.
-const MASK_SLOT: u64 = 1;
+/// The output of an image loader that is its mask.
+pub(super) const MASK_SLOT: u64 = 1;
 
-/// The default workflow: image to image with the nodes of every server. `masked` is the size of the
-/// picture that a mask is for.
-///
-/// Scaled, the picture is cropped to the shape asked for, but not below a mask, which would not
-/// fit any more. Masked, only the noise is masked, so that the sampler still sees what it changes;
-/// and what it drew is laid over the picture through the mask, since no VAE leaves pixels as they were.
-pub(super) fn default_graph(scaled: bool, masked: Option<Size>) -> Graph {
-    let mut graph: Graph = serde_json::from_str(DEFAULT).unwrap_or_default();
-    if scaled {
-        let crop = if masked.is_some() {
-            "disabled"
-        } else {
-            "center"
-        };
-        let inputs = json!({
-            "image": ["10", 0], "upscale_method": "lanczos", "width": 512, "height": 512, "crop": crop,
-        });
-        add(&mut graph, "11", "ImageScale", &inputs);
-        link(&mut graph, "12", "pixels", "11");
-    }
-    if let Some(size) = masked {
-        let picture = if scaled { "11" } else { "10" };
-        // Of sides that are no whole blocks the VAE takes the middle.
-        let cut = |side: u32| if scaled { 0 } else { side % BLOCK };
-        let (wide, high) = (cut(size.width), cut(size.height));
-        let (x, y) = (wide / 2, high / 2);
-        let mut mask = json!(["10", MASK_SLOT]);
-        if (wide, high) != (0, 0) {
-            let inputs = json!({
-                "mask": mask, "x": x, "y": y,
-                "width": size.width - wide, "height": size.height - high,
-            });
-            add(&mut graph, "14", "CropMask", &inputs);
-            mask = json!(["14", 0]);
-        }
-        let inputs = json!({"samples": ["12", 0], "mask": mask});
-        add(&mut graph, "13", "SetLatentNoiseMask", &inputs);
-        link(&mut graph, "5", "samples", "13");
-        let inputs = json!({"image": [picture, 0], "amount": 1});
-        add(&mut graph, REPEATED, "RepeatImageBatch", &inputs);
-        let inputs = json!({
-            "destination": [REPEATED, 0], "source": ["8", 0],
-            "x": x, "y": y, "resize_source": false, "mask": mask,
-        });
-        add(&mut graph, "16", "ImageCompositeMasked", &inputs);
-        link(&mut graph, "9", "images", "16");
-    }
-    graph
-}
-
-/// What the default workflow needs beside a mapping or what is found: as many pictures to lay over
-/// as are drawn.
-pub(super) fn default_places(graph: &Graph) -> Option<Place> {
-    graph.contains_key(REPEATED).then(|| Place {
-        what: What::Named("n".into()),
-        node: REPEATED.into(),
-        input: "amount".into(),
-    })
-}
-
-fn add(graph: &mut Graph, id: &str, class: &str, inputs: &Value) {
-    graph.insert(id.into(), json!({"class_type": class, "inputs": inputs}));
-}
-
-/// Makes an input take the first output of another node.
-fn link(graph: &mut Graph, node: &str, input: &str, from: &str) {
-    let node = graph.get_mut(node).and_then(|node| node.get_mut("inputs"));
-    if let Some(inputs) = node.and_then(Value::as_object_mut) {
-        inputs.insert(input.into(), json!([from, 0]));
-    }
-}
-
-/// Adds places for source pictures where the mapping names none: the nodes that load a picture, in
-/// the order of their ids.
-pub(super) fn place_sources(graph: &Graph, places: &mut Vec<Place>) {
-    let taken = |place: &Place| matches!(place.what, What::Source(_));
-    if places.iter().any(taken) {
+/// Adds inputs for source images if the mapping names none: the nodes that load an image, in the order
+/// of their ids.
+pub(super) fn add_source_inputs(graph: &Graph, inputs: &mut Vec<NodeInput>) {
+    let is_source = |input: &NodeInput| matches!(input.content, InputContent::Source(_));
+    if inputs.iter().any(is_source) {
         return;
     }
-    let loaders = loaders(graph, loads_picture);
+    let loaders = sort_ids(graph.keys().filter(|id| loads_source(graph, id)));
     let sources = loaders.into_iter().enumerate();
-    places.extend(sources.map(|(index, node)| Place {
-        what: What::Source(index),
+    inputs.extend(sources.map(|(index, node)| NodeInput {
+        content: InputContent::Source(index),
         node: node.to_owned(),
         input: "image".into(),
     }));
 }
 
-/// Makes sure that a mask has a place: where the mapping names none, that is the first node that
-/// loads a mask. Where there is none of those either, but something takes the mask of the first
-/// source, a node that loads the mask is put in between.
+/// Adds an input for a mask if the mapping names none: the first node that loads a mask. If there is no
+/// such node, but a node uses the mask of the first source, a new node that loads the mask is
+/// inserted.
 ///
-/// True where the mask has to be white, not transparent, where the picture may change. Fails where
-/// the workflow has no use for a mask.
-pub(super) fn place_mask(
+/// Returns true if the mask must be white, not transparent, where the image may change. Fails if the
+/// workflow cannot use a mask.
+pub(super) fn add_mask_input(
     graph: &mut Graph,
-    places: &mut Vec<Place>,
-    keys: &Keys,
+    inputs: &mut Vec<NodeInput>,
+    keys: &WorkflowKeys,
 ) -> Result<bool, Error> {
-    let mapped = places.iter().find(|place| place.what == What::Mask);
-    if let Some(place) = mapped {
-        return Ok(wants_white(graph, &place.node));
+    let mapped = inputs
+        .iter()
+        .find(|input| input.content == InputContent::Mask);
+    if let Some(input) = mapped {
+        return Ok(needs_white_mask(graph, &input.node));
     }
-    let found = loaders(graph, loads_mask).first().map(ToString::to_string);
-    let Some(node) = found.or_else(|| divert(graph, places)) else {
-        let Keys { workflow, nodes } = keys;
+    let existing = mask_loaders(graph).first().map(ToString::to_string);
+    let Some(node) = existing.or_else(|| insert_mask_loader(graph, inputs)) else {
+        let WorkflowKeys { workflow, nodes } = keys;
         let message = format!(
-            "the workflow has no place for a mask: use the mask of a LoadImage node or a LoadImageMask \
-             node in {workflow}, or name a node with type mask in {nodes}"
+            "the workflow has no input for a mask: use the mask of a LoadImage node or a LoadImageMask \
+             node in {workflow}, or map a node with type mask in {nodes}"
         );
         return Err(Error::new(ErrorKind::Unsupported, message).with_field("mask"));
     };
-    let white = wants_white(graph, &node);
-    places.push(Place {
-        what: What::Mask,
+    let needs_white = needs_white_mask(graph, &node);
+    inputs.push(NodeInput {
+        content: InputContent::Mask,
         node,
         input: "image".into(),
     });
-    Ok(white)
+    Ok(needs_white)
 }
 
-/// Does it load a mask from a file of its own?
-pub(super) fn loads_masks(graph: &Graph) -> bool {
-    !loaders(graph, loads_mask).is_empty()
+/// Whether a node loads a mask from a file of its own.
+pub(super) fn has_mask_loader(graph: &Graph) -> bool {
+    !mask_loaders(graph).is_empty()
 }
 
-/// Has all that takes the mask of the first source take it from a new node, and gives that node's
-/// id; `None` where nothing takes it.
+/// Inserts a node that loads the mask, and links to it all inputs that take the mask of the first
+/// source. Returns the node's id, or `None` if there is no such input.
 ///
-/// The server has a call that writes a mask into an uploaded picture, but that picture is another
-/// one then: its own transparency is gone, and what its camera said of its orientation.
-fn divert(graph: &mut Graph, places: &[Place]) -> Option<String> {
-    let first = |place: &&Place| place.what == What::Source(0) && loads_picture(graph, &place.node);
-    let source = places.iter().find(first)?.node.clone();
+/// The server can also write a mask into an uploaded image. But the result is another image, without
+/// its own transparency and without its camera's orientation.
+fn insert_mask_loader(graph: &mut Graph, inputs: &[NodeInput]) -> Option<String> {
+    let is_first_source = |input: &&NodeInput| {
+        input.content == InputContent::Source(0) && loads_source(graph, &input.node)
+    };
+    let source = inputs.iter().find(is_first_source)?.node.clone();
     let id = (1..)
-        .map(|n| format!("mask{n}"))
+        .map(|number| format!("mask{number}"))
         .find(|id| !graph.contains_key(id))?;
-    let mut diverted = false;
+    let mut is_used = false;
     for node in graph.values_mut() {
-        let inputs = node.get_mut("inputs").and_then(Value::as_object_mut);
-        for input in inputs.into_iter().flat_map(|inputs| inputs.values_mut()) {
-            if *input == json!([source, MASK_SLOT]) {
-                *input = json!([id, 0]);
-                diverted = true;
+        let node_inputs = node.get_mut("inputs").and_then(Value::as_object_mut);
+        for value in node_inputs.into_iter().flat_map(|it| it.values_mut()) {
+            if *value == json!([source, MASK_SLOT]) {
+                *value = json!([id, 0]);
+                is_used = true;
             }
         }
     }
+    if !is_used {
+        return None;
+    }
     let loader =
         json!({"class_type": "LoadImageMask", "inputs": {"image": "", "channel": "alpha"}});
-    diverted.then(|| {
-        graph.insert(id.clone(), loader);
-        id
-    })
+    graph.insert(id.clone(), loader);
+    Some(id)
 }
 
-/// The nodes that load a file from an input of their own, in the order of their ids.
-fn loaders(graph: &Graph, wanted: impl Fn(&Graph, &str) -> bool) -> Vec<&str> {
-    in_order(graph.keys().filter(|id| wanted(graph, id)))
+/// The nodes that load a mask, in the order of their ids.
+fn mask_loaders(graph: &Graph) -> Vec<&str> {
+    sort_ids(graph.keys().filter(|id| loads_mask(graph, id)))
 }
 
-fn loads_picture(graph: &Graph, id: &str) -> bool {
-    loads(graph, id) && !loads_mask(graph, id)
+fn loads_source(graph: &Graph, id: &str) -> bool {
+    loads_file(graph, id) && !loads_mask(graph, id)
 }
 
 fn loads_mask(graph: &Graph, id: &str) -> bool {
-    let named = class(graph, id).is_some_and(|class| class.contains("Mask"));
-    loads(graph, id) && (named || gives_only_mask(graph, id))
+    let has_mask_class = class(graph, id).is_some_and(|class| class.contains("Mask"));
+    loads_file(graph, id) && (has_mask_class || gives_only_mask(graph, id))
 }
 
-/// Does it load a picture of which nothing but the mask is taken, while another gives its pixels?
+/// Whether only the mask of a loaded image is used, while another loader gives the pixels.
 fn gives_only_mask(graph: &Graph, id: &str) -> bool {
-    let takes = |from: &str, wanted: bool| {
-        let mut taken = graph.values().flat_map(links);
-        taken.any(|(_, target, slot)| target == from && (slot == MASK_SLOT) == wanted)
-    };
-    let picture = |other: &String| loads(graph, other) && takes(other, false);
-    takes(id, true) && !takes(id, false) && graph.keys().any(picture)
+    let uses_pixels =
+        |node: &str| all_links(graph).any(|link| link.source == node && link.slot != MASK_SLOT);
+    let loads_pixels = |other: &String| loads_file(graph, other) && uses_pixels(other);
+    uses_mask(graph, id) && !uses_pixels(id) && graph.keys().any(loads_pixels)
 }
 
-fn loads(graph: &Graph, id: &str) -> bool {
+/// Whether another node uses the mask of a loaded image.
+fn uses_mask(graph: &Graph, id: &str) -> bool {
+    all_links(graph).any(|link| link.source == id && link.slot == MASK_SLOT)
+}
+
+fn loads_file(graph: &Graph, id: &str) -> bool {
     class(graph, id).is_some_and(|class| class.starts_with("LoadImage"))
-        && value(graph, id, "image").is_some_and(Value::is_string)
+        && input_value(graph, id, "image").is_some_and(Value::is_string)
 }
 
-/// Does this node take a mask from colours? A loader of masks says it; one of pictures whose own
-/// mask, which comes from what is transparent, nobody takes, gives a picture.
-fn wants_white(graph: &Graph, id: &str) -> bool {
-    if let Some(channel) = value(graph, id, "channel").and_then(Value::as_str) {
+/// Whether a node takes a mask from colors. A mask loader has a channel. A loaded image gives its
+/// colors if no other node uses its mask, which comes from its transparency.
+fn needs_white_mask(graph: &Graph, id: &str) -> bool {
+    if let Some(channel) = input_value(graph, id, "channel").and_then(Value::as_str) {
         return channel != "alpha";
     }
-    let mut taken = graph.values().flat_map(links);
-    loads_picture(graph, id) && !taken.any(|(_, target, slot)| target == id && slot == MASK_SLOT)
+    loads_source(graph, id) && !uses_mask(graph, id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workflow::Workflow;
+    use crate::workflow::fixture::{SQUARE, edit_changes, minimal_job, settings, two_loaders};
+
+    #[test]
+    fn each_source_has_its_loader() {
+        let graph = two_loaders();
+        let job = minimal_job();
+        let detected = settings(&[("edit-workflow", &graph)]);
+        assert_eq!(
+            edit_changes(&detected, &job, &["x", "y"]),
+            [r#"1.image="x""#, r#"2.image="y""#]
+        );
+        assert_eq!(edit_changes(&detected, &job, &["x"]), [r#"1.image="x""#]);
+        let nodes = json!([{"type": "image", "node_ids": ["2", "1"]}]);
+        let mapped = settings(&[("edit-workflow", &graph), ("edit-nodes", &nodes)]);
+        assert_eq!(
+            edit_changes(&mapped, &job, &["x", "y"]),
+            [r#"1.image="y""#, r#"2.image="x""#]
+        );
+        let no_loader = json!({"4": {"class_type": "SaveImage", "inputs": {}}});
+        let unusable = settings(&[("edit-workflow", &no_loader)]);
+        let error = Workflow::for_edit(&unusable, false, None).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Invalid);
+        assert_eq!(error.field.as_deref(), Some("edit-workflow"));
+        assert!(error.message.contains("LoadImage"), "{}", error.message);
+    }
+
+    /// The node that takes the mask, and whether the mask is white; `None` if no node takes it.
+    fn mask_node(graph: &Value, nodes: &Value) -> Option<(String, bool)> {
+        let settings = settings(&[("edit-workflow", graph), ("edit-nodes", nodes)]);
+        let mut workflow = Workflow::for_edit(&settings, false, SQUARE).unwrap();
+        let is_white = match workflow.add_mask_input() {
+            Ok(is_white) => is_white,
+            Err(error) => {
+                assert_eq!(error.kind, ErrorKind::Unsupported);
+                assert_eq!(error.field.as_deref(), Some("mask"));
+                return None;
+            }
+        };
+        let mut inputs = workflow.inputs().iter();
+        let input = inputs.find(|input| input.content == InputContent::Mask);
+        Some((input.unwrap().node.clone(), is_white))
+    }
+
+    #[test]
+    fn mask_goes_to_node_that_takes_one() {
+        let none = json!([]);
+        let mut graph = two_loaders();
+        assert_eq!(mask_node(&graph, &none), None);
+        // A mask of the second image does not count: the job's mask is for the first.
+        graph["3"]["inputs"]["mask"] = json!(["2", 1]);
+        assert_eq!(mask_node(&graph, &none), None);
+        graph["3"]["inputs"]["mask"] = json!(["1", 1]);
+        assert_eq!(mask_node(&graph, &none), Some(("mask1".into(), false)));
+        for (channel, is_white) in [("alpha", false), ("red", true)] {
+            graph["7"] = json!({"class_type": "LoadImageMask", "inputs": {"image": "m", "channel": channel}});
+            assert_eq!(mask_node(&graph, &none), Some(("7".into(), is_white)));
+        }
+        // Often, only the mask of a loaded image is used.
+        let inpaint = json!({
+            "1": {"class_type": "LoadImage", "inputs": {"image": "a"}},
+            "6": {"class_type": "LoadImage", "inputs": {"image": "b"}},
+            "3": {"class_type": "Inpaint", "inputs": {"image": ["1", 0], "mask": ["6", 1]}},
+            "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0]}},
+        });
+        assert_eq!(mask_node(&inpaint, &none), Some(("6".into(), false)));
+        let detected = settings(&[("edit-workflow", &inpaint)]);
+        assert_eq!(
+            edit_changes(&detected, &minimal_job(), &["x", "y"]),
+            [r#"1.image="x""#]
+        );
+        // One image becomes a mask by its colors, the other by its transparency.
+        let second = json!([{"type": "mask", "node_ids": ["2"]}]);
+        assert_eq!(mask_node(&graph, &second), Some(("2".into(), true)));
+        let first =
+            json!([{"type": "mask", "node_ids": ["1"]}, {"type": "image", "node_ids": ["2"]}]);
+        assert_eq!(mask_node(&graph, &first), Some(("1".into(), false)));
+    }
 }

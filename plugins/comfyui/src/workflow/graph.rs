@@ -1,0 +1,231 @@
+//! A workflow's graph: parsing it, and reading its nodes and links.
+
+use std::collections::BTreeSet;
+
+use pinhole_sdk::Error;
+use serde_json::{Map, Value};
+
+use crate::settings::SettingKey;
+
+/// Nodes by id, each with `class_type` and `inputs`: ComfyUI's API format.
+pub type Graph = Map<String, Value>;
+
+const EXPORT_HINT: &str = "export it with Save (API Format)";
+/// Parts of the names of ComfyUI's own classes that never end a workflow. The server rejects a graph
+/// in which no node saves or previews anything.
+const INNER_CLASSES: [&str; 6] = [
+    "VAEDecode",
+    "VAEEncode",
+    "Sampler",
+    "TextEncode",
+    "Load",
+    "LatentImage",
+];
+
+/// An input that takes its value from another node.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Link<'g> {
+    pub(super) input: &'g str,
+    /// The node that gives the value.
+    pub(super) source: &'g str,
+    /// The index of that node's output.
+    pub(super) slot: u64,
+}
+
+/// Parses the graph in the text of a setting.
+pub(super) fn parse_graph(text: &str, key: &SettingKey) -> Result<Graph, Error> {
+    let invalid = |what: String| Error::invalid(key.name, format!("the workflow in {key} {what}"));
+    let value: Value = serde_json::from_str(text)
+        .map_err(|error| invalid(format!("is not JSON: {error}; {EXPORT_HINT}")))?;
+    let Value::Object(graph) = value else {
+        return Err(invalid(format!("is not a JSON object: {EXPORT_HINT}")));
+    };
+    if graph.get("nodes").is_some_and(Value::is_array) && graph.contains_key("links") {
+        return Err(invalid(format!(
+            "is in the editor's own format: {EXPORT_HINT}"
+        )));
+    }
+    if !graph.values().any(|node| node.get("class_type").is_some()) {
+        return Err(invalid(format!(
+            "has no node with a class_type: {EXPORT_HINT}"
+        )));
+    }
+    if !has_output(&graph) {
+        return Err(invalid(
+            "has no node that saves or previews an image: add a SaveImage node".into(),
+        ));
+    }
+    Ok(graph)
+}
+
+/// Whether the graph has a node that may be an output. The classes of custom nodes are unknown, so that
+/// is any node from which no other node takes a value, unless its class is known to be an inner one.
+fn has_output(graph: &Graph) -> bool {
+    let link_sources = link_sources(graph);
+    graph.keys().any(|id| {
+        let class = class(graph, id).unwrap_or_default();
+        let is_inner = INNER_CLASSES.iter().any(|inner| class.contains(inner));
+        saves_or_previews(class)
+            || !class.is_empty() && !is_inner && !link_sources.contains(id.as_str())
+    })
+}
+
+/// The nodes whose images form the result: they take images, and end the graph or have the class of a
+/// node that saves or previews. Nodes that preview count only if no node saves.
+pub fn image_outputs(graph: &Graph) -> BTreeSet<&str> {
+    let link_sources = link_sources(graph);
+    let is_output = |id: &str, node: &Value| {
+        let takes_image = links(node).any(|link| ["images", "image"].contains(&link.input));
+        let class = class(graph, id).unwrap_or_default();
+        takes_image && (saves_or_previews(class) || !link_sources.contains(id))
+    };
+    let (previews, saved): (BTreeSet<&str>, BTreeSet<&str>) = graph
+        .iter()
+        .filter(|(id, node)| is_output(id, node))
+        .map(|(id, _)| id.as_str())
+        .partition(|id| class(graph, id).is_some_and(|class| class.contains("Preview")));
+    if saved.is_empty() { previews } else { saved }
+}
+
+fn saves_or_previews(class: &str) -> bool {
+    class.contains("Save") || class.contains("Preview")
+}
+
+/// The nodes from which another node takes a value.
+fn link_sources(graph: &Graph) -> BTreeSet<&str> {
+    all_links(graph).map(|link| link.source).collect()
+}
+
+/// Whether the node is a sampler, which denoises a latent image.
+pub(crate) fn is_sampler(graph: &Graph, id: &str) -> bool {
+    class(graph, id).is_some_and(|class| class.contains("Sampler"))
+        && link_source(graph, id, "latent_image").is_some()
+}
+
+pub(crate) fn class<'g>(graph: &'g Graph, id: &str) -> Option<&'g str> {
+    graph.get(id)?.get("class_type")?.as_str()
+}
+
+/// The links of all nodes.
+pub(super) fn all_links(graph: &Graph) -> impl Iterator<Item = Link<'_>> {
+    graph.values().flat_map(links)
+}
+
+/// The inputs of a node that are links.
+pub(super) fn links(node: &Value) -> impl Iterator<Item = Link<'_>> {
+    let inputs = node.get("inputs").and_then(Value::as_object);
+    inputs
+        .into_iter()
+        .flatten()
+        .filter_map(|(input, value)| match value.as_array()?.as_slice() {
+            [Value::String(source), Value::Number(slot)] => Some(Link {
+                input,
+                source,
+                slot: slot.as_u64().unwrap_or(0),
+            }),
+            _ => None,
+        })
+}
+
+/// The node from which an input takes its value.
+pub(super) fn link_source<'g>(graph: &'g Graph, id: &str, input: &str) -> Option<&'g str> {
+    links(graph.get(id)?)
+        .find(|link| link.input == input)
+        .map(|link| link.source)
+}
+
+pub(super) fn input_value<'g>(graph: &'g Graph, id: &str, input: &str) -> Option<&'g Value> {
+    graph.get(id)?.get("inputs")?.get(input)
+}
+
+/// Sorts ids of nodes by their leading number.
+pub(crate) fn sort_ids<'a>(ids: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
+    let mut sorted: Vec<&str> = ids.map(String::as_str).collect();
+    sorted.sort_unstable_by_key(|id| id_order(id));
+    sorted
+}
+
+/// `9` sorts before `10`, and `10:2` after it.
+fn id_order(id: &str) -> (u64, &str) {
+    let digits = id.split(|letter: char| !letter.is_ascii_digit()).next();
+    let number = digits.and_then(|digits| digits.parse().ok());
+    (number.unwrap_or(u64::MAX), id)
+}
+
+#[cfg(test)]
+mod tests {
+    use pinhole_sdk::{ErrorKind, testing};
+    use serde_json::json;
+
+    use super::*;
+    use crate::settings::{EDIT, GENERATE, declare};
+    use crate::workflow::Workflow;
+
+    #[test]
+    fn workflow_setting_must_hold_api_format_graph() {
+        let save = "add a SaveImage node";
+        for (text, pieces) in [
+            ("{", ["not JSON", EXPORT_HINT]),
+            ("[]", ["not a JSON object", EXPORT_HINT]),
+            (
+                r#"{"nodes": [], "links": [], "last_node_id": 9}"#,
+                ["editor's own format", EXPORT_HINT],
+            ),
+            ("{}", ["no node", EXPORT_HINT]),
+            (
+                r#"{"prompt": {"3": {"class_type": "KSampler"}}}"#,
+                ["no node", EXPORT_HINT],
+            ),
+            (
+                r#"{"3": {"class_type": "KSampler", "inputs": {}}}"#,
+                ["saves or previews", save],
+            ),
+            (
+                r#"{"1": {"class_type": "LoadImage", "inputs": {}}, "2": {"class_type": "VAEEncode", "inputs": {"pixels": ["1", 0]}}}"#,
+                ["saves or previews", save],
+            ),
+        ] {
+            let refuse = |key: &SettingKey, result: Result<Workflow, Error>| {
+                let error = result.unwrap_err();
+                assert_eq!(error.kind, ErrorKind::Invalid);
+                assert_eq!(error.field.as_deref(), Some(key.name));
+                for piece in pieces.iter().chain(&[key.variable]) {
+                    assert!(error.message.contains(piece), "{}", error.message);
+                }
+            };
+            let settings = |key: &SettingKey| testing::settings(declare(), &[(key.name, text)]);
+            let (generate, edit) = (&GENERATE.workflow, &EDIT.workflow);
+            refuse(generate, Workflow::for_generation(&settings(generate)));
+            refuse(edit, Workflow::for_edit(&settings(edit), false, None));
+        }
+    }
+
+    #[test]
+    fn image_outputs_prefer_saving_over_previewing_nodes() {
+        let mut graph = json!({
+            "1": {"class_type": "EmptyImage", "inputs": {}},
+            "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
+            "3": {"class_type": "SaveImage", "inputs": {"images": ["1", 0]}},
+            "4": {"class_type": "PreviewImage", "inputs": {"images": ["3", 0]}},
+            "5": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
+            "6": {"class_type": "Custom Output", "inputs": {"images": ["5", 0]}},
+            "7": null,
+        });
+        let outputs = |value: &Value| -> Vec<String> {
+            let ids = image_outputs(value.as_object().unwrap());
+            ids.into_iter().map(str::to_owned).collect()
+        };
+        assert_eq!(outputs(&graph), ["3", "6"]);
+        graph["6"] = Value::Null;
+        graph["5"] = Value::Null;
+        graph["3"]["class_type"] = "PreviewImage".into();
+        assert_eq!(outputs(&graph), ["3", "4"]);
+    }
+
+    #[test]
+    fn ids_sort_as_numbers() {
+        let mut ids = ["x", "10", "9", "10:2", ""];
+        ids.sort_by_key(|id| id_order(id));
+        assert_eq!(ids, ["9", "10", "10:2", "", "x"]);
+    }
+}

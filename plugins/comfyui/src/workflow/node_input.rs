@@ -1,0 +1,33 @@
+//! An input of a node that a job fills.
+
+use serde_json::Value;
+
+/// An input of a node, and what a job writes to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeInput {
+    /// What is written.
+    pub content: InputContent,
+    /// The node's id.
+    pub node: String,
+    /// The name of the node's input.
+    pub input: String,
+}
+
+/// What a job writes to an input.
+#[derive(Clone, Debug, PartialEq)]
+pub enum InputContent {
+    /// The job's value of this name.
+    JobValue(String),
+    /// The server's name of an uploaded source image, by its index.
+    Source(usize),
+    /// The server's name of the uploaded mask.
+    Mask,
+    /// This value, for every job.
+    Literal(Value),
+}
+
+impl NodeInput {
+    pub(super) fn takes(&self, name: &str) -> bool {
+        matches!(&self.content, InputContent::JobValue(value) if value == name)
+    }
+}

@@ -12,15 +12,13 @@ const MANIFESTS: [&str; 2] = ["Cargo.toml", "tests/fuzz/libfuzzer/Cargo.toml"];
 /// Checks licenses, banned crates and sources. `deny.toml` says why not advisories.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let cargo_deny = CARGO_DENY.ensure_installed(workspace)?;
-    let config = workspace.root.join("deny.toml");
     for manifest in MANIFESTS {
         announce(&format!("checking the dependencies of {manifest}"));
+        let options = ["--log-level=error", "--config=deny.toml", "--locked"];
         let status = workspace
-            .cargo_command(&cargo_deny, &["--log-level=error", "--manifest-path"])
-            .arg(workspace.root.join(manifest))
-            .args(["--locked", "check", "--config"])
-            .arg(&config)
-            .args(["licenses", "bans", "sources"])
+            .cargo_command(&cargo_deny, &options)
+            .args(["--manifest-path", manifest])
+            .args(["check", "licenses", "bans", "sources"])
             .status()
             .context("cannot start cargo-deny")?;
         if !status.success() {

@@ -108,8 +108,7 @@ mod tests {
             key: "sk-1",
             body: "{}",
         };
-        let text =
-            |request: &Request<'_>| String::from_utf8(serialize_request("a:1", request)).unwrap();
+        let text = |sent: &Request<'_>| String::from_utf8(serialize_request("a:1", sent)).unwrap();
         assert_eq!(
             text(&request),
             "POST /v1/x HTTP/1.0\r\nhost: a:1\r\nconnection: close\r\n\

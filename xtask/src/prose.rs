@@ -60,9 +60,9 @@ struct Finding {
 /// Prints the findings. Exits with 1 if there is one.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     let is_spelled = options.count || check_spelling(workspace, options)?;
-    let text = fs::read_to_string(workspace.root.join(WORD_LIST))
+    let rules = fs::read_to_string(workspace.root.join(WORD_LIST))
         .with_context(|| format!("cannot read {WORD_LIST}"))?;
-    let word_list = WordList::parse(&text).with_context(|| format!("cannot parse {WORD_LIST}"))?;
+    let word_list = WordList::parse(&rules).with_context(|| format!("cannot parse {WORD_LIST}"))?;
     let mut findings = Vec::new();
     for file in files(&workspace.root)? {
         if options.paths.is_empty() || options.paths.iter().any(|prefix| file.starts_with(prefix)) {

@@ -168,8 +168,8 @@ impl WordPattern {
 fn words(passage: &Passage) -> Vec<Word<'_>> {
     let mut words = Vec::new();
     let mut is_after_break = true;
-    for (line, text) in &passage.lines {
-        let mut rest = text.as_str();
+    for (line, prose) in &passage.lines {
+        let mut rest = prose.as_str();
         while let Some(first) = rest.chars().next() {
             let end = rest
                 .find(|char: char| !is_word_char(char))

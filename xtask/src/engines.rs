@@ -121,16 +121,16 @@ fn encode_wat_components(workspace: &Workspace) -> Result<()> {
 fn encode_wat_engines(workspace: &Workspace) -> Result<()> {
     let directory = workspace.root.join("tests/guests/core");
     let part = directory.join("engine.part");
-    let world = directory.join("engine.wit");
+    let wit = directory.join("engine.wit");
     let contract = workspace.root.join("wit/engine.wit");
     for path in wat_files(workspace, &directory)? {
         let component = guest_component(workspace, &path);
         update(
             workspace,
             &component,
-            &[&path, &part, &world, &contract],
+            &[&path, &part, &wit, &contract],
             || {
-                encode_wat_engine(workspace, &path, &part, &world)
+                encode_wat_engine(workspace, &path, &part, &wit)
                     .with_context(|| format!("cannot encode {}", workspace.display(&path)))
             },
         )?;
@@ -142,7 +142,7 @@ fn encode_wat_engine(
     workspace: &Workspace,
     path: &Path,
     part: &Path,
-    world: &Path,
+    wit: &Path,
 ) -> Result<Vec<u8>> {
     let mut text = read_text(workspace, path)?;
     for function in OPTIONAL_FUNCTIONS {
@@ -150,8 +150,8 @@ fn encode_wat_engine(
             text.push_str(&format!("(func ${function})\n"));
         }
     }
-    let part = read_text(workspace, part)?;
-    let mut module = wat::parse_str(format!("(module\n{text}{part})"))?;
+    let rest = read_text(workspace, part)?;
+    let mut module = wat::parse_str(format!("(module\n{text}{rest})"))?;
 
     let world_name = if text.contains("pinhole:hostile/things") {
         "engine-with-things"
@@ -160,7 +160,7 @@ fn encode_wat_engine(
     };
     let mut resolve = Resolve::default();
     resolve.push_path(workspace.root.join("wit"))?;
-    let (package, _) = resolve.push_path(world)?;
+    let (package, _) = resolve.push_path(wit)?;
     let world = resolve.select_world(&[package], Some(world_name))?;
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)?;
     ComponentEncoder::default()

@@ -139,7 +139,7 @@ impl<'a> Scanner<'a> {
                 self.advance(char_literal_length(self.rest));
             } else if char.is_alphanumeric() || char == '_' {
                 // A whole identifier, so that its last letter does not start a raw string.
-                let end = |char: char| !char.is_alphanumeric() && char != '_';
+                let end = |next: char| !next.is_alphanumeric() && next != '_';
                 self.end_comment();
                 self.advance(self.rest.find(end).unwrap_or(self.rest.len()));
             } else {
@@ -203,7 +203,7 @@ impl<'a> Scanner<'a> {
     fn push_message(&mut self, line: usize, text: &str) {
         if self.has_messages && text.trim().contains(' ') {
             let lines = text.lines().enumerate();
-            let lines = lines.map(|(index, text)| (line + index, without_placeholders(text)));
+            let lines = lines.map(|(index, prose)| (line + index, without_placeholders(prose)));
             self.passages.push(markdown(Kind::Message, lines.collect()));
         }
     }

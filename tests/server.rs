@@ -13,7 +13,6 @@ use serde_json::Value;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
-use tokio::sync::OnceCell;
 
 /// The folder of our own engines, as `cargo xtask` has just built them.
 pub fn engines() -> PathBuf {
@@ -74,7 +73,7 @@ impl Server {
     /// Starts a server with these variables set and nothing else.
     pub async fn start(variables: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().unwrap();
-        compiled_engines(&data).await;
+        copy_compiled_engines(&data);
         Self::open(data, None, variables).await
     }
 
@@ -151,16 +150,9 @@ impl Drop for Server {
     }
 }
 
-/// Gives a data folder the code of our engines that this process has compiled once.
-async fn compiled_engines(data: &TempDir) {
-    static COMPILED: OnceCell<TempDir> = OnceCell::const_new();
-    let compile = async || {
-        let data = tempfile::tempdir().unwrap();
-        let config = Config::new(environment(&data, &[])).unwrap();
-        Jobs::open(&config).await.unwrap();
-        data
-    };
-    let from = COMPILED.get_or_init(compile).await.path().join("compiled");
+/// Copies the engines' code, which `cargo xtask test` has compiled, into a data directory.
+fn copy_compiled_engines(data: &TempDir) {
+    let from = from_xtask("PINHOLE_TEST_COMPILED");
     let to = data.path().join("compiled");
     std::fs::create_dir(&to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {

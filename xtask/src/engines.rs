@@ -69,6 +69,12 @@ pub(crate) fn build_with_test_guests(workspace: &Workspace) -> Result<()> {
 
 const ENGINES_FIRST_BUILD: &str = "1 minute";
 
+/// The components that ship with Pinhole.
+pub(crate) fn components(workspace: &Workspace) -> Vec<PathBuf> {
+    let component = |name| workspace.engines().join(name).with_extension("wasm");
+    ENGINES.into_iter().map(component).collect()
+}
+
 fn cargo_build(workspace: &Workspace, target: &str, packages: &[String]) -> Result<()> {
     let mut arguments = vec!["build", "--profile", "guest", "--target", target];
     for package in packages {
@@ -216,7 +222,7 @@ fn update(
 }
 
 /// Whether the output exists and no input is newer.
-fn is_current(output: &Path, inputs: &[&Path]) -> bool {
+pub(crate) fn is_current(output: &Path, inputs: &[&Path]) -> bool {
     let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified());
     let Ok(written) = modified(output) else {
         return false;

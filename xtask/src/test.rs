@@ -1,6 +1,7 @@
 //! `cargo xtask test`: builds what the tests need, and runs them with nextest.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -9,7 +10,10 @@ use clap::Args;
 use crate::steps::{announce, announce_build};
 use crate::tools::CARGO_NEXTEST;
 use crate::workspace::{self, Workspace};
-use crate::{clients, engines, programs};
+use crate::{clients, engines, packages, programs};
+
+/// The data directory, in the target directory, with the engines' code.
+const TEST_DATA: &str = "test-data";
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -80,21 +84,29 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
 }
 
 /// Compiles the engines once for all tests: each test runs in a process of its own, with a data
-/// directory of its own.
+/// directory of its own. Code of older engines is removed.
 fn compile_engines(workspace: &Workspace) -> Result<()> {
     announce("compiling the engines for the tests");
+    let data = workspace.target.join(TEST_DATA);
+    let engines = engines::components(workspace);
+    let inputs: Vec<&Path> = engines.iter().map(PathBuf::as_path).collect();
+    let stamp = data.join("engines");
+    if !engines::is_current(&stamp, &inputs) {
+        packages::recreate_directory(&data)
+            .with_context(|| format!("cannot prepare {}", data.display()))?;
+    }
     let status = Command::new(workspace.server_program())
         .args(["engine", "list"])
         .env_clear()
         .env("PINHOLE_ENGINES", workspace.engines())
-        .env("PINHOLE_DATA", workspace.target.join("test-data"))
+        .env("PINHOLE_DATA", &data)
         .stdout(Stdio::null())
         .status()
         .context("cannot start pinhole engine list")?;
     if !status.success() {
         bail!("cannot compile the engines: see the message of pinhole engine list above");
     }
-    Ok(())
+    fs::write(&stamp, "").with_context(|| format!("cannot write {}", stamp.display()))
 }
 
 fn run_documentation_tests(workspace: &Workspace) -> Result<()> {
@@ -121,7 +133,7 @@ pub(crate) fn run_with_test_environment(
         .env("PINHOLE_TEST_PROGRAM", server_program)
         .env(
             "PINHOLE_TEST_COMPILED",
-            workspace.target.join("test-data/compiled"),
+            workspace.target.join(TEST_DATA).join("compiled"),
         )
         // Without it, insta starts cargo in each test process to find the snapshots.
         .env("INSTA_WORKSPACE_ROOT", &workspace.root);

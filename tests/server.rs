@@ -7,7 +7,6 @@ use std::sync::Arc;
 use pinhole::app::App;
 use pinhole::config::Config;
 use pinhole_sandbox::Compiler;
-use pinhole::jobs::Jobs;
 use pinhole_ground::environment::Environment;
 use serde_json::Value;
 use sqlx::ConnectOptions;

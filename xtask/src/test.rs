@@ -90,7 +90,7 @@ fn compile_engines(workspace: &Workspace) -> Result<()> {
     let data = workspace.target.join(TEST_DATA);
     let engines = engines::components(workspace);
     let inputs: Vec<&Path> = engines.iter().map(PathBuf::as_path).collect();
-    let stamp = data.join("engines");
+    let stamp = data.join("xtask-stamp");
     if !engines::is_current(&stamp, &inputs) {
         packages::recreate_directory(&data)
             .with_context(|| format!("cannot prepare {}", data.display()))?;

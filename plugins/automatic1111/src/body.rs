@@ -112,7 +112,7 @@ fn remove_extra_args(text: &str) -> String {
     }
 }
 
-/// Number of images that a request asks for.
+/// Number of images that a request produces.
 pub(crate) fn requested_images(body: &Body) -> u32 {
     let number = |key: &str| body.get(key).and_then(Value::as_u64).unwrap_or(1);
     let images = number("batch_size").saturating_mul(number("n_iter"));

@@ -209,8 +209,8 @@ mod tests {
     }
 
     #[test]
-    fn classify_maps_recorded_responses() {
-        use ErrorKind::{Invalid, OutOfMemory, Unauthorized, Upstream};
+    fn classify_maps_recorded_credential_errors() {
+        use ErrorKind::Unauthorized;
         let check = check_recorded;
         check(
             "no credentials, POST",
@@ -224,6 +224,12 @@ mod tests {
             Some("api-auth"),
             "the web UI rejected the user and password in api-auth: Incorrect username or password",
         );
+    }
+
+    #[test]
+    fn classify_maps_recorded_validation_errors() {
+        use ErrorKind::Invalid;
+        let check = check_recorded;
         check(
             "wrong type: 422",
             Invalid,
@@ -262,6 +268,12 @@ mod tests {
             Some("image"),
             "Invalid encoded image",
         );
+    }
+
+    #[test]
+    fn classify_maps_recorded_failures() {
+        use ErrorKind::{OutOfMemory, Upstream};
+        let check = check_recorded;
         check(
             "negative width",
             Upstream,
@@ -290,16 +302,20 @@ mod tests {
     }
 
     #[test]
-    fn classify_maps_responses_of_other_servers() {
-        use ErrorKind::{Invalid, OutOfMemory, Unavailable, Upstream};
+    fn classify_maps_cuda_out_of_memory() {
         check_error(
             500,
             r#"{"error":"OutOfMemoryError","detail":"","body":"","errors":"CUDA out of memory. Tried to allocate 2 GiB"}"#,
-            OutOfMemory,
+            ErrorKind::OutOfMemory,
             "the web UI ran out of memory (OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB): \
              request a smaller size or fewer images",
         );
-        // Forge: pydantic 2, and no name of the exception.
+    }
+
+    /// Forge uses pydantic 2, and does not name the exception.
+    #[test]
+    fn classify_maps_forge_errors() {
+        use ErrorKind::{Invalid, Upstream};
         check_error(
             422,
             r#"{"detail":[{"type":"int_parsing","loc":["body","steps"],"msg":"Input should be a valid integer","input":"abc"}]}"#,
@@ -324,7 +340,17 @@ mod tests {
             Upstream,
             "the web UI failed (Internal Server Error): see its console for the cause",
         );
-        // stable-diffusion.cpp
+        check_error(
+            404,
+            r#"{"detail":"Init image not found"}"#,
+            Invalid,
+            "Init image not found",
+        );
+    }
+
+    #[test]
+    fn classify_maps_stable_diffusion_cpp_errors() {
+        use ErrorKind::{Invalid, Unavailable, Upstream};
         check_error(
             400,
             r#"{"error":"prompt required"}"#,
@@ -342,13 +368,6 @@ mod tests {
             "<html>",
             Unavailable,
             "the upstream returned status 502",
-        );
-        // Forge; the recorded web UI names its exception.
-        check_error(
-            404,
-            r#"{"detail":"Init image not found"}"#,
-            Invalid,
-            "Init image not found",
         );
     }
 

@@ -24,7 +24,7 @@ const FIRST_POLL_WAIT_MS: u32 = 2_000;
 /// Number of consecutive failed polls after which polling stops.
 const MAX_FAILED_POLLS: u32 = 5;
 
-/// Starts a poll before a job is sent, so that an earlier job can be told apart. Does not wait.
+/// Starts a poll before a job is sent, to identify an earlier job. Does not wait.
 pub(crate) fn poll_before_job() -> Poll {
     Poll::start(PROGRESS_WITHOUT_IMAGE)
 }
@@ -159,8 +159,8 @@ fn parse_progress(response: &Response) -> Result<PollState, Error> {
 /// Interrupts the web UI after an error that means that the job's response is no longer awaited (also
 /// when a gateway in between gave up), if the web UI runs our job.
 ///
-/// The web UI goes on when the request is closed. An interrupt stops whatever job runs, whoever
-/// sent it.
+/// The web UI goes on when the request is closed. An interrupt stops the running job, even that of
+/// another client.
 fn interrupt_if_abandoned(error: &Error, tracker: &mut JobTracker) {
     use ErrorKind::{Cancelled, Timeout, Unavailable};
     let is_abandoned = matches!(error.kind, Cancelled | Timeout | Unavailable);

@@ -40,7 +40,7 @@ fn request_cancel(prompt_id: &str) -> Option<bool> {
 }
 
 /// Removes the job from the queue, and interrupts it if it runs by then. Servers up to 0.3.56 interrupt
-/// whatever job runs, so this sends an interrupt only if ours runs.
+/// any running job, so this sends an interrupt only if ours runs.
 fn remove_job(prompt_id: &str) {
     dequeue_job(prompt_id);
     let queue = request_json::<Value>(wire::QUEUE);

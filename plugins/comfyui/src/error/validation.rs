@@ -271,91 +271,75 @@ mod tests {
 
     #[test]
     fn invalid_input_is_the_field() {
-        use ErrorKind::{Forbidden, Invalid};
-        let unreadable = "ComfyUI cannot read the workflow in setting workflow (COMFYUI_WORKFLOW): \
-                    export it again with Save (API Format)";
-        for (label, kind, field, message) in [
+        for (label, field, message) in [
             (
                 "required_input_missing",
-                Invalid,
                 "width",
                 "EmptyImage (node 4): Required input is missing: width",
             ),
             (
                 "value_smaller_than_min",
-                Invalid,
                 "width",
                 "EmptyImage (node 4): Value 0 smaller than min of 1: width",
             ),
             (
                 "value_bigger_than_max and smaller_than_min at once",
-                Invalid,
                 "width",
                 "EmptyImage (node 4): Value 20000 bigger than max of 16384: width",
             ),
             (
                 "unknown sampler: value_not_in_list (list longer than 20)",
-                Invalid,
                 "sampler_name",
                 "KSampler (node 3): Value not in list: sampler_name: 'Euler a' not in (list of length 44)",
             ),
             (
                 "EmptyLatentImage width below 16",
-                Invalid,
                 "width",
                 "EmptyLatentImage (node 5): Value 10 smaller than min of 16: width",
             ),
             (
                 "LoadImage missing file: custom_validation_failed",
-                Invalid,
                 "image",
                 "LoadImage (node 1): Custom validation failed for node: image - Invalid image file: does-not-exist.png",
             ),
+        ] {
+            check(label, ErrorKind::Invalid, field, message);
+        }
+    }
+
+    #[test]
+    fn invalid_graph_blames_workflow_setting() {
+        let unreadable = "ComfyUI cannot read the workflow in setting workflow (COMFYUI_WORKFLOW): \
+                          export it again with Save (API Format)";
+        for (label, message) in [
             (
                 "link to a node that is not in the graph",
-                Invalid,
-                "workflow",
                 "SaveImage (node 5): Exception when validating node: '99'",
             ),
             (
                 "dependency cycle",
-                Invalid,
-                "workflow",
                 "ImageInvert (node 2): Dependency cycle detected: 3 (ImageScale) -> 2 (ImageInvert) -> 3 (ImageScale)",
             ),
-            (
-                "prompt_no_outputs",
-                Invalid,
-                "workflow",
-                "Prompt has no outputs",
-            ),
-            (
-                "no prompt key",
-                Invalid,
-                "workflow",
-                "No prompt provided: No prompt provided",
-            ),
-            (
-                "malformed JSON: 500 text/plain",
-                Invalid,
-                "workflow",
-                unreadable,
-            ),
+            ("prompt_no_outputs", "Prompt has no outputs"),
+            ("no prompt key", "No prompt provided: No prompt provided"),
+            ("malformed JSON: 500 text/plain", unreadable),
             (
                 "UI-format (not API-format) workflow sent by mistake: 500 text/plain",
-                Invalid,
-                "workflow",
                 unreadable,
             ),
-            (
-                "Origin header not matching Host: 403 empty body",
-                Forbidden,
-                "",
-                "ComfyUI, or a proxy in front of it, denies access to this server",
-            ),
         ] {
-            check(label, kind, field, message);
+            check(label, ErrorKind::Invalid, "workflow", message);
         }
+    }
+
+    #[test]
+    fn empty_forbidden_response_blames_proxy() {
+        check(
+            "Origin header not matching Host: 403 empty body",
+            ErrorKind::Forbidden,
+            "",
+            "ComfyUI, or a proxy in front of it, denies access to this server",
+        );
     }
 
     #[test]
@@ -398,7 +382,7 @@ mod tests {
             serde_json::from_str(include_str!("../../testdata/partial.json")).unwrap();
         let check_recorded = |index: usize| {
             let graph = recorded[index]["graph"].as_object().unwrap();
-            check_node_errors(graph, &recorded[index]["answer"]["node_errors"], GENERATE)
+            check_node_errors(graph, &recorded[index]["response"]["node_errors"], GENERATE)
         };
         let error = check_recorded(0).unwrap_err();
         assert_eq!(

@@ -148,7 +148,7 @@ mod tests {
             ("cached", Ok((saved, vec![]))),
             ("websocket", Ok((vec![], vec![]))),
             ("no image", Ok((vec![], vec![]))),
-            ("broken picture", Err(ErrorKind::Invalid)),
+            ("broken image", Err(ErrorKind::Invalid)),
             ("out of memory", Err(ErrorKind::OutOfMemory)),
             ("broken checkpoint", Err(ErrorKind::Upstream)),
             ("interrupted", Err(ErrorKind::Cancelled)),

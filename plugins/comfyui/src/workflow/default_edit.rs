@@ -94,12 +94,12 @@ fn add_node(graph: &mut Graph, id: &str, class: &str, inputs: &Value) {
 }
 
 /// Links an input to the first output of another node.
-fn link_input(graph: &mut Graph, node: &str, input: &str, source: &str) {
+fn link_input(graph: &mut Graph, node: &str, input: &str, origin: &str) {
     let inputs = graph
         .get_mut(node)
         .and_then(|node| node.get_mut("inputs")?.as_object_mut());
     if let Some(inputs) = inputs {
-        inputs.insert(input.into(), json!([source, 0]));
+        inputs.insert(input.into(), json!([origin, 0]));
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::graph::{Graph, Link, class, input_value, is_sampler, link_source, links, sort_ids};
+use super::graph::{Graph, Link, class, input_value, is_sampler, link_origin, links, sort_ids};
 use super::node_input::{InputContent, NodeInput};
 
 /// Inputs that name a model file.
@@ -131,8 +131,8 @@ impl<'g> Detector<'g> {
             let node = self.graph.get(id)?;
             let followed: Option<Link<'_>> = links(node).find(|link| link.input == followed_input);
             for link in links(node).filter(|link| followed.is_none_or(|only| *link == only)) {
-                if self.graph.contains_key(link.source) && visited.insert(link.source) {
-                    queue.push_back(link.source);
+                if self.graph.contains_key(link.origin) && visited.insert(link.origin) {
+                    queue.push_back(link.origin);
                 }
             }
         }
@@ -185,16 +185,16 @@ fn has_any_input(graph: &Graph, id: &str, inputs: &[&str]) -> bool {
 fn follow_value_nodes<'a>(graph: &'a Graph, node: &'a str, input: &'a str) -> (&'a str, &'a str) {
     let mut current = (node, input);
     for _ in 0..MAX_VALUE_NODES {
-        let Some(source) = link_source(graph, current.0, current.1) else {
+        let Some(origin) = link_origin(graph, current.0, current.1) else {
             return current;
         };
         let Some(value_input) = VALUE_INPUTS
             .iter()
-            .find(|value_input| has_any_input(graph, source, &[**value_input]))
+            .find(|value_input| has_any_input(graph, origin, &[**value_input]))
         else {
             break;
         };
-        current = (source, value_input);
+        current = (origin, value_input);
     }
     // The node computes its value: the job's value replaces the link.
     (node, input)

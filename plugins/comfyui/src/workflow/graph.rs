@@ -27,7 +27,7 @@ const INNER_CLASSES: [&str; 6] = [
 pub(super) struct Link<'g> {
     pub(super) input: &'g str,
     /// The node that gives the value.
-    pub(super) source: &'g str,
+    pub(super) origin: &'g str,
     /// The index of that node's output.
     pub(super) slot: u64,
 }
@@ -61,23 +61,23 @@ pub(super) fn parse_graph(text: &str, key: &SettingKey) -> Result<Graph, Error> 
 /// Whether the graph has a node that may be an output. The classes of custom nodes are unknown, so that
 /// is any node from which no other node takes a value, unless its class is known to be an inner one.
 fn has_output(graph: &Graph) -> bool {
-    let link_sources = link_sources(graph);
+    let link_origins = link_origins(graph);
     graph.keys().any(|id| {
         let class = class(graph, id).unwrap_or_default();
         let is_inner = INNER_CLASSES.iter().any(|inner| class.contains(inner));
         saves_or_previews(class)
-            || !class.is_empty() && !is_inner && !link_sources.contains(id.as_str())
+            || !class.is_empty() && !is_inner && !link_origins.contains(id.as_str())
     })
 }
 
 /// The nodes whose images form the result: they take images, and end the graph or have the class of a
 /// node that saves or previews. Nodes that preview count only if no node saves.
 pub fn image_outputs(graph: &Graph) -> BTreeSet<&str> {
-    let link_sources = link_sources(graph);
+    let link_origins = link_origins(graph);
     let is_output = |id: &str, node: &Value| {
         let takes_image = links(node).any(|link| ["images", "image"].contains(&link.input));
         let class = class(graph, id).unwrap_or_default();
-        takes_image && (saves_or_previews(class) || !link_sources.contains(id))
+        takes_image && (saves_or_previews(class) || !link_origins.contains(id))
     };
     let (previews, saved): (BTreeSet<&str>, BTreeSet<&str>) = graph
         .iter()
@@ -92,14 +92,14 @@ fn saves_or_previews(class: &str) -> bool {
 }
 
 /// The nodes from which another node takes a value.
-fn link_sources(graph: &Graph) -> BTreeSet<&str> {
-    all_links(graph).map(|link| link.source).collect()
+fn link_origins(graph: &Graph) -> BTreeSet<&str> {
+    all_links(graph).map(|link| link.origin).collect()
 }
 
 /// Whether the node is a sampler, which denoises a latent image.
 pub(crate) fn is_sampler(graph: &Graph, id: &str) -> bool {
     class(graph, id).is_some_and(|class| class.contains("Sampler"))
-        && link_source(graph, id, "latent_image").is_some()
+        && link_origin(graph, id, "latent_image").is_some()
 }
 
 pub(crate) fn class<'g>(graph: &'g Graph, id: &str) -> Option<&'g str> {
@@ -118,9 +118,9 @@ pub(super) fn links(node: &Value) -> impl Iterator<Item = Link<'_>> {
         .into_iter()
         .flatten()
         .filter_map(|(input, value)| match value.as_array()?.as_slice() {
-            [Value::String(source), Value::Number(slot)] => Some(Link {
+            [Value::String(origin), Value::Number(slot)] => Some(Link {
                 input,
-                source,
+                origin,
                 slot: slot.as_u64().unwrap_or(0),
             }),
             _ => None,
@@ -128,10 +128,10 @@ pub(super) fn links(node: &Value) -> impl Iterator<Item = Link<'_>> {
 }
 
 /// The node from which an input takes its value.
-pub(super) fn link_source<'g>(graph: &'g Graph, id: &str, input: &str) -> Option<&'g str> {
+pub(super) fn link_origin<'g>(graph: &'g Graph, id: &str, input: &str) -> Option<&'g str> {
     links(graph.get(id)?)
         .find(|link| link.input == input)
-        .map(|link| link.source)
+        .map(|link| link.origin)
 }
 
 pub(super) fn input_value<'g>(graph: &'g Graph, id: &str, input: &str) -> Option<&'g Value> {

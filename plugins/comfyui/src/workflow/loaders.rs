@@ -115,14 +115,14 @@ fn loads_mask(graph: &Graph, id: &str) -> bool {
 /// Whether only the mask of a loaded image is used, while another loader gives the pixels.
 fn gives_only_mask(graph: &Graph, id: &str) -> bool {
     let uses_pixels =
-        |node: &str| all_links(graph).any(|link| link.source == node && link.slot != MASK_SLOT);
+        |node: &str| all_links(graph).any(|link| link.origin == node && link.slot != MASK_SLOT);
     let loads_pixels = |other: &String| loads_file(graph, other) && uses_pixels(other);
     uses_mask(graph, id) && !uses_pixels(id) && graph.keys().any(loads_pixels)
 }
 
 /// Whether another node uses the mask of a loaded image.
 fn uses_mask(graph: &Graph, id: &str) -> bool {
-    all_links(graph).any(|link| link.source == id && link.slot == MASK_SLOT)
+    all_links(graph).any(|link| link.origin == id && link.slot == MASK_SLOT)
 }
 
 fn loads_file(graph: &Graph, id: &str) -> bool {

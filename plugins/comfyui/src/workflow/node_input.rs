@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-/// An input of a node, and what a job writes to it.
+/// An input of a node, and the content that a job writes to it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeInput {
-    /// What is written.
+    /// Which value a job writes.
     pub content: InputContent,
     /// The node's id.
     pub node: String,

@@ -46,7 +46,7 @@ pub(super) fn validate(
 /// The limit of the input, or of an input that takes its value from the node.
 fn find_limit<'g>(graph: &'g Graph, node_input: &'g NodeInput) -> Option<(&'g str, f64)> {
     let dependent = all_links(graph)
-        .filter(|link| link.source == node_input.node)
+        .filter(|link| link.origin == node_input.node)
         .map(|link| link.input);
     std::iter::once(node_input.input.as_str())
         .chain(dependent)

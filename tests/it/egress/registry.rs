@@ -1,6 +1,6 @@
 //! The table of addresses is what IANA's registries say.
 //!
-//! To follow a change of theirs, put the registries' CSV files into `host/src/egress/iana` and run
+//! To follow a change of theirs, put the registries' CSV files into `host/crates/egress/src/iana` and run
 //! this test once: it writes the table anew, and fails because it differed.
 
 use std::fmt::Write;
@@ -22,9 +22,9 @@ const PRIVATE: &[&str] = &[
 ];
 
 const HEAD: &str = "\
-//! What IANA's registries of special-purpose addresses hold that not everybody reaches.
+//! IP address ranges that are not globally reachable, from IANA's special-purpose registries.
 //!
-//! Written by a test (`tests/it/egress/registry.rs`) from `../iana`: change those, never this.
+//! Generated from `../iana` by a test (`tests/it/egress/registry.rs`). Do not edit.
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
@@ -34,7 +34,7 @@ use super::{v4, v6};
 
 #[test]
 fn the_table_of_addresses_is_what_the_registries_say() {
-    let egress = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/src/egress");
+    let egress = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/crates/egress/src");
     let rows = |file: &str| {
         let path = egress.join("iana").join(file);
         let rows = Reader::from_path(path).unwrap();
@@ -67,7 +67,7 @@ fn the_table_of_addresses_is_what_the_registries_say() {
         }
         table.push_str("];\n");
     }
-    let path = egress.join("address/table.rs");
+    let path = egress.join("ip/table.rs");
     let before = std::fs::read_to_string(&path).unwrap_or_default();
     if before != table {
         std::fs::write(&path, table).unwrap();

@@ -1,7 +1,7 @@
-//! Which addresses a connection may go to.
+//! Classes of IP addresses: public, private or never reachable.
 //!
-//! Source: `table.rs`, which a test writes from IANA's registries in `../iana`; the rows and
-//! addresses that are not in them stand here.
+//! Source: `table.rs`, which a test generates from IANA's registries in `../iana`, and the ranges and
+//! addresses below, which are not in these registries.
 
 mod nat64;
 mod table;
@@ -9,32 +9,32 @@ mod table;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
-
 use pinhole_ground::guard::Guard;
 
 pub use nat64::Nat64;
 
-/// What an address is to a server. The later ones are stricter.
+/// The class of an IP address. Later classes are stricter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Class {
-    /// Reachable by anybody.
+pub enum Class {
+    /// Globally reachable.
     Public,
-    /// This machine or a network of the operator's: only where an administrator named it.
+    /// This machine, or a private network: reachable only if an administrator's setting names it.
     Private,
-    /// Never: metadata services, multicast, reserved and unspecified addresses.
+    /// Metadata services, multicast, reserved and unspecified addresses: never reachable.
     Never,
 }
 
-/// Multicast, for which IANA has other registries.
-const OWN_V4: &[(Ipv4Net, Class)] = &[(v4([224, 0, 0, 0], 4), Class::Never)];
+/// Multicast, which has registries of its own.
+const EXTRA_V4: &[(Ipv4Net, Class)] = &[(v4([224, 0, 0, 0], 4), Class::Never)];
 
-/// Multicast, and site-local addresses, which unique-local ones have replaced.
-const OWN_V6: &[(Ipv6Net, Class)] = &[
+/// Multicast, and the deprecated site-local addresses.
+const EXTRA_V6: &[(Ipv6Net, Class)] = &[
     (v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10), Class::Never),
     (v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8), Class::Never),
 ];
 
-/// Where clouds tell a machine its secrets: Amazon, Google, Azure, Alibaba, Oracle.
+/// Metadata services, which give a virtual machine its credentials: Amazon, Google, Azure, Alibaba,
+/// Oracle.
 const METADATA_V4: &[Ipv4Addr] = &[
     Ipv4Addr::new(169, 254, 169, 254),
     Ipv4Addr::new(169, 254, 170, 2),
@@ -43,15 +43,15 @@ const METADATA_V4: &[Ipv4Addr] = &[
     Ipv4Addr::new(168, 63, 129, 16),
 ];
 
-/// The same where a machine speaks IPv6.
+/// Metadata services on IPv6.
 const METADATA_V6: &[Ipv6Addr] = &[
     Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23),
     Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
     Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
 ];
 
-/// The names of these services. A resolver that is not the cloud's may give them any address.
-const METADATA_NAMES: &[&str] = &[
+/// Host names of metadata services. A resolver outside the cloud may return any IP address for them.
+const METADATA_HOSTS: &[&str] = &[
     "instance-data",
     "instance-data.ec2.internal",
     "metadata",
@@ -69,64 +69,85 @@ const fn v6(segments: [u16; 8], prefix: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), prefix)
 }
 
-/// Is this the name of a metadata service? `host` is in lower case.
-pub(crate) fn is_metadata(host: &str) -> bool {
-    METADATA_NAMES.contains(&host)
+/// Is this the host name of a metadata service? `host` is in lower case.
+pub(crate) fn is_metadata_host(host: &str) -> bool {
+    METADATA_HOSTS.contains(&host)
 }
 
-/// What this address is. An IPv6 address that a translator makes an IPv4 one of is what that one
-/// is; `translators` are those of the operator's networks.
-pub(crate) fn classify(address: IpAddr, translators: &[Nat64]) -> Class {
-    match address {
-        IpAddr::V4(address) => classify_v4(address),
-        IpAddr::V6(address) => classify_v6(address, translators),
+/// Is this the IP address of a metadata service? Does not look into embedded addresses.
+pub(crate) fn is_metadata_ip(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => METADATA_V4.contains(&ip),
+        IpAddr::V6(ip) => METADATA_V6.contains(&ip),
     }
 }
 
-fn classify_v4(address: Ipv4Addr) -> Class {
-    if Guard::MetadataAddress.holds() && METADATA_V4.contains(&address) {
+/// The class of an IP address. An IPv6 address that embeds an IPv4 address has at least the class of the
+/// embedded one. `nat64` are the translators of the operator's networks.
+#[must_use]
+pub fn classify(ip: IpAddr, nat64: &[Nat64]) -> Class {
+    match ip {
+        IpAddr::V4(ip) => classify_v4(ip),
+        IpAddr::V6(ip) => classify_v6(ip, nat64),
+    }
+}
+
+fn classify_v4(ip: Ipv4Addr) -> Class {
+    if Guard::MetadataAddress.applies(METADATA_V4.contains(&ip)) {
         return Class::Never;
     }
-    let rows = table::V4.iter().chain(OWN_V4);
-    let classes = rows.filter(|(range, _)| range.contains(&address));
-    classes
+    table::V4
+        .iter()
+        .chain(EXTRA_V4)
+        .filter(|(range, _)| range.contains(&ip))
         .map(|(_, class)| *class)
         .max()
         .unwrap_or(Class::Public)
 }
 
-fn classify_v6(address: Ipv6Addr, translators: &[Nat64]) -> Class {
-    if Guard::MetadataAddress.holds() && METADATA_V6.contains(&address) {
+fn classify_v6(ip: Ipv6Addr, nat64: &[Nat64]) -> Class {
+    if Guard::MetadataAddress.applies(METADATA_V6.contains(&ip)) {
         return Class::Never;
     }
-    if Guard::EmbeddedAddress.holds() {
-        if let Some(mapped) = address.to_ipv4_mapped() {
-            return classify_v4(mapped);
-        }
-        let mut translators = translators.iter().chain(&[Nat64::WELL_KNOWN]);
-        if let Some(translator) = translators.find(|translator| translator.covers(address)) {
-            let inner = translator.inner(address);
-            return inner.map_or(Class::Never, classify_v4);
-        }
+    if let Some(class) = classify_translated(ip, nat64)
+        && Guard::EmbeddedAddress.applies(true)
+    {
+        return class;
     }
-    let rows = table::V6.iter().chain(OWN_V6);
-    let classes = rows.filter(|(range, _)| range.contains(&address));
-    // Only 2000::/3 is allotted to the public.
-    let unlisted = match address.segments()[0] >> 13 {
+    // Only 2000::/3 is allocated for global unicast.
+    let unlisted = match ip.segments()[0] >> 13 {
         1 => Class::Public,
         _ => Class::Never,
     };
-    let outer = classes.map(|(_, class)| *class).max().unwrap_or(unlisted);
-    match tunnelled(address).filter(|_| Guard::EmbeddedAddress.holds()) {
-        Some(inner) => outer.max(classify_v4(inner)),
-        None => outer,
+    let listed = table::V6
+        .iter()
+        .chain(EXTRA_V6)
+        .filter(|(range, _)| range.contains(&ip))
+        .map(|(_, class)| *class)
+        .max()
+        .unwrap_or(unlisted);
+    match isatap_target(ip) {
+        Some(target) if Guard::EmbeddedAddress.applies(true) => listed.max(classify_v4(target)),
+        _ => listed,
     }
 }
 
-/// The IPv4 address to which an ISATAP tunnel would carry a packet.
-fn tunnelled(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [.., a, b, c, d] = address.segments();
-    // The bit tells a number that is the interface's alone from one that is unique everywhere.
+/// The class of an IPv4-mapped or NAT64 address, which is the class of the IPv4 address in it.
+fn classify_translated(ip: Ipv6Addr, nat64: &[Nat64]) -> Option<Class> {
+    if let Some(mapped) = ip.to_ipv4_mapped() {
+        return Some(classify_v4(mapped));
+    }
+    let prefix = nat64
+        .iter()
+        .chain(&[Nat64::WELL_KNOWN])
+        .find(|prefix| prefix.contains(ip))?;
+    Some(prefix.extract(ip).map_or(Class::Never, classify_v4))
+}
+
+/// The IPv4 address to which an ISATAP tunnel carries packets.
+fn isatap_target(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [.., a, b, c, d] = ip.segments();
+    // The masked bit distinguishes locally from globally unique interface identifiers.
     let is_isatap = a & !0x0200 == 0 && b == 0x5efe;
     is_isatap.then(|| Ipv4Addr::from((u32::from(c) << 16) | u32::from(d)))
 }
@@ -135,7 +156,7 @@ fn tunnelled(address: Ipv6Addr) -> Option<Ipv4Addr> {
 mod tests {
     use super::*;
 
-    fn check(expected: Class, addresses: &[&str]) {
+    fn assert_class(expected: Class, addresses: &[&str]) {
         for address in addresses {
             assert_eq!(
                 classify(address.parse().unwrap(), &[]),
@@ -146,8 +167,8 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_what_the_registries_say() {
-        check(
+    fn classify_follows_the_iana_registries() {
+        assert_class(
             Class::Public,
             &[
                 "8.8.8.8",
@@ -164,7 +185,7 @@ mod tests {
                 "2a00::5efe:808:808",
             ],
         );
-        check(
+        assert_class(
             Class::Private,
             &[
                 "127.0.0.1",
@@ -185,7 +206,7 @@ mod tests {
                 "2a00::200:5efe:a00:1",
             ],
         );
-        check(
+        assert_class(
             Class::Never,
             &[
                 "0.0.0.0",
@@ -234,19 +255,19 @@ mod tests {
     }
 
     #[test]
-    fn a_network_with_a_translator_reaches_what_ipv4_reaches() {
-        let translators = Nat64::list("fd64::/96, 2a00:1:2:3::/64").unwrap();
+    fn classify_uses_the_address_behind_a_nat64_prefix() {
+        let nat64 = Nat64::parse_list("fd64::/96, 2a00:1:2:3::/64").unwrap();
         for (address, expected) in [
             ("fd64::808:808", Class::Public),
             ("fd64::a00:1", Class::Private),
             ("fd64::a9fe:a9fe", Class::Never),
             ("2a00:1:2:3:8:808:800::", Class::Public),
             ("2a00:1:2:3:7f:0:100::", Class::Private),
-            // The octet that has to be zero is not.
+            // The reserved octet is not zero.
             ("2a00:1:2:3:108:808:800::", Class::Never),
             ("fd65::808:808", Class::Private),
         ] {
-            let class = classify(address.parse().unwrap(), &translators);
+            let class = classify(address.parse().unwrap(), &nat64);
             assert_eq!(class, expected, "{address}");
         }
     }

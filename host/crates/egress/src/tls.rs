@@ -1,4 +1,4 @@
-//! Whom a destination's TLS trusts, and what it shows of itself.
+//! TLS of a destination: trusted certificate authorities and an optional client certificate.
 
 use std::sync::Arc;
 
@@ -9,19 +9,19 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::{BuilderVerifierExt, Verifier};
 use serde::Deserialize;
 
-/// Length of each of the texts, in bytes.
+/// Length of each PEM text in bytes.
 const MAX_PEM_BYTES: usize = 256 << 10;
 
-/// What an operator adds to a binding's TLS. Empty is what every destination has: the system's
-/// certificate authorities, and no certificate of its own.
+/// TLS options of a binding. The default trusts the system's certificate authorities and has no client
+/// certificate.
 #[derive(Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {
-    /// Authorities that are trusted besides the system's, in PEM.
+    /// Certificate authorities in addition to the system's, in PEM.
     roots: Option<String>,
-    /// The certificate that the host shows, with those between it and its authority, in PEM.
+    /// The client certificate with its intermediate certificates, in PEM.
     certificate: Option<String>,
-    /// Its private key, in PEM.
+    /// The private key of the client certificate, in PEM.
     key: Option<String>,
 }
 
@@ -36,45 +36,44 @@ impl std::fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// The private key, which nobody may be shown.
+    /// The private key in PEM: a secret.
     #[must_use]
-    pub fn secret(&self) -> Option<&str> {
+    pub fn private_key(&self) -> Option<&str> {
         self.key.as_deref()
     }
 
-    /// Does the host show a certificate?
-    pub(super) fn shows_certificate(&self) -> bool {
+    pub(crate) fn has_certificate(&self) -> bool {
         self.certificate.is_some()
     }
 
-    /// The same without what the host shows.
-    pub(super) fn anonymous(&self) -> Self {
+    /// The same options without the client certificate.
+    pub(crate) fn without_certificate(&self) -> Self {
         Self {
             roots: self.roots.clone(),
             ..Self::default()
         }
     }
 
-    /// The configuration of one destination. Sessions are its own, so that none that began with
-    /// another's certificate is resumed here.
-    pub(super) fn config(&self, system: &ClientConfig) -> Result<ClientConfig, String> {
-        let mut config = match self == &Self::default() {
-            true => system.clone(),
-            false => self.own_config()?,
+    /// The configuration of one destination. It has a session cache of its own, so that it never resumes
+    /// a session that started with another destination's certificate.
+    pub(crate) fn client_config(&self, system: &ClientConfig) -> Result<ClientConfig, String> {
+        let mut config = if self == &Self::default() {
+            system.clone()
+        } else {
+            self.build_config()?
         };
         config.resumption = Resumption::default();
         Ok(config)
     }
 
-    fn own_config(&self) -> Result<ClientConfig, String> {
+    fn build_config(&self) -> Result<ClientConfig, String> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let roots = self
-            .roots
-            .as_deref()
-            .map(|text| certificates(text, "roots"));
-        let roots = roots.transpose()?.unwrap_or_default();
+        let roots = match &self.roots {
+            Some(pem) => parse_certificates(pem, "roots")?,
+            None => Vec::new(),
+        };
         let verifier = Verifier::new_with_extra_roots(roots, provider.clone())
-            .map_err(|error| format!("the roots of tls cannot be used: {error}"))?;
+            .map_err(|error| format!("tls.roots cannot be used: {error}"))?;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
@@ -83,45 +82,48 @@ impl Tls {
         match (&self.certificate, &self.key) {
             (None, None) => Ok(builder.with_no_client_auth()),
             (Some(chain), Some(key)) => {
-                let chain = certificates(chain, "certificate")?;
-                let wrong = "the key of tls is no private key in PEM".to_owned();
-                let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| wrong)?;
-                builder.with_client_auth_cert(chain, key).map_err(|_| {
-                    "the certificate and the key of tls do not belong together".to_owned()
-                })
+                let chain = parse_certificates(chain, "certificate")?;
+                let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+                    .map_err(|_| "tls.key is not a private key in PEM".to_owned())?;
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|_| "tls.key does not belong to tls.certificate".to_owned())
             }
-            _ => Err("tls has one of certificate and key: it needs both, or neither".to_owned()),
+            _ => Err(
+                "only one of tls.certificate and tls.key is set: set both or neither".to_owned(),
+            ),
         }
     }
 }
 
-/// The certificates of a text. The error never repeats it: a key may have been pasted there.
-fn certificates(text: &str, name: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    if text.len() > MAX_PEM_BYTES {
-        return Err(format!(
-            "the {name} of tls is longer than {MAX_PEM_BYTES} bytes"
-        ));
+/// Parses certificates. The error does not repeat the text, which may be a misplaced key.
+fn parse_certificates(pem: &str, field: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    if pem.len() > MAX_PEM_BYTES {
+        return Err(format!("tls.{field} is longer than {MAX_PEM_BYTES} bytes"));
     }
-    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-    match read {
-        Ok(found) if !found.is_empty() => Ok(found),
-        _ => Err(format!("the {name} of tls is no certificate in PEM")),
+    let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    match parsed {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(format!("tls.{field} contains no certificate in PEM")),
     }
 }
 
-/// What trusts the system's authorities. Without any, only `http` upstreams work.
-pub(super) fn system() -> anyhow::Result<ClientConfig> {
+/// A configuration that trusts the system's certificate authorities. If the system has none, only `http`
+/// upstreams work.
+pub(crate) fn system_client_config() -> anyhow::Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = || {
+    let new_builder = || {
         ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()
     };
-    Ok(match builder()?.with_platform_verifier() {
-        Ok(builder) => builder.with_no_client_auth(),
+    match new_builder()?.with_platform_verifier() {
+        Ok(builder) => Ok(builder.with_no_client_auth()),
         Err(error) => {
-            tracing::warn!("no system certificates ({error}): https upstreams will be refused");
-            builder()?
+            tracing::warn!(
+                "cannot load the system's certificates, so https upstreams fail: {error}"
+            );
+            Ok(new_builder()?
                 .with_root_certificates(RootCertStore::empty())
-                .with_no_client_auth()
+                .with_no_client_auth())
         }
-    })
+    }
 }

@@ -1,188 +1,188 @@
-//! URLs and paths that are spelled as they will be used: nothing is repaired.
+//! URLs and paths in canonical spelling. A URL in another spelling is refused and never repaired, so
+//! that all parsers agree on host, port and path.
 //!
-//! No text here repeats what stands before a host: it may be a password, or a key that was pasted
-//! into the wrong setting.
+//! No error repeats the text before a host: it may be a password, or a key that was pasted into the
+//! wrong setting.
 
-use url::{Host, Url};
+use ::url::{Host, Url};
+use pinhole_ground::guard::{Guard, Refusal};
 
-use pinhole_ground::guard::Guard;
-
-/// Length of a host's name, in bytes.
+/// Length of a host name in bytes.
 const MAX_HOST_BYTES: usize = 253;
-/// Length of one of the parts between its dots, in bytes.
+/// Length of a label of a host name in bytes.
 const MAX_LABEL_BYTES: usize = 63;
 
-/// A URL whose host is spelled as it will be used.
-pub(crate) fn parse_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("the address is not a URL: {error}"))?;
+/// Parses an `http` or `https` URL whose host and port are in canonical spelling.
+pub fn parse_url(text: &str) -> Result<Url, Refusal> {
+    let url = Url::parse(text).map_err(|error| format!("the URL is invalid: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err("the address is neither http:// nor https://".to_owned());
+        return Err("the URL does not start with http:// or https://".into());
     }
-    match Guard::Authority.holds() {
-        true => check_authority(text, &url).map(|()| url),
-        false => Ok(url),
-    }
+    check_authority(text, &url)?;
+    Ok(url)
 }
 
-/// Is the part between scheme and path the plain spelling of a host and port?
-fn check_authority(text: &str, url: &Url) -> Result<(), String> {
+/// Checks that the text between scheme and path is the canonical spelling of a host and port.
+fn check_authority(text: &str, url: &Url) -> Result<(), Refusal> {
     let host = url.host_str().unwrap_or_default();
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(format!(
-            "the URL of {host} carries a user name: put credentials in their own setting"
-        ));
-    }
+    let has_user = !url.username().is_empty() || url.password().is_some();
+    Guard::Authority.refuse_if(has_user, || {
+        format!("the URL of {host} contains a user name: put credentials in their own setting")
+    })?;
     let (scheme, rest) = text.split_once("://").unwrap_or_default();
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let authority = authority.to_ascii_lowercase();
-    let default = if url.scheme() == "https" { 443 } else { 80 };
-    let (spelling, with_default) = match url.port() {
+    let authority = rest
+        .split(['/', '?', '#'])
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let default_port = if url.scheme() == "https" { 443 } else { 80 };
+    let (canonical, with_default_port) = match url.port() {
         Some(port) => (format!("{host}:{port}"), None),
-        None => (host.to_owned(), Some(format!("{host}:{default}"))),
+        None => (host.to_owned(), Some(format!("{host}:{default_port}"))),
     };
-    let spelled = authority == spelling || Some(authority) == with_default;
-    // White space before a scheme and missing slashes behind it would be repaired.
-    let plain = scheme.eq_ignore_ascii_case(url.scheme())
+    let is_spelled = authority == canonical || Some(authority) == with_default_port;
+    // A parser would repair whitespace before the scheme and missing slashes after it.
+    let is_canonical = scheme.eq_ignore_ascii_case(url.scheme())
         && match url.host() {
-            Some(Host::Domain(name)) => is_name(name),
-            address => address.is_some(),
+            Some(Host::Domain(name)) => is_host_name(name),
+            ip => ip.is_some(),
         };
-    if !plain || !spelled {
-        return Err(format!(
-            "a URL of {host} does not spell host and port plainly: write {}",
-            spelling.trim_end_matches('.')
-        ));
-    }
-    // Some take a backslash for a slash.
-    match is_visible(rest) && !rest.contains('\\') {
-        true => Ok(()),
-        false => Err(format!(
-            "the URL of {host} holds a character that must be percent-encoded"
-        )),
-    }
+    Guard::Authority.refuse_if(!is_canonical || !is_spelled, || {
+        format!(
+            "the URL of {host} does not have its host and port in canonical spelling: write {}",
+            canonical.trim_end_matches('.')
+        )
+    })?;
+    // Some parsers read a backslash as a slash.
+    Guard::Authority.refuse_if(!is_visible_ascii(rest) || rest.contains('\\'), || {
+        format!("the URL of {host} contains a character that must be percent-encoded")
+    })
 }
 
-/// Letters, digits, dashes and underscores, between single dots.
-fn is_name(host: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    let label = |label: &str| {
+/// True for letters, digits, hyphens and underscores between single dots.
+fn is_host_name(host: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let is_label = |label: &str| {
         (1..=MAX_LABEL_BYTES).contains(&label.len())
-            && label.bytes().all(plain)
+            && label.bytes().all(is_allowed)
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    host.len() <= MAX_HOST_BYTES && host.split('.').all(label)
+    host.len() <= MAX_HOST_BYTES && host.split('.').all(is_label)
 }
 
-/// A URL that paths are appended to.
-pub(crate) fn parse_base(text: &str) -> Result<Url, String> {
+/// Parses a base URL: canonical, without query and fragment.
+pub(crate) fn parse_base(text: &str) -> Result<Url, Refusal> {
     let url = parse_url(text)?;
     let host = url.host_str().unwrap_or_default();
     if url.query().is_some() || url.fragment().is_some() {
         return Err(format!(
-            "the base URL of {host} has a query or a fragment: it ends with its path"
-        ));
+            "the base URL of {host} has a query or a fragment: it must end with its path"
+        )
+        .into());
     }
-    check_steps(url.path().trim_end_matches('/'))
-        .map_err(|why| format!("the path of the base URL of {host} {why}"))?;
-    // Steps up are gone from the parsed path.
+    if let Some(problem) = find_segment_problem(url.path().trim_end_matches('/')) {
+        return Err(format!("the path of the base URL of {host} {problem}").into());
+    }
+    // The parsed path has no `..` any more, so compare it with the text.
     let (_, rest) = text.split_once("://").unwrap_or_default();
-    let written = rest.find('/').and_then(|at| rest.get(at..));
-    match written.is_none_or(|path| path == url.path()) {
-        true => Ok(url),
-        false => Err(format!(
-            "the base URL of {host} does not spell its path plainly"
-        )),
+    let path = rest.find('/').and_then(|start| rest.get(start..));
+    if path.is_some_and(|path| path != url.path()) {
+        return Err(format!(
+            "the base URL of {host} does not have its path in canonical spelling: remove `.` and `..` \
+             and percent-encode special characters"
+        )
+        .into());
     }
+    Ok(url)
 }
 
-/// Where a redirect from `from` leads; the whole address is spelled as strictly as the first was.
-pub(crate) fn parse_redirect(from: &Url, location: &str) -> Result<Url, String> {
-    let mut ends = location.bytes().filter(|byte| b":/?#".contains(byte));
-    if ends.next() == Some(b':') {
+/// The target of a redirect. An absolute one is checked like a first URL.
+pub(crate) fn parse_redirect(from: &Url, location: &str) -> Result<Url, Refusal> {
+    let first_delimiter = location.bytes().find(|byte| b":/?#".contains(byte));
+    if first_delimiter == Some(b':') {
         return parse_url(location);
     }
     if location.starts_with("//") {
         return parse_url(&format!("{}:{location}", from.scheme()));
     }
-    let refused = || {
-        format!(
-            "{} redirects to nowhere",
-            from.host_str().unwrap_or_default()
-        )
+    let invalid = || {
+        let host = from.host_str().unwrap_or_default();
+        Refusal::from(format!("{host} redirects to an invalid location"))
     };
-    let to = from.join(location).map_err(|_| refused())?;
-    // What has no host of its own stays where it is, whatever characters it is made of.
-    match to.origin() == from.origin() && is_visible(location) {
-        true => parse_url(to.as_str()),
-        false => Err(refused()),
+    let target = from.join(location).map_err(|_| invalid())?;
+    // A relative location has no host, so it must not change the host by other characters.
+    if target.origin() != from.origin() || !is_visible_ascii(location) {
+        return Err(invalid());
     }
+    parse_url(target.as_str())
 }
 
-/// A path under a base: absolute, without steps up, empty steps or hidden separators.
-pub(crate) fn check_path(path: &str, query: Option<&str>) -> Result<(), String> {
-    if !Guard::Path.holds() {
-        return Ok(());
-    }
-    let refuse = |why: &str| Err(format!("path {path:?} {why}"));
-    if !path.starts_with('/') {
-        return refuse("does not begin with a slash");
-    }
-    let strict =
-        |text: &str| is_visible(text) && !text.bytes().any(|byte| b"#\\\"<>`{}".contains(&byte));
-    if !strict(path) || !query.is_none_or(strict) {
-        return refuse("holds a character that must be percent-encoded");
-    }
-    check_steps(path).or_else(|why| refuse(&why))
+/// Checks a path that is appended to a base URL: absolute, and without `..`, empty segments and encoded
+/// separators.
+pub(crate) fn check_path(path: &str, query: Option<&str>) -> Result<(), Refusal> {
+    let refuse_if = |condition: bool, problem: &str| {
+        Guard::Path.refuse_if(condition, || format!("path {path:?} {problem}"))
+    };
+    refuse_if(!path.starts_with('/'), "does not start with a slash")?;
+    let is_strict = |text: &str| {
+        is_visible_ascii(text) && !text.bytes().any(|byte| b"#\\\"<>`{}".contains(&byte))
+    };
+    refuse_if(
+        !is_strict(path) || !query.is_none_or(is_strict),
+        "contains a character that must be percent-encoded",
+    )?;
+    let problem = find_segment_problem(path);
+    refuse_if(problem.is_some(), problem.unwrap_or_default())
 }
 
-/// Checks what stands between the slashes of a path, as any server may come to read it.
-fn check_steps(path: &str) -> Result<(), String> {
+/// The first problem of a path's segments, in any way that a server may decode them.
+fn find_segment_problem(path: &str) -> Option<&'static str> {
     if path.contains("//") {
-        return Err("has an empty step".to_owned());
+        return Some("has an empty segment");
     }
-    for step in path.split('/') {
-        let decoded = decode(step).ok_or("has a % without two hexadecimal digits")?;
-        if decoded
-            .iter()
-            .any(|byte| b"/\\".contains(byte) || byte.is_ascii_control())
-        {
-            return Err("hides a separator or a control character".to_owned());
+    path.split('/').find_map(|segment| {
+        let Some(decoded) = percent_decode(segment) else {
+            return Some("has a % without two hexadecimal digits");
+        };
+        let is_hidden = |byte: &u8| b"/\\".contains(byte) || byte.is_ascii_control();
+        if decoded.iter().any(is_hidden) {
+            return Some("contains an encoded separator or control character");
         }
-        if decoded.windows(3).any(
-            |three| matches!(three, [b'%', a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()),
-        ) {
-            return Err("is percent-encoded twice".to_owned());
+        if decoded.windows(3).any(is_percent_encoded) {
+            return Some("is percent-encoded twice");
         }
-        // Some servers take what follows a semicolon for a parameter, and some end the path at a
-        // mark that was encoded.
+        // Some servers read the text after a semicolon as a parameter, and some end the path at an
+        // encoded `?` or `#`.
         let name = decoded.split(|byte| b";?#".contains(byte)).next();
-        if matches!(name, Some(b"." | b"..")) {
-            return Err("steps up".to_owned());
-        }
-    }
-    Ok(())
+        matches!(name, Some(b"." | b"..")).then_some("contains `.` or `..`")
+    })
 }
 
-/// Percent-decodes; `None` where a `%` begins nothing.
-fn decode(text: &str) -> Option<Vec<u8>> {
+fn is_percent_encoded(bytes: &[u8]) -> bool {
+    matches!(bytes, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
+}
+
+/// `None` if a `%` is not followed by two hexadecimal digits.
+fn percent_decode(text: &str) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
-        decoded.push(match byte {
-            b'%' => {
-                let digits = [bytes.next()?, bytes.next()?];
-                let hex = digits.iter().all(u8::is_ascii_hexdigit);
-                let digits = std::str::from_utf8(&digits).ok().filter(|_| hex)?;
-                u8::from_str_radix(digits, 16).ok()?
-            }
-            other => other,
-        });
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let digits = [bytes.next()?, bytes.next()?];
+        if !digits.iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
+        let digits = std::str::from_utf8(&digits).ok()?;
+        decoded.push(u8::from_str_radix(digits, 16).ok()?);
     }
     Some(decoded)
 }
 
-fn is_visible(text: &str) -> bool {
+fn is_visible_ascii(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
@@ -190,25 +190,23 @@ fn is_visible(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn check(from: &str, location: &str, expected: Option<&str>) {
-        let from = parse_url(from).unwrap();
-        let to = parse_redirect(&from, location).ok();
-        assert_eq!(to.as_ref().map(Url::as_str), expected, "{location}");
-    }
-
     #[test]
-    fn a_redirect_is_spelled_as_strictly_as_an_address() {
-        let from = "http://host:8/a/b?c";
-        check(from, "/x?y=%20", Some("http://host:8/x?y=%20"));
-        check(from, "d", Some("http://host:8/a/d"));
-        check(
-            from,
-            "../d?next=http://other/",
-            Some("http://host:8/d?next=http://other/"),
-        );
-        check(from, "", Some("http://host:8/a/b?c"));
-        check(from, "//other/x", Some("http://other/x"));
-        check(from, "https://other:8443/x", Some("https://other:8443/x"));
+    fn parse_redirect_is_as_strict_as_parse_url() {
+        let from = parse_url("http://host:8/a/b?c").unwrap();
+        for (location, expected) in [
+            ("/x?y=%20", "http://host:8/x?y=%20"),
+            ("d", "http://host:8/a/d"),
+            (
+                "../d?next=http://other/",
+                "http://host:8/d?next=http://other/",
+            ),
+            ("", "http://host:8/a/b?c"),
+            ("//other/x", "http://other/x"),
+            ("https://other:8443/x", "https://other:8443/x"),
+        ] {
+            let target = parse_redirect(&from, location).unwrap();
+            assert_eq!(target.as_str(), expected, "{location}");
+        }
         for bad in [
             "http://0x7f.1/",
             "http://host.:8/",
@@ -223,12 +221,12 @@ mod tests {
             "data:image/png;base64,AAAA",
             "http://",
         ] {
-            check(from, bad, None);
+            assert!(parse_redirect(&from, bad).is_err(), "{bad}");
         }
     }
 
     #[test]
-    fn a_refusal_does_not_repeat_what_may_be_a_secret() {
+    fn parse_url_error_does_not_repeat_a_secret() {
         for text in [
             "sk-secret",
             "sk-secret://host",
@@ -236,8 +234,8 @@ mod tests {
             "http://u:sk-secret@host.:1/",
             "http://host:sk-secret",
         ] {
-            let why = parse_url(text).unwrap_err();
-            assert!(!why.contains("sk-secret"), "{why}");
+            let refusal = parse_url(text).unwrap_err();
+            assert!(!refusal.reason.contains("sk-secret"), "{refusal}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Prefixes under which a network's translator reaches IPv4.
+//! NAT64: prefixes under which a translator maps IPv6 to IPv4.
 //!
 //! Source: RFC 6052, section 2.2.
 
@@ -6,60 +6,71 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv6Net;
 
-/// Prefixes that an operator may name.
+/// Prefixes in a setting.
 const MAX_PREFIXES: usize = 16;
-/// The octet that is zero in every translated address.
-const RESERVED: usize = 8;
+/// Index of the octet that is zero in every translated address.
+const RESERVED_OCTET: usize = 8;
 
-/// A prefix whose addresses carry an IPv4 address behind it.
+/// A prefix whose addresses embed an IPv4 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nat64(Ipv6Net);
 
 impl Nat64 {
-    /// The one that every network may use.
+    /// The prefix that every network may use.
     pub(super) const WELL_KNOWN: Self = Self(Ipv6Net::new_assert(
         Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0),
         96,
     ));
 
-    /// Reads prefixes that are separated by commas. The error says which is none.
-    pub fn list(text: &str) -> Result<Vec<Self>, String> {
-        let written: Vec<&str> = text.split(',').map(str::trim).collect();
-        if written.len() > MAX_PREFIXES {
-            return Err(format!("names more than {MAX_PREFIXES} prefixes"));
+    /// Parses prefixes that are separated by commas. The error names the invalid one.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, String> {
+        let prefixes: Vec<&str> = text.split(',').map(str::trim).collect();
+        if prefixes.len() > MAX_PREFIXES {
+            return Err(format!("contains more than {MAX_PREFIXES} prefixes"));
         }
-        written.into_iter().map(Self::parse).collect()
+        prefixes.into_iter().map(Self::parse).collect()
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let prefix: Option<Ipv6Net> = text.parse().ok();
-        let known = prefix.filter(|prefix| {
-            let length = prefix.prefix_len();
-            matches!(length, 32 | 40 | 48 | 56 | 64 | 96)
-                && prefix.addr() == prefix.network()
-                && prefix.addr().octets()[RESERVED] == 0
-        });
-        known.map(Self).ok_or_else(|| {
-            format!(
-                "has {text:?}, which is no prefix of a translator: an IPv6 network of 32, 40, 48, 56, 64 or 96 bits, such as 2001:db8:64::/96, with nothing behind its length and zero in bits 64 to 71"
-            )
-        })
+        match text.parse::<Ipv6Net>() {
+            Ok(prefix) if is_translator_prefix(&prefix) => Ok(Self(prefix)),
+            _ => Err(format!(
+                "has {text:?}, which is not a NAT64 prefix: write an IPv6 network of 32, 40, 48, 56, 64 \
+                 or 96 bits, such as 2001:db8:64::/96, with only zeros after its length and in bits 64 \
+                 to 71"
+            )),
+        }
     }
 
-    pub(super) fn covers(&self, address: Ipv6Addr) -> bool {
-        self.0.contains(&address)
+    pub(super) fn contains(&self, ip: Ipv6Addr) -> bool {
+        self.0.contains(&ip)
     }
 
-    /// The IPv4 address behind the prefix; none where the octet that has to be zero is not.
-    pub(super) fn inner(&self, address: Ipv6Addr) -> Option<Ipv4Addr> {
-        let octets = address.octets();
-        let behind = octets.iter().enumerate();
-        let behind = behind.skip(usize::from(self.0.prefix_len()) / 8);
-        let mut inner = behind.filter(|(place, _)| *place != RESERVED);
-        let mut next = || inner.next().map_or(0, |(_, octet)| *octet);
-        let inner = Ipv4Addr::new(next(), next(), next(), next());
-        (octets[RESERVED] == 0).then_some(inner)
+    /// The embedded IPv4 address; `None` if the reserved octet is not zero.
+    pub(super) fn extract(&self, ip: Ipv6Addr) -> Option<Ipv4Addr> {
+        let octets = ip.octets();
+        if octets[RESERVED_OCTET] != 0 {
+            return None;
+        }
+        let mut embedded = octets
+            .iter()
+            .enumerate()
+            .skip(usize::from(self.0.prefix_len()) / 8)
+            .filter(|(index, _)| *index != RESERVED_OCTET);
+        let mut next_octet = || embedded.next().map_or(0, |(_, octet)| *octet);
+        Some(Ipv4Addr::new(
+            next_octet(),
+            next_octet(),
+            next_octet(),
+            next_octet(),
+        ))
     }
+}
+
+fn is_translator_prefix(prefix: &Ipv6Net) -> bool {
+    matches!(prefix.prefix_len(), 32 | 40 | 48 | 56 | 64 | 96)
+        && prefix.addr() == prefix.network()
+        && prefix.addr().octets()[RESERVED_OCTET] == 0
 }
 
 #[cfg(test)]
@@ -68,7 +79,7 @@ mod tests {
 
     /// The examples of RFC 6052, section 2.4.
     #[test]
-    fn an_address_is_found_behind_each_length() {
+    fn nat64_extracts_ipv4_behind_each_prefix_length() {
         for (prefix, address) in [
             ("2001:db8::/32", "2001:db8:c000:221::"),
             ("2001:db8:100::/40", "2001:db8:1c0:2:21::"),
@@ -77,19 +88,24 @@ mod tests {
             ("2001:db8:122:344::/64", "2001:db8:122:344:c0:2:2100::"),
             ("2001:db8:122:344::/96", "2001:db8:122:344::192.0.2.33"),
         ] {
-            let [translator] = Nat64::list(prefix).unwrap()[..] else {
+            let [nat64] = Nat64::parse_list(prefix).unwrap()[..] else {
                 panic!("{prefix}")
             };
-            let address = address.parse().unwrap();
-            assert!(translator.covers(address), "{prefix}");
-            let inner = translator.inner(address);
-            assert_eq!(inner, Some(Ipv4Addr::new(192, 0, 2, 33)), "{prefix}");
+            let ip = address.parse().unwrap();
+            assert!(nat64.contains(ip), "{prefix}");
+            let expected = Some(Ipv4Addr::new(192, 0, 2, 33));
+            assert_eq!(nat64.extract(ip), expected, "{prefix}");
         }
     }
 
     #[test]
-    fn a_prefix_is_one_or_refused() {
-        assert_eq!(Nat64::list("64:ff9b:1::/48 ,fd00::/96").unwrap().len(), 2);
+    fn nat64_parses_valid_prefixes_only() {
+        assert_eq!(
+            Nat64::parse_list("64:ff9b:1::/48 ,fd00::/96")
+                .unwrap()
+                .len(),
+            2
+        );
         for bad in [
             "",
             "fd00::/96,",
@@ -100,8 +116,8 @@ mod tests {
             "10.0.0.0/8",
             "all",
         ] {
-            assert!(Nat64::list(bad).is_err(), "{bad}");
+            assert!(Nat64::parse_list(bad).is_err(), "{bad}");
         }
-        assert!(Nat64::list(&["fd00::/96"; 17].join(",")).is_err());
+        assert!(Nat64::parse_list(&["fd00::/96"; 17].join(",")).is_err());
     }
 }

@@ -1,6 +1,6 @@
-//! What IANA's registries of special-purpose addresses hold that not everybody reaches.
+//! IP address ranges that are not globally reachable, from IANA's special-purpose registries.
 //!
-//! Written by a test (`tests/it/egress/registry.rs`) from `../iana`: change those, never this.
+//! Generated from `../iana` by a test (`tests/it/egress/registry.rs`). Do not edit.
 
 use ipnet::{Ipv4Net, Ipv6Net};
 

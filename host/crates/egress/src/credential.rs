@@ -1,8 +1,8 @@
-//! What a destination is shown to let a request in. It never leaves this folder in the clear.
+//! The credential of a destination. Its value never leaves this crate except in a request's headers.
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
-/// How the host authenticates to a destination.
+/// How the server authenticates to a destination.
 #[derive(Clone, Default)]
 pub struct Credential(Option<(HeaderName, HeaderValue)>);
 
@@ -18,21 +18,22 @@ impl Credential {
         Self::header(AUTHORIZATION.as_str(), &format!("Basic {encoded}"))
     }
 
-    /// A header of this name with this value.
+    /// A header with this name and value.
     pub fn header(name: &str, value: &str) -> Result<Self, String> {
-        let name = HeaderName::try_from(name).map_err(|_| format!("{name:?} is no header name"))?;
+        let name =
+            HeaderName::try_from(name).map_err(|_| format!("{name:?} is not a header name"))?;
         let mut value = HeaderValue::try_from(value)
-            .map_err(|_| "the secret holds characters that no header may carry".to_owned())?;
+            .map_err(|_| "the secret contains characters that a header cannot carry".to_owned())?;
         value.set_sensitive(true);
         Ok(Self(Some((name, value))))
     }
 
-    /// True where this header carries the credential.
-    pub(super) fn owns(&self, header: &HeaderName) -> bool {
+    pub(crate) fn uses_header(&self, header: &HeaderName) -> bool {
         matches!(&self.0, Some((name, _)) if name == header)
     }
 
-    pub(super) fn add_to(&self, headers: &mut HeaderMap) {
+    /// Sets the credential's header, if there is a credential.
+    pub fn add_to(&self, headers: &mut HeaderMap) {
         if let Some((name, value)) = &self.0 {
             headers.insert(name, value.clone());
         }

@@ -1,0 +1,224 @@
+//! The factory of destinations.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pinhole_ground::guard::Refusal;
+use rustls::ClientConfig;
+
+use crate::address_policy::{AddressPolicy, remedy};
+use crate::client::build_client;
+use crate::credential::Credential;
+use crate::destination::{BaseUrl, Destination};
+use crate::ip::Nat64;
+use crate::tls::{Tls, system_client_config};
+use crate::url::parse_base;
+
+/// Time that a response may pause between two chunks, unless a setting changes it.
+pub const DEFAULT_SILENCE: Duration = Duration::from_secs(120);
+/// Idle connections of one destination.
+const MAX_IDLE_CONNECTIONS: usize = 32;
+
+/// Opens destinations and fetches images from URLs that no destination covers.
+#[derive(Clone)]
+pub struct Egress {
+    /// For destinations without TLS options.
+    tls: ClientConfig,
+    /// For hosts that no administrator granted. It retains no connection, so that none serves another
+    /// job.
+    pub(crate) public_client: reqwest::Client,
+    pub(crate) nat64: Arc<[Nat64]>,
+    pub(crate) silence: Duration,
+}
+
+impl Egress {
+    /// Loads the system's certificate authorities.
+    ///
+    /// `nat64` are the prefixes of NAT64 translators in the operator's networks. `silence` is the time
+    /// that a response may pause between two chunks.
+    pub fn new(nat64: &[Nat64], silence: Duration) -> anyhow::Result<Self> {
+        let tls = system_client_config()?;
+        let policy = AddressPolicy {
+            allows_private: false,
+            remedy: remedy(None, "").into(),
+            nat64: nat64.into(),
+        };
+        Ok(Self {
+            public_client: build_client(&tls, policy, 0)?,
+            tls,
+            nat64: nat64.into(),
+            silence,
+        })
+    }
+
+    /// Opens a destination.
+    ///
+    /// Fails on a base URL that is not canonical `http(s)://host[:port][/path]`, on a host that must not
+    /// be reached, and on unusable certificates.
+    pub fn destination(
+        &self,
+        base_url: BaseUrl<'_>,
+        credential: Credential,
+        tls: &Tls,
+    ) -> Result<Destination, Refusal> {
+        let url = parse_base(base_url.url)?;
+        let policy = AddressPolicy {
+            allows_private: base_url.allows_private,
+            remedy: remedy(Some(base_url.setting), base_url.url).into(),
+            nat64: self.nat64.clone(),
+        };
+        policy.check_host(&url)?;
+        let open_client = |config: &ClientConfig| {
+            build_client(config, policy.clone(), MAX_IDLE_CONNECTIONS)
+                .map_err(|error| error.to_string())
+        };
+        let config = tls.client_config(&self.tls)?;
+        let client = open_client(&config)?;
+        let image_client = if tls.has_certificate() {
+            open_client(&tls.without_certificate().client_config(&self.tls)?)?
+        } else {
+            client.clone()
+        };
+        Ok(Destination {
+            base: url,
+            setting: base_url.setting.to_owned(),
+            policy,
+            credential,
+            client,
+            image_client,
+            tls: Arc::new(config),
+            silence: self.silence,
+        })
+    }
+}
+
+impl std::fmt::Debug for Egress {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Egress")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pinhole_ground::guard::Guard;
+
+    fn destination(base: &str, allows_private: bool) -> Result<Destination, Refusal> {
+        let base_url = BaseUrl {
+            url: base,
+            allows_private,
+            setting: "DRAW_URL",
+        };
+        Egress::new(&[], DEFAULT_SILENCE).unwrap().destination(
+            base_url,
+            Credential::bearer("k").unwrap(),
+            &Tls::default(),
+        )
+    }
+
+    #[test]
+    fn egress_refuses_base_url_in_non_canonical_spelling() {
+        for good in [
+            "https://api.openai.com/v1",
+            "http://comfy.lan:8188",
+            "http://[::1]:80/",
+            "HTTP://Host/x",
+            "https://host:443",
+            "http://xn--mller-kva.de/",
+            "http://my_host:80/a-b/c.d/%7Ee",
+        ] {
+            assert!(destination(good, true).is_ok(), "{good}");
+        }
+        for bad in [
+            "ftp://host",
+            "host:80",
+            "http://",
+            "http://u@host",
+            "http://host@evil.com",
+            "http://127.1",
+            "http://2130706433",
+            "http://0x7f.1",
+            "http://0177.0.0.1",
+            "http://host:0443",
+            "http://host:99999",
+            "http://host:",
+            "http:///host:8080",
+            "http:host/a://host",
+            " http://host",
+            "http://host\\@other",
+            "http://host.",
+            "http://h%6fst",
+            "http://ho\tst",
+            "http://host?x=1",
+            "http://host#x",
+            "http://169.254.169.254",
+            "http://0.0.0.0",
+            "http:/\\host",
+            "http://host/a/../b",
+            "http://host/a//b",
+            "http://host/a%2fb",
+            "http://host/é",
+            "http://ho*st",
+            "http://-host",
+            "http://host..lan",
+            "http://müller.de",
+            "http://ｈost",
+            "http://[fe80::1%25eth0]",
+            "http://metadata.google.internal",
+            "http://METADATA",
+            "http://instance-data/latest",
+        ] {
+            assert!(destination(bad, true).is_err(), "{bad}");
+        }
+        for private in ["http://127.0.0.1:1", "http://[::1]", "http://192.168.1.1"] {
+            let refusal = destination(private, false).unwrap_err();
+            assert_eq!(refusal.guard, Some(Guard::PrivateAddress));
+            let remedy = format!("is private: allow it with DRAW_URL={private}");
+            assert!(refusal.reason.contains(&remedy), "{refusal}");
+        }
+    }
+
+    fn assert_joined(path: &str, expected: Option<&str>) {
+        let destination = destination("http://host:1/v1/", true).unwrap();
+        let joined = destination.join(path).ok().map(|url| url.to_string());
+        assert_eq!(joined.as_deref(), expected, "{path}");
+    }
+
+    #[test]
+    fn destination_joins_only_paths_below_its_base() {
+        assert_joined("/images/x", Some("http://host:1/v1/images/x"));
+        assert_joined(
+            "/m/a:generate?k=a%20b&x=/",
+            Some("http://host:1/v1/m/a:generate?k=a%20b&x=/"),
+        );
+        for bad in [
+            "images",
+            "",
+            "//evil.com/",
+            "/a//b",
+            "/../x",
+            "/a/..",
+            "/a/%2e%2E/b",
+            "/a/./b",
+            "/a%2fb",
+            "/a\\b",
+            "/a b",
+            "/a\r\nb",
+            "/a#b",
+            "/a?b#c",
+            "/a?b\r\n",
+            "/é",
+            "/a%00",
+            "/a%0d%0ab",
+            "/a%252e%252e/b",
+            "/a/%2e%2e;x/b",
+            "/a/..;/b",
+            "/a/..%3fb",
+            "/a%",
+            "/a%2",
+            "/a%zz",
+        ] {
+            assert_joined(bad, None);
+        }
+    }
+}

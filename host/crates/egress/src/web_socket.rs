@@ -1,0 +1,191 @@
+//! WebSockets over connections that obey the destination's address policy.
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use pinhole_ground::guard::{Guard, Refusal};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error as ProtocolError, Message as Frame};
+
+use crate::client::CONNECT_TIMEOUT;
+use crate::destination::Destination;
+use crate::error::Error;
+
+/// Length of a message in bytes.
+const MAX_MESSAGE_BYTES: usize = 32 << 20;
+/// Length of a frame of a message in bytes.
+const MAX_FRAME_BYTES: usize = 24 << 20;
+/// Messages that one WebSocket may deliver, including pings.
+const MAX_MESSAGES: usize = 100_000;
+/// Bytes that wait to be sent to an upstream that does not read.
+const MAX_UNSENT_BYTES: usize = 16 << 20;
+
+/// An open WebSocket to an upstream.
+pub struct WebSocket {
+    stream: WebSocketStream<Box<dyn Connection>>,
+    origin: String,
+    message_count: usize,
+}
+
+/// A message from an upstream.
+#[derive(Debug)]
+pub enum Message {
+    Text(Bytes),
+    Binary(Bytes),
+}
+
+/// A TCP connection, with or without TLS.
+trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+impl Destination {
+    /// Opens a WebSocket at a path below the base URL.
+    pub async fn connect(&self, path: &str, deadline: Instant) -> Result<WebSocket, Error> {
+        let mut url = self.join(path)?;
+        let is_secure = url.scheme() == "https";
+        let host = url.host_str().unwrap_or_default().to_owned();
+        let port = url.port_or_known_default().unwrap_or_default();
+        url.set_scheme(if is_secure { "wss" } else { "ws" })
+            .map_err(|()| Error::denied_request(format!("{host} cannot carry a WebSocket")))?;
+        let mut request = url
+            .as_str()
+            .into_client_request()
+            .map_err(|error| Error::denied_request(error.to_string()))?;
+        self.credential.add_to(request.headers_mut());
+        let open = async {
+            let tcp = self.connect_tcp(&host, port).await?;
+            let connection: Box<dyn Connection> = if is_secure {
+                Box::new(self.start_tls(&host, tcp).await?)
+            } else {
+                Box::new(tcp)
+            };
+            let config = WebSocketConfig::default()
+                .max_message_size(Some(Guard::MessageBytes.limit(MAX_MESSAGE_BYTES)))
+                .max_frame_size(Some(Guard::FrameBytes.limit(MAX_FRAME_BYTES)))
+                .max_write_buffer_size(MAX_UNSENT_BYTES);
+            tokio_tungstenite::client_async_with_config(request, connection, Some(config))
+                .await
+                .map_err(|error| match error {
+                    ProtocolError::Http(response) => Error::Connect(format!(
+                        "{host} refused the WebSocket with status {}",
+                        response.status()
+                    )),
+                    other => {
+                        Error::Connect(format!("cannot open a WebSocket to {host}:{port}: {other}"))
+                    }
+                })
+        };
+        let connect_deadline = deadline.min(Instant::now() + CONNECT_TIMEOUT);
+        let (stream, _) = timeout_at(connect_deadline, open)
+            .await
+            .map_err(|_| Error::Timeout)??;
+        Ok(WebSocket {
+            stream,
+            origin: self.origin(),
+            message_count: 0,
+        })
+    }
+
+    /// Connects to an IP address that the address policy has checked.
+    async fn connect_tcp(&self, host: &str, port: u16) -> Result<TcpStream, Error> {
+        let addresses = self
+            .policy
+            .resolve(without_brackets(host), port)
+            .await
+            .map_err(|error| match error.downcast::<Refusal>() {
+                Ok(refusal) => Error::denied_address(*refusal),
+                Err(error) => Error::Connect(format!("cannot resolve {host}: {error}")),
+            })?;
+        #[expect(clippy::disallowed_methods, reason = "this is the egress")]
+        let stream = TcpStream::connect(addresses.as_slice())
+            .await
+            .map_err(|error| Error::Connect(format!("cannot connect to {host}:{port}: {error}")))?;
+        stream.set_nodelay(true).ok();
+        Ok(stream)
+    }
+
+    async fn start_tls(
+        &self,
+        host: &str,
+        stream: TcpStream,
+    ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Error> {
+        let name = ServerName::try_from(without_brackets(host).to_owned())
+            .map_err(|error| Error::denied_address(error.to_string()))?;
+        tokio_rustls::TlsConnector::from(self.tls.clone())
+            .connect(name, stream)
+            .await
+            .map_err(|error| Error::Connect(format!("cannot start TLS with {host}: {error}")))
+    }
+}
+
+/// An IPv6 address without the brackets that it has in a URL, or the host itself.
+fn without_brackets(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+impl WebSocket {
+    /// Sends a text message.
+    pub async fn send(&mut self, text: String) -> Result<(), Error> {
+        self.stream
+            .send(Frame::text(text))
+            .await
+            .map_err(|error| self.classify_failure(error))
+    }
+
+    /// The next message; `None` after the upstream closed the WebSocket. Fails if a message is too long
+    /// or there are too many. Cancel-safe: dropping the future loses no message.
+    pub async fn receive(&mut self) -> Result<Option<Message>, Error> {
+        loop {
+            let frame = match self.stream.next().await {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(self.classify_failure(error)),
+                Some(Ok(frame)) => frame,
+            };
+            self.message_count += 1;
+            Guard::SocketMessages
+                .refuse_if(self.message_count > MAX_MESSAGES, || {
+                    self.describe(&format!("more than {MAX_MESSAGES} messages"))
+                })
+                .map_err(Error::Unusable)?;
+            match frame {
+                Frame::Text(text) => return Ok(Some(Message::Text(text.into()))),
+                Frame::Binary(bytes) => return Ok(Some(Message::Binary(bytes))),
+                Frame::Close(_) => return Ok(None),
+                Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_) => {}
+            }
+        }
+    }
+
+    fn classify_failure(&self, error: ProtocolError) -> Error {
+        match error {
+            ProtocolError::Capacity(CapacityError::MessageTooLong { max_size, .. }) => {
+                let guard = if max_size == MAX_FRAME_BYTES {
+                    Guard::FrameBytes
+                } else {
+                    Guard::MessageBytes
+                };
+                let excess = format!("a message or frame of more than {max_size} bytes");
+                Error::Unusable(guard.refuse(self.describe(&excess)))
+            }
+            ProtocolError::WriteBufferFull(_) => Error::Unusable(
+                format!(
+                    "{} does not read from the WebSocket: more than {MAX_UNSENT_BYTES} bytes wait \
+                     to be sent",
+                    self.origin
+                )
+                .into(),
+            ),
+            other => Error::Disconnected(format!("{} broke the WebSocket: {other}", self.origin)),
+        }
+    }
+
+    fn describe(&self, excess: &str) -> String {
+        format!("{} sent {excess} over a WebSocket", self.origin)
+    }
+}

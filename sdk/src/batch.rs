@@ -18,7 +18,7 @@ pub enum ImageLocation {
 
 /// Collects the images, errors and response details of one job.
 ///
-/// `R` is what the engine reads from each response besides the images.
+/// `R` is what the engine reads from each response in addition to the images.
 #[derive(Debug)]
 pub struct Batch<R> {
     requested: usize,

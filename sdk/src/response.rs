@@ -114,7 +114,7 @@ impl Refusal {
         }
     }
 
-    /// The upstream's message, or one that names the status if there is none.
+    /// The upstream's message, or, without one, a text that names the status.
     ///
     /// Reads `{"error":{"message"}}` (alone or in an array), `{"message"}`, `{"error":"text"}`,
     /// `{"detail":"text"}` and plain text; ignores HTML pages.

@@ -120,9 +120,9 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "setting stesp is not declared")]
+    #[should_panic(expected = "setting sampler is not declared")]
     fn settings_refuse_undeclared_change() {
-        let _ = settings(declared(), &[("stesp", 8)]);
+        let _ = settings(declared(), &[("sampler", 8)]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub fn truncate(text: &str, max_bytes: usize) -> String {
     format!("{}…", text.get(..end).unwrap_or_default())
 }
 
-/// The first line that is not blank, trimmed; empty if there is none.
+/// The first line that is not blank, trimmed; empty if all lines are blank.
 #[must_use]
 pub fn first_line(text: &str) -> &str {
     let mut lines = text.lines().map(str::trim);

@@ -11,7 +11,7 @@ use super::node_input::{InputContent, NodeInput};
 const DEFAULT_EDIT_WORKFLOW: &str = include_str!("../default_edit_workflow.json");
 
 // Ids of nodes in the default workflow.
-const SAMPLED: &str = "5";
+const REPEATED_LATENT: &str = "5";
 const DECODED: &str = "8";
 const SAVED: &str = "9";
 const LOADED: &str = "10";
@@ -19,7 +19,7 @@ const SCALED: &str = "11";
 const ENCODED: &str = "12";
 const NOISE_MASK: &str = "13";
 const CROPPED_MASK: &str = "14";
-/// The source, once for each generated image.
+/// Repeats the source for each generated image.
 const REPEATED: &str = "15";
 const COMPOSITE: &str = "16";
 
@@ -68,7 +68,7 @@ fn add_mask(graph: &mut Graph, source: &str, size: Option<Size>) {
     }
     let noise_inputs = json!({"samples": [ENCODED, 0], "mask": mask});
     add_node(graph, NOISE_MASK, "SetLatentNoiseMask", &noise_inputs);
-    link_input(graph, SAMPLED, "samples", NOISE_MASK);
+    link_input(graph, REPEATED_LATENT, "samples", NOISE_MASK);
     let repeat_inputs = json!({"image": [source, 0], "amount": 1});
     add_node(graph, REPEATED, "RepeatImageBatch", &repeat_inputs);
     let composite_inputs = json!({

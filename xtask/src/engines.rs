@@ -105,7 +105,7 @@ fn encode_module(workspace: &Workspace, module: &Path, component: &Path) -> Resu
         ComponentEncoder::default()
             .validate(true)
             .module(&bytes)
-            .and_then(|encoder| encoder.encode())
+            .and_then(|mut encoder| encoder.encode())
             .with_context(|| format!("cannot encode {}", workspace.display(module)))
     })
 }
@@ -168,11 +168,11 @@ fn encode_wat_engine(
     resolve.push_path(workspace.root.join("wit"))?;
     let (package, _) = resolve.push_path(wit)?;
     let world = resolve.select_world(&[package], Some(world_name))?;
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)?;
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
     ComponentEncoder::default()
         .validate(true)
         .module(&module)
-        .and_then(|encoder| encoder.encode())
+        .and_then(|mut encoder| encoder.encode())
 }
 
 /// The component that a text in `tests/guests` becomes.

@@ -1,0 +1,1 @@
+//! Contains no code: `Cargo.toml` says what the package is for.

@@ -1,10 +1,6 @@
 //! Reads the command line and the config, starts the host or runs one command.
 
-mod adversary_test;
-mod engine_grant;
-mod engine_test;
-mod generate;
-mod serve;
+mod commands;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -14,7 +10,10 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use commands::{engine_grant, engine_test, generate, serve};
 use pinhole::app;
+use pinhole_ground::audit::AuditLog;
+use pinhole_images::Decoder;
 use pinhole::config::Config;
 use pinhole_sandbox::{ResolvedSettings, CompileLimits, Component, compile_input};
 use pinhole::jobs::{Binding, Jobs};
@@ -52,8 +51,6 @@ enum Command {
     /// Compile a component from standard input: a server starts this for itself
     #[command(hide = true)]
     Compile(Compile),
-    /// Attack a server in every way we know, and see that it holds
-    Adversary(adversary_test::AdversaryTest),
 }
 
 /// What `pinhole compile` is told.
@@ -178,7 +175,6 @@ async fn run(command: Command, config: Config, lines: Lines) -> Result<u8> {
         Command::Serve { listen } => serve::serve(&config, listen).await.map(|()| 0),
         Command::Generate(asked) => generate::generate(&config, asked).await,
         Command::Compile(_) => unreachable!("done before anything was opened"),
-        Command::Adversary(asked) => adversary_test::test(&config, asked).await,
         Command::Engine { command } => match command {
             EngineCommand::List => list_engines(&config).await.map(|()| 0),
             EngineCommand::Models { engine } => list_models(&config, engine.as_deref()).await,
@@ -191,7 +187,12 @@ async fn run(command: Command, config: Config, lines: Lines) -> Result<u8> {
 
 /// What a server would make pictures with.
 pub(crate) async fn open(config: &Config) -> Result<Jobs> {
-    Jobs::open(&app::as_changed(config).await?).await
+    Jobs::open(
+        &app::as_changed(config).await?,
+        AuditLog::default(),
+        Decoder::default(),
+    )
+    .await
 }
 
 async fn list_models(config: &Config, engine: Option<&str>) -> Result<u8> {
@@ -276,14 +277,14 @@ async fn list_engines(config: &Config) -> Result<()> {
     for pending in jobs.engines.pending() {
         println!("{}: {}", pending.file, pending.reason());
     }
-    for refused in jobs.engines.refused() {
+    for refused in jobs.engines.rejected_files() {
         println!(
             "{}: not admitted, because it {}",
             refused.file, refused.reason
         );
     }
     if jobs.engines.admitted().next().is_none()
-        && jobs.engines.refused().is_empty()
+        && jobs.engines.rejected_files().is_empty()
         && jobs.engines.pending().is_empty()
     {
         println!("no engines in {}", config.engines.display());
@@ -330,7 +331,7 @@ fn print_engine(component: &Component) {
     for right in &component.grant.denies {
         println!("  denied     {right}");
     }
-    for right in component.grant.unseen(&component.declared) {
+    for right in component.grant.new_rights(&component.declared_rights) {
         println!("  ungranted  {right}");
     }
 }

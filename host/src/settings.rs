@@ -1,33 +1,17 @@
 //! What an operator has set: the host's own settings and those that engines declare.
 
-mod engine;
 mod key;
 mod kind;
 mod secret;
 mod stored;
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use pinhole_ground::environment::{Environment, OPENAI_URL};
 use pinhole_images::Metadata;
 
-pub(crate) use engine::connects;
-pub use engine::{EngineSettings, only_edits, own_variable};
 pub use key::{Key, keys};
 pub use kind::Kind;
 pub use secret::MARKER;
 pub use stored::{Change, Overlay, Source, Stored};
-
-/// OpenAI's own API, the default of everything that speaks its dialect.
-const OPENAI: &str = "https://api.openai.com/v1";
-
-/// Environment variables, as the process was started with them and as an operator has changed them
-/// since. Empty ones count as unset.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Environment {
-    variables: BTreeMap<String, String>,
-    /// Those that no engine is given, whatever stands for them.
-    hidden: BTreeSet<String>,
-}
 
 /// The host's own settings for making pictures, by Open WebUI's names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,82 +88,6 @@ impl std::fmt::Debug for ChatModels {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The address may hold a password, or be a key that was pasted into the wrong setting.
         formatter.write_str("ChatModels")
-    }
-}
-
-impl Environment {
-    /// From name and value pairs.
-    pub fn new(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self {
-            variables: pairs.into_iter().collect(),
-            hidden: BTreeSet::new(),
-        }
-    }
-
-    /// The same with these instead of what they were.
-    #[must_use]
-    pub fn overlaid(&self, pairs: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut overlaid = self.clone();
-        for (name, value) in pairs {
-            overlaid.hidden.remove(&name);
-            overlaid.variables.insert(name, value);
-        }
-        overlaid
-    }
-
-    /// The same without these.
-    #[must_use]
-    pub(crate) fn without<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> Self {
-        let mut left = self.clone();
-        for name in names {
-            left.variables.remove(name);
-            left.hidden.insert(name.clone());
-        }
-        left
-    }
-
-    /// A variable's value unless it is empty.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.raw(name).filter(|value| !value.is_empty())
-    }
-
-    fn raw(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(String::as_str)
-    }
-
-    /// True only for `true`, in any case, as Open WebUI reads it.
-    fn is_true(&self, name: &str) -> Option<bool> {
-        self.raw(name)
-            .map(|value| value.eq_ignore_ascii_case("true"))
-    }
-
-    /// What an engine's declared variable holds.
-    ///
-    /// `OPENAI_API_KEY` stands for the key that belongs to OpenAI's own address.
-    ///
-    /// Source: Open WebUI `config.py`: image engines default to the key listed beside that address.
-    fn for_engine(&self, name: &str) -> Option<&str> {
-        match name {
-            hidden if self.hidden.contains(hidden) => None,
-            "OPENAI_API_KEY" => self.openai_key(),
-            other => self.get(other),
-        }
-    }
-
-    /// The parts of a variable that has a plural, between semicolons; one empty part where neither is set.
-    fn list(&self, plural: &str, single: &str) -> Vec<&str> {
-        let text = self.get(plural).or_else(|| self.get(single));
-        let parts = text.unwrap_or_default().split(';');
-        parts.map(str::trim).collect()
-    }
-
-    fn openai_key(&self) -> Option<&str> {
-        let urls = self.list("OPENAI_API_BASE_URLS", "OPENAI_API_BASE_URL");
-        let keys = self.list("OPENAI_API_KEYS", "OPENAI_API_KEY");
-        let own = |url: &&str| url.is_empty() || url.trim_end_matches('/') == OPENAI;
-        let place = urls.iter().position(own)?;
-        keys.get(place).copied().filter(|key| !key.is_empty())
     }
 }
 
@@ -276,7 +184,7 @@ fn chat_models(environment: &Environment) -> Vec<ChatModels> {
         let key = keys.get(index).filter(|key| !key.is_empty());
         let base_url = match (url.is_empty(), key) {
             (true, None) => return None,
-            (true, Some(_)) => OPENAI,
+            (true, Some(_)) => OPENAI_URL,
             (false, _) => *url,
         };
         Some(ChatModels {
@@ -345,33 +253,6 @@ mod tests {
         assert!(error.contains("IMAGE_STEPS"), "{error}");
     }
 
-    fn check_key(pairs: &[(&str, &str)], expected: Option<&str>) {
-        assert_eq!(environment(pairs).openai_key(), expected);
-    }
-
-    #[test]
-    fn the_image_key_is_the_one_beside_openais_address() {
-        check_key(&[("OPENAI_API_KEY", "k")], Some("k"));
-        check_key(
-            &[
-                ("OPENAI_API_KEY", "k"),
-                ("OPENAI_API_BASE_URL", "http://ollama/v1"),
-            ],
-            None,
-        );
-        check_key(
-            &[
-                (
-                    "OPENAI_API_BASE_URLS",
-                    "http://a/v1;https://api.openai.com/v1",
-                ),
-                ("OPENAI_API_KEYS", "a;b"),
-            ],
-            Some("b"),
-        );
-        check_key(&[], None);
-    }
-
     fn check_chat_models(pairs: &[(&str, &str)], expected: &[(&str, Option<&str>, bool)]) {
         let models = Settings::read(&environment(pairs)).unwrap().chat_models;
         let models = models.iter();
@@ -390,13 +271,13 @@ mod tests {
             &[
                 ("http://a/v1", Some("a"), true),
                 ("http://b/v1", None, true),
-                (OPENAI, Some("c"), false),
+                (OPENAI_URL, Some("c"), false),
             ],
         );
         let one = ("OPENAI_API_BASE_URL", "http://a/v1");
         check_chat_models(&[one], &[("http://a/v1", None, true)]);
         let key = ("OPENAI_API_KEY", "k");
-        check_chat_models(&[key], &[(OPENAI, Some("k"), false)]);
+        check_chat_models(&[key], &[(OPENAI_URL, Some("k"), false)]);
         check_chat_models(&[one, key], &[("http://a/v1", Some("k"), true)]);
         check_chat_models(&[one, key, ("ENABLE_OPENAI_API", "false")], &[]);
     }

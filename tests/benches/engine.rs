@@ -107,7 +107,7 @@ impl Bench {
     fn instance(&self) {
         let sketch = self.server.app.jobs.engines.get("sketch").unwrap();
         self.runtime
-            .block_on(self.server.app.jobs.engines.instance(sketch))
+            .block_on(self.server.app.jobs.engines.describe(sketch))
             .unwrap();
     }
 

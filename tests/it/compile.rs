@@ -121,7 +121,7 @@ async fn refusal(bytes: &[u8], compiler: &Compiler) -> String {
     let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::write(folder.path().join("x.wasm"), bytes).unwrap();
     let engines = open(&folder, &data, compiler).await;
-    match engines.refused() {
+    match engines.rejected_files() {
         [refused] => refused.reason.clone(),
         other => panic!("{other:?}"),
     }
@@ -160,7 +160,7 @@ async fn what_takes_too_long_to_be_compiled_is_refused_while_the_server_answers(
     };
     assert_eq!(
         reason,
-        "takes more than 1 s to be compiled: set PINHOLE_COMPILE_SECS to more if it may have them"
+        "takes more than 1 s to compile: increase PINHOLE_COMPILE_SECS if you trust it"
     );
 }
 
@@ -174,7 +174,7 @@ async fn what_needs_too_much_memory_to_be_compiled_is_refused() {
     let reason = refusal(&many_functions(), &compiler).await;
     assert_eq!(
         reason,
-        "needs more than 512 MiB of memory to be compiled: set PINHOLE_COMPILE_MIB to more if it may have it"
+        "needs more than 512 MiB of memory to compile: increase PINHOLE_COMPILE_MIB if you trust it"
     );
 }
 
@@ -219,7 +219,7 @@ async fn without_a_compiler_nothing_is_compiled_and_it_says_what_to_do() {
         "{reason}"
     );
     assert!(
-        reason.ends_with("): set PINHOLE_COMPILER to the program pinhole"),
+        reason.ends_with("): set PINHOLE_COMPILER to the path of `pinhole`"),
         "{reason}"
     );
 }
@@ -227,12 +227,12 @@ async fn without_a_compiler_nothing_is_compiled_and_it_says_what_to_do() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compiler_that_does_anything_else_ends_nothing_but_itself() {
     for (lines, expected) in [
-        ("kill -SEGV $$", "has crashed the compiler (signal 11)"),
+        ("kill -SEGV $$", "crashed the compiler (signal 11)"),
         (
             "kill -KILL $$",
-            "cannot be compiled: the system has killed the compiler",
+            "cannot be compiled: the system killed the compiler",
         ),
-        ("exit 7", "has crashed the compiler: "),
+        ("exit 7", "crashed the compiler: "),
         (
             "printf 'no\\033[31m\\nengine' >&2; exit 1",
             "is not a valid component: no [31m engine",
@@ -241,7 +241,7 @@ async fn a_compiler_that_does_anything_else_ends_nothing_but_itself() {
         ("yes no >&2; exit 1", "is not a valid component: no no"),
         (
             "cat /dev/zero",
-            "is compiled to more than 268435456 bytes of code",
+            "compiles to more than 268435456 bytes of code",
         ),
         ("echo hello", "is not a valid component: "),
         // What it is given, which is no code.
@@ -275,7 +275,7 @@ async fn a_compiler_is_told_its_limits_and_nothing_else() {
     let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::write(folder.path().join("sketch.wasm"), sketch()).unwrap();
     let engines = open(&folder, &data, &compiler).await;
-    assert!(engines.get("sketch").is_some(), "{:?}", engines.refused());
+    assert!(engines.get("sketch").is_some(), "{:?}", engines.rejected_files());
 
     let told = fs::read_to_string(told).unwrap();
     let threads = |line: &&str| line.starts_with("RAYON_NUM_THREADS=");

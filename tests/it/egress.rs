@@ -238,13 +238,11 @@ fn granted(server: &Server, default: &str, variables: &[(&str, &str)]) -> Result
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let environment = Environment::new(pairs);
-    let settings = EngineSettings::read(&description, &environment)?;
-    let upstreams = grant::upstreams(
-        &description,
-        &engine.grant,
-        &settings,
-        (&server.app.jobs.egress, &Tls::default()),
-    )?;
+    let settings = EngineSettings::for_generating(&description, &environment)?;
+    let (egress, tls) = (&server.app.jobs.egress, Tls::default());
+    let upstreams =
+        grant::open_upstreams(&description, &engine.grant, &settings, egress, &tls)
+            .map_err(|refusal| refusal.to_string())?;
     Ok(upstreams["api"].destination.origin())
 }
 

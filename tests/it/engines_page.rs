@@ -7,7 +7,7 @@ use pinhole::config::Config;
 use pinhole::jobs::Jobs;
 use pinhole_sandbox::Component;
 use pinhole_sandbox::contract::{Credential, Description, Setting, SettingKind};
-use pinhole_sandbox::engine_settings::{only_edits, own_variable};
+use pinhole_sandbox::engine_settings::{is_edit_only, own_variable};
 use pinhole_tests::environment;
 
 const HEAD: &str = "\
@@ -148,7 +148,7 @@ fn section(component: &Component) -> String {
     for setting in &description.settings {
         let mut generating = setting.generate_variables.clone();
         let mut editing = setting.edit_variables.clone();
-        let side = if only_edits(setting) {
+        let side = if is_edit_only(setting) {
             &mut editing
         } else {
             &mut generating
@@ -175,9 +175,9 @@ async fn engines_page_is_current() {
     let config = Config::new(environment(&data, &[])).unwrap();
     let jobs = Jobs::open(&config).await.unwrap();
     assert!(
-        jobs.engines.refused().is_empty(),
+        jobs.engines.rejected_files().is_empty(),
         "{:?}",
-        jobs.engines.refused()
+        jobs.engines.rejected_files()
     );
     let sections = jobs.engines.admitted().map(|component| section(component));
     let page = HEAD.to_owned() + &sections.collect::<String>();

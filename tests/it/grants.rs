@@ -7,8 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use pinhole::config::Config;
-use pinhole_sandbox::{Engines, Pending};
-use pinhole_sandbox::grant::{FirstUse, Grant, Right};
+use pinhole_sandbox::{Engines, PendingApproval};
+use pinhole_sandbox::grant::{FirstUse, Grant, RequestDenial, Right};
 use pinhole_ground::environment::Environment;
 use pinhole_tests::{Server, Upstream, compiler, guests};
 use serde_json::json;
@@ -55,7 +55,7 @@ impl Place {
         let place = Self::new(FirstUse::Declared);
         place.put("hostile.wasm", word);
         let engines = place.open().await;
-        assert_eq!(engines.refused().len() + engines.pending().len(), 0);
+        assert_eq!(engines.rejected_files().len() + engines.pending().len(), 0);
         place
     }
 
@@ -99,7 +99,7 @@ fn lines(rights: &BTreeSet<Right>) -> Vec<String> {
     rights.iter().map(ToString::to_string).collect()
 }
 
-fn only(engines: &Engines) -> &Pending {
+fn only(engines: &Engines) -> &PendingApproval {
     let [pending] = engines.pending() else {
         panic!("{:?}", engines.pending());
     };
@@ -107,7 +107,7 @@ fn only(engines: &Engines) -> &Pending {
 }
 
 fn granted(engines: &Engines) -> Grant {
-    engines.grants().of("hostile").unwrap().unwrap()
+    engines.grants().load("hostile").unwrap().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,9 +177,9 @@ async fn a_component_that_declares_more_waits_while_the_old_one_serves_on() {
         let engines = place.open().await;
         assert_eq!(serving(&engines), [("hostile", old.as_str())], "{word}");
         let pending = only(&engines);
-        assert_eq!(lines(&pending.more), *expected, "{word}");
+        assert_eq!(lines(&pending.new_rights), *expected, "{word}");
         assert_eq!(pending.digest, digest(&hostile(word)), "{word}");
-        assert!(pending.served, "{word}");
+        assert!(pending.is_served, "{word}");
         assert!(pending.reason().contains("pinhole engine grant hostile"));
         assert_eq!(granted(&engines), grant, "{word}");
         assert_eq!(place.copies(), [format!("{old}.wasm")].into(), "{word}");
@@ -187,7 +187,7 @@ async fn a_component_that_declares_more_waits_while_the_old_one_serves_on() {
 
     // An administrator accepts the last one.
     let engines = place.open().await;
-    engines.accept(only(&engines)).unwrap();
+    engines.approve(only(&engines)).unwrap();
     let engines = place.open().await;
     let new = digest(&hostile("open-key"));
     assert_eq!(serving(&engines), [("hostile", new.as_str())]);
@@ -197,7 +197,7 @@ async fn a_component_that_declares_more_waits_while_the_old_one_serves_on() {
     place.put("hostile.wasm", "plain");
     let engines = place.open().await;
     assert_eq!(
-        lines(&only(&engines).more),
+        lines(&only(&engines).new_rights),
         [
             "api with authorization: Bearer from api-key",
             "secret api-key from HOSTILE_API_KEY",
@@ -212,11 +212,11 @@ async fn what_is_accepted_is_what_was_shown() {
     place.put("hostile.wasm", "request");
     let engines = place.open().await;
     place.put("hostile.wasm", "prefix");
-    let why = engines.accept(only(&engines)).unwrap_err();
-    assert!(why.contains("was changed while"), "{why}");
+    let refusal = engines.approve(only(&engines)).unwrap_err();
+    assert!(refusal.reason.contains("was changed during"), "{refusal}");
     let engines = place.open().await;
     assert_eq!(granted(&engines).digest, digest(&hostile("plain")));
-    assert_eq!(lines(&only(&engines).more), ["api GET /"]);
+    assert_eq!(lines(&only(&engines).new_rights), ["api GET /"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,9 +226,9 @@ async fn a_server_that_was_told_so_grants_nothing_by_itself() {
     let engines = place.open().await;
     assert!(serving(&engines).is_empty());
     let pending = only(&engines);
-    assert_eq!(pending.more, pending.declared);
-    assert!(!pending.served);
-    assert!(engines.grants().all().unwrap().is_empty());
+    assert_eq!(pending.new_rights, pending.declared_rights);
+    assert!(!pending.is_served);
+    assert!(engines.grants().load_all().unwrap().is_empty());
     assert!(place.copies().is_empty());
 
     let environment =
@@ -239,7 +239,7 @@ async fn a_server_that_was_told_so_grants_nothing_by_itself() {
     let error = read("all").unwrap_err().to_string();
     assert!(error.contains("declared or explicit"), "{error}");
 
-    engines.accept(pending).unwrap();
+    engines.approve(pending).unwrap();
     let engines = place.open().await;
     let plain = digest(&hostile("plain"));
     assert_eq!(serving(&engines), [("hostile", plain.as_str())]);
@@ -258,7 +258,7 @@ async fn a_copy_that_is_not_what_was_granted_does_not_serve() {
         }
         let engines = place.open().await;
         assert!(serving(&engines).is_empty(), "{change}");
-        assert!(!only(&engines).served, "{change}");
+        assert!(!only(&engines).is_served, "{change}");
     }
 }
 
@@ -272,10 +272,10 @@ async fn a_grant_that_cannot_be_read_grants_nothing() {
         fs::write(&path, bad).unwrap();
         let engines = place.open().await;
         assert!(serving(&engines).is_empty(), "{bad}");
-        let [refused] = engines.refused() else {
+        let [refused] = engines.rejected_files() else {
             panic!("{bad}");
         };
-        let gist = "has a grant that cannot be read (grants/hostile.json in the data folder: ";
+        let gist = "has an unreadable grant (grants/hostile.json in the data directory: ";
         assert!(refused.reason.contains(gist), "{}", refused.reason);
         assert_eq!(fs::read_to_string(&path).unwrap(), bad, "it is left alone");
         assert_eq!(place.copies().len(), 1, "{bad}");
@@ -291,7 +291,7 @@ async fn a_file_that_was_another_engine_is_not_a_new_one() {
     let engines = place.open().await;
     let pending = only(&engines);
     assert_eq!(pending.engine, "other");
-    assert_eq!(pending.was.as_deref(), Some("hostile"));
+    assert_eq!(pending.previous_engine.as_deref(), Some("hostile"));
     let plain = digest(&hostile("plain"));
     assert_eq!(serving(&engines), [("hostile", plain.as_str())]);
 
@@ -309,8 +309,8 @@ async fn of_two_files_with_one_name_the_one_that_was_granted_serves_on() {
     place.put("a.wasm", "again");
     let engines = place.open().await;
     assert_eq!(engines.get("hostile").unwrap().file, "hostile.wasm");
-    let [refused] = engines.refused() else {
-        panic!("{:?}", engines.refused());
+    let [refused] = engines.rejected_files() else {
+        panic!("{:?}", engines.rejected_files());
     };
     assert_eq!(
         (refused.file.as_str(), refused.reason.as_str()),
@@ -331,15 +331,15 @@ async fn a_component_that_describes_itself_otherwise_each_time_gets_no_more() {
     }
     let engines = loop {
         let engines = place.open().await;
-        if more(&engines.get("hostile").unwrap().declared) {
+        if more(&engines.get("hostile").unwrap().declared_rights) {
             break engines;
         }
     };
     assert!(engines.pending().is_empty());
     let component = engines.get("hostile").unwrap();
-    let unseen = component.grant.unseen(&component.declared);
+    let new_rights = component.grant.new_rights(&component.declared_rights);
     assert_eq!(
-        lines(&unseen),
+        lines(&new_rights),
         [
             "more at base-url",
             "more GET /allowed/",
@@ -375,7 +375,7 @@ async fn a_request_that_was_taken_away_is_refused_until_it_is_given_back() {
 
     let change = |server: &Server, allow: bool| {
         let grants = server.app.jobs.engines.grants();
-        let mut grant = grants.of("hostile").unwrap().unwrap();
+        let mut grant = grants.load("hostile").unwrap().unwrap();
         let is_it = |right: &&Right| right.to_string() == "api GET /allowed/";
         let mut all = grant.allows.iter().chain(&grant.denies);
         let right = all.find(is_it).unwrap().clone();
@@ -398,10 +398,10 @@ async fn a_request_that_was_taken_away_is_refused_until_it_is_given_back() {
         .unwrap()
         .clone();
     let bound = binding.generating().unwrap();
-    let verdict = bound.upstreams["api"].verdict(&http::Method::GET, "/allowed/x?y");
+    let denial = bound.upstreams["api"].rules.check(&http::Method::GET, "/allowed/x?y");
     assert!(
-        matches!(verdict, pinhole_sandbox::grant::Verdict::NotGranted(missing) if missing.to_string() == "GET /allowed/"),
-        "{verdict:?}"
+        matches!(denial, Err(RequestDenial::NotGranted(missing)) if missing.to_string() == "GET /allowed/"),
+        "{denial:?}"
     );
 
     change(&server, true);

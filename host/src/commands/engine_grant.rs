@@ -8,8 +8,10 @@ use anyhow::Result;
 use clap::Args;
 use pinhole::app;
 use pinhole::config::Config;
-use pinhole_sandbox::{Component, Engines, Pending};
-use pinhole_sandbox::grant::{Allowed, FirstUse, Grant, Right};
+use pinhole_ground::audit::AuditLog;
+use pinhole_images::Decoder;
+use pinhole_sandbox::{Component, Engines, PendingApproval};
+use pinhole_sandbox::grant::{RequestRule, FirstUse, Grant, Right};
 
 use crate::{FAILED, WRONG_USE};
 
@@ -39,7 +41,7 @@ pub(crate) async fn grant(config: &Config, asked: EngineGrant) -> Result<u8> {
         first_use: FirstUse::Explicit,
         ..app::as_changed(config).await?
     };
-    let engines = Engines::open(&config).await?;
+    let engines = Engines::open(&config.engine_options(AuditLog::default(), Decoder::default())).await?;
     let name = &asked.engine;
     let served = engines.get(name).map(|it| &**it);
     let pending = engines.pending().iter().find(|it| it.engine == *name);
@@ -64,7 +66,7 @@ pub(crate) async fn grant(config: &Config, asked: EngineGrant) -> Result<u8> {
     if !asked.yes && !agreed()? {
         return Ok(FAILED);
     }
-    if let Err(why) = engines.accept(pending) {
+    if let Err(why) = engines.approve(pending) {
         eprintln!("pinhole: {} {why}", pending.file);
         return Ok(FAILED);
     }
@@ -77,7 +79,7 @@ fn absent(engines: &Engines) -> String {
     let named = engines.admitted().map(|it| it.description.name.clone());
     let mut names: BTreeSet<String> = named.collect();
     names.extend(engines.pending().iter().map(|it| it.engine.clone()));
-    let refused = engines.refused().iter();
+    let refused = engines.rejected_files().iter();
     let refused = refused.map(|it| format!("; {} {}", it.file, it.reason));
     match names.is_empty() {
         true => format!("there is none{}", refused.collect::<String>()),
@@ -98,12 +100,12 @@ fn show(
     engines: &Engines,
     name: &str,
     served: Option<&Component>,
-    pending: Option<&Pending>,
+    pending: Option<&PendingApproval>,
 ) -> Result<()> {
     let grant = granted(engines, name)?;
     let declared = match (pending, served) {
-        (Some(pending), _) => &pending.declared,
-        (None, Some(served)) => &served.declared,
+        (Some(pending), _) => &pending.declared_rights,
+        (None, Some(served)) => &served.declared_rights,
         (None, None) => return Ok(()),
     };
     println!("engine {name}");
@@ -113,7 +115,7 @@ fn show(
     }
     if let Some(pending) = pending {
         println!("  pending   sha256:{} ({})", pending.digest, pending.file);
-        if let Some(was) = &pending.was {
+        if let Some(was) = &pending.previous_engine {
             println!(
                 "  was       engine {was}, which {} was until now",
                 pending.file
@@ -134,7 +136,7 @@ fn show(
 }
 
 fn granted(engines: &Engines, name: &str) -> Result<Grant> {
-    let grant = engines.grants().of(name).map_err(anyhow::Error::msg)?;
+    let grant = engines.grants().load(name).map_err(anyhow::Error::msg)?;
     Ok(grant.unwrap_or_default())
 }
 
@@ -162,16 +164,16 @@ fn change(
     engines: &Engines,
     asked: &EngineGrant,
     served: Option<&Component>,
-    pending: Option<&Pending>,
+    pending: Option<&PendingApproval>,
 ) -> Result<(), String> {
     let name = &asked.engine;
-    let Some(mut grant) = engines.grants().of(name)? else {
+    let Some(mut grant) = engines.grants().load(name).map_err(|refusal| refusal.to_string())? else {
         return Err(format!(
             "engine {name} is granted nothing yet: grant it with: pinhole engine grant {name}"
         ));
     };
-    let declared = served.iter().flat_map(|it| &it.declared);
-    let declared = declared.chain(pending.iter().flat_map(|it| &it.declared));
+    let declared = served.iter().flat_map(|it| &it.declared_rights);
+    let declared = declared.chain(pending.iter().flat_map(|it| &it.declared_rights));
     let known: BTreeSet<Right> = declared.chain(&grant.denies).cloned().collect();
     for text in &asked.allow {
         let right = request(text, name, &known)?;
@@ -195,7 +197,7 @@ fn request(text: &str, engine: &str, known: &BTreeSet<Right>) -> Result<Right, S
     let asked = text.split_once(' ').and_then(|(upstream, request)| {
         Some(Right::Request {
             upstream: upstream.to_owned(),
-            request: Allowed::parse(request).ok()?,
+            request: RequestRule::parse(request).ok()?,
         })
     });
     match asked.filter(|right| known.contains(right)) {

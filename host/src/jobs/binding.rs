@@ -13,9 +13,9 @@ use super::error::Error;
 use super::request::{Defaults, MAX_STEPS, parse_size};
 use pinhole_egress::{Egress, Tls};
 use pinhole_sandbox::contract::{Description, Setting};
-use pinhole_sandbox::{ResolvedSettings, Component, Engines, Problem};
+use pinhole_sandbox::{ResolvedSettings, Component, Engines, SettingProblem};
 use pinhole_sandbox::grant;
-use pinhole_sandbox::engine_settings::{EngineSettings, connects, only_edits, own_variable};
+use pinhole_sandbox::engine_settings::{EngineSettings, is_connection_setting, is_edit_only, own_variable};
 use pinhole_ground::environment::Environment;
 use crate::settings::Settings;
 
@@ -152,11 +152,11 @@ impl Spec {
         let moves = description
             .settings
             .iter()
-            .any(|it| connects(it) && mine(it));
+            .any(|it| is_connection_setting(it) && mine(it));
         let (mut hidden, mut set) = (Vec::new(), Vec::new());
         for setting in &description.settings {
             let own = own_variable(&description.name, &setting.key);
-            if mine(setting) || (moves && connects(setting)) {
+            if mine(setting) || (moves && is_connection_setting(setting)) {
                 hidden.extend(setting.generate_variables.iter().cloned());
                 hidden.extend(setting.edit_variables.iter().cloned());
                 hidden.push(own.clone());
@@ -165,7 +165,7 @@ impl Spec {
                 set.push((own.clone(), text(value)));
             }
             if let Some(value) = self.edit_settings.get(&setting.key) {
-                let variable = match only_edits(setting) {
+                let variable = match is_edit_only(setting) {
                     true => Some(own),
                     false => setting.edit_variables.first().cloned(),
                 };
@@ -204,7 +204,7 @@ impl Binding {
         let description = &component.description;
         let read = || {
             let environment = spec.environment(description, environment)?;
-            let read = EngineSettings::read(description, &environment)?;
+            let read = EngineSettings::for_generating(description, &environment)?;
             let editing = read.for_editing(description, &environment);
             Ok((read, editing))
         };
@@ -214,7 +214,7 @@ impl Binding {
         };
         let known_as = |settings: EngineSettings| {
             let keys = spec.settings.keys().chain(spec.edit_settings.keys());
-            settings.known_as(keys.map(|key| (key.clone(), format!("{BINDINGS} ({name}, {key})"))))
+            settings.with_variable_names(keys.map(|key| (key.clone(), format!("{BINDINGS} ({name}, {key})"))))
         };
         let generating = match read.map(known_as) {
             Ok(settings) => {
@@ -301,21 +301,20 @@ async fn bind<'a>(
         if bound.settings == settings {
             return Ok(bound.clone());
         }
-        if bound.settings.connects_like(&settings, description) {
+        if bound.settings.has_same_connections(&settings, description) {
             upstreams = Some(bound.upstreams.clone());
         }
     }
     let upstreams = match upstreams {
         Some(upstreams) => upstreams,
-        None => Arc::new(grant::upstreams(
-            description,
-            &component.grant,
-            &settings,
-            (egress, tls),
-        )?),
+        None => {
+            let opened =
+                grant::open_upstreams(description, &component.grant, &settings, egress, tls);
+            Arc::new(opened.map_err(|refusal| refusal.to_string())?)
+        }
     };
     let problem = engines.check_settings(component, &settings).await;
-    if let Some(Problem { message, .. }) = &problem {
+    if let Some(SettingProblem { message, .. }) = &problem {
         tracing::warn!("engine {}: {message}", description.name);
     }
     Ok(ResolvedSettings {

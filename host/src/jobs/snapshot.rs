@@ -69,7 +69,7 @@ impl Snapshot {
             );
             (pending.engine.clone(), why)
         });
-        let refused = engines.refused().iter().filter_map(|refused| {
+        let refused = engines.rejected_files().iter().filter_map(|refused| {
             let name = refused.file.strip_suffix(".wasm")?;
             let why = format!("is not there: {} {}", refused.file, refused.reason);
             Some((name.to_owned(), why))

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::kind::Kind::{self, Boolean, Integer, List, Object, Secret, Secrets, Text, Url};
-use super::{only_edits, own_variable};
+use pinhole_sandbox::engine_settings::{is_edit_only, own_variable};
 use pinhole_sandbox::contract::{Description, Setting, SettingKind};
 
 /// One setting.
@@ -332,7 +332,7 @@ fn declare(keys: &mut Vec<Key>, engine: &Description, setting: &Setting) {
     let mut generating = alone(lists[0], lists[1]);
     let mut editing = alone(lists[1], lists[0]);
     let own = own_variable(&engine.name, &setting.key);
-    match only_edits(setting) {
+    match is_edit_only(setting) {
         true => editing.push(own),
         false => generating.push(own),
     }
@@ -349,7 +349,7 @@ fn declare(keys: &mut Vec<Key>, engine: &Description, setting: &Setting) {
     }
     if !editing.is_empty() {
         let key = Key {
-            default: default.filter(|_| only_edits(setting)),
+            default: default.filter(|_| is_edit_only(setting)),
             ..key(setting, editing, format!("{path}.edit.{}", setting.key))
         };
         merge(keys, key);

@@ -437,7 +437,7 @@ impl Arena {
         let opened = self
             .open_engines_with(engines.path(), data.path(), compiler)
             .await?;
-        let refused = opened.refused().iter();
+        let refused = opened.rejected_files().iter();
         Ok(refused
             .map(|it| (it.file.clone(), it.reason.clone()))
             .collect())

@@ -240,7 +240,7 @@ impl<'a> Folders<'a> {
         ensure!(
             engines.get("hostile").is_some(),
             "the hostile engine is not admitted: {:?}",
-            engines.refused()
+            engines.rejected_files()
         );
         Ok(folders)
     }
@@ -280,11 +280,11 @@ async fn refused(arena: &Arena, files: &[(&str, Vec<u8>, &str)]) -> Result<()> {
 async fn is_refused(folders: &Folders<'_>, file: &str, gist: &str) -> Result<()> {
     let before = audit::count(Some(Kind::Admission));
     let engines = folders.open().await?;
-    let [refused] = engines.refused() else {
+    let [refused] = engines.rejected_files() else {
         let admitted = engines.admitted().map(|it| it.file.as_str());
         anyhow::bail!(
             "refused are {:?}, admitted are {:?}",
-            engines.refused(),
+            engines.rejected_files(),
             admitted.collect::<Vec<_>>()
         );
     };

@@ -8,7 +8,7 @@
 
 use http::{Method, Uri};
 
-use super::{Allowed, Rules, Upstream, Verdict};
+use pinhole_sandbox::grant::{RequestRule, RequestRules, Upstream};
 use crate::egress::Credential;
 use crate::egress::fuzz::{destination, joined};
 
@@ -32,19 +32,19 @@ pub fn policy(bytes: &[u8]) {
     };
     let opened = destination(base, Credential::default());
     let (Some(destination), Ok(allowed), Ok(method)) =
-        (opened, Allowed::parse(granted), method.parse::<Method>())
+        (opened, RequestRule::parse(granted), method.parse::<Method>())
     else {
         return;
     };
     let upstream = Upstream {
         destination,
-        rules: Rules {
+        rules: RequestRules {
             declared: vec![allowed.clone()],
             allowed: vec![allowed],
             denied: Vec::new(),
         },
     };
-    if upstream.verdict(&method, path) != Verdict::Allowed {
+    if upstream.rules.check(&method, path).is_err() {
         return;
     }
     let Some(url) = joined(&upstream.destination, path) else {

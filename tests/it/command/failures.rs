@@ -25,7 +25,7 @@ fn a_data_folder_that_cannot_be_used_is_named() {
         .with("PINHOLE_ENGINES", "nowhere")
         .run(&["generate", "x"])
         .failed(1);
-    let expected = "cannot read the folder of engines nowhere: set PINHOLE_ENGINES";
+    let expected = "cannot read the engine directory nowhere: set PINHOLE_ENGINES";
     assert!(line.contains(expected), "{line}");
 }
 

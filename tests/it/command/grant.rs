@@ -46,7 +46,7 @@ fn shown(pending: Option<&str>, more: &str, last: &str) -> String {
 fn engine_grant_shows_the_difference_and_accepts_it() {
     let program = changed("request");
     let listed = program.run(&["engine", "list"]).done().join("\n");
-    let line = "hostile.wasm: is pending: look at what it declares, and accept it, with: pinhole engine grant hostile; not granted are + api POST /more/";
+    let line = "hostile.wasm: awaiting approval of new permissions: + api POST /more/. Review with `pinhole engine grant hostile`";
     assert!(listed.ends_with(line), "{listed}");
     assert!(
         listed.contains(&format!("digest     sha256:{}", digest(&hostile("plain")))),
@@ -142,7 +142,7 @@ fn engine_grant_takes_a_request_away_and_gives_it_back() {
     assert!(said.err.contains(remedy), "{said:?}");
     let said = program.run(&["generate", "reach api /secret", "--engine", "hostile"]);
     let remedy =
-        "may not GET \"/secret\" on upstream api: it does not declare it, so no grant can allow it";
+        "may not GET \"/secret\" on upstream api: the engine does not declare this request, so no grant can allow it";
     assert!(said.err.contains(remedy), "{said:?}");
 
     let program = program.with("PINHOLE_LOG", "off");

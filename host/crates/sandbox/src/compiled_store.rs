@@ -1,92 +1,105 @@
-//! Compiled code, kept between starts: by digest and engine configuration, authenticated.
+//! A cache of compiled code in the data directory, by component digest and engine configuration.
 //!
-//! Wasmtime trusts compiled code blindly, so nothing is loaded that this host has not written: the
-//! folder is its owner's alone, and each file has a MAC under a key that lies beside it.
+//! Wasmtime executes compiled code without validation, so only code that this host wrote must be loaded.
+//! The directory belongs to its owner alone, and each file has a MAC under a key in the same directory.
+//! The MAC covers the file's name, so that one component's code cannot replace another's.
+//!
+//! It does not protect against a person who can read the key.
 
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use cap_std::fs::Dir;
 use hmac::{Hmac, KeyInit, Mac};
+use pinhole_ground::data_dir;
+use pinhole_ground::guard::Guard;
+use pinhole_ground::text::hex;
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 use wasmtime::{Engine, Precompiled};
 
-use pinhole_ground::guard::Guard;
-use pinhole_ground::data_dir;
-
-const FOLDER: &str = "compiled";
+const DIRECTORY: &str = "compiled";
 const KEY_FILE: &str = "key";
-/// The block size of SHA-256, which is what an HMAC key is padded to.
+/// The block size of SHA-256, to which HMAC pads a key.
 const KEY_BYTES: usize = 64;
 
-/// The folder of compiled components.
-pub(super) struct Compiled {
+/// The cache of compiled code.
+pub(crate) struct CompiledStore {
     path: PathBuf,
-    folder: Dir,
+    directory: Dir,
     key: [u8; KEY_BYTES],
 }
 
-impl Compiled {
-    /// Opens the folder, with a new key where it has none that can be used.
-    pub(super) fn open(data: &Path) -> Result<Self> {
-        let path = data.join(FOLDER);
-        let folder = data_dir::create_in(&data_dir::create(data)?, FOLDER)?;
-        let read = || data_dir::read_or_create_key(&folder, KEY_FILE, KEY_BYTES);
-        let key = read().or_else(|_| {
-            // Nothing is lost with it but the time to compile.
-            folder.remove_file(KEY_FILE)?;
-            read()
-        });
-        let key = key.with_context(|| format!("cannot use the key in {}", path.display()))?;
-        let key = *key.as_array().context("a key that was just measured")?;
-        Ok(Self { path, folder, key })
+/// The files of one component's code.
+struct FileNames {
+    code: String,
+    mac: String,
+}
+
+impl CompiledStore {
+    /// Opens the cache in the data directory. Replaces an unusable key, which empties the cache.
+    pub(crate) fn open(data: &Path) -> Result<Self> {
+        let path = data.join(DIRECTORY);
+        let directory = data_dir::create_in(&data_dir::create(data)?, DIRECTORY)?;
+        let read_key = || data_dir::read_or_create_key(&directory, KEY_FILE, KEY_BYTES);
+        let key = read_key()
+            .or_else(|_| {
+                directory.remove_file(KEY_FILE)?;
+                read_key()
+            })
+            .with_context(|| format!("cannot use the key in {}", path.display()))?;
+        let key = *key.as_array().context("the key has an unexpected length")?;
+        Ok(Self {
+            path,
+            directory,
+            key,
+        })
     }
 
-    /// The code of a component that an engine of this configuration compiled before.
-    ///
-    /// `None` when there is none, and when it was changed: then it is compiled anew.
-    pub(super) fn load(&self, engine: &Engine, digest: &str) -> Option<Component> {
-        let (code, mac) = names(engine, digest);
-        let expected = self.folder.read(&mac).ok()?;
-        let bytes = self.folder.read(&code).ok()?;
-        let is_ours = self.mac(&code, &bytes).verify_slice(&expected).is_ok();
-        if !is_ours && Guard::CompiledMac.holds() {
-            tracing::warn!("compiled code {code} is not what this host wrote: compiling it anew");
+    /// Loads a component's code; `None` if there is none for this configuration, or if it was changed.
+    pub(crate) fn load(&self, engine: &Engine, digest: &str) -> Option<Component> {
+        let names = FileNames::new(engine, digest);
+        let expected = self.directory.read(&names.mac).ok()?;
+        let code = self.directory.read(&names.code).ok()?;
+        let is_own = self.mac(&names.code, &code).verify_slice(&expected).is_ok();
+        if Guard::CompiledMac.applies(!is_own) {
+            tracing::warn!(
+                "compiled code {} was not written by this host; compiling it again",
+                names.code
+            );
             return None;
         }
-        drop(bytes);
-        let path = self.path.join(&code);
-        if !matches!(
+        drop(code);
+        let path = self.path.join(&names.code);
+        let is_component = matches!(
             Engine::detect_precompiled_file(&path),
             Ok(Some(Precompiled::Component))
-        ) {
+        );
+        if !is_component {
             return None;
         }
-        #[expect(
-            unsafe_code,
-            reason = "the MAC just proved that this host wrote the file"
-        )]
+        #[expect(unsafe_code, reason = "the MAC proves that this host wrote the file")]
         let component = unsafe { Component::deserialize_file(engine, &path) };
         component.ok()
     }
 
-    /// Keeps code that was just compiled for the next start, and loads it. Where it cannot be kept it
-    /// costs only time, so that is logged; the error is why it cannot be loaded.
-    pub(super) fn keep(
+    /// Stores new code and loads it. If it cannot be stored, that is logged, because it costs only time at
+    /// the next start. Fails if the code cannot be loaded.
+    pub(crate) fn save(
         &self,
         engine: &Engine,
         digest: &str,
-        compiled: &[u8],
+        code: &[u8],
     ) -> wasmtime::Result<Component> {
-        let (code, mac) = names(engine, digest);
-        let written = data_dir::write_whole(&self.folder, &code, compiled).and_then(|()| {
-            let tag = self.mac(&code, compiled).finalize().into_bytes();
-            data_dir::write_whole(&self.folder, &mac, &tag)
+        let names = FileNames::new(engine, digest);
+        let written = data_dir::write_whole(&self.directory, &names.code, code).and_then(|()| {
+            let mac = self.mac(&names.code, code).finalize().into_bytes();
+            data_dir::write_whole(&self.directory, &names.mac, &mac)
         });
         if let Err(error) = written {
             tracing::warn!(
-                "cannot keep compiled code in {}: {error}",
+                "cannot store compiled code in {}: {error}",
                 self.path.display()
             );
         } else if let Some(component) = self.load(engine, digest) {
@@ -94,40 +107,44 @@ impl Compiled {
         }
         #[expect(
             unsafe_code,
-            reason = "the bytes come from our own program, which has just compiled them"
+            reason = "the compiler process has just returned these bytes"
         )]
-        let component = unsafe { Component::deserialize(engine, compiled) };
+        let component = unsafe { Component::deserialize(engine, code) };
         component
     }
 
-    /// Over the name too, so that one component's code cannot stand in for another's.
-    fn mac(&self, name: &str, bytes: &[u8]) -> Hmac<Sha256> {
+    fn mac(&self, name: &str, code: &[u8]) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new(&self.key.into());
         mac.update(name.as_bytes());
         mac.update(&[0]);
-        mac.update(bytes);
+        mac.update(code);
         mac
     }
 }
 
-/// The names of the code's file and of its MAC's.
-fn names(engine: &Engine, digest: &str) -> (String, String) {
-    let mut hash = Configuration(Sha256::new());
-    std::hash::Hash::hash(&engine.precompile_compatibility_hash(), &mut hash);
-    let configuration = pinhole_ground::text::hex(&hash.0.finalize());
-    let configuration = configuration.get(..16).unwrap_or_default();
-    let stem = format!("{digest}-{configuration}");
-    (format!("{stem}.cwasm"), format!("{stem}.mac"))
+impl FileNames {
+    fn new(engine: &Engine, digest: &str) -> Self {
+        let mut hasher = ConfigurationHasher(Sha256::new());
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        let hash = hex(&hasher.0.finalize());
+        let configuration = hash.get(..16).unwrap_or_default();
+        let stem = format!("{digest}-{configuration}");
+        Self {
+            code: format!("{stem}.cwasm"),
+            mac: format!("{stem}.mac"),
+        }
+    }
 }
 
-/// Collects what a `Hash` writes; only the digest at the end matters.
-struct Configuration(Sha256);
+/// Collects the bytes of a `Hash` in a digest that is stable between processes.
+struct ConfigurationHasher(Sha256);
 
-impl std::hash::Hasher for Configuration {
+impl Hasher for ConfigurationHasher {
     fn write(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
+    /// Unused: the digest is the result.
     fn finish(&self) -> u64 {
         0
     }

@@ -1,21 +1,81 @@
-//! `bindgen!` and re-exports; nothing else.
+//! The WIT contract (`wit/engine.wit`) as Rust types, which `bindgen!` generates.
+//!
+//! This module sits at the bottom of the crate, so that settings, grants and admission
+//! can name the contract's types without depending on each other.
+
+mod upstream_error;
 
 wasmtime::component::bindgen!({
     path: "../../../wit",
     world: "image-engine",
     imports: { default: async | trappable },
     exports: { default: async },
+    trappable_error_type: {
+        "pinhole:engine/upstream.error" => crate::contract::UpstreamError,
+    },
     with: {
-        "pinhole:engine/images.image": crate::images::HeldImage,
-        "pinhole:engine/upstream.document": crate::upstream::HeldDocument,
-        "pinhole:engine/upstream.response": crate::upstream::HeldResponse,
-        "pinhole:engine/upstream.pending": crate::upstream::HeldPending,
-        "pinhole:engine/upstream.message": crate::socket::HeldMessage,
-        "pinhole:engine/upstream.socket": crate::socket::HeldSocket,
+        "pinhole:engine/images.image": crate::resources::ImageResource,
+        "pinhole:engine/upstream.document": crate::resources::DocumentResource,
+        "pinhole:engine/upstream.response": crate::resources::ResponseResource,
+        "pinhole:engine/upstream.pending": crate::resources::PendingResource,
+        "pinhole:engine/upstream.message": crate::resources::MessageResource,
+        "pinhole:engine/upstream.socket": crate::resources::SocketResource,
     },
 });
 
 pub use exports::pinhole::engine::engine::{
-    Abilities, Credential, Description, Output, Picture, Setting, SettingKind,
+    Abilities, Credential, Description, Output, Picture, Setting, SettingKind, Upstream,
 };
 pub use pinhole::engine::types::{Error as EngineError, ErrorKind, Job, Model, SettingValue, Size};
+pub use upstream_error::UpstreamError;
+
+impl ErrorKind {
+    /// The case's name in `wit/engine.wit`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Quota => "quota",
+            Self::RateLimited => "rate-limited",
+            Self::Blocked => "blocked",
+            Self::NotFound => "not-found",
+            Self::OutOfMemory => "out-of-memory",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
+            Self::Unsupported => "unsupported",
+            Self::Upstream => "upstream",
+            Self::Protocol => "protocol",
+        }
+    }
+}
+
+impl Credential {
+    /// The key of the setting that holds the secret.
+    #[must_use]
+    pub fn secret_key(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::Bearer(key) | Self::Basic(key) | Self::Header((_, key)) => Some(key),
+        }
+    }
+}
+
+impl Default for Abilities {
+    /// One image per job, from a prompt; no other ability.
+    fn default() -> Self {
+        Self {
+            edit: false,
+            mask: false,
+            progress: false,
+            cancel: false,
+            negative_prompt: false,
+            seed: false,
+            steps: false,
+            max_count: 1,
+            max_sources: 0,
+        }
+    }
+}

@@ -1,307 +1,314 @@
-//! Which components serve: each file of the folder is admitted, names are settled, and the grants
-//! decide.
+//! Decides which components serve when the server starts.
+//!
+//! # What it prevents
+//!
+//! A person who can replace a component file must not gain permissions by it: neither by declaring more, nor
+//! by using another engine's name, nor by renaming the engine.
+//!
+//! # How
+//!
+//! A grant names the digest of the component that it was given to, and a copy of that component is
+//! stored. A changed component that declares nothing new replaces the granted one. A component that
+//! declares more is held for approval, and the copy serves in its place.
+//!
+//! # Invariant
+//!
+//! A component serves only within a grant that is stored together with a copy of exactly that component.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
+use pinhole_ground::audit::{Event, RefusalKind};
+use pinhole_ground::guard::{Guard, Refusal};
+use pinhole_ground::text::{hex, plain};
 use sha2::{Digest, Sha256};
 
-use super::{Component, Engines, Refused, admission};
-use pinhole_ground::audit::{Event, RefusalKind};
-use pinhole_ground::guard::Guard;
-use crate::grant::{FirstUse, Grant, Right};
-use pinhole_ground::text::{hex, plain};
+use crate::admission::admit;
+use crate::component::{Component, RejectedFile};
+use crate::component_files::{MAX_FILES, check_file_name, read_component};
+use crate::engines::Engines;
+use crate::grant::{FirstUse, Grant, copy_name};
+use crate::pending_approval::PendingApproval;
 
-/// Engines in the folder; those that come after in alphabetical order are refused.
-pub const MAX_FILES: usize = 256;
-/// Length of a file's name as it is shown, in bytes.
+/// Length in bytes of the name by which a rejected file is known.
 const MAX_FILE_NAME_BYTES: usize = 100;
 
-/// A component that an administrator has to grant before it serves.
-#[derive(Clone, Debug)]
-pub struct Pending {
-    /// The engine's name.
-    pub engine: String,
-    /// Its file in the folder of engines.
-    pub file: String,
-    /// SHA-256 of the file, in hexadecimal.
-    pub digest: String,
-    /// All that it declares.
-    pub declared: BTreeSet<Right>,
-    /// What of it is not granted; empty where its name alone is new.
-    pub more: BTreeSet<Right>,
-    /// The engine that this file was before.
-    pub was: Option<String>,
-    /// Does the component that was granted serve on?
-    pub served: bool,
-}
-
-/// What is known before anything is published.
-struct Before {
+/// The state before any component is activated.
+struct InitialState {
     first_use: FirstUse,
-    /// The names that files of the folder claim.
-    claimed: BTreeSet<String>,
+    /// The engine names that components of the directory use.
+    claimed_names: BTreeSet<String>,
+    /// All readable grants, by engine name.
     grants: BTreeMap<String, Grant>,
 }
 
-impl Before {
+impl InitialState {
     /// The engine that a file was when it was last granted.
-    fn was(&self, file: &str) -> Option<&str> {
-        let mut grants = self.grants.iter();
-        let (engine, _) = grants.find(|(_, grant)| grant.file == file)?;
-        Some(engine)
-            .filter(|_| Guard::RenamedEngine.holds())
-            .map(String::as_str)
-    }
-}
-
-impl Pending {
-    /// One sentence for the operator: what is missing, and how to grant it.
-    #[must_use]
-    pub fn reason(&self) -> String {
-        let more: Vec<_> = self.more.iter().map(|right| format!("+ {right}")).collect();
-        let was = match &self.was {
-            Some(was) => format!(" was engine {was} and now calls itself {};", self.engine),
-            None => String::new(),
-        };
-        format!(
-            "is pending:{was} look at what it declares, and accept it, with: pinhole engine grant {}; not granted are {}",
-            self.engine,
-            more.join(", ")
-        )
+    fn previous_engine(&self, file: &str) -> Option<&str> {
+        let is_renamed = |grant: &Grant| Guard::RenamedEngine.applies(grant.file == file);
+        self.grants
+            .iter()
+            .find(|(_, grant)| is_renamed(grant))
+            .map(|(engine, _)| engine.as_str())
     }
 }
 
 impl Engines {
-    /// Admits every file of the folder and publishes what is granted.
-    pub(super) async fn admit_all(&mut self, first_use: FirstUse) -> Result<()> {
+    /// Admits all component files, and activates those that their grants allow.
+    pub(crate) async fn register_all(&mut self, first_use: FirstUse) -> Result<()> {
         let mut claims: BTreeMap<String, Vec<Component>> = BTreeMap::new();
-        for file in self.files()? {
-            match admission::admit(&self.sandbox, &self.folder, &file).await {
+        for file in self.list_files()? {
+            match admit(&self.sandbox, &self.directory, &file).await {
                 Ok(component) => {
                     let name = component.description.name.clone();
                     claims.entry(name).or_default().push(component);
                 }
-                Err(reason) => self.refuse(file, reason),
+                Err(refusal) => self.reject(file, refusal),
             }
         }
-        let before = Before {
+        let initial = InitialState {
             first_use,
-            claimed: claims.keys().cloned().collect(),
-            grants: self.grants.all()?,
+            claimed_names: claims.keys().cloned().collect(),
+            grants: self.grants.load_all()?,
         };
         for (name, components) in claims {
-            let component = self.settle(&name, components);
-            let Some(component) = component else { continue };
+            let Some(component) = self.resolve_conflict(&name, components) else {
+                continue;
+            };
             let file = component.file.clone();
-            if let Err(reason) = self.publish(component, &before).await {
-                self.refuse(file, reason);
+            if let Err(refusal) = self.register(component, &initial).await {
+                self.reject(file, refusal);
             }
         }
-        self.grants.sweep()
+        self.grants.remove_orphaned_copies()
     }
 
-    /// The names of the components' files, in alphabetical order.
-    fn files(&mut self) -> Result<Vec<String>> {
-        let unreadable = || "cannot read the folder of engines".to_owned();
+    /// The names of the component files, in alphabetical order.
+    fn list_files(&mut self) -> Result<Vec<String>> {
+        let unreadable = || "cannot read the engine directory".to_owned();
         let mut files = Vec::new();
-        for entry in self.folder.entries().with_context(unreadable)? {
+        for entry in self.directory.entries().with_context(unreadable)? {
             let name = entry.with_context(unreadable)?.file_name();
-            let shown = name.to_string_lossy();
-            if !shown.ends_with(".wasm") {
-                continue;
-            }
-            let ordinary = |byte: u8| byte.is_ascii_alphanumeric() || b".-_+ ()@".contains(&byte);
-            match name.to_str() {
-                Some(name) if !Guard::FileNames.holds() || name.bytes().all(ordinary) => {
-                    files.push(name.to_owned());
+            match check_file_name(&name) {
+                Some(Ok(name)) => files.push(name.to_owned()),
+                Some(Err(refusal)) => {
+                    let printable = plain(&name.to_string_lossy(), MAX_FILE_NAME_BYTES);
+                    self.reject(printable, refusal);
                 }
-                _ => self.refuse(
-                    plain(&shown, MAX_FILE_NAME_BYTES),
-                    "has a name that no log can show as it is: give it letters, digits, dots and dashes".to_owned(),
-                ),
+                None => {}
             }
         }
         files.sort();
-        let most = Guard::FileCount.limit(MAX_FILES).min(files.len());
-        for file in files.split_off(most) {
-            let reason =
-                format!("comes after {MAX_FILES} other engines, which is as many as there may be");
-            self.refuse(file, reason);
+        let max_files = Guard::FileCount.limit(MAX_FILES).min(files.len());
+        for file in files.split_off(max_files) {
+            let reason = format!("exceeds the limit of {MAX_FILES} component files");
+            self.reject(file, Guard::FileCount.refuse(reason));
         }
         Ok(files)
     }
 
-    fn refuse(&mut self, file: String, reason: String) {
-        let line = format!("engine file {file} is not admitted: it {reason}");
-        self.sandbox.audit.record(&Event { kind: RefusalKind::Admission, guard: None, engine: &file, job: "", message: &line });
-        self.refused.push(Refused { file, reason });
+    fn reject(&mut self, file: String, refusal: Refusal) {
+        let Refusal { guard, reason } = refusal;
+        self.sandbox.audit.record(&Event {
+            kind: RefusalKind::Admission,
+            guard,
+            engine: &file,
+            job: "",
+            message: &format!("engine file {file} is not admitted: it {reason}"),
+        });
+        self.rejected.push(RejectedFile {
+            file,
+            reason,
+            guard,
+        });
     }
 
-    /// Of several components with one name, the one that serves already; else the one whose file
-    /// did; else the first in alphabetical order. The others are refused.
-    fn settle(&mut self, name: &str, mut components: Vec<Component>) -> Option<Component> {
-        let grant = self.grants.of(name).ok().flatten().unwrap_or_default();
-        let place = |is: &dyn Fn(&Component) -> bool| components.iter().position(is);
-        let chosen = match Guard::EngineNames.holds() {
-            true => place(&|it| it.digest == grant.digest)
-                .or_else(|| place(&|it| it.file == grant.file))
-                .unwrap_or_default(),
-            false => components.len().checked_sub(1)?,
-        };
-        let chosen = components.remove(chosen);
+    /// Chooses among several components with one engine name: the granted one, else the one from the
+    /// granted file, else the first in alphabetical order. The others are rejected.
+    fn resolve_conflict(
+        &mut self,
+        name: &str,
+        mut components: Vec<Component>,
+    ) -> Option<Component> {
+        let grant = self.grants.load(name).ok().flatten().unwrap_or_default();
+        let has_digest = |it: &Component| Guard::EngineNames.applies(it.digest == grant.digest);
+        let has_file = |it: &Component| Guard::EngineNames.applies(it.file == grant.file);
+        let index = components
+            .iter()
+            .position(has_digest)
+            .or_else(|| components.iter().position(has_file))
+            .unwrap_or_default();
+        if index >= components.len() {
+            return None;
+        }
+        let chosen = components.remove(index);
         for other in components {
             let reason = format!("names its engine {name}, as {} already does", chosen.file);
-            self.refuse(other.file, reason);
+            self.reject(other.file, Guard::EngineNames.refuse(reason));
         }
         Some(chosen)
     }
 
-    /// Publishes a component that declares no more than is granted; otherwise parks it, and the one
-    /// that was granted serves on.
-    ///
-    /// The error says why neither can serve.
-    async fn publish(&mut self, component: Component, before: &Before) -> Result<(), String> {
+    /// Activates a component or holds it for approval. Fails if neither is possible.
+    async fn register(
+        &mut self,
+        component: Component,
+        initial: &InitialState,
+    ) -> Result<(), Refusal> {
+        match self.grants.load(&component.description.name)? {
+            Some(grant) => self.register_granted(component, grant).await,
+            None => self.register_new(component, initial).await,
+        }
+    }
+
+    /// Registers a component whose engine has a grant.
+    async fn register_granted(
+        &mut self,
+        component: Component,
+        mut grant: Grant,
+    ) -> Result<(), Refusal> {
         let name = component.description.name.clone();
-        let Some(mut grant) = self.grants.of(&name)? else {
-            let was = before.was(&component.file);
-            if was.is_none() && before.first_use == FirstUse::Declared {
-                return self.grant_first(component);
-            }
-            // The engine that this file was serves on, unless another file is that now.
-            let old = was.filter(|was| !before.claimed.contains(*was));
-            let served = match old {
-                Some(old) => self.serve_kept(old).await,
-                None => false,
+        let new_rights = grant.new_rights(&component.declared_rights);
+        let is_changed = grant.digest != component.digest;
+        if Guard::DeclaredMore.applies(is_changed && !new_rights.is_empty()) {
+            let pending = PendingApproval {
+                new_rights,
+                is_served: self.activate_copy(&name).await,
+                ..PendingApproval::new(component)
             };
-            let more = component.declared.clone();
-            self.park(component, more, was.map(str::to_owned), served);
-            return Ok(());
-        };
-        let more = grant.unseen(&component.declared);
-        let changed = grant.digest != component.digest;
-        if changed && !more.is_empty() && Guard::DeclaredMore.holds() {
-            let served = self.serve_kept(&name).await;
-            self.park(component, more, None, served);
+            self.hold_for_approval(pending, Some(Guard::DeclaredMore));
             return Ok(());
         }
-        if changed || grant.file != component.file || !self.grants.has_copy(&grant.digest) {
+        if is_changed || grant.file != component.file || !self.grants.has_copy(&grant.digest) {
             grant.digest.clone_from(&component.digest);
             grant.file.clone_from(&component.file);
-            self.bind(&name, &grant)?;
+            self.save_grant(&name, &grant)?;
         }
-        self.serve(component, grant);
+        self.activate(component, grant);
         Ok(())
     }
 
-    /// An administrator has put the file there: it is granted what it declares.
-    fn grant_first(&mut self, component: Component) -> Result<(), String> {
-        let Component { file, digest, .. } = &component;
-        let grant = Grant::all(digest, file, component.declared.clone());
-        let name = component.description.name.clone();
-        self.bind(&name, &grant)?;
-        let lines: Vec<_> = grant.allows.iter().map(ToString::to_string).collect();
-        tracing::info!(
-            "engine {name} is new and is granted what {file} declares: {}",
-            lines.join("; ")
-        );
-        self.serve(component, grant);
-        Ok(())
-    }
-
-    /// Writes a grant, with a copy of the component that it is for.
-    fn bind(&self, name: &str, grant: &Grant) -> Result<(), String> {
-        if !self.grants.has_copy(&grant.digest) {
-            let bytes = admission::read(&self.folder, &grant.file)?;
-            let is_it = hex(&Sha256::digest(&bytes)) == grant.digest;
-            if !is_it && Guard::ShownDigest.holds() {
-                return Err("was changed while it was being looked at: start again".to_owned());
+    /// Registers a component whose engine has no grant yet.
+    async fn register_new(
+        &mut self,
+        component: Component,
+        initial: &InitialState,
+    ) -> Result<(), Refusal> {
+        let previous_engine = initial.previous_engine(&component.file);
+        if previous_engine.is_none() && initial.first_use == FirstUse::Declared {
+            return self.grant_first_use(component);
+        }
+        // The previous engine continues to serve unless another file has taken its name.
+        let is_served = match previous_engine {
+            Some(previous) if !initial.claimed_names.contains(previous) => {
+                self.activate_copy(previous).await
             }
-            self.grants.keep_copy(&grant.digest, &bytes)?;
-        }
-        self.grants.save(name, grant)
+            _ => false,
+        };
+        let pending = PendingApproval {
+            previous_engine: previous_engine.map(str::to_owned),
+            is_served,
+            ..PendingApproval::new(component)
+        };
+        let guard = previous_engine.map(|_| Guard::RenamedEngine);
+        self.hold_for_approval(pending, guard);
+        Ok(())
     }
 
-    /// Publishes a component within its grant.
-    fn serve(&mut self, mut component: Component, grant: Grant) {
-        component.description = grant.narrow(component.description);
+    /// Grants a new engine all that it declares: an administrator installed its file.
+    fn grant_first_use(&mut self, component: Component) -> Result<(), Refusal> {
+        let Component { file, digest, .. } = &component;
+        let grant = Grant::allow_all(digest, file, component.declared_rights.clone());
+        let name = component.description.name.clone();
+        self.save_grant(&name, &grant)?;
+        let rights: Vec<_> = grant.allows.iter().map(ToString::to_string).collect();
+        tracing::info!(
+            "new engine {name}: granted all permissions that {file} declares: {}",
+            rights.join("; ")
+        );
+        self.activate(component, grant);
+        Ok(())
+    }
+
+    /// Stores a grant together with a copy of its component.
+    pub(crate) fn save_grant(&self, name: &str, grant: &Grant) -> Result<(), Refusal> {
+        if !self.grants.has_copy(&grant.digest) {
+            let bytes = read_component(&self.directory, &grant.file)?;
+            let is_changed = hex(&Sha256::digest(&bytes)) != grant.digest;
+            Guard::ShownDigest.refuse_if(
+                is_changed,
+                || "was changed during the review: review it again",
+            )?;
+            self.grants.save_copy(&grant.digest, &bytes)?;
+        }
+        self.grants.save(name, grant)?;
+        Ok(())
+    }
+
+    /// Lets a component serve within its grant.
+    fn activate(&mut self, mut component: Component, grant: Grant) {
+        component.description = grant.restrict(component.description);
         component.grant = grant;
         let name = component.description.name.clone();
         self.admitted.insert(name, component.into());
     }
 
-    /// Publishes the component that an engine's grant names, from its copy. Whether it serves.
-    async fn serve_kept(&mut self, name: &str) -> bool {
-        let kept = match self.grants.of(name) {
-            Ok(Some(grant)) => self.admit_kept(name, &grant).await.map(|it| (it, grant)),
-            Ok(None) => return false,
-            Err(why) => Err(why),
-        };
-        match kept {
-            Ok((component, grant)) => {
-                self.serve(component, grant);
+    /// Lets the stored copy of an engine's granted component serve. Returns whether it does.
+    async fn activate_copy(&mut self, name: &str) -> bool {
+        match self.admit_copy(name).await {
+            Ok(Some((component, grant))) => {
+                self.activate(component, grant);
                 true
             }
-            Err(why) => {
-                let line = format!(
-                    "the component that was granted as engine {name} cannot serve on: it {why}"
-                );
-                self.sandbox.audit.record(&Event { kind: RefusalKind::Admission, guard: None, engine: name, job: "", message: &line });
+            Ok(None) => false,
+            Err(Refusal { guard, reason }) => {
+                self.sandbox.audit.record(&Event {
+                    kind: RefusalKind::Admission,
+                    guard,
+                    engine: name,
+                    job: "",
+                    message: &format!(
+                        "the granted component of engine {name} cannot serve: it {reason}"
+                    ),
+                });
                 false
             }
         }
     }
 
-    async fn admit_kept(&self, name: &str, grant: &Grant) -> Result<Component, String> {
-        let (folder, copy) = self.grants.copy(&grant.digest);
-        let mut component = admission::admit(&self.sandbox, folder, &copy).await?;
-        let is_it = component.digest == grant.digest || !Guard::KeptCopy.holds();
-        if !is_it || component.description.name != name {
-            return Err(format!("is not what was granted ({copy} was changed)"));
+    /// Admits the stored copy of an engine's granted component; `None` if the engine has no grant.
+    async fn admit_copy(&self, name: &str) -> Result<Option<(Component, Grant)>, Refusal> {
+        let Some(grant) = self.grants.load(name)? else {
+            return Ok(None);
+        };
+        let copy = copy_name(&grant.digest);
+        let mut component = admit(&self.sandbox, self.grants.directory(), &copy).await?;
+        let reason = || format!("is not the granted component ({copy} was changed)");
+        Guard::KeptCopy.refuse_if(component.digest != grant.digest, reason)?;
+        if component.description.name != name {
+            return Err(Guard::KeptCopy.refuse(reason()));
         }
         component.file.clone_from(&grant.file);
-        Ok(component)
+        Ok(Some((component, grant)))
     }
 
-    fn park(
-        &mut self,
-        component: Component,
-        more: BTreeSet<Right>,
-        was: Option<String>,
-        served: bool,
-    ) {
-        let pending = Pending {
-            engine: component.description.name,
-            file: component.file,
-            digest: component.digest,
-            declared: component.declared,
-            more,
-            was,
-            served,
+    fn hold_for_approval(&mut self, pending: PendingApproval, guard: Option<Guard>) {
+        let state = if pending.is_served {
+            "the granted component continues to serve"
+        } else {
+            "no component serves in its place"
         };
-        let reason = pending.reason();
-        let serves = match served {
-            true => "the component that was granted serves on",
-            false => "nothing serves in its place",
-        };
-        let line = format!("{serves}: engine file {} {reason}", pending.file);
-        self.sandbox.audit.record(&Event { kind: RefusalKind::Grant, guard: None, engine: &pending.engine, job: "", message: &line });
+        self.sandbox.audit.record(&Event {
+            kind: RefusalKind::Grant,
+            guard,
+            engine: &pending.engine,
+            job: "",
+            message: &format!(
+                "engine file {}: {}; {state}",
+                pending.file,
+                pending.reason()
+            ),
+        });
         self.pending.push(pending);
-    }
-
-    /// Grants a pending component what it declares, but for what was taken away. It serves from the
-    /// next start on.
-    ///
-    /// Fails where its file is no longer what was admitted.
-    pub fn accept(&self, pending: &Pending) -> Result<(), String> {
-        let before = self.grants.of(&pending.engine)?.unwrap_or_default();
-        let taken_away = |right: &Right| before.denies.iter().any(|it| it.includes(right));
-        let mut allows = pending.declared.clone();
-        allows.retain(|right| !taken_away(right));
-        let grant = Grant {
-            denies: before.denies.clone(),
-            ..Grant::all(&pending.digest, &pending.file, allows)
-        };
-        self.bind(&pending.engine, &grant)
     }
 }

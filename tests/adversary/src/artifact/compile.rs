@@ -20,7 +20,7 @@ pub(super) async fn takes_time(arena: &Arena) -> Result<()> {
         time: Duration::from_secs(1),
         ..enough(arena)
     };
-    is_refused(arena, compiler, "takes more than 1 s to be compiled").await
+    is_refused(arena, compiler, "takes more than 1 s to compile").await
 }
 
 pub(super) async fn takes_memory(arena: &Arena) -> Result<()> {
@@ -36,7 +36,7 @@ pub(super) async fn becomes_code(arena: &Arena) -> Result<()> {
         code_bytes: 1 << 20,
         ..enough(arena)
     };
-    is_refused(arena, compiler, "is compiled to more than 1048576 bytes").await
+    is_refused(arena, compiler, "compiles to more than 1048576 bytes").await
 }
 
 /// Limits that the component does not break.

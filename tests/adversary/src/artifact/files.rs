@@ -31,7 +31,7 @@ pub(super) async fn no_component(arena: &Arena) -> Result<()> {
         (
             "a later version",
             b"\0asm\x0e\0\x01\0".to_vec(),
-            "of a version this host does not know",
+            "of an unsupported version",
         ),
         (
             "compiled code",
@@ -118,7 +118,7 @@ pub(super) async fn forged_name(arena: &Arena) -> Result<()> {
         let folders = Folders::new(arena)?;
         folders.put(name, &component)?;
         let engines = folders.open().await?;
-        let [refused] = engines.refused() else {
+        let [refused] = engines.rejected_files() else {
             anyhow::bail!("a file called {name:?} is admitted");
         };
         let seen = |c: char| c.is_control() || c == '\u{202e}';
@@ -143,9 +143,9 @@ pub(super) async fn without_number(arena: &Arena) -> Result<()> {
         "the last of {} files is admitted",
         MAX_FILES + 1
     );
-    let mut refused = engines.refused().iter();
+    let mut refused = engines.rejected_files().iter();
     ensure!(
-        refused.any(|it| it.file == HOSTILE && it.reason.contains("comes after")),
+        refused.any(|it| it.file == HOSTILE && it.reason.contains("exceeds the limit of")),
         "the last of {} files is not refused for that",
         MAX_FILES + 1
     );

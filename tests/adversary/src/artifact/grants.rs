@@ -94,9 +94,9 @@ pub(super) async fn one_name_twice(arena: &Arena) -> Result<()> {
         "the file that came later took the name"
     );
     ensure!(
-        engines.refused().len() == 2,
+        engines.rejected_files().len() == 2,
         "the others are not refused: {:?}",
-        engines.refused()
+        engines.rejected_files()
     );
     Ok(())
 }
@@ -104,7 +104,7 @@ pub(super) async fn one_name_twice(arena: &Arena) -> Result<()> {
 pub(super) async fn other_description_each_time(arena: &Arena) -> Result<()> {
     let declares_more = |engines: &Engines| {
         let component = engines.get("hostile").context("it is not admitted")?;
-        let more = component.declared.iter();
+        let more = component.declared_rights.iter();
         anyhow::Ok(
             more.map(ToString::to_string)
                 .any(|it| it == "more at base-url"),
@@ -116,7 +116,7 @@ pub(super) async fn other_description_each_time(arena: &Arena) -> Result<()> {
         ensure!(tosses < MAX_TOSSES, "it always declares more");
         let folders = Folders::granted(arena, "changing").await?;
         let grants = folders.open().await?;
-        let grant = grants.grants().of("hostile").map_err(anyhow::Error::msg)?;
+        let grant = grants.grants().load("hostile").map_err(anyhow::Error::msg)?;
         let grant = grant.context("it was granted nothing")?;
         let mut rights = grant.allows.iter().map(ToString::to_string);
         if rights.all(|right| right != "more at base-url") {
@@ -153,7 +153,7 @@ pub(super) async fn replaced_while_it_runs(arena: &Arena) -> Result<()> {
     let component = engines.get("hostile").context("it is not admitted")?;
     for bytes in [described(arena, "less")?, Vec::new()] {
         folders.put(HOSTILE, &bytes)?;
-        let described = engines.instance(component).await;
+        let described = engines.describe(component).await;
         let described = described.context("it works no more")?;
         ensure!(
             described.settings.len() == component.description.settings.len(),
@@ -171,7 +171,7 @@ pub(super) async fn swapped_before_accepting(arena: &Arena) -> Result<()> {
     let shown = engines.pending().first().context("nothing waits")?;
     folders.put(HOSTILE, &described(arena, "upstream")?)?;
     ensure!(
-        engines.accept(shown).is_err(),
+        engines.approve(shown).is_err(),
         "other bytes were accepted than were shown"
     );
     waits(&folders, &granted).await?;
@@ -245,7 +245,7 @@ pub(super) async fn unknown_right(arena: &Arena) -> Result<()> {
         String::new(),
     ] {
         kept.write("hostile.json", &bad)?;
-        super::is_refused(&folders, HOSTILE, "has a grant that cannot be read").await?;
+        super::is_refused(&folders, HOSTILE, "has an unreadable grant").await?;
         ensure!(
             kept.read_to_string("hostile.json")? == bad,
             "the grant was written over"

@@ -12,7 +12,7 @@ const LOG: &str = "pinhole:engine/log@0.1.0";
 pub(super) async fn long_name(arena: &Arena) -> Result<()> {
     let name = format!("a{}", "b".repeat(90_000));
     let long = importing(&[name]);
-    refused(arena, &[("a long name", long, "which no engine may have")]).await
+    refused(arena, &[("a long name", long, "which engines must not import")]).await
 }
 
 pub(super) async fn many_imports(arena: &Arena) -> Result<()> {
@@ -61,15 +61,15 @@ pub(super) async fn foreign_import(arena: &Arena) -> Result<()> {
     for (other, gist) in [
         (
             "evil:tools/shell-x@0.1.0",
-            "imports evil:tools/shell-x@0.1.0, which no engine may have",
+            "imports evil:tools/shell-x@0.1.0, which engines must not import",
         ),
         (
             "wasi:http/outgoing@0.2.0",
-            "imports wasi:http/outgoing@0.2.0, which no engine may have: send requests with",
+            "imports wasi:http/outgoing@0.2.0, which engines must not import: send requests with",
         ),
         (
             "wasi:io/streamings@0.3.0",
-            "imports wasi:io/streamings@0.3.0, which no engine may have",
+            "imports wasi:io/streamings@0.3.0, which engines must not import",
         ),
     ] {
         files.push((other, patched(&hostile, LOG, other)?, gist));
@@ -79,7 +79,7 @@ pub(super) async fn foreign_import(arena: &Arena) -> Result<()> {
 
 pub(super) async fn other_release(arena: &Arena) -> Result<()> {
     let other = patched(&described(arena, "plain")?, "@0.1.0", "@0.9.0")?;
-    let gist = "@0.9.0, but this host speaks pinhole:engine@0.1.0";
+    let gist = "@0.9.0, but this host supports pinhole:engine@0.1.0";
     refused(arena, &[("another release", other, gist)]).await
 }
 
@@ -119,12 +119,12 @@ pub(super) async fn wrong_description(arena: &Arena) -> Result<()> {
         (
             "a name in capitals",
             described(arena, "upper")?,
-            "describes itself wrongly: its name is \"HOSTILE\"",
+            "has an invalid description: its name is \"HOSTILE\"",
         ),
         (
             "a title in colour",
             described(arena, "titled")?,
-            "describes itself wrongly: its title has characters",
+            "has an invalid description: its title has unprintable characters",
         ),
     ];
     refused(arena, &files).await
@@ -132,7 +132,7 @@ pub(super) async fn wrong_description(arena: &Arena) -> Result<()> {
 
 pub(super) async fn foreign_variable(arena: &Arena) -> Result<()> {
     let component = described(arena, "foreign")?;
-    let gist = "variable \"PATH\" does not carry the engine's name HOSTILE";
+    let gist = "variable \"PATH\" does not contain the engine's name HOSTILE";
     refused(arena, &[("the variable PATH", component, gist)]).await
 }
 

@@ -1,43 +1,45 @@
-//! The child's side: what `pinhole compile` does.
+//! The child's side of a compilation: `pinhole compile`.
 
+use std::fmt::Display;
 use std::io::{Read, Write};
 
 use wasmtime::Engine;
 
-use super::{CompileLimits, confine};
-use crate::{MAX_COMPONENT_BYTES, configuration};
+use super::{CompileLimits, confinement};
+use crate::component_files::MAX_COMPONENT_BYTES;
+use crate::wasmtime_engine::compile_config;
 
-/// The exit code of a child that has refused its component; what it said is why.
-pub(super) const REFUSED: u8 = 1;
+/// The exit code of a child that rejects its component. Standard error has the reason.
+pub(super) const REJECTED: u8 = 1;
 
-/// Takes these limits on, reads a component from standard input, and writes what it is compiled to
-/// to standard output.
+/// Applies the limits to this process, reads a component from standard input and writes its code to
+/// standard output.
 ///
-/// The exit code. Where it is not 0, standard error has the reason in one line.
+/// Returns the exit code. If it is not 0, standard error has the reason in one line.
 #[must_use]
 pub fn compile_input(limits: CompileLimits) -> u8 {
     match compile(limits) {
         Ok(()) => 0,
         Err(reason) => {
             eprintln!("{reason}");
-            REFUSED
+            REJECTED
         }
     }
 }
 
 fn compile(limits: CompileLimits) -> Result<(), String> {
-    let ours = |error: &dyn std::fmt::Display| format!("the compiler cannot work: {error}");
-    confine::take_on(limits).map_err(|error| ours(&error))?;
-    // Its memory is never a guest's, so how memory is allotted does not matter here.
-    let engine = Engine::new(&configuration()).map_err(|error| ours(&error))?;
+    let host_failure = |error: &dyn Display| format!("the compiler failed: {error}");
+    confinement::apply_limits(limits).map_err(|error| host_failure(&error))?;
+    // No guest runs here, so the allocation strategy does not matter.
+    let engine = Engine::new(&compile_config()).map_err(|error| host_failure(&error))?;
     let mut component = Vec::new();
-    let input = std::io::stdin().lock();
-    let mut input = input.take(MAX_COMPONENT_BYTES.saturating_add(1));
-    input
+    std::io::stdin()
+        .lock()
+        .take(MAX_COMPONENT_BYTES.saturating_add(1))
         .read_to_end(&mut component)
-        .map_err(|error| ours(&error))?;
-    // Nothing hostile was looked at so far.
-    confine::leave_the_system_alone().map_err(|error| ours(&error))?;
+        .map_err(|error| host_failure(&error))?;
+    // The component is not parsed before this line.
+    confinement::filter_system_calls().map_err(|error| host_failure(&error))?;
     let code = engine
         .precompile_component(&component)
         .map_err(|error| error.root_cause().to_string())?;
@@ -45,22 +47,23 @@ fn compile(limits: CompileLimits) -> Result<(), String> {
     output
         .write_all(&code)
         .and_then(|()| output.flush())
-        .map_err(|error| ours(&error))
+        .map_err(|error| host_failure(&error))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wasmtime_engine::new_engine;
 
     #[test]
-    fn a_child_compiles_for_the_server_s_engine() {
+    fn child_compiles_for_the_engine_of_the_server() {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let hash = |engine: &Engine| {
             let mut hasher = DefaultHasher::new();
             engine.precompile_compatibility_hash().hash(&mut hasher);
             hasher.finish()
         };
-        let child = Engine::new(&configuration()).unwrap();
-        assert_eq!(hash(&child), hash(&crate::engine(4).unwrap()));
+        let child = Engine::new(&compile_config()).unwrap();
+        assert_eq!(hash(&child), hash(&new_engine(4).unwrap()));
     }
 }

@@ -1,54 +1,57 @@
-//! A method, and a prefix of the paths that it may be used on.
+//! A rule for requests: a method and a path prefix.
 
 use std::fmt;
 
 use http::Method;
 use serde::{Deserialize, Serialize};
 
-/// A method with a path prefix, such as `POST /images/`.
+/// A method and a path prefix, such as `POST /images/`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Allowed {
+pub struct RequestRule {
     method: String,
     prefix: String,
 }
 
-impl Allowed {
-    /// From text such as `POST /images/`.
+impl RequestRule {
+    /// Parses text such as `POST /images/`.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong =
+        let invalid =
             || format!("{text:?} is not a method and a path prefix such as \"POST /images/\"");
-        let (method, prefix) = text.split_once(' ').ok_or_else(wrong)?;
-        let standard = matches!(method, "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE");
-        let plain = prefix.starts_with('/')
+        let (method, prefix) = text.split_once(' ').ok_or_else(invalid)?;
+        let is_known_method =
+            matches!(method, "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE");
+        let is_canonical = prefix.starts_with('/')
             && !prefix.contains("//")
-            && !prefix.split('/').any(|step| matches!(step, "." | ".."))
+            && !prefix
+                .split('/')
+                .any(|segment| matches!(segment, "." | ".."))
             && prefix
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte));
-        match standard && plain {
-            true => Ok(Self {
-                method: method.to_owned(),
-                prefix: prefix.to_owned(),
-            }),
-            false => Err(wrong()),
+        if !is_known_method || !is_canonical {
+            return Err(invalid());
         }
+        Ok(Self {
+            method: method.to_owned(),
+            prefix: prefix.to_owned(),
+        })
     }
 
-    /// Is it about this request? `path` carries no query.
+    /// True if the rule is about this request. `path` has no query.
     #[must_use]
     pub fn covers(&self, method: &Method, path: &str) -> bool {
-        self.method == method.as_str() && self.reaches(path)
+        self.method == method.as_str() && self.covers_path(path)
     }
 
-    /// Does it allow all that the other allows?
+    /// True if the rule covers all requests that the other covers.
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
-        self.method == other.method && self.reaches(&other.prefix)
+        self.method == other.method && self.covers_path(&other.prefix)
     }
 
-    /// A prefix reaches itself and what follows it after a `/`.
-    fn reaches(&self, path: &str) -> bool {
+    /// A prefix covers itself, and longer paths that continue with a `/`.
+    fn covers_path(&self, path: &str) -> bool {
         match path.strip_prefix(&self.prefix) {
             Some(rest) => rest.is_empty() || self.prefix.ends_with('/') || rest.starts_with('/'),
             None => false,
@@ -56,13 +59,13 @@ impl Allowed {
     }
 }
 
-impl fmt::Display for Allowed {
+impl fmt::Display for RequestRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.method, self.prefix)
     }
 }
 
-impl TryFrom<String> for Allowed {
+impl TryFrom<String> for RequestRule {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -70,9 +73,9 @@ impl TryFrom<String> for Allowed {
     }
 }
 
-impl From<Allowed> for String {
-    fn from(allowed: Allowed) -> Self {
-        allowed.to_string()
+impl From<RequestRule> for String {
+    fn from(rule: RequestRule) -> Self {
+        rule.to_string()
     }
 }
 
@@ -81,17 +84,13 @@ mod tests {
     use super::*;
 
     fn check(prefix: &str, path: &str, expected: bool) {
-        let allowed = Allowed::parse(&format!("GET {prefix}")).unwrap();
-        assert_eq!(
-            allowed.covers(&Method::GET, path),
-            expected,
-            "{prefix} {path}"
-        );
-        assert!(!allowed.covers(&Method::POST, path));
+        let rule = RequestRule::parse(&format!("GET {prefix}")).unwrap();
+        assert_eq!(rule.covers(&Method::GET, path), expected, "{prefix} {path}");
+        assert!(!rule.covers(&Method::POST, path));
     }
 
     #[test]
-    fn a_prefix_ends_at_a_step() {
+    fn request_rule_prefix_ends_at_a_segment() {
         check("/models", "/models", true);
         check("/models", "/models/x", true);
         check("/models", "/models-private", false);
@@ -101,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn one_includes_another_where_it_reaches_as_far() {
+    fn request_rule_includes_narrower_rules() {
         for (wide, narrow, expected) in [
             ("GET /models", "GET /models/x", true),
             ("GET /models", "GET /models", true),
@@ -111,13 +110,13 @@ mod tests {
             ("GET /", "POST /models", false),
             ("GET /models/x", "GET /models", false),
         ] {
-            let [one, other] = [wide, narrow].map(|text| Allowed::parse(text).unwrap());
+            let [one, other] = [wide, narrow].map(|text| RequestRule::parse(text).unwrap());
             assert_eq!(one.includes(&other), expected, "{wide} {narrow}");
         }
     }
 
     #[test]
-    fn a_request_rule_is_a_method_and_a_path() {
+    fn request_rule_parse_refuses_other_text() {
         for bad in [
             "",
             "GET",
@@ -130,7 +129,7 @@ mod tests {
             "GET /%2e",
             "GET /a b",
         ] {
-            assert!(Allowed::parse(bad).is_err(), "{bad}");
+            assert!(RequestRule::parse(bad).is_err(), "{bad}");
         }
     }
 }

@@ -1,72 +1,63 @@
-//! One thing that an engine declares and an administrator grants, and all that a description
-//! declares.
+//! Rights: what an engine declares and an administrator grants.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Allowed;
+use super::RequestRule;
 use crate::contract::{Credential, Description, Setting, SettingKind};
 use crate::engine_settings::own_variable;
 
-/// One thing that an engine declares and an administrator grants.
+/// One right of an engine. The serialized form is that of grant files.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Right {
-    /// To reach an upstream at the address that a setting holds.
-    Address {
-        /// The upstream's name.
+    /// To send requests to an upstream at the URL in a setting.
+    #[serde(rename = "address")]
+    BaseUrl {
+        /// The upstream's name, here and below.
         upstream: String,
-        /// The key of the setting.
+        /// The setting's key, here and below.
         setting: String,
     },
-    /// To reach it at this address, where nobody has set one.
-    Default {
-        /// The upstream's name.
-        upstream: String,
-        /// As the engine declares it.
-        url: String,
-    },
-    /// To have the host send a secret along.
+    /// To send requests to an upstream at this URL while no administrator has set another.
+    #[serde(rename = "default")]
+    DefaultUrl { upstream: String, url: String },
+    /// To let the host send a secret to an upstream.
     Credential {
-        /// The upstream's name.
         upstream: String,
         /// The header and its scheme, such as `authorization: Bearer`.
         header: String,
-        /// The key of the secret setting.
         setting: String,
     },
-    /// To use a method on paths of an upstream.
+    /// To send some requests to an upstream.
     Request {
-        /// The upstream's name.
         upstream: String,
-        /// The method and the paths.
-        request: Allowed,
+        request: RequestRule,
     },
-    /// To have a setting read from an environment variable, or from what is stored over it.
+    /// To have a setting set by an environment variable, or by the stored value that overrides it.
     Variable {
         /// The variable's name.
         name: String,
-        /// The key of the setting.
         setting: String,
-        /// The host keeps the value to itself; otherwise the guest sees it.
+        /// True if the host never passes the value to the engine.
         secret: bool,
     },
 }
 
 impl Right {
-    /// Does it allow all that the other allows?
+    /// True if it allows everything that the other right allows.
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
         match (self, other) {
             (
                 Self::Request { upstream, request },
                 Self::Request {
-                    upstream: same,
-                    request: narrower,
+                    upstream: other_upstream,
+                    request: other_request,
                 },
-            ) => upstream == same && request.includes(narrower),
+            ) => upstream == other_upstream && request.includes(other_request),
             _ => self == other,
         }
     }
@@ -75,8 +66,8 @@ impl Right {
 impl fmt::Display for Right {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address { upstream, setting } => write!(f, "{upstream} at {setting}"),
-            Self::Default { upstream, url } => write!(f, "{upstream} at {url}, by default"),
+            Self::BaseUrl { upstream, setting } => write!(f, "{upstream} at {setting}"),
+            Self::DefaultUrl { upstream, url } => write!(f, "{upstream} at {url}, by default"),
             Self::Credential {
                 upstream,
                 header,
@@ -93,52 +84,63 @@ impl fmt::Display for Right {
     }
 }
 
-/// All that a description declares. Each setting is read from its own variable too.
+/// All rights that a description declares. Each setting can also be set by its
+/// [own variable](own_variable).
 #[must_use]
-pub fn declared(description: &Description) -> BTreeSet<Right> {
+pub fn declared_rights(description: &Description) -> BTreeSet<Right> {
+    let settings = &description.settings;
     let mut rights = BTreeSet::new();
-    for setting in &description.settings {
-        let variables = setting.generate_variables.iter().cloned();
-        let variables = variables.chain(setting.edit_variables.iter().cloned());
+    for setting in settings {
         let own = own_variable(&description.name, &setting.key);
-        rights.extend(variables.chain([own]).map(|name| Right::Variable {
-            name,
-            setting: setting.key.clone(),
-            secret: matches!(setting.kind, SettingKind::Secret),
-        }));
+        let names = setting
+            .generate_variables
+            .iter()
+            .chain(&setting.edit_variables)
+            .chain([&own]);
+        rights.extend(names.map(|name| variable_right(&setting.key, &setting.kind, name)));
     }
-    for declared in &description.upstreams {
-        let upstream = || declared.name.clone();
-        rights.insert(Right::Address {
-            upstream: upstream(),
-            setting: declared.base_url.clone(),
+    for upstream in &description.upstreams {
+        let name = &upstream.name;
+        rights.insert(Right::BaseUrl {
+            upstream: name.clone(),
+            setting: upstream.base_url.clone(),
         });
-        let settings = &description.settings;
-        rights.extend(default(settings, &declared.name, &declared.base_url));
-        rights.extend(credential(&declared.name, &declared.credential));
-        let requests = declared.requests.iter();
-        // What cannot be parsed can be asked by nobody.
-        let requests = requests.filter_map(|text| Allowed::parse(text).ok());
-        rights.extend(requests.map(|request| Right::Request {
-            upstream: upstream(),
+        rights.extend(default_url_right(settings, name, &upstream.base_url));
+        rights.extend(credential_right(name, &upstream.credential));
+        // An invalid rule is not a right, so it covers no request.
+        let rules = upstream
+            .requests
+            .iter()
+            .filter_map(|request| RequestRule::parse(request).ok());
+        rights.extend(rules.map(|request| Right::Request {
+            upstream: name.clone(),
             request,
         }));
     }
     rights
 }
 
-/// The address that an engine brings along for an upstream, in the setting with this key.
-pub(super) fn default(settings: &[Setting], upstream: &str, key: &str) -> Option<Right> {
+/// The right to set the setting with this key by this variable.
+pub(super) fn variable_right(key: &str, kind: &SettingKind, name: &str) -> Right {
+    Right::Variable {
+        name: name.to_owned(),
+        setting: key.to_owned(),
+        secret: matches!(kind, SettingKind::Secret),
+    }
+}
+
+/// The right to use the default of the setting with this key as an upstream's URL, if it has a default.
+pub(super) fn default_url_right(settings: &[Setting], upstream: &str, key: &str) -> Option<Right> {
     let setting = settings.iter().find(|setting| setting.key == key)?;
     let json = setting.default.as_deref()?;
-    Some(Right::Default {
+    Some(Right::DefaultUrl {
         upstream: upstream.to_owned(),
         url: serde_json::from_str(json).unwrap_or_else(|_| json.to_owned()),
     })
 }
 
-/// What the host shall send along to an upstream, if anything.
-pub(super) fn credential(upstream: &str, credential: &Credential) -> Option<Right> {
+/// The right to let the host send a secret to an upstream, if the engine declares a credential.
+pub(super) fn credential_right(upstream: &str, credential: &Credential) -> Option<Right> {
     let (header, setting) = match credential {
         Credential::None => return None,
         Credential::Bearer(key) => ("authorization: Bearer", key),

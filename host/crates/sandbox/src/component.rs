@@ -1,0 +1,41 @@
+//! Admitted components and rejected files.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use pinhole_ground::guard::Guard;
+
+use crate::contract::{Description, ImageEnginePre};
+use crate::grant::{Grant, Right};
+use crate::state::State;
+
+/// Compiled, linked and ready to be instantiated.
+pub type Pre = ImageEnginePre<State>;
+
+/// An admitted component: its code, its description and its grant.
+pub struct Component {
+    /// The name of its file.
+    pub file: String,
+    /// SHA-256 of the file, in hexadecimal.
+    pub digest: String,
+    /// The names of the interfaces that it imports.
+    pub imports: Vec<String>,
+    /// Validated, and restricted to the grant.
+    pub description: Description,
+    /// All rights that it declares, granted or not.
+    pub declared_rights: BTreeSet<Right>,
+    pub grant: Grant,
+    pub(crate) pre: Arc<Pre>,
+}
+
+/// A file that was not admitted.
+#[derive(Clone, Debug)]
+pub struct RejectedFile {
+    /// Its name in the directory of components; unprintable characters are removed.
+    pub file: String,
+    /// For the operator: the problem and the remedy. Continues a sentence that begins
+    /// with the file's name.
+    pub reason: String,
+    /// The guard that rejected it, if one did.
+    pub guard: Option<Guard>,
+}

@@ -1,0 +1,209 @@
+//! The upstreams of an engine: their destinations, and the requests that may be sent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use http::Method;
+use pinhole_egress::{BaseUrl, Credential, Destination, Egress, Tls};
+use pinhole_ground::guard::{Guard, Refusal};
+
+use super::{Grant, RequestRule, Right};
+use crate::contract::{self, Description};
+use crate::engine_settings::{EngineSettings, own_variable};
+
+/// The upstreams that one engine may use, by the names that it declares. The default has no upstream.
+pub type Upstreams = BTreeMap<String, Upstream>;
+
+/// One upstream of an engine.
+#[derive(Debug)]
+pub struct Upstream {
+    pub destination: Destination,
+    pub rules: RequestRules,
+}
+
+/// The rules that decide which requests may be sent to an upstream.
+#[derive(Clone, Debug, Default)]
+pub struct RequestRules {
+    /// What the engine declares.
+    pub declared: Vec<RequestRule>,
+    /// What the grant allows.
+    pub allowed: Vec<RequestRule>,
+    /// What the grant denies. It takes precedence.
+    pub denied: Vec<RequestRule>,
+}
+
+/// Why a request must not be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestDenial<'a> {
+    /// The engine declares this rule, which covers the request, but the grant does not allow it.
+    NotGranted(&'a RequestRule),
+    /// The engine does not declare the request, so it cannot be granted.
+    NotDeclared,
+}
+
+impl RequestRules {
+    /// Checks a request. `path` may have a query.
+    pub fn check(&self, method: &Method, path: &str) -> Result<(), RequestDenial<'_>> {
+        match self.find_denial(method, path) {
+            Some(denial) if Guard::GrantedRequests.applies(true) => Err(denial),
+            _ => Ok(()),
+        }
+    }
+
+    fn find_denial(&self, method: &Method, path: &str) -> Option<RequestDenial<'_>> {
+        let path = path.split('?').next().unwrap_or_default();
+        let covers = |rule: &&RequestRule| rule.covers(method, path);
+        let Some(declared) = self.declared.iter().find(covers) else {
+            return Some(RequestDenial::NotDeclared);
+        };
+        if let Some(denied) = self.denied.iter().find(covers) {
+            return Some(RequestDenial::NotGranted(denied));
+        }
+        if self.allowed.iter().any(|rule| rule.covers(method, path)) {
+            return None;
+        }
+        Some(RequestDenial::NotGranted(declared))
+    }
+}
+
+/// Opens the declared upstreams whose base URL is set, with the requests that the grant allows.
+///
+/// A base URL may have a private IP address only if an administrator set it. An engine's default reaches
+/// the public internet only.
+pub fn open_upstreams(
+    description: &Description,
+    grant: &Grant,
+    settings: &EngineSettings,
+    egress: &Egress,
+    tls: &Tls,
+) -> Result<Upstreams, Refusal> {
+    let mut upstreams = Upstreams::new();
+    for declared in &description.upstreams {
+        let Some(url) = settings.url(&declared.base_url) else {
+            continue;
+        };
+        let base_url = BaseUrl {
+            url: &url.url,
+            allows_private: url.is_set,
+            setting: &variable_name(description, settings, &declared.base_url),
+        };
+        let credential = open_credential(description, &declared.credential, settings)?;
+        let destination = egress
+            .destination(base_url, credential, tls)
+            .map_err(|refusal| {
+                let setting = setting_label(description, &declared.base_url);
+                refusal.map_reason(|reason| format!("{setting}: {reason}"))
+            })?;
+        let declared_rules = declared
+            .requests
+            .iter()
+            .map(|request| RequestRule::parse(request))
+            .collect::<Result<_, _>>()?;
+        let rules = RequestRules {
+            declared: declared_rules,
+            allowed: rules_for(&grant.allows, &declared.name),
+            denied: rules_for(&grant.denies, &declared.name),
+        };
+        upstreams.insert(declared.name.clone(), Upstream { destination, rules });
+    }
+    Ok(upstreams)
+}
+
+/// The variable that sets a setting, or that an administrator can use to set it.
+fn variable_name(description: &Description, settings: &EngineSettings, key: &str) -> String {
+    if let Some(variable) = settings.variable(key) {
+        return variable.to_owned();
+    }
+    description
+        .settings
+        .iter()
+        .find(|setting| setting.key == key)
+        .and_then(|setting| setting.generate_variables.first().cloned())
+        .unwrap_or_else(|| own_variable(&description.name, key))
+}
+
+/// A setting as an operator knows it: `setting base-url (COMFYUI_BASE_URL)`.
+fn setting_label(description: &Description, key: &str) -> String {
+    let variables = description
+        .settings
+        .iter()
+        .find(|setting| setting.key == key)
+        .map(|setting| setting.generate_variables.join(" or "))
+        .unwrap_or_default();
+    if variables.is_empty() {
+        return format!("setting {key}");
+    }
+    format!("setting {key} ({variables})")
+}
+
+/// The credential that the host sends; an empty one while the secret is unset.
+fn open_credential(
+    description: &Description,
+    declared: &contract::Credential,
+    settings: &EngineSettings,
+) -> Result<Credential, String> {
+    let Some(key) = declared.secret_key() else {
+        return Ok(Credential::default());
+    };
+    let Some(secret) = settings.secret(key) else {
+        return Ok(Credential::default());
+    };
+    let credential = match declared {
+        contract::Credential::None => Ok(Credential::default()),
+        contract::Credential::Bearer(_) => Credential::bearer(secret),
+        contract::Credential::Basic(_) => Credential::basic(secret),
+        contract::Credential::Header((name, _)) => Credential::header(name, secret),
+    };
+    credential.map_err(|problem| format!("{}: {problem}", setting_label(description, key)))
+}
+
+/// The rights that are requests to this upstream.
+fn rules_for(rights: &BTreeSet<Right>, name: &str) -> Vec<RequestRule> {
+    let rule = |right: &Right| match right {
+        Right::Request { upstream, request } if upstream == name => Some(request.clone()),
+        _ => None,
+    };
+    rights.iter().filter_map(rule).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules([declared, allowed, denied]: [&[&str]; 3]) -> RequestRules {
+        let list = |texts: &[&str]| {
+            texts
+                .iter()
+                .map(|it| RequestRule::parse(it).unwrap())
+                .collect()
+        };
+        RequestRules {
+            declared: list(declared),
+            allowed: list(allowed),
+            denied: list(denied),
+        }
+    }
+
+    #[test]
+    fn request_rules_require_declaration_and_grant_without_denial() {
+        let rules = rules([
+            &["GET /a", "POST /a/", "GET /b/", "GET /c"],
+            &["GET /a", "GET /b/x", "GET /c", "GET /d", "POST /a/"],
+            &["GET /a/secret", "POST /a/"],
+        ]);
+        let check = |method: Method, path, expected: &str| {
+            let result = match rules.check(&method, path) {
+                Ok(()) => "yes".to_owned(),
+                Err(RequestDenial::NotGranted(missing)) => missing.to_string(),
+                Err(RequestDenial::NotDeclared) => "no".to_owned(),
+            };
+            assert_eq!(result, expected, "{method} {path}");
+        };
+        check(Method::GET, "/a/b", "yes");
+        check(Method::GET, "/a/secret/x", "GET /a/secret");
+        check(Method::POST, "/a/b", "POST /a/");
+        check(Method::GET, "/b/x/y", "yes");
+        check(Method::GET, "/b/y", "GET /b/");
+        check(Method::GET, "/d", "no");
+        check(Method::PUT, "/a", "no");
+    }
+}

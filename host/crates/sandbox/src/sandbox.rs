@@ -1,0 +1,84 @@
+//! What all components share: wasmtime, the compiler, the slots and the guest runtimes.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use pinhole_ground::audit::AuditLog;
+use pinhole_images::Decoder;
+use tokio::sync::Semaphore;
+use wasmtime::Engine;
+use wasmtime::component::{HasSelf, Linker};
+
+use crate::compile::{Compiler, MAX_COMPILES};
+use crate::compiled_store::CompiledStore;
+use crate::contract::ImageEngine;
+use crate::grant::FirstUse;
+use crate::guest_runtime::GuestRuntimes;
+use crate::queue::Slots;
+use crate::state::State;
+use crate::wasmtime_engine::{new_engine, start_epoch_thread};
+
+/// How [`Engines`](crate::Engines) are opened.
+#[derive(Clone)]
+pub struct Options {
+    /// The data directory, for compiled code and grants.
+    pub data: PathBuf,
+    /// The directory of component files.
+    pub engines: PathBuf,
+    /// Calls that run at the same time.
+    pub slots: u32,
+    /// Slots that the jobs of one user may occupy.
+    pub slots_per_user: u32,
+    pub compiler: Compiler,
+    /// What happens to an engine that has no grant yet.
+    pub first_use: FirstUse,
+    /// Records refusals.
+    pub audit: AuditLog,
+    /// Decodes images, a limited number at the same time.
+    pub decoder: Decoder,
+}
+
+/// What all components share.
+pub struct Sandbox {
+    pub engine: Engine,
+    pub linker: Linker<State>,
+    pub(crate) compiled: CompiledStore,
+    pub(crate) compiler: Compiler,
+    /// Permits for compilations that run at the same time.
+    pub(crate) compiles: Semaphore,
+    pub(crate) slots: Slots,
+    pub(crate) guest_runtimes: GuestRuntimes,
+    pub(crate) audit: AuditLog,
+    pub(crate) decoder: Decoder,
+}
+
+impl Sandbox {
+    /// Starts wasmtime and the guest runtimes.
+    pub fn new(options: &Options) -> Result<Self> {
+        let engine = new_engine(options.slots)
+            .map_err(to_anyhow)
+            .context("cannot start wasmtime")?;
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(to_anyhow)?;
+        ImageEngine::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
+            .map_err(to_anyhow)?;
+        start_epoch_thread(&engine)?;
+        options.compiler.warn_if_unconfined();
+        Ok(Self {
+            compiled: CompiledStore::open(&options.data)?,
+            compiler: options.compiler.clone(),
+            compiles: Semaphore::new(MAX_COMPILES),
+            slots: Slots::new(options.slots, options.slots_per_user),
+            guest_runtimes: GuestRuntimes::new()?,
+            audit: options.audit.clone(),
+            decoder: options.decoder.clone(),
+            engine,
+            linker,
+        })
+    }
+}
+
+/// Wasmtime has an error type of its own.
+fn to_anyhow(error: wasmtime::Error) -> anyhow::Error {
+    anyhow::anyhow!("{error:#}")
+}

@@ -1,7 +1,7 @@
 //! One generation or edit: request checked, engine called, pictures in memory.
 
 mod binding;
-mod current;
+mod snapshot;
 mod error;
 mod request;
 
@@ -15,13 +15,13 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use pinhole_ground::audit::{self, Kind};
+use pinhole_ground::audit::{AuditLog, Event, RefusalKind};
 use crate::config::Config;
-use pinhole_egress::{self, Egress, Tls};
+use pinhole_egress::{self as egress, Egress, Tls};
 use pinhole_sandbox::contract::{ErrorKind, Job, Model};
-use pinhole_sandbox::{self, ResolvedSettings, JobContext, Edit, Engines, Limits, Made, Produced};
+use pinhole_sandbox::{self as engine, ResolvedSettings, JobContext, Edit, Engines, Limits, JobOutput, ProducedImage};
 use pinhole_sandbox::grant;
-use pinhole_images::{DecodeFor, Image, Metadata, decoding};
+use pinhole_images::{DecodeFor, Decoder, Image, Metadata};
 use pinhole_ground::metrics;
 use pinhole_sandbox::engine_settings::EngineSettings;
 use pinhole_ground::environment::Environment;
@@ -31,7 +31,7 @@ use error::{check_addresses, failed};
 use request::check_edit;
 
 pub use binding::{BINDINGS, Binding};
-pub use current::{Requester, Snapshot};
+pub use snapshot::{Requester, Snapshot};
 pub use error::Error;
 pub use request::{
     JobRequest, MAX_PIXELS, MAX_PROMPT_BYTES, MAX_SIDE, MAX_SOURCE_BYTES, MAX_STEPS,
@@ -50,6 +50,8 @@ pub struct Jobs {
     pub engines: Engines,
     /// The way out.
     pub egress: Egress,
+    audit: AuditLog,
+    decoder: Decoder,
     current: ArcSwap<Snapshot>,
     timeout: Duration,
     ending: CancellationToken,
@@ -76,14 +78,17 @@ pub struct Finished {
 
 impl Jobs {
     /// Admits the engines and reads the settings.
-    pub async fn open(config: &Config) -> Result<Self> {
-        let engines = Engines::open(config).await?;
+    pub async fn open(config: &Config, audit: AuditLog, decoder: Decoder) -> Result<Self> {
+        let options = config.engine_options(audit.clone(), decoder.clone());
+        let engines = Engines::open(&options).await?;
         let egress = Egress::new(&config.nat64, config.silence)?;
         let current = Snapshot::new(&config.environment, &engines, &egress, None).await;
         let current = current.map_err(anyhow::Error::msg)?;
         Ok(Self {
             engines,
             egress,
+            audit,
+            decoder,
             current: ArcSwap::from_pointee(current),
             timeout: config.job_timeout,
             ending: CancellationToken::new(),
@@ -164,7 +169,7 @@ impl Jobs {
             return Err(Error::Disabled("image editing is disabled"));
         }
         let mask = mask.map(private);
-        let sources = upright(sources.into_iter().map(private).collect()).await?;
+        let sources = upright(&self.decoder, sources.into_iter().map(private).collect()).await?;
         let edit = Some(Edit { sources, mask });
         self.carry_out(&current, &settings.engine, request, edit, control)
             .await
@@ -184,7 +189,7 @@ impl Jobs {
             user: request.asker.user.clone(),
             ..control.clone()
         };
-        let _asked = audit::asked_by(&control.job, control.user.as_deref().unwrap_or_default());
+        let _asked = self.audit.attribute(&control.job, control.user.as_deref().unwrap_or_default());
         let named = request.engine.as_deref();
         let first = current.choose(named, &request.asker, default)?;
         let goes_on = |error: &Error| {
@@ -255,19 +260,26 @@ impl Jobs {
         };
         let deadline = Instant::now() + limits.wall;
         let component = &binding.component;
-        let made = tokio::select! {
-            made = self.engines.make(component, bound, control, limits, job, edit) => made?,
+        let call = self.engines.call(component, bound, control, limits);
+        let output = async {
+            match edit {
+                None => call.generate(job).await,
+                Some(edit) => call.edit(job, edit).await,
+            }
+        };
+        let output = tokio::select! {
+            output = output => output?,
             // Dropping the call cancels the engine, which still tells its upstream.
-            () = self.ending.cancelled() => return Err(engine::Error::Ending),
+            () = self.ending.cancelled() => return Err(engine::Error::ShuttingDown),
         };
         let images = self
-            .collect((binding, bound, control), &made.pictures, &limits, deadline)
+            .collect((binding, bound, control), &output.images, &limits, deadline)
             .await?;
-        let Made {
+        let JobOutput {
             revised_prompt,
             details,
             ..
-        } = made;
+        } = output;
         Ok(Finished {
             job: control.job.clone(),
             binding: binding.name.clone(),
@@ -293,8 +305,9 @@ impl Jobs {
         let (mut control, limits) = self.question();
         control.user = user.map(str::to_owned);
         let engines = &self.engines;
-        let models = engines.models(&binding.component, bound, &control, limits);
-        models.await.map_err(|error| failed(&binding, bound, error))
+        let call = engines.call(&binding.component, bound, &control, limits);
+        let models = call.models().await;
+        models.map_err(|error| failed(&binding, bound, error))
     }
 
     /// Asks a binding, or the one that generates, whether its settings can work, its upstream is
@@ -312,7 +325,7 @@ impl Jobs {
         let description = &binding.component.description;
         match editing
             .settings
-            .connects_like(&generating.settings, description)
+            .has_same_connections(&generating.settings, description)
         {
             true => Ok(()),
             false => self.verify_bound(&binding, editing).await,
@@ -325,11 +338,13 @@ impl Jobs {
         let binding = self.asked(Some(engine))?;
         let description = &binding.component.description;
         // Certificates of the binding's own are for its own place alone.
-        let through = (&self.egress, &Tls::default());
+        let tls = Tls::default();
         let bind = |settings: &EngineSettings| {
-            let settings = settings.at(description, url, key)?;
+            let settings = settings.with_connection(description, url, key)?;
+            let grant = &binding.component.grant;
             let upstreams =
-                grant::upstreams(description, &binding.component.grant, &settings, through)?;
+                grant::open_upstreams(description, grant, &settings, &self.egress, &tls)
+                    .map_err(|refusal| refusal.to_string())?;
             Ok(ResolvedSettings {
                 redactor: Arc::new(settings.redactor()),
                 settings,
@@ -348,8 +363,8 @@ impl Jobs {
     async fn verify_bound(&self, binding: &Binding, bound: &ResolvedSettings) -> Result<(), Error> {
         let (control, limits) = self.question();
         let engines = &self.engines;
-        let verified = engines.verify(&binding.component, bound, &control, limits);
-        verified
+        let call = engines.call(&binding.component, bound, &control, limits);
+        call.verify()
             .await
             .map_err(|error| failed(binding, bound, error))
     }
@@ -382,7 +397,7 @@ impl Jobs {
     async fn collect(
         &self,
         (binding, bound, control): (&Binding, &ResolvedSettings, &JobContext),
-        pictures: &[Produced],
+        pictures: &[ProducedImage],
         limits: &Limits,
         deadline: Instant,
     ) -> Result<Vec<Image>, engine::Error> {
@@ -392,18 +407,30 @@ impl Jobs {
             let max_bytes = limits.image.max_bytes;
             let fetched = self.egress.fetch(address, &granted, max_bytes, deadline);
             let bytes = fetched.await.map_err(|error| {
-                if let Some(kind) = error.refusal() {
+                if let Some(kind) = error.refusal_kind() {
                     let what = format!(
                         "a picture of engine {} at an address: {error}",
                         binding.name
                     );
-                    audit::refused(kind, &binding.name, &control.job, &what);
+                    self.audit.record(&Event {
+                        kind,
+                        guard: None,
+                        engine: &binding.name,
+                        job: &control.job,
+                        message: &what,
+                    });
                 }
                 not_fetched(error)
             })?;
             let image = Image::from_bytes(bytes, limits.image).map_err(|why| {
                 let what = format!("a picture of engine {} at an address: {why}", binding.name);
-                audit::refused(Kind::Picture, &binding.name, &control.job, &what);
+                self.audit.record(&Event {
+                    kind: RefusalKind::Picture,
+                    guard: None,
+                    engine: &binding.name,
+                    job: &control.job,
+                    message: &what,
+                });
                 engine::Error::protocol(why)
             })?;
             let is_secret = |bytes: &[u8]| bound.redactor.finds(bytes);
@@ -412,8 +439,8 @@ impl Jobs {
         let (mut images, mut first_error) = (Vec::with_capacity(pictures.len()), None);
         for picture in pictures {
             let image = match picture {
-                Produced::Held(image) => Ok(image.clone()),
-                Produced::Address(address) => fetch(address).await,
+                ProducedImage::Image(image) => Ok(image.clone()),
+                ProducedImage::Url(address) => fetch(address).await,
             };
             match image {
                 Ok(image) => images.push(image),
@@ -452,13 +479,13 @@ fn private(image: Image) -> Image {
 }
 
 /// The pictures as they are seen: the mask is for that, and few upstreams heed the note of a camera.
-async fn upright(sources: Vec<Image>) -> Result<Vec<Image>, Error> {
+async fn upright(decoder: &Decoder, sources: Vec<Image>) -> Result<Vec<Image>, Error> {
     if !sources.iter().any(Image::is_turned) {
         return Ok(sources);
     }
     let limits = Limits::job(Duration::ZERO).image;
     let io = Handle::current();
-    let turned = decoding(DecodeFor::Person, &io, move || {
+    let turned = decoder.run(DecodeFor::Person, &io, move || {
         let upright = sources.iter().map(|source| source.upright(limits));
         upright.collect()
     });
@@ -492,5 +519,5 @@ fn not_fetched(error: egress::Error) -> engine::Error {
             "what is at the picture's address cannot be used",
         ),
     };
-    engine::Error::of(kind, message.to_owned(), Some(error.to_string()))
+    engine::Error::engine(kind, message.to_owned(), Some(error.to_string()))
 }

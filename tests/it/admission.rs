@@ -84,11 +84,11 @@ async fn open(engines: &Path, data: &Path) -> Engines {
 async fn check(folder: &TempDir, refused: &[(&str, &str)]) -> Engines {
     let data = tempfile::tempdir().unwrap();
     let engines = open(folder.path(), data.path()).await;
-    let found = engines.refused().iter();
+    let found = engines.rejected_files().iter();
     let found: BTreeMap<_, _> = found.map(|it| (it.file.as_str(), &it.reason)).collect();
     assert_eq!(
         found.len(),
-        engines.refused().len(),
+        engines.rejected_files().len(),
         "a file is refused twice"
     );
     for (file, gist) in refused {
@@ -129,9 +129,8 @@ async fn draws(engines: &Engines, name: &str) {
     let limits = Limits::job(Duration::from_secs(600));
     let component = engines.get(name).unwrap();
     let (bound, control) = (ResolvedSettings::default(), JobContext::new("test".to_owned()));
-    let made = engines.make(component, &bound, &control, limits, job, None);
-    let made = made.await;
-    assert_eq!(made.unwrap().pictures.len(), 1);
+    let call = engines.call(component, &bound, &control, limits);
+    assert_eq!(call.generate(job).await.unwrap().images.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,7 +167,7 @@ async fn a_file_that_is_no_component_is_refused_for_what_it_is() {
         ("core.wasm", "is a core module, not a component"),
         (
             "cut.wasm",
-            "is WebAssembly of a version this host does not know",
+            "is WebAssembly of an unsupported version",
         ),
         ("dangling.wasm", "cannot be read"),
         ("elf.wasm", "is not WebAssembly"),
@@ -180,7 +179,7 @@ async fn a_file_that_is_no_component_is_refused_for_what_it_is() {
         ),
         (
             "later.wasm",
-            "is WebAssembly of a version this host does not know",
+            "is WebAssembly of an unsupported version",
         ),
         ("noise.wasm", "is not WebAssembly"),
         ("outside.wasm", "cannot be read: a path led outside"),
@@ -231,12 +230,12 @@ async fn a_component_of_another_world_is_refused_with_what_differs() {
         ),
         (
             "export.wasm",
-            "exports pinhole:engine/engine@0.2.0, but this host speaks pinhole:engine/engine@0.1.0",
+            "exports pinhole:engine/engine@0.2.0, but this host supports pinhole:engine/engine@0.1.0",
         ),
         ("export.wasm", build),
         (
             "foreign.wasm",
-            "imports evil:tools/shell-x@0.1.0, which no engine may have",
+            "imports evil:tools/shell-x@0.1.0, which engines must not import",
         ),
         (
             "function.wasm",
@@ -245,16 +244,16 @@ async fn a_component_of_another_world_is_refused_with_what_differs() {
         ("function.wasm", "rendom"),
         (
             "http.wasm",
-            "imports wasi:http/outgoing@0.2.0, which no engine may have: send requests with pinhole:engine/upstream@0.1.0",
+            "imports wasi:http/outgoing@0.2.0, which engines must not import: send requests with pinhole:engine/upstream@0.1.0",
         ),
         ("long.wasm", "imports abbbb"),
         (
             "preview.wasm",
-            "imports wasi:io/streamings@0.3.0, which no engine may have",
+            "imports wasi:io/streamings@0.3.0, which engines must not import",
         ),
         (
             "release.wasm",
-            "imports pinhole:engine/types@0.9.0, but this host speaks pinhole:engine@0.1.0",
+            "imports pinhole:engine/types@0.9.0, but this host supports pinhole:engine@0.1.0",
         ),
         ("release.wasm", build),
         ("types.wasm", "cannot describe itself"),
@@ -287,7 +286,7 @@ async fn a_component_that_misbehaves_before_it_is_asked_anything_is_refused() {
         ("memory.wasm", "memory"),
         (
             "name.wasm",
-            "describes itself wrongly: its name is \"SKETCH\"",
+            "has an invalid description: its name is \"SKETCH\"",
         ),
         (
             "spin.wasm",
@@ -508,7 +507,7 @@ async fn compiled_code_is_kept_for_its_owner_and_used_at_the_next_start() {
     )
     .unwrap();
     let again = open(folder.path(), data.path()).await;
-    assert_eq!(again.refused()[0].reason, "is not WebAssembly");
+    assert_eq!(again.rejected_files()[0].reason, "is not WebAssembly");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,7 +17,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use pinhole_sandbox::contract::{ErrorKind, Job};
-use pinhole_sandbox::{JobContext, Error, Limits, Made, Produced};
+use pinhole_ground::guard::Refusal;
+use pinhole_sandbox::{Error, JobContext, JobOutput, Limits, ProducedImage};
 use pinhole_tests::{Answer, PIXEL, Seen, Server, Upstream, engines, guests, program};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -37,7 +38,7 @@ const SHORT: Duration = Duration::from_millis(300);
 /// For the limits within which something must still happen, on a busy machine too.
 const ENOUGH: Duration = Duration::from_secs(3);
 
-type Running = JoinHandle<Result<Made, Error>>;
+type Running = JoinHandle<Result<JobOutput, Error>>;
 
 /// A server with the engines `hostile` and `sketch`, and the upstream that `hostile` was granted.
 struct Place {
@@ -87,7 +88,7 @@ impl Place {
     }
 
     /// The same, to its end.
-    async fn call(&self, prompt: &str, limits: Limits) -> Result<Made, Error> {
+    async fn call(&self, prompt: &str, limits: Limits) -> Result<JobOutput, Error> {
         self.run(prompt, limits, &control()).await.unwrap()
     }
 
@@ -155,8 +156,8 @@ fn run(
         let current = app.jobs.current();
         let binding = current.binding(engine).unwrap();
         let bound = binding.generating().unwrap();
-        let made = engines.make(&binding.component, bound, &control, limits, job, None);
-        made.await
+        let call = engines.call(&binding.component, bound, &control, limits);
+        call.generate(job).await
     })
 }
 
@@ -165,7 +166,7 @@ fn control() -> JobContext {
 }
 
 /// What the engine said: the kind and the message.
-fn said(outcome: Result<Made, Error>) -> (ErrorKind, String) {
+fn said(outcome: Result<JobOutput, Error>) -> (ErrorKind, String) {
     match outcome {
         Err(Error::Engine { error, .. }) => (error.kind, error.message),
         other => panic!("{other:?}"),

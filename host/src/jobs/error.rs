@@ -2,7 +2,7 @@
 
 use super::binding::Binding;
 use pinhole_sandbox::contract::{ErrorKind, SettingKind};
-use pinhole_sandbox::{self, ResolvedSettings, Component};
+use pinhole_sandbox::{self as engine, ResolvedSettings, Component};
 use pinhole_sandbox::engine_settings::own_variable;
 use pinhole_ground::text::plain;
 
@@ -64,12 +64,12 @@ impl Error {
             Self::Disabled(_) => ErrorKind::Forbidden,
             Self::Engine { source, .. } => match source.as_ref() {
                 engine::Error::Engine { error, .. } => error.kind,
-                engine::Error::Busy(_) | engine::Error::Crowded(_) | engine::Error::Ending => {
+                engine::Error::Busy(_) | engine::Error::QueueFull(_) | engine::Error::ShuttingDown => {
                     ErrorKind::Unavailable
                 }
-                engine::Error::UserCrowded(_) => ErrorKind::RateLimited,
+                engine::Error::UserQueueFull(_) => ErrorKind::RateLimited,
                 engine::Error::Deadline(_) => ErrorKind::Timeout,
-                engine::Error::Limit(_) | engine::Error::Trapped(_) => ErrorKind::Upstream,
+                engine::Error::Limit(_) | engine::Error::Crashed(_) => ErrorKind::Upstream,
             },
         }
     }

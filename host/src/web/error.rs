@@ -170,7 +170,7 @@ impl From<jobs::Error> for ApiError {
                     api.param = error.field;
                     api.retry_after_ms = error.retry_after_ms;
                 }
-                engine::Error::Crowded(_) | engine::Error::UserCrowded(_) => {
+                engine::Error::QueueFull(_) | engine::Error::UserQueueFull(_) => {
                     api.retry_after_ms = Some(CROWDED_RETRY_MS);
                 }
                 _ => {}

@@ -12,7 +12,7 @@ use pinhole_ground::audit::Kind;
 use pinhole_ground::guard::Guard;
 
 /// What an engine hears of an answer that no limit lets through.
-pub(super) const UNUSABLE: &str = "the upstream's answer cannot be used";
+pub(super) const UNUSABLE: &str = "the upstream's response cannot be used";
 
 pub(super) const CASES: &[Case] = &[
     Case {

@@ -179,7 +179,7 @@ pub(super) const CASES: &[Case] = &[
         guards: &[],
         noted: None,
         place: Place::Anywhere,
-        attack: |arena| Box::pin(fails(arena, "none", "gave no picture")),
+        attack: |arena| Box::pin(fails(arena, "none", "returned no image")),
     },
     Case {
         name: "I4-too-many",

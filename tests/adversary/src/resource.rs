@@ -392,7 +392,7 @@ async fn answers_kept(arena: &Arena) -> Result<()> {
 async fn answers_taken(arena: &Arena) -> Result<()> {
     let long = answer("200 OK", "", vec![b'x'; 60 << 20]);
     arena.upstream.answers(vec![long]);
-    ends(arena, "take 30", "it took in more than").await
+    ends(arena, "take 30", "it received more than").await
 }
 
 async fn event(arena: &Arena) -> Result<()> {

@@ -92,7 +92,7 @@ async fn an_upstream_that_answers_html_is_an_event_and_a_context() {
     let page = "<!DOCTYPE html><html><body>Welcome to nginx</body></html>";
     check_bad_answer(
         move || Answer::typed(200, "text/html", page),
-        "the answer is not JSON: expected value at line 1 column 1",
+        "the response is not JSON: expected value at line 1 column 1",
     )
     .await;
     check_bad_answer(

@@ -27,7 +27,7 @@ fn encoded(encoding: &str, body: Bytes) -> Answer {
     Answer::typed(200, "application/json", body).header("content-encoding", encoding)
 }
 
-const UNUSABLE: &str = "the upstream's answer cannot be used";
+const UNUSABLE: &str = "the upstream's response cannot be used";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_came_encoded_is_decoded() {

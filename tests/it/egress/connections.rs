@@ -253,8 +253,8 @@ async fn a_connection_that_breaks_is_told_by_how_far_the_answer_was() {
             "the upstream cannot be reached",
         ),
         (many, 503, "the upstream cannot be reached"),
-        (broke_off, 502, "the upstream's answer broke off"),
-        (chunk, 502, "the upstream's answer broke off"),
+        (broke_off, 502, "the upstream's response broke off"),
+        (chunk, 502, "the upstream's response broke off"),
     ] {
         raw.answers(answer.clone());
         let (status, body) = ask(&server).await;

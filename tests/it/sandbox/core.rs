@@ -11,7 +11,7 @@ fn core(name: &str) -> Vec<u8> {
 async fn server(name: &str) -> Server {
     let engines = holding(&[("core.wasm", &core(name))]);
     let server = Server::start(&[("PINHOLE_ENGINES", engines.path().to_str().unwrap())]).await;
-    let refused = server.app.jobs.engines.refused();
+    let refused = server.app.jobs.engines.rejected_files();
     assert!(refused.is_empty(), "{name}: {refused:?}");
     server
 }
@@ -32,7 +32,7 @@ async fn refusals(files: &[(&str, &[u8])]) -> Vec<(String, String)> {
     let engines = holding(&all);
     let server = Server::start(&[("PINHOLE_ENGINES", engines.path().to_str().unwrap())]).await;
     assert!(server.app.jobs.engines.get("core").is_some());
-    let refused = server.app.jobs.engines.refused();
+    let refused = server.app.jobs.engines.rejected_files();
     assert_eq!(refused.len(), files.len(), "{refused:?}");
     let pairs = refused.iter();
     pairs
@@ -45,8 +45,8 @@ async fn is_stopped(name: &str, limits: Limits, gist: &str) {
     let server = server(name).await;
     let ended = run(&server, "core", "", limits, &control()).await.unwrap();
     match ended {
-        Err(Error::Limit(message) | Error::Trapped(message)) => {
-            assert!(message.contains(gist), "{name}: {message}");
+        Err(Error::Limit(Refusal { reason, .. }) | Error::Crashed(reason)) => {
+            assert!(reason.contains(gist), "{name}: {reason}");
         }
         other => panic!("{name}: {other:?}"),
     }
@@ -165,7 +165,7 @@ async fn components_inside_a_component_share_its_limits() {
         let engines = holding(&[("core.wasm", &within)]);
         let path = engines.path().to_str().unwrap();
         let server = Server::start(&[("PINHOLE_ENGINES", path)]).await;
-        let refused = server.app.jobs.engines.refused();
+        let refused = server.app.jobs.engines.rejected_files();
         assert!(refused.is_empty(), "{refused:?}");
     }
 

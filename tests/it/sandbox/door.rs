@@ -82,7 +82,7 @@ async fn the_operator_reads_what_was_refused_and_the_engine_does_not() {
             );
             assert_eq!(
                 failure.unwrap(),
-                "engine hostile may not GET \"/secret\" on upstream api: it does not declare it, so no grant can allow it"
+                "engine hostile may not GET \"/secret\" on upstream api: the engine does not declare this request, so no grant can allow it"
             );
         }
         other => panic!("{other:?}"),

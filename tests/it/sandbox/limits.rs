@@ -17,7 +17,7 @@ async fn whatever_an_engine_does_is_an_answer_and_the_server_draws_on() {
             "trap",
             1,
             "upstream",
-            "crashed: it panicked; its log line says where",
+            "crashed: it panicked; its log line has the location",
         ),
         ("recurse", 1, "upstream", "the engine crashed: "),
         (
@@ -39,8 +39,8 @@ async fn whatever_an_engine_does_is_an_answer_and_the_server_draws_on() {
             "protocol",
             "details are longer than 65536 bytes",
         ),
-        ("many", 4, "protocol", "gave 5 pictures, 4 at most"),
-        ("none", 1, "protocol", "gave no picture and no reason"),
+        ("many", 4, "protocol", "returned 5 images, but at most 4 were requested"),
+        ("none", 1, "protocol", "returned no image and no error"),
         (
             "text",
             1,
@@ -107,11 +107,13 @@ async fn a_limit_that_is_broken_is_named() {
                 held_bytes: 500,
                 ..LIMITS
             },
-            "more than 500 bytes of answers and images",
+            "more than 500 bytes of responses and images",
         ),
     ] {
         match place.call(prompt, limits).await {
-            Err(Error::Limit(message)) => assert!(message.contains(gist), "{prompt}: {message}"),
+            Err(Error::Limit(Refusal { reason, .. })) => {
+                assert!(reason.contains(gist), "{prompt}: {reason}");
+            },
             other => panic!("{prompt}: {other:?}"),
         }
         place.still_draws().await;
@@ -148,7 +150,7 @@ async fn a_client_is_told_that_the_time_was_over() {
     assert_eq!((status, code.as_str()), (504, "timeout"), "{message}");
     assert_eq!(message, "the engine was stopped: it took longer than 1s");
     let drawn = run(&place.server, "sketch", "a hill", LIMITS, &control());
-    assert_eq!(drawn.await.unwrap().unwrap().pictures.len(), 1);
+    assert_eq!(drawn.await.unwrap().unwrap().images.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -285,7 +287,7 @@ async fn answers_have_an_end_kept_and_taken() {
         &place,
         "take 10",
         limits,
-        "it took in more than 5242880 bytes",
+        "it received more than 5242880 bytes",
     )
     .await;
 }
@@ -293,7 +295,9 @@ async fn answers_have_an_end_kept_and_taken() {
 /// The job breaks a limit that ends it.
 async fn is_ended(place: &Place, prompt: &str, limits: Limits, gist: &str) {
     match place.call(prompt, limits).await {
-        Err(Error::Limit(message)) => assert!(message.contains(gist), "{prompt}: {message}"),
+        Err(Error::Limit(Refusal { reason, .. })) => {
+                assert!(reason.contains(gist), "{prompt}: {reason}");
+            },
         other => panic!("{prompt}: {other:?}"),
     }
 }
@@ -360,7 +364,7 @@ async fn what_computes_for_long_does_so_behind_the_others() {
                 return false;
             };
             let fields: Vec<i64> = rest.split(' ').map(|it| it.parse().unwrap_or(0)).collect();
-            name.ends_with("(long guest") && fields[16] == 10 && fields[11] > 20
+            name.ends_with("(guest-low") && fields[16] == 10 && fields[11] > 20
         })
     };
     while !computes() {

@@ -76,7 +76,7 @@ async fn a_job_that_waits_for_a_slot_can_be_cancelled_and_does_not_wait_for_ever
     first.cancel.cancel();
     said(holding.await.unwrap());
     let drawn = place.call("ask", LIMITS).await.unwrap();
-    assert_eq!(drawn.pictures.len(), 1);
+    assert_eq!(drawn.images.len(), 1);
     let asked = "GET /base/allowed/x";
     assert_eq!(place.upstream.lines(), [SLOW, STOPPED, asked]);
 }
@@ -94,7 +94,7 @@ async fn one_user_leaves_the_others_their_slots() {
     // Half of the slots are theirs; the other half is not.
     for user in ["modest", "humble"] {
         let made = place.run("ask", LIMITS, &of(user)).await.unwrap();
-        assert_eq!(made.unwrap().pictures.len(), 1);
+        assert_eq!(made.unwrap().images.len(), 1);
     }
     let asked = "GET /base/allowed/x";
     assert_eq!(place.upstream.lines(), [SLOW, SLOW, asked, asked]);
@@ -123,7 +123,7 @@ async fn whoever_would_wait_behind_too_many_is_told_at_once() {
         assert_eq!(answer.status(), 429);
         assert_eq!(answer.headers()["retry-after"], "5");
         let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
-        let expected = "4 of your jobs are waiting already: try again when some of them are done";
+        let expected = "4 of your jobs are already waiting; retry when some of them have finished";
         assert_eq!(answer["error"]["message"], expected);
         assert_eq!(answer["error"]["code"], "rate-limited");
     }

@@ -18,7 +18,7 @@ async fn wasi_is_there_and_empty() {
 
     let made = run(&server, "wasip2", "look around", LIMITS, &control());
     let made = made.await.unwrap().unwrap();
-    let [Produced::Held(picture)] = made.pictures.as_slice() else {
+    let [ProducedImage::Image(picture)] = made.images.as_slice() else {
         panic!("{made:?}");
     };
     assert_eq!(picture.bytes(), PIXEL);

@@ -1,8 +1,11 @@
-//! Where guests compute: beside each other while they are quick, behind everybody once they take long.
+//! Guest runtimes: a call starts on the interactive runtime and moves to a low-priority one after 20 ms
+//! of CPU time.
 //!
-//! Guests never run on the server's own runtime, so busy ones hold up no socket and no timer. A call
-//! that has computed for longer than most ever need goes on at a low priority, on a runtime for such
-//! calls: it has the time that nobody else wants, and keeps no short job waiting.
+//! Guests never run on the server's own runtime, so a busy guest delays no socket and no timer. Most calls
+//! need a few milliseconds of CPU time. A call that needs more continues on the background runtime, whose
+//! threads have a low priority: it uses the CPU time that is left over, and short calls do not wait for it.
+//!
+//! [`CpuMeter`] counts the CPU time of one call. Every poll of the call runs inside [`CpuMeter::measure`].
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -18,91 +21,85 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::AbortOnDropHandle;
 
-/// Time that a call may compute beside the quick ones.
-const MAX_QUICK: Duration = Duration::from_millis(20);
-/// What the host reads and decodes at once for a call beside the quick ones, in bytes.
-const MAX_QUICK_BYTES: usize = 8 << 20;
-/// Pieces of work that block, such as decoding a mask, done for guests at the same time.
+/// CPU time that a call can use on the interactive runtime.
+const MAX_INTERACTIVE: Duration = Duration::from_millis(20);
+/// Bytes that the host reads or decodes at once for a call on the interactive runtime.
+const MAX_INTERACTIVE_BYTES: usize = 8 << 20;
+/// Blocking tasks, such as decoding a mask, that run for guests at the same time.
 const MAX_BLOCKING: usize = 4;
-/// As Linux counts it, from 0 to 19: enough to stand behind the server and the quick ones, which have
-/// some nine times the weight, and still get on beside other busy programs.
+/// The nice value of background threads, from 0 to 19 on Linux. The server and the interactive runtime have
+/// about nine times their weight, but other busy programs do not starve them.
 const LOW_PRIORITY: i32 = 10;
 
-/// The runtimes that guests have.
-pub(super) struct Lanes {
-    quick: Lane,
-    long: Lane,
+/// The runtimes of guests.
+pub(super) struct GuestRuntimes {
+    interactive: GuestRuntime,
+    background: GuestRuntime,
 }
 
-impl Lanes {
+impl GuestRuntimes {
     pub(super) fn new() -> Result<Self> {
-        let quick = Builder::new_multi_thread()
-            .thread_name("guest")
-            .enable_all()
-            .build();
-        let long = Builder::new_multi_thread()
-            .thread_name("long guest")
+        let mut interactive = Builder::new_multi_thread();
+        interactive.thread_name("guest");
+        let mut background = Builder::new_multi_thread();
+        background
+            .thread_name("guest-low")
             .max_blocking_threads(MAX_BLOCKING)
             .on_thread_start(|| {
-                // On Linux a priority is a thread's own. Where it is refused, guests run all the same.
+                // On Linux a priority belongs to a thread. If it is refused, guests run without it.
                 setpriority_process(None, LOW_PRIORITY).ok();
-            })
-            .enable_all()
-            .build();
-        let lane = |runtime: std::io::Result<Runtime>| {
-            let runtime = runtime.context("cannot start the guests' runtimes")?;
-            anyhow::Ok(Lane(Some(runtime)))
-        };
+            });
         Ok(Self {
-            quick: lane(quick)?,
-            long: lane(long)?,
+            interactive: GuestRuntime::start(interactive)?,
+            background: GuestRuntime::start(background)?,
         })
     }
 
-    /// For what is not a guest's own computing.
-    pub(super) fn quick(&self) -> &Handle {
-        self.quick.handle()
+    /// For short work of the host.
+    pub(super) fn interactive(&self) -> &Handle {
+        self.interactive.handle()
     }
 
-    /// For work of the host that a guest asks for and that takes long.
-    pub(super) fn long(&self) -> &Handle {
-        self.long.handle()
+    /// For long work that a guest requests from the host.
+    pub(super) fn background(&self) -> &Handle {
+        self.background.handle()
     }
 
-    /// Runs a call, which adds to `computed` while it does. The error is a panic of the host.
+    /// Runs a call whose CPU time `meter` counts. The inner error is a panic of the host.
     pub(super) fn spawn<T: Send + 'static>(
         &self,
         call: BoxFuture<'static, T>,
-        computed: Computed,
+        meter: CpuMeter,
     ) -> JoinHandle<Result<T, JoinError>> {
-        let long = self.long().clone();
-        self.quick().spawn(async move {
-            match while_quick(call, &computed).await {
-                Stage::Done(result) => Ok(result),
-                Stage::Long(call) => AbortOnDropHandle::new(long.spawn(call)).await,
+        let background = self.background().clone();
+        self.interactive().spawn(async move {
+            match run_interactive(call, &meter).await {
+                Interactive::Done(result) => Ok(result),
+                Interactive::Demoted(call) => AbortOnDropHandle::new(background.spawn(call)).await,
             }
         })
     }
 }
 
-/// How far a call has come beside the quick ones.
-enum Stage<T> {
+/// The state of a call when it leaves the interactive runtime.
+enum Interactive<T> {
     Done(T),
-    Long(BoxFuture<'static, T>),
+    /// It needs more CPU time.
+    Demoted(BoxFuture<'static, T>),
 }
 
-async fn while_quick<T>(call: BoxFuture<'static, T>, computed: &Computed) -> Stage<T> {
+async fn run_interactive<T>(call: BoxFuture<'static, T>, meter: &CpuMeter) -> Interactive<T> {
     let mut call = Some(call);
     poll_fn(|context| {
         let Some(mut running) = call.take() else {
             return Poll::Pending;
         };
         if let Poll::Ready(result) = running.as_mut().poll(context) {
-            return Poll::Ready(Stage::Done(result));
+            return Poll::Ready(Interactive::Done(result));
         }
-        if computed.is_long() {
-            // Polled anew where it goes on, so no wake-up is lost.
-            return Poll::Ready(Stage::Long(running));
+        if meter.needs_background() {
+            // The background runtime polls the call again, so no wake-up is lost.
+            return Poll::Ready(Interactive::Demoted(running));
         }
         call = Some(running);
         Poll::Pending
@@ -110,66 +107,77 @@ async fn while_quick<T>(call: BoxFuture<'static, T>, computed: &Computed) -> Sta
     .await
 }
 
-/// Time that a call has computed, host functions included.
+/// Counts the CPU time of one call, host functions included. Clones share one count.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Computed {
+pub struct CpuMeter {
     nanos: Arc<AtomicU64>,
-    /// It is about to.
-    will_be_long: Arc<AtomicBool>,
+    long_work_ahead: Arc<AtomicBool>,
 }
 
-impl Computed {
-    pub(crate) fn so_far(&self) -> Duration {
+impl CpuMeter {
+    /// The CPU time counted so far.
+    #[must_use]
+    pub fn used(&self) -> Duration {
         Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
     }
 
-    fn is_long(&self) -> bool {
-        self.so_far() > MAX_QUICK || self.will_be_long.load(Ordering::Relaxed)
+    /// Does the work on this thread and counts its CPU time.
+    pub fn measure<T>(&self, work: impl FnOnce() -> T) -> T {
+        let before = thread_cpu_time();
+        let result = work();
+        let nanos = thread_cpu_time().saturating_sub(before).as_nanos();
+        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+        result
     }
 
-    /// Comes before the host reads or decodes so much at once: a call goes behind the others first
-    /// where that takes long, for nothing interrupts it.
-    pub(crate) async fn make_way(&self, bytes: usize) {
-        if bytes > MAX_QUICK_BYTES && !self.is_long() {
-            self.will_be_long.store(true, Ordering::Relaxed);
+    /// Moves the call to the background runtime if the host is about to read or decode many bytes for it,
+    /// because that work cannot be interrupted.
+    pub(crate) async fn yield_before(&self, bytes: usize) {
+        if bytes > MAX_INTERACTIVE_BYTES && !self.needs_background() {
+            self.long_work_ahead.store(true, Ordering::Relaxed);
             tokio::task::yield_now().await;
         }
     }
 
-    /// Does something on this thread, and counts it.
-    pub(crate) fn count<T>(&self, work: impl FnOnce() -> T) -> T {
-        let before = thread_time();
-        let done = work();
-        let nanos = thread_time().saturating_sub(before).as_nanos();
-        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
-        self.nanos.fetch_add(nanos, Ordering::Relaxed);
-        done
+    fn needs_background(&self) -> bool {
+        self.used() > MAX_INTERACTIVE || self.long_work_ahead.load(Ordering::Relaxed)
     }
 }
 
-/// CPU time of this thread: other work on a busy machine does not count.
-fn thread_time() -> Duration {
+/// CPU time of this thread. Other work on a busy machine does not count.
+fn thread_cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
 }
 
 /// A runtime that can be dropped anywhere.
-struct Lane(Option<Runtime>);
+struct GuestRuntime(Option<Runtime>);
 
-impl std::ops::Deref for Lane {
+impl GuestRuntime {
+    fn start(mut builder: Builder) -> Result<Self> {
+        let runtime = builder
+            .enable_all()
+            .build()
+            .context("cannot start the guest runtimes")?;
+        Ok(Self(Some(runtime)))
+    }
+}
+
+impl std::ops::Deref for GuestRuntime {
     type Target = Runtime;
 
     fn deref(&self) -> &Runtime {
         match &self.0 {
             Some(runtime) => runtime,
-            None => unreachable!("the runtime is taken only when dropped"),
+            None => unreachable!("only `drop` removes the runtime"),
         }
     }
 }
 
-impl Drop for Lane {
+impl Drop for GuestRuntime {
     fn drop(&mut self) {
-        // Waiting for guests is not possible where a server is being dropped: let them end alone.
+        // A server that is dropped in an async context cannot wait for guests.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
@@ -182,64 +190,64 @@ mod tests {
 
     use super::*;
 
-    /// Computes in steps until it has computed this long; says on which thread it ended.
-    async fn busy(computed: Computed, until: Duration) -> String {
-        while computed.so_far() < until {
-            computed.count(|| (0..100_000).fold(0_u64, |sum, n| std::hint::black_box(sum + n)));
+    /// Computes in steps until the meter shows this time. Returns the name of the last thread.
+    async fn compute(meter: CpuMeter, until: Duration) -> String {
+        while meter.used() < until {
+            meter.measure(|| (0..100_000).fold(0_u64, |sum, n| std::hint::black_box(sum + n)));
             tokio::task::yield_now().await;
         }
         std::thread::current().name().unwrap_or_default().to_owned()
     }
 
     #[tokio::test]
-    async fn a_call_that_computes_for_long_goes_on_at_a_low_priority() {
-        let lanes = Lanes::new().unwrap();
+    async fn guest_runtimes_move_long_call_to_low_priority() {
+        let runtimes = GuestRuntimes::new().unwrap();
         let priority = || rustix::process::getpriority_process(None).unwrap();
-        let ran = |until| {
-            let computed = Computed::default();
-            let call = busy(computed.clone(), until).map(move |thread| (thread, priority()));
-            lanes.spawn(call.boxed(), computed)
+        let run = |until| {
+            let meter = CpuMeter::default();
+            let call = compute(meter.clone(), until).map(move |thread| (thread, priority()));
+            runtimes.spawn(call.boxed(), meter)
         };
-        let (thread, quick) = ran(Duration::ZERO).await.unwrap().unwrap();
-        assert_eq!((thread.as_str(), quick), ("guest", priority()));
-        let (thread, long) = ran(MAX_QUICK * 2).await.unwrap().unwrap();
-        assert_eq!((thread.as_str(), long), ("long guest", LOW_PRIORITY));
+        let (thread, interactive) = run(Duration::ZERO).await.unwrap().unwrap();
+        assert_eq!((thread.as_str(), interactive), ("guest", priority()));
+        let (thread, background) = run(MAX_INTERACTIVE * 2).await.unwrap().unwrap();
+        assert_eq!((thread.as_str(), background), ("guest-low", LOW_PRIORITY));
     }
 
     #[tokio::test]
-    async fn a_call_goes_behind_the_others_before_long_work() {
-        let lanes = Lanes::new().unwrap();
+    async fn cpu_meter_moves_call_to_background_before_long_work() {
+        let runtimes = GuestRuntimes::new().unwrap();
         for (bytes, expected) in [
-            (MAX_QUICK_BYTES, "guest"),
-            (MAX_QUICK_BYTES + 1, "long guest"),
+            (MAX_INTERACTIVE_BYTES, "guest"),
+            (MAX_INTERACTIVE_BYTES + 1, "guest-low"),
         ] {
-            let computed = Computed::default();
-            let inner = computed.clone();
+            let meter = CpuMeter::default();
+            let meter_of_call = meter.clone();
             let call = async move {
-                inner.make_way(bytes).await;
+                meter_of_call.yield_before(bytes).await;
                 std::thread::current().name().unwrap_or_default().to_owned()
             };
-            let thread = lanes.spawn(call.boxed(), computed).await.unwrap().unwrap();
+            let thread = runtimes.spawn(call.boxed(), meter).await.unwrap().unwrap();
             assert_eq!(thread, expected);
         }
     }
 
     #[tokio::test]
-    async fn a_call_that_is_aborted_ends_wherever_it_is() {
-        let lanes = Lanes::new().unwrap();
-        let (alive, ended) = tokio::sync::oneshot::channel::<()>();
-        let computed = Computed::default();
-        let (begun, has_begun) = tokio::sync::oneshot::channel();
-        let inner = computed.clone();
+    async fn guest_runtimes_abort_call_on_either_runtime() {
+        let runtimes = GuestRuntimes::new().unwrap();
+        let (alive, aborted) = tokio::sync::oneshot::channel::<()>();
+        let meter = CpuMeter::default();
+        let (started, has_started) = tokio::sync::oneshot::channel();
+        let meter_of_call = meter.clone();
         let call = async move {
             let _alive = alive;
-            busy(inner, MAX_QUICK * 2).await;
-            begun.send(()).ok();
+            compute(meter_of_call, MAX_INTERACTIVE * 2).await;
+            started.send(()).ok();
             std::future::pending::<()>().await;
         };
-        let task = lanes.spawn(call.boxed(), computed);
-        has_begun.await.unwrap();
+        let task = runtimes.spawn(call.boxed(), meter);
+        has_started.await.unwrap();
         task.abort();
-        assert!(ended.await.is_err());
+        assert!(aborted.await.is_err());
     }
 }

@@ -1,8 +1,8 @@
-//! What a call has done for it while its guest waits.
+//! Host tasks: what the host does for a call while its guest waits, such as sending a request.
 //!
-//! A host function could poll a request itself, but it runs on the guest's fiber: whatever polling
-//! needs of the stack stays taken while the guest waits. A task for each request would have two
-//! threads wake each other. So the guest's own task polls both, the guest and its errands.
+//! A host function could poll a request itself, but it runs on the guest's fiber, and a deep poll would
+//! keep stack pages of the fiber in use while the guest waits. A Tokio task for each request would make two
+//! threads wake each other. So one driver polls both in the guest's own task: the call and its host tasks.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -11,71 +11,66 @@ use std::task::{Context, Poll};
 use futures_util::future::{AbortHandle, BoxFuture, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinError;
 
-use super::guest_runtime::Computed;
+use crate::guest_runtime::CpuMeter;
 
-/// Takes errands in.
+/// Starts host tasks. A [`HostTaskDriver`] polls them.
 #[derive(Clone, Debug)]
-pub(super) struct Errands(mpsc::UnboundedSender<BoxFuture<'static, ()>>);
+pub(crate) struct HostTasks(mpsc::UnboundedSender<BoxFuture<'static, ()>>);
 
-/// Carries errands out.
-pub(super) struct Runner(mpsc::UnboundedReceiver<BoxFuture<'static, ()>>);
+/// Polls a call and its host tasks.
+pub struct HostTaskDriver(mpsc::UnboundedReceiver<BoxFuture<'static, ()>>);
 
-/// The result of one errand, to be awaited. Dropping it drops the errand.
+/// A host task, to be awaited. Dropping it drops the task.
 #[derive(Debug)]
-pub(super) struct Errand<T> {
+pub(crate) struct HostTask<T> {
     result: oneshot::Receiver<T>,
     abort: AbortHandle,
 }
 
-/// Both ends.
-pub(super) fn errands() -> (Errands, Runner) {
-    // Bounded by the number of requests that a job may make.
-    let (sender, receiver) = mpsc::unbounded_channel();
-    (Errands(sender), Runner(receiver))
-}
+impl HostTasks {
+    pub(crate) fn new() -> (Self, HostTaskDriver) {
+        // The number of requests of a job bounds the channel.
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(sender), HostTaskDriver(receiver))
+    }
 
-impl Errands {
-    /// Has a future polled beside the guest.
-    pub(super) fn run<T: Send + 'static>(
+    pub(crate) fn spawn<T: Send + 'static>(
         &self,
-        errand: impl Future<Output = T> + Send + 'static,
-    ) -> Errand<T> {
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> HostTask<T> {
         let (done, result) = oneshot::channel();
-        let (errand, abort) = abortable(errand);
-        let errand = async move {
-            if let Ok(value) = errand.await {
-                // Nobody waits any more: then nobody needs the result.
+        let (task, abort) = abortable(task);
+        let task = async move {
+            if let Ok(value) = task.await {
+                // Fails if the receiver was dropped: then the result is not needed.
                 done.send(value).ok();
             }
         };
-        // Where the guest's task has ended, the errand is dropped with its sender, and awaiting fails.
-        self.0.send(Box::pin(errand)).ok();
-        Errand { result, abort }
+        // Fails if the driver has stopped: then the task is dropped, and awaiting it fails.
+        self.0.send(Box::pin(task)).ok();
+        HostTask { result, abort }
     }
 }
 
-impl Runner {
-    /// Polls the call, whose time is counted, and its errands until the call ends.
-    pub(super) async fn beside<T>(
-        mut self,
-        computed: Computed,
-        call: impl Future<Output = T>,
-    ) -> T {
+impl HostTaskDriver {
+    /// Polls the call and its host tasks until the call ends. `meter` counts the call's CPU time.
+    pub async fn drive<T>(mut self, meter: CpuMeter, call: impl Future<Output = T>) -> T {
         let mut call = std::pin::pin!(call);
-        let mut call = poll_fn(|context| computed.count(|| call.as_mut().poll(context)));
-        let mut running = FuturesUnordered::new();
+        let mut measured = poll_fn(|context| meter.measure(|| call.as_mut().poll(context)));
+        let mut tasks = FuturesUnordered::new();
         loop {
             tokio::select! {
-                result = &mut call => return result,
-                Some(errand) = self.0.recv() => running.push(errand),
-                Some(()) = running.next() => {}
+                result = &mut measured => return result,
+                Some(task) = self.0.recv() => tasks.push(task),
+                Some(()) = tasks.next() => {}
             }
         }
     }
 }
 
-impl<T> Future for Errand<T> {
+impl<T> Future for HostTask<T> {
     type Output = Result<T, oneshot::error::RecvError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -83,8 +78,17 @@ impl<T> Future for Errand<T> {
     }
 }
 
-impl<T> Drop for Errand<T> {
+impl<T> Drop for HostTask<T> {
     fn drop(&mut self) {
         self.abort.abort();
+    }
+}
+
+/// Describes a Tokio task that failed, without its panic message, which may quote a guest or an upstream.
+pub(crate) fn describe_crash(crash: &JoinError) -> String {
+    if crash.is_panic() {
+        "the host panicked; see the server's log".to_owned()
+    } else {
+        "the host aborted it".to_owned()
     }
 }

@@ -4,52 +4,59 @@ use std::time::Duration;
 
 use wasmtime::component::Resource;
 
-use super::contract::pinhole::engine::job::{Host, Progress as Reported};
-use super::call::State;
-use super::job_context::Progress;
-use super::images::HeldImage;
+use crate::contract::pinhole::engine::job::{Host, Progress as GuestProgress};
+use crate::job_context::Progress;
+use crate::resources::ImageResource;
+use crate::state::State;
 use pinhole_ground::guard::Guard;
 use pinhole_ground::text::plain;
+use pinhole_images::Image;
 
-/// Length of a progress note, in bytes; the rest is cut off.
+/// Length of a progress note in bytes; a longer one is cut.
 const MAX_NOTE_BYTES: usize = 200;
-/// Length of a preview that is passed on, in bytes; a longer one is left out.
+/// Length of a preview in bytes; a longer one is dropped.
 const MAX_PREVIEW_BYTES: usize = 8 << 20;
 
 impl Host for State {
     async fn report(
         &mut self,
-        progress: Reported,
-        preview: Option<Resource<HeldImage>>,
+        progress: GuestProgress,
+        preview: Option<Resource<ImageResource>>,
     ) -> wasmtime::Result<()> {
-        self.charge()?;
+        self.budget.charge()?;
         let preview = match preview {
             Some(handle) => Some(self.table.get(&handle)?.image.clone()),
             None => None,
         };
-        let most = Guard::PreviewBytes.limit(MAX_PREVIEW_BYTES);
-        let preview = preview.filter(|preview| preview.bytes().len() <= most);
-        let note = progress.note.map(|note| plain(&note, MAX_NOTE_BYTES));
+        let is_short = |preview: &Image| {
+            !Guard::PreviewBytes.applies(preview.bytes().len() > MAX_PREVIEW_BYTES)
+        };
+        let redact = |note: String| {
+            let note = plain(&note, MAX_NOTE_BYTES);
+            self.redactor
+                .redact_text(&note, Guard::SecretProgress)
+                .into_owned()
+        };
         let fraction = progress.fraction.filter(|fraction| fraction.is_finite());
-        self.control.progress.send_replace(Progress {
+        self.context.progress.send_replace(Progress {
             fraction: fraction.map(|fraction| fraction.clamp(0.0, 1.0)),
             queue_position: progress.queue_position,
-            note: note.map(|note| self.echo.text(&note, Guard::SecretProgress).into_owned()),
-            preview,
+            note: progress.note.map(redact),
+            preview: preview.filter(is_short),
         });
         Ok(())
     }
 
     async fn sleep(&mut self, ms: u32) -> wasmtime::Result<bool> {
-        self.charge()?;
+        self.budget.charge()?;
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(ms.into())) => Ok(true),
-            () = self.control.cancel.cancelled() => Ok(false),
+            () = self.context.cancel.cancelled() => Ok(false),
         }
     }
 
     async fn random(&mut self) -> wasmtime::Result<u64> {
-        self.charge()?;
+        self.budget.charge()?;
         getrandom::u64().map_err(|error| wasmtime::format_err!("no random numbers: {error}"))
     }
 }

@@ -1,4 +1,4 @@
-//! What a call is told from outside, and what it tells.
+//! The context of a job: its name and user, cancellation, progress and usage.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,36 +8,36 @@ use tokio_util::sync::CancellationToken;
 
 use pinhole_images::Image;
 
-/// How far a job is. Each report replaces the one before.
+/// The progress of a job. Each report replaces the previous one.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
     /// From 0 to 1.
     pub fraction: Option<f32>,
-    /// Jobs in front of this one at the upstream.
+    /// Jobs ahead of this one at the upstream.
     pub queue_position: Option<u32>,
-    /// A short line for a person.
+    /// A short line for a user.
     pub note: Option<String>,
-    /// What the picture looks like so far.
+    /// The unfinished image.
     pub preview: Option<Image>,
 }
 
-/// What a call is told from outside, and tells.
+/// Connects a job to its caller.
 #[derive(Clone, Debug)]
 pub struct JobContext {
     /// Names the job in logs.
     pub job: String,
-    /// Whose share of the slots it takes; the server's own where nobody is named.
+    /// The user whose share of the slots the job uses. `None` is the server itself.
     pub user: Option<String>,
-    /// Cancelled when the caller goes away or presses Stop.
+    /// Cancelled when the caller disconnects or stops the job.
     pub cancel: CancellationToken,
-    /// Hears how far the job is.
+    /// Receives the job's progress.
     pub progress: watch::Sender<Progress>,
-    /// Counts what the call uses.
+    /// Counts what the job uses.
     pub usage: Arc<Usage>,
 }
 
 impl JobContext {
-    /// For a job of this name, with nobody listening yet.
+    /// A job of this name, of the server itself.
     #[must_use]
     pub fn new(job: String) -> Self {
         Self {
@@ -50,19 +50,19 @@ impl JobContext {
     }
 }
 
-/// What a call has used so far.
+/// What a job has used so far.
 #[derive(Debug, Default)]
 pub struct Usage {
     requests: AtomicU64,
     entered_bytes: AtomicU64,
-    orders: AtomicU64,
+    billable_requests: AtomicU64,
 }
 
 impl Usage {
-    /// May an upstream have begun to make something, and charge for it?
+    /// True if an upstream may have started to generate, and may charge for it.
     #[must_use]
     pub fn may_be_charged(&self) -> bool {
-        self.orders.load(Ordering::Relaxed) > 0
+        self.billable_requests.load(Ordering::Relaxed) > 0
     }
 
     /// Requests to upstreams, WebSockets included.
@@ -71,7 +71,7 @@ impl Usage {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Bytes that were copied into the guest: its job, its settings and what host functions gave it.
+    /// Bytes that were copied into the guest: the job, the settings and the results of host functions.
     #[must_use]
     pub fn entered_bytes(&self) -> u64 {
         self.entered_bytes.load(Ordering::Relaxed)
@@ -81,14 +81,13 @@ impl Usage {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A request that may have something made is about to be sent.
-    pub(super) fn count_order(&self, makes: bool) {
-        self.orders.fetch_add(makes.into(), Ordering::Relaxed);
+    pub(super) fn add_billable_request(&self) {
+        self.billable_requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The same request was not taken.
-    pub(super) fn take_back_order(&self, makes: bool) {
-        self.orders.fetch_sub(makes.into(), Ordering::Relaxed);
+    /// Corrects [`Self::add_billable_request`]: the upstream refused the request.
+    pub(super) fn remove_billable_request(&self) {
+        self.billable_requests.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_entered(&self, bytes: usize) {

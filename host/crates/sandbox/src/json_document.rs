@@ -1,293 +1,94 @@
-//! JSON held by the host: parsed once, long strings left where they are.
+//! A JSON document that the host holds: parsed once, with long strings left in the original text.
 
-use std::borrow::Cow;
-use std::cell::Cell;
-use std::fmt;
-use std::ops::Range;
+mod node;
+mod skeleton;
 
 use bytes::Bytes;
-use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
-use super::redaction::Echo;
-use pinhole_ground::guard::Guard;
+use crate::redaction::CallRedactor;
+use node::Node;
+use skeleton::Skeleton;
 
-/// Strings up to this length, in bytes, are copied out of the body while parsing.
-const SHORT: usize = 256;
-/// How much of a string that is cut remains, in bytes.
-const CUT: u32 = 32;
-/// Values in one document; more would cost far more memory than the text itself.
-const MAX_VALUES: usize = 500_000;
-
-/// A parsed JSON text that keeps its bytes, so that an image in it costs nothing until it is asked for.
+/// A parsed JSON text. It retains the text, so that an image in it uses no more memory until it is read.
 #[derive(Debug)]
-pub(super) struct Document {
+pub struct Document {
     bytes: Bytes,
     root: Node,
 }
 
-#[derive(Debug)]
-enum Node {
-    Null,
-    Boolean(bool),
-    Number(serde_json::Number),
-    /// Short, or with escapes and so no slice of the body.
-    Text(String),
-    /// A long string without escapes: where it stands in the body.
-    Slice(Range<usize>),
-    List(Vec<Node>),
-    Object(Vec<(String, Node)>),
-}
-
 impl Document {
-    /// Parses a JSON text. Fails on anything else, on nesting deeper than 128 and on more values
-    /// than [`MAX_VALUES`].
-    pub(super) fn parse(bytes: Bytes) -> Result<Self, String> {
-        let mut deserializer = serde_json::Deserializer::from_slice(&bytes);
-        let seed = Seed {
-            bytes: &bytes,
-            left: &Cell::new(Guard::JsonValues.limit(MAX_VALUES)),
-        };
-        let root = seed
-            .deserialize(&mut deserializer)
-            .and_then(|root| deserializer.end().map(|()| root))
-            .map_err(|error| format!("the answer is not JSON: {error}"))?;
+    /// Parses a JSON text. Fails if it is not JSON, is nested deeper than 128 levels, or has more than 500 000
+    /// values.
+    pub fn parse(bytes: Bytes) -> Result<Self, String> {
+        let root =
+            Node::parse(&bytes).map_err(|error| format!("the response is not JSON: {error}"))?;
         Ok(Self { bytes, root })
     }
 
-    /// The text without secrets, and with every string longer than `max_string` bytes cut to its
-    /// first 32 bytes.
-    pub(super) fn skeleton(&self, max_string: u32, echo: &Echo) -> String {
-        let cut = Cut {
+    /// The JSON without secrets, and with strings longer than `max_string_bytes` cut to their first 32 bytes.
+    #[must_use]
+    pub fn skeleton(&self, max_string_bytes: u32, redactor: &CallRedactor) -> String {
+        let skeleton = Skeleton {
             node: &self.root,
             bytes: &self.bytes,
-            echo,
-            max: max_string as usize,
+            redactor,
+            max_string_bytes: max_string_bytes as usize,
         };
-        // Writing to memory fails only for maps with keys that are no strings: there are none.
-        serde_json::to_string(&cut).unwrap_or_else(|_| "null".to_owned())
+        // Writing to memory fails only for a map whose keys are not strings.
+        serde_json::to_string(&skeleton).unwrap_or_else(|_| "null".to_owned())
     }
 
-    /// The bytes of the base64 string (or data URL) at a JSON pointer.
+    /// Decodes the base64 string or data URL at a JSON pointer.
     ///
-    /// Standard and URL-safe alphabets, with or without padding and white space.
-    pub(super) fn base64_at(&self, pointer: &str) -> Result<Vec<u8>, String> {
+    /// Accepts the standard and the URL-safe alphabet, with or without padding and white space.
+    pub fn base64_at(&self, pointer: &str) -> Result<Vec<u8>, String> {
         decode_base64(self.string_at(pointer)?)
-            .ok_or_else(|| format!("the text at {pointer} is not base64"))
+            .ok_or_else(|| format!("the string at {pointer} is not base64"))
     }
 
     /// The whole string at a JSON pointer, secrets included.
-    pub(super) fn text_at(&self, pointer: &str) -> Result<&str, String> {
-        // Strings of a JSON text that was parsed are UTF-8.
+    pub fn text_at(&self, pointer: &str) -> Result<&str, String> {
+        // Strings of a parsed JSON text are UTF-8.
         Ok(std::str::from_utf8(self.string_at(pointer)?).unwrap_or_default())
     }
 
     fn string_at(&self, pointer: &str) -> Result<&[u8], String> {
-        match self.at(pointer) {
+        match self.root.at(pointer) {
             Some(Node::Text(text)) => Ok(text.as_bytes()),
             Some(Node::Slice(range)) => Ok(self.bytes.get(range.clone()).unwrap_or_default()),
-            Some(_) => Err(format!("there is no text at {pointer}")),
-            None => Err(format!("there is nothing at {pointer}")),
+            Some(_) => Err(format!("the value at {pointer} is not a string")),
+            None => Err(format!("there is no value at {pointer}")),
         }
     }
-
-    fn at(&self, pointer: &str) -> Option<&Node> {
-        if pointer.is_empty() {
-            return Some(&self.root);
-        }
-        let mut node = &self.root;
-        for step in pointer.strip_prefix('/')?.split('/') {
-            let step = step.replace("~1", "/").replace("~0", "~");
-            node = match node {
-                Node::List(items) => items.get(index(&step)?)?,
-                Node::Object(fields) => &fields.iter().rfind(|(key, _)| *key == step)?.1,
-                _ => return None,
-            };
-        }
-        Some(node)
-    }
-}
-
-/// A step of a JSON pointer as the place in a list that it names: digits, without a zero in front.
-fn index(step: &str) -> Option<usize> {
-    let plain = step == "0" || !step.starts_with(['0', '+']);
-    step.parse().ok().filter(|_| plain)
 }
 
 fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
-    let text = match text.strip_prefix(b"data:") {
+    let encoded = match text.strip_prefix(b"data:") {
         Some(url) => url.get(url.iter().position(|byte| *byte == b',')? + 1..)?,
         None => text,
-    };
-    let text = text.trim_ascii();
-    let bare = text
+    }
+    .trim_ascii();
+    let unpadded = encoded
         .strip_suffix(b"==")
-        .or(text.strip_suffix(b"="))
-        .unwrap_or(text);
-    // The common spelling first; the others are rare and cost a second try.
+        .or(encoded.strip_suffix(b"="))
+        .unwrap_or(encoded);
+    // The common form first. The others are rare and cost a second attempt.
     base64_simd::STANDARD_NO_PAD
-        .decode_to_vec(bare)
-        .or_else(|_| base64_simd::URL_SAFE_NO_PAD.decode_to_vec(bare))
-        .or_else(|_| base64_simd::forgiving_decode_to_vec(text))
+        .decode_to_vec(unpadded)
+        .or_else(|_| base64_simd::URL_SAFE_NO_PAD.decode_to_vec(unpadded))
+        .or_else(|_| base64_simd::forgiving_decode_to_vec(encoded))
         .ok()
-}
-
-/// Builds [`Node`]s from a deserializer that borrows from `bytes`.
-#[derive(Clone, Copy)]
-struct Seed<'a> {
-    bytes: &'a [u8],
-    left: &'a Cell<usize>,
-}
-
-impl<'de> DeserializeSeed<'de> for Seed<'de> {
-    type Value = Node;
-
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
-        let left = self.left.get().checked_sub(1);
-        self.left
-            .set(left.ok_or_else(|| D::Error::custom("too many values"))?);
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Seed<'de> {
-    type Value = Node;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Node, E> {
-        Ok(Node::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
-        Ok(Node::Boolean(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
-        Ok(Node::Number(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
-        Ok(Node::Number(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
-        Ok(serde_json::Number::from_f64(value).map_or(Node::Null, Node::Number))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
-        Ok(Node::Text(value.to_owned()))
-    }
-
-    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Node, E> {
-        if value.len() <= SHORT {
-            return Ok(Node::Text(value.to_owned()));
-        }
-        // A borrowed string is a slice of the body, so the difference of the addresses is its place.
-        let start = value.as_ptr().addr() - self.bytes.as_ptr().addr();
-        Ok(Node::Slice(start..start + value.len()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = list.next_element_seed(self)? {
-            items.push(item);
-        }
-        Ok(Node::List(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
-        let mut fields = Vec::new();
-        while let Some(key) = map.next_key::<String>()? {
-            fields.push((key, map.next_value_seed(self)?));
-        }
-        Ok(Node::Object(fields))
-    }
-}
-
-/// Writes a node with its long strings cut, and without secrets.
-struct Cut<'a> {
-    node: &'a Node,
-    bytes: &'a [u8],
-    max: usize,
-    echo: &'a Echo,
-}
-
-impl Cut<'_> {
-    fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        match text.len() > self.max {
-            true => self.start(text.as_bytes()),
-            false => self.echo.text(text, Guard::SecretJson),
-        }
-    }
-
-    /// The whole characters among the first [`CUT`] bytes.
-    fn start<'t>(&self, text: &'t [u8]) -> Cow<'t, str> {
-        let whole = |head: &[u8]| {
-            let first = head.utf8_chunks().next();
-            first.map_or(0, |chunk| chunk.valid().len())
-        };
-        match self.echo.part(text, 0, CUT, Guard::SecretJson) {
-            Cow::Borrowed(head) => {
-                let valid = head.get(..whole(head)).unwrap_or_default();
-                String::from_utf8_lossy(valid)
-            }
-            Cow::Owned(mut head) => {
-                head.truncate(whole(&head));
-                Cow::Owned(String::from_utf8_lossy(&head).into_owned())
-            }
-        }
-    }
-}
-
-impl Serialize for Cut<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let with = |node| Cut { node, ..*self };
-        match self.node {
-            Node::Null => serializer.serialize_unit(),
-            Node::Boolean(value) => serializer.serialize_bool(*value),
-            Node::Number(value) => match self.echo.number(value, Guard::SecretJson) {
-                Some(text) => serializer.serialize_str(&text),
-                None => value.serialize(serializer),
-            },
-            Node::Text(text) => serializer.serialize_str(&self.text(text)),
-            Node::Slice(range) => {
-                let bytes = self.bytes.get(range.clone()).unwrap_or_default();
-                // A string of a JSON text that was parsed is UTF-8.
-                let text = match bytes.len() > self.max {
-                    true => self.start(bytes),
-                    false => self.text(std::str::from_utf8(bytes).unwrap_or_default()),
-                };
-                serializer.serialize_str(&text)
-            }
-            Node::List(items) => {
-                let mut list = serializer.serialize_seq(Some(items.len()))?;
-                for item in items {
-                    list.serialize_element(&with(item))?;
-                }
-                list.end()
-            }
-            Node::Object(fields) => {
-                let mut map = serializer.serialize_map(Some(fields.len()))?;
-                for (key, value) in fields {
-                    map.serialize_entry(&self.text(key), &with(value))?;
-                }
-                map.end()
-            }
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use pinhole_egress::Redactor;
+    use pinhole_ground::audit::AuditLog;
 
-    /// With nothing to keep secret, or with a key.
-    fn echo(secret: &str) -> Echo {
-        Echo::new(Redactor::new([secret]).into(), "engine", "job")
+    fn redactor(secret: &str) -> CallRedactor {
+        let redactor = Redactor::new([secret]).into();
+        CallRedactor::new(redactor, AuditLog::default(), "engine", "job")
     }
 
     fn document(text: &str) -> Document {
@@ -295,32 +96,33 @@ mod tests {
     }
 
     #[test]
-    fn long_strings_are_cut_and_short_ones_kept() {
+    fn skeleton_cuts_only_long_strings() {
         let long = "A".repeat(1000);
         let json = document(&format!(
             r#"{{"a":["{long}",1,2.5,null,true,"é\n"],"b":{{}}}}"#
         ));
-        let (cut, echo) = ("A".repeat(32), echo(""));
+        let (cut, no_secret) = ("A".repeat(32), redactor(""));
         assert_eq!(
-            json.skeleton(100, &echo),
+            json.skeleton(100, &no_secret),
             format!(r#"{{"a":["{cut}",1,2.5,null,true,"é\n"],"b":{{}}}}"#)
         );
-        assert!(json.skeleton(1000, &echo).contains(&long));
+        assert!(json.skeleton(1000, &no_secret).contains(&long));
     }
 
     #[test]
-    fn a_cut_never_splits_a_character() {
+    fn skeleton_never_splits_a_character() {
         for prefix in ["", "a", "aa", "aaa"] {
             for text in ["é", "€", "😀"] {
                 let json = document(&format!("[\"{prefix}{}\"]", text.repeat(300)));
-                let cut: Vec<String> = serde_json::from_str(&json.skeleton(10, &echo(""))).unwrap();
+                let skeleton = json.skeleton(10, &redactor(""));
+                let cut: Vec<String> = serde_json::from_str(&skeleton).unwrap();
                 assert!(cut.iter().all(|cut| cut.len() <= 32 && !cut.is_empty()));
             }
         }
     }
 
     #[test]
-    fn a_skeleton_holds_no_secret_and_is_json() {
+    fn skeleton_contains_no_secret_and_is_json() {
         let long = "x".repeat(300);
         let json = document(&format!(
             r#"{{"key-47114711":["a key-4711\\u0034711",1711,"key%2D47114711",
@@ -333,10 +135,10 @@ mod tests {
             "a".repeat(20),
             "b".repeat(28),
         );
-        assert_eq!(json.skeleton(100, &echo("key-47114711")), expected);
+        assert_eq!(json.skeleton(100, &redactor("key-47114711")), expected);
         let numbers = document("[47114711, 4711471112]");
         assert_eq!(
-            numbers.skeleton(100, &echo("47114711")),
+            numbers.skeleton(100, &redactor("47114711")),
             r#"["********","********12"]"#
         );
     }
@@ -346,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn base64_is_found_by_pointer_in_every_spelling() {
+    fn document_decodes_base64_of_any_alphabet_at_a_pointer() {
         check(
             r#"{"data":[{"b64_json":"aGk/"}]}"#,
             "/data/0/b64_json",
@@ -368,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_texts_are_refused() {
+    fn document_refuses_hostile_texts() {
         for text in ["", "{", "<html>", "[1] 2", "\"\u{1}\"", "[1e999]"] {
             assert!(
                 Document::parse(Bytes::from(text.to_owned())).is_err(),
@@ -376,11 +178,11 @@ mod tests {
             );
         }
         assert!(Document::parse(Bytes::from("[".repeat(100_000))).is_err());
-        let many = format!("[{}0]", "0,".repeat(MAX_VALUES));
+        let many = format!("[{}0]", "0,".repeat(node::MAX_VALUES));
         assert!(
             Document::parse(Bytes::from(many))
                 .unwrap_err()
-                .contains("too many")
+                .contains("too many values")
         );
         assert!(Document::parse(Bytes::from_static(b"[\"\xff\"]")).is_err());
     }

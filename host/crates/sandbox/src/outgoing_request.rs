@@ -1,101 +1,79 @@
-//! A request on its way: sent through the egress, its answer read.
+//! A request on its way: sent through the egress, and its response received.
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, HeaderMap};
+use bytes::BytesMut;
+use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::call::failed;
-use super::job_context::Usage;
-use super::limits::{Broken, Held, Holding};
-use pinhole_egress as egress;
 use crate::grant::Upstreams;
+use crate::host_task::describe_crash;
+use crate::job_context::Usage;
+use crate::memory_budget::{MemoryBudget, Reservation};
+use crate::resources::{EventBody, ResponseBody, ResponseResource, SendError, WholeBody};
+use crate::sse::EventStream;
+use pinhole_egress as egress;
+use pinhole_ground::guard::Guard;
 
-/// Bodies up to this length, in bytes, usually come in one or two pieces.
+/// Length of a short body in bytes. It usually arrives in one or two chunks.
 const SHORT_BODY_BYTES: usize = 64 << 10;
 
-/// A request that was checked, and what it needs to be sent.
-pub(super) struct Outgoing {
-    pub(super) upstreams: Arc<Upstreams>,
-    pub(super) upstream: String,
-    pub(super) request: egress::Request,
-    pub(super) max_bytes: usize,
-    pub(super) deadline: Instant,
-    pub(super) usage: Arc<Usage>,
-    /// Counts the answer while it is read.
-    pub(super) holding: Holding,
-    /// One of those that the call may have at the same time.
-    pub(super) connection: OwnedSemaphorePermit,
-    /// What the request's own body costs until it is sent.
-    pub(super) held: Held,
+/// A request that passed all checks, with everything that sending it needs.
+pub(crate) struct OutgoingRequest {
+    pub(crate) upstreams: Arc<Upstreams>,
+    pub(crate) upstream: String,
+    pub(crate) request: egress::Request,
+    pub(crate) max_response_bytes: usize,
+    pub(crate) deadline: Instant,
+    pub(crate) usage: Arc<Usage>,
+    /// Counts the response while it is received.
+    pub(crate) memory: MemoryBudget,
+    pub(crate) connection: OwnedSemaphorePermit,
+    /// Counts the request body until it is sent.
+    pub(crate) body_reservation: Reservation,
 }
 
-/// An answer as the egress leaves it.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Result<AnswerBody, egress::Error>,
-}
-
-pub(super) enum AnswerBody {
-    Whole(Bytes, Held),
-    Events(Box<egress::Response>, OwnedSemaphorePermit),
-}
-
-/// Why there is no answer.
-pub(super) enum Unanswered {
-    /// For the guest to hear of.
-    Egress(egress::Error),
-    /// Ends the call.
-    Broken(Broken),
-}
-
-impl From<egress::Error> for Unanswered {
-    fn from(error: egress::Error) -> Self {
-        Self::Egress(error)
-    }
-}
-
-impl From<Broken> for Unanswered {
-    fn from(broken: Broken) -> Self {
-        Self::Broken(broken)
-    }
-}
-
-impl Outgoing {
-    /// Sends the request and, unless its answer is a stream of events, reads the whole answer.
-    pub(super) async fn perform(self) -> Result<Answer, Unanswered> {
-        let upstream = self.upstreams.get(&self.upstream).ok_or_else(|| {
-            egress::Error::Connect(format!("there is no upstream {}", self.upstream))
-        })?;
-        let makes = !matches!(self.request.method, Method::GET | Method::HEAD);
-        self.usage.count_order(makes);
+impl OutgoingRequest {
+    /// Sends the request. Receives the whole response, or only the head of an event stream.
+    pub(crate) async fn send(self) -> Result<ResponseResource, SendError> {
+        let Some(upstream) = self.upstreams.get(&self.upstream) else {
+            let message = format!("there is no upstream {}", self.upstream);
+            return Err(egress::Error::Connect(message).into());
+        };
+        let is_billable = !matches!(self.request.method, Method::GET | Method::HEAD);
+        if is_billable {
+            self.usage.add_billable_request();
+        }
         let sent = upstream
             .destination
-            .send(self.request, self.max_bytes, self.deadline)
+            .send(self.request, self.max_response_bytes, self.deadline)
             .await;
-        drop(self.held);
-        if was_refused(&sent) {
-            self.usage.take_back_order(makes);
+        drop(self.body_reservation);
+        if is_billable && is_refused(&sent) {
+            self.usage.remove_billable_request();
         }
         let mut response = sent?;
-        let kind = response.headers.get(CONTENT_TYPE);
-        let streams = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
-            && response.status.is_success();
         let (status, headers) = (response.status, std::mem::take(&mut response.headers));
-        let body = match streams {
-            true => Ok(AnswerBody::Events(Box::new(response), self.connection)),
-            false => match whole(response, self.max_bytes, &self.holding).await {
-                Ok((bytes, held)) => Ok(AnswerBody::Whole(bytes, held)),
-                Err(Unanswered::Egress(error)) => Err(error),
-                Err(broken) => return Err(broken),
-            },
+        let is_event_stream = headers
+            .get(CONTENT_TYPE)
+            .is_some_and(|media_type| media_type.as_bytes().starts_with(b"text/event-stream"));
+        let body = if is_event_stream && status.is_success() {
+            ResponseBody::Events(Box::new(EventBody {
+                response,
+                stream: EventStream::default(),
+                _connection: self.connection,
+            }))
+        } else {
+            match receive(response, self.max_response_bytes, &self.memory).await {
+                Ok(body) => ResponseBody::Whole(body),
+                Err(SendError::Egress(error)) => ResponseBody::Failed(error),
+                Err(exceeded @ SendError::Limit(_)) => return Err(exceeded),
+            }
         };
-        Ok(Answer {
+        Ok(ResponseResource {
             status,
             headers,
             body,
@@ -103,43 +81,54 @@ impl Outgoing {
     }
 }
 
-/// Was nothing made for it, and so nothing paid? Any other answer, and none, may mean that it was.
-fn was_refused(sent: &Result<egress::Response, egress::Error>) -> bool {
+/// Did the upstream certainly generate nothing? Any other outcome may be charged.
+fn is_refused(sent: &Result<egress::Response, egress::Error>) -> bool {
     match sent {
-        Err(error) => matches!(error, egress::Error::Connect(_) | egress::Error::Denied(_)),
+        Err(error) => matches!(
+            error,
+            egress::Error::Connect(_) | egress::Error::Denied { .. }
+        ),
         Ok(response) => {
-            let overloaded = response.status == StatusCode::SERVICE_UNAVAILABLE;
-            response.status.is_client_error() || overloaded
+            let is_overloaded = response.status == StatusCode::SERVICE_UNAVAILABLE;
+            response.status.is_client_error() || is_overloaded
         }
     }
 }
 
-/// Reads a body. A long one is read by a task of its own, so that its many pieces do not each wake
-/// whoever waits for it.
-async fn whole(
+/// Receives a body. A separate task receives a long one, so that its chunks do not wake the guest's task.
+async fn receive(
     response: egress::Response,
     max_bytes: usize,
-    holding: &Holding,
-) -> Result<(Bytes, Held), Unanswered> {
+    memory: &MemoryBudget,
+) -> Result<WholeBody, SendError> {
     if response.length.is_some_and(|length| length > max_bytes) {
-        return Err(egress::Error::TooLarge(max_bytes).into());
+        return Err(egress::Error::TooLarge {
+            guard: Guard::AnswerBytes,
+            max_bytes,
+        }
+        .into());
     }
-    let held = holding.take(0)?;
-    let short = response.length.filter(|length| *length <= SHORT_BODY_BYTES);
-    if short.is_some() {
-        return read(response, held).await;
+    let reservation = memory.reserve(0)?;
+    let is_short = |length: usize| length <= SHORT_BODY_BYTES;
+    if response.length.is_some_and(is_short) {
+        return receive_chunks(response, reservation).await;
     }
-    let reading = AbortOnDropHandle::new(tokio::spawn(read(response, held)));
-    let read = reading.await;
-    read.unwrap_or_else(|crash| Err(egress::Error::Broken(failed(&crash)).into()))
+    AbortOnDropHandle::new(tokio::spawn(receive_chunks(response, reservation)))
+        .await
+        .unwrap_or_else(|crash| Err(egress::Error::Disconnected(describe_crash(&crash)).into()))
 }
 
-/// Reads a body, and counts it as it comes.
-async fn read(mut response: egress::Response, mut held: Held) -> Result<(Bytes, Held), Unanswered> {
-    let mut whole = BytesMut::with_capacity(response.length.unwrap_or(0));
+async fn receive_chunks(
+    mut response: egress::Response,
+    mut reservation: Reservation,
+) -> Result<WholeBody, SendError> {
+    let mut bytes = BytesMut::with_capacity(response.length.unwrap_or(0));
     while let Some(chunk) = response.chunk().await? {
-        held.grow(chunk.len())?;
-        whole.extend_from_slice(&chunk);
+        reservation.grow(chunk.len())?;
+        bytes.extend_from_slice(&chunk);
     }
-    Ok((whole.freeze(), held))
+    Ok(WholeBody {
+        bytes: bytes.freeze(),
+        reservation: Arc::new(reservation),
+    })
 }

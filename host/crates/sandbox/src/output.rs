@@ -1,134 +1,153 @@
-//! What an engine gives back: within its limits, and with texts that a person can be shown.
+//! The results of an engine: within their limits, and with text that is safe to show.
 
-use wasmtime::Store;
-
-use super::Error;
-use super::contract::{EngineError, Model, Output, Picture};
-use super::call::State;
-use super::redaction::Echo;
-use pinhole_ground::guard::Guard;
-use pinhole_images::Image;
+use crate::contract::{EngineError, Model, Output, Picture};
+use crate::error::Error;
+use crate::redaction::CallRedactor;
+use crate::state::State;
+use pinhole_ground::guard::{Guard, Refusal};
 use pinhole_ground::text::{is_plain, plain};
+use pinhole_images::Image;
 
-/// Models that an engine may list.
+/// Models that an engine can list.
 const MAX_MODELS: usize = 10_000;
-/// Length of a model's name, in bytes.
+/// Length of a model's name in bytes.
 pub const MAX_MODEL_BYTES: usize = 512;
-/// Length of what an engine tells of its pictures, as JSON, in bytes.
+/// Length of the details of a job's images, as JSON, in bytes.
 const MAX_DETAILS_BYTES: usize = 64 << 10;
-/// Length of the address of a picture, in bytes.
-const MAX_ADDRESS_BYTES: usize = 16 << 10;
-/// Length of a prompt as an upstream rewrote it, in bytes; the rest is cut off.
+/// Length of an image URL in bytes.
+const MAX_URL_BYTES: usize = 16 << 10;
+/// Length of a revised prompt in bytes; a longer one is cut.
 const MAX_REVISED_BYTES: usize = 8 << 10;
-/// Length of an engine's error, in bytes; the rest is cut off.
+/// Length of an engine's error in bytes; a longer one is cut.
 const MAX_ERROR_BYTES: usize = 2 << 10;
-/// How long an engine may ask clients to wait before they ask again, in milliseconds: a quota of a
-/// day comes back within one.
+/// The longest retry delay in milliseconds. A daily quota is available again within one day.
 const MAX_RETRY_AFTER_MS: u64 = 24 * 3600 * 1000;
-/// Length of an error's code, and of the field that it names, in bytes; the rest is cut off.
+/// Length of an error's code, and of its field name, in bytes; a longer one is cut.
 const MAX_CODE_BYTES: usize = 100;
-/// What an engine made.
+
+/// The result of a job.
 #[derive(Clone, Debug)]
-pub struct Made {
+pub struct JobOutput {
     /// In the engine's order; at least one.
-    pub pictures: Vec<Produced>,
+    pub images: Vec<ProducedImage>,
     /// The prompt as the upstream rewrote it.
     pub revised_prompt: Option<String>,
     /// A JSON object: model, seeds, upstream ids.
     pub details: String,
 }
 
-/// One picture that an engine made.
+/// An image that an engine produced.
 #[derive(Clone, Debug)]
-pub enum Produced {
-    /// Checked and in memory.
-    Held(Image),
-    /// Still at an address that the host has to fetch.
-    Address(String),
-}
-/// A job's pictures, the host's own now, with texts that a person can be shown.
-pub(super) fn made(
-    store: &mut Store<State>,
-    output: Output,
-    max_count: usize,
-) -> Result<Made, Error> {
-    let protocol = |message: String| Err(Error::protocol(message));
-    match output.pictures.len() {
-        0 => return protocol("the engine gave no picture and no reason".to_owned()),
-        given if given > Guard::Answer.limit(max_count) => {
-            return protocol(format!(
-                "the engine gave {given} pictures, {max_count} at most were asked for"
-            ));
-        }
-        _ => {}
-    }
-    if output.details.len() > Guard::Answer.limit(MAX_DETAILS_BYTES) {
-        return protocol(format!(
-            "the engine's details are longer than {MAX_DETAILS_BYTES} bytes"
-        ));
-    }
-    let echo = &store.data().echo;
-    let revised_prompt = output.revised_prompt.map(|text| {
-        let text = plain(&text, MAX_REVISED_BYTES);
-        echo.text(&text, Guard::SecretDetails).into_owned()
-    });
-    let details = echo.json(output.details, Guard::SecretDetails);
-    let mut pictures = Vec::new();
-    for picture in output.pictures {
-        pictures.push(match picture {
-            Picture::Address(address) if address.len() > Guard::Answer.limit(MAX_ADDRESS_BYTES) => {
-                return protocol(format!(
-                    "the address of a picture is longer than {MAX_ADDRESS_BYTES} bytes"
-                ));
-            }
-            Picture::Address(address) => Produced::Address(address),
-            Picture::Held(handle) => {
-                let held = store.data_mut().table.delete(handle);
-                Produced::Held(
-                    held.map_err(|error| Error::protocol(error.to_string()))?
-                        .image,
-                )
-            }
-        });
-    }
-    Ok(Made {
-        pictures,
-        revised_prompt,
-        details,
-    })
+pub enum ProducedImage {
+    /// An image in memory, within the limits.
+    Image(Image),
+    /// The URL of an image that the host has to fetch.
+    Url(String),
 }
 
-/// A list of models that a person can be shown.
-pub(super) fn shown(mut models: Vec<Model>, echo: &Echo) -> Result<Vec<Model>, Error> {
+impl JobOutput {
+    /// Takes a guest's output out of its store.
+    pub(crate) fn from_guest(
+        state: &mut State,
+        output: Output,
+        max_images: usize,
+    ) -> Result<Self, Error> {
+        check_output(&output, max_images)?;
+        let images = output
+            .pictures
+            .into_iter()
+            .map(|picture| match picture {
+                Picture::Address(url) => Ok(ProducedImage::Url(url)),
+                Picture::Held(handle) => {
+                    let resource = state.table.delete(handle);
+                    let resource = resource.map_err(|error| Error::protocol(error.to_string()))?;
+                    Ok(ProducedImage::Image(resource.image))
+                }
+            })
+            .collect::<Result<_, Error>>()?;
+        let redactor = &state.redactor;
+        Ok(Self {
+            images,
+            revised_prompt: output.revised_prompt.map(|prompt| {
+                let prompt = plain(&prompt, MAX_REVISED_BYTES);
+                redactor
+                    .redact_text(&prompt, Guard::SecretDetails)
+                    .into_owned()
+            }),
+            details: redactor.redact_json(output.details, Guard::SecretDetails),
+        })
+    }
+}
+
+fn check_output(output: &Output, max_images: usize) -> Result<(), Error> {
+    let protocol = |refusal: Refusal| Error::protocol(refusal.reason);
+    let count = output.pictures.len();
+    if count == 0 {
+        let message = "the engine returned no image and no error";
+        return Err(Error::protocol(message.to_owned()));
+    }
+    Guard::Answer
+        .refuse_if(count > max_images, || {
+            format!("the engine returned {count} images, but at most {max_images} were requested")
+        })
+        .map_err(protocol)?;
+    Guard::Answer
+        .refuse_if(output.details.len() > MAX_DETAILS_BYTES, || {
+            format!("the engine's details are longer than {MAX_DETAILS_BYTES} bytes")
+        })
+        .map_err(protocol)?;
+    for picture in &output.pictures {
+        let Picture::Address(url) = picture else {
+            continue;
+        };
+        Guard::Answer
+            .refuse_if(url.len() > MAX_URL_BYTES, || {
+                format!("the URL of an image is longer than {MAX_URL_BYTES} bytes")
+            })
+            .map_err(protocol)?;
+    }
+    Ok(())
+}
+
+/// Redacts a list of models. Fails if it is too long, or if a job could not name one of the models.
+pub(crate) fn sanitize_models(
+    mut models: Vec<Model>,
+    redactor: &CallRedactor,
+) -> Result<Vec<Model>, Error> {
     if models.len() > MAX_MODELS {
         let message = format!("the engine lists more than {MAX_MODELS} models");
         return Err(Error::protocol(message));
     }
+    let redact = |text: &str| redactor.redact_text(text, Guard::SecretModels).into_owned();
     for model in &mut models {
         if !is_plain(&model.id, MAX_MODEL_BYTES) {
-            return Err(Error::protocol(
-                "the engine lists a model whose name no job could carry".to_owned(),
-            ));
+            return Err(Error::protocol(format!(
+                "the engine lists a model whose id has more than {MAX_MODEL_BYTES} bytes or invisible characters"
+            )));
         }
-        let shown = |text: &str| echo.text(text, Guard::SecretModels).into_owned();
-        model.name = shown(&plain(&model.name, MAX_MODEL_BYTES));
-        model.id = shown(&model.id);
+        model.name = redact(&plain(&model.name, MAX_MODEL_BYTES));
+        model.id = redact(&model.id);
     }
     Ok(models)
 }
 
-/// An engine's error with texts that a person can be shown: upstreams may repeat a secret in them.
-pub(super) fn clean(mut error: EngineError, echo: &Echo) -> EngineError {
-    let shown = |text: &str, max| {
-        let text = plain(text, max);
-        echo.text(&text, Guard::SecretError).into_owned()
+/// Redacts and cuts an engine's error, because upstreams may reflect a secret in one.
+pub(crate) fn sanitize_error(error: EngineError, redactor: &CallRedactor) -> EngineError {
+    let sanitize = |text: &str, max_bytes| {
+        let text = plain(text, max_bytes);
+        redactor.redact_text(&text, Guard::SecretError).into_owned()
     };
-    error.message = shown(&error.message, MAX_ERROR_BYTES);
-    error.code = error.code.map(|code| shown(&code, MAX_CODE_BYTES));
-    error.field = error.field.map(|field| shown(&field, MAX_CODE_BYTES));
-    if Guard::RetryAfter.holds() {
-        let told = error.retry_after_ms;
-        error.retry_after_ms = told.map(|ms| ms.min(MAX_RETRY_AFTER_MS));
+    EngineError {
+        kind: error.kind,
+        message: sanitize(&error.message, MAX_ERROR_BYTES),
+        code: error.code.map(|code| sanitize(&code, MAX_CODE_BYTES)),
+        field: error.field.map(|field| sanitize(&field, MAX_CODE_BYTES)),
+        retry_after_ms: error.retry_after_ms.map(|delay| {
+            if Guard::RetryAfter.applies(delay > MAX_RETRY_AFTER_MS) {
+                MAX_RETRY_AFTER_MS
+            } else {
+                delay
+            }
+        }),
     }
-    error
 }

@@ -1,6 +1,8 @@
-//! Which jobs run: as many as there are slots, and of one user no more than a share of them.
+//! The queue for engine slots: which jobs run, and which wait.
 //!
-//! Those beyond wait in the order in which they came, and only so many of them.
+//! As many jobs run as there are slots, and one user's jobs use at most a share of them. Further jobs
+//! wait in order of arrival. A user whose share is in use waits for a slot of the share first, so the
+//! jobs of others are not delayed. The number of waiting jobs is limited.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,96 +13,93 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use pinhole_ground::guard::Guard;
 use pinhole_ground::metrics::Load;
 
-/// Jobs that may wait for each slot: of one user for each of their share, of all for each there is.
-const MAX_WAITING_PER_SLOT: usize = 4;
+/// Waiting jobs for each slot, both of one user's share and of all slots.
+pub const MAX_WAITING_PER_SLOT: usize = 4;
 
 /// All slots of a process.
 pub(super) struct Slots {
-    all: Line,
+    all: Queue,
     share: usize,
-    /// By id; the one without is the server itself. Only those that have a job.
-    users: Mutex<HashMap<Option<String>, Weak<Line>>>,
+    /// By user id; `None` is the server itself. Contains only users with a job.
+    users: Mutex<HashMap<Option<String>, Weak<Queue>>>,
 }
 
-/// Slots, and those who wait for one of them.
-struct Line {
+/// A number of slots, and the jobs that wait for one of them.
+struct Queue {
     slots: Arc<Semaphore>,
     count: usize,
     waiting: AtomicUsize,
 }
 
-/// The right to run one job; given back when dropped.
+/// Permission to run one job, released when dropped.
 pub(super) struct Slot {
     _all: OwnedSemaphorePermit,
     _share: OwnedSemaphorePermit,
-    /// Kept, so that the user's next job finds the same share.
-    _user: Arc<Line>,
+    /// Makes the user's next job use the same share.
+    _user: Arc<Queue>,
 }
 
-/// Why a job may not even wait.
+/// Too many jobs wait. The number is the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Crowded {
-    /// So many of this user's jobs wait already.
+pub(super) enum QueueFull {
     User(usize),
-    /// So many jobs wait already.
     All(usize),
 }
 
 impl Slots {
     pub(super) fn new(count: u32, share: u32) -> Self {
         Self {
-            all: Line::new(count as usize),
+            all: Queue::new(count as usize),
             share: share as usize,
             users: Mutex::default(),
         }
     }
 
-    /// Waits for a slot. A user beyond their share waits for their own jobs and takes nobody's place.
-    pub(super) async fn acquire(&self, user: Option<&str>) -> Result<Slot, Crowded> {
-        let line = self.user(user);
-        let share = line.wait().await.map_err(Crowded::User)?;
-        let all = self.all.wait().await.map_err(Crowded::All)?;
+    /// Waits for a slot of the user's share, then for one of all slots.
+    pub(super) async fn acquire(&self, user: Option<&str>) -> Result<Slot, QueueFull> {
+        let user_queue = self.user_queue(user);
+        let share = user_queue.wait().await.map_err(QueueFull::User)?;
+        let all = self.all.wait().await.map_err(QueueFull::All)?;
         Ok(Slot {
             _all: all,
             _share: share,
-            _user: line,
+            _user: user_queue,
         })
     }
 
-    /// How many are taken, and how many jobs wait for one.
     pub(super) fn load(&self) -> Load {
         let users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = |line: &Line| line.waiting.load(Ordering::Relaxed);
-        let lines = users.values().filter_map(Weak::upgrade);
+        let users_waiting: usize = users
+            .values()
+            .filter_map(Weak::upgrade)
+            .map(|queue| queue.waiting())
+            .sum();
         Load {
-            used: self
-                .all
-                .count
-                .saturating_sub(self.all.slots.available_permits()),
-            waiting: waiting(&self.all) + lines.map(|line| waiting(&line)).sum::<usize>(),
+            used: self.all.used(),
+            waiting: self.all.waiting() + users_waiting,
         }
     }
 
-    /// Waits until all are free.
+    /// Waits until all slots are free.
     pub(super) async fn all_free(&self) {
         let count = u32::try_from(self.all.count).unwrap_or(u32::MAX);
         self.all.slots.acquire_many(count).await.ok();
     }
 
-    fn user(&self, user: Option<&str>) -> Arc<Line> {
+    fn user_queue(&self, user: Option<&str>) -> Arc<Queue> {
         let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
         let user = user.map(str::to_owned);
-        if let Some(line) = users.get(&user).and_then(Weak::upgrade) {
-            return line;
+        if let Some(queue) = users.get(&user).and_then(Weak::upgrade) {
+            return queue;
         }
-        users.retain(|_, line| line.strong_count() > 0);
-        let line = Arc::new(Line::new(Guard::UserShare.limit(self.share)));
-        users.insert(user, Arc::downgrade(&line));
-        line
+        users.retain(|_, queue| queue.strong_count() > 0);
+        let queue = Arc::new(Queue::new(Guard::UserShare.limit(self.share)));
+        users.insert(user, Arc::downgrade(&queue));
+        queue
     }
 }
 
-impl Line {
+impl Queue {
     fn new(count: usize) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS))),
@@ -109,35 +108,48 @@ impl Line {
         }
     }
 
-    /// Waits in the order of coming. The error is how many may wait.
+    fn used(&self) -> usize {
+        self.count.saturating_sub(self.slots.available_permits())
+    }
+
+    fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Waits in order of arrival. The error is the number of jobs that can wait.
     async fn wait(&self) -> Result<OwnedSemaphorePermit, usize> {
         if let Ok(slot) = self.slots.clone().try_acquire_owned() {
             return Ok(slot);
         }
-        let most = self.count.saturating_mul(MAX_WAITING_PER_SLOT);
-        let place = Place::take(&self.waiting);
-        if place.before >= Guard::Queue.limit(most) {
-            return Err(most);
+        let max_waiting = self.count.saturating_mul(MAX_WAITING_PER_SLOT);
+        let position = Position::enter(&self.waiting);
+        if Guard::Queue.applies(position.ahead >= max_waiting) {
+            return Err(max_waiting);
         }
-        // It is never closed.
-        self.slots.clone().acquire_owned().await.map_err(|_| most)
+        // The semaphore is never closed.
+        self.slots
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| max_waiting)
     }
 }
 
-/// A place among those who wait; given up when dropped.
-struct Place<'a> {
+/// A position in a queue, left when dropped.
+struct Position<'a> {
     waiting: &'a AtomicUsize,
-    before: usize,
+    /// Jobs ahead of this one.
+    ahead: usize,
 }
 
-impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize) -> Self {
-        let before = waiting.fetch_add(1, Ordering::Relaxed);
-        Self { waiting, before }
+impl<'a> Position<'a> {
+    fn enter(waiting: &'a AtomicUsize) -> Self {
+        let ahead = waiting.fetch_add(1, Ordering::Relaxed);
+        Self { waiting, ahead }
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Position<'_> {
     fn drop(&mut self) {
         self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
@@ -150,40 +162,39 @@ mod tests {
 
     use super::*;
 
-    type Waiting<'a> = BoxFuture<'a, Result<Slot, Crowded>>;
+    type Waiting<'a> = BoxFuture<'a, Result<Slot, QueueFull>>;
 
-    /// One that cannot have a slot yet.
-    fn waiting<'a>(slots: &'a Slots, user: &'a str) -> Waiting<'a> {
+    fn start_waiting<'a>(slots: &'a Slots, user: &'a str) -> Waiting<'a> {
         let mut waiting = slots.acquire(Some(user)).boxed();
         assert!((&mut waiting).now_or_never().is_none(), "{user} has a slot");
         waiting
     }
 
-    fn taken(slots: &Slots, user: &str) -> Slot {
-        let slot = slots.acquire(Some(user)).now_or_never();
-        match slot.expect("a slot is free") {
-            Ok(slot) => slot,
-            Err(crowded) => panic!("{crowded:?}"),
+    fn acquire_now(slots: &Slots, user: &str) -> Slot {
+        match slots.acquire(Some(user)).now_or_never() {
+            Some(Ok(slot)) => slot,
+            Some(Err(full)) => panic!("{full:?}"),
+            None => panic!("no slot is free"),
         }
     }
 
     #[test]
-    fn nobody_takes_more_than_their_share() {
+    fn slots_limit_a_user_to_their_share() {
         let slots = Slots::new(4, 2);
-        let first = taken(&slots, "a");
-        let _second = taken(&slots, "a");
-        let mut third = waiting(&slots, "a");
-        let (_theirs, _too) = (taken(&slots, "b"), taken(&slots, "b"));
+        let first = acquire_now(&slots, "a");
+        let _second = acquire_now(&slots, "a");
+        let mut third = start_waiting(&slots, "a");
+        let _of_b = (acquire_now(&slots, "b"), acquire_now(&slots, "b"));
         drop(first);
         assert!((&mut third).now_or_never().is_some());
     }
 
     #[test]
-    fn those_who_wait_get_a_slot_in_the_order_in_which_they_came() {
+    fn slots_serve_waiting_jobs_in_order_of_arrival() {
         let slots = Slots::new(1, 1);
-        let first = taken(&slots, "a");
-        let mut b = waiting(&slots, "b");
-        let mut c = waiting(&slots, "c");
+        let first = acquire_now(&slots, "a");
+        let mut b = start_waiting(&slots, "b");
+        let mut c = start_waiting(&slots, "c");
         drop(first);
         assert!((&mut c).now_or_never().is_none());
         let second = (&mut b).now_or_never().unwrap();
@@ -192,27 +203,27 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_wait_and_who_gives_up_makes_room() {
+    fn slots_limit_waiting_jobs_and_forget_abandoned_ones() {
         let slots = Slots::new(2, 1);
-        let _slot = taken(&slots, "a");
-        let mut line: Vec<_> = (0..4).map(|_| waiting(&slots, "a")).collect();
+        let _slot = acquire_now(&slots, "a");
+        let mut queue: Vec<_> = (0..4).map(|_| start_waiting(&slots, "a")).collect();
         let refused = slots.acquire(Some("a")).now_or_never().unwrap();
-        assert_eq!(refused.err(), Some(Crowded::User(4)));
-        line.pop();
-        line.push(waiting(&slots, "a"));
-        // Another user has a slot, and when all are taken eight wait for them.
-        let _theirs = taken(&slots, "b");
+        assert_eq!(refused.err(), Some(QueueFull::User(4)));
+        queue.pop();
+        queue.push(start_waiting(&slots, "a"));
+        // Another user gets the second slot. After that, eight jobs wait for the two slots.
+        let _of_b = acquire_now(&slots, "b");
         let users = ["c", "d", "e", "f", "g", "h", "i", "j"];
-        line.extend(users.map(|user| waiting(&slots, user)));
+        queue.extend(users.map(|user| start_waiting(&slots, user)));
         let refused = slots.acquire(Some("k")).now_or_never().unwrap();
-        assert_eq!(refused.err(), Some(Crowded::All(8)));
+        assert_eq!(refused.err(), Some(QueueFull::All(8)));
     }
 
     #[test]
-    fn users_without_a_job_are_forgotten() {
+    fn slots_forget_users_without_a_job() {
         let slots = Slots::new(2, 1);
         for n in 0..100 {
-            drop(taken(&slots, &n.to_string()));
+            drop(acquire_now(&slots, &n.to_string()));
         }
         assert_eq!(slots.users.lock().unwrap().len(), 1);
     }

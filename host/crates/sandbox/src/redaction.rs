@@ -1,4 +1,5 @@
-//! Secrets that an upstream repeats: kept from the guest, and from whoever reads what it says.
+//! Redaction: secrets that an upstream reflects never reach the guest, and secrets that a guest returns
+//! never reach a reader.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -6,91 +7,110 @@ use std::sync::Arc;
 
 use serde_json::Number;
 
+use pinhole_egress::Redactor;
 use pinhole_ground::audit::{AuditLog, Event, RefusalKind};
 use pinhole_ground::guard::Guard;
-use pinhole_egress::Redactor;
 
-/// Takes secrets out of what passes between one call's guest and everybody else. `place` is always
-/// the check of where it passes.
-pub(crate) struct Echo {
+/// Redacts the secrets of one call's settings, with a `*` for each byte.
+///
+/// Each method takes the guard of the place where the text passes. The first secret found is recorded in the
+/// audit log.
+pub struct CallRedactor {
     redactor: Arc<Redactor>,
     audit: AuditLog,
     engine: String,
     job: String,
-    noted: Cell<bool>,
+    is_recorded: Cell<bool>,
 }
 
-impl Echo {
-    pub(super) fn new(redactor: Arc<Redactor>, audit: AuditLog, engine: &str, job: &str) -> Self {
+impl CallRedactor {
+    /// A redactor that records what it finds under the names of the engine and the job.
+    #[must_use]
+    pub fn new(redactor: Arc<Redactor>, audit: AuditLog, engine: &str, job: &str) -> Self {
         Self {
             redactor,
             audit,
             engine: engine.to_owned(),
             job: job.to_owned(),
-            noted: Cell::new(false),
+            is_recorded: Cell::new(false),
         }
     }
 
-    /// The text, with a `*` for each byte of a secret.
-    pub(super) fn text<'a>(&self, text: &'a str, place: Guard) -> Cow<'a, str> {
-        if !place.holds() {
-            return Cow::Borrowed(text);
+    pub(crate) fn redact_text<'a>(&self, text: &'a str, guard: Guard) -> Cow<'a, str> {
+        let redacted = self.redactor.redact_text(text);
+        if self.applies(matches!(redacted, Cow::Owned(_)), guard) {
+            redacted
+        } else {
+            Cow::Borrowed(text)
         }
-        let redacted = self.redactor.text(text);
-        self.note(matches!(redacted, Cow::Owned(_)));
-        redacted
     }
 
-    /// The part of the bytes that exists, with a `*` for each byte of a secret.
-    pub(super) fn part<'a>(
+    /// Redacts the existing part of a range of the bytes. A secret is found even if the range cuts it.
+    pub(crate) fn redact_range<'a>(
         &self,
         bytes: &'a [u8],
         offset: u64,
         length: u32,
-        place: Guard,
+        guard: Guard,
     ) -> Cow<'a, [u8]> {
-        let length = length as usize;
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let start = start.min(bytes.len());
-        let end = start.saturating_add(length).min(bytes.len());
-        if !place.holds() {
-            return Cow::Borrowed(bytes.get(start..end).unwrap_or_default());
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        let start = offset.min(bytes.len());
+        let end = start.saturating_add(length as usize).min(bytes.len());
+        let redacted = self.redactor.redact_range(bytes, start..end);
+        if self.applies(matches!(redacted, Cow::Owned(_)), guard) {
+            redacted
+        } else {
+            Cow::Borrowed(bytes.get(start..end).unwrap_or_default())
         }
-        let redacted = self.redactor.part(bytes, start..end);
-        self.note(matches!(redacted, Cow::Owned(_)));
-        redacted
     }
 
-    /// The text of a number that holds a secret, with `*` for its digits.
-    pub(super) fn number(&self, number: &Number, place: Guard) -> Option<String> {
-        let redacted = self.redactor.number(number).filter(|_| place.holds());
-        self.note(redacted.is_some());
-        redacted
+    /// Redacts a number as text; `None` if it contains no secret.
+    pub(crate) fn redact_number(&self, number: &Number, guard: Guard) -> Option<String> {
+        let redacted = self.redactor.redact_number(number)?;
+        self.applies(true, guard).then_some(redacted)
     }
 
-    /// JSON text whose strings, names and numbers hold no secret.
-    pub(super) fn json(&self, text: String, place: Guard) -> String {
-        let redacted = self.redactor.json(&text).filter(|_| place.holds());
-        self.note(redacted.is_some());
-        redacted.unwrap_or(text)
+    /// Redacts the strings, keys and numbers of a JSON text.
+    pub(crate) fn redact_json(&self, text: String, guard: Guard) -> String {
+        match self.redactor.redact_json(&text) {
+            Some(redacted) if self.applies(true, guard) => redacted,
+            _ => text,
+        }
     }
 
-    /// Is a secret in there? Whoever asks leaves out what it was in.
-    pub(super) fn finds(&self, bytes: &[u8]) -> bool {
-        let found = self.redactor.finds(bytes);
-        self.note(found);
+    /// Do the bytes contain a secret? For a caller that removes them as a whole.
+    pub(crate) fn contains_secret(&self, bytes: &[u8], guard: Guard) -> bool {
+        let found = self.redactor.finds_secret(bytes);
+        if found {
+            self.record(guard);
+        }
         found
     }
 
-    /// Once a call: whoever repeats a secret once does so again.
-    fn note(&self, found: bool) {
-        if !found || self.noted.replace(true) {
+    /// True if a secret was found and the guard is active. Records it.
+    fn applies(&self, found: bool, guard: Guard) -> bool {
+        let applies = guard.applies(found);
+        if applies {
+            self.record(guard);
+        }
+        applies
+    }
+
+    /// Records one refusal for each call, because a guest that returns a secret usually repeats it.
+    fn record(&self, guard: Guard) {
+        if self.is_recorded.replace(true) {
             return;
         }
-        let what = format!(
-            "engine {}: a secret of its settings came back, and was blotted out",
+        let message = format!(
+            "engine {}: redacted a secret of its settings that was reflected",
             self.engine
         );
-        self.audit.record(&Event { kind: RefusalKind::Secret, guard: None, engine: &self.engine, job: &self.job, message: &what });
+        self.audit.record(&Event {
+            kind: RefusalKind::Secret,
+            guard: Some(guard),
+            engine: &self.engine,
+            job: &self.job,
+            message: &message,
+        });
     }
 }

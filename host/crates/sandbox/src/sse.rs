@@ -2,55 +2,57 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// Splits a stream into the data of its events.
+/// Splits an event stream into the data of its events.
 ///
-/// Knows CRLF, data over several lines, data without a space after the colon, and comments.
+/// Supports CRLF, data of several lines, data without a space after the colon, and comments.
 #[derive(Debug, Default)]
-pub(crate) struct EventStream {
-    /// Not yet a whole line.
+pub struct EventStream {
+    /// Bytes after the last complete line.
     rest: BytesMut,
-    /// Up to here `rest` has no line end.
+    /// Length of the beginning of `rest` that contains no line end.
     searched: usize,
     data: BytesMut,
 }
 
 impl EventStream {
-    /// Length of what has come and is no whole event yet, in bytes.
-    pub(crate) fn pending(&self) -> usize {
+    /// Length of the incomplete event in bytes.
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
         self.rest.len() + self.data.len()
     }
 
-    pub(crate) fn push(&mut self, chunk: &[u8]) {
+    /// Appends bytes of the stream.
+    pub fn push(&mut self, chunk: &[u8]) {
         self.rest.extend_from_slice(chunk);
     }
 
-    /// The data of the next whole event; `None` until more is pushed.
-    pub(crate) fn next(&mut self) -> Option<Bytes> {
-        while let Some(line) = self.line() {
-            match line.as_ref() {
-                b"" if self.data.is_empty() => {}
-                b"" => return Some(self.data.split().freeze()),
-                line => {
-                    if let Some(data) = line.strip_prefix(b"data:") {
-                        if !self.data.is_empty() {
-                            self.data.extend_from_slice(b"\n");
-                        }
-                        self.data
-                            .extend_from_slice(data.strip_prefix(b" ").unwrap_or(data));
-                    }
+    /// The data of the next complete event; `None` until more bytes are pushed.
+    pub fn next_event(&mut self) -> Option<Bytes> {
+        while let Some(line) = self.next_line() {
+            if line.is_empty() {
+                if self.data.is_empty() {
+                    continue;
                 }
+                return Some(self.data.split().freeze());
+            }
+            if let Some(data) = line.strip_prefix(b"data:") {
+                if !self.data.is_empty() {
+                    self.data.extend_from_slice(b"\n");
+                }
+                self.data
+                    .extend_from_slice(data.strip_prefix(b" ").unwrap_or(data));
             }
         }
         None
     }
 
-    /// What is left when the stream has ended: an event that was not closed by an empty line.
-    pub(crate) fn finish(&mut self) -> Option<Bytes> {
+    /// The last event, if the stream ended without the empty line that closes it.
+    pub fn finish(&mut self) -> Option<Bytes> {
         self.push(b"\n\n");
-        self.next()
+        self.next_event()
     }
 
-    fn line(&mut self) -> Option<Bytes> {
+    fn next_line(&mut self) -> Option<Bytes> {
         let unsearched = self.rest.get(self.searched..)?;
         let Some(end) = unsearched.iter().position(|byte| *byte == b'\n') else {
             self.searched = self.rest.len();
@@ -76,16 +78,16 @@ mod tests {
             let mut events = Vec::new();
             for chunk in text.as_bytes().chunks(size) {
                 stream.push(chunk);
-                events.extend(std::iter::from_fn(|| stream.next()));
+                events.extend(std::iter::from_fn(|| stream.next_event()));
             }
             events.extend(stream.finish());
-            assert_eq!(events, expected, "in pieces of {size}");
-            assert_eq!(stream.pending(), 0);
+            assert_eq!(events, expected, "chunks of {size} bytes");
+            assert_eq!(stream.pending_bytes(), 0);
         }
     }
 
     #[test]
-    fn events_are_found_however_they_are_cut() {
+    fn event_stream_finds_events_in_chunks_of_any_size() {
         check("data: a\n\ndata:b\n\n", &["a", "b"]);
         check("event: x\r\ndata: é\r\ndata: 2\r\n\r\n", &["é\n2"]);
         check(": comment\n\n\nid: 1\n\ndata: a", &["a"]);

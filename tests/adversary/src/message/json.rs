@@ -22,7 +22,7 @@ async fn is_no_json(arena: &Arena, body: Vec<u8>) -> Result<()> {
     let answer = arena.draw("see json").await?;
     let heard = answer.message();
     ensure!(
-        !answer.status.is_success() && heard.contains("the answer is not JSON"),
+        !answer.status.is_success() && heard.contains("the response is not JSON"),
         "the engine got it: {} {}",
         answer.status,
         heard.get(..200).unwrap_or(&heard)

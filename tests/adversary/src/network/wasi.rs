@@ -33,8 +33,9 @@ pub(super) async fn sockets(arena: &Arena) -> Result<()> {
     };
     let (bound, control) = (ResolvedSettings::default(), JobContext::new("adversary".to_owned()));
     let limits = Limits::job(PATIENCE);
-    let made = opened.make(component, &bound, &control, limits, job, None);
-    let found: Value = serde_json::from_str(&made.await?.details)?;
+    let call = opened.call(component, &bound, &control, limits);
+    let output = call.generate(job).await?;
+    let found: Value = serde_json::from_str(&output.details)?;
     for attempt in ["connect", "listen", "lookup"] {
         let refused = found.pointer(&format!("/{attempt}/error"));
         ensure!(

@@ -1,0 +1,95 @@
+//! The memories and tables of a guest.
+
+use wasmtime::ResourceLimiter;
+
+use crate::limits::{LimitExceeded, Limits};
+use crate::wasmtime_engine::{MAX_INSTANCES, MAX_MEMORIES, MAX_TABLES};
+use pinhole_ground::guard::Guard;
+
+/// Size of a table element in bytes.
+const TABLE_ELEMENT_BYTES: usize = 16;
+
+/// Counts the total size of all memories and tables of a store.
+#[derive(Debug)]
+pub(crate) struct GuestMemory {
+    used_bytes: usize,
+    max_bytes: usize,
+}
+
+impl GuestMemory {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            used_bytes: 0,
+            max_bytes: limits.memory_bytes,
+        }
+    }
+
+    fn grow(&mut self, bytes: usize) -> Result<bool, LimitExceeded> {
+        let (used, max) = (self.used_bytes.saturating_add(bytes), self.max_bytes);
+        Guard::Memory.refuse_if(used > max, || {
+            format!("it needs more than {max} bytes of memory")
+        })?;
+        self.used_bytes = used;
+        Ok(true)
+    }
+}
+
+impl ResourceLimiter for GuestMemory {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        Ok(self.grow(desired.saturating_sub(current))?)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let elements = desired.saturating_sub(current);
+        Ok(self.grow(elements.saturating_mul(TABLE_ELEMENT_BYTES))?)
+    }
+
+    fn instances(&self) -> usize {
+        MAX_INSTANCES as usize
+    }
+
+    fn tables(&self) -> usize {
+        MAX_TABLES as usize
+    }
+
+    fn memories(&self) -> usize {
+        MAX_MEMORIES as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guest_memory_counts_memories_and_tables_together() {
+        let mut memory = GuestMemory {
+            used_bytes: 0,
+            max_bytes: 100,
+        };
+        assert!(memory.memory_growing(0, 60, None).unwrap());
+        assert!(memory.memory_growing(0, 20, None).unwrap());
+        assert!(!memory.memory_growing(20, 40, Some(30)).unwrap());
+        assert!(memory.table_growing(0, 1, None).unwrap());
+        let error = memory.table_growing(1, 2, None).unwrap_err();
+        let LimitExceeded(refusal) = error.downcast_ref().unwrap();
+        assert_eq!(refusal.guard, Some(Guard::Memory));
+        assert_eq!(refusal.reason, "it needs more than 100 bytes of memory");
+    }
+}

@@ -1,0 +1,139 @@
+//! One instance of a component, for one call of one export.
+
+use wasmtime::Store;
+use wasmtime::component::Resource;
+
+use crate::component::Pre;
+use crate::contract::{Description, EngineError, ImageEngine, Job, Model, SettingValue};
+use crate::error::Error;
+use crate::output::{JobOutput, sanitize_error, sanitize_models};
+use crate::resources::ImageResource;
+use crate::state::State;
+use pinhole_images::Image;
+
+/// The images of an edit.
+#[derive(Clone, Debug)]
+pub struct Edit {
+    /// Never empty.
+    pub sources: Vec<Image>,
+    /// Transparent in the areas of the first source that the engine changes.
+    pub mask: Option<Image>,
+}
+
+/// A fresh instance. Each export consumes it.
+pub(crate) struct Instance {
+    store: Store<State>,
+    engine: ImageEngine,
+    settings: Vec<SettingValue>,
+}
+
+impl Instance {
+    pub(crate) async fn new(
+        pre: &Pre,
+        state: State,
+        settings: Vec<SettingValue>,
+    ) -> Result<Self, Error> {
+        let mut store = state.into_store(pre.engine());
+        let engine = pre
+            .instantiate_async(&mut store)
+            .await
+            .map_err(|error| Error::from_trap(&error))?;
+        Ok(Self {
+            store,
+            engine,
+            settings,
+        })
+    }
+
+    pub(crate) async fn describe(mut self) -> Result<Description, Error> {
+        self.engine
+            .pinhole_engine_engine()
+            .call_describe(&mut self.store)
+            .await
+            .map_err(|error| Error::from_trap(&error))
+    }
+
+    pub(crate) async fn generate(
+        mut self,
+        job: Job,
+        max_images: usize,
+    ) -> Result<JobOutput, Error> {
+        let returned = self
+            .engine
+            .pinhole_engine_engine()
+            .call_generate(&mut self.store, &job, &self.settings)
+            .await;
+        let output = self.returned_value(returned)?;
+        JobOutput::from_guest(self.store.data_mut(), output, max_images)
+    }
+
+    pub(crate) async fn edit(
+        mut self,
+        job: Job,
+        edit: Edit,
+        max_images: usize,
+    ) -> Result<JobOutput, Error> {
+        let EditHandles { sources, mask } = EditHandles::new(self.store.data_mut(), edit)
+            .map_err(|error| Error::from_trap(&error))?;
+        let returned = self
+            .engine
+            .pinhole_engine_engine()
+            .call_edit(&mut self.store, &job, &sources, mask, &self.settings)
+            .await;
+        let output = self.returned_value(returned)?;
+        JobOutput::from_guest(self.store.data_mut(), output, max_images)
+    }
+
+    pub(crate) async fn models(mut self) -> Result<Vec<Model>, Error> {
+        let returned = self
+            .engine
+            .pinhole_engine_engine()
+            .call_models(&mut self.store, &self.settings)
+            .await;
+        let models = self.returned_value(returned)?;
+        sanitize_models(models, &self.store.data().redactor)
+    }
+
+    pub(crate) async fn verify(mut self) -> Result<(), Error> {
+        let returned = self
+            .engine
+            .pinhole_engine_engine()
+            .call_verify(&mut self.store, &self.settings)
+            .await;
+        self.returned_value(returned)
+    }
+
+    /// The value that an export returned, or the error that it returned, or why it did not return.
+    fn returned_value<T>(
+        &mut self,
+        returned: wasmtime::Result<Result<T, EngineError>>,
+    ) -> Result<T, Error> {
+        let state = self.store.data_mut();
+        match returned {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(Error::Engine {
+                error: sanitize_error(error, &state.redactor),
+                failure: state.network.last_failure.take(),
+            }),
+            Err(error) => Err(Error::from_trap(&error)),
+        }
+    }
+}
+
+/// The guest's handles of the images of an edit.
+struct EditHandles {
+    sources: Vec<Resource<ImageResource>>,
+    mask: Option<Resource<ImageResource>>,
+}
+
+impl EditHandles {
+    fn new(state: &mut State, edit: Edit) -> wasmtime::Result<Self> {
+        let sources = edit
+            .sources
+            .into_iter()
+            .map(|image| state.push_image(image))
+            .collect::<wasmtime::Result<_>>()?;
+        let mask = edit.mask.map(|image| state.push_image(image)).transpose()?;
+        Ok(Self { sources, mask })
+    }
+}

@@ -1,0 +1,12 @@
+//! Parts of the sandbox that `tests/fuzz` tests directly. Not an interface for other crates.
+
+pub use crate::admission::{check_description, check_kind, check_world};
+pub use crate::call::describe;
+pub use crate::component::Pre;
+pub use crate::guest_runtime::CpuMeter;
+pub use crate::host_task::HostTaskDriver;
+pub use crate::json_document::Document;
+pub use crate::redaction::CallRedactor;
+pub use crate::request_body::{RequestBody, header_map};
+pub use crate::sse::EventStream;
+pub use crate::state::{CallSetup, State};

@@ -1,0 +1,150 @@
+//! The network side of a call: its upstreams, and the limits of its requests.
+
+use std::sync::Arc;
+
+use http::Method;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use crate::grant::{RequestDenial, Upstreams};
+use crate::host_task::HostTasks;
+use crate::limits::Limits;
+use pinhole_ground::audit::RefusalKind;
+use pinhole_ground::guard::{Guard, Refusal};
+
+/// What a call can reach, and what it has sent.
+pub(crate) struct Network {
+    engine: String,
+    pub(crate) upstreams: Arc<Upstreams>,
+    pub(crate) host_tasks: HostTasks,
+    /// Runs sockets. Busy guests delay their own runtimes, but not this one.
+    pub(crate) io: Handle,
+    /// When requests time out.
+    pub(crate) deadline: Instant,
+    /// For the operator: why the last request failed.
+    pub(crate) last_failure: Option<String>,
+    requests: u32,
+    max_requests: u32,
+    sent_bytes: usize,
+    max_sent_bytes: usize,
+    /// One permit for each pending request, event stream and WebSocket.
+    connections: Arc<Semaphore>,
+    max_connections: usize,
+}
+
+/// A request that is refused before it is sent.
+pub(crate) struct Denial {
+    pub(crate) kind: RefusalKind,
+    /// For the operator.
+    pub(crate) refusal: Refusal,
+    /// For the guest, without any detail of the grant.
+    pub(crate) guest_message: &'static str,
+}
+
+impl Network {
+    pub(crate) fn new(
+        engine: &str,
+        upstreams: Arc<Upstreams>,
+        host_tasks: HostTasks,
+        limits: &Limits,
+    ) -> Self {
+        let connections = Guard::Connections.limit(limits.connections);
+        Self {
+            engine: engine.to_owned(),
+            upstreams,
+            host_tasks,
+            io: Handle::current(),
+            // After the end of the call, so that a request does not time out just when the guest is
+            // cancelled. The guest can still ask its upstream to stop.
+            deadline: Instant::now() + limits.wall + limits.grace,
+            last_failure: None,
+            requests: 0,
+            max_requests: limits.requests,
+            sent_bytes: 0,
+            max_sent_bytes: limits.sent_bytes,
+            connections: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
+            max_connections: limits.connections,
+        }
+    }
+
+    /// Counts a request or a WebSocket.
+    pub(crate) fn count_request(&mut self) -> Result<(), Denial> {
+        let (engine, max) = (&self.engine, self.max_requests);
+        Guard::Requests
+            .refuse_if(self.requests >= max, || {
+                format!("engine {engine} sent more than {max} requests in one job")
+            })
+            .map_err(|refusal| Denial {
+                kind: RefusalKind::Request,
+                refusal,
+                guest_message: "too many requests for one job",
+            })?;
+        self.requests = self.requests.saturating_add(1);
+        Ok(())
+    }
+
+    /// Counts bytes that are about to be sent.
+    pub(crate) fn count_sent(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let (engine, max) = (&self.engine, self.max_sent_bytes);
+        let sent = self.sent_bytes.saturating_add(bytes);
+        Guard::SentBytes.refuse_if(sent > max, || {
+            format!("engine {engine} tried to send more than {max} bytes in one job")
+        })?;
+        self.sent_bytes = sent;
+        Ok(())
+    }
+
+    /// Reserves one of the connections that the call can have at the same time.
+    pub(crate) fn reserve_connection(&self) -> Result<OwnedSemaphorePermit, Denial> {
+        let (engine, max) = (&self.engine, self.max_connections);
+        self.connections
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| Denial {
+                kind: RefusalKind::Request,
+                refusal: Guard::Connections.refuse(format!(
+                    "engine {engine} tried to open more than {max} connections at the same time"
+                )),
+                guest_message: "too many requests at the same time",
+            })
+    }
+
+    /// Is the request declared and granted?
+    pub(crate) fn check_grant(
+        &self,
+        upstream_name: &str,
+        method: &Method,
+        path: &str,
+    ) -> Result<(), Denial> {
+        let engine = &self.engine;
+        let Some(upstream) = self.upstreams.get(upstream_name) else {
+            return Err(not_granted(format!(
+                "engine {engine} has no upstream {upstream_name:?}, or its URL is not set"
+            )));
+        };
+        let Err(denial) = upstream.rules.check(method, path) else {
+            return Ok(());
+        };
+        let remedy = match denial {
+            RequestDenial::NotGranted(rule) => format!(
+                "allow it with: pinhole engine grant {engine} --allow '{upstream_name} {rule}'"
+            ),
+            RequestDenial::NotDeclared => {
+                "the engine does not declare this request, so no grant can allow it".to_owned()
+            }
+        };
+        let path = path.split('?').next().unwrap_or_default();
+        Err(not_granted(format!(
+            "engine {engine} may not {method} {path:?} on upstream {upstream_name}: {remedy}"
+        )))
+    }
+}
+
+fn not_granted(reason: String) -> Denial {
+    Denial {
+        kind: RefusalKind::Grant,
+        refusal: Guard::GrantedRequests.refuse(reason),
+        guest_message: "not granted",
+    }
+}

@@ -1,0 +1,93 @@
+//! Resources: the values behind a guest's handles.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::HeaderMap;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::host_task::HostTask;
+use crate::json_document::Document;
+use crate::limits::LimitExceeded;
+use crate::memory_budget::Reservation;
+use crate::sse::EventStream;
+use pinhole_egress as egress;
+use pinhole_images::Image;
+
+/// An image.
+pub struct ImageResource {
+    pub(crate) image: Image,
+    pub(crate) _reservation: Reservation,
+}
+
+/// A JSON document.
+pub struct DocumentResource {
+    pub(crate) document: Document,
+    pub(crate) _reservation: Arc<Reservation>,
+}
+
+/// A response: its head, and as much of its body as was received.
+pub struct ResponseResource {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: ResponseBody,
+}
+
+pub(crate) enum ResponseBody {
+    Whole(WholeBody),
+    /// The head was received, the body was not.
+    Failed(egress::Error),
+    Events(Box<EventBody>),
+}
+
+/// A body in memory. Clones share the bytes.
+#[derive(Clone)]
+pub(crate) struct WholeBody {
+    pub(crate) bytes: Bytes,
+    pub(crate) reservation: Arc<Reservation>,
+}
+
+/// An event stream that is still being received.
+pub(crate) struct EventBody {
+    pub(crate) response: egress::Response,
+    pub(crate) stream: EventStream,
+    pub(crate) _connection: OwnedSemaphorePermit,
+}
+
+/// A pending request, aborted when dropped. `None` after its response was returned.
+pub struct PendingResource(pub(crate) Option<PendingRequest>);
+
+pub(crate) type PendingRequest = HostTask<Result<ResponseResource, SendError>>;
+
+/// Why a request has no response.
+pub(crate) enum SendError {
+    /// Returned to the guest.
+    Egress(egress::Error),
+    /// Stops the call.
+    Limit(LimitExceeded),
+}
+
+impl From<egress::Error> for SendError {
+    fn from(error: egress::Error) -> Self {
+        Self::Egress(error)
+    }
+}
+
+impl From<LimitExceeded> for SendError {
+    fn from(exceeded: LimitExceeded) -> Self {
+        Self::Limit(exceeded)
+    }
+}
+
+/// A binary WebSocket message.
+pub struct MessageResource {
+    pub(crate) bytes: Bytes,
+    pub(crate) _reservation: Reservation,
+}
+
+/// A WebSocket.
+pub struct SocketResource {
+    pub(crate) socket: egress::WebSocket,
+    pub(crate) _connection: OwnedSemaphorePermit,
+}

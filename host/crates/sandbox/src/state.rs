@@ -1,0 +1,150 @@
+//! The state of a call: the data of its wasmtime store, which every host function can access.
+//!
+//! The fields are grouped by purpose: [`CallBudget`] counts CPU time, host calls and log lines,
+//! [`MemoryBudget`] the bytes that the host holds, [`Network`] requests; [`CallRedactor`] removes secrets.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use wasmtime::component::ResourceTable;
+use wasmtime::{Engine, Store, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::budget::CallBudget;
+use crate::contract::pinhole::engine::types;
+use crate::grant::Upstreams;
+use crate::guest_memory::GuestMemory;
+use crate::guest_runtime::CpuMeter;
+use crate::host_task::{HostTaskDriver, HostTasks};
+use crate::job_context::JobContext;
+use crate::limits::Limits;
+use crate::memory_budget::MemoryBudget;
+use crate::network::Network;
+use crate::redaction::CallRedactor;
+use pinhole_egress::Redactor;
+use pinhole_ground::audit::{AuditLog, Event, RefusalKind};
+use pinhole_ground::guard::{Guard, Refusal};
+use pinhole_images::Decoder;
+
+/// Random bytes that WASI returns at once.
+const MAX_RANDOM_BYTES: usize = 64 << 10;
+
+/// What a call starts with.
+pub struct CallSetup<'a> {
+    /// The engine's name for logs. Until the component is admitted, its file name.
+    pub engine: &'a str,
+    /// The job that the call belongs to.
+    pub context: JobContext,
+    /// The upstreams that the engine can reach.
+    pub upstreams: Arc<Upstreams>,
+    /// Finds the secrets of the engine's settings.
+    pub redactor: Arc<Redactor>,
+    /// The limits of the call.
+    pub limits: Limits,
+    /// Records refusals.
+    pub audit: AuditLog,
+    /// Limits how many images are decoded at once.
+    pub decoder: Decoder,
+    /// Runs long work of the host.
+    pub background: Handle,
+}
+
+/// The state of a call.
+pub struct State {
+    pub(crate) table: ResourceTable,
+    pub(crate) engine: String,
+    pub(crate) context: JobContext,
+    pub(crate) limits: Limits,
+    pub(crate) budget: CallBudget,
+    pub(crate) memory: MemoryBudget,
+    pub(crate) network: Network,
+    pub(crate) redactor: CallRedactor,
+    pub(crate) decoder: Decoder,
+    pub(crate) background: Handle,
+    audit: AuditLog,
+    guest_memory: GuestMemory,
+    wasi: WasiCtx,
+}
+
+impl State {
+    /// The state of a new call, and the driver of its host tasks. Call it on a Tokio runtime, which then runs
+    /// the call's sockets.
+    #[must_use]
+    pub fn new(setup: CallSetup<'_>) -> (Self, HostTaskDriver) {
+        let CallSetup {
+            engine,
+            context,
+            limits,
+            audit,
+            ..
+        } = setup;
+        let (host_tasks, driver) = HostTasks::new();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(Guard::Handles.limit(limits.handles));
+        let max_random_bytes = Guard::RandomBytes.limit(MAX_RANDOM_BYTES);
+        let state = Self {
+            table,
+            engine: engine.to_owned(),
+            budget: CallBudget::new(&limits),
+            memory: MemoryBudget::new(&limits),
+            network: Network::new(engine, setup.upstreams, host_tasks, &limits),
+            redactor: CallRedactor::new(setup.redactor, audit.clone(), engine, &context.job),
+            decoder: setup.decoder,
+            background: setup.background,
+            guest_memory: GuestMemory::new(&limits),
+            // Without files, environment, arguments, standard streams, sockets and name resolution.
+            wasi: WasiCtx::builder()
+                .max_random_size(max_random_bytes as u64)
+                .build(),
+            context,
+            limits,
+            audit,
+        };
+        (state, driver)
+    }
+
+    /// The meter of the call's CPU time.
+    #[must_use]
+    pub fn cpu_meter(&self) -> CpuMeter {
+        self.budget.meter.clone()
+    }
+
+    /// A store with this state that enforces the limits of the call.
+    #[must_use]
+    pub fn into_store(self, engine: &Engine) -> Store<Self> {
+        let copied_bytes = Guard::CopiedBytes.limit(self.limits.copied_bytes);
+        let mut store = Store::new(engine, self);
+        store.limiter(|state| &mut state.guest_memory);
+        store.set_hostcall_fuel(copied_bytes);
+        store.epoch_deadline_callback(|context| {
+            context.data().budget.check_running()?;
+            Ok(UpdateDeadline::Yield(1))
+        });
+        store.set_epoch_deadline(1);
+        store
+    }
+
+    /// Records a refusal in the audit log.
+    pub(crate) fn record(&self, kind: RefusalKind, refusal: &Refusal) {
+        self.audit.record(&Event {
+            kind,
+            guard: refusal.guard,
+            engine: &self.engine,
+            job: &self.context.job,
+            message: &refusal.reason,
+        });
+    }
+}
+
+impl types::Host for State {}
+
+impl WasiView for State {
+    /// Every WASI function calls this first.
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.budget.charge_wasi();
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}

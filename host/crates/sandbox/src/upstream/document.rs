@@ -1,0 +1,109 @@
+//! JSON documents.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wasmtime::component::Resource;
+
+use crate::contract::UpstreamError;
+use crate::contract::pinhole::engine::upstream::{Error, HostDocument};
+use crate::json_document::Document;
+use crate::memory_budget::Reservation;
+use crate::resources::{DocumentResource, ImageResource};
+use crate::state::State;
+use pinhole_ground::guard::Guard;
+
+/// Length of the JSON that an engine reads at once, with long strings cut, in bytes.
+const MAX_JSON_BYTES: usize = 16 << 20;
+/// Length of a JSON pointer in bytes.
+const MAX_POINTER_BYTES: usize = 4 << 10;
+
+impl State {
+    /// Parses a JSON text and gives the guest the document.
+    pub(super) async fn push_document(
+        &mut self,
+        bytes: Bytes,
+        reservation: Arc<Reservation>,
+    ) -> Result<Resource<DocumentResource>, UpstreamError> {
+        self.budget.meter.yield_before(bytes.len()).await;
+        let document = Document::parse(bytes).map_err(|reason| {
+            self.network.last_failure = Some(reason.clone());
+            Error::Malformed(reason)
+        })?;
+        Ok(self.table.push(DocumentResource {
+            document,
+            _reservation: reservation,
+        })?)
+    }
+
+    /// Parses an image of an upstream and gives it to the guest.
+    pub(super) fn push_upstream_image(
+        &mut self,
+        bytes: Bytes,
+    ) -> Result<Resource<ImageResource>, UpstreamError> {
+        let image = self.parse_image(bytes).map_err(Error::Malformed)?;
+        Ok(self.push_image(image)?)
+    }
+}
+
+/// The error of a missing value quotes the pointer, so its length is limited.
+fn check_pointer(pointer: &str) -> Result<(), Error> {
+    Guard::HandedOver
+        .refuse_if(
+            pointer.len() > MAX_POINTER_BYTES,
+            || "the JSON pointer is too long",
+        )
+        .map_err(|refusal| Error::Malformed(refusal.reason))
+}
+
+impl HostDocument for State {
+    async fn json(
+        &mut self,
+        document: Resource<DocumentResource>,
+        max_string: u32,
+    ) -> Result<String, UpstreamError> {
+        self.budget.charge()?;
+        let document = &self.table.get(&document)?.document;
+        let text = document.skeleton(max_string, &self.redactor);
+        if text.len() > MAX_JSON_BYTES {
+            return Err(Error::TooLarge.into());
+        }
+        self.context.usage.count_entered(text.len());
+        Ok(text)
+    }
+
+    async fn text_at(
+        &mut self,
+        document: Resource<DocumentResource>,
+        pointer: String,
+        max: u32,
+    ) -> Result<String, UpstreamError> {
+        self.budget.charge()?;
+        check_pointer(&pointer)?;
+        let document = &self.table.get(&document)?.document;
+        let text = document.text_at(&pointer).map_err(Error::Malformed)?;
+        if text.len() > MAX_JSON_BYTES.min(max as usize) {
+            return Err(Error::TooLarge.into());
+        }
+        self.context.usage.count_entered(text.len());
+        let redacted = self.redactor.redact_text(text, Guard::SecretJson);
+        Ok(redacted.into_owned())
+    }
+
+    async fn image_at(
+        &mut self,
+        document: Resource<DocumentResource>,
+        pointer: String,
+    ) -> Result<Resource<ImageResource>, UpstreamError> {
+        self.budget.charge()?;
+        check_pointer(&pointer)?;
+        let document = &self.table.get(&document)?.document;
+        let bytes = document.base64_at(&pointer).map_err(Error::Malformed)?;
+        self.push_upstream_image(bytes.into())
+    }
+
+    async fn drop(&mut self, document: Resource<DocumentResource>) -> wasmtime::Result<()> {
+        self.table.delete(document)?;
+        Ok(())
+    }
+}

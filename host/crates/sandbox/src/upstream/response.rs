@@ -1,0 +1,153 @@
+//! Responses and their bodies.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wasmtime::component::Resource;
+
+use crate::contract::UpstreamError;
+use crate::contract::pinhole::engine::upstream::{Error, Header, HostResponse};
+use crate::resources::{
+    DocumentResource, EventBody, ImageResource, ResponseBody, ResponseResource, WholeBody,
+};
+use crate::state::State;
+use pinhole_egress as egress;
+use pinhole_ground::guard::Guard;
+
+/// Length of the text that an engine reads of a body, in bytes.
+const MAX_TEXT_BYTES: u32 = 64 << 10;
+/// Length of one event of a stream in bytes.
+const MAX_EVENT_BYTES: usize = 32 << 20;
+/// The data of OpenAI's event that ends a stream.
+const END_OF_EVENTS: &[u8] = b"[DONE]";
+
+impl State {
+    /// The whole body of a response.
+    fn whole_body(
+        &mut self,
+        response: &Resource<ResponseResource>,
+    ) -> Result<WholeBody, UpstreamError> {
+        let error = match &self.table.get(response)?.body {
+            ResponseBody::Whole(body) => return Ok(body.clone()),
+            ResponseBody::Events(_) => {
+                let message = "the response is an event stream".to_owned();
+                return Err(Error::Malformed(message).into());
+            }
+            ResponseBody::Failed(error) => error.clone(),
+        };
+        Err(self.report_broken_body(&error).into())
+    }
+}
+
+impl EventBody {
+    /// Receives the data of the next event; `None` at the end of the stream.
+    async fn receive(&mut self) -> Result<Option<Bytes>, egress::Error> {
+        loop {
+            if let Some(data) = self.stream.next_event() {
+                return Ok(Some(data));
+            }
+            if Guard::EventBytes.applies(self.stream.pending_bytes() > MAX_EVENT_BYTES) {
+                return Err(egress::Error::TooLarge {
+                    guard: Guard::EventBytes,
+                    max_bytes: MAX_EVENT_BYTES,
+                });
+            }
+            match self.response.chunk().await? {
+                Some(chunk) => self.stream.push(&chunk),
+                None => return Ok(self.stream.finish()),
+            }
+        }
+    }
+}
+
+impl HostResponse for State {
+    async fn status(&mut self, response: Resource<ResponseResource>) -> wasmtime::Result<u16> {
+        self.budget.charge()?;
+        Ok(self.table.get(&response)?.status.as_u16())
+    }
+
+    async fn headers(
+        &mut self,
+        response: Resource<ResponseResource>,
+    ) -> wasmtime::Result<Vec<Header>> {
+        self.budget.charge()?;
+        let redact = |text: &str| {
+            self.redactor
+                .redact_text(text, Guard::SecretHeaders)
+                .into_owned()
+        };
+        let headers = self.table.get(&response)?.headers.iter();
+        Ok(headers
+            .map(|(name, value)| {
+                self.context.usage.count_entered(value.len());
+                Header {
+                    name: redact(name.as_str()),
+                    value: redact(&String::from_utf8_lossy(value.as_bytes())),
+                }
+            })
+            .collect())
+    }
+
+    async fn document(
+        &mut self,
+        response: Resource<ResponseResource>,
+    ) -> Result<Resource<DocumentResource>, UpstreamError> {
+        self.budget.charge()?;
+        let WholeBody { bytes, reservation } = self.whole_body(&response)?;
+        self.push_document(bytes, reservation).await
+    }
+
+    async fn image(
+        &mut self,
+        response: Resource<ResponseResource>,
+    ) -> Result<Resource<ImageResource>, UpstreamError> {
+        self.budget.charge()?;
+        let body = self.whole_body(&response)?;
+        self.push_upstream_image(body.bytes)
+    }
+
+    async fn text(
+        &mut self,
+        response: Resource<ResponseResource>,
+        max: u32,
+    ) -> Result<String, UpstreamError> {
+        self.budget.charge()?;
+        let body = self.whole_body(&response)?;
+        let max_bytes = max.min(MAX_TEXT_BYTES);
+        let head = self
+            .redactor
+            .redact_range(&body.bytes, 0, max_bytes, Guard::SecretText);
+        self.context.usage.count_entered(head.len());
+        Ok(String::from_utf8_lossy(&head).into_owned())
+    }
+
+    async fn next_event(
+        &mut self,
+        response: Resource<ResponseResource>,
+    ) -> Result<Option<Resource<DocumentResource>>, UpstreamError> {
+        self.budget.charge()?;
+        let cancel = self.context.cancel.clone();
+        let ResponseBody::Events(events) = &mut self.table.get_mut(&response)?.body else {
+            let message = "the response is not an event stream".to_owned();
+            return Err(Error::Malformed(message).into());
+        };
+        let received = tokio::select! {
+            biased;
+            received = events.receive() => received,
+            () = cancel.cancelled() => return Err(Error::Cancelled.into()),
+        };
+        let Some(data) = received.map_err(|error| self.report_broken_body(&error))? else {
+            return Ok(None);
+        };
+        if data.as_ref() == END_OF_EVENTS {
+            return Ok(None);
+        }
+        let reservation = Arc::new(self.memory.reserve(data.len())?);
+        self.push_document(data, reservation).await.map(Some)
+    }
+
+    async fn drop(&mut self, response: Resource<ResponseResource>) -> wasmtime::Result<()> {
+        self.table.delete(response)?;
+        Ok(())
+    }
+}

@@ -38,7 +38,7 @@ const MAX_KEY_BYTES: usize = 200;
 pub const ROLES: [&str; 3] = ["admin", "user", "pending"];
 
 /// Accounts, and what is needed to prove whose one is.
-pub struct People {
+pub struct Accounts {
     rules: ArcSwap<Rules>,
     store: Store,
     sessions: session::Sessions,
@@ -106,7 +106,7 @@ impl From<AddError> for Error {
     }
 }
 
-impl People {
+impl Accounts {
     /// Reads the rules, and the key for sessions from the environment or else from the data folder.
     pub fn open(data: &Dir, store: Store, environment: &Environment) -> anyhow::Result<Self> {
         let rules = Rules::read(environment).map_err(anyhow::Error::msg)?;

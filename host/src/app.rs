@@ -6,22 +6,23 @@ use anyhow::{Context, Result};
 use cap_std::fs::Dir;
 use serde_json::{Value, json};
 
-use pinhole_ground::audit;
+use pinhole_ground::audit::AuditLog;
+use pinhole_images::Decoder;
 use crate::chat::event::Events;
 use crate::chat::model::Models;
 use crate::chat::task::Tasks;
 use crate::config::Config;
 use crate::files::Files;
-use pinhole_ground::data_dir as folder;
+use pinhole_ground::data_dir;
 use crate::jobs::{Requester, Finished, Jobs};
-use crate::accounts::People;
+use crate::accounts::Accounts;
 use crate::settings::Stored;
 use crate::store::{FileRow, Store, User};
 
 /// Everything that a request may use.
 pub struct App {
     /// What was refused, and to whom.
-    pub audit: audit::Log,
+    pub audit: AuditLog,
     /// Makes pictures.
     pub jobs: Jobs,
     /// Keeps them.
@@ -31,7 +32,7 @@ pub struct App {
     /// What is set, and by whom it was changed.
     pub settings: Stored,
     /// Knows who asks.
-    pub people: People,
+    pub accounts: Accounts,
     /// Tells clients.
     pub events: Events,
     /// Turns that go on after their request was answered.
@@ -55,7 +56,7 @@ pub async fn as_changed(config: &Config) -> Result<Config> {
 }
 
 fn open_folder(config: &Config) -> Result<Dir> {
-    folder::create(&config.data).context(
+    data_dir::create(&config.data).context(
         "the data folder cannot be used: set PINHOLE_DATA to a folder that can be written to",
     )
 }
@@ -72,17 +73,18 @@ impl App {
     pub async fn open(config: &Config) -> Result<Self> {
         let data = open_folder(config)?;
         // Before any engine is admitted, or not.
-        let audit = audit::Log::open(&data)?;
+        let audit = AuditLog::open(&data)?;
         let store = Store::open(&config.data).await?;
         let settings = Stored::open(&data, store.clone(), &config.environment).await?;
         let config = &changed(config, &settings);
-        let jobs = Jobs::open(config).await?;
+        let decoder = Decoder::default();
+        let jobs = Jobs::open(config, audit.clone(), decoder.clone()).await?;
         Ok(Self {
-            audit,
-            people: People::open(&data, store.clone(), &config.environment)?,
-            files: Files::open(&data, store.clone())?,
-            chat_models: Models::open(&jobs.current().settings.chat_models, &jobs.egress)
+            accounts: Accounts::open(&data, store.clone(), &config.environment)?,
+            files: Files::open(&data, store.clone(), decoder)?,
+            chat_models: Models::open(&jobs.current().settings.chat_models, &jobs.egress, &audit)
                 .map_err(anyhow::Error::msg)?,
+            audit,
             events: Events::new(),
             tasks: Tasks::default(),
             store,

@@ -10,7 +10,7 @@ mod message;
 pub mod model;
 mod progress;
 pub mod prompt;
-mod shown;
+mod inline_images;
 mod sources;
 pub mod task;
 
@@ -141,7 +141,7 @@ pub async fn run(app: &App, mut turn: Turn) -> Result<Reply, Error> {
         message::add_context(&mut turn.payload, &context(outcome));
     }
     if model.is_some() {
-        shown::inline(&app.files, &turn.user, &mut turn.payload).await;
+        inline_images::inline(&app.files, &turn.user, &mut turn.payload).await;
     }
     answer(turn, model, picture).await
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 
 use pinhole_egress::{DEFAULT_SILENCE, Nat64};
-use pinhole_sandbox::{Compiler, MAX_CODE_BYTES};
+use pinhole_ground::audit::AuditLog;
+use pinhole_images::Decoder;
+use pinhole_sandbox::{Options, Compiler, MAX_CODE_BYTES};
 use pinhole_sandbox::grant::FirstUse;
 use pinhole_ground::environment::Environment;
 
@@ -62,6 +64,21 @@ pub struct Config {
 }
 
 impl Config {
+    /// How engines are opened.
+    #[must_use]
+    pub fn engine_options(&self, audit: AuditLog, decoder: Decoder) -> Options {
+        Options {
+            data: self.data.clone(),
+            engines: self.engines.clone(),
+            slots: self.slots,
+            slots_per_user: self.slots_per_user,
+            compiler: self.compiler.clone(),
+            first_use: self.first_use,
+            audit,
+            decoder,
+        }
+    }
+
     /// Reads the process's environment. The error names the variable and what it may hold.
     #[expect(
         clippy::disallowed_methods,

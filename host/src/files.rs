@@ -2,6 +2,7 @@
 //!
 //! Bytes are written before their row and removed after it, so a file that can be found is whole.
 
+pub mod lookup;
 mod objects;
 mod sweep;
 mod thumbnail;
@@ -20,7 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use pinhole_ground::guard::Guard;
-use pinhole_images::{DecodeFor, Image, ImageLimits, decoding};
+use pinhole_images::{DecodeFor, Decoder, Image, ImageLimits};
 use crate::store::{ChatFilter, FileRow, Store, User, now};
 use objects::Objects;
 
@@ -38,11 +39,12 @@ const MAX_UPLOADING_BYTES: usize = 64 << 20;
 const BATCH: u32 = 200;
 
 /// The folder of files and the store beside it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Files {
     objects: Objects,
     store: Store,
     uploads: Arc<Semaphore>,
+    decoder: Decoder,
 }
 
 /// What an upload takes of the memory that there is for all of them, until it is dropped.
@@ -80,11 +82,12 @@ pub enum Thumbnail {
 
 impl Files {
     /// Keeps files in a folder of the data folder.
-    pub fn open(data: &Dir, store: Store) -> Result<Self> {
+    pub fn open(data: &Dir, store: Store, decoder: Decoder) -> Result<Self> {
         Ok(Self {
             objects: Objects::open(data, "files")?,
             store,
             uploads: Arc::new(Semaphore::new(MAX_UPLOADING_BYTES)),
+            decoder,
         })
     }
 
@@ -294,7 +297,7 @@ impl Files {
             return Ok(Thumbnail::Gone);
         };
         let io = Handle::current();
-        match decoding(DecodeFor::Person, &io, move || {
+        match self.decoder.run(DecodeFor::Person, &io, move || {
             thumbnail::shrink(bytes, size)
         })
         .await

@@ -5,8 +5,8 @@ mod chats;
 mod files;
 mod groups;
 mod messages;
-mod people;
-mod proofs;
+mod accounts;
+mod credentials;
 mod settings;
 
 use std::path::Path;
@@ -22,14 +22,14 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Row};
 use tokio::sync::Mutex;
 
-use pinhole_sandbox::hex;
+use pinhole_ground::text::hex;
 
 pub use chats::{Chat, ChatCopy, ChatFilter, ChatMark, ChatTitle, MAX_CHATS, Saved};
 pub use files::FileRow;
 pub use groups::Group;
 pub use messages::{ChatMessage, MAX_MESSAGES, StoredMessage, file_id};
-pub use people::{Account, AddError, Admission, NewAccount, Person};
-pub use proofs::Proof;
+pub use accounts::{Account, AddError, Admission, NewAccount, Person};
+pub use credentials::Proof;
 pub use settings::{SettingChange, SettingRow};
 
 /// How long a statement waits for another process that writes.

@@ -10,10 +10,10 @@ mod files;
 mod images;
 mod openai;
 mod openapi;
-mod people;
+mod accounts;
 mod settings;
 mod socket;
-mod source;
+mod image_reference;
 mod tasks;
 
 use std::any::Any;
@@ -48,7 +48,7 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(files::routes())
         .merge(images::routes())
         .merge(openai::routes())
-        .merge(people::routes())
+        .merge(accounts::routes())
         .merge(settings::routes())
         .merge(tasks::routes())
         .split_for_parts();

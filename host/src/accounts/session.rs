@@ -9,7 +9,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use pinhole_ground::data_dir as folder;
+use pinhole_ground::data_dir;
 
 /// `{"alg":"HS256","typ":"JWT"}`
 const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
@@ -107,7 +107,7 @@ impl Sessions {
 
 /// The data folder's key, made where there is none yet.
 pub(super) fn key_in(data: &Dir) -> Result<Vec<u8>> {
-    folder::key_in(data, KEY_FILE, KEY_BYTES)
+    data_dir::read_or_create_key(data, KEY_FILE, KEY_BYTES)
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ impl App {
         let next = next.map_err(refused)?;
         let kept = self.settings.keep(&plan).await;
         kept.map_err(|error| anyhow::Error::from(error).context("cannot keep the settings"))?;
-        self.people.publish(rules);
+        self.accounts.publish(rules);
         self.jobs.publish(next);
         tracing::info!("user {} has changed {}", user.id, plan.names().join(", "));
         self.settings.publish(plan.overlay);

@@ -28,7 +28,7 @@ pub(super) async fn inline(files: &Files, user: &User, payload: &mut Map<String,
                 continue;
             };
             let image = match shown < MAX_SHOWN && bytes < MAX_SHOWN_BYTES {
-                true => source::named(files, user, name).await.map_err(log).ok(),
+                true => lookup::named(files, user, name).await.map_err(log).ok(),
                 false => None,
             };
             match image {
@@ -50,7 +50,7 @@ fn stored_name(part: &Value) -> Option<&str> {
     }
     let url = part.get("image_url")?;
     let name = url.get("url").unwrap_or(url).as_str()?;
-    source::is_stored(name).then_some(name)
+    lookup::is_stored(name).then_some(name)
 }
 
 /// What else is said of the picture, such as `detail`, stays.

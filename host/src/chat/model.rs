@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use url::{Host, Url};
 
+use pinhole_ground::audit::AuditLog;
 use pinhole_egress::{Credential, Destination, Egress, Error, Place, Redactor, Request, Tls};
 use crate::settings::{ChatModels, PromptSettings};
 
@@ -68,13 +69,12 @@ const PARAMETERS: &[&str] = &[
 ];
 
 /// All servers with language models, in the order of their settings.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Models {
     connections: Vec<Connection>,
 }
 
 /// One of the servers.
-#[derive(Debug)]
 struct Connection {
     server: Destination,
     /// On this machine or in a network of the operator's.
@@ -82,10 +82,11 @@ struct Connection {
     list: List,
     /// Finds the server's key.
     redactor: Arc<Redactor>,
+    audit: AuditLog,
 }
 
 /// A language model: the server that has it, and what a request names it by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Model<'a> {
     connection: &'a Connection,
     /// `None` where the caller names none: the server chooses.
@@ -94,8 +95,12 @@ pub struct Model<'a> {
 
 impl Models {
     /// Opens the servers of the settings. The error names the address and what is wrong with it.
-    pub fn open(settings: &[ChatModels], egress: &Egress) -> Result<Self, String> {
-        let connections = settings.iter().map(|server| connect(server, egress));
+    pub fn open(
+        settings: &[ChatModels],
+        egress: &Egress,
+        audit: &AuditLog,
+    ) -> Result<Self, String> {
+        let connections = settings.iter().map(|server| connect(server, egress, audit));
         Ok(Self {
             connections: connections.collect::<Result<_, _>>()?,
         })
@@ -177,7 +182,11 @@ impl Models {
     }
 }
 
-fn connect(server: &ChatModels, egress: &Egress) -> Result<Connection, String> {
+fn connect(
+    server: &ChatModels,
+    egress: &Egress,
+    audit: &AuditLog,
+) -> Result<Connection, String> {
     let credential = server.key.as_deref().map(Credential::bearer).transpose();
     let credential = credential.map_err(|why| format!("OPENAI_API_KEY cannot be used: {why}"))?;
     let place = Place {
@@ -190,6 +199,7 @@ fn connect(server: &ChatModels, egress: &Egress) -> Result<Connection, String> {
     Ok(Connection {
         list: List::new(redactor.clone()),
         redactor,
+        audit: audit.clone(),
         server: destination.map_err(|why| format!("OPENAI_API_BASE_URL cannot be used: {why}"))?,
         local: is_local(&server.base_url),
     })
@@ -261,10 +271,13 @@ async fn send(
         body: Bytes::from(body.to_string()),
     };
     let Connection {
-        server, redactor, ..
+        server,
+        redactor,
+        audit,
+        ..
     } = model.connection;
     let response = server.send(request, max_bytes, deadline).await?;
-    Ok(Completion::new(response, redactor.clone()))
+    Ok(Completion::new(response, redactor.clone(), audit.clone()))
 }
 
 /// The request without what is Open WebUI's own.

@@ -51,7 +51,7 @@ pub(super) async fn load(
             if sources.images.len() >= most || bytes(&sources.images) > MAX_SOURCE_BYTES {
                 break;
             }
-            match source::named(&app.files, &turn.user, name).await {
+            match lookup::named(&app.files, &turn.user, name).await {
                 Ok(image) => sources.add(image),
                 Err(unusable) if Some(at) == newest => sources.refused = Some(told(unusable)),
                 Err(unusable) => drop(told(unusable)),

@@ -9,13 +9,13 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use pinhole::config::Config;
 use pinhole_sandbox::{JobContext, Limits, Progress};
-use pinhole_ground::data_dir as folder;
+use pinhole_ground::data_dir;
 use pinhole_images::Image;
 use pinhole::jobs::{Requester, Error, JobRequest};
 use serde_json::Map;
 use tokio::sync::watch;
 
-use crate::serve::told_to_end;
+use super::serve::told_to_end;
 use crate::{FAILED, Generate, WRONG_USE, open};
 
 /// Length of a file name made from a prompt.
@@ -115,9 +115,9 @@ pub(crate) fn tell(error: &Error) -> u8 {
 fn read_pictures(asked: &Generate) -> Result<(Vec<Image>, Option<Image>), String> {
     let limits = Limits::job(Duration::ZERO).image;
     let read = |path: &PathBuf| {
-        let bytes = folder::read_whole(path, limits.max_bytes);
+        let bytes = data_dir::read_whole(path, limits.max_bytes);
         let bytes = bytes.map_err(|error| format!("cannot read {}: {error:#}", path.display()))?;
-        Image::brought(bytes.into(), limits)
+        Image::from_upload(bytes.into(), limits)
             .map_err(|why| format!("cannot use {}: {why}", path.display()))
     };
     let sources = asked.image.iter().map(read).collect::<Result<_, _>>()?;
@@ -218,12 +218,12 @@ fn write(path: &Path, image: &Image) -> Result<()> {
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
-    let folder = folder::open(parent.unwrap_or(Path::new("."))).with_context(named)?;
+    let folder = data_dir::open(parent.unwrap_or(Path::new("."))).with_context(named)?;
     let name = path
         .file_name()
         .and_then(|name| name.to_str())
         .with_context(named)?;
-    folder::write_whole(&folder, name, image.bytes()).with_context(named)
+    data_dir::write_whole(&folder, name, image.bytes()).with_context(named)
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ use anyhow::{Context, Result, ensure};
 use axum::routing::get;
 use pinhole::app::App;
 use pinhole::config::Config;
+use pinhole_ground::audit::RefusalKind;
+use pinhole_ground::guard::HAS_SWITCHES;
 use pinhole_ground::metrics::Metrics;
 use pinhole::web;
 use tokio::net::TcpListener;
@@ -21,12 +23,15 @@ const GRACE: Duration = Duration::from_secs(10);
 pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
     // A job may hold several connections, and shells often allow a process 1024 files.
     rlimit::increase_nofile_limit(MAX_OPEN_FILES).ok();
-    if cfg!(feature = "switches") {
+    if HAS_SWITCHES {
         tracing::warn!(
-            "this is a test build, in which a check can be switched off: let nobody use it"
+            "built with guard switches for tests: security checks can be disabled; do not deploy this build"
         );
     }
-    let metrics = config.metrics.map(|_| Metrics::install()).transpose()?;
+    let metrics = match config.metrics {
+        Some(_) => Some(Metrics::install(RefusalKind::ALL.map(RefusalKind::name))?),
+        None => None,
+    };
     let app = Arc::new(App::open(config).await?);
     let listener = TcpListener::bind(listen)
         .await
@@ -44,7 +49,7 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
     if let (Some(watched), Some(metrics)) = (watched, metrics) {
         println!("metrics: http://{}/metrics", watched.local_addr()?);
         let app = app.clone();
-        let text = move || std::future::ready(metrics.text(app.jobs.engines.load()));
+        let text = move || std::future::ready(metrics.render(app.jobs.engines.load()));
         let router = axum::Router::new().route("/metrics", get(text));
         // Ends with the process.
         tokio::spawn(async { axum::serve(watched, router).await });

@@ -43,7 +43,7 @@ pub enum Unusable {
 /// A picture from its bytes.
 pub fn picture(bytes: Bytes) -> Result<Image, Unusable> {
     let limits = Limits::job(std::time::Duration::ZERO).image;
-    Image::brought(bytes, limits).map_err(Unusable::Picture)
+    Image::from_upload(bytes, limits).map_err(Unusable::Picture)
 }
 
 /// A picture by its data URL, or by the address or id of a stored file that this user may have.

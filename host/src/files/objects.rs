@@ -14,8 +14,8 @@ use cap_std::fs::{Dir, File, OpenOptions, ReadDir};
 use futures_util::{Stream, StreamExt, stream};
 use sha2::{Digest, Sha256};
 
-use pinhole_sandbox::hex;
-use pinhole_ground::data_dir as folder;
+use pinhole_ground::text::hex;
+use pinhole_ground::data_dir;
 
 /// Read at a time, in bytes: what a slow client makes us hold.
 const CHUNK_BYTES: u64 = 256 << 10;
@@ -28,14 +28,14 @@ pub(super) struct Objects {
 
 impl Objects {
     pub(super) fn open(data: &Dir, name: &str) -> Result<Self> {
-        let folder = Arc::new(folder::create_in(data, name)?);
+        let folder = Arc::new(data_dir::create_in(data, name)?);
         Ok(Self { folder })
     }
 
     /// Keeps bytes under a name, all of them or none. What was there is replaced.
     pub(super) async fn put(&self, name: &str, bytes: Bytes) -> io::Result<()> {
         let name = name.to_owned();
-        self.blocking(move |folder| folder::write_whole(folder, &name, &bytes))
+        self.blocking(move |folder| data_dir::write_whole(folder, &name, &bytes))
             .await
     }
 

@@ -21,8 +21,8 @@ const JPEG_QUALITY: u8 = 80;
 /// The error says for a person why that cannot be.
 pub(super) fn shrink(bytes: Bytes, size: u32) -> Result<Bytes, String> {
     let cannot = |why: String| format!("no thumbnail can be made of this picture: {why}");
-    let image = Image::brought(bytes, UPLOAD_LIMITS).map_err(cannot)?;
-    let pixels = image.shrunk(size).map_err(cannot)?;
+    let image = Image::from_upload(bytes, UPLOAD_LIMITS).map_err(cannot)?;
+    let pixels = image.thumbnail(size).map_err(cannot)?;
     let mut written = Cursor::new(Vec::new());
     match pixels.color().has_alpha() {
         true => DynamicImage::from(pixels.into_rgba8()).write_to(&mut written, ImageFormat::Png),

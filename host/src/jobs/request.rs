@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::binding::Binding;
-use super::current::Requester;
+use super::snapshot::Requester;
 use super::error::Error;
 use pinhole_sandbox::contract::{Abilities, Description, Job, Size};
 use pinhole_sandbox::{Edit, MAX_COUNT, MAX_MODEL_BYTES};

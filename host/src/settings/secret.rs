@@ -7,8 +7,8 @@ use base64_simd::STANDARD;
 use cap_std::fs::Dir;
 use serde_json::Value;
 
-use super::Environment;
-use pinhole_ground::data_dir as folder;
+use pinhole_ground::environment::Environment;
+use pinhole_ground::data_dir;
 
 /// What stands for a secret that is set, wherever settings are shown. Sent back, it means the same
 /// secret.
@@ -34,7 +34,7 @@ impl Secrets {
     pub(super) fn open(data: &Dir, environment: &Environment) -> Result<Self> {
         let key = match environment.get("PINHOLE_SETTINGS_KEY") {
             Some(text) => key_of(text).map_err(anyhow::Error::msg)?,
-            None => folder::key_in(data, KEY_FILE, KEY_BYTES)
+            None => data_dir::read_or_create_key(data, KEY_FILE, KEY_BYTES)
                 .context("cannot use the data folder's key for settings: the secrets among them are set again after it is removed")?,
         };
         Self::new(&key)

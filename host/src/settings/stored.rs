@@ -9,7 +9,7 @@ use cap_std::fs::Dir;
 use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::Environment;
+use pinhole_ground::environment::Environment;
 use super::key::Key;
 use super::kind::Kind;
 use super::secret::{MARKER, Secrets, masked, unmasked};

@@ -30,7 +30,7 @@ const MAX_BODY_BYTES: usize = 64 << 10;
 
 /// What signs up and in.
 #[derive(Deserialize, ToSchema)]
-struct SignUp {
+struct SignUpRequest {
     #[schema(min_length = 1, max_length = 200)]
     name: String,
     #[schema(max_length = 254, format = "email")]
@@ -88,7 +88,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     tag = "people",
     operation_id = "sign_up",
     summary = "Make an account, where that is switched on",
-    request_body = SignUp,
+    request_body = SignUpRequest,
     responses(
         (status = 200, description = "a session, here and in the cookie `token`", body = shape::Session),
         (status = 403, description = "signing up is switched off"),
@@ -99,7 +99,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 )]
 async fn sign_up(State(app): State<Arc<App>>, request: Request) -> Result<Response, ApiError> {
     app.accounts.admit_address(address(&request))?;
-    let SignUp {
+    let SignUpRequest {
         name,
         email,
         password,

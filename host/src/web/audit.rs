@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use super::auth;
 use super::error::ApiError;
 use crate::app::App;
-use pinhole_ground::audit::{self, Kind, Line};
+use pinhole_ground::audit::{RefusalKind, Entry};
 use pinhole_ground::text::plain;
 
 /// Lines that one answer tells.
@@ -51,6 +51,8 @@ struct Refusal {
     /// In UTC, as RFC 3339 says it.
     refused_at: String,
     kind: String,
+    /// The guard that refused, as `docs/concepts/threat-model.md` lists it; may be empty.
+    guard: String,
     /// The engine, or the file of a component; empty where there is none.
     engine: String,
     /// Empty where there is none.
@@ -90,7 +92,7 @@ async fn refusals(
         return Err(ApiError::invalid("limit", detail));
     }
     let kind = kind.as_deref().map(find).transpose()?;
-    let counted = audit::count(kind);
+    let counted = app.audit.count(kind);
     let reading = tokio::task::spawn_blocking(move || app.audit.newest(kind, limit));
     let lines = reading.await.map_err(anyhow::Error::new).flatten();
     let lines = lines.map_err(|error| ApiError::internal(&error))?;
@@ -98,24 +100,25 @@ async fn refusals(
     Ok(Json(Refusals { counted, lines }))
 }
 
-fn find(name: &str) -> Result<Kind, ApiError> {
-    let found = Kind::ALL.into_iter().find(|kind| kind.name() == name);
+fn find(name: &str) -> Result<RefusalKind, ApiError> {
+    let found = RefusalKind::ALL.into_iter().find(|kind| kind.name() == name);
     found.ok_or_else(|| {
-        let names = Kind::ALL.map(Kind::name).join(", ");
+        let names = RefusalKind::ALL.map(RefusalKind::name).join(", ");
         let name = plain(name, MAX_KIND_BYTES);
         ApiError::invalid("kind", format!("kind is {name}: it must be one of {names}"))
     })
 }
 
-impl From<Line> for Refusal {
-    fn from(line: Line) -> Self {
+impl From<Entry> for Refusal {
+    fn from(line: Entry) -> Self {
         Self {
             refused_at: line.time,
             kind: line.kind,
             engine: line.engine,
             job: line.job,
             user: line.user,
-            message: line.what,
+            guard: line.guard,
+            message: line.message,
         }
     }
 }

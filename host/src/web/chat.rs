@@ -2,7 +2,7 @@
 
 mod models;
 mod prompt;
-mod wishes;
+mod image_options;
 
 use std::sync::Arc;
 
@@ -100,7 +100,7 @@ pub(super) async fn read(
     if wanted && !wants_picture && app.chat_models.is_empty() {
         return Err(ApiError::prohibited());
     }
-    let mut wishes = wishes::read(&payload)?;
+    let mut wishes = image_options::read(&payload)?;
     let model = payload.get("model").and_then(Value::as_str);
     let asker = app.asker(&user, model).await;
     wishes.asker = asker.map_err(|error| ApiError::internal(&error.into()))?;

@@ -27,7 +27,7 @@ pub(super) fn check_room(sources: &[Image]) -> Result<(), ApiError> {
 
 /// A picture that a client sent in this field.
 pub(super) fn picture(field: &str, bytes: Bytes) -> Result<Image, ApiError> {
-    source::picture(bytes).map_err(|unusable| refused(field, unusable))
+    lookup::picture(bytes).map_err(|unusable| refused(field, unusable))
 }
 
 /// The picture of a data URL, or of a stored file that this user may have, by its address or id.
@@ -37,7 +37,7 @@ pub(super) async fn named(
     field: &str,
     name: &str,
 ) -> Result<Image, ApiError> {
-    let image = source::named(&app.files, user, name).await;
+    let image = lookup::named(&app.files, user, name).await;
     image.map_err(|unusable| refused(field, unusable))
 }
 
@@ -48,7 +48,7 @@ pub(super) async fn at_address(
     field: &str,
     address: &str,
 ) -> Result<Image, ApiError> {
-    let image = source::at_address(&app.files, user, address).await;
+    let image = lookup::at_address(&app.files, user, address).await;
     image.map_err(|unusable| refused(field, unusable))
 }
 
@@ -59,7 +59,7 @@ pub(super) async fn stored(
     field: &str,
     id: &str,
 ) -> Result<Image, ApiError> {
-    let image = source::stored(&app.files, user, id).await;
+    let image = lookup::stored(&app.files, user, id).await;
     image.map_err(|unusable| refused(field, unusable))
 }
 

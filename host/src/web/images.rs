@@ -18,7 +18,7 @@ use super::auth;
 use super::error::ApiError;
 use super::openapi::shape;
 use super::settings::MAX_SETTINGS_BODY_BYTES;
-use super::source::{MAX_EDIT_BODY_BYTES, check_room, named};
+use super::image_reference::{MAX_EDIT_BODY_BYTES, check_room, named};
 use crate::app::App;
 use pinhole_sandbox::JobContext;
 use pinhole_images::Image;

@@ -21,7 +21,7 @@ use utoipa_axum::routes;
 use super::auth;
 use super::error::{ApiError, OpenAiError, json_body};
 use super::openapi::shape;
-use super::source::MAX_EDIT_BODY_BYTES;
+use super::image_reference::MAX_EDIT_BODY_BYTES;
 use crate::app::App;
 use pinhole_sandbox::{JobContext, Edit};
 use crate::jobs::{self, Finished, JobRequest};

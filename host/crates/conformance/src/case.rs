@@ -1,4 +1,4 @@
-//! A case as its folder holds it; `docs/conformance-cases.md` is the description.
+//! A case as its folder holds it; `docs/reference/conformance-cases.md` is the description.
 
 mod check;
 mod either;

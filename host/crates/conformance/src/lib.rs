@@ -1,4 +1,4 @@
-//! Runs conformance cases against a component; `docs/conformance-cases.md` is the description.
+//! Runs conformance cases against a component; `docs/reference/conformance-cases.md` is the description.
 //!
 //! A case is played with everything real: the component is admitted as a server admits it, its
 //! requests leave through the egress, and the upstream is a server on loopback.
@@ -15,11 +15,12 @@
 
 mod case;
 mod form;
+mod host;
 mod log;
 mod outcome;
 mod pattern;
-mod picture;
-mod play;
+mod test_image;
+mod progress;
 mod recording;
 mod reply;
 mod request;
@@ -39,14 +40,16 @@ use cap_std::fs::Dir;
 use futures_util::StreamExt;
 use tempfile::TempDir;
 
-use crate::config::Config;
-use pinhole_sandbox::{Compiler, Engines, MAX_COMPONENT_BYTES};
-use pinhole_ground::data_dir as folder;
-use pinhole_ground::environment::Environment;
+use pinhole_ground::audit::AuditLog;
+use pinhole_images::Decoder;
+use pinhole_sandbox::grant::FirstUse;
+use pinhole_sandbox::{Options, Compiler, Engines, MAX_COMPONENT_BYTES};
+use pinhole_ground::data_dir;
 
 use case::Case;
 use value::Files;
 
+pub use host::{Failure, Host, JobImages, JobParameters, Task, TaskResult};
 pub use log::Lines;
 
 /// Cases of an engine.
@@ -118,7 +121,7 @@ impl Kit {
         let data = tempfile::tempdir().context("cannot make a temporary folder")?;
         let engines = tempfile::tempdir().context("cannot make a temporary folder")?;
         let engine = admit(component, &data, &engines, compiler).await?;
-        let all = folder::open(cases).with_context(|| {
+        let all = data_dir::open(cases).with_context(|| {
             format!(
                 "cannot read the folder of cases {}: name it with --cases",
                 cases.display()
@@ -143,9 +146,9 @@ impl Kit {
     }
 
     /// Runs the cases, a few side by side, and tells of each in the order of their folders.
-    pub async fn run(&self, mut tell: impl FnMut(Played)) {
+    pub async fn run<H: Host>(&self, mut tell: impl FnMut(Played)) {
         let runs = self.cases.iter().enumerate();
-        let runs = runs.map(|(place, named)| async move { (place, self.play(named).await) });
+        let runs = runs.map(|(place, named)| async move { (place, self.play::<H>(named).await) });
         // A long case holds up what is told, and not what runs.
         let mut runs = futures_util::stream::iter(runs).buffer_unordered(SIDE_BY_SIDE);
         let (mut ended, mut next) = (BTreeMap::new(), 0);
@@ -158,7 +161,7 @@ impl Kit {
         }
     }
 
-    async fn play(&self, named: &Named) -> Played {
+    async fn play<H: Host>(&self, named: &Named) -> Played {
         let run = run::Run {
             engine: &self.engine,
             data: self.data.path(),
@@ -166,7 +169,7 @@ impl Kit {
             lines: &self.lines,
             patience: self.patience,
         };
-        let ended = run.play(named.case.clone()).await;
+        let ended = run.play::<H>(named.case.clone()).await;
         let verdict = match (ended.failures, &named.case.not_passing) {
             (failures, None) if failures.is_empty() => Verdict::Passed,
             (failures, None) => Verdict::Failed(failures),
@@ -227,25 +230,28 @@ async fn admit(
     let parent = component
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
-    let from = folder::open(parent.unwrap_or(Path::new("."))).with_context(unreadable)?;
+    let from = data_dir::open(parent.unwrap_or(Path::new("."))).with_context(unreadable)?;
     let file = component.file_name().with_context(unreadable)?;
     let length = from.metadata(file).with_context(unreadable)?.len();
     if length > MAX_COMPONENT_BYTES {
         bail!("component {shown} has {length} bytes; {MAX_COMPONENT_BYTES} are allowed");
     }
     let bytes = from.read(file).with_context(unreadable)?;
-    let folder = folder::open(engines.path())?;
+    let folder = data_dir::open(engines.path())?;
     let first = "component.wasm";
     folder.write(first, &bytes)?;
-    let config = Config {
+    let options = Options {
         data: data.path().to_owned(),
         engines: engines.path().to_owned(),
-        compiler: compiler.clone(),
         slots: 1,
-        ..Config::new(Environment::default())?
+        slots_per_user: 1,
+        compiler: compiler.clone(),
+        first_use: FirstUse::Declared,
+        audit: AuditLog::default(),
+        decoder: Decoder::default(),
     };
-    let opened = Engines::open(&config).await?;
-    if let Some(refused) = opened.refused().first() {
+    let opened = Engines::open(&options).await?;
+    if let Some(refused) = opened.rejected_files().first() {
         bail!("component {shown} is not admitted: it {}", refused.reason);
     }
     let admitted = opened.admitted().next().with_context(unreadable)?;

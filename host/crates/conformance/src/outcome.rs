@@ -3,60 +3,28 @@
 use serde_json::{Value, json};
 
 use super::case::{Failure, Given, Outcome, Pictures, Report};
-use super::play::Play;
+use super::progress::Play;
 use pinhole_sandbox::contract::{ErrorKind, Model};
-use pinhole_sandbox::{self, Progress};
+use pinhole_sandbox::Progress;
 use pinhole_images::Image;
-use crate::jobs::{Error, Finished};
+use super::host::{Failure as Failed, JobImages, TaskResult};
 
 /// What the host gave.
 pub(crate) enum Came {
-    Pictures(Box<Finished>),
+    Pictures(Box<JobImages>),
     Models(Vec<Model>),
     Verified,
     Failed(Failed),
 }
 
-/// Why there was no picture.
-pub(crate) struct Failed {
-    kind: &'static str,
-    message: String,
-    code: Option<String>,
-    field: Option<String>,
-    retry_after_ms: Option<u64>,
-    for_operator: String,
-}
-
-impl From<Error> for Came {
-    fn from(error: Error) -> Self {
-        Self::Failed(Failed::from(&error))
-    }
-}
-
-impl From<&Error> for Failed {
-    fn from(error: &Error) -> Self {
-        let mut failed = Self {
-            kind: error.kind().name(),
-            message: error.to_string(),
-            code: None,
-            field: None,
-            retry_after_ms: None,
-            for_operator: error.for_operator(),
-        };
-        match error {
-            Error::Invalid { field, .. } | Error::Unsupported { field, .. } => {
-                failed.field = Some((*field).to_owned())
-            }
-            Error::Engine { source, .. } => {
-                if let engine::Error::Engine { error, .. } = source.as_ref() {
-                    failed.code.clone_from(&error.code);
-                    failed.field.clone_from(&error.field);
-                    failed.retry_after_ms = error.retry_after_ms;
-                }
-            }
-            Error::Disabled(_) => {}
+impl From<TaskResult> for Came {
+    fn from(result: TaskResult) -> Self {
+        match result {
+            TaskResult::Images(images) => Self::Pictures(Box::new(images)),
+            TaskResult::Models(models) => Self::Models(models),
+            TaskResult::Verified => Self::Verified,
+            TaskResult::Failed(failure) => Self::Failed(failure),
         }
-        failed
     }
 }
 
@@ -66,7 +34,7 @@ impl Came {
         let message = format!("{error:#}");
         Self::Failed(Failed {
             kind: ErrorKind::Invalid.name(),
-            for_operator: message.clone(),
+            operator_message: message.clone(),
             message,
             code: None,
             field: None,
@@ -90,7 +58,7 @@ impl Came {
             Self::Verified => Vec::new(),
             Self::Failed(failed) => vec![
                 failed.message.clone(),
-                failed.for_operator.clone(),
+                failed.operator_message.clone(),
                 failed.code.clone().unwrap_or_default(),
                 failed.field.clone().unwrap_or_default(),
             ],
@@ -155,7 +123,7 @@ impl Came {
 
 impl Failed {
     fn words(&self) -> String {
-        format!("error {} ({})", self.kind, self.for_operator)
+        format!("error {} ({})", self.kind, self.operator_message)
     }
 
     fn compare(&self, expected: &Failure) -> Vec<String> {
@@ -244,7 +212,7 @@ fn counted(pictures: usize) -> String {
 }
 
 fn compare_pictures(
-    finished: &Finished,
+    finished: &JobImages,
     pictures: &Pictures,
     expected: &Outcome,
     play: &Play,

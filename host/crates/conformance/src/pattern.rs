@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::picture;
+use super::test_image;
 use super::value::escaped;
 
 /// Characters of a value that a failure shows.
@@ -241,13 +241,13 @@ fn plain(value: &Value) -> String {
 }
 
 fn same_pixels(words: &str, came: &Value) -> Result<(), String> {
-    let expected = picture::make(words)?;
+    let expected = test_image::make(words)?;
     let bytes = came
         .as_str()
         .map(|text| text.split_once(";base64,").map_or(text, |(_, it)| it));
     let bytes = bytes.and_then(|text| base64_simd::STANDARD.decode_to_vec(text).ok());
     let bytes = bytes.ok_or_else(|| format!("expected base64, came {}", shown(came)))?;
-    match picture::same_pixels(&expected, &bytes) {
+    match test_image::same_pixels(&expected, &bytes) {
         Ok(true) => Ok(()),
         Ok(false) => Err(format!("expected the pixels of {words:?}, came others")),
         Err(why) => Err(format!("expected the pixels of {words:?}, came {why}")),
@@ -371,7 +371,7 @@ mod tests {
 
     #[test]
     fn pixels_are_compared_whatever_the_bytes() {
-        let words = |words| base64_simd::STANDARD.encode_to_string(picture::make(words).unwrap());
+        let words = |words| base64_simd::STANDARD.encode_to_string(test_image::make(words).unwrap());
         let pattern = json!({"m": {"$same_pixels": "png 4x4 mask"}});
         check(
             pattern.clone(),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::case::{Binary, Frames, Picture, Recorded, Reply, Step};
-use super::picture;
+use super::test_image;
 use super::value::{Files, Part};
 
 /// Headers that belong to one connection or one moment.
@@ -122,7 +122,7 @@ fn trimmed(head: &str) -> Result<Picture, String> {
         u8::from_str_radix(pair, 16).ok()
     });
     let bytes = bytes.collect::<Option<Vec<u8>>>();
-    let picture = bytes.and_then(|bytes| picture::like(&bytes));
+    let picture = bytes.and_then(|bytes| test_image::like(&bytes));
     let picture = picture.ok_or_else(|| format!("{head:?} is not the head of a known picture"))?;
     Ok(Picture::of(picture))
 }
@@ -176,7 +176,7 @@ mod tests {
         assert!(!own.headers.contains_key("content-type"));
 
         let picture = reply("/1/response", json!({})).picture.unwrap();
-        assert_eq!(picture.bytes, picture::make("jpeg 8x8").unwrap());
+        assert_eq!(picture.bytes, test_image::make("jpeg 8x8").unwrap());
     }
 
     #[test]
@@ -206,7 +206,7 @@ mod tests {
         let [Binary::U32(1), Binary::U32(2), Binary::Picture(picture)] = png.as_slice() else {
             panic!("a frame of event 1 is two numbers and a picture")
         };
-        assert_eq!(picture.bytes, picture::make("png 8x8").unwrap());
+        assert_eq!(picture.bytes, test_image::make("png 8x8").unwrap());
         let [
             Binary::U32(4),
             Binary::JsonWithLength(json),

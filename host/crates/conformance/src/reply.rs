@@ -13,7 +13,7 @@ use hyper::upgrade::OnUpgrade;
 use tokio::sync::mpsc;
 
 use super::case::{Break, Event, Reply};
-use super::play::Play;
+use super::progress::Play;
 use super::socket;
 use super::upstream::Broken;
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::case::{FormPart, Request};
 use super::form::{FormField, fields};
 use super::pattern::{Names, shown};
-use super::picture;
+use super::test_image;
 
 impl Request {
     /// A line for each thing that is not as expected; the body is compared where it came whole.
@@ -120,7 +120,7 @@ fn compare_form(parts: &[FormPart], fields: &[FormField], names: &mut Names) -> 
                 ));
         }
         if let Some(picture) = &part.same_pixels {
-            match picture::same_pixels(&picture.bytes, field.content) {
+            match test_image::same_pixels(&picture.bytes, field.content) {
                 Ok(true) => {}
                 Ok(false) => differences.push(format!(
                     "form at /{number}/same_pixels: the pixels are others"
@@ -149,7 +149,7 @@ mod tests {
         let line = json!({"line": "POST /x", "form": parts});
         let exchanges = json!([{"request": line, "reply": {}}]);
         let case = read(&with_exchanges(&exchanges), &json!({})).unwrap();
-        let picture = picture::make("gif 2x2").unwrap();
+        let picture = test_image::make("gif 2x2").unwrap();
         let body = [
             b"--z\r\ncontent-disposition: form-data; name=\"n\"\r\n\r\n2\r\n".as_slice(),
             b"--z\r\ncontent-disposition: form-data; name=\"image\"; filename=\"a.gif\"\r\n",
@@ -190,8 +190,8 @@ mod tests {
                 "form at /1/media_type: expected null, came \"image/gif\"",
                 &format!(
                     "form at /1/picture: expected a picture of {} bytes, came {} other bytes",
-                    picture::make("png 2x2").unwrap().len(),
-                    picture::make("gif 2x2").unwrap().len()
+                    test_image::make("png 2x2").unwrap().len(),
+                    test_image::make("gif 2x2").unwrap().len()
                 ),
                 "form at /1/same_pixels: the pixels are others",
             ],

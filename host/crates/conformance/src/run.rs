@@ -10,12 +10,11 @@ use tokio::sync::watch;
 use super::Lines;
 use super::case::{Asked, Case, Picture, Question};
 use super::outcome::{Came, compare_reports};
-use super::play::Play;
+use super::progress::Play;
 use super::upstream::Upstream;
-use crate::config::Config;
 use pinhole_sandbox::{JobContext, Limits, Progress};
 use pinhole_images::Image;
-use crate::jobs::{JobRequest, Jobs};
+use super::host::{Host, JobParameters, Task};
 use pinhole_ground::environment::Environment;
 
 /// Time for a request that hangs to be given up after its job.
@@ -48,7 +47,7 @@ pub(crate) struct Ended {
 
 impl Run<'_> {
     /// Plays a case to its end.
-    pub(crate) async fn play(&self, case: Arc<Case>) -> Ended {
+    pub(crate) async fn play<H: Host>(&self, case: Arc<Case>) -> Ended {
         let upstream = match Upstream::start(case.clone()).await {
             Ok(upstream) => upstream,
             Err(error) => {
@@ -64,10 +63,10 @@ impl Run<'_> {
         let control = JobContext::new(uuid::Uuid::new_v4().to_string());
         play.listen(control.progress.subscribe());
         let following = tokio::spawn(follow(control.progress.subscribe(), play.clone()));
-        let came = match self.jobs(&case, &play).await {
+        let came = match self.open::<H>(&case, &play).await {
             Err(error) => Some(Came::not_started(&error)),
-            Ok(jobs) => {
-                let came = self.ask(&jobs, &case, &play, &control).await;
+            Ok(host) => {
+                let came = self.ask(&host, &case, &play, &control).await;
                 // A request of a job that has ended is given up soon.
                 tokio::time::timeout(GIVING_UP, play.given_up()).await.ok();
                 came
@@ -102,7 +101,7 @@ impl Run<'_> {
     }
 
     /// A host with the case's variables and nothing else.
-    async fn jobs(&self, case: &Case, play: &Play) -> Result<Jobs> {
+    async fn open<H: Host>(&self, case: &Case, play: &Play) -> Result<H> {
         let text = |path: &Path| {
             let text = path.to_str().map(str::to_owned);
             text.with_context(|| format!("{} is no text", path.display()))
@@ -121,11 +120,11 @@ impl Run<'_> {
         ];
         let pairs = before.into_iter().chain(own).chain(after);
         let pairs = pairs.map(|(name, value)| (name.to_owned(), value));
-        Jobs::open(&Config::new(Environment::new(pairs))?).await
+        H::open(Environment::new(pairs)).await
     }
 
     /// Asks the engine, and cancels the job when the case says so. `None` when it does not end.
-    async fn ask(&self, jobs: &Jobs, case: &Case, play: &Play, control: &JobContext) -> Option<Came> {
+    async fn ask<H: Host>(&self, host: &H, case: &Case, play: &Play, control: &JobContext) -> Option<Came> {
         let cancelling = async {
             if let Some(moment) = &case.cancel
                 && play.wait(moment, "/cancel").await
@@ -135,25 +134,21 @@ impl Run<'_> {
             std::future::pending::<Came>().await
         };
         let answering = async {
-            let result = match case.question() {
-                Question::Generate(asked) => {
-                    let made = jobs.generate(request(asked), control).await;
-                    made.map(|finished| Came::Pictures(Box::new(finished)))
-                }
+            let engine = self.engine.to_owned();
+            let task = match case.question() {
+                Question::Generate(asked) => Task::Generate(job_parameters(asked)),
                 Question::Edit(asked) => match pictures(asked, self.patience) {
                     Err(why) => return Came::not_started(&anyhow::anyhow!(why)),
-                    Ok((sources, mask)) => {
-                        let made = jobs.edit(request(asked), sources, mask, control).await;
-                        made.map(|finished| Came::Pictures(Box::new(finished)))
-                    }
+                    Ok((sources, mask)) => Task::Edit {
+                        job: job_parameters(asked),
+                        sources,
+                        mask,
+                    },
                 },
-                Question::Models => jobs.models(Some(self.engine), None).await.map(Came::Models),
-                Question::Verify => jobs
-                    .verify(Some(self.engine))
-                    .await
-                    .map(|()| Came::Verified),
+                Question::Models => Task::Models { engine },
+                Question::Verify => Task::Verify { engine },
             };
-            result.unwrap_or_else(Came::from)
+            Came::from(host.run(task, control).await)
         };
         let both = async {
             tokio::select! {
@@ -204,8 +199,8 @@ fn spellings(secret: &str) -> Vec<String> {
         .collect()
 }
 
-fn request(asked: &Asked) -> JobRequest {
-    JobRequest {
+fn job_parameters(asked: &Asked) -> JobParameters {
+    JobParameters {
         prompt: asked.prompt.clone(),
         negative_prompt: asked.negative_prompt.clone(),
         model: asked.model.clone(),
@@ -214,7 +209,6 @@ fn request(asked: &Asked) -> JobRequest {
         steps: asked.steps,
         seed: asked.seed,
         parameters: asked.parameters.clone(),
-        ..JobRequest::default()
     }
 }
 

@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::case::{Binary, Step};
-use super::play::Play;
+use super::progress::Play;
 use super::reply::unexpected;
 
 /// Messages of the engine that wait for a step to expect them.

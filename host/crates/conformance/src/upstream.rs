@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::case::{At, Case, Script};
-use super::play::Play;
+use super::progress::Play;
 use super::reply;
 
 /// Time that connections have to end after the job; far more than they need.
@@ -459,7 +459,7 @@ mod tests {
             {"close": true},
         ]);
         let (messages, failures) = talk(steps, &[r#"{"type": "hello", "n": 5}"#]).await;
-        let picture = super::super::picture::make("gif 1x1").unwrap();
+        let picture = super::super::test_image::make("gif 1x1").unwrap();
         let binary = [b"\0\0\x01\x02\0\0\0\x07{\"n\":5}x".as_slice(), &picture].concat();
         let expected = [
             Message::text(r#"{"id":"7"}"#),

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use cap_std::fs::Dir;
 use serde_json::{Map, Value};
 
-use super::picture;
+use super::test_image;
 
 /// Length of a file that a case names, in bytes.
 const MAX_FILE_BYTES: u64 = 16 << 20;
@@ -134,7 +134,7 @@ fn object(
             .into(),
         ["$picture"] => {
             let bytes = match take("$picture") {
-                Value::String(words) => picture::make(&words)?,
+                Value::String(words) => test_image::make(&words)?,
                 other => match other.get("file").and_then(Value::as_str) {
                     Some(file) => files.read(file)?,
                     None => return Err("$picture takes a picture".to_owned()),
@@ -291,7 +291,7 @@ mod tests {
         let bytes = base64_simd::STANDARD
             .decode_to_vec(made.as_str().unwrap())
             .unwrap();
-        assert_eq!(Bytes::from(bytes), picture::make("gif 1x1").unwrap());
+        assert_eq!(Bytes::from(bytes), test_image::make("gif 1x1").unwrap());
     }
 
     #[test]

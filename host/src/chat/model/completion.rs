@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 
-use pinhole_ground::audit::{self, Kind};
+use pinhole_ground::audit::{AuditLog, Event, RefusalKind};
 use pinhole_ground::guard::Guard;
 use pinhole_egress::{Error, Redactor, Response};
 
@@ -17,6 +17,7 @@ const MAX_LINE_BYTES: usize = 64 << 10;
 pub struct Completion {
     response: Response,
     redactor: Arc<Redactor>,
+    audit: AuditLog,
     /// What has come, from as far back as a secret may reach.
     held: Vec<u8>,
     /// How much of that was given out.
@@ -27,12 +28,13 @@ pub struct Completion {
 }
 
 impl Completion {
-    pub(super) fn new(response: Response, redactor: Arc<Redactor>) -> Self {
+    pub(super) fn new(response: Response, redactor: Arc<Redactor>, audit: AuditLog) -> Self {
         let kind = response.headers.get(CONTENT_TYPE);
         let streams = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
         Self {
             response,
             redactor,
+            audit,
             held: Vec::new(),
             given: 0,
             streams,
@@ -122,7 +124,13 @@ impl Completion {
         };
         if matches!(piece, std::borrow::Cow::Owned(_)) && !self.noted {
             let what = "a language model's server repeated its key, which was blotted out";
-            audit::refused(Kind::Secret, "", "", what);
+            self.audit.record(&Event {
+                kind: RefusalKind::Secret,
+                guard: Some(Guard::SecretChat),
+                engine: "",
+                job: "",
+                message: what,
+            });
             self.noted = true;
         }
         let piece = Bytes::from(piece.into_owned());

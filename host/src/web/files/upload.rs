@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::row;
 use crate::app::App;
-use pinhole_ground::audit::{self, Kind};
+use pinhole_ground::audit::{Event, RefusalKind};
 use crate::files::{UPLOAD_LIMITS, UploadRoom};
 use pinhole_images::Image;
 use crate::web::auth;
@@ -71,9 +71,15 @@ pub(super) async fn upload(
     if bytes.is_empty() {
         return Err(refused(FAILED));
     }
-    let image = Image::brought(bytes, UPLOAD_LIMITS).map_err(|why| {
+    let image = Image::from_upload(bytes, UPLOAD_LIMITS).map_err(|why| {
         let what = format!("an upload of user {}: {why}", user.id);
-        audit::refused(Kind::Picture, "", "", &what);
+        app.audit.record(&Event {
+            kind: RefusalKind::Picture,
+            guard: None,
+            engine: "",
+            job: "",
+            message: &what,
+        });
         because(&why)
     })?;
     let name = name(&form.name, &image);

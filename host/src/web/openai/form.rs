@@ -10,7 +10,7 @@ use super::fields::Fields;
 use pinhole_sandbox::{Edit, Limits};
 use pinhole_ground::text::plain;
 use crate::web::error::{ApiError, json_value};
-use crate::web::source::{check_room, picture};
+use crate::web::image_reference::{check_room, picture};
 
 /// Fields of one form.
 const MAX_FIELDS: usize = 64;

@@ -9,7 +9,7 @@ use pinhole_sandbox::Edit;
 use pinhole_images::Image;
 use crate::store::User;
 use crate::web::error::{ApiError, json_value};
-use crate::web::source::{at_address, check_room, stored};
+use crate::web::image_reference::{at_address, check_room, stored};
 
 /// Where a picture is: one of the two.
 #[derive(Deserialize)]

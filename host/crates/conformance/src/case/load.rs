@@ -1,7 +1,7 @@
 //! Makes or reads what a case names: pictures, replies and frames.
 
 use super::super::value::{Files, Wrong};
-use super::super::{picture, recording};
+use super::super::{test_image, recording};
 use super::{Binary, Case, Exchange, Picture, Pictures, Script, Source, Step};
 
 impl Case {
@@ -85,7 +85,7 @@ impl Exchange {
 impl Picture {
     fn load(&mut self, files: &Files, place: &str) -> Result<(), Wrong> {
         let bytes = match &self.source {
-            Source::Words(words) => picture::make(words),
+            Source::Words(words) => test_image::make(words),
             Source::File(file) => files.read(file),
         };
         self.bytes = bytes.map_err(|why| Wrong {

@@ -57,7 +57,7 @@ impl CompiledStore {
         })
     }
 
-    /// Loads a component's code; `None` if there is none for this configuration, or if it was changed.
+    /// Loads a component's code; `None` if it is missing for this configuration, or was changed.
     pub(crate) fn load(&self, engine: &Engine, digest: &str) -> Option<Component> {
         let names = FileNames::new(engine, digest);
         let expected = self.directory.read(&names.mac).ok()?;

@@ -36,7 +36,7 @@ pub(crate) fn read_component(directory: &Dir, file: &str) -> Result<Vec<u8>, Ref
             format!("has {length} bytes; a component may have {MAX_COMPONENT_BYTES} at most")
         })
     };
-    // Checked before the file is opened, because opening a pipe blocks until somebody writes to it.
+    // Checked before the file is opened, because opening a pipe blocks until another process writes to it.
     let metadata = directory.metadata(file).map_err(unreadable)?;
     Guard::RegularFile.refuse_if(!metadata.is_file(), || "is not a file")?;
     let length = metadata.len();

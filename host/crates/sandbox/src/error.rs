@@ -93,7 +93,7 @@ impl Error {
         })
     }
 
-    /// The kind of refusal that stopped the call, or kept it from starting; `None` for other errors.
+    /// The kind of refusal that stopped the call or prevented its start; `None` for other errors.
     pub(crate) fn refusal_kind(&self) -> Option<RefusalKind> {
         match self {
             Self::Limit(_) | Self::Deadline(_) | Self::QueueFull(_) | Self::UserQueueFull(_) => {
@@ -104,7 +104,7 @@ impl Error {
         }
     }
 
-    /// The guard that stopped the call, or kept it from starting.
+    /// The guard that stopped the call or prevented its start.
     #[must_use]
     pub fn guard(&self) -> Option<Guard> {
         match self {

@@ -1,4 +1,4 @@
-//! What stays of a picture's metadata. The pixels are never encoded again.
+//! Removal of metadata. Pixels are never encoded again.
 
 use std::cell::Cell;
 use std::io::Read;
@@ -8,38 +8,38 @@ use bytes::Bytes;
 use flate2::Crc;
 use flate2::read::ZlibDecoder;
 use image::metadata::Orientation;
-
-use super::structure::{Kind, Part};
-use super::{Image, webp};
 use pinhole_ground::guard::Guard;
 
-/// A colour profile, as it is and unpacked, in bytes. A longer one is left out.
+use crate::formats::webp;
+use crate::image_file::Image;
+use crate::metadata_part::{MetadataPart, PartKind};
+
+/// Length of a color profile in bytes, compressed and decompressed. A longer one is removed.
 const MAX_PROFILE_BYTES: usize = 4 << 20;
-/// What the compressed metadata of one picture may unpack to, in bytes. What is longer is left out.
+/// Length of all compressed metadata of an image in bytes, decompressed. Metadata beyond it is removed.
 const MAX_UNPACKED_BYTES: usize = 16 << 20;
-/// What zlib can make of one byte at most, in bytes.
-const MAX_RATIO: usize = 1032;
+/// Bytes that zlib can produce from one byte.
+const MAX_ZLIB_RATIO: usize = 1032;
+/// Length of an EXIF structure that contains the orientation and nothing else.
+const ORIENTATION_BYTES: u8 = 26;
 
-/// EXIF that says how a picture is turned, and nothing else.
-const NOTE_BYTES: usize = 26;
-
-/// What stays of a picture's metadata.
+/// Which metadata of an image is retained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Metadata {
-    /// All of it, unless a secret is found in it.
+pub enum MetadataPolicy {
+    /// Retains all metadata, unless it contains a secret.
     Keep,
-    /// Colour profile and orientation.
+    /// Retains color profile and orientation.
     #[default]
     Essential,
-    /// Nothing.
+    /// Removes all metadata.
     Strip,
 }
 
-impl Metadata {
-    /// By the word that a setting has for it.
+impl MetadataPolicy {
+    /// The policy with this name in a setting.
     #[must_use]
-    pub fn named(word: &str) -> Option<Self> {
-        match word {
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
             "keep" => Some(Self::Keep),
             "essential" => Some(Self::Essential),
             "strip" => Some(Self::Strip),
@@ -48,143 +48,164 @@ impl Metadata {
     }
 }
 
+/// What happens to a metadata part.
+enum PartChange {
+    Retain,
+    Remove,
+    /// With a part that contains the orientation and nothing else.
+    Replace(Vec<u8>),
+}
+
 impl Image {
-    /// The same picture with no more metadata than this; where it has none, the very same bytes.
+    /// The image with the metadata that the policy retains. If nothing changes, it shares the bytes.
     ///
-    /// Whatever `is_secret` finds something in is left out too, unpacked where it is compressed.
+    /// Also removes parts in which `is_secret` finds a secret. Compressed parts are decompressed for it.
     #[must_use]
-    pub fn with_metadata(&self, metadata: Metadata, is_secret: impl Fn(&[u8]) -> bool) -> Self {
-        if self.parts.is_empty() || !Guard::Metadata.holds() {
+    pub fn with_metadata(&self, policy: MetadataPolicy, is_secret: impl Fn(&[u8]) -> bool) -> Self {
+        if !Guard::Metadata.applies(!self.parts.is_empty()) {
             return self.clone();
         }
-        let packed = Packed::default();
-        let suspect = |part: &Part| {
-            let held = self.bytes.get(part.held.clone()).unwrap_or_default();
-            let is_secret = |held: &[u8]| Guard::MetadataSecret.holds() && is_secret(held);
-            match part.packed {
-                // What cannot be looked at is as bad.
-                true => packed.open(held).is_none_or(|held| is_secret(&held)),
-                false => is_secret(held),
+        let inflater = Inflater::default();
+        let is_suspect = |part: &MetadataPart| {
+            let is_secret = |content: &[u8]| Guard::MetadataSecret.applies(is_secret(content));
+            let content = self.get(&part.content);
+            if part.is_compressed {
+                // Content that cannot be decompressed cannot be checked.
+                let inflated = inflater.inflate(content);
+                return inflated.is_none_or(|content| is_secret(&content));
             }
+            is_secret(content)
         };
-        // What belongs together may lie in several parts.
-        let metadata = match metadata {
-            Metadata::Keep if self.parts.iter().any(suspect) => Metadata::Essential,
+        // A secret in one part can continue in another, so one suspect part is enough.
+        let policy = match policy {
+            MetadataPolicy::Keep if self.parts.iter().any(is_suspect) => MetadataPolicy::Essential,
             other => other,
         };
-        let keeps_profile = metadata != Metadata::Strip && !self.has_long_profile(&packed);
-        let keeps_turn = metadata != Metadata::Strip;
-        let mut turned = false;
-        let mut fate = |part: &Part| match part.kind {
-            _ if metadata == Metadata::Keep => Fate::Stays,
-            _ if part.fixed && self.is_empty(part) => Fate::Stays,
-            Kind::Profile if keeps_profile && !suspect(part) => Fate::Stays,
-            Kind::Exif if keeps_turn && !turned => match self.note(part) {
-                None => Fate::Goes,
-                Some(note) => {
-                    turned = true;
-                    match self.bytes.get(part.range.clone()) == Some(&note) {
-                        true => Fate::Stays,
-                        false => Fate::Becomes(note),
-                    }
-                }
-            },
-            _ => Fate::Goes,
-        };
-        let fates: Vec<Fate> = self.parts.iter().map(&mut fate).collect();
-        match fates.iter().all(|fate| matches!(fate, Fate::Stays)) {
-            true => self.clone(),
-            false => self.rebuilt(&fates),
+        if policy == MetadataPolicy::Keep {
+            return self.clone();
         }
-    }
-
-    /// Was it overwritten before?
-    fn is_empty(&self, part: &Part) -> bool {
-        let bytes = self.bytes.get(part.range.clone()).unwrap_or_default();
-        bytes.iter().all(|byte| *byte == 0)
-    }
-
-    /// Are its profiles, unpacked, longer than any is?
-    fn has_long_profile(&self, packed: &Packed) -> bool {
-        let profiles = self.parts.iter().filter(|part| part.kind == Kind::Profile);
-        let lengths = profiles.map(|part| match part.packed {
-            // Most are too short to be worth a look.
-            true if part.held.len() * MAX_RATIO > MAX_PROFILE_BYTES => {
-                let held = self.bytes.get(part.held.clone()).unwrap_or_default();
-                packed.open(held).map_or(usize::MAX, |held| held.len())
+        let retains_essential = policy == MetadataPolicy::Essential;
+        let retains_profile = retains_essential && !self.has_long_profile(&inflater);
+        let mut has_orientation = false;
+        let mut change_of = |part: &MetadataPart| match part.kind {
+            _ if part.is_fixed && self.is_zeroed(part) => PartChange::Retain,
+            PartKind::ColorProfile if retains_profile && !is_suspect(part) => PartChange::Retain,
+            PartKind::Exif if retains_essential && !has_orientation => {
+                let change = self.reduce_exif(part);
+                has_orientation = !matches!(change, PartChange::Remove);
+                change
             }
-            _ => part.held.len(),
-        });
-        let length = lengths.fold(0, usize::saturating_add);
+            _ => PartChange::Remove,
+        };
+        let changes: Vec<PartChange> = self.parts.iter().map(&mut change_of).collect();
+        if changes
+            .iter()
+            .all(|change| matches!(change, PartChange::Retain))
+        {
+            return self.clone();
+        }
+        self.rebuild(&changes)
+    }
+
+    /// Is the part overwritten with zeros already?
+    fn is_zeroed(&self, part: &MetadataPart) -> bool {
+        self.get(&part.range).iter().all(|byte| *byte == 0)
+    }
+
+    /// Are the color profiles, decompressed, longer than the limit?
+    fn has_long_profile(&self, inflater: &Inflater) -> bool {
+        let length = self
+            .parts
+            .iter()
+            .filter(|part| part.kind == PartKind::ColorProfile)
+            .map(|part| {
+                let length = part.content.len();
+                // Most profiles are so short that they need not be decompressed.
+                if !part.is_compressed || length * MAX_ZLIB_RATIO <= MAX_PROFILE_BYTES {
+                    return length;
+                }
+                let inflated = inflater.inflate(self.get(&part.content));
+                inflated.map_or(usize::MAX, |content| content.len())
+            })
+            .fold(0, usize::saturating_add);
         length > Guard::UnpackedLength.limit(MAX_PROFILE_BYTES)
     }
 
-    /// A part that says how the picture is turned as this EXIF does, and nothing else. `None` where it
-    /// is not turned.
-    fn note(&self, part: &Part) -> Option<Vec<u8>> {
-        let turned = Orientation::from_exif_chunk(self.bytes.get(part.held.clone())?)?;
-        if turned == Orientation::NoTransforms {
+    /// Reduces EXIF to the orientation. Removes it if there is none.
+    fn reduce_exif(&self, part: &MetadataPart) -> PartChange {
+        match self.orientation_part(part) {
+            None => PartChange::Remove,
+            Some(reduced) if self.get(&part.range) == reduced => PartChange::Retain,
+            Some(reduced) => PartChange::Replace(reduced),
+        }
+    }
+
+    /// A part with the orientation of this EXIF and nothing else; `None` if the image is not rotated.
+    fn orientation_part(&self, part: &MetadataPart) -> Option<Vec<u8>> {
+        let orientation = Orientation::from_exif_chunk(self.bytes.get(part.content.clone())?)?;
+        if orientation == Orientation::NoTransforms {
             return None;
         }
         // A TIFF header and one entry: tag 0x0112, one short.
-        let mut note: [u8; NOTE_BYTES] =
+        let mut exif: [u8; ORIENTATION_BYTES as usize] =
             *b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\0\0\0\0\0\0\0\0";
-        note[18] = turned.to_exif();
-        let length = NOTE_BYTES as u8;
-        let note = match self.media_type {
+        exif[18] = orientation.to_exif();
+        let length = ORIENTATION_BYTES;
+        let framed = match self.media_type {
             "image/png" => {
-                let named = [b"eXIf".as_slice(), &note].concat();
+                let named = [b"eXIf".as_slice(), &exif].concat();
                 let mut crc = Crc::new();
                 crc.update(&named);
-                [
-                    &[0, 0, 0, length],
-                    named.as_slice(),
-                    &crc.sum().to_be_bytes(),
-                ]
-                .concat()
+                let checksum = crc.sum().to_be_bytes();
+                [&[0, 0, 0, length], named.as_slice(), &checksum].concat()
             }
-            "image/jpeg" => [&[0xff, 0xe1, 0, length + 8], b"Exif\0\0".as_slice(), &note].concat(),
-            "image/webp" => [b"EXIF".as_slice(), &[length, 0, 0, 0], &note].concat(),
+            "image/jpeg" => [&[0xff, 0xe1, 0, length + 8], b"Exif\0\0".as_slice(), &exif].concat(),
+            "image/webp" => [b"EXIF".as_slice(), &[length, 0, 0, 0], &exif].concat(),
             _ => return None,
         };
-        // Nothing becomes longer: whoever counted the bytes counted enough.
-        Some(note).filter(|note| note.len() <= part.range.len())
+        // The image never becomes longer than it was when its length was checked.
+        (framed.len() <= part.range.len()).then_some(framed)
     }
 
-    /// The same picture with its parts as they are to be.
-    fn rebuilt(&self, fates: &[Fate]) -> Self {
+    /// The image with its parts changed, one change for each part.
+    fn rebuild(&self, changes: &[PartChange]) -> Self {
         let mut bytes = Vec::with_capacity(self.bytes.len());
         let (mut parts, mut at) = (Vec::new(), 0);
-        let copy = |bytes: &mut Vec<u8>, range: Range<usize>| {
-            bytes.extend_from_slice(self.bytes.get(range).unwrap_or_default());
-        };
-        for (part, fate) in self.parts.iter().zip(fates) {
-            copy(&mut bytes, at..part.range.start);
+        for (part, change) in self.parts.iter().zip(changes) {
+            bytes.extend_from_slice(self.get(&(at..part.range.start)));
             at = part.range.end;
             let start = bytes.len();
-            match fate {
-                Fate::Stays => copy(&mut bytes, part.range.clone()),
-                Fate::Becomes(note) => bytes.extend_from_slice(note),
-                Fate::Goes if part.fixed => bytes.resize(start + part.range.len(), 0),
-                Fate::Goes => continue,
-            }
-            if !matches!(fate, Fate::Goes) {
-                let (head, length) = match (fate, self.media_type) {
-                    (Fate::Becomes(_), "image/jpeg") => (10, NOTE_BYTES),
-                    (Fate::Becomes(_), _) => (8, NOTE_BYTES),
-                    _ => (part.held.start - part.range.start, part.held.len()),
-                };
-                let held = start + head..start + head + length;
-                parts.push(Part {
-                    range: start..bytes.len(),
-                    held,
-                    ..part.clone()
-                });
-            }
+            let content = match change {
+                PartChange::Retain => {
+                    bytes.extend_from_slice(self.get(&part.range));
+                    let header_length = part.content.start - part.range.start;
+                    start + header_length..start + header_length + part.content.len()
+                }
+                PartChange::Replace(replacement) => {
+                    bytes.extend_from_slice(replacement);
+                    let header_length = if self.media_type == "image/jpeg" {
+                        10
+                    } else {
+                        8
+                    };
+                    let content_start = start + header_length;
+                    content_start..content_start + usize::from(ORIENTATION_BYTES)
+                }
+                PartChange::Remove if part.is_fixed => {
+                    bytes.resize(start + part.range.len(), 0);
+                    continue;
+                }
+                PartChange::Remove => continue,
+            };
+            parts.push(MetadataPart {
+                range: start..bytes.len(),
+                content,
+                ..part.clone()
+            });
         }
-        copy(&mut bytes, at..self.bytes.len());
+        bytes.extend_from_slice(self.get(&(at..self.bytes.len())));
         if self.media_type == "image/webp" {
-            webp::mend(&mut bytes, &parts);
+            webp::update_header(&mut bytes, &parts);
         }
         Self {
             bytes: Bytes::from(bytes),
@@ -192,39 +213,34 @@ impl Image {
             ..self.clone()
         }
     }
+
+    fn get(&self, range: &Range<usize>) -> &[u8] {
+        self.bytes.get(range.clone()).unwrap_or_default()
+    }
 }
 
-/// What becomes of a part.
-enum Fate {
-    Stays,
-    Goes,
-    Becomes(Vec<u8>),
+/// Decompresses the metadata of one image, up to a total length.
+struct Inflater {
+    bytes_left: Cell<usize>,
 }
 
-/// Unpacks what is compressed in one picture.
-struct Packed {
-    /// Bytes that may still come of it.
-    left: Cell<usize>,
-}
-
-impl Default for Packed {
+impl Default for Inflater {
     fn default() -> Self {
-        let max = Guard::UnpackedLength.limit(MAX_UNPACKED_BYTES);
         Self {
-            left: Cell::new(max),
+            bytes_left: Cell::new(Guard::UnpackedLength.limit(MAX_UNPACKED_BYTES)),
         }
     }
 }
 
-impl Packed {
-    /// A zlib stream's content. `None` where it is no stream, or too long after those before it.
-    fn open(&self, stream: &[u8]) -> Option<Vec<u8>> {
+impl Inflater {
+    /// The content of a zlib stream; `None` if it is invalid or exceeds the total length.
+    fn inflate(&self, stream: &[u8]) -> Option<Vec<u8>> {
         let mut content = Vec::new();
-        let left = self.left.get();
-        let mut reader = ZlibDecoder::new(stream).take((left as u64).saturating_add(1));
-        let read = reader.read_to_end(&mut content);
-        let less = left.checked_sub(content.len());
-        self.left.set(less.unwrap_or_default());
-        read.ok().and(less).map(|_| content)
+        let max = self.bytes_left.get();
+        let mut reader = ZlibDecoder::new(stream).take((max as u64).saturating_add(1));
+        let outcome = reader.read_to_end(&mut content);
+        let left = max.checked_sub(content.len());
+        self.bytes_left.set(left.unwrap_or_default());
+        outcome.ok().and(left).map(|_| content)
     }
 }

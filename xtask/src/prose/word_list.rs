@@ -26,7 +26,8 @@ struct Exception {
     pattern: Vec<WordPattern>,
 }
 
-/// The alternatives for one word, such as `is|are`. One that ends with `*` is a prefix.
+/// The alternatives for one word, such as `is|are`. One that ends with `*` is a prefix of a word
+/// without hyphens.
 #[derive(Debug)]
 struct WordPattern(Vec<String>);
 
@@ -159,7 +160,10 @@ impl WordPattern {
         self.0.iter().any(|alternative| {
             alternative
                 .strip_suffix('*')
-                .map_or(word == alternative, |prefix| word.starts_with(prefix))
+                .map_or(word == alternative, |prefix| {
+                    let rest = word.strip_prefix(prefix);
+                    rest.is_some_and(|rest| !rest.contains('-'))
+                })
         })
     }
 }

@@ -24,7 +24,7 @@ use cpu_time::ProcessTime;
 use http::Method;
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
 use pinhole_egress::{
-    Credential, DEFAULT_SILENCE, Destination, Egress, Place, Redactor, Request, Tls,
+    BaseUrl, Credential, DEFAULT_SILENCE, Destination, Egress, Redactor, Request, Tls,
 };
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -57,14 +57,14 @@ fn main() {
     let upstream = Upstream::start();
     let runtime = Runtime::new().unwrap();
     let base = format!("{}/v1", upstream.url);
-    let place = Place {
-        base: &base,
-        named: true,
+    let base_url = BaseUrl {
+        url: &base,
+        allows_private: true,
         setting: "DRAW_BASE_URL",
     };
     let egress = Egress::new(&[], DEFAULT_SILENCE).unwrap();
     let credential = Credential::bearer(KEY).unwrap();
-    let opened = egress.destination(place, credential, &Tls::default());
+    let opened = egress.destination(base_url, credential, &Tls::default());
     let bench = Bench {
         destination: opened.unwrap(),
         redactor: Redactor::new([KEY]),
@@ -175,9 +175,9 @@ impl Bench {
         let whole = answer.bytes().await.unwrap();
         assert!(whole.len() > bytes);
         for value in answer.headers.values() {
-            assert!(!self.redactor.finds(value.as_bytes()));
+            assert!(!self.redactor.finds_secret(value.as_bytes()));
         }
-        let part = self.redactor.part(&whole, 0..whole.len().min(read));
+        let part = self.redactor.redact_range(&whole, 0..whole.len().min(read));
         assert_eq!(part, &whole[..part.len()]);
     }
 }

@@ -1,12 +1,12 @@
-//! Components that grow from bytes.
+//! Components that are generated from bytes.
 
 use std::borrow::Cow;
 
 use arbitrary::Unstructured;
 use wasm_smith::{Component, Config};
 
-/// The bytes themselves where they begin as WebAssembly does, else the component that grows from
-/// them. None where they are too few.
+/// The bytes themselves if they start like WebAssembly, otherwise a component that is generated from
+/// them. `None` if there are too few.
 pub(crate) fn component(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
     if bytes.starts_with(b"\0asm") {
         return Some(Cow::Borrowed(bytes));
@@ -15,7 +15,7 @@ pub(crate) fn component(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(component.to_bytes()))
 }
 
-/// What the host's compiler knows, with more memories and tables than it allows.
+/// The features of the host's compiler, with more memories and tables than it allows.
 fn config() -> Config {
     Config {
         custom_page_sizes_enabled: false,

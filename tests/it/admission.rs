@@ -351,7 +351,7 @@ async fn an_engine_with_a_setting_that_cannot_be_used_says_which_variable_it_is(
                 ),
                 (
                     "hostile",
-                    "setting base-url (HOSTILE_BASE_URL): the address is not a URL",
+                    "setting base-url (HOSTILE_BASE_URL): the URL is invalid",
                 ),
             ],
         ),
@@ -363,7 +363,7 @@ async fn an_engine_with_a_setting_that_cannot_be_used_says_which_variable_it_is(
             [
                 (
                     "gemini",
-                    "setting base-url (IMAGES_GEMINI_API_BASE_URL or GEMINI_API_BASE_URL): the URL of 127.0.0.1 carries a user name",
+                    "setting base-url (IMAGES_GEMINI_API_BASE_URL or GEMINI_API_BASE_URL): the URL of 127.0.0.1 contains a user name",
                 ),
                 (
                     "hostile",
@@ -379,7 +379,7 @@ async fn an_engine_with_a_setting_that_cannot_be_used_says_which_variable_it_is(
             [
                 (
                     "gemini",
-                    "setting api-key (IMAGES_GEMINI_API_KEY or GEMINI_API_KEY): the secret holds characters that no header may carry",
+                    "setting api-key (IMAGES_GEMINI_API_KEY or GEMINI_API_KEY): the secret contains characters that a header cannot carry",
                 ),
                 ("hostile", "setting base-url (HOSTILE_BASE_URL): "),
             ],

@@ -13,7 +13,7 @@ use std::time::Duration;
 use http::Method;
 use pinhole::config::Config;
 use pinhole_egress::{
-    Credential, DEFAULT_SILENCE, Destination, Egress, Error, Place, Request, Tls,
+    BaseUrl, Credential, DEFAULT_SILENCE, Destination, Egress, Error, Request, Tls,
 };
 use pinhole_sandbox::grant;
 use pinhole_sandbox::engine_settings::EngineSettings;
@@ -45,13 +45,12 @@ fn egress() -> Egress {
 
 /// Opens a destination whose base URL an administrator has named, or has not.
 fn open(base: &str, named: bool, credential: Credential) -> Destination {
-    let setting = "DRAW_BASE_URL";
-    let place = Place {
-        base,
-        named,
-        setting,
+    let base_url = BaseUrl {
+        url: base,
+        allows_private: named,
+        setting: "DRAW_BASE_URL",
     };
-    let opened = egress().destination(place, credential, &Tls::default());
+    let opened = egress().destination(base_url, credential, &Tls::default());
     opened.unwrap()
 }
 
@@ -290,14 +289,14 @@ async fn a_name_is_checked_by_the_addresses_that_it_has() {
     let public = open(&named, false, key());
     let refused = ask(public).await.unwrap_err();
     assert!(
-        matches!(&refused, Error::Denied(denial) if denial.text.contains(&format!("is private: allow it with DRAW_BASE_URL={named}"))),
+        matches!(&refused, Error::Denied { refusal, .. } if refusal.reason.contains(&format!("is private: allow it with DRAW_BASE_URL={named}"))),
         "{refused:?}"
     );
     let public = open(&named, false, key());
     let refused = public.connect("/ws", soon()).await.err();
-    assert!(matches!(refused, Some(Error::Denied(_))), "{refused:?}");
+    assert!(matches!(refused, Some(Error::Denied { .. })), "{refused:?}");
     let fetched = egress().fetch(&named, &[], 1000, soon()).await;
-    assert!(matches!(fetched, Err(Error::Denied(_))), "{fetched:?}");
+    assert!(matches!(fetched, Err(Error::Denied { .. })), "{fetched:?}");
     assert!(upstream.seen().is_empty(), "{:?}", upstream.lines());
 
     let private = open(&named, true, key());
@@ -480,9 +479,9 @@ async fn a_translators_prefix_is_one_or_the_server_does_not_start() {
         ("http://[2a00:1:a00:1::]", true),
     ] {
         let opened = egress.destination(
-            Place {
-                base: address,
-                named: false,
+            BaseUrl {
+                url: address,
+                allows_private: false,
                 setting: "X",
             },
             Credential::default(),

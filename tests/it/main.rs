@@ -22,7 +22,6 @@ mod egress;
 mod engines_page;
 mod events;
 mod files;
-mod fuzz;
 mod gemini;
 mod grants;
 mod image_api;

@@ -9,7 +9,7 @@ use std::io::Cursor;
 use bytes::Bytes;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader};
-use pinhole_images::{Image, ImageLimits, Metadata};
+use pinhole_images::{Image, ImageLimits, MetadataPolicy};
 
 /// What nobody may read in a picture.
 const SECRET: &[u8] = b"4711-secret";
@@ -38,11 +38,11 @@ fn file(name: &str) -> Bytes {
 }
 
 fn brought(bytes: Bytes) -> Image {
-    Image::brought(bytes, LIMITS).unwrap()
+    Image::from_upload(bytes, LIMITS).unwrap()
 }
 
 fn refused(bytes: impl Into<Bytes>) -> String {
-    Image::from_bytes(bytes.into(), LIMITS).unwrap_err()
+    Image::from_bytes(bytes.into(), LIMITS).unwrap_err().reason
 }
 
 fn holds(bytes: &[u8], text: &[u8]) -> bool {
@@ -76,8 +76,8 @@ fn what_cameras_and_programs_write_passes_whole_and_never_cut_off() {
         assert_eq!(picture.size(), (24, 16), "{name}");
         let end = picture.bytes().len();
         for length in 0..end {
-            let error = Image::brought(bytes.slice(..length), LIMITS).unwrap_err();
-            let known = ["cut off", "empty", "not a PNG"];
+            let error = Image::from_upload(bytes.slice(..length), LIMITS).unwrap_err().reason;
+            let known = ["truncated", "empty", "not a PNG"];
             assert!(
                 known.iter().any(|it| error.contains(it)),
                 "{name} {length}: {error}"
@@ -85,7 +85,7 @@ fn what_cameras_and_programs_write_passes_whole_and_never_cut_off() {
         }
         let whole = Image::from_bytes(bytes.clone(), LIMITS);
         match name.as_str() {
-            "phone.jpg" => assert!(whole.unwrap_err().contains("behind its end")),
+            "phone.jpg" => assert!(whole.unwrap_err().reason.contains("after its end")),
             _ => assert_eq!(whole.unwrap().bytes().as_ptr(), bytes.as_ptr(), "{name}"),
         }
     }
@@ -98,13 +98,13 @@ fn what_follows_the_end_is_refused_or_cut_off() {
         for behind in [&b"PK\x03\x04 an archive"[..], b"<script>", b"\0\0\x01"] {
             let two = Bytes::from([picture.bytes(), behind].concat());
             let error = refused(two.clone());
-            assert!(error.contains("behind its end"), "{name}: {error}");
+            assert!(error.contains("after its end"), "{name}: {error}");
             assert_eq!(brought(two).bytes(), picture.bytes(), "{name}");
         }
         let padded = Bytes::from([picture.bytes().as_ref(), &[0; 7]].concat());
         let padded = Image::from_bytes(padded, LIMITS).unwrap();
         assert_eq!(
-            padded.with_metadata(Metadata::Strip, |_| false).size(),
+            padded.with_metadata(MetadataPolicy::Strip, |_| false).size(),
             (24, 16)
         );
         assert!(!holds(padded.bytes(), &[0; 200]), "{name}");
@@ -122,7 +122,7 @@ fn metadata_goes_and_no_pixel_changes() {
                 .iter()
                 .any(|it| name.starts_with(it))
         );
-        for metadata in [Metadata::Essential, Metadata::Strip] {
+        for metadata in [MetadataPolicy::Essential, MetadataPolicy::Strip] {
             let stripped = picture.with_metadata(metadata, |_| false);
             assert!(!holds_secret(stripped.bytes()), "{name} {metadata:?}");
             assert_eq!(pixels(&stripped), pixels(&picture), "{name} {metadata:?}");
@@ -133,14 +133,14 @@ fn metadata_goes_and_no_pixel_changes() {
                 assert_eq!(again.bytes().as_ptr(), stripped.bytes().as_ptr(), "{name}");
             }
         }
-        let kept = picture.with_metadata(Metadata::Keep, |_| false);
+        let kept = picture.with_metadata(MetadataPolicy::Keep, |_| false);
         assert_eq!(kept.bytes().as_ptr(), picture.bytes().as_ptr(), "{name}");
         // Nothing to take out: the same bytes, and no copy of them.
         if ["plain.", "progressive.", "palette.", "deep.", "film.png"]
             .iter()
             .any(|it| name.starts_with(it))
         {
-            let stripped = picture.with_metadata(Metadata::Strip, |_| false);
+            let stripped = picture.with_metadata(MetadataPolicy::Strip, |_| false);
             assert_eq!(
                 stripped.bytes().as_ptr(),
                 picture.bytes().as_ptr(),
@@ -157,14 +157,14 @@ fn colours_and_orientation_stay_unless_they_too_shall_go() {
         let profile = decoder(&picture).icc_profile().unwrap();
         assert!(profile.is_some(), "{name}");
         assert_eq!(orientation(&picture), Orientation::Rotate90, "{name}");
-        let essential = picture.with_metadata(Metadata::Essential, |_| false);
+        let essential = picture.with_metadata(MetadataPolicy::Essential, |_| false);
         assert_eq!(
             decoder(&essential).icc_profile().unwrap(),
             profile,
             "{name}"
         );
         assert_eq!(orientation(&essential), Orientation::Rotate90, "{name}");
-        let bare = picture.with_metadata(Metadata::Strip, |_| false);
+        let bare = picture.with_metadata(MetadataPolicy::Strip, |_| false);
         assert_eq!(decoder(&bare).icc_profile().unwrap(), None, "{name}");
         assert_eq!(orientation(&bare), Orientation::NoTransforms, "{name}");
         assert!(bare.bytes().len() < essential.bytes().len(), "{name}");
@@ -172,10 +172,10 @@ fn colours_and_orientation_stay_unless_they_too_shall_go() {
     let avif = brought(file("notes.avif"));
     let has_profile = |image: &Image| holds(image.bytes(), b"acsp");
     assert!(has_profile(
-        &avif.with_metadata(Metadata::Essential, |_| false)
+        &avif.with_metadata(MetadataPolicy::Essential, |_| false)
     ));
     assert!(!has_profile(
-        &avif.with_metadata(Metadata::Strip, |_| false)
+        &avif.with_metadata(MetadataPolicy::Strip, |_| false)
     ));
 }
 
@@ -189,14 +189,14 @@ fn what_holds_a_secret_goes_though_metadata_is_kept() {
         "film.gif",
     ] {
         let picture = brought(file(name));
-        let clean = picture.with_metadata(Metadata::Keep, holds_secret);
+        let clean = picture.with_metadata(MetadataPolicy::Keep, holds_secret);
         assert!(!holds_secret(clean.bytes()), "{name}");
         assert_eq!(pixels(&clean), pixels(&picture), "{name}");
     }
     // A secret in the profile takes the profile along.
     for name in ["notes.png", "phone.jpg", "notes.webp"] {
         let clean =
-            brought(file(name)).with_metadata(Metadata::Essential, |held| holds(held, b"acsp"));
+            brought(file(name)).with_metadata(MetadataPolicy::Essential, |held| holds(held, b"acsp"));
         assert_eq!(decoder(&clean).icc_profile().unwrap(), None, "{name}");
     }
 }

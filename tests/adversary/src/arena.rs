@@ -20,7 +20,7 @@ use super::upstream::Upstream;
 use super::{Case, Place};
 use pinhole_ground::audit::Kind;
 use pinhole::config::Config;
-use pinhole_egress::{Credential, DEFAULT_SILENCE, Destination, Egress, Place as At, Request, Tls};
+use pinhole_egress::{BaseUrl, Credential, DEFAULT_SILENCE, Destination, Egress, Request, Tls};
 use pinhole_sandbox::{Compiler, Engines};
 use pinhole_ground::data_dir as folder;
 use pinhole_sandbox::grant::FirstUse;
@@ -445,12 +445,12 @@ impl Arena {
 }
 
 fn open(egress: &Egress, url: &str, credential: Credential) -> Result<Destination> {
-    let place = At {
-        base: url,
-        named: true,
+    let base_url = BaseUrl {
+        url,
+        allows_private: true,
         setting: "--against",
     };
-    let destination = egress.destination(place, credential, &Tls::default());
+    let destination = egress.destination(base_url, credential, &Tls::default());
     destination.map_err(|why| anyhow::anyhow!("cannot attack {url}: {why}"))
 }
 

@@ -1,12 +1,23 @@
-//! What has to hold whatever comes in: one function for each fuzz target.
+//! Properties that hold for any input: one function for each fuzz target.
 //!
-//! Each takes bytes, reads its input out of them as its first lines say, and panics when a property
-//! is broken. The libFuzzer targets in `fuzz/` call them, and so does an ordinary test with every
-//! file of `fuzz/corpus`. They stand beside the code that they try; the engine `comfyui` has its own.
+//! Each function takes bytes, reads its input out of them as its documentation says, and panics if a
+//! property is violated. The libFuzzer targets in `libfuzzer/` call them. An ordinary test
+//! (`tests/corpus.rs`) calls them with every seed of `corpus/`, and with mutations of the seeds.
 
-mod pictures;
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a panic reports a violated property"
+)]
 
-pub use crate::egress::fuzz::{address, authority, redaction};
-pub use crate::engine::fuzz::{component, events, headers, json, multipart};
-pub use crate::grant::fuzz::policy;
-pub use pictures::pictures;
+mod egress;
+mod images;
+mod policy;
+mod sandbox;
+mod workflow;
+
+pub use egress::{address, authority, redaction};
+pub use images::images;
+pub use policy::policy;
+pub use sandbox::{component, events, headers, json, multipart};
+pub use workflow::workflow;

@@ -1,99 +1,109 @@
-//! Fuzz target of what a grant covers.
+//! An admitted request stays below its grant.
 
-#![allow(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a broken property is shown by a panic"
-)]
+use std::sync::LazyLock;
 
 use http::{Method, Uri};
+use pinhole_egress::{BaseUrl, Credential, DEFAULT_SILENCE, Destination, Egress, Tls};
+use pinhole_sandbox::grant::{RequestRule, RequestRules};
 
-use pinhole_sandbox::grant::{RequestRule, RequestRules, Upstream};
-use crate::egress::Credential;
-use crate::egress::fuzz::{destination, joined};
-
-/// As often a path may come to be decoded on its way.
+/// How often intermediaries may decode a path.
 const MAX_DECODINGS: usize = 8;
 
-/// In lines: a base URL, what is granted such as `POST /images`, what is asked such as
+static EGRESS: LazyLock<Egress> = LazyLock::new(|| Egress::new(&[], DEFAULT_SILENCE).unwrap());
+
+/// Input, in lines: a base URL, a granted request such as `POST /images`, a request such as
 /// `POST /images/7?x`.
 ///
-/// What is admitted goes to the base's own host and port, by a granted method, and lies under the
-/// base's path and the granted prefix, however often it is decoded, and whatever slashes and steps
-/// mean to who reads it. The query stays what it was.
+/// An admitted request has the base URL's host and port and the granted method. Its path is below the base
+/// URL's path and the granted prefix, however often it is decoded, and for any server's reading of
+/// separators and `..`. Its query is unchanged.
 pub fn policy(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let lines: Vec<&str> = text.splitn(3, '\n').collect();
-    let [base, granted, asked] = lines[..] else {
+    let [base, granted, requested] = lines[..] else {
         return;
     };
-    let Some((method, path)) = asked.split_once(' ') else {
+    let Some((method, path)) = requested.split_once(' ') else {
         return;
     };
-    let opened = destination(base, Credential::default());
-    let (Some(destination), Ok(allowed), Ok(method)) =
-        (opened, RequestRule::parse(granted), method.parse::<Method>())
-    else {
+    let (Some(destination), Ok(rule), Ok(method)) = (
+        open_destination(base),
+        RequestRule::parse(granted),
+        method.parse::<Method>(),
+    ) else {
         return;
     };
-    let upstream = Upstream {
-        destination,
-        rules: RequestRules {
-            declared: vec![allowed.clone()],
-            allowed: vec![allowed],
-            denied: Vec::new(),
-        },
+    let rules = RequestRules {
+        declared: vec![rule.clone()],
+        allowed: vec![rule],
+        denied: Vec::new(),
     };
-    if upstream.rules.check(&method, path).is_err() {
+    if rules.check(&method, path).is_err() {
         return;
     }
-    let Some(url) = joined(&upstream.destination, path) else {
+    let Ok(url) = destination.join(path) else {
         return;
     };
     let (granted_method, prefix) = granted.split_once(' ').unwrap();
     assert_eq!(method, granted_method);
-    assert_eq!(
-        url.origin().ascii_serialization(),
-        upstream.destination.origin()
-    );
-    let (asked, query) = match path.split_once('?') {
-        Some((asked, query)) => (asked, Some(query)),
+    assert_eq!(url.origin().ascii_serialization(), destination.origin());
+    let (path, query) = match path.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
         None => (path, None),
     };
-    // The one character that is encoded on the way, and means the same.
-    let plain = |query: &str| query.replace("%27", "'");
-    assert_eq!(url.query().map(plain), query.map(plain));
+    // The only character that the `url` crate encodes, without a change of meaning.
+    let decode_quote = |query: &str| query.replace("%27", "'");
+    assert_eq!(url.query().map(decode_quote), query.map(decode_quote));
     assert_eq!(url.fragment(), None);
-    assert!(url.path().ends_with(asked), "{} is not {asked}", url.path());
+    assert!(
+        url.path().ends_with(path),
+        "{} does not end with {path}",
+        url.path()
+    );
 
-    let uri: Uri = url.as_str().parse().expect("the http crate reads it");
+    let uri: Uri = url.as_str().parse().expect("the http crate parses it");
     assert_eq!((uri.path(), uri.query()), (url.path(), url.query()));
-    let base: Uri = base.parse().unwrap();
-    let under = format!("{}{prefix}", base.path().trim_end_matches('/'));
-    for (reading, under) in readings(url.path())
-        .zip(readings(&under))
+    let base_uri: Uri = base.parse().unwrap();
+    let granted_path = format!("{}{prefix}", base_uri.path().trim_end_matches('/'));
+    for (path, granted_path) in readings(url.path())
+        .zip(readings(&granted_path))
         .take(MAX_DECODINGS)
     {
-        assert!(lies_under(&reading, &under), "{reading:?} leaves {under:?}");
+        assert!(
+            is_below(&path, &granted_path),
+            "{path:?} leaves {granted_path:?}"
+        );
     }
 }
 
-/// A path as it is, decoded, decoded once more, and so on.
+/// A destination at this base URL, as if an administrator had set it; `None` if it is refused.
+fn open_destination(base: &str) -> Option<Destination> {
+    let base_url = BaseUrl {
+        url: base,
+        allows_private: true,
+        setting: "BASE_URL",
+    };
+    EGRESS
+        .destination(base_url, Credential::default(), &Tls::default())
+        .ok()
+}
+
+/// A path as it is, decoded once, decoded twice and so on.
 fn readings(path: &str) -> impl Iterator<Item = Vec<u8>> {
     std::iter::successors(Some(path.as_bytes().to_vec()), |path| {
-        Some(percent_decoded(path))
+        Some(percent_decode(path))
     })
 }
 
-fn percent_decoded(text: &[u8]) -> Vec<u8> {
+fn percent_decode(text: &[u8]) -> Vec<u8> {
     let (mut decoded, mut rest) = (Vec::new(), text);
     while let Some((first, after)) = rest.split_first() {
         let digits = after
             .get(..2)
-            .and_then(|digits| str::from_utf8(digits).ok());
-        let plain = digits.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        match (first, plain) {
+            .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        match (first, digits) {
             (b'%', Some(digits)) => {
+                let digits = str::from_utf8(digits).unwrap();
                 decoded.push(u8::from_str_radix(digits, 16).unwrap());
                 rest = &after[2..];
             }
@@ -106,43 +116,43 @@ fn percent_decoded(text: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// Are the steps of the path first those of the prefix?
-fn lies_under(path: &[u8], prefix: &[u8]) -> bool {
-    // A line or a text ends here.
-    let ends = |byte: &u8| matches!(byte, 0 | b'\r' | b'\n');
-    !path.iter().any(ends) && steps(path).starts_with(&steps(prefix))
+/// Do the path's segments start with those of the prefix?
+fn is_below(path: &[u8], prefix: &[u8]) -> bool {
+    let ends_line = |byte: &u8| matches!(byte, 0 | b'\r' | b'\n');
+    !path.iter().any(ends_line) && segments(path).starts_with(&segments(prefix))
 }
 
-/// The steps of a path after those up and empty ones were taken.
-fn steps(path: &[u8]) -> Vec<&[u8]> {
-    // To who decodes first, the path ends at a mark.
-    let mut parts = path.split(|byte| b"?#".contains(byte));
-    let mut steps: Vec<&[u8]> = Vec::new();
-    for step in parts.next().unwrap().split(|byte| b"/\\".contains(byte)) {
-        // What stands behind a semicolon is a parameter to some.
-        match step.split(|byte| *byte == b';').next().unwrap() {
+/// The segments of a path after `..`, `.` and empty segments are resolved.
+fn segments(path: &[u8]) -> Vec<&[u8]> {
+    // For a server that decodes first, the path ends at a `?` or `#`.
+    let path = path.split(|byte| b"?#".contains(byte)).next().unwrap();
+    let mut segments: Vec<&[u8]> = Vec::new();
+    for segment in path.split(|byte| b"/\\".contains(byte)) {
+        // Some servers read the text after a semicolon as a parameter.
+        match segment.split(|byte| *byte == b';').next().unwrap() {
             b"" | b"." => {}
-            b".." => drop(steps.pop()),
-            _ => steps.push(step),
+            b".." => drop(segments.pop()),
+            _ => segments.push(segment),
         }
     }
-    steps
+    segments
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn stays_below_models(path: &str) -> bool {
+        readings(path)
+            .take(MAX_DECODINGS)
+            .all(|reading| is_below(&reading, b"/v1/models"))
+    }
+
     #[test]
-    fn leaving_a_prefix_is_seen() {
-        let check = |path: &str, expected: bool| {
-            let mut readings = readings(path).take(MAX_DECODINGS);
-            let under = readings.all(|reading| lies_under(&reading, b"/v1/models"));
-            assert_eq!(under, expected, "{path}");
-        };
-        check("/v1/models/a/b", true);
-        check("/v1/models/a/../b", true);
-        check("/v1/models", true);
+    fn is_below_finds_paths_that_leave_a_prefix() {
+        for path in ["/v1/models/a/b", "/v1/models/a/../b", "/v1/models"] {
+            assert!(stays_below_models(path), "{path}");
+        }
         for path in [
             "/v1/models/../admin",
             "/v1/models/..\\admin",
@@ -153,7 +163,7 @@ mod tests {
             "/v1/models-private",
             "/v1/models/a%0d%0ab",
         ] {
-            check(path, false);
+            assert!(!stays_below_models(path), "{path}");
         }
     }
 }

@@ -1,10 +1,4 @@
-//! Fuzz targets of what a guest hands over, and of guests themselves.
-
-#![allow(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a broken property is shown by a panic"
-)]
+//! Properties of the sandbox: components, and what guests and upstreams pass to the host.
 
 mod component;
 mod events;
@@ -18,13 +12,14 @@ pub use headers::headers;
 pub use json::json;
 pub use multipart::multipart;
 
-/// Parts one list from the next in the bytes of a fuzz target, and an item from the next within one.
-const LISTS: u8 = 0x1e;
-const ITEMS: u8 = 0x1f;
+/// Separates lists in the input of a target.
+const LIST_SEPARATOR: u8 = 0x1e;
+/// Separates items of a list in the input of a target.
+const ITEM_SEPARATOR: u8 = 0x1f;
 
-/// The pieces between separators, with what is no UTF-8 replaced.
-fn pieces(bytes: &[u8], separator: u8) -> impl Iterator<Item = String> {
+/// The texts between separators. Invalid UTF-8 is replaced.
+fn split(bytes: &[u8], separator: u8) -> impl Iterator<Item = String> {
     bytes
         .split(move |byte| *byte == separator)
-        .map(|piece| String::from_utf8_lossy(piece).into_owned())
+        .map(|text| String::from_utf8_lossy(text).into_owned())
 }

@@ -86,12 +86,12 @@ fn a_setting_that_cannot_be_read_is_named() {
         (
             "OPENAI_API_BASE_URL",
             "nonsense",
-            "OPENAI_API_BASE_URL cannot be used: the address is not a URL",
+            "OPENAI_API_BASE_URL cannot be used: the URL is invalid",
         ),
         (
             "OPENAI_API_BASE_URL",
             "http://me:secret-4711@host",
-            "OPENAI_API_BASE_URL cannot be used: the URL of host carries a user name",
+            "OPENAI_API_BASE_URL cannot be used: the URL of host contains a user name",
         ),
         (
             "OPENAI_API_KEY",

@@ -1,7 +1,7 @@
 //! WebSockets to upstreams that send too much.
 
 use futures_util::SinkExt;
-use pinhole_egress::{Credential, Error, Received, Socket};
+use pinhole_egress::{Credential, Error};
 use pinhole_tests::{Answer, Upstream, WebSocket};
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message;
@@ -14,7 +14,7 @@ use super::{open, patiently, soon};
 /// A socket to an upstream that talks so.
 async fn talk<F: Future<Output = ()> + Send + 'static>(
     talk: impl Fn(WebSocket) -> F + Clone + Send + Sync + 'static,
-) -> (Upstream, Socket) {
+) -> (Upstream, pinhole_egress::WebSocket) {
     let upstream = Upstream::start(move |_| {
         let talk = talk.clone();
         async move { Answer::web_socket(talk) }
@@ -26,7 +26,7 @@ async fn talk<F: Future<Output = ()> + Send + 'static>(
 }
 
 /// How many messages came, and what ended the socket.
-async fn drain(mut socket: Socket) -> (usize, Option<Error>) {
+async fn drain(mut socket: pinhole_egress::WebSocket) -> (usize, Option<Error>) {
     let draining = async {
         let mut count = 0;
         loop {
@@ -42,7 +42,7 @@ async fn drain(mut socket: Socket) -> (usize, Option<Error>) {
 
 fn check_unusable(error: Option<Error>, words: &str) {
     match error {
-        Some(Error::Unusable(why)) => assert!(why.contains(words), "{why}"),
+        Some(Error::Unusable(refusal)) => assert!(refusal.reason.contains(words), "{refusal}"),
         other => panic!("{other:?}"),
     }
 }
@@ -58,12 +58,12 @@ async fn words_and_bytes_arrive() {
     .await;
     let first = socket.receive().await.unwrap();
     assert!(
-        matches!(&first, Some(Received::Text(text)) if text == "a"),
+        matches!(&first, Some(pinhole_egress::Message::Text(text)) if text == "a"),
         "{first:?}"
     );
     let second = socket.receive().await.unwrap();
     assert!(
-        matches!(&second, Some(Received::Binary(bytes)) if bytes == "b"),
+        matches!(&second, Some(pinhole_egress::Message::Binary(bytes)) if bytes == "b"),
         "{second:?}"
     );
     assert!(socket.receive().await.unwrap().is_none());

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use pinhole_egress::{Credential, Destination, Egress, Error, Place, Request, Tls};
+use pinhole_egress::{BaseUrl, Credential, Destination, Egress, Error, Request, Tls};
 use pinhole_tests::Server;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -134,12 +134,14 @@ fn tls(value: serde_json::Value) -> Tls {
 }
 
 fn open(egress: &Egress, base: &str, tls: &Tls) -> Result<Destination, String> {
-    let place = Place {
-        base,
-        named: true,
+    let base_url = BaseUrl {
+        url: base,
+        allows_private: true,
         setting: "DRAW_BASE_URL",
     };
-    egress.destination(place, Credential::bearer(KEY).unwrap(), tls)
+    egress
+        .destination(base_url, Credential::bearer(KEY).unwrap(), tls)
+        .map_err(|refusal| refusal.reason)
 }
 
 async fn get(destination: &Destination) -> Result<u16, Error> {
@@ -180,7 +182,7 @@ async fn only_a_certificate_that_is_trusted_valid_and_for_the_name_is_taken() {
                     matches!(&error, Error::Connect(why) if why.contains("certificate")),
                     "{error}"
                 );
-                assert!(socket.contains("no TLS"), "{socket}");
+                assert!(socket.contains("cannot start TLS"), "{socket}");
                 // The key was not sent to whoever that is.
                 assert!(secure.showed().is_empty());
             }
@@ -230,23 +232,23 @@ async fn certificates_that_cannot_be_used_are_told_without_what_they_hold() {
     for (value, expected) in [
         (
             json!({"roots": "secret words"}),
-            "roots of tls is no certificate",
+            "tls.roots contains no certificate",
         ),
-        (json!({"roots": key}), "roots of tls is no certificate"),
+        (json!({"roots": key}), "tls.roots contains no certificate"),
         (json!({"roots": "x".repeat(300_000)}), "longer than"),
-        (json!({"certificate": certificate}), "needs both"),
-        (json!({"key": key}), "needs both"),
+        (json!({"certificate": certificate}), "set both or neither"),
+        (json!({"key": key}), "set both or neither"),
         (
             json!({"certificate": "secret words", "key": key}),
-            "certificate of tls",
+            "tls.certificate contains no certificate",
         ),
         (
             json!({"certificate": certificate, "key": "secret words"}),
-            "key of tls",
+            "tls.key is not a private key",
         ),
         (
             json!({"certificate": certificate, "key": other.key.serialize_pem()}),
-            "do not belong together",
+            "tls.key does not belong to tls.certificate",
         ),
     ] {
         let why = open(&egress(), "https://localhost", &tls(value)).unwrap_err();

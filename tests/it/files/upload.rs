@@ -104,7 +104,7 @@ async fn what_is_no_picture_is_refused() {
         (
             "a head",
             file(&PIXEL[..12]),
-            (400, "[ERROR: the image/png image is cut off]"),
+            (400, "[ERROR: the image/png image is truncated]"),
         ),
         (
             "no file",

@@ -5,7 +5,7 @@ use std::io::Write;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
-use pinhole_images::{Image, Metadata};
+use pinhole_images::{Image, MetadataPolicy};
 
 use super::{LIMITS, refused};
 
@@ -157,19 +157,19 @@ fn what_unpacks_to_too_much_is_left_out() {
     let text = |packed: Vec<u8>| chunk(b"zTXt", &[b"t\0\0", &packed[..]].concat());
     let words = |packed: Vec<u8>| chunk(b"iTXt", &[b"t\0\x01\0\0\0", &packed[..]].concat());
     for (metadata, chunks, stays) in [
-        (Metadata::Essential, vec![profile(zlib(4 << 20))], true),
-        (Metadata::Essential, vec![profile(zlib(5 << 20))], false),
+        (MetadataPolicy::Essential, vec![profile(zlib(4 << 20))], true),
+        (MetadataPolicy::Essential, vec![profile(zlib(5 << 20))], false),
         (
-            Metadata::Essential,
+            MetadataPolicy::Essential,
             vec![profile(b"no zlib".to_vec())],
             false,
         ),
-        (Metadata::Keep, vec![text(zlib(16 << 20))], true),
-        (Metadata::Keep, vec![text(zlib(17 << 20))], false),
-        (Metadata::Keep, vec![words(zlib(16 << 20))], true),
-        (Metadata::Keep, vec![words(zlib(17 << 20))], false),
+        (MetadataPolicy::Keep, vec![text(zlib(16 << 20))], true),
+        (MetadataPolicy::Keep, vec![text(zlib(17 << 20))], false),
+        (MetadataPolicy::Keep, vec![words(zlib(16 << 20))], true),
+        (MetadataPolicy::Keep, vec![words(zlib(17 << 20))], false),
         // Each is short enough.
-        (Metadata::Keep, vec![text(zlib(1 << 20)); 17], false),
+        (MetadataPolicy::Keep, vec![text(zlib(1 << 20)); 17], false),
     ] {
         let picture = passes(png(1, 1, &chunks, 8));
         let left = picture.with_metadata(metadata, |_| false);

@@ -123,8 +123,8 @@ async fn what_is_more_than_a_picture_is_no_result() {
     let archive = [&plain[..], b"PK\x03\x04"].concat();
     let half = &plain[..plain.len() / 2];
     for (picture, expected) in [
-        (&archive[..], "behind its end"),
-        (half, "cut off"),
+        (&archive[..], "after its end"),
+        (half, "truncated"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a PNG"),
     ] {
         let played = stage.play([answer(&[picture])], &asked()).await;

@@ -104,7 +104,7 @@ impl Response {
         match timeout_at(until, self.body.chunk()).await {
             Ok(Ok(chunk)) => Ok(chunk),
             Ok(Err(error)) => Err(Error::Disconnected(format!(
-                "the response was cut off: {}",
+                "the response broke off: {}",
                 root_cause(&error)
             ))),
             Err(_) if is_silence_first => Err(Error::Unusable(Guard::Silence.refuse(format!(

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pinhole::fuzz::authority(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pinhole_fuzz::authority(bytes));

@@ -1,10 +1,10 @@
 #![no_main]
 
-#[path = "../smith.rs"]
+#[path = "../../smith.rs"]
 mod smith;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Some(component) = smith::component(bytes) {
-        pinhole::fuzz::component(&component);
+        pinhole_fuzz::component(&component);
     }
 });

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pinhole::fuzz::policy(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pinhole_fuzz::policy(bytes));

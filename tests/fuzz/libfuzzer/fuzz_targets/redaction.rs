@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pinhole::fuzz::redaction(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pinhole_fuzz::redaction(bytes));

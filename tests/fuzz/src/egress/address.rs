@@ -1,147 +1,166 @@
-//! No address that IANA keeps from the public is taken for a public one.
+//! An IP address that IANA does not register as globally reachable is never classified as public.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::egress::address::{Class, Nat64, classify};
+use pinhole_egress::ip::{Class, Nat64, classify};
 
-const IPV4: &str = include_str!("../iana/ipv4.csv");
-const IPV6: &str = include_str!("../iana/ipv6.csv");
-/// The translator of an operator's network, and its bits.
-const OPERATORS: &str = "2a00:64::/96";
-const OPERATORS_BITS: u128 = 0x2a00_0064 << 96;
+const IPV4: &str = include_str!("../../../../host/crates/egress/src/iana/ipv4.csv");
+const IPV6: &str = include_str!("../../../../host/crates/egress/src/iana/ipv6.csv");
+/// The NAT64 prefix of an operator's network, and its bits.
+const NAT64_PREFIX: &str = "2a00:64::/96";
+const NAT64_BITS: u128 = 0x2a00_0064 << 96;
 
-/// An address as text, or its 4 or 16 bytes.
+/// Input: an IP address as text, or its 4 or 16 bytes.
 ///
-/// One that IANA's registries of special purposes call not globally reachable is not public. An IPv6
-/// address that carries an IPv4 one is what that one is, or stricter, and just that behind a
-/// translator of the operator's.
+/// An address that IANA's special-purpose registries do not call globally reachable is not public. An
+/// IPv6 address that embeds an IPv4 address has the class of the embedded one or a stricter one, and
+/// exactly its class behind an operator's NAT64 prefix.
 pub fn address(bytes: &[u8]) {
-    let text = str::from_utf8(bytes).ok();
-    let address: Option<IpAddr> = text.and_then(|text| text.trim().parse().ok());
-    let four = || <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from);
-    let sixteen = || <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from);
-    let Some(address) = address.or_else(four).or_else(sixteen) else {
+    let Some(ip) = parse_input(bytes) else {
         return;
     };
-    check(address);
-    if let IpAddr::V4(inner) = address {
-        // What is true of it stays true wherever it is carried.
-        carriers(inner)
-            .into_iter()
-            .for_each(|outer| check(outer.into()));
-        let translators = Nat64::list(OPERATORS).unwrap();
-        let translated = Ipv6Addr::from_bits(OPERATORS_BITS | u128::from(inner.to_bits()));
-        assert_eq!(
-            classify(translated.into(), &translators),
-            classify(address, &[])
-        );
+    check_class(ip);
+    if let IpAddr::V4(embedded) = ip {
+        for outer in embeddings(embedded) {
+            check_class(outer.into());
+        }
+        let nat64 = Nat64::parse_list(NAT64_PREFIX).unwrap();
+        let translated = Ipv6Addr::from_bits(NAT64_BITS | u128::from(embedded.to_bits()));
+        assert_eq!(classify(translated.into(), &nat64), classify(ip, &[]));
     }
 }
 
-fn check(address: IpAddr) {
-    let class = classify(address, &[]);
-    if kept_from_public(address) {
-        assert_ne!(class, Class::Public, "{address} is special");
+fn parse_input(bytes: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(bytes).unwrap_or_default();
+    if let Ok(ip) = text.trim().parse() {
+        return Some(ip);
     }
-    for inner in carried(address) {
-        let inner_class = classify(inner.into(), &[]);
+    if let Ok(octets) = <[u8; 4]>::try_from(bytes) {
+        return Some(octets.into());
+    }
+    <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
+}
+
+fn check_class(ip: IpAddr) {
+    let class = classify(ip, &[]);
+    if is_special(ip) {
+        assert_ne!(class, Class::Public, "{ip} is not globally reachable");
+    }
+    for embedded in embedded_addresses(ip) {
+        let embedded_class = classify(embedded.into(), &[]);
         assert!(
-            class >= inner_class,
-            "{address} is {class:?}, but {inner} in it is {inner_class:?}"
+            class >= embedded_class,
+            "{ip} is {class:?}, but {embedded} in it is {embedded_class:?}"
         );
     }
 }
 
-/// By the longest prefix that has it, read out of the tables line by line.
-fn kept_from_public(address: IpAddr) -> bool {
-    // A mapped address is an IPv4 one, in another spelling.
-    let (table, bits, width) = match address.to_canonical() {
-        IpAddr::V4(address) => (IPV4, u128::from(address.to_bits()), 32),
-        IpAddr::V6(address) => (IPV6, address.to_bits(), 128),
+/// Is the address in a block that is not globally reachable? The longest prefix decides. Reads the
+/// registries line by line.
+fn is_special(ip: IpAddr) -> bool {
+    // An IPv4-mapped address is an IPv4 address.
+    let (table, bits, width) = match ip.to_canonical() {
+        IpAddr::V4(ip) => (IPV4, u128::from(ip.to_bits()), 32),
+        IpAddr::V6(ip) => (IPV6, ip.to_bits(), 128),
     };
-    let rows = table.lines().skip(1).flat_map(rows);
-    let covering = rows.filter(|(start, length, _)| {
-        // A prefix of no bits would shift by all of them.
-        let behind = width - length;
-        start.checked_shr(behind) == bits.checked_shr(behind)
-    });
-    let narrowest = covering.max_by_key(|(_, length, _)| *length);
-    narrowest.is_some_and(|(_, _, reachable)| !reachable)
+    table
+        .lines()
+        .skip(1)
+        .flat_map(parse_row)
+        .filter(|block| {
+            // A prefix of no bits would shift by all of them.
+            let host_bits = width - block.prefix_length;
+            block.start.checked_shr(host_bits) == bits.checked_shr(host_bits)
+        })
+        .max_by_key(|block| block.prefix_length)
+        .is_some_and(|block| !block.is_reachable)
 }
 
-/// The prefixes of a line, each with its bits, its length and whether it is globally reachable.
-fn rows(line: &str) -> Vec<(u128, u32, bool)> {
-    let fields = fields(line);
-    let reachable = fields[8].starts_with("True");
-    let prefixes = fields[0].split(',').map(|block| {
-        // A note may follow the prefix.
-        let block = block.split_whitespace().next().unwrap();
-        let (start, length) = block.split_once('/').unwrap();
+/// An address block of a registry.
+struct Block {
+    start: u128,
+    prefix_length: u32,
+    is_reachable: bool,
+}
+
+fn parse_row(line: &str) -> Vec<Block> {
+    let fields = parse_csv(line);
+    let is_reachable = fields[8].starts_with("True");
+    let parse_block = |block: &str| {
+        // A footnote may follow the prefix.
+        let prefix = block.split_whitespace().next().unwrap();
+        let (start, length) = prefix.split_once('/').unwrap();
         let start = match start.parse().unwrap() {
             IpAddr::V4(start) => u128::from(start.to_bits()),
             IpAddr::V6(start) => start.to_bits(),
         };
-        (start, length.parse().unwrap(), reachable)
-    });
-    prefixes.collect()
+        Block {
+            start,
+            prefix_length: length.parse().unwrap(),
+            is_reachable,
+        }
+    };
+    fields[0].split(',').map(parse_block).collect()
 }
 
 /// The fields of a line of CSV.
-fn fields(line: &str) -> Vec<String> {
-    let (mut fields, mut quoted) = (vec![String::new()], false);
+fn parse_csv(line: &str) -> Vec<String> {
+    let (mut fields, mut is_quoted) = (vec![String::new()], false);
     for letter in line.chars() {
         match letter {
-            '"' => quoted = !quoted,
-            ',' if !quoted => fields.push(String::new()),
+            '"' => is_quoted = !is_quoted,
+            ',' if !is_quoted => fields.push(String::new()),
             letter => fields.last_mut().unwrap().push(letter),
         }
     }
     fields
 }
 
-/// The IPv4 addresses that traffic to this IPv6 one may end at.
-fn carried(address: IpAddr) -> Vec<Ipv4Addr> {
-    let IpAddr::V6(address) = address else {
+/// The IPv4 addresses to which packets for this IPv6 address may be forwarded.
+fn embedded_addresses(ip: IpAddr) -> Vec<Ipv4Addr> {
+    let IpAddr::V6(ip) = ip else {
         return Vec::new();
     };
-    let bits = address.to_bits();
+    let bits = ip.to_bits();
     let last = Ipv4Addr::from_bits(bits as u32);
-    let mut carried = Vec::new();
-    let begins = |text: &str, length: u32| {
-        let start: Ipv6Addr = text.parse().unwrap();
+    let mut embedded = Vec::new();
+    let starts_with = |prefix: &str, length: u32| {
+        let start: Ipv6Addr = prefix.parse().unwrap();
         start.to_bits() >> (128 - length) == bits >> (128 - length)
     };
-    // Mapped, translated; compatible, of which none and this machine are not.
-    let compatible = begins("::", 96) && bits > 1;
-    if begins("::ffff:0:0", 96) || compatible || begins("64:ff9b::", 96) {
-        carried.push(last);
+    // IPv4-compatible, but not `::` and `::1`.
+    let is_compatible = starts_with("::", 96) && bits > 1;
+    let is_mapped = starts_with("::ffff:0:0", 96);
+    let is_translated = starts_with("64:ff9b::", 96);
+    if is_compatible || is_mapped || is_translated {
+        embedded.push(last);
     }
-    // 6to4 has it behind its first 16 bits.
-    if begins("2002::", 16) {
-        carried.push(Ipv4Addr::from_bits((bits >> 80) as u32));
+    // 6to4: after the first 16 bits.
+    if starts_with("2002::", 16) {
+        embedded.push(Ipv4Addr::from_bits((bits >> 80) as u32));
     }
-    // Teredo has its server, and its client with every bit turned over.
-    if begins("2001::", 32) {
-        carried.push(Ipv4Addr::from_bits((bits >> 64) as u32));
-        carried.push(Ipv4Addr::from_bits(!(bits as u32)));
+    // Teredo: the server, and the client with inverted bits.
+    if starts_with("2001::", 32) {
+        embedded.push(Ipv4Addr::from_bits((bits >> 64) as u32));
+        embedded.push(Ipv4Addr::from_bits(!(bits as u32)));
     }
-    carried
+    embedded
 }
 
-/// The IPv6 addresses that carry this one, in each way.
-fn carriers(inner: Ipv4Addr) -> [Ipv6Addr; 6] {
-    let bits = u128::from(inner.to_bits());
-    let at = |text: &str, shift: u32| {
-        let start: Ipv6Addr = text.parse().unwrap();
+/// IPv6 addresses that embed this address, one for each way.
+fn embeddings(embedded: Ipv4Addr) -> [Ipv6Addr; 6] {
+    let bits = u128::from(embedded.to_bits());
+    let embed = |prefix: &str, shift: u32| {
+        let start: Ipv6Addr = prefix.parse().unwrap();
         Ipv6Addr::from_bits(start.to_bits() | bits << shift)
     };
     [
-        at("::ffff:0:0", 0),
-        at("::", 0),
-        at("64:ff9b::", 0),
-        at("2002::", 80),
-        at("2001::", 64),
-        at("64:ff9b:1::", 0),
+        embed("::ffff:0:0", 0),
+        embed("::", 0),
+        embed("64:ff9b::", 0),
+        embed("2002::", 80),
+        embed("2001::", 64),
+        embed("64:ff9b:1::", 0),
     ]
 }
 
@@ -150,8 +169,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tables_are_read() {
-        for kept in [
+    fn is_special_reads_the_registries() {
+        for special in [
             "0.0.0.0",
             "10.1.2.3",
             "192.0.0.1",
@@ -160,12 +179,12 @@ mod tests {
             "fe80::1",
             "2001:db8::",
         ] {
-            assert!(kept_from_public(kept.parse().unwrap()), "{kept}");
+            assert!(is_special(special.parse().unwrap()), "{special}");
         }
-        // Named in the tables, as reachable, or not named.
-        for open in ["192.0.0.9", "2001:1::1", "1.1.1.1", "2a00::1"] {
-            assert!(!kept_from_public(open.parse().unwrap()), "{open}");
+        // Registered as reachable, or not registered.
+        for public in ["192.0.0.9", "2001:1::1", "1.1.1.1", "2a00::1"] {
+            assert!(!is_special(public.parse().unwrap()), "{public}");
         }
-        assert_eq!(fields(r#"a,"b, ""c""",d"#), ["a", "b, c", "d"]);
+        assert_eq!(parse_csv(r#"a,"b, ""c""",d"#), ["a", "b, c", "d"]);
     }
 }

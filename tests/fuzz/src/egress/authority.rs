@@ -1,23 +1,22 @@
-//! A URL that is accepted has one host and one port, whoever reads it.
+//! An accepted URL has one host and one port for every parser.
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "the system's resolver is asked for numbers alone, which it reads by itself"
+    reason = "the system's resolver gets numbers only, for which it sends no query"
 )]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 
 use http::Uri;
 use http::uri::Authority;
+use pinhole_egress::url::parse_url;
 use url::Host;
 
-use crate::egress::spelling::parse_url;
-
-/// A URL.
+/// Input: a URL.
 ///
-/// What is accepted begins with `http://` or `https://` and has no user name, and its text as it
-/// stands, the `url` crate, the `http` crate and the system's resolver agree on host and port. None
-/// of them takes a name for a number.
+/// An accepted URL starts with `http://` or `https://` and has no user name. Its text, the `url` crate,
+/// the `http` crate and the system's resolver agree on host and port. None of them reads a name as a
+/// number.
 pub fn authority(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else {
         return;
@@ -25,7 +24,7 @@ pub fn authority(bytes: &[u8]) {
     let Ok(url) = parse_url(text) else {
         return;
     };
-    let (host, port) = read_plainly(text);
+    let (host, port) = split_authority(text);
     assert_eq!(
         url.host_str(),
         Some(host.as_str()),
@@ -34,44 +33,46 @@ pub fn authority(bytes: &[u8]) {
     assert_eq!(url.port_or_known_default(), Some(port), "{text:?}");
     assert!(url.username().is_empty() && url.password().is_none());
 
-    let uri: Uri = url.as_str().parse().expect("the http crate reads it");
+    let uri: Uri = url.as_str().parse().expect("the http crate parses it");
     check_authority(uri.authority().unwrap(), &host, port, url.scheme());
     let written = text.split(['/', '?', '#']).nth(2).unwrap();
-    let written: Authority = written.parse().expect("the http crate reads it");
+    let written: Authority = written.parse().expect("the http crate parses it");
     check_authority(&written, &host, port, url.scheme());
 
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let address = match url.host().unwrap() {
-        Host::Ipv4(address) => Some(IpAddr::V4(address)),
-        Host::Ipv6(address) => Some(IpAddr::V6(address)),
+    let ip = match url.host().unwrap() {
+        Host::Ipv4(ip) => Some(IpAddr::V4(ip)),
+        Host::Ipv6(ip) => Some(IpAddr::V6(ip)),
         Host::Domain(_) => None,
     };
-    let number = bare.parse::<Ipv6Addr>().map(IpAddr::V6).ok();
-    let number = number.or_else(|| read_number(bare).map(IpAddr::V4));
-    assert_eq!(number, address, "a resolver may read {bare:?} so");
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let number = match bare.parse::<Ipv6Addr>() {
+        Ok(ip) => Some(IpAddr::V6(ip)),
+        Err(_) => parse_number(bare).map(IpAddr::V4),
+    };
+    assert_eq!(number, ip, "a resolver may read {bare:?} as a number");
     if number.is_some() {
-        // A name would be looked up, a number never is.
+        // A name would cause a query, a number does not.
         let resolved: Vec<_> = (bare, port).to_socket_addrs().unwrap().collect();
         assert!(!resolved.is_empty());
-        assert!(resolved.iter().all(|found| Some(found.ip()) == address));
+        assert!(resolved.iter().all(|found| Some(found.ip()) == ip));
     }
 }
 
-/// Host and port as they stand in the text, by the few rules that everybody shares.
-fn read_plainly(text: &str) -> (String, u16) {
+/// Host and port in the text, by the rules that all parsers share.
+fn split_authority(text: &str) -> (String, u16) {
     let text = text.to_ascii_lowercase();
     let (scheme, rest) = text.split_once("://").expect("a scheme and two slashes");
-    let default = match scheme {
+    let default_port = match scheme {
         "http" => 80,
         "https" => 443,
         other => panic!("accepted the scheme {other:?}"),
     };
     let authority = rest.split(['/', '?', '#', '\\']).next().unwrap();
-    let literal = authority.find(']').map_or(0, |end| end + 1);
-    match authority[literal..].find(':') {
-        None => (authority.to_owned(), default),
+    let literal_end = authority.find(']').map_or(0, |bracket| bracket + 1);
+    match authority[literal_end..].find(':') {
+        None => (authority.to_owned(), default_port),
         Some(colon) => {
-            let (host, port) = authority.split_at(literal + colon);
+            let (host, port) = authority.split_at(literal_end + colon);
             (host.to_owned(), port[1..].parse().expect("a port"))
         }
     }
@@ -82,35 +83,40 @@ fn check_authority(authority: &Authority, host: &str, port: u16, scheme: &str) {
         authority.host().eq_ignore_ascii_case(host),
         "the http crate: {authority}"
     );
-    let default = if scheme == "https" { 443 } else { 80 };
+    let default_port = if scheme == "https" { 443 } else { 80 };
     assert_eq!(
-        authority.port_u16().unwrap_or(default),
+        authority.port_u16().unwrap_or(default_port),
         port,
         "the http crate: {authority}"
     );
 }
 
-/// The IPv4 address that old resolvers read out of one to four numbers in decimal, octal or
-/// hexadecimal, the last of which fills what is left.
-fn read_number(host: &str) -> Option<Ipv4Addr> {
-    let number = |text: &str| {
-        let hex = text.strip_prefix("0x").or(text.strip_prefix("0X"));
-        let octal = text.strip_prefix('0').filter(|rest| !rest.is_empty());
-        let (digits, radix) = match (hex, octal) {
-            (Some(hex), _) => (hex, 16),
-            (None, Some(octal)) => (octal, 8),
-            (None, None) => (text, 10),
-        };
-        let plain = digits.chars().all(|digit| digit.is_digit(radix));
-        u32::from_str_radix(digits, radix).ok().filter(|_| plain)
-    };
-    let numbers: Vec<u32> = host.split('.').map(number).collect::<Option<_>>()?;
+/// The IPv4 address that old resolvers read in one to four numbers in decimal, octal or hexadecimal. The
+/// last number fills the remaining bytes.
+fn parse_number(host: &str) -> Option<Ipv4Addr> {
+    let numbers: Vec<u32> = host.split('.').map(parse_part).collect::<Option<_>>()?;
     let (last, before) = numbers.split_last()?;
-    let left = 32_u32.checked_sub(8 * u32::try_from(before.len()).ok()?)?;
-    let fits = left > 0 && u64::from(*last) < 1 << left && before.iter().all(|byte| *byte < 256);
+    let bits_left = 32_u32.checked_sub(8 * u32::try_from(before.len()).ok()?)?;
+    let fits =
+        bits_left > 0 && u64::from(*last) < 1 << bits_left && before.iter().all(|byte| *byte < 256);
     let high = before.iter().fold(0, |bits, byte| bits << 8 | byte);
-    let bits = u64::from(high) << left | u64::from(*last);
+    let bits = u64::from(high) << bits_left | u64::from(*last);
     fits.then(|| Ipv4Addr::from_bits(bits as u32))
+}
+
+fn parse_part(text: &str) -> Option<u32> {
+    let hex = text.strip_prefix("0x").or(text.strip_prefix("0X"));
+    let octal = text.strip_prefix('0').filter(|rest| !rest.is_empty());
+    let (digits, radix) = match (hex, octal) {
+        (Some(hex), _) => (hex, 16),
+        (None, Some(octal)) => (octal, 8),
+        (None, None) => (text, 10),
+    };
+    // `from_str_radix` would accept a sign.
+    if !digits.chars().all(|digit| digit.is_digit(radix)) {
+        return None;
+    }
+    u32::from_str_radix(digits, radix).ok()
 }
 
 #[cfg(test)]
@@ -118,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_read_as_the_system_reads_them() {
+    fn parse_number_agrees_with_the_system() {
         for (text, expected) in [
             ("2130706433", "127.0.0.1"),
             ("0x7f000001", "127.0.0.1"),
@@ -128,10 +134,10 @@ mod tests {
             ("10.0.258", "10.0.1.2"),
             ("4294967295", "255.255.255.255"),
         ] {
-            let address: Ipv4Addr = expected.parse().unwrap();
-            assert_eq!(read_number(text), Some(address), "{text}");
+            let ip: Ipv4Addr = expected.parse().unwrap();
+            assert_eq!(parse_number(text), Some(ip), "{text}");
             let mut resolved = (text, 80).to_socket_addrs().unwrap();
-            assert_eq!(resolved.next().unwrap().ip(), address, "{text}");
+            assert_eq!(resolved.next().unwrap().ip(), ip, "{text}");
         }
         for text in [
             "",
@@ -144,7 +150,7 @@ mod tests {
             "1..2",
             "+1",
         ] {
-            assert_eq!(read_number(text), None, "{text}");
+            assert_eq!(parse_number(text), None, "{text}");
         }
     }
 }

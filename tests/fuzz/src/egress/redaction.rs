@@ -1,117 +1,130 @@
-//! No eight bytes of a secret are left in a text, in any spelling.
+//! A redacted text contains no eight bytes of a secret, in any encoding.
 
 use std::collections::HashSet;
 
-use crate::egress::Redactor;
+use pinhole_egress::Redactor;
 
-/// In a row, these may not be left.
-const WINDOW: usize = 8;
-
-/// Longer texts hold nothing else, and take long to look at so simply.
+/// Consecutive bytes of a secret that must not remain.
+const WINDOW_BYTES: usize = 8;
+/// Longer texts have no other content, and the simple search here is slow.
 const MAX_BYTES: usize = 4000;
 
-/// In the first line the secret, then a text, in which each `{p}` is the secret, `{h}` its
-/// hexadecimal digits, `{%}` its percent-encoding, `{b}`, `{c}` and `{d}` base64 of it after none, one
-/// and two other bytes, and `{j}` JSON escapes of it.
+/// Input: in the first line the secret, then a text. In the text, each `{p}` stands for the secret, `{h}`
+/// for its hexadecimal digits, `{%}` for its percent-encoding, `{b}`, `{c}` and `{d}` for base64 of it
+/// after zero, one and two other bytes, and `{j}` for its JSON escapes.
 ///
-/// What is shown is as long as the text, and holds no eight bytes of the secret in a row: neither
-/// plainly nor as what escapes, percent-encoding, digits or base64 in it stand for. So do its parts
-/// side by side.
+/// The redacted text has the same length. It contains no eight consecutive bytes of the secret: neither
+/// plain nor as what its escapes, percent-encoding, hexadecimal digits or base64 decode to. The same is
+/// true for adjacent ranges.
 pub fn redaction(bytes: &[u8]) {
-    let text = String::from_utf8_lossy(bytes);
-    let (secret, text) = text.split_once('\n').unwrap_or((&text, ""));
-    if secret.len() < WINDOW || secret.contains('*') {
+    let input = String::from_utf8_lossy(bytes);
+    let (secret, template) = input.split_once('\n').unwrap_or((&input, ""));
+    if secret.len() < WINDOW_BYTES || secret.contains('*') {
         return;
     }
-    let text = filled(text, secret);
+    let text = fill(template, secret);
     if text.len() > MAX_BYTES {
         return;
     }
     let redactor = Redactor::new([secret]);
-    let shown = redactor.text(&text);
-    assert_eq!(shown.len(), text.len(), "another length");
+    let redacted = redactor.redact_text(&text);
+    assert_eq!(redacted.len(), text.len(), "the length differs");
     assert!(
-        !is_left(secret, shown.as_bytes()),
-        "{shown:?} tells of {secret:?}"
+        !contains_secret(secret, redacted.as_bytes()),
+        "{redacted:?} reveals {secret:?}"
     );
-    assert_eq!(redactor.text(&shown), shown, "another look finds more");
-    // Escapes are read in more ways than one, lower case counts, and a password by itself.
+    assert_eq!(
+        redactor.redact_text(&redacted),
+        redacted,
+        "a second redaction finds more"
+    );
+    // The redactor also decodes escapes in other ways, and searches for lower case and for the password
+    // part.
     let lower = secret.to_ascii_lowercase();
-    let told = [secret, &lower].map(|secret| is_left(secret, text.as_bytes()));
-    if told == [false, false] && !text.contains('\\') && !secret.contains(':') {
-        assert_eq!(shown, text, "took something that was no secret");
+    let has_secret = [secret, &lower]
+        .iter()
+        .any(|secret| contains_secret(secret, text.as_bytes()));
+    if !has_secret && !text.contains('\\') && !secret.contains(':') {
+        assert_eq!(redacted, text, "redacted a text without secrets");
     }
     let step = 1 + secret.len() % 11;
-    let starts = (0..text.len()).step_by(step);
-    let parts: Vec<u8> = starts
-        .flat_map(|at| redactor.part(text.as_bytes(), at..at + step).into_owned())
+    let ranges: Vec<u8> = (0..text.len())
+        .step_by(step)
+        .flat_map(|start| {
+            redactor
+                .redact_range(text.as_bytes(), start..start + step)
+                .into_owned()
+        })
         .collect();
-    assert_eq!(parts.len(), text.len());
+    assert_eq!(ranges.len(), text.len());
     assert!(
-        !is_left(secret, &parts),
-        "parts side by side tell of {secret:?}"
+        !contains_secret(secret, &ranges),
+        "adjacent ranges reveal {secret:?}"
     );
 }
 
-fn filled(text: &str, secret: &str) -> String {
-    let bytes = secret.as_bytes();
-    let each = |spell: &dyn Fn(u8) -> String| bytes.iter().map(|byte| spell(*byte)).collect();
+fn fill(template: &str, secret: &str) -> String {
+    let encode = |encode: &dyn Fn(u8) -> String| secret.bytes().map(encode).collect::<String>();
     let base64 = |before: &str| base64_simd::STANDARD.encode_to_string(format!("{before}{secret}"));
     let escapes: String = secret
         .encode_utf16()
         .map(|unit| format!("\\u{unit:04x}"))
         .collect();
-    let spellings: [(&str, String); 7] = [
+    [
         ("{p}", secret.to_owned()),
-        ("{h}", each(&|byte| format!("{byte:02x}"))),
-        ("{%}", each(&|byte| format!("%{byte:02X}"))),
+        ("{h}", encode(&|byte| format!("{byte:02x}"))),
+        ("{%}", encode(&|byte| format!("%{byte:02X}"))),
         ("{b}", base64("")),
         ("{c}", base64("x")),
         ("{d}", base64("xy")),
         ("{j}", escapes),
-    ];
-    let fill = |text: String, (mark, spelling): &(&str, String)| text.replace(mark, spelling);
-    spellings.iter().fold(text.to_owned(), fill)
-}
-
-/// Are eight bytes of the secret in there, in any spelling? Slow, and as simple as can be.
-fn is_left(secret: &str, text: &[u8]) -> bool {
-    let windows: HashSet<&[u8]> = secret.as_bytes().windows(WINDOW).collect();
-    let escaped = unescaped(text);
-    let readings = [
-        percent_decoded(text),
-        percent_decoded(&escaped),
-        text.to_vec(),
-        escaped,
-    ];
-    readings.iter().any(|letters| {
-        let mut decoded = vec![letters.clone()];
-        for begin in 0..2 {
-            decoded.extend(runs(letters, is_hex, begin).map(|run| from_hex(&run)));
-        }
-        for begin in 0..4 {
-            decoded.extend(runs(letters, is_base64, begin).map(|run| from_base64(&run)));
-        }
-        let holds = |bytes: &Vec<u8>| bytes.windows(WINDOW).any(|place| windows.contains(place));
-        decoded.iter().any(holds)
+    ]
+    .iter()
+    .fold(template.to_owned(), |text, (mark, encoded)| {
+        text.replace(mark, encoded)
     })
 }
 
-/// The runs of such letters, each from the `begin`th on; the ends of lines do not break one of base64.
-fn runs(letters: &[u8], of: fn(u8) -> bool, begin: usize) -> impl Iterator<Item = Vec<u8>> {
-    let joined: Vec<u8> = match of(b'+') {
-        true => letters
-            .iter()
-            .copied()
-            .filter(|byte| !b"\r\n".contains(byte))
-            .collect(),
-        false => letters.to_vec(),
-    };
-    let runs: Vec<Vec<u8>> = joined
-        .split(|byte| !of(*byte))
-        .filter_map(|run| Some(run.get(begin..)?.to_vec()))
+/// Does the text contain eight bytes of the secret in any encoding? Slow, and as simple as possible.
+fn contains_secret(secret: &str, text: &[u8]) -> bool {
+    let windows: HashSet<&[u8]> = secret.as_bytes().windows(WINDOW_BYTES).collect();
+    let unescaped = decode_json_escapes(text);
+    let readings = [
+        percent_decode(text),
+        percent_decode(&unescaped),
+        text.to_vec(),
+        unescaped,
+    ];
+    readings.iter().any(|reading| {
+        let mut decoded = vec![reading.clone()];
+        for skip in 0..2 {
+            decoded.extend(runs(reading, is_hex, skip).iter().map(|run| from_hex(run)));
+        }
+        for skip in 0..4 {
+            let base64_runs = runs(reading, is_base64, skip);
+            decoded.extend(base64_runs.iter().map(|run| from_base64(run)));
+        }
+        decoded.iter().any(|bytes| {
+            bytes
+                .windows(WINDOW_BYTES)
+                .any(|window| windows.contains(window))
+        })
+    })
+}
+
+/// The runs of bytes that are digits, each without its first `skip` bytes. Line ends do not interrupt a
+/// run of base64.
+fn runs(text: &[u8], is_digit: fn(u8) -> bool, skip: usize) -> Vec<Vec<u8>> {
+    let is_in_base64 = is_digit(b'+');
+    let joined: Vec<u8> = text
+        .iter()
+        .copied()
+        .filter(|byte| !is_in_base64 || !b"\r\n".contains(byte))
         .collect();
-    runs.into_iter()
+    joined
+        .split(|byte| !is_digit(*byte))
+        .filter_map(|run| Some(run.get(skip..)?.to_vec()))
+        .collect()
 }
 
 fn is_hex(byte: u8) -> bool {
@@ -123,36 +136,38 @@ fn is_base64(byte: u8) -> bool {
 }
 
 fn from_hex(digits: &[u8]) -> Vec<u8> {
-    let pairs = digits.chunks_exact(2);
-    let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
-    pairs.map(byte).collect()
+    digits
+        .chunks_exact(2)
+        .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
 }
 
-fn from_base64(letters: &[u8]) -> Vec<u8> {
-    let six = |letter: &u8| match letter {
-        b'A'..=b'Z' => letter - b'A',
-        b'a'..=b'z' => letter - b'a' + 26,
-        b'0'..=b'9' => letter - b'0' + 52,
+fn from_base64(digits: &[u8]) -> Vec<u8> {
+    let value_of = |digit: &u8| match digit {
+        b'A'..=b'Z' => digit - b'A',
+        b'a'..=b'z' => digit - b'a' + 26,
+        b'0'..=b'9' => digit - b'0' + 52,
         b'+' | b'-' => 62,
         _ => 63,
     };
-    let bits: Vec<u8> = letters
+    let bits: Vec<u8> = digits
         .iter()
-        .flat_map(|letter| (0..6).rev().map(move |bit| six(letter) >> bit & 1))
+        .flat_map(|digit| (0..6).rev().map(move |bit| value_of(digit) >> bit & 1))
         .collect();
-    let byte = |bits: &[u8]| bits.iter().fold(0, |byte, bit| byte << 1 | bit);
-    bits.chunks_exact(8).map(byte).collect()
+    bits.chunks_exact(8)
+        .map(|bits| bits.iter().fold(0, |byte, bit| byte << 1 | bit))
+        .collect()
 }
 
-fn percent_decoded(text: &[u8]) -> Vec<u8> {
+fn percent_decode(text: &[u8]) -> Vec<u8> {
     let (mut decoded, mut rest) = (Vec::new(), text);
     while let Some((first, after)) = rest.split_first() {
-        let pair = after
+        let digits = after
             .get(..2)
-            .filter(|pair| pair.iter().all(u8::is_ascii_hexdigit));
-        match pair {
-            Some(pair) if *first == b'%' => {
-                decoded.extend(from_hex(pair));
+            .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        match digits {
+            Some(digits) if *first == b'%' => {
+                decoded.extend(from_hex(digits));
                 rest = &after[2..];
             }
             _ => {
@@ -164,9 +179,9 @@ fn percent_decoded(text: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// With every escape of JSON as what it stands for, each by itself.
-fn unescaped(text: &[u8]) -> Vec<u8> {
-    let (mut plain, mut rest) = (Vec::new(), text);
+/// Decodes each JSON escape by itself.
+fn decode_json_escapes(text: &[u8]) -> Vec<u8> {
+    let (mut decoded, mut rest) = (Vec::new(), text);
     while let Some((first, after)) = rest.split_first() {
         let digits = after
             .get(1..5)
@@ -175,25 +190,25 @@ fn unescaped(text: &[u8]) -> Vec<u8> {
             (b'\\', Some(digits), _) => {
                 let unit = u16::from_str_radix(str::from_utf8(digits).unwrap(), 16).unwrap();
                 let letter = char::from_u32(unit.into()).unwrap_or('\u{fffd}');
-                plain.extend(letter.encode_utf8(&mut [0; 4]).bytes());
+                decoded.extend(letter.encode_utf8(&mut [0; 4]).bytes());
                 rest = &after[5..];
             }
             (b'\\', None, Some(b'"' | b'/' | b'\\')) => {
-                plain.push(after[0]);
+                decoded.push(after[0]);
                 rest = &after[1..];
             }
             (b'\\', None, Some(control @ (b'b' | b'f' | b'n' | b'r' | b't'))) => {
-                let place = b"bfnrt".iter().position(|it| it == control);
-                plain.push(b"\x08\x0c\n\r\t"[place.unwrap_or_default()]);
+                let index = b"bfnrt".iter().position(|name| name == control);
+                decoded.push(b"\x08\x0c\n\r\t"[index.unwrap_or_default()]);
                 rest = &after[1..];
             }
             _ => {
-                plain.push(*first);
+                decoded.push(*first);
                 rest = after;
             }
         }
     }
-    plain
+    decoded
 }
 
 #[cfg(test)]
@@ -201,13 +216,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_seen_in_every_spelling_and_nowhere_else() {
+    fn contains_secret_finds_every_encoding_and_nothing_else() {
         let secret = "sk-Proj_9~?>/Qz";
-        for spelling in [
+        for encoding in [
             "{p}", "{h}", "x{h}", "{%}", "{b}", "{c}", "{d}", "AAA{b}", "{j}",
         ] {
-            let text = filled(&format!("a key: {spelling}!"), secret);
-            assert!(is_left(secret, text.as_bytes()), "{text}");
+            let text = fill(&format!("a key: {encoding}!"), secret);
+            assert!(contains_secret(secret, text.as_bytes()), "{text}");
         }
         for text in [
             "",
@@ -216,7 +231,7 @@ mod tests {
             "************",
             "736b2d50726f6a",
         ] {
-            assert!(!is_left(secret, text.as_bytes()), "{text}");
+            assert!(!contains_secret(secret, text.as_bytes()), "{text}");
         }
     }
 }

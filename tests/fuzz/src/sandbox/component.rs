@@ -1,24 +1,28 @@
-//! Any component is refused, or runs within its limits.
+//! A component is refused, or runs within its limits.
 
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use pinhole_ground::audit::AuditLog;
+use pinhole_images::Decoder;
+use pinhole_sandbox::contract::ImageEnginePre;
+use pinhole_sandbox::grant::FirstUse;
+use pinhole_sandbox::internals::{
+    CallSetup, State, check_description, check_kind, check_world, describe,
+};
+use pinhole_sandbox::{Compiler, JobContext, Limits, Options, Sandbox};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 use wasmtime::Store;
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component as Code, Instance, InstancePre};
+use wasmtime::component::{Component as Code, Instance, InstancePre, Val};
 
-use crate::engine::bindings::ImageEnginePre;
-use crate::engine::call::{self, State};
-use crate::engine::{ResolvedSettings, Compiler, JobContext, Limits, Sandbox, admit};
-
-/// Larger ones take long to compile, and have no other parts.
+/// Longer components take long to compile and have no other content.
 const MAX_BYTES: usize = 256 << 10;
-/// Length of why one is refused, in bytes.
+/// Length of the reason of a refusal in bytes.
 const MAX_REASON_BYTES: usize = 1000;
-/// Instance and functions are to be done in this time; their own limits come long before.
+/// Time for an instance and its functions. Their own limits are far shorter.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Host {
@@ -28,63 +32,80 @@ struct Host {
 
 static HOST: LazyLock<Host> = LazyLock::new(|| {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    // Here it is compiled in place, which shows a crash of the compiler, and nothing is kept.
-    let compiler = Compiler {
-        program: PathBuf::new(),
-        time: Duration::ZERO,
-        memory_bytes: 0,
-        code_bytes: 0,
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options {
+        data: directory.path().to_owned(),
+        engines: directory.path().to_owned(),
+        slots: 2,
+        slots_per_user: 2,
+        // The target compiles in this process, so that a crash of the compiler is found.
+        compiler: Compiler {
+            program: PathBuf::new(),
+            time: Duration::ZERO,
+            memory_bytes: 0,
+            code_bytes: 0,
+        },
+        first_use: FirstUse::Declared,
+        audit: AuditLog::default(),
+        decoder: Decoder::default(),
     };
-    let data = tempfile::tempdir().unwrap();
-    let sandbox = Sandbox::new(data.path(), (2, 2), &compiler).unwrap();
+    let sandbox = Sandbox::new(&options).unwrap();
     Host {
         runtime,
         sandbox: Arc::new(sandbox),
     }
 });
 
-/// A component, or what shall be none. True where an instance of it was made.
+/// Input: a component, or any bytes. Returns true if it was instantiated.
 ///
-/// With the server's own compiler, linker and limits it is refused in a few words, or it is
-/// instantiated and all its functions without parameters return or are ended. Where it is of our
-/// world, it is asked to describe itself, and what it says is checked.
+/// The server's own compiler, linker and limits refuse the component with a short reason, or instantiate
+/// it, and all its functions without parameters return or are stopped. If it has our world, it is asked
+/// for its description, which is checked.
 pub fn component(bytes: &[u8]) -> bool {
     if bytes.len() > MAX_BYTES {
         return false;
     }
-    if let Err(reason) = admit::check_kind(bytes) {
-        check_reason(&reason);
+    if let Err(refusal) = check_kind(bytes) {
+        check_reason(&refusal.reason);
         return false;
     }
     let Host { runtime, sandbox } = &*HOST;
     let Ok(code) = Code::from_binary(&sandbox.engine, bytes) else {
         return false;
     };
-    if let Err(reason) = admit::check_world(sandbox, &code) {
-        check_reason(&reason);
+    if let Err(refusal) = check_world(&sandbox.engine, &code) {
+        check_reason(&refusal.reason);
     }
     let Ok(pre) = sandbox.linker.instantiate_pre(&code) else {
         return false;
     };
     runtime.block_on(async {
-        let ran = timeout(PATIENCE, run(sandbox, &code, &pre)).await;
-        describe(sandbox, pre).await;
-        ran.expect("it ends long before")
+        let was_instantiated = timeout(PATIENCE, run(sandbox, &code, &pre)).await;
+        check_describe(sandbox, pre).await;
+        was_instantiated.expect("the limits stop it far earlier")
     })
 }
 
-/// Makes an instance and calls what it exports. False where no instance could be made.
+/// Instantiates a component and calls its exports. Returns false if it cannot be instantiated.
 async fn run(sandbox: &Sandbox, code: &Code, pre: &InstancePre<State>) -> bool {
     let limits = Limits {
         memory_bytes: 16 << 20,
         running: Duration::from_millis(50),
         ..Limits::describe()
     };
-    let control = JobContext::new("fuzz".to_owned());
-    let (state, runner) = State::new("fuzz", control, ResolvedSettings::default(), limits);
-    let computed = state.computed.clone();
+    let (state, driver) = State::new(CallSetup {
+        engine: "fuzz",
+        context: JobContext::new("fuzz".to_owned()),
+        upstreams: Arc::default(),
+        redactor: Arc::default(),
+        limits,
+        audit: AuditLog::default(),
+        decoder: Decoder::default(),
+        background: tokio::runtime::Handle::current(),
+    });
+    let meter = state.cpu_meter();
     let calls = async {
-        let mut store = call::bounded(sandbox, state);
+        let mut store = state.into_store(&sandbox.engine);
         let Ok(instance) = pre.instantiate_async(&mut store).await else {
             return false;
         };
@@ -92,41 +113,45 @@ async fn run(sandbox: &Sandbox, code: &Code, pre: &InstancePre<State>) -> bool {
             if let ComponentItem::ComponentFunc(function) = item.ty
                 && function.params().len() == 0
             {
-                let results = function.results().len();
-                call_export(&mut store, &instance, name, results).await;
+                let result_count = function.results().len();
+                call_export(&mut store, &instance, name, result_count).await;
             }
         }
         true
     };
-    // What they compute is counted here.
-    runner.beside(computed, calls).await
+    driver.drive(meter, calls).await
 }
 
-async fn call_export(store: &mut Store<State>, instance: &Instance, name: &str, results: usize) {
+async fn call_export(
+    store: &mut Store<State>,
+    instance: &Instance,
+    name: &str,
+    result_count: usize,
+) {
     let Some(function) = instance.get_func(&mut *store, name) else {
         return;
     };
-    let mut results = vec![wasmtime::component::Val::Bool(false); results];
-    // It may fail in any way but one that this process does not survive.
+    let mut results = vec![Val::Bool(false); result_count];
+    // Any error is allowed, as long as this process survives it.
     function.call_async(store, &[], &mut results).await.ok();
 }
 
-/// What an admission does with one of our world.
-async fn describe(sandbox: &Arc<Sandbox>, pre: InstancePre<State>) {
-    let Ok(pre) = ImageEnginePre::new(pre) else {
+/// Describes a component of our world as admission does.
+async fn check_describe(sandbox: &Arc<Sandbox>, pre: InstancePre<State>) {
+    let Ok(engine_pre) = ImageEnginePre::new(pre) else {
         return;
     };
-    match call::describe(sandbox, "fuzz.wasm", &Arc::new(pre)).await {
+    match describe(sandbox, "fuzz.wasm", &Arc::new(engine_pre)).await {
         Ok(description) => {
-            if let Err(reason) = admit::check_description(&description) {
-                check_reason(&reason);
+            if let Err(refusal) = check_description(&description) {
+                check_reason(&refusal.reason);
             }
         }
         Err(error) => check_reason(&error.to_string()),
     }
 }
 
-/// It is for a person: short, and without what could disturb a terminal.
+/// A reason is for the operator: short, and without control characters.
 fn check_reason(reason: &str) {
     assert!(reason.len() <= MAX_REASON_BYTES, "{reason}");
     assert!(!reason.contains(char::is_control), "{reason:?}");

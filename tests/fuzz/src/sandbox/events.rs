@@ -1,37 +1,36 @@
-//! Events do not depend on how a stream is cut into chunks.
+//! The events of a stream do not depend on how it is cut into chunks.
 
 use bytes::Bytes;
+use pinhole_sandbox::internals::EventStream;
 
-use crate::engine::sse::EventStream;
-
-/// In the first byte the length of a chunk, then an event stream.
+/// Input: in the first byte the length of a chunk, then an event stream.
 ///
-/// In chunks of this length, and of all lengths in turn, it gives the events that it gives whole; no
-/// event is empty, and all together are no longer than the stream.
+/// Chunks of this length, and chunks of growing lengths, yield the same events as the whole stream. No
+/// event is empty, and all together are not longer than the stream.
 pub fn events(bytes: &[u8]) {
-    let Some((size, text)) = bytes.split_first() else {
+    let Some((chunk_length, text)) = bytes.split_first() else {
         return;
     };
-    let size = usize::from(*size).max(1);
-    let whole = split(std::iter::once(text));
-    assert_eq!(split(text.chunks(size)), whole);
+    let chunk_length = usize::from(*chunk_length).max(1);
+    let expected = parse_events(std::iter::once(text));
+    assert_eq!(parse_events(text.chunks(chunk_length)), expected);
     let mut rest = text;
-    let growing = (1..).map_while(|size| {
-        let (chunk, after) = rest.split_at(size.min(rest.len()));
+    let growing_chunks = (1..).map_while(|length| {
+        let (chunk, after) = rest.split_at(length.min(rest.len()));
         rest = after;
         (!chunk.is_empty()).then_some(chunk)
     });
-    assert_eq!(split(growing), whole);
-    assert!(whole.iter().all(|event| !event.is_empty()));
-    assert!(whole.iter().map(Bytes::len).sum::<usize>() <= text.len());
+    assert_eq!(parse_events(growing_chunks), expected);
+    assert!(expected.iter().all(|event| !event.is_empty()));
+    assert!(expected.iter().map(Bytes::len).sum::<usize>() <= text.len());
 }
 
-fn split<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Vec<Bytes> {
+fn parse_events<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Vec<Bytes> {
     let mut stream = EventStream::default();
     let mut events = Vec::new();
     for chunk in chunks {
         stream.push(chunk);
-        events.extend(std::iter::from_fn(|| stream.next()));
+        events.extend(std::iter::from_fn(|| stream.next_event()));
     }
     events.extend(stream.finish());
     events

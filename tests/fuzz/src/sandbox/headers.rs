@@ -1,30 +1,30 @@
-//! Only plain headers of a guest's own reach an upstream.
+//! An upstream receives only valid headers that an engine may set.
 
 use std::sync::LazyLock;
 
-use crate::egress::{Credential, Destination, fuzz};
-use crate::engine::bindings::pinhole_sandbox::upstream::Header;
-use crate::engine::body::header_map;
+use pinhole_egress::Credential;
+use pinhole_egress::headers::check_request;
+use pinhole_sandbox::contract::pinhole::engine::upstream::Header;
+use pinhole_sandbox::internals::header_map;
 
-use super::{LISTS, pieces};
+use super::{LIST_SEPARATOR, split};
 
-const CREDENTIAL: &str = "x-key";
+const CREDENTIAL_HEADER: &str = "x-key";
 const SECRET: &str = "a secret of the host";
-/// Headers that a guest may bring, and the bytes of one value.
-const MAX_COUNT: usize = 32;
-const MAX_BYTES: usize = 8192;
+/// Headers that an engine may set.
+const MAX_HEADERS: usize = 32;
+/// Length of a value in bytes.
+const MAX_VALUE_BYTES: usize = 8192;
 
-static DESTINATION: LazyLock<Destination> = LazyLock::new(|| {
-    let credential = Credential::header(CREDENTIAL, SECRET).unwrap();
-    fuzz::destination("http://upstream.test/v1", credential).unwrap()
-});
+static CREDENTIAL: LazyLock<Credential> =
+    LazyLock::new(|| Credential::header(CREDENTIAL_HEADER, SECRET).unwrap());
 
-/// Headers as `name: value`, the byte 0x1e between them.
+/// Input: headers as `name: value`, separated by the byte 0x1e.
 ///
-/// What is sent of them has none of the host's names, nothing that ends a line, and no more than the
-/// caps; the credential is there once, with the host's own value.
+/// If the request is sent, no header of the engine has a reserved name or contains a line end, and all are
+/// within the limits. The credential is there once, with the host's value.
 pub fn headers(bytes: &[u8]) {
-    let brought: Vec<Header> = pieces(bytes, LISTS)
+    let guest_headers: Vec<Header> = split(bytes, LIST_SEPARATOR)
         .map(|line| {
             let (name, value) = line.split_once(": ").unwrap_or((&line, ""));
             Header {
@@ -33,30 +33,34 @@ pub fn headers(bytes: &[u8]) {
             }
         })
         .collect();
-    let Ok(map) = header_map(&brought) else {
+    let Ok(mut sent) = header_map(&guest_headers) else {
         return;
     };
-    let Some(sent) = fuzz::sent_headers(&DESTINATION, map) else {
+    if check_request(&sent, &CREDENTIAL).is_err() {
         return;
-    };
-    let credential: Vec<_> = sent.get_all(CREDENTIAL).iter().collect();
-    assert_eq!(credential, [SECRET]);
-    assert!(sent.len() <= MAX_COUNT + 1, "{} headers", sent.len());
+    }
+    CREDENTIAL.add_to(&mut sent);
+    let credentials: Vec<_> = sent.get_all(CREDENTIAL_HEADER).iter().collect();
+    assert_eq!(credentials, [SECRET]);
+    assert!(sent.len() <= MAX_HEADERS + 1, "{} headers", sent.len());
     for (name, value) in &sent {
-        assert!(!is_the_hosts(name.as_str()), "{name} is the host's own");
-        assert!(value.len() <= MAX_BYTES, "{name} is too long");
-        let ends = |byte: &u8| matches!(byte, b'\r' | b'\n' | 0);
-        let plain = !value.as_bytes().iter().any(ends);
-        assert!(plain && !name.as_str().bytes().any(|byte| ends(&byte)));
-        let known = |header: &Header| {
+        assert!(!is_reserved(name.as_str()), "{name} is reserved");
+        assert!(value.len() <= MAX_VALUE_BYTES, "{name} is too long");
+        let ends_line = |byte: &u8| matches!(byte, b'\r' | b'\n' | 0);
+        let is_one_line = !value.as_bytes().iter().any(ends_line);
+        assert!(is_one_line && !name.as_str().bytes().any(|byte| ends_line(&byte)));
+        let is_same = |header: &Header| {
             header.name.eq_ignore_ascii_case(name.as_str()) && header.value.as_bytes() == value
         };
-        assert!(name == CREDENTIAL || brought.iter().any(known), "{name}");
+        assert!(
+            name == CREDENTIAL_HEADER || guest_headers.iter().any(is_same),
+            "{name}"
+        );
     }
 }
 
-/// Whose meaning decides where a request ends, who sent it, or what may be done with its connection.
-fn is_the_hosts(name: &str) -> bool {
+/// Headers that decide where a request ends, who sent it, or what happens to its connection.
+fn is_reserved(name: &str) -> bool {
     matches!(
         name,
         "authorization"

@@ -1,49 +1,51 @@
-//! A document reads JSON as serde_json does, and cuts it without breaking it.
+//! A document is parsed like `serde_json` parses it, and its skeleton is valid JSON.
 
 use bytes::Bytes;
+use pinhole_egress::Redactor;
+use pinhole_ground::audit::AuditLog;
+use pinhole_sandbox::internals::{CallRedactor, Document};
 use serde_json::Value;
 
-use crate::egress::Redactor;
-use crate::engine::document::Document;
-use crate::engine::echo::Echo;
-
-/// Texts looked up in one document.
+/// Values that are looked up in one document.
 const MAX_LOOKUPS: usize = 1000;
-/// A number's shortest spelling may grow by so much when it is written again.
+/// Factor by which the shortest text of a number may grow when it is written again.
 const MAX_GROWTH: usize = 8;
+/// Length to which the skeleton cuts a long string, in bytes.
+const CUT_BYTES: usize = 32;
 
-/// In the first line the longest string that stays whole and a JSON pointer, then a JSON text.
+/// Input: in the first line the length of the longest uncut string and a JSON pointer, then a JSON text.
 ///
-/// The text is read as serde_json reads it; every pointer leads to the same text; base64 decodes to
-/// what it says; and the skeleton is JSON of the same shape whose strings are beginnings.
+/// The document accepts what `serde_json` accepts; each pointer finds the same text; base64 decodes to the
+/// same bytes; and the skeleton is JSON of the same shape, whose strings are prefixes.
 pub fn json(bytes: &[u8]) {
-    let end = bytes.iter().position(|byte| *byte == b'\n');
-    let (line, text) = bytes.split_at(end.unwrap_or(bytes.len()));
-    let text = text.strip_prefix(b"\n").unwrap_or(text);
+    let line_end = bytes.iter().position(|byte| *byte == b'\n');
+    let (line, rest) = bytes.split_at(line_end.unwrap_or(bytes.len()));
+    let text = rest.strip_prefix(b"\n").unwrap_or(rest);
     let line = String::from_utf8_lossy(line);
     let (max, pointer) = line.split_once(' ').unwrap_or((&line, ""));
     let max = max.parse().unwrap_or(64_u32);
-    // By this name serde_json marks texts within texts for itself.
+    // `serde_json` uses this name internally, for numbers and raw values.
     if String::from_utf8_lossy(text).contains("$serde_json") {
         return;
     }
-    let ours = Document::parse(Bytes::copy_from_slice(text));
-    let (document, value) = match (ours, serde_json::from_slice::<Value>(text)) {
+    let parsed = Document::parse(Bytes::copy_from_slice(text));
+    let (document, value) = match (parsed, serde_json::from_slice::<Value>(text)) {
         (Ok(document), Ok(value)) => (document, value),
         (Err(_), Err(_)) => return,
         (Ok(_), Err(error)) => panic!("serde_json refuses it: {error}"),
-        (Err(why), Ok(_)) => return assert!(why.contains("too many values"), "{why}"),
+        (Err(reason), Ok(_)) => return assert!(reason.contains("too many values"), "{reason}"),
     };
     check_at(&document, pointer, value.pointer(pointer));
-    check_all(
-        &document,
-        &mut String::new(),
-        &value,
-        &mut MAX_LOOKUPS.clone(),
-    );
+    let mut lookups_left = MAX_LOOKUPS;
+    check_all(&document, &mut String::new(), &value, &mut lookups_left);
 
-    let nothing_secret = Echo::new(Redactor::default().into(), "fuzz", "fuzz");
-    let skeleton = document.skeleton(max, &nothing_secret);
+    let redactor = CallRedactor::new(
+        Redactor::default().into(),
+        AuditLog::default(),
+        "fuzz",
+        "fuzz",
+    );
+    let skeleton = document.skeleton(max, &redactor);
     assert!(skeleton.len() <= text.len() * MAX_GROWTH + 8);
     let cut: Value = serde_json::from_str(&skeleton).expect("a skeleton is JSON");
     check_cut(&cut, &value, max as usize);
@@ -53,108 +55,109 @@ fn check_at(document: &Document, pointer: &str, value: Option<&Value>) {
     let text = value.and_then(Value::as_str);
     assert_eq!(document.text_at(pointer).ok(), text, "at {pointer:?}");
     match (document.base64_at(pointer), text) {
-        (Ok(decoded), Some(text)) => assert_eq!(decoded, decode(text), "{text:?}"),
-        (Ok(_), None) => panic!("there is no text at {pointer:?}"),
-        (Err(why), Some(text)) => assert!(!is_base64(text), "{text:?}: {why}"),
+        (Ok(decoded), Some(text)) => assert_eq!(decoded, decode_base64(text), "{text:?}"),
+        (Ok(_), None) => panic!("no text at {pointer:?}"),
+        (Err(reason), Some(text)) => assert!(!is_base64(text), "{text:?}: {reason}"),
         (Err(_), None) => {}
     }
 }
 
-/// Looks up every value under this one.
-fn check_all(document: &Document, pointer: &mut String, value: &Value, left: &mut usize) {
-    let Some(less) = left.checked_sub(1) else {
+/// Looks up this value and all values in it.
+fn check_all(document: &Document, pointer: &mut String, value: &Value, lookups_left: &mut usize) {
+    let Some(left) = lookups_left.checked_sub(1) else {
         return;
     };
-    *left = less;
+    *lookups_left = left;
     check_at(document, pointer, Some(value));
     let length = pointer.len();
-    let mut under = |step: &str, value| {
+    let mut check_child = |key: &str, child| {
         pointer.push('/');
-        pointer.push_str(&step.replace('~', "~0").replace('/', "~1"));
-        check_all(document, pointer, value, left);
+        pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+        check_all(document, pointer, child, lookups_left);
         pointer.truncate(length);
     };
     match value {
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                under(&index.to_string(), item);
+                check_child(&index.to_string(), item);
             }
         }
         Value::Object(fields) => {
             for (key, field) in fields {
-                under(key, field);
+                check_child(key, field);
             }
         }
         _ => {}
     }
 }
 
-fn check_cut(cut: &Value, whole: &Value, max: usize) {
-    match (cut, whole) {
-        (Value::String(cut), Value::String(whole)) if whole.len() > max => {
+/// Compares a value of the skeleton with the value of the document.
+fn check_cut(cut: &Value, full: &Value, max: usize) {
+    match (cut, full) {
+        (Value::String(cut), Value::String(full)) if full.len() > max => {
             assert!(
-                whole.starts_with(cut.as_str()),
-                "{cut:?} begins no {whole:?}"
+                full.starts_with(cut.as_str()),
+                "{cut:?} is not a prefix of {full:?}"
             );
             // A character that would be split is left out.
-            assert!(cut.len() <= 32 && cut.len() + 4 > 32.min(whole.len()));
+            assert!(cut.len() <= CUT_BYTES && cut.len() + 4 > CUT_BYTES.min(full.len()));
         }
         // Digits beyond the precision may differ.
-        (Value::Number(cut), Value::Number(whole)) if cut.is_f64() => {
-            let (cut, whole) = (cut.as_f64().unwrap(), whole.as_f64().unwrap());
-            assert!((cut - whole).abs() <= whole.abs() * 1e-12, "{cut} {whole}");
+        (Value::Number(cut), Value::Number(full)) if cut.is_f64() => {
+            let (cut, full) = (cut.as_f64().unwrap(), full.as_f64().unwrap());
+            assert!((cut - full).abs() <= full.abs() * 1e-12, "{cut} {full}");
         }
-        (Value::Array(cut), Value::Array(whole)) => {
-            assert_eq!(cut.len(), whole.len());
-            for (cut, whole) in cut.iter().zip(whole) {
-                check_cut(cut, whole, max);
+        (Value::Array(cut), Value::Array(full)) => {
+            assert_eq!(cut.len(), full.len());
+            for (cut, full) in cut.iter().zip(full) {
+                check_cut(cut, full, max);
             }
         }
-        (Value::Object(cut), Value::Object(whole)) => {
-            // Keys that were cut may have become the same.
-            if whole.keys().any(|key| key.len() > max) {
-                return assert!(cut.len() <= whole.len());
+        (Value::Object(cut), Value::Object(full)) => {
+            // Keys may be equal after they are cut.
+            if full.keys().any(|key| key.len() > max) {
+                return assert!(cut.len() <= full.len());
             }
-            assert!(cut.keys().eq(whole.keys()));
-            for (cut, whole) in cut.values().zip(whole.values()) {
-                check_cut(cut, whole, max);
+            assert!(cut.keys().eq(full.keys()));
+            for (cut, full) in cut.values().zip(full.values()) {
+                check_cut(cut, full, max);
             }
         }
-        (cut, whole) => assert_eq!(cut, whole),
+        (cut, full) => assert_eq!(cut, full),
     }
 }
 
-/// Is it base64 in its usual spelling?
+/// Is the text base64 in its canonical form?
 fn is_base64(text: &str) -> bool {
-    let standard = |byte: u8| byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
-    text.len().is_multiple_of(4) && text.bytes().all(standard)
+    let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || b"+/".contains(&byte);
+    text.len().is_multiple_of(4) && text.bytes().all(is_digit)
 }
 
-/// What the base64 in a text or data URL says, six bits after six bits.
-fn decode(text: &str) -> Vec<u8> {
-    let text = match text.strip_prefix("data:") {
-        Some(url) => url.split_once(',').map_or("", |(_, text)| text),
+/// Decodes the base64 in a text or data URL, six bits at a time.
+fn decode_base64(text: &str) -> Vec<u8> {
+    let digits = match text.strip_prefix("data:") {
+        Some(url) => url.split_once(',').map_or("", |(_, digits)| digits),
         None => text,
     };
-    let (mut decoded, mut held, mut bits) = (Vec::new(), 0_u32, 0);
-    for byte in text.bytes() {
-        let six = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
+    let (mut decoded, mut buffer, mut bits) = (Vec::new(), 0_u32, 0);
+    for digit in digits.bytes() {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
             b'+' | b'-' => 62,
             b'/' | b'_' => 63,
             b'=' => continue,
             other => {
-                assert!(other.is_ascii_whitespace(), "{other:?} is no base64");
+                assert!(other.is_ascii_whitespace(), "{other:?} is not base64");
                 continue;
             }
         };
-        held = held << 6 | u32::from(six);
+        buffer = buffer << 6 | u32::from(value);
         bits += 6;
         if bits >= 8 {
             bits -= 8;
-            decoded.push((held >> bits & 0xff) as u8);
+            decoded.push((buffer >> bits & 0xff) as u8);
         }
     }
     decoded

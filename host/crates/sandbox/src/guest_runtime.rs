@@ -208,10 +208,10 @@ mod tests {
             let call = compute(meter.clone(), until).map(move |thread| (thread, priority()));
             runtimes.spawn(call.boxed(), meter)
         };
-        let (thread, interactive) = run(Duration::ZERO).await.unwrap().unwrap();
-        assert_eq!((thread.as_str(), interactive), ("guest", priority()));
-        let (thread, background) = run(MAX_INTERACTIVE * 2).await.unwrap().unwrap();
-        assert_eq!((thread.as_str(), background), ("guest-low", LOW_PRIORITY));
+        let short_call = run(Duration::ZERO).await.unwrap().unwrap();
+        assert_eq!(short_call, ("guest".to_owned(), priority()));
+        let long_call = run(MAX_INTERACTIVE * 2).await.unwrap().unwrap();
+        assert_eq!(long_call, ("guest-low".to_owned(), LOW_PRIORITY));
     }
 
     #[tokio::test]

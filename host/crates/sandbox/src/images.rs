@@ -8,7 +8,7 @@ use crate::contract::pinhole::engine::images::{Host, HostImage};
 use crate::resources::ImageResource;
 use crate::state::State;
 use pinhole_ground::audit::RefusalKind;
-use pinhole_ground::guard::{Guard, Refusal};
+use pinhole_ground::guard::Guard;
 use pinhole_images::{DecodeFor, Image};
 
 impl State {
@@ -24,16 +24,13 @@ impl State {
         })?)
     }
 
-    /// Parses an image within the limits. Records one that is refused; the error is its reason.
+    /// Parses an image within the limits. Records one that is refused; the error is the reason.
     pub(crate) fn parse_image(&self, bytes: Bytes) -> Result<Image, String> {
-        Image::from_bytes(bytes, self.limits.image).map_err(|error| {
-            let refusal = Refusal::from(error);
+        Image::from_bytes(bytes, self.limits.image).map_err(|refusal| {
             let reason = refusal.reason.clone();
             let engine = &self.engine;
-            self.record(
-                RefusalKind::Picture,
-                &refusal.map_reason(|reason| format!("an image of engine {engine}: {reason}")),
-            );
+            let refusal = refusal.map_reason(|text| format!("an image of engine {engine}: {text}"));
+            self.record(RefusalKind::Picture, &refusal);
             reason
         })
     }
@@ -91,14 +88,14 @@ impl HostImage for State {
         self.budget.charge()?;
         let (image, limits) = (self.table.get(&image)?.image.clone(), self.limits.image);
         let meter = self.budget.meter.clone();
-        let decode = move || meter.measure(|| image.white_mask(limits));
+        let decode = move || meter.measure(|| image.to_white_mask(limits));
         let decoder = &self.decoder;
         match decoder
             .run(DecodeFor::Engine, &self.background, decode)
             .await
         {
             Ok(mask) => Ok(Ok(self.push_image(mask)?)),
-            Err(reason) => Ok(Err(reason)),
+            Err(refusal) => Ok(Err(refusal.reason)),
         }
     }
 

@@ -24,12 +24,12 @@ impl Host for State {
         preview: Option<Resource<ImageResource>>,
     ) -> wasmtime::Result<()> {
         self.budget.charge()?;
-        let preview = match preview {
+        let preview_image = match preview {
             Some(handle) => Some(self.table.get(&handle)?.image.clone()),
             None => None,
         };
-        let is_short = |preview: &Image| {
-            !Guard::PreviewBytes.applies(preview.bytes().len() > MAX_PREVIEW_BYTES)
+        let is_short = |image: &Image| {
+            !Guard::PreviewBytes.applies(image.bytes().len() > MAX_PREVIEW_BYTES)
         };
         let redact = |note: String| {
             let note = plain(&note, MAX_NOTE_BYTES);
@@ -42,7 +42,7 @@ impl Host for State {
             fraction: fraction.map(|fraction| fraction.clamp(0.0, 1.0)),
             queue_position: progress.queue_position,
             note: progress.note.map(redact),
-            preview: preview.filter(is_short),
+            preview: preview_image.filter(is_short),
         });
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pinhole_ground::guard::{Guard, Refusal};
-use pinhole_images::{ImageLimits, Metadata};
+use pinhole_images::{ImageLimits, MetadataPolicy};
 
 /// Interval at which a running guest is interrupted: its CPU time is checked, and other guests run.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
@@ -44,7 +44,7 @@ pub struct Limits {
     /// Limits of one image.
     pub image: ImageLimits,
     /// The image metadata that is retained.
-    pub metadata: Metadata,
+    pub metadata: MetadataPolicy,
 }
 
 impl Limits {
@@ -71,7 +71,7 @@ impl Limits {
                 max_bytes: 32 << 20,
                 max_pixels: 64 << 20,
             },
-            metadata: Metadata::Essential,
+            metadata: MetadataPolicy::Essential,
         }
     }
 
@@ -98,7 +98,7 @@ impl Limits {
                 max_bytes: 0,
                 max_pixels: 0,
             },
-            metadata: Metadata::Strip,
+            metadata: MetadataPolicy::Strip,
         }
     }
 

@@ -207,16 +207,15 @@ mod tests {
         let slots = Slots::new(2, 1);
         let _slot = acquire_now(&slots, "a");
         let mut queue: Vec<_> = (0..4).map(|_| start_waiting(&slots, "a")).collect();
-        let refused = slots.acquire(Some("a")).now_or_never().unwrap();
-        assert_eq!(refused.err(), Some(QueueFull::User(4)));
+        let refusal = |user| slots.acquire(Some(user)).now_or_never().unwrap().err();
+        assert_eq!(refusal("a"), Some(QueueFull::User(4)));
         queue.pop();
         queue.push(start_waiting(&slots, "a"));
         // Another user gets the second slot. After that, eight jobs wait for the two slots.
         let _of_b = acquire_now(&slots, "b");
         let users = ["c", "d", "e", "f", "g", "h", "i", "j"];
         queue.extend(users.map(|user| start_waiting(&slots, user)));
-        let refused = slots.acquire(Some("k")).now_or_never().unwrap();
-        assert_eq!(refused.err(), Some(QueueFull::All(8)));
+        assert_eq!(refusal("k"), Some(QueueFull::All(8)));
     }
 
     #[test]

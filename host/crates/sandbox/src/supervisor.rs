@@ -70,9 +70,9 @@ impl<'a> Supervisor<'a> {
 
     async fn acquire_slot(&self) -> Result<Slot, Error> {
         let wall = self.limits.wall;
-        let slot = self.sandbox.slots.acquire(self.context.user.as_deref());
+        let acquire = self.sandbox.slots.acquire(self.context.user.as_deref());
         tokio::select! {
-            slot = timeout_at(self.started + wall, slot) => match slot {
+            acquired = timeout_at(self.started + wall, acquire) => match acquired {
                 Ok(slot) => Ok(slot?),
                 Err(Elapsed { .. }) => Err(Error::Busy(wall)),
             },

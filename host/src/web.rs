@@ -6,6 +6,7 @@ mod chat;
 mod chats;
 mod error;
 mod events;
+mod extractors;
 mod files;
 mod images;
 mod openai;
@@ -31,7 +32,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use error::{ApiError, OpenAiError};
+use error::ApiError;
 
 /// Length of a request's body, in bytes.
 const MAX_BODY_BYTES: usize = 32 << 20;
@@ -56,9 +57,9 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(openapi::routes(&document))
         .route(socket::PATH, socket.clone())
         .route(&format!("{}/", socket::PATH), socket)
-        .fallback(async |uri: Uri| unrouted(&uri, ApiError::not_found()))
+        .fallback(async |uri: Uri| ApiError::not_found().rejection(&uri))
         .method_not_allowed_fallback(async |uri: Uri| {
-            unrouted(&uri, ApiError::method_not_allowed())
+            ApiError::method_not_allowed().rejection(&uri)
         })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(SetResponseHeaderLayer::if_not_present(
@@ -85,12 +86,4 @@ async fn health() -> Json<Value> {
 /// A handler that panicked. What it says may quote what somebody sent: the log has the place alone.
 fn failed(_: Box<dyn Any + Send>) -> Response {
     ApiError::internal(&anyhow::anyhow!("its handler panicked")).into_response()
-}
-
-/// As the clients of the API that the path belongs to read it.
-fn unrouted(uri: &Uri, error: ApiError) -> Response {
-    match uri.path().starts_with("/v1/") {
-        true => OpenAiError(error).into_response(),
-        false => error.into_response(),
-    }
 }

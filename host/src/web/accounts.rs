@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::auth;
+use super::auth::{self, Caller};
 use super::error::{ApiError, json_body};
 use super::openapi::shape;
 use crate::app::App;
@@ -150,8 +150,11 @@ async fn sign_in(State(app): State<Arc<App>>, request: Request) -> Result<Respon
     responses((status = 200, description = "no session any more", body = shape::Status)),
     security(()),
 )]
-async fn sign_out(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, ApiError> {
-    if let Ok(caller) = auth::caller(&app, &headers).await
+async fn sign_out(
+    State(app): State<Arc<App>>,
+    caller: Option<Caller>,
+) -> Result<Response, ApiError> {
+    if let Some(caller) = caller
         && let Some(session) = &caller.session
     {
         let ended = app.accounts.end(session).await;
@@ -170,13 +173,16 @@ async fn sign_out(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Res
     summary = "Who asks, in any role",
     responses((status = 200, description = "who", body = shape::Session)),
 )]
-async fn session(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, ApiError> {
-    let caller = auth::caller(&app, &headers).await?;
+async fn session(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     let account = app.store.account(&caller.user.id).await;
     let account = account.map_err(|error| ApiError::internal(&error.into()))?;
     let email = account.map(|account| account.email).unwrap_or_default();
     // What came in a cookie is kept from scripts, and a key is no session.
-    let token = auth::bearer(&headers).filter(|_| caller.session.is_some());
+    let token = auth::bearer_token(&headers).filter(|_| caller.session.is_some());
     let expires_at = caller.session.and_then(|session| session.expires_at);
     let body = described(&app, &caller.user, &email, token, expires_at).await?;
     Ok((not_stored(), Json(body)).into_response())
@@ -324,7 +330,7 @@ async fn described(
     token: Option<&str>,
     expires_at: Option<i64>,
 ) -> Result<Value, ApiError> {
-    let makes_pictures = auth::may_make_pictures(app, user).await?;
+    let makes_pictures = auth::may_create_images(app, user).await?;
     Ok(json!({
         "token": token,
         "token_type": "Bearer",

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use http::header::{HeaderValue, RETRY_AFTER};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -117,6 +117,14 @@ impl ApiError {
             self.status = StatusCode::BAD_REQUEST;
         }
         self
+    }
+
+    /// This error as the response to a request of this URI.
+    pub(super) fn rejection(self, uri: &Uri) -> Rejection {
+        Rejection {
+            error: self,
+            is_openai: uri.path().starts_with("/v1/"),
+        }
     }
 
     pub(super) fn not_found() -> Self {
@@ -241,6 +249,35 @@ impl IntoResponse for OpenAiError {
 impl From<ApiError> for OpenAiError {
     fn from(error: ApiError) -> Self {
         Self(error)
+    }
+}
+
+/// An error in the format of the API that the request's path belongs to.
+#[derive(Debug)]
+pub(super) struct Rejection {
+    error: ApiError,
+    is_openai: bool,
+}
+
+impl From<Rejection> for ApiError {
+    fn from(rejection: Rejection) -> Self {
+        rejection.error
+    }
+}
+
+impl From<Rejection> for OpenAiError {
+    fn from(rejection: Rejection) -> Self {
+        Self(rejection.error)
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        let Self { error, is_openai } = self;
+        if is_openai {
+            return OpenAiError(error).into_response();
+        }
+        error.into_response()
     }
 }
 

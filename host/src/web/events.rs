@@ -14,7 +14,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::auth;
+use super::auth::LiveUser;
 use super::error::ApiError;
 use crate::app::App;
 use crate::chat::event::{Full, GAP};
@@ -48,10 +48,11 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 )]
 async fn listen(
     State(app): State<Arc<App>>,
+    caller: LiveUser,
     filter: Result<Query<Filter>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, ApiError> {
-    let (user, presence) = auth::stay(&app, &headers).await?;
+    let LiveUser { user, session: presence } = caller;
     let Query(Filter { chat_id }) =
         filter.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
     // Bytes that are no text are the id of nothing.

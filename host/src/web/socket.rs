@@ -13,7 +13,6 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::routing::{MethodRouter, any};
 use http::StatusCode;
-use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use hyper::service::Service;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -23,7 +22,7 @@ use socketioxide::{ParserConfig, SendError, SocketError, SocketIo};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::auth;
+use super::auth::LiveUser;
 use super::error::ApiError;
 use crate::app::App;
 use crate::chat::event::Listener;
@@ -227,9 +226,8 @@ async fn find(app: &App, socket: &SocketRef, token: Option<String>) -> Option<(U
     if connection(socket)?.tokens.fetch_add(1, Ordering::Relaxed) >= MAX_TOKENS {
         return None;
     }
-    let bearer = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
-    let headers = HeaderMap::from_iter([(AUTHORIZATION, bearer)]);
-    auth::stay(app, &headers).await.ok()
+    let user = LiveUser::of_credential(app, token.trim()).await.ok()?;
+    Some((user.user, user.session))
 }
 
 fn connection(socket: &SocketRef) -> Option<&Arc<Connection>> {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{changed, find, shape};
 use crate::app::App;
-use crate::web::auth;
+use crate::web::auth::{self, Caller};
 use crate::web::error::{ApiError, json_body};
 
 /// The fields of the form of task models that are ours; the others are left alone.
@@ -31,12 +31,8 @@ const TASKS: [&str; 3] = [
 )]
 pub(super) async fn describe(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
+    caller: Option<Caller>,
 ) -> Result<Json<Value>, ApiError> {
-    let caller = match auth::shown(&headers) {
-        Some(_) => auth::caller(&app, &headers).await.ok(),
-        None => None,
-    };
     let rules = app.accounts.rules();
     let mut body = json!({
         "status": true,

@@ -65,13 +65,13 @@ pub fn policy(bytes: &[u8]) {
     assert_eq!((uri.path(), uri.query()), (url.path(), url.query()));
     let base_uri: Uri = base.parse().unwrap();
     let granted_path = format!("{}{prefix}", base_uri.path().trim_end_matches('/'));
-    for (path, granted_path) in readings(url.path())
+    for (reading, granted_reading) in readings(url.path())
         .zip(readings(&granted_path))
         .take(MAX_DECODINGS)
     {
         assert!(
-            is_below(&path, &granted_path),
-            "{path:?} leaves {granted_path:?}"
+            is_below(&reading, &granted_reading),
+            "{reading:?} leaves {granted_reading:?}"
         );
     }
 }

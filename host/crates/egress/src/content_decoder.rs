@@ -220,11 +220,11 @@ mod tests {
                 .unwrap()
                 .is_none()
         );
-        let body = gzip(b"words");
-        let truncated = &body[..body.len() - 9];
-        let mut corrupt = body.clone();
+        let valid = gzip(b"words");
+        let truncated = &valid[..valid.len() - 9];
+        let mut corrupt = valid.clone();
         corrupt[12] ^= 0x40;
-        let followed = [&body[..], b"more"].concat();
+        let followed = [&valid[..], b"more"].concat();
         for body in [truncated, b"words", &corrupt, &followed] {
             let decoded = decode_chunks("gzip", body, 100, 1000);
             assert!(matches!(decoded, Err(Error::Unusable(_))), "{decoded:?}");

@@ -94,14 +94,14 @@ mod tests {
 
     #[test]
     fn error_reports_guard_and_kind_of_refusal() {
-        let error = Error::denied_address(Guard::Hops.refuse("too many"));
-        assert_eq!(error.refusal_kind(), Some(RefusalKind::Address));
-        assert_eq!(error.guard(), Some(Guard::Hops));
-        let error = Error::body_too_large(9);
-        assert_eq!(error.refusal_kind(), Some(RefusalKind::Answer));
-        assert_eq!(error.guard(), Some(Guard::AnswerBytes));
-        let error = Error::Connect("refuses connections".to_owned()).with_origin("http://host");
-        assert_eq!(error.to_string(), "http://host refuses connections");
-        assert_eq!((error.refusal_kind(), error.guard()), (None, None));
+        let denied = Error::denied_address(Guard::Hops.refuse("too many"));
+        assert_eq!(denied.refusal_kind(), Some(RefusalKind::Address));
+        assert_eq!(denied.guard(), Some(Guard::Hops));
+        let too_large = Error::body_too_large(9);
+        assert_eq!(too_large.refusal_kind(), Some(RefusalKind::Answer));
+        assert_eq!(too_large.guard(), Some(Guard::AnswerBytes));
+        let connect = Error::Connect("refuses connections".to_owned()).with_origin("http://host");
+        assert_eq!(connect.to_string(), "http://host refuses connections");
+        assert_eq!((connect.refusal_kind(), connect.guard()), (None, None));
     }
 }

@@ -142,8 +142,8 @@ impl Redactor {
         match self.redacted(near) {
             None => Cow::Borrowed(bytes.get(start..end).unwrap_or_default()),
             Some(redacted) => {
-                let range = redacted.get(start - near_start..end - near_start);
-                Cow::Owned(range.unwrap_or_default().to_vec())
+                let part = redacted.get(start - near_start..end - near_start);
+                Cow::Owned(part.unwrap_or_default().to_vec())
             }
         }
     }

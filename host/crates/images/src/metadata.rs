@@ -72,7 +72,7 @@ impl Image {
             if part.is_compressed {
                 // Content that cannot be decompressed cannot be checked.
                 let inflated = inflater.inflate(content);
-                return inflated.is_none_or(|content| is_secret(&content));
+                return inflated.is_none_or(|inflated| is_secret(&inflated));
             }
             is_secret(content)
         };

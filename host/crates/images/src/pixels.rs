@@ -22,7 +22,7 @@ impl Image {
         new_decoder(self).is_ok_and(|decoder| decoder.color_type().has_alpha())
     }
 
-    /// Does the metadata tell viewers to rotate or mirror the image?
+    /// Does the metadata request that viewers rotate or mirror the image?
     #[must_use]
     pub fn is_rotated(&self) -> bool {
         let orientation = new_decoder(self).map(|mut decoder| decoder.orientation());
@@ -187,7 +187,7 @@ mod tests {
         pixels.write_to(&mut bytes, ImageFormat::Png).unwrap();
         let mask = Image::from_bytes(bytes.into_inner().into(), LIMITS).unwrap();
         let white = mask.to_white_mask(LIMITS).unwrap();
-        let pixels = image::load_from_memory(white.bytes()).unwrap().into_luma8();
-        assert_eq!(pixels.into_raw(), [0, 255]);
+        let white_pixels = image::load_from_memory(white.bytes()).unwrap().into_luma8();
+        assert_eq!(white_pixels.into_raw(), [0, 255]);
     }
 }

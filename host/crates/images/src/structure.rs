@@ -40,7 +40,10 @@ impl Structure {
         let parts = scanner.into_parts();
         let ends = parts.iter().map(|part| part.range.end);
         let next_starts = parts.iter().skip(1).map(|part| part.range.start);
-        if ends.zip(next_starts).any(|(end, start)| end > start) {
+        if ends
+            .zip(next_starts)
+            .any(|(part_end, next_start)| part_end > next_start)
+        {
             return Err(invalid("has overlapping metadata"));
         }
         Ok(Self { size, parts, end })

@@ -133,8 +133,8 @@ fn decode_json_escape(encoded: &[u8], at: usize, pairs: bool) -> Option<(char, u
 
 /// The character of a `\u` escape, or of a surrogate pair of them, and its length in bytes.
 fn decode_unicode_escape(encoded: &[u8], at: usize) -> Option<(char, usize)> {
-    let unit_at = |at: usize| {
-        let digits = encoded.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    let unit_at = |index: usize| {
+        let digits = encoded.get(index..index + 6)?.strip_prefix(b"\\u")?;
         let mut unit = 0_u32;
         for digit in digits {
             unit = unit << 4 | (*digit as char).to_digit(16)?;

@@ -62,9 +62,9 @@ fn take_segment<'a>(scanner: &mut Scanner<'a>) -> Result<Option<Segment<'a>>, Sc
 fn scan_segment(scanner: &mut Scanner<'_>, segment: &Segment<'_>) -> Result<(), ScanError> {
     let payload = segment.payload;
     let content_start = segment.range.end - payload.len();
-    let add = |scanner: &mut Scanner<'_>, kind, header_length: usize| {
+    let to_part = |kind, header_length: usize| {
         let content = content_start + header_length..segment.range.end;
-        scanner.add_part(MetadataPart::new(kind, segment.range.clone(), content))
+        MetadataPart::new(kind, segment.range.clone(), content)
     };
     match segment.code {
         // Frame headers of all but the hierarchical processes.
@@ -79,10 +79,12 @@ fn scan_segment(scanner: &mut Scanner<'_>, segment: &Segment<'_>) -> Result<(), 
         0xe0 if payload.starts_with(b"JFIF\0") && payload.len() == 14 => Ok(()),
         0xee if payload.starts_with(b"Adobe") && payload.len() == 12 => Ok(()),
         0xe1 if payload.starts_with(b"Exif\0") => {
-            add(scanner, PartKind::Exif, 6.min(payload.len()))
+            scanner.add_part(to_part(PartKind::Exif, 6.min(payload.len())))
         }
-        0xe2 if payload.starts_with(b"ICC_PROFILE\0") => add(scanner, PartKind::ColorProfile, 0),
-        0xe0..=0xef | 0xfe => add(scanner, PartKind::Other, 0),
+        0xe2 if payload.starts_with(b"ICC_PROFILE\0") => {
+            scanner.add_part(to_part(PartKind::ColorProfile, 0))
+        }
+        0xe0..=0xef | 0xfe => scanner.add_part(to_part(PartKind::Other, 0)),
         _ => Err(invalid("has an unknown segment")),
     }
 }

@@ -67,10 +67,10 @@ fn take_chunk<'a>(scanner: &mut Scanner<'a>) -> Result<Chunk<'a>, ScanError> {
 }
 
 fn scan_chunk(scanner: &mut Scanner<'_>, chunk: &Chunk<'_>) -> Result<(), ScanError> {
-    let add = |scanner: &mut Scanner<'_>, kind, header_length: usize| {
+    let to_part = |kind, header_length: usize| {
         let payload_start = chunk.range.start + CHUNK_HEADER_BYTES;
         let content = payload_start + header_length..payload_start + chunk.payload.len();
-        scanner.add_part(MetadataPart::new(kind, chunk.range.clone(), content))
+        MetadataPart::new(kind, chunk.range.clone(), content)
     };
     match &chunk.name {
         b"VP8 " | b"VP8L" => {
@@ -86,10 +86,12 @@ fn scan_chunk(scanner: &mut Scanner<'_>, chunk: &Chunk<'_>) -> Result<(), ScanEr
         b"ALPH" => Ok(()),
         b"ANIM" if chunk.payload.len() == 6 => Ok(()),
         b"VP8X" => Err(invalid("has two headers")),
-        b"ICCP" => add(scanner, PartKind::ColorProfile, 0),
-        b"EXIF" if chunk.payload.starts_with(b"Exif\0\0") => add(scanner, PartKind::Exif, 6),
-        b"EXIF" => add(scanner, PartKind::Exif, 0),
-        _ => add(scanner, PartKind::Other, 0),
+        b"ICCP" => scanner.add_part(to_part(PartKind::ColorProfile, 0)),
+        b"EXIF" if chunk.payload.starts_with(b"Exif\0\0") => {
+            scanner.add_part(to_part(PartKind::Exif, 6))
+        }
+        b"EXIF" => scanner.add_part(to_part(PartKind::Exif, 0)),
+        _ => scanner.add_part(to_part(PartKind::Other, 0)),
     }
 }
 

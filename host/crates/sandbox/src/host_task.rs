@@ -87,7 +87,7 @@ impl<T> Drop for HostTask<T> {
 /// Describes a Tokio task that failed, without its panic message, which may quote a guest or an upstream.
 pub(crate) fn describe_crash(crash: &JoinError) -> String {
     if crash.is_panic() {
-        "the host panicked; see the server's log".to_owned()
+        "the host panicked; see its log".to_owned()
     } else {
         "the host aborted it".to_owned()
     }

@@ -8,5 +8,6 @@ pub use crate::host_task::HostTaskDriver;
 pub use crate::json_document::Document;
 pub use crate::redaction::CallRedactor;
 pub use crate::request_body::{RequestBody, header_map};
+pub use crate::sandbox::Sandbox;
 pub use crate::sse::EventStream;
 pub use crate::state::{CallSetup, State};

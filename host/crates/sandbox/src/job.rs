@@ -28,9 +28,8 @@ impl Host for State {
             Some(handle) => Some(self.table.get(&handle)?.image.clone()),
             None => None,
         };
-        let is_short = |image: &Image| {
-            !Guard::PreviewBytes.applies(image.bytes().len() > MAX_PREVIEW_BYTES)
-        };
+        let is_short =
+            |image: &Image| !Guard::PreviewBytes.applies(image.bytes().len() > MAX_PREVIEW_BYTES);
         let redact = |note: String| {
             let note = plain(&note, MAX_NOTE_BYTES);
             self.redactor

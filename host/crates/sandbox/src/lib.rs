@@ -86,4 +86,4 @@ pub use output::{JobOutput, MAX_MODEL_BYTES, ProducedImage};
 pub use pending_approval::PendingApproval;
 pub use queue::MAX_WAITING_PER_SLOT;
 pub use resolved_settings::{ResolvedSettings, SettingProblem};
-pub use sandbox::{Options, Sandbox};
+pub use sandbox::Options;

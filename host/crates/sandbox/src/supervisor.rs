@@ -82,7 +82,7 @@ impl<'a> Supervisor<'a> {
 
     async fn wait<T>(&self, mut task: GuestTask<T>) -> Result<T, Error> {
         let Limits { wall, grace, .. } = *self.limits;
-        let canceller = GuestCanceller {
+        let cancel_on_drop = CancelOnDrop {
             task: task.abort_handle(),
             cancel: self.context.cancel.clone(),
             grace,
@@ -95,7 +95,7 @@ impl<'a> Supervisor<'a> {
                 match timeout_at(Instant::now() + grace, &mut task).await {
                     Ok(joined) => joined,
                     Err(Elapsed { .. }) => {
-                        canceller.task.abort();
+                        cancel_on_drop.task.abort();
                         return Err(Error::cancelled());
                     }
                 }
@@ -110,14 +110,14 @@ impl<'a> Supervisor<'a> {
 
 /// Cancels a guest that still runs when this is dropped, because its caller disconnected or its deadline
 /// passed, and aborts it after the grace period.
-struct GuestCanceller {
+struct CancelOnDrop {
     task: AbortHandle,
     cancel: CancellationToken,
     grace: Duration,
     runtime: Handle,
 }
 
-impl Drop for GuestCanceller {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         if self.task.is_finished() {
             return;

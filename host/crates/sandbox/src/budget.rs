@@ -46,11 +46,11 @@ impl CallBudget {
         Ok(())
     }
 
-    /// Counts a call of a WASI function, which cannot fail itself.
+    /// Counts a call of a WASI function as a host call. The function itself cannot fail.
     pub(crate) fn charge_wasi(&mut self) {
-        let charged = self.charge();
-        if Guard::WasiCalls.applies(charged.is_err()) {
-            self.wasi_exceeded = charged.err();
+        let is_counted = Guard::WasiCalls.applies(true);
+        if is_counted && let Err(exceeded) = self.charge() {
+            self.wasi_exceeded = Some(exceeded);
         }
     }
 

@@ -1,40 +1,43 @@
-//! What the tests and the benchmarks share: a server in this process, and upstreams on loopback.
+//! Fixtures of the tests and the benchmarks: a server and a fake upstream.
 
 #![allow(
     clippy::disallowed_methods,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "the bans and the care for errors shape the server; here a failure is a failed test"
+    reason = "the rules of the server; in a test, a failure is a failed test"
 )]
 
-mod dialects;
-mod server;
-mod stage;
-mod upstream;
+mod engine_fixture;
+mod fake_upstream;
+mod server_process;
+mod test_server;
+mod traffic;
 
-pub use dialects::{Traffic, traffic};
-pub use server::{Server, compiler, engines, environment, guests, program};
-pub use stage::{Played, Stage};
-pub use upstream::{Answer, Seen, Upstream, WebSocket};
+pub use engine_fixture::{EngineFixture, JobExchange, recorded_response};
+pub use fake_upstream::FakeUpstream;
+pub use pinhole_conformance::{FakeResponse, RawStep, RecordedRequest, WebSocket};
+pub use server_process::{ProcessMemory, ServerProcess};
+pub use test_server::{TestServer, compiler, engines, environment, guests, program};
+pub use traffic::{EngineTraffic, measure_traffic};
 
 /// A PNG of one pixel.
 pub const PIXEL: &[u8] = include_bytes!("guests/pixel.png");
 
-/// The same in base64.
+/// [`PIXEL`] in base64.
 pub fn pixel_base64() -> String {
     base64_simd::STANDARD.encode_to_string(PIXEL)
 }
 
-/// A PNG of one pixel that has exactly so many bytes, none of them behind its end.
-pub fn long_picture(length: usize) -> Vec<u8> {
+/// A PNG of one pixel with exactly this length in bytes, without trailing bytes.
+pub fn long_image(length: usize) -> Vec<u8> {
     let header = &PIXEL[..33];
     let end = &PIXEL[PIXEL.len() - 12..];
-    // The length, the name and the check sum of a chunk of pixels, which nobody looks at here.
+    // Length, name and checksum of the chunk of pixels. No test verifies the checksum.
     let pixels = length - header.len() - 12 - end.len();
-    let mut noise = 1_u32;
+    let mut state = 1_u32;
     let noise = std::iter::repeat_with(|| {
-        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (noise >> 24) as u8
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
     });
     let mut bytes = header.to_vec();
     bytes.extend_from_slice(&(pixels as u32).to_be_bytes());
@@ -45,7 +48,7 @@ pub fn long_picture(length: usize) -> Vec<u8> {
     bytes
 }
 
-/// A GIF whose header says that it is so wide: pictures that can be told apart.
+/// A GIF whose header claims this width, to distinguish images.
 pub fn gif(width: u8) -> Vec<u8> {
     let mut bytes =
         b"GIF89a\0\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;"

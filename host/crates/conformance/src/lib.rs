@@ -17,6 +17,7 @@ mod case;
 mod form;
 mod host;
 mod log;
+mod loopback;
 mod outcome;
 mod pattern;
 mod test_image;
@@ -41,16 +42,19 @@ use futures_util::StreamExt;
 use tempfile::TempDir;
 
 use pinhole_ground::audit::AuditLog;
+use pinhole_ground::data_dir;
 use pinhole_images::Decoder;
 use pinhole_sandbox::grant::FirstUse;
-use pinhole_sandbox::{Options, Compiler, Engines, MAX_COMPONENT_BYTES};
-use pinhole_ground::data_dir;
+use pinhole_sandbox::{Compiler, Engines, MAX_COMPONENT_BYTES, Options};
 
 use case::Case;
 use value::Files;
 
 pub use host::{Failure, Host, JobImages, JobParameters, Task, TaskResult};
 pub use log::Lines;
+pub use loopback::{
+    FakeResponse, LoopbackServer, RawStep, RecordedRequest, RequestHandler, WebSocket,
+};
 
 /// Cases of an engine.
 const MAX_CASES: usize = 1000;

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::case::{Failure, Given, Outcome, Pictures, Report};
-use super::progress::Play;
-use pinhole_sandbox::contract::{ErrorKind, Model};
-use pinhole_sandbox::Progress;
-use pinhole_images::Image;
 use super::host::{Failure as Failed, JobImages, TaskResult};
+use super::progress::Play;
+use pinhole_images::Image;
+use pinhole_sandbox::Progress;
+use pinhole_sandbox::contract::{ErrorKind, Model};
 
 /// What the host gave.
 pub(crate) enum Came {

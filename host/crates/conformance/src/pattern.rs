@@ -371,7 +371,8 @@ mod tests {
 
     #[test]
     fn pixels_are_compared_whatever_the_bytes() {
-        let words = |words| base64_simd::STANDARD.encode_to_string(test_image::make(words).unwrap());
+        let words =
+            |words| base64_simd::STANDARD.encode_to_string(test_image::make(words).unwrap());
         let pattern = json!({"m": {"$same_pixels": "png 4x4 mask"}});
         check(
             pattern.clone(),

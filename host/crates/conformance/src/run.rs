@@ -9,13 +9,13 @@ use tokio::sync::watch;
 
 use super::Lines;
 use super::case::{Asked, Case, Picture, Question};
+use super::host::{Host, JobParameters, Task};
 use super::outcome::{Came, compare_reports};
 use super::progress::Play;
 use super::upstream::Upstream;
-use pinhole_sandbox::{JobContext, Limits, Progress};
-use pinhole_images::Image;
-use super::host::{Host, JobParameters, Task};
 use pinhole_ground::environment::Environment;
+use pinhole_images::Image;
+use pinhole_sandbox::{JobContext, Limits, Progress};
 
 /// Time for a request that hangs to be given up after its job.
 const GIVING_UP: Duration = Duration::from_secs(20);
@@ -124,7 +124,13 @@ impl Run<'_> {
     }
 
     /// Asks the engine, and cancels the job when the case says so. `None` when it does not end.
-    async fn ask<H: Host>(&self, host: &H, case: &Case, play: &Play, control: &JobContext) -> Option<Came> {
+    async fn ask<H: Host>(
+        &self,
+        host: &H,
+        case: &Case,
+        play: &Play,
+        control: &JobContext,
+    ) -> Option<Came> {
         let cancelling = async {
             if let Some(moment) = &case.cancel
                 && play.wait(moment, "/cancel").await
@@ -215,7 +221,9 @@ fn job_parameters(asked: &Asked) -> JobParameters {
 /// The source pictures and the mask, as a server takes them in.
 fn pictures(asked: &Asked, patience: Duration) -> Result<(Vec<Image>, Option<Image>), String> {
     let limits = Limits::job(patience).image;
-    let image = |picture: &Picture| Image::from_bytes(picture.bytes.clone(), limits);
+    let image = |picture: &Picture| {
+        Image::from_bytes(picture.bytes.clone(), limits).map_err(|refusal| refusal.reason)
+    };
     let sources = asked.sources.iter().map(image).collect::<Result<_, _>>()?;
     Ok((sources, asked.mask.as_ref().map(image).transpose()?))
 }

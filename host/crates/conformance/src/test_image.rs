@@ -244,7 +244,7 @@ mod tests {
             let header = make(&words).unwrap();
             assert!(header.len() < 100);
             let refused = Image::from_bytes(header, SMALL).unwrap_err();
-            assert!(refused.contains("is 65535 x 65535"), "{refused}");
+            assert!(refused.reason.contains("is 65535 x 65535"), "{refused}");
         }
     }
 
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn a_white_mask_of_alpha_is_the_mask_of_its_words() {
         let alpha = Image::from_bytes(make("png 5x2 alpha").unwrap(), LIMITS).unwrap();
-        let white = alpha.white_mask(LIMITS).unwrap();
+        let white = alpha.to_white_mask(LIMITS).unwrap();
         assert_eq!(
             same_pixels(white.bytes(), &make("png 5x2 mask").unwrap()),
             Ok(true)

@@ -1,7 +1,7 @@
 //! Makes or reads what a case names: pictures, replies and frames.
 
 use super::super::value::{Files, Wrong};
-use super::super::{test_image, recording};
+use super::super::{recording, test_image};
 use super::{Binary, Case, Exchange, Picture, Pictures, Script, Source, Step};
 
 impl Case {

@@ -1,16 +1,17 @@
-//! An upstream that speaks the dialects of all four engines, and always gives the same picture.
+//! The traffic between each engine and its upstream for one job.
 
 use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
-use pinhole_sandbox::JobContext;
-use pinhole_images::{Image, ImageLimits};
 use pinhole::jobs::JobRequest;
+use pinhole_conformance::{FakeResponse, RecordedRequest, WebSocket};
+use pinhole_images::{Image, ImageLimits};
+use pinhole_sandbox::JobContext;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::{Answer, Seen, Server, Upstream, WebSocket, long_picture};
+use crate::{FakeUpstream, TestServer, long_image};
 
 /// The engines that have an upstream, and a model of each.
 const ENGINES: [(&str, Option<&str>); 4] = [
@@ -20,31 +21,30 @@ const ENGINES: [(&str, Option<&str>); 4] = [
     ("openai", Some("gpt-image-2")),
 ];
 
-/// What one job cost an engine.
+/// The traffic of one job.
 #[derive(Debug)]
-pub struct Traffic {
+pub struct EngineTraffic {
     pub engine: &'static str,
     /// `generate` or `edit`.
     pub operation: &'static str,
-    /// What the upstream was asked, in order, without queries.
+    /// Method and path of the upstream's requests, in order.
     pub requests: Vec<String>,
-    /// Bytes of requests' bodies that the upstream got.
+    /// Total length of the request bodies.
     pub sent_bytes: usize,
-    /// Bytes of the picture.
-    pub picture_bytes: usize,
+    pub image_bytes: usize,
     /// Bytes copied into the guest.
     pub entered_bytes: u64,
 }
 
-/// Has every engine make one picture of so many bytes, and change one.
-pub async fn traffic(bytes: usize) -> Vec<Traffic> {
-    let upstream = upstream(long_picture(bytes)).await;
+/// Generates and edits one image of this length with every engine.
+pub async fn measure_traffic(image_bytes: usize) -> Vec<EngineTraffic> {
+    let upstream = start_upstream(long_image(image_bytes)).await;
     let (root, v1, v1beta) = (
         upstream.url(),
         format!("{}/v1", upstream.url()),
         format!("{}/v1beta", upstream.url()),
     );
-    let server = Server::start(&[
+    let server = TestServer::start(&[
         ("AUTOMATIC1111_BASE_URL", &root),
         ("COMFYUI_BASE_URL", &root),
         ("IMAGES_GEMINI_API_BASE_URL", &v1beta),
@@ -55,60 +55,63 @@ pub async fn traffic(bytes: usize) -> Vec<Traffic> {
     let mut all = Vec::new();
     for (engine, model) in ENGINES {
         for operation in ["generate", "edit"] {
-            let before = upstream.seen().len();
+            let before = upstream.requests().len();
             let request = JobRequest {
                 prompt: "a fox".to_owned(),
                 engine: Some(engine.to_owned()),
                 model: model.map(str::to_owned),
                 ..JobRequest::default()
             };
-            let control = JobContext::new(format!("{engine} {operation}"));
-            let made = match operation {
-                "generate" => jobs.generate(request, &control).await,
-                _ => {
-                    let limits = ImageLimits {
-                        max_bytes: bytes,
-                        max_pixels: 1,
-                    };
-                    let source = Image::from_bytes(long_picture(bytes).into(), limits).unwrap();
-                    jobs.edit(request, vec![source], None, &control).await
-                }
+            let context = JobContext::new(format!("{engine} {operation}"));
+            let result = if operation == "generate" {
+                jobs.generate(request, &context).await
+            } else {
+                let limits = ImageLimits {
+                    max_bytes: image_bytes,
+                    max_pixels: 1,
+                };
+                let source = Image::from_bytes(long_image(image_bytes).into(), limits).unwrap();
+                jobs.edit(request, vec![source], None, &context).await
             };
-            let made = made.unwrap_or_else(|error| panic!("{}", error.for_operator()));
-            let seen = upstream.seen().split_off(before);
-            let line = |seen: &Seen| seen.line().split('?').next().unwrap().to_owned();
-            all.push(Traffic {
+            let finished = result.unwrap_or_else(|error| panic!("{}", error.for_operator()));
+            let requests = upstream.requests().split_off(before);
+            all.push(EngineTraffic {
                 engine,
                 operation,
-                requests: seen.iter().map(line).collect(),
-                sent_bytes: seen.iter().map(|seen| seen.body.len()).sum(),
-                picture_bytes: made.images[0].bytes().len(),
-                entered_bytes: control.usage.entered_bytes(),
+                sent_bytes: requests.iter().map(|request| request.body.len()).sum(),
+                requests: requests.iter().map(method_and_path).collect(),
+                image_bytes: finished.images[0].bytes().len(),
+                entered_bytes: context.usage.entered_bytes(),
             });
         }
     }
     all
 }
 
-async fn upstream(picture: Vec<u8>) -> Upstream {
-    let base64 = Arc::new(base64_simd::STANDARD.encode_to_string(&picture));
-    let picture = bytes::Bytes::from(picture);
+fn method_and_path(request: &RecordedRequest) -> String {
+    request.line().split('?').next().unwrap().to_owned()
+}
+
+/// An upstream that implements the APIs of all engines and always sends the same image.
+async fn start_upstream(image: Vec<u8>) -> FakeUpstream {
+    let base64 = Arc::new(base64_simd::STANDARD.encode_to_string(&image));
+    let image = bytes::Bytes::from(image);
     let queued = watch::Sender::new(None);
-    Upstream::start(move |seen| {
-        let answer = answer(&seen, &picture, &base64, &queued);
-        async { answer }
+    FakeUpstream::start(move |request| {
+        let response = respond(&request, &image, &base64, &queued);
+        async { response }
     })
     .await
 }
 
-fn answer(
-    seen: &Seen,
-    picture: &bytes::Bytes,
+fn respond(
+    request: &RecordedRequest,
+    image: &bytes::Bytes,
     base64: &str,
     queued: &watch::Sender<Option<String>>,
-) -> Answer {
-    let path = seen.target.split('?').next().unwrap();
-    let json = |body: Value| Answer::json(200, &body);
+) -> FakeResponse {
+    let path = request.target.split('?').next().unwrap();
+    let json = |body: Value| FakeResponse::json(200, &body);
     match path {
         "/v1/images/generations" | "/v1/images/edits" => {
             json(json!({"created": 1, "data": [{"b64_json": base64}]}))
@@ -123,11 +126,11 @@ fn answer(
         })),
         "/ws" => {
             let queued = queued.subscribe();
-            Answer::web_socket(move |socket| tell_end(socket, queued))
+            FakeResponse::web_socket(move |socket| report_end_of_job(socket, queued))
         }
         "/prompt" => {
-            let given = seen.json()["prompt_id"].as_str().map(str::to_owned);
-            let id = given.unwrap_or_else(|| uuid_of(queued));
+            let given = request.json()["prompt_id"].as_str().map(str::to_owned);
+            let id = given.unwrap_or_else(|| next_prompt_id(queued));
             queued.send_replace(Some(id.clone()));
             json(json!({"prompt_id": id, "number": 1, "node_errors": {}}))
         }
@@ -135,7 +138,7 @@ fn answer(
         "/upload/image" | "/upload/mask" => {
             json(json!({"name": "source.png", "subfolder": "", "type": "input"}))
         }
-        "/view" => Answer::typed(200, "image/png", picture.clone()),
+        "/view" => FakeResponse::typed(200, "image/png", image.clone()),
         path if path.starts_with("/v1beta/models/") => json(json!({"candidates": [{
             "finishReason": "STOP",
             "content": {"parts": [{"inlineData": {"mimeType": "image/png", "data": base64}}]},
@@ -148,18 +151,18 @@ fn answer(
                 "status": {"status_str": "success", "completed": true, "messages": []},
             }}))
         }
-        other => Answer::json(404, &json!({"detail": format!("no {other}")})),
+        other => FakeResponse::json(404, &json!({"detail": format!("no {other}")})),
     }
 }
 
-/// A name for the next job, of the shape that ComfyUI's have.
-fn uuid_of(queued: &watch::Sender<Option<String>>) -> String {
+/// An id for the next job, in the format of ComfyUI.
+fn next_prompt_id(queued: &watch::Sender<Option<String>>) -> String {
     let last = queued.borrow().as_deref().map_or(0, |id| id.len());
     format!("00000000-0000-4000-8000-{last:012}")
 }
 
-/// Says that the job is over as soon as one is queued after the socket was opened.
-async fn tell_end(mut socket: WebSocket, mut queued: watch::Receiver<Option<String>>) {
+/// Reports the end of the next job that is queued after the socket opened.
+async fn report_end_of_job(mut socket: WebSocket, mut queued: watch::Receiver<Option<String>>) {
     queued.mark_unchanged();
     queued.changed().await.unwrap();
     let id = queued.borrow().clone();

@@ -1,0 +1,173 @@
+//! The server as a child process.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+/// How long the server may take to listen: it compiles every engine at the first start.
+const START_TIMEOUT: Duration = Duration::from_secs(300);
+/// How much of the log is stored.
+const MAX_LOG_BYTES: usize = 16 << 20;
+/// Clock ticks in a second, the unit of `/proc/PID/stat`.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// A running `pinhole serve`. Dropping it kills the process.
+pub struct ServerProcess {
+    child: Child,
+    log: Log,
+    /// Such as `http://127.0.0.1:8080`.
+    pub url: String,
+    /// The administrator's key, which the server prints only at the first start with a data
+    /// directory.
+    pub key: Option<String>,
+}
+
+/// The memory of a process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ProcessMemory {
+    /// Shared pages count in proportion.
+    pub proportional_bytes: u64,
+    pub resident_bytes: u64,
+}
+
+/// The first bytes of what the server logged.
+type Log = Arc<Mutex<Vec<u8>>>;
+
+impl ServerProcess {
+    /// Starts a command that runs the server, and waits until it listens.
+    ///
+    /// The command needs `serve` and its environment; a free port is `--listen 127.0.0.1:0`.
+    pub fn start(mut command: Command) -> Result<Self> {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot start the server")?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let mut server = Self {
+            child,
+            log: Log::default(),
+            url: String::new(),
+            key: None,
+        };
+        let (stdout, stderr) = stdout.zip(stderr).context("the server has no output")?;
+        let reader = read_log(stderr, server.log.clone());
+        let lines = read_lines(stdout);
+        loop {
+            match lines.recv_timeout(START_TIMEOUT) {
+                Ok(line) => {
+                    if server.has_started(&line) {
+                        return Ok(server);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => bail!(
+                    "the server does not listen after {} seconds",
+                    START_TIMEOUT.as_secs()
+                ),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = server.child.wait()?;
+                    reader.join().ok();
+                    let log = server.log();
+                    bail!("the server stopped before it listened ({status}): {log}")
+                }
+            }
+        }
+    }
+
+    /// Parses a line of the standard output. True if it is the last of the start.
+    fn has_started(&mut self, line: &str) -> bool {
+        if let Some((_, url)) = line.split_once(" listening on ") {
+            self.url = url.trim().to_owned();
+        }
+        if let Some(key) = line.strip_prefix("administrator key (shown once): ") {
+            self.key = Some(key.trim().to_owned());
+        }
+        line.starts_with("administrator key")
+    }
+
+    /// What the server has logged so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&self.log.lock().unwrap()).into_owned()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    pub fn memory(&self) -> Result<ProcessMemory> {
+        memory_of(&self.child.id().to_string())
+    }
+
+    /// CPU time that the process has used so far, in milliseconds.
+    pub fn cpu_ms(&self) -> Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let (_, fields) = stat.rsplit_once(')').context("no process name")?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let ticks = |index: usize| -> Result<f64> {
+            Ok(fields.get(index).context("a field is missing")?.parse()?)
+        };
+        // User and system time.
+        Ok((ticks(11)? + ticks(12)?) * 1e3 / TICKS_PER_SECOND)
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        // Both fail only if the server has stopped already.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+impl ProcessMemory {
+    /// The memory of this process.
+    pub fn of_this_process() -> Result<Self> {
+        memory_of("self")
+    }
+}
+
+fn memory_of(process: &str) -> Result<ProcessMemory> {
+    let rollup = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
+    let bytes = |name: &str| -> Result<u64> {
+        let line = rollup.lines().find_map(|line| line.strip_prefix(name));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        Ok(kilobytes
+            .with_context(|| format!("no {name}"))?
+            .parse::<u64>()?
+            << 10)
+    };
+    Ok(ProcessMemory {
+        proportional_bytes: bytes("Pss:")?,
+        resident_bytes: bytes("Rss:")?,
+    })
+}
+
+/// Reads the standard output to its end, so that the server never writes into a full pipe.
+fn read_lines(stdout: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            // The receiver is gone once the server listens.
+            sender.send(line).ok();
+        }
+    });
+    lines
+}
+
+/// Reads the standard error to its end, and stores the beginning.
+fn read_log(mut stderr: impl Read + Send + 'static, log: Log) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut chunk = [0; 8 << 10];
+        while let Ok(length @ 1..) = stderr.read(&mut chunk) {
+            let mut log = log.lock().unwrap();
+            if log.len() < MAX_LOG_BYTES {
+                log.extend_from_slice(&chunk[..length]);
+            }
+        }
+    })
+}

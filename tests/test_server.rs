@@ -1,0 +1,207 @@
+//! A server in this process, on a free port and with a data directory of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pinhole::app::App;
+use pinhole::config::Config;
+use pinhole_ground::environment::Environment;
+use pinhole_sandbox::Compiler;
+use serde_json::Value;
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+use tempfile::TempDir;
+
+/// The second user's key, and its SHA-256 in hexadecimal, as the store holds it.
+const SECOND_KEY: &str = "sk-second";
+const SECOND_KEY_HASH: &str = "b464ce30b204dc60e335136ee46a01efe74914f4e4a6264f48448448642c9a0c";
+
+/// The directory of the included engines, as built by `cargo xtask`.
+pub fn engines() -> PathBuf {
+    path_from_xtask("PINHOLE_TEST_ENGINES")
+}
+
+/// The directory of the test engines.
+pub fn guests() -> PathBuf {
+    path_from_xtask("PINHOLE_TEST_GUESTS")
+}
+
+/// The program `pinhole`.
+pub fn program() -> PathBuf {
+    path_from_xtask("PINHOLE_TEST_PROGRAM")
+}
+
+/// Only xtask sets these variables, so a test never uses an outdated component.
+fn path_from_xtask(variable: &str) -> PathBuf {
+    std::env::var_os(variable)
+        .unwrap_or_else(|| panic!("{variable} is not set: run the tests with `cargo xtask test`"))
+        .into()
+}
+
+/// An environment of these variables. By default it has the included engines and this data directory.
+pub fn environment(data_dir: &TempDir, variables: &[(&str, &str)]) -> Environment {
+    let text = |path: PathBuf| path.into_os_string().into_string().unwrap();
+    let defaults = [
+        ("PINHOLE_DATA", text(data_dir.path().to_owned())),
+        ("PINHOLE_ENGINES", text(engines())),
+        ("PINHOLE_SLOTS", "16".to_owned()),
+        ("PINHOLE_COMPILER", text(program())),
+    ];
+    let own = variables
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()));
+    let pairs = defaults.into_iter().chain(own);
+    Environment::new(pairs.map(|(name, value)| (name.to_owned(), value)))
+}
+
+/// Compiles components with the program `pinhole`.
+pub fn compiler() -> Compiler {
+    let data_dir = tempfile::tempdir().unwrap();
+    Config::new(environment(&data_dir, &[])).unwrap().compiler
+}
+
+/// A running server. Dropping it stops the server.
+pub struct TestServer {
+    pub app: Arc<App>,
+    /// The administrator's key.
+    pub key: String,
+    pub address: SocketAddr,
+    pub client: reqwest::Client,
+    pub data_dir: TempDir,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl TestServer {
+    /// Starts a server with exactly these variables.
+    pub async fn start(variables: &[(&str, &str)]) -> Self {
+        let data_dir = tempfile::tempdir().unwrap();
+        copy_compiled_engines(&data_dir);
+        Self::open(data_dir, None, variables).await
+    }
+
+    /// Starts a server with only this engine, which is the default.
+    pub async fn with_engine(engine: &str, variables: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let file = format!("{engine}.wasm");
+        std::fs::copy(engines().join(&file), directory.path().join(&file)).unwrap();
+        let mut all = vec![
+            ("IMAGE_GENERATION_ENGINE", engine),
+            ("PINHOLE_ENGINES", directory.path().to_str().unwrap()),
+        ];
+        all.extend(variables);
+        Self::start(&all).await
+    }
+
+    /// Stops the server and starts another with its data directory and exactly these variables.
+    pub async fn restart(mut self, variables: &[(&str, &str)]) -> Self {
+        let unused = tempfile::tempdir().unwrap();
+        let data_dir = std::mem::replace(&mut self.data_dir, unused);
+        let key = self.key.clone();
+        drop(self);
+        Self::open(data_dir, Some(key), variables).await
+    }
+
+    async fn open(data_dir: TempDir, key: Option<String>, variables: &[(&str, &str)]) -> Self {
+        let config = Config::new(environment(&data_dir, variables)).unwrap();
+        let app = Arc::new(App::open(&config).await.unwrap());
+        let first_key = app.store.first_administrator().await.unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router =
+            pinhole::web::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self {
+            app,
+            key: first_key.or(key).unwrap(),
+            address,
+            client: client(),
+            data_dir,
+            task,
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// A `GET` with the administrator's key.
+    pub fn get(&self, path: &str) -> reqwest::RequestBuilder {
+        self.client.get(self.url(path)).bearer_auth(&self.key)
+    }
+
+    /// A `POST` of JSON with the administrator's key.
+    pub fn post(&self, path: &str, body: &Value) -> reqwest::RequestBuilder {
+        self.client
+            .post(self.url(path))
+            .bearer_auth(&self.key)
+            .header("content-type", "application/json")
+            .body(body.to_string())
+    }
+
+    /// Status and JSON of the response to a `POST`. A body that is not JSON becomes a string.
+    pub async fn post_json(&self, path: &str, body: &Value) -> (u16, Value) {
+        let response = self.post(path, body).send().await.unwrap();
+        let status = response.status().as_u16();
+        let bytes = response.bytes().await.unwrap();
+        let json = serde_json::from_slice(&bytes);
+        (
+            status,
+            json.unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&bytes))),
+        )
+    }
+
+    /// The number of files in the data directory.
+    pub fn stored_files(&self) -> usize {
+        std::fs::read_dir(self.data_dir.path().join("files"))
+            .unwrap()
+            .count()
+    }
+
+    /// Adds a user who is not an administrator to the database, and returns the user's key.
+    pub async fn add_second_user(&self) -> &'static str {
+        let options = SqliteConnectOptions::new().filename(self.data_dir.path().join("pinhole.db"));
+        let mut database = options.connect().await.unwrap();
+        sqlx::query("INSERT INTO users VALUES ('second', 'Second', 'user', 0)")
+            .execute(&mut database)
+            .await
+            .unwrap();
+        sqlx::query("INSERT INTO api_keys VALUES ($1, 'second', 0)")
+            .bind(SECOND_KEY_HASH)
+            .execute(&mut database)
+            .await
+            .unwrap();
+        SECOND_KEY
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Copies the engines' machine code, compiled by `cargo xtask test`, into a data directory.
+fn copy_compiled_engines(data_dir: &TempDir) {
+    let from = path_from_xtask("PINHOLE_TEST_COMPILED");
+    let to = data_dir.path().join("compiled");
+    std::fs::create_dir(&to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+fn client() -> reqwest::Client {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .build()
+        .unwrap()
+}

@@ -111,8 +111,11 @@ fn compile_engines(workspace: &Workspace) -> Result<()> {
 
 fn run_documentation_tests(workspace: &Workspace) -> Result<()> {
     announce("building and running the documentation tests");
+    // `--workspace --doc` would run those of packages with `doctest = false` as well.
+    let packages = workspace.packages_with_doctests.iter();
     let status = workspace
-        .cargo(&["test", "--workspace", "--doc", "--quiet"])
+        .cargo(&["test", "--doc", "--quiet"])
+        .args(packages.flat_map(|package| ["--package", package]))
         .status()
         .context("cannot start cargo")?;
     if !status.success() {

@@ -12,6 +12,8 @@ pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
     /// `target`, or the directory that cargo's configuration (`CARGO_TARGET_DIR`) names.
     pub(crate) target: PathBuf,
+    /// The packages whose documentation tests are enabled.
+    pub(crate) packages_with_doctests: Vec<String>,
 }
 
 impl Workspace {
@@ -35,6 +37,7 @@ impl Workspace {
         Ok(Self {
             root: directory("/workspace_root")?,
             target: directory("/target_directory")?,
+            packages_with_doctests: packages_with_doctests(&metadata),
         })
     }
 
@@ -114,6 +117,21 @@ impl Workspace {
     }
 }
 
+fn packages_with_doctests(metadata: &Value) -> Vec<String> {
+    let has_doctests = |package: &&Value| {
+        let targets = package["targets"].as_array();
+        targets.is_some_and(|targets| targets.iter().any(|target| target["doctest"] == true))
+    };
+    let name = |package: &Value| package["name"].as_str().map(str::to_owned);
+    let packages = metadata["packages"].as_array();
+    packages
+        .into_iter()
+        .flatten()
+        .filter(has_doctests)
+        .filter_map(name)
+        .collect()
+}
+
 /// The exit code of a child process; 1 if a signal killed it.
 pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
     let code = status.code().and_then(|code| u8::try_from(code).ok());
@@ -123,4 +141,21 @@ pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
 /// The cargo that runs xtask, so that an override such as `cargo +beta xtask` applies to it too.
 fn cargo_program() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn packages_with_doctests_are_found() {
+        let metadata = json!({ "packages": [
+            { "name": "a", "targets": [{ "doctest": false }, { "doctest": true }] },
+            { "name": "b", "targets": [{ "doctest": false }] },
+        ] });
+        assert_eq!(packages_with_doctests(&metadata), ["a"]);
+        assert!(packages_with_doctests(&json!({})).is_empty());
+    }
 }

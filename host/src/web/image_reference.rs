@@ -1,69 +1,78 @@
-//! Pictures that an edit changes: what is wrong with one names the field that brought it.
+//! The source images of an edit: images that a request contains or refers to. An error names the field
+//! of the request.
 
 use bytes::Bytes;
 
+use pinhole_images::Image;
+
 use super::error::ApiError;
 use crate::app::App;
-use pinhole_images::Image;
-use crate::jobs::MAX_SOURCE_BYTES;
 use crate::files::lookup::{self, MAX_SOURCES, Unusable};
+use crate::jobs::MAX_SOURCE_BYTES;
 use crate::store::User;
 
-/// Length of a request that brings pictures, in bytes: they may be in base64.
+/// Length of the body of an edit, in bytes: its images may be encoded in base64.
 pub(super) const MAX_EDIT_BODY_BYTES: usize = MAX_SOURCE_BYTES / 3 * 4 + (1 << 20);
 
-/// Is there room for one more picture to change? Asked before it is read.
-pub(super) fn check_room(sources: &[Image]) -> Result<(), ApiError> {
+/// Fails if no further source is allowed. Call it before the next source is loaded.
+pub(super) fn check_source_limits(sources: &[Image]) -> Result<(), ApiError> {
+    if sources.len() >= MAX_SOURCES {
+        let message = format!("more than {MAX_SOURCES} source images: send fewer");
+        return Err(ApiError::invalid("image", message));
+    }
     let bytes: usize = sources.iter().map(|image| image.bytes().len()).sum();
-    let message = if sources.len() >= MAX_SOURCES {
-        format!("more than {MAX_SOURCES} pictures to change were sent: send fewer")
-    } else if bytes > MAX_SOURCE_BYTES {
-        format!("the pictures to change have more than {MAX_SOURCE_BYTES} bytes together")
-    } else {
-        return Ok(());
-    };
-    Err(ApiError::invalid("image", message))
+    if bytes > MAX_SOURCE_BYTES {
+        let message = format!(
+            "the source images have more than {MAX_SOURCE_BYTES} bytes together: send fewer or smaller ones"
+        );
+        return Err(ApiError::invalid("image", message));
+    }
+    Ok(())
 }
 
-/// A picture that a client sent in this field.
-pub(super) fn picture(field: &str, bytes: Bytes) -> Result<Image, ApiError> {
-    lookup::picture(bytes).map_err(|unusable| refused(field, unusable))
+/// An image that the request contains.
+pub(super) fn parse_image(field: &str, bytes: Bytes) -> Result<Image, ApiError> {
+    lookup::picture(bytes).map_err(|unusable| refusal(field, unusable))
 }
 
-/// The picture of a data URL, or of a stored file that this user may have, by its address or id.
-pub(super) async fn named(
+/// Loads an image by its reference: a data URL, or the URL or id of a stored file that the user may
+/// read.
+pub(super) async fn load_reference(
     app: &App,
     user: &User,
     field: &str,
-    name: &str,
+    reference: &str,
 ) -> Result<Image, ApiError> {
-    let image = lookup::named(&app.files, user, name).await;
-    image.map_err(|unusable| refused(field, unusable))
+    lookup::named(&app.files, user, reference)
+        .await
+        .map_err(|unusable| refusal(field, unusable))
 }
 
-/// The same, where it cannot be an id.
-pub(super) async fn at_address(
+/// Loads an image by a data URL, or by the URL of a stored file that the user may read.
+pub(super) async fn load_url(
     app: &App,
     user: &User,
     field: &str,
-    address: &str,
+    url: &str,
 ) -> Result<Image, ApiError> {
-    let image = lookup::at_address(&app.files, user, address).await;
-    image.map_err(|unusable| refused(field, unusable))
+    lookup::at_address(&app.files, user, url)
+        .await
+        .map_err(|unusable| refusal(field, unusable))
 }
 
-/// The picture of a stored file that this user may have.
-pub(super) async fn stored(
+/// Loads the image of a stored file that the user may read.
+pub(super) async fn load_file(
     app: &App,
     user: &User,
     field: &str,
     id: &str,
 ) -> Result<Image, ApiError> {
-    let image = lookup::stored(&app.files, user, id).await;
-    image.map_err(|unusable| refused(field, unusable))
+    lookup::stored(&app.files, user, id)
+        .await
+        .map_err(|unusable| refusal(field, unusable))
 }
 
-fn refused(field: &str, unusable: Unusable) -> ApiError {
+fn refusal(field: &str, unusable: Unusable) -> ApiError {
     match unusable {
         Unusable::Ours(error) => ApiError::internal(&error),
         unusable => ApiError::invalid(field, format!("{field} {unusable}")),

@@ -1,46 +1,78 @@
-//! Open WebUI's image API: a request in, a job, the addresses of its stored pictures out.
+//! Open WebUI's image API: generates and edits images, stores them and returns their URLs.
 
 mod config;
-mod fields;
-mod form;
+mod request;
+pub(super) mod schema;
+mod valid_json;
 mod verify;
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use http::header::HeaderMap;
-use serde_json::{Value, json};
+use axum::extract::{DefaultBodyLimit, State};
+use serde::Serialize;
+use utoipa::ToSchema;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
-use super::auth;
-use super::error::ApiError;
-use super::openapi::shape;
-use super::settings::MAX_SETTINGS_BODY_BYTES;
-use super::image_reference::{MAX_EDIT_BODY_BYTES, check_room, named};
-use crate::app::App;
-use pinhole_sandbox::JobContext;
 use pinhole_images::Image;
-use crate::jobs::{self, Finished};
-use crate::store::{FileRow, User};
+use pinhole_sandbox::contract::Model;
+use pinhole_sandbox::{Edit, JobContext};
 
-use form::Form;
+use super::auth::{self, ImageCreator, User};
+use super::error::ApiError;
+use super::extractors::Json;
+use super::image_reference::{MAX_EDIT_BODY_BYTES, check_source_limits, load_reference};
+use super::settings::MAX_SETTINGS_BODY_BYTES;
+use crate::app::App;
+use crate::jobs::{self, CompletedJob, JobPlan, Operation};
+use crate::store::{self, FileRow};
 
-/// What the field that names pictures to change is called.
-const IMAGE: &str = "image";
+use request::{EditBody, EditRequest, GenerationRequest, IMAGE};
+use valid_json::ValidJson;
 
-/// Every route of the image API.
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
-    let longer = DefaultBodyLimit::max(MAX_EDIT_BODY_BYTES);
     OpenApiRouter::new()
         .routes(routes!(generate))
-        .routes(routes!(edit).layer(longer))
-        .routes(routes!(models))
-        .routes(routes!(verify::verify_saved))
-        .routes(routes!(verify::verify))
-        .routes(routes!(config::show))
+        .routes(routes!(edit).layer(DefaultBodyLimit::max(MAX_EDIT_BODY_BYTES)))
+        .routes(routes!(list_models))
+        .routes(routes!(verify::verify_configured))
+        .routes(routes!(verify::verify_url))
+        .routes(routes!(config::describe))
         .routes(routes!(config::update).layer(DefaultBodyLimit::max(MAX_SETTINGS_BODY_BYTES)))
+}
+
+/// A stored image.
+#[derive(Serialize, ToSchema)]
+struct StoredImage {
+    /// URL of the bytes, relative to this server.
+    url: String,
+    id: String,
+    name: String,
+    content_type: String,
+}
+
+impl From<FileRow> for StoredImage {
+    fn from(file: FileRow) -> Self {
+        Self {
+            url: file.url(),
+            id: file.id,
+            name: file.name,
+            content_type: file.media_type,
+        }
+    }
+}
+
+/// A model of an engine.
+#[derive(Serialize, ToSchema)]
+struct ImageModel {
+    id: String,
+    name: String,
+}
+
+impl From<Model> for ImageModel {
+    fn from(Model { id, name, .. }: Model) -> Self {
+        Self { id, name }
+    }
 }
 
 /// `POST /api/v1/images/generations`
@@ -49,28 +81,29 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     path = "/api/v1/images/generations",
     tag = "images",
     operation_id = "generate_images",
-    summary = "Make pictures and keep them",
-    request_body = shape::Generation,
+    summary = "Generate and store images",
+    request_body = GenerationRequest,
     responses(
-        (status = 200, description = "the pictures", body = [shape::Made]),
-        (status = 403, description = "pictures are switched off, or not for this user"),
-        (status = 422, description = "fields of the body cannot be used"),
+        (status = 200, description = "the images", body = [StoredImage]),
+        (status = 403, description = "image generation is disabled, or the user lacks the permission"),
+        (status = 422, description = "fields of the body are invalid"),
     ),
 )]
 async fn generate(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Json<Vec<Value>>, ApiError> {
-    let user = auth::painter(&app, &headers).await?;
-    let form = Form::read_generation(request).await?;
-    if !app.jobs.current().settings.enabled {
+    ImageCreator(user): ImageCreator,
+    ValidJson(request): ValidJson<GenerationRequest>,
+) -> Result<Json<Vec<StoredImage>>, ApiError> {
+    let snapshot = app.jobs.snapshot();
+    if !snapshot.settings.enabled {
         return Err(ApiError::prohibited());
     }
-    let asker = auth::asker(&app, &user).await?;
-    let request = form.into_request(&app.jobs, asker, false);
-    let made = app.jobs.generate(request, &control()).await;
-    answer(&app, &user, made).await
+    let requester = auth::requester(&app, &user).await?;
+    let plan = JobPlan::new(snapshot, Operation::Generate, request.engine(), requester)
+        .map_err(bracketed)?;
+    let request = request.into_job_request(&plan.binding.component.description);
+    let completed = app.jobs.generate(&plan, request, &job_context()).await;
+    store_images(&app, &user, completed.map_err(bracketed)?).await
 }
 
 /// `POST /api/v1/images/edit`
@@ -79,95 +112,98 @@ async fn generate(
     path = "/api/v1/images/edit",
     tag = "images",
     operation_id = "edit_images",
-    summary = "Change pictures and keep the new ones",
-    request_body = shape::ChangeBody,
+    summary = "Edit images and store the results",
+    request_body = EditBody,
     responses(
-        (status = 200, description = "the pictures", body = [shape::Made]),
-        (status = 403, description = "editing is switched off, or not for this user"),
-        (status = 422, description = "fields of the body cannot be used"),
+        (status = 200, description = "the images", body = [StoredImage]),
+        (status = 403, description = "image editing is disabled, or the user lacks the permission"),
+        (status = 422, description = "fields of the body are invalid"),
     ),
 )]
 async fn edit(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Json<Vec<Value>>, ApiError> {
-    let user = auth::painter(&app, &headers).await?;
-    let (form, images) = Form::read_edit(request).await?;
-    if !app.jobs.current().settings.edit.enabled {
+    ImageCreator(user): ImageCreator,
+    ValidJson(body): ValidJson<EditBody>,
+) -> Result<Json<Vec<StoredImage>>, ApiError> {
+    let EditRequest { image, generation } = body.into_request();
+    let snapshot = app.jobs.snapshot();
+    if !snapshot.settings.edit.enabled {
         return Err(ApiError::prohibited());
     }
-    let sources = load(&app, &user, &images).await;
-    let sources = sources.map_err(ApiError::bracketed)?;
-    let asker = auth::asker(&app, &user).await?;
-    let request = form.into_request(&app.jobs, asker, true);
-    let made = app.jobs.edit(request, sources, None, &control()).await;
-    answer(&app, &user, made).await
+    let sources = load_sources(&app, &user, &image.into_vec())
+        .await
+        .map_err(ApiError::bracketed)?;
+    let requester = auth::requester(&app, &user).await?;
+    let plan = JobPlan::new(snapshot, Operation::Edit, generation.engine(), requester)
+        .map_err(bracketed)?;
+    let request = generation.into_job_request(&plan.binding.component.description);
+    let mask = None;
+    let edit = Edit { sources, mask };
+    let completed = app.jobs.edit(&plan, request, edit, &job_context()).await;
+    store_images(&app, &user, completed.map_err(bracketed)?).await
 }
 
-/// `GET /api/v1/images/models`: those of the engine that generates, as its upstream lists them.
+/// `GET /api/v1/images/models`
 #[utoipa::path(
     get,
     path = "/api/v1/images/models",
     tag = "images",
     operation_id = "list_image_models",
-    summary = "The models of the engine that generates",
+    summary = "List the models of the configured engine",
     responses(
-        (status = 200, description = "as its upstream lists them", body = [shape::Model]),
-        (status = 400, description = "the upstream cannot be asked"),
+        (status = 200, description = "the models in the upstream's order", body = [ImageModel]),
+        (status = 400, description = "the upstream cannot list its models"),
     ),
 )]
-async fn models(
+async fn list_models(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-) -> Result<Json<Vec<Value>>, ApiError> {
-    let user = auth::user(&app, &headers).await?;
-    let models = app
-        .jobs
-        .models(None, Some(&user.id))
-        .await
-        .map_err(|error| {
-            let line = error.for_operator();
-            tracing::warn!("the image models cannot be listed: {line}");
-            ApiError::from(error).bracketed()
-        })?;
-    let entries = models.into_iter();
-    let entries = entries.map(|model| json!({"id": model.id, "name": model.name}));
-    Ok(Json(entries.collect()))
+    User(user): User,
+) -> Result<Json<Vec<ImageModel>>, ApiError> {
+    let snapshot = app.jobs.snapshot();
+    let models = async {
+        let binding = snapshot.operator_binding(None)?;
+        app.jobs.models(binding, Some(&user.id)).await
+    };
+    let models = models.await.map_err(|error| {
+        tracing::warn!("image models cannot be listed: {}", error.for_operator());
+        bracketed(error)
+    })?;
+    Ok(Json(models.into_iter().map(ImageModel::from).collect()))
 }
 
-/// The pictures to change: data URLs, addresses of stored files and their ids.
-async fn load(app: &App, user: &User, images: &[String]) -> Result<Vec<Image>, ApiError> {
+async fn load_sources(
+    app: &App,
+    user: &store::User,
+    names: &[String],
+) -> Result<Vec<Image>, ApiError> {
     let mut sources = Vec::new();
-    for image in images {
-        check_room(&sources)?;
-        sources.push(named(app, user, IMAGE, image).await?);
+    for name in names {
+        check_source_limits(&sources)?;
+        sources.push(load_reference(app, user, IMAGE, name).await?);
     }
     Ok(sources)
 }
 
-/// Keeps the pictures and tells where they are.
+/// Stores the images of a finished job.
 ///
-/// Source: Open WebUI 0.6.43 has `url`; later releases add the others.
-async fn answer(
+/// Source: Open WebUI 0.6.43 returns `url` alone; later releases return the other fields too.
+async fn store_images(
     app: &App,
-    user: &User,
-    made: Result<Finished, jobs::Error>,
-) -> Result<Json<Vec<Value>>, ApiError> {
-    let finished = made.map_err(|error| ApiError::from(error).bracketed())?;
-    let kept = app.keep(user, &finished, json!({})).await;
-    let kept = kept.map_err(|error| ApiError::internal(&error))?;
-    let entry = |file: &FileRow| {
-        json!({
-            "url": file.url(),
-            "id": file.id,
-            "name": file.name,
-            "content_type": file.media_type,
-        })
-    };
-    Ok(Json(kept.iter().map(entry).collect()))
+    user: &store::User,
+    completed: CompletedJob,
+) -> Result<Json<Vec<StoredImage>>, ApiError> {
+    let files = completed
+        .save(&app.files, &app.store, user, None)
+        .await
+        .map_err(|error| ApiError::internal(&error))?;
+    Ok(Json(files.into_iter().map(StoredImage::from).collect()))
 }
 
-fn control() -> JobContext {
+/// The error of a job in Open WebUI's format.
+fn bracketed(error: jobs::Error) -> ApiError {
+    ApiError::from(error).bracketed()
+}
+
+fn job_context() -> JobContext {
     JobContext::new(uuid::Uuid::new_v4().to_string())
 }

@@ -1,42 +1,44 @@
-//! OpenAI's API: a request in, a job or a turn, JSON or a stream of events out.
+//! OpenAI's API: images and chat completions, as JSON or as a stream of events.
 
 mod chat;
-mod fields;
-mod form;
+mod edit_form;
+mod edit_request;
+mod image_request;
+mod image_stream;
+mod images_response;
 mod models;
-mod reference;
-mod reply;
-mod stream;
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::response::Response;
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use http::header::{CONTENT_TYPE, HeaderMap};
-use serde_json::{Map, Value, json};
+use http::header::CONTENT_TYPE;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
-use super::auth;
+use pinhole_sandbox::{Edit, JobContext};
+
+use super::auth::{self, ImageCreator};
 use super::error::{ApiError, OpenAiError, json_body};
-use super::openapi::shape;
+use super::extractors::Json;
 use super::image_reference::MAX_EDIT_BODY_BYTES;
 use crate::app::App;
-use pinhole_sandbox::{JobContext, Edit};
-use crate::jobs::{self, Finished, JobRequest};
+use crate::jobs::{self, CompletedJob, JobPlan, JobRequest, Operation};
 use crate::store::User;
 
-use fields::{Delivery, Fields};
+use edit_form::ImageEditForm;
+use edit_request::ImageEditRequest;
+use image_request::{Delivery, ImageRequest};
+use image_stream::stream_response;
+use images_response::{ImagesResponse, base64_response, url_response};
 
-pub(super) use fields::speaks_openai;
+pub(super) use image_request::is_openai_engine;
 
-/// Every route of OpenAI's API.
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
-    let longer = DefaultBodyLimit::max(MAX_EDIT_BODY_BYTES);
     OpenApiRouter::new()
         .routes(routes!(generate))
-        .routes(routes!(edit).layer(longer))
+        .routes(routes!(edit).layer(DefaultBodyLimit::max(MAX_EDIT_BODY_BYTES)))
         .routes(routes!(chat::complete))
         .routes(routes!(models::list))
         .routes(routes!(models::find))
@@ -48,102 +50,138 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     path = "/v1/images/generations",
     tag = "openai",
     operation_id = "create_image",
-    summary = "Make pictures",
-    request_body = shape::ImageRequest,
+    summary = "Generate images",
+    request_body = ImageRequest,
     responses(
-        (status = 200, description = "the pictures, or a stream of drafts and pictures", content(
-            (shape::ImageAnswer = "application/json"),
+        (status = 200, description = "the images, or a stream of previews and images", content(
+            (ImagesResponse = "application/json"),
             (String = "text/event-stream"),
         )),
-        shape::JobRefusals,
+        (status = 403, description = "image generation is disabled, or the user lacks the permission"),
+        (status = 429, description = "the upstream limits the rate, or a quota is exhausted"),
+        (status = 502, description = "the upstream or the engine failed"),
+        (status = 503, description = "the upstream or the engine is unavailable"),
+        (status = 504, description = "the job exceeded its time limit"),
     ),
 )]
 async fn generate(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    request: Request,
+    ImageCreator(user): ImageCreator,
+    Json(request): Json<ImageRequest>,
 ) -> Result<Response, OpenAiError> {
-    let user = auth::painter(&app, &headers).await?;
-    let fields: Fields = json_body(request).await?;
-    answer(app, &user, fields, None).await
+    respond(app, &user, request, None).await
 }
 
-/// `POST /v1/images/edits`: a form, or JSON with `images` and `mask`.
+/// `POST /v1/images/edits`
 #[utoipa::path(
     post,
     path = "/v1/images/edits",
     tag = "openai",
     operation_id = "create_image_edit",
-    summary = "Change pictures",
+    summary = "Edit images",
     request_body(content(
-        (shape::ImageEditForm = "multipart/form-data"),
-        (shape::ImageEdit = "application/json"),
+        (ImageEditForm = "multipart/form-data"),
+        (ImageEditRequest = "application/json"),
     )),
     responses(
-        (status = 200, description = "the pictures, or a stream of drafts and pictures", content(
-            (shape::ImageAnswer = "application/json"),
+        (status = 200, description = "the images, or a stream of previews and images", content(
+            (ImagesResponse = "application/json"),
             (String = "text/event-stream"),
         )),
-        shape::JobRefusals,
+        (status = 403, description = "image editing is disabled, or the user lacks the permission"),
+        (status = 429, description = "the upstream limits the rate, or a quota is exhausted"),
+        (status = 502, description = "the upstream or the engine failed"),
+        (status = 503, description = "the upstream or the engine is unavailable"),
+        (status = 504, description = "the job exceeded its time limit"),
     ),
 )]
 async fn edit(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    request: Request,
+    ImageCreator(user): ImageCreator,
+    body: EditBody,
 ) -> Result<Response, OpenAiError> {
-    let user = auth::painter(&app, &headers).await?;
-    let content_type = headers.get(CONTENT_TYPE);
-    let (fields, edit) =
-        match content_type.is_some_and(|it| it.as_bytes().starts_with(b"multipart/")) {
-            true => form::read(request).await?,
-            false => {
-                let body: Map<String, Value> = json_body(request).await?;
-                reference::read(&app, &user, body).await?
-            }
-        };
-    answer(app, &user, fields, Some(edit)).await
+    let (request, edit) = match body {
+        EditBody::Form(ImageEditForm {
+            image,
+            mask,
+            request,
+        }) => {
+            let sources = image;
+            (request, Edit { sources, mask })
+        }
+        EditBody::Json(request) => request.load(&app, &user).await?,
+    };
+    respond(app, &user, request, Some(edit)).await
 }
 
-/// Pictures are stored only where a `url` is asked for.
-async fn answer(
+/// The body of an edit.
+enum EditBody {
+    Form(ImageEditForm),
+    Json(ImageEditRequest),
+}
+
+impl<S: Send + Sync> FromRequest<S> for EditBody {
+    type Rejection = OpenAiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, OpenAiError> {
+        let content_type = request.headers().get(CONTENT_TYPE);
+        if content_type.is_some_and(|it| it.as_bytes().starts_with(b"multipart/")) {
+            return Ok(Self::Form(
+                ImageEditForm::from_request(request, state).await?,
+            ));
+        }
+        let body = json_body(request).await?;
+        Ok(Self::Json(ImageEditRequest::from_json(body)?))
+    }
+}
+
+/// Runs the job. Images are stored only if the client wants URLs.
+async fn respond(
     app: Arc<App>,
     user: &User,
-    fields: Fields,
+    request: ImageRequest,
     edit: Option<Edit>,
 ) -> Result<Response, OpenAiError> {
-    let delivery = fields.delivery()?;
-    let asker = auth::asker(&app, user).await?;
-    let request = fields.into_request(&app.jobs, asker, edit.is_some());
-    let control = JobContext::new(uuid::Uuid::new_v4().to_string());
+    let delivery = request.delivery()?;
+    let operation = match edit {
+        None => Operation::Generate,
+        Some(_) => Operation::Edit,
+    };
+    let requester = auth::requester(&app, user).await?;
+    let plan = JobPlan::new(app.jobs.snapshot(), operation, request.engine(), requester)?;
+    let request = request.into_job_request(&plan.binding.component.description);
+    let context = JobContext::new(uuid::Uuid::new_v4().to_string());
     match delivery {
         Delivery::Stream { partial_images } => {
-            let (progress, edits) = (control.progress.subscribe(), edit.is_some());
-            let most = partial_images.saturating_mul(request.count.unwrap_or(1));
-            let job = async move { make(&app, request, edit, &control).await };
-            stream::reply(job.boxed(), progress, edits, most).await
+            let progress = context.progress.subscribe();
+            let max_previews = partial_images.saturating_mul(request.count.unwrap_or(1));
+            let job = async move { run(&app, &plan, request, edit, &context).await };
+            stream_response(job.boxed(), progress, operation, max_previews).await
         }
         Delivery::Base64 => {
-            let finished = make(&app, request, edit, &control).await?;
-            Ok(reply::base64(finished))
+            let completed = run(&app, &plan, request, edit, &context).await?;
+            Ok(base64_response(&completed)?)
         }
         Delivery::Url => {
-            let finished = make(&app, request, edit, &control).await?;
-            let kept = app.keep(user, &finished, json!({})).await;
-            let kept = kept.map_err(|error| ApiError::internal(&error))?;
-            Ok(reply::urls(&finished, &kept))
+            let completed = run(&app, &plan, request, edit, &context).await?;
+            let files = completed
+                .save(&app.files, &app.store, user, None)
+                .await
+                .map_err(|error| ApiError::internal(&error))?;
+            Ok(Json(url_response(&completed, &files)).into_response())
         }
     }
 }
 
-async fn make(
+async fn run(
     app: &App,
+    plan: &JobPlan,
     request: JobRequest,
     edit: Option<Edit>,
-    control: &JobContext,
-) -> Result<Finished, jobs::Error> {
+    context: &JobContext,
+) -> Result<CompletedJob, jobs::Error> {
     match edit {
-        None => app.jobs.generate(request, control).await,
-        Some(Edit { sources, mask }) => app.jobs.edit(request, sources, mask, control).await,
+        None => app.jobs.generate(plan, request, context).await,
+        Some(edit) => app.jobs.edit(plan, request, edit, context).await,
     }
 }

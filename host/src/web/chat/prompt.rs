@@ -1,20 +1,20 @@
-//! `POST /api/v1/tasks/image_prompt/completions`: a conversation in, the prompt of a picture out.
+//! `POST /api/v1/tasks/image_prompt/completions`: writes the prompt of an image for a conversation.
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use http::StatusCode;
-use http::header::HeaderMap;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::completion::Completion;
+use super::request::{ChatBody, ChatRequest};
 use crate::app::App;
 use crate::chat;
-use crate::web::auth;
-use crate::web::error::{ApiError, json_body};
-use crate::web::openapi::shape;
+use crate::web::auth::User;
+use crate::web::error::ApiError;
+use crate::web::extractors::Json;
 
-/// The task model's completion as it came, for `model` and `messages`.
+/// Returns the task model's completion unchanged.
 ///
 /// Source: Open WebUI `routers/tasks.py`, its statuses and texts.
 #[utoipa::path(
@@ -22,33 +22,29 @@ use crate::web::openapi::shape;
     path = "/api/v1/tasks/image_prompt/completions",
     tag = "chat",
     operation_id = "complete_image_prompt",
-    summary = "Have a language model write the prompt of the picture that a conversation asks for",
-    request_body = shape::ChatRequest,
+    summary = "Write an image prompt for a conversation with a language model",
+    request_body = ChatRequest,
     responses(
-        (status = 200, description = "the language model's answer", body = shape::Completion),
-        (status = 404, description = "there is no such model"),
+        (status = 200, description = "the language model's completion", body = Completion),
+        (status = 404, description = "unknown model"),
     ),
 )]
 pub(super) async fn complete(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    request: Request,
+    User(user): User,
+    ChatBody { request, payload }: ChatBody,
 ) -> Result<Json<Value>, ApiError> {
-    let user = auth::user(&app, &headers).await?;
-    let payload: Map<String, Value> = json_body(request).await?;
-    if !payload.get("messages").is_some_and(Value::is_array) {
-        return Err(ApiError::invalid("messages", "messages must be a list"));
-    }
-    let Some(id) = payload.get("model").and_then(Value::as_str) else {
-        return Err(ApiError::invalid("model", "model must be a text"));
+    let Some(id) = request.model else {
+        return Err(ApiError::invalid("model", "model must be a string"));
     };
-    let model = app.chat_models.find(Some(id)).await;
-    let model = model.ok_or_else(|| ApiError::from(chat::Error::UnknownModel))?;
-    let current = app.jobs.current();
-    let settings = &current.settings.prompt;
+    let Some(model) = app.chat.models.find(Some(&id)).await else {
+        return Err(chat::Error::UnknownModel.into());
+    };
+    let snapshot = app.jobs.snapshot();
+    let settings = &snapshot.settings.prompt;
     let completion = chat::prompt::ask(&app, settings, &user, &payload, model).await;
     completion.map(Json).map_err(|why| {
-        tracing::warn!("no prompt of a picture was written: {why}");
+        tracing::warn!("no image prompt was written: {why}");
         ApiError::new(StatusCode::BAD_REQUEST, "An internal error has occurred.")
     })
 }

@@ -1,78 +1,99 @@
-//! Whether an engine's upstream answers. Asking changes nothing.
+//! Verification of an engine: its settings, its upstream and its credential. Nothing is changed.
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::State;
 use http::StatusCode;
-use http::header::HeaderMap;
+use serde::Deserialize;
+use utoipa::ToSchema;
 
-use super::fields::Fields;
+use super::valid_json::{Fields, FromFields, ValidJson};
 use crate::app::App;
 use crate::jobs::Error;
-use crate::web::auth;
+use crate::web::auth::Administrator;
 use crate::web::error::ApiError;
-use crate::web::openapi::shape;
+use crate::web::extractors::Json;
 
-/// `GET /api/v1/images/config/url/verify`: the engine that generates, as it is set. For administrators.
+/// A base URL that is not configured yet.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct UrlToVerify {
+    /// Name of the engine.
+    engine: String,
+    /// Base URL of the engine's upstream.
+    url: String,
+    /// Credential for this URL. The configured credential is never sent to it.
+    key: Option<String>,
+}
+
+impl FromFields for UrlToVerify {
+    fn from_fields(fields: &mut Fields) -> Result<Self, ApiError> {
+        fields.parse()
+    }
+}
+
+/// `GET /api/v1/images/config/url/verify`
 #[utoipa::path(
     get,
     path = "/api/v1/images/config/url/verify",
     tag = "images",
     operation_id = "verify_engine",
-    summary = "Does the engine that generates work as it is set? For administrators",
+    summary = "Verify the configured engine. For administrators",
     responses(
-        (status = 200, description = "it does", body = shape::Done),
-        (status = 400, description = "it does not, with the reason"),
+        (status = 200, description = "the engine works", body = bool),
+        (status = 400, description = "the engine does not work; `reason` says why"),
     ),
 )]
-pub(super) async fn verify_saved(
+pub(super) async fn verify_configured(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
+    _: Administrator,
 ) -> Result<Json<bool>, ApiError> {
-    auth::administrator(&app, &headers).await?;
     let detail = "Oops! The URL you provided is invalid. Please double-check and try again.";
-    told(app.jobs.verify(None).await, detail)
+    let snapshot = app.jobs.snapshot();
+    let outcome = async {
+        let binding = snapshot.operator_binding(None)?;
+        app.jobs.verify(binding).await
+    };
+    respond(outcome.await, detail)
 }
 
-/// `POST /api/v1/images/verify`: an engine at an address that is not set yet. For administrators.
+/// `POST /api/v1/images/verify`
 #[utoipa::path(
     post,
     path = "/api/v1/images/verify",
     tag = "images",
     operation_id = "verify_address",
-    summary = "Does an engine work at an address that is not set yet? For administrators",
-    request_body = shape::Address,
+    summary = "Verify an engine at a URL that is not configured yet. For administrators",
+    request_body = UrlToVerify,
     responses(
-        (status = 200, description = "it does", body = shape::Done),
-        (status = 422, description = "fields of the body cannot be used"),
+        (status = 200, description = "the engine works at this URL", body = bool),
+        (status = 422, description = "fields of the body are invalid"),
     ),
 )]
-pub(super) async fn verify(
+pub(super) async fn verify_url(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    request: Request,
+    _: Administrator,
+    ValidJson(UrlToVerify { engine, url, key }): ValidJson<UrlToVerify>,
 ) -> Result<Json<bool>, ApiError> {
-    auth::administrator(&app, &headers).await?;
-    let mut fields = Fields::read(request).await?;
-    let (engine, url) = (fields.required_text("engine"), fields.required_text("url"));
-    let key = fields.text("key").filter(|key| !key.is_empty());
-    fields.finish()?;
-    let current = app.jobs.current();
-    let binding = current.binding(&engine);
-    if binding.is_none_or(|it| it.component.description.upstreams.is_empty()) {
-        let detail = "Unsupported image engine";
-        return Err(ApiError::new(StatusCode::BAD_REQUEST, detail));
-    }
-    let verified = app.jobs.verify_at(&engine, &url, key.as_deref()).await;
+    let key = key.filter(|key| !key.is_empty());
+    let snapshot = app.jobs.snapshot();
+    let binding = match snapshot.binding(&engine) {
+        Some(binding) if !binding.component.description.upstreams.is_empty() => binding,
+        _ => {
+            let detail = "Unsupported image engine";
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, detail));
+        }
+    };
+    let outcome = app.jobs.verify_at(binding, &url, key.as_deref()).await;
     let detail = "The URL you provided is invalid. Please double-check and try again.";
-    told(verified, detail)
+    respond(outcome, detail)
 }
 
-/// Open WebUI's words, and the engine's besides.
-fn told(verified: Result<(), Error>, detail: &str) -> Result<Json<bool>, ApiError> {
-    verified.map(|()| Json(true)).map_err(|error| {
-        tracing::warn!("verified without success: {}", error.for_operator());
-        ApiError::new(StatusCode::BAD_REQUEST, detail).because(error.to_string())
-    })
+/// Adds the engine's own reason to Open WebUI's text.
+fn respond(outcome: Result<(), Error>, detail: &str) -> Result<Json<bool>, ApiError> {
+    if let Err(error) = outcome {
+        tracing::warn!("engine verification failed: {}", error.for_operator());
+        let refusal = ApiError::new(StatusCode::BAD_REQUEST, detail);
+        return Err(refusal.because(error.to_string()));
+    }
+    Ok(Json(true))
 }

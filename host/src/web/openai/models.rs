@@ -1,104 +1,130 @@
-//! `GET /v1/models`: what may be named as a model.
+//! `GET /v1/models`: the models that a request may name.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
-use http::header::HeaderMap;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use pinhole_ground::text::plain;
+use pinhole_sandbox::MAX_MODEL_BYTES;
 
 use crate::app::App;
-use pinhole_sandbox::MAX_MODEL_BYTES;
-use crate::store::User;
-use pinhole_ground::text::plain;
-use crate::web::auth;
+use crate::jobs;
+use crate::store;
+use crate::web::auth::User;
 use crate::web::error::{ApiError, OpenAiError};
-use crate::web::openapi::shape;
+use crate::web::extractors::{Json, Path};
 
-/// The image models of the engine that generates, then the chat models.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ModelList {
+    /// Always `list`.
+    object: &'static str,
+    data: Vec<OpenAiModel>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct OpenAiModel {
+    id: String,
+    /// Always `model`.
+    object: &'static str,
+    /// Seconds since 1970; 0 if unknown.
+    created: i64,
+    owned_by: String,
+}
+
+impl OpenAiModel {
+    fn new(id: String, owned_by: String, created: i64) -> Self {
+        Self {
+            id,
+            object: "model",
+            created,
+            owned_by,
+        }
+    }
+}
+
+/// Lists the image models of the engine that generates, then the chat models.
 ///
-/// An upstream that is down takes nothing from the others: for an engine whose models cannot be
-/// asked for, there is the configured one.
+/// If an engine cannot list its models, the list contains the configured model.
 #[utoipa::path(
     get,
     path = "/v1/models",
     tag = "openai",
     operation_id = "list_models",
-    summary = "What may be named as a model",
-    responses((status = 200, description = "image models, then chat models", body = shape::ModelList)),
+    summary = "List the image and chat models",
+    responses((status = 200, description = "image models, then chat models", body = ModelList)),
 )]
-pub(super) async fn list(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, OpenAiError> {
-    let user = auth::user(&app, &headers).await?;
-    Ok(Json(
-        json!({"object": "list", "data": entries(&app, &user).await}),
-    ))
+pub(super) async fn list(State(app): State<Arc<App>>, User(user): User) -> Json<ModelList> {
+    Json(ModelList {
+        object: "list",
+        data: models(&app, &user).await,
+    })
 }
 
-/// `GET /v1/models/{id}`: one of them. The id may have slashes in it.
+/// `GET /v1/models/{id}`
 #[utoipa::path(
     get,
     path = "/v1/models/{*id}",
     tag = "openai",
     operation_id = "retrieve_model",
-    summary = "One of them",
-    params(("id" = String, Path, description = "The model's id; it may have slashes in it.")),
+    summary = "Find a model",
+    params(("id" = String, Path, description = "The model's id; may contain slashes.")),
     responses(
-        (status = 200, description = "the model", body = shape::OpenAiModel),
-        (status = 404, description = "there is no such model"),
+        (status = 200, description = "the model", body = OpenAiModel),
+        (status = 404, description = "unknown model"),
     ),
 )]
-pub(in super::super) async fn find(
+pub(super) async fn find(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
+    User(user): User,
     Path(id): Path<String>,
-) -> Result<Json<Value>, OpenAiError> {
-    let user = auth::user(&app, &headers).await?;
-    let found = entries(&app, &user)
-        .await
-        .into_iter()
-        .find(|it| it.get("id").is_some_and(|it| *it == id.as_str()));
-    found.map(Json).ok_or_else(|| {
-        let shown = plain(&id, MAX_MODEL_BYTES);
-        let message =
-            format!("there is no model {shown}: GET /v1/models lists those that there are");
+) -> Result<Json<OpenAiModel>, OpenAiError> {
+    let mut models = models(&app, &user).await.into_iter();
+    let Some(model) = models.find(|model| model.id == id) else {
+        let id = plain(&id, MAX_MODEL_BYTES);
+        let message = format!("unknown model {id}: use one that GET /v1/models lists");
         let missing = ApiError::new(StatusCode::NOT_FOUND, message);
-        missing.coded("model_not_found").into()
-    })
+        return Err(missing.coded("model_not_found").into());
+    };
+    Ok(Json(model))
 }
 
-async fn entries(app: &App, user: &User) -> Vec<Value> {
-    let (image, chat) = tokio::join!(image_models(app, user), app.chat_models.all());
-    let image = image.into_iter().map(|(id, owner)| (id, owner, 0));
-    let chat = chat.into_iter().map(|(model, _)| {
+/// All models. Of models with the same id, only the first.
+async fn models(app: &App, user: &store::User) -> Vec<OpenAiModel> {
+    let (image_models, chat_models) = tokio::join!(image_models(app, user), app.chat.models.all());
+    let chat_models = chat_models.into_iter().map(|(model, _)| {
         let owner = model.owner.unwrap_or_else(|| "chat".to_owned());
-        (model.id, owner, model.created)
+        OpenAiModel::new(model.id, owner, model.created)
     });
-    let mut seen = BTreeSet::new();
-    let models = image.chain(chat).filter(|(id, ..)| seen.insert(id.clone()));
-    let entry = |(id, owner, created)| json!({"id": id, "object": "model", "created": created, "owned_by": owner});
-    models.map(entry).collect()
+    let mut ids = BTreeSet::new();
+    image_models
+        .into_iter()
+        .chain(chat_models)
+        .filter(|model| ids.insert(model.id.clone()))
+        .collect()
 }
 
-/// Ids, each with the engine's name.
-async fn image_models(app: &App, user: &User) -> Vec<(String, String)> {
-    let current = app.jobs.current();
-    let settings = &current.settings;
-    let mut ids: Vec<String> = match app.jobs.models(None, Some(&user.id)).await {
+async fn image_models(app: &App, user: &store::User) -> Vec<OpenAiModel> {
+    let snapshot = app.jobs.snapshot();
+    let models = async {
+        let binding = snapshot.operator_binding(None)?;
+        app.jobs.models(binding, Some(&user.id)).await
+    };
+    let mut ids: Vec<String> = match models.await {
         Ok(models) => models.into_iter().map(|model| model.id).collect(),
         Err(error) => {
-            let line = error.for_operator();
-            tracing::warn!("the image models cannot be listed: {line}");
+            let error: jobs::Error = error;
+            tracing::warn!("image models cannot be listed: {}", error.for_operator());
             Vec::new()
         }
     };
     if ids.is_empty() {
-        ids.extend(settings.model.clone());
+        ids.extend(snapshot.settings.model.clone());
     }
-    let owned = ids.into_iter().map(|id| (id, settings.engine.clone()));
-    owned.collect()
+    ids.into_iter()
+        .map(|id| OpenAiModel::new(id, snapshot.settings.engine.clone(), 0))
+        .collect()
 }

@@ -1,0 +1,88 @@
+//! An edit as JSON. `POST /v1/images/edits` also accepts a form; see `edit_form`.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use pinhole_images::Image;
+use pinhole_sandbox::Edit;
+
+use super::image_request::ImageRequest;
+use crate::app::App;
+use crate::store::User;
+use crate::web::error::{ApiError, json_value};
+use crate::web::image_reference::{check_source_limits, load_file, load_url};
+
+/// An edit as JSON.
+#[derive(ToSchema)]
+pub(super) struct ImageEditRequest {
+    /// The images to edit.
+    #[schema(min_items = 1, max_items = 16)]
+    images: Vec<ImageReference>,
+    /// A PNG of the same size with an alpha channel. Its transparent areas may change.
+    mask: Option<ImageReference>,
+    #[serde(flatten)]
+    #[schema(inline)]
+    pub(super) request: ImageRequest,
+}
+
+/// A reference to an image: either an URL or an id.
+#[derive(Deserialize, ToSchema)]
+struct ImageReference {
+    /// A data URL, or the URL of a stored file.
+    image_url: Option<String>,
+    /// The id of a stored file.
+    file_id: Option<String>,
+}
+
+impl ImageEditRequest {
+    pub(super) fn from_json(mut body: Map<String, Value>) -> Result<Self, ApiError> {
+        let (images, mask) = (body.remove("images"), body.remove("mask"));
+        let request = json_value(Value::Object(body))?;
+        Ok(Self {
+            images: parse_field("images", images)?.unwrap_or_default(),
+            mask: parse_field("mask", mask)?,
+            request,
+        })
+    }
+
+    /// Loads the images and the mask.
+    pub(super) async fn load(
+        self,
+        app: &App,
+        user: &User,
+    ) -> Result<(ImageRequest, Edit), ApiError> {
+        let mut sources = Vec::new();
+        for image in &self.images {
+            check_source_limits(&sources)?;
+            sources.push(image.load(app, user, "images").await?);
+        }
+        let mask = match &self.mask {
+            Some(mask) => Some(mask.load(app, user, "mask").await?),
+            None => None,
+        };
+        Ok((self.request, Edit { sources, mask }))
+    }
+}
+
+impl ImageReference {
+    async fn load(&self, app: &App, user: &User, field: &str) -> Result<Image, ApiError> {
+        match (&self.image_url, &self.file_id) {
+            (Some(url), None) => load_url(app, user, field, url).await,
+            (None, Some(id)) => load_file(app, user, field, id).await,
+            _ => {
+                let message = format!("{field} needs either image_url or file_id");
+                Err(ApiError::invalid(field, message))
+            }
+        }
+    }
+}
+
+fn parse_field<T: DeserializeOwned>(
+    field: &str,
+    value: Option<Value>,
+) -> Result<Option<T>, ApiError> {
+    serde_json::from_value(value.unwrap_or_default())
+        .map_err(|error| ApiError::invalid(field, format!("{field} cannot be used: {error}")))
+}

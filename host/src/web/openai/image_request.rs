@@ -1,0 +1,246 @@
+//! `ImageRequest`: the fields that generations and edits share.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use pinhole_sandbox::contract::Description;
+
+use crate::jobs::JobRequest;
+use crate::web::error::ApiError;
+use crate::web::images::schema;
+
+/// Preview images for each image of a stream.
+const MAX_PARTIAL_IMAGES: u32 = 3;
+
+/// Prefixes of the upstream requests that an engine of OpenAI's API declares.
+const OPENAI_REQUESTS: [&str; 2] = ["POST /images/", "POST /v1/images/"];
+
+/// A request of OpenAI's images API. Unknown fields are ignored.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct ImageRequest {
+    #[serde(default)]
+    #[schema(schema_with = schema::prompt, required)]
+    prompt: String,
+    #[schema(schema_with = schema::model)]
+    model: Option<String>,
+    #[schema(schema_with = schema::image_count)]
+    n: Option<u32>,
+    #[schema(schema_with = schema::size)]
+    size: Option<String>,
+    response_format: Option<ResponseFormat>,
+    /// Respond with a stream of events. Each event contains an image in base64.
+    stream: Option<bool>,
+    /// Preview images for each image of a stream.
+    #[schema(minimum = 0, maximum = 3)]
+    partial_images: Option<u32>,
+    /// Not part of OpenAI's API: overrides the configured engine.
+    engine: Option<String>,
+    #[schema(schema_with = schema::negative_prompt)]
+    negative_prompt: Option<String>,
+    #[schema(schema_with = schema::steps)]
+    steps: Option<u32>,
+    #[schema(schema_with = schema::seed)]
+    seed: Option<u64>,
+    #[serde(flatten)]
+    #[schema(inline)]
+    options: OutputOptions,
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ResponseFormat {
+    B64Json,
+    /// The images are stored; the response contains their URLs.
+    Url,
+}
+
+/// OpenAI's parameters for the engine. The engine validates their values.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+struct OutputOptions {
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    background: Option<Value>,
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_fidelity: Option<Value>,
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moderation: Option<Value>,
+    #[schema(value_type = Option<u32>, minimum = 0, maximum = 100)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_compression: Option<Value>,
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_format: Option<Value>,
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quality: Option<Value>,
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    style: Option<Value>,
+}
+
+/// The format of a response.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Delivery {
+    Base64,
+    Url,
+    /// Events, with at most this number of previews for each image.
+    Stream {
+        partial_images: u32,
+    },
+}
+
+impl ImageRequest {
+    pub(super) fn delivery(&self) -> Result<Delivery, ApiError> {
+        let partial_images = self.partial_images.unwrap_or(0);
+        if partial_images > MAX_PARTIAL_IMAGES {
+            let message = format!("partial_images must be 0 to {MAX_PARTIAL_IMAGES}");
+            return Err(ApiError::invalid("partial_images", message));
+        }
+        match (self.stream.unwrap_or(false), self.response_format) {
+            (true, Some(ResponseFormat::Url)) => Err(ApiError::invalid(
+                "response_format",
+                "a stream contains images as b64_json only: remove response_format or stream",
+            )),
+            (true, _) => Ok(Delivery::Stream { partial_images }),
+            (false, Some(ResponseFormat::Url)) => Ok(Delivery::Url),
+            (false, _) => Ok(Delivery::Base64),
+        }
+    }
+
+    /// The name of the requested engine.
+    pub(super) fn engine(&self) -> Option<&str> {
+        self.engine.as_deref()
+    }
+
+    /// The request for an engine.
+    ///
+    /// An engine of OpenAI's API receives all parameters, and a request for previews if the client
+    /// wants them. Other engines report previews without a request. They do not receive parameters
+    /// with OpenAI's default values, which clients send by habit, because they refuse unknown names.
+    pub(super) fn into_job_request(self, engine: &Description) -> JobRequest {
+        let is_openai = is_openai_engine(engine);
+        let wants_previews = self.stream == Some(true) && self.partial_images > Some(0);
+        let mut parameters = self.options.into_parameters(is_openai);
+        if is_openai && wants_previews {
+            parameters.insert("stream".to_owned(), true.into());
+            parameters.insert("partial_images".to_owned(), self.partial_images.into());
+        }
+        JobRequest {
+            prompt: self.prompt,
+            negative_prompt: self.negative_prompt,
+            model: self.model,
+            size: self.size,
+            count: self.n,
+            steps: self.steps,
+            seed: self.seed,
+            parameters,
+        }
+    }
+}
+
+impl OutputOptions {
+    fn into_parameters(self, is_openai: bool) -> Map<String, Value> {
+        let Ok(Value::Object(mut parameters)) = serde_json::to_value(self) else {
+            return Map::new();
+        };
+        if !is_openai {
+            parameters.retain(|name, value| !is_default(name, value));
+        }
+        parameters
+    }
+}
+
+/// Does the engine declare requests to the paths of OpenAI's API?
+pub(in crate::web) fn is_openai_engine(engine: &Description) -> bool {
+    let mut requests = engine
+        .upstreams
+        .iter()
+        .flat_map(|upstream| &upstream.requests);
+    requests.any(|request| {
+        OPENAI_REQUESTS
+            .iter()
+            .any(|prefix| request.starts_with(prefix))
+    })
+}
+
+/// Is it the value that OpenAI's API uses if the parameter is missing?
+///
+/// Source: OpenAI's reference of the images API.
+fn is_default(name: &str, value: &Value) -> bool {
+    match value {
+        Value::String(text) => matches!(
+            (name, text.as_str()),
+            (_, "auto" | "")
+                | ("input_fidelity", "low")
+                | ("output_format", "png")
+                | ("quality", "standard")
+                | ("style", "vivid")
+        ),
+        value => name == "output_compression" && value == 100,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(body: Value, is_openai: bool, expected: Value) {
+        let request: ImageRequest = serde_json::from_value(body).unwrap();
+        let parameters = request.options.into_parameters(is_openai);
+        assert_eq!(Value::Object(parameters), expected);
+    }
+
+    #[test]
+    fn only_openai_engines_receive_default_parameters() {
+        let defaults = json!({
+            "background": "auto", "input_fidelity": "low", "moderation": "auto",
+            "output_compression": 100, "output_format": "png", "quality": "standard",
+            "style": "vivid",
+        });
+        check(defaults.clone(), false, json!({}));
+        check(defaults.clone(), true, defaults);
+        let others = json!({
+            "background": "opaque", "input_fidelity": "high", "moderation": "low",
+            "output_compression": 80, "output_format": "webp", "quality": "high",
+            "style": "natural",
+        });
+        check(others.clone(), false, others.clone());
+        check(others.clone(), true, others);
+        let unknown = json!({"quality": null, "user": "u", "safety_identifier": "u", "x": 1});
+        check(unknown.clone(), true, json!({}));
+        check(unknown, false, json!({}));
+    }
+
+    #[test]
+    fn stream_is_base64_with_limited_previews() {
+        let delivery = |body: Value| {
+            let request: ImageRequest = serde_json::from_value(body).unwrap();
+            request.delivery().ok()
+        };
+        assert_eq!(delivery(json!({})), Some(Delivery::Base64));
+        assert_eq!(
+            delivery(json!({"response_format": "url"})),
+            Some(Delivery::Url)
+        );
+        let stream = |partial_images| Some(Delivery::Stream { partial_images });
+        assert_eq!(delivery(json!({"stream": true})), stream(0));
+        let previews = json!({"stream": true, "partial_images": 3, "response_format": "b64_json"});
+        assert_eq!(delivery(previews), stream(3));
+        let url = json!({"stream": true, "response_format": "url"});
+        assert_eq!(delivery(url), None);
+        assert_eq!(delivery(json!({"partial_images": 4})), None);
+    }
+
+    #[test]
+    fn schema_states_preview_limit() {
+        let schema =
+            serde_json::to_value(<ImageRequest as utoipa::PartialSchema>::schema()).unwrap();
+        let maximum = schema.to_string().contains(r#""maximum":3"#);
+        assert!(maximum && MAX_PARTIAL_IMAGES == 3, "{schema}");
+    }
+}

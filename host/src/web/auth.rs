@@ -13,7 +13,7 @@ use http::request::Parts;
 use super::error::{ApiError, Rejection};
 use crate::accounts::{LiveSession, Session};
 use crate::app::App;
-use crate::jobs::Requester;
+use crate::jobs::{Requester, Snapshot};
 use crate::store;
 
 /// A known user in any role, also a pending one.
@@ -163,9 +163,16 @@ pub(super) async fn may_create_images(app: &App, user: &store::User) -> Result<b
 }
 
 /// The requester of the user's jobs, which decides the engines that they may use.
-pub(super) async fn requester(app: &App, user: &store::User) -> Result<Requester, ApiError> {
-    let requester = app.asker(user, None).await;
-    requester.map_err(|error| ApiError::internal(&error.into()))
+pub(super) async fn requester(
+    app: &App,
+    snapshot: &Snapshot,
+    user: &store::User,
+    chat_model: Option<&str>,
+) -> Result<Requester, ApiError> {
+    snapshot
+        .requester(user, chat_model, &app.store)
+        .await
+        .map_err(|error| ApiError::internal(&error.into()))
 }
 
 /// The API key or session token of a request: its bearer token, else the cookie `token`, with which

@@ -98,12 +98,8 @@ async fn start_turn(app: &App, user: store::User, body: ChatBody) -> Result<Turn
         return Err(ApiError::prohibited());
     }
     let options = ImageOptions::from_payload(&payload)?;
-    let requester = app
-        .jobs
-        .snapshot()
-        .requester(&user, request.model.as_deref(), &app.store)
-        .await
-        .map_err(|error| ApiError::internal(&error.into()))?;
+    let snapshot = app.jobs.snapshot();
+    let requester = auth::requester(app, &snapshot, &user, request.model.as_deref()).await?;
     Ok(Turn {
         user,
         chat_id: request.chat_id()?,

@@ -98,7 +98,7 @@ async fn generate(
     if !snapshot.settings.enabled {
         return Err(ApiError::prohibited());
     }
-    let requester = auth::requester(&app, &user).await?;
+    let requester = auth::requester(&app, &snapshot, &user, None).await?;
     let plan = JobPlan::new(snapshot, Operation::Generate, request.engine(), requester)
         .map_err(bracketed)?;
     let request = request.into_job_request(&plan.binding.component.description);
@@ -133,7 +133,7 @@ async fn edit(
     let sources = load_sources(&app, &user, &image.into_vec())
         .await
         .map_err(ApiError::bracketed)?;
-    let requester = auth::requester(&app, &user).await?;
+    let requester = auth::requester(&app, &snapshot, &user, None).await?;
     let plan = JobPlan::new(snapshot, Operation::Edit, generation.engine(), requester)
         .map_err(bracketed)?;
     let request = generation.into_job_request(&plan.binding.component.description);

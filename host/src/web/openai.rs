@@ -147,8 +147,9 @@ async fn respond(
         None => Operation::Generate,
         Some(_) => Operation::Edit,
     };
-    let requester = auth::requester(&app, user).await?;
-    let plan = JobPlan::new(app.jobs.snapshot(), operation, request.engine(), requester)?;
+    let snapshot = app.jobs.snapshot();
+    let requester = auth::requester(&app, &snapshot, user, None).await?;
+    let plan = JobPlan::new(snapshot, operation, request.engine(), requester)?;
     let request = request.into_job_request(&plan.binding.component.description);
     let context = JobContext::new(uuid::Uuid::new_v4().to_string());
     match delivery {

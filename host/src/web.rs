@@ -1,5 +1,14 @@
-//! The route table and the middleware stack, in order.
+//! The HTTP server: route table and middleware.
+//!
+//! [`router`] merges the `routes()` of the modules below. A module registers its handlers with
+//! `routes!`, which adds each to the router and to the OpenAPI document, so the generated page
+//! `docs/reference/api.md` is the complete table of routes. A second path of a handler, such as one without the
+//! slash at the end, is added with `route` and is not in the document.
+//!
+//! The body of a request or response is a type that derives `ToSchema`, and the user of a request is an
+//! extractor of [`auth`].
 
+mod accounts;
 mod audit;
 mod auth;
 mod chat;
@@ -8,36 +17,37 @@ mod error;
 mod events;
 mod extractors;
 mod files;
+mod image_reference;
 mod images;
 mod openai;
 mod openapi;
-mod accounts;
 mod settings;
 mod socket;
-mod image_reference;
 mod tasks;
 
 use std::any::Any;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::response::{IntoResponse, Response};
-use axum::{Json, Router};
 use http::Uri;
 use http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use serde_json::{Value, json};
+use serde::Serialize;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
 use error::ApiError;
+use extractors::Json;
 
-/// Length of a request's body, in bytes.
+/// Length of a request body, in bytes, unless a route has its own limit.
 const MAX_BODY_BYTES: usize = 32 << 20;
 
-/// The whole server. Each face registers its routes together with what the document says of them.
+/// All routes of the server.
 pub fn router(app: Arc<App>) -> Router {
     let socket = socket::route(app.clone());
     let (routes, document) = OpenApiRouter::with_openapi(openapi::empty())
@@ -66,8 +76,13 @@ pub fn router(app: Arc<App>) -> Router {
             X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         ))
-        .layer(CatchPanicLayer::custom(failed))
+        .layer(CatchPanicLayer::custom(panic_response))
         .with_state(app)
+}
+
+#[derive(Serialize, ToSchema)]
+struct Status {
+    status: bool,
 }
 
 #[utoipa::path(
@@ -75,15 +90,16 @@ pub fn router(app: Arc<App>) -> Router {
     path = "/health",
     tag = "server",
     operation_id = "health",
-    summary = "Is the server there?",
-    responses((status = 200, description = "it is", body = openapi::shape::Status)),
+    summary = "Check that the server is running",
+    responses((status = 200, description = "the server is running", body = Status)),
     security(()),
 )]
-async fn health() -> Json<Value> {
-    Json(json!({"status": true}))
+async fn health() -> Json<Status> {
+    Json(Status { status: true })
 }
 
-/// A handler that panicked. What it says may quote what somebody sent: the log has the place alone.
-fn failed(_: Box<dyn Any + Send>) -> Response {
-    ApiError::internal(&anyhow::anyhow!("its handler panicked")).into_response()
+/// The response if a handler panicked. The panic's message may quote the request, so it is not logged
+/// here; the panic hook logs the location.
+fn panic_response(_: Box<dyn Any + Send>) -> Response {
+    ApiError::internal(&anyhow::anyhow!("the handler panicked")).into_response()
 }

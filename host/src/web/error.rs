@@ -1,60 +1,110 @@
-//! `ApiError`: a status, what the client reads, what the log reads.
+//! `ApiError`: a status with a message for the client and, if it is our own failure, one for the log.
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, Uri};
 use http::header::{HeaderValue, RETRY_AFTER};
+use http::{StatusCode, Uri};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 use serde_path_to_error::Segment;
+use utoipa::ToSchema;
 
-use pinhole_sandbox as engine;
-use pinhole_sandbox::contract::ErrorKind;
-use crate::jobs;
-use crate::accounts;
 use pinhole_ground::text::plain;
+use pinhole_sandbox as sandbox;
+use pinhole_sandbox::contract::ErrorKind;
 
-/// When a client may try again that found too many jobs waiting, in milliseconds.
-const CROWDED_RETRY_MS: u64 = 5000;
-/// Length of a field's name that the client is told, in bytes.
+use crate::{accounts, jobs};
+
+/// Retry delay sent to a client whose job found the queue full, in milliseconds.
+const QUEUE_FULL_RETRY_MS: u64 = 5000;
+/// Length of a field name that an error repeats, in bytes.
 const MAX_PARAM_BYTES: usize = 100;
 
-/// What Open WebUI says to whom a thing is not for.
+/// Open WebUI's text for a missing permission.
 const PROHIBITED: &str = "You do not have permission to access this resource. Please contact your administrator for assistance.";
 
-/// A request that was not carried out. As Open WebUI says it: `{"detail": …}`.
+/// A failed request. Its response is [`ErrorBody`], as Open WebUI's clients expect.
 #[derive(Debug)]
 pub(super) struct ApiError {
     status: StatusCode,
     detail: Detail,
-    /// Why, where the detail does not say.
     reason: Option<String>,
     code: Option<String>,
     param: Option<String>,
     retry_after_ms: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
+/// Error in Open WebUI's format.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(super) struct ErrorBody {
+    detail: Detail,
+    /// Cause of the error, if `detail` does not contain it.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// Error message, or the list of invalid fields.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 enum Detail {
     Text(String),
-    /// The fields that are wrong.
-    Fields(Box<[Value]>),
+    Fields(Box<[InvalidField]>),
 }
 
-/// The same as OpenAI says it: `{"error": {"message", "type", "param", "code"}}`.
+/// An invalid field, in FastAPI's format.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct InvalidField {
+    /// Kind of error.
+    pub(super) r#type: String,
+    /// Path of the field: names, and positions in lists.
+    pub(super) loc: Vec<Value>,
+    /// Error message.
+    pub(super) msg: String,
+}
+
+/// An [`ApiError`] whose response is [`OpenAiErrorBody`], as OpenAI's clients expect.
 #[derive(Debug)]
 pub(super) struct OpenAiError(pub(super) ApiError);
 
+/// Error in OpenAI's format.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OpenAiError)]
+pub(super) struct OpenAiErrorBody {
+    error: OpenAiErrorFields,
+}
+
+#[derive(Serialize, ToSchema)]
+struct OpenAiErrorFields {
+    message: Detail,
+    r#type: OpenAiErrorType,
+    /// Name of the invalid field.
+    #[schema(required = true)]
+    param: Option<String>,
+    /// Stable, machine-readable error code.
+    #[schema(required = true)]
+    code: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+enum OpenAiErrorType {
+    #[serde(rename = "invalid_request_error")]
+    InvalidRequest,
+    #[serde(rename = "rate_limit_error")]
+    RateLimit,
+    #[serde(rename = "server_error")]
+    Server,
+}
+
 impl ApiError {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self::detailed(status, Detail::Text(detail.into()))
+        Self::with_detail(status, Detail::Text(detail.into()))
     }
 
-    fn detailed(status: StatusCode, detail: Detail) -> Self {
+    fn with_detail(status: StatusCode, detail: Detail) -> Self {
         Self {
             status,
             detail,
@@ -65,55 +115,58 @@ impl ApiError {
         }
     }
 
+    /// 400: an invalid field or parameter.
     pub(super) fn invalid(param: &str, detail: impl Into<String>) -> Self {
         let mut error = Self::new(StatusCode::BAD_REQUEST, detail);
         error.param = Some(param.to_owned());
         error
     }
 
-    /// A field that is longer than anybody may send.
+    /// 413: a field that exceeds its limit.
     pub(super) fn too_long(param: &str, detail: impl Into<String>) -> Self {
         let mut error = Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail);
         error.param = Some(param.to_owned());
         error
     }
 
-    /// A body of the wrong shape: the fields as FastAPI lists them, each with `type`, `loc` and `msg`.
-    pub(super) fn unprocessable(wrong: Vec<Value>) -> Self {
-        Self::detailed(
+    /// 422: a body with invalid fields.
+    pub(super) fn unprocessable(fields: Vec<InvalidField>) -> Self {
+        Self::with_detail(
             StatusCode::UNPROCESSABLE_ENTITY,
-            Detail::Fields(wrong.into()),
+            Detail::Fields(fields.into()),
         )
     }
 
-    /// Something that is switched off, or not for this user.
+    /// 403: a disabled feature, or one that the user has no permission for.
     pub(super) fn prohibited() -> Self {
         Self::new(StatusCode::FORBIDDEN, PROHIBITED)
     }
 
-    /// Something that the caller's role is not for, whose refusal has another status in Open WebUI.
+    /// 401, as Open WebUI responds to a role without access to the route.
     pub(super) fn wrong_role() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, PROHIBITED)
     }
 
-    /// The same with the reason besides.
+    /// Adds the cause.
     pub(super) fn because(mut self, reason: String) -> Self {
         self.reason = Some(reason);
         self
     }
 
-    /// The same with a word that programs branch on.
+    /// Adds a stable, machine-readable code.
     pub(super) fn coded(mut self, code: &str) -> Self {
         self.code = Some(code.to_owned());
         self
     }
 
-    /// As Open WebUI's image API says whatever failed: 400, and why in brackets. Our own failures
-    /// stay what they are.
+    /// Follows Open WebUI's image API: status 400 with the cause in brackets. Our own failures keep
+    /// their status.
     pub(super) fn bracketed(mut self) -> Self {
-        let ours = self.status == StatusCode::INTERNAL_SERVER_ERROR;
-        if let (false, Detail::Text(why)) = (ours, &self.detail) {
-            self.detail = Detail::Text(format!("[ERROR: {why}]"));
+        if self.status == StatusCode::INTERNAL_SERVER_ERROR {
+            return self;
+        }
+        if let Detail::Text(detail) = &self.detail {
+            self.detail = Detail::Text(format!("[ERROR: {detail}]"));
             self.status = StatusCode::BAD_REQUEST;
         }
         self
@@ -135,13 +188,27 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
     }
 
-    /// Our own failure: the log has the cause, the client only that it happened.
+    /// 500: our own failure. Only the log contains the cause.
     pub(super) fn internal(error: &anyhow::Error) -> Self {
-        tracing::error!("a request failed: {error:#}");
+        tracing::error!("request failed: {error:#}");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "the server failed; its log says why",
+            "internal server error; the server's log contains the cause",
         )
+    }
+}
+
+/// A failure of the server itself, such as of its files.
+impl From<anyhow::Error> for ApiError {
+    fn from(error: anyhow::Error) -> Self {
+        Self::internal(&error)
+    }
+}
+
+/// A failure of the database.
+impl From<sqlx::Error> for ApiError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::internal(&error.into())
     }
 }
 
@@ -158,7 +225,7 @@ impl From<jobs::Error> for ApiError {
             ErrorKind::Forbidden if matches!(error, jobs::Error::Disabled(_)) => {
                 StatusCode::FORBIDDEN
             }
-            // The server's own key or right at the upstream is not the client's fault.
+            // The server's credential and permissions at the upstream are not the client's fault.
             ErrorKind::Unauthorized
             | ErrorKind::Forbidden
             | ErrorKind::OutOfMemory
@@ -173,13 +240,13 @@ impl From<jobs::Error> for ApiError {
                 api.param = Some(field.to_owned());
             }
             jobs::Error::Engine { source, .. } => match *source {
-                engine::Error::Engine { error, .. } => {
+                sandbox::Error::Engine { error, .. } => {
                     api.code = error.code.or(api.code);
                     api.param = error.field;
                     api.retry_after_ms = error.retry_after_ms;
                 }
-                engine::Error::QueueFull(_) | engine::Error::UserQueueFull(_) => {
-                    api.retry_after_ms = Some(CROWDED_RETRY_MS);
+                sandbox::Error::QueueFull(_) | sandbox::Error::UserQueueFull(_) => {
+                    api.retry_after_ms = Some(QUEUE_FULL_RETRY_MS);
                 }
                 _ => {}
             },
@@ -196,9 +263,9 @@ impl From<accounts::Error> for ApiError {
             accounts::Error::Closed => StatusCode::FORBIDDEN,
             accounts::Error::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             accounts::Error::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            accounts::Error::Invalid { .. } | accounts::Error::Taken | accounts::Error::Credentials => {
-                StatusCode::BAD_REQUEST
-            }
+            accounts::Error::Invalid { .. }
+            | accounts::Error::Taken
+            | accounts::Error::Credentials => StatusCode::BAD_REQUEST,
         };
         let mut api = Self::new(status, error.to_string());
         match error {
@@ -212,37 +279,45 @@ impl From<accounts::Error> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut body = json!({"detail": self.detail});
-        if let (Some(reason), Some(body)) = (self.reason, body.as_object_mut()) {
-            body.insert("reason".to_owned(), reason.into());
-        }
+        let body = ErrorBody {
+            detail: self.detail,
+            reason: self.reason,
+        };
         respond(self.status, self.retry_after_ms, body)
     }
 }
 
 impl OpenAiError {
-    /// What the client reads.
-    pub(super) fn body(&self) -> Value {
+    fn error_type(&self) -> OpenAiErrorType {
         let Self(error) = self;
-        let kind = match error.status {
-            status if status.is_server_error() => "server_error",
-            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
-            _ => "invalid_request_error",
-        };
-        json!({"error": {
-            "message": error.detail,
-            "type": kind,
-            "param": error.param,
-            "code": error.code,
-        }})
+        if error.status.is_server_error() {
+            return OpenAiErrorType::Server;
+        }
+        if error.status == StatusCode::TOO_MANY_REQUESTS {
+            return OpenAiErrorType::RateLimit;
+        }
+        OpenAiErrorType::InvalidRequest
+    }
+
+    pub(super) fn into_body(self) -> OpenAiErrorBody {
+        let r#type = self.error_type();
+        let Self(error) = self;
+        OpenAiErrorBody {
+            error: OpenAiErrorFields {
+                message: error.detail,
+                r#type,
+                param: error.param,
+                code: error.code,
+            },
+        }
     }
 }
 
 impl IntoResponse for OpenAiError {
     fn into_response(self) -> Response {
-        let body = self.body();
-        let Self(error) = self;
-        respond(error.status, error.retry_after_ms, body)
+        let Self(error) = &self;
+        let (status, retry_after_ms) = (error.status, error.retry_after_ms);
+        respond(status, retry_after_ms, self.into_body())
     }
 }
 
@@ -287,45 +362,46 @@ impl From<jobs::Error> for OpenAiError {
     }
 }
 
-fn respond(status: StatusCode, retry_after_ms: Option<u64>, body: Value) -> Response {
-    let mut response = (status, Json(body)).into_response();
+fn respond(status: StatusCode, retry_after_ms: Option<u64>, body: impl Serialize) -> Response {
+    let mut response = (status, axum::Json(body)).into_response();
     if let Some(ms) = retry_after_ms {
-        let value = HeaderValue::from(ms.div_ceil(1000));
-        response.headers_mut().insert(RETRY_AFTER, value);
+        let secs = HeaderValue::from(ms.div_ceil(1000));
+        response.headers_mut().insert(RETRY_AFTER, secs);
     }
     response
 }
 
-/// A request's JSON body as `T`. Read it once it is known who asks: nobody else may fill our memory.
+/// Parses a JSON body, whatever its content type. Authenticate the caller first: the body is in
+/// memory.
 pub(super) async fn json_body<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
-    let body = Bytes::from_request(request, &()).await;
-    let body =
-        body.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
+    let body = Bytes::from_request(request, &())
+        .await
+        .map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
     let mut json = serde_json::Deserializer::from_slice(&body);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| unusable(&error))?;
+    let value =
+        serde_path_to_error::deserialize(&mut json).map_err(|error| invalid_json(&error))?;
     json.end().map_err(|error| {
-        let detail = format!("the body cannot be used: {error}");
+        let detail = format!("invalid JSON body: {error}");
         ApiError::new(StatusCode::BAD_REQUEST, detail)
     })?;
     Ok(value)
 }
 
-/// The same of what has been read already.
+/// Parses a JSON value, with the errors of [`json_body`].
 pub(super) fn json_value<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
-    serde_path_to_error::deserialize(value).map_err(|error| unusable(&error))
+    serde_path_to_error::deserialize(value).map_err(|error| invalid_json(&error))
 }
 
-/// Names the field at the top that cannot be used.
-fn unusable(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
+/// Names the top-level field that is invalid.
+fn invalid_json(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
     let field = error.path().iter().find_map(|segment| match segment {
         Segment::Map { key } => Some(plain(key, MAX_PARAM_BYTES)),
         _ => None,
     });
-    let place = field
-        .as_ref()
-        .map_or_else(String::new, |field| format!(" (in {field})"));
-    let detail = format!("the body cannot be used: {}{place}", error.inner());
-    let mut unusable = ApiError::new(StatusCode::BAD_REQUEST, detail);
-    unusable.param = field;
-    unusable
+    let cause = error.inner();
+    let Some(field) = field else {
+        let detail = format!("invalid JSON body: {cause}");
+        return ApiError::new(StatusCode::BAD_REQUEST, detail);
+    };
+    ApiError::invalid(&field, format!("invalid JSON body: {cause} (in {field})"))
 }

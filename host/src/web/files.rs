@@ -1,58 +1,56 @@
-//! Stored pictures, for their owners and for administrators.
+//! Stored images, for their owners and for administrators.
 
 mod content;
+mod image_headers;
 mod range;
+mod thumbnail;
 mod upload;
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::get;
 use http::StatusCode;
-use http::header::HeaderMap;
-use serde::Deserialize;
-use serde_json::{Value, json};
-use utoipa::IntoParams;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
-use super::auth;
+use super::auth::{Administrator, User};
 use super::error::ApiError;
-use super::openapi::shape;
+use super::extractors::{Json, Path, Query};
 use crate::app::App;
-use crate::store::FileRow;
+use crate::store::{self, FileRow};
 
-/// Files in one answer where a request names no number.
-const PAGE_FILES: u32 = 100;
-/// Files in one answer.
+/// Files on a page by default.
+const DEFAULT_PAGE_FILES: u32 = 100;
+/// Files on a page.
 const MAX_PAGE_FILES: u32 = 1000;
-/// Length of a pattern for names, in bytes.
+/// Length of a file name pattern, in bytes.
 const MAX_PATTERN_BYTES: usize = 200;
 
-/// Every route of files. Clients write the first path with a slash at its end and without.
+/// Clients write the first path with a slash at the end and without.
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
-    let longer = DefaultBodyLimit::max(upload::MAX_UPLOAD_BYTES);
+    let body_limit = DefaultBodyLimit::max(upload::MAX_UPLOAD_BYTES);
     OpenApiRouter::new()
-        .routes(routes!(list, upload::upload).layer(longer))
+        .routes(routes!(list, upload::upload).layer(body_limit))
         .route(
             "/api/v1/files",
-            get(list).post(upload::upload).layer(longer),
+            get(list).post(upload::upload).layer(body_limit),
         )
         .routes(routes!(search))
         .routes(routes!(delete_all))
-        .routes(routes!(metadata, delete))
+        .routes(routes!(describe, delete))
         .routes(routes!(content::content))
         .routes(routes!(content::named_content))
-        .routes(routes!(content::thumbnail))
+        .routes(routes!(thumbnail::thumbnail))
 }
 
-/// Which part of a list.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Page {
-    /// From 1.
+    /// Page, from 1.
     #[param(minimum = 1)]
     page: Option<u32>,
     /// Files on a page.
@@ -60,14 +58,13 @@ struct Page {
     limit: Option<u32>,
 }
 
-/// Which names.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Search {
-    /// `*` stands for any text, `?` for one character.
+    /// Pattern: `*` matches any text, `?` matches one character.
     #[param(max_length = 200)]
     filename: String,
-    /// From 1.
+    /// Page, from 1.
     #[param(minimum = 1)]
     page: Option<u32>,
     /// Files on a page.
@@ -75,121 +72,168 @@ struct Search {
     limit: Option<u32>,
 }
 
-/// `GET /api/v1/files/`: the caller's files, an administrator's are everybody's; the newest first.
+/// A stored image, as Open WebUI describes it, without the path on the server.
+#[derive(Serialize, ToSchema)]
+struct File {
+    id: String,
+    user_id: String,
+    /// SHA-256 of the bytes, in hexadecimal; `null` for files of early versions.
+    #[schema(required = true)]
+    hash: Option<String>,
+    filename: String,
+    /// Always empty.
+    #[schema(value_type = Map<String, Value>)]
+    data: Map<String, Value>,
+    meta: FileMeta,
+    /// `true` in the response to an upload.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<bool>,
+    /// Seconds since 1970.
+    created_at: i64,
+    /// Equals `created_at`: a file never changes.
+    updated_at: i64,
+}
+
+#[derive(Serialize, ToSchema)]
+struct FileMeta {
+    name: String,
+    content_type: String,
+    /// In bytes.
+    #[schema(minimum = 1)]
+    size: i64,
+    /// How the image was generated, or the metadata of its upload.
+    data: Value,
+}
+
+impl From<FileRow> for File {
+    fn from(file: FileRow) -> Self {
+        Self {
+            meta: FileMeta {
+                name: file.name.clone(),
+                content_type: file.media_type,
+                size: file.size_bytes,
+                data: serde_json::from_str(&file.meta).unwrap_or_default(),
+            },
+            id: file.id,
+            user_id: file.user_id,
+            hash: Some(file.hash).filter(|hash| !hash.is_empty()),
+            filename: file.name,
+            data: Map::new(),
+            status: None,
+            created_at: file.created_at,
+            updated_at: file.created_at,
+        }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+struct Message {
+    message: &'static str,
+}
+
+/// `GET /api/v1/files/`
 #[utoipa::path(
     get,
     path = "/api/v1/files/",
     tag = "files",
     operation_id = "list_files",
-    summary = "The caller's pictures, an administrator's are everybody's; the newest first",
+    summary = "List the caller's images, newest first; an administrator's list contains all users' images",
     params(Page),
-    responses((status = 200, description = "a page of them", body = [shape::File])),
+    responses((status = 200, description = "a page of images", body = [File])),
 )]
 async fn list(
     State(app): State<Arc<App>>,
-    page: Result<Query<Page>, QueryRejection>,
-    headers: HeaderMap,
-) -> Result<Json<Vec<Value>>, ApiError> {
-    let user = auth::user(&app, &headers).await?;
-    let Query(asked) =
-        page.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
-    let (limit, offset) = part(asked.page, asked.limit)?;
-    let files = app.files.list(&user, limit, offset).await;
-    let files = files.map_err(|error| ApiError::internal(&error))?;
-    Ok(Json(files.iter().map(row).collect()))
+    User(user): User,
+    Query(Page { page, limit }): Query<Page>,
+) -> Result<Json<Vec<File>>, ApiError> {
+    let (limit, offset) = limit_and_offset(page, limit)?;
+    let files = app.files.list(&user, limit, offset).await?;
+    Ok(Json(files.into_iter().map(File::from).collect()))
 }
 
-/// `GET /api/v1/files/search?filename=`: the same, of those with such a name.
+/// `GET /api/v1/files/search?filename=`
 #[utoipa::path(
     get,
     path = "/api/v1/files/search",
     tag = "files",
     operation_id = "search_files",
-    summary = "The caller's pictures with such a name, an administrator's are everybody's; the newest first",
+    summary = "Search the caller's images by name, newest first; an administrator searches all users' images",
     params(Search),
     responses(
-        (status = 200, description = "a page of them", body = [shape::File]),
-        (status = 404, description = "there is none"),
+        (status = 200, description = "a page of images", body = [File]),
+        (status = 404, description = "no image has such a name"),
     ),
 )]
 async fn search(
     State(app): State<Arc<App>>,
-    asked: Result<Query<Search>, QueryRejection>,
-    headers: HeaderMap,
-) -> Result<Json<Vec<Value>>, ApiError> {
-    let user = auth::user(&app, &headers).await?;
-    let Query(asked) =
-        asked.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
-    if asked.filename.len() > MAX_PATTERN_BYTES {
-        let detail = format!("filename is longer than the {MAX_PATTERN_BYTES} bytes allowed");
+    User(user): User,
+    Query(search): Query<Search>,
+) -> Result<Json<Vec<File>>, ApiError> {
+    let pattern = &search.filename;
+    if pattern.len() > MAX_PATTERN_BYTES {
+        let detail = format!("filename is longer than {MAX_PATTERN_BYTES} bytes");
         return Err(ApiError::invalid("filename", detail));
     }
-    let (limit, offset) = part(asked.page, asked.limit)?;
-    let files = app
-        .files
-        .search(&user, &asked.filename, limit, offset)
-        .await;
-    let files = files.map_err(|error| ApiError::internal(&error))?;
+    let (limit, offset) = limit_and_offset(search.page, search.limit)?;
+    let files = app.files.search(&user, pattern, limit, offset).await?;
     if files.is_empty() {
         let detail = "No files found matching the pattern.";
         return Err(ApiError::new(StatusCode::NOT_FOUND, detail));
     }
-    Ok(Json(files.iter().map(row).collect()))
+    Ok(Json(files.into_iter().map(File::from).collect()))
 }
 
-/// How many after how many.
-fn part(page: Option<u32>, limit: Option<u32>) -> Result<(u32, u64), ApiError> {
-    let (page, limit) = (page.unwrap_or(1), limit.unwrap_or(PAGE_FILES));
-    if page == 0 {
-        return Err(ApiError::invalid("page", "pages are counted from 1"));
-    }
+fn limit_and_offset(page: Option<u32>, limit: Option<u32>) -> Result<(u32, u64), ApiError> {
+    let Some(previous_pages) = page.unwrap_or(1).checked_sub(1) else {
+        return Err(ApiError::invalid("page", "page must be 1 or higher"));
+    };
+    let limit = limit.unwrap_or(DEFAULT_PAGE_FILES);
     if !(1..=MAX_PAGE_FILES).contains(&limit) {
-        let detail = format!("limit must be a whole number from 1 to {MAX_PAGE_FILES}");
+        let detail = format!("limit must be a number from 1 to {MAX_PAGE_FILES}");
         return Err(ApiError::invalid("limit", detail));
     }
-    Ok((limit, u64::from(page - 1) * u64::from(limit)))
+    Ok((limit, u64::from(previous_pages) * u64::from(limit)))
 }
 
-/// `DELETE /api/v1/files/all`: everybody's.
+/// `DELETE /api/v1/files/all`
 #[utoipa::path(
     delete,
     path = "/api/v1/files/all",
     tag = "files",
     operation_id = "delete_all_files",
-    summary = "Remove everybody's pictures. For administrators",
-    responses((status = 200, description = "they are gone", body = shape::Message)),
+    summary = "Delete the images of all users. For administrators",
+    responses((status = 200, description = "all images are deleted", body = Message)),
 )]
 async fn delete_all(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, ApiError> {
-    let administrator = auth::administrator(&app, &headers).await?;
-    let deleted = app.files.delete_all().await;
-    deleted.map_err(|error| ApiError::internal(&error))?;
-    tracing::info!("all files were removed by {}", administrator.id);
-    Ok(Json(json!({"message": "All files deleted successfully"})))
+    Administrator(administrator): Administrator,
+) -> Result<Json<Message>, ApiError> {
+    app.files.delete_all().await?;
+    tracing::info!("all files were deleted by {}", administrator.id);
+    let message = "All files deleted successfully";
+    Ok(Json(Message { message }))
 }
 
-/// `GET /api/v1/files/{id}`: what is known of a file.
+/// `GET /api/v1/files/{id}`
 #[utoipa::path(
     get,
     path = "/api/v1/files/{id}",
     tag = "files",
     operation_id = "describe_file",
-    summary = "What is known of a picture",
-    params(("id" = String, Path, description = "The file's id.")),
+    summary = "Return an image's metadata",
+    params(("id" = String, Path, description = "Id of the file.")),
     responses(
-        (status = 200, description = "what is known", body = shape::File),
-        (status = 404, description = "not there, or somebody else's"),
+        (status = 200, description = "the metadata", body = File),
+        (status = 404, description = "no such file, or a file of another user"),
     ),
 )]
-async fn metadata(
+async fn describe(
     State(app): State<Arc<App>>,
-    id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, ApiError> {
-    let file = find(&app, &headers, id).await?;
-    Ok(Json(row(&file)))
+    User(user): User,
+    Path(id): Path<String>,
+) -> Result<Json<File>, ApiError> {
+    Ok(Json(find(&app, &user, &id).await?.into()))
 }
 
 /// `DELETE /api/v1/files/{id}`
@@ -198,62 +242,32 @@ async fn metadata(
     path = "/api/v1/files/{id}",
     tag = "files",
     operation_id = "delete_file",
-    summary = "Remove a picture",
-    params(("id" = String, Path, description = "The file's id.")),
+    summary = "Delete an image",
+    params(("id" = String, Path, description = "Id of the file.")),
     responses(
-        (status = 200, description = "it is removed", body = shape::Message),
-        (status = 404, description = "not there, or somebody else's"),
+        (status = 200, description = "the image is deleted", body = Message),
+        (status = 404, description = "no such file, or a file of another user"),
     ),
 )]
 async fn delete(
     State(app): State<Arc<App>>,
-    id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, ApiError> {
-    let file = find(&app, &headers, id).await?;
-    let deleted = app.files.delete(&file.id).await;
-    deleted.map_err(|error| ApiError::internal(&error))?;
-    Ok(Json(json!({"message": "File deleted successfully"})))
+    User(user): User,
+    Path(id): Path<String>,
+) -> Result<Json<Message>, ApiError> {
+    let file = find(&app, &user, &id).await?;
+    app.files.delete(&file.id).await?;
+    let message = "File deleted successfully";
+    Ok(Json(Message { message }))
 }
 
-/// The file of a path. Somebody else's is not found.
-async fn find(
-    app: &App,
-    headers: &HeaderMap,
-    id: Result<Path<String>, PathRejection>,
-) -> Result<FileRow, ApiError> {
-    let user = auth::user(app, headers).await?;
-    let Path(id) =
-        id.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
-    let found = app.files.find(&id, &user).await;
-    found
-        .map_err(|error| ApiError::internal(&error))?
-        .ok_or_else(not_found)
+/// The file, if the user may read it.
+async fn find(app: &App, user: &store::User, id: &str) -> Result<FileRow, ApiError> {
+    let file = app.files.find(id, user).await?;
+    file.ok_or_else(not_found)
 }
 
-/// As Open WebUI says it, for what is not there and for what is somebody else's.
+/// Open WebUI's text, for unknown files and for those of other users.
 fn not_found() -> ApiError {
     let detail = "We could not find what you're looking for :/";
     ApiError::new(StatusCode::NOT_FOUND, detail)
-}
-
-/// A file as Open WebUI describes it, without where it lies.
-fn row(file: &FileRow) -> Value {
-    let hash = Some(&file.hash).filter(|hash| !hash.is_empty());
-    json!({
-        "id": file.id,
-        "user_id": file.user_id,
-        "hash": hash,
-        "filename": file.name,
-        "data": {},
-        "meta": {
-            "name": file.name,
-            "content_type": file.media_type,
-            "size": file.size_bytes,
-            "data": serde_json::from_str::<Value>(&file.meta).unwrap_or_default(),
-        },
-        "created_at": file.created_at,
-        // A file never changes.
-        "updated_at": file.created_at,
-    })
 }

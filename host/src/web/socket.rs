@@ -24,9 +24,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::auth::LiveUser;
 use super::error::ApiError;
+use crate::accounts::LiveSession;
 use crate::app::App;
 use crate::chat::event::Listener;
-use crate::accounts::LiveSession;
 use crate::store::User;
 
 /// Where clients connect.

@@ -1,22 +1,51 @@
-//! Answers that go on by themselves: which there are, and Stop.
+//! Tasks: turns that continue after their request, and their cancellation.
 
 use std::sync::Arc;
 
-use axum::Json;
+use axum::extract::Path;
+use axum::extract::State;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
 use http::StatusCode;
-use http::header::HeaderMap;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::auth;
+use super::auth::User;
 use super::error::ApiError;
-use super::openapi::shape;
+use super::extractors::Json;
 use crate::app::App;
 use crate::chat::Turn;
 use crate::chat::task::Full;
+
+/// A turn that continues after its request.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Task {
+    status: bool,
+    /// Id with which the task can be stopped.
+    task_id: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct TaskList {
+    task_ids: Vec<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Stopped {
+    status: bool,
+    /// For a person.
+    message: String,
+}
+
+impl Stopped {
+    fn new(message: String) -> Json<Self> {
+        Json(Self {
+            status: true,
+            message,
+        })
+    }
+}
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -25,8 +54,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(stop_chat))
 }
 
-/// Has a turn go on, and answers with the task that it is.
-pub(super) fn start(app: Arc<App>, turn: Turn) -> Result<Json<Value>, ApiError> {
+/// Starts a turn as a task.
+pub(super) fn start(app: Arc<App>, turn: Turn) -> Result<Json<Task>, ApiError> {
     let tasks = app.tasks.clone();
     let task_id = tasks.start(app, turn).map_err(|full| {
         let status = match full {
@@ -35,7 +64,10 @@ pub(super) fn start(app: Arc<App>, turn: Turn) -> Result<Json<Value>, ApiError> 
         };
         ApiError::new(status, full.to_string())
     })?;
-    Ok(Json(json!({"status": true, "task_id": task_id})))
+    Ok(Json(Task {
+        status: true,
+        task_id,
+    }))
 }
 
 /// `POST /api/tasks/stop/{id}`
@@ -44,29 +76,24 @@ pub(super) fn start(app: Arc<App>, turn: Turn) -> Result<Json<Value>, ApiError> 
     path = "/api/tasks/stop/{id}",
     tag = "chat",
     operation_id = "stop_task",
-    summary = "Stop an answer that is under way, and its picture",
-    params(("id" = String, Path, description = "What the chat completion answered as `task_id`.")),
+    summary = "Stop a task and its image job",
+    params(("id" = String, Path, description = "`task_id` in the response of the chat completion.")),
     responses(
-        (status = 200, description = "it is stopped", body = shape::Stopped),
-        (status = 404, description = "the caller has no such task, or it has ended"),
+        (status = 200, description = "the task is stopped", body = Stopped),
+        (status = 404, description = "the caller has no such running task"),
     ),
 )]
 async fn stop(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
+    User(user): User,
     id: Result<Path<String>, PathRejection>,
-) -> Result<Json<Value>, ApiError> {
-    let user = auth::user(&app, &headers).await?;
-    let id = named(id)?;
-    match app.tasks.stop(&user.id, &id) {
-        true => Ok(Json(
-            json!({"status": true, "message": format!("task {id} is stopped")}),
-        )),
-        false => Err(ApiError::new(
-            StatusCode::NOT_FOUND,
-            "there is no such task of yours: it may have ended",
-        )),
+) -> Result<Json<Stopped>, ApiError> {
+    let id = readable(id)?;
+    if !app.tasks.stop(&user.id, &id) {
+        let detail = "you have no such running task";
+        return Err(ApiError::new(StatusCode::NOT_FOUND, detail));
     }
+    Ok(Stopped::new(format!("task {id} is stopped")))
 }
 
 /// `GET /api/tasks/chat/{chat_id}`
@@ -75,18 +102,17 @@ async fn stop(
     path = "/api/tasks/chat/{chat_id}",
     tag = "chat",
     operation_id = "list_tasks",
-    summary = "The caller's answers that are under way in a chat",
-    params(("chat_id" = String, Path, description = "The chat.")),
-    responses((status = 200, description = "none where nothing is under way", body = shape::Tasks)),
+    summary = "List the caller's running tasks of a chat",
+    params(("chat_id" = String, Path, description = "Id of the chat.")),
+    responses((status = 200, description = "the running tasks; may be empty", body = TaskList)),
 )]
 async fn list(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    id: Result<Path<String>, PathRejection>,
-) -> Result<Json<Value>, ApiError> {
-    let user = auth::user(&app, &headers).await?;
-    let task_ids = app.tasks.of_chat(&user.id, &named(id)?);
-    Ok(Json(json!({"task_ids": task_ids})))
+    User(user): User,
+    chat_id: Result<Path<String>, PathRejection>,
+) -> Result<Json<TaskList>, ApiError> {
+    let task_ids = app.tasks.of_chat(&user.id, &readable(chat_id)?);
+    Ok(Json(TaskList { task_ids }))
 }
 
 /// `POST /api/tasks/chat/{chat_id}/stop`
@@ -95,32 +121,28 @@ async fn list(
     path = "/api/tasks/chat/{chat_id}/stop",
     tag = "chat",
     operation_id = "stop_tasks",
-    summary = "Stop the caller's answers that are under way in a chat",
-    params(("chat_id" = String, Path, description = "The chat.")),
+    summary = "Stop the caller's running tasks of a chat",
+    params(("chat_id" = String, Path, description = "Id of the chat.")),
     responses(
-        (status = 200, description = "it is stopped", body = shape::Stopped),
-        (status = 404, description = "the caller has no answer under way in this chat"),
+        (status = 200, description = "the tasks are stopped", body = Stopped),
+        (status = 404, description = "the caller has no running task in this chat"),
     ),
 )]
 async fn stop_chat(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    id: Result<Path<String>, PathRejection>,
-) -> Result<Json<Value>, ApiError> {
-    let user = auth::user(&app, &headers).await?;
-    match app.tasks.stop_chat(&user.id, &named(id)?) {
-        0 => Err(ApiError::new(
-            StatusCode::NOT_FOUND,
-            "you have no answer under way in this chat",
-        )),
-        tasks => Ok(Json(
-            json!({"status": true, "message": format!("{tasks} stopped")}),
-        )),
+    User(user): User,
+    chat_id: Result<Path<String>, PathRejection>,
+) -> Result<Json<Stopped>, ApiError> {
+    let stopped = app.tasks.stop_chat(&user.id, &readable(chat_id)?);
+    if stopped == 0 {
+        let detail = "you have no running task in this chat";
+        return Err(ApiError::new(StatusCode::NOT_FOUND, detail));
     }
+    Ok(Stopped::new(format!("{stopped} stopped")))
 }
 
-/// A name that is no text is nobody's.
-fn named(id: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
+/// An id that is not UTF-8 names nothing.
+fn readable(id: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
     let Path(id) = id.map_err(|_| ApiError::not_found())?;
     Ok(id)
 }

@@ -2,66 +2,86 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::State;
 use axum::routing::get;
 use http::StatusCode;
-use http::header::HeaderMap;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::permissions;
-use crate::app::App;
+use super::Permissions;
 use crate::accounts::check_name;
-use crate::store::Group;
-use crate::web::auth;
-use crate::web::error::{ApiError, json_body};
-use crate::web::openapi::shape;
+use crate::app::App;
+use crate::store;
+use crate::web::auth::Administrator;
+use crate::web::error::{ApiError, Rejection};
+use crate::web::extractors::{Json, Path};
 
 /// Length of a group's description, in bytes.
 const MAX_DESCRIPTION_BYTES: usize = 2000;
-/// Members that one request may name.
-const MAX_NAMED_MEMBERS: usize = 1000;
+/// User ids in one request.
+const MAX_USER_IDS: usize = 1000;
 
-/// A group as it is to be; of one that there is, what is left out stays.
+/// Group to create, or change of a group. Omitted fields keep their current value.
 #[derive(Deserialize, ToSchema)]
-#[schema(as = GroupChange)]
-struct Wanted {
+struct GroupChange {
     #[schema(min_length = 1, max_length = 200)]
     name: Option<String>,
     #[schema(max_length = 2000)]
     description: Option<String>,
-    permissions: Option<Permissions>,
+    permissions: Option<GroupPermissions>,
 }
 
-/// Of Open WebUI's tree, the permission that there is here.
+/// Permissions, in Open WebUI's tree. Others are ignored.
 #[derive(Deserialize, ToSchema)]
-#[schema(as = GroupPermissions)]
-struct Permissions {
-    features: Option<Features>,
+struct GroupPermissions {
+    features: Option<GroupFeatures>,
 }
 
 #[derive(Deserialize, ToSchema)]
-#[schema(as = GroupFeatures)]
-struct Features {
+struct GroupFeatures {
     image_generation: Option<bool>,
 }
 
+impl GroupChange {
+    fn image_generation(&self) -> Option<bool> {
+        let features = self.permissions.as_ref()?.features.as_ref()?;
+        features.image_generation
+    }
+}
+
 #[derive(Deserialize, ToSchema)]
-#[schema(as = Members)]
-struct Named {
+struct Members {
     #[schema(max_items = 1000)]
     user_ids: Vec<String>,
 }
 
-impl Wanted {
-    fn makes_pictures(&self) -> Option<bool> {
-        let features = self.permissions.as_ref()?.features.as_ref()?;
-        features.image_generation
+#[derive(Serialize, ToSchema)]
+struct Group {
+    id: String,
+    name: String,
+    description: String,
+    permissions: Permissions,
+    #[schema(minimum = 0)]
+    member_count: i64,
+    /// Seconds since 1970.
+    created_at: i64,
+    /// Seconds since 1970.
+    updated_at: i64,
+}
+
+impl From<store::Group> for Group {
+    fn from(group: store::Group) -> Self {
+        Self {
+            id: group.id,
+            name: group.name,
+            description: group.description,
+            permissions: Permissions::new(group.makes_pictures),
+            member_count: group.members,
+            created_at: group.created_at,
+            updated_at: group.updated_at,
+        }
     }
 }
 
@@ -70,29 +90,25 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(list))
         .route("/api/v1/groups", get(list))
         .routes(routes!(create))
-        .routes(routes!(show))
+        .routes(routes!(describe))
         .routes(routes!(update))
-        .routes(routes!(remove))
+        .routes(routes!(delete))
         .routes(routes!(add_members))
         .routes(routes!(remove_members))
 }
 
-/// `GET /api/v1/groups/`: all, by name.
+/// `GET /api/v1/groups/`
 #[utoipa::path(
     get,
     path = "/api/v1/groups/",
     tag = "people",
     operation_id = "list_groups",
-    summary = "All groups, by name. For administrators",
-    responses((status = 200, description = "the groups", body = [shape::Group])),
+    summary = "List all groups by name. For administrators",
+    responses((status = 200, description = "the groups", body = [Group])),
 )]
-async fn list(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-) -> Result<Json<Vec<Value>>, ApiError> {
-    auth::administrator(&app, &headers).await?;
-    let groups = app.store.groups().await.map_err(failed)?;
-    Ok(Json(groups.iter().map(row).collect()))
+async fn list(State(app): State<Arc<App>>, _: Administrator) -> Result<Json<Vec<Group>>, ApiError> {
+    let groups = app.store.groups().await?;
+    Ok(Json(groups.into_iter().map(Group::from).collect()))
 }
 
 /// `POST /api/v1/groups/create`
@@ -101,29 +117,31 @@ async fn list(
     path = "/api/v1/groups/create",
     tag = "people",
     operation_id = "create_group",
-    summary = "Make a group. For administrators",
-    request_body = Wanted,
-    responses((status = 200, description = "the group", body = shape::Group)),
+    summary = "Create a group. For administrators",
+    request_body = GroupChange,
+    responses((status = 200, description = "the group", body = Group)),
 )]
 async fn create(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Json<Value>, ApiError> {
-    auth::administrator(&app, &headers).await?;
-    let wanted: Wanted = json_body(request).await?;
-    let makes_pictures = wanted.makes_pictures().unwrap_or(false);
-    let name = wanted.name.unwrap_or_default();
-    let description = wanted.description.unwrap_or_default();
-    check(&name, &description)?;
-    let made = app.store.add_group(&name, &description, makes_pictures);
-    let group = made.await.map_err(failed)?.ok_or_else(|| {
-        ApiError::new(
+    _: Administrator,
+    Json(new): Json<GroupChange>,
+) -> Result<Json<Group>, ApiError> {
+    let image_generation = new.image_generation().unwrap_or(false);
+    let name = new.name.unwrap_or_default();
+    let description = new.description.unwrap_or_default();
+    check_name(&name)?;
+    check_description(&description)?;
+    let group = app
+        .store
+        .add_group(&name, &description, image_generation)
+        .await?;
+    match group {
+        Some(group) => Ok(Json(group.into())),
+        None => Err(ApiError::new(
             StatusCode::BAD_REQUEST,
-            "there are too many groups: remove one first",
-        )
-    })?;
-    Ok(Json(row(&group)))
+            "too many groups: delete one first",
+        )),
+    }
 }
 
 /// `GET /api/v1/groups/id/{id}`
@@ -132,20 +150,19 @@ async fn create(
     path = "/api/v1/groups/id/{id}",
     tag = "people",
     operation_id = "describe_group",
-    summary = "A group. For administrators",
-    params(("id" = String, Path, description = "The group's id.")),
+    summary = "Return a group. For administrators",
+    params(("id" = String, Path, description = "Id of the group.")),
     responses(
-        (status = 200, description = "the group as it is now", body = shape::Group),
-        (status = 404, description = "there is no such group"),
+        (status = 200, description = "the group", body = Group),
+        (status = 404, description = "no such group"),
     ),
 )]
-async fn show(
+async fn describe(
     State(app): State<Arc<App>>,
-    id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, ApiError> {
-    auth::administrator(&app, &headers).await?;
-    Ok(Json(row(&find(&app, id).await?)))
+    _: Administrator,
+    Path(id): Path<String>,
+) -> Result<Json<Group>, ApiError> {
+    Ok(Json(find(&app, &id).await?.into()))
 }
 
 /// `POST /api/v1/groups/id/{id}/update`
@@ -155,28 +172,30 @@ async fn show(
     tag = "people",
     operation_id = "update_group",
     summary = "Change a group. For administrators",
-    params(("id" = String, Path, description = "The group's id.")),
-    request_body = Wanted,
+    params(("id" = String, Path, description = "Id of the group.")),
+    request_body = GroupChange,
     responses(
-        (status = 200, description = "the group as it is now", body = shape::Group),
-        (status = 404, description = "there is no such group"),
+        (status = 200, description = "the changed group", body = Group),
+        (status = 404, description = "no such group"),
     ),
 )]
 async fn update(
     State(app): State<Arc<App>>,
-    id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Json<Value>, ApiError> {
-    auth::administrator(&app, &headers).await?;
-    let mut group = find(&app, id).await?;
-    let wanted: Wanted = json_body(request).await?;
-    group.makes_pictures = wanted.makes_pictures().unwrap_or(group.makes_pictures);
-    group.name = wanted.name.unwrap_or(group.name);
-    group.description = wanted.description.unwrap_or(group.description);
-    check(&group.name, &group.description)?;
-    app.store.update_group(&group).await.map_err(failed)?;
-    reread(&app, &group.id).await
+    _: Administrator,
+    Path(id): Path<String>,
+    body: Result<Json<GroupChange>, Rejection>,
+) -> Result<Json<Group>, ApiError> {
+    let mut group = find(&app, &id).await?;
+    let Json(change) = body?;
+    if let Some(image_generation) = change.image_generation() {
+        group.makes_pictures = image_generation;
+    }
+    group.name = change.name.unwrap_or(group.name);
+    group.description = change.description.unwrap_or(group.description);
+    check_name(&group.name)?;
+    check_description(&group.description)?;
+    app.store.update_group(&group).await?;
+    Ok(Json(find(&app, &id).await?.into()))
 }
 
 /// `DELETE /api/v1/groups/id/{id}/delete`
@@ -185,21 +204,20 @@ async fn update(
     path = "/api/v1/groups/id/{id}/delete",
     tag = "people",
     operation_id = "delete_group",
-    summary = "Remove a group. For administrators",
-    params(("id" = String, Path, description = "The group's id.")),
+    summary = "Delete a group. For administrators",
+    params(("id" = String, Path, description = "Id of the group.")),
     responses(
-        (status = 200, description = "it is removed", body = shape::Done),
-        (status = 404, description = "there is no such group"),
+        (status = 200, description = "the group is deleted", content_type = "application/json", body = bool),
+        (status = 404, description = "no such group"),
     ),
 )]
-async fn remove(
+async fn delete(
     State(app): State<Arc<App>>,
-    id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    _: Administrator,
+    Path(id): Path<String>,
 ) -> Result<Json<bool>, ApiError> {
-    auth::administrator(&app, &headers).await?;
-    let group = find(&app, id).await?;
-    app.store.delete_group(&group.id).await.map_err(failed)?;
+    let group = find(&app, &id).await?;
+    app.store.delete_group(&group.id).await?;
     Ok(Json(true))
 }
 
@@ -209,26 +227,25 @@ async fn remove(
     path = "/api/v1/groups/id/{id}/users/add",
     tag = "people",
     operation_id = "add_members",
-    summary = "Put users into a group. For administrators",
-    params(("id" = String, Path, description = "The group's id.")),
-    request_body = Named,
+    summary = "Add users to a group. For administrators",
+    params(("id" = String, Path, description = "Id of the group.")),
+    request_body = Members,
     responses(
-        (status = 200, description = "the group as it is now", body = shape::Group),
-        (status = 404, description = "there is no such group"),
+        (status = 200, description = "the changed group", body = Group),
+        (status = 404, description = "no such group"),
     ),
 )]
 async fn add_members(
     State(app): State<Arc<App>>,
-    id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Json<Value>, ApiError> {
-    auth::administrator(&app, &headers).await?;
-    let group = find(&app, id).await?;
-    let ids = named(request).await?;
-    let added = app.store.add_members(&group.id, &ids).await;
-    added.map_err(failed)?;
-    reread(&app, &group.id).await
+    _: Administrator,
+    Path(id): Path<String>,
+    body: Result<Json<Members>, Rejection>,
+) -> Result<Json<Group>, ApiError> {
+    let group = find(&app, &id).await?;
+    let Json(members) = body?;
+    let user_ids = members.checked_user_ids()?;
+    app.store.add_members(&group.id, &user_ids).await?;
+    Ok(Json(find(&app, &id).await?.into()))
 }
 
 /// `POST /api/v1/groups/id/{id}/users/remove`
@@ -237,78 +254,47 @@ async fn add_members(
     path = "/api/v1/groups/id/{id}/users/remove",
     tag = "people",
     operation_id = "remove_members",
-    summary = "Take users out of a group. For administrators",
-    params(("id" = String, Path, description = "The group's id.")),
-    request_body = Named,
+    summary = "Remove users from a group. For administrators",
+    params(("id" = String, Path, description = "Id of the group.")),
+    request_body = Members,
     responses(
-        (status = 200, description = "the group as it is now", body = shape::Group),
-        (status = 404, description = "there is no such group"),
+        (status = 200, description = "the changed group", body = Group),
+        (status = 404, description = "no such group"),
     ),
 )]
 async fn remove_members(
     State(app): State<Arc<App>>,
-    id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Json<Value>, ApiError> {
-    auth::administrator(&app, &headers).await?;
-    let group = find(&app, id).await?;
-    let ids = named(request).await?;
-    let removed = app.store.remove_members(&group.id, &ids).await;
-    removed.map_err(failed)?;
-    reread(&app, &group.id).await
+    _: Administrator,
+    Path(id): Path<String>,
+    body: Result<Json<Members>, Rejection>,
+) -> Result<Json<Group>, ApiError> {
+    let group = find(&app, &id).await?;
+    let Json(members) = body?;
+    let user_ids = members.checked_user_ids()?;
+    app.store.remove_members(&group.id, &user_ids).await?;
+    Ok(Json(find(&app, &id).await?.into()))
 }
 
-async fn named(request: Request) -> Result<Vec<String>, ApiError> {
-    let Named { user_ids } = json_body(request).await?;
-    match user_ids.len() <= MAX_NAMED_MEMBERS {
-        true => Ok(user_ids),
-        false => Err(ApiError::invalid(
-            "user_ids",
-            format!("user_ids may have at most {MAX_NAMED_MEMBERS} entries: send several requests"),
-        )),
+impl Members {
+    fn checked_user_ids(self) -> Result<Vec<String>, ApiError> {
+        if self.user_ids.len() > MAX_USER_IDS {
+            let detail =
+                format!("user_ids has more than {MAX_USER_IDS} entries: send several requests");
+            return Err(ApiError::invalid("user_ids", detail));
+        }
+        Ok(self.user_ids)
     }
 }
 
-fn check(name: &str, description: &str) -> Result<(), ApiError> {
-    check_name(name)?;
-    match description.len() <= MAX_DESCRIPTION_BYTES {
-        true => Ok(()),
-        false => Err(ApiError::invalid(
-            "description",
-            format!("description may have at most {MAX_DESCRIPTION_BYTES} bytes"),
-        )),
+fn check_description(description: &str) -> Result<(), ApiError> {
+    if description.len() > MAX_DESCRIPTION_BYTES {
+        let detail = format!("description is longer than {MAX_DESCRIPTION_BYTES} bytes");
+        return Err(ApiError::invalid("description", detail));
     }
+    Ok(())
 }
 
-async fn find(app: &App, id: Result<Path<String>, PathRejection>) -> Result<Group, ApiError> {
-    let Path(id) =
-        id.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
-    let group = app.store.group(&id).await.map_err(failed)?;
-    group.ok_or_else(not_found)
-}
-
-async fn reread(app: &App, id: &str) -> Result<Json<Value>, ApiError> {
-    let group = app.store.group(id).await.map_err(failed)?;
-    Ok(Json(row(&group.ok_or_else(not_found)?)))
-}
-
-fn row(group: &Group) -> Value {
-    json!({
-        "id": group.id,
-        "name": group.name,
-        "description": group.description,
-        "permissions": permissions(group.makes_pictures),
-        "member_count": group.members,
-        "created_at": group.created_at,
-        "updated_at": group.updated_at,
-    })
-}
-
-fn not_found() -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, "there is no such group")
-}
-
-fn failed(error: sqlx::Error) -> ApiError {
-    ApiError::internal(&error.into())
+async fn find(app: &App, id: &str) -> Result<store::Group, ApiError> {
+    let group = app.store.group(id).await?;
+    group.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "no such group"))
 }

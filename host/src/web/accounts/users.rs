@@ -2,59 +2,55 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::State;
 use axum::routing::get;
 use http::StatusCode;
-use http::header::HeaderMap;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::permissions;
+use super::{PROFILE_IMAGE_URL, Permissions, Role};
+use crate::accounts::check_name;
 use crate::app::App;
-use crate::accounts::{check_name, check_role};
-use crate::settings;
-use crate::store::{Person, User};
-use crate::web::auth;
-use crate::web::error::{ApiError, json_body};
-use crate::web::openapi::shape;
+use crate::settings::Change;
+use crate::store::Person;
+use crate::web::auth::Administrator;
+use crate::web::error::{ApiError, Rejection};
+use crate::web::extractors::{Json, Path, Query};
 
 /// Users on a page.
 ///
 /// Source: Open WebUI `routers/users.py`.
 const PAGE_USERS: u32 = 30;
-/// Files of a removed user that are removed at a time.
-const REMOVED_AT_ONCE: u32 = 100;
-/// Times that a user's things are looked for: a job that was running may bring one more.
-const REMOVALS: usize = 3;
+/// Files of a deleted user that are deleted at a time.
+const DELETED_FILES: u32 = 100;
+/// Attempts to delete a user and all that belongs to them: a running job may add a file meanwhile.
+const DELETE_ATTEMPTS: usize = 3;
 
-/// Which part of a list.
+/// The setting that gives every user the permission `features.image_generation`.
+const IMAGE_GENERATION_SETTING: &str = "USER_PERMISSIONS_FEATURES_IMAGE_GENERATION";
+
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Page {
-    /// From 1.
+    /// Page, from 1.
     #[param(minimum = 1)]
     page: Option<u32>,
 }
 
-/// What is to be changed; what is left out stays.
+/// Change of a user. Omitted fields keep their current value.
 #[derive(Deserialize, ToSchema)]
-#[schema(as = UserChange)]
-struct Change {
+struct UserChange {
     #[schema(min_length = 1, max_length = 200)]
     name: Option<String>,
-    #[schema(value_type = Option<shape::Role>)]
-    role: Option<String>,
-    /// Empty says nothing.
+    role: Option<Role>,
+    /// An empty password changes nothing.
     #[schema(max_length = 200)]
     password: Option<String>,
 }
 
-/// What everybody may; what is left out stays.
+/// Permissions of all users. Others of Open WebUI's tree are ignored.
 #[derive(Deserialize, ToSchema)]
 struct DefaultPermissions {
     features: DefaultFeatures,
@@ -62,7 +58,41 @@ struct DefaultPermissions {
 
 #[derive(Deserialize, ToSchema)]
 struct DefaultFeatures {
+    /// Default: the current value.
     image_generation: Option<bool>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct UserList {
+    users: Vec<UserEntry>,
+    /// Number of all users.
+    #[schema(minimum = 0)]
+    total: i64,
+}
+
+#[derive(Serialize, ToSchema)]
+struct UserEntry {
+    id: String,
+    name: String,
+    /// Empty if the user has API keys but no account.
+    email: String,
+    role: Role,
+    profile_image_url: &'static str,
+    /// Seconds since 1970.
+    created_at: i64,
+}
+
+impl From<Person> for UserEntry {
+    fn from(person: Person) -> Self {
+        Self {
+            role: Role::of(&person.user),
+            id: person.user.id,
+            name: person.user.name,
+            email: person.email,
+            profile_image_url: PROFILE_IMAGE_URL,
+            created_at: person.created_at,
+        }
+    }
 }
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
@@ -70,7 +100,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(list))
         .route("/api/v1/users", get(list))
         .routes(routes!(default_permissions, change_default_permissions))
-        .routes(routes!(show, delete))
+        .routes(routes!(describe, delete))
         .routes(routes!(update))
 }
 
@@ -80,78 +110,71 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     path = "/api/v1/users/",
     tag = "people",
     operation_id = "list_users",
-    summary = "A page of users. For administrators",
+    summary = "List users. For administrators",
     params(Page),
-    responses((status = 200, description = "30 of them at most", body = shape::Users)),
+    responses((status = 200, description = "a page of at most 30 users", body = UserList)),
 )]
 async fn list(
     State(app): State<Arc<App>>,
-    page: Result<Query<Page>, QueryRejection>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, ApiError> {
-    auth::administrator(&app, &headers).await?;
-    let Query(asked) =
-        page.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
-    let Some(before) = asked.page.unwrap_or(1).checked_sub(1) else {
-        return Err(ApiError::invalid("page", "pages are counted from 1"));
+    _: Administrator,
+    Query(Page { page }): Query<Page>,
+) -> Result<Json<UserList>, ApiError> {
+    let Some(previous_pages) = page.unwrap_or(1).checked_sub(1) else {
+        return Err(ApiError::invalid("page", "page must be 1 or higher"));
     };
-    let offset = u64::from(before) * u64::from(PAGE_USERS);
-    let (people, total) = app.store.people(PAGE_USERS, offset).await.map_err(failed)?;
-    let users: Vec<Value> = people.iter().map(row).collect();
-    Ok(Json(json!({"users": users, "total": total})))
+    let offset = u64::from(previous_pages) * u64::from(PAGE_USERS);
+    let (people, total) = app.store.people(PAGE_USERS, offset).await?;
+    let users = people.into_iter().map(UserEntry::from).collect();
+    Ok(Json(UserList { users, total }))
 }
 
-/// `GET /api/v1/users/default/permissions`: what everybody may.
+/// `GET /api/v1/users/default/permissions`
 #[utoipa::path(
     get,
     path = "/api/v1/users/default/permissions",
     tag = "people",
     operation_id = "describe_default_permissions",
-    summary = "What everybody may. For administrators",
-    responses((status = 200, description = "the permissions", body = shape::Permissions)),
+    summary = "Return the permissions of all users. For administrators",
+    responses((status = 200, description = "the permissions", body = Permissions)),
 )]
 async fn default_permissions(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, ApiError> {
-    auth::administrator(&app, &headers).await?;
-    Ok(Json(permissions(
-        app.accounts.rules().everybody_makes_pictures,
-    )))
+    _: Administrator,
+) -> Result<Json<Permissions>, ApiError> {
+    let rules = app.accounts.rules();
+    Ok(Json(Permissions::new(rules.everybody_makes_pictures)))
 }
 
-/// `POST /api/v1/users/default/permissions`: of Open WebUI's tree there is one, and others are left alone.
+/// `POST /api/v1/users/default/permissions`
 #[utoipa::path(
     post,
     path = "/api/v1/users/default/permissions",
     tag = "people",
     operation_id = "change_default_permissions",
-    summary = "Set what everybody may. For administrators",
+    summary = "Set the permissions of all users. For administrators",
     request_body = DefaultPermissions,
-    responses((status = 200, description = "the permissions", body = shape::Permissions)),
+    responses((status = 200, description = "the permissions", body = Permissions)),
 )]
 async fn change_default_permissions(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Json<Value>, ApiError> {
-    let user = auth::administrator(&app, &headers).await?;
-    let DefaultPermissions { features } = json_body(request).await?;
-    let everybody = app.accounts.rules().everybody_makes_pictures;
-    if let Some(may) = features.image_generation.filter(|may| *may != everybody) {
+    Administrator(administrator): Administrator,
+    Json(DefaultPermissions { features }): Json<DefaultPermissions>,
+) -> Result<Json<Permissions>, ApiError> {
+    let current = app.accounts.rules().everybody_makes_pictures;
+    let wanted = features.image_generation.unwrap_or(current);
+    if wanted != current {
         let keys = app.keys();
-        let name = "USER_PERMISSIONS_FEATURES_IMAGE_GENERATION";
-        let key = keys.iter().find(|key| key.name == name);
-        let change = key.map(|key| settings::Change::new(key, &may.into()));
-        let change = change
-            .transpose()
-            .map_err(|why| ApiError::invalid(name, why))?;
-        app.change(&user, change.flatten().into_iter().collect())
+        let key = keys.iter().find(|key| key.name == IMAGE_GENERATION_SETTING);
+        let change = match key {
+            Some(key) => Change::new(key, &wanted.into())
+                .map_err(|reason| ApiError::invalid(IMAGE_GENERATION_SETTING, reason))?,
+            None => None,
+        };
+        app.change(&administrator, change.into_iter().collect())
             .await?;
     }
-    Ok(Json(permissions(
-        app.accounts.rules().everybody_makes_pictures,
-    )))
+    let rules = app.accounts.rules();
+    Ok(Json(Permissions::new(rules.everybody_makes_pictures)))
 }
 
 /// `GET /api/v1/users/{id}`
@@ -160,155 +183,131 @@ async fn change_default_permissions(
     path = "/api/v1/users/{id}",
     tag = "people",
     operation_id = "describe_user",
-    summary = "A user. For administrators",
-    params(("id" = String, Path, description = "The user's id.")),
+    summary = "Return a user. For administrators",
+    params(("id" = String, Path, description = "Id of the user.")),
     responses(
-        (status = 200, description = "who", body = shape::Person),
-        (status = 404, description = "there is no such user"),
+        (status = 200, description = "the user", body = UserEntry),
+        (status = 404, description = "no such user"),
     ),
 )]
-async fn show(
+async fn describe(
     State(app): State<Arc<App>>,
-    id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, ApiError> {
-    auth::administrator(&app, &headers).await?;
-    Ok(Json(row(&find(&app, id).await?)))
+    _: Administrator,
+    Path(id): Path<String>,
+) -> Result<Json<UserEntry>, ApiError> {
+    Ok(Json(find(&app, &id).await?.into()))
 }
 
-/// `POST /api/v1/users/{id}/update`: name, role and password; all or nothing.
+/// `POST /api/v1/users/{id}/update`
 #[utoipa::path(
     post,
     path = "/api/v1/users/{id}/update",
     tag = "people",
     operation_id = "update_user",
     summary = "Change a user's name, role or password. For administrators",
-    params(("id" = String, Path, description = "The user's id.")),
-    request_body = Change,
+    params(("id" = String, Path, description = "Id of the user.")),
+    request_body = UserChange,
     responses(
-        (status = 200, description = "who they are now", body = shape::Person),
-        (status = 404, description = "there is no such user"),
-        (status = 503, description = "too many are signing in at this moment"),
+        (status = 200, description = "the changed user", body = UserEntry),
+        (status = 404, description = "no such user"),
+        (status = 503, description = "too many concurrent sign-ins"),
     ),
 )]
 async fn update(
     State(app): State<Arc<App>>,
-    id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Json<Value>, ApiError> {
-    let administrator = auth::administrator(&app, &headers).await?;
-    let Person { user, email, .. } = find(&app, id).await?;
-    let change: Change = json_body(request).await?;
+    Administrator(administrator): Administrator,
+    Path(id): Path<String>,
+    body: Result<Json<UserChange>, Rejection>,
+) -> Result<Json<UserEntry>, ApiError> {
+    let Person { user, email, .. } = find(&app, &id).await?;
+    let Json(change) = body?;
     let name = change.name.unwrap_or(user.name);
-    let role = change.role.unwrap_or(user.role);
+    let role = change.role.map_or(user.role.as_str(), Role::as_str);
     check_name(&name)?;
-    check_role(&role)?;
     let password = match change.password.filter(|password| !password.is_empty()) {
         None => None,
         Some(_) if email.is_empty() => {
-            let detail = "the user has keys and no account: there is no password to set";
+            let detail = "the user has no account and so no password: omit the field";
             return Err(ApiError::invalid("password", detail));
         }
         Some(password) => Some(app.accounts.hash(password).await?),
     };
-    let changed = app
+    let is_updated = app
         .store
-        .update_person(&user.id, &name, &role, password.as_deref());
-    if !changed.await.map_err(failed)? {
+        .update_person(&user.id, &name, role, password.as_deref())
+        .await?;
+    if !is_updated {
         return Err(last_administrator());
     }
-    tracing::info!("user {} is {role} now, by {}", user.id, administrator.id);
-    let person = app.store.person(&user.id).await.map_err(failed)?;
-    Ok(Json(row(&person.ok_or_else(not_found)?)))
+    tracing::info!(
+        "user {} now has role {role}, by {}",
+        user.id,
+        administrator.id
+    );
+    Ok(Json(find(&app, &id).await?.into()))
 }
 
-/// `DELETE /api/v1/users/{id}`: with everything that is theirs. Nobody removes themselves.
+/// `DELETE /api/v1/users/{id}`
 #[utoipa::path(
     delete,
     path = "/api/v1/users/{id}",
     tag = "people",
     operation_id = "delete_user",
-    summary = "Remove a user with everything that is theirs. For administrators",
-    params(("id" = String, Path, description = "The user's id.")),
+    summary = "Delete a user with their chats, images and keys. For administrators",
+    params(("id" = String, Path, description = "Id of the user.")),
     responses(
-        (status = 200, description = "they are removed", body = shape::Done),
-        (status = 403, description = "nobody removes themselves"),
-        (status = 404, description = "there is no such user"),
-        (status = 409, description = "something of theirs is in use"),
+        (status = 200, description = "the user is deleted", content_type = "application/json", body = bool),
+        (status = 403, description = "administrators cannot delete themselves"),
+        (status = 404, description = "no such user"),
+        (status = 409, description = "a job of the user is still running"),
     ),
 )]
 async fn delete(
     State(app): State<Arc<App>>,
-    id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    Administrator(administrator): Administrator,
+    Path(id): Path<String>,
 ) -> Result<Json<bool>, ApiError> {
-    let administrator = auth::administrator(&app, &headers).await?;
-    let Person { user, .. } = find(&app, id).await?;
+    let Person { user, .. } = find(&app, &id).await?;
     if user.id == administrator.id {
         return Err(ApiError::prohibited());
     }
-    if !app.store.lock_out(&user.id).await.map_err(failed)? {
+    if !app.store.lock_out(&user.id).await? {
         return Err(last_administrator());
     }
-    for _ in 0..REMOVALS {
-        let removed = app.files.delete_chats(&user.id).await;
-        removed.map_err(|error| ApiError::internal(&error))?;
-        remove_files(&app, &user).await?;
-        if app.store.delete_user(&user.id).await.map_err(failed)? {
-            tracing::info!("user {} was removed by {}", user.id, administrator.id);
+    for _ in 0..DELETE_ATTEMPTS {
+        app.files.delete_chats(&user.id).await?;
+        delete_files(&app, &user.id).await?;
+        if app.store.delete_user(&user.id).await? {
+            tracing::info!("user {} was deleted by {}", user.id, administrator.id);
             return Ok(Json(true));
         }
     }
     Err(ApiError::new(
         StatusCode::CONFLICT,
-        "the user cannot ask any more, but something of theirs is still in use: try again",
+        "the user is locked out, but a job of theirs is still running: try again",
     ))
 }
 
-async fn remove_files(app: &App, user: &User) -> Result<(), ApiError> {
+async fn delete_files(app: &App, user_id: &str) -> Result<(), ApiError> {
     loop {
-        let files = app.store.files(Some(&user.id), REMOVED_AT_ONCE, 0).await;
-        let files = files.map_err(failed)?;
+        let files = app.store.files(Some(user_id), DELETED_FILES, 0).await?;
         if files.is_empty() {
             return Ok(());
         }
         for file in files {
-            let deleted = app.files.delete(&file.id).await;
-            deleted.map_err(|error| ApiError::internal(&error))?;
+            app.files.delete(&file.id).await?;
         }
     }
 }
 
-async fn find(app: &App, id: Result<Path<String>, PathRejection>) -> Result<Person, ApiError> {
-    let Path(id) =
-        id.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
-    let person = app.store.person(&id).await.map_err(failed)?;
-    person.ok_or_else(not_found)
-}
-
-fn row(person: &Person) -> Value {
-    json!({
-        "id": person.user.id,
-        "name": person.user.name,
-        "email": person.email,
-        "role": person.user.role,
-        "profile_image_url": "/user.png",
-        "created_at": person.created_at,
-    })
-}
-
-fn not_found() -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, "there is no such user")
+async fn find(app: &App, id: &str) -> Result<Person, ApiError> {
+    let person = app.store.person(id).await?;
+    person.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "no such user"))
 }
 
 fn last_administrator() -> ApiError {
     ApiError::new(
         StatusCode::BAD_REQUEST,
-        "this is the last administrator: make somebody else one first",
+        "the user is the last administrator: promote another user first",
     )
-}
-
-fn failed(error: sqlx::Error) -> ApiError {
-    ApiError::internal(&error.into())
 }

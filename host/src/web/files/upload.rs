@@ -1,160 +1,167 @@
-//! A picture that somebody brings along.
+//! Uploads of images.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request, State};
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
-use http::header::HeaderMap;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
-use super::row;
-use crate::app::App;
 use pinhole_ground::audit::{Event, RefusalKind};
-use crate::files::{UPLOAD_LIMITS, UploadRoom};
 use pinhole_images::Image;
-use crate::web::auth;
-use crate::web::error::ApiError;
-use crate::web::openapi::shape;
 
-/// Length of a request's body: the picture and the form around it.
+use super::File;
+use crate::app::App;
+use crate::files::{UPLOAD_LIMITS, UploadRoom};
+use crate::web::auth::User;
+use crate::web::error::ApiError;
+use crate::web::extractors::Json;
+
+/// Length of a request body, in bytes: the image and the form around it.
 pub(super) const MAX_UPLOAD_BYTES: usize = UPLOAD_LIMITS.max_bytes + (256 << 10);
 /// Parts of a form.
 const MAX_PARTS: usize = 16;
-/// Time that a request's body may take to come.
+/// Time in which a request body must arrive.
 const MAX_UPLOAD_TIME: Duration = Duration::from_secs(300);
-/// Length of what is said of a picture, as JSON.
+/// Length of an upload's metadata, in bytes of JSON.
 const MAX_METADATA_BYTES: usize = 64 << 10;
-/// Length of a picture's name; what is longer is cut.
+/// Length of a file name, in bytes; a longer one is cut.
 const MAX_NAME_BYTES: usize = 200;
-/// What Open WebUI says of every upload that failed.
-const FAILED: &str = "[ERROR: Error uploading file]";
+/// Open WebUI's text for an upload without bytes.
+const NO_BYTES: &str = "[ERROR: Error uploading file]";
 
-/// What the form holds.
-#[derive(Default)]
-struct Form {
-    name: String,
-    bytes: Option<Bytes>,
+/// Image to store.
+#[derive(Default, ToSchema)]
+pub(super) struct UploadForm {
+    /// PNG, JPEG, GIF or WebP, detected by its bytes. Its file name is stored.
+    #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream", required = true)]
+    file: Option<Bytes>,
+    #[schema(ignore)]
+    file_name: String,
+    /// JSON object that is stored with the image.
+    #[schema(value_type = Option<String>, max_length = 65536)]
     metadata: Map<String, Value>,
 }
 
-/// `POST /api/v1/files/`: keeps the picture in the part `file`, with the JSON object in `metadata`.
+/// `POST /api/v1/files/`
 #[utoipa::path(
     post,
     path = "/api/v1/files/",
     tag = "files",
     operation_id = "upload_file",
-    summary = "Keep a picture",
-    request_body(content = shape::Upload, content_type = "multipart/form-data"),
+    summary = "Store an image",
+    request_body(content = UploadForm, content_type = "multipart/form-data"),
     responses(
-        (status = 200, description = "what is known of it", body = shape::File),
+        (status = 200, description = "the stored image's metadata", body = File),
         (status = 408, description = "the upload took too long"),
         (status = 422, description = "the form has no part `file`"),
-        (status = 503, description = "too much is uploaded at this moment: try again"),
+        (status = 503, description = "too many concurrent uploads; retry later"),
     ),
 )]
 pub(super) async fn upload(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
+    User(user): User,
     request: Request,
-) -> Result<Json<Value>, ApiError> {
-    let user = auth::user(&app, &headers).await?;
-    // Held until the picture is kept.
+) -> Result<Json<File>, ApiError> {
+    // Reserved until the image is stored.
     let mut room = app.files.upload_room();
-    let reading = tokio::time::timeout(MAX_UPLOAD_TIME, read(request, &mut room)).await;
+    let reading = tokio::time::timeout(MAX_UPLOAD_TIME, UploadForm::read(request, &mut room)).await;
     let form = reading.map_err(|_| too_slow())??;
-    let missing = || ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "file: Field required");
-    let bytes = form.bytes.ok_or_else(missing)?;
+    let Some(bytes) = form.file else {
+        let detail = "file: Field required";
+        return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+    };
     if bytes.is_empty() {
-        return Err(refused(FAILED));
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, NO_BYTES));
     }
-    let image = Image::from_upload(bytes, UPLOAD_LIMITS).map_err(|why| {
-        let what = format!("an upload of user {}: {why}", user.id);
+    let image = Image::from_upload(bytes, UPLOAD_LIMITS).map_err(|reason| {
         app.audit.record(&Event {
             kind: RefusalKind::Picture,
             guard: None,
             engine: "",
             job: "",
-            message: &what,
+            message: &format!("an upload of user {}: {reason}", user.id),
         });
-        because(&why)
+        bad_request(&reason)
     })?;
-    let name = name(&form.name, &image);
+    let name = stored_name(&form.file_name, &image);
     let metadata = Value::Object(form.metadata);
-    let kept = app.files.save_as(name, &user.id, &image, &metadata).await;
-    let mut answer = row(&kept.map_err(|error| ApiError::internal(&error))?);
-    if let Some(answer) = answer.as_object_mut() {
-        answer.insert("status".to_owned(), true.into());
-    }
-    Ok(Json(answer))
+    let file = app.files.save_as(name, &user.id, &image, &metadata).await?;
+    Ok(Json(File {
+        status: Some(true),
+        ..file.into()
+    }))
 }
 
-/// Reads the form. No part is kept beyond its limit.
-async fn read(request: Request, room: &mut UploadRoom) -> Result<Form, ApiError> {
-    let form = Multipart::from_request(request, &()).await;
-    let mut parts = form.map_err(|rejection| because(&rejection.body_text()))?;
-    let mut form = Form::default();
-    let mut left = MAX_PARTS;
-    while let Some(part) = parts.next_field().await.map_err(broken)? {
-        left = left
-            .checked_sub(1)
-            .ok_or_else(|| because(&format!("the form has more than {MAX_PARTS} parts")))?;
-        match part.name() {
-            Some("file") => {
-                part.file_name()
-                    .unwrap_or_default()
-                    .clone_into(&mut form.name);
-                form.bytes = Some(whole(part, UPLOAD_LIMITS.max_bytes, room).await?);
+impl UploadForm {
+    /// Reads a form. No part uses more memory than its limit.
+    async fn read(request: Request, room: &mut UploadRoom) -> Result<Self, ApiError> {
+        let mut parts = Multipart::from_request(request, &())
+            .await
+            .map_err(|rejection| bad_request(&rejection.body_text()))?;
+        let mut form = Self::default();
+        let mut part_count = 0;
+        while let Some(part) = parts.next_field().await.map_err(unreadable)? {
+            part_count += 1;
+            if part_count > MAX_PARTS {
+                let reason = format!("the form has more than {MAX_PARTS} parts");
+                return Err(bad_request(&reason));
             }
-            Some("metadata") => {
-                form.metadata = metadata(&whole(part, MAX_METADATA_BYTES, room).await?)?;
+            match part.name() {
+                Some("file") => {
+                    form.file_name = part.file_name().unwrap_or_default().to_owned();
+                    form.file = Some(read_part(part, UPLOAD_LIMITS.max_bytes, room).await?);
+                }
+                Some("metadata") => {
+                    let metadata = read_part(part, MAX_METADATA_BYTES, room).await?;
+                    form.metadata = parse_metadata(&metadata)?;
+                }
+                // Skipped when the next part is read.
+                _ => {}
             }
-            // Read over when the next one is asked for.
-            _ => {}
         }
+        Ok(form)
     }
-    Ok(form)
 }
 
-/// All bytes of a part.
-async fn whole(
+async fn read_part(
     mut part: Field<'_>,
     max_bytes: usize,
     room: &mut UploadRoom,
 ) -> Result<Bytes, ApiError> {
     let mut bytes = BytesMut::new();
-    while let Some(chunk) = part.chunk().await.map_err(broken)? {
+    while let Some(chunk) = part.chunk().await.map_err(unreadable)? {
         if bytes.len() + chunk.len() > max_bytes {
             let name = part.name().unwrap_or_default();
-            let detail = format!("{name} is longer than the {max_bytes} bytes allowed");
+            let detail = format!("{name} is longer than {max_bytes} bytes");
             return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
         }
         if !room.take(chunk.len()) {
-            return Err(crowded());
+            return Err(too_many_uploads());
         }
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes.freeze())
 }
 
-/// A JSON object, or nothing at all.
-fn metadata(text: &[u8]) -> Result<Map<String, Value>, ApiError> {
+/// A JSON object, `null` or nothing.
+fn parse_metadata(text: &[u8]) -> Result<Map<String, Value>, ApiError> {
     if text.is_empty() {
         return Ok(Map::new());
     }
     match serde_json::from_slice(text) {
         Ok(Value::Object(metadata)) => Ok(metadata),
         Ok(Value::Null) => Ok(Map::new()),
-        _ => Err(refused("[ERROR: Invalid metadata format]")),
+        _ => Err(bad_request("Invalid metadata format")),
     }
 }
 
-/// The last part of the path that a client named, or a name of our own.
-fn name(given: &str, image: &Image) -> String {
-    let last = given.rsplit(['/', '\\']).next().unwrap_or_default();
+/// The last part of the client's path, or a default name.
+fn stored_name(file_name: &str, image: &Image) -> String {
+    let last = file_name.rsplit(['/', '\\']).next().unwrap_or_default();
     let mut name: String = last.chars().filter(|c| !c.is_control()).collect();
     name.truncate(name.floor_char_boundary(MAX_NAME_BYTES));
     match name.trim() {
@@ -163,49 +170,44 @@ fn name(given: &str, image: &Image) -> String {
     }
 }
 
-fn broken(error: MultipartError) -> ApiError {
-    match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let detail = format!("the form is longer than the {MAX_UPLOAD_BYTES} bytes allowed");
-            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-        }
-        // Also a body that broke off, which is never our failure.
-        _ => because(&format!("the form cannot be read: {}", error.body_text())),
+/// Includes a body that ends early, which is not the server's failure.
+fn unreadable(error: MultipartError) -> ApiError {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        let detail = format!("the form is longer than {MAX_UPLOAD_BYTES} bytes");
+        return ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, detail);
     }
+    bad_request(&format!("invalid form: {}", error.body_text()))
 }
 
 fn too_slow() -> ApiError {
     let detail = format!(
-        "[ERROR: the picture did not come within {} s]",
+        "[ERROR: the image did not arrive within {} s]",
         MAX_UPLOAD_TIME.as_secs()
     );
     ApiError::new(StatusCode::REQUEST_TIMEOUT, detail)
 }
 
-fn crowded() -> ApiError {
-    let detail = "[ERROR: there is no room for one more upload now: try again in a moment]";
+fn too_many_uploads() -> ApiError {
+    let detail = "[ERROR: too many concurrent uploads: retry later]";
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, detail)
 }
 
-/// As Open WebUI says why.
-fn because(why: &str) -> ApiError {
-    refused(format!("[ERROR: {why}]"))
-}
-
-fn refused(detail: impl Into<String>) -> ApiError {
-    ApiError::new(StatusCode::BAD_REQUEST, detail)
+/// 400 in Open WebUI's format.
+fn bad_request(reason: &str) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, format!("[ERROR: {reason}]"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(given: &str, expected: &str) {
-        assert_eq!(name(given, &Image::sample(1, 0)), expected, "{given:?}");
+    fn check(file_name: &str, expected: &str) {
+        let image = Image::sample(1, 0);
+        assert_eq!(stored_name(file_name, &image), expected, "{file_name:?}");
     }
 
     #[test]
-    fn a_name_is_one_line_without_a_path() {
+    fn stored_name_is_one_line_without_path() {
         check("fox.png", "fox.png");
         check(" Füchse 🦊.png ", "Füchse 🦊.png");
         check("../../etc/fox.png", "fox.png");

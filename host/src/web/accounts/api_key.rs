@@ -1,0 +1,80 @@
+//! The caller's API key.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use http::StatusCode;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::no_store;
+use crate::app::App;
+use crate::web::auth::User;
+use crate::web::error::ApiError;
+use crate::web::extractors::Json;
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct ApiKey {
+    /// The key if it was just created, else asterisks.
+    api_key: String,
+}
+
+/// `GET /api/v1/auths/api_key`
+#[utoipa::path(
+    get,
+    path = "/api/v1/auths/api_key",
+    tag = "people",
+    operation_id = "describe_key",
+    summary = "Check whether the caller has an API key. Only its hash is stored",
+    responses(
+        (status = 200, description = "the caller has a key", body = ApiKey),
+        (status = 404, description = "the caller has no key"),
+    ),
+)]
+pub(super) async fn describe(
+    State(app): State<Arc<App>>,
+    User(user): User,
+) -> Result<Json<ApiKey>, ApiError> {
+    if !app.store.has_key(&user.id).await? {
+        let detail = "you have no API key: create one with POST";
+        return Err(ApiError::new(StatusCode::NOT_FOUND, detail));
+    }
+    Ok(Json(ApiKey {
+        api_key: "sk-********".to_owned(),
+    }))
+}
+
+/// `POST /api/v1/auths/api_key`
+#[utoipa::path(
+    post,
+    path = "/api/v1/auths/api_key",
+    tag = "people",
+    operation_id = "make_key",
+    summary = "Create an API key, which replaces the caller's current key",
+    responses((status = 200, description = "the key; it cannot be retrieved later", body = ApiKey)),
+)]
+pub(super) async fn replace(
+    State(app): State<Arc<App>>,
+    User(user): User,
+) -> Result<impl IntoResponse, ApiError> {
+    let api_key = app.store.replace_key(&user.id).await?;
+    Ok((no_store(), Json(ApiKey { api_key })))
+}
+
+/// `DELETE /api/v1/auths/api_key`
+#[utoipa::path(
+    delete,
+    path = "/api/v1/auths/api_key",
+    tag = "people",
+    operation_id = "delete_key",
+    summary = "Delete the caller's API key",
+    responses((status = 200, description = "the caller has no key now", content_type = "application/json", body = bool)),
+)]
+pub(super) async fn delete(
+    State(app): State<Arc<App>>,
+    User(user): User,
+) -> Result<Json<bool>, ApiError> {
+    app.store.delete_keys(&user.id).await?;
+    Ok(Json(true))
+}

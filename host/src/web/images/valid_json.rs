@@ -34,48 +34,29 @@ impl<T: FromFields, S: Send + Sync> FromRequest<S> for ValidJson<T> {
     }
 }
 
-/// A mistake in a body, as FastAPI describes it.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Mistake {
-    kind: &'static str,
-    /// Names of fields and positions in lists, from the body to the value.
-    location: Vec<Value>,
-    message: String,
+/// A list of names of fields and positions in lists, from the body to a value.
+type Location = Vec<Value>;
+
+/// A mistake in a field, with FastAPI's type and message.
+fn mistake(kind: &str, loc: Location, message: impl Into<String>) -> InvalidField {
+    InvalidField {
+        r#type: kind.to_owned(),
+        loc,
+        msg: message.into(),
+    }
 }
 
-impl Mistake {
-    pub(super) fn new(
-        kind: &'static str,
-        location: Vec<Value>,
-        message: impl Into<String>,
-    ) -> Self {
-        Self {
-            kind,
-            location,
-            message: message.into(),
-        }
-    }
+fn missing(location: Location) -> InvalidField {
+    mistake("missing", location, "Field required")
+}
 
-    fn missing(location: Vec<Value>) -> Self {
-        Self::new("missing", location, "Field required")
-    }
+fn not_a_string(location: Location) -> InvalidField {
+    mistake("string_type", location, "Input should be a valid string")
+}
 
-    fn not_a_string(location: Vec<Value>) -> Self {
-        Self::new("string_type", location, "Input should be a valid string")
-    }
-
-    fn not_an_object(location: Vec<Value>) -> Self {
-        let message = "Input should be a valid dictionary or object to extract fields from";
-        Self::new("model_attributes_type", location, message)
-    }
-
-    fn into_invalid_field(self) -> InvalidField {
-        InvalidField {
-            r#type: self.kind.to_owned(),
-            loc: self.location,
-            msg: self.message,
-        }
-    }
+fn not_an_object(location: Location) -> InvalidField {
+    let message = "Input should be a valid dictionary or object to extract fields from";
+    mistake("model_attributes_type", location, message)
 }
 
 /// The fields of a JSON object that have not been read yet, and the mistakes so far.
@@ -83,14 +64,14 @@ impl Mistake {
 pub(super) struct Fields {
     object: Map<String, Value>,
     /// The object's own location.
-    location: Vec<Value>,
-    mistakes: Vec<Mistake>,
+    location: Location,
+    mistakes: Vec<InvalidField>,
 }
 
 impl Fields {
     fn from_slice(body: &[u8]) -> Result<Self, ApiError> {
         let location = vec![Value::from("body")];
-        let mistake = match serde_json::from_slice(body) {
+        let invalid = match serde_json::from_slice(body) {
             Ok(Value::Object(object)) => {
                 return Ok(Self {
                     object,
@@ -98,14 +79,14 @@ impl Fields {
                     mistakes: Vec::new(),
                 });
             }
-            Ok(_) => Mistake::not_an_object(location),
-            Err(_) if body.is_empty() => Mistake::missing(location),
+            Ok(_) => not_an_object(location),
+            Err(_) if body.is_empty() => missing(location),
             Err(error) => {
                 let message = format!("the body is not valid JSON: {error}");
-                Mistake::new("json_invalid", location, message)
+                mistake("json_invalid", location, message)
             }
         };
-        Err(refusal(vec![mistake]))
+        Err(ApiError::unprocessable(vec![invalid]))
     }
 
     /// Continues in the object under this name. False if the object has no such field.
@@ -118,7 +99,7 @@ impl Fields {
             }
             Some(_) => {
                 let location = self.location_of(name);
-                self.mistakes.push(Mistake::not_an_object(location));
+                self.mistakes.push(not_an_object(location));
             }
         }
         true
@@ -143,7 +124,7 @@ impl Fields {
         let value = self.object.remove(name);
         if value.is_none() {
             let location = self.location_of(name);
-            self.mistakes.push(Mistake::missing(location));
+            self.mistakes.push(missing(location));
         }
         value
     }
@@ -151,10 +132,10 @@ impl Fields {
     /// Records a mistake in a field.
     pub(super) fn refuse(&mut self, name: &str, kind: &'static str, message: &str) {
         let location = self.location_of(name);
-        self.mistakes.push(Mistake::new(kind, location, message));
+        self.mistakes.push(mistake(kind, location, message));
     }
 
-    fn location_of(&self, name: &str) -> Vec<Value> {
+    fn location_of(&self, name: &str) -> Location {
         let mut location = self.location.clone();
         location.push(name.into());
         location
@@ -163,13 +144,13 @@ impl Fields {
     fn deserialize<T: DeserializeOwned>(
         &mut self,
         value: Option<Value>,
-        location: Vec<Value>,
+        location: Location,
     ) -> Result<T, ApiError> {
         let deserializer = FieldDeserializer::new(value, location.clone(), &mut self.mistakes);
         T::deserialize(deserializer).map_err(|error| {
             let mut mistakes = std::mem::take(&mut self.mistakes);
-            mistakes.push(Mistake::new("value_error", location, error.to_string()));
-            refusal(mistakes)
+            mistakes.push(mistake("value_error", location, error.to_string()));
+            ApiError::unprocessable(mistakes)
         })
     }
 
@@ -177,22 +158,14 @@ impl Fields {
         if self.mistakes.is_empty() {
             return Ok(());
         }
-        Err(refusal(self.mistakes))
+        Err(ApiError::unprocessable(self.mistakes))
     }
-}
-
-fn refusal(mistakes: Vec<Mistake>) -> ApiError {
-    ApiError::unprocessable(
-        mistakes
-            .into_iter()
-            .map(Mistake::into_invalid_field)
-            .collect(),
-    )
 }
 
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
+    use serde_json::json;
     use serde_json::json;
 
     use super::*;
@@ -211,8 +184,14 @@ mod tests {
         let mut nested = fields(&json!({"form_data": {"prompt": 5}, "prompt": "outside"}));
         assert!(nested.enter("form_data"));
         nested.parse::<Prompt>().unwrap();
-        let location = vec![json!("body"), json!("form_data"), json!("prompt")];
-        assert_eq!(nested.mistakes, [Mistake::not_a_string(location)]);
+        let [mistake] = &nested.mistakes[..] else {
+            panic!("{:?}", nested.mistakes)
+        };
+        let location = [json!("body"), json!("form_data"), json!("prompt")];
+        assert_eq!(
+            (mistake.r#type.as_str(), &mistake.loc[..]),
+            ("string_type", &location[..])
+        );
         assert!(nested.finish().is_err());
 
         let mut flat = fields(&json!({"prompt": "a"}));

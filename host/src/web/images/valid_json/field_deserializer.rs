@@ -7,7 +7,8 @@ use serde::de::{DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor
 use serde::forward_to_deserialize_any;
 use serde_json::{Error, Map, Value};
 
-use super::Mistake;
+use super::{Location, missing, mistake, not_a_string, not_an_object};
+use crate::web::error::InvalidField;
 
 /// The largest integer up to which a float represents every integer.
 const MAX_EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
@@ -15,15 +16,15 @@ const MAX_EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
 /// A field's value; `None` if the field is missing.
 pub(super) struct FieldDeserializer<'a> {
     value: Option<Value>,
-    location: Vec<Value>,
-    mistakes: &'a mut Vec<Mistake>,
+    location: Location,
+    mistakes: &'a mut Vec<InvalidField>,
 }
 
 impl<'a> FieldDeserializer<'a> {
     pub(super) fn new(
         value: Option<Value>,
-        location: Vec<Value>,
-        mistakes: &'a mut Vec<Mistake>,
+        location: Location,
+        mistakes: &'a mut Vec<InvalidField>,
     ) -> Self {
         Self {
             value,
@@ -36,7 +37,7 @@ impl<'a> FieldDeserializer<'a> {
     fn read_integer(&mut self, max: u64) -> u64 {
         let value = match self.value.take() {
             None => {
-                self.mistakes.push(Mistake::missing(self.location.clone()));
+                self.mistakes.push(missing(self.location.clone()));
                 return 0;
             }
             Some(Value::String(digits)) => digits
@@ -58,27 +59,27 @@ impl<'a> FieldDeserializer<'a> {
             None => ("int_type", "Input should be a valid integer".to_owned()),
         };
         self.mistakes
-            .push(Mistake::new(kind, self.location.clone(), message));
+            .push(mistake(kind, self.location.clone(), message));
         0
     }
 
     fn read_text(&mut self) -> String {
-        let mistake = match self.value.take() {
+        let invalid = match self.value.take() {
             Some(Value::String(text)) => return text,
-            Some(_) => Mistake::not_a_string(self.location.clone()),
-            None => Mistake::missing(self.location.clone()),
+            Some(_) => not_a_string(self.location.clone()),
+            None => missing(self.location.clone()),
         };
-        self.mistakes.push(mistake);
+        self.mistakes.push(invalid);
         String::new()
     }
 
     fn read_object(&mut self) -> Map<String, Value> {
-        let mistake = match self.value.take() {
+        let invalid = match self.value.take() {
             Some(Value::Object(object)) => return object,
-            Some(_) => Mistake::not_an_object(self.location.clone()),
-            None => Mistake::missing(self.location.clone()),
+            Some(_) => not_an_object(self.location.clone()),
+            None => missing(self.location.clone()),
         };
-        self.mistakes.push(mistake);
+        self.mistakes.push(invalid);
         Map::new()
     }
 }
@@ -153,16 +154,16 @@ struct FieldAccess<'a> {
     names: std::slice::Iter<'static, &'static str>,
     name: &'static str,
     object: Map<String, Value>,
-    location: Vec<Value>,
-    mistakes: &'a mut Vec<Mistake>,
+    location: Location,
+    mistakes: &'a mut Vec<InvalidField>,
 }
 
 impl<'a> FieldAccess<'a> {
     fn new(
         names: &'static [&'static str],
         object: Map<String, Value>,
-        location: Vec<Value>,
-        mistakes: &'a mut Vec<Mistake>,
+        location: Location,
+        mistakes: &'a mut Vec<InvalidField>,
     ) -> Self {
         Self {
             names: names.iter(),
@@ -200,8 +201,8 @@ impl<'de> MapAccess<'de> for FieldAccess<'_> {
 /// The items of a list, up to the first mistake.
 struct ItemAccess<'a> {
     items: std::iter::Enumerate<std::vec::IntoIter<Value>>,
-    location: Vec<Value>,
-    mistakes: &'a mut Vec<Mistake>,
+    location: Location,
+    mistakes: &'a mut Vec<InvalidField>,
 }
 
 impl<'de> SeqAccess<'de> for ItemAccess<'_> {
@@ -247,9 +248,7 @@ mod tests {
     use crate::web::images::request::ImageNames;
 
     /// Reads the value of a field `f`; the error is the kinds and locations of all mistakes.
-    fn parse<'de, T: Deserialize<'de>>(
-        value: Option<Value>,
-    ) -> Result<T, Vec<(&'static str, String)>> {
+    fn parse<'de, T: Deserialize<'de>>(value: Option<Value>) -> Result<T, Vec<(String, String)>> {
         let mut mistakes = Vec::new();
         let location = vec![json!("f")];
         let parsed = T::deserialize(FieldDeserializer::new(value, location, &mut mistakes));
@@ -258,15 +257,15 @@ mod tests {
         }
         let mistakes = mistakes.into_iter();
         Err(mistakes
-            .map(|it| (it.kind, Value::from(it.location).to_string()))
+            .map(|it| (it.r#type, Value::from(it.loc).to_string()))
             .collect())
     }
 
     #[test]
     fn integer_is_whole_and_within_its_type() {
         let check = |value: Value, expected: Result<Option<u32>, &str>| {
-            let expected = expected.map_err(|kind| vec![(kind, r#"["f"]"#.to_owned())]);
-            let parsed: Result<Option<u32>, Vec<(&str, String)>> = parse(Some(value.clone()));
+            let expected = expected.map_err(|kind| vec![(kind.to_owned(), r#"["f"]"#.to_owned())]);
+            let parsed: Result<Option<u32>, Vec<(String, String)>> = parse(Some(value.clone()));
             assert_eq!(parsed, expected, "{value}");
         };
         check(json!(0), Ok(Some(0)));
@@ -292,7 +291,7 @@ mod tests {
         assert_eq!(names(Some(json!("a"))).unwrap(), ["a"]);
         assert_eq!(names(Some(json!(["a", "b"]))).unwrap(), ["a", "b"]);
         assert_eq!(names(Some(json!([]))).unwrap(), [""; 0]);
-        let mistake = |kind, location: &str| vec![(kind, location.to_owned())];
+        let mistake = |kind: &str, location: &str| vec![(kind.to_owned(), location.to_owned())];
         assert_eq!(
             names(Some(json!(["a", 5, 6]))).unwrap_err(),
             mistake("string_type", r#"["f",1]"#)
@@ -318,7 +317,7 @@ mod tests {
             ("missing", r#"["f","b"]"#),
             ("string_type", r#"["f","a"]"#),
         ];
-        let expected = expected.map(|(kind, location)| (kind, location.to_owned()));
+        let expected = expected.map(|(kind, location)| (kind.to_owned(), location.to_owned()));
         assert_eq!(mistakes, expected);
         let sample: Sample = parse(Some(json!({"b": "b", "a": null}))).unwrap();
         assert_eq!(

@@ -14,28 +14,40 @@ mod inline_images;
 mod sources;
 pub mod task;
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
-use crate::app::App;
 use pinhole_ground::guard::Guard;
 use pinhole_egress as egress;
-use pinhole_sandbox::JobContext;
-use crate::files::in_event;
-use crate::jobs::{self, Finished, JobRequest};
-use crate::store::{FileRow, User};
+use pinhole_sandbox::{Edit, JobContext};
+use crate::files::{Files, in_event};
+use crate::jobs::{
+    self, CompletedJob, ImageOrigin, JobPlan, JobRequest, Jobs, Operation, Requester, Snapshot,
+};
+use crate::store::{FileRow, Store, User};
 use pinhole_ground::text::plain;
 
-use event::{Event, Place};
+use event::{Event, Events, Place};
 use history::Message;
-use model::{Completion, Model};
+use model::{Completion, Model, Models};
 use prompt::Prompt;
 use sources::Sources;
 
 /// How much of an engine's reason the language model and the client are told, in bytes.
 const MAX_REASON_BYTES: usize = 500;
 
+/// What a turn uses.
+pub struct Chat {
+    pub jobs: Arc<Jobs>,
+    pub files: Files,
+    pub store: Store,
+    pub events: Events,
+    /// The language models.
+    pub models: Models,
+}
+
 /// One chat request.
-#[derive(Debug)]
 pub struct Turn {
     /// Who asks.
     pub user: User,
@@ -45,8 +57,14 @@ pub struct Turn {
     pub message_id: String,
     /// `features.image_generation`
     pub wants_picture: bool,
-    /// What the request says of its picture besides the prompt, which is the conversation's.
-    pub wishes: JobRequest,
+    /// The settings and bindings of the whole turn.
+    pub snapshot: Arc<Snapshot>,
+    /// Decides which engines the turn may use.
+    pub requester: Requester,
+    /// The engine that the request names.
+    pub engine: Option<String>,
+    /// The image options of the request. The prompt comes from the conversation.
+    pub image_options: JobRequest,
     /// The request as it came, an OpenAI chat completion with Open WebUI's additions.
     pub payload: Map<String, Value>,
 }
@@ -58,6 +76,15 @@ impl Turn {
             chat_id: self.chat_id.clone(),
             message_id: self.message_id.clone(),
         }
+    }
+
+    fn plan(&self, operation: Operation) -> Result<JobPlan, jobs::Error> {
+        JobPlan::new(
+            self.snapshot.clone(),
+            operation,
+            self.engine.as_deref(),
+            self.requester.clone(),
+        )
     }
 }
 
@@ -113,26 +140,27 @@ type Outcome = Result<Made, String>;
 /// Runs a turn: the picture first, then the language model, which is told about it.
 ///
 /// This is the whole order of things. What is not of pictures passes through untouched.
-pub async fn run(app: &App, mut turn: Turn) -> Result<Reply, Error> {
-    let current = app.jobs.current();
-    let settings = &current.settings;
+pub async fn run(chat: &Chat, mut turn: Turn) -> Result<Reply, Error> {
+    let snapshot = turn.snapshot.clone();
+    let settings = &snapshot.settings;
     let model_id = model_id(&turn);
-    let model = find_model(app, model_id.as_deref()).await?;
-    let history = history::read(&app.store, &turn).await?;
+    let model = find_model(chat, model_id.as_deref()).await?;
+    let history = history::read(&chat.store, &turn).await?;
     let mut picture = None;
     if turn.wants_picture {
         let messages = history.messages(&turn.payload);
-        let sources = sources::load(app, settings, &turn, &messages).await;
+        let edit_plan = turn.plan(Operation::Edit);
+        let sources = sources::load(chat, &edit_plan, &turn, &messages).await;
         // Nothing is told of what does not run.
         if settings.enabled || sources.are_there() {
             let is_saved = history.is_stored();
-            let made = tell(app, &turn, is_saved, async {
+            let made = tell(chat, &turn, is_saved, async {
                 let words = words_to_draw(&messages)?;
-                if intent::edits(app, settings, &turn, model, &sources).await {
-                    return edit(app, &turn, words, sources).await;
+                if intent::edits(chat, settings, &turn, model, &sources).await {
+                    return edit(chat, &turn, edit_plan, words, sources).await;
                 }
-                let prompt = prompt::write(app, &settings.prompt, &turn, model, words).await;
-                generate(app, &turn, prompt).await
+                let prompt = prompt::write(chat, &settings.prompt, &turn, model, words).await;
+                generate(chat, &turn, prompt).await
             });
             picture = Some(made.await);
         }
@@ -141,16 +169,16 @@ pub async fn run(app: &App, mut turn: Turn) -> Result<Reply, Error> {
         message::add_context(&mut turn.payload, &context(outcome));
     }
     if model.is_some() {
-        inline_images::inline(&app.files, &turn.user, &mut turn.payload).await;
+        inline_images::inline(&chat.files, &turn.user, &mut turn.payload).await;
     }
     answer(turn, model, picture).await
 }
 
 /// Would a turn begin? What a caller has to know before the turn goes on without them.
-pub async fn check(app: &App, turn: &Turn) -> Result<(), Error> {
+pub async fn check(chat: &Chat, turn: &Turn) -> Result<(), Error> {
     let model_id = model_id(turn);
-    let model = find_model(app, model_id.as_deref()).await?;
-    history::check(&app.store, turn).await?;
+    let model = find_model(chat, model_id.as_deref()).await?;
+    history::check(&chat.store, turn).await?;
     match model.is_none() && !turn.wants_picture {
         true => Err(Error::NoModel),
         false => Ok(()),
@@ -165,9 +193,9 @@ fn model_id(turn: &Turn) -> Option<String> {
 }
 
 /// The language model that the request names; `None` where there is no server that could have it.
-async fn find_model<'a>(app: &'a App, id: Option<&'a str>) -> Result<Option<Model<'a>>, Error> {
-    match app.chat_models.find(id).await {
-        None if !app.chat_models.is_empty() => Err(Error::UnknownModel),
+async fn find_model<'a>(chat: &'a Chat, id: Option<&'a str>) -> Result<Option<Model<'a>>, Error> {
+    match chat.models.find(id).await {
+        None if !chat.models.is_empty() => Err(Error::UnknownModel),
         found => Ok(found),
     }
 }
@@ -185,7 +213,7 @@ fn words_to_draw(messages: &[Message<'_>]) -> Result<String, String> {
 /// `files`; of temporary chats the first is not told. A failing status carries `error` and `reason`
 /// besides, and the last one `prompt`, where a language model wrote what was drawn.
 async fn tell(
-    app: &App,
+    chat: &Chat,
     turn: &Turn,
     is_saved: bool,
     making: impl Future<Output = Outcome>,
@@ -193,7 +221,7 @@ async fn tell(
     let chat_id = turn.chat_id.as_deref();
     if !chat_id.is_some_and(history::is_temporary) {
         let status = json!({"description": "Creating image", "done": false});
-        tell_status(app, turn, is_saved, status).await;
+        tell_status(chat, turn, is_saved, status).await;
     }
     match making.await {
         Ok(made) => {
@@ -201,9 +229,9 @@ async fn tell(
             if let (Some(status), Some(prompt)) = (status.as_object_mut(), &made.rewritten) {
                 status.insert("prompt".to_owned(), prompt.as_str().into());
             }
-            tell_status(app, turn, is_saved, status).await;
+            tell_status(chat, turn, is_saved, status).await;
             let entries: Vec<Value> = made.files.iter().map(in_event).collect();
-            emit(app, turn, "files", json!({"files": entries}));
+            emit(chat, turn, "files", json!({"files": entries}));
             Ok(made)
         }
         Err(reason) => {
@@ -211,25 +239,25 @@ async fn tell(
             let description = "An error occurred while generating an image";
             let status =
                 json!({"description": description, "done": true, "error": true, "reason": reason});
-            tell_status(app, turn, is_saved, status).await;
+            tell_status(chat, turn, is_saved, status).await;
             Err(reason)
         }
     }
 }
 
 /// A status is kept with its message before it is told, so that nobody misses it.
-async fn tell_status(app: &App, turn: &Turn, is_saved: bool, status: Value) {
+async fn tell_status(chat: &Chat, turn: &Turn, is_saved: bool, status: Value) {
     if let Some(chat_id) = turn.chat_id.as_deref().filter(|_| is_saved) {
-        let kept = app.store.add_status(chat_id, &turn.message_id, &status);
+        let kept = chat.store.add_status(chat_id, &turn.message_id, &status);
         if let Err(error) = kept.await {
             tracing::error!("a status of chat {chat_id} is not kept: {error}");
         }
     }
-    emit(app, turn, "status", status);
+    emit(chat, turn, "status", status);
 }
 
-fn emit(app: &App, turn: &Turn, kind: &'static str, data: Value) {
-    app.events.emit(Event {
+fn emit(chat: &Chat, turn: &Turn, kind: &'static str, data: Value) {
+    chat.events.emit(Event {
         user_id: turn.user.id.clone(),
         place: turn.place(),
         kind,
@@ -238,15 +266,18 @@ fn emit(app: &App, turn: &Turn, kind: &'static str, data: Value) {
 }
 
 /// Makes and keeps a new picture.
-async fn generate(app: &App, turn: &Turn, prompt: Prompt) -> Outcome {
+async fn generate(chat: &Chat, turn: &Turn, prompt: Prompt) -> Outcome {
     let control = JobContext::new(uuid::Uuid::new_v4().to_string());
     let rewritten = prompt.is_rewritten.then(|| prompt.text.clone());
     let request = JobRequest {
         prompt: prompt.text,
-        ..turn.wishes.clone()
+        ..turn.image_options.clone()
     };
-    let job = app.jobs.generate(request, &control);
-    let files = make(app, turn, &control, rewritten.as_deref(), job).await?;
+    let job = async {
+        let plan = turn.plan(Operation::Generate)?;
+        chat.jobs.generate(&plan, request, &control).await
+    };
+    let files = make(chat, turn, &control, rewritten.as_deref(), job).await?;
     Ok(Made {
         files,
         is_edit: false,
@@ -255,18 +286,28 @@ async fn generate(app: &App, turn: &Turn, prompt: Prompt) -> Outcome {
 }
 
 /// Changes pictures and keeps what comes of it.
-async fn edit(app: &App, turn: &Turn, words: String, sources: Sources) -> Outcome {
+async fn edit(
+    chat: &Chat,
+    turn: &Turn,
+    plan: Result<JobPlan, jobs::Error>,
+    words: String,
+    sources: Sources,
+) -> Outcome {
     if let Some(refused) = sources.refused {
         return Err(refused);
     }
     let control = JobContext::new(uuid::Uuid::new_v4().to_string());
     let request = JobRequest {
         prompt: words,
-        ..turn.wishes.clone()
+        ..turn.image_options.clone()
     };
-    let job = app.jobs.edit(request, sources.images, None, &control);
+    let edit = Edit {
+        sources: sources.images,
+        mask: None,
+    };
+    let job = async { chat.jobs.edit(&plan?, request, edit, &control).await };
     Ok(Made {
-        files: make(app, turn, &control, None, job).await?,
+        files: make(chat, turn, &control, None, job).await?,
         is_edit: true,
         rewritten: None,
     })
@@ -274,21 +315,22 @@ async fn edit(app: &App, turn: &Turn, words: String, sources: Sources) -> Outcom
 
 /// Runs a job, tells how far it is, and keeps its pictures with the message that they belong to.
 async fn make(
-    app: &App,
+    chat: &Chat,
     turn: &Turn,
     control: &JobContext,
     rewritten: Option<&str>,
-    job: impl Future<Output = Result<Finished, jobs::Error>>,
+    job: impl Future<Output = Result<CompletedJob, jobs::Error>>,
 ) -> Result<Vec<FileRow>, String> {
     let place = (turn.user.id.as_str(), turn.place());
-    let finished = progress::follow(&app.events, place, control, job).await;
+    let finished = progress::follow(&chat.events, place, control, job).await;
     // The job's failure is logged where it happened.
     let finished = finished.map_err(|error| error.to_string())?;
-    let mut place = json!({"chat_id": turn.chat_id, "message_id": turn.message_id});
-    if let (Some(place), Some(prompt)) = (place.as_object_mut(), rewritten) {
-        place.insert("prompt".to_owned(), prompt.into());
-    }
-    let kept = app.keep(&turn.user, &finished, place).await;
+    let origin = ImageOrigin {
+        chat_id: turn.chat_id.as_deref(),
+        message_id: &turn.message_id,
+        prompt: rewritten,
+    };
+    let kept = finished.save(&chat.files, &chat.store, &turn.user, Some(origin)).await;
     kept.map_err(|error| {
         let job = &control.job;
         tracing::error!(job, "the pictures of job {job} are lost: {error:#}");

@@ -10,14 +10,15 @@
 //! ```
 //!
 //! Start reading in [`chat`]. Only `pinhole-sandbox` uses wasmtime, only `pinhole-egress` opens
-//! connections, only [`store`] contains SQL, and only [`web`] knows HTTP statuses.
+//! connections, only [`store`] contains SQL, only [`web`] knows HTTP statuses, and only [`config`] reads the
+//! process's environment.
 
-pub mod config;
-pub mod app;
 pub mod web;
+pub mod app;
 pub mod chat;
 pub mod jobs;
 pub mod accounts;
 pub mod files;
 pub mod settings;
 pub mod store;
+pub mod config;

@@ -1,155 +1,164 @@
-//! What an operator has set: the host's own settings and those that engines declare.
+//! The settings of the server, and the keys of those that engines declare.
+//!
+//! [`Settings`] are read from environment variables. [`StoredSettings`] overlays the variables with the
+//! values that administrators store while the server runs.
 
-mod key;
-mod kind;
-mod secret;
-mod stored;
+mod host_settings;
+mod overlay;
+mod secret_cipher;
+mod secret_mask;
+mod setting_key;
+mod stored_settings;
+mod value_kind;
 
 use pinhole_ground::environment::{Environment, OPENAI_URL};
-use pinhole_images::Metadata;
+use pinhole_images::MetadataPolicy;
 
-pub use key::{Key, keys};
-pub use kind::Kind;
-pub use secret::MARKER;
-pub use stored::{Change, Overlay, Source, Stored};
+pub use overlay::{Overlay, SettingOrigin};
+pub use secret_mask::MARKER;
+pub use setting_key::{SettingKey, setting_keys};
+pub use stored_settings::{Change, StoredSettings};
+pub use value_kind::ValueKind;
 
-/// The host's own settings for making pictures, by Open WebUI's names.
+/// The server's own image settings, by Open WebUI's names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// `ENABLE_IMAGE_GENERATION`: the master switch; on where it is not set.
+    /// `ENABLE_IMAGE_GENERATION`: true by default.
     pub enabled: bool,
-    /// `IMAGE_GENERATION_ENGINE`: the engine's name.
+    /// `IMAGE_GENERATION_ENGINE`: the name of the binding that generates.
     pub engine: String,
-    /// `IMAGE_GENERATION_MODEL`; `None` leaves the choice to the engine.
+    /// `IMAGE_GENERATION_MODEL`. `None` leaves the choice to the engine.
     pub model: Option<String>,
-    /// `IMAGE_SIZE` as it was set, `WxH` or `auto`; `None` and `auto` leave it to the engine.
+    /// `IMAGE_SIZE`: `WxH` or `auto`. `None` and `auto` leave the choice to the engine.
     pub size: Option<String>,
-    /// `IMAGE_STEPS`, for engines that have them.
+    /// `IMAGE_STEPS`, for engines that have steps.
     pub steps: Option<u32>,
-    /// `PINHOLE_IMAGE_METADATA`: what stays of the metadata of pictures that jobs give.
-    pub metadata: Metadata,
-    /// What editing has of its own.
+    /// `PINHOLE_IMAGE_METADATA`: the metadata of generated images that is retained.
+    pub metadata: MetadataPolicy,
     pub edit: EditSettings,
-    /// How prompts are rewritten, and by which language model.
     pub prompt: PromptSettings,
-    /// Where the language models that answer chats are, in the order of their settings.
-    pub chat_models: Vec<ChatModels>,
+    /// The servers of language models, in the order of their settings.
+    pub model_servers: Vec<ModelServer>,
 }
 
-/// The host's own settings for changing pictures.
+/// The settings for editing images.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EditSettings {
-    /// `ENABLE_IMAGE_EDIT`: on where it is not set.
+    /// `ENABLE_IMAGE_EDIT`: true by default.
     pub enabled: bool,
-    /// `IMAGE_EDIT_ENGINE`; where it is not set, the engine that generates.
+    /// `IMAGE_EDIT_ENGINE`: by default the engine that generates.
     pub engine: String,
-    /// `IMAGE_EDIT_MODEL`; `None` leaves the choice to the engine.
+    /// `IMAGE_EDIT_MODEL`. `None` leaves the choice to the engine.
     pub model: Option<String>,
-    /// `IMAGE_EDIT_SIZE` as it was set; `None` and `auto` leave it to the engine.
+    /// `IMAGE_EDIT_SIZE`. `None` and `auto` leave the choice to the engine.
     pub size: Option<String>,
-    /// `PINHOLE_EDIT_INTENT`: when a turn changes pictures and makes no new one.
+    /// `PINHOLE_EDIT_INTENT`: when a turn edits images instead of generating one.
     pub intent: EditIntent,
 }
 
-/// When a turn changes the pictures of its chat.
+/// When a chat turn edits the images of its chat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EditIntent {
-    /// `any-image`: wherever there is a picture among the newest, as Open WebUI does.
+    /// `any-image`: whenever the newest messages contain an image, as in Open WebUI.
     AnyImage,
-    /// `ask`: where a language model says that the person means to.
+    /// `ask`: if a language model classifies the message as an edit.
     Ask,
 }
 
-/// How a language model rewrites the prompt of a new picture.
+/// How a language model rewrites the prompt of a new image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PromptSettings {
-    /// `ENABLE_IMAGE_PROMPT_GENERATION`: on where it is not set.
+    /// `ENABLE_IMAGE_PROMPT_GENERATION`: true by default.
     pub enabled: bool,
-    /// `IMAGE_PROMPT_GENERATION_PROMPT_TEMPLATE`; `None` is the one that is built in.
+    /// `IMAGE_PROMPT_GENERATION_PROMPT_TEMPLATE`. `None` is the built-in template.
     pub template: Option<String>,
-    /// `TASK_MODEL`: asked in chats with a local model; `None` asks the chat's own.
+    /// `TASK_MODEL`, for chats with a local model. `None` is the chat's own model.
     pub task_model: Option<String>,
-    /// `TASK_MODEL_EXTERNAL`: the same for all other chats.
+    /// `TASK_MODEL_EXTERNAL`, for all other chats.
     pub task_model_external: Option<String>,
 }
 
-/// Where a server with OpenAI's chat completions is.
+/// A server with OpenAI's chat completions API.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ChatModels {
+pub struct ModelServer {
     /// Such as `http://127.0.0.1:11434/v1`.
     pub base_url: String,
-    /// True where the administrator named the base URL.
-    pub named: bool,
-    /// Sent as a bearer token; `None` sends none.
+    /// True if the administrator set the URL. False for OpenAI's own.
+    pub is_url_set: bool,
+    /// Sent as a bearer token.
     pub key: Option<String>,
 }
 
-impl std::fmt::Debug for ChatModels {
+impl std::fmt::Debug for ModelServer {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The address may hold a password, or be a key that was pasted into the wrong setting.
-        formatter.write_str("ChatModels")
+        // The URL may contain a password, or be a key that was pasted into the wrong setting.
+        formatter.write_str("ModelServer")
     }
 }
 
 impl Settings {
-    /// Reads the host's settings. The error names the variable and what it may hold.
-    pub fn read(environment: &Environment) -> Result<Self, String> {
+    /// Reads the settings. The error names the variable and the values that it accepts.
+    pub fn from_environment(environment: &Environment) -> Result<Self, String> {
         let text = |name: &str| environment.get(name).map(str::to_owned);
-        let steps = text("IMAGE_STEPS").map(|steps| {
-            let wrong =
-                |_| format!("IMAGE_STEPS is {steps:?}: it must be a whole number such as 20");
-            steps.trim().parse().map_err(wrong)
-        });
+        let is_enabled = |name: &str| environment.is_true(name).unwrap_or(true);
         Ok(Self {
-            enabled: environment
-                .is_true("ENABLE_IMAGE_GENERATION")
-                .unwrap_or(true),
+            enabled: is_enabled("ENABLE_IMAGE_GENERATION"),
             engine: engine(environment),
             model: text("IMAGE_GENERATION_MODEL"),
             size: text("IMAGE_SIZE"),
-            steps: steps.transpose()?,
+            steps: steps(environment)?,
             metadata: metadata(environment)?,
             edit: EditSettings {
-                enabled: environment.is_true("ENABLE_IMAGE_EDIT").unwrap_or(true),
+                enabled: is_enabled("ENABLE_IMAGE_EDIT"),
                 engine: edit_engine(environment),
                 model: text("IMAGE_EDIT_MODEL"),
                 size: text("IMAGE_EDIT_SIZE"),
                 intent: edit_intent(environment)?,
             },
             prompt: PromptSettings {
-                enabled: environment
-                    .is_true("ENABLE_IMAGE_PROMPT_GENERATION")
-                    .unwrap_or(true),
+                enabled: is_enabled("ENABLE_IMAGE_PROMPT_GENERATION"),
                 template: text("IMAGE_PROMPT_GENERATION_PROMPT_TEMPLATE"),
                 task_model: text("TASK_MODEL"),
                 task_model_external: text("TASK_MODEL_EXTERNAL"),
             },
-            chat_models: chat_models(environment),
+            model_servers: model_servers(environment),
         })
     }
 }
 
-/// Open WebUI's default is `openai`, and empty means `automatic1111`. Where nothing at all speaks
-/// for OpenAI, `sketch` draws, so that a server nobody has configured shows a picture.
+/// Open WebUI's default is `openai`, and empty means `automatic1111`. If no variable indicates OpenAI, the
+/// default is `sketch`, so that a server without configuration generates an image.
 fn engine(environment: &Environment) -> String {
-    let open_webui = environment.is_true("ENABLE_IMAGE_GENERATION") == Some(true)
+    let is_openai_indicated = environment.is_true("ENABLE_IMAGE_GENERATION") == Some(true)
         || environment.get("IMAGES_OPENAI_API_KEY").is_some();
     match environment.raw("IMAGE_GENERATION_ENGINE") {
         Some("") => "automatic1111".to_owned(),
         Some(name) => name.to_owned(),
-        None if open_webui => "openai".to_owned(),
+        None if is_openai_indicated => "openai".to_owned(),
         None => "sketch".to_owned(),
     }
 }
 
-/// Open WebUI's default is `openai`, wherever editing is switched on there.
+/// Open WebUI's default is `openai` if editing is enabled there.
 fn edit_engine(environment: &Environment) -> String {
-    let open_webui = environment.is_true("ENABLE_IMAGE_EDIT") == Some(true)
+    let is_openai_indicated = environment.is_true("ENABLE_IMAGE_EDIT") == Some(true)
         || environment.get("IMAGES_EDIT_OPENAI_API_KEY").is_some();
     match environment.get("IMAGE_EDIT_ENGINE") {
         Some(name) => name.to_owned(),
-        None if open_webui => "openai".to_owned(),
+        None if is_openai_indicated => "openai".to_owned(),
         None => engine(environment),
+    }
+}
+
+fn steps(environment: &Environment) -> Result<Option<u32>, String> {
+    let Some(text) = environment.get("IMAGE_STEPS") else {
+        return Ok(None);
+    };
+    match text.trim().parse() {
+        Ok(steps) => Ok(Some(steps)),
+        Err(_) => Err(format!(
+            "IMAGE_STEPS is {text:?}: it must be a whole number such as 20"
+        )),
     }
 }
 
@@ -163,18 +172,18 @@ fn edit_intent(environment: &Environment) -> Result<EditIntent, String> {
     }
 }
 
-fn metadata(environment: &Environment) -> Result<Metadata, String> {
-    let Some(word) = environment.get("PINHOLE_IMAGE_METADATA") else {
-        return Ok(Metadata::default());
+fn metadata(environment: &Environment) -> Result<MetadataPolicy, String> {
+    let Some(name) = environment.get("PINHOLE_IMAGE_METADATA") else {
+        return Ok(MetadataPolicy::default());
     };
-    Metadata::named(word).ok_or_else(|| {
-        format!("PINHOLE_IMAGE_METADATA is {word:?}: it must be essential, strip or keep")
+    MetadataPolicy::from_name(name).ok_or_else(|| {
+        format!("PINHOLE_IMAGE_METADATA is {name:?}: it must be essential, strip or keep")
     })
 }
 
-/// The servers of `OPENAI_API_BASE_URLS` with their keys, or the one of `OPENAI_API_BASE_URL`. An
-/// empty address with a key is OpenAI's own.
-fn chat_models(environment: &Environment) -> Vec<ChatModels> {
+/// The servers of `OPENAI_API_BASE_URLS` with their keys, or the one of `OPENAI_API_BASE_URL`. An empty URL
+/// with a key is OpenAI's own.
+fn model_servers(environment: &Environment) -> Vec<ModelServer> {
     if environment.is_true("ENABLE_OPENAI_API") == Some(false) {
         return Vec::new();
     }
@@ -187,8 +196,8 @@ fn chat_models(environment: &Environment) -> Vec<ChatModels> {
             (true, Some(_)) => OPENAI_URL,
             (false, _) => *url,
         };
-        Some(ChatModels {
-            named: !url.is_empty(),
+        Some(ModelServer {
+            is_url_set: !url.is_empty(),
             base_url: base_url.to_owned(),
             key: key.map(|key| (*key).to_owned()),
         })
@@ -210,13 +219,15 @@ mod tests {
 
     fn check_engine(pairs: &[(&str, &str)], expected: &str) {
         assert_eq!(
-            Settings::read(&environment(pairs)).unwrap().engine,
+            Settings::from_environment(&environment(pairs))
+                .unwrap()
+                .engine,
             expected
         );
     }
 
     #[test]
-    fn the_engine_is_the_one_that_open_webui_would_take() {
+    fn engine_is_the_same_as_in_open_webui() {
         check_engine(&[], "sketch");
         check_engine(&[("IMAGE_GENERATION_ENGINE", "comfyui")], "comfyui");
         check_engine(&[("IMAGE_GENERATION_ENGINE", "")], "automatic1111");
@@ -227,8 +238,13 @@ mod tests {
     }
 
     #[test]
-    fn editing_has_an_engine_of_its_own() {
-        let engine = |pairs: &[_]| Settings::read(&environment(pairs)).unwrap().edit.engine;
+    fn edit_engine_is_independent_of_engine() {
+        let engine = |pairs: &[_]| {
+            Settings::from_environment(&environment(pairs))
+                .unwrap()
+                .edit
+                .engine
+        };
         assert_eq!(engine(&[]), "sketch");
         assert_eq!(engine(&[("IMAGE_GENERATION_ENGINE", "comfyui")]), "comfyui");
         assert_eq!(engine(&[("ENABLE_IMAGE_EDIT", "true")]), "openai");
@@ -240,30 +256,39 @@ mod tests {
     }
 
     #[test]
-    fn the_master_switch_is_on_unless_set() {
-        let enabled = |pairs: &[_]| Settings::read(&environment(pairs)).unwrap().enabled;
+    fn image_generation_is_enabled_by_default() {
+        let enabled = |pairs: &[_]| {
+            Settings::from_environment(&environment(pairs))
+                .unwrap()
+                .enabled
+        };
         assert!(enabled(&[]));
         assert!(enabled(&[("ENABLE_IMAGE_GENERATION", "TRUE")]));
         assert!(!enabled(&[("ENABLE_IMAGE_GENERATION", "yes")]));
     }
 
     #[test]
-    fn a_wrong_number_is_named() {
-        let error = Settings::read(&environment(&[("IMAGE_STEPS", "many")])).unwrap_err();
+    fn from_environment_names_variable_with_invalid_number() {
+        let error =
+            Settings::from_environment(&environment(&[("IMAGE_STEPS", "many")])).unwrap_err();
         assert!(error.contains("IMAGE_STEPS"), "{error}");
     }
 
-    fn check_chat_models(pairs: &[(&str, &str)], expected: &[(&str, Option<&str>, bool)]) {
-        let models = Settings::read(&environment(pairs)).unwrap().chat_models;
-        let models = models.iter();
-        let models = models.map(|it| (it.base_url.as_str(), it.key.as_deref(), it.named));
-        assert_eq!(models.collect::<Vec<_>>(), expected);
+    fn check_model_servers(pairs: &[(&str, &str)], expected: &[(&str, Option<&str>, bool)]) {
+        let servers = Settings::from_environment(&environment(pairs))
+            .unwrap()
+            .model_servers;
+        let actual: Vec<_> = servers
+            .iter()
+            .map(|it| (it.base_url.as_str(), it.key.as_deref(), it.is_url_set))
+            .collect();
+        assert_eq!(actual, expected);
     }
 
     #[test]
-    fn every_server_of_the_list_has_the_key_beside_it() {
-        check_chat_models(&[], &[]);
-        check_chat_models(
+    fn model_servers_pair_urls_and_keys_by_position() {
+        check_model_servers(&[], &[]);
+        check_model_servers(
             &[
                 ("OPENAI_API_BASE_URLS", "http://a/v1; http://b/v1;;"),
                 ("OPENAI_API_KEYS", "a;;c"),
@@ -275,18 +300,18 @@ mod tests {
             ],
         );
         let one = ("OPENAI_API_BASE_URL", "http://a/v1");
-        check_chat_models(&[one], &[("http://a/v1", None, true)]);
+        check_model_servers(&[one], &[("http://a/v1", None, true)]);
         let key = ("OPENAI_API_KEY", "k");
-        check_chat_models(&[key], &[(OPENAI_URL, Some("k"), false)]);
-        check_chat_models(&[one, key], &[("http://a/v1", Some("k"), true)]);
-        check_chat_models(&[one, key, ("ENABLE_OPENAI_API", "false")], &[]);
+        check_model_servers(&[key], &[(OPENAI_URL, Some("k"), false)]);
+        check_model_servers(&[one, key], &[("http://a/v1", Some("k"), true)]);
+        check_model_servers(&[one, key, ("ENABLE_OPENAI_API", "false")], &[]);
     }
 
     #[test]
-    fn an_edit_is_meant_as_open_webui_says_unless_set() {
+    fn edit_intent_defaults_to_any_image() {
         let intent = |value| {
-            let read = Settings::read(&environment(&[("PINHOLE_EDIT_INTENT", value)]));
-            read.map(|settings| settings.edit.intent)
+            let pair = ("PINHOLE_EDIT_INTENT", value);
+            Settings::from_environment(&environment(&[pair])).map(|settings| settings.edit.intent)
         };
         assert_eq!(intent(""), Ok(EditIntent::AnyImage));
         assert_eq!(intent("any-image"), Ok(EditIntent::AnyImage));
@@ -296,27 +321,33 @@ mod tests {
     }
 
     #[test]
-    fn metadata_is_left_out_but_for_what_a_picture_needs_unless_set() {
+    fn metadata_policy_defaults_to_essential() {
         let metadata = |value| {
-            let read = Settings::read(&environment(&[("PINHOLE_IMAGE_METADATA", value)]));
-            read.map(|settings| settings.metadata)
+            let pair = ("PINHOLE_IMAGE_METADATA", value);
+            Settings::from_environment(&environment(&[pair])).map(|settings| settings.metadata)
         };
-        assert_eq!(metadata(""), Ok(Metadata::Essential));
-        assert_eq!(metadata("essential"), Ok(Metadata::Essential));
-        assert_eq!(metadata("strip"), Ok(Metadata::Strip));
-        assert_eq!(metadata("keep"), Ok(Metadata::Keep));
+        assert_eq!(metadata(""), Ok(MetadataPolicy::Essential));
+        assert_eq!(metadata("essential"), Ok(MetadataPolicy::Essential));
+        assert_eq!(metadata("strip"), Ok(MetadataPolicy::Strip));
+        assert_eq!(metadata("keep"), Ok(MetadataPolicy::Keep));
         let error = metadata("all").unwrap_err();
         assert!(error.contains("PINHOLE_IMAGE_METADATA"), "{error}");
     }
 
     #[test]
-    fn prompts_are_rewritten_unless_switched_off() {
-        let prompt = |pairs: &[_]| Settings::read(&environment(pairs)).unwrap().prompt;
+    fn prompt_settings_are_enabled_by_default() {
+        let prompt = |pairs: &[_]| {
+            Settings::from_environment(&environment(pairs))
+                .unwrap()
+                .prompt
+        };
         assert!(prompt(&[]).enabled);
         assert!(!prompt(&[("ENABLE_IMAGE_PROMPT_GENERATION", "no")]).enabled);
-        let set = [("TASK_MODEL", "t"), ("TASK_MODEL_EXTERNAL", "")];
-        let set = prompt(&set);
-        assert_eq!(set.task_model.as_deref(), Some("t"));
-        assert_eq!((set.task_model_external, set.template), (None, None));
+        let settings = prompt(&[("TASK_MODEL", "t"), ("TASK_MODEL_EXTERNAL", "")]);
+        assert_eq!(settings.task_model.as_deref(), Some("t"));
+        assert_eq!(
+            (settings.task_model_external, settings.template),
+            (None, None)
+        );
     }
 }

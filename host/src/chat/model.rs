@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use url::{Host, Url};
 
 use pinhole_ground::audit::AuditLog;
-use pinhole_egress::{Credential, Destination, Egress, Error, Place, Redactor, Request, Tls};
-use crate::settings::{ChatModels, PromptSettings};
+use pinhole_egress::{BaseUrl, Credential, Destination, Egress, Error, Redactor, Request, Tls};
+use crate::settings::{ModelServer, PromptSettings};
 
 use list::{List, MAX_LIST_AGE, MAX_LIST_AGE_ON_MISS};
 
@@ -96,7 +96,7 @@ pub struct Model<'a> {
 impl Models {
     /// Opens the servers of the settings. The error names the address and what is wrong with it.
     pub fn open(
-        settings: &[ChatModels],
+        settings: &[ModelServer],
         egress: &Egress,
         audit: &AuditLog,
     ) -> Result<Self, String> {
@@ -183,19 +183,19 @@ impl Models {
 }
 
 fn connect(
-    server: &ChatModels,
+    server: &ModelServer,
     egress: &Egress,
     audit: &AuditLog,
 ) -> Result<Connection, String> {
     let credential = server.key.as_deref().map(Credential::bearer).transpose();
     let credential = credential.map_err(|why| format!("OPENAI_API_KEY cannot be used: {why}"))?;
-    let place = Place {
-        base: &server.base_url,
-        named: server.named,
+    let place = BaseUrl {
+        url: &server.base_url,
+        allows_private: server.is_url_set,
         setting: "OPENAI_API_BASE_URL",
     };
     let destination = egress.destination(place, credential.unwrap_or_default(), &Tls::default());
-    let redactor = Arc::new(Redactor::among_words(server.key.as_deref()));
+    let redactor = Arc::new(Redactor::for_prose(server.key.as_deref()));
     Ok(Connection {
         list: List::new(redactor.clone()),
         redactor,

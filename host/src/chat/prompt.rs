@@ -4,9 +4,8 @@ pub(super) mod template;
 
 use serde_json::{Map, Value};
 
-use super::Turn;
+use super::{Chat, Turn};
 use super::model::{self, Model};
-use crate::app::App;
 use crate::jobs::MAX_PROMPT_BYTES;
 use crate::settings::PromptSettings;
 use crate::store::User;
@@ -50,14 +49,14 @@ pub(super) struct Prompt {
 ///
 /// Source: Open WebUI `utils/middleware.py`: new pictures only, an edit is asked for in plain words.
 pub(super) async fn write(
-    app: &App,
+    chat: &Chat,
     settings: &PromptSettings,
     turn: &Turn,
     model: Option<Model<'_>>,
     words: String,
 ) -> Prompt {
     let rewritten = match model.filter(|_| settings.enabled) {
-        Some(model) => rewrite(app, settings, turn, model).await,
+        Some(model) => rewrite(chat, settings, turn, model).await,
         None => None,
     };
     match rewritten {
@@ -73,12 +72,12 @@ pub(super) async fn write(
 }
 
 async fn rewrite(
-    app: &App,
+    chat: &Chat,
     settings: &PromptSettings,
     turn: &Turn,
     model: Model<'_>,
 ) -> Option<String> {
-    let answer = ask(app, settings, &turn.user, &turn.payload, model).await;
+    let answer = ask(chat, settings, &turn.user, &turn.payload, model).await;
     let answer = answer
         .inspect_err(|why| tracing::warn!("a prompt is taken as the person wrote it: {why}"))
         .ok()?;
@@ -92,7 +91,7 @@ async fn rewrite(
 /// Asks for the prompt of a request's messages, by the template that is set. The whole completion;
 /// the error is for the log.
 pub async fn ask(
-    app: &App,
+    chat: &Chat,
     settings: &PromptSettings,
     user: &User,
     payload: &Map<String, Value>,
@@ -101,7 +100,7 @@ pub async fn ask(
     let template = settings.template.as_deref().unwrap_or(TEMPLATE);
     let question = template::fill(template, &Facts::of(payload, user));
     let question = question.ok_or("the conversation is too long for a prompt to be made of it")?;
-    let model = app.chat_models.for_tasks(model, settings).await;
+    let model = chat.models.for_tasks(model, settings).await;
     model::ask(model, &question).await
 }
 

@@ -1,11 +1,9 @@
 //! The pictures that a turn may change: those of the newest messages that have any.
 
-use super::Turn;
+use super::{Chat, Turn};
 use super::history::Message;
-use crate::app::App;
 use pinhole_images::Image;
-use crate::jobs::MAX_SOURCE_BYTES;
-use crate::settings::Settings;
+use crate::jobs::{Error, JobPlan, MAX_SOURCE_BYTES};
 use crate::files::lookup::{self, MAX_SOURCES, Unusable};
 
 /// Messages whose pictures count.
@@ -33,13 +31,13 @@ impl Sources {
 ///
 /// Source: Open WebUI `utils/middleware.py`, `get_images_from_messages`: two messages, newest first.
 pub(super) async fn load(
-    app: &App,
-    settings: &Settings,
+    chat: &Chat,
+    plan: &Result<JobPlan, Error>,
     turn: &Turn,
     messages: &[Message<'_>],
 ) -> Sources {
     let mut sources = Sources::default();
-    let most = most(app, settings, turn);
+    let most = most(plan);
     if most == 0 {
         return sources;
     }
@@ -51,7 +49,7 @@ pub(super) async fn load(
             if sources.images.len() >= most || bytes(&sources.images) > MAX_SOURCE_BYTES {
                 break;
             }
-            match lookup::named(&app.files, &turn.user, name).await {
+            match lookup::named(&chat.files, &turn.user, name).await {
                 Ok(image) => sources.add(image),
                 Err(unusable) if Some(at) == newest => sources.refused = Some(told(unusable)),
                 Err(unusable) => drop(told(unusable)),
@@ -79,24 +77,19 @@ impl Sources {
 
 /// How many pictures the engine that edits takes; none where editing is off, or is nothing that it
 /// can. One that is not there is not known not to: its job will say so.
-fn most(app: &App, settings: &Settings, turn: &Turn) -> usize {
-    if !settings.edit.enabled {
+fn most(plan: &Result<JobPlan, Error>) -> usize {
+    let plan = match plan {
+        Ok(plan) => plan,
+        Err(Error::Disabled(_)) => return 0,
+        Err(_) => return MAX_SOURCES,
+    };
+    let abilities = &plan.binding.component.description.abilities;
+    if !abilities.edit {
         return 0;
     }
-    let wishes = &turn.wishes;
-    let chosen = app
-        .jobs
-        .choose(wishes.engine.as_deref(), &wishes.asker, true);
-    let Ok(binding) = chosen else {
-        return MAX_SOURCES;
-    };
-    let abilities = &binding.component.description.abilities;
-    match abilities.edit {
-        false => 0,
-        true => usize::try_from(abilities.max_sources)
-            .unwrap_or(MAX_SOURCES)
-            .min(MAX_SOURCES),
-    }
+    usize::try_from(abilities.max_sources)
+        .unwrap_or(MAX_SOURCES)
+        .min(MAX_SOURCES)
 }
 
 fn bytes(images: &[Image]) -> usize {

@@ -14,8 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::event::{COMPLETION, Event, Events, Place};
 use super::model::Completion;
-use super::{MAX_REASON_BYTES, Reply, Turn, run};
-use crate::app::App;
+use super::{Chat, MAX_REASON_BYTES, Reply, Turn, run};
 use pinhole_ground::text::plain;
 
 use answer::{Answer, refusal};
@@ -59,7 +58,7 @@ pub enum Full {
 
 impl Tasks {
     /// Has a turn go on by itself. The task's id, to stop it by.
-    pub fn start(&self, app: Arc<App>, turn: Turn) -> Result<String, Full> {
+    pub fn start(&self, chat: Arc<Chat>, turn: Turn) -> Result<String, Full> {
         let id = uuid::Uuid::new_v4().to_string();
         let stop = CancellationToken::new();
         let mut running = self.running();
@@ -81,7 +80,7 @@ impl Tasks {
             id: id.clone(),
         };
         self.tracker.spawn(async move {
-            go_on(&app, turn, &stop).await;
+            go_on(&chat, turn, &stop).await;
             drop(listed);
         });
         Ok(id)
@@ -143,9 +142,9 @@ impl Drop for Listed {
 ///
 /// Source: Open WebUI `utils/middleware.py` and `main.py`: the words so far, `done` at the end;
 /// `chat:message:error` and `chat:tasks:cancel` after a failure, the latter alone after Stop.
-async fn go_on(app: &App, turn: Turn, stop: &CancellationToken) {
+async fn go_on(chat: &Chat, turn: Turn, stop: &CancellationToken) {
     let teller = Teller {
-        events: app.events.clone(),
+        events: chat.events.clone(),
         user_id: turn.user.id.clone(),
         place: turn.place(),
     };
@@ -154,13 +153,13 @@ async fn go_on(app: &App, turn: Turn, stop: &CancellationToken) {
     let ended = tokio::select! {
         biased;
         () = stop.cancelled() => None,
-        ended = speak(app, turn, &teller, &mut answer) => Some(ended),
+        ended = speak(chat, turn, &teller, &mut answer) => Some(ended),
     };
     let failure = match &ended {
         Some(Err(reason)) => Some(plain(reason, MAX_REASON_BYTES)),
         _ => None,
     };
-    let title = keep(app, &teller, &answer, failure.as_deref()).await;
+    let title = keep(chat, &teller, &answer, failure.as_deref()).await;
     if let Some(Ok(())) = ended {
         let mut done = json!({"done": true, "content": answer.content});
         if let Some(done) = done.as_object_mut() {
@@ -177,8 +176,8 @@ async fn go_on(app: &App, turn: Turn, stop: &CancellationToken) {
 }
 
 /// Runs the turn and reads its answer. The error is a reason for a person.
-async fn speak(app: &App, turn: Turn, teller: &Teller, answer: &mut Answer) -> Result<(), String> {
-    let reply = run(app, turn).await.map_err(|error| error.to_string())?;
+async fn speak(chat: &Chat, turn: Turn, teller: &Teller, answer: &mut Answer) -> Result<(), String> {
+    let reply = run(chat, turn).await.map_err(|error| error.to_string())?;
     match reply {
         Reply::Words(words) => answer.add(&words),
         Reply::Model {
@@ -234,7 +233,7 @@ fn interval(bytes: usize) -> Duration {
 
 /// Keeps what was said in the user's own chat, where there is such a chat: its title.
 async fn keep(
-    app: &App,
+    chat: &Chat,
     teller: &Teller,
     answer: &Answer,
     failure: Option<&str>,
@@ -250,7 +249,7 @@ async fn keep(
     );
     let message_id = &teller.place.message_id;
     let kept =
-        app.store
+        chat.store
             .finish_answer(&teller.user_id, chat_id, message_id, &answer.content, &rest);
     match kept.await {
         Ok(title) => title,

@@ -1,4 +1,4 @@
-//! `pinhole engine test`: the conformance cases of an engine, against any component.
+//! `pinhole engine test`: runs the conformance cases of an engine against a component.
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -6,41 +6,40 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use pinhole::config::Config;
-use pinhole::jobs::{Error, Finished, JobRequest, Jobs};
+use pinhole::jobs::{CompletedJob, Error, JobPlan, JobRequest, Jobs, Operation, Requester};
 use pinhole_conformance::{
     Failure, Host, JobImages, JobParameters, Kit, Lines, Task, TaskResult, Verdict,
 };
 use pinhole_ground::audit::AuditLog;
 use pinhole_ground::environment::Environment;
 use pinhole_images::Decoder;
-use pinhole_sandbox::{Error as EngineError, JobContext};
+use pinhole_sandbox::{Edit, Error as EngineError, JobContext};
 use tokio::time::Instant;
 
-use crate::{FAILED, WRONG_USE};
+use super::{FAILED, WRONG_USE};
 
-/// Where the cases are when nothing is said.
+/// The default directory of cases.
 const CASES: &str = "tests/cases";
 
-/// What `pinhole engine test` is told.
 #[derive(Args)]
 pub(crate) struct EngineTest {
-    /// The component's file
+    /// Component file
     component: PathBuf,
-    /// The folder of cases, with a folder for each engine [default: tests/cases]
+    /// Directory of cases, with a subdirectory for each engine [default: tests/cases]
     #[arg(long, value_name = "DIR")]
     cases: Option<PathBuf>,
-    /// Only cases whose folder begins so; may be repeated
-    #[arg(long = "case", value_name = "NAME")]
+    /// Run only cases whose name starts with PREFIX (repeatable)
+    #[arg(long = "case", value_name = "PREFIX")]
     case: Vec<String>,
 }
 
-/// Runs the cases and prints a line for each. The exit code.
-pub(crate) async fn test(config: &Config, asked: EngineTest, lines: Lines) -> Result<u8> {
-    let cases = asked.cases.as_deref().unwrap_or(Path::new(CASES));
+/// Runs the cases and prints a line for each. Returns the exit code.
+pub(crate) async fn test(config: &Config, arguments: EngineTest, lines: Lines) -> Result<u8> {
+    let cases = arguments.cases.as_deref().unwrap_or(Path::new(CASES));
     let kit = match Kit::open(
-        &asked.component,
+        &arguments.component,
         cases,
-        &asked.case,
+        &arguments.case,
         &config.compiler,
         lines,
     )
@@ -76,7 +75,7 @@ pub(crate) async fn test(config: &Config, asked: EngineTest, lines: Lines) -> Re
     written?;
     let mut summary = format!("{passed} passed, {failed} failed");
     if known > 0 {
-        summary.push_str(&format!(", {known} known not to pass"));
+        summary.push_str(&format!(", {known} known failures"));
     }
     writeln!(out, "{summary} in {:.1} s", started.elapsed().as_secs_f32())?;
     Ok(if failed == 0 { 0 } else { FAILED })
@@ -93,22 +92,40 @@ impl Host for Server {
     }
 
     async fn run(&self, task: Task, context: &JobContext) -> TaskResult {
+        self.run_task(task, context)
+            .await
+            .unwrap_or_else(|error| TaskResult::Failed(failure(&error)))
+    }
+}
+
+impl Server {
+    async fn run_task(&self, task: Task, context: &JobContext) -> Result<TaskResult, Error> {
         let jobs = &self.0;
-        let result = match task {
-            Task::Generate(job) => jobs.generate(request(job), context).await.map(images),
-            Task::Edit { job, sources, mask } => jobs
-                .edit(request(job), sources, mask, context)
-                .await
-                .map(images),
-            Task::Models { engine } => jobs
-                .models(Some(&engine), None)
-                .await
-                .map(TaskResult::Models),
-            Task::Verify { engine } => {
-                jobs.verify(Some(&engine)).await.map(|()| TaskResult::Verified)
+        let snapshot = jobs.snapshot();
+        Ok(match task {
+            Task::Generate(job) => {
+                let plan = self.plan(Operation::Generate)?;
+                images(jobs.generate(&plan, request(job), context).await?)
             }
-        };
-        result.unwrap_or_else(|error| TaskResult::Failed(failure(&error)))
+            Task::Edit { job, sources, mask } => {
+                let plan = self.plan(Operation::Edit)?;
+                let edit = Edit { sources, mask };
+                images(jobs.edit(&plan, request(job), edit, context).await?)
+            }
+            Task::Models { engine } => {
+                let binding = snapshot.operator_binding(Some(&engine))?;
+                TaskResult::Models(jobs.models(binding, None).await?)
+            }
+            Task::Verify { engine } => {
+                let binding = snapshot.operator_binding(Some(&engine))?;
+                jobs.verify(binding).await?;
+                TaskResult::Verified
+            }
+        })
+    }
+
+    fn plan(&self, operation: Operation) -> Result<JobPlan, Error> {
+        JobPlan::new(self.0.snapshot(), operation, None, Requester::default())
     }
 }
 
@@ -122,15 +139,14 @@ fn request(job: JobParameters) -> JobRequest {
         steps: job.steps,
         seed: job.seed,
         parameters: job.parameters,
-        ..JobRequest::default()
     }
 }
 
-fn images(finished: Finished) -> TaskResult {
+fn images(completed: CompletedJob) -> TaskResult {
     TaskResult::Images(JobImages {
-        images: finished.images,
-        revised_prompt: finished.revised_prompt,
-        details: finished.details,
+        images: completed.images,
+        revised_prompt: completed.revised_prompt,
+        details: completed.details.to_string(),
     })
 }
 

@@ -1,135 +1,191 @@
-//! `pinhole generate`: one job in this process, pictures to files.
+//! `pinhole generate`: one job in this process, with the images written to files.
 
-use std::future::Future;
+use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use pinhole::config::Config;
-use pinhole_sandbox::{JobContext, Limits, Progress};
+use pinhole::jobs::{CompletedJob, Error, JobPlan, JobRequest, Jobs, Operation, Requester};
 use pinhole_ground::data_dir;
 use pinhole_images::Image;
-use pinhole::jobs::{Requester, Error, JobRequest};
+use pinhole_sandbox::{Edit, JobContext, Limits, Progress};
 use serde_json::Map;
 use tokio::sync::watch;
 
-use super::serve::told_to_end;
-use crate::{FAILED, Generate, WRONG_USE, open};
+use super::serve::shutdown_signal;
+use super::{WRONG_USE, open_jobs, print_error};
 
-/// Length of a file name made from a prompt.
+/// Length of a file name that is derived from a prompt, without extension.
 const MAX_STEM: usize = 40;
 
-/// Makes the pictures and prints their paths alone. The exit code.
-pub(crate) async fn generate(config: &Config, asked: Generate) -> Result<u8> {
-    if let Some(out) = &asked.out
+#[derive(Args)]
+pub(crate) struct Generate {
+    /// Prompt of the image
+    prompt: String,
+    /// Image to edit; repeatable if the engine accepts several
+    #[arg(long, value_name = "FILE")]
+    image: Vec<PathBuf>,
+    /// PNG of the image's size, transparent in the area to edit
+    #[arg(long, value_name = "FILE", requires = "image")]
+    mask: Option<PathBuf>,
+    /// Engine to use [default: the engine of the settings]
+    #[arg(long)]
+    engine: Option<String>,
+    /// Model of the engine
+    #[arg(long)]
+    model: Option<String>,
+    /// What the image must not contain
+    #[arg(long, value_name = "TEXT")]
+    negative: Option<String>,
+    /// Width and height in pixels, such as 1024x768
+    #[arg(long, value_name = "WxH")]
+    size: Option<String>,
+    /// Number of images
+    #[arg(long, value_name = "N")]
+    count: Option<u32>,
+    /// Inference steps, if the engine has them
+    #[arg(long, value_name = "N")]
+    steps: Option<u32>,
+    /// Engine-specific parameters, such as '{"quality": "high"}'
+    #[arg(long, value_name = "JSON")]
+    parameters: Option<String>,
+    /// Seed; the same seed generates the same image, if the engine supports seeds
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Output file [default: a name derived from the prompt]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// A job, as the command line describes it.
+struct Job {
+    engine: Option<String>,
+    request: JobRequest,
+    edit: Option<Edit>,
+}
+
+/// Runs the job and prints the paths of the images. Returns the exit code.
+pub(crate) async fn generate(config: &Config, arguments: Generate) -> Result<u8> {
+    let (prompt, out) = (arguments.prompt.clone(), arguments.out.clone());
+    if let Some(out) = &out
         && (out.is_dir() || out.file_name().is_none())
     {
-        eprintln!(
-            "pinhole: {} is no file to write to: name one with --out",
-            out.display()
-        );
+        let path = out.display();
+        eprintln!("pinhole: {path} is not a file path: name a file with --out");
         return Ok(WRONG_USE);
     }
-    let jobs = open(config).await?;
-    let control = JobContext::new(uuid::Uuid::new_v4().to_string());
-    let (sources, mask) = match read_pictures(&asked) {
-        Ok(pictures) => pictures,
+    let jobs = open_jobs(config).await?;
+    let job = match read_job(arguments) {
+        Ok(job) => job,
         Err(why) => {
             eprintln!("pinhole: {why}");
             return Ok(WRONG_USE);
         }
     };
-    let parameters = match asked.parameters.as_deref().map(serde_json::from_str) {
-        None => Map::new(),
-        Some(Ok(parameters)) => parameters,
-        Some(Err(error)) => {
-            eprintln!("pinhole: --parameters is no JSON object: {error}");
-            return Ok(WRONG_USE);
-        }
-    };
-    let request = JobRequest {
-        prompt: asked.prompt.clone(),
-        negative_prompt: asked.negative,
-        engine: asked.engine,
-        model: asked.model,
-        size: asked.size,
-        count: asked.count,
-        steps: asked.steps,
-        seed: asked.seed,
-        parameters,
-        // Who may run this program may use everything.
-        asker: Requester {
-            unrestricted: true,
-            ..Requester::default()
-        },
-    };
-    let bar = std::io::stderr()
-        .is_terminal()
-        .then(|| progress_bar(&asked.prompt));
-    let drawing = bar
-        .clone()
-        .map(|bar| tokio::spawn(show(bar, control.progress.subscribe())));
-    let making = async {
-        match sources.is_empty() {
-            true => jobs.generate(request, &control).await,
-            false => jobs.edit(request, sources, mask, &control).await,
-        }
-    };
-    let made = until_interrupted(&control, making).await;
-    // An engine whose time was over still tells its upstream to stop.
-    jobs.end().await;
-    if let Some(drawing) = drawing {
-        drawing.abort();
-    }
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
-    match made {
-        Ok(finished) => {
-            let paths = paths(asked.out.as_deref(), &asked.prompt, &finished.images);
-            for (path, image) in paths.iter().zip(&finished.images) {
-                write(path, image)?;
+    match run_job(&jobs, job).await {
+        Ok(completed) => {
+            let paths = output_paths(out.as_deref(), &prompt, &completed.images);
+            for (path, image) in paths.iter().zip(&completed.images) {
+                write_image(path, image)?;
                 println!("{}", path.display());
             }
-            for note in finished.notes() {
+            for note in completed.notes() {
                 eprintln!("pinhole: note: {note}");
             }
             Ok(0)
         }
-        Err(error) => Ok(tell(&error)),
+        Err(error) => Ok(print_error(&error)),
     }
 }
 
-/// Says on one line what went wrong. The exit code.
-pub(crate) fn tell(error: &Error) -> u8 {
-    eprintln!("pinhole: {}", error.for_operator());
-    match error {
-        Error::Invalid { .. } | Error::Unsupported { .. } => WRONG_USE,
-        Error::Disabled(_) | Error::Engine { .. } => FAILED,
-    }
-}
-
-/// The pictures to change, and the mask.
-fn read_pictures(asked: &Generate) -> Result<(Vec<Image>, Option<Image>), String> {
-    let limits = Limits::job(Duration::ZERO).image;
-    let read = |path: &PathBuf| {
-        let bytes = data_dir::read_whole(path, limits.max_bytes);
-        let bytes = bytes.map_err(|error| format!("cannot read {}: {error:#}", path.display()))?;
-        Image::from_upload(bytes.into(), limits)
-            .map_err(|why| format!("cannot use {}: {why}", path.display()))
+/// Reads the files and parameters of the job. The error is one line.
+fn read_job(arguments: Generate) -> Result<Job, String> {
+    let images = arguments.image.iter().map(|path| read_image(path));
+    let sources: Vec<Image> = images.collect::<Result<_, _>>()?;
+    let mask = arguments.mask.as_deref().map(read_image).transpose()?;
+    let edit = if sources.is_empty() {
+        None
+    } else {
+        Some(Edit { sources, mask })
     };
-    let sources = asked.image.iter().map(read).collect::<Result<_, _>>()?;
-    Ok((sources, asked.mask.as_ref().map(read).transpose()?))
+    let parameters = match arguments.parameters {
+        None => Map::new(),
+        Some(json) => serde_json::from_str(&json)
+            .map_err(|error| format!("--parameters is not a JSON object: {error}"))?,
+    };
+    Ok(Job {
+        engine: arguments.engine,
+        request: JobRequest {
+            prompt: arguments.prompt,
+            negative_prompt: arguments.negative,
+            model: arguments.model,
+            size: arguments.size,
+            count: arguments.count,
+            steps: arguments.steps,
+            seed: arguments.seed,
+            parameters,
+        },
+        edit,
+    })
 }
 
-/// Ctrl-C or SIGTERM cancels the job, which then has a short while to tell its upstream.
-async fn until_interrupted<T>(control: &JobContext, job: impl Future<Output = T>) -> T {
+fn read_image(path: &Path) -> Result<Image, String> {
+    let limits = Limits::job(Duration::ZERO).image;
+    let path_text = path.display();
+    let bytes = data_dir::read_whole(path, limits.max_bytes)
+        .map_err(|error| format!("cannot read {path_text}: {error:#}"))?;
+    Image::from_upload(bytes.into(), limits)
+        .map_err(|refusal| format!("cannot use {path_text}: {refusal}"))
+}
+
+/// Runs the job with a progress bar. Ctrl-C and SIGTERM cancel it.
+async fn run_job(jobs: &Jobs, job: Job) -> Result<CompletedJob, Error> {
+    let context = JobContext::new(uuid::Uuid::new_v4().to_string());
+    let bar = if std::io::stderr().is_terminal() {
+        Some(progress_bar(&job.request.prompt))
+    } else {
+        None
+    };
+    let reports = context.progress.subscribe();
+    let reporter = bar
+        .clone()
+        .map(|bar| tokio::spawn(show_progress(bar, reports)));
+    let result = until_interrupted(&context, execute(jobs, job, &context)).await;
+    // An engine that was stopped still asks its upstream to stop.
+    jobs.shut_down().await;
+    if let Some(reporter) = reporter {
+        reporter.abort();
+    }
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    result
+}
+
+async fn execute(jobs: &Jobs, job: Job, context: &JobContext) -> Result<CompletedJob, Error> {
+    let operation = match job.edit {
+        None => Operation::Generate,
+        Some(_) => Operation::Edit,
+    };
+    // A user of this program may use every engine.
+    let requester = Requester::operator();
+    let plan = JobPlan::new(jobs.snapshot(), operation, job.engine.as_deref(), requester)?;
+    match job.edit {
+        None => jobs.generate(&plan, job.request, context).await,
+        Some(edit) => jobs.edit(&plan, job.request, edit, context).await,
+    }
+}
+
+/// Cancels the job on Ctrl-C or SIGTERM, and waits until it returns.
+async fn until_interrupted<T>(context: &JobContext, job: impl Future<Output = T>) -> T {
     let mut job = std::pin::pin!(job);
     tokio::select! {
-        done = &mut job => return done,
-        () = told_to_end() => control.cancel.cancel(),
+        result = &mut job => return result,
+        () = shutdown_signal() => context.cancel.cancel(),
     }
     job.await
 }
@@ -142,56 +198,67 @@ fn progress_bar(prompt: &str) -> ProgressBar {
     bar
 }
 
-async fn show(bar: ProgressBar, mut progress: watch::Receiver<Progress>) {
-    while progress.changed().await.is_ok() {
-        let now = progress.borrow_and_update().clone();
-        if let Some(fraction) = now.fraction {
+async fn show_progress(bar: ProgressBar, mut reports: watch::Receiver<Progress>) {
+    while reports.changed().await.is_ok() {
+        let progress = reports.borrow_and_update().clone();
+        if let Some(fraction) = progress.fraction {
             bar.set_position((fraction * 100.0) as u64);
         }
-        let queued = match now.queue_position {
+        let queue = match progress.queue_position {
             None | Some(0) => None,
-            Some(1) => Some("1 job in front".to_owned()),
-            Some(jobs) => Some(format!("{jobs} jobs in front")),
+            Some(1) => Some("1 job ahead".to_owned()),
+            Some(jobs) => Some(format!("{jobs} jobs ahead")),
         };
-        bar.set_message(now.note.or(queued).unwrap_or_default());
+        bar.set_message(progress.note.or(queue).unwrap_or_default());
     }
 }
 
-/// Where each picture goes. One picture goes to `out` itself, several to numbered names beside it;
-/// without `out`, to a free name made from the prompt.
-fn paths(out: Option<&Path>, prompt: &str, images: &[Image]) -> Vec<PathBuf> {
-    let numbered = |stem: &str, extension: &str, number: usize| match images.len() {
-        1 => format!("{stem}.{extension}"),
-        _ => format!("{stem}-{number}.{extension}"),
-    };
+/// The file of each image. A single image goes to `out`, several go to numbered names next to it. Without
+/// `out`, the names are derived from the prompt, and no file of these names exists.
+fn output_paths(out: Option<&Path>, prompt: &str, images: &[Image]) -> Vec<PathBuf> {
     let Some(out) = out else {
+        let stem = stem(prompt);
         let stems = (1..).map(|attempt| match attempt {
-            1 => stem(prompt),
-            _ => format!("{}-{attempt}", stem(prompt)),
+            1 => stem.clone(),
+            _ => format!("{stem}-{attempt}"),
         });
-        let candidates = stems.map(|stem| {
-            let names = images.iter().zip(1..);
-            names
-                .map(|(image, n)| PathBuf::from(numbered(&stem, image.extension(), n)))
-                .collect::<Vec<_>>()
-        });
-        let mut free = candidates.filter(|paths| !paths.iter().any(|path| path.exists()));
-        return free.next().unwrap_or_default();
+        return stems
+            .map(|stem| numbered_paths(Path::new(&stem), &stem, None, images))
+            .find(|paths| !paths.iter().any(|path| path.exists()))
+            .unwrap_or_default();
     };
     if images.len() == 1 {
         return vec![out.to_owned()];
     }
-    let text =
-        |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy().into_owned());
-    let stem = text(out.file_stem()).unwrap_or_default();
-    let names = images.iter().zip(1..).map(|(image, n)| {
-        let extension = text(out.extension()).unwrap_or_else(|| image.extension().to_owned());
-        out.with_file_name(numbered(&stem, &extension, n))
-    });
-    names.collect()
+    let to_text = |part: Option<&OsStr>| part.map(|part| part.to_string_lossy().into_owned());
+    let stem = to_text(out.file_stem()).unwrap_or_default();
+    let extension = to_text(out.extension());
+    numbered_paths(out, &stem, extension.as_deref(), images)
 }
 
-/// A file name from the prompt's first words.
+/// A path next to `out` for each image: with a number, unless there is only one image, and with the image's
+/// own extension by default.
+fn numbered_paths(
+    out: &Path,
+    stem: &str,
+    extension: Option<&str>,
+    images: &[Image],
+) -> Vec<PathBuf> {
+    let name = |number: usize, image: &Image| {
+        let extension = extension.unwrap_or(image.extension());
+        match images.len() {
+            1 => format!("{stem}.{extension}"),
+            _ => format!("{stem}-{number}.{extension}"),
+        }
+    };
+    images
+        .iter()
+        .zip(1..)
+        .map(|(image, number)| out.with_file_name(name(number, image)))
+        .collect()
+}
+
+/// A file name of the first words of the prompt.
 fn stem(prompt: &str) -> String {
     let mut stem = String::new();
     for word in prompt
@@ -207,23 +274,21 @@ fn stem(prompt: &str) -> String {
         stem.push_str(&word.to_lowercase());
     }
     if stem.is_empty() {
-        "picture".to_owned()
-    } else {
-        stem
+        return "image".to_owned();
     }
+    stem
 }
 
-fn write(path: &Path, image: &Image) -> Result<()> {
-    let named = || format!("cannot write {}", path.display());
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    let folder = data_dir::open(parent.unwrap_or(Path::new("."))).with_context(named)?;
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .with_context(named)?;
-    data_dir::write_whole(&folder, name, image.bytes()).with_context(named)
+fn write_image(path: &Path, image: &Image) -> Result<()> {
+    let context = || format!("cannot write {}", path.display());
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let name = path.file_name().and_then(OsStr::to_str);
+    let name = name.with_context(context)?;
+    let directory = data_dir::open(directory).with_context(context)?;
+    data_dir::write_whole(&directory, name, image.bytes()).with_context(context)
 }
 
 #[cfg(test)]
@@ -231,11 +296,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prompt_becomes_a_file_name() {
+    fn stem_is_made_of_first_words_of_prompt() {
         for (prompt, expected) in [
             ("A red fox, at dawn!", "a-red-fox-at-dawn"),
             ("../../etc/passwd", "etc-passwd"),
-            ("", "picture"),
+            ("", "image"),
             ("Füchse", "füchse"),
         ] {
             assert_eq!(stem(prompt), expected);

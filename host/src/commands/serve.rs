@@ -1,4 +1,4 @@
-//! `pinhole serve`: opens everything, listens, ends cleanly.
+//! `pinhole serve`: opens everything, listens and shuts down.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -6,22 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use axum::Router;
 use axum::routing::get;
 use pinhole::app::App;
 use pinhole::config::Config;
+use pinhole::web;
 use pinhole_ground::audit::RefusalKind;
 use pinhole_ground::guard::HAS_SWITCHES;
 use pinhole_ground::metrics::Metrics;
-use pinhole::web;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
-/// Files and connections the process asks to have open at once.
+/// Files and connections that the process requests to have open at the same time.
 const MAX_OPEN_FILES: u64 = 65_536;
-/// How long requests may go on after the server was told to end.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long requests may continue after the signal to shut down.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Runs the server until it receives Ctrl-C or SIGTERM.
 pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
-    // A job may hold several connections, and shells often allow a process 1024 files.
+    // A job may have several connections open, and shells often allow a process 1024 files.
     rlimit::increase_nofile_limit(MAX_OPEN_FILES).ok();
     if HAS_SWITCHES {
         tracing::warn!(
@@ -36,100 +39,113 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("cannot listen on {listen}: choose another with --listen"))?;
-    let watched = match config.metrics {
-        Some(address) => Some(watch(address, listener.local_addr()?).await?),
+    let address = listener.local_addr()?;
+    let metrics_listener = match config.metrics {
+        Some(metrics_address) => Some(bind_metrics(metrics_address, address).await?),
         None => None,
     };
     let key = app
         .store
-        .first_administrator()
+        .create_first_administrator()
         .await
-        .context("cannot make the first administrator")?;
-    announce(config, &app, listener.local_addr()?, key.as_deref())?;
-    if let (Some(watched), Some(metrics)) = (watched, metrics) {
-        println!("metrics: http://{}/metrics", watched.local_addr()?);
-        let app = app.clone();
-        let text = move || std::future::ready(metrics.render(app.jobs.engines.load()));
-        let router = axum::Router::new().route("/metrics", get(text));
-        // Ends with the process.
-        tokio::spawn(async { axum::serve(watched, router).await });
+        .context("cannot create the first administrator")?;
+    print_start(config, &app, address, key.as_deref())?;
+    if let (Some(listener), Some(metrics)) = (metrics_listener, metrics) {
+        println!("metrics: http://{}/metrics", listener.local_addr()?);
+        spawn_metrics(listener, metrics, app.clone());
     }
-    if !listen.ip().is_loopback() && app.accounts.awaits_first().await? {
+    warn_about_settings(&app);
+    if !listen.ip().is_loopback() && app.accounts.is_first_sign_up_open().await? {
         tracing::warn!(
-            "whoever signs up first becomes an administrator: do it now, or unset ENABLE_SIGNUP"
+            "no account exists and sign-up is enabled: the first user to register becomes administrator; register now, or unset ENABLE_SIGNUP"
         );
     }
-    // Ends with the process: what is swept halfway is swept again.
+    // Stops with the process. The next start repeats an interrupted sweep.
     tokio::spawn(app.files.clone().keep_swept(config.file_retention));
+    run(listener, app).await
+}
 
-    let (ending, ended) = tokio::sync::watch::channel(false);
-    let ours = app.clone();
-    // Attempts to sign in are counted by address.
-    let router = web::router(app).into_make_service_with_connect_info::<SocketAddr>();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
-        told_to_end().await;
-        ending.send_replace(true);
+/// Serves requests until the signal to shut down, then stops turns and jobs.
+async fn run(listener: TcpListener, app: Arc<App>) -> Result<()> {
+    let (shutdown_sender, mut shutdown) = watch::channel(false);
+    // Sign-in attempts are counted by IP address.
+    let router = web::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
+        shutdown_signal().await;
+        shutdown_sender.send_replace(true);
     });
-    // Open event streams never end by themselves.
-    let patience = async {
-        let mut ended = ended;
-        ended.wait_for(|ended| *ended).await.ok();
-        tokio::time::sleep(GRACE).await;
+    // Clients do not close their event streams.
+    let timeout = async {
+        shutdown.wait_for(|is_started| *is_started).await.ok();
+        tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
     };
-    let served = tokio::select! {
-        served = serving => served.context("the server failed"),
-        () = patience => Ok(()),
+    let result = tokio::select! {
+        result = server => result.context("the server failed"),
+        () = timeout => Ok(()),
     };
-    tokio::time::timeout(GRACE, ours.tasks.end()).await.ok();
-    ours.jobs.end().await;
-    served
+    tokio::time::timeout(SHUTDOWN_TIMEOUT, app.tasks.end())
+        .await
+        .ok();
+    app.jobs.shut_down().await;
+    result
 }
 
-/// Listens for whoever asks for metrics: never where clients ask for pictures.
-async fn watch(address: SocketAddr, own: SocketAddr) -> Result<TcpListener> {
-    let refused = |why: &str| {
-        format!(
-            "cannot listen on {address} for metrics{why}: set PINHOLE_METRICS_LISTEN to another address and port"
-        )
-    };
+/// Listens for requests for metrics, on another port than the server's.
+async fn bind_metrics(address: SocketAddr, server: SocketAddr) -> Result<TcpListener> {
+    let remedy = "set PINHOLE_METRICS_LISTEN to another address and port";
     ensure!(
-        address.port() != own.port(),
-        refused(", because the server's own port is the same")
+        address.port() != server.port(),
+        "cannot serve metrics on {address}: the server itself listens on port {}; {remedy}",
+        server.port()
     );
-    let listener = TcpListener::bind(address).await;
-    listener.with_context(|| refused(""))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot serve metrics on {address}: {remedy}"))
 }
 
-/// What a person, or a script, needs to know: one fact a line.
-fn announce(config: &Config, app: &App, address: SocketAddr, key: Option<&str>) -> Result<()> {
-    let now = app.jobs.current();
-    let engines: Vec<_> = now.bindings().map(|it| it.name.as_str()).collect();
-    let current = &now.settings.engine;
+/// Serves metrics until the process stops.
+fn spawn_metrics(listener: TcpListener, metrics: Metrics, app: Arc<App>) {
+    let render = move || std::future::ready(metrics.render(app.jobs.engines.load()));
+    let router = Router::new().route("/metrics", get(render));
+    tokio::spawn(async { axum::serve(listener, router).await });
+}
+
+/// Prints what a user or a script needs to know, one fact per line.
+fn print_start(config: &Config, app: &App, address: SocketAddr, key: Option<&str>) -> Result<()> {
+    let snapshot = app.jobs.snapshot();
+    let engines: Vec<_> = snapshot.bindings().map(|it| it.name.as_str()).collect();
+    let current = &snapshot.settings.engine;
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
         "pinhole {} listening on http://{address}",
         env!("CARGO_PKG_VERSION")
     )?;
-    writeln!(out, "data folder: {}", config.data.display())?;
+    writeln!(out, "data directory: {}", config.data.display())?;
     writeln!(out, "engines: {} (current: {current})", engines.join(", "))?;
     match key {
         Some(key) => writeln!(out, "administrator key (shown once): {key}")?,
         None => writeln!(out, "administrator key: shown at the first start")?,
     }
     out.flush()?;
-    if !now.settings.enabled {
-        tracing::warn!("ENABLE_IMAGE_GENERATION is not true: no pictures are made");
-    } else if now.binding(current).is_none() {
-        tracing::warn!(
-            "engine {current} is not there: set IMAGE_GENERATION_ENGINE to another, or see `pinhole engine list`"
-        );
-    }
     Ok(())
 }
 
+/// Logs settings with which the server generates no images.
+fn warn_about_settings(app: &App) {
+    let snapshot = app.jobs.snapshot();
+    let engine = &snapshot.settings.engine;
+    if !snapshot.settings.enabled {
+        tracing::warn!("image generation is disabled: ENABLE_IMAGE_GENERATION is not true");
+    } else if snapshot.binding(engine).is_none() {
+        tracing::warn!(
+            "engine {engine} is not available: set IMAGE_GENERATION_ENGINE to another one, or see `pinhole engine list`"
+        );
+    }
+}
+
 /// Waits for Ctrl-C or SIGTERM.
-pub(crate) async fn told_to_end() {
+pub(crate) async fn shutdown_signal() {
     let terminated = async {
         use tokio::signal::unix::{SignalKind, signal};
         match signal(SignalKind::terminate()) {

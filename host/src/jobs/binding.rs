@@ -1,326 +1,266 @@
-//! A binding: an engine with settings, defaults and people of its own.
+//! Bindings: engines with their settings, defaults and users.
 //!
-//! Every engine is a binding under its own name, with the settings that its variables hold. An
-//! operator may name more in `PINHOLE_BINDINGS`, several of one engine too.
+//! Every engine is a binding under its own name, configured by its variables. An operator can define more
+//! in `PINHOLE_BINDINGS`, several of the same engine too.
 
-use std::collections::BTreeMap;
+mod spec;
+
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde_json::{Map, Value};
-
-use super::error::Error;
-use super::request::{Defaults, MAX_STEPS, parse_size};
-use pinhole_egress::{Egress, Tls};
-use pinhole_sandbox::contract::{Description, Setting};
-use pinhole_sandbox::{ResolvedSettings, Component, Engines, SettingProblem};
-use pinhole_sandbox::grant;
-use pinhole_sandbox::engine_settings::{EngineSettings, is_connection_setting, is_edit_only, own_variable};
+use pinhole_egress::Egress;
 use pinhole_ground::environment::Environment;
+use pinhole_sandbox::engine_settings::{EngineSettings, own_variable};
+use pinhole_sandbox::grant;
+use pinhole_sandbox::{Component, Engines, ResolvedSettings, SettingProblem};
+
+use super::defaults::JobDefaults;
+use super::error::Error;
 use crate::settings::Settings;
 
-/// The variable that holds the bindings.
-pub const BINDINGS: &str = "PINHOLE_BINDINGS";
-/// Bindings that an operator may name.
-const MAX_BINDINGS: usize = 64;
-/// Length of a binding's name, in bytes.
-const MAX_NAME_BYTES: usize = 40;
-/// Groups, and chat models, that one binding may name.
-const MAX_NAMED: usize = 256;
+pub use spec::{BINDINGS, MAX_BINDINGS};
+pub(super) use spec::{BindingSpec, parse_bindings};
 
 /// A named configuration of an engine.
 pub struct Binding {
-    /// What settings and requests call it.
+    /// Its name in settings and requests.
     pub name: String,
-    /// The engine.
     pub component: Arc<Component>,
-    pub(super) generating_defaults: Defaults,
-    pub(super) editing_defaults: Defaults,
-    pub(super) spec: Spec,
-    generating: Result<ResolvedSettings, String>,
-    editing: Result<ResolvedSettings, String>,
+    pub(super) generate_defaults: JobDefaults,
+    pub(super) edit_defaults: JobDefaults,
+    pub(super) spec: BindingSpec,
+    generate: Result<ResolvedSettings, String>,
+    edit: Result<ResolvedSettings, String>,
 }
 
-/// What an operator says of a binding.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Spec {
-    /// The engine's name; where it is missing, the binding's own.
-    engine: Option<String>,
-    /// By the keys that the engine declares; what is missing here is as for the engine itself.
-    settings: Map<String, Value>,
-    /// The same for editing alone.
-    edit_settings: Map<String, Value>,
-    model: Option<String>,
-    size: Option<String>,
-    steps: Option<u32>,
-    edit_model: Option<String>,
-    edit_size: Option<String>,
-    /// Certificates beside the system's, for its own upstreams alone.
-    tls: Tls,
-    /// Whose members alone may use it; everybody, where it is missing.
-    pub(super) groups: Option<Vec<String>>,
-    /// Whose members use it where they ask for no other.
-    pub(super) preferred_by: Vec<String>,
-    /// In whose chats it is used where no other is asked for.
-    pub(super) chat_models: Vec<String>,
-}
-
-/// Reads what an operator has named. The error says where it is wrong.
-pub(super) fn read(environment: &Environment) -> Result<BTreeMap<String, Spec>, String> {
-    let Some(text) = environment.get(BINDINGS) else {
-        return Ok(BTreeMap::new());
-    };
-    let deserializer = &mut serde_json::Deserializer::from_str(text);
-    let read: Result<BTreeMap<String, Spec>, _> = serde_path_to_error::deserialize(deserializer);
-    // What stands there may be a secret, so it is not repeated.
-    let specs = read.map_err(|error| {
-        let place = error.path().to_string();
-        format!(
-            "{BINDINGS} is no JSON object of bindings: look at {place}, line {}, column {}",
-            error.inner().line(),
-            error.inner().column()
-        )
-    })?;
-    if specs.len() > MAX_BINDINGS {
-        return Err(format!(
-            "{BINDINGS} names {} bindings; {MAX_BINDINGS} are allowed",
-            specs.len()
-        ));
-    }
-    for (name, spec) in &specs {
-        check(name, spec).map_err(|why| format!("{BINDINGS}: binding {name:?} {why}"))?;
-    }
-    Ok(specs)
-}
-
-fn check(name: &str, spec: &Spec) -> Result<(), String> {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(plain) {
-        return Err(format!(
-            "has a name that is not lower case, digits and dashes, {MAX_NAME_BYTES} at most"
-        ));
-    }
-    for size in [&spec.size, &spec.edit_size].into_iter().flatten() {
-        parse_size(size).map_err(|why| format!("has a size that {why}"))?;
-    }
-    if spec
-        .steps
-        .is_some_and(|steps| !(1..=MAX_STEPS).contains(&steps))
-    {
-        return Err(format!("has steps that are not 1 to {MAX_STEPS}"));
-    }
-    let groups = spec.groups.as_ref().map_or(0, Vec::len);
-    let named = [groups, spec.preferred_by.len(), spec.chat_models.len()];
-    match named.iter().any(|count| *count > MAX_NAMED) {
-        true => Err(format!("names more than {MAX_NAMED} groups or chat models")),
-        false => Ok(()),
-    }
-}
-
-impl Spec {
-    /// The engine of a binding with this name.
-    pub(super) fn engine<'a>(&'a self, name: &'a str) -> &'a str {
-        self.engine.as_deref().unwrap_or(name)
-    }
-
-    /// The variables as this binding's engine shall read them.
-    ///
-    /// Once a binding has an address or a secret of its own it is another place: no address and no
-    /// secret of the engine's variables reaches it, so that no key is sent to an address that it was
-    /// not meant for.
-    fn environment(
-        &self,
-        description: &Description,
-        environment: &Environment,
-    ) -> Result<Environment, String> {
-        let declared = |key: &String| description.settings.iter().any(|it| it.key == *key);
-        let given = || self.settings.keys().chain(self.edit_settings.keys());
-        if let Some(unknown) = given().find(|key| !declared(key)) {
-            let keys: Vec<_> = description
-                .settings
-                .iter()
-                .map(|it| it.key.as_str())
-                .collect();
-            return Err(format!(
-                "has a setting {unknown:?}, but the settings of engine {} are {}",
-                description.name,
-                keys.join(", ")
-            ));
-        }
-        let mine = |setting: &Setting| given().any(|key| *key == setting.key);
-        let moves = description
-            .settings
-            .iter()
-            .any(|it| is_connection_setting(it) && mine(it));
-        let (mut hidden, mut set) = (Vec::new(), Vec::new());
-        for setting in &description.settings {
-            let own = own_variable(&description.name, &setting.key);
-            if mine(setting) || (moves && is_connection_setting(setting)) {
-                hidden.extend(setting.generate_variables.iter().cloned());
-                hidden.extend(setting.edit_variables.iter().cloned());
-                hidden.push(own.clone());
-            }
-            if let Some(value) = self.settings.get(&setting.key) {
-                set.push((own.clone(), text(value)));
-            }
-            if let Some(value) = self.edit_settings.get(&setting.key) {
-                let variable = match is_edit_only(setting) {
-                    true => Some(own),
-                    false => setting.edit_variables.first().cloned(),
-                };
-                let key = &setting.key;
-                let variable = variable
-                    .ok_or_else(|| format!("has edit_settings.{key}, which is one for both"))?;
-                set.push((variable, text(value)));
-            }
-        }
-        Ok(environment.without(&hidden).overlaid(set))
-    }
-}
-
-/// A setting's value as a variable would hold it.
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
+/// What bindings are made from.
+pub(super) struct BindingContext<'a> {
+    pub(super) engines: &'a Engines,
+    pub(super) egress: &'a Egress,
+    pub(super) environment: &'a Environment,
+    pub(super) settings: &'a Settings,
 }
 
 impl Binding {
-    /// Joins an engine with what is set. Connections of a binding that was there before are kept
-    /// where they lead to the same place.
+    /// Resolves the settings of a binding. Reuses the connections of `previous`, the binding of the same
+    /// name before, if they lead to the same upstreams.
     pub(super) async fn new(
-        (name, spec): (String, Spec),
+        name: String,
+        spec: BindingSpec,
         component: Arc<Component>,
-        (engines, egress): (&Engines, &Egress),
-        (environment, settings): (&Environment, &Settings),
-        before: Option<&Self>,
+        context: &BindingContext<'_>,
+        previous: Option<&Self>,
     ) -> Self {
-        let before = before.filter(|before| {
-            before.component.digest == component.digest && before.spec.tls == spec.tls
-        });
-        let through = (engines, egress, &spec.tls);
-        let description = &component.description;
-        let read = || {
-            let environment = spec.environment(description, environment)?;
-            let read = EngineSettings::for_generating(description, &environment)?;
-            let editing = read.for_editing(description, &environment);
-            Ok((read, editing))
+        let previous = previous
+            .filter(|it| it.component.digest == component.digest && it.spec.tls == spec.tls);
+        let (generate_settings, edit_settings) =
+            match read_settings(&name, &spec, &component, context.environment) {
+                Ok((generate, edit)) => (Ok(generate), edit),
+                Err(why) => (Err(why.clone()), Err(why)),
+            };
+        let resolver = Resolver {
+            component: &component,
+            spec: &spec,
+            context,
         };
-        let (read, editing) = match read() {
-            Ok((read, editing)) => (Ok(read), editing),
-            Err(why) => (Err(why), Err(String::new())),
-        };
-        let known_as = |settings: EngineSettings| {
-            let keys = spec.settings.keys().chain(spec.edit_settings.keys());
-            settings.with_variable_names(keys.map(|key| (key.clone(), format!("{BINDINGS} ({name}, {key})"))))
-        };
-        let generating = match read.map(known_as) {
+        let generate = match generate_settings {
             Ok(settings) => {
-                let known = before.and_then(|it| it.generating.as_ref().ok());
-                bind(&component, settings, through, known.into_iter()).await
+                let known = previous.and_then(|it| it.generate.as_ref().ok());
+                resolver.resolve(settings, known.into_iter()).await
             }
             Err(why) => Err(why),
         };
-        let editing = match (&generating, editing.map(known_as)) {
+        let edit = match (&generate, edit_settings) {
             (Err(why), _) => Err(why.clone()),
             (Ok(_), Err(why)) => Err(why),
-            (Ok(generating), Ok(settings)) => {
-                let known = before.and_then(|it| it.editing.as_ref().ok());
-                let known = [generating].into_iter().chain(known);
-                bind(&component, settings, through, known).await
+            (Ok(generate), Ok(settings)) => {
+                let known = previous.and_then(|it| it.edit.as_ref().ok());
+                resolver
+                    .resolve(settings, [generate].into_iter().chain(known))
+                    .await
             }
         };
-        let model = |own: &Option<String>, engine: &str, set: &Option<String>| {
-            // A model's name means something to one engine alone.
-            let set = set.clone().filter(|_| engine == name);
-            own.clone().or(set)
-        };
-        let edit = &settings.edit;
         Self {
-            generating_defaults: Defaults {
-                model: model(&spec.model, &settings.engine, &settings.model),
-                size: spec.size.clone().or_else(|| settings.size.clone()),
-                steps: spec.steps.or(settings.steps),
-            },
-            editing_defaults: Defaults {
-                model: model(&spec.edit_model, &edit.engine, &edit.model),
-                size: spec.edit_size.clone().or_else(|| edit.size.clone()),
-                steps: None,
-            },
+            generate_defaults: generate_defaults(&name, &spec, context.settings),
+            edit_defaults: edit_defaults(&name, &spec, context.settings),
             name,
             component,
             spec,
-            generating,
-            editing,
+            generate,
+            edit,
         }
     }
 
-    /// What it generates with, or why it cannot.
-    pub fn generating(&self) -> Result<&ResolvedSettings, Error> {
-        self.usable(&self.generating, "settings")
+    /// The engine's name.
+    #[must_use]
+    pub fn engine(&self) -> &str {
+        &self.component.description.name
     }
 
-    /// What it edits with, or why it cannot.
-    pub fn editing(&self) -> Result<&ResolvedSettings, Error> {
-        self.usable(&self.editing, "settings for editing")
+    /// The settings for generating. Fails if they are invalid.
+    pub fn generate_settings(&self) -> Result<&ResolvedSettings, Error> {
+        self.generate
+            .as_ref()
+            .map_err(|why| self.invalid("settings", why))
     }
 
-    fn usable<'a>(&self, side: &'a Result<ResolvedSettings, String>, what: &str) -> Result<&'a ResolvedSettings, Error> {
-        side.as_ref().map_err(|why| Error::Invalid {
-            field: "engine",
-            message: format!("the {what} of engine {} cannot be used: {why}", self.name),
-        })
+    /// The settings for editing. Fails if they are invalid.
+    pub fn edit_settings(&self) -> Result<&ResolvedSettings, Error> {
+        self.edit
+            .as_ref()
+            .map_err(|why| self.invalid("settings for editing", why))
     }
 
-    /// What is wrong with its settings, each as one sentence for the operator.
+    fn invalid(&self, settings: &str, why: &str) -> Error {
+        let name = &self.name;
+        Error::invalid(
+            "engine",
+            format!("the {settings} of engine {name} cannot be used: {why}"),
+        )
+    }
+
+    /// Fails if the engine declares upstreams, but the settings have a URL for none of them.
+    pub(super) fn require_upstream(&self, settings: &ResolvedSettings) -> Result<(), Error> {
+        let description = &self.component.description;
+        let Some(first) = description.upstreams.first() else {
+            return Ok(());
+        };
+        if !settings.upstreams.is_empty() {
+            return Ok(());
+        }
+        let variable = description
+            .settings
+            .iter()
+            .find(|setting| setting.key == first.base_url)
+            .and_then(|setting| setting.generate_variables.first().cloned())
+            .unwrap_or_else(|| own_variable(&description.name, &first.base_url));
+        Err(Error::invalid(
+            "engine",
+            format!(
+                "engine {} has no upstream URL: set {variable} to the URL of {}",
+                self.name, description.title
+            ),
+        ))
+    }
+
+    /// The problems of its settings, each as one sentence for the operator.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        let said = |side: &Result<ResolvedSettings, String>| match side {
-            Ok(bound) => bound.problem.as_ref().map(|it| it.message.clone()),
+        let problem = |settings: &Result<ResolvedSettings, String>| match settings {
+            Ok(settings) => settings.problem.as_ref().map(|it| it.message.clone()),
             Err(why) => Some(why.clone()),
         };
-        let mut problems: Vec<_> = said(&self.generating).into_iter().collect();
-        problems.extend(said(&self.editing).filter(|why| !problems.contains(why)));
+        let mut problems = Vec::new();
+        problems.extend(problem(&self.generate));
+        problems.extend(problem(&self.edit).filter(|why| !problems.contains(why)));
         problems
     }
 }
 
-/// Opens what the settings name, and has the engine check them. A bound that has the same settings is
-/// taken as it is; one that leads to the same place lends its connections.
-async fn bind<'a>(
+/// Reads the settings for generating and for editing, under the names that the operator knows.
+///
+/// The outer error is about both.
+fn read_settings(
+    name: &str,
+    spec: &BindingSpec,
     component: &Component,
-    settings: EngineSettings,
-    (engines, egress, tls): (&Engines, &Egress, &Tls),
-    known: impl Iterator<Item = &'a ResolvedSettings>,
-) -> Result<ResolvedSettings, String> {
+    environment: &Environment,
+) -> Result<(EngineSettings, Result<EngineSettings, String>), String> {
     let description = &component.description;
-    let mut upstreams = None;
-    for bound in known {
-        if bound.settings == settings {
-            return Ok(bound.clone());
-        }
-        if bound.settings.has_same_connections(&settings, description) {
-            upstreams = Some(bound.upstreams.clone());
-        }
-    }
-    let upstreams = match upstreams {
-        Some(upstreams) => upstreams,
-        None => {
-            let opened =
-                grant::open_upstreams(description, &component.grant, &settings, egress, tls);
-            Arc::new(opened.map_err(|refusal| refusal.to_string())?)
-        }
+    let environment = spec.environment(name, description, environment)?;
+    let generate = EngineSettings::for_generating(description, &environment)?;
+    let edit = generate.for_editing(description, &environment);
+    let with_names = |settings: EngineSettings| {
+        let keys = spec.keys();
+        settings.with_variable_names(
+            keys.map(|key| (key.clone(), format!("{BINDINGS} ({name}, {key})"))),
+        )
     };
-    let problem = engines.check_settings(component, &settings).await;
-    if let Some(SettingProblem { message, .. }) = &problem {
-        tracing::warn!("engine {}: {message}", description.name);
+    Ok((with_names(generate), edit.map(with_names)))
+}
+
+fn generate_defaults(name: &str, spec: &BindingSpec, settings: &Settings) -> JobDefaults {
+    JobDefaults {
+        model: spec
+            .model
+            .clone()
+            .or_else(|| model_of(name, &settings.engine, settings.model.as_ref())),
+        size: spec.size.clone().or_else(|| settings.size.clone()),
+        steps: spec.steps.or(settings.steps),
     }
-    Ok(ResolvedSettings {
-        redactor: Arc::new(settings.redactor()),
-        settings,
-        upstreams,
-        problem,
-    })
+}
+
+fn edit_defaults(name: &str, spec: &BindingSpec, settings: &Settings) -> JobDefaults {
+    let edit = &settings.edit;
+    JobDefaults {
+        model: spec
+            .edit_model
+            .clone()
+            .or_else(|| model_of(name, &edit.engine, edit.model.as_ref())),
+        size: spec.edit_size.clone().or_else(|| edit.size.clone()),
+        steps: None,
+    }
+}
+
+/// The model of the settings, for the engine that they select. To other engines its name means nothing.
+fn model_of(name: &str, selected_engine: &str, model: Option<&String>) -> Option<String> {
+    if name == selected_engine {
+        return model.cloned();
+    }
+    None
+}
+
+/// Resolves the settings of one binding.
+struct Resolver<'a> {
+    component: &'a Component,
+    spec: &'a BindingSpec,
+    context: &'a BindingContext<'a>,
+}
+
+impl Resolver<'_> {
+    /// Opens the upstreams, and lets the engine verify the settings. `known` are settings that were resolved
+    /// before: equal ones are reused, and ones with the same upstreams lend their connections.
+    async fn resolve<'k>(
+        &self,
+        settings: EngineSettings,
+        known: impl Iterator<Item = &'k ResolvedSettings>,
+    ) -> Result<ResolvedSettings, String> {
+        let component = self.component;
+        let description = &component.description;
+        let mut reused = None;
+        for known in known {
+            if known.settings == settings {
+                return Ok(known.clone());
+            }
+            if known.settings.has_same_connections(&settings, description) {
+                reused = Some(known.upstreams.clone());
+            }
+        }
+        let upstreams = match reused {
+            Some(upstreams) => upstreams,
+            None => {
+                let opened = grant::open_upstreams(
+                    description,
+                    &component.grant,
+                    &settings,
+                    self.context.egress,
+                    &self.spec.tls,
+                );
+                Arc::new(opened.map_err(|refusal| refusal.to_string())?)
+            }
+        };
+        let problem = self
+            .context
+            .engines
+            .check_settings(component, &settings)
+            .await;
+        if let Some(SettingProblem { message, .. }) = &problem {
+            tracing::warn!("engine {}: {message}", description.name);
+        }
+        Ok(ResolvedSettings {
+            redactor: Arc::new(settings.redactor()),
+            settings,
+            upstreams,
+            problem,
+        })
+    }
 }

@@ -1,52 +1,87 @@
-//! Why a job gave no picture, and what an operator can do about it.
+//! Why a job has no images, and what the operator can do about it.
 
-use super::binding::Binding;
-use pinhole_sandbox::contract::{ErrorKind, SettingKind};
-use pinhole_sandbox::{self as engine, ResolvedSettings, Component};
-use pinhole_sandbox::engine_settings::own_variable;
 use pinhole_ground::text::plain;
+use pinhole_sandbox::contract::{Description, ErrorKind, SettingKind};
+use pinhole_sandbox::{Component, Error as EngineError, ResolvedSettings};
 
-/// Why a job gave no picture.
+/// Length of the reason why an engine's request failed, in bytes; a longer one is cut.
+const MAX_FAILURE_BYTES: usize = 500;
+
+/// Why a job has no images.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The request cannot be carried out as it is.
+    /// The request is invalid.
     #[error("{message}")]
     Invalid {
-        /// The field that is wrong.
         field: &'static str,
-        /// What is wrong, and what to do.
+        /// The problem and the remedy.
         message: String,
     },
-    /// The engine cannot do that at all.
+    /// The engine does not support the request at all.
     #[error("{message}")]
     Unsupported {
-        /// The field that asks for it.
         field: &'static str,
-        /// What it cannot do, and what to do instead.
+        /// What is not supported, and the alternative.
         message: String,
     },
-    /// The operator has switched this off.
+    /// The operator disabled the operation.
     #[error("{0}")]
     Disabled(&'static str),
     /// The engine failed.
     #[error("{source}")]
     Engine {
-        /// Its name.
+        /// The binding's name.
         engine: String,
-        /// How.
-        source: Box<engine::Error>,
+        source: Box<EngineError>,
         /// What the operator can do about it.
         remedy: Option<String>,
     },
 }
 
 impl Error {
-    /// Was the upstream out of reach, or too busy for this caller, so that another may do it?
-    pub(super) fn leaves_to_another(&self) -> bool {
+    pub(super) fn invalid(field: &'static str, message: impl Into<String>) -> Self {
+        Self::Invalid {
+            field,
+            message: message.into(),
+        }
+    }
+
+    pub(super) fn unsupported(field: &'static str, message: impl Into<String>) -> Self {
+        Self::Unsupported {
+            field,
+            message: message.into(),
+        }
+    }
+
+    /// The failure of an engine, with what the operator can do about it. `name` is the binding's.
+    pub(super) fn engine(
+        name: &str,
+        component: &Component,
+        settings: &ResolvedSettings,
+        mut source: EngineError,
+    ) -> Self {
+        // It may quote a URL that an upstream returned.
+        if let EngineError::Engine {
+            failure: Some(failure),
+            ..
+        } = &mut source
+        {
+            *failure = settings.redactor.redact_text(failure).into_owned();
+        }
+        Self::Engine {
+            remedy: remedy(&component.description, settings, &source),
+            engine: name.to_owned(),
+            source: Box::new(source),
+        }
+    }
+
+    /// True if the upstream was unavailable or refused the caller for a limit, so that another binding
+    /// may succeed.
+    pub(super) fn allows_fallback(&self) -> bool {
         let Self::Engine { source, .. } = self else {
             return false;
         };
-        let engine::Error::Engine { error, .. } = source.as_ref() else {
+        let EngineError::Engine { error, .. } = source.as_ref() else {
             return false;
         };
         matches!(
@@ -55,7 +90,7 @@ impl Error {
         )
     }
 
-    /// What a program branches on.
+    /// The kind of error, for programs.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -63,18 +98,18 @@ impl Error {
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::Disabled(_) => ErrorKind::Forbidden,
             Self::Engine { source, .. } => match source.as_ref() {
-                engine::Error::Engine { error, .. } => error.kind,
-                engine::Error::Busy(_) | engine::Error::QueueFull(_) | engine::Error::ShuttingDown => {
+                EngineError::Engine { error, .. } => error.kind,
+                EngineError::Busy(_) | EngineError::QueueFull(_) | EngineError::ShuttingDown => {
                     ErrorKind::Unavailable
                 }
-                engine::Error::UserQueueFull(_) => ErrorKind::RateLimited,
-                engine::Error::Deadline(_) => ErrorKind::Timeout,
-                engine::Error::Limit(_) | engine::Error::Crashed(_) => ErrorKind::Upstream,
+                EngineError::UserQueueFull(_) => ErrorKind::RateLimited,
+                EngineError::Deadline(_) => ErrorKind::Timeout,
+                EngineError::Limit(_) | EngineError::Crashed(_) => ErrorKind::Upstream,
             },
         }
     }
 
-    /// One line with everything an operator needs: hosts, ports and variables too.
+    /// One line with everything that an operator needs, including hosts, ports and variables.
     #[must_use]
     pub fn for_operator(&self) -> String {
         let Self::Engine {
@@ -86,14 +121,14 @@ impl Error {
             return self.to_string();
         };
         let mut line = format!("engine {engine}: {source}");
-        if let engine::Error::Engine {
+        if let EngineError::Engine {
             failure: Some(failure),
             ..
         } = source.as_ref()
             && self.kind() != ErrorKind::Cancelled
             && !line.contains(failure)
         {
-            line.push_str(&format!(" ({})", plain(failure, 500)));
+            line.push_str(&format!(" ({})", plain(failure, MAX_FAILURE_BYTES)));
         }
         if let Some(remedy) = remedy {
             line.push_str(&format!("; {remedy}"));
@@ -102,97 +137,64 @@ impl Error {
     }
 }
 
-/// An engine's failure, with what the operator can do about it.
-pub(super) fn failed(binding: &Binding, bound: &ResolvedSettings, mut source: engine::Error) -> Error {
-    // It may quote an address that an upstream gave.
-    if let engine::Error::Engine {
-        failure: Some(failure),
-        ..
-    } = &mut source
-    {
-        *failure = bound.redactor.text(failure).into_owned();
-    }
-    Error::Engine {
-        remedy: remedy(&binding.component, bound, &source),
-        engine: binding.name.clone(),
-        source: Box::new(source),
-    }
-}
-
-/// An engine that has upstreams, but no address for any, can do nothing yet.
-pub(super) fn check_addresses(binding: &Binding, bound: &ResolvedSettings) -> Result<(), Error> {
-    let description = &binding.component.description;
-    let mut upstreams = description.upstreams.iter();
-    let Some(first) = upstreams.next().filter(|_| bound.upstreams.is_empty()) else {
-        return Ok(());
-    };
-    let mut settings = description.settings.iter();
-    let setting = settings.find(|setting| setting.key == first.base_url);
-    let variable = setting.and_then(|setting| setting.generate_variables.first());
-    let own = own_variable(&description.name, &first.base_url);
-    Err(Error::Invalid {
-        field: "engine",
-        message: format!(
-            "engine {} has no address to speak to: set {} to the address of {}",
-            binding.name,
-            variable.unwrap_or(&own),
-            description.title
-        ),
-    })
-}
-
-/// What the operator can do: the variables come from what the engine declares.
-fn remedy(component: &Component, bound: &ResolvedSettings, error: &engine::Error) -> Option<String> {
-    let kind = match error {
-        engine::Error::Engine { error, .. } => error.kind,
-        // Whatever the engine did with its time, most often it waited.
-        engine::Error::Deadline(_) => ErrorKind::Timeout,
+/// What the operator can do. The variables come from the engine's description.
+fn remedy(
+    description: &Description,
+    settings: &ResolvedSettings,
+    error: &EngineError,
+) -> Option<String> {
+    let (kind, has_failure) = match error {
+        EngineError::Engine { error, failure } => (error.kind, failure.is_some()),
+        // Most often, the engine waited for its upstream.
+        EngineError::Deadline(_) => (ErrorKind::Timeout, false),
         _ => return None,
     };
-    let answered_otherwise = matches!(
-        error,
-        engine::Error::Engine {
-            failure: Some(_),
-            ..
-        }
-    );
-    let description = &component.description;
-    // The variable that set it, or the first that could.
-    let variable = |wanted: &dyn Fn(&SettingKind) -> bool| {
-        let mut settings = description
-            .settings
-            .iter()
-            .filter(|setting| wanted(&setting.kind));
-        settings.find_map(|setting| {
-            let set = bound.settings.variable(&setting.key);
-            let first = setting.generate_variables.first().map(String::as_str);
-            set.or(first).map(str::to_owned)
+    let title = &description.title;
+    let url_variable = || {
+        variable(description, settings, |kind| {
+            matches!(kind, SettingKind::Url)
         })
     };
-    let base_url = || variable(&|kind| matches!(kind, SettingKind::Url));
-    let address = || {
-        let title = &description.title;
+    let check_upstream = || {
+        let variable = url_variable()?;
         Some(format!(
-            "check that {title} runs and that {} is its address",
-            base_url()?
+            "check that {title} is running and that {variable} is its URL"
         ))
     };
     match kind {
-        ErrorKind::Timeout if matches!(error, engine::Error::Deadline(_)) => Some(format!(
-            "{}, or set PINHOLE_JOB_TIMEOUT_SECS to more",
-            address()?
+        ErrorKind::Timeout if matches!(error, EngineError::Deadline(_)) => Some(format!(
+            "{}, or increase PINHOLE_JOB_TIMEOUT_SECS",
+            check_upstream()?
         )),
-        ErrorKind::Unavailable | ErrorKind::Timeout => address(),
-        ErrorKind::Unauthorized => Some(format!(
-            "set {} to a key that it accepts",
-            variable(&|kind| matches!(kind, SettingKind::Secret))?
-        )),
-        // The answer was not even what any server of that kind sends.
-        ErrorKind::Protocol if answered_otherwise => Some(format!(
-            "check that {} is the address of {}",
-            base_url()?,
-            description.title
-        )),
+        ErrorKind::Unavailable | ErrorKind::Timeout => check_upstream(),
+        ErrorKind::Unauthorized => {
+            let variable = variable(description, settings, |kind| {
+                matches!(kind, SettingKind::Secret)
+            })?;
+            Some(format!("set {variable} to a key that {title} accepts"))
+        }
+        // The response is not one of this kind of server.
+        ErrorKind::Protocol if has_failure => {
+            let variable = url_variable()?;
+            Some(format!("check that {variable} is the URL of {title}"))
+        }
         _ => None,
     }
+}
+
+/// The variable of the first setting of this kind: the one that is set, or the first that could be.
+fn variable(
+    description: &Description,
+    settings: &ResolvedSettings,
+    is_wanted: impl Fn(&SettingKind) -> bool,
+) -> Option<String> {
+    description
+        .settings
+        .iter()
+        .filter(|setting| is_wanted(&setting.kind))
+        .find_map(|setting| {
+            let first = setting.generate_variables.first().map(String::as_str);
+            settings.settings.variable(&setting.key).or(first)
+        })
+        .map(str::to_owned)
 }

@@ -1,104 +1,79 @@
-//! What the settings make of the engines, at one moment.
+//! Snapshots of the settings and the bindings that follow from them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::binding::{self, Binding};
-use super::error::Error;
-use super::request::parse_size;
 use pinhole_egress::Egress;
-use pinhole_sandbox::Engines;
 use pinhole_ground::environment::Environment;
+use pinhole_sandbox::Engines;
+
+use super::binding::{Binding, BindingContext, parse_bindings};
+use super::error::Error;
+use super::requester::Requester;
+use super::size::parse_size;
 use crate::settings::Settings;
+use crate::store::{Store, User};
 
-/// The variable that names the bindings to fall back on, in order.
+/// The variable that lists the bindings to fall back to, in order.
 const FALLBACKS: &str = "PINHOLE_FALLBACKS";
-/// Bindings that may be named there.
-const MAX_FALLBACKS: usize = 16;
+/// Bindings in that list.
+pub const MAX_FALLBACKS: usize = 16;
 
-/// Settings, and the bindings that follow from them. Never changes: a change makes another.
+/// The settings and the bindings at one moment. Immutable: a change creates another snapshot.
 pub struct Snapshot {
-    /// The host's settings.
     pub settings: Settings,
     bindings: BTreeMap<String, Arc<Binding>>,
-    /// Names of which there is no binding, and why.
-    absent: BTreeMap<String, String>,
+    /// Names without a binding, with the reason. The reason follows the name in a sentence.
+    unavailable: BTreeMap<String, String>,
     fallbacks: Vec<String>,
 }
 
-/// For whom a binding is chosen.
-#[derive(Clone, Debug, Default)]
-pub struct Requester {
-    /// Who they are; nobody where the server asks for itself.
-    pub user: Option<String>,
-    /// Any binding may be used.
-    pub unrestricted: bool,
-    /// The names of the groups that they are in.
-    pub groups: Vec<String>,
-    /// The chat's model.
-    pub chat_model: Option<String>,
-}
-
 impl Snapshot {
-    /// Reads all settings. The error names the variable and what it may hold.
+    /// Reads all settings. The error names the variable and the values that it accepts.
     pub(super) async fn new(
         environment: &Environment,
         engines: &Engines,
         egress: &Egress,
-        before: Option<&Self>,
+        previous: Option<&Self>,
     ) -> Result<Self, String> {
-        let settings = Settings::read(environment)?;
-        let sizes = [
-            ("IMAGE_SIZE", &settings.size),
-            ("IMAGE_EDIT_SIZE", &settings.edit.size),
-        ];
-        for (variable, size) in sizes {
-            parse_size(size.as_deref().unwrap_or_default())
-                .map_err(|why| format!("{variable} {why}"))?;
-        }
-        let mut specs = binding::read(environment)?;
+        let settings = Settings::from_environment(environment)?;
+        check_size("IMAGE_SIZE", settings.size.as_deref())?;
+        check_size("IMAGE_EDIT_SIZE", settings.edit.size.as_deref())?;
+        let fallbacks = parse_fallbacks(environment)?;
+        let mut specs = parse_bindings(environment)?;
         for component in engines.admitted() {
             specs.entry(component.description.name.clone()).or_default();
         }
-        let parked = engines.pending().iter();
-        let parked = parked.filter(|pending| engines.get(&pending.engine).is_none());
-        let pending = parked.map(|pending| {
-            let why = format!(
-                "is not there: {} is pending, until an administrator grants it",
-                pending.file
-            );
-            (pending.engine.clone(), why)
-        });
-        let refused = engines.rejected_files().iter().filter_map(|refused| {
-            let name = refused.file.strip_suffix(".wasm")?;
-            let why = format!("is not there: {} {}", refused.file, refused.reason);
-            Some((name.to_owned(), why))
-        });
-        let (mut bindings, mut absent) = (
-            BTreeMap::new(),
-            refused.chain(pending).collect::<BTreeMap<_, _>>(),
-        );
+        let context = BindingContext {
+            engines,
+            egress,
+            environment,
+            settings: &settings,
+        };
+        let (mut bindings, mut unavailable) = (BTreeMap::new(), unavailable_engines(engines));
         for (name, spec) in specs {
-            let engine = spec.engine(&name).to_owned();
-            let Some(component) = engines.get(&engine) else {
-                absent.insert(name, format!("cannot be used: there is no engine {engine}"));
+            let Some(component) = engines.get(spec.engine(&name)) else {
+                let engine = spec.engine(&name);
+                let why = format!("cannot be used: its engine {engine} does not exist");
+                unavailable.insert(name, why);
                 continue;
             };
-            let before = before.and_then(|before| before.bindings.get(&name));
+            let previous = previous.and_then(|it| it.bindings.get(&name));
             let binding = Binding::new(
-                (name.clone(), spec),
+                name.clone(),
+                spec,
                 component.clone(),
-                (engines, egress),
-                (environment, &settings),
-                before.map(Arc::as_ref),
-            );
-            bindings.insert(name, Arc::new(binding.await));
+                &context,
+                previous.map(Arc::as_ref),
+            )
+            .await;
+            bindings.insert(name, Arc::new(binding));
         }
         Ok(Self {
-            fallbacks: fallbacks(environment)?,
+            fallbacks,
             settings,
             bindings,
-            absent,
+            unavailable,
         })
     }
 
@@ -107,125 +82,192 @@ impl Snapshot {
         self.bindings.values()
     }
 
-    /// The binding of this name, whoever may use it.
+    /// The binding of this name, for any user.
     #[must_use]
     pub fn binding(&self, name: &str) -> Option<&Arc<Binding>> {
         self.bindings.get(name)
     }
 
-    /// Does it matter which groups somebody is in?
-    #[must_use]
-    pub fn asks_for_groups(&self) -> bool {
-        let mut bindings = self.bindings.values();
-        bindings.any(|it| it.spec.groups.is_some() || !it.spec.preferred_by.is_empty())
+    /// The binding of this name for an operator; by default the one that generates.
+    pub fn operator_binding(&self, engine: Option<&str>) -> Result<&Arc<Binding>, Error> {
+        let name = engine.unwrap_or(&self.settings.engine);
+        self.choose(Some(name), &Requester::operator(), name)
     }
 
-    /// The binding that the caller names; else the one of the chat's model, of a group of theirs, or
-    /// the default: the first that they may use.
-    pub fn choose(
+    /// The requester for a user, in a chat with this model. Loads the user's groups only if a binding
+    /// depends on groups.
+    pub async fn requester(
         &self,
-        named: Option<&str>,
-        asker: &Requester,
+        user: &User,
+        chat_model: Option<&str>,
+        store: &Store,
+    ) -> sqlx::Result<Requester> {
+        let has_groups = self
+            .bindings()
+            .any(|it| it.spec.groups.is_some() || !it.spec.preferred_by.is_empty());
+        let groups = if has_groups {
+            store.groups_of(&user.id).await?
+        } else {
+            Vec::new()
+        };
+        Ok(Requester {
+            user: Some(user.id.clone()),
+            is_unrestricted: user.role == "admin",
+            groups,
+            chat_model: chat_model.map(str::to_owned),
+        })
+    }
+
+    /// The binding of this name. Without a name: the one for the chat's model, or else for one of the
+    /// requester's groups, or else the default. Considers only bindings that the requester may use.
+    pub(super) fn choose(
+        &self,
+        name: Option<&str>,
+        requester: &Requester,
         default: &str,
     ) -> Result<&Arc<Binding>, Error> {
-        if let Some(name) = named {
-            let found = self.usable(asker).find(|binding| binding.name == name);
-            return found.ok_or_else(|| self.missing(name, asker));
+        if let Some(name) = name {
+            return self
+                .usable(requester)
+                .find(|binding| binding.name == name)
+                .ok_or_else(|| self.unknown_engine(name, requester));
         }
-        let of_model = |it: &&Arc<Binding>| {
-            let model = asker.chat_model.as_ref();
-            model.is_some_and(|model| it.spec.chat_models.contains(model))
+        let is_for_model = |binding: &&Arc<Binding>| {
+            let model = requester.chat_model.as_ref();
+            model.is_some_and(|model| binding.spec.chat_models.contains(model))
         };
-        let of_group = |it: &&Arc<Binding>| {
-            let mut preferred = it.spec.preferred_by.iter();
-            preferred.any(|group| asker.groups.contains(group))
+        let is_for_group = |binding: &&Arc<Binding>| {
+            let mut groups = binding.spec.preferred_by.iter();
+            groups.any(|group| requester.groups.contains(group))
         };
-        let chosen = self.usable(asker).find(of_model);
-        let chosen = chosen.or_else(|| self.usable(asker).find(of_group));
-        let chosen = chosen.or_else(|| self.usable(asker).find(|it| it.name == default));
-        chosen.ok_or_else(|| self.missing(default, asker))
+        self.usable(requester)
+            .find(is_for_model)
+            .or_else(|| self.usable(requester).find(is_for_group))
+            .or_else(|| self.usable(requester).find(|it| it.name == default))
+            .ok_or_else(|| self.unknown_engine(default, requester))
     }
 
-    fn usable<'a>(&'a self, asker: &Requester) -> impl Iterator<Item = &'a Arc<Binding>> {
-        self.bindings.values().filter(|it| may_use(it, asker))
+    fn usable(&self, requester: &Requester) -> impl Iterator<Item = &Arc<Binding>> {
+        self.bindings().filter(|it| may_use(it, requester))
     }
 
-    /// The bindings to try after one that was busy or out of reach.
-    pub(super) fn fallbacks<'a>(
-        &'a self,
-        first: &'a Binding,
-        asker: &'a Requester,
-    ) -> impl Iterator<Item = &'a Arc<Binding>> {
-        let named = self.fallbacks.iter().filter(|name| **name != first.name);
-        let there = named.filter_map(|name| self.bindings.get(name));
-        there.filter(|binding| may_use(binding, asker))
+    /// The bindings to try if another one is unavailable, in the operator's order.
+    pub(super) fn fallbacks(&self, requester: &Requester) -> impl Iterator<Item = &Arc<Binding>> {
+        self.fallbacks
+            .iter()
+            .filter_map(|name| self.bindings.get(name))
+            .filter(|binding| may_use(binding, requester))
     }
 
-    fn missing(&self, name: &str, asker: &Requester) -> Error {
-        let names: Vec<_> = self.usable(asker).map(|it| it.name.as_str()).collect();
-        let message = match self.absent.get(name) {
+    fn unknown_engine(&self, name: &str, requester: &Requester) -> Error {
+        let usable: Vec<_> = self.usable(requester).map(|it| it.name.as_str()).collect();
+        let message = match self.unavailable.get(name) {
             Some(why) => format!("engine {name} {why}"),
-            None if names.is_empty() => {
-                format!("there is no engine {name}: the folder of engines holds none")
+            None if usable.is_empty() => {
+                format!("unknown engine {name}: no engine is available")
             }
-            None => format!("there is no engine {name}: there are {}", names.join(", ")),
+            None => format!("unknown engine {name}: use one of {}", usable.join(", ")),
         };
-        Error::Invalid {
-            field: "engine",
-            message,
-        }
+        Error::invalid("engine", message)
     }
 
-    /// Do the settings name bindings that there are? What was so before may stay so.
-    pub(super) fn check_names(&self, before: &Self) -> Result<(), String> {
-        for ((variable, name), (_, known)) in self.named().into_iter().zip(before.named()) {
-            let was_absent = name == known && before.binding(known).is_none();
-            if self.binding(name).is_none() && !was_absent {
+    /// Fails if the settings select an engine that does not exist, or if a binding has a problem, unless
+    /// that was so before.
+    pub(super) fn refuse_new_problems(&self, previous: &Self) -> Result<(), String> {
+        let previous_problems = previous.problems();
+        for (name, problems) in self.problems() {
+            let known = previous_problems.get(&name);
+            let is_new = |problem: &String| !known.is_some_and(|known| known.contains(problem));
+            if let Some(problem) = problems.into_iter().find(is_new) {
+                return Err(problem);
+            }
+        }
+        let (settings, before) = (&self.settings, &previous.settings);
+        for (variable, name, name_before) in [
+            ("IMAGE_GENERATION_ENGINE", &settings.engine, &before.engine),
+            (
+                "IMAGE_EDIT_ENGINE",
+                &settings.edit.engine,
+                &before.edit.engine,
+            ),
+        ] {
+            let was_unknown = name == name_before && previous.binding(name).is_none();
+            if self.binding(name).is_none() && !was_unknown {
                 let names: Vec<_> = self.bindings.keys().map(String::as_str).collect();
-                let names = names.join(", ");
-                return Err(format!("{variable} is {name:?}: the engines are {names}"));
+                return Err(format!(
+                    "{variable} is {name:?}, which is not an engine: use one of {}",
+                    names.join(", ")
+                ));
             }
         }
         Ok(())
     }
 
-    fn named(&self) -> [(&'static str, &str); 2] {
-        [
-            ("IMAGE_GENERATION_ENGINE", &self.settings.engine),
-            ("IMAGE_EDIT_ENGINE", &self.settings.edit.engine),
-        ]
-    }
-
-    /// What is wrong with the settings of each binding that has something wrong, for the operator.
-    pub(super) fn problems(&self) -> BTreeMap<String, Vec<String>> {
+    /// For each binding that has any: the problems of its settings, for the operator.
+    fn problems(&self) -> BTreeMap<String, Vec<String>> {
         let problems = self
-            .bindings
-            .values()
-            .map(|it| (it.name.clone(), it.problems()));
-        let absent = self.absent.iter();
-        let absent = absent.map(|(name, why)| (name.clone(), vec![format!("engine {name} {why}")]));
-        let all = problems.chain(absent);
-        all.filter(|(_, problems)| !problems.is_empty()).collect()
+            .bindings()
+            .map(|binding| (binding.name.clone(), binding.problems()));
+        let unavailable = self
+            .unavailable
+            .iter()
+            .map(|(name, why)| (name.clone(), vec![format!("engine {name} {why}")]));
+        problems
+            .chain(unavailable)
+            .filter(|(_, problems)| !problems.is_empty())
+            .collect()
     }
 }
 
-fn may_use(binding: &Binding, asker: &Requester) -> bool {
+fn may_use(binding: &Binding, requester: &Requester) -> bool {
     let Some(groups) = &binding.spec.groups else {
         return true;
     };
-    asker.unrestricted || groups.iter().any(|group| asker.groups.contains(group))
+    requester.is_unrestricted || groups.iter().any(|group| requester.groups.contains(group))
 }
 
-/// Names between commas.
-fn fallbacks(environment: &Environment) -> Result<Vec<String>, String> {
-    let names = environment.get(FALLBACKS).unwrap_or_default().split(',');
-    let names = names.map(|name| name.trim().to_owned());
-    let names: Vec<_> = names.filter(|name| !name.is_empty()).collect();
-    match names.len() > MAX_FALLBACKS {
-        true => Err(format!(
-            "{FALLBACKS} names {} bindings; {MAX_FALLBACKS} are allowed",
-            names.len()
-        )),
-        false => Ok(names),
+fn check_size(variable: &str, size: Option<&str>) -> Result<(), String> {
+    match parse_size(size.unwrap_or_default()) {
+        Ok(_) => Ok(()),
+        Err(why) => Err(format!("{variable} {why}")),
     }
+}
+
+/// The engines that do not serve, by name, with the reason.
+fn unavailable_engines(engines: &Engines) -> BTreeMap<String, String> {
+    let mut unavailable = BTreeMap::new();
+    for rejected in engines.rejected_files() {
+        if let Some(name) = rejected.file.strip_suffix(".wasm") {
+            let why = format!("is not available: {} {}", rejected.file, rejected.reason);
+            unavailable.insert(name.to_owned(), why);
+        }
+    }
+    for pending in engines.pending() {
+        if engines.get(&pending.engine).is_none() {
+            let why = format!(
+                "is not available: {} is awaiting an administrator's approval",
+                pending.file
+            );
+            unavailable.insert(pending.engine.clone(), why);
+        }
+    }
+    unavailable
+}
+
+/// Names, separated by commas.
+fn parse_fallbacks(environment: &Environment) -> Result<Vec<String>, String> {
+    let text = environment.get(FALLBACKS).unwrap_or_default();
+    let names: Vec<_> = text
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
+    if names.len() > MAX_FALLBACKS {
+        return Err(format!(
+            "{FALLBACKS} names {} bindings, more than the {MAX_FALLBACKS} allowed",
+            names.len()
+        ));
+    }
+    Ok(names)
 }

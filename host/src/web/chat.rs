@@ -68,7 +68,7 @@ async fn complete(
         return run_turn(&app, user, body).await;
     }
     let turn = start_turn(&app, user, body).await?;
-    chat::check(&app, &turn).await?;
+    chat::check(&app.chat, &turn).await?;
     let Json(task) = tasks::start(app, turn)?;
     Ok(Json(ChatResponse::Task(task)).into_response())
 }
@@ -84,7 +84,7 @@ pub(super) async fn run_turn(
         is_stream: body.request.stream.unwrap_or(false),
     };
     let turn = start_turn(app, user, body).await?;
-    match chat::run(app, turn).await? {
+    match chat::run(&app.chat, turn).await? {
         Reply::Words(text) => Ok(format.text_response(&text)),
         Reply::Model { answer, lead } => format.forward(*answer, &lead).await,
     }
@@ -108,7 +108,10 @@ async fn start_turn(app: &App, user: store::User, body: ChatBody) -> Result<Turn
             None => uuid::Uuid::new_v4().to_string(),
         },
         wants_picture: may_create_images,
-        wishes: options,
+        snapshot,
+        requester,
+        engine: options.engine.clone().filter(|name| !name.is_empty()),
+        image_options: options.into_job_request(),
         payload,
     })
 }

@@ -19,8 +19,8 @@ use utoipa_axum::routes;
 
 use super::auth;
 use super::error::{ApiError, json_body};
-use crate::app::{App, change};
-use crate::settings::{Change, Key, Overlay, Source};
+use crate::app::{App, ChangeError};
+use crate::settings::{Change, Overlay, SettingKey, SettingOrigin};
 use crate::store::SettingChange;
 use pinhole_ground::text::plain;
 
@@ -41,11 +41,11 @@ struct Newest {
     limit: Option<u32>,
 }
 
-impl From<change::Error> for ApiError {
-    fn from(error: change::Error) -> Self {
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
         match error {
-            change::Error::Refused(message) => Self::new(StatusCode::BAD_REQUEST, message),
-            change::Error::Ours(error) => Self::internal(&error),
+            ChangeError::Refused(message) => Self::new(StatusCode::BAD_REQUEST, message),
+            ChangeError::Internal(error) => Self::internal(&error),
         }
     }
 }
@@ -100,13 +100,13 @@ async fn update(
 ) -> Result<Json<Vec<Value>>, ApiError> {
     let user = auth::administrator(&app, &headers).await?;
     let sent: Map<String, Value> = json_body(request).await?;
-    let keys = app.keys();
+    let keys = app.setting_keys();
     let mut changes = Vec::with_capacity(sent.len().min(keys.len()));
     for (name, value) in &sent {
         let key = find(&keys, name)?;
         changes.extend(changed(key, value)?);
     }
-    app.change(&user, changes).await?;
+    app.change_settings(&user, changes).await?;
     Ok(Json(described(&app)))
 }
 
@@ -139,7 +139,7 @@ async fn changes(
 }
 
 /// A change of one setting to a value, where null removes what is stored.
-fn changed(key: &Key, value: &Value) -> Result<Option<Change>, ApiError> {
+fn changed(key: &SettingKey, value: &Value) -> Result<Option<Change>, ApiError> {
     if value.is_null() {
         return Ok(Some(Change::remove(key)));
     }
@@ -150,7 +150,7 @@ fn changed(key: &Key, value: &Value) -> Result<Option<Change>, ApiError> {
 }
 
 /// The setting of a name, in any spelling, or of a path.
-fn find<'a>(keys: &'a [Key], name: &str) -> Result<&'a Key, ApiError> {
+fn find<'a>(keys: &'a [SettingKey], name: &str) -> Result<&'a SettingKey, ApiError> {
     let mut keys = keys.iter();
     let found = keys.find(|key| key.path == name || key.variables.iter().any(|it| it == name));
     found.ok_or_else(|| {
@@ -162,25 +162,25 @@ fn find<'a>(keys: &'a [Key], name: &str) -> Result<&'a Key, ApiError> {
 }
 
 fn described(app: &App) -> Vec<Value> {
-    let overlay = app.settings.current();
-    let keys = app.keys();
+    let overlay = app.settings.overlay();
+    let keys = app.setting_keys();
     keys.iter().map(|key| row(key, &overlay)).collect()
 }
 
-fn row(key: &Key, overlay: &Overlay) -> Value {
-    let default = || key.default.as_deref().map(|text| key.kind.value(text));
+fn row(key: &SettingKey, overlay: &Overlay) -> Value {
+    let default = || key.default.as_deref().map(|text| key.kind.parse(text));
     json!({
         "name": key.name,
         "path": key.path,
         "variables": key.variables,
         "kind": key.kind.name(),
-        "source": match overlay.source(key) {
-            Source::Default => "default",
-            Source::Environment => "environment",
-            Source::Store => "store",
+        "source": match overlay.origin(key) {
+            SettingOrigin::Default => "default",
+            SettingOrigin::Environment => "environment",
+            SettingOrigin::Store => "store",
         },
-        "value": overlay.shown(key).or_else(default),
-        "description": key.doc,
+        "value": overlay.masked_value(key).or_else(default),
+        "description": key.description,
     })
 }
 

@@ -57,7 +57,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 /// Starts a turn as a task.
 pub(super) fn start(app: Arc<App>, turn: Turn) -> Result<Json<Task>, ApiError> {
     let tasks = app.tasks.clone();
-    let task_id = tasks.start(app, turn).map_err(|full| {
+    let task_id = tasks.start(app.chat.clone(), turn).map_err(|full| {
         let status = match full {
             Full::User => StatusCode::TOO_MANY_REQUESTS,
             Full::Server => StatusCode::SERVICE_UNAVAILABLE,

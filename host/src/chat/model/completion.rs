@@ -73,7 +73,7 @@ impl Completion {
     /// The headers that can be read and hold no secret.
     pub fn headers(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
         self.response.headers.iter().filter(|(_, value)| {
-            let is_secret = self.redactor.finds(value.as_bytes()) && Guard::SecretChat.holds();
+            let is_secret = self.redactor.finds_secret(value.as_bytes()) && Guard::SecretChat.holds();
             value.to_str().is_ok() && !is_secret
         })
     }
@@ -119,7 +119,7 @@ impl Completion {
         };
         let ready = ready.max(length.saturating_sub(back)).max(self.given);
         let piece = match Guard::SecretChat.holds() {
-            true => self.redactor.part(&self.held, self.given..ready),
+            true => self.redactor.redact_range(&self.held, self.given..ready),
             false => self.held.get(self.given..ready).unwrap_or_default().into(),
         };
         if matches!(piece, std::borrow::Cow::Owned(_)) && !self.noted {

@@ -111,7 +111,7 @@ fn read(body: &[u8], redactor: &Redactor) -> Result<Vec<Listed>, String> {
     let entries = list.get("data").and_then(Value::as_array);
     let entries = entries.ok_or("the answer has no list `data`")?;
     let usable = |id: &&str| {
-        let is_secret = redactor.finds(id.as_bytes()) && Guard::SecretChat.holds();
+        let is_secret = redactor.finds_secret(id.as_bytes()) && Guard::SecretChat.holds();
         !id.is_empty() && is_plain(id, MAX_MODEL_BYTES) && !is_secret
     };
     let entry = |entry: &Value| {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     fn check(list: Value, expected: Option<&[Listed]>) {
-        let redactor = Redactor::among_words(["key-4711-0815-2342"]);
+        let redactor = Redactor::for_prose(["key-4711-0815-2342"]);
         let models = read(list.to_string().as_bytes(), &redactor).ok();
         assert_eq!(models.as_deref(), expected, "{list}");
     }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use pinhole_ground::text::plain;
 
 use crate::chat::model::written_out;
+use crate::jobs::JobRequest;
 use crate::web::error::ApiError;
 
 /// The field with the options. Clients of Open WebUI can send fields of their own in `params`, as JSON
@@ -43,6 +44,20 @@ impl ImageOptions {
         match values.find(|value| !value.is_null()) {
             Some(value) => serde_path_to_error::deserialize(value).map_err(|it| type_error(&it)),
             None => Ok(Self::default()),
+        }
+    }
+
+    /// A job's request with these options and without a prompt.
+    pub(super) fn into_job_request(self) -> JobRequest {
+        JobRequest {
+            prompt: String::new(),
+            negative_prompt: self.negative_prompt,
+            model: self.model.filter(|name| !name.is_empty()),
+            size: self.size.filter(|size| !size.is_empty()),
+            count: self.n,
+            steps: self.steps,
+            seed: self.seed,
+            parameters: self.parameters.unwrap_or_default(),
         }
     }
 }

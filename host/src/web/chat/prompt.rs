@@ -42,7 +42,7 @@ pub(super) async fn complete(
     };
     let snapshot = app.jobs.snapshot();
     let settings = &snapshot.settings.prompt;
-    let completion = chat::prompt::ask(&app, settings, &user, &payload, model).await;
+    let completion = chat::prompt::ask(&app.chat, settings, &user, &payload, model).await;
     completion.map(Json).map_err(|why| {
         tracing::warn!("no image prompt was written: {why}");
         ApiError::new(StatusCode::BAD_REQUEST, "An internal error has occurred.")

@@ -52,7 +52,7 @@ pub(super) async fn describe(
         },
     });
     if let Some(caller) = caller {
-        let enabled = app.jobs.current().settings.enabled;
+        let enabled = app.jobs.snapshot().settings.enabled;
         let features = body.get_mut("features").and_then(Value::as_object_mut);
         if let Some(features) = features {
             features.extend(signed_in(enabled));
@@ -130,7 +130,7 @@ pub(super) async fn update_tasks(
     let user = auth::administrator(&app, &headers).await?;
     let sent: Map<String, Value> = json_body(request).await?;
     let before = task_settings(&app);
-    let keys = app.keys();
+    let keys = app.setting_keys();
     let mut changes = Vec::new();
     for name in TASKS {
         let sent = sent.get(name).filter(|value| !value.is_null());
@@ -138,13 +138,13 @@ pub(super) async fn update_tasks(
             changes.extend(changed(find(&keys, name)?, value)?);
         }
     }
-    app.change(&user, changes).await?;
+    app.change_settings(&user, changes).await?;
     Ok(Json(task_settings(&app)))
 }
 
 fn task_settings(app: &App) -> Value {
-    let overlay = app.settings.current();
-    let keys = app.keys().into_iter();
+    let overlay = app.settings.overlay();
+    let keys = app.setting_keys().into_iter();
     let ours = keys.filter(|key| TASKS.contains(&key.name.as_str()));
     let fields = ours.map(|key| {
         let text = overlay.text(&key).unwrap_or_default();

@@ -61,24 +61,24 @@ pub(super) async fn import(
     let Tree { config } = json_body(request).await?;
     let config = Value::Object(config);
     let mut changes = Vec::new();
-    for key in app.keys() {
+    for key in app.setting_keys() {
         match leaf(&config, &key.path) {
             Some(value) => changes.extend(changed(&key, value)?),
-            None if key.kind.is_sealed() => {}
+            None if key.kind.is_encrypted() => {}
             None => changes.push(Change::remove(&key)),
         }
     }
-    app.change(&user, changes).await?;
+    app.change_settings(&user, changes).await?;
     Ok(Json(stored(&app)))
 }
 
 fn stored(app: &App) -> Value {
-    let overlay = app.settings.current();
-    let keys = app.keys().into_iter();
+    let overlay = app.settings.overlay();
+    let keys = app.setting_keys().into_iter();
     let stored = keys.filter(|key| overlay.is_stored(key));
     let leaves = stored.map(|key| {
-        let hidden = || key.kind.value("");
-        let value = overlay.shown(&key).unwrap_or_else(hidden);
+        let hidden = || key.kind.parse("");
+        let value = overlay.masked_value(&key).unwrap_or_else(hidden);
         (key.path, value)
     });
     tree(leaves)

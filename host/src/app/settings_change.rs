@@ -1,0 +1,78 @@
+//! Changes of settings while the server runs: all are checked, then all are stored, then all apply.
+
+use std::sync::Arc;
+
+use pinhole_ground::text::plain;
+
+use super::App;
+use crate::accounts::Rules;
+use crate::settings::{Change, SettingKey, setting_keys};
+use crate::store::User;
+
+/// Length of the message of a refused change in bytes; a longer one is cut. It may repeat the request.
+const MAX_REFUSAL_BYTES: usize = 1000;
+/// Length of the shortest secret that is redacted. A shorter one would remove letters of ordinary words.
+const MIN_SECRET_BYTES: usize = 4;
+
+/// Why settings were not changed. All of them are as before.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// A value is invalid: names the setting and the values that it accepts.
+    #[error("{0}")]
+    Refused(String),
+    #[error(transparent)]
+    Internal(#[from] anyhow::Error),
+}
+
+impl App {
+    /// Changes all of these settings, or none, even if the caller disconnects. The next request uses the new
+    /// settings; running jobs continue with the old ones.
+    pub async fn change_settings(
+        self: &Arc<Self>,
+        user: &User,
+        changes: Vec<Change>,
+    ) -> Result<(), ChangeError> {
+        let (app, user) = (self.clone(), user.clone());
+        let task = tokio::spawn(async move { app.apply_changes(&user, changes).await });
+        task.await.map_err(anyhow::Error::from)?
+    }
+
+    /// All settings that can be changed, including those of the engines.
+    #[must_use]
+    pub fn setting_keys(&self) -> Vec<SettingKey> {
+        let engines = self.jobs.engines.admitted();
+        setting_keys(engines.map(|engine| &engine.description))
+    }
+
+    async fn apply_changes(&self, user: &User, changes: Vec<Change>) -> Result<(), ChangeError> {
+        let secrets = changes.iter().filter_map(Change::secret);
+        let secrets: Vec<String> = secrets.map(str::to_owned).collect();
+        let _lock = self.settings.lock().await;
+        let Some(plan) = self.settings.plan(user, changes)? else {
+            return Ok(());
+        };
+        let refused = |message: String| {
+            let message = without_secrets(&secrets, message);
+            ChangeError::Refused(plain(&message, MAX_REFUSAL_BYTES))
+        };
+        let environment = plan.overlay.environment();
+        let rules = Rules::from_environment(environment).map_err(refused)?;
+        let snapshot = self.jobs.prepare(environment).await.map_err(refused)?;
+        self.settings.save(&plan).await.map_err(|error| {
+            anyhow::Error::from(error).context("cannot write the settings to the database")
+        })?;
+        self.accounts.publish(rules);
+        self.jobs.publish(snapshot);
+        tracing::info!("user {} changed {}", user.id, plan.names().join(", "));
+        self.settings.publish(plan.overlay);
+        Ok(())
+    }
+}
+
+/// Replaces each secret by `…`.
+fn without_secrets(secrets: &[String], text: String) -> String {
+    secrets
+        .iter()
+        .filter(|secret| secret.len() >= MIN_SECRET_BYTES)
+        .fold(text, |text, secret| text.replace(secret.as_str(), "…"))
+}

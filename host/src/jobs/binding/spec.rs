@@ -1,0 +1,184 @@
+//! The configuration of a binding, as an operator writes it in `PINHOLE_BINDINGS`.
+
+use std::collections::BTreeMap;
+
+use pinhole_egress::Tls;
+use pinhole_ground::environment::Environment;
+use pinhole_sandbox::contract::{Description, Setting};
+use pinhole_sandbox::engine_settings::{is_connection_setting, is_edit_only, own_variable};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::jobs::request::MAX_STEPS;
+use crate::jobs::size::parse_size;
+
+/// The variable that contains the bindings.
+pub const BINDINGS: &str = "PINHOLE_BINDINGS";
+/// Bindings that an operator may define.
+pub const MAX_BINDINGS: usize = 64;
+/// Length of a binding's name in bytes.
+const MAX_NAME_BYTES: usize = 40;
+/// Groups, and chat models, in each list of one binding.
+const MAX_LIST_ENTRIES: usize = 256;
+
+/// The configuration of one binding.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::jobs) struct BindingSpec {
+    /// The engine's name. By default the binding's own.
+    engine: Option<String>,
+    /// By the engine's setting keys. A missing setting has the engine's own value.
+    settings: Map<String, Value>,
+    /// The same for editing only.
+    edit_settings: Map<String, Value>,
+    pub(super) model: Option<String>,
+    pub(super) size: Option<String>,
+    pub(super) steps: Option<u32>,
+    pub(super) edit_model: Option<String>,
+    pub(super) edit_size: Option<String>,
+    /// Certificates in addition to the system's, for this binding's upstreams only.
+    pub(super) tls: Tls,
+    /// The groups whose members may use it. `None` means all users.
+    pub(in crate::jobs) groups: Option<Vec<String>>,
+    /// The groups whose members use it by default.
+    pub(in crate::jobs) preferred_by: Vec<String>,
+    /// The models whose chats use it by default.
+    pub(in crate::jobs) chat_models: Vec<String>,
+}
+
+/// Parses the bindings. The error names the invalid part.
+pub(in crate::jobs) fn parse_bindings(
+    environment: &Environment,
+) -> Result<BTreeMap<String, BindingSpec>, String> {
+    let Some(text) = environment.get(BINDINGS) else {
+        return Ok(BTreeMap::new());
+    };
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    // The value may be a secret, so the error does not repeat it.
+    let specs: BTreeMap<String, BindingSpec> = serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| {
+            format!(
+                "{BINDINGS} is not a JSON object of bindings: see {}, line {}, column {}",
+                error.path(),
+                error.inner().line(),
+                error.inner().column()
+            )
+        })?;
+    if specs.len() > MAX_BINDINGS {
+        return Err(format!(
+            "{BINDINGS} defines {} bindings, more than the {MAX_BINDINGS} allowed",
+            specs.len()
+        ));
+    }
+    for (name, spec) in &specs {
+        spec.check(name)
+            .map_err(|why| format!("{BINDINGS}: binding {name:?}: {why}"))?;
+    }
+    Ok(specs)
+}
+
+impl BindingSpec {
+    /// The engine of a binding with this name.
+    pub(in crate::jobs) fn engine<'a>(&'a self, name: &'a str) -> &'a str {
+        self.engine.as_deref().unwrap_or(name)
+    }
+
+    /// The keys of all settings in it.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &String> {
+        self.settings.keys().chain(self.edit_settings.keys())
+    }
+
+    fn check(&self, name: &str) -> Result<(), String> {
+        let is_allowed =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.bytes().all(is_allowed) {
+            return Err(format!(
+                "the name must be 1 to {MAX_NAME_BYTES} lowercase letters, digits and dashes"
+            ));
+        }
+        for size in [&self.size, &self.edit_size].into_iter().flatten() {
+            parse_size(size).map_err(|why| format!("size {why}"))?;
+        }
+        if self
+            .steps
+            .is_some_and(|steps| !(1..=MAX_STEPS).contains(&steps))
+        {
+            return Err(format!("steps must be from 1 to {MAX_STEPS}"));
+        }
+        let groups = self.groups.as_ref().map_or(0, Vec::len);
+        let lengths = [groups, self.preferred_by.len(), self.chat_models.len()];
+        if lengths.iter().any(|length| *length > MAX_LIST_ENTRIES) {
+            return Err(format!(
+                "more than {MAX_LIST_ENTRIES} groups or chat models"
+            ));
+        }
+        Ok(())
+    }
+
+    /// The variables as the binding's engine reads them.
+    ///
+    /// If the binding has its own URL or secret, it inherits no URL and no secret from the engine's
+    /// variables, so that no key is sent to a URL that it was not meant for.
+    pub(super) fn environment(
+        &self,
+        name: &str,
+        description: &Description,
+        environment: &Environment,
+    ) -> Result<Environment, String> {
+        self.check_keys(name, description)?;
+        let is_own = |setting: &Setting| self.keys().any(|key| *key == setting.key);
+        let has_own_connection = description
+            .settings
+            .iter()
+            .any(|setting| is_connection_setting(setting) && is_own(setting));
+        let (mut hidden, mut overlay) = (Vec::new(), Vec::new());
+        for setting in &description.settings {
+            let key = &setting.key;
+            let variable = own_variable(&description.name, key);
+            if is_own(setting) || (has_own_connection && is_connection_setting(setting)) {
+                hidden.extend(setting.generate_variables.iter().cloned());
+                hidden.extend(setting.edit_variables.iter().cloned());
+                hidden.push(variable.clone());
+            }
+            if let Some(value) = self.settings.get(key) {
+                overlay.push((variable.clone(), to_variable(value)));
+            }
+            if let Some(value) = self.edit_settings.get(key) {
+                let edit_variable = if is_edit_only(setting) {
+                    Some(variable)
+                } else {
+                    setting.edit_variables.first().cloned()
+                };
+                let edit_variable = edit_variable.ok_or_else(|| {
+                    format!(
+                        "{BINDINGS} ({name}): the setting {key} cannot differ for editing: move it from edit_settings to settings"
+                    )
+                })?;
+                overlay.push((edit_variable, to_variable(value)));
+            }
+        }
+        Ok(environment.without(&hidden).overlaid(overlay))
+    }
+
+    fn check_keys(&self, name: &str, description: &Description) -> Result<(), String> {
+        let is_declared = |key: &String| description.settings.iter().any(|it| it.key == *key);
+        let Some(unknown) = self.keys().find(|key| !is_declared(key)) else {
+            return Ok(());
+        };
+        let settings = description.settings.iter();
+        let keys: Vec<_> = settings.map(|setting| setting.key.as_str()).collect();
+        Err(format!(
+            "{BINDINGS} ({name}): unknown setting {unknown:?}: the settings of engine {} are {}",
+            description.name,
+            keys.join(", ")
+        ))
+    }
+}
+
+/// A setting's value as the text of a variable.
+fn to_variable(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,102 @@
+//! The result of a job, and how it is stored.
+
+use anyhow::Result;
+use pinhole_ground::text::plain;
+use pinhole_images::Image;
+use serde_json::{Value, json};
+
+use crate::files::Files;
+use crate::store::{FileRow, Store, User};
+
+/// Notes of one job that are shown.
+const MAX_NOTES: usize = 10;
+/// Length of one note in bytes.
+const MAX_NOTE_BYTES: usize = 300;
+
+/// The result of a job.
+#[derive(Clone, Debug)]
+pub struct CompletedJob {
+    /// The job's name in logs.
+    pub job: String,
+    /// The binding that was used.
+    pub binding: String,
+    pub engine: String,
+    /// The digest of the engine's component.
+    pub digest: String,
+    /// In the engine's order; at least one.
+    pub images: Vec<Image>,
+    /// The prompt as the upstream rewrote it.
+    pub revised_prompt: Option<String>,
+    /// The engine's details: model, seeds, upstream ids. Null if they are invalid JSON.
+    pub details: Value,
+}
+
+/// Where images come from: a message of a chat.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageOrigin<'a> {
+    pub chat_id: Option<&'a str>,
+    pub message_id: &'a str,
+    /// The prompt, if a language model wrote it.
+    pub prompt: Option<&'a str>,
+}
+
+impl CompletedJob {
+    /// What a user should know if the images differ from the request: the texts that the engine lists as
+    /// `notes` in its details.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let notes = self.details.get("notes").and_then(Value::as_array);
+        notes
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(|note| plain(note, MAX_NOTE_BYTES))
+            .take(MAX_NOTES)
+            .collect()
+    }
+
+    /// Stores all images, or none, for the user.
+    ///
+    /// If the origin is a message of a stored chat that the user may write to, the images are linked to it
+    /// in the same transaction, and belong to the chat's owner.
+    pub async fn save(
+        &self,
+        files: &Files,
+        store: &Store,
+        user: &User,
+        origin: Option<ImageOrigin<'_>>,
+    ) -> Result<Vec<FileRow>> {
+        let metadata = self.metadata(origin);
+        let message = origin.and_then(|origin| Some((origin.chat_id?, origin.message_id)));
+        if let Some((chat_id, _)) = message
+            && let Some(owner) = store.chat_owner(chat_id).await?
+            && (owner == user.id || user.role == "admin")
+        {
+            return files
+                .save_all(&owner, &self.images, &metadata, message)
+                .await;
+        }
+        files
+            .save_all(&user.id, &self.images, &metadata, None)
+            .await
+    }
+
+    /// What is stored with each image.
+    fn metadata(&self, origin: Option<ImageOrigin<'_>>) -> Value {
+        let mut metadata = json!({
+            "job": self.job,
+            "binding": self.binding,
+            "engine": self.engine,
+            "digest": self.digest,
+            "details": self.details,
+        });
+        if let (Some(metadata), Some(origin)) = (metadata.as_object_mut(), origin) {
+            metadata.insert("chat_id".to_owned(), origin.chat_id.into());
+            metadata.insert("message_id".to_owned(), origin.message_id.into());
+            if let Some(prompt) = origin.prompt {
+                metadata.insert("prompt".to_owned(), prompt.into());
+            }
+        }
+        metadata
+    }
+}

@@ -1,0 +1,131 @@
+//! The environment with the stored settings over it.
+
+use std::collections::BTreeMap;
+
+use pinhole_ground::environment::Environment;
+use serde_json::Value;
+
+use super::secret_mask::{MARKER, mask, unmask};
+use super::setting_key::SettingKey;
+use super::value_kind::ValueKind;
+
+/// The one variable whose empty value has a meaning.
+///
+/// Source: Open WebUI, where an empty engine is `automatic1111`.
+const MEANINGFUL_IF_EMPTY: &str = "IMAGE_GENERATION_ENGINE";
+
+/// The environment with the stored settings over it, at one moment.
+#[derive(Clone)]
+pub struct Overlay {
+    environment: Environment,
+    rows: BTreeMap<String, StoredValue>,
+}
+
+/// A stored setting.
+#[derive(Clone)]
+pub(super) struct StoredValue {
+    /// All variables of the setting.
+    pub(super) variables: Vec<String>,
+    /// The text of the first variable. `None` if it was encrypted with another key.
+    pub(super) text: Option<String>,
+}
+
+/// Where the value of a setting comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettingOrigin {
+    /// It is not set.
+    Default,
+    Environment,
+    /// An administrator stored it.
+    Store,
+}
+
+impl Overlay {
+    /// `rows` are by path. A stored value becomes the value of its first variable; the others count as unset.
+    pub(super) fn new(environment: &Environment, rows: BTreeMap<String, StoredValue>) -> Self {
+        let mut pairs = Vec::new();
+        for StoredValue { variables, text } in rows.values() {
+            if let Some(text) = text {
+                let texts = std::iter::once(text.clone()).chain(std::iter::repeat(String::new()));
+                pairs.extend(variables.iter().cloned().zip(texts));
+            }
+        }
+        Self {
+            environment: environment.overlaid(pairs),
+            rows,
+        }
+    }
+
+    pub(super) fn rows(&self) -> &BTreeMap<String, StoredValue> {
+        &self.rows
+    }
+
+    /// All variables, with the stored values.
+    #[must_use]
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// The text of a setting, if it is set.
+    #[must_use]
+    pub fn text(&self, key: &SettingKey) -> Option<&str> {
+        let mut variables = key.variables.iter();
+        if let Some(text) = variables.find_map(|name| self.environment.get(name)) {
+            return Some(text);
+        }
+        if key.name == MEANINGFUL_IF_EMPTY {
+            return self.environment.raw(&key.name);
+        }
+        None
+    }
+
+    /// The text that applies to a setting that is not set: the one of a variable that settings share.
+    #[must_use]
+    pub fn shared_text(&self, key: &SettingKey) -> Option<&str> {
+        key.shared_variables
+            .iter()
+            .find_map(|name| self.environment.for_engine(name))
+    }
+
+    /// The value of a setting, if it is set, with [`MARKER`] in place of every secret.
+    #[must_use]
+    pub fn masked_value(&self, key: &SettingKey) -> Option<Value> {
+        let text = self.text(key)?;
+        Some(match key.kind {
+            ValueKind::Secret => Value::from(MARKER),
+            ValueKind::SecretObject => match key.kind.parse(text) {
+                value if value.is_object() => mask(value, &key.secret_members),
+                _ => Value::from(MARKER),
+            },
+            kind => kind.parse(text),
+        })
+    }
+
+    /// Where the value of a setting comes from.
+    #[must_use]
+    pub fn origin(&self, key: &SettingKey) -> SettingOrigin {
+        let row = self.rows.get(&key.path);
+        if row.is_some_and(|row| row.text.is_some()) {
+            SettingOrigin::Store
+        } else if self.text(key).is_some() {
+            SettingOrigin::Environment
+        } else {
+            SettingOrigin::Default
+        }
+    }
+
+    /// True if the database has a value, even one that cannot be decrypted.
+    #[must_use]
+    pub fn is_stored(&self, key: &SettingKey) -> bool {
+        self.rows.contains_key(&key.path)
+    }
+
+    /// A new text of a setting, with the current secrets in place of markers.
+    pub(super) fn unmasked_text(&self, key: &SettingKey, text: String) -> String {
+        if key.kind != ValueKind::SecretObject || text.is_empty() {
+            return text;
+        }
+        let current = key.kind.parse(self.text(key).unwrap_or_default());
+        unmask(key.kind.parse(&text), &current).to_string()
+    }
+}

@@ -1,0 +1,252 @@
+//! The settings that can be changed while the server runs: name, variables, path and kind of each.
+
+use pinhole_sandbox::contract::{Description, Setting, SettingKind};
+use pinhole_sandbox::engine_settings::{is_edit_only, own_variable};
+use serde_json::Value;
+
+use super::host_settings::HOST_SETTINGS;
+use super::value_kind::ValueKind;
+
+/// One setting.
+#[derive(Clone, Debug)]
+pub struct SettingKey {
+    /// The environment variable that names it.
+    pub name: String,
+    /// All variables that set it, including `name`. The first one that is set applies.
+    pub variables: Vec<String>,
+    /// Variables that apply if none of `variables` is set, and that other settings share.
+    pub shared_variables: Vec<String>,
+    /// The key in the database: a dotted path.
+    pub path: String,
+    pub kind: ValueKind,
+    /// Names of the members that are secrets, for [`ValueKind::SecretObject`].
+    pub secret_members: Vec<String>,
+    /// The default that an engine declares.
+    pub default: Option<String>,
+    pub description: String,
+}
+
+/// All settings: the server's own, and those that these engines declare.
+pub fn setting_keys<'a>(engines: impl IntoIterator<Item = &'a Description>) -> Vec<SettingKey> {
+    let mut keys: Vec<SettingKey> = HOST_SETTINGS
+        .iter()
+        .map(|setting| SettingKey {
+            name: setting.name.to_owned(),
+            variables: vec![setting.name.to_owned()],
+            shared_variables: Vec::new(),
+            secret_members: Vec::new(),
+            path: setting.path.to_owned(),
+            kind: setting.kind,
+            default: None,
+            description: setting.description.to_owned(),
+        })
+        .collect();
+    for engine in engines {
+        for setting in &engine.settings {
+            for key in engine_keys(engine, setting) {
+                add_engine_key(&mut keys, key);
+            }
+            if matches!(setting.kind, SettingKind::Secret) {
+                keys.iter_mut()
+                    .filter(|key| key.kind == ValueKind::SecretObject)
+                    .for_each(|key| key.secret_members.push(setting.key.clone()));
+            }
+        }
+    }
+    keys
+}
+
+/// The keys of an engine's setting: one, or two if editing can have another value.
+fn engine_keys(engine: &Description, setting: &Setting) -> Vec<SettingKey> {
+    let (generate, edit) = (&setting.generate_variables, &setting.edit_variables);
+    let mut generate_only = difference(generate, edit);
+    let mut edit_only = difference(edit, generate);
+    let own = own_variable(&engine.name, &setting.key);
+    if is_edit_only(setting) {
+        edit_only.push(own);
+    } else {
+        generate_only.push(own);
+    }
+    let default = setting.default.as_deref().map(json_to_text);
+    let (name, key) = (&engine.name, &setting.key);
+    let mut keys = Vec::new();
+    if !generate_only.is_empty() {
+        let shared = generate.iter().filter(|name| edit.contains(name));
+        keys.push(SettingKey {
+            shared_variables: shared.cloned().collect(),
+            default: default.clone(),
+            ..new_key(
+                setting,
+                generate_only,
+                format!("pinhole.engines.{name}.{key}"),
+            )
+        });
+    }
+    if !edit_only.is_empty() {
+        keys.push(SettingKey {
+            default: if is_edit_only(setting) { default } else { None },
+            ..new_key(
+                setting,
+                edit_only,
+                format!("pinhole.engines.{name}.edit.{key}"),
+            )
+        });
+    }
+    keys
+}
+
+fn difference(names: &[String], other: &[String]) -> Vec<String> {
+    let difference = names.iter().filter(|name| !other.contains(name));
+    difference.cloned().collect()
+}
+
+fn new_key(setting: &Setting, variables: Vec<String>, path: String) -> SettingKey {
+    SettingKey {
+        name: variables.first().cloned().unwrap_or_default(),
+        variables,
+        shared_variables: Vec::new(),
+        secret_members: Vec::new(),
+        path,
+        kind: match setting.kind {
+            SettingKind::Secret => ValueKind::Secret,
+            SettingKind::Url => ValueKind::Url,
+            SettingKind::Integer => ValueKind::Integer,
+            SettingKind::Boolean => ValueKind::Boolean,
+            SettingKind::Text | SettingKind::Document | SettingKind::Choice(_) => ValueKind::Text,
+        },
+        default: None,
+        description: setting.description.clone(),
+    }
+}
+
+/// Adds an engine's key. If one of its variables is a host setting, that one keeps its name, path and kind.
+fn add_engine_key(keys: &mut Vec<SettingKey>, key: SettingKey) {
+    let is_host_setting = |name: &String| HOST_SETTINGS.iter().any(|it| it.name == name);
+    let host_name = key.variables.iter().find(|name| is_host_setting(name));
+    let Some(host_name) = host_name.cloned() else {
+        keys.push(key);
+        return;
+    };
+    if let Some(host_key) = keys.iter_mut().find(|it| it.name == host_name) {
+        let variables = key.variables.into_iter();
+        host_key.variables = variables
+            .filter(|name| *name == host_name || !is_host_setting(name))
+            .collect();
+        host_key.shared_variables = key.shared_variables;
+        host_key.default = key.default;
+    }
+}
+
+/// A default's JSON as the text of a variable.
+fn json_to_text(json: &str) -> String {
+    match serde_json::from_str(json) {
+        Ok(Value::String(text)) => text,
+        _ => json.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pinhole_sandbox::contract::Abilities;
+
+    fn setting(key: &str, generating: &str, editing: &str, default: Option<&str>) -> Setting {
+        let list = |names: &str| names.split_whitespace().map(str::to_owned).collect();
+        Setting {
+            key: key.into(),
+            title: key.into(),
+            description: format!("about {key}"),
+            kind: SettingKind::Text,
+            default: default.map(|text| Value::from(text).to_string()),
+            generate_variables: list(generating),
+            edit_variables: list(editing),
+        }
+    }
+
+    fn check(settings: Vec<Setting>, name: &str, expected: &str) {
+        let engine = Description {
+            name: "draw".into(),
+            title: "Draw".into(),
+            version: "1".into(),
+            abilities: Abilities::default(),
+            settings,
+            upstreams: Vec::new(),
+        };
+        let keys = setting_keys([&engine]);
+        let found: Vec<String> = keys
+            .iter()
+            .filter(|key| key.name == name)
+            .map(|key| {
+                let (variables, shared) = (key.variables.join(" "), key.shared_variables.join(" "));
+                let default = key.default.as_deref().unwrap_or("-");
+                format!("{} | {variables} | {shared} | {default}", key.path)
+            })
+            .collect();
+        assert_eq!(found, [expected], "{name}");
+    }
+
+    #[test]
+    fn setting_keys_give_engine_settings_paths_of_their_own() {
+        let url = setting(
+            "url",
+            "DRAW_URL ALL_URL",
+            "EDIT_DRAW_URL ALL_URL",
+            Some("u"),
+        );
+        check(
+            vec![url.clone()],
+            "DRAW_URL",
+            "pinhole.engines.draw.url | DRAW_URL PINHOLE_DRAW_URL | ALL_URL | u",
+        );
+        check(
+            vec![url],
+            "EDIT_DRAW_URL",
+            "pinhole.engines.draw.edit.url | EDIT_DRAW_URL |  | -",
+        );
+        check(
+            vec![setting("note", "", "EDIT_DRAW_NOTE", Some("n"))],
+            "EDIT_DRAW_NOTE",
+            "pinhole.engines.draw.edit.note | EDIT_DRAW_NOTE PINHOLE_DRAW_NOTE |  | n",
+        );
+        check(
+            vec![setting("own", "", "", None)],
+            "PINHOLE_DRAW_OWN",
+            "pinhole.engines.draw.own | PINHOLE_DRAW_OWN |  | -",
+        );
+    }
+
+    #[test]
+    fn setting_keys_keep_names_and_paths_of_open_webui() {
+        check(
+            vec![setting(
+                "params",
+                "IMAGES_OPENAI_PARAMS IMAGES_OPENAI_API_PARAMS",
+                "",
+                None,
+            )],
+            "IMAGES_OPENAI_API_PARAMS",
+            "image_generation.openai.params | IMAGES_OPENAI_PARAMS IMAGES_OPENAI_API_PARAMS PINHOLE_DRAW_PARAMS |  | -",
+        );
+        // A second host setting among the variables stays a setting of its own.
+        let both = || vec![setting("url", "COMFYUI_BASE_URL COMFYUI_API_KEY", "", None)];
+        check(
+            both(),
+            "COMFYUI_API_KEY",
+            "image_generation.comfyui.api_key | COMFYUI_API_KEY |  | -",
+        );
+        check(
+            both(),
+            "COMFYUI_BASE_URL",
+            "image_generation.comfyui.base_url | COMFYUI_BASE_URL PINHOLE_DRAW_URL |  | -",
+        );
+    }
+
+    #[test]
+    fn setting_keys_have_unique_names_and_paths() {
+        let keys = setting_keys([]);
+        for (index, key) in keys.iter().enumerate() {
+            let same = |other: &SettingKey| other.name == key.name || other.path == key.path;
+            assert_eq!(keys.iter().position(same), Some(index), "{}", key.name);
+        }
+    }
+}

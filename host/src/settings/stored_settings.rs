@@ -1,0 +1,305 @@
+//! The settings that administrators store while the server runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
+use cap_std::fs::Dir;
+use pinhole_ground::environment::Environment;
+use serde_json::Value;
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::overlay::{Overlay, StoredValue};
+use super::secret_cipher::SecretCipher;
+use super::secret_mask::MARKER;
+use super::setting_key::SettingKey;
+use super::value_kind::ValueKind;
+use crate::store::{SettingChange, SettingRow, Store, User};
+
+/// Length of a value in the record of changes, in bytes; a longer one is cut.
+const MAX_RECORDED_BYTES: usize = 4096;
+
+/// The settings that administrators store while the server runs.
+pub struct StoredSettings {
+    environment: Environment,
+    cipher: SecretCipher,
+    store: Store,
+    overlay: ArcSwap<Overlay>,
+    /// Held while a change is made.
+    change_lock: Mutex<()>,
+}
+
+/// A new value of a setting, or its removal.
+pub struct Change {
+    key: SettingKey,
+    /// `None` removes the stored value.
+    text: Option<String>,
+}
+
+/// Changes, and the settings that they lead to.
+pub(crate) struct ChangePlan {
+    /// The settings after the changes.
+    pub(crate) overlay: Overlay,
+    written: Vec<SettingRow>,
+    /// Paths.
+    removed: Vec<String>,
+    records: Vec<SettingChange>,
+}
+
+impl Change {
+    /// Sets a value. Returns `None` if the value is the marker of a secret, which stays unchanged.
+    ///
+    /// The error is a phrase that follows the setting's name.
+    pub fn new(key: &SettingKey, value: &Value) -> Result<Option<Self>, String> {
+        if key.kind.is_encrypted() && *value == MARKER {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            key: key.clone(),
+            text: Some(key.kind.format(value)?),
+        }))
+    }
+
+    /// Removes the stored value, so that the environment applies.
+    #[must_use]
+    pub fn remove(key: &SettingKey) -> Self {
+        Self {
+            key: key.clone(),
+            text: None,
+        }
+    }
+
+    /// The new secret, if the setting is one.
+    pub(crate) fn secret(&self) -> Option<&str> {
+        let text = self.text.as_deref()?;
+        let is_secret = self.key.kind == ValueKind::Secret && !text.is_empty();
+        if is_secret { Some(text) } else { None }
+    }
+}
+
+impl ChangePlan {
+    /// The names of the changed settings.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        let records = self.records.iter();
+        records.map(|record| record.name.as_str()).collect()
+    }
+}
+
+impl StoredSettings {
+    /// Loads the stored settings, unless `ENABLE_PERSISTENT_CONFIG` is false. Deletes them first if
+    /// `RESET_CONFIG_ON_START` is true.
+    ///
+    /// A value that cannot be decrypted is logged and counts as unset.
+    pub async fn open(data: &Dir, store: Store, environment: &Environment) -> Result<Self> {
+        let cipher = SecretCipher::open(data, environment)?;
+        let context = "cannot use the settings in the database";
+        if environment.is_true("RESET_CONFIG_ON_START") == Some(true) {
+            delete_all(&store).await.context(context)?;
+        }
+        let rows = match environment.is_true("ENABLE_PERSISTENT_CONFIG") {
+            Some(false) => Vec::new(),
+            _ => store.settings().await.context(context)?,
+        };
+        let values = rows.into_iter().map(|row| decode_row(&cipher, row));
+        let overlay = Overlay::new(environment, values.collect());
+        Ok(Self {
+            environment: environment.clone(),
+            cipher,
+            store,
+            overlay: ArcSwap::from_pointee(overlay),
+            change_lock: Mutex::new(()),
+        })
+    }
+
+    /// The settings at this moment.
+    #[must_use]
+    pub fn overlay(&self) -> Arc<Overlay> {
+        self.overlay.load_full()
+    }
+
+    /// Waits until no other change is in progress, and prevents others.
+    pub(crate) async fn lock(&self) -> MutexGuard<'_, ()> {
+        self.change_lock.lock().await
+    }
+
+    /// What these changes lead to. Returns `None` if they change nothing.
+    pub(crate) fn plan(&self, user: &User, changes: Vec<Change>) -> Result<Option<ChangePlan>> {
+        let before = self.overlay();
+        let mut rows = before.rows().clone();
+        let mut keys = BTreeMap::new();
+        for Change { key, text } in changes {
+            match text {
+                None => {
+                    rows.remove(&key.path);
+                }
+                Some(text) => {
+                    let value = StoredValue {
+                        variables: name_first(&key),
+                        text: Some(before.unmasked_text(&key, text)),
+                    };
+                    rows.insert(key.path.clone(), value);
+                }
+            }
+            keys.insert(key.path.clone(), key);
+        }
+        let mut changed: Vec<SettingKey> = keys.into_values().collect();
+        changed.retain(|key| {
+            let (row_before, row) = (before.rows().get(&key.path), rows.get(&key.path));
+            row_before.map(|row| &row.text) != row.map(|row| &row.text)
+        });
+        if changed.is_empty() {
+            return Ok(None);
+        }
+        let (mut written, mut removed) = (Vec::new(), Vec::new());
+        for key in &changed {
+            match rows.get(&key.path) {
+                Some(value) => written.push(self.encode_row(key, value)?),
+                None => removed.push(key.path.clone()),
+            }
+        }
+        let overlay = Overlay::new(&self.environment, rows);
+        let records = changed
+            .iter()
+            .map(|key| record(user, key, &before, &overlay))
+            .collect();
+        Ok(Some(ChangePlan {
+            written,
+            removed,
+            records,
+            overlay,
+        }))
+    }
+
+    /// Writes all changes of a plan, or none.
+    pub(crate) async fn save(&self, plan: &ChangePlan) -> sqlx::Result<()> {
+        self.store
+            .change_settings(&plan.written, &plan.removed, &plan.records)
+            .await
+    }
+
+    /// Makes saved settings current.
+    pub(crate) fn publish(&self, overlay: Overlay) {
+        self.overlay.store(Arc::new(overlay));
+    }
+
+    fn encode_row(&self, key: &SettingKey, value: &StoredValue) -> Result<SettingRow> {
+        let text = value.text.as_deref().unwrap_or_default();
+        let json = key.kind.parse(text).to_string();
+        let sealed = key.kind.is_encrypted();
+        Ok(SettingRow {
+            path: key.path.clone(),
+            variables: value.variables.clone(),
+            value: if sealed {
+                self.cipher.encrypt(&key.path, &json)?
+            } else {
+                json
+            },
+            sealed,
+        })
+    }
+}
+
+/// All variables of a setting, with the one that names it first, which receives the stored value.
+fn name_first(key: &SettingKey) -> Vec<String> {
+    let others = key.variables.iter().filter(|name| **name != key.name);
+    std::iter::once(&key.name).chain(others).cloned().collect()
+}
+
+/// A path with its value.
+fn decode_row(cipher: &SecretCipher, row: SettingRow) -> (String, StoredValue) {
+    let SettingRow {
+        path,
+        variables,
+        value,
+        sealed,
+    } = row;
+    let json = if sealed {
+        cipher.decrypt(&path, &value)
+    } else {
+        Some(value)
+    };
+    if json.is_none() {
+        tracing::warn!(
+            "the stored setting {path} is encrypted with another key and counts as unset; start with \
+             that PINHOLE_SETTINGS_KEY, or set it again"
+        );
+    }
+    let text = json.map(|json| match serde_json::from_str(&json) {
+        Ok(Value::String(text)) => text,
+        Ok(Value::Null) => String::new(),
+        _ => json,
+    });
+    (path, StoredValue { variables, text })
+}
+
+/// Deletes all stored settings.
+async fn delete_all(store: &Store) -> sqlx::Result<()> {
+    let rows = store.settings().await?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let records: Vec<_> = rows
+        .iter()
+        .map(|row| SettingChange {
+            changed_at: 0,
+            user_id: String::new(),
+            user_name: "RESET_CONFIG_ON_START".to_owned(),
+            path: row.path.clone(),
+            name: row.variables.first().cloned().unwrap_or_default(),
+            what: "removed".to_owned(),
+            old_value: if row.sealed {
+                None
+            } else {
+                Some(shorten(row.value.clone()))
+            },
+            new_value: None,
+        })
+        .collect();
+    let paths: Vec<_> = rows.into_iter().map(|row| row.path).collect();
+    store.change_settings(&[], &paths, &records).await?;
+    tracing::warn!(
+        "RESET_CONFIG_ON_START is set: removed {} stored settings",
+        paths.len()
+    );
+    Ok(())
+}
+
+/// The record of a change. For a secret it contains no values.
+fn record(user: &User, key: &SettingKey, before: &Overlay, after: &Overlay) -> SettingChange {
+    let what = match (before.text(key), after.text(key)) {
+        (None, Some(_)) => "set",
+        (Some(_), None) => "removed",
+        _ => "changed",
+    };
+    let recorded_value = |overlay: &Overlay| {
+        if key.kind == ValueKind::Secret {
+            return None;
+        }
+        let value = overlay.masked_value(key)?;
+        Some(shorten(value.to_string()))
+    };
+    SettingChange {
+        changed_at: 0,
+        user_id: user.id.clone(),
+        user_name: user.name.clone(),
+        path: key.path.clone(),
+        name: key.name.clone(),
+        what: what.to_owned(),
+        old_value: recorded_value(before),
+        new_value: recorded_value(after),
+    }
+}
+
+/// The JSON itself, or, if it is too long, a JSON string with its beginning.
+fn shorten(json: String) -> String {
+    if json.len() <= MAX_RECORDED_BYTES {
+        return json;
+    }
+    let text = match serde_json::from_str(&json) {
+        Ok(Value::String(text)) => text,
+        _ => json,
+    };
+    let end = text.floor_char_boundary(MAX_RECORDED_BYTES);
+    Value::from(format!("{}…", text.get(..end).unwrap_or_default())).to_string()
+}

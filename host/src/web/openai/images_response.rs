@@ -36,9 +36,18 @@ pub(super) struct ImagesResponse {
     #[schema(nullable = false, value_type = Option<String>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     output_format: Option<&'static str>,
-    #[schema(inline)]
-    #[serde(flatten)]
-    properties: ImageProperties,
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    background: Option<String>,
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quality: Option<String>,
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<String>,
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Usage>,
 }
 
 /// An image as `b64_json` or `url`, depending on the request's `response_format`.
@@ -57,19 +66,11 @@ struct ImageEntry {
 }
 
 /// Properties of the images that the engine reports.
-#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[derive(Clone, Debug)]
 pub(super) struct ImageProperties {
-    #[schema(nullable = false)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) background: Option<String>,
-    #[schema(nullable = false)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) quality: Option<String>,
-    #[schema(nullable = false)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<String>,
-    #[schema(nullable = false)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) usage: Option<Usage>,
 }
 
@@ -79,6 +80,21 @@ pub(super) struct Usage {
     input_tokens: u64,
     output_tokens: u64,
     total_tokens: u64,
+}
+
+impl ImagesResponse {
+    fn new(completed: &CompletedJob, data: Vec<ImageEntry>) -> Self {
+        let properties = ImageProperties::from_details(&completed.details);
+        Self {
+            created: now(),
+            data,
+            output_format: None,
+            background: properties.background,
+            quality: properties.quality,
+            size: properties.size,
+            usage: properties.usage,
+        }
+    }
 }
 
 impl ImageProperties {
@@ -116,11 +132,10 @@ pub(super) fn base64_response(completed: &CompletedJob) -> Result<Response, ApiE
         url: None,
         revised_prompt: completed.revised_prompt.clone(),
     };
+    let data = completed.images.iter().map(|_| entry.clone()).collect();
     let response = ImagesResponse {
-        created: now(),
-        data: completed.images.iter().map(|_| entry.clone()).collect(),
         output_format: completed.images.first().and_then(output_format),
-        properties: ImageProperties::from_details(&completed.details),
+        ..ImagesResponse::new(completed, data)
     };
     let json =
         serde_json::to_string(&response).map_err(|error| ApiError::internal(&error.into()))?;
@@ -190,12 +205,7 @@ pub(super) fn url_response(completed: &CompletedJob, files: &[FileRow]) -> Image
         url: Some(file.url()),
         revised_prompt: completed.revised_prompt.clone(),
     };
-    ImagesResponse {
-        created: now(),
-        data: files.iter().map(entry).collect(),
-        output_format: None,
-        properties: ImageProperties::from_details(&completed.details),
-    }
+    ImagesResponse::new(completed, files.iter().map(entry).collect())
 }
 
 /// Inserts an image in base64 into a JSON text with one empty image.

@@ -1,61 +1,53 @@
 //! Stored chats, for their owners and for administrators.
 
-mod answer;
-mod copy;
+mod chat_form;
+mod chat_response;
+mod flags;
 mod lists;
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::get;
 use http::StatusCode;
-use http::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::auth;
-use super::error::{ApiError, json_body};
-use super::openapi::shape::Done;
+use super::auth::User;
+use super::error::{ApiError, Rejection};
+use super::extractors::{Json, Path};
 use crate::app::App;
 use crate::chat::event::{Event, Place};
-use crate::store::{Chat, ChatMark, MAX_CHATS, Saved};
-use answer::Answer;
-use copy::{Form, MAX_MESSAGE_BYTES, check_id};
+use crate::store::{self, ChatRow, MAX_CHATS, SaveOutcome};
+use chat_form::{ChatForm, MAX_MESSAGE_BYTES, check_id};
+use chat_response::ChatResponse;
 
 /// Length of a client's copy of a chat, in bytes.
 const MAX_CHAT_BYTES: usize = 16 << 20;
 
-/// Every route of chats.
+/// Clients write the first path with a slash at the end and without.
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(lists::list, delete_all))
         .route("/api/v1/chats", get(lists::list).delete(delete_all))
-        .routes(routes!(lists::list_too))
+        .routes(routes!(lists::list_alias))
         .routes(routes!(lists::pinned))
         .routes(routes!(lists::archived))
         .routes(routes!(lists::search))
-        .routes(routes!(lists::all))
-        .routes(routes!(lists::all_archived))
+        .routes(routes!(lists::export))
+        .routes(routes!(lists::export_archived))
         .routes(routes!(lists::all_tags))
         .routes(routes!(create))
-        .routes(routes!(show, save, delete))
+        .routes(routes!(describe, save, delete))
         .routes(routes!(set_content))
-        .routes(routes!(is_pinned))
-        .routes(routes!(pin))
-        .routes(routes!(archive))
+        .routes(routes!(flags::is_pinned))
+        .routes(routes!(flags::pin))
+        .routes(routes!(flags::archive))
         .routes(routes!(tags))
         .layer(DefaultBodyLimit::max(MAX_CHAT_BYTES))
-}
-
-#[derive(Deserialize, ToSchema)]
-#[schema(as = MessageForm)]
-struct MessageForm {
-    content: String,
 }
 
 /// `POST /api/v1/chats/new`
@@ -64,29 +56,22 @@ struct MessageForm {
     path = "/api/v1/chats/new",
     tag = "chats",
     operation_id = "create_chat",
-    summary = "Keep a chat",
-    request_body = Form,
-    responses((status = 200, description = "the chat", body = Answer)),
+    summary = "Store a new chat",
+    request_body = ChatForm,
+    responses((status = 200, description = "the chat", body = ChatResponse)),
 )]
 async fn create(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Json<Answer>, ApiError> {
-    let user = auth::user(&app, &headers).await?;
-    let form: Form = json_body(request).await?;
-    match app
-        .store
-        .add_chat(&user.id, form.checked()?)
-        .await
-        .map_err(failed)?
-    {
-        Saved::Chat(chat) => answer(&app, *chat).await,
-        Saved::Missing => Err(ApiError::new(
+    User(user): User,
+    Json(form): Json<ChatForm>,
+) -> Result<Json<ChatResponse>, ApiError> {
+    match app.store.add_chat(&user.id, form.into_copy()?).await? {
+        SaveOutcome::Saved(chat) => respond(&app, *chat).await,
+        SaveOutcome::Missing => Err(ApiError::new(
             StatusCode::BAD_REQUEST,
-            format!("you have {MAX_CHATS} chats, as many as there may be: delete one first"),
+            format!("you have {MAX_CHATS} chats, the maximum: delete one first"),
         )),
-        Saved::TooLong => Err(too_long()),
+        SaveOutcome::TooLong => Err(too_long()),
     }
 }
 
@@ -96,256 +81,169 @@ async fn create(
     path = "/api/v1/chats/{id}",
     tag = "chats",
     operation_id = "chat",
-    summary = "A chat with all its messages. Somebody else's is not found (401)",
+    summary = "Return a chat with all its messages. A chat of another user is not found (401)",
     params(("id" = String, Path)),
-    responses((status = 200, description = "the chat", body = Answer)),
+    responses((status = 200, description = "the chat", body = ChatResponse)),
 )]
-async fn show(
+async fn describe(
     State(app): State<Arc<App>>,
-    id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-) -> Result<Json<Answer>, ApiError> {
-    let Path(id) = id.map_err(nameless)?;
-    let chat = find(&app, &headers, &id).await?;
-    answer(&app, chat).await
+    Path(id): Path<String>,
+    User(user): User,
+) -> Result<Json<ChatResponse>, ApiError> {
+    let chat = find(&app, &user, &id).await?;
+    respond(&app, chat).await
 }
 
-/// `POST /api/v1/chats/{id}`: the client's copy, in which what was made here need not be.
+/// `POST /api/v1/chats/{id}`
 #[utoipa::path(
     post,
     path = "/api/v1/chats/{id}",
     tag = "chats",
     operation_id = "save_chat",
-    summary = "Save a client's copy of a chat; what was made here stays where the copy lacks it",
+    summary = "Store a client's copy of a chat. Content that the server generated remains, even if the copy omits it",
     params(("id" = String, Path)),
-    request_body = Form,
-    responses((status = 200, description = "the chat", body = Answer)),
+    request_body = ChatForm,
+    responses((status = 200, description = "the chat", body = ChatResponse)),
 )]
 async fn save(
     State(app): State<Arc<App>>,
-    id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Json<Answer>, ApiError> {
-    let Path(id) = id.map_err(nameless)?;
-    find(&app, &headers, &id).await?;
-    let form: Form = json_body(request).await?;
-    match app
-        .store
-        .save_chat(&id, form.checked()?)
-        .await
-        .map_err(failed)?
-    {
-        Saved::Chat(chat) => answer(&app, *chat).await,
-        Saved::Missing => Err(not_found()),
-        Saved::TooLong => Err(too_long()),
+    Path(id): Path<String>,
+    User(user): User,
+    body: Result<Json<ChatForm>, Rejection>,
+) -> Result<Json<ChatResponse>, ApiError> {
+    find(&app, &user, &id).await?;
+    let Json(form) = body?;
+    match app.store.save_chat(&id, form.into_copy()?).await? {
+        SaveOutcome::Saved(chat) => respond(&app, *chat).await,
+        SaveOutcome::Missing => Err(not_found()),
+        SaveOutcome::TooLong => Err(too_long()),
     }
 }
 
-/// `POST /api/v1/chats/{id}/messages/{message_id}`: another content, which its owner's clients hear.
+#[derive(Deserialize, ToSchema)]
+struct MessageForm {
+    content: String,
+}
+
+/// `POST /api/v1/chats/{id}/messages/{message_id}`. The owner's clients receive an event.
 #[utoipa::path(
     post,
     path = "/api/v1/chats/{id}/messages/{message_id}",
     tag = "chats",
     operation_id = "set_message_content",
-    summary = "Set a message's content; a message that is not there is added",
+    summary = "Set the content of a message, which is created if it does not exist",
     params(("id" = String, Path), ("message_id" = String, Path)),
     request_body = MessageForm,
-    responses((status = 200, description = "the chat", body = Answer)),
+    responses((status = 200, description = "the chat", body = ChatResponse)),
 )]
 async fn set_content(
     State(app): State<Arc<App>>,
-    ids: Result<Path<(String, String)>, PathRejection>,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Json<Answer>, ApiError> {
-    let Path((id, message_id)) = ids.map_err(nameless)?;
-    check_id("a message's id", &message_id)?;
-    let owner = find(&app, &headers, &id).await?.user_id;
-    let MessageForm { content } = json_body(request).await?;
+    Path((id, message_id)): Path<(String, String)>,
+    User(user): User,
+    body: Result<Json<MessageForm>, Rejection>,
+) -> Result<Json<ChatResponse>, ApiError> {
+    check_id("the message id", &message_id)?;
+    let chat = find(&app, &user, &id).await?;
+    let Json(MessageForm { content }) = body?;
     if content.len() > MAX_MESSAGE_BYTES {
-        let detail = format!("the content is longer than the {MAX_MESSAGE_BYTES} bytes allowed");
+        let detail = format!("content is longer than {MAX_MESSAGE_BYTES} bytes");
         return Err(ApiError::too_long("content", detail));
     }
-    let value = Value::from(content);
-    let saved = app.store.set_content(&id, &message_id, &value).await;
-    if !saved.map_err(failed)? {
+    let content = Value::from(content);
+    if !app.store.set_content(&id, &message_id, &content).await? {
         return Err(too_long());
     }
     app.events.emit(Event {
-        user_id: owner,
+        user_id: chat.user_id,
         place: Place {
             chat_id: Some(id.clone()),
             message_id: message_id.clone(),
         },
         kind: "chat:message",
-        data: json!({"chat_id": id, "message_id": message_id, "content": value}),
+        data: json!({"chat_id": id, "message_id": message_id, "content": content}),
     });
-    let chat = app.store.chat(&id).await.map_err(failed)?;
-    answer(&app, chat.ok_or_else(not_found)?).await
+    let changed = app.store.chat(&id).await?.ok_or_else(not_found)?;
+    respond(&app, changed).await
 }
 
-/// `DELETE /api/v1/chats/{id}`: with its files.
+/// `DELETE /api/v1/chats/{id}`
 #[utoipa::path(
     delete,
     path = "/api/v1/chats/{id}",
     tag = "chats",
     operation_id = "delete_chat",
-    summary = "Delete a chat with the pictures that are in no other",
+    summary = "Delete a chat and the images that no other chat contains",
     params(("id" = String, Path)),
-    responses((status = 200, description = "it is gone", body = Done)),
+    responses((status = 200, description = "the chat is deleted", content_type = "application/json", body = bool)),
 )]
 async fn delete(
     State(app): State<Arc<App>>,
-    id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    Path(id): Path<String>,
+    User(user): User,
 ) -> Result<Json<bool>, ApiError> {
-    let Path(id) = id.map_err(nameless)?;
-    find(&app, &headers, &id).await?;
-    let deleted = app.files.delete_chat(&id).await;
-    match deleted.map_err(|error| ApiError::internal(&error))? {
-        true => Ok(Json(true)),
-        false => Err(not_found()),
+    find(&app, &user, &id).await?;
+    if !app.files.delete_chat(&id).await? {
+        return Err(not_found());
     }
+    Ok(Json(true))
 }
 
-/// `DELETE /api/v1/chats/`: all of the caller's, with their files.
+/// `DELETE /api/v1/chats/`
 #[utoipa::path(
     delete,
     path = "/api/v1/chats/",
     tag = "chats",
     operation_id = "delete_chats",
-    summary = "Delete all of the caller's chats with their pictures",
-    responses((status = 200, description = "they are gone", body = Done)),
+    summary = "Delete all of the caller's chats and their images",
+    responses((status = 200, description = "the chats are deleted", content_type = "application/json", body = bool)),
 )]
 async fn delete_all(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
+    User(user): User,
 ) -> Result<Json<bool>, ApiError> {
-    let user = auth::user(&app, &headers).await?;
-    let deleted = app.files.delete_chats(&user.id).await;
-    deleted.map_err(|error| ApiError::internal(&error))?;
+    app.files.delete_chats(&user.id).await?;
     Ok(Json(true))
 }
 
-/// `GET /api/v1/chats/{id}/pinned`
-#[utoipa::path(
-    get,
-    path = "/api/v1/chats/{id}/pinned",
-    tag = "chats",
-    operation_id = "chat_is_pinned",
-    summary = "Is a chat at the top?",
-    params(("id" = String, Path)),
-    responses((status = 200, description = "whether it is", content_type = "application/json", body = bool)),
-)]
-async fn is_pinned(
-    State(app): State<Arc<App>>,
-    id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-) -> Result<Json<bool>, ApiError> {
-    let Path(id) = id.map_err(nameless)?;
-    Ok(Json(find(&app, &headers, &id).await?.pinned))
-}
-
-/// `POST /api/v1/chats/{id}/pin`
-#[utoipa::path(
-    post,
-    path = "/api/v1/chats/{id}/pin",
-    tag = "chats",
-    operation_id = "pin_chat",
-    summary = "Put a chat at the top, or back among the others",
-    params(("id" = String, Path)),
-    responses((status = 200, description = "the chat", body = Answer)),
-)]
-async fn pin(
-    State(app): State<Arc<App>>,
-    id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-) -> Result<Json<Answer>, ApiError> {
-    toggle(&app, id, &headers, ChatMark::Pinned).await
-}
-
-/// `POST /api/v1/chats/{id}/archive`
-#[utoipa::path(
-    post,
-    path = "/api/v1/chats/{id}/archive",
-    tag = "chats",
-    operation_id = "archive_chat",
-    summary = "Put a chat away, or back among the others",
-    params(("id" = String, Path)),
-    responses((status = 200, description = "the chat", body = Answer)),
-)]
-async fn archive(
-    State(app): State<Arc<App>>,
-    id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-) -> Result<Json<Answer>, ApiError> {
-    toggle(&app, id, &headers, ChatMark::Archived).await
-}
-
-async fn toggle(
-    app: &App,
-    id: Result<Path<String>, PathRejection>,
-    headers: &HeaderMap,
-    mark: ChatMark,
-) -> Result<Json<Answer>, ApiError> {
-    let Path(id) = id.map_err(nameless)?;
-    find(app, headers, &id).await?;
-    let chat = app.store.toggle_chat(&id, mark).await.map_err(failed)?;
-    answer(app, chat.ok_or_else(not_found)?).await
-}
-
-/// `GET /api/v1/chats/{id}/tags`: none, since there are no tags.
+/// `GET /api/v1/chats/{id}/tags`
 #[utoipa::path(
     get,
     path = "/api/v1/chats/{id}/tags",
     tag = "chats",
     operation_id = "chat_tags",
-    summary = "A chat's tags: none, since there are no tags",
+    summary = "Return an empty list: chats have no tags",
     params(("id" = String, Path)),
     responses((status = 200, description = "an empty list", body = [Value])),
 )]
 async fn tags(
     State(app): State<Arc<App>>,
-    id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    Path(id): Path<String>,
+    User(user): User,
 ) -> Result<Json<Vec<Value>>, ApiError> {
-    let Path(id) = id.map_err(nameless)?;
-    find(&app, &headers, &id).await?;
+    find(&app, &user, &id).await?;
     Ok(Json(Vec::new()))
 }
 
-/// A chat that the caller may have: an own one, or any for an administrator.
-async fn find(app: &App, headers: &HeaderMap, id: &str) -> Result<Chat, ApiError> {
-    let user = auth::user(app, headers).await?;
-    let chat = app.store.chat(id).await.map_err(failed)?;
-    chat.filter(|chat| chat.user_id == user.id || user.role == "admin")
-        .ok_or_else(not_found)
+/// The chat, if the user owns it or is an administrator.
+async fn find(app: &App, user: &store::User, id: &str) -> Result<ChatRow, ApiError> {
+    match app.store.chat(id).await? {
+        Some(chat) if chat.user_id == user.id || user.role == "admin" => Ok(chat),
+        _ => Err(not_found()),
+    }
 }
 
-async fn answer(app: &App, chat: Chat) -> Result<Json<Answer>, ApiError> {
-    let messages = app.store.messages(&chat.id).await.map_err(failed)?;
-    Ok(Json(Answer::new(chat, messages)))
+async fn respond(app: &App, chat: ChatRow) -> Result<Json<ChatResponse>, ApiError> {
+    let messages = app.store.messages(&chat.id).await?;
+    Ok(Json(ChatResponse::new(chat, messages)))
 }
 
-/// As Open WebUI says it of chats, with this status, for what is not there and for what is somebody
-/// else's.
+/// Open WebUI's text and status, for unknown chats and for those of other users.
 fn not_found() -> ApiError {
     let detail = "We could not find what you're looking for :/";
     ApiError::new(StatusCode::UNAUTHORIZED, detail)
 }
 
 fn too_long() -> ApiError {
-    let detail = format!(
-        "the chat would have more messages or more than the {MAX_CHAT_BYTES} bytes allowed"
-    );
+    let detail = format!("the chat has too many messages or is longer than {MAX_CHAT_BYTES} bytes");
     ApiError::too_long("chat", detail)
-}
-
-fn nameless(rejection: PathRejection) -> ApiError {
-    ApiError::new(rejection.status(), rejection.body_text())
-}
-
-fn failed(error: sqlx::Error) -> ApiError {
-    ApiError::internal(&error.into())
 }

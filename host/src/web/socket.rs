@@ -1,8 +1,9 @@
-//! Events over Socket.IO, as Open WebUI's clients hear them.
+//! Events of a user over Socket.IO, as Open WebUI's clients receive them.
 //!
-//! A socket belongs to nobody until it shows a token, when it connects or by `user-join`. Then it
-//! hears what `GET /api/events` tells, until the token counts no longer. Only a token that a script has put there counts, and never
-//! the cookie: a page of another site could open a socket with it.
+//! A socket is anonymous until it sends a token, when it connects or with `user-join`. From then on it
+//! receives the events of `GET /api/events`, until the token becomes invalid. A socket authenticates
+//! with a token that a script sends, never with the cookie, because a page of another site could open
+//! a socket with the cookie.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,8 +15,7 @@ use axum::extract::Request;
 use axum::routing::{MethodRouter, any};
 use http::StatusCode;
 use hyper::service::Service;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use socketioxide::extract::{AckSender, SocketRef, TryData};
 use socketioxide::handler::ConnectHandler;
 use socketioxide::{ParserConfig, SendError, SocketError, SocketIo};
@@ -29,71 +29,77 @@ use crate::app::App;
 use crate::chat::event::Listener;
 use crate::store::User;
 
-/// Where clients connect.
+/// The path to which clients connect.
 pub(super) const PATH: &str = "/ws/socket.io";
 
-/// How often a client is asked whether it is still there.
+/// Interval of the server's pings.
 const PING_INTERVAL: Duration = Duration::from_secs(25);
-/// How long it may take to answer.
+/// Time in which a client must respond to a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a connection may take to become a socket.
+/// Time in which a connection must become a socket.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a socket may belong to nobody, such as that of a page where somebody is to sign in.
-const NOBODY_TIMEOUT: Duration = Duration::from_secs(60 * 60);
-/// Connections at the same time, whoever has them.
+/// Lifetime of an anonymous socket, such as that of an open sign-in page.
+const ANONYMOUS_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+/// Concurrent connections of all clients.
 const MAX_CONNECTIONS: usize = 20_000;
-/// Tokens that one connection may show.
+/// Tokens that one connection may send.
 const MAX_TOKENS: u32 = 20;
-/// Length of what a client sends at once, in bytes.
+/// Length of a client's message, in bytes.
 const MAX_MESSAGE_BYTES: usize = 64 << 10;
-/// Messages that wait for a client to take them; then its events wait in the user's line.
-const MAX_WAITING: usize = 32;
-/// How long until a client with so many is looked at again.
-const FULL_WAIT: Duration = Duration::from_millis(50);
+/// Messages in a connection's send buffer. While it is full, further events wait in the user's queue.
+const SEND_BUFFER_MESSAGES: usize = 32;
+/// Interval of the attempts to send to a connection with a full buffer.
+const FULL_BUFFER_WAIT: Duration = Duration::from_millis(50);
 
-/// What is known of a connection, from its first request to its end.
+/// State of a connection, from its first request to its end.
 struct Connection {
     tokens: AtomicU32,
-    /// Who connects, until the client has been told that it has.
-    ready: Mutex<Option<Ready>>,
-    member: Member,
-    _place: OwnedSemaphorePermit,
+    /// The user of the token that came with the connect request, until the socket is connected.
+    pending: Mutex<Option<Subscription>>,
+    membership: Membership,
+    _permit: OwnedSemaphorePermit,
 }
 
-/// Somebody who is about to hear.
-struct Ready {
+/// A user's events for a socket.
+struct Subscription {
     user_id: String,
     listener: Listener,
-    presence: LiveSession,
+    session: LiveSession,
 }
 
-/// What a client shows when it connects.
+/// Data of a connect request.
 #[derive(Deserialize)]
-struct Auth {
+struct Credentials {
     token: Option<String>,
 }
 
-/// What it sends with `user-join`.
+/// Data of `user-join`.
 #[derive(Deserialize)]
 struct Join {
-    auth: Auth,
+    auth: Credentials,
 }
 
-/// Whose a socket is.
+/// Response to `user-join`.
+#[derive(Serialize)]
+struct JoinedUser {
+    id: String,
+    name: String,
+}
+
+/// The user of a socket.
 #[derive(Default)]
-struct Member(Mutex<Membership>);
+struct Membership(Mutex<MembershipState>);
 
 #[derive(Default)]
-struct Membership {
+struct MembershipState {
     user_id: Option<String>,
-    /// Tells the user's events; ends with the socket.
-    _telling: Option<AbortOnDropHandle<()>>,
-    /// Ends the socket when it has no user for too long, or its token counts no longer.
-    watching: Option<AbortOnDropHandle<()>>,
+    /// Sends the user's events.
+    _sender: Option<AbortOnDropHandle<()>>,
+    /// Disconnects the socket when it is anonymous for too long or its token becomes invalid.
+    watcher: Option<AbortOnDropHandle<()>>,
 }
 
-/// Any request of [`PATH`]: the first of a connection, one that sends, one that waits for events,
-/// or one that becomes a WebSocket.
+/// All requests of [`PATH`]: those that open a connection, send, poll or upgrade to a WebSocket.
 pub(super) fn route(app: Arc<App>) -> MethodRouter<Arc<App>> {
     let parser = ParserConfig::common()
         .max_incoming_binaries(0)
@@ -106,22 +112,22 @@ pub(super) fn route(app: Arc<App>) -> MethodRouter<Arc<App>> {
         .max_payload(MAX_MESSAGE_BYTES as u64)
         .ws_max_message_size(MAX_MESSAGE_BYTES)
         .ws_max_frame_size(MAX_MESSAGE_BYTES)
-        .max_buffer_size(MAX_WAITING)
+        .max_buffer_size(SEND_BUFFER_MESSAGES)
         .with_parser(parser)
         .build_svc();
-    let connecting = move |socket: SocketRef, auth: TryData<Auth>| {
+    let on_connecting = move |socket: SocketRef, credentials: TryData<Credentials>| {
         let app = app.clone();
         async move {
-            prepare(app, &socket, auth).await;
+            prepare(app, &socket, credentials).await;
             Ok::<_, Infallible>(())
         }
     };
-    io.ns("/", connected.with(connecting));
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    io.ns("/", on_connected.with(on_connecting));
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     any(move |mut request: Request| {
-        let answer = open(&places, &mut request).map(|()| service.call(request));
+        let response = admit(&permits, &mut request).map(|()| service.call(request));
         async move {
-            match answer?.await {
+            match response?.await {
                 Ok(response) => Ok::<_, ApiError>(response.map(Body::new)),
                 Err(never) => match never {},
             }
@@ -129,105 +135,111 @@ pub(super) fn route(app: Arc<App>) -> MethodRouter<Arc<App>> {
     })
 }
 
-/// Gives the first request of a connection a place, which its end frees.
-fn open(places: &Arc<Semaphore>, request: &mut Request) -> Result<(), ApiError> {
+/// Gives the first request of a connection a permit, which the end of the connection returns.
+fn admit(permits: &Arc<Semaphore>, request: &mut Request) -> Result<(), ApiError> {
     let mut fields = request.uri().query().unwrap_or_default().split('&');
     if fields.any(|field| field.starts_with("sid=")) {
         return Ok(());
     }
-    let place = places.clone().try_acquire_owned().map_err(|_| {
-        let why = "the server has as many clients as it can serve: try again later";
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, why)
+    let permit = permits.clone().try_acquire_owned().map_err(|_| {
+        let detail = "the server has too many connections: retry later";
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     })?;
     request.extensions_mut().insert(Arc::new(Connection {
         tokens: AtomicU32::new(0),
-        ready: Mutex::new(None),
-        member: Member::default(),
-        _place: place,
+        pending: Mutex::new(None),
+        membership: Membership::default(),
+        _permit: permit,
     }));
     Ok(())
 }
 
-/// Listens, and hears what the client says, before it is told that it is connected, so that nothing
-/// is missed from then on.
-async fn prepare(app: Arc<App>, socket: &SocketRef, TryData(auth): TryData<Auth>) {
-    let token = auth.ok().and_then(|auth| auth.token);
-    let found = find(&app, socket, token).await;
-    let ready = found.and_then(|(user, presence)| {
-        Some(Ready {
-            listener: listen(&app, &user)?,
-            user_id: user.id,
-            presence,
-        })
-    });
+/// Subscribes and registers the handlers before the client learns that it is connected, so that it
+/// misses no event from then on.
+async fn prepare(
+    app: Arc<App>,
+    socket: &SocketRef,
+    TryData(credentials): TryData<Credentials>,
+) {
+    let token = credentials.ok().and_then(|credentials| credentials.token);
+    let subscription = match authenticate(&app, socket, token).await {
+        Some(live) => subscribe(&app, live),
+        None => None,
+    };
     if let Some(connection) = connection(socket) {
-        *lock(&connection.ready) = ready;
+        *lock(&connection.pending) = subscription;
     }
     socket.on(
         "user-join",
-        async move |socket: SocketRef, TryData(told): TryData<Join>, ack: AckSender| {
-            let token = told.ok().and_then(|told| told.auth.token);
-            let user = join(&app, &socket, token).await;
-            let answer = user.map(|user| json!({"id": user.id, "name": user.name}));
-            ack.send(&answer.unwrap_or(Value::Null)).ok();
+        async move |socket: SocketRef, TryData(join): TryData<Join>, ack: AckSender| {
+            let token = join.ok().and_then(|join| join.auth.token);
+            let user = join_user(&app, &socket, token).await;
+            ack.send(&user).ok();
         },
     );
     socket.on_disconnect(async |socket: SocketRef| {
         if let Some(connection) = connection(&socket) {
-            connection.member.leave();
+            connection.membership.leave();
         }
     });
 }
 
-async fn connected(socket: SocketRef) {
+async fn on_connected(socket: SocketRef) {
     let Some(connection) = connection(&socket) else {
         return;
     };
-    let ready = lock(&connection.ready).take();
-    match ready {
-        Some(ready) if connection.member.is(&ready.user_id) => {}
-        Some(ready) => connection.member.enter(&socket, ready),
-        None => connection.member.wait(&socket),
+    let pending = lock(&connection.pending).take();
+    match pending {
+        // `user-join` was faster.
+        Some(pending) if connection.membership.is_of(&pending.user_id) => {}
+        Some(pending) => connection.membership.enter(&socket, pending),
+        None => connection.membership.await_user(&socket),
     }
 }
 
-/// Gives the socket to the user whose token this is. `None` where it is nobody's, or no more may
-/// listen: the socket stays whose it was.
-async fn join(app: &App, socket: &SocketRef, token: Option<String>) -> Option<User> {
-    let (user, presence) = find(app, socket, token).await?;
+/// Gives the socket to the token's user. `None` if the token is invalid or the user has too many
+/// listeners; the socket's user stays the same.
+async fn join_user(app: &App, socket: &SocketRef, token: Option<String>) -> Option<JoinedUser> {
+    let live = authenticate(app, socket, token).await?;
     let connection = connection(socket)?;
-    // `connected` may not have come to it yet.
-    let ready = lock(&connection.ready).take();
-    if connection.member.is(&user.id) {
-        connection.member.stay(socket, presence);
-        return Some(user);
-    }
-    let listener = match ready {
-        Some(ready) if ready.user_id == user.id => ready.listener,
-        _ => listen(app, &user)?,
+    let joined = JoinedUser {
+        id: live.user.id.clone(),
+        name: live.user.name.clone(),
     };
-    let user_id = user.id.clone();
-    let ready = Ready {
+    // `on_connected` may not have taken it yet.
+    let pending = lock(&connection.pending).take();
+    if connection.membership.is_of(&live.user.id) {
+        connection.membership.watch(socket, live.session);
+        return Some(joined);
+    }
+    let subscription = match pending {
+        Some(pending) if pending.user_id == live.user.id => Subscription {
+            session: live.session,
+            ..pending
+        },
+        _ => subscribe(app, live)?,
+    };
+    connection.membership.enter(socket, subscription);
+    Some(joined)
+}
+
+fn subscribe(app: &App, LiveUser { user, session }: LiveUser) -> Option<Subscription> {
+    let User { id: user_id, .. } = user;
+    let listener = app.events.listen(&user_id, None).ok()?;
+    Some(Subscription {
         user_id,
         listener,
-        presence,
-    };
-    connection.member.enter(socket, ready);
-    Some(user)
+        session,
+    })
 }
 
-fn listen(app: &App, user: &User) -> Option<Listener> {
-    app.events.listen(&user.id, None).ok()
-}
-
-/// The user whose token this is, where the connection has not shown too many.
-async fn find(app: &App, socket: &SocketRef, token: Option<String>) -> Option<(User, LiveSession)> {
+/// The token's user, unless the connection has sent too many tokens.
+async fn authenticate(app: &App, socket: &SocketRef, token: Option<String>) -> Option<LiveUser> {
     let token = token?;
     if connection(socket)?.tokens.fetch_add(1, Ordering::Relaxed) >= MAX_TOKENS {
         return None;
     }
-    let user = LiveUser::of_credential(app, token.trim()).await.ok()?;
-    Some((user.user, user.session))
+    LiveUser::of_credential(app, token.trim()).await.ok()
 }
 
 fn connection(socket: &SocketRef) -> Option<&Arc<Connection>> {
@@ -238,66 +250,66 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Member {
-    fn is(&self, user_id: &str) -> bool {
+impl Membership {
+    fn is_of(&self, user_id: &str) -> bool {
         lock(&self.0).user_id.as_deref() == Some(user_id)
     }
 
-    fn enter(&self, socket: &SocketRef, ready: Ready) {
-        let telling = tokio::spawn(tell(socket.clone(), ready.listener));
-        *lock(&self.0) = Membership {
-            user_id: Some(ready.user_id),
-            _telling: Some(AbortOnDropHandle::new(telling)),
-            watching: None,
+    fn enter(&self, socket: &SocketRef, subscription: Subscription) {
+        let sender = tokio::spawn(send_events(socket.clone(), subscription.listener));
+        *lock(&self.0) = MembershipState {
+            user_id: Some(subscription.user_id),
+            _sender: Some(AbortOnDropHandle::new(sender)),
+            watcher: None,
         };
-        self.stay(socket, ready.presence);
+        self.watch(socket, subscription.session);
     }
 
-    /// From now on the socket lasts as long as this token counts.
-    fn stay(&self, socket: &SocketRef, presence: LiveSession) {
-        let lasting = socket.clone();
-        let watching = tokio::spawn(async move {
-            presence.over().await;
-            lasting.disconnect().ok();
+    /// Disconnects the socket when this session ends.
+    fn watch(&self, socket: &SocketRef, session: LiveSession) {
+        let watched = socket.clone();
+        let watcher = tokio::spawn(async move {
+            session.over().await;
+            watched.disconnect().ok();
         });
-        lock(&self.0).watching = Some(AbortOnDropHandle::new(watching));
-        self.check(socket);
+        lock(&self.0).watcher = Some(AbortOnDropHandle::new(watcher));
+        self.leave_if_disconnected(socket);
     }
 
-    /// The socket ends after a while, unless somebody enters meanwhile.
-    fn wait(&self, socket: &SocketRef) {
-        let mut membership = lock(&self.0);
-        if membership.user_id.is_none() {
-            let lonely = socket.clone();
-            let watching = tokio::spawn(async move {
-                tokio::time::sleep(NOBODY_TIMEOUT).await;
-                lonely.disconnect().ok();
+    /// Disconnects the socket if it is anonymous for too long.
+    fn await_user(&self, socket: &SocketRef) {
+        let mut state = lock(&self.0);
+        if state.user_id.is_none() {
+            let anonymous = socket.clone();
+            let watcher = tokio::spawn(async move {
+                tokio::time::sleep(ANONYMOUS_TIMEOUT).await;
+                anonymous.disconnect().ok();
             });
-            membership.watching = Some(AbortOnDropHandle::new(watching));
+            state.watcher = Some(AbortOnDropHandle::new(watcher));
         }
-        drop(membership);
-        self.check(socket);
+        drop(state);
+        self.leave_if_disconnected(socket);
     }
 
-    /// The socket may have gone before there was anything to end.
-    fn check(&self, socket: &SocketRef) {
+    /// The disconnect handler may have run before there was a task to stop.
+    fn leave_if_disconnected(&self, socket: &SocketRef) {
         if !socket.connected() {
             self.leave();
         }
     }
 
     fn leave(&self) {
-        *lock(&self.0) = Membership::default();
+        *lock(&self.0) = MembershipState::default();
     }
 }
 
-async fn tell(socket: SocketRef, mut listener: Listener) {
+async fn send_events(socket: SocketRef, mut listener: Listener) {
     loop {
-        let heard = listener.next().await;
-        while let Err(error) = socket.emit("events", &*heard.json) {
+        let event = listener.next().await;
+        while let Err(error) = socket.emit("events", &*event.json) {
             match error {
                 SendError::Socket(SocketError::InternalChannelFull) => {
-                    tokio::time::sleep(FULL_WAIT).await;
+                    tokio::time::sleep(FULL_BUFFER_WAIT).await;
                 }
                 _ => return,
             }

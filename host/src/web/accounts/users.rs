@@ -163,14 +163,14 @@ async fn change_default_permissions(
     let current = app.accounts.rules().everybody_makes_pictures;
     let wanted = features.image_generation.unwrap_or(current);
     if wanted != current {
-        let keys = app.keys();
+        let keys = app.setting_keys();
         let key = keys.iter().find(|key| key.name == IMAGE_GENERATION_SETTING);
         let change = match key {
             Some(key) => Change::new(key, &wanted.into())
                 .map_err(|reason| ApiError::invalid(IMAGE_GENERATION_SETTING, reason))?,
             None => None,
         };
-        app.change(&administrator, change.into_iter().collect())
+        app.change_settings(&administrator, change.into_iter().collect())
             .await?;
     }
     let rules = app.accounts.rules();

@@ -2,105 +2,123 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
-use http::header::{CONTENT_TYPE, HeaderMap};
-use serde::Deserialize;
+use futures_util::{StreamExt, stream};
+use http::header::CONTENT_TYPE;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
-use super::answer::{Answer, Line};
-use super::failed;
+use super::chat_response::ChatResponse;
 use crate::app::App;
-use crate::store::{ChatFilter, MAX_CHATS};
-use crate::web::auth;
+use crate::store::{self, ChatFilter, MAX_CHATS};
+use crate::web::auth::User;
 use crate::web::error::ApiError;
+use crate::web::extractors::{Json, Query};
 
 /// Chats on a page.
 ///
 /// Source: Open WebUI `routers/chats.py`.
 const PAGE_CHATS: u32 = 60;
-/// Length of a text to look for, in bytes.
+/// Length of a searched text, in bytes.
 const MAX_SEARCH_BYTES: usize = 500;
 
-/// Which part of a list.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Page {
-    /// From 1; without it the whole list.
+pub(super) struct ListQuery {
+    /// Page, from 1. Default: all chats.
     #[param(minimum = 1)]
     page: Option<u32>,
-    /// Those at the top too.
+    /// Include pinned chats.
     include_pinned: Option<bool>,
 }
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Search {
-    /// What a title or a message has to contain.
+pub(super) struct SearchQuery {
+    /// Part of the title or of a message.
     #[param(max_length = 500)]
     text: String,
-    /// From 1.
+    /// Page, from 1.
     #[param(minimum = 1)]
     page: Option<u32>,
 }
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Archived {
-    /// What a title or a message has to contain.
+pub(super) struct ArchiveQuery {
+    /// Part of the title or of a message.
     #[param(max_length = 500)]
     query: Option<String>,
-    /// From 1.
+    /// Page, from 1.
     #[param(minimum = 1)]
     page: Option<u32>,
 }
 
-/// `GET /api/v1/chats/`: the caller's chats that are neither archived nor pinned.
+/// A chat in a list.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ChatSummary {
+    id: String,
+    title: String,
+    /// Seconds since 1970.
+    updated_at: i64,
+    /// Seconds since 1970.
+    created_at: i64,
+}
+
+impl From<store::ChatSummary> for ChatSummary {
+    fn from(chat: store::ChatSummary) -> Self {
+        Self {
+            id: chat.id,
+            title: chat.title,
+            updated_at: chat.updated_at,
+            created_at: chat.created_at,
+        }
+    }
+}
+
+/// `GET /api/v1/chats/`
 #[utoipa::path(
     get,
     path = "/api/v1/chats/",
     tag = "chats",
     operation_id = "list_chats",
-    summary = "The caller's chats, those changed last first",
-    params(Page),
-    responses((status = 200, description = "60 of them, or all", body = [Line])),
+    summary = "List the caller's chats that are neither archived nor pinned, newest change first",
+    params(ListQuery),
+    responses((status = 200, description = "a page of at most 60 chats, or all chats", body = [ChatSummary])),
 )]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    page: Result<Query<Page>, QueryRejection>,
-    headers: HeaderMap,
-) -> Result<Json<Vec<Line>>, ApiError> {
-    let user = auth::user(&app, &headers).await?;
-    let Query(asked) = page.map_err(unreadable)?;
+    User(user): User,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Vec<ChatSummary>>, ApiError> {
+    let includes_pinned = query.include_pinned == Some(true);
     let filter = ChatFilter {
         archived: Some(false),
-        pinned: Some(false).filter(|_| asked.include_pinned != Some(true)),
+        pinned: if includes_pinned { None } else { Some(false) },
         text: None,
     };
-    lines(&app, &user.id, filter, asked.page).await
+    summaries(&app, &user.id, filter, query.page).await
 }
 
-/// `GET /api/v1/chats/list`: the same.
+/// `GET /api/v1/chats/list`
 #[utoipa::path(
     get,
     path = "/api/v1/chats/list",
     tag = "chats",
     operation_id = "list_chats_too",
-    summary = "The same as `/api/v1/chats/`",
-    params(Page),
-    responses((status = 200, description = "60 of them, or all", body = [Line])),
+    summary = "Same as `/api/v1/chats/`",
+    params(ListQuery),
+    responses((status = 200, description = "a page of at most 60 chats, or all chats", body = [ChatSummary])),
 )]
-pub(super) async fn list_too(
+pub(super) async fn list_alias(
     app: State<Arc<App>>,
-    page: Result<Query<Page>, QueryRejection>,
-    headers: HeaderMap,
-) -> Result<Json<Vec<Line>>, ApiError> {
-    list(app, page, headers).await
+    user: User,
+    query: Query<ListQuery>,
+) -> Result<Json<Vec<ChatSummary>>, ApiError> {
+    list(app, user, query).await
 }
 
 /// `GET /api/v1/chats/pinned`
@@ -109,20 +127,19 @@ pub(super) async fn list_too(
     path = "/api/v1/chats/pinned",
     tag = "chats",
     operation_id = "list_pinned_chats",
-    summary = "The caller's chats at the top",
-    responses((status = 200, description = "all of them", body = [Line])),
+    summary = "List the caller's pinned chats",
+    responses((status = 200, description = "all pinned chats", body = [ChatSummary])),
 )]
 pub(super) async fn pinned(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-) -> Result<Json<Vec<Line>>, ApiError> {
-    let user = auth::user(&app, &headers).await?;
+    User(user): User,
+) -> Result<Json<Vec<ChatSummary>>, ApiError> {
     let filter = ChatFilter {
         archived: Some(false),
         pinned: Some(true),
         text: None,
     };
-    lines(&app, &user.id, filter, None).await
+    summaries(&app, &user.id, filter, None).await
 }
 
 /// `GET /api/v1/chats/archived`
@@ -131,24 +148,21 @@ pub(super) async fn pinned(
     path = "/api/v1/chats/archived",
     tag = "chats",
     operation_id = "list_archived_chats",
-    summary = "The caller's chats that were put away",
-    params(Archived),
-    responses((status = 200, description = "60 of them", body = [Line])),
+    summary = "List the caller's archived chats",
+    params(ArchiveQuery),
+    responses((status = 200, description = "a page of at most 60 chats", body = [ChatSummary])),
 )]
 pub(super) async fn archived(
     State(app): State<Arc<App>>,
-    asked: Result<Query<Archived>, QueryRejection>,
-    headers: HeaderMap,
-) -> Result<Json<Vec<Line>>, ApiError> {
-    let user = auth::user(&app, &headers).await?;
-    let Query(asked) = asked.map_err(unreadable)?;
-    let text = asked.query.filter(|text| !text.is_empty());
+    User(user): User,
+    Query(ArchiveQuery { query, page }): Query<ArchiveQuery>,
+) -> Result<Json<Vec<ChatSummary>>, ApiError> {
     let filter = ChatFilter {
         archived: Some(true),
         pinned: None,
-        text: text.as_deref(),
+        text: query.as_deref().filter(|text| !text.is_empty()),
     };
-    lines(&app, &user.id, filter, Some(asked.page.unwrap_or(1))).await
+    summaries(&app, &user.id, filter, Some(page.unwrap_or(1))).await
 }
 
 /// `GET /api/v1/chats/search?text=`
@@ -157,62 +171,57 @@ pub(super) async fn archived(
     path = "/api/v1/chats/search",
     tag = "chats",
     operation_id = "search_chats",
-    summary = "The caller's chats that contain a text",
-    params(Search),
-    responses((status = 200, description = "60 of them", body = [Line])),
+    summary = "Search the caller's chats for a text",
+    params(SearchQuery),
+    responses((status = 200, description = "a page of at most 60 chats", body = [ChatSummary])),
 )]
 pub(super) async fn search(
     State(app): State<Arc<App>>,
-    asked: Result<Query<Search>, QueryRejection>,
-    headers: HeaderMap,
-) -> Result<Json<Vec<Line>>, ApiError> {
-    let user = auth::user(&app, &headers).await?;
-    let Query(asked) = asked.map_err(unreadable)?;
+    User(user): User,
+    Query(SearchQuery { text, page }): Query<SearchQuery>,
+) -> Result<Json<Vec<ChatSummary>>, ApiError> {
     let filter = ChatFilter {
         archived: Some(false),
         pinned: None,
-        text: Some(asked.text.trim()),
+        text: Some(text.trim()),
     };
-    lines(&app, &user.id, filter, Some(asked.page.unwrap_or(1))).await
+    summaries(&app, &user.id, filter, Some(page.unwrap_or(1))).await
 }
 
-async fn lines(
+async fn summaries(
     app: &App,
     user_id: &str,
     filter: ChatFilter<'_>,
     page: Option<u32>,
-) -> Result<Json<Vec<Line>>, ApiError> {
-    if filter
-        .text
-        .is_some_and(|text| text.len() > MAX_SEARCH_BYTES)
-    {
-        let detail = format!("the text is longer than the {MAX_SEARCH_BYTES} bytes allowed");
+) -> Result<Json<Vec<ChatSummary>>, ApiError> {
+    let text = filter.text.unwrap_or_default();
+    if text.len() > MAX_SEARCH_BYTES {
+        let detail = format!("the text is longer than {MAX_SEARCH_BYTES} bytes");
         return Err(ApiError::invalid("text", detail));
     }
     let (limit, offset) = match page {
         None => (MAX_CHATS, 0),
-        Some(0) => return Err(ApiError::invalid("page", "pages are counted from 1")),
+        Some(0) => return Err(ApiError::invalid("page", "page must be 1 or higher")),
         Some(page) => (PAGE_CHATS, u64::from(page - 1) * u64::from(PAGE_CHATS)),
     };
-    let chats = app.store.chats(user_id, filter, limit, offset).await;
-    let chats = chats.map_err(failed)?;
-    Ok(Json(chats.into_iter().map(Line::from).collect()))
+    let chats = app.store.chats(user_id, filter, limit, offset).await?;
+    Ok(Json(chats.into_iter().map(ChatSummary::from).collect()))
 }
 
-/// `GET /api/v1/chats/all`: for keeping them elsewhere.
+/// `GET /api/v1/chats/all`
 #[utoipa::path(
     get,
     path = "/api/v1/chats/all",
     tag = "chats",
     operation_id = "export_chats",
-    summary = "All of the caller's chats, whole",
-    responses((status = 200, description = "the chats", body = [Answer])),
+    summary = "Export all of the caller's chats with their messages",
+    responses((status = 200, description = "the chats", body = [ChatResponse])),
 )]
-pub(super) async fn all(
+pub(super) async fn export(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
+    User(user): User,
 ) -> Result<Response, ApiError> {
-    whole(app, &headers, ChatFilter::default()).await
+    stream_chats(app, &user.id, ChatFilter::default()).await
 }
 
 /// `GET /api/v1/chats/all/archived`
@@ -221,67 +230,54 @@ pub(super) async fn all(
     path = "/api/v1/chats/all/archived",
     tag = "chats",
     operation_id = "export_archived_chats",
-    summary = "All of the caller's chats that were put away, whole",
-    responses((status = 200, description = "the chats", body = [Answer])),
+    summary = "Export the caller's archived chats with their messages",
+    responses((status = 200, description = "the chats", body = [ChatResponse])),
 )]
-pub(super) async fn all_archived(
+pub(super) async fn export_archived(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
+    User(user): User,
 ) -> Result<Response, ApiError> {
     let filter = ChatFilter {
         archived: Some(true),
         ..ChatFilter::default()
     };
-    whole(app, &headers, filter).await
+    stream_chats(app, &user.id, filter).await
 }
 
-/// A list of whole chats, of which only one at a time is in memory.
-async fn whole(
+/// A JSON list of chats with their messages, of which one chat at a time is in memory.
+async fn stream_chats(
     app: Arc<App>,
-    headers: &HeaderMap,
+    user_id: &str,
     filter: ChatFilter<'_>,
 ) -> Result<Response, ApiError> {
-    let user = auth::user(&app, headers).await?;
-    let chats = app.store.chats(&user.id, filter, MAX_CHATS, 0).await;
-    let ids = chats.map_err(failed)?.into_iter().map(|chat| chat.id);
-    let parts = stream::try_unfold((app, ids, "["), async |(app, mut ids, before)| {
-        // One that was removed in the meantime is left out.
+    let summaries = app.store.chats(user_id, filter, MAX_CHATS, 0).await?;
+    let ids = summaries.into_iter().map(|chat| chat.id);
+    let chats = stream::try_unfold((app, ids, ""), async |(app, mut ids, separator)| {
+        // Skips chats that have been deleted meanwhile.
         for id in ids.by_ref() {
             if let Some(chat) = app.store.chat(&id).await? {
                 let messages = app.store.messages(&id).await?;
-                let answer = serde_json::to_string(&Answer::new(chat, messages));
-                let part = format!("{before}{}", answer.map_err(anyhow::Error::from)?);
-                return Ok(Some((Bytes::from(part), (app, ids, ","))));
+                let json = serde_json::to_string(&ChatResponse::new(chat, messages))?;
+                let part = Bytes::from(format!("{separator}{json}"));
+                return Ok(Some((part, (app, ids, ","))));
             }
         }
-        let end = match before {
-            "[" => "[]",
-            "," => "]",
-            _ => return Ok::<_, anyhow::Error>(None),
-        };
-        Ok(Some((Bytes::from(end), (app, ids, ""))))
+        Ok::<_, anyhow::Error>(None)
     });
-    let json = [(CONTENT_TYPE, "application/json")];
-    Ok((json, Body::from_stream(parts)).into_response())
+    let bracket = |text: &'static str| stream::iter([Ok(Bytes::from_static(text.as_bytes()))]);
+    let body = Body::from_stream(bracket("[").chain(chats).chain(bracket("]")));
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-/// `GET /api/v1/chats/all/tags`: none, since there are no tags.
+/// `GET /api/v1/chats/all/tags`
 #[utoipa::path(
     get,
     path = "/api/v1/chats/all/tags",
     tag = "chats",
     operation_id = "all_tags",
-    summary = "All tags: none, since there are no tags",
+    summary = "Return an empty list: chats have no tags",
     responses((status = 200, description = "an empty list", body = [Value])),
 )]
-pub(super) async fn all_tags(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-) -> Result<Json<Vec<Value>>, ApiError> {
-    auth::user(&app, &headers).await?;
-    Ok(Json(Vec::new()))
-}
-
-fn unreadable(rejection: QueryRejection) -> ApiError {
-    ApiError::new(rejection.status(), rejection.body_text())
+pub(super) async fn all_tags(_: User) -> Json<Vec<Value>> {
+    Json(Vec::new())
 }

@@ -1,90 +1,70 @@
-//! A chat as clients read it.
+//! A chat in a response.
 
 use std::collections::{HashMap, HashSet};
 
-use serde::ser::{Serialize, Serializer};
+use serde::Serialize;
+use serde::ser::Serializer;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::store::{Chat, ChatMessage, ChatTitle};
+use crate::store::{ChatMessage, ChatRow};
 
 /// A chat with all its messages.
 ///
 /// Source: Open WebUI, `ChatResponse`.
-#[derive(serde::Serialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[schema(as = Chat)]
-pub(super) struct Answer {
+pub(super) struct ChatResponse {
     id: String,
     user_id: String,
     title: String,
-    chat: Body,
+    chat: ChatBody,
+    /// Seconds since 1970.
     updated_at: i64,
+    /// Seconds since 1970.
     created_at: i64,
-    /// Chats are not shared.
+    /// Always `null`: chats cannot be shared.
     share_id: Option<String>,
     archived: bool,
     pinned: bool,
     #[schema(value_type = Object)]
     meta: Map<String, Value>,
-    /// There are no folders.
+    /// Always `null`: there are no folders.
     folder_id: Option<String>,
 }
 
-/// What clients keep of it, with what was made here.
-#[derive(serde::Serialize, ToSchema)]
-#[schema(as = ChatBody)]
-struct Body {
+/// The client's copy of the chat, with content that the server generated.
+#[derive(Serialize, ToSchema)]
+struct ChatBody {
     #[serde(flatten)]
     rest: Map<String, Value>,
     title: String,
-    history: History,
-    /// The branch that leads to the current message.
+    history: ChatBodyHistory,
+    /// The branch that ends at the current message.
     messages: Vec<Value>,
 }
 
-#[derive(serde::Serialize, ToSchema)]
-#[schema(as = ChatBodyHistory)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct History {
-    /// By their ids.
+struct ChatBodyHistory {
+    /// Messages by id.
     #[schema(value_type = HashMap<String, Map<String, Value>>)]
-    messages: Messages,
+    messages: MessagesById,
     current_id: Option<String>,
 }
 
-/// An object of messages, in the order in which they came.
-struct Messages(Vec<(String, Value)>);
+/// Serialized as an object, in order of creation.
+struct MessagesById(Vec<(String, Value)>);
 
-impl Serialize for Messages {
+impl Serialize for MessagesById {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(messages) = self;
         serializer.collect_map(messages.iter().map(|(id, message)| (id, message)))
     }
 }
 
-/// A chat in a list.
-#[derive(serde::Serialize, ToSchema)]
-#[schema(as = ChatTitle)]
-pub(super) struct Line {
-    id: String,
-    title: String,
-    updated_at: i64,
-    created_at: i64,
-}
-
-impl From<ChatTitle> for Line {
-    fn from(chat: ChatTitle) -> Self {
-        Self {
-            id: chat.id,
-            title: chat.title,
-            updated_at: chat.updated_at,
-            created_at: chat.created_at,
-        }
-    }
-}
-
-impl Answer {
-    pub(super) fn new(chat: Chat, messages: Vec<ChatMessage>) -> Self {
+impl ChatResponse {
+    pub(super) fn new(chat: ChatRow, messages: Vec<ChatMessage>) -> Self {
         let mut children: HashMap<String, Vec<Value>> = HashMap::new();
         let mut parents: HashMap<String, Option<String>> = HashMap::new();
         for ChatMessage { stored, .. } in &messages {
@@ -97,13 +77,16 @@ impl Answer {
         let messages: Vec<_> = messages
             .into_iter()
             .map(|message| {
-                let children = children.remove(&message.stored.id).unwrap_or_default();
-                (message.stored.id.clone(), object(message, children))
+                let id = message.stored.id.clone();
+                let children = children.remove(&id).unwrap_or_default();
+                (id, message_object(message, children))
             })
             .collect();
-        let branch = branch(chat.current_id.as_deref(), &parents);
         let by_id: HashMap<_, _> = messages.iter().map(|(id, it)| (id.as_str(), it)).collect();
-        let branch = branch.iter().filter_map(|id| by_id.get(id));
+        let branch = branch(chat.current_id.as_deref(), &parents)
+            .into_iter()
+            .filter_map(|id| by_id.get(id).map(|message| (*message).clone()))
+            .collect();
         Self {
             id: chat.id,
             user_id: chat.user_id,
@@ -115,12 +98,12 @@ impl Answer {
             pinned: chat.pinned,
             meta: Map::new(),
             folder_id: None,
-            chat: Body {
+            chat: ChatBody {
                 rest: chat.rest,
                 title: chat.title,
-                messages: branch.map(|message| (*message).clone()).collect(),
-                history: History {
-                    messages: Messages(messages),
+                messages: branch,
+                history: ChatBodyHistory {
+                    messages: MessagesById(messages),
                     current_id: chat.current_id,
                 },
             },
@@ -128,15 +111,15 @@ impl Answer {
     }
 }
 
-/// The ids that lead to a message, the oldest first. Parents that lead in a circle end it.
+/// The ids from the root to a message. A cycle of parents ends the branch.
 fn branch<'a>(
     current_id: Option<&'a str>,
     parents: &'a HashMap<String, Option<String>>,
 ) -> Vec<&'a str> {
     let mut ids = Vec::new();
-    let mut known = HashSet::new();
+    let mut visited = HashSet::new();
     let mut next = current_id;
-    while let Some(id) = next.filter(|id| known.insert(*id)) {
+    while let Some(id) = next.filter(|id| visited.insert(*id)) {
         let Some(parent) = parents.get(id) else {
             break;
         };
@@ -147,8 +130,9 @@ fn branch<'a>(
     ids
 }
 
-/// A message as clients keep it. Of two histories of statuses, ours is the whole one.
-fn object(message: ChatMessage, children: Vec<Value>) -> Value {
+/// A message in the client's format. The server's status history replaces the client's, which may be
+/// incomplete.
+fn message_object(message: ChatMessage, children: Vec<Value>) -> Value {
     let ChatMessage {
         stored,
         statuses,
@@ -184,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_branch_ends_at_its_root_or_where_it_would_repeat() {
+    fn branch_ends_at_root_or_cycle() {
         let tree = [
             ("a", None),
             ("b", Some("a")),

@@ -1,4 +1,4 @@
-//! A chat as a client sends it: its own copy of everything.
+//! A chat in a request: the client's copy of the chat and all its messages.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -8,12 +8,12 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::store::{ChatCopy, ChatMessage, MAX_MESSAGES, StoredMessage};
+use crate::store::{self, ChatMessage, MAX_MESSAGES, StoredMessage};
 use crate::web::error::ApiError;
 
 /// Length of a chat's title, in bytes.
 const MAX_TITLE_BYTES: usize = 2_000;
-/// Length of a message with all that is kept in it, in bytes of JSON.
+/// Length of a message with all its fields, in bytes of JSON.
 pub(super) const MAX_MESSAGE_BYTES: usize = 4 << 20;
 /// Entries in the `files` of one message.
 const MAX_MESSAGE_FILES: usize = 100;
@@ -22,75 +22,72 @@ const MAX_ID_BYTES: usize = 200;
 /// Length of a message's role, in bytes.
 const MAX_ROLE_BYTES: usize = 32;
 
-/// What is sent: the chat, and beside it what is not taken, such as a folder.
+/// Chat to store. Other fields, such as a folder, are ignored.
 #[derive(Deserialize, ToSchema)]
-#[schema(as = ChatForm)]
-pub(super) struct Form {
-    chat: Chat,
+pub(super) struct ChatForm {
+    chat: ChatCopy,
 }
 
-/// A chat as clients keep it. What is left out stays as it was.
+/// A client's copy of a chat. Omitted fields keep their current value.
 #[derive(Deserialize, ToSchema)]
-#[schema(as = ChatCopy)]
-struct Chat {
+struct ChatCopy {
     title: Option<String>,
-    history: Option<History>,
-    /// Follows from `history`.
+    history: Option<ChatHistory>,
+    /// Ignored: derived from `history`.
     #[serde(default, rename = "messages")]
     #[schema(value_type = Value)]
     _branch: IgnoredAny,
-    /// Whatever else the client keeps.
+    /// Further fields of the client, which are stored.
     #[serde(flatten)]
     rest: Map<String, Value>,
 }
 
 #[derive(Deserialize, ToSchema)]
-#[schema(as = ChatHistory)]
-struct History {
-    /// By their ids.
+struct ChatHistory {
+    /// Messages by id.
     #[schema(value_type = std::collections::HashMap<String, Map<String, Value>>)]
-    messages: Messages,
+    messages: MessagesById,
     #[serde(rename = "currentId")]
     current_id: Option<String>,
 }
 
-/// An object of messages, in the order in which they were written.
-struct Messages(Vec<(String, Map<String, Value>)>);
+/// An object of messages, in its order in the JSON text.
+struct MessagesById(Vec<(String, Map<String, Value>)>);
 
-impl<'de> Deserialize<'de> for Messages {
+impl<'de> Deserialize<'de> for MessagesById {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Messages;
+        struct EntryVisitor;
+        impl<'de> Visitor<'de> for EntryVisitor {
+            type Value = MessagesById;
 
             fn expecting(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
                 text.write_str("an object of messages")
             }
 
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Messages, M::Error> {
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<MessagesById, M::Error> {
                 let mut messages = Vec::new();
                 while let Some(message) = map.next_entry()? {
                     messages.push(message);
                 }
-                Ok(Messages(messages))
+                Ok(MessagesById(messages))
             }
         }
-        deserializer.deserialize_map(InOrder)
+        deserializer.deserialize_map(EntryVisitor)
     }
 }
 
-impl Form {
-    /// The copy, within its limits.
-    pub(super) fn checked(self) -> Result<ChatCopy, ApiError> {
+impl ChatForm {
+    /// Checks the limits.
+    pub(super) fn into_copy(self) -> Result<store::ChatCopy, ApiError> {
         let Self { chat } = self;
         if let Some(title) = &chat.title
             && (title.len() > MAX_TITLE_BYTES || title.contains('\0'))
         {
-            let detail = format!("the title must be a text of at most {MAX_TITLE_BYTES} bytes");
+            let detail = format!("the title must be text of at most {MAX_TITLE_BYTES} bytes");
             return Err(ApiError::invalid("title", detail));
         }
-        let history = chat.history.map(History::checked).transpose()?;
-        Ok(ChatCopy {
+        let history = chat.history.map(ChatHistory::into_history).transpose()?;
+        Ok(store::ChatCopy {
             title: chat.title,
             history,
             rest: chat.rest,
@@ -98,30 +95,36 @@ impl Form {
     }
 }
 
-impl History {
-    fn checked(self) -> Result<(Option<String>, Vec<ChatMessage>), ApiError> {
-        let Messages(messages) = self.messages;
+impl ChatHistory {
+    fn into_history(self) -> Result<store::ChatHistory, ApiError> {
+        let MessagesById(messages) = self.messages;
         if messages.len() > MAX_MESSAGES {
-            let detail = format!("the chat has more than the {MAX_MESSAGES} messages allowed");
+            let detail = format!("the chat has more than {MAX_MESSAGES} messages");
             return Err(ApiError::invalid("messages", detail));
         }
         if let Some(id) = &self.current_id {
             check_id("currentId", id)?;
         }
-        let mut known = HashSet::new();
-        let messages = messages.into_iter().map(|(id, message)| {
-            check_id("a message's id", &id)?;
-            if !known.insert(id.clone()) {
-                return Err(wrong(&id, "is there twice"));
-            }
-            message_of(id, message)
-        });
-        Ok((self.current_id, messages.collect::<Result<_, _>>()?))
+        let mut ids = HashSet::new();
+        let messages = messages
+            .into_iter()
+            .map(|(id, message)| {
+                check_id("the message id", &id)?;
+                if !ids.insert(id.clone()) {
+                    return Err(invalid_message(&id, "appears twice"));
+                }
+                parse_message(id, message)
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(store::ChatHistory {
+            current_id: self.current_id,
+            messages,
+        })
     }
 }
 
-fn message_of(id: String, mut message: Map<String, Value>) -> Result<ChatMessage, ApiError> {
-    // Follow from the place, and from the parents of the others.
+fn parse_message(id: String, mut message: Map<String, Value>) -> Result<ChatMessage, ApiError> {
+    // Derived from the key, and from the parents of the other messages.
     message.remove("id");
     message.remove("childrenIds");
     let parent_id = match message.remove("parentId") {
@@ -130,33 +133,32 @@ fn message_of(id: String, mut message: Map<String, Value>) -> Result<ChatMessage
             check_id("parentId", &parent)?;
             Some(parent)
         }
-        Some(_) => return Err(wrong(&id, "has a parentId that is no text")),
+        Some(_) => return Err(invalid_message(&id, "has a parentId that is not text")),
     };
     let role = match message.remove("role") {
         Some(Value::String(role)) if is_role(&role) => role,
         _ => {
-            let detail = format!("needs a role: a word of at most {MAX_ROLE_BYTES} bytes");
-            return Err(wrong(&id, &detail));
+            let detail = format!("needs a role: one line of at most {MAX_ROLE_BYTES} bytes");
+            return Err(invalid_message(&id, &detail));
         }
     };
     let content = match message.remove("content") {
         None | Some(Value::Null) => Value::from(""),
         Some(content @ (Value::String(_) | Value::Array(_))) => content,
-        Some(_) => return Err(wrong(&id, "has a content that is neither text nor a list")),
+        Some(_) => return Err(invalid_message(&id, "has content that is neither text nor a list")),
     };
     let files = match message.remove("files") {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::Array(files)) if files.iter().all(Value::is_object) => files,
-        Some(_) => return Err(wrong(&id, "has files that are no list of objects")),
+        Some(_) => return Err(invalid_message(&id, "has files that are not a list of objects")),
     };
     if files.len() > MAX_MESSAGE_FILES {
-        let detail = format!("has more than the {MAX_MESSAGE_FILES} files allowed");
-        return Err(wrong(&id, &detail));
+        let detail = format!("has more than {MAX_MESSAGE_FILES} files");
+        return Err(invalid_message(&id, &detail));
     }
-    let entries = files.iter().map(length).sum::<usize>();
-    let rest = message.values().map(length).sum::<usize>();
-    if length(&content) + entries + rest > MAX_MESSAGE_BYTES {
-        let detail = format!("message {id} is longer than the {MAX_MESSAGE_BYTES} bytes allowed");
+    let values = files.iter().chain(message.values()).chain([&content]);
+    if values.map(json_bytes).sum::<usize>() > MAX_MESSAGE_BYTES {
+        let detail = format!("message {id} is longer than {MAX_MESSAGE_BYTES} bytes");
         return Err(ApiError::too_long("messages", detail));
     }
     Ok(ChatMessage {
@@ -176,22 +178,21 @@ fn is_role(role: &str) -> bool {
     (1..=MAX_ROLE_BYTES).contains(&role.len()) && !role.contains(char::is_control)
 }
 
-/// Length of a value, in bytes of JSON.
-fn length(value: &Value) -> usize {
+fn json_bytes(value: &Value) -> usize {
     value.to_string().len()
 }
 
-/// Checks an id that a client made up.
-pub(super) fn check_id(what: &str, id: &str) -> Result<(), ApiError> {
+/// Checks an id that a client chose. `name` is for the error.
+pub(super) fn check_id(name: &str, id: &str) -> Result<(), ApiError> {
     if (1..=MAX_ID_BYTES).contains(&id.len()) && !id.contains(char::is_control) {
         return Ok(());
     }
-    let detail = format!("{what} must be a line of 1 to {MAX_ID_BYTES} bytes");
+    let detail = format!("{name} must be one line of 1 to {MAX_ID_BYTES} bytes");
     Err(ApiError::invalid("messages", detail))
 }
 
-fn wrong(id: &str, what: &str) -> ApiError {
-    ApiError::invalid("messages", format!("message {id} {what}"))
+fn invalid_message(id: &str, problem: &str) -> ApiError {
+    ApiError::invalid("messages", format!("message {id} {problem}"))
 }
 
 #[cfg(test)]
@@ -200,28 +201,28 @@ mod tests {
 
     use super::*;
 
-    fn copy(chat: &str) -> Result<ChatCopy, String> {
-        let form: Form = serde_json::from_str(&format!("{{\"chat\": {chat}}}"))
+    fn parse_copy(chat: &str) -> Result<store::ChatCopy, String> {
+        let form: ChatForm = serde_json::from_str(&format!("{{\"chat\": {chat}}}"))
             .map_err(|error| error.to_string())?;
-        form.checked().map_err(|error| format!("{error:?}"))
+        form.into_copy().map_err(|error| format!("{error:?}"))
     }
 
     #[test]
-    fn messages_keep_their_order_and_lose_what_follows_from_others() {
-        let copy = copy(
+    fn chat_form_retains_message_order_and_drops_derived_fields() {
+        let copy = parse_copy(
             r#"{"title": "Foxes", "models": ["m"], "messages": [5],
                 "history": {"currentId": "a", "messages": {
                     "z": {"id": "z", "parentId": null, "childrenIds": ["a"], "role": "user",
                           "content": "draw", "files": [{"type": "file", "id": "f"}], "done": true},
                     "a": {"parentId": "z", "role": "assistant", "content": null}}}}"#,
-        );
-        let copy = copy.unwrap();
+        )
+        .unwrap();
         assert_eq!(copy.title.as_deref(), Some("Foxes"));
         assert_eq!(Value::from(copy.rest), json!({"models": ["m"]}));
-        let (current, messages) = copy.history.unwrap();
-        assert_eq!(current.as_deref(), Some("a"));
-        let [z, a] = messages.as_slice() else {
-            panic!("{messages:?}")
+        let history = copy.history.unwrap();
+        assert_eq!(history.current_id.as_deref(), Some("a"));
+        let [z, a] = history.messages.as_slice() else {
+            panic!("{history:?}")
         };
         assert_eq!((z.stored.id.as_str(), a.stored.id.as_str()), ("z", "a"));
         assert_eq!(z.stored.files, [json!({"type": "file", "id": "f"})]);
@@ -231,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_kept_is_refused_by_name() {
+    fn chat_form_names_invalid_field() {
         let message = |message: &str| {
             format!(r#"{{"history": {{"messages": {{"m1": {message}}}, "currentId": null}}}}"#)
         };
@@ -276,7 +277,7 @@ mod tests {
             ),
             (
                 r#"{"history": {"messages": {"a": {"role": "u"}, "a": {"role": "u"}}}}"#.to_owned(),
-                "message a is there twice",
+                "message a appears twice",
             ),
             (
                 r#"{"history": {"messages": {"": {"role": "u"}}}}"#.to_owned(),
@@ -287,13 +288,13 @@ mod tests {
                 "1 to 200 bytes",
             ),
         ] {
-            let refused = copy(&chat).unwrap_err();
-            assert!(refused.contains(expected), "{refused}");
+            let error = parse_copy(&chat).unwrap_err();
+            assert!(error.contains(expected), "{error}");
         }
         let many: Vec<_> = (0..=MAX_MESSAGES)
             .map(|id| format!(r#""{id}": {{}}"#))
             .collect();
         let many = format!(r#"{{"history": {{"messages": {{{}}}}}}}"#, many.join(","));
-        assert!(copy(&many).unwrap_err().contains("5000 messages"));
+        assert!(parse_copy(&many).unwrap_err().contains("5000 messages"));
     }
 }

@@ -25,7 +25,6 @@ pub(in crate::web) struct ChatBody {
 #[derive(Debug, Deserialize, ToSchema)]
 pub(in crate::web) struct ChatRequest {
     /// The language model.
-    #[schema(max_length = 200)]
     #[serde(default, deserialize_with = "lenient")]
     pub(super) model: Option<String>,
     /// The conversation, oldest message first.
@@ -186,5 +185,14 @@ mod tests {
         assert_eq!(id(json!(longest)).unwrap(), Some(longest.clone()));
         assert!(id(json!(format!("{longest}i"))).is_err());
         assert!(id(json!(5)).is_err());
+    }
+
+    #[test]
+    fn schema_states_id_limit() {
+        let schema = <ChatRequest as utoipa::PartialSchema>::schema();
+        let properties = serde_json::to_value(schema).unwrap()["properties"].take();
+        for field in ["chat_id", "id"] {
+            assert_eq!(properties[field]["maxLength"], MAX_ID_BYTES, "{field}");
+        }
     }
 }

@@ -86,3 +86,20 @@ fn parse_field<T: DeserializeOwned>(
     serde_json::from_value(value.unwrap_or_default())
         .map_err(|error| ApiError::invalid(field, format!("{field} cannot be used: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use utoipa::PartialSchema;
+
+    use super::*;
+    use crate::files::lookup::MAX_SOURCES;
+
+    #[test]
+    fn schema_states_source_limit() {
+        let schema = serde_json::to_string(&ImageEditRequest::schema()).unwrap();
+        assert!(
+            schema.contains(&format!(r#""maxItems":{MAX_SOURCES}"#)),
+            "{schema}"
+        );
+    }
+}

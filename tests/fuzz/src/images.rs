@@ -31,7 +31,7 @@ pub fn images(bytes: &[u8]) {
         MetadataPolicy::Essential,
         MetadataPolicy::Strip,
     ] {
-        let strip = |image: &Image| image.with_metadata(policy, contains_secret);
+        let strip = |original: &Image| original.with_metadata(policy, contains_secret);
         let stripped = strip(&image);
         assert_eq!(
             (stripped.size(), stripped.media_type()),

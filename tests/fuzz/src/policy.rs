@@ -52,7 +52,7 @@ pub fn policy(bytes: &[u8]) {
         None => (path, None),
     };
     // The only character that the `url` crate encodes, without a change of meaning.
-    let decode_quote = |query: &str| query.replace("%27", "'");
+    let decode_quote = |encoded: &str| encoded.replace("%27", "'");
     assert_eq!(url.query().map(decode_quote), query.map(decode_quote));
     assert_eq!(url.fragment(), None);
     assert!(

@@ -46,7 +46,7 @@ pub fn authority(bytes: &[u8]) {
     };
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let number = match bare.parse::<Ipv6Addr>() {
-        Ok(ip) => Some(IpAddr::V6(ip)),
+        Ok(literal) => Some(IpAddr::V6(literal)),
         Err(_) => parse_number(bare).map(IpAddr::V4),
     };
     assert_eq!(number, ip, "a resolver may read {bare:?} as a number");

@@ -9,9 +9,9 @@ use pinhole_images::Decoder;
 use pinhole_sandbox::contract::ImageEnginePre;
 use pinhole_sandbox::grant::FirstUse;
 use pinhole_sandbox::internals::{
-    CallSetup, State, check_description, check_kind, check_world, describe,
+    CallSetup, Sandbox, State, check_description, check_kind, check_world, describe,
 };
-use pinhole_sandbox::{Compiler, JobContext, Limits, Options, Sandbox};
+use pinhole_sandbox::{Compiler, JobContext, Limits, Options};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 use wasmtime::Store;

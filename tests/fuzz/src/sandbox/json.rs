@@ -107,20 +107,20 @@ fn check_cut(cut: &Value, full: &Value, max: usize) {
             let (cut, full) = (cut.as_f64().unwrap(), full.as_f64().unwrap());
             assert!((cut - full).abs() <= full.abs() * 1e-12, "{cut} {full}");
         }
-        (Value::Array(cut), Value::Array(full)) => {
-            assert_eq!(cut.len(), full.len());
-            for (cut, full) in cut.iter().zip(full) {
-                check_cut(cut, full, max);
+        (Value::Array(cut_items), Value::Array(items)) => {
+            assert_eq!(cut_items.len(), items.len());
+            for (cut_item, item) in cut_items.iter().zip(items) {
+                check_cut(cut_item, item, max);
             }
         }
-        (Value::Object(cut), Value::Object(full)) => {
+        (Value::Object(cut_fields), Value::Object(fields)) => {
             // Keys may be equal after they are cut.
-            if full.keys().any(|key| key.len() > max) {
-                return assert!(cut.len() <= full.len());
+            if fields.keys().any(|key| key.len() > max) {
+                return assert!(cut_fields.len() <= fields.len());
             }
-            assert!(cut.keys().eq(full.keys()));
-            for (cut, full) in cut.values().zip(full.values()) {
-                check_cut(cut, full, max);
+            assert!(cut_fields.keys().eq(fields.keys()));
+            for (cut_field, field) in cut_fields.values().zip(fields.values()) {
+                check_cut(cut_field, field, max);
             }
         }
         (cut, full) => assert_eq!(cut, full),

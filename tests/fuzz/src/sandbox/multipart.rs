@@ -41,12 +41,16 @@ pub fn multipart(bytes: &[u8]) {
         return;
     };
     let content_type = form.content_type.unwrap();
-    let parsed = parse_form(&content_type, form.bytes.into())
+    let parsed_fields = parse_form(&content_type, form.bytes.into())
         .now_or_never()
         .expect("the form is complete");
     let fields = parse_fields();
-    assert_eq!(parsed.len(), fields.len(), "the number of fields differs");
-    for (parsed, field) in parsed.iter().zip(&fields) {
+    assert_eq!(
+        parsed_fields.len(),
+        fields.len(),
+        "the number of fields differs"
+    );
+    for (parsed, field) in parsed_fields.iter().zip(&fields) {
         assert_eq!(parsed.name, field.name);
         assert_eq!(parsed.file_name, field.file_name);
         let media_type = field
@@ -85,8 +89,8 @@ fn parse_field(bytes: &[u8]) -> Field {
     let (name, file_name, media_type) = (next_item(), next_item(), next_item());
     Field {
         name,
-        file_name: Some(file_name).filter(|name| !name.is_empty()),
-        media_type: Some(media_type).filter(|media_type| !media_type.is_empty()),
+        file_name: Some(file_name).filter(|text| !text.is_empty()),
+        media_type: Some(media_type).filter(|text| !text.is_empty()),
         content: items.map(Part::Text).collect(),
     }
 }

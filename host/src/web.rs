@@ -17,7 +17,7 @@ mod error;
 mod events;
 mod extractors;
 mod files;
-mod image_reference;
+mod source_images;
 mod images;
 mod openai;
 mod openapi;

@@ -21,9 +21,10 @@ use pinhole_sandbox::{Edit, JobContext};
 use super::auth::{self, ImageCreator, User};
 use super::error::ApiError;
 use super::extractors::Json;
-use super::image_reference::{MAX_EDIT_BODY_BYTES, check_source_limits, load_reference};
 use super::settings::MAX_SETTINGS_BODY_BYTES;
+use super::source_images::{MAX_EDIT_BODY_BYTES, check_source_limits, load_image};
 use crate::app::App;
+use crate::files::lookup::ImageReference;
 use crate::jobs::{self, CompletedJob, JobPlan, Operation};
 use crate::store::{self, FileRow};
 
@@ -179,7 +180,7 @@ async fn load_sources(
     let mut sources = Vec::new();
     for name in names {
         check_source_limits(&sources)?;
-        sources.push(load_reference(app, user, IMAGE, name).await?);
+        sources.push(load_image(app, user, IMAGE, &ImageReference::parse(name)).await?);
     }
     Ok(sources)
 }

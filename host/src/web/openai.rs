@@ -22,7 +22,7 @@ use pinhole_sandbox::{Edit, JobContext};
 use super::auth::{self, ImageCreator};
 use super::error::{ApiError, OpenAiError, json_body};
 use super::extractors::Json;
-use super::image_reference::MAX_EDIT_BODY_BYTES;
+use super::source_images::MAX_EDIT_BODY_BYTES;
 use crate::app::App;
 use crate::jobs::{self, CompletedJob, JobPlan, JobRequest, Operation};
 use crate::store::User;

@@ -13,7 +13,7 @@ use pinhole_sandbox::Limits;
 
 use super::image_request::ImageRequest;
 use crate::web::error::{ApiError, json_value};
-use crate::web::image_reference::{check_source_limits, parse_image};
+use crate::web::source_images::{check_source_limits, parse_image};
 
 const MAX_FIELDS: usize = 64;
 /// Length of a field that is not an image, in bytes.

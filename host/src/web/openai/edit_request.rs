@@ -10,26 +10,27 @@ use pinhole_sandbox::Edit;
 
 use super::image_request::ImageRequest;
 use crate::app::App;
+use crate::files::lookup::ImageReference;
 use crate::store::User;
 use crate::web::error::{ApiError, json_value};
-use crate::web::image_reference::{check_source_limits, load_file, load_url};
+use crate::web::source_images::{check_source_limits, load_image};
 
 /// An edit as JSON.
 #[derive(ToSchema)]
 pub(super) struct ImageEditRequest {
     /// The images to edit.
     #[schema(min_items = 1, max_items = 16)]
-    images: Vec<ImageReference>,
+    images: Vec<EditImage>,
     /// A PNG of the same size with an alpha channel. Its transparent areas may change.
-    mask: Option<ImageReference>,
+    mask: Option<EditImage>,
     #[serde(flatten)]
     #[schema(inline)]
     pub(super) request: ImageRequest,
 }
 
-/// A reference to an image: either an URL or an id.
+/// An image by its URL or its id. Exactly one of them is required.
 #[derive(Deserialize, ToSchema)]
-struct ImageReference {
+struct EditImage {
     /// A data URL, or the URL of a stored file.
     image_url: Option<String>,
     /// The id of a stored file.
@@ -66,16 +67,17 @@ impl ImageEditRequest {
     }
 }
 
-impl ImageReference {
+impl EditImage {
     async fn load(&self, app: &App, user: &User, field: &str) -> Result<Image, ApiError> {
-        match (&self.image_url, &self.file_id) {
-            (Some(url), None) => load_url(app, user, field, url).await,
-            (None, Some(id)) => load_file(app, user, field, id).await,
+        let reference = match (&self.image_url, &self.file_id) {
+            (Some(url), None) => ImageReference::parse_url(url),
+            (None, Some(id)) => ImageReference::StoredFile(id.clone()),
             _ => {
                 let message = format!("{field} needs either image_url or file_id");
-                Err(ApiError::invalid(field, message))
+                return Err(ApiError::invalid(field, message));
             }
-        }
+        };
+        load_image(app, user, field, &reference).await
     }
 }
 

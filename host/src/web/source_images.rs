@@ -7,7 +7,7 @@ use pinhole_images::Image;
 
 use super::error::ApiError;
 use crate::app::App;
-use crate::files::lookup::{self, MAX_SOURCES, Unusable};
+use crate::files::lookup::{self, ImageReference, LookupError, MAX_SOURCES};
 use crate::jobs::MAX_SOURCE_BYTES;
 use crate::store::User;
 
@@ -30,51 +30,27 @@ pub(super) fn check_source_limits(sources: &[Image]) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// An image that the request contains.
+/// Checks an image that the request contains.
 pub(super) fn parse_image(field: &str, bytes: Bytes) -> Result<Image, ApiError> {
-    lookup::picture(bytes).map_err(|unusable| refusal(field, unusable))
+    lookup::parse_image(bytes).map_err(|error| lookup_error(field, error))
 }
 
-/// Loads an image by its reference: a data URL, or the URL or id of a stored file that the user may
-/// read.
-pub(super) async fn load_reference(
+/// Loads an image that the request refers to, if the user may read it.
+pub(super) async fn load_image(
     app: &App,
     user: &User,
     field: &str,
-    reference: &str,
+    reference: &ImageReference<'_>,
 ) -> Result<Image, ApiError> {
-    lookup::named(&app.files, user, reference)
+    reference
+        .load(&app.files, user)
         .await
-        .map_err(|unusable| refusal(field, unusable))
+        .map_err(|error| lookup_error(field, error))
 }
 
-/// Loads an image by a data URL, or by the URL of a stored file that the user may read.
-pub(super) async fn load_url(
-    app: &App,
-    user: &User,
-    field: &str,
-    url: &str,
-) -> Result<Image, ApiError> {
-    lookup::at_address(&app.files, user, url)
-        .await
-        .map_err(|unusable| refusal(field, unusable))
-}
-
-/// Loads the image of a stored file that the user may read.
-pub(super) async fn load_file(
-    app: &App,
-    user: &User,
-    field: &str,
-    id: &str,
-) -> Result<Image, ApiError> {
-    lookup::stored(&app.files, user, id)
-        .await
-        .map_err(|unusable| refusal(field, unusable))
-}
-
-fn refusal(field: &str, unusable: Unusable) -> ApiError {
-    match unusable {
-        Unusable::Ours(error) => ApiError::internal(&error),
-        unusable => ApiError::invalid(field, format!("{field} {unusable}")),
+fn lookup_error(field: &str, error: LookupError) -> ApiError {
+    match error {
+        LookupError::Internal(error) => ApiError::internal(&error),
+        error => ApiError::invalid(field, format!("{field} {error}")),
     }
 }

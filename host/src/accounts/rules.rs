@@ -1,33 +1,32 @@
-//! What an operator has set about people, by Open WebUI's names.
+//! The settings of accounts, with Open WebUI's names.
 
 use pinhole_ground::environment::Environment;
 
 use super::ROLES;
 
-/// How long a session lasts where nothing is set: four weeks.
-const SESSION_SECS: i64 = 28 * 24 * 3600;
-/// How long one may last: ten years.
+/// Default duration of a session: four weeks.
+const DEFAULT_SESSION_SECS: i64 = 28 * 24 * 3600;
+/// Maximum duration of a session: ten years.
 const MAX_SESSION_SECS: i64 = 10 * 365 * 24 * 3600;
 
-/// Settings about people.
+/// The settings of accounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// `ENABLE_SIGNUP`: may people sign up? Not where it is not set: the server has an administrator,
-    /// who has its key, before anybody could.
-    pub sign_up: bool,
-    /// `DEFAULT_USER_ROLE`: of those who sign up after the first; `pending` where it is not set.
+    /// `ENABLE_SIGNUP`. Off by default, because the server creates an administrator with an API key.
+    pub is_sign_up_open: bool,
+    /// `DEFAULT_USER_ROLE`: the role of every sign-up after the first. Default: `pending`.
     pub default_role: String,
-    /// `JWT_EXPIRES_IN`: how long a session lasts; `None` is for ever.
+    /// `JWT_EXPIRES_IN`: the duration of a session. `None` if sessions do not expire.
     pub session_secs: Option<i64>,
-    /// `USER_PERMISSIONS_FEATURES_IMAGE_GENERATION`: on where it is not set.
-    pub everybody_makes_pictures: bool,
-    /// `WEBUI_AUTH_COOKIE_SECURE` or `WEBUI_SESSION_COOKIE_SECURE`: is the cookie for `https` alone?
-    pub secure_cookie: bool,
+    /// `USER_PERMISSIONS_FEATURES_IMAGE_GENERATION`. On by default.
+    pub all_users_may_create_images: bool,
+    /// `WEBUI_AUTH_COOKIE_SECURE` or `WEBUI_SESSION_COOKIE_SECURE`: send the cookie over HTTPS only.
+    pub has_secure_cookie: bool,
 }
 
 impl Rules {
-    /// Reads the rules. The error names the variable and what it may hold.
-    pub(crate) fn read(environment: &Environment) -> Result<Self, String> {
+    /// Reads the rules. The error names the variable and the values that it accepts.
+    pub(crate) fn from_environment(environment: &Environment) -> Result<Self, String> {
         let is_true = |name: &str| {
             let value = environment.get(name);
             value.map(|value| value.eq_ignore_ascii_case("true"))
@@ -39,36 +38,36 @@ impl Rules {
                 "DEFAULT_USER_ROLE is {role:?}: it must be one of {roles}"
             ));
         }
-        let secure = is_true("WEBUI_AUTH_COOKIE_SECURE");
         Ok(Self {
-            sign_up: is_true("ENABLE_SIGNUP").unwrap_or(false),
+            is_sign_up_open: is_true("ENABLE_SIGNUP").unwrap_or(false),
             default_role: role.to_owned(),
-            session_secs: session_secs(environment.get("JWT_EXPIRES_IN"))?,
-            everybody_makes_pictures: is_true("USER_PERMISSIONS_FEATURES_IMAGE_GENERATION")
+            session_secs: parse_session_secs(environment.get("JWT_EXPIRES_IN"))?,
+            all_users_may_create_images: is_true("USER_PERMISSIONS_FEATURES_IMAGE_GENERATION")
                 .unwrap_or(true),
-            secure_cookie: secure
+            has_secure_cookie: is_true("WEBUI_AUTH_COOKIE_SECURE")
                 .or_else(|| is_true("WEBUI_SESSION_COOKIE_SECURE"))
                 .unwrap_or(false),
         })
     }
 }
 
-/// `-1` and `0` are for ever, `30m`, `12h`, `4w` and sums such as `1h30m` are times.
-fn session_secs(text: Option<&str>) -> Result<Option<i64>, String> {
+/// Accepts durations such as `30m`, `12h`, `4w` and `1h30m`. `-1` and `0` mean no expiry.
+fn parse_session_secs(text: Option<&str>) -> Result<Option<i64>, String> {
     match text.map(str::trim) {
-        None => Ok(Some(SESSION_SECS)),
+        None => Ok(Some(DEFAULT_SESSION_SECS)),
         Some("-1" | "0") => Ok(None),
-        Some(text) => match sum(text) {
+        Some(text) => match parse_duration(text) {
             Some(secs) if (1..=MAX_SESSION_SECS).contains(&secs) => Ok(Some(secs)),
             _ => Err(format!(
-                "JWT_EXPIRES_IN is {text:?}: it must be a time of at most ten years such as 30m, \
-                 12h, 7d or 4w, or -1 for no end"
+                "JWT_EXPIRES_IN is {text:?}: it must be a duration of at most ten years such as \
+                 30m, 12h, 7d or 4w, or -1 for no expiry"
             )),
         },
     }
 }
 
-fn sum(mut text: &str) -> Option<i64> {
+/// The duration in seconds.
+fn parse_duration(mut text: &str) -> Option<i64> {
     let mut total: i64 = 0;
     while !text.is_empty() {
         let (number, rest) = text.split_at(text.find(|letter: char| !letter.is_ascii_digit())?);
@@ -92,24 +91,24 @@ fn sum(mut text: &str) -> Option<i64> {
 mod tests {
     use super::*;
 
-    fn read(name: &str, value: &str) -> Result<Rules, String> {
-        Rules::read(&Environment::new([(name.to_owned(), value.to_owned())]))
+    fn rules_with(name: &str, value: &str) -> Result<Rules, String> {
+        Rules::from_environment(&Environment::new([(name.to_owned(), value.to_owned())]))
     }
 
     fn check(text: &str, expected: Option<i64>) {
-        let rules = read("JWT_EXPIRES_IN", text).unwrap();
+        let rules = rules_with("JWT_EXPIRES_IN", text).unwrap();
         assert_eq!(rules.session_secs, expected, "{text:?}");
     }
 
     #[test]
-    fn times_are_open_webuis() {
+    fn rules_parse_session_durations_of_open_webui() {
         check("", Some(28 * 24 * 3600));
         check("-1", None);
         check("0", None);
         check("90s", Some(90));
         check("1h30m", Some(5400));
         check(" 4w ", Some(28 * 24 * 3600));
-        for wrong in [
+        for invalid in [
             "4",
             "w",
             "-4w",
@@ -119,20 +118,20 @@ mod tests {
             "9999999999w",
             "1h 30m",
         ] {
-            let error = read("JWT_EXPIRES_IN", wrong).unwrap_err();
+            let error = rules_with("JWT_EXPIRES_IN", invalid).unwrap_err();
             assert!(error.contains("JWT_EXPIRES_IN"), "{error}");
         }
     }
 
     #[test]
-    fn who_may_sign_up_and_as_what() {
-        let unset = Rules::read(&Environment::default()).unwrap();
-        assert!(!unset.sign_up);
+    fn rules_parse_sign_up_and_default_role() {
+        let unset = Rules::from_environment(&Environment::default()).unwrap();
+        assert!(!unset.is_sign_up_open);
         assert_eq!(unset.default_role, "pending");
-        assert!(unset.everybody_makes_pictures);
-        assert!(read("ENABLE_SIGNUP", "True").unwrap().sign_up);
-        assert!(!read("ENABLE_SIGNUP", "no").unwrap().sign_up);
-        let error = read("DEFAULT_USER_ROLE", "root").unwrap_err();
+        assert!(unset.all_users_may_create_images);
+        assert!(rules_with("ENABLE_SIGNUP", "True").unwrap().is_sign_up_open);
+        assert!(!rules_with("ENABLE_SIGNUP", "no").unwrap().is_sign_up_open);
+        let error = rules_with("DEFAULT_USER_ROLE", "root").unwrap_err();
         assert!(error.contains("DEFAULT_USER_ROLE"), "{error}");
     }
 }

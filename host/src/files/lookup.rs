@@ -1,124 +1,151 @@
-//! Pictures that a caller brings along or names: by a data URL, or as a stored file of their own.
+//! Resolves the images that a client refers to: data URLs and stored files.
 //!
-//! Nothing is fetched from elsewhere: who can send an address can send the bytes.
+//! Other URLs are never fetched: a client that has the URL can send the image.
+
+use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use http::Uri;
-
-use pinhole_sandbox::Limits;
-use crate::files::Files;
 use pinhole_images::Image;
+use pinhole_sandbox::Limits;
+
+use crate::files::Files;
 use crate::store::User;
 
-/// Pictures to change that one request may bring.
+/// Source images of one edit.
 pub const MAX_SOURCES: usize = 16;
-/// Length of a file's id, in bytes. Longer ones are nobody's.
+/// Length of a file's id in bytes. Longer ones are unknown.
 const MAX_ID_BYTES: usize = 100;
 
-/// Why a picture cannot be used. Each text goes on from what names the picture.
+/// How a client names an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageReference<'a> {
+    /// A URL that contains the image.
+    DataUrl(&'a str),
+    /// The id of a stored file, which may not exist.
+    StoredFile(String),
+    /// Any other URL.
+    OtherUrl,
+}
+
+/// Why an image cannot be used. Each text continues a sentence that starts with the image's name.
 #[derive(Debug, thiserror::Error)]
-pub enum Unusable {
-    /// The bytes are no picture within the limits.
+pub enum LookupError {
+    /// The bytes are not an image within the limits.
     #[error("cannot be used: {0}")]
-    Picture(String),
-    /// A data URL in another encoding.
+    InvalidImage(String),
     #[error("has a data URL that is not base64")]
     NotBase64,
-    /// An address of somebody else's.
     #[error(
-        "names an address that is not fetched: send the picture itself, or the address of a \
-         stored file (/api/v1/files/…/content)"
+        "has a URL that the server does not fetch: send the image itself, or the URL of a stored \
+         file (/api/v1/files/…/content)"
     )]
-    Elsewhere,
-    /// No file that this user may have.
-    #[error("names a file that is not there")]
-    Missing,
-    /// Our own failure.
+    OtherUrl,
+    /// The user has no such file.
+    #[error("refers to a file that does not exist")]
+    FileMissing,
+    /// The server failed.
     #[error("cannot be read")]
-    Ours(anyhow::Error),
+    Internal(anyhow::Error),
 }
 
-/// A picture from its bytes.
-pub fn picture(bytes: Bytes) -> Result<Image, Unusable> {
-    let limits = Limits::job(std::time::Duration::ZERO).image;
-    Image::from_upload(bytes, limits).map_err(Unusable::Picture)
-}
+impl<'a> ImageReference<'a> {
+    /// Parses a URL or the id of a stored file.
+    #[must_use]
+    pub fn parse(reference: &'a str) -> Self {
+        if reference.contains([':', '/']) {
+            return Self::parse_url(reference);
+        }
+        Self::StoredFile(reference.to_owned())
+    }
 
-/// A picture by its data URL, or by the address or id of a stored file that this user may have.
-pub async fn named(files: &Files, user: &User, name: &str) -> Result<Image, Unusable> {
-    match name.contains([':', '/']) {
-        true => at_address(files, user, name).await,
-        false => stored(files, user, name).await,
+    /// Parses a URL.
+    #[must_use]
+    pub fn parse_url(url: &'a str) -> Self {
+        if is_data_url(url) {
+            return Self::DataUrl(url);
+        }
+        match parse_file_url(url) {
+            Some(id) => Self::StoredFile(id),
+            None => Self::OtherUrl,
+        }
+    }
+
+    /// True if the reference names a stored file, whether the file exists or not.
+    #[must_use]
+    pub fn is_stored_file(&self) -> bool {
+        matches!(self, Self::StoredFile(id) if !id.is_empty())
+    }
+
+    /// Loads the image. A stored file must be one that the user may read.
+    pub async fn load(&self, files: &Files, user: &User) -> Result<Image, LookupError> {
+        match self {
+            Self::DataUrl(url) => {
+                let bytes = decode_data_url(url).ok_or(LookupError::NotBase64)?;
+                parse_image(bytes.into())
+            }
+            Self::StoredFile(id) => load_file(files, user, id).await,
+            Self::OtherUrl => Err(LookupError::OtherUrl),
+        }
     }
 }
 
-/// The same, where it cannot be an id.
-pub async fn at_address(files: &Files, user: &User, address: &str) -> Result<Image, Unusable> {
-    if is_data_url(address) {
-        let bytes = decode(address).ok_or(Unusable::NotBase64)?;
-        return picture(bytes.into());
-    }
-    match file_id(address) {
-        Some(id) => stored(files, user, &id).await,
-        None => Err(Unusable::Elsewhere),
-    }
+/// Loads the image of a stored file that the user may read.
+pub async fn load_file(files: &Files, user: &User, id: &str) -> Result<Image, LookupError> {
+    let bytes = read_file(files, user, id)
+        .await
+        .map_err(LookupError::Internal)?;
+    parse_image(bytes.ok_or(LookupError::FileMissing)?)
 }
 
-/// The picture of a stored file that this user may have.
-pub async fn stored(files: &Files, user: &User, id: &str) -> Result<Image, Unusable> {
-    let bytes = read(files, user, id).await.map_err(Unusable::Ours)?;
-    picture(bytes.ok_or(Unusable::Missing)?)
+/// Checks the bytes of a client's image.
+pub fn parse_image(bytes: Bytes) -> Result<Image, LookupError> {
+    let limits = Limits::job(Duration::ZERO).image;
+    Image::from_upload(bytes, limits)
+        .map_err(|refusal| LookupError::InvalidImage(refusal.reason))
 }
 
-async fn read(files: &Files, user: &User, id: &str) -> Result<Option<Bytes>> {
+async fn read_file(files: &Files, user: &User, id: &str) -> Result<Option<Bytes>> {
     if id.len() > MAX_ID_BYTES {
         return Ok(None);
     }
     let Some(row) = files.find(id, user).await? else {
         return Ok(None);
     };
-    let Some(chunks) = files.read(&row, 0..row.length()).await? else {
+    let Some(stream) = files.read(&row, 0..row.length()).await? else {
         return Ok(None);
     };
-    let chunks: Vec<Bytes> = chunks.try_collect().await?;
+    let chunks: Vec<Bytes> = stream.try_collect().await?;
     Ok(Some(chunks.concat().into()))
 }
 
-/// Is it the id or the address of a stored file, whether there is one or not?
+/// True for `data:` URLs.
 #[must_use]
-pub fn is_stored(name: &str) -> bool {
-    match name.contains([':', '/']) {
-        true => file_id(name).is_some(),
-        false => !name.is_empty(),
-    }
-}
-
-/// Does it carry its picture itself?
-#[must_use]
-pub fn is_data_url(address: &str) -> bool {
-    address
-        .get(..5)
+pub fn is_data_url(url: &str) -> bool {
+    url.get(..5)
         .is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
 }
 
-fn decode(url: &str) -> Option<Vec<u8>> {
+fn decode_data_url(url: &str) -> Option<Vec<u8>> {
     let (head, text) = url.split_once(',')?;
-    head.ends_with(";base64")
-        .then(|| base64_simd::forgiving_decode_to_vec(text.as_bytes()).ok())?
-}
-
-/// The id in the address of a stored file: a path as an answer of ours gives it, or a whole URL
-/// whose path it is. The host is not looked at: only we know by what names we are reached.
-fn file_id(address: &str) -> Option<String> {
-    let address: Uri = address.parse().ok()?;
-    if !matches!(address.scheme_str(), None | Some("http" | "https")) {
+    if !head.ends_with(";base64") {
         return None;
     }
-    let mut parts = address.path().strip_prefix("/api/v1/files/")?.split('/');
-    let id = parts.next().filter(|id| !id.is_empty())?;
-    matches!(parts.next(), None | Some("content")).then(|| id.to_owned())
+    base64_simd::forgiving_decode_to_vec(text.as_bytes()).ok()
+}
+
+/// The id in the URL of a stored file: a path, or a whole URL of any host, because only the client knows
+/// the names of this server.
+fn parse_file_url(url: &str) -> Option<String> {
+    let uri: Uri = url.parse().ok()?;
+    if !matches!(uri.scheme_str(), None | Some("http" | "https")) {
+        return None;
+    }
+    let mut segments = uri.path().strip_prefix("/api/v1/files/")?.split('/');
+    let id = segments.next().filter(|id| !id.is_empty())?;
+    matches!(segments.next(), None | Some("content")).then(|| id.to_owned())
 }
 
 #[cfg(test)]
@@ -126,12 +153,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_of_files_are_known_by_their_path() {
-        for (address, expected) in [
+    fn parse_file_url_accepts_content_and_file_paths() {
+        for (url, expected) in [
             ("/api/v1/files/5/content", Some("5")),
             ("/api/v1/files/5", Some("5")),
             ("/api/v1/files/5/content/fox.png?attachment=true", Some("5")),
-            ("https://pictures.example/api/v1/files/5/content", Some("5")),
+            ("https://images.example/api/v1/files/5/content", Some("5")),
             ("http://127.0.0.1:8080/api/v1/files/5", Some("5")),
             ("ftp://127.0.0.1/api/v1/files/5", None),
             ("http://127.0.0.1/x/api/v1/files/5", None),
@@ -142,12 +169,12 @@ mod tests {
             ("x", None),
             ("", None),
         ] {
-            assert_eq!(file_id(address).as_deref(), expected, "{address}");
+            assert_eq!(parse_file_url(url).as_deref(), expected, "{url}");
         }
     }
 
     #[test]
-    fn only_base64_is_decoded() {
+    fn decode_data_url_accepts_only_base64() {
         for (url, expected) in [
             ("data:image/png;base64,AQI=", Some(&[1, 2][..])),
             ("DATA:image/png;base64,AQI", Some(&[1, 2])),
@@ -155,7 +182,7 @@ mod tests {
             ("data:image/png,AQI=", None),
             ("data:", None),
         ] {
-            let decoded = is_data_url(url).then(|| decode(url)).flatten();
+            let decoded = is_data_url(url).then(|| decode_data_url(url)).flatten();
             assert_eq!(decoded.as_deref(), expected, "{url}");
         }
         assert!(!is_data_url("dat") && !is_data_url("http://x"));

@@ -1,6 +1,4 @@
-//! The bytes of files by name: put, get with a range, delete, list.
-//!
-//! These are the operations that a bucket has too.
+//! Byte objects in a directory, with the operations of an object store.
 
 use std::collections::HashSet;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -12,44 +10,45 @@ use anyhow::Result;
 use bytes::Bytes;
 use cap_std::fs::{Dir, File, OpenOptions, ReadDir};
 use futures_util::{Stream, StreamExt, stream};
+use pinhole_ground::data_dir;
+use pinhole_ground::text::hex;
 use sha2::{Digest, Sha256};
 
-use pinhole_ground::text::hex;
-use pinhole_ground::data_dir;
 
-/// Read at a time, in bytes: what a slow client makes us hold.
+/// Bytes that are read at once: the memory that a slow client occupies.
 const CHUNK_BYTES: u64 = 256 << 10;
 
-/// A folder of bytes by name.
+/// A directory of byte objects.
 #[derive(Clone, Debug)]
 pub(super) struct Objects {
-    folder: Arc<Dir>,
+    directory: Arc<Dir>,
 }
 
 impl Objects {
     pub(super) fn open(data: &Dir, name: &str) -> Result<Self> {
-        let folder = Arc::new(data_dir::create_in(data, name)?);
-        Ok(Self { folder })
+        let directory = Arc::new(data_dir::create_in(data, name)?);
+        Ok(Self { directory })
     }
 
-    /// Keeps bytes under a name, all of them or none. What was there is replaced.
+    /// Creates or replaces an object atomically.
     pub(super) async fn put(&self, name: &str, bytes: Bytes) -> io::Result<()> {
         let name = name.to_owned();
-        self.blocking(move |folder| data_dir::write_whole(folder, &name, &bytes))
+        self.blocking(move |directory| data_dir::write_whole(directory, &name, &bytes))
             .await
     }
 
-    /// Keeps bytes under a name that nobody asks for before this is done, such as a fresh id: that
-    /// needs no second name, which a folder is slow to change. Fails where the name is taken, and
-    /// leaves nothing where it fails. Their SHA-256 in hexadecimal.
-    pub(super) async fn add(&self, name: &str, bytes: Bytes) -> io::Result<String> {
+    /// Creates an object, or fails if the name is taken. Returns the SHA-256 of the bytes in hexadecimal.
+    ///
+    /// Faster than [`Self::put`], because it renames no file. Readers must not use the name before this
+    /// is done.
+    pub(super) async fn create(&self, name: &str, bytes: Bytes) -> io::Result<String> {
         let name = name.to_owned();
-        self.blocking(move |folder| {
+        self.blocking(move |directory| {
             let mut options = OpenOptions::new();
-            let mut file = folder.open_with(&name, options.write(true).create_new(true))?;
+            let mut file = directory.open_with(&name, options.write(true).create_new(true))?;
             if let Err(error) = file.write_all(&bytes) {
-                // The failure is what matters; what is left over is swept.
-                folder.remove_file(&name).ok();
+                // The cleanup removes a file that remains.
+                directory.remove_file(&name).ok();
                 return Err(error);
             }
             Ok(hex(&Sha256::digest(&bytes)))
@@ -57,17 +56,17 @@ impl Objects {
         .await
     }
 
-    /// All bytes of a name. `None` when there are none.
+    /// All bytes of an object. `None` if it does not exist.
     pub(super) async fn get(&self, name: &str) -> io::Result<Option<Bytes>> {
         let name = name.to_owned();
-        self.blocking(move |folder| found(folder.read(&name)))
+        self.blocking(move |directory| optional(directory.read(&name)))
             .await
             .map(|bytes| bytes.map(Bytes::from))
     }
 
-    /// Bytes of a name, a chunk at a time. `None` when there are none.
+    /// A range of an object's bytes, in chunks. `None` if the object does not exist.
     ///
-    /// Fails when there are not as many as `length`.
+    /// Fails if the object does not have exactly `length` bytes.
     pub(super) async fn get_range(
         &self,
         name: &str,
@@ -75,45 +74,46 @@ impl Objects {
         range: Range<u64>,
     ) -> io::Result<Option<impl Stream<Item = io::Result<Bytes>> + use<>>> {
         let name = name.to_owned();
-        let opened = self.blocking(move |folder| {
-            let Some(mut file) = found(folder.open(&name))? else {
+        let opened = self.blocking(move |directory| {
+            let Some(mut file) = optional(directory.open(&name))? else {
                 return Ok(None);
             };
-            let there = file.metadata()?.len();
-            if there != length {
-                let why = format!("{name} has {there} bytes and should have {length}");
-                return Err(io::Error::new(ErrorKind::InvalidData, why));
+            let actual = file.metadata()?.len();
+            if actual != length {
+                let message = format!("{name} has {actual} bytes instead of {length}");
+                return Err(io::Error::new(ErrorKind::InvalidData, message));
             }
             file.seek(SeekFrom::Start(range.start))?;
-            let part = Part {
+            let chunks = FileChunks {
                 file,
-                left: range.end.saturating_sub(range.start),
+                remaining: range.end.saturating_sub(range.start),
             };
-            part.read()
+            chunks.next()
         });
         let Some((first, rest)) = opened.await? else {
             return Ok(None);
         };
-        let rest = stream::try_unfold(rest, async |part| blocking(move || part.read()).await);
-        Ok(Some(stream::iter([Ok(first)]).chain(rest)))
+        let others =
+            stream::try_unfold(rest, async |chunks| blocking(move || chunks.next()).await);
+        Ok(Some(stream::iter([Ok(first)]).chain(others)))
     }
 
-    /// Removes what is there under a name.
+    /// Removes an object if it exists.
     pub(super) async fn delete(&self, name: &str) -> io::Result<()> {
         let name = name.to_owned();
-        self.blocking(move |folder| found(folder.remove_file(&name)).map(|_| ()))
+        self.blocking(move |directory| optional(directory.remove_file(&name)).map(|_| ()))
             .await
     }
 
-    /// All names that were last written before a time, at most `batch` at once.
-    pub(super) async fn list_before(
+    /// The names of the objects that were last written before a time, in batches.
+    pub(super) async fn names_before(
         &self,
         time: SystemTime,
         batch: usize,
     ) -> io::Result<impl Stream<Item = io::Result<HashSet<String>>> + use<>> {
         let entries = self.blocking(Dir::entries).await?;
         Ok(stream::try_unfold(entries, move |entries| {
-            blocking(move || next_before(entries, time, batch))
+            blocking(move || next_names(entries, time, batch))
         }))
     }
 
@@ -121,13 +121,13 @@ impl Objects {
         &self,
         work: impl FnOnce(&Dir) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
-        let folder = self.folder.clone();
-        blocking(move || work(&folder)).await
+        let directory = self.directory.clone();
+        blocking(move || work(&directory)).await
     }
 }
 
-/// The next names that were last written before a time. `None` at the end.
-fn next_before(
+/// The next batch of names. `None` at the end.
+fn next_names(
     mut entries: ReadDir,
     time: SystemTime,
     batch: usize,
@@ -135,8 +135,8 @@ fn next_before(
     let mut names = HashSet::new();
     for entry in entries.by_ref() {
         let entry = entry?;
-        // One that is removed in the meantime is no failure.
-        let Some(metadata) = found(entry.metadata())? else {
+        // Ignores a file that was removed meanwhile.
+        let Some(metadata) = optional(entry.metadata())? else {
             continue;
         };
         if metadata.is_file()
@@ -152,22 +152,22 @@ fn next_before(
     Ok((!names.is_empty()).then_some((names, entries)))
 }
 
-/// What is left to read of a file.
-struct Part {
+/// The chunks of a file that were not read yet.
+struct FileChunks {
     file: File,
-    left: u64,
+    remaining: u64,
 }
 
-impl Part {
-    /// The next chunk. `None` at the end.
-    fn read(mut self) -> io::Result<Option<(Bytes, Self)>> {
-        let length = self.left.min(CHUNK_BYTES);
+impl FileChunks {
+    /// The next chunk and the rest. `None` at the end.
+    fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
+        let length = self.remaining.min(CHUNK_BYTES);
         if length == 0 {
             return Ok(None);
         }
         let mut chunk = vec![0; usize::try_from(length).map_err(io::Error::other)?];
         self.file.read_exact(&mut chunk)?;
-        self.left -= length;
+        self.remaining -= length;
         Ok(Some((chunk.into(), self)))
     }
 }
@@ -175,13 +175,15 @@ impl Part {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(io::Error::other)?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)?
 }
 
-fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+/// `None` if the file does not exist.
+fn optional<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
-        Ok(found) => Ok(Some(found)),
+        Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

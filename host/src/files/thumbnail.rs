@@ -1,36 +1,59 @@
-//! A small picture of a picture.
+//! Thumbnails.
 
 use std::io::Cursor;
 
 use bytes::Bytes;
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageFormat};
-
-use super::UPLOAD_LIMITS;
+use pinhole_ground::guard::Refusal;
 use pinhole_images::Image;
 
-/// Longer sides a thumbnail may have, in pixels.
+use super::UPLOAD_LIMITS;
+
+/// Lengths of the longer side in pixels.
 pub const THUMBNAIL_SIZES: [u32; 4] = [128, 256, 512, 1024];
-/// Of a thumbnail without transparency, from 1 to 100.
+/// From 1 to 100.
 const JPEG_QUALITY: u8 = 80;
 
-/// Makes a picture as it is seen, whose longer side has at most `size` pixels: a PNG where it is
-/// transparent, else a JPEG. Of an animation, its first frame. Decodes the pixels, so call it
-/// within [`decoding`](pinhole_images::decoding).
-///
-/// The error says for a person why that cannot be.
-pub(super) fn shrink(bytes: Bytes, size: u32) -> Result<Bytes, String> {
-    let cannot = |why: String| format!("no thumbnail can be made of this picture: {why}");
-    let image = Image::from_upload(bytes, UPLOAD_LIMITS).map_err(cannot)?;
-    let pixels = image.thumbnail(size).map_err(cannot)?;
-    let mut written = Cursor::new(Vec::new());
-    match pixels.color().has_alpha() {
-        true => DynamicImage::from(pixels.into_rgba8()).write_to(&mut written, ImageFormat::Png),
-        false => DynamicImage::from(pixels.into_rgb8())
-            .write_with_encoder(JpegEncoder::new_with_quality(&mut written, JPEG_QUALITY)),
+/// The result of a request for a thumbnail.
+#[derive(Debug)]
+pub enum Thumbnail {
+    Image(Image),
+    /// The bytes of the original are missing.
+    FileMissing,
+    /// The original has no thumbnail. Contains the reason for the user.
+    Impossible(String),
+}
+
+impl Thumbnail {
+    pub(super) fn from_bytes(bytes: Bytes) -> Self {
+        match Image::from_bytes(bytes, UPLOAD_LIMITS) {
+            Ok(image) => Self::Image(image),
+            Err(refusal) => Self::Impossible(refusal.reason),
+        }
     }
-    .map_err(|error| cannot(error.to_string()))?;
-    Ok(written.into_inner().into())
+}
+
+/// Creates a thumbnail whose longer side has at most `size` pixels: a PNG if the image has an alpha
+/// channel, else a JPEG. Uses the first frame of an animation and applies the orientation.
+///
+/// Decodes the pixels, so call it within [`Decoder::run`](pinhole_images::Decoder::run). The error is for
+/// the user.
+pub(super) fn create(bytes: Bytes, size: u32) -> Result<Bytes, Refusal> {
+    let name_failure = |refusal: Refusal| {
+        refusal.map_reason(|why| format!("cannot create a thumbnail of this image: {why}"))
+    };
+    let image = Image::from_upload(bytes, UPLOAD_LIMITS).map_err(name_failure)?;
+    let pixels = image.to_thumbnail(size).map_err(name_failure)?;
+    let mut output = Cursor::new(Vec::new());
+    let encoded = if pixels.color().has_alpha() {
+        DynamicImage::from(pixels.into_rgba8()).write_to(&mut output, ImageFormat::Png)
+    } else {
+        DynamicImage::from(pixels.into_rgb8())
+            .write_with_encoder(JpegEncoder::new_with_quality(&mut output, JPEG_QUALITY))
+    };
+    encoded.map_err(|error| name_failure(error.to_string().into()))?;
+    Ok(output.into_inner().into())
 }
 
 #[cfg(test)]
@@ -44,14 +67,14 @@ mod tests {
     }
 
     fn check(pixels: DynamicImage, format: ImageFormat, expected: (ImageFormat, u32, u32)) {
-        let small = shrink(encoded(pixels, format).into(), 128).unwrap();
-        let seen = image::load_from_memory(&small).unwrap();
-        let format = image::guess_format(&small).unwrap();
-        assert_eq!((format, seen.width(), seen.height()), expected);
+        let thumbnail = create(encoded(pixels, format).into(), 128).unwrap();
+        let decoded = image::load_from_memory(&thumbnail).unwrap();
+        let format = image::guess_format(&thumbnail).unwrap();
+        assert_eq!((format, decoded.width(), decoded.height()), expected);
     }
 
     #[test]
-    fn the_longer_side_fits_and_nothing_grows() {
+    fn create_fits_the_longer_side_and_never_enlarges() {
         let (rgb, rgba) = (DynamicImage::new_rgb8, DynamicImage::new_rgba8);
         check(
             rgb(600, 300),
@@ -80,20 +103,22 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_decoded_is_said() {
+    fn create_reports_undecodable_images() {
         let whole = encoded(DynamicImage::new_rgb8(300, 300), ImageFormat::Png);
         let (head, _) = whole.split_at(60);
-        for bytes in [head, b"no picture", b""] {
-            let error = shrink(Bytes::copy_from_slice(bytes), 128).unwrap_err();
-            assert!(error.starts_with("no thumbnail can be made"), "{error}");
+        for bytes in [head, b"no image", b""] {
+            let error = create(Bytes::copy_from_slice(bytes), 128).unwrap_err();
+            assert!(error
+                    .to_string()
+                    .starts_with("cannot create a thumbnail of this image"), "{error}");
         }
     }
 
     #[test]
-    fn pixels_beyond_the_limit_are_never_decoded() {
-        // Eight bytes for each of 25 million pixels, and nearly all of them the same.
+    fn create_refuses_images_beyond_the_pixel_limit() {
+        // 25 million pixels of eight bytes each, nearly all equal.
         let deep = DynamicImage::new_rgba16(5200, 5200);
-        let error = shrink(encoded(deep, ImageFormat::Png).into(), 128).unwrap_err();
-        assert!(error.contains("more than the 201326592 allowed"), "{error}");
+        let error = create(encoded(deep, ImageFormat::Png).into(), 128).unwrap_err();
+        assert!(error.to_string().contains("more than the 201326592 allowed"), "{error}");
     }
 }

@@ -5,8 +5,8 @@ use pinhole_ground::text::plain;
 use pinhole_images::Image;
 use serde_json::{Value, json};
 
-use crate::files::Files;
-use crate::store::{FileRow, Store, User};
+use crate::files::{Files, MessageLink};
+use crate::store::{FileRow, MessageLink, Store, User};
 
 /// Notes of one job that are shown.
 const MAX_NOTES: usize = 10;
@@ -67,13 +67,18 @@ impl CompletedJob {
         origin: Option<ImageOrigin<'_>>,
     ) -> Result<Vec<FileRow>> {
         let metadata = self.metadata(origin);
-        let message = origin.and_then(|origin| Some((origin.chat_id?, origin.message_id)));
-        if let Some((chat_id, _)) = message
-            && let Some(owner) = store.chat_owner(chat_id).await?
+        let link = origin.and_then(|origin| {
+            Some(MessageLink {
+                chat_id: origin.chat_id?,
+                message_id: origin.message_id,
+            })
+        });
+        if let Some(link) = link
+            && let Some(owner) = store.chat_owner(link.chat_id).await?
             && (owner == user.id || user.role == "admin")
         {
             return files
-                .save_all(&owner, &self.images, &metadata, message)
+                .save_all(&owner, &self.images, &metadata, Some(link))
                 .await;
         }
         files

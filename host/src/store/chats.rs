@@ -1,33 +1,31 @@
-//! The rows of chats.
+//! Chats.
 
 use serde_json::{Map, Value};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
-use super::messages::{json, save_copy, text};
-use super::{ChatMessage, Store, escaped, now};
+use super::message_copy::save_messages;
+use super::messages::{parse_json, to_json};
+use super::{ChatMessage, Store, escape_like, now};
 
-/// Chats that one user may have.
+/// Chats of one user.
 pub const MAX_CHATS: u32 = 10_000;
-/// Length of what clients keep with a chat besides its messages, in bytes of JSON.
+/// Length of the fields that clients store with a chat, in bytes of JSON.
 const MAX_REST_BYTES: usize = 16 << 20;
 
 /// A chat without its messages.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Chat {
+pub struct ChatRow {
     /// A UUID.
     pub id: String,
-    /// Its owner.
+    /// The owner.
     pub user_id: String,
-    /// For a person.
     pub title: String,
-    /// The message that clients show, where they show one.
+    /// The message that clients show.
     pub current_id: Option<String>,
-    /// What clients keep with it besides.
+    /// Further fields of clients.
     pub rest: Map<String, Value>,
-    /// Put away by its owner.
     pub archived: bool,
-    /// Put at the top by its owner.
     pub pinned: bool,
     /// Seconds since 1970.
     pub created_at: i64,
@@ -35,23 +33,27 @@ pub struct Chat {
     pub updated_at: i64,
 }
 
-/// A chat as a client has it. What is left out is as it was.
+/// A client's copy of a chat. Omitted fields retain their values.
 #[derive(Clone, Debug, Default)]
 pub struct ChatCopy {
-    /// For a person.
     pub title: Option<String>,
-    /// The messages, and the id of the one that is shown.
-    pub history: Option<(Option<String>, Vec<ChatMessage>)>,
-    /// What else it keeps; each field takes the place of the one before.
+    pub history: Option<ChatHistory>,
+    /// Further fields. Each replaces the stored one.
     pub rest: Map<String, Value>,
 }
 
-/// A line of a list of chats.
+/// The messages of a chat.
+#[derive(Clone, Debug, Default)]
+pub struct ChatHistory {
+    /// The message that clients show.
+    pub current_id: Option<String>,
+    pub messages: Vec<ChatMessage>,
+}
+
+/// A chat in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChatTitle {
-    /// The chat.
+pub struct ChatSummary {
     pub id: String,
-    /// For a person.
     pub title: String,
     /// Seconds since 1970.
     pub created_at: i64,
@@ -59,46 +61,43 @@ pub struct ChatTitle {
     pub updated_at: i64,
 }
 
-/// Which of a user's chats.
+/// Selects chats of a user. `None` matches every chat.
 #[derive(Clone, Debug, Default)]
 pub struct ChatFilter<'a> {
-    /// Only those that are archived, or are not.
     pub archived: Option<bool>,
-    /// Only those that are pinned, or are not.
     pub pinned: Option<bool>,
-    /// Only those with this in their title or in a message; in ASCII, upper and lower case are one.
+    /// Part of the title or of a message. ASCII letters match in upper and lower case.
     pub text: Option<&'a str>,
 }
 
-/// What became of a chat that was to be saved. Where it was not, nothing is changed.
+/// The result of saving a chat. Nothing is changed unless it is [`Self::Saved`].
 #[derive(Clone, Debug)]
-pub enum Saved {
-    /// As it is now.
-    Chat(Box<Chat>),
-    /// It is not there, or there is no room for one more.
+pub enum SaveOutcome {
+    Saved(Box<ChatRow>),
+    /// The chat does not exist, or the user has too many chats.
     Missing,
-    /// It would be longer than a chat may be.
+    /// The chat would exceed its maximum length.
     TooLong,
 }
 
-/// A mark of a chat that its owner turns on and off.
+/// A flag that the owner of a chat switches on and off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChatMark {
-    /// Put away.
+pub enum ChatFlag {
     Archived,
-    /// Put at the top.
     Pinned,
 }
 
 impl Store {
-    /// Whose chat it is; `None` where there is none.
+    /// The owner of a chat.
     pub async fn chat_owner(&self, chat_id: &str) -> sqlx::Result<Option<String>> {
-        let owner = sqlx::query_scalar("SELECT user_id FROM chats WHERE id = $1");
-        owner.bind(chat_id).fetch_optional(&self.pool).await
+        sqlx::query_scalar("SELECT user_id FROM chats WHERE id = $1")
+            .bind(chat_id)
+            .fetch_optional(&self.pool)
+            .await
     }
 
-    /// One chat, whoever it belongs to.
-    pub async fn chat(&self, id: &str) -> sqlx::Result<Option<Chat>> {
+    /// A chat of any user.
+    pub async fn chat(&self, id: &str) -> sqlx::Result<Option<ChatRow>> {
         let row = sqlx::query(
             "SELECT id, user_id, title, current_id, rest, archived, pinned, created_at, updated_at
              FROM chats WHERE id = $1",
@@ -106,17 +105,17 @@ impl Store {
         .bind(id)
         .fetch_optional(&self.pool)
         .await?;
-        row.as_ref().map(read).transpose()
+        row.as_ref().map(chat_from_row).transpose()
     }
 
-    /// A user's chats, those changed last first, `limit` after the first `offset`.
+    /// A page of a user's chats, newest change first.
     pub async fn chats(
         &self,
         user_id: &str,
         filter: ChatFilter<'_>,
         limit: u32,
         offset: u64,
-    ) -> sqlx::Result<Vec<ChatTitle>> {
+    ) -> sqlx::Result<Vec<ChatSummary>> {
         let rows = sqlx::query(
             "SELECT id, title, created_at, updated_at FROM chats
              WHERE user_id = $1 AND (CAST($2 AS BIGINT) IS NULL OR archived = $2)
@@ -129,35 +128,32 @@ impl Store {
         .bind(user_id)
         .bind(filter.archived.map(i64::from))
         .bind(filter.pinned.map(i64::from))
-        .bind(filter.text.map(containing))
-        .bind(filter.text.map(|text| containing(&in_json(text))))
+        .bind(filter.text.map(containing_pattern))
+        .bind(filter.text.map(|text| containing_pattern(&escape_json(text))))
         .bind(i64::from(limit))
         .bind(i64::try_from(offset).unwrap_or(i64::MAX))
         .fetch_all(&self.pool)
         .await?;
-        let title = |row: &SqliteRow| {
-            Ok(ChatTitle {
+        let summary = |row: &SqliteRow| {
+            Ok(ChatSummary {
                 id: row.try_get("id")?,
                 title: row.try_get("title")?,
                 created_at: row.try_get("created_at")?,
                 updated_at: row.try_get("updated_at")?,
             })
         };
-        rows.iter().map(title).collect()
+        rows.iter().map(summary).collect()
     }
 
-    /// Adds a chat with its messages, unless the user has as many as there may be.
-    pub async fn add_chat(&self, user_id: &str, copy: ChatCopy) -> sqlx::Result<Saved> {
-        let rest = text(&copy.rest);
+    /// Adds a chat with its messages, unless the user has [`MAX_CHATS`] already.
+    pub async fn add_chat(&self, user_id: &str, copy: ChatCopy) -> sqlx::Result<SaveOutcome> {
+        let rest = to_json(&copy.rest);
         if rest.len() > MAX_REST_BYTES {
-            return Ok(Saved::TooLong);
+            return Ok(SaveOutcome::TooLong);
         }
         let mut transaction = self.pool.begin().await?;
         let id = uuid::Uuid::new_v4().to_string();
-        let (current_id, messages) = match &copy.history {
-            Some((current_id, messages)) => (current_id.as_deref(), messages.as_slice()),
-            None => (None, &[][..]),
-        };
+        let history = copy.history.unwrap_or_default();
         let row = sqlx::query(
             "INSERT INTO chats (id, user_id, title, current_id, rest, archived, pinned,
                  created_at, updated_at)
@@ -169,24 +165,25 @@ impl Store {
         .bind(&id)
         .bind(user_id)
         .bind(copy.title.as_deref().unwrap_or("New Chat"))
-        .bind(current_id)
+        .bind(&history.current_id)
         .bind(rest)
         .bind(now())
         .bind(i64::from(MAX_CHATS))
         .fetch_optional(&mut *transaction)
         .await?;
         let Some(row) = row else {
-            return Ok(Saved::Missing);
+            return Ok(SaveOutcome::Missing);
         };
-        save_copy(&mut transaction, &id, user_id, messages).await?;
+        save_messages(&mut transaction, &id, user_id, &history.messages).await?;
         transaction.commit().await?;
-        Ok(Saved::Chat(Box::new(read(&row)?)))
+        Ok(SaveOutcome::Saved(Box::new(chat_from_row(&row)?)))
     }
 
-    /// Makes a chat what a client's copy says. What was made here stays where the copy lacks it.
-    pub async fn save_chat(&self, id: &str, copy: ChatCopy) -> sqlx::Result<Saved> {
+    /// Replaces a chat with a client's copy. Messages, files and statuses that the server added remain,
+    /// even if the copy lacks them.
+    pub async fn save_chat(&self, id: &str, copy: ChatCopy) -> sqlx::Result<SaveOutcome> {
         let mut transaction = self.pool.begin().await?;
-        // Written first: from here on nobody else writes.
+        // A write as the first statement excludes other writers until the commit.
         let row = sqlx::query(
             "UPDATE chats SET updated_at = $2 WHERE id = $1
              RETURNING id, user_id, title, current_id, rest, archived, pinned, created_at,
@@ -196,18 +193,18 @@ impl Store {
         .bind(now())
         .fetch_optional(&mut *transaction)
         .await?;
-        let Some(mut chat) = row.as_ref().map(read).transpose()? else {
-            return Ok(Saved::Missing);
+        let Some(mut chat) = row.as_ref().map(chat_from_row).transpose()? else {
+            return Ok(SaveOutcome::Missing);
         };
         chat.rest.extend(copy.rest);
-        let rest = text(&chat.rest);
+        let rest = to_json(&chat.rest);
         if rest.len() > MAX_REST_BYTES {
-            return Ok(Saved::TooLong);
+            return Ok(SaveOutcome::TooLong);
         }
         chat.title = copy.title.unwrap_or(chat.title);
-        if let Some((current_id, messages)) = copy.history {
-            chat.current_id = current_id;
-            save_copy(&mut transaction, id, &chat.user_id, &messages).await?;
+        if let Some(history) = copy.history {
+            chat.current_id = history.current_id;
+            save_messages(&mut transaction, id, &chat.user_id, &history.messages).await?;
         }
         sqlx::query("UPDATE chats SET title = $2, current_id = $3, rest = $4 WHERE id = $1")
             .bind(id)
@@ -217,19 +214,22 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        Ok(Saved::Chat(Box::new(chat)))
+        Ok(SaveOutcome::Saved(Box::new(chat)))
     }
 
-    /// Turns a mark of a chat on where it is off, and off where it is on. `None` where the chat is
-    /// not there.
-    pub async fn toggle_chat(&self, id: &str, mark: ChatMark) -> sqlx::Result<Option<Chat>> {
-        let row = sqlx::query(match mark {
-            ChatMark::Archived => {
+    /// Switches a flag of a chat on or off. Returns `None` if the chat does not exist.
+    pub async fn toggle_chat_flag(
+        &self,
+        id: &str,
+        flag: ChatFlag,
+    ) -> sqlx::Result<Option<ChatRow>> {
+        let row = sqlx::query(match flag {
+            ChatFlag::Archived => {
                 "UPDATE chats SET archived = 1 - archived WHERE id = $1
                  RETURNING id, user_id, title, current_id, rest, archived, pinned, created_at,
                      updated_at"
             }
-            ChatMark::Pinned => {
+            ChatFlag::Pinned => {
                 "UPDATE chats SET pinned = 1 - pinned WHERE id = $1
                  RETURNING id, user_id, title, current_id, rest, archived, pinned, created_at,
                      updated_at"
@@ -238,14 +238,14 @@ impl Store {
         .bind(id)
         .fetch_optional(&self.pool)
         .await?;
-        row.as_ref().map(read).transpose()
+        row.as_ref().map(chat_from_row).transpose()
     }
 
-    /// Removes a chat, and of its files those that are its owner's and in no other chat: their ids,
-    /// for their bytes to follow. `None` where the chat is not there.
+    /// Removes a chat and those of its owner's files that no other chat contains. Returns the ids of
+    /// the files, whose bytes the caller must remove, or `None` if the chat does not exist.
     pub async fn delete_chat(&self, id: &str) -> sqlx::Result<Option<Vec<String>>> {
         let mut transaction = self.pool.begin().await?;
-        // Written first: nobody can link a file meanwhile.
+        // A write as the first statement excludes other writers, which could link a file.
         let locked = sqlx::query("UPDATE chats SET updated_at = updated_at WHERE id = $1")
             .bind(id)
             .execute(&mut *transaction)
@@ -273,26 +273,26 @@ impl Store {
     }
 }
 
-/// A pattern for what contains this text.
-fn containing(text: &str) -> String {
-    format!("%{}%", escaped(text))
+/// A `LIKE` pattern for values that contain the text.
+fn containing_pattern(text: &str) -> String {
+    format!("%{}%", escape_like(text))
 }
 
-/// A text as it stands inside JSON, which messages are kept in.
-fn in_json(text: &str) -> String {
+/// The text as it appears within JSON, the form in which messages are stored.
+fn escape_json(text: &str) -> String {
     let quoted = Value::from(text).to_string();
     let inner = quoted.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
     inner.unwrap_or_default().to_owned()
 }
 
-fn read(row: &SqliteRow) -> sqlx::Result<Chat> {
+fn chat_from_row(row: &SqliteRow) -> sqlx::Result<ChatRow> {
     let rest: String = row.try_get("rest")?;
-    Ok(Chat {
+    Ok(ChatRow {
         id: row.try_get("id")?,
         user_id: row.try_get("user_id")?,
         title: row.try_get("title")?,
         current_id: row.try_get("current_id")?,
-        rest: json(&rest)?,
+        rest: parse_json(&rest)?,
         archived: row.try_get::<i64, _>("archived")? == 1,
         pinned: row.try_get::<i64, _>("pinned")? == 1,
         created_at: row.try_get("created_at")?,

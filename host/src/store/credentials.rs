@@ -1,91 +1,119 @@
-//! Whether what somebody has shown a while ago still counts.
+//! Rechecks API keys and sessions that were valid before.
 
 use std::collections::{HashMap, HashSet};
 
 use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::{Store, hash, now};
+use super::api_keys::hash_key;
+use super::{Store, now};
 
-/// A key or a session that somebody has shown, without what proves it.
+/// Identifies an API key or a session without containing its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Proof {
-    /// The key's hash.
-    Key(String),
-    /// What a session's token says.
+pub enum CredentialId {
+    /// The hash of an API key.
+    ApiKey(String),
+    /// The claims of a session's token.
     Session {
-        /// The session's own.
         id: String,
-        /// Whose it is.
         user_id: String,
-        /// The account's at its begin.
+        /// The account's epoch when the session began.
         epoch: i64,
-        /// Seconds since 1970; `None` where it has no end.
+        /// Seconds since 1970. `None` if the session does not expire.
         expires_at: Option<i64>,
     },
 }
 
-impl Proof {
-    /// Of a key in the clear.
+impl CredentialId {
     #[must_use]
-    pub fn of_key(key: &str) -> Self {
-        Self::Key(hash(key))
+    pub fn from_key(key: &str) -> Self {
+        Self::ApiKey(hash_key(key))
     }
 }
 
+/// The rows that decide whether credentials are valid.
+#[derive(Default)]
+struct ValidityRows {
+    keys: HashSet<String>,
+    /// The epoch of each user's account.
+    epochs: HashMap<String, i64>,
+    revoked_sessions: HashSet<String>,
+}
+
 impl Store {
-    /// Those that count no longer: they were ended or replaced, their time is over, or their user is
-    /// gone or may not ask any more. One statement, of two parameters for each.
-    pub async fn void(&self, proofs: &[Proof]) -> sqlx::Result<Vec<Proof>> {
-        let mut asked = QueryBuilder::<Sqlite>::new(
+    /// The credentials that are no longer valid: revoked, replaced, expired, or of a user who was
+    /// removed or has lost the right to use the server.
+    ///
+    /// Runs one statement with two parameters for each credential.
+    pub async fn invalid_credentials(
+        &self,
+        credentials: &[CredentialId],
+    ) -> sqlx::Result<Vec<CredentialId>> {
+        let rows = self.validity_rows(credentials).await?;
+        let now = now();
+        Ok(credentials
+            .iter()
+            .filter(|credential| !rows.contain(credential, now))
+            .cloned()
+            .collect())
+    }
+
+    async fn validity_rows(&self, credentials: &[CredentialId]) -> sqlx::Result<ValidityRows> {
+        let mut query = QueryBuilder::<Sqlite>::new(
             "SELECT 'key' AS kind, hash AS id, 0 AS epoch FROM api_keys
              JOIN users ON users.id = api_keys.user_id
              WHERE role IN ('user', 'admin') AND hash IN (''",
         );
-        for proof in proofs {
-            if let Proof::Key(hash) = proof {
-                asked.push(", ").push_bind(hash);
+        for credential in credentials {
+            if let CredentialId::ApiKey(hash) = credential {
+                query.push(", ").push_bind(hash);
             }
         }
-        asked.push(
+        query.push(
             ") UNION ALL SELECT 'account', users.id, epoch FROM users
              JOIN accounts ON accounts.user_id = users.id
              WHERE role IN ('user', 'admin') AND users.id IN (''",
         );
-        for proof in proofs {
-            if let Proof::Session { user_id, .. } = proof {
-                asked.push(", ").push_bind(user_id);
+        for credential in credentials {
+            if let CredentialId::Session { user_id, .. } = credential {
+                query.push(", ").push_bind(user_id);
             }
         }
-        asked.push(") UNION ALL SELECT 'ended', id, 0 FROM ended_sessions WHERE id IN (''");
-        for proof in proofs {
-            if let Proof::Session { id, .. } = proof {
-                asked.push(", ").push_bind(id);
+        query.push(") UNION ALL SELECT 'ended', id, 0 FROM ended_sessions WHERE id IN (''");
+        for credential in credentials {
+            if let CredentialId::Session { id, .. } = credential {
+                query.push(", ").push_bind(id);
             }
         }
-        asked.push(")");
+        query.push(")");
 
-        let (mut keys, mut epochs, mut ended) = (HashSet::new(), HashMap::new(), HashSet::new());
-        for row in asked.build().fetch_all(&self.pool).await? {
+        let mut rows = ValidityRows::default();
+        for row in query.build().fetch_all(&self.pool).await? {
             let id: String = row.try_get("id")?;
             match row.try_get("kind")? {
-                "key" => drop(keys.insert(id)),
-                "account" => drop(epochs.insert(id, row.try_get::<i64, _>("epoch")?)),
-                _ => drop(ended.insert(id)),
+                "key" => drop(rows.keys.insert(id)),
+                "account" => drop(rows.epochs.insert(id, row.try_get("epoch")?)),
+                _ => drop(rows.revoked_sessions.insert(id)),
             }
         }
-        let now = now();
-        let counts = |proof: &&Proof| match proof {
-            Proof::Key(hash) => keys.contains(hash),
-            Proof::Session {
+        Ok(rows)
+    }
+}
+
+impl ValidityRows {
+    /// True if the credential is valid at this time.
+    fn contain(&self, credential: &CredentialId, now: i64) -> bool {
+        match credential {
+            CredentialId::ApiKey(hash) => self.keys.contains(hash),
+            CredentialId::Session {
                 id,
                 user_id,
                 epoch,
                 expires_at,
             } => {
-                let in_time = expires_at.is_none_or(|at| at > now);
-                in_time && epochs.get(user_id) == Some(epoch) && !ended.contains(id)
+                expires_at.is_none_or(|at| at > now)
+                    && self.epochs.get(user_id) == Some(epoch)
+                    && !self.revoked_sessions.contains(id)
             }
-        };
-        Ok(proofs.iter().filter(|it| !counts(it)).cloned().collect())
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The rows of files.
+//! Files. Their bytes are in a directory.
 
 use std::collections::HashSet;
 
@@ -6,47 +6,59 @@ use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, SqliteConnection};
 
-use super::messages::{add_message, add_message_files};
-use super::{Store, escaped, now};
+use super::message_files::add_message_files;
+use super::messages::add_message;
+use super::{Store, escape_like, now};
 
-/// A file's row; its bytes are in the folder of files.
+/// A stored file without its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileRow {
     /// A UUID.
     pub id: String,
-    /// Its owner.
+    /// The owner.
     pub user_id: String,
-    /// For a person, with extension.
+    /// With extension.
     pub name: String,
-    /// As sniffed from the bytes.
+    /// Detected from the bytes.
     pub media_type: String,
-    /// Length of the bytes.
     pub size_bytes: i64,
-    /// SHA-256 of the bytes, in hexadecimal; empty where it was not noted.
+    /// SHA-256 of the bytes, in hexadecimal. Empty in rows from before it was stored.
     pub hash: String,
-    /// JSON: job, engine, chat and message that it belongs to, or what an uploader said of it.
+    /// JSON: the job, engine, chat and message of a generated image, or an uploader's metadata.
     pub meta: String,
     /// Seconds since 1970.
     pub created_at: i64,
 }
 
+/// A message of a stored chat.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageLink<'a> {
+    pub chat_id: &'a str,
+    pub message_id: &'a str,
+}
+
 impl Store {
-    /// Adds the rows of files, all of them or none, and links them to a message of their owner's chat
-    /// if a place is given: chat and message. The message is made where it is missing, and becomes
-    /// the chat's current one. Without such a chat there are only the rows.
+    /// Adds files, all or none, and optionally links them to a message of a chat of their owner.
+    ///
+    /// The message is added if it is missing, and becomes the current message. If the owner has no such
+    /// chat, the files are added without a link.
     pub async fn insert_files(
         &self,
         files: &[(FileRow, Value)],
-        place: Option<(&str, &str)>,
+        link: Option<MessageLink<'_>>,
     ) -> sqlx::Result<()> {
         let Some((first, _)) = files.first() else {
             return Ok(());
         };
-        let Some((chat_id, message_id)) = place else {
-            // One statement is all or nothing by itself.
+        let Some(MessageLink {
+            chat_id,
+            message_id,
+        }) = link
+        else {
+            // A single statement needs no transaction.
             let mut file_writer = self.file_writer.lock().await;
-            let mut connection = self.take(&mut file_writer).await?;
-            insert(&mut connection, files).await?;
+            let mut connection = self.take_connection(&mut file_writer).await?;
+            insert_rows(&mut connection, files).await?;
             *file_writer = Some(connection);
             return Ok(());
         };
@@ -60,7 +72,7 @@ impl Store {
         .bind(&first.user_id)
         .execute(&mut *transaction)
         .await?;
-        insert(&mut transaction, files).await?;
+        insert_rows(&mut transaction, files).await?;
         if done.rows_affected() > 0 {
             add_message(&mut transaction, chat_id, message_id).await?;
             add_message_files(&mut transaction, chat_id, message_id, files).await?;
@@ -68,13 +80,16 @@ impl Store {
         transaction.commit().await
     }
 
-    /// Removes a file's row.
+    /// Removes the row of a file.
     pub async fn delete_file(&self, id: &str) -> sqlx::Result<()> {
-        let delete = sqlx::query("DELETE FROM files WHERE id = $1").bind(id);
-        delete.execute(&self.pool).await.map(|_| ())
+        sqlx::query("DELETE FROM files WHERE id = $1")
+            .bind(id)
+            .execute(&self.pool)
+            .await
+            .map(|_| ())
     }
 
-    /// A file, whoever it belongs to.
+    /// A file of any user.
     pub async fn file(&self, id: &str) -> sqlx::Result<Option<FileRow>> {
         let row = sqlx::query(
             "SELECT id, user_id, name, media_type, size_bytes, hash, meta, created_at FROM files
@@ -83,10 +98,10 @@ impl Store {
         .bind(id)
         .fetch_optional(&self.pool)
         .await?;
-        row.as_ref().map(read).transpose()
+        row.as_ref().map(file_from_row).transpose()
     }
 
-    /// Files of an owner, or of everybody; the newest first.
+    /// A page of the files of an owner, or of all users, newest first.
     pub async fn files(
         &self,
         user_id: Option<&str>,
@@ -103,12 +118,14 @@ impl Store {
         .bind(i64::try_from(offset).unwrap_or(i64::MAX))
         .fetch_all(&self.pool)
         .await?;
-        rows.iter().map(read).collect()
+        rows.iter().map(file_from_row).collect()
     }
 
-    /// Files of an owner, or of everybody, whose name is like a pattern: `*` stands for any text and `?`
-    /// for one character; in ASCII, upper and lower case are one. The newest first.
-    pub async fn files_named(
+    /// A page of the files of an owner, or of all users, whose name matches a pattern, newest first.
+    ///
+    /// In the pattern, `*` matches any text and `?` one character. ASCII letters match in upper and lower
+    /// case.
+    pub async fn search_files(
         &self,
         user_id: Option<&str>,
         pattern: &str,
@@ -121,16 +138,20 @@ impl Store {
              ORDER BY created_at DESC, id LIMIT $3 OFFSET $4",
         )
         .bind(user_id)
-        .bind(escaped(pattern).replace('*', "%").replace('?', "_"))
+        .bind(escape_like(pattern).replace('*', "%").replace('?', "_"))
         .bind(i64::from(limit))
         .bind(i64::try_from(offset).unwrap_or(i64::MAX))
         .fetch_all(&self.pool)
         .await?;
-        rows.iter().map(read).collect()
+        rows.iter().map(file_from_row).collect()
     }
 
-    /// Ids of files that were kept before a time; the oldest first.
-    pub async fn files_before(&self, created_at: i64, limit: u32) -> sqlx::Result<Vec<String>> {
+    /// Ids of files that were created before a time, oldest first.
+    pub async fn file_ids_before(
+        &self,
+        created_at: i64,
+        limit: u32,
+    ) -> sqlx::Result<Vec<String>> {
         sqlx::query_scalar(
             "SELECT id FROM files WHERE created_at < $1 ORDER BY created_at LIMIT $2",
         )
@@ -140,8 +161,11 @@ impl Store {
         .await
     }
 
-    /// Those of these ids that have a row. A few hundred at once; a statement takes no more.
-    pub async fn known_files(&self, ids: &HashSet<String>) -> sqlx::Result<HashSet<String>> {
+    /// Those of the ids that have a row. Accepts a few hundred, the parameters of one statement.
+    pub async fn existing_file_ids(
+        &self,
+        ids: &HashSet<String>,
+    ) -> sqlx::Result<HashSet<String>> {
         let mut query = QueryBuilder::new("SELECT id FROM files WHERE id IN (");
         let mut list = query.separated(", ");
         for id in ids {
@@ -153,7 +177,7 @@ impl Store {
     }
 }
 
-async fn insert(connection: &mut SqliteConnection, files: &[(FileRow, Value)]) -> sqlx::Result<()> {
+async fn insert_rows(connection: &mut SqliteConnection, files: &[(FileRow, Value)]) -> sqlx::Result<()> {
     let mut query = QueryBuilder::new(
         "INSERT INTO files (id, user_id, name, media_type, size_bytes, hash, meta, created_at) ",
     );
@@ -170,7 +194,7 @@ async fn insert(connection: &mut SqliteConnection, files: &[(FileRow, Value)]) -
     query.build().execute(connection).await.map(|_| ())
 }
 
-fn read(row: &SqliteRow) -> sqlx::Result<FileRow> {
+fn file_from_row(row: &SqliteRow) -> sqlx::Result<FileRow> {
     Ok(FileRow {
         id: row.try_get("id")?,
         user_id: row.try_get("user_id")?,

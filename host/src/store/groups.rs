@@ -1,11 +1,11 @@
-//! Groups of users and what their members may do.
+//! Groups of users and their permissions.
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::{Store, now};
 
-/// Groups there may be.
+/// Groups of all users.
 const MAX_GROUPS: i64 = 1000;
 
 /// Users who share permissions.
@@ -13,27 +13,24 @@ const MAX_GROUPS: i64 = 1000;
 pub struct Group {
     /// A UUID.
     pub id: String,
-    /// For a person.
     pub name: String,
-    /// For a person.
     pub description: String,
-    /// May its members make pictures?
-    pub makes_pictures: bool,
+    /// Members have the permission `features.image_generation`.
+    pub may_create_images: bool,
     /// Seconds since 1970.
     pub created_at: i64,
     /// Seconds since 1970.
     pub updated_at: i64,
-    /// How many members it has.
-    pub members: i64,
+    pub member_count: i64,
 }
 
 impl Store {
-    /// Adds a group. `None` where there are too many.
+    /// Adds a group. Returns `None` if there are too many groups.
     pub async fn add_group(
         &self,
         name: &str,
         description: &str,
-        makes_pictures: bool,
+        may_create_images: bool,
     ) -> sqlx::Result<Option<Group>> {
         let id = uuid::Uuid::new_v4().to_string();
         sqlx::query(
@@ -43,7 +40,7 @@ impl Store {
         .bind(&id)
         .bind(name)
         .bind(description)
-        .bind(i64::from(makes_pictures))
+        .bind(i64::from(may_create_images))
         .bind(now())
         .bind(MAX_GROUPS)
         .execute(&self.pool)
@@ -60,14 +57,14 @@ impl Store {
         .bind(&group.id)
         .bind(&group.name)
         .bind(&group.description)
-        .bind(i64::from(group.makes_pictures))
+        .bind(i64::from(group.may_create_images))
         .bind(now())
         .execute(&self.pool)
         .await
         .map(|_| ())
     }
 
-    /// The names of the groups that a user is in.
+    /// The names of a user's groups.
     pub async fn groups_of(&self, user_id: &str) -> sqlx::Result<Vec<String>> {
         sqlx::query_scalar(
             "SELECT user_groups.name FROM user_groups
@@ -79,20 +76,22 @@ impl Store {
         .await
     }
 
-    /// Removes a group; its members stay.
+    /// Removes a group but not its members.
     pub async fn delete_group(&self, id: &str) -> sqlx::Result<()> {
         let mut transaction = self.pool.begin().await?;
         for statement in [
             "DELETE FROM group_members WHERE group_id = $1",
             "DELETE FROM user_groups WHERE id = $1",
         ] {
-            let delete = sqlx::query(statement).bind(id);
-            delete.execute(&mut *transaction).await?;
+            sqlx::query(statement)
+                .bind(id)
+                .execute(&mut *transaction)
+                .await?;
         }
         transaction.commit().await
     }
 
-    /// A group.
+    /// One group.
     pub async fn group(&self, id: &str) -> sqlx::Result<Option<Group>> {
         let row = sqlx::query(
             "SELECT id, name, description, makes_pictures, created_at, updated_at,
@@ -102,10 +101,10 @@ impl Store {
         .bind(id)
         .fetch_optional(&self.pool)
         .await?;
-        row.as_ref().map(read).transpose()
+        row.as_ref().map(group_from_row).transpose()
     }
 
-    /// All groups by name.
+    /// All groups, sorted by name.
     pub async fn groups(&self) -> sqlx::Result<Vec<Group>> {
         let rows = sqlx::query(
             "SELECT id, name, description, makes_pictures, created_at, updated_at,
@@ -114,10 +113,10 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        rows.iter().map(read).collect()
+        rows.iter().map(group_from_row).collect()
     }
 
-    /// Adds members to a group, all or none. Ids of nobody are passed over.
+    /// Adds members to a group, all or none. Unknown user ids are ignored.
     pub async fn add_members(&self, group_id: &str, user_ids: &[String]) -> sqlx::Result<()> {
         let mut transaction = self.pool.begin().await?;
         for user_id in user_ids {
@@ -134,7 +133,7 @@ impl Store {
         transaction.commit().await
     }
 
-    /// Takes members out of a group, all or none.
+    /// Removes members from a group, all or none.
     pub async fn remove_members(&self, group_id: &str, user_ids: &[String]) -> sqlx::Result<()> {
         let mut transaction = self.pool.begin().await?;
         for user_id in user_ids {
@@ -147,8 +146,8 @@ impl Store {
         transaction.commit().await
     }
 
-    /// Is the user in a group whose members may make pictures?
-    pub async fn in_picture_group(&self, user_id: &str) -> sqlx::Result<bool> {
+    /// True if one of the user's groups has the permission `features.image_generation`.
+    pub async fn has_group_image_permission(&self, user_id: &str) -> sqlx::Result<bool> {
         let count: i64 = sqlx::query_scalar(
             "SELECT COUNT(*) FROM group_members
              JOIN user_groups ON user_groups.id = group_members.group_id
@@ -161,14 +160,14 @@ impl Store {
     }
 }
 
-fn read(row: &SqliteRow) -> sqlx::Result<Group> {
+fn group_from_row(row: &SqliteRow) -> sqlx::Result<Group> {
     Ok(Group {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
         description: row.try_get("description")?,
-        makes_pictures: row.try_get::<i64, _>("makes_pictures")? != 0,
+        may_create_images: row.try_get::<i64, _>("makes_pictures")? != 0,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
-        members: row.try_get("members")?,
+        member_count: row.try_get("members")?,
     })
 }

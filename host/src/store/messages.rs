@@ -1,4 +1,4 @@
-//! The messages of chats: each a row, and what is added to one is a row of its own.
+//! Messages of chats. The statuses and files of a message are rows of their own.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,45 +7,45 @@ use serde_json::{Map, Value};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, SqliteConnection};
 
-use super::{FileRow, Store, now};
+use super::{Store, now};
 
-/// Messages of a chat that clients or the server may add.
+/// Messages of a chat.
 pub const MAX_MESSAGES: usize = 5_000;
-/// Statuses of a message that are kept.
+/// Stored statuses of a message.
 const MAX_STATUSES: i64 = 200;
-/// Length of all messages of a chat that are written one at a time, in characters of JSON.
+/// Length of all messages of a chat that are written one by one, in characters of JSON.
 const MAX_MESSAGES_LENGTH: i64 = 16 << 20;
 
-/// A message as it is kept.
+/// The fields of a message that the server uses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredMessage {
-    /// A client's name for it, unique in its chat.
+    /// Chosen by a client; unique in its chat.
     pub id: String,
-    /// The message that it answers, which may not be there.
+    /// The previous message, which may be missing.
     pub parent_id: Option<String>,
     /// Such as `user` or `assistant`.
     pub role: String,
     /// A text, or a list of parts.
     pub content: Value,
-    /// As in the client's `message.files`: first what was made here, the newest first.
+    /// The client's `message.files`. Files that the server added come first, newest first.
     pub files: Vec<Value>,
 }
 
-/// A message with all that clients keep in it.
+/// A message with all its fields.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChatMessage {
-    /// What is known here.
     pub stored: StoredMessage,
-    /// What was told while it was made, the oldest first. Nothing in a client's copy.
+    /// Status events, oldest first. Empty in a client's copy.
     pub statuses: Vec<Value>,
-    /// What clients keep besides.
+    /// Further fields of clients.
     pub rest: Map<String, Value>,
 }
 
 impl Store {
-    /// A message and those before it by their parents, the oldest first, at most `limit`. Empty
-    /// where it is not there; parents that lead in a circle end where they would repeat. `limit` is
-    /// some hundreds at most: a statement takes no more.
+    /// A message and its ancestors, oldest first, at most `limit`. Empty if the message is missing.
+    /// A cycle of parents ends before the first repetition.
+    ///
+    /// `limit` must not exceed a few hundred, the number of parameters that a statement accepts.
     pub async fn message_chain(
         &self,
         chat_id: &str,
@@ -68,12 +68,12 @@ impl Store {
         .bind(i64::from(limit))
         .fetch_all(&mut *connection)
         .await?;
-        // A circle ends where it would begin again, before anything long is read.
+        // Ends a cycle before any content is read.
         let mut ids: Vec<String> = Vec::with_capacity(rows.len());
-        let mut known = HashSet::new();
+        let mut seen = HashSet::new();
         for row in &rows {
             let id: String = row.try_get("id")?;
-            if !known.insert(id.clone()) {
+            if !seen.insert(id.clone()) {
                 break;
             }
             ids.push(id);
@@ -82,24 +82,24 @@ impl Store {
             return Ok(Vec::new());
         }
         let select = "SELECT id, parent_id, role, content FROM messages WHERE id IN (";
-        let rows = rows_of(&mut connection, select, chat_id, &ids).await?;
+        let rows = select_messages(&mut connection, select, chat_id, &ids).await?;
         let mut chain = HashMap::with_capacity(rows.len());
         for row in &rows {
-            let message = read(row)?;
+            let message = message_from_row(row)?;
             chain.insert(message.id.clone(), message);
         }
         let select = "SELECT message_id, entry FROM message_files WHERE message_id IN (";
-        for row in rows_of(&mut connection, select, chat_id, &ids).await? {
+        for row in select_messages(&mut connection, select, chat_id, &ids).await? {
             let id: String = row.try_get("message_id")?;
             let entry: String = row.try_get("entry")?;
             if let Some(message) = chain.get_mut(&id) {
-                message.files.push(json(&entry)?);
+                message.files.push(parse_json(&entry)?);
             }
         }
         Ok(ids.iter().rev().filter_map(|id| chain.remove(id)).collect())
     }
 
-    /// Adds a status to a message. False where the message is not there, or has as many as are kept.
+    /// Adds a status to a message. Returns false if the message is missing or has too many statuses.
     pub async fn add_status(
         &self,
         chat_id: &str,
@@ -122,7 +122,7 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
-    /// All messages of a chat, in the order in which clients came to know them.
+    /// All messages of a chat in their order.
     pub async fn messages(&self, chat_id: &str) -> sqlx::Result<Vec<ChatMessage>> {
         let mut connection = self.pool.acquire().await?;
         let rows = sqlx::query(
@@ -131,15 +131,15 @@ impl Store {
         );
         let rows = rows.bind(chat_id).fetch_all(&mut *connection).await?;
         let mut messages = Vec::with_capacity(rows.len());
-        let mut places = HashMap::with_capacity(rows.len());
+        let mut positions = HashMap::with_capacity(rows.len());
         for row in &rows {
-            let stored = read(row)?;
-            places.insert(stored.id.clone(), messages.len());
+            let stored = message_from_row(row)?;
+            positions.insert(stored.id.clone(), messages.len());
             let rest: String = row.try_get("rest")?;
             messages.push(ChatMessage {
                 stored,
                 statuses: Vec::new(),
-                rest: json(&rest)?,
+                rest: parse_json(&rest)?,
             });
         }
         let rows = sqlx::query(
@@ -147,9 +147,9 @@ impl Store {
         );
         let rows = rows.bind(chat_id).fetch_all(&mut *connection).await?;
         for row in &rows {
-            if let Some(message) = of(row, &places, &mut messages)? {
+            if let Some(message) = message_of_row(row, &positions, &mut messages)? {
                 let entry: String = row.try_get("entry")?;
-                message.stored.files.push(json(&entry)?);
+                message.stored.files.push(parse_json(&entry)?);
             }
         }
         let rows = sqlx::query(
@@ -157,17 +157,18 @@ impl Store {
         );
         let rows = rows.bind(chat_id).fetch_all(&mut *connection).await?;
         for row in &rows {
-            if let Some(message) = of(row, &places, &mut messages)? {
+            if let Some(message) = message_of_row(row, &positions, &mut messages)? {
                 let status: String = row.try_get("status")?;
-                message.statuses.push(json(&status)?);
+                message.statuses.push(parse_json(&status)?);
             }
         }
         Ok(messages)
     }
 
-    /// Sets a message's content and makes it the current one; it is added where it is missing. False,
-    /// and nothing is changed, where the chat is not there or its messages would be too many or too
-    /// long.
+    /// Sets the content of a message, which is added if it is missing, and makes it the current message.
+    ///
+    /// Returns false and changes nothing if the chat is missing, or if it would have too many or too long
+    /// messages.
     pub async fn set_content(
         &self,
         chat_id: &str,
@@ -206,7 +207,7 @@ impl Store {
     }
 }
 
-/// Adds an answer without words where there is no such message, unless the chat is full.
+/// Adds an empty response if the message is missing, unless the chat is full.
 pub(super) async fn add_message(
     connection: &mut SqliteConnection,
     chat_id: &str,
@@ -226,217 +227,20 @@ pub(super) async fn add_message(
     .map(|_| ())
 }
 
-/// Links files, each with its entry, to a message, in front of those it has.
-pub(super) async fn add_message_files(
-    connection: &mut SqliteConnection,
-    chat_id: &str,
-    message_id: &str,
-    files: &[(FileRow, Value)],
-) -> sqlx::Result<()> {
-    // The last one first, so that each goes in front.
-    for (file, entry) in files.iter().rev() {
-        sqlx::query(
-            "INSERT INTO message_files (chat_id, message_id, position, file_id, entry)
-             SELECT $1, $2, COALESCE(MIN(position), 0) - 1, $3, $4 FROM message_files
-             WHERE chat_id = $1 AND message_id = $2 AND position < 0",
-        )
-        .bind(chat_id)
-        .bind(message_id)
-        .bind(&file.id)
-        .bind(entry.to_string())
-        .execute(&mut *connection)
-        .await?;
-    }
-    Ok(())
-}
-
-/// Makes a chat's messages those of a client's copy.
-///
-/// Only what differs is written. What was made here stays where the copy lacks it: statuses, files,
-/// and messages that no client has seen.
-pub(super) async fn save_copy(
-    connection: &mut SqliteConnection,
-    chat_id: &str,
-    user_id: &str,
-    copy: &[ChatMessage],
-) -> sqlx::Result<()> {
-    let rows = sqlx::query(
-        "SELECT id, parent_id, role, position, content, rest, seen FROM messages WHERE chat_id = $1",
-    );
-    let rows = rows.bind(chat_id).fetch_all(&mut *connection).await?;
-    let stored = rows.iter().map(Columns::read);
-    let mut stored: HashMap<String, Columns> = stored.collect::<sqlx::Result<_>>()?;
-    for (message, position) in copy.iter().zip(0..) {
-        let columns = Columns::of(message, position);
-        if stored.remove(&message.stored.id).as_ref() != Some(&columns) {
-            columns
-                .write(connection, chat_id, &message.stored.id)
-                .await?;
-        }
-    }
-    for (id, columns) in &stored {
-        if columns.seen {
-            sqlx::query("DELETE FROM messages WHERE chat_id = $1 AND id = $2")
-                .bind(chat_id)
-                .bind(id)
-                .execute(&mut *connection)
-                .await?;
-        }
-    }
-    save_files(connection, chat_id, user_id, copy).await
-}
-
-/// What a client attached, for those of its messages where that has changed.
-async fn save_files(
-    connection: &mut SqliteConnection,
-    chat_id: &str,
-    user_id: &str,
-    copy: &[ChatMessage],
-) -> sqlx::Result<()> {
-    let rows = sqlx::query(
-        "SELECT message_id, position, file_id, entry FROM message_files WHERE chat_id = $1
-         ORDER BY position",
-    );
-    let rows = rows.bind(chat_id).fetch_all(&mut *connection).await?;
-    let mut made: HashSet<(String, String)> = HashSet::new();
-    let mut attached: HashMap<String, Vec<String>> = HashMap::new();
-    for row in &rows {
-        let message_id: String = row.try_get("message_id")?;
-        let file_id: Option<String> = row.try_get("file_id")?;
-        match (row.try_get::<i64, _>("position")?, file_id) {
-            (..0, Some(file_id)) => _ = made.insert((message_id, file_id)),
-            (..0, None) => {}
-            _ => attached
-                .entry(message_id)
-                .or_default()
-                .push(row.try_get("entry")?),
-        }
-    }
-    for ChatMessage { stored, .. } in copy {
-        let is_made = |entry: &&Value| {
-            file_id(entry).is_some_and(|id| made.contains(&(stored.id.clone(), id.to_owned())))
-        };
-        let wanted: Vec<_> = stored
-            .files
-            .iter()
-            .filter(|entry| !is_made(entry))
-            .collect();
-        let texts: Vec<_> = wanted.iter().map(|entry| entry.to_string()).collect();
-        if texts == attached.remove(&stored.id).unwrap_or_default() {
-            continue;
-        }
-        sqlx::query(
-            "DELETE FROM message_files WHERE chat_id = $1 AND message_id = $2 AND position >= 0",
-        )
-        .bind(chat_id)
-        .bind(&stored.id)
-        .execute(&mut *connection)
-        .await?;
-        for ((entry, text), position) in wanted.into_iter().zip(&texts).zip(0_i64..) {
-            // A file that is somebody else's is none of the chat's.
-            sqlx::query(
-                "INSERT INTO message_files (chat_id, message_id, position, file_id, entry)
-                 VALUES ($1, $2, $3, (SELECT id FROM files WHERE id = $4 AND user_id = $5), $6)",
-            )
-            .bind(chat_id)
-            .bind(&stored.id)
-            .bind(position)
-            .bind(file_id(entry))
-            .bind(user_id)
-            .bind(text)
-            .execute(&mut *connection)
-            .await?;
-        }
-    }
-    Ok(())
-}
-
-/// The file that an entry of `message.files` names, by its address or else by its id.
-#[must_use]
-pub fn file_id(entry: &Value) -> Option<&str> {
-    let text = |key: &str| entry.get(key).and_then(Value::as_str);
-    let address = text("url").and_then(|url| url.split_once("/api/v1/files/"));
-    let by_address = address.and_then(|(_, path)| path.split(['/', '?', '#']).next());
-    by_address
-        .or_else(|| text("id"))
-        .filter(|id| !id.is_empty())
-}
-
-/// The columns of a message that a client's copy decides.
-#[derive(PartialEq)]
-struct Columns {
-    parent_id: Option<String>,
-    role: String,
-    position: i64,
-    content: String,
-    rest: String,
-    seen: bool,
-}
-
-impl Columns {
-    fn of(message: &ChatMessage, position: i64) -> Self {
-        Self {
-            parent_id: message.stored.parent_id.clone(),
-            role: message.stored.role.clone(),
-            position,
-            content: message.stored.content.to_string(),
-            rest: text(&message.rest),
-            seen: true,
-        }
-    }
-
-    fn read(row: &SqliteRow) -> sqlx::Result<(String, Self)> {
-        let columns = Self {
-            parent_id: row.try_get("parent_id")?,
-            role: row.try_get("role")?,
-            position: row.try_get("position")?,
-            content: row.try_get("content")?,
-            rest: row.try_get("rest")?,
-            seen: row.try_get::<i64, _>("seen")? == 1,
-        };
-        Ok((row.try_get("id")?, columns))
-    }
-
-    async fn write(
-        &self,
-        connection: &mut SqliteConnection,
-        chat_id: &str,
-        id: &str,
-    ) -> sqlx::Result<()> {
-        sqlx::query(
-            "INSERT INTO messages (chat_id, id, parent_id, role, position, content, rest, seen)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-             ON CONFLICT (chat_id, id) DO UPDATE SET
-                 parent_id = excluded.parent_id, role = excluded.role,
-                 position = excluded.position, content = excluded.content,
-                 rest = excluded.rest, seen = excluded.seen",
-        )
-        .bind(chat_id)
-        .bind(id)
-        .bind(&self.parent_id)
-        .bind(&self.role)
-        .bind(self.position)
-        .bind(&self.content)
-        .bind(&self.rest)
-        .bind(i64::from(self.seen))
-        .execute(connection)
-        .await
-        .map(|_| ())
-    }
-}
-
-/// The message that a row is about; `None` where that was removed.
-fn of<'a>(
+/// The message that a row belongs to. `None` if it was removed.
+fn message_of_row<'a>(
     row: &SqliteRow,
-    places: &HashMap<String, usize>,
+    positions: &HashMap<String, usize>,
     messages: &'a mut [ChatMessage],
 ) -> sqlx::Result<Option<&'a mut ChatMessage>> {
     let id: String = row.try_get("message_id")?;
-    Ok(places.get(&id).and_then(|place| messages.get_mut(*place)))
+    Ok(positions
+        .get(&id)
+        .and_then(|position| messages.get_mut(*position)))
 }
 
-/// What a statement that ends in `IN (` selects for these messages, by position.
-async fn rows_of(
+/// Completes a statement that ends in `IN (` with the ids of messages and runs it.
+async fn select_messages(
     connection: &mut SqliteConnection,
     select: &'static str,
     chat_id: &str,
@@ -453,21 +257,21 @@ async fn rows_of(
 }
 
 /// A message without its files.
-fn read(row: &SqliteRow) -> sqlx::Result<StoredMessage> {
+fn message_from_row(row: &SqliteRow) -> sqlx::Result<StoredMessage> {
     let content: String = row.try_get("content")?;
     Ok(StoredMessage {
         id: row.try_get("id")?,
         parent_id: row.try_get("parent_id")?,
         role: row.try_get("role")?,
-        content: json(&content)?,
+        content: parse_json(&content)?,
         files: Vec::new(),
     })
 }
 
-pub(super) fn text(object: &Map<String, Value>) -> String {
+pub(super) fn to_json(object: &Map<String, Value>) -> String {
     serde_json::to_string(object).unwrap_or_default()
 }
 
-pub(super) fn json<T: DeserializeOwned>(text: &str) -> sqlx::Result<T> {
+pub(super) fn parse_json<T: DeserializeOwned>(text: &str) -> sqlx::Result<T> {
     serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(error.into()))
 }

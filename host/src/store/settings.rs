@@ -1,33 +1,33 @@
-//! What is set over the environment, and who has changed it.
+//! Stored settings, which override the environment, and their change log.
 
 use sqlx::Row;
 
 use super::{Store, now};
 
-/// Changes that are remembered; older ones are forgotten.
-const MAX_CHANGES_KEPT: i64 = 10_000;
+/// Entries of the change log. Older ones are deleted.
+const MAX_CHANGES: i64 = 10_000;
 
-/// A setting as it is kept.
+/// A stored setting.
 #[derive(Clone)]
 pub struct SettingRow {
     /// The dotted key.
     pub path: String,
-    /// The environment variables that it stands for; the first takes the value.
+    /// The environment variables that it overrides. The first one receives the value.
     pub variables: Vec<String>,
-    /// JSON, or a sealed secret.
+    /// JSON, or an encrypted secret.
     pub value: String,
-    /// Is it a secret?
+    /// The value is encrypted.
     pub sealed: bool,
 }
 
-/// One entry of the record of changes.
+/// An entry of the change log.
 #[derive(Clone, Debug)]
 pub struct SettingChange {
-    /// Seconds since 1970. The store sets it.
+    /// Seconds since 1970. Set by the store.
     pub changed_at: i64,
-    /// Who; empty where the server was started to forget what was set.
+    /// Empty if the server was started with `RESET_CONFIG_ON_START`.
     pub user_id: String,
-    /// The name they had.
+    /// The user's name at that time.
     pub user_name: String,
     /// The dotted key.
     pub path: String,
@@ -35,19 +35,19 @@ pub struct SettingChange {
     pub name: String,
     /// `set`, `changed` or `removed`.
     pub what: String,
-    /// JSON; `None` where nothing was set, and of secrets.
+    /// JSON. `None` if no value was stored, and for secrets.
     pub old_value: Option<String>,
-    /// The same after the change.
+    /// JSON. `None` if no value is stored, and for secrets.
     pub new_value: Option<String>,
 }
 
 impl Store {
-    /// Everything that is set.
+    /// All stored settings.
     pub async fn settings(&self) -> sqlx::Result<Vec<SettingRow>> {
         let rows = sqlx::query("SELECT path, variables, value, sealed FROM settings ORDER BY path")
             .fetch_all(&self.pool)
             .await?;
-        let read = |row: &sqlx::sqlite::SqliteRow| {
+        let from_row = |row: &sqlx::sqlite::SqliteRow| {
             let variables: String = row.try_get("variables")?;
             Ok(SettingRow {
                 path: row.try_get("path")?,
@@ -56,10 +56,10 @@ impl Store {
                 sealed: row.try_get::<i64, _>("sealed")? != 0,
             })
         };
-        rows.iter().map(read).collect()
+        rows.iter().map(from_row).collect()
     }
 
-    /// Writes settings, removes others by their paths, and notes the changes: all or nothing.
+    /// Writes settings, removes others by path and logs the changes, in one transaction.
     pub async fn change_settings(
         &self,
         set: &[SettingRow],
@@ -84,8 +84,10 @@ impl Store {
             .await?;
         }
         for path in removed {
-            let delete = sqlx::query("DELETE FROM settings WHERE path = $1").bind(path);
-            delete.execute(&mut *transaction).await?;
+            sqlx::query("DELETE FROM settings WHERE path = $1")
+                .bind(path)
+                .execute(&mut *transaction)
+                .await?;
         }
         for change in changes {
             sqlx::query(
@@ -109,13 +111,13 @@ impl Store {
             "DELETE FROM setting_changes
              WHERE id <= (SELECT COALESCE(MAX(id), 0) FROM setting_changes) - $1",
         )
-        .bind(MAX_CHANGES_KEPT)
+        .bind(MAX_CHANGES)
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await
     }
 
-    /// The newest changes, newest first.
+    /// The latest changes, newest first.
     pub async fn setting_changes(&self, limit: u32) -> sqlx::Result<Vec<SettingChange>> {
         let rows = sqlx::query(
             "SELECT changed_at, user_id, user_name, path, name, what, old_value, new_value
@@ -124,7 +126,7 @@ impl Store {
         .bind(i64::from(limit))
         .fetch_all(&self.pool)
         .await?;
-        let read = |row: &sqlx::sqlite::SqliteRow| {
+        let from_row = |row: &sqlx::sqlite::SqliteRow| {
             Ok(SettingChange {
                 changed_at: row.try_get("changed_at")?,
                 user_id: row.try_get("user_id")?,
@@ -136,6 +138,6 @@ impl Store {
                 new_value: row.try_get("new_value")?,
             })
         };
-        rows.iter().map(read).collect()
+        rows.iter().map(from_row).collect()
     }
 }

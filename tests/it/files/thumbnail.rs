@@ -3,15 +3,15 @@
 use bytes::Bytes;
 use pinhole::files::{THUMBNAIL_SIZES, UPLOAD_LIMITS};
 use pinhole_images::Image;
-use pinhole_tests::{PIXEL, Server, gif, long_picture};
+use pinhole_tests::{PIXEL, TestServer, gif, long_image};
 use serde_json::json;
 
 use super::{answer, assert_not_found, id, upload};
 
 /// Makes a picture of a size. Where its thumbnails are.
-async fn make(server: &Server, size: &str) -> String {
+async fn make(server: &TestServer, size: &str) -> String {
     let body = json!({"prompt": "a fox", "size": size, "response_format": "url"});
-    let (status, made) = server.ask("/v1/images/generations", &body).await;
+    let (status, made) = server.post_json("/v1/images/generations", &body).await;
     assert_eq!(status, 200, "{made}");
     let id = id(made["data"][0]["url"].as_str().unwrap()).to_owned();
     format!("/api/v1/files/{id}/thumbnail")
@@ -24,7 +24,7 @@ fn measured(bytes: Bytes) -> (&'static str, (u32, u32)) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thumbnail_is_as_small_as_asked_for() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let url = make(&server, "600x300").await;
     for (query, size) in [
         ("", (256, 128)),
@@ -61,15 +61,15 @@ async fn a_thumbnail_is_as_small_as_asked_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thumbnail_is_made_once() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let url = make(&server, "600x300").await;
     let first = server.get(&url).send().await.unwrap();
     let tag = first.headers()["etag"].clone();
     let first = first.bytes().await.unwrap();
-    assert_eq!(server.stored(), 2);
+    assert_eq!(server.stored_files(), 2);
     // The picture itself is not looked at again.
     let picture = url.split('/').nth(4).unwrap();
-    let picture = server.data.path().join("files").join(picture);
+    let picture = server.data_dir.path().join("files").join(picture);
     std::fs::remove_file(picture).unwrap();
     let second = server.get(&url).send().await.unwrap();
     assert_eq!(second.bytes().await.unwrap(), first);
@@ -81,7 +81,7 @@ async fn a_thumbnail_is_made_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_who_ask_at_once_get_the_same() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let url = make(&server, "600x300").await;
     let asked = (0..8).map(|_| async {
         let response = server.get(&url).send().await.unwrap();
@@ -90,14 +90,14 @@ async fn many_who_ask_at_once_get_the_same() {
     });
     let seen = futures_util::future::join_all(asked).await;
     assert!(seen.iter().all(|bytes| *bytes == seen[0]));
-    assert_eq!(server.stored(), 2);
+    assert_eq!(server.stored_files(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_decoded_has_none() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     // Whole as a file, but its pixels are none.
-    let broken = &long_picture(200);
+    let broken = &long_image(200);
     // 63 million pixels, by its header: more than is decoded, and fewer than may be kept.
     let mut vast = gif(0);
     vast[6..10].copy_from_slice(&[0, 0x20, 0, 0x1e]);
@@ -108,20 +108,20 @@ async fn what_cannot_be_decoded_has_none() {
         assert_eq!(status, 422, "{case}");
         let detail = said["detail"].as_str().unwrap();
         assert!(
-            detail.starts_with("no thumbnail can be made of this picture: "),
+            detail.starts_with("cannot create a thumbnail of this image: "),
             "{detail}"
         );
     }
-    assert_eq!(server.stored(), 2);
+    assert_eq!(server.stored_files(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn somebody_elses_thumbnail_is_not_found() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let row = upload(&server, &server.key, "pixel.png", PIXEL).await;
     let url = format!("/api/v1/files/{}/thumbnail", row["id"].as_str().unwrap());
     assert_eq!(server.get(&url).send().await.unwrap().status(), 200);
-    let second = server.second_user().await;
+    let second = server.add_second_user().await;
     for size in THUMBNAIL_SIZES {
         let url = server.url(&format!("{url}?size={size}"));
         assert_not_found("foreign", server.client.get(url).bearer_auth(second)).await;

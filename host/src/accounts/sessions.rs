@@ -1,0 +1,170 @@
+//! Sessions: JSON Web Tokens that this server signs with HS256.
+//!
+//! There is one algorithm and one key. A token with another header is invalid.
+
+use anyhow::Result;
+use base64_simd::URL_SAFE_NO_PAD;
+use cap_std::fs::Dir;
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+use pinhole_ground::data_dir;
+
+/// `{"alg":"HS256","typ":"JWT"}`
+const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
+/// Length of a token in bytes. Longer ones are invalid.
+const MAX_TOKEN_BYTES: usize = 1000;
+const KEY_FILE: &str = "session-key";
+const KEY_BYTES: usize = 32;
+
+/// The claims of a token. `id` is the user's, as in Open WebUI.
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    id: String,
+    jti: String,
+    iat: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exp: Option<i64>,
+    epoch: i64,
+}
+
+/// A session that this server signed and that has not expired. It may have been revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// A UUID.
+    pub id: String,
+    pub user_id: String,
+    /// The account's epoch when the session began.
+    pub epoch: i64,
+    /// Seconds since 1970. `None` if the session does not expire.
+    pub expires_at: Option<i64>,
+}
+
+/// A new session for a client.
+pub struct SessionToken {
+    /// The credential that the client sends.
+    pub token: String,
+    /// Seconds since 1970. `None` if the session does not expire.
+    pub expires_at: Option<i64>,
+}
+
+/// Signs and verifies tokens.
+pub(super) struct SessionSigner {
+    key: Vec<u8>,
+}
+
+impl SessionSigner {
+    pub(super) fn new(key: Vec<u8>) -> Self {
+        Self { key }
+    }
+
+    /// Signs a new session. Without `duration_secs` it does not expire.
+    pub(super) fn sign(
+        &self,
+        user_id: &str,
+        epoch: i64,
+        now: i64,
+        duration_secs: Option<i64>,
+    ) -> SessionToken {
+        let expires_at = duration_secs.map(|secs| now.saturating_add(secs));
+        let claims = Claims {
+            id: user_id.to_owned(),
+            jti: uuid::Uuid::new_v4().to_string(),
+            iat: now,
+            exp: expires_at,
+            epoch,
+        };
+        // Cannot fail: strings and numbers only.
+        let claims_json = serde_json::to_vec(&claims).unwrap_or_default();
+        let signed = format!("{HEADER}.{}", URL_SAFE_NO_PAD.encode_to_string(claims_json));
+        let mac = self.mac(&signed).finalize().into_bytes();
+        SessionToken {
+            token: format!("{signed}.{}", URL_SAFE_NO_PAD.encode_to_string(mac)),
+            expires_at,
+        }
+    }
+
+    /// The session of a token, unless it has expired or another key signed it.
+    pub(super) fn verify(&self, token: &str, now: i64) -> Option<Session> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return None;
+        }
+        let (signed, mac) = token.rsplit_once('.')?;
+        let (header, payload) = signed.split_once('.')?;
+        let mac_bytes = URL_SAFE_NO_PAD.decode_to_vec(mac).ok()?;
+        self.mac(signed).verify_slice(&mac_bytes).ok()?;
+        let json = URL_SAFE_NO_PAD.decode_to_vec(payload).ok()?;
+        let claims: Claims = serde_json::from_slice(&json).ok()?;
+        let is_expired = claims.exp.is_some_and(|exp| exp <= now);
+        if header != HEADER || is_expired {
+            return None;
+        }
+        Some(Session {
+            id: claims.jti,
+            user_id: claims.id,
+            epoch: claims.epoch,
+            expires_at: claims.exp,
+        })
+    }
+
+    fn mac(&self, signed: &str) -> Hmac<Sha256> {
+        #[expect(clippy::expect_used, reason = "HMAC accepts keys of any length")]
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("key of any length");
+        mac.update(signed.as_bytes());
+        mac
+    }
+}
+
+/// The key in the data directory, created if it is missing.
+pub(super) fn read_or_create_key(data: &Dir) -> Result<Vec<u8>> {
+    data_dir::read_or_create_key(data, KEY_FILE, KEY_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signer() -> SessionSigner {
+        SessionSigner::new(b"a key".to_vec())
+    }
+
+    #[test]
+    fn session_signer_verifies_a_token_until_it_expires() {
+        let SessionToken { token, expires_at } = signer().sign("ada", 3, 1000, Some(60));
+        assert_eq!(expires_at, Some(1060));
+        let session = signer().verify(&token, 1059).unwrap();
+        assert_eq!((session.user_id.as_str(), session.epoch), ("ada", 3));
+        assert_eq!(session.expires_at, Some(1060));
+        assert_eq!(signer().verify(&token, 1060), None);
+        let unlimited = signer().sign("ada", 3, 1000, None);
+        assert_eq!(unlimited.expires_at, None);
+        assert!(signer().verify(&unlimited.token, i64::MAX).is_some());
+    }
+
+    #[test]
+    fn session_signer_refuses_foreign_and_modified_tokens() {
+        let SessionToken { token, .. } = signer().sign("ada", 0, 0, None);
+        let parts: Vec<&str> = token.split('.').collect();
+        assert_eq!(
+            URL_SAFE_NO_PAD.decode_to_vec(parts[0]).unwrap(),
+            br#"{"alg":"HS256","typ":"JWT"}"#
+        );
+        let foreign = SessionSigner::new(b"another".to_vec()).sign("ada", 0, 0, None);
+        let none = URL_SAFE_NO_PAD.encode_to_string(r#"{"alg":"none","typ":"JWT"}"#);
+        let claims = URL_SAFE_NO_PAD.encode_to_string(r#"{"id":"eve","jti":"1","iat":0,"epoch":0}"#);
+        for invalid in [
+            String::new(),
+            "..".to_owned(),
+            "ä.ö.ü".to_owned(),
+            foreign.token,
+            format!("{none}.{}.", parts[1]),
+            format!("{none}.{}.{}", parts[1], parts[2]),
+            format!("{}.{claims}.{}", parts[0], parts[2]),
+            format!("{}.{}.", parts[0], parts[1]),
+            format!("{token}{}", "A".repeat(MAX_TOKEN_BYTES)),
+        ] {
+            assert_eq!(signer().verify(&invalid, 0), None, "{invalid}");
+        }
+    }
+}

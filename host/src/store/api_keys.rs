@@ -1,0 +1,103 @@
+//! API keys. Only their hashes are stored.
+
+use anyhow::{Context, Result};
+use pinhole_ground::text::hex;
+use sha2::{Digest, Sha256};
+
+use super::users::user_from_row;
+use super::{Store, User, now};
+
+/// Random bytes in a key.
+const KEY_BYTES: usize = 24;
+
+impl Store {
+    /// Creates an administrator if the database has no users. Returns the API key.
+    pub async fn create_first_administrator(&self) -> Result<Option<String>> {
+        let mut transaction = self.pool.begin().await?;
+        let id = uuid::Uuid::new_v4().to_string();
+        let inserted = sqlx::query(
+            "INSERT INTO users (id, name, role, created_at)
+             SELECT $1, 'Administrator', 'admin', $2 WHERE NOT EXISTS (SELECT 1 FROM users)",
+        )
+        .bind(&id)
+        .bind(now())
+        .execute(&mut *transaction)
+        .await?;
+        if inserted.rows_affected() == 0 {
+            return Ok(None);
+        }
+        let key = new_key()?;
+        sqlx::query("INSERT INTO api_keys (hash, user_id, created_at) VALUES ($1, $2, $3)")
+            .bind(hash_key(&key))
+            .bind(&id)
+            .bind(now())
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(Some(key))
+    }
+
+    /// The user of an API key.
+    pub async fn user_by_key(&self, key: &str) -> sqlx::Result<Option<User>> {
+        let mut key_reader = self.key_reader.lock().await;
+        let mut connection = self.take_connection(&mut key_reader).await?;
+        let row = sqlx::query(
+            "SELECT users.id, users.name, users.role FROM api_keys
+             JOIN users ON users.id = api_keys.user_id WHERE api_keys.hash = $1",
+        )
+        .bind(hash_key(key))
+        .fetch_optional(&mut connection)
+        .await?;
+        *key_reader = Some(connection);
+        drop(key_reader);
+        row.as_ref().map(user_from_row).transpose()
+    }
+
+    /// Replaces all API keys of a user with a new one, which it returns.
+    pub async fn replace_key(&self, user_id: &str) -> Result<String> {
+        let key = new_key()?;
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query("DELETE FROM api_keys WHERE user_id = $1")
+            .bind(user_id)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query("INSERT INTO api_keys (hash, user_id, created_at) VALUES ($1, $2, $3)")
+            .bind(hash_key(&key))
+            .bind(user_id)
+            .bind(now())
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(key)
+    }
+
+    /// True if the user has an API key.
+    pub async fn has_key(&self, user_id: &str) -> sqlx::Result<bool> {
+        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM api_keys WHERE user_id = $1")
+            .bind(user_id)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(count > 0)
+    }
+
+    /// Removes all API keys of a user.
+    pub async fn delete_keys(&self, user_id: &str) -> sqlx::Result<()> {
+        sqlx::query("DELETE FROM api_keys WHERE user_id = $1")
+            .bind(user_id)
+            .execute(&self.pool)
+            .await
+            .map(|_| ())
+    }
+}
+
+/// SHA-256 in hexadecimal. Keys are random, so they need no salt.
+pub(super) fn hash_key(key: &str) -> String {
+    hex(&Sha256::digest(key.as_bytes()))
+}
+
+fn new_key() -> Result<String> {
+    let mut random = [0; KEY_BYTES];
+    getrandom::fill(&mut random)
+        .context("cannot create an API key: the system has no random numbers")?;
+    Ok(format!("sk-{}", hex(&random)))
+}

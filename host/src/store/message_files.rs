@@ -1,0 +1,131 @@
+//! Files of messages.
+//!
+//! Files that the server added have negative positions, those that a client attached others.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::Value;
+use sqlx::{Row, SqliteConnection};
+
+use super::{ChatMessage, FileRow};
+
+/// The stored files of all messages of a chat.
+#[derive(Default)]
+struct LinkedFiles {
+    /// Message and file of each file that the server added.
+    generated: HashSet<(String, String)>,
+    /// The entries that clients attached to each message.
+    attached: HashMap<String, Vec<String>>,
+}
+
+/// Links files to a message, each with its entry, before those that it has.
+pub(super) async fn add_message_files(
+    connection: &mut SqliteConnection,
+    chat_id: &str,
+    message_id: &str,
+    files: &[(FileRow, Value)],
+) -> sqlx::Result<()> {
+    // The last one first, so that each goes in front.
+    for (file, entry) in files.iter().rev() {
+        sqlx::query(
+            "INSERT INTO message_files (chat_id, message_id, position, file_id, entry)
+             SELECT $1, $2, COALESCE(MIN(position), 0) - 1, $3, $4 FROM message_files
+             WHERE chat_id = $1 AND message_id = $2 AND position < 0",
+        )
+        .bind(chat_id)
+        .bind(message_id)
+        .bind(&file.id)
+        .bind(entry.to_string())
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Replaces the files that clients attached, for each message whose attached files have changed.
+pub(super) async fn save_attached_files(
+    connection: &mut SqliteConnection,
+    chat_id: &str,
+    user_id: &str,
+    copy: &[ChatMessage],
+) -> sqlx::Result<()> {
+    let mut linked = load_linked_files(connection, chat_id).await?;
+    for ChatMessage { stored, .. } in copy {
+        let is_generated = |entry: &Value| {
+            entry_file_id(entry)
+                .is_some_and(|id| linked.generated.contains(&(stored.id.clone(), id.to_owned())))
+        };
+        let attached: Vec<_> = stored
+            .files
+            .iter()
+            .filter(|entry| !is_generated(entry))
+            .collect();
+        let texts: Vec<_> = attached.iter().map(|entry| entry.to_string()).collect();
+        if texts == linked.attached.remove(&stored.id).unwrap_or_default() {
+            continue;
+        }
+        sqlx::query(
+            "DELETE FROM message_files WHERE chat_id = $1 AND message_id = $2 AND position >= 0",
+        )
+        .bind(chat_id)
+        .bind(&stored.id)
+        .execute(&mut *connection)
+        .await?;
+        for ((entry, text), position) in attached.into_iter().zip(&texts).zip(0_i64..) {
+            // A file of another user is not linked to the chat.
+            sqlx::query(
+                "INSERT INTO message_files (chat_id, message_id, position, file_id, entry)
+                 VALUES ($1, $2, $3, (SELECT id FROM files WHERE id = $4 AND user_id = $5), $6)",
+            )
+            .bind(chat_id)
+            .bind(&stored.id)
+            .bind(position)
+            .bind(entry_file_id(entry))
+            .bind(user_id)
+            .bind(text)
+            .execute(&mut *connection)
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+async fn load_linked_files(
+    connection: &mut SqliteConnection,
+    chat_id: &str,
+) -> sqlx::Result<LinkedFiles> {
+    let rows = sqlx::query(
+        "SELECT message_id, position, file_id, entry FROM message_files WHERE chat_id = $1
+         ORDER BY position",
+    )
+    .bind(chat_id)
+    .fetch_all(connection)
+    .await?;
+    let mut linked = LinkedFiles::default();
+    for row in &rows {
+        let message_id: String = row.try_get("message_id")?;
+        let file_id: Option<String> = row.try_get("file_id")?;
+        match (row.try_get::<i64, _>("position")?, file_id) {
+            (..0, Some(file_id)) => _ = linked.generated.insert((message_id, file_id)),
+            (..0, None) => {}
+            _ => linked
+                .attached
+                .entry(message_id)
+                .or_default()
+                .push(row.try_get("entry")?),
+        }
+    }
+    Ok(linked)
+}
+
+/// The id of the file that an entry of `message.files` names, by its URL or else by its id.
+#[must_use]
+pub fn entry_file_id(entry: &Value) -> Option<&str> {
+    let text = |key: &str| entry.get(key).and_then(Value::as_str);
+    let id_in_url = text("url")
+        .and_then(|url| url.split_once("/api/v1/files/"))
+        .and_then(|(_, path)| path.split(['/', '?', '#']).next());
+    id_in_url
+        .or_else(|| text("id"))
+        .filter(|id| !id.is_empty())
+}

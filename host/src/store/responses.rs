@@ -1,0 +1,81 @@
+//! Responses of language models in stored chats.
+
+use serde_json::{Map, Value};
+use sqlx::Row;
+
+use super::Store;
+use super::messages::parse_json;
+
+/// A response to store in a chat of this user.
+#[derive(Clone, Copy, Debug)]
+pub struct FinishedResponse<'a> {
+    pub user_id: &'a str,
+    pub chat_id: &'a str,
+    pub message_id: &'a str,
+    /// Empty leaves the message's content as it is.
+    pub content: &'a str,
+    /// Fields to add to the message.
+    pub fields: &'a Map<String, Value>,
+}
+
+impl Store {
+    /// Stores a response in its message. Returns the chat's title, or `None` and stores nothing if the
+    /// user has no such chat.
+    pub async fn finish_response(
+        &self,
+        response: FinishedResponse<'_>,
+    ) -> sqlx::Result<Option<String>> {
+        let FinishedResponse {
+            user_id,
+            chat_id,
+            message_id,
+            content,
+            fields,
+        } = response;
+        let title = sqlx::query_scalar("SELECT title FROM chats WHERE id = $1 AND user_id = $2")
+            .bind(chat_id)
+            .bind(user_id)
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some(title) = title else {
+            return Ok(None);
+        };
+        if !content.is_empty()
+            && !self
+                .set_content(chat_id, message_id, &content.into())
+                .await?
+        {
+            tracing::warn!("response {message_id} is not stored: chat {chat_id} is full");
+        }
+        self.add_message_fields(chat_id, message_id, fields).await?;
+        Ok(Some(title))
+    }
+
+    async fn add_message_fields(
+        &self,
+        chat_id: &str,
+        message_id: &str,
+        fields: &Map<String, Value>,
+    ) -> sqlx::Result<()> {
+        let mut transaction = self.pool.begin().await?;
+        // A write as the first statement excludes other writers until the commit.
+        let row = sqlx::query(
+            "UPDATE messages SET seen = seen WHERE chat_id = $1 AND id = $2 RETURNING rest",
+        )
+        .bind(chat_id)
+        .bind(message_id)
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let Some(row) = row else { return Ok(()) };
+        let rest: String = row.try_get("rest")?;
+        let mut rest: Map<String, Value> = parse_json(&rest)?;
+        rest.extend(fields.clone());
+        sqlx::query("UPDATE messages SET rest = $3 WHERE chat_id = $1 AND id = $2")
+            .bind(chat_id)
+            .bind(message_id)
+            .bind(Value::Object(rest).to_string())
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await
+    }
+}

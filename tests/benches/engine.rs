@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 use cpu_time::ProcessTime;
 use criterion::Criterion;
 use futures_util::future::join_all;
+use pinhole::jobs::{JobPlan, JobRequest, Operation, Requester};
 use pinhole_sandbox::JobContext;
-use pinhole::jobs::JobRequest;
 use pinhole_tests::{Server, traffic};
 use tokio::runtime::Runtime;
 
@@ -111,6 +111,11 @@ impl Bench {
             .unwrap();
     }
 
+    fn plan(&self, engine: Option<&str>) -> JobPlan {
+        let snapshot = self.server.app.jobs.snapshot();
+        JobPlan::new(snapshot, Operation::Generate, engine, Requester::default()).unwrap()
+    }
+
     /// One job, as every face makes it. The model's name tells the upstream how large and how late.
     async fn job(&self, bytes: usize, delay_ms: u64) {
         let request = JobRequest {
@@ -118,13 +123,10 @@ impl Bench {
             model: Some(upstream::model(bytes, delay_ms)),
             ..JobRequest::default()
         };
-        let finished = self
-            .server
-            .app
-            .jobs
-            .generate(request, &JobContext::new("bench".to_owned()))
-            .await;
-        let images = finished.unwrap().images;
+        let plan = self.plan(None);
+        let context = JobContext::new("bench".to_owned());
+        let completed = self.server.app.jobs.generate(&plan, request, &context).await;
+        let images = completed.unwrap().images;
         assert_eq!(images[0].bytes().len(), bytes);
     }
 
@@ -247,13 +249,13 @@ impl Bench {
             let control = JobContext::new("spin".to_owned());
             let request = JobRequest {
                 prompt: "spin".to_owned(),
-                engine: Some("hostile".to_owned()),
                 ..JobRequest::default()
             };
+            let plan = self.plan(Some("hostile"));
             self.server
                 .app
                 .jobs
-                .generate(request, &control)
+                .generate(&plan, request, &control)
                 .await
                 .unwrap_err();
         };

@@ -9,10 +9,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use pinhole::config::Config;
-use pinhole_sandbox::contract::Job;
-use pinhole_sandbox::{ResolvedSettings, JobContext, Engines, Limits, MAX_COMPONENT_BYTES};
 use pinhole_ground::environment::Environment;
-use pinhole_tests::{Server, compiler, engines, guests};
+use pinhole_sandbox::contract::Job;
+use pinhole_sandbox::{Engines, JobContext, Limits, MAX_COMPONENT_BYTES, ResolvedSettings};
+use pinhole_tests::{TestServer, compiler, engines, guests};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -128,7 +128,10 @@ async fn draws(engines: &Engines, name: &str) {
     };
     let limits = Limits::job(Duration::from_secs(600));
     let component = engines.get(name).unwrap();
-    let (bound, control) = (ResolvedSettings::default(), JobContext::new("test".to_owned()));
+    let (bound, control) = (
+        ResolvedSettings::default(),
+        JobContext::new("test".to_owned()),
+    );
     let call = engines.call(component, &bound, &control, limits);
     assert_eq!(call.generate(job).await.unwrap().images.len(), 1);
 }
@@ -165,10 +168,7 @@ async fn a_file_that_is_no_component_is_refused_for_what_it_is() {
     let refused = [
         ("circle.wasm", "cannot be read"),
         ("core.wasm", "is a core module, not a component"),
-        (
-            "cut.wasm",
-            "is WebAssembly of an unsupported version",
-        ),
+        ("cut.wasm", "is WebAssembly of an unsupported version"),
         ("dangling.wasm", "cannot be read"),
         ("elf.wasm", "is not WebAssembly"),
         ("empty.wasm", "is empty"),
@@ -177,10 +177,7 @@ async fn a_file_that_is_no_component_is_refused_for_what_it_is() {
             "huge.wasm",
             "has 67108865 bytes; a component may have 67108864 at most",
         ),
-        (
-            "later.wasm",
-            "is WebAssembly of an unsupported version",
-        ),
+        ("later.wasm", "is WebAssembly of an unsupported version"),
         ("noise.wasm", "is not WebAssembly"),
         ("outside.wasm", "cannot be read: a path led outside"),
         ("pipe.wasm", "is not a file"),
@@ -386,8 +383,8 @@ async fn an_engine_with_a_setting_that_cannot_be_used_says_which_variable_it_is(
         ),
     ] {
         let path = folder.path().to_str().unwrap();
-        let server = Server::start(&[&[("PINHOLE_ENGINES", path)], &variables[..]].concat()).await;
-        let current = server.app.jobs.current();
+        let server = TestServer::start(&[&[("PINHOLE_ENGINES", path)], &variables[..]].concat()).await;
+        let current = server.app.jobs.snapshot();
         assert!(current.binding("sketch").unwrap().problems().is_empty());
         for (engine, gist) in problems {
             let problems = current.binding(engine).unwrap().problems();
@@ -409,16 +406,16 @@ async fn the_server_starts_without_what_was_refused_and_says_so_where_it_is_aske
         ("PINHOLE_ENGINES", path),
         ("IMAGE_GENERATION_ENGINE", "broken"),
     ];
-    let server = Server::start(&variables).await;
+    let server = TestServer::start(&variables).await;
     let images = "/v1/images/generations";
     let body = json!({"prompt": "a hill", "engine": "sketch", "size": "32x32"});
-    let (status, answer) = server.ask(images, &body).await;
+    let (status, answer) = server.post_json(images, &body).await;
     assert_eq!(status, 200, "{answer}");
 
-    let (status, answer) = server.ask(images, &json!({"prompt": "a hill"})).await;
+    let (status, answer) = server.post_json(images, &json!({"prompt": "a hill"})).await;
     assert_eq!(status, 400, "{answer}");
     let message = answer["error"]["message"].as_str().unwrap();
-    let expected = "engine broken is not there: broken.wasm is not a valid component";
+    let expected = "engine broken is not available: broken.wasm is not a valid component";
     assert!(message.starts_with(expected), "{message}");
 }
 

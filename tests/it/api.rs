@@ -13,7 +13,7 @@ mod shape;
 
 use http::Method;
 use insta::internals::{Content, ContentPath};
-use pinhole_tests::Server;
+use pinhole_tests::TestServer;
 use serde_json::{Map, Value, json};
 
 /// Headers that a snapshot shows where an answer has them.
@@ -33,7 +33,7 @@ const SHOWN_ENTRIES: usize = 3;
 
 /// A server, and what it says of its API.
 struct Api {
-    server: Server,
+    server: TestServer,
     document: Value,
 }
 
@@ -49,10 +49,10 @@ struct Asked {
 impl Api {
     /// A server that draws by itself.
     async fn start(variables: &[(&str, &str)]) -> Self {
-        Self::of(Server::with_engine("sketch", variables).await).await
+        Self::of(TestServer::with_engine("sketch", variables).await).await
     }
 
-    async fn of(server: Server) -> Self {
+    async fn of(server: TestServer) -> Self {
         let document = server.client.get(server.url("/openapi.json")).send().await;
         let document = document.unwrap().bytes().await.unwrap();
         Self {

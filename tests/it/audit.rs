@@ -6,29 +6,29 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use pinhole_ground::audit::{Kind, Line, refused};
-use pinhole_tests::{Server, Upstream, engines, guests};
+use pinhole_tests::{TestServer, FakeUpstream, engines, guests};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A server with the engines `hostile` and `sketch`, and one that is none.
-async fn start() -> (Server, Upstream, TempDir) {
+async fn start() -> (TestServer, FakeUpstream, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let to = |name: &str| folder.path().join(name);
     fs::copy(guests().join("hostile.wasm"), to("hostile.wasm")).unwrap();
     fs::copy(engines().join("sketch.wasm"), to("sketch.wasm")).unwrap();
     fs::write(to("torn-audit.wasm"), b"\0asm").unwrap();
-    let upstream = Upstream::json(200, json!({})).await;
+    let upstream = FakeUpstream::json(200, json!({})).await;
     let variables = [
         ("PINHOLE_ENGINES", folder.path().to_str().unwrap()),
         ("IMAGE_GENERATION_ENGINE", "hostile"),
         ("HOSTILE_BASE_URL", &upstream.url()),
     ];
-    let server = Server::start(&variables).await;
+    let server = TestServer::start(&variables).await;
     (server, upstream, folder)
 }
 
 /// The newest lines, newest first, as an administrator reads them.
-async fn told(server: &Server, query: &str) -> Vec<Value> {
+async fn told(server: &TestServer, query: &str) -> Vec<Value> {
     let answer = server.get(&format!("/api/v1/audit?limit=1000{query}"));
     let answer = answer.send().await.unwrap();
     assert_eq!(answer.status(), 200);
@@ -38,8 +38,8 @@ async fn told(server: &Server, query: &str) -> Vec<Value> {
 }
 
 /// The lines of the file, oldest first. Those that were asked for are in it.
-fn file(server: &Server) -> Vec<Line> {
-    let text = fs::read_to_string(server.data.path().join("audit.jsonl")).unwrap();
+fn file(server: &TestServer) -> Vec<Line> {
+    let text = fs::read_to_string(server.data_dir.path().join("audit.jsonl")).unwrap();
     let lines = text.lines().map(serde_json::from_str);
     lines.collect::<Result<_, _>>().unwrap()
 }
@@ -48,9 +48,9 @@ fn file(server: &Server) -> Vec<Line> {
 async fn a_refusal_is_a_line_that_says_whose_job_it_was() {
     let (server, upstream, _folder) = start().await;
     let prompt = json!({"prompt": "reach api /elsewhere-audit"});
-    let (status, answer) = server.ask("/v1/images/generations", &prompt).await;
+    let (status, answer) = server.post_json("/v1/images/generations", &prompt).await;
     assert!(status >= 400, "{answer}");
-    assert_eq!(upstream.seen().len(), 0);
+    assert_eq!(upstream.requests().len(), 0);
 
     let lines = told(&server, "&kind=grant").await;
     let about = |line: &&Value| {
@@ -95,7 +95,7 @@ async fn a_refusal_is_a_line_that_says_whose_job_it_was() {
         "{}",
         line.time
     );
-    let path = server.data.path().join("audit.jsonl");
+    let path = server.data_dir.path().join("audit.jsonl");
     let mode = fs::metadata(path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
@@ -104,7 +104,7 @@ async fn a_refusal_is_a_line_that_says_whose_job_it_was() {
 async fn only_administrators_read_it() {
     let (server, _upstream, _folder) = start().await;
     let url = server.url("/api/v1/audit");
-    let second = server.second_user().await;
+    let second = server.add_second_user().await;
     for request in [
         server.client.get(&url),
         server.client.get(&url).bearer_auth(second),

@@ -1,16 +1,18 @@
 //! Named configurations of engines: who gets which, and what happens when one is out of reach.
 
 use http::Method;
-use pinhole_tests::{Answer, Server, Upstream, pixel_base64};
+use pinhole_ground::audit::AuditLog;
+use pinhole_images::Decoder;
+use pinhole_tests::{FakeResponse, TestServer, FakeUpstream, pixel_base64};
 use serde_json::{Value, json};
 
 /// An upstream that makes every picture that it is asked for.
-async fn painter() -> Upstream {
-    Upstream::json(200, json!({"data": [{"b64_json": pixel_base64()}]})).await
+async fn painter() -> FakeUpstream {
+    FakeUpstream::json(200, json!({"data": [{"b64_json": pixel_base64()}]})).await
 }
 
 /// A server whose engine `openai` has this address and key, with these bindings besides.
-async fn server(address: &str, bindings: &Value, variables: &[(&str, &str)]) -> Server {
+async fn server(address: &str, bindings: &Value, variables: &[(&str, &str)]) -> TestServer {
     let bindings = bindings.to_string();
     let mut all = vec![
         ("IMAGE_GENERATION_ENGINE", "openai"),
@@ -20,19 +22,19 @@ async fn server(address: &str, bindings: &Value, variables: &[(&str, &str)]) -> 
         ("PINHOLE_BINDINGS", &bindings),
     ];
     all.extend(variables);
-    Server::start(&all).await
+    TestServer::start(&all).await
 }
 
-async fn draw(server: &Server, more: &Value) -> (u16, Value) {
+async fn draw(server: &TestServer, more: &Value) -> (u16, Value) {
     let mut body = json!({"prompt": "a red fox"});
     let fields = more.as_object().unwrap().clone();
     body.as_object_mut().unwrap().extend(fields);
-    server.ask("/v1/images/generations", &body).await
+    server.post_json("/v1/images/generations", &body).await
 }
 
 /// The model and the key of each request, in order.
-fn asked(upstream: &Upstream) -> Vec<(String, String)> {
-    let seen = upstream.seen();
+fn asked(upstream: &FakeUpstream) -> Vec<(String, String)> {
+    let seen = upstream.requests();
     let asked = seen.iter().map(|seen| {
         let model = seen.json()["model"].as_str().unwrap_or("-").to_owned();
         (model, seen.header("authorization").to_owned())
@@ -81,7 +83,7 @@ async fn every_binding_has_its_own_place_key_and_model() {
     assert_eq!(status, 400, "{body}");
     let message = body["error"]["message"].as_str().unwrap();
     assert!(
-        message.starts_with("there is no engine nobody: there are "),
+        message.starts_with("unknown engine nobody: use one of "),
         "{message}"
     );
     assert!(
@@ -91,7 +93,7 @@ async fn every_binding_has_its_own_place_key_and_model() {
 }
 
 /// What becomes of a request where the default answers so and there are two to fall back on.
-async fn check(default: &Upstream, more: &Value, expected_status: u16, falls_back: &str) {
+async fn check(default: &FakeUpstream, more: &Value, expected_status: u16, falls_back: &str) {
     let spare = painter().await;
     let bindings = json!({
         "broken": {"engine": "openai", "settings": {"base-url": "nonsense"}},
@@ -103,7 +105,7 @@ async fn check(default: &Upstream, more: &Value, expected_status: u16, falls_bac
     body.as_object_mut()
         .unwrap()
         .extend(more.as_object().unwrap().clone());
-    let (status, body) = server.ask("/api/v1/images/generations", &body).await;
+    let (status, body) = server.post_json("/api/v1/images/generations", &body).await;
     assert_eq!(status, expected_status, "{more} {body}");
     assert_eq!(
         spare.seen().len(),
@@ -134,10 +136,10 @@ async fn check(default: &Upstream, more: &Value, expected_status: u16, falls_bac
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_busy_or_out_of_reach_leaves_the_job_to_another() {
     let busy = json!({"error": {"message": "slow down", "code": "rate_limit_exceeded"}});
-    let busy = Upstream::json(429, busy).await;
+    let busy = FakeUpstream::json(429, busy).await;
     check(&busy, &json!({}), 200, "spare").await;
     let broke = json!({"error": {"message": "pay first", "code": "insufficient_quota"}});
-    check(&Upstream::json(429, broke).await, &json!({}), 200, "spare").await;
+    check(&FakeUpstream::json(429, broke).await, &json!({}), 200, "spare").await;
     // A model's name may mean nothing to another engine, but it does to another binding of this one.
     check(&busy, &json!({"model": "of-both"}), 200, "spare").await;
     // Whoever names an engine wants that one.
@@ -146,7 +148,7 @@ async fn what_is_busy_or_out_of_reach_leaves_the_job_to_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_down_leaves_the_job_to_another() {
-    let gone = Upstream::json(200, json!({})).await;
+    let gone = FakeUpstream::json(200, json!({})).await;
     let address = gone.url();
     drop(gone);
     let server = server(&address, &json!({}), &[("PINHOLE_FALLBACKS", "sketch")]).await;
@@ -164,10 +166,10 @@ async fn a_server_that_is_down_leaves_the_job_to_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_have_been_charged_is_never_asked_for_again() {
-    let failing = Upstream::json(500, json!({"error": {"message": "oh"}})).await;
+    let failing = FakeUpstream::json(500, json!({"error": {"message": "oh"}})).await;
     check(&failing, &json!({}), 400, "nobody").await;
     // It takes the request and says nothing.
-    let mute = Upstream::start(async |_| -> Answer { panic!("the connection breaks") }).await;
+    let mute = FakeUpstream::start(async |_| -> FakeResponse { panic!("the connection breaks") }).await;
     check(&mute, &json!({}), 400, "nobody").await;
     assert_eq!(mute.seen().len(), 1);
 }
@@ -182,7 +184,7 @@ async fn a_binding_is_for_its_groups() {
         "talk": {"engine": "openai", "settings": of("k-talk"), "chat_models": ["talker"]},
     });
     let server = server(&upstream.url(), &bindings, &[]).await;
-    let second = server.second_user().await;
+    let second = server.add_second_user().await;
     let ask = async |key: &str, engine: Option<&str>| {
         let body = json!({"prompt": "a red fox", "engine": engine});
         let asking = server
@@ -210,7 +212,7 @@ async fn a_binding_is_for_its_groups() {
     assert_eq!(ask(second, None).await.2, "Bearer key-of-the-engine");
 
     let group = json!({"name": "Designers", "description": ""});
-    let (status, group) = server.ask("/api/v1/groups/create", &group).await;
+    let (status, group) = server.post_json("/api/v1/groups/create", &group).await;
     assert_eq!(status, 200, "{group}");
     let id = group["id"].as_str().unwrap();
     let members = json!({"user_ids": ["second"]});
@@ -225,10 +227,10 @@ async fn a_binding_is_for_its_groups() {
         "model": "talker", "features": {"image_generation": true},
         "messages": [{"role": "user", "content": "a red fox"}],
     });
-    let (status, body) = server.ask("/api/chat/completions", &chat).await;
+    let (status, body) = server.post_json("/api/chat/completions", &chat).await;
     assert_eq!(status, 200, "{body}");
     assert_eq!(
-        upstream.seen().last().unwrap().header("authorization"),
+        upstream.requests().last().unwrap().header("authorization"),
         "Bearer k-talk"
     );
 }
@@ -236,16 +238,16 @@ async fn a_binding_is_for_its_groups() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bindings_that_cannot_be_read_stop_the_start_with_the_place() {
     for (bindings, gist) in [
-        ("{\"a\": {\"engin\": \"open-sesame\"}}", "look at a.engin"),
-        ("[\"open-sesame\"", "PINHOLE_BINDINGS is no JSON object"),
-        ("{\"A b\": {}}", "has a name that is not lower case"),
-        ("{\"a\": {\"size\": \"large\"}}", "has a size that"),
-        ("{\"a\": {\"steps\": 0}}", "has steps that are not"),
+        ("{\"a\": {\"engin\": \"open-sesame\"}}", "see a.engin"),
+        ("[\"open-sesame\"", "PINHOLE_BINDINGS is not a JSON object"),
+        ("{\"A b\": {}}", "the name must be 1 to 40 lowercase letters"),
+        ("{\"a\": {\"size\": \"large\"}}", "binding \"a\": size \"large\" is neither"),
+        ("{\"a\": {\"steps\": 0}}", "binding \"a\": steps must be from 1 to"),
     ] {
         let data = tempfile::tempdir().unwrap();
         let environment = pinhole_tests::environment(&data, &[("PINHOLE_BINDINGS", bindings)]);
         let config = pinhole::config::Config::new(environment).unwrap();
-        let error = pinhole::jobs::Jobs::open(&config).await.err().unwrap();
+        let error = pinhole::jobs::Jobs::open(&config, AuditLog::default(), Decoder::default()).await.err().unwrap();
         let error = format!("{error:#}");
         assert!(error.contains(gist), "{error}");
         assert!(!error.contains("open-sesame"), "{error}");
@@ -263,12 +265,12 @@ async fn a_binding_that_cannot_work_says_why_and_disturbs_no_other() {
     let server = server(&upstream.url(), &bindings, &[]).await;
     assert_eq!(draw(&server, &json!({})).await.0, 200);
     for (engine, gist) in [
-        ("lost", "there is no engine nobody"),
+        ("lost", "its engine nobody does not exist"),
         (
             "odd",
-            "has a setting \"base-urll\", but the settings of engine openai are ",
+            "unknown setting \"base-urll\": the settings of engine openai are ",
         ),
-        ("both", "edit_settings.authentication"),
+        ("both", "the setting authentication cannot differ for editing"),
     ] {
         let (status, body) = draw(&server, &json!({"engine": engine})).await;
         assert_eq!(status, 400, "{body}");
@@ -281,12 +283,12 @@ async fn a_binding_that_cannot_work_says_why_and_disturbs_no_other() {
 async fn the_default_is_a_binding_that_there_is() {
     let (engines, photos) = (painter().await, painter().await);
     let server = server(&engines.url(), &json!({}), &[]).await;
-    let set = async |body: Value| server.ask("/api/v1/settings", &body).await;
+    let set = async |body: Value| server.post_json("/api/v1/settings", &body).await;
     for variable in ["IMAGE_GENERATION_ENGINE", "IMAGE_EDIT_ENGINE"] {
         let (status, body) = set(json!({variable: "photo"})).await;
         assert_eq!(status, 400, "{body}");
         let detail = body["detail"].as_str().unwrap();
-        let expected = format!("{variable} is \"photo\": the engines are automatic1111, comfyui, ");
+        let expected = format!("{variable} is \"photo\", which is not an engine: use one of automatic1111, comfyui, ");
         assert!(detail.starts_with(&expected), "{detail}");
     }
     let photo = json!({"photo": {"engine": "openai", "settings": {"base-url": photos.url()}}});

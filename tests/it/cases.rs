@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use pinhole_conformance::{Kit, Lines, Played, Verdict};
+use pinhole_conformance::{Kit, Lines, JobExchange, Verdict};
 use pinhole_tests::{compiler, engines, guests, program};
 use serde_json::Value;
 use tracing_subscriber::layer::SubscriberExt;
@@ -41,7 +41,7 @@ async fn open(component: &Path, cases: &str, names: &[String]) -> anyhow::Result
     Kit::open(component, &folder(cases), names, &compiler(), lines()).await
 }
 
-async fn play(kit: &Kit) -> Vec<Played> {
+async fn play(kit: &Kit) -> Vec<JobExchange> {
     let mut all = Vec::new();
     kit.run(|played| all.push(played)).await;
     all
@@ -50,9 +50,9 @@ async fn play(kit: &Kit) -> Vec<Played> {
 async fn passes(engine: &str) {
     let component = engines().join(format!("{engine}.wasm"));
     let kit = open(&component, "cases", &[]).await.unwrap();
-    let failed = |played: &Played| matches!(played.verdict, Verdict::Failed(_));
-    let failed: Vec<Played> = play(&kit).await.into_iter().filter(failed).collect();
-    let lines: Vec<String> = failed.iter().map(Played::to_string).collect();
+    let failed = |played: &JobExchange| matches!(played.verdict, Verdict::Failed(_));
+    let failed: Vec<JobExchange> = play(&kit).await.into_iter().filter(failed).collect();
+    let lines: Vec<String> = failed.iter().map(JobExchange::to_string).collect();
     assert!(lines.is_empty(), "engine {engine}:\n{}", lines.join("\n"));
 }
 
@@ -292,7 +292,7 @@ async fn a_case_that_fails_says_what_came() {
 async fn a_case_that_passes_tells_what_it_cost() {
     let kit = open(&hostile(), "kit/passing", &[]).await.unwrap();
     let all = play(&kit).await;
-    let told: Vec<String> = all.iter().map(Played::to_string).collect();
+    let told: Vec<String> = all.iter().map(JobExchange::to_string).collect();
     assert_eq!(
         told,
         [
@@ -394,7 +394,7 @@ fn the_command_prints_a_line_a_case_and_a_summary() {
     );
     assert!(known.starts_with("known   P9-known: "), "{out}");
     assert!(
-        summary.starts_with("1 passed, 0 failed, 1 known not to pass in "),
+        summary.starts_with("1 passed, 0 failed, 1 known to fail in "),
         "{out}"
     );
 

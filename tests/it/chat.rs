@@ -17,7 +17,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use pinhole::chat::event::{Event, PROGRESS, Place};
-use pinhole_tests::{Answer, Seen, Server, Upstream};
+use pinhole_tests::{FakeResponse, RecordedRequest, TestServer, FakeUpstream};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -73,23 +73,23 @@ impl Recorded {
 }
 
 /// A language model that answers every turn, at a server that gives no list of its models.
-async fn model() -> Upstream {
-    Upstream::start(async |seen: Seen| match seen.line().as_str() {
-        "GET /v1/models" => Answer::json(404, &json!({})),
-        _ if seen.json()["stream"] == true => Answer::typed(200, "text/event-stream", STREAMED),
-        _ => Answer::typed(200, "application/json", WHOLE),
+async fn model() -> FakeUpstream {
+    FakeUpstream::start(async |seen: RecordedRequest| match seen.line().as_str() {
+        "GET /v1/models" => FakeResponse::json(404, &json!({})),
+        _ if seen.json()["stream"] == true => FakeResponse::typed(200, "text/event-stream", STREAMED),
+        _ => FakeResponse::typed(200, "application/json", WHOLE),
     })
     .await
 }
 
 /// What the language model was asked to answer.
-fn asked(model: &Upstream) -> Vec<Seen> {
+fn asked(model: &FakeUpstream) -> Vec<RecordedRequest> {
     let mut seen = model.seen();
     seen.retain(|seen| seen.line() != "GET /v1/models");
     seen
 }
 
-async fn server(model: &Upstream, variables: &[(&str, &str)]) -> Server {
+async fn server(model: &FakeUpstream, variables: &[(&str, &str)]) -> TestServer {
     let base = format!("{}/v1", model.url());
     let mut all = vec![
         ("OPENAI_API_BASE_URL", base.as_str()),
@@ -97,7 +97,7 @@ async fn server(model: &Upstream, variables: &[(&str, &str)]) -> Server {
         ("ENABLE_IMAGE_PROMPT_GENERATION", "false"),
     ];
     all.extend(variables);
-    Server::start(&all).await
+    TestServer::start(&all).await
 }
 
 struct Reply {
@@ -130,7 +130,7 @@ impl Reply {
     }
 }
 
-async fn ask(server: &Server, request: &Value) -> Reply {
+async fn ask(server: &TestServer, request: &Value) -> Reply {
     let turn = async { Reply::read(server.post(TURN, request).send().await.unwrap()).await };
     timeout(PATIENCE, turn).await.expect("an answer")
 }
@@ -145,16 +145,16 @@ struct Listener {
 
 impl Listener {
     /// Hears one chat's events.
-    async fn of_chat(server: &Server, key: &str, chat_id: &str) -> Self {
+    async fn of_chat(server: &TestServer, key: &str, chat_id: &str) -> Self {
         Self::start(server, key, chat_id, &format!("?chat_id={chat_id}")).await
     }
 
     /// Hears every chat's events. `chat_id` is one of the chats.
-    async fn of_all(server: &Server, key: &str, chat_id: &str) -> Self {
+    async fn of_all(server: &TestServer, key: &str, chat_id: &str) -> Self {
         Self::start(server, key, chat_id, "").await
     }
 
-    async fn start(server: &Server, key: &str, chat_id: &str, query: &str) -> Self {
+    async fn start(server: &TestServer, key: &str, chat_id: &str, query: &str) -> Self {
         let url = server.url(&format!("/api/events{query}"));
         let stream = server.client.get(url).bearer_auth(key).send().await;
         let stream = stream.unwrap();
@@ -199,7 +199,7 @@ impl Listener {
     }
 
     /// Everything told so far: a mark of our own comes last.
-    async fn heard(&mut self, server: &Server) -> Value {
+    async fn heard(&mut self, server: &TestServer) -> Value {
         static MARKS: AtomicU64 = AtomicU64::new(0);
         let mark = MARKS.fetch_add(1, Ordering::Relaxed).to_string();
         server.app.events.emit(Event {
@@ -259,7 +259,7 @@ const FAILED: [&str; 2] = [
 
 /// The one request that the language model got.
 #[track_caller]
-fn only(model: &Upstream) -> Seen {
+fn only(model: &FakeUpstream) -> RecordedRequest {
     let [seen] = asked(model).try_into().expect("one request");
     assert_eq!(seen.line(), "POST /v1/chat/completions");
     assert_eq!(
@@ -342,8 +342,8 @@ async fn a_streaming_turn_is_the_one_that_open_webui_records() {
     assert_eq!(stored.status(), 200);
     assert_eq!(stored.headers()["content-type"], "image/png");
     assert!(is_png(&stored.bytes().await.unwrap(), 512, 512));
-    assert_eq!(server.stored(), 1);
-    let second = server.second_user().await;
+    assert_eq!(server.stored_files(), 1);
+    let second = server.add_second_user().await;
     let others = server.client.get(server.url(url)).bearer_auth(second);
     assert_eq!(others.send().await.unwrap().status(), 404);
     let nobodys = server.client.get(server.url(url)).send().await.unwrap();
@@ -356,11 +356,11 @@ async fn events_and_words_arrive_while_the_model_still_speaks() {
     let (first, rest) = STREAMED.split_at(400);
     let model = {
         let (listened, read) = (listened.clone(), read.clone());
-        Upstream::start(move |seen: Seen| {
+        FakeUpstream::start(move |seen: RecordedRequest| {
             let (listened, read) = (listened.clone(), read.clone());
             async move {
                 if seen.line() == "GET /v1/models" {
-                    return Answer::json(404, &json!({}));
+                    return FakeResponse::json(404, &json!({}));
                 }
                 listened.notified().await;
                 let rest = stream::once(async move {
@@ -368,7 +368,7 @@ async fn events_and_words_arrive_while_the_model_still_speaks() {
                     Ok::<_, std::io::Error>(Bytes::from(rest))
                 });
                 let first = stream::iter([Ok(Bytes::from(first))]);
-                Answer::typed(
+                FakeResponse::typed(
                     200,
                     "text/event-stream",
                     Body::from_stream(first.chain(rest)),
@@ -416,7 +416,7 @@ async fn a_turn_that_does_not_stream_is_answered_in_one_piece() {
     assert_eq!(seen["stream"], false);
     context(&seen["messages"][0]["content"]);
     assert_eq!(seen["messages"][1], recorded.request["messages"][0]);
-    assert_eq!(server.stored(), 1);
+    assert_eq!(server.stored_files(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -465,14 +465,14 @@ async fn the_context_goes_in_front_of_a_system_message() {
         assert_eq!(messages[1], system(content));
         assert_eq!(messages[2], user);
     }
-    assert_eq!(server.stored(), 5);
+    assert_eq!(server.stored_files(), 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_are_heard_by_their_user_and_in_their_chat_only() {
     let model = model().await;
     let server = server(&model, &[]).await;
-    let second = server.second_user().await;
+    let second = server.add_second_user().await;
     let (mine, other) = (Recorded::of_chat("mine"), Recorded::of_chat("other"));
     let mut all = Listener::of_all(&server, &server.key, "mine").await;
     let mut in_mine = Listener::of_chat(&server, &server.key, "mine").await;

@@ -6,22 +6,22 @@ mod limits;
 mod lists;
 
 use http::Method;
-use pinhole_images::Image;
 use pinhole::store::FileRow;
-use pinhole_tests::{Server, gif};
+use pinhole_images::Image;
+use pinhole_tests::{TestServer, gif};
 use serde_json::{Value, json};
 
 /// What Open WebUI says, with 401, for what is not there and for what is somebody else's.
 const NOT_FOUND: &str = "We could not find what you're looking for :/";
 
 /// A server; no chat needs an engine, so it has the smallest.
-async fn server() -> Server {
-    Server::with_engine("sketch", &[]).await
+async fn server() -> TestServer {
+    TestServer::with_engine("sketch", &[]).await
 }
 
 /// Status and JSON of a request with this key.
 async fn ask(
-    server: &Server,
+    server: &TestServer,
     method: Method,
     path: &str,
     key: &str,
@@ -36,19 +36,19 @@ async fn ask(
     (status, json.unwrap_or_else(|_| text.into()))
 }
 
-async fn get(server: &Server, path: &str) -> Value {
+async fn get(server: &TestServer, path: &str) -> Value {
     let (status, answer) = ask(server, Method::GET, path, &server.key, None).await;
     assert_eq!(status, 200, "{path}: {answer}");
     answer
 }
 
-async fn post(server: &Server, path: &str, body: &Value) -> Value {
+async fn post(server: &TestServer, path: &str, body: &Value) -> Value {
     let (status, answer) = ask(server, Method::POST, path, &server.key, Some(body)).await;
     assert_eq!(status, 200, "{path}: {answer}");
     answer
 }
 
-async fn delete(server: &Server, path: &str) -> Value {
+async fn delete(server: &TestServer, path: &str) -> Value {
     let (status, answer) = ask(server, Method::DELETE, path, &server.key, None).await;
     assert_eq!(status, 200, "{path}: {answer}");
     answer
@@ -77,7 +77,7 @@ fn conversation() -> Value {
 }
 
 /// Creates a chat of the administrator's: its path.
-async fn create(server: &Server, chat: &Value) -> String {
+async fn create(server: &TestServer, chat: &Value) -> String {
     let made = post(server, "/api/v1/chats/new", &json!({"chat": chat})).await;
     path(&made)
 }
@@ -91,7 +91,7 @@ fn id(path: &str) -> &str {
 }
 
 /// The id of the user behind a key.
-async fn user(server: &Server, key: &str) -> String {
+async fn user(server: &TestServer, key: &str) -> String {
     let user = server.app.store.user_by_key(key).await.unwrap();
     user.unwrap().id
 }
@@ -101,7 +101,7 @@ fn picture(width: u8) -> Image {
 }
 
 /// Keeps pictures that were made for the chat's answer.
-async fn made(server: &Server, chat: &str, widths: &[u8]) -> Vec<FileRow> {
+async fn made(server: &TestServer, chat: &str, widths: &[u8]) -> Vec<FileRow> {
     let user = user(server, &server.key).await;
     let pictures: Vec<_> = widths.iter().map(|width| picture(*width)).collect();
     let place = Some((id(chat), "answer"));
@@ -111,7 +111,7 @@ async fn made(server: &Server, chat: &str, widths: &[u8]) -> Vec<FileRow> {
 }
 
 /// The message of a chat.
-async fn message(server: &Server, chat: &str, id: &str) -> Value {
+async fn message(server: &TestServer, chat: &str, id: &str) -> Value {
     get(server, chat).await["chat"]["history"]["messages"][id].take()
 }
 
@@ -146,7 +146,7 @@ async fn a_chat_comes_back_as_it_was_sent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn somebody_elses_chat_is_not_there() {
     let server = server().await;
-    let second = server.second_user().await;
+    let second = server.add_second_user().await;
     let mine = create(&server, &conversation()).await;
     let body = json!({"chat": {"title": "Taken"}, "content": "Taken"});
     let nobodys = "/api/v1/chats/00000000-0000-4000-8000-000000000000".to_owned();

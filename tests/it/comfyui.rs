@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use pinhole_tests::{Answer, PIXEL, Seen, Server, Upstream, WebSocket};
+use pinhole_tests::{FakeResponse, PIXEL, RecordedRequest, TestServer, FakeUpstream, WebSocket};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::tungstenite::Message;
@@ -14,7 +14,7 @@ const JOB: &str = "0f3b8c1e-5a7d-4e2b-9c64-1d2e3f405162";
 /// A safety net, far above what any job here takes.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-fn path(seen: &Seen) -> &str {
+fn path(seen: &RecordedRequest) -> &str {
     seen.target.split('?').next().unwrap_or_default()
 }
 
@@ -35,47 +35,47 @@ async fn finish(mut socket: WebSocket, mut jobs: watch::Receiver<u32>, mine: u32
 }
 
 /// A ComfyUI whose every job leaves these files; `view` gives their bytes.
-async fn comfy(files: &'static [&'static str], view: fn(&Seen) -> Answer) -> Upstream {
+async fn comfy(files: &'static [&'static str], view: fn(&RecordedRequest) -> FakeResponse) -> FakeUpstream {
     let jobs = watch::Sender::new(0);
-    Upstream::start(move |seen| {
+    FakeUpstream::start(move |seen| {
         let answer = match path(&seen) {
             "/ws" => {
                 let (mine, jobs) = (*jobs.borrow() + 1, jobs.subscribe());
-                Answer::web_socket(move |socket| finish(socket, jobs, mine))
+                FakeResponse::web_socket(move |socket| finish(socket, jobs, mine))
             }
             "/prompt" => {
                 jobs.send_modify(|jobs| *jobs += 1);
-                Answer::json(
+                FakeResponse::json(
                     200,
                     &json!({"prompt_id": JOB, "number": 1, "node_errors": {}}),
                 )
             }
             "/view" => view(&seen),
-            _ => Answer::json(200, &history(files)),
+            _ => FakeResponse::json(200, &history(files)),
         };
         async { answer }
     })
     .await
 }
 
-fn picture(_: &Seen) -> Answer {
-    Answer::typed(200, "image/png", PIXEL)
+fn picture(_: &RecordedRequest) -> FakeResponse {
+    FakeResponse::typed(200, "image/png", PIXEL)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_job_has_a_socket_and_an_id_of_its_own() {
     let comfy = comfy(&["a.png"], picture).await;
-    let server = Server::with_engine("comfyui", &[("COMFYUI_BASE_URL", &comfy.url())]).await;
+    let server = TestServer::with_engine("comfyui", &[("COMFYUI_BASE_URL", &comfy.url())]).await;
     let body = json!({"prompt": "a red fox"});
     for _ in 0..2 {
-        let (status, reply) = server.ask("/v1/images/generations", &body).await;
+        let (status, reply) = server.post_json("/v1/images/generations", &body).await;
         assert_eq!(status, 200, "{reply}");
     }
     let seen = comfy.seen();
     let jobs: Vec<Value> = seen
         .iter()
         .filter(|seen| seen.line() == "POST /prompt")
-        .map(Seen::json)
+        .map(RecordedRequest::json)
         .collect();
     for name in ["client_id", "prompt_id"] {
         let ids: Vec<&str> = jobs.iter().map(|job| job[name].as_str().unwrap()).collect();
@@ -86,17 +86,17 @@ async fn every_job_has_a_socket_and_an_id_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_picture_is_left_out_and_not_kept() {
-    let second_is_none = |seen: &Seen| match seen.target.contains("b.png") {
-        true => Answer::typed(200, "image/png", "<html>"),
+    let second_is_none = |seen: &RecordedRequest| match seen.target.contains("b.png") {
+        true => FakeResponse::typed(200, "image/png", "<html>"),
         false => picture(seen),
     };
     let comfy = comfy(&["a.png", "b.png"], second_is_none).await;
-    let server = Server::with_engine("comfyui", &[("COMFYUI_BASE_URL", &comfy.url())]).await;
+    let server = TestServer::with_engine("comfyui", &[("COMFYUI_BASE_URL", &comfy.url())]).await;
     let body = json!({"prompt": "a red fox", "n": 2, "response_format": "url"});
-    let (status, reply) = server.ask("/v1/images/generations", &body).await;
+    let (status, reply) = server.post_json("/v1/images/generations", &body).await;
     let data = reply["data"].as_array().map(Vec::len);
     assert_eq!((status, data), (200, Some(1)), "{reply}");
-    assert_eq!(server.stored(), 1);
+    assert_eq!(server.stored_files(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,16 +113,16 @@ async fn a_client_that_goes_away_takes_its_job_along() {
             while let Some(Ok(_)) = socket.next().await {}
         }
     };
-    let comfy = Upstream::start(move |seen| {
+    let comfy = FakeUpstream::start(move |seen| {
         let answer = match path(&seen) {
-            "/ws" => Answer::web_socket(talk.clone()),
-            "/prompt" => Answer::json(200, &json!({"prompt_id": JOB, "number": 1})),
-            _ => Answer::json(200, &json!({"cancelled": true})),
+            "/ws" => FakeResponse::web_socket(talk.clone()),
+            "/prompt" => FakeResponse::json(200, &json!({"prompt_id": JOB, "number": 1})),
+            _ => FakeResponse::json(200, &json!({"cancelled": true})),
         };
         async { answer }
     })
     .await;
-    let server = Server::with_engine("comfyui", &[("COMFYUI_BASE_URL", &comfy.url())]).await;
+    let server = TestServer::with_engine("comfyui", &[("COMFYUI_BASE_URL", &comfy.url())]).await;
     let body = json!({"prompt": "a red fox"});
     let asking = tokio::spawn(server.post("/v1/images/generations", &body).send());
     let soon = tokio::time::timeout(PATIENCE, followed.recv()).await;

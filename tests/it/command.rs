@@ -17,7 +17,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use pinhole_tests::{Answer, Seen, Server, Upstream, engines, guests, program};
+use pinhole_tests::{FakeResponse, RecordedRequest, TestServer, FakeUpstream, engines, guests, program};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -231,12 +231,12 @@ fn closed_port() -> (tokio::net::TcpSocket, String) {
 }
 
 /// An upstream on which `/allowed/slow` is never answered.
-async fn slow_upstream() -> Upstream {
-    Upstream::start(async |seen: Seen| {
+async fn slow_upstream() -> FakeUpstream {
+    FakeUpstream::start(async |seen: RecordedRequest| {
         if seen.target == "/allowed/slow" {
             std::future::pending::<()>().await;
         }
-        Answer::json(200, &json!({}))
+        FakeResponse::json(200, &json!({}))
     })
     .await
 }

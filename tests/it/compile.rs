@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use pinhole::config::Config;
 use pinhole_sandbox::{Compiler, Engines};
-use pinhole_tests::{Server, compiler, engines, environment, program};
+use pinhole_tests::{TestServer, compiler, engines, environment, program};
 use tempfile::TempDir;
 use wasm_encoder::{
     BlockType, CodeSection, Component, CustomSection, Function, FunctionSection, Module,
@@ -142,7 +142,7 @@ fn script(lines: &str) -> (TempDir, Compiler) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_takes_too_long_to_be_compiled_is_refused_while_the_server_answers() {
-    let server = Server::with_engine("sketch", &[]).await;
+    let server = TestServer::with_engine("sketch", &[]).await;
     let compiler = Compiler {
         time: Duration::from_secs(1),
         ..compiler()
@@ -275,7 +275,11 @@ async fn a_compiler_is_told_its_limits_and_nothing_else() {
     let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::write(folder.path().join("sketch.wasm"), sketch()).unwrap();
     let engines = open(&folder, &data, &compiler).await;
-    assert!(engines.get("sketch").is_some(), "{:?}", engines.rejected_files());
+    assert!(
+        engines.get("sketch").is_some(),
+        "{:?}",
+        engines.rejected_files()
+    );
 
     let told = fs::read_to_string(told).unwrap();
     let threads = |line: &&str| line.starts_with("RAYON_NUM_THREADS=");

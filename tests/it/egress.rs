@@ -12,14 +12,15 @@ use std::time::Duration;
 
 use http::Method;
 use pinhole::config::Config;
+use pinhole::jobs::{JobPlan, JobRequest, Operation, Requester};
 use pinhole_egress::{
     BaseUrl, Credential, DEFAULT_SILENCE, Destination, Egress, Error, Request, Tls,
 };
-use pinhole_sandbox::grant;
-use pinhole_sandbox::engine_settings::EngineSettings;
 use pinhole_ground::environment::Environment;
+use pinhole_sandbox::engine_settings::EngineSettings;
+use pinhole_sandbox::grant;
 use pinhole_tests::{
-    Answer, PIXEL, Server, Stage, Upstream, engines, environment, pixel_base64, program,
+    FakeResponse, PIXEL, TestServer, EngineFixture, FakeUpstream, engines, environment, pixel_base64, program,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -29,14 +30,14 @@ const KEY: &str = "open-sesame-5820";
 const JOB_TIMEOUT: (&str, &str) = ("PINHOLE_JOB_TIMEOUT_SECS", "30");
 
 /// A stage of the engine `openai`.
-async fn stage(variables: &[(&str, &str)]) -> Stage {
+async fn stage(variables: &[(&str, &str)]) -> EngineFixture {
     let mut all = vec![
         ("IMAGES_OPENAI_API_BASE_URL", "{upstream}/v1"),
         ("IMAGES_OPENAI_API_KEY", "{secret}"),
         JOB_TIMEOUT,
     ];
     all.extend(variables);
-    Stage::start("openai", KEY, &all).await
+    EngineFixture::start("openai", KEY, &all).await
 }
 
 fn egress() -> Egress {
@@ -59,8 +60,8 @@ fn asked() -> Value {
 }
 
 /// An answer with a picture at this place.
-fn picture_at(address: &str) -> Answer {
-    Answer::json(200, &json!({"data": [{"url": address}]}))
+fn picture_at(address: &str) -> FakeResponse {
+    FakeResponse::json(200, &json!({"data": [{"url": address}]}))
 }
 
 /// The JSON of an answer with a picture.
@@ -68,8 +69,8 @@ fn success() -> String {
     json!({"data": [{"b64_json": pixel_base64()}]}).to_string()
 }
 
-fn redirect(status: u16, location: &str) -> Answer {
-    Answer::typed(status, "text/plain", "").header("location", location)
+fn redirect(status: u16, location: &str) -> FakeResponse {
+    FakeResponse::typed(status, "text/plain", "").header("location", location)
 }
 
 /// A safety net, far above what anything here takes.
@@ -85,9 +86,9 @@ async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 /// The status and JSON of a request for a picture.
-async fn ask(server: &Server) -> (u16, Value) {
+async fn ask(server: &TestServer) -> (u16, Value) {
     let asked = asked();
-    patiently("the server", server.ask("/v1/images/generations", &asked)).await
+    patiently("the server", server.post_json("/v1/images/generations", &asked)).await
 }
 
 /// A listener at which nothing may arrive.
@@ -130,7 +131,7 @@ async fn an_upstream_cannot_send_a_request_elsewhere() {
         (302, "/v1/images/other".to_owned()),
     ] {
         // The stage finds any request beyond the one.
-        let played = stage.play([redirect(status, &location)], &asked()).await;
+        let played = stage.generate([redirect(status, &location)], &asked()).await;
         let message = format!("the upstream returned status {status}");
         assert_eq!(played.error(), (502, "protocol", None, message.as_str()));
         let request = played.request();
@@ -138,14 +139,14 @@ async fn an_upstream_cannot_send_a_request_elsewhere() {
         assert_eq!(request.header("authorization"), format!("Bearer {KEY}"));
         other.check();
     }
-    assert_eq!(stage.server.stored(), 0);
+    assert_eq!(stage.server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_picture_is_followed_over_three_redirects_without_the_key() {
     let stage = stage(&[]).await;
     let at = |path: &str| format!("{}{path}", stage.upstream.url());
-    let picture = || Answer::typed(200, "image/png", PIXEL);
+    let picture = || FakeResponse::typed(200, "image/png", PIXEL);
     let answers = [
         picture_at(&at("/a?sig=1")),
         redirect(301, &at("/b")),
@@ -153,7 +154,7 @@ async fn a_picture_is_followed_over_three_redirects_without_the_key() {
         redirect(307, "d"),
         picture(),
     ];
-    let played = stage.play(answers, &asked()).await;
+    let played = stage.generate(answers, &asked()).await;
     assert_eq!(played.pictures(), [PIXEL]);
     let [first, hops @ ..] = played.seen.as_slice() else {
         panic!("nothing was asked");
@@ -171,9 +172,9 @@ async fn a_picture_is_followed_over_three_redirects_without_the_key() {
     // The fourth is not followed.
     let hops = [(); 4].map(|()| redirect(302, &at("/again")));
     let played = stage
-        .play([picture_at(&at("/a"))].into_iter().chain(hops), &asked())
+        .generate([picture_at(&at("/a"))].into_iter().chain(hops), &asked())
         .await;
-    let message = "the picture's address may not be fetched";
+    let message = "the image URL is not allowed";
     assert_eq!(played.error(), (502, "forbidden", None, message));
 }
 
@@ -181,9 +182,9 @@ async fn a_picture_is_followed_over_three_redirects_without_the_key() {
 async fn each_redirect_of_a_picture_is_checked_again() {
     let stage = stage(&[]).await;
     let other = Forbidden::new();
-    let port = stage.upstream.address.port();
+    let port = stage.upstream.address().port();
     let address = format!("{}/a", stage.upstream.url());
-    let not_fetched = "the picture's address may not be fetched";
+    let not_fetched = "the image URL is not allowed";
     for location in [
         format!("{}/x.png", other.url()),
         format!("http://localhost:{}/x.png", other.port()),
@@ -207,7 +208,7 @@ async fn each_redirect_of_a_picture_is_checked_again() {
         };
         let answers = (0..hops).map(|_| redirect(302, &location));
         let played = stage
-            .play([picture_at(&address)].into_iter().chain(answers), &asked())
+            .generate([picture_at(&address)].into_iter().chain(answers), &asked())
             .await;
         assert_eq!(
             played.error(),
@@ -216,18 +217,18 @@ async fn each_redirect_of_a_picture_is_checked_again() {
         );
         other.check();
     }
-    let nowhere = Answer::typed(302, "text/plain", "");
-    let played = stage.play([picture_at(&address), nowhere], &asked()).await;
+    let nowhere = FakeResponse::typed(302, "text/plain", "");
+    let played = stage.generate([picture_at(&address), nowhere], &asked()).await;
     assert_eq!(played.error(), (502, "forbidden", None, not_fetched));
-    let gone = Answer::typed(404, "text/plain", "gone");
-    let played = stage.play([picture_at(&address), gone], &asked()).await;
-    let message = "the picture's address cannot be fetched";
+    let gone = FakeResponse::typed(404, "text/plain", "gone");
+    let played = stage.generate([picture_at(&address), gone], &asked()).await;
+    let message = "the image URL cannot be fetched";
     assert_eq!(played.error(), (502, "upstream", None, message));
-    assert_eq!(stage.server.stored(), 0);
+    assert_eq!(stage.server.stored_files(), 0);
 }
 
 /// What the engine `openai` would reach with these variables, if its default were this address.
-fn granted(server: &Server, default: &str, variables: &[(&str, &str)]) -> Result<String, String> {
+fn granted(server: &TestServer, default: &str, variables: &[(&str, &str)]) -> Result<String, String> {
     let engine = server.app.jobs.engines.get("openai").unwrap();
     let mut description = engine.description.clone();
     let mut settings = description.settings.iter_mut();
@@ -239,9 +240,8 @@ fn granted(server: &Server, default: &str, variables: &[(&str, &str)]) -> Result
     let environment = Environment::new(pairs);
     let settings = EngineSettings::for_generating(&description, &environment)?;
     let (egress, tls) = (&server.app.jobs.egress, Tls::default());
-    let upstreams =
-        grant::open_upstreams(&description, &engine.grant, &settings, egress, &tls)
-            .map_err(|refusal| refusal.to_string())?;
+    let upstreams = grant::open_upstreams(&description, &engine.grant, &settings, egress, &tls)
+        .map_err(|refusal| refusal.to_string())?;
     Ok(upstreams["api"].destination.origin())
 }
 
@@ -249,7 +249,7 @@ fn granted(server: &Server, default: &str, variables: &[(&str, &str)]) -> Result
 async fn only_an_administrators_setting_grants_a_private_address() {
     const PRIVATE: &str = "http://127.0.0.1:9";
     const PUBLIC: &str = "https://api.openai.com/v1";
-    let server = Server::with_engine("openai", &[]).await;
+    let server = TestServer::with_engine("openai", &[]).await;
     let reached = |default, variables: &[_]| granted(&server, default, variables);
     let named = |address| [("IMAGES_OPENAI_API_BASE_URL", address)];
     for default in [PRIVATE, "http://192.168.1.1/v1", "http://[::1]:9"] {
@@ -274,8 +274,8 @@ async fn only_an_administrators_setting_grants_a_private_address() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_is_checked_by_the_addresses_that_it_has() {
-    let upstream = Upstream::json(200, json!({})).await;
-    let named = format!("http://localhost:{}/v1", upstream.address.port());
+    let upstream = FakeUpstream::json(200, json!({})).await;
+    let named = format!("http://localhost:{}/v1", upstream.address().port());
     let ask = async |destination: Destination| {
         let request = Request {
             method: Method::POST,
@@ -297,12 +297,12 @@ async fn a_name_is_checked_by_the_addresses_that_it_has() {
     assert!(matches!(refused, Some(Error::Denied { .. })), "{refused:?}");
     let fetched = egress().fetch(&named, &[], 1000, soon()).await;
     assert!(matches!(fetched, Err(Error::Denied { .. })), "{fetched:?}");
-    assert!(upstream.seen().is_empty(), "{:?}", upstream.lines());
+    assert!(upstream.requests().is_empty(), "{:?}", upstream.request_lines());
 
     let private = open(&named, true, key());
     let response = ask(private).await.unwrap();
     assert_eq!(response.status, 200);
-    let seen = upstream.seen();
+    let seen = upstream.requests();
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0].line(), "POST /v1/x");
     assert_eq!(seen[0].header("authorization"), format!("Bearer {KEY}"));
@@ -312,16 +312,16 @@ async fn a_name_is_checked_by_the_addresses_that_it_has() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_with_a_forbidden_address_cannot_be_used() {
     let stage = stage(&[("IMAGES_OPENAI_API_BASE_URL", "http://169.254.169.254/v1")]).await;
-    let played = stage.play([], &asked()).await;
+    let played = stage.generate([], &asked()).await;
     assert_eq!((played.error().0, played.error().2), (400, Some("engine")));
-    let current = stage.server.app.jobs.current();
+    let current = stage.server.app.jobs.snapshot();
     let problems = current.binding("openai").unwrap().problems();
     assert!(problems[0].contains("169.254.169.254"), "{problems:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_picture_that_does_not_come_costs_no_more_than_the_jobs_time() {
-    let upstream = Upstream::start(async |seen| match seen.method {
+    let upstream = FakeUpstream::start(async |seen| match seen.method {
         Method::POST => picture_at(&format!("http://{}/x.png", seen.header("host"))),
         _ => std::future::pending().await,
     })
@@ -332,7 +332,7 @@ async fn a_picture_that_does_not_come_costs_no_more_than_the_jobs_time() {
         ("IMAGES_OPENAI_API_KEY", KEY),
         ("PINHOLE_JOB_TIMEOUT_SECS", "1"),
     ];
-    let server = Server::with_engine("openai", &variables).await;
+    let server = TestServer::with_engine("openai", &variables).await;
     let (status, body) = ask(&server).await;
     assert_eq!(
         (status, body["error"]["code"].as_str()),
@@ -340,10 +340,10 @@ async fn a_picture_that_does_not_come_costs_no_more_than_the_jobs_time() {
         "{body}"
     );
     assert_eq!(
-        upstream.lines(),
+        upstream.request_lines(),
         ["POST /v1/images/generations", "GET /x.png"]
     );
-    assert_eq!(upstream.seen()[1].header("authorization"), "");
+    assert_eq!(upstream.requests()[1].header("authorization"), "");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -363,17 +363,17 @@ async fn a_proxy_of_the_environment_is_not_used() {
         .map(|name| (*name, address.as_str()))
         .collect();
     let stage = stage(&settings).await;
-    let picture = || Answer::typed(200, "application/json", success());
-    let played = stage.play([picture()], &asked()).await;
+    let picture = || FakeResponse::typed(200, "application/json", success());
+    let played = stage.generate([picture()], &asked()).await;
     assert_eq!(played.pictures(), [PIXEL]);
     assert_eq!(
         played.request().header("host"),
-        stage.upstream.address.to_string()
+        stage.upstream.address().to_string()
     );
     proxy.check();
 
     // In a process of its own, which has them for real.
-    let upstream = Upstream::json(200, serde_json::from_str(&success()).unwrap()).await;
+    let upstream = FakeUpstream::json(200, serde_json::from_str(&success()).unwrap()).await;
     let data = tempfile::tempdir().unwrap();
     let mut command = Command::new(program());
     command
@@ -393,9 +393,9 @@ async fn a_proxy_of_the_environment_is_not_used() {
         "{}",
         String::from_utf8_lossy(&done.stderr)
     );
-    assert_eq!(upstream.lines(), ["POST /v1/images/generations"]);
+    assert_eq!(upstream.request_lines(), ["POST /v1/images/generations"]);
     assert_eq!(
-        upstream.seen()[0].header("authorization"),
+        upstream.requests()[0].header("authorization"),
         format!("Bearer {KEY}")
     );
     assert_eq!(std::fs::read(data.path().join("fox.png")).unwrap(), PIXEL);
@@ -407,12 +407,12 @@ async fn an_upstream_is_not_remembered_by_its_cookies() {
     let stage = stage(&[]).await;
     let address = format!("{}/x.png", stage.upstream.url());
     for _ in 0..2 {
-        let cookie = |answer: Answer| answer.header("set-cookie", "id=1; path=/");
+        let cookie = |answer: FakeResponse| answer.header("set-cookie", "id=1; path=/");
         let answers = [
             cookie(picture_at(&address)),
-            cookie(Answer::typed(200, "image/png", PIXEL)),
+            cookie(FakeResponse::typed(200, "image/png", PIXEL)),
         ];
-        let played = stage.play(answers, &asked()).await;
+        let played = stage.generate(answers, &asked()).await;
         assert_eq!(played.pictures(), [PIXEL]);
         assert_eq!(played.headers.get("set-cookie"), None);
         for seen in &played.seen {
@@ -427,7 +427,7 @@ async fn the_operator_reads_what_the_client_does_not() {
     let down = Forbidden::new().url();
     let broken = stage(&[("IMAGES_OPENAI_API_BASE_URL", &down)]).await;
     let url = format!("{}/x.png", other.url());
-    let upstream = Upstream::json(200, json!({"data": [{"url": url}]})).await;
+    let upstream = FakeUpstream::json(200, json!({"data": [{"url": url}]})).await;
     let base = upstream.url();
     let elsewhere = stage(&[("IMAGES_OPENAI_API_BASE_URL", &base)]).await;
     for (stage, address, words) in [
@@ -435,11 +435,15 @@ async fn the_operator_reads_what_the_client_does_not() {
         (&elsewhere, "127.0.0.1", "is private"),
     ] {
         let control = pinhole_sandbox::JobContext::new("a-job".to_owned());
-        let request = pinhole::jobs::JobRequest {
+        let request = JobRequest {
             prompt: "a red fox".to_owned(),
             ..Default::default()
         };
-        let failed = stage.server.app.jobs.generate(request, &control).await;
+        let jobs = &stage.server.app.jobs;
+        let requester = Requester::default();
+        let plan =
+            JobPlan::new(jobs.snapshot(), Operation::Generate, None, requester).unwrap();
+        let failed = jobs.generate(&plan, request, &control).await;
         let error = failed.unwrap_err();
         let (client, operator) = (error.to_string(), error.for_operator());
         let host = address.trim_start_matches("http://");
@@ -454,7 +458,7 @@ async fn the_operator_reads_what_the_client_does_not() {
         assert!(!operator.contains(KEY), "{operator}");
     }
     other.check();
-    assert_eq!(upstream.lines(), ["POST /v1/images/generations"]);
+    assert_eq!(upstream.request_lines(), ["POST /v1/images/generations"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

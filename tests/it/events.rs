@@ -8,21 +8,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pinhole::chat::event::PROGRESS;
-use pinhole_tests::{Answer, Seen, Server, Upstream, gif, pixel_base64};
+use pinhole_tests::{FakeResponse, RecordedRequest, TestServer, FakeUpstream, gif, pixel_base64};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use client::{PATIENCE, Socket, emit, user_id};
 
-/// Server-sent events, each with its id.
+/// TestServer-sent events, each with its id.
 struct Stream {
     response: reqwest::Response,
     read: String,
 }
 
 impl Stream {
-    async fn of(server: &Server, query: &str, last: Option<&str>) -> Self {
+    async fn of(server: &TestServer, query: &str, last: Option<&str>) -> Self {
         let mut request = server.get(&format!("/api/events{query}"));
         if let Some(last) = last {
             request = request.header("last-event-id", last);
@@ -68,12 +68,12 @@ impl Stream {
 }
 
 /// A whole turn with a picture, in message `a1` of this chat.
-async fn turn(server: &Server, chat_id: &str) {
+async fn turn(server: &TestServer, chat_id: &str) {
     let request = json!({
         "model": "m", "chat_id": chat_id, "id": "a1", "features": {"image_generation": true},
         "messages": [{"role": "user", "content": "a red fox"}],
     });
-    let (status, _) = server.ask("/api/chat/completions", &request).await;
+    let (status, _) = server.post_json("/api/chat/completions", &request).await;
     assert_eq!(status, 200);
 }
 
@@ -85,7 +85,7 @@ fn kinds(events: &[Value]) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_away_hears_the_rest_of_a_turn_in_the_same_words() {
-    let server = Server::with_engine("sketch", &[]).await;
+    let server = TestServer::with_engine("sketch", &[]).await;
     let mut stays = Stream::of(&server, "", None).await;
     let mut leaves = Stream::of(&server, "", None).await;
     turn(&server, "c1").await;
@@ -108,7 +108,7 @@ async fn who_was_away_hears_the_rest_of_a_turn_in_the_same_words() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_of_before_a_restart_is_told_as_a_gap() {
-    let server = Server::with_engine("sketch", &[]).await;
+    let server = TestServer::with_engine("sketch", &[]).await;
     let ours = user_id(&server, &server.key).await;
     emit(&server, &ours, Some("c1"), "status", json!({}));
     for (query, last) in [
@@ -132,8 +132,8 @@ async fn an_id_of_before_a_restart_is_told_as_a_gap() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_users_id_leads_to_ones_own_events_only() {
-    let server = Server::with_engine("sketch", &[]).await;
-    let second = server.second_user().await;
+    let server = TestServer::with_engine("sketch", &[]).await;
+    let second = server.add_second_user().await;
     let ours = user_id(&server, &server.key).await;
     let mut stream = Stream::of(&server, "", None).await;
     emit(&server, &ours, None, "status", json!({"of": "ours"}));
@@ -162,17 +162,17 @@ async fn a_client_sees_how_far_a_job_is_and_what_it_looks_like() {
     let begun = Arc::new(AtomicBool::new(false));
     let engine = {
         let drawn = drawn.clone();
-        Upstream::start(move |seen: Seen| {
+        FakeUpstream::start(move |seen: RecordedRequest| {
             let (drawn, begun) = (drawn.clone(), begun.clone());
             async move {
                 if seen.line() == "POST /sdapi/v1/txt2img" {
                     begun.store(true, Ordering::SeqCst);
                     drawn.notified().await;
-                    return Answer::json(200, &json!({"images": [pixel_base64()], "info": "{}"}));
+                    return FakeResponse::json(200, &json!({"images": [pixel_base64()], "info": "{}"}));
                 }
                 let draws = begun.load(Ordering::SeqCst);
                 let preview = base64_simd::STANDARD.encode_to_string(gif(1));
-                Answer::json(
+                FakeResponse::json(
                     200,
                     &json!({
                         "progress": if draws { 0.5 } else { 0.0 },
@@ -189,7 +189,7 @@ async fn a_client_sees_how_far_a_job_is_and_what_it_looks_like() {
     };
     let url = engine.url();
     let server =
-        Server::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", url.as_str())]).await;
+        TestServer::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", url.as_str())]).await;
     let ours = user_id(&server, &server.key).await;
     let mut socket = Socket::of(&server, &server.key).await;
     let mut stream = Stream::of(&server, "?chat_id=c1", None).await;

@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
-use pinhole_tests::{Server, engines, program};
+use pinhole_tests::{TestServer, engines, program};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 const NOT_FOUND: &str = "We could not find what you're looking for :/";
 
 /// Makes a picture for whoever has the key. Its address.
-async fn make(server: &Server, key: &str) -> String {
+async fn make(server: &TestServer, key: &str) -> String {
     let body = json!({"prompt": "a fox", "size": "64x48", "response_format": "url"});
     let request = server
         .client
@@ -54,7 +54,7 @@ fn form(parts: &[(&str, Option<&str>, &[u8])]) -> Vec<u8> {
 }
 
 /// The upload of a form by whoever has the key.
-fn post(server: &Server, key: &str, body: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
+fn post(server: &TestServer, key: &str, body: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
     server
         .client
         .post(server.url("/api/v1/files/?process=false"))
@@ -64,7 +64,7 @@ fn post(server: &Server, key: &str, body: impl Into<reqwest::Body>) -> reqwest::
 }
 
 /// Uploads a file for whoever has the key: its row.
-async fn upload(server: &Server, key: &str, name: &str, bytes: &[u8]) -> Value {
+async fn upload(server: &TestServer, key: &str, name: &str, bytes: &[u8]) -> Value {
     let request = post(server, key, form(&[("file", Some(name), bytes)]));
     let (status, row) = answer(request).await;
     assert_eq!(status, 200, "{row}");
@@ -105,7 +105,7 @@ async fn assert_not_found(case: &str, request: reqwest::RequestBuilder) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_picture_is_sent_as_a_picture_and_never_as_a_document() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let url = make(&server, &server.key).await;
     let response = server.get(&url).send().await.unwrap();
     assert_eq!(response.status(), 200);
@@ -126,7 +126,7 @@ async fn a_picture_is_sent_as_a_picture_and_never_as_a_document() {
         assert_eq!(headers[name], value);
     }
     assert!(bytes.starts_with(b"\x89PNG\r\n\x1a\n"));
-    let kept = std::fs::read(server.data.path().join("files").join(id(&url))).unwrap();
+    let kept = std::fs::read(server.data_dir.path().join("files").join(id(&url))).unwrap();
     assert_eq!(bytes, kept);
     let again = server
         .get(&url)
@@ -141,7 +141,7 @@ async fn a_picture_is_sent_as_a_picture_and_never_as_a_document() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_gets_a_picture_by_its_cookie() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let url = server.url(&make(&server, &server.key).await);
     let key = &server.key;
     for (cookie, status) in [
@@ -162,8 +162,8 @@ async fn a_browser_gets_a_picture_by_its_cookie() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn somebody_elses_picture_is_not_found() {
-    let server = Server::start(&[]).await;
-    let second = server.second_user().await;
+    let server = TestServer::start(&[]).await;
+    let second = server.add_second_user().await;
     let (mine, theirs) = (
         make(&server, &server.key).await,
         make(&server, second).await,
@@ -181,10 +181,10 @@ async fn somebody_elses_picture_is_not_found() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_is_no_path() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let url = make(&server, &server.key).await;
     let id = id(&url);
-    std::fs::write(server.data.path().join("secret"), "secret").unwrap();
+    std::fs::write(server.data_dir.path().join("secret"), "secret").unwrap();
     let long = "5".repeat(16_000);
     for trick in [
         "..%2fsecret",
@@ -223,12 +223,12 @@ async fn an_id_is_no_path() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_picture_whose_bytes_are_gone_is_not_found() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let (gone, kept) = (
         make(&server, &server.key).await,
         make(&server, &server.key).await,
     );
-    std::fs::remove_file(server.data.path().join("files").join(id(&gone))).unwrap();
+    std::fs::remove_file(server.data_dir.path().join("files").join(id(&gone))).unwrap();
     assert_not_found("removed", server.get(&gone)).await;
     assert_eq!(server.get(&kept).send().await.unwrap().status(), 200);
 }
@@ -288,7 +288,7 @@ impl Drop for Process {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_picture_and_its_owner_outlive_the_server() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let data = tempfile::tempdir().unwrap();
     let first = Process::start(data.path());
     let key = first

@@ -7,10 +7,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use pinhole::config::Config;
-use pinhole_sandbox::{Engines, PendingApproval};
-use pinhole_sandbox::grant::{FirstUse, Grant, RequestDenial, Right};
 use pinhole_ground::environment::Environment;
-use pinhole_tests::{Server, Upstream, compiler, guests};
+use pinhole_sandbox::grant::{FirstUse, Grant, RequestDenial, Right};
+use pinhole_sandbox::{Engines, PendingApproval};
+use pinhole_tests::{TestServer, FakeUpstream, compiler, guests};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -357,23 +357,23 @@ async fn a_component_that_describes_itself_otherwise_each_time_gets_no_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_was_taken_away_is_refused_until_it_is_given_back() {
-    let upstream = Upstream::json(200, json!({})).await;
+    let upstream = FakeUpstream::json(200, json!({})).await;
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("hostile.wasm"), hostile("plain")).unwrap();
     let variables = [
         ("PINHOLE_ENGINES", folder.path().to_str().unwrap()),
         ("HOSTILE_BASE_URL", &upstream.url()),
     ];
-    let server = Server::start(&variables).await;
-    let reach = async |server: &Server| {
+    let server = TestServer::start(&variables).await;
+    let reach = async |server: &TestServer| {
         let body = json!({"prompt": "reach api /allowed/x", "engine": "hostile"});
-        let (_, answer) = server.ask("/v1/images/generations", &body).await;
+        let (_, answer) = server.post_json("/v1/images/generations", &body).await;
         answer["error"]["message"].as_str().unwrap().to_owned()
     };
     assert_eq!(reach(&server).await, "status 200");
-    assert_eq!(upstream.lines(), ["GET /allowed/x"]);
+    assert_eq!(upstream.request_lines(), ["GET /allowed/x"]);
 
-    let change = |server: &Server, allow: bool| {
+    let change = |server: &TestServer, allow: bool| {
         let grants = server.app.jobs.engines.grants();
         let mut grant = grants.load("hostile").unwrap().unwrap();
         let is_it = |right: &&Right| right.to_string() == "api GET /allowed/";
@@ -389,7 +389,7 @@ async fn a_request_that_was_taken_away_is_refused_until_it_is_given_back() {
     change(&server, false);
     let server = server.restart(&variables).await;
     assert_eq!(reach(&server).await, "not granted");
-    assert_eq!(upstream.lines().len(), 1);
+    assert_eq!(upstream.request_lines().len(), 1);
     let binding = server
         .app
         .jobs
@@ -397,8 +397,10 @@ async fn a_request_that_was_taken_away_is_refused_until_it_is_given_back() {
         .binding("hostile")
         .unwrap()
         .clone();
-    let bound = binding.generating().unwrap();
-    let denial = bound.upstreams["api"].rules.check(&http::Method::GET, "/allowed/x?y");
+    let bound = binding.generate_settings().unwrap();
+    let denial = bound.upstreams["api"]
+        .rules
+        .check(&http::Method::GET, "/allowed/x?y");
     assert!(
         matches!(denial, Err(RequestDenial::NotGranted(missing)) if missing.to_string() == "GET /allowed/"),
         "{denial:?}"
@@ -407,5 +409,5 @@ async fn a_request_that_was_taken_away_is_refused_until_it_is_given_back() {
     change(&server, true);
     let server = server.restart(&variables).await;
     assert_eq!(reach(&server).await, "status 200");
-    assert_eq!(upstream.lines().len(), 2);
+    assert_eq!(upstream.request_lines().len(), 2);
 }

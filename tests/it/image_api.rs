@@ -6,7 +6,7 @@ mod verify;
 
 use std::collections::BTreeSet;
 
-use pinhole_tests::{Answer, PIXEL, Seen, Server, Upstream, pixel_base64};
+use pinhole_tests::{FakeResponse, PIXEL, RecordedRequest, TestServer, FakeUpstream, pixel_base64};
 use serde_json::{Value, json};
 
 const GENERATIONS: &str = "/api/v1/images/generations";
@@ -25,7 +25,7 @@ async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
 }
 
 /// The bytes of an answer's pictures, each being a stored file of this type.
-async fn pictures(server: &Server, answer: (u16, Value), media_type: &str) -> Vec<Vec<u8>> {
+async fn pictures(server: &TestServer, answer: (u16, Value), media_type: &str) -> Vec<Vec<u8>> {
     let (status, entries) = answer;
     assert_eq!(status, 200, "{entries}");
     let mut pictures = Vec::new();
@@ -46,7 +46,7 @@ async fn pictures(server: &Server, answer: (u16, Value), media_type: &str) -> Ve
         pictures.push(file.bytes().await.unwrap().to_vec());
         assert!(ids.insert(id.to_owned()), "{id} came twice");
     }
-    assert_eq!(server.stored(), pictures.len());
+    assert_eq!(server.stored_files(), pictures.len());
     pictures
 }
 
@@ -65,28 +65,28 @@ fn assert_refused(case: &str, answer: (u16, Value), status: u16, detail: &str) {
 }
 
 /// An upstream of OpenAI's kind, and a server in front of it.
-async fn openai(variables: &[(&str, &str)]) -> (Upstream, Server) {
+async fn openai(variables: &[(&str, &str)]) -> (FakeUpstream, TestServer) {
     let made = json!({"created": 1, "data": [{"b64_json": pixel_base64()}]});
-    let upstream = Upstream::json(200, made).await;
+    let upstream = FakeUpstream::json(200, made).await;
     let base = format!("{}/v1", upstream.url());
     let mut all = vec![("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
     all.extend(variables);
-    let server = Server::with_engine("openai", &all).await;
+    let server = TestServer::with_engine("openai", &all).await;
     (upstream, server)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pictures_are_stored_and_their_addresses_told() {
-    let server = Server::start(&[("IMAGE_SIZE", "96x64")]).await;
+    let server = TestServer::start(&[("IMAGE_SIZE", "96x64")]).await;
     let body = json!({"prompt": "a fox", "n": 2, "size": "64x48", "seed": 7});
-    let two = pictures(&server, server.ask(GENERATIONS, &body).await, "image/png").await;
+    let two = pictures(&server, server.post_json(GENERATIONS, &body).await, "image/png").await;
     assert_eq!(two.len(), 2);
     assert_eq!(png_size(&two[0]), (64, 48));
     // They are the caller's own.
     let owner = server.app.store.user_by_key(&server.key).await.unwrap();
     let files = server.app.files.list(&owner.unwrap(), 10, 0).await.unwrap();
     assert_eq!(files.len(), 2);
-    let stranger = server.second_user().await;
+    let stranger = server.add_second_user().await;
     let file = server.client.get(server.url(&files[0].url()));
     let file = file.bearer_auth(stranger).send().await.unwrap();
     assert_eq!(file.status(), 404);
@@ -100,13 +100,13 @@ async fn what_a_request_leaves_out_is_in_the_settings() {
         (json!("auto"), (512, 512)),
         (json!("64x48"), (64, 48)),
     ] {
-        let server = Server::with_engine("sketch", &[("IMAGE_SIZE", "96x64")]).await;
+        let server = TestServer::with_engine("sketch", &[("IMAGE_SIZE", "96x64")]).await;
         let body = json!({
             "prompt": "a fox", "size": size, "n": null, "model": null, "negative_prompt": null,
             "steps": null, "seed": null, "engine": "", "parameters": null, "background": null,
             "nobody_knows": [1],
         });
-        let made = pictures(&server, server.ask(GENERATIONS, &body).await, "image/png").await;
+        let made = pictures(&server, server.post_json(GENERATIONS, &body).await, "image/png").await;
         assert_eq!(made.len(), 1);
         assert_eq!(png_size(&made[0]), expected, "{size}");
     }
@@ -114,21 +114,21 @@ async fn what_a_request_leaves_out_is_in_the_settings() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_field_reaches_an_engine_that_has_it() {
-    let upstream = Upstream::start(async |seen: Seen| match seen.target.as_str() {
-        "/sdapi/v1/txt2img" => Answer::json(200, &json!({"images": [pixel_base64()]})),
-        _ => Answer::json(404, &json!({})),
+    let upstream = FakeUpstream::start(async |seen: RecordedRequest| match seen.target.as_str() {
+        "/sdapi/v1/txt2img" => FakeResponse::json(200, &json!({"images": [pixel_base64()]})),
+        _ => FakeResponse::json(404, &json!({})),
     })
     .await;
     let url = upstream.url();
-    let server = Server::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", &url)]).await;
+    let server = TestServer::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", &url)]).await;
     // Clients send a number as they read it from a form, too.
     let body = json!({
         "prompt": "a fox", "negative_prompt": "snow", "size": "64x48", "n": "1", "steps": 7,
         "seed": 11, "parameters": {"cfg_scale": 3.5}, "background": "transparent",
     });
-    let made = pictures(&server, server.ask(GENERATIONS, &body).await, "image/png").await;
+    let made = pictures(&server, server.post_json(GENERATIONS, &body).await, "image/png").await;
     assert_eq!(made, [PIXEL]);
-    let mut seen = upstream.seen().into_iter();
+    let mut seen = upstream.requests().into_iter();
     let sent = seen.find(|seen| seen.target == "/sdapi/v1/txt2img");
     let sent = sent.unwrap().json();
     for (name, expected) in [
@@ -153,8 +153,8 @@ async fn what_open_webui_sends_to_every_engine_fails_in_none() {
         "prompt": "a fox", "negative_prompt": "snow", "steps": 50, "background": "opaque",
         "model": "gpt-image-1",
     });
-    pictures(&server, server.ask(GENERATIONS, &body).await, "image/png").await;
-    let seen = upstream.seen();
+    pictures(&server, server.post_json(GENERATIONS, &body).await, "image/png").await;
+    let seen = upstream.requests();
     assert_eq!(seen[0].line(), "POST /v1/images/generations");
     let expected = json!({
         "prompt": "a fox", "model": "gpt-image-1", "background": "opaque",
@@ -164,27 +164,27 @@ async fn what_open_webui_sends_to_every_engine_fails_in_none() {
     let body = json!({
         "prompt": "a fox", "background": "opaque", "parameters": {"background": "transparent"},
     });
-    let (status, made) = server.ask(GENERATIONS, &body).await;
+    let (status, made) = server.post_json(GENERATIONS, &body).await;
     assert_eq!(status, 200, "{made}");
-    assert_eq!(upstream.seen()[1].json()["background"], "transparent");
+    assert_eq!(upstream.requests()[1].json()["background"], "transparent");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_may_name_another_engine() {
-    let server = Server::start(&[("IMAGE_GENERATION_ENGINE", "comfyui")]).await;
+    let server = TestServer::start(&[("IMAGE_GENERATION_ENGINE", "comfyui")]).await;
     let body = json!({"prompt": "a fox", "engine": "sketch", "size": "64x48"});
-    let made = pictures(&server, server.ask(GENERATIONS, &body).await, "image/png").await;
+    let made = pictures(&server, server.post_json(GENERATIONS, &body).await, "image/png").await;
     assert_eq!(png_size(&made[0]), (64, 48));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn models_are_asked_from_the_engine() {
     let models = json!({"object": "list", "data": [{"id": "gpt-image-2"}, {"id": "gpt-4o"}]});
-    let upstream = Upstream::json(200, models).await;
+    let upstream = FakeUpstream::json(200, models).await;
     let base = format!("{}/v1", upstream.url());
     let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
-    let server = Server::with_engine("openai", &variables).await;
-    let user = server.second_user().await;
+    let server = TestServer::with_engine("openai", &variables).await;
+    let user = server.add_second_user().await;
     let (status, listed) = answer(server.client.get(server.url(MODELS)).bearer_auth(user)).await;
     assert_eq!(status, 200, "{listed}");
     assert!(
@@ -194,19 +194,19 @@ async fn models_are_asked_from_the_engine() {
             .contains(&json!({"id": "gpt-image-2", "name": "gpt-image-2"})),
         "{listed}"
     );
-    assert_eq!(upstream.lines(), ["GET /v1/models"]);
+    assert_eq!(upstream.request_lines(), ["GET /v1/models"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn models_that_cannot_be_asked_for_switch_nothing_off() {
-    let upstream = Upstream::start(async |seen: Seen| match seen.target.as_str() {
-        "/v1/models" => Answer::json(500, &json!({"error": {"message": "out of order"}})),
-        _ => Answer::json(200, &json!({"data": [{"b64_json": pixel_base64()}]})),
+    let upstream = FakeUpstream::start(async |seen: RecordedRequest| match seen.target.as_str() {
+        "/v1/models" => FakeResponse::json(500, &json!({"error": {"message": "out of order"}})),
+        _ => FakeResponse::json(200, &json!({"data": [{"b64_json": pixel_base64()}]})),
     })
     .await;
     let base = format!("{}/v1", upstream.url());
     let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
-    let server = Server::with_engine("openai", &variables).await;
+    let server = TestServer::with_engine("openai", &variables).await;
     let (status, refused) = answer(server.get(MODELS)).await;
     let detail = refused["detail"].as_str().unwrap();
     assert_eq!(status, 400, "{detail}");
@@ -214,5 +214,5 @@ async fn models_that_cannot_be_asked_for_switch_nothing_off() {
     assert!(detail.contains("out of order"), "{detail}");
     assert!(!detail.contains("127.0.0.1"), "{detail}");
     let body = json!({"prompt": "a fox"});
-    pictures(&server, server.ask(GENERATIONS, &body).await, "image/png").await;
+    pictures(&server, server.post_json(GENERATIONS, &body).await, "image/png").await;
 }

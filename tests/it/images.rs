@@ -8,13 +8,13 @@ mod stream;
 use std::collections::BTreeSet;
 
 use http::Method;
-use pinhole_tests::{Answer, Seen, Server, Upstream, pixel_base64};
+use pinhole_tests::{FakeResponse, RecordedRequest, TestServer, FakeUpstream, pixel_base64};
 use serde_json::{Value, json};
 
 const GENERATIONS: &str = "/v1/images/generations";
 
-async fn generate(server: &Server, body: Value) -> Value {
-    let (status, answer) = server.ask(GENERATIONS, &body).await;
+async fn generate(server: &TestServer, body: Value) -> Value {
+    let (status, answer) = server.post_json(GENERATIONS, &body).await;
     assert_eq!(status, 200, "{answer}");
     assert!(answer["created"].is_i64(), "{answer}");
     answer
@@ -39,7 +39,7 @@ fn png_size(bytes: &[u8]) -> (u32, u32) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pictures_come_in_base64_and_are_not_stored() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     for format in [json!("b64_json"), json!(null)] {
         let body = json!({"prompt": "a fox", "size": "64x48", "response_format": format});
         let answer = generate(&server, body).await;
@@ -53,12 +53,12 @@ async fn pictures_come_in_base64_and_are_not_stored() {
         });
         assert_eq!(answer, expected);
     }
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pictures_come_as_addresses_of_what_is_stored() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let body = json!({"prompt": "a fox", "n": 3, "size": "64x48", "response_format": "url"});
     let answer = generate(&server, body).await;
     let mut urls = BTreeSet::new();
@@ -71,12 +71,12 @@ async fn pictures_come_as_addresses_of_what_is_stored() {
         assert_eq!(png_size(&file.bytes().await.unwrap()), (64, 48));
         urls.insert(url.to_owned());
     }
-    assert_eq!((urls.len(), server.stored()), (3, 3));
+    assert_eq!((urls.len(), server.stored_files()), (3, 3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_seed_gives_the_same_pictures() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let made = async |more: Value| {
         let mut body = json!({"prompt": "a fox", "size": "64x64"});
         let more = more.as_object().unwrap().clone();
@@ -104,7 +104,7 @@ async fn the_same_seed_gives_the_same_pictures() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_size_is_the_one_asked_for_or_the_settings() {
-    let server = Server::start(&[("IMAGE_SIZE", "96x64")]).await;
+    let server = TestServer::start(&[("IMAGE_SIZE", "96x64")]).await;
     for (size, expected) in [
         (json!("1x1"), (1, 1)),
         (json!("100x37"), (100, 37)),
@@ -121,7 +121,7 @@ async fn the_size_is_the_one_asked_for_or_the_settings() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_largest_request_is_carried_out() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let answer = generate(
         &server,
         json!({"prompt": "a fox", "n": 10, "size": "64x64"}),
@@ -135,7 +135,7 @@ async fn the_largest_request_is_carried_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_format_told_is_that_of_the_bytes() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     for wanted in ["png", "jpeg", "webp", "no-such-format"] {
         let body = json!({
             "prompt": "a fox", "size": "64x64", "output_format": wanted, "output_compression": 50,
@@ -191,13 +191,13 @@ fn unreadable(message: &'static str) -> Refused {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_clients_send_by_habit_fails_nowhere() {
-    let upstream = Upstream::start(async |seen: Seen| match seen.target.as_str() {
-        "/sdapi/v1/txt2img" => Answer::json(200, &json!({"images": [pixel_base64()]})),
-        _ => Answer::json(404, &json!({})),
+    let upstream = FakeUpstream::start(async |seen: RecordedRequest| match seen.target.as_str() {
+        "/sdapi/v1/txt2img" => FakeResponse::json(200, &json!({"images": [pixel_base64()]})),
+        _ => FakeResponse::json(404, &json!({})),
     })
     .await;
     let url = upstream.url();
-    let server = Server::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", &url)]).await;
+    let server = TestServer::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", &url)]).await;
     let habits = json!({
         "prompt": "a fox", "size": "auto", "n": 1, "quality": "auto", "background": "auto",
         "moderation": "auto", "output_format": "png", "output_compression": 100,
@@ -205,7 +205,7 @@ async fn what_clients_send_by_habit_fails_nowhere() {
         "stream": false, "partial_images": 0,
     });
     generate(&server, habits).await;
-    let mut asked = upstream.seen().into_iter();
+    let mut asked = upstream.requests().into_iter();
     let sent = asked.find(|seen| seen.target == "/sdapi/v1/txt2img");
     let sent = sent.unwrap().json();
     for name in ["quality", "background", "moderation", "user"] {
@@ -215,32 +215,32 @@ async fn what_clients_send_by_habit_fails_nowhere() {
     for (name, value) in [("quality", "high"), ("output_format", "webp")] {
         let mut body = json!({"prompt": "a fox"});
         body[name] = json!(value);
-        let answer = server.ask(GENERATIONS, &body).await;
+        let answer = server.post_json(GENERATIONS, &body).await;
         assert_refused(name, answer, &invalid(name, name));
     }
 }
 
 /// A picture asked of a server with these settings, which cannot make one.
 async fn check_settings(variables: &[(&str, &str)], expected: &Refused) {
-    let server = Server::start(variables).await;
+    let server = TestServer::start(variables).await;
     let body = json!({"prompt": "a fox", "response_format": "url"});
-    let answer = server.ask(GENERATIONS, &body).await;
+    let answer = server.post_json(GENERATIONS, &body).await;
     assert_refused(&format!("{variables:?}"), answer, expected);
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_the_settings_name_and_nobody_knows_is_refused() {
     let expected = invalid(
         "engine",
-        "there is no engine dall-e: there are automatic1111, comfyui, gemini, openai, sketch",
+        "unknown engine dall-e: use one of automatic1111, comfyui, gemini, openai, sketch",
     );
     check_settings(&[("IMAGE_GENERATION_ENGINE", "dall-e")], &expected).await;
     let nowhere = tempfile::tempdir().unwrap();
     let nowhere = nowhere.path().to_str().unwrap();
     let expected = invalid(
         "engine",
-        "there is no engine sketch: the folder of engines holds none",
+        "unknown engine sketch: no engine is available",
     );
     check_settings(&[("PINHOLE_ENGINES", nowhere)], &expected).await;
 }
@@ -250,11 +250,11 @@ async fn an_engine_without_an_address_names_the_variable() {
     for (engine, message) in [
         (
             "comfyui",
-            "engine comfyui has no address to speak to: set COMFYUI_BASE_URL to the address of ComfyUI",
+            "engine comfyui has no upstream URL: set COMFYUI_BASE_URL to the URL of ComfyUI",
         ),
         (
             "automatic1111",
-            "engine automatic1111 has no address to speak to: set AUTOMATIC1111_BASE_URL to",
+            "engine automatic1111 has no upstream URL: set AUTOMATIC1111_BASE_URL to",
         ),
     ] {
         check_settings(
@@ -267,7 +267,7 @@ async fn an_engine_without_an_address_names_the_variable() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pictures_that_are_switched_off_are_forbidden() {
-    let upstream = Upstream::json(200, json!({})).await;
+    let upstream = FakeUpstream::json(200, json!({})).await;
     let expected = Refused {
         status: 403,
         param: Value::Null,
@@ -284,18 +284,18 @@ async fn pictures_that_are_switched_off_are_forbidden() {
         &expected,
     )
     .await;
-    assert_eq!(upstream.lines(), Vec::<String>::new());
+    assert_eq!(upstream.request_lines(), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_settings_steps_are_for_engines_that_have_them() {
-    let server = Server::start(&[("IMAGE_STEPS", "20"), ("IMAGE_SIZE", "64x64")]).await;
+    let server = TestServer::start(&[("IMAGE_STEPS", "20"), ("IMAGE_SIZE", "64x64")]).await;
     generate(&server, json!({"prompt": "a fox"})).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_not_known_reads_it_in_openais_words() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let body = json!({"prompt": "a fox", "response_format": "url"}).to_string();
     for (key, message) in [
         (None, "Not authenticated"),
@@ -319,12 +319,12 @@ async fn who_is_not_known_reads_it_in_openais_words() {
         };
         assert_refused(message, answer, &expected);
     }
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_there_is_not_is_told_in_the_shape_of_its_api() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     for (method, path, status, message, allowed) in [
         ("GET", GENERATIONS, 405, "Method Not Allowed", Some("POST")),
         (

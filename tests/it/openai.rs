@@ -3,31 +3,31 @@
 
 use std::process::Command;
 
-use pinhole_tests::{Answer, Stage, Upstream, engines, program};
+use pinhole_tests::{FakeResponse, EngineFixture, FakeUpstream, engines, program};
 use serde_json::{Value, json};
 
 /// Not in the shape of OpenAI's keys, so that nothing recognises it by its looks.
 const KEY: &str = "open-sesame-7391";
 
 /// A stage with an upstream at `/v1` and the model `gpt-image-2`, unless the variables say otherwise.
-async fn stage(variables: &[(&str, &str)]) -> Stage {
+async fn stage(variables: &[(&str, &str)]) -> EngineFixture {
     let mut all = vec![
         ("IMAGE_GENERATION_MODEL", "gpt-image-2"),
         ("IMAGES_OPENAI_API_BASE_URL", "{upstream}/v1"),
         ("IMAGES_OPENAI_API_KEY", "{secret}"),
     ];
     all.extend(variables);
-    Stage::start("openai", KEY, &all).await
+    EngineFixture::start("openai", KEY, &all).await
 }
 
 /// A reply that the official client understood.
-fn recorded(name: &str) -> Answer {
+fn recorded(name: &str) -> FakeResponse {
     let all = include_str!(concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/cases/openai/recordings/official-client.json"
     ));
     let all: Value = serde_json::from_str(all).unwrap();
-    Answer::recorded(&all[name])
+    recorded_response(&all[name])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,7 +37,7 @@ async fn what_is_between_client_and_server_stays_there() {
         "prompt": "a red fox", "quality": "high", "user": "somebody",
         "safety_identifier": "u-hash", "response_format": "url",
     });
-    let played = stage.play([recorded("generate-minimal")], &asked).await;
+    let played = stage.generate([recorded("generate-minimal")], &asked).await;
     let sent = json!({"model": "gpt-image-2", "prompt": "a red fox", "quality": "high"});
     assert_eq!(played.request().json(), sent);
     assert_eq!(played.status, 200, "{}", played.body);
@@ -61,25 +61,25 @@ async fn a_client_is_told_the_kind_of_a_refusal() {
         ("server", 502, "upstream", None),
         ("plain", 400, "invalid", None),
     ] {
-        let played = stage.play([recorded(name)], &asked).await;
+        let played = stage.generate([recorded(name)], &asked).await;
         let error = played.error();
         assert_eq!((error.0, error.1, error.2), (status, code, param));
         assert!(!played.headers.contains_key("retry-after"), "{name}");
     }
     let error = json!({"message": "Slow down.", "code": "rate_limit_exceeded"});
-    let limit = Answer::json(429, &json!({"error": error})).header("retry-after", "3600");
-    let played = stage.play([limit], &asked).await;
+    let limit = FakeResponse::json(429, &json!({"error": error})).header("retry-after", "3600");
+    let played = stage.generate([limit], &asked).await;
     let told = (429, "rate_limit_exceeded", None, "Slow down.");
     assert_eq!(played.error(), told);
     assert_eq!(played.headers["retry-after"], "3600");
-    assert_eq!(stage.server.stored(), 0);
+    assert_eq!(stage.server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_picture_at_any_other_address_is_not_fetched() {
     let stage = stage(&[]).await;
-    let other = Upstream::json(200, json!({})).await;
-    let port = stage.upstream.address.port();
+    let other = FakeUpstream::json(200, json!({})).await;
+    let port = stage.upstream.address().port();
     for address in [
         format!("{}/x.png", other.url()),
         format!("http://localhost:{}/x.png", other.address.port()),
@@ -95,9 +95,9 @@ async fn a_picture_at_any_other_address_is_not_fetched() {
         "/x.png".to_owned(),
         "x".to_owned(),
     ] {
-        let answer = Answer::json(200, &json!({"data": [{"url": address}]}));
-        let played = stage.play([answer], &json!({"prompt": "a red fox"})).await;
-        let expected = "the picture's address may not be fetched";
+        let answer = FakeResponse::json(200, &json!({"data": [{"url": address}]}));
+        let played = stage.generate([answer], &json!({"prompt": "a red fox"})).await;
+        let expected = "the image URL is not allowed";
         assert_eq!(
             played.error(),
             (502, "forbidden", None, expected),
@@ -106,15 +106,15 @@ async fn a_picture_at_any_other_address_is_not_fetched() {
         assert_eq!(played.request().line(), "POST /v1/images/generations");
     }
     assert!(other.seen().is_empty(), "{:?}", other.lines());
-    assert_eq!(stage.server.stored(), 0);
+    assert_eq!(stage.server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_key_is_not_in_what_describes_the_engine() {
     let stage = stage(&[]).await;
-    let current = stage.server.app.jobs.current();
+    let current = stage.server.app.jobs.snapshot();
     let engine = current.binding("openai").unwrap();
-    let bound = engine.generating().unwrap();
+    let bound = engine.generate_settings().unwrap();
     let destination = &bound.upstreams["api"].destination;
     let described = format!(
         "{:?} {:?} {:?} {:?} {}",
@@ -144,7 +144,7 @@ async fn the_key_is_not_in_what_describes_the_engine() {
         "{text}"
     );
     assert!(!text.contains(KEY), "{text}");
-    assert!(stage.upstream.seen().is_empty());
+    assert!(stage.upstream.requests().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,10 +158,10 @@ async fn a_key_in_the_address_is_refused_and_not_repeated() {
     ] {
         let stage = stage(&[("IMAGES_OPENAI_API_BASE_URL", base)]).await;
         // The stage looks for the key in the answer.
-        let played = stage.play([], &json!({"prompt": "a red fox"})).await;
+        let played = stage.generate([], &json!({"prompt": "a red fox"})).await;
         let (status, _, param, message) = played.error();
         assert_eq!((status, param), (400, Some("engine")), "{message}");
-        let current = stage.server.app.jobs.current();
+        let current = stage.server.app.jobs.snapshot();
         let problems = current.binding("openai").unwrap().problems();
         assert!(problems[0].contains("base-url"), "{problems:?}");
         assert!(!problems[0].contains(KEY), "{problems:?}");

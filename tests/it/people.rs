@@ -6,7 +6,7 @@ mod permission;
 mod sessions;
 
 use http::Method;
-use pinhole_tests::Server;
+use pinhole_tests::TestServer;
 use serde_json::{Value, json};
 
 const PASSWORD: &str = "correct horse";
@@ -14,13 +14,13 @@ const PASSWORD: &str = "correct horse";
 const PROHIBITED: &str = "You do not have permission to access this resource. Please contact your administrator for assistance.";
 
 /// A server that draws by itself.
-async fn server(variables: &[(&str, &str)]) -> Server {
-    Server::with_engine("sketch", variables).await
+async fn server(variables: &[(&str, &str)]) -> TestServer {
+    TestServer::with_engine("sketch", variables).await
 }
 
 /// The status and JSON of a request with this key or session.
 async fn ask(
-    server: &Server,
+    server: &TestServer,
     method: Method,
     path: &str,
     shown: &str,
@@ -40,31 +40,31 @@ async fn ask(
     )
 }
 
-async fn get(server: &Server, path: &str, shown: &str) -> (u16, Value) {
+async fn get(server: &TestServer, path: &str, shown: &str) -> (u16, Value) {
     ask(server, Method::GET, path, shown, None).await
 }
 
-async fn post(server: &Server, path: &str, shown: &str, body: Value) -> (u16, Value) {
+async fn post(server: &TestServer, path: &str, shown: &str, body: Value) -> (u16, Value) {
     ask(server, Method::POST, path, shown, Some(body)).await
 }
 
-async fn delete(server: &Server, path: &str, shown: &str) -> (u16, Value) {
+async fn delete(server: &TestServer, path: &str, shown: &str) -> (u16, Value) {
     ask(server, Method::DELETE, path, shown, None).await
 }
 
-async fn sign_up(server: &Server, name: &str) -> (u16, Value) {
+async fn sign_up(server: &TestServer, name: &str) -> (u16, Value) {
     let email = format!("{name}@example.com");
     let body = json!({"name": name, "email": email, "password": PASSWORD});
     post(server, "/api/v1/auths/signup", "", body).await
 }
 
-async fn sign_in(server: &Server, email: &str, password: &str) -> (u16, Value) {
+async fn sign_in(server: &TestServer, email: &str, password: &str) -> (u16, Value) {
     let body = json!({"email": email, "password": password});
     post(server, "/api/v1/auths/signin", "", body).await
 }
 
 /// The session of somebody with a new account that an administrator made.
-async fn added(server: &Server, name: &str, role: &str) -> (String, String) {
+async fn added(server: &TestServer, name: &str, role: &str) -> (String, String) {
     let email = format!("{name}@example.com");
     let body = json!({"name": name, "email": email, "password": PASSWORD, "role": role});
     let (status, made) = post(server, "/api/v1/auths/add", &server.key, body).await;
@@ -227,7 +227,7 @@ async fn keys_are_shown_once_and_replaced() {
     let (_, shown) = get(&server, path, &first).await;
     assert_eq!(shown, json!({"api_key": "sk-********"}));
     for file in ["pinhole.db", "pinhole.db-wal"] {
-        let bytes = std::fs::read(server.data.path().join(file)).unwrap_or_default();
+        let bytes = std::fs::read(server.data_dir.path().join(file)).unwrap_or_default();
         let found = bytes.windows(first.len()).any(|it| it == first.as_bytes());
         assert!(!found, "the key is in {file}");
     }

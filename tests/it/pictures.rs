@@ -76,7 +76,9 @@ fn what_cameras_and_programs_write_passes_whole_and_never_cut_off() {
         assert_eq!(picture.size(), (24, 16), "{name}");
         let end = picture.bytes().len();
         for length in 0..end {
-            let error = Image::from_upload(bytes.slice(..length), LIMITS).unwrap_err().reason;
+            let error = Image::from_upload(bytes.slice(..length), LIMITS)
+                .unwrap_err()
+                .reason;
             let known = ["truncated", "empty", "not a PNG"];
             assert!(
                 known.iter().any(|it| error.contains(it)),
@@ -104,7 +106,9 @@ fn what_follows_the_end_is_refused_or_cut_off() {
         let padded = Bytes::from([picture.bytes().as_ref(), &[0; 7]].concat());
         let padded = Image::from_bytes(padded, LIMITS).unwrap();
         assert_eq!(
-            padded.with_metadata(MetadataPolicy::Strip, |_| false).size(),
+            padded
+                .with_metadata(MetadataPolicy::Strip, |_| false)
+                .size(),
             (24, 16)
         );
         assert!(!holds(padded.bytes(), &[0; 200]), "{name}");
@@ -195,8 +199,8 @@ fn what_holds_a_secret_goes_though_metadata_is_kept() {
     }
     // A secret in the profile takes the profile along.
     for name in ["notes.png", "phone.jpg", "notes.webp"] {
-        let clean =
-            brought(file(name)).with_metadata(MetadataPolicy::Essential, |held| holds(held, b"acsp"));
+        let clean = brought(file(name))
+            .with_metadata(MetadataPolicy::Essential, |held| holds(held, b"acsp"));
         assert_eq!(decoder(&clean).icc_profile().unwrap(), None, "{name}");
     }
 }

@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use pinhole_sandbox::contract::{ErrorKind, Job};
 use pinhole_ground::guard::Refusal;
+use pinhole_sandbox::contract::{ErrorKind, Job};
 use pinhole_sandbox::{Error, JobContext, JobOutput, Limits, ProducedImage};
-use pinhole_tests::{Answer, PIXEL, Seen, Server, Upstream, engines, guests, program};
+use pinhole_tests::{FakeResponse, PIXEL, RecordedRequest, TestServer, FakeUpstream, engines, guests, program};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
@@ -42,18 +42,18 @@ type Running = JoinHandle<Result<JobOutput, Error>>;
 
 /// A server with the engines `hostile` and `sketch`, and the upstream that `hostile` was granted.
 struct Place {
-    server: Arc<Server>,
-    upstream: Upstream,
+    server: Arc<TestServer>,
+    upstream: FakeUpstream,
     engines: TempDir,
 }
 
 impl Place {
     /// With an upstream that answers everything with `{}`.
     async fn start(variables: &[(&str, &str)]) -> Self {
-        Self::with(Upstream::json(200, json!({})).await, variables).await
+        Self::with(FakeUpstream::json(200, json!({})).await, variables).await
     }
 
-    async fn with(upstream: Upstream, variables: &[(&str, &str)]) -> Self {
+    async fn with(upstream: FakeUpstream, variables: &[(&str, &str)]) -> Self {
         let engines = folder(&["hostile", "sketch"]);
         let base = format!("{}/base", upstream.url());
         let defaults = [
@@ -63,7 +63,7 @@ impl Place {
             ("HOSTILE_API_KEY", KEY),
             ("HOSTILE_NOTE", "a note"),
         ];
-        let server = Server::start(&[&defaults, variables].concat()).await;
+        let server = TestServer::start(&[&defaults, variables].concat()).await;
         Self {
             server: Arc::new(server),
             upstream,
@@ -74,7 +74,7 @@ impl Place {
     /// A job of `hostile` through HTTP that must fail: its status, OpenAI's code and the message.
     async fn fails(&self, prompt: &str, count: u32) -> (u16, String, String) {
         let body = json!({"prompt": prompt, "n": count});
-        let (status, answer) = self.server.ask("/v1/images/generations", &body).await;
+        let (status, answer) = self.server.post_json("/v1/images/generations", &body).await;
         let text = |pointer| match answer.pointer(pointer) {
             Some(Value::String(text)) => text.clone(),
             _ => panic!("{prompt}: {status} {answer}"),
@@ -95,7 +95,7 @@ impl Place {
     /// Another engine's job still gives a picture, through HTTP.
     async fn still_draws(&self) {
         let body = json!({"prompt": "a quiet hill", "engine": "sketch", "size": "32x32"});
-        let (status, answer) = self.server.ask("/v1/images/generations", &body).await;
+        let (status, answer) = self.server.post_json("/v1/images/generations", &body).await;
         assert_eq!(status, 200, "{answer}");
         assert!(answer["data"][0]["b64_json"].is_string(), "{answer}");
     }
@@ -105,7 +105,7 @@ impl Place {
         let output = Command::new(program())
             .args(["generate", prompt, "--engine", "hostile"])
             .env_clear()
-            .env("PINHOLE_DATA", self.server.data.path())
+            .env("PINHOLE_DATA", self.server.data_dir.path())
             .env("PINHOLE_ENGINES", self.engines.path())
             .env("HOSTILE_BASE_URL", self.upstream.url())
             .env("PINHOLE_LOG", "info")
@@ -134,7 +134,7 @@ fn folder(names: &[&str]) -> TempDir {
 }
 
 fn run(
-    server: &Server,
+    server: &TestServer,
     engine: &'static str,
     prompt: &str,
     limits: Limits,
@@ -153,9 +153,9 @@ fn run(
     };
     tokio::spawn(async move {
         let engines = &app.jobs.engines;
-        let current = app.jobs.current();
+        let current = app.jobs.snapshot();
         let binding = current.binding(engine).unwrap();
-        let bound = binding.generating().unwrap();
+        let bound = binding.generate_settings().unwrap();
         let call = engines.call(&binding.component, bound, &control, limits);
         call.generate(job).await
     })
@@ -174,12 +174,12 @@ fn said(outcome: Result<JobOutput, Error>) -> (ErrorKind, String) {
 }
 
 /// An upstream on which `/base/allowed/slow` is never answered.
-async fn slow_upstream() -> Upstream {
-    Upstream::start(async |seen: Seen| {
+async fn slow_upstream() -> FakeUpstream {
+    FakeUpstream::start(async |seen: RecordedRequest| {
         if seen.target.ends_with("/slow") {
             std::future::pending::<()>().await;
         }
-        Answer::json(200, &json!({}))
+        FakeResponse::json(200, &json!({}))
     })
     .await
 }

@@ -9,7 +9,7 @@ mod told;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use pinhole_tests::{Answer, PIXEL, Seen, Server, Upstream, engines, guests, program};
+use pinhole_tests::{FakeResponse, PIXEL, RecordedRequest, TestServer, FakeUpstream, engines, guests, program};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -19,12 +19,12 @@ const KEY: &str = "pk-7Qx~2/Vn?9>aLmZ4_tR8wYc";
 const AROUND: (&str, &str) = ("<before ", " after>");
 
 /// What an upstream answers to a request.
-type Answering = Box<dyn Fn(&Seen) -> Answer + Send>;
+type Answering = Box<dyn Fn(&RecordedRequest) -> FakeResponse + Send>;
 
 /// A server with the engine `hostile`, and its upstream, which answers by path.
 struct Place {
-    server: Server,
-    upstream: Upstream,
+    server: TestServer,
+    upstream: FakeUpstream,
     engines: TempDir,
     answer: Arc<Mutex<Answering>>,
 }
@@ -35,10 +35,10 @@ impl Place {
     }
 
     async fn with(variables: &[(&str, &str)]) -> Self {
-        let quiet: Answering = Box::new(|_| Answer::json(200, &json!({})));
+        let quiet: Answering = Box::new(|_| FakeResponse::json(200, &json!({})));
         let answer = Arc::new(Mutex::new(quiet));
         let answers = answer.clone();
-        let upstream = Upstream::start(move |seen| {
+        let upstream = FakeUpstream::start(move |seen| {
             let answer = answers.lock().unwrap()(&seen);
             async { answer }
         })
@@ -54,7 +54,7 @@ impl Place {
             ("HOSTILE_BASE_URL", &url),
             ("HOSTILE_API_KEY", KEY),
         ];
-        let server = Server::start(&[&defaults, variables].concat()).await;
+        let server = TestServer::start(&[&defaults, variables].concat()).await;
         Self {
             server,
             upstream,
@@ -64,7 +64,7 @@ impl Place {
     }
 
     /// From now on the upstream answers so.
-    fn answers(&self, answer: impl Fn(&Seen) -> Answer + Send + 'static) {
+    fn answers(&self, answer: impl Fn(&RecordedRequest) -> FakeResponse + Send + 'static) {
         *self.answer.lock().unwrap() = Box::new(answer);
     }
 
@@ -75,13 +75,13 @@ impl Place {
             .chunks(5)
             .map(|piece| piece.iter().collect())
             .collect();
-        self.answers(move |_| Answer::json(200, &json!(pieces)));
+        self.answers(move |_| FakeResponse::json(200, &json!(pieces)));
     }
 
     /// A job, with its status and everything that its answer says.
     async fn draw(&self, prompt: &str) -> (u16, Value) {
         let body = json!({"prompt": prompt});
-        self.server.ask("/v1/images/generations", &body).await
+        self.server.post_json("/v1/images/generations", &body).await
     }
 
     /// What the engine saw: it says it backwards.

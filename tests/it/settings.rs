@@ -8,7 +8,7 @@ mod neighbours;
 mod page;
 
 use http::Method;
-use pinhole_tests::Server;
+use pinhole_tests::TestServer;
 use serde_json::{Value, json};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -21,7 +21,7 @@ const MARKER: &str = "********";
 
 /// The status and JSON of a request with this key.
 async fn ask_as(
-    server: &Server,
+    server: &TestServer,
     key: &str,
     method: Method,
     path: &str,
@@ -41,36 +41,36 @@ async fn ask_as(
     )
 }
 
-async fn get(server: &Server, path: &str) -> Value {
+async fn get(server: &TestServer, path: &str) -> Value {
     let (status, body) = ask_as(server, &server.key, Method::GET, path, None).await;
     assert_eq!(status, 200, "{path}: {body}");
     body
 }
 
 /// The form with these fields in place of those that are shown; null leaves a field out.
-async fn saved(server: &Server, fields: &[(&str, Value)]) -> (u16, Value) {
+async fn saved(server: &TestServer, fields: &[(&str, Value)]) -> (u16, Value) {
     let mut form = get(server, CONFIG).await;
     for (name, value) in fields {
         form[*name] = value.clone();
     }
-    server.ask(UPDATE, &form).await
+    server.post_json(UPDATE, &form).await
 }
 
 /// The same, where it has to be taken. What is shown then.
-async fn save(server: &Server, fields: &[(&str, Value)]) -> Value {
+async fn save(server: &TestServer, fields: &[(&str, Value)]) -> Value {
     let (status, body) = saved(server, fields).await;
     assert_eq!(status, 200, "{fields:?}: {body}");
     body
 }
 
 /// Changes settings by their names.
-async fn set(server: &Server, settings: Value) {
-    let (status, body) = server.ask(SETTINGS, &settings).await;
+async fn set(server: &TestServer, settings: Value) {
+    let (status, body) = server.post_json(SETTINGS, &settings).await;
     assert_eq!(status, 200, "{settings}: {body}");
 }
 
 /// The value and source of a setting.
-async fn setting(server: &Server, name: &str) -> (Value, String) {
+async fn setting(server: &TestServer, name: &str) -> (Value, String) {
     let all = get(server, SETTINGS).await;
     let mut all = all.as_array().unwrap().iter();
     let found = all.find(|setting| setting["name"] == name);
@@ -80,7 +80,7 @@ async fn setting(server: &Server, name: &str) -> (Value, String) {
 }
 
 /// The newest changes as `what name old new`, newest first.
-async fn changes(server: &Server) -> Vec<String> {
+async fn changes(server: &TestServer) -> Vec<String> {
     let all = get(server, CHANGES).await;
     let all = all.as_array().unwrap().iter();
     all.map(|it| {
@@ -92,18 +92,18 @@ async fn changes(server: &Server) -> Vec<String> {
 }
 
 /// The paths that are stored.
-async fn stored(server: &Server) -> Vec<String> {
+async fn stored(server: &TestServer) -> Vec<String> {
     let rows = server.app.store.settings().await.unwrap();
     rows.into_iter().map(|row| row.path).collect()
 }
 
 /// A connection of our own to the server's database.
-async fn database(server: &Server) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(server.data.path().join("pinhole.db"));
+async fn database(server: &TestServer) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(server.data_dir.path().join("pinhole.db"));
     options.connect().await.unwrap()
 }
 
-async fn execute(server: &Server, statement: &'static str) {
+async fn execute(server: &TestServer, statement: &'static str) {
     let mut database = database(server).await;
     sqlx::query(statement).execute(&mut database).await.unwrap();
 }
@@ -114,8 +114,8 @@ fn text(value: &Value, field: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_are_for_administrators() {
-    let server = Server::with_engine("sketch", &[]).await;
-    let second = server.second_user().await;
+    let server = TestServer::with_engine("sketch", &[]).await;
+    let second = server.add_second_user().await;
     let form = get(&server, CONFIG).await;
     let routes = [
         (Method::GET, CONFIG, None),

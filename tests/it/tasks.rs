@@ -7,7 +7,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use pinhole::chat::event::{COMPLETION, PROGRESS};
-use pinhole_tests::{Answer, Seen, Server, Upstream};
+use pinhole_tests::{FakeResponse, RecordedRequest, TestServer, FakeUpstream};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -35,16 +35,16 @@ fn word(word: &str) -> Bytes {
 }
 
 /// A language model without a list of models, which answers with this.
-async fn model<F>(answer: impl Fn(Seen) -> F + Clone + Send + Sync + 'static) -> Upstream
+async fn model<F>(answer: impl Fn(RecordedRequest) -> F + Clone + Send + Sync + 'static) -> FakeUpstream
 where
-    F: Future<Output = Answer> + Send,
+    F: Future<Output = FakeResponse> + Send,
 {
-    Upstream::start(move |seen: Seen| {
+    FakeUpstream::start(move |seen: RecordedRequest| {
         let answer = (seen.line() == "POST /v1/chat/completions").then(|| answer(seen));
         async {
             match answer {
                 Some(answer) => answer.await,
-                None => Answer::json(404, &json!({})),
+                None => FakeResponse::json(404, &json!({})),
             }
         }
     })
@@ -52,7 +52,7 @@ where
 }
 
 /// A language model that says these words and no more, but does not end.
-async fn hanging(words: &'static str) -> (Upstream, Arc<Notify>) {
+async fn hanging(words: &'static str) -> (FakeUpstream, Arc<Notify>) {
     let dropped = Arc::new(Notify::new());
     let drops = dropped.clone();
     let model = model(move |_| {
@@ -63,7 +63,7 @@ async fn hanging(words: &'static str) -> (Upstream, Arc<Notify>) {
                 never
             });
             let first = stream::iter([Ok(word(words))]);
-            Answer::typed(
+            FakeResponse::typed(
                 200,
                 "text/event-stream",
                 Body::from_stream(first.chain(never)),
@@ -81,26 +81,26 @@ impl Drop for NotifyOnDrop {
     }
 }
 
-async fn server(engine: &str, model: &Upstream, variables: &[(&str, &str)]) -> Server {
+async fn server(engine: &str, model: &FakeUpstream, variables: &[(&str, &str)]) -> TestServer {
     let url = format!("{}/v1", model.url());
     let chat = [
         ("OPENAI_API_BASE_URL", url.as_str()),
         ("ENABLE_IMAGE_PROMPT_GENERATION", "false"),
     ];
     let variables: Vec<_> = chat.iter().chain(variables).copied().collect();
-    Server::with_engine(engine, &variables).await
+    TestServer::with_engine(engine, &variables).await
 }
 
 /// The id of the task that goes on.
-async fn start(server: &Server, turn: &Value) -> String {
-    let (status, answer) = server.ask(TURN, turn).await;
+async fn start(server: &TestServer, turn: &Value) -> String {
+    let (status, answer) = server.post_json(TURN, turn).await;
     assert_eq!(status, 200, "{answer}");
     let id = answer["task_id"].as_str().unwrap().to_owned();
     assert_eq!(answer, json!({"status": true, "task_id": id}));
     id
 }
 
-async fn get(server: &Server, path: &str) -> Value {
+async fn get(server: &TestServer, path: &str) -> Value {
     let response = server.get(path).send().await.unwrap();
     assert_eq!(response.status(), 200, "{path}");
     serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
@@ -131,15 +131,15 @@ async fn until(socket: &mut Socket, chat_id: &str, kind: &str) -> (Vec<String>, 
 }
 
 /// A chat of the administrator's that is kept: its id.
-async fn saved_chat(server: &Server) -> String {
+async fn saved_chat(server: &TestServer) -> String {
     let chat = json!({"chat": {"title": "Foxes"}});
-    let (status, chat) = server.ask("/api/v1/chats/new", &chat).await;
+    let (status, chat) = server.post_json("/api/v1/chats/new", &chat).await;
     assert_eq!(status, 200, "{chat}");
     chat["id"].as_str().unwrap().to_owned()
 }
 
 /// The words of the one message that a chat has, and what it has besides.
-async fn kept(server: &Server, chat_id: &str) -> (Value, Value) {
+async fn kept(server: &TestServer, chat_id: &str) -> (Value, Value) {
     let messages = server.app.store.messages(chat_id).await.unwrap();
     assert_eq!(messages.len(), 1, "{messages:?}");
     let message = &messages[0];
@@ -162,7 +162,7 @@ async fn an_answer_comes_by_events_and_stays_in_its_chat() {
             };
             let first = stream::iter([Ok(word("Here is "))]);
             let body = Body::from_stream(first.chain(stream::once(rest)));
-            Answer::typed(200, "text/event-stream", body)
+            FakeResponse::typed(200, "text/event-stream", body)
         }
     })
     .await;
@@ -232,7 +232,7 @@ async fn who_comes_back_hears_the_newest_words_once() {
 async fn an_answer_in_one_piece_comes_by_events_too() {
     let model = model(async |_| {
         let message = json!({"role": "assistant", "content": "A fox."});
-        Answer::json(200, &json!({"choices": [{"message": message}]}))
+        FakeResponse::json(200, &json!({"choices": [{"message": message}]}))
     })
     .await;
     let server = server("sketch", &model, &[]).await;
@@ -249,7 +249,7 @@ async fn an_answer_in_one_piece_comes_by_events_too() {
 async fn only_who_listens_is_answered_by_events() {
     let model = model(async |_| {
         let message = json!({"role": "assistant", "content": "A fox."});
-        Answer::json(200, &json!({"choices": [{"message": message}]}))
+        FakeResponse::json(200, &json!({"choices": [{"message": message}]}))
     })
     .await;
     let server = server("sketch", &model, &[]).await;
@@ -257,7 +257,7 @@ async fn only_who_listens_is_answered_by_events() {
         for without in [json!(null), json!("")] {
             let mut request = turn(false);
             request[field] = without;
-            let (status, answer) = server.ask(TURN, &request).await;
+            let (status, answer) = server.post_json(TURN, &request).await;
             assert_eq!(status, 200, "{answer}");
             assert_eq!(answer["choices"][0]["message"]["content"], "A fox.");
         }
@@ -265,7 +265,7 @@ async fn only_who_listens_is_answered_by_events() {
 }
 
 /// What a language model answers, however often it is asked.
-type Answers = Box<dyn Fn() -> Answer + Send + Sync>;
+type Answers = Box<dyn Fn() -> FakeResponse + Send + Sync>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_is_told_and_kept() {
@@ -279,7 +279,7 @@ async fn a_failure_is_told_and_kept() {
             breaks.notified().await;
             Err(std::io::Error::other("gone"))
         });
-        Answer::typed(
+        FakeResponse::typed(
             200,
             "text/event-stream",
             Body::from_stream(first.chain(gone)),
@@ -288,7 +288,7 @@ async fn a_failure_is_told_and_kept() {
     let failing = data(&refused);
     let answers: [(Answers, &str, &str); 4] = [
         (
-            Box::new(move || Answer::json(503, &refused)),
+            Box::new(move || FakeResponse::json(503, &refused)),
             "the language model answered 503 Service Unavailable: no <room> left",
             "",
         ),
@@ -298,12 +298,12 @@ async fn a_failure_is_told_and_kept() {
             "Here ",
         ),
         (
-            Box::new(move || Answer::typed(200, "text/event-stream", failing.clone())),
+            Box::new(move || FakeResponse::typed(200, "text/event-stream", failing.clone())),
             "the language model failed: no <room> left",
             "",
         ),
         (
-            Box::new(|| Answer::typed(200, "text/html", "<html>")),
+            Box::new(|| FakeResponse::typed(200, "text/html", "<html>")),
             "the language model's answer cannot be read",
             "",
         ),
@@ -347,18 +347,18 @@ async fn stop_reaches_the_engines_upstream() {
     let begun = Arc::new(AtomicBool::new(false));
     let upstream = {
         let (interrupted, begun) = (interrupted.clone(), begun.clone());
-        Upstream::start(move |seen: Seen| {
+        FakeUpstream::start(move |seen: RecordedRequest| {
             let (interrupted, begun) = (interrupted.clone(), begun.clone());
             async move {
                 match seen.line().as_str() {
                     "POST /sdapi/v1/txt2img" => {
                         begun.store(true, Ordering::SeqCst);
                         interrupted.notified().await;
-                        Answer::json(200, &json!({"images": [], "info": "{}"}))
+                        FakeResponse::json(200, &json!({"images": [], "info": "{}"}))
                     }
                     "POST /sdapi/v1/interrupt" => {
                         interrupted.notify_one();
-                        Answer::json(200, &json!({}))
+                        FakeResponse::json(200, &json!({}))
                     }
                     _ => {
                         let draws = begun.load(Ordering::SeqCst);
@@ -367,7 +367,7 @@ async fn stop_reaches_the_engines_upstream() {
                             "sampling_step": 4, "sampling_steps": 8,
                         });
                         let fraction = if draws { 0.5 } else { 0.0 };
-                        Answer::json(200, &json!({"progress": fraction, "state": state}))
+                        FakeResponse::json(200, &json!({"progress": fraction, "state": state}))
                     }
                 }
             }
@@ -383,7 +383,7 @@ async fn stop_reaches_the_engines_upstream() {
     while socket.event().await["data"]["data"]["note"] != "step 4 of 8" {}
 
     let path = format!("/api/tasks/stop/{task}");
-    let (status, stopped) = server.ask(&path, &json!({})).await;
+    let (status, stopped) = server.post_json(&path, &json!({})).await;
     assert_eq!(status, 200, "{stopped}");
     assert_eq!(stopped["status"], true);
     assert!(stopped["message"].as_str().unwrap().contains(&task));
@@ -394,16 +394,16 @@ async fn stop_reaches_the_engines_upstream() {
             .lines()
             .contains(&"POST /sdapi/v1/interrupt".to_owned())
         {
-            upstream.wait_for(upstream.lines().len() + 1).await;
+            upstream.wait_for_requests(upstream.request_lines().len() + 1).await;
         }
     };
     timeout(PATIENCE, told).await.unwrap();
     server.app.tasks.end().await;
-    assert_eq!(server.ask(&path, &json!({})).await.0, 404);
+    assert_eq!(server.post_json(&path, &json!({})).await.0, 404);
     let asked = model.lines().into_iter();
     let asked = asked.filter(|line| line.starts_with("POST "));
     assert_eq!(asked.count(), 0);
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -417,7 +417,7 @@ async fn stop_drops_the_language_models_answer_and_keeps_what_it_said() {
     start(&server, &request).await;
     until(&mut socket, &chat_id, COMPLETION).await;
     let path = format!("/api/tasks/chat/{chat_id}/stop");
-    let (status, stopped) = server.ask(&path, &json!({})).await;
+    let (status, stopped) = server.post_json(&path, &json!({})).await;
     assert_eq!((status, &stopped["status"]), (200, &json!(true)));
     timeout(PATIENCE, dropped.notified()).await.unwrap();
     let event = next(&mut socket, &chat_id).await;
@@ -430,7 +430,7 @@ async fn stop_drops_the_language_models_answer_and_keeps_what_it_said() {
 async fn nobody_sees_or_stops_the_tasks_of_others() {
     let (model, _) = hanging("Here is ").await;
     let server = server("sketch", &model, &[]).await;
-    let second = server.second_user().await;
+    let second = server.add_second_user().await;
     let task = start(&server, &turn(false)).await;
     for (path, method) in [
         ("/api/tasks/chat/c1".to_owned(), http::Method::GET),
@@ -456,7 +456,7 @@ async fn nobody_sees_or_stops_the_tasks_of_others() {
     assert_eq!(ours, json!({"task_ids": [task]}));
     for path in ["stop/no-task", "stop/%FF", "chat/%FF/stop"] {
         let path = format!("/api/tasks/{path}");
-        let (status, refused) = server.ask(&path, &json!({})).await;
+        let (status, refused) = server.post_json(&path, &json!({})).await;
         assert_eq!(status, 404, "{path}");
         assert!(refused["detail"].is_string(), "{refused}");
     }
@@ -472,7 +472,7 @@ async fn tasks_are_limited_and_end_with_the_server() {
         turn["id"] = json!(format!("a{number}"));
         start(&server, turn).await;
     }
-    let (status, refused) = server.ask(TURN, &turn(false)).await;
+    let (status, refused) = server.post_json(TURN, &turn(false)).await;
     assert_eq!(status, 429, "{refused}");
     let why = refused["detail"].as_str().unwrap();
     assert!(why.starts_with("you have 20 answers under way"), "{why}");

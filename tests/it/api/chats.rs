@@ -1,6 +1,6 @@
 //! Chats that are kept, what is under way in them, and the language models.
 
-use pinhole_tests::Upstream;
+use pinhole_tests::FakeUpstream;
 
 use super::*;
 
@@ -45,7 +45,7 @@ async fn chats_are_kept() {
         api.case("good", get(path)).await;
     }
     api.case("page_no_number", get("?page=x")).await;
-    let nobody = api.server.second_user().await;
+    let nobody = api.server.add_second_user().await;
     for path in ["", "/pinned", "/tags"] {
         api.case("good", get(&format!("{id}{path}"))).await;
         api.case("not_found", get(&format!("none{path}"))).await;
@@ -80,7 +80,7 @@ async fn chats_are_kept() {
 }
 
 /// A language model that answers everything with the same words, which are a list of models too.
-async fn words() -> (Upstream, Api) {
+async fn words() -> (FakeUpstream, Api) {
     let answer = json!({
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -93,7 +93,7 @@ async fn words() -> (Upstream, Api) {
         }],
         "data": [{"id": "words", "object": "model", "created": 1, "owned_by": "somebody"}],
     });
-    let upstream = Upstream::json(200, answer).await;
+    let upstream = FakeUpstream::json(200, answer).await;
     let base = format!("{}/v1", upstream.url());
     let api = Api::start(&[
         ("OPENAI_API_BASE_URL", &base),
@@ -137,10 +137,10 @@ async fn language_models() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_under_way_can_be_stopped() {
     // A language model that never answers: the turn stays under way.
-    let silent = Upstream::start(|seen| async move {
+    let silent = FakeUpstream::start(|seen| async move {
         match seen.method {
             Method::POST => std::future::pending().await,
-            _ => pinhole_tests::Answer::json(200, &json!({"data": [{"id": "words"}]})),
+            _ => pinhole_tests::FakeResponse::json(200, &json!({"data": [{"id": "words"}]})),
         }
     })
     .await;

@@ -99,10 +99,10 @@ async fn events_without_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_with_an_upstream() {
     let made = json!({"created": 1, "data": [{"b64_json": pixel_base64()}]});
-    let upstream = pinhole_tests::Upstream::json(200, made).await;
+    let upstream = pinhole_tests::FakeUpstream::json(200, made).await;
     let base = format!("{}/v1", upstream.url());
     let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
-    let api = Api::of(Server::with_engine("openai", &variables).await).await;
+    let api = Api::of(TestServer::with_engine("openai", &variables).await).await;
     let post = |path: &str, body: &Value| api.ask(Method::POST, path).json(body);
     let verify = json!({"engine": "openai", "url": base, "key": "sk-upstream"});
     api.case("good", post("/api/v1/images/verify", &verify))

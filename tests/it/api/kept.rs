@@ -55,7 +55,7 @@ async fn files_come_and_go() {
     api.case("good", get("/content/any-name.png")).await;
     api.case("good", get("/thumbnail?size=256")).await;
     api.case("odd_size", get("/thumbnail?size=7")).await;
-    let stranger = api.server.second_user().await;
+    let stranger = api.server.add_second_user().await;
     for rest in ["", "/content", "/content/x.png", "/thumbnail"] {
         let path = format!("{path}{rest}");
         api.case("somebody_elses", api.ask_as(stranger, Method::GET, &path))

@@ -8,10 +8,10 @@ const PASSWORD: &str = "correct horse";
 pub(super) async fn account(api: &Api, name: &str, role: &str) -> (String, String) {
     let email = format!("{name}@example.com");
     let body = json!({"name": name, "email": email, "password": PASSWORD, "role": role});
-    let (status, made) = api.server.ask("/api/v1/auths/add", &body).await;
+    let (status, made) = api.server.post_json("/api/v1/auths/add", &body).await;
     assert_eq!(status, 200, "{made}");
     let body = json!({"email": email, "password": PASSWORD});
-    let (status, session) = api.server.ask("/api/v1/auths/signin", &body).await;
+    let (status, session) = api.server.post_json("/api/v1/auths/signin", &body).await;
     assert_eq!(status, 200, "{session}");
     (text(&session, "id"), text(&session, "token"))
 }
@@ -123,7 +123,7 @@ async fn users_as_an_administrator_sees_them() {
     api.case("not_found", nobody.json(&json!({}))).await;
     api.case("good", api.ask(Method::DELETE, &path)).await;
     api.case("not_found", api.ask(Method::DELETE, &path)).await;
-    let (_, session) = api.server.ask("/api/v1/auths/add", &json!({})).await;
+    let (_, session) = api.server.post_json("/api/v1/auths/add", &json!({})).await;
     assert!(session["detail"].is_string());
     let who = api.server.get("/api/v1/auths/").send().await.unwrap();
     let who: Value = serde_json::from_slice(&who.bytes().await.unwrap()).unwrap();

@@ -1,6 +1,6 @@
 //! The language model: what it is passed, what of it is passed on, and what comes without one.
 
-use pinhole_tests::{Answer, Server, Upstream};
+use pinhole_tests::{FakeResponse, TestServer, FakeUpstream};
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
@@ -69,7 +69,7 @@ fn whole_text(reply: &Reply) -> String {
 }
 
 /// Both ways to ask the same.
-async fn both_ways(server: &Server, mut request: Value) -> [String; 2] {
+async fn both_ways(server: &TestServer, mut request: Value) -> [String; 2] {
     request["stream"] = json!(true);
     let streamed = streamed_text(&ask(server, &request).await);
     request["stream"] = json!(false);
@@ -87,7 +87,7 @@ async fn without_a_language_model_the_answer_is_the_picture() {
             ("ENABLE_OPENAI_API", "false"),
         ],
     ] {
-        let server = Server::start(&variables).await;
+        let server = TestServer::start(&variables).await;
         let recorded = Recorded::new("legacy_new_chat");
         let mut listener = Listener::of_chat(&server, &server.key, &recorded.chat_id).await;
         for text in both_ways(&server, recorded.request).await {
@@ -103,30 +103,30 @@ async fn without_a_language_model_the_answer_is_the_picture() {
             assert!(is_png(&stored.bytes().await.unwrap(), 512, 512));
         }
         assert_eq!(listener.heard(&server).await, json!([]));
-        assert_eq!(server.stored(), 2);
+        assert_eq!(server.stored_files(), 2);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_language_model_the_answer_says_why_there_is_no_picture() {
-    let server = Server::start(&[("IMAGE_GENERATION_ENGINE", "comfyui")]).await;
+    let server = TestServer::start(&[("IMAGE_GENERATION_ENGINE", "comfyui")]).await;
     let recorded = Recorded::new("legacy_new_chat");
     let mut listener = Listener::of_chat(&server, &server.key, &recorded.chat_id).await;
     for text in both_ways(&server, recorded.request).await {
         assert_eq!(
             text,
-            "The picture could not be made: engine comfyui has no address to speak to: set \
-             COMFYUI_BASE_URL to the address of ComfyUI"
+            "The picture could not be made: engine comfyui has no upstream URL: set \
+             COMFYUI_BASE_URL to the URL of ComfyUI"
         );
     }
     let events = listener.heard(&server).await;
     assert_eq!(outline(&events), [FAILED, FAILED].concat());
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_language_model_only_pictures_are_answered() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     for features in [json!({}), json!({"image_generation": false}), json!(null)] {
         let mut request = Recorded::new("legacy_new_chat").request;
         request["features"] = features;
@@ -137,7 +137,7 @@ async fn without_a_language_model_only_pictures_are_answered() {
              features.image_generation"});
         assert_eq!(reply.json(), expected);
     }
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,7 +184,7 @@ async fn without_a_chat_the_picture_leads_the_reply() {
     for seen in asked(&model) {
         context(&seen.json()["messages"][0]["content"]);
     }
-    assert_eq!((asked(&model).len(), server.stored()), (2, 2));
+    assert_eq!((asked(&model).len(), server.stored_files()), (2, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,7 +199,7 @@ async fn nothing_leads_a_reply_without_chat_whose_picture_failed_or_that_is_no_c
     request["stream"] = json!(false);
     for answer in ["not JSON at all", "[]", r#"{"choices":[]}"#] {
         let model =
-            Upstream::start(move |_| async move { Answer::typed(200, "application/json", answer) })
+            FakeUpstream::start(move |_| async move { FakeResponse::typed(200, "application/json", answer) })
                 .await;
         let server = server(&model, &[]).await;
         let reply = ask(&server, &request).await;
@@ -212,7 +212,7 @@ async fn nothing_leads_a_reply_without_chat_whose_picture_failed_or_that_is_no_c
 async fn a_turn_that_wants_no_picture_is_passed_on() {
     let model = model().await;
     let server_ = server(&model, &[]).await;
-    let engine = Upstream::json(500, json!({})).await;
+    let engine = FakeUpstream::json(500, json!({})).await;
     let disabled = [
         ("ENABLE_IMAGE_GENERATION", "false"),
         ("IMAGE_GENERATION_ENGINE", "automatic1111"),
@@ -246,7 +246,7 @@ async fn a_turn_that_wants_no_picture_is_passed_on() {
             "model": "mock-chat", "stream": true, "messages": request["messages"],
         });
         assert_eq!(seen, expected, "{features}");
-        assert_eq!(server.stored(), 0);
+        assert_eq!(server.stored_files(), 0);
     }
     assert_eq!((asked(&model).len(), engine.seen().len()), (8, 0));
 }
@@ -256,7 +256,7 @@ async fn a_language_model_that_is_down_is_a_502_and_the_picture_is_still_shown()
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}/v1", socket.local_addr().unwrap());
-    let server = Server::start(&[("OPENAI_API_BASE_URL", &url)]).await;
+    let server = TestServer::start(&[("OPENAI_API_BASE_URL", &url)]).await;
     let mut recorded = Recorded::new("legacy_new_chat");
     let mut listener = Listener::of_chat(&server, &server.key, &recorded.chat_id).await;
     for stream in [true, false] {
@@ -267,7 +267,7 @@ async fn a_language_model_that_is_down_is_a_502_and_the_picture_is_still_shown()
         assert_eq!(reply.json(), expected);
         assert_as_recorded(&listener.heard(&server).await, &recorded.events);
     }
-    assert_eq!(server.stored(), 2);
+    assert_eq!(server.stored_files(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -283,13 +283,13 @@ async fn a_language_model_that_refuses_is_passed_on() {
             "application/json; charset=utf-8",
             r#"{"error":{"message":"slow down","type":"rate_limit_error"}}"#,
         ),
-        (500, "text/html", "<h1>Internal Server Error</h1>"),
+        (500, "text/html", "<h1>Internal TestServer Error</h1>"),
         // Some fail in the shape of an answer.
         (500, "application/json", WHOLE),
         (503, "text/event-stream", STREAMED),
     ] {
         let model =
-            Upstream::start(move |_| async move { Answer::typed(status, content_type, body) })
+            FakeUpstream::start(move |_| async move { FakeResponse::typed(status, content_type, body) })
                 .await;
         let server = server(&model, &[]).await;
         // A page would be the server's own to a browser.
@@ -311,6 +311,6 @@ async fn a_language_model_that_refuses_is_passed_on() {
             let reply = ask(&server, &recorded.request).await;
             reply.assert_is(status, shown, body);
         }
-        assert_eq!(server.stored(), 3);
+        assert_eq!(server.stored_files(), 3);
     }
 }

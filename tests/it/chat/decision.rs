@@ -1,6 +1,6 @@
 //! Whether a turn makes a picture, changes one, or does nothing of the kind.
 
-use pinhole_tests::{Answer, PIXEL, Seen, Server, Upstream, gif, pixel_base64};
+use pinhole_tests::{FakeResponse, PIXEL, RecordedRequest, TestServer, FakeUpstream, gif, pixel_base64};
 use serde_json::{Value, json};
 
 use super::{FAILED, Listener, MADE, Reply, TURN, WHOLE, ask, outline};
@@ -10,8 +10,8 @@ pub(super) const REWRITTEN: &str = "a red fox in deep snow";
 
 /// A server with engine `openai` and a language model, which share one upstream.
 pub(super) struct Scene {
-    pub(super) server: Server,
-    pub(super) upstream: Upstream,
+    pub(super) server: TestServer,
+    pub(super) upstream: FakeUpstream,
 }
 
 impl Scene {
@@ -23,14 +23,14 @@ impl Scene {
     /// The same, where the language model answers our own questions with these words.
     pub(super) async fn with_task(variables: &[(&str, &str)], words: &str) -> Self {
         let task = json!({"choices": [{"message": {"role": "assistant", "content": words}}]});
-        let upstream = Upstream::start(move |seen: Seen| {
+        let upstream = FakeUpstream::start(move |seen: RecordedRequest| {
             let answer = match seen.line().as_str() {
                 "GET /v1/models" => {
-                    Answer::json(200, &json!({"data": [{"id": "m"}, {"id": "task"}]}))
+                    FakeResponse::json(200, &json!({"data": [{"id": "m"}, {"id": "task"}]}))
                 }
-                _ if is_task(&seen) => Answer::json(200, &task),
-                "POST /v1/chat/completions" => Answer::typed(200, "application/json", WHOLE),
-                _ => Answer::json(200, &json!({"data": [{"b64_json": pixel_base64()}]})),
+                _ if is_task(&seen) => FakeResponse::json(200, &task),
+                "POST /v1/chat/completions" => FakeResponse::typed(200, "application/json", WHOLE),
+                _ => FakeResponse::json(200, &json!({"data": [{"b64_json": pixel_base64()}]})),
             };
             async { answer }
         })
@@ -42,20 +42,20 @@ impl Scene {
         ];
         all.extend(variables);
         Self {
-            server: Server::with_engine("openai", &all).await,
+            server: TestServer::with_engine("openai", &all).await,
             upstream,
         }
     }
 
     /// What was asked of the upstream, in words.
     pub(super) fn asked(&self) -> Vec<String> {
-        let seen = self.upstream.seen();
+        let seen = self.upstream.requests();
         let asked = seen.iter().filter(|seen| seen.line() != "GET /v1/models");
         asked.map(in_words).collect()
     }
 }
 
-fn is_task(seen: &Seen) -> bool {
+fn is_task(seen: &RecordedRequest) -> bool {
     if seen.line() != "POST /v1/chat/completions" {
         return false;
     }
@@ -65,7 +65,7 @@ fn is_task(seen: &Seen) -> bool {
 }
 
 /// `answer`, `task`, `draw PROMPT` or `change PICTURES with PROMPT`.
-fn in_words(seen: &Seen) -> String {
+fn in_words(seen: &RecordedRequest) -> String {
     match seen.line().as_str() {
         _ if is_task(seen) => "task".to_owned(),
         "POST /v1/chat/completions" => "answer".to_owned(),
@@ -166,7 +166,7 @@ async fn each_case_of_the_table_is_decided() {
 async fn who_may_not_make_pictures_gets_none() {
     let variables = [("USER_PERMISSIONS_FEATURES_IMAGE_GENERATION", "false")];
     let scene = Scene::start(&variables).await;
-    let key = scene.server.second_user().await;
+    let key = scene.server.add_second_user().await;
     let mut listener = Listener::of_all(&scene.server, key, "").await;
     for chat_id in CHATS {
         let asking = scene
@@ -185,7 +185,7 @@ async fn who_may_not_make_pictures_gets_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_cannot_edit_makes_a_new_picture() {
     let scene = Scene::start(&[("ENABLE_IMAGE_PROMPT_GENERATION", "false")]).await;
-    let sketch = Server::with_engine("sketch", &[]).await;
+    let sketch = TestServer::with_engine("sketch", &[]).await;
     let mut listener = Listener::of_chat(&sketch, &sketch.key, "c1").await;
     let reply = ask(&sketch, &request(Some("c1"), true)).await;
     assert_eq!(reply.status, 200, "{}", reply.body);
@@ -208,7 +208,7 @@ async fn check_intent(words: &str, expected: &[&str]) {
     let scene = Scene::with_task(&variables, words).await;
     ask(&scene.server, &request(Some("c1"), true)).await;
     assert_eq!(scene.asked(), expected, "{words}");
-    let question = scene.upstream.seen();
+    let question = scene.upstream.requests();
     let question = question.iter().find(|seen| is_task(seen)).unwrap().json();
     let question = question["messages"][0]["content"]
         .as_str()

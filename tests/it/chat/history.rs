@@ -1,8 +1,8 @@
 //! Turns in stored chats: which messages count, and what of a picture is kept.
 
-use pinhole_sandbox::Limits;
 use pinhole_images::Image;
-use pinhole_tests::{PIXEL, Seen, Server, gif};
+use pinhole_sandbox::Limits;
+use pinhole_tests::{PIXEL, RecordedRequest, TestServer, gif};
 use serde_json::{Value, json};
 
 use super::decision::{Scene, data_url};
@@ -11,7 +11,7 @@ use super::{FAILED, Listener, MADE, Reply, TURN, ask, outline};
 const PLAIN: [(&str, &str); 1] = [("ENABLE_IMAGE_PROMPT_GENERATION", "false")];
 
 /// Keeps a picture for whose key this is. Its id.
-async fn keep(server: &Server, key: &str, bytes: &[u8]) -> String {
+async fn keep(server: &TestServer, key: &str, bytes: &[u8]) -> String {
     let limits = Limits::job(std::time::Duration::ZERO).image;
     let image = Image::from_bytes(bytes.to_vec().into(), limits).unwrap();
     let user = server.app.store.user_by_key(key).await.unwrap().unwrap();
@@ -29,7 +29,7 @@ fn message(id: &str, parent: Option<&str>, role: &str, text: &str, files: Value)
 }
 
 /// Stores a chat with these messages, of whom the last is current. Its id.
-async fn store(server: &Server, key: &str, messages: &[Value]) -> String {
+async fn store(server: &TestServer, key: &str, messages: &[Value]) -> String {
     let by_id = |message: &Value| (message["id"].as_str().unwrap().to_owned(), message.clone());
     let current = messages.last().unwrap()["id"].clone();
     let history = json!({"messages": messages.iter().map(by_id).collect::<serde_json::Map<_, _>>(), "currentId": current});
@@ -49,7 +49,7 @@ fn request(chat_id: &str, id: &str, text: &str) -> Value {
 }
 
 /// The widths of the pictures in the last edit, in order.
-fn changed(seen: &[Seen]) -> Vec<u8> {
+fn changed(seen: &[RecordedRequest]) -> Vec<u8> {
     let edit = seen
         .iter()
         .rfind(|seen| seen.line() == "POST /v1/images/edits");
@@ -103,11 +103,11 @@ async fn the_chain_of_this_requests_own_message_counts() {
             scene.asked().iter().rev().nth(1).unwrap(),
             &format!("change {} with with a hat", expected.len())
         );
-        assert_eq!(changed(&scene.upstream.seen()), expected, "{request}");
+        assert_eq!(changed(&scene.upstream.requests()), expected, "{request}");
     }
     // The answer's own chain, where it is stored already, without what it shows itself.
     ask(server, &request(&chat, "b2", "again")).await;
-    assert_eq!(changed(&scene.upstream.seen()), [4, 1]);
+    assert_eq!(changed(&scene.upstream.requests()), [4, 1]);
     // Where nothing that is named is there, the request has it all.
     let before = scene.asked().len();
     ask(server, &request(&chat, "x", "a hen")).await;
@@ -129,14 +129,14 @@ async fn of_one_picture_in_two_places_one_is_changed() {
         {"type": "image_url", "image_url": {"url": id}},
     ]);
     ask(server, &request).await;
-    assert_eq!(changed(&scene.upstream.seen()), [7]);
+    assert_eq!(changed(&scene.upstream.requests()), [7]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_own_pictures_are_changed() {
     let scene = Scene::start(&PLAIN).await;
     let server = &scene.server;
-    let second = server.second_user().await;
+    let second = server.add_second_user().await;
     let foreign = keep(server, &server.key, &gif(1)).await;
     let turn = async |files: Value| {
         let mut asking = request("c1", "a1", "bluer");
@@ -158,10 +158,10 @@ async fn only_own_pictures_are_changed() {
     );
     let own = keep(server, second, &gif(2)).await;
     turn(image(&own)).await;
-    assert_eq!(changed(&scene.upstream.seen()), [2]);
+    assert_eq!(changed(&scene.upstream.requests()), [2]);
 }
 
-async fn chat(server: &Server, id: &str) -> Value {
+async fn chat(server: &TestServer, id: &str) -> Value {
     let reply = server.get(&format!("/api/v1/chats/{id}"));
     Reply::read(reply.send().await.unwrap()).await.json()
 }
@@ -205,7 +205,7 @@ async fn what_is_told_is_kept_with_the_message() {
 async fn a_chat_of_somebody_else_is_not_there_but_for_administrators() {
     let scene = Scene::start(&PLAIN).await;
     let server = &scene.server;
-    let second = server.second_user().await;
+    let second = server.add_second_user().await;
     let user = message("u1", None, "user", "a fox", json!([]));
     let answer = message("a1", Some("u1"), "assistant", "", json!([]));
     let mine = store(server, &server.key, &[user.clone(), answer.clone()]).await;
@@ -227,7 +227,7 @@ async fn a_chat_of_somebody_else_is_not_there_but_for_administrators() {
             );
         }
     }
-    assert_eq!((scene.asked().len(), server.stored()), (0, 0));
+    assert_eq!((scene.asked().len(), server.stored_files()), (0, 0));
 
     let theirs = store(server, second, &[user, answer]).await;
     ask(server, &request(&theirs, "a1", "a fox")).await;
@@ -291,14 +291,14 @@ async fn a_temporary_chat_shows_its_picture_and_keeps_nothing_else() {
         assert_eq!(server.get(url).send().await.unwrap().status(), 200);
         assert!(server.app.store.chat(id).await.unwrap().is_none());
     }
-    assert_eq!(server.stored(), 3);
+    assert_eq!(server.stored_files(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_language_model_is_shown_the_stored_pictures_that_are_the_callers() {
     let scene = Scene::start(&PLAIN).await;
     let server = &scene.server;
-    let second = server.second_user().await;
+    let second = server.add_second_user().await;
     let own = keep(server, second, PIXEL).await;
     let foreign = keep(server, &server.key, PIXEL).await;
     let part = |url: Value| json!({"type": "image_url", "image_url": url});
@@ -327,7 +327,7 @@ async fn the_language_model_is_shown_the_stored_pictures_that_are_the_callers() 
         part(json!({"url": "https://elsewhere.example/fox.png"})),
         part(json!({"url": data})),
     ]);
-    let seen = scene.upstream.seen();
+    let seen = scene.upstream.requests();
     let mut messages = seen.last().unwrap().json()["messages"].take();
     assert_eq!(messages[0]["content"].take(), expected);
 }

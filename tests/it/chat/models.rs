@@ -1,6 +1,6 @@
 //! Several servers with language models: their lists, and which of them answers.
 
-use pinhole_tests::{Answer, Seen, Server, Upstream};
+use pinhole_tests::{FakeResponse, RecordedRequest, TestServer, FakeUpstream};
 use serde_json::{Value, json};
 
 use super::{MODEL_KEY, Reply, STREAMED, WHOLE, ask, asked, model};
@@ -8,18 +8,18 @@ use super::{MODEL_KEY, Reply, STREAMED, WHOLE, ask, asked, model};
 const OPENAI_TURN: &str = "/v1/chat/completions";
 
 /// A server that lists these models, and answers every chat with its name.
-async fn lists(name: &'static str, models: Value) -> Upstream {
-    Upstream::start(move |seen: Seen| {
+async fn lists(name: &'static str, models: Value) -> FakeUpstream {
+    FakeUpstream::start(move |seen: RecordedRequest| {
         let answer = match seen.line().as_str() {
-            "GET /models" => Answer::json(200, &json!({"object": "list", "data": models})),
-            _ => Answer::json(200, &json!({"said by": name})),
+            "GET /models" => FakeResponse::json(200, &json!({"object": "list", "data": models})),
+            _ => FakeResponse::json(200, &json!({"said by": name})),
         };
         async { answer }
     })
     .await
 }
 
-async fn server(upstreams: &[&Upstream], keys: &str) -> Server {
+async fn server(upstreams: &[&FakeUpstream], keys: &str) -> TestServer {
     let urls: Vec<String> = upstreams.iter().map(|it| it.url()).collect();
     let variables = [
         ("OPENAI_API_BASE_URLS", urls.join(";")),
@@ -28,7 +28,7 @@ async fn server(upstreams: &[&Upstream], keys: &str) -> Server {
     let variables = variables
         .each_ref()
         .map(|(name, value)| (*name, value.as_str()));
-    Server::with_engine("sketch", &variables).await
+    TestServer::with_engine("sketch", &variables).await
 }
 
 fn request(model: Value) -> Value {
@@ -36,12 +36,12 @@ fn request(model: Value) -> Value {
 }
 
 /// Who answers a chat with this model.
-async fn who_answers(server: &Server, model: &str) -> (u16, Value) {
+async fn who_answers(server: &TestServer, model: &str) -> (u16, Value) {
     let reply = ask(server, &request(json!(model))).await;
     (reply.status, reply.json())
 }
 
-async fn get(server: &Server, path: &str) -> Value {
+async fn get(server: &TestServer, path: &str) -> Value {
     let response = server.get(path).send().await.unwrap();
     Reply::read(response).await.json()
 }
@@ -60,10 +60,10 @@ async fn the_server_that_lists_a_model_answers_with_its_own_key() {
         assert_eq!(answered, (200, json!({"said by": expected})), "{model}");
     }
     for (upstream, key) in [(&a, "Bearer key-a"), (&b, "Bearer key-b")] {
-        for seen in upstream.seen() {
+        for seen in upstream.requests() {
             assert_eq!(seen.header("authorization"), key, "{}", seen.line());
         }
-        let lines = upstream.lines();
+        let lines = upstream.request_lines();
         let lists = lines.iter().filter(|line| *line == "GET /models");
         assert_eq!(lists.count(), 1, "a list is asked for once: {lines:?}");
     }
@@ -97,9 +97,9 @@ async fn the_server_that_lists_a_model_answers_with_its_own_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_a_list_hides_nobody_and_answers_what_nobody_lists() {
-    let broken = Upstream::start(async |seen: Seen| match seen.line().as_str() {
-        "GET /models" => Answer::typed(502, "text/html", "<h1>Bad Gateway</h1>"),
-        _ => Answer::json(200, &json!({"said by": "broken"})),
+    let broken = FakeUpstream::start(async |seen: RecordedRequest| match seen.line().as_str() {
+        "GET /models" => FakeResponse::typed(502, "text/html", "<h1>Bad Gateway</h1>"),
+        _ => FakeResponse::json(200, &json!({"said by": "broken"})),
     })
     .await;
     let well = lists("well", json!([{"id": "one"}])).await;
@@ -126,8 +126,8 @@ async fn a_server_without_a_list_hides_nobody_and_answers_what_nobody_lists() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_that_help_are_passed_on_and_no_others() {
-    let upstream = Upstream::start(async |_| {
-        Answer::json(429, &json!({"error": {"message": "slow down"}}))
+    let upstream = FakeUpstream::start(async |_| {
+        FakeResponse::json(429, &json!({"error": {"message": "slow down"}}))
             .header("retry-after", "7")
             .header("x-request-id", "req-1")
             .header("openai-processing-ms", "12")
@@ -169,7 +169,7 @@ async fn openais_clients_get_the_same_turn() {
         ("OPENAI_API_BASE_URL", base.as_str()),
         ("OPENAI_API_KEY", MODEL_KEY),
     ];
-    let server = Server::with_engine("sketch", &variables).await;
+    let server = TestServer::with_engine("sketch", &variables).await;
     let mut asking = request(json!("m"));
     let reply = Reply::read(server.post(OPENAI_TURN, &asking).send().await.unwrap()).await;
     reply.assert_is(200, "application/json", WHOLE);
@@ -191,7 +191,7 @@ async fn openais_clients_get_the_same_turn() {
         "{}",
         reply.body
     );
-    assert_eq!(server.stored(), 2);
+    assert_eq!(server.stored_files(), 2);
     assert!(
         asked(&model)
             .iter()
@@ -253,11 +253,11 @@ async fn openais_clients_read_errors_in_openais_shape() {
     assert_eq!(error(&reply).0, 401);
 
     // What a proxy says in front of the language model is told so.
-    let page = Upstream::start(async |_| Answer::typed(503, "text/html", "<h1>Down</h1>")).await;
+    let page = FakeUpstream::start(async |_| FakeResponse::typed(503, "text/html", "<h1>Down</h1>")).await;
     let server_ = server(&[&page], "").await;
     let asking = server_.post(OPENAI_TURN, &request(json!("m")));
     let reply = Reply::read(asking.send().await.unwrap()).await;
-    let told = "the language model answered with status 503";
+    let told = "the language model responded with status 503";
     assert_eq!((error(&reply).0, error(&reply).1.as_str()), (503, told));
 }
 

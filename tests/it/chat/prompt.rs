@@ -1,6 +1,6 @@
 //! Prompts that a language model writes.
 
-use pinhole_tests::{Answer, Seen, Server, Upstream};
+use pinhole_tests::{FakeResponse, RecordedRequest, TestServer, FakeUpstream};
 use serde_json::{Value, json};
 
 use super::decision::{REWRITTEN, Scene};
@@ -21,8 +21,8 @@ fn request() -> Value {
 }
 
 /// The first question of our own that the language model got.
-fn question(upstream: &Upstream) -> Value {
-    let seen = upstream.seen();
+fn question(upstream: &FakeUpstream) -> Value {
+    let seen = upstream.requests();
     let seen = seen
         .iter()
         .find(|seen| seen.line() == "POST /v1/chat/completions");
@@ -57,7 +57,7 @@ async fn a_prompt_is_written_from_the_conversation_and_shown() {
     let meta: Value = serde_json::from_str(&row.meta).unwrap();
     assert_eq!(meta["prompt"], REWRITTEN);
     // What the chat's model reads is the conversation as it was.
-    let seen = scene.upstream.seen();
+    let seen = scene.upstream.requests();
     let answered = seen.last().unwrap().json();
     assert_eq!(
         context(&answered["messages"][0]["content"]).1,
@@ -108,12 +108,12 @@ async fn only_a_prompt_that_can_be_used_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_language_model_that_fails_leaves_the_persons_words() {
-    let upstream = Upstream::start(async |seen: Seen| match seen.line().as_str() {
+    let upstream = FakeUpstream::start(async |seen: RecordedRequest| match seen.line().as_str() {
         "POST /v1/images/generations" => {
             let picture = pinhole_tests::pixel_base64();
-            Answer::json(200, &json!({"data": [{"b64_json": picture}]}))
+            FakeResponse::json(200, &json!({"data": [{"b64_json": picture}]}))
         }
-        _ => Answer::json(500, &json!({"error": "down"})),
+        _ => FakeResponse::json(500, &json!({"error": "down"})),
     })
     .await;
     let base = format!("{}/v1", upstream.url());
@@ -121,11 +121,11 @@ async fn a_language_model_that_fails_leaves_the_persons_words() {
         ("OPENAI_API_BASE_URL", base.as_str()),
         ("IMAGES_OPENAI_API_BASE_URL", base.as_str()),
     ];
-    let server = Server::with_engine("openai", &variables).await;
+    let server = TestServer::with_engine("openai", &variables).await;
     let mut listener = Listener::of_chat(&server, &server.key, "c1").await;
     assert_eq!(ask(&server, &request()).await.status, 500);
     assert_eq!(outline(&listener.heard(&server).await), MADE);
-    let drawn = upstream.seen();
+    let drawn = upstream.requests();
     let drawn = drawn
         .iter()
         .find(|seen| seen.line() == "POST /v1/images/generations");
@@ -155,7 +155,7 @@ async fn a_template_and_a_task_model_may_be_set() {
     }
 }
 
-async fn task(server: &Server, body: &Value) -> Reply {
+async fn task(server: &TestServer, body: &Value) -> Reply {
     Reply::read(server.post(TASK, body).send().await.unwrap()).await
 }
 
@@ -170,7 +170,7 @@ async fn the_task_is_a_route_of_its_own() {
 
     for (field, value, status, detail) in [
         ("model", json!("nosuch"), 404, "Model not found"),
-        ("model", json!(null), 400, "model must be a text"),
+        ("model", json!(null), 400, "model must be a string"),
         ("messages", json!("x"), 400, "messages must be a list"),
     ] {
         let mut wrong = request();
@@ -183,9 +183,9 @@ async fn the_task_is_a_route_of_its_own() {
     }
     assert_eq!(scene.asked(), ["task"]);
 
-    let broken = Upstream::json(500, json!({})).await;
+    let broken = FakeUpstream::json(500, json!({})).await;
     let url = broken.url();
-    let server = Server::with_engine("sketch", &[("OPENAI_API_BASE_URL", &url)]).await;
+    let server = TestServer::with_engine("sketch", &[("OPENAI_API_BASE_URL", &url)]).await;
     let reply = task(&server, &request()).await;
     let expected = json!({"detail": "An internal error has occurred."});
     assert_eq!((reply.status, reply.json()), (400, expected));

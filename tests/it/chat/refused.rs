@@ -1,6 +1,6 @@
 //! What nobody should send to a chat, and who may not send anything.
 
-use pinhole_tests::{Server, Upstream};
+use pinhole_tests::{TestServer, FakeUpstream};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,7 +17,7 @@ const MAX_PROMPT_BYTES: usize = 32_000;
 const MAX_BODY_BYTES: usize = 32 << 20;
 
 /// A turn whose messages hold nothing that could be drawn: an event, and the model's answer.
-async fn check_nothing_to_draw(model: &Upstream, server: &Server, messages: Value, reason: &str) {
+async fn check_nothing_to_draw(model: &FakeUpstream, server: &TestServer, messages: Value, reason: &str) {
     let Recorded {
         mut request,
         chat_id,
@@ -41,7 +41,7 @@ async fn check_nothing_to_draw(model: &Upstream, server: &Server, messages: Valu
     assert!(told.ends_with(&json!(reason).to_string()), "{told}");
     seen["messages"].as_array_mut().unwrap().remove(0);
     assert_eq!(seen["messages"], messages);
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,9 +74,9 @@ async fn a_prompt_may_be_as_long_as_the_limit() {
     let model = model().await;
     let server = server(&model, &[]).await;
     let message = |length: usize| json!([{"role": "user", "content": "x".repeat(length)}]);
-    let reason = "the prompt has 32001 bytes; 32000 are allowed";
+    let reason = "the prompt has 32001 bytes, more than the 32000 allowed";
     check_nothing_to_draw(&model, &server, message(MAX_PROMPT_BYTES + 1), reason).await;
-    let reason = "the prompt has 8000000 bytes; 32000 are allowed";
+    let reason = "the prompt has 8000000 bytes, more than the 32000 allowed";
     check_nothing_to_draw(&model, &server, message(8_000_000), reason).await;
 
     let mut request = Recorded::new("legacy_new_chat").request;
@@ -84,11 +84,11 @@ async fn a_prompt_may_be_as_long_as_the_limit() {
     ask(&server, &request)
         .await
         .assert_is(200, "text/event-stream", STREAMED);
-    assert_eq!(server.stored(), 1);
+    assert_eq!(server.stored_files(), 1);
 }
 
 /// A body that is no turn. The language model hears nothing of it.
-async fn check_refused(server: &Server, body: impl Into<reqwest::Body>, status: u16, detail: &str) {
+async fn check_refused(server: &TestServer, body: impl Into<reqwest::Body>, status: u16, detail: &str) {
     let request = server
         .client
         .post(server.url(TURN))
@@ -100,7 +100,7 @@ async fn check_refused(server: &Server, body: impl Into<reqwest::Body>, status: 
     assert_eq!(said.as_object().unwrap().len(), 1, "{said}");
     let said = said["detail"].as_str().unwrap();
     assert!(said.contains(detail), "{said}");
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,7 +146,7 @@ async fn a_body_that_is_no_turn_is_refused() {
     ] {
         let right = request[field].clone();
         request[field] = value;
-        let detail = format!("{field} must be a text of at most 200 bytes");
+        let detail = format!("{field} must be a string of at most 200 bytes");
         check_refused(&server, request.to_string(), 400, &detail).await;
         request[field] = right;
     }
@@ -164,7 +164,7 @@ async fn a_body_that_is_no_turn_is_refused() {
         .bearer_auth(&server.key);
     let reply = Reply::read(turn.body(long).send().await.unwrap()).await;
     reply.assert_is(200, "text/event-stream", STREAMED);
-    assert_eq!(server.stored(), 1);
+    assert_eq!(server.stored_files(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,7 +190,7 @@ async fn odd_fields_are_no_failure() {
         let expected = passed_on.then_some(&value);
         assert_eq!(seen.get(field), expected);
     }
-    assert_eq!(asked(&model).len(), server.stored());
+    assert_eq!(asked(&model).len(), server.stored_files());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -251,12 +251,12 @@ async fn nobody_is_served_without_a_key() {
             assert_eq!(said, detail, "{case}");
         }
     }
-    assert_eq!((asked(&model).len(), server.stored()), (0, 0));
+    assert_eq!((asked(&model).len(), server.stored_files()), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_without_a_key_is_listened_to() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     for path in [TURN, "/v1/images/generations"] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         let head =
@@ -272,7 +272,7 @@ async fn nobody_without_a_key_is_listened_to() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_filter_of_events_that_cannot_be_read_is_refused() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let request = server.get("/api/events?chat_id=c&chat_id=d");
     let reply = Reply::read(request.send().await.unwrap()).await;
     assert_eq!(

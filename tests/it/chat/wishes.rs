@@ -34,7 +34,7 @@ async fn the_wishes_of_a_request_reach_the_engine() {
     for place in PLACES {
         for wishes in [wishes.clone(), json!(wishes.to_string())] {
             ask(&scene.server, &request(place, &wishes)).await;
-            let seen = scene.upstream.seen();
+            let seen = scene.upstream.requests();
             let [.., drawn, answered] = seen.as_slice() else {
                 panic!("{seen:?}")
             };
@@ -54,7 +54,7 @@ async fn the_wishes_of_a_request_reach_the_engine() {
         json!({"size": "", "model": "", "engine": "", "n": null}),
     ] {
         ask(&scene.server, &request(PLACES[0], &nothing)).await;
-        let seen = scene.upstream.seen();
+        let seen = scene.upstream.requests();
         let drawn = seen[seen.len() - 2].json();
         for field in ["size", "quality"] {
             assert_eq!(drawn.get(field), None, "{drawn}");
@@ -68,7 +68,7 @@ async fn the_first_place_with_wishes_counts() {
     let mut both = request(PLACES[1], &json!({"size": "1x1"}));
     both["image_generation"] = json!({"size": "2x2"});
     ask(&scene.server, &both).await;
-    let seen = scene.upstream.seen();
+    let seen = scene.upstream.requests();
     assert_eq!(seen[seen.len() - 2].json()["size"], "2x2");
 }
 
@@ -108,13 +108,13 @@ async fn what_the_engine_cannot_do_is_told_and_the_turn_goes_on() {
     let scene = Scene::start(&PLAIN).await;
     let mut listener = Listener::of_chat(&scene.server, &scene.server.key, "c1").await;
     for (wishes, reason) in [
-        (json!({"seed": 5}), "has no seed"),
-        (json!({"negative_prompt": "snow"}), "has no negative_prompt"),
-        (json!({"steps": 5}), "has no steps"),
-        (json!({"n": 0}), "0 pictures were asked for"),
-        (json!({"n": 1000}), "1000 pictures were asked for"),
-        (json!({"size": "wide"}), "the size"),
-        (json!({"engine": "nosuch"}), "there is no engine nosuch"),
+        (json!({"seed": 5}), "does not support seed"),
+        (json!({"negative_prompt": "snow"}), "does not support negative_prompt"),
+        (json!({"steps": 5}), "does not support steps"),
+        (json!({"n": 0}), "0 images were requested"),
+        (json!({"n": 1000}), "1000 images were requested"),
+        (json!({"size": "wide"}), "size \"wide\" is neither"),
+        (json!({"engine": "nosuch"}), "unknown engine nosuch"),
         (
             json!({"parameters": {"x": "y".repeat(70_000)}}),
             "the parameters have more than",

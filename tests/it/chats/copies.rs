@@ -1,17 +1,17 @@
 //! What a client's copy changes, and what it leaves alone.
 
 use http::Method;
-use pinhole_tests::Server;
+use pinhole_tests::TestServer;
 use serde_json::{Value, json};
 
 use super::{ask, conversation, create, get, id, made, message, post, server};
 
-async fn save(server: &Server, chat: &str, copy: &Value) -> Value {
+async fn save(server: &TestServer, chat: &str, copy: &Value) -> Value {
     post(server, chat, &json!({"chat": copy})).await
 }
 
 /// The ids of a message's parents and itself, the oldest first.
-async fn chain(server: &Server, chat: &str, message: &str, limit: u32) -> Vec<String> {
+async fn chain(server: &TestServer, chat: &str, message: &str, limit: u32) -> Vec<String> {
     let chain = server.app.store.message_chain(id(chat), message, limit);
     chain.await.unwrap().into_iter().map(|it| it.id).collect()
 }
@@ -241,7 +241,7 @@ async fn parents_that_lead_in_a_circle_hang_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_gets_another_content_and_its_owners_clients_hear_it() {
     let server = server().await;
-    let second = server.second_user().await;
+    let second = server.add_second_user().await;
     let body = json!({"chat": conversation()});
     let theirs = ask(
         &server,

@@ -3,9 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use http::Method;
-use pinhole::jobs::Finished;
-use pinhole::store::FileRow;
-use pinhole_tests::Server;
+use pinhole::jobs::{CompletedJob, ImageOrigin};
+use pinhole::store::{FileRow, User};
+use pinhole_tests::TestServer;
 use serde_json::{Value, json};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -14,13 +14,13 @@ use super::{
     ask, conversation, create, delete, get, id, made, message, picture, post, server, user,
 };
 
-async fn database(server: &Server) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(server.data.path().join("pinhole.db"));
+async fn database(server: &TestServer) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(server.data_dir.path().join("pinhole.db"));
     options.connect().await.unwrap()
 }
 
 /// A picture that the administrator brought along.
-async fn uploaded(server: &Server) -> FileRow {
+async fn uploaded(server: &TestServer) -> FileRow {
     let user = user(server, &server.key).await;
     let kept = server
         .app
@@ -38,9 +38,9 @@ fn attached(file: &FileRow) -> Value {
     chat
 }
 
-async fn is_there(server: &Server, file: &FileRow) -> bool {
+async fn is_there(server: &TestServer, file: &FileRow) -> bool {
     let row = server.app.store.file(&file.id).await.unwrap();
-    let bytes = server.data.path().join("files").join(&file.id);
+    let bytes = server.data_dir.path().join("files").join(&file.id);
     assert_eq!(row.is_some(), bytes.exists());
     row.is_some()
 }
@@ -55,7 +55,7 @@ async fn a_chat_takes_its_files_along() {
     let thumbnail = format!("/api/v1/files/{}/thumbnail", pictures[0].id);
     let made_small = server.get(&thumbnail).send().await.unwrap();
     assert_eq!(made_small.status(), 200);
-    assert_eq!(server.stored(), 5);
+    assert_eq!(server.stored_files(), 5);
     let mut copy = attached(&mine);
     copy["history"]["messages"]
         .as_object_mut()
@@ -67,7 +67,7 @@ async fn a_chat_takes_its_files_along() {
     for gone in [&mine, &pictures[0], &pictures[1]] {
         assert!(!is_there(&server, gone).await);
     }
-    assert_eq!(server.stored(), 1, "thumbnails too");
+    assert_eq!(server.stored_files(), 1, "thumbnails too");
     let again = ask(&server, Method::DELETE, &chat, &server.key, None).await;
     assert_eq!(again.0, 401);
     // Nothing of it is left.
@@ -99,7 +99,7 @@ async fn a_file_that_another_chat_has_stays_until_that_is_deleted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn somebody_elses_file_is_none_of_the_chats() {
     let server = server().await;
-    let second = server.second_user().await;
+    let second = server.add_second_user().await;
     let mine = uploaded(&server).await;
     let body = json!({"chat": attached(&mine)});
     let (_, theirs) = ask(
@@ -124,7 +124,7 @@ async fn somebody_elses_file_is_none_of_the_chats() {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_of_a_users_chats_go_and_nobody_elses() {
     let server = server().await;
-    let second = server.second_user().await;
+    let second = server.add_second_user().await;
     let body = json!({"chat": conversation()});
     let (_, theirs) = ask(
         &server,
@@ -144,7 +144,7 @@ async fn all_of_a_users_chats_go_and_nobody_elses() {
     post(&server, &format!("{last}/archive"), &json!({})).await;
     assert_eq!(delete(&server, "/api/v1/chats/").await, true);
     assert_eq!(get(&server, "/api/v1/chats/all").await, json!([]));
-    assert_eq!(server.stored(), 1);
+    assert_eq!(server.stored_files(), 1);
     assert!(is_there(&server, &lone).await);
     get(&server, &super::path(&theirs)).await;
 }
@@ -180,7 +180,7 @@ async fn pictures_and_their_message_are_kept_in_one_step_or_not_at_all() {
     };
     let error = format!("{:#}", keep().await.unwrap_err());
     assert!(error.contains("full"), "{error}");
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
     assert_eq!(get(&server, "/api/v1/files/").await, json!([]));
     let shown = get(&server, &chat).await;
     assert_eq!(
@@ -198,7 +198,7 @@ async fn pictures_and_their_message_are_kept_in_one_step_or_not_at_all() {
         (&files[0]["id"], &files[1]["id"]),
         (&json!(kept[0].id), &json!(kept[1].id))
     );
-    assert_eq!(server.stored(), 2);
+    assert_eq!(server.stored_files(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -221,7 +221,7 @@ async fn a_crash_between_a_picture_and_its_message_leaves_nothing_for_good() {
             .save_all(&user, &pictures, &Value::Null, place)
             .await
     });
-    let folder = server.data.path().join("files");
+    let folder = server.data_dir.path().join("files");
     let kept = || {
         let mut names = std::fs::read_dir(&folder)
             .unwrap()
@@ -243,13 +243,13 @@ async fn a_crash_between_a_picture_and_its_message_leaves_nothing_for_good() {
     let long_ago = SystemTime::now() - Duration::from_secs(2 * 3600);
     bytes.unwrap().set_modified(long_ago).unwrap();
     server.app.files.sweep(None).await.unwrap();
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pictures_are_linked_only_where_the_user_may_write() {
     let server = server().await;
-    let second = server.second_user().await;
+    let second = server.add_second_user().await;
     let chat = create(&server, &conversation()).await;
     let body = json!({"chat": conversation()});
     let (_, theirs) = ask(
@@ -261,14 +261,14 @@ async fn pictures_are_linked_only_where_the_user_may_write() {
     )
     .await;
     let theirs = super::path(&theirs);
-    let finished = Finished {
+    let completed = CompletedJob {
         job: "job".to_owned(),
         engine: "sketch".to_owned(),
         binding: "sketch".to_owned(),
         digest: String::new(),
         images: vec![picture(1)],
         revised_prompt: None,
-        details: "{}".to_owned(),
+        details: json!({}),
     };
     let administrator = server
         .app
@@ -278,17 +278,24 @@ async fn pictures_are_linked_only_where_the_user_may_write() {
         .unwrap()
         .unwrap();
     let guest = server.app.store.user_by_key(second).await.unwrap().unwrap();
-    let place = |chat: &str| json!({"chat_id": id(chat), "message_id": "answer"});
     let app = &server.app;
+    let save = async |user: &User, chat: &str| {
+        let origin = ImageOrigin {
+            chat_id: Some(id(chat)),
+            message_id: "answer",
+            prompt: None,
+        };
+        completed
+            .save(&app.files, &app.store, user, Some(origin))
+            .await
+            .unwrap()
+    };
     // Somebody else's chat is not written to: the picture is only a file.
-    let kept = app.keep(&guest, &finished, place(&chat)).await.unwrap();
+    let kept = save(&guest, &chat).await;
     assert_eq!(kept[0].user_id, guest.id);
     assert!(message(&server, &chat, "answer").await["files"].is_null());
     // An administrator's picture in somebody's chat is theirs.
-    let kept = app
-        .keep(&administrator, &finished, place(&theirs))
-        .await
-        .unwrap();
+    let kept = save(&administrator, &theirs).await;
     assert_eq!(kept[0].user_id, guest.id);
     let seen = format!("/api/v1/files/{}", kept[0].id);
     assert_eq!(ask(&server, Method::GET, &seen, second, None).await.0, 200);
@@ -300,7 +307,7 @@ async fn pictures_are_linked_only_where_the_user_may_write() {
         "/api/v1/chats/temporary:5",
         "/api/v1/chats/gone",
     ] {
-        let kept = app.keep(&guest, &finished, place(chat)).await.unwrap();
+        let kept = save(&guest, chat).await;
         assert!(is_there(&server, &kept[0]).await);
         assert_eq!(app.store.chat_owner(id(chat)).await.unwrap(), None);
     }
@@ -309,7 +316,7 @@ async fn pictures_are_linked_only_where_the_user_may_write() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_who_is_removed_takes_chats_along() {
     let server = server().await;
-    let second = server.second_user().await;
+    let second = server.add_second_user().await;
     let body = json!({"chat": conversation()});
     let (_, chat) = ask(
         &server,
@@ -327,7 +334,7 @@ async fn a_user_who_is_removed_takes_chats_along() {
         .await;
     kept.unwrap();
     assert_eq!(delete(&server, "/api/v1/users/second").await, true);
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
     let gone = ask(&server, Method::GET, &super::path(&chat), &server.key, None).await;
     assert_eq!(gone.0, 401);
 }

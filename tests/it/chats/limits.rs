@@ -123,7 +123,7 @@ async fn a_chat_does_not_grow_for_ever() {
 async fn a_message_keeps_so_many_statuses_and_a_user_so_many_chats() {
     let server = server().await;
     let chat = create(&server, &conversation()).await;
-    let options = SqliteConnectOptions::new().filename(server.data.path().join("pinhole.db"));
+    let options = SqliteConnectOptions::new().filename(server.data_dir.path().join("pinhole.db"));
     let mut database = options.connect().await.unwrap();
     let many =
         "WITH RECURSIVE many (at) AS (SELECT 0 UNION ALL SELECT at + 1 FROM many WHERE at < ";
@@ -168,7 +168,7 @@ async fn a_message_keeps_so_many_statuses_and_a_user_so_many_chats() {
             .contains("delete one first"),
         "{refused}"
     );
-    let second = server.second_user().await;
+    let second = server.add_second_user().await;
     assert_eq!(
         ask(&server, Method::POST, NEW, second, Some(&body)).await.0,
         200

@@ -1,19 +1,19 @@
 //! Lists: a page, a search, and what was put away or at the top.
 
 use http::Method;
-use pinhole_tests::Server;
+use pinhole_tests::TestServer;
 use serde_json::{Value, json};
 
 use super::{ask, conversation, create, get, path, post, server};
 
 /// Titles of a list, in its order.
-async fn titles(server: &Server, list: &str) -> Vec<String> {
+async fn titles(server: &TestServer, list: &str) -> Vec<String> {
     let list = get(server, &format!("/api/v1/chats{list}")).await;
     let title = |chat: &Value| chat["title"].as_str().unwrap().to_owned();
     list.as_array().unwrap().iter().map(title).collect()
 }
 
-async fn titled(server: &Server, title: &str) -> String {
+async fn titled(server: &TestServer, title: &str) -> String {
     create(server, &json!({"title": title})).await
 }
 

@@ -21,14 +21,14 @@ fn engine_list_says_what_each_engine_may_do_and_why_another_was_refused() {
         "hostile {version} (Hostile, hostile.wasm)
   digest     sha256:{}
   imports    pinhole:engine/types@0.1.0, pinhole:engine/images@0.1.0, pinhole:engine/upstream@0.1.0, pinhole:engine/job@0.1.0, pinhole:engine/log@0.1.0
-  abilities  generate, cancel, up to 4 pictures a job
-  upstream   api at no address yet: set HOSTILE_BASE_URL: GET /allowed/
+  abilities  generate, cancel, up to 4 images per job
+  upstream   api at no URL (set HOSTILE_BASE_URL): GET /allowed/
 sketch {version} (Sketch, sketch.wasm)
   digest     sha256:{}
   imports    pinhole:engine/types@0.1.0, pinhole:engine/images@0.1.0, pinhole:engine/job@0.1.0, pinhole:engine/log@0.1.0
-  abilities  generate, progress, seed, up to 10 pictures a job
+  abilities  generate, progress, seed, up to 10 images per job
   upstreams  none
-broken.wasm: not admitted, because it is a core module, not a component: encode it with wit-component, as `cargo xtask engines` does",
+rejected: broken.wasm is a core module, not a component: encode it with wit-component, as `cargo xtask engines` does",
         digest("hostile.wasm"),
         digest("sketch.wasm"),
     );
@@ -58,7 +58,7 @@ fn engine_list_says_which_setting_cannot_work_and_where_editing_goes() {
     let text = program.run(&["engine", "list"]).done().join("\n");
     for line in [
         "  upstream   api at http://127.0.0.1:9: ",
-        "  upstream   api when editing at http://127.0.0.1:10\n",
+        "  upstream   api for editing at http://127.0.0.1:10\n",
         "  problem    COMFYUI_WORKFLOW cannot be used: ",
         "Save (API Format)",
     ] {
@@ -79,9 +79,9 @@ fn engine_list_says_which_setting_cannot_work_and_where_editing_goes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_set_in_the_running_server_holds_for_commands_too() {
-    let server = Server::with_engine("comfyui", &[]).await;
+    let server = TestServer::with_engine("comfyui", &[]).await;
     let program = Program::new(&["comfyui"])
-        .with("PINHOLE_DATA", server.data.path().to_str().unwrap())
+        .with("PINHOLE_DATA", server.data_dir.path().to_str().unwrap())
         .with("COMFYUI_BASE_URL", "http://127.0.0.1:9")
         .with("RESET_CONFIG_ON_START", "true");
     let bindings = json!({
@@ -90,7 +90,7 @@ async fn what_is_set_in_the_running_server_holds_for_commands_too() {
     let set = json!({
         "COMFYUI_BASE_URL": "http://127.0.0.1:10", "PINHOLE_BINDINGS": bindings.to_string(),
     });
-    let (status, body) = server.ask("/api/v1/settings", &set).await;
+    let (status, body) = server.post_json("/api/v1/settings", &set).await;
     assert_eq!(status, 200, "{body}");
     // It looks twice, because what only lists resets nothing.
     for _ in 0..2 {
@@ -107,16 +107,16 @@ async fn what_is_set_in_the_running_server_holds_for_commands_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn engine_models_and_verify_ask_the_upstream() {
     let list = json!({"object": "list", "data": [{"id": "gpt-image-2"}, {"id": "whisper-1"}]});
-    let upstream = Upstream::json(200, list).await;
+    let upstream = FakeUpstream::json(200, list).await;
     let program = Program::new(&["openai"])
         .with("IMAGES_OPENAI_API_BASE_URL", &upstream.url())
         .with("IMAGES_OPENAI_API_KEY", "secret-4711");
     let models = program.run(&["engine", "models", "openai"]).done();
     assert_eq!(models, ["gpt-image-2\tgpt-image-2"]);
     let verified = program.run(&["engine", "verify", "openai"]).done();
-    let fine = "openai can be used";
+    let fine = "engine openai works";
     assert_eq!(verified, [fine]);
-    assert_eq!(upstream.lines(), ["GET /v1/models", "GET /v1/models"]);
+    assert_eq!(upstream.request_lines(), ["GET /v1/models", "GET /v1/models"]);
 
     let program = program.with("IMAGES_OPENAI_PARAMS", "[1]");
     let line = program.run(&["engine", "verify", "openai"]).failed(1);
@@ -125,6 +125,6 @@ async fn engine_models_and_verify_ask_the_upstream() {
         "{line}"
     );
     let line = program.run(&["engine", "models", "nobody"]).failed(2);
-    assert!(line.contains("there is no engine nobody"), "{line}");
-    assert_eq!(upstream.lines().len(), 2);
+    assert!(line.contains("unknown engine nobody"), "{line}");
+    assert_eq!(upstream.request_lines().len(), 2);
 }

@@ -76,11 +76,11 @@ fn a_setting_that_cannot_be_read_is_named() {
             "abc",
             "IMAGE_STEPS is \"abc\": it must be a whole number",
         ),
-        ("IMAGE_SIZE", "axb", "IMAGE_SIZE \"axb\" is not WxH"),
+        ("IMAGE_SIZE", "axb", "IMAGE_SIZE \"axb\" is neither WxH"),
         (
             "IMAGE_EDIT_SIZE",
             "axb",
-            "IMAGE_EDIT_SIZE \"axb\" is not WxH",
+            "IMAGE_EDIT_SIZE \"axb\" is neither WxH",
         ),
         ("IMAGE_SIZE", "99999x1", "IMAGE_SIZE 99999x1 is not allowed"),
         (

@@ -70,40 +70,40 @@ fn wrong_use_is_one_line_and_exit_code_2() {
         (&["generate", " \n"], "the prompt is empty"),
         (
             &["generate", &long],
-            "the prompt has 32001 bytes; 32000 are allowed",
+            "the prompt has 32001 bytes, more than the 32000 allowed",
         ),
         (
             &["generate", "x", "--size", "axb"],
-            "the size \"axb\" is not WxH such as 1024x1024",
+            "size \"axb\" is neither WxH, such as 1024x1024",
         ),
         (
             &["generate", "x", "--size", "0x64"],
-            "the size 0x64 is not allowed",
+            "size 0x64 is not allowed",
         ),
         (
             &["generate", "x", "--size", "8192x8192"],
-            "the size 8192x8192 is not allowed",
+            "size 8192x8192 is not allowed",
         ),
         (
             &["generate", "x", "--engine", "nobody"],
-            "there is no engine nobody: there are automatic1111, hostile, sketch",
+            "unknown engine nobody: use one of automatic1111, hostile, sketch",
         ),
-        (&["generate", "x", "--engine", ""], "there is no engine"),
+        (&["generate", "x", "--engine", ""], "unknown engine "),
         (
             &["generate", "x", "--count", "0"],
-            "0 pictures were asked for; engine sketch makes 1 to 10",
+            "0 images were requested, but engine sketch generates 1 to 10",
         ),
         (
             &["generate", "x", "--count", "11"],
-            "11 pictures were asked for",
+            "11 images were requested",
         ),
         (
             &["generate", "x", "--out", "."],
-            "is no file to write to: name one with --out",
+            "is not a file path: name a file with --out",
         ),
         (
             &["generate", "x", "--engine", "automatic1111"],
-            "set AUTOMATIC1111_BASE_URL to the address of AUTOMATIC1111",
+            "set AUTOMATIC1111_BASE_URL to the URL of AUTOMATIC1111",
         ),
         (
             &["generate", "x", "--engine", "hostile"],
@@ -119,11 +119,11 @@ fn wrong_use_is_one_line_and_exit_code_2() {
         ),
         (
             &["generate", "x", "--parameters", "[1]"],
-            "--parameters is no JSON object",
+            "--parameters is not a JSON object",
         ),
         (
             &["generate", "x", "--image", "../pixel.png"],
-            "engine sketch makes pictures but cannot change them",
+            "engine sketch cannot edit images",
         ),
     ] {
         let line = program.run(arguments).failed(2);
@@ -134,7 +134,7 @@ fn wrong_use_is_one_line_and_exit_code_2() {
         .run(&["generate", "x", "--engine", "hostile", "--seed", "1"])
         .failed(2);
     assert!(
-        line.contains("engine hostile has no seed: leave it out"),
+        line.contains("engine hostile does not support seed: leave it out"),
         "{line}"
     );
     assert_eq!(fs::read_dir(program.path("work")).unwrap().count(), 0);

@@ -60,11 +60,11 @@ fn engine_grant_shows_the_difference_and_accepts_it() {
     assert_eq!(said.out, expected);
     assert_eq!(
         said.err,
-        "pinhole: nothing is granted: look at the lines with +, and add --yes to accept them\n"
+        "pinhole: nothing was granted: review the lines marked +, then add --yes to grant them\n"
     );
 
     let lines = program.run(&["engine", "grant", "hostile", "--yes"]).done();
-    let last = "granted: it holds from the next start of the server on";
+    let last = "granted; restart the server to apply";
     assert_eq!(
         lines.join("\n"),
         shown(Some("request"), "+ api POST /more/", last)
@@ -76,7 +76,7 @@ fn engine_grant_shows_the_difference_and_accepts_it() {
 
     let lines = program.run(&["engine", "grant", "hostile"]).done();
     assert!(lines.contains(&"= api POST /more/".to_owned()), "{lines:?}");
-    assert_eq!(lines.last().unwrap(), "nothing waits to be granted");
+    assert_eq!(lines.last().unwrap(), "nothing to grant");
 }
 
 #[test]
@@ -100,15 +100,15 @@ fn engine_grant_asks_on_a_terminal() {
         let output = child.wait_with_output().unwrap();
         drop(stdin);
         let out = String::from_utf8(output.stdout).unwrap();
-        assert!(out.contains("accept? [y/N]"), "{out}");
+        assert!(out.contains("grant? [y/N]"), "{out}");
         (output.status.code(), out)
     };
     let (code, out) = asked("n");
     assert_eq!(code, Some(1), "{out}");
-    assert!(out.contains("nothing is granted"), "{out}");
+    assert!(out.contains("nothing was granted"), "{out}");
     let (code, out) = asked("y");
     assert_eq!(code, Some(0), "{out}");
-    assert!(out.contains("granted: it holds from"), "{out}");
+    assert!(out.contains("granted; restart the server"), "{out}");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn engine_grant_takes_a_request_away_and_gives_it_back() {
     let request = "api GET /allowed/";
     let grant =
         |option: &str, text: &str| program.run(&["engine", "grant", "hostile", option, text]);
-    let when = "changed: it holds from the next start of the server on";
+    let when = "changed; restart the server to apply";
     assert_eq!(
         grant("--deny", request).done(),
         ["! api GET /allowed/", when]
@@ -141,8 +141,7 @@ fn engine_grant_takes_a_request_away_and_gives_it_back() {
     let remedy = "engine hostile may not GET \"/allowed/x\" on upstream api: allow it with: pinhole engine grant hostile --allow 'api GET /allowed/'";
     assert!(said.err.contains(remedy), "{said:?}");
     let said = program.run(&["generate", "reach api /secret", "--engine", "hostile"]);
-    let remedy =
-        "may not GET \"/secret\" on upstream api: the engine does not declare this request, so no grant can allow it";
+    let remedy = "may not GET \"/secret\" on upstream api: the engine does not declare this request, so no grant can allow it";
     assert!(said.err.contains(remedy), "{said:?}");
 
     let program = program.with("PINHOLE_LOG", "off");
@@ -158,7 +157,7 @@ fn engine_grant_takes_a_request_away_and_gives_it_back() {
     let undeclared = grant("--allow", "api GET /secret").failed(2);
     assert_eq!(
         undeclared,
-        "pinhole: engine hostile does not declare \"api GET /secret\"; it declares 'api GET /allowed/'\n"
+        "pinhole: engine hostile does not declare \"api GET /secret\": its requests are 'api GET /allowed/'\n"
     );
 }
 
@@ -168,7 +167,7 @@ fn engine_grant_names_the_engines_that_there_are() {
     let said = program.run(&["engine", "grant", "nobody"]).failed(2);
     assert_eq!(
         said,
-        "pinhole: there is no engine nobody: there is hostile\n"
+        "pinhole: unknown engine nobody: use one of hostile\n"
     );
 }
 
@@ -178,7 +177,7 @@ fn an_engine_that_waits_for_its_grant_is_asked_for_nothing() {
     let said = program.run(&["generate", "a hill"]);
     assert!(
         said.err
-            .contains("sketch.wasm is pending, until an administrator grants it"),
+            .contains("sketch.wasm is awaiting an administrator's approval"),
         "{said:?}"
     );
     program.run(&["engine", "grant", "sketch", "--yes"]).done();

@@ -40,7 +40,7 @@ fn values(address: SocketAddr) -> BTreeMap<String, f64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happens_is_counted() {
-    let upstream = Upstream::json(200, json!({})).await;
+    let upstream = FakeUpstream::json(200, json!({})).await;
     let program = program(&["sketch", "hostile"])
         .with("IMAGE_GENERATION_ENGINE", "sketch")
         .with("HOSTILE_BASE_URL", &upstream.url());
@@ -100,9 +100,9 @@ async fn what_happens_is_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn slots_are_told_as_they_are_now() {
     static GATE: Semaphore = Semaphore::const_new(0);
-    let upstream = Upstream::start(async |_| {
+    let upstream = FakeUpstream::start(async |_| {
         GATE.acquire().await.unwrap().forget();
-        Answer::json(200, &json!({}))
+        FakeResponse::json(200, &json!({}))
     })
     .await;
     let program = program(&["hostile"])
@@ -119,7 +119,7 @@ async fn slots_are_told_as_they_are_now() {
         thread::spawn(move || http(address, "POST", "/v1/images/generations", &key, &body).0)
     };
     let first = draw();
-    upstream.wait_for(1).await;
+    upstream.wait_for_requests(1).await;
     let second = draw();
     // The second comes when it comes.
     while values(metrics)["pinhole_slots_waiting"] < 1.0 {
@@ -135,7 +135,7 @@ async fn slots_are_told_as_they_are_now() {
 fn the_listener_is_never_the_server_s_own() {
     let wrong = program(&[]).with("PINHOLE_METRICS_LISTEN", "nine");
     let line = wrong.run(&["serve", "--listen", "127.0.0.1:0"]).failed(1);
-    let expected = "PINHOLE_METRICS_LISTEN is \"nine\": it must be an address and a port";
+    let expected = "PINHOLE_METRICS_LISTEN is \"nine\": it must be an IP address and a port";
     assert!(line.contains(expected), "{line}");
 
     let (socket, url) = closed_port();
@@ -145,8 +145,9 @@ fn the_listener_is_never_the_server_s_own() {
         .with("PINHOLE_METRICS_LISTEN", address)
         .with("PINHOLE_LOG", "off");
     let line = same.run(&["serve", "--listen", address]).failed(1);
+    let port = address.rsplit(':').next().unwrap();
     let expected = format!(
-        "cannot listen on {address} for metrics, because the server's own port is the same: set PINHOLE_METRICS_LISTEN to another address and port"
+        "cannot serve metrics on {address}: the server itself listens on port {port}; set PINHOLE_METRICS_LISTEN to another address and port"
     );
     assert!(line.contains(&expected), "{line}");
 }

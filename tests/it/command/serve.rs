@@ -14,7 +14,7 @@ fn serve_says_four_things_and_the_key_only_once() {
     );
     assert_eq!(
         first.lines[1],
-        format!("data folder: {}", program.path("data").display())
+        format!("data directory: {}", program.path("data").display())
     );
     assert_eq!(first.lines[2], "engines: hostile, sketch (current: sketch)");
     let key = first.lines[3]
@@ -70,9 +70,9 @@ fn a_port_in_use_is_one_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_under_way_ends_before_the_server_does() {
     static GATE: Semaphore = Semaphore::const_new(0);
-    let upstream = Upstream::start(async |_| {
+    let upstream = FakeUpstream::start(async |_| {
         GATE.acquire().await.unwrap().forget();
-        Answer::json(200, &json!({}))
+        FakeResponse::json(200, &json!({}))
     })
     .await;
     let program = Program::new(&["hostile"])
@@ -85,7 +85,7 @@ async fn a_job_under_way_ends_before_the_server_does() {
     let asking = tokio::task::spawn_blocking(move || {
         http(address, "POST", "/v1/images/generations", &key, &body)
     });
-    upstream.wait_for(1).await;
+    upstream.wait_for_requests(1).await;
     serving.signal("TERM");
     // Told to end, it no longer listens.
     while TcpStream::connect(address).is_ok() {
@@ -95,7 +95,7 @@ async fn a_job_under_way_ends_before_the_server_does() {
     let (status, answer) = asking.await.unwrap();
     assert_eq!(status, 200, "{answer}");
     assert_eq!(serving.end().0.code(), Some(0));
-    assert_eq!(upstream.lines(), ["GET /allowed/x"]);
+    assert_eq!(upstream.request_lines(), ["GET /allowed/x"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,11 +111,11 @@ async fn a_job_that_does_not_end_is_cancelled_with_the_server_and_tells_its_upst
     let asking = tokio::task::spawn_blocking(move || {
         http(address, "POST", "/v1/images/generations", &key, &body)
     });
-    upstream.wait_for(1).await;
+    upstream.wait_for_requests(1).await;
     serving.signal("TERM");
-    upstream.wait_for(2).await;
+    upstream.wait_for_requests(2).await;
     assert_eq!(serving.end().0.code(), Some(0));
-    assert_eq!(upstream.lines(), [SLOW, STOPPED]);
+    assert_eq!(upstream.request_lines(), [SLOW, STOPPED]);
     // The client hears why, unless the connection went first.
     if let Ok((status, answer)) = asking.await {
         assert_eq!(status, 503, "{answer}");
@@ -133,14 +133,14 @@ async fn a_signal_cancels_the_job_and_tells_the_upstream() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        upstream.wait_for(1).await;
+        upstream.wait_for_requests(1).await;
         signal(child.id(), name);
         let output = child.wait_with_output().unwrap();
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{err}");
         assert_eq!(err.lines().count(), 1, "{err}");
         assert!(err.contains("engine hostile: cancelled"), "{err}");
-        assert_eq!(upstream.lines(), [SLOW, STOPPED]);
+        assert_eq!(upstream.request_lines(), [SLOW, STOPPED]);
     }
 }
 

@@ -82,7 +82,7 @@ async fn an_upstream_that_is_down_is_named_with_its_variable() {
             line.contains(&format!("{address} cannot be reached")),
             "{line}"
         );
-        let remedy = format!("check that {title} runs and that {variable} is its address\n");
+        let remedy = format!("check that {title} is running and that {variable} is its URL\n");
         assert!(line.ends_with(&remedy), "{line}");
     }
     assert_eq!(fs::read_dir(program.path("work")).unwrap().count(), 0);
@@ -90,7 +90,7 @@ async fn an_upstream_that_is_down_is_named_with_its_variable() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upstream_that_does_not_answer_is_named_with_its_variable() {
-    let upstream = Upstream::start(async |_| std::future::pending::<Answer>().await).await;
+    let upstream = FakeUpstream::start(async |_| std::future::pending::<FakeResponse>().await).await;
     let program = Program::new(&["openai"])
         .with("IMAGES_OPENAI_API_BASE_URL", &upstream.url())
         .with("PINHOLE_JOB_TIMEOUT_SECS", "1");
@@ -98,10 +98,10 @@ async fn an_upstream_that_does_not_answer_is_named_with_its_variable() {
         .run(&["generate", "a fox", "--engine", "openai"])
         .failed(1);
     assert!(line.starts_with("pinhole: engine openai: "), "{line}");
-    let remedy = "check that OpenAI runs and that IMAGES_OPENAI_API_BASE_URL is its address, \
-                  or set PINHOLE_JOB_TIMEOUT_SECS to more\n";
+    let remedy = "check that OpenAI is running and that IMAGES_OPENAI_API_BASE_URL is its URL, \
+                  or increase PINHOLE_JOB_TIMEOUT_SECS\n";
     assert!(line.ends_with(remedy), "{line}");
-    assert_eq!(upstream.lines(), ["POST /v1/images/generations"]);
+    assert_eq!(upstream.request_lines(), ["POST /v1/images/generations"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,7 +123,7 @@ async fn an_edit_that_fails_names_the_variable_for_editing() {
         line.contains(&format!("{address} cannot be reached")),
         "{line}"
     );
-    let remedy = "that IMAGES_EDIT_OPENAI_API_BASE_URL is its address\n";
+    let remedy = "that IMAGES_EDIT_OPENAI_API_BASE_URL is its URL\n";
     assert!(line.ends_with(remedy), "{line}");
 }
 
@@ -137,13 +137,13 @@ async fn an_upstream_is_told_to_stop_when_the_time_is_over() {
         .run(&["generate", "wait", "--engine", "hostile"])
         .failed(1);
     assert!(line.contains("it took longer than 1s"), "{line}");
-    assert_eq!(upstream.lines(), [SLOW, STOPPED]);
+    assert_eq!(upstream.request_lines(), [SLOW, STOPPED]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upstream_that_answers_html_is_one_line_too() {
     const PAGE: &str = "<html><body>\n<h1>It works!</h1>\n</body></html>\n";
-    let upstream = Upstream::start(async |_| Answer::typed(200, "text/html", PAGE)).await;
+    let upstream = FakeUpstream::start(async |_| FakeResponse::typed(200, "text/html", PAGE)).await;
     let program = with_upstream(&upstream.url());
     for Own {
         engine,
@@ -154,7 +154,7 @@ async fn an_upstream_that_answers_html_is_one_line_too() {
         ..
     } in OWN
     {
-        let before = upstream.seen().len();
+        let before = upstream.requests().len();
         let line = program
             .run(&[
                 "generate", "a fox", "--engine", engine, "--model", "a-model",
@@ -164,9 +164,9 @@ async fn an_upstream_that_answers_html_is_one_line_too() {
             line.starts_with(&format!("pinhole: engine {engine}: ")),
             "{line}"
         );
-        let remedy = format!("check that {variable} is the address of {title}\n");
+        let remedy = format!("check that {variable} is the URL of {title}\n");
         assert!(line.ends_with(&remedy), "{line}");
-        let seen = upstream.seen().split_off(before);
+        let seen = upstream.requests().split_off(before);
         assert!(seen.iter().any(|seen| seen.line() == request), "{seen:?}");
         assert!(
             seen.iter().all(|seen| seen.header(header) == value),

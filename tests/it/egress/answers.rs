@@ -6,7 +6,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use pinhole_egress::Error;
-use pinhole_tests::{Answer, PIXEL};
+use pinhole_tests::{FakeResponse, PIXEL};
 
 use super::connections::{Raw, Then, raw_answer};
 use super::{ask, asked, egress, picture_at, soon, stage, success};
@@ -23,8 +23,8 @@ fn deflate(plain: &[u8]) -> Bytes {
     encoder.finish().unwrap().into()
 }
 
-fn encoded(encoding: &str, body: Bytes) -> Answer {
-    Answer::typed(200, "application/json", body).header("content-encoding", encoding)
+fn encoded(encoding: &str, body: Bytes) -> FakeResponse {
+    FakeResponse::typed(200, "application/json", body).header("content-encoding", encoding)
 }
 
 const UNUSABLE: &str = "the upstream's response cannot be used";
@@ -38,16 +38,16 @@ async fn an_answer_that_came_encoded_is_decoded() {
         encoded("deflate", deflate(plain.as_bytes())),
         encoded("identity", plain.clone().into()),
     ] {
-        let played = stage.play([answer], &asked()).await;
+        let played = stage.generate([answer], &asked()).await;
         assert_eq!(played.pictures(), [PIXEL]);
         // It was not asked for.
         assert_eq!(played.request().header("accept-encoding"), "");
     }
     // So is the picture at an address.
     let at = picture_at(&format!("{}/x.png", stage.upstream.url()));
-    let picture = Answer::typed(200, "image/png", gzip(PIXEL)).header("content-encoding", "gzip");
+    let picture = FakeResponse::typed(200, "image/png", gzip(PIXEL)).header("content-encoding", "gzip");
     assert_eq!(
-        stage.play([at, picture], &asked()).await.pictures(),
+        stage.generate([at, picture], &asked()).await.pictures(),
         [PIXEL]
     );
 }
@@ -65,7 +65,7 @@ async fn an_answer_in_an_unknown_encoding_is_refused() {
         encoded("gzip", plain.clone().into()),
         encoded("deflate", gzip(plain.as_bytes())),
     ] {
-        let played = stage.play([answer], &asked()).await;
+        let played = stage.generate([answer], &asked()).await;
         assert_eq!(played.error(), (502, "protocol", None, UNUSABLE));
     }
 }
@@ -78,7 +78,7 @@ async fn an_answer_may_not_become_a_hundred_times_as_long() {
         encoded("gzip", gzip(spaces.as_bytes())),
         encoded("deflate", deflate(spaces.as_bytes())),
     ] {
-        let played = stage.play([bomb], &asked()).await;
+        let played = stage.generate([bomb], &asked()).await;
         assert_eq!(played.error(), (502, "protocol", None, UNUSABLE));
     }
     // What is long after all is refused as every long answer is.
@@ -90,7 +90,7 @@ async fn an_answer_may_not_become_a_hundred_times_as_long() {
         noise.extend_from_slice(&state.to_le_bytes());
         noise.extend_from_slice(&[b' '; 60]);
     }
-    let played = stage.play([encoded("gzip", gzip(&noise))], &asked()).await;
+    let played = stage.generate([encoded("gzip", gzip(&noise))], &asked()).await;
     let message = "the request or its response exceeds its size limit";
     assert_eq!(played.error(), (502, "protocol", None, message));
 }
@@ -162,8 +162,8 @@ async fn a_picture_is_not_fetched_from_what_is_no_plain_address() {
         format!("{at}/a\r\nx-a: b"),
         format!("{at}/a\0"),
     ] {
-        let played = stage.play([picture_at(&address)], &asked()).await;
-        let message = "the picture's address may not be fetched";
+        let played = stage.generate([picture_at(&address)], &asked()).await;
+        let message = "the image URL is not allowed";
         assert_eq!(played.error(), (502, "forbidden", None, message));
     }
     // An engine may take a picture out of such an address; the host fetches none.

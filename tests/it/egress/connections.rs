@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use pinhole_egress::{Credential, Error, Request};
-use pinhole_tests::{Server, pixel_base64};
+use pinhole_tests::{TestServer, pixel_base64};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -93,14 +93,14 @@ impl Raw {
     }
 
     /// A server whose engine `openai` speaks to this.
-    pub(super) async fn server(&self, variables: &[(&str, &str)]) -> Server {
+    pub(super) async fn server(&self, variables: &[(&str, &str)]) -> TestServer {
         let url = self.url();
         let mut all = vec![
             ("IMAGES_OPENAI_API_BASE_URL", url.as_str()),
             ("IMAGES_OPENAI_API_KEY", KEY),
         ];
         all.extend(variables);
-        Server::with_engine("openai", &all).await
+        TestServer::with_engine("openai", &all).await
     }
 
     /// Since the last time there was one request, for a picture, with the key.
@@ -185,7 +185,10 @@ async fn an_answer_longer_than_allowed_is_refused_before_it_is_read() {
     let url = format!("{}/x.png", raw.url());
     let granted = open(&raw.url(), true, Credential::bearer(KEY).unwrap());
     let fetched = egress().fetch(&url, &[&granted], 32 << 20, soon()).await;
-    assert!(matches!(fetched, Err(Error::TooLarge { .. })), "{fetched:?}");
+    assert!(
+        matches!(fetched, Err(Error::TooLarge { .. })),
+        "{fetched:?}"
+    );
     let (_, request) = &raw.seen()[0];
     assert!(request.starts_with("GET /x.png HTTP/1.1\r\n"), "{request}");
     assert!(!request.contains(KEY), "{request}");
@@ -210,7 +213,17 @@ async fn an_answer_that_does_not_tell_its_length_is_counted() {
         let body = response.bytes().await;
         match body {
             Ok(body) => assert!(fits && body == piece, "{} bytes", body.len()),
-            Err(error) => assert!(!fits && matches!(error, Error::TooLarge { max_bytes: 1000, .. }), "{error:?}"),
+            Err(error) => assert!(
+                !fits
+                    && matches!(
+                        error,
+                        Error::TooLarge {
+                            max_bytes: 1000,
+                            ..
+                        }
+                    ),
+                "{error:?}"
+            ),
         }
         assert_eq!(raw.seen().len(), 1);
     }
@@ -230,7 +243,7 @@ async fn an_upstream_that_hangs_costs_no_more_than_the_jobs_time() {
         raw.check_request();
         raw.wait_for_ended(place).await;
     }
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -317,7 +330,7 @@ async fn a_connection_never_serves_other_settings() {
         let (status, body) = ask(&server).await;
         assert_eq!(status, 200, "{body}");
         assert_eq!(raw.seen().last().unwrap().0, number);
-        let (status, body) = server.ask("/api/v1/settings", &json!({name: value})).await;
+        let (status, body) = server.post_json("/api/v1/settings", &json!({name: value})).await;
         assert_eq!(status, 200, "{body}");
     }
     let (status, body) = ask(&server).await;

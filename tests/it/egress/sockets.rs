@@ -2,7 +2,7 @@
 
 use futures_util::SinkExt;
 use pinhole_egress::{Credential, Error};
-use pinhole_tests::{Answer, Upstream, WebSocket};
+use pinhole_tests::{FakeResponse, FakeUpstream, WebSocket};
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
@@ -14,10 +14,10 @@ use super::{open, patiently, soon};
 /// A socket to an upstream that talks so.
 async fn talk<F: Future<Output = ()> + Send + 'static>(
     talk: impl Fn(WebSocket) -> F + Clone + Send + Sync + 'static,
-) -> (Upstream, pinhole_egress::WebSocket) {
-    let upstream = Upstream::start(move |_| {
+) -> (FakeUpstream, pinhole_egress::WebSocket) {
+    let upstream = FakeUpstream::start(move |_| {
         let talk = talk.clone();
-        async move { Answer::web_socket(talk) }
+        async move { FakeResponse::web_socket(talk) }
     })
     .await;
     let destination = open(&upstream.url(), true, Credential::default());

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use pinhole_egress::{BaseUrl, Credential, Destination, Egress, Error, Request, Tls};
-use pinhole_tests::Server;
+use pinhole_tests::TestServer;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -284,7 +284,7 @@ async fn a_binding_has_certificates_of_its_own() {
             ("PINHOLE_BINDINGS", &*bindings.to_string()),
             ("IMAGE_GENERATION_ENGINE", engine),
         ];
-        let server = Server::with_engine("openai", &variables).await;
+        let server = TestServer::with_engine("openai", &variables).await;
         let (answered, body) = ask(&server).await;
         assert_eq!(answered, status, "{body}");
         assert_eq!(secure.showed(), showed, "{engine}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use pinhole::chat::event::{Event, PROGRESS, Place};
-use pinhole_tests::Server;
+use pinhole_tests::TestServer;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -23,7 +23,7 @@ pub(crate) struct Socket {
 impl Socket {
     /// A WebSocket, and with it a connection unless the query names one.
     pub(crate) async fn dial(
-        server: &Server,
+        server: &TestServer,
         query: &str,
         headers: &[(&'static str, &str)],
     ) -> Self {
@@ -44,7 +44,7 @@ impl Socket {
     }
 
     /// A connection, of which the server has told the terms.
-    pub(crate) async fn open(server: &Server) -> (Self, Value) {
+    pub(crate) async fn open(server: &TestServer) -> (Self, Value) {
         let mut socket = Self::dial(server, "", &[]).await;
         let opened = socket.next().await.unwrap();
         let terms = opened.strip_prefix('0').expect("an open packet");
@@ -52,14 +52,14 @@ impl Socket {
     }
 
     /// A socket that showed this when it connected.
-    pub(crate) async fn connect(server: &Server, auth: &Value) -> Self {
+    pub(crate) async fn connect(server: &TestServer, auth: &Value) -> Self {
         let (mut socket, _) = Self::open(server).await;
         socket.enter(auth).await;
         socket
     }
 
     /// The socket of somebody with this token.
-    pub(crate) async fn of(server: &Server, token: &str) -> Self {
+    pub(crate) async fn of(server: &TestServer, token: &str) -> Self {
         Self::connect(server, &json!({"token": token})).await
     }
 
@@ -102,7 +102,7 @@ impl Socket {
 
     /// Everything that this user was told so far, but for progress, which depends on time: a mark
     /// of our own comes last.
-    pub(crate) async fn heard(&mut self, server: &Server, user_id: &str) -> Vec<Value> {
+    pub(crate) async fn heard(&mut self, server: &TestServer, user_id: &str) -> Vec<Value> {
         mark(server, user_id);
         let mut heard = Vec::new();
         loop {
@@ -130,12 +130,12 @@ impl Socket {
 }
 
 /// Tells a user something that nobody takes for anything else.
-pub(crate) fn mark(server: &Server, user_id: &str) {
+pub(crate) fn mark(server: &TestServer, user_id: &str) {
     emit(server, user_id, None, "mark", json!({}));
 }
 
 pub(crate) fn emit(
-    server: &Server,
+    server: &TestServer,
     user_id: &str,
     chat_id: Option<&str>,
     kind: &'static str,
@@ -152,19 +152,19 @@ pub(crate) fn emit(
     });
 }
 
-pub(crate) async fn user_id(server: &Server, key: &str) -> String {
+pub(crate) async fn user_id(server: &TestServer, key: &str) -> String {
     let user = server.app.store.user_by_key(key).await.unwrap();
     user.unwrap().id
 }
 
 /// A connection by requests of which one always waits.
 pub(crate) struct Polling<'a> {
-    server: &'a Server,
+    server: &'a TestServer,
     pub(crate) id: String,
 }
 
 impl<'a> Polling<'a> {
-    pub(crate) async fn open(server: &'a Server) -> (Self, Value) {
+    pub(crate) async fn open(server: &'a TestServer) -> (Self, Value) {
         let mut polling = Self {
             server,
             id: String::new(),

@@ -1,6 +1,6 @@
 //! Connections that stay, and whose key or session counts no longer.
 
-use pinhole_tests::Server;
+use pinhole_tests::TestServer;
 use serde_json::{Value, json};
 
 use super::Stream;
@@ -9,20 +9,20 @@ use super::client::{PATIENCE, Socket};
 const PASSWORD: &str = "correct horse";
 
 /// The id and session of somebody new.
-async fn added(server: &Server, name: &str) -> (String, String) {
+async fn added(server: &TestServer, name: &str) -> (String, String) {
     let email = format!("{name}@example.com");
     let account = json!({"name": name, "email": email, "password": PASSWORD, "role": "user"});
-    let (status, made) = server.ask("/api/v1/auths/add", &account).await;
+    let (status, made) = server.post_json("/api/v1/auths/add", &account).await;
     assert_eq!(status, 200, "{made}");
     let proof = json!({"email": email, "password": PASSWORD});
-    let (status, session) = server.ask("/api/v1/auths/signin", &proof).await;
+    let (status, session) = server.post_json("/api/v1/auths/signin", &proof).await;
     assert_eq!(status, 200, "{session}");
     let text = |field: &str| session[field].as_str().unwrap().to_owned();
     (text("id"), text("token"))
 }
 
 /// Everything that this session listens by.
-async fn listen(server: &Server, session: &str) -> (Socket, Stream) {
+async fn listen(server: &TestServer, session: &str) -> (Socket, Stream) {
     let socket = Socket::of(server, session).await;
     let stream = server.client.get(server.url("/api/events"));
     let response = stream.bearer_auth(session).send().await.unwrap();
@@ -41,7 +41,7 @@ async fn end((mut socket, mut stream): (Socket, Stream)) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_listen_no_longer_hears_no_more() {
-    let server = Server::with_engine("sketch", &[]).await;
+    let server = TestServer::with_engine("sketch", &[]).await;
     let (_, leaving) = added(&server, "leaving").await;
     let (demoted, of_demoted) = added(&server, "demoted").await;
     let (removed, of_removed) = added(&server, "removed").await;
@@ -85,10 +85,10 @@ async fn who_may_listen_no_longer_hears_no_more() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socket_lasts_as_long_as_the_session_that_it_showed_last() {
-    let server = Server::with_engine("sketch", &[]).await;
+    let server = TestServer::with_engine("sketch", &[]).await;
     let (_, old) = added(&server, "ada").await;
     let proof = json!({"email": "ada@example.com", "password": PASSWORD});
-    let (_, new) = server.ask("/api/v1/auths/signin", &proof).await;
+    let (_, new) = server.post_json("/api/v1/auths/signin", &proof).await;
     let new = new["token"].as_str().unwrap();
     let mut renewed = Socket::of(&server, &old).await;
     assert_ne!(renewed.join(new).await, Value::Null);

@@ -1,6 +1,6 @@
 //! Socket.IO at `/ws/socket.io`.
 
-use pinhole_tests::Server;
+use pinhole_tests::TestServer;
 use serde_json::{Value, json};
 
 use super::client::{PATIENCE, Polling, Socket, emit, mark, user_id};
@@ -9,14 +9,14 @@ use super::{kinds, turn};
 /// What a client may send at once, in bytes.
 const MAX_MESSAGE_BYTES: usize = 64 << 10;
 
-async fn server() -> Server {
-    Server::with_engine("sketch", &[]).await
+async fn server() -> TestServer {
+    TestServer::with_engine("sketch", &[]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_turn_is_told_to_all_sockets_of_the_user_and_to_nobody_else() {
     let server = server().await;
-    let second = server.second_user().await;
+    let second = server.add_second_user().await;
     let ours = user_id(&server, &server.key).await;
     let others = user_id(&server, second).await;
     let mut sockets = [
@@ -114,7 +114,7 @@ async fn a_socket_without_a_token_hears_nothing_until_it_joins() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_user_may_take_the_socket_over() {
     let server = server().await;
-    let second = server.second_user().await;
+    let second = server.add_second_user().await;
     let ours = user_id(&server, &server.key).await;
     let mut socket = Socket::of(&server, &server.key).await;
     assert_eq!(socket.heard(&server, &ours).await, Vec::<Value>::new());

@@ -1,12 +1,12 @@
 //! Bytes: cached, in part, saved, and of great length.
 
-use pinhole_tests::{Server, gif, long_picture};
+use pinhole_tests::{TestServer, gif, long_image};
 
 use super::{NOT_FOUND, answer, assert_not_found, body, content, hash, id, upload};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_a_client_has_are_not_sent_again() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let picture = gif(9);
     let url = content(&upload(&server, &server.key, "fox.gif", &picture).await);
     let tag = format!("\"{}\"", hash(&picture));
@@ -33,14 +33,14 @@ async fn bytes_that_a_client_has_are_not_sent_again() {
         assert_eq!(sent.is_empty(), status == 304, "{known}");
     }
     // What somebody knows of a file shows nobody that it is there.
-    let second = server.second_user().await;
+    let second = server.add_second_user().await;
     let foreign = server.client.get(server.url(&url)).bearer_auth(second);
     assert_not_found("foreign", foreign.header("if-none-match", "*")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_range_is_sent_alone() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let picture = gif(9);
     let length = picture.len();
     let url = content(&upload(&server, &server.key, "fox.gif", &picture).await);
@@ -80,7 +80,7 @@ async fn a_range_is_sent_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_range_is_of_the_bytes_that_a_client_began_with() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let picture = gif(9);
     let url = content(&upload(&server, &server.key, "fox.gif", &picture).await);
     let tag = format!("\"{}\"", hash(&picture));
@@ -99,7 +99,7 @@ async fn a_range_is_of_the_bytes_that_a_client_began_with() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_head_is_that_of_the_whole() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let picture = gif(9);
     let row = upload(&server, &server.key, "fox.gif", &picture).await;
     let url = content(&row);
@@ -123,14 +123,14 @@ async fn the_head_is_that_of_the_whole() {
         picture.len().to_string()
     );
     assert!(response.bytes().await.unwrap().is_empty());
-    let path = server.data.path().join("files").join(id(&url));
+    let path = server.data_dir.path().join("files").join(id(&url));
     std::fs::remove_file(path).unwrap();
     assert_eq!(head().send().await.unwrap().status(), 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_picture_is_saved_under_its_name() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let row = upload(&server, &server.key, "Füchse.gif", &gif(9)).await;
     let url = content(&row);
     let name = "filename=\"F_chse.gif\"; filename*=UTF-8''F%C3%BCchse.gif";
@@ -151,8 +151,8 @@ async fn a_picture_is_saved_under_its_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_picture_comes_whole_and_in_any_part() {
-    let server = Server::start(&[]).await;
-    let picture = long_picture(1_000_003);
+    let server = TestServer::start(&[]).await;
+    let picture = long_image(1_000_003);
     let url = content(&upload(&server, &server.key, "fox.gif", &picture).await);
     assert_eq!(body(server.get(&url)).await, picture);
     for (first, last) in [
@@ -169,9 +169,9 @@ async fn a_long_picture_comes_whole_and_in_any_part() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_picture_that_was_cut_on_the_disk_is_no_picture() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let url = content(&upload(&server, &server.key, "fox.gif", &gif(9)).await);
-    let path = server.data.path().join("files").join(id(&url));
+    let path = server.data_dir.path().join("files").join(id(&url));
     std::fs::write(path, b"GIF89a").unwrap();
     let (status, said) = answer(server.get(&url)).await;
     assert_eq!(status, 500);
@@ -180,7 +180,7 @@ async fn a_picture_that_was_cut_on_the_disk_is_no_picture() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_whose_hash_was_never_noted_has_no_tag() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let row = upload(&server, &server.key, "fox.gif", &gif(9)).await;
     let store = &server.app.store;
     let mut file = store.file(row["id"].as_str().unwrap()).await;

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use pinhole::config::Config;
 use pinhole_ground::environment::Environment;
-use pinhole_tests::{Server, gif, long_picture, program};
+use pinhole_tests::{TestServer, gif, long_image, program};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -27,11 +27,11 @@ fn age(path: &Path, age: Duration) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_without_a_row_are_swept_after_an_hour() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let row = upload(&server, &server.key, "fox.gif", &gif(9)).await;
     let thumbnail = format!("/api/v1/files/{}/thumbnail", row["id"].as_str().unwrap());
     assert_eq!(server.get(&thumbnail).send().await.unwrap().status(), 200);
-    let folder = server.data.path().join("files");
+    let folder = server.data_dir.path().join("files");
     for entry in fs::read_dir(&folder).unwrap() {
         age(&entry.unwrap().path(), 2 * HOUR);
     }
@@ -48,7 +48,7 @@ async fn bytes_without_a_row_are_swept_after_an_hour() {
         age(&folder.join(&name), hours * HOUR);
     }
     server.app.files.sweep(None).await.unwrap();
-    assert_eq!(server.stored(), 3);
+    assert_eq!(server.stored_files(), 3);
     assert!(folder.join("11111111-0000-4000-8000-000000000000").exists());
     assert_eq!(server.get(&thumbnail).send().await.unwrap().status(), 200);
     assert_eq!(
@@ -59,19 +59,19 @@ async fn bytes_without_a_row_are_swept_after_an_hour() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_leftovers_than_one_step_takes_are_swept() {
-    let server = Server::start(&[]).await;
-    let folder = server.data.path().join("files");
+    let server = TestServer::start(&[]).await;
+    let folder = server.data_dir.path().join("files");
     for at in 0..501 {
         let path = folder.join(format!("leftover-{at}"));
         fs::write(&path, "").unwrap();
         age(&path, 2 * HOUR);
     }
     server.app.files.sweep(None).await.unwrap();
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
 }
 
 /// Makes a file as old as this.
-async fn keep_since(server: &Server, row: &Value, created_at: i64) {
+async fn keep_since(server: &TestServer, row: &Value, created_at: i64) {
     let store = &server.app.store;
     let mut file = store
         .file(row["id"].as_str().unwrap())
@@ -88,7 +88,7 @@ async fn keep_since(server: &Server, row: &Value, created_at: i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_whose_time_is_over_are_removed() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
     let mut old = Vec::new();
     for hours in [30, 25, 23] {
@@ -98,9 +98,9 @@ async fn files_whose_time_is_over_are_removed() {
     }
     let young = content(&upload(&server, &server.key, "fox.gif", &gif(9)).await);
     server.app.files.sweep(None).await.unwrap();
-    assert_eq!(server.stored(), 4, "for ever, unless it is said how long");
+    assert_eq!(server.stored_files(), 4, "for ever, unless it is said how long");
     server.app.files.sweep(Some(24 * HOUR)).await.unwrap();
-    assert_eq!(server.stored(), 2);
+    assert_eq!(server.stored_files(), 2);
     for (url, status) in [
         (&old[0], 404),
         (&old[1], 404),
@@ -130,14 +130,14 @@ fn how_long_files_are_kept_is_a_number_of_days() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_sweeps() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let row = upload(&server, &server.key, "fox.gif", &gif(9)).await;
     keep_since(&server, &row, 4711).await;
-    let orphan = server.data.path().join("files").join("nobodys");
+    let orphan = server.data_dir.path().join("files").join("nobodys");
     fs::write(&orphan, "x").unwrap();
     age(&orphan, 2 * HOUR);
     let mut command = Command::new(program());
-    command.env_clear().env("PINHOLE_DATA", server.data.path());
+    command.env_clear().env("PINHOLE_DATA", server.data_dir.path());
     command.env("PINHOLE_FILE_RETENTION_DAYS", "30");
     let mut process = Process::of(&mut command);
     let log = BufReader::new(process.child.stderr.take().unwrap()).lines();
@@ -145,12 +145,12 @@ async fn a_start_sweeps() {
     let swept = spawn_blocking(move || log.map(Result::unwrap).any(|line| line.contains(said)));
     let swept = timeout(PATIENCE, swept).await.expect("nothing was swept");
     assert!(swept.unwrap(), "the log ended");
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_leaves_nothing_half_stored() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     // Made once, so that nothing but the upload is too long for the disk.
     let data = tempfile::tempdir().unwrap();
     let first = Process::start(data.path());
@@ -166,7 +166,7 @@ async fn a_full_disk_leaves_nothing_half_stored() {
     shell.args(["-c", script]).arg(program());
     let limited = Process::of(shell.env_clear().env("PINHOLE_DATA", data.path()));
     let upload = |length| {
-        let body = form(&[("file", Some("fox.gif"), &long_picture(length))]);
+        let body = form(&[("file", Some("fox.gif"), &long_image(length))]);
         let request = server
             .client
             .post(format!("{}/api/v1/files/", limited.address));
@@ -192,7 +192,7 @@ async fn a_full_disk_leaves_nothing_half_stored() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_cannot_be_written_leaves_no_bytes() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let body = form(&[("file", Some("fox.gif"), &gif(9))]);
     let user = server.app.store.user_by_key(&server.key).await.unwrap();
     let picture = pinhole_images::Image::from_bytes(gif(9).into(), pinhole::files::UPLOAD_LIMITS);
@@ -208,6 +208,6 @@ async fn a_row_that_cannot_be_written_leaves_no_bytes() {
         error.starts_with("cannot keep the rows of pictures"),
         "{error}"
     );
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
     assert_eq!(answer(super::post(&server, &server.key, body)).await.0, 200);
 }

@@ -1,13 +1,13 @@
 //! Many files at once: looked for by name, removed altogether, and uploaded at the same time.
 
 use http::Method;
-use pinhole_tests::{Server, gif};
+use pinhole_tests::{TestServer, gif};
 use serde_json::{Value, json};
 
 use super::{answer, form, post, upload};
 
 /// Status and names of a search by whoever has the key.
-async fn named(server: &Server, key: &str, query: &str) -> (u16, Vec<String>) {
+async fn named(server: &TestServer, key: &str, query: &str) -> (u16, Vec<String>) {
     let url = server.url(&format!("/api/v1/files/search?filename={query}"));
     let (status, files) = answer(server.client.get(url).bearer_auth(key)).await;
     let name = |file: &Value| file["filename"].as_str().unwrap().to_owned();
@@ -17,8 +17,8 @@ async fn named(server: &Server, key: &str, query: &str) -> (u16, Vec<String>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_are_found_by_a_pattern_for_their_name() {
-    let server = Server::start(&[]).await;
-    let second = server.second_user().await;
+    let server = TestServer::start(&[]).await;
+    let second = server.add_second_user().await;
     for name in ["Fox.gif", "fix.gif", "hen_1.gif", "50%.gif"] {
         upload(&server, &server.key, name, &gif(9)).await;
     }
@@ -70,8 +70,8 @@ async fn files_are_found_by_a_pattern_for_their_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_administrator_removes_all_files() {
-    let server = Server::start(&[]).await;
-    let second = server.second_user().await;
+    let server = TestServer::start(&[]).await;
+    let second = server.add_second_user().await;
     for key in [&server.key, second] {
         upload(&server, key, "fox.gif", &gif(9)).await;
     }
@@ -80,16 +80,16 @@ async fn an_administrator_removes_all_files() {
         answer(server.client.request(Method::DELETE, url).bearer_auth(key)).await
     };
     assert_eq!(delete(second).await.0, 401);
-    assert_eq!(server.stored(), 2);
+    assert_eq!(server.stored_files(), 2);
     let done = json!({"message": "All files deleted successfully"});
     assert_eq!(delete(&server.key).await, (200, done));
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
     assert_eq!(answer(server.get("/api/v1/files/")).await.1, json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_share_the_room_that_there_is() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let picture = gif(9);
     let send = || {
         post(
@@ -109,7 +109,7 @@ async fn uploads_share_the_room_that_there_is() {
     assert_eq!(status, 503);
     let detail = refused["detail"].as_str().unwrap();
     assert!(detail.contains("try again"), "{detail}");
-    assert_eq!(server.stored(), 3);
+    assert_eq!(server.stored_files(), 3);
     drop(others);
     assert_eq!(answer(send()).await.0, 200);
 }

@@ -1,6 +1,6 @@
 //! What is known of files: rows, lists, and that they can be removed.
 
-use pinhole_tests::{Server, gif};
+use pinhole_tests::{TestServer, gif};
 use serde_json::{Value, json};
 
 use super::{answer, assert_not_found, content, hash, id, make, upload};
@@ -9,7 +9,7 @@ fn path(row: &Value) -> String {
     format!("/api/v1/files/{}", row["id"].as_str().unwrap())
 }
 
-async fn ids(server: &Server, key: &str, query: &str) -> Vec<Value> {
+async fn ids(server: &TestServer, key: &str, query: &str) -> Vec<Value> {
     let url = server.url(&format!("/api/v1/files/{query}"));
     let (status, rows) = answer(server.client.get(url).bearer_auth(key)).await;
     assert_eq!(status, 200, "{rows}");
@@ -19,9 +19,9 @@ async fn ids(server: &Server, key: &str, query: &str) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_generated_picture_has_a_row_without_its_place() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let url = make(&server, &server.key).await;
-    let picture = std::fs::read(server.data.path().join("files").join(id(&url))).unwrap();
+    let picture = std::fs::read(server.data_dir.path().join("files").join(id(&url))).unwrap();
     let (status, mut row) = answer(server.get(&format!("/api/v1/files/{}", id(&url)))).await;
     assert_eq!(status, 200);
     let user = server.app.store.user_by_key(&server.key).await.unwrap();
@@ -54,8 +54,8 @@ async fn a_generated_picture_has_a_row_without_its_place() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_has_the_callers_files_and_an_administrators_has_all() {
-    let server = Server::start(&[]).await;
-    let second = server.second_user().await;
+    let server = TestServer::start(&[]).await;
+    let second = server.add_second_user().await;
     assert_eq!(ids(&server, second, "").await, Vec::<Value>::new());
     let mut theirs = Vec::new();
     for width in 1..=3 {
@@ -91,7 +91,7 @@ async fn a_list_has_the_callers_files_and_an_administrators_has_all() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newest_file_is_the_first() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let mut kept = Vec::new();
     for (width, created_at) in [(1, 20), (2, 30), (3, 10)] {
         let row = upload(&server, &server.key, "fox.gif", &gif(width)).await;
@@ -113,7 +113,7 @@ async fn the_newest_file_is_the_first() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_cannot_be_is_refused() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     for query in [
         "page=0",
         "page=-1",
@@ -134,29 +134,29 @@ async fn a_page_that_cannot_be_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_removed_with_all_that_was_made_of_it() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let row = upload(&server, &server.key, "fox.gif", &gif(9)).await;
     let other = upload(&server, &server.key, "hen.gif", &gif(8)).await;
     for size in [128, 1024] {
         let url = format!("{}/thumbnail?size={size}", path(&row));
         assert_eq!(server.get(&url).send().await.unwrap().status(), 200);
     }
-    assert_eq!(server.stored(), 4);
+    assert_eq!(server.stored_files(), 4);
     let delete = |key: &str| {
         server
             .client
             .delete(server.url(&path(&row)))
             .bearer_auth(key)
     };
-    let second = server.second_user().await;
+    let second = server.add_second_user().await;
     assert_not_found("somebody else's", delete(second)).await;
     let anonymous = server.client.delete(server.url(&path(&row)));
     assert_eq!(anonymous.send().await.unwrap().status(), 401);
-    assert_eq!(server.stored(), 4);
+    assert_eq!(server.stored_files(), 4);
 
     let said = json!({"message": "File deleted successfully"});
     assert_eq!(answer(delete(&server.key)).await, (200, said));
-    assert_eq!(server.stored(), 1);
+    assert_eq!(server.stored_files(), 1);
     for url in [
         path(&row),
         content(&row),
@@ -173,18 +173,18 @@ async fn a_file_is_removed_with_all_that_was_made_of_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_administrator_removes_anybodys_file() {
-    let server = Server::start(&[]).await;
-    let second = server.second_user().await;
+    let server = TestServer::start(&[]).await;
+    let second = server.add_second_user().await;
     let row = upload(&server, second, "fox.gif", &gif(9)).await;
     let url = server.url(&path(&row));
     let delete = server.client.delete(&url).bearer_auth(&server.key);
     assert_eq!(answer(delete).await.0, 200);
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_whose_bytes_are_gone_can_be_removed() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let row = upload(&server, &server.key, "fox.gif", &gif(9)).await;
     let file = server
         .data

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::stream;
-use pinhole_tests::{PIXEL, Server, gif, long_picture};
+use pinhole_tests::{PIXEL, TestServer, gif, long_image};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -14,7 +14,7 @@ const MAX_BYTES: usize = 32 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_picture_is_kept_as_what_its_bytes_are() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     // The form says that it is a web page.
     let metadata = br#"{"note": "mine"}"#;
     let parts = [
@@ -52,7 +52,7 @@ async fn a_picture_is_kept_as_what_its_bytes_are() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_is_an_object_or_nothing() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     for (metadata, kept) in [
         ("", Some(json!({}))),
         ("null", Some(json!({}))),
@@ -76,10 +76,10 @@ async fn metadata_is_an_object_or_nothing() {
             }
         }
     }
-    assert_eq!(server.stored(), 4);
+    assert_eq!(server.stored_files(), 4);
 }
 
-async fn check_refused(server: &Server, case: &str, body: Vec<u8>, expected: (u16, &str)) {
+async fn check_refused(server: &TestServer, case: &str, body: Vec<u8>, expected: (u16, &str)) {
     let (status, said) = answer(post(server, &server.key, body)).await;
     assert_eq!(
         (status, said["detail"].as_str().unwrap()),
@@ -90,7 +90,7 @@ async fn check_refused(server: &Server, case: &str, body: Vec<u8>, expected: (u1
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_picture_is_refused() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let file = |bytes: &[u8]| form(&[("file", Some("fox.png"), bytes)]);
     let none = "[ERROR: the bytes are not a PNG, JPEG, WebP, GIF or AVIF image]";
     for (case, body, expected) in [
@@ -148,13 +148,13 @@ async fn what_is_no_picture_is_refused() {
     }
     let no_boundary = server.post("/api/v1/files/", &json!({"file": "x"}));
     assert_eq!(answer(no_boundary).await.0, 400);
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_so_much_is_taken() {
-    let server = Server::start(&[]).await;
-    let mut picture = long_picture(MAX_BYTES);
+    let server = TestServer::start(&[]).await;
+    let mut picture = long_image(MAX_BYTES);
     let row = upload(&server, &server.key, "fox.png", &picture).await;
     assert_eq!(row["meta"]["size"], MAX_BYTES);
     assert!(body(server.get(&content(&row))).await == picture);
@@ -162,12 +162,12 @@ async fn only_so_much_is_taken() {
     let long = form(&[("file", Some("fox.gif"), &picture)]);
     let expected = (413, "file is longer than the 33554432 bytes allowed");
     check_refused(&server, "one byte more", long, expected).await;
-    assert_eq!(server.stored(), 1);
+    assert_eq!(server.stored_files(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_no_end_is_refused_while_it_is_read() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     for part in ["file", "other"] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         let head = format!(
@@ -195,26 +195,26 @@ async fn what_has_no_end_is_refused_while_it_is_read() {
         };
         assert_eq!(said, "HTTP/1.1 413", "{part}");
     }
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_uploads_without_a_key() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let body = form(&[("file", Some("fox.gif"), &gif(9))]);
     let request = post(&server, "sk-000000", body);
     assert_eq!(request.send().await.unwrap().status(), 401);
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_breaks_off_leaves_nothing() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let whole = form(&[("file", Some("fox.gif"), &gif(9))]);
     let half = Bytes::copy_from_slice(&whole[..whole.len() - 20]);
     let broken = [Ok(half), Err(std::io::Error::other("gone"))];
     let body = reqwest::Body::wrap_stream(stream::iter(broken));
     post(&server, &server.key, body).send().await.unwrap_err();
     let (_, rows) = answer(server.get("/api/v1/files/")).await;
-    assert_eq!((rows, server.stored()), (Value::Array(Vec::new()), 0));
+    assert_eq!((rows, server.stored_files()), (Value::Array(Vec::new()), 0));
 }

@@ -1,8 +1,8 @@
 //! `POST /api/v1/images/edit`: flat and nested bodies, pictures by data URL, id and address.
 
-use pinhole_sandbox::Limits;
 use pinhole_images::Image;
-use pinhole_tests::{PIXEL, Server, Upstream, gif, pixel_base64};
+use pinhole_sandbox::Limits;
+use pinhole_tests::{PIXEL, TestServer, FakeUpstream, gif, pixel_base64};
 use serde_json::{Value, json};
 
 use super::{EDIT, answer, assert_refused, openai, pictures};
@@ -13,8 +13,8 @@ fn data_url() -> String {
 
 /// The text fields of the newest form that the upstream got, and how many pictures it had under
 /// which name.
-fn sent(upstream: &Upstream) -> (Vec<String>, Vec<String>) {
-    let seen = upstream.seen();
+fn sent(upstream: &FakeUpstream) -> (Vec<String>, Vec<String>) {
+    let seen = upstream.requests();
     let seen = seen.last().unwrap();
     assert_eq!(seen.line(), "POST /v1/images/edits");
     let body = String::from_utf8_lossy(&seen.body).into_owned();
@@ -31,7 +31,7 @@ fn sent(upstream: &Upstream) -> (Vec<String>, Vec<String>) {
 }
 
 /// Keeps a picture for whose key this is. Its id.
-async fn keep(server: &Server, key: &str, bytes: &[u8]) -> String {
+async fn keep(server: &TestServer, key: &str, bytes: &[u8]) -> String {
     let limits = Limits::job(std::time::Duration::ZERO).image;
     let image = Image::from_bytes(bytes.to_vec().into(), limits).unwrap();
     let user = server.app.store.user_by_key(key).await.unwrap().unwrap();
@@ -58,7 +58,7 @@ async fn a_body_may_be_flat_or_nested() {
         json!({"form_data": form, "metadata": null}),
     ] {
         let (upstream, server) = openai(&[]).await;
-        let answered = server.ask(EDIT, &body).await;
+        let answered = server.post_json(EDIT, &body).await;
         let id = answered.1[0]["id"].as_str().unwrap_or_default().to_owned();
         assert_eq!(pictures(&server, answered, "image/png").await, [PIXEL]);
         let (texts, files) = sent(&upstream);
@@ -93,7 +93,7 @@ async fn the_settings_for_editing_fill_in() {
         let body = json!({
             "image": data_url(), "prompt": "bluer", "model": null, "n": null, "size": size,
         });
-        let (status, made) = server.ask(EDIT, &body).await;
+        let (status, made) = server.post_json(EDIT, &body).await;
         assert_eq!(status, 200, "{made}");
         let expected = ["model=gpt-image-1.5", "prompt=bluer", "size=1536x1024"];
         assert_eq!(sent(&upstream).0, expected);
@@ -114,12 +114,12 @@ async fn pictures_are_named_by_id_and_by_address() {
         json!([id]),
     ] {
         let body = json!({"image": image, "prompt": "bluer"});
-        let (status, made) = server.ask(EDIT, &body).await;
+        let (status, made) = server.post_json(EDIT, &body).await;
         assert_eq!(status, 200, "{image}: {made}");
         assert_eq!(sent(&upstream).1, ["image"]);
     }
     let body = json!({"image": [id, data_url(), path], "prompt": "bluer"});
-    let (status, made) = server.ask(EDIT, &body).await;
+    let (status, made) = server.post_json(EDIT, &body).await;
     assert_eq!(status, 200, "{made}");
     assert_eq!(sent(&upstream).1, ["image[]", "image[]", "image[]"]);
 }
@@ -127,7 +127,7 @@ async fn pictures_are_named_by_id_and_by_address() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_files_of_others_are_not_there() {
     let (upstream, server) = openai(&[]).await;
-    let stranger = server.second_user().await;
+    let stranger = server.add_second_user().await;
     let id = keep(&server, &server.key, PIXEL).await;
     for image in [id.clone(), format!("/api/v1/files/{id}/content")] {
         let body = json!({"image": image, "prompt": "bluer"}).to_string();
@@ -141,7 +141,7 @@ async fn the_files_of_others_are_not_there() {
     let request = server.client.post(server.url(EDIT)).bearer_auth(stranger);
     let (status, made) = answer(request.body(body)).await;
     assert_eq!(status, 200, "{made}");
-    assert_eq!(upstream.lines(), ["POST /v1/images/edits"]);
+    assert_eq!(upstream.request_lines(), ["POST /v1/images/edits"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,19 +162,19 @@ async fn a_picture_that_cannot_be_used_is_told() {
             json!("data:image/png;base64,%"),
             "[ERROR: image has a data URL that is not base64]",
         ),
-        (json!([]), "[ERROR: there is no picture to change]"),
+        (json!([]), "[ERROR: there is no image to edit]"),
         (
             json!(vec![data_url(); 17]),
-            "[ERROR: more than 16 pictures to change were sent: send fewer]",
+            "[ERROR: more than 16 source images: send fewer]",
         ),
     ] {
         let body = json!({"image": image, "prompt": "bluer"});
-        assert_refused(detail, server.ask(EDIT, &body).await, 400, detail);
+        assert_refused(detail, server.post_json(EDIT, &body).await, 400, detail);
     }
     let body = json!({"image": "data:image/png;base64,QUJD", "prompt": "bluer"});
-    let (status, refused) = server.ask(EDIT, &body).await;
+    let (status, refused) = server.post_json(EDIT, &body).await;
     let detail = refused["detail"].as_str().unwrap();
     let expected = "[ERROR: image cannot be used: the bytes are not a PNG";
     assert!(status == 400 && detail.starts_with(expected), "{refused}");
-    assert!(upstream.seen().is_empty(), "{:?}", upstream.lines());
+    assert!(upstream.requests().is_empty(), "{:?}", upstream.request_lines());
 }

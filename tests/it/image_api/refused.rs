@@ -1,6 +1,6 @@
 //! What is refused before an engine is asked, and how an engine's failure is told.
 
-use pinhole_tests::{Answer, Server, Upstream, long_picture, pixel_base64};
+use pinhole_tests::{FakeResponse, TestServer, FakeUpstream, long_image, pixel_base64};
 use serde_json::{Value, json};
 
 use super::{EDIT, GENERATIONS, MODELS, PROHIBITED, answer, assert_refused, openai};
@@ -77,7 +77,7 @@ async fn a_body_of_the_wrong_shape_names_every_field() {
         ),
     ] {
         let expected = (422, json!({"detail": expected}));
-        assert_eq!(server.ask(path, &body).await, expected, "{path} {body}");
+        assert_eq!(server.post_json(path, &body).await, expected, "{path} {body}");
     }
     for body in ["", "{", "{\"prompt\": \"a fox\"} x"] {
         let request = server.client.post(server.url(GENERATIONS));
@@ -91,40 +91,40 @@ async fn a_body_of_the_wrong_shape_names_every_field() {
         };
         assert_eq!((status, kind), (422, Some(expected)), "{refused}");
     }
-    assert!(upstream.seen().is_empty(), "{:?}", upstream.lines());
-    assert_eq!(server.stored(), 0);
+    assert!(upstream.requests().is_empty(), "{:?}", upstream.request_lines());
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_engine_does_is_told_in_brackets() {
-    let server = Server::with_engine("sketch", &[]).await;
+    let server = TestServer::with_engine("sketch", &[]).await;
     for (body, detail) in [
         (json!({"prompt": " "}), "[ERROR: the prompt is empty]"),
         (
             json!({"prompt": "a fox", "size": "axb"}),
-            "[ERROR: the size \"axb\" is not WxH such as 1024x1024, nor auto]",
+            "[ERROR: size \"axb\" is neither WxH, such as 1024x1024, nor auto]",
         ),
         (
             json!({"prompt": "a fox", "size": "1x2x3"}),
-            "[ERROR: the size \"1x2x3\" is not WxH such as 1024x1024, nor auto]",
+            "[ERROR: size \"1x2x3\" is neither WxH, such as 1024x1024, nor auto]",
         ),
         (
             json!({"prompt": "a fox", "n": 0}),
-            "[ERROR: 0 pictures were asked for; engine sketch makes 1 to 10]",
+            "[ERROR: 0 images were requested, but engine sketch generates 1 to 10]",
         ),
         (
             json!({"prompt": "a fox", "engine": "dall-e"}),
-            "[ERROR: there is no engine dall-e: there are sketch]",
+            "[ERROR: unknown engine dall-e: use one of sketch]",
         ),
     ] {
-        let answered = server.ask(GENERATIONS, &body).await;
+        let answered = server.post_json(GENERATIONS, &body).await;
         assert_refused(&body.to_string(), answered, 400, detail);
     }
     let body =
         json!({"prompt": "bluer", "image": format!("data:image/png;base64,{}", pixel_base64())});
-    let detail = "[ERROR: engine sketch makes pictures but cannot change them: choose another]";
-    assert_refused("an edit", server.ask(EDIT, &body).await, 400, detail);
-    assert_eq!(server.stored(), 0);
+    let detail = "[ERROR: engine sketch cannot edit images: choose another engine]";
+    assert_refused("an edit", server.post_json(EDIT, &body).await, 400, detail);
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,11 +135,11 @@ async fn an_upstreams_refusal_is_400_with_its_words() {
         (500, "The server had an error."),
     ] {
         let refusal = json!({"error": {"message": message}});
-        let upstream = Upstream::json(status, refusal).await;
+        let upstream = FakeUpstream::json(status, refusal).await;
         let base = format!("{}/v1", upstream.url());
         let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
-        let server = Server::with_engine("openai", &variables).await;
-        let (status, refused) = server.ask(GENERATIONS, &json!({"prompt": "a fox"})).await;
+        let server = TestServer::with_engine("openai", &variables).await;
+        let (status, refused) = server.post_json(GENERATIONS, &json!({"prompt": "a fox"})).await;
         let detail = refused["detail"].as_str().unwrap();
         assert_eq!(status, 400, "{refused}");
         assert!(
@@ -147,20 +147,20 @@ async fn an_upstreams_refusal_is_400_with_its_words() {
             "{detail}"
         );
         assert!(detail.contains(message), "{detail}");
-        assert_eq!(server.stored(), 0);
+        assert_eq!(server.stored_files(), 0);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upstream_that_says_when_is_heard() {
-    let upstream = Upstream::start(async |_| {
+    let upstream = FakeUpstream::start(async |_| {
         let refusal = json!({"error": {"message": "Rate limit reached"}});
-        Answer::json(429, &refusal).header("retry-after", "90")
+        FakeResponse::json(429, &refusal).header("retry-after", "90")
     })
     .await;
     let base = format!("{}/v1", upstream.url());
     let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
-    let server = Server::with_engine("openai", &variables).await;
+    let server = TestServer::with_engine("openai", &variables).await;
     let body = json!({"prompt": "a fox"});
     let response = server.post(GENERATIONS, &body).send().await.unwrap();
     assert_eq!(response.status(), 400);
@@ -180,9 +180,9 @@ async fn what_is_switched_off_is_forbidden() {
     // Before anything is looked for.
     let missing = json!({"prompt": "bluer", "image": "nosuch"});
     for (path, body) in [(GENERATIONS, make), (EDIT, change), (EDIT, missing)] {
-        assert_refused(path, server.ask(path, &body).await, 403, PROHIBITED);
+        assert_refused(path, server.post_json(path, &body).await, 403, PROHIBITED);
     }
-    assert!(upstream.seen().is_empty(), "{:?}", upstream.lines());
+    assert!(upstream.requests().is_empty(), "{:?}", upstream.request_lines());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,9 +195,9 @@ async fn one_switch_leaves_the_other_alone() {
         ("ENABLE_IMAGE_EDIT", 200, 403),
     ] {
         let (_upstream, server) = openai(&[(switch, "false"), ("IMAGE_EDIT_MODEL", "m")]).await;
-        let answered = server.ask(GENERATIONS, &make).await;
+        let answered = server.post_json(GENERATIONS, &make).await;
         assert_eq!(answered.0, making, "{switch}: {}", answered.1);
-        let answered = server.ask(EDIT, &change).await;
+        let answered = server.post_json(EDIT, &change).await;
         assert_eq!(answered.0, changing, "{switch}: {}", answered.1);
     }
 }
@@ -211,21 +211,21 @@ async fn who_is_not_known_is_told_before_the_body_is_read() {
     }
     let request = server.client.get(server.url(MODELS));
     assert_refused(MODELS, answer(request).await, 401, "Not authenticated");
-    assert!(upstream.seen().is_empty(), "{:?}", upstream.lines());
+    assert!(upstream.requests().is_empty(), "{:?}", upstream.request_lines());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_beyond_the_limit_is_too_large() {
-    let server = Server::with_engine("sketch", &[]).await;
+    let server = TestServer::with_engine("sketch", &[]).await;
     let long = vec![b' '; (32 << 20) + 1];
     let request = server.client.post(server.url(GENERATIONS));
     let request = request.bearer_auth(&server.key).body(long.clone());
     let (status, refused) = answer(request).await;
     assert_eq!(status, 413, "{refused}");
     // An edit may be longer: it brings pictures.
-    let image = base64_simd::STANDARD.encode_to_string(long_picture((32 << 20) + 1));
+    let image = base64_simd::STANDARD.encode_to_string(long_image((32 << 20) + 1));
     let body = json!({"prompt": "bluer", "image": format!("data:image/png;base64,{image}")});
-    let (status, refused) = server.ask(EDIT, &body).await;
+    let (status, refused) = server.post_json(EDIT, &body).await;
     let detail = refused["detail"].as_str().unwrap();
     assert!(
         status == 400 && detail.starts_with("[ERROR: image cannot be used"),

@@ -1,6 +1,6 @@
 //! Whether an upstream answers: for administrators, and without a trace.
 
-use pinhole_tests::{Answer, Seen, Server, Upstream};
+use pinhole_tests::{FakeResponse, RecordedRequest, TestServer, FakeUpstream};
 use serde_json::{Value, json};
 
 use super::{GENERATIONS, PROHIBITED, answer, assert_refused};
@@ -11,12 +11,12 @@ const OOPS: &str = "Oops! The URL you provided is invalid. Please double-check a
 const INVALID: &str = "The URL you provided is invalid. Please double-check and try again.";
 
 /// A web UI that knows this user and password, or anybody.
-async fn automatic1111(authorization: &'static str) -> Upstream {
-    Upstream::start(move |seen: Seen| {
+async fn automatic1111(authorization: &'static str) -> FakeUpstream {
+    FakeUpstream::start(move |seen: RecordedRequest| {
         let known = authorization.is_empty() || seen.header("authorization") == authorization;
         let answer = match known {
-            true => Answer::json(200, &json!([{"title": "a.ckpt", "model_name": "a"}])),
-            false => Answer::json(401, &json!({"detail": "Incorrect credentials"})),
+            true => FakeResponse::json(200, &json!([{"title": "a.ckpt", "model_name": "a"}])),
+            false => FakeResponse::json(401, &json!({"detail": "Incorrect credentials"})),
         };
         async { answer }
     })
@@ -42,25 +42,25 @@ async fn the_saved_engine_is_asked() {
     let url = upstream.url();
     let address = ("AUTOMATIC1111_BASE_URL", url.as_str());
     let key = ("AUTOMATIC1111_API_AUTH", "user:password");
-    let server = Server::with_engine("automatic1111", &[address, key]).await;
+    let server = TestServer::with_engine("automatic1111", &[address, key]).await;
     assert_eq!(answer(server.get(SAVED)).await, (200, json!(true)));
-    assert!(!upstream.seen().is_empty());
+    assert!(!upstream.requests().is_empty());
 
-    let server = Server::with_engine("automatic1111", &[address]).await;
+    let server = TestServer::with_engine("automatic1111", &[address]).await;
     assert_failed(answer(server.get(SAVED)).await, OOPS);
-    let server = Server::with_engine("automatic1111", &[]).await;
+    let server = TestServer::with_engine("automatic1111", &[]).await;
     assert_failed(answer(server.get(SAVED)).await, OOPS);
     // An engine that has nobody to ask is well.
-    let server = Server::with_engine("sketch", &[]).await;
+    let server = TestServer::with_engine("sketch", &[]).await;
     assert_eq!(answer(server.get(SAVED)).await, (200, json!(true)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_switches_nothing_off() {
-    let server = Server::start(&[("IMAGE_SIZE", "64x64")]).await;
+    let server = TestServer::start(&[("IMAGE_SIZE", "64x64")]).await;
     let body = json!({"engine": "comfyui", "url": "http://127.0.0.1:9"});
-    assert_failed(server.ask(VERIFY, &body).await, INVALID);
-    let (status, made) = server.ask(GENERATIONS, &json!({"prompt": "a fox"})).await;
+    assert_failed(server.post_json(VERIFY, &body).await, INVALID);
+    let (status, made) = server.post_json(GENERATIONS, &json!({"prompt": "a fox"})).await;
     assert_eq!(status, 200, "{made}");
 }
 
@@ -68,7 +68,7 @@ async fn a_failure_switches_nothing_off() {
 async fn an_address_is_asked_with_its_own_key_alone() {
     let (saved, other) = (automatic1111(BASIC).await, automatic1111("").await);
     let url = saved.url();
-    let server = Server::with_engine(
+    let server = TestServer::with_engine(
         "automatic1111",
         &[
             ("AUTOMATIC1111_BASE_URL", &url),
@@ -78,9 +78,9 @@ async fn an_address_is_asked_with_its_own_key_alone() {
     .await;
     // The saved key is not sent to another address.
     let body = json!({"engine": "automatic1111", "url": other.url(), "key": null});
-    assert_eq!(server.ask(VERIFY, &body).await, (200, json!(true)));
+    assert_eq!(server.post_json(VERIFY, &body).await, (200, json!(true)));
     let body = json!({"engine": "automatic1111", "url": other.url(), "key": "a:b"});
-    assert_eq!(server.ask(VERIFY, &body).await, (200, json!(true)));
+    assert_eq!(server.post_json(VERIFY, &body).await, (200, json!(true)));
     let seen = other.seen();
     let sent: Vec<&str> = seen
         .iter()
@@ -90,26 +90,26 @@ async fn an_address_is_asked_with_its_own_key_alone() {
     assert!(saved.seen().is_empty(), "{:?}", saved.lines());
     // Nor to its own, where none is given.
     let body = json!({"engine": "automatic1111", "url": url});
-    assert_failed(server.ask(VERIFY, &body).await, INVALID);
+    assert_failed(server.post_json(VERIFY, &body).await, INVALID);
     // And what is saved has not changed.
     assert_eq!(answer(server.get(SAVED)).await, (200, json!(true)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_verified_is_told() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     for engine in ["sketch", "nosuch", ""] {
         let body = json!({"engine": engine, "url": "http://127.0.0.1:9", "key": null});
         let detail = "Unsupported image engine";
-        assert_refused(engine, server.ask(VERIFY, &body).await, 400, detail);
+        assert_refused(engine, server.post_json(VERIFY, &body).await, 400, detail);
     }
     for url in ["", "x", "ftp://127.0.0.1", "http://"] {
         let body = json!({"engine": "comfyui", "url": url, "key": "k\u{7}"});
-        let (status, refused) = server.ask(VERIFY, &body).await;
+        let (status, refused) = server.post_json(VERIFY, &body).await;
         let detail = refused["detail"].as_str();
         assert_eq!((status, detail), (400, Some(INVALID)), "{url}: {refused}");
     }
-    let (status, refused) = server.ask(VERIFY, &json!({"key": 5})).await;
+    let (status, refused) = server.post_json(VERIFY, &json!({"key": 5})).await;
     let places: Vec<&Value> = refused["detail"]
         .as_array()
         .unwrap()
@@ -126,8 +126,8 @@ async fn what_cannot_be_verified_is_told() {
 async fn only_administrators_may_ask() {
     let upstream = automatic1111("").await;
     let url = upstream.url();
-    let server = Server::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", &url)]).await;
-    let user = server.second_user().await;
+    let server = TestServer::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", &url)]).await;
+    let user = server.add_second_user().await;
     let body = json!({"engine": "automatic1111", "url": url}).to_string();
     let get = || server.client.get(server.url(SAVED));
     let post = || server.client.post(server.url(VERIFY)).body(body.clone());
@@ -138,5 +138,5 @@ async fn only_administrators_may_ask() {
     for (case, request) in [("saved", get()), ("verify", post())] {
         assert_refused(case, answer(request).await, 401, "Not authenticated");
     }
-    assert!(upstream.seen().is_empty(), "{:?}", upstream.lines());
+    assert!(upstream.requests().is_empty(), "{:?}", upstream.request_lines());
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use pinhole_sandbox::Limits;
 use pinhole_images::Image;
-use pinhole_tests::{PIXEL, Server, Upstream, long_picture, pixel_base64};
+use pinhole_sandbox::Limits;
+use pinhole_tests::{PIXEL, TestServer, FakeUpstream, long_image, pixel_base64};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -45,7 +45,7 @@ fn form(parts: &[Part]) -> Vec<u8> {
     body
 }
 
-pub(super) fn post_form(server: &Server, body: Vec<u8>) -> reqwest::RequestBuilder {
+pub(super) fn post_form(server: &TestServer, body: Vec<u8>) -> reqwest::RequestBuilder {
     let request = server.client.post(server.url(EDITS)).header(
         "content-type",
         format!("multipart/form-data; boundary={BOUNDARY}"),
@@ -61,8 +61,8 @@ async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
 }
 
 /// An upstream that edits, and a server in front of it.
-async fn stage() -> (Upstream, Server) {
-    let upstream = Upstream::json(
+async fn stage() -> (FakeUpstream, TestServer) {
+    let upstream = FakeUpstream::json(
         200,
         json!({
             "created": 1, "data": [{"b64_json": pixel_base64(), "revised_prompt": "bluer"}],
@@ -71,7 +71,7 @@ async fn stage() -> (Upstream, Server) {
         }),
     )
     .await;
-    let server = Server::with_engine(
+    let server = TestServer::with_engine(
         "openai",
         &[
             (
@@ -86,9 +86,9 @@ async fn stage() -> (Upstream, Server) {
 }
 
 /// The fields of the one form that the upstream got: names of files, texts of the others.
-fn sent(upstream: &Upstream) -> Vec<String> {
-    let seen = upstream.seen();
-    assert_eq!(seen.len(), 1, "{:?}", upstream.lines());
+fn sent(upstream: &FakeUpstream) -> Vec<String> {
+    let seen = upstream.requests();
+    assert_eq!(seen.len(), 1, "{:?}", upstream.request_lines());
     assert_eq!(seen[0].line(), "POST /v1/images/edits");
     let body = String::from_utf8_lossy(&seen[0].body).into_owned();
     let parts = body.split("form-data; name=\"").skip(1);
@@ -152,7 +152,7 @@ async fn a_form_with_everything_in_it_reaches_the_engine() {
         "mask",
     ];
     assert_eq!(sent(&upstream), expected);
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,7 +178,7 @@ async fn several_pictures_come_under_one_name() {
             "image[]",
         ];
         assert_eq!(sent(&upstream), expected);
-        assert_eq!(server.stored(), 1);
+        assert_eq!(server.stored_files(), 1);
     }
 }
 
@@ -190,18 +190,18 @@ async fn json_names_pictures_by_data_url_or_as_own_files() {
     let body = json!({
         "prompt": "bluer", "images": [image], "mask": mask, "response_format": "url",
     });
-    let (status, first) = server.ask(EDITS, &body).await;
+    let (status, first) = server.post_json(EDITS, &body).await;
     assert_eq!(status, 200, "{first}");
     let url = first["data"][0]["url"].as_str().unwrap();
     let id = url.split('/').nth(4).unwrap();
     for image in [json!({"image_url": url}), json!({"file_id": id})] {
         let body = json!({"prompt": "bluer", "images": [image], "mask": mask});
-        let (status, answer) = server.ask(EDITS, &body).await;
+        let (status, answer) = server.post_json(EDITS, &body).await;
         assert_eq!(status, 200, "{answer}");
     }
     // Somebody else's file is not there.
     let body = json!({"prompt": "bluer", "images": [{"file_id": id}]});
-    let stranger = server.second_user().await;
+    let stranger = server.add_second_user().await;
     let request = server
         .client
         .post(server.url(EDITS))
@@ -260,7 +260,7 @@ async fn json_that_names_no_picture_is_refused() {
             json!(vec![image.clone(); 17]),
             Value::Null,
             "image",
-            "more than 16 pictures to change",
+            "more than 16 source images",
         ),
         (
             json!([image]),
@@ -275,22 +275,22 @@ async fn json_that_names_no_picture_is_refused() {
             code: Value::Null,
             ..invalid(param, message)
         };
-        assert_refused(message, server.ask(EDITS, &body).await, &expected);
+        assert_refused(message, server.post_json(EDITS, &body).await, &expected);
     }
     for body in [
         json!({"prompt": "bluer"}),
         json!({"prompt": "bluer", "images": []}),
     ] {
-        let expected = invalid("image", "there is no picture to change");
-        assert_refused("no picture", server.ask(EDITS, &body).await, &expected);
+        let expected = invalid("image", "there is no image to edit");
+        assert_refused("no picture", server.post_json(EDITS, &body).await, &expected);
     }
-    assert!(upstream.seen().is_empty(), "{:?}", upstream.lines());
+    assert!(upstream.requests().is_empty(), "{:?}", upstream.request_lines());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_are_too_long_together_are_not_all_read() {
     let (upstream, server) = stage().await;
-    let long = long_picture(30 << 20);
+    let long = long_image(30 << 20);
     let limits = Limits::job(Duration::ZERO).image;
     let long = Image::from_bytes(long.into(), limits).unwrap();
     let user = server.app.store.user_by_key(&server.key).await.unwrap();
@@ -306,11 +306,11 @@ async fn files_that_are_too_long_together_are_not_all_read() {
         code: Value::Null,
         ..invalid(
             "image",
-            "the pictures to change have more than 67108864 bytes together",
+            "the source images have more than 67108864 bytes together",
         )
     };
-    assert_refused("four", server.ask(EDITS, &body).await, &expected);
-    assert!(upstream.seen().is_empty(), "{:?}", upstream.lines());
+    assert_refused("four", server.post_json(EDITS, &body).await, &expected);
+    assert!(upstream.requests().is_empty(), "{:?}", upstream.request_lines());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -340,7 +340,7 @@ async fn a_form_that_cannot_be_used_names_its_field() {
             vec![IMAGE, PROMPT, PROMPT],
             400,
             Some("prompt"),
-            "prompt came twice: send it once",
+            "prompt occurs twice: send it once",
         ),
         (
             vec![IMAGE, PROMPT, ("n", None, b"many")],
@@ -352,13 +352,13 @@ async fn a_form_that_cannot_be_used_names_its_field() {
             vec![IMAGE, ("prompt", None, b"\xff")],
             400,
             Some("prompt"),
-            "prompt is not text",
+            "prompt is not UTF-8 text",
         ),
         (
             vec![IMAGE; 17],
             400,
             Some("image"),
-            "more than 16 pictures to change",
+            "more than 16 source images",
         ),
         (
             vec![IMAGE, ("prompt", None, &long)],
@@ -384,7 +384,7 @@ async fn a_form_that_cannot_be_used_names_its_field() {
     }
     let (transparent, wide) = (decoded(MASK), decoded(WIDE_MASK));
     for (parts, param, message) in [
-        (vec![PROMPT], "image", "there is no picture to change"),
+        (vec![PROMPT], "image", "there is no image to edit"),
         (vec![IMAGE], "prompt", "the prompt is empty"),
         (
             vec![PROMPT, IMAGE, ("mask", Some("m"), PIXEL)],
@@ -394,7 +394,7 @@ async fn a_form_that_cannot_be_used_names_its_field() {
         (
             vec![PROMPT, IMAGE, ("mask", Some("m"), &wide)],
             "mask",
-            "it must be 1x1, as the picture is",
+            "must be 1x1 like the image",
         ),
         (
             vec![
@@ -410,8 +410,8 @@ async fn a_form_that_cannot_be_used_names_its_field() {
         let request = post_form(&server, form(&parts));
         assert_refused(message, answer(request).await, &invalid(param, message));
     }
-    assert!(upstream.seen().is_empty(), "{:?}", upstream.lines());
-    assert_eq!(server.stored(), 0);
+    assert!(upstream.requests().is_empty(), "{:?}", upstream.request_lines());
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -448,7 +448,7 @@ async fn a_form_that_cannot_be_read_is_refused() {
     // Longer than any edit may be.
     let pictures = vec![0; 30 << 20];
     let junk = ("image", Some("a"), &pictures[..]);
-    let long = long_picture(30 << 20);
+    let long = long_image(30 << 20);
     let long = ("image", Some("a"), &long[..]);
     let request = post_form(&server, form(&[long, long, long, junk]));
     let expected = Refused {
@@ -462,18 +462,18 @@ async fn a_form_that_cannot_be_read_is_refused() {
         ..unreadable("Not authenticated")
     };
     assert_refused("a stranger", answer(stranger).await, &expected);
-    assert!(upstream.seen().is_empty(), "{:?}", upstream.lines());
+    assert!(upstream.requests().is_empty(), "{:?}", upstream.request_lines());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_cannot_edit_says_so() {
-    let server = Server::with_engine("sketch", &[]).await;
+    let server = TestServer::with_engine("sketch", &[]).await;
     let request = post_form(&server, form(&[PROMPT, IMAGE]));
     let expected = Refused {
         code: json!("unsupported"),
         ..invalid(
             "image",
-            "engine sketch makes pictures but cannot change them",
+            "engine sketch cannot edit images",
         )
     };
     assert_refused("sketch", answer(request).await, &expected);
@@ -483,20 +483,20 @@ async fn an_engine_that_cannot_edit_says_so() {
 async fn a_client_that_goes_away_ends_its_edit() {
     let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(1);
     let receiver = std::sync::Arc::new(std::sync::Mutex::new(Some(receiver)));
-    let upstream = Upstream::start(move |_| {
+    let upstream = FakeUpstream::start(move |_| {
         let receiver = receiver.lock().unwrap().take().unwrap();
         async move { super::stream::endless("application/json", receiver) }
     })
     .await;
     let base = format!("{}/v1", upstream.url());
     let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
-    let server = Server::with_engine("openai", &variables).await;
+    let server = TestServer::with_engine("openai", &variables).await;
     let asking = tokio::spawn(post_form(&server, form(&[PROMPT, IMAGE])).send());
-    upstream.wait_for(1).await;
+    upstream.wait_for_requests(1).await;
     asking.abort();
     // The upstream's own answer is given up.
     sender.closed().await;
-    assert_eq!(upstream.lines(), ["POST /v1/images/edits"]);
+    assert_eq!(upstream.request_lines(), ["POST /v1/images/edits"]);
 }
 
 /// A form that asks for a stream.

@@ -1,10 +1,10 @@
 //! `GET /v1/models`: what may be named, whoever is down.
 
-use pinhole_tests::{Server, Upstream};
+use pinhole_tests::{TestServer, FakeUpstream};
 use serde_json::{Value, json};
 
 /// The ids and owners that a server lists.
-async fn listed(server: &Server) -> Vec<(String, String)> {
+async fn listed(server: &TestServer) -> Vec<(String, String)> {
     let response = server.get("/v1/models").send().await.unwrap();
     assert_eq!(response.status(), 200);
     let list: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
@@ -20,7 +20,7 @@ async fn listed(server: &Server) -> Vec<(String, String)> {
         .collect()
 }
 
-async fn check(server: &Server, expected: &[(&str, &str)]) {
+async fn check(server: &TestServer, expected: &[(&str, &str)]) {
     let listed = listed(server).await;
     let listed: Vec<_> = listed
         .iter()
@@ -31,19 +31,19 @@ async fn check(server: &Server, expected: &[(&str, &str)]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_models_are_the_engines_and_then_the_chats() {
-    let server = Server::with_engine("sketch", &[]).await;
+    let server = TestServer::with_engine("sketch", &[]).await;
     check(&server, &[("sketch", "sketch")]).await;
 
     let chat = json!({"object": "list", "data": [
         {"id": "llama", "object": "model", "owned_by": "meta"}, {"id": "sketch"}, {"id": 5},
         {"id": "x".repeat(513)}, "y", {"id": "qwen"},
     ]});
-    let chat = Upstream::json(200, chat).await;
+    let chat = FakeUpstream::json(200, chat).await;
     let variables = [("OPENAI_API_BASE_URL", chat.url())];
     let variables = variables
         .each_ref()
         .map(|(name, url)| (*name, url.as_str()));
-    let server = Server::with_engine("sketch", &variables).await;
+    let server = TestServer::with_engine("sketch", &variables).await;
     let expected = [("sketch", "sketch"), ("llama", "meta"), ("qwen", "chat")];
     check(&server, &expected).await;
     assert_eq!(chat.lines(), ["GET /models"]);
@@ -51,23 +51,23 @@ async fn the_models_are_the_engines_and_then_the_chats() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_down_takes_nothing_from_the_others() {
-    let broken = Upstream::json(500, json!({"error": "down"})).await;
+    let broken = FakeUpstream::json(500, json!({"error": "down"})).await;
     let url = broken.url();
     let engine = ("IMAGES_OPENAI_API_BASE_URL", url.as_str());
     let model = ("IMAGE_GENERATION_MODEL", "gpt-image-2");
     let chat = ("OPENAI_API_BASE_URL", url.as_str());
-    let server = Server::with_engine("openai", &[engine, model, chat]).await;
+    let server = TestServer::with_engine("openai", &[engine, model, chat]).await;
     check(&server, &[("gpt-image-2", "openai")]).await;
-    let server = Server::with_engine("openai", &[engine]).await;
+    let server = TestServer::with_engine("openai", &[engine]).await;
     check(&server, &[]).await;
     // An engine without an address cannot be asked at all.
-    let server = Server::with_engine("comfyui", &[model]).await;
+    let server = TestServer::with_engine("comfyui", &[model]).await;
     check(&server, &[("gpt-image-2", "comfyui")]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_who_is_known_sees_them() {
-    let server = Server::with_engine("sketch", &[]).await;
+    let server = TestServer::with_engine("sketch", &[]).await;
     let response = server.client.get(server.url("/v1/models")).send().await;
     assert_eq!(response.unwrap().status(), 401);
 }

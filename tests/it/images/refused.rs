@@ -1,24 +1,24 @@
 //! Requests that are refused as they are: the field is named, and nothing is stored.
 
-use pinhole_tests::Server;
+use pinhole_tests::TestServer;
 use serde_json::{Value, json};
 
 use super::{GENERATIONS, Refused, assert_refused, generate, invalid, unreadable};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_is_wrong_is_named_and_nothing_is_stored() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let long = "x".repeat(32_001);
-    let no_size = "is not WxH such as 1024x1024, nor auto";
-    let no_such_size = "is not allowed: each side 1 to 8192, and 16777216 pixels at most";
-    let count = "pictures were asked for; engine sketch makes 1 to 10";
+    let no_size = "is neither WxH, such as 1024x1024, nor auto";
+    let no_such_size = "is not allowed: each side must be from 1 to 8192, and their product at most 16777216";
+    let count = "images were requested, but engine sketch generates 1 to 10";
     for (field, value, message) in [
         ("prompt", json!(""), "the prompt is empty"),
         ("prompt", json!(" \n"), "the prompt is empty"),
         (
             "prompt",
             json!(long),
-            "the prompt has 32001 bytes; 32000 are allowed",
+            "the prompt has 32001 bytes, more than the 32000 allowed",
         ),
         ("size", json!("0x0"), no_such_size),
         ("size", json!("0x512"), no_such_size),
@@ -38,40 +38,40 @@ async fn a_field_that_is_wrong_is_named_and_nothing_is_stored() {
         (
             "engine",
             json!("nosuch"),
-            "there is no engine nosuch: there are automatic1111, comfyui, gemini, openai, sketch",
+            "unknown engine nosuch: use one of automatic1111, comfyui, gemini, openai, sketch",
         ),
         (
             "engine",
             json!(""),
-            "there is no engine : there are automatic1111",
+            "unknown engine : use one of automatic1111",
         ),
-        ("engine", json!("../sketch"), "there is no engine ../sketch"),
+        ("engine", json!("../sketch"), "unknown engine ../sketch"),
         (
             "model",
             json!("x".repeat(513)),
-            "a model's name has at most 512 bytes",
+            "a model name must have at most 512 bytes",
         ),
         ("model", json!("sketch\n"), "no control characters"),
         (
             "steps",
             json!(20),
-            "engine sketch has no steps: leave it out",
+            "engine sketch does not support steps: leave it out",
         ),
         (
             "negative_prompt",
             json!("hens"),
-            "engine sketch has no negative_prompt: leave it out",
+            "engine sketch does not support negative_prompt: leave it out",
         ),
     ] {
         let mut body = json!({"prompt": "a fox", "response_format": "url"});
         body[field] = value;
         let case: String = body.to_string().chars().take(200).collect();
-        let answer = server.ask(GENERATIONS, &body).await;
+        let answer = server.post_json(GENERATIONS, &body).await;
         assert_refused(&case, answer, &invalid(field, message));
     }
     let mut unused = json!({"prompt": "a fox", "response_format": "url"});
     unused["output_format"] = json!("x".repeat(65_536));
-    let answer = server.ask(GENERATIONS, &unused).await;
+    let answer = server.post_json(GENERATIONS, &unused).await;
     assert_refused(
         "long parameters",
         answer,
@@ -81,7 +81,7 @@ async fn a_field_that_is_wrong_is_named_and_nothing_is_stored() {
         (
             json!({"stream": true, "response_format": "url"}),
             "response_format",
-            "a stream carries its pictures as b64_json: leave response_format or stream out",
+            "a stream contains images as b64_json only: remove response_format or stream",
         ),
         (
             json!({"stream": true, "partial_images": 4}),
@@ -93,17 +93,17 @@ async fn a_field_that_is_wrong_is_named_and_nothing_is_stored() {
             code: Value::Null,
             ..invalid(param, message)
         };
-        assert_refused(param, server.ask(GENERATIONS, &body).await, &expected);
+        assert_refused(param, server.post_json(GENERATIONS, &body).await, &expected);
     }
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_the_engine_does_not_know_is_refused_in_its_words() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     for model in ["dall-e-3", "Sketch", "sketch "] {
         let body = json!({"prompt": "a fox", "model": model, "response_format": "url"});
-        let answer = server.ask(GENERATIONS, &body).await;
+        let answer = server.post_json(GENERATIONS, &body).await;
         assert_eq!(
             answer.1["error"]["message"],
             format!("sketch has no model {model:?}: leave the model out")
@@ -118,12 +118,12 @@ async fn a_model_that_the_engine_does_not_know_is_refused_in_its_words() {
         let body = json!({"prompt": "a fox", "model": model, "size": "64x64"});
         generate(&server, body).await;
     }
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_cannot_be_read_is_refused() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let deep = format!(r#"{{"prompt": "a fox", "x": {}"#, "[".repeat(1000));
     for (body, param, message) in [
         ("", None, "EOF while parsing"),
@@ -251,7 +251,7 @@ async fn a_body_that_cannot_be_read_is_refused() {
         ..unreadable("length limit exceeded")
     };
     assert_refused("a long body", answer, &expected);
-    let nothing = server.ask(GENERATIONS, &json!({})).await;
+    let nothing = server.post_json(GENERATIONS, &json!({})).await;
     assert_refused("{}", nothing, &invalid("prompt", "the prompt is empty"));
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use futures_util::stream;
-use pinhole_tests::{Answer, PIXEL, Seen, Server, Upstream, gif, pixel_base64};
+use pinhole_tests::{FakeResponse, PIXEL, RecordedRequest, TestServer, FakeUpstream, gif, pixel_base64};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
@@ -14,11 +14,11 @@ use super::{GENERATIONS, png_size};
 type Chunks = Receiver<Result<Vec<u8>, std::io::Error>>;
 
 /// An answer of status 200 that goes on as long as the channel.
-pub(super) fn endless(media_type: &str, chunks: Chunks) -> Answer {
+pub(super) fn endless(media_type: &str, chunks: Chunks) -> FakeResponse {
     let chunks = stream::unfold(chunks, async |mut chunks| {
         Some((chunks.recv().await?, chunks))
     });
-    Answer::typed(200, media_type, Body::from_stream(chunks))
+    FakeResponse::typed(200, media_type, Body::from_stream(chunks))
 }
 
 /// The events of an answer, as they come.
@@ -69,10 +69,10 @@ fn opened(mut event: Value) -> (Value, Vec<u8>) {
 /// channel says.
 async fn stage(
     media_type: &'static str,
-) -> (Upstream, Server, Sender<Result<Vec<u8>, std::io::Error>>) {
+) -> (FakeUpstream, TestServer, Sender<Result<Vec<u8>, std::io::Error>>) {
     let (sender, receiver) = channel(1);
     let receiver = Arc::new(Mutex::new(Some(receiver)));
-    let upstream = Upstream::start(move |_: Seen| {
+    let upstream = FakeUpstream::start(move |_: RecordedRequest| {
         let receiver = receiver.lock().unwrap().take();
         async move { endless(media_type, receiver.unwrap()) }
     })
@@ -82,7 +82,7 @@ async fn stage(
         ("IMAGES_OPENAI_API_BASE_URL", base.as_str()),
         ("IMAGE_GENERATION_MODEL", "gpt-image-2"),
     ];
-    let server = Server::with_engine("openai", &variables).await;
+    let server = TestServer::with_engine("openai", &variables).await;
     (upstream, server, sender)
 }
 
@@ -100,7 +100,7 @@ fn draft(number: u8) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_without_drafts_tells_when_it_is_done() {
-    let server = Server::with_engine("sketch", &[]).await;
+    let server = TestServer::with_engine("sketch", &[]).await;
     let body = json!({
         "prompt": "a fox", "size": "64x48", "n": 2, "stream": true, "partial_images": 2,
     });
@@ -116,7 +116,7 @@ async fn an_engine_without_drafts_tells_when_it_is_done() {
         assert_eq!(event, expected);
     }
     assert_eq!(events.next().await, None);
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,8 +157,8 @@ async fn drafts_come_while_the_engine_works() {
     let sent = json!({
         "model": "gpt-image-2", "prompt": "a fox", "stream": true, "partial_images": 2,
     });
-    assert_eq!(upstream.seen()[0].json(), sent);
-    assert_eq!(server.stored(), 0);
+    assert_eq!(upstream.requests()[0].json(), sent);
+    assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,16 +174,16 @@ async fn a_stream_of_an_edit_has_names_of_its_own() {
     let finished = events.next().await.unwrap();
     assert_eq!(finished["type"], "image_edit.completed");
     assert_eq!(events.next().await, None);
-    assert_eq!(upstream.lines(), ["POST /v1/images/edits"]);
+    assert_eq!(upstream.request_lines(), ["POST /v1/images/edits"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_wants_no_drafts_has_the_upstream_asked_for_none() {
     let answer = json!({"data": [{"b64_json": pixel_base64()}]});
-    let upstream = Upstream::json(200, answer).await;
+    let upstream = FakeUpstream::json(200, answer).await;
     let base = format!("{}/v1", upstream.url());
     let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
-    let server = Server::with_engine("openai", &variables).await;
+    let server = TestServer::with_engine("openai", &variables).await;
     for more in [
         json!({}),
         json!({"partial_images": 0}),
@@ -197,7 +197,7 @@ async fn who_wants_no_drafts_has_the_upstream_asked_for_none() {
         assert_eq!(finished["type"], "image_generation.completed");
         assert_eq!(events.next().await, None);
     }
-    for seen in upstream.seen() {
+    for seen in upstream.requests() {
         assert_eq!(seen.json(), json!({"prompt": "a fox"}));
     }
 }
@@ -205,18 +205,18 @@ async fn who_wants_no_drafts_has_the_upstream_asked_for_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_at_once_has_its_status_and_what_fails_later_is_an_event() {
     let error = json!({"error": {"message": "Not this.", "code": "moderation_blocked"}});
-    let upstream = Upstream::json(400, error.clone()).await;
+    let upstream = FakeUpstream::json(400, error.clone()).await;
     let base = format!("{}/v1", upstream.url());
     let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
-    let server = Server::with_engine("openai", &variables).await;
+    let server = TestServer::with_engine("openai", &variables).await;
     let body = json!({"prompt": "a fox", "stream": true, "partial_images": 1});
-    let (status, answer) = server.ask(GENERATIONS, &body).await;
+    let (status, answer) = server.post_json(GENERATIONS, &body).await;
     assert_eq!(
         (status, &answer["error"]["code"]),
         (400, &json!("moderation_blocked"))
     );
     let empty = json!({"prompt": "", "stream": true});
-    let (status, answer) = server.ask(GENERATIONS, &empty).await;
+    let (status, answer) = server.post_json(GENERATIONS, &empty).await;
     assert_eq!((status, &answer["error"]["param"]), (400, &json!("prompt")));
 
     let (_upstream, server, say) = stage("text/event-stream").await;

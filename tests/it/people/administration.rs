@@ -104,13 +104,13 @@ async fn a_user_who_is_removed_takes_everything_along() {
             200
         );
     }
-    assert_eq!(server.stored(), 2);
+    assert_eq!(server.stored_files(), 2);
     let user = format!("/api/v1/users/{id}");
     assert_eq!(
         delete(&server, &user, &server.key).await,
         (200, json!(true))
     );
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
     for shown in [key, &token] {
         assert_eq!(get(&server, "/api/v1/auths/", shown).await.0, 401);
     }

@@ -30,10 +30,10 @@ async fn without_the_permission_no_face_makes_a_picture() {
             "{path}: {refused}"
         );
     }
-    assert_eq!(server.stored(), 0);
+    assert_eq!(server.stored_files(), 0);
     // Administrators need no permission.
     let (status, made) = post(&server, "/api/chat/completions", &server.key, turn).await;
-    assert_eq!((status, server.stored()), (200, 1), "{made}");
+    assert_eq!((status, server.stored_files()), (200, 1), "{made}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -157,8 +157,16 @@ fn what_unpacks_to_too_much_is_left_out() {
     let text = |packed: Vec<u8>| chunk(b"zTXt", &[b"t\0\0", &packed[..]].concat());
     let words = |packed: Vec<u8>| chunk(b"iTXt", &[b"t\0\x01\0\0\0", &packed[..]].concat());
     for (metadata, chunks, stays) in [
-        (MetadataPolicy::Essential, vec![profile(zlib(4 << 20))], true),
-        (MetadataPolicy::Essential, vec![profile(zlib(5 << 20))], false),
+        (
+            MetadataPolicy::Essential,
+            vec![profile(zlib(4 << 20))],
+            true,
+        ),
+        (
+            MetadataPolicy::Essential,
+            vec![profile(zlib(5 << 20))],
+            false,
+        ),
         (
             MetadataPolicy::Essential,
             vec![profile(b"no zlib".to_vec())],

@@ -1,25 +1,25 @@
 //! What becomes of pictures on their way through a server.
 
-use pinhole_tests::{Answer, Server, Stage};
+use pinhole_tests::{FakeResponse, TestServer, EngineFixture};
 use serde_json::{Value, json};
 
 use super::{SECRET, file, holds, holds_secret};
 
 const KEY: &str = "4711-secret";
 
-async fn stage(variables: &[(&str, &str)]) -> Stage {
+async fn stage(variables: &[(&str, &str)]) -> EngineFixture {
     let all = [
         ("IMAGES_OPENAI_API_BASE_URL", "{upstream}/v1"),
         ("IMAGES_OPENAI_API_KEY", "{secret}"),
     ];
-    Stage::start("openai", KEY, &[&all, variables].concat()).await
+    EngineFixture::start("openai", KEY, &[&all, variables].concat()).await
 }
 
-fn answer(pictures: &[&[u8]]) -> Answer {
+fn answer(pictures: &[&[u8]]) -> FakeResponse {
     let entries = pictures
         .iter()
         .map(|bytes| json!({"b64_json": base64_simd::STANDARD.encode_to_string(bytes)}));
-    Answer::json(
+    FakeResponse::json(
         200,
         &json!({"created": 1, "data": entries.collect::<Vec<_>>()}),
     )
@@ -40,7 +40,7 @@ async fn a_picture_that_is_made_loses_its_metadata_as_the_setting_says() {
     let has_profile = |bytes: &[u8]| holds(bytes, b"iCCP");
     for (setting, profile) in [("", true), ("essential", true), ("strip", false)] {
         let stage = stage(&[("PINHOLE_IMAGE_METADATA", setting)]).await;
-        let made = stage.play([answer(&[&notes])], &asked()).await.pictures();
+        let made = stage.generate([answer(&[&notes])], &asked()).await.pictures();
         assert!(
             !holds_secret(&made[0]) && !holds(&made[0], b"zTXt"),
             "{setting}"
@@ -49,7 +49,7 @@ async fn a_picture_that_is_made_loses_its_metadata_as_the_setting_says() {
     }
     // Where it is kept, what holds a secret goes all the same, and the rest of what a program noted.
     let stage = stage(&[("PINHOLE_IMAGE_METADATA", "keep")]).await;
-    let made = stage.play([answer(&[&notes])], &asked()).await.pictures();
+    let made = stage.generate([answer(&[&notes])], &asked()).await.pictures();
     assert!(!holds_secret(&made[0]) && !holds(&made[0], b"zTXt"));
     let other = String::from_utf8_lossy(SECRET).replace("4711", "1147");
     let mut harmless = file("film.gif").to_vec();
@@ -57,7 +57,7 @@ async fn a_picture_that_is_made_loses_its_metadata_as_the_setting_says() {
         harmless[at..at + SECRET.len()].copy_from_slice(&other.as_bytes().to_ascii_uppercase());
     }
     let made = stage
-        .play([answer(&[&harmless])], &asked())
+        .generate([answer(&[&harmless])], &asked())
         .await
         .pictures();
     assert!(made[0] == harmless);
@@ -65,9 +65,9 @@ async fn a_picture_that_is_made_loses_its_metadata_as_the_setting_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_setting_that_means_nothing_is_refused() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let body = json!({"PINHOLE_IMAGE_METADATA": "some"});
-    let (status, said) = server.ask("/api/v1/settings", &body).await;
+    let (status, said) = server.post_json("/api/v1/settings", &body).await;
     assert_eq!(status, 400, "{said}");
     let detail = said["detail"].as_str().unwrap();
     assert!(
@@ -75,7 +75,7 @@ async fn a_setting_that_means_nothing_is_refused() {
         "{detail}"
     );
     let body = json!({"PINHOLE_IMAGE_METADATA": "keep"});
-    assert_eq!(server.ask("/api/v1/settings", &body).await.0, 200);
+    assert_eq!(server.post_json("/api/v1/settings", &body).await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,10 +84,10 @@ async fn what_a_camera_noted_reaches_no_upstream_and_stays_in_the_own_file() {
     let server = &stage.server;
     let phone = file("phone.jpg");
     let body = json!({"prompt": "bluer", "images": [{"image_url": data_url(&phone)}]});
-    let status = server.ask("/v1/images/edits", &body).await.0;
+    let status = server.post_json("/v1/images/edits", &body).await.0;
     // Nothing is laid out for it: what counts is what was asked.
     assert_eq!(status, 502);
-    let seen = stage.upstream.seen();
+    let seen = stage.upstream.requests();
     let edit = &seen
         .iter()
         .find(|it| it.target == "/v1/images/edits")
@@ -127,10 +127,10 @@ async fn what_is_more_than_a_picture_is_no_result() {
         (half, "truncated"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a PNG"),
     ] {
-        let played = stage.play([answer(&[picture])], &asked()).await;
+        let played = stage.generate([answer(&[picture])], &asked()).await;
         let (status, code, _, message) = played.error();
         assert_eq!((status, code), (502, "protocol"), "{message}");
         assert!(message.contains(expected), "{message}");
     }
-    assert_eq!(stage.server.stored(), 0);
+    assert_eq!(stage.server.stored_files(), 0);
 }

@@ -8,9 +8,9 @@ fn core(name: &str) -> Vec<u8> {
 }
 
 /// A server with the engine `core`, made of this file.
-async fn server(name: &str) -> Server {
+async fn server(name: &str) -> TestServer {
     let engines = holding(&[("core.wasm", &core(name))]);
-    let server = Server::start(&[("PINHOLE_ENGINES", engines.path().to_str().unwrap())]).await;
+    let server = TestServer::start(&[("PINHOLE_ENGINES", engines.path().to_str().unwrap())]).await;
     let refused = server.app.jobs.engines.rejected_files();
     assert!(refused.is_empty(), "{name}: {refused:?}");
     server
@@ -30,7 +30,7 @@ async fn refusals(files: &[(&str, &[u8])]) -> Vec<(String, String)> {
     let good = core("core");
     let all = [files, &[("z-good.wasm", good.as_slice())]].concat();
     let engines = holding(&all);
-    let server = Server::start(&[("PINHOLE_ENGINES", engines.path().to_str().unwrap())]).await;
+    let server = TestServer::start(&[("PINHOLE_ENGINES", engines.path().to_str().unwrap())]).await;
     assert!(server.app.jobs.engines.get("core").is_some());
     let refused = server.app.jobs.engines.rejected_files();
     assert_eq!(refused.len(), files.len(), "{refused:?}");
@@ -164,7 +164,7 @@ async fn components_inside_a_component_share_its_limits() {
     for within in [inside(memory, 2), with_inside(&good, deep, 1)] {
         let engines = holding(&[("core.wasm", &within)]);
         let path = engines.path().to_str().unwrap();
-        let server = Server::start(&[("PINHOLE_ENGINES", path)]).await;
+        let server = TestServer::start(&[("PINHOLE_ENGINES", path)]).await;
         let refused = server.app.jobs.engines.rejected_files();
         assert!(refused.is_empty(), "{refused:?}");
     }

@@ -66,7 +66,7 @@ async fn nothing_beyond_the_grant_leaves_the_process() {
         let method = prompt.contains('\u{0}') || prompt.starts_with("send  ");
         assert!(method || message == "not granted", "{prompt:?}: {message}");
     }
-    assert_eq!(place.upstream.lines(), [""; 0]);
+    assert_eq!(place.upstream.request_lines(), [""; 0]);
     place.still_draws().await;
 }
 
@@ -87,7 +87,7 @@ async fn the_operator_reads_what_was_refused_and_the_engine_does_not() {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(place.upstream.lines(), [""; 0]);
+    assert_eq!(place.upstream.request_lines(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +125,7 @@ async fn headers_that_are_the_hosts_own_are_refused() {
             "{header:?}: {message}"
         );
     }
-    assert_eq!(place.upstream.lines(), [""; 0]);
+    assert_eq!(place.upstream.request_lines(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,23 +134,23 @@ async fn a_granted_request_carries_the_hosts_credential_and_the_engines_header()
     let outcome = place.call("header x-note two  words", LIMITS).await;
     assert_eq!(
         said(outcome),
-        (ErrorKind::Upstream, "status 200".to_owned())
+        (ErrorKind::FakeUpstream, "status 200".to_owned())
     );
-    let [seen] = place.upstream.seen().try_into().unwrap();
+    let [seen] = place.upstream.requests().try_into().unwrap();
     assert_eq!(seen.line(), "GET /base/allowed/x");
     assert_eq!(seen.header("authorization"), format!("Bearer {KEY}"));
     assert_eq!(seen.header("x-note"), "two  words");
-    assert_eq!(seen.header("host"), place.upstream.address.to_string());
+    assert_eq!(seen.header("host"), place.upstream.address().to_string());
     assert!(seen.body.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_granted_web_socket_carries_the_credential_too() {
-    let upstream = Upstream::start(async |_| Answer::web_socket(async |socket| drop(socket))).await;
+    let upstream = FakeUpstream::start(async |_| FakeResponse::web_socket(async |socket| drop(socket))).await;
     let place = Place::with(upstream, &[]).await;
     let outcome = place.call("connect api /allowed/ws?id=1", LIMITS).await;
-    assert_eq!(said(outcome), (ErrorKind::Upstream, "connected".to_owned()));
-    let [seen] = place.upstream.seen().try_into().unwrap();
+    assert_eq!(said(outcome), (ErrorKind::FakeUpstream, "connected".to_owned()));
+    let [seen] = place.upstream.requests().try_into().unwrap();
     assert_eq!(seen.line(), "GET /base/allowed/ws?id=1");
     assert_eq!(seen.header("authorization"), format!("Bearer {KEY}"));
 }

@@ -7,13 +7,13 @@ async fn a_cancelled_engine_may_tell_its_upstream_to_stop() {
     let place = Place::with(slow_upstream().await, &[]).await;
     let control = control();
     let job = place.run("wait", LIMITS, &control);
-    place.upstream.wait_for(1).await;
+    place.upstream.wait_for_requests(1).await;
     control.cancel.cancel();
     let (kind, message) = said(job.await.unwrap());
     assert_eq!(kind, ErrorKind::Cancelled);
     assert_eq!(message, "cancelled; the stop request returned: status 200");
-    assert_eq!(place.upstream.lines(), [SLOW, STOPPED]);
-    let last = place.upstream.seen().pop().unwrap();
+    assert_eq!(place.upstream.request_lines(), [SLOW, STOPPED]);
+    let last = place.upstream.requests().pop().unwrap();
     assert_eq!(last.header("authorization"), format!("Bearer {KEY}"));
 }
 
@@ -22,18 +22,18 @@ async fn a_client_that_goes_away_cancels_its_job() {
     let place = Place::with(slow_upstream().await, &[("PINHOLE_SLOTS", "1")]).await;
     let body = json!({"prompt": "wait"});
     let asking = tokio::spawn(place.server.post("/v1/images/generations", &body).send());
-    place.upstream.wait_for(1).await;
+    place.upstream.wait_for_requests(1).await;
     asking.abort();
-    place.upstream.wait_for(2).await;
-    assert_eq!(place.upstream.lines(), [SLOW, STOPPED]);
+    place.upstream.wait_for_requests(2).await;
+    assert_eq!(place.upstream.request_lines(), [SLOW, STOPPED]);
     place.still_draws().await;
-    assert_eq!(place.server.stored(), 0);
+    assert_eq!(place.server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_time_after_a_cancel_is_short() {
     // Not even the request to stop is answered.
-    let upstream = Upstream::start(async |_| std::future::pending::<Answer>().await).await;
+    let upstream = FakeUpstream::start(async |_| std::future::pending::<FakeResponse>().await).await;
     let place = Place::with(upstream, &[("PINHOLE_SLOTS", "1")]).await;
     let control = control();
     let job = place.run(
@@ -44,11 +44,11 @@ async fn the_time_after_a_cancel_is_short() {
         },
         &control,
     );
-    place.upstream.wait_for(1).await;
+    place.upstream.wait_for_requests(1).await;
     control.cancel.cancel();
     let (kind, _) = said(job.await.unwrap());
     assert_eq!(kind, ErrorKind::Cancelled);
-    assert_eq!(place.upstream.lines(), [SLOW, STOPPED]);
+    assert_eq!(place.upstream.request_lines(), [SLOW, STOPPED]);
     place.still_draws().await;
 }
 
@@ -56,11 +56,11 @@ async fn the_time_after_a_cancel_is_short() {
 async fn a_call_that_nobody_waits_for_tells_its_upstream_and_gives_its_slot_back() {
     let place = Place::with(slow_upstream().await, &[("PINHOLE_SLOTS", "1")]).await;
     let job = place.run("wait", LIMITS, &control());
-    place.upstream.wait_for(1).await;
+    place.upstream.wait_for_requests(1).await;
     job.abort();
-    place.upstream.wait_for(2).await;
+    place.upstream.wait_for_requests(2).await;
     place.still_draws().await;
-    assert_eq!(place.upstream.lines(), [SLOW, STOPPED]);
+    assert_eq!(place.upstream.request_lines(), [SLOW, STOPPED]);
 }
 
 /// Tells when it is dropped.
@@ -75,7 +75,7 @@ impl Drop for Told {
 #[tokio::test(flavor = "multi_thread")]
 async fn whenever_a_client_goes_away_nothing_of_its_job_stays() {
     let (told, mut left) = tokio::sync::mpsc::unbounded_channel();
-    let upstream = Upstream::start(move |seen: Seen| {
+    let upstream = FakeUpstream::start(move |seen: RecordedRequest| {
         let told = Told(told.clone());
         async move {
             if seen.target.ends_with("/x") {
@@ -85,11 +85,11 @@ async fn whenever_a_client_goes_away_nothing_of_its_job_stays() {
                     Some((Ok::<_, std::io::Error>("x"), told))
                 });
                 let body = axum::body::Body::from_stream(endless);
-                return Answer::typed(200, "application/json", body);
+                return FakeResponse::typed(200, "application/json", body);
             }
             std::future::pending::<()>().await;
             drop(told);
-            Answer::json(200, &json!({}))
+            FakeResponse::json(200, &json!({}))
         }
     })
     .await;
@@ -97,16 +97,16 @@ async fn whenever_a_client_goes_away_nothing_of_its_job_stays() {
     let place = Place::with(upstream, &[("PINHOLE_SLOTS", "1")]).await;
     // In a request, in the body of its answer, and while the result is fetched.
     for prompt in ["reach api /allowed/slow", "ask", &address] {
-        let before = place.upstream.seen().len();
+        let before = place.upstream.requests().len();
         let body = json!({"prompt": prompt, "response_format": "url"});
         let asking = tokio::spawn(place.server.post("/v1/images/generations", &body).send());
-        place.upstream.wait_for(before + 1).await;
+        place.upstream.wait_for_requests(before + 1).await;
         asking.abort();
         // The connection is closed.
         left.recv().await.unwrap();
         place.still_draws().await;
     }
-    assert_eq!(place.server.stored(), 0);
+    assert_eq!(place.server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,5 +131,5 @@ async fn a_call_that_is_dropped_at_any_moment_gives_its_slot_back() {
     place.still_draws().await;
     // What has a row has its bytes.
     let rows = place.server.app.store.files_before(i64::MAX, 1000);
-    assert!(rows.await.unwrap().len() <= place.server.stored());
+    assert!(rows.await.unwrap().len() <= place.server.stored_files());
 }

@@ -39,7 +39,12 @@ async fn whatever_an_engine_does_is_an_answer_and_the_server_draws_on() {
             "protocol",
             "details are longer than 65536 bytes",
         ),
-        ("many", 4, "protocol", "returned 5 images, but at most 4 were requested"),
+        (
+            "many",
+            4,
+            "protocol",
+            "returned 5 images, but at most 4 were requested",
+        ),
         ("none", 1, "protocol", "returned no image and no error"),
         (
             "text",
@@ -53,8 +58,8 @@ async fn whatever_an_engine_does_is_an_answer_and_the_server_draws_on() {
         assert!(message.contains(gist), "{prompt}: {message}");
         place.still_draws().await;
     }
-    assert_eq!(place.upstream.lines(), [""; 0]);
-    assert_eq!(place.server.stored(), 0);
+    assert_eq!(place.upstream.request_lines(), [""; 0]);
+    assert_eq!(place.server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,12 +118,12 @@ async fn a_limit_that_is_broken_is_named() {
         match place.call(prompt, limits).await {
             Err(Error::Limit(Refusal { reason, .. })) => {
                 assert!(reason.contains(gist), "{prompt}: {reason}");
-            },
+            }
             other => panic!("{prompt}: {other:?}"),
         }
         place.still_draws().await;
     }
-    assert_eq!(place.upstream.lines(), [""; 0]);
+    assert_eq!(place.upstream.request_lines(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,8 +144,8 @@ async fn a_job_ends_when_its_time_is_over() {
         place.still_draws().await;
     }
     // One that was late may still tell its upstream.
-    place.upstream.wait_for(2).await;
-    assert_eq!(place.upstream.lines(), [SLOW, STOPPED]);
+    place.upstream.wait_for_requests(2).await;
+    assert_eq!(place.upstream.request_lines(), [SLOW, STOPPED]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,7 +205,7 @@ async fn a_job_makes_only_so_many_requests() {
         .await;
     let (_, message) = said(outcome);
     assert_eq!(message, "refused after 3: too many requests for one job");
-    assert_eq!(place.upstream.lines(), ["GET /base/allowed/x"; 3]);
+    assert_eq!(place.upstream.request_lines(), ["GET /base/allowed/x"; 3]);
 }
 
 /// What the engine says of a flood; each limit is far below what it tries.
@@ -226,7 +231,7 @@ async fn lists_and_texts_that_a_guest_hands_over_have_an_end() {
     ] {
         floods(&place, prompt, LIMITS, too_much).await;
     }
-    assert_eq!(place.upstream.lines(), [""; 0]);
+    assert_eq!(place.upstream.request_lines(), [""; 0]);
     floods(
         &place,
         "pointer 8000",
@@ -248,10 +253,10 @@ async fn bodies_have_an_end_one_by_one_and_together() {
         ..LIMITS
     };
     let (_, one) = said(place.call("body 3", limits).await);
-    assert_eq!(place.upstream.lines(), [""; 0], "{one}");
+    assert_eq!(place.upstream.request_lines(), [""; 0], "{one}");
     let (_, all) = said(place.call("bodies 2", limits).await);
     assert!(all.starts_with("refused after 3: "), "{all}");
-    assert_eq!(place.upstream.lines().len(), 3);
+    assert_eq!(place.upstream.request_lines().len(), 3);
     // What was sent is not held any more: only all together it would be too much.
     let limits = Limits {
         held_bytes: 5 << 20,
@@ -266,7 +271,7 @@ async fn bodies_have_an_end_one_by_one_and_together() {
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_have_an_end_kept_and_taken() {
     let body = json!({"filler": "x".repeat(1 << 20)});
-    let place = Place::with(Upstream::json(200, body).await, &[]).await;
+    let place = Place::with(FakeUpstream::json(200, body).await, &[]).await;
     let limits = Limits {
         held_bytes: 5 << 20,
         ..LIMITS
@@ -296,17 +301,17 @@ async fn answers_have_an_end_kept_and_taken() {
 async fn is_ended(place: &Place, prompt: &str, limits: Limits, gist: &str) {
     match place.call(prompt, limits).await {
         Err(Error::Limit(Refusal { reason, .. })) => {
-                assert!(reason.contains(gist), "{prompt}: {reason}");
-            },
+            assert!(reason.contains(gist), "{prompt}: {reason}");
+        }
         other => panic!("{prompt}: {other:?}"),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_has_only_so_many_connections_at_the_same_time() {
-    let upstream = Upstream::start(async |seen: Seen| {
+    let upstream = FakeUpstream::start(async |seen: RecordedRequest| {
         if !seen.header("sec-websocket-key").is_empty() {
-            return Answer::web_socket(async |socket| {
+            return FakeResponse::web_socket(async |socket| {
                 let _open = socket;
                 std::future::pending().await
             });
@@ -331,8 +336,8 @@ async fn an_event_of_a_stream_has_an_end() {
     let endless = "data: ".to_owned() + &"x".repeat(33 << 20);
     let whole = "data: {}\n\n".repeat(3);
     for (body, expected) in [(endless, None), (whole, Some("read 3"))] {
-        let upstream = Upstream::start(move |_| {
-            let answer = Answer::typed(200, "text/event-stream", body.clone());
+        let upstream = FakeUpstream::start(move |_| {
+            let answer = FakeResponse::typed(200, "text/event-stream", body.clone());
             async { answer }
         });
         let place = Place::with(upstream.await, &[]).await;

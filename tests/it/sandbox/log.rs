@@ -9,13 +9,18 @@ async fn the_log_has_what_an_engine_says_escaped_and_cut() {
     let log = place.log_of("trap");
     assert!(log.contains("hostile: panicked at "), "{log}");
     assert!(log.contains("panics as requested"), "{log}");
-    let last = "pinhole: engine hostile: the engine crashed: it panicked; its log line has the location";
+    let last =
+        "pinhole: engine hostile: the engine crashed: it panicked; its log line has the location";
     assert_eq!(log.lines().last(), Some(last), "{log}");
 
     let log = place.log_of("log");
     let lines = log.matches("hostile: hostile hostile").count();
     assert!((1..=32).contains(&lines), "{lines} lines");
-    assert_eq!(log.matches("engine hostile: it logs more than 65536 bytes").count(), 1);
+    assert_eq!(
+        log.matches("engine hostile: it logs more than 65536 bytes")
+            .count(),
+        1
+    );
     assert!(log.len() < 128 << 10, "{} bytes", log.len());
 
     let log = place.log_of("say red\u{1b}[31m\n2026-01-01 INFO forged\r\u{202e}back");

@@ -11,13 +11,13 @@ async fn jobs_wait_for_a_slot_and_none_is_refused() {
     let most = Arc::new(AtomicUsize::new(0));
     let upstream = {
         let (gate, now, most) = (gate.clone(), now.clone(), most.clone());
-        Upstream::start(move |_| {
+        FakeUpstream::start(move |_| {
             let (gate, now, most) = (gate.clone(), now.clone(), most.clone());
             async move {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 gate.acquire().await.unwrap().forget();
                 now.fetch_sub(1, Ordering::SeqCst);
-                Answer::json(200, &json!({}))
+                FakeResponse::json(200, &json!({}))
             }
         })
         .await
@@ -32,12 +32,12 @@ async fn jobs_wait_for_a_slot_and_none_is_refused() {
         .map(|_| {
             let server = place.server.clone();
             let body = json!({"prompt": "ask"});
-            tokio::spawn(async move { server.ask("/v1/images/generations", &body).await })
+            tokio::spawn(async move { server.post_json("/v1/images/generations", &body).await })
         })
         .collect();
     // One goes, one comes.
     for gone in 0..JOBS {
-        place.upstream.wait_for(JOBS.min(SLOTS + gone)).await;
+        place.upstream.wait_for_requests(JOBS.min(SLOTS + gone)).await;
         gate.add_permits(1);
     }
     for answer in asking {
@@ -45,7 +45,7 @@ async fn jobs_wait_for_a_slot_and_none_is_refused() {
         assert_eq!(status, 200, "{answer}");
     }
     assert_eq!(most.load(Ordering::SeqCst), SLOTS);
-    assert_eq!(place.upstream.lines(), ["GET /base/allowed/x"; JOBS]);
+    assert_eq!(place.upstream.request_lines(), ["GET /base/allowed/x"; JOBS]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,7 +54,7 @@ async fn a_job_that_waits_for_a_slot_can_be_cancelled_and_does_not_wait_for_ever
     let place = Place::with(slow_upstream().await, &variables).await;
     let first = control();
     let holding = place.run("wait", LIMITS, &first);
-    place.upstream.wait_for(1).await;
+    place.upstream.wait_for_requests(1).await;
 
     let second = control();
     let waiting = place.run("ask", LIMITS, &second);
@@ -71,14 +71,14 @@ async fn a_job_that_waits_for_a_slot_can_be_cancelled_and_does_not_wait_for_ever
         message,
         "the server is busy: no engine slot became free within 1s"
     );
-    assert_eq!(place.upstream.lines(), [SLOW]);
+    assert_eq!(place.upstream.request_lines(), [SLOW]);
 
     first.cancel.cancel();
     said(holding.await.unwrap());
     let drawn = place.call("ask", LIMITS).await.unwrap();
     assert_eq!(drawn.images.len(), 1);
     let asked = "GET /base/allowed/x";
-    assert_eq!(place.upstream.lines(), [SLOW, STOPPED, asked]);
+    assert_eq!(place.upstream.request_lines(), [SLOW, STOPPED, asked]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,14 +90,14 @@ async fn one_user_leaves_the_others_their_slots() {
     };
     let greedy = of("greedy");
     let jobs: Vec<_> = (0..6).map(|_| place.run("wait", LIMITS, &greedy)).collect();
-    place.upstream.wait_for(2).await;
+    place.upstream.wait_for_requests(2).await;
     // Half of the slots are theirs; the other half is not.
     for user in ["modest", "humble"] {
         let made = place.run("ask", LIMITS, &of(user)).await.unwrap();
         assert_eq!(made.unwrap().images.len(), 1);
     }
     let asked = "GET /base/allowed/x";
-    assert_eq!(place.upstream.lines(), [SLOW, SLOW, asked, asked]);
+    assert_eq!(place.upstream.request_lines(), [SLOW, SLOW, asked, asked]);
     greedy.cancel.cancel();
     for job in jobs {
         assert_eq!(said(job.await.unwrap()).0, ErrorKind::Cancelled);
@@ -127,14 +127,14 @@ async fn whoever_would_wait_behind_too_many_is_told_at_once() {
         assert_eq!(answer["error"]["message"], expected);
         assert_eq!(answer["error"]["code"], "rate-limited");
     }
-    place.upstream.wait_for(1).await;
+    place.upstream.wait_for_requests(1).await;
     asking.iter().for_each(JoinHandle::abort);
     drop(asking);
     // Whoever went away does not wait any more.
     let body = json!({"prompt": "ask"});
-    let (status, answer) = place.server.ask("/v1/images/generations", &body).await;
+    let (status, answer) = place.server.post_json("/v1/images/generations", &body).await;
     assert_eq!(status, 200, "{answer}");
-    let slow = place.upstream.lines();
+    let slow = place.upstream.request_lines();
     assert_eq!(
         slow.iter().filter(|line| *line == SLOW).count(),
         1,

@@ -7,7 +7,7 @@ async fn wasi_is_there_and_empty() {
     let engines = folder(&["wasip2"]);
     let path = engines.path().to_str().unwrap();
     let variables = [("PINHOLE_ENGINES", path), ("WASIP2_NOTE", "a note")];
-    let server = Server::start(&variables).await;
+    let server = TestServer::start(&variables).await;
     let component = server.app.jobs.engines.get("wasip2").unwrap();
     assert!(
         component

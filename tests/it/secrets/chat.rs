@@ -5,8 +5,8 @@ use super::*;
 const TURN: &str = "/v1/chat/completions";
 
 /// A server with a language model that answers so.
-async fn chat(answer: impl Fn() -> Answer + Clone + Send + Sync + 'static) -> (Server, Upstream) {
-    let upstream = Upstream::start(move |_| {
+async fn chat(answer: impl Fn() -> FakeResponse + Clone + Send + Sync + 'static) -> (TestServer, FakeUpstream) {
+    let upstream = FakeUpstream::start(move |_| {
         let answer = answer();
         async { answer }
     })
@@ -18,11 +18,11 @@ async fn chat(answer: impl Fn() -> Answer + Clone + Send + Sync + 'static) -> (S
     let variables = variables
         .each_ref()
         .map(|(name, value)| (*name, value.as_str()));
-    (Server::start(&variables).await, upstream)
+    (TestServer::start(&variables).await, upstream)
 }
 
 /// The status, the headers and the body of a turn's answer.
-async fn turn(server: &Server, streams: bool) -> (u16, http::HeaderMap, String) {
+async fn turn(server: &TestServer, streams: bool) -> (u16, http::HeaderMap, String) {
     let messages = json!([{"role": "user", "content": "hello"}]);
     let body = json!({"model": "m", "stream": streams, "messages": messages});
     let answer = server.post(TURN, &body).send().await.unwrap();
@@ -35,7 +35,7 @@ async fn a_language_models_answer_holds_no_key() {
     for (name, spelled) in spellings() {
         let refusal = json!({"error": {"message": around(&spelled)}}).to_string();
         let (server, _upstream) = chat(move || {
-            let answer = Answer::typed(401, "application/json", refusal.clone());
+            let answer = FakeResponse::typed(401, "application/json", refusal.clone());
             answer
                 .header("x-request-id", &around(KEY))
                 .header("openai-version", "1")
@@ -62,7 +62,7 @@ async fn a_stream_holds_no_key_however_it_is_cut() {
             let chunks: Vec<_> = body.as_bytes().chunks(size).map(<[u8]>::to_vec).collect();
             let chunks =
                 futures_util::stream::iter(chunks.into_iter().map(Ok::<_, std::io::Error>));
-            Answer::typed(
+            FakeResponse::typed(
                 200,
                 "text/event-stream",
                 axum::body::Body::from_stream(chunks),
@@ -92,7 +92,7 @@ async fn an_answer_is_never_a_document() {
         ),
     ] {
         let page = "<script>alert(1)</script>";
-        let (server, _upstream) = chat(move || Answer::typed(200, told, page)).await;
+        let (server, _upstream) = chat(move || FakeResponse::typed(200, told, page)).await;
         let (status, headers, body) = turn(&server, false).await;
         assert_eq!((status, body.as_str()), (200, page));
         assert_eq!(headers["content-type"], expected);
@@ -102,7 +102,7 @@ async fn an_answer_is_never_a_document() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upstreams_words_stay_quoted_in_what_a_language_model_is_told() {
-    let model = Upstream::json(200, json!({"choices": [{"message": {"content": "no"}}]})).await;
+    let model = FakeUpstream::json(200, json!({"choices": [{"message": {"content": "no"}}]})).await;
     let url = model.url();
     let variables = [
         ("OPENAI_API_BASE_URL", url.as_str()),
@@ -116,7 +116,7 @@ async fn an_upstreams_words_stay_quoted_in_what_a_language_model_is_told() {
         "messages": [{"role": "user", "content": "join message"}],
         "features": {"image_generation": true},
     });
-    let (status, answer) = place.server.ask(TURN, &body).await;
+    let (status, answer) = place.server.post_json(TURN, &body).await;
     assert_eq!(status, 200, "{answer}");
     let asked = model.seen();
     let asked = asked.last().unwrap().json();

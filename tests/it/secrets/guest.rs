@@ -6,31 +6,31 @@ use tokio_tungstenite::tungstenite::Message;
 use super::*;
 
 /// An answer in which a spelling stands where `see HOW` looks.
-fn echo(how: &str, spelled: &str) -> Answer {
+fn echo(how: &str, spelled: &str) -> FakeResponse {
     let text = around(spelled);
     match how {
-        "headers" => Answer::json(200, &json!({})).header("x-echo", &text),
-        "json" => Answer::json(200, &json!({"nested": [{ &text: text }]})),
-        "at" => Answer::json(200, &json!({ "echo": text })),
+        "headers" => FakeResponse::json(200, &json!({})).header("x-echo", &text),
+        "json" => FakeResponse::json(200, &json!({"nested": [{ &text: text }]})),
+        "at" => FakeResponse::json(200, &json!({ "echo": text })),
         "event" => {
             let event = json!({ "echo": text });
-            Answer::typed(200, "text/event-stream", format!("data: {event}\n\n"))
+            FakeResponse::typed(200, "text/event-stream", format!("data: {event}\n\n"))
         }
-        "picture" => Answer::typed(200, "image/png", picture(&text)),
+        "picture" => FakeResponse::typed(200, "image/png", picture(&text)),
         "frame" => {
             let frame = json!({ "echo": text }).to_string();
-            Answer::web_socket(|mut socket| async move {
+            FakeResponse::web_socket(|mut socket| async move {
                 socket.send(Message::text(frame)).await.ok();
             })
         }
-        "message" => Answer::web_socket(|mut socket| async move {
+        "message" => FakeResponse::web_socket(|mut socket| async move {
             let message = format!("\0\0\0\x01{text}");
             socket
                 .send(Message::binary(message.into_bytes()))
                 .await
                 .ok();
         }),
-        _ => Answer::typed(500, "text/plain", text),
+        _ => FakeResponse::typed(500, "text/plain", text),
     }
 }
 
@@ -112,25 +112,25 @@ async fn a_job_ends_with_the_key_that_it_began_with() {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     // The upstream holds its first answer back until the key was changed.
     let waits = gate.clone();
-    let upstream = Upstream::start(move |seen: Seen| {
+    let upstream = FakeUpstream::start(move |seen: RecordedRequest| {
         let (arrived, waits) = (arrived.clone(), waits.clone());
         async move {
             arrived.send_modify(|count| *count += 1);
             if seen.target.ends_with("/first") {
                 waits.acquire().await.unwrap().forget();
             }
-            Answer::json(200, &json!({}))
+            FakeResponse::json(200, &json!({}))
         }
     })
     .await;
     let set = json!({"HOSTILE_BASE_URL": upstream.url()});
-    assert_eq!(place.server.ask("/api/v1/settings", &set).await.0, 200);
+    assert_eq!(place.server.post_json("/api/v1/settings", &set).await.0, 200);
     let next = "another-Key-0815-4711";
     let changing = async {
         let mut begun = begun;
         begun.wait_for(|count| *count > 0).await.unwrap();
         let set = json!({"HOSTILE_API_KEY": next});
-        assert_eq!(place.server.ask("/api/v1/settings", &set).await.0, 200);
+        assert_eq!(place.server.post_json("/api/v1/settings", &set).await.0, 200);
         gate.add_permits(2);
     };
     let (drawn, ()) = tokio::join!(place.draw("twice"), changing);

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use super::*;
 
 /// Every address that can be read without naming anything.
-async fn readable(server: &Server) -> Vec<String> {
+async fn readable(server: &TestServer) -> Vec<String> {
     let document = server.get("/openapi.json").send().await.unwrap();
     let document: Value = serde_json::from_str(&document.text().await.unwrap()).unwrap();
     let paths = document["paths"].as_object().unwrap().iter();
@@ -24,7 +24,7 @@ async fn no_answer_of_the_server_shows_a_key_that_is_set() {
     let chat = "sk-chat-9Lq2xV7nR4tB8wYc";
     let place = Place::with(&[("OPENAI_API_KEY", chat)]).await;
     let set = json!({"HOSTILE_API_KEY": KEY});
-    let (status, answer) = place.server.ask("/api/v1/settings", &set).await;
+    let (status, answer) = place.server.post_json("/api/v1/settings", &set).await;
     assert_eq!(status, 200, "{answer}");
     let paths = readable(&place.server).await;
     assert!(paths.len() > 20, "{paths:?}");
@@ -34,11 +34,11 @@ async fn no_answer_of_the_server_shows_a_key_that_is_set() {
         check(&text);
         assert!(!text.contains(chat), "{path}: {text}");
     }
-    let current = place.server.app.jobs.current();
+    let current = place.server.app.jobs.snapshot();
     let debugged = format!(
         "{:?} {:?}",
         current.settings,
-        current.binding("hostile").unwrap().generating()
+        current.binding("hostile").unwrap().generate_settings()
     );
     check(&debugged);
     assert!(!debugged.contains(chat), "{debugged}");
@@ -57,7 +57,7 @@ async fn a_key_that_was_pasted_for_an_address_is_not_repeated() {
         format!("https://example.com/v1#{KEY}"),
     ] {
         let set = json!({"HOSTILE_BASE_URL": pasted});
-        let (status, answer) = place.server.ask("/api/v1/settings", &set).await;
+        let (status, answer) = place.server.post_json("/api/v1/settings", &set).await;
         assert_eq!(status, 400, "{pasted}: {answer}");
         check(&answer.to_string());
         let (base, engines) = (pasted.clone(), place.engines.path().to_owned());

@@ -33,7 +33,7 @@ async fn what_is_kept_with_a_file_holds_no_secret() {
         place.gives_pieces(&around(&spelled));
         for told in ["details", "prompt"] {
             let body = json!({"prompt": format!("join {told}"), "response_format": "url"});
-            let (status, answer) = place.server.ask("/v1/images/generations", &body).await;
+            let (status, answer) = place.server.post_json("/v1/images/generations", &body).await;
             assert_eq!(status, 200, "{answer}");
             check(&answer.to_string());
         }
@@ -42,7 +42,7 @@ async fn what_is_kept_with_a_file_holds_no_secret() {
     let files = files.text().await.unwrap();
     assert!(files.contains("<before *"), "{files}");
     check(&files);
-    for entry in std::fs::read_dir(place.server.data.path()).unwrap() {
+    for entry in std::fs::read_dir(place.server.data_dir.path()).unwrap() {
         let path = entry.unwrap().path();
         if path.is_file()
             && path
@@ -61,7 +61,7 @@ async fn progress_holds_no_secret() {
     let place = Place::start().await;
     place.gives_pieces(&around(KEY));
     let control = JobContext::new("test".to_owned());
-    let current = place.server.app.jobs.current();
+    let current = place.server.app.jobs.snapshot();
     let binding = current.binding("hostile").unwrap();
     let job = Job {
         prompt: "join note".to_owned(),
@@ -75,7 +75,7 @@ async fn progress_holds_no_secret() {
     };
     let limits = Limits::job(std::time::Duration::from_secs(60));
     let engines = &place.server.app.jobs.engines;
-    let bound = binding.generating().unwrap();
+    let bound = binding.generate_settings().unwrap();
     let call = engines.call(&binding.component, bound, &control, limits);
     call.generate(job).await.unwrap();
     let progress = control.progress.borrow().clone();
@@ -121,8 +121,8 @@ async fn errors_are_short_and_hold_nothing_that_nobody_sees() {
 async fn the_log_holds_no_secret() {
     let place = Place::start().await;
     place.answers(|seen| match seen.target.ends_with("/echo") {
-        true => Answer::json(200, &json!([around(KEY), { KEY: around(KEY) }])),
-        false => Answer::json(200, &json!([&around(KEY)[..12], &around(KEY)[12..]])),
+        true => FakeResponse::json(200, &json!([around(KEY), { KEY: around(KEY) }])),
+        false => FakeResponse::json(200, &json!([&around(KEY)[..12], &around(KEY)[12..]])),
     });
     let (base, engines) = (place.upstream.url(), place.engines.path().to_owned());
     let data = tempfile::tempdir().unwrap();
@@ -147,7 +147,9 @@ async fn the_log_holds_no_secret() {
     for logged in logged.await.unwrap() {
         assert!(logged.contains("********"), "{logged}");
         // Once a job, however often it comes back.
-        let noted = logged.matches("a secret of its settings that was reflected").count();
+        let noted = logged
+            .matches("a secret of its settings that was reflected")
+            .count();
         assert_eq!(noted, 1, "{logged}");
         check(&logged);
     }

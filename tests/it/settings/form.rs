@@ -1,6 +1,6 @@
 //! The form of the image API: 33 fields at once.
 
-use pinhole_tests::Server;
+use pinhole_tests::TestServer;
 use serde_json::{Value, json};
 
 use super::{CONFIG, MARKER, UPDATE, changes, execute, get, save, saved, setting, stored, text};
@@ -12,7 +12,7 @@ const WORKFLOW: &str = r#"{"6": {"class_type": "CLIPTextEncode", "inputs": {"tex
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_form_shows_what_is_set_and_what_engines_take_by_default() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let form = get(&server, CONFIG).await;
     let expected = json!({
         "ENABLE_IMAGE_GENERATION": true,
@@ -67,7 +67,7 @@ async fn the_environment_is_shown_without_its_secrets() {
         ("COMFYUI_WORKFLOW", WORKFLOW),
         ("COMFYUI_WORKFLOW_NODES", NODES),
     ];
-    let server = Server::start(&variables).await;
+    let server = TestServer::start(&variables).await;
     let form = get(&server, CONFIG).await;
     for (name, value) in [
         ("ENABLE_IMAGE_GENERATION", json!(false)),
@@ -102,7 +102,7 @@ async fn the_environment_is_shown_without_its_secrets() {
     ]);
     other["IMAGE_STEPS"] = json!("20");
     for sent in [form.clone(), other] {
-        assert_eq!(server.ask(UPDATE, &sent).await, (200, form.clone()));
+        assert_eq!(server.post_json(UPDATE, &sent).await, (200, form.clone()));
         assert_eq!(stored(&server).await, [""; 0]);
         assert_eq!(changes(&server).await, [""; 0]);
     }
@@ -115,7 +115,7 @@ async fn what_was_broken_at_the_start_is_no_obstacle_to_the_form() {
         ("COMFYUI_WORKFLOW_NODES", "no list"),
         ("IMAGE_SIZE", "auto"),
     ];
-    let server = Server::start(&variables).await;
+    let server = TestServer::start(&variables).await;
     let form = get(&server, CONFIG).await;
     assert_eq!(form["AUTOMATIC1111_PARAMS"], "no object");
     assert_eq!(form["COMFYUI_WORKFLOW_NODES"], json!([]));
@@ -135,7 +135,7 @@ async fn what_was_broken_at_the_start_is_no_obstacle_to_the_form() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_saved_is_kept_by_small_writes_and_recorded() {
-    let server = Server::start(&[("IMAGE_SIZE", "512x512")]).await;
+    let server = TestServer::start(&[("IMAGE_SIZE", "512x512")]).await;
     let fields = [
         ("IMAGE_SIZE", json!("1024x768")),
         ("IMAGE_STEPS", json!(30)),
@@ -194,7 +194,7 @@ async fn what_is_saved_is_kept_by_small_writes_and_recorded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mappings_that_the_form_does_not_know_stay() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let nodes: Value = serde_json::from_str(NODES).unwrap();
     let fields = [
         ("COMFYUI_WORKFLOW", json!(WORKFLOW)),
@@ -220,19 +220,19 @@ async fn mappings_that_the_form_does_not_know_stay() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_nobody_chose_is_not_moved_by_other_fields() {
-    let server = Server::start(&[("IMAGE_GENERATION_ENGINE", "comfyui")]).await;
+    let server = TestServer::start(&[("IMAGE_GENERATION_ENGINE", "comfyui")]).await;
     save(&server, &[("ENABLE_IMAGE_EDIT", json!(false))]).await;
     save(&server, &[("ENABLE_IMAGE_EDIT", json!(true))]).await;
     // Open WebUI would take openai.
     assert_eq!(setting(&server, "IMAGE_EDIT_ENGINE").await.0, "comfyui");
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let shown = save(&server, &[("IMAGES_OPENAI_API_KEY", json!("hunter22"))]).await;
     assert_eq!(shown["IMAGE_GENERATION_ENGINE"], "sketch");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_form_that_cannot_be_used_changes_nothing() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let before = get(&server, CONFIG).await;
     let good = ("IMAGE_GENERATION_MODEL", json!("dall-e-3"));
     let format = |example: &str| {
@@ -331,19 +331,19 @@ async fn a_form_that_cannot_be_used_changes_nothing() {
     fields.remove("IMAGE_EDIT_MODEL");
     fields.insert("IMAGE_GENERATION_MODEL".to_owned(), json!("dall-e-3"));
     let missing = field("IMAGE_EDIT_MODEL", "missing", "Field required");
-    let answer = server.ask(UPDATE, &short).await;
+    let answer = server.post_json(UPDATE, &short).await;
     assert_eq!(answer, (422, json!({"detail": missing})));
     let long = "x".repeat((1 << 20) + 1);
     let (status, refused) = saved(&server, &[good, ("COMFYUI_WORKFLOW", json!(long))]).await;
     assert_eq!(status, 400, "{refused}");
     assert_eq!(get(&server, CONFIG).await, before);
     assert_eq!(stored(&server).await, [""; 0]);
-    assert_eq!(server.ask(UPDATE, &json!("x".repeat(9 << 20))).await.0, 413);
+    assert_eq!(server.post_json(UPDATE, &json!("x".repeat(9 << 20))).await.0, 413);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn auto_is_a_size_for_the_models_that_have_it() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     let fields = [
         ("IMAGE_SIZE", json!("auto")),
         ("IMAGE_GENERATION_MODEL", json!("gpt-image-1")),
@@ -356,7 +356,7 @@ async fn auto_is_a_size_for_the_models_that_have_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_the_store_fails_everything_stays_as_it_was() {
-    let server = Server::start(&[]).await;
+    let server = TestServer::start(&[]).await;
     save(&server, &[("IMAGE_STEPS", json!(10))]).await;
     let before = get(&server, CONFIG).await;
     execute(

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pinhole_tests::Server;
+use pinhole_tests::TestServer;
 use serde_json::json;
 
 use super::{CONFIG, MARKER, SETTINGS, changes, execute, get, save, set, setting, stored, text};
@@ -14,7 +14,7 @@ fn other(value: &str) -> (serde_json::Value, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_store_comes_before_the_environment_and_that_before_the_default() {
     let server =
-        Server::with_engine("openai", &[("IMAGE_GENERATION_MODEL", "of-environment")]).await;
+        TestServer::with_engine("openai", &[("IMAGE_GENERATION_MODEL", "of-environment")]).await;
     let of_environment = (json!("of-environment"), "environment".to_owned());
     assert_eq!(
         setting(&server, "IMAGE_GENERATION_MODEL").await,
@@ -76,7 +76,7 @@ async fn every_spelling_is_one_setting() {
         ("IMAGES_OPENAI_PARAMS", r#"{"a": 1}"#),
         ("PINHOLE_OPENAI_PARAMS", r#"{"b": 1}"#),
     ];
-    let server = Server::with_engine("openai", &variables).await;
+    let server = TestServer::with_engine("openai", &variables).await;
     let name = "IMAGES_OPENAI_API_PARAMS";
     assert_eq!(setting(&server, name).await.0, json!({"a": 1}));
     set(&server, json!({"IMAGES_OPENAI_PARAMS": {"c": 1}})).await;
@@ -94,7 +94,7 @@ async fn every_spelling_is_one_setting() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_persistence_a_start_reads_nothing_and_changes_are_written_still() {
     let off = [("ENABLE_PERSISTENT_CONFIG", "false"), ("IMAGE_STEPS", "5")];
-    let server = Server::with_engine("sketch", &off).await;
+    let server = TestServer::with_engine("sketch", &off).await;
     set(&server, json!({"IMAGE_STEPS": 6, "IMAGE_SIZE": "64x64"})).await;
     assert_eq!(setting(&server, "IMAGE_STEPS").await.0, 6);
     let server = server.restart(&off).await;
@@ -109,7 +109,7 @@ async fn without_persistence_a_start_reads_nothing_and_changes_are_written_still
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_may_forget_what_was_stored() {
-    let server = Server::with_engine("sketch", &[]).await;
+    let server = TestServer::with_engine("sketch", &[]).await;
     set(
         &server,
         json!({"IMAGE_STEPS": 6, "IMAGES_OPENAI_API_KEY": "hunter22"}),
@@ -149,7 +149,7 @@ fn contains(folder: &Path, text: &str) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_lies_on_the_disk_or_is_told() {
-    let server = Server::with_engine("openai", &[]).await;
+    let server = TestServer::with_engine("openai", &[]).await;
     let far = json!({"base-url": "https://far.example/v1", "api-key": "secret-of-far"});
     let bindings = json!({"far": {"engine": "openai", "settings": far}});
     set(
@@ -163,7 +163,7 @@ async fn no_secret_lies_on_the_disk_or_is_told() {
     )
     .await;
     save(&server, &[("COMFYUI_API_KEY", json!("secret-of-comfyui"))]).await;
-    let data = server.data.path();
+    let data = server.data_dir.path();
     assert!(contains(data, "plain-model").is_some());
     assert_eq!(contains(data, "secret-of"), None);
     for path in [CONFIG, SETTINGS, super::CHANGES, "/api/v1/configs/export"] {
@@ -179,7 +179,7 @@ async fn no_secret_lies_on_the_disk_or_is_told() {
 
     // It is there after a restart, as the same.
     let server = server.restart(&[]).await;
-    let environment = server.app.settings.current();
+    let environment = server.app.settings.overlay();
     let environment = environment.environment();
     assert_eq!(
         environment.get("IMAGES_OPENAI_API_KEY"),
@@ -199,13 +199,13 @@ async fn no_secret_lies_on_the_disk_or_is_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_another_key_sealed_counts_as_unset() {
     let first = "1a".repeat(32);
-    let server = Server::with_engine("sketch", &[("PINHOLE_SETTINGS_KEY", &first)]).await;
+    let server = TestServer::with_engine("sketch", &[("PINHOLE_SETTINGS_KEY", &first)]).await;
     set(
         &server,
         json!({"COMFYUI_API_KEY": "hunter22", "IMAGE_STEPS": 6}),
     )
     .await;
-    assert!(!server.data.path().join("settings-key").exists());
+    assert!(!server.data_dir.path().join("settings-key").exists());
     let server = server.restart(&[]).await;
     let unset = (json!(null), "default".to_owned());
     assert_eq!(setting(&server, "COMFYUI_API_KEY").await, unset);
@@ -224,7 +224,7 @@ async fn what_another_key_sealed_counts_as_unset() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_that_are_none_are_refused() {
-    let server = Server::with_engine("sketch", &[]).await;
+    let server = TestServer::with_engine("sketch", &[]).await;
     for (body, status, part) in [
         (
             json!({"NOPE": 1}),
@@ -262,7 +262,7 @@ async fn settings_that_are_none_are_refused() {
         if let Some(all) = all.as_object_mut() {
             all.insert("IMAGE_EDIT_MODEL".to_owned(), json!("m"));
         }
-        let (code, refused) = server.ask(SETTINGS, &all).await;
+        let (code, refused) = server.post_json(SETTINGS, &all).await;
         assert_eq!(code, status, "{body}: {refused}");
         let detail = text(&refused, "detail");
         assert!(detail.contains(part), "{body}: {refused}");
@@ -278,7 +278,7 @@ async fn settings_that_are_none_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_who_change_settings_at_once_nobody_loses_anything() {
-    let server = Server::with_engine("sketch", &[]).await;
+    let server = TestServer::with_engine("sketch", &[]).await;
     let names = [
         "IMAGE_STEPS",
         "COMFYUI_API_KEY",
@@ -307,7 +307,7 @@ async fn of_many_who_change_settings_at_once_nobody_loses_anything() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn old_changes_are_forgotten() {
-    let server = Server::with_engine("sketch", &[]).await;
+    let server = TestServer::with_engine("sketch", &[]).await;
     set(&server, json!({"IMAGE_STEPS": 1})).await;
     set(&server, json!({"IMAGE_STEPS": 2})).await;
     execute(
@@ -324,7 +324,7 @@ async fn old_changes_are_forgotten() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_setting_that_is_named_twice_is_in_the_store_what_it_is_in_memory() {
-    let server = Server::with_engine("sketch", &[]).await;
+    let server = TestServer::with_engine("sketch", &[]).await;
     let twice = [
         json!({"IMAGE_STEPS": 5, "image_generation.steps": null}),
         json!({"IMAGE_STEPS": null, "image_generation.steps": 6}),

@@ -1,13 +1,13 @@
 //! A change counts from the next request on.
 
-use pinhole_tests::{Answer, Server, Upstream, pixel_base64};
+use pinhole_tests::{FakeResponse, TestServer, FakeUpstream, pixel_base64};
 use serde_json::json;
 
 use super::{CONFIG, SETTINGS, get, save, saved, set, stored, text};
 
-async fn upstream() -> Upstream {
-    Upstream::start(|_| async {
-        Answer::json(
+async fn upstream() -> FakeUpstream {
+    FakeUpstream::start(|_| async {
+        FakeResponse::json(
             200,
             &json!({"created": 1, "data": [{"b64_json": pixel_base64()}]}),
         )
@@ -15,9 +15,9 @@ async fn upstream() -> Upstream {
     .await
 }
 
-async fn draw(server: &Server) -> u16 {
+async fn draw(server: &TestServer) -> u16 {
     let body = json!({"prompt": "a fox"});
-    server.ask("/api/v1/images/generations", &body).await.0
+    server.post_json("/api/v1/images/generations", &body).await.0
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,7 +30,7 @@ async fn the_next_job_goes_to_the_new_address_with_the_new_key() {
     let variables = variables
         .each_ref()
         .map(|(name, value)| (*name, value.as_str()));
-    let server = Server::with_engine("openai", &variables).await;
+    let server = TestServer::with_engine("openai", &variables).await;
     assert_eq!(draw(&server).await, 200);
     let fields = [
         ("IMAGES_OPENAI_API_BASE_URL", json!(second.url())),
@@ -57,7 +57,7 @@ async fn the_next_job_goes_to_the_new_address_with_the_new_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_engine_cannot_work_with_is_refused_with_its_words() {
-    let server = Server::start(&[("AUTOMATIC1111_PARAMS", "no object")]).await;
+    let server = TestServer::start(&[("AUTOMATIC1111_PARAMS", "no object")]).await;
     let before = get(&server, CONFIG).await;
     for (name, value) in [
         ("IMAGES_EDIT_COMFYUI_WORKFLOW", json!("[]")),
@@ -76,7 +76,7 @@ async fn what_an_engine_cannot_work_with_is_refused_with_its_words() {
         );
     }
     let bad_key = json!({"IMAGES_OPENAI_API_KEY": "hunter22\nx"});
-    let (status, refused) = server.ask(SETTINGS, &bad_key).await;
+    let (status, refused) = server.post_json(SETTINGS, &bad_key).await;
     assert_eq!(status, 400, "{refused}");
     assert!(!refused.to_string().contains("hunter22"), "{refused}");
     assert_eq!(get(&server, CONFIG).await, before);

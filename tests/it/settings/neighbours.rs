@@ -2,7 +2,7 @@
 //! its start.
 
 use http::Method;
-use pinhole_tests::Server;
+use pinhole_tests::TestServer;
 use serde_json::{Value, json};
 
 use super::{MARKER, SETTINGS, ask_as, changes, get, set, setting, stored, text};
@@ -11,10 +11,10 @@ const PERMISSIONS: &str = "/api/v1/users/default/permissions";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_make_pictures_changes_at_once_and_for_good() {
-    let server = Server::with_engine("sketch", &[]).await;
-    let second = server.second_user().await;
+    let server = TestServer::with_engine("sketch", &[]).await;
+    let second = server.add_second_user().await;
     let fox = json!({"prompt": "a fox", "size": "64x48"});
-    let draw = async |server: &Server| {
+    let draw = async |server: &TestServer| {
         let path = "/api/v1/images/generations";
         ask_as(server, second, Method::POST, path, Some(&fox))
             .await
@@ -23,7 +23,7 @@ async fn who_may_make_pictures_changes_at_once_and_for_good() {
     assert_eq!(draw(&server).await, 200);
     let off = json!({"workspace": {"models": true}, "features": {"image_generation": false, "web_search": true}});
     let kept = json!({"features": {"image_generation": false}});
-    assert_eq!(server.ask(PERMISSIONS, &off).await, (200, kept.clone()));
+    assert_eq!(server.post_json(PERMISSIONS, &off).await, (200, kept.clone()));
     assert_eq!(get(&server, PERMISSIONS).await, kept);
     assert_eq!(draw(&server).await, 403);
     assert_eq!(
@@ -32,11 +32,11 @@ async fn who_may_make_pictures_changes_at_once_and_for_good() {
     );
     // What is left out, and what is the same, is no change.
     for body in [json!({"features": {}}), off] {
-        assert_eq!(server.ask(PERMISSIONS, &body).await, (200, kept.clone()));
+        assert_eq!(server.post_json(PERMISSIONS, &body).await, (200, kept.clone()));
     }
     assert_eq!(changes(&server).await.len(), 1);
     for wrong in [json!({}), json!({"features": {"image_generation": "no"}})] {
-        assert_eq!(server.ask(PERMISSIONS, &wrong).await.0, 400, "{wrong}");
+        assert_eq!(server.post_json(PERMISSIONS, &wrong).await.0, 400, "{wrong}");
     }
     let server = server.restart(&[]).await;
     assert_eq!(draw(&server).await, 403);
@@ -44,11 +44,11 @@ async fn who_may_make_pictures_changes_at_once_and_for_good() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn people_may_sign_up_from_the_moment_on_that_it_is_set() {
-    let server = Server::with_engine("sketch", &[]).await;
+    let server = TestServer::with_engine("sketch", &[]).await;
     let sign_up = async |name: &str| {
         let email = format!("{name}@example.com");
         let body = json!({"name": name, "email": email, "password": "correct horse"});
-        server.ask("/api/v1/auths/signup", &body).await
+        server.post_json("/api/v1/auths/signup", &body).await
     };
     assert_eq!(sign_up("ada").await.0, 403);
     set(
@@ -72,14 +72,14 @@ fn pinhole_now() -> i64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn task_models_are_set_and_the_rest_of_the_form_is_left_alone() {
-    let server = Server::with_engine("sketch", &[("TASK_MODEL", "small")]).await;
+    let server = TestServer::with_engine("sketch", &[("TASK_MODEL", "small")]).await;
     let path = "/api/v1/tasks/config";
     let expected = json!({
         "TASK_MODEL": "small",
         "TASK_MODEL_EXTERNAL": "",
         "IMAGE_PROMPT_GENERATION_PROMPT_TEMPLATE": "",
     });
-    let second = server.second_user().await;
+    let second = server.add_second_user().await;
     let shown = ask_as(&server, second, Method::GET, path, None).await;
     assert_eq!(shown, (200, expected));
     let sent = json!({
@@ -89,7 +89,7 @@ async fn task_models_are_set_and_the_rest_of_the_form_is_left_alone() {
         "IMAGE_PROMPT_GENERATION_PROMPT_TEMPLATE": "{{prompt}}",
     });
     let update = "/api/v1/tasks/config/update";
-    let (status, shown) = server.ask(update, &sent).await;
+    let (status, shown) = server.post_json(update, &sent).await;
     let expected = json!({
         "TASK_MODEL": "small",
         "TASK_MODEL_EXTERNAL": "large",
@@ -100,17 +100,17 @@ async fn task_models_are_set_and_the_rest_of_the_form_is_left_alone() {
         stored(&server).await,
         ["task.image.prompt_template", "task.model.external"]
     );
-    let (status, refused) = server.ask(update, &json!({"TASK_MODEL": 5})).await;
+    let (status, refused) = server.post_json(update, &json!({"TASK_MODEL": 5})).await;
     assert_eq!(
         (status, text(&refused, "detail").as_str()),
-        (400, "TASK_MODEL must be a text")
+        (400, "TASK_MODEL must be a string")
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stored_tree_is_exported_without_secrets_and_takes_their_place() {
     let variables = [("IMAGE_EDIT_SIZE", "64x64")];
-    let server = Server::with_engine("openai", &variables).await;
+    let server = TestServer::with_engine("openai", &variables).await;
     let (export, import) = ("/api/v1/configs/export", "/api/v1/configs/import");
     assert_eq!(get(&server, export).await, json!({}));
     set(
@@ -131,27 +131,27 @@ async fn the_stored_tree_is_exported_without_secrets_and_takes_their_place() {
     assert_eq!(tree, expected);
     let before = changes(&server).await.len();
     let wrapped = |tree: &Value| json!({"config": tree});
-    assert_eq!(server.ask(import, &wrapped(&tree)).await, (200, expected));
+    assert_eq!(server.post_json(import, &wrapped(&tree)).await, (200, expected));
     assert_eq!(changes(&server).await.len(), before);
     let other = json!({
         "version": 0, "ui": {"theme": "dark"}, "images": {"edit": {"size": "32x32"}},
         "image_generation": {"steps": 7},
     });
-    let (status, shown) = server.ask(import, &wrapped(&other)).await;
+    let (status, shown) = server.post_json(import, &wrapped(&other)).await;
     let expected = json!({
         "image_generation": {"steps": 7, "openai": {"api_key": MARKER}},
         "images": {"edit": {"size": "32x32"}},
     });
     assert_eq!((status, shown), (200, expected));
     let wrong = json!({"image_generation": {"steps": 8}, "images": {"edit": {"enable": 3}}});
-    assert_eq!(server.ask(import, &wrapped(&wrong)).await.0, 400);
+    assert_eq!(server.post_json(import, &wrapped(&wrong)).await.0, 400);
     assert_eq!(setting(&server, "IMAGE_STEPS").await.0, 7);
-    assert_eq!(server.ask(import, &json!({})).await.0, 400);
+    assert_eq!(server.post_json(import, &json!({})).await.0, 400);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_hears_of_image_generation_when_it_is_signed_in() {
-    let server = Server::with_engine("sketch", &[]).await;
+    let server = TestServer::with_engine("sketch", &[]).await;
     let path = "/api/config";
     let (status, strangers) = ask_as(&server, "", Method::GET, path, None).await;
     assert_eq!(status, 200);
@@ -178,7 +178,7 @@ async fn a_client_hears_of_image_generation_when_it_is_signed_in() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_secrets_inside_bindings_are_shown_as_markers_that_mean_them() {
-    let server = Server::with_engine("openai", &[]).await;
+    let server = TestServer::with_engine("openai", &[]).await;
     let bindings = |key: &str, model: &str| {
         json!({"PINHOLE_BINDINGS": {"far": {"engine": "openai", "model": model, "settings": {
             "base-url": "https://far.example/v1", "api-key": key,
@@ -189,7 +189,7 @@ async fn the_secrets_inside_bindings_are_shown_as_markers_that_mean_them() {
     assert_eq!(shown, bindings(MARKER, "a")["PINHOLE_BINDINGS"]);
     assert!(changes(&server).await[0].contains(MARKER));
     set(&server, bindings(MARKER, "b")).await;
-    let current = server.app.settings.current();
+    let current = server.app.settings.overlay();
     let kept = current.environment().get("PINHOLE_BINDINGS").unwrap();
     let kept: Value = serde_json::from_str(kept).unwrap();
     assert_eq!(kept, bindings("hunter22", "b")["PINHOLE_BINDINGS"]);

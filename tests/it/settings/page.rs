@@ -4,7 +4,9 @@ use std::path::Path;
 
 use pinhole::config::Config;
 use pinhole::jobs::Jobs;
-use pinhole::settings::{Key, keys};
+use pinhole::settings::{SettingKey, setting_keys};
+use pinhole_ground::audit::AuditLog;
+use pinhole_images::Decoder;
 use pinhole_tests::environment;
 
 const HEAD: &str = "\
@@ -53,7 +55,7 @@ fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('\n', "<br>")
 }
 
-fn names(key: &Key) -> String {
+fn names(key: &SettingKey) -> String {
     let others = key.variables.iter().filter(|name| **name != key.name);
     let others: Vec<String> = others.map(|name| format!("`{name}`")).collect();
     let also = if others.is_empty() {
@@ -69,12 +71,12 @@ fn names(key: &Key) -> String {
     )
 }
 
-fn row(key: &Key) -> String {
-    format!("| {} | {} |\n", names(key), cell(&key.doc))
+fn row(key: &SettingKey) -> String {
+    format!("| {} | {} |\n", names(key), cell(&key.description))
 }
 
 /// A row without a description, which the page of engines has.
-fn engine_row(key: &Key) -> String {
+fn engine_row(key: &SettingKey) -> String {
     format!("| {} |\n", names(key))
 }
 
@@ -82,11 +84,11 @@ fn engine_row(key: &Key) -> String {
 async fn settings_page_is_current() {
     let data = tempfile::tempdir().unwrap();
     let config = Config::new(environment(&data, &[])).unwrap();
-    let jobs = Jobs::open(&config).await.unwrap();
+    let jobs = Jobs::open(&config, AuditLog::default(), Decoder::default()).await.unwrap();
     let engines = jobs.engines.admitted().map(|engine| &engine.description);
-    let keys = keys(engines);
+    let keys = setting_keys(engines);
     let mut page = HEAD.to_owned();
-    let is_of_engine = |key: &&Key| key.path.starts_with("pinhole.engines.");
+    let is_of_engine = |key: &&SettingKey| key.path.starts_with("pinhole.engines.");
     page.push_str("\n## Settings of Open WebUI and of the server\n\n");
     page.push_str("| variable | path | type | meaning |\n|---|---|---|---|\n");
     page.extend(keys.iter().filter(|key| !is_of_engine(key)).map(row));

@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 use pinhole_ground::guard::Guard;
 use pinhole_egress as egress;
 use pinhole_sandbox::{Edit, JobContext};
-use crate::files::{Files, in_event};
+use crate::files::{Files, file_entry};
 use crate::jobs::{
     self, CompletedJob, ImageOrigin, JobPlan, JobRequest, Jobs, Operation, Requester, Snapshot,
 };
@@ -230,7 +230,7 @@ async fn tell(
                 status.insert("prompt".to_owned(), prompt.as_str().into());
             }
             tell_status(chat, turn, is_saved, status).await;
-            let entries: Vec<Value> = made.files.iter().map(in_event).collect();
+            let entries: Vec<Value> = made.files.iter().map(file_entry).collect();
             emit(chat, turn, "files", json!({"files": entries}));
             Ok(made)
         }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::files::Files;
 use pinhole_images::Image;
-use crate::files::lookup::{self, Unusable};
+use crate::files::lookup::{ImageReference, LookupError};
 use crate::store::User;
 
 /// Stored pictures that go along with one request.
@@ -28,7 +28,7 @@ pub(super) async fn inline(files: &Files, user: &User, payload: &mut Map<String,
                 continue;
             };
             let image = match shown < MAX_SHOWN && bytes < MAX_SHOWN_BYTES {
-                true => lookup::named(files, user, name).await.map_err(log).ok(),
+                true => ImageReference::parse(name).load(files, user).await.map_err(log).ok(),
                 false => None,
             };
             match image {
@@ -50,7 +50,7 @@ fn stored_name(part: &Value) -> Option<&str> {
     }
     let url = part.get("image_url")?;
     let name = url.get("url").unwrap_or(url).as_str()?;
-    lookup::is_stored(name).then_some(name)
+    ImageReference::parse(name).is_stored_file().then_some(name)
 }
 
 /// What else is said of the picture, such as `detail`, stays.
@@ -67,8 +67,8 @@ fn data_url(image: &Image) -> String {
     url
 }
 
-fn log(unusable: Unusable) {
-    if let Unusable::Ours(error) = unusable {
+fn log(unusable: LookupError) {
+    if let LookupError::Internal(error) = unusable {
         tracing::error!("a picture of a chat cannot be read: {error:#}");
     }
 }

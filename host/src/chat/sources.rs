@@ -4,7 +4,7 @@ use super::{Chat, Turn};
 use super::history::Message;
 use pinhole_images::Image;
 use crate::jobs::{Error, JobPlan, MAX_SOURCE_BYTES};
-use crate::files::lookup::{self, MAX_SOURCES, Unusable};
+use crate::files::lookup::{ImageReference, LookupError, MAX_SOURCES};
 
 /// Messages whose pictures count.
 const MAX_MESSAGES: usize = 2;
@@ -49,7 +49,7 @@ pub(super) async fn load(
             if sources.images.len() >= most || bytes(&sources.images) > MAX_SOURCE_BYTES {
                 break;
             }
-            match lookup::named(&chat.files, &turn.user, name).await {
+            match ImageReference::parse(name).load(&chat.files, &turn.user).await {
                 Ok(image) => sources.add(image),
                 Err(unusable) if Some(at) == newest => sources.refused = Some(told(unusable)),
                 Err(unusable) => drop(told(unusable)),
@@ -97,8 +97,8 @@ fn bytes(images: &[Image]) -> usize {
 }
 
 /// The reason for a person; our own failures are for the log.
-fn told(unusable: Unusable) -> String {
-    if let Unusable::Ours(error) = &unusable {
+fn told(unusable: LookupError) -> String {
+    if let LookupError::Internal(error) = &unusable {
         tracing::error!("a picture to change cannot be read: {error:#}");
     }
     format!("the picture to change {unusable}")

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::event::{COMPLETION, Event, Events, Place};
 use super::model::Completion;
 use super::{Chat, MAX_REASON_BYTES, Reply, Turn, run};
+use crate::store::FinishedResponse;
 use pinhole_ground::text::plain;
 
 use answer::{Answer, refusal};
@@ -248,9 +249,13 @@ async fn keep(
             .map(|usage| ("usage".to_owned(), usage)),
     );
     let message_id = &teller.place.message_id;
-    let kept =
-        chat.store
-            .finish_answer(&teller.user_id, chat_id, message_id, &answer.content, &rest);
+    let kept = chat.store.finish_response(FinishedResponse {
+        user_id: &teller.user_id,
+        chat_id,
+        message_id,
+        content: &answer.content,
+        fields: &rest,
+    });
     match kept.await {
         Ok(title) => title,
         Err(error) => {

@@ -75,7 +75,7 @@ pub(crate) async fn test(config: &Config, arguments: EngineTest, lines: Lines) -
     written?;
     let mut summary = format!("{passed} passed, {failed} failed");
     if known > 0 {
-        summary.push_str(&format!(", {known} known failures"));
+        summary.push_str(&format!(", {known} known to fail"));
     }
     writeln!(out, "{summary} in {:.1} s", started.elapsed().as_secs_f32())?;
     Ok(if failed == 0 { 0 } else { FAILED })

@@ -61,7 +61,7 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
         );
     }
     // Stops with the process. The next start repeats an interrupted sweep.
-    tokio::spawn(app.files.clone().keep_swept(config.file_retention));
+    tokio::spawn(app.files.clone().clean_up_hourly(config.file_retention));
     run(listener, app).await
 }
 

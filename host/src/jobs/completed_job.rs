@@ -6,7 +6,7 @@ use pinhole_images::Image;
 use serde_json::{Value, json};
 
 use crate::files::{Files, MessageLink};
-use crate::store::{FileRow, MessageLink, Store, User};
+use crate::store::{FileRow, Store, User};
 
 /// Notes of one job that are shown.
 const MAX_NOTES: usize = 10;

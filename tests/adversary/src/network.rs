@@ -275,7 +275,7 @@ const METADATA_NAMES: &[&str] = &[
 /// The host refuses to fetch a picture from there, and asks nobody.
 async fn never_fetched(arena: &Arena, address: &str) -> Result<()> {
     let answer = arena.draw(&format!("address {address}")).await?;
-    let refused = "the picture's address may not be fetched";
+    let refused = "the image URL is not allowed";
     ensure!(
         answer.status == StatusCode::BAD_GATEWAY && answer.message() == refused,
         "the host tried {address}: {} {}",

@@ -63,7 +63,7 @@ pub(super) async fn of_a_picture(arena: &Arena) -> Result<()> {
         let address = format!("address {}/begin", arena.upstream.url());
         let answer = arena.draw(&address).await?;
         ensure!(
-            answer.message() == "the picture's address may not be fetched",
+            answer.message() == "the image URL is not allowed",
             "the host followed to {location}: {}",
             answer.text()
         );
@@ -81,7 +81,7 @@ pub(super) async fn without_end(arena: &Arena) -> Result<()> {
     let asked = arena.upstream.requests().len();
     ensure!(asked == 4, "the host asked {asked} times");
     ensure!(
-        answer.message() == "the picture's address may not be fetched",
+        answer.message() == "the image URL is not allowed",
         "{}",
         answer.text()
     );
@@ -99,7 +99,7 @@ pub(super) async fn out_of_tls(arena: &Arena) -> Result<()> {
     let address = format!("address {}/begin", secure.url());
     let answer = draw(arena, &address).await?;
     ensure!(
-        answer.message() == "the picture's address may not be fetched",
+        answer.message() == "the image URL is not allowed",
         "the host followed: {}",
         answer.text()
     );

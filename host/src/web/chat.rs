@@ -85,8 +85,8 @@ pub(super) async fn run_turn(
     };
     let turn = start_turn(app, user, body).await?;
     match chat::run(&app.chat, turn).await? {
-        Reply::Words(text) => Ok(format.text_response(&text)),
-        Reply::Model { answer, lead } => format.forward(*answer, &lead).await,
+        Reply::Text(text) => Ok(format.text_response(&text)),
+        Reply::Completion { completion, prefix } => format.forward(*completion, &prefix).await,
     }
 }
 
@@ -107,10 +107,10 @@ async fn start_turn(app: &App, user: store::User, body: ChatBody) -> Result<Turn
             Some(id) => id,
             None => uuid::Uuid::new_v4().to_string(),
         },
-        wants_picture: may_create_images,
+        wants_image: may_create_images,
         snapshot,
         requester,
-        engine: options.engine.clone().filter(|name| !name.is_empty()),
+        engine: options.engine(),
         image_options: options.into_job_request(),
         payload,
     })
@@ -124,8 +124,8 @@ impl From<chat::Error> for ApiError {
                 let unknown = Self::new(StatusCode::NOT_FOUND, error.to_string());
                 return unknown.coded("model_not_found");
             }
-            chat::Error::NoChat => StatusCode::NOT_FOUND,
-            chat::Error::Model(source) => {
+            chat::Error::UnknownChat => StatusCode::NOT_FOUND,
+            chat::Error::ModelUnavailable(source) => {
                 tracing::warn!("the language model is unavailable: {source}");
                 StatusCode::BAD_GATEWAY
             }

@@ -18,14 +18,14 @@ const MAX_REASON_BYTES: usize = 200;
 /// The image options of a chat request, an addition to Open WebUI's fields. Unknown fields are ignored.
 #[derive(Default, Deserialize)]
 pub(super) struct ImageOptions {
-    pub(super) n: Option<u32>,
-    pub(super) size: Option<String>,
-    pub(super) negative_prompt: Option<String>,
-    pub(super) steps: Option<u32>,
-    pub(super) seed: Option<u64>,
-    pub(super) model: Option<String>,
-    pub(super) engine: Option<String>,
-    pub(super) parameters: Option<Map<String, Value>>,
+    n: Option<u32>,
+    size: Option<String>,
+    negative_prompt: Option<String>,
+    steps: Option<u32>,
+    seed: Option<u64>,
+    model: Option<String>,
+    engine: Option<String>,
+    parameters: Option<Map<String, Value>>,
 }
 
 impl ImageOptions {
@@ -47,19 +47,29 @@ impl ImageOptions {
         }
     }
 
+    /// The name of the requested engine.
+    pub(super) fn engine(&self) -> Option<String> {
+        non_empty(self.engine.clone())
+    }
+
     /// A job's request with these options and without a prompt.
     pub(super) fn into_job_request(self) -> JobRequest {
         JobRequest {
             prompt: String::new(),
             negative_prompt: self.negative_prompt,
-            model: self.model.filter(|name| !name.is_empty()),
-            size: self.size.filter(|size| !size.is_empty()),
+            model: non_empty(self.model),
+            size: non_empty(self.size),
             count: self.n,
             steps: self.steps,
             seed: self.seed,
             parameters: self.parameters.unwrap_or_default(),
         }
     }
+}
+
+/// Clients send an empty string for an option that is not set.
+fn non_empty(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
 }
 
 fn type_error(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {

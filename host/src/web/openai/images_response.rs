@@ -70,7 +70,7 @@ struct ImageEntry {
 pub(super) struct ImageProperties {
     pub(super) background: Option<String>,
     pub(super) quality: Option<String>,
-    size: Option<String>,
+    pub(super) size: Option<String>,
     pub(super) usage: Option<Usage>,
 }
 

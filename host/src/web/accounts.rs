@@ -127,7 +127,9 @@ async fn add_user(
     Json(new): Json<NewUser>,
 ) -> Result<Json<Session>, ApiError> {
     let rules = app.accounts.rules();
-    let role = new.role.map_or(rules.default_role.as_str(), Role::as_str);
+    let role = new
+        .role
+        .map_or(rules.default_role.as_str(), |role| role.as_str());
     let sign_up = SignUp {
         name: new.name,
         email: new.email,

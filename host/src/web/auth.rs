@@ -11,17 +11,16 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 use http::request::Parts;
 
 use super::error::{ApiError, Rejection};
-use crate::accounts::{LiveSession, Session};
+use crate::accounts::{Identity, LiveSession};
 use crate::app::App;
 use crate::jobs::{Requester, Snapshot};
 use crate::store;
 
+const USER_ROLES: &[&str] = &["user", "admin"];
+const ADMINISTRATOR_ROLES: &[&str] = &["admin"];
+
 /// A known user in any role, also a pending one.
-pub(super) struct Caller {
-    pub(super) user: store::User,
-    /// `None` if the caller authenticates with an API key.
-    pub(super) session: Option<Session>,
-}
+pub(super) struct Caller(pub(super) Identity);
 
 /// A signed-in user whose role is `user` or `admin`.
 pub(super) struct User(pub(super) store::User);
@@ -43,8 +42,10 @@ impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
-        let caller = Self::of_request(app, &parts.headers).await;
-        caller.map_err(|error| error.rejection(&parts.uri))
+        let identity = identify(app, &parts.headers).await;
+        identity
+            .map(Self)
+            .map_err(|error| error.rejection(&parts.uri))
     }
 }
 
@@ -56,7 +57,7 @@ impl OptionalFromRequestParts<Arc<App>> for Caller {
         parts: &mut Parts,
         app: &Arc<App>,
     ) -> Result<Option<Self>, Rejection> {
-        Ok(Self::of_request(app, &parts.headers).await.ok())
+        Ok(identify(app, &parts.headers).await.ok().map(Self))
     }
 }
 
@@ -64,7 +65,7 @@ impl FromRequestParts<Arc<App>> for User {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
-        let user = user(app, &parts.headers).await;
+        let user = user_in_role(app, &parts.headers, USER_ROLES).await;
         user.map(Self).map_err(|error| error.rejection(&parts.uri))
     }
 }
@@ -73,7 +74,7 @@ impl FromRequestParts<Arc<App>> for Administrator {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
-        let user = administrator(app, &parts.headers).await;
+        let user = user_in_role(app, &parts.headers, ADMINISTRATOR_ROLES).await;
         user.map(Self).map_err(|error| error.rejection(&parts.uri))
     }
 }
@@ -82,8 +83,12 @@ impl FromRequestParts<Arc<App>> for ImageCreator {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
-        let user = painter(app, &parts.headers).await;
-        user.map(Self).map_err(|error| error.rejection(&parts.uri))
+        let User(user) = User::from_request_parts(parts, app).await?;
+        match may_create_images(app, &user).await {
+            Ok(true) => Ok(Self(user)),
+            Ok(false) => Err(ApiError::prohibited().rejection(&parts.uri)),
+            Err(error) => Err(error.rejection(&parts.uri)),
+        }
     }
 }
 
@@ -99,67 +104,21 @@ impl FromRequestParts<Arc<App>> for LiveUser {
     }
 }
 
-impl Caller {
-    async fn of_request(app: &App, headers: &HeaderMap) -> Result<Self, ApiError> {
-        let credential = credential(headers).ok_or_else(not_authenticated)?;
-        Self::of_credential(app, credential).await
-    }
-
-    async fn of_credential(app: &App, credential: &str) -> Result<Self, ApiError> {
-        let known = app.accounts.user(credential).await;
-        let Some((user, session)) = known.map_err(|error| ApiError::internal(&error.into()))?
-        else {
-            let detail = match credential.matches('.').count() {
-                2 => "the session is expired or unknown: sign in again",
-                _ => "the API key is unknown: send a valid key as `Authorization: Bearer sk-…`",
-            };
-            return Err(ApiError::new(StatusCode::UNAUTHORIZED, detail));
-        };
-        Ok(Self { user, session })
-    }
-
-    fn require_role(self, roles: &[&str]) -> Result<Self, ApiError> {
-        if !roles.contains(&self.user.role.as_str()) {
-            return Err(ApiError::wrong_role());
-        }
-        Ok(self)
-    }
-}
-
 impl LiveUser {
     /// The user of an API key or session token.
     pub(super) async fn of_credential(app: &App, credential: &str) -> Result<Self, ApiError> {
-        let caller = Caller::of_credential(app, credential).await?;
-        let Caller { user, session } = caller.require_role(&["user", "admin"])?;
+        let Identity { user, session } = authenticate(app, credential).await?;
+        require_role(&user, USER_ROLES)?;
         Ok(Self {
             user,
-            session: app.accounts.stay(credential, session),
+            session: app.accounts.watch(credential, session),
         })
     }
 }
 
-pub(super) async fn user(app: &App, headers: &HeaderMap) -> Result<store::User, ApiError> {
-    let caller = Caller::of_request(app, headers).await?;
-    Ok(caller.require_role(&["user", "admin"])?.user)
-}
-
-pub(super) async fn administrator(app: &App, headers: &HeaderMap) -> Result<store::User, ApiError> {
-    let caller = Caller::of_request(app, headers).await?;
-    Ok(caller.require_role(&["admin"])?.user)
-}
-
-pub(super) async fn painter(app: &App, headers: &HeaderMap) -> Result<store::User, ApiError> {
-    let user = user(app, headers).await?;
-    if !may_create_images(app, &user).await? {
-        return Err(ApiError::prohibited());
-    }
-    Ok(user)
-}
-
 /// Does the user have the permission `features.image_generation`?
 pub(super) async fn may_create_images(app: &App, user: &store::User) -> Result<bool, ApiError> {
-    let may = app.accounts.may_make_pictures(user).await;
-    may.map_err(|error| ApiError::internal(&error.into()))
+    Ok(app.accounts.may_create_images(user).await?)
 }
 
 /// The requester of the user's jobs, which decides the engines that they may use.
@@ -169,10 +128,17 @@ pub(super) async fn requester(
     user: &store::User,
     chat_model: Option<&str>,
 ) -> Result<Requester, ApiError> {
-    snapshot
-        .requester(user, chat_model, &app.store)
-        .await
-        .map_err(|error| ApiError::internal(&error.into()))
+    Ok(snapshot.requester(user, chat_model, &app.store).await?)
+}
+
+/// The bearer token of a request.
+pub(super) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return None;
+    }
+    Some(token.trim())
 }
 
 /// The API key or session token of a request: its bearer token, else the cookie `token`, with which
@@ -181,21 +147,47 @@ fn credential(headers: &HeaderMap) -> Option<&str> {
     bearer_token(headers).or_else(|| cookie_token(headers))
 }
 
-pub(super) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
 fn cookie_token(headers: &HeaderMap) -> Option<&str> {
-    let mut cookies = headers
+    headers
         .get_all(COOKIE)
         .iter()
-        .filter_map(|value| value.to_str().ok());
-    cookies.find_map(|line| {
-        line.split(';')
-            .find_map(|pair| pair.trim().strip_prefix("token="))
-    })
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .find_map(|pair| pair.trim().strip_prefix("token="))
+}
+
+/// The identity of a request's credential.
+async fn identify(app: &App, headers: &HeaderMap) -> Result<Identity, ApiError> {
+    let credential = credential(headers).ok_or_else(not_authenticated)?;
+    authenticate(app, credential).await
+}
+
+async fn authenticate(app: &App, credential: &str) -> Result<Identity, ApiError> {
+    let Some(identity) = app.accounts.authenticate(credential).await? else {
+        let detail = match credential.matches('.').count() {
+            2 => "the session is expired or unknown: sign in again",
+            _ => "the API key is unknown: send a valid key as `Authorization: Bearer sk-…`",
+        };
+        return Err(ApiError::new(StatusCode::UNAUTHORIZED, detail));
+    };
+    Ok(identity)
+}
+
+async fn user_in_role(
+    app: &App,
+    headers: &HeaderMap,
+    roles: &[&str],
+) -> Result<store::User, ApiError> {
+    let Identity { user, .. } = identify(app, headers).await?;
+    require_role(&user, roles)?;
+    Ok(user)
+}
+
+fn require_role(user: &store::User, roles: &[&str]) -> Result<(), ApiError> {
+    if !roles.contains(&user.role.as_str()) {
+        return Err(ApiError::wrong_role());
+    }
+    Ok(())
 }
 
 fn not_authenticated() -> ApiError {

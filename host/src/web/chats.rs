@@ -197,10 +197,7 @@ async fn delete(
     summary = "Delete all of the caller's chats and their images",
     responses((status = 200, description = "the chats are deleted", content_type = "application/json", body = bool)),
 )]
-async fn delete_all(
-    State(app): State<Arc<App>>,
-    User(user): User,
-) -> Result<Json<bool>, ApiError> {
+async fn delete_all(State(app): State<Arc<App>>, User(user): User) -> Result<Json<bool>, ApiError> {
     app.files.delete_chats(&user.id).await?;
     Ok(Json(true))
 }

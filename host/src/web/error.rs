@@ -259,18 +259,20 @@ impl From<jobs::Error> for ApiError {
 impl From<accounts::Error> for ApiError {
     fn from(error: accounts::Error) -> Self {
         let status = match &error {
-            accounts::Error::Ours(ours) => return Self::internal(ours),
-            accounts::Error::Closed => StatusCode::FORBIDDEN,
-            accounts::Error::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            accounts::Error::Internal(ours) => return Self::internal(ours),
+            accounts::Error::SignUpDisabled => StatusCode::FORBIDDEN,
+            accounts::Error::TooManyAttempts { .. } => StatusCode::TOO_MANY_REQUESTS,
             accounts::Error::Busy => StatusCode::SERVICE_UNAVAILABLE,
             accounts::Error::Invalid { .. }
-            | accounts::Error::Taken
-            | accounts::Error::Credentials => StatusCode::BAD_REQUEST,
+            | accounts::Error::EmailTaken
+            | accounts::Error::InvalidCredentials => StatusCode::BAD_REQUEST,
         };
         let mut api = Self::new(status, error.to_string());
         match error {
             accounts::Error::Invalid { field, .. } => api.param = Some(field.to_owned()),
-            accounts::Error::TooMany { wait_ms } => api.retry_after_ms = Some(wait_ms),
+            accounts::Error::TooManyAttempts { retry_after_ms } => {
+                api.retry_after_ms = Some(retry_after_ms)
+            }
             _ => {}
         }
         api

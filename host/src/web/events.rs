@@ -69,7 +69,7 @@ async fn listen(
             loop {
                 let received = tokio::select! {
                     received = listener.next() => received,
-                    () = session.over() => return None,
+                    () = session.wait_until_invalid() => return None,
                 };
                 if chat_id.is_none() || chat_id == received.chat_id || received.kind == GAP {
                     let event = Event::default()

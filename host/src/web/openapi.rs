@@ -1,9 +1,7 @@
-//! What the routes take and give, as OpenAPI, and a page to read it.
+//! The OpenAPI document and a page that shows it.
 //!
-//! Each route is described where its handler stands, by `utoipa::path`, and registered by `routes!`,
-//! which puts it into the router and the document at once.
-
-pub(super) mod shape;
+//! `utoipa::path` describes a route at its handler, and `routes!` adds it to the router and to the
+//! document.
 
 use std::sync::Arc;
 
@@ -17,67 +15,68 @@ use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
+use super::error::{ErrorBody, OpenAiErrorBody};
 use crate::app::App;
 
-/// Where the document is.
+/// Path of the document.
 const PATH: &str = "/openapi.json";
 
-/// Paths under which clients find a route too, each with the one that it is described under.
-const ALSO: [(&str, &str); 2] = [
+/// Second paths of routes, each with the path under which the route is described.
+const ALIASES: [(&str, &str); 2] = [
     ("/api/v1/chat/completions", "/api/chat/completions"),
     ("/api/v1/models", "/api/models"),
 ];
 
-/// The page asks nobody but this server, and nothing in it can be made to.
+/// The page connects to this server only.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What is said of the whole.
+/// The document without routes.
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Pinhole",
-        description = "Pictures made and changed by sandboxed engines, through Open WebUI's \
-                       interface (`/api`) and OpenAI's (`/v1`).",
+        description = "Images generated and edited by sandboxed engines, through Open WebUI's \
+                       API (`/api`) and OpenAI's API (`/v1`).",
     ),
     tags(
-        (name = "images", description = "Open WebUI's image API: pictures are stored, and answers name them."),
-        (name = "openai", description = "OpenAI's API: pictures come in the answer unless a `url` is asked for."),
-        (name = "chat", description = "Turns of a conversation, with a picture where one is asked for."),
-        (name = "chats", description = "Conversations that are kept."),
-        (name = "events", description = "What happens while a turn runs."),
-        (name = "files", description = "Pictures that are kept. Somebody else's are not found."),
-        (name = "people", description = "Accounts, sessions, keys, users and groups."),
-        (name = "settings", description = "What an operator sets."),
+        (name = "images", description = "Open WebUI's image API: images are stored, and responses contain their URLs."),
+        (name = "openai", description = "OpenAI's API: responses contain the images, or URLs if the request asks for `url`."),
+        (name = "chat", description = "Turns of a conversation, with an image if one is requested."),
+        (name = "chats", description = "Stored conversations."),
+        (name = "events", description = "Events of a running turn."),
+        (name = "files", description = "Stored images. Those of other users are not found."),
+        (name = "people", description = "Accounts, sessions, API keys, users and groups."),
+        (name = "settings", description = "Settings of the operator."),
         (name = "server", description = "The server itself."),
     ),
-    components(schemas(shape::Error, shape::OpenAiError)),
+    components(schemas(ErrorBody, OpenAiErrorBody)),
     security(("bearer" = []), ("cookie" = [])),
-    modifiers(&Schemes)
+    modifiers(&SecuritySchemes)
 )]
-struct Whole;
+struct EmptyDocument;
 
-struct Schemes;
+struct SecuritySchemes;
 
-impl Modify for Schemes {
+impl Modify for SecuritySchemes {
     fn modify(&self, document: &mut Document) {
         let components = document.components.get_or_insert_default();
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("An API key (`sk-…`) or a session's token."));
+            .description(Some("An API key (`sk-…`) or a session token."));
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
-        let cookie = ApiKeyValue::with_description("token", "A session, as signing in sets it.");
-        let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(cookie));
-        components.add_security_scheme("cookie", cookie);
+        let cookie =
+            ApiKeyValue::with_description("token", "A session token, which signing in sets.");
+        components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }
 }
 
-/// The document as it is before any route is in it.
+/// The document without routes.
 pub(super) fn empty() -> Document {
-    Whole::openapi()
+    EmptyDocument::openapi()
 }
 
-/// `/openapi.json`, and `/docs` to read it.
+/// `/openapi.json`, and `/docs`, which shows it.
 pub(super) fn routes(document: &Document) -> Router<Arc<App>> {
     let document = Bytes::from(complete(document).to_string());
     let file = |media_type: &'static str, text: &'static str| {
@@ -111,29 +110,29 @@ fn page_headers(media_type: &'static str) -> [(http::HeaderName, &'static str); 
     ]
 }
 
-/// The document with what holds for every route: who may not ask, what is too long, what our own
-/// failure looks like, and the shape of each error.
+/// Adds what all routes have in common: aliases, the statuses of [`common_errors`] and the error
+/// format.
 fn complete(document: &Document) -> Value {
     let mut document = serde_json::to_value(document).unwrap_or_default();
-    drop_formats(&mut document);
-    let paths = document.get_mut("paths").and_then(Value::as_object_mut);
-    let Some(paths) = paths else {
+    drop_integer_formats(&mut document);
+    let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) else {
         return document;
     };
     add_aliases(paths);
-    // A part of a path that may have slashes in it is a parameter like any other.
-    let named = std::mem::take(paths).into_iter();
-    paths.extend(named.map(|(path, item)| (path.replace("{*", "{"), item)));
+    // OpenAPI has no syntax for a parameter that may contain slashes.
+    let described = std::mem::take(paths).into_iter();
+    paths.extend(described.map(|(path, item)| (path.replace("{*", "{"), item)));
     for (path, item) in paths {
-        let shape = match path.starts_with("/v1/") {
-            true => "#/components/schemas/OpenAiError",
-            false => "#/components/schemas/Error",
+        let schema = if path.starts_with("/v1/") {
+            "#/components/schemas/OpenAiError"
+        } else {
+            "#/components/schemas/Error"
         };
         let operations = item.as_object_mut().into_iter().flatten();
         for (_, operation) in operations {
-            let refusals = refusals(operation);
+            let errors = common_errors(operation);
             if let Some(responses) = operation["responses"].as_object_mut() {
-                add(responses, &refusals, shape);
+                add_errors(responses, &errors, schema);
             }
         }
     }
@@ -141,7 +140,7 @@ fn complete(document: &Document) -> Value {
 }
 
 fn add_aliases(paths: &mut Map<String, Value>) {
-    for (also, path) in ALSO {
+    for (alias, path) in ALIASES {
         let Some(mut item) = paths.get(path).cloned() else {
             continue;
         };
@@ -149,55 +148,59 @@ fn add_aliases(paths: &mut Map<String, Value>) {
         for (_, operation) in operations {
             let id = operation["operationId"].as_str().unwrap_or_default();
             operation["operationId"] = format!("{id}_v1").into();
-            operation["description"] = format!("The same as `{path}`.").into();
+            operation["description"] = format!("Same as `{path}`.").into();
         }
-        paths.insert(also.to_owned(), item);
+        paths.insert(alias.to_owned(), item);
     }
 }
 
-/// Statuses that an operation may answer with besides those it names itself.
-fn refusals(operation: &Value) -> Vec<(&'static str, &'static str)> {
-    let mut refusals = vec![("500", "the server failed; its log says why")];
-    // What does not say who may ask is for who is known, as the whole document says.
+/// Statuses that an operation may return in addition to its own.
+fn common_errors(operation: &Value) -> Vec<(&'static str, &'static str)> {
+    let mut errors = vec![(
+        "500",
+        "internal server error; the server's log contains the cause",
+    )];
+    // An operation without its own `security` has the document's.
     let schemes = operation["security"].as_array();
     if !schemes.is_some_and(|schemes| schemes.contains(&json!({}))) {
-        let why = "no key or session was shown, it is not known, or its role may not ask";
-        refusals.push(("401", why));
+        let description =
+            "the key or session is missing, unknown or expired, or its role has no access";
+        errors.push(("401", description));
     }
     if !operation["requestBody"].is_null() {
-        refusals.push(("400", "the body cannot be used"));
-        refusals.push(("413", "the body is longer than is allowed"));
+        errors.push(("400", "the body is invalid"));
+        errors.push(("413", "the body is too long"));
     } else if !operation["parameters"].is_null() {
-        refusals.push(("400", "a parameter cannot be used"));
+        errors.push(("400", "a parameter is invalid"));
     }
-    refusals
+    errors
 }
 
-/// Numbers without `int32` and `int64`: ours have no sign, and their bounds stand beside them.
-fn drop_formats(value: &mut Value) {
+/// Removes `int32` and `int64`: the API's numbers are unsigned and have explicit bounds.
+fn drop_integer_formats(value: &mut Value) {
     if let Some(object) = value.as_object_mut() {
         let format = object.get("format").and_then(Value::as_str);
         if format.is_some_and(|format| format.starts_with("int")) {
             object.remove("format");
         }
-        object.values_mut().for_each(drop_formats);
+        object.values_mut().for_each(drop_integer_formats);
     }
     value
         .as_array_mut()
         .into_iter()
         .flatten()
-        .for_each(drop_formats);
+        .for_each(drop_integer_formats);
 }
 
-/// Adds what is missing, and the shape of errors where none is named.
-fn add(responses: &mut Map<String, Value>, refusals: &[(&str, &str)], shape: &str) {
-    for (status, description) in refusals {
+/// Adds missing errors, and the error format to those without a body.
+fn add_errors(responses: &mut Map<String, Value>, errors: &[(&str, &str)], schema: &str) {
+    for (status, description) in errors {
         let response = responses.entry(*status);
         response.or_insert_with(|| json!({"description": description}));
     }
     for (status, response) in responses {
         if status.starts_with(['4', '5']) && response["content"].is_null() {
-            response["content"] = json!({"application/json": {"schema": {"$ref": shape}}});
+            response["content"] = json!({"application/json": {"schema": {"$ref": schema}}});
         }
     }
 }

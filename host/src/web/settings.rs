@@ -1,45 +1,34 @@
-//! Every setting, for administrators: what holds, where it comes from, and who has changed it.
+//! Settings that can be changed while the server runs, for administrators: values, origins, history.
 
 mod client;
-pub(super) mod shape;
 mod tree;
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{DefaultBodyLimit, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, State};
 use http::StatusCode;
-use http::header::HeaderMap;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
-use utoipa::IntoParams;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::auth;
-use super::error::{ApiError, json_body};
-use crate::app::{App, ChangeError};
-use crate::settings::{Change, Overlay, SettingKey, SettingOrigin};
-use crate::store::SettingChange;
 use pinhole_ground::text::plain;
 
-/// Length of a request's body here, in bytes.
+use super::auth::Administrator;
+use super::error::ApiError;
+use super::extractors::{Json, Query};
+use crate::app::{App, ChangeError};
+use crate::settings::{Change, Overlay, SettingKey, SettingOrigin, ValueKind};
+use crate::store;
+
+/// Length of a request body, in bytes.
 pub(super) const MAX_SETTINGS_BODY_BYTES: usize = 8 << 20;
-/// Changes that one answer tells.
+/// Changes in one response.
 const MAX_CHANGES: u32 = 1000;
 const DEFAULT_CHANGES: u32 = 100;
-/// Length of a name that an error repeats, in bytes.
+/// Length of a setting's name that an error repeats, in bytes.
 const MAX_NAME_BYTES: usize = 100;
-
-/// How many changes to tell.
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-struct Newest {
-    /// 100 where it is not said.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
-}
 
 impl From<ChangeError> for ApiError {
     fn from(error: ChangeError) -> Self {
@@ -50,17 +39,105 @@ impl From<ChangeError> for ApiError {
     }
 }
 
-/// Every route about settings but the image API's own.
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(list, update))
-        .routes(routes!(changes))
+        .routes(routes!(history))
         .routes(routes!(tree::export))
         .routes(routes!(tree::import))
         .routes(routes!(client::describe))
-        .routes(routes!(client::tasks))
-        .routes(routes!(client::update_tasks))
+        .routes(routes!(client::task_settings))
+        .routes(routes!(client::update_task_settings))
         .layer(DefaultBodyLimit::max(MAX_SETTINGS_BODY_BYTES))
+}
+
+#[derive(Serialize, ToSchema)]
+struct Setting {
+    /// The environment variable that names the setting.
+    name: String,
+    /// The key in the database: a dotted path.
+    path: String,
+    /// All variables of the setting. The first one that is set applies.
+    variables: Vec<String>,
+    kind: SettingKind,
+    source: SettingSource,
+    /// The current value; `********` in place of a secret, `null` if there is none.
+    #[schema(required = true)]
+    value: Option<Value>,
+    description: String,
+}
+
+/// Kind of a setting's value.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum SettingKind {
+    Boolean,
+    Text,
+    Url,
+    Integer,
+    Object,
+    List,
+    Secret,
+    #[serde(rename = "object with secrets")]
+    SecretObject,
+}
+
+impl From<ValueKind> for SettingKind {
+    fn from(kind: ValueKind) -> Self {
+        match kind {
+            ValueKind::Boolean => Self::Boolean,
+            ValueKind::Text => Self::Text,
+            ValueKind::Url => Self::Url,
+            ValueKind::Integer => Self::Integer,
+            ValueKind::Object => Self::Object,
+            ValueKind::List => Self::List,
+            ValueKind::Secret => Self::Secret,
+            ValueKind::SecretObject => Self::SecretObject,
+        }
+    }
+}
+
+/// Origin of a setting's value.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum SettingSource {
+    Default,
+    Environment,
+    Store,
+}
+
+impl From<SettingOrigin> for SettingSource {
+    fn from(origin: SettingOrigin) -> Self {
+        match origin {
+            SettingOrigin::Default => Self::Default,
+            SettingOrigin::Environment => Self::Environment,
+            SettingOrigin::Store => Self::Store,
+        }
+    }
+}
+
+impl Setting {
+    fn new(key: SettingKey, overlay: &Overlay) -> Self {
+        let value = overlay.masked_value(&key).or_else(|| {
+            let default = key.default.as_deref()?;
+            Some(key.kind.parse(default))
+        });
+        Self {
+            source: overlay.origin(&key).into(),
+            value,
+            name: key.name,
+            path: key.path,
+            variables: key.variables,
+            kind: key.kind.into(),
+            description: key.description,
+        }
+    }
+}
+
+fn all_settings(app: &App) -> Json<Vec<Setting>> {
+    let overlay = app.settings.overlay();
+    let keys = app.setting_keys().into_iter();
+    Json(keys.map(|key| Setting::new(key, &overlay)).collect())
 }
 
 /// `GET /api/v1/settings`
@@ -69,45 +146,98 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     path = "/api/v1/settings",
     tag = "settings",
     operation_id = "list_settings",
-    summary = "Every setting that can be changed while the server runs. For administrators",
-    responses((status = 200, description = "secrets that are set are `********`", body = [shape::Setting])),
+    summary = "List all settings that can be changed while the server runs. For administrators",
+    responses((status = 200, description = "the settings, with `********` in place of secrets", body = [Setting])),
 )]
-async fn list(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-) -> Result<Json<Vec<Value>>, ApiError> {
-    auth::administrator(&app, &headers).await?;
-    Ok(Json(described(&app)))
+async fn list(State(app): State<Arc<App>>, _: Administrator) -> Json<Vec<Setting>> {
+    all_settings(&app)
 }
 
-/// `POST /api/v1/settings`: values by their names; null lets the environment count again.
+/// Values by the names of settings. `null` removes the stored value, so that the environment applies.
+#[derive(Deserialize, ToSchema)]
+struct NewSettings(Map<String, Value>);
+
+/// `POST /api/v1/settings`
 #[utoipa::path(
     post,
     path = "/api/v1/settings",
     tag = "settings",
     operation_id = "change_settings",
-    summary = "Change settings, all of them or none. For administrators",
-    request_body = shape::NewSettings,
+    summary = "Change settings: all of them or none. For administrators",
+    request_body = NewSettings,
     responses(
-        (status = 200, description = "every setting as it is now", body = [shape::Setting]),
-        (status = 400, description = "the server or an engine cannot work with it; nothing is changed"),
+        (status = 200, description = "all settings after the change", body = [Setting]),
+        (status = 400, description = "a value is invalid for the server or an engine; nothing is changed"),
     ),
 )]
 async fn update(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Json<Vec<Value>>, ApiError> {
-    let user = auth::administrator(&app, &headers).await?;
-    let sent: Map<String, Value> = json_body(request).await?;
+    Administrator(administrator): Administrator,
+    Json(NewSettings(values)): Json<NewSettings>,
+) -> Result<Json<Vec<Setting>>, ApiError> {
     let keys = app.setting_keys();
-    let mut changes = Vec::with_capacity(sent.len().min(keys.len()));
-    for (name, value) in &sent {
+    let mut changes = Vec::with_capacity(values.len().min(keys.len()));
+    for (name, value) in &values {
         let key = find(&keys, name)?;
-        changes.extend(changed(key, value)?);
+        changes.extend(change_of(key, value)?);
     }
-    app.change_settings(&user, changes).await?;
-    Ok(Json(described(&app)))
+    app.change_settings(&administrator, changes).await?;
+    Ok(all_settings(&app))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct HistoryQuery {
+    /// Number of changes. Default: 100.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// Change of one setting.
+#[derive(Serialize, ToSchema)]
+struct SettingChange {
+    /// Seconds since 1970.
+    changed_at: i64,
+    /// Empty if `RESET_CONFIG_ON_START` removed the value.
+    user_id: String,
+    user_name: String,
+    name: String,
+    path: String,
+    what: ChangeKind,
+    /// `null` if there was no stored value, and for secrets.
+    #[schema(required = true)]
+    old_value: Option<Value>,
+    /// `null` if there is no stored value, and for secrets.
+    #[schema(required = true)]
+    new_value: Option<Value>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum ChangeKind {
+    Set,
+    Changed,
+    Removed,
+}
+
+impl From<store::SettingChange> for SettingChange {
+    fn from(change: store::SettingChange) -> Self {
+        let parse = |json: Option<String>| serde_json::from_str(json.as_deref()?).ok();
+        Self {
+            changed_at: change.changed_at,
+            user_id: change.user_id,
+            user_name: change.user_name,
+            name: change.name,
+            path: change.path,
+            what: match change.what.as_str() {
+                "set" => ChangeKind::Set,
+                "removed" => ChangeKind::Removed,
+                _ => ChangeKind::Changed,
+            },
+            old_value: parse(change.old_value),
+            new_value: parse(change.new_value),
+        }
+    }
 }
 
 /// `GET /api/v1/settings/changes`
@@ -116,87 +246,41 @@ async fn update(
     path = "/api/v1/settings/changes",
     tag = "settings",
     operation_id = "list_setting_changes",
-    summary = "Who has changed what, newest first. For administrators",
-    params(Newest),
-    responses((status = 200, description = "of secrets only that they were changed", body = [shape::SettingChange])),
+    summary = "List the latest changes of settings, newest first. For administrators",
+    params(HistoryQuery),
+    responses((status = 200, description = "the changes, without the values of secrets", body = [SettingChange])),
 )]
-async fn changes(
+async fn history(
     State(app): State<Arc<App>>,
-    newest: Result<Query<Newest>, QueryRejection>,
-    headers: HeaderMap,
-) -> Result<Json<Vec<Value>>, ApiError> {
-    auth::administrator(&app, &headers).await?;
-    let Query(Newest { limit }) =
-        newest.map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
-    let limit = limit.unwrap_or(DEFAULT_CHANGES);
+    _: Administrator,
+    Query(query): Query<HistoryQuery>,
+) -> Result<Json<Vec<SettingChange>>, ApiError> {
+    let limit = query.limit.unwrap_or(DEFAULT_CHANGES);
     if !(1..=MAX_CHANGES).contains(&limit) {
         let detail = format!("limit must be a number from 1 to {MAX_CHANGES}");
         return Err(ApiError::invalid("limit", detail));
     }
-    let changes = app.store.setting_changes(limit).await;
-    let changes = changes.map_err(|error| ApiError::internal(&error.into()))?;
-    Ok(Json(changes.iter().map(entry).collect()))
+    let changes = app.store.setting_changes(limit).await?;
+    Ok(Json(changes.into_iter().map(SettingChange::from).collect()))
 }
 
-/// A change of one setting to a value, where null removes what is stored.
-fn changed(key: &SettingKey, value: &Value) -> Result<Option<Change>, ApiError> {
+/// The change of a setting to a value. `null` removes the stored value. `None` if the value is the
+/// marker of a secret, which stays unchanged.
+fn change_of(key: &SettingKey, value: &Value) -> Result<Option<Change>, ApiError> {
     if value.is_null() {
         return Ok(Some(Change::remove(key)));
     }
-    Change::new(key, value).map_err(|why| {
-        let name = &key.name;
-        ApiError::invalid(name, format!("{name} {why}"))
-    })
+    let name = &key.name;
+    Change::new(key, value).map_err(|reason| ApiError::invalid(name, format!("{name} {reason}")))
 }
 
-/// The setting of a name, in any spelling, or of a path.
+/// The setting with this path or variable.
 fn find<'a>(keys: &'a [SettingKey], name: &str) -> Result<&'a SettingKey, ApiError> {
-    let mut keys = keys.iter();
-    let found = keys.find(|key| key.path == name || key.variables.iter().any(|it| it == name));
-    found.ok_or_else(|| {
+    let has_name =
+        |key: &&SettingKey| key.path == name || key.variables.iter().any(|it| it == name);
+    keys.iter().find(has_name).ok_or_else(|| {
         let name = plain(name, MAX_NAME_BYTES);
-        let detail =
-            format!("there is no setting {name}: GET /api/v1/settings lists those that there are");
+        let detail = format!("unknown setting {name}: GET /api/v1/settings lists all settings");
         ApiError::invalid(&name, detail)
-    })
-}
-
-fn described(app: &App) -> Vec<Value> {
-    let overlay = app.settings.overlay();
-    let keys = app.setting_keys();
-    keys.iter().map(|key| row(key, &overlay)).collect()
-}
-
-fn row(key: &SettingKey, overlay: &Overlay) -> Value {
-    let default = || key.default.as_deref().map(|text| key.kind.parse(text));
-    json!({
-        "name": key.name,
-        "path": key.path,
-        "variables": key.variables,
-        "kind": key.kind.name(),
-        "source": match overlay.origin(key) {
-            SettingOrigin::Default => "default",
-            SettingOrigin::Environment => "environment",
-            SettingOrigin::Store => "store",
-        },
-        "value": overlay.masked_value(key).or_else(default),
-        "description": key.description,
-    })
-}
-
-fn entry(change: &SettingChange) -> Value {
-    let value = |json: &Option<String>| {
-        let parsed = json.as_deref().map(serde_json::from_str);
-        parsed.and_then(Result::ok).unwrap_or(Value::Null)
-    };
-    json!({
-        "changed_at": change.changed_at,
-        "user_id": change.user_id,
-        "user_name": change.user_name,
-        "name": change.name,
-        "path": change.path,
-        "what": change.what,
-        "old_value": value(&change.old_value),
-        "new_value": value(&change.new_value),
     })
 }

@@ -156,11 +156,7 @@ fn admit(permits: &Arc<Semaphore>, request: &mut Request) -> Result<(), ApiError
 
 /// Subscribes and registers the handlers before the client learns that it is connected, so that it
 /// misses no event from then on.
-async fn prepare(
-    app: Arc<App>,
-    socket: &SocketRef,
-    TryData(credentials): TryData<Credentials>,
-) {
+async fn prepare(app: Arc<App>, socket: &SocketRef, TryData(credentials): TryData<Credentials>) {
     let token = credentials.ok().and_then(|credentials| credentials.token);
     let subscription = match authenticate(&app, socket, token).await {
         Some(live) => subscribe(&app, live),
@@ -269,7 +265,7 @@ impl Membership {
     fn watch(&self, socket: &SocketRef, session: LiveSession) {
         let watched = socket.clone();
         let watcher = tokio::spawn(async move {
-            session.over().await;
+            session.wait_until_invalid().await;
             watched.disconnect().ok();
         });
         lock(&self.0).watcher = Some(AbortOnDropHandle::new(watcher));

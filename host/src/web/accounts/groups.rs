@@ -77,8 +77,8 @@ impl From<store::Group> for Group {
             id: group.id,
             name: group.name,
             description: group.description,
-            permissions: Permissions::new(group.makes_pictures),
-            member_count: group.members,
+            permissions: Permissions::new(group.may_create_images),
+            member_count: group.member_count,
             created_at: group.created_at,
             updated_at: group.updated_at,
         }
@@ -188,7 +188,7 @@ async fn update(
     let mut group = find(&app, &id).await?;
     let Json(change) = body?;
     if let Some(image_generation) = change.image_generation() {
-        group.makes_pictures = image_generation;
+        group.may_create_images = image_generation;
     }
     group.name = change.name.unwrap_or(group.name);
     group.description = change.description.unwrap_or(group.description);

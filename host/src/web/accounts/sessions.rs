@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{PROFILE_IMAGE_URL, Permissions, Role, no_store};
-use crate::accounts::SignUp;
+use crate::accounts::{Identity, SessionToken, SignUp};
 use crate::app::App;
 use crate::store::{Account, User, now};
 use crate::web::Status;
@@ -62,7 +62,7 @@ impl FromRequestParts<Arc<App>> for SignInAttempt {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        app.accounts.admit_address(client_ip(parts))?;
+        app.accounts.count_attempt(client_ip(parts))?;
         Ok(Self)
     }
 }
@@ -159,8 +159,8 @@ pub(super) async fn sign_out(
     State(app): State<Arc<App>>,
     caller: Option<Caller>,
 ) -> Result<impl IntoResponse, ApiError> {
-    if let Some(session) = caller.and_then(|caller| caller.session) {
-        app.accounts.end(&session).await?;
+    if let Some(session) = caller.and_then(|Caller(identity)| identity.session) {
+        app.accounts.revoke_session(&session).await?;
     }
     let headers = [(SET_COOKIE, cookie(&app, "", Some(0))?)];
     Ok((headers, Json(Status { status: true })))
@@ -177,7 +177,7 @@ pub(super) async fn sign_out(
 )]
 pub(super) async fn describe(
     State(app): State<Arc<App>>,
-    Caller { user, session }: Caller,
+    Caller(Identity { user, session }): Caller,
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, ApiError> {
     let account = app.store.account(&user.id).await?;
@@ -193,7 +193,7 @@ pub(super) async fn describe(
 
 /// Starts a session for a user who has just authenticated.
 async fn start(app: &App, account: &Account) -> Result<Response, ApiError> {
-    let (token, expires_at) = app.accounts.begin(account);
+    let SessionToken { token, expires_at } = app.accounts.start_session(account);
     let max_age_secs = expires_at.map(|at| at.saturating_sub(now()));
     let headers = [(SET_COOKIE, cookie(app, &token, max_age_secs)?)];
     let body = Session {
@@ -210,7 +210,7 @@ fn cookie(app: &App, token: &str, max_age_secs: Option<i64>) -> Result<HeaderVal
     if let Some(secs) = max_age_secs {
         cookie.push_str(&format!("; Max-Age={secs}"));
     }
-    if app.accounts.rules().secure_cookie {
+    if app.accounts.rules().has_secure_cookie {
         cookie.push_str("; Secure");
     }
     HeaderValue::from_str(&cookie).map_err(|error| ApiError::internal(&error.into()))

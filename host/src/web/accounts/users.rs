@@ -14,7 +14,7 @@ use super::{PROFILE_IMAGE_URL, Permissions, Role};
 use crate::accounts::check_name;
 use crate::app::App;
 use crate::settings::Change;
-use crate::store::Person;
+use crate::store::UserProfile;
 use crate::web::auth::Administrator;
 use crate::web::error::{ApiError, Rejection};
 use crate::web::extractors::{Json, Path, Query};
@@ -82,15 +82,15 @@ struct UserEntry {
     created_at: i64,
 }
 
-impl From<Person> for UserEntry {
-    fn from(person: Person) -> Self {
+impl From<UserProfile> for UserEntry {
+    fn from(profile: UserProfile) -> Self {
         Self {
-            role: Role::of(&person.user),
-            id: person.user.id,
-            name: person.user.name,
-            email: person.email,
+            role: Role::of(&profile.user),
+            id: profile.user.id,
+            name: profile.user.name,
+            email: profile.email,
             profile_image_url: PROFILE_IMAGE_URL,
-            created_at: person.created_at,
+            created_at: profile.created_at,
         }
     }
 }
@@ -123,8 +123,8 @@ async fn list(
         return Err(ApiError::invalid("page", "page must be 1 or higher"));
     };
     let offset = u64::from(previous_pages) * u64::from(PAGE_USERS);
-    let (people, total) = app.store.people(PAGE_USERS, offset).await?;
-    let users = people.into_iter().map(UserEntry::from).collect();
+    let (profiles, total) = app.store.users(PAGE_USERS, offset).await?;
+    let users = profiles.into_iter().map(UserEntry::from).collect();
     Ok(Json(UserList { users, total }))
 }
 
@@ -142,7 +142,7 @@ async fn default_permissions(
     _: Administrator,
 ) -> Result<Json<Permissions>, ApiError> {
     let rules = app.accounts.rules();
-    Ok(Json(Permissions::new(rules.everybody_makes_pictures)))
+    Ok(Json(Permissions::new(rules.all_users_may_create_images)))
 }
 
 /// `POST /api/v1/users/default/permissions`
@@ -160,7 +160,7 @@ async fn change_default_permissions(
     Administrator(administrator): Administrator,
     Json(DefaultPermissions { features }): Json<DefaultPermissions>,
 ) -> Result<Json<Permissions>, ApiError> {
-    let current = app.accounts.rules().everybody_makes_pictures;
+    let current = app.accounts.rules().all_users_may_create_images;
     let wanted = features.image_generation.unwrap_or(current);
     if wanted != current {
         let keys = app.setting_keys();
@@ -174,7 +174,7 @@ async fn change_default_permissions(
             .await?;
     }
     let rules = app.accounts.rules();
-    Ok(Json(Permissions::new(rules.everybody_makes_pictures)))
+    Ok(Json(Permissions::new(rules.all_users_may_create_images)))
 }
 
 /// `GET /api/v1/users/{id}`
@@ -219,10 +219,10 @@ async fn update(
     Path(id): Path<String>,
     body: Result<Json<UserChange>, Rejection>,
 ) -> Result<Json<UserEntry>, ApiError> {
-    let Person { user, email, .. } = find(&app, &id).await?;
+    let UserProfile { user, email, .. } = find(&app, &id).await?;
     let Json(change) = body?;
     let name = change.name.unwrap_or(user.name);
-    let role = change.role.map_or(user.role.as_str(), Role::as_str);
+    let role = change.role.map_or(user.role.as_str(), |role| role.as_str());
     check_name(&name)?;
     let password = match change.password.filter(|password| !password.is_empty()) {
         None => None,
@@ -230,11 +230,11 @@ async fn update(
             let detail = "the user has no account and so no password: omit the field";
             return Err(ApiError::invalid("password", detail));
         }
-        Some(password) => Some(app.accounts.hash(password).await?),
+        Some(password) => Some(app.accounts.hash_password(password).await?),
     };
     let is_updated = app
         .store
-        .update_person(&user.id, &name, role, password.as_deref())
+        .update_user(&user.id, &name, role, password.as_deref())
         .await?;
     if !is_updated {
         return Err(last_administrator());
@@ -267,11 +267,11 @@ async fn delete(
     Administrator(administrator): Administrator,
     Path(id): Path<String>,
 ) -> Result<Json<bool>, ApiError> {
-    let Person { user, .. } = find(&app, &id).await?;
+    let UserProfile { user, .. } = find(&app, &id).await?;
     if user.id == administrator.id {
         return Err(ApiError::prohibited());
     }
-    if !app.store.lock_out(&user.id).await? {
+    if !app.store.revoke_access(&user.id).await? {
         return Err(last_administrator());
     }
     for _ in 0..DELETE_ATTEMPTS {
@@ -300,9 +300,9 @@ async fn delete_files(app: &App, user_id: &str) -> Result<(), ApiError> {
     }
 }
 
-async fn find(app: &App, id: &str) -> Result<Person, ApiError> {
-    let person = app.store.person(id).await?;
-    person.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "no such user"))
+async fn find(app: &App, id: &str) -> Result<UserProfile, ApiError> {
+    let profile = app.store.user(id).await?;
+    profile.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "no such user"))
 }
 
 fn last_administrator() -> ApiError {

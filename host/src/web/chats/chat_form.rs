@@ -145,12 +145,22 @@ fn parse_message(id: String, mut message: Map<String, Value>) -> Result<ChatMess
     let content = match message.remove("content") {
         None | Some(Value::Null) => Value::from(""),
         Some(content @ (Value::String(_) | Value::Array(_))) => content,
-        Some(_) => return Err(invalid_message(&id, "has content that is neither text nor a list")),
+        Some(_) => {
+            return Err(invalid_message(
+                &id,
+                "has content that is neither text nor a list",
+            ));
+        }
     };
     let files = match message.remove("files") {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::Array(files)) if files.iter().all(Value::is_object) => files,
-        Some(_) => return Err(invalid_message(&id, "has files that are not a list of objects")),
+        Some(_) => {
+            return Err(invalid_message(
+                &id,
+                "has files that are not a list of objects",
+            ));
+        }
     };
     if files.len() > MAX_MESSAGE_FILES {
         let detail = format!("has more than {MAX_MESSAGE_FILES} files");

@@ -69,11 +69,11 @@ pub(super) async fn thumbnail(
         return Ok(not_modified(tag));
     }
     match app.files.thumbnail(&file, size).await? {
-        Thumbnail::Made(image) => {
+        Thumbnail::Image(image) => {
             let headers = image_headers(image.media_type(), tag.as_ref(), "inline");
             Ok((headers, image.bytes().clone()).into_response())
         }
-        Thumbnail::Gone => Err(not_found()),
+        Thumbnail::FileMissing => Err(not_found()),
         Thumbnail::Impossible(reason) => {
             Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, reason))
         }

@@ -15,7 +15,7 @@ use pinhole_images::Image;
 
 use super::File;
 use crate::app::App;
-use crate::files::{UPLOAD_LIMITS, UploadRoom};
+use crate::files::{UPLOAD_LIMITS, UploadReservation};
 use crate::web::auth::User;
 use crate::web::error::ApiError;
 use crate::web::extractors::Json;
@@ -36,7 +36,7 @@ const NO_BYTES: &str = "[ERROR: Error uploading file]";
 /// Image to store.
 #[derive(Default, ToSchema)]
 pub(super) struct UploadForm {
-    /// PNG, JPEG, GIF or WebP, detected by its bytes. Its file name is stored.
+    /// PNG, JPEG, WebP, GIF or AVIF, detected by its bytes. Its file name is stored.
     #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream", required = true)]
     file: Option<Bytes>,
     #[schema(ignore)]
@@ -67,7 +67,7 @@ pub(super) async fn upload(
     request: Request,
 ) -> Result<Json<File>, ApiError> {
     // Reserved until the image is stored.
-    let mut room = app.files.upload_room();
+    let mut room = app.files.reserve_upload();
     let reading = tokio::time::timeout(MAX_UPLOAD_TIME, UploadForm::read(request, &mut room)).await;
     let form = reading.map_err(|_| too_slow())??;
     let Some(bytes) = form.file else {
@@ -77,15 +77,15 @@ pub(super) async fn upload(
     if bytes.is_empty() {
         return Err(ApiError::new(StatusCode::BAD_REQUEST, NO_BYTES));
     }
-    let image = Image::from_upload(bytes, UPLOAD_LIMITS).map_err(|reason| {
+    let image = Image::from_upload(bytes, UPLOAD_LIMITS).map_err(|refusal| {
         app.audit.record(&Event {
             kind: RefusalKind::Picture,
-            guard: None,
+            guard: refusal.guard,
             engine: "",
             job: "",
-            message: &format!("an upload of user {}: {reason}", user.id),
+            message: &format!("an upload of user {}: {refusal}", user.id),
         });
-        bad_request(&reason)
+        bad_request(&refusal.reason)
     })?;
     let name = stored_name(&form.file_name, &image);
     let metadata = Value::Object(form.metadata);
@@ -98,7 +98,7 @@ pub(super) async fn upload(
 
 impl UploadForm {
     /// Reads a form. No part uses more memory than its limit.
-    async fn read(request: Request, room: &mut UploadRoom) -> Result<Self, ApiError> {
+    async fn read(request: Request, room: &mut UploadReservation) -> Result<Self, ApiError> {
         let mut parts = Multipart::from_request(request, &())
             .await
             .map_err(|rejection| bad_request(&rejection.body_text()))?;
@@ -130,7 +130,7 @@ impl UploadForm {
 async fn read_part(
     mut part: Field<'_>,
     max_bytes: usize,
-    room: &mut UploadRoom,
+    room: &mut UploadReservation,
 ) -> Result<Bytes, ApiError> {
     let mut bytes = BytesMut::new();
     while let Some(chunk) = part.chunk().await.map_err(unreadable)? {
@@ -139,7 +139,7 @@ async fn read_part(
             let detail = format!("{name} is longer than {max_bytes} bytes");
             return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
         }
-        if !room.take(chunk.len()) {
+        if !room.grow(chunk.len()) {
             return Err(too_many_uploads());
         }
         bytes.extend_from_slice(&chunk);

@@ -1,95 +1,153 @@
-//! What Open WebUI's client asks at its start, and the form of its task models.
+//! The configuration that Open WebUI's client reads, and its form of task models.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::{Request, State};
-use http::header::HeaderMap;
-use serde_json::{Map, Value, json};
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
-use super::{changed, find, shape};
+use super::{change_of, find};
 use crate::app::App;
-use crate::web::auth::{self, Caller};
-use crate::web::error::{ApiError, json_body};
+use crate::web::accounts::Permissions;
+use crate::web::auth::{Administrator, Caller, User};
+use crate::web::error::ApiError;
+use crate::web::extractors::Json;
 
-/// The fields of the form of task models that are ours; the others are left alone.
-const TASKS: [&str; 3] = [
-    "TASK_MODEL",
-    "TASK_MODEL_EXTERNAL",
-    "IMAGE_PROMPT_GENERATION_PROMPT_TEMPLATE",
+/// Features of Open WebUI that this server does not have, for signed-in users.
+const ABSENT_FEATURES: [&str; 12] = [
+    "enable_direct_connections",
+    "enable_channels",
+    "enable_notes",
+    "enable_web_search",
+    "enable_code_execution",
+    "enable_code_interpreter",
+    "enable_autocomplete_generation",
+    "enable_community_sharing",
+    "enable_message_rating",
+    "enable_user_webhooks",
+    "enable_google_drive_integration",
+    "enable_onedrive_integration",
 ];
 
-/// `GET /api/config`: to strangers only what signing in needs.
+/// The configuration that Open WebUI's client reads when it starts.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ClientConfig {
+    status: bool,
+    name: &'static str,
+    version: &'static str,
+    default_locale: &'static str,
+    oauth: OAuth,
+    /// Whether each feature of Open WebUI is enabled. Signed-in users receive more entries.
+    features: BTreeMap<&'static str, bool>,
+    #[serde(flatten)]
+    user_defaults: Option<UserDefaults>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct OAuth {
+    /// Always empty.
+    #[schema(value_type = Object)]
+    providers: Map<String, Value>,
+}
+
+/// Defaults for users whose role is `user` or `admin`.
+#[derive(Serialize, ToSchema)]
+struct UserDefaults {
+    /// Permissions of all users.
+    permissions: Permissions,
+    default_models: &'static str,
+    default_prompt_suggestions: Vec<Value>,
+}
+
+/// `GET /api/config`. An anonymous caller receives only what the sign-in page needs.
 #[utoipa::path(
     get,
     path = "/api/config",
     tag = "settings",
     operation_id = "describe_server",
-    summary = "What a client needs to know at its start",
-    responses((status = 200, description = "more of it to who is signed in", body = Value)),
+    summary = "Return the configuration that a client needs when it starts",
+    responses((status = 200, description = "the configuration; more of it for signed-in users", body = ClientConfig)),
     security((), ("bearer" = []), ("cookie" = [])),
 )]
 pub(super) async fn describe(
     State(app): State<Arc<App>>,
     caller: Option<Caller>,
-) -> Result<Json<Value>, ApiError> {
+) -> Json<ClientConfig> {
     let rules = app.accounts.rules();
-    let mut body = json!({
-        "status": true,
-        "name": "Pinhole",
-        "version": env!("CARGO_PKG_VERSION"),
-        "default_locale": "",
-        "oauth": {"providers": {}},
-        "features": {
-            "auth": true,
-            "auth_trusted_header": false,
-            "enable_ldap": false,
-            "enable_api_keys": true,
-            "enable_signup": rules.sign_up,
-            "enable_login_form": true,
-            "enable_websocket": true,
-            "enable_version_update_check": false,
-        },
-    });
-    if let Some(caller) = caller {
+    let mut features = BTreeMap::from([
+        ("auth", true),
+        ("auth_trusted_header", false),
+        ("enable_ldap", false),
+        ("enable_api_keys", true),
+        ("enable_signup", rules.is_sign_up_open),
+        ("enable_login_form", true),
+        ("enable_websocket", true),
+        ("enable_version_update_check", false),
+    ]);
+    if caller.is_some() {
+        features.extend(ABSENT_FEATURES.map(|name| (name, false)));
         let enabled = app.jobs.snapshot().settings.enabled;
-        let features = body.get_mut("features").and_then(Value::as_object_mut);
-        if let Some(features) = features {
-            features.extend(signed_in(enabled));
-        }
-        if let ("user" | "admin", Some(body)) = (caller.user.role.as_str(), body.as_object_mut()) {
-            let everybody = rules.everybody_makes_pictures;
-            let permissions = json!({"features": {"image_generation": everybody}});
-            body.insert("permissions".to_owned(), permissions);
-            body.insert("default_models".to_owned(), json!(""));
-            body.insert("default_prompt_suggestions".to_owned(), json!([]));
-        }
+        features.insert("enable_image_generation", enabled);
     }
-    Ok(Json(body))
+    let user_defaults = caller
+        .is_some_and(|Caller(it)| ["user", "admin"].contains(&it.user.role.as_str()))
+        .then(|| UserDefaults {
+            permissions: Permissions::new(rules.all_users_may_create_images),
+            default_models: "",
+            default_prompt_suggestions: Vec::new(),
+        });
+    Json(ClientConfig {
+        status: true,
+        name: "Pinhole",
+        version: env!("CARGO_PKG_VERSION"),
+        default_locale: "",
+        oauth: OAuth {
+            providers: Map::new(),
+        },
+        features,
+        user_defaults,
+    })
 }
 
-/// What is there of what the client can show.
-fn signed_in(image_generation: bool) -> Map<String, Value> {
-    let absent = [
-        "enable_direct_connections",
-        "enable_channels",
-        "enable_notes",
-        "enable_web_search",
-        "enable_code_execution",
-        "enable_code_interpreter",
-        "enable_autocomplete_generation",
-        "enable_community_sharing",
-        "enable_message_rating",
-        "enable_user_webhooks",
-        "enable_google_drive_integration",
-        "enable_onedrive_integration",
-    ];
-    let absent = absent.iter().map(|name| ((*name).to_owned(), json!(false)));
-    let present = (
-        "enable_image_generation".to_owned(),
-        json!(image_generation),
-    );
-    absent.chain([present]).collect()
+/// The language models that rewrite prompts, and their template. Other fields are ignored.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) struct TaskSettings {
+    task_model: Option<String>,
+    task_model_external: Option<String>,
+    image_prompt_generation_prompt_template: Option<String>,
+}
+
+impl TaskSettings {
+    fn current(app: &App) -> Self {
+        let overlay = app.settings.overlay();
+        let keys = app.setting_keys();
+        let text = |name: &str| {
+            let key = keys.iter().find(|key| key.name == name)?;
+            Some(overlay.text(key).unwrap_or_default().to_owned())
+        };
+        Self {
+            task_model: text("TASK_MODEL"),
+            task_model_external: text("TASK_MODEL_EXTERNAL"),
+            image_prompt_generation_prompt_template: text(
+                "IMAGE_PROMPT_GENERATION_PROMPT_TEMPLATE",
+            ),
+        }
+    }
+
+    /// The names of the settings with their values.
+    fn into_values(self) -> [(&'static str, Option<String>); 3] {
+        [
+            ("TASK_MODEL", self.task_model),
+            ("TASK_MODEL_EXTERNAL", self.task_model_external),
+            (
+                "IMAGE_PROMPT_GENERATION_PROMPT_TEMPLATE",
+                self.image_prompt_generation_prompt_template,
+            ),
+        ]
+    }
 }
 
 /// `GET /api/v1/tasks/config`
@@ -98,57 +156,39 @@ fn signed_in(image_generation: bool) -> Map<String, Value> {
     path = "/api/v1/tasks/config",
     tag = "settings",
     operation_id = "describe_task_settings",
-    summary = "Which language models rewrite prompts, and how",
-    responses((status = 200, description = "what is set", body = shape::TaskSettings)),
+    summary = "Return the language models that rewrite prompts, and their template",
+    responses((status = 200, description = "the settings", body = TaskSettings)),
 )]
-pub(super) async fn tasks(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, ApiError> {
-    auth::user(&app, &headers).await?;
-    Ok(Json(task_settings(&app)))
+pub(super) async fn task_settings(State(app): State<Arc<App>>, _: User) -> Json<TaskSettings> {
+    Json(TaskSettings::current(&app))
 }
 
-/// `POST /api/v1/tasks/config/update`: what is left out stays.
+/// `POST /api/v1/tasks/config/update`. Omitted fields keep their current value.
 #[utoipa::path(
     post,
     path = "/api/v1/tasks/config/update",
     tag = "settings",
     operation_id = "change_task_settings",
-    summary = "Set which language models rewrite prompts, and how. For administrators",
-    request_body = shape::TaskSettings,
+    summary = "Set the language models that rewrite prompts, and their template. For administrators",
+    request_body = TaskSettings,
     responses(
-        (status = 200, description = "what is set now", body = shape::TaskSettings),
-        (status = 400, description = "a field cannot be used; nothing is changed"),
+        (status = 200, description = "the settings after the change", body = TaskSettings),
+        (status = 400, description = "a field is invalid; nothing is changed"),
     ),
 )]
-pub(super) async fn update_tasks(
+pub(super) async fn update_task_settings(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    request: Request,
-) -> Result<Json<Value>, ApiError> {
-    let user = auth::administrator(&app, &headers).await?;
-    let sent: Map<String, Value> = json_body(request).await?;
-    let before = task_settings(&app);
+    Administrator(administrator): Administrator,
+    Json(new): Json<TaskSettings>,
+) -> Result<Json<TaskSettings>, ApiError> {
     let keys = app.setting_keys();
+    let current = TaskSettings::current(&app).into_values();
     let mut changes = Vec::new();
-    for name in TASKS {
-        let sent = sent.get(name).filter(|value| !value.is_null());
-        if let Some(value) = sent.filter(|value| before.get(name) != Some(value)) {
-            changes.extend(changed(find(&keys, name)?, value)?);
+    for ((name, value), (_, current)) in new.into_values().into_iter().zip(current) {
+        if value.is_some() && value != current {
+            changes.extend(change_of(find(&keys, name)?, &value.into())?);
         }
     }
-    app.change_settings(&user, changes).await?;
-    Ok(Json(task_settings(&app)))
-}
-
-fn task_settings(app: &App) -> Value {
-    let overlay = app.settings.overlay();
-    let keys = app.setting_keys().into_iter();
-    let ours = keys.filter(|key| TASKS.contains(&key.name.as_str()));
-    let fields = ours.map(|key| {
-        let text = overlay.text(&key).unwrap_or_default();
-        (key.name.clone(), Value::from(text))
-    });
-    Value::Object(fields.collect())
+    app.change_settings(&administrator, changes).await?;
+    Ok(Json(TaskSettings::current(&app)))
 }

@@ -1,26 +1,18 @@
-//! What is stored, as the one tree of dotted paths that Open WebUI keeps.
+//! The stored settings as one tree of dotted paths, as Open WebUI stores them.
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::{Request, State};
-use http::header::HeaderMap;
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::changed;
+use super::change_of;
 use crate::app::App;
 use crate::settings::Change;
-use crate::web::auth;
-use crate::web::error::{ApiError, json_body};
-
-/// A tree to take the place of what is stored.
-#[derive(Deserialize, ToSchema)]
-pub(super) struct Tree {
-    /// By the parts of the paths. What is no setting of ours is left alone.
-    config: Map<String, Value>,
-}
+use crate::web::auth::Administrator;
+use crate::web::error::ApiError;
+use crate::web::extractors::Json;
 
 /// `GET /api/v1/configs/export`
 #[utoipa::path(
@@ -28,82 +20,82 @@ pub(super) struct Tree {
     path = "/api/v1/configs/export",
     tag = "settings",
     operation_id = "export_settings",
-    summary = "What is stored, without secrets. For administrators",
-    responses((status = 200, description = "a tree of dotted paths; secrets are `********`", body = Value)),
+    summary = "Export the stored settings without secrets. For administrators",
+    responses((status = 200, description = "a tree of dotted paths, with `********` in place of secrets", body = Value)),
 )]
-pub(super) async fn export(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, ApiError> {
-    auth::administrator(&app, &headers).await?;
-    Ok(Json(stored(&app)))
+pub(super) async fn export(State(app): State<Arc<App>>, _: Administrator) -> Json<Value> {
+    Json(stored_tree(&app))
 }
 
-/// `POST /api/v1/configs/import`: in place of what is stored. Secrets that are not told stay.
+/// Tree of settings to store.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct SettingsTree {
+    /// Values by the parts of their paths. Unknown paths are ignored.
+    config: Map<String, Value>,
+}
+
+/// `POST /api/v1/configs/import`. Settings that the tree omits are removed, except secrets.
 #[utoipa::path(
     post,
     path = "/api/v1/configs/import",
     tag = "settings",
     operation_id = "import_settings",
-    summary = "Store another tree. For administrators",
-    request_body = Tree,
+    summary = "Replace the stored settings. For administrators",
+    request_body = SettingsTree,
     responses(
-        (status = 200, description = "what is stored now", body = Value),
-        (status = 400, description = "the server or an engine cannot work with it; nothing is changed"),
+        (status = 200, description = "the stored settings after the change", body = Value),
+        (status = 400, description = "a value is invalid for the server or an engine; nothing is changed"),
     ),
 )]
 pub(super) async fn import(
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    request: Request,
+    Administrator(administrator): Administrator,
+    Json(SettingsTree { config }): Json<SettingsTree>,
 ) -> Result<Json<Value>, ApiError> {
-    let user = auth::administrator(&app, &headers).await?;
-    let Tree { config } = json_body(request).await?;
-    let config = Value::Object(config);
+    let tree = Value::Object(config);
     let mut changes = Vec::new();
     for key in app.setting_keys() {
-        match leaf(&config, &key.path) {
-            Some(value) => changes.extend(changed(&key, value)?),
+        match value_at(&tree, &key.path) {
+            Some(value) => changes.extend(change_of(&key, value)?),
             None if key.kind.is_encrypted() => {}
             None => changes.push(Change::remove(&key)),
         }
     }
-    app.change_settings(&user, changes).await?;
-    Ok(Json(stored(&app)))
+    app.change_settings(&administrator, changes).await?;
+    Ok(Json(stored_tree(&app)))
 }
 
-fn stored(app: &App) -> Value {
+fn stored_tree(app: &App) -> Value {
     let overlay = app.settings.overlay();
     let keys = app.setting_keys().into_iter();
-    let stored = keys.filter(|key| overlay.is_stored(key));
-    let leaves = stored.map(|key| {
-        let hidden = || key.kind.parse("");
-        let value = overlay.masked_value(&key).unwrap_or_else(hidden);
+    let leaves = keys.filter(|key| overlay.is_stored(key)).map(|key| {
+        let value = overlay
+            .masked_value(&key)
+            .unwrap_or_else(|| key.kind.parse(""));
         (key.path, value)
     });
-    tree(leaves)
+    build_tree(leaves)
 }
 
-fn leaf<'a>(tree: &'a Value, path: &str) -> Option<&'a Value> {
-    path.split('.')
-        .try_fold(tree, |place, part| place.get(part))
+fn value_at<'a>(tree: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(tree, |node, part| node.get(part))
 }
 
-/// A path that leads through a value takes its place; no two of ours do.
-fn tree(leaves: impl Iterator<Item = (String, Value)>) -> Value {
+/// If one path is the beginning of another, the later one replaces it. No two settings are so.
+fn build_tree(leaves: impl Iterator<Item = (String, Value)>) -> Value {
     let mut root = Value::Object(Map::new());
     for (path, value) in leaves {
-        let mut place = &mut root;
+        let mut node = &mut root;
         for part in path.split('.') {
-            if !place.is_object() {
-                *place = Value::Object(Map::new());
+            if !node.is_object() {
+                *node = Value::Object(Map::new());
             }
-            let Value::Object(members) = place else {
+            let Value::Object(members) = node else {
                 break;
             };
-            place = members.entry(part).or_insert(Value::Null);
+            node = members.entry(part).or_insert(Value::Null);
         }
-        *place = value;
+        *node = value;
     }
     root
 }
@@ -115,17 +107,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_become_a_tree_and_are_found_in_it() {
+    fn build_tree_nests_paths_and_value_at_finds_them() {
         let leaves = [
             ("a.b.c", json!(1)),
             ("a.b.d", json!({"x": 2})),
             ("e", json!([])),
-        ];
-        let leaves = leaves.map(|(path, value)| (path.to_owned(), value));
-        let tree = tree(leaves.into_iter());
+        ]
+        .map(|(path, value)| (path.to_owned(), value));
+        let tree = build_tree(leaves.into_iter());
         assert_eq!(tree, json!({"a": {"b": {"c": 1, "d": {"x": 2}}}, "e": []}));
-        assert_eq!(leaf(&tree, "a.b.d.x"), Some(&json!(2)));
-        assert_eq!(leaf(&tree, "a.c"), None);
-        assert_eq!(leaf(&tree, "e.0"), None);
+        assert_eq!(value_at(&tree, "a.b.d.x"), Some(&json!(2)));
+        assert_eq!(value_at(&tree, "a.c"), None);
+        assert_eq!(value_at(&tree, "e.0"), None);
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, stderr};
 
 use pinhole::config::Config;
-use pinhole_conformance::Lines;
+use pinhole_conformance::CapturedLog;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -27,7 +27,7 @@ pub(crate) enum LogMode {
 /// The active logging. When it is dropped, the remaining lines are written.
 pub(crate) struct Logging {
     /// The recorded lines; empty unless the mode is [`LogMode::Cases`].
-    pub(crate) lines: Lines,
+    pub(crate) lines: CapturedLog,
     _writer: Option<WorkerGuard>,
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn init(config: &Config, mode: LogMode) -> Logging {
         .with_writer(writer)
         .with_ansi(has_colors)
         .with_filter(EnvFilter::new(filter));
-    let lines = Lines::default();
+    let lines = CapturedLog::default();
     let recorder = (mode == LogMode::Cases).then(|| lines.layer());
     tracing_subscriber::registry()
         .with(output)

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use pinhole::config::Config;
-use pinhole_conformance::Lines;
+use pinhole_conformance::CapturedLog;
 
 use commands::compile::{self, Compile};
 use commands::engine_grant::{self, EngineGrant};
@@ -102,7 +102,7 @@ fn log_mode(command: &Command) -> LogMode {
     }
 }
 
-async fn run(command: Command, config: Config, lines: Lines) -> Result<u8> {
+async fn run(command: Command, config: Config, lines: CapturedLog) -> Result<u8> {
     match command {
         Command::Serve { listen } => serve::serve(&config, listen).await.map(|()| 0),
         Command::Generate(arguments) => generate::generate(&config, arguments).await,

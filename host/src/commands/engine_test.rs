@@ -8,7 +8,8 @@ use clap::Args;
 use pinhole::config::Config;
 use pinhole::jobs::{CompletedJob, Error, JobPlan, JobRequest, Jobs, Operation, Requester};
 use pinhole_conformance::{
-    Failure, Host, JobImages, JobParameters, Kit, Lines, Task, TaskResult, Verdict,
+    CapturedLog, ConformanceSuite, Failure, Host, JobImages, JobParameters, Task, TaskResult,
+    Verdict,
 };
 use pinhole_ground::audit::AuditLog;
 use pinhole_ground::environment::Environment;
@@ -34,18 +35,18 @@ pub(crate) struct EngineTest {
 }
 
 /// Runs the cases and prints a line for each. Returns the exit code.
-pub(crate) async fn test(config: &Config, arguments: EngineTest, lines: Lines) -> Result<u8> {
+pub(crate) async fn test(config: &Config, arguments: EngineTest, log: CapturedLog) -> Result<u8> {
     let cases = arguments.cases.as_deref().unwrap_or(Path::new(CASES));
-    let kit = match Kit::open(
+    let suite = match ConformanceSuite::open(
         &arguments.component,
         cases,
         &arguments.case,
         &config.compiler,
-        lines,
+        log,
     )
     .await
     {
-        Ok(kit) => kit,
+        Ok(suite) => suite,
         Err(error) => {
             eprintln!("pinhole: {error:#}");
             return Ok(WRONG_USE);
@@ -56,22 +57,23 @@ pub(crate) async fn test(config: &Config, arguments: EngineTest, lines: Lines) -
     let started = Instant::now();
     let (mut passed, mut failed, mut known) = (0, 0, 0);
     let mut written = Ok(());
-    kit.run::<Server>(|played| {
-        let line = match &played.verdict {
-            Verdict::Passed if dim => format!("{played}  \x1b[2m{}\x1b[0m", played.cost()),
-            Verdict::Passed => format!("{played}  {}", played.cost()),
-            _ => played.to_string(),
-        };
-        match played.verdict {
-            Verdict::Passed => passed += 1,
-            Verdict::Failed(_) => failed += 1,
-            Verdict::Known(_) => known += 1,
-        }
-        if written.is_ok() {
-            written = writeln!(out, "{line}");
-        }
-    })
-    .await;
+    suite
+        .run::<Server>(|report| {
+            let line = match &report.verdict {
+                Verdict::Passed if dim => format!("{report}  \x1b[2m{}\x1b[0m", report.cost()),
+                Verdict::Passed => format!("{report}  {}", report.cost()),
+                _ => report.to_string(),
+            };
+            match report.verdict {
+                Verdict::Passed => passed += 1,
+                Verdict::Failed(_) => failed += 1,
+                Verdict::KnownFailure(_) => known += 1,
+            }
+            if written.is_ok() {
+                written = writeln!(out, "{line}");
+            }
+        })
+        .await;
     written?;
     let mut summary = format!("{passed} passed, {failed} failed");
     if known > 0 {

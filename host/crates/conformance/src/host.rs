@@ -1,4 +1,4 @@
-//! The server as the case runner sees it.
+//! The server, as the case runner uses it.
 //!
 //! This crate sits below the server, so the binary implements [`Host`] for it.
 
@@ -9,43 +9,36 @@ use pinhole_sandbox::JobContext;
 use pinhole_sandbox::contract::Model;
 use serde_json::{Map, Value};
 
-/// A server without its web layer: opens engines from settings and runs jobs.
+/// A server without its web layer: opens engines with settings and runs jobs.
 pub trait Host: Sized {
-    /// Opens it with these variables and no others.
+    /// Opens a server with exactly these variables.
     fn open(environment: Environment) -> impl Future<Output = Result<Self>>;
 
-    /// Runs one job or query of the engine and returns its result.
+    /// Runs one task and returns its result.
     fn run(&self, task: Task, context: &JobContext) -> impl Future<Output = TaskResult>;
 }
 
-/// What a case asks the engine to do.
+/// What a case asks of the engine.
 pub enum Task {
-    /// Generate images.
     Generate(JobParameters),
-    /// Edit images.
     Edit {
-        /// The job.
         job: JobParameters,
-        /// The images to edit.
         sources: Vec<Image>,
-        /// Transparent where the first source may change.
+        /// Transparent pixels mark the part of the first source that may change.
         mask: Option<Image>,
     },
-    /// List the models of this engine.
+    /// List the engine's models.
     Models {
-        /// The engine's name.
         engine: String,
     },
-    /// Verify the settings of this engine.
+    /// Verify the engine's settings.
     Verify {
-        /// The engine's name.
         engine: String,
     },
 }
 
 /// The parameters of a job, as a client sends them.
 #[derive(Clone, Debug, Default)]
-#[allow(missing_docs, reason = "the names say it")]
 pub struct JobParameters {
     pub prompt: String,
     pub negative_prompt: Option<String>,
@@ -59,13 +52,10 @@ pub struct JobParameters {
 
 /// The result of a [`Task`].
 pub enum TaskResult {
-    /// A job's images.
     Images(JobImages),
-    /// The engine's models.
     Models(Vec<Model>),
     /// The settings work.
     Verified,
-    /// The task failed.
     Failed(Failure),
 }
 
@@ -91,7 +81,6 @@ pub struct Failure {
     pub code: Option<String>,
     /// The invalid field.
     pub field: Option<String>,
-    /// When to retry.
     pub retry_after_ms: Option<u64>,
     /// The log line for the operator.
     pub operator_message: String,

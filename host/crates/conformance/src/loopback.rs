@@ -6,6 +6,8 @@
 mod connection;
 mod message;
 mod prefixed;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::io;

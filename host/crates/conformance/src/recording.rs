@@ -1,13 +1,13 @@
-//! Replies and WebSocket frames out of recordings of real servers.
+//! Replies and WebSocket frames from recordings of real servers.
 
 use serde_json::Value;
 
-use super::case::{Binary, Frames, Picture, Recorded, Reply, Step};
-use super::test_image;
-use super::value::{Files, Part};
+use crate::case::{BinaryPart, CaseImage, RecordedFrames, RecordedReply, Reply, SocketStep};
+use crate::case_files::{CaseFiles, JsonSelection};
+use crate::test_image;
 
-/// Headers that belong to one connection or one moment.
-const LEFT_AWAY: [&str; 9] = [
+/// Headers that belong to one connection or one point in time.
+const DROPPED_HEADERS: [&str; 9] = [
     "connection",
     "content-encoding",
     "content-length",
@@ -19,23 +19,29 @@ const LEFT_AWAY: [&str; 9] = [
     "transfer-encoding",
 ];
 
-/// Fills a reply in with a recorded one, as far as it says nothing itself.
-pub(crate) fn fill(reply: &mut Reply, recorded: &Recorded, files: &Files) -> Result<(), String> {
-    let response = files.part(&Part {
+/// Completes a reply with a recorded one. Keys of the reply override the recording.
+pub(crate) fn apply(
+    recorded: &RecordedReply,
+    reply: &mut Reply,
+    files: &CaseFiles,
+) -> Result<(), String> {
+    let response = files.read_json(&JsonSelection {
         file: &recorded.file,
-        at: &recorded.at,
+        pointer: &recorded.pointer,
         with: &recorded.with,
         replace: &recorded.replace,
     })?;
-    let status = response.get("status").and_then(Value::as_u64);
-    let status = status.and_then(|status| u16::try_from(status).ok());
-    let status = status.ok_or("there is no response with a status at that place")?;
+    let status = response
+        .get("status")
+        .and_then(Value::as_u64)
+        .and_then(|status| u16::try_from(status).ok())
+        .ok_or("the recording has no response with a status at this pointer")?;
     reply.status.get_or_insert(status);
     let headers = response.get("headers").and_then(Value::as_object);
-    for (name, value) in headers.into_iter().flatten() {
-        let name = name.to_ascii_lowercase();
+    for (recorded_name, value) in headers.into_iter().flatten() {
+        let name = recorded_name.to_ascii_lowercase();
         if let Some(value) = value.as_str()
-            && !LEFT_AWAY.contains(&name.as_str())
+            && !DROPPED_HEADERS.contains(&name.as_str())
         {
             reply
                 .headers
@@ -43,100 +49,117 @@ pub(crate) fn fill(reply: &mut Reply, recorded: &Recorded, files: &Files) -> Res
                 .or_insert_with(|| value.to_owned());
         }
     }
-    let given = reply.json.is_some()
+    let has_body = reply.json.is_some()
         || reply.text.is_some()
-        || reply.picture.is_some()
+        || reply.image.is_some()
         || reply.events.is_some();
-    if given {
-        // What it says of its own body holds, and not what the recorded one was.
+    if has_body {
+        // The content type of the recorded body does not apply.
         reply.headers.remove("content-type");
         return Ok(());
     }
-    let part = |key: &str| response.get(key).cloned();
-    if let Some(json) = part("json") {
-        reply.json = Some(json);
-    } else if let Some(text) = part("body_text") {
-        reply.text = Some(text.as_str().ok_or("body_text is no text")?.to_owned());
-    } else if let Some(body) = part("body") {
-        match body {
-            Value::String(text) => reply.text = Some(text),
-            body => match body.get("head_hex").and_then(Value::as_str) {
-                Some("") => {}
-                Some(head) => reply.picture = Some(trimmed(head)?),
-                None => reply.json = Some(body),
-            },
+    apply_body(&response, reply)
+}
+
+fn apply_body(response: &Value, reply: &mut Reply) -> Result<(), String> {
+    if let Some(json) = response.get("json") {
+        reply.json = Some(json.clone());
+    } else if let Some(text) = response.get("body_text") {
+        let text = text.as_str().ok_or("body_text is not a string")?;
+        reply.text = Some(text.to_owned());
+    } else if let Some(body) = response.get("body") {
+        match (body, body.get("head_hex").and_then(Value::as_str)) {
+            (Value::String(text), _) => reply.text = Some(text.clone()),
+            (_, Some("")) => {}
+            (_, Some(head)) => reply.image = Some(replacement_image(head)?),
+            (json, None) => reply.json = Some(json.clone()),
         }
     }
     Ok(())
 }
 
 /// The server's frames among a recording's entries, as steps.
-pub(crate) fn frames(frames: &Frames, files: &Files) -> Result<Vec<Step>, String> {
-    let entries = files.part(&Part {
+pub(crate) fn read_frames(
+    frames: &RecordedFrames,
+    files: &CaseFiles,
+) -> Result<Vec<SocketStep>, String> {
+    let recording = files.read_json(&JsonSelection {
         file: &frames.file,
-        at: &frames.at,
+        pointer: &frames.pointer,
         with: &frames.with,
         replace: &frames.replace,
     })?;
-    let entries = entries.as_array().ok_or("there is no list at that place")?;
+    let entries = recording
+        .as_array()
+        .ok_or("the recording has no list at this pointer")?;
     let to = frames.to.unwrap_or(entries.len());
-    let wanted = entries.get(frames.from..to).ok_or_else(|| {
+    let selected = entries.get(frames.from..to).ok_or_else(|| {
         format!(
-            "from {} to {to} is not within {} entries",
+            "from {} to {to} is not within the {} entries of the recording",
             frames.from,
             entries.len()
         )
     })?;
-    let received = wanted
+    selected
         .iter()
-        .filter(|entry| entry.get("dir").and_then(Value::as_str) == Some("recv"));
-    received.map(frame).collect()
+        .filter(|entry| entry.get("dir").and_then(Value::as_str) == Some("recv"))
+        .map(parse_frame)
+        .collect()
 }
 
-fn frame(entry: &Value) -> Result<Step, String> {
+fn parse_frame(entry: &Value) -> Result<SocketStep, String> {
     let Some(binary) = entry.get("binary") else {
         return match entry.get("text") {
-            Some(Value::String(text)) => Ok(Step::SendText(text.clone())),
-            Some(json) => Ok(Step::Send(json.clone())),
+            Some(Value::String(text)) => Ok(SocketStep::SendText(text.clone())),
+            Some(json) => Ok(SocketStep::Send(json.clone())),
             None => Err("a frame has neither text nor binary".to_owned()),
         };
     };
-    let number = |key: &str| binary.get(key).and_then(Value::as_u64);
-    let number = |key: &str| number(key).and_then(|number| u32::try_from(number).ok());
-    let event = number("event_type").ok_or("a binary frame has no event_type")?;
-    let mut parts = vec![Binary::U32(event)];
-    parts.extend(number("image_format").map(Binary::U32));
-    parts.extend(binary.get("metadata").cloned().map(Binary::JsonWithLength));
-    let head = binary.get("image_head_hex").and_then(Value::as_str);
-    if let Some(head) = head {
-        parts.push(Binary::Picture(trimmed(head)?));
+    let number = |key: &str| {
+        let number = binary.get(key).and_then(Value::as_u64);
+        number.and_then(|number| u32::try_from(number).ok())
+    };
+    let event_type = number("event_type").ok_or("a binary frame has no event_type")?;
+    let mut parts = vec![BinaryPart::U32(event_type)];
+    parts.extend(number("image_format").map(BinaryPart::U32));
+    parts.extend(
+        binary
+            .get("metadata")
+            .cloned()
+            .map(BinaryPart::JsonWithLength),
+    );
+    if let Some(head) = binary.get("image_head_hex").and_then(Value::as_str) {
+        parts.push(BinaryPart::Image(replacement_image(head)?));
     }
-    Ok(Step::SendBinary(parts))
+    Ok(SocketStep::SendBinary(parts))
 }
 
-/// A small picture in place of one whose head alone was kept.
-fn trimmed(head: &str) -> Result<Picture, String> {
-    let digits = head.as_bytes().chunks(2);
-    let bytes = digits.map(|pair| {
-        let pair = std::str::from_utf8(pair).ok()?;
-        u8::from_str_radix(pair, 16).ok()
-    });
-    let bytes = bytes.collect::<Option<Vec<u8>>>();
-    let picture = bytes.and_then(|bytes| test_image::like(&bytes));
-    let picture = picture.ok_or_else(|| format!("{head:?} is not the head of a known picture"))?;
-    Ok(Picture::of(picture))
+/// A small image in place of a recorded one, of which the recording has only the first bytes.
+fn replacement_image(head_hex: &str) -> Result<CaseImage, String> {
+    decode_hex(head_hex)
+        .and_then(|head| test_image::encode_in_format_of(&head))
+        .map(CaseImage::from_bytes)
+        .ok_or_else(|| format!("{head_hex:?} is not the head of an image of a known format"))
+}
+
+fn decode_hex(digits: &str) -> Option<Vec<u8>> {
+    digits
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::super::case::Script;
-    use super::super::case::tests::{read, with_exchanges};
     use super::*;
+    use crate::case::Script;
+    use crate::case::tests::{case_with_exchanges, read_case};
 
     #[test]
-    fn a_recording_fills_in_a_reply() {
+    fn recording_completes_reply() {
         let recordings = json!([{"response": {
             "status": 404,
             "headers": {"Content-Type": "text/odd", "Content-Length": "5", "Retry-After": "3"},
@@ -152,9 +175,10 @@ mod tests {
                 reply[key] = value.clone();
             }
             let exchange = json!({"request": {"line": "GET /x"}, "reply": reply});
-            let mut case = read(&with_exchanges(&json!([exchange])), &recordings).unwrap();
-            let Script::Exchanges(exchanges) = &mut case.upstream else {
-                panic!("exchanges became none")
+            let mut case =
+                read_case(&case_with_exchanges(&json!([exchange])), &recordings).unwrap();
+            let Script::Exchanges(exchanges) = &mut case.script else {
+                panic!("the case has no exchanges")
             };
             exchanges.remove(0).reply.unwrap()
         };
@@ -175,8 +199,8 @@ mod tests {
         );
         assert!(!own.headers.contains_key("content-type"));
 
-        let picture = reply("/1/response", json!({})).picture.unwrap();
-        assert_eq!(picture.bytes, test_image::make("jpeg 8x8").unwrap());
+        let image = reply("/1/response", json!({})).image.unwrap();
+        assert_eq!(image.bytes, test_image::encode("jpeg 8x8").unwrap());
     }
 
     #[test]
@@ -192,28 +216,33 @@ mod tests {
         let frames = json!({"file": "recordings/all.json", "at": "/ws", "from": 1, "to": 5,
             "replace": {"old": "new"}});
         let exchange = json!({"request": {"line": "GET /x"}, "socket": [{"recorded": frames}]});
-        let case = read(&with_exchanges(&json!([exchange])), &recordings).unwrap();
+        let case = read_case(&case_with_exchanges(&json!([exchange])), &recordings).unwrap();
         let steps = case.exchanges()[0].socket.as_ref().unwrap();
         let [
-            Step::Send(text),
-            Step::SendBinary(png),
-            Step::SendBinary(jpeg),
+            SocketStep::Send(text),
+            SocketStep::SendBinary(png),
+            SocketStep::SendBinary(jpeg),
         ] = steps.as_slice()
         else {
             panic!("{} steps", steps.len())
         };
         assert_eq!(*text, json!({"id": "new"}));
-        let [Binary::U32(1), Binary::U32(2), Binary::Picture(picture)] = png.as_slice() else {
-            panic!("a frame of event 1 is two numbers and a picture")
-        };
-        assert_eq!(picture.bytes, test_image::make("png 8x8").unwrap());
         let [
-            Binary::U32(4),
-            Binary::JsonWithLength(json),
-            Binary::Picture(_),
+            BinaryPart::U32(1),
+            BinaryPart::U32(2),
+            BinaryPart::Image(image),
+        ] = png.as_slice()
+        else {
+            panic!("a frame of event 1 is two numbers and an image")
+        };
+        assert_eq!(image.bytes, test_image::encode("png 8x8").unwrap());
+        let [
+            BinaryPart::U32(4),
+            BinaryPart::JsonWithLength(json),
+            BinaryPart::Image(_),
         ] = jpeg.as_slice()
         else {
-            panic!("a frame of event 4 is a number, JSON and a picture")
+            panic!("a frame of event 4 is a number, JSON and an image")
         };
         assert_eq!(*json, json!({"id": "new"}));
     }

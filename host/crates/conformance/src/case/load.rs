@@ -1,97 +1,96 @@
-//! Makes or reads what a case names: pictures, replies and frames.
+//! Encodes or reads the images, replies and frames that a case names.
 
-use super::super::value::{Files, Wrong};
-use super::super::{recording, test_image};
-use super::{Binary, Case, Exchange, Picture, Pictures, Script, Source, Step};
+use super::{
+    BinaryPart, Case, CaseImage, Exchange, ExpectedImages, ImageOrigin, InvalidCase, Script,
+    SocketStep,
+};
+use crate::case_files::CaseFiles;
+use crate::{recording, test_image};
 
 impl Case {
-    /// Loads the whole case.
-    pub(super) fn load(&mut self, files: &Files) -> Result<(), Wrong> {
+    pub(super) fn load(&mut self, files: &CaseFiles) -> Result<(), InvalidCase> {
         if let Some(edit) = &mut self.edit {
-            for (number, source) in edit.sources.iter_mut().enumerate() {
-                source.load(files, &format!("/edit/sources/{number}"))?;
+            for (index, source) in edit.sources.iter_mut().enumerate() {
+                source.load(files, &format!("/edit/sources/{index}"))?;
             }
             if let Some(mask) = &mut edit.mask {
                 mask.load(files, "/edit/mask")?;
             }
         }
-        if let Some(Pictures::List(pictures)) = &mut self.outcome.pictures {
-            for (number, given) in pictures.iter_mut().enumerate() {
-                if let Some(picture) = &mut given.picture {
-                    picture.load(files, &format!("/outcome/pictures/{number}/picture"))?;
+        if let Some(ExpectedImages::List(images)) = &mut self.outcome.images {
+            for (index, expected) in images.iter_mut().enumerate() {
+                if let Some(image) = &mut expected.image {
+                    image.load(files, &format!("/outcome/pictures/{index}/picture"))?;
                 }
             }
         }
-        let Script::Exchanges(exchanges) = &mut self.upstream else {
-            return Ok(());
-        };
-        for (number, exchange) in exchanges.iter_mut().enumerate() {
-            exchange.load(files, &format!("/upstream/{number}"))?;
+        if let Script::Exchanges(exchanges) = &mut self.script {
+            for (index, exchange) in exchanges.iter_mut().enumerate() {
+                exchange.load(files, &format!("/upstream/{index}"))?;
+            }
         }
         Ok(())
     }
 }
 
 impl Exchange {
-    fn load(&mut self, files: &Files, place: &str) -> Result<(), Wrong> {
-        for (number, part) in self.request.form.iter_mut().flatten().enumerate() {
-            for picture in [&mut part.picture, &mut part.same_pixels]
-                .into_iter()
-                .flatten()
-            {
-                picture.load(files, &format!("{place}/request/form/{number}"))?;
+    fn load(&mut self, files: &CaseFiles, pointer: &str) -> Result<(), InvalidCase> {
+        for (index, field) in self.request.form.iter_mut().flatten().enumerate() {
+            let images = [&mut field.image, &mut field.same_pixels];
+            for image in images.into_iter().flatten() {
+                image.load(files, &format!("{pointer}/request/form/{index}"))?;
             }
         }
         if let Some(reply) = &mut self.reply {
-            let place = format!("{place}/reply");
-            if let Some(picture) = &mut reply.picture {
-                picture.load(files, &format!("{place}/picture"))?;
+            if let Some(image) = &mut reply.image {
+                image.load(files, &format!("{pointer}/reply/picture"))?;
             }
             if let Some(recorded) = reply.recorded.take() {
-                let filled = recording::fill(reply, &recorded, files);
-                filled.map_err(|why| Wrong {
-                    place: format!("{place}/recorded"),
-                    why,
+                recording::apply(&recorded, reply, files).map_err(|reason| {
+                    InvalidCase::at(&format!("{pointer}/reply/recorded"), reason)
                 })?;
             }
         }
-        let Some(steps) = self.socket.take() else {
-            return Ok(());
-        };
-        let mut all = Vec::new();
-        for (number, step) in steps.into_iter().enumerate() {
-            let place = format!("{place}/socket/{number}");
-            match step {
-                Step::Recorded(frames) => {
-                    let frames = recording::frames(&frames, files);
-                    all.extend(frames.map_err(|why| Wrong { place, why })?);
-                }
-                Step::SendBinary(mut parts) => {
-                    for part in &mut parts {
-                        if let Binary::Picture(picture) = part {
-                            picture.load(files, &place)?;
-                        }
-                    }
-                    all.push(Step::SendBinary(parts));
-                }
-                step => all.push(step),
+        if let Some(steps) = self.socket.take() {
+            let mut loaded = Vec::new();
+            for (index, step) in steps.into_iter().enumerate() {
+                let step_pointer = format!("{pointer}/socket/{index}");
+                loaded.extend(load_step(step, files, &step_pointer)?);
             }
+            self.socket = Some(loaded);
         }
-        self.socket = Some(all);
         Ok(())
     }
 }
 
-impl Picture {
-    fn load(&mut self, files: &Files, place: &str) -> Result<(), Wrong> {
-        let bytes = match &self.source {
-            Source::Words(words) => test_image::make(words),
-            Source::File(file) => files.read(file),
+/// The step with its images; a recording becomes its frames.
+fn load_step(
+    step: SocketStep,
+    files: &CaseFiles,
+    pointer: &str,
+) -> Result<Vec<SocketStep>, InvalidCase> {
+    match step {
+        SocketStep::Recorded(recorded) => recording::read_frames(&recorded, files)
+            .map_err(|reason| InvalidCase::at(pointer, reason)),
+        SocketStep::SendBinary(mut parts) => {
+            for part in &mut parts {
+                if let BinaryPart::Image(image) = part {
+                    image.load(files, pointer)?;
+                }
+            }
+            Ok(vec![SocketStep::SendBinary(parts)])
+        }
+        other => Ok(vec![other]),
+    }
+}
+
+impl CaseImage {
+    fn load(&mut self, files: &CaseFiles, pointer: &str) -> Result<(), InvalidCase> {
+        let bytes = match &self.origin {
+            ImageOrigin::Spec(spec) => test_image::encode(spec),
+            ImageOrigin::File(file) => files.read_bytes(file),
         };
-        self.bytes = bytes.map_err(|why| Wrong {
-            place: place.to_owned(),
-            why,
-        })?;
+        self.bytes = bytes.map_err(|reason| InvalidCase::at(pointer, reason))?;
         Ok(())
     }
 }

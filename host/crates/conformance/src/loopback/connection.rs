@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::message::{ResponseKind, SocketHandler, accept_web_socket, build};
+use super::message::{ResponseKind, SocketHandler, build, web_socket_response};
 use super::prefixed::PrefixedStream;
 use super::{RawStep, RecordedRequest, RequestHandler};
 
@@ -75,16 +75,22 @@ async fn serve_http(
     // Fails if the client disconnects, and on purpose if a response is raw or breaks off.
     let ended = poll_fn(|context| connection.poll_without_shutdown(context)).await;
     let Parts { io, read_buf, .. } = connection.into_parts();
-    let mut stream = io.into_inner();
-    let takeover = slot.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let Some(takeover) = takeover else {
-        if ended.is_ok() {
-            stream.shutdown().await.ok();
+    let mut returned = io.into_inner();
+    match slot.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        // The client disconnected during the handshake.
+        Some(Takeover::WebSocket(_)) if ended.is_err() => None,
+        Some(takeover) => {
+            let unread = [read_buf.as_ref(), returned.prefix.as_ref()].concat();
+            returned.prefix = unread.into();
+            Some((returned, takeover))
         }
-        return None;
-    };
-    stream.prefix = [read_buf.as_ref(), stream.prefix.as_ref()].concat().into();
-    Some((stream, takeover))
+        None => {
+            if ended.is_ok() {
+                returned.shutdown().await.ok();
+            }
+            None
+        }
+    }
 }
 
 /// Passes a request to the handler. The error makes hyper close or hand over the connection.
@@ -94,17 +100,18 @@ fn respond<H: RequestHandler>(
     handler: Arc<H>,
     slot: &Mutex<Option<Takeover>>,
 ) -> impl Future<Output = Result<Response<Body>, NotHttp>> {
-    let (head, body) = request.into_parts();
+    let (head, incoming) = request.into_parts();
     // Exists before the future is polled: hyper drops the future if the client disconnects.
     let mut unfinished = UnfinishedRequest {
         handler,
         request: Some(RecordedRequest::new(head, Bytes::new(), number)),
     };
     async move {
-        let body = axum::body::to_bytes(Body::new(body), MAX_BODY_BYTES).await;
-        let body = body.map_err(|_| NotHttp)?;
+        let bytes = axum::body::to_bytes(Body::new(incoming), MAX_BODY_BYTES)
+            .await
+            .map_err(|_| NotHttp)?;
         let mut recorded = unfinished.request.take().ok_or(NotHttp)?;
-        recorded.body = body;
+        recorded.body = bytes;
         let request_headers = recorded.headers.clone();
         let take_over = |takeover| {
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(takeover);
@@ -116,13 +123,13 @@ fn respond<H: RequestHandler>(
                 headers,
                 body,
             } => Ok(build(status, headers, body)),
-            ResponseKind::WebSocket(talk) => match accept_web_socket(&request_headers) {
-                Ok(response) => {
+            ResponseKind::WebSocket(talk) => {
+                let response = web_socket_response(&request_headers);
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     take_over(Takeover::WebSocket(talk));
-                    Ok(response)
                 }
-                Err(response) => Ok(response),
-            },
+                Ok(response)
+            }
             ResponseKind::Raw(steps) => {
                 take_over(Takeover::Raw(steps));
                 Err(NotHttp)

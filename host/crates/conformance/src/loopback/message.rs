@@ -204,21 +204,21 @@ pub(super) fn build(status: u16, headers: Vec<(String, String)>, body: Body) -> 
     })
 }
 
-/// The response to a WebSocket handshake; `Err` with a response if the request is none.
-pub(super) fn accept_web_socket(headers: &HeaderMap) -> Result<Response<Body>, Response<Body>> {
-    let Some(key) = headers.get(SEC_WEBSOCKET_KEY) else {
+/// The response to a WebSocket handshake; status 400 if the request is none.
+pub(super) fn web_socket_response(request_headers: &HeaderMap) -> Response<Body> {
+    let Some(key) = request_headers.get(SEC_WEBSOCKET_KEY) else {
         let text = "this is not a WebSocket handshake";
-        return Err(with_status(StatusCode::BAD_REQUEST, text.into()));
+        return with_status(StatusCode::BAD_REQUEST, text.into());
     };
     let accept = derive_accept_key(key.as_bytes());
     let headers = [
         (CONNECTION, "upgrade"),
         (UPGRADE, "websocket"),
         (SEC_WEBSOCKET_ACCEPT, accept.as_str()),
-    ];
-    let headers = headers.map(|(name, value)| (name.to_string(), value.to_owned()));
+    ]
+    .map(|(name, value)| (name.to_string(), value.to_owned()));
     let status = StatusCode::SWITCHING_PROTOCOLS.as_u16();
-    Ok(build(status, headers.into(), Body::empty()))
+    build(status, headers.into(), Body::empty())
 }
 
 fn with_status(status: StatusCode, body: Body) -> Response<Body> {

@@ -1,4 +1,4 @@
-//! Log lines of the jobs that the kit runs, so that secrets are looked for in them.
+//! The host's log lines during a run, which are searched for secrets.
 
 use std::collections::VecDeque;
 use std::fmt::{Debug, Write};
@@ -11,67 +11,70 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-/// Lines kept; older ones are dropped.
+/// Maximum number of stored lines; the oldest are dropped.
 const MAX_LINES: usize = 20_000;
 
-/// What was logged lately. Clones see the same.
+/// The newest log lines. Clones share them.
 #[derive(Clone, Default)]
-pub struct Lines(Arc<Mutex<Kept>>);
+pub struct CapturedLog(Arc<Mutex<StoredLines>>);
 
 #[derive(Default)]
-struct Kept {
-    lines: VecDeque<Line>,
+struct StoredLines {
+    lines: VecDeque<LogLine>,
     dropped: usize,
 }
 
 #[derive(Default)]
-struct Line {
+struct LogLine {
     job: Option<String>,
+    /// All fields.
     text: String,
 }
 
-impl Lines {
-    /// Listens to what the host logs, at every level.
+impl CapturedLog {
+    /// Captures what the host logs, at every level.
     pub fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> impl Layer<S> + use<S> {
-        let own = Targets::new().with_target("pinhole", Level::TRACE);
-        self.clone().with_filter(own)
+        let targets = Targets::new().with_target("pinhole", Level::TRACE);
+        self.clone().with_filter(targets)
     }
 
-    /// How many lines came so far.
+    /// The number of lines so far.
     pub(crate) fn count(&self) -> usize {
-        let kept = self.kept();
-        kept.dropped + kept.lines.len()
+        let stored = self.stored();
+        stored.dropped + stored.lines.len()
     }
 
-    /// The lines of this job, and those of no job, that came after so many.
-    pub(crate) fn of(&self, job: &str, after: usize) -> Vec<String> {
-        let kept = self.kept();
-        let lines = kept.lines.iter().skip(after.saturating_sub(kept.dropped));
-        lines
+    /// The lines of this job, and those of no job, after the first `skipped` lines.
+    pub(crate) fn lines_of_job(&self, job: &str, skipped: usize) -> Vec<String> {
+        let stored = self.stored();
+        stored
+            .lines
+            .iter()
+            .skip(skipped.saturating_sub(stored.dropped))
             .filter(|line| line.job.as_deref().is_none_or(|of| of == job))
             .map(|line| line.text.clone())
             .collect()
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn stored(&self) -> MutexGuard<'_, StoredLines> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<S: Subscriber> Layer<S> for Lines {
+impl<S: Subscriber> Layer<S> for CapturedLog {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut line = Line::default();
+        let mut line = LogLine::default();
         event.record(&mut line);
-        let mut kept = self.kept();
-        if kept.lines.len() == MAX_LINES {
-            kept.lines.pop_front();
-            kept.dropped += 1;
+        let mut stored = self.stored();
+        if stored.lines.len() == MAX_LINES {
+            stored.lines.pop_front();
+            stored.dropped += 1;
         }
-        kept.lines.push_back(line);
+        stored.lines.push_back(line);
     }
 }
 
-impl Visit for Line {
+impl Visit for LogLine {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "job" {
             self.job = Some(value.to_owned());

@@ -1,0 +1,76 @@
+//! Finds secrets of a case in the texts that people can read.
+
+use crate::case::Case;
+use crate::host::TaskResult;
+
+/// Variables whose names end so hold secrets.
+const SECRET_SUFFIXES: [&str; 5] = ["KEY", "AUTH", "SECRET", "TOKEN", "PASSWORD"];
+/// Minimum length of a secret; a shorter one occurs in ordinary text.
+const MIN_SECRET_BYTES: usize = 4;
+
+/// Texts that a person can read.
+pub(crate) struct VisibleTexts {
+    /// Such as `a log line`.
+    pub(crate) place: &'static str,
+    pub(crate) texts: Vec<String>,
+}
+
+/// A line for each secret in each kind of text. `fill` replaces placeholders in a variable.
+pub(crate) fn find_leaks(
+    case: &Case,
+    visible: &[VisibleTexts],
+    fill: impl Fn(&str) -> String,
+) -> Vec<String> {
+    let mut leaks = Vec::new();
+    for (name, value) in &case.variables {
+        if !SECRET_SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) {
+            continue;
+        }
+        let secrets = spellings(&fill(value));
+        for VisibleTexts { place, texts } in visible {
+            let has_secret = |text: &&String| secrets.iter().any(|secret| text.contains(secret));
+            if let Some(text) = texts.iter().find(has_secret) {
+                leaks.push(format!(
+                    "/variables/{name}: its value appears in {place}: {text}"
+                ));
+            }
+        }
+    }
+    leaks
+}
+
+/// The secret, its base64, and the part after a colon, as in `user:password`.
+fn spellings(secret: &str) -> Vec<String> {
+    let base64 = base64_simd::STANDARD.encode_to_string(secret);
+    let all = [
+        Some(secret),
+        Some(base64.trim_end_matches('=')),
+        secret.split_once(':').map(|(_, after)| after),
+    ];
+    all.into_iter()
+        .flatten()
+        .filter(|spelling| spelling.len() >= MIN_SECRET_BYTES)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The texts of a result that a person can read.
+pub(crate) fn visible_texts(result: &TaskResult) -> Vec<String> {
+    match result {
+        TaskResult::Images(job) => vec![
+            job.details.clone(),
+            job.revised_prompt.clone().unwrap_or_default(),
+        ],
+        TaskResult::Models(models) => models
+            .iter()
+            .flat_map(|model| [model.id.clone(), model.name.clone()])
+            .collect(),
+        TaskResult::Verified => Vec::new(),
+        TaskResult::Failed(failure) => vec![
+            failure.message.clone(),
+            failure.operator_message.clone(),
+            failure.code.clone().unwrap_or_default(),
+            failure.field.clone().unwrap_or_default(),
+        ],
+    }
+}

@@ -115,6 +115,9 @@ fn run_documentation_tests(workspace: &Workspace) -> Result<()> {
     let packages = workspace.packages_with_doctests.iter();
     let status = workspace
         .cargo(&["test", "--doc", "--quiet"])
+        // The same features as in the whole workspace, so that cargo builds nothing again.
+        .args(["--package", "workspace-hack"])
+        .args(["--features", "workspace-hack/wasm"])
         .args(packages.flat_map(|package| ["--package", package]))
         .status()
         .context("cannot start cargo")?;

@@ -49,7 +49,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 }
 
 /// Role of a user.
-#[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Role {
     Admin,
@@ -64,14 +64,6 @@ impl Role {
             "admin" => Self::Admin,
             "user" => Self::User,
             _ => Self::Pending,
-        }
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::User => "user",
-            Self::Pending => "pending",
         }
     }
 }
@@ -105,7 +97,8 @@ struct NewUser {
     #[schema(min_length = 8, max_length = 200)]
     password: String,
     /// Default: `DEFAULT_USER_ROLE`.
-    role: Option<Role>,
+    #[schema(value_type = Option<Role>)]
+    role: Option<String>,
 }
 
 /// `POST /api/v1/auths/add`
@@ -126,16 +119,15 @@ async fn add_user(
     Administrator(administrator): Administrator,
     Json(new): Json<NewUser>,
 ) -> Result<Json<Session>, ApiError> {
-    let rules = app.accounts.rules();
     let role = new
         .role
-        .map_or(rules.default_role.as_str(), |role| role.as_str());
+        .unwrap_or_else(|| app.accounts.rules().default_role.clone());
     let sign_up = SignUp {
         name: new.name,
         email: new.email,
         password: new.password,
     };
-    let account = app.accounts.add(sign_up, role).await?;
+    let account = app.accounts.add(sign_up, &role).await?;
     let user = &account.user;
     tracing::info!("user {} was created by {}", user.id, administrator.id);
     Ok(Json(Session::new(&app, user, account.email).await?))

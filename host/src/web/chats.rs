@@ -20,7 +20,7 @@ use super::auth::User;
 use super::error::{ApiError, Rejection};
 use super::extractors::{Json, Path};
 use crate::app::App;
-use crate::chat::event::{Event, Place};
+use crate::chat::event::{Event, EventTarget};
 use crate::store::{self, ChatRow, MAX_CHATS, SaveOutcome};
 use chat_form::{ChatForm, MAX_MESSAGE_BYTES, check_id};
 use chat_response::ChatResponse;
@@ -154,8 +154,8 @@ async fn set_content(
         return Err(too_long());
     }
     app.events.emit(Event {
-        user_id: chat.user_id,
-        place: Place {
+        target: EventTarget {
+            user_id: chat.user_id,
             chat_id: Some(id.clone()),
             message_id: message_id.clone(),
         },

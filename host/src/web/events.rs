@@ -17,13 +17,23 @@ use super::auth::LiveUser;
 use super::error::ApiError;
 use super::extractors::Query;
 use crate::app::App;
-use crate::chat::event::{Full, GAP};
+use crate::chat::event::{GAP, ListenError};
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct EventFilter {
     /// Only events of this chat. Default: all of the user's events.
     chat_id: Option<String>,
+}
+
+impl From<ListenError> for ApiError {
+    fn from(error: ListenError) -> Self {
+        let status = match error {
+            ListenError::UserLimit => StatusCode::TOO_MANY_REQUESTS,
+            ListenError::ServerLimit => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error.to_string())
+    }
 }
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
@@ -56,13 +66,7 @@ async fn listen(
     let last_id = headers
         .get("last-event-id")
         .map(|id| id.to_str().unwrap_or_default());
-    let listener = app.events.listen(&user.id, last_id).map_err(|full| {
-        let status = match full {
-            Full::User => StatusCode::TOO_MANY_REQUESTS,
-            Full::Server => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        ApiError::new(status, full.to_string())
-    })?;
+    let listener = app.events.listen(&user.id, last_id)?;
     let events = stream::unfold(
         (app, listener, session, chat_id),
         async |(app, mut listener, session, chat_id)| {

@@ -16,7 +16,7 @@ use super::error::ApiError;
 use super::extractors::Json;
 use crate::app::App;
 use crate::chat::Turn;
-use crate::chat::task::Full;
+use crate::chat::task::StartError;
 
 /// A turn that continues after its request.
 #[derive(Serialize, ToSchema)]
@@ -47,6 +47,16 @@ impl Stopped {
     }
 }
 
+impl From<StartError> for ApiError {
+    fn from(error: StartError) -> Self {
+        let status = match error {
+            StartError::UserLimit => StatusCode::TOO_MANY_REQUESTS,
+            StartError::ServerLimit => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(stop))
@@ -55,19 +65,12 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 }
 
 /// Starts a turn as a task.
-pub(super) fn start(app: Arc<App>, turn: Turn) -> Result<Json<Task>, ApiError> {
-    let tasks = app.tasks.clone();
-    let task_id = tasks.start(app.chat.clone(), turn).map_err(|full| {
-        let status = match full {
-            Full::User => StatusCode::TOO_MANY_REQUESTS,
-            Full::Server => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        ApiError::new(status, full.to_string())
-    })?;
-    Ok(Json(Task {
+pub(super) fn start(app: &App, turn: Turn) -> Result<Task, ApiError> {
+    let task_id = app.tasks.start(app.chat.clone(), turn)?;
+    Ok(Task {
         status: true,
         task_id,
-    }))
+    })
 }
 
 /// `POST /api/tasks/stop/{id}`

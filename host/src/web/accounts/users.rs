@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{PROFILE_IMAGE_URL, Permissions, Role};
-use crate::accounts::check_name;
+use crate::accounts::{check_name, check_role};
 use crate::app::App;
 use crate::settings::Change;
 use crate::store::UserProfile;
@@ -44,7 +44,8 @@ struct Page {
 struct UserChange {
     #[schema(min_length = 1, max_length = 200)]
     name: Option<String>,
-    role: Option<Role>,
+    #[schema(value_type = Option<Role>)]
+    role: Option<String>,
     /// An empty password changes nothing.
     #[schema(max_length = 200)]
     password: Option<String>,
@@ -222,8 +223,9 @@ async fn update(
     let UserProfile { user, email, .. } = find(&app, &id).await?;
     let Json(change) = body?;
     let name = change.name.unwrap_or(user.name);
-    let role = change.role.map_or(user.role.as_str(), |role| role.as_str());
+    let role = change.role.unwrap_or(user.role);
     check_name(&name)?;
+    check_role(&role)?;
     let password = match change.password.filter(|password| !password.is_empty()) {
         None => None,
         Some(_) if email.is_empty() => {
@@ -234,7 +236,7 @@ async fn update(
     };
     let is_updated = app
         .store
-        .update_user(&user.id, &name, role, password.as_deref())
+        .update_user(&user.id, &name, &role, password.as_deref())
         .await?;
     if !is_updated {
         return Err(last_administrator());

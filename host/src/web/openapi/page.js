@@ -1,7 +1,7 @@
-// Shows /openapi.json: groups, routes, fields and statuses. Everything is set as text, never as HTML.
+// Shows /openapi.json: groups, routes, fields and statuses. Inserts only text, never HTML.
 
 const METHODS = ["get", "post", "put", "patch", "delete", "head", "options", "trace"];
-// A shape inside itself would be shown for ever.
+// Depth of nested fields: a schema may contain itself.
 const MAX_DEPTH = 6;
 
 const find = (id) => document.getElementById(id);
@@ -13,85 +13,84 @@ function make(name, properties = {}, ...children) {
   return element;
 }
 
-function resolve(whole, shape) {
-  if (!shape || !shape.$ref) return shape ?? {};
-  const path = shape.$ref.replace(/^#\//, "").split("/");
-  const found = path.reduce((place, part) => place?.[part], whole) ?? {};
+function resolve(api, schema) {
+  if (!schema || !schema.$ref) return schema ?? {};
+  const path = schema.$ref.replace(/^#\//, "").split("/");
+  const found = path.reduce((node, part) => node?.[part], api) ?? {};
   return { title: path.at(-1), ...found };
 }
 
-// A type in a few words, such as `list of text` or `whole number, 1 to 32`.
-function describe(whole, given) {
-  const shape = resolve(whole, given);
-  const options = shape.oneOf ?? shape.anyOf;
-  if (options) return options.map((option) => describe(whole, option)).join(" or ");
-  const types = [shape.type ?? "anything"].flat();
-  const names = { array: "list", boolean: "true or false", integer: "whole number", object: "object", string: "text" };
-  const words = types.map((type) => {
-    if (type === "array") return `list of ${describe(whole, shape.items)}`;
-    if (type === "string" && shape.enum) return shape.enum.map((value) => `"${value}"`).join(", ");
-    if (type === "string" && shape.format === "binary") return "bytes";
-    return names[type] ?? type;
+// A short description of a type, such as `list of text` or `integer, 1 to 32`.
+function describe(api, schemaOrRef) {
+  const schema = resolve(api, schemaOrRef);
+  const options = schema.oneOf ?? schema.anyOf;
+  if (options) return options.map((option) => describe(api, option)).join(" or ");
+  const types = [schema.type ?? "any value"].flat();
+  const typeNames = { array: "list", boolean: "boolean", integer: "integer", object: "object", string: "text" };
+  const descriptions = types.map((type) => {
+    if (type === "array") return `list of ${describe(api, schema.items)}`;
+    if (type === "string" && schema.enum) return schema.enum.map((value) => `"${value}"`).join(", ");
+    if (type === "string" && schema.format === "binary") return "bytes";
+    return typeNames[type] ?? type;
   });
   const bounds = [];
-  if (shape.minimum !== undefined && shape.maximum !== undefined) bounds.push(`${shape.minimum} to ${shape.maximum}`);
-  else if (shape.minimum !== undefined) bounds.push(`at least ${shape.minimum}`);
-  else if (shape.maximum !== undefined) bounds.push(`at most ${shape.maximum}`);
-  if (shape.maxLength !== undefined) bounds.push(`at most ${shape.maxLength} characters`);
-  if (shape.minLength > 0) bounds.push("not empty");
-  if (shape.maxItems !== undefined) bounds.push(`at most ${shape.maxItems} entries`);
-  if (shape.pattern) bounds.push(`as ${shape.pattern}`);
-  return [words.join(" or "), ...bounds].join(", ");
+  if (schema.minimum !== undefined && schema.maximum !== undefined) bounds.push(`${schema.minimum} to ${schema.maximum}`);
+  else if (schema.minimum !== undefined) bounds.push(`at least ${schema.minimum}`);
+  else if (schema.maximum !== undefined) bounds.push(`at most ${schema.maximum}`);
+  if (schema.maxLength !== undefined) bounds.push(`at most ${schema.maxLength} characters`);
+  if (schema.minLength > 0) bounds.push("not empty");
+  if (schema.maxItems !== undefined) bounds.push(`at most ${schema.maxItems} entries`);
+  if (schema.pattern) bounds.push(`matches ${schema.pattern}`);
+  return [descriptions.join(" or "), ...bounds].join(", ");
 }
 
-// The fields of a shape, as a list in lists.
-function fields(whole, given, depth = 0) {
-  const shape = resolve(whole, given);
+// The fields of a schema, as nested lists.
+function fields(api, schemaOrRef, depth = 0) {
+  const schema = resolve(api, schemaOrRef);
   if (depth > MAX_DEPTH) return null;
-  const options = shape.oneOf ?? shape.anyOf ?? shape.allOf;
+  const options = schema.oneOf ?? schema.anyOf ?? schema.allOf;
   if (options) {
-    const lists = options.map((option) => fields(whole, option, depth + 1)).filter(Boolean);
+    const lists = options.map((option) => fields(api, option, depth + 1)).filter(Boolean);
     if (lists.length === 0) return null;
-    const between = shape.allOf ? [] : lists.slice(1);
-    return make("div", {}, ...lists.flatMap((list, index) => (between.length && index ? ["or", list] : [list])));
+    return make("div", {}, ...lists.flatMap((list, index) => (index > 0 && !schema.allOf ? ["or", list] : [list])));
   }
-  if (shape.items) return fields(whole, shape.items, depth + 1);
-  const entries = Object.entries(shape.properties ?? {});
+  if (schema.items) return fields(api, schema.items, depth + 1);
+  const entries = Object.entries(schema.properties ?? {});
   if (entries.length === 0) return null;
-  const required = new Set(shape.required ?? []);
+  const required = new Set(schema.required ?? []);
   const list = make("dl");
   for (const [name, field] of entries) {
-    const told = resolve(whole, field);
-    const need = required.has(name) ? make("b", {}, " required") : null;
+    const resolved = resolve(api, field);
+    const requiredMark = required.has(name) ? make("b", {}, " required") : null;
     list.append(
-      make("dt", {}, make("code", {}, name), make("span", { class: "type" }, ` ${describe(whole, field)}`), need),
-      make("dd", {}, told.description ?? "", fields(whole, field, depth + 1)),
+      make("dt", {}, make("code", {}, name), make("span", { class: "type" }, ` ${describe(api, field)}`), requiredMark),
+      make("dd", {}, resolved.description ?? "", fields(api, field, depth + 1)),
     );
   }
   return list;
 }
 
-function contents(whole, content) {
+function contents(api, content) {
   return Object.entries(content ?? {}).flatMap(([type, { schema }]) => [
-    make("p", {}, make("code", {}, type), ` ${describe(whole, schema)}`),
-    fields(whole, schema),
+    make("p", {}, make("code", {}, type), ` ${describe(api, schema)}`),
+    fields(api, schema),
   ]);
 }
 
-function parameters(whole, given) {
+function parameters(api, described) {
   const list = make("dl");
-  for (const parameter of given) {
-    const need = parameter.required ? make("b", {}, " required") : null;
-    const type = ` in ${parameter.in}, ${describe(whole, parameter.schema)}`;
+  for (const parameter of described) {
+    const requiredMark = parameter.required ? make("b", {}, " required") : null;
+    const type = ` in ${parameter.in}, ${describe(api, parameter.schema)}`;
     list.append(
-      make("dt", {}, make("code", {}, parameter.name), make("span", { class: "type" }, type), need),
+      make("dt", {}, make("code", {}, parameter.name), make("span", { class: "type" }, type), requiredMark),
       make("dd", {}, parameter.description ?? ""),
     );
   }
   return list;
 }
 
-function route(whole, path, method, operation) {
+function route(api, path, method, operation) {
   const heading = make(
     "summary",
     {},
@@ -101,31 +100,31 @@ function route(whole, path, method, operation) {
   );
   const body = make("div", { class: "body" });
   if (operation.description) body.append(make("p", {}, operation.description));
-  const security = operation.security ?? whole.security ?? [];
-  const open = security.every((scheme) => Object.keys(scheme).length === 0);
-  body.append(make("p", {}, open ? "For everybody." : "For who shows a key or a session."));
-  if (operation.parameters?.length) body.append(make("h4", {}, "Parameters"), parameters(whole, operation.parameters));
+  const security = operation.security ?? api.security ?? [];
+  const isPublic = security.every((scheme) => Object.keys(scheme).length === 0);
+  body.append(make("p", {}, isPublic ? "Public." : "Requires an API key or a session."));
+  if (operation.parameters?.length) body.append(make("h4", {}, "Parameters"), parameters(api, operation.parameters));
   if (operation.requestBody) {
-    body.append(make("h4", {}, "Body"), ...contents(whole, operation.requestBody.content).filter(Boolean));
+    body.append(make("h4", {}, "Body"), ...contents(api, operation.requestBody.content).filter(Boolean));
   }
-  body.append(make("h4", {}, "Answers"));
-  for (const [status, answer] of Object.entries(operation.responses ?? {})) {
-    const told = make("details", {}, make("summary", {}, make("code", {}, status), ` ${answer.description ?? ""}`));
-    told.append(...contents(whole, answer.content).filter(Boolean));
-    body.append(told);
+  body.append(make("h4", {}, "Responses"));
+  for (const [status, response] of Object.entries(operation.responses ?? {})) {
+    const details = make("details", {}, make("summary", {}, make("code", {}, status), ` ${response.description ?? ""}`));
+    details.append(...contents(api, response.content).filter(Boolean));
+    body.append(details);
   }
-  const words = `${method} ${path} ${operation.summary ?? ""}`.toLowerCase();
-  return make("details", { class: "route", id: operation.operationId ?? words, "data-words": words }, heading, body);
+  const searchText = `${method} ${path} ${operation.summary ?? ""}`.toLowerCase();
+  return make("details", { class: "route", id: operation.operationId ?? searchText, "data-search": searchText }, heading, body);
 }
 
-function show(whole) {
-  find("about").textContent = `${whole.info.description ?? ""} Version ${whole.info.version}.`;
-  const groups = new Map((whole.tags ?? []).map((tag) => [tag.name, { ...tag, routes: [] }]));
-  for (const [path, item] of Object.entries(whole.paths)) {
+function show(api) {
+  find("about").textContent = `${api.info.description ?? ""} Version ${api.info.version}.`;
+  const groups = new Map((api.tags ?? []).map((tag) => [tag.name, { ...tag, routes: [] }]));
+  for (const [path, item] of Object.entries(api.paths)) {
     for (const method of METHODS.filter((method) => item[method])) {
       const [tag = "other"] = item[method].tags ?? [];
       if (!groups.has(tag)) groups.set(tag, { name: tag, routes: [] });
-      groups.get(tag).routes.push(route(whole, path, method, item[method]));
+      groups.get(tag).routes.push(route(api, path, method, item[method]));
     }
   }
   for (const { name, description, routes } of groups.values()) {
@@ -135,29 +134,29 @@ function show(whole) {
     find("routes").append(make("section", {}, heading, make("p", {}, description ?? ""), ...routes));
   }
   const filter = () => {
-    const words = find("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
-    let shown = 0;
+    const terms = find("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+    let visible = 0;
     for (const section of document.querySelectorAll("section")) {
-      let some = false;
+      let hasVisible = false;
       for (const element of section.querySelectorAll(".route")) {
-        element.hidden = !words.every((word) => element.dataset.words.includes(word));
-        some ||= !element.hidden;
-        shown += element.hidden ? 0 : 1;
+        element.hidden = !terms.every((term) => element.dataset.search.includes(term));
+        hasVisible ||= !element.hidden;
+        visible += element.hidden ? 0 : 1;
       }
-      section.hidden = !some;
+      section.hidden = !hasVisible;
     }
-    find("count").textContent = `${shown} routes`;
+    find("count").textContent = `${visible} routes`;
   };
   find("filter").addEventListener("input", filter);
   filter();
-  const wanted = find(decodeURIComponent(location.hash.slice(1)));
-  if (wanted instanceof HTMLDetailsElement) wanted.open = true;
-  wanted?.scrollIntoView();
+  const target = find(decodeURIComponent(location.hash.slice(1)));
+  if (target instanceof HTMLDetailsElement) target.open = true;
+  target?.scrollIntoView();
 }
 
 fetch("/openapi.json")
-  .then((answer) => (answer.ok ? answer.json() : Promise.reject(new Error(`status ${answer.status}`))))
+  .then((response) => (response.ok ? response.json() : Promise.reject(new Error(`status ${response.status}`))))
   .then(show)
   .catch((error) => {
-    find("routes").textContent = `/openapi.json cannot be shown: ${error.message}. Load the page again.`;
+    find("routes").textContent = `cannot load /openapi.json: ${error.message}. Reload the page.`;
   });

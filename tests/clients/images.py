@@ -85,7 +85,7 @@ def errors():
     try:
         client.with_options(api_key="sk-nobody").models.list()
     except openai.AuthenticationError as error:
-        assert "the key is not known" in error.message
+        assert "the API key is unknown" in error.message
     else:
         raise AssertionError("nobody was let in")
 

@@ -299,7 +299,7 @@ async fn who_is_not_known_reads_it_in_openais_words() {
     let body = json!({"prompt": "a fox", "response_format": "url"}).to_string();
     for (key, message) in [
         (None, "Not authenticated"),
-        (Some("sk-000000"), "the key is not known"),
+        (Some("sk-000000"), "the API key is unknown"),
     ] {
         let mut request = server
             .client

@@ -69,7 +69,7 @@ async fn complete(
     }
     let turn = start_turn(&app, user, body).await?;
     chat::check(&app.chat, &turn).await?;
-    let Json(task) = tasks::start(app, turn)?;
+    let task = tasks::start(&app, turn)?;
     Ok(Json(ChatResponse::Task(task)).into_response())
 }
 

@@ -109,17 +109,17 @@ async fn a_body_that_is_no_turn_is_refused() {
     let server = server(&model, &[]).await;
     let deep = format!(r#"{{"messages":{}"#, "[".repeat(1000));
     for (body, detail) in [
-        ("", "the body cannot be used: EOF"),
-        ("draw a fox", "the body cannot be used"),
-        ("{", "the body cannot be used: EOF"),
-        ("{}{}", "the body cannot be used: trailing"),
-        ("[]", "the body cannot be used: invalid type: sequence"),
-        ("null", "the body cannot be used: invalid type: null"),
+        ("", "invalid JSON body: EOF"),
+        ("draw a fox", "invalid JSON body"),
+        ("{", "invalid JSON body: EOF"),
+        ("{}{}", "invalid JSON body: trailing"),
+        ("[]", "invalid JSON body: invalid type: sequence"),
+        ("null", "invalid JSON body: invalid type: null"),
         (
             "\"messages\"",
-            "the body cannot be used: invalid type: string",
+            "invalid JSON body: invalid type: string",
         ),
-        (deep.as_str(), "the body cannot be used: recursion limit"),
+        (deep.as_str(), "invalid JSON body: recursion limit"),
         ("{}", "messages must be a list"),
         (r#"{"messages": null}"#, "messages must be a list"),
         (r#"{"messages": "a fox"}"#, "messages must be a list"),
@@ -131,7 +131,7 @@ async fn a_body_that_is_no_turn_is_refused() {
         &server,
         b"{\"messages\": [\"\xff\"]}".to_vec(),
         400,
-        "the body cannot be used",
+        "invalid JSON body",
     )
     .await;
 
@@ -214,7 +214,7 @@ async fn nobody_is_served_without_a_key() {
     ];
     let known = format!("Bearer {}", server.key);
     let long = format!("Bearer {}", "k".repeat(2000));
-    let unknown = "the key is not known: send it as `Authorization: Bearer sk-…`";
+    let unknown = "the API key is unknown: send a valid key as `Authorization: Bearer sk-…`";
     let missing = "Not authenticated";
     let shown: [(&str, &[u8], &str); 13] = [
         ("x-api-key", server.key.as_bytes(), missing),

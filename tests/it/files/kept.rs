@@ -181,7 +181,7 @@ async fn a_full_disk_leaves_nothing_half_stored() {
         answer(request.bearer_auth(&key))
     };
     let stored = || fs::read_dir(data.path().join("files")).unwrap().count();
-    let said = json!({"detail": "the server failed; its log says why"});
+    let said = json!({"detail": "internal server error; the server's log contains the cause"});
     assert_eq!(upload(6 << 20).await, (500, said));
     assert_eq!((list().await, stored()), ((200, json!([])), 0));
     let (status, row) = upload(1000).await;

@@ -74,7 +74,7 @@ async fn a_browser_keeps_the_session_in_a_cookie_until_it_is_signed_out() {
     assert_eq!(status, 401);
     assert_eq!(
         refused,
-        json!({"detail": "the session is over or not known: sign in"})
+        json!({"detail": "the session is expired or unknown: sign in again"})
     );
     // Nobody else was signed out, and signing out twice is no failure.
     assert_eq!(get(&server, "/api/v1/auths/", &other).await.0, 200);

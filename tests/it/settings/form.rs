@@ -373,7 +373,7 @@ async fn where_the_store_fails_everything_stays_as_it_was() {
     let (status, failed) = saved(&server, &fields).await;
     assert_eq!(
         (status, text(&failed, "detail").as_str()),
-        (500, "the server failed; its log says why")
+        (500, "internal server error; the server's log contains the cause")
     );
     assert_eq!(get(&server, CONFIG).await, before);
     assert_eq!(stored(&server).await, ["image_generation.steps"]);

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
-use pinhole::jobs::JobRequest;
+use pinhole::jobs::{JobPlan, JobRequest, Operation, Requester};
 use pinhole_conformance::{FakeResponse, RecordedRequest, WebSocket};
 use pinhole_images::{Image, ImageLimits};
-use pinhole_sandbox::JobContext;
+use pinhole_sandbox::{Edit, JobContext};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::Message;
@@ -58,29 +58,38 @@ pub async fn measure_traffic(image_bytes: usize) -> Vec<EngineTraffic> {
             let before = upstream.requests().len();
             let request = JobRequest {
                 prompt: "a fox".to_owned(),
-                engine: Some(engine.to_owned()),
                 model: model.map(str::to_owned),
                 ..JobRequest::default()
             };
             let context = JobContext::new(format!("{engine} {operation}"));
+            let plan = |operation| {
+                let requester = Requester::operator();
+                JobPlan::new(jobs.snapshot(), operation, Some(engine), requester).unwrap()
+            };
             let result = if operation == "generate" {
-                jobs.generate(request, &context).await
+                jobs.generate(&plan(Operation::Generate), request, &context)
+                    .await
             } else {
                 let limits = ImageLimits {
                     max_bytes: image_bytes,
                     max_pixels: 1,
                 };
                 let source = Image::from_bytes(long_image(image_bytes).into(), limits).unwrap();
-                jobs.edit(request, vec![source], None, &context).await
+                let edit = Edit {
+                    sources: vec![source],
+                    mask: None,
+                };
+                jobs.edit(&plan(Operation::Edit), request, edit, &context)
+                    .await
             };
-            let finished = result.unwrap_or_else(|error| panic!("{}", error.for_operator()));
+            let completed = result.unwrap_or_else(|error| panic!("{}", error.for_operator()));
             let requests = upstream.requests().split_off(before);
             all.push(EngineTraffic {
                 engine,
                 operation,
                 sent_bytes: requests.iter().map(|request| request.body.len()).sum(),
                 requests: requests.iter().map(method_and_path).collect(),
-                image_bytes: finished.images[0].bytes().len(),
+                image_bytes: completed.images[0].bytes().len(),
                 entered_bytes: context.usage.entered_bytes(),
             });
         }

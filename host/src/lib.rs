@@ -22,3 +22,4 @@ pub mod files;
 pub mod settings;
 pub mod store;
 pub mod config;
+pub mod conformance_host;

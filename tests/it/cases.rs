@@ -1,4 +1,4 @@
-//! Do the engines pass their conformance cases, and does the kit fail what it must?
+//! The conformance cases of the included engines, and the failures of the case runner.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,13 +7,17 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use pinhole_conformance::{Kit, Lines, JobExchange, Verdict};
+use pinhole::conformance_host::ConformanceHost;
+use pinhole_conformance::{CapturedLog, CaseReport, ConformanceSuite, Verdict};
 use pinhole_tests::{compiler, engines, guests, program};
 use serde_json::Value;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-const HEAD: &str = "\
+/// The included engines, each with a directory of cases.
+const ENGINES: [&str; 5] = ["automatic1111", "comfyui", "gemini", "openai", "sketch"];
+
+const PAGE_HEAD: &str = "\
 # Cases
 
 A test writes this page from the directories next to it, each of which is one case. [Conformance cases](../../docs/reference/conformance-cases.md)
@@ -21,71 +25,86 @@ describes the format. `cargo xtask test` runs all cases, and `pinhole engine tes
 component. A number is unique within an engine; variants of a case share it.
 ";
 
-/// A folder of this package.
-fn folder(path: &str) -> PathBuf {
+/// A path in this package.
+fn package_path(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// What the host logs while all tests of this process run. Each job has its own name in it.
-fn lines() -> Lines {
-    static LINES: OnceLock<Lines> = OnceLock::new();
-    let listen = || {
-        let lines = Lines::default();
-        tracing_subscriber::registry().with(lines.layer()).init();
-        lines
+/// The log of all tests of this process. Each job has its own name in it.
+fn captured_log() -> CapturedLog {
+    static LOG: OnceLock<CapturedLog> = OnceLock::new();
+    let install = || {
+        let log = CapturedLog::default();
+        tracing_subscriber::registry().with(log.layer()).init();
+        log
     };
-    LINES.get_or_init(listen).clone()
+    LOG.get_or_init(install).clone()
 }
 
-async fn open(component: &Path, cases: &str, names: &[String]) -> anyhow::Result<Kit> {
-    Kit::open(component, &folder(cases), names, &compiler(), lines()).await
+async fn open_suite(
+    component: &Path,
+    cases: &str,
+    prefixes: &[String],
+) -> anyhow::Result<ConformanceSuite> {
+    let cases = package_path(cases);
+    ConformanceSuite::open(component, &cases, prefixes, &compiler(), captured_log()).await
 }
 
-async fn play(kit: &Kit) -> Vec<JobExchange> {
-    let mut all = Vec::new();
-    kit.run(|played| all.push(played)).await;
-    all
+async fn run_suite(suite: &ConformanceSuite) -> Vec<CaseReport> {
+    let mut reports = Vec::new();
+    suite
+        .run::<ConformanceHost>(|report| reports.push(report))
+        .await;
+    reports
 }
 
-async fn passes(engine: &str) {
+async fn assert_engine_passes(engine: &str) {
     let component = engines().join(format!("{engine}.wasm"));
-    let kit = open(&component, "cases", &[]).await.unwrap();
-    let failed = |played: &JobExchange| matches!(played.verdict, Verdict::Failed(_));
-    let failed: Vec<JobExchange> = play(&kit).await.into_iter().filter(failed).collect();
-    let lines: Vec<String> = failed.iter().map(JobExchange::to_string).collect();
-    assert!(lines.is_empty(), "engine {engine}:\n{}", lines.join("\n"));
+    let suite = open_suite(&component, "cases", &[]).await.unwrap();
+    let failures: Vec<String> = run_suite(&suite)
+        .await
+        .iter()
+        .filter(|report| matches!(report.verdict, Verdict::Failed(_)))
+        .map(CaseReport::to_string)
+        .collect();
+    assert!(
+        failures.is_empty(),
+        "engine {engine}:\n{}",
+        failures.join("\n")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn automatic1111_passes() {
-    passes("automatic1111").await;
+async fn automatic1111_passes_its_cases() {
+    assert_engine_passes("automatic1111").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn comfyui_passes() {
-    passes("comfyui").await;
+async fn comfyui_passes_its_cases() {
+    assert_engine_passes("comfyui").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn gemini_passes() {
-    passes("gemini").await;
+async fn gemini_passes_its_cases() {
+    assert_engine_passes("gemini").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn openai_passes() {
-    passes("openai").await;
+async fn openai_passes_its_cases() {
+    assert_engine_passes("openai").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sketch_passes() {
-    passes("sketch").await;
+async fn sketch_passes_its_cases() {
+    assert_engine_passes("sketch").await;
 }
 
-/// The names of the folders in a folder.
-fn folders(path: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(path).unwrap().map(Result::unwrap);
-    let folders = entries.filter(|entry| entry.file_type().unwrap().is_dir());
-    let mut names: Vec<String> = folders
+/// The names of the directories in a directory, in order.
+fn subdirectories(path: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(path)
+        .unwrap()
+        .map(Result::unwrap)
+        .filter(|entry| entry.file_type().unwrap().is_dir())
         .map(|entry| entry.file_name().into_string().unwrap())
         .collect();
     names.sort();
@@ -93,72 +112,94 @@ fn folders(path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn every_engine_that_ships_has_a_test_here() {
-    let built = std::fs::read_dir(engines()).unwrap().map(Result::unwrap);
-    let mut built: Vec<String> = built
+fn every_included_engine_has_cases_and_a_test() {
+    let mut built: Vec<String> = std::fs::read_dir(engines())
+        .unwrap()
         .filter_map(|entry| {
-            let name = entry.file_name().into_string().unwrap();
+            let name = entry.unwrap().file_name().into_string().unwrap();
             name.strip_suffix(".wasm").map(str::to_owned)
         })
         .collect();
     built.sort();
-    let tested = ["automatic1111", "comfyui", "gemini", "openai", "sketch"];
-    assert_eq!(built, tested);
-    assert_eq!(folders(&folder("cases")), tested);
+    assert_eq!(built, ENGINES);
+    assert_eq!(subdirectories(&package_path("cases")), ENGINES);
 }
 
-/// A case's letter, number and variant, and the words behind them.
-fn number(name: &str) -> Option<(&str, u32, &str, &str)> {
-    let (number, words) = name.split_once('-')?;
+/// The number of a case: `C11a-some-title`.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct CaseNumber {
+    letter: String,
+    digits: u32,
+    /// Empty or a letter.
+    variant: String,
+}
+
+fn parse_case_number(name: &str) -> Option<CaseNumber> {
+    let (number, title) = name.split_once('-')?;
     let letter = number.get(..1)?;
     let digits = number
         .get(1..)?
         .trim_end_matches(|c: char| c.is_ascii_lowercase());
     let variant = &number[1 + digits.len()..];
-    let plain = |words: &str| {
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
-        !words.is_empty() && words.chars().all(allowed)
-    };
-    let fits = letter.chars().all(|c| c.is_ascii_uppercase()) && variant.len() <= 1 && plain(words);
-    let digits = digits.parse().ok().filter(|_| fits)?;
-    Some((letter, digits, variant, words))
+    let is_allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-._".contains(c);
+    let is_valid = letter.chars().all(|c| c.is_ascii_uppercase())
+        && variant.len() <= 1
+        && !title.is_empty()
+        && title.chars().all(is_allowed);
+    if !is_valid {
+        return None;
+    }
+    Some(CaseNumber {
+        letter: letter.to_owned(),
+        digits: digits.parse().ok()?,
+        variant: variant.to_owned(),
+    })
+}
+
+/// The rows of the page for one engine.
+fn case_rows(engine: &str) -> Vec<String> {
+    let directory = package_path("cases").join(engine);
+    let mut rows = BTreeMap::new();
+    for name in subdirectories(&directory) {
+        if name == "recordings" {
+            continue;
+        }
+        let number = parse_case_number(&name)
+            .unwrap_or_else(|| panic!("{engine}/{name} is not named <letter><number>-<title>"));
+        let case = std::fs::read(directory.join(&name).join("case.json")).unwrap();
+        let case: Value = serde_json::from_slice(&case).unwrap();
+        let text = |key: &str| case[key].as_str().map(|text| text.replace('|', "\\|"));
+        let row = format!(
+            "| {}{}{} | [{name}]({engine}/{name}/case.json) | {} | {} |\n",
+            number.letter,
+            number.digits,
+            number.variant,
+            text("about").unwrap_or_default(),
+            text("not_passing").as_deref().unwrap_or("pass"),
+        );
+        let duplicate = rows.insert(number, row);
+        assert_eq!(
+            duplicate, None,
+            "{engine}/{name} has the number of another case"
+        );
+    }
+    rows.into_values().collect()
 }
 
 #[test]
 fn cases_page_is_current() {
-    let mut page = HEAD.to_owned();
-    for engine in folders(&folder("cases")) {
+    let mut page = PAGE_HEAD.to_owned();
+    for engine in subdirectories(&package_path("cases")) {
         write!(
             page,
             "\n## {engine}\n\n| number | case | shows | result |\n|---|---|---|---|\n"
         )
         .unwrap();
-        let own = folder("cases").join(&engine);
-        let mut rows = BTreeMap::new();
-        for name in folders(&own)
-            .into_iter()
-            .filter(|name| name != "recordings")
-        {
-            let number = number(&name);
-            let (letter, digits, variant, _) =
-                number.unwrap_or_else(|| panic!("{engine}/{name} is no <letter><number>-<words>"));
-            let case = std::fs::read(own.join(&name).join("case.json")).unwrap();
-            let case: Value = serde_json::from_slice(&case).unwrap();
-            let text = |key: &str| case[key].as_str().map(|text| text.replace('|', "\\|"));
-            let row = format!(
-                "| {letter}{digits}{variant} | [{name}]({engine}/{name}/case.json) | {} | {} |",
-                text("about").unwrap_or_default(),
-                text("not_passing").as_deref().unwrap_or("pass"),
-            );
-            let place = (letter.to_owned(), digits, variant.to_owned());
-            let other = rows.insert(place, row);
-            assert_eq!(other, None, "{engine}/{name} has another case's number");
-        }
-        page.extend(rows.into_values().map(|row| row + "\n"));
+        page.extend(case_rows(&engine));
     }
-    let path = folder("cases/README.md");
-    let present = std::fs::read_to_string(&path).unwrap_or_default();
-    if present != page {
+    let path = package_path("cases/README.md");
+    let current = std::fs::read_to_string(&path).unwrap_or_default();
+    if current != page {
         std::fs::write(&path, page).unwrap();
         panic!(
             "tests/cases/README.md was out of date and has been rewritten: review and commit it"
@@ -170,219 +211,228 @@ fn hostile() -> PathBuf {
     guests().join("hostile.wasm")
 }
 
+/// The failure lines of each case in `tests/conformance/failing`. Text after `…` is not compared.
+const FAILURES: &[(&str, &[&str])] = &[
+    (
+        "F1-wrong-request",
+        &[
+            "unexpected request GET /base/allowed/x",
+            "/upstream/0/request (GET /base/allowed/y): expected this request, got none",
+        ],
+    ),
+    (
+        "F2-wrong-header",
+        &[
+            "/upstream/0/request (GET /base/allowed/x): header authorization: expected none, got \"Bearer open-sesame-9\"",
+        ],
+    ),
+    (
+        "F3-missing-request",
+        &["/upstream/0/request (GET /base/allowed/x): expected this request, got none"],
+    ),
+    (
+        "F4-repeated-request",
+        &["unexpected request GET /base/allowed/x: /upstream/0 already got all its requests"],
+    ),
+    (
+        "F5-secret-in-message",
+        &[
+            "/variables/OTHER_TOKEN: its value appears in the outcome: it is not-for-anybody, is it",
+            "/variables/OTHER_TOKEN: its value appears in a log line: …",
+        ],
+    ),
+    (
+        "F6-secret-in-base64",
+        &[
+            "/variables/OTHER_PASSWORD: its value appears in the outcome: bWU6bm90LWZvci1hbnlib2R5",
+            "/variables/OTHER_PASSWORD: its value appears in a log line: …",
+        ],
+    ),
+    (
+        "F7-wrong-error",
+        &[
+            "/outcome: expected error invalid, got error upstream (engine hostile: some words)",
+            "/outcome: expected \"more words\" in the message, got \"some words\"",
+            "/outcome: expected no \"some\" in the message, got \"some words\"",
+            "/outcome: code: expected \"c\", got null",
+            "/outcome: retry_after_ms: expected 1, got null",
+        ],
+    ),
+    (
+        "F8-wrong-image",
+        &[
+            "/outcome: expected 2 images, got 1",
+            "/outcome: image 0: expected image/jpeg, got image/png",
+            "/outcome: image 0: expected 2x2, got 1x1",
+            "/outcome: image 0: expected an image of …",
+            "/outcome: revised_prompt: expected \"{any} fox\", got null",
+            "/outcome: details: at /seed: expected 1, got nothing",
+        ],
+    ),
+    (
+        "F9-error-instead-of-image",
+        &["/outcome: expected 1 image, got error protocol (engine hostile: …"],
+    ),
+    (
+        "F10-missing-report",
+        &["/reports/0: expected fraction 0.5, note \"half\", got none"],
+    ),
+    (
+        "F11-unexpected-pass",
+        &["/not_passing: the case passes; remove this key"],
+    ),
+    (
+        "F12-missing-message",
+        &["/upstream/0/socket/0: expected a message, but the WebSocket closed"],
+    ),
+    ("F13-wrong-models", &["/outcome: expected 1 item, got 0"]),
+    (
+        "F14-verified-instead-of-error",
+        &["/outcome: expected error unauthorized, got verified"],
+    ),
+];
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_case_that_fails_says_what_came() {
-    let kit = open(&hostile(), "kit/failing", &[]).await.unwrap();
-    let all = play(&kit).await;
-    let told: Vec<(&str, Vec<&str>)> = all
-        .iter()
-        .map(|played| match &played.verdict {
-            Verdict::Failed(lines) => (
-                played.name.as_str(),
-                lines.iter().map(String::as_str).collect(),
-            ),
-            other => panic!("{}: {other:?}", played.name),
-        })
-        .collect();
-    let job = "engine hostile: some words";
-    let expected: &[(&str, &[&str])] = &[
-        (
-            "F1-another-request",
-            &[
-                "GET /base/allowed/x came, and no exchange is left for it",
-                "/upstream/0/request (GET /base/allowed/y): it did not come",
-            ],
-        ),
-        (
-            "F2-another-header",
-            &[
-                "/upstream/0/request (GET /base/allowed/x): header authorization: expected none, came \"Bearer open-sesame-9\"",
-            ],
-        ),
-        (
-            "F3-never-asked",
-            &["/upstream/0/request (GET /base/allowed/x): it did not come"],
-        ),
-        (
-            "F4-asked-twice",
-            &[
-                "GET /base/allowed/x came, and no exchange is left for it; /upstream/0/request/line is used up",
-            ],
-        ),
-        (
-            "F5-secret-in-the-message",
-            &[
-                "/variables/OTHER_TOKEN: its value stands in the outcome: it is not-for-anybody, is it",
-                "/variables/OTHER_TOKEN: its value stands in a log line: …",
-            ],
-        ),
-        (
-            "F6-secret-in-base64",
-            &[
-                "/variables/OTHER_PASSWORD: its value stands in the outcome: bWU6bm90LWZvci1hbnlib2R5",
-                "/variables/OTHER_PASSWORD: its value stands in a log line: …",
-            ],
-        ),
-        (
-            "F7-another-error",
-            &[
-                &format!("/outcome: expected error invalid, came error upstream ({job})"),
-                "/outcome: expected \"more words\" in the message, came \"some words\"",
-                "/outcome: expected no \"some\" in the message, came \"some words\"",
-                "/outcome: code: expected \"c\", came null",
-                "/outcome: retry_after_ms: expected 1, came null",
-            ],
-        ),
-        (
-            "F8-another-picture",
-            &[
-                "/outcome: expected 2 pictures, came 1",
-                "/outcome: picture 0: expected image/jpeg, came image/png",
-                "/outcome: picture 0: expected 2x2, came 1x1",
-                "/outcome: picture 0: expected other bytes than the …",
-                "/outcome: revised_prompt: expected \"{any} fox\", came null",
-                "/outcome: details: at /seed: expected 1, but it is not there",
-            ],
-        ),
-        (
-            "F9-error-for-a-picture",
-            &["/outcome: expected 1 picture, came error protocol (engine hostile: …"],
-        ),
-        (
-            "F10-no-report",
-            &["/reports/0: expected fraction 0.5, note \"half\", came none"],
-        ),
-        (
-            "F11-passes-after-all",
-            &["/not_passing: the case passes: take the key out"],
-        ),
-        (
-            "F12-no-message",
-            &["/upstream/0/socket/0: expected a message, but the socket ended"],
-        ),
-        ("F13-other-models", &["/outcome: expected 1 items, came 0"]),
-        (
-            "F14-verified-for-an-error",
-            &["/outcome: expected error unauthorized, came verified"],
-        ),
-    ];
-    let names = |(name, _): &(&str, _)| (*name).to_owned();
-    let came: Vec<String> = told.iter().map(names).collect();
-    assert_eq!(
-        came,
-        expected
-            .iter()
-            .map(|(name, _)| (*name).to_owned())
-            .collect::<Vec<_>>()
-    );
-    for ((name, came), (_, expected)) in told.iter().zip(expected) {
-        assert_eq!(came.len(), expected.len(), "{name}: {came:#?}");
-        for (came, expected) in came.iter().zip(*expected) {
-            // What follows `…` is not compared.
-            let fits = match expected.split_once('…') {
-                Some((begin, _)) => came.starts_with(begin),
-                None => came == expected,
+async fn failed_case_reports_each_difference() {
+    let suite = open_suite(&hostile(), "conformance/failing", &[])
+        .await
+        .unwrap();
+    let reports = run_suite(&suite).await;
+    let names: Vec<&str> = reports.iter().map(|report| report.name.as_str()).collect();
+    let expected_names: Vec<&str> = FAILURES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, expected_names);
+    for (report, (name, expected)) in reports.iter().zip(FAILURES) {
+        let Verdict::Failed(lines) = &report.verdict else {
+            panic!("{name}: {:?}", report.verdict)
+        };
+        assert_eq!(lines.len(), expected.len(), "{name}: {lines:#?}");
+        for (line, expected_line) in lines.iter().zip(*expected) {
+            let is_expected = match expected_line.split_once('…') {
+                Some((start, _)) => line.starts_with(start),
+                None => line == expected_line,
             };
-            assert!(fits, "{name}: {came}");
+            assert!(is_expected, "{name}: {line}");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_case_that_passes_tells_what_it_cost() {
-    let kit = open(&hostile(), "kit/passing", &[]).await.unwrap();
-    let all = play(&kit).await;
-    let told: Vec<String> = all.iter().map(JobExchange::to_string).collect();
+async fn passed_case_reports_its_cost() {
+    let suite = open_suite(&hostile(), "conformance/passing", &[])
+        .await
+        .unwrap();
+    let reports = run_suite(&suite).await;
+    let lines: Vec<String> = reports.iter().map(CaseReport::to_string).collect();
     assert_eq!(
-        told,
+        lines,
         [
             "ok      P1-one-request",
             "ok      P2-cancelled",
             "ok      P3-connection-refused",
             "ok      P4-connection-breaks",
-            "ok      P5-address",
+            "ok      P5-url-not-granted",
             "ok      P6-socket",
-            "ok      P7-refused-by-the-host",
-            "ok      P8-settings-that-cannot-work",
-            "known   P9-known: hostile gives no picture on purpose",
-            "ok      P10-elsewhere",
+            "ok      P7-refused-by-host",
+            "ok      P8-invalid-settings",
+            "known   P9-known-failure: hostile returns no image on purpose",
+            "ok      P10-second-server",
         ]
     );
-    assert_eq!((all[0].requests, all[1].requests), (1, 2));
-    assert!(all[0].entered_bytes.is_some_and(|bytes| bytes > 0));
+    assert_eq!((reports[0].requests, reports[1].requests), (1, 2));
+    assert!(reports[0].entered_bytes.is_some_and(|bytes| bytes > 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_does_not_end_fails_with_what_it_waits_for() {
-    let mut kit = open(&hostile(), "kit/endless", &[]).await.unwrap();
-    kit.patience = Duration::from_millis(300);
-    let all = play(&kit).await;
-    let Verdict::Failed(lines) = &all[0].verdict else {
-        panic!("{:?}", all[0])
+async fn endless_job_fails_with_what_it_waits_for() {
+    let mut suite = open_suite(&hostile(), "conformance/endless", &[])
+        .await
+        .unwrap();
+    suite.case_timeout = Duration::from_millis(300);
+    let reports = run_suite(&suite).await;
+    let Verdict::Failed(lines) = &reports[0].verdict else {
+        panic!("{:?}", reports[0])
     };
-    assert_eq!(lines.last().unwrap(), "the job had not ended after 300ms");
-    let cancel = "/cancel waits for 1 progress reports, which did not come";
+    assert_eq!(lines.last().unwrap(), "the job did not end within 300ms");
+    let cancel = "/cancel: waits for 1 progress report, which did not happen";
     assert!(lines.iter().any(|line| line == cancel), "{lines:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_run_is_named() {
-    let words = folder("Cargo.toml");
-    let nowhere = folder("nowhere.wasm");
-    let none = || Vec::new();
-    for (component, cases, names, expected) in [
+async fn suite_explains_why_it_cannot_run() {
+    let text_file = package_path("Cargo.toml");
+    let missing = package_path("missing.wasm");
+    let no_prefixes = || Vec::new();
+    for (component, cases, prefixes, expected) in [
         (
-            &words,
-            "kit/passing",
-            none(),
+            &text_file,
+            "conformance/passing",
+            no_prefixes(),
             "is not admitted: it is not WebAssembly",
         ),
-        (&nowhere, "kit/passing", none(), "cannot read component"),
-        (&hostile(), "kit/nowhere", none(), "name it with --cases"),
+        (
+            &missing,
+            "conformance/passing",
+            no_prefixes(),
+            "cannot read component",
+        ),
+        (
+            &hostile(),
+            "conformance/missing",
+            no_prefixes(),
+            "set another with --cases",
+        ),
         (
             &hostile(),
             "cases",
-            none(),
+            no_prefixes(),
             "there are no cases of engine hostile",
         ),
         (
             &hostile(),
-            "kit/passing",
+            "conformance/passing",
             vec!["Q".to_owned()],
-            "begins with Q",
+            "starts with Q",
         ),
         (
             &hostile(),
-            "kit/unreadable",
-            none(),
+            "conformance/invalid",
+            no_prefixes(),
             "U1-unknown-key: case.json at /upstream/0/request/jsn: unknown field `jsn`",
         ),
     ] {
-        let error = open(component, cases, &names).await.err();
-        let error = format!("{:#}", error.unwrap_or_else(|| panic!("{expected}")));
-        assert!(error.contains(expected), "{error}");
+        let error = open_suite(component, cases, &prefixes).await.err();
+        let message = format!("{:#}", error.unwrap_or_else(|| panic!("{expected}")));
+        assert!(message.contains(expected), "{message}");
     }
 }
 
-fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = Command::new(program());
-    command
-        .args(["engine", "test", hostile().to_str().unwrap()])
-        .args(arguments)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .env_clear();
+/// Exit code, standard output and standard error of `pinhole engine test`.
+fn run_command(arguments: &[&str]) -> (Option<i32>, String, String) {
     let Output {
         status,
         stdout,
         stderr,
-    } = command.output().unwrap();
+    } = Command::new(program())
+        .args(["engine", "test", hostile().to_str().unwrap()])
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_clear()
+        .output()
+        .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code(), text(stdout), text(stderr))
 }
 
 #[test]
-fn the_command_prints_a_line_a_case_and_a_summary() {
-    let (code, out, _) = run(&["--cases", "kit/passing", "--case", "P1-", "--case", "P9"]);
+fn command_prints_passed_and_known_cases_and_a_summary() {
+    let (code, out, _) = run_command(&[
+        "--cases",
+        "conformance/passing",
+        "--case",
+        "P1-",
+        "--case",
+        "P9",
+    ]);
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(code, Some(0), "{out}");
     let [passed, known, summary] = lines.as_slice() else {
@@ -392,25 +442,41 @@ fn the_command_prints_a_line_a_case_and_a_summary() {
         passed.starts_with("ok      P1-one-request  1 request, "),
         "{out}"
     );
-    assert!(known.starts_with("known   P9-known: "), "{out}");
+    assert!(known.starts_with("known   P9-known-failure: "), "{out}");
     assert!(
         summary.starts_with("1 passed, 0 failed, 1 known to fail in "),
         "{out}"
     );
+}
 
-    let (code, out, _) = run(&["--cases", "kit/failing", "--case", "F3", "--case", "F5"]);
+#[test]
+fn command_fails_if_a_case_fails() {
+    let arguments = [
+        "--cases",
+        "conformance/failing",
+        "--case",
+        "F3",
+        "--case",
+        "F5",
+    ];
+    let (code, out, _) = run_command(&arguments);
     assert_eq!(code, Some(1), "{out}");
     assert!(
-        out.starts_with("FAILED  F3-never-asked\n    /upstream/0/request "),
+        out.starts_with("FAILED  F3-missing-request\n    /upstream/0/request "),
         "{out}"
     );
-    assert!(out.contains("stands in a log line"), "{out}");
+    assert!(out.contains("appears in a log line"), "{out}");
     assert!(out.contains("\n0 passed, 2 failed in "), "{out}");
+}
 
-    let (code, out, err) = run(&[]);
+#[test]
+fn command_fails_without_cases() {
+    let (code, out, err) = run_command(&[]);
     assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
     assert!(
-        err.starts_with("pinhole: cannot read the folder of cases tests/cases: "),
+        err.starts_with(
+            "pinhole: cannot read the directory of cases tests/cases (set another with --cases): "
+        ),
         "{err}"
     );
 }

@@ -66,8 +66,8 @@ pub struct JobImages {
     pub images: Vec<Image>,
     /// The prompt as the upstream rewrote it.
     pub revised_prompt: Option<String>,
-    /// A JSON object: model, seeds, upstream ids.
-    pub details: String,
+    /// Model, seeds, upstream ids. Null if the engine's details are invalid JSON.
+    pub details: Value,
 }
 
 /// Why a task failed.

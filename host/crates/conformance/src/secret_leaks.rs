@@ -58,7 +58,7 @@ fn spellings(secret: &str) -> Vec<String> {
 pub(crate) fn visible_texts(result: &TaskResult) -> Vec<String> {
     match result {
         TaskResult::Images(job) => vec![
-            job.details.clone(),
+            job.details.to_string(),
             job.revised_prompt.clone().unwrap_or_default(),
         ],
         TaskResult::Models(models) => models

@@ -1,0 +1,105 @@
+//! The server as the conformance case runner uses it: without its web layer.
+
+use anyhow::Result;
+use pinhole_conformance::{Failure, Host, JobImages, JobParameters, Task, TaskResult};
+use pinhole_ground::audit::AuditLog;
+use pinhole_ground::environment::Environment;
+use pinhole_images::Decoder;
+use pinhole_sandbox::{Edit, Error as EngineError, JobContext};
+
+use crate::config::Config;
+use crate::jobs::{CompletedJob, Error, JobPlan, JobRequest, Jobs, Operation, Requester};
+
+/// The jobs of a server.
+pub struct ConformanceHost(Jobs);
+
+impl Host for ConformanceHost {
+    async fn open(environment: Environment) -> Result<Self> {
+        let config = Config::new(environment)?;
+        let jobs = Jobs::open(&config, AuditLog::default(), Decoder::default()).await?;
+        Ok(Self(jobs))
+    }
+
+    async fn run(&self, task: Task, context: &JobContext) -> TaskResult {
+        self.run_task(task, context)
+            .await
+            .unwrap_or_else(|error| TaskResult::Failed(failure(&error)))
+    }
+}
+
+impl ConformanceHost {
+    async fn run_task(&self, task: Task, context: &JobContext) -> Result<TaskResult, Error> {
+        let jobs = &self.0;
+        let snapshot = jobs.snapshot();
+        Ok(match task {
+            Task::Generate(job) => {
+                let plan = self.plan(Operation::Generate)?;
+                images(jobs.generate(&plan, request(job), context).await?)
+            }
+            Task::Edit { job, sources, mask } => {
+                let plan = self.plan(Operation::Edit)?;
+                let edit = Edit { sources, mask };
+                images(jobs.edit(&plan, request(job), edit, context).await?)
+            }
+            Task::Models { engine } => {
+                let binding = snapshot.operator_binding(Some(&engine))?;
+                TaskResult::Models(jobs.models(binding, None).await?)
+            }
+            Task::Verify { engine } => {
+                let binding = snapshot.operator_binding(Some(&engine))?;
+                jobs.verify(binding).await?;
+                TaskResult::Verified
+            }
+        })
+    }
+
+    fn plan(&self, operation: Operation) -> Result<JobPlan, Error> {
+        JobPlan::new(self.0.snapshot(), operation, None, Requester::default())
+    }
+}
+
+fn request(job: JobParameters) -> JobRequest {
+    JobRequest {
+        prompt: job.prompt,
+        negative_prompt: job.negative_prompt,
+        model: job.model,
+        size: job.size,
+        count: job.count,
+        steps: job.steps,
+        seed: job.seed,
+        parameters: job.parameters,
+    }
+}
+
+fn images(completed: CompletedJob) -> TaskResult {
+    TaskResult::Images(JobImages {
+        images: completed.images,
+        revised_prompt: completed.revised_prompt,
+        details: completed.details,
+    })
+}
+
+fn failure(error: &Error) -> Failure {
+    let mut failure = Failure {
+        kind: error.kind().name(),
+        message: error.to_string(),
+        code: None,
+        field: None,
+        retry_after_ms: None,
+        operator_message: error.for_operator(),
+    };
+    match error {
+        Error::Invalid { field, .. } | Error::Unsupported { field, .. } => {
+            failure.field = Some((*field).to_owned());
+        }
+        Error::Engine { source, .. } => {
+            if let EngineError::Engine { error, .. } = source.as_ref() {
+                failure.code.clone_from(&error.code);
+                failure.field.clone_from(&error.field);
+                failure.retry_after_ms = error.retry_after_ms;
+            }
+        }
+        Error::Disabled(_) => {}
+    }
+    failure
+}

@@ -3,6 +3,7 @@
 //! The bytes are written before their row and removed after it, so a file with a row is complete.
 
 mod cleanup;
+mod data_url;
 pub mod lookup;
 mod objects;
 mod thumbnail;
@@ -27,6 +28,7 @@ use crate::store::{ChatFilter, FileRow, Store, User, now};
 use objects::Objects;
 
 pub use crate::store::MessageLink;
+pub use data_url::{encode_data_url, is_data_url};
 pub use lookup::MAX_SOURCES;
 pub use thumbnail::{THUMBNAIL_SIZES, Thumbnail};
 pub use upload::{MAX_UPLOADING_BYTES, UploadReservation};
@@ -257,12 +259,7 @@ impl Files {
     pub async fn thumbnail(&self, file: &FileRow, size: u32) -> Result<Thumbnail> {
         let name = thumbnail_name(&file.id, size);
         let name_thumbnail = || format!("cannot create thumbnail {name}");
-        if let Some(bytes) = self
-            .objects
-            .get(&name)
-            .await
-            .with_context(name_thumbnail)?
-        {
+        if let Some(bytes) = self.objects.get(&name).await.with_context(name_thumbnail)? {
             return Ok(Thumbnail::from_bytes(bytes));
         }
         let Some(original) = self

@@ -203,7 +203,7 @@ async fn an_answer_comes_by_events_and_stays_in_its_chat() {
     assert_eq!(words, "Here is a fox.");
     assert_eq!(rest, json!({"done": true, "usage": {"total_tokens": 17}}));
 
-    server.app.tasks.end().await;
+    server.app.tasks.shut_down().await;
     assert_eq!(get(&server, &path).await, json!({"task_ids": []}));
     let seen = model.seen().pop().unwrap().json();
     assert_eq!(seen["stream"], true);
@@ -398,7 +398,7 @@ async fn stop_reaches_the_engines_upstream() {
         }
     };
     timeout(PATIENCE, told).await.unwrap();
-    server.app.tasks.end().await;
+    server.app.tasks.shut_down().await;
     assert_eq!(server.post_json(&path, &json!({})).await.0, 404);
     let asked = model.lines().into_iter();
     let asked = asked.filter(|line| line.starts_with("POST "));
@@ -477,7 +477,7 @@ async fn tasks_are_limited_and_end_with_the_server() {
     let why = refused["detail"].as_str().unwrap();
     assert!(why.starts_with("you have 20 answers under way"), "{why}");
 
-    timeout(PATIENCE, server.app.tasks.end()).await.unwrap();
+    timeout(PATIENCE, server.app.tasks.shut_down()).await.unwrap();
     let mut cancelled = 0;
     while cancelled < turns.len() {
         let event = socket.event().await;

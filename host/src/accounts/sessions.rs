@@ -152,7 +152,8 @@ mod tests {
         );
         let foreign = SessionSigner::new(b"another".to_vec()).sign("ada", 0, 0, None);
         let none = URL_SAFE_NO_PAD.encode_to_string(r#"{"alg":"none","typ":"JWT"}"#);
-        let claims = URL_SAFE_NO_PAD.encode_to_string(r#"{"id":"eve","jti":"1","iat":0,"epoch":0}"#);
+        let claims =
+            URL_SAFE_NO_PAD.encode_to_string(r#"{"id":"eve","jti":"1","iat":0,"epoch":0}"#);
         for invalid in [
             String::new(),
             "..".to_owned(),

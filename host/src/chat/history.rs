@@ -1,81 +1,94 @@
-//! The messages before a turn: from the stored chat, or from the request.
+//! The messages of a turn's conversation, from the stored chat or from the request.
 
 use serde_json::{Map, Value};
 
-use super::message::{role, text};
+use super::image_references::image_references;
+use super::message::{content_text, role};
 use super::{Error, Turn};
-use crate::files::lookup::is_data_url;
 use crate::store::{Store, StoredMessage};
 
-/// Messages of a stored chat that a turn looks back on.
+/// Messages of a stored chat that a turn reads.
 const MAX_CHAIN: u32 = 500;
-/// Beginnings of ids of chats that are never stored, in the words of Open WebUI's releases.
+/// Prefixes of the ids of chats that are never stored, in Open WebUI's releases.
 const TEMPORARY: &[&str] = &["local:", "temporary:", "channel:"];
 
-/// What is stored of a turn's chat.
+/// The stored messages of a turn's chat.
 #[derive(Debug)]
 pub(super) enum History {
-    /// Nothing, as the chat is nowhere or temporary: the request has it all.
+    /// The chat is not stored: the request contains all messages.
     Request,
-    /// The chat is in the store, with this message of the turn and those before it, the oldest
-    /// first. Empty where none of the messages that the request names is there yet.
+    /// The turn's message and its ancestors, oldest first. Empty if none of the messages that the request
+    /// names is stored yet.
     Stored(Vec<StoredMessage>),
 }
 
-/// One message, as far as it matters for a picture.
+/// The parts of a message that matter for images.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Message<'a> {
-    /// Written by the person?
-    pub(super) is_users: bool,
-    /// The first text of its content.
+    pub(super) is_from_user: bool,
+    /// The first text of the content.
     pub(super) text: Option<&'a str>,
-    /// What names its pictures: addresses, data URLs and ids of files.
-    pub(super) pictures: Vec<&'a str>,
+    /// References to images: URLs, data URLs and file ids.
+    pub(super) images: Vec<&'a str>,
 }
 
-/// Is this the id of a chat that a client keeps to itself?
+/// True for the id of a chat that only the client stores.
 pub(super) fn is_temporary(chat_id: &str) -> bool {
-    TEMPORARY.iter().any(|start| chat_id.starts_with(start))
+    TEMPORARY.iter().any(|prefix| chat_id.starts_with(prefix))
 }
 
-/// Looks up what is stored.
-pub(super) async fn read(store: &Store, turn: &Turn) -> Result<History, Error> {
-    match check(store, turn).await? {
+/// Loads the stored messages.
+pub(super) async fn load(store: &Store, turn: &Turn) -> Result<History, Error> {
+    match stored_chat_id(store, turn).await? {
         None => Ok(History::Request),
-        Some(_) if !turn.wants_picture => Ok(History::Stored(Vec::new())),
-        Some(chat_id) => Ok(History::Stored(chain(store, turn, chat_id).await?)),
+        Some(_) if !turn.wants_image => Ok(History::Stored(Vec::new())),
+        Some(chat_id) => Ok(History::Stored(load_chain(store, turn, chat_id).await?)),
     }
 }
 
-/// The id of the turn's chat, where that is stored. That of somebody else is not there; an
-/// administrator may take a turn in it, and the pictures are its owner's.
-pub(super) async fn check<'a>(store: &Store, turn: &'a Turn) -> Result<Option<&'a str>, Error> {
-    let chat_id = turn.chat_id.as_deref();
-    let Some(chat_id) = chat_id.filter(|id| !is_temporary(id)) else {
+/// The id of the turn's chat if it is stored.
+///
+/// Fails if the chat belongs to another user, unless the user is an administrator. The images then belong
+/// to the chat's owner.
+pub(super) async fn stored_chat_id<'a>(
+    store: &Store,
+    turn: &'a Turn,
+) -> Result<Option<&'a str>, Error> {
+    let Some(chat_id) = turn.chat_id.as_deref() else {
         return Ok(None);
     };
-    let owner = store.chat_owner(chat_id).await.map_err(Error::Store)?;
-    match owner {
+    if is_temporary(chat_id) {
+        return Ok(None);
+    }
+    match store.chat_owner(chat_id).await.map_err(Error::Store)? {
         None => Ok(None),
         Some(owner) if owner == turn.user.id || turn.user.role == "admin" => Ok(Some(chat_id)),
-        Some(_) => Err(Error::NoChat),
+        Some(_) => Err(Error::UnknownChat),
     }
 }
 
-/// The chain of the first message that is there: the person's own, the answer's, or the one before.
+/// The chain of the first stored message of these: the user's message, the response, the parent.
 ///
-/// Source: Open WebUI 0.6.43 sends `parent_id`, the person's message; later releases send it whole as
-/// `user_message`, before it is stored, and `parent_id` is the one before.
-async fn chain(store: &Store, turn: &Turn, chat_id: &str) -> Result<Vec<StoredMessage>, Error> {
-    let own = turn.payload.get("user_message");
-    let own = own.and_then(|own| own.get("id")).and_then(Value::as_str);
+/// Source: Open WebUI 0.6.43 sends the id of the user's message as `parent_id`. Later releases send the
+/// whole message as `user_message` before it is stored, and the id of the previous one as `parent_id`.
+async fn load_chain(
+    store: &Store,
+    turn: &Turn,
+    chat_id: &str,
+) -> Result<Vec<StoredMessage>, Error> {
+    let user_message = turn.payload.get("user_message");
+    let own = user_message
+        .and_then(|message| message.get("id"))
+        .and_then(Value::as_str);
     let parent = turn.payload.get("parent_id").and_then(Value::as_str);
-    let answer = Some(turn.message_id.as_str());
-    for id in [own, answer, parent].into_iter().flatten() {
-        let chain = store.message_chain(chat_id, id, MAX_CHAIN).await;
-        let mut chain = chain.map_err(Error::Store)?;
+    let response = Some(turn.message_id.as_str());
+    for id in [own, response, parent].into_iter().flatten() {
+        let mut chain = store
+            .message_chain(chat_id, id, MAX_CHAIN)
+            .await
+            .map_err(Error::Store)?;
         if chain.last().is_some_and(|last| last.id == turn.message_id) {
-            // The answer itself is still to be written.
+            // The response is not written yet.
             chain.pop();
         }
         if !chain.is_empty() {
@@ -85,28 +98,36 @@ async fn chain(store: &Store, turn: &Turn, chat_id: &str) -> Result<Vec<StoredMe
     Ok(Vec::new())
 }
 
+/// The text of the user's newest message. The error is for the user.
+pub(super) fn image_prompt(messages: &[Message<'_>]) -> Result<String, String> {
+    let newest = messages.iter().rfind(|message| message.is_from_user);
+    let text = newest
+        .and_then(|newest| newest.text)
+        .ok_or("there is no message with text to use as the prompt")?;
+    Ok(text.to_owned())
+}
+
 impl History {
-    /// Is the chat in the store?
+    /// True if the chat is stored.
     pub(super) fn is_stored(&self) -> bool {
         matches!(self, Self::Stored(_))
     }
 
-    /// The messages up to this turn's, the oldest first. The newest of the person's is as the
-    /// request has it, who sends it or a filter in between may have changed it since it was stored;
-    /// its pictures are those of both.
+    /// The messages up to this turn's, oldest first.
+    ///
+    /// The user's newest message has the text of the request, because the client or a filter may have
+    /// changed it since it was stored. Its images are those of both.
     pub(super) fn messages<'a>(&'a self, payload: &'a Map<String, Value>) -> Vec<Message<'a>> {
-        let sent = payload.get("messages").and_then(Value::as_array);
-        let mut sent: Vec<Message> = sent.into_iter().flatten().map(in_request).collect();
-        let newest = sent.iter().rposition(|message| message.is_users);
+        let list = payload.get("messages").and_then(Value::as_array);
+        let mut sent: Vec<Message> = list.into_iter().flatten().map(request_message).collect();
+        let newest = sent.iter().rposition(|message| message.is_from_user);
         if let Some(newest) = newest.and_then(|newest| sent.get_mut(newest)) {
-            for whole in ["user_message", "parent_message"] {
-                let whole = payload.get(whole).map(in_request);
-                let whole = whole.filter(|whole| whole.is_users);
-                // Its words are those from before any filter.
-                newest.add(whole.map(|whole| Message {
-                    text: None,
-                    ..whole
-                }));
+            for field in ["user_message", "parent_message"] {
+                let copy = payload.get(field).map(request_message);
+                if let Some(copy) = copy.filter(|copy| copy.is_from_user) {
+                    // Its text is older than any filter's.
+                    newest.add_images(copy.images);
+                }
             }
         }
         let Self::Stored(chain) = self else {
@@ -115,9 +136,12 @@ impl History {
         if chain.is_empty() {
             return sent;
         }
-        let mut messages: Vec<Message> = chain.iter().map(stored).collect();
+        let mut messages: Vec<Message> = chain.iter().map(stored_message).collect();
         if let Some(mut newest) = newest.and_then(|newest| sent.into_iter().nth(newest)) {
-            newest.add(messages.pop_if(|last| last.is_users));
+            if let Some(copy) = messages.pop_if(|last| last.is_from_user) {
+                newest.text = newest.text.or(copy.text);
+                newest.add_images(copy.images);
+            }
             messages.push(newest);
         }
         messages
@@ -125,89 +149,32 @@ impl History {
 }
 
 impl<'a> Message<'a> {
-    /// Takes over what another copy of the message has besides.
-    fn add(&mut self, copy: Option<Self>) {
-        let Some(copy) = copy else { return };
-        self.text = self.text.or(copy.text);
-        for picture in copy.pictures {
-            if !self.pictures.contains(&picture) {
-                self.pictures.push(picture);
+    /// Adds the images that the message lacks.
+    fn add_images(&mut self, images: Vec<&'a str>) {
+        for image in images {
+            if !self.images.contains(&image) {
+                self.images.push(image);
             }
         }
     }
 }
 
-fn in_request(message: &Value) -> Message<'_> {
+fn request_message(message: &Value) -> Message<'_> {
     let files = message.get("files").and_then(Value::as_array);
     let content = message.get("content").unwrap_or(&Value::Null);
     Message {
-        is_users: role(message) == Some("user"),
-        text: text(content),
-        pictures: pictures(files.map_or(&[], Vec::as_slice), content),
+        is_from_user: role(message) == Some("user"),
+        text: content_text(content),
+        images: image_references(files.map_or(&[], Vec::as_slice), content),
     }
 }
 
-fn stored(message: &StoredMessage) -> Message<'_> {
+fn stored_message(message: &StoredMessage) -> Message<'_> {
     Message {
-        is_users: message.role == "user",
-        text: text(&message.content),
-        pictures: pictures(&message.files, &message.content),
+        is_from_user: message.role == "user",
+        text: content_text(&message.content),
+        images: image_references(&message.files, &message.content),
     }
-}
-
-/// What names the pictures of a message, each once: its files first, then the parts of its content.
-fn pictures<'a>(files: &'a [Value], content: &'a Value) -> Vec<&'a str> {
-    let parts = content.as_array().map_or(&[][..], Vec::as_slice);
-    let named = files.iter().filter_map(of_file);
-    let named = named.chain(parts.iter().filter_map(of_part));
-    let mut pictures = Vec::new();
-    for name in named.filter(|name| !is_svg_url(name)) {
-        if !pictures.contains(&name) {
-            pictures.push(name);
-        }
-    }
-    pictures
-}
-
-/// An entry of `files` that is a picture: one that was made, or an upload with the type of one.
-///
-/// Source: Open WebUI knows `image` only, and its client sends uploads as `file`.
-fn of_file(entry: &Value) -> Option<&str> {
-    let text = |pointer: &str| entry.pointer(pointer).and_then(Value::as_str);
-    let types = [
-        "/content_type",
-        "/file/meta/content_type",
-        "/meta/content_type",
-    ];
-    let media_type = types.into_iter().find_map(text);
-    let is_picture = match (text("/type")?, media_type) {
-        ("image", None) => true,
-        ("image" | "file", Some(media_type)) => {
-            media_type.starts_with("image/") && !media_type.starts_with("image/svg")
-        }
-        _ => false,
-    };
-    let names = ["/url", "/id", "/file/id"];
-    let named = names
-        .into_iter()
-        .find_map(|name| text(name).filter(|name| !name.is_empty()));
-    named.filter(|_| is_picture)
-}
-
-/// A part of a message's content that is a picture.
-fn of_part(part: &Value) -> Option<&str> {
-    let is_picture = part.get("type").and_then(Value::as_str) == Some("image_url");
-    let url = part.get("image_url").filter(|_| is_picture)?;
-    let url = url.get("url").unwrap_or(url).as_str()?;
-    (!url.is_empty()).then_some(url)
-}
-
-fn is_svg_url(name: &str) -> bool {
-    const START: &str = "data:image/svg";
-    is_data_url(name)
-        && name
-            .get(..START.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(START))
 }
 
 #[cfg(test)]
@@ -216,56 +183,25 @@ mod tests {
 
     use super::*;
 
-    fn check_file(entry: Value, expected: Option<&str>) {
-        assert_eq!(of_file(&entry), expected, "{entry}");
-    }
-
-    #[test]
-    fn pictures_are_known_among_files() {
-        check_file(
-            json!({"type": "image", "url": "/api/v1/files/5/content"}),
-            Some("/api/v1/files/5/content"),
-        );
-        check_file(json!({"type": "image", "id": "5"}), Some("5"));
-        let upload = json!({"type": "file", "id": "5", "url": "5", "content_type": "image/webp"});
-        check_file(upload, Some("5"));
-        let deep =
-            json!({"type": "file", "file": {"id": "5", "meta": {"content_type": "image/png"}}});
-        check_file(deep, Some("5"));
-        for other in [
-            json!({"type": "file", "url": "5", "content_type": "application/pdf"}),
-            json!({"type": "file", "url": "5", "content_type": "image/svg+xml"}),
-            json!({"type": "image", "url": "5", "content_type": "image/svg+xml"}),
-            json!({"type": "file", "url": "5"}),
-            json!({"type": "collection", "url": "5", "content_type": "image/png"}),
-            json!({"url": "5"}),
-            json!({"type": "image", "url": ""}),
-            json!({"type": "image", "url": 5}),
-            json!("5"),
-        ] {
-            check_file(other, None);
-        }
-    }
-
-    fn picture(name: &str) -> Value {
-        json!({"type": "image_url", "image_url": {"url": name}})
+    fn image_part(url: &str) -> Value {
+        json!({"type": "image_url", "image_url": {"url": url}})
     }
 
     fn check(history: &History, payload: Value, expected: &[(bool, Option<&str>, &[&str])]) {
         let messages = history.messages(payload.as_object().unwrap());
-        let messages: Vec<_> = messages
+        let fields: Vec<_> = messages
             .iter()
-            .map(|it| (it.is_users, it.text, it.pictures.as_slice()))
+            .map(|it| (it.is_from_user, it.text, it.images.as_slice()))
             .collect();
-        assert_eq!(messages, expected, "{payload}");
+        assert_eq!(fields, expected, "{payload}");
     }
 
     #[test]
-    fn a_request_alone_has_it_all() {
+    fn messages_come_from_the_request_without_a_stored_chat() {
         let payload = json!({"messages": [
             {"role": "user", "content": "one", "files": [{"type": "image", "url": "a"}]},
             {"role": "assistant", "content": "two", "files": [{"type": "image", "url": "b"}]},
-            {"role": "user", "content": [picture("c"), picture("c"), picture("data:image/svg+xml,x"), {"type": "text", "text": "three"}]},
+            {"role": "user", "content": [image_part("c"), image_part("c"), image_part("data:image/svg+xml,x"), {"type": "text", "text": "three"}]},
             null,
         ]});
         let expected = [
@@ -279,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clients_own_copy_of_the_newest_message_adds_its_files() {
+    fn messages_include_files_of_the_clients_copy_of_the_newest_message() {
         let whole =
             json!({"role": "user", "content": "one", "files": [{"type": "image", "url": "a"}]});
         let mut payload = json!({"messages": [{"role": "user", "content": "two"}]});
@@ -296,7 +232,7 @@ mod tests {
         check(&History::Request, payload, &[(true, Some("two"), &[])]);
     }
 
-    fn stored_message(id: &str, role: &str, text: &str, files: Value) -> StoredMessage {
+    fn new_stored_message(id: &str, role: &str, text: &str, files: Value) -> StoredMessage {
         StoredMessage {
             id: id.to_owned(),
             parent_id: None,
@@ -307,47 +243,51 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_chat_goes_before_the_requests_newest_message() {
-        let made = json!([{"type": "image", "url": "made"}]);
+    fn messages_combine_a_stored_chat_with_the_requests_newest_message() {
+        let generated = json!([{"type": "image", "url": "generated"}]);
         let upload = json!([{"type": "file", "url": "upload", "content_type": "image/png"}]);
         let mut chain = vec![
-            stored_message("1", "user", "one", json!([])),
-            stored_message("2", "assistant", "two", made),
-            stored_message("3", "user", "three", upload),
+            new_stored_message("1", "user", "one", json!([])),
+            new_stored_message("2", "assistant", "two", generated),
+            new_stored_message("3", "user", "three", upload),
         ];
         let payload = json!({"messages": [
             {"role": "user", "content": "not stored"},
-            {"role": "user", "content": [{"type": "text", "text": "filtered"}, picture("sent")]},
+            {"role": "user", "content": [{"type": "text", "text": "filtered"}, image_part("sent")]},
         ]});
         let stored = History::Stored(chain.clone());
-        let newest = (true, Some("filtered"), &["sent", "upload"][..]);
-        let before = [
+        let earlier = [
             (true, Some("one"), &[][..]),
-            (false, Some("two"), &["made"][..]),
+            (false, Some("two"), &["generated"][..]),
         ];
-        check(&stored, payload.clone(), &[before[0], before[1], newest]);
-        // Without words or a message of the person's in the request, the stored ones hold.
-        let wordless = json!({"messages": [{"role": "user", "content": [picture("sent")]}]});
-        let newest = (true, Some("three"), &["sent", "upload"][..]);
-        check(&stored, wordless, &[before[0], before[1], newest]);
-        let newest = (true, Some("three"), &["upload"][..]);
+        let filtered = (true, Some("filtered"), &["sent", "upload"][..]);
+        check(
+            &stored,
+            payload.clone(),
+            &[earlier[0], earlier[1], filtered],
+        );
+        // If the request has no text or no user message, the stored one counts.
+        let without_text = json!({"messages": [{"role": "user", "content": [image_part("sent")]}]});
+        let both = (true, Some("three"), &["sent", "upload"][..]);
+        check(&stored, without_text, &[earlier[0], earlier[1], both]);
+        let stored_only = (true, Some("three"), &["upload"][..]);
         check(
             &stored,
             json!({"messages": []}),
-            &[before[0], before[1], newest],
+            &[earlier[0], earlier[1], stored_only],
         );
 
         chain.pop();
-        let newest = (true, Some("filtered"), &["sent"][..]);
+        let sent_only = (true, Some("filtered"), &["sent"][..]);
         check(
             &History::Stored(chain),
             payload,
-            &[before[0], before[1], newest],
+            &[earlier[0], earlier[1], sent_only],
         );
     }
 
     #[test]
-    fn temporary_chats_are_known_by_their_ids() {
+    fn is_temporary_recognizes_the_prefixes_of_open_webui() {
         for (id, expected) in [
             ("local:x", true),
             ("temporary:", true),

@@ -1,41 +1,40 @@
-//! Pictures of the conversation that the language model is shown: stored files go along as data URLs.
+//! Replaces stored images of the conversation with data URLs, which the language model can read.
 
 use serde_json::{Map, Value, json};
 
-use crate::files::Files;
-use pinhole_images::Image;
 use crate::files::lookup::{ImageReference, LookupError};
+use crate::files::{Files, encode_data_url};
 use crate::store::User;
 
-/// Stored pictures that go along with one request.
-const MAX_SHOWN: usize = 16;
-/// Their length together, in bytes.
-const MAX_SHOWN_BYTES: usize = 32 << 20;
-/// What stands for a picture that does not go along.
-const MISSING: &str = "[a picture that cannot be shown]";
+/// Images in one request.
+const MAX_IMAGES: usize = 16;
+/// Length of all images in one request, in bytes.
+const MAX_IMAGE_BYTES: usize = 32 << 20;
+/// Replaces an image that cannot be loaded or exceeds the limits.
+const MISSING: &str = "[an image that cannot be shown]";
 
-/// Puts stored pictures of the caller's where the messages name them by id or address, the newest
-/// first. Data URLs and addresses elsewhere stay as they are.
+/// Replaces the stored images in the messages, newest first. Data URLs and other URLs remain unchanged.
 ///
-/// Source: Open WebUI `utils/files.py`, which takes anybody's files.
+/// Source: Open WebUI `utils/files.py`, which reads the files of every user.
 pub(super) async fn inline(files: &Files, user: &User, payload: &mut Map<String, Value>) {
-    let (mut shown, mut bytes) = (0, 0);
+    let (mut images, mut bytes) = (0, 0);
     let messages = payload.get_mut("messages").and_then(Value::as_array_mut);
     for message in messages.into_iter().flatten().rev() {
         let parts = message.get_mut("content").and_then(Value::as_array_mut);
         for part in parts.into_iter().flatten() {
-            let Some(name) = stored_name(part) else {
+            let Some(reference) = stored_image(part) else {
                 continue;
             };
-            let image = match shown < MAX_SHOWN && bytes < MAX_SHOWN_BYTES {
-                true => ImageReference::parse(name).load(files, user).await.map_err(log).ok(),
-                false => None,
+            let image = if images < MAX_IMAGES && bytes < MAX_IMAGE_BYTES {
+                reference.load(files, user).await.map_err(log).ok()
+            } else {
+                None
             };
             match image {
                 Some(image) => {
-                    shown += 1;
+                    images += 1;
                     bytes += image.bytes().len();
-                    set_url(part, data_url(&image));
+                    set_url(part, encode_data_url(&image));
                 }
                 None => *part = json!({"type": "text", "text": MISSING}),
             }
@@ -43,32 +42,26 @@ pub(super) async fn inline(files: &Files, user: &User, payload: &mut Map<String,
     }
 }
 
-/// What names a stored file in a part of a message.
-fn stored_name(part: &Value) -> Option<&str> {
+/// The stored file that a part of a message names.
+fn stored_image(part: &Value) -> Option<ImageReference<'_>> {
     if part.get("type").and_then(Value::as_str) != Some("image_url") {
         return None;
     }
     let url = part.get("image_url")?;
-    let name = url.get("url").unwrap_or(url).as_str()?;
-    ImageReference::parse(name).is_stored_file().then_some(name)
+    let reference = ImageReference::parse(url.get("url").unwrap_or(url).as_str()?);
+    reference.is_stored_file().then_some(reference)
 }
 
-/// What else is said of the picture, such as `detail`, stays.
+/// Preserves other fields of the part, such as `detail`.
 fn set_url(part: &mut Value, url: String) {
     match part.pointer_mut("/image_url/url") {
-        Some(named) => *named = url.into(),
+        Some(field) => *field = url.into(),
         None => *part = json!({"type": "image_url", "image_url": {"url": url}}),
     }
 }
 
-fn data_url(image: &Image) -> String {
-    let mut url = format!("data:{};base64,", image.media_type());
-    base64_simd::STANDARD.encode_append(image.bytes(), &mut url);
-    url
-}
-
-fn log(unusable: LookupError) {
-    if let LookupError::Internal(error) = unusable {
-        tracing::error!("a picture of a chat cannot be read: {error:#}");
+fn log(error: LookupError) {
+    if let LookupError::Internal(error) = error {
+        tracing::error!("cannot read an image of a chat: {error:#}");
     }
 }

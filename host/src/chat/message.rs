@@ -1,29 +1,29 @@
-//! Messages of a chat request: the prompt in them, and the context put in front.
+//! Messages of a chat request: their texts, and the context for the language model.
 
 use serde_json::{Map, Value, json};
 
-/// The text of the newest user message. `None` without one.
+/// The text of the user's newest message.
 ///
 /// Source: Open WebUI `utils/misc.py`, the last user message.
-pub(super) fn last_text(messages: &[Value]) -> Option<&str> {
+pub(super) fn last_user_text(messages: &[Value]) -> Option<&str> {
     let newest = messages.iter().rfind(|it| role(it) == Some("user"))?;
-    text(newest.get("content")?)
+    content_text(newest.get("content")?)
 }
 
-/// The text of a message's content, or the first of its parts. `None` where it says nothing.
-pub(super) fn text(content: &Value) -> Option<&str> {
+/// The text of a message's content, or of its first text part. `None` if it is blank.
+pub(super) fn content_text(content: &Value) -> Option<&str> {
     let text = match content {
-        Value::String(text) => text,
-        Value::Array(parts) => parts.iter().find_map(text_of)?,
+        Value::String(text) => text.as_str(),
+        Value::Array(parts) => parts.iter().find_map(part_text)?,
         _ => return None,
     };
-    Some(text.as_str()).filter(|text| !text.trim().is_empty())
+    (!text.trim().is_empty()).then_some(text)
 }
 
-/// Puts a text in front of the system message, or makes one.
+/// Inserts a text before the system message's, or adds a system message.
 ///
-/// A system message whose content is a list gets the text in front of every text part. One
-/// without any text stays as it is, behind the new one.
+/// If the content is a list, inserts the text before every text part. If the list has no text, adds a
+/// message before it.
 ///
 /// Source: Open WebUI `utils/misc.py`, adding to the system message.
 pub(super) fn add_context(payload: &mut Map<String, Value>, context: &str) {
@@ -47,7 +47,6 @@ pub(super) fn add_context(payload: &mut Map<String, Value>, context: &str) {
     }
 }
 
-/// Who wrote it.
 pub(super) fn role(message: &Value) -> Option<&str> {
     message.get("role")?.as_str()
 }
@@ -56,11 +55,11 @@ fn has_text(part: &Value) -> bool {
     part.get("text").is_some_and(Value::is_string)
 }
 
-fn text_of(part: &Value) -> Option<&String> {
-    let Some(Value::String(text)) = part.get("text") else {
+fn part_text(part: &Value) -> Option<&str> {
+    if part.get("type").and_then(Value::as_str) != Some("text") {
         return None;
-    };
-    Some(text).filter(|_| part.get("type").and_then(Value::as_str) == Some("text"))
+    }
+    part.get("text")?.as_str()
 }
 
 #[cfg(test)]
@@ -73,11 +72,11 @@ mod tests {
 
     fn check_text(messages: Value, expected: Option<&str>) {
         let messages = messages.as_array().map_or(&[][..], Vec::as_slice);
-        assert_eq!(last_text(messages), expected);
+        assert_eq!(last_user_text(messages), expected);
     }
 
     #[test]
-    fn the_newest_of_the_persons_texts_counts() {
+    fn last_user_text_is_the_newest_of_the_user() {
         check_text(
             json!([
                 {"role": "user", "content": "a fox"},
@@ -99,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_context_goes_in_front_of_the_system_message() {
+    fn add_context_extends_or_adds_the_system_message() {
         let user = json!({"role": "user", "content": "x"});
         check_context(
             json!([user]),
@@ -113,10 +112,10 @@ mod tests {
             json!([{"role": "system", "content": [{"type": "text", "text": "S"}]}]),
             json!([{"role": "system", "content": [{"type": "text", "text": "C\nS"}]}]),
         );
-        let wordless = json!({"role": "system", "content": [{"type": "image_url"}]});
+        let without_text = json!({"role": "system", "content": [{"type": "image_url"}]});
         check_context(
-            json!([wordless]),
-            json!([{"role": "system", "content": "C"}, wordless]),
+            json!([without_text]),
+            json!([{"role": "system", "content": "C"}, without_text]),
         );
     }
 }

@@ -1,7 +1,8 @@
-//! The language models behind: servers with OpenAI's chat completions, each with models of its own.
+//! Language models: servers with OpenAI's chat completions API, each with several models.
 
 mod completion;
-mod list;
+mod model_list;
+mod payload;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,248 +12,229 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use http::Method;
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
+use pinhole_egress::{BaseUrl, Credential, Destination, Egress, Error, Redactor, Request, Tls};
+use pinhole_ground::audit::AuditLog;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use url::{Host, Url};
 
-use pinhole_ground::audit::AuditLog;
-use pinhole_egress::{BaseUrl, Credential, Destination, Egress, Error, Redactor, Request, Tls};
 use crate::settings::{ModelServer, PromptSettings};
-
-use list::{List, MAX_LIST_AGE, MAX_LIST_AGE_ON_MISS};
+use model_list::{MAX_LIST_AGE, MAX_LIST_AGE_ON_MISS, ModelList};
+use payload::to_model_payload;
 
 pub use completion::Completion;
-pub use list::Listed;
+pub use model_list::ListedModel;
+pub use payload::parse_form_value;
 
-/// Time for a whole answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
-/// Length of an answer, in bytes.
-const MAX_ANSWER_BYTES: usize = 64 << 20;
-/// Time for the answer to a task of ours, such as rewriting a prompt.
-const MAX_TASK_TIME: Duration = Duration::from_secs(60);
-/// Length of such an answer, in bytes.
-const MAX_TASK_BYTES: usize = 1 << 20;
+/// Duration of a response.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(600);
+/// Length of a response in bytes.
+const MAX_RESPONSE_BYTES: usize = 64 << 20;
+/// Duration of the response to a task of the server, such as rewriting a prompt.
+const TASK_TIMEOUT: Duration = Duration::from_secs(60);
+/// Length of that response in bytes.
+const MAX_TASK_RESPONSE_BYTES: usize = 1 << 20;
 
-/// Fields of a chat request that are Open WebUI's own and mean nothing to a language model.
-const OPEN_WEBUI: &[&str] = &[
-    "background_tasks",
-    "chat_id",
-    "features",
-    "files",
-    "filter_ids",
-    "id",
-    "image_generation",
-    "message_ids",
-    "model_item",
-    "params",
-    "parent_id",
-    "parent_message",
-    "session_id",
-    "tool_ids",
-    "tool_servers",
-    "user_message",
-    "variables",
-];
-
-/// Parameters that Open WebUI nests under `params` and OpenAI's API takes at the top.
-const PARAMETERS: &[&str] = &[
-    "frequency_penalty",
-    "logit_bias",
-    "max_tokens",
-    "presence_penalty",
-    "reasoning_effort",
-    "response_format",
-    "seed",
-    "stop",
-    "temperature",
-    "top_p",
-];
-
-/// All servers with language models, in the order of their settings.
+/// The models of all servers, in the order of the settings.
 #[derive(Default)]
 pub struct Models {
     connections: Vec<Connection>,
 }
 
-/// One of the servers.
+/// A server with language models.
 struct Connection {
-    server: Destination,
-    /// On this machine or in a network of the operator's.
-    local: bool,
-    list: List,
+    destination: Destination,
+    /// On this machine or in a private network.
+    is_local: bool,
+    list: ModelList,
     /// Finds the server's key.
     redactor: Arc<Redactor>,
     audit: AuditLog,
 }
 
-/// A language model: the server that has it, and what a request names it by.
+/// A language model and its server.
 #[derive(Clone, Copy)]
 pub struct Model<'a> {
     connection: &'a Connection,
-    /// `None` where the caller names none: the server chooses.
+    /// `None` leaves the choice to the server.
     id: Option<&'a str>,
 }
 
 impl Models {
-    /// Opens the servers of the settings. The error names the address and what is wrong with it.
+    /// Opens the servers of the settings. The error names the URL and the problem.
     pub fn open(
-        settings: &[ModelServer],
+        servers: &[ModelServer],
         egress: &Egress,
         audit: &AuditLog,
     ) -> Result<Self, String> {
-        let connections = settings.iter().map(|server| connect(server, egress, audit));
-        Ok(Self {
-            connections: connections.collect::<Result<_, _>>()?,
-        })
+        let connections = servers
+            .iter()
+            .map(|server| Connection::new(server, egress, audit))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { connections })
     }
 
-    /// Is there no server at all?
+    /// True if no server is configured.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.connections.is_empty()
     }
 
-    /// The model of this id: where the first server has it that lists it or else, as not every
-    /// server has a list, where the first is that gives none. Without an id the first server's.
+    /// The model with this id: of the first server that lists it, or else of the first server without a
+    /// list, because not every server has one. Without an id, the first server.
     pub async fn find<'a>(&'a self, id: Option<&'a str>) -> Option<Model<'a>> {
         let Some(name) = id else {
             let connection = self.connections.first()?;
             return Some(Model { connection, id });
         };
-        for age in [MAX_LIST_AGE, MAX_LIST_AGE_ON_MISS] {
-            if let Some(listed) = self.listed(name, age).await {
-                return Some(listed);
+        for max_age in [MAX_LIST_AGE, MAX_LIST_AGE_ON_MISS] {
+            if let Some(model) = self.find_listed(name, max_age).await {
+                return Some(model);
             }
         }
-        let silent = join_all(self.connections.iter().map(async |connection| {
-            let list = connection.list.models(&connection.server, MAX_LIST_AGE);
-            list.await.is_none().then_some(connection)
-        }));
-        let connection = silent.await.into_iter().flatten().next()?;
+        let lists = self.lists(MAX_LIST_AGE).await;
+        let without_list = lists.iter().position(Option::is_none)?;
+        let connection = self.connections.get(without_list)?;
         Some(Model { connection, id })
     }
 
-    /// The model that does tasks of ours in a chat with this one: the one set for it where some
-    /// server lists it, or else the chat's own.
+    /// The model for the server's tasks in a chat: the one in the settings if a server lists it, or else
+    /// the chat's own.
     ///
     /// Source: Open WebUI `utils/task.py`: one setting for local chat models, one for all others.
-    pub async fn for_tasks<'a>(
+    pub async fn task_model<'a>(
         &'a self,
-        chat: Model<'a>,
+        chat_model: Model<'a>,
         settings: &'a PromptSettings,
     ) -> Model<'a> {
-        let set = match chat.connection.local {
-            true => &settings.task_model,
-            false => &settings.task_model_external,
+        let configured = if chat_model.connection.is_local {
+            &settings.task_model
+        } else {
+            &settings.task_model_external
         };
-        let Some(name) = set else { return chat };
-        self.listed(name, MAX_LIST_AGE).await.unwrap_or(chat)
+        let Some(name) = configured else {
+            return chat_model;
+        };
+        self.find_listed(name, MAX_LIST_AGE)
+            .await
+            .unwrap_or(chat_model)
     }
 
-    /// Every model that is listed, once, and whether it is local.
-    pub async fn all(&self) -> Vec<(Listed, bool)> {
-        let mut all: Vec<(Listed, bool)> = Vec::new();
+    /// All listed models, each once, and whether its server is local.
+    pub async fn all(&self) -> Vec<(ListedModel, bool)> {
+        let mut all: Vec<(ListedModel, bool)> = Vec::new();
         let mut known = HashSet::new();
-        for (connection, models) in self.connections.iter().zip(self.lists(MAX_LIST_AGE).await) {
-            let new = models.iter().flat_map(|models| models.iter());
-            let new = new.filter(|model| known.insert(model.id.clone()));
-            all.extend(new.map(|model| (model.clone(), connection.local)));
+        let lists = self.lists(MAX_LIST_AGE).await;
+        for (connection, list) in self.connections.iter().zip(lists) {
+            for model in list.iter().flat_map(|models| models.iter()) {
+                if known.insert(model.id.clone()) {
+                    all.push((model.clone(), connection.is_local));
+                }
+            }
         }
         all
     }
 
-    async fn listed<'a>(&'a self, id: &'a str, age: Duration) -> Option<Model<'a>> {
-        let lists = self.lists(age).await;
-        let has = |list: &Option<Arc<[Listed]>>| {
-            let mut models = list.iter().flat_map(|list| list.iter());
+    async fn find_listed<'a>(&'a self, id: &'a str, max_age: Duration) -> Option<Model<'a>> {
+        let lists = self.lists(max_age).await;
+        let contains = |list: &Option<Arc<[ListedModel]>>| {
+            let mut models = list.iter().flat_map(|models| models.iter());
             models.any(|model| model.id == id)
         };
-        let connection = self.connections.get(lists.iter().position(has)?)?;
+        let connection = self.connections.get(lists.iter().position(contains)?)?;
         Some(Model {
             connection,
             id: Some(id),
         })
     }
 
-    /// The list of each server, in order. They are asked at the same time.
-    async fn lists(&self, age: Duration) -> Vec<Option<Arc<[Listed]>>> {
-        let connections = self.connections.iter();
-        let asked = connections.map(|connection| connection.list.models(&connection.server, age));
-        join_all(asked).await
+    /// The list of each server, in order. Requests them concurrently.
+    async fn lists(&self, max_age: Duration) -> Vec<Option<Arc<[ListedModel]>>> {
+        let requests = self
+            .connections
+            .iter()
+            .map(|connection| connection.list.models(&connection.destination, max_age));
+        join_all(requests).await
     }
 }
 
-fn connect(
-    server: &ModelServer,
-    egress: &Egress,
-    audit: &AuditLog,
-) -> Result<Connection, String> {
-    let credential = server.key.as_deref().map(Credential::bearer).transpose();
-    let credential = credential.map_err(|why| format!("OPENAI_API_KEY cannot be used: {why}"))?;
-    let place = BaseUrl {
-        url: &server.base_url,
-        allows_private: server.is_url_set,
-        setting: "OPENAI_API_BASE_URL",
-    };
-    let destination = egress.destination(place, credential.unwrap_or_default(), &Tls::default());
-    let redactor = Arc::new(Redactor::for_prose(server.key.as_deref()));
-    Ok(Connection {
-        list: List::new(redactor.clone()),
-        redactor,
-        audit: audit.clone(),
-        server: destination.map_err(|why| format!("OPENAI_API_BASE_URL cannot be used: {why}"))?,
-        local: is_local(&server.base_url),
-    })
+impl Connection {
+    fn new(server: &ModelServer, egress: &Egress, audit: &AuditLog) -> Result<Self, String> {
+        let credential = server
+            .key
+            .as_deref()
+            .map(Credential::bearer)
+            .transpose()
+            .map_err(|why| format!("OPENAI_API_KEY cannot be used: {why}"))?;
+        let base_url = BaseUrl {
+            url: &server.base_url,
+            allows_private: server.is_url_set,
+            setting: "OPENAI_API_BASE_URL",
+        };
+        let destination = egress
+            .destination(base_url, credential.unwrap_or_default(), &Tls::default())
+            .map_err(|why| format!("OPENAI_API_BASE_URL cannot be used: {why}"))?;
+        let redactor = Arc::new(Redactor::for_prose(server.key.as_deref()));
+        Ok(Self {
+            destination,
+            is_local: is_local(&server.base_url),
+            list: ModelList::new(redactor.clone()),
+            redactor,
+            audit: audit.clone(),
+        })
+    }
 }
 
-/// Is the address on this machine or in a network of the operator's? Told by how it is written: a
-/// private number, or a name that the internet does not know.
+/// True if the URL's host is this machine or in a private network, judged by its spelling: a private IP
+/// address, or a name that is not public.
 fn is_local(base_url: &str) -> bool {
-    const LOCAL_ENDINGS: &[&str] = &[".home.arpa", ".internal", ".lan", ".local", ".localhost"];
+    const LOCAL_SUFFIXES: &[&str] = &[".home.arpa", ".internal", ".lan", ".local", ".localhost"];
     let Ok(url) = Url::parse(base_url) else {
         return false;
     };
     match url.host() {
-        Some(Host::Ipv4(address)) => {
-            address.is_loopback() || address.is_private() || address.is_link_local()
-        }
-        Some(Host::Ipv6(address)) => {
-            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+        Some(Host::Ipv4(ip)) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        Some(Host::Ipv6(ip)) => {
+            ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
         }
         Some(Host::Domain(name)) => {
-            !name.contains('.') || LOCAL_ENDINGS.iter().any(|ending| name.ends_with(ending))
+            !name.contains('.') || LOCAL_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
         }
         None => false,
     }
 }
 
-/// Asks the model for the answer to a chat, which streams when the request says so.
+/// Requests the completion of a chat. It is a stream if the request says so.
 pub async fn complete(model: Model<'_>, payload: Map<String, Value>) -> Result<Completion, Error> {
-    let body = Value::Object(for_model(payload));
-    let deadline = Instant::now() + ANSWER_TIMEOUT;
-    send(model, &body, MAX_ANSWER_BYTES, deadline).await
+    let body = Value::Object(to_model_payload(payload));
+    let deadline = Instant::now() + RESPONSE_TIMEOUT;
+    send(model, &body, MAX_RESPONSE_BYTES, deadline).await
 }
 
-/// Asks the model one thing of our own. The whole completion; the error is for the log.
+/// Asks the model a question of the server. Returns the whole completion. The error is for the log.
 pub async fn ask(model: Model<'_>, question: &str) -> Result<Value, String> {
     let body = json!({
         "model": model.id,
         "messages": [{"role": "user", "content": question}],
         "stream": false,
     });
-    let deadline = Instant::now() + MAX_TASK_TIME;
-    let answer = send(model, &body, MAX_TASK_BYTES, deadline).await;
-    let mut answer = answer.map_err(|error| error.to_string())?;
-    if !answer.status().is_success() {
-        return Err(format!("the answer's status is {}", answer.status()));
+    let deadline = Instant::now() + TASK_TIMEOUT;
+    let mut completion = send(model, &body, MAX_TASK_RESPONSE_BYTES, deadline)
+        .await
+        .map_err(|error| error.to_string())?;
+    if !completion.status().is_success() {
+        return Err(format!("the response has status {}", completion.status()));
     }
-    let body = answer.bytes().await.map_err(|error| error.to_string())?;
-    serde_json::from_slice(&body).map_err(|error| format!("the answer is no JSON: {error}"))
+    let bytes = completion
+        .bytes()
+        .await
+        .map_err(|error| error.to_string())?;
+    serde_json::from_slice(&bytes).map_err(|error| format!("the response is not JSON: {error}"))
 }
 
-/// The words of a completion.
+/// The text of a completion.
 #[must_use]
-pub fn words(completion: &Value) -> Option<&str> {
+pub fn completion_text(completion: &Value) -> Option<&str> {
     completion.pointer("/choices/0/message/content")?.as_str()
 }
 
@@ -262,54 +244,22 @@ async fn send(
     max_bytes: usize,
     deadline: Instant,
 ) -> Result<Completion, Error> {
-    let accepted = HeaderValue::from_static("application/json, text/event-stream");
+    let accept = HeaderValue::from_static("application/json, text/event-stream");
     let request = Request {
         method: Method::POST,
         path: "/chat/completions".to_owned(),
-        headers: HeaderMap::from_iter([(ACCEPT, accepted)]),
+        headers: HeaderMap::from_iter([(ACCEPT, accept)]),
         content_type: Some(HeaderValue::from_static("application/json")),
         body: Bytes::from(body.to_string()),
     };
     let Connection {
-        server,
+        destination,
         redactor,
         audit,
         ..
     } = model.connection;
-    let response = server.send(request, max_bytes, deadline).await?;
+    let response = destination.send(request, max_bytes, deadline).await?;
     Ok(Completion::new(response, redactor.clone(), audit.clone()))
-}
-
-/// The request without what is Open WebUI's own.
-fn for_model(mut payload: Map<String, Value>) -> Map<String, Value> {
-    let params = payload.remove("params");
-    for (name, value) in params
-        .as_ref()
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-    {
-        if PARAMETERS.contains(&name.as_str()) && !value.is_null() {
-            payload.entry(name).or_insert_with(|| value.clone());
-        }
-    }
-    let custom = params
-        .as_ref()
-        .and_then(|params| params.get("custom_params"));
-    for (name, value) in custom.and_then(Value::as_object).into_iter().flatten() {
-        payload.entry(name).or_insert_with(|| written_out(value));
-    }
-    payload.retain(|name, _| !OPEN_WEBUI.contains(&name.as_str()));
-    payload
-}
-
-/// A value as a person typed it into a form: the JSON that a text holds, or else the text.
-#[must_use]
-pub fn written_out(value: &Value) -> Value {
-    let json = value
-        .as_str()
-        .and_then(|text| serde_json::from_str(text).ok());
-    json.unwrap_or_else(|| value.clone())
 }
 
 #[cfg(test)]
@@ -317,32 +267,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_a_model_knows_is_sent() {
-        let payload = json!({
-            "model": "m", "messages": [], "stream": true, "temperature": 1,
-            "features": {"image_generation": true}, "chat_id": "c", "id": "i", "session_id": "s",
-            "image_generation": {"n": 2},
-            "params": {
-                "temperature": 0.5, "top_p": 0.9, "function_calling": "legacy", "stop": null,
-                "custom_params": {
-                    "model": "other", "top_k": "5", "mirostat": 2, "word": "plain", "chat_id": "d",
-                    "image_generation": "{\"n\": 3}",
-                },
-            },
-        });
-        let Value::Object(payload) = payload else {
-            panic!()
-        };
-        let expected = json!({
-            "model": "m", "messages": [], "stream": true, "temperature": 1, "top_p": 0.9,
-            "top_k": 5, "mirostat": 2, "word": "plain",
-        });
-        assert_eq!(Value::Object(for_model(payload)), expected);
-    }
-
-    #[test]
-    fn a_local_address_is_known_by_how_it_is_written() {
-        for (address, expected) in [
+    fn is_local_judges_the_spelling_of_the_host() {
+        for (url, expected) in [
             ("http://127.0.0.1:11434/v1", true),
             ("http://192.168.1.5/v1", true),
             ("http://[::1]:1/v1", true),
@@ -357,7 +283,7 @@ mod tests {
             ("https://local.example/v1", false),
             ("nothing", false),
         ] {
-            assert_eq!(is_local(address), expected, "{address}");
+            assert_eq!(is_local(url), expected, "{url}");
         }
     }
 }

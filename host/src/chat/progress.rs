@@ -1,47 +1,41 @@
-//! How far a job is, as events.
+//! Emits the progress of a job as events.
 
 use std::time::Duration;
 
+use pinhole_images::Image;
+use pinhole_sandbox::{JobContext, Progress};
 use serde_json::{Map, Value, json};
 
-use super::event::{Event, Events, PROGRESS, Place};
-use pinhole_sandbox::{JobContext, Progress};
-use pinhole_images::Image;
+use super::event::{MessageEvents, PROGRESS};
+use crate::files::encode_data_url;
 
-/// Time between two of a job's events, whatever the engine reports meanwhile.
+/// Time between two events of a job. Reports in between are merged.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// Length of a preview that clients are shown, in bytes.
+/// Length of a preview that is emitted, in bytes.
 const MAX_PREVIEW_BYTES: usize = 128 << 10;
 
-/// Waits for a job, and tells how far it is meanwhile.
+/// Waits for a job and emits its progress.
 pub(super) async fn follow<T>(
-    events: &Events,
-    place: (&str, Place),
-    control: &JobContext,
+    events: &MessageEvents,
+    context: &JobContext,
     job: impl Future<Output = T>,
 ) -> T {
-    follow_every(INTERVAL, events, place, control, job).await
+    follow_every(INTERVAL, events, context, job).await
 }
 
 async fn follow_every<T>(
     interval: Duration,
-    events: &Events,
-    (user_id, place): (&str, Place),
-    control: &JobContext,
+    events: &MessageEvents,
+    context: &JobContext,
     job: impl Future<Output = T>,
 ) -> T {
-    let mut reports = control.progress.subscribe();
-    let telling = async {
-        let mut shown = None;
-        // The sender lives as long as `control`.
+    let mut reports = context.progress.subscribe();
+    let emit_reports = async {
+        let mut last_preview = None;
+        // The sender lives as long as `context`.
         while reports.changed().await.is_ok() {
             let progress = reports.borrow_and_update().clone();
-            events.emit(Event {
-                user_id: user_id.to_owned(),
-                place: place.clone(),
-                kind: PROGRESS,
-                data: told(progress, &mut shown),
-            });
+            events.emit(PROGRESS, event_data(progress, &mut last_preview));
             tokio::time::sleep(interval).await;
         }
         std::future::pending().await
@@ -49,12 +43,12 @@ async fn follow_every<T>(
     tokio::select! {
         biased;
         done = job => done,
-        never = telling => never,
+        never = emit_reports => never,
     }
 }
 
-/// What is known, and the preview where it is another than the one before.
-fn told(progress: Progress, shown: &mut Option<Image>) -> Value {
+/// The known fields, and the preview if it differs from the last one.
+fn event_data(progress: Progress, last_preview: &mut Option<Image>) -> Value {
     let mut fields = Map::new();
     if let Some(fraction) = progress.fraction {
         fields.insert("fraction".to_owned(), json!(fraction));
@@ -66,19 +60,13 @@ fn told(progress: Progress, shown: &mut Option<Image>) -> Value {
         fields.insert("note".to_owned(), json!(note));
     }
     if let Some(preview) = progress.preview {
-        let last = shown.as_ref().map(Image::bytes);
+        let last = last_preview.as_ref().map(Image::bytes);
         if last != Some(preview.bytes()) && preview.bytes().len() <= MAX_PREVIEW_BYTES {
-            fields.insert("preview".to_owned(), data_url(&preview).into());
-            *shown = Some(preview);
+            fields.insert("preview".to_owned(), encode_data_url(&preview).into());
+            *last_preview = Some(preview);
         }
     }
     fields.into()
-}
-
-fn data_url(image: &Image) -> String {
-    let mut url = format!("data:{};base64,", image.media_type());
-    base64_simd::STANDARD.encode_append(image.bytes(), &mut url);
-    url
 }
 
 #[cfg(test)]
@@ -86,24 +74,25 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::chat::event::{EventTarget, Events};
 
     #[test]
-    fn only_what_is_known_is_told_and_a_preview_once() {
-        let mut shown = None;
-        assert_eq!(told(Progress::default(), &mut shown), json!({}));
+    fn event_data_contains_known_fields_and_each_preview_once() {
+        let mut last = None;
+        assert_eq!(event_data(Progress::default(), &mut last), json!({}));
         let first = Progress {
             fraction: Some(0.5),
             queue_position: Some(2),
             note: Some("step 1".to_owned()),
             preview: Some(Image::sample(1, 0)),
         };
-        let url = base64_simd::STANDARD.encode_to_string(Image::sample(1, 0).bytes());
-        let url = format!("data:image/png;base64,{url}");
+        let base64 = base64_simd::STANDARD.encode_to_string(Image::sample(1, 0).bytes());
+        let url = format!("data:image/png;base64,{base64}");
         let expected =
             json!({"fraction": 0.5, "queue_position": 2, "note": "step 1", "preview": url});
-        assert_eq!(told(first.clone(), &mut shown), expected);
-        let again = told(first, &mut shown);
-        assert_eq!(again.get("preview"), None);
+        assert_eq!(event_data(first.clone(), &mut last), expected);
+        let repeated = event_data(first, &mut last);
+        assert_eq!(repeated.get("preview"), None);
         for (width, bytes, expected) in [
             (2, MAX_PREVIEW_BYTES, true),
             (3, MAX_PREVIEW_BYTES + 1, false),
@@ -112,48 +101,52 @@ mod tests {
                 preview: Some(Image::sample(width, bytes)),
                 ..Progress::default()
             };
-            let told = told(progress, &mut shown);
-            assert_eq!(told.get("preview").is_some(), expected, "{bytes}");
+            let data = event_data(progress, &mut last);
+            assert_eq!(data.get("preview").is_some(), expected, "{bytes}");
         }
     }
 
-    /// Where a job reports `all` of these while it runs, just `told` become events.
-    async fn check(interval: Duration, all: &[f32], told: &[f32]) {
+    /// Checks that a job which reports all `fractions` emits exactly the `emitted` ones.
+    async fn check(interval: Duration, fractions: &[f32], emitted: &[f32]) {
         let events = Events::new();
         let mut listener = events.listen("u", None).unwrap();
-        let control = JobContext::new("j".to_owned());
-        let mut heard = Vec::new();
+        let context = JobContext::new("j".to_owned());
+        let mut received = Vec::new();
         let job = async {
-            for fraction in all {
-                control.progress.send_replace(Progress {
+            for fraction in fractions {
+                context.progress.send_replace(Progress {
                     fraction: Some(*fraction),
                     ..Progress::default()
                 });
-                if told.contains(fraction) {
-                    heard.push(listener.next().await);
+                if emitted.contains(fraction) {
+                    received.push(listener.next().await);
                 }
                 tokio::task::yield_now().await;
-                heard.extend(listener.next().now_or_never());
+                received.extend(listener.next().now_or_never());
             }
         };
-        let place = Place {
+        let message_events = events.for_message(EventTarget {
+            user_id: "u".to_owned(),
             chat_id: None,
             message_id: "m".to_owned(),
-        };
-        follow_every(interval, &events, ("u", place), &control, job).await;
-        let expected: Vec<_> = told.iter().map(|it| json!({"fraction": it})).collect();
-        let heard = heard.iter().map(|heard| {
-            let json: Value = serde_json::from_str(heard.json.get()).unwrap();
-            json["data"]["data"].clone()
         });
-        assert_eq!(heard.collect::<Vec<_>>(), expected);
+        follow_every(interval, &message_events, &context, job).await;
+        let expected: Vec<_> = emitted.iter().map(|it| json!({"fraction": it})).collect();
+        let data: Vec<_> = received
+            .iter()
+            .map(|event| {
+                let json: Value = serde_json::from_str(event.json.get()).unwrap();
+                json["data"]["data"].clone()
+            })
+            .collect();
+        assert_eq!(data, expected);
     }
 
     #[tokio::test]
-    async fn what_is_reported_within_the_interval_is_told_after_it() {
-        let for_ever = Duration::from_secs(1 << 20);
-        check(for_ever, &[], &[]).await;
-        check(for_ever, &[0.125, 0.25, 0.5], &[0.125]).await;
+    async fn follow_merges_reports_within_the_interval() {
+        let endless = Duration::from_secs(1 << 20);
+        check(endless, &[], &[]).await;
+        check(endless, &[0.125, 0.25, 0.5], &[0.125]).await;
         check(Duration::ZERO, &[0.125, 0.25, 0.5], &[0.125, 0.25, 0.5]).await;
     }
 }

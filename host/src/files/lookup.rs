@@ -11,7 +11,8 @@ use http::Uri;
 use pinhole_images::Image;
 use pinhole_sandbox::Limits;
 
-use crate::files::Files;
+use super::Files;
+use super::data_url::{decode_data_url, is_data_url};
 use crate::store::User;
 
 /// Source images of one edit.
@@ -103,8 +104,7 @@ pub async fn load_file(files: &Files, user: &User, id: &str) -> Result<Image, Lo
 /// Checks the bytes of a client's image.
 pub fn parse_image(bytes: Bytes) -> Result<Image, LookupError> {
     let limits = Limits::job(Duration::ZERO).image;
-    Image::from_upload(bytes, limits)
-        .map_err(|refusal| LookupError::InvalidImage(refusal.reason))
+    Image::from_upload(bytes, limits).map_err(|refusal| LookupError::InvalidImage(refusal.reason))
 }
 
 async fn read_file(files: &Files, user: &User, id: &str) -> Result<Option<Bytes>> {
@@ -119,21 +119,6 @@ async fn read_file(files: &Files, user: &User, id: &str) -> Result<Option<Bytes>
     };
     let chunks: Vec<Bytes> = stream.try_collect().await?;
     Ok(Some(chunks.concat().into()))
-}
-
-/// True for `data:` URLs.
-#[must_use]
-pub fn is_data_url(url: &str) -> bool {
-    url.get(..5)
-        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
-}
-
-fn decode_data_url(url: &str) -> Option<Vec<u8>> {
-    let (head, text) = url.split_once(',')?;
-    if !head.ends_with(";base64") {
-        return None;
-    }
-    base64_simd::forgiving_decode_to_vec(text.as_bytes()).ok()
 }
 
 /// The id in the URL of a stored file: a path, or a whole URL of any host, because only the client knows
@@ -171,20 +156,5 @@ mod tests {
         ] {
             assert_eq!(parse_file_url(url).as_deref(), expected, "{url}");
         }
-    }
-
-    #[test]
-    fn decode_data_url_accepts_only_base64() {
-        for (url, expected) in [
-            ("data:image/png;base64,AQI=", Some(&[1, 2][..])),
-            ("DATA:image/png;base64,AQI", Some(&[1, 2])),
-            ("data:image/png;base64,*", None),
-            ("data:image/png,AQI=", None),
-            ("data:", None),
-        ] {
-            let decoded = is_data_url(url).then(|| decode_data_url(url)).flatten();
-            assert_eq!(decoded.as_deref(), expected, "{url}");
-        }
-        assert!(!is_data_url("dat") && !is_data_url("http://x"));
     }
 }

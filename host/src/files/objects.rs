@@ -14,7 +14,6 @@ use pinhole_ground::data_dir;
 use pinhole_ground::text::hex;
 use sha2::{Digest, Sha256};
 
-
 /// Bytes that are read at once: the memory that a slow client occupies.
 const CHUNK_BYTES: u64 = 256 << 10;
 
@@ -93,8 +92,7 @@ impl Objects {
         let Some((first, rest)) = opened.await? else {
             return Ok(None);
         };
-        let others =
-            stream::try_unfold(rest, async |chunks| blocking(move || chunks.next()).await);
+        let others = stream::try_unfold(rest, async |chunks| blocking(move || chunks.next()).await);
         Ok(Some(stream::iter([Ok(first)]).chain(others)))
     }
 

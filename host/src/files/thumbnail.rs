@@ -108,9 +108,12 @@ mod tests {
         let (head, _) = whole.split_at(60);
         for bytes in [head, b"no image", b""] {
             let error = create(Bytes::copy_from_slice(bytes), 128).unwrap_err();
-            assert!(error
+            assert!(
+                error
                     .to_string()
-                    .starts_with("cannot create a thumbnail of this image"), "{error}");
+                    .starts_with("cannot create a thumbnail of this image"),
+                "{error}"
+            );
         }
     }
 
@@ -119,6 +122,11 @@ mod tests {
         // 25 million pixels of eight bytes each, nearly all equal.
         let deep = DynamicImage::new_rgba16(5200, 5200);
         let error = create(encoded(deep, ImageFormat::Png).into(), 128).unwrap_err();
-        assert!(error.to_string().contains("more than the 201326592 allowed"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("more than the 201326592 allowed"),
+            "{error}"
+        );
     }
 }

@@ -1,97 +1,102 @@
-//! A language model's answer as it comes, without the key that its server was shown.
+//! The response of a language model's server, without the server's key.
+//!
+//! A secret may be split between two chunks. So the end of the body is delayed until no further byte can
+//! complete a secret in it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-
+use pinhole_egress::{Error, Redactor, Response};
 use pinhole_ground::audit::{AuditLog, Event, RefusalKind};
 use pinhole_ground::guard::Guard;
-use pinhole_egress::{Error, Redactor, Response};
 
-/// Of a stream's line that does not end, so much is held back, in bytes.
+/// Length of the incomplete last line of a stream that is delayed, in bytes.
 const MAX_LINE_BYTES: usize = 64 << 10;
 
-/// An answer: its head, and its body as it comes.
+/// A response: its head, and its body as a stream.
 pub struct Completion {
     response: Response,
     redactor: Arc<Redactor>,
     audit: AuditLog,
-    /// What has come, from as far back as a secret may reach.
-    held: Vec<u8>,
-    /// How much of that was given out.
-    given: usize,
-    streams: bool,
-    ended: bool,
-    noted: bool,
+    /// The delayed end of the body, after as many returned bytes as a secret may reach back.
+    buffer: Vec<u8>,
+    /// The number of bytes in the buffer that were returned.
+    returned_bytes: usize,
+    is_stream: bool,
+    is_done: bool,
+    /// The audit log contains the secret.
+    is_recorded: bool,
 }
 
 impl Completion {
     pub(super) fn new(response: Response, redactor: Arc<Redactor>, audit: AuditLog) -> Self {
-        let kind = response.headers.get(CONTENT_TYPE);
-        let streams = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        let media_type = response.headers.get(CONTENT_TYPE);
+        let is_stream =
+            media_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
         Self {
             response,
             redactor,
             audit,
-            held: Vec::new(),
-            given: 0,
-            streams,
-            ended: false,
-            noted: false,
+            buffer: Vec::new(),
+            returned_bytes: 0,
+            is_stream,
+            is_done: false,
+            is_recorded: false,
         }
     }
 
-    /// Whatever the server says.
+    /// The server's status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.response.status
     }
 
-    /// Does it come as a stream of events?
+    /// True if the body is a stream of events.
     #[must_use]
-    pub fn streams(&self) -> bool {
-        self.streams
+    pub fn is_stream(&self) -> bool {
+        self.is_stream
     }
 
-    /// The type of the body: a stream of events, JSON, or else plain text, whatever the server says,
-    /// so that nobody takes it for a document.
+    /// The media type of the body: events, JSON, or plain text instead of any other type, so that no
+    /// browser renders it as a document.
     #[must_use]
     pub fn content_type(&self) -> HeaderValue {
-        let told = self.response.headers.get(CONTENT_TYPE);
-        let is_json = told.is_some_and(|told| told.as_bytes().starts_with(b"application/json"));
-        match told {
-            None => HeaderValue::from_static("application/json"),
-            Some(told) if self.streams || is_json || !Guard::ChatContentType.holds() => {
-                told.clone()
-            }
-            Some(_) => HeaderValue::from_static("text/plain; charset=utf-8"),
+        let Some(original) = self.response.headers.get(CONTENT_TYPE) else {
+            return HeaderValue::from_static("application/json");
+        };
+        let is_json = original.as_bytes().starts_with(b"application/json");
+        if Guard::ChatContentType.applies(!self.is_stream && !is_json) {
+            return HeaderValue::from_static("text/plain; charset=utf-8");
         }
+        original.clone()
     }
 
-    /// The headers that can be read and hold no secret.
+    /// The headers that are text and contain no secret.
     pub fn headers(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
         self.response.headers.iter().filter(|(_, value)| {
-            let is_secret = self.redactor.finds_secret(value.as_bytes()) && Guard::SecretChat.holds();
-            value.to_str().is_ok() && !is_secret
+            let has_secret = self.redactor.finds_secret(value.as_bytes());
+            value.to_str().is_ok() && !Guard::SecretChat.applies(has_secret)
         })
     }
 
-    /// The next piece of the body; `None` at its end. Where the server has a key, of a stream whole
-    /// lines, if they are not endless.
+    /// The next part of the body. `None` at its end.
+    ///
+    /// If the server has a key, the parts of a stream are whole lines, unless a line is very long.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         if self.redactor.is_empty() {
             return self.response.chunk().await;
         }
-        while !self.ended {
+        while !self.is_done {
             match self.response.chunk().await? {
-                Some(chunk) => self.held.extend_from_slice(&chunk),
-                None => self.ended = true,
+                Some(chunk) => self.buffer.extend_from_slice(&chunk),
+                None => self.is_done = true,
             }
-            let piece = self.give();
-            if !piece.is_empty() {
-                return Ok(Some(piece));
+            let chunk = self.take_redacted();
+            if !chunk.is_empty() {
+                return Ok(Some(chunk));
             }
         }
         Ok(None)
@@ -99,44 +104,61 @@ impl Completion {
 
     /// The rest of the body.
     pub async fn bytes(&mut self) -> Result<Bytes, Error> {
-        let mut whole = Vec::new();
+        let mut bytes = Vec::new();
         while let Some(chunk) = self.chunk().await? {
-            whole.extend_from_slice(&chunk);
+            bytes.extend_from_slice(&chunk);
         }
-        Ok(whole.into())
+        Ok(bytes.into())
     }
 
-    /// What has come and can be given out: nothing that follows can make a secret of its end.
-    fn give(&mut self) -> Bytes {
-        let length = self.held.len();
-        let (ready, back) = match (self.ended, self.streams) {
-            (true, _) => (length, 0),
-            (false, true) => {
-                let line = self.held.iter().rposition(|byte| *byte == b'\n');
-                (line.map_or(0, |end| end + 1), MAX_LINE_BYTES)
-            }
-            (false, false) => (0, Redactor::REACH_BYTES),
+    /// The bytes that no further byte can make part of a secret, without the secrets in them.
+    fn take_redacted(&mut self) -> Bytes {
+        let end = self.complete_bytes();
+        let range = self.returned_bytes..end;
+        let redacted = match self.redactor.redact_range(&self.buffer, range.clone()) {
+            Cow::Owned(redacted) => Some(redacted),
+            Cow::Borrowed(_) => None,
         };
-        let ready = ready.max(length.saturating_sub(back)).max(self.given);
-        let piece = match Guard::SecretChat.holds() {
-            true => self.redactor.redact_range(&self.held, self.given..ready),
-            false => self.held.get(self.given..ready).unwrap_or_default().into(),
-        };
-        if matches!(piece, std::borrow::Cow::Owned(_)) && !self.noted {
-            let what = "a language model's server repeated its key, which was blotted out";
-            self.audit.record(&Event {
-                kind: RefusalKind::Secret,
-                guard: Some(Guard::SecretChat),
-                engine: "",
-                job: "",
-                message: what,
-            });
-            self.noted = true;
+        if redacted.is_some() {
+            self.record_secret();
         }
-        let piece = Bytes::from(piece.into_owned());
-        let over = ready.saturating_sub(Redactor::REACH_BYTES);
-        self.held.drain(..over);
-        self.given = ready - over;
-        piece
+        let chunk = match redacted {
+            Some(redacted) if Guard::SecretChat.applies(true) => redacted.into(),
+            _ => Bytes::copy_from_slice(self.buffer.get(range).unwrap_or_default()),
+        };
+        let dropped = end.saturating_sub(Redactor::REACH_BYTES);
+        self.buffer.drain(..dropped);
+        self.returned_bytes = end - dropped;
+        chunk
+    }
+
+    /// The number of bytes in the buffer that can be returned.
+    fn complete_bytes(&self) -> usize {
+        let length = self.buffer.len();
+        let (complete, max_delayed) = if self.is_done {
+            (length, 0)
+        } else if self.is_stream {
+            let last_newline = self.buffer.iter().rposition(|byte| *byte == b'\n');
+            (last_newline.map_or(0, |index| index + 1), MAX_LINE_BYTES)
+        } else {
+            (0, Redactor::REACH_BYTES)
+        };
+        complete
+            .max(length.saturating_sub(max_delayed))
+            .max(self.returned_bytes)
+    }
+
+    fn record_secret(&mut self) {
+        if self.is_recorded {
+            return;
+        }
+        self.is_recorded = true;
+        self.audit.record(&Event {
+            kind: RefusalKind::Secret,
+            guard: Some(Guard::SecretChat),
+            engine: "",
+            job: "",
+            message: "a language model's server returned its key, which was redacted",
+        });
     }
 }

@@ -1,70 +1,73 @@
-//! Templates of what a language model is asked, with Open WebUI's variables.
+//! Templates of questions to a language model, with Open WebUI's variables.
 
 use std::borrow::Cow;
 
+use pinhole_ground::guard::Guard;
 use serde_json::{Map, Value};
 
-use crate::chat::message::{last_text, role, text};
-use pinhole_ground::guard::Guard;
+use super::utc_time::UtcTime;
+use crate::chat::message::{content_text, last_user_text, role};
 use crate::store::{User, now};
 
 /// Length of a filled template, in bytes.
 const MAX_FILLED_BYTES: usize = 256 << 10;
-/// Length of one message in it, in bytes: of longer ones the beginning is shown.
+/// Length of one message in it, in bytes. Longer ones are cut.
 const MAX_MESSAGE_BYTES: usize = 16 << 10;
-/// Length of what a client says of its user, in bytes.
+/// Length of a value from the client or of the user's name, in bytes. Longer ones are cut.
 const MAX_VARIABLE_BYTES: usize = 500;
-/// What stands for something that is not known, as in Open WebUI.
+/// The value of an unknown variable, as in Open WebUI.
 const UNKNOWN: &str = "Unknown";
 
-/// What the variables of a template stand for.
+/// The values of a template's variables.
 #[derive(Debug)]
-pub(in crate::chat) struct Facts<'a> {
+pub(in crate::chat) struct TemplateValues<'a> {
     user: &'a User,
     messages: &'a [Value],
-    /// The newest words of the person.
+    /// The text of the user's newest message.
     prompt: &'a str,
-    /// What the client says by the names of variables, braces included.
-    told: Option<&'a Map<String, Value>>,
+    /// Values from the client, by variable name with its braces.
+    client_values: Option<&'a Map<String, Value>>,
     /// Seconds since 1970.
     now: i64,
 }
 
-impl<'a> Facts<'a> {
-    /// Those of a chat request.
-    pub(in crate::chat) fn of(payload: &'a Map<String, Value>, user: &'a User) -> Self {
-        let messages = payload.get("messages").and_then(Value::as_array);
-        let messages = messages.map_or(&[][..], Vec::as_slice);
+impl<'a> TemplateValues<'a> {
+    /// The values for a chat request.
+    pub(in crate::chat) fn new(payload: &'a Map<String, Value>, user: &'a User) -> Self {
+        let messages = payload
+            .get("messages")
+            .and_then(Value::as_array)
+            .map_or(&[][..], Vec::as_slice);
         Self {
             user,
             messages,
-            prompt: last_text(messages).unwrap_or_default(),
-            told: payload.get("variables").and_then(Value::as_object),
+            prompt: last_user_text(messages).unwrap_or_default(),
+            client_values: payload.get("variables").and_then(Value::as_object),
             now: now(),
         }
     }
 
-    /// What a variable stands for, its name without braces and in small letters. `None` for what is no
-    /// variable, and stays as it is.
+    /// The value of a variable by its name, without braces and in lower case. `None` for an unknown name,
+    /// which remains in the text.
     fn value(&self, name: &str) -> Option<Cow<'a, str>> {
-        let (name, part) = match name.split_once(':') {
-            None => (name, Part::Whole),
-            Some((name, part)) => (name, Part::parse(part)?),
+        let (name, excerpt) = match name.split_once(':') {
+            None => (name, Excerpt::Whole),
+            Some((name, excerpt)) => (name, Excerpt::parse(excerpt)?),
         };
-        match (name, part) {
-            ("prompt", part) => Some(part.of_text(self.prompt)),
-            ("messages", part) => Some(part.of_messages(self.messages).into()),
-            (_, Part::Whole) => self.fact(name),
+        match (name, excerpt) {
+            ("prompt", excerpt) => Some(excerpt.of_text(self.prompt)),
+            ("messages", excerpt) => Some(excerpt.of_messages(self.messages).into()),
+            (_, Excerpt::Whole) => self.simple_value(name),
             _ => None,
         }
     }
 
-    fn fact(&self, name: &str) -> Option<Cow<'a, str>> {
+    fn simple_value(&self, name: &str) -> Option<Cow<'a, str>> {
         if name == "user_name" {
             return Some(cut(&self.user.name, MAX_VARIABLE_BYTES).into());
         }
-        let time = Time::of(self.now);
-        let ours = match name {
+        let time = UtcTime::new(self.now);
+        let default = match name {
             "current_date" => time.date(),
             "current_time" => time.clock(),
             "current_datetime" => format!("{} {}", time.date(), time.clock()),
@@ -74,32 +77,35 @@ impl<'a> Facts<'a> {
             }
             _ => return None,
         };
-        // The client knows its user's time and place better.
-        let told = self
-            .told
-            .and_then(|told| told.get(&format!("{{{{{}}}}}", name.to_uppercase())));
-        let told = told.and_then(Value::as_str).filter(|told| !told.is_empty());
-        Some(told.map_or(ours.into(), |told| cut(told, MAX_VARIABLE_BYTES).into()))
+        // The client knows the user's time and location better.
+        let client_value = self
+            .client_values
+            .and_then(|values| values.get(&format!("{{{{{}}}}}", name.to_uppercase())))
+            .and_then(Value::as_str)
+            .filter(|value| !value.is_empty());
+        Some(match client_value {
+            Some(value) => cut(value, MAX_VARIABLE_BYTES).into(),
+            None => default.into(),
+        })
     }
 }
 
-/// A template with its variables filled in; their names may be written in any case. `None` where the
-/// whole gets too long.
+/// Replaces the variables of a template. Their names match in any case. Returns `None` if the result is
+/// too long.
 ///
 /// Source: Open WebUI `utils/task.py`.
-pub(in crate::chat) fn fill(template: &str, facts: &Facts<'_>) -> Option<String> {
+pub(in crate::chat) fn fill(template: &str, values: &TemplateValues<'_>) -> Option<String> {
     let (mut filled, mut rest) = (String::new(), template);
     while let Some((before, after)) = rest.split_once("{{") {
         filled.push_str(before);
-        let variable = after.split_once("}}");
-        let value = variable.and_then(|(name, rest)| {
-            let value = facts.value(&name.trim().to_lowercase())?;
-            Some((value, rest))
+        let replacement = after.split_once("}}").and_then(|(name, remaining)| {
+            let value = values.value(&name.trim().to_lowercase())?;
+            Some((value, remaining))
         });
-        match value {
-            Some((value, after)) => {
+        match replacement {
+            Some((value, remaining)) => {
                 filled.push_str(&value);
-                rest = after;
+                rest = remaining;
             }
             None => {
                 filled.push_str("{{");
@@ -114,35 +120,35 @@ pub(in crate::chat) fn fill(template: &str, facts: &Facts<'_>) -> Option<String>
     (filled.len() <= MAX_FILLED_BYTES).then_some(filled)
 }
 
-/// How much of a text, in characters, or of the messages, in number, is wanted.
+/// A part of a text, in characters, or of the messages, by number.
 #[derive(Clone, Copy, Debug)]
-enum Part {
+enum Excerpt {
     Whole,
     Start(usize),
     End(usize),
-    /// So much from both ends together.
+    /// From both ends together.
     Ends(usize),
 }
 
-impl Part {
+impl Excerpt {
     fn parse(text: &str) -> Option<Self> {
-        let (kind, most) = text.split_once(':')?;
-        let most = most.trim().parse().ok()?;
+        let (kind, number) = text.split_once(':')?;
+        let max = number.trim().parse().ok()?;
         match kind {
-            "start" => Some(Self::Start(most)),
-            "end" => Some(Self::End(most)),
-            "middletruncate" => Some(Self::Ends(most)),
+            "start" => Some(Self::Start(max)),
+            "end" => Some(Self::End(max)),
+            "middletruncate" => Some(Self::Ends(max)),
             _ => None,
         }
     }
 
     fn of_text(self, text: &str) -> Cow<'_, str> {
         let length = || text.chars().count();
-        let first = |most: usize| {
-            let end = text.char_indices().nth(most);
+        let first = |max: usize| {
+            let end = text.char_indices().nth(max);
             end.and_then(|(at, _)| text.get(..at)).unwrap_or(text)
         };
-        let last = |most: usize| match length().saturating_sub(most) {
+        let last = |max: usize| match length().saturating_sub(max) {
             0 => text,
             skipped => {
                 let start = text.char_indices().nth(skipped);
@@ -151,29 +157,31 @@ impl Part {
         };
         match self {
             Self::Whole => text.into(),
-            Self::Start(most) => first(most).into(),
-            Self::End(most) => last(most).into(),
-            Self::Ends(most) if length() <= most => text.into(),
-            Self::Ends(most) => format!("{}...{}", first(most.div_ceil(2)), last(most / 2)).into(),
+            Self::Start(max) => first(max).into(),
+            Self::End(max) => last(max).into(),
+            Self::Ends(max) if length() <= max => text.into(),
+            Self::Ends(max) => format!("{}...{}", first(max.div_ceil(2)), last(max / 2)).into(),
         }
     }
 
     fn of_messages(self, messages: &[Value]) -> String {
         let length = messages.len();
         let (first, last) = match self {
-            Self::Start(most) => (most.min(length), 0),
-            Self::End(most) => (0, most.min(length)),
-            Self::Ends(most) if most < length => (most / 2, most.div_ceil(2)),
+            Self::Start(max) => (max.min(length), 0),
+            Self::End(max) => (0, max.min(length)),
+            Self::Ends(max) if max < length => (max / 2, max.div_ceil(2)),
             Self::Whole | Self::Ends(_) => (length, 0),
         };
-        let shown = messages.iter().take(first);
-        let shown = shown.chain(messages.iter().skip(length - last));
+        let excerpt = messages
+            .iter()
+            .take(first)
+            .chain(messages.iter().skip(length - last));
         let mut lines = String::new();
-        for message in shown.filter_map(line) {
+        for line in excerpt.filter_map(message_line) {
             if !lines.is_empty() {
                 lines.push('\n');
             }
-            lines.push_str(&message);
+            lines.push_str(&line);
             if lines.len() > MAX_FILLED_BYTES {
                 break;
             }
@@ -182,88 +190,34 @@ impl Part {
     }
 }
 
-/// `ROLE: text`, the text being the first of the message.
-fn line(message: &Value) -> Option<String> {
+/// `ROLE: text`, with the first text of the message.
+fn message_line(message: &Value) -> Option<String> {
     let role = cut(role(message)?, MAX_VARIABLE_BYTES).to_uppercase();
-    let text = text(message.get("content")?).unwrap_or_default();
-    Some(format!("{role}: {}", kept_in(cut(text, MAX_MESSAGE_BYTES))))
+    let text = content_text(message.get("content")?).unwrap_or_default();
+    let quoted = escape_end_tag(cut(text, MAX_MESSAGE_BYTES));
+    Some(format!("{role}: {quoted}"))
 }
 
-/// A message that cannot end the conversation around it, as our own templates mark that.
-fn kept_in(text: &str) -> Cow<'_, str> {
-    const END: &str = "</conversation";
-    let small = text.to_ascii_lowercase();
-    if !small.contains(END) || !Guard::TextQuoted.holds() {
+/// Escapes `</conversation>`, so that a message cannot end the conversation in the built-in templates.
+fn escape_end_tag(text: &str) -> Cow<'_, str> {
+    const END_TAG: &str = "</conversation";
+    let lower = text.to_ascii_lowercase();
+    if !Guard::TextQuoted.applies(lower.contains(END_TAG)) {
         return text.into();
     }
-    let (mut kept, mut after) = (String::new(), 0);
-    for (at, _) in small.match_indices(END) {
-        kept.extend(text.get(after..at));
-        kept.push_str("< /");
-        after = at + 2;
+    let (mut escaped, mut start) = (String::new(), 0);
+    for (index, _) in lower.match_indices(END_TAG) {
+        escaped.extend(text.get(start..index));
+        escaped.push_str("< /");
+        start = index + 2;
     }
-    kept.extend(text.get(after..));
-    kept.into()
+    escaped.extend(text.get(start..));
+    escaped.into()
 }
 
 fn cut(text: &str, max_bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(max_bytes))
         .unwrap_or(text)
-}
-
-/// A moment in UTC.
-#[derive(Debug)]
-struct Time {
-    days: i64,
-    secs: i64,
-}
-
-impl Time {
-    fn of(secs_since_1970: i64) -> Self {
-        Self {
-            days: secs_since_1970.div_euclid(86_400),
-            secs: secs_since_1970.rem_euclid(86_400),
-        }
-    }
-
-    /// Such as `2026-11-22`. Years here begin in March, so that a leap day is the last of one.
-    fn date(&self) -> String {
-        const DAYS_OF_400_YEARS: i64 = 146_097;
-        let days = self.days + 719_468;
-        let (era, day) = (
-            days.div_euclid(DAYS_OF_400_YEARS),
-            days.rem_euclid(DAYS_OF_400_YEARS),
-        );
-        let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-        let day = day - (365 * year + year / 4 - year / 100);
-        let month = (5 * day + 2) / 153;
-        let day = day - (153 * month + 2) / 5 + 1;
-        let (year, month) = match month {
-            ..10 => (year, month + 3),
-            _ => (year + 1, month - 9),
-        };
-        format!("{:04}-{month:02}-{day:02}", era * 400 + year)
-    }
-
-    /// Such as `09:05:01 PM`.
-    fn clock(&self) -> String {
-        let (hour, minute, second) = (self.secs / 3600, self.secs / 60 % 60, self.secs % 60);
-        let half = if hour < 12 { "AM" } else { "PM" };
-        let hour = if hour % 12 == 0 { 12 } else { hour % 12 };
-        format!("{hour:02}:{minute:02}:{second:02} {half}")
-    }
-
-    fn weekday(&self) -> &'static str {
-        match (self.days + 4).rem_euclid(7) {
-            0 => "Sunday",
-            1 => "Monday",
-            2 => "Tuesday",
-            3 => "Wednesday",
-            4 => "Thursday",
-            5 => "Friday",
-            _ => "Saturday",
-        }
-    }
 }
 
 #[cfg(test)]
@@ -291,17 +245,17 @@ mod tests {
             "variables": {"{{USER_LOCATION}}": "Graz", "{{CURRENT_DATE}}": "", "{{USER_NAME}}": "Eve"},
         });
         let user = user();
-        let mut facts = Facts::of(payload.as_object().unwrap(), &user);
-        facts.now = 951_827_696; // 2000-02-29 12:34:56
+        let mut values = TemplateValues::new(payload.as_object().unwrap(), &user);
+        values.now = 951_827_696; // 2000-02-29 12:34:56
         assert_eq!(
-            fill(template, &facts).as_deref(),
+            fill(template, &values).as_deref(),
             Some(expected),
             "{template}"
         );
     }
 
     #[test]
-    fn variables_of_the_prompt_count_characters() {
+    fn fill_counts_characters_of_the_prompt() {
         check("<{{prompt}}>", "<a größer fox {{prompt}}>");
         check("<{{PROMPT:START:4}}>", "<a gr>");
         check("<{{prompt:start:99}}>", "<a größer fox {{prompt}}>");
@@ -319,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_the_messages_count_messages() {
+    fn fill_counts_messages() {
         let lines = [
             "SYSTEM: be brief",
             "USER: one",
@@ -342,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_time_and_person_are_filled_in() {
+    fn fill_inserts_time_and_user() {
         check(
             "{{CURRENT_DATE}} {{current_time}}",
             "2000-02-29 12:34:56 PM",
@@ -357,19 +311,10 @@ mod tests {
             "{{USER_BIO}} {{USER_GENDER}} {{USER_BIRTH_DATE}}",
             "Unknown Unknown Unknown",
         );
-        for (secs, date, clock) in [
-            (0, "1970-01-01", "12:00:00 AM"),
-            (-1, "1969-12-31", "11:59:59 PM"),
-            (4_107_542_399, "2100-02-28", "11:59:59 PM"),
-            (4_107_542_400, "2100-03-01", "12:00:00 AM"),
-        ] {
-            let time = Time::of(secs);
-            assert_eq!((time.date().as_str(), time.clock().as_str()), (date, clock));
-        }
     }
 
     #[test]
-    fn what_is_no_variable_stays() {
+    fn fill_preserves_unknown_variables() {
         for text in [
             "{{}}",
             "{{x}}",
@@ -388,13 +333,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_filled_in_has_limits() {
+    fn fill_limits_its_result() {
         let long = json!({"messages": vec![json!({"role": "user", "content": "x".repeat(MAX_FILLED_BYTES)}); 20]});
         let user = user();
-        let facts = Facts::of(long.as_object().unwrap(), &user);
-        assert_eq!(fill("{{MESSAGES}}", &facts), None);
-        assert_eq!(fill("{{prompt}}x", &facts), None);
-        let line = fill("{{MESSAGES:END:2}}", &facts).unwrap();
+        let values = TemplateValues::new(long.as_object().unwrap(), &user);
+        assert_eq!(fill("{{MESSAGES}}", &values), None);
+        assert_eq!(fill("{{prompt}}x", &values), None);
+        let line = fill("{{MESSAGES:END:2}}", &values).unwrap();
         assert_eq!(line.len(), 2 * (MAX_MESSAGE_BYTES + "USER: ".len()) + 1);
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use pinhole_ground::text::plain;
 
-use crate::chat::model::written_out;
+use crate::chat::model::parse_form_value;
 use crate::jobs::JobRequest;
 use crate::web::error::ApiError;
 
@@ -40,7 +40,7 @@ impl ImageOptions {
             params.and_then(|params| params.get(FIELD)),
             custom_params.and_then(|params| params.get(FIELD)),
         ];
-        let mut values = places.into_iter().flatten().map(written_out);
+        let mut values = places.into_iter().flatten().map(parse_form_value);
         match values.find(|value| !value.is_null()) {
             Some(value) => serde_path_to_error::deserialize(value).map_err(|it| type_error(&it)),
             None => Ok(Self::default()),

@@ -1,0 +1,162 @@
+//! Runs a turn without a waiting client: emits the response as events and stores it in its chat.
+
+mod response_text;
+
+use std::time::Duration;
+
+use pinhole_ground::text::plain;
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::event::{COMPLETION, MessageEvents};
+use super::model::Completion;
+use super::{Chat, MAX_REASON_BYTES, Reply, Turn};
+use crate::store::FinishedResponse;
+use response_text::{ResponseText, error_message};
+
+/// Minimum time between two events with the text so far.
+const MIN_INTERVAL: Duration = Duration::from_millis(50);
+/// Text that these events contain per second, in bytes. The longer the text, the rarer the events.
+const MAX_BYTES_PER_SECOND: usize = 256 << 10;
+/// Length of an error response that is read, in bytes.
+const MAX_ERROR_BYTES: usize = 64 << 10;
+
+/// Runs the turn until it is done or stopped, stores its response, and emits its end.
+///
+/// Source: Open WebUI `utils/middleware.py` and `main.py`: the text so far, and `done` at the end;
+/// `chat:message:error` and `chat:tasks:cancel` after a failure; only the latter after a stop.
+pub(super) async fn run(chat: &Chat, turn: Turn, stop: &CancellationToken) {
+    let events = turn.events(&chat.events);
+    let mut text = ResponseText::default();
+    // Dropping the turn cancels its job and its requests to the language model.
+    let result = tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        result = respond(chat, turn, &events, &mut text) => Some(result),
+    };
+    let failure = match &result {
+        Some(Err(reason)) => Some(plain(reason, MAX_REASON_BYTES)),
+        _ => None,
+    };
+    let title = store_response(chat, &events, &text, failure.as_deref()).await;
+    if let Some(Ok(())) = result {
+        let mut done = json!({"done": true, "content": text.content});
+        if let Some(done) = done.as_object_mut() {
+            done.extend(title.map(|title| ("title".to_owned(), title.into())));
+            done.extend(text.usage.map(|usage| ("usage".to_owned(), usage)));
+        }
+        return events.emit(COMPLETION, done);
+    }
+    if let Some(reason) = failure {
+        let error = json!({"error": {"content": reason}});
+        events.emit("chat:message:error", error);
+    }
+    events.emit("chat:tasks:cancel", Value::Null);
+}
+
+/// Runs the turn and reads its response. The error is for the user.
+async fn respond(
+    chat: &Chat,
+    turn: Turn,
+    events: &MessageEvents,
+    text: &mut ResponseText,
+) -> Result<(), String> {
+    match super::run(chat, turn).await {
+        Ok(Reply::Text(reply)) => text.append(&reply),
+        Ok(Reply::Completion { completion, .. }) => {
+            read_completion(*completion, events, text).await
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Reads the language model's response, and emits the text so far.
+async fn read_completion(
+    mut completion: Completion,
+    events: &MessageEvents,
+    text: &mut ResponseText,
+) -> Result<(), String> {
+    if !completion.status().is_success() {
+        return Err(read_error(completion).await);
+    }
+    text.is_stream = completion.is_stream();
+    let (mut emitted_bytes, mut next_event) = (0, Instant::now());
+    loop {
+        let chunk = tokio::select! {
+            chunk = completion.chunk() => chunk,
+            () = tokio::time::sleep_until(next_event), if text.content.len() > emitted_bytes => {
+                emitted_bytes = text.content.len();
+                events.emit(COMPLETION, json!({"content": text.content}));
+                next_event = Instant::now() + interval_after(emitted_bytes);
+                continue;
+            }
+        };
+        match chunk {
+            Ok(Some(chunk)) => text.push(&chunk)?,
+            Ok(None) => return text.finish(),
+            Err(error) => {
+                tracing::warn!("the language model's response is incomplete: {error}");
+                return Err("the language model's response is incomplete".to_owned());
+            }
+        }
+    }
+}
+
+/// The message of a response without success.
+async fn read_error(mut completion: Completion) -> String {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = completion.chunk().await {
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_ERROR_BYTES {
+            break;
+        }
+    }
+    error_message(completion.status(), &body)
+}
+
+/// The time after an event of this length until the next one.
+fn interval_after(bytes: usize) -> Duration {
+    let micros = bytes.saturating_mul(1_000_000) / MAX_BYTES_PER_SECOND;
+    MIN_INTERVAL.max(Duration::from_micros(micros as u64))
+}
+
+/// Stores the response if the user has such a chat. Returns the chat's title.
+async fn store_response(
+    chat: &Chat,
+    events: &MessageEvents,
+    text: &ResponseText,
+    failure: Option<&str>,
+) -> Option<String> {
+    let target = &events.target;
+    let chat_id = target.chat_id.as_deref()?;
+    let mut fields = Map::from_iter([("done".to_owned(), true.into())]);
+    fields.extend(failure.map(|why| ("error".to_owned(), json!({"content": why}))));
+    fields.extend(text.usage.clone().map(|usage| ("usage".to_owned(), usage)));
+    let response = FinishedResponse {
+        user_id: &target.user_id,
+        chat_id,
+        message_id: &target.message_id,
+        content: &text.content,
+        fields: &fields,
+    };
+    chat.store
+        .finish_response(response)
+        .await
+        .unwrap_or_else(|error| {
+            let message_id = &target.message_id;
+            tracing::error!("cannot store response {message_id} in chat {chat_id}: {error}");
+            None
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interval_after_grows_with_the_text() {
+        assert_eq!(interval_after(0), MIN_INTERVAL);
+        assert_eq!(interval_after(MAX_BYTES_PER_SECOND), Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,89 @@
+//! Runs the job of a turn and stores its images.
+
+use pinhole_sandbox::{Edit, JobContext};
+
+use super::edit_sources::EditSources;
+use super::outcome::{Outcome, TurnImages};
+use super::prompt::Prompt;
+use super::{Chat, Turn, progress};
+use crate::jobs::{self, CompletedJob, ImageOrigin, JobPlan, JobRequest, Operation};
+use crate::store::FileRow;
+
+/// Generates images.
+pub(super) async fn generate(chat: &Chat, turn: &Turn, prompt: Prompt) -> Outcome {
+    let context = new_context();
+    let written_prompt = prompt.is_written_by_model.then(|| prompt.text.clone());
+    let request = JobRequest {
+        prompt: prompt.text,
+        ..turn.image_options.clone()
+    };
+    let job = async {
+        let plan = turn.plan(Operation::Generate)?;
+        chat.jobs.generate(&plan, request, &context).await
+    };
+    let files = run(chat, turn, &context, written_prompt.as_deref(), job).await?;
+    Ok(TurnImages {
+        files,
+        is_edit: false,
+        written_prompt,
+    })
+}
+
+/// Edits images.
+pub(super) async fn edit(
+    chat: &Chat,
+    turn: &Turn,
+    plan: Result<JobPlan, jobs::Error>,
+    prompt: String,
+    sources: EditSources,
+) -> Outcome {
+    if let Some(reason) = sources.refusal {
+        return Err(reason);
+    }
+    let context = new_context();
+    let request = JobRequest {
+        prompt,
+        ..turn.image_options.clone()
+    };
+    let edit = Edit {
+        sources: sources.images,
+        mask: None,
+    };
+    let job = async { chat.jobs.edit(&plan?, request, edit, &context).await };
+    Ok(TurnImages {
+        files: run(chat, turn, &context, None, job).await?,
+        is_edit: true,
+        written_prompt: None,
+    })
+}
+
+fn new_context() -> JobContext {
+    JobContext::new(uuid::Uuid::new_v4().to_string())
+}
+
+/// Runs a job, emits its progress, and stores its images with the turn's message.
+async fn run(
+    chat: &Chat,
+    turn: &Turn,
+    context: &JobContext,
+    written_prompt: Option<&str>,
+    job: impl Future<Output = Result<CompletedJob, jobs::Error>>,
+) -> Result<Vec<FileRow>, String> {
+    let completed = progress::follow(&turn.events(&chat.events), context, job)
+        .await
+        // Jobs log their own failures.
+        .map_err(|error| error.to_string())?;
+    let origin = ImageOrigin {
+        chat_id: turn.chat_id.as_deref(),
+        message_id: &turn.message_id,
+        prompt: written_prompt,
+    };
+    completed
+        .save(&chat.files, &chat.store, &turn.user, Some(origin))
+        .await
+        .map_err(|error| {
+            let job = &context.job;
+            tracing::error!(job, "cannot store the images of job {job}: {error:#}");
+            "the image could not be stored".to_owned()
+        })
+}

@@ -1,26 +1,23 @@
 //! `ApiError`: a status with a message for the client and, if it is our own failure, one for the log.
 
-use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+mod openai;
+
 use axum::response::{IntoResponse, Response};
 use http::header::{HeaderValue, RETRY_AFTER};
 use http::{StatusCode, Uri};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
-use serde_path_to_error::Segment;
 use utoipa::ToSchema;
 
-use pinhole_ground::text::plain;
 use pinhole_sandbox as sandbox;
 use pinhole_sandbox::contract::ErrorKind;
 
 use crate::{accounts, jobs};
 
+pub(super) use openai::{OpenAiError, OpenAiErrorBody};
+
 /// Retry delay sent to a client whose job found the queue full, in milliseconds.
 const QUEUE_FULL_RETRY_MS: u64 = 5000;
-/// Length of a field name that an error repeats, in bytes.
-const MAX_PARAM_BYTES: usize = 100;
 
 /// Open WebUI's text for a missing permission.
 const PROHIBITED: &str = "You do not have permission to access this resource. Please contact your administrator for assistance.";
@@ -64,39 +61,6 @@ pub(super) struct InvalidField {
     pub(super) loc: Vec<Value>,
     /// Error message.
     pub(super) msg: String,
-}
-
-/// An [`ApiError`] whose response is [`OpenAiErrorBody`], as OpenAI's clients expect.
-#[derive(Debug)]
-pub(super) struct OpenAiError(pub(super) ApiError);
-
-/// Error in OpenAI's format.
-#[derive(Serialize, ToSchema)]
-#[schema(as = OpenAiError)]
-pub(super) struct OpenAiErrorBody {
-    error: OpenAiErrorFields,
-}
-
-#[derive(Serialize, ToSchema)]
-struct OpenAiErrorFields {
-    message: Detail,
-    r#type: OpenAiErrorType,
-    /// Name of the invalid field.
-    #[schema(required = true)]
-    param: Option<String>,
-    /// Stable, machine-readable error code.
-    #[schema(required = true)]
-    code: Option<String>,
-}
-
-#[derive(Serialize, ToSchema)]
-enum OpenAiErrorType {
-    #[serde(rename = "invalid_request_error")]
-    InvalidRequest,
-    #[serde(rename = "rate_limit_error")]
-    RateLimit,
-    #[serde(rename = "server_error")]
-    Server,
 }
 
 impl ApiError {
@@ -159,7 +123,7 @@ impl ApiError {
         self
     }
 
-    /// Follows Open WebUI's image API: status 400 with the cause in brackets. Our own failures keep
+    /// Follows Open WebUI's image API: status 400 with the cause in brackets. Our own failures retain
     /// their status.
     pub(super) fn bracketed(mut self) -> Self {
         if self.status == StatusCode::INTERNAL_SERVER_ERROR {
@@ -240,10 +204,10 @@ impl From<jobs::Error> for ApiError {
                 api.param = Some(field.to_owned());
             }
             jobs::Error::Engine { source, .. } => match *source {
-                sandbox::Error::Engine { error, .. } => {
-                    api.code = error.code.or(api.code);
-                    api.param = error.field;
-                    api.retry_after_ms = error.retry_after_ms;
+                sandbox::Error::Engine { error: cause, .. } => {
+                    api.code = cause.code.or(api.code);
+                    api.param = cause.field;
+                    api.retry_after_ms = cause.retry_after_ms;
                 }
                 sandbox::Error::QueueFull(_) | sandbox::Error::UserQueueFull(_) => {
                     api.retry_after_ms = Some(QUEUE_FULL_RETRY_MS);
@@ -289,46 +253,6 @@ impl IntoResponse for ApiError {
     }
 }
 
-impl OpenAiError {
-    fn error_type(&self) -> OpenAiErrorType {
-        let Self(error) = self;
-        if error.status.is_server_error() {
-            return OpenAiErrorType::Server;
-        }
-        if error.status == StatusCode::TOO_MANY_REQUESTS {
-            return OpenAiErrorType::RateLimit;
-        }
-        OpenAiErrorType::InvalidRequest
-    }
-
-    pub(super) fn into_body(self) -> OpenAiErrorBody {
-        let r#type = self.error_type();
-        let Self(error) = self;
-        OpenAiErrorBody {
-            error: OpenAiErrorFields {
-                message: error.detail,
-                r#type,
-                param: error.param,
-                code: error.code,
-            },
-        }
-    }
-}
-
-impl IntoResponse for OpenAiError {
-    fn into_response(self) -> Response {
-        let Self(error) = &self;
-        let (status, retry_after_ms) = (error.status, error.retry_after_ms);
-        respond(status, retry_after_ms, self.into_body())
-    }
-}
-
-impl From<ApiError> for OpenAiError {
-    fn from(error: ApiError) -> Self {
-        Self(error)
-    }
-}
-
 /// An error in the format of the API that the request's path belongs to.
 #[derive(Debug)]
 pub(super) struct Rejection {
@@ -342,12 +266,6 @@ impl From<Rejection> for ApiError {
     }
 }
 
-impl From<Rejection> for OpenAiError {
-    fn from(rejection: Rejection) -> Self {
-        Self(rejection.error)
-    }
-}
-
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         let Self { error, is_openai } = self;
@@ -358,12 +276,6 @@ impl IntoResponse for Rejection {
     }
 }
 
-impl From<jobs::Error> for OpenAiError {
-    fn from(error: jobs::Error) -> Self {
-        Self(error.into())
-    }
-}
-
 fn respond(status: StatusCode, retry_after_ms: Option<u64>, body: impl Serialize) -> Response {
     let mut response = (status, axum::Json(body)).into_response();
     if let Some(ms) = retry_after_ms {
@@ -371,39 +283,4 @@ fn respond(status: StatusCode, retry_after_ms: Option<u64>, body: impl Serialize
         response.headers_mut().insert(RETRY_AFTER, secs);
     }
     response
-}
-
-/// Parses a JSON body, whatever its content type. Authenticate the caller first: the body is in
-/// memory.
-pub(super) async fn json_body<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
-    let body = Bytes::from_request(request, &())
-        .await
-        .map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
-    let mut json = serde_json::Deserializer::from_slice(&body);
-    let value =
-        serde_path_to_error::deserialize(&mut json).map_err(|error| invalid_json(&error))?;
-    json.end().map_err(|error| {
-        let detail = format!("invalid JSON body: {error}");
-        ApiError::new(StatusCode::BAD_REQUEST, detail)
-    })?;
-    Ok(value)
-}
-
-/// Parses a JSON value, with the errors of [`json_body`].
-pub(super) fn json_value<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
-    serde_path_to_error::deserialize(value).map_err(|error| invalid_json(&error))
-}
-
-/// Names the top-level field that is invalid.
-fn invalid_json(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
-    let field = error.path().iter().find_map(|segment| match segment {
-        Segment::Map { key } => Some(plain(key, MAX_PARAM_BYTES)),
-        _ => None,
-    });
-    let cause = error.inner();
-    let Some(field) = field else {
-        let detail = format!("invalid JSON body: {cause}");
-        return ApiError::new(StatusCode::BAD_REQUEST, detail);
-    };
-    ApiError::invalid(&field, format!("invalid JSON body: {cause} (in {field})"))
 }

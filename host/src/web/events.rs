@@ -16,8 +16,9 @@ use utoipa_axum::routes;
 use super::auth::LiveUser;
 use super::error::ApiError;
 use super::extractors::Query;
+use crate::accounts::LiveSession;
 use crate::app::App;
-use crate::chat::event::{GAP, ListenError};
+use crate::chat::event::{GAP, ListenError, Listener};
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -67,22 +68,42 @@ async fn listen(
         .get("last-event-id")
         .map(|id| id.to_str().unwrap_or_default());
     let listener = app.events.listen(&user.id, last_id)?;
-    let events = stream::unfold(
-        (app, listener, session, chat_id),
-        async |(app, mut listener, session, chat_id)| {
-            loop {
-                let received = tokio::select! {
-                    received = listener.next() => received,
-                    () = session.wait_until_invalid() => return None,
-                };
-                if chat_id.is_none() || chat_id == received.chat_id || received.kind == GAP {
-                    let event = Event::default()
-                        .id(app.events.id(&received))
-                        .data(received.json.get());
-                    return Some((Ok(event), (app, listener, session, chat_id)));
-                }
-            }
-        },
-    );
+    let subscription = Subscription {
+        app,
+        listener,
+        session,
+        chat_id,
+    };
+    let events = stream::unfold(subscription, async |mut state| {
+        let event = state.next().await?;
+        Some((Ok(event), state))
+    });
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+}
+
+/// State of an event stream.
+struct Subscription {
+    app: Arc<App>,
+    listener: Listener,
+    session: LiveSession,
+    chat_id: Option<String>,
+}
+
+impl Subscription {
+    /// The next event of the chat. `None` if the session has become invalid.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            let received = tokio::select! {
+                received = self.listener.next() => received,
+                () = self.session.wait_until_invalid() => return None,
+            };
+            let is_of_chat = self.chat_id.is_none() || self.chat_id == received.chat_id;
+            if is_of_chat || received.kind == GAP {
+                let event = Event::default()
+                    .id(self.app.events.id(&received))
+                    .data(received.json.get());
+                return Some(event);
+            }
+        }
+    }
 }

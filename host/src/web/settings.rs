@@ -61,7 +61,7 @@ struct Setting {
     variables: Vec<String>,
     kind: SettingKind,
     source: SettingSource,
-    /// The current value; `********` in place of a secret, `null` if there is none.
+    /// The current value; `********` in place of a secret, `null` if it has no value.
     #[schema(required = true)]
     value: Option<Value>,
     description: String,

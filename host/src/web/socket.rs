@@ -167,14 +167,16 @@ async fn prepare(app: Arc<App>, socket: &SocketRef, TryData(credentials): TryDat
     }
     socket.on(
         "user-join",
-        async move |socket: SocketRef, TryData(join): TryData<Join>, ack: AckSender| {
-            let token = join.ok().and_then(|join| join.auth.token);
-            let user = join_user(&app, &socket, token).await;
+        async move |joining: SocketRef, TryData(join): TryData<Join>, ack: AckSender| {
+            let user = match join {
+                Ok(join) => join_user(&app, &joining, join.auth.token).await,
+                Err(_) => None,
+            };
             ack.send(&user).ok();
         },
     );
-    socket.on_disconnect(async |socket: SocketRef| {
-        if let Some(connection) = connection(&socket) {
+    socket.on_disconnect(async |gone: SocketRef| {
+        if let Some(connection) = connection(&gone) {
             connection.membership.leave();
         }
     });

@@ -244,29 +244,49 @@ pub(super) async fn export_archived(
     stream_chats(app, &user.id, filter).await
 }
 
-/// A JSON list of chats with their messages, of which one chat at a time is in memory.
+/// Streams a JSON list of chats with their messages.
 async fn stream_chats(
     app: Arc<App>,
     user_id: &str,
     filter: ChatFilter<'_>,
 ) -> Result<Response, ApiError> {
-    let summaries = app.store.chats(user_id, filter, MAX_CHATS, 0).await?;
-    let ids = summaries.into_iter().map(|chat| chat.id);
-    let chats = stream::try_unfold((app, ids, ""), async |(app, mut ids, separator)| {
-        // Skips chats that have been deleted meanwhile.
-        for id in ids.by_ref() {
-            if let Some(chat) = app.store.chat(&id).await? {
-                let messages = app.store.messages(&id).await?;
-                let json = serde_json::to_string(&ChatResponse::new(chat, messages))?;
-                let part = Bytes::from(format!("{separator}{json}"));
-                return Ok(Some((part, (app, ids, ","))));
-            }
-        }
-        Ok::<_, anyhow::Error>(None)
+    let chats = app.store.chats(user_id, filter, MAX_CHATS, 0).await?;
+    let export = ChatExport {
+        app,
+        chats: chats.into_iter(),
+        separator: "",
+    };
+    let parts = stream::try_unfold(export, async |mut export| {
+        let part = export.next_part().await?;
+        Ok::<_, anyhow::Error>(part.map(|part| (part, export)))
     });
     let bracket = |text: &'static str| stream::iter([Ok(Bytes::from_static(text.as_bytes()))]);
-    let body = Body::from_stream(bracket("[").chain(chats).chain(bracket("]")));
+    let body = Body::from_stream(bracket("[").chain(parts).chain(bracket("]")));
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// Chats to export, of which one at a time is in memory.
+struct ChatExport {
+    app: Arc<App>,
+    chats: std::vec::IntoIter<store::ChatSummary>,
+    separator: &'static str,
+}
+
+impl ChatExport {
+    /// The JSON of the next chat, after a comma if it is not the first one. Skips chats that have been
+    /// deleted meanwhile.
+    async fn next_part(&mut self) -> anyhow::Result<Option<Bytes>> {
+        for store::ChatSummary { id, .. } in self.chats.by_ref() {
+            if let Some(chat) = self.app.store.chat(&id).await? {
+                let messages = self.app.store.messages(&id).await?;
+                let json = serde_json::to_string(&ChatResponse::new(chat, messages))?;
+                let part = format!("{}{json}", self.separator);
+                self.separator = ",";
+                return Ok(Some(part.into()));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// `GET /api/v1/chats/all/tags`

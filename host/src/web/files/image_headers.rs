@@ -57,20 +57,20 @@ pub(super) fn image_headers(
     tag: Option<&HeaderValue>,
     disposition: &str,
 ) -> HeaderMap {
-    let mut headers = HeaderMap::new();
     let known = MEDIA_TYPES.into_iter().find(|known| *known == media_type);
-    let (media_type, disposition) = match known {
+    let (content_type, content_disposition) = match known {
         Some(known) => (known, disposition),
         None => ("application/octet-stream", "attachment"),
     };
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, IMMUTABLE);
     if Guard::NoDocument.applies(true) {
         headers.insert(CONTENT_SECURITY_POLICY, NO_DOCUMENT);
         headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, SAME_SITE);
     }
-    if let Ok(disposition) = HeaderValue::try_from(disposition) {
-        headers.insert(CONTENT_DISPOSITION, disposition);
+    if let Ok(value) = HeaderValue::try_from(content_disposition) {
+        headers.insert(CONTENT_DISPOSITION, value);
     }
     if let Some(tag) = tag {
         headers.insert(ETAG, tag.clone());

@@ -60,7 +60,7 @@ pub(super) async fn thumbnail(
     let Query(query) = query?;
     let size = query.size.unwrap_or(DEFAULT_SIZE);
     if !THUMBNAIL_SIZES.contains(&size) {
-        let sizes = THUMBNAIL_SIZES.map(|size| size.to_string()).join(", ");
+        let sizes = THUMBNAIL_SIZES.map(|it| it.to_string()).join(", ");
         let detail = format!("size must be one of {sizes}");
         return Err(ApiError::invalid("size", detail));
     }
@@ -70,8 +70,8 @@ pub(super) async fn thumbnail(
     }
     match app.files.thumbnail(&file, size).await? {
         Thumbnail::Image(image) => {
-            let headers = image_headers(image.media_type(), tag.as_ref(), "inline");
-            Ok((headers, image.bytes().clone()).into_response())
+            let response = image_headers(image.media_type(), tag.as_ref(), "inline");
+            Ok((response, image.bytes().clone()).into_response())
         }
         Thumbnail::FileMissing => Err(not_found()),
         Thumbnail::Impossible(reason) => {

@@ -182,10 +182,10 @@ pub(super) async fn update_task_settings(
     Json(new): Json<TaskSettings>,
 ) -> Result<Json<TaskSettings>, ApiError> {
     let keys = app.setting_keys();
-    let current = TaskSettings::current(&app).into_values();
+    let old = TaskSettings::current(&app).into_values();
     let mut changes = Vec::new();
-    for ((name, value), (_, current)) in new.into_values().into_iter().zip(current) {
-        if value.is_some() && value != current {
+    for ((name, value), (_, old_value)) in new.into_values().into_iter().zip(old) {
+        if value.is_some() && value != old_value {
             changes.extend(change_of(find(&keys, name)?, &value.into())?);
         }
     }

@@ -204,8 +204,8 @@ impl Jobs {
             .await
             .map_err(|source| {
                 let error = Error::engine(&binding.name, &binding.component, settings, source);
-                let job = &attempt.context.job;
-                tracing::warn!(job, "job {job} failed: {}", error.for_operator());
+                let name = &attempt.context.job;
+                tracing::warn!(job = name, "job {name} failed: {}", error.for_operator());
                 error
             });
         let outcome = match &result {
@@ -231,7 +231,7 @@ impl Jobs {
         let deadline = Instant::now() + limits.wall;
         let component = &binding.component;
         let call = self.engines.call(component, settings, context, limits);
-        let output = async {
+        let result = async {
             match edit {
                 None => call.generate(job).await,
                 Some(edit) => call.edit(job, edit).await,
@@ -242,7 +242,7 @@ impl Jobs {
             revised_prompt,
             details,
         } = tokio::select! {
-            output = output => output?,
+            output = result => output?,
             // Dropping the call cancels the engine, which can still ask its upstream to stop.
             () = self.shutdown.cancelled() => return Err(EngineError::ShuttingDown),
         };

@@ -226,8 +226,8 @@ fn parse_request(text: &str, engine: &str, known: &BTreeSet<Right>) -> Result<Ri
     }
     let requests: Vec<_> = known
         .iter()
-        .filter(|right| matches!(right, Right::Request { .. }))
-        .map(|right| format!("'{right}'"))
+        .filter(|it| matches!(it, Right::Request { .. }))
+        .map(|it| format!("'{it}'"))
         .collect();
     Err(format!(
         "engine {engine} does not declare {text:?}: its requests are {}",

@@ -51,7 +51,7 @@ pub(crate) async fn test(config: &Config, arguments: EngineTest, log: CapturedLo
     let (mut passed, mut failed, mut known) = (0, 0, 0);
     let mut written = Ok(());
     suite
-        .run::<Server>(|report| {
+        .run::<ConformanceHost>(|report| {
             let line = match &report.verdict {
                 Verdict::Passed if dim => format!("{report}  \x1b[2m{}\x1b[0m", report.cost()),
                 Verdict::Passed => format!("{report}  {}", report.cost()),

@@ -217,10 +217,10 @@ async fn show_progress(bar: ProgressBar, mut reports: watch::Receiver<Progress>)
 /// `out`, the names are derived from the prompt, and no file of these names exists.
 fn output_paths(out: Option<&Path>, prompt: &str, images: &[Image]) -> Vec<PathBuf> {
     let Some(out) = out else {
-        let stem = stem(prompt);
+        let first_stem = stem(prompt);
         let stems = (1..).map(|attempt| match attempt {
-            1 => stem.clone(),
-            _ => format!("{stem}-{attempt}"),
+            1 => first_stem.clone(),
+            _ => format!("{first_stem}-{attempt}"),
         });
         return stems
             .map(|stem| numbered_paths(Path::new(&stem), &stem, None, images))

@@ -50,9 +50,9 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
         .await
         .context("cannot create the first administrator")?;
     print_start(config, &app, address, key.as_deref())?;
-    if let (Some(listener), Some(metrics)) = (metrics_listener, metrics) {
-        println!("metrics: http://{}/metrics", listener.local_addr()?);
-        spawn_metrics(listener, metrics, app.clone());
+    if let (Some(metrics_listener), Some(metrics)) = (metrics_listener, metrics) {
+        println!("metrics: http://{}/metrics", metrics_listener.local_addr()?);
+        spawn_metrics(metrics_listener, metrics, app.clone());
     }
     warn_about_settings(&app);
     if !listen.ip().is_loopback() && app.accounts.is_first_sign_up_open().await? {
@@ -83,7 +83,7 @@ async fn run(listener: TcpListener, app: Arc<App>) -> Result<()> {
         result = server => result.context("the server failed"),
         () = timeout => Ok(()),
     };
-    tokio::time::timeout(SHUTDOWN_TIMEOUT, app.tasks.end())
+    tokio::time::timeout(SHUTDOWN_TIMEOUT, app.tasks.shut_down())
         .await
         .ok();
     app.jobs.shut_down().await;

@@ -217,17 +217,17 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    /// Opens the upstreams, and lets the engine verify the settings. `known` are settings that were resolved
+    /// Opens the upstreams, and lets the engine verify the settings. `known_settings` were resolved
     /// before: equal ones are reused, and ones with the same upstreams lend their connections.
     async fn resolve<'k>(
         &self,
         settings: EngineSettings,
-        known: impl Iterator<Item = &'k ResolvedSettings>,
+        known_settings: impl Iterator<Item = &'k ResolvedSettings>,
     ) -> Result<ResolvedSettings, String> {
         let component = self.component;
         let description = &component.description;
         let mut reused = None;
-        for known in known {
+        for known in known_settings {
             if known.settings == settings {
                 return Ok(known.clone());
             }

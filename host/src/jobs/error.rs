@@ -150,11 +150,7 @@ fn remedy(
         _ => return None,
     };
     let title = &description.title;
-    let url_variable = || {
-        variable(description, settings, |kind| {
-            matches!(kind, SettingKind::Url)
-        })
-    };
+    let url_variable = || variable(description, settings, |it| matches!(it, SettingKind::Url));
     let check_upstream = || {
         let variable = url_variable()?;
         Some(format!(
@@ -168,8 +164,8 @@ fn remedy(
         )),
         ErrorKind::Unavailable | ErrorKind::Timeout => check_upstream(),
         ErrorKind::Unauthorized => {
-            let variable = variable(description, settings, |kind| {
-                matches!(kind, SettingKind::Secret)
+            let variable = variable(description, settings, |it| {
+                matches!(it, SettingKind::Secret)
             })?;
             Some(format!("set {variable} to a key that {title} accepts"))
         }

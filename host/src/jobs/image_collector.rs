@@ -27,8 +27,8 @@ impl ImageCollector<'_> {
         produced: &[ProducedImage],
     ) -> Result<Vec<Image>, EngineError> {
         let (mut images, mut first_error) = (Vec::with_capacity(produced.len()), None);
-        for image in produced {
-            let collected = match image {
+        for source in produced {
+            let collected = match source {
                 ProducedImage::Image(image) => Ok(image.clone()),
                 ProducedImage::Url(url) => self.download(url).await,
             };
@@ -65,7 +65,7 @@ impl ImageCollector<'_> {
             self.record_refusal(RefusalKind::Picture, refusal.guard, &refusal.reason);
             EngineError::protocol(refusal.reason)
         })?;
-        let is_secret = |bytes: &[u8]| self.settings.redactor.finds_secret(bytes);
+        let is_secret = |part: &[u8]| self.settings.redactor.finds_secret(part);
         Ok(image.with_metadata(self.limits.metadata, is_secret))
     }
 

@@ -148,7 +148,7 @@ fn check_model(model: Option<String>, defaults: &JobDefaults) -> Result<Option<S
         .filter(|model| !model.is_empty())
         .or_else(|| defaults.model.clone());
     let is_valid =
-        |model: &String| model.len() <= MAX_MODEL_BYTES && !model.contains(char::is_control);
+        |name: &String| name.len() <= MAX_MODEL_BYTES && !name.contains(char::is_control);
     if !model.as_ref().is_none_or(is_valid) {
         return Err(Error::invalid(
             "model",

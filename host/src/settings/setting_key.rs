@@ -68,7 +68,7 @@ fn engine_keys(engine: &Description, setting: &Setting) -> Vec<SettingKey> {
         generate_only.push(own);
     }
     let default = setting.default.as_deref().map(json_to_text);
-    let (name, key) = (&engine.name, &setting.key);
+    let (engine_name, key) = (&engine.name, &setting.key);
     let mut keys = Vec::new();
     if !generate_only.is_empty() {
         let shared = generate.iter().filter(|name| edit.contains(name));
@@ -78,7 +78,7 @@ fn engine_keys(engine: &Description, setting: &Setting) -> Vec<SettingKey> {
             ..new_key(
                 setting,
                 generate_only,
-                format!("pinhole.engines.{name}.{key}"),
+                format!("pinhole.engines.{engine_name}.{key}"),
             )
         });
     }
@@ -88,7 +88,7 @@ fn engine_keys(engine: &Description, setting: &Setting) -> Vec<SettingKey> {
             ..new_key(
                 setting,
                 edit_only,
-                format!("pinhole.engines.{name}.edit.{key}"),
+                format!("pinhole.engines.{engine_name}.edit.{key}"),
             )
         });
     }

@@ -145,8 +145,8 @@ impl StoredSettings {
         }
         let mut changed: Vec<SettingKey> = keys.into_values().collect();
         changed.retain(|key| {
-            let (row_before, row) = (before.rows().get(&key.path), rows.get(&key.path));
-            row_before.map(|row| &row.text) != row.map(|row| &row.text)
+            let text_before = before.rows().get(&key.path).map(|row| &row.text);
+            text_before != rows.get(&key.path).map(|row| &row.text)
         });
         if changed.is_empty() {
             return Ok(None);

@@ -20,7 +20,8 @@ use utoipa_axum::routes;
 use pinhole_sandbox::{Edit, JobContext};
 
 use super::auth::{self, ImageCreator};
-use super::error::{ApiError, OpenAiError, json_body};
+use super::error::{ApiError, OpenAiError};
+use super::extractors::json_body;
 use super::extractors::Json;
 use super::source_images::MAX_EDIT_BODY_BYTES;
 use crate::app::App;

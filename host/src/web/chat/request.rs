@@ -6,7 +6,8 @@ use serde::de::{DeserializeOwned, Deserializer, IgnoredAny};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::web::error::{ApiError, Rejection, json_body};
+use crate::web::error::{ApiError, Rejection};
+use crate::web::extractors::json_body;
 
 /// Length of the id of a chat or message, in bytes.
 const MAX_ID_BYTES: usize = 200;

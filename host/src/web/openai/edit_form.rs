@@ -12,7 +12,8 @@ use pinhole_images::Image;
 use pinhole_sandbox::Limits;
 
 use super::image_request::ImageRequest;
-use crate::web::error::{ApiError, json_value};
+use crate::web::error::ApiError;
+use crate::web::extractors::json_value;
 use crate::web::source_images::{check_source_limits, parse_image};
 
 const MAX_FIELDS: usize = 64;

@@ -12,7 +12,8 @@ use super::image_request::ImageRequest;
 use crate::app::App;
 use crate::files::lookup::ImageReference;
 use crate::store::User;
-use crate::web::error::{ApiError, json_value};
+use crate::web::error::ApiError;
+use crate::web::extractors::json_value;
 use crate::web::source_images::{check_source_limits, load_image};
 
 /// An edit as JSON.

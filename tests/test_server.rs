@@ -105,7 +105,7 @@ impl TestServer {
     async fn open(data_dir: TempDir, key: Option<String>, variables: &[(&str, &str)]) -> Self {
         let config = Config::new(environment(&data_dir, variables)).unwrap();
         let app = Arc::new(App::open(&config).await.unwrap());
-        let first_key = app.store.first_administrator().await.unwrap();
+        let first_key = app.store.create_first_administrator().await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router =

@@ -6,9 +6,11 @@ mod chats;
 mod credentials;
 mod files;
 mod groups;
+mod message_chain;
 mod message_copy;
 mod message_files;
 mod messages;
+mod migrations;
 mod responses;
 mod sessions;
 mod settings;
@@ -84,7 +86,7 @@ impl Store {
             .connect_with(options)
             .await
             .with_context(name_database)?;
-        sqlx::migrate!("src/store/migrations")
+        migrations::migrator()
             .run(&pool)
             .await
             .with_context(name_database)?;

@@ -16,7 +16,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use pinhole::chat::event::{Event, PROGRESS, Place};
+use pinhole::chat::event::{Event, EventTarget, PROGRESS};
 use pinhole_tests::{FakeResponse, RecordedRequest, TestServer, FakeUpstream};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -203,8 +203,8 @@ impl Listener {
         static MARKS: AtomicU64 = AtomicU64::new(0);
         let mark = MARKS.fetch_add(1, Ordering::Relaxed).to_string();
         server.app.events.emit(Event {
-            user_id: self.user_id.clone(),
-            place: Place {
+            target: EventTarget {
+                user_id: self.user_id.clone(),
                 chat_id: Some(self.chat_id.clone()),
                 message_id: mark.clone(),
             },

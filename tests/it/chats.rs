@@ -6,7 +6,7 @@ mod limits;
 mod lists;
 
 use http::Method;
-use pinhole::store::FileRow;
+use pinhole::store::{FileRow, MessageLink};
 use pinhole_images::Image;
 use pinhole_tests::{TestServer, gif};
 use serde_json::{Value, json};
@@ -104,9 +104,12 @@ fn picture(width: u8) -> Image {
 async fn made(server: &TestServer, chat: &str, widths: &[u8]) -> Vec<FileRow> {
     let user = user(server, &server.key).await;
     let pictures: Vec<_> = widths.iter().map(|width| picture(*width)).collect();
-    let place = Some((id(chat), "answer"));
+    let link = Some(MessageLink {
+        chat_id: id(chat),
+        message_id: "answer",
+    });
     let files = &server.app.files;
-    let kept = files.save_all(&user, &pictures, &Value::Null, place);
+    let kept = files.save_all(&user, &pictures, &Value::Null, link);
     kept.await.unwrap()
 }
 

@@ -289,12 +289,12 @@ async fn a_failure_is_told_and_kept() {
     let answers: [(Answers, &str, &str); 4] = [
         (
             Box::new(move || FakeResponse::json(503, &refused)),
-            "the language model answered 503 Service Unavailable: no <room> left",
+            "the language model responded with status 503 Service Unavailable: no <room> left",
             "",
         ),
         (
             Box::new(broken),
-            "the language model's answer broke off",
+            "the language model's response is incomplete",
             "Here ",
         ),
         (
@@ -304,7 +304,7 @@ async fn a_failure_is_told_and_kept() {
         ),
         (
             Box::new(|| FakeResponse::typed(200, "text/html", "<html>")),
-            "the language model's answer cannot be read",
+            "the language model's response is not valid JSON",
             "",
         ),
     ];
@@ -475,7 +475,7 @@ async fn tasks_are_limited_and_end_with_the_server() {
     let (status, refused) = server.post_json(TURN, &turn(false)).await;
     assert_eq!(status, 429, "{refused}");
     let why = refused["detail"].as_str().unwrap();
-    assert!(why.starts_with("you have 20 answers under way"), "{why}");
+    assert!(why.starts_with("too many running turns (limit 20)"), "{why}");
 
     timeout(PATIENCE, server.app.tasks.shut_down()).await.unwrap();
     let mut cancelled = 0;

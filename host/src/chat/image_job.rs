@@ -82,8 +82,8 @@ async fn run(
         .save(&chat.files, &chat.store, &turn.user, Some(origin))
         .await
         .map_err(|error| {
-            let job = &context.job;
-            tracing::error!(job, "cannot store the images of job {job}: {error:#}");
+            let id = &context.job;
+            tracing::error!(job = id, "cannot store the images of job {id}: {error:#}");
             "the image could not be stored".to_owned()
         })
 }

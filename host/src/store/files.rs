@@ -147,11 +147,7 @@ impl Store {
     }
 
     /// Ids of files that were created before a time, oldest first.
-    pub async fn file_ids_before(
-        &self,
-        created_at: i64,
-        limit: u32,
-    ) -> sqlx::Result<Vec<String>> {
+    pub async fn file_ids_before(&self, created_at: i64, limit: u32) -> sqlx::Result<Vec<String>> {
         sqlx::query_scalar(
             "SELECT id FROM files WHERE created_at < $1 ORDER BY created_at LIMIT $2",
         )
@@ -162,10 +158,7 @@ impl Store {
     }
 
     /// Those of the ids that have a row. Accepts a few hundred, the parameters of one statement.
-    pub async fn existing_file_ids(
-        &self,
-        ids: &HashSet<String>,
-    ) -> sqlx::Result<HashSet<String>> {
+    pub async fn existing_file_ids(&self, ids: &HashSet<String>) -> sqlx::Result<HashSet<String>> {
         let mut query = QueryBuilder::new("SELECT id FROM files WHERE id IN (");
         let mut list = query.separated(", ");
         for id in ids {
@@ -177,7 +170,10 @@ impl Store {
     }
 }
 
-async fn insert_rows(connection: &mut SqliteConnection, files: &[(FileRow, Value)]) -> sqlx::Result<()> {
+async fn insert_rows(
+    connection: &mut SqliteConnection,
+    files: &[(FileRow, Value)],
+) -> sqlx::Result<()> {
     let mut query = QueryBuilder::new(
         "INSERT INTO files (id, user_id, name, media_type, size_bytes, hash, meta, created_at) ",
     );

@@ -52,8 +52,11 @@ pub(super) async fn save_attached_files(
     let mut linked = load_linked_files(connection, chat_id).await?;
     for ChatMessage { stored, .. } in copy {
         let is_generated = |entry: &Value| {
-            entry_file_id(entry)
-                .is_some_and(|id| linked.generated.contains(&(stored.id.clone(), id.to_owned())))
+            entry_file_id(entry).is_some_and(|id| {
+                linked
+                    .generated
+                    .contains(&(stored.id.clone(), id.to_owned()))
+            })
         };
         let attached: Vec<_> = stored
             .files
@@ -125,7 +128,5 @@ pub fn entry_file_id(entry: &Value) -> Option<&str> {
     let id_in_url = text("url")
         .and_then(|url| url.split_once("/api/v1/files/"))
         .and_then(|(_, path)| path.split(['/', '?', '#']).next());
-    id_in_url
-        .or_else(|| text("id"))
-        .filter(|id| !id.is_empty())
+    id_in_url.or_else(|| text("id")).filter(|id| !id.is_empty())
 }

@@ -1,11 +1,11 @@
 //! Messages of chats. The statuses and files of a message are rows of their own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row, SqliteConnection};
+use sqlx::{Row, SqliteConnection};
 
 use super::{Store, now};
 
@@ -42,63 +42,6 @@ pub struct ChatMessage {
 }
 
 impl Store {
-    /// A message and its ancestors, oldest first, at most `limit`. Empty if the message is missing.
-    /// A cycle of parents ends before the first repetition.
-    ///
-    /// `limit` must not exceed a few hundred, the number of parameters that a statement accepts.
-    pub async fn message_chain(
-        &self,
-        chat_id: &str,
-        message_id: &str,
-        limit: u32,
-    ) -> sqlx::Result<Vec<StoredMessage>> {
-        let mut connection = self.pool.acquire().await?;
-        let rows = sqlx::query(
-            "WITH RECURSIVE chain (id, parent_id, depth) AS (
-                 SELECT id, parent_id, CAST(1 AS BIGINT) FROM messages
-                 WHERE chat_id = $1 AND id = $2
-                 UNION ALL
-                 SELECT messages.id, messages.parent_id, depth + 1 FROM chain
-                 JOIN messages ON messages.chat_id = $1 AND messages.id = chain.parent_id
-                 WHERE depth < $3)
-             SELECT id FROM chain ORDER BY depth",
-        )
-        .bind(chat_id)
-        .bind(message_id)
-        .bind(i64::from(limit))
-        .fetch_all(&mut *connection)
-        .await?;
-        // Ends a cycle before any content is read.
-        let mut ids: Vec<String> = Vec::with_capacity(rows.len());
-        let mut seen = HashSet::new();
-        for row in &rows {
-            let id: String = row.try_get("id")?;
-            if !seen.insert(id.clone()) {
-                break;
-            }
-            ids.push(id);
-        }
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let select = "SELECT id, parent_id, role, content FROM messages WHERE id IN (";
-        let rows = select_messages(&mut connection, select, chat_id, &ids).await?;
-        let mut chain = HashMap::with_capacity(rows.len());
-        for row in &rows {
-            let message = message_from_row(row)?;
-            chain.insert(message.id.clone(), message);
-        }
-        let select = "SELECT message_id, entry FROM message_files WHERE message_id IN (";
-        for row in select_messages(&mut connection, select, chat_id, &ids).await? {
-            let id: String = row.try_get("message_id")?;
-            let entry: String = row.try_get("entry")?;
-            if let Some(message) = chain.get_mut(&id) {
-                message.files.push(parse_json(&entry)?);
-            }
-        }
-        Ok(ids.iter().rev().filter_map(|id| chain.remove(id)).collect())
-    }
-
     /// Adds a status to a message. Returns false if the message is missing or has too many statuses.
     pub async fn add_status(
         &self,
@@ -125,44 +68,39 @@ impl Store {
     /// All messages of a chat in their order.
     pub async fn messages(&self, chat_id: &str) -> sqlx::Result<Vec<ChatMessage>> {
         let mut connection = self.pool.acquire().await?;
-        let rows = sqlx::query(
+        let message_rows = sqlx::query(
             "SELECT id, parent_id, role, content, rest FROM messages WHERE chat_id = $1
              ORDER BY position, id",
-        );
-        let rows = rows.bind(chat_id).fetch_all(&mut *connection).await?;
-        let mut messages = Vec::with_capacity(rows.len());
-        let mut positions = HashMap::with_capacity(rows.len());
-        for row in &rows {
-            let stored = message_from_row(row)?;
-            positions.insert(stored.id.clone(), messages.len());
-            let rest: String = row.try_get("rest")?;
-            messages.push(ChatMessage {
-                stored,
-                statuses: Vec::new(),
-                rest: parse_json(&rest)?,
-            });
-        }
-        let rows = sqlx::query(
+        )
+        .bind(chat_id)
+        .fetch_all(&mut *connection)
+        .await?;
+        let mut messages = ChatMessages::from_rows(&message_rows)?;
+        let file_rows = sqlx::query(
             "SELECT message_id, entry FROM message_files WHERE chat_id = $1 ORDER BY position",
-        );
-        let rows = rows.bind(chat_id).fetch_all(&mut *connection).await?;
-        for row in &rows {
-            if let Some(message) = message_of_row(row, &positions, &mut messages)? {
+        )
+        .bind(chat_id)
+        .fetch_all(&mut *connection)
+        .await?;
+        for row in &file_rows {
+            if let Some(message) = messages.of_row(row)? {
                 let entry: String = row.try_get("entry")?;
                 message.stored.files.push(parse_json(&entry)?);
             }
         }
-        let rows = sqlx::query(
+        let status_rows = sqlx::query(
             "SELECT message_id, status FROM message_statuses WHERE chat_id = $1 ORDER BY position",
-        );
-        let rows = rows.bind(chat_id).fetch_all(&mut *connection).await?;
-        for row in &rows {
-            if let Some(message) = message_of_row(row, &positions, &mut messages)? {
+        )
+        .bind(chat_id)
+        .fetch_all(&mut *connection)
+        .await?;
+        for row in &status_rows {
+            if let Some(message) = messages.of_row(row)? {
                 let status: String = row.try_get("status")?;
                 message.statuses.push(parse_json(&status)?);
             }
         }
-        Ok(messages)
+        Ok(messages.list)
     }
 
     /// Sets the content of a message, which is added if it is missing, and makes it the current message.
@@ -176,22 +114,23 @@ impl Store {
         content: &Value,
     ) -> sqlx::Result<bool> {
         let mut transaction = self.pool.begin().await?;
-        let done = sqlx::query("UPDATE chats SET current_id = $2, updated_at = $3 WHERE id = $1")
+        let chat = sqlx::query("UPDATE chats SET current_id = $2, updated_at = $3 WHERE id = $1")
             .bind(chat_id)
             .bind(message_id)
             .bind(now())
             .execute(&mut *transaction)
             .await?;
-        if done.rows_affected() == 0 {
+        if chat.rows_affected() == 0 {
             return Ok(false);
         }
         add_message(&mut transaction, chat_id, message_id).await?;
-        let done = sqlx::query("UPDATE messages SET content = $3 WHERE chat_id = $1 AND id = $2")
-            .bind(chat_id)
-            .bind(message_id)
-            .bind(content.to_string())
-            .execute(&mut *transaction)
-            .await?;
+        let message =
+            sqlx::query("UPDATE messages SET content = $3 WHERE chat_id = $1 AND id = $2")
+                .bind(chat_id)
+                .bind(message_id)
+                .bind(content.to_string())
+                .execute(&mut *transaction)
+                .await?;
         let length: i64 = sqlx::query_scalar(
             "SELECT CAST(COALESCE(SUM(LENGTH(content) + LENGTH(rest)), 0) AS BIGINT) FROM messages
              WHERE chat_id = $1",
@@ -199,7 +138,7 @@ impl Store {
         .bind(chat_id)
         .fetch_one(&mut *transaction)
         .await?;
-        let fits = done.rows_affected() > 0 && length <= MAX_MESSAGES_LENGTH;
+        let fits = message.rows_affected() > 0 && length <= MAX_MESSAGES_LENGTH;
         if fits {
             transaction.commit().await?;
         }
@@ -227,37 +166,43 @@ pub(super) async fn add_message(
     .map(|_| ())
 }
 
-/// The message that a row belongs to. `None` if it was removed.
-fn message_of_row<'a>(
-    row: &SqliteRow,
-    positions: &HashMap<String, usize>,
-    messages: &'a mut [ChatMessage],
-) -> sqlx::Result<Option<&'a mut ChatMessage>> {
-    let id: String = row.try_get("message_id")?;
-    Ok(positions
-        .get(&id)
-        .and_then(|position| messages.get_mut(*position)))
+/// The messages of a chat while their files and statuses are added.
+struct ChatMessages {
+    list: Vec<ChatMessage>,
+    index_by_id: HashMap<String, usize>,
 }
 
-/// Completes a statement that ends in `IN (` with the ids of messages and runs it.
-async fn select_messages(
-    connection: &mut SqliteConnection,
-    select: &'static str,
-    chat_id: &str,
-    ids: &[String],
-) -> sqlx::Result<Vec<SqliteRow>> {
-    let mut query = QueryBuilder::new(select);
-    let mut list = query.separated(", ");
-    for id in ids {
-        list.push_bind(id);
+impl ChatMessages {
+    fn from_rows(rows: &[SqliteRow]) -> sqlx::Result<Self> {
+        let mut messages = Self {
+            list: Vec::with_capacity(rows.len()),
+            index_by_id: HashMap::with_capacity(rows.len()),
+        };
+        for row in rows {
+            let stored = message_from_row(row)?;
+            let rest: String = row.try_get("rest")?;
+            messages
+                .index_by_id
+                .insert(stored.id.clone(), messages.list.len());
+            messages.list.push(ChatMessage {
+                stored,
+                statuses: Vec::new(),
+                rest: parse_json(&rest)?,
+            });
+        }
+        Ok(messages)
     }
-    query.push(") AND chat_id = ").push_bind(chat_id);
-    query.push(" ORDER BY position");
-    query.build().fetch_all(connection).await
+
+    /// The message that a row belongs to. `None` if it was removed.
+    fn of_row(&mut self, row: &SqliteRow) -> sqlx::Result<Option<&mut ChatMessage>> {
+        let id: String = row.try_get("message_id")?;
+        let index = self.index_by_id.get(&id);
+        Ok(index.and_then(|index| self.list.get_mut(*index)))
+    }
 }
 
 /// A message without its files.
-fn message_from_row(row: &SqliteRow) -> sqlx::Result<StoredMessage> {
+pub(super) fn message_from_row(row: &SqliteRow) -> sqlx::Result<StoredMessage> {
     let content: String = row.try_get("content")?;
     Ok(StoredMessage {
         id: row.try_get("id")?,

@@ -98,7 +98,7 @@ async fn without_a_language_model_the_answer_is_the_picture() {
             let events = events.into();
             assert_eq!(outline(&events), MADE);
             let url = format!("/api/v1/files/{}/content", file_id(&events));
-            assert_eq!(text, "Here is your picture.");
+            assert_eq!(text, "Here is your image.");
             let stored = server.get(&url).send().await.unwrap();
             assert!(is_png(&stored.bytes().await.unwrap(), 512, 512));
         }
@@ -115,7 +115,7 @@ async fn without_a_language_model_the_answer_says_why_there_is_no_picture() {
     for text in both_ways(&server, recorded.request).await {
         assert_eq!(
             text,
-            "The picture could not be made: engine comfyui has no upstream URL: set \
+            "The image could not be generated: engine comfyui has no upstream URL: set \
              COMFYUI_BASE_URL to the URL of ComfyUI"
         );
     }
@@ -133,7 +133,7 @@ async fn without_a_language_model_only_pictures_are_answered() {
         let reply = ask(&server, &request).await;
         assert_eq!(reply.status, 400);
         let expected = json!({"detail":
-            "no language model is configured: set OPENAI_API_BASE_URL, or ask for a picture with \
+            "no language model is configured: set OPENAI_API_BASE_URL, or request an image with \
              features.image_generation"});
         assert_eq!(reply.json(), expected);
     }

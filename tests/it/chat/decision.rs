@@ -237,15 +237,15 @@ async fn pictures_that_cannot_be_used_are_told_of_only_where_nothing_else_is_the
     let scene = Scene::start(&[("ENABLE_IMAGE_PROMPT_GENERATION", "false")]).await;
     let part = |url: &str| json!({"type": "image_url", "image_url": {"url": url}});
     let text = json!({"type": "text", "text": "bluer"});
-    let nothing = "the picture to change ";
+    let nothing = "the image to edit ";
     let mut asked = 0;
     for (url, reason) in [
         (
             "http://127.0.0.1/fox.png",
-            "names an address that is not fetched",
+            "has a URL that the server does not fetch",
         ),
-        ("/api/v1/files/5/content", "names a file that is not there"),
-        ("5", "names a file that is not there"),
+        ("/api/v1/files/5/content", "refers to a file that does not exist"),
+        ("5", "refers to a file that does not exist"),
         ("data:image/png,x", "has a data URL that is not base64"),
         ("data:image/png;base64,AAAA", "cannot be used"),
     ] {

@@ -27,7 +27,7 @@ async fn check_failure(variables: &[(&str, &str)], reason: &str, secrets: &[&str
     let (told, rest) = context(&seen["messages"][0]["content"]);
     assert_eq!(rest, "");
     let quoted = json!(reason).to_string().replace('<', "\\u003c");
-    assert!(told.contains("could not be made"), "{told}");
+    assert!(told.contains("could not be generated"), "{told}");
     assert!(told.ends_with(&quoted), "{told}");
     assert_eq!(seen["messages"][1], recorded.request["messages"][0]);
     assert_eq!(seen["messages"].as_array().unwrap().len(), 2);

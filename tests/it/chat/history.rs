@@ -154,7 +154,7 @@ async fn only_own_pictures_are_changed() {
     assert_eq!(outline(&heard), FAILED);
     assert_eq!(
         heard[1]["data"]["data"]["reason"],
-        "the picture to change names a file that is not there"
+        "the image to edit refers to a file that does not exist"
     );
     let own = keep(server, second, &gif(2)).await;
     turn(image(&own)).await;
@@ -317,7 +317,7 @@ async fn the_language_model_is_shown_the_stored_pictures_that_are_the_callers() 
     let reply = turn.body(asking.to_string()).send().await.unwrap();
     assert_eq!(reply.status(), 200);
     let shown = data_url(PIXEL);
-    let missing = json!({"type": "text", "text": "[a picture that cannot be shown]"});
+    let missing = json!({"type": "text", "text": "[an image that cannot be shown]"});
     let expected = json!([
         text,
         part(json!({"url": shown, "detail": "low"})),

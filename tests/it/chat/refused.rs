@@ -64,7 +64,7 @@ async fn a_turn_without_words_to_draw_is_an_event_and_a_context() {
         json!([null, 5, "user", ["user", "a fox"], {}]),
         json!([]),
     ] {
-        let reason = "there is no message with text to draw";
+        let reason = "there is no message with text to use as the prompt";
         check_nothing_to_draw(&model, &server, messages, reason).await;
     }
 }

@@ -176,7 +176,7 @@ async fn pictures_and_their_message_are_kept_in_one_step_or_not_at_all() {
         server
             .app
             .files
-            .save_all(&user, &pictures, &Value::Null, place)
+            .save_all(&user, &pictures, &Value::Null, link)
     };
     let error = format!("{:#}", keep().await.unwrap_err());
     assert!(error.contains("full"), "{error}");
@@ -215,10 +215,13 @@ async fn a_crash_between_a_picture_and_its_message_leaves_nothing_for_good() {
         id(&chat).to_owned(),
     );
     let keeping = tokio::spawn(async move {
-        let place = Some((id.as_str(), "answer"));
+        let link = Some(MessageLink {
+            chat_id: id.as_str(),
+            message_id: "answer",
+        });
         let pictures = [picture(1)];
         app.files
-            .save_all(&user, &pictures, &Value::Null, place)
+            .save_all(&user, &pictures, &Value::Null, link)
             .await
     });
     let folder = server.data_dir.path().join("files");
@@ -242,7 +245,7 @@ async fn a_crash_between_a_picture_and_its_message_leaves_nothing_for_good() {
     let bytes = std::fs::File::options().write(true).open(kept().unwrap());
     let long_ago = SystemTime::now() - Duration::from_secs(2 * 3600);
     bytes.unwrap().set_modified(long_ago).unwrap();
-    server.app.files.sweep(None).await.unwrap();
+    server.app.files.clean_up(None).await.unwrap();
     assert_eq!(server.stored_files(), 0);
 }
 
@@ -330,7 +333,7 @@ async fn a_user_who_is_removed_takes_chats_along() {
     let kept = server
         .app
         .files
-        .save_all("second", &[picture(1)], &Value::Null, place)
+        .save_all("second", &[picture(1)], &Value::Null, link)
         .await;
     kept.unwrap();
     assert_eq!(delete(&server, "/api/v1/users/second").await, true);

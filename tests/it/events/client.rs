@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use pinhole::chat::event::{Event, PROGRESS, Place};
+use pinhole::chat::event::{Event, EventTarget, PROGRESS};
 use pinhole_tests::TestServer;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -142,8 +142,8 @@ pub(crate) fn emit(
     data: Value,
 ) {
     server.app.events.emit(Event {
-        user_id: user_id.to_owned(),
-        place: Place {
+        target: EventTarget {
+            user_id: user_id.to_owned(),
             chat_id: chat_id.map(str::to_owned),
             message_id: "a1".to_owned(),
         },

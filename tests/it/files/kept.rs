@@ -47,7 +47,7 @@ async fn bytes_without_a_row_are_swept_after_an_hour() {
         fs::write(folder.join(&name), "x").unwrap();
         age(&folder.join(&name), hours * HOUR);
     }
-    server.app.files.sweep(None).await.unwrap();
+    server.app.files.clean_up(None).await.unwrap();
     assert_eq!(server.stored_files(), 3);
     assert!(folder.join("11111111-0000-4000-8000-000000000000").exists());
     assert_eq!(server.get(&thumbnail).send().await.unwrap().status(), 200);
@@ -66,7 +66,7 @@ async fn more_leftovers_than_one_step_takes_are_swept() {
         fs::write(&path, "").unwrap();
         age(&path, 2 * HOUR);
     }
-    server.app.files.sweep(None).await.unwrap();
+    server.app.files.clean_up(None).await.unwrap();
     assert_eq!(server.stored_files(), 0);
 }
 
@@ -97,9 +97,9 @@ async fn files_whose_time_is_over_are_removed() {
         old.push(content(&row));
     }
     let young = content(&upload(&server, &server.key, "fox.gif", &gif(9)).await);
-    server.app.files.sweep(None).await.unwrap();
+    server.app.files.clean_up(None).await.unwrap();
     assert_eq!(server.stored_files(), 4, "for ever, unless it is said how long");
-    server.app.files.sweep(Some(24 * HOUR)).await.unwrap();
+    server.app.files.clean_up(Some(24 * HOUR)).await.unwrap();
     assert_eq!(server.stored_files(), 2);
     for (url, status) in [
         (&old[0], 404),

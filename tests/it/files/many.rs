@@ -98,13 +98,13 @@ async fn uploads_share_the_room_that_there_is() {
             form(&[("file", Some("fox.gif"), &picture)]),
         )
     };
-    let mut others = server.app.files.upload_room();
-    assert!(others.take((64 << 20) - picture.len()));
+    let mut others = server.app.files.reserve_upload();
+    assert!(others.grow((64 << 20) - picture.len()));
     // Each leaves the room as it was.
     for _ in 0..3 {
         assert_eq!(answer(send()).await.0, 200);
     }
-    assert!(others.take(1));
+    assert!(others.grow(1));
     let (status, refused) = answer(send()).await;
     assert_eq!(status, 503);
     let detail = refused["detail"].as_str().unwrap();

@@ -132,7 +132,7 @@ async fn the_files_of_others_are_not_there() {
     for image in [id.clone(), format!("/api/v1/files/{id}/content")] {
         let body = json!({"image": image, "prompt": "bluer"}).to_string();
         let request = server.client.post(server.url(EDIT)).bearer_auth(stranger);
-        let detail = "[ERROR: image names a file that is not there]";
+        let detail = "[ERROR: image refers to a file that does not exist]";
         assert_refused(&image, answer(request.body(body)).await, 400, detail);
     }
     // Their own is.
@@ -148,16 +148,16 @@ async fn the_files_of_others_are_not_there() {
 async fn a_picture_that_cannot_be_used_is_told() {
     let (upstream, server) = openai(&[]).await;
     let foreign = format!("{}/fox.png", upstream.url());
-    let not_fetched = "[ERROR: image names an address that is not fetched: send the picture itself, or the address of a stored file (/api/v1/files/…/content)]";
+    let not_fetched = "[ERROR: image has a URL that the server does not fetch: send the image itself, or the URL of a stored file (/api/v1/files/…/content)]";
     for (image, detail) in [
         (json!(foreign), not_fetched),
         (json!("file:///etc/passwd"), not_fetched),
         (json!("/etc/passwd"), not_fetched),
         (
             json!("nosuch"),
-            "[ERROR: image names a file that is not there]",
+            "[ERROR: image refers to a file that does not exist]",
         ),
-        (json!(""), "[ERROR: image names a file that is not there]"),
+        (json!(""), "[ERROR: image refers to a file that does not exist]"),
         (
             json!("data:image/png;base64,%"),
             "[ERROR: image has a data URL that is not base64]",

@@ -209,7 +209,7 @@ async fn json_names_pictures_by_data_url_or_as_own_files() {
         .body(body.to_string());
     let expected = Refused {
         code: Value::Null,
-        ..invalid("images", "images names a file that is not there")
+        ..invalid("images", "images refers to a file that does not exist")
     };
     assert_refused("a stranger", answer(request).await, &expected);
 }
@@ -223,19 +223,19 @@ async fn json_that_names_no_picture_is_refused() {
             json!([{"image_url": format!("{}/a.png", upstream.url())}]),
             Value::Null,
             "images",
-            "images names an address that is not fetched: send the picture itself, or",
+            "images has a URL that the server does not fetch: send the image itself, or",
         ),
         (
             json!([{"image_url": "/api/v1/files/../../etc/passwd"}]),
             Value::Null,
             "images",
-            "an address that is not fetched",
+            "a URL that the server does not fetch",
         ),
         (
             json!([{"file_id": "nosuch"}]),
             Value::Null,
             "images",
-            "a file that is not there",
+            "a file that does not exist",
         ),
         (
             json!([{}]),
@@ -266,7 +266,7 @@ async fn json_that_names_no_picture_is_refused() {
             json!([image]),
             json!({"file_id": "5"}),
             "mask",
-            "a file that is not there",
+            "a file that does not exist",
         ),
         (json!([image]), json!([]), "mask", "mask cannot be used"),
     ] {

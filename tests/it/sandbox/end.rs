@@ -130,6 +130,6 @@ async fn a_call_that_is_dropped_at_any_moment_gives_its_slot_back() {
     }
     place.still_draws().await;
     // What has a row has its bytes.
-    let rows = place.server.app.store.files_before(i64::MAX, 1000);
+    let rows = place.server.app.store.file_ids_before(i64::MAX, 1000);
     assert!(rows.await.unwrap().len() <= place.server.stored_files());
 }

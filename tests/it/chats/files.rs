@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::Method;
 use pinhole::jobs::{CompletedJob, ImageOrigin};
-use pinhole::store::{FileRow, User};
+use pinhole::store::{FileRow, MessageLink, User};
 use pinhole_tests::TestServer;
 use serde_json::{Value, json};
 use sqlx::ConnectOptions;
@@ -171,7 +171,10 @@ async fn pictures_and_their_message_are_kept_in_one_step_or_not_at_all() {
     sqlx::query(fail).execute(&mut database).await.unwrap();
     let user = user(&server, &server.key).await;
     let pictures = [picture(1), picture(2)];
-    let place = Some((id(&chat), "answer"));
+    let link = Some(MessageLink {
+        chat_id: id(&chat),
+        message_id: "answer",
+    });
     let keep = || {
         server
             .app
@@ -329,7 +332,10 @@ async fn a_user_who_is_removed_takes_chats_along() {
         Some(&body),
     )
     .await;
-    let place = Some((chat["id"].as_str().unwrap(), "answer"));
+    let link = Some(MessageLink {
+        chat_id: chat["id"].as_str().unwrap(),
+        message_id: "answer",
+    });
     let kept = server
         .app
         .files

@@ -166,7 +166,6 @@ impl Fields {
 mod tests {
     use serde::Deserialize;
     use serde_json::json;
-    use serde_json::json;
 
     use super::*;
 

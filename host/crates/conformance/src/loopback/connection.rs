@@ -25,7 +25,7 @@ const MAX_BODY_BYTES: usize = 256 << 20;
 /// Maximum length of a request's head, in bytes.
 const MAX_HEAD_BYTES: usize = 2 << 20;
 /// Maximum number of headers of a request.
-const MAX_HEADERS: usize = 20_000;
+const MAX_HEADERS: usize = 1000;
 
 /// Serves a connection until one side closes it.
 pub(super) async fn serve(stream: TcpStream, number: usize, handler: Arc<impl RequestHandler>) {

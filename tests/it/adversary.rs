@@ -5,65 +5,36 @@ use std::fmt::Write;
 use std::path::Path;
 
 use pinhole::config::Config;
-use pinhole_adversary::{self as adversary, ATTACKS, CLASSES, Options, Verdict};
-use pinhole_tests::{environment, guests};
+use pinhole_adversary::{ATTACKS, Attack, AttackCase, CLASSES, Options, Verdict};
+use pinhole_ground::guard::Guard;
+use pinhole_tests::{environment, guests, program};
 
 const HEAD: &str = include_str!("adversary/head.md");
 
-/// Escapes a text for a cell of a table.
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn every_attack_fails_and_threat_model_page_is_current() {
-    let data = tempfile::tempdir().unwrap();
-    let config = Config::new(environment(&data, &[])).unwrap();
+    let data_dir = tempfile::tempdir().unwrap();
+    let config = Config::new(environment(&data_dir, &[])).unwrap();
     let options = Options {
+        program: program(),
         components: guests(),
         ..Options::default()
     };
-    let mut cases: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    let mut guards: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    let mut failures = Vec::new();
-    let ran = adversary::run(&config, &options, |played| {
-        if !matches!(played.verdict, Verdict::Held) {
-            failures.push(played.to_string());
+    let (mut cases, mut failures) = (Vec::new(), Vec::new());
+    pinhole_adversary::run(&config, &options, |report| {
+        if !matches!(report.verdict, Verdict::Blocked) {
+            failures.push(report.to_string());
         }
-        let case = played.case;
-        let attack = case.attack().unwrap().id;
-        cases
-            .entry(attack)
-            .or_default()
-            .push(format!("`{}`", case.name));
-        let names = case.guards.iter().map(|guard| guard.name());
-        guards.entry(attack).or_default().extend(names);
-    });
-    ran.await.unwrap();
+        cases.push(report.case);
+    })
+    .await
+    .unwrap();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 
-    let mut page = HEAD.to_owned();
-    for (class, heading) in CLASSES {
-        writeln!(page, "\n## {class}: {}\n", heading.to_lowercase()).unwrap();
-        page.push_str("| id | attack | cases | guards |\n|---|---|---|---|\n");
-        for attack in ATTACKS.iter().filter(|it| it.id.starts_with(class)) {
-            let (id, tried) = (attack.id, cell(attack.tried));
-            match (cases.get(id), attack.apart) {
-                (Some(cases), None) => {
-                    let guards: Vec<&str> = guards[id].iter().copied().collect();
-                    let (cases, guards) = (cases.join(", "), guards.join(", "));
-                    writeln!(page, "| {id} | {tried} | {cases} | {guards} |").unwrap();
-                }
-                (None, Some(why)) => {
-                    writeln!(page, "| {id} | {tried} | none: {why} | |").unwrap();
-                }
-                (cases, _) => panic!("{id}: {} cases", cases.map_or(0, Vec::len)),
-            }
-        }
-    }
-    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/concepts/threat-model.md");
-    if std::fs::read_to_string(&place).unwrap_or_default() != page {
-        std::fs::write(&place, page).unwrap();
+    let page = threat_model_page(&cases);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/concepts/threat-model.md");
+    if std::fs::read_to_string(&path).unwrap_or_default() != page {
+        std::fs::write(&path, page).unwrap();
         panic!(
             "docs/concepts/threat-model.md was out of date and has been rewritten: review and commit it"
         );
@@ -72,8 +43,59 @@ async fn every_attack_fails_and_threat_model_page_is_current() {
 
 #[test]
 fn every_guard_has_a_case() {
-    for check in pinhole_ground::guard::Guard::ALL {
-        let guarded = adversary::cases().any(|case| case.guards.contains(check));
-        assert!(guarded, "no case covers the guard {}", check.name());
+    for guard in Guard::ALL {
+        let has_case = pinhole_adversary::cases().any(|case| case.guards.contains(guard));
+        assert!(has_case, "no case covers the guard {}", guard.name());
     }
+}
+
+fn threat_model_page(cases: &[&AttackCase]) -> String {
+    let mut cases_by_attack: BTreeMap<&str, Vec<&AttackCase>> = BTreeMap::new();
+    for case in cases {
+        let id = case.attack().unwrap().id;
+        cases_by_attack.entry(id).or_default().push(case);
+    }
+    let mut page = HEAD.to_owned();
+    for class in CLASSES {
+        let heading = class.heading.to_lowercase();
+        writeln!(page, "\n## {}: {heading}\n", class.letter).unwrap();
+        page.push_str("| id | attack | cases | guards |\n|---|---|---|---|\n");
+        for attack in ATTACKS.iter().filter(|it| it.id.starts_with(class.letter)) {
+            let cases = cases_by_attack
+                .get(attack.id)
+                .map_or(&[][..], Vec::as_slice);
+            page.push_str(&table_row(attack, cases));
+        }
+    }
+    page
+}
+
+/// A row of the table: the attack with its cases, or the reason why it has none.
+fn table_row(attack: &Attack, cases: &[&AttackCase]) -> String {
+    let Attack { id, exemption, .. } = attack;
+    let description = table_cell(attack.description);
+    if let Some(reason) = exemption {
+        assert!(cases.is_empty(), "{id} is exempt and has cases");
+        return format!("| {id} | {description} | none: {reason} | |\n");
+    }
+    assert!(!cases.is_empty(), "{id} has no cases");
+    let names: Vec<String> = cases
+        .iter()
+        .map(|case| format!("`{}`", case.name))
+        .collect();
+    let guards: BTreeSet<&str> = cases
+        .iter()
+        .flat_map(|case| case.guards)
+        .map(|guard| guard.name())
+        .collect();
+    let guards = Vec::from_iter(guards).join(", ");
+    format!(
+        "| {id} | {description} | {} | {guards} |\n",
+        names.join(", ")
+    )
+}
+
+/// Escapes a text for a cell of a table.
+fn table_cell(text: &str) -> String {
+    text.replace('|', "\\|")
 }

@@ -1,341 +1,235 @@
-//! M: a component that is none, or not what it says.
+//! M: a file that is not a component, or a component that misdescribes itself.
 //!
-//! The components are those of the folder of hostile components, changed byte by byte. They are
-//! admitted in this process, as a server does at its start.
+//! The components are patched copies of the hostile ones. They are admitted in this process, as a server
+//! does when it starts.
 
+mod approval;
 mod compile;
+mod description;
+mod directory;
+mod encoding;
 mod files;
-mod grants;
+mod stored;
 mod world;
 
 use anyhow::{Context, Result, ensure};
-use cap_std::fs::Dir;
-use tempfile::TempDir;
-
-use super::arena::Arena;
-use super::{Case, Place};
-use pinhole_ground::audit::{self, Kind};
+use pinhole_ground::audit::RefusalKind;
 use pinhole_ground::guard::Guard;
-use pinhole_sandbox::Engines;
-use pinhole_ground::data_dir as folder;
 
-/// Length of the longest sentence that a refusal may be, in bytes.
-const MAX_REASON_BYTES: usize = 600;
-/// Stands in the hostile engine before the word by which it describes itself.
-const MARK: &[u8] = b"describe as: ";
-/// Length of that word with the spaces after it, in bytes.
-const WORD_BYTES: usize = 11;
-/// The hostile engine's file, and its name.
-const HOSTILE: &str = "hostile.wasm";
+use crate::case::AttackCase;
+use crate::target::AttackTarget;
 
-/// Carried out in this process, whatever server is attacked.
-macro_rules! here {
-    ($name:literal, $guards:expr, $attack:path, $must_not:literal) => {
-        Case {
-            name: $name,
-            must_not: $must_not,
-            guards: $guards,
-            noted: None,
-            place: Place::WithoutEngine,
-            attack: |arena| Box::pin($attack(arena)),
-        }
-    };
-}
-
-pub(super) const CASES: &[Case] = &[
-    here!(
-        "M1-no-component",
-        &[Guard::ComponentKind],
-        files::no_component,
-        "a file that is no component is compiled, loaded or makes the host crash"
-    ),
-    here!(
+pub(crate) const CASES: &[AttackCase] = &[
+    AttackCase::new(
+        "M1-not-a-component",
+        "a file that is not a component is not compiled or loaded, and does not crash the host",
+        |target| Box::pin(files::not_a_component(target)),
+    )
+    .guarded_by(&[Guard::ComponentKind])
+    .on_any_server(),
+    AttackCase::new(
         "M1-truncated",
-        &[],
-        files::truncated,
-        "a component that breaks off is admitted or makes the host crash"
-    ),
-    here!(
+        "a truncated component is not admitted, and does not crash the host",
+        |target| Box::pin(files::truncated(target)),
+    )
+    .on_any_server(),
+    AttackCase::new(
         "M1-too-long",
-        &[Guard::ComponentBytes],
-        files::too_long,
-        "a file of any length is read into memory"
-    ),
-    here!(
-        "M2-takes-time",
-        &[Guard::CompileTime],
-        compile::takes_time,
-        "compiling a component takes as long as it wants, or holds up the server"
-    ),
-    here!(
-        "M2-takes-memory",
-        &[Guard::CompileMemory],
-        compile::takes_memory,
-        "compiling a component takes as much memory as it wants"
-    ),
-    here!(
-        "M2-becomes-code",
-        &[Guard::CompiledCode],
-        compile::becomes_code,
-        "a component becomes as much code as it wants"
-    ),
-    here!(
+        "a file beyond the length limit is not read into memory",
+        |target| Box::pin(files::too_long(target)),
+    )
+    .guarded_by(&[Guard::ComponentBytes])
+    .on_any_server(),
+    AttackCase::new(
+        "M2-compile-time",
+        "compiling a component takes limited time, and the server stays responsive",
+        |target| Box::pin(compile::exceeds_time(target)),
+    )
+    .guarded_by(&[Guard::CompileTime])
+    .on_any_server(),
+    AttackCase::new(
+        "M2-compile-memory",
+        "compiling a component takes limited memory",
+        |target| Box::pin(compile::exceeds_memory(target)),
+    )
+    .guarded_by(&[Guard::CompileMemory])
+    .on_any_server(),
+    AttackCase::new(
+        "M2-code-length",
+        "a component compiles to a limited length of code",
+        |target| Box::pin(compile::exceeds_code_length(target)),
+    )
+    .guarded_by(&[Guard::CompiledCode])
+    .on_any_server(),
+    AttackCase::new(
         "M3-long-name",
-        &[Guard::World],
-        world::long_name,
-        "a name of 90 000 bytes fills a log or an answer"
-    ),
-    here!(
+        "a name of 90 000 bytes does not fill a log or a response",
+        |target| Box::pin(world::long_name(target)),
+    )
+    .guarded_by(&[Guard::World])
+    .on_any_server(),
+    AttackCase::new(
         "M3-many-imports",
-        &[],
-        world::many_imports,
-        "imports without number make the host crash, or tell a long story"
-    ),
-    here!(
+        "200 000 imports do not crash the host or fill a log",
+        |target| Box::pin(world::many_imports(target)),
+    )
+    .on_any_server(),
+    AttackCase::new(
         "M4-foreign-import",
-        &[Guard::World],
-        world::foreign_import,
-        "a component that imports what no engine may have is admitted, or refused without saying what it is"
-    ),
-    here!(
+        "a component that imports an interface outside its world is rejected with the name of that interface",
+        |target| Box::pin(world::foreign_import(target)),
+    )
+    .guarded_by(&[Guard::World])
+    .on_any_server(),
+    AttackCase::new(
         "M4-foreign-variable",
-        &[Guard::OwnVariables],
-        world::foreign_variable,
-        "an engine is handed a variable of the process that is not its own"
-    ),
-    here!(
+        "an engine does not get a variable of the process that does not carry its name",
+        |target| Box::pin(description::foreign_variable(target)),
+    )
+    .guarded_by(&[Guard::OwnVariables])
+    .on_any_server(),
+    AttackCase::new(
         "M4-secret-variable",
-        &[Guard::HiddenVariables],
-        world::secret_variable,
-        "an engine is handed a variable that holds a secret, as a setting that it sees"
-    ),
-    Case {
-        name: "M4-undeclared-request",
-        must_not: "a request is sent that the engine did not declare",
-        guards: &[Guard::GrantedRequests],
-        noted: Some(Kind::Grant),
-        place: Place::Anywhere,
-        attack: |arena| Box::pin(grants::undeclared_request(arena)),
-    },
-    here!(
+        "an engine does not get a variable that holds a secret as a readable setting",
+        |target| Box::pin(description::secret_variable(target)),
+    )
+    .guarded_by(&[Guard::HiddenVariables])
+    .on_any_server(),
+    AttackCase::new(
+        "M4-undeclared-request",
+        "no request is sent that the engine did not declare",
+        |target| Box::pin(undeclared_requests(target)),
+    )
+    .guarded_by(&[Guard::GrantedRequests])
+    .audited_as(RefusalKind::Grant),
+    AttackCase::new(
         "M5-other-release",
-        &[Guard::World],
-        world::other_release,
-        "a component of another release of the contract is admitted, or refused without naming both"
-    ),
-    here!(
+        "a component of another release of the contract is rejected with the names of both releases",
+        |target| Box::pin(world::other_release(target)),
+    )
+    .guarded_by(&[Guard::World])
+    .on_any_server(),
+    AttackCase::new(
         "M5-other-function",
-        &[],
-        world::other_function,
-        "a component with a function that differs is admitted, and fails when it is called"
-    ),
-    here!(
-        "M6-without-description",
-        &[],
-        world::without_description,
-        "an engine that crashes, spins or floods when it is asked what it is, is admitted or holds the host up"
-    ),
-    here!(
-        "M6-wrong-description",
-        &[Guard::Description],
-        world::wrong_description,
-        "an engine has a name or a title that forges lines or passes for another"
-    ),
-    here!(
-        "M6-other-description-each-time",
-        &[Guard::GrantNarrows],
-        grants::other_description_each_time,
-        "a component that describes itself otherwise at another start reaches or reads more than was granted"
-    ),
-    here!(
-        "M7-one-name-twice",
-        &[Guard::EngineNames],
-        grants::one_name_twice,
-        "a file takes the name of an engine that was granted to another file"
-    ),
-    here!(
+        "a component with a function that differs from the contract is rejected at admission",
+        |target| Box::pin(world::other_function(target)),
+    )
+    .on_any_server(),
+    AttackCase::new(
+        "M6-no-description",
+        "an engine that crashes, spins or floods in its description is rejected, and does not block the host",
+        |target| Box::pin(description::missing(target)),
+    )
+    .on_any_server(),
+    AttackCase::new(
+        "M6-invalid-description",
+        "an engine's name and title cannot forge log lines or imitate another engine",
+        |target| Box::pin(description::invalid(target)),
+    )
+    .guarded_by(&[Guard::Description])
+    .on_any_server(),
+    AttackCase::new(
+        "M6-changing-description",
+        "a component that changes its description between starts gets no more than its grant",
+        |target| Box::pin(description::changes_between_starts(target)),
+    )
+    .guarded_by(&[Guard::GrantNarrows])
+    .on_any_server(),
+    AttackCase::new(
+        "M7-duplicate-name",
+        "a file does not take over the name of an engine that was granted to another file",
+        |target| Box::pin(approval::duplicate_name(target)),
+    )
+    .guarded_by(&[Guard::EngineNames])
+    .on_any_server(),
+    AttackCase::new(
         "M7-new-name",
-        &[Guard::RenamedEngine],
-        grants::new_name,
-        "a component that was replaced is granted all it declares, because it calls itself otherwise"
-    ),
-    here!(
+        "a replaced component does not gain rights by renaming its engine",
+        |target| Box::pin(approval::new_name(target)),
+    )
+    .guarded_by(&[Guard::RenamedEngine])
+    .on_any_server(),
+    AttackCase::new(
         "M7-declares-more",
-        &[Guard::DeclaredMore],
-        grants::declares_more,
-        "a component that was replaced and declares more serves before an administrator has looked"
-    ),
-    here!(
-        "M9-no-file",
-        &[Guard::RegularFile],
-        files::no_file,
-        "a link out of the folder, a folder or a socket is read as a component"
-    ),
-    here!(
-        "M9-forged-name",
-        &[Guard::FileNames],
-        files::forged_name,
-        "the name of a file writes a line of its own into a log or onto a terminal"
-    ),
-    here!(
-        "M9-without-number",
-        &[Guard::FileCount],
-        files::without_number,
-        "files without number are all compiled"
-    ),
-    here!(
-        "M10-replaced-while-it-runs",
-        &[],
-        grants::replaced_while_it_runs,
-        "new bytes in an engine's file reach a server that runs without being admitted"
-    ),
-    here!(
-        "M10-swapped-before-accepting",
-        &[Guard::ShownDigest],
-        grants::swapped_before_accepting,
-        "what an administrator accepts is other bytes than were shown"
-    ),
-    here!(
+        "a replaced component that declares more does not serve before an administrator approves it",
+        |target| Box::pin(approval::declares_more(target)),
+    )
+    .guarded_by(&[Guard::DeclaredMore])
+    .on_any_server(),
+    AttackCase::new(
+        "M9-not-a-file",
+        "a link out of the directory, a directory or a socket is not read as a component",
+        |target| Box::pin(files::not_a_file(target)),
+    )
+    .guarded_by(&[Guard::RegularFile])
+    .on_any_server(),
+    AttackCase::new(
+        "M9-forged-file-name",
+        "a file name cannot write a line of its own to a log or a terminal",
+        |target| Box::pin(files::forged_name(target)),
+    )
+    .guarded_by(&[Guard::FileNames])
+    .on_any_server(),
+    AttackCase::new(
+        "M9-too-many-files",
+        "a limited number of files is compiled",
+        |target| Box::pin(files::too_many(target)),
+    )
+    .guarded_by(&[Guard::FileCount])
+    .on_any_server(),
+    AttackCase::new(
+        "M10-replaced-while-running",
+        "new bytes in an engine's file do not reach a running server without admission",
+        |target| Box::pin(stored::replaced_while_running(target)),
+    )
+    .on_any_server(),
+    AttackCase::new(
+        "M10-swapped-before-approval",
+        "an approval covers exactly the bytes that the administrator reviewed",
+        |target| Box::pin(approval::swapped_before_approval(target)),
+    )
+    .guarded_by(&[Guard::ShownDigest])
+    .on_any_server(),
+    AttackCase::new(
         "M10-swapped-copy",
-        &[Guard::KeptCopy],
-        grants::swapped_copy,
-        "other bytes serve in place of the component that was granted"
-    ),
-    here!(
+        "no other bytes serve in place of the granted component",
+        |target| Box::pin(stored::swapped_copy(target)),
+    )
+    .guarded_by(&[Guard::KeptCopy])
+    .on_any_server(),
+    AttackCase::new(
         "M12-poisoned-code",
-        &[Guard::CompiledMac],
-        grants::poisoned_code,
-        "compiled code that this host has not written is loaded"
-    ),
-    here!(
+        "compiled code that this host did not write is not loaded",
+        |target| Box::pin(stored::poisoned_code(target)),
+    )
+    .guarded_by(&[Guard::CompiledMac])
+    .on_any_server(),
+    AttackCase::new(
         "M13-unknown-right",
-        &[Guard::GrantReadable],
-        grants::unknown_right,
-        "a grant with a word that the host does not know is taken for none, or for less than it says"
-    ),
+        "a grant with an unknown key is rejected, and not read as an empty or smaller grant",
+        |target| Box::pin(stored::unknown_right(target)),
+    )
+    .guarded_by(&[Guard::GrantReadable])
+    .on_any_server(),
 ];
 
-/// A folder of engines, and the data folder that remembers what was granted.
-struct Folders<'a> {
-    arena: &'a Arena,
-    engines: TempDir,
-    data: TempDir,
-}
-
-impl<'a> Folders<'a> {
-    fn new(arena: &'a Arena) -> Result<Self> {
-        let folders = Self {
-            arena,
-            engines: tempfile::tempdir()?,
-            data: tempfile::tempdir()?,
-        };
-        Ok(folders)
+async fn undeclared_requests(target: &AttackTarget) -> Result<()> {
+    for prompt in [
+        "reach api /secret",
+        "reach api /",
+        "reach api /allowed",
+        "reach api /allowed-too/x",
+        "reach other /allowed/x",
+        "send POST api /allowed/x",
+        "send DELETE api /allowed/x",
+        "connect api /secret",
+    ] {
+        let response = target.generate(prompt).await?;
+        response
+            .require_not_granted()
+            .with_context(|| prompt.to_owned())?;
     }
-
-    /// In which the hostile engine, described as this word says, was granted what it declares.
-    async fn granted(arena: &'a Arena, word: &str) -> Result<Self> {
-        let folders = Self::new(arena)?;
-        folders.put(HOSTILE, &described(arena, word)?)?;
-        let engines = folders.open().await?;
-        ensure!(
-            engines.get("hostile").is_some(),
-            "the hostile engine is not admitted: {:?}",
-            engines.rejected_files()
-        );
-        Ok(folders)
-    }
-
-    fn folder(&self) -> Result<Dir> {
-        Ok(folder::open(self.engines.path())?)
-    }
-
-    /// A folder in the data folder.
-    fn kept(&self, name: &str) -> Result<Dir> {
-        Ok(folder::open(&self.data.path().join(name))?)
-    }
-
-    fn put(&self, file: &str, bytes: &[u8]) -> Result<()> {
-        Ok(self.folder()?.write(file, bytes)?)
-    }
-
-    async fn open(&self) -> Result<Engines> {
-        let (engines, data) = (self.engines.path(), self.data.path());
-        self.arena.open_engines(engines, data).await
-    }
-}
-
-/// Each of these files, alone, must be refused with a reason that says this, and be noted.
-async fn refused(arena: &Arena, files: &[(&str, Vec<u8>, &str)]) -> Result<()> {
-    for (what, bytes, gist) in files {
-        let folders = Folders::new(arena)?;
-        folders.put("attack.wasm", bytes)?;
-        is_refused(&folders, "attack.wasm", gist)
-            .await
-            .with_context(|| (*what).to_owned())?;
-    }
+    let requests = target.upstream.requests();
+    ensure!(requests.is_empty(), "the upstream received {requests:?}");
     Ok(())
-}
-
-/// The only file that is refused is this one, with a reason that says this, and it is noted.
-async fn is_refused(folders: &Folders<'_>, file: &str, gist: &str) -> Result<()> {
-    let before = audit::count(Some(Kind::Admission));
-    let engines = folders.open().await?;
-    let [refused] = engines.rejected_files() else {
-        let admitted = engines.admitted().map(|it| it.file.as_str());
-        anyhow::bail!(
-            "refused are {:?}, admitted are {:?}",
-            engines.rejected_files(),
-            admitted.collect::<Vec<_>>()
-        );
-    };
-    let reason = &refused.reason;
-    ensure!(
-        refused.file == file && reason.contains(gist),
-        "{:?} is refused because it {reason:?}, which does not say {gist:?}",
-        refused.file
-    );
-    ensure!(
-        reason.len() <= MAX_REASON_BYTES && !reason.contains(char::is_control),
-        "the reason is no line that can be shown: {} bytes",
-        reason.len()
-    );
-    ensure!(
-        audit::count(Some(Kind::Admission)) > before,
-        "the refusal was not noted"
-    );
-    Ok(())
-}
-
-/// The hostile engine, describing itself as this word says.
-fn described(arena: &Arena, word: &str) -> Result<Vec<u8>> {
-    let mut bytes = arena.component("hostile")?;
-    let mut places = bytes.windows(MARK.len()).enumerate();
-    let place = places.find(|(_, window)| *window == MARK);
-    let (place, _) = place.context("the hostile engine has no mark for its description")?;
-    let begin = place + MARK.len();
-    let marked = bytes.get_mut(begin..begin + WORD_BYTES);
-    let marked = marked.context("the mark is cut")?;
-    marked.copy_from_slice(format!("{word:WORD_BYTES$}").as_bytes());
-    Ok(bytes)
-}
-
-/// The bytes with every `from` made `to`, which is as long, so that they stay well-formed.
-fn patched(bytes: &[u8], from: &str, to: &str) -> Result<Vec<u8>> {
-    ensure!(from.len() == to.len(), "{from} and {to} differ in length");
-    let (mut patched, mut rest) = (Vec::with_capacity(bytes.len()), bytes);
-    let mut found = 0;
-    while let Some((first, tail)) = rest.split_first() {
-        match rest.strip_prefix(from.as_bytes()) {
-            Some(after) => {
-                patched.extend_from_slice(to.as_bytes());
-                (rest, found) = (after, found + 1);
-            }
-            None => {
-                patched.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    ensure!(found > 0, "the component has no {from}");
-    Ok(patched)
 }

@@ -1,209 +1,84 @@
-//! `pinhole adversary`: named attacks against a running server, each of which must fail.
+//! Named attacks against a running server. Each must fail.
 //!
-//! A [`Case`] is one attack: a hostile job (engine `hostile`, whose prompt says how it misbehaves),
-//! a hostile upstream on loopback, a hostile component or a hostile client. Cases stand in one file
-//! for each class of attack, in the order of their numbers:
+//! An [`AttackCase`] is one attack: a hostile job (the prompt of engine `hostile` selects how it misbehaves),
+//! a hostile upstream on loopback, a hostile component or a hostile client. Each class of attacks has its own
+//! file, and its cases are ordered by number:
 //!
 //! | file | class |
 //! |---|---|
-//! | `resource` | R: an engine takes more than its share |
-//! | `artifact` | M: a component that is none, or not what it says |
-//! | `network` | N: where a connection goes |
-//! | `message` | H: what goes over it, and what comes back |
-//! | `secret` | S: what an engine, an upstream or a person may not learn |
-//! | `picture` | I: pictures that come out |
-//! | `words` | I: texts that come out |
+//! | `resource` | R: an engine uses more than its share |
+//! | `artifact` | M: a file that is not a component, or a component that misdescribes itself |
+//! | `network` | N: the destination of a connection |
+//! | `message` | H: requests and responses |
+//! | `secret` | S: what an engine, an upstream or a user must not learn |
+//! | `image` | I: images that reach a client |
+//! | `text` | I: texts that reach a client |
 //!
-//! A case gets the `Arena`: the server under attack and how to ask it, two upstreams of its own
-//! (`upstream`, whose replies the case lays out, and `trap`, which nobody may ever reach), and the
-//! folder of hostile components. It fails by an error that says what happened. Around each case the
-//! runner looks for what must hold always: nobody reached the trap, the engine `sketch` still draws,
-//! and the audit log has the line that the case [announces](Case::noted).
+//! A case gets the `AttackTarget`: the server under attack with a client for it, the upstream of engine
+//! `hostile`, whose responses the case scripts, a second upstream (`trap`) that no connection may reach, and
+//! the directory of hostile components. A case fails with an error that describes how the attack succeeded.
+//! After each case the runner checks what must always hold: no connection reached the trap, the engine
+//! `sketch` still generates images, and the audit log has the entry that the case [expects](AttackCase::audit_kind),
+//! with the name of one of the case's guards.
 //!
-//! To write one: add a [`Case`] to the table of its class, name the [`Check`]s whose removal it
-//! notices, and try it with `cargo xtask adversary --case NAME`.
+//! To add a case: add an [`AttackCase`] to the table of its class, name the [`Guard`]s without which the attack
+//! succeeds, and run it with `cargo xtask adversary --case NAME`.
+//!
+//! [`Guard`]: pinhole_ground::guard::Guard
 
-mod arena;
 mod artifact;
 mod attacks;
+mod case;
+mod image;
 mod message;
 mod network;
-mod picture;
 mod resource;
+mod runner;
 mod secret;
-mod server;
-mod upstream;
-mod words;
+mod target;
+mod text;
+mod tls_upstream;
+mod web_socket;
 
-use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use futures_util::future::BoxFuture;
-use tokio::time::timeout;
+pub use attacks::{ATTACKS, Attack, AttackClass, CLASSES};
+pub use case::{AttackCase, CaseReport, Requirement, Verdict};
+pub use runner::run;
 
-use pinhole_ground::audit::Kind;
-use pinhole_ground::guard::Guard;
-use pinhole::config::Config;
-
-use arena::Arena;
-
-pub use attacks::{ATTACKS, Attack, CLASSES};
-
-/// Time that one case may take; an attack that is still under way then has succeeded.
-const MAX_CASE: Duration = Duration::from_secs(300);
-
-/// One attack, and what must not come of it.
-pub struct Case {
-    /// Its class and number, and what it is about, such as `N4-loopback`.
-    pub name: &'static str,
-    /// One sentence: what must not happen.
-    pub must_not: &'static str,
-    /// The checks whose removal it notices.
-    pub guards: &'static [Guard],
-    /// What kind of line the audit log must get.
-    pub noted: Option<Kind>,
-    /// Against which servers it can be run.
-    pub place: Place,
-    /// The attack. An error says in which way it succeeded.
-    attack: for<'a> fn(&'a Arena) -> BoxFuture<'a, Result<()>>,
-}
-
-/// Against which servers a case can be run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Any that has the engine `hostile`.
-    Anywhere,
-    /// Any at all.
-    WithoutEngine,
-    /// Only one that the command starts itself: it needs the data folder, short times, or none at all.
-    ThrowAway,
-}
-
-/// What is asked of the command.
+/// What to attack, and with which cases.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Only cases whose names begin so.
+    /// Only cases whose names start with one of these; all if empty.
     pub cases: Vec<String>,
-    /// The folder of hostile components.
+    /// The program `pinhole`.
+    pub program: PathBuf,
+    /// The directory of hostile components.
     pub components: PathBuf,
-    /// An installed server and an administrator's key of it.
-    pub against: Option<(String, String)>,
+    /// The server to attack; without one, the suite starts its own.
+    pub against: Option<InstalledServer>,
 }
 
-/// What came of a case.
-pub struct Played {
-    /// The case.
-    pub case: &'static Case,
-    /// How it ended.
-    pub verdict: Verdict,
+/// A server that runs already.
+#[derive(Clone, Debug)]
+pub struct InstalledServer {
+    pub url: String,
+    /// An administrator's key.
+    pub key: String,
 }
 
-/// How a case ended.
-pub enum Verdict {
-    /// The attack failed.
-    Held,
-    /// It succeeded, or could not be carried out: why.
-    Failed(String),
-    /// It was not tried: why.
-    Skipped(String),
-}
-
-/// All cases, in the order of their classes and numbers.
-pub fn cases() -> impl Iterator<Item = &'static Case> {
+/// All cases, ordered by class and number.
+pub fn cases() -> impl Iterator<Item = &'static AttackCase> {
     let classes = [
         resource::CASES,
         artifact::CASES,
         network::CASES,
         message::CASES,
         secret::CASES,
-        picture::CASES,
-        words::CASES,
+        image::CASES,
+        text::CASES,
     ];
     classes.into_iter().flatten()
-}
-
-/// Runs the cases one after another and tells of each.
-pub async fn run(config: &Config, options: &Options, mut tell: impl FnMut(Played)) -> Result<()> {
-    let wanted = |case: &&Case| {
-        let mut begins = options.cases.iter();
-        options.cases.is_empty() || begins.any(|begin| case.name.starts_with(begin.as_str()))
-    };
-    let chosen: Vec<_> = cases().filter(wanted).collect();
-    ensure!(
-        !chosen.is_empty(),
-        "no case begins with {}: `pinhole adversary --list` names them all",
-        options.cases.join(" or ")
-    );
-    let arena = match &options.against {
-        None => Arena::throw_away(config, &options.components).await?,
-        Some((url, key)) => Arena::installed(config, &options.components, url, key).await?,
-    };
-    for case in chosen {
-        let verdict = match arena.cannot(case) {
-            Some(why) => Verdict::Skipped(why),
-            None => match play(&arena, case).await {
-                Ok(()) => Verdict::Held,
-                Err(error) => Verdict::Failed(format!("{error:#}")),
-            },
-        };
-        tell(Played { case, verdict });
-    }
-    arena.close().await
-}
-
-async fn play(arena: &Arena, case: &Case) -> Result<()> {
-    arena.begin();
-    let noted = match case.noted {
-        Some(kind) => Some((kind, arena.refusals(kind).await?)),
-        None => None,
-    };
-    let ended = timeout(MAX_CASE, (case.attack)(arena)).await;
-    let restored = arena.restore().await;
-    let Ok(ended) = ended else {
-        bail!("it was not over after {} seconds", MAX_CASE.as_secs())
-    };
-    ended?;
-    restored?;
-    let reached = arena.trap.requests();
-    ensure!(
-        reached.is_empty() && arena.trap.connections() == 0,
-        "what nobody may reach was reached: {reached:?}"
-    );
-    arena
-        .still_draws()
-        .await
-        .context("afterwards another engine draws no more")?;
-    if let Some((kind, before)) = noted {
-        let after = arena.refusals(kind).await?;
-        ensure!(
-            after > before,
-            "the audit log has no new line of kind {}",
-            kind.name()
-        );
-    }
-    Ok(())
-}
-
-impl Case {
-    /// The kind of attack it is.
-    #[must_use]
-    pub fn attack(&self) -> Option<&'static Attack> {
-        let id = self.name.split('-').next().unwrap_or_default();
-        ATTACKS.iter().find(|attack| attack.id == id)
-    }
-}
-
-impl fmt::Display for Played {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Case { name, must_not, .. } = self.case;
-        match &self.verdict {
-            Verdict::Held => write!(f, "held     {name}: {must_not}"),
-            Verdict::Skipped(why) => write!(f, "skipped  {name}: {why}"),
-            Verdict::Failed(why) => write!(f, "FAILED   {name}: {must_not}\n    {why}"),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -213,12 +88,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cases_have_names_of_their_own_in_their_class() {
+    fn case_names_are_unique_and_belong_to_an_attack() {
         let mut names = BTreeSet::new();
         for case in cases() {
-            assert!(names.insert(case.name), "{} is there twice", case.name);
-            assert!(case.attack().is_some(), "{} is of no known kind", case.name);
-            assert!(!case.must_not.ends_with('.'), "{}", case.name);
+            assert!(names.insert(case.name), "{} occurs twice", case.name);
+            assert!(case.attack().is_some(), "{} has no attack", case.name);
+            assert!(!case.guarantee.ends_with('.'), "{}", case.name);
         }
+    }
+
+    #[test]
+    fn suite_has_at_least_as_many_cases_as_before() {
+        assert!(cases().count() >= 175);
     }
 }

@@ -1,242 +1,213 @@
-//! H: what goes over a connection, and what comes back.
+//! H: requests and responses.
 
-mod answer;
 mod framing;
 mod json;
 mod request;
-pub(super) mod secure;
+mod response;
 mod slow;
+mod tls;
 
-use super::{Case, Place};
-use pinhole_ground::audit::Kind;
+use anyhow::{Result, ensure};
+use pinhole_ground::audit::RefusalKind;
 use pinhole_ground::guard::Guard;
+use pinhole_tests::RawStep;
 
-/// What an engine hears of an answer that no limit lets through.
-pub(super) const UNUSABLE: &str = "the upstream's response cannot be used";
+use crate::case::AttackCase;
+use crate::target::AttackTarget;
 
-pub(super) const CASES: &[Case] = &[
-    Case {
-        name: "H1-line-ends",
-        must_not: "a line end or a NUL in a header, a method, a path or a query begins a line of the engine's own",
-        guards: &[],
-        noted: None,
-        place: Place::Anywhere,
-        attack: |arena| Box::pin(request::line_ends(arena)),
-    },
-    Case {
-        name: "H1-steps-up",
-        must_not: "a path leaves what is granted by steps up, plain, escaped or escaped twice",
-        guards: &[Guard::Path],
-        noted: Some(Kind::Request),
-        place: Place::Anywhere,
-        attack: |arena| Box::pin(request::steps_up(arena)),
-    },
-    Case {
-        name: "H2-headers-of-the-connection",
-        must_not: "an engine sets a header that frames the message or says who asks",
-        guards: &[Guard::OwnHeaders],
-        noted: Some(Kind::Request),
-        place: Place::Anywhere,
-        attack: |arena| Box::pin(request::own_headers(arena)),
-    },
-    Case {
-        name: "H3-headers-of-keys",
-        must_not: "an engine replaces the key that it was bound to, or adds another",
-        guards: &[Guard::KeyHeaders, Guard::OwnHeaders],
-        noted: Some(Kind::Request),
-        place: Place::Anywhere,
-        attack: |arena| Box::pin(request::key_headers(arena)),
-    },
-    Case {
-        name: "H4-many-headers",
-        must_not: "a request has more headers than any service asks for",
-        guards: &[Guard::HeaderCount],
-        noted: Some(Kind::Request),
-        place: Place::Anywhere,
-        attack: |arena| Box::pin(request::refused(arena, "headers 33 1")),
-    },
-    Case {
-        name: "H4-long-header",
-        must_not: "one header of a request is longer than any service asks for",
-        guards: &[Guard::HeaderBytes],
-        noted: Some(Kind::Request),
-        place: Place::Anywhere,
-        attack: |arena| Box::pin(request::refused(arena, "headers 1 8193")),
-    },
-    Case {
-        name: "H4-long-headers",
-        must_not: "all headers of a request together are longer than any service asks for",
-        guards: &[Guard::AllHeaderBytes],
-        noted: Some(Kind::Request),
-        place: Place::Anywhere,
-        attack: |arena| Box::pin(request::refused(arena, "headers 32 1100")),
-    },
-    Case {
-        name: "H4-answer-of-many-headers",
-        must_not: "an answer has more headers than any service sends",
-        guards: &[Guard::AnswerHeaderCount],
-        noted: Some(Kind::Answer),
-        place: Place::Anywhere,
-        attack: |arena| Box::pin(answer::many_headers(arena)),
-    },
-    Case {
-        name: "H4-answer-of-long-headers",
-        must_not: "the headers of an answer are longer than any service sends",
-        guards: &[Guard::AnswerHeaderBytes],
-        noted: Some(Kind::Answer),
-        place: Place::Anywhere,
-        attack: |arena| Box::pin(answer::long_headers(arena)),
-    },
-    Case {
-        name: "H5-shorter-than-it-says",
-        must_not: "an answer that breaks off is taken for a whole one",
-        guards: &[],
-        noted: None,
-        place: Place::Anywhere,
-        attack: |arena| Box::pin(framing::shorter(arena)),
-    },
-    Case {
-        name: "H5-longer-than-it-says",
-        must_not: "what follows an answer answers another request",
-        guards: &[],
-        noted: None,
-        place: Place::Anywhere,
-        attack: |arena| Box::pin(framing::longer(arena)),
-    },
-    Case {
-        name: "H6-second-answer",
-        must_not: "an answer hides another one, which a later request hears",
-        guards: &[],
-        noted: None,
-        place: Place::ThrowAway,
-        attack: |arena| Box::pin(framing::second_answer(arena)),
-    },
-    Case {
-        name: "H6-endless-interim-answers",
-        must_not: "interim answers without end keep a job, or fill the memory",
-        guards: &[],
-        noted: None,
-        place: Place::ThrowAway,
-        attack: |arena| Box::pin(framing::interim_flood(arena)),
-    },
-    Case {
-        name: "H7-pause-in-an-answer",
-        must_not: "an answer that has begun and pauses is waited for as long as the job may take",
-        guards: &[Guard::Silence],
-        noted: Some(Kind::Answer),
-        place: Place::ThrowAway,
-        attack: |arena| Box::pin(answer::pause(arena)),
-    },
-    Case {
-        name: "H7-silence",
-        must_not: "an upstream that says nothing at all keeps a job",
-        guards: &[],
-        noted: None,
-        place: Place::ThrowAway,
-        attack: |arena| Box::pin(slow::silent(arena)),
-    },
-    Case {
-        name: "H7-slow-head",
-        must_not: "an upstream that sends its headers letter by letter keeps a job",
-        guards: &[],
-        noted: None,
-        place: Place::ThrowAway,
-        attack: |arena| Box::pin(slow::head(arena)),
-    },
-    Case {
-        name: "H7-slow-body",
-        must_not: "an answer that comes letter by letter keeps a job beyond its time",
-        guards: &[],
-        noted: None,
-        place: Place::ThrowAway,
-        attack: |arena| Box::pin(slow::body(arena)),
-    },
-    Case {
-        name: "H7-endless-events",
-        must_not: "a stream that never tells an event keeps a job",
-        guards: &[],
-        noted: None,
-        place: Place::ThrowAway,
-        attack: |arena| Box::pin(slow::events(arena)),
-    },
-    Case {
-        name: "H8-endless-answer",
-        must_not: "an answer without end fills the memory",
-        guards: &[Guard::AnswerBytes],
-        noted: Some(Kind::Answer),
-        place: Place::ThrowAway,
-        attack: |arena| Box::pin(slow::endless(arena)),
-    },
-    Case {
-        name: "H9-small-answer-becomes-large",
-        must_not: "an answer becomes hundreds of times as long when it is decoded",
-        guards: &[Guard::Ratio],
-        noted: Some(Kind::Answer),
-        place: Place::Anywhere,
-        attack: |arena| Box::pin(answer::bomb(arena)),
-    },
-    Case {
-        name: "H9-decoded-answer-beyond-its-limit",
-        must_not: "an answer that is short as it comes passes its limit when it is decoded",
-        guards: &[Guard::AnswerBytes],
-        noted: Some(Kind::Answer),
-        place: Place::Anywhere,
-        attack: |arena| Box::pin(answer::decoded_beyond_limit(arena)),
-    },
-    Case {
-        name: "H9-unknown-encodings",
-        must_not: "an answer reaches the engine in an encoding in which no secret would be found",
-        guards: &[Guard::Encoding],
-        noted: Some(Kind::Answer),
-        place: Place::Anywhere,
-        attack: |arena| Box::pin(answer::unknown_encodings(arena)),
-    },
-    Case {
-        name: "H10-untrusted-certificates",
-        must_not: "a key is sent over TLS to whoever shows a certificate: self-signed, expired or for another name",
-        guards: &[],
-        noted: None,
-        place: Place::Anywhere,
-        attack: |arena| Box::pin(secure::untrusted_certificates(arena)),
-    },
-    Case {
-        name: "H10-certificate-of-a-binding",
-        must_not: "the certificate of one binding is shown to whom another binding asks, or with a picture's address",
-        guards: &[],
-        noted: None,
-        place: Place::Anywhere,
-        attack: |arena| Box::pin(secure::certificate_of_a_binding(arena)),
-    },
-    Case {
-        name: "H11-deep",
-        must_not: "JSON of a million levels ends the server, or reaches the engine",
-        guards: &[],
-        noted: None,
-        place: Place::ThrowAway,
-        attack: |arena| Box::pin(json::deep(arena)),
-    },
-    Case {
-        name: "H11-wide",
-        must_not: "JSON of millions of values fills the memory",
-        guards: &[Guard::JsonValues],
-        noted: None,
-        place: Place::ThrowAway,
-        attack: |arena| Box::pin(json::wide(arena)),
-    },
-    Case {
-        name: "H11-from-clients",
-        must_not: "a client's JSON of a million levels ends the server, or is worked on",
-        guards: &[],
-        noted: None,
-        place: Place::WithoutEngine,
-        attack: |arena| Box::pin(json::from_clients(arena)),
-    },
-    Case {
-        name: "H12-patience",
-        must_not: "a busy upstream makes clients wait for years",
-        guards: &[Guard::RetryAfter],
-        noted: None,
-        place: Place::Anywhere,
-        attack: |arena| Box::pin(slow::patience(arena)),
-    },
+/// What an engine learns of a response that violates a limit.
+pub(crate) const UNUSABLE: &str = "the upstream's response cannot be used";
+
+pub(crate) const CASES: &[AttackCase] = &[
+    AttackCase::new(
+        "H1-line-ends",
+        "a line end or NUL in a header, method, path or query does not start a new line of the request",
+        |target| Box::pin(request::line_ends(target)),
+    ),
+    AttackCase::new(
+        "H1-path-traversal",
+        "a path does not leave the granted one through `..`, plain, encoded or encoded twice",
+        |target| Box::pin(request::path_traversal(target)),
+    )
+    .guarded_by(&[Guard::Path])
+    .audited_as(RefusalKind::Request),
+    AttackCase::new(
+        "H2-connection-headers",
+        "an engine sets no header that frames the message or identifies the sender",
+        |target| Box::pin(request::connection_headers(target)),
+    )
+    .guarded_by(&[Guard::OwnHeaders])
+    .audited_as(RefusalKind::Request),
+    AttackCase::new(
+        "H3-credential-headers",
+        "an engine does not replace its credential or add another one",
+        |target| Box::pin(request::credential_headers(target)),
+    )
+    .guarded_by(&[Guard::KeyHeaders, Guard::OwnHeaders])
+    .audited_as(RefusalKind::Request),
+    AttackCase::new(
+        "H4-many-headers",
+        "a request has a limited number of headers",
+        |target| Box::pin(request::require_refused(target, "headers 33 1")),
+    )
+    .guarded_by(&[Guard::HeaderCount])
+    .audited_as(RefusalKind::Request),
+    AttackCase::new(
+        "H4-long-header",
+        "a header of a request has a limited length",
+        |target| Box::pin(request::require_refused(target, "headers 1 8193")),
+    )
+    .guarded_by(&[Guard::HeaderBytes])
+    .audited_as(RefusalKind::Request),
+    AttackCase::new(
+        "H4-long-headers",
+        "all headers of a request together have a limited length",
+        |target| Box::pin(request::require_refused(target, "headers 32 1100")),
+    )
+    .guarded_by(&[Guard::AllHeaderBytes])
+    .audited_as(RefusalKind::Request),
+    AttackCase::new(
+        "H4-response-with-many-headers",
+        "a response has a limited number of headers",
+        |target| Box::pin(response::many_headers(target)),
+    )
+    .guarded_by(&[Guard::AnswerHeaderCount])
+    .audited_as(RefusalKind::Answer),
+    AttackCase::new(
+        "H4-response-with-long-headers",
+        "the headers of a response have a limited length",
+        |target| Box::pin(response::long_headers(target)),
+    )
+    .guarded_by(&[Guard::AnswerHeaderBytes])
+    .audited_as(RefusalKind::Answer),
+    AttackCase::new(
+        "H5-shorter-than-declared",
+        "a truncated response is not used as a complete one",
+        |target| Box::pin(framing::shorter_than_declared(target)),
+    ),
+    AttackCase::new(
+        "H5-longer-than-declared",
+        "the bytes after a response do not become the response to another request",
+        |target| Box::pin(framing::longer_than_declared(target)),
+    ),
+    AttackCase::new(
+        "H6-second-response",
+        "a response that hides another one does not change what a later request receives",
+        |target| Box::pin(framing::second_response(target)),
+    )
+    .on_own_server(),
+    AttackCase::new(
+        "H6-endless-interim-responses",
+        "endless interim responses do not block a job or fill the memory",
+        |target| Box::pin(framing::endless_interim_responses(target)),
+    )
+    .on_own_server(),
+    AttackCase::new(
+        "H7-pause-in-response",
+        "a response that pauses is abandoned before the job's time ends",
+        |target| Box::pin(response::pause(target)),
+    )
+    .guarded_by(&[Guard::Silence])
+    .audited_as(RefusalKind::Answer)
+    .on_own_server(),
+    AttackCase::new(
+        "H7-silence",
+        "an upstream that sends nothing does not block a job",
+        |target| Box::pin(slow::silence(target)),
+    )
+    .on_own_server(),
+    AttackCase::new(
+        "H7-slow-head",
+        "an upstream that sends its headers byte by byte does not block a job",
+        |target| Box::pin(slow::head(target)),
+    )
+    .on_own_server(),
+    AttackCase::new(
+        "H7-slow-body",
+        "a response that arrives byte by byte does not extend a job beyond its time",
+        |target| Box::pin(slow::body(target)),
+    )
+    .on_own_server(),
+    AttackCase::new(
+        "H7-endless-events",
+        "a stream that never delivers an event does not block a job",
+        |target| Box::pin(slow::events(target)),
+    )
+    .on_own_server(),
+    AttackCase::new(
+        "H8-endless-response",
+        "an endless response does not fill the memory",
+        |target| Box::pin(slow::endless(target)),
+    )
+    .guarded_by(&[Guard::AnswerBytes])
+    .audited_as(RefusalKind::Answer)
+    .on_own_server(),
+    AttackCase::new(
+        "H9-high-ratio",
+        "a response does not expand hundreds of times when it is decompressed",
+        |target| Box::pin(response::high_ratio(target)),
+    )
+    .guarded_by(&[Guard::Ratio])
+    .audited_as(RefusalKind::Answer),
+    AttackCase::new(
+        "H9-over-limit-after-decoding",
+        "a short compressed response does not exceed its limit after it is decompressed",
+        |target| Box::pin(response::over_limit_after_decoding(target)),
+    )
+    .guarded_by(&[Guard::AnswerBytes])
+    .audited_as(RefusalKind::Answer),
+    AttackCase::new(
+        "H9-unknown-encodings",
+        "an engine reads no response in an encoding that hides a secret from redaction",
+        |target| Box::pin(response::unknown_encodings(target)),
+    )
+    .guarded_by(&[Guard::Encoding])
+    .audited_as(RefusalKind::Answer),
+    AttackCase::new(
+        "H10-untrusted-certificates",
+        "a key is not sent to an upstream whose certificate is self-signed, expired or for another name",
+        |target| Box::pin(tls::untrusted_certificates(target)),
+    ),
+    AttackCase::new(
+        "H10-client-certificate",
+        "the client certificate of a binding is not used for another binding or for image URLs",
+        |target| Box::pin(tls::client_certificate(target)),
+    ),
+    AttackCase::new(
+        "H11-deep",
+        "JSON with a million levels does not stop the server or reach the engine",
+        |target| Box::pin(json::deep(target)),
+    )
+    .on_own_server(),
+    AttackCase::new(
+        "H11-wide",
+        "JSON with millions of values does not fill the memory",
+        |target| Box::pin(json::wide(target)),
+    )
+    .guarded_by(&[Guard::JsonValues])
+    .on_own_server(),
+    AttackCase::new(
+        "H11-from-clients",
+        "a client's JSON with a million levels does not stop the server and is rejected",
+        |target| Box::pin(json::from_clients(target)),
+    )
+    .on_any_server(),
+    AttackCase::new(
+        "H12-retry-delay",
+        "a busy upstream cannot make clients wait for years",
+        |target| Box::pin(slow::retry_delay(target)),
+    )
+    .guarded_by(&[Guard::RetryAfter]),
 ];
+
+/// Fails unless the engine cannot use a response of these steps.
+async fn require_unusable(target: &AttackTarget, steps: Vec<RawStep>) -> Result<()> {
+    target.upstream.set_raw(steps);
+    let response = target.generate("see text").await?;
+    ensure!(
+        !response.status.is_success() && response.error_message().contains(UNUSABLE),
+        "the engine read the response: {}",
+        response.text()
+    );
+    Ok(())
+}

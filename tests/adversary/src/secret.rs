@@ -1,185 +1,294 @@
-//! S: what an engine, an upstream or a person may not learn.
+//! S: what an engine, an upstream or a user must not learn.
 
-mod echo;
-mod shown;
-mod told;
+mod credential;
+mod files;
+mod isolation;
+mod leak;
+mod reflection;
 
 use anyhow::{Result, ensure};
+use pinhole_ground::audit::RefusalKind;
+use pinhole_ground::guard::Guard;
+use pinhole_tests::RawStep;
 use serde_json::json;
 
-use super::arena::{Arena, SECRET};
-use super::upstream::{Step, answer, json};
-use super::{Case, Place};
-use pinhole_ground::audit::Kind;
-use pinhole_ground::guard::Guard;
+use crate::case::AttackCase;
+use crate::image::small_png_with_pixels;
+use crate::target::{AttackTarget, SECRET};
 
-/// What stands around a secret in an answer, and has to stay.
-const AROUND: (&str, &str) = ("(before)", "(after)");
-/// So many characters of a secret in a row are too many, as they are and in another spelling.
+/// Precedes and follows a secret in a response, and must remain.
+const BEFORE: &str = "(before)";
+const AFTER: &str = "(after)";
+/// Consecutive characters of a secret that may remain, in plain form and in an encoded one.
 const MAX_PLAIN: usize = 7;
-const MAX_SPELLED: usize = 23;
-/// Letters of a piece that nobody recognises.
-const PIECE: usize = 5;
+const MAX_ENCODED: usize = 23;
+/// Length of a piece in which no secret is recognized, in characters.
+const PIECE_CHARS: usize = 5;
 
-/// Carried out by the engine `hostile`.
-macro_rules! hostile {
-    ($name:literal, $guards:expr, $noted:expr, $attack:path $(, $how:expr)*; $must_not:literal) => {
-        Case {
-            name: $name,
-            must_not: $must_not,
-            guards: $guards,
-            noted: $noted,
-            place: Place::Anywhere,
-            attack: |arena| Box::pin($attack(arena $(, $how)*)),
-        }
+/// A case in which an upstream returns the secret; its redaction is audited.
+macro_rules! reflected {
+    ($name:literal, $guarantee:literal, $attack:path $(, $argument:expr)?) => {
+        AttackCase::new($name, $guarantee, |target| {
+            Box::pin($attack(target $(, $argument)?))
+        })
+        .audited_as(RefusalKind::Secret)
     };
 }
 
-/// The same, of a server that is set up for it.
-macro_rules! alone {
-    ($name:literal, $guards:expr, $noted:expr, $attack:path; $must_not:literal) => {
-        Case {
-            place: Place::ThrowAway,
-            ..hostile!($name, $guards, $noted, $attack; $must_not)
-        }
-    };
-}
-
-const ECHO: Option<Kind> = Some(Kind::Secret);
-
-pub(super) const CASES: &[Case] = &[
-    hostile!("S1-handed-over", &[], None, shown::handed_over;
-        "an engine is handed the key with its settings"),
-    hostile!("S2-plain", &[Guard::SecretPlain], ECHO, echo::spelled, "plain";
-        "an engine reads the key in an answer that repeats it"),
-    hostile!("S2-json-escapes", &[Guard::SecretEscapes], ECHO, echo::spelled, "escapes";
-        "an engine reads the key as JSON escapes"),
-    hostile!("S2-percent", &[Guard::SecretPercent], ECHO, echo::spelled, "percent";
-        "an engine reads the key percent-encoded"),
-    hostile!("S2-base64", &[Guard::SecretBase64], ECHO, echo::spelled, "base64";
-        "an engine reads the key in base64, whichever alphabet and wherever it begins"),
-    hostile!("S2-hexadecimal", &[Guard::SecretHex], ECHO, echo::spelled, "hex";
-        "an engine reads the key as hexadecimal digits"),
-    hostile!("S2-in-chunks", &[], ECHO, echo::in_chunks;
-        "an engine reads the key that comes in pieces of three bytes"),
-    hostile!("S2-compressed", &[], ECHO, echo::compressed;
-        "an engine reads the key in an answer that is compressed"),
-    hostile!("S2-headers", &[Guard::SecretHeaders], ECHO, echo::repeated, "headers";
-        "an engine reads the key in a header of the answer"),
-    hostile!("S2-text", &[Guard::SecretText], ECHO, echo::repeated, "text";
-        "an engine reads the key in an answer's text"),
-    hostile!("S2-json", &[Guard::SecretJson], ECHO, echo::repeated, "json";
-        "an engine reads the key in an answer's JSON"),
-    hostile!("S2-string", &[Guard::SecretJson], ECHO, echo::repeated, "at";
-        "an engine reads the key in one long string of an answer"),
-    hostile!("S2-event", &[Guard::SecretJson], ECHO, echo::repeated, "event";
-        "an engine reads the key in an event"),
-    hostile!("S2-frame", &[Guard::SecretJson], ECHO, echo::repeated, "frame";
-        "an engine reads the key in JSON that comes over a WebSocket"),
-    hostile!("S2-message", &[Guard::SecretMessage], ECHO, echo::repeated, "message";
-        "an engine reads the key in bytes that come over a WebSocket, five at a time"),
-    hostile!("S2-picture", &[Guard::SecretPicture], ECHO, echo::repeated, "picture";
-        "an engine reads the key in the bytes of a picture, five at a time"),
-    hostile!("S3-address-of-a-picture", &[], None, shown::address_of_a_picture;
-        "the key is sent along when a finished picture is fetched"),
-    hostile!("S4-placeholders", &[], None, shown::placeholders;
-        "something that an engine writes into a path or a header becomes the key"),
-    hostile!("S5-errors", &[Guard::SecretError], ECHO, told::errors;
-        "a person reads the key in what an engine says of its failure"),
-    alone!("S5-log", &[Guard::SecretLog], ECHO, told::log;
-        "the key gets into the log by an engine's line"),
-    hostile!("S5-progress", &[Guard::SecretProgress], ECHO, told::progress;
-        "a person reads the key in what an engine tells of its progress"),
-    hostile!("S5-details", &[Guard::SecretDetails], ECHO, told::details;
-        "the key is kept with a finished picture"),
-    hostile!("S5-models", &[Guard::SecretModels], ECHO, told::models;
-        "a person reads the key in the list of an engine's models"),
-    alone!("S5-chat", &[Guard::SecretChat], ECHO, told::chat;
-        "a person reads the key in what a language model's server answers"),
-    hostile!("S5-addresses", &[], None, told::addresses;
-        "an engine or a person learns an upstream's address from an error"),
-    hostile!("S7-settings", &[], None, shown::settings;
-        "an answer of the server's shows the key, to an administrator too"),
-    hostile!("S7-pasted", &[], None, shown::pasted;
-        "a key that was pasted for an address is repeated by the refusal"),
-    hostile!("S8-files", &[Guard::OwnFiles], None, shown::files;
-        "a person reads, lists or deletes somebody else's picture"),
-    hostile!("S9-memory", &[], None, shown::memory;
-        "a job finds what another left in the engine's memory"),
-    hostile!("S10-file-name", &[], None, shown::file_name;
-        "the name of an uploaded file leads out of its folder"),
-    Case {
-        name: "S10-path-of-a-request",
-        must_not: "the path of a request leads out of the folder of files",
-        guards: &[],
-        noted: None,
-        place: Place::WithoutEngine,
-        attack: |arena| Box::pin(shown::path_of_a_request(arena)),
-    },
-    hostile!("S12-rotation", &[], None, shown::rotation;
-        "a job goes on with another key than it began with, or the next one with the old"),
-    hostile!("S13-other-paths", &[Guard::GrantedRequests], Some(Kind::Grant), shown::other_paths;
-        "a prompt makes an engine ask for what its grant does not name"),
+pub(crate) const CASES: &[AttackCase] = &[
+    AttackCase::new(
+        "S1-settings-of-engine",
+        "an engine does not get the key with its settings",
+        |target| Box::pin(credential::not_in_settings_of_engine(target)),
+    ),
+    reflected!(
+        "S2-plain",
+        "an engine cannot read the key in a response that returns it",
+        reflection::encoded,
+        "plain"
+    )
+    .guarded_by(&[Guard::SecretPlain]),
+    reflected!(
+        "S2-json-escapes",
+        "an engine cannot read the key as JSON escapes",
+        reflection::encoded,
+        "escapes"
+    )
+    .guarded_by(&[Guard::SecretEscapes]),
+    reflected!(
+        "S2-percent",
+        "an engine cannot read the key percent-encoded",
+        reflection::encoded,
+        "percent"
+    )
+    .guarded_by(&[Guard::SecretPercent]),
+    reflected!(
+        "S2-base64",
+        "an engine cannot read the key in base64, in any alphabet and at any offset",
+        reflection::encoded,
+        "base64"
+    )
+    .guarded_by(&[Guard::SecretBase64]),
+    reflected!(
+        "S2-hexadecimal",
+        "an engine cannot read the key as hexadecimal digits",
+        reflection::encoded,
+        "hex"
+    )
+    .guarded_by(&[Guard::SecretHex]),
+    reflected!(
+        "S2-in-chunks",
+        "an engine cannot read the key in chunks of three bytes",
+        reflection::in_chunks
+    ),
+    reflected!(
+        "S2-compressed",
+        "an engine cannot read the key in a compressed response",
+        reflection::compressed
+    ),
+    reflected!(
+        "S2-headers",
+        "an engine cannot read the key in a response header",
+        reflection::in_place,
+        "headers"
+    )
+    .guarded_by(&[Guard::SecretHeaders]),
+    reflected!(
+        "S2-text",
+        "an engine cannot read the key in the text of a response",
+        reflection::in_place,
+        "text"
+    )
+    .guarded_by(&[Guard::SecretText]),
+    reflected!(
+        "S2-json",
+        "an engine cannot read the key in the JSON of a response",
+        reflection::in_place,
+        "json"
+    )
+    .guarded_by(&[Guard::SecretJson]),
+    reflected!(
+        "S2-string",
+        "an engine cannot read the key in one string of a response",
+        reflection::in_place,
+        "at"
+    )
+    .guarded_by(&[Guard::SecretJson]),
+    reflected!(
+        "S2-event",
+        "an engine cannot read the key in an event",
+        reflection::in_place,
+        "event"
+    )
+    .guarded_by(&[Guard::SecretJson]),
+    reflected!(
+        "S2-frame",
+        "an engine cannot read the key in JSON from a WebSocket",
+        reflection::in_place,
+        "frame"
+    )
+    .guarded_by(&[Guard::SecretJson]),
+    reflected!(
+        "S2-message",
+        "an engine cannot read the key in bytes from a WebSocket, five at a time",
+        reflection::in_place,
+        "message"
+    )
+    .guarded_by(&[Guard::SecretMessage]),
+    reflected!(
+        "S2-image",
+        "an engine cannot read the key in the bytes of an image, five at a time",
+        reflection::in_place,
+        "picture"
+    )
+    .guarded_by(&[Guard::SecretPicture]),
+    AttackCase::new(
+        "S3-image-url",
+        "the key is not sent when a finished image is fetched",
+        |target| Box::pin(credential::not_sent_to_image_url(target)),
+    ),
+    AttackCase::new(
+        "S4-placeholders",
+        "no text that an engine writes into a path or header is replaced by the key",
+        |target| Box::pin(credential::placeholders(target)),
+    ),
+    reflected!(
+        "S5-errors",
+        "a user cannot read the key in an engine's error",
+        leak::errors
+    )
+    .guarded_by(&[Guard::SecretError]),
+    reflected!(
+        "S5-log",
+        "an engine's log line does not write the key to the log",
+        leak::log
+    )
+    .guarded_by(&[Guard::SecretLog])
+    .on_own_server(),
+    reflected!(
+        "S5-progress",
+        "a user cannot read the key in an engine's progress report",
+        leak::progress
+    )
+    .guarded_by(&[Guard::SecretProgress]),
+    reflected!(
+        "S5-details",
+        "the key is not stored with a finished image",
+        leak::details
+    )
+    .guarded_by(&[Guard::SecretDetails]),
+    reflected!(
+        "S5-models",
+        "a user cannot read the key in an engine's list of models",
+        leak::models
+    )
+    .guarded_by(&[Guard::SecretModels]),
+    reflected!(
+        "S5-chat",
+        "a user cannot read the key in a language model's response",
+        leak::chat
+    )
+    .guarded_by(&[Guard::SecretChat])
+    .on_own_server(),
+    AttackCase::new(
+        "S5-urls",
+        "an engine or user does not learn an upstream's URL from an error",
+        |target| Box::pin(leak::urls(target)),
+    ),
+    AttackCase::new(
+        "S7-settings",
+        "no response of the server contains the key, not even for an administrator",
+        |target| Box::pin(credential::not_in_responses(target)),
+    ),
+    AttackCase::new(
+        "S7-pasted",
+        "a key that was entered as a URL is not repeated in the error",
+        |target| Box::pin(credential::pasted_as_url(target)),
+    ),
+    AttackCase::new(
+        "S8-files",
+        "a user cannot read, list or delete another user's image",
+        |target| Box::pin(isolation::files_of_other_user(target)),
+    )
+    .guarded_by(&[Guard::OwnFiles]),
+    AttackCase::new(
+        "S9-memory",
+        "a job finds nothing that another left in the engine's memory",
+        |target| Box::pin(isolation::memory(target)),
+    ),
+    AttackCase::new(
+        "S10-file-name",
+        "the name of an uploaded file does not point out of its directory",
+        |target| Box::pin(files::uploaded_name(target)),
+    ),
+    AttackCase::new(
+        "S10-request-path",
+        "the path of a request does not point out of the directory of files",
+        |target| Box::pin(files::request_path(target)),
+    )
+    .on_any_server(),
+    AttackCase::new(
+        "S12-rotation",
+        "a job uses one key from start to end, and the next job uses the new one",
+        |target| Box::pin(credential::rotation(target)),
+    ),
+    AttackCase::new(
+        "S13-other-paths",
+        "a prompt cannot make an engine send a request outside its grant",
+        |target| Box::pin(isolation::paths_outside_grant(target)),
+    )
+    .guarded_by(&[Guard::GrantedRequests])
+    .audited_as(RefusalKind::Grant),
 ];
 
-/// Are more characters of this in a row in the text than may be?
-fn holds(text: &str, spelled: &str) -> bool {
-    let most = if SECRET.contains(spelled) {
+/// Does the text contain more consecutive characters of this form of a secret than may remain?
+fn contains_secret(text: &str, form: &str) -> bool {
+    let max_remaining = if SECRET.contains(form) {
         MAX_PLAIN
     } else {
-        MAX_SPELLED
+        MAX_ENCODED
     };
-    let letters: Vec<_> = spelled.chars().collect();
-    let mut runs = letters.windows((most + 1).min(letters.len()));
-    runs.any(|run| {
-        let run: String = run.iter().collect();
-        text.contains(&run)
-    })
+    let chars: Vec<char> = form.chars().collect();
+    chars
+        .windows((max_remaining + 1).min(chars.len()))
+        .any(|run| text.contains(&String::from_iter(run)))
 }
 
-fn around(spelled: &str) -> String {
-    format!("{}{spelled}{}", AROUND.0, AROUND.1)
+fn surrounded(form: &str) -> String {
+    format!("{BEFORE}{form}{AFTER}")
 }
 
-/// An answer that gives a text in pieces that nobody recognises.
-fn pieces(text: &str) -> Step {
-    let letters: Vec<_> = text.chars().collect();
-    let pieces = letters
-        .chunks(PIECE)
-        .map(|piece| piece.iter().collect::<String>());
-    json(&json!(pieces.collect::<Vec<_>>()))
-}
-
-/// Whatever was asked: the rest of the text, where it was read at all, without the secret.
-fn only_around(seen: &str, spelled: &str) -> Result<()> {
+/// Fails unless the surroundings of a secret were read, and the secret was not.
+fn require_redacted(text: &str, form: &str) -> Result<()> {
     ensure!(
-        seen.contains(AROUND.0) && seen.contains(AROUND.1),
-        "what is around the secret is not there, so nothing was tried: {seen}"
+        text.contains(BEFORE) && text.contains(AFTER),
+        "the text around the secret is missing, so the case proves nothing: {text}"
     );
-    ensure!(!holds(seen, spelled), "there it is: {seen}");
+    ensure!(!contains_secret(text, form), "the secret remains: {text}");
     Ok(())
 }
 
-/// As a PNG, whose pixels these bytes claim to be.
-fn png(bytes: &[u8]) -> Vec<u8> {
-    const HEAD: &[u8] =
-        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89";
-    const END: &[u8] = b"\0\0\0\0IEND\xaeB`\x82";
-    let length = u32::try_from(bytes.len()).unwrap_or_default().to_be_bytes();
-    [HEAD, &length, b"IDAT", bytes, &[0; 4], END].concat()
+/// A response with the text as a list of pieces in which no secret is recognized.
+fn pieces(text: &str) -> RawStep {
+    let chars: Vec<char> = text.chars().collect();
+    let pieces: Vec<String> = chars.chunks(PIECE_CHARS).map(String::from_iter).collect();
+    RawStep::json(&json!(pieces))
 }
 
-fn picture(bytes: &[u8]) -> Step {
-    answer("200 OK", "content-type: image/png\r\n", png(bytes))
+/// A response with a PNG that contains these bytes.
+fn png_response(bytes: &[u8]) -> RawStep {
+    let headers = "content-type: image/png\r\n";
+    RawStep::response("200 OK", headers, small_png_with_pixels(bytes))
 }
 
-/// What the hostile engine answers to a prompt.
-async fn says(arena: &Arena, prompt: &str) -> Result<String> {
-    let answer = arena.draw(prompt).await?;
+/// What the engine `hostile` reports for a prompt.
+async fn report_of(target: &AttackTarget, prompt: &str) -> Result<String> {
+    let response = target.generate(prompt).await?;
+    let message = response.error_message();
     ensure!(
-        !answer.message().is_empty(),
-        "it says nothing: {}",
-        answer.text()
+        !message.is_empty(),
+        "the engine reports nothing: {}",
+        response.text()
     );
-    Ok(answer.message())
+    Ok(message)
 }

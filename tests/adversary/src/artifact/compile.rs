@@ -1,82 +1,94 @@
-//! Components that a compiler would work on for hours.
+//! Components that take hours to compile.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-
-use crate::arena::Arena;
+use pinhole_ground::guard::Guard;
 use pinhole_sandbox::Compiler;
 
-/// Functions of a component that takes seconds to be compiled, and hundreds of megabytes.
+use super::encoding::{COMPONENT, MODULE, number, section, with_length};
+use crate::target::AttackTarget;
+
+/// Functions of a component that takes seconds and hundreds of megabytes to compile.
 const FUNCTIONS: usize = 60_000;
-/// Two numbers, multiplied again and again.
+/// Two local numbers, which are multiplied again and again.
 const LOCALS: &[u8] = &[1, 2, 0x7e];
 const STEP: &[u8] = &[0x20, 0, 0x20, 1, 0x7e, 0x42, 7, 0x81, 0x21, 0];
 const STEPS: usize = 10;
 const END: u8 = 0x0b;
 
-pub(super) async fn takes_time(arena: &Arena) -> Result<()> {
+pub(super) async fn exceeds_time(target: &AttackTarget) -> Result<()> {
     let compiler = Compiler {
         time: Duration::from_secs(1),
-        ..enough(arena)
+        ..generous_compiler(target)
     };
-    is_refused(arena, compiler, "takes more than 1 s to compile").await
+    let reason = "takes more than 1 s to compile";
+    require_rejected(target, compiler, reason, Guard::CompileTime).await
 }
 
-pub(super) async fn takes_memory(arena: &Arena) -> Result<()> {
+pub(super) async fn exceeds_memory(target: &AttackTarget) -> Result<()> {
     let compiler = Compiler {
         memory_bytes: 256 << 20,
-        ..enough(arena)
+        ..generous_compiler(target)
     };
-    is_refused(arena, compiler, "needs more than 256 MiB of memory").await
+    let reason = "needs more than 256 MiB of memory";
+    require_rejected(target, compiler, reason, Guard::CompileMemory).await
 }
 
-pub(super) async fn becomes_code(arena: &Arena) -> Result<()> {
+pub(super) async fn exceeds_code_length(target: &AttackTarget) -> Result<()> {
     let compiler = Compiler {
         code_bytes: 1 << 20,
-        ..enough(arena)
+        ..generous_compiler(target)
     };
-    is_refused(arena, compiler, "compiles to more than 1048576 bytes").await
+    let reason = "compiles to more than 1048576 bytes";
+    require_rejected(target, compiler, reason, Guard::CompiledCode).await
 }
 
-/// Limits that the component does not break.
-fn enough(arena: &Arena) -> Compiler {
+/// A compiler with limits that the component does not reach.
+fn generous_compiler(target: &AttackTarget) -> Compiler {
     Compiler {
         time: Duration::from_secs(3600),
         memory_bytes: 8 << 30,
         code_bytes: usize::MAX,
-        ..arena.compiler()
+        ..target.compiler()
     }
 }
 
-/// It is refused with these words, and while it is compiled the server under attack answers.
-async fn is_refused(arena: &Arena, compiler: Compiler, words: &str) -> Result<()> {
-    let bomb = component();
-    let files: [(&str, &[u8]); 1] = [("bomb.wasm", &bomb)];
-    let refused = arena.admit_with(&files, compiler);
-    tokio::pin!(refused);
-    let refused = loop {
+/// Fails unless the component is rejected, and the server under attack responds while it is compiled.
+async fn require_rejected(
+    target: &AttackTarget,
+    compiler: Compiler,
+    reason: &str,
+    guard: Guard,
+) -> Result<()> {
+    let bytes = large_component();
+    let admission = target.admit(&bytes, compiler);
+    tokio::pin!(admission);
+    let rejected = loop {
         tokio::select! {
-            refused = &mut refused => break refused?,
-            answer = arena.get("/health") => {
-                ensure!(answer?.status.is_success(), "the server does not answer meanwhile");
+            rejected = &mut admission => break rejected?,
+            response = target.client.get("/health") => {
+                ensure!(response?.status.is_success(), "the server does not respond meanwhile");
             }
         }
     };
     ensure!(
-        matches!(refused.as_slice(), [(_, reason)] if reason.starts_with(words)),
-        "it was not refused with {words:?}: {refused:?}"
+        matches!(
+            rejected.as_slice(),
+            [file] if file.reason.starts_with(reason) && file.guard == Some(guard)
+        ),
+        "the component is not rejected with {reason:?}: {rejected:?}"
     );
     Ok(())
 }
 
 /// A component around a core module of many functions.
-fn component() -> Vec<u8> {
+fn large_component() -> Vec<u8> {
     let body = [LOCALS, &STEP.repeat(STEPS), &[END]].concat();
     let function = with_length(&body);
     let module = [
-        b"\0asm\x01\0\0\0".as_slice(),
-        // One type, from nothing to nothing, which all have.
+        MODULE,
+        // One type, without parameters and results, for all functions.
         &section(1, &[1, 0x60, 0, 0]),
         &section(3, &[number(FUNCTIONS), vec![0; FUNCTIONS]].concat()),
         &section(
@@ -84,33 +96,5 @@ fn component() -> Vec<u8> {
             &[number(FUNCTIONS), function.repeat(FUNCTIONS)].concat(),
         ),
     ];
-    [
-        b"\0asm\x0d\0\x01\0".as_slice(),
-        &section(1, &module.concat()),
-    ]
-    .concat()
-}
-
-fn section(id: u8, content: &[u8]) -> Vec<u8> {
-    [&[id], with_length(content).as_slice()].concat()
-}
-
-fn with_length(content: &[u8]) -> Vec<u8> {
-    [number(content.len()), content.to_vec()].concat()
-}
-
-/// As WebAssembly writes it: seven bits at a time, the lowest first.
-fn number(mut value: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = (value & 0x7f) as u8;
-        value >>= 7;
-        match value {
-            0 => {
-                bytes.push(low);
-                return bytes;
-            }
-            _ => bytes.push(low | 0x80),
-        }
-    }
+    [COMPONENT, &section(1, &module.concat())].concat()
 }

@@ -1,86 +1,105 @@
-//! Files that are no components, or no files.
+//! Files that are not components, or not files.
 
 use std::os::unix::net::UnixListener;
 
 use anyhow::{Context, Result, ensure};
-
-use super::{Folders, HOSTILE, described, is_refused, refused};
-use crate::arena::Arena;
+use pinhole_ground::data_dir;
+use pinhole_ground::guard::Guard;
 use pinhole_sandbox::{MAX_COMPONENT_BYTES, MAX_FILES};
 
-/// A core module that does nothing.
-const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+use super::directory::{
+    BadComponent, EngineDirectory, HOSTILE, hostile_variant, require_all_rejected,
+};
+use super::encoding::MODULE;
+use crate::target::AttackTarget;
 
-pub(super) async fn no_component(arena: &Arena) -> Result<()> {
+pub(super) async fn not_a_component(target: &AttackTarget) -> Result<()> {
     let mut noise = vec![0; 100_000];
-    getrandom::fill(&mut noise).context("no random numbers")?;
-    // It could begin like a component by accident.
+    getrandom::fill(&mut noise).context("cannot get random numbers")?;
+    // Random bytes could start like a component.
     if let Some(first) = noise.first_mut() {
         *first = 0xff;
     }
-    let files = [
-        ("noise", noise, "is not WebAssembly"),
-        ("nothing", Vec::new(), "is empty"),
-        ("text", b"(component)".to_vec(), "is not WebAssembly"),
-        (
+    let component = |label, bytes, reason| BadComponent {
+        label,
+        bytes,
+        reason,
+        guard: Some(Guard::ComponentKind),
+    };
+    let components = [
+        component("random bytes", noise, "is not WebAssembly"),
+        component("no bytes", Vec::new(), "is empty"),
+        component("text", b"(component)".to_vec(), "is not WebAssembly"),
+        component(
             "a program",
             b"\x7fELF\x02\x01\x01".to_vec(),
             "is not WebAssembly",
         ),
-        ("a module", MODULE.to_vec(), "is a core module"),
-        (
+        component("a module", MODULE.to_vec(), "is a core module"),
+        component(
             "a later version",
             b"\0asm\x0e\0\x01\0".to_vec(),
             "of an unsupported version",
         ),
-        (
+        component(
             "compiled code",
-            compiled(arena).await?,
+            compiled_code(target).await?,
             "is not WebAssembly",
         ),
     ];
-    refused(arena, &files).await
+    require_all_rejected(target, &components).await
 }
 
-/// What this host itself has compiled, passed off as a component.
-async fn compiled(arena: &Arena) -> Result<Vec<u8>> {
-    let folders = Folders::granted(arena, "plain").await?;
-    let kept = folders.kept("compiled")?;
-    for entry in kept.entries()? {
+/// Code that this host has compiled.
+async fn compiled_code(target: &AttackTarget) -> Result<Vec<u8>> {
+    let directory = EngineDirectory::with_granted(target, "plain").await?;
+    let compiled = directory.data_dir("compiled")?;
+    for entry in compiled.entries()? {
         let name = entry?.file_name();
         if name.to_string_lossy().ends_with(".cwasm") {
-            return Ok(kept.read(name)?);
+            return Ok(compiled.read(name)?);
         }
     }
-    anyhow::bail!("the host keeps no compiled code")
+    anyhow::bail!("the host stores no compiled code")
 }
 
-pub(super) async fn truncated(arena: &Arena) -> Result<()> {
-    let whole = described(arena, "plain")?;
+pub(super) async fn truncated(target: &AttackTarget) -> Result<()> {
+    let whole = hostile_variant(target, "plain")?;
     let lengths = (1..16).map(|part| (whole.len() * part / 16).max(9));
     for length in lengths.chain([8, 9, 10, whole.len() - 1]) {
-        let cut = whole.get(..length).context("longer than the whole")?;
-        // Of eight bytes there is a component that does nothing at all.
-        let gist = match length {
+        let bytes = whole
+            .get(..length)
+            .context("longer than the component")?
+            .to_vec();
+        // The first eight bytes are a valid, empty component.
+        let reason = match length {
             8 => "does not export",
             _ => "is not a valid component",
         };
-        refused(arena, &[("cut", cut.to_vec(), gist)]).await?;
+        let component = BadComponent {
+            label: "truncated",
+            bytes,
+            reason,
+            guard: None,
+        };
+        require_all_rejected(target, &[component]).await?;
     }
     Ok(())
 }
 
-pub(super) async fn too_long(arena: &Arena) -> Result<()> {
-    let folders = Folders::new(arena)?;
-    let file = folders.folder()?.create("attack.wasm")?;
+pub(super) async fn too_long(target: &AttackTarget) -> Result<()> {
+    let directory = EngineDirectory::new(target)?;
+    let file = directory.dir()?.create("attack.wasm")?;
     file.set_len(MAX_COMPONENT_BYTES + 1)?;
-    is_refused(&folders, "attack.wasm", "a component may have").await
+    directory
+        .require_attack_rejected("a component may have", Some(Guard::ComponentBytes))
+        .await
 }
 
-pub(super) async fn no_file(arena: &Arena) -> Result<()> {
+pub(super) async fn not_a_file(target: &AttackTarget) -> Result<()> {
     let outside = tempfile::tempdir()?;
-    let component = described(arena, "plain")?;
-    pinhole_ground::data_dir::open(outside.path())?.write("out.wasm", component)?;
+    let component = hostile_variant(target, "plain")?;
+    data_dir::open(outside.path())?.write("out.wasm", component)?;
     let links = [
         outside.path().join("out.wasm"),
         "../out.wasm".into(),
@@ -88,65 +107,72 @@ pub(super) async fn no_file(arena: &Arena) -> Result<()> {
         "nowhere".into(),
         "/dev/zero".into(),
     ];
-    for target in links {
-        let folders = Folders::new(arena)?;
-        folders.folder()?.symlink_contents(&target, "attack.wasm")?;
-        is_refused(&folders, "attack.wasm", "cannot be read")
+    for link in links {
+        let directory = EngineDirectory::new(target)?;
+        directory.dir()?.symlink_contents(&link, "attack.wasm")?;
+        directory
+            .require_attack_rejected("cannot be read", None)
             .await
-            .with_context(|| format!("a link to {}", target.display()))?;
+            .with_context(|| format!("a link to {}", link.display()))?;
     }
 
-    let folders = Folders::new(arena)?;
-    folders.folder()?.create_dir("attack.wasm")?;
-    let a_folder = is_refused(&folders, "attack.wasm", "is not a file").await;
-    a_folder.context("a folder")?;
+    let guard = Some(Guard::RegularFile);
+    let with_directory = EngineDirectory::new(target)?;
+    with_directory.dir()?.create_dir("attack.wasm")?;
+    with_directory
+        .require_attack_rejected("is not a file", guard)
+        .await
+        .context("a directory")?;
 
-    let folders = Folders::new(arena)?;
-    let _socket = UnixListener::bind(folders.engines.path().join("attack.wasm"))?;
-    let a_socket = is_refused(&folders, "attack.wasm", "is not a file").await;
-    a_socket.context("a socket")
+    let with_socket = EngineDirectory::new(target)?;
+    let _socket = UnixListener::bind(with_socket.engines.path().join("attack.wasm"))?;
+    with_socket
+        .require_attack_rejected("is not a file", guard)
+        .await
+        .context("a socket")
 }
 
-pub(super) async fn forged_name(arena: &Arena) -> Result<()> {
-    let component = described(arena, "plain")?;
+pub(super) async fn forged_name(target: &AttackTarget) -> Result<()> {
+    let component = hostile_variant(target, "plain")?;
     for name in [
         "x\nengine file hostile.wasm is admitted.wasm",
         "\u{1b}[2Jx.wasm",
         "x\u{202e}.wasm",
         "\u{fb01}le.wasm",
     ] {
-        let folders = Folders::new(arena)?;
-        folders.put(name, &component)?;
-        let engines = folders.open().await?;
-        let [refused] = engines.rejected_files() else {
-            anyhow::bail!("a file called {name:?} is admitted");
+        let directory = EngineDirectory::new(target)?;
+        directory.write(name, &component)?;
+        let engines = directory.open().await?;
+        let [rejected] = engines.rejected_files() else {
+            anyhow::bail!("a file with the name {name:?} is admitted");
         };
-        let seen = |c: char| c.is_control() || c == '\u{202e}';
+        let is_forgery = |c: char| c.is_control() || c == '\u{202e}';
         ensure!(
-            !refused.file.contains(seen),
-            "it is shown as {:?}",
-            refused.file
+            !rejected.file.contains(is_forgery) && rejected.guard == Some(Guard::FileNames),
+            "the file is rejected as {rejected:?}"
         );
     }
     Ok(())
 }
 
-pub(super) async fn without_number(arena: &Arena) -> Result<()> {
-    let folders = Folders::new(arena)?;
+pub(super) async fn too_many(target: &AttackTarget) -> Result<()> {
+    let directory = EngineDirectory::new(target)?;
     for number in 0..MAX_FILES {
-        folders.put(&format!("a{number:03}.wasm"), MODULE)?;
+        directory.write(&format!("a{number:03}.wasm"), MODULE)?;
     }
-    folders.put(HOSTILE, &described(arena, "plain")?)?;
-    let engines = folders.open().await?;
+    directory.write_hostile("plain")?;
+    let engines = directory.open().await?;
     ensure!(
         engines.admitted().next().is_none(),
         "the last of {} files is admitted",
         MAX_FILES + 1
     );
-    let mut refused = engines.rejected_files().iter();
+    let mut rejected = engines.rejected_files().iter();
     ensure!(
-        refused.any(|it| it.file == HOSTILE && it.reason.contains("exceeds the limit of")),
-        "the last of {} files is not refused for that",
+        rejected.any(|it| it.file == HOSTILE
+            && it.reason.contains("exceeds the limit of")
+            && it.guard == Some(Guard::FileCount)),
+        "the last of {} files is not rejected because of the limit",
         MAX_FILES + 1
     );
     Ok(())

@@ -1,64 +1,53 @@
-//! Components of another world, and what they say of themselves.
+//! Components of another world.
 
 use anyhow::Result;
+use pinhole_ground::guard::Guard;
 
-use super::{described, patched, refused};
-use crate::arena::Arena;
+use super::directory::{BadComponent, hostile_variant, patched, require_all_rejected};
+use super::encoding::{COMPONENT, number, section, with_length};
+use crate::target::AttackTarget;
 
-/// What every component begins with.
-const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+/// An import of the hostile engine.
 const LOG: &str = "pinhole:engine/log@0.1.0";
 
-pub(super) async fn long_name(arena: &Arena) -> Result<()> {
+pub(super) async fn long_name(target: &AttackTarget) -> Result<()> {
     let name = format!("a{}", "b".repeat(90_000));
-    let long = importing(&[name]);
-    refused(arena, &[("a long name", long, "which engines must not import")]).await
+    let component = BadComponent {
+        label: "a long name",
+        bytes: importing(&[name]),
+        reason: "which engines must not import",
+        guard: Some(Guard::World),
+    };
+    require_all_rejected(target, &[component]).await
 }
 
-pub(super) async fn many_imports(arena: &Arena) -> Result<()> {
+pub(super) async fn many_imports(target: &AttackTarget) -> Result<()> {
     let names: Vec<_> = (0..200_000).map(|number| format!("a{number}")).collect();
-    let many = importing(&names);
-    refused(arena, &[("many imports", many, "")]).await
+    let component = BadComponent {
+        label: "many imports",
+        bytes: importing(&names),
+        reason: "",
+        guard: None,
+    };
+    require_all_rejected(target, &[component]).await
 }
 
-/// A component that imports functions of these names.
+/// A component that imports functions with these names.
 fn importing(names: &[String]) -> Vec<u8> {
-    // One type: a function that takes and gives nothing.
+    // One type: a function without parameters and results.
     let types = [1, 0x40, 0, 1, 0];
     let mut imports = number(names.len());
     for name in names {
         imports.push(0);
-        imports.extend(number(name.len()));
-        imports.extend_from_slice(name.as_bytes());
+        imports.extend(with_length(name.as_bytes()));
         imports.extend([1, 0]);
     }
-    let mut bytes = COMPONENT.to_vec();
-    for (section, content) in [(7, types.as_slice()), (10, &imports)] {
-        bytes.push(section);
-        bytes.extend(number(content.len()));
-        bytes.extend_from_slice(content);
-    }
-    bytes
+    [COMPONENT, &section(7, &types), &section(10, &imports)].concat()
 }
 
-/// As WebAssembly writes numbers: seven bits a byte, the lowest first.
-fn number(mut value: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = u8::try_from(value & 0x7f).unwrap_or_default();
-        value >>= 7;
-        if value == 0 {
-            bytes.push(low);
-            return bytes;
-        }
-        bytes.push(low | 0x80);
-    }
-}
-
-pub(super) async fn foreign_import(arena: &Arena) -> Result<()> {
-    let hostile = described(arena, "plain")?;
-    let mut files = Vec::new();
-    for (other, gist) in [
+pub(super) async fn foreign_import(target: &AttackTarget) -> Result<()> {
+    let hostile = hostile_variant(target, "plain")?;
+    let imports = [
         (
             "evil:tools/shell-x@0.1.0",
             "imports evil:tools/shell-x@0.1.0, which engines must not import",
@@ -71,73 +60,45 @@ pub(super) async fn foreign_import(arena: &Arena) -> Result<()> {
             "wasi:io/streamings@0.3.0",
             "imports wasi:io/streamings@0.3.0, which engines must not import",
         ),
-    ] {
-        files.push((other, patched(&hostile, LOG, other)?, gist));
-    }
-    refused(arena, &files).await
-}
-
-pub(super) async fn other_release(arena: &Arena) -> Result<()> {
-    let other = patched(&described(arena, "plain")?, "@0.1.0", "@0.9.0")?;
-    let gist = "@0.9.0, but this host supports pinhole:engine@0.1.0";
-    refused(arena, &[("another release", other, gist)]).await
-}
-
-pub(super) async fn other_function(arena: &Arena) -> Result<()> {
-    let hostile = described(arena, "plain")?;
-    let files = [
-        (
-            "a function that nobody has",
-            patched(&hostile, "random", "rendom")?,
-            "differs from pinhole:engine@0.1.0 of this host",
-        ),
-        (
-            "an export that is missing",
-            patched(&hostile, "verify", "verity")?,
-            "differs from pinhole:engine@0.1.0 of this host",
-        ),
     ];
-    refused(arena, &files).await
-}
-
-pub(super) async fn without_description(arena: &Arena) -> Result<()> {
-    let mut files = Vec::new();
-    for word in ["trap", "spin", "many"] {
-        files.push((
-            word,
-            described(arena, word)?,
-            "cannot describe itself: the engine",
-        ));
+    let mut components = Vec::new();
+    for (import, reason) in imports {
+        components.push(BadComponent {
+            label: import,
+            bytes: patched(&hostile, LOG, import)?,
+            reason,
+            guard: Some(Guard::World),
+        });
     }
-    // Of ten megabytes it is told here or there that they are too much.
-    files.push(("long", described(arena, "long")?, "describe"));
-    refused(arena, &files).await
+    require_all_rejected(target, &components).await
 }
 
-pub(super) async fn wrong_description(arena: &Arena) -> Result<()> {
-    let files = [
-        (
-            "a name in capitals",
-            described(arena, "upper")?,
-            "has an invalid description: its name is \"HOSTILE\"",
-        ),
-        (
-            "a title in colour",
-            described(arena, "titled")?,
-            "has an invalid description: its title has unprintable characters",
-        ),
+pub(super) async fn other_release(target: &AttackTarget) -> Result<()> {
+    let component = BadComponent {
+        label: "another release",
+        bytes: patched(&hostile_variant(target, "plain")?, "@0.1.0", "@0.9.0")?,
+        reason: "@0.9.0, but this host supports pinhole:engine@0.1.0",
+        guard: Some(Guard::World),
+    };
+    require_all_rejected(target, &[component]).await
+}
+
+pub(super) async fn other_function(target: &AttackTarget) -> Result<()> {
+    let hostile = hostile_variant(target, "plain")?;
+    let reason = "differs from pinhole:engine@0.1.0 of this host";
+    let components = [
+        BadComponent {
+            label: "an unknown function",
+            bytes: patched(&hostile, "random", "rendom")?,
+            reason,
+            guard: None,
+        },
+        BadComponent {
+            label: "a missing export",
+            bytes: patched(&hostile, "verify", "verity")?,
+            reason,
+            guard: None,
+        },
     ];
-    refused(arena, &files).await
-}
-
-pub(super) async fn foreign_variable(arena: &Arena) -> Result<()> {
-    let component = described(arena, "foreign")?;
-    let gist = "variable \"PATH\" does not contain the engine's name HOSTILE";
-    refused(arena, &[("the variable PATH", component, gist)]).await
-}
-
-pub(super) async fn secret_variable(arena: &Arena) -> Result<()> {
-    let component = described(arena, "unhidden")?;
-    let gist = "variable HOSTILE_OTHER_TOKEN holds a secret";
-    refused(arena, &[("a token", component, gist)]).await
+    require_all_rejected(target, &components).await
 }

@@ -1,63 +1,63 @@
-//! JSON that is deep, wide or long without end: from upstreams and from clients.
+//! JSON that is too deep or too wide: from upstreams and from clients.
 
 use anyhow::{Result, ensure};
-use http::Method;
+use pinhole_tests::RawStep;
 
-use crate::arena::Arena;
-use crate::upstream::answer;
+use crate::target::{AttackTarget, ClientRequest};
 
-/// Levels of a text that is too deep for anybody.
+/// Levels of a JSON text that is too deep.
 const DEPTH: usize = 1_000_000;
-/// Values of a text that has too many.
+/// Values of a JSON text that has too many.
 const VALUES: usize = 3_000_000;
-/// What a server may come to hold while it reads them, in bytes.
+/// Memory that the server may use while it reads them, in bytes.
 const MAX_MEMORY_BYTES: u64 = 1 << 30;
 
-/// The engine asks for the answer as JSON and hears that it is none.
-async fn is_no_json(arena: &Arena, body: Vec<u8>) -> Result<()> {
+/// Fails unless the engine learns that the body is not JSON.
+async fn require_not_json(target: &AttackTarget, body: Vec<u8>) -> Result<()> {
     let headers = "content-type: application/json\r\n";
-    arena
+    target
         .upstream
-        .answers(vec![answer("200 OK", headers, body)]);
-    let answer = arena.draw("see json").await?;
-    let heard = answer.message();
+        .set_raw(vec![RawStep::response("200 OK", headers, body)]);
+    let response = target.generate("see json").await?;
+    let message = response.error_message();
     ensure!(
-        !answer.status.is_success() && heard.contains("the response is not JSON"),
-        "the engine got it: {} {}",
-        answer.status,
-        heard.get(..200).unwrap_or(&heard)
+        !response.status.is_success() && message.contains("the response is not JSON"),
+        "the engine read the JSON: {} {}",
+        response.status,
+        message.get(..200).unwrap_or(&message)
     );
-    let held = arena.memory_bytes()?;
+    let memory = target.memory_bytes()?;
     ensure!(
-        held < MAX_MEMORY_BYTES,
-        "the server holds {} MiB",
-        held >> 20
+        memory < MAX_MEMORY_BYTES,
+        "the server uses {} MiB",
+        memory >> 20
     );
     Ok(())
 }
 
-pub(super) async fn deep(arena: &Arena) -> Result<()> {
-    is_no_json(arena, b"[".repeat(DEPTH)).await?;
-    is_no_json(arena, br#"{"a":"#.repeat(DEPTH)).await?;
-    is_no_json(arena, [b"[".repeat(DEPTH), b"]".repeat(DEPTH)].concat()).await
+pub(super) async fn deep(target: &AttackTarget) -> Result<()> {
+    require_not_json(target, b"[".repeat(DEPTH)).await?;
+    require_not_json(target, br#"{"a":"#.repeat(DEPTH)).await?;
+    let closed = [b"[".repeat(DEPTH), b"]".repeat(DEPTH)].concat();
+    require_not_json(target, closed).await
 }
 
-pub(super) async fn wide(arena: &Arena) -> Result<()> {
-    is_no_json(arena, list(b"0,")).await?;
-    is_no_json(arena, list(b"{},")).await?;
-    is_no_json(arena, list(b"\"\",")).await
+pub(super) async fn wide(target: &AttackTarget) -> Result<()> {
+    require_not_json(target, list_of(b"0,")).await?;
+    require_not_json(target, list_of(b"{},")).await?;
+    require_not_json(target, list_of(b"\"\",")).await
 }
 
-/// A list that ends as it should.
-fn list(value: &[u8]) -> Vec<u8> {
-    let mut text = [b"[".as_slice(), &value.repeat(VALUES)].concat();
+/// A valid list of many copies of this element, which ends with a comma.
+fn list_of(element: &[u8]) -> Vec<u8> {
+    let mut text = [b"[".as_slice(), &element.repeat(VALUES)].concat();
     if let Some(last) = text.last_mut() {
         *last = b']';
     }
     text
 }
 
-pub(super) async fn from_clients(arena: &Arena) -> Result<()> {
+pub(super) async fn from_clients(target: &AttackTarget) -> Result<()> {
     let deep = b"[".repeat(DEPTH);
     let nested = [br#"{"prompt":"#.repeat(DEPTH / 10), b"1".to_vec()].concat();
     for path in [
@@ -69,18 +69,12 @@ pub(super) async fn from_clients(arena: &Arena) -> Result<()> {
         "/api/v1/configs/import",
     ] {
         for body in [&deep, &nested] {
-            let asked = arena.ask(
-                &arena.administrator,
-                Method::POST,
-                path,
-                "application/json",
-                body.clone().into(),
-            );
-            let answer = asked.await?;
+            let request = ClientRequest::post(path, "application/json", body.clone());
+            let response = target.client.send(request).await?;
             ensure!(
-                answer.status.is_client_error(),
-                "{path} answers {}",
-                answer.status
+                response.status.is_client_error(),
+                "{path} responds with {}",
+                response.status
             );
         }
     }

@@ -1,19 +1,26 @@
-//! Engines that send what is not theirs to send.
+//! Engines that send what only the host may send.
 
 use anyhow::{Result, ensure};
 
-use crate::arena::{Arena, SECRET};
+use crate::target::{AttackTarget, SECRET};
 
-/// The engine is refused, and nobody is asked.
-pub(super) async fn refused(arena: &Arena, prompt: &str) -> Result<()> {
-    let answer = arena.draw(prompt).await?;
-    answer.was_not_granted()?;
-    let asked = arena.upstream.requests();
-    ensure!(asked.is_empty(), "{prompt:?} led to {asked:?}");
+/// Fails unless the engine's request is refused and nothing is sent.
+pub(super) async fn require_refused(target: &AttackTarget, prompt: &str) -> Result<()> {
+    let response = target.generate(prompt).await?;
+    response.require_not_granted()?;
+    require_nothing_sent(target, prompt)
+}
+
+fn require_nothing_sent(target: &AttackTarget, prompt: &str) -> Result<()> {
+    let requests = target.upstream.requests();
+    ensure!(
+        requests.is_empty() && target.upstream.connection_count() == 0,
+        "{prompt:?} was sent: {requests:?}"
+    );
     Ok(())
 }
 
-pub(super) async fn line_ends(arena: &Arena) -> Result<()> {
+pub(super) async fn line_ends(target: &AttackTarget) -> Result<()> {
     for end in ["\r\n", "\n", "\r", "\0"] {
         for prompt in [
             format!("header x-a b{end}x-injected: c"),
@@ -22,20 +29,19 @@ pub(super) async fn line_ends(arena: &Arena) -> Result<()> {
             format!("reach api /allowed/x?a=b{end}x-injected:c"),
             format!("send GET{end}x-injected:c api /allowed/x"),
         ] {
-            let answer = arena.draw(&prompt).await?;
+            let response = target.generate(&prompt).await?;
             ensure!(
-                !answer.status.is_success() && !answer.message().contains("status 2"),
+                !response.status.is_success() && !response.error_message().contains("status 2"),
                 "{prompt:?} was sent: {}",
-                answer.text()
+                response.text()
             );
-            let asked = arena.upstream.requests();
-            ensure!(asked.is_empty(), "{prompt:?} led to {asked:?}");
+            require_nothing_sent(target, &prompt)?;
         }
     }
     Ok(())
 }
 
-pub(super) async fn steps_up(arena: &Arena) -> Result<()> {
+pub(super) async fn path_traversal(target: &AttackTarget) -> Result<()> {
     for path in [
         "/allowed/../secret",
         "/allowed/x/../../secret",
@@ -51,12 +57,12 @@ pub(super) async fn steps_up(arena: &Arena) -> Result<()> {
         "/allowed/x%00",
         "/allowed/x#y",
     ] {
-        refused(arena, &format!("reach api {path}")).await?;
+        require_refused(target, &format!("reach api {path}")).await?;
     }
     Ok(())
 }
 
-pub(super) async fn own_headers(arena: &Arena) -> Result<()> {
+pub(super) async fn connection_headers(target: &AttackTarget) -> Result<()> {
     for name in [
         "Host",
         "Content-Length",
@@ -80,12 +86,12 @@ pub(super) async fn own_headers(arena: &Arena) -> Result<()> {
         "X-HTTP-Method-Override",
         "X-Original-URL",
     ] {
-        refused(arena, &format!("header {name} 1")).await?;
+        require_refused(target, &format!("header {name} 1")).await?;
     }
     Ok(())
 }
 
-pub(super) async fn key_headers(arena: &Arena) -> Result<()> {
+pub(super) async fn credential_headers(target: &AttackTarget) -> Result<()> {
     for name in [
         "Authorization",
         "Cookie",
@@ -93,17 +99,21 @@ pub(super) async fn key_headers(arena: &Arena) -> Result<()> {
         "X-API-Key",
         "X-Goog-API-Key",
     ] {
-        refused(arena, &format!("header {name} mine")).await?;
+        require_refused(target, &format!("header {name} mine")).await?;
     }
-    // What it was bound to is what arrives.
-    let answer = arena.draw("ask").await?;
-    ensure!(answer.status.is_success(), "{}", answer.text());
-    let asked = arena.upstream.requests();
-    let keys = asked.iter().flat_map(|asked| asked.head.lines());
-    let keys: Vec<_> = keys
-        .filter(|line| line.to_ascii_lowercase().starts_with("authorization:"))
+    // Exactly the engine's own credential arrives.
+    let response = target.generate("ask").await?;
+    response.require_success("a request with the engine's credential")?;
+    let requests = target.upstream.requests();
+    let credentials: Vec<_> = requests
+        .iter()
+        .flat_map(|request| request.headers.get_all("authorization"))
         .collect();
-    let bound = [format!("authorization: Bearer {SECRET}")];
-    ensure!(keys == bound, "the keys sent were {}", keys.len());
+    let expected = format!("Bearer {SECRET}");
+    ensure!(
+        credentials == [expected.as_str()],
+        "{} credentials were sent",
+        credentials.len()
+    );
     Ok(())
 }

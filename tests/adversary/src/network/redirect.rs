@@ -1,17 +1,21 @@
-//! Upstreams that send the host on.
+//! Upstreams that redirect the host.
 
 use anyhow::{Result, ensure};
+use pinhole_tests::RawStep;
 
-use super::never_fetched;
-use crate::arena::Arena;
-use crate::message::secure::{Authority, Secure, bind, draw};
-use crate::upstream::{Step, answer};
+use super::{NOT_ALLOWED, require_refused};
+use crate::target::AttackTarget;
+use crate::tls_upstream::{TestAuthority, TlsUpstream, generate_with_binding, set_binding};
 
-fn redirect(status: &str, location: &str) -> Vec<Step> {
-    vec![answer(status, &format!("location: {location}\r\n"), "")]
+fn redirect(status: &str, location: &str) -> Vec<RawStep> {
+    vec![RawStep::response(
+        status,
+        &format!("location: {location}\r\n"),
+        "",
+    )]
 }
 
-pub(super) async fn of_a_request(arena: &Arena) -> Result<()> {
+pub(super) async fn of_request(target: &AttackTarget) -> Result<()> {
     for status in [
         "301 Moved Permanently",
         "302 Found",
@@ -19,30 +23,33 @@ pub(super) async fn of_a_request(arena: &Arena) -> Result<()> {
         "307 Temporary Redirect",
         "308 Permanent Redirect",
     ] {
-        for place in [arena.trap.url(), arena.upstream.url()] {
-            let before = arena.upstream.requests().len();
-            let location = format!("{place}/allowed/elsewhere");
-            arena.upstream.answers(redirect(status, &location));
-            let answer = arena.draw("reach api /allowed/x").await?;
-            ensure!(!answer.status.is_success(), "{}", answer.text());
-            let asked = arena.upstream.requests();
+        for origin in [target.trap.url(), target.upstream.url()] {
+            let count_before = target.upstream.requests().len();
+            let location = format!("{origin}/allowed/elsewhere");
+            target.upstream.set_raw(redirect(status, &location));
+            let response = target.generate("reach api /allowed/x").await?;
+            ensure!(!response.status.is_success(), "{}", response.text());
+            let requests = target.upstream.requests();
             ensure!(
-                asked.len() == before + 1,
-                "{status} was followed: {asked:?}"
+                requests.len() == count_before + 1,
+                "the host followed {status}: {requests:?}"
             );
         }
     }
     Ok(())
 }
 
-pub(super) async fn of_a_picture(arena: &Arena) -> Result<()> {
-    let (granted, trap) = (arena.upstream.port(), arena.trap.port());
+pub(super) async fn of_image(target: &AttackTarget) -> Result<()> {
+    let (granted, trap) = (
+        target.upstream.address().port(),
+        target.trap.address().port(),
+    );
     for location in [
         format!("http://127.0.0.1:{trap}/picture.png"),
         format!("//127.0.0.1:{trap}/picture.png"),
         format!("http://localhost:{trap}/picture.png"),
         format!("http://[::ffff:127.0.0.1]:{trap}/picture.png"),
-        // The granted place, in a spelling that no first address could have.
+        // The granted host, in spellings that the first URL must not have.
         format!("http://user@127.0.0.1:{granted}/end"),
         format!("http://2130706433:{granted}/end"),
         format!("http://127.0.0.1:0{granted}/end"),
@@ -52,56 +59,56 @@ pub(super) async fn of_a_picture(arena: &Arena) -> Result<()> {
         "gopher://127.0.0.1/".to_owned(),
         "data:image/png;base64,iVBORw0KGgo=".to_owned(),
     ] {
-        arena.upstream.reset();
-        let there = location.clone();
-        arena
-            .upstream
-            .acts(move |asked| match asked.head.starts_with("GET /begin ") {
-                true => redirect("302 Found", &there),
-                false => vec![answer("200 OK", "content-type: image/png\r\n", "reached")],
-            });
-        let address = format!("address {}/begin", arena.upstream.url());
-        let answer = arena.draw(&address).await?;
+        target.upstream.reset();
+        let destination = location.clone();
+        target.upstream.set_raw_handler(move |request| {
+            if request.target == "/begin" {
+                redirect("302 Found", &destination)
+            } else {
+                let headers = "content-type: image/png\r\n";
+                vec![RawStep::response("200 OK", headers, "reached")]
+            }
+        });
+        let prompt = format!("address {}/begin", target.upstream.url());
+        let response = target.generate(&prompt).await?;
         ensure!(
-            answer.message() == "the image URL is not allowed",
+            response.error_message() == NOT_ALLOWED,
             "the host followed to {location}: {}",
-            answer.text()
+            response.text()
         );
-        let asked = arena.upstream.requests();
-        ensure!(asked.len() == 1, "{location} led to {asked:?}");
+        let requests = target.upstream.requests();
+        ensure!(requests.len() == 1, "{location} caused {requests:?}");
     }
     Ok(())
 }
 
-pub(super) async fn without_end(arena: &Arena) -> Result<()> {
-    arena.upstream.answers(redirect("302 Found", "/again"));
-    let answer = arena
-        .draw(&format!("address {}/again", arena.upstream.url()))
-        .await?;
-    let asked = arena.upstream.requests().len();
-    ensure!(asked == 4, "the host asked {asked} times");
+pub(super) async fn endless(target: &AttackTarget) -> Result<()> {
+    target.upstream.set_raw(redirect("302 Found", "/again"));
+    let prompt = format!("address {}/again", target.upstream.url());
+    let response = target.generate(&prompt).await?;
+    let count = target.upstream.requests().len();
+    ensure!(count == 4, "the host sent {count} requests");
     ensure!(
-        answer.message() == "the image URL is not allowed",
+        response.error_message() == NOT_ALLOWED,
         "{}",
-        answer.text()
+        response.text()
     );
-    arena.upstream.reset();
-    // Nor does a first address that is a trap.
-    never_fetched(arena, &format!("{}/again", arena.trap.url())).await
+    target.upstream.reset();
+    require_refused(target, &format!("{}/again", target.trap.url())).await
 }
 
-pub(super) async fn out_of_tls(arena: &Arena) -> Result<()> {
-    // A public address, because a private one would be refused for that.
-    let answer = "HTTP/1.1 302 Found\r\nlocation: http://[2620:4f:8000::1]/picture.png\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-    let authority = Authority::new()?;
-    let secure = Secure::start(&authority, answer).await?;
-    bind(arena, &secure, &authority, false).await?;
-    let address = format!("address {}/begin", secure.url());
-    let answer = draw(arena, &address).await?;
+pub(super) async fn to_http(target: &AttackTarget) -> Result<()> {
+    // A public IP address: a private one would be refused for another reason.
+    let redirection = "HTTP/1.1 302 Found\r\nlocation: http://[2620:4f:8000::1]/picture.png\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let authority = TestAuthority::new()?;
+    let upstream = TlsUpstream::start(&authority, redirection).await?;
+    set_binding(target, &upstream, &authority).await?;
+    let prompt = format!("address {}/begin", upstream.url());
+    let response = generate_with_binding(target, &prompt).await?;
     ensure!(
-        answer.message() == "the image URL is not allowed",
+        response.error_message() == NOT_ALLOWED,
         "the host followed: {}",
-        answer.text()
+        response.text()
     );
     Ok(())
 }

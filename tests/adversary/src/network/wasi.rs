@@ -1,25 +1,31 @@
-//! An engine that tries what WASI has for the network.
+//! An engine that uses the network functions of WASI.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use pinhole_ground::audit::AuditLog;
+use pinhole_ground::data_dir;
+use pinhole_sandbox::contract::Job;
+use pinhole_sandbox::{JobContext, Limits, ResolvedSettings};
 use serde_json::Value;
 
-use crate::arena::Arena;
-use pinhole_sandbox::contract::Job;
-use pinhole_sandbox::{ResolvedSettings, JobContext, Limits};
-use pinhole_ground::data_dir as folder;
+use crate::target::{AttackTarget, EngineSetup};
 
-/// The engine that tries it, and tells in its picture's details what came of each attempt.
+/// An engine that returns the result of each attempt in the details of its image.
 const ENGINE: &str = "wasip2";
-/// Time for its job: far more than it needs.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long its job may take; far more than it needs.
+const JOB_TIMEOUT: Duration = Duration::from_secs(60);
 
-pub(super) async fn sockets(arena: &Arena) -> Result<()> {
+pub(super) async fn sockets(target: &AttackTarget) -> Result<()> {
     let (engines, data) = (tempfile::tempdir()?, tempfile::tempdir()?);
-    let bytes = arena.component(ENGINE)?;
-    folder::open(engines.path())?.write("wasip2.wasm", bytes)?;
-    let opened = arena.open_engines(engines.path(), data.path()).await?;
+    data_dir::open(engines.path())?.write("wasip2.wasm", target.component(ENGINE)?)?;
+    let setup = EngineSetup {
+        engines: engines.path(),
+        data: data.path(),
+        compiler: target.compiler(),
+        audit: AuditLog::default(),
+    };
+    let opened = target.open_engines(setup).await?;
     let component = opened.get(ENGINE).context("the engine is not admitted")?;
     let job = Job {
         prompt: "look around".to_owned(),
@@ -31,16 +37,19 @@ pub(super) async fn sockets(arena: &Arena) -> Result<()> {
         seed: None,
         parameters: "{}".to_owned(),
     };
-    let (bound, control) = (ResolvedSettings::default(), JobContext::new("adversary".to_owned()));
-    let limits = Limits::job(PATIENCE);
-    let call = opened.call(component, &bound, &control, limits);
-    let output = call.generate(job).await?;
-    let found: Value = serde_json::from_str(&output.details)?;
+    let settings = ResolvedSettings::default();
+    let context = JobContext::new("adversary".to_owned());
+    let limits = Limits::job(JOB_TIMEOUT);
+    let output = opened
+        .call(component, &settings, &context, limits)
+        .generate(job)
+        .await?;
+    let results: Value = serde_json::from_str(&output.details)?;
     for attempt in ["connect", "listen", "lookup"] {
-        let refused = found.pointer(&format!("/{attempt}/error"));
+        let error = results.pointer(&format!("/{attempt}/error"));
         ensure!(
-            refused.is_some_and(Value::is_string),
-            "{attempt} was not refused: {found}"
+            error.is_some_and(Value::is_string),
+            "{attempt} is not refused: {results}"
         );
     }
     Ok(())

@@ -1,0 +1,108 @@
+//! Components that were granted something, and want more or imitate others.
+
+use anyhow::{Context, Result, ensure};
+use pinhole_ground::audit::RefusalKind;
+use pinhole_ground::guard::Guard;
+use pinhole_sandbox::Engines;
+
+use super::directory::{EngineDirectory, hostile_variant};
+use crate::target::AttackTarget;
+
+/// The digest of the hostile engine that serves, if one serves.
+pub(super) fn serving_digest(engines: &Engines) -> Option<String> {
+    engines.get("hostile").map(|it| it.digest.clone())
+}
+
+/// Fails unless this component serves, the other one waits for approval, and the audit log says so.
+pub(super) async fn require_pending(
+    directory: &EngineDirectory<'_>,
+    serving: Option<&str>,
+    guard: Guard,
+) -> Result<Engines> {
+    let count_before = directory.audit_count(RefusalKind::Grant);
+    let engines = directory.open().await?;
+    let actual = serving_digest(&engines);
+    ensure!(
+        actual.as_deref() == serving,
+        "{actual:?} serves instead of {serving:?}"
+    );
+    ensure!(
+        engines.pending().len() == 1,
+        "no component waits for approval"
+    );
+    ensure!(
+        directory.audit_count(RefusalKind::Grant) > count_before,
+        "the pending approval is not in the audit log"
+    );
+    directory.require_audit_guard(RefusalKind::Grant, guard)?;
+    Ok(engines)
+}
+
+pub(super) async fn declares_more(target: &AttackTarget) -> Result<()> {
+    let directory = EngineDirectory::with_granted(target, "plain").await?;
+    let granted = serving_digest(&directory.open().await?);
+    for variant in [
+        "request",
+        "prefix",
+        "upstream",
+        "credential",
+        "default",
+        "variable",
+        "open-key",
+    ] {
+        directory.write_hostile(variant)?;
+        require_pending(&directory, granted.as_deref(), Guard::DeclaredMore)
+            .await
+            .with_context(|| format!("a component with more: {variant}"))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn new_name(target: &AttackTarget) -> Result<()> {
+    let directory = EngineDirectory::with_granted(target, "plain").await?;
+    let granted = serving_digest(&directory.open().await?);
+    directory.write_hostile("renamed")?;
+    require_pending(&directory, granted.as_deref(), Guard::RenamedEngine).await?;
+    Ok(())
+}
+
+pub(super) async fn duplicate_name(target: &AttackTarget) -> Result<()> {
+    let directory = EngineDirectory::with_granted(target, "plain").await?;
+    let granted = serving_digest(&directory.open().await?);
+    let impostor = hostile_variant(target, "again")?;
+    // One precedes the granted file in alphabetical order, and one follows it.
+    for file in ["a.wasm", "z.wasm"] {
+        directory.write(file, &impostor)?;
+    }
+    let engines = directory.open().await?;
+    ensure!(
+        serving_digest(&engines) == granted,
+        "a new file took over the name"
+    );
+    let rejected = engines.rejected_files();
+    let is_rejected_by_guard = rejected
+        .iter()
+        .all(|file| file.guard == Some(Guard::EngineNames));
+    ensure!(
+        rejected.len() == 2 && is_rejected_by_guard,
+        "the other files are not rejected: {rejected:?}"
+    );
+    Ok(())
+}
+
+pub(super) async fn swapped_before_approval(target: &AttackTarget) -> Result<()> {
+    let directory = EngineDirectory::with_granted(target, "plain").await?;
+    let granted = serving_digest(&directory.open().await?);
+    directory.write_hostile("request")?;
+    let engines = require_pending(&directory, granted.as_deref(), Guard::DeclaredMore).await?;
+    let reviewed = engines.pending().first().context("no component waits")?;
+    directory.write_hostile("upstream")?;
+    let refusal = engines.approve(reviewed).err();
+    let refusal = refusal.context("the approval covers other bytes than those reviewed")?;
+    ensure!(
+        refusal.guard == Some(Guard::ShownDigest),
+        "the approval failed for another reason: {refusal}"
+    );
+    require_pending(&directory, granted.as_deref(), Guard::DeclaredMore).await?;
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! The server's audit log.
+
+use anyhow::{Context, Result, ensure};
+use http::StatusCode;
+use pinhole_ground::audit::RefusalKind;
+use serde_json::Value;
+
+use super::AttackTarget;
+
+/// Entries that a query returns.
+const MAX_ENTRIES: u32 = 1000;
+
+/// The refusals of one kind.
+pub(crate) struct AuditSummary {
+    /// The number of refusals since the server was started.
+    pub(crate) count: u64,
+    /// The logged ones, newest first.
+    pub(crate) entries: Vec<Value>,
+}
+
+impl AuditSummary {
+    /// The guards of the entries that an earlier summary lacks.
+    pub(crate) fn guards_since(&self, earlier: &Self) -> Vec<&str> {
+        self.entries
+            .iter()
+            .take_while(|entry| Some(*entry) != earlier.entries.first())
+            .filter_map(|entry| entry.get("guard")?.as_str())
+            .collect()
+    }
+}
+
+impl AttackTarget {
+    /// The refusals of a kind.
+    pub(crate) async fn audit_summary(&self, kind: RefusalKind) -> Result<AuditSummary> {
+        let path = format!("/api/v1/audit?limit={MAX_ENTRIES}&kind={}", kind.name());
+        let response = self.client.get(&path).await?;
+        ensure!(
+            response.status == StatusCode::OK,
+            "cannot read the audit log: {response:?}"
+        );
+        let log = response.json()?;
+        let entries = log.get("lines").and_then(Value::as_array);
+        Ok(AuditSummary {
+            count: log
+                .get("counted")
+                .and_then(Value::as_u64)
+                .context("the audit log has no total")?,
+            entries: entries.context("the audit log has no entries")?.clone(),
+        })
+    }
+}

@@ -1,0 +1,104 @@
+//! A server that the suite starts, as a child process.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use pinhole_ground::data_dir;
+use pinhole_ground::environment::Environment;
+use pinhole_sandbox::MAX_COMPONENT_BYTES;
+use pinhole_tests::ServerProcess;
+use tempfile::TempDir;
+
+/// How long a job may take, in seconds. Cases wait until jobs end.
+const JOB_TIMEOUT_SECS: &str = "10";
+/// How long the response of an upstream may pause, in seconds: less than a job may take.
+const SILENCE_SECS: &str = "2";
+/// Jobs that run at the same time: few, so that a case can occupy all slots.
+const SLOTS: &str = "16";
+/// Variables of this process that the server gets too.
+const FORWARDED: [&str; 2] = ["PINHOLE_COMPILER", "PINHOLE_SWITCHED_OFF"];
+
+/// A running server. Dropping it stops the process and removes its directories.
+pub(super) struct OwnServer {
+    process: ServerProcess,
+    key: String,
+    _data: TempDir,
+    _engines: TempDir,
+}
+
+/// What to start.
+pub(super) struct ServerCommand<'a> {
+    /// The program `pinhole`.
+    pub(super) program: &'a Path,
+    /// The environment of this process.
+    pub(super) environment: &'a Environment,
+    /// Component files.
+    pub(super) engines: &'a [PathBuf],
+    /// The server's variables, in addition to directories and limits.
+    pub(super) variables: &'a [(&'a str, &'a str)],
+}
+
+impl OwnServer {
+    pub(super) async fn start(server: &ServerCommand<'_>) -> Result<Self> {
+        let (data, engines) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        for file in server.engines {
+            copy(file, engines.path())?;
+        }
+        let mut command = Command::new(server.program);
+        command
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .env_clear()
+            .env("PINHOLE_DATA", data.path())
+            .env("PINHOLE_ENGINES", engines.path())
+            .env("PINHOLE_JOB_TIMEOUT_SECS", JOB_TIMEOUT_SECS)
+            .env("PINHOLE_UPSTREAM_SILENCE_SECS", SILENCE_SECS)
+            .env("PINHOLE_SLOTS", SLOTS)
+            .envs(server.variables.iter().copied());
+        for name in FORWARDED {
+            if let Some(value) = server.environment.get(name) {
+                command.env(name, value);
+            }
+        }
+        let process = tokio::task::spawn_blocking(|| ServerProcess::start(command))
+            .await?
+            .context("cannot start a server to attack")?;
+        let key = process.key.clone();
+        Ok(Self {
+            key: key.context("the server printed no administrator key")?,
+            process,
+            _data: data,
+            _engines: engines,
+        })
+    }
+
+    /// Such as `http://127.0.0.1:8080`.
+    pub(super) fn url(&self) -> &str {
+        &self.process.url
+    }
+
+    /// The administrator's key.
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    pub(super) fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Resident memory of the process, in bytes.
+    pub(super) fn memory_bytes(&mut self) -> Result<u64> {
+        ensure!(self.process.is_running(), "the server has stopped");
+        Ok(self.process.memory()?.resident_bytes)
+    }
+}
+
+/// Copies a component file into a directory.
+fn copy(file: &Path, directory: &Path) -> Result<()> {
+    let name = file.file_name().context("a component without a name")?;
+    let max_bytes = usize::try_from(MAX_COMPONENT_BYTES)?;
+    let bytes = data_dir::read_whole(file, max_bytes)
+        .with_context(|| format!("cannot read {}", file.display()))?;
+    data_dir::open(directory)?.write(name, bytes)?;
+    Ok(())
+}

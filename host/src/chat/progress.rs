@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(event_data(first.clone(), &mut last), expected);
         let repeated = event_data(first, &mut last);
         assert_eq!(repeated.get("preview"), None);
-        for (width, bytes, expected) in [
+        for (width, bytes, is_emitted) in [
             (2, MAX_PREVIEW_BYTES, true),
             (3, MAX_PREVIEW_BYTES + 1, false),
         ] {
@@ -102,7 +102,7 @@ mod tests {
                 ..Progress::default()
             };
             let data = event_data(progress, &mut last);
-            assert_eq!(data.get("preview").is_some(), expected, "{bytes}");
+            assert_eq!(data.get("preview").is_some(), is_emitted, "{bytes}");
         }
     }
 

@@ -69,8 +69,8 @@ mod tests {
     fn check(pixels: DynamicImage, format: ImageFormat, expected: (ImageFormat, u32, u32)) {
         let thumbnail = create(encoded(pixels, format).into(), 128).unwrap();
         let decoded = image::load_from_memory(&thumbnail).unwrap();
-        let format = image::guess_format(&thumbnail).unwrap();
-        assert_eq!((format, decoded.width(), decoded.height()), expected);
+        let actual_format = image::guess_format(&thumbnail).unwrap();
+        assert_eq!((actual_format, decoded.width(), decoded.height()), expected);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The one way out: where requests go, and what travels with them.
 
-mod answers;
 mod connections;
-mod crates;
-mod registry;
-mod sockets;
+mod dependencies;
+mod ip_table;
+mod responses;
 mod tls;
+mod web_sockets;
 
 use std::process::Command;
 use std::time::Duration;
@@ -20,7 +20,8 @@ use pinhole_ground::environment::Environment;
 use pinhole_sandbox::engine_settings::EngineSettings;
 use pinhole_sandbox::grant;
 use pinhole_tests::{
-    FakeResponse, PIXEL, TestServer, EngineFixture, FakeUpstream, engines, environment, pixel_base64, program,
+    EngineFixture, FakeResponse, FakeUpstream, PIXEL, TestServer, engines, environment,
+    pixel_base64, program,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -30,7 +31,7 @@ const KEY: &str = "open-sesame-5820";
 const JOB_TIMEOUT: (&str, &str) = ("PINHOLE_JOB_TIMEOUT_SECS", "30");
 
 /// A stage of the engine `openai`.
-async fn stage(variables: &[(&str, &str)]) -> EngineFixture {
+async fn openai_fixture(variables: &[(&str, &str)]) -> EngineFixture {
     let mut all = vec![
         ("IMAGES_OPENAI_API_BASE_URL", "{upstream}/v1"),
         ("IMAGES_OPENAI_API_KEY", "{secret}"),
@@ -45,7 +46,7 @@ fn egress() -> Egress {
 }
 
 /// Opens a destination whose base URL an administrator has named, or has not.
-fn open(base: &str, named: bool, credential: Credential) -> Destination {
+fn open_destination(base: &str, named: bool, credential: Credential) -> Destination {
     let base_url = BaseUrl {
         url: base,
         allows_private: named,
@@ -55,17 +56,17 @@ fn open(base: &str, named: bool, credential: Credential) -> Destination {
     opened.unwrap()
 }
 
-fn asked() -> Value {
+fn generation_request() -> Value {
     json!({"model": "m", "prompt": "a red fox"})
 }
 
 /// An answer with a picture at this place.
-fn picture_at(address: &str) -> FakeResponse {
+fn response_with_url(address: &str) -> FakeResponse {
     FakeResponse::json(200, &json!({"data": [{"url": address}]}))
 }
 
 /// The JSON of an answer with a picture.
-fn success() -> String {
+fn image_json() -> String {
     json!({"data": [{"b64_json": pixel_base64()}]}).to_string()
 }
 
@@ -76,25 +77,29 @@ fn redirect(status: u16, location: &str) -> FakeResponse {
 /// A safety net, far above what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn soon() -> Instant {
+fn deadline() -> Instant {
     Instant::now() + PATIENCE
 }
 
-async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
+async fn with_timeout<T>(what: &str, future: impl Future<Output = T>) -> T {
     let ended = tokio::time::timeout(PATIENCE, future).await;
     ended.unwrap_or_else(|_| panic!("{what} takes too long"))
 }
 
 /// The status and JSON of a request for a picture.
-async fn ask(server: &TestServer) -> (u16, Value) {
-    let asked = asked();
-    patiently("the server", server.post_json("/v1/images/generations", &asked)).await
+async fn generate(server: &TestServer) -> (u16, Value) {
+    let asked = generation_request();
+    with_timeout(
+        "the server",
+        server.post_json("/v1/images/generations", &asked),
+    )
+    .await
 }
 
 /// A listener at which nothing may arrive.
-struct Forbidden(std::net::TcpListener);
+struct UnusedListener(std::net::TcpListener);
 
-impl Forbidden {
+impl UnusedListener {
     fn new() -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -117,10 +122,10 @@ impl Forbidden {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upstream_cannot_send_a_request_elsewhere() {
-    let stage = stage(&[]).await;
-    let other = Forbidden::new();
-    let own = format!("{}/v1/images/other", stage.upstream.url());
+async fn egress_refuses_redirect_of_engine_request() {
+    let fixture = openai_fixture(&[]).await;
+    let other = UnusedListener::new();
+    let own = format!("{}/v1/images/other", fixture.upstream.url());
     for (status, location) in [
         (301, other.url()),
         (302, format!("{}/v1/images/generations", other.url())),
@@ -131,32 +136,34 @@ async fn an_upstream_cannot_send_a_request_elsewhere() {
         (302, "/v1/images/other".to_owned()),
     ] {
         // The stage finds any request beyond the one.
-        let played = stage.generate([redirect(status, &location)], &asked()).await;
+        let exchange = fixture
+            .generate([redirect(status, &location)], &generation_request())
+            .await;
         let message = format!("the upstream returned status {status}");
-        assert_eq!(played.error(), (502, "protocol", None, message.as_str()));
-        let request = played.request();
+        assert_eq!(exchange.error(), (502, "protocol", None, message.as_str()));
+        let request = exchange.request();
         assert_eq!(request.line(), "POST /v1/images/generations");
         assert_eq!(request.header("authorization"), format!("Bearer {KEY}"));
         other.check();
     }
-    assert_eq!(stage.server.stored_files(), 0);
+    assert_eq!(fixture.server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_picture_is_followed_over_three_redirects_without_the_key() {
-    let stage = stage(&[]).await;
-    let at = |path: &str| format!("{}{path}", stage.upstream.url());
-    let picture = || FakeResponse::typed(200, "image/png", PIXEL);
-    let answers = [
-        picture_at(&at("/a?sig=1")),
+async fn image_fetch_follows_three_redirects_without_credential() {
+    let fixture = openai_fixture(&[]).await;
+    let at = |path: &str| format!("{}{path}", fixture.upstream.url());
+    let image = || FakeResponse::typed(200, "image/png", PIXEL);
+    let responses = [
+        response_with_url(&at("/a?sig=1")),
         redirect(301, &at("/b")),
         redirect(302, "/c?x=%20"),
         redirect(307, "d"),
-        picture(),
+        image(),
     ];
-    let played = stage.generate(answers, &asked()).await;
-    assert_eq!(played.pictures(), [PIXEL]);
-    let [first, hops @ ..] = played.seen.as_slice() else {
+    let exchange = fixture.generate(responses, &generation_request()).await;
+    assert_eq!(exchange.images(), [PIXEL]);
+    let [first, hops @ ..] = exchange.requests.as_slice() else {
         panic!("nothing was asked");
     };
     assert_eq!(first.header("authorization"), format!("Bearer {KEY}"));
@@ -171,19 +178,22 @@ async fn a_picture_is_followed_over_three_redirects_without_the_key() {
 
     // The fourth is not followed.
     let hops = [(); 4].map(|()| redirect(302, &at("/again")));
-    let played = stage
-        .generate([picture_at(&at("/a"))].into_iter().chain(hops), &asked())
+    let exchange = fixture
+        .generate(
+            [response_with_url(&at("/a"))].into_iter().chain(hops),
+            &generation_request(),
+        )
         .await;
     let message = "the image URL is not allowed";
-    assert_eq!(played.error(), (502, "forbidden", None, message));
+    assert_eq!(exchange.error(), (502, "forbidden", None, message));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_redirect_of_a_picture_is_checked_again() {
-    let stage = stage(&[]).await;
-    let other = Forbidden::new();
-    let port = stage.upstream.address().port();
-    let address = format!("{}/a", stage.upstream.url());
+async fn image_fetch_checks_each_redirect() {
+    let fixture = openai_fixture(&[]).await;
+    let other = UnusedListener::new();
+    let port = fixture.upstream.address().port();
+    let address = format!("{}/a", fixture.upstream.url());
     let not_fetched = "the image URL is not allowed";
     for location in [
         format!("{}/x.png", other.url()),
@@ -206,29 +216,43 @@ async fn each_redirect_of_a_picture_is_checked_again() {
             "" => 4,
             _ => 1,
         };
-        let answers = (0..hops).map(|_| redirect(302, &location));
-        let played = stage
-            .generate([picture_at(&address)].into_iter().chain(answers), &asked())
+        let responses = (0..hops).map(|_| redirect(302, &location));
+        let exchange = fixture
+            .generate(
+                [response_with_url(&address)].into_iter().chain(responses),
+                &generation_request(),
+            )
             .await;
         assert_eq!(
-            played.error(),
+            exchange.error(),
             (502, "forbidden", None, not_fetched),
             "{location}"
         );
         other.check();
     }
     let nowhere = FakeResponse::typed(302, "text/plain", "");
-    let played = stage.generate([picture_at(&address), nowhere], &asked()).await;
-    assert_eq!(played.error(), (502, "forbidden", None, not_fetched));
+    let exchange = fixture
+        .generate(
+            [response_with_url(&address), nowhere],
+            &generation_request(),
+        )
+        .await;
+    assert_eq!(exchange.error(), (502, "forbidden", None, not_fetched));
     let gone = FakeResponse::typed(404, "text/plain", "gone");
-    let played = stage.generate([picture_at(&address), gone], &asked()).await;
+    let exchange = fixture
+        .generate([response_with_url(&address), gone], &generation_request())
+        .await;
     let message = "the image URL cannot be fetched";
-    assert_eq!(played.error(), (502, "upstream", None, message));
-    assert_eq!(stage.server.stored_files(), 0);
+    assert_eq!(exchange.error(), (502, "upstream", None, message));
+    assert_eq!(fixture.server.stored_files(), 0);
 }
 
 /// What the engine `openai` would reach with these variables, if its default were this address.
-fn granted(server: &TestServer, default: &str, variables: &[(&str, &str)]) -> Result<String, String> {
+fn granted_origin(
+    server: &TestServer,
+    default: &str,
+    variables: &[(&str, &str)],
+) -> Result<String, String> {
     let engine = server.app.jobs.engines.get("openai").unwrap();
     let mut description = engine.description.clone();
     let mut settings = description.settings.iter_mut();
@@ -246,11 +270,11 @@ fn granted(server: &TestServer, default: &str, variables: &[(&str, &str)]) -> Re
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_an_administrators_setting_grants_a_private_address() {
+async fn base_url_is_private_only_if_administrator_set_it() {
     const PRIVATE: &str = "http://127.0.0.1:9";
     const PUBLIC: &str = "https://api.openai.com/v1";
     let server = TestServer::with_engine("openai", &[]).await;
-    let reached = |default, variables: &[_]| granted(&server, default, variables);
+    let reached = |default, variables: &[_]| granted_origin(&server, default, variables);
     let named = |address| [("IMAGES_OPENAI_API_BASE_URL", address)];
     for default in [PRIVATE, "http://192.168.1.1/v1", "http://[::1]:9"] {
         let refused = reached(default, &[]).unwrap_err();
@@ -273,34 +297,38 @@ async fn only_an_administrators_setting_grants_a_private_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_is_checked_by_the_addresses_that_it_has() {
+async fn egress_checks_resolved_ip_addresses() {
     let upstream = FakeUpstream::json(200, json!({})).await;
     let named = format!("http://localhost:{}/v1", upstream.address().port());
-    let ask = async |destination: Destination| {
+    let send = async |destination: Destination| {
         let request = Request {
             method: Method::POST,
             path: "/x".to_owned(),
             ..Request::default()
         };
-        destination.send(request, 1000, soon()).await
+        destination.send(request, 1000, deadline()).await
     };
     let key = || Credential::bearer(KEY).unwrap();
 
-    let public = open(&named, false, key());
-    let refused = ask(public).await.unwrap_err();
+    let public = open_destination(&named, false, key());
+    let refused = send(public).await.unwrap_err();
     assert!(
         matches!(&refused, Error::Denied { refusal, .. } if refusal.reason.contains(&format!("is private: allow it with DRAW_BASE_URL={named}"))),
         "{refused:?}"
     );
-    let public = open(&named, false, key());
-    let refused = public.connect("/ws", soon()).await.err();
+    let public = open_destination(&named, false, key());
+    let refused = public.connect("/ws", deadline()).await.err();
     assert!(matches!(refused, Some(Error::Denied { .. })), "{refused:?}");
-    let fetched = egress().fetch(&named, &[], 1000, soon()).await;
+    let fetched = egress().fetch(&named, &[], 1000, deadline()).await;
     assert!(matches!(fetched, Err(Error::Denied { .. })), "{fetched:?}");
-    assert!(upstream.requests().is_empty(), "{:?}", upstream.request_lines());
+    assert!(
+        upstream.requests().is_empty(),
+        "{:?}",
+        upstream.request_lines()
+    );
 
-    let private = open(&named, true, key());
-    let response = ask(private).await.unwrap();
+    let private = open_destination(&named, true, key());
+    let response = send(private).await.unwrap();
     assert_eq!(response.status, 200);
     let seen = upstream.requests();
     assert_eq!(seen.len(), 1);
@@ -310,19 +338,23 @@ async fn a_name_is_checked_by_the_addresses_that_it_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engine_with_a_forbidden_address_cannot_be_used() {
-    let stage = stage(&[("IMAGES_OPENAI_API_BASE_URL", "http://169.254.169.254/v1")]).await;
-    let played = stage.generate([], &asked()).await;
-    assert_eq!((played.error().0, played.error().2), (400, Some("engine")));
-    let current = stage.server.app.jobs.snapshot();
+async fn engine_with_forbidden_url_is_unavailable() {
+    let fixture =
+        openai_fixture(&[("IMAGES_OPENAI_API_BASE_URL", "http://169.254.169.254/v1")]).await;
+    let exchange = fixture.generate([], &generation_request()).await;
+    assert_eq!(
+        (exchange.error().0, exchange.error().2),
+        (400, Some("engine"))
+    );
+    let current = fixture.server.app.jobs.snapshot();
     let problems = current.binding("openai").unwrap().problems();
     assert!(problems[0].contains("169.254.169.254"), "{problems:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_picture_that_does_not_come_costs_no_more_than_the_jobs_time() {
+async fn image_fetch_ends_at_job_timeout() {
     let upstream = FakeUpstream::start(async |seen| match seen.method {
-        Method::POST => picture_at(&format!("http://{}/x.png", seen.header("host"))),
+        Method::POST => response_with_url(&format!("http://{}/x.png", seen.header("host"))),
         _ => std::future::pending().await,
     })
     .await;
@@ -333,7 +365,7 @@ async fn a_picture_that_does_not_come_costs_no_more_than_the_jobs_time() {
         ("PINHOLE_JOB_TIMEOUT_SECS", "1"),
     ];
     let server = TestServer::with_engine("openai", &variables).await;
-    let (status, body) = ask(&server).await;
+    let (status, body) = generate(&server).await;
     assert_eq!(
         (status, body["error"]["code"].as_str()),
         (504, Some("timeout")),
@@ -347,7 +379,7 @@ async fn a_picture_that_does_not_come_costs_no_more_than_the_jobs_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_of_the_environment_is_not_used() {
+async fn egress_ignores_proxy_variables() {
     const VARIABLES: [&str; 6] = [
         "HTTP_PROXY",
         "http_proxy",
@@ -356,24 +388,24 @@ async fn a_proxy_of_the_environment_is_not_used() {
         "ALL_PROXY",
         "all_proxy",
     ];
-    let proxy = Forbidden::new();
+    let proxy = UnusedListener::new();
     let address = proxy.url();
     let settings: Vec<(&str, &str)> = VARIABLES
         .iter()
         .map(|name| (*name, address.as_str()))
         .collect();
-    let stage = stage(&settings).await;
-    let picture = || FakeResponse::typed(200, "application/json", success());
-    let played = stage.generate([picture()], &asked()).await;
-    assert_eq!(played.pictures(), [PIXEL]);
+    let fixture = openai_fixture(&settings).await;
+    let image = || FakeResponse::typed(200, "application/json", image_json());
+    let exchange = fixture.generate([image()], &generation_request()).await;
+    assert_eq!(exchange.images(), [PIXEL]);
     assert_eq!(
-        played.request().header("host"),
-        stage.upstream.address().to_string()
+        exchange.request().header("host"),
+        fixture.upstream.address().to_string()
     );
     proxy.check();
 
     // In a process of its own, which has them for real.
-    let upstream = FakeUpstream::json(200, serde_json::from_str(&success()).unwrap()).await;
+    let upstream = FakeUpstream::json(200, serde_json::from_str(&image_json()).unwrap()).await;
     let data = tempfile::tempdir().unwrap();
     let mut command = Command::new(program());
     command
@@ -403,34 +435,34 @@ async fn a_proxy_of_the_environment_is_not_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upstream_is_not_remembered_by_its_cookies() {
-    let stage = stage(&[]).await;
-    let address = format!("{}/x.png", stage.upstream.url());
+async fn egress_stores_no_cookies() {
+    let fixture = openai_fixture(&[]).await;
+    let address = format!("{}/x.png", fixture.upstream.url());
     for _ in 0..2 {
-        let cookie = |answer: FakeResponse| answer.header("set-cookie", "id=1; path=/");
-        let answers = [
-            cookie(picture_at(&address)),
+        let cookie = |response: FakeResponse| response.header("set-cookie", "id=1; path=/");
+        let responses = [
+            cookie(response_with_url(&address)),
             cookie(FakeResponse::typed(200, "image/png", PIXEL)),
         ];
-        let played = stage.generate(answers, &asked()).await;
-        assert_eq!(played.pictures(), [PIXEL]);
-        assert_eq!(played.headers.get("set-cookie"), None);
-        for seen in &played.seen {
+        let exchange = fixture.generate(responses, &generation_request()).await;
+        assert_eq!(exchange.images(), [PIXEL]);
+        assert_eq!(exchange.headers.get("set-cookie"), None);
+        for seen in &exchange.requests {
             assert_eq!(seen.header("cookie"), "", "{}", seen.line());
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_operator_reads_what_the_client_does_not() {
-    let other = Forbidden::new();
-    let down = Forbidden::new().url();
-    let broken = stage(&[("IMAGES_OPENAI_API_BASE_URL", &down)]).await;
+async fn egress_error_names_host_to_operator_only() {
+    let other = UnusedListener::new();
+    let down = UnusedListener::new().url();
+    let broken = openai_fixture(&[("IMAGES_OPENAI_API_BASE_URL", &down)]).await;
     let url = format!("{}/x.png", other.url());
     let upstream = FakeUpstream::json(200, json!({"data": [{"url": url}]})).await;
     let base = upstream.url();
-    let elsewhere = stage(&[("IMAGES_OPENAI_API_BASE_URL", &base)]).await;
-    for (stage, address, words) in [
+    let elsewhere = openai_fixture(&[("IMAGES_OPENAI_API_BASE_URL", &base)]).await;
+    for (fixture, address, words) in [
         (&broken, down.as_str(), "IMAGES_OPENAI_API_BASE_URL"),
         (&elsewhere, "127.0.0.1", "is private"),
     ] {
@@ -439,10 +471,9 @@ async fn the_operator_reads_what_the_client_does_not() {
             prompt: "a red fox".to_owned(),
             ..Default::default()
         };
-        let jobs = &stage.server.app.jobs;
+        let jobs = &fixture.server.app.jobs;
         let requester = Requester::default();
-        let plan =
-            JobPlan::new(jobs.snapshot(), Operation::Generate, None, requester).unwrap();
+        let plan = JobPlan::new(jobs.snapshot(), Operation::Generate, None, requester).unwrap();
         let failed = jobs.generate(&plan, request, &control).await;
         let error = failed.unwrap_err();
         let (client, operator) = (error.to_string(), error.for_operator());
@@ -462,7 +493,7 @@ async fn the_operator_reads_what_the_client_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_translators_prefix_is_one_or_the_server_does_not_start() {
+async fn nat64_prefixes_are_validated_and_classify_by_embedded_ip() {
     let data = tempfile::tempdir().unwrap();
     let read = |text| {
         let variables = [("PINHOLE_NAT64_PREFIXES", text)];

@@ -1,28 +1,28 @@
 //! What clients are told while a turn runs: by server-sent events and by Socket.IO.
 
-pub(crate) mod client;
-mod recheck;
-mod socket;
+mod revocation;
+pub(crate) mod socket_client;
+mod socket_io;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pinhole::chat::event::PROGRESS;
-use pinhole_tests::{FakeResponse, RecordedRequest, TestServer, FakeUpstream, gif, pixel_base64};
+use pinhole_tests::{FakeResponse, FakeUpstream, RecordedRequest, TestServer, gif, pixel_base64};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use client::{PATIENCE, Socket, emit, user_id};
+use socket_client::{PATIENCE, SocketClient, emit, user_id};
 
-/// TestServer-sent events, each with its id.
-struct Stream {
+/// Server-sent events, each with its id.
+struct EventStream {
     response: reqwest::Response,
     read: String,
 }
 
-impl Stream {
-    async fn of(server: &TestServer, query: &str, last: Option<&str>) -> Self {
+impl EventStream {
+    async fn connect_as(server: &TestServer, query: &str, last: Option<&str>) -> Self {
         let mut request = server.get(&format!("/api/events{query}"));
         if let Some(last) = last {
             request = request.header("last-event-id", last);
@@ -54,7 +54,7 @@ impl Stream {
     }
 
     /// So many events, but for progress, which depends on time.
-    async fn take(&mut self, count: usize) -> (Vec<String>, Vec<Value>) {
+    async fn next_events(&mut self, count: usize) -> (Vec<String>, Vec<Value>) {
         let (mut ids, mut events) = (Vec::new(), Vec::new());
         while events.len() < count {
             let (id, event) = self.next().await;
@@ -68,7 +68,7 @@ impl Stream {
 }
 
 /// A whole turn with a picture, in message `a1` of this chat.
-async fn turn(server: &TestServer, chat_id: &str) {
+async fn run_turn(server: &TestServer, chat_id: &str) {
     let request = json!({
         "model": "m", "chat_id": chat_id, "id": "a1", "features": {"image_generation": true},
         "messages": [{"role": "user", "content": "a red fox"}],
@@ -78,36 +78,36 @@ async fn turn(server: &TestServer, chat_id: &str) {
 }
 
 /// The type of each.
-fn kinds(events: &[Value]) -> Vec<&str> {
+fn event_types(events: &[Value]) -> Vec<&str> {
     let kinds = events.iter().map(|event| &event["data"]["type"]);
     kinds.map(|kind| kind.as_str().unwrap()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_away_hears_the_rest_of_a_turn_in_the_same_words() {
+async fn event_stream_resumes_after_last_event_id() {
     let server = TestServer::with_engine("sketch", &[]).await;
-    let mut stays = Stream::of(&server, "", None).await;
-    let mut leaves = Stream::of(&server, "", None).await;
-    turn(&server, "c1").await;
-    let (ids, events) = stays.take(3).await;
-    assert_eq!(kinds(&events), ["status", "status", "files"]);
+    let mut stays = EventStream::connect_as(&server, "", None).await;
+    let mut leaves = EventStream::connect_as(&server, "", None).await;
+    run_turn(&server, "c1").await;
+    let (ids, events) = stays.next_events(3).await;
+    assert_eq!(event_types(&events), ["status", "status", "files"]);
     let (first, _) = leaves.next().await;
     assert_eq!(first, ids[0]);
     drop(leaves);
-    turn(&server, "c2").await;
-    let (later, _) = stays.take(3).await;
+    run_turn(&server, "c2").await;
+    let (later, _) = stays.next_events(3).await;
 
-    let mut back = Stream::of(&server, "", Some(&first)).await;
-    let (heard, again) = back.take(5).await;
+    let mut back = EventStream::connect_as(&server, "", Some(&first)).await;
+    let (heard, again) = back.next_events(5).await;
     assert_eq!(heard, [&ids[1..], &later].concat());
     assert_eq!(again[..2], events[1..]);
 
-    let mut of_chat = Stream::of(&server, "?chat_id=c2", Some(&first)).await;
-    assert_eq!(of_chat.take(3).await.0, later);
+    let mut of_chat = EventStream::connect_as(&server, "?chat_id=c2", Some(&first)).await;
+    assert_eq!(of_chat.next_events(3).await.0, later);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_of_before_a_restart_is_told_as_a_gap() {
+async fn event_stream_reports_gap_for_unknown_id() {
     let server = TestServer::with_engine("sketch", &[]).await;
     let ours = user_id(&server, &server.key).await;
     emit(&server, &ours, Some("c1"), "status", json!({}));
@@ -116,7 +116,7 @@ async fn an_id_of_before_a_restart_is_told_as_a_gap() {
         ("?chat_id=c1", "no id"),
         ("", "é"),
     ] {
-        let mut stream = Stream::of(&server, query, Some(last)).await;
+        let mut stream = EventStream::connect_as(&server, query, Some(last)).await;
         let (id, gap) = stream.next().await;
         let expected = json!({
             "chat_id": null, "message_id": null, "data": {"type": "pinhole:gap", "data": {}},
@@ -125,17 +125,17 @@ async fn an_id_of_before_a_restart_is_told_as_a_gap() {
         let (next, status) = stream.next().await;
         assert_eq!(status["data"]["type"], "status");
         // The gap's own id is as good as any.
-        let mut back = Stream::of(&server, "", Some(&id)).await;
+        let mut back = EventStream::connect_as(&server, "", Some(&id)).await;
         assert_eq!(back.next().await.0, next);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_users_id_leads_to_ones_own_events_only() {
+async fn event_stream_resumes_only_own_events() {
     let server = TestServer::with_engine("sketch", &[]).await;
     let second = server.add_second_user().await;
     let ours = user_id(&server, &server.key).await;
-    let mut stream = Stream::of(&server, "", None).await;
+    let mut stream = EventStream::connect_as(&server, "", None).await;
     emit(&server, &ours, None, "status", json!({"of": "ours"}));
     let (id, _) = stream.next().await;
     emit(&server, &ours, None, "status", json!({"of": "ours"}));
@@ -143,7 +143,7 @@ async fn another_users_id_leads_to_ones_own_events_only() {
     let request = server.client.get(server.url("/api/events"));
     let response = request.bearer_auth(second).header("last-event-id", id);
     let response = response.send().await.unwrap();
-    let mut stream = Stream {
+    let mut stream = EventStream {
         response,
         read: String::new(),
     };
@@ -157,18 +157,21 @@ async fn another_users_id_leads_to_ones_own_events_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_sees_how_far_a_job_is_and_what_it_looks_like() {
-    let drawn = Arc::new(Notify::new());
+async fn progress_event_has_fraction_and_preview() {
+    let response = Arc::new(Notify::new());
     let begun = Arc::new(AtomicBool::new(false));
     let engine = {
-        let drawn = drawn.clone();
+        let response = response.clone();
         FakeUpstream::start(move |seen: RecordedRequest| {
-            let (drawn, begun) = (drawn.clone(), begun.clone());
+            let (response, begun) = (response.clone(), begun.clone());
             async move {
                 if seen.line() == "POST /sdapi/v1/txt2img" {
                     begun.store(true, Ordering::SeqCst);
-                    drawn.notified().await;
-                    return FakeResponse::json(200, &json!({"images": [pixel_base64()], "info": "{}"}));
+                    response.notified().await;
+                    return FakeResponse::json(
+                        200,
+                        &json!({"images": [pixel_base64()], "info": "{}"}),
+                    );
                 }
                 let draws = begun.load(Ordering::SeqCst);
                 let preview = base64_simd::STANDARD.encode_to_string(gif(1));
@@ -191,8 +194,8 @@ async fn a_client_sees_how_far_a_job_is_and_what_it_looks_like() {
     let server =
         TestServer::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", url.as_str())]).await;
     let ours = user_id(&server, &server.key).await;
-    let mut socket = Socket::of(&server, &server.key).await;
-    let mut stream = Stream::of(&server, "?chat_id=c1", None).await;
+    let mut socket = SocketClient::connect_as(&server, &server.key).await;
+    let mut stream = EventStream::connect_as(&server, "?chat_id=c1", None).await;
     let watching = async {
         let begun = socket.event().await;
         assert_eq!(begun["data"]["data"]["description"], "Creating image");
@@ -212,14 +215,14 @@ async fn a_client_sees_how_far_a_job_is_and_what_it_looks_like() {
         });
         assert_eq!(progress["data"]["data"], expected);
         while stream.next().await.1 != progress {}
-        drawn.notify_one();
+        response.notify_one();
     };
-    tokio::join!(turn(&server, "c1"), watching);
-    let rest = socket.heard(&server, &ours).await;
-    assert_eq!(kinds(&rest), ["status", "files"]);
+    tokio::join!(run_turn(&server, "c1"), watching);
+    let rest = socket.events_so_far(&server, &ours).await;
+    assert_eq!(event_types(&rest), ["status", "files"]);
 
     // Who comes now is not told how far a job was that is done.
-    let mut late = Stream::of(&server, "", Some("")).await;
+    let mut late = EventStream::connect_as(&server, "", Some("")).await;
     for kind in ["pinhole:gap", "status", "status", "files"] {
         assert_eq!(late.next().await.1["data"]["type"], kind);
     }

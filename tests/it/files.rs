@@ -1,9 +1,9 @@
 //! Stored pictures: who gets them, how they are sent, and what is left of them.
 
+mod bulk;
 mod content;
-mod kept;
-mod many;
-mod rows;
+mod metadata;
+mod sweep;
 mod thumbnail;
 mod upload;
 
@@ -19,20 +19,20 @@ use sha2::{Digest, Sha256};
 const NOT_FOUND: &str = "We could not find what you're looking for :/";
 
 /// Makes a picture for whoever has the key. Its address.
-async fn make(server: &TestServer, key: &str) -> String {
+async fn generate_image(server: &TestServer, key: &str) -> String {
     let body = json!({"prompt": "a fox", "size": "64x48", "response_format": "url"});
     let request = server
         .client
         .post(server.url("/v1/images/generations"))
         .bearer_auth(key);
-    let answer = request.body(body.to_string()).send().await.unwrap();
-    assert_eq!(answer.status(), 200);
-    let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
-    answer["data"][0]["url"].as_str().unwrap().to_owned()
+    let response = request.body(body.to_string()).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let response: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+    response["data"][0]["url"].as_str().unwrap().to_owned()
 }
 
 /// The id in a file's address.
-fn id(url: &str) -> &str {
+fn file_id(url: &str) -> &str {
     let id = url.strip_prefix("/api/v1/files/").unwrap();
     id.strip_suffix("/content").unwrap()
 }
@@ -54,7 +54,11 @@ fn form(parts: &[(&str, Option<&str>, &[u8])]) -> Vec<u8> {
 }
 
 /// The upload of a form by whoever has the key.
-fn post(server: &TestServer, key: &str, body: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
+fn post_form(
+    server: &TestServer,
+    key: &str,
+    body: impl Into<reqwest::Body>,
+) -> reqwest::RequestBuilder {
     server
         .client
         .post(server.url("/api/v1/files/?process=false"))
@@ -65,14 +69,14 @@ fn post(server: &TestServer, key: &str, body: impl Into<reqwest::Body>) -> reqwe
 
 /// Uploads a file for whoever has the key: its row.
 async fn upload(server: &TestServer, key: &str, name: &str, bytes: &[u8]) -> Value {
-    let request = post(server, key, form(&[("file", Some(name), bytes)]));
-    let (status, row) = answer(request).await;
+    let request = post_form(server, key, form(&[("file", Some(name), bytes)]));
+    let (status, row) = response_json(request).await;
     assert_eq!(status, 200, "{row}");
     row
 }
 
 /// Status and JSON of an answer.
-async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+async fn response_json(request: reqwest::RequestBuilder) -> (u16, Value) {
     let response = request.send().await.unwrap();
     let status = response.status().as_u16();
     let bytes = response.bytes().await.unwrap();
@@ -80,17 +84,17 @@ async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
 }
 
 /// What the hash of these bytes is, in hexadecimal.
-fn hash(bytes: &[u8]) -> String {
+fn sha256_hex(bytes: &[u8]) -> String {
     let hash = Sha256::digest(bytes);
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Where the address's bytes are.
-fn content(row: &Value) -> String {
+fn content_url(row: &Value) -> String {
     format!("/api/v1/files/{}/content", row["id"].as_str().unwrap())
 }
 
-async fn body(request: reqwest::RequestBuilder) -> Bytes {
+async fn response_bytes(request: reqwest::RequestBuilder) -> Bytes {
     request.send().await.unwrap().bytes().await.unwrap()
 }
 
@@ -104,9 +108,9 @@ async fn assert_not_found(case: &str, request: reqwest::RequestBuilder) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_picture_is_sent_as_a_picture_and_never_as_a_document() {
+async fn content_has_image_type_and_security_headers() {
     let server = TestServer::start(&[]).await;
-    let url = make(&server, &server.key).await;
+    let url = generate_image(&server, &server.key).await;
     let response = server.get(&url).send().await.unwrap();
     assert_eq!(response.status(), 200);
     let headers = response.headers().clone();
@@ -126,7 +130,7 @@ async fn a_picture_is_sent_as_a_picture_and_never_as_a_document() {
         assert_eq!(headers[name], value);
     }
     assert!(bytes.starts_with(b"\x89PNG\r\n\x1a\n"));
-    let kept = std::fs::read(server.data_dir.path().join("files").join(id(&url))).unwrap();
+    let kept = std::fs::read(server.data_dir.path().join("files").join(file_id(&url))).unwrap();
     assert_eq!(bytes, kept);
     let again = server
         .get(&url)
@@ -140,9 +144,9 @@ async fn a_picture_is_sent_as_a_picture_and_never_as_a_document() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_browser_gets_a_picture_by_its_cookie() {
+async fn content_accepts_token_cookie() {
     let server = TestServer::start(&[]).await;
-    let url = server.url(&make(&server, &server.key).await);
+    let url = server.url(&generate_image(&server, &server.key).await);
     let key = &server.key;
     for (cookie, status) in [
         (format!("token={key}"), 200),
@@ -161,12 +165,12 @@ async fn a_browser_gets_a_picture_by_its_cookie() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn somebody_elses_picture_is_not_found() {
+async fn content_of_other_user_is_not_found() {
     let server = TestServer::start(&[]).await;
     let second = server.add_second_user().await;
     let (mine, theirs) = (
-        make(&server, &server.key).await,
-        make(&server, second).await,
+        generate_image(&server, &server.key).await,
+        generate_image(&server, second).await,
     );
     let get = |key: &str, url: &str| server.client.get(server.url(url)).bearer_auth(key);
     assert_eq!(get(&server.key, &mine).send().await.unwrap().status(), 200);
@@ -180,10 +184,10 @@ async fn somebody_elses_picture_is_not_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_is_no_path() {
+async fn file_id_is_not_a_path() {
     let server = TestServer::start(&[]).await;
-    let url = make(&server, &server.key).await;
-    let id = id(&url);
+    let url = generate_image(&server, &server.key).await;
+    let id = file_id(&url);
     std::fs::write(server.data_dir.path().join("secret"), "secret").unwrap();
     let long = "5".repeat(16_000);
     for trick in [
@@ -222,13 +226,13 @@ async fn an_id_is_no_path() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_picture_whose_bytes_are_gone_is_not_found() {
+async fn content_without_bytes_is_not_found() {
     let server = TestServer::start(&[]).await;
     let (gone, kept) = (
-        make(&server, &server.key).await,
-        make(&server, &server.key).await,
+        generate_image(&server, &server.key).await,
+        generate_image(&server, &server.key).await,
     );
-    std::fs::remove_file(server.data_dir.path().join("files").join(id(&gone))).unwrap();
+    std::fs::remove_file(server.data_dir.path().join("files").join(file_id(&gone))).unwrap();
     assert_not_found("removed", server.get(&gone)).await;
     assert_eq!(server.get(&kept).send().await.unwrap().status(), 200);
 }
@@ -287,7 +291,7 @@ impl Drop for Process {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_picture_and_its_owner_outlive_the_server() {
+async fn file_and_key_survive_restart() {
     let server = TestServer::start(&[]).await;
     let data = tempfile::tempdir().unwrap();
     let first = Process::start(data.path());
@@ -310,10 +314,10 @@ async fn a_picture_and_its_owner_outlive_the_server() {
     let made = ask(&first, "/v1/images/generations", Some(body)).await;
     let made: Value = serde_json::from_slice(&made).unwrap();
     let url = made["data"][0]["url"].as_str().unwrap();
-    let picture = ask(&first, url, None).await;
+    let image = ask(&first, url, None).await;
     drop(first);
 
     let second = Process::start(data.path());
     assert_eq!(second.key, ": shown at the first start");
-    assert_eq!(ask(&second, url, None).await, picture);
+    assert_eq!(ask(&second, url, None).await, image);
 }

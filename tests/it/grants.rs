@@ -7,10 +7,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use pinhole::config::Config;
+use pinhole_ground::audit::AuditLog;
 use pinhole_ground::environment::Environment;
+use pinhole_images::Decoder;
 use pinhole_sandbox::grant::{FirstUse, Grant, RequestDenial, Right};
 use pinhole_sandbox::{Engines, PendingApproval};
-use pinhole_tests::{TestServer, FakeUpstream, compiler, guests};
+use pinhole_tests::{FakeUpstream, TestServer, compiler, guests};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -21,10 +23,10 @@ pub(crate) fn hostile(word: &str) -> Vec<u8> {
     let mark = b"describe as: ";
     let places = bytes.windows(mark.len()).enumerate();
     let places: Vec<_> = places.filter(|(_, it)| *it == mark).collect();
-    let [(place, _)] = places[..] else {
+    let [(fixture, _)] = places[..] else {
         panic!("{} marks", places.len());
     };
-    let begin = place + mark.len();
+    let begin = fixture + mark.len();
     bytes[begin..begin + 11].copy_from_slice(format!("{word:11}").as_bytes());
     bytes
 }
@@ -35,13 +37,13 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 }
 
 /// A folder of engines with the data folder that remembers what was granted.
-struct Place {
+struct GrantFixture {
     engines: TempDir,
     data: TempDir,
     first_use: FirstUse,
 }
 
-impl Place {
+impl GrantFixture {
     fn new(first_use: FirstUse) -> Self {
         Self {
             engines: tempfile::tempdir().unwrap(),
@@ -51,30 +53,30 @@ impl Place {
     }
 
     /// Where the hostile engine that describes itself so has just been granted all that it declares.
-    async fn granted(word: &str) -> Self {
-        let place = Self::new(FirstUse::Declared);
-        place.put("hostile.wasm", word);
-        let engines = place.open().await;
+    async fn with_grant(word: &str) -> Self {
+        let fixture = Self::new(FirstUse::Declared);
+        fixture.install("hostile.wasm", word);
+        let engines = fixture.open_engines().await;
         assert_eq!(engines.rejected_files().len() + engines.pending().len(), 0);
-        place
+        fixture
     }
 
-    fn put(&self, file: &str, word: &str) {
+    fn install(&self, file: &str, word: &str) {
         fs::write(self.engines.path().join(file), hostile(word)).unwrap();
     }
 
-    fn kept(&self, name: &str) -> PathBuf {
+    fn grant_path(&self, name: &str) -> PathBuf {
         self.data.path().join("grants").join(name)
     }
 
-    fn copies(&self) -> BTreeSet<String> {
-        let entries = fs::read_dir(self.kept("")).unwrap();
+    fn stored_components(&self) -> BTreeSet<String> {
+        let entries = fs::read_dir(self.grant_path("")).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| name.ends_with(".wasm")).collect()
     }
 
     /// What a server would do with both at its start.
-    async fn open(&self) -> Engines {
+    async fn open_engines(&self) -> Engines {
         let config = Config {
             data: self.data.path().to_owned(),
             engines: self.engines.path().to_owned(),
@@ -83,45 +85,47 @@ impl Place {
             compiler: compiler(),
             ..Config::new(Environment::default()).unwrap()
         };
-        Engines::open(&config).await.unwrap()
+        Engines::open(&config.engine_options(AuditLog::default(), Decoder::default()))
+            .await
+            .unwrap()
     }
 }
 
 /// The digests of the engines that serve, by name.
-fn serving(engines: &Engines) -> Vec<(&str, &str)> {
+fn served(engines: &Engines) -> Vec<(&str, &str)> {
     let admitted = engines.admitted();
     admitted
         .map(|it| (it.description.name.as_str(), it.digest.as_str()))
         .collect()
 }
 
-fn lines(rights: &BTreeSet<Right>) -> Vec<String> {
+fn right_texts(rights: &BTreeSet<Right>) -> Vec<String> {
     rights.iter().map(ToString::to_string).collect()
 }
 
-fn only(engines: &Engines) -> &PendingApproval {
+fn only_pending(engines: &Engines) -> &PendingApproval {
     let [pending] = engines.pending() else {
         panic!("{:?}", engines.pending());
     };
     pending
 }
 
-fn granted(engines: &Engines) -> Grant {
+fn stored_grant(engines: &Engines) -> Grant {
     engines.grants().load("hostile").unwrap().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_engine_is_granted_what_it_declares() {
-    let place = Place::granted("plain").await;
-    let engines = place.open().await;
-    let grant = granted(&engines);
+async fn new_engine_is_granted_declared_rights() {
+    let fixture = GrantFixture::with_grant("plain").await;
+    let engines = fixture.open_engines().await;
+    let grant = stored_grant(&engines);
     let plain = digest(&hostile("plain"));
     assert_eq!(
         (&grant.digest, grant.file.as_str()),
         (&plain, "hostile.wasm")
     );
     assert_eq!(
-        lines(&grant.allows),
+        right_texts(&grant.allows),
         [
             "api at base-url",
             "api with authorization: Bearer from api-key",
@@ -135,31 +139,41 @@ async fn a_new_engine_is_granted_what_it_declares() {
         ]
     );
     assert!(grant.denies.is_empty());
-    assert_eq!(serving(&engines), [("hostile", plain.as_str())]);
-    assert_eq!(place.copies(), [format!("{plain}.wasm")].into());
-    let mode = fs::metadata(place.kept("")).unwrap().permissions().mode();
+    assert_eq!(served(&engines), [("hostile", plain.as_str())]);
+    assert_eq!(
+        fixture.stored_components(),
+        [format!("{plain}.wasm")].into()
+    );
+    let mode = fs::metadata(fixture.grant_path(""))
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o700);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_component_that_declares_no_more_takes_over() {
-    let place = Place::granted("plain").await;
+async fn component_without_new_rights_replaces_served_one() {
+    let fixture = GrantFixture::with_grant("plain").await;
     for word in ["again", "less", "narrow"] {
-        place.put("hostile.wasm", word);
-        let engines = place.open().await;
+        fixture.install("hostile.wasm", word);
+        let engines = fixture.open_engines().await;
         let new = digest(&hostile(word));
-        assert_eq!(serving(&engines), [("hostile", new.as_str())], "{word}");
+        assert_eq!(served(&engines), [("hostile", new.as_str())], "{word}");
         assert!(engines.pending().is_empty(), "{word}");
-        assert_eq!(granted(&engines).digest, new, "{word}");
-        assert_eq!(place.copies(), [format!("{new}.wasm")].into(), "{word}");
+        assert_eq!(stored_grant(&engines).digest, new, "{word}");
+        assert_eq!(
+            fixture.stored_components(),
+            [format!("{new}.wasm")].into(),
+            "{word}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_component_that_declares_more_waits_while_the_old_one_serves_on() {
-    let place = Place::granted("plain").await;
+async fn component_with_new_rights_awaits_approval() {
+    let fixture = GrantFixture::with_grant("plain").await;
     let old = digest(&hostile("plain"));
-    let grant = granted(&place.open().await);
+    let grant = stored_grant(&fixture.open_engines().await);
     let more: &[(&str, &[&str])] = &[
         ("request", &["api POST /more/"]),
         ("prefix", &["api GET /"]),
@@ -173,31 +187,35 @@ async fn a_component_that_declares_more_waits_while_the_old_one_serves_on() {
         ),
     ];
     for (word, expected) in more {
-        place.put("hostile.wasm", word);
-        let engines = place.open().await;
-        assert_eq!(serving(&engines), [("hostile", old.as_str())], "{word}");
-        let pending = only(&engines);
-        assert_eq!(lines(&pending.new_rights), *expected, "{word}");
+        fixture.install("hostile.wasm", word);
+        let engines = fixture.open_engines().await;
+        assert_eq!(served(&engines), [("hostile", old.as_str())], "{word}");
+        let pending = only_pending(&engines);
+        assert_eq!(right_texts(&pending.new_rights), *expected, "{word}");
         assert_eq!(pending.digest, digest(&hostile(word)), "{word}");
         assert!(pending.is_served, "{word}");
         assert!(pending.reason().contains("pinhole engine grant hostile"));
-        assert_eq!(granted(&engines), grant, "{word}");
-        assert_eq!(place.copies(), [format!("{old}.wasm")].into(), "{word}");
+        assert_eq!(stored_grant(&engines), grant, "{word}");
+        assert_eq!(
+            fixture.stored_components(),
+            [format!("{old}.wasm")].into(),
+            "{word}"
+        );
     }
 
     // An administrator accepts the last one.
-    let engines = place.open().await;
-    engines.approve(only(&engines)).unwrap();
-    let engines = place.open().await;
+    let engines = fixture.open_engines().await;
+    engines.approve(only_pending(&engines)).unwrap();
+    let engines = fixture.open_engines().await;
     let new = digest(&hostile("open-key"));
-    assert_eq!(serving(&engines), [("hostile", new.as_str())]);
+    assert_eq!(served(&engines), [("hostile", new.as_str())]);
     assert!(engines.pending().is_empty());
-    assert_eq!(place.copies(), [format!("{new}.wasm")].into());
+    assert_eq!(fixture.stored_components(), [format!("{new}.wasm")].into());
     // What it no longer declares is no longer granted.
-    place.put("hostile.wasm", "plain");
-    let engines = place.open().await;
+    fixture.install("hostile.wasm", "plain");
+    let engines = fixture.open_engines().await;
     assert_eq!(
-        lines(&only(&engines).new_rights),
+        right_texts(&only_pending(&engines).new_rights),
         [
             "api with authorization: Bearer from api-key",
             "secret api-key from HOSTILE_API_KEY",
@@ -207,29 +225,32 @@ async fn a_component_that_declares_more_waits_while_the_old_one_serves_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_accepted_is_what_was_shown() {
-    let place = Place::granted("plain").await;
-    place.put("hostile.wasm", "request");
-    let engines = place.open().await;
-    place.put("hostile.wasm", "prefix");
-    let refusal = engines.approve(only(&engines)).unwrap_err();
+async fn approval_refuses_changed_component() {
+    let fixture = GrantFixture::with_grant("plain").await;
+    fixture.install("hostile.wasm", "request");
+    let engines = fixture.open_engines().await;
+    fixture.install("hostile.wasm", "prefix");
+    let refusal = engines.approve(only_pending(&engines)).unwrap_err();
     assert!(refusal.reason.contains("was changed during"), "{refusal}");
-    let engines = place.open().await;
-    assert_eq!(granted(&engines).digest, digest(&hostile("plain")));
-    assert_eq!(lines(&only(&engines).new_rights), ["api GET /"]);
+    let engines = fixture.open_engines().await;
+    assert_eq!(stored_grant(&engines).digest, digest(&hostile("plain")));
+    assert_eq!(
+        right_texts(&only_pending(&engines).new_rights),
+        ["api GET /"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_was_told_so_grants_nothing_by_itself() {
-    let place = Place::new(FirstUse::Explicit);
-    place.put("hostile.wasm", "plain");
-    let engines = place.open().await;
-    assert!(serving(&engines).is_empty());
-    let pending = only(&engines);
+async fn explicit_mode_grants_nothing_automatically() {
+    let fixture = GrantFixture::new(FirstUse::Explicit);
+    fixture.install("hostile.wasm", "plain");
+    let engines = fixture.open_engines().await;
+    assert!(served(&engines).is_empty());
+    let pending = only_pending(&engines);
     assert_eq!(pending.new_rights, pending.declared_rights);
     assert!(!pending.is_served);
     assert!(engines.grants().load_all().unwrap().is_empty());
-    assert!(place.copies().is_empty());
+    assert!(fixture.stored_components().is_empty());
 
     let environment =
         |value: &str| Environment::new([("PINHOLE_ENGINE_GRANTS".into(), value.into())]);
@@ -240,74 +261,74 @@ async fn a_server_that_was_told_so_grants_nothing_by_itself() {
     assert!(error.contains("declared or explicit"), "{error}");
 
     engines.approve(pending).unwrap();
-    let engines = place.open().await;
+    let engines = fixture.open_engines().await;
     let plain = digest(&hostile("plain"));
-    assert_eq!(serving(&engines), [("hostile", plain.as_str())]);
+    assert_eq!(served(&engines), [("hostile", plain.as_str())]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_that_is_not_what_was_granted_does_not_serve() {
+async fn altered_stored_component_is_not_served() {
     for change in ["other", "gone", "cut"] {
-        let place = Place::granted("plain").await;
-        let copy = place.kept(&format!("{}.wasm", digest(&hostile("plain"))));
-        place.put("hostile.wasm", "request");
+        let fixture = GrantFixture::with_grant("plain").await;
+        let copy = fixture.grant_path(&format!("{}.wasm", digest(&hostile("plain"))));
+        fixture.install("hostile.wasm", "request");
         match change {
             "other" => fs::write(copy, hostile("again")).unwrap(),
             "cut" => fs::write(copy, &hostile("plain")[..1000]).unwrap(),
             _ => fs::remove_file(copy).unwrap(),
         }
-        let engines = place.open().await;
-        assert!(serving(&engines).is_empty(), "{change}");
-        assert!(!only(&engines).is_served, "{change}");
+        let engines = fixture.open_engines().await;
+        assert!(served(&engines).is_empty(), "{change}");
+        assert!(!only_pending(&engines).is_served, "{change}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_grant_that_cannot_be_read_grants_nothing() {
-    let place = Place::granted("plain").await;
-    let path = place.kept("hostile.json");
+async fn unreadable_grant_grants_nothing() {
+    let fixture = GrantFixture::with_grant("plain").await;
+    let path = fixture.grant_path("hostile.json");
     let good = fs::read_to_string(&path).unwrap();
     let version = good.replace("\"version\": 1", "\"version\": 1, \"capabilities\": []");
     for bad in [&version, "", "{}", "[]"] {
         fs::write(&path, bad).unwrap();
-        let engines = place.open().await;
-        assert!(serving(&engines).is_empty(), "{bad}");
+        let engines = fixture.open_engines().await;
+        assert!(served(&engines).is_empty(), "{bad}");
         let [refused] = engines.rejected_files() else {
             panic!("{bad}");
         };
         let gist = "has an unreadable grant (grants/hostile.json in the data directory: ";
         assert!(refused.reason.contains(gist), "{}", refused.reason);
         assert_eq!(fs::read_to_string(&path).unwrap(), bad, "it is left alone");
-        assert_eq!(place.copies().len(), 1, "{bad}");
+        assert_eq!(fixture.stored_components().len(), 1, "{bad}");
     }
     fs::write(&path, good).unwrap();
-    assert_eq!(serving(&place.open().await).len(), 1);
+    assert_eq!(served(&fixture.open_engines().await).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_was_another_engine_is_not_a_new_one() {
-    let place = Place::granted("plain").await;
-    place.put("hostile.wasm", "renamed");
-    let engines = place.open().await;
-    let pending = only(&engines);
+async fn file_of_renamed_engine_awaits_approval() {
+    let fixture = GrantFixture::with_grant("plain").await;
+    fixture.install("hostile.wasm", "renamed");
+    let engines = fixture.open_engines().await;
+    let pending = only_pending(&engines);
     assert_eq!(pending.engine, "other");
     assert_eq!(pending.previous_engine.as_deref(), Some("hostile"));
     let plain = digest(&hostile("plain"));
-    assert_eq!(serving(&engines), [("hostile", plain.as_str())]);
+    assert_eq!(served(&engines), [("hostile", plain.as_str())]);
 
     // Where the engine's own file is only called otherwise, that one serves.
-    place.put("zebra.wasm", "plain");
-    let engines = place.open().await;
-    assert_eq!(only(&engines).engine, "other");
+    fixture.install("zebra.wasm", "plain");
+    let engines = fixture.open_engines().await;
+    assert_eq!(only_pending(&engines).engine, "other");
     assert_eq!(engines.get("hostile").unwrap().file, "zebra.wasm");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_files_with_one_name_the_one_that_was_granted_serves_on() {
-    let place = Place::granted("plain").await;
+async fn granted_file_wins_over_duplicate_engine_name() {
+    let fixture = GrantFixture::with_grant("plain").await;
     // Before it in alphabetical order, and no more than is granted.
-    place.put("a.wasm", "again");
-    let engines = place.open().await;
+    fixture.install("a.wasm", "again");
+    let engines = fixture.open_engines().await;
     assert_eq!(engines.get("hostile").unwrap().file, "hostile.wasm");
     let [refused] = engines.rejected_files() else {
         panic!("{:?}", engines.rejected_files());
@@ -319,18 +340,19 @@ async fn of_two_files_with_one_name_the_one_that_was_granted_serves_on() {
             "names its engine hostile, as hostile.wasm already does"
         )
     );
-    assert_eq!(granted(&engines).digest, digest(&hostile("plain")));
+    assert_eq!(stored_grant(&engines).digest, digest(&hostile("plain")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_component_that_describes_itself_otherwise_each_time_gets_no_more() {
-    let more = |rights: &BTreeSet<Right>| lines(rights).contains(&"more at base-url".to_owned());
-    let mut place = Place::granted("changing").await;
-    while more(&granted(&place.open().await).allows) {
-        place = Place::granted("changing").await;
+async fn changing_description_gains_no_rights() {
+    let more =
+        |rights: &BTreeSet<Right>| right_texts(rights).contains(&"more at base-url".to_owned());
+    let mut fixture = GrantFixture::with_grant("changing").await;
+    while more(&stored_grant(&fixture.open_engines().await).allows) {
+        fixture = GrantFixture::with_grant("changing").await;
     }
     let engines = loop {
-        let engines = place.open().await;
+        let engines = fixture.open_engines().await;
         if more(&engines.get("hostile").unwrap().declared_rights) {
             break engines;
         }
@@ -339,7 +361,7 @@ async fn a_component_that_describes_itself_otherwise_each_time_gets_no_more() {
     let component = engines.get("hostile").unwrap();
     let new_rights = component.grant.new_rights(&component.declared_rights);
     assert_eq!(
-        lines(&new_rights),
+        right_texts(&new_rights),
         [
             "more at base-url",
             "more GET /allowed/",
@@ -356,7 +378,7 @@ async fn a_component_that_describes_itself_otherwise_each_time_gets_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_was_taken_away_is_refused_until_it_is_given_back() {
+async fn revoked_request_is_refused_until_restored() {
     let upstream = FakeUpstream::json(200, json!({})).await;
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("hostile.wasm"), hostile("plain")).unwrap();
@@ -367,8 +389,8 @@ async fn a_request_that_was_taken_away_is_refused_until_it_is_given_back() {
     let server = TestServer::start(&variables).await;
     let reach = async |server: &TestServer| {
         let body = json!({"prompt": "reach api /allowed/x", "engine": "hostile"});
-        let (_, answer) = server.post_json("/v1/images/generations", &body).await;
-        answer["error"]["message"].as_str().unwrap().to_owned()
+        let (_, response) = server.post_json("/v1/images/generations", &body).await;
+        response["error"]["message"].as_str().unwrap().to_owned()
     };
     assert_eq!(reach(&server).await, "status 200");
     assert_eq!(upstream.request_lines(), ["GET /allowed/x"]);
@@ -393,7 +415,7 @@ async fn a_request_that_was_taken_away_is_refused_until_it_is_given_back() {
     let binding = server
         .app
         .jobs
-        .current()
+        .snapshot()
         .binding("hostile")
         .unwrap()
         .clone();

@@ -1,12 +1,12 @@
 //! Open WebUI's image API: what it gives, what it asks of an upstream, and what it refuses.
 
 mod edit;
-mod refused;
+mod refusals;
 mod verify;
 
 use std::collections::BTreeSet;
 
-use pinhole_tests::{FakeResponse, PIXEL, RecordedRequest, TestServer, FakeUpstream, pixel_base64};
+use pinhole_tests::{FakeResponse, FakeUpstream, PIXEL, RecordedRequest, TestServer, pixel_base64};
 use serde_json::{Value, json};
 
 const GENERATIONS: &str = "/api/v1/images/generations";
@@ -15,7 +15,7 @@ const MODELS: &str = "/api/v1/images/models";
 /// What Open WebUI says to whom a thing is not for.
 const PROHIBITED: &str = "You do not have permission to access this resource. Please contact your administrator for assistance.";
 
-async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+async fn response_json(request: reqwest::RequestBuilder) -> (u16, Value) {
     let response = request.send().await.unwrap();
     let status = response.status().as_u16();
     (
@@ -25,10 +25,14 @@ async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
 }
 
 /// The bytes of an answer's pictures, each being a stored file of this type.
-async fn pictures(server: &TestServer, answer: (u16, Value), media_type: &str) -> Vec<Vec<u8>> {
-    let (status, entries) = answer;
+async fn stored_images(
+    server: &TestServer,
+    response: (u16, Value),
+    media_type: &str,
+) -> Vec<Vec<u8>> {
+    let (status, entries) = response;
     assert_eq!(status, 200, "{entries}");
-    let mut pictures = Vec::new();
+    let mut images = Vec::new();
     let mut ids = BTreeSet::new();
     for entry in entries.as_array().unwrap() {
         let id = entry["id"].as_str().unwrap();
@@ -43,11 +47,11 @@ async fn pictures(server: &TestServer, answer: (u16, Value), media_type: &str) -
         let file = server.get(entry["url"].as_str().unwrap()).send();
         let file = file.await.unwrap();
         assert_eq!(file.status(), 200);
-        pictures.push(file.bytes().await.unwrap().to_vec());
+        images.push(file.bytes().await.unwrap().to_vec());
         assert!(ids.insert(id.to_owned()), "{id} came twice");
     }
-    assert_eq!(server.stored_files(), pictures.len());
-    pictures
+    assert_eq!(server.stored_files(), images.len());
+    images
 }
 
 /// Width and height of a PNG.
@@ -60,14 +64,14 @@ fn png_size(bytes: &[u8]) -> (u32, u32) {
 
 /// A refusal in Open WebUI's words, and nothing besides.
 #[track_caller]
-fn assert_refused(case: &str, answer: (u16, Value), status: u16, detail: &str) {
-    assert_eq!(answer, (status, json!({"detail": detail})), "{case}");
+fn assert_refused(case: &str, response: (u16, Value), status: u16, detail: &str) {
+    assert_eq!(response, (status, json!({"detail": detail})), "{case}");
 }
 
 /// An upstream of OpenAI's kind, and a server in front of it.
-async fn openai(variables: &[(&str, &str)]) -> (FakeUpstream, TestServer) {
-    let made = json!({"created": 1, "data": [{"b64_json": pixel_base64()}]});
-    let upstream = FakeUpstream::json(200, made).await;
+async fn openai_server(variables: &[(&str, &str)]) -> (FakeUpstream, TestServer) {
+    let response = json!({"created": 1, "data": [{"b64_json": pixel_base64()}]});
+    let upstream = FakeUpstream::json(200, response).await;
     let base = format!("{}/v1", upstream.url());
     let mut all = vec![("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
     all.extend(variables);
@@ -76,10 +80,15 @@ async fn openai(variables: &[(&str, &str)]) -> (FakeUpstream, TestServer) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_are_stored_and_their_addresses_told() {
+async fn generation_stores_images_and_returns_urls() {
     let server = TestServer::start(&[("IMAGE_SIZE", "96x64")]).await;
     let body = json!({"prompt": "a fox", "n": 2, "size": "64x48", "seed": 7});
-    let two = pictures(&server, server.post_json(GENERATIONS, &body).await, "image/png").await;
+    let two = stored_images(
+        &server,
+        server.post_json(GENERATIONS, &body).await,
+        "image/png",
+    )
+    .await;
     assert_eq!(two.len(), 2);
     assert_eq!(png_size(&two[0]), (64, 48));
     // They are the caller's own.
@@ -93,7 +102,7 @@ async fn pictures_are_stored_and_their_addresses_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_request_leaves_out_is_in_the_settings() {
+async fn absent_fields_take_settings() {
     for (size, expected) in [
         (json!(null), (96, 64)),
         (json!(""), (96, 64)),
@@ -106,28 +115,39 @@ async fn what_a_request_leaves_out_is_in_the_settings() {
             "steps": null, "seed": null, "engine": "", "parameters": null, "background": null,
             "nobody_knows": [1],
         });
-        let made = pictures(&server, server.post_json(GENERATIONS, &body).await, "image/png").await;
-        assert_eq!(made.len(), 1);
-        assert_eq!(png_size(&made[0]), expected, "{size}");
+        let response = stored_images(
+            &server,
+            server.post_json(GENERATIONS, &body).await,
+            "image/png",
+        )
+        .await;
+        assert_eq!(response.len(), 1);
+        assert_eq!(png_size(&response[0]), expected, "{size}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_field_reaches_an_engine_that_has_it() {
+async fn every_supported_field_reaches_engine() {
     let upstream = FakeUpstream::start(async |seen: RecordedRequest| match seen.target.as_str() {
         "/sdapi/v1/txt2img" => FakeResponse::json(200, &json!({"images": [pixel_base64()]})),
         _ => FakeResponse::json(404, &json!({})),
     })
     .await;
     let url = upstream.url();
-    let server = TestServer::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", &url)]).await;
+    let server =
+        TestServer::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", &url)]).await;
     // Clients send a number as they read it from a form, too.
     let body = json!({
         "prompt": "a fox", "negative_prompt": "snow", "size": "64x48", "n": "1", "steps": 7,
         "seed": 11, "parameters": {"cfg_scale": 3.5}, "background": "transparent",
     });
-    let made = pictures(&server, server.post_json(GENERATIONS, &body).await, "image/png").await;
-    assert_eq!(made, [PIXEL]);
+    let response = stored_images(
+        &server,
+        server.post_json(GENERATIONS, &body).await,
+        "image/png",
+    )
+    .await;
+    assert_eq!(response, [PIXEL]);
     let mut seen = upstream.requests().into_iter();
     let sent = seen.find(|seen| seen.target == "/sdapi/v1/txt2img");
     let sent = sent.unwrap().json();
@@ -147,13 +167,18 @@ async fn every_field_reaches_an_engine_that_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_open_webui_sends_to_every_engine_fails_in_none() {
-    let (upstream, server) = openai(&[("IMAGE_GENERATION_MODEL", "gpt-image-1.5")]).await;
+async fn unsupported_fields_of_open_webui_are_dropped() {
+    let (upstream, server) = openai_server(&[("IMAGE_GENERATION_MODEL", "gpt-image-1.5")]).await;
     let body = json!({
         "prompt": "a fox", "negative_prompt": "snow", "steps": 50, "background": "opaque",
         "model": "gpt-image-1",
     });
-    pictures(&server, server.post_json(GENERATIONS, &body).await, "image/png").await;
+    stored_images(
+        &server,
+        server.post_json(GENERATIONS, &body).await,
+        "image/png",
+    )
+    .await;
     let seen = upstream.requests();
     assert_eq!(seen[0].line(), "POST /v1/images/generations");
     let expected = json!({
@@ -164,28 +189,34 @@ async fn what_open_webui_sends_to_every_engine_fails_in_none() {
     let body = json!({
         "prompt": "a fox", "background": "opaque", "parameters": {"background": "transparent"},
     });
-    let (status, made) = server.post_json(GENERATIONS, &body).await;
-    assert_eq!(status, 200, "{made}");
+    let (status, response) = server.post_json(GENERATIONS, &body).await;
+    assert_eq!(status, 200, "{response}");
     assert_eq!(upstream.requests()[1].json()["background"], "transparent");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_may_name_another_engine() {
+async fn request_can_name_other_engine() {
     let server = TestServer::start(&[("IMAGE_GENERATION_ENGINE", "comfyui")]).await;
     let body = json!({"prompt": "a fox", "engine": "sketch", "size": "64x48"});
-    let made = pictures(&server, server.post_json(GENERATIONS, &body).await, "image/png").await;
-    assert_eq!(png_size(&made[0]), (64, 48));
+    let response = stored_images(
+        &server,
+        server.post_json(GENERATIONS, &body).await,
+        "image/png",
+    )
+    .await;
+    assert_eq!(png_size(&response[0]), (64, 48));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn models_are_asked_from_the_engine() {
+async fn models_come_from_engine() {
     let models = json!({"object": "list", "data": [{"id": "gpt-image-2"}, {"id": "gpt-4o"}]});
     let upstream = FakeUpstream::json(200, models).await;
     let base = format!("{}/v1", upstream.url());
     let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
     let server = TestServer::with_engine("openai", &variables).await;
     let user = server.add_second_user().await;
-    let (status, listed) = answer(server.client.get(server.url(MODELS)).bearer_auth(user)).await;
+    let (status, listed) =
+        response_json(server.client.get(server.url(MODELS)).bearer_auth(user)).await;
     assert_eq!(status, 200, "{listed}");
     assert!(
         listed
@@ -198,7 +229,7 @@ async fn models_are_asked_from_the_engine() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn models_that_cannot_be_asked_for_switch_nothing_off() {
+async fn model_list_failure_disables_nothing() {
     let upstream = FakeUpstream::start(async |seen: RecordedRequest| match seen.target.as_str() {
         "/v1/models" => FakeResponse::json(500, &json!({"error": {"message": "out of order"}})),
         _ => FakeResponse::json(200, &json!({"data": [{"b64_json": pixel_base64()}]})),
@@ -207,12 +238,17 @@ async fn models_that_cannot_be_asked_for_switch_nothing_off() {
     let base = format!("{}/v1", upstream.url());
     let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
     let server = TestServer::with_engine("openai", &variables).await;
-    let (status, refused) = answer(server.get(MODELS)).await;
+    let (status, refused) = response_json(server.get(MODELS)).await;
     let detail = refused["detail"].as_str().unwrap();
     assert_eq!(status, 400, "{detail}");
     assert!(detail.starts_with("[ERROR: "), "{detail}");
     assert!(detail.contains("out of order"), "{detail}");
     assert!(!detail.contains("127.0.0.1"), "{detail}");
     let body = json!({"prompt": "a fox"});
-    pictures(&server, server.post_json(GENERATIONS, &body).await, "image/png").await;
+    stored_images(
+        &server,
+        server.post_json(GENERATIONS, &body).await,
+        "image/png",
+    )
+    .await;
 }

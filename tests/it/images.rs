@@ -2,28 +2,28 @@
 
 mod edits;
 mod models;
-mod refused;
+mod refusals;
 mod stream;
 
 use std::collections::BTreeSet;
 
 use http::Method;
-use pinhole_tests::{FakeResponse, RecordedRequest, TestServer, FakeUpstream, pixel_base64};
+use pinhole_tests::{FakeResponse, FakeUpstream, RecordedRequest, TestServer, pixel_base64};
 use serde_json::{Value, json};
 
 const GENERATIONS: &str = "/v1/images/generations";
 
 async fn generate(server: &TestServer, body: Value) -> Value {
-    let (status, answer) = server.post_json(GENERATIONS, &body).await;
-    assert_eq!(status, 200, "{answer}");
-    assert!(answer["created"].is_i64(), "{answer}");
-    answer
+    let (status, response) = server.post_json(GENERATIONS, &body).await;
+    assert_eq!(status, 200, "{response}");
+    assert!(response["created"].is_i64(), "{response}");
+    response
 }
 
 /// The pictures of an answer in base64.
-fn pictures(answer: &Value) -> Vec<Vec<u8>> {
+fn response_images(response: &Value) -> Vec<Vec<u8>> {
     let decode = |text: &str| base64_simd::STANDARD.decode_to_vec(text).unwrap();
-    let entries = answer["data"].as_array().unwrap().iter();
+    let entries = response["data"].as_array().unwrap().iter();
     entries
         .map(|entry| decode(entry["b64_json"].as_str().unwrap()))
         .collect()
@@ -38,12 +38,12 @@ fn png_size(bytes: &[u8]) -> (u32, u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_come_in_base64_and_are_not_stored() {
+async fn base64_response_stores_nothing() {
     let server = TestServer::start(&[]).await;
     for format in [json!("b64_json"), json!(null)] {
         let body = json!({"prompt": "a fox", "size": "64x48", "response_format": format});
         let answer = generate(&server, body).await;
-        let made = pictures(&answer);
+        let made = response_images(&answer);
         assert_eq!(made.len(), 1);
         assert_eq!(png_size(&made[0]), (64, 48));
         let expected = json!({
@@ -57,12 +57,12 @@ async fn pictures_come_in_base64_and_are_not_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_come_as_addresses_of_what_is_stored() {
+async fn url_response_names_stored_files() {
     let server = TestServer::start(&[]).await;
     let body = json!({"prompt": "a fox", "n": 3, "size": "64x48", "response_format": "url"});
-    let answer = generate(&server, body).await;
+    let response = generate(&server, body).await;
     let mut urls = BTreeSet::new();
-    for entry in answer["data"].as_array().unwrap() {
+    for entry in response["data"].as_array().unwrap() {
         assert_eq!(entry.as_object().unwrap().len(), 1, "{entry}");
         let url = entry["url"].as_str().unwrap();
         let file = server.get(url).send().await.unwrap();
@@ -75,35 +75,35 @@ async fn pictures_come_as_addresses_of_what_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_seed_gives_the_same_pictures() {
+async fn same_seed_generates_same_images() {
     let server = TestServer::start(&[]).await;
-    let made = async |more: Value| {
+    let response = async |more: Value| {
         let mut body = json!({"prompt": "a fox", "size": "64x64"});
         let more = more.as_object().unwrap().clone();
         body.as_object_mut().unwrap().extend(more);
-        pictures(&generate(&server, body).await)
+        response_images(&generate(&server, body).await)
     };
-    let two = made(json!({"seed": 7, "n": 2})).await;
-    assert_eq!(two, made(json!({"seed": 7, "n": 2})).await);
+    let two = response(json!({"seed": 7, "n": 2})).await;
+    assert_eq!(two, response(json!({"seed": 7, "n": 2})).await);
     assert_ne!(two[0], two[1]);
-    assert_eq!(two[0..1], made(json!({"seed": 7})).await);
-    assert_eq!(two[1..2], made(json!({"seed": 8})).await);
+    assert_eq!(two[0..1], response(json!({"seed": 7})).await);
+    assert_eq!(two[1..2], response(json!({"seed": 8})).await);
     assert_ne!(
         two,
-        made(json!({"seed": 7, "n": 2, "prompt": "a hen"})).await
+        response(json!({"seed": 7, "n": 2, "prompt": "a hen"})).await
     );
     assert_ne!(
-        made(json!({})).await,
-        made(json!({})).await,
+        response(json!({})).await,
+        response(json!({})).await,
         "a fresh seed each time"
     );
     // The largest has no successor but the smallest.
-    let last = made(json!({"seed": u64::MAX, "n": 2})).await;
-    assert_eq!(last[1..2], made(json!({"seed": 0})).await);
+    let last = response(json!({"seed": u64::MAX, "n": 2})).await;
+    assert_eq!(last[1..2], response(json!({"seed": 0})).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_size_is_the_one_asked_for_or_the_settings() {
+async fn size_comes_from_request_or_setting() {
     let server = TestServer::start(&[("IMAGE_SIZE", "96x64")]).await;
     for (size, expected) in [
         (json!("1x1"), (1, 1)),
@@ -114,27 +114,27 @@ async fn the_size_is_the_one_asked_for_or_the_settings() {
         (json!("auto"), (512, 512)),
         (json!(""), (512, 512)),
     ] {
-        let answer = generate(&server, json!({"prompt": "a fox", "size": size})).await;
-        assert_eq!(png_size(&pictures(&answer)[0]), expected, "{size}");
+        let response = generate(&server, json!({"prompt": "a fox", "size": size})).await;
+        assert_eq!(png_size(&response_images(&response)[0]), expected, "{size}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_largest_request_is_carried_out() {
+async fn largest_allowed_request_succeeds() {
     let server = TestServer::start(&[]).await;
-    let answer = generate(
+    let response = generate(
         &server,
         json!({"prompt": "a fox", "n": 10, "size": "64x64"}),
     )
     .await;
-    assert_eq!(pictures(&answer).len(), 10);
+    assert_eq!(response_images(&response).len(), 10);
     let prompt = "x".repeat(32_000);
-    let answer = generate(&server, json!({"prompt": prompt, "size": "4096x4096"})).await;
-    assert_eq!(png_size(&pictures(&answer)[0]), (4096, 4096));
+    let response = generate(&server, json!({"prompt": prompt, "size": "4096x4096"})).await;
+    assert_eq!(png_size(&response_images(&response)[0]), (4096, 4096));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_format_told_is_that_of_the_bytes() {
+async fn output_format_is_format_of_bytes() {
     let server = TestServer::start(&[]).await;
     for wanted in ["png", "jpeg", "webp", "no-such-format"] {
         let body = json!({
@@ -143,14 +143,14 @@ async fn the_format_told_is_that_of_the_bytes() {
             "quality": "high", "background": "auto", "moderation": "low", "style": "vivid",
             "user": "u-1", "safety_identifier": "u", "no_such_field": [1],
         });
-        let answer = generate(&server, body).await;
-        png_size(&pictures(&answer)[0]);
-        assert_eq!(answer["output_format"], "png");
+        let response = generate(&server, body).await;
+        png_size(&response_images(&response)[0]);
+        assert_eq!(response["output_format"], "png");
     }
 }
 
 /// What a client reads of a request that was not carried out, as OpenAI says it.
-struct Refused {
+struct Refusal {
     status: u16,
     kind: &'static str,
     param: Value,
@@ -159,19 +159,19 @@ struct Refused {
 }
 
 #[track_caller]
-fn assert_refused(case: &str, (status, answer): (u16, Value), expected: &Refused) {
-    assert_eq!(status, expected.status, "{case}: {answer}");
-    let message = answer["error"]["message"].as_str().unwrap_or_default();
-    assert!(message.contains(expected.message), "{case}: {answer}");
+fn assert_refused(case: &str, (status, response): (u16, Value), expected: &Refusal) {
+    assert_eq!(status, expected.status, "{case}: {response}");
+    let message = response["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains(expected.message), "{case}: {response}");
     let body = json!({"error": {
         "message": message, "type": expected.kind, "param": expected.param, "code": expected.code,
     }});
-    assert_eq!(answer, body, "{case}");
+    assert_eq!(response, body, "{case}");
 }
 
 /// A field that the server itself refuses.
-fn invalid(param: &str, message: &'static str) -> Refused {
-    Refused {
+fn invalid(param: &str, message: &'static str) -> Refusal {
+    Refusal {
         status: 400,
         kind: "invalid_request_error",
         param: json!(param),
@@ -181,8 +181,8 @@ fn invalid(param: &str, message: &'static str) -> Refused {
 }
 
 /// A body that is none.
-fn unreadable(message: &'static str) -> Refused {
-    Refused {
+fn malformed(message: &'static str) -> Refusal {
+    Refusal {
         param: Value::Null,
         code: Value::Null,
         ..invalid("", message)
@@ -190,14 +190,15 @@ fn unreadable(message: &'static str) -> Refused {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_clients_send_by_habit_fails_nowhere() {
+async fn default_values_of_clients_are_accepted() {
     let upstream = FakeUpstream::start(async |seen: RecordedRequest| match seen.target.as_str() {
         "/sdapi/v1/txt2img" => FakeResponse::json(200, &json!({"images": [pixel_base64()]})),
         _ => FakeResponse::json(404, &json!({})),
     })
     .await;
     let url = upstream.url();
-    let server = TestServer::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", &url)]).await;
+    let server =
+        TestServer::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", &url)]).await;
     let habits = json!({
         "prompt": "a fox", "size": "auto", "n": 1, "quality": "auto", "background": "auto",
         "moderation": "auto", "output_format": "png", "output_compression": 100,
@@ -215,38 +216,35 @@ async fn what_clients_send_by_habit_fails_nowhere() {
     for (name, value) in [("quality", "high"), ("output_format", "webp")] {
         let mut body = json!({"prompt": "a fox"});
         body[name] = json!(value);
-        let answer = server.post_json(GENERATIONS, &body).await;
-        assert_refused(name, answer, &invalid(name, name));
+        let response = server.post_json(GENERATIONS, &body).await;
+        assert_refused(name, response, &invalid(name, name));
     }
 }
 
 /// A picture asked of a server with these settings, which cannot make one.
-async fn check_settings(variables: &[(&str, &str)], expected: &Refused) {
+async fn assert_refused_with_settings(variables: &[(&str, &str)], expected: &Refusal) {
     let server = TestServer::start(variables).await;
     let body = json!({"prompt": "a fox", "response_format": "url"});
-    let answer = server.post_json(GENERATIONS, &body).await;
-    assert_refused(&format!("{variables:?}"), answer, expected);
+    let response = server.post_json(GENERATIONS, &body).await;
+    assert_refused(&format!("{variables:?}"), response, expected);
     assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engine_that_the_settings_name_and_nobody_knows_is_refused() {
+async fn unknown_engine_in_settings_is_refused() {
     let expected = invalid(
         "engine",
         "unknown engine dall-e: use one of automatic1111, comfyui, gemini, openai, sketch",
     );
-    check_settings(&[("IMAGE_GENERATION_ENGINE", "dall-e")], &expected).await;
+    assert_refused_with_settings(&[("IMAGE_GENERATION_ENGINE", "dall-e")], &expected).await;
     let nowhere = tempfile::tempdir().unwrap();
     let nowhere = nowhere.path().to_str().unwrap();
-    let expected = invalid(
-        "engine",
-        "unknown engine sketch: no engine is available",
-    );
-    check_settings(&[("PINHOLE_ENGINES", nowhere)], &expected).await;
+    let expected = invalid("engine", "unknown engine sketch: no engine is available");
+    assert_refused_with_settings(&[("PINHOLE_ENGINES", nowhere)], &expected).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engine_without_an_address_names_the_variable() {
+async fn engine_without_url_names_variable() {
     for (engine, message) in [
         (
             "comfyui",
@@ -257,7 +255,7 @@ async fn an_engine_without_an_address_names_the_variable() {
             "engine automatic1111 has no upstream URL: set AUTOMATIC1111_BASE_URL to",
         ),
     ] {
-        check_settings(
+        assert_refused_with_settings(
             &[("IMAGE_GENERATION_ENGINE", engine)],
             &invalid("engine", message),
         )
@@ -266,16 +264,16 @@ async fn an_engine_without_an_address_names_the_variable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_that_are_switched_off_are_forbidden() {
+async fn disabled_generation_is_forbidden() {
     let upstream = FakeUpstream::json(200, json!({})).await;
-    let expected = Refused {
+    let expected = Refusal {
         status: 403,
         param: Value::Null,
         code: json!("forbidden"),
         ..invalid("", "image generation is disabled")
     };
     let url = upstream.url();
-    check_settings(
+    assert_refused_with_settings(
         &[
             ("ENABLE_IMAGE_GENERATION", "false"),
             ("IMAGE_GENERATION_ENGINE", "automatic1111"),
@@ -288,13 +286,13 @@ async fn pictures_that_are_switched_off_are_forbidden() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_settings_steps_are_for_engines_that_have_them() {
+async fn steps_setting_is_ignored_by_engine_without_steps() {
     let server = TestServer::start(&[("IMAGE_STEPS", "20"), ("IMAGE_SIZE", "64x64")]).await;
     generate(&server, json!({"prompt": "a fox"})).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_not_known_reads_it_in_openais_words() {
+async fn unauthenticated_error_has_openai_format() {
     let server = TestServer::start(&[]).await;
     let body = json!({"prompt": "a fox", "response_format": "url"}).to_string();
     for (key, message) in [
@@ -313,9 +311,9 @@ async fn who_is_not_known_reads_it_in_openais_words() {
             response.status().as_u16(),
             serde_json::from_slice(&response.bytes().await.unwrap()).unwrap(),
         );
-        let expected = Refused {
+        let expected = Refusal {
             status: 401,
-            ..unreadable(message)
+            ..malformed(message)
         };
         assert_refused(message, answer, &expected);
     }
@@ -323,7 +321,7 @@ async fn who_is_not_known_reads_it_in_openais_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_there_is_not_is_told_in_the_shape_of_its_api() {
+async fn unknown_route_error_has_format_of_its_api() {
     let server = TestServer::start(&[]).await;
     for (method, path, status, message, allowed) in [
         ("GET", GENERATIONS, 405, "Method Not Allowed", Some("POST")),
@@ -379,9 +377,9 @@ async fn what_there_is_not_is_told_in_the_shape_of_its_api() {
             true => assert_refused(
                 &case,
                 (status_, answer),
-                &Refused {
+                &Refusal {
                     status,
-                    ..unreadable(message)
+                    ..malformed(message)
                 },
             ),
             false => assert_eq!(

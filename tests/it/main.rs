@@ -7,6 +7,7 @@
     reason = "the bans and the care for errors shape the server; here a failure is a failed test"
 )]
 
+mod accounts;
 mod admission;
 mod adversary;
 mod api;
@@ -25,12 +26,11 @@ mod files;
 mod gemini;
 mod grants;
 mod image_api;
+mod image_formats;
 mod images;
 mod limits_page;
 mod open_webui_page;
 mod openai;
-mod people;
-mod pictures;
 mod sandbox;
 mod secrets;
 mod settings;

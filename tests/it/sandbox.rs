@@ -1,12 +1,12 @@
 //! Does the sandbox hold? The engine `hostile` misbehaves as its prompt says; whatever it does, the
 //! server goes on and the engine `sketch` still draws.
 
-mod core;
-mod door;
-mod end;
+mod cancellation;
+mod core_modules;
 mod limits;
 mod log;
-mod slots;
+mod permissions;
+mod queue;
 mod wasi;
 
 use std::process::Command;
@@ -19,7 +19,9 @@ use futures_util::stream::FuturesUnordered;
 use pinhole_ground::guard::Refusal;
 use pinhole_sandbox::contract::{ErrorKind, Job};
 use pinhole_sandbox::{Error, JobContext, JobOutput, Limits, ProducedImage};
-use pinhole_tests::{FakeResponse, PIXEL, RecordedRequest, TestServer, FakeUpstream, engines, guests, program};
+use pinhole_tests::{
+    FakeResponse, FakeUpstream, PIXEL, RecordedRequest, TestServer, engines, guests, program,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
@@ -38,23 +40,23 @@ const SHORT: Duration = Duration::from_millis(300);
 /// For the limits within which something must still happen, on a busy machine too.
 const ENOUGH: Duration = Duration::from_secs(3);
 
-type Running = JoinHandle<Result<JobOutput, Error>>;
+type JobHandle = JoinHandle<Result<JobOutput, Error>>;
 
 /// A server with the engines `hostile` and `sketch`, and the upstream that `hostile` was granted.
-struct Place {
+struct SandboxFixture {
     server: Arc<TestServer>,
     upstream: FakeUpstream,
     engines: TempDir,
 }
 
-impl Place {
+impl SandboxFixture {
     /// With an upstream that answers everything with `{}`.
     async fn start(variables: &[(&str, &str)]) -> Self {
         Self::with(FakeUpstream::json(200, json!({})).await, variables).await
     }
 
     async fn with(upstream: FakeUpstream, variables: &[(&str, &str)]) -> Self {
-        let engines = folder(&["hostile", "sketch"]);
+        let engines = engine_dir(&["hostile", "sketch"]);
         let base = format!("{}/base", upstream.url());
         let defaults = [
             ("PINHOLE_ENGINES", engines.path().to_str().unwrap()),
@@ -72,36 +74,36 @@ impl Place {
     }
 
     /// A job of `hostile` through HTTP that must fail: its status, OpenAI's code and the message.
-    async fn fails(&self, prompt: &str, count: u32) -> (u16, String, String) {
+    async fn failure(&self, prompt: &str, count: u32) -> (u16, String, String) {
         let body = json!({"prompt": prompt, "n": count});
-        let (status, answer) = self.server.post_json("/v1/images/generations", &body).await;
-        let text = |pointer| match answer.pointer(pointer) {
+        let (status, response) = self.server.post_json("/v1/images/generations", &body).await;
+        let text = |pointer| match response.pointer(pointer) {
             Some(Value::String(text)) => text.clone(),
-            _ => panic!("{prompt}: {status} {answer}"),
+            _ => panic!("{prompt}: {status} {response}"),
         };
         (status, text("/error/code"), text("/error/message"))
     }
 
     /// Starts a job of `hostile` under these limits.
-    fn run(&self, prompt: &str, limits: Limits, control: &JobContext) -> Running {
-        run(&self.server, "hostile", prompt, limits, control)
+    fn spawn(&self, prompt: &str, limits: Limits, context: &JobContext) -> JobHandle {
+        spawn_job(&self.server, "hostile", prompt, limits, context)
     }
 
     /// The same, to its end.
     async fn call(&self, prompt: &str, limits: Limits) -> Result<JobOutput, Error> {
-        self.run(prompt, limits, &control()).await.unwrap()
+        self.spawn(prompt, limits, &job_context()).await.unwrap()
     }
 
     /// Another engine's job still gives a picture, through HTTP.
-    async fn still_draws(&self) {
+    async fn assert_sketch_generates(&self) {
         let body = json!({"prompt": "a quiet hill", "engine": "sketch", "size": "32x32"});
-        let (status, answer) = self.server.post_json("/v1/images/generations", &body).await;
-        assert_eq!(status, 200, "{answer}");
-        assert!(answer["data"][0]["b64_json"].is_string(), "{answer}");
+        let (status, response) = self.server.post_json("/v1/images/generations", &body).await;
+        assert_eq!(status, 200, "{response}");
+        assert!(response["data"][0]["b64_json"].is_string(), "{response}");
     }
 
     /// What the program writes for the operator when it runs a job with the log switched on.
-    fn log_of(&self, prompt: &str) -> String {
+    fn job_log(&self, prompt: &str) -> String {
         let output = Command::new(program())
             .args(["generate", prompt, "--engine", "hostile"])
             .env_clear()
@@ -118,7 +120,7 @@ impl Place {
 }
 
 /// A folder with these components.
-fn folder(names: &[&str]) -> TempDir {
+fn engine_dir(names: &[&str]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for name in names {
         let file = format!("{name}.wasm");
@@ -133,14 +135,14 @@ fn folder(names: &[&str]) -> TempDir {
     folder
 }
 
-fn run(
+fn spawn_job(
     server: &TestServer,
     engine: &'static str,
     prompt: &str,
     limits: Limits,
-    control: &JobContext,
-) -> Running {
-    let (app, control) = (server.app.clone(), control.clone());
+    context: &JobContext,
+) -> JobHandle {
+    let (app, context) = (server.app.clone(), context.clone());
     let job = Job {
         prompt: prompt.to_owned(),
         negative_prompt: None,
@@ -156,17 +158,17 @@ fn run(
         let current = app.jobs.snapshot();
         let binding = current.binding(engine).unwrap();
         let bound = binding.generate_settings().unwrap();
-        let call = engines.call(&binding.component, bound, &control, limits);
+        let call = engines.call(&binding.component, bound, &context, limits);
         call.generate(job).await
     })
 }
 
-fn control() -> JobContext {
+fn job_context() -> JobContext {
     JobContext::new("test".to_owned())
 }
 
 /// What the engine said: the kind and the message.
-fn said(outcome: Result<JobOutput, Error>) -> (ErrorKind, String) {
+fn engine_error(outcome: Result<JobOutput, Error>) -> (ErrorKind, String) {
     match outcome {
         Err(Error::Engine { error, .. }) => (error.kind, error.message),
         other => panic!("{other:?}"),

@@ -1,11 +1,11 @@
 //! What administrators set while the server runs: the forms of Open WebUI's clients, and every
 //! setting by its name.
 
-mod form;
-mod kept;
-mod live;
-mod neighbours;
-mod page;
+mod images_form;
+mod live_changes;
+mod other_forms;
+mod reference_page;
+mod storage;
 
 use http::Method;
 use pinhole_tests::TestServer;
@@ -20,7 +20,7 @@ const CHANGES: &str = "/api/v1/settings/changes";
 const MARKER: &str = "********";
 
 /// The status and JSON of a request with this key.
-async fn ask_as(
+async fn request_as(
     server: &TestServer,
     key: &str,
     method: Method,
@@ -32,9 +32,9 @@ async fn ask_as(
         request = request.bearer_auth(key);
     }
     let body = body.map(ToString::to_string).unwrap_or_default();
-    let answer = request.body(body).send().await.unwrap();
-    let status = answer.status().as_u16();
-    let text = answer.text().await.unwrap();
+    let response = request.body(body).send().await.unwrap();
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap();
     (
         status,
         serde_json::from_str(&text).unwrap_or_else(|_| text.into()),
@@ -42,13 +42,13 @@ async fn ask_as(
 }
 
 async fn get(server: &TestServer, path: &str) -> Value {
-    let (status, body) = ask_as(server, &server.key, Method::GET, path, None).await;
+    let (status, body) = request_as(server, &server.key, Method::GET, path, None).await;
     assert_eq!(status, 200, "{path}: {body}");
     body
 }
 
 /// The form with these fields in place of those that are shown; null leaves a field out.
-async fn saved(server: &TestServer, fields: &[(&str, Value)]) -> (u16, Value) {
+async fn submit_form(server: &TestServer, fields: &[(&str, Value)]) -> (u16, Value) {
     let mut form = get(server, CONFIG).await;
     for (name, value) in fields {
         form[*name] = value.clone();
@@ -57,20 +57,20 @@ async fn saved(server: &TestServer, fields: &[(&str, Value)]) -> (u16, Value) {
 }
 
 /// The same, where it has to be taken. What is shown then.
-async fn save(server: &TestServer, fields: &[(&str, Value)]) -> Value {
-    let (status, body) = saved(server, fields).await;
+async fn save_form(server: &TestServer, fields: &[(&str, Value)]) -> Value {
+    let (status, body) = submit_form(server, fields).await;
     assert_eq!(status, 200, "{fields:?}: {body}");
     body
 }
 
 /// Changes settings by their names.
-async fn set(server: &TestServer, settings: Value) {
+async fn change_settings(server: &TestServer, settings: Value) {
     let (status, body) = server.post_json(SETTINGS, &settings).await;
     assert_eq!(status, 200, "{settings}: {body}");
 }
 
 /// The value and source of a setting.
-async fn setting(server: &TestServer, name: &str) -> (Value, String) {
+async fn setting_value(server: &TestServer, name: &str) -> (Value, String) {
     let all = get(server, SETTINGS).await;
     let mut all = all.as_array().unwrap().iter();
     let found = all.find(|setting| setting["name"] == name);
@@ -80,7 +80,7 @@ async fn setting(server: &TestServer, name: &str) -> (Value, String) {
 }
 
 /// The newest changes as `what name old new`, newest first.
-async fn changes(server: &TestServer) -> Vec<String> {
+async fn recorded_changes(server: &TestServer) -> Vec<String> {
     let all = get(server, CHANGES).await;
     let all = all.as_array().unwrap().iter();
     all.map(|it| {
@@ -92,7 +92,7 @@ async fn changes(server: &TestServer) -> Vec<String> {
 }
 
 /// The paths that are stored.
-async fn stored(server: &TestServer) -> Vec<String> {
+async fn stored_paths(server: &TestServer) -> Vec<String> {
     let rows = server.app.store.settings().await.unwrap();
     rows.into_iter().map(|row| row.path).collect()
 }
@@ -113,7 +113,7 @@ fn text(value: &Value, field: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn settings_are_for_administrators() {
+async fn settings_routes_need_administrator() {
     let server = TestServer::with_engine("sketch", &[]).await;
     let second = server.add_second_user().await;
     let form = get(&server, CONFIG).await;
@@ -148,9 +148,13 @@ async fn settings_are_for_administrators() {
             ),
             ("", "Not authenticated"),
         ] {
-            let answer = ask_as(&server, key, method.clone(), path, body.as_ref()).await;
-            assert_eq!(answer, (401, json!({"detail": detail})), "{method} {path}");
+            let response = request_as(&server, key, method.clone(), path, body.as_ref()).await;
+            assert_eq!(
+                response,
+                (401, json!({"detail": detail})),
+                "{method} {path}"
+            );
         }
     }
-    assert_eq!(stored(&server).await, [""; 0]);
+    assert_eq!(stored_paths(&server).await, [""; 0]);
 }

@@ -7,43 +7,45 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use pinhole::chat::event::{COMPLETION, PROGRESS};
-use pinhole_tests::{FakeResponse, RecordedRequest, TestServer, FakeUpstream};
+use pinhole_tests::{FakeResponse, FakeUpstream, RecordedRequest, TestServer};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::events::client::{PATIENCE, Socket};
+use crate::events::socket_client::{PATIENCE, SocketClient};
 
 const TURN: &str = "/api/chat/completions";
 const CANCELLED: &str = "chat:tasks:cancel";
 
 /// A turn in message `a1` of chat `c1`, of a client that listens.
-fn turn(picture: bool) -> Value {
+fn turn(image: bool) -> Value {
     json!({
         "model": "m", "stream": true, "session_id": "s1", "chat_id": "c1", "id": "a1",
-        "features": {"image_generation": picture},
+        "features": {"image_generation": image},
         "messages": [{"role": "user", "content": "a red fox"}],
     })
 }
 
-fn data(chunk: &Value) -> Bytes {
+fn event_chunk(chunk: &Value) -> Bytes {
     format!("data: {chunk}\n\n").into()
 }
 
-fn word(word: &str) -> Bytes {
-    data(&json!({"choices": [{"index": 0, "delta": {"content": word}}]}))
+fn text_chunk(word: &str) -> Bytes {
+    event_chunk(&json!({"choices": [{"index": 0, "delta": {"content": word}}]}))
 }
 
 /// A language model without a list of models, which answers with this.
-async fn model<F>(answer: impl Fn(RecordedRequest) -> F + Clone + Send + Sync + 'static) -> FakeUpstream
+async fn language_model<F>(
+    response: impl Fn(RecordedRequest) -> F + Clone + Send + Sync + 'static,
+) -> FakeUpstream
 where
-    F: Future<Output = FakeResponse> + Send,
+    F: Future<Output = FakeResponse> + Send + 'static,
 {
     FakeUpstream::start(move |seen: RecordedRequest| {
-        let answer = (seen.line() == "POST /v1/chat/completions").then(|| answer(seen));
+        let response = (seen.line() == "POST /v1/chat/completions").then(|| response(seen));
         async {
-            match answer {
-                Some(answer) => answer.await,
+            match response {
+                Some(response) => response.await,
                 None => FakeResponse::json(404, &json!({})),
             }
         }
@@ -52,17 +54,17 @@ where
 }
 
 /// A language model that says these words and no more, but does not end.
-async fn hanging(words: &'static str) -> (FakeUpstream, Arc<Notify>) {
+async fn hanging_model(words: &'static str) -> (FakeUpstream, Arc<Notify>) {
     let dropped = Arc::new(Notify::new());
     let drops = dropped.clone();
-    let model = model(move |_| {
+    let model = language_model(move |_| {
         let told = NotifyOnDrop(drops.clone());
         async move {
             let never = stream::pending::<Result<Bytes, std::io::Error>>().map(move |never| {
                 let _held = &told;
                 never
             });
-            let first = stream::iter([Ok(word(words))]);
+            let first = stream::iter([Ok(text_chunk(words))]);
             FakeResponse::typed(
                 200,
                 "text/event-stream",
@@ -92,11 +94,11 @@ async fn server(engine: &str, model: &FakeUpstream, variables: &[(&str, &str)]) 
 }
 
 /// The id of the task that goes on.
-async fn start(server: &TestServer, turn: &Value) -> String {
-    let (status, answer) = server.post_json(TURN, turn).await;
-    assert_eq!(status, 200, "{answer}");
-    let id = answer["task_id"].as_str().unwrap().to_owned();
-    assert_eq!(answer, json!({"status": true, "task_id": id}));
+async fn start_task(server: &TestServer, turn: &Value) -> String {
+    let (status, response) = server.post_json(TURN, turn).await;
+    assert_eq!(status, 200, "{response}");
+    let id = response["task_id"].as_str().unwrap().to_owned();
+    assert_eq!(response, json!({"status": true, "task_id": id}));
     id
 }
 
@@ -107,7 +109,7 @@ async fn get(server: &TestServer, path: &str) -> Value {
 }
 
 /// The next event of `a1` in this chat that is not about how far a picture is.
-async fn next(socket: &mut Socket, chat_id: &str) -> Value {
+async fn next_event(socket: &mut SocketClient, chat_id: &str) -> Value {
     loop {
         let event = socket.event().await;
         if event["data"]["type"] != PROGRESS {
@@ -119,10 +121,14 @@ async fn next(socket: &mut Socket, chat_id: &str) -> Value {
 }
 
 /// The type of each event up to one of this type, and that one.
-async fn until(socket: &mut Socket, chat_id: &str, kind: &str) -> (Vec<String>, Value) {
+async fn events_until(
+    socket: &mut SocketClient,
+    chat_id: &str,
+    kind: &str,
+) -> (Vec<String>, Value) {
     let mut kinds = Vec::new();
     loop {
-        let event = next(socket, chat_id).await;
+        let event = next_event(socket, chat_id).await;
         kinds.push(event["type"].as_str().unwrap().to_owned());
         if event["type"] == kind {
             return (kinds, event);
@@ -131,7 +137,7 @@ async fn until(socket: &mut Socket, chat_id: &str, kind: &str) -> (Vec<String>, 
 }
 
 /// A chat of the administrator's that is kept: its id.
-async fn saved_chat(server: &TestServer) -> String {
+async fn create_chat(server: &TestServer) -> String {
     let chat = json!({"chat": {"title": "Foxes"}});
     let (status, chat) = server.post_json("/api/v1/chats/new", &chat).await;
     assert_eq!(status, 200, "{chat}");
@@ -139,7 +145,7 @@ async fn saved_chat(server: &TestServer) -> String {
 }
 
 /// The words of the one message that a chat has, and what it has besides.
-async fn kept(server: &TestServer, chat_id: &str) -> (Value, Value) {
+async fn stored_message(server: &TestServer, chat_id: &str) -> (Value, Value) {
     let messages = server.app.store.messages(chat_id).await.unwrap();
     assert_eq!(messages.len(), 1, "{messages:?}");
     let message = &messages[0];
@@ -148,34 +154,38 @@ async fn kept(server: &TestServer, chat_id: &str) -> (Value, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_comes_by_events_and_stays_in_its_chat() {
+async fn background_response_is_sent_as_events_and_stored() {
     let more = Arc::new(Notify::new());
     let held = more.clone();
-    let model = model(move |_| {
+    let model = language_model(move |_| {
         let more = held.clone();
         async move {
             let rest = async move {
                 more.notified().await;
                 let usage = json!({"choices": [], "usage": {"total_tokens": 17}});
                 let end = Bytes::from("data: [DONE]\n\n");
-                Ok::<_, std::io::Error>([word("a fox."), data(&usage), end].concat().into())
+                Ok::<_, std::io::Error>(
+                    [text_chunk("a fox."), event_chunk(&usage), end]
+                        .concat()
+                        .into(),
+                )
             };
-            let first = stream::iter([Ok(word("Here is "))]);
+            let first = stream::iter([Ok(text_chunk("Here is "))]);
             let body = Body::from_stream(first.chain(stream::once(rest)));
             FakeResponse::typed(200, "text/event-stream", body)
         }
     })
     .await;
     let server = server("sketch", &model, &[]).await;
-    let chat_id = saved_chat(&server).await;
-    let mut socket = Socket::of(&server, &server.key).await;
+    let chat_id = create_chat(&server).await;
+    let mut socket = SocketClient::connect_as(&server, &server.key).await;
     let mut request = turn(true);
     request["chat_id"] = json!(chat_id);
-    let task = start(&server, &request).await;
+    let task = start_task(&server, &request).await;
 
     let mut told = Vec::new();
     while told.last() != Some(&json!({"content": "Here is "})) {
-        let event = next(&mut socket, &chat_id).await;
+        let event = next_event(&mut socket, &chat_id).await;
         told.push(match event["type"].as_str().unwrap() {
             COMPLETION => event["data"].clone(),
             kind => json!(kind),
@@ -189,7 +199,7 @@ async fn an_answer_comes_by_events_and_stays_in_its_chat() {
     assert_eq!(get(&server, &path).await, json!({"task_ids": [task]}));
     more.notify_one();
     let done = loop {
-        let event = next(&mut socket, &chat_id).await;
+        let event = next_event(&mut socket, &chat_id).await;
         assert_eq!(event["type"], COMPLETION);
         if event["data"]["done"] == true {
             break event["data"].clone();
@@ -199,24 +209,24 @@ async fn an_answer_comes_by_events_and_stays_in_its_chat() {
         "done": true, "content": "Here is a fox.", "title": "Foxes", "usage": {"total_tokens": 17},
     });
     assert_eq!(done, expected);
-    let (words, rest) = kept(&server, &chat_id).await;
+    let (words, rest) = stored_message(&server, &chat_id).await;
     assert_eq!(words, "Here is a fox.");
     assert_eq!(rest, json!({"done": true, "usage": {"total_tokens": 17}}));
 
     server.app.tasks.shut_down().await;
     assert_eq!(get(&server, &path).await, json!({"task_ids": []}));
-    let seen = model.seen().pop().unwrap().json();
+    let seen = model.requests().pop().unwrap().json();
     assert_eq!(seen["stream"], true);
     assert_eq!(seen.get("session_id"), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_comes_back_hears_the_newest_words_once() {
-    let (model, _) = hanging("Here is ").await;
+async fn reconnected_listener_gets_newest_text_once() {
+    let (model, _) = hanging_model("Here is ").await;
     let server = server("sketch", &model, &[]).await;
-    let mut socket = Socket::of(&server, &server.key).await;
-    start(&server, &turn(false)).await;
-    let event = next(&mut socket, "c1").await;
+    let mut socket = SocketClient::connect_as(&server, &server.key).await;
+    start_task(&server, &turn(false)).await;
+    let event = next_event(&mut socket, "c1").await;
     assert_eq!(event["data"], json!({"content": "Here is "}));
     let stream = server.get("/api/events").header("last-event-id", "");
     let mut stream = stream.send().await.unwrap();
@@ -229,25 +239,25 @@ async fn who_comes_back_hears_the_newest_words_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_in_one_piece_comes_by_events_too() {
-    let model = model(async |_| {
+async fn unstreamed_response_is_sent_as_events() {
+    let model = language_model(async |_| {
         let message = json!({"role": "assistant", "content": "A fox."});
         FakeResponse::json(200, &json!({"choices": [{"message": message}]}))
     })
     .await;
     let server = server("sketch", &model, &[]).await;
-    let mut socket = Socket::of(&server, &server.key).await;
+    let mut socket = SocketClient::connect_as(&server, &server.key).await;
     let mut request = turn(false);
     request["stream"] = json!(false);
-    start(&server, &request).await;
-    let event = next(&mut socket, "c1").await;
+    start_task(&server, &request).await;
+    let event = next_event(&mut socket, "c1").await;
     let done = json!({"type": COMPLETION, "data": {"done": true, "content": "A fox."}});
     assert_eq!(event, done);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_who_listens_is_answered_by_events() {
-    let model = model(async |_| {
+async fn request_without_session_gets_direct_response() {
+    let model = language_model(async |_| {
         let message = json!({"role": "assistant", "content": "A fox."});
         FakeResponse::json(200, &json!({"choices": [{"message": message}]}))
     })
@@ -257,24 +267,24 @@ async fn only_who_listens_is_answered_by_events() {
         for without in [json!(null), json!("")] {
             let mut request = turn(false);
             request[field] = without;
-            let (status, answer) = server.post_json(TURN, &request).await;
-            assert_eq!(status, 200, "{answer}");
-            assert_eq!(answer["choices"][0]["message"]["content"], "A fox.");
+            let (status, response) = server.post_json(TURN, &request).await;
+            assert_eq!(status, 200, "{response}");
+            assert_eq!(response["choices"][0]["message"]["content"], "A fox.");
         }
     }
 }
 
 /// What a language model answers, however often it is asked.
-type Answers = Box<dyn Fn() -> FakeResponse + Send + Sync>;
+type ResponseFn = Box<dyn Fn() -> FakeResponse + Send + Sync>;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_is_told_and_kept() {
+async fn failure_is_sent_and_stored() {
     let refused = json!({"error": {"message": "no <room> left"}});
     let heard = Arc::new(Notify::new());
     let breaks = heard.clone();
     let broken = move || {
         let breaks = breaks.clone();
-        let first = stream::iter([Ok(word("Here "))]);
+        let first = stream::iter([Ok(text_chunk("Here "))]);
         let gone = stream::once(async move {
             breaks.notified().await;
             Err(std::io::Error::other("gone"))
@@ -285,8 +295,8 @@ async fn a_failure_is_told_and_kept() {
             Body::from_stream(first.chain(gone)),
         )
     };
-    let failing = data(&refused);
-    let answers: [(Answers, &str, &str); 4] = [
+    let failing = event_chunk(&refused);
+    let responses: [(ResponseFn, &str, &str); 4] = [
         (
             Box::new(move || FakeResponse::json(503, &refused)),
             "the language model responded with status 503 Service Unavailable: no <room> left",
@@ -308,41 +318,41 @@ async fn a_failure_is_told_and_kept() {
             "",
         ),
     ];
-    for (answer, reason, words) in answers {
-        let answer = Arc::new(answer);
-        let model = model(move |_| {
-            let answer = answer();
-            async { answer }
+    for (response, reason, words) in responses {
+        let response = Arc::new(response);
+        let model = language_model(move |_| {
+            let response = response();
+            async { response }
         })
         .await;
         let server = server("sketch", &model, &[]).await;
-        let chat_id = saved_chat(&server).await;
-        let mut socket = Socket::of(&server, &server.key).await;
+        let chat_id = create_chat(&server).await;
+        let mut socket = SocketClient::connect_as(&server, &server.key).await;
         // The picture makes the message that the failure is kept in.
         let mut request = turn(true);
         request["chat_id"] = json!(chat_id);
-        start(&server, &request).await;
+        start_task(&server, &request).await;
         let mut expected = vec!["status", "status", "files", "chat:message:error"];
         let mut kinds = Vec::new();
         if !words.is_empty() {
             expected.insert(3, COMPLETION);
-            kinds = until(&mut socket, &chat_id, COMPLETION).await.0;
+            kinds = events_until(&mut socket, &chat_id, COMPLETION).await.0;
             heard.notify_one();
         }
-        let (rest, event) = until(&mut socket, &chat_id, "chat:message:error").await;
+        let (rest, event) = events_until(&mut socket, &chat_id, "chat:message:error").await;
         kinds.extend(rest);
         assert_eq!(kinds, expected);
         assert_eq!(event["data"], json!({"error": {"content": reason}}));
-        let event = next(&mut socket, &chat_id).await;
+        let event = next_event(&mut socket, &chat_id).await;
         assert_eq!(event, json!({"type": CANCELLED}));
-        let (content, rest) = kept(&server, &chat_id).await;
+        let (content, rest) = stored_message(&server, &chat_id).await;
         assert_eq!(content, words);
         assert_eq!(rest, json!({"done": true, "error": {"content": reason}}));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stop_reaches_the_engines_upstream() {
+async fn stop_reaches_engine_upstream() {
     let interrupted = Arc::new(Notify::new());
     let begun = Arc::new(AtomicBool::new(false));
     let upstream = {
@@ -374,11 +384,11 @@ async fn stop_reaches_the_engines_upstream() {
         })
         .await
     };
-    let (model, _) = hanging("").await;
+    let (model, _) = hanging_model("").await;
     let url = upstream.url();
     let server = server("automatic1111", &model, &[("AUTOMATIC1111_BASE_URL", &url)]).await;
-    let mut socket = Socket::of(&server, &server.key).await;
-    let task = start(&server, &turn(true)).await;
+    let mut socket = SocketClient::connect_as(&server, &server.key).await;
+    let task = start_task(&server, &turn(true)).await;
     // Until the engine knows that it is this job which is drawn.
     while socket.event().await["data"]["data"]["note"] != "step 4 of 8" {}
 
@@ -387,51 +397,53 @@ async fn stop_reaches_the_engines_upstream() {
     assert_eq!(status, 200, "{stopped}");
     assert_eq!(stopped["status"], true);
     assert!(stopped["message"].as_str().unwrap().contains(&task));
-    let event = next(&mut socket, "c1").await;
+    let event = next_event(&mut socket, "c1").await;
     assert_eq!(event, json!({"type": CANCELLED}));
     let told = async {
         while !upstream
-            .lines()
+            .request_lines()
             .contains(&"POST /sdapi/v1/interrupt".to_owned())
         {
-            upstream.wait_for_requests(upstream.request_lines().len() + 1).await;
+            upstream
+                .wait_for_requests(upstream.request_lines().len() + 1)
+                .await;
         }
     };
     timeout(PATIENCE, told).await.unwrap();
     server.app.tasks.shut_down().await;
     assert_eq!(server.post_json(&path, &json!({})).await.0, 404);
-    let asked = model.lines().into_iter();
+    let asked = model.request_lines().into_iter();
     let asked = asked.filter(|line| line.starts_with("POST "));
     assert_eq!(asked.count(), 0);
     assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stop_drops_the_language_models_answer_and_keeps_what_it_said() {
-    let (model, dropped) = hanging("Here is ").await;
+async fn stop_drops_model_response_and_stores_partial_text() {
+    let (model, dropped) = hanging_model("Here is ").await;
     let server = server("sketch", &model, &[]).await;
-    let chat_id = saved_chat(&server).await;
-    let mut socket = Socket::of(&server, &server.key).await;
+    let chat_id = create_chat(&server).await;
+    let mut socket = SocketClient::connect_as(&server, &server.key).await;
     let mut request = turn(false);
     request["chat_id"] = json!(chat_id);
-    start(&server, &request).await;
-    until(&mut socket, &chat_id, COMPLETION).await;
+    start_task(&server, &request).await;
+    events_until(&mut socket, &chat_id, COMPLETION).await;
     let path = format!("/api/tasks/chat/{chat_id}/stop");
     let (status, stopped) = server.post_json(&path, &json!({})).await;
     assert_eq!((status, &stopped["status"]), (200, &json!(true)));
     timeout(PATIENCE, dropped.notified()).await.unwrap();
-    let event = next(&mut socket, &chat_id).await;
+    let event = next_event(&mut socket, &chat_id).await;
     assert_eq!(event, json!({"type": CANCELLED}));
-    let (words, rest) = kept(&server, &chat_id).await;
+    let (words, rest) = stored_message(&server, &chat_id).await;
     assert_eq!((words, rest), (json!("Here is "), json!({"done": true})));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_sees_or_stops_the_tasks_of_others() {
-    let (model, _) = hanging("Here is ").await;
+async fn tasks_of_other_users_are_hidden() {
+    let (model, _) = hanging_model("Here is ").await;
     let server = server("sketch", &model, &[]).await;
     let second = server.add_second_user().await;
-    let task = start(&server, &turn(false)).await;
+    let task = start_task(&server, &turn(false)).await;
     for (path, method) in [
         ("/api/tasks/chat/c1".to_owned(), http::Method::GET),
         (format!("/api/tasks/stop/{task}"), http::Method::POST),
@@ -442,13 +454,13 @@ async fn nobody_sees_or_stops_the_tasks_of_others() {
             request.bearer_auth(key).send()
         };
         assert_eq!(ask("sk-nobody").await.unwrap().status(), 401, "{path}");
-        let answer = ask(second).await.unwrap();
+        let response = ask(second).await.unwrap();
         if method == http::Method::GET {
-            assert_eq!(answer.status(), 200);
-            assert_eq!(answer.text().await.unwrap(), r#"{"task_ids":[]}"#);
+            assert_eq!(response.status(), 200);
+            assert_eq!(response.text().await.unwrap(), r#"{"task_ids":[]}"#);
         } else {
-            assert_eq!(answer.status(), 404, "{path}");
-            let told = answer.text().await.unwrap();
+            assert_eq!(response.status(), 404, "{path}");
+            let told = response.text().await.unwrap();
             assert!(told.starts_with("{\"detail\":"), "{told}");
         }
     }
@@ -463,21 +475,26 @@ async fn nobody_sees_or_stops_the_tasks_of_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tasks_are_limited_and_end_with_the_server() {
-    let (model, _) = hanging("Here is ").await;
+async fn tasks_are_limited_and_stop_with_server() {
+    let (model, _) = hanging_model("Here is ").await;
     let server = server("sketch", &model, &[]).await;
-    let mut socket = Socket::of(&server, &server.key).await;
+    let mut socket = SocketClient::connect_as(&server, &server.key).await;
     let mut turns: Vec<_> = (0..20).map(|_| turn(false)).collect();
     for (number, turn) in turns.iter_mut().enumerate() {
         turn["id"] = json!(format!("a{number}"));
-        start(&server, turn).await;
+        start_task(&server, turn).await;
     }
     let (status, refused) = server.post_json(TURN, &turn(false)).await;
     assert_eq!(status, 429, "{refused}");
     let why = refused["detail"].as_str().unwrap();
-    assert!(why.starts_with("too many running turns (limit 20)"), "{why}");
+    assert!(
+        why.starts_with("too many running turns (limit 20)"),
+        "{why}"
+    );
 
-    timeout(PATIENCE, server.app.tasks.shut_down()).await.unwrap();
+    timeout(PATIENCE, server.app.tasks.shut_down())
+        .await
+        .unwrap();
     let mut cancelled = 0;
     while cancelled < turns.len() {
         let event = socket.event().await;

@@ -1,13 +1,13 @@
 //! What an engine asks of its upstream, and how little of a large picture it sees.
 
-use pinhole_tests::{Traffic, traffic};
+use pinhole_tests::{EngineTraffic, measure_traffic};
 
 /// Bytes of a 2 MB picture's job that may enter a guest.
 const MAX_ENTERED: u64 = 64 << 10;
 const PICTURE: usize = 2 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_picture_costs_few_requests_and_hardly_enters_the_guest() {
+async fn large_image_costs_few_requests_and_stays_outside_guest() {
     let expected: [(&str, &str, &[&str]); 8] = [
         (
             "automatic1111",
@@ -48,18 +48,18 @@ async fn a_large_picture_costs_few_requests_and_hardly_enters_the_guest() {
         ("openai", "generate", &["POST /v1/images/generations"]),
         ("openai", "edit", &["POST /v1/images/edits"]),
     ];
-    let all = traffic(PICTURE).await;
+    let all = measure_traffic(PICTURE).await;
     assert_eq!(all.len(), expected.len());
     for (job, (engine, operation, requests)) in all.iter().zip(expected) {
         assert_eq!((job.engine, job.operation), (engine, operation));
         let asked: Vec<&str> = job.requests.iter().map(|line| without_id(line)).collect();
         assert_eq!(asked, requests, "{engine} {operation}");
-        assert_eq!(job.picture_bytes, PICTURE);
+        assert_eq!(job.image_bytes, PICTURE);
         check_bytes(job);
     }
 }
 
-fn check_bytes(job: &Traffic) {
+fn check_bytes(job: &EngineTraffic) {
     assert!(job.entered_bytes > 0, "{job:?}");
     assert!(job.entered_bytes <= MAX_ENTERED, "{job:?}");
     // An edit's source is sent whole, and once.

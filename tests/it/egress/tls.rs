@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
-use super::{KEY, ask, egress, soon, success};
+use super::{KEY, deadline, egress, generate, image_json};
 
 /// An authority that signs certificates.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -53,14 +53,14 @@ impl Authority {
 }
 
 /// A server that speaks TLS and answers every request with the same JSON.
-struct Secure {
+struct TlsUpstream {
     address: SocketAddr,
     /// For each request its head, and whether its connection showed a certificate.
     seen: Arc<Mutex<Vec<(String, bool)>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Secure {
+impl TlsUpstream {
     /// With this identity; certificates of `clients` are asked for, but nobody needs one.
     async fn start(identity: &Identity, clients: &Authority, body: String) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -96,11 +96,11 @@ impl Secure {
                         }
                     }
                     memory.lock().unwrap().push((head, showed));
-                    let answer = format!(
+                    let response = format!(
                         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
                         body.len()
                     );
-                    stream.write_all(answer.as_bytes()).await.ok();
+                    stream.write_all(response.as_bytes()).await.ok();
                     stream.shutdown().await.ok();
                 });
             }
@@ -123,7 +123,7 @@ impl Secure {
     }
 }
 
-impl Drop for Secure {
+impl Drop for TlsUpstream {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -133,7 +133,7 @@ fn tls(value: serde_json::Value) -> Tls {
     serde_json::from_value(value).unwrap()
 }
 
-fn open(egress: &Egress, base: &str, tls: &Tls) -> Result<Destination, String> {
+fn open_destination(egress: &Egress, base: &str, tls: &Tls) -> Result<Destination, String> {
     let base_url = BaseUrl {
         url: base,
         allows_private: true,
@@ -149,12 +149,12 @@ async fn get(destination: &Destination) -> Result<u16, Error> {
         path: "/x".to_owned(),
         ..Request::default()
     };
-    let answer = destination.send(request, 1000, soon()).await;
-    answer.map(|answer| answer.status.as_u16())
+    let response = destination.send(request, 1000, deadline()).await;
+    response.map(|response| response.status.as_u16())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_a_certificate_that_is_trusted_valid_and_for_the_name_is_taken() {
+async fn tls_accepts_only_trusted_valid_certificate_for_name() {
     let (authority, other) = (Authority::new(), Authority::new());
     let trusting = tls(json!({"roots": authority.pem()}));
     let system = Tls::default();
@@ -165,19 +165,19 @@ async fn only_a_certificate_that_is_trusted_valid_and_for_the_name_is_taken() {
         (authority.sign("elsewhere", 2100), &trusting, false),
         (authority.sign("localhost", 2001), &trusting, false),
     ] {
-        let secure = Secure::start(&identity, &authority, "{}".to_owned()).await;
-        let destination = open(&egress(), &secure.url(), tls).unwrap();
-        let answer = get(&destination).await;
-        let socket = destination.connect("/ws", soon()).await.err();
+        let secure = TlsUpstream::start(&identity, &authority, "{}".to_owned()).await;
+        let destination = open_destination(&egress(), &secure.url(), tls).unwrap();
+        let response = get(&destination).await;
+        let socket = destination.connect("/ws", deadline()).await.err();
         let socket = socket.expect("it speaks no WebSockets").to_string();
         match taken {
             true => {
-                assert_eq!(answer.unwrap(), 200);
+                assert_eq!(response.unwrap(), 200);
                 assert!(socket.contains("refused the WebSocket"), "{socket}");
                 assert_eq!(secure.showed(), [false, false]);
             }
             false => {
-                let error = answer.unwrap_err();
+                let error = response.unwrap_err();
                 assert!(
                     matches!(&error, Error::Connect(why) if why.contains("certificate")),
                     "{error}"
@@ -191,7 +191,7 @@ async fn only_a_certificate_that_is_trusted_valid_and_for_the_name_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_of_the_hosts_is_shown_where_it_belongs() {
+async fn tls_sends_client_certificate_to_its_destination_only() {
     let authority = Authority::new();
     let own = authority.sign("client", 2100);
     let showing = tls(json!({
@@ -201,10 +201,10 @@ async fn a_certificate_of_the_hosts_is_shown_where_it_belongs() {
     }));
     let trusting = tls(json!({"roots": authority.pem()}));
     let identity = authority.sign("localhost", 2100);
-    let secure = Secure::start(&identity, &authority, "{}".to_owned()).await;
+    let secure = TlsUpstream::start(&identity, &authority, "{}".to_owned()).await;
     let egress = egress();
-    let bound = open(&egress, &secure.url(), &showing).unwrap();
-    let unbound = open(&egress, &secure.url(), &trusting).unwrap();
+    let bound = open_destination(&egress, &secure.url(), &showing).unwrap();
+    let unbound = open_destination(&egress, &secure.url(), &trusting).unwrap();
     // One after the other, so that a session of the first could be resumed by the second.
     for (destination, shows) in [
         (&bound, true),
@@ -213,19 +213,22 @@ async fn a_certificate_of_the_hosts_is_shown_where_it_belongs() {
         (&unbound, false),
     ] {
         assert_eq!(get(destination).await.unwrap(), 200);
-        destination.connect("/ws", soon()).await.err().unwrap();
+        destination.connect("/ws", deadline()).await.err().unwrap();
         assert_eq!(secure.showed(), [shows, shows]);
     }
     // A picture's address is fetched without credentials, and a certificate is one.
     let url = format!("{}/x.png", secure.url());
-    egress.fetch(&url, &[&bound], 1000, soon()).await.unwrap();
+    egress
+        .fetch(&url, &[&bound], 1000, deadline())
+        .await
+        .unwrap();
     assert_eq!(secure.showed(), [false]);
     let debug = format!("{showing:?} {bound:?}");
     assert!(!debug.contains("BEGIN") && debug.len() < 200, "{debug}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn certificates_that_cannot_be_used_are_told_without_what_they_hold() {
+async fn invalid_tls_setting_error_has_no_key_material() {
     let authority = Authority::new();
     let (own, other) = (authority.sign("a", 2100), authority.sign("b", 2100));
     let (certificate, key) = (&own.certificate, own.key.serialize_pem());
@@ -251,7 +254,7 @@ async fn certificates_that_cannot_be_used_are_told_without_what_they_hold() {
             "tls.key does not belong to tls.certificate",
         ),
     ] {
-        let why = open(&egress(), "https://localhost", &tls(value)).unwrap_err();
+        let why = open_destination(&egress(), "https://localhost", &tls(value)).unwrap_err();
         assert!(why.contains(expected), "{why}");
         assert!(
             !why.contains("secret words") && !why.contains("BEGIN"),
@@ -261,11 +264,11 @@ async fn certificates_that_cannot_be_used_are_told_without_what_they_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_binding_has_certificates_of_its_own() {
+async fn binding_has_its_own_certificates() {
     let authority = Authority::new();
     let own = authority.sign("client", 2100);
     let identity = authority.sign("localhost", 2100);
-    let secure = Secure::start(&identity, &authority, success()).await;
+    let secure = TlsUpstream::start(&identity, &authority, image_json()).await;
     let settings = json!({"base-url": secure.url(), "api-key": KEY});
     let bindings = json!({
         "plain": {"engine": "openai", "settings": settings},
@@ -285,8 +288,8 @@ async fn a_binding_has_certificates_of_its_own() {
             ("IMAGE_GENERATION_ENGINE", engine),
         ];
         let server = TestServer::with_engine("openai", &variables).await;
-        let (answered, body) = ask(&server).await;
-        assert_eq!(answered, status, "{body}");
+        let (response, body) = generate(&server).await;
+        assert_eq!(response, status, "{body}");
         assert_eq!(secure.showed(), showed, "{engine}");
     }
 }

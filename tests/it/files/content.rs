@@ -2,18 +2,21 @@
 
 use pinhole_tests::{TestServer, gif, long_image};
 
-use super::{NOT_FOUND, answer, assert_not_found, body, content, hash, id, upload};
+use super::{
+    NOT_FOUND, assert_not_found, content_url, file_id, response_bytes, response_json, sha256_hex,
+    upload,
+};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_a_client_has_are_not_sent_again() {
+async fn if_none_match_returns_not_modified() {
     let server = TestServer::start(&[]).await;
-    let picture = gif(9);
-    let url = content(&upload(&server, &server.key, "fox.gif", &picture).await);
-    let tag = format!("\"{}\"", hash(&picture));
+    let image = gif(9);
+    let url = content_url(&upload(&server, &server.key, "fox.gif", &image).await);
+    let tag = format!("\"{}\"", sha256_hex(&image));
     let whole = server.get(&url).send().await.unwrap();
     assert_eq!(whole.headers()["etag"], tag);
     assert_eq!(whole.headers()["accept-ranges"], "bytes");
-    assert_eq!(whole.bytes().await.unwrap(), picture);
+    assert_eq!(whole.bytes().await.unwrap(), image);
     for (known, status) in [
         (tag.clone(), 304),
         (format!("W/{tag}"), 304),
@@ -39,11 +42,11 @@ async fn bytes_that_a_client_has_are_not_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_range_is_sent_alone() {
+async fn range_returns_partial_content() {
     let server = TestServer::start(&[]).await;
-    let picture = gif(9);
-    let length = picture.len();
-    let url = content(&upload(&server, &server.key, "fox.gif", &picture).await);
+    let image = gif(9);
+    let length = image.len();
+    let url = content_url(&upload(&server, &server.key, "fox.gif", &image).await);
     for (range, first, last) in [
         ("bytes=0-0", 0, 0),
         ("bytes=3-7", 3, 7),
@@ -59,14 +62,14 @@ async fn a_range_is_sent_alone() {
         assert_eq!(headers["content-range"], sent, "{range}");
         assert_eq!(headers["content-length"], (last - first + 1).to_string());
         assert_eq!(headers["content-type"], "image/gif");
-        assert_eq!(headers["etag"], format!("\"{}\"", hash(&picture)));
-        assert_eq!(response.bytes().await.unwrap(), picture[first..=last]);
+        assert_eq!(headers["etag"], format!("\"{}\"", sha256_hex(&image)));
+        assert_eq!(response.bytes().await.unwrap(), image[first..=last]);
     }
     for range in ["bytes=0-1,4-5", "bytes=7-3", "lines=1-2", "nonsense"] {
         let response = server.get(&url).header("range", range);
         let response = response.send().await.unwrap();
         assert_eq!(response.status(), 200, "{range}");
-        assert_eq!(response.bytes().await.unwrap(), picture, "{range}");
+        assert_eq!(response.bytes().await.unwrap(), image, "{range}");
     }
     for range in [&format!("bytes={length}-"), "bytes=-0"] {
         let response = server.get(&url).header("range", range);
@@ -79,11 +82,11 @@ async fn a_range_is_sent_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_range_is_of_the_bytes_that_a_client_began_with() {
+async fn if_range_needs_strong_tag() {
     let server = TestServer::start(&[]).await;
-    let picture = gif(9);
-    let url = content(&upload(&server, &server.key, "fox.gif", &picture).await);
-    let tag = format!("\"{}\"", hash(&picture));
+    let image = gif(9);
+    let url = content_url(&upload(&server, &server.key, "fox.gif", &image).await);
+    let tag = format!("\"{}\"", sha256_hex(&image));
     for (begun, status) in [
         (tag.as_str(), 206),
         ("\"another\"", 200),
@@ -98,11 +101,11 @@ async fn a_range_is_of_the_bytes_that_a_client_began_with() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_head_is_that_of_the_whole() {
+async fn head_ignores_range() {
     let server = TestServer::start(&[]).await;
-    let picture = gif(9);
-    let row = upload(&server, &server.key, "fox.gif", &picture).await;
-    let url = content(&row);
+    let image = gif(9);
+    let row = upload(&server, &server.key, "fox.gif", &image).await;
+    let url = content_url(&row);
     let head = || {
         server
             .client
@@ -120,19 +123,19 @@ async fn the_head_is_that_of_the_whole() {
     assert_eq!(without_date(&response), without_date(&whole));
     assert_eq!(
         response.headers()["content-length"],
-        picture.len().to_string()
+        image.len().to_string()
     );
     assert!(response.bytes().await.unwrap().is_empty());
-    let path = server.data_dir.path().join("files").join(id(&url));
+    let path = server.data_dir.path().join("files").join(file_id(&url));
     std::fs::remove_file(path).unwrap();
     assert_eq!(head().send().await.unwrap().status(), 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_picture_is_saved_under_its_name() {
+async fn content_disposition_has_file_name() {
     let server = TestServer::start(&[]).await;
     let row = upload(&server, &server.key, "Füchse.gif", &gif(9)).await;
-    let url = content(&row);
+    let url = content_url(&row);
     let name = "filename=\"F_chse.gif\"; filename*=UTF-8''F%C3%BCchse.gif";
     for (path, kind) in [
         (url.clone(), "inline"),
@@ -150,11 +153,11 @@ async fn a_picture_is_saved_under_its_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_long_picture_comes_whole_and_in_any_part() {
+async fn long_image_is_sent_whole_and_in_ranges() {
     let server = TestServer::start(&[]).await;
-    let picture = long_image(1_000_003);
-    let url = content(&upload(&server, &server.key, "fox.gif", &picture).await);
-    assert_eq!(body(server.get(&url)).await, picture);
+    let image = long_image(1_000_003);
+    let url = content_url(&upload(&server, &server.key, "fox.gif", &image).await);
+    assert_eq!(response_bytes(server.get(&url)).await, image);
     for (first, last) in [
         (0, 1_000_002),
         (262_143, 262_144),
@@ -162,24 +165,24 @@ async fn a_long_picture_comes_whole_and_in_any_part() {
         (7, 900_000),
     ] {
         let range = format!("bytes={first}-{last}");
-        let part = body(server.get(&url).header("range", range)).await;
-        assert!(part == picture[first..=last], "{first}-{last}");
+        let part = response_bytes(server.get(&url).header("range", range)).await;
+        assert!(part == image[first..=last], "{first}-{last}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_picture_that_was_cut_on_the_disk_is_no_picture() {
+async fn truncated_file_is_internal_error() {
     let server = TestServer::start(&[]).await;
-    let url = content(&upload(&server, &server.key, "fox.gif", &gif(9)).await);
-    let path = server.data_dir.path().join("files").join(id(&url));
+    let url = content_url(&upload(&server, &server.key, "fox.gif", &gif(9)).await);
+    let path = server.data_dir.path().join("files").join(file_id(&url));
     std::fs::write(path, b"GIF89a").unwrap();
-    let (status, said) = answer(server.get(&url)).await;
+    let (status, said) = response_json(server.get(&url)).await;
     assert_eq!(status, 500);
     assert_ne!(said["detail"], NOT_FOUND);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_whose_hash_was_never_noted_has_no_tag() {
+async fn file_without_hash_has_no_etag() {
     let server = TestServer::start(&[]).await;
     let row = upload(&server, &server.key, "fox.gif", &gif(9)).await;
     let store = &server.app.store;
@@ -192,12 +195,12 @@ async fn a_file_whose_hash_was_never_noted_has_no_tag() {
         .await
         .unwrap();
     let thumbnail = format!("/api/v1/files/{}/thumbnail", file.id);
-    for url in [&content(&row), &thumbnail] {
+    for url in [&content_url(&row), &thumbnail] {
         let request = server.get(url).header("if-none-match", "\"\", *");
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), 200, "{url}");
         assert!(!response.headers().contains_key("etag"), "{url}");
     }
-    let (_, row) = answer(server.get(&format!("/api/v1/files/{}", file.id))).await;
+    let (_, row) = response_json(server.get(&format!("/api/v1/files/{}", file.id))).await;
     assert!(row["hash"].is_null(), "{row}");
 }

@@ -6,26 +6,26 @@ use pinhole_images::Image;
 use pinhole_tests::{PIXEL, TestServer, gif, long_image};
 use serde_json::json;
 
-use super::{answer, assert_not_found, id, upload};
+use super::{assert_not_found, file_id, response_json, upload};
 
 /// Makes a picture of a size. Where its thumbnails are.
-async fn make(server: &TestServer, size: &str) -> String {
+async fn generate_image(server: &TestServer, size: &str) -> String {
     let body = json!({"prompt": "a fox", "size": size, "response_format": "url"});
-    let (status, made) = server.post_json("/v1/images/generations", &body).await;
-    assert_eq!(status, 200, "{made}");
-    let id = id(made["data"][0]["url"].as_str().unwrap()).to_owned();
+    let (status, response) = server.post_json("/v1/images/generations", &body).await;
+    assert_eq!(status, 200, "{response}");
+    let id = file_id(response["data"][0]["url"].as_str().unwrap()).to_owned();
     format!("/api/v1/files/{id}/thumbnail")
 }
 
-fn measured(bytes: Bytes) -> (&'static str, (u32, u32)) {
+fn type_and_size(bytes: Bytes) -> (&'static str, (u32, u32)) {
     let image = Image::from_bytes(bytes, UPLOAD_LIMITS).unwrap();
     (image.media_type(), image.size())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thumbnail_is_as_small_as_asked_for() {
+async fn thumbnail_has_requested_size() {
     let server = TestServer::start(&[]).await;
-    let url = make(&server, "600x300").await;
+    let url = generate_image(&server, "600x300").await;
     for (query, size) in [
         ("", (256, 128)),
         ("?size=128", (128, 64)),
@@ -36,7 +36,7 @@ async fn a_thumbnail_is_as_small_as_asked_for() {
         let response = server.get(&format!("{url}{query}")).send().await.unwrap();
         assert_eq!(response.status(), 200, "{query}");
         let headers = response.headers().clone();
-        let (media_type, measured) = measured(response.bytes().await.unwrap());
+        let (media_type, measured) = type_and_size(response.bytes().await.unwrap());
         assert_eq!(measured, size, "{query}");
         for (name, value) in [
             ("content-type", media_type),
@@ -50,27 +50,27 @@ async fn a_thumbnail_is_as_small_as_asked_for() {
         }
     }
     for size in ["0", "255", "257", "4096", "-1", "x", "", "99999999999"] {
-        let (status, said) = answer(server.get(&format!("{url}?size={size}"))).await;
+        let (status, said) = response_json(server.get(&format!("{url}?size={size}"))).await;
         assert_eq!(status, 400, "{size}");
         assert!(said["detail"].is_string(), "{said}");
     }
-    let (_, said) = answer(server.get(&format!("{url}?size=300"))).await;
+    let (_, said) = response_json(server.get(&format!("{url}?size=300"))).await;
     let expected = json!({"detail": "size must be one of 128, 256, 512, 1024"});
     assert_eq!(said, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thumbnail_is_made_once() {
+async fn thumbnail_is_created_once() {
     let server = TestServer::start(&[]).await;
-    let url = make(&server, "600x300").await;
+    let url = generate_image(&server, "600x300").await;
     let first = server.get(&url).send().await.unwrap();
     let tag = first.headers()["etag"].clone();
     let first = first.bytes().await.unwrap();
     assert_eq!(server.stored_files(), 2);
     // The picture itself is not looked at again.
-    let picture = url.split('/').nth(4).unwrap();
-    let picture = server.data_dir.path().join("files").join(picture);
-    std::fs::remove_file(picture).unwrap();
+    let image = url.split('/').nth(4).unwrap();
+    let image = server.data_dir.path().join("files").join(image);
+    std::fs::remove_file(image).unwrap();
     let second = server.get(&url).send().await.unwrap();
     assert_eq!(second.bytes().await.unwrap(), first);
     let known = server.get(&url).header("if-none-match", &tag);
@@ -80,9 +80,9 @@ async fn a_thumbnail_is_made_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_who_ask_at_once_get_the_same() {
+async fn concurrent_thumbnail_requests_share_result() {
     let server = TestServer::start(&[]).await;
-    let url = make(&server, "600x300").await;
+    let url = generate_image(&server, "600x300").await;
     let asked = (0..8).map(|_| async {
         let response = server.get(&url).send().await.unwrap();
         assert_eq!(response.status(), 200);
@@ -94,17 +94,17 @@ async fn many_who_ask_at_once_get_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_decoded_has_none() {
+async fn undecodable_image_has_no_thumbnail() {
     let server = TestServer::start(&[]).await;
     // Whole as a file, but its pixels are none.
     let broken = &long_image(200);
     // 63 million pixels, by its header: more than is decoded, and fewer than may be kept.
     let mut vast = gif(0);
     vast[6..10].copy_from_slice(&[0, 0x20, 0, 0x1e]);
-    for (case, picture) in [("broken", broken), ("vast", &vast)] {
-        let row = upload(&server, &server.key, "fox.gif", picture).await;
+    for (case, image) in [("broken", broken), ("vast", &vast)] {
+        let row = upload(&server, &server.key, "fox.gif", image).await;
         let url = format!("/api/v1/files/{}/thumbnail", row["id"].as_str().unwrap());
-        let (status, said) = answer(server.get(&url)).await;
+        let (status, said) = response_json(server.get(&url)).await;
         assert_eq!(status, 422, "{case}");
         let detail = said["detail"].as_str().unwrap();
         assert!(
@@ -116,7 +116,7 @@ async fn what_cannot_be_decoded_has_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn somebody_elses_thumbnail_is_not_found() {
+async fn thumbnail_of_other_user_is_not_found() {
     let server = TestServer::start(&[]).await;
     let row = upload(&server, &server.key, "pixel.png", PIXEL).await;
     let url = format!("/api/v1/files/{}/thumbnail", row["id"].as_str().unwrap());

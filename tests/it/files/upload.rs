@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{answer, body, content, form, hash, post, upload};
+use super::{content_url, form, post_form, response_bytes, response_json, sha256_hex, upload};
 
 /// What may be uploaded, in bytes.
 const MAX_BYTES: usize = 32 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_picture_is_kept_as_what_its_bytes_are() {
+async fn upload_type_comes_from_bytes() {
     let server = TestServer::start(&[]).await;
     // The form says that it is a web page.
     let metadata = br#"{"note": "mine"}"#;
@@ -21,9 +21,9 @@ async fn a_picture_is_kept_as_what_its_bytes_are() {
         ("metadata", None, &metadata[..]),
         ("file", Some("page.html"), PIXEL),
     ];
-    let (status, mut row) = answer(post(&server, &server.key, form(&parts))).await;
+    let (status, mut row) = response_json(post_form(&server, &server.key, form(&parts))).await;
     assert_eq!(status, 200, "{row}");
-    let url = content(&row);
+    let url = content_url(&row);
     let user = server.app.store.user_by_key(&server.key).await.unwrap();
     for field in ["id", "created_at", "updated_at"] {
         assert!(!row[field].take().is_null(), "{field}");
@@ -32,7 +32,7 @@ async fn a_picture_is_kept_as_what_its_bytes_are() {
         "status": true,
         "id": null,
         "user_id": user.unwrap().id,
-        "hash": hash(PIXEL),
+        "hash": sha256_hex(PIXEL),
         "filename": "page.html",
         "data": {},
         "meta": {
@@ -51,7 +51,7 @@ async fn a_picture_is_kept_as_what_its_bytes_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metadata_is_an_object_or_nothing() {
+async fn upload_metadata_is_object_or_empty() {
     let server = TestServer::start(&[]).await;
     for (metadata, kept) in [
         ("", Some(json!({}))),
@@ -67,7 +67,7 @@ async fn metadata_is_an_object_or_nothing() {
             ("file", Some("fox.gif"), &gif(9)[..]),
             ("metadata", None, metadata.as_bytes()),
         ];
-        let (status, said) = answer(post(&server, &server.key, form(&parts))).await;
+        let (status, said) = response_json(post_form(&server, &server.key, form(&parts))).await;
         match kept {
             Some(kept) => assert_eq!((status, &said["meta"]["data"]), (200, &kept), "{metadata}"),
             None => {
@@ -80,7 +80,7 @@ async fn metadata_is_an_object_or_nothing() {
 }
 
 async fn check_refused(server: &TestServer, case: &str, body: Vec<u8>, expected: (u16, &str)) {
-    let (status, said) = answer(post(server, &server.key, body)).await;
+    let (status, said) = response_json(post_form(server, &server.key, body)).await;
     assert_eq!(
         (status, said["detail"].as_str().unwrap()),
         expected,
@@ -89,7 +89,7 @@ async fn check_refused(server: &TestServer, case: &str, body: Vec<u8>, expected:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_picture_is_refused() {
+async fn upload_refuses_other_than_images() {
     let server = TestServer::start(&[]).await;
     let file = |bytes: &[u8]| form(&[("file", Some("fox.png"), bytes)]);
     let none = "[ERROR: the bytes are not a PNG, JPEG, WebP, GIF or AVIF image]";
@@ -143,30 +143,30 @@ async fn what_is_no_picture_is_refused() {
             b"--limit\r\n\xff\xfe: \xff\r\n\r\nx\r\n--limit--",
         ),
     ] {
-        let (status, said) = answer(post(&server, &server.key, body)).await;
+        let (status, said) = response_json(post_form(&server, &server.key, body)).await;
         assert!([400, 422].contains(&status), "{case}: {status} {said}");
     }
     let no_boundary = server.post("/api/v1/files/", &json!({"file": "x"}));
-    assert_eq!(answer(no_boundary).await.0, 400);
+    assert_eq!(response_json(no_boundary).await.0, 400);
     assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_so_much_is_taken() {
+async fn upload_length_is_limited() {
     let server = TestServer::start(&[]).await;
-    let mut picture = long_image(MAX_BYTES);
-    let row = upload(&server, &server.key, "fox.png", &picture).await;
+    let mut image = long_image(MAX_BYTES);
+    let row = upload(&server, &server.key, "fox.png", &image).await;
     assert_eq!(row["meta"]["size"], MAX_BYTES);
-    assert!(body(server.get(&content(&row))).await == picture);
-    picture.push(0);
-    let long = form(&[("file", Some("fox.gif"), &picture)]);
+    assert!(response_bytes(server.get(&content_url(&row))).await == image);
+    image.push(0);
+    let long = form(&[("file", Some("fox.gif"), &image)]);
     let expected = (413, "file is longer than 33554432 bytes");
     check_refused(&server, "one byte more", long, expected).await;
     assert_eq!(server.stored_files(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_no_end_is_refused_while_it_is_read() {
+async fn endless_upload_is_refused_while_reading() {
     let server = TestServer::start(&[]).await;
     for part in ["file", "other"] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -177,20 +177,20 @@ async fn what_has_no_end_is_refused_while_it_is_read() {
             server.key
         );
         stream.write_all(head.as_bytes()).await.unwrap();
-        let (mut answers, mut body) = stream.into_split();
+        let (mut responses, mut body) = stream.into_split();
         // The server answers, and takes no more.
         let sending = async {
             let chunk = [0; 65_536];
             while body.write_all(&chunk).await.is_ok() {}
             std::future::pending::<()>().await;
         };
-        let answered = async {
+        let response = async {
             let mut said = [0; 12];
-            answers.read_exact(&mut said).await.unwrap();
+            responses.read_exact(&mut said).await.unwrap();
             String::from_utf8_lossy(&said).into_owned()
         };
         let said = tokio::select! {
-            said = answered => said,
+            said = response => said,
             () = sending => unreachable!(),
         };
         assert_eq!(said, "HTTP/1.1 413", "{part}");
@@ -199,22 +199,25 @@ async fn what_has_no_end_is_refused_while_it_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_uploads_without_a_key() {
+async fn upload_needs_key() {
     let server = TestServer::start(&[]).await;
     let body = form(&[("file", Some("fox.gif"), &gif(9))]);
-    let request = post(&server, "sk-000000", body);
+    let request = post_form(&server, "sk-000000", body);
     assert_eq!(request.send().await.unwrap().status(), 401);
     assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_breaks_off_leaves_nothing() {
+async fn aborted_upload_stores_nothing() {
     let server = TestServer::start(&[]).await;
     let whole = form(&[("file", Some("fox.gif"), &gif(9))]);
     let half = Bytes::copy_from_slice(&whole[..whole.len() - 20]);
     let broken = [Ok(half), Err(std::io::Error::other("gone"))];
     let body = reqwest::Body::wrap_stream(stream::iter(broken));
-    post(&server, &server.key, body).send().await.unwrap_err();
-    let (_, rows) = answer(server.get("/api/v1/files/")).await;
+    post_form(&server, &server.key, body)
+        .send()
+        .await
+        .unwrap_err();
+    let (_, rows) = response_json(server.get("/api/v1/files/")).await;
     assert_eq!((rows, server.stored_files()), (Value::Array(Vec::new()), 0));
 }

@@ -2,10 +2,10 @@
 
 use pinhole_images::Image;
 use pinhole_sandbox::Limits;
-use pinhole_tests::{PIXEL, TestServer, FakeUpstream, gif, pixel_base64};
+use pinhole_tests::{FakeUpstream, PIXEL, TestServer, gif, pixel_base64};
 use serde_json::{Value, json};
 
-use super::{EDIT, answer, assert_refused, openai, pictures};
+use super::{EDIT, assert_refused, openai_server, response_json, stored_images};
 
 fn data_url() -> String {
     format!("data:image/png;base64,{}", pixel_base64())
@@ -13,7 +13,7 @@ fn data_url() -> String {
 
 /// The text fields of the newest form that the upstream got, and how many pictures it had under
 /// which name.
-fn sent(upstream: &FakeUpstream) -> (Vec<String>, Vec<String>) {
+fn sent_form(upstream: &FakeUpstream) -> (Vec<String>, Vec<String>) {
     let seen = upstream.requests();
     let seen = seen.last().unwrap();
     assert_eq!(seen.line(), "POST /v1/images/edits");
@@ -31,7 +31,7 @@ fn sent(upstream: &FakeUpstream) -> (Vec<String>, Vec<String>) {
 }
 
 /// Keeps a picture for whose key this is. Its id.
-async fn keep(server: &TestServer, key: &str, bytes: &[u8]) -> String {
+async fn store_image(server: &TestServer, key: &str, bytes: &[u8]) -> String {
     let limits = Limits::job(std::time::Duration::ZERO).image;
     let image = Image::from_bytes(bytes.to_vec().into(), limits).unwrap();
     let user = server.app.store.user_by_key(key).await.unwrap().unwrap();
@@ -44,7 +44,7 @@ async fn keep(server: &TestServer, key: &str, bytes: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_may_be_flat_or_nested() {
+async fn edit_accepts_flat_and_nested_body() {
     let form = json!({
         "image": data_url(), "prompt": "make it blue", "model": "gpt-image-1", "n": 2,
         "size": "1024x1024", "negative_prompt": "snow", "background": "opaque",
@@ -57,11 +57,11 @@ async fn a_body_may_be_flat_or_nested() {
         json!({"form_data": form, "metadata": metadata}),
         json!({"form_data": form, "metadata": null}),
     ] {
-        let (upstream, server) = openai(&[]).await;
-        let answered = server.post_json(EDIT, &body).await;
-        let id = answered.1[0]["id"].as_str().unwrap_or_default().to_owned();
-        assert_eq!(pictures(&server, answered, "image/png").await, [PIXEL]);
-        let (texts, files) = sent(&upstream);
+        let (upstream, server) = openai_server(&[]).await;
+        let response = server.post_json(EDIT, &body).await;
+        let id = response.1[0]["id"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(stored_images(&server, response, "image/png").await, [PIXEL]);
+        let (texts, files) = sent_form(&upstream);
         let expected = [
             "model=gpt-image-1",
             "prompt=make it blue",
@@ -83,27 +83,27 @@ async fn a_body_may_be_flat_or_nested() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_settings_for_editing_fill_in() {
+async fn edit_uses_edit_settings() {
     let variables = [
         ("IMAGE_EDIT_MODEL", "gpt-image-1.5"),
         ("IMAGE_EDIT_SIZE", "1536x1024"),
     ];
-    let (upstream, server) = openai(&variables).await;
+    let (upstream, server) = openai_server(&variables).await;
     for size in [json!(null), json!("")] {
         let body = json!({
             "image": data_url(), "prompt": "bluer", "model": null, "n": null, "size": size,
         });
-        let (status, made) = server.post_json(EDIT, &body).await;
-        assert_eq!(status, 200, "{made}");
+        let (status, response) = server.post_json(EDIT, &body).await;
+        assert_eq!(status, 200, "{response}");
         let expected = ["model=gpt-image-1.5", "prompt=bluer", "size=1536x1024"];
-        assert_eq!(sent(&upstream).0, expected);
+        assert_eq!(sent_form(&upstream).0, expected);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_are_named_by_id_and_by_address() {
-    let (upstream, server) = openai(&[]).await;
-    let id = keep(&server, &server.key, PIXEL).await;
+async fn edit_accepts_file_id_and_url() {
+    let (upstream, server) = openai_server(&[]).await;
+    let id = store_image(&server, &server.key, PIXEL).await;
     let path = format!("/api/v1/files/{id}/content");
     for image in [
         json!(id),
@@ -114,39 +114,39 @@ async fn pictures_are_named_by_id_and_by_address() {
         json!([id]),
     ] {
         let body = json!({"image": image, "prompt": "bluer"});
-        let (status, made) = server.post_json(EDIT, &body).await;
-        assert_eq!(status, 200, "{image}: {made}");
-        assert_eq!(sent(&upstream).1, ["image"]);
+        let (status, response) = server.post_json(EDIT, &body).await;
+        assert_eq!(status, 200, "{image}: {response}");
+        assert_eq!(sent_form(&upstream).1, ["image"]);
     }
     let body = json!({"image": [id, data_url(), path], "prompt": "bluer"});
-    let (status, made) = server.post_json(EDIT, &body).await;
-    assert_eq!(status, 200, "{made}");
-    assert_eq!(sent(&upstream).1, ["image[]", "image[]", "image[]"]);
+    let (status, response) = server.post_json(EDIT, &body).await;
+    assert_eq!(status, 200, "{response}");
+    assert_eq!(sent_form(&upstream).1, ["image[]", "image[]", "image[]"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_files_of_others_are_not_there() {
-    let (upstream, server) = openai(&[]).await;
+async fn edit_refuses_file_of_other_user() {
+    let (upstream, server) = openai_server(&[]).await;
     let stranger = server.add_second_user().await;
-    let id = keep(&server, &server.key, PIXEL).await;
+    let id = store_image(&server, &server.key, PIXEL).await;
     for image in [id.clone(), format!("/api/v1/files/{id}/content")] {
         let body = json!({"image": image, "prompt": "bluer"}).to_string();
         let request = server.client.post(server.url(EDIT)).bearer_auth(stranger);
         let detail = "[ERROR: image refers to a file that does not exist]";
-        assert_refused(&image, answer(request.body(body)).await, 400, detail);
+        assert_refused(&image, response_json(request.body(body)).await, 400, detail);
     }
     // Their own is.
-    let own = keep(&server, stranger, &gif(2)).await;
+    let own = store_image(&server, stranger, &gif(2)).await;
     let body = json!({"image": own, "prompt": "bluer"}).to_string();
     let request = server.client.post(server.url(EDIT)).bearer_auth(stranger);
-    let (status, made) = answer(request.body(body)).await;
+    let (status, made) = response_json(request.body(body)).await;
     assert_eq!(status, 200, "{made}");
     assert_eq!(upstream.request_lines(), ["POST /v1/images/edits"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_picture_that_cannot_be_used_is_told() {
-    let (upstream, server) = openai(&[]).await;
+async fn edit_reports_unusable_image() {
+    let (upstream, server) = openai_server(&[]).await;
     let foreign = format!("{}/fox.png", upstream.url());
     let not_fetched = "[ERROR: image has a URL that the server does not fetch: send the image itself, or the URL of a stored file (/api/v1/files/…/content)]";
     for (image, detail) in [
@@ -157,7 +157,10 @@ async fn a_picture_that_cannot_be_used_is_told() {
             json!("nosuch"),
             "[ERROR: image refers to a file that does not exist]",
         ),
-        (json!(""), "[ERROR: image refers to a file that does not exist]"),
+        (
+            json!(""),
+            "[ERROR: image refers to a file that does not exist]",
+        ),
         (
             json!("data:image/png;base64,%"),
             "[ERROR: image has a data URL that is not base64]",
@@ -176,5 +179,9 @@ async fn a_picture_that_cannot_be_used_is_told() {
     let detail = refused["detail"].as_str().unwrap();
     let expected = "[ERROR: image cannot be used: the bytes are not a PNG";
     assert!(status == 400 && detail.starts_with(expected), "{refused}");
-    assert!(upstream.requests().is_empty(), "{:?}", upstream.request_lines());
+    assert!(
+        upstream.requests().is_empty(),
+        "{:?}",
+        upstream.request_lines()
+    );
 }

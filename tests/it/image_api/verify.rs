@@ -1,9 +1,9 @@
 //! Whether an upstream answers: for administrators, and without a trace.
 
-use pinhole_tests::{FakeResponse, RecordedRequest, TestServer, FakeUpstream};
+use pinhole_tests::{FakeResponse, FakeUpstream, RecordedRequest, TestServer};
 use serde_json::{Value, json};
 
-use super::{GENERATIONS, PROHIBITED, answer, assert_refused};
+use super::{GENERATIONS, PROHIBITED, assert_refused, response_json};
 
 const SAVED: &str = "/api/v1/images/config/url/verify";
 const VERIFY: &str = "/api/v1/images/verify";
@@ -14,11 +14,11 @@ const INVALID: &str = "The URL you provided is invalid. Please double-check and 
 async fn automatic1111(authorization: &'static str) -> FakeUpstream {
     FakeUpstream::start(move |seen: RecordedRequest| {
         let known = authorization.is_empty() || seen.header("authorization") == authorization;
-        let answer = match known {
+        let response = match known {
             true => FakeResponse::json(200, &json!([{"title": "a.ckpt", "model_name": "a"}])),
             false => FakeResponse::json(401, &json!({"detail": "Incorrect credentials"})),
         };
-        async { answer }
+        async { response }
     })
     .await
 }
@@ -37,35 +37,37 @@ fn assert_failed((status, refused): (u16, Value), detail: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_saved_engine_is_asked() {
+async fn verify_uses_stored_engine_settings() {
     let upstream = automatic1111(BASIC).await;
     let url = upstream.url();
     let address = ("AUTOMATIC1111_BASE_URL", url.as_str());
     let key = ("AUTOMATIC1111_API_AUTH", "user:password");
     let server = TestServer::with_engine("automatic1111", &[address, key]).await;
-    assert_eq!(answer(server.get(SAVED)).await, (200, json!(true)));
+    assert_eq!(response_json(server.get(SAVED)).await, (200, json!(true)));
     assert!(!upstream.requests().is_empty());
 
     let server = TestServer::with_engine("automatic1111", &[address]).await;
-    assert_failed(answer(server.get(SAVED)).await, OOPS);
+    assert_failed(response_json(server.get(SAVED)).await, OOPS);
     let server = TestServer::with_engine("automatic1111", &[]).await;
-    assert_failed(answer(server.get(SAVED)).await, OOPS);
+    assert_failed(response_json(server.get(SAVED)).await, OOPS);
     // An engine that has nobody to ask is well.
     let server = TestServer::with_engine("sketch", &[]).await;
-    assert_eq!(answer(server.get(SAVED)).await, (200, json!(true)));
+    assert_eq!(response_json(server.get(SAVED)).await, (200, json!(true)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_switches_nothing_off() {
+async fn verify_failure_disables_nothing() {
     let server = TestServer::start(&[("IMAGE_SIZE", "64x64")]).await;
     let body = json!({"engine": "comfyui", "url": "http://127.0.0.1:9"});
     assert_failed(server.post_json(VERIFY, &body).await, INVALID);
-    let (status, made) = server.post_json(GENERATIONS, &json!({"prompt": "a fox"})).await;
-    assert_eq!(status, 200, "{made}");
+    let (status, response) = server
+        .post_json(GENERATIONS, &json!({"prompt": "a fox"}))
+        .await;
+    assert_eq!(status, 200, "{response}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_is_asked_with_its_own_key_alone() {
+async fn verify_sends_only_key_of_request() {
     let (saved, other) = (automatic1111(BASIC).await, automatic1111("").await);
     let url = saved.url();
     let server = TestServer::with_engine(
@@ -81,22 +83,22 @@ async fn an_address_is_asked_with_its_own_key_alone() {
     assert_eq!(server.post_json(VERIFY, &body).await, (200, json!(true)));
     let body = json!({"engine": "automatic1111", "url": other.url(), "key": "a:b"});
     assert_eq!(server.post_json(VERIFY, &body).await, (200, json!(true)));
-    let seen = other.seen();
+    let seen = other.requests();
     let sent: Vec<&str> = seen
         .iter()
         .map(|seen| seen.header("authorization"))
         .collect();
     assert_eq!(sent, ["", "Basic YTpi"]);
-    assert!(saved.seen().is_empty(), "{:?}", saved.lines());
+    assert!(saved.requests().is_empty(), "{:?}", saved.request_lines());
     // Nor to its own, where none is given.
     let body = json!({"engine": "automatic1111", "url": url});
     assert_failed(server.post_json(VERIFY, &body).await, INVALID);
     // And what is saved has not changed.
-    assert_eq!(answer(server.get(SAVED)).await, (200, json!(true)));
+    assert_eq!(response_json(server.get(SAVED)).await, (200, json!(true)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_verified_is_told() {
+async fn verify_reports_invalid_request() {
     let server = TestServer::start(&[]).await;
     for engine in ["sketch", "nosuch", ""] {
         let body = json!({"engine": engine, "url": "http://127.0.0.1:9", "key": null});
@@ -123,20 +125,25 @@ async fn what_cannot_be_verified_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_administrators_may_ask() {
+async fn verify_needs_administrator() {
     let upstream = automatic1111("").await;
     let url = upstream.url();
-    let server = TestServer::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", &url)]).await;
+    let server =
+        TestServer::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", &url)]).await;
     let user = server.add_second_user().await;
     let body = json!({"engine": "automatic1111", "url": url}).to_string();
     let get = || server.client.get(server.url(SAVED));
     let post = || server.client.post(server.url(VERIFY)).body(body.clone());
     for (case, request) in [("saved", get()), ("verify", post())] {
-        let answered = answer(request.bearer_auth(user)).await;
+        let answered = response_json(request.bearer_auth(user)).await;
         assert_refused(case, answered, 401, PROHIBITED);
     }
     for (case, request) in [("saved", get()), ("verify", post())] {
-        assert_refused(case, answer(request).await, 401, "Not authenticated");
+        assert_refused(case, response_json(request).await, 401, "Not authenticated");
     }
-    assert!(upstream.requests().is_empty(), "{:?}", upstream.request_lines());
+    assert!(
+        upstream.requests().is_empty(),
+        "{:?}",
+        upstream.request_lines()
+    );
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use pinhole_images::Image;
 use pinhole_sandbox::Limits;
-use pinhole_tests::{PIXEL, TestServer, FakeUpstream, long_image, pixel_base64};
+use pinhole_tests::{FakeUpstream, PIXEL, TestServer, long_image, pixel_base64};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Refused, assert_refused, invalid, pictures, unreadable};
+use super::{Refusal, assert_refused, invalid, malformed, response_images};
 
 const EDITS: &str = "/v1/images/edits";
 /// A transparent PNG of one pixel, as [`PIXEL`] is an opaque one.
@@ -53,7 +53,7 @@ pub(super) fn post_form(server: &TestServer, body: Vec<u8>) -> reqwest::RequestB
     request.bearer_auth(&server.key).body(body)
 }
 
-async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+async fn response_json(request: reqwest::RequestBuilder) -> (u16, Value) {
     let response = request.send().await.unwrap();
     let status = response.status().as_u16();
     let bytes = response.bytes().await.unwrap();
@@ -61,7 +61,7 @@ async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
 }
 
 /// An upstream that edits, and a server in front of it.
-async fn stage() -> (FakeUpstream, TestServer) {
+async fn openai_server() -> (FakeUpstream, TestServer) {
     let upstream = FakeUpstream::json(
         200,
         json!({
@@ -86,7 +86,7 @@ async fn stage() -> (FakeUpstream, TestServer) {
 }
 
 /// The fields of the one form that the upstream got: names of files, texts of the others.
-fn sent(upstream: &FakeUpstream) -> Vec<String> {
+fn sent_fields(upstream: &FakeUpstream) -> Vec<String> {
     let seen = upstream.requests();
     assert_eq!(seen.len(), 1, "{:?}", upstream.request_lines());
     assert_eq!(seen[0].line(), "POST /v1/images/edits");
@@ -107,8 +107,8 @@ fn sent(upstream: &FakeUpstream) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_form_with_everything_in_it_reaches_the_engine() {
-    let (upstream, server) = stage().await;
+async fn form_with_all_fields_reaches_engine() {
+    let (upstream, server) = openai_server().await;
     let parts: &[Part] = &[
         PROMPT,
         ("model", None, b"gpt-image-1"),
@@ -128,16 +128,16 @@ async fn a_form_with_everything_in_it_reaches_the_engine() {
         IMAGE,
         ("mask", Some("m.png"), &decoded(MASK)),
     ];
-    let (status, answer) = answer(post_form(&server, form(parts))).await;
-    assert_eq!(status, 200, "{answer}");
-    assert_eq!(pictures(&answer), [PIXEL]);
+    let (status, response) = response_json(post_form(&server, form(parts))).await;
+    assert_eq!(status, 200, "{response}");
+    assert_eq!(response_images(&response), [PIXEL]);
     let expected = json!({
-        "created": answer["created"],
+        "created": response["created"],
         "data": [{"b64_json": pixel_base64(), "revised_prompt": "bluer"}],
         "output_format": "png", "quality": "low", "background": "opaque",
         "usage": {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7},
     });
-    assert_eq!(answer, expected);
+    assert_eq!(response, expected);
     let expected = [
         "model=gpt-image-1",
         "prompt=make it blue",
@@ -151,24 +151,24 @@ async fn a_form_with_everything_in_it_reaches_the_engine() {
         "image",
         "mask",
     ];
-    assert_eq!(sent(&upstream), expected);
+    assert_eq!(sent_fields(&upstream), expected);
     assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_pictures_come_under_one_name() {
+async fn form_accepts_several_images() {
     for name in ["image", "image[]"] {
-        let (upstream, server) = stage().await;
+        let (upstream, server) = openai_server().await;
         let parts: &[Part] = &[
             (name, Some("a.png"), PIXEL),
             (name, Some("b.png"), PIXEL),
             PROMPT,
             ("response_format", None, b"url"),
         ];
-        let (status, answer) = answer(post_form(&server, form(parts))).await;
-        assert_eq!(status, 200, "{answer}");
-        let url = answer["data"][0]["url"].as_str().unwrap();
-        assert_eq!(answer["data"][0]["revised_prompt"], "bluer");
+        let (status, response) = response_json(post_form(&server, form(parts))).await;
+        assert_eq!(status, 200, "{response}");
+        let url = response["data"][0]["url"].as_str().unwrap();
+        assert_eq!(response["data"][0]["revised_prompt"], "bluer");
         let kept = server.get(url).send().await.unwrap();
         assert_eq!(kept.bytes().await.unwrap(), PIXEL);
         let expected = [
@@ -177,14 +177,14 @@ async fn several_pictures_come_under_one_name() {
             "image[]",
             "image[]",
         ];
-        assert_eq!(sent(&upstream), expected);
+        assert_eq!(sent_fields(&upstream), expected);
         assert_eq!(server.stored_files(), 1);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn json_names_pictures_by_data_url_or_as_own_files() {
-    let (_upstream, server) = stage().await;
+async fn json_accepts_data_urls_and_own_files() {
+    let (_upstream, server) = openai_server().await;
     let image = json!({"image_url": format!("data:image/png;base64,{}", pixel_base64())});
     let mask = json!({"image_url": format!("data:image/png;base64,{MASK}")});
     let body = json!({
@@ -196,8 +196,8 @@ async fn json_names_pictures_by_data_url_or_as_own_files() {
     let id = url.split('/').nth(4).unwrap();
     for image in [json!({"image_url": url}), json!({"file_id": id})] {
         let body = json!({"prompt": "bluer", "images": [image], "mask": mask});
-        let (status, answer) = server.post_json(EDITS, &body).await;
-        assert_eq!(status, 200, "{answer}");
+        let (status, response) = server.post_json(EDITS, &body).await;
+        assert_eq!(status, 200, "{response}");
     }
     // Somebody else's file is not there.
     let body = json!({"prompt": "bluer", "images": [{"file_id": id}]});
@@ -207,16 +207,16 @@ async fn json_names_pictures_by_data_url_or_as_own_files() {
         .post(server.url(EDITS))
         .bearer_auth(stranger)
         .body(body.to_string());
-    let expected = Refused {
+    let expected = Refusal {
         code: Value::Null,
         ..invalid("images", "images refers to a file that does not exist")
     };
-    assert_refused("a stranger", answer(request).await, &expected);
+    assert_refused("a stranger", response_json(request).await, &expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn json_that_names_no_picture_is_refused() {
-    let (upstream, server) = stage().await;
+async fn json_without_usable_image_is_refused() {
+    let (upstream, server) = openai_server().await;
     let image = json!({"image_url": format!("data:image/png;base64,{}", pixel_base64())});
     for (images, mask, param, message) in [
         (
@@ -271,7 +271,7 @@ async fn json_that_names_no_picture_is_refused() {
         (json!([image]), json!([]), "mask", "mask cannot be used"),
     ] {
         let body = json!({"prompt": "bluer", "images": images, "mask": mask});
-        let expected = Refused {
+        let expected = Refusal {
             code: Value::Null,
             ..invalid(param, message)
         };
@@ -282,14 +282,22 @@ async fn json_that_names_no_picture_is_refused() {
         json!({"prompt": "bluer", "images": []}),
     ] {
         let expected = invalid("image", "there is no image to edit");
-        assert_refused("no picture", server.post_json(EDITS, &body).await, &expected);
+        assert_refused(
+            "no picture",
+            server.post_json(EDITS, &body).await,
+            &expected,
+        );
     }
-    assert!(upstream.requests().is_empty(), "{:?}", upstream.request_lines());
+    assert!(
+        upstream.requests().is_empty(),
+        "{:?}",
+        upstream.request_lines()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_that_are_too_long_together_are_not_all_read() {
-    let (upstream, server) = stage().await;
+async fn source_images_share_length_limit() {
+    let (upstream, server) = openai_server().await;
     let long = long_image(30 << 20);
     let limits = Limits::job(Duration::ZERO).image;
     let long = Image::from_bytes(long.into(), limits).unwrap();
@@ -302,7 +310,7 @@ async fn files_that_are_too_long_together_are_not_all_read() {
         .await;
     let reference = json!({"file_id": saved.unwrap().id});
     let body = json!({"prompt": "bluer", "images": vec![reference; 4]});
-    let expected = Refused {
+    let expected = Refusal {
         code: Value::Null,
         ..invalid(
             "image",
@@ -310,12 +318,16 @@ async fn files_that_are_too_long_together_are_not_all_read() {
         )
     };
     assert_refused("four", server.post_json(EDITS, &body).await, &expected);
-    assert!(upstream.requests().is_empty(), "{:?}", upstream.request_lines());
+    assert!(
+        upstream.requests().is_empty(),
+        "{:?}",
+        upstream.request_lines()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_form_that_cannot_be_used_names_its_field() {
-    let (upstream, server) = stage().await;
+async fn invalid_form_names_field() {
+    let (upstream, server) = openai_server().await;
     let long = vec![b'x'; (64 << 10) + 1];
     let many: Vec<String> = (0..65).map(|number| format!("field-{number}")).collect();
     let many: Vec<Part> = many
@@ -374,13 +386,13 @@ async fn a_form_that_cannot_be_used_names_its_field() {
             "image has more than the 33554432 bytes allowed",
         ),
     ] {
-        let expected = Refused {
+        let expected = Refusal {
             status,
             param: json!(param),
-            ..unreadable(message)
+            ..malformed(message)
         };
         let request = post_form(&server, form(&parts));
-        assert_refused(message, answer(request).await, &expected);
+        assert_refused(message, response_json(request).await, &expected);
     }
     let (transparent, wide) = (decoded(MASK), decoded(WIDE_MASK));
     for (parts, param, message) in [
@@ -408,20 +420,28 @@ async fn a_form_that_cannot_be_used_names_its_field() {
         ),
     ] {
         let request = post_form(&server, form(&parts));
-        assert_refused(message, answer(request).await, &invalid(param, message));
+        assert_refused(
+            message,
+            response_json(request).await,
+            &invalid(param, message),
+        );
     }
-    assert!(upstream.requests().is_empty(), "{:?}", upstream.request_lines());
+    assert!(
+        upstream.requests().is_empty(),
+        "{:?}",
+        upstream.request_lines()
+    );
     assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_form_that_cannot_be_read_is_refused() {
-    let (upstream, server) = stage().await;
+async fn malformed_form_is_refused() {
+    let (upstream, server) = openai_server().await;
     let whole = form(&[PROMPT, IMAGE]);
-    let expected = unreadable("the form cannot be read");
+    let expected = malformed("the form cannot be read");
     for body in [b"".as_slice(), b"x", &whole[..whole.len() - 60]] {
         let request = post_form(&server, body.to_vec());
-        assert_refused("broken", answer(request).await, &expected);
+        assert_refused("broken", response_json(request).await, &expected);
     }
     // One that promises more than it has, and ends in the middle of a chunk.
     let mut socket = tokio::net::TcpStream::connect(server.address)
@@ -442,45 +462,50 @@ async fn a_form_that_cannot_be_read_is_refused() {
         .post(server.url(EDITS))
         .bearer_auth(&server.key);
     let request = request.header("content-type", "multipart/form-data");
-    let expected = unreadable("boundary");
-    assert_refused("no boundary", answer(request.body(whole)).await, &expected);
+    let expected = malformed("boundary");
+    assert_refused(
+        "no boundary",
+        response_json(request.body(whole)).await,
+        &expected,
+    );
 
     // Longer than any edit may be.
-    let pictures = vec![0; 30 << 20];
-    let junk = ("image", Some("a"), &pictures[..]);
+    let images = vec![0; 30 << 20];
+    let junk = ("image", Some("a"), &images[..]);
     let long = long_image(30 << 20);
     let long = ("image", Some("a"), &long[..]);
     let request = post_form(&server, form(&[long, long, long, junk]));
-    let expected = Refused {
+    let expected = Refusal {
         status: 413,
-        ..unreadable("the form cannot be read")
+        ..malformed("the form cannot be read")
     };
-    assert_refused("too long", answer(request).await, &expected);
+    assert_refused("too long", response_json(request).await, &expected);
     let stranger = server.client.post(server.url(EDITS)).body("x");
-    let expected = Refused {
+    let expected = Refusal {
         status: 401,
-        ..unreadable("Not authenticated")
+        ..malformed("Not authenticated")
     };
-    assert_refused("a stranger", answer(stranger).await, &expected);
-    assert!(upstream.requests().is_empty(), "{:?}", upstream.request_lines());
+    assert_refused("a stranger", response_json(stranger).await, &expected);
+    assert!(
+        upstream.requests().is_empty(),
+        "{:?}",
+        upstream.request_lines()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engine_that_cannot_edit_says_so() {
+async fn engine_without_edit_is_refused() {
     let server = TestServer::with_engine("sketch", &[]).await;
     let request = post_form(&server, form(&[PROMPT, IMAGE]));
-    let expected = Refused {
+    let expected = Refusal {
         code: json!("unsupported"),
-        ..invalid(
-            "image",
-            "engine sketch cannot edit images",
-        )
+        ..invalid("image", "engine sketch cannot edit images")
     };
-    assert_refused("sketch", answer(request).await, &expected);
+    assert_refused("sketch", response_json(request).await, &expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_goes_away_ends_its_edit() {
+async fn client_disconnect_cancels_edit() {
     let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(1);
     let receiver = std::sync::Arc::new(std::sync::Mutex::new(Some(receiver)));
     let upstream = FakeUpstream::start(move |_| {
@@ -491,16 +516,16 @@ async fn a_client_that_goes_away_ends_its_edit() {
     let base = format!("{}/v1", upstream.url());
     let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
     let server = TestServer::with_engine("openai", &variables).await;
-    let asking = tokio::spawn(post_form(&server, form(&[PROMPT, IMAGE])).send());
+    let pending = tokio::spawn(post_form(&server, form(&[PROMPT, IMAGE])).send());
     upstream.wait_for_requests(1).await;
-    asking.abort();
+    pending.abort();
     // The upstream's own answer is given up.
     sender.closed().await;
     assert_eq!(upstream.request_lines(), ["POST /v1/images/edits"]);
 }
 
 /// A form that asks for a stream.
-pub(super) fn streaming() -> Vec<u8> {
+pub(super) fn streaming_form() -> Vec<u8> {
     form(&[
         PROMPT,
         IMAGE,

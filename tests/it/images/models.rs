@@ -1,10 +1,10 @@
 //! `GET /v1/models`: what may be named, whoever is down.
 
-use pinhole_tests::{TestServer, FakeUpstream};
+use pinhole_tests::{FakeUpstream, TestServer};
 use serde_json::{Value, json};
 
 /// The ids and owners that a server lists.
-async fn listed(server: &TestServer) -> Vec<(String, String)> {
+async fn listed_models(server: &TestServer) -> Vec<(String, String)> {
     let response = server.get("/v1/models").send().await.unwrap();
     assert_eq!(response.status(), 200);
     let list: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
@@ -20,8 +20,8 @@ async fn listed(server: &TestServer) -> Vec<(String, String)> {
         .collect()
 }
 
-async fn check(server: &TestServer, expected: &[(&str, &str)]) {
-    let listed = listed(server).await;
+async fn assert_models(server: &TestServer, expected: &[(&str, &str)]) {
+    let listed = listed_models(server).await;
     let listed: Vec<_> = listed
         .iter()
         .map(|(id, owner)| (id.as_str(), owner.as_str()))
@@ -30,9 +30,9 @@ async fn check(server: &TestServer, expected: &[(&str, &str)]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_models_are_the_engines_and_then_the_chats() {
+async fn models_lists_engine_models_then_chat_models() {
     let server = TestServer::with_engine("sketch", &[]).await;
-    check(&server, &[("sketch", "sketch")]).await;
+    assert_models(&server, &[("sketch", "sketch")]).await;
 
     let chat = json!({"object": "list", "data": [
         {"id": "llama", "object": "model", "owned_by": "meta"}, {"id": "sketch"}, {"id": 5},
@@ -45,28 +45,28 @@ async fn the_models_are_the_engines_and_then_the_chats() {
         .map(|(name, url)| (*name, url.as_str()));
     let server = TestServer::with_engine("sketch", &variables).await;
     let expected = [("sketch", "sketch"), ("llama", "meta"), ("qwen", "chat")];
-    check(&server, &expected).await;
-    assert_eq!(chat.lines(), ["GET /models"]);
+    assert_models(&server, &expected).await;
+    assert_eq!(chat.request_lines(), ["GET /models"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_down_takes_nothing_from_the_others() {
+async fn models_skips_failing_upstream() {
     let broken = FakeUpstream::json(500, json!({"error": "down"})).await;
     let url = broken.url();
     let engine = ("IMAGES_OPENAI_API_BASE_URL", url.as_str());
     let model = ("IMAGE_GENERATION_MODEL", "gpt-image-2");
     let chat = ("OPENAI_API_BASE_URL", url.as_str());
     let server = TestServer::with_engine("openai", &[engine, model, chat]).await;
-    check(&server, &[("gpt-image-2", "openai")]).await;
+    assert_models(&server, &[("gpt-image-2", "openai")]).await;
     let server = TestServer::with_engine("openai", &[engine]).await;
-    check(&server, &[]).await;
+    assert_models(&server, &[]).await;
     // An engine without an address cannot be asked at all.
     let server = TestServer::with_engine("comfyui", &[model]).await;
-    check(&server, &[("gpt-image-2", "comfyui")]).await;
+    assert_models(&server, &[("gpt-image-2", "comfyui")]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_who_is_known_sees_them() {
+async fn models_needs_authentication() {
     let server = TestServer::with_engine("sketch", &[]).await;
     let response = server.client.get(server.url("/v1/models")).send().await;
     assert_eq!(response.unwrap().status(), 401);

@@ -4,11 +4,13 @@ use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use futures_util::stream;
-use pinhole_tests::{FakeResponse, PIXEL, RecordedRequest, TestServer, FakeUpstream, gif, pixel_base64};
+use pinhole_tests::{
+    FakeResponse, FakeUpstream, PIXEL, RecordedRequest, TestServer, gif, pixel_base64,
+};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::edits::{post_form, streaming};
+use super::edits::{post_form, streaming_form};
 use super::{GENERATIONS, png_size};
 
 type Chunks = Receiver<Result<Vec<u8>, std::io::Error>>;
@@ -57,19 +59,23 @@ impl Events {
 }
 
 /// The data without its picture and time, and the picture.
-fn opened(mut event: Value) -> (Value, Vec<u8>) {
+fn split_image(mut event: Value) -> (Value, Vec<u8>) {
     let fields = event.as_object_mut().unwrap();
-    let picture = fields.remove("b64_json").unwrap();
+    let image = fields.remove("b64_json").unwrap();
     assert!(fields.remove("created_at").unwrap().is_i64());
-    let picture = base64_simd::STANDARD.decode_to_vec(picture.as_str().unwrap());
-    (event, picture.unwrap())
+    let image = base64_simd::STANDARD.decode_to_vec(image.as_str().unwrap());
+    (event, image.unwrap())
 }
 
 /// A server whose engine `openai` speaks to an upstream that answers the first request as the
 /// channel says.
-async fn stage(
+async fn openai_server(
     media_type: &'static str,
-) -> (FakeUpstream, TestServer, Sender<Result<Vec<u8>, std::io::Error>>) {
+) -> (
+    FakeUpstream,
+    TestServer,
+    Sender<Result<Vec<u8>, std::io::Error>>,
+) {
     let (sender, receiver) = channel(1);
     let receiver = Arc::new(Mutex::new(Some(receiver)));
     let upstream = FakeUpstream::start(move |_: RecordedRequest| {
@@ -99,15 +105,15 @@ fn draft(number: u8) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engine_without_drafts_tells_when_it_is_done() {
+async fn stream_without_drafts_has_completed_events() {
     let server = TestServer::with_engine("sketch", &[]).await;
     let body = json!({
         "prompt": "a fox", "size": "64x48", "n": 2, "stream": true, "partial_images": 2,
     });
     let mut events = Events::of(server.post(GENERATIONS, &body)).await;
     for _ in 0..2 {
-        let (event, picture) = opened(events.next().await.unwrap());
-        assert_eq!(png_size(&picture), (64, 48));
+        let (event, image) = split_image(events.next().await.unwrap());
+        assert_eq!(png_size(&image), (64, 48));
         let expected = json!({
             "type": "image_generation.completed", "size": "64x48", "quality": "auto",
             "background": "auto", "output_format": "png",
@@ -120,16 +126,16 @@ async fn an_engine_without_drafts_tells_when_it_is_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn drafts_come_while_the_engine_works() {
-    let (upstream, server, say) = stage("text/event-stream").await;
+async fn stream_sends_drafts_during_job() {
+    let (upstream, server, say) = openai_server("text/event-stream").await;
     let body = json!({"prompt": "a fox", "stream": true, "partial_images": 2});
     let request = server.post(GENERATIONS, &body);
-    let asking = tokio::spawn(Events::of(request));
+    let pending = tokio::spawn(Events::of(request));
     send(&say, draft(1)).await;
-    let mut events = asking.await.unwrap();
+    let mut events = pending.await.unwrap();
     for number in 1..=2 {
-        let (event, picture) = opened(events.next().await.unwrap());
-        assert_eq!(picture, gif(number));
+        let (event, image) = split_image(events.next().await.unwrap());
+        assert_eq!(image, gif(number));
         let expected = json!({
             "type": "image_generation.partial_image", "partial_image_index": number - 1,
             "size": format!("{number}x1"), "quality": "auto", "background": "auto",
@@ -145,8 +151,8 @@ async fn drafts_come_while_the_engine_works() {
         "usage": {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7},
     });
     send(&say, finished).await;
-    let (event, picture) = opened(events.next().await.unwrap());
-    assert_eq!(picture, PIXEL);
+    let (event, image) = split_image(events.next().await.unwrap());
+    assert_eq!(image, PIXEL);
     let expected = json!({
         "type": "image_generation.completed", "size": "1x1", "quality": "high",
         "background": "auto", "output_format": "png",
@@ -162,11 +168,11 @@ async fn drafts_come_while_the_engine_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_of_an_edit_has_names_of_its_own() {
-    let (upstream, server, say) = stage("text/event-stream").await;
-    let asking = tokio::spawn(Events::of(post_form(&server, streaming())));
+async fn edit_stream_has_its_own_event_names() {
+    let (upstream, server, say) = openai_server("text/event-stream").await;
+    let pending = tokio::spawn(Events::of(post_form(&server, streaming_form())));
     send(&say, draft(1)).await;
-    let mut events = asking.await.unwrap();
+    let mut events = pending.await.unwrap();
     let shown = events.next().await.unwrap();
     assert_eq!(shown["type"], "image_edit.partial_image");
     let finished = json!({"type": "image_edit.completed", "b64_json": pixel_base64()});
@@ -178,9 +184,9 @@ async fn a_stream_of_an_edit_has_names_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_wants_no_drafts_has_the_upstream_asked_for_none() {
-    let answer = json!({"data": [{"b64_json": pixel_base64()}]});
-    let upstream = FakeUpstream::json(200, answer).await;
+async fn stream_without_partial_images_requests_no_drafts() {
+    let response = json!({"data": [{"b64_json": pixel_base64()}]});
+    let upstream = FakeUpstream::json(200, response).await;
     let base = format!("{}/v1", upstream.url());
     let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
     let server = TestServer::with_engine("openai", &variables).await;
@@ -203,26 +209,29 @@ async fn who_wants_no_drafts_has_the_upstream_asked_for_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fails_at_once_has_its_status_and_what_fails_later_is_an_event() {
+async fn stream_error_is_status_before_and_event_after_start() {
     let error = json!({"error": {"message": "Not this.", "code": "moderation_blocked"}});
     let upstream = FakeUpstream::json(400, error.clone()).await;
     let base = format!("{}/v1", upstream.url());
     let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
     let server = TestServer::with_engine("openai", &variables).await;
     let body = json!({"prompt": "a fox", "stream": true, "partial_images": 1});
-    let (status, answer) = server.post_json(GENERATIONS, &body).await;
+    let (status, response) = server.post_json(GENERATIONS, &body).await;
     assert_eq!(
-        (status, &answer["error"]["code"]),
+        (status, &response["error"]["code"]),
         (400, &json!("moderation_blocked"))
     );
     let empty = json!({"prompt": "", "stream": true});
-    let (status, answer) = server.post_json(GENERATIONS, &empty).await;
-    assert_eq!((status, &answer["error"]["param"]), (400, &json!("prompt")));
+    let (status, response) = server.post_json(GENERATIONS, &empty).await;
+    assert_eq!(
+        (status, &response["error"]["param"]),
+        (400, &json!("prompt"))
+    );
 
-    let (_upstream, server, say) = stage("text/event-stream").await;
-    let asking = tokio::spawn(Events::of(server.post(GENERATIONS, &body)));
+    let (_upstream, server, say) = openai_server("text/event-stream").await;
+    let pending = tokio::spawn(Events::of(server.post(GENERATIONS, &body)));
     send(&say, draft(1)).await;
-    let mut events = asking.await.unwrap();
+    let mut events = pending.await.unwrap();
     events.next().await.unwrap();
     let mut failed = error;
     failed["type"] = json!("error");
@@ -239,12 +248,12 @@ async fn what_fails_at_once_has_its_status_and_what_fails_later_is_an_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_leaves_a_stream_ends_its_job() {
-    let (_upstream, server, say) = stage("text/event-stream").await;
+async fn client_disconnect_cancels_stream() {
+    let (_upstream, server, say) = openai_server("text/event-stream").await;
     let body = json!({"prompt": "a fox", "stream": true, "partial_images": 1});
-    let asking = tokio::spawn(Events::of(server.post(GENERATIONS, &body)));
+    let pending = tokio::spawn(Events::of(server.post(GENERATIONS, &body)));
     send(&say, draft(1)).await;
-    let mut events = asking.await.unwrap();
+    let mut events = pending.await.unwrap();
     events.next().await.unwrap();
     drop(events);
     // The upstream's own stream is given up.

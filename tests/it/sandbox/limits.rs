@@ -3,9 +3,9 @@
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_an_engine_does_is_an_answer_and_the_server_draws_on() {
+async fn engine_failure_is_reported_and_server_continues() {
     // With one slot, a job that kept its slot would leave none for the next.
-    let place = Place::start(&[("PINHOLE_SLOTS", "1")]).await;
+    let fixture = SandboxFixture::start(&[("PINHOLE_SLOTS", "1")]).await;
     for (prompt, count, code, gist) in [
         (
             "grow",
@@ -53,18 +53,18 @@ async fn whatever_an_engine_does_is_an_answer_and_the_server_draws_on() {
             "not a PNG, JPEG, WebP, GIF or AVIF image",
         ),
     ] {
-        let (status, named, message) = place.fails(prompt, count).await;
+        let (status, named, message) = fixture.failure(prompt, count).await;
         assert_eq!((status, named.as_str()), (502, code), "{prompt}: {message}");
         assert!(message.contains(gist), "{prompt}: {message}");
-        place.still_draws().await;
+        fixture.assert_sketch_generates().await;
     }
-    assert_eq!(place.upstream.request_lines(), [""; 0]);
-    assert_eq!(place.server.stored_files(), 0);
+    assert_eq!(fixture.upstream.request_lines(), [""; 0]);
+    assert_eq!(fixture.server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_limit_that_is_broken_is_named() {
-    let place = Place::start(&[("PINHOLE_SLOTS", "1")]).await;
+async fn exceeded_limit_is_named() {
+    let fixture = SandboxFixture::start(&[("PINHOLE_SLOTS", "1")]).await;
     for (prompt, limits, gist) in [
         (
             "spin",
@@ -115,20 +115,20 @@ async fn a_limit_that_is_broken_is_named() {
             "more than 500 bytes of responses and images",
         ),
     ] {
-        match place.call(prompt, limits).await {
+        match fixture.call(prompt, limits).await {
             Err(Error::Limit(Refusal { reason, .. })) => {
                 assert!(reason.contains(gist), "{prompt}: {reason}");
             }
             other => panic!("{prompt}: {other:?}"),
         }
-        place.still_draws().await;
+        fixture.assert_sketch_generates().await;
     }
-    assert_eq!(place.upstream.request_lines(), [""; 0]);
+    assert_eq!(fixture.upstream.request_lines(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_ends_when_its_time_is_over() {
-    let place = Place::with(slow_upstream().await, &[]).await;
+async fn job_ends_at_deadline() {
+    let fixture = SandboxFixture::with(slow_upstream().await, &[]).await;
     // Told to stop, the one that computes would use up its running time too.
     let limits = Limits {
         wall: SHORT,
@@ -137,64 +137,64 @@ async fn a_job_ends_when_its_time_is_over() {
     };
     // Asleep in the host, waiting for an upstream, computing: the wall clock knows no difference.
     for prompt in ["sleep", "wait", "spin"] {
-        match place.call(prompt, limits).await {
+        match fixture.call(prompt, limits).await {
             Err(Error::Deadline(wall)) => assert_eq!(wall, SHORT, "{prompt}"),
             other => panic!("{prompt}: {other:?}"),
         }
-        place.still_draws().await;
+        fixture.assert_sketch_generates().await;
     }
     // One that was late may still tell its upstream.
-    place.upstream.wait_for_requests(2).await;
-    assert_eq!(place.upstream.request_lines(), [SLOW, STOPPED]);
+    fixture.upstream.wait_for_requests(2).await;
+    assert_eq!(fixture.upstream.request_lines(), [SLOW, STOPPED]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_is_told_that_the_time_was_over() {
-    let place = Place::start(&[("PINHOLE_JOB_TIMEOUT_SECS", "1")]).await;
-    let (status, code, message) = place.fails("sleep", 1).await;
+async fn job_timeout_is_reported_to_client() {
+    let fixture = SandboxFixture::start(&[("PINHOLE_JOB_TIMEOUT_SECS", "1")]).await;
+    let (status, code, message) = fixture.failure("sleep", 1).await;
     assert_eq!((status, code.as_str()), (504, "timeout"), "{message}");
     assert_eq!(message, "the engine was stopped: it took longer than 1s");
-    let drawn = run(&place.server, "sketch", "a hill", LIMITS, &control());
-    assert_eq!(drawn.await.unwrap().unwrap().images.len(), 1);
+    let response = spawn_job(&fixture.server, "sketch", "a hill", LIMITS, &job_context());
+    assert_eq!(response.await.unwrap().unwrap().images.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn engines_that_compute_for_ever_keep_nobody_from_drawing() {
+async fn endless_engines_do_not_block_other_jobs() {
     let variables = [("PINHOLE_SLOTS", "5"), ("PINHOLE_SLOTS_PER_USER", "4")];
-    let place = Place::start(&variables).await;
-    let control = control();
+    let fixture = SandboxFixture::start(&variables).await;
+    let context = job_context();
     let limits = Limits {
         grace: Duration::ZERO,
         ..LIMITS
     };
     let mut spinning = Vec::new();
     for _ in 0..4 {
-        let mut progress = control.progress.subscribe();
-        spinning.push(place.run("spin", limits, &control));
+        let mut progress = context.progress.subscribe();
+        spinning.push(fixture.spawn("spin", limits, &context));
         progress.changed().await.unwrap();
         assert_eq!(progress.borrow().note.as_deref(), Some("spinning"));
     }
-    place.still_draws().await;
+    fixture.assert_sketch_generates().await;
     assert!(spinning.iter().all(|job| !job.is_finished()));
 
     // They do not listen when they are told to stop: they are ended, and their slots come back.
-    control.cancel.cancel();
+    context.cancel.cancel();
     for job in spinning {
-        let (kind, message) = said(job.await.unwrap());
+        let (kind, message) = engine_error(job.await.unwrap());
         assert_eq!(
             (kind, message.as_str()),
             (ErrorKind::Cancelled, "the job was cancelled")
         );
     }
     for _ in 0..5 {
-        place.still_draws().await;
+        fixture.assert_sketch_generates().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_makes_only_so_many_requests() {
-    let place = Place::start(&[]).await;
-    let outcome = place
+async fn requests_per_job_are_limited() {
+    let fixture = SandboxFixture::start(&[]).await;
+    let outcome = fixture
         .call(
             "requests",
             Limits {
@@ -203,21 +203,21 @@ async fn a_job_makes_only_so_many_requests() {
             },
         )
         .await;
-    let (_, message) = said(outcome);
+    let (_, message) = engine_error(outcome);
     assert_eq!(message, "refused after 3: too many requests for one job");
-    assert_eq!(place.upstream.request_lines(), ["GET /base/allowed/x"; 3]);
+    assert_eq!(fixture.upstream.request_lines(), ["GET /base/allowed/x"; 3]);
 }
 
 /// What the engine says of a flood; each limit is far below what it tries.
-async fn floods(place: &Place, prompt: &str, limits: Limits, expected: &str) {
-    let outcome = place.call(prompt, limits).await;
-    let (_, message) = said(outcome);
+async fn assert_message(fixture: &SandboxFixture, prompt: &str, limits: Limits, expected: &str) {
+    let outcome = fixture.call(prompt, limits).await;
+    let (_, message) = engine_error(outcome);
     assert_eq!(message, expected, "{prompt}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_and_texts_that_a_guest_hands_over_have_an_end() {
-    let place = Place::start(&[]).await;
+async fn request_lists_and_texts_are_limited() {
+    let fixture = SandboxFixture::start(&[]).await;
     let too_much = "more than one request may have";
     for prompt in [
         "headers 257",
@@ -229,34 +229,34 @@ async fn lists_and_texts_that_a_guest_hands_over_have_an_end() {
         "path 8192",
         "name 65",
     ] {
-        floods(&place, prompt, LIMITS, too_much).await;
+        assert_message(&fixture, prompt, LIMITS, too_much).await;
     }
-    assert_eq!(place.upstream.request_lines(), [""; 0]);
-    floods(
-        &place,
+    assert_eq!(fixture.upstream.request_lines(), [""; 0]);
+    assert_message(
+        &fixture,
         "pointer 8000",
         LIMITS,
         "the JSON pointer is too long",
     )
     .await;
     for prompt in ["parts 100", "fields 256", "label 1024", "path 4000"] {
-        floods(&place, prompt, LIMITS, "status 200").await;
+        assert_message(&fixture, prompt, LIMITS, "status 200").await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_have_an_end_one_by_one_and_together() {
-    let place = Place::start(&[]).await;
+async fn request_bodies_are_limited_singly_and_in_total() {
+    let fixture = SandboxFixture::start(&[]).await;
     let limits = Limits {
         request_bytes: 3 << 20,
         sent_bytes: 7 << 20,
         ..LIMITS
     };
-    let (_, one) = said(place.call("body 3", limits).await);
-    assert_eq!(place.upstream.request_lines(), [""; 0], "{one}");
-    let (_, all) = said(place.call("bodies 2", limits).await);
+    let (_, one) = engine_error(fixture.call("body 3", limits).await);
+    assert_eq!(fixture.upstream.request_lines(), [""; 0], "{one}");
+    let (_, all) = engine_error(fixture.call("bodies 2", limits).await);
     assert!(all.starts_with("refused after 3: "), "{all}");
-    assert_eq!(place.upstream.request_lines().len(), 3);
+    assert_eq!(fixture.upstream.request_lines().len(), 3);
     // What was sent is not held any more: only all together it would be too much.
     let limits = Limits {
         held_bytes: 5 << 20,
@@ -264,32 +264,32 @@ async fn bodies_have_an_end_one_by_one_and_together() {
         requests: 10,
         ..LIMITS
     };
-    let (_, all) = said(place.call("bodies 2", limits).await);
+    let (_, all) = engine_error(fixture.call("bodies 2", limits).await);
     assert_eq!(all, "refused after 10: too many requests for one job");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_have_an_end_kept_and_taken() {
+async fn response_bytes_are_limited_held_and_received() {
     let body = json!({"filler": "x".repeat(1 << 20)});
-    let place = Place::with(FakeUpstream::json(200, body).await, &[]).await;
+    let fixture = SandboxFixture::with(FakeUpstream::json(200, body).await, &[]).await;
     let limits = Limits {
         held_bytes: 5 << 20,
         ..LIMITS
     };
-    is_ended(
-        &place,
+    assert_limit_exceeded(
+        &fixture,
         "keep 10",
         limits,
         "it holds more than 5242880 bytes",
     )
     .await;
-    floods(&place, "take 10", limits, "had 10").await;
+    assert_message(&fixture, "take 10", limits, "had 10").await;
     let limits = Limits {
         taken_bytes: 5 << 20,
         ..LIMITS
     };
-    is_ended(
-        &place,
+    assert_limit_exceeded(
+        &fixture,
         "take 10",
         limits,
         "it received more than 5242880 bytes",
@@ -298,8 +298,8 @@ async fn answers_have_an_end_kept_and_taken() {
 }
 
 /// The job breaks a limit that ends it.
-async fn is_ended(place: &Place, prompt: &str, limits: Limits, gist: &str) {
-    match place.call(prompt, limits).await {
+async fn assert_limit_exceeded(fixture: &SandboxFixture, prompt: &str, limits: Limits, gist: &str) {
+    match fixture.call(prompt, limits).await {
         Err(Error::Limit(Refusal { reason, .. })) => {
             assert!(reason.contains(gist), "{prompt}: {reason}");
         }
@@ -308,7 +308,7 @@ async fn is_ended(place: &Place, prompt: &str, limits: Limits, gist: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_has_only_so_many_connections_at_the_same_time() {
+async fn concurrent_connections_per_job_are_limited() {
     let upstream = FakeUpstream::start(async |seen: RecordedRequest| {
         if !seen.header("sec-websocket-key").is_empty() {
             return FakeResponse::web_socket(async |socket| {
@@ -318,30 +318,30 @@ async fn a_job_has_only_so_many_connections_at_the_same_time() {
         }
         std::future::pending().await
     });
-    let place = Place::with(upstream.await, &[]).await;
+    let fixture = SandboxFixture::with(upstream.await, &[]).await;
     let limits = Limits {
         connections: 3,
         ..LIMITS
     };
     let refused = "refused after 3: too many requests at the same time";
-    floods(&place, "starts 1000", limits, refused).await;
-    floods(&place, "sockets 1000", limits, refused).await;
+    assert_message(&fixture, "starts 1000", limits, refused).await;
+    assert_message(&fixture, "sockets 1000", limits, refused).await;
     // One after the other is not at the same time.
-    let place = Place::start(&[]).await;
-    floods(&place, "keep 10", limits, "had 10").await;
+    let fixture = SandboxFixture::start(&[]).await;
+    assert_message(&fixture, "keep 10", limits, "had 10").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_of_a_stream_has_an_end() {
+async fn event_length_is_limited() {
     let endless = "data: ".to_owned() + &"x".repeat(33 << 20);
     let whole = "data: {}\n\n".repeat(3);
     for (body, expected) in [(endless, None), (whole, Some("read 3"))] {
         let upstream = FakeUpstream::start(move |_| {
-            let answer = FakeResponse::typed(200, "text/event-stream", body.clone());
-            async { answer }
+            let response = FakeResponse::typed(200, "text/event-stream", body.clone());
+            async { response }
         });
-        let place = Place::with(upstream.await, &[]).await;
-        let (_, message) = said(place.call("events", LIMITS).await);
+        let fixture = SandboxFixture::with(upstream.await, &[]).await;
+        let (_, message) = engine_error(fixture.call("events", LIMITS).await);
         match expected {
             Some(expected) => assert_eq!(message, expected),
             None => assert!(!message.starts_with("read"), "{message}"),
@@ -350,15 +350,15 @@ async fn an_event_of_a_stream_has_an_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_computes_for_long_does_so_behind_the_others() {
-    let place = Place::start(&[]).await;
-    let control = control();
-    let mut progress = control.progress.subscribe();
+async fn long_computation_moves_to_low_priority_thread() {
+    let fixture = SandboxFixture::start(&[]).await;
+    let context = job_context();
+    let mut progress = context.progress.subscribe();
     let limits = Limits {
         grace: Duration::ZERO,
         ..LIMITS
     };
-    let spinning = place.run("spin", limits, &control);
+    let spinning = fixture.spawn("spin", limits, &context);
     progress.changed().await.unwrap();
     // Some thread of this process is one of those that have a low priority, and it computes.
     let computes = || {
@@ -373,8 +373,8 @@ async fn what_computes_for_long_does_so_behind_the_others() {
         })
     };
     while !computes() {
-        place.still_draws().await;
+        fixture.assert_sketch_generates().await;
     }
-    control.cancel.cancel();
-    said(spinning.await.unwrap());
+    context.cancel.cancel();
+    engine_error(spinning.await.unwrap());
 }

@@ -3,17 +3,17 @@
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_has_what_an_engine_says_escaped_and_cut() {
-    let place = Place::start(&[]).await;
+async fn engine_log_is_escaped_and_truncated() {
+    let fixture = SandboxFixture::start(&[]).await;
 
-    let log = place.log_of("trap");
+    let log = fixture.job_log("trap");
     assert!(log.contains("hostile: panicked at "), "{log}");
     assert!(log.contains("panics as requested"), "{log}");
     let last =
         "pinhole: engine hostile: the engine crashed: it panicked; its log line has the location";
     assert_eq!(log.lines().last(), Some(last), "{log}");
 
-    let log = place.log_of("log");
+    let log = fixture.job_log("log");
     let lines = log.matches("hostile: hostile hostile").count();
     assert!((1..=32).contains(&lines), "{lines} lines");
     assert_eq!(
@@ -23,7 +23,7 @@ async fn the_log_has_what_an_engine_says_escaped_and_cut() {
     );
     assert!(log.len() < 128 << 10, "{} bytes", log.len());
 
-    let log = place.log_of("say red\u{1b}[31m\n2026-01-01 INFO forged\r\u{202e}back");
+    let log = fixture.job_log("say red\u{1b}[31m\n2026-01-01 INFO forged\r\u{202e}back");
     assert!(!log.contains(['\u{1b}', '\r', '\u{202e}']), "{log:?}");
     // What it logged, what the host logged of the failed job, and the program's own last line.
     let lines: Vec<&str> = log.lines().collect();

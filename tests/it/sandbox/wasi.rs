@@ -3,8 +3,8 @@
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wasi_is_there_and_empty() {
-    let engines = folder(&["wasip2"]);
+async fn wasi_has_no_files_network_or_environment() {
+    let engines = engine_dir(&["wasip2"]);
     let path = engines.path().to_str().unwrap();
     let variables = [("PINHOLE_ENGINES", path), ("WASIP2_NOTE", "a note")];
     let server = TestServer::start(&variables).await;
@@ -16,14 +16,14 @@ async fn wasi_is_there_and_empty() {
             .any(|name| name.starts_with("wasi:filesystem/"))
     );
 
-    let made = run(&server, "wasip2", "look around", LIMITS, &control());
-    let made = made.await.unwrap().unwrap();
-    let [ProducedImage::Image(picture)] = made.images.as_slice() else {
-        panic!("{made:?}");
+    let response = spawn_job(&server, "wasip2", "look around", LIMITS, &job_context());
+    let response = response.await.unwrap().unwrap();
+    let [ProducedImage::Image(image)] = response.images.as_slice() else {
+        panic!("{response:?}");
     };
-    assert_eq!(picture.bytes(), PIXEL);
+    assert_eq!(image.bytes(), PIXEL);
 
-    let found: Value = serde_json::from_str(&made.details).unwrap();
+    let found: Value = serde_json::from_str(&response.details).unwrap();
     assert_eq!(found["variables"], json!([]));
     assert_eq!(found["arguments"], json!([]));
     for attempt in ["folder", "write", "read", "connect", "listen", "lookup"] {

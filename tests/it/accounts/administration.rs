@@ -1,0 +1,175 @@
+//! Users and groups are for administrators, of whom there is always one.
+
+use http::Method;
+use serde_json::json;
+
+use super::{PROHIBITED, create_user, delete, get, image_request, post, request_as, server};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn account_routes_need_administrator() {
+    let server = server(&[]).await;
+    let (id, token) = create_user(&server, "ada", "user").await;
+    let routes = [
+        (Method::GET, "/api/v1/users/".to_owned()),
+        (Method::GET, "/api/v1/users/default/permissions".to_owned()),
+        (Method::GET, format!("/api/v1/users/{id}")),
+        (Method::POST, format!("/api/v1/users/{id}/update")),
+        (Method::DELETE, format!("/api/v1/users/{id}")),
+        (Method::POST, "/api/v1/auths/add".to_owned()),
+        (Method::GET, "/api/v1/groups/".to_owned()),
+        (Method::POST, "/api/v1/groups/create".to_owned()),
+        (Method::GET, "/api/v1/groups/id/5".to_owned()),
+        (Method::POST, "/api/v1/groups/id/5/update".to_owned()),
+        (Method::DELETE, "/api/v1/groups/id/5/delete".to_owned()),
+        (Method::POST, "/api/v1/groups/id/5/users/add".to_owned()),
+        (Method::POST, "/api/v1/groups/id/5/users/remove".to_owned()),
+    ];
+    let body = json!({"role": "admin", "name": "x", "user_ids": []});
+    for (method, path) in routes {
+        let (status, told) =
+            request_as(&server, method.clone(), &path, "", Some(body.clone())).await;
+        assert_eq!(
+            (status, told),
+            (401, json!({"detail": "Not authenticated"})),
+            "{path}"
+        );
+        let (status, told) = request_as(&server, method, &path, &token, Some(body.clone())).await;
+        assert_eq!(
+            (status, told),
+            (401, json!({"detail": PROHIBITED})),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn last_administrator_cannot_be_removed() {
+    let server = server(&[]).await;
+    let (_, known) = get(&server, "/api/v1/auths/", &server.key).await;
+    let first = format!("/api/v1/users/{}", known["id"].as_str().unwrap());
+    let demote = format!("{first}/update");
+    let user = json!({"role": "user"});
+    assert_eq!(
+        post(&server, &demote, &server.key, user.clone()).await.0,
+        400
+    );
+    assert_eq!(delete(&server, &first, &server.key).await.0, 403);
+    let password = json!({"password": "set by another"});
+    assert_eq!(post(&server, &demote, &server.key, password).await.0, 400);
+
+    let (ada, token) = create_user(&server, "ada", "admin").await;
+    let ada = format!("/api/v1/users/{ada}");
+    assert_eq!(
+        post(&server, &demote, &server.key, user.clone()).await.0,
+        200
+    );
+    assert_eq!(get(&server, "/api/v1/users/", &server.key).await.0, 401);
+    assert_eq!(
+        post(&server, &format!("{ada}/update"), &token, user)
+            .await
+            .0,
+        400
+    );
+    assert_eq!(delete(&server, &first, &token).await, (200, json!(true)));
+    // What is refused changes nothing: a password would have ended the session.
+    let both = json!({"role": "pending", "password": "set by another"});
+    let update = format!("{ada}/update");
+    assert_eq!(post(&server, &update, &token, both).await.0, 400);
+    let (_, left) = get(&server, "/api/v1/users/?page=1", &token).await;
+    assert_eq!(
+        (&left["total"], &left["users"][0]["name"]),
+        (&json!(1), &json!("ada"))
+    );
+    assert_eq!(
+        get(&server, "/api/v1/users/?page=2", &token).await.1["users"],
+        json!([])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_user_removes_files_and_sessions() {
+    let server = server(&[]).await;
+    let (id, token) = create_user(&server, "ada", "user").await;
+    let (_, key) = post(&server, "/api/v1/auths/api_key", &token, json!({})).await;
+    let key = key["api_key"].as_str().unwrap();
+    let group = json!({"name": "painters", "permissions": null});
+    let (_, group) = post(&server, "/api/v1/groups/create", &server.key, group).await;
+    let group = format!("/api/v1/groups/id/{}", group["id"].as_str().unwrap());
+    let members = json!({"user_ids": [id]});
+    let add = format!("{group}/users/add");
+    let (_, joined) = post(&server, &add, &server.key, members).await;
+    assert_eq!(joined["member_count"], 1);
+    for _ in 0..2 {
+        assert_eq!(
+            post(&server, "/v1/images/generations", key, image_request())
+                .await
+                .0,
+            200
+        );
+    }
+    assert_eq!(server.stored_files(), 2);
+    let user = format!("/api/v1/users/{id}");
+    assert_eq!(
+        delete(&server, &user, &server.key).await,
+        (200, json!(true))
+    );
+    assert_eq!(server.stored_files(), 0);
+    for shown in [key, &token] {
+        assert_eq!(get(&server, "/api/v1/auths/", shown).await.0, 401);
+    }
+    assert_eq!(get(&server, &group, &server.key).await.1["member_count"], 0);
+    assert_eq!(delete(&server, &user, &server.key).await.0, 404);
+    // The email is free again.
+    create_user(&server, "ada", "pending").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invalid_account_change_changes_nothing() {
+    let server = server(&[]).await;
+    let (id, token) = create_user(&server, "ada", "user").await;
+    let update = format!("/api/v1/users/{id}/update");
+    for body in [
+        json!({"role": "root"}),
+        json!({"role": "admin", "name": ""}),
+        json!({"role": "admin", "password": "short"}),
+        json!({"role": 7}),
+        json!([]),
+    ] {
+        assert_eq!(
+            post(&server, &update, &server.key, body.clone()).await.0,
+            400,
+            "{body}"
+        );
+    }
+    let (_, known) = get(&server, "/api/v1/auths/", &token).await;
+    assert_eq!(
+        (&known["role"], &known["name"]),
+        (&json!("user"), &json!("ada"))
+    );
+    let long = "x".repeat(3000);
+    let many = vec!["x"; 1001];
+    let create = "/api/v1/groups/create";
+    assert_eq!(post(&server, create, &server.key, json!({})).await.0, 400);
+    let body = json!({"name": "a", "description": long});
+    assert_eq!(post(&server, create, &server.key, body).await.0, 400);
+    let (_, group) = post(&server, create, &server.key, json!({"name": "a"})).await;
+    let group = format!("/api/v1/groups/id/{}", group["id"].as_str().unwrap());
+    let add = format!("{group}/users/add");
+    let body = json!({"user_ids": many});
+    assert_eq!(post(&server, &add, &server.key, body).await.0, 400);
+    for path in [
+        "/api/v1/users/?page=0",
+        "/api/v1/users/?page=x",
+        "/api/v1/users/%ff",
+        "/api/v1/groups/id/%ff",
+    ] {
+        assert_eq!(get(&server, path, &server.key).await.0, 400, "{path}");
+    }
+    assert_eq!(get(&server, "/api/v1/users/5", &server.key).await.0, 404);
+    assert_eq!(
+        get(&server, "/api/v1/users/?page=4294967295", &server.key)
+            .await
+            .0,
+        200
+    );
+}

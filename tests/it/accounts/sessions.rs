@@ -1,0 +1,155 @@
+//! Signing in and out, and what ends a session.
+
+use pinhole::app::App;
+use pinhole::config::Config;
+use pinhole_tests::environment;
+use serde_json::json;
+
+use super::{PASSWORD, create_user, get, post, server, sign_in};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sign_in_error_hides_whether_account_exists() {
+    let server = server(&[]).await;
+    create_user(&server, "ada", "user").await;
+    let wrong = sign_in(&server, "ada@example.com", "another horse").await;
+    assert_eq!(wrong.0, 400);
+    assert_eq!(
+        wrong.1,
+        json!({"detail": "the email or the password is wrong"})
+    );
+    for (email, password) in [
+        ("eve@example.com", PASSWORD),
+        ("no email", PASSWORD),
+        ("", ""),
+        ("ada@example.com", ""),
+        ("ada@example.com", &"x".repeat(1000)),
+    ] {
+        assert_eq!(sign_in(&server, email, password).await, wrong, "{email}");
+    }
+    assert_eq!(sign_in(&server, " ADA@example.com", PASSWORD).await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn session_cookie_lasts_until_sign_out() {
+    let server = server(&[]).await;
+    let (id, other) = create_user(&server, "ada", "user").await;
+    let body = json!({"email": "ada@example.com", "password": PASSWORD});
+    let response = server
+        .post("/api/v1/auths/signin", &body)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    let cookie = response.headers()["set-cookie"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let (pair, attributes) = cookie.split_once("; ").unwrap();
+    assert_eq!(
+        attributes,
+        "Path=/; HttpOnly; SameSite=Lax; Max-Age=2419200"
+    );
+
+    let with_cookie = async |path: &str| {
+        let request = server.client.get(server.url(path)).header("cookie", pair);
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.bytes().await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        (status, headers, body)
+    };
+    let (status, _, known) = with_cookie("/api/v1/auths/").await;
+    assert_eq!((status, &known["id"]), (200, &json!(id)));
+    // Scripts do not learn what is kept from them.
+    assert_eq!(known["token"], json!(null));
+    assert_eq!(
+        get(&server, "/api/v1/auths/", &other).await.1["token"],
+        json!(other)
+    );
+
+    let (status, headers, told) = with_cookie("/api/v1/auths/signout").await;
+    assert_eq!((status, told), (200, json!({"status": true})));
+    assert_eq!(
+        headers["set-cookie"],
+        "token=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0"
+    );
+    let (status, _, refused) = with_cookie("/api/v1/auths/").await;
+    assert_eq!(status, 401);
+    assert_eq!(
+        refused,
+        json!({"detail": "the session is expired or unknown: sign in again"})
+    );
+    // Nobody else was signed out, and signing out twice is no failure.
+    assert_eq!(get(&server, "/api/v1/auths/", &other).await.0, 200);
+    assert_eq!(with_cookie("/api/v1/auths/signout").await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn session_cookie_is_secure_if_set() {
+    let server = server(&[
+        ("WEBUI_SESSION_COOKIE_SECURE", "true"),
+        ("JWT_EXPIRES_IN", "-1"),
+    ])
+    .await;
+    create_user(&server, "ada", "user").await;
+    let body = json!({"email": "ada@example.com", "password": PASSWORD});
+    let response = server
+        .post("/api/v1/auths/signin", &body)
+        .send()
+        .await
+        .unwrap();
+    let cookie = response.headers()["set-cookie"].to_str().unwrap();
+    assert!(cookie.ends_with("; SameSite=Lax; Secure"), "{cookie}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn password_change_ends_every_session() {
+    let server = server(&[]).await;
+    let (id, first) = create_user(&server, "ada", "user").await;
+    let change = async |shown: &str, old: &str, new: &str| {
+        let body = json!({"password": old, "new_password": new});
+        post(&server, "/api/v1/auths/update/password", shown, body).await
+    };
+    assert_eq!(
+        change(&first, "another horse", "a newer horse").await.0,
+        400
+    );
+    assert_eq!(change(&first, PASSWORD, "short").await.0, 400);
+    // Who has a key alone has no password either.
+    assert_eq!(change(&server.key, PASSWORD, "a newer horse").await.0, 400);
+    assert_eq!(get(&server, "/api/v1/auths/", &first).await.0, 200);
+    assert_eq!(
+        change(&first, PASSWORD, "a newer horse").await,
+        (200, json!(true))
+    );
+    assert_eq!(get(&server, "/api/v1/auths/", &first).await.0, 401);
+    assert_eq!(sign_in(&server, "ada@example.com", PASSWORD).await.0, 400);
+    let (status, second) = sign_in(&server, "ada@example.com", "a newer horse").await;
+    assert_eq!(status, 200);
+
+    let path = format!("/api/v1/users/{id}/update");
+    let body = json!({"password": "set by another"});
+    assert_eq!(post(&server, &path, &server.key, body).await.0, 200);
+    let second = second["token"].as_str().unwrap();
+    assert_eq!(get(&server, "/api/v1/auths/", second).await.0, 401);
+    assert_eq!(
+        sign_in(&server, "ada@example.com", "set by another")
+            .await
+            .0,
+        200
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn session_survives_restart_with_same_secret() {
+    let server = server(&[]).await;
+    let (id, token) = create_user(&server, "ada", "user").await;
+    let again = async |variables: &[(&str, &str)]| {
+        let config = Config::new(environment(&server.data_dir, variables)).unwrap();
+        let app = App::open(&config).await.unwrap();
+        let known = app.accounts.authenticate(&token).await.unwrap();
+        known.map(|identity| identity.user.id)
+    };
+    assert_eq!(again(&[]).await, Some(id));
+    assert_eq!(again(&[("WEBUI_SECRET_KEY", "another secret")]).await, None);
+}

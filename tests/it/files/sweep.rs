@@ -1,0 +1,229 @@
+//! Rows and bytes agree: after a crash, on a full disk, and when a file's time is over.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use pinhole::config::Config;
+use pinhole_ground::environment::Environment;
+use pinhole_tests::{TestServer, gif, long_image, program};
+use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::{Process, content_url, file_id, form, response_json, upload};
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// Only against a test that would hang.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Makes a file look as if it was written so long ago.
+fn set_age(path: &Path, age: Duration) {
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_modified(SystemTime::now() - age).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sweep_removes_orphaned_bytes_after_an_hour() {
+    let server = TestServer::start(&[]).await;
+    let row = upload(&server, &server.key, "fox.gif", &gif(9)).await;
+    let thumbnail = format!("/api/v1/files/{}/thumbnail", row["id"].as_str().unwrap());
+    assert_eq!(server.get(&thumbnail).send().await.unwrap().status(), 200);
+    let folder = server.data_dir.path().join("files");
+    for entry in fs::read_dir(&folder).unwrap() {
+        set_age(&entry.unwrap().path(), 2 * HOUR);
+    }
+    let nobodys = "00000000-0000-4000-8000-000000000000";
+    for (name, hours) in [
+        (nobodys.to_owned(), 2),
+        (format!("{nobodys}.256"), 2),
+        // What was never finished, though its file is there.
+        (format!(".{}.5f5f", row["id"].as_str().unwrap()), 2),
+        ("note".to_owned(), 2),
+        ("11111111-0000-4000-8000-000000000000".to_owned(), 0),
+    ] {
+        fs::write(folder.join(&name), "x").unwrap();
+        set_age(&folder.join(&name), hours * HOUR);
+    }
+    server.app.files.clean_up(None).await.unwrap();
+    assert_eq!(server.stored_files(), 3);
+    assert!(folder.join("11111111-0000-4000-8000-000000000000").exists());
+    assert_eq!(server.get(&thumbnail).send().await.unwrap().status(), 200);
+    assert_eq!(
+        server
+            .get(&content_url(&row))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sweep_removes_orphans_in_several_steps() {
+    let server = TestServer::start(&[]).await;
+    let folder = server.data_dir.path().join("files");
+    for at in 0..501 {
+        let path = folder.join(format!("leftover-{at}"));
+        fs::write(&path, "").unwrap();
+        set_age(&path, 2 * HOUR);
+    }
+    server.app.files.clean_up(None).await.unwrap();
+    assert_eq!(server.stored_files(), 0);
+}
+
+/// Makes a file as old as this.
+async fn set_created_at(server: &TestServer, row: &Value, created_at: i64) {
+    let store = &server.app.store;
+    let mut file = store
+        .file(row["id"].as_str().unwrap())
+        .await
+        .unwrap()
+        .unwrap();
+    store.delete_file(&file.id).await.unwrap();
+    file.created_at = created_at;
+    store
+        .insert_files(&[(file.clone(), Value::Null)], None)
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sweep_removes_expired_files() {
+    let server = TestServer::start(&[]).await;
+    let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
+    let mut old = Vec::new();
+    for hours in [30, 25, 23] {
+        let row = upload(&server, &server.key, "fox.gif", &gif(9)).await;
+        set_created_at(&server, &row, now - hours * 3600).await;
+        old.push(content_url(&row));
+    }
+    let young = content_url(&upload(&server, &server.key, "fox.gif", &gif(9)).await);
+    server.app.files.clean_up(None).await.unwrap();
+    assert_eq!(
+        server.stored_files(),
+        4,
+        "for ever, unless it is said how long"
+    );
+    server.app.files.clean_up(Some(24 * HOUR)).await.unwrap();
+    assert_eq!(server.stored_files(), 2);
+    for (url, status) in [
+        (&old[0], 404),
+        (&old[1], 404),
+        (&old[2], 200),
+        (&young, 200),
+    ] {
+        assert_eq!(server.get(url).send().await.unwrap().status(), status);
+    }
+}
+
+#[test]
+fn retention_is_a_number_of_days() {
+    let read = |days| {
+        let variables = [("PINHOLE_FILE_RETENTION_DAYS".to_owned(), days)];
+        Config::new(Environment::new(variables)).map(|config| config.file_retention)
+    };
+    assert_eq!(read("30".to_owned()).unwrap(), Some(30 * 24 * HOUR));
+    for days in ["0", "-1", "1.5", "soon", "36501"] {
+        let error = read(days.to_owned()).unwrap_err().to_string();
+        let expected = "it must be a whole number from 1 to 36500";
+        let expected = format!("PINHOLE_FILE_RETENTION_DAYS is {days:?}: {expected}");
+        assert_eq!(error, expected);
+    }
+    let config = Config::new(Environment::new([])).unwrap();
+    assert_eq!(config.file_retention, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_start_sweeps() {
+    let server = TestServer::start(&[]).await;
+    let row = upload(&server, &server.key, "fox.gif", &gif(9)).await;
+    set_created_at(&server, &row, 4711).await;
+    let orphan = server.data_dir.path().join("files").join("nobodys");
+    fs::write(&orphan, "x").unwrap();
+    set_age(&orphan, 2 * HOUR);
+    let mut command = Command::new(program());
+    command
+        .env_clear()
+        .env("PINHOLE_DATA", server.data_dir.path());
+    command.env("PINHOLE_FILE_RETENTION_DAYS", "30");
+    let mut process = Process::of(&mut command);
+    let log = BufReader::new(process.child.stderr.take().unwrap()).lines();
+    let said = "removed 1 files whose time was over and 1 that belonged to nothing";
+    let swept = spawn_blocking(move || log.map(Result::unwrap).any(|line| line.contains(said)));
+    let swept = timeout(PATIENCE, swept).await.expect("nothing was swept");
+    assert!(swept.unwrap(), "the log ended");
+    assert_eq!(server.stored_files(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upload_to_full_disk_stores_nothing() {
+    let server = TestServer::start(&[]).await;
+    // Made once, so that nothing but the upload is too long for the disk.
+    let data = tempfile::tempdir().unwrap();
+    let first = Process::start(data.path());
+    let key = first
+        .key
+        .strip_prefix(" (shown once): ")
+        .unwrap()
+        .to_owned();
+    drop(first);
+    let mut shell = Command::new("sh");
+    // A limit on the length of files stands in for the disk.
+    let script = "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\"";
+    shell.args(["-c", script]).arg(program());
+    let limited = Process::of(shell.env_clear().env("PINHOLE_DATA", data.path()));
+    let upload = |length| {
+        let body = form(&[("file", Some("fox.gif"), &long_image(length))]);
+        let request = server
+            .client
+            .post(format!("{}/api/v1/files/", limited.address));
+        let form = "multipart/form-data; boundary=limit";
+        let request = request.bearer_auth(&key).header("content-type", form);
+        response_json(request.body(body))
+    };
+    let list = || {
+        let request = server
+            .client
+            .get(format!("{}/api/v1/files/", limited.address));
+        response_json(request.bearer_auth(&key))
+    };
+    let stored = || fs::read_dir(data.path().join("files")).unwrap().count();
+    let said = json!({"detail": "internal server error; the server's log contains the cause"});
+    assert_eq!(upload(6 << 20).await, (500, said));
+    assert_eq!((list().await, stored()), ((200, json!([])), 0));
+    let (status, row) = upload(1000).await;
+    assert_eq!((status, stored()), (200, 1));
+    assert_eq!(list().await.1[0]["id"], row["id"]);
+    assert_eq!(file_id(&content_url(&row)), row["id"].as_str().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_row_insert_removes_bytes() {
+    let server = TestServer::start(&[]).await;
+    let body = form(&[("file", Some("fox.gif"), &gif(9))]);
+    let user = server.app.store.user_by_key(&server.key).await.unwrap();
+    let image = pinhole_images::Image::from_bytes(gif(9).into(), pinhole::files::UPLOAD_LIMITS);
+    // A row belongs to somebody.
+    let nobody = format!("not {}", user.unwrap().id);
+    let kept = server
+        .app
+        .files
+        .save_all(&nobody, &[image.unwrap()], &json!({}), None)
+        .await;
+    let error = format!("{:#}", kept.unwrap_err());
+    assert!(
+        error.starts_with("cannot keep the rows of pictures"),
+        "{error}"
+    );
+    assert_eq!(server.stored_files(), 0);
+    assert_eq!(
+        response_json(super::post_form(&server, &server.key, body))
+            .await
+            .0,
+        200
+    );
+}

@@ -1,0 +1,136 @@
+//! Jobs that end before they are done: their upstreams are told, and nothing of them stays.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelled_engine_can_send_stop_request() {
+    let fixture = SandboxFixture::with(slow_upstream().await, &[]).await;
+    let context = job_context();
+    let job = fixture.spawn("wait", LIMITS, &context);
+    fixture.upstream.wait_for_requests(1).await;
+    context.cancel.cancel();
+    let (kind, message) = engine_error(job.await.unwrap());
+    assert_eq!(kind, ErrorKind::Cancelled);
+    assert_eq!(message, "cancelled; the stop request returned: status 200");
+    assert_eq!(fixture.upstream.request_lines(), [SLOW, STOPPED]);
+    let last = fixture.upstream.requests().pop().unwrap();
+    assert_eq!(last.header("authorization"), format!("Bearer {KEY}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_disconnect_cancels_job() {
+    let fixture = SandboxFixture::with(slow_upstream().await, &[("PINHOLE_SLOTS", "1")]).await;
+    let body = json!({"prompt": "wait"});
+    let pending = tokio::spawn(fixture.server.post("/v1/images/generations", &body).send());
+    fixture.upstream.wait_for_requests(1).await;
+    pending.abort();
+    fixture.upstream.wait_for_requests(2).await;
+    assert_eq!(fixture.upstream.request_lines(), [SLOW, STOPPED]);
+    fixture.assert_sketch_generates().await;
+    assert_eq!(fixture.server.stored_files(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grace_period_after_cancel_is_limited() {
+    // Not even the request to stop is answered.
+    let upstream =
+        FakeUpstream::start(async |_| std::future::pending::<FakeResponse>().await).await;
+    let fixture = SandboxFixture::with(upstream, &[("PINHOLE_SLOTS", "1")]).await;
+    let context = job_context();
+    let job = fixture.spawn(
+        "wait",
+        Limits {
+            grace: ENOUGH,
+            ..LIMITS
+        },
+        &context,
+    );
+    fixture.upstream.wait_for_requests(1).await;
+    context.cancel.cancel();
+    let (kind, _) = engine_error(job.await.unwrap());
+    assert_eq!(kind, ErrorKind::Cancelled);
+    assert_eq!(fixture.upstream.request_lines(), [SLOW, STOPPED]);
+    fixture.assert_sketch_generates().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aborted_call_stops_upstream_and_releases_slot() {
+    let fixture = SandboxFixture::with(slow_upstream().await, &[("PINHOLE_SLOTS", "1")]).await;
+    let job = fixture.spawn("wait", LIMITS, &job_context());
+    fixture.upstream.wait_for_requests(1).await;
+    job.abort();
+    fixture.upstream.wait_for_requests(2).await;
+    fixture.assert_sketch_generates().await;
+    assert_eq!(fixture.upstream.request_lines(), [SLOW, STOPPED]);
+}
+
+/// Tells when it is dropped.
+struct NotifyOnDrop(tokio::sync::mpsc::UnboundedSender<()>);
+
+impl Drop for NotifyOnDrop {
+    fn drop(&mut self) {
+        self.0.send(()).ok();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_disconnect_releases_connection_in_every_phase() {
+    let (told, mut left) = tokio::sync::mpsc::unbounded_channel();
+    let upstream = FakeUpstream::start(move |seen: RecordedRequest| {
+        let told = NotifyOnDrop(told.clone());
+        async move {
+            if seen.target.ends_with("/x") {
+                // A body that never ends, and after a cancel nobody reads it.
+                let endless = futures_util::stream::unfold(told, async |told| {
+                    std::future::pending::<()>().await;
+                    Some((Ok::<_, std::io::Error>("x"), told))
+                });
+                let body = axum::body::Body::from_stream(endless);
+                return FakeResponse::typed(200, "application/json", body);
+            }
+            std::future::pending::<()>().await;
+            drop(told);
+            FakeResponse::json(200, &json!({}))
+        }
+    })
+    .await;
+    let address = format!("address {}/base/picture.png", upstream.url());
+    let fixture = SandboxFixture::with(upstream, &[("PINHOLE_SLOTS", "1")]).await;
+    // In a request, in the body of its answer, and while the result is fetched.
+    for prompt in ["reach api /allowed/slow", "ask", &address] {
+        let before = fixture.upstream.requests().len();
+        let body = json!({"prompt": prompt, "response_format": "url"});
+        let asking = tokio::spawn(fixture.server.post("/v1/images/generations", &body).send());
+        fixture.upstream.wait_for_requests(before + 1).await;
+        asking.abort();
+        // The connection is closed.
+        left.recv().await.unwrap();
+        fixture.assert_sketch_generates().await;
+    }
+    assert_eq!(fixture.server.stored_files(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropped_call_releases_slot() {
+    let fixture = SandboxFixture::start(&[("PINHOLE_SLOTS", "1")]).await;
+    for moment in 0..30 {
+        let job = fixture.spawn("picture", LIMITS, &job_context());
+        // Waiting for a slot, made, called, answered: wherever it is by then.
+        for _ in 0..moment {
+            tokio::task::yield_now().await;
+        }
+        job.abort();
+    }
+    let body = json!({"prompt": "picture", "response_format": "url"});
+    for moment in 0..30 {
+        let pending = tokio::spawn(fixture.server.post("/v1/images/generations", &body).send());
+        for _ in 0..moment * 10 {
+            tokio::task::yield_now().await;
+        }
+        pending.abort();
+    }
+    fixture.assert_sketch_generates().await;
+    // What has a row has its bytes.
+    let rows = fixture.server.app.store.file_ids_before(i64::MAX, 1000);
+    assert!(rows.await.unwrap().len() <= fixture.server.stored_files());
+}

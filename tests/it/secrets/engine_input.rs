@@ -1,0 +1,157 @@
+//! What an engine reads of an answer that repeats its key.
+
+use futures_util::SinkExt;
+use tokio_tungstenite::tungstenite::Message;
+
+use std::sync::Arc;
+
+use super::*;
+
+/// An answer in which a spelling stands where `see HOW` looks.
+fn reflection(how: &str, spelled: &str) -> FakeResponse {
+    let text = surrounded(spelled);
+    match how {
+        "headers" => FakeResponse::json(200, &json!({})).header("x-echo", &text),
+        "json" => FakeResponse::json(200, &json!({"nested": [{ &text: text }]})),
+        "at" => FakeResponse::json(200, &json!({ "echo": text })),
+        "event" => {
+            let event = json!({ "echo": text });
+            FakeResponse::typed(200, "text/event-stream", format!("data: {event}\n\n"))
+        }
+        "picture" => FakeResponse::typed(200, "image/png", image(&text)),
+        "frame" => {
+            let frame = json!({ "echo": text }).to_string();
+            FakeResponse::web_socket(|mut socket| async move {
+                socket.send(Message::text(frame)).await.ok();
+            })
+        }
+        "message" => FakeResponse::web_socket(|mut socket| async move {
+            let message = format!("\0\0\0\x01{text}");
+            socket
+                .send(Message::binary(message.into_bytes()))
+                .await
+                .ok();
+        }),
+        _ => FakeResponse::typed(500, "text/plain", text),
+    }
+}
+
+/// A PNG whose pixels are this text, and which nobody has decoded yet.
+fn image(text: &str) -> Vec<u8> {
+    let (head, end) = (&PIXEL[..33], &PIXEL[PIXEL.len() - 12..]);
+    let length = u32::try_from(text.len()).unwrap().to_be_bytes();
+    [head, &length, b"IDAT", text.as_bytes(), &[0; 4], end].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reflected_key_is_redacted_in_every_channel_and_encoding() {
+    let fixture = SecretFixture::start().await;
+    for how in [
+        "headers", "json", "text", "at", "event", "picture", "frame", "message",
+    ] {
+        for (name, spelled) in key_encodings() {
+            fixture.respond(move |_| reflection(how, &spelled));
+            let seen = fixture.visible_to_engine(how).await;
+            assert_no_key(&seen);
+            let visible = |text: &str| match how {
+                "picture" | "message" => text.replace(' ', ""),
+                _ => text.to_owned(),
+            };
+            assert!(
+                seen.contains(&visible(AROUND.0)) && seen.contains(&visible(AROUND.1)),
+                "{how}, {name}: {seen}"
+            );
+            assert!(seen.contains("********"), "{how}, {name}: {seen}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn response_without_secret_is_unchanged() {
+    let fixture = SecretFixture::start().await;
+    // Seven bytes in a row are no secret.
+    let harmless = format!("{}\u{2026}{} 100% \\o/ %41", &KEY[..7], &KEY[8..15]);
+    for how in ["json", "text", "at", "event", "frame"] {
+        let text = harmless.clone();
+        fixture.respond(move |_| reflection(how, &text));
+        let seen = fixture.visible_to_engine(how).await;
+        let seen = seen.replace("\\\\", "\\");
+        assert!(seen.contains(&surrounded(&harmless)), "{how}: {seen}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn escaped_json_is_redacted() {
+    let fixture = SecretFixture::start().await;
+    let escaped: String = KEY
+        .chars()
+        .map(|it| format!("\\u{:04x}", it as u32))
+        .collect();
+    let mixed = KEY
+        .replace('/', "\\/")
+        .replace('x', "\\u0078")
+        .replace('Q', "%51");
+    for spelled in [escaped, mixed] {
+        let length = spelled.len();
+        fixture.respond(move |_| reflection("text", &spelled));
+        assert_eq!(
+            fixture.visible_to_engine("text").await,
+            surrounded(&"*".repeat(length))
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn engine_settings_omit_secret() {
+    let fixture = SecretFixture::start().await;
+    let (_, response) = fixture.generate("settings").await;
+    let said = response["error"]["message"].as_str().unwrap();
+    assert!(said.contains("\"api-key\":null"), "{said}");
+    assert_no_key(&response.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn job_uses_key_of_its_start() {
+    let fixture = SecretFixture::start().await;
+    let (arrived, begun) = tokio::sync::watch::channel(0);
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    // The upstream holds its first answer back until the key was changed.
+    let waits = gate.clone();
+    let upstream = FakeUpstream::start(move |seen: RecordedRequest| {
+        let (arrived, waits) = (arrived.clone(), waits.clone());
+        async move {
+            arrived.send_modify(|count| *count += 1);
+            if seen.target.ends_with("/first") {
+                waits.acquire().await.unwrap().forget();
+            }
+            FakeResponse::json(200, &json!({}))
+        }
+    })
+    .await;
+    let set = json!({"HOSTILE_BASE_URL": upstream.url()});
+    assert_eq!(
+        fixture.server.post_json("/api/v1/settings", &set).await.0,
+        200
+    );
+    let next = "another-Key-0815-4711";
+    let changing = async {
+        let mut begun = begun;
+        begun.wait_for(|count| *count > 0).await.unwrap();
+        let set = json!({"HOSTILE_API_KEY": next});
+        assert_eq!(
+            fixture.server.post_json("/api/v1/settings", &set).await.0,
+            200
+        );
+        gate.add_permits(2);
+    };
+    let (response, ()) = tokio::join!(fixture.generate("twice"), changing);
+    assert_eq!(response.0, 200, "{}", response.1);
+    assert_eq!(fixture.generate("twice").await.0, 200);
+    let shown: Vec<_> = upstream
+        .requests()
+        .iter()
+        .map(|seen| seen.header("authorization").to_owned())
+        .collect();
+    let (old, new) = (format!("Bearer {KEY}"), format!("Bearer {next}"));
+    assert_eq!(shown, [old.clone(), old, new.clone(), new]);
+}

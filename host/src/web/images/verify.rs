@@ -39,7 +39,7 @@ impl FromFields for UrlToVerify {
     operation_id = "verify_engine",
     summary = "Verify the configured engine. For administrators",
     responses(
-        (status = 200, description = "the engine works", body = bool),
+        (status = 200, description = "the engine works", content_type = "application/json", body = bool),
         (status = 400, description = "the engine does not work; `reason` says why"),
     ),
 )]
@@ -65,7 +65,7 @@ pub(super) async fn verify_configured(
     summary = "Verify an engine at a URL that is not configured yet. For administrators",
     request_body = UrlToVerify,
     responses(
-        (status = 200, description = "the engine works at this URL", body = bool),
+        (status = 200, description = "the engine works at this URL", content_type = "application/json", body = bool),
         (status = 422, description = "fields of the body are invalid"),
     ),
 )]

@@ -3,12 +3,12 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use pinhole::config::Config;
 use pinhole_adversary::{InstalledServer, Options, Verdict};
+use tokio::time::Instant;
 
 /// An attack succeeded.
 const ATTACK_SUCCEEDED: u8 = 1;

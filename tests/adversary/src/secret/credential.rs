@@ -103,13 +103,13 @@ pub(super) async fn pasted_as_url(target: &AttackTarget) -> Result<()> {
 
 pub(super) async fn rotation(target: &AttackTarget) -> Result<()> {
     let key_changed = watch::Sender::new(false);
-    let changed = key_changed.subscribe();
+    let receiver = key_changed.subscribe();
     target.upstream.set_handler(move |request| {
-        let mut key_changed = changed.clone();
+        let mut receiver = receiver.clone();
         async move {
             if request.target == "/allowed/first" {
                 // Ends when the key was changed, or with the case.
-                key_changed.wait_for(|is_changed| *is_changed).await.ok();
+                receiver.wait_for(|is_changed| *is_changed).await.ok();
             }
             FakeResponse::json(200, &json!({}))
         }

@@ -21,8 +21,8 @@ use pinhole_sandbox::{Edit, JobContext};
 
 use super::auth::{self, ImageCreator};
 use super::error::{ApiError, OpenAiError};
-use super::extractors::json_body;
 use super::extractors::Json;
+use super::extractors::json_body;
 use super::source_images::MAX_EDIT_BODY_BYTES;
 use crate::app::App;
 use crate::jobs::{self, CompletedJob, JobPlan, JobRequest, Operation};

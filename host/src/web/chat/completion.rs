@@ -77,7 +77,7 @@ impl CompletionFormat {
         headers.insert(CONTENT_TYPE, response.content_type());
         let body = if prefix.is_empty() || !status.is_success() {
             Body::from_stream(body_chunks(response))
-        } else if response.streams() {
+        } else if response.is_stream() {
             let first = Bytes::from(self.chunk(&new_id(), prefix));
             Body::from_stream(stream::iter([Ok(first)]).chain(body_chunks(response)))
         } else {
@@ -146,8 +146,8 @@ fn is_forwarded(name: &HeaderName) -> bool {
 }
 
 fn body_chunks(response: ModelCompletion) -> impl Stream<Item = Result<Bytes, egress::Error>> {
-    stream::try_unfold(response, async |mut response| {
-        Ok(response.chunk().await?.map(|chunk| (chunk, response)))
+    stream::try_unfold(response, async |mut rest| {
+        Ok(rest.chunk().await?.map(|chunk| (chunk, rest)))
     })
 }
 

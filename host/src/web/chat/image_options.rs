@@ -34,11 +34,11 @@ impl ImageOptions {
     /// Fails if a field has the wrong type. The job refuses values that the engine does not support.
     pub(super) fn from_payload(payload: &Map<String, Value>) -> Result<Self, ApiError> {
         let params = payload.get("params");
-        let custom_params = params.and_then(|params| params.get("custom_params"));
+        let custom_params = params.and_then(|it| it.get("custom_params"));
         let places = [
             payload.get(FIELD),
-            params.and_then(|params| params.get(FIELD)),
-            custom_params.and_then(|params| params.get(FIELD)),
+            params.and_then(|it| it.get(FIELD)),
+            custom_params.and_then(|it| it.get(FIELD)),
         ];
         let mut values = places.into_iter().flatten().map(parse_form_value);
         match values.find(|value| !value.is_null()) {

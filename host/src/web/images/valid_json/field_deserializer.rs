@@ -186,8 +186,8 @@ impl<'de> MapAccess<'de> for FieldAccess<'_> {
             return Ok(None);
         };
         self.name = name;
-        let name: StrDeserializer<'_, Error> = self.name.into_deserializer();
-        seed.deserialize(name).map(Some)
+        let key: StrDeserializer<'_, Error> = name.into_deserializer();
+        seed.deserialize(key).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {

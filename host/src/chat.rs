@@ -79,7 +79,7 @@ pub enum Reply {
     Text(String),
 }
 
-/// Why a turn has no response. A failure to generate an image is none of these.
+/// Why a turn has no response. A failed image is not such a reason.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(

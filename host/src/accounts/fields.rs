@@ -47,7 +47,7 @@ pub(super) fn parse_email(email: &str) -> Result<String, Error> {
     if !is_valid {
         return Err(Error::Invalid {
             field: "email",
-            message: "email must be an address such as name@example.com".to_owned(),
+            message: "email must look like name@example.com".to_owned(),
         });
     }
     Ok(email)

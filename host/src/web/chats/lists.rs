@@ -256,9 +256,9 @@ async fn stream_chats(
         chats: chats.into_iter(),
         separator: "",
     };
-    let parts = stream::try_unfold(export, async |mut export| {
-        let part = export.next_part().await?;
-        Ok::<_, anyhow::Error>(part.map(|part| (part, export)))
+    let parts = stream::try_unfold(export, async |mut state| {
+        let part = state.next_part().await?;
+        Ok::<_, anyhow::Error>(part.map(|part| (part, state)))
     });
     let bracket = |text: &'static str| stream::iter([Ok(Bytes::from_static(text.as_bytes()))]);
     let body = Body::from_stream(bracket("[").chain(parts).chain(bracket("]")));

@@ -41,8 +41,16 @@ pub(super) struct ClientConfig {
     oauth: OAuth,
     /// Whether each feature of Open WebUI is enabled. Signed-in users receive more entries.
     features: BTreeMap<&'static str, bool>,
-    #[serde(flatten)]
-    user_defaults: Option<UserDefaults>,
+    /// Permissions of all users. Only for users whose role is `user` or `admin`, like the fields below.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    permissions: Option<Permissions>,
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default_models: Option<&'static str>,
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default_prompt_suggestions: Option<Vec<Value>>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -50,15 +58,6 @@ struct OAuth {
     /// Always empty.
     #[schema(value_type = Object)]
     providers: Map<String, Value>,
-}
-
-/// Defaults for users whose role is `user` or `admin`.
-#[derive(Serialize, ToSchema)]
-struct UserDefaults {
-    /// Permissions of all users.
-    permissions: Permissions,
-    default_models: &'static str,
-    default_prompt_suggestions: Vec<Value>,
 }
 
 /// `GET /api/config`. An anonymous caller receives only what the sign-in page needs.
@@ -91,13 +90,8 @@ pub(super) async fn describe(
         let enabled = app.jobs.snapshot().settings.enabled;
         features.insert("enable_image_generation", enabled);
     }
-    let user_defaults = caller
-        .is_some_and(|Caller(it)| ["user", "admin"].contains(&it.user.role.as_str()))
-        .then(|| UserDefaults {
-            permissions: Permissions::new(rules.all_users_may_create_images),
-            default_models: "",
-            default_prompt_suggestions: Vec::new(),
-        });
+    let is_admitted =
+        caller.is_some_and(|Caller(it)| ["user", "admin"].contains(&it.user.role.as_str()));
     Json(ClientConfig {
         status: true,
         name: "Pinhole",
@@ -107,7 +101,9 @@ pub(super) async fn describe(
             providers: Map::new(),
         },
         features,
-        user_defaults,
+        permissions: is_admitted.then(|| Permissions::new(rules.all_users_may_create_images)),
+        default_models: is_admitted.then_some(""),
+        default_prompt_suggestions: is_admitted.then(Vec::new),
     })
 }
 

@@ -78,7 +78,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         run_documentation_tests(workspace)?;
     }
     let binaries = workspace.target.join("nextest");
-    announce_build("building and running the tests", &binaries, "15 minutes");
+    announce_build(
+        "building and running the tests, which run for about 6 minutes",
+        &binaries,
+        "3 minutes",
+    );
     let command = workspace.cargo_command(&nextest, &options.nextest_arguments());
     run_with_test_environment(workspace, command, &workspace.server_program())
 }

@@ -10,15 +10,15 @@ use pinhole_tests::TestServer;
 use serde_json::{Value, json};
 
 const PASSWORD: &str = "correct horse";
-/// What Open WebUI says to everybody whose role or permissions are not enough.
+/// Open WebUI's error for a missing role or permission.
 const PROHIBITED: &str = "You do not have permission to access this resource. Please contact your administrator for assistance.";
 
-/// A server that draws by itself.
+/// A server with the engine `sketch`.
 async fn server(variables: &[(&str, &str)]) -> TestServer {
     TestServer::with_engine("sketch", variables).await
 }
 
-/// The status and JSON of a request with this key or session.
+/// Sends a request with this key or session. Returns the status and JSON of the response.
 async fn request_as(
     server: &TestServer,
     method: Method,
@@ -63,7 +63,7 @@ async fn sign_in(server: &TestServer, email: &str, password: &str) -> (u16, Valu
     post(server, "/api/v1/auths/signin", "", body).await
 }
 
-/// The session of somebody with a new account that an administrator made.
+/// Creates a user as administrator. Returns the user's id and session.
 async fn create_user(server: &TestServer, name: &str, role: &str) -> (String, String) {
     let email = format!("{name}@example.com");
     let body = json!({"name": name, "email": email, "password": PASSWORD, "role": role});
@@ -101,7 +101,7 @@ async fn first_sign_up_is_administrator() {
     let (status, response) = post(&server, "/v1/images/generations", &token, image_request()).await;
     assert_eq!(status, 200, "{response}");
 
-    // The key that was shown at the first start is as good as ever.
+    // The key of the first start is still valid.
     assert_eq!(get(&server, "/api/v1/users/", &server.key).await.0, 200);
 }
 
@@ -205,7 +205,7 @@ async fn sign_up_refuses_invalid_fields() {
         post(&server, "/api/v1/auths/signin", "", json!([])).await.0,
         400
     );
-    // None of them was the first.
+    // None of them created an account.
     assert_eq!(sign_up(&server, "Ada").await.1["role"], "admin");
 }
 

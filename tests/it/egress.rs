@@ -1,4 +1,4 @@
-//! The one way out: where requests go, and what travels with them.
+//! Egress: which destinations requests may reach, and which credentials and headers they carry.
 
 mod connections;
 mod dependencies;
@@ -27,10 +27,10 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 const KEY: &str = "open-sesame-5820";
-/// Ends jobs that speak to somebody who never answers.
+/// Ends jobs whose upstream never responds.
 const JOB_TIMEOUT: (&str, &str) = ("PINHOLE_JOB_TIMEOUT_SECS", "30");
 
-/// A stage of the engine `openai`.
+/// A server with the engine `openai`, and its upstream.
 async fn openai_fixture(variables: &[(&str, &str)]) -> EngineFixture {
     let mut all = vec![
         ("IMAGES_OPENAI_API_BASE_URL", "{upstream}/v1"),
@@ -45,7 +45,7 @@ fn egress() -> Egress {
     Egress::new(&[], DEFAULT_SILENCE).unwrap()
 }
 
-/// Opens a destination whose base URL an administrator has named, or has not.
+/// Opens a destination. `allows_private`: whether an administrator set the base URL.
 fn open_destination(base: &str, named: bool, credential: Credential) -> Destination {
     let base_url = BaseUrl {
         url: base,
@@ -60,12 +60,12 @@ fn generation_request() -> Value {
     json!({"model": "m", "prompt": "a red fox"})
 }
 
-/// An answer with a picture at this place.
+/// A response that names the URL of an image.
 fn response_with_url(address: &str) -> FakeResponse {
     FakeResponse::json(200, &json!({"data": [{"url": address}]}))
 }
 
-/// The JSON of an answer with a picture.
+/// The JSON of a response with one image.
 fn image_json() -> String {
     json!({"data": [{"b64_json": pixel_base64()}]}).to_string()
 }
@@ -74,7 +74,7 @@ fn redirect(status: u16, location: &str) -> FakeResponse {
     FakeResponse::typed(status, "text/plain", "").header("location", location)
 }
 
-/// A safety net, far above what anything here takes.
+/// Far more than any step here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn deadline() -> Instant {
@@ -86,7 +86,7 @@ async fn with_timeout<T>(what: &str, future: impl Future<Output = T>) -> T {
     ended.unwrap_or_else(|_| panic!("{what} takes too long"))
 }
 
-/// The status and JSON of a request for a picture.
+/// Requests an image. Returns the status and JSON of the response.
 async fn generate(server: &TestServer) -> (u16, Value) {
     let asked = generation_request();
     with_timeout(
@@ -96,7 +96,7 @@ async fn generate(server: &TestServer) -> (u16, Value) {
     .await
 }
 
-/// A listener at which nothing may arrive.
+/// A listener that must not get a connection.
 struct UnusedListener(std::net::TcpListener);
 
 impl UnusedListener {
@@ -114,7 +114,7 @@ impl UnusedListener {
         format!("http://127.0.0.1:{}", self.port())
     }
 
-    /// A connection would wait here until it is accepted.
+    /// Asserts that no connection waits to be accepted.
     fn check(&self) {
         let error = self.0.accept().expect_err("nobody connects");
         assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
@@ -135,7 +135,7 @@ async fn egress_refuses_redirect_of_engine_request() {
         (307, own),
         (302, "/v1/images/other".to_owned()),
     ] {
-        // The stage finds any request beyond the one.
+        // The fixture fails on any further request.
         let exchange = fixture
             .generate([redirect(status, &location)], &generation_request())
             .await;
@@ -176,7 +176,7 @@ async fn image_fetch_follows_three_redirects_without_credential() {
         assert!(!format!("{hop:?}").contains(KEY));
     }
 
-    // The fourth is not followed.
+    // The fourth redirect is not followed.
     let hops = [(); 4].map(|()| redirect(302, &at("/again")));
     let exchange = fixture
         .generate(
@@ -200,7 +200,7 @@ async fn image_fetch_checks_each_redirect() {
         format!("http://localhost:{}/x.png", other.port()),
         format!("http://[::ffff:127.0.0.1]:{}/x.png", other.port()),
         format!("//127.0.0.1:{}/x.png", other.port()),
-        // The granted host and port, but by a name or a user that nobody granted.
+        // The granted host and port, but with a host name, user or scheme that is not granted.
         format!("http://localhost:{port}/x.png"),
         format!("http://{KEY}@127.0.0.1:{port}/x.png"),
         format!("https://127.0.0.1:{port}/x.png"),
@@ -212,7 +212,7 @@ async fn image_fetch_checks_each_redirect() {
         String::new(),
     ] {
         let hops = match location.as_str() {
-            // The same place again, until the hops are used up.
+            // An empty location redirects to the same URL, up to the redirect limit.
             "" => 4,
             _ => 1,
         };
@@ -247,7 +247,7 @@ async fn image_fetch_checks_each_redirect() {
     assert_eq!(fixture.server.stored_files(), 0);
 }
 
-/// What the engine `openai` would reach with these variables, if its default were this address.
+/// The origin that engine `openai` may reach with these variables and this default URL.
 fn granted_origin(
     server: &TestServer,
     default: &str,
@@ -404,7 +404,7 @@ async fn egress_ignores_proxy_variables() {
     );
     proxy.check();
 
-    // In a process of its own, which has them for real.
+    // Also in a child process with real environment variables.
     let upstream = FakeUpstream::json(200, serde_json::from_str(&image_json()).unwrap()).await;
     let data = tempfile::tempdir().unwrap();
     let mut command = Command::new(program());
@@ -504,7 +504,7 @@ async fn nat64_prefixes_are_validated_and_classify_by_embedded_ip() {
         assert!(why.starts_with("PINHOLE_NAT64_PREFIXES has "), "{why}");
         assert!(!why.contains('\n'), "{why}");
     }
-    // An address behind the prefix is what the address in it is.
+    // The class of an address behind the prefix is that of the embedded IPv4 address.
     let config = read("fd64::/96, 2a00:1::/32").unwrap();
     let egress = Egress::new(&config.nat64, config.silence).unwrap();
     for (address, refused) in [

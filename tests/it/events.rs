@@ -1,4 +1,4 @@
-//! What clients are told while a turn runs: by server-sent events and by Socket.IO.
+//! Events during a turn, as server-sent events and over Socket.IO.
 
 mod revocation;
 pub(crate) mod socket_client;
@@ -40,7 +40,7 @@ impl EventStream {
             if let Some((event, rest)) = self.read.split_once("\n\n") {
                 let event = event.to_owned();
                 self.read = rest.to_owned();
-                // Else a comment that keeps the connection alive.
+                // Otherwise it is a keep-alive comment.
                 if let Some((id, data)) = event.split_once("\ndata: ") {
                     let id = id.strip_prefix("id: ").unwrap().to_owned();
                     return (id, serde_json::from_str(data).unwrap());
@@ -53,7 +53,7 @@ impl EventStream {
         }
     }
 
-    /// So many events, but for progress, which depends on time.
+    /// The next events except progress, which depends on time.
     async fn next_events(&mut self, count: usize) -> (Vec<String>, Vec<Value>) {
         let (mut ids, mut events) = (Vec::new(), Vec::new());
         while events.len() < count {
@@ -67,7 +67,7 @@ impl EventStream {
     }
 }
 
-/// A whole turn with a picture, in message `a1` of this chat.
+/// Runs a turn with an image, in message `a1` of this chat.
 async fn run_turn(server: &TestServer, chat_id: &str) {
     let request = json!({
         "model": "m", "chat_id": chat_id, "id": "a1", "features": {"image_generation": true},
@@ -124,7 +124,7 @@ async fn event_stream_reports_gap_for_unknown_id() {
         assert_eq!(gap, expected);
         let (next, status) = stream.next().await;
         assert_eq!(status["data"]["type"], "status");
-        // The gap's own id is as good as any.
+        // The id of the gap event can be resumed too.
         let mut back = EventStream::connect_as(&server, "", Some(&id)).await;
         assert_eq!(back.next().await.0, next);
     }
@@ -221,7 +221,7 @@ async fn progress_event_has_fraction_and_preview() {
     let rest = socket.events_so_far(&server, &ours).await;
     assert_eq!(event_types(&rest), ["status", "files"]);
 
-    // Who comes now is not told how far a job was that is done.
+    // A late listener gets no progress of a finished job.
     let mut late = EventStream::connect_as(&server, "", Some("")).await;
     for kind in ["pinhole:gap", "status", "status", "files"] {
         assert_eq!(late.next().await.1["data"]["type"], kind);

@@ -1,4 +1,4 @@
-//! Stored pictures: who gets them, how they are sent, and what is left of them.
+//! Stored images: access, delivery and removal.
 
 mod bulk;
 mod content;
@@ -15,10 +15,10 @@ use pinhole_tests::{TestServer, engines, program};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// What Open WebUI says for what is not there and for what is somebody else's.
+/// Open WebUI's error for files that do not exist or belong to another user.
 const NOT_FOUND: &str = "We could not find what you're looking for :/";
 
-/// Makes a picture for whoever has the key. Its address.
+/// Generates an image with this key. Returns its URL.
 async fn generate_image(server: &TestServer, key: &str) -> String {
     let body = json!({"prompt": "a fox", "size": "64x48", "response_format": "url"});
     let request = server
@@ -31,13 +31,13 @@ async fn generate_image(server: &TestServer, key: &str) -> String {
     response["data"][0]["url"].as_str().unwrap().to_owned()
 }
 
-/// The id in a file's address.
+/// The id in a file's URL.
 fn file_id(url: &str) -> &str {
     let id = url.strip_prefix("/api/v1/files/").unwrap();
     id.strip_suffix("/content").unwrap()
 }
 
-/// A form as browsers write it: of each part its name, its file's name if it is one, and its bytes.
+/// A form as browsers encode it. Each part has a name, an optional file name, and bytes.
 fn form(parts: &[(&str, Option<&str>, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, file, bytes) in parts {
@@ -53,7 +53,7 @@ fn form(parts: &[(&str, Option<&str>, &[u8])]) -> Vec<u8> {
     body
 }
 
-/// The upload of a form by whoever has the key.
+/// An upload of this form with this key.
 fn post_form(
     server: &TestServer,
     key: &str,
@@ -67,7 +67,7 @@ fn post_form(
         .body(body)
 }
 
-/// Uploads a file for whoever has the key: its row.
+/// Uploads a file with this key. Returns its row.
 async fn upload(server: &TestServer, key: &str, name: &str, bytes: &[u8]) -> Value {
     let request = post_form(server, key, form(&[("file", Some(name), bytes)]));
     let (status, row) = response_json(request).await;
@@ -75,7 +75,7 @@ async fn upload(server: &TestServer, key: &str, name: &str, bytes: &[u8]) -> Val
     row
 }
 
-/// Status and JSON of an answer.
+/// Status and JSON of the response.
 async fn response_json(request: reqwest::RequestBuilder) -> (u16, Value) {
     let response = request.send().await.unwrap();
     let status = response.status().as_u16();
@@ -83,13 +83,13 @@ async fn response_json(request: reqwest::RequestBuilder) -> (u16, Value) {
     (status, serde_json::from_slice(&bytes).unwrap())
 }
 
-/// What the hash of these bytes is, in hexadecimal.
+/// SHA-256 in hexadecimal.
 fn sha256_hex(bytes: &[u8]) -> String {
     let hash = Sha256::digest(bytes);
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Where the address's bytes are.
+/// The URL of the file's bytes.
 fn content_url(row: &Value) -> String {
     format!("/api/v1/files/{}/content", row["id"].as_str().unwrap())
 }
@@ -158,7 +158,7 @@ async fn content_accepts_token_cookie() {
         let request = server.client.get(&url).header("cookie", &cookie);
         assert_eq!(request.send().await.unwrap().status(), status, "{cookie}");
     }
-    // A key that is shown in the usual place counts, and no other.
+    // The `Authorization` header takes precedence over the cookie.
     let request = server.client.get(&url).bearer_auth("sk-000000");
     let request = request.header("cookie", format!("token={key}"));
     assert_eq!(request.send().await.unwrap().status(), 401);
@@ -178,7 +178,7 @@ async fn content_of_other_user_is_not_found() {
     assert_not_found("the administrator's", get(second, &mine)).await;
     let seen = get(&server.key, &theirs).send().await.unwrap();
     assert_eq!(seen.status(), 200, "administrators see all");
-    // The same words as for what nobody has.
+    // The same error as for a file that does not exist.
     let nobodys = "/api/v1/files/00000000-0000-4000-8000-000000000000/content";
     assert_not_found("nobody's", get(second, nobodys)).await;
 }
@@ -214,7 +214,7 @@ async fn file_id_is_not_a_path() {
         let case: String = trick.chars().take(60).collect();
         assert_not_found(&case, request).await;
     }
-    // No text at all.
+    // Not UTF-8.
     let response = server
         .get("/api/v1/files/%ff%fe/content")
         .send()

@@ -1,5 +1,5 @@
-//! Grants: an engine may do what it declares and was granted, and a component that declares more
-//! waits while the one that was granted serves on.
+//! Grants. An engine gets the rights that it declares and an administrator granted. A component that
+//! declares more awaits approval while the granted one continues to serve.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +17,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-/// The hostile engine, describing itself as this word says.
+/// The hostile engine, with the variant of its description that this word selects.
 pub(crate) fn hostile(word: &str) -> Vec<u8> {
     let mut bytes = fs::read(guests().join("hostile.wasm")).unwrap();
     let mark = b"describe as: ";
@@ -36,7 +36,7 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A folder of engines with the data folder that remembers what was granted.
+/// A directory of engines, and the data directory that stores their grants.
 struct GrantFixture {
     engines: TempDir,
     data: TempDir,
@@ -52,7 +52,7 @@ impl GrantFixture {
         }
     }
 
-    /// Where the hostile engine that describes itself so has just been granted all that it declares.
+    /// Grants the hostile engine with this description all declared rights.
     async fn with_grant(word: &str) -> Self {
         let fixture = Self::new(FirstUse::Declared);
         fixture.install("hostile.wasm", word);
@@ -75,7 +75,7 @@ impl GrantFixture {
         names.filter(|name| name.ends_with(".wasm")).collect()
     }
 
-    /// What a server would do with both at its start.
+    /// Opens both directories, as a server does at start.
     async fn open_engines(&self) -> Engines {
         let config = Config {
             data: self.data.path().to_owned(),
@@ -91,7 +91,7 @@ impl GrantFixture {
     }
 }
 
-/// The digests of the engines that serve, by name.
+/// Name and digest of each served engine.
 fn served(engines: &Engines) -> Vec<(&str, &str)> {
     let admitted = engines.admitted();
     admitted
@@ -203,7 +203,7 @@ async fn component_with_new_rights_awaits_approval() {
         );
     }
 
-    // An administrator accepts the last one.
+    // An administrator approves the last one.
     let engines = fixture.open_engines().await;
     engines.approve(only_pending(&engines)).unwrap();
     let engines = fixture.open_engines().await;
@@ -211,7 +211,7 @@ async fn component_with_new_rights_awaits_approval() {
     assert_eq!(served(&engines), [("hostile", new.as_str())]);
     assert!(engines.pending().is_empty());
     assert_eq!(fixture.stored_components(), [format!("{new}.wasm")].into());
-    // What it no longer declares is no longer granted.
+    // Rights that it no longer declares are no longer granted.
     fixture.install("hostile.wasm", "plain");
     let engines = fixture.open_engines().await;
     assert_eq!(
@@ -316,7 +316,7 @@ async fn file_of_renamed_engine_awaits_approval() {
     let plain = digest(&hostile("plain"));
     assert_eq!(served(&engines), [("hostile", plain.as_str())]);
 
-    // Where the engine's own file is only called otherwise, that one serves.
+    // If the engine's own file only has another name, it is served.
     fixture.install("zebra.wasm", "plain");
     let engines = fixture.open_engines().await;
     assert_eq!(only_pending(&engines).engine, "other");
@@ -326,7 +326,7 @@ async fn file_of_renamed_engine_awaits_approval() {
 #[tokio::test(flavor = "multi_thread")]
 async fn granted_file_wins_over_duplicate_engine_name() {
     let fixture = GrantFixture::with_grant("plain").await;
-    // Before it in alphabetical order, and no more than is granted.
+    // It precedes the granted file alphabetically and declares no new rights.
     fixture.install("a.wasm", "again");
     let engines = fixture.open_engines().await;
     assert_eq!(engines.get("hostile").unwrap().file, "hostile.wasm");
@@ -368,7 +368,7 @@ async fn changing_description_gains_no_rights() {
             "setting note from HOSTILE_MORE"
         ]
     );
-    // Nobody reads what is not granted.
+    // Parts of the description without a grant are removed.
     let description = &component.description;
     let names: Vec<_> = description.upstreams.iter().map(|it| &it.name).collect();
     assert_eq!(names, ["api"]);

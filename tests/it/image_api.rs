@@ -1,4 +1,4 @@
-//! Open WebUI's image API: what it gives, what it asks of an upstream, and what it refuses.
+//! Open WebUI's image API: responses, upstream requests and refusals.
 
 mod edit;
 mod refusals;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 const GENERATIONS: &str = "/api/v1/images/generations";
 const EDIT: &str = "/api/v1/images/edit";
 const MODELS: &str = "/api/v1/images/models";
-/// What Open WebUI says to whom a thing is not for.
+/// Open WebUI's error for a missing permission.
 const PROHIBITED: &str = "You do not have permission to access this resource. Please contact your administrator for assistance.";
 
 async fn response_json(request: reqwest::RequestBuilder) -> (u16, Value) {
@@ -24,7 +24,7 @@ async fn response_json(request: reqwest::RequestBuilder) -> (u16, Value) {
     )
 }
 
-/// The bytes of an answer's pictures, each being a stored file of this type.
+/// The bytes of a response's images. Asserts that each is a stored file of this type.
 async fn stored_images(
     server: &TestServer,
     response: (u16, Value),
@@ -62,13 +62,13 @@ fn png_size(bytes: &[u8]) -> (u32, u32) {
     (side(16), side(20))
 }
 
-/// A refusal in Open WebUI's words, and nothing besides.
+/// Asserts that the response has exactly this detail.
 #[track_caller]
 fn assert_refused(case: &str, response: (u16, Value), status: u16, detail: &str) {
     assert_eq!(response, (status, json!({"detail": detail})), "{case}");
 }
 
-/// An upstream of OpenAI's kind, and a server in front of it.
+/// A server whose engine `openai` uses an upstream that returns one image.
 async fn openai_server(variables: &[(&str, &str)]) -> (FakeUpstream, TestServer) {
     let response = json!({"created": 1, "data": [{"b64_json": pixel_base64()}]});
     let upstream = FakeUpstream::json(200, response).await;
@@ -91,7 +91,7 @@ async fn generation_stores_images_and_returns_urls() {
     .await;
     assert_eq!(two.len(), 2);
     assert_eq!(png_size(&two[0]), (64, 48));
-    // They are the caller's own.
+    // They belong to the caller.
     let owner = server.app.store.user_by_key(&server.key).await.unwrap();
     let files = server.app.files.list(&owner.unwrap(), 10, 0).await.unwrap();
     assert_eq!(files.len(), 2);
@@ -136,7 +136,7 @@ async fn every_supported_field_reaches_engine() {
     let url = upstream.url();
     let server =
         TestServer::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", &url)]).await;
-    // Clients send a number as they read it from a form, too.
+    // Some clients send a number as a string.
     let body = json!({
         "prompt": "a fox", "negative_prompt": "snow", "size": "64x48", "n": "1", "steps": 7,
         "seed": 11, "parameters": {"cfg_scale": 3.5}, "background": "transparent",
@@ -159,7 +159,7 @@ async fn every_supported_field_reaches_engine() {
         ("steps", json!(7)),
         ("seed", json!(11)),
         ("cfg_scale", json!(3.5)),
-        // Of OpenAI's alone.
+        // Only for OpenAI.
         ("background", Value::Null),
     ] {
         assert_eq!(sent[name], expected, "{name} in {sent}");
@@ -185,7 +185,7 @@ async fn unsupported_fields_of_open_webui_are_dropped() {
         "prompt": "a fox", "model": "gpt-image-1", "background": "opaque",
     });
     assert_eq!(seen[0].json(), expected);
-    // The engine's own parameters have the last word.
+    // `parameters` take precedence.
     let body = json!({
         "prompt": "a fox", "background": "opaque", "parameters": {"background": "transparent"},
     });

@@ -1,5 +1,5 @@
-//! Pictures are hostile: what passes, what is refused before anything is decoded, and what is left of
-//! their metadata. The files of `tests/data/pictures` are what cameras and programs write.
+//! Validation of image files before decoding, and removal of metadata. The files in
+//! `tests/data/pictures` resemble those of cameras and programs.
 
 mod limits;
 mod metadata_policy;
@@ -11,14 +11,14 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader};
 use pinhole_images::{Image, ImageLimits, MetadataPolicy};
 
-/// What nobody may read in a picture.
+/// Private metadata in the sample files.
 const SECRET: &[u8] = b"4711-secret";
 const LIMITS: ImageLimits = ImageLimits {
     max_bytes: 32 << 20,
     max_pixels: 64 << 20,
 };
 
-/// Every file, by name.
+/// Name and bytes of each sample file.
 fn sample_files() -> Vec<(String, Bytes)> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/data/pictures");
     let files = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
@@ -59,7 +59,7 @@ fn decoder(image: &Image) -> impl ImageDecoder {
     reader.into_decoder().unwrap()
 }
 
-/// The pixels as they are stored; nothing decodes an AVIF here.
+/// The stored pixels; `None` for AVIF, which cannot be decoded here.
 fn pixels(image: &Image) -> Option<DynamicImage> {
     let known = image.media_type() != "image/avif";
     known.then(|| DynamicImage::from_decoder(decoder(image)).unwrap())
@@ -130,7 +130,7 @@ fn stripping_metadata_changes_no_pixel() {
             let stripped = image.with_metadata(metadata, |_| false);
             assert!(!contains_secret(stripped.bytes()), "{name} {metadata:?}");
             assert_eq!(pixels(&stripped), pixels(&image), "{name} {metadata:?}");
-            // It is a picture by itself, and there is nothing more to take out.
+            // The result is a valid image without further metadata.
             let again = Image::from_bytes(stripped.bytes().clone(), LIMITS).unwrap();
             for again in [again, stripped.clone()] {
                 let again = again.with_metadata(metadata, |_| false);
@@ -139,7 +139,7 @@ fn stripping_metadata_changes_no_pixel() {
         }
         let kept = image.with_metadata(MetadataPolicy::Keep, |_| false);
         assert_eq!(kept.bytes().as_ptr(), image.bytes().as_ptr(), "{name}");
-        // Nothing to take out: the same bytes, and no copy of them.
+        // Without metadata, the same bytes are returned without a copy.
         if ["plain.", "progressive.", "palette.", "deep.", "film.png"]
             .iter()
             .any(|it| name.starts_with(it))
@@ -193,7 +193,7 @@ fn metadata_with_secret_is_removed_under_keep() {
         assert!(!contains_secret(clean.bytes()), "{name}");
         assert_eq!(pixels(&clean), pixels(&image), "{name}");
     }
-    // A secret in the profile takes the profile along.
+    // A color profile with a secret is removed.
     for name in ["notes.png", "phone.jpg", "notes.webp"] {
         let clean = uploaded(sample_file(name))
             .with_metadata(MetadataPolicy::Essential, |held| contains(held, b"acsp"));

@@ -1,4 +1,4 @@
-//! OpenAI's images API on engine `sketch`: what it gives, and what it refuses.
+//! OpenAI's images API with engine `sketch`: responses and refusals.
 
 mod edits;
 mod models;
@@ -20,7 +20,7 @@ async fn generate(server: &TestServer, body: Value) -> Value {
     response
 }
 
-/// The pictures of an answer in base64.
+/// The images of a response.
 fn response_images(response: &Value) -> Vec<Vec<u8>> {
     let decode = |text: &str| base64_simd::STANDARD.decode_to_vec(text).unwrap();
     let entries = response["data"].as_array().unwrap().iter();
@@ -97,7 +97,7 @@ async fn same_seed_generates_same_images() {
         response(json!({})).await,
         "a fresh seed each time"
     );
-    // The largest has no successor but the smallest.
+    // The largest seed wraps around to the smallest.
     let last = response(json!({"seed": u64::MAX, "n": 2})).await;
     assert_eq!(last[1..2], response(json!({"seed": 0})).await);
 }
@@ -110,7 +110,7 @@ async fn size_comes_from_request_or_setting() {
         (json!("100x37"), (100, 37)),
         (json!("8192x2"), (8192, 2)),
         (json!(null), (96, 64)),
-        // Left to the engine.
+        // The engine chooses.
         (json!("auto"), (512, 512)),
         (json!(""), (512, 512)),
     ] {
@@ -139,7 +139,7 @@ async fn output_format_is_format_of_bytes() {
     for wanted in ["png", "jpeg", "webp", "no-such-format"] {
         let body = json!({
             "prompt": "a fox", "size": "64x64", "output_format": wanted, "output_compression": 50,
-            // Of OpenAI's and of nobody's: engines that know them use them, the others do not.
+            // Fields of OpenAI and unknown fields, which an engine may ignore.
             "quality": "high", "background": "auto", "moderation": "low", "style": "vivid",
             "user": "u-1", "safety_identifier": "u", "no_such_field": [1],
         });
@@ -149,7 +149,7 @@ async fn output_format_is_format_of_bytes() {
     }
 }
 
-/// What a client reads of a request that was not carried out, as OpenAI says it.
+/// An error in OpenAI's format.
 struct Refusal {
     status: u16,
     kind: &'static str,
@@ -169,7 +169,7 @@ fn assert_refused(case: &str, (status, response): (u16, Value), expected: &Refus
     assert_eq!(response, body, "{case}");
 }
 
-/// A field that the server itself refuses.
+/// An error about a field that the server refuses.
 fn invalid(param: &str, message: &'static str) -> Refusal {
     Refusal {
         status: 400,
@@ -180,7 +180,7 @@ fn invalid(param: &str, message: &'static str) -> Refusal {
     }
 }
 
-/// A body that is none.
+/// An error about a malformed body.
 fn malformed(message: &'static str) -> Refusal {
     Refusal {
         param: Value::Null,
@@ -212,7 +212,7 @@ async fn default_values_of_clients_are_accepted() {
     for name in ["quality", "background", "moderation", "user"] {
         assert!(sent.get(name).is_none(), "{sent}");
     }
-    // What means something is not dropped in silence.
+    // Values with an effect are not ignored.
     for (name, value) in [("quality", "high"), ("output_format", "webp")] {
         let mut body = json!({"prompt": "a fox"});
         body[name] = json!(value);
@@ -221,7 +221,7 @@ async fn default_values_of_clients_are_accepted() {
     }
 }
 
-/// A picture asked of a server with these settings, which cannot make one.
+/// Asserts that a server with these settings refuses to generate an image.
 async fn assert_refused_with_settings(variables: &[(&str, &str)], expected: &Refusal) {
     let server = TestServer::start(variables).await;
     let body = json!({"prompt": "a fox", "response_format": "url"});

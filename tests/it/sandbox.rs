@@ -1,5 +1,5 @@
-//! Does the sandbox hold? The engine `hostile` misbehaves as its prompt says; whatever it does, the
-//! server goes on and the engine `sketch` still draws.
+//! The sandbox. The engine `hostile` misbehaves as its prompt says; the server must continue, and the
+//! engine `sketch` must still generate images.
 
 mod cancellation;
 mod core_modules;
@@ -27,22 +27,22 @@ use tempfile::TempDir;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-/// What the guest must never see.
+/// A secret that the guest must never see.
 const KEY: &str = "hostile-key-4711";
-/// Far more than any test takes, so that only the limit ends a job that the test set lower.
+/// Far more time than any test takes, so that only the limit under test ends a job.
 const LIMITS: Limits = Limits {
     running: Duration::from_secs(600),
     grace: Duration::from_secs(600),
     ..Limits::job(Duration::from_secs(600))
 };
-/// For the limits that a test waits for.
+/// A time limit that a test waits for.
 const SHORT: Duration = Duration::from_millis(300);
-/// For the limits within which something must still happen, on a busy machine too.
+/// A time limit within which something must happen, also on a busy machine.
 const ENOUGH: Duration = Duration::from_secs(3);
 
 type JobHandle = JoinHandle<Result<JobOutput, Error>>;
 
-/// A server with the engines `hostile` and `sketch`, and the upstream that `hostile` was granted.
+/// A server with the engines `hostile` and `sketch`, and the upstream of `hostile`.
 struct SandboxFixture {
     server: Arc<TestServer>,
     upstream: FakeUpstream,
@@ -50,7 +50,7 @@ struct SandboxFixture {
 }
 
 impl SandboxFixture {
-    /// With an upstream that answers everything with `{}`.
+    /// The upstream responds to each request with `{}`.
     async fn start(variables: &[(&str, &str)]) -> Self {
         Self::with(FakeUpstream::json(200, json!({})).await, variables).await
     }
@@ -73,7 +73,7 @@ impl SandboxFixture {
         }
     }
 
-    /// A job of `hostile` through HTTP that must fail: its status, OpenAI's code and the message.
+    /// Runs a job of `hostile` over HTTP that must fail. Returns status, error code and message.
     async fn failure(&self, prompt: &str, count: u32) -> (u16, String, String) {
         let body = json!({"prompt": prompt, "n": count});
         let (status, response) = self.server.post_json("/v1/images/generations", &body).await;
@@ -84,17 +84,17 @@ impl SandboxFixture {
         (status, text("/error/code"), text("/error/message"))
     }
 
-    /// Starts a job of `hostile` under these limits.
+    /// Starts a job of `hostile` with these limits.
     fn spawn(&self, prompt: &str, limits: Limits, context: &JobContext) -> JobHandle {
         spawn_job(&self.server, "hostile", prompt, limits, context)
     }
 
-    /// The same, to its end.
+    /// Runs a job of `hostile` with these limits.
     async fn call(&self, prompt: &str, limits: Limits) -> Result<JobOutput, Error> {
         self.spawn(prompt, limits, &job_context()).await.unwrap()
     }
 
-    /// Another engine's job still gives a picture, through HTTP.
+    /// Asserts that the engine `sketch` still generates an image over HTTP.
     async fn assert_sketch_generates(&self) {
         let body = json!({"prompt": "a quiet hill", "engine": "sketch", "size": "32x32"});
         let (status, response) = self.server.post_json("/v1/images/generations", &body).await;
@@ -102,7 +102,7 @@ impl SandboxFixture {
         assert!(response["data"][0]["b64_json"].is_string(), "{response}");
     }
 
-    /// What the program writes for the operator when it runs a job with the log switched on.
+    /// The log of the program when it runs this job, which must fail.
     fn job_log(&self, prompt: &str) -> String {
         let output = Command::new(program())
             .args(["generate", prompt, "--engine", "hostile"])
@@ -119,7 +119,7 @@ impl SandboxFixture {
     }
 }
 
-/// A folder with these components.
+/// A directory with these components.
 fn engine_dir(names: &[&str]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for name in names {
@@ -167,7 +167,7 @@ fn job_context() -> JobContext {
     JobContext::new("test".to_owned())
 }
 
-/// What the engine said: the kind and the message.
+/// The kind and message of the error that the engine returned.
 fn engine_error(outcome: Result<JobOutput, Error>) -> (ErrorKind, String) {
     match outcome {
         Err(Error::Engine { error, .. }) => (error.kind, error.message),
@@ -175,7 +175,7 @@ fn engine_error(outcome: Result<JobOutput, Error>) -> (ErrorKind, String) {
     }
 }
 
-/// An upstream on which `/base/allowed/slow` is never answered.
+/// An upstream that never responds to `/base/allowed/slow`.
 async fn slow_upstream() -> FakeUpstream {
     FakeUpstream::start(async |seen: RecordedRequest| {
         if seen.target.ends_with("/slow") {

@@ -1,5 +1,4 @@
-//! Whatever an upstream repeats, wherever it repeats it: no secret reaches an engine, a person, a
-//! file or the log.
+//! Secrets that an upstream reflects are redacted before an engine, a user, a file or the log gets them.
 
 mod chat;
 mod engine_input;
@@ -14,9 +13,9 @@ use pinhole_tests::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Made by chance, with the characters that base64's alphabets differ in.
+/// Random, with the characters in which the base64 alphabets differ.
 const KEY: &str = "pk-7Qx~2/Vn?9>aLmZ4_tR8wYc";
-/// What stands around a secret in an answer, and has to stay.
+/// The text around a secret in a response, which redaction must not change.
 const AROUND: (&str, &str) = ("<before ", " after>");
 
 /// A server with the engine `hostile`, and its upstream, which responds with `{}` until a test changes it.
@@ -60,7 +59,7 @@ impl SecretFixture {
         });
     }
 
-    /// From now on the upstream gives the secret in pieces that nobody recognises.
+    /// Makes the upstream send this text in pieces that redaction cannot recognize.
     fn respond_in_pieces(&self, text: &str) {
         let letters: Vec<_> = text.chars().collect();
         let pieces: Vec<String> = letters
@@ -70,13 +69,13 @@ impl SecretFixture {
         self.respond(move |_| FakeResponse::json(200, &json!(pieces)));
     }
 
-    /// A job, with its status and everything that its answer says.
+    /// Runs a job. Returns the status and JSON of the response.
     async fn generate(&self, prompt: &str) -> (u16, Value) {
         let body = json!({"prompt": prompt});
         self.server.post_json("/v1/images/generations", &body).await
     }
 
-    /// What the engine saw: it says it backwards.
+    /// The text that the engine saw, which it returns reversed.
     async fn visible_to_engine(&self, how: &str) -> String {
         let (status, response) = self.generate(&format!("see {how}")).await;
         let said = response["error"]["message"].as_str();
@@ -85,7 +84,7 @@ impl SecretFixture {
     }
 }
 
-/// Fails where eight characters of the key, or of any spelling of it, stand in the text.
+/// Fails if the text contains eight characters of the key, or part of an encoded form of it.
 #[track_caller]
 fn assert_no_key(text: &str) {
     for (_, spelled) in key_encodings() {
@@ -98,7 +97,7 @@ fn assert_no_key(text: &str) {
     }
 }
 
-/// The key in every spelling that is looked for, none of which JSON or a header would change.
+/// The key in each encoding that redaction recognizes and that JSON and headers leave unchanged.
 fn key_encodings() -> Vec<(&'static str, String)> {
     let each = |how: &dyn Fn(u8) -> String| KEY.bytes().map(how).collect::<String>();
     vec![
@@ -113,7 +112,7 @@ fn key_encodings() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// JSON whose one text is this.
+/// The text between the parts of [`AROUND`].
 fn surrounded(spelled: &str) -> String {
     format!("{}{spelled}{}", AROUND.0, AROUND.1)
 }

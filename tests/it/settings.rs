@@ -1,5 +1,4 @@
-//! What administrators set while the server runs: the forms of Open WebUI's clients, and every
-//! setting by its name.
+//! Settings that administrators change while the server runs, by Open WebUI's forms and by name.
 
 mod images_form;
 mod live_changes;
@@ -19,7 +18,7 @@ const SETTINGS: &str = "/api/v1/settings";
 const CHANGES: &str = "/api/v1/settings/changes";
 const MARKER: &str = "********";
 
-/// The status and JSON of a request with this key.
+/// Sends a request with this key. Returns the status and JSON of the response.
 async fn request_as(
     server: &TestServer,
     key: &str,
@@ -47,7 +46,7 @@ async fn get(server: &TestServer, path: &str) -> Value {
     body
 }
 
-/// The form with these fields in place of those that are shown; null leaves a field out.
+/// Submits the current form with these fields changed. Returns status and JSON.
 async fn submit_form(server: &TestServer, fields: &[(&str, Value)]) -> (u16, Value) {
     let mut form = get(server, CONFIG).await;
     for (name, value) in fields {
@@ -56,20 +55,20 @@ async fn submit_form(server: &TestServer, fields: &[(&str, Value)]) -> (u16, Val
     server.post_json(UPDATE, &form).await
 }
 
-/// The same, where it has to be taken. What is shown then.
+/// Submits the form successfully. Returns the new form.
 async fn save_form(server: &TestServer, fields: &[(&str, Value)]) -> Value {
     let (status, body) = submit_form(server, fields).await;
     assert_eq!(status, 200, "{fields:?}: {body}");
     body
 }
 
-/// Changes settings by their names.
+/// Changes settings by name.
 async fn change_settings(server: &TestServer, settings: Value) {
     let (status, body) = server.post_json(SETTINGS, &settings).await;
     assert_eq!(status, 200, "{settings}: {body}");
 }
 
-/// The value and source of a setting.
+/// Value and origin of a setting.
 async fn setting_value(server: &TestServer, name: &str) -> (Value, String) {
     let all = get(server, SETTINGS).await;
     let mut all = all.as_array().unwrap().iter();
@@ -79,7 +78,7 @@ async fn setting_value(server: &TestServer, name: &str) -> (Value, String) {
     (found["value"].clone(), source)
 }
 
-/// The newest changes as `what name old new`, newest first.
+/// The recorded changes as `what name old new`, newest first.
 async fn recorded_changes(server: &TestServer) -> Vec<String> {
     let all = get(server, CHANGES).await;
     let all = all.as_array().unwrap().iter();
@@ -91,13 +90,13 @@ async fn recorded_changes(server: &TestServer) -> Vec<String> {
     .collect()
 }
 
-/// The paths that are stored.
+/// The paths of the stored settings.
 async fn stored_paths(server: &TestServer) -> Vec<String> {
     let rows = server.app.store.settings().await.unwrap();
     rows.into_iter().map(|row| row.path).collect()
 }
 
-/// A connection of our own to the server's database.
+/// Opens the server's database.
 async fn database(server: &TestServer) -> SqliteConnection {
     let options = SqliteConnectOptions::new().filename(server.data_dir.path().join("pinhole.db"));
     options.connect().await.unwrap()

@@ -1,4 +1,4 @@
-//! Turns whose answer comes by events, and Stop.
+//! Chat turns in the background, and Stop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +17,7 @@ use crate::events::socket_client::{PATIENCE, SocketClient};
 const TURN: &str = "/api/chat/completions";
 const CANCELLED: &str = "chat:tasks:cancel";
 
-/// A turn in message `a1` of chat `c1`, of a client that listens.
+/// A turn in message `a1` of chat `c1`, by a client that listens to events.
 fn turn(image: bool) -> Value {
     json!({
         "model": "m", "stream": true, "session_id": "s1", "chat_id": "c1", "id": "a1",
@@ -34,7 +34,7 @@ fn text_chunk(word: &str) -> Bytes {
     event_chunk(&json!({"choices": [{"index": 0, "delta": {"content": word}}]}))
 }
 
-/// A language model without a list of models, which answers with this.
+/// A language model that sends this response, and has no list of models.
 async fn language_model<F>(
     response: impl Fn(RecordedRequest) -> F + Clone + Send + Sync + 'static,
 ) -> FakeUpstream
@@ -53,7 +53,7 @@ where
     .await
 }
 
-/// A language model that says these words and no more, but does not end.
+/// A language model that streams this text and then hangs. The notification reports that its response was dropped.
 async fn hanging_model(words: &'static str) -> (FakeUpstream, Arc<Notify>) {
     let dropped = Arc::new(Notify::new());
     let drops = dropped.clone();
@@ -93,7 +93,7 @@ async fn server(engine: &str, model: &FakeUpstream, variables: &[(&str, &str)]) 
     TestServer::with_engine(engine, &variables).await
 }
 
-/// The id of the task that goes on.
+/// Starts a turn in the background. Returns its task id.
 async fn start_task(server: &TestServer, turn: &Value) -> String {
     let (status, response) = server.post_json(TURN, turn).await;
     assert_eq!(status, 200, "{response}");
@@ -108,7 +108,7 @@ async fn get(server: &TestServer, path: &str) -> Value {
     serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
 }
 
-/// The next event of `a1` in this chat that is not about how far a picture is.
+/// The next event of message `a1` in this chat, except progress.
 async fn next_event(socket: &mut SocketClient, chat_id: &str) -> Value {
     loop {
         let event = socket.event().await;
@@ -120,7 +120,7 @@ async fn next_event(socket: &mut SocketClient, chat_id: &str) -> Value {
     }
 }
 
-/// The type of each event up to one of this type, and that one.
+/// The types of the events up to the first one of this type, and this event.
 async fn events_until(
     socket: &mut SocketClient,
     chat_id: &str,
@@ -136,7 +136,7 @@ async fn events_until(
     }
 }
 
-/// A chat of the administrator's that is kept: its id.
+/// Creates a chat of the administrator. Returns its id.
 async fn create_chat(server: &TestServer) -> String {
     let chat = json!({"chat": {"title": "Foxes"}});
     let (status, chat) = server.post_json("/api/v1/chats/new", &chat).await;
@@ -144,7 +144,7 @@ async fn create_chat(server: &TestServer) -> String {
     chat["id"].as_str().unwrap().to_owned()
 }
 
-/// The words of the one message that a chat has, and what it has besides.
+/// Content and other fields of the only message of a chat.
 async fn stored_message(server: &TestServer, chat_id: &str) -> (Value, Value) {
     let messages = server.app.store.messages(chat_id).await.unwrap();
     assert_eq!(messages.len(), 1, "{messages:?}");
@@ -274,7 +274,7 @@ async fn request_without_session_gets_direct_response() {
     }
 }
 
-/// What a language model answers, however often it is asked.
+/// Creates the same response for each request.
 type ResponseFn = Box<dyn Fn() -> FakeResponse + Send + Sync>;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -328,7 +328,7 @@ async fn failure_is_sent_and_stored() {
         let server = server("sketch", &model, &[]).await;
         let chat_id = create_chat(&server).await;
         let mut socket = SocketClient::connect_as(&server, &server.key).await;
-        // The picture makes the message that the failure is kept in.
+        // The image creates the message that stores the failure.
         let mut request = turn(true);
         request["chat_id"] = json!(chat_id);
         start_task(&server, &request).await;
@@ -389,7 +389,7 @@ async fn stop_reaches_engine_upstream() {
     let server = server("automatic1111", &model, &[("AUTOMATIC1111_BASE_URL", &url)]).await;
     let mut socket = SocketClient::connect_as(&server, &server.key).await;
     let task = start_task(&server, &turn(true)).await;
-    // Until the engine knows that it is this job which is drawn.
+    // The engine has recognized its own job.
     while socket.event().await["data"]["data"]["note"] != "step 4 of 8" {}
 
     let path = format!("/api/tasks/stop/{task}");

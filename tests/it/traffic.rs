@@ -1,8 +1,8 @@
-//! What an engine asks of its upstream, and how little of a large picture it sees.
+//! The requests of each engine, and how few bytes of a large image enter the guest.
 
 use pinhole_tests::{EngineTraffic, measure_traffic};
 
-/// Bytes of a 2 MB picture's job that may enter a guest.
+/// Maximum number of bytes that enter the guest during a job with a 2 MB image.
 const MAX_ENTERED: u64 = 64 << 10;
 const PICTURE: usize = 2 << 20;
 
@@ -62,7 +62,7 @@ async fn large_image_costs_few_requests_and_stays_outside_guest() {
 fn check_bytes(job: &EngineTraffic) {
     assert!(job.entered_bytes > 0, "{job:?}");
     assert!(job.entered_bytes <= MAX_ENTERED, "{job:?}");
-    // An edit's source is sent whole, and once.
+    // An edit sends its source once and completely.
     let sent = job.sent_bytes as f64 / PICTURE as f64;
     match job.operation {
         "edit" => assert!((1.0..1.5).contains(&sent), "{job:?}"),
@@ -70,7 +70,7 @@ fn check_bytes(job: &EngineTraffic) {
     }
 }
 
-/// A history's line without the job's name.
+/// A request line without the job id of `/history`.
 fn without_id(line: &str) -> &str {
     match line.starts_with("GET /history/") {
         true => "GET /history",

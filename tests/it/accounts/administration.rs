@@ -1,4 +1,4 @@
-//! Users and groups are for administrators, of whom there is always one.
+//! Administration of users and groups. At least one administrator always exists.
 
 use http::Method;
 use serde_json::json;
@@ -71,7 +71,7 @@ async fn last_administrator_cannot_be_removed() {
         400
     );
     assert_eq!(delete(&server, &first, &token).await, (200, json!(true)));
-    // What is refused changes nothing: a password would have ended the session.
+    // A refused change has no effect: a new password would end the session.
     let both = json!({"role": "pending", "password": "set by another"});
     let update = format!("{ada}/update");
     assert_eq!(post(&server, &update, &token, both).await.0, 400);
@@ -119,7 +119,7 @@ async fn deleting_user_removes_files_and_sessions() {
     }
     assert_eq!(get(&server, &group, &server.key).await.1["member_count"], 0);
     assert_eq!(delete(&server, &user, &server.key).await.0, 404);
-    // The email is free again.
+    // The email address can be used again.
     create_user(&server, "ada", "pending").await;
 }
 

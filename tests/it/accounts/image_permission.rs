@@ -1,4 +1,4 @@
-//! `features.image_generation`: who may make pictures.
+//! The permission `features.image_generation`.
 
 use serde_json::json;
 

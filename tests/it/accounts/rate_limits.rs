@@ -1,4 +1,4 @@
-//! How often somebody may try. The windows are longer than any test takes.
+//! Limits on sign-in attempts. The time windows are longer than any test.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ async fn attempts_per_account_are_limited() {
     let server = server(&[]).await;
     let (_, token) = create_user(&server, "ada", "user").await;
     create_user(&server, "eve", "user").await;
-    // One sign-in was the first of 15.
+    // The sign-in of `create_user` is the first of 15 attempts.
     for _ in 0..14 {
         assert_eq!(
             sign_in(&server, "ada@example.com", "another horse").await.0,
@@ -39,7 +39,7 @@ async fn attempts_per_account_are_limited() {
     let change = json!({"password": PASSWORD, "new_password": "a newer horse"});
     let changed = post(&server, "/api/v1/auths/update/password", &token, change).await;
     assert_eq!(changed.0, 429);
-    // Others, and sessions that there are, are not held up.
+    // Other accounts and existing sessions are not affected.
     assert_eq!(sign_in(&server, "eve@example.com", PASSWORD).await.0, 200);
     assert_eq!(get(&server, "/api/v1/auths/", &token).await.0, 200);
 }

@@ -1,4 +1,4 @@
-//! Signing in and out, and what ends a session.
+//! Sign-in, sign-out, and the end of sessions.
 
 use pinhole::app::App;
 use pinhole::config::Config;
@@ -60,7 +60,7 @@ async fn session_cookie_lasts_until_sign_out() {
     };
     let (status, _, known) = with_cookie("/api/v1/auths/").await;
     assert_eq!((status, &known["id"]), (200, &json!(id)));
-    // Scripts do not learn what is kept from them.
+    // Scripts cannot read the token of the cookie.
     assert_eq!(known["token"], json!(null));
     assert_eq!(
         get(&server, "/api/v1/auths/", &other).await.1["token"],
@@ -79,7 +79,7 @@ async fn session_cookie_lasts_until_sign_out() {
         refused,
         json!({"detail": "the session is expired or unknown: sign in again"})
     );
-    // Nobody else was signed out, and signing out twice is no failure.
+    // Other sessions stay valid, and a second sign-out succeeds.
     assert_eq!(get(&server, "/api/v1/auths/", &other).await.0, 200);
     assert_eq!(with_cookie("/api/v1/auths/signout").await.0, 200);
 }
@@ -115,7 +115,7 @@ async fn password_change_ends_every_session() {
         400
     );
     assert_eq!(change(&first, PASSWORD, "short").await.0, 400);
-    // Who has a key alone has no password either.
+    // The user of the first key has no password.
     assert_eq!(change(&server.key, PASSWORD, "a newer horse").await.0, 400);
     assert_eq!(get(&server, "/api/v1/auths/", &first).await.0, 200);
     assert_eq!(

@@ -76,7 +76,7 @@ fn complete_response(body: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn response_over_limit_is_refused_by_content_length() {
-    // The head is enough.
+    // The host does not wait for the body.
     let response = raw_response(&format!("content-length: {}\r\n", (64 << 20) + 1), "{");
     let upstream = raw_upstream(response).await;
     let server = openai_server(&upstream, &[]).await;

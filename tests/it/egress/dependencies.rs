@@ -1,9 +1,9 @@
-//! No other way out is built in.
+//! No dependency other than the egress crate's can open connections.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Crates that open connections by themselves, or bring TLS of another kind.
+/// Crates that open connections themselves, or contain another TLS implementation.
 const FORBIDDEN: &[&str] = &[
     "attohttpc",
     "awc",
@@ -22,8 +22,8 @@ const FORBIDDEN: &[&str] = &[
     "ureq",
 ];
 
-/// Crates by which a member of the workspace could open connections past the egress, and the members
-/// that may name them: the host, where lints keep them inside `egress`, and the tests.
+/// Crates with which a workspace member could bypass the egress, and the members that may depend on
+/// them.
 const OWN_DOOR: &[(&str, &[&str])] = &[
     ("reqwest", &["host", "tests"]),
     ("hyper-util", &["host", "tests", "xtask/workspace-hack"]),
@@ -85,7 +85,7 @@ fn only_host_and_tests_depend_on_http_clients() {
     }
 }
 
-/// The lints that keep the host's own code inside `egress` are on.
+/// Clippy rejects these calls outside the egress crate.
 #[test]
 fn clippy_disallows_opening_connections() {
     let lints = std::fs::read_to_string(root().join("clippy.toml")).unwrap();

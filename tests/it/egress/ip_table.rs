@@ -1,15 +1,15 @@
-//! The table of addresses is what IANA's registries say.
+//! The table of IP address ranges matches IANA's registries.
 //!
-//! To follow a change of theirs, put the registries' CSV files into `host/crates/egress/src/iana` and run
-//! this test once: it writes the table anew, and fails because it differed.
+//! To update it, replace the CSV files in `host/crates/egress/src/iana` and run this test once: it
+//! rewrites the table, and fails because the table has changed.
 
 use std::fmt::Write;
 use std::path::Path;
 
 use csv::Reader;
 
-/// The blocks that a host of an operator's own may have, by IANA's names. Whatever else not everybody
-/// reaches is no place for an upstream.
+/// Blocks in which an operator's own hosts may be, by IANA's names. Other blocks that are not globally
+/// reachable are never allowed.
 const PRIVATE: &[&str] = &[
     "Benchmarking 198.18.0.0",
     "Link Local",
@@ -24,7 +24,7 @@ const PRIVATE: &[&str] = &[
 const HEAD: &str = "\
 //! IP address ranges that are not globally reachable, from IANA's special-purpose registries.
 //!
-//! Generated from `../iana` by a test (`tests/it/egress/registry.rs`). Do not edit.
+//! Generated from `../iana` by a test (`tests/it/egress/ip_table.rs`). Do not edit.
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
@@ -51,7 +51,7 @@ fn ip_table_matches_iana_registries() {
                 continue;
             }
             for block in blocks.split(',') {
-                // A number in brackets refers to a note.
+                // A number in brackets refers to a footnote.
                 let block = block.split_whitespace().next().unwrap();
                 let (address, prefix) = block.split_once('/').unwrap();
                 let is_private = PRIVATE.contains(&purpose)

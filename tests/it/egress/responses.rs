@@ -1,4 +1,4 @@
-//! Answers that are no use: encoded, endless, or with heads as long as bodies.
+//! Unusable responses: encoded, endless, or with an oversized head.
 
 use std::io::Write;
 
@@ -44,10 +44,10 @@ async fn response_with_known_encoding_is_decoded() {
     ] {
         let exchange = fixture.generate([response], &generation_request()).await;
         assert_eq!(exchange.images(), [PIXEL]);
-        // It was not asked for.
+        // The host requests no encoding.
         assert_eq!(exchange.request().header("accept-encoding"), "");
     }
-    // So is the picture at an address.
+    // The same for an image fetched by URL.
     let at = response_with_url(&format!("{}/x.png", fixture.upstream.url()));
     let image =
         FakeResponse::typed(200, "image/png", gzip(PIXEL)).header("content-encoding", "gzip");
@@ -89,12 +89,12 @@ async fn response_decompression_is_limited() {
         let exchange = fixture.generate([bomb], &generation_request()).await;
         assert_eq!(exchange.error(), (502, "protocol", None, UNUSABLE));
     }
-    // What is long after all is refused as every long answer is.
+    // A long body that is within the ratio still meets the size limit.
     let mut noise = Vec::with_capacity(80 << 20);
     let mut state = 1_u32;
     while noise.len() < 80 << 20 {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        // A few bytes that do not shrink among many that do, so that the ratio is no matter.
+        // Incompressible bytes between compressible ones, so that the ratio stays allowed.
         noise.extend_from_slice(&state.to_le_bytes());
         noise.extend_from_slice(&[b' '; 60]);
     }
@@ -180,7 +180,7 @@ async fn image_fetch_refuses_control_characters_and_data_urls() {
         let message = "the image URL is not allowed";
         assert_eq!(exchange.error(), (502, "forbidden", None, message));
     }
-    // An engine may take a picture out of such an address; the host fetches none.
+    // An engine may decode a data URL itself; the host fetches none.
     for length in [4, 1 << 20] {
         let address = format!("data:image/png;base64,{}", "A".repeat(length));
         let fetched = egress().fetch(&address, &[], 1000, deadline()).await;

@@ -1,4 +1,4 @@
-//! Whom TLS trusts: the system's authorities, and those of a binding for its own place.
+//! TLS trusts the system's authorities, and a binding's own ones for its destination.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 use super::{KEY, deadline, egress, generate, image_json};
 
-/// An authority that signs certificates.
+/// A certificate authority.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate with its key.
@@ -37,7 +37,7 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A certificate for a name, valid until the end of this year.
+    /// A certificate for a name, valid until the end of the year `until`.
     fn sign(&self, name: &str, until: i32) -> Identity {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.not_before = date_time_ymd(2000, 1, 1);
@@ -52,16 +52,16 @@ impl Authority {
     }
 }
 
-/// A server that speaks TLS and answers every request with the same JSON.
+/// A TLS server that responds to each request with the same JSON.
 struct TlsUpstream {
     address: SocketAddr,
-    /// For each request its head, and whether its connection showed a certificate.
+    /// The head of each request, and whether the client sent a certificate.
     seen: Arc<Mutex<Vec<(String, bool)>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl TlsUpstream {
-    /// With this identity; certificates of `clients` are asked for, but nobody needs one.
+    /// Requests a client certificate of the authority `clients`, but does not require one.
     async fn start(identity: &Identity, clients: &Authority, body: String) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
@@ -116,7 +116,7 @@ impl TlsUpstream {
         format!("https://localhost:{}", self.address.port())
     }
 
-    /// Did each connection since the last time show a certificate?
+    /// For each request since the last call, whether the client sent a certificate.
     fn showed(&self) -> Vec<bool> {
         let seen = std::mem::take(&mut *self.seen.lock().unwrap());
         seen.into_iter().map(|(_, showed)| showed).collect()
@@ -183,7 +183,7 @@ async fn tls_accepts_only_trusted_valid_certificate_for_name() {
                     "{error}"
                 );
                 assert!(socket.contains("cannot start TLS"), "{socket}");
-                // The key was not sent to whoever that is.
+                // The key was not sent to the untrusted server.
                 assert!(secure.showed().is_empty());
             }
         }
@@ -205,7 +205,7 @@ async fn tls_sends_client_certificate_to_its_destination_only() {
     let egress = egress();
     let bound = open_destination(&egress, &secure.url(), &showing).unwrap();
     let unbound = open_destination(&egress, &secure.url(), &trusting).unwrap();
-    // One after the other, so that a session of the first could be resumed by the second.
+    // In turns, so that the second destination could resume a TLS session of the first.
     for (destination, shows) in [
         (&bound, true),
         (&unbound, false),
@@ -216,7 +216,7 @@ async fn tls_sends_client_certificate_to_its_destination_only() {
         destination.connect("/ws", deadline()).await.err().unwrap();
         assert_eq!(secure.showed(), [shows, shows]);
     }
-    // A picture's address is fetched without credentials, and a certificate is one.
+    // Image URLs are fetched without credentials, also without the client certificate.
     let url = format!("{}/x.png", secure.url());
     egress
         .fetch(&url, &[&bound], 1000, deadline())

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use super::connections::{assert_closed, raw_upstream};
 use super::{deadline, open_destination, with_timeout};
 
-/// A socket to an upstream that talks so.
+/// Connects to an upstream that runs this on its side of the WebSocket.
 async fn talk<F: Future<Output = ()> + Send + 'static>(
     talk: impl Fn(WebSocket) -> F + Clone + Send + Sync + 'static,
 ) -> (FakeUpstream, pinhole_egress::WebSocket) {
@@ -25,7 +25,7 @@ async fn talk<F: Future<Output = ()> + Send + 'static>(
     (upstream, socket)
 }
 
-/// How many messages came, and what ended the socket.
+/// The number of messages received, and the error that ended the socket.
 async fn drain(mut socket: pinhole_egress::WebSocket) -> (usize, Option<Error>) {
     let draining = async {
         let mut count = 0;
@@ -71,7 +71,7 @@ async fn web_socket_receives_text_and_binary() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn web_socket_limits_frame_and_message_length() {
-    // The head of a frame says how long it will be, and that is enough.
+    // The length in the frame's header is enough.
     let (_upstream, socket) = talk(async |socket| {
         let mut stream = socket.into_inner();
         let length = ((24_u64 << 20) + 1).to_be_bytes();

@@ -1,4 +1,4 @@
-//! Connections that stay, and whose key or session counts no longer.
+//! Open connections whose key or session becomes invalid.
 
 use pinhole_tests::TestServer;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use super::socket_client::{PATIENCE, SocketClient};
 
 const PASSWORD: &str = "correct horse";
 
-/// The id and session of somebody new.
+/// Creates a user. Returns the user's id and session.
 async fn create_user(server: &TestServer, name: &str) -> (String, String) {
     let email = format!("{name}@example.com");
     let account = json!({"name": name, "email": email, "password": PASSWORD, "role": "user"});
@@ -21,7 +21,7 @@ async fn create_user(server: &TestServer, name: &str) -> (String, String) {
     (text("id"), text("token"))
 }
 
-/// Everything that this session listens by.
+/// Opens a socket and an event stream with this session.
 async fn listen_as(server: &TestServer, session: &str) -> (SocketClient, EventStream) {
     let socket = SocketClient::connect_as(server, session).await;
     let stream = server.client.get(server.url("/api/events"));
@@ -33,7 +33,7 @@ async fn listen_as(server: &TestServer, session: &str) -> (SocketClient, EventSt
 
 /// Waits until both have ended.
 async fn assert_ended((mut socket, mut stream): (SocketClient, EventStream)) {
-    // The server takes its leave before it closes.
+    // The server sends a disconnect packet before it closes.
     assert_eq!(socket.next().await.as_deref(), Some("41"));
     let ended = async { while let Ok(Some(_)) = stream.response.chunk().await {} };
     tokio::time::timeout(PATIENCE, ended).await.unwrap();
@@ -55,7 +55,7 @@ async fn listeners_end_when_access_is_revoked() {
     ];
     let (mut socket, _stream) = listen_as(&server, &staying).await;
     let (mut key, _of_key) = listen_as(&server, &server.key).await;
-    // One more of the same session, which ends by itself.
+    // Another one of the same session, closed by the client.
     drop(listen_as(&server, &leaving).await);
 
     let signout = server.client.get(server.url("/api/v1/auths/signout"));
@@ -77,7 +77,7 @@ async fn listeners_end_when_access_is_revoked() {
     for listener in listeners {
         assert_ended(listener).await;
     }
-    // A new session of the same user may take over from an old one before it ends.
+    // The other connections are still open.
     assert_ne!(socket.join(&staying).await, Value::Null);
     assert_ne!(key.join(&server.key).await, Value::Null);
     assert_eq!(server.app.events.listeners(), 4);

@@ -1,4 +1,4 @@
-//! The smallest client of Socket.IO: engine.io's packets, of which those of type 4 carry Socket.IO's.
+//! A minimal Socket.IO client. Engine.IO packets of type 4 contain Socket.IO packets.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-/// Only against a test that would hang.
+/// Ends a test that hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A connection by WebSocket.
+/// A WebSocket connection.
 pub(crate) struct SocketClient {
     stream: WebSocketStream<TcpStream>,
 }
 
 impl SocketClient {
-    /// A WebSocket, and with it a connection unless the query names one.
+    /// Opens a WebSocket. It starts a new connection unless the query names one.
     pub(crate) async fn connect_raw(
         server: &TestServer,
         query: &str,
@@ -43,7 +43,7 @@ impl SocketClient {
         Self { stream }
     }
 
-    /// A connection, of which the server has told the terms.
+    /// Opens a connection. Returns the server's handshake.
     pub(crate) async fn open(server: &TestServer) -> (Self, Value) {
         let mut socket = Self::connect_raw(server, "", &[]).await;
         let opened = socket.next().await.unwrap();
@@ -51,14 +51,14 @@ impl SocketClient {
         (socket, serde_json::from_str(terms).unwrap())
     }
 
-    /// A socket that showed this when it connected.
+    /// Connects with these credentials.
     pub(crate) async fn connect(server: &TestServer, auth: &Value) -> Self {
         let (mut socket, _) = Self::open(server).await;
         socket.enter(auth).await;
         socket
     }
 
-    /// The socket of somebody with this token.
+    /// Connects with this token.
     pub(crate) async fn connect_as(server: &TestServer, token: &str) -> Self {
         Self::connect(server, &json!({"token": token})).await
     }
@@ -75,7 +75,7 @@ impl SocketClient {
         self.stream.send(Message::text(packet)).await.unwrap();
     }
 
-    /// The next packet that is no ping; `None` where the connection has ended.
+    /// The next packet except pings; `None` if the connection has ended.
     pub(crate) async fn next(&mut self) -> Option<String> {
         let next = self.packet();
         timeout(PATIENCE, next).await.expect("a packet in time")
@@ -100,8 +100,7 @@ impl SocketClient {
         payload
     }
 
-    /// Everything that this user was told so far, but for progress, which depends on time: a mark
-    /// of our own comes last.
+    /// The events of this user so far, except progress, which depends on time. A marker event limits the wait.
     pub(crate) async fn events_so_far(&mut self, server: &TestServer, user_id: &str) -> Vec<Value> {
         mark(server, user_id);
         let mut heard = Vec::new();
@@ -114,7 +113,7 @@ impl SocketClient {
         }
     }
 
-    /// Sends an event, whose answer is the next packet.
+    /// Sends an event and returns its acknowledgement, which must be the next packet.
     pub(crate) async fn emit_with_ack(&mut self, name: &str, payload: &Value) -> Value {
         self.send(&format!("427{}", json!([name, payload]))).await;
         let response = self.next().await.expect("the connection has ended");
@@ -129,7 +128,7 @@ impl SocketClient {
     }
 }
 
-/// Tells a user something that nobody takes for anything else.
+/// Emits a marker event.
 pub(crate) fn mark(server: &TestServer, user_id: &str) {
     emit(server, user_id, None, "mark", json!({}));
 }
@@ -157,7 +156,7 @@ pub(crate) async fn user_id(server: &TestServer, key: &str) -> String {
     user.unwrap().id
 }
 
-/// A connection by requests of which one always waits.
+/// A long-polling connection.
 pub(crate) struct PollingClient<'a> {
     server: &'a TestServer,
     pub(crate) id: String,
@@ -180,7 +179,7 @@ impl<'a> PollingClient<'a> {
         self.server.url(&query)
     }
 
-    /// The next packet that is no ping.
+    /// The next packet except pings.
     pub(crate) async fn read(&self) -> String {
         loop {
             let read = self.server.client.get(self.url()).send();
@@ -195,7 +194,7 @@ impl<'a> PollingClient<'a> {
         }
     }
 
-    /// The status of the answer.
+    /// Returns the status of the response.
     pub(crate) async fn send(&self, packet: String) -> u16 {
         let sent = self.server.client.post(self.url()).body(packet).send();
         sent.await.unwrap().status().as_u16()

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::socket_client::{PATIENCE, PollingClient, SocketClient, emit, mark, user_id};
 use super::{event_types, run_turn};
 
-/// What a client may send at once, in bytes.
+/// Maximum length of a client's message, in bytes.
 const MAX_MESSAGE_BYTES: usize = 64 << 10;
 
 async fn server() -> TestServer {
@@ -65,7 +65,7 @@ async fn handshake_has_values_of_open_webui() {
 async fn join_returns_user_without_second_listener() {
     let server = server().await;
     let ours = user_id(&server, &server.key).await;
-    // As Open WebUI's client does: a token when it connects, and the same again.
+    // Open WebUI's client sends the token when it connects, and again to join.
     let mut socket = SocketClient::connect_as(&server, &server.key).await;
     let joined = socket.join(&server.key).await;
     assert_eq!(joined, json!({"id": ours, "name": "Administrator"}));
@@ -92,7 +92,7 @@ async fn socket_without_token_gets_events_only_after_join() {
         (json!({"token": "a\nb"}), vec![]),
         (json!({"token": 7}), vec![]),
         (json!([]), vec![]),
-        // What a browser sends by itself, to any site that asks it to, is no proof.
+        // Credentials that a browser sends automatically do not count.
         (json!({}), vec![("cookie", cookie.as_str())]),
         (json!({}), vec![("authorization", bearer.as_str())]),
     ] {
@@ -101,7 +101,7 @@ async fn socket_without_token_gets_events_only_after_join() {
         socket.enter(&auth).await;
         mark(&server, &ours);
         for wrong in [json!({}), json!({"auth": {"token": "sk-no"}}), json!("x")] {
-            // The answer is the next packet: nothing was told meanwhile.
+            // The acknowledgement is the next packet: the socket got no event before it.
             assert_eq!(socket.emit_with_ack("user-join", &wrong).await, Value::Null);
         }
         assert_eq!(socket.join(&server.key).await["id"], ours);
@@ -141,7 +141,7 @@ async fn connection_limits_token_attempts() {
         assert_eq!(socket.join("sk-guess").await, Value::Null);
     }
     assert_eq!(socket.join(&server.key).await, Value::Null);
-    // A connection of one's own is not one's neighbour's.
+    // Another connection is not affected.
     let mut other = SocketClient::connect_as(&server, "sk-guess").await;
     assert_ne!(other.join(&server.key).await, Value::Null);
 }
@@ -154,7 +154,7 @@ async fn closed_socket_removes_its_listener() {
     assert_ne!(joined, Value::Null);
     let gone = SocketClient::connect_as(&server, &server.key).await;
     drop(gone);
-    // Leaves, while its connection stays.
+    // Leaves the namespace, but not the connection.
     leaving.send("41").await;
     let none_is_left = async {
         while server.app.events.listeners() > 0 {

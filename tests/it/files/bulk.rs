@@ -1,4 +1,4 @@
-//! Many files at once: looked for by name, removed altogether, and uploaded at the same time.
+//! Operations on many files: search, deletion of all, concurrent uploads.
 
 use http::Method;
 use pinhole_tests::{TestServer, gif};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{form, post_form, response_json, upload};
 
-/// Status and names of a search by whoever has the key.
+/// Searches with this key. Returns the status and the file names.
 async fn search(server: &TestServer, key: &str, query: &str) -> (u16, Vec<String>) {
     let url = server.url(&format!("/api/v1/files/search?filename={query}"));
     let (status, files) = response_json(server.client.get(url).bearer_auth(key)).await;
@@ -106,7 +106,7 @@ async fn uploads_share_memory_budget() {
     };
     let mut others = server.app.files.reserve_upload();
     assert!(others.grow((64 << 20) - image.len()));
-    // Each leaves the room as it was.
+    // Each upload releases its memory.
     for _ in 0..3 {
         assert_eq!(response_json(send()).await.0, 200);
     }

@@ -1,4 +1,4 @@
-//! Bytes: cached, in part, saved, and of great length.
+//! Content: caching, ranges, download names, and long files.
 
 use pinhole_tests::{TestServer, gif, long_image};
 
@@ -35,7 +35,7 @@ async fn if_none_match_returns_not_modified() {
         let sent = response.bytes().await.unwrap();
         assert_eq!(sent.is_empty(), status == 304, "{known}");
     }
-    // What somebody knows of a file shows nobody that it is there.
+    // A conditional request does not reveal a file of another user.
     let second = server.add_second_user().await;
     let foreign = server.client.get(server.url(&url)).bearer_auth(second);
     assert_not_found("foreign", foreign.header("if-none-match", "*")).await;
@@ -90,7 +90,7 @@ async fn if_range_needs_strong_tag() {
     for (begun, status) in [
         (tag.as_str(), 206),
         ("\"another\"", 200),
-        // A weak tag promises no bytes, and no date is known.
+        // A weak tag does not identify bytes, and files have no date.
         (&format!("W/{tag}"), 200),
         ("Sun, 06 Nov 1994 08:49:37 GMT", 200),
     ] {

@@ -1,4 +1,4 @@
-//! What is known of files: rows, lists, and that they can be removed.
+//! File rows: description, lists, and deletion.
 
 use pinhole_tests::{TestServer, gif};
 use serde_json::{Value, json};
@@ -75,10 +75,10 @@ async fn list_has_own_files_or_all_for_administrator() {
     );
     let all = [theirs.as_slice(), &[mine]].concat();
     assert_eq!(sorted(ids(&server, &server.key, "").await), sorted(all));
-    // The same without the slash.
+    // Also without the final slash.
     let bare = server.get("/api/v1/files");
     assert_eq!(response_json(bare).await.1.as_array().unwrap().len(), 4);
-    // Pages, one after the other, have each file once.
+    // Successive pages have each file once.
     let mut paged = ids(&server, second, "?limit=2").await;
     assert_eq!(paged.len(), 2);
     paged.extend(ids(&server, second, "?limit=2&page=2").await);

@@ -1,4 +1,4 @@
-//! Rows and bytes agree: after a crash, on a full disk, and when a file's time is over.
+//! Rows and bytes agree after a crash, on a full disk, and after expiry.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -16,10 +16,10 @@ use tokio::time::timeout;
 use super::{Process, content_url, file_id, form, response_json, upload};
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// Only against a test that would hang.
+/// Ends a test that hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Makes a file look as if it was written so long ago.
+/// Sets the modification time to this long ago.
 fn set_age(path: &Path, age: Duration) {
     let file = File::options().write(true).open(path).unwrap();
     file.set_modified(SystemTime::now() - age).unwrap();
@@ -39,7 +39,7 @@ async fn sweep_removes_orphaned_bytes_after_an_hour() {
     for (name, hours) in [
         (nobodys.to_owned(), 2),
         (format!("{nobodys}.256"), 2),
-        // What was never finished, though its file is there.
+        // A temporary file of an existing file.
         (format!(".{}.5f5f", row["id"].as_str().unwrap()), 2),
         ("note".to_owned(), 2),
         ("11111111-0000-4000-8000-000000000000".to_owned(), 0),
@@ -75,7 +75,7 @@ async fn sweep_removes_orphans_in_several_steps() {
     assert_eq!(server.stored_files(), 0);
 }
 
-/// Makes a file as old as this.
+/// Sets the creation time of a file's row.
 async fn set_created_at(server: &TestServer, row: &Value, created_at: i64) {
     let store = &server.app.store;
     let mut file = store
@@ -162,7 +162,7 @@ async fn server_start_sweeps() {
 #[tokio::test(flavor = "multi_thread")]
 async fn upload_to_full_disk_stores_nothing() {
     let server = TestServer::start(&[]).await;
-    // Made once, so that nothing but the upload is too long for the disk.
+    // The first start creates everything except the upload, which alone is too long for the disk.
     let data = tempfile::tempdir().unwrap();
     let first = Process::start(data.path());
     let key = first
@@ -172,7 +172,7 @@ async fn upload_to_full_disk_stores_nothing() {
         .to_owned();
     drop(first);
     let mut shell = Command::new("sh");
-    // A limit on the length of files stands in for the disk.
+    // A limit on the length of files simulates the full disk.
     let script = "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\"";
     shell.args(["-c", script]).arg(program());
     let limited = Process::of(shell.env_clear().env("PINHOLE_DATA", data.path()));
@@ -207,7 +207,7 @@ async fn failed_row_insert_removes_bytes() {
     let body = form(&[("file", Some("fox.gif"), &gif(9))]);
     let user = server.app.store.user_by_key(&server.key).await.unwrap();
     let image = pinhole_images::Image::from_bytes(gif(9).into(), pinhole::files::UPLOAD_LIMITS);
-    // A row belongs to somebody.
+    // A row needs an existing user.
     let nobody = format!("not {}", user.unwrap().id);
     let kept = server
         .app

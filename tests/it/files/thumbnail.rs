@@ -1,4 +1,4 @@
-//! Small pictures of pictures.
+//! Thumbnails.
 
 use bytes::Bytes;
 use pinhole::files::{THUMBNAIL_SIZES, UPLOAD_LIMITS};
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{assert_not_found, file_id, response_json, upload};
 
-/// Makes a picture of a size. Where its thumbnails are.
+/// Generates an image of this size. Returns the URL of its thumbnails.
 async fn generate_image(server: &TestServer, size: &str) -> String {
     let body = json!({"prompt": "a fox", "size": size, "response_format": "url"});
     let (status, response) = server.post_json("/v1/images/generations", &body).await;
@@ -67,7 +67,7 @@ async fn thumbnail_is_created_once() {
     let tag = first.headers()["etag"].clone();
     let first = first.bytes().await.unwrap();
     assert_eq!(server.stored_files(), 2);
-    // The picture itself is not looked at again.
+    // The image itself is not needed again.
     let image = url.split('/').nth(4).unwrap();
     let image = server.data_dir.path().join("files").join(image);
     std::fs::remove_file(image).unwrap();
@@ -96,9 +96,9 @@ async fn concurrent_thumbnail_requests_share_result() {
 #[tokio::test(flavor = "multi_thread")]
 async fn undecodable_image_has_no_thumbnail() {
     let server = TestServer::start(&[]).await;
-    // Whole as a file, but its pixels are none.
+    // A complete file whose pixels are invalid.
     let broken = &long_image(200);
-    // 63 million pixels, by its header: more than is decoded, and fewer than may be kept.
+    // 63 million pixels, according to its header: too many to decode, but not too many to store.
     let mut vast = gif(0);
     vast[6..10].copy_from_slice(&[0, 0x20, 0, 0x1e]);
     for (case, image) in [("broken", broken), ("vast", &vast)] {

@@ -1,4 +1,4 @@
-//! Pictures that somebody brings along.
+//! Uploads.
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -9,13 +9,13 @@ use tokio::net::TcpStream;
 
 use super::{content_url, form, post_form, response_bytes, response_json, sha256_hex, upload};
 
-/// What may be uploaded, in bytes.
+/// Maximum length of an upload, in bytes.
 const MAX_BYTES: usize = 32 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn upload_type_comes_from_bytes() {
     let server = TestServer::start(&[]).await;
-    // The form says that it is a web page.
+    // The form declares a web page.
     let metadata = br#"{"note": "mine"}"#;
     let parts = [
         ("metadata", None, &metadata[..]),
@@ -178,7 +178,7 @@ async fn endless_upload_is_refused_while_reading() {
         );
         stream.write_all(head.as_bytes()).await.unwrap();
         let (mut responses, mut body) = stream.into_split();
-        // The server answers, and takes no more.
+        // The server responds while the client is still sending.
         let sending = async {
             let chunk = [0; 65_536];
             while body.write_all(&chunk).await.is_ok() {}

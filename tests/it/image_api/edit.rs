@@ -1,4 +1,4 @@
-//! `POST /api/v1/images/edit`: flat and nested bodies, pictures by data URL, id and address.
+//! `POST /api/v1/images/edit`: flat and nested bodies; images by data URL, id and URL.
 
 use pinhole_images::Image;
 use pinhole_sandbox::Limits;
@@ -11,8 +11,7 @@ fn data_url() -> String {
     format!("data:image/png;base64,{}", pixel_base64())
 }
 
-/// The text fields of the newest form that the upstream got, and how many pictures it had under
-/// which name.
+/// The text fields of the last form that the upstream got, and the names of its image fields.
 fn sent_form(upstream: &FakeUpstream) -> (Vec<String>, Vec<String>) {
     let seen = upstream.requests();
     let seen = seen.last().unwrap();
@@ -30,7 +29,7 @@ fn sent_form(upstream: &FakeUpstream) -> (Vec<String>, Vec<String>) {
     (texts, files)
 }
 
-/// Keeps a picture for whose key this is. Its id.
+/// Stores an image for the user of this key. Returns its id.
 async fn store_image(server: &TestServer, key: &str, bytes: &[u8]) -> String {
     let limits = Limits::job(std::time::Duration::ZERO).image;
     let image = Image::from_bytes(bytes.to_vec().into(), limits).unwrap();
@@ -49,7 +48,7 @@ async fn edit_accepts_flat_and_nested_body() {
         "image": data_url(), "prompt": "make it blue", "model": "gpt-image-1", "n": 2,
         "size": "1024x1024", "negative_prompt": "snow", "background": "opaque",
     });
-    // Open WebUI linked the picture to any chat that stands there.
+    // Open WebUI links the image to any chat that this names.
     let metadata = json!({"chat_id": "c", "message_id": "m"});
     for body in [
         form.clone(),
@@ -135,7 +134,7 @@ async fn edit_refuses_file_of_other_user() {
         let detail = "[ERROR: image refers to a file that does not exist]";
         assert_refused(&image, response_json(request.body(body)).await, 400, detail);
     }
-    // Their own is.
+    // Their own file is accepted.
     let own = store_image(&server, stranger, &gif(2)).await;
     let body = json!({"image": own, "prompt": "bluer"}).to_string();
     let request = server.client.post(server.url(EDIT)).bearer_auth(stranger);

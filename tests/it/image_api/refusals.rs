@@ -1,11 +1,11 @@
-//! What is refused before an engine is asked, and how an engine's failure is told.
+//! Requests that are refused before the engine runs, and errors of engines.
 
 use pinhole_tests::{FakeResponse, FakeUpstream, TestServer, long_image, pixel_base64};
 use serde_json::{Value, json};
 
 use super::{EDIT, GENERATIONS, MODELS, PROHIBITED, assert_refused, openai_server, response_json};
 
-/// An entry of FastAPI's list.
+/// An entry of FastAPI's error list.
 fn field_error(kind: &str, fixture: Value, message: &str) -> Value {
     json!({"type": kind, "loc": fixture, "msg": message})
 }
@@ -195,7 +195,7 @@ async fn disabled_operations_are_forbidden() {
     .await;
     let make = json!({"prompt": "a fox"});
     let change = json!({"prompt": "bluer", "image": image});
-    // Before anything is looked for.
+    // Refused before the file is looked up.
     let missing = json!({"prompt": "bluer", "image": "nosuch"});
     for (path, body) in [(GENERATIONS, make), (EDIT, change), (EDIT, missing)] {
         assert_refused(path, server.post_json(path, &body).await, 403, PROHIBITED);
@@ -254,7 +254,7 @@ async fn oversized_body_is_refused() {
     let request = request.bearer_auth(&server.key).body(long.clone());
     let (status, refused) = response_json(request).await;
     assert_eq!(status, 413, "{refused}");
-    // An edit may be longer: it brings pictures.
+    // An edit may be longer, because it contains images.
     let image = base64_simd::STANDARD.encode_to_string(long_image((32 << 20) + 1));
     let body = json!({"prompt": "bluer", "image": format!("data:image/png;base64,{image}")});
     let (status, refused) = server.post_json(EDIT, &body).await;

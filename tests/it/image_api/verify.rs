@@ -1,4 +1,4 @@
-//! Whether an upstream answers: for administrators, and without a trace.
+//! Verification of an upstream: for administrators only, and without side effects.
 
 use pinhole_tests::{FakeResponse, FakeUpstream, RecordedRequest, TestServer};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ const VERIFY: &str = "/api/v1/images/verify";
 const OOPS: &str = "Oops! The URL you provided is invalid. Please double-check and try again.";
 const INVALID: &str = "The URL you provided is invalid. Please double-check and try again.";
 
-/// A web UI that knows this user and password, or anybody.
+/// A web UI that requires this authorization; empty means none.
 async fn automatic1111(authorization: &'static str) -> FakeUpstream {
     FakeUpstream::start(move |seen: RecordedRequest| {
         let known = authorization.is_empty() || seen.header("authorization") == authorization;
@@ -23,7 +23,7 @@ async fn automatic1111(authorization: &'static str) -> FakeUpstream {
     .await
 }
 
-/// `user:password` as it is sent.
+/// `user:password` as a basic credential.
 const BASIC: &str = "Basic dXNlcjpwYXNzd29yZA==";
 
 #[track_caller]
@@ -50,7 +50,7 @@ async fn verify_uses_stored_engine_settings() {
     assert_failed(response_json(server.get(SAVED)).await, OOPS);
     let server = TestServer::with_engine("automatic1111", &[]).await;
     assert_failed(response_json(server.get(SAVED)).await, OOPS);
-    // An engine that has nobody to ask is well.
+    // An engine without upstream is valid.
     let server = TestServer::with_engine("sketch", &[]).await;
     assert_eq!(response_json(server.get(SAVED)).await, (200, json!(true)));
 }
@@ -78,7 +78,7 @@ async fn verify_sends_only_key_of_request() {
         ],
     )
     .await;
-    // The saved key is not sent to another address.
+    // The stored key is not sent to another URL.
     let body = json!({"engine": "automatic1111", "url": other.url(), "key": null});
     assert_eq!(server.post_json(VERIFY, &body).await, (200, json!(true)));
     let body = json!({"engine": "automatic1111", "url": other.url(), "key": "a:b"});
@@ -90,10 +90,10 @@ async fn verify_sends_only_key_of_request() {
         .collect();
     assert_eq!(sent, ["", "Basic YTpi"]);
     assert!(saved.requests().is_empty(), "{:?}", saved.request_lines());
-    // Nor to its own, where none is given.
+    // It is not sent to its own URL either if the request has no key.
     let body = json!({"engine": "automatic1111", "url": url});
     assert_failed(server.post_json(VERIFY, &body).await, INVALID);
-    // And what is saved has not changed.
+    // The stored settings are unchanged.
     assert_eq!(response_json(server.get(SAVED)).await, (200, json!(true)));
 }
 

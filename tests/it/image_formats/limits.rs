@@ -1,4 +1,4 @@
-//! Small files that want to become large, long or many.
+//! Small files that expand to many pixels, frames or bytes.
 
 use std::io::Write;
 
@@ -11,11 +11,11 @@ use super::{LIMITS, refusal};
 
 fn chunk(name: &[u8; 4], held: &[u8]) -> Vec<u8> {
     let length = u32::try_from(held.len()).unwrap().to_be_bytes();
-    // Nobody looks at the check sum before pixels are decoded.
+    // The checksum is not verified before decoding.
     [&length, name.as_slice(), held, &[0; 4]].concat()
 }
 
-/// A grey PNG that claims this size, with these chunks in front of its pixels.
+/// A gray PNG whose header has this size, with these chunks before its pixels.
 fn png(width: u32, height: u32, chunks: &[Vec<u8>], pixels: usize) -> Bytes {
     let header = [
         &width.to_be_bytes()[..],
@@ -41,7 +41,7 @@ fn frame_control(side: u32) -> Vec<u8> {
     chunk(b"fcTL", &[&[0; 4][..], &sides, &[0; 14]].concat())
 }
 
-/// A GIF whose canvas has this side, with so many frames of that side.
+/// A GIF with a square canvas and this many frames of the same size.
 fn gif(side: u16, frames: usize) -> Bytes {
     let side = [side.to_le_bytes(), side.to_le_bytes()].concat();
     let frame = [b",\0\0\0\0", &side[..], b"\0\x02\x02D\x01\0"].concat();
@@ -50,7 +50,7 @@ fn gif(side: u16, frames: usize) -> Bytes {
         .into()
 }
 
-/// A WebP with so many frames of one pixel.
+/// A WebP with this many frames of one pixel.
 fn webp(frames: usize) -> Bytes {
     let chunk = |name: &[u8; 4], held: &[u8]| {
         let length = u32::try_from(held.len()).unwrap().to_le_bytes();
@@ -66,7 +66,7 @@ fn webp(frames: usize) -> Bytes {
     chunk(b"RIFF", &[b"WEBP", &all[..]].concat()).into()
 }
 
-/// A JPEG of this size with so many scans.
+/// A JPEG of this size with this many scans.
 fn jpeg(width: u16, height: u16, scans: usize) -> Bytes {
     let sides = [height.to_be_bytes(), width.to_be_bytes()].concat();
     let scan = b"\xff\xda\0\x08\x01\x01\0\0\x3f\0\xaa".repeat(scans);
@@ -176,7 +176,7 @@ fn oversized_compressed_metadata_is_removed() {
         (MetadataPolicy::Keep, vec![text(zlib(17 << 20))], false),
         (MetadataPolicy::Keep, vec![words(zlib(16 << 20))], true),
         (MetadataPolicy::Keep, vec![words(zlib(17 << 20))], false),
-        // Each is short enough.
+        // Each is within the limit, but not their sum.
         (MetadataPolicy::Keep, vec![text(zlib(1 << 20)); 17], false),
     ] {
         let image = accepted(png(1, 1, &chunks, 8));
@@ -197,7 +197,7 @@ fn oversized_compressed_metadata_is_removed() {
 fn frame_size_must_match_header() {
     let image = webp(1).to_vec();
     let mut canvas = image.clone();
-    // Sixteen pixels wide, and no longer an animation.
+    // The canvas becomes sixteen pixels wide.
     canvas[24] = 15;
     accepted(canvas.into());
     let mut lies = image;

@@ -1,4 +1,4 @@
-//! What becomes of pictures on their way through a server.
+//! Metadata of images that pass through a server.
 
 use pinhole_tests::{EngineFixture, FakeResponse, TestServer};
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ async fn generated_image_metadata_follows_setting() {
         );
         assert_eq!(has_profile(&made[0]), profile, "{setting}");
     }
-    // Where it is kept, what holds a secret goes all the same, and the rest of what a program noted.
+    // Under `keep`, metadata with a secret is removed, and so are a program's other text chunks.
     let fixture = openai_fixture(&[("PINHOLE_IMAGE_METADATA", "keep")]).await;
     let made = fixture
         .generate([images_response(&[&notes])], &generation_request())
@@ -91,7 +91,7 @@ async fn source_metadata_stays_in_file_and_reaches_no_upstream() {
     let phone = sample_file("phone.jpg");
     let body = json!({"prompt": "bluer", "images": [{"image_url": data_url(&phone)}]});
     let status = server.post_json("/v1/images/edits", &body).await.0;
-    // Nothing is laid out for it: what counts is what was asked.
+    // The fixture has no response for the edit; only the request matters.
     assert_eq!(status, 502);
     let seen = fixture.upstream.requests();
     let edit = &seen

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::{Refusal, assert_refused, invalid, malformed, response_images};
 
 const EDITS: &str = "/v1/images/edits";
-/// A transparent PNG of one pixel, as [`PIXEL`] is an opaque one.
+/// A transparent PNG of one pixel. [`PIXEL`] is opaque.
 const MASK: &str =
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAAC0lEQVR42mNgAAIAAAUAAen63NgAAAAASUVORK5CYII=";
 /// The same, two pixels wide.
@@ -23,7 +23,7 @@ fn decoded(base64: &str) -> Vec<u8> {
     base64_simd::STANDARD.decode_to_vec(base64).unwrap()
 }
 
-/// A field of a form: its name, its file's name where it is one, its content.
+/// Name, optional file name and content of a form field.
 type Part<'a> = (&'a str, Option<&'a str>, &'a [u8]);
 
 const IMAGE: Part = ("image", Some("a.png"), PIXEL);
@@ -60,7 +60,7 @@ async fn response_json(request: reqwest::RequestBuilder) -> (u16, Value) {
     (status, serde_json::from_slice(&bytes).unwrap())
 }
 
-/// An upstream that edits, and a server in front of it.
+/// A server whose engine `openai` uses an upstream that returns one edited image.
 async fn openai_server() -> (FakeUpstream, TestServer) {
     let upstream = FakeUpstream::json(
         200,
@@ -85,7 +85,7 @@ async fn openai_server() -> (FakeUpstream, TestServer) {
     (upstream, server)
 }
 
-/// The fields of the one form that the upstream got: names of files, texts of the others.
+/// The fields of the only form that the upstream got: the name of each file, name and text of the others.
 fn sent_fields(upstream: &FakeUpstream) -> Vec<String> {
     let seen = upstream.requests();
     assert_eq!(seen.len(), 1, "{:?}", upstream.request_lines());
@@ -199,7 +199,7 @@ async fn json_accepts_data_urls_and_own_files() {
         let (status, response) = server.post_json(EDITS, &body).await;
         assert_eq!(status, 200, "{response}");
     }
-    // Somebody else's file is not there.
+    // A file of another user does not exist.
     let body = json!({"prompt": "bluer", "images": [{"file_id": id}]});
     let stranger = server.add_second_user().await;
     let request = server
@@ -443,7 +443,7 @@ async fn malformed_form_is_refused() {
         let request = post_form(&server, body.to_vec());
         assert_refused("broken", response_json(request).await, &expected);
     }
-    // One that promises more than it has, and ends in the middle of a chunk.
+    // A chunked body whose chunk length is invalid.
     let mut socket = tokio::net::TcpStream::connect(server.address)
         .await
         .unwrap();
@@ -469,7 +469,7 @@ async fn malformed_form_is_refused() {
         &expected,
     );
 
-    // Longer than any edit may be.
+    // Longer than the limit of edits.
     let images = vec![0; 30 << 20];
     let junk = ("image", Some("a"), &images[..]);
     let long = long_image(30 << 20);
@@ -519,12 +519,12 @@ async fn client_disconnect_cancels_edit() {
     let pending = tokio::spawn(post_form(&server, form(&[PROMPT, IMAGE])).send());
     upstream.wait_for_requests(1).await;
     pending.abort();
-    // The upstream's own answer is given up.
+    // The upstream's response is dropped.
     sender.closed().await;
     assert_eq!(upstream.request_lines(), ["POST /v1/images/edits"]);
 }
 
-/// A form that asks for a stream.
+/// A form that requests a stream.
 pub(super) fn streaming_form() -> Vec<u8> {
     form(&[
         PROMPT,

@@ -1,9 +1,9 @@
-//! `GET /v1/models`: what may be named, whoever is down.
+//! `GET /v1/models`, also while an upstream fails.
 
 use pinhole_tests::{FakeUpstream, TestServer};
 use serde_json::{Value, json};
 
-/// The ids and owners that a server lists.
+/// Id and owner of each listed model.
 async fn listed_models(server: &TestServer) -> Vec<(String, String)> {
     let response = server.get("/v1/models").send().await.unwrap();
     assert_eq!(response.status(), 200);
@@ -60,7 +60,7 @@ async fn models_skips_failing_upstream() {
     assert_models(&server, &[("gpt-image-2", "openai")]).await;
     let server = TestServer::with_engine("openai", &[engine]).await;
     assert_models(&server, &[]).await;
-    // An engine without an address cannot be asked at all.
+    // An engine without a URL lists only the model of the settings.
     let server = TestServer::with_engine("comfyui", &[model]).await;
     assert_models(&server, &[("gpt-image-2", "comfyui")]).await;
 }

@@ -1,4 +1,4 @@
-//! Requests that are refused as they are: the field is named, and nothing is stored.
+//! Invalid requests: the error names the field, and nothing is stored.
 
 use pinhole_tests::TestServer;
 use serde_json::{Value, json};

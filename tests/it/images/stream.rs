@@ -1,4 +1,4 @@
-//! `stream: true`: drafts while a job runs, then its pictures.
+//! `stream: true`: drafts while a job runs, then its images.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +15,7 @@ use super::{GENERATIONS, png_size};
 
 type Chunks = Receiver<Result<Vec<u8>, std::io::Error>>;
 
-/// An answer of status 200 that goes on as long as the channel.
+/// A response of status 200 whose body lasts as long as the channel.
 pub(super) fn endless(media_type: &str, chunks: Chunks) -> FakeResponse {
     let chunks = stream::unfold(chunks, async |mut chunks| {
         Some((chunks.recv().await?, chunks))
@@ -23,7 +23,7 @@ pub(super) fn endless(media_type: &str, chunks: Chunks) -> FakeResponse {
     FakeResponse::typed(200, media_type, Body::from_stream(chunks))
 }
 
-/// The events of an answer, as they come.
+/// The events of a response.
 struct Events {
     response: reqwest::Response,
     read: String,
@@ -40,7 +40,7 @@ impl Events {
         }
     }
 
-    /// The data of the next event, whose name is also its type.
+    /// The data of the next event. Asserts that its type equals the event's name.
     async fn next(&mut self) -> Option<Value> {
         loop {
             if let Some((event, rest)) = self.read.split_once("\n\n") {
@@ -58,7 +58,7 @@ impl Events {
     }
 }
 
-/// The data without its picture and time, and the picture.
+/// The data without image and time, and the image.
 fn split_image(mut event: Value) -> (Value, Vec<u8>) {
     let fields = event.as_object_mut().unwrap();
     let image = fields.remove("b64_json").unwrap();
@@ -67,8 +67,7 @@ fn split_image(mut event: Value) -> (Value, Vec<u8>) {
     (event, image.unwrap())
 }
 
-/// A server whose engine `openai` speaks to an upstream that answers the first request as the
-/// channel says.
+/// A server whose engine `openai` uses an upstream that streams the channel to the first request.
 async fn openai_server(
     media_type: &'static str,
 ) -> (
@@ -256,6 +255,6 @@ async fn client_disconnect_cancels_stream() {
     let mut events = pending.await.unwrap();
     events.next().await.unwrap();
     drop(events);
-    // The upstream's own stream is given up.
+    // The upstream's stream is dropped.
     say.closed().await;
 }

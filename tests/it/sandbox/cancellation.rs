@@ -1,4 +1,4 @@
-//! Jobs that end before they are done: their upstreams are told, and nothing of them stays.
+//! Cancelled jobs: the upstream gets a stop request, and all resources are released.
 
 use super::*;
 
@@ -32,7 +32,7 @@ async fn client_disconnect_cancels_job() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn grace_period_after_cancel_is_limited() {
-    // Not even the request to stop is answered.
+    // The upstream does not respond to the stop request either.
     let upstream =
         FakeUpstream::start(async |_| std::future::pending::<FakeResponse>().await).await;
     let fixture = SandboxFixture::with(upstream, &[("PINHOLE_SLOTS", "1")]).await;
@@ -64,7 +64,7 @@ async fn aborted_call_stops_upstream_and_releases_slot() {
     assert_eq!(fixture.upstream.request_lines(), [SLOW, STOPPED]);
 }
 
-/// Tells when it is dropped.
+/// Sends a message when it is dropped.
 struct NotifyOnDrop(tokio::sync::mpsc::UnboundedSender<()>);
 
 impl Drop for NotifyOnDrop {
@@ -80,7 +80,7 @@ async fn client_disconnect_releases_connection_in_every_phase() {
         let told = NotifyOnDrop(told.clone());
         async move {
             if seen.target.ends_with("/x") {
-                // A body that never ends, and after a cancel nobody reads it.
+                // An endless body.
                 let endless = futures_util::stream::unfold(told, async |told| {
                     std::future::pending::<()>().await;
                     Some((Ok::<_, std::io::Error>("x"), told))
@@ -96,14 +96,14 @@ async fn client_disconnect_releases_connection_in_every_phase() {
     .await;
     let address = format!("address {}/base/picture.png", upstream.url());
     let fixture = SandboxFixture::with(upstream, &[("PINHOLE_SLOTS", "1")]).await;
-    // In a request, in the body of its answer, and while the result is fetched.
+    // During a request, during its response's body, and while the resulting image is fetched.
     for prompt in ["reach api /allowed/slow", "ask", &address] {
         let before = fixture.upstream.requests().len();
         let body = json!({"prompt": prompt, "response_format": "url"});
         let asking = tokio::spawn(fixture.server.post("/v1/images/generations", &body).send());
         fixture.upstream.wait_for_requests(before + 1).await;
         asking.abort();
-        // The connection is closed.
+        // The upstream sees the connection close.
         left.recv().await.unwrap();
         fixture.assert_sketch_generates().await;
     }
@@ -115,7 +115,7 @@ async fn dropped_call_releases_slot() {
     let fixture = SandboxFixture::start(&[("PINHOLE_SLOTS", "1")]).await;
     for moment in 0..30 {
         let job = fixture.spawn("picture", LIMITS, &job_context());
-        // Waiting for a slot, made, called, answered: wherever it is by then.
+        // The job is queued, starting, running or finished.
         for _ in 0..moment {
             tokio::task::yield_now().await;
         }
@@ -130,7 +130,7 @@ async fn dropped_call_releases_slot() {
         pending.abort();
     }
     fixture.assert_sketch_generates().await;
-    // What has a row has its bytes.
+    // Each row has its bytes.
     let rows = fixture.server.app.store.file_ids_before(i64::MAX, 1000);
     assert!(rows.await.unwrap().len() <= fixture.server.stored_files());
 }

@@ -1,13 +1,13 @@
-//! Engines that no compiler would make: `tests/guests/core` says what is wrong with each.
+//! Engines written in WebAssembly text. `tests/guests/core` describes the fault of each.
 
 use super::*;
 
-/// The component of a file there.
+/// The component built from this file.
 fn core_component(name: &str) -> Vec<u8> {
     std::fs::read(guests().join(name).with_extension("wasm")).unwrap()
 }
 
-/// A server with the engine `core`, made of this file.
+/// A server whose engine `core` is this component.
 async fn core_server(name: &str) -> TestServer {
     let engines = engine_dir_of(&[("core.wasm", &core_component(name))]);
     let server = TestServer::start(&[("PINHOLE_ENGINES", engines.path().to_str().unwrap())]).await;
@@ -16,7 +16,7 @@ async fn core_server(name: &str) -> TestServer {
     server
 }
 
-/// A folder with these components.
+/// A directory with these components.
 fn engine_dir_of(files: &[(&str, &[u8])]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in files {
@@ -25,7 +25,7 @@ fn engine_dir_of(files: &[(&str, &[u8])]) -> TempDir {
     folder
 }
 
-/// Why each of these components is refused, beside one that is not.
+/// Opens a server with these components and a valid one. Returns file and reason of each rejection.
 async fn rejections(files: &[(&str, &[u8])]) -> Vec<(String, String)> {
     let good = core_component("core");
     let all = [files, &[("z-good.wasm", good.as_slice())]].concat();
@@ -40,7 +40,7 @@ async fn rejections(files: &[(&str, &[u8])]) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The engine `core` draws under these limits, and is stopped for this.
+/// Runs the engine `core` with these limits, and asserts that it is stopped for this reason.
 async fn assert_stopped(name: &str, limits: Limits, gist: &str) {
     let server = core_server(name).await;
     let ended = spawn_job(&server, "core", "", limits, &job_context())
@@ -78,7 +78,7 @@ async fn endless_loop_is_stopped_in_every_phase() {
         .each_ref()
         .map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
     for (file, reason) in rejections(&files).await {
-        // On a machine that has no time for it, the other limit comes first.
+        // On a busy machine, the wall-clock limit comes first.
         let computed = reason.contains("it ran for more than 1s");
         let waited = reason.contains("it took longer than 20s");
         assert!(computed || waited, "{file}: {reason}");
@@ -91,7 +91,7 @@ async fn memories_and_tables_share_memory_limit() {
     let refused = rejections(&[("grows.wasm", &grows)]).await;
     let gist = "it needs more than 268435456 bytes of memory";
     assert!(refused[0].1.contains(gist), "{refused:?}");
-    // Its own memory, and two of the four tables.
+    // Enough for its memory and two of the four tables.
     let memory_bytes = (256 << 10) + 2 * 5000 * 16;
     let limits = Limits {
         memory_bytes,
@@ -106,7 +106,7 @@ async fn stack_overflow_and_out_of_bounds_access_trap() {
     assert_stopped("beyond", LIMITS, "out of bounds memory access").await;
 }
 
-/// A length as WebAssembly writes it.
+/// A number in unsigned LEB128.
 fn leb128(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while number >= 0x80 {
@@ -117,7 +117,7 @@ fn leb128(mut number: usize) -> Vec<u8> {
     bytes
 }
 
-/// How many components a component has inside it.
+/// The number of components nested directly in a component.
 fn nested_component_count(component: &[u8]) -> usize {
     let (mut fixture, mut count) = (8, 0);
     while fixture < component.len() {
@@ -137,8 +137,8 @@ fn nested_component_count(component: &[u8]) -> usize {
     count
 }
 
-/// The component with another one inside it, of which so many instances are made. It comes last, so
-/// that nothing which stands before gets another number.
+/// Appends a nested component and this many instances of it. At the end, it does not change the index of
+/// any other definition.
 fn with_nested_component(component: &[u8], inside: Vec<u8>, instances: usize) -> Vec<u8> {
     let number = leb128(nested_component_count(component));
     let mut response = leb128(instances);
@@ -158,7 +158,7 @@ fn with_nested_component(component: &[u8], inside: Vec<u8>, instances: usize) ->
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nested_components_share_limits() {
-    // A hundred megabytes each.
+    // 100 MB each.
     let memory = "(component (core module $m (memory 1600)) (core instance (instantiate $m)))";
     let table =
         "(component (core module $m (table 15000 funcref)) (core instance (instantiate $m)))";
@@ -172,7 +172,7 @@ async fn nested_components_share_limits() {
     let inside = |text: &str, instances| {
         with_nested_component(&good, wat::parse_str(text).unwrap(), instances)
     };
-    // What is within the limits is not refused because it is inside, however deep.
+    // Nesting within the limits is accepted, at any depth.
     for within in [inside(memory, 2), with_nested_component(&good, deep, 1)] {
         let engines = engine_dir_of(&[("core.wasm", &within)]);
         let path = engines.path().to_str().unwrap();

@@ -1,10 +1,10 @@
-//! Limits of a call: each is broken, and each is named.
+//! Limits of a call: each is exceeded, and the error names it.
 
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn engine_failure_is_reported_and_server_continues() {
-    // With one slot, a job that kept its slot would leave none for the next.
+    // With one slot, a job that did not release it would block the next one.
     let fixture = SandboxFixture::start(&[("PINHOLE_SLOTS", "1")]).await;
     for (prompt, count, code, gist) in [
         (
@@ -129,13 +129,13 @@ async fn exceeded_limit_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn job_ends_at_deadline() {
     let fixture = SandboxFixture::with(slow_upstream().await, &[]).await;
-    // Told to stop, the one that computes would use up its running time too.
+    // After the deadline, the computing job would also use up its running time.
     let limits = Limits {
         wall: SHORT,
         running: ENOUGH,
         ..LIMITS
     };
-    // Asleep in the host, waiting for an upstream, computing: the wall clock knows no difference.
+    // The deadline applies to sleeping, waiting for an upstream and computing alike.
     for prompt in ["sleep", "wait", "spin"] {
         match fixture.call(prompt, limits).await {
             Err(Error::Deadline(wall)) => assert_eq!(wall, SHORT, "{prompt}"),
@@ -143,7 +143,7 @@ async fn job_ends_at_deadline() {
         }
         fixture.assert_sketch_generates().await;
     }
-    // One that was late may still tell its upstream.
+    // After the deadline, the engine can still send a stop request.
     fixture.upstream.wait_for_requests(2).await;
     assert_eq!(fixture.upstream.request_lines(), [SLOW, STOPPED]);
 }
@@ -177,7 +177,7 @@ async fn endless_engines_do_not_block_other_jobs() {
     fixture.assert_sketch_generates().await;
     assert!(spinning.iter().all(|job| !job.is_finished()));
 
-    // They do not listen when they are told to stop: they are ended, and their slots come back.
+    // They ignore the cancellation, are stopped, and release their slots.
     context.cancel.cancel();
     for job in spinning {
         let (kind, message) = engine_error(job.await.unwrap());
@@ -208,7 +208,7 @@ async fn requests_per_job_are_limited() {
     assert_eq!(fixture.upstream.request_lines(), ["GET /base/allowed/x"; 3]);
 }
 
-/// What the engine says of a flood; each limit is far below what it tries.
+/// Runs this prompt, and asserts the message of the engine's error.
 async fn assert_message(fixture: &SandboxFixture, prompt: &str, limits: Limits, expected: &str) {
     let outcome = fixture.call(prompt, limits).await;
     let (_, message) = engine_error(outcome);
@@ -221,7 +221,7 @@ async fn request_lists_and_texts_are_limited() {
     let too_much = "more than one request may have";
     for prompt in [
         "headers 257",
-        // More than a map of headers could hold.
+        // More than the capacity of a header map.
         "headers 50000",
         "parts 2500",
         "fields 257",
@@ -257,7 +257,7 @@ async fn request_bodies_are_limited_singly_and_in_total() {
     let (_, all) = engine_error(fixture.call("bodies 2", limits).await);
     assert!(all.starts_with("refused after 3: "), "{all}");
     assert_eq!(fixture.upstream.request_lines().len(), 3);
-    // What was sent is not held any more: only all together it would be too much.
+    // Sent bodies are released: only their sum exceeds `held_bytes`.
     let limits = Limits {
         held_bytes: 5 << 20,
         sent_bytes: usize::MAX,
@@ -297,7 +297,7 @@ async fn response_bytes_are_limited_held_and_received() {
     .await;
 }
 
-/// The job breaks a limit that ends it.
+/// Runs this prompt, and asserts that it is stopped for this limit.
 async fn assert_limit_exceeded(fixture: &SandboxFixture, prompt: &str, limits: Limits, gist: &str) {
     match fixture.call(prompt, limits).await {
         Err(Error::Limit(Refusal { reason, .. })) => {
@@ -326,7 +326,7 @@ async fn concurrent_connections_per_job_are_limited() {
     let refused = "refused after 3: too many requests at the same time";
     assert_message(&fixture, "starts 1000", limits, refused).await;
     assert_message(&fixture, "sockets 1000", limits, refused).await;
-    // One after the other is not at the same time.
+    // Sequential requests do not count as concurrent.
     let fixture = SandboxFixture::start(&[]).await;
     assert_message(&fixture, "keep 10", limits, "had 10").await;
 }
@@ -360,7 +360,7 @@ async fn long_computation_moves_to_low_priority_thread() {
     };
     let spinning = fixture.spawn("spin", limits, &context);
     progress.changed().await.unwrap();
-    // Some thread of this process is one of those that have a low priority, and it computes.
+    // A low-priority thread of this process uses CPU time.
     let computes = || {
         let threads = std::fs::read_dir("/proc/self/task").unwrap();
         threads.flatten().any(|thread| {

@@ -1,4 +1,4 @@
-//! What an engine writes for the operator.
+//! Log lines of engines.
 
 use super::*;
 
@@ -25,7 +25,7 @@ async fn engine_log_is_escaped_and_truncated() {
 
     let log = fixture.job_log("say red\u{1b}[31m\n2026-01-01 INFO forged\r\u{202e}back");
     assert!(!log.contains(['\u{1b}', '\r', '\u{202e}']), "{log:?}");
-    // What it logged, what the host logged of the failed job, and the program's own last line.
+    // The engine's line, the host's line about the failed job, and the program's last line.
     let lines: Vec<&str> = log.lines().collect();
     assert_eq!(lines.len(), 3, "{log:?}");
     let whole = "hostile: red [31m 2026-01-01 INFO forged back";

@@ -1,4 +1,4 @@
-//! What an engine may ask of whom, and what it sees.
+//! Which requests an engine may send, and which settings it sees.
 
 use super::*;
 
@@ -6,7 +6,7 @@ use super::*;
 async fn requests_beyond_grant_are_refused() {
     let fixture = SandboxFixture::start(&[]).await;
     let requests = [
-        // An upstream or a path that was not declared.
+        // Undeclared upstream or path.
         "reach other /allowed/x",
         "reach  /allowed/x",
         "reach API /allowed/x",
@@ -18,7 +18,7 @@ async fn requests_beyond_grant_are_refused() {
         "reach api /Allowed/x",
         "reach api /base/allowed/x",
         "reach api allowed/x",
-        // A declared path as a way to another.
+        // Path traversal from a declared path.
         "reach api /allowed/../secret",
         "reach api /allowed/..",
         "reach api /allowed/./x",
@@ -34,21 +34,21 @@ async fn requests_beyond_grant_are_refused() {
         "reach api /allowed/x HTTP/1.1",
         "reach api /allowed/x#y",
         "reach api /allowed/ä",
-        // A path as a way to another host.
+        // A path that names another host.
         "reach api //x",
         "reach api //127.0.0.1:1/allowed/x",
         "reach api /allowed//x",
         "reach api @127.0.0.1:1/allowed/x",
         "reach api http://127.0.0.1:1/allowed/x",
         "reach api ?/allowed/x",
-        // A method that was not declared.
+        // Undeclared method.
         "send POST api /allowed/x",
         "send get api /allowed/x",
         "send HEAD api /allowed/x",
         "send CONNECT api /allowed/x",
         "send G\u{0}T api /allowed/x",
         "send  api /allowed/x",
-        // The same doors for WebSockets.
+        // The same for WebSockets.
         "connect other /allowed/x",
         "connect api /secret",
         "connect api /allowed/../secret",
@@ -62,7 +62,7 @@ async fn requests_beyond_grant_are_refused() {
             (502, "forbidden"),
             "{prompt:?}: {message}"
         );
-        // The guest learns no more than that.
+        // The guest gets no further details.
         let method = prompt.contains('\u{0}') || prompt.starts_with("send  ");
         assert!(method || message == "not granted", "{prompt:?}: {message}");
     }

@@ -1,4 +1,4 @@
-//! Who runs, who waits, and who is sent away.
+//! Slots and queue: which jobs run, wait or are refused.
 
 use super::*;
 
@@ -35,7 +35,7 @@ async fn jobs_queue_for_slots() {
             tokio::spawn(async move { server.post_json("/v1/images/generations", &body).await })
         })
         .collect();
-    // One goes, one comes.
+    // For each job that finishes, another one starts.
     for gone in 0..JOBS {
         fixture
             .upstream
@@ -99,7 +99,7 @@ async fn slots_are_shared_between_users() {
         .map(|_| fixture.spawn("wait", LIMITS, &greedy))
         .collect();
     fixture.upstream.wait_for_requests(2).await;
-    // Half of the slots are theirs; the other half is not.
+    // One user gets half of the slots at most.
     for user in ["modest", "humble"] {
         let response = fixture
             .spawn("ask", LIMITS, &context_of(user))
@@ -131,7 +131,7 @@ async fn full_queue_is_refused_immediately() {
             tokio::spawn(async move { request.send().await.unwrap() })
         })
         .collect();
-    // One runs and four wait: they are not answered before they end.
+    // One runs and four wait; these do not respond before they end.
     for _ in 5..AT_ONCE {
         let response = pending.next().await.unwrap().unwrap();
         assert_eq!(response.status(), 429);
@@ -144,7 +144,7 @@ async fn full_queue_is_refused_immediately() {
     fixture.upstream.wait_for_requests(1).await;
     pending.iter().for_each(JoinHandle::abort);
     drop(pending);
-    // Whoever went away does not wait any more.
+    // Disconnected clients no longer occupy the queue.
     let body = json!({"prompt": "ask"});
     let (status, response) = fixture
         .server

@@ -1,4 +1,4 @@
-//! WASI, which is there and empty.
+//! WASI is linked, but gives access to nothing.
 
 use super::*;
 
@@ -29,7 +29,7 @@ async fn wasi_has_no_files_network_or_environment() {
     for attempt in ["folder", "write", "read", "connect", "listen", "lookup"] {
         assert!(found[attempt]["error"].is_string(), "{attempt}: {found}");
     }
-    // Where it is, is what its own library makes up; the clock is no secret.
+    // The guest's own library invents the current directory; the clock is not secret.
     assert_eq!(found["current-folder"], json!({"ok": "/"}));
     assert!(found["clock"]["ok"].is_u64(), "{found}");
 }

@@ -1,10 +1,10 @@
-//! What a language model's server answers that repeats its key, and what becomes of hostile words.
+//! Responses of a language model's server that reflect its key, and hostile text in prompts.
 
 use super::*;
 
 const TURN: &str = "/v1/chat/completions";
 
-/// A server with a language model that answers so.
+/// A server whose language model sends this response.
 async fn chat_server(
     response: impl Fn() -> FakeResponse + Clone + Send + Sync + 'static,
 ) -> (TestServer, FakeUpstream) {
@@ -23,7 +23,7 @@ async fn chat_server(
     (TestServer::start(&variables).await, upstream)
 }
 
-/// The status, the headers and the body of a turn's answer.
+/// Runs a chat completion. Returns status, headers and body of the response.
 async fn complete(server: &TestServer, streams: bool) -> (u16, http::HeaderMap, String) {
     let messages = json!([{"role": "user", "content": "hello"}]);
     let body = json!({"model": "m", "stream": streams, "messages": messages});

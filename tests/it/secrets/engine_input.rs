@@ -1,4 +1,4 @@
-//! What an engine reads of an answer that repeats its key.
+//! What an engine reads from a response that reflects its key.
 
 use futures_util::SinkExt;
 use tokio_tungstenite::tungstenite::Message;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::*;
 
-/// An answer in which a spelling stands where `see HOW` looks.
+/// A response with this form of the key in the place that `see HOW` reads.
 fn reflection(how: &str, spelled: &str) -> FakeResponse {
     let text = surrounded(spelled);
     match how {
@@ -36,7 +36,7 @@ fn reflection(how: &str, spelled: &str) -> FakeResponse {
     }
 }
 
-/// A PNG whose pixels are this text, and which nobody has decoded yet.
+/// A PNG whose compressed pixels are this text.
 fn image(text: &str) -> Vec<u8> {
     let (head, end) = (&PIXEL[..33], &PIXEL[PIXEL.len() - 12..]);
     let length = u32::try_from(text.len()).unwrap().to_be_bytes();
@@ -69,7 +69,7 @@ async fn reflected_key_is_redacted_in_every_channel_and_encoding() {
 #[tokio::test(flavor = "multi_thread")]
 async fn response_without_secret_is_unchanged() {
     let fixture = SecretFixture::start().await;
-    // Seven bytes in a row are no secret.
+    // Seven consecutive bytes do not count as a secret.
     let harmless = format!("{}\u{2026}{} 100% \\o/ %41", &KEY[..7], &KEY[8..15]);
     for how in ["json", "text", "at", "event", "frame"] {
         let text = harmless.clone();
@@ -115,7 +115,7 @@ async fn job_uses_key_of_its_start() {
     let fixture = SecretFixture::start().await;
     let (arrived, begun) = tokio::sync::watch::channel(0);
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
-    // The upstream holds its first answer back until the key was changed.
+    // The upstream delays its first response until the key has changed.
     let waits = gate.clone();
     let upstream = FakeUpstream::start(move |seen: RecordedRequest| {
         let (arrived, waits) = (arrived.clone(), waits.clone());

@@ -1,4 +1,4 @@
-//! What an engine tells that put a key together from pieces which nobody recognised.
+//! Output of an engine that has assembled a key from unrecognizable pieces.
 
 use pinhole_sandbox::contract::Job;
 use pinhole_sandbox::{JobContext, Limits};
@@ -152,7 +152,7 @@ async fn log_is_redacted() {
     });
     for logged in logged.await.unwrap() {
         assert!(logged.contains("********"), "{logged}");
-        // Once a job, however often it comes back.
+        // Once per job, however often the secret is reflected.
         let noted = logged
             .matches("a secret of its settings that was reflected")
             .count();

@@ -1,11 +1,11 @@
-//! What an administrator reads, and what a process leaves behind.
+//! Stored keys do not appear in responses, errors or core dumps.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use super::*;
 
-/// Every address that can be read without naming anything.
+/// Each `GET` route without path parameters.
 async fn readable_paths(server: &TestServer) -> Vec<String> {
     let document = server.get("/openapi.json").send().await.unwrap();
     let document: Value = serde_json::from_str(&document.text().await.unwrap()).unwrap();

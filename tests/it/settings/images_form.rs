@@ -1,4 +1,4 @@
-//! The form of the image API: 33 fields at once.
+//! The images form with its 33 fields.
 
 use pinhole_tests::TestServer;
 use serde_json::{Value, json};
@@ -92,7 +92,7 @@ async fn form_masks_secrets_of_environment() {
     }
     assert!(!form.to_string().contains("-secret"), "{form}");
 
-    // Saved as it was shown, by whoever writes it in another way.
+    // Submitted unchanged, but with other JSON formatting or types.
     let mut other = form.clone();
     other["IMAGES_OPENAI_API_PARAMS"] = json!("{\"quality\":  \"low\"}");
     other["COMFYUI_WORKFLOW_NODES"] = json!([
@@ -168,7 +168,7 @@ async fn form_stores_and_records_changed_fields_only() {
     assert_eq!(entry[0]["user_name"], "Administrator");
     assert!(entry[0]["changed_at"].as_i64().unwrap() > 1_700_000_000);
 
-    // The marker stays, another secret replaces, an empty one removes; others are left alone.
+    // The marker retains the secret, another value replaces it, and an empty one removes it.
     save_form(&server, &[("IMAGE_STEPS", json!(31))]).await;
     assert_eq!(
         recorded_changes(&server).await[0],
@@ -229,7 +229,7 @@ async fn other_fields_do_not_change_default_engine() {
     let server = TestServer::start(&[("IMAGE_GENERATION_ENGINE", "comfyui")]).await;
     save_form(&server, &[("ENABLE_IMAGE_EDIT", json!(false))]).await;
     save_form(&server, &[("ENABLE_IMAGE_EDIT", json!(true))]).await;
-    // Open WebUI would take openai.
+    // Open WebUI would switch to openai.
     assert_eq!(
         setting_value(&server, "IMAGE_EDIT_ENGINE").await.0,
         "comfyui"

@@ -1,4 +1,4 @@
-//! A change counts from the next request on.
+//! A change applies from the next request.
 
 use pinhole_tests::{FakeResponse, FakeUpstream, TestServer, pixel_base64};
 use serde_json::json;
@@ -48,7 +48,7 @@ async fn next_job_uses_new_url_and_key() {
     assert_eq!(seen[0].json()["model"], "gpt-image-1");
     save_form(&server, &[("ENABLE_IMAGE_GENERATION", json!(false))]).await;
     assert_eq!(generate(&server).await, 403);
-    // And after a start.
+    // Also after a restart.
     let server = server
         .restart(&[("IMAGE_GENERATION_ENGINE", "openai")])
         .await;
@@ -84,6 +84,6 @@ async fn value_refused_by_engine_is_not_stored() {
     assert!(!refused.to_string().contains("hunter22"), "{refused}");
     assert_eq!(get(&server, CONFIG).await, before);
     assert_eq!(stored_paths(&server).await, [""; 0]);
-    // What was broken before refuses nothing else.
+    // An earlier invalid value does not prevent other changes.
     save_form(&server, &[("IMAGE_STEPS", json!(7))]).await;
 }

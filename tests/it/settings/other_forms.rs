@@ -1,5 +1,4 @@
-//! The forms beside the image API's: task models, permissions, the tree, and what a client asks at
-//! its start.
+//! Other forms: task models, permissions, export and import, and the client configuration.
 
 use http::Method;
 use pinhole_tests::TestServer;
@@ -36,7 +35,7 @@ async fn default_permission_changes_at_once_and_persists() {
         stored_paths(&server).await,
         ["user.permissions.features.image_generation"]
     );
-    // What is left out, and what is the same, is no change.
+    // Absent and equal values are not changes.
     for body in [json!({"features": {}}), off] {
         assert_eq!(
             server.post_json(PERMISSIONS, &body).await,
@@ -209,7 +208,7 @@ async fn binding_secrets_are_masked_and_marker_restores_them() {
     let kept = current.environment().get("PINHOLE_BINDINGS").unwrap();
     let kept: Value = serde_json::from_str(kept).unwrap();
     assert_eq!(kept, bindings("hunter22", "b")["PINHOLE_BINDINGS"]);
-    // The same again is no change.
+    // An equal value is not a change.
     let before = recorded_changes(&server).await.len();
     change_settings(&server, bindings(MARKER, "b")).await;
     assert_eq!(recorded_changes(&server).await.len(), before);

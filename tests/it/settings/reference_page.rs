@@ -1,4 +1,4 @@
-//! `docs/reference/settings.md`, written from the settings of the server and of the engines.
+//! `docs/reference/settings.md`, generated from the settings of the server and of the engines.
 
 use std::path::Path;
 
@@ -75,7 +75,7 @@ fn row(key: &SettingKey) -> String {
     format!("| {} | {} |\n", names(key), table_cell(&key.description))
 }
 
-/// A row without a description, which the page of engines has.
+/// A row without description: the page of engines has it.
 fn engine_row(key: &SettingKey) -> String {
     format!("| {} |\n", names(key))
 }

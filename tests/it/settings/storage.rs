@@ -1,4 +1,4 @@
-//! What is kept: the order of default, environment and store, over restarts; secrets on the disk.
+//! Stored settings: precedence over environment and defaults across restarts, and encryption of secrets.
 
 use std::path::Path;
 
@@ -50,7 +50,7 @@ async fn stored_value_overrides_environment_and_default() {
         ]
     );
 
-    // The environment of another start does not count.
+    // A changed environment does not override the stored value.
     let changed = [("IMAGE_GENERATION_MODEL", "changed")];
     let server = server.restart(&changed).await;
     assert_eq!(
@@ -62,7 +62,7 @@ async fn stored_value_overrides_environment_and_default() {
         stored_value("white")
     );
 
-    // An empty text hides it, and null lets it count again.
+    // An empty string hides the environment, and null restores it.
     change_settings(&server, json!({"IMAGE_GENERATION_MODEL": ""})).await;
     assert_eq!(get(&server, CONFIG).await["IMAGE_GENERATION_MODEL"], "");
     let server = server.restart(&changed).await;
@@ -96,7 +96,7 @@ async fn all_variables_of_a_setting_share_one_value() {
         stored_paths(&server).await,
         ["image_generation.openai.params"]
     );
-    // None of the other spellings shows through.
+    // The other variables do not apply either.
     change_settings(&server, json!({name: ""})).await;
     assert_eq!(get(&server, CONFIG).await[name], json!({}));
     let server = server.restart(&variables).await;
@@ -144,7 +144,7 @@ async fn reset_on_start_removes_stored_values() {
     assert_eq!(newest["user_name"], "RESET_CONFIG_ON_START");
 }
 
-/// Is this text in any file of the folder?
+/// The path of a file in this directory that contains the text.
 fn file_containing(folder: &Path, text: &str) -> Option<String> {
     std::fs::read_dir(folder).unwrap().find_map(|entry| {
         let path = entry.unwrap().path();
@@ -189,7 +189,7 @@ async fn secrets_are_encrypted_on_disk_and_masked_in_responses() {
     };
     assert_eq!(mode("settings-key"), 0o600);
 
-    // It is there after a restart, as the same.
+    // After a restart, the values are the same.
     let server = server.restart(&[]).await;
     let environment = server.app.settings.overlay();
     let environment = environment.environment();
@@ -222,13 +222,13 @@ async fn secret_under_other_key_counts_as_unset() {
     let unset = (json!(null), "default".to_owned());
     assert_eq!(setting_value(&server, "COMFYUI_API_KEY").await, unset);
     assert_eq!(setting_value(&server, "IMAGE_STEPS").await.0, 6);
-    // The key that sealed it opens it again.
+    // The original key decrypts it again.
     let server = server.restart(&[("PINHOLE_SETTINGS_KEY", &first)]).await;
     assert_eq!(
         setting_value(&server, "COMFYUI_API_KEY").await,
         stored_value(MARKER)
     );
-    // Under another, it is set anew or removed.
+    // Under another key, it can be replaced or removed.
     let server = server.restart(&[]).await;
     change_settings(&server, json!({"COMFYUI_API_KEY": null})).await;
     assert_eq!(stored_paths(&server).await, ["image_generation.steps"]);
@@ -334,7 +334,7 @@ async fn change_log_is_bounded() {
     )
     .await;
     assert_eq!(recorded_changes(&server).await.len(), 2);
-    // The one with the number 2 would be the oldest to stay.
+    // The oldest remaining change would have id 2.
     change_settings(&server, json!({"IMAGE_STEPS": 3})).await;
     let left = ["changed IMAGE_STEPS 2 3", "changed IMAGE_STEPS 1 2"];
     assert_eq!(recorded_changes(&server).await, left);

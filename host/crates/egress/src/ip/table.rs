@@ -1,6 +1,6 @@
 //! IP address ranges that are not globally reachable, from IANA's special-purpose registries.
 //!
-//! Generated from `../iana` by a test (`tests/it/egress/registry.rs`). Do not edit.
+//! Generated from `../iana` by a test (`tests/it/egress/ip_table.rs`). Do not edit.
 
 use ipnet::{Ipv4Net, Ipv6Net};
 

@@ -44,8 +44,12 @@ use crate::app::App;
 use error::ApiError;
 use extractors::Json;
 
+pub use chats::MAX_CHAT_BYTES;
+pub use files::MAX_UPLOAD_TIME;
+pub use source_images::MAX_EDIT_BODY_BYTES;
+
 /// Length of a request body, in bytes, unless a route has its own limit.
-const MAX_BODY_BYTES: usize = 32 << 20;
+pub const MAX_BODY_BYTES: usize = 32 << 20;
 
 /// All routes of the server.
 pub fn router(app: Arc<App>) -> Router {

@@ -26,7 +26,7 @@ use chat_form::{ChatForm, MAX_MESSAGE_BYTES, check_id};
 use chat_response::ChatResponse;
 
 /// Length of a client's copy of a chat, in bytes.
-const MAX_CHAT_BYTES: usize = 16 << 20;
+pub const MAX_CHAT_BYTES: usize = 16 << 20;
 
 /// Clients write the first path with a slash at the end and without.
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {

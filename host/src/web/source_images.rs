@@ -12,7 +12,7 @@ use crate::jobs::MAX_SOURCE_BYTES;
 use crate::store::User;
 
 /// Length of the body of an edit, in bytes: its images may be encoded in base64.
-pub(super) const MAX_EDIT_BODY_BYTES: usize = MAX_SOURCE_BYTES / 3 * 4 + (1 << 20);
+pub const MAX_EDIT_BODY_BYTES: usize = MAX_SOURCE_BYTES / 3 * 4 + (1 << 20);
 
 /// Fails if no further source is allowed. Call it before the next source is loaded.
 pub(super) fn check_source_limits(sources: &[Image]) -> Result<(), ApiError> {

@@ -25,7 +25,7 @@ pub(super) const MAX_UPLOAD_BYTES: usize = UPLOAD_LIMITS.max_bytes + (256 << 10)
 /// Parts of a form.
 const MAX_PARTS: usize = 16;
 /// Time in which a request body must arrive.
-const MAX_UPLOAD_TIME: Duration = Duration::from_secs(300);
+pub const MAX_UPLOAD_TIME: Duration = Duration::from_secs(300);
 /// Length of an upload's metadata, in bytes of JSON.
 const MAX_METADATA_BYTES: usize = 64 << 10;
 /// Length of a file name, in bytes; a longer one is cut.

@@ -93,10 +93,13 @@ fn failure(error: &Error) -> Failure {
             failure.field = Some((*field).to_owned());
         }
         Error::Engine { source, .. } => {
-            if let EngineError::Engine { error, .. } = source.as_ref() {
-                failure.code.clone_from(&error.code);
-                failure.field.clone_from(&error.field);
-                failure.retry_after_ms = error.retry_after_ms;
+            if let EngineError::Engine {
+                error: returned, ..
+            } = source.as_ref()
+            {
+                failure.code.clone_from(&returned.code);
+                failure.field.clone_from(&returned.field);
+                failure.retry_after_ms = returned.retry_after_ms;
             }
         }
         Error::Disabled(_) => {}

@@ -19,7 +19,6 @@ use commands::generate::{self, Generate};
 use commands::{FAILED, engine_list, engine_models, engine_verify, serve};
 use logging::LogMode;
 
-/// Self-hosted image server whose engines are sandboxed WebAssembly components
 #[derive(Parser)]
 #[command(name = "pinhole", version, about)]
 struct Cli {

@@ -75,7 +75,7 @@ pub(in crate::web) fn steps() -> Object {
 pub(in crate::web) fn seed() -> Object {
     nullable(Type::Integer)
         .description(Some(
-            "Not part of OpenAI's API: seed, for engines that support it.",
+            "Seed, for engines that support it. An addition to the original API.",
         ))
         .minimum(Some(0))
         .build()

@@ -9,7 +9,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use pinhole::config::Config;
+use pinhole_ground::audit::AuditLog;
 use pinhole_ground::environment::Environment;
+use pinhole_images::Decoder;
 use pinhole_sandbox::contract::Job;
 use pinhole_sandbox::{Engines, JobContext, Limits, MAX_COMPONENT_BYTES, ResolvedSettings};
 use pinhole_tests::{TestServer, compiler, engines, guests};
@@ -76,7 +78,8 @@ async fn open(engines: &Path, data: &Path) -> Engines {
         compiler: compiler(),
         ..Config::new(Environment::default()).unwrap()
     };
-    Engines::open(&config).await.unwrap()
+    let options = config.engine_options(AuditLog::default(), Decoder::default());
+    Engines::open(&options).await.unwrap()
 }
 
 /// Opens the folder beside an empty data folder: these files must be refused, each with a reason
@@ -383,7 +386,8 @@ async fn an_engine_with_a_setting_that_cannot_be_used_says_which_variable_it_is(
         ),
     ] {
         let path = folder.path().to_str().unwrap();
-        let server = TestServer::start(&[&[("PINHOLE_ENGINES", path)], &variables[..]].concat()).await;
+        let server =
+            TestServer::start(&[&[("PINHOLE_ENGINES", path)], &variables[..]].concat()).await;
         let current = server.app.jobs.snapshot();
         assert!(current.binding("sketch").unwrap().problems().is_empty());
         for (engine, gist) in problems {

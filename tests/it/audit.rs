@@ -1,16 +1,14 @@
-//! What is refused is told in the audit log, to administrators, and never in the way of anybody.
-//!
-//! All servers of these tests are one process, so each log has the lines of others too.
+//! The audit log: its entries in the file and in the API, for administrators only, and the limit of entries that repeat.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use pinhole_ground::audit::{Kind, Line, refused};
-use pinhole_tests::{TestServer, FakeUpstream, engines, guests};
+use pinhole_ground::audit::{Entry, Event, RefusalKind};
+use pinhole_tests::{FakeUpstream, TestServer, engines, guests};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A server with the engines `hostile` and `sketch`, and one that is none.
+/// A server with the engines `hostile` and `sketch`, and a file that is not a component.
 async fn start() -> (TestServer, FakeUpstream, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let to = |name: &str| folder.path().join(name);
@@ -27,73 +25,88 @@ async fn start() -> (TestServer, FakeUpstream, TempDir) {
     (server, upstream, folder)
 }
 
-/// The newest lines, newest first, as an administrator reads them.
-async fn told(server: &TestServer, query: &str) -> Vec<Value> {
-    let answer = server.get(&format!("/api/v1/audit?limit=1000{query}"));
-    let answer = answer.send().await.unwrap();
-    assert_eq!(answer.status(), 200);
-    let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
-    assert!(answer["counted"].as_u64().unwrap() >= 1);
-    answer["lines"].as_array().unwrap().clone()
+/// Records a refusal without a guard in the server's log.
+fn record(server: &TestServer, kind: RefusalKind, engine: &str, job: &str, message: &str) {
+    server.app.audit.record(&Event {
+        kind,
+        guard: None,
+        engine,
+        job,
+        message,
+    });
 }
 
-/// The lines of the file, oldest first. Those that were asked for are in it.
-fn file(server: &TestServer) -> Vec<Line> {
+/// The newest entries, newest first, as the API lists them.
+async fn list_entries(server: &TestServer, query: &str) -> Vec<Value> {
+    let request = server.get(&format!("/api/v1/audit?limit=1000{query}"));
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    let list: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+    assert!(list["counted"].as_u64().unwrap() >= 1);
+    list["lines"].as_array().unwrap().clone()
+}
+
+/// The entries in the file, oldest first. Includes all that [`list_entries`] returned before.
+fn read_file(server: &TestServer) -> Vec<Entry> {
     let text = fs::read_to_string(server.data_dir.path().join("audit.jsonl")).unwrap();
-    let lines = text.lines().map(serde_json::from_str);
-    lines.collect::<Result<_, _>>().unwrap()
+    let entries = text.lines().map(serde_json::from_str);
+    entries.collect::<Result<_, _>>().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_is_a_line_that_says_whose_job_it_was() {
+async fn refusal_is_logged_with_job_and_user() {
     let (server, upstream, _folder) = start().await;
     let prompt = json!({"prompt": "reach api /elsewhere-audit"});
-    let (status, answer) = server.post_json("/v1/images/generations", &prompt).await;
-    assert!(status >= 400, "{answer}");
+    let (status, body) = server.post_json("/v1/images/generations", &prompt).await;
+    assert!(status >= 400, "{body}");
     assert_eq!(upstream.requests().len(), 0);
 
-    let lines = told(&server, "&kind=grant").await;
-    let about = |line: &&Value| {
-        line["message"]
+    let entries = list_entries(&server, "&kind=grant").await;
+    let names_path = |entry: &&Value| {
+        entry["message"]
             .as_str()
             .unwrap()
             .contains("/elsewhere-audit")
     };
-    let [line] = lines.iter().filter(about).collect::<Vec<_>>()[..] else {
-        panic!("{lines:?}");
+    let [entry] = entries.iter().filter(names_path).collect::<Vec<_>>()[..] else {
+        panic!("{entries:?}");
     };
-    assert_eq!(line["kind"], "grant");
-    assert_eq!(line["engine"], "hostile");
-    assert_eq!(line["job"].as_str().unwrap().len(), 36);
+    assert_eq!(entry["kind"], "grant");
+    assert_eq!(entry["engine"], "hostile");
+    assert_eq!(entry["job"].as_str().unwrap().len(), 36);
     let own = server.get("/api/v1/auths/").send().await.unwrap();
     let own: Value = serde_json::from_slice(&own.bytes().await.unwrap()).unwrap();
-    assert_eq!(line["user"], own["id"]);
+    assert_eq!(entry["user"], own["id"]);
 
-    // What a start refuses is told too.
-    let torn = |line: &&Value| line["engine"] == "torn-audit.wasm";
-    let lines = told(&server, "&kind=admission").await;
-    let found = lines.iter().find(torn).unwrap();
-    let message = found["message"].as_str().unwrap();
-    assert!(message.contains("is WebAssembly of a version"), "{message}");
+    // The log includes the files that the start rejected.
+    let torn = |entry: &&Value| entry["engine"] == "torn-audit.wasm";
+    let admissions = list_entries(&server, "&kind=admission").await;
+    let message = admissions.iter().find(torn).unwrap()["message"]
+        .as_str()
+        .unwrap();
     assert!(
-        told(&server, "&kind=grant")
+        message.contains("is WebAssembly of an unsupported version"),
+        "{message}"
+    );
+    assert!(
+        list_entries(&server, "&kind=grant")
             .await
             .iter()
-            .all(|it| it["kind"] == "grant")
+            .all(|entry| entry["kind"] == "grant")
     );
 
-    // The same stands in the file, for its owner alone.
-    let lines = file(&server);
-    let about = |line: &&Line| line.what.contains("/elsewhere-audit");
-    let line = lines.iter().find(about).unwrap();
+    // The file contains the same entry, and only its owner can read it.
+    let stored = read_file(&server);
+    let names_path = |entry: &&Entry| entry.message.contains("/elsewhere-audit");
+    let entry = stored.iter().find(names_path).unwrap();
     assert_eq!(
-        (line.kind.as_str(), line.user.as_str()),
+        (entry.kind.as_str(), entry.user.as_str()),
         ("grant", own["id"].as_str().unwrap())
     );
     assert!(
-        line.time.starts_with("20") && line.time.ends_with('Z'),
+        entry.time.starts_with("20") && entry.time.ends_with('Z'),
         "{}",
-        line.time
+        entry.time
     );
     let path = server.data_dir.path().join("audit.jsonl");
     let mode = fs::metadata(path).unwrap().permissions().mode();
@@ -101,7 +114,7 @@ async fn a_refusal_is_a_line_that_says_whose_job_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_administrators_read_it() {
+async fn audit_log_is_only_for_administrators() {
     let (server, _upstream, _folder) = start().await;
     let url = server.url("/api/v1/audit");
     let second = server.add_second_user().await;
@@ -114,70 +127,90 @@ async fn only_administrators_read_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_one_job_is_told_a_few_times_and_counted() {
+async fn repeated_refusals_of_one_job_are_logged_ten_times_and_counted() {
     let (server, _upstream, _folder) = start().await;
-    let count = pinhole_ground::audit::count(Some(Kind::Address));
+    let audit = &server.app.audit;
+    let count = audit.count(Some(RefusalKind::Address));
     for n in 0..5000 {
-        refused(
-            Kind::Address,
+        let message = format!("address {n} is refused");
+        record(
+            &server,
+            RefusalKind::Address,
             "flooding",
             "job-flood",
-            &format!("address {n} is refused"),
+            &message,
         );
     }
-    refused(
-        Kind::Address,
-        "quiet",
-        "job-quiet",
-        "one address is refused",
-    );
-    let lines = told(&server, "&kind=address").await;
-    let of = |job: &str| {
-        let own = lines.iter().filter(|line| line["job"] == job);
-        let told = own.filter(|line| !line["message"].as_str().unwrap().starts_with("and "));
-        told.count()
+    let message = "one address is refused";
+    record(&server, RefusalKind::Address, "quiet", "job-quiet", message);
+    let entries = list_entries(&server, "&kind=address").await;
+    let logged = |job: &str| {
+        entries
+            .iter()
+            .filter(|entry| entry["job"] == job)
+            .filter(|entry| !entry["message"].as_str().unwrap().starts_with("and "))
+            .count()
     };
-    assert_eq!(of("job-flood"), 10);
-    assert_eq!(of("job-quiet"), 1);
-    assert!(pinhole_ground::audit::count(Some(Kind::Address)) >= count + 5001);
+    assert_eq!(logged("job-flood"), 10);
+    assert_eq!(logged("job-quiet"), 1);
+    assert_eq!(audit.count(Some(RefusalKind::Address)), count + 5001);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_line_is_one_line_of_text_that_can_be_seen() {
+async fn entry_is_one_line_of_visible_text() {
     let (server, _upstream, _folder) = start().await;
     let hostile = "one\ntwo\r\u{1b}[31mred\u{202e}back\u{200b}\0";
-    refused(
-        Kind::Request,
+    record(
+        &server,
+        RefusalKind::Request,
         &"e".repeat(5000),
         "job-hostile",
         &hostile.repeat(1000),
     );
-    told(&server, "").await;
-    let line = file(&server)
+    list_entries(&server, "").await;
+    let entry = read_file(&server)
         .into_iter()
-        .find(|line| line.job == "job-hostile")
+        .find(|entry| entry.job == "job-hostile")
         .unwrap();
     assert!(
-        line.what.starts_with("one two  [31mredback"),
+        entry.message.starts_with("one two  [31mredback"),
         "{}",
-        line.what
+        entry.message
     );
-    assert!(!line.what.contains(char::is_control));
-    assert!(line.what.len() <= 1000 && line.engine.len() <= 100);
+    assert!(!entry.message.contains(char::is_control));
+    assert!(entry.message.len() <= 1000 && entry.engine.len() <= 100);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_goes_on_where_it_was_after_a_start() {
+async fn audit_log_continues_after_restart() {
     let (server, upstream, folder) = start().await;
-    refused(Kind::Limit, "hostile", "job-before", "a limit is broken");
-    told(&server, "").await;
+    let message = "a limit is exceeded";
+    record(
+        &server,
+        RefusalKind::Limit,
+        "hostile",
+        "job-before",
+        message,
+    );
+    list_entries(&server, "").await;
     let variables = [
         ("PINHOLE_ENGINES", folder.path().to_str().unwrap()),
         ("HOSTILE_BASE_URL", &upstream.url()),
     ];
-    let server = server.restart(&variables).await;
-    refused(Kind::Limit, "hostile", "job-after", "a limit is broken");
-    let lines = told(&server, "&kind=limit").await;
-    let place = |job: &str| lines.iter().position(|line| line["job"] == job).unwrap();
-    assert!(place("job-after") < place("job-before"));
+    let restarted = server.restart(&variables).await;
+    record(
+        &restarted,
+        RefusalKind::Limit,
+        "hostile",
+        "job-after",
+        message,
+    );
+    let entries = list_entries(&restarted, "&kind=limit").await;
+    let position = |job: &str| {
+        entries
+            .iter()
+            .position(|entry| entry["job"] == job)
+            .unwrap()
+    };
+    assert!(position("job-after") < position("job-before"));
 }

@@ -3,7 +3,7 @@
 use http::Method;
 use pinhole_ground::audit::AuditLog;
 use pinhole_images::Decoder;
-use pinhole_tests::{FakeResponse, TestServer, FakeUpstream, pixel_base64};
+use pinhole_tests::{FakeResponse, FakeUpstream, TestServer, pixel_base64};
 use serde_json::{Value, json};
 
 /// An upstream that makes every picture that it is asked for.
@@ -68,7 +68,7 @@ async fn every_binding_has_its_own_place_key_and_model() {
         asked(&engines),
         [pair("of-openai", key), pair("of-large", key)]
     );
-    assert_eq!(engines.seen()[1].json()["size"], "64x32");
+    assert_eq!(engines.requests()[1].json()["size"], "64x32");
     for engine in ["photo", "keyless"] {
         assert_eq!(draw(&server, &json!({"engine": engine})).await.0, 200);
     }
@@ -77,7 +77,7 @@ async fn every_binding_has_its_own_place_key_and_model() {
     // Neither the engine's key nor the default's model goes to another place.
     assert_eq!(asked_photos[1].1, "");
     assert_ne!(asked_photos[1].0, "of-the-default");
-    assert_eq!((engines.seen().len(), asked_photos.len()), (2, 2));
+    assert_eq!((engines.requests().len(), asked_photos.len()), (2, 2));
 
     let (status, body) = draw(&server, &json!({"engine": "nobody"})).await;
     assert_eq!(status, 400, "{body}");
@@ -108,7 +108,7 @@ async fn check(default: &FakeUpstream, more: &Value, expected_status: u16, falls
     let (status, body) = server.post_json("/api/v1/images/generations", &body).await;
     assert_eq!(status, expected_status, "{more} {body}");
     assert_eq!(
-        spare.seen().len(),
+        spare.requests().len(),
         usize::from(falls_back == "spare"),
         "{more}"
     );
@@ -139,7 +139,13 @@ async fn what_is_busy_or_out_of_reach_leaves_the_job_to_another() {
     let busy = FakeUpstream::json(429, busy).await;
     check(&busy, &json!({}), 200, "spare").await;
     let broke = json!({"error": {"message": "pay first", "code": "insufficient_quota"}});
-    check(&FakeUpstream::json(429, broke).await, &json!({}), 200, "spare").await;
+    check(
+        &FakeUpstream::json(429, broke).await,
+        &json!({}),
+        200,
+        "spare",
+    )
+    .await;
     // A model's name may mean nothing to another engine, but it does to another binding of this one.
     check(&busy, &json!({"model": "of-both"}), 200, "spare").await;
     // Whoever names an engine wants that one.
@@ -169,9 +175,10 @@ async fn what_may_have_been_charged_is_never_asked_for_again() {
     let failing = FakeUpstream::json(500, json!({"error": {"message": "oh"}})).await;
     check(&failing, &json!({}), 400, "nobody").await;
     // It takes the request and says nothing.
-    let mute = FakeUpstream::start(async |_| -> FakeResponse { panic!("the connection breaks") }).await;
+    let mute =
+        FakeUpstream::start(async |_| -> FakeResponse { panic!("the connection breaks") }).await;
     check(&mute, &json!({}), 400, "nobody").await;
-    assert_eq!(mute.seen().len(), 1);
+    assert_eq!(mute.requests().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,7 +205,7 @@ async fn a_binding_is_for_its_groups() {
         let status = answer.status().as_u16();
         let text = answer.text().await.unwrap();
         let used = upstream
-            .seen()
+            .requests()
             .last()
             .map(|seen| seen.header("authorization").to_owned());
         (status, text, used.unwrap_or_default())
@@ -217,7 +224,7 @@ async fn a_binding_is_for_its_groups() {
     let id = group["id"].as_str().unwrap();
     let members = json!({"user_ids": ["second"]});
     let (status, group) = server
-        .ask(&format!("/api/v1/groups/id/{id}/users/add"), &members)
+        .post_json(&format!("/api/v1/groups/id/{id}/users/add"), &members)
         .await;
     assert_eq!(status, 200, "{group}");
     assert_eq!(ask(second, Some("secret")).await.2, "Bearer k-secret");
@@ -240,14 +247,26 @@ async fn bindings_that_cannot_be_read_stop_the_start_with_the_place() {
     for (bindings, gist) in [
         ("{\"a\": {\"engin\": \"open-sesame\"}}", "see a.engin"),
         ("[\"open-sesame\"", "PINHOLE_BINDINGS is not a JSON object"),
-        ("{\"A b\": {}}", "the name must be 1 to 40 lowercase letters"),
-        ("{\"a\": {\"size\": \"large\"}}", "binding \"a\": size \"large\" is neither"),
-        ("{\"a\": {\"steps\": 0}}", "binding \"a\": steps must be from 1 to"),
+        (
+            "{\"A b\": {}}",
+            "the name must be 1 to 40 lowercase letters",
+        ),
+        (
+            "{\"a\": {\"size\": \"large\"}}",
+            "binding \"a\": size \"large\" is neither",
+        ),
+        (
+            "{\"a\": {\"steps\": 0}}",
+            "binding \"a\": steps must be from 1 to",
+        ),
     ] {
         let data = tempfile::tempdir().unwrap();
         let environment = pinhole_tests::environment(&data, &[("PINHOLE_BINDINGS", bindings)]);
         let config = pinhole::config::Config::new(environment).unwrap();
-        let error = pinhole::jobs::Jobs::open(&config, AuditLog::default(), Decoder::default()).await.err().unwrap();
+        let error = pinhole::jobs::Jobs::open(&config, AuditLog::default(), Decoder::default())
+            .await
+            .err()
+            .unwrap();
         let error = format!("{error:#}");
         assert!(error.contains(gist), "{error}");
         assert!(!error.contains("open-sesame"), "{error}");
@@ -270,7 +289,10 @@ async fn a_binding_that_cannot_work_says_why_and_disturbs_no_other() {
             "odd",
             "unknown setting \"base-urll\": the settings of engine openai are ",
         ),
-        ("both", "the setting authentication cannot differ for editing"),
+        (
+            "both",
+            "the setting authentication cannot differ for editing",
+        ),
     ] {
         let (status, body) = draw(&server, &json!({"engine": engine})).await;
         assert_eq!(status, 400, "{body}");
@@ -288,7 +310,9 @@ async fn the_default_is_a_binding_that_there_is() {
         let (status, body) = set(json!({variable: "photo"})).await;
         assert_eq!(status, 400, "{body}");
         let detail = body["detail"].as_str().unwrap();
-        let expected = format!("{variable} is \"photo\", which is not an engine: use one of automatic1111, comfyui, ");
+        let expected = format!(
+            "{variable} is \"photo\", which is not an engine: use one of automatic1111, comfyui, "
+        );
         assert!(detail.starts_with(&expected), "{detail}");
     }
     let photo = json!({"photo": {"engine": "openai", "settings": {"base-url": photos.url()}}});
@@ -298,9 +322,9 @@ async fn the_default_is_a_binding_that_there_is() {
     .await;
     assert_eq!(status, 200, "{body}");
     assert_eq!(draw(&server, &json!({})).await.0, 200);
-    assert_eq!((engines.seen().len(), photos.seen().len()), (0, 1));
+    assert_eq!((engines.requests().len(), photos.requests().len()), (0, 1));
     let (status, body) = set(json!({"PINHOLE_BINDINGS": null})).await;
     assert_eq!(status, 400, "{body}");
     assert_eq!(draw(&server, &json!({})).await.0, 200);
-    assert_eq!(photos.seen().len(), 2);
+    assert_eq!(photos.requests().len(), 2);
 }

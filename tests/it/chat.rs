@@ -17,7 +17,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use pinhole::chat::event::{Event, EventTarget, PROGRESS};
-use pinhole_tests::{FakeResponse, RecordedRequest, TestServer, FakeUpstream};
+use pinhole_tests::{FakeResponse, FakeUpstream, RecordedRequest, TestServer};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -76,7 +76,9 @@ impl Recorded {
 async fn model() -> FakeUpstream {
     FakeUpstream::start(async |seen: RecordedRequest| match seen.line().as_str() {
         "GET /v1/models" => FakeResponse::json(404, &json!({})),
-        _ if seen.json()["stream"] == true => FakeResponse::typed(200, "text/event-stream", STREAMED),
+        _ if seen.json()["stream"] == true => {
+            FakeResponse::typed(200, "text/event-stream", STREAMED)
+        }
         _ => FakeResponse::typed(200, "application/json", WHOLE),
     })
     .await
@@ -84,7 +86,7 @@ async fn model() -> FakeUpstream {
 
 /// What the language model was asked to answer.
 fn asked(model: &FakeUpstream) -> Vec<RecordedRequest> {
-    let mut seen = model.seen();
+    let mut seen = model.requests();
     seen.retain(|seen| seen.line() != "GET /v1/models");
     seen
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use pinhole_tests::{FakeResponse, PIXEL, RecordedRequest, TestServer, FakeUpstream, WebSocket};
+use pinhole_tests::{FakeResponse, FakeUpstream, PIXEL, RecordedRequest, TestServer, WebSocket};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::tungstenite::Message;
@@ -35,7 +35,10 @@ async fn finish(mut socket: WebSocket, mut jobs: watch::Receiver<u32>, mine: u32
 }
 
 /// A ComfyUI whose every job leaves these files; `view` gives their bytes.
-async fn comfy(files: &'static [&'static str], view: fn(&RecordedRequest) -> FakeResponse) -> FakeUpstream {
+async fn comfy(
+    files: &'static [&'static str],
+    view: fn(&RecordedRequest) -> FakeResponse,
+) -> FakeUpstream {
     let jobs = watch::Sender::new(0);
     FakeUpstream::start(move |seen| {
         let answer = match path(&seen) {
@@ -71,7 +74,7 @@ async fn every_job_has_a_socket_and_an_id_of_its_own() {
         let (status, reply) = server.post_json("/v1/images/generations", &body).await;
         assert_eq!(status, 200, "{reply}");
     }
-    let seen = comfy.seen();
+    let seen = comfy.requests();
     let jobs: Vec<Value> = seen
         .iter()
         .filter(|seen| seen.line() == "POST /prompt")
@@ -128,8 +131,11 @@ async fn a_client_that_goes_away_takes_its_job_along() {
     let soon = tokio::time::timeout(PATIENCE, followed.recv()).await;
     soon.unwrap().unwrap();
     asking.abort();
-    let told = tokio::time::timeout(PATIENCE, comfy.wait_for(3)).await;
+    let told = tokio::time::timeout(PATIENCE, comfy.wait_for_requests(3)).await;
     told.unwrap();
     let cancel = format!("POST /api/jobs/{JOB}/cancel");
-    assert_eq!(comfy.lines()[1..], ["POST /prompt".to_owned(), cancel]);
+    assert_eq!(
+        comfy.request_lines()[1..],
+        ["POST /prompt".to_owned(), cancel]
+    );
 }

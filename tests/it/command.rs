@@ -17,7 +17,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use pinhole_tests::{FakeResponse, RecordedRequest, TestServer, FakeUpstream, engines, guests, program};
+use pinhole_tests::{
+    FakeResponse, FakeUpstream, RecordedRequest, TestServer, engines, guests, program,
+};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;

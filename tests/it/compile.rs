@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use pinhole::config::Config;
+use pinhole_ground::audit::AuditLog;
+use pinhole_images::Decoder;
 use pinhole_sandbox::{Compiler, Engines};
 use pinhole_tests::{TestServer, compiler, engines, environment, program};
 use tempfile::TempDir;
@@ -113,7 +115,8 @@ async fn open(engines: &TempDir, data: &TempDir, compiler: &Compiler) -> Engines
         compiler: compiler.clone(),
         ..config
     };
-    Engines::open(&config).await.unwrap()
+    let options = config.engine_options(AuditLog::default(), Decoder::default());
+    Engines::open(&options).await.unwrap()
 }
 
 /// Opens an empty data folder beside a folder with this one file: why it was refused.

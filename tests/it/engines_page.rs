@@ -5,11 +5,11 @@ use std::path::Path;
 
 use pinhole::config::Config;
 use pinhole::jobs::Jobs;
+use pinhole_ground::audit::AuditLog;
+use pinhole_images::Decoder;
 use pinhole_sandbox::Component;
 use pinhole_sandbox::contract::{Credential, Description, Setting, SettingKind};
 use pinhole_sandbox::engine_settings::{is_edit_only, own_variable};
-use pinhole_ground::audit::AuditLog;
-use pinhole_images::Decoder;
 use pinhole_tests::environment;
 
 const HEAD: &str = "\
@@ -175,7 +175,9 @@ fn section(component: &Component) -> String {
 async fn engines_page_is_current() {
     let data = tempfile::tempdir().unwrap();
     let config = Config::new(environment(&data, &[])).unwrap();
-    let jobs = Jobs::open(&config, AuditLog::default(), Decoder::default()).await.unwrap();
+    let jobs = Jobs::open(&config, AuditLog::default(), Decoder::default())
+        .await
+        .unwrap();
     assert!(
         jobs.engines.rejected_files().is_empty(),
         "{:?}",

@@ -1,7 +1,7 @@
 //! The engine `gemini`, as far as a conformance case cannot say it: the order of what came side by
 //! side, and what the host shows of the engine.
 
-use pinhole_tests::{FakeResponse, EngineFixture, gif};
+use pinhole_tests::{EngineFixture, FakeResponse, gif};
 use serde_json::{Value, json};
 
 /// Not in the shape of Google's keys, so that nothing recognises it by its looks.
@@ -35,13 +35,17 @@ async fn several_pictures_come_in_the_order_of_their_seeds() {
     let answers = [1, 2, 3].map(|width| picture(&gif(width)));
     let played = stage.generate(answers, &asked).await;
     let seed = |body: Value| body["generationConfig"]["seed"].as_u64().unwrap();
-    let arrived: Vec<u64> = played.seen.iter().map(|seen| seed(seen.json())).collect();
+    let arrived: Vec<u64> = played
+        .requests
+        .iter()
+        .map(|seen| seed(seen.json()))
+        .collect();
     let expected: Vec<Vec<u8>> = [40, 41, 42]
         .iter()
         .map(|seed| arrived.iter().position(|other| other == seed).unwrap())
         .map(|place| gif(u8::try_from(place + 1).unwrap()))
         .collect();
-    assert_eq!(played.pictures(), expected);
+    assert_eq!(played.images(), expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]

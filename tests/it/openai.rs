@@ -3,7 +3,9 @@
 
 use std::process::Command;
 
-use pinhole_tests::{FakeResponse, EngineFixture, FakeUpstream, engines, program};
+use pinhole_tests::{
+    EngineFixture, FakeResponse, FakeUpstream, engines, program, recorded_response,
+};
 use serde_json::{Value, json};
 
 /// Not in the shape of OpenAI's keys, so that nothing recognises it by its looks.
@@ -82,8 +84,8 @@ async fn a_picture_at_any_other_address_is_not_fetched() {
     let port = stage.upstream.address().port();
     for address in [
         format!("{}/x.png", other.url()),
-        format!("http://localhost:{}/x.png", other.address.port()),
-        format!("http://[::ffff:127.0.0.1]:{}/x.png", other.address.port()),
+        format!("http://localhost:{}/x.png", other.address().port()),
+        format!("http://[::ffff:127.0.0.1]:{}/x.png", other.address().port()),
         // The granted host and port, but in other words.
         format!("http://localhost:{port}/x.png"),
         format!("http://{KEY}@127.0.0.1:{port}/x.png"),
@@ -96,7 +98,9 @@ async fn a_picture_at_any_other_address_is_not_fetched() {
         "x".to_owned(),
     ] {
         let answer = FakeResponse::json(200, &json!({"data": [{"url": address}]}));
-        let played = stage.generate([answer], &json!({"prompt": "a red fox"})).await;
+        let played = stage
+            .generate([answer], &json!({"prompt": "a red fox"}))
+            .await;
         let expected = "the image URL is not allowed";
         assert_eq!(
             played.error(),
@@ -105,7 +109,7 @@ async fn a_picture_at_any_other_address_is_not_fetched() {
         );
         assert_eq!(played.request().line(), "POST /v1/images/generations");
     }
-    assert!(other.seen().is_empty(), "{:?}", other.lines());
+    assert!(other.requests().is_empty(), "{:?}", other.request_lines());
     assert_eq!(stage.server.stored_files(), 0);
 }
 

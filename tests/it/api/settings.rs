@@ -1,6 +1,6 @@
 //! What an operator sets while the server runs, and what a client needs to know at its start.
 
-use pinhole_ground::audit::{Kind, refused};
+use pinhole_ground::audit::{Event, RefusalKind};
 
 use super::*;
 
@@ -38,7 +38,13 @@ async fn settings_are_shown_and_changed() {
     api.case("limit_no_number", get("/api/v1/settings/changes?limit=x"))
         .await;
 
-    refused(Kind::Picture, "sketch", "", "a picture is none");
+    api.server.app.audit.record(&Event {
+        kind: RefusalKind::Picture,
+        guard: None,
+        engine: "sketch",
+        job: "",
+        message: "the image is invalid",
+    });
     api.case("good", get("/api/v1/audit?kind=picture&limit=1"))
         .await;
     api.case("unknown_kind", get("/api/v1/audit?kind=weather"))

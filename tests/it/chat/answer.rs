@@ -1,6 +1,6 @@
 //! The language model: what it is passed, what of it is passed on, and what comes without one.
 
-use pinhole_tests::{FakeResponse, TestServer, FakeUpstream};
+use pinhole_tests::{FakeResponse, FakeUpstream, TestServer};
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
@@ -194,13 +194,14 @@ async fn nothing_leads_a_reply_without_chat_whose_picture_failed_or_that_is_no_c
     let mut request = Recorded::without_chat();
     let reply = ask(&server_, &request).await;
     reply.assert_is(200, "text/event-stream", STREAMED);
-    assert_eq!(server_.stored(), 0);
+    assert_eq!(server_.stored_files(), 0);
 
     request["stream"] = json!(false);
     for answer in ["not JSON at all", "[]", r#"{"choices":[]}"#] {
-        let model =
-            FakeUpstream::start(move |_| async move { FakeResponse::typed(200, "application/json", answer) })
-                .await;
+        let model = FakeUpstream::start(move |_| async move {
+            FakeResponse::typed(200, "application/json", answer)
+        })
+        .await;
         let server = server(&model, &[]).await;
         let reply = ask(&server, &request).await;
         reply.assert_is(200, "application/json", answer);
@@ -248,7 +249,7 @@ async fn a_turn_that_wants_no_picture_is_passed_on() {
         assert_eq!(seen, expected, "{features}");
         assert_eq!(server.stored_files(), 0);
     }
-    assert_eq!((asked(&model).len(), engine.seen().len()), (8, 0));
+    assert_eq!((asked(&model).len(), engine.requests().len()), (8, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -289,8 +290,10 @@ async fn a_language_model_that_refuses_is_passed_on() {
         (503, "text/event-stream", STREAMED),
     ] {
         let model =
-            FakeUpstream::start(move |_| async move { FakeResponse::typed(status, content_type, body) })
-                .await;
+            FakeUpstream::start(
+                move |_| async move { FakeResponse::typed(status, content_type, body) },
+            )
+            .await;
         let server = server(&model, &[]).await;
         // A page would be the server's own to a browser.
         let shown = match content_type {

@@ -1,6 +1,8 @@
 //! Whether a turn makes a picture, changes one, or does nothing of the kind.
 
-use pinhole_tests::{FakeResponse, PIXEL, RecordedRequest, TestServer, FakeUpstream, gif, pixel_base64};
+use pinhole_tests::{
+    FakeResponse, FakeUpstream, PIXEL, RecordedRequest, TestServer, gif, pixel_base64,
+};
 use serde_json::{Value, json};
 
 use super::{FAILED, Listener, MADE, Reply, TURN, WHOLE, ask, outline};
@@ -244,7 +246,10 @@ async fn pictures_that_cannot_be_used_are_told_of_only_where_nothing_else_is_the
             "http://127.0.0.1/fox.png",
             "has a URL that the server does not fetch",
         ),
-        ("/api/v1/files/5/content", "refers to a file that does not exist"),
+        (
+            "/api/v1/files/5/content",
+            "refers to a file that does not exist",
+        ),
         ("5", "refers to a file that does not exist"),
         ("data:image/png,x", "has a data URL that is not base64"),
         ("data:image/png;base64,AAAA", "cannot be used"),

@@ -1,6 +1,6 @@
 //! Engines that fail: the client is told, the model is told, and the turn goes on.
 
-use pinhole_tests::{FakeResponse, RecordedRequest, FakeUpstream};
+use pinhole_tests::{FakeResponse, FakeUpstream, RecordedRequest};
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
@@ -54,7 +54,7 @@ async fn check_bad_answer(
         async { answer }
     })
     .await;
-    let (url, port) = (engine.url(), engine.address.port().to_string());
+    let (url, port) = (engine.url(), engine.address().port().to_string());
     let variables = [
         ("IMAGE_GENERATION_ENGINE", "automatic1111"),
         ("AUTOMATIC1111_BASE_URL", url.as_str()),
@@ -62,7 +62,7 @@ async fn check_bad_answer(
     ];
     let secrets = ["127.0.0.1", port.as_str(), "user:pass", "dXNlcjpwYXNz"];
     check_failure(&variables, reason, &secrets).await;
-    let drawn: Vec<RecordedRequest> = engine.seen();
+    let drawn: Vec<RecordedRequest> = engine.requests();
     let drawn: Vec<&RecordedRequest> = drawn
         .iter()
         .filter(|seen| seen.line() == "POST /sdapi/v1/txt2img")

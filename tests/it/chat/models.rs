@@ -1,6 +1,6 @@
 //! Several servers with language models: their lists, and which of them answers.
 
-use pinhole_tests::{FakeResponse, RecordedRequest, TestServer, FakeUpstream};
+use pinhole_tests::{FakeResponse, FakeUpstream, RecordedRequest, TestServer};
 use serde_json::{Value, json};
 
 use super::{MODEL_KEY, Reply, STREAMED, WHOLE, ask, asked, model};
@@ -119,7 +119,7 @@ async fn a_server_without_a_list_hides_nobody_and_answers_what_nobody_lists() {
         let reply = ask(&server, &request(model)).await;
         assert_eq!(reply.json(), json!({"said by": "broken"}));
     }
-    let lists = broken.lines();
+    let lists = broken.request_lines();
     let lists = lists.iter().filter(|line| *line == "GET /models").count();
     assert_eq!(lists, 1, "who gives no list is not asked with every turn");
 }
@@ -253,7 +253,8 @@ async fn openais_clients_read_errors_in_openais_shape() {
     assert_eq!(error(&reply).0, 401);
 
     // What a proxy says in front of the language model is told so.
-    let page = FakeUpstream::start(async |_| FakeResponse::typed(503, "text/html", "<h1>Down</h1>")).await;
+    let page =
+        FakeUpstream::start(async |_| FakeResponse::typed(503, "text/html", "<h1>Down</h1>")).await;
     let server_ = server(&[&page], "").await;
     let asking = server_.post(OPENAI_TURN, &request(json!("m")));
     let reply = Reply::read(asking.send().await.unwrap()).await;

@@ -1,6 +1,6 @@
 //! Prompts that a language model writes.
 
-use pinhole_tests::{FakeResponse, RecordedRequest, TestServer, FakeUpstream};
+use pinhole_tests::{FakeResponse, FakeUpstream, RecordedRequest, TestServer};
 use serde_json::{Value, json};
 
 use super::decision::{REWRITTEN, Scene};

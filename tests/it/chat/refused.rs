@@ -1,6 +1,6 @@
 //! What nobody should send to a chat, and who may not send anything.
 
-use pinhole_tests::{TestServer, FakeUpstream};
+use pinhole_tests::{FakeUpstream, TestServer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,7 +17,12 @@ const MAX_PROMPT_BYTES: usize = 32_000;
 const MAX_BODY_BYTES: usize = 32 << 20;
 
 /// A turn whose messages hold nothing that could be drawn: an event, and the model's answer.
-async fn check_nothing_to_draw(model: &FakeUpstream, server: &TestServer, messages: Value, reason: &str) {
+async fn check_nothing_to_draw(
+    model: &FakeUpstream,
+    server: &TestServer,
+    messages: Value,
+    reason: &str,
+) {
     let Recorded {
         mut request,
         chat_id,
@@ -88,7 +93,12 @@ async fn a_prompt_may_be_as_long_as_the_limit() {
 }
 
 /// A body that is no turn. The language model hears nothing of it.
-async fn check_refused(server: &TestServer, body: impl Into<reqwest::Body>, status: u16, detail: &str) {
+async fn check_refused(
+    server: &TestServer,
+    body: impl Into<reqwest::Body>,
+    status: u16,
+    detail: &str,
+) {
     let request = server
         .client
         .post(server.url(TURN))
@@ -115,10 +125,7 @@ async fn a_body_that_is_no_turn_is_refused() {
         ("{}{}", "invalid JSON body: trailing"),
         ("[]", "invalid JSON body: invalid type: sequence"),
         ("null", "invalid JSON body: invalid type: null"),
-        (
-            "\"messages\"",
-            "invalid JSON body: invalid type: string",
-        ),
+        ("\"messages\"", "invalid JSON body: invalid type: string"),
         (deep.as_str(), "invalid JSON body: recursion limit"),
         ("{}", "messages must be a list"),
         (r#"{"messages": null}"#, "messages must be a list"),

@@ -109,7 +109,10 @@ async fn what_the_engine_cannot_do_is_told_and_the_turn_goes_on() {
     let mut listener = Listener::of_chat(&scene.server, &scene.server.key, "c1").await;
     for (wishes, reason) in [
         (json!({"seed": 5}), "does not support seed"),
-        (json!({"negative_prompt": "snow"}), "does not support negative_prompt"),
+        (
+            json!({"negative_prompt": "snow"}),
+            "does not support negative_prompt",
+        ),
         (json!({"steps": 5}), "does not support steps"),
         (json!({"n": 0}), "0 images were requested"),
         (json!({"n": 1000}), "1000 images were requested"),

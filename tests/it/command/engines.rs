@@ -116,7 +116,10 @@ async fn engine_models_and_verify_ask_the_upstream() {
     let verified = program.run(&["engine", "verify", "openai"]).done();
     let fine = "engine openai works";
     assert_eq!(verified, [fine]);
-    assert_eq!(upstream.request_lines(), ["GET /v1/models", "GET /v1/models"]);
+    assert_eq!(
+        upstream.request_lines(),
+        ["GET /v1/models", "GET /v1/models"]
+    );
 
     let program = program.with("IMAGES_OPENAI_PARAMS", "[1]");
     let line = program.run(&["engine", "verify", "openai"]).failed(1);

@@ -165,10 +165,7 @@ fn engine_grant_takes_a_request_away_and_gives_it_back() {
 fn engine_grant_names_the_engines_that_there_are() {
     let program = changed("plain");
     let said = program.run(&["engine", "grant", "nobody"]).failed(2);
-    assert_eq!(
-        said,
-        "pinhole: unknown engine nobody: use one of hostile\n"
-    );
+    assert_eq!(said, "pinhole: unknown engine nobody: use one of hostile\n");
 }
 
 #[test]

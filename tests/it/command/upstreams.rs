@@ -90,7 +90,8 @@ async fn an_upstream_that_is_down_is_named_with_its_variable() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upstream_that_does_not_answer_is_named_with_its_variable() {
-    let upstream = FakeUpstream::start(async |_| std::future::pending::<FakeResponse>().await).await;
+    let upstream =
+        FakeUpstream::start(async |_| std::future::pending::<FakeResponse>().await).await;
     let program = Program::new(&["openai"])
         .with("IMAGES_OPENAI_API_BASE_URL", &upstream.url())
         .with("PINHOLE_JOB_TIMEOUT_SECS", "1");

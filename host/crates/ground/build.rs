@@ -3,6 +3,11 @@
 //! It is no cargo feature, so no combination of features can enable it, and it refuses any optimized
 //! profile, so no release can contain it.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a build script; the ban is for the server"
+)]
+
 fn main() {
     const VARIABLE: &str = "PINHOLE_GUARD_SWITCHES";
     println!("cargo::rustc-check-cfg=cfg(guard_switches)");

@@ -80,6 +80,11 @@ pub(super) async fn json_body<T: DeserializeOwned>(request: Request) -> Result<T
     let body = Bytes::from_request(request, &())
         .await
         .map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
+    // Serde also reads a struct from an array of its fields, which the schema does not allow.
+    if body.trim_ascii_start().starts_with(b"[") {
+        let detail = "invalid JSON body: expected an object, received an array";
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, detail));
+    }
     let mut json = serde_json::Deserializer::from_slice(&body);
     let value =
         serde_path_to_error::deserialize(&mut json).map_err(|error| invalid_json(&error))?;

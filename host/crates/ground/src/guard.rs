@@ -308,11 +308,6 @@ impl Guard {
         if self.is_active() { limit } else { usize::MAX }
     }
 
-    #[must_use]
-    pub fn holds(self) -> bool {
-        self.is_active()
-    }
-
     /// The only place that knows whether a guard is disabled.
     #[cfg(not(guard_switches))]
     #[inline(always)]

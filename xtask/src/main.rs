@@ -117,7 +117,7 @@ fn run_adversary(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode
     let status = Command::new(workspace.adversary_program())
         .args(arguments)
         .env("PINHOLE_ENGINES", workspace.engines())
-        .env("PINHOLE_COMPILER", workspace.server_program())
+        .env("PINHOLE_PROGRAM", workspace.server_program())
         .status()
         .context("cannot start pinhole-adversary")?;
     Ok(workspace::exit_code(status))

@@ -23,12 +23,12 @@ async fn request_as(
     server: &TestServer,
     method: Method,
     path: &str,
-    shown: &str,
+    token: &str,
     body: Option<Value>,
 ) -> (u16, Value) {
     let mut request = server.client.request(method, server.url(path));
-    if !shown.is_empty() {
-        request = request.bearer_auth(shown);
+    if !token.is_empty() {
+        request = request.bearer_auth(token);
     }
     let body = body.map(|body| body.to_string());
     let response = request.body(body.unwrap_or_default()).send().await.unwrap();
@@ -40,16 +40,16 @@ async fn request_as(
     )
 }
 
-async fn get(server: &TestServer, path: &str, shown: &str) -> (u16, Value) {
-    request_as(server, Method::GET, path, shown, None).await
+async fn get(server: &TestServer, path: &str, token: &str) -> (u16, Value) {
+    request_as(server, Method::GET, path, token, None).await
 }
 
-async fn post(server: &TestServer, path: &str, shown: &str, body: Value) -> (u16, Value) {
-    request_as(server, Method::POST, path, shown, Some(body)).await
+async fn post(server: &TestServer, path: &str, token: &str, body: Value) -> (u16, Value) {
+    request_as(server, Method::POST, path, token, Some(body)).await
 }
 
-async fn delete(server: &TestServer, path: &str, shown: &str) -> (u16, Value) {
-    request_as(server, Method::DELETE, path, shown, None).await
+async fn delete(server: &TestServer, path: &str, token: &str) -> (u16, Value) {
+    request_as(server, Method::DELETE, path, token, None).await
 }
 
 async fn sign_up(server: &TestServer, name: &str) -> (u16, Value) {

@@ -88,10 +88,10 @@ async fn with_timeout<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 /// Requests an image. Returns the status and JSON of the response.
 async fn generate(server: &TestServer) -> (u16, Value) {
-    let asked = generation_request();
+    let requests = generation_request();
     with_timeout(
         "the server",
-        server.post_json("/v1/images/generations", &asked),
+        server.post_json("/v1/images/generations", &requests),
     )
     .await
 }
@@ -116,7 +116,7 @@ impl UnusedListener {
 
     /// Asserts that no connection waits to be accepted.
     fn check(&self) {
-        let error = self.0.accept().expect_err("nobody connects");
+        let error = self.0.accept().expect_err("a connection arrived");
         assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
     }
 }
@@ -164,7 +164,7 @@ async fn image_fetch_follows_three_redirects_without_credential() {
     let exchange = fixture.generate(responses, &generation_request()).await;
     assert_eq!(exchange.images(), [PIXEL]);
     let [first, hops @ ..] = exchange.requests.as_slice() else {
-        panic!("nothing was asked");
+        panic!("the upstream got no request");
     };
     assert_eq!(first.header("authorization"), format!("Bearer {KEY}"));
     let lines: Vec<String> = hops.iter().map(|hop| hop.line()).collect();
@@ -330,11 +330,11 @@ async fn egress_checks_resolved_ip_addresses() {
     let private = open_destination(&named, true, key());
     let response = send(private).await.unwrap();
     assert_eq!(response.status, 200);
-    let seen = upstream.requests();
-    assert_eq!(seen.len(), 1);
-    assert_eq!(seen[0].line(), "POST /v1/x");
-    assert_eq!(seen[0].header("authorization"), format!("Bearer {KEY}"));
-    assert!(seen[0].header("host").starts_with("localhost:"));
+    let requests = upstream.requests();
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].line(), "POST /v1/x");
+    assert_eq!(requests[0].header("authorization"), format!("Bearer {KEY}"));
+    assert!(requests[0].header("host").starts_with("localhost:"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -353,8 +353,8 @@ async fn engine_with_forbidden_url_is_unavailable() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn image_fetch_ends_at_job_timeout() {
-    let upstream = FakeUpstream::start(async |seen| match seen.method {
-        Method::POST => response_with_url(&format!("http://{}/x.png", seen.header("host"))),
+    let upstream = FakeUpstream::start(async |request| match request.method {
+        Method::POST => response_with_url(&format!("http://{}/x.png", request.header("host"))),
         _ => std::future::pending().await,
     })
     .await;
@@ -447,8 +447,8 @@ async fn egress_stores_no_cookies() {
         let exchange = fixture.generate(responses, &generation_request()).await;
         assert_eq!(exchange.images(), [PIXEL]);
         assert_eq!(exchange.headers.get("set-cookie"), None);
-        for seen in &exchange.requests {
-            assert_eq!(seen.header("cookie"), "", "{}", seen.line());
+        for request in &exchange.requests {
+            assert_eq!(request.header("cookie"), "", "{}", request.line());
         }
     }
 }

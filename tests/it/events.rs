@@ -86,21 +86,21 @@ fn event_types(events: &[Value]) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn event_stream_resumes_after_last_event_id() {
     let server = TestServer::with_engine("sketch", &[]).await;
-    let mut stays = EventStream::connect_as(&server, "", None).await;
-    let mut leaves = EventStream::connect_as(&server, "", None).await;
+    let mut connected = EventStream::connect_as(&server, "", None).await;
+    let mut leaving = EventStream::connect_as(&server, "", None).await;
     run_turn(&server, "c1").await;
-    let (ids, events) = stays.next_events(3).await;
+    let (ids, events) = connected.next_events(3).await;
     assert_eq!(event_types(&events), ["status", "status", "files"]);
-    let (first, _) = leaves.next().await;
+    let (first, _) = leaving.next().await;
     assert_eq!(first, ids[0]);
-    drop(leaves);
+    drop(leaving);
     run_turn(&server, "c2").await;
-    let (later, _) = stays.next_events(3).await;
+    let (later, _) = connected.next_events(3).await;
 
-    let mut back = EventStream::connect_as(&server, "", Some(&first)).await;
-    let (heard, again) = back.next_events(5).await;
-    assert_eq!(heard, [&ids[1..], &later].concat());
-    assert_eq!(again[..2], events[1..]);
+    let mut resumed_stream = EventStream::connect_as(&server, "", Some(&first)).await;
+    let (resumed_ids, resumed) = resumed_stream.next_events(5).await;
+    assert_eq!(resumed_ids, [&ids[1..], &later].concat());
+    assert_eq!(resumed[..2], events[1..]);
 
     let mut of_chat = EventStream::connect_as(&server, "?chat_id=c2", Some(&first)).await;
     assert_eq!(of_chat.next_events(3).await.0, later);
@@ -125,8 +125,8 @@ async fn event_stream_reports_gap_for_unknown_id() {
         let (next, status) = stream.next().await;
         assert_eq!(status["data"]["type"], "status");
         // The id of the gap event can be resumed too.
-        let mut back = EventStream::connect_as(&server, "", Some(&id)).await;
-        assert_eq!(back.next().await.0, next);
+        let mut resumed_stream = EventStream::connect_as(&server, "", Some(&id)).await;
+        assert_eq!(resumed_stream.next().await.0, next);
     }
 }
 
@@ -159,21 +159,21 @@ async fn event_stream_resumes_only_own_events() {
 #[tokio::test(flavor = "multi_thread")]
 async fn progress_event_has_fraction_and_preview() {
     let response = Arc::new(Notify::new());
-    let begun = Arc::new(AtomicBool::new(false));
+    let started = Arc::new(AtomicBool::new(false));
     let engine = {
         let response = response.clone();
-        FakeUpstream::start(move |seen: RecordedRequest| {
-            let (response, begun) = (response.clone(), begun.clone());
+        FakeUpstream::start(move |request: RecordedRequest| {
+            let (response, started) = (response.clone(), started.clone());
             async move {
-                if seen.line() == "POST /sdapi/v1/txt2img" {
-                    begun.store(true, Ordering::SeqCst);
+                if request.line() == "POST /sdapi/v1/txt2img" {
+                    started.store(true, Ordering::SeqCst);
                     response.notified().await;
                     return FakeResponse::json(
                         200,
                         &json!({"images": [pixel_base64()], "info": "{}"}),
                     );
                 }
-                let draws = begun.load(Ordering::SeqCst);
+                let draws = started.load(Ordering::SeqCst);
                 let preview = base64_simd::STANDARD.encode_to_string(gif(1));
                 FakeResponse::json(
                     200,
@@ -197,8 +197,8 @@ async fn progress_event_has_fraction_and_preview() {
     let mut socket = SocketClient::connect_as(&server, &server.key).await;
     let mut stream = EventStream::connect_as(&server, "?chat_id=c1", None).await;
     let watching = async {
-        let begun = socket.event().await;
-        assert_eq!(begun["data"]["data"]["description"], "Creating image");
+        let started = socket.event().await;
+        assert_eq!(started["data"]["data"]["description"], "Creating image");
         let progress = loop {
             let event = socket.event().await;
             assert_eq!(event["data"]["type"], PROGRESS);

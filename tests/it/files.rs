@@ -130,8 +130,8 @@ async fn content_has_image_type_and_security_headers() {
         assert_eq!(headers[name], value);
     }
     assert!(bytes.starts_with(b"\x89PNG\r\n\x1a\n"));
-    let kept = std::fs::read(server.data_dir.path().join("files").join(file_id(&url))).unwrap();
-    assert_eq!(bytes, kept);
+    let stored = std::fs::read(server.data_dir.path().join("files").join(file_id(&url))).unwrap();
+    assert_eq!(bytes, stored);
     let again = server
         .get(&url)
         .send()
@@ -140,7 +140,7 @@ async fn content_has_image_type_and_security_headers() {
         .bytes()
         .await
         .unwrap();
-    assert_eq!(again, kept);
+    assert_eq!(again, stored);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,11 +176,15 @@ async fn content_of_other_user_is_not_found() {
     assert_eq!(get(&server.key, &mine).send().await.unwrap().status(), 200);
     assert_eq!(get(second, &theirs).send().await.unwrap().status(), 200);
     assert_not_found("the administrator's", get(second, &mine)).await;
-    let seen = get(&server.key, &theirs).send().await.unwrap();
-    assert_eq!(seen.status(), 200, "administrators see all");
+    let response = get(&server.key, &theirs).send().await.unwrap();
+    assert_eq!(
+        response.status(),
+        200,
+        "administrators have access to all files"
+    );
     // The same error as for a file that does not exist.
-    let nobodys = "/api/v1/files/00000000-0000-4000-8000-000000000000/content";
-    assert_not_found("nobody's", get(second, nobodys)).await;
+    let unknown = "/api/v1/files/00000000-0000-4000-8000-000000000000/content";
+    assert_not_found("nobody's", get(second, unknown)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,13 +232,13 @@ async fn file_id_is_not_a_path() {
 #[tokio::test(flavor = "multi_thread")]
 async fn content_without_bytes_is_not_found() {
     let server = TestServer::start(&[]).await;
-    let (gone, kept) = (
+    let (gone, stored) = (
         generate_image(&server, &server.key).await,
         generate_image(&server, &server.key).await,
     );
     std::fs::remove_file(server.data_dir.path().join("files").join(file_id(&gone))).unwrap();
     assert_not_found("removed", server.get(&gone)).await;
-    assert_eq!(server.get(&kept).send().await.unwrap().status(), 200);
+    assert_eq!(server.get(&stored).send().await.unwrap().status(), 200);
 }
 
 /// Lines that the server writes when it listens.

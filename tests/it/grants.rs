@@ -296,9 +296,13 @@ async fn unreadable_grant_grants_nothing() {
         let [refused] = engines.rejected_files() else {
             panic!("{bad}");
         };
-        let gist = "has an unreadable grant (grants/hostile.json in the data directory: ";
-        assert!(refused.reason.contains(gist), "{}", refused.reason);
-        assert_eq!(fs::read_to_string(&path).unwrap(), bad, "it is left alone");
+        let expected = "has an unreadable grant (grants/hostile.json in the data directory: ";
+        assert!(refused.reason.contains(expected), "{}", refused.reason);
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            bad,
+            "the grant must not change"
+        );
         assert_eq!(fixture.stored_components().len(), 1, "{bad}");
     }
     fs::write(&path, good).unwrap();
@@ -401,9 +405,10 @@ async fn revoked_request_is_refused_until_restored() {
         let is_it = |right: &&Right| right.to_string() == "api GET /allowed/";
         let mut all = grant.allows.iter().chain(&grant.denies);
         let right = all.find(is_it).unwrap().clone();
-        let (from, to) = match allow {
-            true => (&mut grant.denies, &mut grant.allows),
-            false => (&mut grant.allows, &mut grant.denies),
+        let (from, to) = if allow {
+            (&mut grant.denies, &mut grant.allows)
+        } else {
+            (&mut grant.allows, &mut grant.denies)
         };
         assert!(from.remove(&right) && to.insert(right));
         grants.save("hostile", &grant).unwrap();

@@ -95,9 +95,9 @@ async fn generation_stores_images_and_returns_urls() {
     let owner = server.app.store.user_by_key(&server.key).await.unwrap();
     let files = server.app.files.list(&owner.unwrap(), 10, 0).await.unwrap();
     assert_eq!(files.len(), 2);
-    let stranger = server.add_second_user().await;
+    let second = server.add_second_user().await;
     let file = server.client.get(server.url(&files[0].url()));
-    let file = file.bearer_auth(stranger).send().await.unwrap();
+    let file = file.bearer_auth(second).send().await.unwrap();
     assert_eq!(file.status(), 404);
 }
 
@@ -128,11 +128,16 @@ async fn absent_fields_take_settings() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_supported_field_reaches_engine() {
-    let upstream = FakeUpstream::start(async |seen: RecordedRequest| match seen.target.as_str() {
-        "/sdapi/v1/txt2img" => FakeResponse::json(200, &json!({"images": [pixel_base64()]})),
-        _ => FakeResponse::json(404, &json!({})),
-    })
-    .await;
+    let upstream =
+        FakeUpstream::start(
+            async |request: RecordedRequest| match request.target.as_str() {
+                "/sdapi/v1/txt2img" => {
+                    FakeResponse::json(200, &json!({"images": [pixel_base64()]}))
+                }
+                _ => FakeResponse::json(404, &json!({})),
+            },
+        )
+        .await;
     let url = upstream.url();
     let server =
         TestServer::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", &url)]).await;
@@ -148,8 +153,8 @@ async fn every_supported_field_reaches_engine() {
     )
     .await;
     assert_eq!(response, [PIXEL]);
-    let mut seen = upstream.requests().into_iter();
-    let sent = seen.find(|seen| seen.target == "/sdapi/v1/txt2img");
+    let mut requests = upstream.requests().into_iter();
+    let sent = requests.find(|request| request.target == "/sdapi/v1/txt2img");
     let sent = sent.unwrap().json();
     for (name, expected) in [
         ("prompt", json!("a fox")),
@@ -179,12 +184,12 @@ async fn unsupported_fields_of_open_webui_are_dropped() {
         "image/png",
     )
     .await;
-    let seen = upstream.requests();
-    assert_eq!(seen[0].line(), "POST /v1/images/generations");
+    let requests = upstream.requests();
+    assert_eq!(requests[0].line(), "POST /v1/images/generations");
     let expected = json!({
         "prompt": "a fox", "model": "gpt-image-1", "background": "opaque",
     });
-    assert_eq!(seen[0].json(), expected);
+    assert_eq!(requests[0].json(), expected);
     // `parameters` take precedence.
     let body = json!({
         "prompt": "a fox", "background": "opaque", "parameters": {"background": "transparent"},
@@ -230,11 +235,16 @@ async fn models_come_from_engine() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn model_list_failure_disables_nothing() {
-    let upstream = FakeUpstream::start(async |seen: RecordedRequest| match seen.target.as_str() {
-        "/v1/models" => FakeResponse::json(500, &json!({"error": {"message": "out of order"}})),
-        _ => FakeResponse::json(200, &json!({"data": [{"b64_json": pixel_base64()}]})),
-    })
-    .await;
+    let upstream =
+        FakeUpstream::start(
+            async |request: RecordedRequest| match request.target.as_str() {
+                "/v1/models" => {
+                    FakeResponse::json(500, &json!({"error": {"message": "out of order"}}))
+                }
+                _ => FakeResponse::json(200, &json!({"data": [{"b64_json": pixel_base64()}]})),
+            },
+        )
+        .await;
     let base = format!("{}/v1", upstream.url());
     let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
     let server = TestServer::with_engine("openai", &variables).await;

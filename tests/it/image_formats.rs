@@ -137,8 +137,8 @@ fn stripping_metadata_changes_no_pixel() {
                 assert_eq!(again.bytes().as_ptr(), stripped.bytes().as_ptr(), "{name}");
             }
         }
-        let kept = image.with_metadata(MetadataPolicy::Keep, |_| false);
-        assert_eq!(kept.bytes().as_ptr(), image.bytes().as_ptr(), "{name}");
+        let unchanged = image.with_metadata(MetadataPolicy::Keep, |_| false);
+        assert_eq!(unchanged.bytes().as_ptr(), image.bytes().as_ptr(), "{name}");
         // Without metadata, the same bytes are returned without a copy.
         if ["plain.", "progressive.", "palette.", "deep.", "film.png"]
             .iter()
@@ -196,7 +196,9 @@ fn metadata_with_secret_is_removed_under_keep() {
     // A color profile with a secret is removed.
     for name in ["notes.png", "phone.jpg", "notes.webp"] {
         let clean = uploaded(sample_file(name))
-            .with_metadata(MetadataPolicy::Essential, |held| contains(held, b"acsp"));
+            .with_metadata(MetadataPolicy::Essential, |content| {
+                contains(content, b"acsp")
+            });
         assert_eq!(decoder(&clean).icc_profile().unwrap(), None, "{name}");
     }
 }

@@ -191,11 +191,16 @@ fn malformed(message: &'static str) -> Refusal {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn default_values_of_clients_are_accepted() {
-    let upstream = FakeUpstream::start(async |seen: RecordedRequest| match seen.target.as_str() {
-        "/sdapi/v1/txt2img" => FakeResponse::json(200, &json!({"images": [pixel_base64()]})),
-        _ => FakeResponse::json(404, &json!({})),
-    })
-    .await;
+    let upstream =
+        FakeUpstream::start(
+            async |request: RecordedRequest| match request.target.as_str() {
+                "/sdapi/v1/txt2img" => {
+                    FakeResponse::json(200, &json!({"images": [pixel_base64()]}))
+                }
+                _ => FakeResponse::json(404, &json!({})),
+            },
+        )
+        .await;
     let url = upstream.url();
     let server =
         TestServer::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", &url)]).await;
@@ -207,7 +212,7 @@ async fn default_values_of_clients_are_accepted() {
     });
     generate(&server, habits).await;
     let mut asked = upstream.requests().into_iter();
-    let sent = asked.find(|seen| seen.target == "/sdapi/v1/txt2img");
+    let sent = asked.find(|request| request.target == "/sdapi/v1/txt2img");
     let sent = sent.unwrap().json();
     for name in ["quality", "background", "moderation", "user"] {
         assert!(sent.get(name).is_none(), "{sent}");
@@ -371,22 +376,17 @@ async fn unknown_route_error_has_format_of_its_api() {
         assert_eq!(headers["content-type"], "application/json", "{case}");
         let allow = headers.get("allow").map(|allow| allow.to_str().unwrap());
         assert_eq!(allow, allowed, "{case}");
-        let status_ = response.status().as_u16();
-        let answer: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
-        match path.starts_with("/v1/") {
-            true => assert_refused(
-                &case,
-                (status_, answer),
-                &Refusal {
-                    status,
-                    ..malformed(message)
-                },
-            ),
-            false => assert_eq!(
-                (status_, answer),
-                (status, json!({"detail": message})),
-                "{case}"
-            ),
+        let actual_status = response.status().as_u16();
+        let body: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+        if path.starts_with("/v1/") {
+            let expected = Refusal {
+                status,
+                ..malformed(message)
+            };
+            assert_refused(&case, (actual_status, body), &expected);
+        } else {
+            let expected = (status, json!({"detail": message}));
+            assert_eq!((actual_status, body), expected, "{case}");
         }
     }
     let health = server

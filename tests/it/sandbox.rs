@@ -177,8 +177,8 @@ fn engine_error(outcome: Result<JobOutput, Error>) -> (ErrorKind, String) {
 
 /// An upstream that never responds to `/base/allowed/slow`.
 async fn slow_upstream() -> FakeUpstream {
-    FakeUpstream::start(async |seen: RecordedRequest| {
-        if seen.target.ends_with("/slow") {
+    FakeUpstream::start(async |request: RecordedRequest| {
+        if request.target.ends_with("/slow") {
             std::future::pending::<()>().await;
         }
         FakeResponse::json(200, &json!({}))

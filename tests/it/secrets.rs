@@ -78,18 +78,18 @@ impl SecretFixture {
     /// The text that the engine saw, which it returns reversed.
     async fn visible_to_engine(&self, how: &str) -> String {
         let (status, response) = self.generate(&format!("see {how}")).await;
-        let said = response["error"]["message"].as_str();
-        let said = said.unwrap_or_else(|| panic!("{how}: {status} {response}"));
-        said.chars().rev().collect()
+        let message = response["error"]["message"].as_str();
+        let message = message.unwrap_or_else(|| panic!("{how}: {status} {response}"));
+        message.chars().rev().collect()
     }
 }
 
 /// Fails if the text contains eight characters of the key, or part of an encoded form of it.
 #[track_caller]
 fn assert_no_key(text: &str) {
-    for (_, spelled) in key_encodings() {
-        let window = if spelled == KEY { 8 } else { 24 };
-        let letters: Vec<_> = spelled.chars().collect();
+    for (_, encoded) in key_encodings() {
+        let window = if encoded == KEY { 8 } else { 24 };
+        let letters: Vec<_> = encoded.chars().collect();
         for window in letters.windows(window.min(letters.len())) {
             let window: String = window.iter().collect();
             assert!(!text.contains(&window), "{window} is in {text}");
@@ -113,6 +113,6 @@ fn key_encodings() -> Vec<(&'static str, String)> {
 }
 
 /// The text between the parts of [`AROUND`].
-fn surrounded(spelled: &str) -> String {
-    format!("{}{spelled}{}", AROUND.0, AROUND.1)
+fn surrounded(encoded: &str) -> String {
+    format!("{}{encoded}{}", AROUND.0, AROUND.1)
 }

@@ -41,8 +41,8 @@ async fn language_model<F>(
 where
     F: Future<Output = FakeResponse> + Send + 'static,
 {
-    FakeUpstream::start(move |seen: RecordedRequest| {
-        let response = (seen.line() == "POST /v1/chat/completions").then(|| response(seen));
+    FakeUpstream::start(move |request: RecordedRequest| {
+        let response = (request.line() == "POST /v1/chat/completions").then(|| response(request));
         async {
             match response {
                 Some(response) => response.await,
@@ -58,10 +58,10 @@ async fn hanging_model(words: &'static str) -> (FakeUpstream, Arc<Notify>) {
     let dropped = Arc::new(Notify::new());
     let drops = dropped.clone();
     let model = language_model(move |_| {
-        let told = NotifyOnDrop(drops.clone());
+        let events = NotifyOnDrop(drops.clone());
         async move {
             let never = stream::pending::<Result<Bytes, std::io::Error>>().map(move |never| {
-                let _held = &told;
+                let _held = &events;
                 never
             });
             let first = stream::iter([Ok(text_chunk(words))]);
@@ -156,9 +156,9 @@ async fn stored_message(server: &TestServer, chat_id: &str) -> (Value, Value) {
 #[tokio::test(flavor = "multi_thread")]
 async fn background_response_is_sent_as_events_and_stored() {
     let more = Arc::new(Notify::new());
-    let held = more.clone();
+    let gate = more.clone();
     let model = language_model(move |_| {
-        let more = held.clone();
+        let more = gate.clone();
         async move {
             let rest = async move {
                 more.notified().await;
@@ -183,16 +183,16 @@ async fn background_response_is_sent_as_events_and_stored() {
     request["chat_id"] = json!(chat_id);
     let task = start_task(&server, &request).await;
 
-    let mut told = Vec::new();
-    while told.last() != Some(&json!({"content": "Here is "})) {
+    let mut events = Vec::new();
+    while events.last() != Some(&json!({"content": "Here is "})) {
         let event = next_event(&mut socket, &chat_id).await;
-        told.push(match event["type"].as_str().unwrap() {
+        events.push(match event["type"].as_str().unwrap() {
             COMPLETION => event["data"].clone(),
             kind => json!(kind),
         });
     }
     assert_eq!(
-        told[..3],
+        events[..3],
         [json!("status"), json!("status"), json!("files")]
     );
     let path = format!("/api/tasks/chat/{chat_id}");
@@ -215,9 +215,9 @@ async fn background_response_is_sent_as_events_and_stored() {
 
     server.app.tasks.shut_down().await;
     assert_eq!(get(&server, &path).await, json!({"task_ids": []}));
-    let seen = model.requests().pop().unwrap().json();
-    assert_eq!(seen["stream"], true);
-    assert_eq!(seen.get("session_id"), None);
+    let request = model.requests().pop().unwrap().json();
+    assert_eq!(request["stream"], true);
+    assert_eq!(request.get("session_id"), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -280,8 +280,8 @@ type ResponseFn = Box<dyn Fn() -> FakeResponse + Send + Sync>;
 #[tokio::test(flavor = "multi_thread")]
 async fn failure_is_sent_and_stored() {
     let refused = json!({"error": {"message": "no <room> left"}});
-    let heard = Arc::new(Notify::new());
-    let breaks = heard.clone();
+    let events = Arc::new(Notify::new());
+    let breaks = events.clone();
     let broken = move || {
         let breaks = breaks.clone();
         let first = stream::iter([Ok(text_chunk("Here "))]);
@@ -337,7 +337,7 @@ async fn failure_is_sent_and_stored() {
         if !words.is_empty() {
             expected.insert(3, COMPLETION);
             kinds = events_until(&mut socket, &chat_id, COMPLETION).await.0;
-            heard.notify_one();
+            events.notify_one();
         }
         let (rest, event) = events_until(&mut socket, &chat_id, "chat:message:error").await;
         kinds.extend(rest);
@@ -354,15 +354,15 @@ async fn failure_is_sent_and_stored() {
 #[tokio::test(flavor = "multi_thread")]
 async fn stop_reaches_engine_upstream() {
     let interrupted = Arc::new(Notify::new());
-    let begun = Arc::new(AtomicBool::new(false));
+    let started = Arc::new(AtomicBool::new(false));
     let upstream = {
-        let (interrupted, begun) = (interrupted.clone(), begun.clone());
-        FakeUpstream::start(move |seen: RecordedRequest| {
-            let (interrupted, begun) = (interrupted.clone(), begun.clone());
+        let (interrupted, started) = (interrupted.clone(), started.clone());
+        FakeUpstream::start(move |request: RecordedRequest| {
+            let (interrupted, started) = (interrupted.clone(), started.clone());
             async move {
-                match seen.line().as_str() {
+                match request.line().as_str() {
                     "POST /sdapi/v1/txt2img" => {
-                        begun.store(true, Ordering::SeqCst);
+                        started.store(true, Ordering::SeqCst);
                         interrupted.notified().await;
                         FakeResponse::json(200, &json!({"images": [], "info": "{}"}))
                     }
@@ -371,7 +371,7 @@ async fn stop_reaches_engine_upstream() {
                         FakeResponse::json(200, &json!({}))
                     }
                     _ => {
-                        let draws = begun.load(Ordering::SeqCst);
+                        let draws = started.load(Ordering::SeqCst);
                         let state = json!({
                             "job_count": i32::from(draws), "job_timestamp": "20261122125730",
                             "sampling_step": 4, "sampling_steps": 8,
@@ -399,7 +399,7 @@ async fn stop_reaches_engine_upstream() {
     assert!(stopped["message"].as_str().unwrap().contains(&task));
     let event = next_event(&mut socket, "c1").await;
     assert_eq!(event, json!({"type": CANCELLED}));
-    let told = async {
+    let events = async {
         while !upstream
             .request_lines()
             .contains(&"POST /sdapi/v1/interrupt".to_owned())
@@ -409,12 +409,12 @@ async fn stop_reaches_engine_upstream() {
                 .await;
         }
     };
-    timeout(PATIENCE, told).await.unwrap();
+    timeout(PATIENCE, events).await.unwrap();
     server.app.tasks.shut_down().await;
     assert_eq!(server.post_json(&path, &json!({})).await.0, 404);
-    let asked = model.request_lines().into_iter();
-    let asked = asked.filter(|line| line.starts_with("POST "));
-    assert_eq!(asked.count(), 0);
+    let requests = model.request_lines().into_iter();
+    let requests = requests.filter(|line| line.starts_with("POST "));
+    assert_eq!(requests.count(), 0);
     assert_eq!(server.stored_files(), 0);
 }
 
@@ -460,8 +460,8 @@ async fn tasks_of_other_users_are_hidden() {
             assert_eq!(response.text().await.unwrap(), r#"{"task_ids":[]}"#);
         } else {
             assert_eq!(response.status(), 404, "{path}");
-            let told = response.text().await.unwrap();
-            assert!(told.starts_with("{\"detail\":"), "{told}");
+            let events = response.text().await.unwrap();
+            assert!(events.starts_with("{\"detail\":"), "{events}");
         }
     }
     let ours = get(&server, "/api/tasks/chat/c1").await;

@@ -4,7 +4,7 @@ use pinhole_tests::{EngineTraffic, measure_traffic};
 
 /// Maximum number of bytes that enter the guest during a job with a 2 MB image.
 const MAX_ENTERED: u64 = 64 << 10;
-const PICTURE: usize = 2 << 20;
+const IMAGE_BYTES: usize = 2 << 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn large_image_costs_few_requests_and_stays_outside_guest() {
@@ -48,13 +48,13 @@ async fn large_image_costs_few_requests_and_stays_outside_guest() {
         ("openai", "generate", &["POST /v1/images/generations"]),
         ("openai", "edit", &["POST /v1/images/edits"]),
     ];
-    let all = measure_traffic(PICTURE).await;
+    let all = measure_traffic(IMAGE_BYTES).await;
     assert_eq!(all.len(), expected.len());
     for (job, (engine, operation, requests)) in all.iter().zip(expected) {
         assert_eq!((job.engine, job.operation), (engine, operation));
         let asked: Vec<&str> = job.requests.iter().map(|line| without_id(line)).collect();
         assert_eq!(asked, requests, "{engine} {operation}");
-        assert_eq!(job.image_bytes, PICTURE);
+        assert_eq!(job.image_bytes, IMAGE_BYTES);
         check_bytes(job);
     }
 }
@@ -63,7 +63,7 @@ fn check_bytes(job: &EngineTraffic) {
     assert!(job.entered_bytes > 0, "{job:?}");
     assert!(job.entered_bytes <= MAX_ENTERED, "{job:?}");
     // An edit sends its source once and completely.
-    let sent = job.sent_bytes as f64 / PICTURE as f64;
+    let sent = job.sent_bytes as f64 / IMAGE_BYTES as f64;
     match job.operation {
         "edit" => assert!((1.0..1.5).contains(&sent), "{job:?}"),
         _ => assert!(sent < 0.01, "{job:?}"),
@@ -72,8 +72,8 @@ fn check_bytes(job: &EngineTraffic) {
 
 /// A request line without the job id of `/history`.
 fn without_id(line: &str) -> &str {
-    match line.starts_with("GET /history/") {
-        true => "GET /history",
-        false => line,
+    if line.starts_with("GET /history/") {
+        return "GET /history";
     }
+    line
 }

@@ -114,8 +114,8 @@ async fn deleting_user_removes_files_and_sessions() {
         (200, json!(true))
     );
     assert_eq!(server.stored_files(), 0);
-    for shown in [key, &token] {
-        assert_eq!(get(&server, "/api/v1/auths/", shown).await.0, 401);
+    for credential in [key, &token] {
+        assert_eq!(get(&server, "/api/v1/auths/", credential).await.0, 401);
     }
     assert_eq!(get(&server, &group, &server.key).await.1["member_count"], 0);
     assert_eq!(delete(&server, &user, &server.key).await.0, 404);

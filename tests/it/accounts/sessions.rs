@@ -106,9 +106,9 @@ async fn session_cookie_is_secure_if_set() {
 async fn password_change_ends_every_session() {
     let server = server(&[]).await;
     let (id, first) = create_user(&server, "ada", "user").await;
-    let change = async |shown: &str, old: &str, new: &str| {
+    let change = async |credential: &str, old: &str, new: &str| {
         let body = json!({"password": old, "new_password": new});
-        post(&server, "/api/v1/auths/update/password", shown, body).await
+        post(&server, "/api/v1/auths/update/password", credential, body).await
     };
     assert_eq!(
         change(&first, "another horse", "a newer horse").await.0,
@@ -144,12 +144,15 @@ async fn password_change_ends_every_session() {
 async fn session_survives_restart_with_same_secret() {
     let server = server(&[]).await;
     let (id, token) = create_user(&server, "ada", "user").await;
-    let again = async |variables: &[(&str, &str)]| {
+    let reopen = async |variables: &[(&str, &str)]| {
         let config = Config::new(environment(&server.data_dir, variables)).unwrap();
         let app = App::open(&config).await.unwrap();
         let known = app.accounts.authenticate(&token).await.unwrap();
         known.map(|identity| identity.user.id)
     };
-    assert_eq!(again(&[]).await, Some(id));
-    assert_eq!(again(&[("WEBUI_SECRET_KEY", "another secret")]).await, None);
+    assert_eq!(reopen(&[]).await, Some(id));
+    assert_eq!(
+        reopen(&[("WEBUI_SECRET_KEY", "another secret")]).await,
+        None
+    );
 }

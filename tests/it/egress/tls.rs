@@ -56,7 +56,7 @@ impl Authority {
 struct TlsUpstream {
     address: SocketAddr,
     /// The head of each request, and whether the client sent a certificate.
-    seen: Arc<Mutex<Vec<(String, bool)>>>,
+    requests: Arc<Mutex<Vec<(String, bool)>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -77,8 +77,8 @@ impl TlsUpstream {
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let seen: Arc<Mutex<Vec<_>>> = Arc::default();
-        let memory = seen.clone();
+        let requests: Arc<Mutex<Vec<_>>> = Arc::default();
+        let memory = requests.clone();
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -87,7 +87,7 @@ impl TlsUpstream {
                     let Ok(stream) = acceptor.accept(stream).await else {
                         return;
                     };
-                    let showed = stream.get_ref().1.peer_certificates().is_some();
+                    let has_certificate = stream.get_ref().1.peer_certificates().is_some();
                     let mut stream = BufReader::new(stream);
                     let mut head = String::new();
                     while !head.ends_with("\r\n\r\n") {
@@ -95,7 +95,7 @@ impl TlsUpstream {
                             return;
                         }
                     }
-                    memory.lock().unwrap().push((head, showed));
+                    memory.lock().unwrap().push((head, has_certificate));
                     let response = format!(
                         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
                         body.len()
@@ -107,7 +107,7 @@ impl TlsUpstream {
         });
         Self {
             address,
-            seen,
+            requests,
             task,
         }
     }
@@ -117,9 +117,12 @@ impl TlsUpstream {
     }
 
     /// For each request since the last call, whether the client sent a certificate.
-    fn showed(&self) -> Vec<bool> {
-        let seen = std::mem::take(&mut *self.seen.lock().unwrap());
-        seen.into_iter().map(|(_, showed)| showed).collect()
+    fn sent_certificates(&self) -> Vec<bool> {
+        let requests = std::mem::take(&mut *self.requests.lock().unwrap());
+        requests
+            .into_iter()
+            .map(|(_, certificate)| certificate)
+            .collect()
     }
 }
 
@@ -158,7 +161,7 @@ async fn tls_accepts_only_trusted_valid_certificate_for_name() {
     let (authority, other) = (Authority::new(), Authority::new());
     let trusting = tls(json!({"roots": authority.pem()}));
     let system = Tls::default();
-    for (identity, tls, taken) in [
+    for (identity, tls, accepted) in [
         (authority.sign("localhost", 2100), &trusting, true),
         (authority.sign("localhost", 2100), &system, false),
         (other.sign("localhost", 2100), &trusting, false),
@@ -169,24 +172,21 @@ async fn tls_accepts_only_trusted_valid_certificate_for_name() {
         let destination = open_destination(&egress(), &secure.url(), tls).unwrap();
         let response = get(&destination).await;
         let socket = destination.connect("/ws", deadline()).await.err();
-        let socket = socket.expect("it speaks no WebSockets").to_string();
-        match taken {
-            true => {
-                assert_eq!(response.unwrap(), 200);
-                assert!(socket.contains("refused the WebSocket"), "{socket}");
-                assert_eq!(secure.showed(), [false, false]);
-            }
-            false => {
-                let error = response.unwrap_err();
-                assert!(
-                    matches!(&error, Error::Connect(why) if why.contains("certificate")),
-                    "{error}"
-                );
-                assert!(socket.contains("cannot start TLS"), "{socket}");
-                // The key was not sent to the untrusted server.
-                assert!(secure.showed().is_empty());
-            }
+        let socket = socket.expect("the upgrade must fail").to_string();
+        if accepted {
+            assert_eq!(response.unwrap(), 200);
+            assert!(socket.contains("refused the WebSocket"), "{socket}");
+            assert_eq!(secure.sent_certificates(), [false, false]);
+            continue;
         }
+        let error = response.unwrap_err();
+        assert!(
+            matches!(&error, Error::Connect(reason) if reason.contains("certificate")),
+            "{error}"
+        );
+        assert!(socket.contains("cannot start TLS"), "{socket}");
+        // The key was not sent to the untrusted server.
+        assert!(secure.sent_certificates().is_empty());
     }
 }
 
@@ -214,7 +214,7 @@ async fn tls_sends_client_certificate_to_its_destination_only() {
     ] {
         assert_eq!(get(destination).await.unwrap(), 200);
         destination.connect("/ws", deadline()).await.err().unwrap();
-        assert_eq!(secure.showed(), [shows, shows]);
+        assert_eq!(secure.sent_certificates(), [shows, shows]);
     }
     // Image URLs are fetched without credentials, also without the client certificate.
     let url = format!("{}/x.png", secure.url());
@@ -222,7 +222,7 @@ async fn tls_sends_client_certificate_to_its_destination_only() {
         .fetch(&url, &[&bound], 1000, deadline())
         .await
         .unwrap();
-    assert_eq!(secure.showed(), [false]);
+    assert_eq!(secure.sent_certificates(), [false]);
     let debug = format!("{showing:?} {bound:?}");
     assert!(!debug.contains("BEGIN") && debug.len() < 200, "{debug}");
 }
@@ -290,6 +290,6 @@ async fn binding_has_its_own_certificates() {
         let server = TestServer::with_engine("openai", &variables).await;
         let (response, body) = generate(&server).await;
         assert_eq!(response, status, "{body}");
-        assert_eq!(secure.showed(), showed, "{engine}");
+        assert_eq!(secure.sent_certificates(), showed, "{engine}");
     }
 }

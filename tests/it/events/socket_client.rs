@@ -78,7 +78,9 @@ impl SocketClient {
     /// The next packet except pings; `None` if the connection has ended.
     pub(crate) async fn next(&mut self) -> Option<String> {
         let next = self.packet();
-        timeout(PATIENCE, next).await.expect("a packet in time")
+        timeout(PATIENCE, next)
+            .await
+            .expect("the next packet takes too long")
     }
 
     async fn packet(&mut self) -> Option<String> {
@@ -103,12 +105,12 @@ impl SocketClient {
     /// The events of this user so far, except progress, which depends on time. A marker event limits the wait.
     pub(crate) async fn events_so_far(&mut self, server: &TestServer, user_id: &str) -> Vec<Value> {
         mark(server, user_id);
-        let mut heard = Vec::new();
+        let mut events = Vec::new();
         loop {
             match self.event().await {
-                event if event["data"]["type"] == "mark" => return heard,
+                event if event["data"]["type"] == "mark" => return events,
                 event if event["data"]["type"] == PROGRESS => {}
-                event => heard.push(event),
+                event => events.push(event),
             }
         }
     }

@@ -28,15 +28,15 @@ async fn turn_events_reach_all_sockets_of_its_user_only() {
     run_turn(&server, "c1").await;
 
     for socket in &mut sockets {
-        let heard = socket.events_so_far(&server, &ours).await;
-        assert_eq!(event_types(&heard), ["status", "status", "files"]);
+        let events = socket.events_so_far(&server, &ours).await;
+        assert_eq!(event_types(&events), ["status", "status", "files"]);
         let expected = json!({
             "chat_id": "c1", "message_id": "a1",
             "data": {"type": "status", "data": {"description": "Creating image", "done": false}},
         });
-        assert_eq!(heard[0], expected);
+        assert_eq!(events[0], expected);
         assert_eq!(
-            heard[2]["data"]["data"]["files"].as_array().unwrap().len(),
+            events[2]["data"]["data"]["files"].as_array().unwrap().len(),
             1
         );
     }

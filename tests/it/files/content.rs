@@ -87,7 +87,7 @@ async fn if_range_needs_strong_tag() {
     let image = gif(9);
     let url = content_url(&upload(&server, &server.key, "fox.gif", &image).await);
     let tag = format!("\"{}\"", sha256_hex(&image));
-    for (begun, status) in [
+    for (started, status) in [
         (tag.as_str(), 206),
         ("\"another\"", 200),
         // A weak tag does not identify bytes, and files have no date.
@@ -95,8 +95,8 @@ async fn if_range_needs_strong_tag() {
         ("Sun, 06 Nov 1994 08:49:37 GMT", 200),
     ] {
         let request = server.get(&url).header("range", "bytes=0-3");
-        let response = request.header("if-range", begun).send().await.unwrap();
-        assert_eq!(response.status(), status, "{begun}");
+        let response = request.header("if-range", started).send().await.unwrap();
+        assert_eq!(response.status(), status, "{started}");
     }
 }
 
@@ -176,9 +176,9 @@ async fn truncated_file_is_internal_error() {
     let url = content_url(&upload(&server, &server.key, "fox.gif", &gif(9)).await);
     let path = server.data_dir.path().join("files").join(file_id(&url));
     std::fs::write(path, b"GIF89a").unwrap();
-    let (status, said) = response_json(server.get(&url)).await;
+    let (status, body) = response_json(server.get(&url)).await;
     assert_eq!(status, 500);
-    assert_ne!(said["detail"], NOT_FOUND);
+    assert_ne!(body["detail"], NOT_FOUND);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -28,11 +28,11 @@ async fn row_of_generated_image_has_no_path() {
         response_json(server.get(&format!("/api/v1/files/{}", file_id(&url)))).await;
     assert_eq!(status, 200);
     let user = server.app.store.user_by_key(&server.key).await.unwrap();
-    let made = row["meta"]["data"].take();
-    assert_eq!(made["engine"], "sketch");
+    let generation = row["meta"]["data"].take();
+    assert_eq!(generation["engine"], "sketch");
     assert!(
-        made["job"].is_string() && made["details"].is_object(),
-        "{made}"
+        generation["job"].is_string() && generation["details"].is_object(),
+        "{generation}"
     );
     let created_at = row["created_at"].take();
     assert!(created_at.as_i64().unwrap() > 1_700_000_000);
@@ -127,9 +127,9 @@ async fn invalid_page_is_refused() {
         "limit=",
         "page=1&page=2",
     ] {
-        let (status, said) = response_json(server.get(&format!("/api/v1/files/?{query}"))).await;
+        let (status, body) = response_json(server.get(&format!("/api/v1/files/?{query}"))).await;
         assert_eq!(status, 400, "{query}");
-        assert!(said["detail"].is_string(), "{query}: {said}");
+        assert!(body["detail"].is_string(), "{query}: {body}");
     }
     let anonymous = server.client.get(server.url("/api/v1/files/"));
     assert_eq!(anonymous.send().await.unwrap().status(), 401);
@@ -157,8 +157,8 @@ async fn delete_removes_file_and_thumbnails() {
     assert_eq!(anonymous.send().await.unwrap().status(), 401);
     assert_eq!(server.stored_files(), 4);
 
-    let said = json!({"message": "File deleted successfully"});
-    assert_eq!(response_json(delete(&server.key)).await, (200, said));
+    let body = json!({"message": "File deleted successfully"});
+    assert_eq!(response_json(delete(&server.key)).await, (200, body));
     assert_eq!(server.stored_files(), 1);
     for url in [
         path(&row),

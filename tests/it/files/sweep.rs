@@ -35,10 +35,10 @@ async fn sweep_removes_orphaned_bytes_after_an_hour() {
     for entry in fs::read_dir(&folder).unwrap() {
         set_age(&entry.unwrap().path(), 2 * HOUR);
     }
-    let nobodys = "00000000-0000-4000-8000-000000000000";
+    let unknown_id = "00000000-0000-4000-8000-000000000000";
     for (name, hours) in [
-        (nobodys.to_owned(), 2),
-        (format!("{nobodys}.256"), 2),
+        (unknown_id.to_owned(), 2),
+        (format!("{unknown_id}.256"), 2),
         // A temporary file of an existing file.
         (format!(".{}.5f5f", row["id"].as_str().unwrap()), 2),
         ("note".to_owned(), 2),
@@ -152,10 +152,12 @@ async fn server_start_sweeps() {
     command.env("PINHOLE_FILE_RETENTION_DAYS", "30");
     let mut process = Process::of(&mut command);
     let log = BufReader::new(process.child.stderr.take().unwrap()).lines();
-    let said = "removed 1 files whose time was over and 1 that belonged to nothing";
-    let swept = spawn_blocking(move || log.map(Result::unwrap).any(|line| line.contains(said)));
-    let swept = timeout(PATIENCE, swept).await.expect("nothing was swept");
-    assert!(swept.unwrap(), "the log ended");
+    let expected = "removed 1 files whose time was over and 1 that belonged to nothing";
+    let swept = spawn_blocking(move || log.map(Result::unwrap).any(|line| line.contains(expected)));
+    let swept = timeout(PATIENCE, swept)
+        .await
+        .expect("the log has no line about the sweep");
+    assert!(swept.unwrap(), "the log ended without the line");
     assert_eq!(server.stored_files(), 0);
 }
 
@@ -192,8 +194,8 @@ async fn upload_to_full_disk_stores_nothing() {
         response_json(request.bearer_auth(&key))
     };
     let stored = || fs::read_dir(data.path().join("files")).unwrap().count();
-    let said = json!({"detail": "internal server error; the server's log contains the cause"});
-    assert_eq!(upload(6 << 20).await, (500, said));
+    let expected = json!({"detail": "internal server error; the server's log contains the cause"});
+    assert_eq!(upload(6 << 20).await, (500, expected));
     assert_eq!((list().await, stored()), ((200, json!([])), 0));
     let (status, row) = upload(1000).await;
     assert_eq!((status, stored()), (200, 1));
@@ -208,13 +210,13 @@ async fn failed_row_insert_removes_bytes() {
     let user = server.app.store.user_by_key(&server.key).await.unwrap();
     let image = pinhole_images::Image::from_bytes(gif(9).into(), pinhole::files::UPLOAD_LIMITS);
     // A row needs an existing user.
-    let nobody = format!("not {}", user.unwrap().id);
-    let kept = server
+    let unknown_user = format!("not {}", user.unwrap().id);
+    let result = server
         .app
         .files
-        .save_all(&nobody, &[image.unwrap()], &json!({}), None)
+        .save_all(&unknown_user, &[image.unwrap()], &json!({}), None)
         .await;
-    let error = format!("{:#}", kept.unwrap_err());
+    let error = format!("{:#}", result.unwrap_err());
     assert!(
         error.starts_with("cannot keep the rows of pictures"),
         "{error}"

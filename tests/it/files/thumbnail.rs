@@ -50,13 +50,13 @@ async fn thumbnail_has_requested_size() {
         }
     }
     for size in ["0", "255", "257", "4096", "-1", "x", "", "99999999999"] {
-        let (status, said) = response_json(server.get(&format!("{url}?size={size}"))).await;
+        let (status, body) = response_json(server.get(&format!("{url}?size={size}"))).await;
         assert_eq!(status, 400, "{size}");
-        assert!(said["detail"].is_string(), "{said}");
+        assert!(body["detail"].is_string(), "{body}");
     }
-    let (_, said) = response_json(server.get(&format!("{url}?size=300"))).await;
+    let (_, body) = response_json(server.get(&format!("{url}?size=300"))).await;
     let expected = json!({"detail": "size must be one of 128, 256, 512, 1024"});
-    assert_eq!(said, expected);
+    assert_eq!(body, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,13 +83,13 @@ async fn thumbnail_is_created_once() {
 async fn concurrent_thumbnail_requests_share_result() {
     let server = TestServer::start(&[]).await;
     let url = generate_image(&server, "600x300").await;
-    let asked = (0..8).map(|_| async {
+    let requests = (0..8).map(|_| async {
         let response = server.get(&url).send().await.unwrap();
         assert_eq!(response.status(), 200);
         response.bytes().await.unwrap()
     });
-    let seen = futures_util::future::join_all(asked).await;
-    assert!(seen.iter().all(|bytes| *bytes == seen[0]));
+    let thumbnails = futures_util::future::join_all(requests).await;
+    assert!(thumbnails.iter().all(|bytes| *bytes == thumbnails[0]));
     assert_eq!(server.stored_files(), 2);
 }
 
@@ -104,9 +104,9 @@ async fn undecodable_image_has_no_thumbnail() {
     for (case, image) in [("broken", broken), ("vast", &vast)] {
         let row = upload(&server, &server.key, "fox.gif", image).await;
         let url = format!("/api/v1/files/{}/thumbnail", row["id"].as_str().unwrap());
-        let (status, said) = response_json(server.get(&url)).await;
+        let (status, body) = response_json(server.get(&url)).await;
         assert_eq!(status, 422, "{case}");
-        let detail = said["detail"].as_str().unwrap();
+        let detail = body["detail"].as_str().unwrap();
         assert!(
             detail.starts_with("cannot create a thumbnail of this image: "),
             "{detail}"

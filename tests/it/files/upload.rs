@@ -67,12 +67,17 @@ async fn upload_metadata_is_object_or_empty() {
             ("file", Some("fox.gif"), &gif(9)[..]),
             ("metadata", None, metadata.as_bytes()),
         ];
-        let (status, said) = response_json(post_form(&server, &server.key, form(&parts))).await;
+        let (status, status_line) =
+            response_json(post_form(&server, &server.key, form(&parts))).await;
         match kept {
-            Some(kept) => assert_eq!((status, &said["meta"]["data"]), (200, &kept), "{metadata}"),
+            Some(kept) => assert_eq!(
+                (status, &status_line["meta"]["data"]),
+                (200, &kept),
+                "{metadata}"
+            ),
             None => {
                 let expected = json!({"detail": "[ERROR: Invalid metadata format]"});
-                assert_eq!((status, said), (400, expected), "{metadata}");
+                assert_eq!((status, status_line), (400, expected), "{metadata}");
             }
         }
     }
@@ -80,9 +85,9 @@ async fn upload_metadata_is_object_or_empty() {
 }
 
 async fn check_refused(server: &TestServer, case: &str, body: Vec<u8>, expected: (u16, &str)) {
-    let (status, said) = response_json(post_form(server, &server.key, body)).await;
+    let (status, status_line) = response_json(post_form(server, &server.key, body)).await;
     assert_eq!(
-        (status, said["detail"].as_str().unwrap()),
+        (status, status_line["detail"].as_str().unwrap()),
         expected,
         "{case}"
     );
@@ -143,8 +148,11 @@ async fn upload_refuses_other_than_images() {
             b"--limit\r\n\xff\xfe: \xff\r\n\r\nx\r\n--limit--",
         ),
     ] {
-        let (status, said) = response_json(post_form(&server, &server.key, body)).await;
-        assert!([400, 422].contains(&status), "{case}: {status} {said}");
+        let (status, status_line) = response_json(post_form(&server, &server.key, body)).await;
+        assert!(
+            [400, 422].contains(&status),
+            "{case}: {status} {status_line}"
+        );
     }
     let no_boundary = server.post("/api/v1/files/", &json!({"file": "x"}));
     assert_eq!(response_json(no_boundary).await.0, 400);
@@ -185,15 +193,15 @@ async fn endless_upload_is_refused_while_reading() {
             std::future::pending::<()>().await;
         };
         let response = async {
-            let mut said = [0; 12];
-            responses.read_exact(&mut said).await.unwrap();
-            String::from_utf8_lossy(&said).into_owned()
+            let mut status_line = [0; 12];
+            responses.read_exact(&mut status_line).await.unwrap();
+            String::from_utf8_lossy(&status_line).into_owned()
         };
-        let said = tokio::select! {
-            said = response => said,
+        let status_line = tokio::select! {
+            status_line = response => status_line,
             () = sending => unreachable!(),
         };
-        assert_eq!(said, "HTTP/1.1 413", "{part}");
+        assert_eq!(status_line, "HTTP/1.1 413", "{part}");
     }
     assert_eq!(server.stored_files(), 0);
 }

@@ -13,17 +13,18 @@ fn data_url() -> String {
 
 /// The text fields of the last form that the upstream got, and the names of its image fields.
 fn sent_form(upstream: &FakeUpstream) -> (Vec<String>, Vec<String>) {
-    let seen = upstream.requests();
-    let seen = seen.last().unwrap();
-    assert_eq!(seen.line(), "POST /v1/images/edits");
-    let body = String::from_utf8_lossy(&seen.body).into_owned();
+    let requests = upstream.requests();
+    let request = requests.last().unwrap();
+    assert_eq!(request.line(), "POST /v1/images/edits");
+    let body = String::from_utf8_lossy(&request.body).into_owned();
     let (mut texts, mut files) = (Vec::new(), Vec::new());
     for part in body.split("form-data; name=\"").skip(1) {
         let (name, rest) = part.split_once('"').unwrap();
         let (head, content) = rest.split_once("\r\n\r\n").unwrap();
-        match head.contains("filename") {
-            true => files.push(name.to_owned()),
-            false => texts.push(format!("{name}={}", content.split_once("\r\n").unwrap().0)),
+        if head.contains("filename") {
+            files.push(name.to_owned());
+        } else {
+            texts.push(format!("{name}={}", content.split_once("\r\n").unwrap().0));
         }
     }
     (texts, files)
@@ -34,12 +35,12 @@ async fn store_image(server: &TestServer, key: &str, bytes: &[u8]) -> String {
     let limits = Limits::job(std::time::Duration::ZERO).image;
     let image = Image::from_bytes(bytes.to_vec().into(), limits).unwrap();
     let user = server.app.store.user_by_key(key).await.unwrap().unwrap();
-    let kept = server
+    let row = server
         .app
         .files
         .save_as("fox.png".into(), &user.id, &image, &json!({}))
         .await;
-    kept.unwrap().id
+    row.unwrap().id
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,20 +127,20 @@ async fn edit_accepts_file_id_and_url() {
 #[tokio::test(flavor = "multi_thread")]
 async fn edit_refuses_file_of_other_user() {
     let (upstream, server) = openai_server(&[]).await;
-    let stranger = server.add_second_user().await;
+    let second = server.add_second_user().await;
     let id = store_image(&server, &server.key, PIXEL).await;
     for image in [id.clone(), format!("/api/v1/files/{id}/content")] {
         let body = json!({"image": image, "prompt": "bluer"}).to_string();
-        let request = server.client.post(server.url(EDIT)).bearer_auth(stranger);
+        let request = server.client.post(server.url(EDIT)).bearer_auth(second);
         let detail = "[ERROR: image refers to a file that does not exist]";
         assert_refused(&image, response_json(request.body(body)).await, 400, detail);
     }
     // Their own file is accepted.
-    let own = store_image(&server, stranger, &gif(2)).await;
+    let own = store_image(&server, second, &gif(2)).await;
     let body = json!({"image": own, "prompt": "bluer"}).to_string();
-    let request = server.client.post(server.url(EDIT)).bearer_auth(stranger);
-    let (status, made) = response_json(request.body(body)).await;
-    assert_eq!(status, 200, "{made}");
+    let request = server.client.post(server.url(EDIT)).bearer_auth(second);
+    let (status, response) = response_json(request.body(body)).await;
+    assert_eq!(status, 200, "{response}");
     assert_eq!(upstream.request_lines(), ["POST /v1/images/edits"]);
 }
 

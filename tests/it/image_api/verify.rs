@@ -12,11 +12,12 @@ const INVALID: &str = "The URL you provided is invalid. Please double-check and 
 
 /// A web UI that requires this authorization; empty means none.
 async fn automatic1111(authorization: &'static str) -> FakeUpstream {
-    FakeUpstream::start(move |seen: RecordedRequest| {
-        let known = authorization.is_empty() || seen.header("authorization") == authorization;
-        let response = match known {
-            true => FakeResponse::json(200, &json!([{"title": "a.ckpt", "model_name": "a"}])),
-            false => FakeResponse::json(401, &json!({"detail": "Incorrect credentials"})),
+    FakeUpstream::start(move |request: RecordedRequest| {
+        let is_known = authorization.is_empty() || request.header("authorization") == authorization;
+        let response = if is_known {
+            FakeResponse::json(200, &json!([{"title": "a.ckpt", "model_name": "a"}]))
+        } else {
+            FakeResponse::json(401, &json!({"detail": "Incorrect credentials"}))
         };
         async { response }
     })
@@ -83,10 +84,10 @@ async fn verify_sends_only_key_of_request() {
     assert_eq!(server.post_json(VERIFY, &body).await, (200, json!(true)));
     let body = json!({"engine": "automatic1111", "url": other.url(), "key": "a:b"});
     assert_eq!(server.post_json(VERIFY, &body).await, (200, json!(true)));
-    let seen = other.requests();
-    let sent: Vec<&str> = seen
+    let requests = other.requests();
+    let sent: Vec<&str> = requests
         .iter()
-        .map(|seen| seen.header("authorization"))
+        .map(|request| request.header("authorization"))
         .collect();
     assert_eq!(sent, ["", "Basic YTpi"]);
     assert!(saved.requests().is_empty(), "{:?}", saved.request_lines());

@@ -9,10 +9,10 @@ use pinhole_images::{Image, MetadataPolicy};
 
 use super::{LIMITS, refusal};
 
-fn chunk(name: &[u8; 4], held: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(held.len()).unwrap().to_be_bytes();
+fn chunk(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(content.len()).unwrap().to_be_bytes();
     // The checksum is not verified before decoding.
-    [&length, name.as_slice(), held, &[0; 4]].concat()
+    [&length, name.as_slice(), content, &[0; 4]].concat()
 }
 
 /// A gray PNG whose header has this size, with these chunks before its pixels.
@@ -52,9 +52,9 @@ fn gif(side: u16, frames: usize) -> Bytes {
 
 /// A WebP with this many frames of one pixel.
 fn webp(frames: usize) -> Bytes {
-    let chunk = |name: &[u8; 4], held: &[u8]| {
-        let length = u32::try_from(held.len()).unwrap().to_le_bytes();
-        [name.as_slice(), &length, held, &[0][..held.len() % 2]].concat()
+    let chunk = |name: &[u8; 4], content: &[u8]| {
+        let length = u32::try_from(content.len()).unwrap().to_le_bytes();
+        [name.as_slice(), &length, content, &[0][..content.len() % 2]].concat()
     };
     let pixels = chunk(b"VP8L", b"\x2f\0\0\0\0\0");
     let frame = chunk(b"ANMF", &[&[0; 16][..], &pixels].concat());
@@ -77,12 +77,12 @@ fn jpeg(width: u16, height: u16, scans: usize) -> Bytes {
 }
 
 fn zlib(length: usize) -> Vec<u8> {
-    let mut packed = ZlibEncoder::new(Vec::new(), Compression::best());
+    let mut compressed = ZlibEncoder::new(Vec::new(), Compression::best());
     let zeros = vec![0; 1 << 20];
     for _ in 0..length >> 20 {
-        packed.write_all(&zeros).unwrap();
+        compressed.write_all(&zeros).unwrap();
     }
-    packed.finish().unwrap()
+    compressed.finish().unwrap()
 }
 
 fn accepted(bytes: Bytes) -> Image {
@@ -153,10 +153,10 @@ fn metadata_length_and_count_are_limited() {
 
 #[test]
 fn oversized_compressed_metadata_is_removed() {
-    let profile = |packed: Vec<u8>| chunk(b"iCCP", &[b"p\0\0", &packed[..]].concat());
-    let text = |packed: Vec<u8>| chunk(b"zTXt", &[b"t\0\0", &packed[..]].concat());
-    let words = |packed: Vec<u8>| chunk(b"iTXt", &[b"t\0\x01\0\0\0", &packed[..]].concat());
-    for (metadata, chunks, stays) in [
+    let profile = |compressed: Vec<u8>| chunk(b"iCCP", &[b"p\0\0", &compressed[..]].concat());
+    let text = |compressed: Vec<u8>| chunk(b"zTXt", &[b"t\0\0", &compressed[..]].concat());
+    let words = |compressed: Vec<u8>| chunk(b"iTXt", &[b"t\0\x01\0\0\0", &compressed[..]].concat());
+    for (metadata, chunks, is_retained) in [
         (
             MetadataPolicy::Essential,
             vec![profile(zlib(4 << 20))],
@@ -181,13 +181,14 @@ fn oversized_compressed_metadata_is_removed() {
     ] {
         let image = accepted(png(1, 1, &chunks, 8));
         let left = image.with_metadata(metadata, |_| false);
-        let expected = match stays {
-            true => image.bytes().clone(),
-            false => png(1, 1, &[], 8),
+        let expected = if is_retained {
+            image.bytes().clone()
+        } else {
+            png(1, 1, &[], 8)
         };
         assert!(
             left.bytes() == &expected,
-            "{metadata:?} {} {stays}",
+            "{metadata:?} {} {is_retained}",
             image.bytes().len()
         );
     }

@@ -93,8 +93,8 @@ async fn source_metadata_stays_in_file_and_reaches_no_upstream() {
     let status = server.post_json("/v1/images/edits", &body).await.0;
     // The fixture has no response for the edit; only the request matters.
     assert_eq!(status, 502);
-    let seen = fixture.upstream.requests();
-    let edit = &seen
+    let requests = fixture.upstream.requests();
+    let edit = &requests
         .iter()
         .find(|it| it.target == "/v1/images/edits")
         .unwrap()
@@ -107,9 +107,9 @@ async fn source_metadata_stays_in_file_and_reaches_no_upstream() {
     let request = server.client.post(server.url("/api/v1/files/"));
     let request = request.bearer_auth(&server.key).body(form);
     let request = request.header("content-type", "multipart/form-data; boundary=x");
-    let kept: Value =
+    let row: Value =
         serde_json::from_slice(&request.send().await.unwrap().bytes().await.unwrap()).unwrap();
-    let url = format!("/api/v1/files/{}/content", kept["id"].as_str().unwrap());
+    let url = format!("/api/v1/files/{}/content", row["id"].as_str().unwrap());
     let bytes = server
         .get(&url)
         .send()

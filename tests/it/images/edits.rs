@@ -87,18 +87,18 @@ async fn openai_server() -> (FakeUpstream, TestServer) {
 
 /// The fields of the only form that the upstream got: the name of each file, name and text of the others.
 fn sent_fields(upstream: &FakeUpstream) -> Vec<String> {
-    let seen = upstream.requests();
-    assert_eq!(seen.len(), 1, "{:?}", upstream.request_lines());
-    assert_eq!(seen[0].line(), "POST /v1/images/edits");
-    let body = String::from_utf8_lossy(&seen[0].body).into_owned();
+    let requests = upstream.requests();
+    assert_eq!(requests.len(), 1, "{:?}", upstream.request_lines());
+    assert_eq!(requests[0].line(), "POST /v1/images/edits");
+    let body = String::from_utf8_lossy(&requests[0].body).into_owned();
     let parts = body.split("form-data; name=\"").skip(1);
     let field = |part: &str| {
         let (name, rest) = part.split_once('"').unwrap();
         let (head, content) = rest.split_once("\r\n\r\n").unwrap();
-        match head.contains("filename") {
-            true => name.to_owned(),
-            false => format!("{name}={}", content.split_once("\r\n").unwrap().0),
+        if head.contains("filename") {
+            return name.to_owned();
         }
+        format!("{name}={}", content.split_once("\r\n").unwrap().0)
     };
     parts
         .filter(|part| part.contains("\r\n\r\n"))
@@ -169,8 +169,8 @@ async fn form_accepts_several_images() {
         assert_eq!(status, 200, "{response}");
         let url = response["data"][0]["url"].as_str().unwrap();
         assert_eq!(response["data"][0]["revised_prompt"], "bluer");
-        let kept = server.get(url).send().await.unwrap();
-        assert_eq!(kept.bytes().await.unwrap(), PIXEL);
+        let stored = server.get(url).send().await.unwrap();
+        assert_eq!(stored.bytes().await.unwrap(), PIXEL);
         let expected = [
             "model=gpt-image-1.5",
             "prompt=make it blue",

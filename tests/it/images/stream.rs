@@ -126,11 +126,11 @@ async fn stream_without_drafts_has_completed_events() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stream_sends_drafts_during_job() {
-    let (upstream, server, say) = openai_server("text/event-stream").await;
+    let (upstream, server, events_sender) = openai_server("text/event-stream").await;
     let body = json!({"prompt": "a fox", "stream": true, "partial_images": 2});
     let request = server.post(GENERATIONS, &body);
     let pending = tokio::spawn(Events::of(request));
-    send(&say, draft(1)).await;
+    send(&events_sender, draft(1)).await;
     let mut events = pending.await.unwrap();
     for number in 1..=2 {
         let (event, image) = split_image(events.next().await.unwrap());
@@ -142,14 +142,14 @@ async fn stream_sends_drafts_during_job() {
         });
         assert_eq!(event, expected);
         if number == 1 {
-            send(&say, draft(2)).await;
+            send(&events_sender, draft(2)).await;
         }
     }
     let finished = json!({
         "type": "image_generation.completed", "b64_json": pixel_base64(), "quality": "high",
         "usage": {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7},
     });
-    send(&say, finished).await;
+    send(&events_sender, finished).await;
     let (event, image) = split_image(events.next().await.unwrap());
     assert_eq!(image, PIXEL);
     let expected = json!({
@@ -168,14 +168,14 @@ async fn stream_sends_drafts_during_job() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn edit_stream_has_its_own_event_names() {
-    let (upstream, server, say) = openai_server("text/event-stream").await;
+    let (upstream, server, events_sender) = openai_server("text/event-stream").await;
     let pending = tokio::spawn(Events::of(post_form(&server, streaming_form())));
-    send(&say, draft(1)).await;
+    send(&events_sender, draft(1)).await;
     let mut events = pending.await.unwrap();
-    let shown = events.next().await.unwrap();
-    assert_eq!(shown["type"], "image_edit.partial_image");
+    let partial = events.next().await.unwrap();
+    assert_eq!(partial["type"], "image_edit.partial_image");
     let finished = json!({"type": "image_edit.completed", "b64_json": pixel_base64()});
-    send(&say, finished).await;
+    send(&events_sender, finished).await;
     let finished = events.next().await.unwrap();
     assert_eq!(finished["type"], "image_edit.completed");
     assert_eq!(events.next().await, None);
@@ -202,8 +202,8 @@ async fn stream_without_partial_images_requests_no_drafts() {
         assert_eq!(finished["type"], "image_generation.completed");
         assert_eq!(events.next().await, None);
     }
-    for seen in upstream.requests() {
-        assert_eq!(seen.json(), json!({"prompt": "a fox"}));
+    for request in upstream.requests() {
+        assert_eq!(request.json(), json!({"prompt": "a fox"}));
     }
 }
 
@@ -227,14 +227,14 @@ async fn stream_error_is_status_before_and_event_after_start() {
         (400, &json!("prompt"))
     );
 
-    let (_upstream, server, say) = openai_server("text/event-stream").await;
+    let (_upstream, server, events_sender) = openai_server("text/event-stream").await;
     let pending = tokio::spawn(Events::of(server.post(GENERATIONS, &body)));
-    send(&say, draft(1)).await;
+    send(&events_sender, draft(1)).await;
     let mut events = pending.await.unwrap();
     events.next().await.unwrap();
     let mut failed = error;
     failed["type"] = json!("error");
-    send(&say, failed).await;
+    send(&events_sender, failed).await;
     let told = events.next().await.unwrap();
     let expected = json!({"type": "error", "error": {
         "message": told["error"]["message"], "type": "invalid_request_error", "param": null,
@@ -248,13 +248,13 @@ async fn stream_error_is_status_before_and_event_after_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn client_disconnect_cancels_stream() {
-    let (_upstream, server, say) = openai_server("text/event-stream").await;
+    let (_upstream, server, events_sender) = openai_server("text/event-stream").await;
     let body = json!({"prompt": "a fox", "stream": true, "partial_images": 1});
     let pending = tokio::spawn(Events::of(server.post(GENERATIONS, &body)));
-    send(&say, draft(1)).await;
+    send(&events_sender, draft(1)).await;
     let mut events = pending.await.unwrap();
     events.next().await.unwrap();
     drop(events);
     // The upstream's stream is dropped.
-    say.closed().await;
+    events_sender.closed().await;
 }

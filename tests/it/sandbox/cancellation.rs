@@ -76,10 +76,10 @@ impl Drop for NotifyOnDrop {
 #[tokio::test(flavor = "multi_thread")]
 async fn client_disconnect_releases_connection_in_every_phase() {
     let (told, mut left) = tokio::sync::mpsc::unbounded_channel();
-    let upstream = FakeUpstream::start(move |seen: RecordedRequest| {
+    let upstream = FakeUpstream::start(move |request: RecordedRequest| {
         let told = NotifyOnDrop(told.clone());
         async move {
-            if seen.target.ends_with("/x") {
+            if request.target.ends_with("/x") {
                 // An endless body.
                 let endless = futures_util::stream::unfold(told, async |told| {
                     std::future::pending::<()>().await;

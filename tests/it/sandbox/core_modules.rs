@@ -41,14 +41,14 @@ async fn rejections(files: &[(&str, &[u8])]) -> Vec<(String, String)> {
 }
 
 /// Runs the engine `core` with these limits, and asserts that it is stopped for this reason.
-async fn assert_stopped(name: &str, limits: Limits, gist: &str) {
+async fn assert_stopped(name: &str, limits: Limits, expected: &str) {
     let server = core_server(name).await;
     let ended = spawn_job(&server, "core", "", limits, &job_context())
         .await
         .unwrap();
     match ended {
         Err(Error::Limit(Refusal { reason, .. }) | Error::Crashed(reason)) => {
-            assert!(reason.contains(gist), "{name}: {reason}");
+            assert!(reason.contains(expected), "{name}: {reason}");
         }
         other => panic!("{name}: {other:?}"),
     }
@@ -89,8 +89,8 @@ async fn endless_loop_is_stopped_in_every_phase() {
 async fn memories_and_tables_share_memory_limit() {
     let grows = core_component("grow-memories");
     let refused = rejections(&[("grows.wasm", &grows)]).await;
-    let gist = "it needs more than 268435456 bytes of memory";
-    assert!(refused[0].1.contains(gist), "{refused:?}");
+    let expected = "it needs more than 268435456 bytes of memory";
+    assert!(refused[0].1.contains(expected), "{refused:?}");
     // Enough for its memory and two of the four tables.
     let memory_bytes = (256 << 10) + 2 * 5000 * 16;
     let limits = Limits {
@@ -191,13 +191,13 @@ async fn nested_components_share_limits() {
         .each_ref()
         .map(|(name, bytes)| (*name, bytes.as_slice()));
     for (file, reason) in rejections(&files).await {
-        let gist = match file.as_str() {
+        let expected = match file.as_str() {
             "memory.wasm" => "it needs more than 268435456 bytes of memory",
             "instances.wasm" => "instances",
             "memories.wasm" => "memories",
             _ => "tables",
         };
-        assert!(reason.contains(gist), "{file}: {reason}");
+        assert!(reason.contains(expected), "{file}: {reason}");
     }
 }
 
@@ -254,8 +254,8 @@ async fn wasi_calls_count_as_host_calls() {
         "it called the host more than 100 times",
         "requested len 131072 exceeds limit 65536",
     ];
-    for ((file, reason), gist) in refused.iter().zip(gists) {
-        assert!(reason.contains(gist), "{file}: {reason}");
+    for ((file, reason), expected) in refused.iter().zip(gists) {
+        assert!(reason.contains(expected), "{file}: {reason}");
     }
 }
 

@@ -6,7 +6,7 @@ use super::*;
 async fn engine_failure_is_reported_and_server_continues() {
     // With one slot, a job that did not release it would block the next one.
     let fixture = SandboxFixture::start(&[("PINHOLE_SLOTS", "1")]).await;
-    for (prompt, count, code, gist) in [
+    for (prompt, count, code, expected) in [
         (
             "grow",
             1,
@@ -55,7 +55,7 @@ async fn engine_failure_is_reported_and_server_continues() {
     ] {
         let (status, named, message) = fixture.failure(prompt, count).await;
         assert_eq!((status, named.as_str()), (502, code), "{prompt}: {message}");
-        assert!(message.contains(gist), "{prompt}: {message}");
+        assert!(message.contains(expected), "{prompt}: {message}");
         fixture.assert_sketch_generates().await;
     }
     assert_eq!(fixture.upstream.request_lines(), [""; 0]);
@@ -65,7 +65,7 @@ async fn engine_failure_is_reported_and_server_continues() {
 #[tokio::test(flavor = "multi_thread")]
 async fn exceeded_limit_is_named() {
     let fixture = SandboxFixture::start(&[("PINHOLE_SLOTS", "1")]).await;
-    for (prompt, limits, gist) in [
+    for (prompt, limits, expected) in [
         (
             "spin",
             Limits {
@@ -117,7 +117,7 @@ async fn exceeded_limit_is_named() {
     ] {
         match fixture.call(prompt, limits).await {
             Err(Error::Limit(Refusal { reason, .. })) => {
-                assert!(reason.contains(gist), "{prompt}: {reason}");
+                assert!(reason.contains(expected), "{prompt}: {reason}");
             }
             other => panic!("{prompt}: {other:?}"),
         }
@@ -298,10 +298,15 @@ async fn response_bytes_are_limited_held_and_received() {
 }
 
 /// Runs this prompt, and asserts that it is stopped for this limit.
-async fn assert_limit_exceeded(fixture: &SandboxFixture, prompt: &str, limits: Limits, gist: &str) {
+async fn assert_limit_exceeded(
+    fixture: &SandboxFixture,
+    prompt: &str,
+    limits: Limits,
+    expected: &str,
+) {
     match fixture.call(prompt, limits).await {
         Err(Error::Limit(Refusal { reason, .. })) => {
-            assert!(reason.contains(gist), "{prompt}: {reason}");
+            assert!(reason.contains(expected), "{prompt}: {reason}");
         }
         other => panic!("{prompt}: {other:?}"),
     }
@@ -309,8 +314,8 @@ async fn assert_limit_exceeded(fixture: &SandboxFixture, prompt: &str, limits: L
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_connections_per_job_are_limited() {
-    let upstream = FakeUpstream::start(async |seen: RecordedRequest| {
-        if !seen.header("sec-websocket-key").is_empty() {
+    let upstream = FakeUpstream::start(async |request: RecordedRequest| {
+        if !request.header("sec-websocket-key").is_empty() {
             return FakeResponse::web_socket(async |socket| {
                 let _open = socket;
                 std::future::pending().await

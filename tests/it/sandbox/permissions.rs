@@ -136,12 +136,15 @@ async fn granted_request_has_credential_and_engine_header() {
         engine_error(outcome),
         (ErrorKind::Upstream, "status 200".to_owned())
     );
-    let [seen] = fixture.upstream.requests().try_into().unwrap();
-    assert_eq!(seen.line(), "GET /base/allowed/x");
-    assert_eq!(seen.header("authorization"), format!("Bearer {KEY}"));
-    assert_eq!(seen.header("x-note"), "two  words");
-    assert_eq!(seen.header("host"), fixture.upstream.address().to_string());
-    assert!(seen.body.is_empty());
+    let [request] = fixture.upstream.requests().try_into().unwrap();
+    assert_eq!(request.line(), "GET /base/allowed/x");
+    assert_eq!(request.header("authorization"), format!("Bearer {KEY}"));
+    assert_eq!(request.header("x-note"), "two  words");
+    assert_eq!(
+        request.header("host"),
+        fixture.upstream.address().to_string()
+    );
+    assert!(request.body.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,18 +157,21 @@ async fn granted_web_socket_has_credential() {
         engine_error(outcome),
         (ErrorKind::Upstream, "connected".to_owned())
     );
-    let [seen] = fixture.upstream.requests().try_into().unwrap();
-    assert_eq!(seen.line(), "GET /base/allowed/ws?id=1");
-    assert_eq!(seen.header("authorization"), format!("Bearer {KEY}"));
+    let [request] = fixture.upstream.requests().try_into().unwrap();
+    assert_eq!(request.line(), "GET /base/allowed/ws?id=1");
+    assert_eq!(request.header("authorization"), format!("Bearer {KEY}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn engine_settings_contain_no_secret() {
     let fixture = SandboxFixture::start(&[]).await;
     let (_, message) = engine_error(fixture.call("settings", LIMITS).await);
-    let seen: Value = serde_json::from_str(&message).unwrap();
-    assert_eq!(seen["note"], "a note");
-    assert_eq!(seen["base-url"], format!("{}/base", fixture.upstream.url()));
-    assert_eq!(seen["api-key"], Value::Null);
+    let settings: Value = serde_json::from_str(&message).unwrap();
+    assert_eq!(settings["note"], "a note");
+    assert_eq!(
+        settings["base-url"],
+        format!("{}/base", fixture.upstream.url())
+    );
+    assert_eq!(settings["api-key"], Value::Null);
     assert!(!message.contains(KEY), "{message}");
 }

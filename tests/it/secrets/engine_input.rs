@@ -51,17 +51,21 @@ async fn reflected_key_is_redacted_in_every_channel_and_encoding() {
     ] {
         for (name, spelled) in key_encodings() {
             fixture.respond(move |_| reflection(how, &spelled));
-            let seen = fixture.visible_to_engine(how).await;
-            assert_no_key(&seen);
+            let engine_text = fixture.visible_to_engine(how).await;
+            assert_no_key(&engine_text);
             let visible = |text: &str| match how {
                 "picture" | "message" => text.replace(' ', ""),
                 _ => text.to_owned(),
             };
             assert!(
-                seen.contains(&visible(AROUND.0)) && seen.contains(&visible(AROUND.1)),
-                "{how}, {name}: {seen}"
+                engine_text.contains(&visible(AROUND.0))
+                    && engine_text.contains(&visible(AROUND.1)),
+                "{how}, {name}: {engine_text}"
             );
-            assert!(seen.contains("********"), "{how}, {name}: {seen}");
+            assert!(
+                engine_text.contains("********"),
+                "{how}, {name}: {engine_text}"
+            );
         }
     }
 }
@@ -74,9 +78,11 @@ async fn response_without_secret_is_unchanged() {
     for how in ["json", "text", "at", "event", "frame"] {
         let text = harmless.clone();
         fixture.respond(move |_| reflection(how, &text));
-        let seen = fixture.visible_to_engine(how).await;
-        let seen = seen.replace("\\\\", "\\");
-        assert!(seen.contains(&surrounded(&harmless)), "{how}: {seen}");
+        let engine_text = fixture.visible_to_engine(how).await;
+        assert!(
+            engine_text.contains(&surrounded(&harmless)),
+            "{how}: {engine_text}"
+        );
     }
 }
 
@@ -105,23 +111,23 @@ async fn escaped_json_is_redacted() {
 async fn engine_settings_omit_secret() {
     let fixture = SecretFixture::start().await;
     let (_, response) = fixture.generate("settings").await;
-    let said = response["error"]["message"].as_str().unwrap();
-    assert!(said.contains("\"api-key\":null"), "{said}");
+    let message = response["error"]["message"].as_str().unwrap();
+    assert!(message.contains("\"api-key\":null"), "{message}");
     assert_no_key(&response.to_string());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn job_uses_key_of_its_start() {
     let fixture = SecretFixture::start().await;
-    let (arrived, begun) = tokio::sync::watch::channel(0);
+    let (arrived, started) = tokio::sync::watch::channel(0);
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     // The upstream delays its first response until the key has changed.
     let waits = gate.clone();
-    let upstream = FakeUpstream::start(move |seen: RecordedRequest| {
+    let upstream = FakeUpstream::start(move |text: RecordedRequest| {
         let (arrived, waits) = (arrived.clone(), waits.clone());
         async move {
             arrived.send_modify(|count| *count += 1);
-            if seen.target.ends_with("/first") {
+            if text.target.ends_with("/first") {
                 waits.acquire().await.unwrap().forget();
             }
             FakeResponse::json(200, &json!({}))
@@ -135,8 +141,8 @@ async fn job_uses_key_of_its_start() {
     );
     let next = "another-Key-0815-4711";
     let changing = async {
-        let mut begun = begun;
-        begun.wait_for(|count| *count > 0).await.unwrap();
+        let mut started = started;
+        started.wait_for(|count| *count > 0).await.unwrap();
         let set = json!({"HOSTILE_API_KEY": next});
         assert_eq!(
             fixture.server.post_json("/api/v1/settings", &set).await.0,
@@ -147,11 +153,11 @@ async fn job_uses_key_of_its_start() {
     let (response, ()) = tokio::join!(fixture.generate("twice"), changing);
     assert_eq!(response.0, 200, "{}", response.1);
     assert_eq!(fixture.generate("twice").await.0, 200);
-    let shown: Vec<_> = upstream
+    let credentials: Vec<_> = upstream
         .requests()
         .iter()
-        .map(|seen| seen.header("authorization").to_owned())
+        .map(|text| text.header("authorization").to_owned())
         .collect();
     let (old, new) = (format!("Bearer {KEY}"), format!("Bearer {next}"));
-    assert_eq!(shown, [old.clone(), old, new.clone(), new]);
+    assert_eq!(credentials, [old.clone(), old, new.clone(), new]);
 }

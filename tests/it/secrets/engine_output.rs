@@ -9,16 +9,16 @@ use super::*;
 async fn engine_error_and_prompt_are_redacted() {
     let fixture = SecretFixture::start().await;
     fixture.respond_in_pieces(&surrounded(KEY));
-    for (told, pointer) in [
+    for (part, pointer) in [
         ("message", "/error/message"),
         ("code", "/error/code"),
         ("field", "/error/param"),
         ("prompt", "/data/0/revised_prompt"),
     ] {
-        let (status, response) = fixture.generate(&format!("join {told}")).await;
-        let said = response.pointer(pointer).and_then(Value::as_str);
-        let said = said.unwrap_or_else(|| panic!("{told}: {status} {response}"));
-        assert_eq!(said, surrounded(&"*".repeat(KEY.len())), "{told}");
+        let (status, response) = fixture.generate(&format!("join {part}")).await;
+        let text = response.pointer(pointer).and_then(Value::as_str);
+        let text = text.unwrap_or_else(|| panic!("{part}: {status} {response}"));
+        assert_eq!(text, surrounded(&"*".repeat(KEY.len())), "{part}");
         assert_no_key(&response.to_string());
     }
     let (status, response) = fixture.generate("join address").await;
@@ -31,8 +31,8 @@ async fn file_metadata_is_redacted() {
     let fixture = SecretFixture::start().await;
     for spelled in [KEY.to_owned(), base64_simd::STANDARD.encode_to_string(KEY)] {
         fixture.respond_in_pieces(&surrounded(&spelled));
-        for told in ["details", "prompt"] {
-            let body = json!({"prompt": format!("join {told}"), "response_format": "url"});
+        for part in ["details", "prompt"] {
+            let body = json!({"prompt": format!("join {part}"), "response_format": "url"});
             let (status, response) = fixture
                 .server
                 .post_json("/v1/images/generations", &body)
@@ -107,28 +107,28 @@ async fn model_names_are_redacted_and_visible() {
 async fn errors_are_truncated_and_have_no_invisible_characters() {
     let fixture = SecretFixture::start().await;
     let hostile = "it\u{1b}[31m \u{202e}failed\r\nERROR forged\u{200b}\u{e0041} line";
-    for told in ["message", "code", "field"] {
+    for part in ["message", "code", "field"] {
         fixture.respond_in_pieces(hostile);
-        let (_, response) = fixture.generate(&format!("join {told}")).await;
+        let (_, response) = fixture.generate(&format!("join {part}")).await;
         let text = response.to_string();
         assert!(text.contains("it [31m failed  ERROR forged line"), "{text}");
         fixture.respond_in_pieces(&"x".repeat(1 << 20));
-        let (status, response) = fixture.generate(&format!("join {told}")).await;
-        assert_eq!(status, 502, "{told}");
+        let (status, response) = fixture.generate(&format!("join {part}")).await;
+        assert_eq!(status, 502, "{part}");
         let length = response.to_string().len();
-        assert!(length < 3 << 10, "{told}: {length} bytes");
+        assert!(length < 3 << 10, "{part}: {length} bytes");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn log_is_redacted() {
     let fixture = SecretFixture::start().await;
-    fixture.respond(|seen| match seen.target.ends_with("/echo") {
-        true => FakeResponse::json(200, &json!([surrounded(KEY), { KEY: surrounded(KEY) }])),
-        false => FakeResponse::json(
-            200,
-            &json!([&surrounded(KEY)[..12], &surrounded(KEY)[12..]]),
-        ),
+    fixture.respond(|request| {
+        let text = surrounded(KEY);
+        if request.target.ends_with("/echo") {
+            return FakeResponse::json(200, &json!([text, { KEY: text }]));
+        }
+        FakeResponse::json(200, &json!([&text[..12], &text[12..]]))
     });
     let (base, engines) = (fixture.upstream.url(), fixture.engines.path().to_owned());
     let data = tempfile::tempdir().unwrap();

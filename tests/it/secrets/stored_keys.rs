@@ -47,7 +47,7 @@ async fn no_route_returns_stored_key() {
 #[tokio::test(flavor = "multi_thread")]
 async fn key_in_url_setting_is_not_repeated() {
     let fixture = SecretFixture::start().await;
-    for pasted in [
+    for value in [
         KEY.to_owned(),
         format!("user:{KEY}"),
         format!("{KEY}:x"),
@@ -56,11 +56,11 @@ async fn key_in_url_setting_is_not_repeated() {
         format!("https://example.com/v1?key={KEY}"),
         format!("https://example.com/v1#{KEY}"),
     ] {
-        let set = json!({"HOSTILE_BASE_URL": pasted});
+        let set = json!({"HOSTILE_BASE_URL": value});
         let (status, response) = fixture.server.post_json("/api/v1/settings", &set).await;
-        assert_eq!(status, 400, "{pasted}: {response}");
+        assert_eq!(status, 400, "{value}: {response}");
         assert_no_key(&response.to_string());
-        let (base, engines) = (pasted.clone(), fixture.engines.path().to_owned());
+        let (base, engines) = (value.clone(), fixture.engines.path().to_owned());
         let data = tempfile::tempdir().unwrap();
         let output = tokio::task::spawn_blocking(move || {
             let run = Command::new(program())
@@ -74,7 +74,7 @@ async fn key_in_url_setting_is_not_repeated() {
             run.unwrap()
         });
         let output = output.await.unwrap();
-        assert_ne!(output.status.code(), Some(0), "{pasted}");
+        assert_ne!(output.status.code(), Some(0), "{value}");
         assert_no_key(&String::from_utf8_lossy(
             &[output.stdout, output.stderr].concat(),
         ));

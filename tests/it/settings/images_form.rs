@@ -147,11 +147,11 @@ async fn form_stores_and_records_changed_fields_only() {
         ("COMFYUI_BASE_URL", json!("/http://127.0.0.1:8188/ ")),
         ("IMAGE_GENERATION_ENGINE", json!("comfyui")),
     ];
-    let shown = save_form(&server, &fields).await;
-    assert_eq!(shown, get(&server, CONFIG).await);
-    assert_eq!(shown["IMAGE_SIZE"], "1024x768");
-    assert_eq!(shown["COMFYUI_BASE_URL"], "http://127.0.0.1:8188");
-    assert_eq!(shown["IMAGES_OPENAI_API_KEY"], MARKER);
+    let form = save_form(&server, &fields).await;
+    assert_eq!(form, get(&server, CONFIG).await);
+    assert_eq!(form["IMAGE_SIZE"], "1024x768");
+    assert_eq!(form["COMFYUI_BASE_URL"], "http://127.0.0.1:8188");
+    assert_eq!(form["IMAGES_OPENAI_API_KEY"], MARKER);
     let mut recorded = recorded_changes(&server).await;
     recorded.sort();
     let expected = [
@@ -175,15 +175,15 @@ async fn form_stores_and_records_changed_fields_only() {
         "changed IMAGE_STEPS 30 31"
     );
     save_form(&server, &[("IMAGES_OPENAI_API_KEY", json!("hunter33"))]).await;
-    let shown = save_form(&server, &[("IMAGES_OPENAI_API_KEY", json!(""))]).await;
-    assert_eq!(shown["IMAGES_OPENAI_API_KEY"], "");
-    let shown = save_form(
+    let form = save_form(&server, &[("IMAGES_OPENAI_API_KEY", json!(""))]).await;
+    assert_eq!(form["IMAGES_OPENAI_API_KEY"], "");
+    let form = save_form(
         &server,
         &[("IMAGE_STEPS", json!(null)), ("IMAGE_SIZE", json!(null))],
     )
     .await;
     assert_eq!(
-        (&shown["IMAGE_STEPS"], &shown["IMAGE_SIZE"]),
+        (&form["IMAGE_STEPS"], &form["IMAGE_SIZE"]),
         (&json!(null), &json!(""))
     );
     let recorded = recorded_changes(&server).await;
@@ -235,8 +235,8 @@ async fn other_fields_do_not_change_default_engine() {
         "comfyui"
     );
     let server = TestServer::start(&[]).await;
-    let shown = save_form(&server, &[("IMAGES_OPENAI_API_KEY", json!("hunter22"))]).await;
-    assert_eq!(shown["IMAGE_GENERATION_ENGINE"], "sketch");
+    let form = save_form(&server, &[("IMAGES_OPENAI_API_KEY", json!("hunter22"))]).await;
+    assert_eq!(form["IMAGE_GENERATION_ENGINE"], "sketch");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -406,6 +406,6 @@ async fn failed_write_changes_nothing() {
         200
     );
     execute(&server, "DROP TRIGGER full").await;
-    let shown = save_form(&server, &fields).await;
-    assert_eq!(shown["IMAGE_STEPS"], 20);
+    let form = save_form(&server, &fields).await;
+    assert_eq!(form["IMAGE_STEPS"], 20);
 }

@@ -43,9 +43,9 @@ async fn next_job_uses_new_url_and_key() {
     save_form(&server, &fields).await;
     assert_eq!(generate(&server).await, 200);
     assert_eq!((first.requests().len(), second.requests().len()), (1, 1));
-    let seen = second.requests();
-    assert_eq!(seen[0].headers["authorization"], "Bearer key-two");
-    assert_eq!(seen[0].json()["model"], "gpt-image-1");
+    let requests = second.requests();
+    assert_eq!(requests[0].headers["authorization"], "Bearer key-two");
+    assert_eq!(requests[0].json()["model"], "gpt-image-1");
     save_form(&server, &[("ENABLE_IMAGE_GENERATION", json!(false))]).await;
     assert_eq!(generate(&server).await, 403);
     // Also after a restart.

@@ -24,12 +24,12 @@ async fn default_permission_changes_at_once_and_persists() {
     };
     assert_eq!(generate(&server).await, 200);
     let off = json!({"workspace": {"models": true}, "features": {"image_generation": false, "web_search": true}});
-    let kept = json!({"features": {"image_generation": false}});
+    let stored = json!({"features": {"image_generation": false}});
     assert_eq!(
         server.post_json(PERMISSIONS, &off).await,
-        (200, kept.clone())
+        (200, stored.clone())
     );
-    assert_eq!(get(&server, PERMISSIONS).await, kept);
+    assert_eq!(get(&server, PERMISSIONS).await, stored);
     assert_eq!(generate(&server).await, 403);
     assert_eq!(
         stored_paths(&server).await,
@@ -39,7 +39,7 @@ async fn default_permission_changes_at_once_and_persists() {
     for body in [json!({"features": {}}), off] {
         assert_eq!(
             server.post_json(PERMISSIONS, &body).await,
-            (200, kept.clone())
+            (200, stored.clone())
         );
     }
     assert_eq!(recorded_changes(&server).await.len(), 1);
@@ -92,8 +92,8 @@ async fn task_form_changes_task_models_only() {
         "IMAGE_PROMPT_GENERATION_PROMPT_TEMPLATE": "",
     });
     let second = server.add_second_user().await;
-    let shown = request_as(&server, second, Method::GET, path, None).await;
-    assert_eq!(shown, (200, expected));
+    let body = request_as(&server, second, Method::GET, path, None).await;
+    assert_eq!(body, (200, expected));
     let sent = json!({
         "TASK_MODEL": "small",
         "TASK_MODEL_EXTERNAL": "large",
@@ -101,13 +101,13 @@ async fn task_form_changes_task_models_only() {
         "IMAGE_PROMPT_GENERATION_PROMPT_TEMPLATE": "{{prompt}}",
     });
     let update = "/api/v1/tasks/config/update";
-    let (status, shown) = server.post_json(update, &sent).await;
+    let (status, body) = server.post_json(update, &sent).await;
     let expected = json!({
         "TASK_MODEL": "small",
         "TASK_MODEL_EXTERNAL": "large",
         "IMAGE_PROMPT_GENERATION_PROMPT_TEMPLATE": "{{prompt}}",
     });
-    assert_eq!((status, &shown), (200, &expected));
+    assert_eq!((status, &body), (200, &expected));
     assert_eq!(
         stored_paths(&server).await,
         ["task.image.prompt_template", "task.model.external"]
@@ -152,12 +152,12 @@ async fn export_masks_secrets_and_import_restores_them() {
         "version": 0, "ui": {"theme": "dark"}, "images": {"edit": {"size": "32x32"}},
         "image_generation": {"steps": 7},
     });
-    let (status, shown) = server.post_json(import, &wrapped(&other)).await;
+    let (status, body) = server.post_json(import, &wrapped(&other)).await;
     let expected = json!({
         "image_generation": {"steps": 7, "openai": {"api_key": MARKER}},
         "images": {"edit": {"size": "32x32"}},
     });
-    assert_eq!((status, shown), (200, expected));
+    assert_eq!((status, body), (200, expected));
     let wrong = json!({"image_generation": {"steps": 8}, "images": {"edit": {"enable": 3}}});
     assert_eq!(server.post_json(import, &wrapped(&wrong)).await.0, 400);
     assert_eq!(setting_value(&server, "IMAGE_STEPS").await.0, 7);
@@ -168,27 +168,30 @@ async fn export_masks_secrets_and_import_restores_them() {
 async fn config_has_image_features_only_for_signed_in_user() {
     let server = TestServer::with_engine("sketch", &[]).await;
     let path = "/api/config";
-    let (status, strangers) = request_as(&server, "", Method::GET, path, None).await;
+    let (status, anonymous) = request_as(&server, "", Method::GET, path, None).await;
     assert_eq!(status, 200);
-    let features = &strangers["features"];
+    let features = &anonymous["features"];
     assert_eq!(
         (&features["auth"], &features["enable_signup"]),
         (&json!(true), &json!(false))
     );
     assert!(features.get("enable_image_generation").is_none());
-    assert!(strangers.get("permissions").is_none());
+    assert!(anonymous.get("permissions").is_none());
     let (_, unknown) = request_as(&server, "sk-nobody", Method::GET, path, None).await;
-    assert_eq!(unknown, strangers);
-    let known = get(&server, path).await;
-    assert_eq!(known["features"]["enable_image_generation"], true);
-    assert_eq!(known["permissions"]["features"]["image_generation"], true);
+    assert_eq!(unknown, anonymous);
+    let signed_in = get(&server, path).await;
+    assert_eq!(signed_in["features"]["enable_image_generation"], true);
+    assert_eq!(
+        signed_in["permissions"]["features"]["image_generation"],
+        true
+    );
     change_settings(
         &server,
         json!({"ENABLE_IMAGE_GENERATION": false, "IMAGE_GENERATION_ENGINE": "sketch"}),
     )
     .await;
-    let known = get(&server, path).await;
-    assert_eq!(known["features"]["enable_image_generation"], false);
+    let signed_in = get(&server, path).await;
+    assert_eq!(signed_in["features"]["enable_image_generation"], false);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,14 +203,14 @@ async fn binding_secrets_are_masked_and_marker_restores_them() {
         }}}})
     };
     change_settings(&server, bindings("hunter22", "a")).await;
-    let shown = setting_value(&server, "PINHOLE_BINDINGS").await.0;
-    assert_eq!(shown, bindings(MARKER, "a")["PINHOLE_BINDINGS"]);
+    let body = setting_value(&server, "PINHOLE_BINDINGS").await.0;
+    assert_eq!(body, bindings(MARKER, "a")["PINHOLE_BINDINGS"]);
     assert!(recorded_changes(&server).await[0].contains(MARKER));
     change_settings(&server, bindings(MARKER, "b")).await;
     let current = server.app.settings.overlay();
-    let kept = current.environment().get("PINHOLE_BINDINGS").unwrap();
-    let kept: Value = serde_json::from_str(kept).unwrap();
-    assert_eq!(kept, bindings("hunter22", "b")["PINHOLE_BINDINGS"]);
+    let stored = current.environment().get("PINHOLE_BINDINGS").unwrap();
+    let stored: Value = serde_json::from_str(stored).unwrap();
+    assert_eq!(stored, bindings("hunter22", "b")["PINHOLE_BINDINGS"]);
     // An equal value is not a change.
     let before = recorded_changes(&server).await.len();
     change_settings(&server, bindings(MARKER, "b")).await;

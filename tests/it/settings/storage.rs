@@ -105,11 +105,11 @@ async fn all_variables_of_a_setting_share_one_value() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn disabled_persistence_ignores_stored_values_but_writes() {
-    let off = [("ENABLE_PERSISTENT_CONFIG", "false"), ("IMAGE_STEPS", "5")];
-    let server = TestServer::with_engine("sketch", &off).await;
+    let disabled = [("ENABLE_PERSISTENT_CONFIG", "false"), ("IMAGE_STEPS", "5")];
+    let server = TestServer::with_engine("sketch", &disabled).await;
     change_settings(&server, json!({"IMAGE_STEPS": 6, "IMAGE_SIZE": "64x64"})).await;
     assert_eq!(setting_value(&server, "IMAGE_STEPS").await.0, 6);
-    let server = server.restart(&off).await;
+    let server = server.restart(&disabled).await;
     assert_eq!(setting_value(&server, "IMAGE_STEPS").await.0, 5);
     assert_eq!(
         stored_paths(&server).await,
@@ -179,8 +179,8 @@ async fn secrets_are_encrypted_on_disk_and_masked_in_responses() {
     assert!(file_containing(data, "plain-model").is_some());
     assert_eq!(file_containing(data, "secret-of"), None);
     for path in [CONFIG, SETTINGS, super::CHANGES, "/api/v1/configs/export"] {
-        let shown = get(&server, path).await.to_string();
-        assert!(!shown.contains("secret-of"), "{path}: {shown}");
+        let token = get(&server, path).await.to_string();
+        assert!(!token.contains("secret-of"), "{path}: {token}");
     }
     let mode = |name: &str| {
         use std::os::unix::fs::PermissionsExt;
@@ -201,9 +201,9 @@ async fn secrets_are_encrypted_on_disk_and_masked_in_responses() {
         environment.get("COMFYUI_API_KEY"),
         Some("secret-of-comfyui")
     );
-    let kept = environment.get("PINHOLE_BINDINGS").unwrap();
+    let bindings_text = environment.get("PINHOLE_BINDINGS").unwrap();
     assert_eq!(
-        serde_json::from_str::<serde_json::Value>(kept).unwrap(),
+        serde_json::from_str::<serde_json::Value>(bindings_text).unwrap(),
         bindings
     );
 }

@@ -64,7 +64,7 @@ impl Config {
         reason = "this is the only reader of the environment"
     )]
     pub fn from_environment() -> Result<Self> {
-        // A variable that is not UTF-8 is none of this server's settings.
+        // A variable that is not UTF-8 cannot be a setting of this server.
         let pairs = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });

@@ -159,7 +159,7 @@ fn parse_progress(response: &Response) -> Result<PollState, Error> {
 /// Interrupts the web UI after an error that means that the job's response is no longer awaited (also
 /// when a gateway in between gave up), if the web UI runs our job.
 ///
-/// The web UI goes on when the request is closed. An interrupt stops the running job, even that of
+/// The web UI continues when the request is closed. An interrupt stops the running job, even that of
 /// another client.
 fn interrupt_if_abandoned(error: &Error, tracker: &mut JobTracker) {
     use ErrorKind::{Cancelled, Timeout, Unavailable};

@@ -109,7 +109,7 @@ pub(crate) fn declare() -> Vec<Setting> {
             SettingKind::Choice(PREVIEW_METHODS.map(str::to_owned).into()),
             "Preview method",
             "How ComfyUI creates previews of a running job. server selects the method that ComfyUI was started with, \
-             which is none by default. Older versions of ComfyUI ignore the other choices.",
+             whose default is no preview. Older versions of ComfyUI ignore the other choices.",
         )
         .with_default(SERVER_PREVIEWS),
     ]

@@ -131,7 +131,7 @@ impl Image {
         length > Guard::UnpackedLength.limit(MAX_PROFILE_BYTES)
     }
 
-    /// Reduces EXIF to the orientation. Removes it if there is none.
+    /// Reduces EXIF to the orientation. Removes it if it has no orientation.
     fn reduce_exif(&self, part: &MetadataPart) -> PartChange {
         match self.orientation_part(part) {
             None => PartChange::Remove,

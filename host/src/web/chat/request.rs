@@ -19,7 +19,7 @@ pub(in crate::web) struct ChatBody {
     pub(super) payload: Map<String, Value>,
 }
 
-/// The fields of a chat completion request that the server uses. All fields go on to the language
+/// The fields of a chat completion request that the server uses. All fields are passed to the language
 /// model, except those of Open WebUI.
 ///
 /// An optional field of the wrong type counts as missing: the language model may know it.

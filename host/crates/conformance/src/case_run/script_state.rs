@@ -64,7 +64,7 @@ impl ScriptState {
         }
     }
 
-    /// Records the newest report. False if there is none.
+    /// Records the newest report. False without a report.
     pub(super) fn record_progress(&mut self) -> bool {
         let Some(progress) = &mut self.progress else {
             return false;

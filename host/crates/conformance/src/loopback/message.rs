@@ -204,7 +204,7 @@ pub(super) fn build(status: u16, headers: Vec<(String, String)>, body: Body) -> 
     })
 }
 
-/// The response to a WebSocket handshake; status 400 if the request is none.
+/// The response to a WebSocket handshake; status 400 for any other request.
 pub(super) fn web_socket_response(request_headers: &HeaderMap) -> Response<Body> {
     let Some(key) = request_headers.get(SEC_WEBSOCKET_KEY) else {
         let text = "this is not a WebSocket handshake";

@@ -70,8 +70,8 @@ async fn create_user(server: &TestServer, name: &str, role: &str) -> (String, St
     let (status, response) = post(server, "/api/v1/auths/add", &server.key, body).await;
     assert_eq!(status, 200, "{response}");
     assert_eq!(response["role"], role);
-    let (status, session) = sign_in(server, &email, PASSWORD).await;
-    assert_eq!(status, 200, "{session}");
+    let (sign_in_status, session) = sign_in(server, &email, PASSWORD).await;
+    assert_eq!(sign_in_status, 200, "{session}");
     (text(&session, "id"), text(&session, "token"))
 }
 
@@ -98,8 +98,9 @@ async fn first_sign_up_is_administrator() {
     assert!(ada["expires_at"].as_i64().unwrap() > 1_700_000_000);
     let token = text(&ada, "token");
     assert_eq!(get(&server, "/api/v1/users/", &token).await.1["total"], 2);
-    let (status, response) = post(&server, "/v1/images/generations", &token, image_request()).await;
-    assert_eq!(status, 200, "{response}");
+    let (generation_status, response) =
+        post(&server, "/v1/images/generations", &token, image_request()).await;
+    assert_eq!(generation_status, 200, "{response}");
 
     // The key of the first start is still valid.
     assert_eq!(get(&server, "/api/v1/users/", &server.key).await.0, 200);
@@ -154,17 +155,18 @@ async fn pending_user_has_no_access() {
         (Method::GET, "/v1/models"),
         (Method::GET, "/api/v1/users/"),
     ] {
-        let (status, refused) =
+        let (refused_status, refused) =
             request_as(&server, method, path, &token, Some(image_request())).await;
-        assert_eq!(status, 401, "{path}: {refused}");
+        assert_eq!(refused_status, 401, "{path}: {refused}");
         assert!(
             refused.to_string().contains(PROHIBITED),
             "{path}: {refused}"
         );
     }
     let change = format!("/api/v1/users/{}/update", text(&eve, "id"));
-    let (status, changed) = post(&server, &change, &server.key, json!({"role": "user"})).await;
-    assert_eq!((status, &changed["role"]), (200, &json!("user")));
+    let (changed_status, changed) =
+        post(&server, &change, &server.key, json!({"role": "user"})).await;
+    assert_eq!((changed_status, &changed["role"]), (200, &json!("user")));
     assert_eq!(
         post(&server, "/v1/images/generations", &token, image_request())
             .await
@@ -178,7 +180,7 @@ async fn sign_up_refuses_invalid_fields() {
     let server = server(&[("ENABLE_SIGNUP", "true")]).await;
     let long = "x".repeat(300);
     let good = json!({"name": "Ada", "email": "ada@example.com", "password": PASSWORD});
-    for (field, wrong) in [
+    for (field, invalid) in [
         ("name", json!("")),
         ("name", json!("a\nb")),
         ("name", json!(long)),
@@ -191,7 +193,7 @@ async fn sign_up_refuses_invalid_fields() {
         ("password", json!({})),
     ] {
         let mut body = good.clone();
-        body[field] = wrong;
+        body[field] = invalid;
         let (status, refused) = post(&server, "/api/v1/auths/signup", "", body.clone()).await;
         assert_eq!(status, 400, "{body}: {refused}");
         assert!(
@@ -199,8 +201,11 @@ async fn sign_up_refuses_invalid_fields() {
             "{body}: {refused}"
         );
     }
-    let long = json!({"name": "x".repeat(70_000)});
-    assert_eq!(post(&server, "/api/v1/auths/signup", "", long).await.0, 413);
+    let too_large = json!({"name": "x".repeat(70_000)});
+    assert_eq!(
+        post(&server, "/api/v1/auths/signup", "", too_large).await.0,
+        413
+    );
     assert_eq!(
         post(&server, "/api/v1/auths/signin", "", json!([])).await.0,
         400
@@ -225,8 +230,8 @@ async fn api_key_is_returned_once_and_replaced() {
             .0,
         200
     );
-    let (_, shown) = get(&server, path, &first).await;
-    assert_eq!(shown, json!({"api_key": "sk-********"}));
+    let (_, masked) = get(&server, path, &first).await;
+    assert_eq!(masked, json!({"api_key": "sk-********"}));
     for file in ["pinhole.db", "pinhole.db-wal"] {
         let bytes = std::fs::read(server.data_dir.path().join(file)).unwrap_or_default();
         let found = bytes.windows(first.len()).any(|it| it == first.as_bytes());

@@ -46,10 +46,10 @@ fn egress() -> Egress {
 }
 
 /// Opens a destination. `allows_private`: whether an administrator set the base URL.
-fn open_destination(base: &str, named: bool, credential: Credential) -> Destination {
+fn open_destination(base: &str, url_of: bool, credential: Credential) -> Destination {
     let base_url = BaseUrl {
         url: base,
-        allows_private: named,
+        allows_private: url_of,
         setting: "DRAW_BASE_URL",
     };
     let opened = egress().destination(base_url, credential, &Tls::default());
@@ -177,15 +177,15 @@ async fn image_fetch_follows_three_redirects_without_credential() {
     }
 
     // The fourth redirect is not followed.
-    let hops = [(); 4].map(|()| redirect(302, &at("/again")));
-    let exchange = fixture
+    let many_hops = [(); 4].map(|()| redirect(302, &at("/again")));
+    let refused = fixture
         .generate(
-            [response_with_url(&at("/a"))].into_iter().chain(hops),
+            [response_with_url(&at("/a"))].into_iter().chain(many_hops),
             &generation_request(),
         )
         .await;
     let message = "the image URL is not allowed";
-    assert_eq!(exchange.error(), (502, "forbidden", None, message));
+    assert_eq!(refused.error(), (502, "forbidden", None, message));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,12 +238,15 @@ async fn image_fetch_checks_each_redirect() {
         )
         .await;
     assert_eq!(exchange.error(), (502, "forbidden", None, not_fetched));
-    let gone = FakeResponse::typed(404, "text/plain", "gone");
-    let exchange = fixture
-        .generate([response_with_url(&address), gone], &generation_request())
+    let not_found = FakeResponse::typed(404, "text/plain", "gone");
+    let failed = fixture
+        .generate(
+            [response_with_url(&address), not_found],
+            &generation_request(),
+        )
         .await;
     let message = "the image URL cannot be fetched";
-    assert_eq!(exchange.error(), (502, "upstream", None, message));
+    assert_eq!(failed.error(), (502, "upstream", None, message));
     assert_eq!(fixture.server.stored_files(), 0);
 }
 
@@ -262,10 +265,11 @@ fn granted_origin(
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let environment = Environment::new(pairs);
-    let settings = EngineSettings::for_generating(&description, &environment)?;
+    let engine_settings = EngineSettings::for_generating(&description, &environment)?;
     let (egress, tls) = (&server.app.jobs.egress, Tls::default());
-    let upstreams = grant::open_upstreams(&description, &engine.grant, &settings, egress, &tls)
-        .map_err(|refusal| refusal.to_string())?;
+    let upstreams =
+        grant::open_upstreams(&description, &engine.grant, &engine_settings, egress, &tls)
+            .map_err(|refusal| refusal.to_string())?;
     Ok(upstreams["api"].destination.origin())
 }
 
@@ -275,23 +279,23 @@ async fn base_url_is_private_only_if_administrator_set_it() {
     const PUBLIC: &str = "https://api.openai.com/v1";
     let server = TestServer::with_engine("openai", &[]).await;
     let reached = |default, variables: &[_]| granted_origin(&server, default, variables);
-    let named = |address| [("IMAGES_OPENAI_API_BASE_URL", address)];
+    let url_of = |address| [("IMAGES_OPENAI_API_BASE_URL", address)];
     for default in [PRIVATE, "http://192.168.1.1/v1", "http://[::1]:9"] {
         let refused = reached(default, &[]).unwrap_err();
         assert!(refused.contains("setting base-url"), "{refused}");
         assert!(refused.contains("is private"), "{refused}");
-        assert_eq!(reached(default, &named(PRIVATE)).unwrap(), PRIVATE);
+        assert_eq!(reached(default, &url_of(PRIVATE)).unwrap(), PRIVATE);
     }
     let origin = "https://api.openai.com";
     assert_eq!(reached(PUBLIC, &[]).unwrap(), origin);
-    assert_eq!(reached(PUBLIC, &named("")).unwrap(), origin);
-    assert_eq!(reached(PUBLIC, &named(PRIVATE)).unwrap(), PRIVATE);
+    assert_eq!(reached(PUBLIC, &url_of("")).unwrap(), origin);
+    assert_eq!(reached(PUBLIC, &url_of(PRIVATE)).unwrap(), PRIVATE);
     for never in [
         "http://169.254.169.254/v1",
         "http://0.0.0.0:9",
         "http://[::]:9",
     ] {
-        let refused = reached(PUBLIC, &named(never)).unwrap_err();
+        let refused = reached(PUBLIC, &url_of(never)).unwrap_err();
         assert!(refused.contains("no engine may reach"), "{refused}");
     }
 }
@@ -299,7 +303,7 @@ async fn base_url_is_private_only_if_administrator_set_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn egress_checks_resolved_ip_addresses() {
     let upstream = FakeUpstream::json(200, json!({})).await;
-    let named = format!("http://localhost:{}/v1", upstream.address().port());
+    let url_of = format!("http://localhost:{}/v1", upstream.address().port());
     let send = async |destination: Destination| {
         let request = Request {
             method: Method::POST,
@@ -310,16 +314,19 @@ async fn egress_checks_resolved_ip_addresses() {
     };
     let key = || Credential::bearer(KEY).unwrap();
 
-    let public = open_destination(&named, false, key());
+    let public = open_destination(&url_of, false, key());
     let refused = send(public).await.unwrap_err();
     assert!(
-        matches!(&refused, Error::Denied { refusal, .. } if refusal.reason.contains(&format!("is private: allow it with DRAW_BASE_URL={named}"))),
+        matches!(&refused, Error::Denied { refusal, .. } if refusal.reason.contains(&format!("is private: allow it with DRAW_BASE_URL={url_of}"))),
         "{refused:?}"
     );
-    let public = open_destination(&named, false, key());
-    let refused = public.connect("/ws", deadline()).await.err();
-    assert!(matches!(refused, Some(Error::Denied { .. })), "{refused:?}");
-    let fetched = egress().fetch(&named, &[], 1000, deadline()).await;
+    let socket_destination = open_destination(&url_of, false, key());
+    let socket_refused = socket_destination.connect("/ws", deadline()).await.err();
+    assert!(
+        matches!(socket_refused, Some(Error::Denied { .. })),
+        "{socket_refused:?}"
+    );
+    let fetched = egress().fetch(&url_of, &[], 1000, deadline()).await;
     assert!(matches!(fetched, Err(Error::Denied { .. })), "{fetched:?}");
     assert!(
         upstream.requests().is_empty(),
@@ -327,7 +334,7 @@ async fn egress_checks_resolved_ip_addresses() {
         upstream.request_lines()
     );
 
-    let private = open_destination(&named, true, key());
+    let private = open_destination(&url_of, true, key());
     let response = send(private).await.unwrap();
     assert_eq!(response.status, 200);
     let requests = upstream.requests();
@@ -462,7 +469,7 @@ async fn egress_error_names_host_to_operator_only() {
     let upstream = FakeUpstream::json(200, json!({"data": [{"url": url}]})).await;
     let base = upstream.url();
     let elsewhere = openai_fixture(&[("IMAGES_OPENAI_API_BASE_URL", &base)]).await;
-    for (fixture, address, words) in [
+    for (fixture, address, detail) in [
         (&broken, down.as_str(), "IMAGES_OPENAI_API_BASE_URL"),
         (&elsewhere, "127.0.0.1", "is private"),
     ] {
@@ -483,7 +490,7 @@ async fn egress_error_names_host_to_operator_only() {
             "{client}"
         );
         assert!(
-            operator.contains(host) && operator.contains(words),
+            operator.contains(host) && operator.contains(detail),
             "{operator}"
         );
         assert!(!operator.contains(KEY), "{operator}");
@@ -499,8 +506,8 @@ async fn nat64_prefixes_are_validated_and_classify_by_embedded_ip() {
         let variables = [("PINHOLE_NAT64_PREFIXES", text)];
         Config::new(environment(&data, &variables))
     };
-    for wrong in ["fd00::", "64:ff9b::/96;fd00::/96", "fd00::/95", "all"] {
-        let why = read(wrong).err().unwrap().to_string();
+    for invalid in ["fd00::", "64:ff9b::/96;fd00::/96", "fd00::/95", "all"] {
+        let why = read(invalid).err().unwrap().to_string();
         assert!(why.starts_with("PINHOLE_NAT64_PREFIXES has "), "{why}");
         assert!(!why.contains('\n'), "{why}");
     }

@@ -143,17 +143,17 @@ async fn event_stream_resumes_only_own_events() {
     let request = server.client.get(server.url("/api/events"));
     let response = request.bearer_auth(second).header("last-event-id", id);
     let response = response.send().await.unwrap();
-    let mut stream = EventStream {
+    let mut resumed = EventStream {
         response,
         read: String::new(),
     };
-    let told = loop {
-        let (_, event) = stream.next().await;
+    let received = loop {
+        let (_, event) = resumed.next().await;
         if event["data"]["type"] != "pinhole:gap" {
             break event;
         }
     };
-    assert_eq!(told["data"]["data"]["of"], "second");
+    assert_eq!(received["data"]["data"]["of"], "second");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,8 +197,8 @@ async fn progress_event_has_fraction_and_preview() {
     let mut socket = SocketClient::connect_as(&server, &server.key).await;
     let mut stream = EventStream::connect_as(&server, "?chat_id=c1", None).await;
     let watching = async {
-        let started = socket.event().await;
-        assert_eq!(started["data"]["data"]["description"], "Creating image");
+        let status = socket.event().await;
+        assert_eq!(status["data"]["data"]["description"], "Creating image");
         let progress = loop {
             let event = socket.event().await;
             assert_eq!(event["data"]["type"], PROGRESS);

@@ -232,12 +232,12 @@ async fn file_id_is_not_a_path() {
 #[tokio::test(flavor = "multi_thread")]
 async fn content_without_bytes_is_not_found() {
     let server = TestServer::start(&[]).await;
-    let (gone, stored) = (
+    let (missing, stored) = (
         generate_image(&server, &server.key).await,
         generate_image(&server, &server.key).await,
     );
-    std::fs::remove_file(server.data_dir.path().join("files").join(file_id(&gone))).unwrap();
-    assert_not_found("removed", server.get(&gone)).await;
+    std::fs::remove_file(server.data_dir.path().join("files").join(file_id(&missing))).unwrap();
+    assert_not_found("removed", server.get(&missing)).await;
     assert_eq!(server.get(&stored).send().await.unwrap().status(), 200);
 }
 
@@ -310,14 +310,14 @@ async fn file_and_key_survive_restart() {
             Some(body) => server.client.post(url).body(body.to_string()),
             None => server.client.get(url),
         };
-        let answer = request.bearer_auth(&key).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        answer.bytes().await.unwrap()
+        let download = request.bearer_auth(&key).send().await.unwrap();
+        assert_eq!(download.status(), 200);
+        download.bytes().await.unwrap()
     };
     let body = json!({"prompt": "a fox", "size": "64x48", "response_format": "url"});
-    let made = ask(&first, "/v1/images/generations", Some(body)).await;
-    let made: Value = serde_json::from_slice(&made).unwrap();
-    let url = made["data"][0]["url"].as_str().unwrap();
+    let generation = ask(&first, "/v1/images/generations", Some(body)).await;
+    let generation: Value = serde_json::from_slice(&generation).unwrap();
+    let url = generation["data"][0]["url"].as_str().unwrap();
     let image = ask(&first, url, None).await;
     drop(first);
 

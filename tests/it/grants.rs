@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 /// The hostile engine, with the variant of its description that this word selects.
-pub(crate) fn hostile(word: &str) -> Vec<u8> {
+pub(crate) fn hostile(variant: &str) -> Vec<u8> {
     let mut bytes = fs::read(guests().join("hostile.wasm")).unwrap();
     let mark = b"describe as: ";
     let places = bytes.windows(mark.len()).enumerate();
@@ -27,7 +27,7 @@ pub(crate) fn hostile(word: &str) -> Vec<u8> {
         panic!("{} marks", places.len());
     };
     let begin = fixture + mark.len();
-    bytes[begin..begin + 11].copy_from_slice(format!("{word:11}").as_bytes());
+    bytes[begin..begin + 11].copy_from_slice(format!("{variant:11}").as_bytes());
     bytes
 }
 
@@ -53,16 +53,16 @@ impl GrantFixture {
     }
 
     /// Grants the hostile engine with this description all declared rights.
-    async fn with_grant(word: &str) -> Self {
+    async fn with_grant(variant: &str) -> Self {
         let fixture = Self::new(FirstUse::Declared);
-        fixture.install("hostile.wasm", word);
+        fixture.install("hostile.wasm", variant);
         let engines = fixture.open_engines().await;
         assert_eq!(engines.rejected_files().len() + engines.pending().len(), 0);
         fixture
     }
 
-    fn install(&self, file: &str, word: &str) {
-        fs::write(self.engines.path().join(file), hostile(word)).unwrap();
+    fn install(&self, file: &str, variant: &str) {
+        fs::write(self.engines.path().join(file), hostile(variant)).unwrap();
     }
 
     fn grant_path(&self, name: &str) -> PathBuf {
@@ -154,17 +154,17 @@ async fn new_engine_is_granted_declared_rights() {
 #[tokio::test(flavor = "multi_thread")]
 async fn component_without_new_rights_replaces_served_one() {
     let fixture = GrantFixture::with_grant("plain").await;
-    for word in ["again", "less", "narrow"] {
-        fixture.install("hostile.wasm", word);
+    for variant in ["again", "less", "narrow"] {
+        fixture.install("hostile.wasm", variant);
         let engines = fixture.open_engines().await;
-        let new = digest(&hostile(word));
-        assert_eq!(served(&engines), [("hostile", new.as_str())], "{word}");
-        assert!(engines.pending().is_empty(), "{word}");
-        assert_eq!(stored_grant(&engines).digest, new, "{word}");
+        let new = digest(&hostile(variant));
+        assert_eq!(served(&engines), [("hostile", new.as_str())], "{variant}");
+        assert!(engines.pending().is_empty(), "{variant}");
+        assert_eq!(stored_grant(&engines).digest, new, "{variant}");
         assert_eq!(
             fixture.stored_components(),
             [format!("{new}.wasm")].into(),
-            "{word}"
+            "{variant}"
         );
     }
 }
@@ -186,36 +186,36 @@ async fn component_with_new_rights_awaits_approval() {
             &["setting api-key from PINHOLE_HOSTILE_API_KEY"],
         ),
     ];
-    for (word, expected) in more {
-        fixture.install("hostile.wasm", word);
+    for (variant, expected) in more {
+        fixture.install("hostile.wasm", variant);
         let engines = fixture.open_engines().await;
-        assert_eq!(served(&engines), [("hostile", old.as_str())], "{word}");
+        assert_eq!(served(&engines), [("hostile", old.as_str())], "{variant}");
         let pending = only_pending(&engines);
-        assert_eq!(right_texts(&pending.new_rights), *expected, "{word}");
-        assert_eq!(pending.digest, digest(&hostile(word)), "{word}");
-        assert!(pending.is_served, "{word}");
+        assert_eq!(right_texts(&pending.new_rights), *expected, "{variant}");
+        assert_eq!(pending.digest, digest(&hostile(variant)), "{variant}");
+        assert!(pending.is_served, "{variant}");
         assert!(pending.reason().contains("pinhole engine grant hostile"));
-        assert_eq!(stored_grant(&engines), grant, "{word}");
+        assert_eq!(stored_grant(&engines), grant, "{variant}");
         assert_eq!(
             fixture.stored_components(),
             [format!("{old}.wasm")].into(),
-            "{word}"
+            "{variant}"
         );
     }
 
     // An administrator approves the last one.
     let engines = fixture.open_engines().await;
     engines.approve(only_pending(&engines)).unwrap();
-    let engines = fixture.open_engines().await;
+    let approved = fixture.open_engines().await;
     let new = digest(&hostile("open-key"));
-    assert_eq!(served(&engines), [("hostile", new.as_str())]);
-    assert!(engines.pending().is_empty());
+    assert_eq!(served(&approved), [("hostile", new.as_str())]);
+    assert!(approved.pending().is_empty());
     assert_eq!(fixture.stored_components(), [format!("{new}.wasm")].into());
     // Rights that it no longer declares are no longer granted.
     fixture.install("hostile.wasm", "plain");
-    let engines = fixture.open_engines().await;
+    let reverted = fixture.open_engines().await;
     assert_eq!(
-        right_texts(&only_pending(&engines).new_rights),
+        right_texts(&only_pending(&reverted).new_rights),
         [
             "api with authorization: Bearer from api-key",
             "secret api-key from HOSTILE_API_KEY",
@@ -232,10 +232,10 @@ async fn approval_refuses_changed_component() {
     fixture.install("hostile.wasm", "prefix");
     let refusal = engines.approve(only_pending(&engines)).unwrap_err();
     assert!(refusal.reason.contains("was changed during"), "{refusal}");
-    let engines = fixture.open_engines().await;
-    assert_eq!(stored_grant(&engines).digest, digest(&hostile("plain")));
+    let reopened = fixture.open_engines().await;
+    assert_eq!(stored_grant(&reopened).digest, digest(&hostile("plain")));
     assert_eq!(
-        right_texts(&only_pending(&engines).new_rights),
+        right_texts(&only_pending(&reopened).new_rights),
         ["api GET /"]
     );
 }
@@ -261,9 +261,9 @@ async fn explicit_mode_grants_nothing_automatically() {
     assert!(error.contains("declared or explicit"), "{error}");
 
     engines.approve(pending).unwrap();
-    let engines = fixture.open_engines().await;
+    let approved = fixture.open_engines().await;
     let plain = digest(&hostile("plain"));
-    assert_eq!(served(&engines), [("hostile", plain.as_str())]);
+    assert_eq!(served(&approved), [("hostile", plain.as_str())]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -322,9 +322,9 @@ async fn file_of_renamed_engine_awaits_approval() {
 
     // If the engine's own file only has another name, it is served.
     fixture.install("zebra.wasm", "plain");
-    let engines = fixture.open_engines().await;
-    assert_eq!(only_pending(&engines).engine, "other");
-    assert_eq!(engines.get("hostile").unwrap().file, "zebra.wasm");
+    let reopened = fixture.open_engines().await;
+    assert_eq!(only_pending(&reopened).engine, "other");
+    assert_eq!(reopened.get("hostile").unwrap().file, "zebra.wasm");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -384,19 +384,23 @@ async fn changing_description_gains_no_rights() {
 #[tokio::test(flavor = "multi_thread")]
 async fn revoked_request_is_refused_until_restored() {
     let upstream = FakeUpstream::json(200, json!({})).await;
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("hostile.wasm"), hostile("plain")).unwrap();
+    let engine_directory = tempfile::tempdir().unwrap();
+    fs::write(
+        engine_directory.path().join("hostile.wasm"),
+        hostile("plain"),
+    )
+    .unwrap();
     let variables = [
-        ("PINHOLE_ENGINES", folder.path().to_str().unwrap()),
+        ("PINHOLE_ENGINES", engine_directory.path().to_str().unwrap()),
         ("HOSTILE_BASE_URL", &upstream.url()),
     ];
-    let server = TestServer::start(&variables).await;
+    let started = TestServer::start(&variables).await;
     let reach = async |server: &TestServer| {
         let body = json!({"prompt": "reach api /allowed/x", "engine": "hostile"});
         let (_, response) = server.post_json("/v1/images/generations", &body).await;
         response["error"]["message"].as_str().unwrap().to_owned()
     };
-    assert_eq!(reach(&server).await, "status 200");
+    assert_eq!(reach(&started).await, "status 200");
     assert_eq!(upstream.request_lines(), ["GET /allowed/x"]);
 
     let change = |server: &TestServer, allow: bool| {
@@ -413,11 +417,11 @@ async fn revoked_request_is_refused_until_restored() {
         assert!(from.remove(&right) && to.insert(right));
         grants.save("hostile", &grant).unwrap();
     };
-    change(&server, false);
-    let server = server.restart(&variables).await;
-    assert_eq!(reach(&server).await, "not granted");
+    change(&started, false);
+    let revoked = started.restart(&variables).await;
+    assert_eq!(reach(&revoked).await, "not granted");
     assert_eq!(upstream.request_lines().len(), 1);
-    let binding = server
+    let binding = revoked
         .app
         .jobs
         .snapshot()
@@ -433,8 +437,8 @@ async fn revoked_request_is_refused_until_restored() {
         "{denial:?}"
     );
 
-    change(&server, true);
-    let server = server.restart(&variables).await;
-    assert_eq!(reach(&server).await, "status 200");
+    change(&revoked, true);
+    let restored = revoked.restart(&variables).await;
+    assert_eq!(reach(&restored).await, "status 200");
     assert_eq!(upstream.request_lines().len(), 2);
 }

@@ -191,10 +191,10 @@ async fn unsupported_fields_of_open_webui_are_dropped() {
     });
     assert_eq!(requests[0].json(), expected);
     // `parameters` take precedence.
-    let body = json!({
+    let with_parameters = json!({
         "prompt": "a fox", "background": "opaque", "parameters": {"background": "transparent"},
     });
-    let (status, response) = server.post_json(GENERATIONS, &body).await;
+    let (status, response) = server.post_json(GENERATIONS, &with_parameters).await;
     assert_eq!(status, 200, "{response}");
     assert_eq!(upstream.requests()[1].json()["background"], "transparent");
 }

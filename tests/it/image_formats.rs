@@ -20,8 +20,8 @@ const LIMITS: ImageLimits = ImageLimits {
 
 /// Name and bytes of each sample file.
 fn sample_files() -> Vec<(String, Bytes)> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/data/pictures");
-    let files = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/data/pictures");
+    let files = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
     let files = files.map(|file| {
         let bytes = std::fs::read(file.path()).unwrap();
         (file.file_name().into_string().unwrap(), bytes.into())
@@ -61,8 +61,8 @@ fn decoder(image: &Image) -> impl ImageDecoder {
 
 /// The stored pixels; `None` for AVIF, which cannot be decoded here.
 fn pixels(image: &Image) -> Option<DynamicImage> {
-    let known = image.media_type() != "image/avif";
-    known.then(|| DynamicImage::from_decoder(decoder(image)).unwrap())
+    let is_decodable = image.media_type() != "image/avif";
+    is_decodable.then(|| DynamicImage::from_decoder(decoder(image)).unwrap())
 }
 
 fn orientation(image: &Image) -> Orientation {
@@ -79,9 +79,9 @@ fn complete_file_is_accepted_and_truncated_file_refused() {
             let error = Image::from_upload(bytes.slice(..length), LIMITS)
                 .unwrap_err()
                 .reason;
-            let known = ["truncated", "empty", "not a PNG"];
+            let is_decodable = ["truncated", "empty", "not a PNG"];
             assert!(
-                known.iter().any(|it| error.contains(it)),
+                is_decodable.iter().any(|it| error.contains(it)),
                 "{name} {length}: {error}"
             );
         }
@@ -132,9 +132,13 @@ fn stripping_metadata_changes_no_pixel() {
             assert_eq!(pixels(&stripped), pixels(&image), "{name} {metadata:?}");
             // The result is a valid image without further metadata.
             let again = Image::from_bytes(stripped.bytes().clone(), LIMITS).unwrap();
-            for again in [again, stripped.clone()] {
-                let again = again.with_metadata(metadata, |_| false);
-                assert_eq!(again.bytes().as_ptr(), stripped.bytes().as_ptr(), "{name}");
+            for repeated in [again, stripped.clone()] {
+                let repeated = repeated.with_metadata(metadata, |_| false);
+                assert_eq!(
+                    repeated.bytes().as_ptr(),
+                    stripped.bytes().as_ptr(),
+                    "{name}"
+                );
             }
         }
         let unchanged = image.with_metadata(MetadataPolicy::Keep, |_| false);
@@ -153,18 +157,18 @@ fn stripping_metadata_changes_no_pixel() {
 #[test]
 fn essential_metadata_retains_colors_and_orientation() {
     for name in ["notes.png", "phone.jpg", "notes.webp"] {
-        let picture = uploaded(sample_file(name));
-        let profile = decoder(&picture).icc_profile().unwrap();
+        let original = uploaded(sample_file(name));
+        let profile = decoder(&original).icc_profile().unwrap();
         assert!(profile.is_some(), "{name}");
-        assert_eq!(orientation(&picture), Orientation::Rotate90, "{name}");
-        let essential = picture.with_metadata(MetadataPolicy::Essential, |_| false);
+        assert_eq!(orientation(&original), Orientation::Rotate90, "{name}");
+        let essential = original.with_metadata(MetadataPolicy::Essential, |_| false);
         assert_eq!(
             decoder(&essential).icc_profile().unwrap(),
             profile,
             "{name}"
         );
         assert_eq!(orientation(&essential), Orientation::Rotate90, "{name}");
-        let bare = picture.with_metadata(MetadataPolicy::Strip, |_| false);
+        let bare = original.with_metadata(MetadataPolicy::Strip, |_| false);
         assert_eq!(decoder(&bare).icc_profile().unwrap(), None, "{name}");
         assert_eq!(orientation(&bare), Orientation::NoTransforms, "{name}");
         assert!(bare.bytes().len() < essential.bytes().len(), "{name}");

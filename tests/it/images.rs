@@ -43,9 +43,9 @@ async fn base64_response_stores_nothing() {
     for format in [json!("b64_json"), json!(null)] {
         let body = json!({"prompt": "a fox", "size": "64x48", "response_format": format});
         let answer = generate(&server, body).await;
-        let made = response_images(&answer);
-        assert_eq!(made.len(), 1);
-        assert_eq!(png_size(&made[0]), (64, 48));
+        let generated = response_images(&answer);
+        assert_eq!(generated.len(), 1);
+        assert_eq!(png_size(&generated[0]), (64, 48));
         let expected = json!({
             "created": answer["created"],
             "data": [{"b64_json": answer["data"][0]["b64_json"]}],
@@ -129,8 +129,8 @@ async fn largest_allowed_request_succeeds() {
     .await;
     assert_eq!(response_images(&response).len(), 10);
     let prompt = "x".repeat(32_000);
-    let response = generate(&server, json!({"prompt": prompt, "size": "4096x4096"})).await;
-    assert_eq!(png_size(&response_images(&response)[0]), (4096, 4096));
+    let largest = generate(&server, json!({"prompt": prompt, "size": "4096x4096"})).await;
+    assert_eq!(png_size(&response_images(&largest)[0]), (4096, 4096));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,8 +211,8 @@ async fn default_values_of_clients_are_accepted() {
         "stream": false, "partial_images": 0,
     });
     generate(&server, habits).await;
-    let mut asked = upstream.requests().into_iter();
-    let sent = asked.find(|request| request.target == "/sdapi/v1/txt2img");
+    let mut sent_requests = upstream.requests().into_iter();
+    let sent = sent_requests.find(|request| request.target == "/sdapi/v1/txt2img");
     let sent = sent.unwrap().json();
     for name in ["quality", "background", "moderation", "user"] {
         assert!(sent.get(name).is_none(), "{sent}");
@@ -244,8 +244,8 @@ async fn unknown_engine_in_settings_is_refused() {
     assert_refused_with_settings(&[("IMAGE_GENERATION_ENGINE", "dall-e")], &expected).await;
     let nowhere = tempfile::tempdir().unwrap();
     let nowhere = nowhere.path().to_str().unwrap();
-    let expected = invalid("engine", "unknown engine sketch: no engine is available");
-    assert_refused_with_settings(&[("PINHOLE_ENGINES", nowhere)], &expected).await;
+    let none_available = invalid("engine", "unknown engine sketch: no engine is available");
+    assert_refused_with_settings(&[("PINHOLE_ENGINES", nowhere)], &none_available).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

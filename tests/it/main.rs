@@ -1,4 +1,4 @@
-//! Host, components and upstreams, run together. Run with `cargo xtask test`.
+//! Integration tests: host, components and upstreams together. Run with `cargo xtask test`.
 
 #![allow(
     clippy::disallowed_methods,

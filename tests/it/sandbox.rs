@@ -121,7 +121,7 @@ impl SandboxFixture {
 
 /// A directory with these components.
 fn engine_dir(names: &[&str]) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     for name in names {
         let file = format!("{name}.wasm");
         let own = engines().join(&file);
@@ -130,9 +130,9 @@ fn engine_dir(names: &[&str]) -> TempDir {
         } else {
             guests().join(&file)
         };
-        std::fs::copy(from, folder.path().join(file)).unwrap();
+        std::fs::copy(from, directory.path().join(file)).unwrap();
     }
-    folder
+    directory
 }
 
 fn spawn_job(

@@ -90,9 +90,12 @@ fn assert_no_key(text: &str) {
     for (_, encoded) in key_encodings() {
         let window = if encoded == KEY { 8 } else { 24 };
         let letters: Vec<_> = encoded.chars().collect();
-        for window in letters.windows(window.min(letters.len())) {
-            let window: String = window.iter().collect();
-            assert!(!text.contains(&window), "{window} is in {text}");
+        for letters_window in letters.windows(window.min(letters.len())) {
+            let letters_window: String = letters_window.iter().collect();
+            assert!(
+                !text.contains(&letters_window),
+                "{letters_window} is in {text}"
+            );
         }
     }
 }

@@ -30,8 +30,8 @@ fn event_chunk(chunk: &Value) -> Bytes {
     format!("data: {chunk}\n\n").into()
 }
 
-fn text_chunk(word: &str) -> Bytes {
-    event_chunk(&json!({"choices": [{"index": 0, "delta": {"content": word}}]}))
+fn text_chunk(text: &str) -> Bytes {
+    event_chunk(&json!({"choices": [{"index": 0, "delta": {"content": text}}]}))
 }
 
 /// A language model that sends this response, and has no list of models.
@@ -54,7 +54,7 @@ where
 }
 
 /// A language model that streams this text and then hangs. The notification reports that its response was dropped.
-async fn hanging_model(words: &'static str) -> (FakeUpstream, Arc<Notify>) {
+async fn hanging_model(text: &'static str) -> (FakeUpstream, Arc<Notify>) {
     let dropped = Arc::new(Notify::new());
     let drops = dropped.clone();
     let model = language_model(move |_| {
@@ -64,7 +64,7 @@ async fn hanging_model(words: &'static str) -> (FakeUpstream, Arc<Notify>) {
                 let _held = &events;
                 never
             });
-            let first = stream::iter([Ok(text_chunk(words))]);
+            let first = stream::iter([Ok(text_chunk(text))]);
             FakeResponse::typed(
                 200,
                 "text/event-stream",
@@ -158,10 +158,10 @@ async fn background_response_is_sent_as_events_and_stored() {
     let more = Arc::new(Notify::new());
     let gate = more.clone();
     let model = language_model(move |_| {
-        let more = gate.clone();
+        let released = gate.clone();
         async move {
             let rest = async move {
-                more.notified().await;
+                released.notified().await;
                 let usage = json!({"choices": [], "usage": {"total_tokens": 17}});
                 let end = Bytes::from("data: [DONE]\n\n");
                 Ok::<_, std::io::Error>(
@@ -209,15 +209,15 @@ async fn background_response_is_sent_as_events_and_stored() {
         "done": true, "content": "Here is a fox.", "title": "Foxes", "usage": {"total_tokens": 17},
     });
     assert_eq!(done, expected);
-    let (words, rest) = stored_message(&server, &chat_id).await;
-    assert_eq!(words, "Here is a fox.");
+    let (text, rest) = stored_message(&server, &chat_id).await;
+    assert_eq!(text, "Here is a fox.");
     assert_eq!(rest, json!({"done": true, "usage": {"total_tokens": 17}}));
 
     server.app.tasks.shut_down().await;
     assert_eq!(get(&server, &path).await, json!({"task_ids": []}));
-    let request = model.requests().pop().unwrap().json();
-    assert_eq!(request["stream"], true);
-    assert_eq!(request.get("session_id"), None);
+    let sent = model.requests().pop().unwrap().json();
+    assert_eq!(sent["stream"], true);
+    assert_eq!(sent.get("session_id"), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -285,14 +285,14 @@ async fn failure_is_sent_and_stored() {
     let broken = move || {
         let breaks = breaks.clone();
         let first = stream::iter([Ok(text_chunk("Here "))]);
-        let gone = stream::once(async move {
+        let broken_stream = stream::once(async move {
             breaks.notified().await;
             Err(std::io::Error::other("gone"))
         });
         FakeResponse::typed(
             200,
             "text/event-stream",
-            Body::from_stream(first.chain(gone)),
+            Body::from_stream(first.chain(broken_stream)),
         )
     };
     let failing = event_chunk(&refused);
@@ -318,7 +318,7 @@ async fn failure_is_sent_and_stored() {
             "",
         ),
     ];
-    for (response, reason, words) in responses {
+    for (response, reason, text) in responses {
         let response = Arc::new(response);
         let model = language_model(move |_| {
             let response = response();
@@ -334,7 +334,7 @@ async fn failure_is_sent_and_stored() {
         start_task(&server, &request).await;
         let mut expected = vec!["status", "status", "files", "chat:message:error"];
         let mut kinds = Vec::new();
-        if !words.is_empty() {
+        if !text.is_empty() {
             expected.insert(3, COMPLETION);
             kinds = events_until(&mut socket, &chat_id, COMPLETION).await.0;
             events.notify_one();
@@ -343,11 +343,11 @@ async fn failure_is_sent_and_stored() {
         kinds.extend(rest);
         assert_eq!(kinds, expected);
         assert_eq!(event["data"], json!({"error": {"content": reason}}));
-        let event = next_event(&mut socket, &chat_id).await;
-        assert_eq!(event, json!({"type": CANCELLED}));
-        let (content, rest) = stored_message(&server, &chat_id).await;
-        assert_eq!(content, words);
-        assert_eq!(rest, json!({"done": true, "error": {"content": reason}}));
+        let cancelled = next_event(&mut socket, &chat_id).await;
+        assert_eq!(cancelled, json!({"type": CANCELLED}));
+        let (content, fields) = stored_message(&server, &chat_id).await;
+        assert_eq!(content, text);
+        assert_eq!(fields, json!({"done": true, "error": {"content": reason}}));
     }
 }
 
@@ -434,8 +434,8 @@ async fn stop_drops_model_response_and_stores_partial_text() {
     timeout(PATIENCE, dropped.notified()).await.unwrap();
     let event = next_event(&mut socket, &chat_id).await;
     assert_eq!(event, json!({"type": CANCELLED}));
-    let (words, rest) = stored_message(&server, &chat_id).await;
-    assert_eq!((words, rest), (json!("Here is "), json!({"done": true})));
+    let (text, rest) = stored_message(&server, &chat_id).await;
+    assert_eq!((text, rest), (json!("Here is "), json!({"done": true})));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,8 +52,8 @@ async fn large_image_costs_few_requests_and_stays_outside_guest() {
     assert_eq!(all.len(), expected.len());
     for (job, (engine, operation, requests)) in all.iter().zip(expected) {
         assert_eq!((job.engine, job.operation), (engine, operation));
-        let asked: Vec<&str> = job.requests.iter().map(|line| without_id(line)).collect();
-        assert_eq!(asked, requests, "{engine} {operation}");
+        let lines: Vec<&str> = job.requests.iter().map(|line| without_id(line)).collect();
+        assert_eq!(lines, requests, "{engine} {operation}");
         assert_eq!(job.image_bytes, IMAGE_BYTES);
         check_bytes(job);
     }

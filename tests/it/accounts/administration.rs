@@ -26,16 +26,17 @@ async fn account_routes_need_administrator() {
     ];
     let body = json!({"role": "admin", "name": "x", "user_ids": []});
     for (method, path) in routes {
-        let (status, told) =
+        let (status, detail) =
             request_as(&server, method.clone(), &path, "", Some(body.clone())).await;
         assert_eq!(
-            (status, told),
+            (status, detail),
             (401, json!({"detail": "Not authenticated"})),
             "{path}"
         );
-        let (status, told) = request_as(&server, method, &path, &token, Some(body.clone())).await;
+        let (second_status, second_body) =
+            request_as(&server, method, &path, &token, Some(body.clone())).await;
         assert_eq!(
-            (status, told),
+            (second_status, second_body),
             (401, json!({"detail": PROHIBITED})),
             "{path}"
         );
@@ -75,9 +76,9 @@ async fn last_administrator_cannot_be_removed() {
     let both = json!({"role": "pending", "password": "set by another"});
     let update = format!("{ada}/update");
     assert_eq!(post(&server, &update, &token, both).await.0, 400);
-    let (_, left) = get(&server, "/api/v1/users/?page=1", &token).await;
+    let (_, remaining) = get(&server, "/api/v1/users/?page=1", &token).await;
     assert_eq!(
-        (&left["total"], &left["users"][0]["name"]),
+        (&remaining["total"], &remaining["users"][0]["name"]),
         (&json!(1), &json!("ada"))
     );
     assert_eq!(
@@ -141,9 +142,9 @@ async fn invalid_account_change_changes_nothing() {
             "{body}"
         );
     }
-    let (_, known) = get(&server, "/api/v1/auths/", &token).await;
+    let (_, user) = get(&server, "/api/v1/auths/", &token).await;
     assert_eq!(
-        (&known["role"], &known["name"]),
+        (&user["role"], &user["name"]),
         (&json!("user"), &json!("ada"))
     );
     let long = "x".repeat(3000);
@@ -155,8 +156,8 @@ async fn invalid_account_change_changes_nothing() {
     let (_, group) = post(&server, create, &server.key, json!({"name": "a"})).await;
     let group = format!("/api/v1/groups/id/{}", group["id"].as_str().unwrap());
     let add = format!("{group}/users/add");
-    let body = json!({"user_ids": many});
-    assert_eq!(post(&server, &add, &server.key, body).await.0, 400);
+    let too_many = json!({"user_ids": many});
+    assert_eq!(post(&server, &add, &server.key, too_many).await.0, 400);
     for path in [
         "/api/v1/users/?page=0",
         "/api/v1/users/?page=x",

@@ -8,8 +8,8 @@ use super::{PROHIBITED, create_user, delete, get, image_request, post, server};
 async fn every_api_needs_image_permission() {
     let server = server(&[("USER_PERMISSIONS_FEATURES_IMAGE_GENERATION", "False")]).await;
     let (_, token) = create_user(&server, "ada", "user").await;
-    let (_, known) = get(&server, "/api/v1/auths/", &token).await;
-    assert_eq!(known["permissions"]["features"]["image_generation"], false);
+    let (_, user) = get(&server, "/api/v1/auths/", &token).await;
+    assert_eq!(user["permissions"]["features"]["image_generation"], false);
     let turn = json!({"features": {"image_generation": true},
                       "messages": [{"role": "user", "content": "a fox"}]});
     for (path, body) in [
@@ -51,20 +51,20 @@ async fn group_grants_image_permission() {
     };
     let make = async |name: &str, may: bool| {
         let path = "/api/v1/groups/create";
-        let (status, made) = post(&server, path, &server.key, group(name, may)).await;
-        assert_eq!(status, 200, "{made}");
+        let (status, created) = post(&server, path, &server.key, group(name, may)).await;
+        assert_eq!(status, 200, "{created}");
         let only = json!({"features": {"image_generation": may}});
-        assert_eq!(made["permissions"], only);
-        format!("/api/v1/groups/id/{}", made["id"].as_str().unwrap())
+        assert_eq!(created["permissions"], only);
+        format!("/api/v1/groups/id/{}", created["id"].as_str().unwrap())
     };
     let readers = make("readers", false).await;
     let painters = make("painters", true).await;
     let members = json!({"user_ids": [ada, ada, "nobody"]});
-    for (path, drawn) in [(&readers, 403), (&painters, 200)] {
+    for (path, expected_status) in [(&readers, 403), (&painters, 200)] {
         let path = format!("{path}/users/add");
         let (status, changed) = post(&server, &path, &server.key, members.clone()).await;
         assert_eq!((status, &changed["member_count"]), (200, &json!(1)));
-        assert_eq!(draws().await, drawn);
+        assert_eq!(draws().await, expected_status);
     }
     let (_, all) = get(&server, "/api/v1/groups/", &server.key).await;
     let names: Vec<_> = all

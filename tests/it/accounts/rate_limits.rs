@@ -29,9 +29,9 @@ async fn attempts_per_account_are_limited() {
         .parse()
         .unwrap();
     assert!((1..=180).contains(&secs), "{secs}");
-    let told: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+    let message: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
     assert!(
-        told["detail"]
+        message["detail"]
             .as_str()
             .unwrap()
             .starts_with("too many attempts")

@@ -11,10 +11,10 @@ use super::{PASSWORD, create_user, get, post, server, sign_in};
 async fn sign_in_error_hides_whether_account_exists() {
     let server = server(&[]).await;
     create_user(&server, "ada", "user").await;
-    let wrong = sign_in(&server, "ada@example.com", "another horse").await;
-    assert_eq!(wrong.0, 400);
+    let refused = sign_in(&server, "ada@example.com", "another horse").await;
+    assert_eq!(refused.0, 400);
     assert_eq!(
-        wrong.1,
+        refused.1,
         json!({"detail": "the email or the password is wrong"})
     );
     for (email, password) in [
@@ -24,7 +24,7 @@ async fn sign_in_error_hides_whether_account_exists() {
         ("ada@example.com", ""),
         ("ada@example.com", &"x".repeat(1000)),
     ] {
-        assert_eq!(sign_in(&server, email, password).await, wrong, "{email}");
+        assert_eq!(sign_in(&server, email, password).await, refused, "{email}");
     }
     assert_eq!(sign_in(&server, " ADA@example.com", PASSWORD).await.0, 200);
 }
@@ -52,29 +52,35 @@ async fn session_cookie_lasts_until_sign_out() {
 
     let with_cookie = async |path: &str| {
         let request = server.client.get(server.url(path)).header("cookie", pair);
-        let response = request.send().await.unwrap();
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let body = response.bytes().await.unwrap();
-        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        (status, headers, body)
+        let cookie_response = request.send().await.unwrap();
+        let (status, headers) = (
+            cookie_response.status().as_u16(),
+            cookie_response.headers().clone(),
+        );
+        let bytes = cookie_response.bytes().await.unwrap();
+        let bytes: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        (status, headers, bytes)
     };
-    let (status, _, known) = with_cookie("/api/v1/auths/").await;
-    assert_eq!((status, &known["id"]), (200, &json!(id)));
+    let (status, _, user) = with_cookie("/api/v1/auths/").await;
+    assert_eq!((status, &user["id"]), (200, &json!(id)));
     // Scripts cannot read the token of the cookie.
-    assert_eq!(known["token"], json!(null));
+    assert_eq!(user["token"], json!(null));
     assert_eq!(
         get(&server, "/api/v1/auths/", &other).await.1["token"],
         json!(other)
     );
 
-    let (status, headers, told) = with_cookie("/api/v1/auths/signout").await;
-    assert_eq!((status, told), (200, json!({"status": true})));
+    let (sign_out_status, headers, sign_out_body) = with_cookie("/api/v1/auths/signout").await;
+    assert_eq!(
+        (sign_out_status, sign_out_body),
+        (200, json!({"status": true}))
+    );
     assert_eq!(
         headers["set-cookie"],
         "token=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0"
     );
-    let (status, _, refused) = with_cookie("/api/v1/auths/").await;
-    assert_eq!(status, 401);
+    let (refused_status, _, refused) = with_cookie("/api/v1/auths/").await;
+    assert_eq!(refused_status, 401);
     assert_eq!(
         refused,
         json!({"detail": "the session is expired or unknown: sign in again"})

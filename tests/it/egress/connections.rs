@@ -90,13 +90,17 @@ async fn response_over_limit_is_refused_by_content_length() {
     assert_one_request(&upstream, 0);
     assert_closed(&upstream, 1).await;
 
-    let response = raw_response(
+    let image_response = raw_response(
         &format!("content-length: {}\r\n", (32 << 20) + 1),
         "\u{89}PNG",
     );
-    let upstream = raw_upstream(response).await;
-    let url = format!("{}/x.png", upstream.url());
-    let granted = open_destination(&upstream.url(), true, Credential::bearer(KEY).unwrap());
+    let image_upstream = raw_upstream(image_response).await;
+    let url = format!("{}/x.png", image_upstream.url());
+    let granted = open_destination(
+        &image_upstream.url(),
+        true,
+        Credential::bearer(KEY).unwrap(),
+    );
     let fetched = egress()
         .fetch(&url, &[&granted], 32 << 20, deadline())
         .await;
@@ -104,10 +108,10 @@ async fn response_over_limit_is_refused_by_content_length() {
         matches!(fetched, Err(Error::TooLarge { .. })),
         "{fetched:?}"
     );
-    let head = upstream.requests()[0].head();
+    let head = image_upstream.requests()[0].head();
     assert!(head.starts_with("GET /x.png HTTP/1.1\r\n"), "{head}");
     assert!(
-        !format!("{:?}", upstream.requests()).contains(KEY),
+        !format!("{:?}", image_upstream.requests()).contains(KEY),
         "{head}"
     );
 }
@@ -249,10 +253,10 @@ async fn connection_is_not_reused_after_settings_change() {
         let (status, body) = generate(&server).await;
         assert_eq!(status, 200, "{body}");
         assert_eq!(upstream.requests().last().unwrap().connection, number);
-        let (status, body) = server
+        let (settings_status, settings_body) = server
             .post_json("/api/v1/settings", &json!({name: value}))
             .await;
-        assert_eq!(status, 200, "{body}");
+        assert_eq!(settings_status, 200, "{settings_body}");
     }
     let (status, body) = generate(&server).await;
     assert_eq!(status, 200, "{body}");

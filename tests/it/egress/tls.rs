@@ -282,7 +282,7 @@ async fn binding_has_its_own_certificates() {
             },
         },
     });
-    for (engine, status, showed) in [("secure", 200, &[true][..]), ("plain", 503, &[])] {
+    for (engine, status, has_certificate) in [("secure", 200, &[true][..]), ("plain", 503, &[])] {
         let variables = [
             ("PINHOLE_BINDINGS", &*bindings.to_string()),
             ("IMAGE_GENERATION_ENGINE", engine),
@@ -290,6 +290,6 @@ async fn binding_has_its_own_certificates() {
         let server = TestServer::with_engine("openai", &variables).await;
         let (response, body) = generate(&server).await;
         assert_eq!(response, status, "{body}");
-        assert_eq!(secure.sent_certificates(), showed, "{engine}");
+        assert_eq!(secure.sent_certificates(), has_certificate, "{engine}");
     }
 }

@@ -40,9 +40,9 @@ async fn drain(mut socket: pinhole_egress::WebSocket) -> (usize, Option<Error>) 
     with_timeout("the socket", draining).await
 }
 
-fn check_unusable(error: Option<Error>, words: &str) {
+fn check_unusable(error: Option<Error>, expected: &str) {
     match error {
-        Some(Error::Unusable(refusal)) => assert!(refusal.reason.contains(words), "{refusal}"),
+        Some(Error::Unusable(refusal)) => assert!(refusal.reason.contains(expected), "{refusal}"),
         other => panic!("{other:?}"),
     }
 }
@@ -87,7 +87,7 @@ async fn web_socket_limits_frame_and_message_length() {
     assert_eq!(count, 0);
     check_unusable(error, "frame of more than 25165824 bytes");
 
-    let (_upstream, socket) = talk(async |mut socket| {
+    let (_long_upstream, long_socket) = talk(async |mut stream| {
         let piece = vec![0; 8 << 20];
         for number in 0..5 {
             let kind = if number == 0 {
@@ -96,16 +96,16 @@ async fn web_socket_limits_frame_and_message_length() {
                 Data::Continue
             };
             let frame = Frame::message(piece.clone(), OpCode::Data(kind), false);
-            if socket.send(Message::Frame(frame)).await.is_err() {
+            if stream.send(Message::Frame(frame)).await.is_err() {
                 return;
             }
         }
         std::future::pending::<()>().await;
     })
     .await;
-    let (count, error) = drain(socket).await;
-    assert_eq!(count, 0);
-    check_unusable(error, "frame of more than 33554432 bytes");
+    let (long_count, long_error) = drain(long_socket).await;
+    assert_eq!(long_count, 0);
+    check_unusable(long_error, "frame of more than 33554432 bytes");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,8 +15,8 @@ async fn create_user(server: &TestServer, name: &str) -> (String, String) {
     let (status, response) = server.post_json("/api/v1/auths/add", &account).await;
     assert_eq!(status, 200, "{response}");
     let proof = json!({"email": email, "password": PASSWORD});
-    let (status, session) = server.post_json("/api/v1/auths/signin", &proof).await;
-    assert_eq!(status, 200, "{session}");
+    let (sign_in_status, session) = server.post_json("/api/v1/auths/signin", &proof).await;
+    assert_eq!(sign_in_status, 200, "{session}");
     let text = |field: &str| session[field].as_str().unwrap().to_owned();
     (text("id"), text("token"))
 }
@@ -71,8 +71,8 @@ async fn listeners_end_when_access_is_revoked() {
         assert_eq!(status, 200, "{now}");
     }
     let url = server.url(&format!("/api/v1/users/{removed}"));
-    let gone = server.client.delete(url).bearer_auth(&server.key).send();
-    assert_eq!(gone.await.unwrap().status(), 200);
+    let deletion = server.client.delete(url).bearer_auth(&server.key).send();
+    assert_eq!(deletion.await.unwrap().status(), 200);
 
     for listener in listeners {
         assert_ended(listener).await;

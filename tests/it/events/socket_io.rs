@@ -74,8 +74,8 @@ async fn join_returns_user_without_second_listener() {
 
     run_turn(&server, "c1").await;
 
-    let heard = socket.events_so_far(&server, &ours).await;
-    assert_eq!(event_types(&heard), ["status", "status", "files"]);
+    let received = socket.events_so_far(&server, &ours).await;
+    assert_eq!(event_types(&received), ["status", "status", "files"]);
     assert_eq!(server.app.events.listeners(), 1);
 }
 
@@ -100,9 +100,12 @@ async fn socket_without_token_gets_events_only_after_join() {
         assert!(socket.next().await.unwrap().starts_with('0'));
         socket.enter(&auth).await;
         mark(&server, &ours);
-        for wrong in [json!({}), json!({"auth": {"token": "sk-no"}}), json!("x")] {
+        for invalid in [json!({}), json!({"auth": {"token": "sk-no"}}), json!("x")] {
             // The acknowledgement is the next packet: the socket got no event before it.
-            assert_eq!(socket.emit_with_ack("user-join", &wrong).await, Value::Null);
+            assert_eq!(
+                socket.emit_with_ack("user-join", &invalid).await,
+                Value::Null
+            );
         }
         assert_eq!(socket.join(&server.key).await["id"], ours);
         emit(&server, &ours, None, "status", json!({"done": true}));
@@ -152,16 +155,16 @@ async fn closed_socket_removes_its_listener() {
     let mut leaving = SocketClient::connect_as(&server, &server.key).await;
     let joined = leaving.join(&server.key).await;
     assert_ne!(joined, Value::Null);
-    let gone = SocketClient::connect_as(&server, &server.key).await;
-    drop(gone);
+    let closed = SocketClient::connect_as(&server, &server.key).await;
+    drop(closed);
     // Leaves the namespace, but not the connection.
     leaving.send("41").await;
-    let none_is_left = async {
+    let no_listener = async {
         while server.app.events.listeners() > 0 {
             server.get("/health").send().await.unwrap();
         }
     };
-    tokio::time::timeout(PATIENCE, none_is_left).await.unwrap();
+    tokio::time::timeout(PATIENCE, no_listener).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -209,8 +212,8 @@ async fn oversized_message_closes_connection() {
     let (polling, _) = PollingClient::open(&server).await;
     assert_eq!(polling.send(long).await, 413);
     for packet in ["no packet", "9", "42{"] {
-        let (polling, _) = PollingClient::open(&server).await;
-        let status = polling.send(packet.to_owned()).await;
+        let (invalid_client, _) = PollingClient::open(&server).await;
+        let status = invalid_client.send(packet.to_owned()).await;
         assert!((200..500).contains(&status), "{packet}: {status}");
     }
 }

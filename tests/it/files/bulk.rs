@@ -61,8 +61,12 @@ async fn search_finds_files_by_name_pattern() {
             .len(),
         1
     );
-    for wrong in [&"x".repeat(201), "*&page=0", "*&limit=1001", "*&page=x"] {
-        assert_eq!(search(&server, &server.key, wrong).await.0, 400, "{wrong}");
+    for invalid in [&"x".repeat(201), "*&page=0", "*&limit=1001", "*&page=x"] {
+        assert_eq!(
+            search(&server, &server.key, invalid).await.0,
+            400,
+            "{invalid}"
+        );
     }
     assert_eq!(
         response_json(server.get("/api/v1/files/search")).await.0,
@@ -114,7 +118,7 @@ async fn uploads_share_memory_budget() {
     let (status, refused) = response_json(send()).await;
     assert_eq!(status, 503);
     let detail = refused["detail"].as_str().unwrap();
-    assert!(detail.contains("try again"), "{detail}");
+    assert!(detail.contains("retry later"), "{detail}");
     assert_eq!(server.stored_files(), 3);
     drop(others);
     assert_eq!(response_json(send()).await.0, 200);

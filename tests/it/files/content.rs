@@ -17,23 +17,23 @@ async fn if_none_match_returns_not_modified() {
     assert_eq!(whole.headers()["etag"], tag);
     assert_eq!(whole.headers()["accept-ranges"], "bytes");
     assert_eq!(whole.bytes().await.unwrap(), image);
-    for (known, status) in [
+    for (cached_tag, status) in [
         (tag.clone(), 304),
         (format!("W/{tag}"), 304),
         (format!("\"another\", {tag}"), 304),
         ("*".to_owned(), 304),
         ("\"another\"".to_owned(), 200),
     ] {
-        let request = server.get(&url).header("if-none-match", &known);
+        let request = server.get(&url).header("if-none-match", &cached_tag);
         let response = request.send().await.unwrap();
-        assert_eq!(response.status(), status, "{known}");
+        assert_eq!(response.status(), status, "{cached_tag}");
         assert_eq!(response.headers()["etag"], tag);
         let cached = &response.headers()["cache-control"];
         assert_eq!(cached, "private, max-age=31536000, immutable");
         let typed = response.headers().contains_key("content-type");
-        assert_eq!(typed, status == 200, "{known}");
+        assert_eq!(typed, status == 200, "{cached_tag}");
         let sent = response.bytes().await.unwrap();
-        assert_eq!(sent.is_empty(), status == 304, "{known}");
+        assert_eq!(sent.is_empty(), status == 304, "{cached_tag}");
     }
     // A conditional request does not reveal a file of another user.
     let second = server.add_second_user().await;
@@ -115,8 +115,8 @@ async fn head_ignores_range() {
     let whole = server.get(&url).send().await.unwrap();
     let response = head().header("range", "bytes=0-3").send().await.unwrap();
     assert_eq!(response.status(), 200);
-    let without_date = |response: &reqwest::Response| {
-        let mut headers = response.headers().clone();
+    let without_date = |from: &reqwest::Response| {
+        let mut headers = from.headers().clone();
         headers.remove("date");
         headers
     };
@@ -201,6 +201,6 @@ async fn file_without_hash_has_no_etag() {
         assert_eq!(response.status(), 200, "{url}");
         assert!(!response.headers().contains_key("etag"), "{url}");
     }
-    let (_, row) = response_json(server.get(&format!("/api/v1/files/{}", file.id))).await;
-    assert!(row["hash"].is_null(), "{row}");
+    let (_, stored_row) = response_json(server.get(&format!("/api/v1/files/{}", file.id))).await;
+    assert!(stored_row["hash"].is_null(), "{stored_row}");
 }

@@ -95,7 +95,7 @@ async fn list_has_own_files_or_all_for_administrator() {
 #[tokio::test(flavor = "multi_thread")]
 async fn list_starts_with_newest_file() {
     let server = TestServer::start(&[]).await;
-    let mut kept = Vec::new();
+    let mut file_ids = Vec::new();
     for (width, created_at) in [(1, 20), (2, 30), (3, 10)] {
         let row = upload(&server, &server.key, "fox.gif", &gif(width)).await;
         let mut file = server.app.store.file(row["id"].as_str().unwrap()).await;
@@ -108,9 +108,13 @@ async fn list_starts_with_newest_file() {
             .insert_files(&[(file.clone(), Value::Null)], None)
             .await
             .unwrap();
-        kept.push(row["id"].clone());
+        file_ids.push(row["id"].clone());
     }
-    let expected = [kept[1].clone(), kept[0].clone(), kept[2].clone()];
+    let expected = [
+        file_ids[1].clone(),
+        file_ids[0].clone(),
+        file_ids[2].clone(),
+    ];
     assert_eq!(ids(&server, &server.key, "").await, expected);
 }
 

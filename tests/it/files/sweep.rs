@@ -31,8 +31,8 @@ async fn sweep_removes_orphaned_bytes_after_an_hour() {
     let row = upload(&server, &server.key, "fox.gif", &gif(9)).await;
     let thumbnail = format!("/api/v1/files/{}/thumbnail", row["id"].as_str().unwrap());
     assert_eq!(server.get(&thumbnail).send().await.unwrap().status(), 200);
-    let folder = server.data_dir.path().join("files");
-    for entry in fs::read_dir(&folder).unwrap() {
+    let directory = server.data_dir.path().join("files");
+    for entry in fs::read_dir(&directory).unwrap() {
         set_age(&entry.unwrap().path(), 2 * HOUR);
     }
     let unknown_id = "00000000-0000-4000-8000-000000000000";
@@ -44,12 +44,16 @@ async fn sweep_removes_orphaned_bytes_after_an_hour() {
         ("note".to_owned(), 2),
         ("11111111-0000-4000-8000-000000000000".to_owned(), 0),
     ] {
-        fs::write(folder.join(&name), "x").unwrap();
-        set_age(&folder.join(&name), hours * HOUR);
+        fs::write(directory.join(&name), "x").unwrap();
+        set_age(&directory.join(&name), hours * HOUR);
     }
     server.app.files.clean_up(None).await.unwrap();
     assert_eq!(server.stored_files(), 3);
-    assert!(folder.join("11111111-0000-4000-8000-000000000000").exists());
+    assert!(
+        directory
+            .join("11111111-0000-4000-8000-000000000000")
+            .exists()
+    );
     assert_eq!(server.get(&thumbnail).send().await.unwrap().status(), 200);
     assert_eq!(
         server
@@ -65,9 +69,9 @@ async fn sweep_removes_orphaned_bytes_after_an_hour() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sweep_removes_orphans_in_several_steps() {
     let server = TestServer::start(&[]).await;
-    let folder = server.data_dir.path().join("files");
+    let directory = server.data_dir.path().join("files");
     for at in 0..501 {
-        let path = folder.join(format!("leftover-{at}"));
+        let path = directory.join(format!("leftover-{at}"));
         fs::write(&path, "").unwrap();
         set_age(&path, 2 * HOUR);
     }
@@ -152,7 +156,7 @@ async fn server_start_sweeps() {
     command.env("PINHOLE_FILE_RETENTION_DAYS", "30");
     let mut process = Process::of(&mut command);
     let log = BufReader::new(process.child.stderr.take().unwrap()).lines();
-    let expected = "removed 1 files whose time was over and 1 that belonged to nothing";
+    let expected = "removed 1 expired and 1 orphaned file(s)";
     let swept = spawn_blocking(move || log.map(Result::unwrap).any(|line| line.contains(expected)));
     let swept = timeout(PATIENCE, swept)
         .await
@@ -218,7 +222,7 @@ async fn failed_row_insert_removes_bytes() {
         .await;
     let error = format!("{:#}", result.unwrap_err());
     assert!(
-        error.starts_with("cannot keep the rows of pictures"),
+        error.starts_with("cannot insert images into the database"),
         "{error}"
     );
     assert_eq!(server.stored_files(), 0);

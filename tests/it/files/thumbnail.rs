@@ -73,8 +73,8 @@ async fn thumbnail_is_created_once() {
     std::fs::remove_file(image).unwrap();
     let second = server.get(&url).send().await.unwrap();
     assert_eq!(second.bytes().await.unwrap(), first);
-    let known = server.get(&url).header("if-none-match", &tag);
-    assert_eq!(known.send().await.unwrap().status(), 304);
+    let conditional = server.get(&url).header("if-none-match", &tag);
+    assert_eq!(conditional.send().await.unwrap().status(), 304);
     let other = server.get(&format!("{url}?size=128"));
     assert_not_found("cannot be made", other.header("if-none-match", &tag)).await;
 }

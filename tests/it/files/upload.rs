@@ -53,7 +53,7 @@ async fn upload_type_comes_from_bytes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn upload_metadata_is_object_or_empty() {
     let server = TestServer::start(&[]).await;
-    for (metadata, kept) in [
+    for (metadata, expected_data) in [
         ("", Some(json!({}))),
         ("null", Some(json!({}))),
         ("{}", Some(json!({}))),
@@ -69,10 +69,10 @@ async fn upload_metadata_is_object_or_empty() {
         ];
         let (status, status_line) =
             response_json(post_form(&server, &server.key, form(&parts))).await;
-        match kept {
-            Some(kept) => assert_eq!(
+        match expected_data {
+            Some(expected_data) => assert_eq!(
                 (status, &status_line["meta"]["data"]),
-                (200, &kept),
+                (200, &expected_data),
                 "{metadata}"
             ),
             None => {

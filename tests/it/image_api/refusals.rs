@@ -155,11 +155,11 @@ async fn upstream_error_is_400_with_upstream_message() {
         let base = format!("{}/v1", upstream.url());
         let variables = [("IMAGES_OPENAI_API_BASE_URL", base.as_str())];
         let server = TestServer::with_engine("openai", &variables).await;
-        let (status, refused) = server
+        let (actual_status, refused) = server
             .post_json(GENERATIONS, &json!({"prompt": "a fox"}))
             .await;
         let detail = refused["detail"].as_str().unwrap();
-        assert_eq!(status, 400, "{refused}");
+        assert_eq!(actual_status, 400, "{refused}");
         assert!(
             detail.starts_with("[ERROR: ") && detail.ends_with(']'),
             "{detail}"
@@ -220,8 +220,8 @@ async fn generation_and_edit_switches_are_independent() {
             openai_server(&[(switch, "false"), ("IMAGE_EDIT_MODEL", "m")]).await;
         let response = server.post_json(GENERATIONS, &make).await;
         assert_eq!(response.0, making, "{switch}: {}", response.1);
-        let response = server.post_json(EDIT, &change).await;
-        assert_eq!(response.0, changing, "{switch}: {}", response.1);
+        let edit_response = server.post_json(EDIT, &change).await;
+        assert_eq!(edit_response.0, changing, "{switch}: {}", edit_response.1);
     }
 }
 
@@ -257,10 +257,10 @@ async fn oversized_body_is_refused() {
     // An edit may be longer, because it contains images.
     let image = base64_simd::STANDARD.encode_to_string(long_image((32 << 20) + 1));
     let body = json!({"prompt": "bluer", "image": format!("data:image/png;base64,{image}")});
-    let (status, refused) = server.post_json(EDIT, &body).await;
-    let detail = refused["detail"].as_str().unwrap();
+    let (edit_status, edit_refused) = server.post_json(EDIT, &body).await;
+    let detail = edit_refused["detail"].as_str().unwrap();
     assert!(
-        status == 400 && detail.starts_with("[ERROR: image cannot be used"),
-        "{refused}"
+        edit_status == 400 && detail.starts_with("[ERROR: image cannot be used"),
+        "{edit_refused}"
     );
 }

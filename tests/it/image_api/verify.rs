@@ -47,13 +47,13 @@ async fn verify_uses_stored_engine_settings() {
     assert_eq!(response_json(server.get(SAVED)).await, (200, json!(true)));
     assert!(!upstream.requests().is_empty());
 
-    let server = TestServer::with_engine("automatic1111", &[address]).await;
-    assert_failed(response_json(server.get(SAVED)).await, OOPS);
-    let server = TestServer::with_engine("automatic1111", &[]).await;
-    assert_failed(response_json(server.get(SAVED)).await, OOPS);
+    let without_key = TestServer::with_engine("automatic1111", &[address]).await;
+    assert_failed(response_json(without_key.get(SAVED)).await, OOPS);
+    let without_url = TestServer::with_engine("automatic1111", &[]).await;
+    assert_failed(response_json(without_url.get(SAVED)).await, OOPS);
     // An engine without upstream is valid.
-    let server = TestServer::with_engine("sketch", &[]).await;
-    assert_eq!(response_json(server.get(SAVED)).await, (200, json!(true)));
+    let sketch = TestServer::with_engine("sketch", &[]).await;
+    assert_eq!(response_json(sketch.get(SAVED)).await, (200, json!(true)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,8 +82,11 @@ async fn verify_sends_only_key_of_request() {
     // The stored key is not sent to another URL.
     let body = json!({"engine": "automatic1111", "url": other.url(), "key": null});
     assert_eq!(server.post_json(VERIFY, &body).await, (200, json!(true)));
-    let body = json!({"engine": "automatic1111", "url": other.url(), "key": "a:b"});
-    assert_eq!(server.post_json(VERIFY, &body).await, (200, json!(true)));
+    let with_key = json!({"engine": "automatic1111", "url": other.url(), "key": "a:b"});
+    assert_eq!(
+        server.post_json(VERIFY, &with_key).await,
+        (200, json!(true))
+    );
     let requests = other.requests();
     let sent: Vec<&str> = requests
         .iter()
@@ -92,8 +95,8 @@ async fn verify_sends_only_key_of_request() {
     assert_eq!(sent, ["", "Basic YTpi"]);
     assert!(saved.requests().is_empty(), "{:?}", saved.request_lines());
     // It is not sent to its own URL either if the request has no key.
-    let body = json!({"engine": "automatic1111", "url": url});
-    assert_failed(server.post_json(VERIFY, &body).await, INVALID);
+    let stored_url = json!({"engine": "automatic1111", "url": url});
+    assert_failed(server.post_json(VERIFY, &stored_url).await, INVALID);
     // The stored settings are unchanged.
     assert_eq!(response_json(server.get(SAVED)).await, (200, json!(true)));
 }
@@ -136,8 +139,8 @@ async fn verify_needs_administrator() {
     let get = || server.client.get(server.url(SAVED));
     let post = || server.client.post(server.url(VERIFY)).body(body.clone());
     for (case, request) in [("saved", get()), ("verify", post())] {
-        let answered = response_json(request.bearer_auth(user)).await;
-        assert_refused(case, answered, 401, PROHIBITED);
+        let verified = response_json(request.bearer_auth(user)).await;
+        assert_refused(case, verified, 401, PROHIBITED);
     }
     for (case, request) in [("saved", get()), ("verify", post())] {
         assert_refused(case, response_json(request).await, 401, "Not authenticated");

@@ -97,8 +97,11 @@ fn dimensions_without_pixels_are_refused() {
         "{error}"
     );
     assert!(refusal(png(0, 5, &[], 8)).contains("is 0 x 5"));
-    let error = refusal(png(8192, 8192, &[], 20));
-    assert!(error.contains("can never be as many"), "{error}");
+    let missing_pixels = refusal(png(8192, 8192, &[], 20));
+    assert!(
+        missing_pixels.contains("can never be as many"),
+        "{missing_pixels}"
+    );
     accepted(png(8192, 8192, &[], 65_100));
     let side = [gif(65_535, 1), jpeg(65_535, 65_535, 1)];
     for image in side {
@@ -122,13 +125,13 @@ fn frame_count_and_total_pixels_are_limited() {
     accepted(gif(8192, 16));
     let error = refusal(gif(8192, 17));
     assert!(error.contains("more than the 1073741824 pixels"), "{error}");
-    let error = refusal(png(1, 1, &[frame_control(65_535)], 8));
-    assert!(error.contains("65535 x 65535"), "{error}");
+    let large_frame = refusal(png(1, 1, &[frame_control(65_535)], 8));
+    assert!(large_frame.contains("65535 x 65535"), "{large_frame}");
     for nothing in [gif(1, 0), webp(0), jpeg(8, 8, 0)] {
-        let error = refusal(nothing);
+        let empty = refusal(nothing);
         assert!(
-            error.contains("no frame") || error.contains("no pixels"),
-            "{error}"
+            empty.contains("no frame") || empty.contains("no pixels"),
+            "{empty}"
         );
     }
 }
@@ -155,7 +158,8 @@ fn metadata_length_and_count_are_limited() {
 fn oversized_compressed_metadata_is_removed() {
     let profile = |compressed: Vec<u8>| chunk(b"iCCP", &[b"p\0\0", &compressed[..]].concat());
     let text = |compressed: Vec<u8>| chunk(b"zTXt", &[b"t\0\0", &compressed[..]].concat());
-    let words = |compressed: Vec<u8>| chunk(b"iTXt", &[b"t\0\x01\0\0\0", &compressed[..]].concat());
+    let international_text =
+        |compressed: Vec<u8>| chunk(b"iTXt", &[b"t\0\x01\0\0\0", &compressed[..]].concat());
     for (metadata, chunks, is_retained) in [
         (
             MetadataPolicy::Essential,
@@ -174,20 +178,28 @@ fn oversized_compressed_metadata_is_removed() {
         ),
         (MetadataPolicy::Keep, vec![text(zlib(16 << 20))], true),
         (MetadataPolicy::Keep, vec![text(zlib(17 << 20))], false),
-        (MetadataPolicy::Keep, vec![words(zlib(16 << 20))], true),
-        (MetadataPolicy::Keep, vec![words(zlib(17 << 20))], false),
+        (
+            MetadataPolicy::Keep,
+            vec![international_text(zlib(16 << 20))],
+            true,
+        ),
+        (
+            MetadataPolicy::Keep,
+            vec![international_text(zlib(17 << 20))],
+            false,
+        ),
         // Each is within the limit, but not their sum.
         (MetadataPolicy::Keep, vec![text(zlib(1 << 20)); 17], false),
     ] {
         let image = accepted(png(1, 1, &chunks, 8));
-        let left = image.with_metadata(metadata, |_| false);
+        let stripped = image.with_metadata(metadata, |_| false);
         let expected = if is_retained {
             image.bytes().clone()
         } else {
             png(1, 1, &[], 8)
         };
         assert!(
-            left.bytes() == &expected,
+            stripped.bytes() == &expected,
             "{metadata:?} {} {is_retained}",
             image.bytes().len()
         );

@@ -40,48 +40,48 @@ async fn generated_image_metadata_follows_setting() {
     let has_profile = |bytes: &[u8]| contains(bytes, b"iCCP");
     for (setting, profile) in [("", true), ("essential", true), ("strip", false)] {
         let fixture = openai_fixture(&[("PINHOLE_IMAGE_METADATA", setting)]).await;
-        let made = fixture
+        let generated = fixture
             .generate([images_response(&[&notes])], &generation_request())
             .await
             .images();
         assert!(
-            !contains_secret(&made[0]) && !contains(&made[0], b"zTXt"),
+            !contains_secret(&generated[0]) && !contains(&generated[0], b"zTXt"),
             "{setting}"
         );
-        assert_eq!(has_profile(&made[0]), profile, "{setting}");
+        assert_eq!(has_profile(&generated[0]), profile, "{setting}");
     }
     // Under `keep`, metadata with a secret is removed, and so are a program's other text chunks.
     let fixture = openai_fixture(&[("PINHOLE_IMAGE_METADATA", "keep")]).await;
-    let made = fixture
+    let generated = fixture
         .generate([images_response(&[&notes])], &generation_request())
         .await
         .images();
-    assert!(!contains_secret(&made[0]) && !contains(&made[0], b"zTXt"));
+    assert!(!contains_secret(&generated[0]) && !contains(&generated[0], b"zTXt"));
     let other = String::from_utf8_lossy(SECRET).replace("4711", "1147");
     let mut harmless = sample_file("film.gif").to_vec();
     while let Some(at) = harmless.windows(SECRET.len()).position(|it| it == SECRET) {
         harmless[at..at + SECRET.len()].copy_from_slice(&other.as_bytes().to_ascii_uppercase());
     }
-    let made = fixture
+    let unchanged = fixture
         .generate([images_response(&[&harmless])], &generation_request())
         .await
         .images();
-    assert!(made[0] == harmless);
+    assert!(unchanged[0] == harmless);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_metadata_policy_is_refused() {
     let server = TestServer::start(&[]).await;
     let body = json!({"PINHOLE_IMAGE_METADATA": "some"});
-    let (status, said) = server.post_json("/api/v1/settings", &body).await;
-    assert_eq!(status, 400, "{said}");
-    let detail = said["detail"].as_str().unwrap();
+    let (status, reply) = server.post_json("/api/v1/settings", &body).await;
+    assert_eq!(status, 400, "{reply}");
+    let detail = reply["detail"].as_str().unwrap();
     assert!(
         detail.contains("it must be essential, strip or keep"),
         "{detail}"
     );
-    let body = json!({"PINHOLE_IMAGE_METADATA": "keep"});
-    assert_eq!(server.post_json("/api/v1/settings", &body).await.0, 200);
+    let valid = json!({"PINHOLE_IMAGE_METADATA": "keep"});
+    assert_eq!(server.post_json("/api/v1/settings", &valid).await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -138,7 +138,7 @@ async fn form_with_all_fields_reaches_engine() {
         "usage": {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7},
     });
     assert_eq!(response, expected);
-    let expected = [
+    let expected_fields = [
         "model=gpt-image-1",
         "prompt=make it blue",
         "n=2",
@@ -151,7 +151,7 @@ async fn form_with_all_fields_reaches_engine() {
         "image",
         "mask",
     ];
-    assert_eq!(sent_fields(&upstream), expected);
+    assert_eq!(sent_fields(&upstream), expected_fields);
     assert_eq!(server.stored_files(), 0);
 }
 
@@ -194,19 +194,19 @@ async fn json_accepts_data_urls_and_own_files() {
     assert_eq!(status, 200, "{first}");
     let url = first["data"][0]["url"].as_str().unwrap();
     let id = url.split('/').nth(4).unwrap();
-    for image in [json!({"image_url": url}), json!({"file_id": id})] {
-        let body = json!({"prompt": "bluer", "images": [image], "mask": mask});
-        let (status, response) = server.post_json(EDITS, &body).await;
-        assert_eq!(status, 200, "{response}");
+    for reference in [json!({"image_url": url}), json!({"file_id": id})] {
+        let edit = json!({"prompt": "bluer", "images": [reference], "mask": mask});
+        let (edit_status, response) = server.post_json(EDITS, &edit).await;
+        assert_eq!(edit_status, 200, "{response}");
     }
     // A file of another user does not exist.
-    let body = json!({"prompt": "bluer", "images": [{"file_id": id}]});
-    let stranger = server.add_second_user().await;
+    let foreign = json!({"prompt": "bluer", "images": [{"file_id": id}]});
+    let anonymous = server.add_second_user().await;
     let request = server
         .client
         .post(server.url(EDITS))
-        .bearer_auth(stranger)
-        .body(body.to_string());
+        .bearer_auth(anonymous)
+        .body(foreign.to_string());
     let expected = Refusal {
         code: Value::Null,
         ..invalid("images", "images refers to a file that does not exist")
@@ -462,11 +462,11 @@ async fn malformed_form_is_refused() {
         .post(server.url(EDITS))
         .bearer_auth(&server.key);
     let request = request.header("content-type", "multipart/form-data");
-    let expected = malformed("boundary");
+    let no_boundary = malformed("boundary");
     assert_refused(
         "no boundary",
         response_json(request.body(whole)).await,
-        &expected,
+        &no_boundary,
     );
 
     // Longer than the limit of edits.
@@ -474,18 +474,22 @@ async fn malformed_form_is_refused() {
     let junk = ("image", Some("a"), &images[..]);
     let long = long_image(30 << 20);
     let long = ("image", Some("a"), &long[..]);
-    let request = post_form(&server, form(&[long, long, long, junk]));
-    let expected = Refusal {
+    let too_long = post_form(&server, form(&[long, long, long, junk]));
+    let length_error = Refusal {
         status: 413,
         ..malformed("the form cannot be read")
     };
-    assert_refused("too long", response_json(request).await, &expected);
-    let stranger = server.client.post(server.url(EDITS)).body("x");
-    let expected = Refusal {
+    assert_refused("too long", response_json(too_long).await, &length_error);
+    let anonymous = server.client.post(server.url(EDITS)).body("x");
+    let unauthenticated = Refusal {
         status: 401,
         ..malformed("Not authenticated")
     };
-    assert_refused("a stranger", response_json(stranger).await, &expected);
+    assert_refused(
+        "a stranger",
+        response_json(anonymous).await,
+        &unauthenticated,
+    );
     assert!(
         upstream.requests().is_empty(),
         "{:?}",

@@ -43,9 +43,9 @@ async fn models_lists_engine_models_then_chat_models() {
     let variables = variables
         .each_ref()
         .map(|(name, url)| (*name, url.as_str()));
-    let server = TestServer::with_engine("sketch", &variables).await;
+    let with_chat = TestServer::with_engine("sketch", &variables).await;
     let expected = [("sketch", "sketch"), ("llama", "meta"), ("qwen", "chat")];
-    assert_models(&server, &expected).await;
+    assert_models(&with_chat, &expected).await;
     assert_eq!(chat.request_lines(), ["GET /models"]);
 }
 
@@ -58,11 +58,11 @@ async fn models_skips_failing_upstream() {
     let chat = ("OPENAI_API_BASE_URL", url.as_str());
     let server = TestServer::with_engine("openai", &[engine, model, chat]).await;
     assert_models(&server, &[("gpt-image-2", "openai")]).await;
-    let server = TestServer::with_engine("openai", &[engine]).await;
-    assert_models(&server, &[]).await;
+    let without_model = TestServer::with_engine("openai", &[engine]).await;
+    assert_models(&without_model, &[]).await;
     // An engine without a URL lists only the model of the settings.
-    let server = TestServer::with_engine("comfyui", &[model]).await;
-    assert_models(&server, &[("gpt-image-2", "comfyui")]).await;
+    let without_url = TestServer::with_engine("comfyui", &[model]).await;
+    assert_models(&without_url, &[("gpt-image-2", "comfyui")]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,8 +16,8 @@ use super::{GENERATIONS, png_size};
 type Chunks = Receiver<Result<Vec<u8>, std::io::Error>>;
 
 /// A response of status 200 whose body lasts as long as the channel.
-pub(super) fn endless(media_type: &str, chunks: Chunks) -> FakeResponse {
-    let chunks = stream::unfold(chunks, async |mut chunks| {
+pub(super) fn endless(media_type: &str, receiver: Chunks) -> FakeResponse {
+    let chunks = stream::unfold(receiver, async |mut chunks| {
         Some((chunks.recv().await?, chunks))
     });
     FakeResponse::typed(200, media_type, Body::from_stream(chunks))
@@ -176,8 +176,8 @@ async fn edit_stream_has_its_own_event_names() {
     assert_eq!(partial["type"], "image_edit.partial_image");
     let finished = json!({"type": "image_edit.completed", "b64_json": pixel_base64()});
     send(&events_sender, finished).await;
-    let finished = events.next().await.unwrap();
-    assert_eq!(finished["type"], "image_edit.completed");
+    let completed = events.next().await.unwrap();
+    assert_eq!(completed["type"], "image_edit.completed");
     assert_eq!(events.next().await, None);
     assert_eq!(upstream.request_lines(), ["POST /v1/images/edits"]);
 }
@@ -221,27 +221,27 @@ async fn stream_error_is_status_before_and_event_after_start() {
         (400, &json!("moderation_blocked"))
     );
     let empty = json!({"prompt": "", "stream": true});
-    let (status, response) = server.post_json(GENERATIONS, &empty).await;
+    let (empty_status, empty_response) = server.post_json(GENERATIONS, &empty).await;
     assert_eq!(
-        (status, &response["error"]["param"]),
+        (empty_status, &empty_response["error"]["param"]),
         (400, &json!("prompt"))
     );
 
-    let (_upstream, server, events_sender) = openai_server("text/event-stream").await;
-    let pending = tokio::spawn(Events::of(server.post(GENERATIONS, &body)));
+    let (_upstream, streaming_server, events_sender) = openai_server("text/event-stream").await;
+    let pending = tokio::spawn(Events::of(streaming_server.post(GENERATIONS, &body)));
     send(&events_sender, draft(1)).await;
     let mut events = pending.await.unwrap();
     events.next().await.unwrap();
     let mut failed = error;
     failed["type"] = json!("error");
     send(&events_sender, failed).await;
-    let told = events.next().await.unwrap();
+    let failure = events.next().await.unwrap();
     let expected = json!({"type": "error", "error": {
-        "message": told["error"]["message"], "type": "invalid_request_error", "param": null,
+        "message": failure["error"]["message"], "type": "invalid_request_error", "param": null,
         "code": "moderation_blocked",
     }});
-    assert_eq!(told, expected);
-    let message = told["error"]["message"].as_str().unwrap();
+    assert_eq!(failure, expected);
+    let message = failure["error"]["message"].as_str().unwrap();
     assert!(message.contains("Not this."), "{message}");
     assert_eq!(events.next().await, None);
 }

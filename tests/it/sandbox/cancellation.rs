@@ -75,21 +75,21 @@ impl Drop for NotifyOnDrop {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn client_disconnect_releases_connection_in_every_phase() {
-    let (told, mut left) = tokio::sync::mpsc::unbounded_channel();
+    let (on_drop, mut closed) = tokio::sync::mpsc::unbounded_channel();
     let upstream = FakeUpstream::start(move |request: RecordedRequest| {
-        let told = NotifyOnDrop(told.clone());
+        let on_drop = NotifyOnDrop(on_drop.clone());
         async move {
             if request.target.ends_with("/x") {
                 // An endless body.
-                let endless = futures_util::stream::unfold(told, async |told| {
+                let endless = futures_util::stream::unfold(on_drop, async |state| {
                     std::future::pending::<()>().await;
-                    Some((Ok::<_, std::io::Error>("x"), told))
+                    Some((Ok::<_, std::io::Error>("x"), state))
                 });
                 let body = axum::body::Body::from_stream(endless);
                 return FakeResponse::typed(200, "application/json", body);
             }
             std::future::pending::<()>().await;
-            drop(told);
+            drop(on_drop);
             FakeResponse::json(200, &json!({}))
         }
     })
@@ -100,11 +100,11 @@ async fn client_disconnect_releases_connection_in_every_phase() {
     for prompt in ["reach api /allowed/slow", "ask", &address] {
         let before = fixture.upstream.requests().len();
         let body = json!({"prompt": prompt, "response_format": "url"});
-        let asking = tokio::spawn(fixture.server.post("/v1/images/generations", &body).send());
+        let client = tokio::spawn(fixture.server.post("/v1/images/generations", &body).send());
         fixture.upstream.wait_for_requests(before + 1).await;
-        asking.abort();
+        client.abort();
         // The upstream sees the connection close.
-        left.recv().await.unwrap();
+        closed.recv().await.unwrap();
         fixture.assert_sketch_generates().await;
     }
     assert_eq!(fixture.server.stored_files(), 0);

@@ -18,11 +18,11 @@ async fn core_server(name: &str) -> TestServer {
 
 /// A directory with these components.
 fn engine_dir_of(files: &[(&str, &[u8])]) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     for (name, bytes) in files {
-        std::fs::write(folder.path().join(name), bytes).unwrap();
+        std::fs::write(directory.path().join(name), bytes).unwrap();
     }
-    folder
+    directory
 }
 
 /// Opens a server with these components and a valid one. Returns file and reason of each rejection.

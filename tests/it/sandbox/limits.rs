@@ -53,8 +53,12 @@ async fn engine_failure_is_reported_and_server_continues() {
             "not a PNG, JPEG, WebP, GIF or AVIF image",
         ),
     ] {
-        let (status, named, message) = fixture.failure(prompt, count).await;
-        assert_eq!((status, named.as_str()), (502, code), "{prompt}: {message}");
+        let (status, actual_code, message) = fixture.failure(prompt, count).await;
+        assert_eq!(
+            (status, actual_code.as_str()),
+            (502, code),
+            "{prompt}: {message}"
+        );
         assert!(message.contains(expected), "{prompt}: {message}");
         fixture.assert_sketch_generates().await;
     }
@@ -258,14 +262,14 @@ async fn request_bodies_are_limited_singly_and_in_total() {
     assert!(all.starts_with("refused after 3: "), "{all}");
     assert_eq!(fixture.upstream.request_lines().len(), 3);
     // Sent bodies are released: only their sum exceeds `held_bytes`.
-    let limits = Limits {
+    let held_limits = Limits {
         held_bytes: 5 << 20,
         sent_bytes: usize::MAX,
         requests: 10,
         ..LIMITS
     };
-    let (_, all) = engine_error(fixture.call("bodies 2", limits).await);
-    assert_eq!(all, "refused after 10: too many requests for one job");
+    let (_, released) = engine_error(fixture.call("bodies 2", held_limits).await);
+    assert_eq!(released, "refused after 10: too many requests for one job");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -284,14 +288,14 @@ async fn response_bytes_are_limited_held_and_received() {
     )
     .await;
     assert_message(&fixture, "take 10", limits, "had 10").await;
-    let limits = Limits {
+    let received_limits = Limits {
         taken_bytes: 5 << 20,
         ..LIMITS
     };
     assert_limit_exceeded(
         &fixture,
         "take 10",
-        limits,
+        received_limits,
         "it received more than 5242880 bytes",
     )
     .await;
@@ -332,8 +336,8 @@ async fn concurrent_connections_per_job_are_limited() {
     assert_message(&fixture, "starts 1000", limits, refused).await;
     assert_message(&fixture, "sockets 1000", limits, refused).await;
     // Sequential requests do not count as concurrent.
-    let fixture = SandboxFixture::start(&[]).await;
-    assert_message(&fixture, "keep 10", limits, "had 10").await;
+    let sequential = SandboxFixture::start(&[]).await;
+    assert_message(&sequential, "keep 10", limits, "had 10").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,10 +36,10 @@ async fn jobs_queue_for_slots() {
         })
         .collect();
     // For each job that finishes, another one starts.
-    for gone in 0..JOBS {
+    for finished in 0..JOBS {
         fixture
             .upstream
-            .wait_for_requests(JOBS.min(SLOTS + gone))
+            .wait_for_requests(JOBS.min(SLOTS + finished))
             .await;
         gate.add_permits(1);
     }
@@ -71,10 +71,10 @@ async fn queued_job_can_be_cancelled_and_times_out() {
         (ErrorKind::Cancelled, "the job was cancelled")
     );
 
-    let (status, code, message) = fixture.failure("ask", 1).await;
+    let (status, code, busy) = fixture.failure("ask", 1).await;
     assert_eq!((status, code.as_str()), (503, "unavailable"));
     assert_eq!(
-        message,
+        busy,
         "the server is busy: no engine slot became free within 1s"
     );
     assert_eq!(fixture.upstream.request_lines(), [SLOW]);

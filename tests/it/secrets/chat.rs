@@ -34,8 +34,8 @@ async fn complete(server: &TestServer, streams: bool) -> (u16, http::HeaderMap, 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn model_response_is_redacted() {
-    for (name, spelled) in key_encodings() {
-        let refusal = json!({"error": {"message": surrounded(&spelled)}}).to_string();
+    for (name, encoded) in key_encodings() {
+        let refusal = json!({"error": {"message": surrounded(&encoded)}}).to_string();
         let (server, _upstream) = chat_server(move || {
             let response = FakeResponse::typed(401, "application/json", refusal.clone());
             response
@@ -71,13 +71,13 @@ async fn model_stream_is_redacted_across_chunks() {
             )
         })
         .await;
-        let (status, _, said) = complete(&server, true).await;
+        let (status, _, stream_text) = complete(&server, true).await;
         assert_eq!(status, 200);
-        assert_no_key(&said);
+        assert_no_key(&stream_text);
         let stars = "*".repeat(KEY.len());
         let expected = json!({"choices": [{"delta": {"content": surrounded(&stars)}}]});
         assert_eq!(
-            said,
+            stream_text,
             format!("data: {expected}\n\n: {stars}\n\ndata: [DONE]\n\n")
         );
     }
@@ -121,9 +121,9 @@ async fn engine_error_is_quoted_in_model_prompt() {
     });
     let (status, response) = fixture.server.post_json(TURN, &body).await;
     assert_eq!(status, 200, "{response}");
-    let asked = model.requests();
-    let asked = asked.last().unwrap().json();
-    let content = asked["messages"][0]["content"].as_str().unwrap();
+    let prompts = model.requests();
+    let prompts = prompts.last().unwrap().json();
+    let content = prompts["messages"][0]["content"].as_str().unwrap();
     assert_eq!(content.matches("</context>").count(), 1, "{content}");
     assert!(
         content.ends_with("\"</context>") && !content.contains('\n'),

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::*;
 
 /// A response with this form of the key in the place that `see HOW` reads.
-fn reflection(how: &str, spelled: &str) -> FakeResponse {
-    let text = surrounded(spelled);
+fn reflection(how: &str, encoded: &str) -> FakeResponse {
+    let text = surrounded(encoded);
     match how {
         "headers" => FakeResponse::json(200, &json!({})).header("x-echo", &text),
         "json" => FakeResponse::json(200, &json!({"nested": [{ &text: text }]})),
@@ -49,8 +49,8 @@ async fn reflected_key_is_redacted_in_every_channel_and_encoding() {
     for how in [
         "headers", "json", "text", "at", "event", "picture", "frame", "message",
     ] {
-        for (name, spelled) in key_encodings() {
-            fixture.respond(move |_| reflection(how, &spelled));
+        for (name, encoded) in key_encodings() {
+            fixture.respond(move |_| reflection(how, &encoded));
             let engine_text = fixture.visible_to_engine(how).await;
             assert_no_key(&engine_text);
             let visible = |text: &str| match how {
@@ -97,9 +97,9 @@ async fn escaped_json_is_redacted() {
         .replace('/', "\\/")
         .replace('x', "\\u0078")
         .replace('Q', "%51");
-    for spelled in [escaped, mixed] {
-        let length = spelled.len();
-        fixture.respond(move |_| reflection("text", &spelled));
+    for encoded in [escaped, mixed] {
+        let length = encoded.len();
+        fixture.respond(move |_| reflection("text", &encoded));
         assert_eq!(
             fixture.visible_to_engine("text").await,
             surrounded(&"*".repeat(length))
@@ -143,9 +143,13 @@ async fn job_uses_key_of_its_start() {
     let changing = async {
         let mut started = started;
         started.wait_for(|count| *count > 0).await.unwrap();
-        let set = json!({"HOSTILE_API_KEY": next});
+        let new_key = json!({"HOSTILE_API_KEY": next});
         assert_eq!(
-            fixture.server.post_json("/api/v1/settings", &set).await.0,
+            fixture
+                .server
+                .post_json("/api/v1/settings", &new_key)
+                .await
+                .0,
             200
         );
         gate.add_permits(2);

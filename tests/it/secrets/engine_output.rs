@@ -29,8 +29,8 @@ async fn engine_error_and_prompt_are_redacted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn file_metadata_is_redacted() {
     let fixture = SecretFixture::start().await;
-    for spelled in [KEY.to_owned(), base64_simd::STANDARD.encode_to_string(KEY)] {
-        fixture.respond_in_pieces(&surrounded(&spelled));
+    for encoded in [KEY.to_owned(), base64_simd::STANDARD.encode_to_string(KEY)] {
+        fixture.respond_in_pieces(&surrounded(&encoded));
         for part in ["details", "prompt"] {
             let body = json!({"prompt": format!("join {part}"), "response_format": "url"});
             let (status, response) = fixture
@@ -97,9 +97,12 @@ async fn model_names_are_redacted_and_visible() {
     assert!(listed.contains(&"*".repeat(KEY.len())), "{listed}");
     for hidden in ["a\u{200b}b", "a\u{e0041}b", "a\u{202e}b", "a\u{1b}[2Jb"] {
         fixture.respond_in_pieces(hidden);
-        let listed = models().await;
-        assert!(listed.contains("or invisible characters"), "{listed}");
-        assert!(!listed.contains(hidden), "{listed}");
+        let hidden_names = models().await;
+        assert!(
+            hidden_names.contains("or invisible characters"),
+            "{hidden_names}"
+        );
+        assert!(!hidden_names.contains(hidden), "{hidden_names}");
     }
 }
 
@@ -113,9 +116,9 @@ async fn errors_are_truncated_and_have_no_invisible_characters() {
         let text = response.to_string();
         assert!(text.contains("it [31m failed  ERROR forged line"), "{text}");
         fixture.respond_in_pieces(&"x".repeat(1 << 20));
-        let (status, response) = fixture.generate(&format!("join {part}")).await;
+        let (status, long_response) = fixture.generate(&format!("join {part}")).await;
         assert_eq!(status, 502, "{part}");
-        let length = response.to_string().len();
+        let length = long_response.to_string().len();
         assert!(length < 3 << 10, "{part}: {length} bytes");
     }
 }
@@ -150,13 +153,13 @@ async fn log_is_redacted() {
         };
         [run("join log"), run("join message"), run("see json")]
     });
-    for logged in logged.await.unwrap() {
-        assert!(logged.contains("********"), "{logged}");
+    for log in logged.await.unwrap() {
+        assert!(log.contains("********"), "{log}");
         // Once per job, however often the secret is reflected.
-        let noted = logged
+        let noted = log
             .matches("a secret of its settings that was reflected")
             .count();
-        assert_eq!(noted, 1, "{logged}");
-        assert_no_key(&logged);
+        assert_eq!(noted, 1, "{log}");
+        assert_no_key(&log);
     }
 }

@@ -11,9 +11,9 @@ async fn readable_paths(server: &TestServer) -> Vec<String> {
     let document: Value = serde_json::from_str(&document.text().await.unwrap()).unwrap();
     let paths = document["paths"].as_object().unwrap().iter();
     let plain = paths.filter(|(path, routes)| routes.get("get").is_some() && !path.contains('{'));
-    let paths: Vec<_> = plain.map(|(path, _)| path.clone()).collect();
+    let names: Vec<_> = plain.map(|(path, _)| path.clone()).collect();
     // Event streams do not end.
-    paths
+    names
         .into_iter()
         .filter(|path| !path.ends_with("/events"))
         .collect()
@@ -29,8 +29,8 @@ async fn no_route_returns_stored_key() {
     let paths = readable_paths(&fixture.server).await;
     assert!(paths.len() > 20, "{paths:?}");
     for path in paths {
-        let response = fixture.server.get(&path).send().await.unwrap();
-        let text = format!("{:?}", response.headers()) + &response.text().await.unwrap();
+        let read = fixture.server.get(&path).send().await.unwrap();
+        let text = format!("{:?}", read.headers()) + &read.text().await.unwrap();
         assert_no_key(&text);
         assert!(!text.contains(chat), "{path}: {text}");
     }
@@ -102,6 +102,6 @@ fn core_dumps_are_disabled() {
     let core = limits
         .lines()
         .find(|line| line.starts_with("Max core file size"));
-    let words: Vec<_> = core.unwrap().split_whitespace().collect();
-    assert_eq!(words[4..6], ["1", "1"], "{limits}");
+    let columns: Vec<_> = core.unwrap().split_whitespace().collect();
+    assert_eq!(columns[4..6], ["1", "1"], "{limits}");
 }

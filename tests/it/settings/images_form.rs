@@ -175,27 +175,27 @@ async fn form_stores_and_records_changed_fields_only() {
         "changed IMAGE_STEPS 30 31"
     );
     save_form(&server, &[("IMAGES_OPENAI_API_KEY", json!("hunter33"))]).await;
-    let form = save_form(&server, &[("IMAGES_OPENAI_API_KEY", json!(""))]).await;
-    assert_eq!(form["IMAGES_OPENAI_API_KEY"], "");
-    let form = save_form(
+    let without_key = save_form(&server, &[("IMAGES_OPENAI_API_KEY", json!(""))]).await;
+    assert_eq!(without_key["IMAGES_OPENAI_API_KEY"], "");
+    let unset = save_form(
         &server,
         &[("IMAGE_STEPS", json!(null)), ("IMAGE_SIZE", json!(null))],
     )
     .await;
     assert_eq!(
-        (&form["IMAGE_STEPS"], &form["IMAGE_SIZE"]),
+        (&unset["IMAGE_STEPS"], &unset["IMAGE_SIZE"]),
         (&json!(null), &json!(""))
     );
-    let recorded = recorded_changes(&server).await;
-    let mut newest = recorded[..4].to_vec();
+    let all_changes = recorded_changes(&server).await;
+    let mut newest = all_changes[..4].to_vec();
     newest[..2].sort();
-    let expected = [
+    let expected_changes = [
         r#"removed IMAGE_SIZE "1024x768" null"#,
         "removed IMAGE_STEPS 31 null",
         "removed IMAGES_OPENAI_API_KEY null null",
         "changed IMAGES_OPENAI_API_KEY null null",
     ];
-    assert_eq!(newest, expected);
+    assert_eq!(newest, expected_changes);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -220,8 +220,8 @@ async fn form_retains_unknown_node_types() {
         {"type": "negative_prompt", "node_ids": ["7"], "key": "text"},
     ]);
     assert_eq!(shown["COMFYUI_WORKFLOW_NODES"], expected);
-    let shown = save_form(&server, &[("COMFYUI_WORKFLOW_NODES", json!([]))]).await;
-    assert_eq!(shown["COMFYUI_WORKFLOW_NODES"], json!([]));
+    let emptied = save_form(&server, &[("COMFYUI_WORKFLOW_NODES", json!([]))]).await;
+    assert_eq!(emptied["COMFYUI_WORKFLOW_NODES"], json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -234,8 +234,12 @@ async fn other_fields_do_not_change_default_engine() {
         setting_value(&server, "IMAGE_EDIT_ENGINE").await.0,
         "comfyui"
     );
-    let server = TestServer::start(&[]).await;
-    let form = save_form(&server, &[("IMAGES_OPENAI_API_KEY", json!("hunter22"))]).await;
+    let default_server = TestServer::start(&[]).await;
+    let form = save_form(
+        &default_server,
+        &[("IMAGES_OPENAI_API_KEY", json!("hunter22"))],
+    )
+    .await;
     assert_eq!(form["IMAGE_GENERATION_ENGINE"], "sketch");
 }
 

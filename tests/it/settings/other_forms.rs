@@ -16,9 +16,9 @@ async fn default_permission_changes_at_once_and_persists() {
     let server = TestServer::with_engine("sketch", &[]).await;
     let second = server.add_second_user().await;
     let fox = json!({"prompt": "a fox", "size": "64x48"});
-    let generate = async |server: &TestServer| {
+    let generate = async |target: &TestServer| {
         let path = "/api/v1/images/generations";
-        request_as(server, second, Method::POST, path, Some(&fox))
+        request_as(target, second, Method::POST, path, Some(&fox))
             .await
             .0
     };
@@ -43,11 +43,11 @@ async fn default_permission_changes_at_once_and_persists() {
         );
     }
     assert_eq!(recorded_changes(&server).await.len(), 1);
-    for wrong in [json!({}), json!({"features": {"image_generation": "no"}})] {
+    for invalid in [json!({}), json!({"features": {"image_generation": "no"}})] {
         assert_eq!(
-            server.post_json(PERMISSIONS, &wrong).await.0,
+            server.post_json(PERMISSIONS, &invalid).await.0,
             400,
-            "{wrong}"
+            "{invalid}"
         );
     }
     let server = server.restart(&[]).await;
@@ -71,8 +71,8 @@ async fn sign_up_setting_applies_at_once() {
     assert_eq!(sign_up("ada").await.1["role"], "admin");
     let (_, eve) = sign_up("eve").await;
     assert_eq!(eve["role"], "user");
-    let left = eve["expires_at"].as_i64().unwrap() - now_secs();
-    assert!((0..=3600).contains(&left), "{left}");
+    let seconds_left = eve["expires_at"].as_i64().unwrap() - now_secs();
+    assert!((0..=3600).contains(&seconds_left), "{seconds_left}");
     change_settings(&server, json!({"ENABLE_SIGNUP": false})).await;
     assert_eq!(sign_up("bob").await.0, 403);
 }
@@ -101,20 +101,20 @@ async fn task_form_changes_task_models_only() {
         "IMAGE_PROMPT_GENERATION_PROMPT_TEMPLATE": "{{prompt}}",
     });
     let update = "/api/v1/tasks/config/update";
-    let (status, body) = server.post_json(update, &sent).await;
-    let expected = json!({
+    let (status, updated) = server.post_json(update, &sent).await;
+    let expected_update = json!({
         "TASK_MODEL": "small",
         "TASK_MODEL_EXTERNAL": "large",
         "IMAGE_PROMPT_GENERATION_PROMPT_TEMPLATE": "{{prompt}}",
     });
-    assert_eq!((status, &body), (200, &expected));
+    assert_eq!((status, &updated), (200, &expected_update));
     assert_eq!(
         stored_paths(&server).await,
         ["task.image.prompt_template", "task.model.external"]
     );
-    let (status, refused) = server.post_json(update, &json!({"TASK_MODEL": 5})).await;
+    let (refused_status, refused) = server.post_json(update, &json!({"TASK_MODEL": 5})).await;
     assert_eq!(
-        (status, text(&refused, "detail").as_str()),
+        (refused_status, text(&refused, "detail").as_str()),
         (400, "TASK_MODEL must be a string")
     );
 }
@@ -142,7 +142,7 @@ async fn export_masks_secrets_and_import_restores_them() {
     });
     assert_eq!(tree, expected);
     let before = recorded_changes(&server).await.len();
-    let wrapped = |tree: &Value| json!({"config": tree});
+    let wrapped = |config: &Value| json!({"config": config});
     assert_eq!(
         server.post_json(import, &wrapped(&tree)).await,
         (200, expected)
@@ -153,13 +153,13 @@ async fn export_masks_secrets_and_import_restores_them() {
         "image_generation": {"steps": 7},
     });
     let (status, body) = server.post_json(import, &wrapped(&other)).await;
-    let expected = json!({
+    let imported = json!({
         "image_generation": {"steps": 7, "openai": {"api_key": MARKER}},
         "images": {"edit": {"size": "32x32"}},
     });
-    assert_eq!((status, body), (200, expected));
-    let wrong = json!({"image_generation": {"steps": 8}, "images": {"edit": {"enable": 3}}});
-    assert_eq!(server.post_json(import, &wrapped(&wrong)).await.0, 400);
+    assert_eq!((status, body), (200, imported));
+    let invalid = json!({"image_generation": {"steps": 8}, "images": {"edit": {"enable": 3}}});
+    assert_eq!(server.post_json(import, &wrapped(&invalid)).await.0, 400);
     assert_eq!(setting_value(&server, "IMAGE_STEPS").await.0, 7);
     assert_eq!(server.post_json(import, &json!({})).await.0, 400);
 }
@@ -190,8 +190,8 @@ async fn config_has_image_features_only_for_signed_in_user() {
         json!({"ENABLE_IMAGE_GENERATION": false, "IMAGE_GENERATION_ENGINE": "sketch"}),
     )
     .await;
-    let signed_in = get(&server, path).await;
-    assert_eq!(signed_in["features"]["enable_image_generation"], false);
+    let disabled = get(&server, path).await;
+    assert_eq!(disabled["features"]["enable_image_generation"], false);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -68,10 +68,10 @@ async fn stored_value_overrides_environment_and_default() {
     let server = server.restart(&changed).await;
     assert_eq!(get(&server, CONFIG).await["IMAGE_GENERATION_MODEL"], "");
     change_settings(&server, json!({"image_generation.model": null})).await;
-    let of_environment = (json!("changed"), "environment".to_owned());
+    let changed_environment = (json!("changed"), "environment".to_owned());
     assert_eq!(
         setting_value(&server, "IMAGE_GENERATION_MODEL").await,
-        of_environment
+        changed_environment
     );
     assert_eq!(
         stored_paths(&server).await,
@@ -145,8 +145,8 @@ async fn reset_on_start_removes_stored_values() {
 }
 
 /// The path of a file in this directory that contains the text.
-fn file_containing(folder: &Path, text: &str) -> Option<String> {
-    std::fs::read_dir(folder).unwrap().find_map(|entry| {
+fn file_containing(directory: &Path, text: &str) -> Option<String> {
+    std::fs::read_dir(directory).unwrap().find_map(|entry| {
         let path = entry.unwrap().path();
         if path.is_dir() {
             return file_containing(&path, text);
@@ -336,8 +336,8 @@ async fn change_log_is_bounded() {
     assert_eq!(recorded_changes(&server).await.len(), 2);
     // The oldest remaining change would have id 2.
     change_settings(&server, json!({"IMAGE_STEPS": 3})).await;
-    let left = ["changed IMAGE_STEPS 2 3", "changed IMAGE_STEPS 1 2"];
-    assert_eq!(recorded_changes(&server).await, left);
+    let remaining = ["changed IMAGE_STEPS 2 3", "changed IMAGE_STEPS 1 2"];
+    assert_eq!(recorded_changes(&server).await, remaining);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -55,12 +55,12 @@ impl EngineFixture {
                 (*name, value)
             })
             .collect();
-        let variables: Vec<(&str, &str)> = filled
+        let filled: Vec<(&str, &str)> = filled
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         Self {
-            server: TestServer::with_engine(engine, &variables).await,
+            server: TestServer::with_engine(engine, &filled).await,
             upstream,
             secret: secret.to_owned(),
             responses,
@@ -148,7 +148,7 @@ impl JobExchange {
         &self.requests[0]
     }
 
-    /// The error's status, code, parameter and message. Panics if there is none.
+    /// The error's status, code, parameter and message. Panics without an error.
     pub fn error(&self) -> (u16, &str, Option<&str>, &str) {
         let error = &self.body["error"];
         let text = |key: &str| error[key].as_str();

@@ -1,5 +1,6 @@
 //! The server as a child process.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -41,22 +42,31 @@ impl ServerProcess {
     /// Starts a command that runs the server, and waits until it listens.
     ///
     /// The command needs `serve` and its environment; a free port is `--listen 127.0.0.1:0`.
-    pub fn start(mut command: Command) -> Result<Self> {
+    pub fn start(command: Command) -> Result<Self> {
+        Self::start_with_stderr(command, Stdio::piped())
+    }
+
+    /// Writes the log to a file; [`Self::log`] is empty.
+    pub fn start_with_log_file(command: Command, log: File) -> Result<Self> {
+        Self::start_with_stderr(command, log.into())
+    }
+
+    fn start_with_stderr(mut command: Command, stderr: Stdio) -> Result<Self> {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .context("cannot start the server")?;
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let stdout = child.stdout.take().context("the server has no output")?;
+        let log = Log::default();
+        let log_reader = child.stderr.take().map(|it| read_log(it, log.clone()));
         let mut server = Self {
             child,
-            log: Log::default(),
+            log,
             url: String::new(),
             key: None,
         };
-        let (stdout, stderr) = stdout.zip(stderr).context("the server has no output")?;
-        let reader = read_log(stderr, server.log.clone());
         let lines = read_lines(stdout);
         loop {
             match lines.recv_timeout(START_TIMEOUT) {
@@ -71,9 +81,11 @@ impl ServerProcess {
                 ),
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = server.child.wait()?;
-                    reader.join().ok();
-                    let log = server.log();
-                    bail!("the server stopped before it listened ({status}): {log}")
+                    if let Some(reader) = log_reader {
+                        reader.join().ok();
+                    }
+                    let logged = server.log();
+                    bail!("the server stopped before it listened ({status}): {logged}")
                 }
             }
         }

@@ -62,9 +62,9 @@ pub async fn measure_traffic(image_bytes: usize) -> Vec<EngineTraffic> {
                 ..JobRequest::default()
             };
             let context = JobContext::new(format!("{engine} {operation}"));
-            let plan = |operation| {
+            let plan = |kind| {
                 let requester = Requester::operator();
-                JobPlan::new(jobs.snapshot(), operation, Some(engine), requester).unwrap()
+                JobPlan::new(jobs.snapshot(), kind, Some(engine), requester).unwrap()
             };
             let result = if operation == "generate" {
                 jobs.generate(&plan(Operation::Generate), request, &context)
@@ -87,7 +87,7 @@ pub async fn measure_traffic(image_bytes: usize) -> Vec<EngineTraffic> {
             all.push(EngineTraffic {
                 engine,
                 operation,
-                sent_bytes: requests.iter().map(|request| request.body.len()).sum(),
+                sent_bytes: requests.iter().map(|it| it.body.len()).sum(),
                 requests: requests.iter().map(method_and_path).collect(),
                 image_bytes: completed.images[0].bytes().len(),
                 entered_bytes: context.usage.entered_bytes(),

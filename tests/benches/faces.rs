@@ -1,28 +1,28 @@
-//! What the HTTP faces cost beside the upstream asked directly: `cargo xtask bench faces`.
+//! The cost of the server's APIs compared with direct requests to the upstream: `cargo xtask bench faces`.
 //!
-//! Server, upstream and client are processes of their own: the program `pinhole` as it ships, this
-//! binary once more as the upstream, and this process. Sides take turns, round by round, because a
-//! machine's noise then meets all alike. Names of rows (`one many large cpu chat start memory`) choose
-//! some of them, and `--quick` makes fewer rounds.
+//! Server, upstream and client are three processes: the optimized program `pinhole`, this binary started
+//! once more, and this process. The sides take turns, round by round, so that the noise of the machine
+//! affects all equally. Arguments select rows by name (`one many large cpu chat start memory`); `--quick`
+//! runs fewer rounds.
 
 #![allow(
     clippy::disallowed_methods,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a benchmark measures time and stops where it fails"
+    reason = "a benchmark measures time and stops if it fails"
 )]
 
-#[path = "faces/client.rs"]
-mod client;
+#[path = "faces/bench_server.rs"]
+mod bench_server;
 #[path = "faces/goals.rs"]
 mod goals;
-#[path = "faces/server.rs"]
-mod server;
+#[path = "faces/http_connection.rs"]
+mod http_connection;
 #[path = "faces/side.rs"]
 mod side;
-#[path = "engine/upstream.rs"]
-#[expect(dead_code, reason = "the other benchmark holds answers back too")]
-mod upstream;
+#[path = "engine/upstream_process.rs"]
+#[expect(dead_code, reason = "another benchmark holds responses")]
+mod upstream_process;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,350 +30,446 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use client::Connection;
-use goals::{Goals, median, spread};
-use server::{Memory, Pinhole, ms_since};
+use bench_server::{BenchServer, Memory, ServerOptions, ms_since};
+use goals::{Goals, Spread, median};
+use http_connection::{HttpConnection, encode_request};
 use side::{Load, Round, Side};
-use upstream::Upstream;
+use upstream_process::UpstreamProcess;
 
-const SMALL: usize = 20 << 10;
-const LARGE: usize = 2 << 20;
+const SMALL_BYTES: usize = 20 << 10;
+const LARGE_BYTES: usize = 2 << 20;
 
-/// A row's name, and what measures it.
-type Row = (&'static str, fn(&Bench));
+/// A part of the benchmark that can be selected.
+struct Row {
+    name: &'static str,
+    run: fn(&ApiBench),
+}
 
 /// The rows, in order.
 const ROWS: [Row; 7] = [
-    ("one", Bench::one_at_a_time),
-    ("many", Bench::many_at_once),
-    ("large", Bench::large),
-    ("cpu", Bench::large_without_latency),
-    ("chat", Bench::chat),
-    ("start", Bench::start),
-    ("memory", Bench::memory),
+    Row {
+        name: "one",
+        run: ApiBench::one_at_a_time,
+    },
+    Row {
+        name: "many",
+        run: ApiBench::many_at_once,
+    },
+    Row {
+        name: "large",
+        run: ApiBench::large_images,
+    },
+    Row {
+        name: "cpu",
+        run: ApiBench::large_images_without_latency,
+    },
+    Row {
+        name: "chat",
+        run: ApiBench::chat_turns,
+    },
+    Row {
+        name: "start",
+        run: ApiBench::server_starts,
+    },
+    Row {
+        name: "memory",
+        run: ApiBench::server_memory,
+    },
 ];
 
-struct Bench {
+struct ApiBench {
     upstream: SocketAddr,
-    /// Of every server that is started. On the disk of the build and not in memory, as an
-    /// operator's is.
-    data: TempDir,
-    /// The administrator's.
+    /// For all servers. On the disk of the build and not in memory, as in production.
+    data_dir: TempDir,
+    /// The administrator's key.
     key: String,
     goals: Goals,
-    quick: bool,
+    is_quick: bool,
+}
+
+/// The rounds of all sides.
+struct SideRounds {
+    direct: Vec<Round>,
+    openai: Vec<Round>,
+    stored: Vec<Round>,
+}
+
+/// Minimum throughput of the APIs relative to the direct side.
+struct ThroughputGoals {
+    openai: Option<f64>,
+    stored: Option<f64>,
 }
 
 fn main() {
-    if upstream::is_wanted() {
-        return upstream::serve();
+    if upstream_process::is_child() {
+        return upstream_process::serve();
     }
-    // `cargo test --benches` runs this too: then there is nothing to measure.
+    // `cargo test --benches` runs this too: there is nothing to measure.
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|argument| argument == "--test") {
         return;
     }
-    let chosen = |name: &str| arguments.iter().any(|argument| argument == name);
+    let is_selected = |name: &str| arguments.iter().any(|argument| argument == name);
     if let Some(unknown) = arguments.iter().find(|argument| !is_known(argument)) {
-        let names = ROWS.map(|(name, _)| name).join(", ");
-        panic!("there is no row {unknown}: there are {names}, and --quick");
+        let names = ROWS.map(|row| row.name).join(", ");
+        panic!("unknown row {unknown}: use {names} or --quick");
     }
-    let upstream = Upstream::start();
-    let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let address = upstream.url.strip_prefix("http://").unwrap();
-    let address = address.parse().unwrap();
-    let bench = Bench {
+    let upstream = UpstreamProcess::start();
+    let data_dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let authority = upstream.url.strip_prefix("http://").unwrap();
+    let address = authority.parse().unwrap();
+    let bench = ApiBench {
         upstream: address,
-        // This start compiles the engines: no other does.
-        key: Pinhole::start(data.path(), address, "openai", None)
-            .key
-            .clone(),
-        data,
+        // This start compiles the engines for all others.
+        key: BenchServer::start(&ServerOptions {
+            data_dir: data_dir.path(),
+            upstream: address,
+            engine: "openai",
+            key: None,
+            variables: &[],
+        })
+        .key
+        .clone(),
+        data_dir,
         goals: Goals::default(),
-        quick: chosen("--quick"),
+        is_quick: is_selected("--quick"),
     };
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load.split(' ').next().unwrap_or_default();
-    println!("load of the machine before: {load}");
-    let all = !ROWS.iter().any(|(name, _)| chosen(name));
-    for (name, row) in ROWS {
-        if all || chosen(name) {
-            row(&bench);
+    let load_average = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    println!(
+        "load of the machine before: {}",
+        load_average.split(' ').next().unwrap_or_default()
+    );
+    let runs_all = !ROWS.iter().any(|row| is_selected(row.name));
+    for row in ROWS {
+        if runs_all || is_selected(row.name) {
+            (row.run)(&bench);
         }
     }
-    bench.goals.sum();
+    bench.goals.print_summary();
 }
 
 /// Cargo adds `--bench`.
 fn is_known(argument: &str) -> bool {
-    ["--quick", "--bench"].contains(&argument) || ROWS.iter().any(|(name, _)| *name == argument)
+    ["--quick", "--bench"].contains(&argument) || ROWS.iter().any(|row| row.name == argument)
 }
 
-impl Bench {
-    /// What the server adds to one request after the other.
+impl ApiBench {
+    /// What the server adds to sequential requests.
     fn one_at_a_time(&self) {
         println!("\n20 KB, one at a time, upstream without latency");
         let load = Load {
-            bytes: SMALL,
+            image_bytes: SMALL_BYTES,
             delay_ms: 0,
-            at_once: 1,
-            each: 200,
+            connections: 1,
+            requests: 200,
         };
-        let [direct, openai, stored] = self.in_turns(load, 20);
-        let wall =
-            |rounds: &[Round]| median(rounds.iter().flat_map(|it| it.walls.clone()).collect());
-        let cpu =
-            |rounds: &[Round]| rounds.iter().map(|it| it.cpu).sum::<f64>() / rounds.len() as f64;
+        let rounds = self.run_in_turns(load, 20);
         let goals = &self.goals;
-        goals.figure("direct, median", wall(&direct), "ms");
-        for (name, side, most_wall, most_cpu) in [
-            ("/v1", &openai, 0.3, Some(0.25)),
-            ("stored", &stored, 0.8, None),
-        ] {
-            let added = wall(side) - wall(&direct);
-            goals.at_most(
-                &format!("{name}: added at the median"),
-                added,
-                "ms",
-                most_wall,
-            );
-            let what = format!("{name}: CPU of the server, a picture");
-            match most_cpu {
-                Some(most) => goals.at_most(&what, cpu(side), "ms", most),
-                None => goals.figure(&what, cpu(side), "ms"),
-            }
-        }
-        self.none_lost(&[openai, stored]);
+        let direct = median_wall_ms(&rounds.direct);
+        goals.figure("direct, median", direct, "ms");
+        let added = |side: &[Round]| median_wall_ms(side) - direct;
+        goals.at_most("/v1: added at the median", added(&rounds.openai), "ms", 0.3);
+        goals.at_most(
+            "/v1: CPU of the server, a picture",
+            mean_cpu_ms(&rounds.openai),
+            "ms",
+            0.25,
+        );
+        goals.at_most(
+            "stored: added at the median",
+            added(&rounds.stored),
+            "ms",
+            0.8,
+        );
+        goals.figure(
+            "stored: CPU of the server, a picture",
+            mean_cpu_ms(&rounds.stored),
+            "ms",
+        );
+        self.require_no_loss(&rounds);
     }
 
-    /// Throughput where many wait for a slow upstream.
+    /// Throughput of many parallel requests to a slow upstream.
     fn many_at_once(&self) {
         println!("\n20 KB, 64 at once, upstream takes 50 ms");
         let load = Load {
-            bytes: SMALL,
+            image_bytes: SMALL_BYTES,
             delay_ms: 50,
-            at_once: 64,
-            each: 20,
+            connections: 64,
+            requests: 20,
         };
-        self.throughput(load, 9, [Some(0.975), Some(0.95)]);
+        let goals = ThroughputGoals {
+            openai: Some(0.975),
+            stored: Some(0.95),
+        };
+        self.compare_throughput(load, 9, &goals);
     }
 
-    /// Throughput of large pictures.
-    fn large(&self) {
+    /// Throughput of large images.
+    fn large_images(&self) {
         println!("\n2 MB, 8 at once, upstream takes 50 ms");
         let load = Load {
-            bytes: LARGE,
+            image_bytes: LARGE_BYTES,
             delay_ms: 50,
-            at_once: 8,
-            each: 20,
+            connections: 8,
+            requests: 20,
         };
-        self.throughput(load, 9, [Some(0.9), None]);
+        let goals = ThroughputGoals {
+            openai: Some(0.9),
+            stored: None,
+        };
+        self.compare_throughput(load, 9, &goals);
     }
 
-    /// What a large picture costs the server's process.
-    fn large_without_latency(&self) {
+    /// CPU time of the server for a large image.
+    fn large_images_without_latency(&self) {
         println!("\n2 MB, 8 at once, upstream without latency");
         let load = Load {
-            bytes: LARGE,
+            image_bytes: LARGE_BYTES,
             delay_ms: 0,
-            at_once: 8,
-            each: 20,
+            connections: 8,
+            requests: 20,
         };
-        let [direct, openai, stored] = self.in_turns(load, 9);
-        let cpu =
-            |rounds: &[Round]| rounds.iter().map(|it| it.cpu).sum::<f64>() / rounds.len() as f64;
+        let rounds = self.run_in_turns(load, 9);
         let goals = &self.goals;
-        goals.figure("direct", rate(&direct, load), "a second");
-        goals.figure("/v1", rate(&openai, load), "a second");
-        goals.at_most("/v1: CPU of the server, a picture", cpu(&openai), "ms", 3.0);
-        goals.figure("stored: CPU of the server, a picture", cpu(&stored), "ms");
-        self.none_lost(&[openai, stored]);
+        goals.figure(
+            "direct",
+            images_per_second(&rounds.direct, load),
+            "a second",
+        );
+        goals.figure("/v1", images_per_second(&rounds.openai, load), "a second");
+        let openai_cpu = mean_cpu_ms(&rounds.openai);
+        goals.at_most("/v1: CPU of the server, a picture", openai_cpu, "ms", 3.0);
+        let stored_cpu = mean_cpu_ms(&rounds.stored);
+        goals.figure("stored: CPU of the server, a picture", stored_cpu, "ms");
+        self.require_no_loss(&rounds);
     }
 
-    /// From a chat's request to the event that shows its picture, by server-sent events.
-    fn chat(&self) {
+    /// From a chat request to the event that shows its image, as a server-sent event.
+    fn chat_turns(&self) {
+        const WARM_UP: usize = 5;
         println!("\nchat turn on an engine without latency, until its picture shows");
-        let server = self.server("sketch");
-        let mut asking = Connection::open(server.address).unwrap();
-        let walls = (0..self.rounds(100) + 5).map(|turn| {
-            let chat = format!("chat-{turn}");
-            let mut hearing = Connection::open(server.address).unwrap();
-            let path = format!("/api/events?chat_id={chat}");
-            let listen = client::request("GET", &path, &server.key, "");
-            hearing.send(&listen).unwrap();
-            let head = hearing.wait_for(0, "\r\n\r\n").unwrap();
-            let body = serde_json::json!({
-                "model": "m",
-                "chat_id": chat,
-                "id": format!("message-{turn}"),
-                "features": {"image_generation": true},
-                "messages": [{"role": "user", "content": "a fox at a quiet lake"}],
-            });
-            let body = body.to_string();
-            let path = "/api/chat/completions";
-            let request = client::request("POST", path, &server.key, &body);
-            let start = Instant::now();
-            asking.send(&request).unwrap();
-            hearing.wait_for(head, r#""type":"files""#).unwrap();
-            let wall = ms_since(start);
-            let (status, answer) = asking.receive().unwrap();
-            assert_eq!(status, 200, "{}", String::from_utf8_lossy(answer));
-            wall
-        });
-        // The first turns warm the engine up.
-        let walls: Vec<f64> = walls.skip(5).collect();
-        let (middle, _, most) = spread(walls);
+        let server = self.start_server("sketch");
+        let mut chat_connection = HttpConnection::open(server.address).unwrap();
+        let walls: Vec<f64> = (0..self.rounds(100) + WARM_UP)
+            .map(|turn| run_chat_turn(&server, &mut chat_connection, turn))
+            .skip(WARM_UP)
+            .collect();
+        let spread = Spread::of(walls);
         self.goals
-            .at_most("sketch, 512 x 512: median", middle, "ms", 10.0);
-        self.goals.figure("sketch, 512 x 512: most", most, "ms");
+            .at_most("sketch, 512 x 512: median", spread.median, "ms", 10.0);
+        self.goals
+            .figure("sketch, 512 x 512: most", spread.max, "ms");
     }
 
-    /// From the start of the process to a picture, with engines that were compiled before.
-    fn start(&self) {
+    /// From the start of the process to an image, with compiled engines.
+    fn server_starts(&self) {
         println!("\nstart to first picture, engines compiled before");
+        let load = Load {
+            image_bytes: SMALL_BYTES,
+            delay_ms: 0,
+            connections: 1,
+            requests: 1,
+        };
         let starts = (0..self.rounds(20)).map(|_| {
             let start = Instant::now();
-            let server = self.server("openai");
-            let load = Load {
-                bytes: SMALL,
-                delay_ms: 0,
-                at_once: 1,
-                each: 1,
-            };
+            let server = self.start_server("openai");
             let round = Side::openai(&server).run(&server, load);
             assert_eq!(round.lost, 0);
             ms_since(start) / 1e3
         });
-        let (middle, _, most) = spread(starts.collect());
-        self.goals.at_most("median", middle, "s", 0.15);
-        self.goals.figure("most", most, "s");
+        let spread = Spread::of(starts.collect());
+        self.goals.at_most("median", spread.median, "s", 0.15);
+        self.goals.figure("most", spread.max, "s");
     }
 
-    /// What the process holds under load, and whether that grows.
-    fn memory(&self) {
+    /// The memory of the server under load, and its growth.
+    fn server_memory(&self) {
         println!("\nmemory of the server's process, MB");
-        let server = self.server("openai");
+        let server = self.start_server("openai");
         let idle = server.memory();
         let mut sides = [Side::openai(&server), Side::stored(&server)];
-        let mut jobs = |count: usize| {
+        let mut run_jobs = |count: usize| {
             let load = Load {
-                bytes: SMALL,
+                image_bytes: SMALL_BYTES,
                 delay_ms: 0,
-                at_once: 50,
-                each: count / 2 / 50,
+                connections: 50,
+                requests: count / 2 / 50,
             };
             let lost = sides.each_mut().map(|side| side.run(&server, load).lost);
             assert_eq!(lost, [0, 0]);
             server.memory()
         };
-        let after_1_000 = jobs(1_000);
-        let after_all = if self.quick { jobs(1_000) } else { jobs(9_000) };
-        let mut most = Memory::default();
-        for (bytes, delay_ms, at_once) in [(SMALL, 50, 64), (LARGE, 50, 8), (LARGE, 0, 8)] {
+        let after_1_000 = run_jobs(1_000);
+        let after_all = run_jobs(if self.is_quick { 1_000 } else { 9_000 });
+        let mut peak = Memory::default();
+        for (image_bytes, delay_ms, connections) in [
+            (SMALL_BYTES, 50, 64),
+            (LARGE_BYTES, 50, 8),
+            (LARGE_BYTES, 0, 8),
+        ] {
             let load = Load {
-                bytes,
+                image_bytes,
                 delay_ms,
-                at_once,
-                each: self.rounds(1_200 / at_once),
+                connections,
+                requests: self.rounds(1_200 / connections),
             };
             for side in &mut sides {
-                most = most.most(under_load(&server, || side.run(&server, load)));
+                peak = peak.max(peak_memory(&server, || side.run(&server, load)));
             }
         }
         let goals = &self.goals;
         goals.figure("idle: Pss", idle.proportional, "MB");
         goals.figure("idle: RSS", idle.resident, "MB");
-        goals.at_most("under load, most: Pss", most.proportional, "MB", 100.0);
-        goals.at_most("under load, most: RSS", most.resident, "MB", 100.0);
+        goals.at_most("under load, most: Pss", peak.proportional, "MB", 100.0);
+        goals.at_most("under load, most: RSS", peak.resident, "MB", 100.0);
         goals.figure("after 1 000 jobs: Pss", after_1_000.proportional, "MB");
         goals.figure("after all jobs: Pss", after_all.proportional, "MB");
-        let grown = after_all.proportional / after_1_000.proportional;
-        goals.at_most("all jobs beside 1 000: Pss", grown, "", 1.1);
+        let growth = after_all.proportional / after_1_000.proportional;
+        goals.at_most("all jobs beside 1 000: Pss", growth, "", 1.1);
     }
 
-    /// A fresh server for a row.
-    fn server(&self, engine: &str) -> Pinhole {
-        Pinhole::start(self.data.path(), self.upstream, engine, Some(&self.key))
+    fn start_server(&self, engine: &str) -> BenchServer {
+        BenchServer::start(&ServerOptions {
+            data_dir: self.data_dir.path(),
+            upstream: self.upstream,
+            engine,
+            key: Some(&self.key),
+            variables: &[],
+        })
     }
 
-    fn rounds(&self, many: usize) -> usize {
-        if self.quick { many.div_ceil(5) } else { many }
+    /// The number of rounds; a fifth with `--quick`.
+    fn rounds(&self, full: usize) -> usize {
+        if self.is_quick {
+            full.div_ceil(5)
+        } else {
+            full
+        }
     }
 
-    /// The rounds of all three sides: direct, `/v1`, stored. One round of each warms up.
-    fn in_turns(&self, load: Load, rounds: usize) -> [Vec<Round>; 3] {
-        let server = self.server("openai");
+    /// Runs rounds of all sides. The first round of each warms up.
+    fn run_in_turns(&self, load: Load, rounds: usize) -> SideRounds {
+        let server = self.start_server("openai");
         let mut sides = [
             Side::direct(self.upstream),
             Side::openai(&server),
             Side::stored(&server),
         ];
-        let mut all = [const { Vec::new() }; 3];
+        let mut measured = [const { Vec::new() }; 3];
         for round in 0..=self.rounds(rounds) {
             for turn in 0..sides.len() {
-                // Every side goes first as often as the others.
+                // Each side is first equally often.
                 let side = (turn + round) % sides.len();
-                let measured = sides[side].run(&server, load);
+                let result = sides[side].run(&server, load);
                 if round > 0 {
-                    all[side].push(measured);
+                    measured[side].push(result);
                 }
             }
         }
-        all
+        let [direct, openai, stored] = measured;
+        SideRounds {
+            direct,
+            openai,
+            stored,
+        }
     }
 
-    fn throughput(&self, load: Load, rounds: usize, least: [Option<f64>; 2]) {
-        let [direct, openai, stored] = self.in_turns(load, rounds);
+    fn compare_throughput(&self, load: Load, rounds: usize, least: &ThroughputGoals) {
+        let rounds = self.run_in_turns(load, rounds);
         let goals = &self.goals;
-        goals.figure("direct", rate(&direct, load), "a second");
-        let sides = [("/v1", &openai), ("stored", &stored)];
-        for ((name, side), least) in sides.into_iter().zip(least) {
-            // Rounds beside each other met the same machine.
-            let pairs = side.iter().zip(&direct);
-            let ratios = pairs.map(|(side, direct)| direct.elapsed / side.elapsed);
-            let (middle, lowest, highest) = spread(ratios.collect());
-            let what = format!("{name}: beside direct ({lowest:.3} to {highest:.3})");
-            match least {
-                Some(least) => goals.at_least(&what, middle, "", least),
-                None => goals.figure(&what, middle, ""),
+        goals.figure(
+            "direct",
+            images_per_second(&rounds.direct, load),
+            "a second",
+        );
+        let sides = [
+            ("/v1", &rounds.openai, least.openai),
+            ("stored", &rounds.stored, least.stored),
+        ];
+        for (name, side, goal) in sides {
+            // The machine was the same for both rounds of a pair.
+            let pairs = side.iter().zip(&rounds.direct);
+            let ratios = pairs.map(|(api, direct)| direct.elapsed_secs / api.elapsed_secs);
+            let Spread { median, min, max } = Spread::of(ratios.collect());
+            let label = format!("{name}: beside direct ({min:.3} to {max:.3})");
+            match goal {
+                Some(goal) => goals.at_least(&label, median, "", goal),
+                None => goals.figure(&label, median, ""),
             }
         }
-        self.none_lost(&[openai, stored]);
+        self.require_no_loss(&rounds);
     }
 
-    /// Every picture that was asked for has to be there.
-    fn none_lost(&self, sides: &[Vec<Round>]) {
-        let lost: usize = sides.iter().flatten().map(|round| round.lost).sum();
+    /// Each requested image must have arrived.
+    fn require_no_loss(&self, rounds: &SideRounds) {
+        let all = rounds.openai.iter().chain(&rounds.stored);
+        let lost: usize = all.map(|round| round.lost).sum();
         self.goals.at_most("pictures lost", lost as f64, "", 0.0);
     }
 }
 
-/// Pictures a second at the median.
-fn rate(rounds: &[Round], load: Load) -> f64 {
-    let pictures = (load.at_once * load.each) as f64;
-    median(
-        rounds
-            .iter()
-            .map(|round| pictures / round.elapsed)
-            .collect(),
-    )
+/// Sends a chat request and waits for its image. Returns the time in milliseconds.
+fn run_chat_turn(server: &BenchServer, chat_connection: &mut HttpConnection, turn: usize) -> f64 {
+    let chat = format!("chat-{turn}");
+    let mut events = HttpConnection::open(server.address).unwrap();
+    let events_path = format!("/api/events?chat_id={chat}");
+    events
+        .send(&encode_request("GET", &events_path, &server.key, ""))
+        .unwrap();
+    let head_end = events.read_until(0, "\r\n\r\n").unwrap();
+    let body = serde_json::json!({
+        "model": "m",
+        "chat_id": chat,
+        "id": format!("message-{turn}"),
+        "features": {"image_generation": true},
+        "messages": [{"role": "user", "content": "a fox at a quiet lake"}],
+    });
+    let path = "/api/chat/completions";
+    let request = encode_request("POST", path, &server.key, &body.to_string());
+    let start = Instant::now();
+    chat_connection.send(&request).unwrap();
+    events.read_until(head_end, r#""type":"files""#).unwrap();
+    let wall = ms_since(start);
+    let (status, response) = chat_connection.receive().unwrap();
+    assert_eq!(status, 200, "{}", String::from_utf8_lossy(response));
+    wall
 }
 
-/// The most that the process held while something ran.
-fn under_load(server: &Pinhole, run: impl FnOnce() -> Round) -> Memory {
-    const BETWEEN: Duration = Duration::from_millis(100);
-    let ended = AtomicBool::new(false);
+/// The median of all requests.
+fn median_wall_ms(rounds: &[Round]) -> f64 {
+    let walls = rounds.iter().flat_map(|round| round.wall_ms.clone());
+    median(walls.collect())
+}
+
+/// CPU time of the server for an image, the mean of the rounds.
+fn mean_cpu_ms(rounds: &[Round]) -> f64 {
+    let total: f64 = rounds.iter().map(|round| round.cpu_ms).sum();
+    total / rounds.len() as f64
+}
+
+/// The median of the rounds.
+fn images_per_second(rounds: &[Round], load: Load) -> f64 {
+    let images = (load.connections * load.requests) as f64;
+    let rates = rounds.iter().map(|round| images / round.elapsed_secs);
+    median(rates.collect())
+}
+
+/// The maximum memory of the process during a round.
+fn peak_memory(server: &BenchServer, run: impl FnOnce() -> Round) -> Memory {
+    const INTERVAL: Duration = Duration::from_millis(100);
+    let has_ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let watching = scope.spawn(|| {
-            let mut most = server.memory();
-            while !ended.load(Ordering::Relaxed) {
-                std::thread::sleep(BETWEEN);
-                most = most.most(server.memory());
+        let sampler = scope.spawn(|| {
+            let mut peak = server.memory();
+            while !has_ended.load(Ordering::Relaxed) {
+                std::thread::sleep(INTERVAL);
+                peak = peak.max(server.memory());
             }
-            most
+            peak
         });
         assert_eq!(run().lost, 0);
-        ended.store(true, Ordering::Relaxed);
-        watching.join().unwrap()
+        has_ended.store(true, Ordering::Relaxed);
+        sampler.join().unwrap()
     })
 }

@@ -1,32 +1,29 @@
-//! What other tenants' hostile jobs cost a well-behaved one: `cargo xtask bench tenants`.
+//! The cost of hostile tenants for a well-behaved one: `cargo xtask bench tenants`.
 //!
-//! The server is the program `pinhole` as it ships. Three tenants ask the engine `hostile` all the time: one
-//! for jobs that compute for ever, one for jobs that take memory until they are stopped, one for jobs
-//! that flood the log. Beside them another tenant asks for pictures one after the other, of an upstream
-//! that takes 50 ms and of an engine that draws by itself. Rounds with and without the three take turns.
+//! The server is the optimized program `pinhole`. Three tenants send jobs to the engine `hostile` all the time:
+//! endless computation, memory up to the limit, and log floods. Two other tenants request images one after the
+//! other: from an upstream that takes 50 ms, and from an engine that draws without an upstream. Rounds with and
+//! without the hostile tenants take turns.
 
 #![allow(
     clippy::disallowed_methods,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    reason = "a benchmark measures time and stops where it fails"
+    reason = "a benchmark measures time and stops if it fails"
 )]
 
-#[path = "faces/client.rs"]
-#[expect(
-    dead_code,
-    reason = "the other benchmark reads answers that do not end"
-)]
-mod client;
+#[path = "faces/bench_server.rs"]
+#[expect(dead_code, reason = "another benchmark samples memory over time")]
+mod bench_server;
 #[path = "faces/goals.rs"]
-#[expect(dead_code, reason = "the other benchmark has goals of other kinds too")]
+#[expect(dead_code, reason = "another benchmark has other kinds of goals")]
 mod goals;
-#[path = "faces/server.rs"]
-#[expect(dead_code, reason = "the other benchmark follows memory over time")]
-mod server;
-#[path = "engine/upstream.rs"]
-#[expect(dead_code, reason = "the other benchmark holds answers back too")]
-mod upstream;
+#[path = "faces/http_connection.rs"]
+#[expect(dead_code, reason = "another benchmark reads endless responses")]
+mod http_connection;
+#[path = "engine/upstream_process.rs"]
+#[expect(dead_code, reason = "another benchmark holds responses")]
+mod upstream_process;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -36,180 +33,206 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use client::{Connection, request};
+use bench_server::{BenchServer, ServerOptions, ms_since};
 use goals::Goals;
-use server::{Pinhole, ms_since};
-use upstream::Upstream;
+use http_connection::{HttpConnection, encode_request};
+use upstream_process::{UpstreamProcess, model_name};
 
 const PATH: &str = "/v1/images/generations";
-const PICTURE_BYTES: usize = 20 << 10;
-const UPSTREAM_MS: u64 = 50;
-/// How long one round lasts.
+const IMAGE_BYTES: usize = 20 << 10;
+const UPSTREAM_DELAY_MS: u64 = 50;
 const ROUND: Duration = Duration::from_secs(5);
 const ROUNDS: usize = 8;
-/// Connections over which each hostile tenant asks.
+/// Connections of each hostile tenant.
 const HOSTILE_CONNECTIONS: usize = 2;
-/// The server has calmed down when it needs less CPU time than this in a fifth of a second, in ms.
-const CALM_MS: f64 = 20.0;
+/// The server is idle if it uses less CPU time than this in a fifth of a second.
+const IDLE_CPU_MS: f64 = 20.0;
 
-/// What one tenant asks for, again and again.
+/// A tenant that repeats one request.
 struct Tenant {
     address: SocketAddr,
     key: String,
     body: String,
 }
 
+/// The times of a well-behaved tenant's images, in milliseconds.
+#[derive(Default)]
+struct TenantTimes {
+    alone: Vec<f64>,
+    with_hostile: Vec<f64>,
+}
+
 fn main() {
-    if upstream::is_wanted() {
-        return upstream::serve();
+    if upstream_process::is_child() {
+        return upstream_process::serve();
     }
-    // `cargo test --benches` runs this too: then there is nothing to measure.
+    // `cargo test --benches` runs this too: there is nothing to measure.
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|argument| argument == "--test") {
         return;
     }
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    let upstream = Upstream::start();
-    let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let engines = engines();
-    let server = start(data.path(), engines.path(), &upstream);
-    let tenant = |name: &str, body: Value| Tenant {
-        address: server.address,
-        key: sign_up(&server, name),
-        body: body.to_string(),
-    };
+    let is_quick = arguments.iter().any(|argument| argument == "--quick");
+    let upstream = UpstreamProcess::start();
+    let data_dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let engines_dir = copy_engines();
+    let server = start_server(data_dir.path(), engines_dir.path(), &upstream);
+    let model = model_name(IMAGE_BYTES, UPSTREAM_DELAY_MS);
     let good = [
-        tenant(
+        Tenant::sign_up(
+            &server,
             "waits",
-            json!({"prompt": "a fox", "model": upstream::model(PICTURE_BYTES, UPSTREAM_MS)}),
+            &json!({"prompt": "a fox", "model": model}),
         ),
-        tenant(
+        Tenant::sign_up(
+            &server,
             "draws",
-            json!({"prompt": "a fox", "engine": "sketch", "size": "128x128"}),
+            &json!({"prompt": "a fox", "engine": "sketch", "size": "128x128"}),
         ),
     ];
-    let hostile = ["spin", "grow", "log"]
-        .map(|prompt| tenant(prompt, json!({"prompt": prompt, "engine": "hostile"})));
+    let hostile = ["spin", "grow", "log"].map(|prompt| {
+        Tenant::sign_up(
+            &server,
+            prompt,
+            &json!({"prompt": prompt, "engine": "hostile"}),
+        )
+    });
     // The first requests open connections and read files.
-    round(&good, &[], ROUND / 5);
-    let (mut alone, mut beside) = ([vec![], vec![]], [vec![], vec![]]);
-    for _ in 0..if quick { 1 } else { ROUNDS } {
-        for (times, hostile) in [(&mut alone, [].as_slice()), (&mut beside, &hostile)] {
-            let new = round(&good, hostile, ROUND);
-            times
-                .iter_mut()
-                .zip(new)
-                .for_each(|(all, new)| all.extend(new));
-            calm(&server);
+    run_round(&good, &[], ROUND / 5);
+    let mut times = [TenantTimes::default(), TenantTimes::default()];
+    for _ in 0..if is_quick { 1 } else { ROUNDS } {
+        let round = run_round(&good, &[], ROUND);
+        for (tenant, new) in times.iter_mut().zip(round) {
+            tenant.alone.extend(new);
         }
+        wait_until_idle(&server);
+        let round_with_hostile = run_round(&good, &hostile, ROUND);
+        for (tenant, new) in times.iter_mut().zip(round_with_hostile) {
+            tenant.with_hostile.extend(new);
+        }
+        wait_until_idle(&server);
     }
     let goals = Goals::default();
-    for (index, name) in ["an upstream of 50 ms", "an engine that draws"]
-        .iter()
-        .enumerate()
-    {
-        println!("\n{name}");
-        let [alone, beside] = [&mut alone[index], &mut beside[index]];
-        let at = |times: &mut Vec<f64>, part: f64| {
-            times.sort_by(f64::total_cmp);
-            times[((times.len() - 1) as f64 * part) as usize]
-        };
+    let [waits, draws] = times;
+    println!("\nan upstream of 50 ms");
+    waits.print(&goals);
+    println!("\nan engine that draws");
+    draws.print(&goals);
+    goals.print_summary();
+}
+
+impl TenantTimes {
+    fn print(mut self, goals: &Goals) {
+        self.alone.sort_by(f64::total_cmp);
+        self.with_hostile.sort_by(f64::total_cmp);
+        let quantile = |times: &[f64], part: f64| times[((times.len() - 1) as f64 * part) as usize];
+        let (alone, with_hostile) = (&self.alone, &self.with_hostile);
         goals.figure("pictures alone", alone.len() as f64, "");
         goals.figure(
             "pictures beside three hostile tenants",
-            beside.len() as f64,
+            with_hostile.len() as f64,
             "",
         );
-        for (what, part) in [("median", 0.5), ("99 of 100", 0.99)] {
-            goals.figure(&format!("alone, {what}"), at(alone, part), "ms");
+        for (name, part) in [("median", 0.5), ("99 of 100", 0.99)] {
+            goals.figure(&format!("alone, {name}"), quantile(alone, part), "ms");
             goals.figure(
-                &format!("beside three hostile tenants, {what}"),
-                at(beside, part),
+                &format!("beside three hostile tenants, {name}"),
+                quantile(with_hostile, part),
                 "ms",
             );
         }
-        let factor = at(beside, 0.99) / at(alone, 0.99);
+        let factor = quantile(with_hostile, 0.99) / quantile(alone, 0.99);
         goals.at_most("factor at 99 of 100", factor, "", 2.0);
     }
-    goals.sum();
 }
 
-/// The folder of engines, with the hostile one.
-fn engines() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let own = ["openai", "sketch"].map(|name| pinhole_tests::engines().join(name));
-    for path in own
-        .into_iter()
-        .chain([pinhole_tests::guests().join("hostile")])
-    {
-        let path = path.with_extension("wasm");
-        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+/// A directory with the engines of this benchmark.
+fn copy_engines() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (from, name) in [
+        (pinhole_tests::engines(), "openai.wasm"),
+        (pinhole_tests::engines(), "sketch.wasm"),
+        (pinhole_tests::guests(), "hostile.wasm"),
+    ] {
+        std::fs::copy(from.join(name), directory.path().join(name)).unwrap();
     }
-    folder
+    directory
 }
 
-fn start(data: &Path, engines: &Path, upstream: &Upstream) -> Pinhole {
-    let address = upstream.url.strip_prefix("http://").unwrap();
-    let variables = [("PINHOLE_ENGINES", engines.to_str().unwrap().to_owned())];
-    Pinhole::start_with(data, address.parse().unwrap(), "openai", None, &variables)
+fn start_server(data_dir: &Path, engines_dir: &Path, upstream: &UpstreamProcess) -> BenchServer {
+    let authority = upstream.url.strip_prefix("http://").unwrap();
+    let engines = engines_dir.to_str().unwrap().to_owned();
+    BenchServer::start(&ServerOptions {
+        data_dir,
+        upstream: authority.parse().unwrap(),
+        engine: "openai",
+        key: None,
+        variables: &[("PINHOLE_ENGINES", engines)],
+    })
 }
 
-/// The session of a new user.
-fn sign_up(server: &Pinhole, name: &str) -> String {
-    let email = format!("{name}@example.org");
-    let user = json!({"name": name, "email": email, "password": "twelve letters", "role": "user"});
-    let mut connection = Connection::open(server.address).unwrap();
-    let mut post = |path: &str, key: &str| -> Value {
-        let (status, answer) = connection
-            .exchange(&request("POST", path, key, &user.to_string()))
-            .unwrap();
-        assert_eq!(status, 200, "{}", String::from_utf8_lossy(answer));
-        serde_json::from_slice(answer).unwrap()
-    };
-    post("/api/v1/auths/add", &server.key);
-    let session = post("/api/v1/auths/signin", "");
-    session["token"].as_str().unwrap().to_owned()
-}
-
-/// Has all tenants ask for so long. How long each picture took, of each well-behaved tenant, in ms.
-fn round(good: &[Tenant], hostile: &[Tenant], lasts: Duration) -> Vec<Vec<f64>> {
-    let over = AtomicBool::new(false);
-    let over = &over;
-    let until = Instant::now() + lasts;
+/// Runs all tenants for this time. Returns the times of each well-behaved tenant, in milliseconds.
+fn run_round(good: &[Tenant], hostile: &[Tenant], duration: Duration) -> Vec<Vec<f64>> {
+    let has_ended = AtomicBool::new(false);
+    let has_ended = &has_ended;
+    let end = Instant::now() + duration;
     std::thread::scope(|scope| {
         for tenant in hostile {
             for _ in 0..HOSTILE_CONNECTIONS {
-                scope.spawn(|| tenant.asks_until(over));
+                scope.spawn(|| tenant.attack_until(has_ended));
             }
         }
-        let asking: Vec<_> = good
+        let threads: Vec<_> = good
             .iter()
-            .map(|tenant| scope.spawn(move || tenant.times(until)))
+            .map(|tenant| scope.spawn(move || tenant.measure_until(end)))
             .collect();
-        let times = asking.into_iter().map(|it| it.join().unwrap()).collect();
-        over.store(true, Ordering::Relaxed);
+        let times = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect();
+        has_ended.store(true, Ordering::Relaxed);
         times
     })
 }
 
-/// Waits until the server has nothing to do any more.
-fn calm(server: &Pinhole) {
+fn wait_until_idle(server: &BenchServer) {
     loop {
         let before = server.cpu_ms();
         std::thread::sleep(Duration::from_millis(200));
-        if server.cpu_ms() - before < CALM_MS {
+        if server.cpu_ms() - before < IDLE_CPU_MS {
             return;
         }
     }
 }
 
 impl Tenant {
-    /// Asks for one picture after the other.
-    fn times(&self, until: Instant) -> Vec<f64> {
-        let request = request("POST", PATH, &self.key, &self.body);
-        let mut connection = Connection::open(self.address).unwrap();
+    /// A new user, who sends this body.
+    fn sign_up(server: &BenchServer, name: &str, body: &Value) -> Self {
+        let email = format!("{name}@example.org");
+        let user =
+            json!({"name": name, "email": email, "password": "twelve letters", "role": "user"});
+        let mut connection = HttpConnection::open(server.address).unwrap();
+        let mut post = |path: &str, key: &str| -> Value {
+            let (status, response) = connection
+                .exchange(&encode_request("POST", path, key, &user.to_string()))
+                .unwrap();
+            assert_eq!(status, 200, "{}", String::from_utf8_lossy(response));
+            serde_json::from_slice(response).unwrap()
+        };
+        post("/api/v1/auths/add", &server.key);
+        let session = post("/api/v1/auths/signin", "");
+        Self {
+            address: server.address,
+            key: session["token"].as_str().unwrap().to_owned(),
+            body: body.to_string(),
+        }
+    }
+
+    /// Requests one image after the other. Returns their times in milliseconds.
+    fn measure_until(&self, end: Instant) -> Vec<f64> {
+        let request = encode_request("POST", PATH, &self.key, &self.body);
+        let mut connection = HttpConnection::open(self.address).unwrap();
         let mut times = Vec::new();
-        while Instant::now() < until {
+        while Instant::now() < end {
             let start = Instant::now();
             let (status, _) = connection.exchange(&request).unwrap();
             assert_eq!(status, 200);
@@ -218,13 +241,13 @@ impl Tenant {
         times
     }
 
-    /// Asks for one job after the other, and never waits for the last.
-    fn asks_until(&self, over: &AtomicBool) {
-        let request = request("POST", PATH, &self.key, &self.body);
-        while !over.load(Ordering::Relaxed) {
-            let mut connection = Connection::open(self.address).unwrap();
+    /// Sends one job after the other, without waiting for the last.
+    fn attack_until(&self, has_ended: &AtomicBool) {
+        let request = encode_request("POST", PATH, &self.key, &self.body);
+        while !has_ended.load(Ordering::Relaxed) {
+            let mut connection = HttpConnection::open(self.address).unwrap();
             connection.send(&request).unwrap();
-            while !connection.has_come() && !over.load(Ordering::Relaxed) {
+            while !connection.is_readable() && !has_ended.load(Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }

@@ -1,4 +1,4 @@
-//! The engine `openai` without a component: the same request, checks and limits on reqwest.
+//! The engine `openai` without a component: the same request, checks and limits with reqwest.
 
 use std::sync::Arc;
 
@@ -8,37 +8,37 @@ use pinhole_images::{Image, ImageLimits};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::upstream;
+use super::upstream_process::model_name;
 
 const LIMITS: ImageLimits = ImageLimits {
     max_bytes: 32 << 20,
     max_pixels: 64 << 20,
 };
 
-/// Which crate decodes the picture.
+/// The crate that decodes base64.
 #[derive(Clone, Copy)]
-pub(crate) enum Decoder {
+pub(crate) enum Base64Crate {
     Base64,
-    Simd,
+    Base64Simd,
 }
 
-pub(crate) struct Native {
+pub(crate) struct NativeEngine {
     client: reqwest::Client,
     url: String,
 }
 
 #[derive(Deserialize)]
-struct Answer {
-    data: Vec<Item>,
+struct ImagesResponse {
+    data: Vec<ImageItem>,
 }
 
 #[derive(Deserialize)]
-struct Item {
+struct ImageItem {
     b64_json: String,
 }
 
-impl Native {
-    pub(crate) fn new(base: &str) -> Self {
+impl NativeEngine {
+    pub(crate) fn new(base_url: &str) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -51,27 +51,35 @@ impl Native {
             .no_proxy();
         Self {
             client: client.build().unwrap(),
-            url: format!("{base}/images/generations"),
+            url: format!("{base_url}/images/generations"),
         }
     }
 
-    pub(crate) async fn generate(&self, bytes: usize, delay_ms: u64, decoder: Decoder) {
-        let body = json!({"model": upstream::model(bytes, delay_ms), "prompt": "a fox"});
-        let request = self.client.post(&self.url).bearer_auth("k");
-        let request = request.header("content-type", "application/json");
-        let response = request.body(body.to_string()).send().await.unwrap();
+    pub(crate) async fn generate(&self, image_bytes: usize, delay_ms: u64, decoder: Base64Crate) {
+        let body = json!({"model": model_name(image_bytes, delay_ms), "prompt": "a fox"});
+        let response = self
+            .client
+            .post(&self.url)
+            .bearer_auth("k")
+            .header("content-type", "application/json")
+            .body(body.to_string())
+            .send()
+            .await
+            .unwrap();
         assert!(response.status().is_success());
-        let whole = response.bytes().await.unwrap();
-        let answer: Answer = serde_json::from_slice(&whole).unwrap();
-        for item in answer.data {
+        let json = response.bytes().await.unwrap();
+        let images: ImagesResponse = serde_json::from_slice(&json).unwrap();
+        for item in images.data {
             let decoded = match decoder {
-                Decoder::Base64 => base64::engine::general_purpose::STANDARD
+                Base64Crate::Base64 => base64::engine::general_purpose::STANDARD
                     .decode(item.b64_json)
                     .unwrap(),
-                Decoder::Simd => base64_simd::STANDARD.decode_to_vec(item.b64_json).unwrap(),
+                Base64Crate::Base64Simd => {
+                    base64_simd::STANDARD.decode_to_vec(item.b64_json).unwrap()
+                }
             };
             let image = Image::from_bytes(Bytes::from(decoded), LIMITS).unwrap();
-            assert_eq!(image.bytes().len(), bytes);
+            assert_eq!(image.bytes().len(), image_bytes);
         }
     }
 }

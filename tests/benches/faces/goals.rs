@@ -1,8 +1,8 @@
-//! What was measured beside what is wanted, a line each.
+//! Prints measured figures, and compares them with goals.
 
 use std::cell::Cell;
 
-/// Prints lines and counts goals.
+/// Prints a line for each figure and counts the goals.
 #[derive(Default)]
 pub(crate) struct Goals {
     met: Cell<usize>,
@@ -10,45 +10,69 @@ pub(crate) struct Goals {
 }
 
 impl Goals {
-    /// A figure that may not be larger.
-    pub(crate) fn at_most(&self, what: &str, measured: f64, unit: &str, goal: f64) {
-        self.tell(what, measured, unit, "at most", goal, measured <= goal);
+    /// A figure with a maximum.
+    pub(crate) fn at_most(&self, name: &str, measured: f64, unit: &str, goal: f64) {
+        self.print_goal(
+            name,
+            measured,
+            unit,
+            &format!("at most {goal:<6}"),
+            measured <= goal,
+        );
     }
 
-    /// A figure that may not be smaller.
-    pub(crate) fn at_least(&self, what: &str, measured: f64, unit: &str, goal: f64) {
-        self.tell(what, measured, unit, "at least", goal, measured >= goal);
+    /// A figure with a minimum.
+    pub(crate) fn at_least(&self, name: &str, measured: f64, unit: &str, goal: f64) {
+        self.print_goal(
+            name,
+            measured,
+            unit,
+            &format!("at least {goal:<6}"),
+            measured >= goal,
+        );
     }
 
     /// A figure without a goal.
-    pub(crate) fn figure(&self, what: &str, measured: f64, unit: &str) {
-        println!("  {what:<54} {measured:>8.3} {unit}");
+    pub(crate) fn figure(&self, name: &str, measured: f64, unit: &str) {
+        println!("  {name:<54} {measured:>8.3} {unit}");
     }
 
-    fn tell(&self, what: &str, measured: f64, unit: &str, word: &str, goal: f64, met: bool) {
-        let (count, verdict) = match met {
-            true => (&self.met, "met"),
-            false => (&self.missed, "MISSED"),
+    fn print_goal(&self, name: &str, measured: f64, unit: &str, goal: &str, is_met: bool) {
+        let (count, verdict) = if is_met {
+            (&self.met, "met")
+        } else {
+            (&self.missed, "MISSED")
         };
         count.set(count.get() + 1);
-        println!("  {what:<54} {measured:>8.3} {unit:<12} {word} {goal:<6} {verdict}");
+        println!("  {name:<54} {measured:>8.3} {unit:<12} {goal} {verdict}");
     }
 
-    /// The last line.
-    pub(crate) fn sum(&self) {
-        let (met, all) = (self.met.get(), self.met.get() + self.missed.get());
-        println!("\n{met} of {all} goals met");
+    /// Prints the last line.
+    pub(crate) fn print_summary(&self) {
+        let met = self.met.get();
+        println!("\n{met} of {} goals met", met + self.missed.get());
     }
 }
 
-/// The middle, and the least and the most.
-pub(crate) fn spread(mut values: Vec<f64>) -> (f64, f64, f64) {
-    values.sort_by(f64::total_cmp);
-    let last = values.len() - 1;
-    (values[last / 2], values[0], values[last])
+/// Median, minimum and maximum.
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
 }
 
-/// The middle.
+impl Spread {
+    pub(crate) fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let last = values.len() - 1;
+        Self {
+            median: values[last / 2],
+            min: values[0],
+            max: values[last],
+        }
+    }
+}
+
 pub(crate) fn median(values: Vec<f64>) -> f64 {
-    spread(values).0
+    Spread::of(values).median
 }

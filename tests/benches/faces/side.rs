@@ -1,4 +1,4 @@
-//! The sides that are compared: the upstream asked directly, and the server's faces before it.
+//! The sides of a comparison: the upstream without the server, and two APIs of the server.
 
 use std::net::SocketAddr;
 use std::sync::Barrier;
@@ -6,80 +6,79 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::client::{self, Connection, find};
-use crate::server::Pinhole;
-use crate::upstream;
+use crate::bench_server::BenchServer;
+use crate::http_connection::{HttpConnection, encode_request, find};
+use crate::upstream_process::model_name;
 
-/// Length of a stored picture that is left until the end.
-const MAX_LEFT_BYTES: usize = 100 << 10;
+/// Maximum length of a stored image that is not deleted after its round.
+const MAX_STORED_BYTES: usize = 100 << 10;
 
-/// What a side answers with.
+/// How a side returns an image.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Answers {
-    /// The picture in base64, as OpenAI does.
+enum ImageFormat {
+    /// In base64, as OpenAI does.
     Base64,
-    /// The address of a stored file, as Open WebUI does.
-    Address,
+    /// As the URL of a stored file, as Open WebUI does.
+    Url,
 }
 
-/// One side, with the connections to it that are kept.
+/// One side, with its connections.
 pub(crate) struct Side {
     address: SocketAddr,
     path: &'static str,
     key: String,
-    answers: Answers,
-    connections: Vec<Connection>,
+    format: ImageFormat,
+    connections: Vec<HttpConnection>,
 }
 
-/// What is asked in one round.
+/// The requests of one round.
 #[derive(Clone, Copy)]
 pub(crate) struct Load {
-    pub(crate) bytes: usize,
+    pub(crate) image_bytes: usize,
     pub(crate) delay_ms: u64,
-    /// Connections that ask at the same time.
-    pub(crate) at_once: usize,
-    /// Pictures that each of them asks for, one after the other.
-    pub(crate) each: usize,
+    /// Connections in parallel.
+    pub(crate) connections: usize,
+    /// Requests on each connection, one after the other.
+    pub(crate) requests: usize,
 }
 
-/// What came of it.
+/// The measurements of one round.
 #[derive(Default)]
 pub(crate) struct Round {
-    /// Of each request, in milliseconds.
-    pub(crate) walls: Vec<f64>,
-    /// Of all, in seconds.
-    pub(crate) elapsed: f64,
-    /// Of the server's process for each picture, in milliseconds.
-    pub(crate) cpu: f64,
-    /// Pictures that did not come whole.
+    /// Of each request.
+    pub(crate) wall_ms: Vec<f64>,
+    pub(crate) elapsed_secs: f64,
+    /// CPU time of the server for each image.
+    pub(crate) cpu_ms: f64,
+    /// Images that are missing or incomplete.
     pub(crate) lost: usize,
 }
 
-/// What one connection met.
+/// The measurements of one connection.
 #[derive(Default)]
-struct Chain {
-    walls: Vec<f64>,
+struct ConnectionResult {
+    wall_ms: Vec<f64>,
     lost: usize,
-    files: Vec<String>,
+    file_urls: Vec<String>,
 }
 
 impl Side {
-    /// The upstream, asked as the server asks it.
+    /// The upstream, without the server.
     pub(crate) fn direct(upstream: SocketAddr) -> Self {
         Self::new(upstream, "/v1/images/generations", "k")
     }
 
-    /// OpenAI's face, which keeps nothing.
-    pub(crate) fn openai(server: &Pinhole) -> Self {
+    /// The OpenAI API, which stores nothing.
+    pub(crate) fn openai(server: &BenchServer) -> Self {
         Self::new(server.address, "/v1/images/generations", &server.key)
     }
 
-    /// Open WebUI's face, which keeps every picture.
-    pub(crate) fn stored(server: &Pinhole) -> Self {
+    /// The Open WebUI API, which stores each image.
+    pub(crate) fn stored(server: &BenchServer) -> Self {
         let path = "/api/v1/images/generations";
         let side = Self::new(server.address, path, &server.key);
         Self {
-            answers: Answers::Address,
+            format: ImageFormat::Url,
             ..side
         }
     }
@@ -89,126 +88,145 @@ impl Side {
             address,
             path,
             key: key.to_owned(),
-            answers: Answers::Base64,
+            format: ImageFormat::Base64,
             connections: Vec::new(),
         }
     }
 
-    /// Asks for all pictures of a load, and counts what the server's process needed.
-    pub(crate) fn run(&mut self, server: &Pinhole, load: Load) -> Round {
-        while self.connections.len() < load.at_once {
+    /// Sends all requests of a load, and measures the server's CPU time.
+    pub(crate) fn run(&mut self, server: &BenchServer, load: Load) -> Round {
+        while self.connections.len() < load.connections {
             self.connections
-                .push(Connection::open(self.address).unwrap());
+                .push(HttpConnection::open(self.address).unwrap());
         }
         let body = serde_json::json!({
-            "model": upstream::model(load.bytes, load.delay_ms),
+            "model": model_name(load.image_bytes, load.delay_ms),
             "prompt": "a fox",
         });
-        let request = client::request("POST", self.path, &self.key, &body.to_string());
-        let (answers, address) = (self.answers, self.address);
-        let ready = Barrier::new(load.at_once + 1);
-        let cpu = server.cpu_ms();
-        let (chains, elapsed) = std::thread::scope(|scope| {
-            let asking = |connection| {
-                let (ready, request) = (&ready, &request);
-                scope.spawn(move || {
-                    ready.wait();
-                    chain(connection, address, request, answers, load)
+        let request = encode_request("POST", self.path, &self.key, &body.to_string());
+        let (format, address) = (self.format, self.address);
+        let ready = Barrier::new(load.connections + 1);
+        let cpu_before = server.cpu_ms();
+        let (results, elapsed_secs) = std::thread::scope(|scope| {
+            let threads: Vec<_> = self
+                .connections
+                .iter_mut()
+                .take(load.connections)
+                .map(|connection| {
+                    let (ready, request) = (&ready, &request);
+                    scope.spawn(move || {
+                        ready.wait();
+                        send_requests(connection, address, request, format, load)
+                    })
                 })
-            };
-            let connections = self.connections.iter_mut().take(load.at_once);
-            let asking: Vec<_> = connections.map(asking).collect();
+                .collect();
             ready.wait();
             let start = Instant::now();
-            let joined = asking.into_iter().map(|it| it.join().unwrap());
-            let chains: Vec<Chain> = joined.collect();
-            (chains, start.elapsed().as_secs_f64())
+            let results: Vec<ConnectionResult> = threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect();
+            (results, start.elapsed().as_secs_f64())
         });
+        let images = load.connections * load.requests;
         let mut round = Round {
-            elapsed,
-            cpu: (server.cpu_ms() - cpu) / (load.at_once * load.each) as f64,
+            elapsed_secs,
+            cpu_ms: (server.cpu_ms() - cpu_before) / images as f64,
             ..Round::default()
         };
-        for chain in chains {
-            round.walls.extend(chain.walls);
-            round.lost += chain.lost + self.not_kept(&chain.files, load.bytes);
-            self.discard(&chain.files, load.bytes);
+        for result in results {
+            round.wall_ms.extend(result.wall_ms);
+            round.lost += result.lost + self.count_missing(&result.file_urls, load.image_bytes);
+            self.delete_large(&result.file_urls, load.image_bytes);
         }
         round
     }
 
-    /// How many of these addresses have no picture of this length behind them.
-    fn not_kept(&mut self, files: &[String], bytes: usize) -> usize {
+    /// The number of URLs without an image of this length.
+    fn count_missing(&mut self, urls: &[String], image_bytes: usize) -> usize {
         let mut missing = 0;
-        for url in files {
-            let read = client::request("GET", url, &self.key, "");
-            let whole = self.connections[0].exchange(&read);
-            let whole = whole.is_ok_and(|(status, body)| status == 200 && body.len() == bytes);
-            missing += usize::from(!whole);
+        for url in urls {
+            let request = encode_request("GET", url, &self.key, "");
+            let is_complete = self.connections[0]
+                .exchange(&request)
+                .is_ok_and(|(status, body)| status == 200 && body.len() == image_bytes);
+            missing += usize::from(!is_complete);
         }
         missing
     }
 
-    /// Removes files that would fill the disk. Small ones stay: a file system is slow to make
-    /// files where many were just removed.
-    fn discard(&mut self, files: &[String], bytes: usize) {
-        let large = files.iter().filter(|_| bytes > MAX_LEFT_BYTES);
-        for url in large {
+    /// Deletes files that would fill the disk. Small ones stay: a file system creates files slowly after
+    /// many were deleted.
+    fn delete_large(&mut self, urls: &[String], image_bytes: usize) {
+        if image_bytes <= MAX_STORED_BYTES {
+            return;
+        }
+        for url in urls {
             let path = url.trim_end_matches("/content");
-            let remove = client::request("DELETE", path, &self.key, "");
-            let (status, _) = self.connections[0].exchange(&remove).unwrap();
+            let request = encode_request("DELETE", path, &self.key, "");
+            let (status, _) = self.connections[0].exchange(&request).unwrap();
             assert_eq!(status, 200);
         }
     }
 }
 
-fn chain(
-    connection: &mut Connection,
+fn send_requests(
+    connection: &mut HttpConnection,
     address: SocketAddr,
     request: &[u8],
-    answers: Answers,
+    format: ImageFormat,
     load: Load,
-) -> Chain {
-    let mut chain = Chain::default();
-    for _ in 0..load.each {
+) -> ConnectionResult {
+    let mut result = ConnectionResult::default();
+    for _ in 0..load.requests {
         let start = Instant::now();
-        let answer = connection.exchange(request);
-        let wall = start.elapsed().as_secs_f64() * 1e3;
-        let picture = match answer {
-            Ok((200, body)) => picture(body, answers, load.bytes),
+        let response = connection.exchange(request);
+        let wall_ms = start.elapsed().as_secs_f64() * 1e3;
+        let image = match response {
+            Ok((200, body)) => find_image(body, format, load.image_bytes),
             Ok((status, body)) => {
                 eprintln!("status {status}: {}", String::from_utf8_lossy(body));
                 None
             }
             Err(error) => {
-                eprintln!("no answer: {error}");
-                *connection = Connection::open(address).unwrap();
+                eprintln!("no response: {error}");
+                *connection = HttpConnection::open(address).unwrap();
                 None
             }
         };
-        match picture {
-            None => chain.lost += 1,
-            Some(file) => {
-                chain.walls.push(wall);
-                chain.files.extend(file);
+        match image {
+            None => result.lost += 1,
+            Some(FoundImage { url }) => {
+                result.wall_ms.push(wall_ms);
+                result.file_urls.extend(url);
             }
         }
     }
-    chain
+    result
 }
 
-/// Is a picture of this length there? Where it is stored: its address.
-fn picture(body: &[u8], answers: Answers, bytes: usize) -> Option<Option<String>> {
-    match answers {
-        Answers::Base64 => {
+/// An image in a response.
+struct FoundImage {
+    /// `None` if the response contains the image itself.
+    url: Option<String>,
+}
+
+/// `None` if the response has no image of this length.
+fn find_image(body: &[u8], format: ImageFormat, image_bytes: usize) -> Option<FoundImage> {
+    match format {
+        ImageFormat::Base64 => {
             const FIELD: &[u8] = b"\"b64_json\":\"";
             let start = find(body, FIELD)? + FIELD.len();
-            let end = start + bytes.div_ceil(3) * 4;
-            (body.get(end) == Some(&b'"')).then_some(None)
+            let end = start + image_bytes.div_ceil(3) * 4;
+            let is_complete = body.get(end) == Some(&b'"');
+            is_complete.then_some(FoundImage { url: None })
         }
-        Answers::Address => {
-            let answer: Value = serde_json::from_slice(body).ok()?;
-            Some(Some(answer.pointer("/0/url")?.as_str()?.to_owned()))
+        ImageFormat::Url => {
+            let json: Value = serde_json::from_slice(body).ok()?;
+            let url = json.pointer("/0/url")?.as_str()?;
+            Some(FoundImage {
+                url: Some(url.to_owned()),
+            })
         }
     }
 }

@@ -1,0 +1,99 @@
+//! The optimized server as a child process.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use pinhole_tests::{ProcessMemory, ServerProcess};
+
+/// A running server. Dropping it kills the process.
+pub(crate) struct BenchServer {
+    pub(crate) address: SocketAddr,
+    /// The administrator's key.
+    pub(crate) key: String,
+    process: ServerProcess,
+}
+
+/// How to start a server.
+pub(crate) struct ServerOptions<'a> {
+    pub(crate) data_dir: &'a Path,
+    pub(crate) upstream: SocketAddr,
+    pub(crate) engine: &'a str,
+    /// The key of an earlier start with the same data directory.
+    pub(crate) key: Option<&'a str>,
+    /// More environment variables.
+    pub(crate) variables: &'a [(&'a str, String)],
+}
+
+/// The memory of the process, in megabytes.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Memory {
+    /// Shared pages count in proportion.
+    pub(crate) proportional: f64,
+    pub(crate) resident: f64,
+}
+
+impl BenchServer {
+    /// Starts the server, and waits until it listens. Its log is the file `log` of the data directory.
+    pub(crate) fn start(options: &ServerOptions) -> Self {
+        let path = options.data_dir.join("log");
+        let log = File::options().create(true).append(true).open(&path);
+        let mut command = Command::new(pinhole_tests::program());
+        command
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .env("PINHOLE_DATA", options.data_dir)
+            .env("PINHOLE_ENGINES", pinhole_tests::engines())
+            .env("IMAGE_GENERATION_ENGINE", options.engine)
+            .env(
+                "IMAGES_OPENAI_API_BASE_URL",
+                format!("http://{}/v1", options.upstream),
+            )
+            .env("IMAGES_OPENAI_API_KEY", "k")
+            .envs(options.variables.iter().map(|(name, value)| (name, value)));
+        let process = ServerProcess::start_with_log_file(command, log.unwrap())
+            .unwrap_or_else(|error| panic!("{error:#}: see {}", path.display()));
+        let authority = process.url.strip_prefix("http://").unwrap();
+        let key = process.key.clone().or(options.key.map(str::to_owned));
+        Self {
+            address: authority.parse().unwrap(),
+            key: key.unwrap(),
+            process,
+        }
+    }
+
+    /// CPU time that the process has used so far, in milliseconds.
+    pub(crate) fn cpu_ms(&self) -> f64 {
+        self.process.cpu_ms().unwrap()
+    }
+
+    pub(crate) fn memory(&self) -> Memory {
+        self.process.memory().unwrap().into()
+    }
+}
+
+impl From<ProcessMemory> for Memory {
+    fn from(memory: ProcessMemory) -> Self {
+        let megabytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        Self {
+            proportional: megabytes(memory.proportional_bytes),
+            resident: megabytes(memory.resident_bytes),
+        }
+    }
+}
+
+impl Memory {
+    /// The maximum of both.
+    pub(crate) fn max(self, other: Self) -> Self {
+        Self {
+            proportional: self.proportional.max(other.proportional),
+            resident: self.resident.max(other.resident),
+        }
+    }
+}
+
+/// Milliseconds since this time.
+pub(crate) fn ms_since(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64() * 1e3
+}

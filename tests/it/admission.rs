@@ -1,5 +1,5 @@
-//! Bytes to a checked component: what is admitted, what is refused with which words, and the
-//! compiled code that is kept.
+//! From the bytes of a file to an admitted component: what is admitted, why a file is rejected, and the stored
+//! compiled code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -29,7 +29,7 @@ fn component(name: &str) -> Vec<u8> {
     .unwrap()
 }
 
-/// A folder of these files.
+/// A directory with these files.
 fn folder(files: &[(&str, &[u8])]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in files {
@@ -38,7 +38,7 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
     folder
 }
 
-/// The bytes with every `from` made `to`, which is as long, so that they stay well-formed.
+/// The bytes with each `from` replaced by `to`. Both have the same length, so that the bytes stay well-formed.
 fn patched(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let mut bytes = bytes.to_vec();
@@ -52,8 +52,8 @@ fn patched(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
     bytes
 }
 
-/// A component with the right export, though of functions that take and give nothing, made of so
-/// many instances of this core module.
+/// A component with the right export, whose functions have no parameters and no results. It consists of this many
+/// instances of the core module.
 fn shell(instances: usize, module: &str) -> Vec<u8> {
     let functions = ["describe", "generate", "edit", "models", "verify"]
         .map(|name| format!(r#"(export "{name}" (func $f))"#))
@@ -82,8 +82,8 @@ async fn open(engines: &Path, data: &Path) -> Engines {
     Engines::open(&options).await.unwrap()
 }
 
-/// Opens the folder beside an empty data folder: these files must be refused, each with a reason
-/// that says this, and no other file.
+/// Opens the directory with an empty data directory. Exactly these files must be rejected, each with a reason that
+/// contains the text.
 async fn check(folder: &TempDir, refused: &[(&str, &str)]) -> Engines {
     let data = tempfile::tempdir().unwrap();
     let engines = open(folder.path(), data.path()).await;
@@ -117,7 +117,7 @@ fn names(engines: &Engines) -> Vec<&str> {
         .collect()
 }
 
-/// The engine makes a picture.
+/// Asserts that the engine generates an image.
 async fn draws(engines: &Engines, name: &str) {
     let job = Job {
         prompt: "a quiet hill".to_owned(),
@@ -140,7 +140,7 @@ async fn draws(engines: &Engines, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_no_component_is_refused_for_what_it_is() {
+async fn admission_names_what_a_rejected_file_is() {
     let sketch = component("sketch.wasm");
     let noise: Vec<u8> = (0..100_000_u32)
         .map(|n| (n.wrapping_mul(0x9e37_79b9) >> 13) as u8)
@@ -164,7 +164,7 @@ async fn a_file_that_is_no_component_is_refused_for_what_it_is() {
     symlink("/proc/self/exe", inside("outside.wasm")).unwrap();
     symlink("nowhere", inside("dangling.wasm")).unwrap();
     symlink("circle.wasm", inside("circle.wasm")).unwrap();
-    // To open a pipe waits for somebody who writes to it.
+    // To open a pipe blocks until a process writes to it.
     let made = Command::new("mkfifo").arg(inside("pipe.wasm")).status();
     assert!(made.unwrap().success());
 
@@ -193,7 +193,7 @@ async fn a_file_that_is_no_component_is_refused_for_what_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_component_of_another_world_is_refused_with_what_differs() {
+async fn admission_names_what_differs_from_the_world() {
     let sketch = component("sketch.wasm");
     let log = "pinhole:engine/log@0.1.0";
     let long = format!(r#"(component (import "a{}" (func)))"#, "b".repeat(90_000));
@@ -268,7 +268,7 @@ async fn a_component_of_another_world_is_refused_with_what_differs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_component_that_misbehaves_before_it_is_asked_anything_is_refused() {
+async fn admission_rejects_component_that_cannot_describe_itself() {
     let sketch = component("sketch.wasm");
     let folder = folder(&[
         ("memories.wasm", &shell(4, "(memory 1100)")),
@@ -300,7 +300,7 @@ async fn a_component_that_misbehaves_before_it_is_asked_anything_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_engines_with_one_name_the_first_file_is_admitted() {
+async fn first_of_two_files_with_one_engine_name_is_admitted() {
     let sketch = component("sketch.wasm");
     let folder = folder(&[
         ("b.wasm", &sketch),
@@ -316,8 +316,8 @@ async fn of_two_engines_with_one_name_the_first_file_is_admitted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_that_stays_in_the_folder_is_followed() {
-    // As Kubernetes lays out what it mounts.
+async fn symbolic_link_within_the_directory_is_followed() {
+    // The layout that Kubernetes uses for mounted files.
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("..v1")).unwrap();
     fs::write(
@@ -332,7 +332,7 @@ async fn a_link_that_stays_in_the_folder_is_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engine_with_a_setting_that_cannot_be_used_says_which_variable_it_is() {
+async fn unusable_setting_is_reported_with_its_variable() {
     let folder = folder(&[
         ("gemini.wasm", &component("gemini.wasm")),
         ("hostile.wasm", &component("hostile.wasm")),
@@ -399,7 +399,7 @@ async fn an_engine_with_a_setting_that_cannot_be_used_says_which_variable_it_is(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_starts_without_what_was_refused_and_says_so_where_it_is_asked_for() {
+async fn server_starts_without_rejected_file_and_reports_it() {
     let sketch = component("sketch.wasm");
     let folder = folder(&[
         ("broken.wasm", &sketch[..sketch.len() / 2]),
@@ -425,20 +425,20 @@ async fn the_server_starts_without_what_was_refused_and_says_so_where_it_is_aske
 
 /// One file of compiled code, as it was written at one time.
 #[derive(Debug, PartialEq)]
-struct Written {
+struct StoredCode {
     inode: u64,
     bytes: Vec<u8>,
 }
 
-/// The folder of compiled code in a data folder.
-struct Kept(PathBuf);
+/// The directory of compiled code in a data directory.
+struct CodeDirectory(PathBuf);
 
-impl Kept {
+impl CodeDirectory {
     fn of(data: &TempDir) -> Self {
         Self(data.path().join("compiled"))
     }
 
-    /// The one file of this component with this ending.
+    /// The only file of this component with this ending.
     fn path(&self, component: &str, ending: &str) -> PathBuf {
         let digest = Sha256::digest(self::component(component));
         let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -457,9 +457,9 @@ impl Kept {
         self.0.join("key")
     }
 
-    fn code(&self, component: &str) -> Written {
+    fn code(&self, component: &str) -> StoredCode {
         let path = self.path(component, ".cwasm");
-        Written {
+        StoredCode {
             inode: fs::metadata(&path).unwrap().ino(),
             bytes: fs::read(path).unwrap(),
         }
@@ -482,18 +482,18 @@ fn flip(path: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn compiled_code_is_kept_for_its_owner_and_used_at_the_next_start() {
+async fn compiled_code_is_private_and_reused_at_the_next_start() {
     let folder = folder(&[("sketch.wasm", &component("sketch.wasm"))]);
     let data = tempfile::tempdir().unwrap();
     open(folder.path(), data.path()).await;
-    let kept = Kept::of(&data);
+    let kept = CodeDirectory::of(&data);
     assert_eq!(mode(&kept.0), 0o700);
     assert_eq!(mode(&kept.key()), 0o600);
     assert_eq!(fs::read_dir(&kept.0).unwrap().count(), 3);
     let (first, key) = (kept.code("sketch.wasm"), fs::read(kept.key()).unwrap());
     kept.path("sketch.wasm", ".mac");
 
-    // A folder that somebody opened to others is closed again.
+    // The server closes a directory that is open to others.
     allow(&kept.0, 0o755);
     let again = open(folder.path(), data.path()).await;
     draws(&again, "sketch").await;
@@ -501,7 +501,7 @@ async fn compiled_code_is_kept_for_its_owner_and_used_at_the_next_start() {
     assert_eq!(kept.code("sketch.wasm"), first);
     assert_eq!(fs::read(kept.key()).unwrap(), key);
 
-    // It is no component itself.
+    // The file of compiled code is not a component.
     fs::copy(
         kept.path("sketch.wasm", ".cwasm"),
         folder.path().join("x.wasm"),
@@ -512,7 +512,7 @@ async fn compiled_code_is_kept_for_its_owner_and_used_at_the_next_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn compiled_code_that_this_host_did_not_write_is_compiled_anew() {
+async fn compiled_code_of_other_origin_is_compiled_again() {
     let sketch = "sketch.wasm";
     let both = folder(&[
         (sketch, &component(sketch)),
@@ -521,7 +521,7 @@ async fn compiled_code_that_this_host_did_not_write_is_compiled_anew() {
     let only = folder(&[(sketch, &component(sketch))]);
     let data = tempfile::tempdir().unwrap();
     open(both.path(), data.path()).await;
-    let kept = Kept::of(&data);
+    let kept = CodeDirectory::of(&data);
     let good = kept.code(sketch).bytes;
     let [code, mac] = [".cwasm", ".mac"].map(|ending| kept.path(sketch, ending));
     let [other_code, other_mac] =
@@ -556,7 +556,7 @@ async fn compiled_code_that_this_host_did_not_write_is_compiled_anew() {
     for (what, change) in changes {
         let before = kept.code(sketch);
         assert!(before.bytes == good, "{what}");
-        // While it is open, a file that is removed does not pass its inode on to the next.
+        // An open file prevents that the next file gets the inode of a removed one.
         let _open = fs::File::open(&code).unwrap();
         change();
         let engines = open(only.path(), data.path()).await;

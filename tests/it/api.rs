@@ -1,7 +1,7 @@
-//! What the API says, case by case, and that the document says the same.
+//! The responses of the API, case by case, checked against the OpenAPI document.
 //!
-//! Each case is a snapshot in `snapshots`, named after the operation: look at a new one before it
-//! is committed (`INSTA_UPDATE=always` writes them). Ids, times and secrets are blotted out.
+//! Each case is a snapshot in `snapshots`, named after the operation. Review a new one before you commit it
+//! (`INSTA_UPDATE=always` writes them). Ids, times and secrets are redacted.
 
 mod chats;
 mod document;
@@ -16,8 +16,8 @@ use insta::internals::{Content, ContentPath};
 use pinhole_tests::TestServer;
 use serde_json::{Map, Value, json};
 
-/// Headers that a snapshot shows where an answer has them.
-const SHOWN_HEADERS: [&str; 8] = [
+/// Response headers that a snapshot includes.
+const SNAPSHOT_HEADERS: [&str; 8] = [
     "content-disposition",
     "content-range",
     "content-security-policy",
@@ -28,26 +28,26 @@ const SHOWN_HEADERS: [&str; 8] = [
     "x-content-type-options",
 ];
 
-/// Entries of a long list that a snapshot shows.
-const SHOWN_ENTRIES: usize = 3;
+/// Entries of a long list that a snapshot includes.
+const SNAPSHOT_ENTRIES: usize = 3;
 
-/// A server, and what it says of its API.
+/// A server and its OpenAPI document.
 struct Api {
     server: TestServer,
     document: Value,
 }
 
-/// A request, as far as a case says something of it.
-struct Asked {
+/// A request, with the parts that its documentation covers.
+struct ApiRequest {
     request: reqwest::RequestBuilder,
     path: String,
     method: Method,
-    /// Is the answer's body left alone, because it is a stream?
+    /// The response is a stream, so its body is not read.
     unread: bool,
 }
 
 impl Api {
-    /// A server that draws by itself.
+    /// Starts a server with the engine `sketch`.
     async fn start(variables: &[(&str, &str)]) -> Self {
         Self::of(TestServer::with_engine("sketch", variables).await).await
     }
@@ -62,20 +62,20 @@ impl Api {
     }
 
     /// A request with the administrator's key.
-    fn ask(&self, method: Method, path: &str) -> Asked {
+    fn ask(&self, method: Method, path: &str) -> ApiRequest {
         self.ask_as(&self.server.key, method, path)
     }
 
     /// A request with this key or session.
-    fn ask_as(&self, shown: &str, method: Method, path: &str) -> Asked {
-        let mut asked = self.ask_as_nobody(method, path);
+    fn ask_as(&self, shown: &str, method: Method, path: &str) -> ApiRequest {
+        let mut asked = self.ask_without_key(method, path);
         asked.request = asked.request.bearer_auth(shown);
         asked
     }
 
-    fn ask_as_nobody(&self, method: Method, path: &str) -> Asked {
+    fn ask_without_key(&self, method: Method, path: &str) -> ApiRequest {
         let client = &self.server.client;
-        Asked {
+        ApiRequest {
             request: client.request(method.clone(), self.server.url(path)),
             path: path.to_owned(),
             method,
@@ -83,10 +83,10 @@ impl Api {
         }
     }
 
-    /// Sends the request, holds the answer against the document, and its snapshot against the last.
-    /// The JSON of the answer.
-    async fn case(&self, case: &str, asked: Asked) -> Value {
-        let Asked {
+    /// Sends the request and compares the response with the document and with its snapshot. Returns the JSON of the
+    /// response.
+    async fn case(&self, case: &str, asked: ApiRequest) -> Value {
+        let ApiRequest {
             request,
             path,
             method,
@@ -116,7 +116,7 @@ impl Api {
         let response = &operation["responses"][status.to_string()];
         assert!(response.is_object(), "undocumented status: {said}");
         self.check_body(response, &media_type, &body, &said);
-        let shown = SHOWN_HEADERS.into_iter();
+        let shown = SNAPSHOT_HEADERS.into_iter();
         let shown = shown.filter_map(|name| Some((name.to_owned(), text(name)?.into())));
         let snapshot = json!({
             "request": format!("{method} {template}"),
@@ -129,7 +129,7 @@ impl Api {
         body
     }
 
-    /// The path of the document that this path is of, and what it says of this method.
+    /// The documented path that matches this path, and the documentation of this method.
     fn operation(&self, method: &Method, path: &str) -> (&str, &Value) {
         let path = path.split('?').next().unwrap();
         let paths = self.document["paths"].as_object().unwrap();
@@ -140,7 +140,7 @@ impl Api {
                     .zip(wanted)
                     .all(|(part, wanted)| part == wanted || wanted.starts_with('{'))
         };
-        // `/a/b` is nearer than `/a/{id}`.
+        // `/a/b` precedes `/a/{id}`.
         let found = paths
             .iter()
             .filter(|(template, _)| fits(template))
@@ -168,7 +168,7 @@ impl Api {
     }
 }
 
-impl Asked {
+impl ApiRequest {
     fn json(self, body: &Value) -> Self {
         self.body("application/json", body.to_string())
     }
@@ -189,11 +189,11 @@ impl Asked {
     }
 }
 
-/// A list's first entries: what the others are is for other tests.
+/// The first entries of a list. Other tests check the others.
 fn beginning(body: &Value) -> Value {
     match body.as_array() {
-        Some(list) if list.len() > SHOWN_ENTRIES => {
-            let mut shown = list[..SHOWN_ENTRIES].to_vec();
+        Some(list) if list.len() > SNAPSHOT_ENTRIES => {
+            let mut shown = list[..SNAPSHOT_ENTRIES].to_vec();
             shown.push("[more]".into());
             shown.into()
         }
@@ -201,13 +201,13 @@ fn beginning(body: &Value) -> Value {
     }
 }
 
-/// Where snapshots lie, and what is blotted out in them.
+/// The directory of the snapshots and the redactions in them.
 fn snapshots() -> insta::Settings {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path(concat!(env!("CARGO_MANIFEST_DIR"), "/it/snapshots"));
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    for (field, blot) in [
+    for (field, redact) in [
         ("created", "[time]"),
         ("created_at", "[time]"),
         ("updated_at", "[time]"),
@@ -219,9 +219,9 @@ fn snapshots() -> insta::Settings {
         ("set-cookie", "[cookie]"),
         ("version", "[version]"),
     ] {
-        settings.add_redaction(&format!(".**[\"{field}\"]"), blot);
+        settings.add_redaction(&format!(".**[\"{field}\"]"), redact);
     }
-    // The log has the lines of other tests too.
+    // The count depends on other requests.
     settings.add_redaction(".body.counted", "[count]");
     for field in ["engine", "job", "message", "refused_at", "user"] {
         settings.add_redaction(&format!(".body.lines[].{field}"), "[line]");
@@ -242,7 +242,7 @@ fn snapshots() -> insta::Settings {
         "user_id",
     ] {
         let blotted = |content: Content, _: ContentPath| match content.as_str() {
-            Some(text) => Content::from(blot(text)),
+            Some(text) => Content::from(redact(text)),
             None => content,
         };
         settings.add_dynamic_redaction(&format!(".**.{field}"), blotted);
@@ -250,9 +250,9 @@ fn snapshots() -> insta::Settings {
     settings
 }
 
-/// The text without what is another one each time: ids, keys and hashes, which are long words of
-/// letters, digits and dashes.
-fn blot(text: &str) -> String {
+/// Replaces the parts that change with each run: ids, keys and hashes, which are long sequences of letters, digits
+/// and dashes.
+fn redact(text: &str) -> String {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let mut blotted = String::new();
     let mut rest = text;
@@ -276,7 +276,7 @@ fn blot(text: &str) -> String {
 }
 
 #[test]
-fn only_what_changes_is_blotted_out() {
+fn redaction_replaces_only_values_that_change() {
     for (text, expected) in [
         ("a fox", "a fox"),
         (
@@ -290,6 +290,6 @@ fn only_what_changes_is_blotted_out() {
             "We could not find what you're looking for :/",
         ),
     ] {
-        assert_eq!(blot(text), expected);
+        assert_eq!(redact(text), expected);
     }
 }

@@ -1,4 +1,4 @@
-//! Named configurations of engines: who gets which, and what happens when one is out of reach.
+//! Bindings: named configurations of engines, their users, and the fallback from an unavailable upstream.
 
 use http::Method;
 use pinhole_ground::audit::AuditLog;
@@ -6,12 +6,12 @@ use pinhole_images::Decoder;
 use pinhole_tests::{FakeResponse, FakeUpstream, TestServer, pixel_base64};
 use serde_json::{Value, json};
 
-/// An upstream that makes every picture that it is asked for.
-async fn painter() -> FakeUpstream {
+/// An upstream that responds to each request with an image.
+async fn image_upstream() -> FakeUpstream {
     FakeUpstream::json(200, json!({"data": [{"b64_json": pixel_base64()}]})).await
 }
 
-/// A server whose engine `openai` has this address and key, with these bindings besides.
+/// A server whose engine `openai` has this URL and a key, with these bindings.
 async fn server(address: &str, bindings: &Value, variables: &[(&str, &str)]) -> TestServer {
     let bindings = bindings.to_string();
     let mut all = vec![
@@ -47,8 +47,8 @@ fn pair(model: &str, key: &str) -> (String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_binding_has_its_own_place_key_and_model() {
-    let (engines, photos) = (painter().await, painter().await);
+async fn binding_has_its_own_url_key_and_model() {
+    let (engines, photos) = (image_upstream().await, image_upstream().await);
     let bindings = json!({
         "photo": {
             "engine": "openai",
@@ -74,7 +74,7 @@ async fn every_binding_has_its_own_place_key_and_model() {
     }
     let asked_photos = asked(&photos);
     assert_eq!(asked_photos[0], pair("of-photos", "Bearer key-of-photos"));
-    // Neither the engine's key nor the default's model goes to another place.
+    // Neither the engine's key nor the default's model is sent to another URL.
     assert_eq!(asked_photos[1].1, "");
     assert_ne!(asked_photos[1].0, "of-the-default");
     assert_eq!((engines.requests().len(), asked_photos.len()), (2, 2));
@@ -92,9 +92,9 @@ async fn every_binding_has_its_own_place_key_and_model() {
     );
 }
 
-/// What becomes of a request where the default answers so and there are two to fall back on.
+/// Sends a request to a server with this default upstream and two fallbacks, of which one is unusable.
 async fn check(default: &FakeUpstream, more: &Value, expected_status: u16, falls_back: &str) {
-    let spare = painter().await;
+    let spare = image_upstream().await;
     let bindings = json!({
         "broken": {"engine": "openai", "settings": {"base-url": "nonsense"}},
         "spare": {"engine": "openai", "settings": {"base-url": spare.url()}},
@@ -134,7 +134,7 @@ async fn check(default: &FakeUpstream, more: &Value, expected_status: u16, falls
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_busy_or_out_of_reach_leaves_the_job_to_another() {
+async fn busy_upstream_falls_back_to_another_binding() {
     let busy = json!({"error": {"message": "slow down", "code": "rate_limit_exceeded"}});
     let busy = FakeUpstream::json(429, busy).await;
     check(&busy, &json!({}), 200, "spare").await;
@@ -146,23 +146,23 @@ async fn what_is_busy_or_out_of_reach_leaves_the_job_to_another() {
         "spare",
     )
     .await;
-    // A model's name may mean nothing to another engine, but it does to another binding of this one.
+    // A model's name may mean nothing to another engine, but another binding of the same engine accepts it.
     check(&busy, &json!({"model": "of-both"}), 200, "spare").await;
-    // Whoever names an engine wants that one.
+    // A request that names its engine does not fall back.
     check(&busy, &json!({"engine": "openai"}), 400, "nobody").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_down_leaves_the_job_to_another() {
+async fn unreachable_upstream_falls_back_to_another_binding() {
     let gone = FakeUpstream::json(200, json!({})).await;
     let address = gone.url();
     drop(gone);
     let server = server(&address, &json!({}), &[("PINHOLE_FALLBACKS", "sketch")]).await;
     assert_eq!(draw(&server, &json!({})).await.0, 200);
-    // Another engine does not know the model.
+    // The other engine does not support the model.
     let (status, body) = draw(&server, &json!({"model": "of-openai"})).await;
     assert_eq!(status, 503, "{body}");
-    // Nor has it the ability.
+    // The other engine does not support the count.
     let (status, body) = draw(&server, &json!({"n": 10, "parameters": {}})).await;
     assert!(
         status == 200 || body["error"]["message"].as_str().unwrap().contains("reach"),
@@ -171,10 +171,10 @@ async fn a_server_that_is_down_leaves_the_job_to_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_may_have_been_charged_is_never_asked_for_again() {
+async fn request_that_may_be_billed_is_not_repeated() {
     let failing = FakeUpstream::json(500, json!({"error": {"message": "oh"}})).await;
     check(&failing, &json!({}), 400, "nobody").await;
-    // It takes the request and says nothing.
+    // The upstream accepts the request and closes the connection without a response.
     let mute =
         FakeUpstream::start(async |_| -> FakeResponse { panic!("the connection breaks") }).await;
     check(&mute, &json!({}), 400, "nobody").await;
@@ -182,8 +182,8 @@ async fn what_may_have_been_charged_is_never_asked_for_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_binding_is_for_its_groups() {
-    let upstream = painter().await;
+async fn binding_is_only_for_its_groups() {
+    let upstream = image_upstream().await;
     let of = |key: &str| json!({"base-url": upstream.url(), "api-key": key});
     let bindings = json!({
         "secret": {"engine": "openai", "settings": of("k-secret"), "groups": ["Designers"]},
@@ -212,8 +212,8 @@ async fn a_binding_is_for_its_groups() {
     };
     let (status, text, _) = ask(second, Some("secret")).await;
     assert_eq!(status, 400, "{text}");
-    // Not even its name is told.
-    let known = text.replace("no engine secret", "");
+    // The message does not reveal that the binding exists.
+    let known = text.replace("unknown engine secret", "");
     assert!(!known.contains("secret"), "{text}");
     assert_eq!(ask(&server.key, Some("secret")).await.2, "Bearer k-secret");
     assert_eq!(ask(second, None).await.2, "Bearer key-of-the-engine");
@@ -243,7 +243,7 @@ async fn a_binding_is_for_its_groups() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bindings_that_cannot_be_read_stop_the_start_with_the_place() {
+async fn invalid_bindings_stop_the_start_with_their_position() {
     for (bindings, gist) in [
         ("{\"a\": {\"engin\": \"open-sesame\"}}", "see a.engin"),
         ("[\"open-sesame\"", "PINHOLE_BINDINGS is not a JSON object"),
@@ -274,8 +274,8 @@ async fn bindings_that_cannot_be_read_stop_the_start_with_the_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_binding_that_cannot_work_says_why_and_disturbs_no_other() {
-    let upstream = painter().await;
+async fn unusable_binding_reports_its_problem_and_affects_no_other() {
+    let upstream = image_upstream().await;
     let bindings = json!({
         "lost": {"engine": "nobody"},
         "odd": {"engine": "openai", "settings": {"base-urll": "x"}},
@@ -302,8 +302,8 @@ async fn a_binding_that_cannot_work_says_why_and_disturbs_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_default_is_a_binding_that_there_is() {
-    let (engines, photos) = (painter().await, painter().await);
+async fn default_engine_must_exist() {
+    let (engines, photos) = (image_upstream().await, image_upstream().await);
     let server = server(&engines.url(), &json!({}), &[]).await;
     let set = async |body: Value| server.post_json("/api/v1/settings", &body).await;
     for variable in ["IMAGE_GENERATION_ENGINE", "IMAGE_EDIT_ENGINE"] {

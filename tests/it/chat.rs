@@ -1,4 +1,4 @@
-//! Whole chat turns: the request as Open WebUI sends it, the picture with its events, and the language model's answer.
+//! Whole chat turns: the request as Open WebUI sends it, the image with its events, and the language model's response.
 
 mod answer;
 mod decision;
@@ -25,30 +25,30 @@ use tokio::time::timeout;
 const TURN: &str = "/api/chat/completions";
 /// The operator's key for the language model.
 const MODEL_KEY: &str = "sk-language-model";
-/// What the language model answers where it is asked to stream: with a comment, two kinds of line
-/// ends and an event without text, all of which a client may see.
+/// The streamed response of the language model: with a comment, two kinds of line ends and an event without text, all
+/// of which a client may receive.
 const STREAMED: &str = include_str!("../data/chat/answer.sse");
-/// The same in one piece.
+/// The same response without streaming.
 const WHOLE: &str = include_str!("../data/chat/answer.json");
-/// Only against a test that would hang.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Only stops a test that would hang.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What Open WebUI's client asked and what its server told it.
-struct Recorded {
+/// A request of Open WebUI's client and the events of its server.
+struct RecordedTurn {
     request: Value,
     chat_id: String,
     events: Value,
 }
 
-impl Recorded {
+impl RecordedTurn {
     fn new(scenario: &str) -> Self {
         let recording = include_str!("../data/chat/open-webui-events.json");
         let mut recording: Value = serde_json::from_str(recording).unwrap();
         let mut scenario = recording["scenarios"][scenario].take();
         let mut request = scenario["request"].take();
-        // With it, the answer would come by events: `tasks` tests that.
+        // With a session, the response would arrive as events. `tasks` tests that.
         request.as_object_mut().unwrap().remove("session_id");
-        // Open WebUI makes the chat and tells its id. Here the client names it.
+        // Open WebUI creates the chat and returns its id. Here the client names it.
         request["chat_id"] = scenario["chat_id"].clone();
         Self {
             request,
@@ -57,7 +57,7 @@ impl Recorded {
         }
     }
 
-    /// The request of another chat than everybody's.
+    /// The request with another chat.
     fn of_chat(chat_id: &str) -> Self {
         let mut recorded = Self::new("legacy_new_chat");
         recorded.request["chat_id"] = json!(chat_id);
@@ -72,7 +72,7 @@ impl Recorded {
     }
 }
 
-/// A language model that answers every turn, at a server that gives no list of its models.
+/// A language model that responds to each turn, on a server without a list of models.
 async fn model() -> FakeUpstream {
     FakeUpstream::start(async |seen: RecordedRequest| match seen.line().as_str() {
         "GET /v1/models" => FakeResponse::json(404, &json!({})),
@@ -84,7 +84,7 @@ async fn model() -> FakeUpstream {
     .await
 }
 
-/// What the language model was asked to answer.
+/// The requests to the language model, without those for its list of models.
 fn asked(model: &FakeUpstream) -> Vec<RecordedRequest> {
     let mut seen = model.requests();
     seen.retain(|seen| seen.line() != "GET /v1/models");
@@ -102,13 +102,13 @@ async fn server(model: &FakeUpstream, variables: &[(&str, &str)]) -> TestServer 
     TestServer::start(&all).await
 }
 
-struct Reply {
+struct ChatResponse {
     status: u16,
     content_type: String,
     body: String,
 }
 
-impl Reply {
+impl ChatResponse {
     async fn read(response: reqwest::Response) -> Self {
         let content_type = response.headers()["content-type"].to_str().unwrap();
         Self {
@@ -132,26 +132,26 @@ impl Reply {
     }
 }
 
-async fn ask(server: &TestServer, request: &Value) -> Reply {
-    let turn = async { Reply::read(server.post(TURN, request).send().await.unwrap()).await };
-    timeout(PATIENCE, turn).await.expect("an answer")
+async fn ask(server: &TestServer, request: &Value) -> ChatResponse {
+    let turn = async { ChatResponse::read(server.post(TURN, request).send().await.unwrap()).await };
+    timeout(TIMEOUT, turn).await.expect("an answer")
 }
 
-/// A client that hears a user's events.
-struct Listener {
+/// A client that receives the events of a user.
+struct EventListener {
     stream: reqwest::Response,
     text: String,
     user_id: String,
     chat_id: String,
 }
 
-impl Listener {
-    /// Hears one chat's events.
+impl EventListener {
+    /// Receives the events of one chat.
     async fn of_chat(server: &TestServer, key: &str, chat_id: &str) -> Self {
         Self::start(server, key, chat_id, &format!("?chat_id={chat_id}")).await
     }
 
-    /// Hears every chat's events. `chat_id` is one of the chats.
+    /// Receives the events of all chats. `chat_id` is one of the chats.
     async fn of_all(server: &TestServer, key: &str, chat_id: &str) -> Self {
         Self::start(server, key, chat_id, "").await
     }
@@ -171,7 +171,7 @@ impl Listener {
         }
     }
 
-    /// The next event, but for progress, which depends on time.
+    /// The next event, without progress, which depends on time.
     async fn next(&mut self) -> Value {
         loop {
             let event = self.any().await;
@@ -190,18 +190,18 @@ impl Listener {
                 self.text = rest.to_owned();
                 match data {
                     Some(data) => return serde_json::from_str(&data).unwrap(),
-                    // A comment that keeps the connection alive.
+                    // A comment that holds the connection open.
                     None => continue,
                 }
             }
-            let chunk = timeout(PATIENCE, self.stream.chunk()).await.unwrap();
+            let chunk = timeout(TIMEOUT, self.stream.chunk()).await.unwrap();
             let chunk = chunk.unwrap().expect("the events ended");
             self.text += std::str::from_utf8(&chunk).unwrap();
         }
     }
 
-    /// Everything told so far: a mark of our own comes last.
-    async fn heard(&mut self, server: &TestServer) -> Value {
+    /// All events so far: this emits an event of its own as the last one.
+    async fn collect_events(&mut self, server: &TestServer) -> Value {
         static MARKS: AtomicU64 = AtomicU64::new(0);
         let mark = MARKS.fetch_add(1, Ordering::Relaxed).to_string();
         server.app.events.emit(Event {
@@ -213,25 +213,25 @@ impl Listener {
             kind: "mark",
             data: Value::Null,
         });
-        let mut heard = Vec::new();
+        let mut events = Vec::new();
         loop {
             match self.next().await {
-                event if event["message_id"] == mark.as_str() => return heard.into(),
-                // Another listener's.
+                event if event["message_id"] == mark.as_str() => return events.into(),
+                // The mark of another listener.
                 event if event["data"]["type"] == "mark" => {}
-                event => heard.push(event),
+                event => events.push(event),
             }
         }
     }
 }
 
-/// The id of the one picture that the events tell of.
+/// The id of the only image in the events.
 fn file_id(events: &Value) -> String {
     let id = &events[2]["data"]["data"]["files"][0]["id"];
     id.as_str().expect("a files event comes third").to_owned()
 }
 
-/// Compares the events with those recorded, of which only the picture has another id.
+/// Compares the events with the recorded ones, which differ only in the id of the image.
 #[track_caller]
 fn assert_as_recorded(events: &Value, recorded: &Value) {
     let ours = events.to_string().replace(&file_id(events), "ID");
@@ -242,7 +242,7 @@ fn assert_as_recorded(events: &Value, recorded: &Value) {
     );
 }
 
-/// Every `description` of these status events, and `files` for the pictures.
+/// The `description` of each status event, and `files` for the images.
 fn outline(events: &Value) -> Vec<&str> {
     let events = events.as_array().unwrap().iter();
     events
@@ -253,13 +253,13 @@ fn outline(events: &Value) -> Vec<&str> {
         .collect()
 }
 
-const MADE: [&str; 3] = ["Creating image", "Image created", "files"];
-const FAILED: [&str; 2] = [
+const IMAGE_CREATED: [&str; 3] = ["Creating image", "Image created", "files"];
+const IMAGE_FAILED: [&str; 2] = [
     "Creating image",
     "An error occurred while generating an image",
 ];
 
-/// The one request that the language model got.
+/// The only request to the language model.
 #[track_caller]
 fn only(model: &FakeUpstream) -> RecordedRequest {
     let [seen] = asked(model).try_into().expect("one request");
@@ -274,8 +274,7 @@ fn only(model: &FakeUpstream) -> RecordedRequest {
     seen
 }
 
-/// The text that was left for the model: what stands between `<context>` and `</context>`, which
-/// are there once, at the very beginning.
+/// The text between `<context>` and `</context>`, which occur once, at the start, and the text after it.
 #[track_caller]
 fn context(text: &Value) -> (&str, &str) {
     let text = text.as_str().unwrap();
@@ -291,15 +290,15 @@ fn is_png(bytes: &[u8], width: u32, height: u32) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_streaming_turn_is_the_one_that_open_webui_records() {
+async fn streamed_turn_matches_the_open_webui_recording() {
     let model = model().await;
     let server = server(&model, &[]).await;
-    let Recorded {
+    let RecordedTurn {
         mut request,
         chat_id,
         events: recorded,
-    } = Recorded::new("legacy_new_chat");
-    // What other clients and releases send besides.
+    } = RecordedTurn::new("legacy_new_chat");
+    // Fields that other clients and releases send.
     request["params"] = json!({
         "function_calling": "legacy", "temperature": 0.2, "max_tokens": 50, "top_p": null,
         "system": "ignored here",
@@ -316,23 +315,23 @@ async fn a_streaming_turn_is_the_one_that_open_webui_records() {
     ] {
         request[own] = json!([{"id": own}]);
     }
-    let mut listener = Listener::of_chat(&server, &server.key, &chat_id).await;
+    let mut listener = EventListener::of_chat(&server, &server.key, &chat_id).await;
 
     let reply = ask(&server, &request).await;
 
     reply.assert_is(200, "text/event-stream", STREAMED);
-    let events = listener.heard(&server).await;
+    let events = listener.collect_events(&server).await;
     assert_as_recorded(&events, &recorded);
 
     let seen = only(&model).json();
     let (told, rest) = context(&seen["messages"][0]["content"]);
-    assert!(told.contains("has been made"), "{told}");
+    assert!(told.contains("has been generated"), "{told}");
     assert_eq!(rest, "");
     let expected = json!({
         "model": "mock-chat", "stream": true, "stream_options": {"include_usage": true},
         "temperature": 0.2, "max_tokens": 50,
         "messages": [{"role": "system", "content": seen["messages"][0]["content"]}, request["messages"][0]],
-        // Not one of Open WebUI's that we know of: the model's to judge.
+        // Not a known field of Open WebUI, so it is passed to the model.
         "tool_choice_of_ours": [{"id": "tool_choice_of_ours"}],
     });
     assert_eq!(seen, expected);
@@ -353,7 +352,7 @@ async fn a_streaming_turn_is_the_one_that_open_webui_records() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_and_words_arrive_while_the_model_still_speaks() {
+async fn events_and_text_arrive_before_the_response_ends() {
     let (listened, read) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (first, rest) = STREAMED.split_at(400);
     let model = {
@@ -380,20 +379,20 @@ async fn events_and_words_arrive_while_the_model_still_speaks() {
         .await
     };
     let server = server(&model, &[]).await;
-    let recorded = Recorded::new("legacy_new_chat");
-    let mut listener = Listener::of_chat(&server, &server.key, &recorded.chat_id).await;
+    let recorded = RecordedTurn::new("legacy_new_chat");
+    let mut listener = EventListener::of_chat(&server, &server.key, &recorded.chat_id).await;
 
     let turn = tokio::spawn(server.post(TURN, &recorded.request).send());
     let mut events = Vec::new();
-    for _ in MADE {
+    for _ in IMAGE_CREATED {
         events.push(listener.next().await);
     }
-    assert_eq!(outline(&events.into()), MADE);
+    assert_eq!(outline(&events.into()), IMAGE_CREATED);
     listened.notify_one();
-    let mut response = timeout(PATIENCE, turn).await.unwrap().unwrap().unwrap();
+    let mut response = timeout(TIMEOUT, turn).await.unwrap().unwrap().unwrap();
     let mut text = Vec::new();
     while text.len() < first.len() {
-        let chunk = timeout(PATIENCE, response.chunk()).await.unwrap();
+        let chunk = timeout(TIMEOUT, response.chunk()).await.unwrap();
         text.extend(chunk.unwrap().expect("more to come"));
     }
     read.notify_one();
@@ -403,17 +402,17 @@ async fn events_and_words_arrive_while_the_model_still_speaks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_turn_that_does_not_stream_is_answered_in_one_piece() {
+async fn turn_without_streaming_has_one_json_response() {
     let model = model().await;
     let server = server(&model, &[]).await;
-    let mut recorded = Recorded::new("legacy_new_chat");
+    let mut recorded = RecordedTurn::new("legacy_new_chat");
     recorded.request["stream"] = json!(false);
-    let mut listener = Listener::of_chat(&server, &server.key, &recorded.chat_id).await;
+    let mut listener = EventListener::of_chat(&server, &server.key, &recorded.chat_id).await;
 
     let reply = ask(&server, &recorded.request).await;
 
     reply.assert_is(200, "application/json", WHOLE);
-    assert_as_recorded(&listener.heard(&server).await, &recorded.events);
+    assert_as_recorded(&listener.collect_events(&server).await, &recorded.events);
     let seen = only(&model).json();
     assert_eq!(seen["stream"], false);
     context(&seen["messages"][0]["content"]);
@@ -422,7 +421,7 @@ async fn a_turn_that_does_not_stream_is_answered_in_one_piece() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_context_goes_in_front_of_a_system_message() {
+async fn context_precedes_the_system_message() {
     let model = model().await;
     let server = server(&model, &[]).await;
     let picture = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}});
@@ -453,7 +452,7 @@ async fn the_context_goes_in_front_of_a_system_message() {
         assert_eq!(messages, json!([system(content), user]));
     }
 
-    // Where there is no text to put it in front of, the context is a message of its own.
+    // A system message without text: the context is a message of its own.
     for content in [json!([]), json!([picture]), json!(null)] {
         let request = json!({
             "model": "m", "chat_id": "c", "features": {"image_generation": true},
@@ -471,18 +470,21 @@ async fn the_context_goes_in_front_of_a_system_message() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_are_heard_by_their_user_and_in_their_chat_only() {
+async fn events_reach_only_their_user_and_chat() {
     let model = model().await;
     let server = server(&model, &[]).await;
     let second = server.add_second_user().await;
-    let (mine, other) = (Recorded::of_chat("mine"), Recorded::of_chat("other"));
-    let mut all = Listener::of_all(&server, &server.key, "mine").await;
-    let mut in_mine = Listener::of_chat(&server, &server.key, "mine").await;
-    let mut in_other = Listener::of_chat(&server, &server.key, "other").await;
-    let mut theirs = Listener::of_all(&server, second, "mine").await;
-    let mut theirs_in_mine = Listener::of_chat(&server, second, "mine").await;
+    let (mine, other) = (
+        RecordedTurn::of_chat("mine"),
+        RecordedTurn::of_chat("other"),
+    );
+    let mut all = EventListener::of_all(&server, &server.key, "mine").await;
+    let mut in_mine = EventListener::of_chat(&server, &server.key, "mine").await;
+    let mut in_other = EventListener::of_chat(&server, &server.key, "other").await;
+    let mut theirs = EventListener::of_all(&server, second, "mine").await;
+    let mut theirs_in_mine = EventListener::of_chat(&server, second, "mine").await;
 
-    for request in [&mine.request, &other.request, &Recorded::without_chat()] {
+    for request in [&mine.request, &other.request, &RecordedTurn::without_chat()] {
         assert_eq!(ask(&server, request).await.status, 200);
     }
 
@@ -494,17 +496,26 @@ async fn events_are_heard_by_their_user_and_in_their_chat_only() {
             .collect()
     };
     let thrice = |chat: Value| vec![chat.clone(), chat.clone(), chat];
-    assert_eq!(chats(in_mine.heard(&server).await), thrice(json!("mine")));
-    assert_eq!(chats(in_other.heard(&server).await), thrice(json!("other")));
+    assert_eq!(
+        chats(in_mine.collect_events(&server).await),
+        thrice(json!("mine"))
+    );
+    assert_eq!(
+        chats(in_other.collect_events(&server).await),
+        thrice(json!("other"))
+    );
     let every = [json!("mine"), json!("other"), json!(null)].map(thrice);
-    assert_eq!(chats(all.heard(&server).await), every.concat());
-    assert_eq!(theirs.heard(&server).await, json!([]));
-    assert_eq!(theirs_in_mine.heard(&server).await, json!([]));
+    assert_eq!(chats(all.collect_events(&server).await), every.concat());
+    assert_eq!(theirs.collect_events(&server).await, json!([]));
+    assert_eq!(theirs_in_mine.collect_events(&server).await, json!([]));
 
-    // And the other way round, in a chat of the same name.
+    // The other user's turn in a chat with the same id.
     let request = server.client.post(server.url(TURN)).bearer_auth(second);
     let request = request.body(mine.request.to_string());
     assert_eq!(request.send().await.unwrap().status(), 200);
-    assert_eq!(in_mine.heard(&server).await, json!([]));
-    assert_eq!(outline(&theirs_in_mine.heard(&server).await), MADE);
+    assert_eq!(in_mine.collect_events(&server).await, json!([]));
+    assert_eq!(
+        outline(&theirs_in_mine.collect_events(&server).await),
+        IMAGE_CREATED
+    );
 }

@@ -11,10 +11,10 @@ use pinhole_images::Image;
 use pinhole_tests::{TestServer, gif};
 use serde_json::{Value, json};
 
-/// What Open WebUI says, with 401, for what is not there and for what is somebody else's.
+/// Open WebUI's message, with 401, for a missing object and for another user's.
 const NOT_FOUND: &str = "We could not find what you're looking for :/";
 
-/// A server; no chat needs an engine, so it has the smallest.
+/// A server with the smallest engine, because no chat needs one.
 async fn server() -> TestServer {
     TestServer::with_engine("sketch", &[]).await
 }
@@ -54,7 +54,7 @@ async fn delete(server: &TestServer, path: &str) -> Value {
     answer
 }
 
-/// A question and its answer, of which the client knows the answer's place only.
+/// A question and its reply. The client knows only the position of the reply.
 fn conversation() -> Value {
     json!({
         "title": "Foxes",
@@ -76,7 +76,7 @@ fn conversation() -> Value {
     })
 }
 
-/// Creates a chat of the administrator's: its path.
+/// Creates a chat of the administrator. Returns its path.
 async fn create(server: &TestServer, chat: &Value) -> String {
     let made = post(server, "/api/v1/chats/new", &json!({"chat": chat})).await;
     path(&made)
@@ -90,7 +90,7 @@ fn id(path: &str) -> &str {
     path.strip_prefix("/api/v1/chats/").unwrap()
 }
 
-/// The id of the user behind a key.
+/// The id of the owner of a key.
 async fn user(server: &TestServer, key: &str) -> String {
     let user = server.app.store.user_by_key(key).await.unwrap();
     user.unwrap().id
@@ -100,7 +100,7 @@ fn picture(width: u8) -> Image {
     Image::from_bytes(gif(width).into(), pinhole::files::UPLOAD_LIMITS).unwrap()
 }
 
-/// Keeps pictures that were made for the chat's answer.
+/// Stores images for the chat's reply.
 async fn made(server: &TestServer, chat: &str, widths: &[u8]) -> Vec<FileRow> {
     let user = user(server, &server.key).await;
     let pictures: Vec<_> = widths.iter().map(|width| picture(*width)).collect();
@@ -119,7 +119,7 @@ async fn message(server: &TestServer, chat: &str, id: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_chat_comes_back_as_it_was_sent() {
+async fn chat_is_returned_as_it_was_sent() {
     let server = server().await;
     let sent = conversation();
     let made = post(
@@ -147,7 +147,7 @@ async fn a_chat_comes_back_as_it_was_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn somebody_elses_chat_is_not_there() {
+async fn chat_of_another_user_is_not_found() {
     let server = server().await;
     let second = server.add_second_user().await;
     let mine = create(&server, &conversation()).await;
@@ -195,7 +195,7 @@ async fn somebody_elses_chat_is_not_there() {
     );
     assert_eq!(get(&server, &mine).await["title"], "Foxes");
 
-    // An administrator sees every chat, and stays its guest.
+    // An administrator sees each chat without becoming its owner.
     let copy = json!({"chat": conversation()});
     let made = ask(
         &server,
@@ -223,7 +223,7 @@ async fn somebody_elses_chat_is_not_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn chats_are_for_those_who_may_ask() {
+async fn chats_require_a_valid_key() {
     let server = server().await;
     for (method, path) in [
         (Method::GET, "/api/v1/chats/"),

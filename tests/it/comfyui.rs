@@ -1,4 +1,4 @@
-//! The engine `comfyui`: what its cases cannot tell, since they run one job and look at one answer.
+//! The engine `comfyui`, as far as its cases cannot cover it: several jobs, a partial result and a client that disconnects.
 
 use std::time::Duration;
 
@@ -8,24 +8,24 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::tungstenite::Message;
 
-/// The id that our ComfyUI gives to every job.
+/// The id that this ComfyUI gives each job.
 const JOB: &str = "0f3b8c1e-5a7d-4e2b-9c64-1d2e3f405162";
 
-/// A safety net, far above what any job here takes.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Far more than any job here takes.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 fn path(seen: &RecordedRequest) -> &str {
     seen.target.split('?').next().unwrap_or_default()
 }
 
-/// The history of our job, which left these files.
+/// The history of the job with these output files.
 fn history(files: &[&str]) -> Value {
     let file = |name: &&str| json!({"filename": name, "subfolder": "", "type": "output"});
     let images: Vec<Value> = files.iter().map(file).collect();
     json!({JOB: {"outputs": {"9": {"images": images}}, "status": {"status_str": "success"}}})
 }
 
-/// Greets, waits for the job, and says that it is over.
+/// Waits for the client's first message and for the job, then sends the end of the job.
 async fn finish(mut socket: WebSocket, mut jobs: watch::Receiver<u32>, mine: u32) {
     socket.next().await.unwrap().unwrap();
     jobs.wait_for(|jobs| *jobs >= mine).await.unwrap();
@@ -34,7 +34,7 @@ async fn finish(mut socket: WebSocket, mut jobs: watch::Receiver<u32>, mine: u32
     while let Some(Ok(_)) = socket.next().await {}
 }
 
-/// A ComfyUI whose every job leaves these files; `view` gives their bytes.
+/// A ComfyUI whose jobs all have these output files; `view` responds with their bytes.
 async fn comfy(
     files: &'static [&'static str],
     view: fn(&RecordedRequest) -> FakeResponse,
@@ -66,7 +66,7 @@ fn picture(_: &RecordedRequest) -> FakeResponse {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_job_has_a_socket_and_an_id_of_its_own() {
+async fn each_job_has_its_own_socket_and_id() {
     let comfy = comfy(&["a.png"], picture).await;
     let server = TestServer::with_engine("comfyui", &[("COMFYUI_BASE_URL", &comfy.url())]).await;
     let body = json!({"prompt": "a red fox"});
@@ -88,7 +88,7 @@ async fn every_job_has_a_socket_and_an_id_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broken_picture_is_left_out_and_not_kept() {
+async fn invalid_image_is_omitted_and_not_stored() {
     let second_is_none = |seen: &RecordedRequest| match seen.target.contains("b.png") {
         true => FakeResponse::typed(200, "image/png", "<html>"),
         false => picture(seen),
@@ -103,9 +103,9 @@ async fn a_broken_picture_is_left_out_and_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_goes_away_takes_its_job_along() {
+async fn disconnected_client_cancels_its_job() {
     let (taken, mut followed) = mpsc::unbounded_channel();
-    // The engine answers a ping only where it waits for the end of its job.
+    // The engine responds to a ping only while it waits for the end of its job.
     let talk = move |mut socket: WebSocket| {
         let taken = taken.clone();
         async move {
@@ -128,10 +128,10 @@ async fn a_client_that_goes_away_takes_its_job_along() {
     let server = TestServer::with_engine("comfyui", &[("COMFYUI_BASE_URL", &comfy.url())]).await;
     let body = json!({"prompt": "a red fox"});
     let asking = tokio::spawn(server.post("/v1/images/generations", &body).send());
-    let soon = tokio::time::timeout(PATIENCE, followed.recv()).await;
+    let soon = tokio::time::timeout(TIMEOUT, followed.recv()).await;
     soon.unwrap().unwrap();
     asking.abort();
-    let told = tokio::time::timeout(PATIENCE, comfy.wait_for_requests(3)).await;
+    let told = tokio::time::timeout(TIMEOUT, comfy.wait_for_requests(3)).await;
     told.unwrap();
     let cancel = format!("POST /api/jobs/{JOB}/cancel");
     assert_eq!(

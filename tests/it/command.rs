@@ -1,4 +1,4 @@
-//! The program `pinhole` as a person or a script meets it: words, files and exit codes.
+//! The program `pinhole` from a shell: output, files and exit codes.
 
 mod engines;
 mod failures;
@@ -25,18 +25,18 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
-/// A safety net, far above what any run takes.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Far more than any run takes.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The program with these engines, folders of its own and a clean environment.
+/// The program with these engines, its own directories and a clean environment.
 struct Program {
     folder: TempDir,
     variables: Vec<(String, String)>,
 }
 
-/// What a run of the program left.
+/// Exit code and output of a run.
 #[derive(Debug)]
-struct Said {
+struct CommandOutput {
     code: Option<i32>,
     out: String,
     err: String,
@@ -63,13 +63,13 @@ impl Program {
         program
     }
 
-    /// With one more variable.
+    /// Adds a variable.
     fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// In the folder that holds `data`, `engines` and `work`, which is where it runs.
+    /// A path in the directory that contains `data`, `engines` and `work`, the current directory of a run.
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -78,7 +78,7 @@ impl Program {
         self.around(Command::new(program()), arguments)
     }
 
-    /// A command in place of the program, with the program's environment and these arguments.
+    /// Another command in place of the program, with the program's environment and these arguments.
     fn around(&self, mut command: Command, arguments: &[&str]) -> Command {
         command
             .args(arguments)
@@ -92,12 +92,12 @@ impl Program {
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> Said {
-        Said::of(self.command(arguments))
+    fn run(&self, arguments: &[&str]) -> CommandOutput {
+        CommandOutput::of(self.command(arguments))
     }
 
     /// Runs `serve` on a free port and waits for its four lines.
-    fn serve(&self) -> Serving {
+    fn serve(&self) -> RunningServer {
         let log = File::options()
             .append(true)
             .create(true)
@@ -115,17 +115,17 @@ impl Program {
             out.read_line(&mut line).unwrap();
             lines.push(line.trim_end().to_owned());
         }
-        Serving { child, out, lines }
+        RunningServer { child, out, lines }
     }
 }
 
-impl Said {
+impl CommandOutput {
     fn of(mut command: Command) -> Self {
         let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().unwrap();
         let (id, (sender, ended)) = (child.id(), mpsc::channel());
         thread::spawn(move || sender.send(child.wait_with_output()));
-        let output = ended.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        let output = ended.recv_timeout(TIMEOUT).unwrap_or_else(|_| {
             signal(id, "KILL");
             ended.recv().unwrap()
         });
@@ -138,7 +138,7 @@ impl Said {
         }
     }
 
-    /// It failed with this code and one line on standard error: this line.
+    /// Asserts a failure with this code and one line on standard error. Returns the line.
     #[track_caller]
     fn failed(self, code: i32) -> String {
         assert_eq!(self.code, Some(code), "{self:?}");
@@ -151,7 +151,7 @@ impl Said {
         self.err
     }
 
-    /// It was done, in silence but for these lines on standard output.
+    /// Asserts success with an empty standard error. Returns the lines of standard output.
     #[track_caller]
     fn done(self) -> Vec<String> {
         assert_eq!((self.code, self.err.as_str()), (Some(0), ""), "{self:?}");
@@ -160,13 +160,13 @@ impl Said {
 }
 
 /// A running server; killed when dropped.
-struct Serving {
+struct RunningServer {
     child: Child,
     out: BufReader<std::process::ChildStdout>,
     lines: Vec<String>,
 }
 
-impl Serving {
+impl RunningServer {
     fn address(&self) -> SocketAddr {
         let (_, address) = self.lines[0].split_once(" listening on http://").unwrap();
         address.parse().unwrap()
@@ -176,7 +176,7 @@ impl Serving {
         signal(self.child.id(), name);
     }
 
-    /// Waits for its end; whatever else it said on standard output.
+    /// Waits for the exit. Returns the rest of standard output.
     fn end(mut self) -> (ExitStatus, String) {
         let mut rest = String::new();
         self.out.read_to_string(&mut rest).unwrap();
@@ -184,7 +184,7 @@ impl Serving {
     }
 }
 
-impl Drop for Serving {
+impl Drop for RunningServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -197,7 +197,7 @@ fn signal(process: u32, name: &str) {
     assert!(sent.success());
 }
 
-/// The status of one request and its answer's text.
+/// Status and text of one response.
 fn http(address: SocketAddr, method: &str, path: &str, key: &str, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();
@@ -224,7 +224,7 @@ fn png_size(path: &Path) -> (u32, u32) {
     (number(16), number(20))
 }
 
-/// A port on which nobody listens, for as long as the socket lives.
+/// A port without a listener, as long as the socket lives.
 fn closed_port() -> (tokio::net::TcpSocket, String) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -232,7 +232,7 @@ fn closed_port() -> (tokio::net::TcpSocket, String) {
     (socket, format!("http://{address}"))
 }
 
-/// An upstream on which `/allowed/slow` is never answered.
+/// An upstream that never responds to `/allowed/slow`.
 async fn slow_upstream() -> FakeUpstream {
     FakeUpstream::start(async |seen: RecordedRequest| {
         if seen.target == "/allowed/slow" {

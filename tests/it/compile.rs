@@ -1,4 +1,4 @@
-//! Components are compiled by a child process within limits, whatever they make of it.
+//! A child process compiles components within limits.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -22,7 +22,7 @@ fn sketch() -> Vec<u8> {
     fs::read(engines().join("sketch.wasm")).unwrap()
 }
 
-/// A component around a core module with these functions from nothing to nothing.
+/// A component with a core module of these functions, which have no parameters and no results.
 fn component(functions: impl IntoIterator<Item = Function>) -> Vec<u8> {
     let (mut types, mut declared, mut code) = (
         TypeSection::new(),
@@ -41,7 +41,7 @@ fn component(functions: impl IntoIterator<Item = Function>) -> Vec<u8> {
     component.finish()
 }
 
-/// Half a million functions, each with something to do.
+/// Half a million functions with a body.
 fn many_functions() -> Vec<u8> {
     let mut function = Function::new([(2, wasm_encoder::ValType::I64)]);
     let mut body = function.instructions();
@@ -57,7 +57,7 @@ fn many_functions() -> Vec<u8> {
     component(std::iter::repeat_n(function, 500_000))
 }
 
-/// Functions that jump to one of as many places as a table may have.
+/// Functions with a jump table of the maximum length.
 fn wide_jumps() -> Vec<u8> {
     let mut function = Function::new([(1, wasm_encoder::ValType::I32)]);
     let mut body = function.instructions();
@@ -73,7 +73,7 @@ fn wide_jumps() -> Vec<u8> {
     component(std::iter::repeat_n(function, 300))
 }
 
-/// One function of blocks within blocks.
+/// One function of nested blocks.
 fn deep_blocks() -> Vec<u8> {
     let mut function = Function::new([]);
     let mut body = function.instructions();
@@ -87,7 +87,7 @@ fn deep_blocks() -> Vec<u8> {
     component([function])
 }
 
-/// Components within components.
+/// Nested components.
 fn deep_components() -> Vec<u8> {
     let mut inner = Component::new();
     for _ in 0..5000 {
@@ -98,7 +98,7 @@ fn deep_components() -> Vec<u8> {
     inner.finish()
 }
 
-/// Nothing but a name and very many bytes.
+/// A custom section with a name and very many bytes.
 fn long_section() -> Vec<u8> {
     let mut component = Component::new();
     component.section(&CustomSection {
@@ -119,7 +119,7 @@ async fn open(engines: &TempDir, data: &TempDir, compiler: &Compiler) -> Engines
     Engines::open(&options).await.unwrap()
 }
 
-/// Opens an empty data folder beside a folder with this one file: why it was refused.
+/// Opens a directory with this file and an empty data directory. Returns the reason of the rejection.
 async fn refusal(bytes: &[u8], compiler: &Compiler) -> String {
     let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::write(folder.path().join("x.wasm"), bytes).unwrap();
@@ -130,7 +130,7 @@ async fn refusal(bytes: &[u8], compiler: &Compiler) -> String {
     }
 }
 
-/// A program of a shell's lines, in a folder that has to be kept.
+/// A shell script as the compiler. It exists as long as the directory.
 fn script(lines: &str) -> (TempDir, Compiler) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("compiler");
@@ -144,7 +144,7 @@ fn script(lines: &str) -> (TempDir, Compiler) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_takes_too_long_to_be_compiled_is_refused_while_the_server_answers() {
+async fn slow_compilation_is_refused_while_the_server_responds() {
     let server = TestServer::with_engine("sketch", &[]).await;
     let compiler = Compiler {
         time: Duration::from_secs(1),
@@ -168,7 +168,7 @@ async fn what_takes_too_long_to_be_compiled_is_refused_while_the_server_answers(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_needs_too_much_memory_to_be_compiled_is_refused() {
+async fn compilation_over_the_memory_limit_is_refused() {
     let compiler = Compiler {
         memory_bytes: 512 << 20,
         time: Duration::from_secs(3600),
@@ -182,7 +182,7 @@ async fn what_needs_too_much_memory_to_be_compiled_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_bombs_end_too() {
+async fn other_compilation_bombs_end() {
     let compiler = Compiler {
         time: Duration::from_secs(5),
         ..compiler()
@@ -211,7 +211,7 @@ async fn other_bombs_end_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_compiler_nothing_is_compiled_and_it_says_what_to_do() {
+async fn missing_compiler_is_reported_with_its_remedy() {
     let compiler = Compiler {
         program: PathBuf::from("/nonexistent/pinhole"),
         ..compiler()
@@ -228,7 +228,7 @@ async fn without_a_compiler_nothing_is_compiled_and_it_says_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_compiler_that_does_anything_else_ends_nothing_but_itself() {
+async fn misbehaving_compiler_rejects_only_its_file() {
     for (lines, expected) in [
         ("kill -SEGV $$", "crashed the compiler (signal 11)"),
         (
@@ -240,14 +240,14 @@ async fn a_compiler_that_does_anything_else_ends_nothing_but_itself() {
             "printf 'no\\033[31m\\nengine' >&2; exit 1",
             "is not a valid component: no [31m engine",
         ),
-        // More than is listened to.
+        // More output than the server reads.
         ("yes no >&2; exit 1", "is not a valid component: no no"),
         (
             "cat /dev/zero",
             "compiles to more than 268435456 bytes of code",
         ),
         ("echo hello", "is not a valid component: "),
-        // What it is given, which is no code.
+        // The input, which is not compiled code.
         ("cat", "is not a valid component: "),
     ] {
         let (_folder, compiler) = script(lines);
@@ -258,7 +258,7 @@ async fn a_compiler_that_does_anything_else_ends_nothing_but_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_compiler_that_does_nothing_is_not_waited_for() {
+async fn compiler_that_does_not_respond_is_stopped() {
     let (_folder, mut compiler) = script("exec sleep 1000");
     compiler.time = Duration::from_millis(100);
     let reason = refusal(&sketch(), &compiler).await;
@@ -266,7 +266,7 @@ async fn a_compiler_that_does_nothing_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_compiler_is_told_its_limits_and_nothing_else() {
+async fn compiler_gets_its_limits_and_no_environment() {
     let told = tempfile::tempdir().unwrap();
     let (told, program) = (told.path().join("told"), program());
     fs::create_dir_all(told.parent().unwrap()).unwrap();
@@ -286,7 +286,7 @@ async fn a_compiler_is_told_its_limits_and_nothing_else() {
 
     let told = fs::read_to_string(told).unwrap();
     let threads = |line: &&str| line.starts_with("RAYON_NUM_THREADS=");
-    // The shell sets some by itself.
+    // The shell sets some variables itself.
     let shell = |line: &&str| {
         ["PWD=", "SHLVL=", "_=", "OLDPWD="]
             .iter()
@@ -302,7 +302,7 @@ async fn a_compiler_is_told_its_limits_and_nothing_else() {
 }
 
 #[test]
-fn a_child_takes_its_limits_on_before_it_reads() {
+fn compiler_sets_its_limits_before_it_reads() {
     let mut child = Command::new(program())
         .args([
             "compile",
@@ -321,7 +321,7 @@ fn a_child_takes_its_limits_on_before_it_reads() {
     let bomb = many_functions();
     let (first, rest) = bomb.split_at(1 << 20);
     let mut stdin = child.stdin.take().unwrap();
-    // More than a pipe holds, so it has begun to read when this ends.
+    // More than a pipe can hold, so the child has begun to read when this ends.
     stdin.write_all(first).unwrap();
     let limits = of("limits");
     for (name, soft, hard) in [
@@ -343,7 +343,7 @@ fn a_child_takes_its_limits_on_before_it_reads() {
 
     stdin.write_all(rest).unwrap();
     drop(stdin);
-    // It compiles for a while now, and leaves the system alone.
+    // The child compiles for a while now, without system calls.
     while !of("status").contains("Seccomp:\t2") {
         assert!(child.try_wait().unwrap().is_none(), "it has ended");
         std::thread::yield_now();
@@ -354,7 +354,7 @@ fn a_child_takes_its_limits_on_before_it_reads() {
 }
 
 #[test]
-fn a_child_ends_with_its_server() {
+fn compiler_ends_with_its_server() {
     let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::write(folder.path().join("x.wasm"), many_functions()).unwrap();
     let alive = data.path().join("alive");

@@ -1,13 +1,13 @@
-//! The engine `gemini`, as far as a conformance case cannot say it: the order of what came side by
-//! side, and what the host shows of the engine.
+//! The engine `gemini`, as far as its cases cannot cover it: the order of concurrent responses, and the debug output of
+//! the host.
 
 use pinhole_tests::{EngineFixture, FakeResponse, gif};
 use serde_json::{Value, json};
 
-/// Not in the shape of Google's keys, so that nothing recognises it by its looks.
+/// Not in the form of Google's keys, so that no pattern can recognize it.
 const KEY: &str = "open-sesame-2846";
 
-/// A stage with an upstream at `/v1beta` and a model.
+/// A server with an upstream at `/v1beta` and a model.
 async fn stage() -> EngineFixture {
     let variables = [
         ("IMAGE_GENERATION_MODEL", "gemini-3.1-flash-image"),
@@ -17,7 +17,7 @@ async fn stage() -> EngineFixture {
     EngineFixture::start("gemini", KEY, &variables).await
 }
 
-/// An answer with one picture.
+/// A response with one image.
 fn picture(bytes: &[u8]) -> FakeResponse {
     let data = base64_simd::STANDARD.encode_to_string(bytes);
     let part = json!({"inlineData": {"mimeType": "image/gif", "data": data}});
@@ -28,17 +28,17 @@ fn picture(bytes: &[u8]) -> FakeResponse {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_pictures_come_in_the_order_of_their_seeds() {
+async fn images_are_in_the_order_of_their_seeds() {
     let stage = stage().await;
     let asked = json!({"prompt": "a red fox", "n": 3, "seed": 40});
-    // Whichever request gets which: the pictures come as the requests were planned.
+    // Responses are in the order of the requests, whose order of arrival is not defined.
     let answers = [1, 2, 3].map(|width| picture(&gif(width)));
     let played = stage.generate(answers, &asked).await;
     let seed = |body: Value| body["generationConfig"]["seed"].as_u64().unwrap();
     let arrived: Vec<u64> = played
         .requests
         .iter()
-        .map(|seen| seed(seen.json()))
+        .map(|request| seed(request.json()))
         .collect();
     let expected: Vec<Vec<u8>> = [40, 41, 42]
         .iter()
@@ -49,7 +49,7 @@ async fn several_pictures_come_in_the_order_of_their_seeds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_key_is_not_in_what_describes_the_engine() {
+async fn engine_debug_output_omits_the_key() {
     let stage = stage().await;
     let current = stage.server.app.jobs.snapshot();
     let engine = current.binding("gemini").unwrap();

@@ -1,5 +1,5 @@
-//! The engine `openai`, as far as a conformance case cannot say it: what a client is told, and
-//! addresses that name the upstream's own port.
+//! The engine `openai`, as far as its cases cannot cover it: errors that the client gets, and URLs that name the
+//! upstream's own port.
 
 use std::process::Command;
 
@@ -8,10 +8,10 @@ use pinhole_tests::{
 };
 use serde_json::{Value, json};
 
-/// Not in the shape of OpenAI's keys, so that nothing recognises it by its looks.
+/// Not in the form of OpenAI's keys, so that no pattern can recognize it.
 const KEY: &str = "open-sesame-7391";
 
-/// A stage with an upstream at `/v1` and the model `gpt-image-2`, unless the variables say otherwise.
+/// A server with an upstream at `/v1` and the model `gpt-image-2`, unless the variables replace them.
 async fn stage(variables: &[(&str, &str)]) -> EngineFixture {
     let mut all = vec![
         ("IMAGE_GENERATION_MODEL", "gpt-image-2"),
@@ -22,7 +22,7 @@ async fn stage(variables: &[(&str, &str)]) -> EngineFixture {
     EngineFixture::start("openai", KEY, &all).await
 }
 
-/// A reply that the official client understood.
+/// A response that the official client accepted.
 fn recorded(name: &str) -> FakeResponse {
     let all = include_str!(concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -33,7 +33,7 @@ fn recorded(name: &str) -> FakeResponse {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_between_client_and_server_stays_there() {
+async fn client_fields_are_not_sent_to_the_upstream() {
     let stage = stage(&[]).await;
     let asked = json!({
         "prompt": "a red fox", "quality": "high", "user": "somebody",
@@ -49,7 +49,7 @@ async fn what_is_between_client_and_server_stays_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_is_told_the_kind_of_a_refusal() {
+async fn upstream_refusal_is_returned_with_its_code() {
     let stage = stage(&[]).await;
     let asked = json!({"prompt": "a red fox"});
     for (name, status, code, param) in [
@@ -78,7 +78,7 @@ async fn a_client_is_told_the_kind_of_a_refusal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_picture_at_any_other_address_is_not_fetched() {
+async fn image_at_other_url_is_not_fetched() {
     let stage = stage(&[]).await;
     let other = FakeUpstream::json(200, json!({})).await;
     let port = stage.upstream.address().port();
@@ -86,7 +86,7 @@ async fn a_picture_at_any_other_address_is_not_fetched() {
         format!("{}/x.png", other.url()),
         format!("http://localhost:{}/x.png", other.address().port()),
         format!("http://[::ffff:127.0.0.1]:{}/x.png", other.address().port()),
-        // The granted host and port, but in other words.
+        // Other spellings of the granted host and port.
         format!("http://localhost:{port}/x.png"),
         format!("http://{KEY}@127.0.0.1:{port}/x.png"),
         format!("http://127.1:{port}/x.png"),
@@ -114,7 +114,7 @@ async fn a_picture_at_any_other_address_is_not_fetched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_key_is_not_in_what_describes_the_engine() {
+async fn engine_debug_output_omits_the_key() {
     let stage = stage(&[]).await;
     let current = stage.server.app.jobs.snapshot();
     let engine = current.binding("openai").unwrap();
@@ -152,7 +152,7 @@ async fn the_key_is_not_in_what_describes_the_engine() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_in_the_address_is_refused_and_not_repeated() {
+async fn key_in_the_url_is_refused_and_not_repeated() {
     for base in [
         "{upstream}/v1?key={secret}",
         "{upstream}/v1#{secret}",
@@ -161,7 +161,7 @@ async fn a_key_in_the_address_is_refused_and_not_repeated() {
         "ftp://127.0.0.1/{secret}",
     ] {
         let stage = stage(&[("IMAGES_OPENAI_API_BASE_URL", base)]).await;
-        // The stage looks for the key in the answer.
+        // `generate` asserts that the response does not contain the key.
         let played = stage.generate([], &json!({"prompt": "a red fox"})).await;
         let (status, _, param, message) = played.error();
         assert_eq!((status, param), (400, Some("engine")), "{message}");

@@ -1,4 +1,4 @@
-//! Chats that are kept, what is under way in them, and the language models.
+//! Operations of stored chats, of running turns and of language models.
 
 use pinhole_tests::FakeUpstream;
 
@@ -6,11 +6,11 @@ use super::*;
 
 const CHATS: &str = "/api/v1/chats/";
 
-/// A chat with a question and an answer, as clients send it.
+/// A chat with a question and a reply, as clients send it.
 fn chat() -> Value {
     json!({"chat": {
         "title": "Foxes",
-        "models": ["words"],
+        "models": ["language_model"],
         "history": {
             "currentId": "a",
             "messages": {
@@ -22,7 +22,7 @@ fn chat() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn chats_are_kept() {
+async fn chat_operations() {
     let api = Api::start(&[]).await;
     let get = |path: &str| api.ask(Method::GET, &format!("{CHATS}{path}"));
     let post =
@@ -79,38 +79,38 @@ async fn chats_are_kept() {
     api.case("good", api.ask(Method::DELETE, CHATS)).await;
 }
 
-/// A language model that answers everything with the same words, which are a list of models too.
-async fn words() -> (FakeUpstream, Api) {
+/// A language model with one response to all requests; it is a list of models too.
+async fn language_model() -> (FakeUpstream, Api) {
     let answer = json!({
         "id": "chatcmpl-1",
         "object": "chat.completion",
         "created": 1,
-        "model": "words",
+        "model": "language_model",
         "choices": [{
             "index": 0,
             "message": {"role": "assistant", "content": "{\"prompt\": \"a red fox\"}"},
             "finish_reason": "stop",
         }],
-        "data": [{"id": "words", "object": "model", "created": 1, "owned_by": "somebody"}],
+        "data": [{"id": "language_model", "object": "model", "created": 1, "owned_by": "somebody"}],
     });
     let upstream = FakeUpstream::json(200, answer).await;
     let base = format!("{}/v1", upstream.url());
     let api = Api::start(&[
         ("OPENAI_API_BASE_URL", &base),
-        ("OPENAI_API_KEY", "sk-words"),
+        ("OPENAI_API_KEY", "sk-language_model"),
     ])
     .await;
     (upstream, api)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn language_models() {
-    let (_upstream, api) = words().await;
+async fn language_model_operations() {
+    let (_upstream, api) = language_model().await;
     for path in [
         "/api/models",
         "/api/v1/models",
         "/v1/models",
-        "/v1/models/words",
+        "/v1/models/language_model",
     ] {
         api.case("good", api.ask(Method::GET, path)).await;
     }
@@ -126,32 +126,37 @@ async fn language_models() {
         "/v1/chat/completions",
         "/api/v1/tasks/image_prompt/completions",
     ] {
-        api.case("good_words", asked(path, "words")).await;
+        api.case("good_words", asked(path, "language_model")).await;
         api.case("unknown_model", asked(path, "none")).await;
         let empty = api.ask(Method::POST, path);
-        api.case("no_messages", empty.json(&json!({"model": "words"})))
-            .await;
+        api.case(
+            "no_messages",
+            empty.json(&json!({"model": "language_model"})),
+        )
+        .await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_under_way_can_be_stopped() {
-    // A language model that never answers: the turn stays under way.
+async fn task_operations() {
+    // A language model that never responds: the turn keeps running.
     let silent = FakeUpstream::start(|seen| async move {
         match seen.method {
             Method::POST => std::future::pending().await,
-            _ => pinhole_tests::FakeResponse::json(200, &json!({"data": [{"id": "words"}]})),
+            _ => {
+                pinhole_tests::FakeResponse::json(200, &json!({"data": [{"id": "language_model"}]}))
+            }
         }
     })
     .await;
     let base = format!("{}/v1", silent.url());
     let api = Api::start(&[
         ("OPENAI_API_BASE_URL", &base),
-        ("OPENAI_API_KEY", "sk-words"),
+        ("OPENAI_API_KEY", "sk-language_model"),
     ])
     .await;
     let turn = json!({
-        "model": "words",
+        "model": "language_model",
         "messages": [{"role": "user", "content": "a fox"}],
         "session_id": "s",
         "chat_id": "local:s",

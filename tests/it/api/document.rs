@@ -1,4 +1,4 @@
-//! The document and the router say the same, and who may not ask is told so on every route.
+//! The OpenAPI document agrees with the router, and each route refuses callers without permission.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -7,8 +7,8 @@ use std::path::Path;
 use super::people::account;
 use super::*;
 
-/// A protocol of its own, which the document cannot describe; the document, and the page to read it.
-const NOT_DESCRIBED: [&str; 6] = [
+/// Paths that the document omits: a protocol that it cannot describe, the document itself, and the page that shows it.
+const UNDOCUMENTED: [&str; 6] = [
     "/ws/socket.io",
     "/ws/socket.io/",
     "/openapi.json",
@@ -26,7 +26,7 @@ shows it. A request without a valid key or session gets `401`, unless the table 
 [Events](../concepts/events.md) describes Socket.IO at `/ws/socket.io`.
 ";
 
-/// The operations of the document: method, path, and what is said.
+/// The operations of the document: method, path and documentation.
 fn operations(document: &Value) -> Vec<(Method, &String, &Value)> {
     let paths = document["paths"].as_object().unwrap();
     let items = paths.iter().flat_map(|(path, item)| {
@@ -44,7 +44,7 @@ fn is_open(operation: &Value) -> bool {
     schemes.is_some_and(|schemes| schemes.contains(&json!({})))
 }
 
-/// The path with something in place of its parameters that is the id of nothing.
+/// The path with a value for each parameter that is not the id of any object.
 fn filled(path: &str) -> String {
     let parts = path.split('/').map(|part| match part.starts_with('{') {
         true => "nothing",
@@ -53,7 +53,7 @@ fn filled(path: &str) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
-/// The paths that the router has. axum tells them in no other way.
+/// The paths of the router. The debug output is the only way to get them from axum.
 fn routed(api: &Api) -> BTreeSet<String> {
     let shown = format!("{:?}", pinhole::web::router(api.server.app.clone()));
     let routes = shown.split("fallback_router").next().unwrap();
@@ -66,7 +66,7 @@ fn routed(api: &Api) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_route_is_in_the_document_with_its_methods() {
+async fn document_lists_each_route_with_its_methods() {
     let api = Api::start(&[]).await;
     let paths = routed(&api);
     assert!(paths.len() > 30 && paths.contains("/health"), "{paths:?}");
@@ -77,9 +77,9 @@ async fn every_route_is_in_the_document_with_its_methods() {
     let mut missing = Vec::new();
     for path in paths
         .iter()
-        .filter(|it| !NOT_DESCRIBED.contains(&it.as_str()))
+        .filter(|it| !UNDOCUMENTED.contains(&it.as_str()))
     {
-        // The same with a slash at the end is the one that is described.
+        // The document describes the path with a slash at the end.
         let Some(item) = documented
             .get(path)
             .or_else(|| documented.get(&format!("{path}/")))
@@ -87,7 +87,7 @@ async fn every_route_is_in_the_document_with_its_methods() {
             missing.push(path.clone());
             continue;
         };
-        let refused = api.ask_as_nobody(Method::TRACE, &filled(path)).request;
+        let refused = api.ask_without_key(Method::TRACE, &filled(path)).request;
         let refused = refused.send().await.unwrap();
         assert_eq!(refused.status(), 405, "{path}");
         let allowed = refused.headers()["allow"].to_str().unwrap();
@@ -103,7 +103,7 @@ async fn every_route_is_in_the_document_with_its_methods() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_document_is_whole() {
+async fn document_has_only_resolvable_references() {
     let api = Api::start(&[]).await;
     let tags = api.document["tags"].as_array().unwrap().iter();
     let tags: BTreeSet<&str> = tags.map(|tag| tag["name"].as_str().unwrap()).collect();
@@ -134,7 +134,7 @@ async fn the_document_is_whole() {
     references(&api.document, &api.document);
 }
 
-/// Every reference leads somewhere.
+/// Asserts that each reference resolves.
 fn references(document: &Value, value: &Value) {
     if let Some(path) = value["$ref"].as_str() {
         let found = document.pointer(path.trim_start_matches('#'));
@@ -150,7 +150,7 @@ fn references(document: &Value, value: &Value) {
     }
 }
 
-/// What each secured operation says to this caller, as long as that is a refusal of the caller.
+/// The message with which each secured operation refuses this caller.
 async fn refusals(api: &Api, shown: Option<&str>) -> BTreeMap<String, String> {
     let mut told = BTreeMap::new();
     for (method, path, operation) in operations(&api.document) {
@@ -159,12 +159,12 @@ async fn refusals(api: &Api, shown: Option<&str>) -> BTreeMap<String, String> {
         }
         let asked = match shown {
             Some(shown) => api.ask_as(shown, method.clone(), &filled(path)),
-            None => api.ask_as_nobody(method.clone(), &filled(path)),
+            None => api.ask_without_key(method.clone(), &filled(path)),
         };
         let answer = asked.json(&json!({})).request.send().await.unwrap();
         let status = answer.status().as_u16();
         if status != 401 {
-            // Of what goes through, the snapshots of each operation tell.
+            // The snapshots of each operation cover accepted requests.
             told.insert(format!("{method} {path}"), "not refused".to_owned());
             continue;
         }
@@ -182,7 +182,7 @@ async fn refusals(api: &Api, shown: Option<&str>) -> BTreeMap<String, String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_gets_in_without_a_key() {
+async fn operations_refuse_missing_and_unknown_keys() {
     let api = Api::start(&[]).await;
     let nobody = refusals(&api, None).await;
     let stranger = refusals(&api, Some("sk-nobody")).await;
@@ -196,7 +196,7 @@ async fn nobody_gets_in_without_a_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_pending_or_no_administrator_is_told_so() {
+async fn operations_refuse_pending_users_and_non_administrators() {
     let api = Api::start(&[]).await;
     let (_, pending) = account(&api, "eve", "pending").await;
     let told = refusals(&api, Some(&pending)).await;
@@ -206,9 +206,9 @@ async fn who_is_pending_or_no_administrator_is_told_so() {
     snapshots().bind(|| insta::assert_json_snapshot!("_as_no_administrator", told));
 }
 
-/// A case named `good` for each operation, and no case of an operation that is none any more.
+/// Each operation has a case named `good`, and each case has an operation.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_operation_has_its_good_case() {
+async fn each_operation_has_a_good_case() {
     let api = Api::start(&[]).await;
     let operations = operations(&api.document).into_iter();
     let ids: BTreeSet<String> = operations
@@ -254,7 +254,7 @@ async fn api_page_is_current() {
             let summary = operation["summary"].as_str().unwrap();
             let whose = if is_open(operation) { " (public)" } else { "" };
             let statuses = operation["responses"].as_object().unwrap().keys();
-            // Every route can return these.
+            // Each route can return these.
             let statuses = statuses.filter(|status| !["401", "500"].contains(&status.as_str()));
             let statuses: Vec<&str> = statuses.map(String::as_str).collect();
             writeln!(
@@ -276,14 +276,14 @@ async fn api_page_is_current() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_to_read_it_asks_nobody_else() {
+async fn document_page_requests_only_this_server() {
     let api = Api::start(&[]).await;
     for (path, media_type) in [
         ("/docs", "text/html"),
         ("/docs/page.js", "text/javascript"),
         ("/docs/page.css", "text/css"),
     ] {
-        let answer = api.ask_as_nobody(Method::GET, path).request.send().await;
+        let answer = api.ask_without_key(Method::GET, path).request.send().await;
         let answer = answer.unwrap();
         assert_eq!(answer.status(), 200, "{path}");
         let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();

@@ -1,4 +1,4 @@
-//! Making and changing pictures by both interfaces, turns of a conversation, and the rest.
+//! Operations that generate and edit images on both interfaces, turns of a conversation, and the server's own.
 
 use pinhole_tests::pixel_base64;
 
@@ -8,22 +8,22 @@ fn data_url() -> String {
     format!("data:image/png;base64,{}", pixel_base64())
 }
 
-/// A body that is one byte longer than is read. What were much longer would still be sent when the
-/// refusal comes.
+/// A body that is one byte over the limit. The client would still be sending a much longer one when the refusal
+/// arrives.
 fn too_long() -> Value {
     let around = json!({"prompt": ""}).to_string().len();
     json!({"prompt": "x".repeat((32 << 20) + 1 - around)})
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_itself() {
+async fn server_operations() {
     let api = Api::start(&[]).await;
-    api.case("good", api.ask_as_nobody(Method::GET, "/health"))
+    api.case("good", api.ask_without_key(Method::GET, "/health"))
         .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn open_webuis_image_api() {
+async fn open_webui_image_operations() {
     let api = Api::start(&[]).await;
     let images = |path: &str, body: Value| {
         let path = format!("/api/v1/images/{path}");
@@ -89,15 +89,15 @@ async fn open_webuis_image_api() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_without_end() {
+async fn event_stream_operations() {
     let api = Api::start(&[]).await;
     api.case("good", api.ask(Method::GET, "/api/events").unread())
         .await;
 }
 
-/// Only an engine with an upstream has an address to be checked, and changes pictures.
+/// Only an engine with an upstream has a URL to verify and edits images.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engine_with_an_upstream() {
+async fn upstream_engine_operations() {
     let made = json!({"created": 1, "data": [{"b64_json": pixel_base64()}]});
     let upstream = pinhole_tests::FakeUpstream::json(200, made).await;
     let base = format!("{}/v1", upstream.url());
@@ -121,7 +121,7 @@ async fn an_engine_with_an_upstream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_are_switched_off() {
+async fn image_operations_while_generation_is_disabled() {
     let off = [
         ("ENABLE_IMAGE_GENERATION", "false"),
         ("ENABLE_IMAGE_EDIT", "false"),
@@ -141,7 +141,7 @@ async fn pictures_are_switched_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn openais_api() {
+async fn openai_image_operations() {
     let api = Api::start(&[]).await;
     let post = |path: &str, body: Value| api.ask(Method::POST, path).json(&body);
     for (case, body) in [
@@ -191,7 +191,7 @@ async fn openais_api() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn turns_of_a_conversation() {
+async fn chat_completion_operations() {
     let api = Api::start(&[]).await;
     let turn = |body: Value| api.ask(Method::POST, "/api/chat/completions").json(&body);
     let messages = json!([{"role": "user", "content": "a fox"}]);

@@ -1,4 +1,4 @@
-//! Pictures that are kept.
+//! Operations of stored files.
 
 use pinhole_tests::PIXEL;
 
@@ -16,7 +16,7 @@ const FORM: &str = "multipart/form-data; boundary=limit";
 const FILES: &str = "/api/v1/files/";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_come_and_go() {
+async fn file_operations() {
     let api = Api::start(&[]).await;
     let upload = |body: Vec<u8>| api.ask(Method::POST, FILES).body(FORM, body);
     let file = api.case("good", upload(form("file", PIXEL))).await;

@@ -1,10 +1,10 @@
-//! Accounts, sessions, keys, users and groups.
+//! Operations of accounts, sessions, keys, users and groups.
 
 use super::*;
 
 const PASSWORD: &str = "correct horse";
 
-/// Makes somebody's account and signs them in: id and session.
+/// Creates an account and signs it in. Returns id and session.
 pub(super) async fn account(api: &Api, name: &str, role: &str) -> (String, String) {
     let email = format!("{name}@example.com");
     let body = json!({"name": name, "email": email, "password": PASSWORD, "role": role});
@@ -21,9 +21,9 @@ fn text(value: &Value, field: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn signing_up_and_in() {
+async fn sign_up_and_sign_in_operations() {
     let api = Api::start(&[("ENABLE_SIGNUP", "true"), ("DEFAULT_USER_ROLE", "user")]).await;
-    let post = |path: &str, body: Value| api.ask_as_nobody(Method::POST, path).json(&body);
+    let post = |path: &str, body: Value| api.ask_without_key(Method::POST, path).json(&body);
     let (up, sign_in) = ("/api/v1/auths/signup", "/api/v1/auths/signin");
     let ada = json!({"name": "Ada", "email": "ada@example.com", "password": PASSWORD});
     api.case("good", post(up, ada.clone())).await;
@@ -34,7 +34,7 @@ async fn signing_up_and_in() {
         .await;
     api.case(
         "no_json",
-        api.ask_as_nobody(Method::POST, up)
+        api.ask_without_key(Method::POST, up)
             .body("application/json", "{"),
     )
     .await;
@@ -73,17 +73,17 @@ async fn signing_up_and_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn signing_up_is_switched_off() {
+async fn sign_up_operation_while_disabled() {
     let api = Api::start(&[]).await;
     let eve = json!({"name": "Eve", "email": "eve@example.com", "password": PASSWORD});
-    let asked = api.ask_as_nobody(Method::POST, "/api/v1/auths/signup");
+    let asked = api.ask_without_key(Method::POST, "/api/v1/auths/signup");
     api.case("closed", asked.json(&eve)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn users_as_an_administrator_sees_them() {
+async fn user_operations() {
     let api = Api::start(&[]).await;
-    // Before there are two of the same second, whose order nobody knows.
+    // A list of users of the same second has no defined order, so this precedes the second user.
     api.case("good", api.ask(Method::GET, "/api/v1/users/?page=1"))
         .await;
     let add = "/api/v1/auths/add";
@@ -132,7 +132,7 @@ async fn users_as_an_administrator_sees_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn groups_as_an_administrator_sees_them() {
+async fn group_operations() {
     let api = Api::start(&[]).await;
     let (bob, _) = account(&api, "bob", "user").await;
     let create = "/api/v1/groups/create";

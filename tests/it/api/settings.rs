@@ -1,17 +1,17 @@
-//! What an operator sets while the server runs, and what a client needs to know at its start.
+//! Operations of the settings, the audit log and the configuration for clients.
 
 use pinhole_ground::audit::{Event, RefusalKind};
 
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn settings_are_shown_and_changed() {
+async fn settings_operations() {
     let api = Api::start(&[]).await;
     let get = |path: &str| api.ask(Method::GET, path);
     let post = |path: &str, body: &Value| api.ask(Method::POST, path).json(body);
     api.case(
         "good_for_a_stranger",
-        api.ask_as_nobody(Method::GET, "/api/config"),
+        api.ask_without_key(Method::GET, "/api/config"),
     )
     .await;
     api.case("good", get("/api/config")).await;

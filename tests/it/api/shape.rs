@@ -1,8 +1,8 @@
-//! Whether a JSON value is as the document's schemas say.
+//! Validation of JSON values against the schemas of the document.
 
 use serde_json::Value;
 
-/// What is wrong with a value, each with where it stands; empty where nothing is.
+/// The violations in a value, each with its position; empty for a valid value.
 pub(super) fn faults(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
     let mut found = Vec::new();
     check(document, schema, value, "$", &mut found);
@@ -74,7 +74,7 @@ fn check(document: &Value, schema: &Value, value: &Value, at: &str, found: &mut 
     for (name, value) in object {
         match properties.get(name) {
             Some(schema) => check(document, schema, value, &format!("{at}.{name}"), found),
-            // What the server says and the document does not is forgotten in the document.
+            // A field that is in the response but not in the schema is a mistake in the document.
             None if schema["additionalProperties"].is_null() => {
                 found.push(format!("{at}: the document does not know {name}"));
             }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_held_against_schemas() {
+    fn faults_finds_values_that_violate_the_schema() {
         let number = json!({"$ref": "#/components/schemas/N"});
         check(number.clone(), json!(1), 0);
         check(number.clone(), json!(0), 1);

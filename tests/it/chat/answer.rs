@@ -1,17 +1,17 @@
-//! The language model: what it is passed, what of it is passed on, and what comes without one.
+//! Responses of the language model and responses without one.
 
 use pinhole_tests::{FakeResponse, FakeUpstream, TestServer};
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
 use super::{
-    FAILED, Listener, MADE, MODEL_KEY, Recorded, Reply, STREAMED, WHOLE, ask, asked,
-    assert_as_recorded, context, file_id, is_png, model, only, outline, server,
+    ChatResponse, EventListener, IMAGE_CREATED, IMAGE_FAILED, MODEL_KEY, RecordedTurn, STREAMED,
+    WHOLE, ask, asked, assert_as_recorded, context, file_id, is_png, model, only, outline, server,
 };
 
-/// The text of a streamed answer, whose chunks have the shape that OpenAI's clients read.
+/// The text of a streamed response in the form that OpenAI's clients read.
 #[track_caller]
-fn streamed_text(reply: &Reply) -> String {
+fn streamed_text(reply: &ChatResponse) -> String {
     assert_eq!(
         (reply.status, reply.content_type.as_str()),
         (200, "text/event-stream")
@@ -45,9 +45,9 @@ fn streamed_text(reply: &Reply) -> String {
     text
 }
 
-/// The text of an answer in one piece, of the shape that OpenAI's clients read.
+/// The text of a whole response in the form that OpenAI's clients read.
 #[track_caller]
-fn whole_text(reply: &Reply) -> String {
+fn whole_text(reply: &ChatResponse) -> String {
     assert_eq!(
         (reply.status, reply.content_type.as_str()),
         (200, "application/json")
@@ -68,8 +68,8 @@ fn whole_text(reply: &Reply) -> String {
     content.as_str().unwrap().to_owned()
 }
 
-/// Both ways to ask the same.
-async fn both_ways(server: &TestServer, mut request: Value) -> [String; 2] {
+/// Sends the request with and without streaming.
+async fn ask_streamed_and_whole(server: &TestServer, mut request: Value) -> [String; 2] {
     request["stream"] = json!(true);
     let streamed = streamed_text(&ask(server, &request).await);
     request["stream"] = json!(false);
@@ -78,57 +78,57 @@ async fn both_ways(server: &TestServer, mut request: Value) -> [String; 2] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_language_model_the_answer_is_the_picture() {
+async fn response_without_language_model_is_the_image() {
     for variables in [
         vec![],
-        // A key alone would be OpenAI's own.
+        // A key alone would select OpenAI's own server.
         vec![
             ("OPENAI_API_KEY", MODEL_KEY),
             ("ENABLE_OPENAI_API", "false"),
         ],
     ] {
         let server = TestServer::start(&variables).await;
-        let recorded = Recorded::new("legacy_new_chat");
-        let mut listener = Listener::of_chat(&server, &server.key, &recorded.chat_id).await;
-        for text in both_ways(&server, recorded.request).await {
+        let recorded = RecordedTurn::new("legacy_new_chat");
+        let mut listener = EventListener::of_chat(&server, &server.key, &recorded.chat_id).await;
+        for text in ask_streamed_and_whole(&server, recorded.request).await {
             let mut events = Vec::new();
-            for _ in MADE {
+            for _ in IMAGE_CREATED {
                 events.push(listener.next().await);
             }
             let events = events.into();
-            assert_eq!(outline(&events), MADE);
+            assert_eq!(outline(&events), IMAGE_CREATED);
             let url = format!("/api/v1/files/{}/content", file_id(&events));
             assert_eq!(text, "Here is your image.");
             let stored = server.get(&url).send().await.unwrap();
             assert!(is_png(&stored.bytes().await.unwrap(), 512, 512));
         }
-        assert_eq!(listener.heard(&server).await, json!([]));
+        assert_eq!(listener.collect_events(&server).await, json!([]));
         assert_eq!(server.stored_files(), 2);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_language_model_the_answer_says_why_there_is_no_picture() {
+async fn response_without_language_model_names_the_failure() {
     let server = TestServer::start(&[("IMAGE_GENERATION_ENGINE", "comfyui")]).await;
-    let recorded = Recorded::new("legacy_new_chat");
-    let mut listener = Listener::of_chat(&server, &server.key, &recorded.chat_id).await;
-    for text in both_ways(&server, recorded.request).await {
+    let recorded = RecordedTurn::new("legacy_new_chat");
+    let mut listener = EventListener::of_chat(&server, &server.key, &recorded.chat_id).await;
+    for text in ask_streamed_and_whole(&server, recorded.request).await {
         assert_eq!(
             text,
             "The image could not be generated: engine comfyui has no upstream URL: set \
              COMFYUI_BASE_URL to the URL of ComfyUI"
         );
     }
-    let events = listener.heard(&server).await;
-    assert_eq!(outline(&events), [FAILED, FAILED].concat());
+    let events = listener.collect_events(&server).await;
+    assert_eq!(outline(&events), [IMAGE_FAILED, IMAGE_FAILED].concat());
     assert_eq!(server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_language_model_only_pictures_are_answered() {
+async fn turn_without_image_and_language_model_is_refused() {
     let server = TestServer::start(&[]).await;
     for features in [json!({}), json!({"image_generation": false}), json!(null)] {
-        let mut request = Recorded::new("legacy_new_chat").request;
+        let mut request = RecordedTurn::new("legacy_new_chat").request;
         request["features"] = features;
         let reply = ask(&server, &request).await;
         assert_eq!(reply.status, 400);
@@ -141,15 +141,15 @@ async fn without_a_language_model_only_pictures_are_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_chat_the_picture_leads_the_reply() {
+async fn image_precedes_the_response_without_chat() {
     let model = model().await;
     let server = server(&model, &[]).await;
-    let mut listener = Listener::of_all(&server, &server.key, "").await;
-    let mut request = Recorded::without_chat();
+    let mut listener = EventListener::of_all(&server, &server.key, "").await;
+    let mut request = RecordedTurn::without_chat();
 
     let streamed = ask(&server, &request).await;
-    let events = listener.heard(&server).await;
-    assert_eq!(outline(&events), MADE);
+    let events = listener.collect_events(&server).await;
+    assert_eq!(outline(&events), IMAGE_CREATED);
     assert_eq!(events[0]["chat_id"], Value::Null);
     let lead = |events: &Value| {
         format!(
@@ -170,12 +170,12 @@ async fn without_a_chat_the_picture_leads_the_reply() {
     }]);
     assert_eq!(first["choices"], expected);
 
-    // The route's other name; an empty chat is none.
+    // The other name of the route. An empty chat id means no chat.
     request["stream"] = json!(false);
     request["chat_id"] = json!("");
     let whole = server.post("/api/v1/chat/completions", &request);
-    let whole = Reply::read(whole.send().await.unwrap()).await;
-    let events = listener.heard(&server).await;
+    let whole = ChatResponse::read(whole.send().await.unwrap()).await;
+    let events = listener.collect_events(&server).await;
     let mut expected: Value = serde_json::from_str(WHOLE).unwrap();
     let said = &mut expected["choices"][0]["message"]["content"];
     *said = json!(format!("{}{}", lead(&events), said.as_str().unwrap()));
@@ -188,10 +188,10 @@ async fn without_a_chat_the_picture_leads_the_reply() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_leads_a_reply_without_chat_whose_picture_failed_or_that_is_no_completion() {
+async fn failed_image_and_invalid_completion_have_no_image_prefix() {
     let model = model().await;
     let server_ = server(&model, &[("IMAGE_GENERATION_ENGINE", "nosuch")]).await;
-    let mut request = Recorded::without_chat();
+    let mut request = RecordedTurn::without_chat();
     let reply = ask(&server_, &request).await;
     reply.assert_is(200, "text/event-stream", STREAMED);
     assert_eq!(server_.stored_files(), 0);
@@ -210,7 +210,7 @@ async fn nothing_leads_a_reply_without_chat_whose_picture_failed_or_that_is_no_c
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_turn_that_wants_no_picture_is_passed_on() {
+async fn turn_without_image_is_passed_on() {
     let model = model().await;
     let server_ = server(&model, &[]).await;
     let engine = FakeUpstream::json(500, json!({})).await;
@@ -232,16 +232,20 @@ async fn a_turn_that_wants_no_picture_is_passed_on() {
         (&server_, json!(null)),
     ];
     for (server, features) in cases {
-        let Recorded {
+        let RecordedTurn {
             mut request,
             chat_id,
             ..
-        } = Recorded::new("legacy_new_chat");
+        } = RecordedTurn::new("legacy_new_chat");
         request["features"] = features.clone();
-        let mut listener = Listener::of_chat(server, &server.key, &chat_id).await;
+        let mut listener = EventListener::of_chat(server, &server.key, &chat_id).await;
         let reply = ask(server, &request).await;
         reply.assert_is(200, "text/event-stream", STREAMED);
-        assert_eq!(listener.heard(server).await, json!([]), "{features}");
+        assert_eq!(
+            listener.collect_events(server).await,
+            json!([]),
+            "{features}"
+        );
         let seen = asked(&model).last().unwrap().json();
         let expected = json!({
             "model": "mock-chat", "stream": true, "messages": request["messages"],
@@ -253,26 +257,26 @@ async fn a_turn_that_wants_no_picture_is_passed_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_language_model_that_is_down_is_a_502_and_the_picture_is_still_shown() {
+async fn unreachable_language_model_is_502_and_image_is_shown() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}/v1", socket.local_addr().unwrap());
     let server = TestServer::start(&[("OPENAI_API_BASE_URL", &url)]).await;
-    let mut recorded = Recorded::new("legacy_new_chat");
-    let mut listener = Listener::of_chat(&server, &server.key, &recorded.chat_id).await;
+    let mut recorded = RecordedTurn::new("legacy_new_chat");
+    let mut listener = EventListener::of_chat(&server, &server.key, &recorded.chat_id).await;
     for stream in [true, false] {
         recorded.request["stream"] = json!(stream);
         let reply = ask(&server, &recorded.request).await;
         assert_eq!(reply.status, 502);
         let expected = json!({"detail": "the language model cannot be reached"});
         assert_eq!(reply.json(), expected);
-        assert_as_recorded(&listener.heard(&server).await, &recorded.events);
+        assert_as_recorded(&listener.collect_events(&server).await, &recorded.events);
     }
     assert_eq!(server.stored_files(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_language_model_that_refuses_is_passed_on() {
+async fn error_of_language_model_is_passed_on() {
     for (status, content_type, body) in [
         (
             401,
@@ -284,8 +288,8 @@ async fn a_language_model_that_refuses_is_passed_on() {
             "application/json; charset=utf-8",
             r#"{"error":{"message":"slow down","type":"rate_limit_error"}}"#,
         ),
-        (500, "text/html", "<h1>Internal TestServer Error</h1>"),
-        // Some fail in the shape of an answer.
+        (500, "text/html", "<h1>Internal Server Error</h1>"),
+        // Some servers fail with a body that looks like a response.
         (500, "application/json", WHOLE),
         (503, "text/event-stream", STREAMED),
     ] {
@@ -295,21 +299,21 @@ async fn a_language_model_that_refuses_is_passed_on() {
             )
             .await;
         let server = server(&model, &[]).await;
-        // A page would be the server's own to a browser.
+        // A browser would treat an HTML page as one of this server.
         let shown = match content_type {
             "text/html" => "text/plain; charset=utf-8",
             other => other,
         };
-        let mut recorded = Recorded::new("legacy_new_chat");
-        let mut listener = Listener::of_chat(&server, &server.key, &recorded.chat_id).await;
+        let mut recorded = RecordedTurn::new("legacy_new_chat");
+        let mut listener = EventListener::of_chat(&server, &server.key, &recorded.chat_id).await;
         let reply = ask(&server, &recorded.request).await;
         reply.assert_is(status, shown, body);
-        assert_as_recorded(&listener.heard(&server).await, &recorded.events);
+        assert_as_recorded(&listener.collect_events(&server).await, &recorded.events);
         only(&model);
 
-        // Nor does anything lead an error where there is no chat.
+        // An error has no image prefix without a chat either.
         for stream in [true, false] {
-            recorded.request = Recorded::without_chat();
+            recorded.request = RecordedTurn::without_chat();
             recorded.request["stream"] = json!(stream);
             let reply = ask(&server, &recorded.request).await;
             reply.assert_is(status, shown, body);

@@ -1,29 +1,29 @@
-//! Whether a turn makes a picture, changes one, or does nothing of the kind.
+//! Whether a turn generates an image, edits one, or does neither.
 
 use pinhole_tests::{
     FakeResponse, FakeUpstream, PIXEL, RecordedRequest, TestServer, gif, pixel_base64,
 };
 use serde_json::{Value, json};
 
-use super::{FAILED, Listener, MADE, Reply, TURN, WHOLE, ask, outline};
+use super::{ChatResponse, EventListener, IMAGE_CREATED, IMAGE_FAILED, TURN, WHOLE, ask, outline};
 
-/// What the task model answers to a prompt, and to the question whether an edit is meant.
+/// The task model's prompt, in a response that also denies an edit.
 pub(super) const REWRITTEN: &str = "a red fox in deep snow";
 
 /// A server with engine `openai` and a language model, which share one upstream.
-pub(super) struct Scene {
+pub(super) struct ChatFixture {
     pub(super) server: TestServer,
     pub(super) upstream: FakeUpstream,
 }
 
-impl Scene {
+impl ChatFixture {
     pub(super) async fn start(variables: &[(&str, &str)]) -> Self {
         let task = json!({"prompt": REWRITTEN, "edit": false}).to_string();
-        Self::with_task(variables, &task).await
+        Self::with_task_response(variables, &task).await
     }
 
-    /// The same, where the language model answers our own questions with these words.
-    pub(super) async fn with_task(variables: &[(&str, &str)], words: &str) -> Self {
+    /// Starts with a language model that responds to the server's own questions with this text.
+    pub(super) async fn with_task_response(variables: &[(&str, &str)], words: &str) -> Self {
         let task = json!({"choices": [{"message": {"role": "assistant", "content": words}}]});
         let upstream = FakeUpstream::start(move |seen: RecordedRequest| {
             let answer = match seen.line().as_str() {
@@ -49,11 +49,11 @@ impl Scene {
         }
     }
 
-    /// What was asked of the upstream, in words.
+    /// The requests to the upstream, in short form.
     pub(super) fn asked(&self) -> Vec<String> {
         let seen = self.upstream.requests();
         let asked = seen.iter().filter(|seen| seen.line() != "GET /v1/models");
-        asked.map(in_words).collect()
+        asked.map(summarize).collect()
     }
 }
 
@@ -66,8 +66,8 @@ fn is_task(seen: &RecordedRequest) -> bool {
     text.contains("<conversation>") || text.starts_with("TEMPLATE")
 }
 
-/// `answer`, `task`, `draw PROMPT` or `change PICTURES with PROMPT`.
-fn in_words(seen: &RecordedRequest) -> String {
+/// `answer`, `task`, `draw PROMPT` or `change COUNT with PROMPT`.
+fn summarize(seen: &RecordedRequest) -> String {
     match seen.line().as_str() {
         _ if is_task(seen) => "task".to_owned(),
         "POST /v1/chat/completions" => "answer".to_owned(),
@@ -91,7 +91,7 @@ pub(super) fn data_url(bytes: &[u8]) -> String {
     )
 }
 
-/// A request for a picture, with one at hand or without.
+/// A request for an image, with or without a source image.
 fn request(chat_id: Option<&str>, has_picture: bool) -> Value {
     let mut parts = vec![json!({"type": "text", "text": "a fox"})];
     if has_picture {
@@ -104,18 +104,18 @@ fn request(chat_id: Option<&str>, has_picture: bool) -> Value {
 }
 
 const CHATS: [Option<&str>; 3] = [Some("c1"), Some("local:s1"), None];
-/// What is told where a picture is made: of a temporary chat not that it begins.
+/// The events of a new image. A temporary chat does not get the first one.
 fn made(chat_id: Option<&str>) -> &'static [&'static str] {
     match chat_id {
-        Some("local:s1") => &MADE[1..],
-        _ => &MADE,
+        Some("local:s1") => &IMAGE_CREATED[1..],
+        _ => &IMAGE_CREATED,
     }
 }
 
-/// Open WebUI's decision table, for each kind of chat. Two cases differ from its older release: where
-/// it draws though that is switched off, and where it leaves callers without a chat alone.
+/// Open WebUI's decision table, for each kind of chat. Two cases differ from its older release: it generates an image
+/// although generation is disabled, and it ignores callers without a chat.
 #[tokio::test(flavor = "multi_thread")]
-async fn each_case_of_the_table_is_decided() {
+async fn decision_follows_the_table() {
     let draw = &["draw a fox", "answer"][..];
     let rewrite_and_draw = &["task", "draw a red fox in deep snow", "answer"][..];
     let change = &["change 1 with a fox", "answer"][..];
@@ -137,106 +137,112 @@ async fn each_case_of_the_table_is_decided() {
         (false, false, false, false, nothing),
     ] {
         let switch = |on| if on { "true" } else { "false" };
-        let scene = Scene::start(&[
+        let fixture = ChatFixture::start(&[
             ("ENABLE_IMAGE_EDIT", switch(edit)),
             ("IMAGE_EDIT_ENGINE", "openai"),
             ("ENABLE_IMAGE_GENERATION", switch(generate)),
             ("ENABLE_IMAGE_PROMPT_GENERATION", switch(rewrite)),
         ])
         .await;
-        let mut listener = Listener::of_all(&scene.server, &scene.server.key, "").await;
+        let mut listener = EventListener::of_all(&fixture.server, &fixture.server.key, "").await;
         let mut before = 0;
         for chat_id in CHATS {
             let case = format!("{picture} {edit} {generate} {rewrite} {chat_id:?}");
-            let reply = ask(&scene.server, &request(chat_id, picture)).await;
+            let reply = ask(&fixture.server, &request(chat_id, picture)).await;
             assert_eq!(reply.status, 200, "{case}: {}", reply.body);
-            let asked = scene.asked();
+            let asked = fixture.asked();
             assert_eq!(asked[before..], *expected, "{case}");
             before = asked.len();
-            let heard = listener.heard(&scene.server).await;
+            let events = listener.collect_events(&fixture.server).await;
             let told = if expected == nothing {
                 &[][..]
             } else {
                 made(chat_id)
             };
-            assert_eq!(outline(&heard), told, "{case}");
+            assert_eq!(outline(&events), told, "{case}");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_may_not_make_pictures_gets_none() {
+async fn user_without_permission_gets_no_image() {
     let variables = [("USER_PERMISSIONS_FEATURES_IMAGE_GENERATION", "false")];
-    let scene = Scene::start(&variables).await;
-    let key = scene.server.add_second_user().await;
-    let mut listener = Listener::of_all(&scene.server, key, "").await;
+    let fixture = ChatFixture::start(&variables).await;
+    let key = fixture.server.add_second_user().await;
+    let mut listener = EventListener::of_all(&fixture.server, key, "").await;
     for chat_id in CHATS {
-        let asking = scene
+        let asking = fixture
             .server
             .client
-            .post(scene.server.url(TURN))
+            .post(fixture.server.url(TURN))
             .bearer_auth(key);
         let asking = asking.body(request(chat_id, true).to_string());
-        let reply = Reply::read(asking.send().await.unwrap()).await;
+        let reply = ChatResponse::read(asking.send().await.unwrap()).await;
         assert_eq!((reply.status, reply.body.as_str()), (200, WHOLE));
     }
-    assert_eq!(scene.asked(), ["answer"; 3]);
-    assert_eq!(listener.heard(&scene.server).await, json!([]));
+    assert_eq!(fixture.asked(), ["answer"; 3]);
+    assert_eq!(listener.collect_events(&fixture.server).await, json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engine_that_cannot_edit_makes_a_new_picture() {
-    let scene = Scene::start(&[("ENABLE_IMAGE_PROMPT_GENERATION", "false")]).await;
+async fn engine_without_editing_makes_a_new_image() {
+    let fixture = ChatFixture::start(&[("ENABLE_IMAGE_PROMPT_GENERATION", "false")]).await;
     let sketch = TestServer::with_engine("sketch", &[]).await;
-    let mut listener = Listener::of_chat(&sketch, &sketch.key, "c1").await;
+    let mut listener = EventListener::of_chat(&sketch, &sketch.key, "c1").await;
     let reply = ask(&sketch, &request(Some("c1"), true)).await;
     assert_eq!(reply.status, 200, "{}", reply.body);
-    assert_eq!(outline(&listener.heard(&sketch).await), MADE);
-    // One that is not there says so, whatever it could.
+    assert_eq!(
+        outline(&listener.collect_events(&sketch).await),
+        IMAGE_CREATED
+    );
+    // A missing engine is reported, whatever it could do.
     let mut asking = request(Some("c1"), true);
     asking["image_generation"] = json!({"engine": "nosuch"});
-    let mut listener = Listener::of_chat(&scene.server, &scene.server.key, "c1").await;
-    assert_eq!(ask(&scene.server, &asking).await.status, 200);
-    assert_eq!(outline(&listener.heard(&scene.server).await), FAILED);
-    assert_eq!(scene.asked(), ["answer"]);
+    let mut listener = EventListener::of_chat(&fixture.server, &fixture.server.key, "c1").await;
+    assert_eq!(ask(&fixture.server, &asking).await.status, 200);
+    assert_eq!(
+        outline(&listener.collect_events(&fixture.server).await),
+        IMAGE_FAILED
+    );
+    assert_eq!(fixture.asked(), ["answer"]);
 }
 
-/// Whether an edit is meant, where the language model answers so.
+/// Asserts the requests of a turn if the language model responds with this text.
 async fn check_intent(words: &str, expected: &[&str]) {
     let variables = [
         ("PINHOLE_EDIT_INTENT", "ask"),
         ("ENABLE_IMAGE_PROMPT_GENERATION", "false"),
     ];
-    let scene = Scene::with_task(&variables, words).await;
-    ask(&scene.server, &request(Some("c1"), true)).await;
-    assert_eq!(scene.asked(), expected, "{words}");
-    let question = scene.upstream.requests();
+    let fixture = ChatFixture::with_task_response(&variables, words).await;
+    ask(&fixture.server, &request(Some("c1"), true)).await;
+    assert_eq!(fixture.asked(), expected, "{words}");
+    let question = fixture.upstream.requests();
     let question = question.iter().find(|seen| is_task(seen)).unwrap().json();
     let question = question["messages"][0]["content"]
         .as_str()
         .unwrap()
         .to_owned();
     assert!(question.contains("USER: a fox"), "{question}");
-    // Without a picture there is nothing to ask.
-    ask(&scene.server, &request(Some("c1"), false)).await;
-    assert_eq!(scene.asked()[expected.len()..], ["draw a fox", "answer"]);
+    // Without an image the server does not ask the language model.
+    ask(&fixture.server, &request(Some("c1"), false)).await;
+    assert_eq!(fixture.asked()[expected.len()..], ["draw a fox", "answer"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_language_model_may_say_whether_an_edit_is_meant() {
+async fn language_model_decides_whether_an_edit_is_meant() {
     let change = ["task", "change 1 with a fox", "answer"];
     let draw = ["task", "draw a fox", "answer"];
     check_intent(r#"{"edit": true}"#, &change).await;
     check_intent(r#"```json {"edit": false} ```"#, &draw).await;
-    // What cannot be understood means what any picture means.
+    // An unusable response means an edit, as for any image.
     for words in ["no", r#"{"edit": "false"}"#, r#"{"edit": 0}"#, "{}", ""] {
         check_intent(words, &change).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_that_cannot_be_used_are_told_of_only_where_nothing_else_is_there() {
-    let scene = Scene::start(&[("ENABLE_IMAGE_PROMPT_GENERATION", "false")]).await;
+async fn unusable_source_is_reported_only_without_usable_source() {
+    let fixture = ChatFixture::start(&[("ENABLE_IMAGE_PROMPT_GENERATION", "false")]).await;
     let part = |url: &str| json!({"type": "image_url", "image_url": {"url": url}});
     let text = json!({"type": "text", "text": "bluer"});
     let nothing = "the image to edit ";
@@ -254,40 +260,44 @@ async fn pictures_that_cannot_be_used_are_told_of_only_where_nothing_else_is_the
         ("data:image/png,x", "has a data URL that is not base64"),
         ("data:image/png;base64,AAAA", "cannot be used"),
     ] {
-        let mut listener = Listener::of_chat(&scene.server, &scene.server.key, "c1").await;
+        let mut listener = EventListener::of_chat(&fixture.server, &fixture.server.key, "c1").await;
         let mut asking = request(Some("c1"), false);
         asking["messages"][0]["content"] = json!([text, part(url)]);
-        ask(&scene.server, &asking).await;
-        let heard = listener.heard(&scene.server).await;
-        assert_eq!(outline(&heard), FAILED, "{url}");
-        let told = heard[1]["data"]["data"]["reason"].as_str().unwrap();
+        ask(&fixture.server, &asking).await;
+        let events = listener.collect_events(&fixture.server).await;
+        assert_eq!(outline(&events), IMAGE_FAILED, "{url}");
+        let told = events[1]["data"]["data"]["reason"].as_str().unwrap();
         assert!(told.starts_with(&format!("{nothing}{reason}")), "{told}");
-        assert_eq!(scene.asked()[asked..], ["answer"], "{url}");
+        assert_eq!(fixture.asked()[asked..], ["answer"], "{url}");
 
-        // One that can be used is enough.
+        // One usable image is enough.
         asking["messages"][0]["content"] = json!([text, part(url), part(&data_url(PIXEL))]);
-        ask(&scene.server, &asking).await;
-        assert_eq!(outline(&listener.heard(&scene.server).await), MADE, "{url}");
+        ask(&fixture.server, &asking).await;
         assert_eq!(
-            scene.asked()[asked + 1..],
+            outline(&listener.collect_events(&fixture.server).await),
+            IMAGE_CREATED,
+            "{url}"
+        );
+        assert_eq!(
+            fixture.asked()[asked + 1..],
             ["change 1 with bluer", "answer"]
         );
 
-        // What the person showed before and is gone since keeps nobody from a new picture.
+        // An unusable image in an earlier message does not prevent a new image.
         asking["messages"] = json!([
             {"role": "user", "content": [text, part(url)]},
             {"role": "user", "content": "a fox"},
         ]);
-        ask(&scene.server, &asking).await;
-        assert_eq!(scene.asked()[asked + 3..], ["draw a fox", "answer"]);
-        listener.heard(&scene.server).await;
+        ask(&fixture.server, &asking).await;
+        assert_eq!(fixture.asked()[asked + 3..], ["draw a fox", "answer"]);
+        listener.collect_events(&fixture.server).await;
         asked += 5;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_turn_changes_no_more_pictures_than_it_may() {
-    let scene = Scene::start(&[]).await;
+async fn turn_edits_at_most_sixteen_images() {
+    let fixture = ChatFixture::start(&[]).await;
     let parts = (1..=20).map(|width| {
         let url = data_url(&gif(width));
         json!({"type": "image_url", "image_url": {"url": url}})
@@ -295,6 +305,6 @@ async fn a_turn_changes_no_more_pictures_than_it_may() {
     let mut asking = request(Some("c1"), false);
     let text = json!({"type": "text", "text": "bluer"});
     asking["messages"][0]["content"] = parts.chain([text]).collect();
-    ask(&scene.server, &asking).await;
-    assert_eq!(scene.asked(), ["change 16 with bluer", "answer"]);
+    ask(&fixture.server, &asking).await;
+    assert_eq!(fixture.asked(), ["change 16 with bluer", "answer"]);
 }

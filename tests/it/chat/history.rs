@@ -1,16 +1,16 @@
-//! Turns in stored chats: which messages count, and what of a picture is kept.
+//! Turns in stored chats: which messages count, and which images they store.
 
 use pinhole_images::Image;
 use pinhole_sandbox::Limits;
 use pinhole_tests::{PIXEL, RecordedRequest, TestServer, gif};
 use serde_json::{Value, json};
 
-use super::decision::{Scene, data_url};
-use super::{FAILED, Listener, MADE, Reply, TURN, ask, outline};
+use super::decision::{ChatFixture, data_url};
+use super::{ChatResponse, EventListener, IMAGE_CREATED, IMAGE_FAILED, TURN, ask, outline};
 
 const PLAIN: [(&str, &str); 1] = [("ENABLE_IMAGE_PROMPT_GENERATION", "false")];
 
-/// Keeps a picture for whose key this is. Its id.
+/// Stores an image for the owner of the key. Returns its id.
 async fn keep(server: &TestServer, key: &str, bytes: &[u8]) -> String {
     let limits = Limits::job(std::time::Duration::ZERO).image;
     let image = Image::from_bytes(bytes.to_vec().into(), limits).unwrap();
@@ -28,7 +28,7 @@ fn message(id: &str, parent: Option<&str>, role: &str, text: &str, files: Value)
     })
 }
 
-/// Stores a chat with these messages, of whom the last is current. Its id.
+/// Stores a chat with these messages; the last one is current. Returns its id.
 async fn store(server: &TestServer, key: &str, messages: &[Value]) -> String {
     let by_id = |message: &Value| (message["id"].as_str().unwrap().to_owned(), message.clone());
     let current = messages.last().unwrap()["id"].clone();
@@ -36,7 +36,7 @@ async fn store(server: &TestServer, key: &str, messages: &[Value]) -> String {
     let chat = json!({"chat": {"title": "A chat", "models": ["m"], "history": history}});
     let new = server.client.post(server.url("/api/v1/chats/new"));
     let new = new.bearer_auth(key).body(chat.to_string());
-    let reply = Reply::read(new.send().await.unwrap()).await;
+    let reply = ChatResponse::read(new.send().await.unwrap()).await;
     assert_eq!(reply.status, 200, "{}", reply.body);
     reply.json()["id"].as_str().unwrap().to_owned()
 }
@@ -48,7 +48,7 @@ fn request(chat_id: &str, id: &str, text: &str) -> Value {
     })
 }
 
-/// The widths of the pictures in the last edit, in order.
+/// The widths of the images in the last edit, in order.
 fn changed(seen: &[RecordedRequest]) -> Vec<u8> {
     let edit = seen
         .iter()
@@ -66,9 +66,9 @@ fn image(id: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_chain_of_this_requests_own_message_counts() {
-    let scene = Scene::start(&PLAIN).await;
-    let (server, key) = (&scene.server, &scene.server.key);
+async fn history_is_the_chain_of_the_turns_own_message() {
+    let fixture = ChatFixture::start(&PLAIN).await;
+    let (server, key) = (&fixture.server, &fixture.server.key);
     let mut made = Vec::new();
     for width in 1..=4 {
         made.push(keep(server, key, &gif(width)).await);
@@ -89,7 +89,7 @@ async fn the_chain_of_this_requests_own_message_counts() {
     )
     .await;
 
-    // Release (a): `parent_id` is the person's message. Release (b): it comes whole, stored or not.
+    // Release (a): `parent_id` is the user's message. Release (b): the request contains it whole, stored or not.
     let mut old = request(&chat, "a3", "with a hat");
     old["parent_id"] = json!("u2");
     let mut new = request(&chat, "a3", "with a hat");
@@ -100,24 +100,24 @@ async fn the_chain_of_this_requests_own_message_counts() {
     for (request, expected) in [(old, &[1][..]), (new, &[2, 1]), (known, &[4, 1])] {
         ask(server, &request).await;
         assert_eq!(
-            scene.asked().iter().rev().nth(1).unwrap(),
+            fixture.asked().iter().rev().nth(1).unwrap(),
             &format!("change {} with with a hat", expected.len())
         );
-        assert_eq!(changed(&scene.upstream.requests()), expected, "{request}");
+        assert_eq!(changed(&fixture.upstream.requests()), expected, "{request}");
     }
-    // The answer's own chain, where it is stored already, without what it shows itself.
+    // The chain of the turn's own message, if it is stored, without its own images.
     ask(server, &request(&chat, "b2", "again")).await;
-    assert_eq!(changed(&scene.upstream.requests()), [4, 1]);
-    // Where nothing that is named is there, the request has it all.
-    let before = scene.asked().len();
+    assert_eq!(changed(&fixture.upstream.requests()), [4, 1]);
+    // If no named message exists, the request's messages count.
+    let before = fixture.asked().len();
     ask(server, &request(&chat, "x", "a hen")).await;
-    assert_eq!(scene.asked()[before..], ["draw a hen", "answer"]);
+    assert_eq!(fixture.asked()[before..], ["draw a hen", "answer"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_one_picture_in_two_places_one_is_changed() {
-    let scene = Scene::start(&PLAIN).await;
-    let (server, key) = (&scene.server, &scene.server.key);
+async fn image_in_two_places_is_edited_once() {
+    let fixture = ChatFixture::start(&PLAIN).await;
+    let (server, key) = (&fixture.server, &fixture.server.key);
     let id = keep(server, key, &gif(7)).await;
     let file = json!([{"type": "file", "id": id, "url": id, "content_type": "image/gif"}]);
     let chat = store(server, key, &[message("u1", None, "user", "bluer", file)]).await;
@@ -129,13 +129,13 @@ async fn of_one_picture_in_two_places_one_is_changed() {
         {"type": "image_url", "image_url": {"url": id}},
     ]);
     ask(server, &request).await;
-    assert_eq!(changed(&scene.upstream.requests()), [7]);
+    assert_eq!(changed(&fixture.upstream.requests()), [7]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_own_pictures_are_changed() {
-    let scene = Scene::start(&PLAIN).await;
-    let server = &scene.server;
+async fn only_own_images_are_edited() {
+    let fixture = ChatFixture::start(&PLAIN).await;
+    let server = &fixture.server;
     let second = server.add_second_user().await;
     let foreign = keep(server, &server.key, &gif(1)).await;
     let turn = async |files: Value| {
@@ -148,28 +148,28 @@ async fn only_own_pictures_are_changed() {
             .body(asking.to_string());
         assert_eq!(asking.send().await.unwrap().status(), 200);
     };
-    let mut listener = Listener::of_chat(server, second, "c1").await;
+    let mut listener = EventListener::of_chat(server, second, "c1").await;
     turn(image(&foreign)).await;
-    let heard = listener.heard(server).await;
-    assert_eq!(outline(&heard), FAILED);
+    let events = listener.collect_events(server).await;
+    assert_eq!(outline(&events), IMAGE_FAILED);
     assert_eq!(
-        heard[1]["data"]["data"]["reason"],
+        events[1]["data"]["data"]["reason"],
         "the image to edit refers to a file that does not exist"
     );
     let own = keep(server, second, &gif(2)).await;
     turn(image(&own)).await;
-    assert_eq!(changed(&scene.upstream.requests()), [2]);
+    assert_eq!(changed(&fixture.upstream.requests()), [2]);
 }
 
 async fn chat(server: &TestServer, id: &str) -> Value {
     let reply = server.get(&format!("/api/v1/chats/{id}"));
-    Reply::read(reply.send().await.unwrap()).await.json()
+    ChatResponse::read(reply.send().await.unwrap()).await.json()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_told_is_kept_with_the_message() {
-    let scene = Scene::start(&PLAIN).await;
-    let (server, key) = (&scene.server, &scene.server.key);
+async fn status_and_files_are_stored_with_the_message() {
+    let fixture = ChatFixture::start(&PLAIN).await;
+    let (server, key) = (&fixture.server, &fixture.server.key);
     let id = store(
         server,
         key,
@@ -179,32 +179,32 @@ async fn what_is_told_is_kept_with_the_message() {
         ],
     )
     .await;
-    let mut listener = Listener::of_chat(server, key, &id).await;
+    let mut listener = EventListener::of_chat(server, key, &id).await;
     let mut asking = request(&id, "a1", "a fox");
     asking["parent_id"] = json!("u1");
     ask(server, &asking).await;
-    let heard = listener.heard(server).await;
-    assert_eq!(outline(&heard), MADE);
+    let events = listener.collect_events(server).await;
+    assert_eq!(outline(&events), IMAGE_CREATED);
     let kept = chat(server, &id).await;
     let answer = &kept["chat"]["history"]["messages"]["a1"];
-    let statuses = json!([heard[0]["data"]["data"], heard[1]["data"]["data"]]);
+    let statuses = json!([events[0]["data"]["data"], events[1]["data"]["data"]]);
     assert_eq!(answer["statusHistory"], statuses);
-    assert_eq!(answer["files"], heard[2]["data"]["data"]["files"]);
+    assert_eq!(answer["files"], events[2]["data"]["data"]["files"]);
 
     asking["image_generation"] = json!({"engine": "nosuch"});
     ask(server, &asking).await;
-    let heard = listener.heard(server).await;
-    assert_eq!(outline(&heard), FAILED);
+    let events = listener.collect_events(server).await;
+    assert_eq!(outline(&events), IMAGE_FAILED);
     let kept = chat(server, &id).await;
     let statuses = &kept["chat"]["history"]["messages"]["a1"]["statusHistory"];
-    assert_eq!(statuses[3], heard[1]["data"]["data"]);
+    assert_eq!(statuses[3], events[1]["data"]["data"]);
     assert_eq!(statuses[3]["error"], true);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_chat_of_somebody_else_is_not_there_but_for_administrators() {
-    let scene = Scene::start(&PLAIN).await;
-    let server = &scene.server;
+async fn chat_of_another_user_is_404_except_for_administrators() {
+    let fixture = ChatFixture::start(&PLAIN).await;
+    let server = &fixture.server;
     let second = server.add_second_user().await;
     let user = message("u1", None, "user", "a fox", json!([]));
     let answer = message("a1", Some("u1"), "assistant", "", json!([]));
@@ -219,7 +219,7 @@ async fn a_chat_of_somebody_else_is_not_there_but_for_administrators() {
                 .post(server.url(TURN))
                 .bearer_auth(second)
                 .body(asking.to_string());
-            let reply = Reply::read(asking.send().await.unwrap()).await;
+            let reply = ChatResponse::read(asking.send().await.unwrap()).await;
             assert_eq!(reply.status, 404, "{}", reply.body);
             assert_eq!(
                 reply.json(),
@@ -227,11 +227,11 @@ async fn a_chat_of_somebody_else_is_not_there_but_for_administrators() {
             );
         }
     }
-    assert_eq!((scene.asked().len(), server.stored_files()), (0, 0));
+    assert_eq!((fixture.asked().len(), server.stored_files()), (0, 0));
 
     let theirs = store(server, second, &[user, answer]).await;
     ask(server, &request(&theirs, "a1", "a fox")).await;
-    assert_eq!(scene.asked(), ["draw a fox", "answer"]);
+    assert_eq!(fixture.asked(), ["draw a fox", "answer"]);
     let kept = chat(server, &theirs).await;
     let url = kept["chat"]["history"]["messages"]["a1"]["files"][0]["url"]
         .as_str()
@@ -250,9 +250,9 @@ async fn a_chat_of_somebody_else_is_not_there_but_for_administrators() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_request_is_what_the_person_says_now() {
-    let scene = Scene::start(&PLAIN).await;
-    let (server, key) = (&scene.server, &scene.server.key);
+async fn prompt_is_the_newest_message_of_the_request() {
+    let fixture = ChatFixture::start(&PLAIN).await;
+    let (server, key) = (&fixture.server, &fixture.server.key);
     let chat = store(
         server,
         key,
@@ -264,7 +264,7 @@ async fn the_request_is_what_the_person_says_now() {
     ask(server, &asking).await;
     asking["messages"] = json!([]);
     ask(server, &asking).await;
-    let asked = scene.asked();
+    let asked = fixture.asked();
     assert_eq!(
         asked,
         [
@@ -277,15 +277,15 @@ async fn the_request_is_what_the_person_says_now() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_temporary_chat_shows_its_picture_and_keeps_nothing_else() {
-    let scene = Scene::start(&PLAIN).await;
-    let (server, key) = (&scene.server, &scene.server.key);
+async fn temporary_chat_shows_its_image_and_is_not_stored() {
+    let fixture = ChatFixture::start(&PLAIN).await;
+    let (server, key) = (&fixture.server, &fixture.server.key);
     for id in ["local:s1", "temporary:t1", "channel:c1"] {
-        let mut listener = Listener::of_chat(server, key, id).await;
+        let mut listener = EventListener::of_chat(server, key, id).await;
         ask(server, &request(id, "a1", "a fox")).await;
-        let heard = listener.heard(server).await;
-        assert_eq!(outline(&heard), &MADE[1..], "{id}");
-        let url = heard[1]["data"]["data"]["files"][0]["url"]
+        let events = listener.collect_events(server).await;
+        assert_eq!(outline(&events), &IMAGE_CREATED[1..], "{id}");
+        let url = events[1]["data"]["data"]["files"][0]["url"]
             .as_str()
             .unwrap();
         assert_eq!(server.get(url).send().await.unwrap().status(), 200);
@@ -295,9 +295,9 @@ async fn a_temporary_chat_shows_its_picture_and_keeps_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_language_model_is_shown_the_stored_pictures_that_are_the_callers() {
-    let scene = Scene::start(&PLAIN).await;
-    let server = &scene.server;
+async fn language_model_gets_only_stored_images_of_the_caller() {
+    let fixture = ChatFixture::start(&PLAIN).await;
+    let server = &fixture.server;
     let second = server.add_second_user().await;
     let own = keep(server, second, PIXEL).await;
     let foreign = keep(server, &server.key, PIXEL).await;
@@ -327,7 +327,7 @@ async fn the_language_model_is_shown_the_stored_pictures_that_are_the_callers() 
         part(json!({"url": "https://elsewhere.example/fox.png"})),
         part(json!({"url": data})),
     ]);
-    let seen = scene.upstream.requests();
+    let seen = fixture.upstream.requests();
     let mut messages = seen.last().unwrap().json()["messages"].take();
     assert_eq!(messages[0]["content"].take(), expected);
 }

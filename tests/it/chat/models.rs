@@ -1,13 +1,13 @@
-//! Several servers with language models: their lists, and which of them answers.
+//! Several servers of language models: their lists, and which of them gets a turn.
 
 use pinhole_tests::{FakeResponse, FakeUpstream, RecordedRequest, TestServer};
 use serde_json::{Value, json};
 
-use super::{MODEL_KEY, Reply, STREAMED, WHOLE, ask, asked, model};
+use super::{ChatResponse, MODEL_KEY, STREAMED, WHOLE, ask, asked, model};
 
 const OPENAI_TURN: &str = "/v1/chat/completions";
 
-/// A server that lists these models, and answers every chat with its name.
+/// A server that lists these models and responds to each chat with its name.
 async fn lists(name: &'static str, models: Value) -> FakeUpstream {
     FakeUpstream::start(move |seen: RecordedRequest| {
         let answer = match seen.line().as_str() {
@@ -35,19 +35,19 @@ fn request(model: Value) -> Value {
     json!({"model": model, "messages": [{"role": "user", "content": "hello"}]})
 }
 
-/// Who answers a chat with this model.
-async fn who_answers(server: &TestServer, model: &str) -> (u16, Value) {
+/// Status and body of a turn with this model.
+async fn send_turn(server: &TestServer, model: &str) -> (u16, Value) {
     let reply = ask(server, &request(json!(model))).await;
     (reply.status, reply.json())
 }
 
 async fn get(server: &TestServer, path: &str) -> Value {
     let response = server.get(path).send().await.unwrap();
-    Reply::read(response).await.json()
+    ChatResponse::read(response).await.json()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_server_that_lists_a_model_answers_with_its_own_key() {
+async fn server_that_lists_a_model_gets_its_own_key() {
     let a = lists(
         "a",
         json!([{"id": "one"}, {"id": "both", "name": "Both", "owned_by": "x", "created": 7}]),
@@ -56,7 +56,7 @@ async fn the_server_that_lists_a_model_answers_with_its_own_key() {
     let b = lists("b", json!([{"id": "both", "name": "Other"}, {"id": "two"}])).await;
     let server = server(&[&a, &b], "key-a;key-b").await;
     for (model, expected) in [("one", "a"), ("two", "b"), ("both", "a")] {
-        let answered = who_answers(&server, model).await;
+        let answered = send_turn(&server, model).await;
         assert_eq!(answered, (200, json!({"said by": expected})), "{model}");
     }
     for (upstream, key) in [(&a, "Bearer key-a"), (&b, "Bearer key-b")] {
@@ -67,9 +67,9 @@ async fn the_server_that_lists_a_model_answers_with_its_own_key() {
         let lists = lines.iter().filter(|line| *line == "GET /models");
         assert_eq!(lists.count(), 1, "a list is asked for once: {lines:?}");
     }
-    let unknown = who_answers(&server, "three").await;
+    let unknown = send_turn(&server, "three").await;
     assert_eq!(unknown, (404, json!({"detail": "Model not found"})));
-    // Told at once where the answer would come by events, too.
+    // A turn whose response would arrive as events is refused at once, too.
     let mut asking = request(json!("three"));
     for own in ["session_id", "chat_id", "id"] {
         asking[own] = json!("x");
@@ -96,7 +96,7 @@ async fn the_server_that_lists_a_model_answers_with_its_own_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_a_list_hides_nobody_and_answers_what_nobody_lists() {
+async fn server_without_a_list_gets_unlisted_models() {
     let broken = FakeUpstream::start(async |seen: RecordedRequest| match seen.line().as_str() {
         "GET /models" => FakeResponse::typed(502, "text/html", "<h1>Bad Gateway</h1>"),
         _ => FakeResponse::json(200, &json!({"said by": "broken"})),
@@ -105,16 +105,16 @@ async fn a_server_without_a_list_hides_nobody_and_answers_what_nobody_lists() {
     let well = lists("well", json!([{"id": "one"}])).await;
     let server = server(&[&broken, &well], "").await;
     assert_eq!(
-        who_answers(&server, "one").await,
+        send_turn(&server, "one").await,
         (200, json!({"said by": "well"}))
     );
     assert_eq!(
-        who_answers(&server, "other").await,
+        send_turn(&server, "other").await,
         (200, json!({"said by": "broken"}))
     );
     let listed = get(&server, "/api/models").await;
     assert_eq!(listed["data"].as_array().unwrap().len(), 1);
-    // Where no model is named, the first server chooses.
+    // Without a model, the first server gets the turn.
     for model in [json!(null), json!(5)] {
         let reply = ask(&server, &request(model)).await;
         assert_eq!(reply.json(), json!({"said by": "broken"}));
@@ -125,7 +125,7 @@ async fn a_server_without_a_list_hides_nobody_and_answers_what_nobody_lists() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_that_help_are_passed_on_and_no_others() {
+async fn only_listed_response_headers_are_passed_on() {
     let upstream = FakeUpstream::start(async |_| {
         FakeResponse::json(429, &json!({"error": {"message": "slow down"}}))
             .header("retry-after", "7")
@@ -162,7 +162,7 @@ async fn headers_that_help_are_passed_on_and_no_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn openais_clients_get_the_same_turn() {
+async fn openai_route_runs_the_same_turn() {
     let model = model().await;
     let base = format!("{}/v1", model.url());
     let variables = [
@@ -171,21 +171,21 @@ async fn openais_clients_get_the_same_turn() {
     ];
     let server = TestServer::with_engine("sketch", &variables).await;
     let mut asking = request(json!("m"));
-    let reply = Reply::read(server.post(OPENAI_TURN, &asking).send().await.unwrap()).await;
+    let reply = ChatResponse::read(server.post(OPENAI_TURN, &asking).send().await.unwrap()).await;
     reply.assert_is(200, "application/json", WHOLE);
     asking["stream"] = json!(true);
-    let reply = Reply::read(server.post(OPENAI_TURN, &asking).send().await.unwrap()).await;
+    let reply = ChatResponse::read(server.post(OPENAI_TURN, &asking).send().await.unwrap()).await;
     reply.assert_is(200, "text/event-stream", STREAMED);
 
-    // With a picture, and though the client names a socket, a chat and a message.
+    // With an image, and although the client names a socket, a chat and a message.
     asking["features"] = json!({"image_generation": true});
     for own in ["session_id", "chat_id", "id"] {
         asking[own] = json!("x");
     }
-    let reply = Reply::read(server.post(OPENAI_TURN, &asking).send().await.unwrap()).await;
+    let reply = ChatResponse::read(server.post(OPENAI_TURN, &asking).send().await.unwrap()).await;
     reply.assert_is(200, "text/event-stream", STREAMED);
     asking["chat_id"] = json!(null);
-    let reply = Reply::read(server.post(OPENAI_TURN, &asking).send().await.unwrap()).await;
+    let reply = ChatResponse::read(server.post(OPENAI_TURN, &asking).send().await.unwrap()).await;
     assert!(
         reply.body.contains("![generated-image.png](/api/v1/files/"),
         "{}",
@@ -199,9 +199,9 @@ async fn openais_clients_get_the_same_turn() {
     );
 }
 
-/// OpenAI's error object of a reply.
+/// OpenAI's error object in a response.
 #[track_caller]
-fn error(reply: &Reply) -> (u16, String, Value, Value) {
+fn error(reply: &ChatResponse) -> (u16, String, Value, Value) {
     let mut body = reply.json();
     assert_eq!(body.as_object().unwrap().len(), 1, "{body}");
     let message = body["error"]["message"].as_str().unwrap().to_owned();
@@ -210,7 +210,7 @@ fn error(reply: &Reply) -> (u16, String, Value, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn openais_clients_read_errors_in_openais_shape() {
+async fn openai_route_returns_openai_errors() {
     let listing = lists("a", json!([{"id": "org/one"}])).await;
     let server_ = server(&[&listing], "").await;
     let mut wished = request(json!("org/one"));
@@ -244,26 +244,27 @@ async fn openais_clients_read_errors_in_openais_shape() {
             ),
         ),
     ] {
-        let reply = Reply::read(server_.post(OPENAI_TURN, &body).send().await.unwrap()).await;
+        let reply =
+            ChatResponse::read(server_.post(OPENAI_TURN, &body).send().await.unwrap()).await;
         let (status, message, param, code) = error(&reply);
         assert_eq!((status, message.as_str(), param, code), expected);
     }
     let stranger = server_.client.post(server_.url(OPENAI_TURN)).body("{}");
-    let reply = Reply::read(stranger.send().await.unwrap()).await;
+    let reply = ChatResponse::read(stranger.send().await.unwrap()).await;
     assert_eq!(error(&reply).0, 401);
 
-    // What a proxy says in front of the language model is told so.
+    // The page of a proxy in front of the language model becomes an error with its status.
     let page =
         FakeUpstream::start(async |_| FakeResponse::typed(503, "text/html", "<h1>Down</h1>")).await;
     let server_ = server(&[&page], "").await;
     let asking = server_.post(OPENAI_TURN, &request(json!("m")));
-    let reply = Reply::read(asking.send().await.unwrap()).await;
+    let reply = ChatResponse::read(asking.send().await.unwrap()).await;
     let told = "the language model responded with status 503";
     assert_eq!((error(&reply).0, error(&reply).1.as_str()), (503, told));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_model_may_be_asked_for_by_its_id() {
+async fn model_is_found_by_its_id() {
     let listing = lists(
         "a",
         json!([{"id": "org/one", "owned_by": "x", "created": 7}]),
@@ -272,7 +273,7 @@ async fn one_model_may_be_asked_for_by_its_id() {
     let server = server(&[&listing], "").await;
     let find = async |id: &str| {
         let request = server.get(&format!("/v1/models/{id}"));
-        Reply::read(request.send().await.unwrap()).await
+        ChatResponse::read(request.send().await.unwrap()).await
     };
     let expected = json!({"id": "org/one", "object": "model", "created": 7, "owned_by": "x"});
     assert_eq!(find("org/one").await.json(), expected);

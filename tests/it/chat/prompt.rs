@@ -3,8 +3,8 @@
 use pinhole_tests::{FakeResponse, FakeUpstream, RecordedRequest, TestServer};
 use serde_json::{Value, json};
 
-use super::decision::{REWRITTEN, Scene};
-use super::{Listener, MADE, Reply, WHOLE, ask, context, outline};
+use super::decision::{ChatFixture, REWRITTEN};
+use super::{ChatResponse, EventListener, IMAGE_CREATED, WHOLE, ask, context, outline};
 
 const TASK: &str = "/api/v1/tasks/image_prompt/completions";
 
@@ -20,7 +20,7 @@ fn request() -> Value {
     })
 }
 
-/// The first question of our own that the language model got.
+/// The server's first own question to the language model.
 fn question(upstream: &FakeUpstream) -> Value {
     let seen = upstream.requests();
     let seen = seen
@@ -30,15 +30,15 @@ fn question(upstream: &FakeUpstream) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_prompt_is_written_from_the_conversation_and_shown() {
-    let scene = Scene::start(&[]).await;
-    let mut listener = Listener::of_chat(&scene.server, &scene.server.key, "c1").await;
-    let reply = ask(&scene.server, &request()).await;
+async fn prompt_is_written_from_the_conversation_and_shown() {
+    let fixture = ChatFixture::start(&[]).await;
+    let mut listener = EventListener::of_chat(&fixture.server, &fixture.server.key, "c1").await;
+    let reply = ask(&fixture.server, &request()).await;
     reply.assert_is(200, "application/json", WHOLE);
     let drawn = format!("draw {REWRITTEN}");
-    assert_eq!(scene.asked(), ["task", &drawn, "answer"]);
+    assert_eq!(fixture.asked(), ["task", &drawn, "answer"]);
 
-    let question = question(&scene.upstream);
+    let question = question(&fixture.upstream);
     assert_eq!(
         (&question["model"], &question["stream"]),
         (&json!("m"), &json!(false))
@@ -48,16 +48,18 @@ async fn a_prompt_is_written_from_the_conversation_and_shown() {
     assert!(text.contains(conversation), "{text}");
     assert_eq!(question["messages"].as_array().unwrap().len(), 1);
 
-    let heard = listener.heard(&scene.server).await;
-    assert_eq!(outline(&heard), MADE);
+    let events = listener.collect_events(&fixture.server).await;
+    assert_eq!(outline(&events), IMAGE_CREATED);
     let expected = json!({"description": "Image created", "done": true, "prompt": REWRITTEN});
-    assert_eq!(heard[1]["data"]["data"], expected);
-    let id = heard[2]["data"]["data"]["files"][0]["id"].as_str().unwrap();
-    let row = scene.server.app.store.file(id).await.unwrap().unwrap();
+    assert_eq!(events[1]["data"]["data"], expected);
+    let id = events[2]["data"]["data"]["files"][0]["id"]
+        .as_str()
+        .unwrap();
+    let row = fixture.server.app.store.file(id).await.unwrap().unwrap();
     let meta: Value = serde_json::from_str(&row.meta).unwrap();
     assert_eq!(meta["prompt"], REWRITTEN);
-    // What the chat's model reads is the conversation as it was.
-    let seen = scene.upstream.requests();
+    // The chat's model gets the conversation unchanged.
+    let seen = fixture.upstream.requests();
     let answered = seen.last().unwrap().json();
     assert_eq!(
         context(&answered["messages"][0]["content"]).1,
@@ -66,23 +68,23 @@ async fn a_prompt_is_written_from_the_conversation_and_shown() {
     assert_eq!(answered["messages"][3]["content"], "a fox");
 }
 
-/// What is drawn where the language model answers with these words.
+/// Asserts the prompt of the image if the language model responds with this text.
 async fn check_drawn(words: &str, expected: &str) {
-    let scene = Scene::with_task(&[], words).await;
-    let mut listener = Listener::of_chat(&scene.server, &scene.server.key, "c1").await;
-    ask(&scene.server, &request()).await;
+    let fixture = ChatFixture::with_task_response(&[], words).await;
+    let mut listener = EventListener::of_chat(&fixture.server, &fixture.server.key, "c1").await;
+    ask(&fixture.server, &request()).await;
     assert_eq!(
-        scene.asked(),
+        fixture.asked(),
         ["task", &format!("draw {expected}"), "answer"],
         "{words}"
     );
-    let heard = listener.heard(&scene.server).await;
-    let told = heard[1]["data"]["data"].get("prompt").is_some();
+    let events = listener.collect_events(&fixture.server).await;
+    let told = events[1]["data"]["data"].get("prompt").is_some();
     assert_eq!(told, expected != "a fox", "{words}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_a_prompt_that_can_be_used_is() {
+async fn unusable_prompt_is_ignored() {
     check_drawn(
         "<think>{\"prompt\": 1} Hm.</think>\n```json\n{\"prompt\": \"a hen\"}\n```",
         "a hen",
@@ -107,7 +109,7 @@ async fn only_a_prompt_that_can_be_used_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_language_model_that_fails_leaves_the_persons_words() {
+async fn failed_language_model_leaves_the_users_prompt() {
     let upstream = FakeUpstream::start(async |seen: RecordedRequest| match seen.line().as_str() {
         "POST /v1/images/generations" => {
             let picture = pinhole_tests::pixel_base64();
@@ -122,9 +124,12 @@ async fn a_language_model_that_fails_leaves_the_persons_words() {
         ("IMAGES_OPENAI_API_BASE_URL", base.as_str()),
     ];
     let server = TestServer::with_engine("openai", &variables).await;
-    let mut listener = Listener::of_chat(&server, &server.key, "c1").await;
+    let mut listener = EventListener::of_chat(&server, &server.key, "c1").await;
     assert_eq!(ask(&server, &request()).await.status, 500);
-    assert_eq!(outline(&listener.heard(&server).await), MADE);
+    assert_eq!(
+        outline(&listener.collect_events(&server).await),
+        IMAGE_CREATED
+    );
     let drawn = upstream.requests();
     let drawn = drawn
         .iter()
@@ -133,7 +138,7 @@ async fn a_language_model_that_fails_leaves_the_persons_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_template_and_a_task_model_may_be_set() {
+async fn template_and_task_model_are_settings() {
     let template = "TEMPLATE {{PROMPT:START:1}} for {{USER_NAME}}: {{messages:end:2}}";
     for (name, value, expected) in [
         // The upstream is on this machine.
@@ -145,28 +150,28 @@ async fn a_template_and_a_task_model_may_be_set() {
             ("IMAGE_PROMPT_GENERATION_PROMPT_TEMPLATE", template),
             (name, value),
         ];
-        let scene = Scene::start(&variables).await;
-        ask(&scene.server, &request()).await;
-        let question = question(&scene.upstream);
+        let fixture = ChatFixture::start(&variables).await;
+        ask(&fixture.server, &request()).await;
+        let question = question(&fixture.upstream);
         assert_eq!(question["model"], expected);
         let text = "TEMPLATE a for Administrator: ASSISTANT: So do I.\nUSER: a fox";
         assert_eq!(question["messages"][0]["content"], text);
-        assert_eq!(scene.asked()[1], format!("draw {REWRITTEN}"));
+        assert_eq!(fixture.asked()[1], format!("draw {REWRITTEN}"));
     }
 }
 
-async fn task(server: &TestServer, body: &Value) -> Reply {
-    Reply::read(server.post(TASK, body).send().await.unwrap()).await
+async fn task(server: &TestServer, body: &Value) -> ChatResponse {
+    ChatResponse::read(server.post(TASK, body).send().await.unwrap()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_task_is_a_route_of_its_own() {
-    let scene = Scene::start(&[]).await;
-    let reply = task(&scene.server, &request()).await;
+async fn prompt_task_has_its_own_route() {
+    let fixture = ChatFixture::start(&[]).await;
+    let reply = task(&fixture.server, &request()).await;
     assert_eq!(reply.status, 200);
     let content = reply.json()["choices"][0]["message"]["content"].take();
     assert!(content.as_str().unwrap().contains(REWRITTEN), "{content}");
-    assert_eq!(scene.asked(), ["task"]);
+    assert_eq!(fixture.asked(), ["task"]);
 
     for (field, value, status, detail) in [
         ("model", json!("nosuch"), 404, "Model not found"),
@@ -175,13 +180,13 @@ async fn the_task_is_a_route_of_its_own() {
     ] {
         let mut wrong = request();
         wrong[field] = value;
-        let reply = task(&scene.server, &wrong).await;
+        let reply = task(&fixture.server, &wrong).await;
         assert_eq!(
             (reply.status, reply.json()),
             (status, json!({"detail": detail}))
         );
     }
-    assert_eq!(scene.asked(), ["task"]);
+    assert_eq!(fixture.asked(), ["task"]);
 
     let broken = FakeUpstream::json(500, json!({})).await;
     let url = broken.url();

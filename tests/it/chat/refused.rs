@@ -1,4 +1,4 @@
-//! What nobody should send to a chat, and who may not send anything.
+//! Invalid turns, and callers without a valid key.
 
 use pinhole_tests::{FakeUpstream, TestServer};
 use serde_json::{Value, json};
@@ -7,35 +7,35 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{
-    FAILED, Listener, PATIENCE, Recorded, Reply, STREAMED, TURN, ask, asked, context, model,
-    outline, server,
+    ChatResponse, EventListener, IMAGE_FAILED, RecordedTurn, STREAMED, TIMEOUT, TURN, ask, asked,
+    context, model, outline, server,
 };
 
-/// How long a prompt may be, in bytes.
+/// Maximum length of a prompt.
 const MAX_PROMPT_BYTES: usize = 32_000;
-/// How long a body may be, in bytes.
+/// Maximum length of a body.
 const MAX_BODY_BYTES: usize = 32 << 20;
 
-/// A turn whose messages hold nothing that could be drawn: an event, and the model's answer.
+/// A turn without a usable prompt: an event, and the model's response.
 async fn check_nothing_to_draw(
     model: &FakeUpstream,
     server: &TestServer,
     messages: Value,
     reason: &str,
 ) {
-    let Recorded {
+    let RecordedTurn {
         mut request,
         chat_id,
         ..
-    } = Recorded::new("legacy_upstream_error");
+    } = RecordedTurn::new("legacy_upstream_error");
     request["messages"] = messages.clone();
-    let mut listener = Listener::of_chat(server, &server.key, &chat_id).await;
+    let mut listener = EventListener::of_chat(server, &server.key, &chat_id).await;
 
     let reply = ask(server, &request).await;
 
     reply.assert_is(200, "text/event-stream", STREAMED);
-    let events = listener.heard(server).await;
-    assert_eq!(outline(&events), FAILED, "{messages}");
+    let events = listener.collect_events(server).await;
+    assert_eq!(outline(&events), IMAGE_FAILED, "{messages}");
     let status = &events[1]["data"]["data"];
     assert_eq!(
         (&status["error"], &status["reason"]),
@@ -50,7 +50,7 @@ async fn check_nothing_to_draw(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_turn_without_words_to_draw_is_an_event_and_a_context() {
+async fn turn_without_prompt_is_in_event_and_context() {
     let model = model().await;
     let server = server(&model, &[]).await;
     let picture = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}});
@@ -75,7 +75,7 @@ async fn a_turn_without_words_to_draw_is_an_event_and_a_context() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_prompt_may_be_as_long_as_the_limit() {
+async fn prompt_of_maximum_length_is_accepted() {
     let model = model().await;
     let server = server(&model, &[]).await;
     let message = |length: usize| json!([{"role": "user", "content": "x".repeat(length)}]);
@@ -84,7 +84,7 @@ async fn a_prompt_may_be_as_long_as_the_limit() {
     let reason = "the prompt has 8000000 bytes, more than the 32000 allowed";
     check_nothing_to_draw(&model, &server, message(8_000_000), reason).await;
 
-    let mut request = Recorded::new("legacy_new_chat").request;
+    let mut request = RecordedTurn::new("legacy_new_chat").request;
     request["messages"] = message(MAX_PROMPT_BYTES);
     ask(&server, &request)
         .await
@@ -92,7 +92,7 @@ async fn a_prompt_may_be_as_long_as_the_limit() {
     assert_eq!(server.stored_files(), 1);
 }
 
-/// A body that is no turn. The language model hears nothing of it.
+/// Asserts that the body is refused and does not reach the language model.
 async fn check_refused(
     server: &TestServer,
     body: impl Into<reqwest::Body>,
@@ -103,7 +103,7 @@ async fn check_refused(
         .client
         .post(server.url(TURN))
         .bearer_auth(&server.key);
-    let reply = Reply::read(request.body(body).send().await.unwrap()).await;
+    let reply = ChatResponse::read(request.body(body).send().await.unwrap()).await;
     assert_eq!(reply.status, status, "{}", reply.body);
     assert_eq!(reply.content_type, "application/json");
     let said = reply.json();
@@ -114,7 +114,7 @@ async fn check_refused(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_is_no_turn_is_refused() {
+async fn invalid_turn_body_is_refused() {
     let model = model().await;
     let server = server(&model, &[]).await;
     let deep = format!(r#"{{"messages":{}"#, "[".repeat(1000));
@@ -123,7 +123,10 @@ async fn a_body_that_is_no_turn_is_refused() {
         ("draw a fox", "invalid JSON body"),
         ("{", "invalid JSON body: EOF"),
         ("{}{}", "invalid JSON body: trailing"),
-        ("[]", "invalid JSON body: invalid type: sequence"),
+        (
+            "[]",
+            "invalid JSON body: expected an object, received an array",
+        ),
         ("null", "invalid JSON body: invalid type: null"),
         ("\"messages\"", "invalid JSON body: invalid type: string"),
         (deep.as_str(), "invalid JSON body: recursion limit"),
@@ -142,7 +145,7 @@ async fn a_body_that_is_no_turn_is_refused() {
     )
     .await;
 
-    let mut request = Recorded::new("legacy_new_chat").request;
+    let mut request = RecordedTurn::new("legacy_new_chat").request;
     for (field, value) in [
         ("chat_id", json!(5)),
         ("chat_id", json!(["c"])),
@@ -163,19 +166,19 @@ async fn a_body_that_is_no_turn_is_refused() {
     check_refused(&server, long.clone(), 413, "length limit exceeded").await;
     assert_eq!(asked(&model).len(), 0);
 
-    // One byte less is a turn like any other.
+    // A body of the maximum length is accepted.
     long.pop();
     let turn = server
         .client
         .post(server.url(TURN))
         .bearer_auth(&server.key);
-    let reply = Reply::read(turn.body(long).send().await.unwrap()).await;
+    let reply = ChatResponse::read(turn.body(long).send().await.unwrap()).await;
     reply.assert_is(200, "text/event-stream", STREAMED);
     assert_eq!(server.stored_files(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn odd_fields_are_no_failure() {
+async fn fields_of_unexpected_types_do_not_fail_the_turn() {
     let model = model().await;
     let server = server(&model, &[]).await;
     for (field, value, passed_on) in [
@@ -188,7 +191,7 @@ async fn odd_fields_are_no_failure() {
         ("model", json!(null), true),
         ("stop", json!({"deep": [[[]]]}), true),
     ] {
-        let mut request = Recorded::without_chat();
+        let mut request = RecordedTurn::without_chat();
         request[field] = value.clone();
         let reply = ask(&server, &request).await;
         assert_eq!(reply.status, 200, "{field}: {value}");
@@ -201,15 +204,15 @@ async fn odd_fields_are_no_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_served_without_a_key() {
+async fn routes_require_a_valid_key() {
     let model = model().await;
     let server = server(&model, &[]).await;
-    let turn = Recorded::new("legacy_new_chat").request.to_string();
+    let turn = RecordedTurn::new("legacy_new_chat").request.to_string();
     let picture = json!({"prompt": "a fox"}).to_string();
     let routes = [
         ("POST", TURN, turn.as_str()),
         ("POST", "/api/v1/chat/completions", turn.as_str()),
-        // Who is not known is not told what is wrong with the rest.
+        // The key is checked before the body.
         ("POST", TURN, "{"),
         ("GET", "/api/events", ""),
         ("GET", "/api/events?chat_id=c", ""),
@@ -248,7 +251,7 @@ async fn nobody_is_served_without_a_key() {
                 .client
                 .request(method.parse().unwrap(), server.url(path));
             let request = request.header(header, value).body(body.to_owned());
-            let reply = Reply::read(request.send().await.unwrap()).await;
+            let reply = ChatResponse::read(request.send().await.unwrap()).await;
             let case = format!("{method} {path} with {header}: {}", value.escape_ascii());
             assert_eq!(reply.status, 401, "{case}: {}", reply.body);
             let said = match path.starts_with("/v1/") {
@@ -262,26 +265,26 @@ async fn nobody_is_served_without_a_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_without_a_key_is_listened_to() {
+async fn missing_key_is_refused_before_the_body() {
     let server = TestServer::start(&[]).await;
     for path in [TURN, "/v1/images/generations"] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         let head =
             format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {MAX_BODY_BYTES}\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
-        // The body never comes, and nobody waits for it.
+        // The client never sends the body, and the server does not wait for it.
         let mut status = [0; 12];
-        let answer = timeout(PATIENCE, stream.read_exact(&mut status)).await;
+        let answer = timeout(TIMEOUT, stream.read_exact(&mut status)).await;
         answer.expect("an answer before the body").unwrap();
         assert_eq!(status.escape_ascii().to_string(), "HTTP/1.1 401");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_filter_of_events_that_cannot_be_read_is_refused() {
+async fn invalid_event_filter_is_refused() {
     let server = TestServer::start(&[]).await;
     let request = server.get("/api/events?chat_id=c&chat_id=d");
-    let reply = Reply::read(request.send().await.unwrap()).await;
+    let reply = ChatResponse::read(request.send().await.unwrap()).await;
     assert_eq!(
         (reply.status, reply.content_type.as_str()),
         (400, "application/json")

@@ -1,9 +1,9 @@
-//! What a request says of its picture besides the prompt.
+//! Image options of a request.
 
 use serde_json::{Value, json};
 
-use super::decision::Scene;
-use super::{FAILED, Listener, ask, outline};
+use super::decision::ChatFixture;
+use super::{EventListener, IMAGE_FAILED, ask, outline};
 
 const PLAIN: [(&str, &str); 1] = [("ENABLE_IMAGE_PROMPT_GENERATION", "false")];
 
@@ -18,23 +18,23 @@ fn request(place: &str, wishes: &Value) -> Value {
     request
 }
 
-const PLACES: [&str; 3] = [
+const POINTERS: [&str; 3] = [
     "/image_generation",
     "/params/image_generation",
     "/params/custom_params/image_generation",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_wishes_of_a_request_reach_the_engine() {
-    let scene = Scene::start(&PLAIN).await;
+async fn image_options_reach_the_engine() {
+    let fixture = ChatFixture::start(&PLAIN).await;
     let wishes = json!({
         "n": 2, "size": "1024x1536", "model": "gpt-image-1", "parameters": {"quality": "low"},
         "of no interest": {},
     });
-    for place in PLACES {
+    for place in POINTERS {
         for wishes in [wishes.clone(), json!(wishes.to_string())] {
-            ask(&scene.server, &request(place, &wishes)).await;
-            let seen = scene.upstream.requests();
+            ask(&fixture.server, &request(place, &wishes)).await;
+            let seen = fixture.upstream.requests();
             let [.., drawn, answered] = seen.as_slice() else {
                 panic!("{seen:?}")
             };
@@ -47,14 +47,14 @@ async fn the_wishes_of_a_request_reach_the_engine() {
             assert_eq!(answered.json().get("image_generation"), None);
         }
     }
-    // Nothing wished for is what the settings say.
+    // Without options the settings apply.
     for nothing in [
         json!(null),
         json!({}),
         json!({"size": "", "model": "", "engine": "", "n": null}),
     ] {
-        ask(&scene.server, &request(PLACES[0], &nothing)).await;
-        let seen = scene.upstream.requests();
+        ask(&fixture.server, &request(POINTERS[0], &nothing)).await;
+        let seen = fixture.upstream.requests();
         let drawn = seen[seen.len() - 2].json();
         for field in ["size", "quality"] {
             assert_eq!(drawn.get(field), None, "{drawn}");
@@ -63,18 +63,18 @@ async fn the_wishes_of_a_request_reach_the_engine() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_place_with_wishes_counts() {
-    let scene = Scene::start(&PLAIN).await;
-    let mut both = request(PLACES[1], &json!({"size": "1x1"}));
+async fn first_object_with_image_options_counts() {
+    let fixture = ChatFixture::start(&PLAIN).await;
+    let mut both = request(POINTERS[1], &json!({"size": "1x1"}));
     both["image_generation"] = json!({"size": "2x2"});
-    ask(&scene.server, &both).await;
-    let seen = scene.upstream.requests();
+    ask(&fixture.server, &both).await;
+    let seen = fixture.upstream.requests();
     assert_eq!(seen[seen.len() - 2].json()["size"], "2x2");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wish_of_the_wrong_type_is_refused_by_name() {
-    let scene = Scene::start(&PLAIN).await;
+async fn image_option_of_wrong_type_is_refused_by_name() {
+    let fixture = ChatFixture::start(&PLAIN).await;
     for (wishes, field) in [
         (json!({"n": "two"}), "image_generation.n"),
         (json!({"n": -1}), "image_generation.n"),
@@ -91,8 +91,8 @@ async fn a_wish_of_the_wrong_type_is_refused_by_name() {
         (json!("many"), "image_generation"),
         (json!(5), "image_generation"),
     ] {
-        for place in PLACES {
-            let reply = ask(&scene.server, &request(place, &wishes)).await;
+        for place in POINTERS {
+            let reply = ask(&fixture.server, &request(place, &wishes)).await;
             assert_eq!(reply.status, 400, "{wishes} at {place}: {}", reply.body);
             let detail = reply.json()["detail"].take();
             let told = detail.as_str().unwrap();
@@ -100,13 +100,13 @@ async fn a_wish_of_the_wrong_type_is_refused_by_name() {
             assert!(told.starts_with(&expected), "{told}");
         }
     }
-    assert_eq!(scene.asked(), [""; 0]);
+    assert_eq!(fixture.asked(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_engine_cannot_do_is_told_and_the_turn_goes_on() {
-    let scene = Scene::start(&PLAIN).await;
-    let mut listener = Listener::of_chat(&scene.server, &scene.server.key, "c1").await;
+async fn unsupported_image_option_is_reported_and_the_turn_continues() {
+    let fixture = ChatFixture::start(&PLAIN).await;
+    let mut listener = EventListener::of_chat(&fixture.server, &fixture.server.key, "c1").await;
     for (wishes, reason) in [
         (json!({"seed": 5}), "does not support seed"),
         (
@@ -123,12 +123,12 @@ async fn what_the_engine_cannot_do_is_told_and_the_turn_goes_on() {
             "the parameters have more than",
         ),
     ] {
-        let reply = ask(&scene.server, &request(PLACES[0], &wishes)).await;
+        let reply = ask(&fixture.server, &request(POINTERS[0], &wishes)).await;
         assert_eq!(reply.status, 200, "{wishes}: {}", reply.body);
-        let heard = listener.heard(&scene.server).await;
-        assert_eq!(outline(&heard), FAILED, "{reason}");
-        let told = heard[1]["data"]["data"]["reason"].as_str().unwrap();
+        let events = listener.collect_events(&fixture.server).await;
+        assert_eq!(outline(&events), IMAGE_FAILED, "{reason}");
+        let told = events[1]["data"]["data"]["reason"].as_str().unwrap();
         assert!(told.contains(reason), "{told}");
     }
-    assert_eq!(scene.asked(), ["answer"; 8]);
+    assert_eq!(fixture.asked(), ["answer"; 8]);
 }

@@ -1,4 +1,4 @@
-//! What a client's copy changes, and what it leaves alone.
+//! Updates of a chat by a client: what they change and what they preserve.
 
 use http::Method;
 use pinhole_tests::TestServer;
@@ -10,14 +10,14 @@ async fn save(server: &TestServer, chat: &str, copy: &Value) -> Value {
     post(server, chat, &json!({"chat": copy})).await
 }
 
-/// The ids of a message's parents and itself, the oldest first.
+/// The ids of a message's ancestors and itself, the oldest first.
 async fn chain(server: &TestServer, chat: &str, message: &str, limit: u32) -> Vec<String> {
     let chain = server.app.store.message_chain(id(chat), message, limit);
     chain.await.unwrap().into_iter().map(|it| it.id).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_copy_leaves_out_stays() {
+async fn update_leaves_omitted_fields_unchanged() {
     let server = server().await;
     let chat = create(&server, &conversation()).await;
     let before = get(&server, &chat).await;
@@ -34,7 +34,7 @@ async fn what_a_copy_leaves_out_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_come_go_and_change_with_the_copy() {
+async fn update_adds_removes_and_changes_messages() {
     let server = server().await;
     let mut copy = conversation();
     let chat = create(&server, &copy).await;
@@ -52,7 +52,7 @@ async fn messages_come_go_and_change_with_the_copy() {
         (&answer["content"], &answer["done"]),
         (&json!("Here it is"), &json!(true))
     );
-    // A message's children are those that name it.
+    // A message's children are the messages that name it as their parent.
     let mut children = saved["chat"]["history"]["messages"]["question"]["childrenIds"].clone();
     children
         .as_array_mut()
@@ -64,7 +64,7 @@ async fn messages_come_go_and_change_with_the_copy() {
         .map(|message| message["id"].as_str().unwrap())
         .collect();
     assert_eq!(branch, ["question", "again"]);
-    // By the parents of the message that is asked for, whichever is current.
+    // The chain follows the parents of the requested message, not of the current one.
     assert_eq!(
         chain(&server, &chat, "answer", 9).await,
         ["question", "answer"]
@@ -82,7 +82,7 @@ async fn messages_come_go_and_change_with_the_copy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_keep_the_order_in_which_a_client_wrote_them() {
+async fn update_preserves_the_clients_message_order() {
     let server = server().await;
     let body = r#"{"chat": {"history": {"currentId": "b", "messages": {
         "z": {"role": "user", "parentId": null},
@@ -96,7 +96,7 @@ async fn messages_keep_the_order_in_which_a_client_wrote_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_made_here_survives_a_copy_that_lacks_it() {
+async fn update_preserves_the_servers_files_and_statuses() {
     let server = server().await;
     let copy = conversation();
     let chat = create(&server, &copy).await;
@@ -124,12 +124,12 @@ async fn what_was_made_here_survives_a_copy_that_lacks_it() {
     assert_eq!(kept["files"][0]["id"], files[0].id);
     assert_eq!(kept["files"][1]["url"], files[1].url());
 
-    // A client that heard nothing of it saves what it has.
+    // A client without the events saves its own state.
     assert_eq!(
         save(&server, &chat, &copy).await["chat"]["history"]["messages"]["answer"],
         kept
     );
-    // One that heard it has short entries, and statuses of its own.
+    // A client with the events has short file entries and statuses of its own.
     let mut heard = copy.clone();
     let answer = &mut heard["history"]["messages"]["answer"];
     answer["files"] = json!([{"type": "image", "url": files[1].url()}]);
@@ -139,7 +139,7 @@ async fn what_was_made_here_survives_a_copy_that_lacks_it() {
         kept
     );
 
-    // Newer pictures come first, and a client's own after them.
+    // New images precede the client's own.
     let newer = made(&server, &chat, &[3, 4]).await;
     let answer = &mut heard["history"]["messages"]["answer"];
     let note = json!({"type": "file", "id": "note", "url": "note"});
@@ -160,14 +160,14 @@ async fn what_was_made_here_survives_a_copy_that_lacks_it() {
     let chain = store.message_chain(id(&chat), "answer", 9).await.unwrap();
     assert_eq!(json!(chain[1].files), kept["files"]);
     assert_eq!(chain[0].files.len(), 0);
-    // What a client attached is its own to take away.
+    // A client can remove the files that it attached.
     save(&server, &chat, &copy).await;
     let left = message(&server, &chat, "answer").await;
     assert_eq!(left["files"].as_array().unwrap().len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_no_client_has_seen_stays() {
+async fn update_preserves_messages_the_client_has_not_seen() {
     let server = server().await;
     let chat = create(&server, &json!({"title": "Foxes"})).await;
     made(&server, &chat, &[1]).await;
@@ -187,7 +187,7 @@ async fn a_message_that_no_client_has_seen_stays() {
             .len(),
         1
     );
-    // Once it was seen, a copy without it removes it; with it come its pictures again.
+    // After a client has seen the message, an update without it removes it. If it returns, its images return.
     copy["history"]["messages"]["answer"] = answer.unwrap();
     save(&server, &chat, &copy).await;
     let without = conversation_without_answer();
@@ -213,7 +213,7 @@ fn conversation_without_answer() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn parents_that_lead_in_a_circle_hang_nothing() {
+async fn circular_parents_end_the_chain() {
     let server = server().await;
     let message = |parent: &str| json!({"role": "user", "content": "x", "parentId": parent});
     let messages = json!({"a": message("b"), "b": message("c"), "c": message("a"),
@@ -239,7 +239,7 @@ async fn parents_that_lead_in_a_circle_hang_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_gets_another_content_and_its_owners_clients_hear_it() {
+async fn message_edit_changes_content_and_emits_an_event() {
     let server = server().await;
     let second = server.add_second_user().await;
     let body = json!({"chat": conversation()});
@@ -280,7 +280,7 @@ async fn a_message_gets_another_content_and_its_owners_clients_hear_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn copies_that_are_saved_at_once_are_saved_whole() {
+async fn concurrent_updates_are_stored_completely() {
     let server = server().await;
     let chat = create(&server, &conversation()).await;
     let copies = (0..12).map(|number| {

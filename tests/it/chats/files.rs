@@ -1,4 +1,4 @@
-//! The files of a chat: kept with their message in one step, and gone with the chat.
+//! The files of a chat: stored with their message in one transaction, and deleted with the chat.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +19,7 @@ async fn database(server: &TestServer) -> SqliteConnection {
     options.connect().await.unwrap()
 }
 
-/// A picture that the administrator brought along.
+/// An image that the administrator uploaded.
 async fn uploaded(server: &TestServer) -> FileRow {
     let user = user(server, &server.key).await;
     let kept = server
@@ -46,12 +46,12 @@ async fn is_there(server: &TestServer, file: &FileRow) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_chat_takes_its_files_along() {
+async fn deleted_chat_deletes_its_files() {
     let server = server().await;
     let (mine, other) = (uploaded(&server).await, uploaded(&server).await);
     let chat = create(&server, &attached(&mine)).await;
     let pictures = made(&server, &chat, &[1, 2]).await;
-    // One that another message names, and no message any more.
+    // A file that another message names, and one that no message names any more.
     let thumbnail = format!("/api/v1/files/{}/thumbnail", pictures[0].id);
     let made_small = server.get(&thumbnail).send().await.unwrap();
     assert_eq!(made_small.status(), 200);
@@ -70,7 +70,7 @@ async fn a_chat_takes_its_files_along() {
     assert_eq!(server.stored_files(), 1, "thumbnails too");
     let again = ask(&server, Method::DELETE, &chat, &server.key, None).await;
     assert_eq!(again.0, 401);
-    // Nothing of it is left.
+    // The database has no row of it.
     let mut database = database(&server).await;
     for table in ["chats", "messages", "message_statuses", "message_files"] {
         let count = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
@@ -83,7 +83,7 @@ async fn a_chat_takes_its_files_along() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_another_chat_has_stays_until_that_is_deleted() {
+async fn shared_file_is_deleted_with_its_last_chat() {
     let server = server().await;
     let mine = uploaded(&server).await;
     let chats = [
@@ -97,7 +97,7 @@ async fn a_file_that_another_chat_has_stays_until_that_is_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn somebody_elses_file_is_none_of_the_chats() {
+async fn chat_does_not_own_files_of_another_user() {
     let server = server().await;
     let second = server.add_second_user().await;
     let mine = uploaded(&server).await;
@@ -110,7 +110,7 @@ async fn somebody_elses_file_is_none_of_the_chats() {
         Some(&body),
     )
     .await;
-    // What it says of the file stays as it was sent.
+    // The message's file entry stays as the client sent it.
     let files = &theirs["chat"]["history"]["messages"]["question"]["files"];
     assert_eq!(files[0]["id"], mine.id);
     let theirs = super::path(&theirs);
@@ -122,7 +122,7 @@ async fn somebody_elses_file_is_none_of_the_chats() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_of_a_users_chats_go_and_nobody_elses() {
+async fn delete_all_deletes_only_the_users_chats() {
     let server = server().await;
     let second = server.add_second_user().await;
     let body = json!({"chat": conversation()});
@@ -150,7 +150,7 @@ async fn all_of_a_users_chats_go_and_nobody_elses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_deleted_leaves_its_message() {
+async fn deleted_file_leaves_its_message() {
     let server = server().await;
     let chat = create(&server, &conversation()).await;
     let pictures = made(&server, &chat, &[1, 2]).await;
@@ -161,11 +161,11 @@ async fn a_file_that_is_deleted_leaves_its_message() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_and_their_message_are_kept_in_one_step_or_not_at_all() {
+async fn images_and_message_are_stored_in_one_transaction() {
     let server = server().await;
     let chat = create(&server, &json!({"title": "Foxes"})).await;
     let mut database = database(&server).await;
-    // The database fails at the last of the rows.
+    // The database fails at the last row.
     let fail = "CREATE TRIGGER fail BEFORE INSERT ON message_files
         WHEN NEW.position = -2 BEGIN SELECT RAISE(ABORT, 'full'); END";
     sqlx::query(fail).execute(&mut database).await.unwrap();
@@ -205,11 +205,11 @@ async fn pictures_and_their_message_are_kept_in_one_step_or_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_between_a_picture_and_its_message_leaves_nothing_for_good() {
+async fn crash_between_image_and_message_leaves_no_file() {
     let server = server().await;
     let chat = create(&server, &json!({"title": "Foxes"})).await;
     let mut database = database(&server).await;
-    // Nobody else writes a row now.
+    // No other client writes a row now.
     let lock = sqlx::query("BEGIN IMMEDIATE");
     lock.execute(&mut database).await.unwrap();
     let (app, user, id) = (
@@ -237,7 +237,7 @@ async fn a_crash_between_a_picture_and_its_message_leaves_nothing_for_good() {
     while kept().is_none() {
         tokio::task::yield_now().await;
     }
-    // The bytes are there, and whoever kept them is gone.
+    // The bytes are stored, and the process that stored them is gone.
     keeping.abort();
     assert!(keeping.await.unwrap_err().is_cancelled());
     let unlock = sqlx::query("ROLLBACK");
@@ -253,7 +253,7 @@ async fn a_crash_between_a_picture_and_its_message_leaves_nothing_for_good() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pictures_are_linked_only_where_the_user_may_write() {
+async fn images_are_linked_only_to_writable_messages() {
     let server = server().await;
     let second = server.add_second_user().await;
     let chat = create(&server, &conversation()).await;
@@ -296,18 +296,18 @@ async fn pictures_are_linked_only_where_the_user_may_write() {
             .await
             .unwrap()
     };
-    // Somebody else's chat is not written to: the picture is only a file.
+    // Another user's chat does not change: the image is only a file.
     let kept = save(&guest, &chat).await;
     assert_eq!(kept[0].user_id, guest.id);
     assert!(message(&server, &chat, "answer").await["files"].is_null());
-    // An administrator's picture in somebody's chat is theirs.
+    // An administrator's image in another user's chat belongs to the chat's owner.
     let kept = save(&administrator, &theirs).await;
     assert_eq!(kept[0].user_id, guest.id);
     let seen = format!("/api/v1/files/{}", kept[0].id);
     assert_eq!(ask(&server, Method::GET, &seen, second, None).await.0, 200);
     delete(&server, &theirs).await;
     assert_eq!(ask(&server, Method::GET, &seen, second, None).await.0, 404);
-    // Neither a temporary chat nor one that is not there is made.
+    // A temporary chat and a missing chat are not created.
     for chat in [
         "/api/v1/chats/local:5",
         "/api/v1/chats/temporary:5",
@@ -320,7 +320,7 @@ async fn pictures_are_linked_only_where_the_user_may_write() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_user_who_is_removed_takes_chats_along() {
+async fn deleted_user_deletes_chats() {
     let server = server().await;
     let second = server.add_second_user().await;
     let body = json!({"chat": conversation()});

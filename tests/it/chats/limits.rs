@@ -1,4 +1,4 @@
-//! What is too much, and what cannot be a chat.
+//! Limits of chats, and invalid chats.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use super::{ask, conversation, create, get, server};
 const NEW: &str = "/api/v1/chats/new";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_a_chat_is_refused_and_changes_nothing() {
+async fn invalid_chat_is_refused_and_changes_nothing() {
     let server = server().await;
     let chat = create(&server, &conversation()).await;
     let before = get(&server, &chat).await;
@@ -18,7 +18,7 @@ async fn what_cannot_be_a_chat_is_refused_and_changes_nothing() {
     let many: serde_json::Map<_, _> = (0..5001).map(|at| (at.to_string(), json!({}))).collect();
     for (body, expected, words) in [
         (json!({}), 400, "missing field `chat`"),
-        (json!([]), 400, "cannot be used"),
+        (json!([]), 400, "expected an object, received an array"),
         (json!({"chat": 5}), 400, "cannot be used"),
         (
             json!({"chat": {"title": "x".repeat(2001)}}),
@@ -71,7 +71,7 @@ async fn what_cannot_be_a_chat_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_chat_does_not_grow_for_ever() {
+async fn chat_size_is_limited() {
     let server = server().await;
     let chat = create(&server, &conversation()).await;
     let long = "x".repeat(9 << 20);
@@ -120,7 +120,7 @@ async fn a_chat_does_not_grow_for_ever() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_keeps_so_many_statuses_and_a_user_so_many_chats() {
+async fn statuses_of_a_message_and_chats_of_a_user_are_limited() {
     let server = server().await;
     let chat = create(&server, &conversation()).await;
     let options = SqliteConnectOptions::new().filename(server.data_dir.path().join("pinhole.db"));

@@ -1,4 +1,4 @@
-//! Lists: a page, a search, and what was put away or at the top.
+//! Lists of chats: pages, search, pinned and archived chats, export.
 
 use http::Method;
 use pinhole_tests::TestServer;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{ask, conversation, create, get, path, post, server};
 
-/// Titles of a list, in its order.
+/// The titles in a list, in its order.
 async fn titles(server: &TestServer, list: &str) -> Vec<String> {
     let list = get(server, &format!("/api/v1/chats{list}")).await;
     let title = |chat: &Value| chat["title"].as_str().unwrap().to_owned();
@@ -18,7 +18,7 @@ async fn titled(server: &TestServer, title: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_has_pages_of_sixty() {
+async fn list_has_pages_of_sixty() {
     let server = server().await;
     for at in 0..61 {
         titled(&server, &format!("chat {at}")).await;
@@ -51,7 +51,7 @@ async fn a_list_has_pages_of_sixty() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn marks_move_a_chat_between_lists() {
+async fn pin_and_archive_move_a_chat_between_lists() {
     let server = server().await;
     let (top, away) = (titled(&server, "top").await, titled(&server, "away").await);
     titled(&server, "plain").await;
@@ -83,7 +83,7 @@ async fn marks_move_a_chat_between_lists() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_looks_into_titles_and_messages() {
+async fn search_finds_titles_and_messages() {
     let server = server().await;
     let mut chat = conversation();
     chat["title"] = json!("Füchse 100%_\\ \"rot\"");
@@ -119,7 +119,7 @@ fn url_of(text: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_chats_are_written_out_whole() {
+async fn export_contains_all_chats_completely() {
     let server = server().await;
     assert_eq!(get(&server, "/api/v1/chats/all").await, json!([]));
     let chats = [

@@ -1,9 +1,9 @@
-//! What `pinhole engine list` shows.
+//! `pinhole engine list`.
 
 use super::*;
 
 #[test]
-fn engine_list_says_what_each_engine_may_do_and_why_another_was_refused() {
+fn engine_list_shows_permissions_and_rejected_files() {
     let program = Program::new(&["hostile", "sketch"]).with("HOSTILE_API_KEY", "secret-4711");
     let engines = program.path("engines");
     fs::write(engines.join("broken.wasm"), b"\0asm\x01\0\0\0").unwrap();
@@ -48,7 +48,7 @@ rejected: broken.wasm is a core module, not a component: encode it with wit-comp
 }
 
 #[test]
-fn engine_list_says_which_setting_cannot_work_and_where_editing_goes() {
+fn engine_list_shows_unusable_settings_and_the_editing_url() {
     let editor = json!({"nodes": [], "links": [], "last_node_id": 1}).to_string();
     let program = Program::new(&["comfyui"])
         .with("COMFYUI_BASE_URL", "http://127.0.0.1:9")
@@ -65,7 +65,7 @@ fn engine_list_says_which_setting_cannot_work_and_where_editing_goes() {
         assert!(text.contains(line), "{text}");
     }
 
-    // What only editing has breaks only editing.
+    // An unusable setting of editing affects only editing.
     let program = Program::new(&["comfyui"])
         .with("COMFYUI_BASE_URL", "http://127.0.0.1:9")
         .with("IMAGES_EDIT_COMFYUI_WORKFLOW", "{");
@@ -78,7 +78,7 @@ fn engine_list_says_which_setting_cannot_work_and_where_editing_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_set_in_the_running_server_holds_for_commands_too() {
+async fn commands_use_settings_stored_by_the_server() {
     let server = TestServer::with_engine("comfyui", &[]).await;
     let program = Program::new(&["comfyui"])
         .with("PINHOLE_DATA", server.data_dir.path().to_str().unwrap())
@@ -92,7 +92,7 @@ async fn what_is_set_in_the_running_server_holds_for_commands_too() {
     });
     let (status, body) = server.post_json("/api/v1/settings", &set).await;
     assert_eq!(status, 200, "{body}");
-    // It looks twice, because what only lists resets nothing.
+    // Runs twice, because a command that only lists must not reset anything.
     for _ in 0..2 {
         let text = program.run(&["engine", "list"]).done().join("\n");
         assert!(
@@ -105,7 +105,7 @@ async fn what_is_set_in_the_running_server_holds_for_commands_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn engine_models_and_verify_ask_the_upstream() {
+async fn engine_models_and_verify_send_requests_to_the_upstream() {
     let list = json!({"object": "list", "data": [{"id": "gpt-image-2"}, {"id": "whisper-1"}]});
     let upstream = FakeUpstream::json(200, list).await;
     let program = Program::new(&["openai"])

@@ -1,9 +1,9 @@
-//! What stops the program at the start, in one line.
+//! Errors that stop the program at the start, in one line.
 
 use super::*;
 
 #[test]
-fn a_data_folder_that_cannot_be_used_is_named() {
+fn unusable_data_directory_is_named() {
     let program = Program::new(&["sketch"]);
     fs::write(program.path("file"), b"").unwrap();
     for data in [program.path("file"), program.path("file").join("data")] {
@@ -16,7 +16,7 @@ fn a_data_folder_that_cannot_be_used_is_named() {
         ] {
             let line = program.run(arguments).failed(1);
             assert!(
-                line.contains(&format!("cannot use folder {data}: ")),
+                line.contains(&format!("cannot use directory {data}: ")),
                 "{line}"
             );
         }
@@ -30,25 +30,25 @@ fn a_data_folder_that_cannot_be_used_is_named() {
 }
 
 #[test]
-fn a_full_disk_is_named_at_the_start() {
-    // A limit on the length of files stands in for the disk: it works for every user.
+fn full_disk_is_named_at_the_start() {
+    // A limit on the length of files replaces a full disk, because it needs no privileges.
     let program = Program::new(&["sketch"]);
     let limited = |blocks: u32, arguments: &[&str]| {
         let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
         let mut shell = Command::new("sh");
         shell.args(["-c", &script]).arg(pinhole_tests::program());
-        Said::of(program.around(shell, arguments)).failed(1)
+        CommandOutput::of(program.around(shell, arguments)).failed(1)
     };
     let serve = &["serve", "--listen", "127.0.0.1:0"][..];
     let data = program.path("data");
     for arguments in [&["generate", "x"][..], &["engine", "list"], serve] {
         let line = limited(0, arguments);
         assert!(
-            line.contains(&format!("cannot use folder {}: ", data.display())),
+            line.contains(&format!("cannot use directory {}: ", data.display())),
             "{line}"
         );
     }
-    // Room enough to look, and not enough for the database.
+    // Enough space to open the directory, but not for the database.
     let line = limited(16, serve);
     assert!(
         line.contains(&format!("cannot use the database {}", data.display())),
@@ -57,7 +57,7 @@ fn a_full_disk_is_named_at_the_start() {
 }
 
 #[test]
-fn a_picture_that_cannot_be_written_is_one_line() {
+fn unwritable_image_is_one_line() {
     let program = Program::new(&["sketch"]);
     let line = program
         .run(&["generate", "x", "--size", "8x8", "--out", "no/x.png"])
@@ -69,7 +69,7 @@ fn a_picture_that_cannot_be_written_is_one_line() {
 }
 
 #[test]
-fn a_setting_that_cannot_be_read_is_named() {
+fn invalid_setting_is_named() {
     for (name, value, gist) in [
         (
             "IMAGE_STEPS",

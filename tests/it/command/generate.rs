@@ -1,9 +1,9 @@
-//! What `pinhole generate` draws, writes and refuses.
+//! `pinhole generate`: images, files and refusals.
 
 use super::*;
 
 #[test]
-fn generate_prints_the_path_alone_and_draws_the_size_asked_for() {
+fn generate_prints_only_the_path_and_uses_the_requested_size() {
     let program = Program::new(&["sketch"]);
     let prompt = "A red fox, at dawn!";
     let drawn = program.run(&["generate", prompt, "--size", "96x64"]).done();
@@ -11,13 +11,13 @@ fn generate_prints_the_path_alone_and_draws_the_size_asked_for() {
     let first = program.path("work").join("a-red-fox-at-dawn.png");
     assert_eq!(png_size(&first), (96, 64));
 
-    // A picture that is there is not written over.
+    // An existing file is not overwritten.
     let before = fs::read(&first).unwrap();
     let drawn = program.run(&["generate", prompt, "--size", "32x32"]).done();
     assert_eq!(drawn, ["a-red-fox-at-dawn-2.png"]);
     assert_eq!(fs::read(&first).unwrap(), before);
 
-    // The settings' size, where none is asked for.
+    // Without a requested size, the settings' size applies.
     let program = program.with("IMAGE_SIZE", "48x40");
     let out = program.path("here.png");
     let drawn = program
@@ -28,7 +28,7 @@ fn generate_prints_the_path_alone_and_draws_the_size_asked_for() {
 }
 
 #[test]
-fn several_pictures_are_numbered_and_differ() {
+fn several_images_are_numbered_and_differ() {
     let program = Program::new(&["sketch"]);
     let work = program.path("work");
     let few = ["--size", "32x32", "--count", "2"];
@@ -46,7 +46,7 @@ fn several_pictures_are_numbered_and_differ() {
 }
 
 #[test]
-fn the_same_seed_draws_the_same_bytes() {
+fn same_seed_generates_the_same_bytes() {
     let program = Program::new(&["sketch"]);
     let draw = |seed: &str, out: &str| {
         let asked = [
@@ -61,7 +61,7 @@ fn the_same_seed_draws_the_same_bytes() {
 }
 
 #[test]
-fn wrong_use_is_one_line_and_exit_code_2() {
+fn invalid_use_is_one_line_and_exit_code_2() {
     let program = Program::new(&["sketch", "automatic1111", "hostile"]);
     fs::write(program.path("pixel.png"), pinhole_tests::PIXEL).unwrap();
     let long = "x".repeat(32_001);
@@ -141,7 +141,7 @@ fn wrong_use_is_one_line_and_exit_code_2() {
 }
 
 #[test]
-fn a_command_line_that_cannot_be_read_is_exit_code_2() {
+fn invalid_command_line_is_exit_code_2() {
     let program = Program::new(&[]);
     for (arguments, gist) in [
         (&["generate"][..], "<PROMPT>"),

@@ -3,8 +3,8 @@
 use super::*;
 use crate::grants::{digest, hostile};
 
-/// The program with the hostile engine, which was granted what it declares, and whose file now
-/// describes itself as this word says.
+/// The program with the hostile engine, which has a grant for its old declaration. The file now has another
+/// declaration, with this name.
 fn changed(word: &str) -> Program {
     let program = Program::new(&[]);
     let file = program.path("engines").join("hostile.wasm");
@@ -26,7 +26,7 @@ const ALL: [&str; 9] = [
     "= setting note from PINHOLE_HOSTILE_NOTE",
 ];
 
-/// What is shown first, and then these lines, with these among those of the grant.
+/// The lines of the grant, with the pending ones among them, and the last lines.
 fn shown(pending: Option<&str>, more: &str, last: &str) -> String {
     let mut lines = vec!["engine hostile".to_owned()];
     let [plain, new] = ["plain", pending.unwrap_or("plain")].map(|word| digest(&hostile(word)));
@@ -53,7 +53,7 @@ fn engine_grant_shows_the_difference_and_accepts_it() {
         "{listed}"
     );
 
-    // Nobody is there to be asked.
+    // Without a terminal there is no prompt.
     let said = program.run(&["engine", "grant", "hostile"]);
     assert_eq!(said.code, Some(1), "{said:?}");
     let expected = shown(Some("request"), "+ api POST /more/", "");
@@ -80,10 +80,10 @@ fn engine_grant_shows_the_difference_and_accepts_it() {
 }
 
 #[test]
-fn engine_grant_asks_on_a_terminal() {
+fn engine_grant_prompts_on_a_terminal() {
     let program = changed("request");
     let asked = |answer: &str| {
-        // A terminal that somebody types into.
+        // A terminal with input.
         let mut script = program.around(Command::new("script"), &["-qec"]);
         let command = format!(
             "'{}' engine grant hostile",
@@ -112,7 +112,7 @@ fn engine_grant_asks_on_a_terminal() {
 }
 
 #[test]
-fn engine_grant_takes_a_request_away_and_gives_it_back() {
+fn engine_grant_revokes_and_restores_a_request() {
     let program = changed("plain");
     let request = "api GET /allowed/";
     let grant =
@@ -133,7 +133,7 @@ fn engine_grant_takes_a_request_away_and_gives_it_back() {
         "{lines:?}"
     );
 
-    // The log tells what to type.
+    // The log contains the command to run.
     let program = program
         .with("HOSTILE_BASE_URL", "http://127.0.0.1:9")
         .with("PINHOLE_LOG", "info");
@@ -162,14 +162,14 @@ fn engine_grant_takes_a_request_away_and_gives_it_back() {
 }
 
 #[test]
-fn engine_grant_names_the_engines_that_there_are() {
+fn engine_grant_names_the_existing_engines() {
     let program = changed("plain");
     let said = program.run(&["engine", "grant", "nobody"]).failed(2);
     assert_eq!(said, "pinhole: unknown engine nobody: use one of hostile\n");
 }
 
 #[test]
-fn an_engine_that_waits_for_its_grant_is_asked_for_nothing() {
+fn engine_without_approval_is_not_called() {
     let program = Program::new(&["sketch"]).with("PINHOLE_ENGINE_GRANTS", "explicit");
     let said = program.run(&["generate", "a hill"]);
     assert!(

@@ -1,4 +1,4 @@
-//! What is counted, for whoever watches the server, on a listener of its own.
+//! Metrics and their own listener.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,8 @@ fn program(names: &[&str]) -> Program {
     Program::new(names).with("PINHOLE_METRICS_LISTEN", "127.0.0.1:0")
 }
 
-/// Where the metrics are: the line after the four of every start.
-fn watched(serving: &mut Serving) -> SocketAddr {
+/// The address of the metrics: the line after the four lines of each start.
+fn watched(serving: &mut RunningServer) -> SocketAddr {
     let mut line = String::new();
     serving.out.read_line(&mut line).unwrap();
     let address = line.strip_prefix("metrics: http://").unwrap();
@@ -26,7 +26,7 @@ fn watched(serving: &mut Serving) -> SocketAddr {
         .unwrap()
 }
 
-/// Every value by its name and labels.
+/// Each value by name and labels.
 fn values(address: SocketAddr) -> BTreeMap<String, f64> {
     let (status, text) = http(address, "GET", "/metrics", "", "");
     assert_eq!(status, 200, "{text}");
@@ -39,7 +39,7 @@ fn values(address: SocketAddr) -> BTreeMap<String, f64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_happens_is_counted() {
+async fn metrics_count_jobs_requests_and_refusals() {
     let upstream = FakeUpstream::json(200, json!({})).await;
     let program = program(&["sketch", "hostile"])
         .with("IMAGE_GENERATION_ENGINE", "sketch")
@@ -64,7 +64,7 @@ async fn what_happens_is_counted() {
     let hostile = |prompt: &str| draw(json!({"prompt": prompt, "engine": "hostile"}));
     assert!(hostile("reach api /elsewhere") >= 400);
     assert!(hostile("trap") >= 500);
-    // Whatever is asked for by another name is no job of any engine.
+    // A request for an unknown engine is not a job of any engine.
     assert!(draw(json!({"prompt": "a hill", "engine": "evil\"}\nevil 1"})) >= 400);
 
     let after = values(metrics);
@@ -92,13 +92,13 @@ async fn what_happens_is_counted() {
     assert_eq!(after["pinhole_slots_waiting"], 0.0);
     assert!(!after.keys().any(|name| name.contains("evil")), "{after:?}");
 
-    // It is another listener, for nothing else.
+    // The metrics listener serves no other path.
     assert_eq!(http(metrics, "GET", "/health", "", "").0, 404);
     assert_eq!(http(serving.address(), "GET", "/metrics", &key, "").0, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slots_are_told_as_they_are_now() {
+async fn metrics_show_current_slots() {
     static GATE: Semaphore = Semaphore::const_new(0);
     let upstream = FakeUpstream::start(async |_| {
         GATE.acquire().await.unwrap().forget();
@@ -121,7 +121,7 @@ async fn slots_are_told_as_they_are_now() {
     let first = draw();
     upstream.wait_for_requests(1).await;
     let second = draw();
-    // The second comes when it comes.
+    // The order of the two jobs is not defined.
     while values(metrics)["pinhole_slots_waiting"] < 1.0 {
         assert!(!second.is_finished());
     }
@@ -132,7 +132,7 @@ async fn slots_are_told_as_they_are_now() {
 }
 
 #[test]
-fn the_listener_is_never_the_server_s_own() {
+fn metrics_listener_differs_from_the_servers() {
     let wrong = program(&[]).with("PINHOLE_METRICS_LISTEN", "nine");
     let line = wrong.run(&["serve", "--listen", "127.0.0.1:0"]).failed(1);
     let expected = "PINHOLE_METRICS_LISTEN is \"nine\": it must be an IP address and a port";

@@ -1,9 +1,9 @@
-//! The server as a process: its words, its end, its data folder.
+//! The server as a process: output, shutdown and data directory.
 
 use super::*;
 
 #[test]
-fn serve_says_four_things_and_the_key_only_once() {
+fn serve_logs_four_lines_and_the_key_only_once() {
     let program = Program::new(&["sketch", "hostile"]);
     let first = program.serve();
     let address = first.address();
@@ -40,7 +40,7 @@ fn serve_says_four_things_and_the_key_only_once() {
     second.signal("INT");
     assert_eq!(second.end().0.code(), Some(0));
 
-    // Only its hash is kept.
+    // The server stores only the hash.
     let mut kept = fs::read(program.path("log")).unwrap();
     for entry in fs::read_dir(program.path("data")).unwrap() {
         let path = entry.unwrap().path();
@@ -54,7 +54,7 @@ fn serve_says_four_things_and_the_key_only_once() {
 }
 
 #[test]
-fn a_port_in_use_is_one_line() {
+fn port_in_use_is_one_line() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let program = Program::new(&[]).with("PINHOLE_LOG", "off");
@@ -62,13 +62,13 @@ fn a_port_in_use_is_one_line() {
     let expected =
         format!("cannot listen on {address}: choose another with --listen: Address already in use");
     assert!(line.contains(&expected), "{line}");
-    // The key was not lost to a start that failed.
+    // A failed start does not lose the key.
     let serving = program.serve();
     assert!(serving.lines[3].starts_with("administrator key (shown once): sk-"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_under_way_ends_before_the_server_does() {
+async fn server_stops_after_its_running_job() {
     static GATE: Semaphore = Semaphore::const_new(0);
     let upstream = FakeUpstream::start(async |_| {
         GATE.acquire().await.unwrap().forget();
@@ -87,7 +87,7 @@ async fn a_job_under_way_ends_before_the_server_does() {
     });
     upstream.wait_for_requests(1).await;
     serving.signal("TERM");
-    // Told to end, it no longer listens.
+    // A server that shuts down no longer listens.
     while TcpStream::connect(address).is_ok() {
         tokio::task::yield_now().await;
     }
@@ -99,7 +99,7 @@ async fn a_job_under_way_ends_before_the_server_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_does_not_end_is_cancelled_with_the_server_and_tells_its_upstream() {
+async fn endless_job_is_canceled_with_the_server_and_at_its_upstream() {
     let upstream = slow_upstream().await;
     let program = Program::new(&["hostile"])
         .with("IMAGE_GENERATION_ENGINE", "hostile")
@@ -116,14 +116,14 @@ async fn a_job_that_does_not_end_is_cancelled_with_the_server_and_tells_its_upst
     upstream.wait_for_requests(2).await;
     assert_eq!(serving.end().0.code(), Some(0));
     assert_eq!(upstream.request_lines(), [SLOW, STOPPED]);
-    // The client hears why, unless the connection went first.
+    // The client gets the reason, unless its connection closed first.
     if let Ok((status, answer)) = asking.await {
         assert_eq!(status, 503, "{answer}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signal_cancels_the_job_and_tells_the_upstream() {
+async fn signal_cancels_the_job_and_the_upstream() {
     for name in ["INT", "TERM"] {
         let upstream = slow_upstream().await;
         let program = Program::new(&["hostile"]).with("HOSTILE_BASE_URL", &upstream.url());
@@ -145,7 +145,7 @@ async fn a_signal_cancels_the_job_and_tells_the_upstream() {
 }
 
 #[test]
-fn several_commands_share_a_data_folder() {
+fn several_commands_share_a_data_directory() {
     let program = Program::new(&["sketch"]);
     let running: Vec<Child> = (0..6)
         .map(|number| {

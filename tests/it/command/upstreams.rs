@@ -1,21 +1,21 @@
-//! Upstreams that fail, as the command line tells it.
+//! Upstreams that fail, on the command line.
 
 use super::*;
 
-/// One of our engines that has an upstream.
-struct Own {
+/// The variables and the first request of an included engine with an upstream.
+struct EngineVariables {
     engine: &'static str,
     title: &'static str,
     address: &'static str,
     secret: &'static str,
     /// The header that carries the secret `user:secret-4711`, and its value.
     credential: (&'static str, &'static str),
-    /// One of its requests for one picture when nothing that it is told makes sense.
+    /// A request for one image that the engine sends if no response is usable.
     request: &'static str,
 }
 
-const OWN: [Own; 4] = [
-    Own {
+const ENGINES: [EngineVariables; 4] = [
+    EngineVariables {
         engine: "automatic1111",
         title: "AUTOMATIC1111",
         address: "AUTOMATIC1111_BASE_URL",
@@ -23,7 +23,7 @@ const OWN: [Own; 4] = [
         credential: ("authorization", "Basic dXNlcjpzZWNyZXQtNDcxMQ=="),
         request: "GET /sdapi/v1/sd-models",
     },
-    Own {
+    EngineVariables {
         engine: "comfyui",
         title: "ComfyUI",
         address: "COMFYUI_BASE_URL",
@@ -31,7 +31,7 @@ const OWN: [Own; 4] = [
         credential: ("authorization", "Bearer user:secret-4711"),
         request: "POST /prompt",
     },
-    Own {
+    EngineVariables {
         engine: "gemini",
         title: "Gemini",
         address: "IMAGES_GEMINI_API_BASE_URL",
@@ -39,7 +39,7 @@ const OWN: [Own; 4] = [
         credential: ("x-goog-api-key", "user:secret-4711"),
         request: "POST /models/a-model:generateContent",
     },
-    Own {
+    EngineVariables {
         engine: "openai",
         title: "OpenAI",
         address: "IMAGES_OPENAI_API_BASE_URL",
@@ -49,25 +49,25 @@ const OWN: [Own; 4] = [
     },
 ];
 
-/// All four engines, with this upstream.
+/// The four engines, with this upstream.
 fn with_upstream(address: &str) -> Program {
-    let program = Program::new(&OWN.map(|own| own.engine));
-    OWN.iter().fold(program, |program, own| {
+    let program = Program::new(&ENGINES.map(|own| own.engine));
+    ENGINES.iter().fold(program, |program, own| {
         let program = program.with(own.address, address);
         program.with(own.secret, "user:secret-4711")
     })
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upstream_that_is_down_is_named_with_its_variable() {
+async fn unreachable_upstream_is_named_with_its_variable() {
     let (_socket, address) = closed_port();
     let program = with_upstream(&address);
-    for Own {
+    for EngineVariables {
         engine,
         title,
         address: variable,
         ..
-    } in OWN
+    } in ENGINES
     {
         let line = program
             .run(&[
@@ -89,7 +89,7 @@ async fn an_upstream_that_is_down_is_named_with_its_variable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upstream_that_does_not_answer_is_named_with_its_variable() {
+async fn silent_upstream_is_named_with_its_variable() {
     let upstream =
         FakeUpstream::start(async |_| std::future::pending::<FakeResponse>().await).await;
     let program = Program::new(&["openai"])
@@ -106,7 +106,7 @@ async fn an_upstream_that_does_not_answer_is_named_with_its_variable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_edit_that_fails_names_the_variable_for_editing() {
+async fn failed_edit_names_the_variable_for_editing() {
     let (_socket, address) = closed_port();
     let program =
         with_upstream("http://127.0.0.1:9").with("IMAGES_EDIT_OPENAI_API_BASE_URL", &address);
@@ -129,7 +129,7 @@ async fn an_edit_that_fails_names_the_variable_for_editing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upstream_is_told_to_stop_when_the_time_is_over() {
+async fn timeout_cancels_the_upstream_job() {
     let upstream = slow_upstream().await;
     let program = Program::new(&["hostile"])
         .with("HOSTILE_BASE_URL", &upstream.url())
@@ -142,18 +142,18 @@ async fn an_upstream_is_told_to_stop_when_the_time_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upstream_that_answers_html_is_one_line_too() {
+async fn html_response_is_one_line() {
     const PAGE: &str = "<html><body>\n<h1>It works!</h1>\n</body></html>\n";
     let upstream = FakeUpstream::start(async |_| FakeResponse::typed(200, "text/html", PAGE)).await;
     let program = with_upstream(&upstream.url());
-    for Own {
+    for EngineVariables {
         engine,
         title,
         address: variable,
         credential: (header, value),
         request,
         ..
-    } in OWN
+    } in ENGINES
     {
         let before = upstream.requests().len();
         let line = program

@@ -83,10 +83,10 @@ fn table_row(attack: &Attack, cases: &[&AttackCase]) -> String {
         .iter()
         .map(|case| format!("`{}`", case.name))
         .collect();
-    let guards: BTreeSet<&str> = cases
+    let guards: BTreeSet<String> = cases
         .iter()
         .flat_map(|case| case.guards)
-        .map(|guard| guard.name())
+        .map(|guard| format!("`{}`", guard.name()))
         .collect();
     let guards = Vec::from_iter(guards).join(", ");
     format!(

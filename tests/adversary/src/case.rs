@@ -21,11 +21,19 @@ pub struct AttackCase {
     pub guarantee: &'static str,
     /// The guards without which the attack succeeds.
     pub guards: &'static [Guard],
-    /// The kind of entry that the audit log must get.
-    pub audit_kind: Option<RefusalKind>,
+    /// The entry that the audit log must get.
+    pub audit_entry: Option<ExpectedEntry>,
     /// The servers that the case can attack.
     pub requirement: Requirement,
     pub(crate) run: RunAttack,
+}
+
+/// An entry of the audit log that a case expects.
+#[derive(Clone, Copy, Debug)]
+pub struct ExpectedEntry {
+    pub kind: RefusalKind,
+    /// The entry must name one of these guards; any if empty.
+    pub guards: &'static [Guard],
 }
 
 /// What a case needs from the server that it attacks.
@@ -46,7 +54,7 @@ impl AttackCase {
             name,
             guarantee,
             guards: &[],
-            audit_kind: None,
+            audit_entry: None,
             requirement: Requirement::HostileEngine,
             run,
         }
@@ -56,10 +64,17 @@ impl AttackCase {
         Self { guards, ..self }
     }
 
-    /// Expects an entry of this kind in the audit log.
+    /// Expects an entry of this kind in the audit log, with one of the guards named so far.
     pub(crate) const fn audited_as(self, kind: RefusalKind) -> Self {
+        let guards = self.guards;
+        self.audited_by(kind, guards)
+    }
+
+    /// Expects an entry of this kind in the audit log, with one of these guards: they refuse, and the
+    /// case's own guards only make them detect the attack.
+    pub(crate) const fn audited_by(self, kind: RefusalKind, guards: &'static [Guard]) -> Self {
         Self {
-            audit_kind: Some(kind),
+            audit_entry: Some(ExpectedEntry { kind, guards }),
             ..self
         }
     }

@@ -18,8 +18,8 @@
 //! `hostile`, whose responses the case scripts, a second upstream (`trap`) that no connection may reach, and
 //! the directory of hostile components. A case fails with an error that describes how the attack succeeded.
 //! After each case the runner checks what must always hold: no connection reached the trap, the engine
-//! `sketch` still generates images, and the audit log has the entry that the case [expects](AttackCase::audit_kind),
-//! with the name of one of the case's guards.
+//! `sketch` still generates images, and the audit log has the entry that the case [expects](AttackCase::audit_entry),
+//! with the name of the guard that refused.
 //!
 //! To add a case: add an [`AttackCase`] to the table of its class, name the [`Guard`]s without which the attack
 //! succeeds, and run it with `cargo xtask adversary --case NAME`.
@@ -43,7 +43,7 @@ mod web_socket;
 use std::path::PathBuf;
 
 pub use attacks::{ATTACKS, Attack, AttackClass, CLASSES};
-pub use case::{AttackCase, CaseReport, Requirement, Verdict};
+pub use case::{AttackCase, CaseReport, ExpectedEntry, Requirement, Verdict};
 pub use runner::run;
 
 /// What to attack, and with which cases.

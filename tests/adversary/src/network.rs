@@ -81,7 +81,10 @@ pub(crate) const CASES: &[AttackCase] = &[
         |target| Box::pin(require_hosts_refused(target, ip_address::EMBEDDED)),
     )
     .guarded_by(&[Guard::EmbeddedAddress])
-    .audited_as(RefusalKind::Address),
+    .audited_by(
+        RefusalKind::Address,
+        &[Guard::PrivateAddress, Guard::ReservedAddress],
+    ),
     AttackCase::new(
         "N8-metadata-by-address",
         "no setting and no engine can use the IP address of a cloud metadata service",
@@ -196,7 +199,7 @@ pub(crate) const CASES: &[AttackCase] = &[
         |target| Box::pin(ip_address::result_at_private_address(target)),
     )
     .guarded_by(&[Guard::GrantedPort])
-    .audited_as(RefusalKind::Address),
+    .audited_by(RefusalKind::Address, &[Guard::PrivateAddress]),
 ];
 
 /// Fails unless the host refuses to fetch an image from this URL, and sends no request.

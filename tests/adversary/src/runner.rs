@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use pinhole::config::Config;
-use pinhole_ground::audit::RefusalKind;
 use tokio::time::timeout;
 
-use crate::case::{AttackCase, CaseReport, Verdict};
+use crate::case::{AttackCase, CaseReport, ExpectedEntry, Verdict};
 use crate::target::{AttackTarget, AuditSummary};
 use crate::{Options, cases};
 
@@ -49,8 +48,8 @@ pub async fn run(
 
 async fn run_case(target: &AttackTarget, case: &AttackCase) -> Result<()> {
     target.reset_upstreams();
-    let audit_before = match case.audit_kind {
-        Some(kind) => Some((kind, target.audit_summary(kind).await?)),
+    let audit_before = match case.audit_entry {
+        Some(expected) => Some((expected, target.audit_summary(expected.kind).await?)),
         None => None,
     };
     let ended = timeout(CASE_TIMEOUT, (case.run)(target)).await;
@@ -71,31 +70,29 @@ async fn run_case(target: &AttackTarget, case: &AttackCase) -> Result<()> {
         .check_other_engine()
         .await
         .context("after the case, another engine generates no image")?;
-    if let Some((kind, before)) = audit_before {
-        check_audit_log(target, case, kind, &before).await?;
+    if let Some((expected, before)) = audit_before {
+        check_audit_log(target, expected, &before).await?;
     }
     Ok(())
 }
 
-/// Fails unless the audit log has a new entry of this kind, with one of the case's guards if it has guards.
+/// Fails unless the audit log has the new entry that a case expects.
 async fn check_audit_log(
     target: &AttackTarget,
-    case: &AttackCase,
-    kind: RefusalKind,
+    expected: ExpectedEntry,
     before: &AuditSummary,
 ) -> Result<()> {
-    let after = target.audit_summary(kind).await?;
+    let kind = expected.kind.name();
+    let after = target.audit_summary(expected.kind).await?;
     ensure!(
         after.count > before.count,
-        "the audit log has no new entry of kind {}",
-        kind.name()
+        "the audit log has no new entry of kind {kind}"
     );
-    let expected: Vec<&str> = case.guards.iter().map(|guard| guard.name()).collect();
+    let expected_guards: Vec<&str> = expected.guards.iter().map(|guard| guard.name()).collect();
     let guards = after.guards_since(before);
     ensure!(
-        expected.is_empty() || guards.iter().any(|guard| expected.contains(guard)),
-        "no new entry of the audit log of kind {} names a guard of {expected:?}: the entries name {guards:?}",
-        kind.name()
+        expected_guards.is_empty() || guards.iter().any(|guard| expected_guards.contains(guard)),
+        "the new entries of kind {kind} in the audit log name the guards {guards:?}, and none of {expected_guards:?}"
     );
     Ok(())
 }

@@ -27,10 +27,11 @@ const PIECE_CHARS: usize = 5;
 
 /// A case in which an upstream returns the secret; its redaction is audited.
 macro_rules! reflected {
-    ($name:literal, $guarantee:literal, $attack:path $(, $argument:expr)?) => {
+    ($name:literal, $guarantee:literal, $guards:expr, $attack:path $(, $argument:expr)?) => {
         AttackCase::new($name, $guarantee, |target| {
             Box::pin($attack(target $(, $argument)?))
         })
+        .guarded_by($guards)
         .audited_as(RefusalKind::Secret)
     };
 }
@@ -44,104 +45,113 @@ pub(crate) const CASES: &[AttackCase] = &[
     reflected!(
         "S2-plain",
         "an engine cannot read the key in a response that returns it",
+        &[Guard::SecretPlain],
         reflection::encoded,
         "plain"
     )
-    .guarded_by(&[Guard::SecretPlain]),
+    .audited_by(RefusalKind::Secret, &[Guard::SecretText]),
     reflected!(
         "S2-json-escapes",
         "an engine cannot read the key as JSON escapes",
+        &[Guard::SecretEscapes],
         reflection::encoded,
         "escapes"
     )
-    .guarded_by(&[Guard::SecretEscapes]),
+    .audited_by(RefusalKind::Secret, &[Guard::SecretText]),
     reflected!(
         "S2-percent",
         "an engine cannot read the key percent-encoded",
+        &[Guard::SecretPercent],
         reflection::encoded,
         "percent"
     )
-    .guarded_by(&[Guard::SecretPercent]),
+    .audited_by(RefusalKind::Secret, &[Guard::SecretText]),
     reflected!(
         "S2-base64",
         "an engine cannot read the key in base64, in any alphabet and at any offset",
+        &[Guard::SecretBase64],
         reflection::encoded,
         "base64"
     )
-    .guarded_by(&[Guard::SecretBase64]),
+    .audited_by(RefusalKind::Secret, &[Guard::SecretText]),
     reflected!(
         "S2-hexadecimal",
         "an engine cannot read the key as hexadecimal digits",
+        &[Guard::SecretHex],
         reflection::encoded,
         "hex"
     )
-    .guarded_by(&[Guard::SecretHex]),
+    .audited_by(RefusalKind::Secret, &[Guard::SecretText]),
     reflected!(
         "S2-in-chunks",
         "an engine cannot read the key in chunks of three bytes",
+        &[],
         reflection::in_chunks
-    ),
+    )
+    .audited_by(RefusalKind::Secret, &[Guard::SecretText]),
     reflected!(
         "S2-compressed",
         "an engine cannot read the key in a compressed response",
+        &[],
         reflection::compressed
-    ),
+    )
+    .audited_by(RefusalKind::Secret, &[Guard::SecretText]),
     reflected!(
         "S2-headers",
         "an engine cannot read the key in a response header",
+        &[Guard::SecretHeaders],
         reflection::in_place,
         "headers"
-    )
-    .guarded_by(&[Guard::SecretHeaders]),
+    ),
     reflected!(
         "S2-text",
         "an engine cannot read the key in the text of a response",
+        &[Guard::SecretText],
         reflection::in_place,
         "text"
-    )
-    .guarded_by(&[Guard::SecretText]),
+    ),
     reflected!(
         "S2-json",
         "an engine cannot read the key in the JSON of a response",
+        &[Guard::SecretJson],
         reflection::in_place,
         "json"
-    )
-    .guarded_by(&[Guard::SecretJson]),
+    ),
     reflected!(
         "S2-string",
         "an engine cannot read the key in one string of a response",
+        &[Guard::SecretJson],
         reflection::in_place,
         "at"
-    )
-    .guarded_by(&[Guard::SecretJson]),
+    ),
     reflected!(
         "S2-event",
         "an engine cannot read the key in an event",
+        &[Guard::SecretJson],
         reflection::in_place,
         "event"
-    )
-    .guarded_by(&[Guard::SecretJson]),
+    ),
     reflected!(
         "S2-frame",
         "an engine cannot read the key in JSON from a WebSocket",
+        &[Guard::SecretJson],
         reflection::in_place,
         "frame"
-    )
-    .guarded_by(&[Guard::SecretJson]),
+    ),
     reflected!(
         "S2-message",
         "an engine cannot read the key in bytes from a WebSocket, five at a time",
+        &[Guard::SecretMessage],
         reflection::in_place,
         "message"
-    )
-    .guarded_by(&[Guard::SecretMessage]),
+    ),
     reflected!(
         "S2-image",
         "an engine cannot read the key in the bytes of an image, five at a time",
+        &[Guard::SecretPicture],
         reflection::in_place,
         "picture"
-    )
-    .guarded_by(&[Guard::SecretPicture]),
+    ),
     AttackCase::new(
         "S3-image-url",
         "the key is not sent when a finished image is fetched",
@@ -155,40 +165,40 @@ pub(crate) const CASES: &[AttackCase] = &[
     reflected!(
         "S5-errors",
         "a user cannot read the key in an engine's error",
+        &[Guard::SecretError],
         leak::errors
-    )
-    .guarded_by(&[Guard::SecretError]),
+    ),
     reflected!(
         "S5-log",
         "an engine's log line does not write the key to the log",
+        &[Guard::SecretLog],
         leak::log
     )
-    .guarded_by(&[Guard::SecretLog])
     .on_own_server(),
     reflected!(
         "S5-progress",
         "a user cannot read the key in an engine's progress report",
+        &[Guard::SecretProgress],
         leak::progress
-    )
-    .guarded_by(&[Guard::SecretProgress]),
+    ),
     reflected!(
         "S5-details",
         "the key is not stored with a finished image",
+        &[Guard::SecretDetails],
         leak::details
-    )
-    .guarded_by(&[Guard::SecretDetails]),
+    ),
     reflected!(
         "S5-models",
         "a user cannot read the key in an engine's list of models",
+        &[Guard::SecretModels],
         leak::models
-    )
-    .guarded_by(&[Guard::SecretModels]),
+    ),
     reflected!(
         "S5-chat",
         "a user cannot read the key in a language model's response",
+        &[Guard::SecretChat],
         leak::chat
     )
-    .guarded_by(&[Guard::SecretChat])
     .on_own_server(),
     AttackCase::new(
         "S5-urls",

@@ -4,6 +4,7 @@ mod deserialize;
 mod exchange;
 mod load;
 mod outcome;
+mod recording;
 mod reply;
 mod socket_step;
 mod validate;
@@ -16,6 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::case_files::CaseFiles;
 use crate::computed::compute;
+use crate::invalid_case::InvalidCase;
 use crate::json_pointer;
 
 pub(crate) use exchange::{Exchange, ExpectedFormField, ExpectedRequest, UpstreamServer};
@@ -121,30 +123,6 @@ enum ImageOrigin {
     File(String),
 }
 
-/// Why a case is invalid.
-#[derive(Debug)]
-pub(crate) struct InvalidCase {
-    /// The JSON pointer of the invalid value.
-    pub(crate) pointer: String,
-    pub(crate) reason: String,
-}
-
-impl InvalidCase {
-    pub(crate) fn at(pointer: &str, reason: impl Into<String>) -> Self {
-        Self {
-            pointer: pointer.to_owned(),
-            reason: reason.into(),
-        }
-    }
-
-    fn message(&self) -> String {
-        match self.pointer.as_str() {
-            "" => format!("{FILE}: {}", self.reason),
-            pointer => format!("{FILE} at {pointer}: {}", self.reason),
-        }
-    }
-}
-
 impl Case {
     /// Reads and validates a case. The error names the file and the invalid value.
     pub(crate) fn read(files: &CaseFiles) -> Result<Self, String> {
@@ -160,7 +138,7 @@ impl Case {
         }
         let json = serde_json::from_slice(&files.read_bytes(FILE)?)
             .map_err(|error| format!("{FILE} is not JSON: {error}"))?;
-        Self::parse(json, files).map_err(|invalid| invalid.message())
+        Self::parse(json, files).map_err(|invalid| invalid.message(FILE))
     }
 
     fn parse(json: Value, files: &CaseFiles) -> Result<Self, InvalidCase> {

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::case::InvalidCase;
 use crate::case_files::{CaseFiles, JsonSelection};
+use crate::invalid_case::InvalidCase;
 use crate::json_pointer::escape_key;
 use crate::test_image;
 

@@ -29,7 +29,7 @@ pub(crate) async fn respond(
     request: &RecordedRequest,
 ) -> FakeResponse {
     let Some(exchange) = run.exchange(index) else {
-        return unexpected_request();
+        return FakeResponse::unexpected_request();
     };
     let Some(reply) = &exchange.reply else {
         return socket_script::accept(&run, index, request);
@@ -54,18 +54,9 @@ pub(crate) async fn respond(
     build_response(&run, index, reply).map_or_else(
         |error| {
             run.add_failure(format!("/upstream/{index}/reply: cannot be sent: {error}"));
-            unexpected_request()
+            FakeResponse::unexpected_request()
         },
         FakeResponse::from,
-    )
-}
-
-/// The response to a request that matches no exchange.
-pub(crate) fn unexpected_request() -> FakeResponse {
-    FakeResponse::typed(
-        500,
-        "text/plain; charset=utf-8",
-        "the case does not expect this request",
     )
 }
 

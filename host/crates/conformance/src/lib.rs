@@ -7,7 +7,7 @@
 //! | modules | content |
 //! |---|---|
 //! | `suite`, `report` | all cases of an engine, and their reports |
-//! | `case`, `case_files`, `computed`, `recording`, `test_image` | a case, read and validated |
+//! | `case`, `invalid_case`, `case_files`, `computed`, `test_image` | a case, read and validated |
 //! | `case_runner`, `case_run`, `host` | one run of a case, and its state |
 //! | `scripted_upstream`, `http_reply`, `socket_script` | the fake upstream of a case |
 //! | `loopback` | the server below it; also the base of the fake upstream of the tests |
@@ -24,12 +24,12 @@ mod display;
 mod error_kind;
 mod host;
 mod http_reply;
+mod invalid_case;
 mod json_pointer;
 mod loopback;
 mod multipart_form;
 mod outcome_match;
 mod placeholders;
-mod recording;
 mod report;
 mod request_match;
 mod scripted_upstream;

@@ -93,7 +93,7 @@ impl RequestHandler for ScriptHandler {
             .record_request(self.server, &request, RequestBody::Complete);
         match exchange {
             Some(index) => http_reply::respond(self.run.clone(), index, &request).await,
-            None => http_reply::unexpected_request(),
+            None => FakeResponse::unexpected_request(),
         }
     }
 

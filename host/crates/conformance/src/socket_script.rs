@@ -12,7 +12,6 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::case::{BinaryPart, SocketStep};
 use crate::case_run::CaseRun;
-use crate::http_reply::unexpected_request;
 use crate::loopback::{FakeResponse, RecordedRequest, WebSocket};
 use crate::placeholders::ObjectMatch;
 
@@ -25,7 +24,7 @@ pub(crate) fn accept(run: &Arc<CaseRun>, index: usize, request: &RecordedRequest
         run.add_failure(format!(
             "/upstream/{index}/request: expected a WebSocket handshake, got a plain request"
         ));
-        return unexpected_request();
+        return FakeResponse::unexpected_request();
     }
     let run = run.clone();
     FakeResponse::web_socket(move |socket| run_script(run, index, socket))

@@ -9,7 +9,7 @@ use rustls::ClientConfig;
 use tokio::time::{Instant, timeout_at};
 
 use crate::address_policy::AddressPolicy;
-use crate::error::Error;
+use crate::error::{Error, root_cause};
 use crate::response::Response;
 
 /// Time to connect, including TLS.
@@ -80,13 +80,4 @@ fn classify_failure(error: reqwest::Error) -> Error {
         return Error::Connect(format!("cannot be reached: {}", root_cause(&error)));
     }
     Error::Disconnected(format!("dropped the connection: {}", root_cause(&error)))
-}
-
-/// The text of the innermost error, which is the operating system's or the TLS library's.
-pub(crate) fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn StdError = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }

@@ -88,6 +88,15 @@ impl Error {
     }
 }
 
+/// The text of the innermost error, which is the operating system's or the TLS library's.
+pub(crate) fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

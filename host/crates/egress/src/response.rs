@@ -8,9 +8,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use pinhole_ground::guard::{Guard, Refusal};
 use tokio::time::{Instant, timeout_at};
 
-use crate::client::root_cause;
 use crate::content_decoder::ContentDecoder;
-use crate::error::Error;
+use crate::error::{Error, root_cause};
 use crate::headers::check_response;
 
 /// A stream of events may pause this many times as long as another response: its upstream is working.

@@ -16,8 +16,8 @@ use pinhole_ground::text::hex;
 use sha2::{Digest, Sha256};
 
 use crate::call;
-use crate::compile::compile;
 use crate::component::Component;
+use crate::component_code::load_or_compile;
 use crate::component_files::read_component;
 use crate::contract::ImageEnginePre;
 use crate::grant::{Grant, declared_rights};
@@ -38,7 +38,7 @@ pub(crate) async fn admit(
     let bytes = read_component(directory, file)?;
     check_kind(&bytes)?;
     let digest = hex(&Sha256::digest(&bytes));
-    let code = compile(sandbox, &digest, bytes).await?;
+    let code = load_or_compile(sandbox, &digest, bytes).await?;
     let imports = check_world(&sandbox.engine, &code)?;
     let pre = sandbox
         .linker

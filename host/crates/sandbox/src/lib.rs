@@ -22,7 +22,7 @@
 //! | modules | purpose |
 //! |---|---|
 //! | `engines`, `registry`, `component`, `pending_approval` | which components serve |
-//! | `admission`, `component_files`, `compile`, `compiled_store` | from a file to a validated component |
+//! | `admission`, `component_files`, `component_code`, `compile`, `compiled_store` | from a file to a validated component |
 //! | [`grant`], [`engine_settings`], `resolved_settings` | what an engine may do, and its settings |
 //! | `sandbox`, `wasmtime_engine`, `guest_runtime`, `queue`, `limits` | what calls share, and their limits |
 //! | `call`, `supervisor`, `instance`, `job_context`, `output` | one call |
@@ -36,6 +36,7 @@ mod call;
 mod compile;
 mod compiled_store;
 mod component;
+mod component_code;
 mod component_files;
 pub mod contract;
 pub mod engine_settings;

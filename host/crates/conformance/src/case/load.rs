@@ -1,11 +1,12 @@
 //! Encodes or reads the images, replies and frames that a case names.
 
+use super::recording;
 use super::{
     BinaryPart, Case, CaseImage, Exchange, ExpectedImages, ImageOrigin, InvalidCase, Script,
     SocketStep,
 };
 use crate::case_files::CaseFiles;
-use crate::{recording, test_image};
+use crate::test_image;
 
 impl Case {
     pub(super) fn load(&mut self, files: &CaseFiles) -> Result<(), InvalidCase> {

@@ -117,6 +117,15 @@ pub enum RawStep {
 }
 
 impl FakeResponse {
+    /// The response to a request that a case does not expect.
+    pub(crate) fn unexpected_request() -> Self {
+        Self::typed(
+            500,
+            "text/plain; charset=utf-8",
+            "the case does not expect this request",
+        )
+    }
+
     /// A JSON body.
     #[must_use]
     pub fn json(status: u16, body: &Value) -> Self {

@@ -43,7 +43,7 @@ struct ChildOutput {
 
 impl Compiler {
     /// Compiles a component in a child process.
-    pub(super) async fn compile(&self, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
+    pub(crate) async fn compile(&self, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
         let mut child = self.start_child()?;
         let max_code_bytes = Guard::CompiledCode.limit(self.code_bytes);
         let max_wait = self.time.saturating_mul(MAX_WAIT);

@@ -1,0 +1,62 @@
+//! The code of a component: from the store, or compiled and stored.
+
+use std::sync::Arc;
+
+use pinhole_ground::guard::Refusal;
+use pinhole_ground::metrics;
+use tokio::task::JoinError;
+use tokio::time::Instant;
+use wasmtime::component::Component as Code;
+
+use crate::compile::invalid_component;
+use crate::sandbox::Sandbox;
+
+/// Loads a component's code from the store, or compiles and stores it.
+///
+/// The refusal's reason is for the operator and follows the file's name.
+pub(crate) async fn load_or_compile(
+    sandbox: &Arc<Sandbox>,
+    digest: &str,
+    bytes: Vec<u8>,
+) -> Result<Code, Refusal> {
+    if let Some(code) = load_stored(sandbox.clone(), digest.to_owned()).await? {
+        return Ok(code);
+    }
+    let _permit = sandbox.compiles.acquire().await;
+    compile_and_store(sandbox.clone(), digest.to_owned(), bytes).await
+}
+
+async fn load_stored(sandbox: Arc<Sandbox>, digest: String) -> Result<Option<Code>, Refusal> {
+    tokio::task::spawn_blocking(move || sandbox.compiled.load(&sandbox.engine, &digest))
+        .await
+        .map_err(|error| task_failure(&error))
+}
+
+async fn compile_and_store(
+    sandbox: Arc<Sandbox>,
+    digest: String,
+    bytes: Vec<u8>,
+) -> Result<Code, Refusal> {
+    let runtime = tokio::runtime::Handle::current();
+    // The child's parent-death signal is bound to the thread that starts it, so that thread waits for it.
+    tokio::task::spawn_blocking(move || {
+        let start = Instant::now();
+        let compiled = runtime.block_on(sandbox.compiler.compile(&bytes));
+        metrics::count_compile(start.elapsed(), compiled.is_ok());
+        sandbox
+            .compiled
+            .save(&sandbox.engine, &digest, &compiled?)
+            .map_err(|error| invalid_component(&error.root_cause().to_string()).into())
+    })
+    .await
+    .map_err(|error| task_failure(&error))?
+}
+
+fn task_failure(error: &JoinError) -> Refusal {
+    let failure = if error.is_panic() {
+        "the host failed; see its log"
+    } else {
+        "the host canceled the compilation"
+    };
+    format!("cannot be compiled: {failure}").into()
+}

@@ -42,12 +42,12 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
 fn patched(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let mut bytes = bytes.to_vec();
-    let places: Vec<usize> = (0..bytes.len())
-        .filter(|place| bytes[*place..].starts_with(from.as_bytes()))
+    let positions: Vec<usize> = (0..bytes.len())
+        .filter(|position| bytes[*position..].starts_with(from.as_bytes()))
         .collect();
-    assert!(!places.is_empty(), "there is no {from}");
-    for place in places {
-        bytes[place..place + to.len()].copy_from_slice(to.as_bytes());
+    assert!(!positions.is_empty(), "there is no {from}");
+    for position in positions {
+        bytes[position..position + to.len()].copy_from_slice(to.as_bytes());
     }
     bytes
 }
@@ -84,7 +84,7 @@ async fn open(engines: &Path, data: &Path) -> Engines {
 
 /// Opens the directory with an empty data directory. Exactly these files must be rejected, each with a reason that
 /// contains the text.
-async fn check(folder: &TempDir, refused: &[(&str, &str)]) -> Engines {
+async fn open_with_rejected(folder: &TempDir, refused: &[(&str, &str)]) -> Engines {
     let data = tempfile::tempdir().unwrap();
     let engines = open(folder.path(), data.path()).await;
     let found = engines.rejected_files().iter();
@@ -94,11 +94,11 @@ async fn check(folder: &TempDir, refused: &[(&str, &str)]) -> Engines {
         engines.rejected_files().len(),
         "a file is refused twice"
     );
-    for (file, gist) in refused {
+    for (file, expected_text) in refused {
         let reason = found
             .get(file)
             .unwrap_or_else(|| panic!("{file} is admitted"));
-        assert!(reason.contains(gist), "{file}: {reason}");
+        assert!(reason.contains(expected_text), "{file}: {reason}");
         assert!(reason.len() < 500, "{file}: {reason}");
         assert!(!reason.contains(char::is_control), "{file}: {reason}");
     }
@@ -110,7 +110,7 @@ async fn check(folder: &TempDir, refused: &[(&str, &str)]) -> Engines {
     engines
 }
 
-fn names(engines: &Engines) -> Vec<&str> {
+fn admitted_names(engines: &Engines) -> Vec<&str> {
     let admitted = engines.admitted();
     admitted
         .map(|component| component.description.name.as_str())
@@ -118,7 +118,7 @@ fn names(engines: &Engines) -> Vec<&str> {
 }
 
 /// Asserts that the engine generates an image.
-async fn draws(engines: &Engines, name: &str) {
+async fn assert_generates(engines: &Engines, name: &str) {
     let job = Job {
         prompt: "a quiet hill".to_owned(),
         negative_prompt: None,
@@ -131,11 +131,11 @@ async fn draws(engines: &Engines, name: &str) {
     };
     let limits = Limits::job(Duration::from_secs(600));
     let component = engines.get(name).unwrap();
-    let (bound, control) = (
+    let (settings, context) = (
         ResolvedSettings::default(),
         JobContext::new("test".to_owned()),
     );
-    let call = engines.call(component, &bound, &control, limits);
+    let call = engines.call(component, &settings, &context, limits);
     assert_eq!(call.generate(job).await.unwrap().images.len(), 1);
 }
 
@@ -165,8 +165,8 @@ async fn admission_names_what_a_rejected_file_is() {
     symlink("nowhere", inside("dangling.wasm")).unwrap();
     symlink("circle.wasm", inside("circle.wasm")).unwrap();
     // To open a pipe blocks until a process writes to it.
-    let made = Command::new("mkfifo").arg(inside("pipe.wasm")).status();
-    assert!(made.unwrap().success());
+    let status = Command::new("mkfifo").arg(inside("pipe.wasm")).status();
+    assert!(status.unwrap().success());
 
     let refused = [
         ("circle.wasm", "cannot be read"),
@@ -187,9 +187,9 @@ async fn admission_names_what_a_rejected_file_is() {
         ("text.wasm", "is not WebAssembly"),
         ("truncated.wasm", "is not a valid component"),
     ];
-    let engines = check(&folder, &refused).await;
-    assert_eq!(names(&engines), ["sketch"]);
-    draws(&engines, "sketch").await;
+    let engines = open_with_rejected(&folder, &refused).await;
+    assert_eq!(admitted_names(&engines), ["sketch"]);
+    assert_generates(&engines, "sketch").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -263,8 +263,8 @@ async fn admission_names_what_differs_from_the_world() {
         ),
         ("without.wasm", "does not have export `verify`"),
     ];
-    let engines = check(&folder, &refused).await;
-    assert_eq!(names(&engines), ["sketch"]);
+    let engines = open_with_rejected(&folder, &refused).await;
+    assert_eq!(admitted_names(&engines), ["sketch"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -294,9 +294,9 @@ async fn admission_rejects_component_that_cannot_describe_itself() {
         ),
         ("trap.wasm", "cannot describe itself: the engine crashed"),
     ];
-    let engines = check(&folder, &refused).await;
-    assert_eq!(names(&engines), ["sketch"]);
-    draws(&engines, "sketch").await;
+    let engines = open_with_rejected(&folder, &refused).await;
+    assert_eq!(admitted_names(&engines), ["sketch"]);
+    assert_generates(&engines, "sketch").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -311,7 +311,7 @@ async fn first_of_two_files_with_one_engine_name_is_admitted() {
         ("b.wasm", "names its engine sketch, as a.wasm already does"),
         ("c.wasm", "names its engine sketch, as a.wasm already does"),
     ];
-    let engines = check(&folder, &refused).await;
+    let engines = open_with_rejected(&folder, &refused).await;
     assert_eq!(engines.get("sketch").unwrap().file, "a.wasm");
 }
 
@@ -327,8 +327,8 @@ async fn symbolic_link_within_the_directory_is_followed() {
     .unwrap();
     symlink("..v1", folder.path().join("..data")).unwrap();
     symlink("..data/sketch.wasm", folder.path().join("sketch.wasm")).unwrap();
-    let engines = check(&folder, &[]).await;
-    draws(&engines, "sketch").await;
+    let engines = open_with_rejected(&folder, &[]).await;
+    assert_generates(&engines, "sketch").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -388,11 +388,14 @@ async fn unusable_setting_is_reported_with_its_variable() {
         let path = folder.path().to_str().unwrap();
         let server =
             TestServer::start(&[&[("PINHOLE_ENGINES", path)], &variables[..]].concat()).await;
-        let current = server.app.jobs.snapshot();
-        assert!(current.binding("sketch").unwrap().problems().is_empty());
-        for (engine, gist) in problems {
-            let problems = current.binding(engine).unwrap().problems();
-            assert!(problems[0].contains(gist), "{engine}: {problems:?}");
+        let snapshot = server.app.jobs.snapshot();
+        assert!(snapshot.binding("sketch").unwrap().problems().is_empty());
+        for (engine, expected_text) in problems {
+            let problems = snapshot.binding(engine).unwrap().problems();
+            assert!(
+                problems[0].contains(expected_text),
+                "{engine}: {problems:?}"
+            );
             assert!(!format!("{problems:?}").contains("secret-4711"));
         }
     }
@@ -496,7 +499,7 @@ async fn compiled_code_is_private_and_reused_at_the_next_start() {
     // The server closes a directory that is open to others.
     allow(&kept.0, 0o755);
     let again = open(folder.path(), data.path()).await;
-    draws(&again, "sketch").await;
+    assert_generates(&again, "sketch").await;
     assert_eq!(mode(&kept.0), 0o700);
     assert_eq!(kept.code("sketch.wasm"), first);
     assert_eq!(fs::read(kept.key()).unwrap(), key);
@@ -560,8 +563,8 @@ async fn compiled_code_of_other_origin_is_compiled_again() {
         let _open = fs::File::open(&code).unwrap();
         change();
         let engines = open(only.path(), data.path()).await;
-        assert_eq!(names(&engines), ["sketch"], "{what}");
-        draws(&engines, "sketch").await;
+        assert_eq!(admitted_names(&engines), ["sketch"], "{what}");
+        assert_generates(&engines, "sketch").await;
         let after = kept.code(sketch);
         assert_ne!(after.inode, before.inode, "{what}: not written anew");
         assert!(after.bytes == good, "{what}: other code");

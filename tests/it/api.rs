@@ -5,11 +5,11 @@
 
 mod chats;
 mod document;
-mod face;
-mod kept;
-mod people;
+mod images;
+mod files;
+mod accounts;
 mod settings;
-mod shape;
+mod schema;
 
 use http::Method;
 use insta::internals::{Content, ContentPath};
@@ -162,7 +162,7 @@ impl Api {
         let content = contents.get(media_type).or_else(|| contents.get(&general));
         let content = content.unwrap_or_else(|| panic!("{media_type} is not documented: {said}"));
         if media_type == "application/json" {
-            let found = shape::faults(&self.document, &content["schema"], body);
+            let found = schema::faults(&self.document, &content["schema"], body);
             assert!(found.is_empty(), "{said}: {found:#?}");
         }
     }

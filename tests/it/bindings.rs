@@ -12,12 +12,12 @@ async fn image_upstream() -> FakeUpstream {
 }
 
 /// A server whose engine `openai` has this URL and a key, with these bindings.
-async fn server(address: &str, bindings: &Value, variables: &[(&str, &str)]) -> TestServer {
+async fn server(url: &str, bindings: &Value, variables: &[(&str, &str)]) -> TestServer {
     let bindings = bindings.to_string();
     let mut all = vec![
         ("IMAGE_GENERATION_ENGINE", "openai"),
         ("IMAGE_GENERATION_MODEL", "of-the-default"),
-        ("IMAGES_OPENAI_API_BASE_URL", address),
+        ("IMAGES_OPENAI_API_BASE_URL", url),
         ("IMAGES_OPENAI_API_KEY", "key-of-the-engine"),
         ("PINHOLE_BINDINGS", &bindings),
     ];
@@ -25,7 +25,7 @@ async fn server(address: &str, bindings: &Value, variables: &[(&str, &str)]) -> 
     TestServer::start(&all).await
 }
 
-async fn draw(server: &TestServer, more: &Value) -> (u16, Value) {
+async fn generate(server: &TestServer, more: &Value) -> (u16, Value) {
     let mut body = json!({"prompt": "a red fox"});
     let fields = more.as_object().unwrap().clone();
     body.as_object_mut().unwrap().extend(fields);
@@ -33,13 +33,13 @@ async fn draw(server: &TestServer, more: &Value) -> (u16, Value) {
 }
 
 /// The model and the key of each request, in order.
-fn asked(upstream: &FakeUpstream) -> Vec<(String, String)> {
-    let seen = upstream.requests();
-    let asked = seen.iter().map(|seen| {
-        let model = seen.json()["model"].as_str().unwrap_or("-").to_owned();
-        (model, seen.header("authorization").to_owned())
+fn sent_models_and_keys(upstream: &FakeUpstream) -> Vec<(String, String)> {
+    let requests = upstream.requests();
+    let pairs = requests.iter().map(|request| {
+        let model = request.json()["model"].as_str().unwrap_or("-").to_owned();
+        (model, request.header("authorization").to_owned())
     });
-    asked.collect()
+    pairs.collect()
 }
 
 fn pair(model: &str, key: &str) -> (String, String) {
@@ -61,25 +61,25 @@ async fn binding_has_its_own_url_key_and_model() {
     });
     let server = server(&engines.url(), &bindings, &[]).await;
     for engine in [json!({}), json!({"engine": "large"})] {
-        assert_eq!(draw(&server, &engine).await.0, 200);
+        assert_eq!(generate(&server, &engine).await.0, 200);
     }
     let key = "Bearer key-of-the-engine";
     assert_eq!(
-        asked(&engines),
+        sent_models_and_keys(&engines),
         [pair("of-openai", key), pair("of-large", key)]
     );
     assert_eq!(engines.requests()[1].json()["size"], "64x32");
     for engine in ["photo", "keyless"] {
-        assert_eq!(draw(&server, &json!({"engine": engine})).await.0, 200);
+        assert_eq!(generate(&server, &json!({"engine": engine})).await.0, 200);
     }
-    let asked_photos = asked(&photos);
-    assert_eq!(asked_photos[0], pair("of-photos", "Bearer key-of-photos"));
+    let photo_requests = sent_models_and_keys(&photos);
+    assert_eq!(photo_requests[0], pair("of-photos", "Bearer key-of-photos"));
     // Neither the engine's key nor the default's model is sent to another URL.
-    assert_eq!(asked_photos[1].1, "");
-    assert_ne!(asked_photos[1].0, "of-the-default");
-    assert_eq!((engines.requests().len(), asked_photos.len()), (2, 2));
+    assert_eq!(photo_requests[1].1, "");
+    assert_ne!(photo_requests[1].0, "of-the-default");
+    assert_eq!((engines.requests().len(), photo_requests.len()), (2, 2));
 
-    let (status, body) = draw(&server, &json!({"engine": "nobody"})).await;
+    let (status, body) = generate(&server, &json!({"engine": "nobody"})).await;
     assert_eq!(status, 400, "{body}");
     let message = body["error"]["message"].as_str().unwrap();
     assert!(
@@ -93,7 +93,12 @@ async fn binding_has_its_own_url_key_and_model() {
 }
 
 /// Sends a request to a server with this default upstream and two fallbacks, of which one is unusable.
-async fn check(default: &FakeUpstream, more: &Value, expected_status: u16, falls_back: &str) {
+async fn check_fallback(
+    default: &FakeUpstream,
+    more: &Value,
+    expected_status: u16,
+    falls_back: &str,
+) {
     let spare = image_upstream().await;
     let bindings = json!({
         "broken": {"engine": "openai", "settings": {"base-url": "nonsense"}},
@@ -137,9 +142,9 @@ async fn check(default: &FakeUpstream, more: &Value, expected_status: u16, falls
 async fn busy_upstream_falls_back_to_another_binding() {
     let busy = json!({"error": {"message": "slow down", "code": "rate_limit_exceeded"}});
     let busy = FakeUpstream::json(429, busy).await;
-    check(&busy, &json!({}), 200, "spare").await;
+    check_fallback(&busy, &json!({}), 200, "spare").await;
     let broke = json!({"error": {"message": "pay first", "code": "insufficient_quota"}});
-    check(
+    check_fallback(
         &FakeUpstream::json(429, broke).await,
         &json!({}),
         200,
@@ -147,23 +152,23 @@ async fn busy_upstream_falls_back_to_another_binding() {
     )
     .await;
     // A model's name may mean nothing to another engine, but another binding of the same engine accepts it.
-    check(&busy, &json!({"model": "of-both"}), 200, "spare").await;
+    check_fallback(&busy, &json!({"model": "of-both"}), 200, "spare").await;
     // A request that names its engine does not fall back.
-    check(&busy, &json!({"engine": "openai"}), 400, "nobody").await;
+    check_fallback(&busy, &json!({"engine": "openai"}), 400, "nobody").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unreachable_upstream_falls_back_to_another_binding() {
     let gone = FakeUpstream::json(200, json!({})).await;
-    let address = gone.url();
+    let url = gone.url();
     drop(gone);
-    let server = server(&address, &json!({}), &[("PINHOLE_FALLBACKS", "sketch")]).await;
-    assert_eq!(draw(&server, &json!({})).await.0, 200);
+    let server = server(&url, &json!({}), &[("PINHOLE_FALLBACKS", "sketch")]).await;
+    assert_eq!(generate(&server, &json!({})).await.0, 200);
     // The other engine does not support the model.
-    let (status, body) = draw(&server, &json!({"model": "of-openai"})).await;
+    let (status, body) = generate(&server, &json!({"model": "of-openai"})).await;
     assert_eq!(status, 503, "{body}");
     // The other engine does not support the count.
-    let (status, body) = draw(&server, &json!({"n": 10, "parameters": {}})).await;
+    let (status, body) = generate(&server, &json!({"n": 10, "parameters": {}})).await;
     assert!(
         status == 200 || body["error"]["message"].as_str().unwrap().contains("reach"),
         "{body}"
@@ -173,11 +178,11 @@ async fn unreachable_upstream_falls_back_to_another_binding() {
 #[tokio::test(flavor = "multi_thread")]
 async fn request_that_may_be_billed_is_not_repeated() {
     let failing = FakeUpstream::json(500, json!({"error": {"message": "oh"}})).await;
-    check(&failing, &json!({}), 400, "nobody").await;
+    check_fallback(&failing, &json!({}), 400, "nobody").await;
     // The upstream accepts the request and closes the connection without a response.
     let mute =
         FakeUpstream::start(async |_| -> FakeResponse { panic!("the connection breaks") }).await;
-    check(&mute, &json!({}), 400, "nobody").await;
+    check_fallback(&mute, &json!({}), 400, "nobody").await;
     assert_eq!(mute.requests().len(), 1);
 }
 
@@ -192,31 +197,37 @@ async fn binding_is_only_for_its_groups() {
     });
     let server = server(&upstream.url(), &bindings, &[]).await;
     let second = server.add_second_user().await;
-    let ask = async |key: &str, engine: Option<&str>| {
+    let generate_as = async |key: &str, engine: Option<&str>| {
         let body = json!({"prompt": "a red fox", "engine": engine});
-        let asking = server
+        let request = server
             .client
             .request(Method::POST, server.url("/v1/images/generations"));
-        let answer = asking
+        let response = request
             .bearer_auth(key)
             .body(body.to_string())
             .header("content-type", "application/json");
-        let answer = answer.send().await.unwrap();
-        let status = answer.status().as_u16();
-        let text = answer.text().await.unwrap();
-        let used = upstream
+        let response = response.send().await.unwrap();
+        let status = response.status().as_u16();
+        let text = response.text().await.unwrap();
+        let authorization = upstream
             .requests()
             .last()
-            .map(|seen| seen.header("authorization").to_owned());
-        (status, text, used.unwrap_or_default())
+            .map(|request| request.header("authorization").to_owned());
+        (status, text, authorization.unwrap_or_default())
     };
-    let (status, text, _) = ask(second, Some("secret")).await;
+    let (status, text, _) = generate_as(second, Some("secret")).await;
     assert_eq!(status, 400, "{text}");
     // The message does not reveal that the binding exists.
     let known = text.replace("unknown engine secret", "");
     assert!(!known.contains("secret"), "{text}");
-    assert_eq!(ask(&server.key, Some("secret")).await.2, "Bearer k-secret");
-    assert_eq!(ask(second, None).await.2, "Bearer key-of-the-engine");
+    assert_eq!(
+        generate_as(&server.key, Some("secret")).await.2,
+        "Bearer k-secret"
+    );
+    assert_eq!(
+        generate_as(second, None).await.2,
+        "Bearer key-of-the-engine"
+    );
 
     let group = json!({"name": "Designers", "description": ""});
     let (status, group) = server.post_json("/api/v1/groups/create", &group).await;
@@ -227,8 +238,11 @@ async fn binding_is_only_for_its_groups() {
         .post_json(&format!("/api/v1/groups/id/{id}/users/add"), &members)
         .await;
     assert_eq!(status, 200, "{group}");
-    assert_eq!(ask(second, Some("secret")).await.2, "Bearer k-secret");
-    assert_eq!(ask(second, None).await.2, "Bearer k-house");
+    assert_eq!(
+        generate_as(second, Some("secret")).await.2,
+        "Bearer k-secret"
+    );
+    assert_eq!(generate_as(second, None).await.2, "Bearer k-house");
 
     let chat = json!({
         "model": "talker", "features": {"image_generation": true},
@@ -244,7 +258,7 @@ async fn binding_is_only_for_its_groups() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn invalid_bindings_stop_the_start_with_their_position() {
-    for (bindings, gist) in [
+    for (bindings, expected) in [
         ("{\"a\": {\"engin\": \"open-sesame\"}}", "see a.engin"),
         ("[\"open-sesame\"", "PINHOLE_BINDINGS is not a JSON object"),
         (
@@ -268,7 +282,7 @@ async fn invalid_bindings_stop_the_start_with_their_position() {
             .err()
             .unwrap();
         let error = format!("{error:#}");
-        assert!(error.contains(gist), "{error}");
+        assert!(error.contains(expected), "{error}");
         assert!(!error.contains("open-sesame"), "{error}");
     }
 }
@@ -282,8 +296,8 @@ async fn unusable_binding_reports_its_problem_and_affects_no_other() {
         "both": {"engine": "openai", "edit_settings": {"api-version": "1", "authentication": "x"}},
     });
     let server = server(&upstream.url(), &bindings, &[]).await;
-    assert_eq!(draw(&server, &json!({})).await.0, 200);
-    for (engine, gist) in [
+    assert_eq!(generate(&server, &json!({})).await.0, 200);
+    for (engine, expected) in [
         ("lost", "its engine nobody does not exist"),
         (
             "odd",
@@ -294,10 +308,10 @@ async fn unusable_binding_reports_its_problem_and_affects_no_other() {
             "the setting authentication cannot differ for editing",
         ),
     ] {
-        let (status, body) = draw(&server, &json!({"engine": engine})).await;
+        let (status, body) = generate(&server, &json!({"engine": engine})).await;
         assert_eq!(status, 400, "{body}");
         let message = body["error"]["message"].as_str().unwrap();
-        assert!(message.contains(gist), "{message}");
+        assert!(message.contains(expected), "{message}");
     }
 }
 
@@ -321,10 +335,10 @@ async fn default_engine_must_exist() {
     }))
     .await;
     assert_eq!(status, 200, "{body}");
-    assert_eq!(draw(&server, &json!({})).await.0, 200);
+    assert_eq!(generate(&server, &json!({})).await.0, 200);
     assert_eq!((engines.requests().len(), photos.requests().len()), (0, 1));
     let (status, body) = set(json!({"PINHOLE_BINDINGS": null})).await;
     assert_eq!(status, 400, "{body}");
-    assert_eq!(draw(&server, &json!({})).await.0, 200);
+    assert_eq!(generate(&server, &json!({})).await.0, 200);
     assert_eq!(photos.requests().len(), 2);
 }

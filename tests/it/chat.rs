@@ -1,13 +1,13 @@
 //! Whole chat turns: the request as Open WebUI sends it, the image with its events, and the language model's response.
 
-mod answer;
 mod decision;
 mod failure;
 mod history;
+mod image_options;
 mod models;
 mod prompt;
-mod refused;
-mod wishes;
+mod refusals;
+mod responses;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,21 +74,23 @@ impl RecordedTurn {
 
 /// A language model that responds to each turn, on a server without a list of models.
 async fn model() -> FakeUpstream {
-    FakeUpstream::start(async |seen: RecordedRequest| match seen.line().as_str() {
-        "GET /v1/models" => FakeResponse::json(404, &json!({})),
-        _ if seen.json()["stream"] == true => {
-            FakeResponse::typed(200, "text/event-stream", STREAMED)
+    FakeUpstream::start(async |upstream_request: RecordedRequest| {
+        match upstream_request.line().as_str() {
+            "GET /v1/models" => FakeResponse::json(404, &json!({})),
+            _ if upstream_request.json()["stream"] == true => {
+                FakeResponse::typed(200, "text/event-stream", STREAMED)
+            }
+            _ => FakeResponse::typed(200, "application/json", WHOLE),
         }
-        _ => FakeResponse::typed(200, "application/json", WHOLE),
     })
     .await
 }
 
 /// The requests to the language model, without those for its list of models.
-fn asked(model: &FakeUpstream) -> Vec<RecordedRequest> {
-    let mut seen = model.requests();
-    seen.retain(|seen| seen.line() != "GET /v1/models");
-    seen
+fn model_requests(model: &FakeUpstream) -> Vec<RecordedRequest> {
+    let mut upstream_requests = model.requests();
+    upstream_requests.retain(|upstream_request| upstream_request.line() != "GET /v1/models");
+    upstream_requests
 }
 
 async fn server(model: &FakeUpstream, variables: &[(&str, &str)]) -> TestServer {
@@ -261,17 +263,17 @@ const IMAGE_FAILED: [&str; 2] = [
 
 /// The only request to the language model.
 #[track_caller]
-fn only(model: &FakeUpstream) -> RecordedRequest {
-    let [seen] = asked(model).try_into().expect("one request");
-    assert_eq!(seen.line(), "POST /v1/chat/completions");
+fn only_request(model: &FakeUpstream) -> RecordedRequest {
+    let [upstream_request] = model_requests(model).try_into().expect("one request");
+    assert_eq!(upstream_request.line(), "POST /v1/chat/completions");
     assert_eq!(
-        seen.header("authorization"),
+        upstream_request.header("authorization"),
         format!("Bearer {MODEL_KEY}"),
         "the operator's key, and not the user's"
     );
-    assert_eq!(seen.header("content-type"), "application/json");
-    assert_eq!(seen.header("cookie"), "");
-    seen
+    assert_eq!(upstream_request.header("content-type"), "application/json");
+    assert_eq!(upstream_request.header("cookie"), "");
+    upstream_request
 }
 
 /// The text between `<context>` and `</context>`, which occur once, at the start, and the text after it.
@@ -317,24 +319,27 @@ async fn streamed_turn_matches_the_open_webui_recording() {
     }
     let mut listener = EventListener::of_chat(&server, &server.key, &chat_id).await;
 
-    let reply = ask(&server, &request).await;
+    let response = ask(&server, &request).await;
 
-    reply.assert_is(200, "text/event-stream", STREAMED);
+    response.assert_is(200, "text/event-stream", STREAMED);
     let events = listener.collect_events(&server).await;
     assert_as_recorded(&events, &recorded);
 
-    let seen = only(&model).json();
-    let (told, rest) = context(&seen["messages"][0]["content"]);
-    assert!(told.contains("has been generated"), "{told}");
+    let upstream_request = only_request(&model).json();
+    let (context_text, rest) = context(&upstream_request["messages"][0]["content"]);
+    assert!(
+        context_text.contains("has been generated"),
+        "{context_text}"
+    );
     assert_eq!(rest, "");
     let expected = json!({
         "model": "mock-chat", "stream": true, "stream_options": {"include_usage": true},
         "temperature": 0.2, "max_tokens": 50,
-        "messages": [{"role": "system", "content": seen["messages"][0]["content"]}, request["messages"][0]],
+        "messages": [{"role": "system", "content": upstream_request["messages"][0]["content"]}, request["messages"][0]],
         // Not a known field of Open WebUI, so it is passed to the model.
         "tool_choice_of_ours": [{"id": "tool_choice_of_ours"}],
     });
-    assert_eq!(seen, expected);
+    assert_eq!(upstream_request, expected);
 
     let url = events[2]["data"]["data"]["files"][0]["url"]
         .as_str()
@@ -345,25 +350,25 @@ async fn streamed_turn_matches_the_open_webui_recording() {
     assert!(is_png(&stored.bytes().await.unwrap(), 512, 512));
     assert_eq!(server.stored_files(), 1);
     let second = server.add_second_user().await;
-    let others = server.client.get(server.url(url)).bearer_auth(second);
-    assert_eq!(others.send().await.unwrap().status(), 404);
-    let nobodys = server.client.get(server.url(url)).send().await.unwrap();
-    assert_eq!(nobodys.status(), 401);
+    let other_user = server.client.get(server.url(url)).bearer_auth(second);
+    assert_eq!(other_user.send().await.unwrap().status(), 404);
+    let unauthorized = server.client.get(server.url(url)).send().await.unwrap();
+    assert_eq!(unauthorized.status(), 401);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_and_text_arrive_before_the_response_ends() {
-    let (listened, read) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (connected, read) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (first, rest) = STREAMED.split_at(400);
     let model = {
-        let (listened, read) = (listened.clone(), read.clone());
-        FakeUpstream::start(move |seen: RecordedRequest| {
-            let (listened, read) = (listened.clone(), read.clone());
+        let (connected, read) = (connected.clone(), read.clone());
+        FakeUpstream::start(move |upstream_request: RecordedRequest| {
+            let (connected, read) = (connected.clone(), read.clone());
             async move {
-                if seen.line() == "GET /v1/models" {
+                if upstream_request.line() == "GET /v1/models" {
                     return FakeResponse::json(404, &json!({}));
                 }
-                listened.notified().await;
+                connected.notified().await;
                 let rest = stream::once(async move {
                     read.notified().await;
                     Ok::<_, std::io::Error>(Bytes::from(rest))
@@ -388,7 +393,7 @@ async fn events_and_text_arrive_before_the_response_ends() {
         events.push(listener.next().await);
     }
     assert_eq!(outline(&events.into()), IMAGE_CREATED);
-    listened.notify_one();
+    connected.notify_one();
     let mut response = timeout(TIMEOUT, turn).await.unwrap().unwrap().unwrap();
     let mut text = Vec::new();
     while text.len() < first.len() {
@@ -398,7 +403,7 @@ async fn events_and_text_arrive_before_the_response_ends() {
     read.notify_one();
     text.extend(response.bytes().await.unwrap());
     assert_eq!(String::from_utf8(text).unwrap(), STREAMED);
-    only(&model);
+    only_request(&model);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -409,14 +414,17 @@ async fn turn_without_streaming_has_one_json_response() {
     recorded.request["stream"] = json!(false);
     let mut listener = EventListener::of_chat(&server, &server.key, &recorded.chat_id).await;
 
-    let reply = ask(&server, &recorded.request).await;
+    let response = ask(&server, &recorded.request).await;
 
-    reply.assert_is(200, "application/json", WHOLE);
+    response.assert_is(200, "application/json", WHOLE);
     assert_as_recorded(&listener.collect_events(&server).await, &recorded.events);
-    let seen = only(&model).json();
-    assert_eq!(seen["stream"], false);
-    context(&seen["messages"][0]["content"]);
-    assert_eq!(seen["messages"][1], recorded.request["messages"][0]);
+    let upstream_request = only_request(&model).json();
+    assert_eq!(upstream_request["stream"], false);
+    context(&upstream_request["messages"][0]["content"]);
+    assert_eq!(
+        upstream_request["messages"][1],
+        recorded.request["messages"][0]
+    );
     assert_eq!(server.stored_files(), 1);
 }
 
@@ -424,14 +432,14 @@ async fn turn_without_streaming_has_one_json_response() {
 async fn context_precedes_the_system_message() {
     let model = model().await;
     let server = server(&model, &[]).await;
-    let picture = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}});
+    let image = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}});
     let user = json!({"role": "user", "content": "Draw a fox"});
     let system = |content: Value| json!({"role": "system", "content": content});
     let text = |text: &str| json!({"type": "text", "text": text});
     let cases = [
         (json!("Be brief."), vec!["/0/content"]),
         (
-            json!([text("Be brief."), picture, text("Be brief.")]),
+            json!([text("Be brief."), image, text("Be brief.")]),
             vec!["/0/content/0/text", "/0/content/2/text"],
         ),
     ];
@@ -443,7 +451,7 @@ async fn context_precedes_the_system_message() {
         ask(&server, &request)
             .await
             .assert_is(200, "application/json", WHOLE);
-        let mut messages = asked(&model)[index].json()["messages"].take();
+        let mut messages = model_requests(&model)[index].json()["messages"].take();
         for place in places {
             let place = messages.pointer_mut(place).unwrap();
             assert_eq!(context(place).1, "\nBe brief.");
@@ -453,7 +461,7 @@ async fn context_precedes_the_system_message() {
     }
 
     // A system message without text: the context is a message of its own.
-    for content in [json!([]), json!([picture]), json!(null)] {
+    for content in [json!([]), json!([image]), json!(null)] {
         let request = json!({
             "model": "m", "chat_id": "c", "features": {"image_generation": true},
             "messages": [system(content.clone()), user],
@@ -461,7 +469,7 @@ async fn context_precedes_the_system_message() {
         ask(&server, &request)
             .await
             .assert_is(200, "application/json", WHOLE);
-        let messages = asked(&model).last().unwrap().json()["messages"].take();
+        let messages = model_requests(&model).last().unwrap().json()["messages"].take();
         assert_eq!(context(&messages[0]["content"]).1, "", "{content}");
         assert_eq!(messages[1], system(content));
         assert_eq!(messages[2], user);

@@ -1,6 +1,6 @@
 //! Stored chats, as Open WebUI's clients create, save, list and delete them.
 
-mod copies;
+mod updates;
 mod files;
 mod limits;
 mod lists;

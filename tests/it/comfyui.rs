@@ -14,8 +14,8 @@ const JOB: &str = "0f3b8c1e-5a7d-4e2b-9c64-1d2e3f405162";
 /// Far more than any job here takes.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-fn path(seen: &RecordedRequest) -> &str {
-    seen.target.split('?').next().unwrap_or_default()
+fn path(request: &RecordedRequest) -> &str {
+    request.target.split('?').next().unwrap_or_default()
 }
 
 /// The history of the job with these output files.
@@ -26,11 +26,11 @@ fn history(files: &[&str]) -> Value {
 }
 
 /// Waits for the client's first message and for the job, then sends the end of the job.
-async fn finish(mut socket: WebSocket, mut jobs: watch::Receiver<u32>, mine: u32) {
+async fn finish(mut socket: WebSocket, mut jobs: watch::Receiver<u32>, number: u32) {
     socket.next().await.unwrap().unwrap();
-    jobs.wait_for(|jobs| *jobs >= mine).await.unwrap();
-    let over = json!({"type": "executing", "data": {"node": null, "prompt_id": JOB}});
-    socket.send(Message::text(over.to_string())).await.unwrap();
+    jobs.wait_for(|jobs| *jobs >= number).await.unwrap();
+    let done = json!({"type": "executing", "data": {"node": null, "prompt_id": JOB}});
+    socket.send(Message::text(done.to_string())).await.unwrap();
     while let Some(Ok(_)) = socket.next().await {}
 }
 
@@ -40,11 +40,11 @@ async fn comfy(
     view: fn(&RecordedRequest) -> FakeResponse,
 ) -> FakeUpstream {
     let jobs = watch::Sender::new(0);
-    FakeUpstream::start(move |seen| {
-        let answer = match path(&seen) {
+    FakeUpstream::start(move |request| {
+        let response = match path(&request) {
             "/ws" => {
-                let (mine, jobs) = (*jobs.borrow() + 1, jobs.subscribe());
-                FakeResponse::web_socket(move |socket| finish(socket, jobs, mine))
+                let (number, jobs) = (*jobs.borrow() + 1, jobs.subscribe());
+                FakeResponse::web_socket(move |socket| finish(socket, jobs, number))
             }
             "/prompt" => {
                 jobs.send_modify(|jobs| *jobs += 1);
@@ -53,31 +53,31 @@ async fn comfy(
                     &json!({"prompt_id": JOB, "number": 1, "node_errors": {}}),
                 )
             }
-            "/view" => view(&seen),
+            "/view" => view(&request),
             _ => FakeResponse::json(200, &history(files)),
         };
-        async { answer }
+        async { response }
     })
     .await
 }
 
-fn picture(_: &RecordedRequest) -> FakeResponse {
+fn image(_: &RecordedRequest) -> FakeResponse {
     FakeResponse::typed(200, "image/png", PIXEL)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_job_has_its_own_socket_and_id() {
-    let comfy = comfy(&["a.png"], picture).await;
+    let comfy = comfy(&["a.png"], image).await;
     let server = TestServer::with_engine("comfyui", &[("COMFYUI_BASE_URL", &comfy.url())]).await;
     let body = json!({"prompt": "a red fox"});
     for _ in 0..2 {
         let (status, reply) = server.post_json("/v1/images/generations", &body).await;
         assert_eq!(status, 200, "{reply}");
     }
-    let seen = comfy.requests();
-    let jobs: Vec<Value> = seen
+    let requests = comfy.requests();
+    let jobs: Vec<Value> = requests
         .iter()
-        .filter(|seen| seen.line() == "POST /prompt")
+        .filter(|request| request.line() == "POST /prompt")
         .map(RecordedRequest::json)
         .collect();
     for name in ["client_id", "prompt_id"] {
@@ -89,11 +89,11 @@ async fn each_job_has_its_own_socket_and_id() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn invalid_image_is_omitted_and_not_stored() {
-    let second_is_none = |seen: &RecordedRequest| match seen.target.contains("b.png") {
+    let second_is_invalid = |request: &RecordedRequest| match request.target.contains("b.png") {
         true => FakeResponse::typed(200, "image/png", "<html>"),
-        false => picture(seen),
+        false => image(request),
     };
-    let comfy = comfy(&["a.png", "b.png"], second_is_none).await;
+    let comfy = comfy(&["a.png", "b.png"], second_is_invalid).await;
     let server = TestServer::with_engine("comfyui", &[("COMFYUI_BASE_URL", &comfy.url())]).await;
     let body = json!({"prompt": "a red fox", "n": 2, "response_format": "url"});
     let (status, reply) = server.post_json("/v1/images/generations", &body).await;
@@ -104,35 +104,35 @@ async fn invalid_image_is_omitted_and_not_stored() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn disconnected_client_cancels_its_job() {
-    let (taken, mut followed) = mpsc::unbounded_channel();
+    let (started, mut start) = mpsc::unbounded_channel();
     // The engine responds to a ping only while it waits for the end of its job.
-    let talk = move |mut socket: WebSocket| {
-        let taken = taken.clone();
+    let socket_handler = move |mut socket: WebSocket| {
+        let started = started.clone();
         async move {
             socket.next().await.unwrap().unwrap();
             socket.send(Message::Ping("?".into())).await.unwrap();
             while !socket.next().await.unwrap().unwrap().is_pong() {}
-            taken.send(()).unwrap();
+            started.send(()).unwrap();
             while let Some(Ok(_)) = socket.next().await {}
         }
     };
-    let comfy = FakeUpstream::start(move |seen| {
-        let answer = match path(&seen) {
-            "/ws" => FakeResponse::web_socket(talk.clone()),
+    let comfy = FakeUpstream::start(move |request| {
+        let response = match path(&request) {
+            "/ws" => FakeResponse::web_socket(socket_handler.clone()),
             "/prompt" => FakeResponse::json(200, &json!({"prompt_id": JOB, "number": 1})),
             _ => FakeResponse::json(200, &json!({"cancelled": true})),
         };
-        async { answer }
+        async { response }
     })
     .await;
     let server = TestServer::with_engine("comfyui", &[("COMFYUI_BASE_URL", &comfy.url())]).await;
     let body = json!({"prompt": "a red fox"});
-    let asking = tokio::spawn(server.post("/v1/images/generations", &body).send());
-    let soon = tokio::time::timeout(TIMEOUT, followed.recv()).await;
+    let job_request = tokio::spawn(server.post("/v1/images/generations", &body).send());
+    let soon = tokio::time::timeout(TIMEOUT, start.recv()).await;
     soon.unwrap().unwrap();
-    asking.abort();
-    let told = tokio::time::timeout(TIMEOUT, comfy.wait_for_requests(3)).await;
-    told.unwrap();
+    job_request.abort();
+    let canceled = tokio::time::timeout(TIMEOUT, comfy.wait_for_requests(3)).await;
+    canceled.unwrap();
     let cancel = format!("POST /api/jobs/{JOB}/cancel");
     assert_eq!(
         comfy.request_lines()[1..],

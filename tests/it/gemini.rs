@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 const KEY: &str = "open-sesame-2846";
 
 /// A server with an upstream at `/v1beta` and a model.
-async fn stage() -> EngineFixture {
+async fn start() -> EngineFixture {
     let variables = [
         ("IMAGE_GENERATION_MODEL", "gemini-3.1-flash-image"),
         ("IMAGES_GEMINI_API_BASE_URL", "{upstream}/v1beta"),
@@ -18,7 +18,7 @@ async fn stage() -> EngineFixture {
 }
 
 /// A response with one image.
-fn picture(bytes: &[u8]) -> FakeResponse {
+fn image_response(bytes: &[u8]) -> FakeResponse {
     let data = base64_simd::STANDARD.encode_to_string(bytes);
     let part = json!({"inlineData": {"mimeType": "image/gif", "data": data}});
     FakeResponse::json(
@@ -29,38 +29,38 @@ fn picture(bytes: &[u8]) -> FakeResponse {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn images_are_in_the_order_of_their_seeds() {
-    let stage = stage().await;
-    let asked = json!({"prompt": "a red fox", "n": 3, "seed": 40});
+    let fixture = start().await;
+    let body = json!({"prompt": "a red fox", "n": 3, "seed": 40});
     // Responses are in the order of the requests, whose order of arrival is not defined.
-    let answers = [1, 2, 3].map(|width| picture(&gif(width)));
-    let played = stage.generate(answers, &asked).await;
+    let responses = [1, 2, 3].map(|width| image_response(&gif(width)));
+    let exchange = fixture.generate(responses, &body).await;
     let seed = |body: Value| body["generationConfig"]["seed"].as_u64().unwrap();
-    let arrived: Vec<u64> = played
+    let seeds: Vec<u64> = exchange
         .requests
         .iter()
         .map(|request| seed(request.json()))
         .collect();
     let expected: Vec<Vec<u8>> = [40, 41, 42]
         .iter()
-        .map(|seed| arrived.iter().position(|other| other == seed).unwrap())
-        .map(|place| gif(u8::try_from(place + 1).unwrap()))
+        .map(|seed| seeds.iter().position(|other| other == seed).unwrap())
+        .map(|index| gif(u8::try_from(index + 1).unwrap()))
         .collect();
-    assert_eq!(played.images(), expected);
+    assert_eq!(exchange.images(), expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn engine_debug_output_omits_the_key() {
-    let stage = stage().await;
-    let current = stage.server.app.jobs.snapshot();
-    let engine = current.binding("gemini").unwrap();
-    let bound = engine.generate_settings().unwrap();
+    let fixture = start().await;
+    let snapshot = fixture.server.app.jobs.snapshot();
+    let engine = snapshot.binding("gemini").unwrap();
+    let settings = engine.generate_settings().unwrap();
     let described = format!(
         "{:?} {:?} {:?}",
-        bound.settings.values(),
+        settings.settings.values(),
         engine.component.description,
-        bound.upstreams,
+        settings.upstreams,
     );
     assert!(described.contains("endpoint-method") && described.contains("Destination("));
     assert!(!described.contains(KEY), "{described}");
-    assert!(stage.upstream.requests().is_empty());
+    assert!(fixture.upstream.requests().is_empty());
 }

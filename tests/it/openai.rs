@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 const KEY: &str = "open-sesame-7391";
 
 /// A server with an upstream at `/v1` and the model `gpt-image-2`, unless the variables replace them.
-async fn stage(variables: &[(&str, &str)]) -> EngineFixture {
+async fn start(variables: &[(&str, &str)]) -> EngineFixture {
     let mut all = vec![
         ("IMAGE_GENERATION_MODEL", "gpt-image-2"),
         ("IMAGES_OPENAI_API_BASE_URL", "{upstream}/v1"),
@@ -34,24 +34,26 @@ fn recorded(name: &str) -> FakeResponse {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn client_fields_are_not_sent_to_the_upstream() {
-    let stage = stage(&[]).await;
-    let asked = json!({
+    let fixture = start(&[]).await;
+    let body = json!({
         "prompt": "a red fox", "quality": "high", "user": "somebody",
         "safety_identifier": "u-hash", "response_format": "url",
     });
-    let played = stage.generate([recorded("generate-minimal")], &asked).await;
+    let exchange = fixture
+        .generate([recorded("generate-minimal")], &body)
+        .await;
     let sent = json!({"model": "gpt-image-2", "prompt": "a red fox", "quality": "high"});
-    assert_eq!(played.request().json(), sent);
-    assert_eq!(played.status, 200, "{}", played.body);
-    let url = played.body["data"][0]["url"].as_str().unwrap();
-    let kept = stage.server.get(url).send().await.unwrap();
-    assert!(kept.bytes().await.unwrap().starts_with(b"\x89PNG"));
+    assert_eq!(exchange.request().json(), sent);
+    assert_eq!(exchange.status, 200, "{}", exchange.body);
+    let url = exchange.body["data"][0]["url"].as_str().unwrap();
+    let stored = fixture.server.get(url).send().await.unwrap();
+    assert!(stored.bytes().await.unwrap().starts_with(b"\x89PNG"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn upstream_refusal_is_returned_with_its_code() {
-    let stage = stage(&[]).await;
-    let asked = json!({"prompt": "a red fox"});
+    let fixture = start(&[]).await;
+    let body = json!({"prompt": "a red fox"});
     for (name, status, code, param) in [
         ("bad-key", 502, "invalid_api_key", None),
         ("organization", 502, "forbidden", None),
@@ -63,26 +65,26 @@ async fn upstream_refusal_is_returned_with_its_code() {
         ("server", 502, "upstream", None),
         ("plain", 400, "invalid", None),
     ] {
-        let played = stage.generate([recorded(name)], &asked).await;
-        let error = played.error();
+        let exchange = fixture.generate([recorded(name)], &body).await;
+        let error = exchange.error();
         assert_eq!((error.0, error.1, error.2), (status, code, param));
-        assert!(!played.headers.contains_key("retry-after"), "{name}");
+        assert!(!exchange.headers.contains_key("retry-after"), "{name}");
     }
     let error = json!({"message": "Slow down.", "code": "rate_limit_exceeded"});
     let limit = FakeResponse::json(429, &json!({"error": error})).header("retry-after", "3600");
-    let played = stage.generate([limit], &asked).await;
-    let told = (429, "rate_limit_exceeded", None, "Slow down.");
-    assert_eq!(played.error(), told);
-    assert_eq!(played.headers["retry-after"], "3600");
-    assert_eq!(stage.server.stored_files(), 0);
+    let exchange = fixture.generate([limit], &body).await;
+    let expected = (429, "rate_limit_exceeded", None, "Slow down.");
+    assert_eq!(exchange.error(), expected);
+    assert_eq!(exchange.headers["retry-after"], "3600");
+    assert_eq!(fixture.server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn image_at_other_url_is_not_fetched() {
-    let stage = stage(&[]).await;
+    let fixture = start(&[]).await;
     let other = FakeUpstream::json(200, json!({})).await;
-    let port = stage.upstream.address().port();
-    for address in [
+    let port = fixture.upstream.address().port();
+    for url in [
         format!("{}/x.png", other.url()),
         format!("http://localhost:{}/x.png", other.address().port()),
         format!("http://[::ffff:127.0.0.1]:{}/x.png", other.address().port()),
@@ -97,34 +99,34 @@ async fn image_at_other_url_is_not_fetched() {
         "/x.png".to_owned(),
         "x".to_owned(),
     ] {
-        let answer = FakeResponse::json(200, &json!({"data": [{"url": address}]}));
-        let played = stage
-            .generate([answer], &json!({"prompt": "a red fox"}))
+        let response = FakeResponse::json(200, &json!({"data": [{"url": url}]}));
+        let exchange = fixture
+            .generate([response], &json!({"prompt": "a red fox"}))
             .await;
         let expected = "the image URL is not allowed";
         assert_eq!(
-            played.error(),
+            exchange.error(),
             (502, "forbidden", None, expected),
-            "{address}"
+            "{url}"
         );
-        assert_eq!(played.request().line(), "POST /v1/images/generations");
+        assert_eq!(exchange.request().line(), "POST /v1/images/generations");
     }
     assert!(other.requests().is_empty(), "{:?}", other.request_lines());
-    assert_eq!(stage.server.stored_files(), 0);
+    assert_eq!(fixture.server.stored_files(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn engine_debug_output_omits_the_key() {
-    let stage = stage(&[]).await;
-    let current = stage.server.app.jobs.snapshot();
-    let engine = current.binding("openai").unwrap();
-    let bound = engine.generate_settings().unwrap();
-    let destination = &bound.upstreams["api"].destination;
+    let fixture = start(&[]).await;
+    let snapshot = fixture.server.app.jobs.snapshot();
+    let engine = snapshot.binding("openai").unwrap();
+    let settings = engine.generate_settings().unwrap();
+    let destination = &settings.upstreams["api"].destination;
     let described = format!(
         "{:?} {:?} {:?} {:?} {}",
-        bound.settings.values(),
+        settings.settings.values(),
         engine.component.description,
-        bound.upstreams,
+        settings.upstreams,
         destination,
         destination.origin(),
     );
@@ -132,23 +134,23 @@ async fn engine_debug_output_omits_the_key() {
     assert!(!described.contains(KEY), "{described}");
 
     let data = tempfile::tempdir().unwrap();
-    let listed = Command::new(program())
+    let output = Command::new(program())
         .args(["engine", "list"])
         .env_clear()
         .env("PINHOLE_DATA", data.path())
         .env("PINHOLE_ENGINES", engines())
         .env("PINHOLE_LOG", "pinhole=trace")
-        .env("IMAGES_OPENAI_API_BASE_URL", stage.upstream.url())
+        .env("IMAGES_OPENAI_API_BASE_URL", fixture.upstream.url())
         .env("IMAGES_OPENAI_API_KEY", KEY)
         .output()
         .unwrap();
-    let text = String::from_utf8([listed.stdout, listed.stderr].concat()).unwrap();
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     assert!(
-        listed.status.success() && text.contains(&stage.upstream.url()),
+        output.status.success() && text.contains(&fixture.upstream.url()),
         "{text}"
     );
     assert!(!text.contains(KEY), "{text}");
-    assert!(stage.upstream.requests().is_empty());
+    assert!(fixture.upstream.requests().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,13 +162,13 @@ async fn key_in_the_url_is_refused_and_not_repeated() {
         "http://me:{secret}@127.0.0.1:9/v1",
         "ftp://127.0.0.1/{secret}",
     ] {
-        let stage = stage(&[("IMAGES_OPENAI_API_BASE_URL", base)]).await;
+        let fixture = start(&[("IMAGES_OPENAI_API_BASE_URL", base)]).await;
         // `generate` asserts that the response does not contain the key.
-        let played = stage.generate([], &json!({"prompt": "a red fox"})).await;
-        let (status, _, param, message) = played.error();
+        let exchange = fixture.generate([], &json!({"prompt": "a red fox"})).await;
+        let (status, _, param, message) = exchange.error();
         assert_eq!((status, param), (400, Some("engine")), "{message}");
-        let current = stage.server.app.jobs.snapshot();
-        let problems = current.binding("openai").unwrap().problems();
+        let snapshot = fixture.server.app.jobs.snapshot();
+        let problems = snapshot.binding("openai").unwrap().problems();
         assert!(problems[0].contains("base-url"), "{problems:?}");
         assert!(!problems[0].contains(KEY), "{problems:?}");
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
-use super::people::account;
+use super::accounts::account;
 use super::*;
 
 /// Paths that the document omits: a protocol that it cannot describe, the document itself, and the page that shows it.

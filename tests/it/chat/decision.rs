@@ -23,18 +23,18 @@ impl ChatFixture {
     }
 
     /// Starts with a language model that responds to the server's own questions with this text.
-    pub(super) async fn with_task_response(variables: &[(&str, &str)], words: &str) -> Self {
-        let task = json!({"choices": [{"message": {"role": "assistant", "content": words}}]});
-        let upstream = FakeUpstream::start(move |seen: RecordedRequest| {
-            let answer = match seen.line().as_str() {
+    pub(super) async fn with_task_response(variables: &[(&str, &str)], task_text: &str) -> Self {
+        let task = json!({"choices": [{"message": {"role": "assistant", "content": task_text}}]});
+        let upstream = FakeUpstream::start(move |upstream_request: RecordedRequest| {
+            let response = match upstream_request.line().as_str() {
                 "GET /v1/models" => {
                     FakeResponse::json(200, &json!({"data": [{"id": "m"}, {"id": "task"}]}))
                 }
-                _ if is_task(&seen) => FakeResponse::json(200, &task),
+                _ if is_task(&upstream_request) => FakeResponse::json(200, &task),
                 "POST /v1/chat/completions" => FakeResponse::typed(200, "application/json", WHOLE),
                 _ => FakeResponse::json(200, &json!({"data": [{"b64_json": pixel_base64()}]})),
             };
-            async { answer }
+            async { response }
         })
         .await;
         let base = format!("{}/v1", upstream.url());
@@ -50,32 +50,37 @@ impl ChatFixture {
     }
 
     /// The requests to the upstream, in short form.
-    pub(super) fn asked(&self) -> Vec<String> {
-        let seen = self.upstream.requests();
-        let asked = seen.iter().filter(|seen| seen.line() != "GET /v1/models");
-        asked.map(summarize).collect()
+    pub(super) fn request_summaries(&self) -> Vec<String> {
+        let upstream_requests = self.upstream.requests();
+        let turns = upstream_requests
+            .iter()
+            .filter(|request| request.line() != "GET /v1/models");
+        turns.map(summarize).collect()
     }
 }
 
-fn is_task(seen: &RecordedRequest) -> bool {
-    if seen.line() != "POST /v1/chat/completions" {
+fn is_task(upstream_request: &RecordedRequest) -> bool {
+    if upstream_request.line() != "POST /v1/chat/completions" {
         return false;
     }
-    let messages = seen.json()["messages"].take();
+    let messages = upstream_request.json()["messages"].take();
     let text = messages[0]["content"].as_str().unwrap_or_default();
     text.contains("<conversation>") || text.starts_with("TEMPLATE")
 }
 
 /// `answer`, `task`, `draw PROMPT` or `change COUNT with PROMPT`.
-fn summarize(seen: &RecordedRequest) -> String {
-    match seen.line().as_str() {
-        _ if is_task(seen) => "task".to_owned(),
+fn summarize(upstream_request: &RecordedRequest) -> String {
+    match upstream_request.line().as_str() {
+        _ if is_task(upstream_request) => "task".to_owned(),
         "POST /v1/chat/completions" => "answer".to_owned(),
         "POST /v1/images/generations" => {
-            format!("draw {}", seen.json()["prompt"].as_str().unwrap())
+            format!(
+                "draw {}",
+                upstream_request.json()["prompt"].as_str().unwrap()
+            )
         }
         "POST /v1/images/edits" => {
-            let body = String::from_utf8_lossy(&seen.body).into_owned();
+            let body = String::from_utf8_lossy(&upstream_request.body).into_owned();
             let (_, prompt) = body.split_once("name=\"prompt\"\r\n\r\n").unwrap();
             let (prompt, _) = prompt.split_once("\r\n").unwrap();
             format!("change {} with {prompt}", body.matches("filename=").count())
@@ -92,9 +97,9 @@ pub(super) fn data_url(bytes: &[u8]) -> String {
 }
 
 /// A request for an image, with or without a source image.
-fn request(chat_id: Option<&str>, has_picture: bool) -> Value {
+fn request(chat_id: Option<&str>, has_image: bool) -> Value {
     let mut parts = vec![json!({"type": "text", "text": "a fox"})];
-    if has_picture {
+    if has_image {
         parts.push(json!({"type": "image_url", "image_url": {"url": data_url(PIXEL)}}));
     }
     json!({
@@ -105,61 +110,111 @@ fn request(chat_id: Option<&str>, has_picture: bool) -> Value {
 
 const CHATS: [Option<&str>; 3] = [Some("c1"), Some("local:s1"), None];
 /// The events of a new image. A temporary chat does not get the first one.
-fn made(chat_id: Option<&str>) -> &'static [&'static str] {
+fn image_created(chat_id: Option<&str>) -> &'static [&'static str] {
     match chat_id {
         Some("local:s1") => &IMAGE_CREATED[1..],
         _ => &IMAGE_CREATED,
     }
 }
 
-/// Open WebUI's decision table, for each kind of chat. Two cases differ from its older release: it generates an image
-/// although generation is disabled, and it ignores callers without a chat.
+/// A row of the decision table.
+struct DecisionCase {
+    has_image: bool,
+    /// Of the variables [`EDIT`], [`GENERATE`] and [`REWRITE`], those that are `true`.
+    enabled: &'static [&'static str],
+    expected: &'static [&'static str],
+}
+
+const EDIT: &str = "ENABLE_IMAGE_EDIT";
+const GENERATE: &str = "ENABLE_IMAGE_GENERATION";
+const REWRITE: &str = "ENABLE_IMAGE_PROMPT_GENERATION";
+
+const DRAW: &[&str] = &["draw a fox", "answer"];
+const REWRITE_AND_DRAW: &[&str] = &["task", "draw a red fox in deep snow", "answer"];
+const CHANGE: &[&str] = &["change 1 with a fox", "answer"];
+const NOTHING: &[&str] = &["answer"];
+
+const fn with_image(
+    enabled: &'static [&'static str],
+    expected: &'static [&'static str],
+) -> DecisionCase {
+    DecisionCase {
+        has_image: true,
+        enabled,
+        expected,
+    }
+}
+
+const fn without_image(
+    enabled: &'static [&'static str],
+    expected: &'static [&'static str],
+) -> DecisionCase {
+    DecisionCase {
+        has_image: false,
+        enabled,
+        expected,
+    }
+}
+
+/// Open WebUI's decision table. Two cases differ from its older release: it generates an image although generation is
+/// disabled, and it ignores callers without a chat.
+const DECISIONS: [DecisionCase; 14] = [
+    with_image(&[EDIT, GENERATE, REWRITE], CHANGE),
+    with_image(&[EDIT, GENERATE], CHANGE),
+    with_image(&[EDIT, REWRITE], CHANGE),
+    with_image(&[EDIT], CHANGE),
+    with_image(&[GENERATE, REWRITE], REWRITE_AND_DRAW),
+    with_image(&[GENERATE], DRAW),
+    with_image(&[REWRITE], NOTHING),
+    with_image(&[], NOTHING),
+    without_image(&[EDIT, GENERATE, REWRITE], REWRITE_AND_DRAW),
+    without_image(&[EDIT, GENERATE], DRAW),
+    without_image(&[EDIT, REWRITE], NOTHING),
+    without_image(&[GENERATE, REWRITE], REWRITE_AND_DRAW),
+    without_image(&[GENERATE], DRAW),
+    without_image(&[], NOTHING),
+];
+
+/// Each row, for each kind of chat.
 #[tokio::test(flavor = "multi_thread")]
 async fn decision_follows_the_table() {
-    let draw = &["draw a fox", "answer"][..];
-    let rewrite_and_draw = &["task", "draw a red fox in deep snow", "answer"][..];
-    let change = &["change 1 with a fox", "answer"][..];
-    let nothing = &["answer"][..];
-    for (picture, edit, generate, rewrite, expected) in [
-        (true, true, true, true, change),
-        (true, true, true, false, change),
-        (true, true, false, true, change),
-        (true, true, false, false, change),
-        (true, false, true, true, rewrite_and_draw),
-        (true, false, true, false, draw),
-        (true, false, false, true, nothing),
-        (true, false, false, false, nothing),
-        (false, true, true, true, rewrite_and_draw),
-        (false, true, true, false, draw),
-        (false, true, false, true, nothing),
-        (false, false, true, true, rewrite_and_draw),
-        (false, false, true, false, draw),
-        (false, false, false, false, nothing),
-    ] {
-        let switch = |on| if on { "true" } else { "false" };
+    for DecisionCase {
+        has_image,
+        enabled,
+        expected,
+    } in DECISIONS
+    {
+        let switch = |name| {
+            let value = if enabled.contains(&name) {
+                "true"
+            } else {
+                "false"
+            };
+            (name, value)
+        };
         let fixture = ChatFixture::start(&[
-            ("ENABLE_IMAGE_EDIT", switch(edit)),
+            switch(EDIT),
             ("IMAGE_EDIT_ENGINE", "openai"),
-            ("ENABLE_IMAGE_GENERATION", switch(generate)),
-            ("ENABLE_IMAGE_PROMPT_GENERATION", switch(rewrite)),
+            switch(GENERATE),
+            switch(REWRITE),
         ])
         .await;
         let mut listener = EventListener::of_all(&fixture.server, &fixture.server.key, "").await;
         let mut before = 0;
         for chat_id in CHATS {
-            let case = format!("{picture} {edit} {generate} {rewrite} {chat_id:?}");
-            let reply = ask(&fixture.server, &request(chat_id, picture)).await;
-            assert_eq!(reply.status, 200, "{case}: {}", reply.body);
-            let asked = fixture.asked();
-            assert_eq!(asked[before..], *expected, "{case}");
-            before = asked.len();
+            let case = format!("image: {has_image}, enabled: {enabled:?}, chat: {chat_id:?}");
+            let response = ask(&fixture.server, &request(chat_id, has_image)).await;
+            assert_eq!(response.status, 200, "{case}: {}", response.body);
+            let summaries = fixture.request_summaries();
+            assert_eq!(summaries[before..], *expected, "{case}");
+            before = summaries.len();
             let events = listener.collect_events(&fixture.server).await;
-            let told = if expected == nothing {
+            let expected_outline = if expected == NOTHING {
                 &[][..]
             } else {
-                made(chat_id)
+                image_created(chat_id)
             };
-            assert_eq!(outline(&events), told, "{case}");
+            assert_eq!(outline(&events), expected_outline, "{case}");
         }
     }
 }
@@ -171,16 +226,16 @@ async fn user_without_permission_gets_no_image() {
     let key = fixture.server.add_second_user().await;
     let mut listener = EventListener::of_all(&fixture.server, key, "").await;
     for chat_id in CHATS {
-        let asking = fixture
+        let turn_request = fixture
             .server
             .client
             .post(fixture.server.url(TURN))
             .bearer_auth(key);
-        let asking = asking.body(request(chat_id, true).to_string());
-        let reply = ChatResponse::read(asking.send().await.unwrap()).await;
+        let turn_request = turn_request.body(request(chat_id, true).to_string());
+        let reply = ChatResponse::read(turn_request.send().await.unwrap()).await;
         assert_eq!((reply.status, reply.body.as_str()), (200, WHOLE));
     }
-    assert_eq!(fixture.asked(), ["answer"; 3]);
+    assert_eq!(fixture.request_summaries(), ["answer"; 3]);
     assert_eq!(listener.collect_events(&fixture.server).await, json!([]));
 }
 
@@ -196,28 +251,32 @@ async fn engine_without_editing_makes_a_new_image() {
         IMAGE_CREATED
     );
     // A missing engine is reported, whatever it could do.
-    let mut asking = request(Some("c1"), true);
-    asking["image_generation"] = json!({"engine": "nosuch"});
+    let mut turn_request = request(Some("c1"), true);
+    turn_request["image_generation"] = json!({"engine": "nosuch"});
     let mut listener = EventListener::of_chat(&fixture.server, &fixture.server.key, "c1").await;
-    assert_eq!(ask(&fixture.server, &asking).await.status, 200);
+    assert_eq!(ask(&fixture.server, &turn_request).await.status, 200);
     assert_eq!(
         outline(&listener.collect_events(&fixture.server).await),
         IMAGE_FAILED
     );
-    assert_eq!(fixture.asked(), ["answer"]);
+    assert_eq!(fixture.request_summaries(), ["answer"]);
 }
 
 /// Asserts the requests of a turn if the language model responds with this text.
-async fn check_intent(words: &str, expected: &[&str]) {
+async fn check_intent(task_text: &str, expected: &[&str]) {
     let variables = [
         ("PINHOLE_EDIT_INTENT", "ask"),
         ("ENABLE_IMAGE_PROMPT_GENERATION", "false"),
     ];
-    let fixture = ChatFixture::with_task_response(&variables, words).await;
+    let fixture = ChatFixture::with_task_response(&variables, task_text).await;
     ask(&fixture.server, &request(Some("c1"), true)).await;
-    assert_eq!(fixture.asked(), expected, "{words}");
+    assert_eq!(fixture.request_summaries(), expected, "{task_text}");
     let question = fixture.upstream.requests();
-    let question = question.iter().find(|seen| is_task(seen)).unwrap().json();
+    let question = question
+        .iter()
+        .find(|upstream_request| is_task(upstream_request))
+        .unwrap()
+        .json();
     let question = question["messages"][0]["content"]
         .as_str()
         .unwrap()
@@ -225,7 +284,10 @@ async fn check_intent(words: &str, expected: &[&str]) {
     assert!(question.contains("USER: a fox"), "{question}");
     // Without an image the server does not ask the language model.
     ask(&fixture.server, &request(Some("c1"), false)).await;
-    assert_eq!(fixture.asked()[expected.len()..], ["draw a fox", "answer"]);
+    assert_eq!(
+        fixture.request_summaries()[expected.len()..],
+        ["draw a fox", "answer"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -235,8 +297,8 @@ async fn language_model_decides_whether_an_edit_is_meant() {
     check_intent(r#"{"edit": true}"#, &change).await;
     check_intent(r#"```json {"edit": false} ```"#, &draw).await;
     // An unusable response means an edit, as for any image.
-    for words in ["no", r#"{"edit": "false"}"#, r#"{"edit": 0}"#, "{}", ""] {
-        check_intent(words, &change).await;
+    for task_text in ["no", r#"{"edit": "false"}"#, r#"{"edit": 0}"#, "{}", ""] {
+        check_intent(task_text, &change).await;
     }
 }
 
@@ -246,7 +308,7 @@ async fn unusable_source_is_reported_only_without_usable_source() {
     let part = |url: &str| json!({"type": "image_url", "image_url": {"url": url}});
     let text = json!({"type": "text", "text": "bluer"});
     let nothing = "the image to edit ";
-    let mut asked = 0;
+    let mut count = 0;
     for (url, reason) in [
         (
             "http://127.0.0.1/fox.png",
@@ -261,37 +323,40 @@ async fn unusable_source_is_reported_only_without_usable_source() {
         ("data:image/png;base64,AAAA", "cannot be used"),
     ] {
         let mut listener = EventListener::of_chat(&fixture.server, &fixture.server.key, "c1").await;
-        let mut asking = request(Some("c1"), false);
-        asking["messages"][0]["content"] = json!([text, part(url)]);
-        ask(&fixture.server, &asking).await;
+        let mut turn_request = request(Some("c1"), false);
+        turn_request["messages"][0]["content"] = json!([text, part(url)]);
+        ask(&fixture.server, &turn_request).await;
         let events = listener.collect_events(&fixture.server).await;
         assert_eq!(outline(&events), IMAGE_FAILED, "{url}");
         let told = events[1]["data"]["data"]["reason"].as_str().unwrap();
         assert!(told.starts_with(&format!("{nothing}{reason}")), "{told}");
-        assert_eq!(fixture.asked()[asked..], ["answer"], "{url}");
+        assert_eq!(fixture.request_summaries()[count..], ["answer"], "{url}");
 
         // One usable image is enough.
-        asking["messages"][0]["content"] = json!([text, part(url), part(&data_url(PIXEL))]);
-        ask(&fixture.server, &asking).await;
+        turn_request["messages"][0]["content"] = json!([text, part(url), part(&data_url(PIXEL))]);
+        ask(&fixture.server, &turn_request).await;
         assert_eq!(
             outline(&listener.collect_events(&fixture.server).await),
             IMAGE_CREATED,
             "{url}"
         );
         assert_eq!(
-            fixture.asked()[asked + 1..],
+            fixture.request_summaries()[count + 1..],
             ["change 1 with bluer", "answer"]
         );
 
         // An unusable image in an earlier message does not prevent a new image.
-        asking["messages"] = json!([
+        turn_request["messages"] = json!([
             {"role": "user", "content": [text, part(url)]},
             {"role": "user", "content": "a fox"},
         ]);
-        ask(&fixture.server, &asking).await;
-        assert_eq!(fixture.asked()[asked + 3..], ["draw a fox", "answer"]);
+        ask(&fixture.server, &turn_request).await;
+        assert_eq!(
+            fixture.request_summaries()[count + 3..],
+            ["draw a fox", "answer"]
+        );
         listener.collect_events(&fixture.server).await;
-        asked += 5;
+        count += 5;
     }
 }
 
@@ -302,9 +367,12 @@ async fn turn_edits_at_most_sixteen_images() {
         let url = data_url(&gif(width));
         json!({"type": "image_url", "image_url": {"url": url}})
     });
-    let mut asking = request(Some("c1"), false);
+    let mut turn_request = request(Some("c1"), false);
     let text = json!({"type": "text", "text": "bluer"});
-    asking["messages"][0]["content"] = parts.chain([text]).collect();
-    ask(&fixture.server, &asking).await;
-    assert_eq!(fixture.asked(), ["change 16 with bluer", "answer"]);
+    turn_request["messages"][0]["content"] = parts.chain([text]).collect();
+    ask(&fixture.server, &turn_request).await;
+    assert_eq!(
+        fixture.request_summaries(),
+        ["change 16 with bluer", "answer"]
+    );
 }

@@ -11,14 +11,14 @@ use super::{ChatResponse, EventListener, IMAGE_CREATED, IMAGE_FAILED, TURN, ask,
 const PLAIN: [(&str, &str); 1] = [("ENABLE_IMAGE_PROMPT_GENERATION", "false")];
 
 /// Stores an image for the owner of the key. Returns its id.
-async fn keep(server: &TestServer, key: &str, bytes: &[u8]) -> String {
+async fn save_image(server: &TestServer, key: &str, bytes: &[u8]) -> String {
     let limits = Limits::job(std::time::Duration::ZERO).image;
     let image = Image::from_bytes(bytes.to_vec().into(), limits).unwrap();
     let user = server.app.store.user_by_key(key).await.unwrap().unwrap();
     let images = [image];
     let meta = json!({});
-    let kept = server.app.files.save_all(&user.id, &images, &meta, None);
-    kept.await.unwrap()[0].id.clone()
+    let stored = server.app.files.save_all(&user.id, &images, &meta, None);
+    stored.await.unwrap()[0].id.clone()
 }
 
 fn message(id: &str, parent: Option<&str>, role: &str, text: &str, files: Value) -> Value {
@@ -29,7 +29,7 @@ fn message(id: &str, parent: Option<&str>, role: &str, text: &str, files: Value)
 }
 
 /// Stores a chat with these messages; the last one is current. Returns its id.
-async fn store(server: &TestServer, key: &str, messages: &[Value]) -> String {
+async fn store_chat(server: &TestServer, key: &str, messages: &[Value]) -> String {
     let by_id = |message: &Value| (message["id"].as_str().unwrap().to_owned(), message.clone());
     let current = messages.last().unwrap()["id"].clone();
     let history = json!({"messages": messages.iter().map(by_id).collect::<serde_json::Map<_, _>>(), "currentId": current});
@@ -49,10 +49,10 @@ fn request(chat_id: &str, id: &str, text: &str) -> Value {
 }
 
 /// The widths of the images in the last edit, in order.
-fn changed(seen: &[RecordedRequest]) -> Vec<u8> {
-    let edit = seen
+fn changed(upstream_request: &[RecordedRequest]) -> Vec<u8> {
+    let edit = upstream_request
         .iter()
-        .rfind(|seen| seen.line() == "POST /v1/images/edits");
+        .rfind(|upstream_request| upstream_request.line() == "POST /v1/images/edits");
     let body = &edit.expect("an edit").body;
     let starts = body
         .windows(6)
@@ -71,10 +71,10 @@ async fn history_is_the_chain_of_the_turns_own_message() {
     let (server, key) = (&fixture.server, &fixture.server.key);
     let mut made = Vec::new();
     for width in 1..=4 {
-        made.push(keep(server, key, &gif(width)).await);
+        made.push(save_image(server, key, &gif(width)).await);
     }
     let upload = json!([{"type": "file", "id": made[3], "url": made[3], "name": "fox.gif", "content_type": "image/gif"}]);
-    let chat = store(
+    let chat = store_chat(
         server,
         key,
         &[
@@ -100,7 +100,7 @@ async fn history_is_the_chain_of_the_turns_own_message() {
     for (request, expected) in [(old, &[1][..]), (new, &[2, 1]), (known, &[4, 1])] {
         ask(server, &request).await;
         assert_eq!(
-            fixture.asked().iter().rev().nth(1).unwrap(),
+            fixture.request_summaries().iter().rev().nth(1).unwrap(),
             &format!("change {} with with a hat", expected.len())
         );
         assert_eq!(changed(&fixture.upstream.requests()), expected, "{request}");
@@ -109,18 +109,21 @@ async fn history_is_the_chain_of_the_turns_own_message() {
     ask(server, &request(&chat, "b2", "again")).await;
     assert_eq!(changed(&fixture.upstream.requests()), [4, 1]);
     // If no named message exists, the request's messages count.
-    let before = fixture.asked().len();
+    let before = fixture.request_summaries().len();
     ask(server, &request(&chat, "x", "a hen")).await;
-    assert_eq!(fixture.asked()[before..], ["draw a hen", "answer"]);
+    assert_eq!(
+        fixture.request_summaries()[before..],
+        ["draw a hen", "answer"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn image_in_two_places_is_edited_once() {
     let fixture = ChatFixture::start(&PLAIN).await;
     let (server, key) = (&fixture.server, &fixture.server.key);
-    let id = keep(server, key, &gif(7)).await;
+    let id = save_image(server, key, &gif(7)).await;
     let file = json!([{"type": "file", "id": id, "url": id, "content_type": "image/gif"}]);
-    let chat = store(server, key, &[message("u1", None, "user", "bluer", file)]).await;
+    let chat = store_chat(server, key, &[message("u1", None, "user", "bluer", file)]).await;
     let mut request = request(&chat, "a1", "");
     request["parent_id"] = json!("u1");
     request["messages"][0]["content"] = json!([
@@ -137,16 +140,16 @@ async fn only_own_images_are_edited() {
     let fixture = ChatFixture::start(&PLAIN).await;
     let server = &fixture.server;
     let second = server.add_second_user().await;
-    let foreign = keep(server, &server.key, &gif(1)).await;
+    let foreign = save_image(server, &server.key, &gif(1)).await;
     let turn = async |files: Value| {
-        let mut asking = request("c1", "a1", "bluer");
-        asking["messages"][0]["files"] = files;
-        let asking = server
+        let mut turn_request = request("c1", "a1", "bluer");
+        turn_request["messages"][0]["files"] = files;
+        let turn_request = server
             .client
             .post(server.url(TURN))
             .bearer_auth(second)
-            .body(asking.to_string());
-        assert_eq!(asking.send().await.unwrap().status(), 200);
+            .body(turn_request.to_string());
+        assert_eq!(turn_request.send().await.unwrap().status(), 200);
     };
     let mut listener = EventListener::of_chat(server, second, "c1").await;
     turn(image(&foreign)).await;
@@ -156,7 +159,7 @@ async fn only_own_images_are_edited() {
         events[1]["data"]["data"]["reason"],
         "the image to edit refers to a file that does not exist"
     );
-    let own = keep(server, second, &gif(2)).await;
+    let own = save_image(server, second, &gif(2)).await;
     turn(image(&own)).await;
     assert_eq!(changed(&fixture.upstream.requests()), [2]);
 }
@@ -170,7 +173,7 @@ async fn chat(server: &TestServer, id: &str) -> Value {
 async fn status_and_files_are_stored_with_the_message() {
     let fixture = ChatFixture::start(&PLAIN).await;
     let (server, key) = (&fixture.server, &fixture.server.key);
-    let id = store(
+    let id = store_chat(
         server,
         key,
         &[
@@ -180,23 +183,23 @@ async fn status_and_files_are_stored_with_the_message() {
     )
     .await;
     let mut listener = EventListener::of_chat(server, key, &id).await;
-    let mut asking = request(&id, "a1", "a fox");
-    asking["parent_id"] = json!("u1");
-    ask(server, &asking).await;
+    let mut turn_request = request(&id, "a1", "a fox");
+    turn_request["parent_id"] = json!("u1");
+    ask(server, &turn_request).await;
     let events = listener.collect_events(server).await;
     assert_eq!(outline(&events), IMAGE_CREATED);
-    let kept = chat(server, &id).await;
-    let answer = &kept["chat"]["history"]["messages"]["a1"];
+    let stored = chat(server, &id).await;
+    let answer = &stored["chat"]["history"]["messages"]["a1"];
     let statuses = json!([events[0]["data"]["data"], events[1]["data"]["data"]]);
     assert_eq!(answer["statusHistory"], statuses);
     assert_eq!(answer["files"], events[2]["data"]["data"]["files"]);
 
-    asking["image_generation"] = json!({"engine": "nosuch"});
-    ask(server, &asking).await;
+    turn_request["image_generation"] = json!({"engine": "nosuch"});
+    ask(server, &turn_request).await;
     let events = listener.collect_events(server).await;
     assert_eq!(outline(&events), IMAGE_FAILED);
-    let kept = chat(server, &id).await;
-    let statuses = &kept["chat"]["history"]["messages"]["a1"]["statusHistory"];
+    let stored = chat(server, &id).await;
+    let statuses = &stored["chat"]["history"]["messages"]["a1"]["statusHistory"];
     assert_eq!(statuses[3], events[1]["data"]["data"]);
     assert_eq!(statuses[3]["error"], true);
 }
@@ -208,18 +211,18 @@ async fn chat_of_another_user_is_404_except_for_administrators() {
     let second = server.add_second_user().await;
     let user = message("u1", None, "user", "a fox", json!([]));
     let answer = message("a1", Some("u1"), "assistant", "", json!([]));
-    let mine = store(server, &server.key, &[user.clone(), answer.clone()]).await;
+    let mine = store_chat(server, &server.key, &[user.clone(), answer.clone()]).await;
     for wants in [true, false] {
-        let mut asking = request(&mine, "a1", "a fox");
-        asking["features"]["image_generation"] = json!(wants);
+        let mut turn_request = request(&mine, "a1", "a fox");
+        turn_request["features"]["image_generation"] = json!(wants);
         for session in [json!(null), json!("s1")] {
-            asking["session_id"] = session;
-            let asking = server
+            turn_request["session_id"] = session;
+            let turn_request = server
                 .client
                 .post(server.url(TURN))
                 .bearer_auth(second)
-                .body(asking.to_string());
-            let reply = ChatResponse::read(asking.send().await.unwrap()).await;
+                .body(turn_request.to_string());
+            let reply = ChatResponse::read(turn_request.send().await.unwrap()).await;
             assert_eq!(reply.status, 404, "{}", reply.body);
             assert_eq!(
                 reply.json(),
@@ -227,13 +230,16 @@ async fn chat_of_another_user_is_404_except_for_administrators() {
             );
         }
     }
-    assert_eq!((fixture.asked().len(), server.stored_files()), (0, 0));
+    assert_eq!(
+        (fixture.request_summaries().len(), server.stored_files()),
+        (0, 0)
+    );
 
-    let theirs = store(server, second, &[user, answer]).await;
+    let theirs = store_chat(server, second, &[user, answer]).await;
     ask(server, &request(&theirs, "a1", "a fox")).await;
-    assert_eq!(fixture.asked(), ["draw a fox", "answer"]);
-    let kept = chat(server, &theirs).await;
-    let url = kept["chat"]["history"]["messages"]["a1"]["files"][0]["url"]
+    assert_eq!(fixture.request_summaries(), ["draw a fox", "answer"]);
+    let stored = chat(server, &theirs).await;
+    let url = stored["chat"]["history"]["messages"]["a1"]["files"][0]["url"]
         .as_str()
         .unwrap();
     let shown = server
@@ -253,20 +259,20 @@ async fn chat_of_another_user_is_404_except_for_administrators() {
 async fn prompt_is_the_newest_message_of_the_request() {
     let fixture = ChatFixture::start(&PLAIN).await;
     let (server, key) = (&fixture.server, &fixture.server.key);
-    let chat = store(
+    let chat = store_chat(
         server,
         key,
         &[message("u1", None, "user", "stored words", json!([]))],
     )
     .await;
-    let mut asking = request(&chat, "a1", "filtered words");
-    asking["parent_id"] = json!("u1");
-    ask(server, &asking).await;
-    asking["messages"] = json!([]);
-    ask(server, &asking).await;
-    let asked = fixture.asked();
+    let mut turn_request = request(&chat, "a1", "filtered words");
+    turn_request["parent_id"] = json!("u1");
+    ask(server, &turn_request).await;
+    turn_request["messages"] = json!([]);
+    ask(server, &turn_request).await;
+    let summaries = fixture.request_summaries();
     assert_eq!(
-        asked,
+        summaries,
         [
             "draw filtered words",
             "answer",
@@ -299,12 +305,12 @@ async fn language_model_gets_only_stored_images_of_the_caller() {
     let fixture = ChatFixture::start(&PLAIN).await;
     let server = &fixture.server;
     let second = server.add_second_user().await;
-    let own = keep(server, second, PIXEL).await;
-    let foreign = keep(server, &server.key, PIXEL).await;
+    let own = save_image(server, second, PIXEL).await;
+    let foreign = save_image(server, &server.key, PIXEL).await;
     let part = |url: Value| json!({"type": "image_url", "image_url": url});
     let text = json!({"type": "text", "text": "what is this?"});
     let data = data_url(&gif(1));
-    let asking = json!({"model": "m", "messages": [{"role": "user", "content": [
+    let turn_request = json!({"model": "m", "messages": [{"role": "user", "content": [
         text,
         part(json!({"url": own, "detail": "low"})),
         part(json!(format!("/api/v1/files/{own}/content"))),
@@ -314,7 +320,7 @@ async fn language_model_gets_only_stored_images_of_the_caller() {
         part(json!({"url": data})),
     ]}]});
     let turn = server.client.post(server.url(TURN)).bearer_auth(second);
-    let reply = turn.body(asking.to_string()).send().await.unwrap();
+    let reply = turn.body(turn_request.to_string()).send().await.unwrap();
     assert_eq!(reply.status(), 200);
     let shown = data_url(PIXEL);
     let missing = json!({"type": "text", "text": "[an image that cannot be shown]"});
@@ -327,7 +333,7 @@ async fn language_model_gets_only_stored_images_of_the_caller() {
         part(json!({"url": "https://elsewhere.example/fox.png"})),
         part(json!({"url": data})),
     ]);
-    let seen = fixture.upstream.requests();
-    let mut messages = seen.last().unwrap().json()["messages"].take();
+    let upstream_requests = fixture.upstream.requests();
+    let mut messages = upstream_requests.last().unwrap().json()["messages"].take();
     assert_eq!(messages[0]["content"].take(), expected);
 }

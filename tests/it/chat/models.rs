@@ -3,18 +3,18 @@
 use pinhole_tests::{FakeResponse, FakeUpstream, RecordedRequest, TestServer};
 use serde_json::{Value, json};
 
-use super::{ChatResponse, MODEL_KEY, STREAMED, WHOLE, ask, asked, model};
+use super::{ChatResponse, MODEL_KEY, STREAMED, WHOLE, ask, model, model_requests};
 
 const OPENAI_TURN: &str = "/v1/chat/completions";
 
 /// A server that lists these models and responds to each chat with its name.
 async fn lists(name: &'static str, models: Value) -> FakeUpstream {
-    FakeUpstream::start(move |seen: RecordedRequest| {
-        let answer = match seen.line().as_str() {
+    FakeUpstream::start(move |upstream_request: RecordedRequest| {
+        let response = match upstream_request.line().as_str() {
             "GET /models" => FakeResponse::json(200, &json!({"object": "list", "data": models})),
             _ => FakeResponse::json(200, &json!({"said by": name})),
         };
-        async { answer }
+        async { response }
     })
     .await
 }
@@ -60,21 +60,26 @@ async fn server_that_lists_a_model_gets_its_own_key() {
         assert_eq!(answered, (200, json!({"said by": expected})), "{model}");
     }
     for (upstream, key) in [(&a, "Bearer key-a"), (&b, "Bearer key-b")] {
-        for seen in upstream.requests() {
-            assert_eq!(seen.header("authorization"), key, "{}", seen.line());
+        for upstream_request in upstream.requests() {
+            assert_eq!(
+                upstream_request.header("authorization"),
+                key,
+                "{}",
+                upstream_request.line()
+            );
         }
         let lines = upstream.request_lines();
         let lists = lines.iter().filter(|line| *line == "GET /models");
-        assert_eq!(lists.count(), 1, "a list is asked for once: {lines:?}");
+        assert_eq!(lists.count(), 1, "the list is requested once: {lines:?}");
     }
     let unknown = send_turn(&server, "three").await;
     assert_eq!(unknown, (404, json!({"detail": "Model not found"})));
     // A turn whose response would arrive as events is refused at once, too.
-    let mut asking = request(json!("three"));
+    let mut turn_request = request(json!("three"));
     for own in ["session_id", "chat_id", "id"] {
-        asking[own] = json!("x");
+        turn_request[own] = json!("x");
     }
-    assert_eq!(ask(&server, &asking).await.status, 404);
+    assert_eq!(ask(&server, &turn_request).await.status, 404);
 
     let entry = |id: &str, name: &str, owner: &str, created: i64| {
         json!({
@@ -90,16 +95,18 @@ async fn server_that_lists_a_model_gets_its_own_key() {
     for path in ["/api/models", "/api/v1/models"] {
         let listed = get(&server, path).await;
         assert_eq!(listed, json!({"data": data}), "{path}");
-        let nobodys = server.client.get(server.url(path)).send().await.unwrap();
-        assert_eq!(nobodys.status(), 401);
+        let unauthorized = server.client.get(server.url(path)).send().await.unwrap();
+        assert_eq!(unauthorized.status(), 401);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn server_without_a_list_gets_unlisted_models() {
-    let broken = FakeUpstream::start(async |seen: RecordedRequest| match seen.line().as_str() {
-        "GET /models" => FakeResponse::typed(502, "text/html", "<h1>Bad Gateway</h1>"),
-        _ => FakeResponse::json(200, &json!({"said by": "broken"})),
+    let broken = FakeUpstream::start(async |upstream_request: RecordedRequest| {
+        match upstream_request.line().as_str() {
+            "GET /models" => FakeResponse::typed(502, "text/html", "<h1>Bad Gateway</h1>"),
+            _ => FakeResponse::json(200, &json!({"said by": "broken"})),
+        }
     })
     .await;
     let well = lists("well", json!([{"id": "one"}])).await;
@@ -121,7 +128,7 @@ async fn server_without_a_list_gets_unlisted_models() {
     }
     let lists = broken.request_lines();
     let lists = lists.iter().filter(|line| *line == "GET /models").count();
-    assert_eq!(lists, 1, "who gives no list is not asked with every turn");
+    assert_eq!(lists, 1, "a missing list is not requested with each turn");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,22 +177,50 @@ async fn openai_route_runs_the_same_turn() {
         ("OPENAI_API_KEY", MODEL_KEY),
     ];
     let server = TestServer::with_engine("sketch", &variables).await;
-    let mut asking = request(json!("m"));
-    let reply = ChatResponse::read(server.post(OPENAI_TURN, &asking).send().await.unwrap()).await;
+    let mut turn_request = request(json!("m"));
+    let reply = ChatResponse::read(
+        server
+            .post(OPENAI_TURN, &turn_request)
+            .send()
+            .await
+            .unwrap(),
+    )
+    .await;
     reply.assert_is(200, "application/json", WHOLE);
-    asking["stream"] = json!(true);
-    let reply = ChatResponse::read(server.post(OPENAI_TURN, &asking).send().await.unwrap()).await;
+    turn_request["stream"] = json!(true);
+    let reply = ChatResponse::read(
+        server
+            .post(OPENAI_TURN, &turn_request)
+            .send()
+            .await
+            .unwrap(),
+    )
+    .await;
     reply.assert_is(200, "text/event-stream", STREAMED);
 
     // With an image, and although the client names a socket, a chat and a message.
-    asking["features"] = json!({"image_generation": true});
+    turn_request["features"] = json!({"image_generation": true});
     for own in ["session_id", "chat_id", "id"] {
-        asking[own] = json!("x");
+        turn_request[own] = json!("x");
     }
-    let reply = ChatResponse::read(server.post(OPENAI_TURN, &asking).send().await.unwrap()).await;
+    let reply = ChatResponse::read(
+        server
+            .post(OPENAI_TURN, &turn_request)
+            .send()
+            .await
+            .unwrap(),
+    )
+    .await;
     reply.assert_is(200, "text/event-stream", STREAMED);
-    asking["chat_id"] = json!(null);
-    let reply = ChatResponse::read(server.post(OPENAI_TURN, &asking).send().await.unwrap()).await;
+    turn_request["chat_id"] = json!(null);
+    let reply = ChatResponse::read(
+        server
+            .post(OPENAI_TURN, &turn_request)
+            .send()
+            .await
+            .unwrap(),
+    )
+    .await;
     assert!(
         reply.body.contains("![generated-image.png](/api/v1/files/"),
         "{}",
@@ -193,9 +228,9 @@ async fn openai_route_runs_the_same_turn() {
     );
     assert_eq!(server.stored_files(), 2);
     assert!(
-        asked(&model)
+        model_requests(&model)
             .iter()
-            .all(|seen| seen.line() == "POST /v1/chat/completions")
+            .all(|upstream_request| upstream_request.line() == "POST /v1/chat/completions")
     );
 }
 
@@ -213,8 +248,8 @@ fn error(reply: &ChatResponse) -> (u16, String, Value, Value) {
 async fn openai_route_returns_openai_errors() {
     let listing = lists("a", json!([{"id": "org/one"}])).await;
     let server_ = server(&[&listing], "").await;
-    let mut wished = request(json!("org/one"));
-    wished["image_generation"] = json!({"n": "two"});
+    let mut invalid_options = request(json!("org/one"));
+    invalid_options["image_generation"] = json!({"n": "two"});
     for (body, expected) in [
         (
             json!({}),
@@ -235,7 +270,7 @@ async fn openai_route_returns_openai_errors() {
             ),
         ),
         (
-            wished,
+            invalid_options,
             (
                 400,
                 "image_generation.n cannot be used: invalid type: string \"two\", expected u32",
@@ -249,18 +284,18 @@ async fn openai_route_returns_openai_errors() {
         let (status, message, param, code) = error(&reply);
         assert_eq!((status, message.as_str(), param, code), expected);
     }
-    let stranger = server_.client.post(server_.url(OPENAI_TURN)).body("{}");
-    let reply = ChatResponse::read(stranger.send().await.unwrap()).await;
+    let unauthorized = server_.client.post(server_.url(OPENAI_TURN)).body("{}");
+    let reply = ChatResponse::read(unauthorized.send().await.unwrap()).await;
     assert_eq!(error(&reply).0, 401);
 
     // The page of a proxy in front of the language model becomes an error with its status.
     let page =
         FakeUpstream::start(async |_| FakeResponse::typed(503, "text/html", "<h1>Down</h1>")).await;
     let server_ = server(&[&page], "").await;
-    let asking = server_.post(OPENAI_TURN, &request(json!("m")));
-    let reply = ChatResponse::read(asking.send().await.unwrap()).await;
-    let told = "the language model responded with status 503";
-    assert_eq!((error(&reply).0, error(&reply).1.as_str()), (503, told));
+    let turn_request = server_.post(OPENAI_TURN, &request(json!("m")));
+    let reply = ChatResponse::read(turn_request.send().await.unwrap()).await;
+    let expected = "the language model responded with status 503";
+    assert_eq!((error(&reply).0, error(&reply).1.as_str()), (503, expected));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -282,10 +317,10 @@ async fn model_is_found_by_its_id() {
     let (status, message, _, code) = error(&find("nosuch").await);
     assert_eq!((status, code), (404, json!("model_not_found")));
     assert!(message.contains("nosuch"), "{message}");
-    let nobodys = server
+    let unauthorized = server
         .client
         .get(server.url("/v1/models/sketch"))
         .send()
         .await;
-    assert_eq!(nobodys.unwrap().status(), 401);
+    assert_eq!(unauthorized.unwrap().status(), 401);
 }

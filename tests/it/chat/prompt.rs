@@ -22,21 +22,21 @@ fn request() -> Value {
 
 /// The server's first own question to the language model.
 fn question(upstream: &FakeUpstream) -> Value {
-    let seen = upstream.requests();
-    let seen = seen
+    let upstream_requests = upstream.requests();
+    let question = upstream_requests
         .iter()
-        .find(|seen| seen.line() == "POST /v1/chat/completions");
-    seen.expect("a question").json()
+        .find(|upstream_request| upstream_request.line() == "POST /v1/chat/completions");
+    question.expect("a question").json()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn prompt_is_written_from_the_conversation_and_shown() {
     let fixture = ChatFixture::start(&[]).await;
     let mut listener = EventListener::of_chat(&fixture.server, &fixture.server.key, "c1").await;
-    let reply = ask(&fixture.server, &request()).await;
-    reply.assert_is(200, "application/json", WHOLE);
+    let response = ask(&fixture.server, &request()).await;
+    response.assert_is(200, "application/json", WHOLE);
     let drawn = format!("draw {REWRITTEN}");
-    assert_eq!(fixture.asked(), ["task", &drawn, "answer"]);
+    assert_eq!(fixture.request_summaries(), ["task", &drawn, "answer"]);
 
     let question = question(&fixture.upstream);
     assert_eq!(
@@ -59,40 +59,40 @@ async fn prompt_is_written_from_the_conversation_and_shown() {
     let meta: Value = serde_json::from_str(&row.meta).unwrap();
     assert_eq!(meta["prompt"], REWRITTEN);
     // The chat's model gets the conversation unchanged.
-    let seen = fixture.upstream.requests();
-    let answered = seen.last().unwrap().json();
+    let upstream_requests = fixture.upstream.requests();
+    let chat_request = upstream_requests.last().unwrap().json();
     assert_eq!(
-        context(&answered["messages"][0]["content"]).1,
+        context(&chat_request["messages"][0]["content"]).1,
         "\nBe brief."
     );
-    assert_eq!(answered["messages"][3]["content"], "a fox");
+    assert_eq!(chat_request["messages"][3]["content"], "a fox");
 }
 
 /// Asserts the prompt of the image if the language model responds with this text.
-async fn check_drawn(words: &str, expected: &str) {
-    let fixture = ChatFixture::with_task_response(&[], words).await;
+async fn check_prompt(task_text: &str, expected: &str) {
+    let fixture = ChatFixture::with_task_response(&[], task_text).await;
     let mut listener = EventListener::of_chat(&fixture.server, &fixture.server.key, "c1").await;
     ask(&fixture.server, &request()).await;
     assert_eq!(
-        fixture.asked(),
+        fixture.request_summaries(),
         ["task", &format!("draw {expected}"), "answer"],
-        "{words}"
+        "{task_text}"
     );
     let events = listener.collect_events(&fixture.server).await;
-    let told = events[1]["data"]["data"].get("prompt").is_some();
-    assert_eq!(told, expected != "a fox", "{words}");
+    let shows_prompt = events[1]["data"]["data"].get("prompt").is_some();
+    assert_eq!(shows_prompt, expected != "a fox", "{task_text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unusable_prompt_is_ignored() {
-    check_drawn(
+    check_prompt(
         "<think>{\"prompt\": 1} Hm.</think>\n```json\n{\"prompt\": \"a hen\"}\n```",
         "a hen",
     )
     .await;
-    check_drawn(r#"{"prompt": "a hen", "why": {"prompt": "x"}}"#, "a hen").await;
+    check_prompt(r#"{"prompt": "a hen", "why": {"prompt": "x"}}"#, "a hen").await;
     let long = json!({"prompt": "x".repeat(32_001)}).to_string();
-    for words in [
+    for task_text in [
         "",
         "a hen",
         "{}",
@@ -104,18 +104,20 @@ async fn unusable_prompt_is_ignored() {
         r#"{"prompt": "a hen""#,
         &long,
     ] {
-        check_drawn(words, "a fox").await;
+        check_prompt(task_text, "a fox").await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failed_language_model_leaves_the_users_prompt() {
-    let upstream = FakeUpstream::start(async |seen: RecordedRequest| match seen.line().as_str() {
-        "POST /v1/images/generations" => {
-            let picture = pinhole_tests::pixel_base64();
-            FakeResponse::json(200, &json!({"data": [{"b64_json": picture}]}))
+    let upstream = FakeUpstream::start(async |upstream_request: RecordedRequest| {
+        match upstream_request.line().as_str() {
+            "POST /v1/images/generations" => {
+                let image = pinhole_tests::pixel_base64();
+                FakeResponse::json(200, &json!({"data": [{"b64_json": image}]}))
+            }
+            _ => FakeResponse::json(500, &json!({"error": "down"})),
         }
-        _ => FakeResponse::json(500, &json!({"error": "down"})),
     })
     .await;
     let base = format!("{}/v1", upstream.url());
@@ -133,7 +135,7 @@ async fn failed_language_model_leaves_the_users_prompt() {
     let drawn = upstream.requests();
     let drawn = drawn
         .iter()
-        .find(|seen| seen.line() == "POST /v1/images/generations");
+        .find(|upstream_request| upstream_request.line() == "POST /v1/images/generations");
     assert_eq!(drawn.unwrap().json()["prompt"], "a fox");
 }
 
@@ -156,7 +158,7 @@ async fn template_and_task_model_are_settings() {
         assert_eq!(question["model"], expected);
         let text = "TEMPLATE a for Administrator: ASSISTANT: So do I.\nUSER: a fox";
         assert_eq!(question["messages"][0]["content"], text);
-        assert_eq!(fixture.asked()[1], format!("draw {REWRITTEN}"));
+        assert_eq!(fixture.request_summaries()[1], format!("draw {REWRITTEN}"));
     }
 }
 
@@ -167,33 +169,33 @@ async fn task(server: &TestServer, body: &Value) -> ChatResponse {
 #[tokio::test(flavor = "multi_thread")]
 async fn prompt_task_has_its_own_route() {
     let fixture = ChatFixture::start(&[]).await;
-    let reply = task(&fixture.server, &request()).await;
-    assert_eq!(reply.status, 200);
-    let content = reply.json()["choices"][0]["message"]["content"].take();
+    let response = task(&fixture.server, &request()).await;
+    assert_eq!(response.status, 200);
+    let content = response.json()["choices"][0]["message"]["content"].take();
     assert!(content.as_str().unwrap().contains(REWRITTEN), "{content}");
-    assert_eq!(fixture.asked(), ["task"]);
+    assert_eq!(fixture.request_summaries(), ["task"]);
 
     for (field, value, status, detail) in [
         ("model", json!("nosuch"), 404, "Model not found"),
         ("model", json!(null), 400, "model must be a string"),
         ("messages", json!("x"), 400, "messages must be a list"),
     ] {
-        let mut wrong = request();
-        wrong[field] = value;
-        let reply = task(&fixture.server, &wrong).await;
+        let mut invalid = request();
+        invalid[field] = value;
+        let response = task(&fixture.server, &invalid).await;
         assert_eq!(
-            (reply.status, reply.json()),
+            (response.status, response.json()),
             (status, json!({"detail": detail}))
         );
     }
-    assert_eq!(fixture.asked(), ["task"]);
+    assert_eq!(fixture.request_summaries(), ["task"]);
 
     let broken = FakeUpstream::json(500, json!({})).await;
     let url = broken.url();
     let server = TestServer::with_engine("sketch", &[("OPENAI_API_BASE_URL", &url)]).await;
-    let reply = task(&server, &request()).await;
+    let response = task(&server, &request()).await;
     let expected = json!({"detail": "An internal error has occurred."});
-    assert_eq!((reply.status, reply.json()), (400, expected));
-    let nobodys = server.client.post(server.url(TASK)).body("{").send().await;
-    assert_eq!(nobodys.unwrap().status(), 401);
+    assert_eq!((response.status, response.json()), (400, expected));
+    let unauthorized = server.client.post(server.url(TASK)).body("{").send().await;
+    assert_eq!(unauthorized.unwrap().status(), 401);
 }

@@ -7,8 +7,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{
-    ChatResponse, EventListener, IMAGE_FAILED, RecordedTurn, STREAMED, TIMEOUT, TURN, ask, asked,
-    context, model, outline, server,
+    ChatResponse, EventListener, IMAGE_FAILED, RecordedTurn, STREAMED, TIMEOUT, TURN, ask, context,
+    model, model_requests, outline, server,
 };
 
 /// Maximum length of a prompt.
@@ -31,9 +31,9 @@ async fn check_nothing_to_draw(
     request["messages"] = messages.clone();
     let mut listener = EventListener::of_chat(server, &server.key, &chat_id).await;
 
-    let reply = ask(server, &request).await;
+    let response = ask(server, &request).await;
 
-    reply.assert_is(200, "text/event-stream", STREAMED);
+    response.assert_is(200, "text/event-stream", STREAMED);
     let events = listener.collect_events(server).await;
     assert_eq!(outline(&events), IMAGE_FAILED, "{messages}");
     let status = &events[1]["data"]["data"];
@@ -41,11 +41,17 @@ async fn check_nothing_to_draw(
         (&status["error"], &status["reason"]),
         (&json!(true), &json!(reason))
     );
-    let mut seen = asked(model).last().unwrap().json();
-    let (told, _) = context(&seen["messages"][0]["content"]);
-    assert!(told.ends_with(&json!(reason).to_string()), "{told}");
-    seen["messages"].as_array_mut().unwrap().remove(0);
-    assert_eq!(seen["messages"], messages);
+    let mut upstream_request = model_requests(model).last().unwrap().json();
+    let (context_text, _) = context(&upstream_request["messages"][0]["content"]);
+    assert!(
+        context_text.ends_with(&json!(reason).to_string()),
+        "{context_text}"
+    );
+    upstream_request["messages"]
+        .as_array_mut()
+        .unwrap()
+        .remove(0);
+    assert_eq!(upstream_request["messages"], messages);
     assert_eq!(server.stored_files(), 0);
 }
 
@@ -53,7 +59,7 @@ async fn check_nothing_to_draw(
 async fn turn_without_prompt_is_in_event_and_context() {
     let model = model().await;
     let server = server(&model, &[]).await;
-    let picture = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}});
+    let image = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}});
     for messages in [
         json!([{"role": "user", "content": ""}]),
         json!([{"role": "user", "content": " \n\t"}]),
@@ -61,7 +67,7 @@ async fn turn_without_prompt_is_in_event_and_context() {
         json!([{"role": "user", "content": 5}]),
         json!([{"role": "user", "content": {"text": "a fox"}}]),
         json!([{"role": "user", "content": []}]),
-        json!([{"role": "user", "content": [picture]}]),
+        json!([{"role": "user", "content": [image]}]),
         json!([{"role": "user", "content": [{"type": "text"}, {"type": "text", "text": 5}, "a fox", null]}]),
         json!([{"role": "user", "content": "a fox"}, {"role": "user"}]),
         json!([{"role": "assistant", "content": "a fox"}]),
@@ -103,13 +109,13 @@ async fn check_refused(
         .client
         .post(server.url(TURN))
         .bearer_auth(&server.key);
-    let reply = ChatResponse::read(request.body(body).send().await.unwrap()).await;
-    assert_eq!(reply.status, status, "{}", reply.body);
-    assert_eq!(reply.content_type, "application/json");
-    let said = reply.json();
-    assert_eq!(said.as_object().unwrap().len(), 1, "{said}");
-    let said = said["detail"].as_str().unwrap();
-    assert!(said.contains(detail), "{said}");
+    let response = ChatResponse::read(request.body(body).send().await.unwrap()).await;
+    assert_eq!(response.status, status, "{}", response.body);
+    assert_eq!(response.content_type, "application/json");
+    let message = response.json();
+    assert_eq!(message.as_object().unwrap().len(), 1, "{message}");
+    let message = message["detail"].as_str().unwrap();
+    assert!(message.contains(detail), "{message}");
     assert_eq!(server.stored_files(), 0);
 }
 
@@ -164,7 +170,7 @@ async fn invalid_turn_body_is_refused() {
     let mut long = request.to_string().into_bytes();
     long.resize(MAX_BODY_BYTES + 1, b' ');
     check_refused(&server, long.clone(), 413, "length limit exceeded").await;
-    assert_eq!(asked(&model).len(), 0);
+    assert_eq!(model_requests(&model).len(), 0);
 
     // A body of the maximum length is accepted.
     long.pop();
@@ -172,8 +178,8 @@ async fn invalid_turn_body_is_refused() {
         .client
         .post(server.url(TURN))
         .bearer_auth(&server.key);
-    let reply = ChatResponse::read(turn.body(long).send().await.unwrap()).await;
-    reply.assert_is(200, "text/event-stream", STREAMED);
+    let response = ChatResponse::read(turn.body(long).send().await.unwrap()).await;
+    response.assert_is(200, "text/event-stream", STREAMED);
     assert_eq!(server.stored_files(), 1);
 }
 
@@ -193,14 +199,14 @@ async fn fields_of_unexpected_types_do_not_fail_the_turn() {
     ] {
         let mut request = RecordedTurn::without_chat();
         request[field] = value.clone();
-        let reply = ask(&server, &request).await;
-        assert_eq!(reply.status, 200, "{field}: {value}");
-        assert!(reply.body.ends_with(STREAMED), "{field}: {value}");
-        let seen = asked(&model).last().unwrap().json();
+        let response = ask(&server, &request).await;
+        assert_eq!(response.status, 200, "{field}: {value}");
+        assert!(response.body.ends_with(STREAMED), "{field}: {value}");
+        let upstream_request = model_requests(&model).last().unwrap().json();
         let expected = passed_on.then_some(&value);
-        assert_eq!(seen.get(field), expected);
+        assert_eq!(upstream_request.get(field), expected);
     }
-    assert_eq!(asked(&model).len(), server.stored_files());
+    assert_eq!(model_requests(&model).len(), server.stored_files());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -208,7 +214,7 @@ async fn routes_require_a_valid_key() {
     let model = model().await;
     let server = server(&model, &[]).await;
     let turn = RecordedTurn::new("legacy_new_chat").request.to_string();
-    let picture = json!({"prompt": "a fox"}).to_string();
+    let image = json!({"prompt": "a fox"}).to_string();
     let routes = [
         ("POST", TURN, turn.as_str()),
         ("POST", "/api/v1/chat/completions", turn.as_str()),
@@ -219,14 +225,14 @@ async fn routes_require_a_valid_key() {
         ("GET", "/api/events?chat_id=c&chat_id=d", ""),
         ("GET", "/api/v1/files/5/content", ""),
         ("GET", "/api/v1/files/%ff/content", ""),
-        ("POST", "/v1/images/generations", picture.as_str()),
+        ("POST", "/v1/images/generations", image.as_str()),
         ("POST", "/v1/images/generations", "{"),
     ];
     let known = format!("Bearer {}", server.key);
     let long = format!("Bearer {}", "k".repeat(2000));
     let unknown = "the API key is unknown: send a valid key as `Authorization: Bearer sk-…`";
     let missing = "Not authenticated";
-    let shown: [(&str, &[u8], &str); 13] = [
+    let credentials: [(&str, &[u8], &str); 13] = [
         ("x-api-key", server.key.as_bytes(), missing),
         ("authorization", server.key.as_bytes(), missing),
         ("authorization", b"Bearer", missing),
@@ -246,22 +252,25 @@ async fn routes_require_a_valid_key() {
         ("cookie", b"a=b; token=sk-000000", unknown),
     ];
     for (method, path, body) in routes {
-        for (header, value, detail) in shown {
+        for (header, value, detail) in credentials {
             let request = server
                 .client
                 .request(method.parse().unwrap(), server.url(path));
             let request = request.header(header, value).body(body.to_owned());
-            let reply = ChatResponse::read(request.send().await.unwrap()).await;
+            let response = ChatResponse::read(request.send().await.unwrap()).await;
             let case = format!("{method} {path} with {header}: {}", value.escape_ascii());
-            assert_eq!(reply.status, 401, "{case}: {}", reply.body);
-            let said = match path.starts_with("/v1/") {
-                true => reply.json()["error"]["message"].take(),
-                false => reply.json()["detail"].take(),
+            assert_eq!(response.status, 401, "{case}: {}", response.body);
+            let message = match path.starts_with("/v1/") {
+                true => response.json()["error"]["message"].take(),
+                false => response.json()["detail"].take(),
             };
-            assert_eq!(said, detail, "{case}");
+            assert_eq!(message, detail, "{case}");
         }
     }
-    assert_eq!((asked(&model).len(), server.stored_files()), (0, 0));
+    assert_eq!(
+        (model_requests(&model).len(), server.stored_files()),
+        (0, 0)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -274,8 +283,8 @@ async fn missing_key_is_refused_before_the_body() {
         stream.write_all(head.as_bytes()).await.unwrap();
         // The client never sends the body, and the server does not wait for it.
         let mut status = [0; 12];
-        let answer = timeout(TIMEOUT, stream.read_exact(&mut status)).await;
-        answer.expect("an answer before the body").unwrap();
+        let response = timeout(TIMEOUT, stream.read_exact(&mut status)).await;
+        response.expect("an answer before the body").unwrap();
         assert_eq!(status.escape_ascii().to_string(), "HTTP/1.1 401");
     }
 }
@@ -284,11 +293,11 @@ async fn missing_key_is_refused_before_the_body() {
 async fn invalid_event_filter_is_refused() {
     let server = TestServer::start(&[]).await;
     let request = server.get("/api/events?chat_id=c&chat_id=d");
-    let reply = ChatResponse::read(request.send().await.unwrap()).await;
+    let response = ChatResponse::read(request.send().await.unwrap()).await;
     assert_eq!(
-        (reply.status, reply.content_type.as_str()),
+        (response.status, response.content_type.as_str()),
         (400, "application/json")
     );
-    let detail = reply.json()["detail"].take();
+    let detail = response.json()["detail"].take();
     assert!(detail.as_str().unwrap().contains("chat_id"), "{detail}");
 }

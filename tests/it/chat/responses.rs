@@ -6,7 +6,8 @@ use tokio::net::TcpSocket;
 
 use super::{
     ChatResponse, EventListener, IMAGE_CREATED, IMAGE_FAILED, MODEL_KEY, RecordedTurn, STREAMED,
-    WHOLE, ask, asked, assert_as_recorded, context, file_id, is_png, model, only, outline, server,
+    WHOLE, ask, assert_as_recorded, context, file_id, is_png, model, model_requests, only_request,
+    outline, server,
 };
 
 /// The text of a streamed response in the form that OpenAI's clients read.
@@ -177,14 +178,17 @@ async fn image_precedes_the_response_without_chat() {
     let whole = ChatResponse::read(whole.send().await.unwrap()).await;
     let events = listener.collect_events(&server).await;
     let mut expected: Value = serde_json::from_str(WHOLE).unwrap();
-    let said = &mut expected["choices"][0]["message"]["content"];
-    *said = json!(format!("{}{}", lead(&events), said.as_str().unwrap()));
+    let content = &mut expected["choices"][0]["message"]["content"];
+    *content = json!(format!("{}{}", lead(&events), content.as_str().unwrap()));
     assert_eq!((whole.status, whole.json()), (200, expected));
 
-    for seen in asked(&model) {
-        context(&seen.json()["messages"][0]["content"]);
+    for upstream_request in model_requests(&model) {
+        context(&upstream_request.json()["messages"][0]["content"]);
     }
-    assert_eq!((asked(&model).len(), server.stored_files()), (2, 2));
+    assert_eq!(
+        (model_requests(&model).len(), server.stored_files()),
+        (2, 2)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,15 +201,15 @@ async fn failed_image_and_invalid_completion_have_no_image_prefix() {
     assert_eq!(server_.stored_files(), 0);
 
     request["stream"] = json!(false);
-    for answer in ["not JSON at all", "[]", r#"{"choices":[]}"#] {
+    for body in ["not JSON at all", "[]", r#"{"choices":[]}"#] {
         let model = FakeUpstream::start(move |_| async move {
-            FakeResponse::typed(200, "application/json", answer)
+            FakeResponse::typed(200, "application/json", body)
         })
         .await;
         let server = server(&model, &[]).await;
         let reply = ask(&server, &request).await;
-        reply.assert_is(200, "application/json", answer);
-        only(&model);
+        reply.assert_is(200, "application/json", body);
+        only_request(&model);
     }
 }
 
@@ -246,14 +250,17 @@ async fn turn_without_image_is_passed_on() {
             json!([]),
             "{features}"
         );
-        let seen = asked(&model).last().unwrap().json();
+        let upstream_request = model_requests(&model).last().unwrap().json();
         let expected = json!({
             "model": "mock-chat", "stream": true, "messages": request["messages"],
         });
-        assert_eq!(seen, expected, "{features}");
+        assert_eq!(upstream_request, expected, "{features}");
         assert_eq!(server.stored_files(), 0);
     }
-    assert_eq!((asked(&model).len(), engine.requests().len()), (8, 0));
+    assert_eq!(
+        (model_requests(&model).len(), engine.requests().len()),
+        (8, 0)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -309,7 +316,7 @@ async fn error_of_language_model_is_passed_on() {
         let reply = ask(&server, &recorded.request).await;
         reply.assert_is(status, shown, body);
         assert_as_recorded(&listener.collect_events(&server).await, &recorded.events);
-        only(&model);
+        only_request(&model);
 
         // An error has no image prefix without a chat either.
         for stream in [true, false] {

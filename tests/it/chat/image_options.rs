@@ -7,14 +7,14 @@ use super::{EventListener, IMAGE_FAILED, ask, outline};
 
 const PLAIN: [(&str, &str); 1] = [("ENABLE_IMAGE_PROMPT_GENERATION", "false")];
 
-fn request(place: &str, wishes: &Value) -> Value {
+fn request(pointer: &str, options: &Value) -> Value {
     let mut request = json!({
         "model": "m", "chat_id": "c1", "id": "a1", "features": {"image_generation": true},
         "messages": [{"role": "user", "content": "a fox"}],
         "params": {"custom_params": {}},
     });
-    let (parent, name) = place.rsplit_once('/').unwrap();
-    request.pointer_mut(parent).unwrap()[name] = wishes.clone();
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    request.pointer_mut(parent).unwrap()[name] = options.clone();
     request
 }
 
@@ -27,24 +27,24 @@ const POINTERS: [&str; 3] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn image_options_reach_the_engine() {
     let fixture = ChatFixture::start(&PLAIN).await;
-    let wishes = json!({
+    let options = json!({
         "n": 2, "size": "1024x1536", "model": "gpt-image-1", "parameters": {"quality": "low"},
         "of no interest": {},
     });
-    for place in POINTERS {
-        for wishes in [wishes.clone(), json!(wishes.to_string())] {
-            ask(&fixture.server, &request(place, &wishes)).await;
-            let seen = fixture.upstream.requests();
-            let [.., drawn, answered] = seen.as_slice() else {
-                panic!("{seen:?}")
+    for pointer in POINTERS {
+        for options in [options.clone(), json!(options.to_string())] {
+            ask(&fixture.server, &request(pointer, &options)).await;
+            let upstream_requests = fixture.upstream.requests();
+            let [.., image_request, chat_request] = upstream_requests.as_slice() else {
+                panic!("{upstream_requests:?}")
             };
-            let drawn = drawn.json();
-            assert_eq!(drawn["n"], 2, "{place}: {drawn}");
-            assert_eq!(drawn["size"], "1024x1536");
-            assert_eq!(drawn["model"], "gpt-image-1");
-            assert_eq!(drawn["quality"], "low");
-            assert_eq!(drawn["prompt"], "a fox");
-            assert_eq!(answered.json().get("image_generation"), None);
+            let image_request = image_request.json();
+            assert_eq!(image_request["n"], 2, "{pointer}: {image_request}");
+            assert_eq!(image_request["size"], "1024x1536");
+            assert_eq!(image_request["model"], "gpt-image-1");
+            assert_eq!(image_request["quality"], "low");
+            assert_eq!(image_request["prompt"], "a fox");
+            assert_eq!(chat_request.json().get("image_generation"), None);
         }
     }
     // Without options the settings apply.
@@ -54,10 +54,10 @@ async fn image_options_reach_the_engine() {
         json!({"size": "", "model": "", "engine": "", "n": null}),
     ] {
         ask(&fixture.server, &request(POINTERS[0], &nothing)).await;
-        let seen = fixture.upstream.requests();
-        let drawn = seen[seen.len() - 2].json();
+        let upstream_requests = fixture.upstream.requests();
+        let image_request = upstream_requests[upstream_requests.len() - 2].json();
         for field in ["size", "quality"] {
-            assert_eq!(drawn.get(field), None, "{drawn}");
+            assert_eq!(image_request.get(field), None, "{image_request}");
         }
     }
 }
@@ -68,14 +68,17 @@ async fn first_object_with_image_options_counts() {
     let mut both = request(POINTERS[1], &json!({"size": "1x1"}));
     both["image_generation"] = json!({"size": "2x2"});
     ask(&fixture.server, &both).await;
-    let seen = fixture.upstream.requests();
-    assert_eq!(seen[seen.len() - 2].json()["size"], "2x2");
+    let upstream_requests = fixture.upstream.requests();
+    assert_eq!(
+        upstream_requests[upstream_requests.len() - 2].json()["size"],
+        "2x2"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn image_option_of_wrong_type_is_refused_by_name() {
     let fixture = ChatFixture::start(&PLAIN).await;
-    for (wishes, field) in [
+    for (options, field) in [
         (json!({"n": "two"}), "image_generation.n"),
         (json!({"n": -1}), "image_generation.n"),
         (json!({"n": 1.5}), "image_generation.n"),
@@ -91,23 +94,23 @@ async fn image_option_of_wrong_type_is_refused_by_name() {
         (json!("many"), "image_generation"),
         (json!(5), "image_generation"),
     ] {
-        for place in POINTERS {
-            let reply = ask(&fixture.server, &request(place, &wishes)).await;
-            assert_eq!(reply.status, 400, "{wishes} at {place}: {}", reply.body);
+        for pointer in POINTERS {
+            let reply = ask(&fixture.server, &request(pointer, &options)).await;
+            assert_eq!(reply.status, 400, "{options} at {pointer}: {}", reply.body);
             let detail = reply.json()["detail"].take();
-            let told = detail.as_str().unwrap();
+            let message = detail.as_str().unwrap();
             let expected = format!("{field} cannot be used: ");
-            assert!(told.starts_with(&expected), "{told}");
+            assert!(message.starts_with(&expected), "{message}");
         }
     }
-    assert_eq!(fixture.asked(), [""; 0]);
+    assert_eq!(fixture.request_summaries(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unsupported_image_option_is_reported_and_the_turn_continues() {
     let fixture = ChatFixture::start(&PLAIN).await;
     let mut listener = EventListener::of_chat(&fixture.server, &fixture.server.key, "c1").await;
-    for (wishes, reason) in [
+    for (options, reason) in [
         (json!({"seed": 5}), "does not support seed"),
         (
             json!({"negative_prompt": "snow"}),
@@ -123,12 +126,12 @@ async fn unsupported_image_option_is_reported_and_the_turn_continues() {
             "the parameters have more than",
         ),
     ] {
-        let reply = ask(&fixture.server, &request(POINTERS[0], &wishes)).await;
-        assert_eq!(reply.status, 200, "{wishes}: {}", reply.body);
+        let reply = ask(&fixture.server, &request(POINTERS[0], &options)).await;
+        assert_eq!(reply.status, 200, "{options}: {}", reply.body);
         let events = listener.collect_events(&fixture.server).await;
         assert_eq!(outline(&events), IMAGE_FAILED, "{reason}");
-        let told = events[1]["data"]["data"]["reason"].as_str().unwrap();
-        assert!(told.contains(reason), "{told}");
+        let message = events[1]["data"]["data"]["reason"].as_str().unwrap();
+        assert!(message.contains(reason), "{message}");
     }
-    assert_eq!(fixture.asked(), ["answer"; 8]);
+    assert_eq!(fixture.request_summaries(), ["answer"; 8]);
 }

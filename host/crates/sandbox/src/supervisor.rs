@@ -59,9 +59,12 @@ impl<'a> Supervisor<'a> {
     pub(crate) async fn run<T: Send + 'static>(&self, work: GuestWork<T>) -> Result<T, Error> {
         let slot = self.acquire_slot().await?;
         let GuestWork { future, meter } = work;
+        // The guest runtimes stop with the sandbox. They must run until the engine has asked its upstream to
+        // stop, even if the server is dropped before.
+        let sandbox = self.sandbox.clone();
         let call = async move {
             let result = future.await;
-            drop(slot);
+            drop((slot, sandbox));
             result
         };
         let task = self.sandbox.guest_runtimes.spawn(Box::pin(call), meter);

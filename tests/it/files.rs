@@ -7,11 +7,11 @@ mod sweep;
 mod thumbnail;
 mod upload;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use bytes::Bytes;
-use pinhole_tests::{TestServer, engines, program};
+use pinhole_tests::{ServerProcess, TestServer, engines, program};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -241,71 +241,32 @@ async fn content_without_bytes_is_not_found() {
     assert_eq!(server.get(&stored).send().await.unwrap().status(), 200);
 }
 
-/// Lines that the server writes when it listens.
-const SAYS_LINES: usize = 4;
-
-/// `pinhole serve` as a process of its own; killed, not ended, when dropped.
-struct Process {
-    child: Child,
-    address: String,
-    /// What it said of the administrator's key.
-    key: String,
+/// Starts the program with this data directory.
+fn start_process(data: &Path) -> ServerProcess {
+    start_command(Command::new(program()), data, &[])
 }
 
-impl Process {
-    fn start(data: &std::path::Path) -> Self {
-        let mut command = Command::new(program());
-        Self::of(command.env_clear().env("PINHOLE_DATA", data))
-    }
-
-    /// A command that runs the program, or is it.
-    fn of(command: &mut Command) -> Self {
-        let child = command
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .env("PINHOLE_ENGINES", engines())
-            .env("PINHOLE_LOG", "info")
-            .env("NO_COLOR", "1")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut process = Self {
-            child,
-            address: String::new(),
-            key: String::new(),
-        };
-        let lines = BufReader::new(process.child.stdout.take().unwrap()).lines();
-        for line in lines.take(SAYS_LINES).map(Result::unwrap) {
-            if let Some((_, address)) = line.split_once("listening on ") {
-                process.address = address.to_owned();
-            }
-            if let Some(key) = line.strip_prefix("administrator key") {
-                process.key = key.to_owned();
-            }
-        }
-        process
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
+/// Starts a command that runs the program with its further arguments.
+fn start_command(mut command: Command, data: &Path, variables: &[(&str, &str)]) -> ServerProcess {
+    command
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .env_clear()
+        .env("PINHOLE_DATA", data)
+        .env("PINHOLE_ENGINES", engines())
+        .env("PINHOLE_LOG", "info")
+        .env("NO_COLOR", "1")
+        .envs(variables.iter().copied());
+    ServerProcess::start(command).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn file_and_key_survive_restart() {
     let server = TestServer::start(&[]).await;
     let data = tempfile::tempdir().unwrap();
-    let first = Process::start(data.path());
-    let key = first
-        .key
-        .strip_prefix(" (shown once): ")
-        .unwrap()
-        .to_owned();
-    let ask = async |process: &Process, url: &str, body: Option<Value>| {
-        let url = format!("{}{url}", process.address);
+    let first = start_process(data.path());
+    let key = first.key.clone().unwrap();
+    let fetch = async |process: &ServerProcess, path: &str, body: Option<Value>| {
+        let url = format!("{}{path}", process.url);
         let request = match body {
             Some(body) => server.client.post(url).body(body.to_string()),
             None => server.client.get(url),
@@ -315,13 +276,13 @@ async fn file_and_key_survive_restart() {
         download.bytes().await.unwrap()
     };
     let body = json!({"prompt": "a fox", "size": "64x48", "response_format": "url"});
-    let generation = ask(&first, "/v1/images/generations", Some(body)).await;
+    let generation = fetch(&first, "/v1/images/generations", Some(body)).await;
     let generation: Value = serde_json::from_slice(&generation).unwrap();
     let url = generation["data"][0]["url"].as_str().unwrap();
-    let image = ask(&first, url, None).await;
+    let image = fetch(&first, url, None).await;
     drop(first);
 
-    let second = Process::start(data.path());
-    assert_eq!(second.key, ": shown at the first start");
-    assert_eq!(ask(&second, url, None).await, image);
+    let second = start_process(data.path());
+    assert_eq!(second.key, None);
+    assert_eq!(fetch(&second, url, None).await, image);
 }

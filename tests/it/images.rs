@@ -1,5 +1,6 @@
 //! OpenAI's images API with engine `sketch`: responses and refusals.
 
+mod edit_refusals;
 mod edits;
 mod models;
 mod refusals;

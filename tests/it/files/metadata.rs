@@ -156,7 +156,7 @@ async fn delete_removes_file_and_thumbnails() {
             .bearer_auth(key)
     };
     let second = server.add_second_user().await;
-    assert_not_found("somebody else's", delete(second)).await;
+    assert_not_found("file of another user", delete(second)).await;
     let anonymous = server.client.delete(server.url(&path(&row)));
     assert_eq!(anonymous.send().await.unwrap().status(), 401);
     assert_eq!(server.stored_files(), 4);

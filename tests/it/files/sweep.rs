@@ -1,7 +1,6 @@
 //! Rows and bytes agree after a crash, on a full disk, and after expiry.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -10,10 +9,9 @@ use pinhole::config::Config;
 use pinhole_ground::environment::Environment;
 use pinhole_tests::{TestServer, gif, long_image, program};
 use serde_json::{Value, json};
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::{Process, content_url, file_id, form, response_json, upload};
+use super::{content_url, file_id, form, response_json, start_command, start_process, upload};
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// Ends a test that hangs.
@@ -146,22 +144,21 @@ async fn server_start_sweeps() {
     let server = TestServer::start(&[]).await;
     let row = upload(&server, &server.key, "fox.gif", &gif(9)).await;
     set_created_at(&server, &row, 4711).await;
-    let orphan = server.data_dir.path().join("files").join("nobodys");
+    let orphan = server.data_dir.path().join("files").join("orphan");
     fs::write(&orphan, "x").unwrap();
     set_age(&orphan, 2 * HOUR);
-    let mut command = Command::new(program());
-    command
-        .env_clear()
-        .env("PINHOLE_DATA", server.data_dir.path());
-    command.env("PINHOLE_FILE_RETENTION_DAYS", "30");
-    let mut process = Process::of(&mut command);
-    let log = BufReader::new(process.child.stderr.take().unwrap()).lines();
+    let variables = [("PINHOLE_FILE_RETENTION_DAYS", "30")];
+    let process = start_command(Command::new(program()), server.data_dir.path(), &variables);
     let expected = "removed 1 expired and 1 orphaned file(s)";
-    let swept = spawn_blocking(move || log.map(Result::unwrap).any(|line| line.contains(expected)));
-    let swept = timeout(PATIENCE, swept)
+    let logged = async {
+        while !process.log().contains(expected) {
+            let health = server.client.get(format!("{}/health", process.url));
+            health.send().await.unwrap();
+        }
+    };
+    timeout(PATIENCE, logged)
         .await
         .expect("the log has no line about the sweep");
-    assert!(swept.unwrap(), "the log ended without the line");
     assert_eq!(server.stored_files(), 0);
 }
 
@@ -170,31 +167,21 @@ async fn upload_to_full_disk_stores_nothing() {
     let server = TestServer::start(&[]).await;
     // The first start creates everything except the upload, which alone is too long for the disk.
     let data = tempfile::tempdir().unwrap();
-    let first = Process::start(data.path());
-    let key = first
-        .key
-        .strip_prefix(" (shown once): ")
-        .unwrap()
-        .to_owned();
-    drop(first);
+    let key = start_process(data.path()).key.clone().unwrap();
     let mut shell = Command::new("sh");
     // A limit on the length of files simulates the full disk.
     let script = "trap '' XFSZ; ulimit -f 4096; exec \"$0\" \"$@\"";
     shell.args(["-c", script]).arg(program());
-    let limited = Process::of(shell.env_clear().env("PINHOLE_DATA", data.path()));
+    let limited = start_command(shell, data.path(), &[]);
     let upload = |length| {
         let body = form(&[("file", Some("fox.gif"), &long_image(length))]);
-        let request = server
-            .client
-            .post(format!("{}/api/v1/files/", limited.address));
+        let request = server.client.post(format!("{}/api/v1/files/", limited.url));
         let form = "multipart/form-data; boundary=limit";
         let request = request.bearer_auth(&key).header("content-type", form);
         response_json(request.body(body))
     };
     let list = || {
-        let request = server
-            .client
-            .get(format!("{}/api/v1/files/", limited.address));
+        let request = server.client.get(format!("{}/api/v1/files/", limited.url));
         response_json(request.bearer_auth(&key))
     };
     let stored = || fs::read_dir(data.path().join("files")).unwrap().count();

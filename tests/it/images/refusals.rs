@@ -131,7 +131,11 @@ async fn malformed_body_is_refused() {
         ("prompt=a+fox", None, "expected"),
         (r#"{"prompt": "a fox""#, None, "EOF while parsing"),
         (r#"{"prompt": "a fox"}}"#, None, "trailing"),
-        (r#"[{"prompt": "a fox"}]"#, None, "invalid type"),
+        (
+            r#"[{"prompt": "a fox"}]"#,
+            None,
+            "expected an object, received an array",
+        ),
         ("null", None, "invalid type: null"),
         (r#"{"prompt": null}"#, Some("prompt"), "invalid type: null"),
         (

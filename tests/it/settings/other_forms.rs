@@ -115,7 +115,10 @@ async fn task_form_changes_task_models_only() {
     let (refused_status, refused) = server.post_json(update, &json!({"TASK_MODEL": 5})).await;
     assert_eq!(
         (refused_status, text(&refused, "detail").as_str()),
-        (400, "TASK_MODEL must be a string")
+        (
+            400,
+            "invalid JSON body: invalid type: integer `5`, expected a string at line 1 column 15 (in TASK_MODEL)"
+        )
     );
 }
 

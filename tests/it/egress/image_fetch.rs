@@ -1,0 +1,131 @@
+//! Images that an upstream returns as URLs: redirects, credentials and time limits.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn image_fetch_follows_three_redirects_without_credential() {
+    let fixture = openai_fixture(&[]).await;
+    let at = |path: &str| format!("{}{path}", fixture.upstream.url());
+    let image = || FakeResponse::typed(200, "image/png", PIXEL);
+    let responses = [
+        response_with_url(&at("/a?sig=1")),
+        redirect(301, &at("/b")),
+        redirect(302, "/c?x=%20"),
+        redirect(307, "d"),
+        image(),
+    ];
+    let exchange = fixture.generate(responses, &generation_request()).await;
+    assert_eq!(exchange.images(), [PIXEL]);
+    let [first, hops @ ..] = exchange.requests.as_slice() else {
+        panic!("the upstream got no request");
+    };
+    assert_eq!(first.header("authorization"), format!("Bearer {KEY}"));
+    let lines: Vec<String> = hops.iter().map(|hop| hop.line()).collect();
+    assert_eq!(lines, ["GET /a?sig=1", "GET /b", "GET /c?x=%20", "GET /d"]);
+    for hop in hops {
+        for absent in ["authorization", "cookie", "referer"] {
+            assert_eq!(hop.header(absent), "", "{absent} at {}", hop.line());
+        }
+        assert!(!format!("{hop:?}").contains(KEY));
+    }
+
+    // The fourth redirect is not followed.
+    let many_hops = [(); 4].map(|()| redirect(302, &at("/again")));
+    let refused = fixture
+        .generate(
+            [response_with_url(&at("/a"))].into_iter().chain(many_hops),
+            &generation_request(),
+        )
+        .await;
+    let message = "the image URL is not allowed";
+    assert_eq!(refused.error(), (502, "forbidden", None, message));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn image_fetch_checks_each_redirect() {
+    let fixture = openai_fixture(&[]).await;
+    let other = UnusedListener::new();
+    let port = fixture.upstream.address().port();
+    let address = format!("{}/a", fixture.upstream.url());
+    let not_fetched = "the image URL is not allowed";
+    for location in [
+        format!("{}/x.png", other.url()),
+        format!("http://localhost:{}/x.png", other.port()),
+        format!("http://[::ffff:127.0.0.1]:{}/x.png", other.port()),
+        format!("//127.0.0.1:{}/x.png", other.port()),
+        // The granted host and port, but with a host name, user or scheme that is not granted.
+        format!("http://localhost:{port}/x.png"),
+        format!("http://{KEY}@127.0.0.1:{port}/x.png"),
+        format!("https://127.0.0.1:{port}/x.png"),
+        "http://169.254.169.254/latest/meta-data/".to_owned(),
+        "http://10.0.0.1/".to_owned(),
+        "file:///etc/passwd".to_owned(),
+        "data:image/png;base64,AAAA".to_owned(),
+        "http://".to_owned(),
+        String::new(),
+    ] {
+        let hops = match location.as_str() {
+            // An empty location redirects to the same URL, up to the redirect limit.
+            "" => 4,
+            _ => 1,
+        };
+        let responses = (0..hops).map(|_| redirect(302, &location));
+        let exchange = fixture
+            .generate(
+                [response_with_url(&address)].into_iter().chain(responses),
+                &generation_request(),
+            )
+            .await;
+        assert_eq!(
+            exchange.error(),
+            (502, "forbidden", None, not_fetched),
+            "{location}"
+        );
+        other.check();
+    }
+    let nowhere = FakeResponse::typed(302, "text/plain", "");
+    let exchange = fixture
+        .generate(
+            [response_with_url(&address), nowhere],
+            &generation_request(),
+        )
+        .await;
+    assert_eq!(exchange.error(), (502, "forbidden", None, not_fetched));
+    let not_found = FakeResponse::typed(404, "text/plain", "gone");
+    let failed = fixture
+        .generate(
+            [response_with_url(&address), not_found],
+            &generation_request(),
+        )
+        .await;
+    let message = "the image URL cannot be fetched";
+    assert_eq!(failed.error(), (502, "upstream", None, message));
+    assert_eq!(fixture.server.stored_files(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn image_fetch_ends_at_job_timeout() {
+    let upstream = FakeUpstream::start(async |request| match request.method {
+        Method::POST => response_with_url(&format!("http://{}/x.png", request.header("host"))),
+        _ => std::future::pending().await,
+    })
+    .await;
+    let url = upstream.url();
+    let variables = [
+        ("IMAGES_OPENAI_API_BASE_URL", url.as_str()),
+        ("IMAGES_OPENAI_API_KEY", KEY),
+        ("PINHOLE_JOB_TIMEOUT_SECS", "1"),
+    ];
+    let server = TestServer::with_engine("openai", &variables).await;
+    let (status, body) = generate(&server).await;
+    assert_eq!(
+        (status, body["error"]["code"].as_str()),
+        (504, Some("timeout")),
+        "{body}"
+    );
+    assert_eq!(
+        upstream.request_lines(),
+        ["POST /v1/images/generations", "GET /x.png"]
+    );
+    assert_eq!(upstream.requests()[1].header("authorization"), "");
+}

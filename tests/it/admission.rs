@@ -30,12 +30,12 @@ fn component(name: &str) -> Vec<u8> {
 }
 
 /// A directory with these files.
-fn folder(files: &[(&str, &[u8])]) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
+fn directory(files: &[(&str, &[u8])]) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
     for (name, bytes) in files {
-        fs::write(folder.path().join(name), bytes).unwrap();
+        fs::write(directory.path().join(name), bytes).unwrap();
     }
-    folder
+    directory
 }
 
 /// The bytes with each `from` replaced by `to`. Both have the same length, so that the bytes stay well-formed.
@@ -84,28 +84,28 @@ async fn open(engines: &Path, data: &Path) -> Engines {
 
 /// Opens the directory with an empty data directory. Exactly these files must be rejected, each with a reason that
 /// contains the text.
-async fn open_with_rejected(folder: &TempDir, refused: &[(&str, &str)]) -> Engines {
+async fn open_with_rejected(directory: &TempDir, expected: &[(&str, &str)]) -> Engines {
     let data = tempfile::tempdir().unwrap();
-    let engines = open(folder.path(), data.path()).await;
-    let found = engines.rejected_files().iter();
-    let found: BTreeMap<_, _> = found.map(|it| (it.file.as_str(), &it.reason)).collect();
+    let engines = open(directory.path(), data.path()).await;
+    let reasons = engines.rejected_files().iter();
+    let reasons: BTreeMap<_, _> = reasons.map(|it| (it.file.as_str(), &it.reason)).collect();
     assert_eq!(
-        found.len(),
+        reasons.len(),
         engines.rejected_files().len(),
         "a file is refused twice"
     );
-    for (file, expected_text) in refused {
-        let reason = found
+    for (file, expected_text) in expected {
+        let reason = reasons
             .get(file)
             .unwrap_or_else(|| panic!("{file} is admitted"));
         assert!(reason.contains(expected_text), "{file}: {reason}");
         assert!(reason.len() < 500, "{file}: {reason}");
         assert!(!reason.contains(char::is_control), "{file}: {reason}");
     }
-    let expected: BTreeSet<_> = refused.iter().map(|(file, _)| *file).collect();
+    let expected: BTreeSet<_> = expected.iter().map(|(file, _)| *file).collect();
     assert!(
-        found.keys().all(|file| expected.contains(file)),
-        "{found:?}"
+        reasons.keys().all(|file| expected.contains(file)),
+        "{reasons:?}"
     );
     engines
 }
@@ -145,7 +145,7 @@ async fn admission_names_what_a_rejected_file_is() {
     let noise: Vec<u8> = (0..100_000_u32)
         .map(|n| (n.wrapping_mul(0x9e37_79b9) >> 13) as u8)
         .collect();
-    let folder = folder(&[
+    let directory = directory(&[
         ("sketch.wasm", &sketch),
         ("core.wasm", b"\0asm\x01\0\0\0"),
         ("cut.wasm", &sketch[..6]),
@@ -157,7 +157,7 @@ async fn admission_names_what_a_rejected_file_is() {
         ("text.wasm", b"(component)"),
         ("truncated.wasm", &sketch[..sketch.len() / 2]),
     ]);
-    let inside = |name: &str| folder.path().join(name);
+    let inside = |name: &str| directory.path().join(name);
     fs::create_dir(inside("folder.wasm")).unwrap();
     let huge = fs::File::create(inside("huge.wasm")).unwrap();
     huge.set_len(MAX_COMPONENT_BYTES + 1).unwrap();
@@ -168,7 +168,7 @@ async fn admission_names_what_a_rejected_file_is() {
     let status = Command::new("mkfifo").arg(inside("pipe.wasm")).status();
     assert!(status.unwrap().success());
 
-    let refused = [
+    let expected = [
         ("circle.wasm", "cannot be read"),
         ("core.wasm", "is a core module, not a component"),
         ("cut.wasm", "is WebAssembly of an unsupported version"),
@@ -187,7 +187,7 @@ async fn admission_names_what_a_rejected_file_is() {
         ("text.wasm", "is not WebAssembly"),
         ("truncated.wasm", "is not a valid component"),
     ];
-    let engines = open_with_rejected(&folder, &refused).await;
+    let engines = open_with_rejected(&directory, &expected).await;
     assert_eq!(admitted_names(&engines), ["sketch"]);
     assert_generates(&engines, "sketch").await;
 }
@@ -197,7 +197,7 @@ async fn admission_names_what_differs_from_the_world() {
     let sketch = component("sketch.wasm");
     let log = "pinhole:engine/log@0.1.0";
     let long = format!(r#"(component (import "a{}" (func)))"#, "b".repeat(90_000));
-    let folder = folder(&[
+    let directory = directory(&[
         ("bare.wasm", b"\0asm\x0d\0\x01\0"),
         (
             "export.wasm",
@@ -223,7 +223,7 @@ async fn admission_names_what_differs_from_the_world() {
         ("without.wasm", &patched(&sketch, "verify", "verity")),
     ]);
     let build = "build it against this release's wit/engine.wit";
-    let refused = [
+    let expected = [
         (
             "bare.wasm",
             "does not export pinhole:engine/engine@0.1.0, so it is written for another world",
@@ -263,14 +263,14 @@ async fn admission_names_what_differs_from_the_world() {
         ),
         ("without.wasm", "does not have export `verify`"),
     ];
-    let engines = open_with_rejected(&folder, &refused).await;
+    let engines = open_with_rejected(&directory, &expected).await;
     assert_eq!(admitted_names(&engines), ["sketch"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn admission_rejects_component_that_cannot_describe_itself() {
     let sketch = component("sketch.wasm");
-    let folder = folder(&[
+    let directory = directory(&[
         ("memories.wasm", &shell(4, "(memory 1100)")),
         ("memory.wasm", &shell(1, "(memory 4097)")),
         ("name.wasm", &patched(&sketch, "sketch", "SKETCH")),
@@ -278,7 +278,7 @@ async fn admission_rejects_component_that_cannot_describe_itself() {
         ("spin.wasm", &shell(1, "(func $s (loop (br 0))) (start $s)")),
         ("trap.wasm", &shell(1, "(func $s unreachable) (start $s)")),
     ]);
-    let refused = [
+    let expected = [
         (
             "memories.wasm",
             "cannot describe itself: the engine was stopped: it needs more than 268435456 bytes of memory",
@@ -294,7 +294,7 @@ async fn admission_rejects_component_that_cannot_describe_itself() {
         ),
         ("trap.wasm", "cannot describe itself: the engine crashed"),
     ];
-    let engines = open_with_rejected(&folder, &refused).await;
+    let engines = open_with_rejected(&directory, &expected).await;
     assert_eq!(admitted_names(&engines), ["sketch"]);
     assert_generates(&engines, "sketch").await;
 }
@@ -302,38 +302,38 @@ async fn admission_rejects_component_that_cannot_describe_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn first_of_two_files_with_one_engine_name_is_admitted() {
     let sketch = component("sketch.wasm");
-    let folder = folder(&[
+    let directory = directory(&[
         ("b.wasm", &sketch),
         ("a.wasm", &sketch),
         ("c.wasm", &sketch),
     ]);
-    let refused = [
+    let expected = [
         ("b.wasm", "names its engine sketch, as a.wasm already does"),
         ("c.wasm", "names its engine sketch, as a.wasm already does"),
     ];
-    let engines = open_with_rejected(&folder, &refused).await;
+    let engines = open_with_rejected(&directory, &expected).await;
     assert_eq!(engines.get("sketch").unwrap().file, "a.wasm");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn symbolic_link_within_the_directory_is_followed() {
     // The layout that Kubernetes uses for mounted files.
-    let folder = tempfile::tempdir().unwrap();
-    fs::create_dir(folder.path().join("..v1")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("..v1")).unwrap();
     fs::write(
-        folder.path().join("..v1/sketch.wasm"),
+        directory.path().join("..v1/sketch.wasm"),
         component("sketch.wasm"),
     )
     .unwrap();
-    symlink("..v1", folder.path().join("..data")).unwrap();
-    symlink("..data/sketch.wasm", folder.path().join("sketch.wasm")).unwrap();
-    let engines = open_with_rejected(&folder, &[]).await;
+    symlink("..v1", directory.path().join("..data")).unwrap();
+    symlink("..data/sketch.wasm", directory.path().join("sketch.wasm")).unwrap();
+    let engines = open_with_rejected(&directory, &[]).await;
     assert_generates(&engines, "sketch").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unusable_setting_is_reported_with_its_variable() {
-    let folder = folder(&[
+    let directory = directory(&[
         ("gemini.wasm", &component("gemini.wasm")),
         ("hostile.wasm", &component("hostile.wasm")),
         ("sketch.wasm", &component("sketch.wasm")),
@@ -385,7 +385,7 @@ async fn unusable_setting_is_reported_with_its_variable() {
             ],
         ),
     ] {
-        let path = folder.path().to_str().unwrap();
+        let path = directory.path().to_str().unwrap();
         let server =
             TestServer::start(&[&[("PINHOLE_ENGINES", path)], &variables[..]].concat()).await;
         let snapshot = server.app.jobs.snapshot();
@@ -404,11 +404,11 @@ async fn unusable_setting_is_reported_with_its_variable() {
 #[tokio::test(flavor = "multi_thread")]
 async fn server_starts_without_rejected_file_and_reports_it() {
     let sketch = component("sketch.wasm");
-    let folder = folder(&[
+    let directory = directory(&[
         ("broken.wasm", &sketch[..sketch.len() / 2]),
         ("sketch.wasm", &sketch),
     ]);
-    let path = folder.path().to_str().unwrap();
+    let path = directory.path().to_str().unwrap();
     let variables = [
         ("PINHOLE_ENGINES", path),
         ("IMAGE_GENERATION_ENGINE", "broken"),
@@ -447,11 +447,11 @@ impl CodeDirectory {
         let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         let entries = fs::read_dir(&self.0).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let found: Vec<String> = names
+        let reasons: Vec<String> = names
             .filter(|name| name.starts_with(&digest) && name.ends_with(ending))
             .collect();
-        let [name] = found.as_slice() else {
-            panic!("{component}: {found:?}");
+        let [name] = reasons.as_slice() else {
+            panic!("{component}: {reasons:?}");
         };
         self.0.join(name)
     }
@@ -486,9 +486,9 @@ fn flip(path: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn compiled_code_is_private_and_reused_at_the_next_start() {
-    let folder = folder(&[("sketch.wasm", &component("sketch.wasm"))]);
+    let directory = directory(&[("sketch.wasm", &component("sketch.wasm"))]);
     let data = tempfile::tempdir().unwrap();
-    open(folder.path(), data.path()).await;
+    open(directory.path(), data.path()).await;
     let kept = CodeDirectory::of(&data);
     assert_eq!(mode(&kept.0), 0o700);
     assert_eq!(mode(&kept.key()), 0o600);
@@ -498,7 +498,7 @@ async fn compiled_code_is_private_and_reused_at_the_next_start() {
 
     // The server closes a directory that is open to others.
     allow(&kept.0, 0o755);
-    let again = open(folder.path(), data.path()).await;
+    let again = open(directory.path(), data.path()).await;
     assert_generates(&again, "sketch").await;
     assert_eq!(mode(&kept.0), 0o700);
     assert_eq!(kept.code("sketch.wasm"), first);
@@ -507,21 +507,21 @@ async fn compiled_code_is_private_and_reused_at_the_next_start() {
     // The file of compiled code is not a component.
     fs::copy(
         kept.path("sketch.wasm", ".cwasm"),
-        folder.path().join("x.wasm"),
+        directory.path().join("x.wasm"),
     )
     .unwrap();
-    let again = open(folder.path(), data.path()).await;
+    let again = open(directory.path(), data.path()).await;
     assert_eq!(again.rejected_files()[0].reason, "is not WebAssembly");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn compiled_code_of_other_origin_is_compiled_again() {
     let sketch = "sketch.wasm";
-    let both = folder(&[
+    let both = directory(&[
         (sketch, &component(sketch)),
         ("hostile.wasm", &component("hostile.wasm")),
     ]);
-    let only = folder(&[(sketch, &component(sketch))]);
+    let only = directory(&[(sketch, &component(sketch))]);
     let data = tempfile::tempdir().unwrap();
     open(both.path(), data.path()).await;
     let kept = CodeDirectory::of(&data);

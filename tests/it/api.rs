@@ -43,7 +43,7 @@ struct ApiRequest {
     path: String,
     method: Method,
     /// The response is a stream, so its body is not read.
-    unread: bool,
+    is_stream: bool,
 }
 
 impl Api {
@@ -67,10 +67,10 @@ impl Api {
     }
 
     /// A request with this key or session.
-    fn ask_as(&self, shown: &str, method: Method, path: &str) -> ApiRequest {
-        let mut asked = self.ask_without_key(method, path);
-        asked.request = asked.request.bearer_auth(shown);
-        asked
+    fn ask_as(&self, token: &str, method: Method, path: &str) -> ApiRequest {
+        let mut api_request = self.ask_without_key(method, path);
+        api_request.request = api_request.request.bearer_auth(token);
+        api_request
     }
 
     fn ask_without_key(&self, method: Method, path: &str) -> ApiRequest {
@@ -79,26 +79,27 @@ impl Api {
             request: client.request(method.clone(), self.server.url(path)),
             path: path.to_owned(),
             method,
-            unread: false,
+            is_stream: false,
         }
     }
 
     /// Sends the request and compares the response with the document and with its snapshot. Returns the JSON of the
     /// response.
-    async fn case(&self, case: &str, asked: ApiRequest) -> Value {
+    async fn case(&self, case: &str, api_request: ApiRequest) -> Value {
         let ApiRequest {
             request,
             path,
             method,
-            unread,
-        } = asked;
+            is_stream,
+        } = api_request;
         let (template, operation) = self.operation(&method, &path);
-        let answer = request.send().await.unwrap();
-        let status = answer.status().as_u16();
-        let headers = answer.headers().clone();
-        let bytes = match unread {
-            true => bytes::Bytes::from_static(b"[a stream]"),
-            false => answer.bytes().await.unwrap(),
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        let bytes = if is_stream {
+            bytes::Bytes::from_static(b"[a stream]")
+        } else {
+            response.bytes().await.unwrap()
         };
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let media_type = text("content-type").unwrap_or_default().to_owned();
@@ -110,19 +111,20 @@ impl Api {
             }
             Err(_) => json!(format!("[{} bytes]", bytes.len())),
         };
-        let said = format!("{method} {path}: {status} {body}");
+        let description = format!("{method} {path}: {status} {body}");
         let is_good = status < 400;
-        assert_eq!(case.starts_with("good"), is_good, "{case} of {said}");
-        let response = &operation["responses"][status.to_string()];
-        assert!(response.is_object(), "undocumented status: {said}");
-        self.check_body(response, &media_type, &body, &said);
-        let shown = SNAPSHOT_HEADERS.into_iter();
-        let shown = shown.filter_map(|name| Some((name.to_owned(), text(name)?.into())));
+        assert_eq!(case.starts_with("good"), is_good, "{case} of {description}");
+        let documented = &operation["responses"][status.to_string()];
+        assert!(documented.is_object(), "undocumented status: {description}");
+        self.check_body(documented, &media_type, &body, &description);
+        let snapshot_headers = SNAPSHOT_HEADERS
+            .into_iter()
+            .filter_map(|name| Some((name.to_owned(), text(name)?.into())));
         let snapshot = json!({
             "request": format!("{method} {template}"),
             "status": status,
-            "headers": shown.collect::<Map<_, _>>(),
-            "body": beginning(&body),
+            "headers": snapshot_headers.collect::<Map<_, _>>(),
+            "body": first_entries(&body),
         });
         let name = format!("{}@{case}", operation["operationId"].as_str().unwrap());
         snapshots().bind(|| insta::assert_json_snapshot!(name, snapshot));
@@ -152,18 +154,19 @@ impl Api {
     }
 
     #[track_caller]
-    fn check_body(&self, response: &Value, media_type: &str, body: &Value, said: &str) {
+    fn check_body(&self, documented: &Value, media_type: &str, body: &Value, description: &str) {
         let media_type = media_type.split(';').next().unwrap();
-        let Some(contents) = response["content"].as_object() else {
-            assert!(body.is_null(), "no body is documented: {said}");
+        let Some(contents) = documented["content"].as_object() else {
+            assert!(body.is_null(), "no body is documented: {description}");
             return;
         };
         let general = format!("{}/*", media_type.split('/').next().unwrap());
         let content = contents.get(media_type).or_else(|| contents.get(&general));
-        let content = content.unwrap_or_else(|| panic!("{media_type} is not documented: {said}"));
+        let content =
+            content.unwrap_or_else(|| panic!("{media_type} is not documented: {description}"));
         if media_type == "application/json" {
             let found = schema::faults(&self.document, &content["schema"], body);
-            assert!(found.is_empty(), "{said}: {found:#?}");
+            assert!(found.is_empty(), "{description}: {found:#?}");
         }
     }
 }
@@ -178,8 +181,8 @@ impl ApiRequest {
         self
     }
 
-    fn unread(mut self) -> Self {
-        self.unread = true;
+    fn skip_body(mut self) -> Self {
+        self.is_stream = true;
         self
     }
 
@@ -190,12 +193,12 @@ impl ApiRequest {
 }
 
 /// The first entries of a list. Other tests check the others.
-fn beginning(body: &Value) -> Value {
+fn first_entries(body: &Value) -> Value {
     match body.as_array() {
         Some(list) if list.len() > SNAPSHOT_ENTRIES => {
-            let mut shown = list[..SNAPSHOT_ENTRIES].to_vec();
-            shown.push("[more]".into());
-            shown.into()
+            let mut entries = list[..SNAPSHOT_ENTRIES].to_vec();
+            entries.push("[more]".into());
+            entries.into()
         }
         _ => body.clone(),
     }

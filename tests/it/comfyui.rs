@@ -89,9 +89,12 @@ async fn each_job_has_its_own_socket_and_id() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn invalid_image_is_omitted_and_not_stored() {
-    let second_is_invalid = |request: &RecordedRequest| match request.target.contains("b.png") {
-        true => FakeResponse::typed(200, "image/png", "<html>"),
-        false => image(request),
+    let second_is_invalid = |request: &RecordedRequest| {
+        if request.target.contains("b.png") {
+            FakeResponse::typed(200, "image/png", "<html>")
+        } else {
+            image(request)
+        }
     };
     let comfy = comfy(&["a.png", "b.png"], second_is_invalid).await;
     let server = TestServer::with_engine("comfyui", &[("COMFYUI_BASE_URL", &comfy.url())]).await;

@@ -30,7 +30,7 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The program with these engines, its own directories and a clean environment.
 struct Program {
-    folder: TempDir,
+    directory: TempDir,
     variables: Vec<(String, String)>,
 }
 
@@ -45,7 +45,7 @@ struct CommandOutput {
 impl Program {
     fn new(names: &[&str]) -> Self {
         let program = Self {
-            folder: tempfile::tempdir().unwrap(),
+            directory: tempfile::tempdir().unwrap(),
             variables: Vec::new(),
         };
         fs::create_dir(program.path("work")).unwrap();
@@ -71,7 +71,7 @@ impl Program {
 
     /// A path in the directory that contains `data`, `engines` and `work`, the current directory of a run.
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

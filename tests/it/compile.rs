@@ -121,26 +121,26 @@ async fn open(engines: &TempDir, data: &TempDir, compiler: &Compiler) -> Engines
 
 /// Opens a directory with this file and an empty data directory. Returns the reason of the rejection.
 async fn refusal(bytes: &[u8], compiler: &Compiler) -> String {
-    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    fs::write(folder.path().join("x.wasm"), bytes).unwrap();
-    let engines = open(&folder, &data, compiler).await;
+    let (directory, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(directory.path().join("x.wasm"), bytes).unwrap();
+    let engines = open(&directory, &data, compiler).await;
     match engines.rejected_files() {
-        [refused] => refused.reason.clone(),
+        [rejected] => rejected.reason.clone(),
         other => panic!("{other:?}"),
     }
 }
 
 /// A shell script as the compiler. It exists as long as the directory.
 fn script(lines: &str) -> (TempDir, Compiler) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("compiler");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("compiler");
     fs::write(&path, format!("#!/bin/sh\n{lines}\n")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
     let compiler = Compiler {
         program: path,
         ..compiler()
     };
-    (folder, compiler)
+    (directory, compiler)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -275,9 +275,9 @@ async fn compiler_gets_its_limits_and_no_environment() {
         told = told.display(),
         program = program.display(),
     ));
-    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    fs::write(folder.path().join("sketch.wasm"), sketch()).unwrap();
-    let engines = open(&folder, &data, &compiler).await;
+    let (directory, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(directory.path().join("sketch.wasm"), sketch()).unwrap();
+    let engines = open(&directory, &data, &compiler).await;
     assert!(
         engines.get("sketch").is_some(),
         "{:?}",
@@ -355,8 +355,8 @@ fn compiler_sets_its_limits_before_it_reads() {
 
 #[test]
 fn compiler_ends_with_its_server() {
-    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    fs::write(folder.path().join("x.wasm"), many_functions()).unwrap();
+    let (directory, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(directory.path().join("x.wasm"), many_functions()).unwrap();
     let alive = data.path().join("alive");
     assert!(
         Command::new("mkfifo")
@@ -375,7 +375,7 @@ fn compiler_ends_with_its_server() {
         .args(["engine", "list"])
         .env_clear()
         .env("PINHOLE_DATA", data.path().join("data"))
-        .env("PINHOLE_ENGINES", folder.path())
+        .env("PINHOLE_ENGINES", directory.path())
         .env("PINHOLE_COMPILER", &compiler.program)
         .env("PINHOLE_COMPILE_SECS", "3600")
         .env("PINHOLE_COMPILE_MIB", "16384")

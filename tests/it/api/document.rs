@@ -55,8 +55,8 @@ fn filled(path: &str) -> String {
 
 /// The paths of the router. The debug output is the only way to get them from axum.
 fn routed(api: &Api) -> BTreeSet<String> {
-    let shown = format!("{:?}", pinhole::web::router(api.server.app.clone()));
-    let routes = shown.split("fallback_router").next().unwrap();
+    let token = format!("{:?}", pinhole::web::router(api.server.app.clone()));
+    let routes = token.split("fallback_router").next().unwrap();
     let paths = routes.split("RouteId(").filter_map(|rest| {
         let path = rest.split_once("): \"")?.1;
         path.split_once('"')
@@ -87,17 +87,18 @@ async fn document_lists_each_route_with_its_methods() {
             missing.push(path.clone());
             continue;
         };
-        let refused = api.ask_without_key(Method::TRACE, &filled(path)).request;
-        let refused = refused.send().await.unwrap();
-        assert_eq!(refused.status(), 405, "{path}");
-        let allowed = refused.headers()["allow"].to_str().unwrap();
+        let response = api.ask_without_key(Method::TRACE, &filled(path)).request;
+        let response = response.send().await.unwrap();
+        assert_eq!(response.status(), 405, "{path}");
+        let allowed = response.headers()["allow"].to_str().unwrap();
         let allowed: BTreeSet<String> = allowed
             .split(',')
             .map(|method| method.trim().to_lowercase())
             .filter(|method| method != "head")
             .collect();
-        let described: BTreeSet<String> = item.as_object().unwrap().keys().cloned().collect();
-        assert_eq!(allowed, described, "{path}");
+        let documented_methods: BTreeSet<String> =
+            item.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(allowed, documented_methods, "{path}");
     }
     assert!(missing.is_empty(), "not in the document: {missing:#?}");
 }
@@ -109,27 +110,27 @@ async fn document_has_only_resolvable_references() {
     let tags: BTreeSet<&str> = tags.map(|tag| tag["name"].as_str().unwrap()).collect();
     let mut ids = BTreeSet::new();
     for (method, path, operation) in operations(&api.document) {
-        let named = format!("{method} {path}");
+        let route = format!("{method} {path}");
         let id = operation["operationId"].as_str().unwrap();
-        assert!(ids.insert(id), "{named}: {id} is another one's too");
+        assert!(ids.insert(id), "{route}: {id} is another one's too");
         let tag = operation["tags"][0].as_str().unwrap();
-        assert!(tags.contains(tag), "{named}: {tag}");
-        assert!(operation["summary"].is_string(), "{named}");
+        assert!(tags.contains(tag), "{route}: {tag}");
+        assert!(operation["summary"].is_string(), "{route}");
         let parameters = operation["parameters"].as_array();
-        let described: BTreeSet<&str> = parameters
+        let documented_methods: BTreeSet<&str> = parameters
             .into_iter()
             .flatten()
             .filter(|parameter| parameter["in"] == "path")
             .map(|parameter| parameter["name"].as_str().unwrap())
             .collect();
         let parts = path.split('/');
-        let named_parts: BTreeSet<&str> = parts
+        let path_parameters: BTreeSet<&str> = parts
             .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
             .collect();
-        assert_eq!(described, named_parts, "{named}");
-        assert!(operation["responses"]["500"].is_object(), "{named}");
-        let refused = operation["responses"]["401"].is_object();
-        assert!(refused || is_open(operation), "{named}");
+        assert_eq!(documented_methods, path_parameters, "{route}");
+        assert!(operation["responses"]["500"].is_object(), "{route}");
+        let response = operation["responses"]["401"].is_object();
+        assert!(response || is_open(operation), "{route}");
     }
     references(&api.document, &api.document);
 }
@@ -151,47 +152,47 @@ fn references(document: &Value, value: &Value) {
 }
 
 /// The message with which each secured operation refuses this caller.
-async fn refusals(api: &Api, shown: Option<&str>) -> BTreeMap<String, String> {
-    let mut told = BTreeMap::new();
+async fn refusals(api: &Api, token: Option<&str>) -> BTreeMap<String, String> {
+    let mut messages = BTreeMap::new();
     for (method, path, operation) in operations(&api.document) {
         if is_open(operation) {
             continue;
         }
-        let asked = match shown {
-            Some(shown) => api.ask_as(shown, method.clone(), &filled(path)),
+        let api_request = match token {
+            Some(token) => api.ask_as(token, method.clone(), &filled(path)),
             None => api.ask_without_key(method.clone(), &filled(path)),
         };
-        let answer = asked.json(&json!({})).request.send().await.unwrap();
-        let status = answer.status().as_u16();
+        let response = api_request.json(&json!({})).request.send().await.unwrap();
+        let status = response.status().as_u16();
         if status != 401 {
             // The snapshots of each operation cover accepted requests.
-            told.insert(format!("{method} {path}"), "not refused".to_owned());
+            messages.insert(format!("{method} {path}"), "not refused".to_owned());
             continue;
         }
-        let body: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        let body: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
         let text = body["detail"]
             .as_str()
             .or(body["error"]["message"].as_str());
-        let said = format!(
+        let message = format!(
             "{status} {}",
             text.unwrap_or_else(|| panic!("{path}: {body}"))
         );
-        told.insert(format!("{method} {path}"), said);
+        messages.insert(format!("{method} {path}"), message);
     }
-    told
+    messages
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn operations_refuse_missing_and_unknown_keys() {
     let api = Api::start(&[]).await;
-    let nobody = refusals(&api, None).await;
-    let stranger = refusals(&api, Some("sk-nobody")).await;
-    for (route, said) in nobody.iter().chain(&stranger) {
-        assert!(said.starts_with("401 "), "{route}: {said}");
+    let without_key = refusals(&api, None).await;
+    let with_unknown_key = refusals(&api, Some("sk-nobody")).await;
+    for (route, message) in without_key.iter().chain(&with_unknown_key) {
+        assert!(message.starts_with("401 "), "{route}: {message}");
     }
     snapshots().bind(|| {
-        insta::assert_json_snapshot!("_without_a_key", nobody);
-        insta::assert_json_snapshot!("_with_an_unknown_key", stranger);
+        insta::assert_json_snapshot!("_without_a_key", without_key);
+        insta::assert_json_snapshot!("_with_an_unknown_key", with_unknown_key);
     });
 }
 
@@ -199,11 +200,11 @@ async fn operations_refuse_missing_and_unknown_keys() {
 async fn operations_refuse_pending_users_and_non_administrators() {
     let api = Api::start(&[]).await;
     let (_, pending) = account(&api, "eve", "pending").await;
-    let told = refusals(&api, Some(&pending)).await;
-    snapshots().bind(|| insta::assert_json_snapshot!("_as_pending", told));
+    let messages = refusals(&api, Some(&pending)).await;
+    snapshots().bind(|| insta::assert_json_snapshot!("_as_pending", messages));
     let (_, user) = account(&api, "ada", "user").await;
-    let told = refusals(&api, Some(&user)).await;
-    snapshots().bind(|| insta::assert_json_snapshot!("_as_no_administrator", told));
+    let messages = refusals(&api, Some(&user)).await;
+    snapshots().bind(|| insta::assert_json_snapshot!("_as_no_administrator", messages));
 }
 
 /// Each operation has a case named `good`, and each case has an operation.
@@ -214,19 +215,19 @@ async fn each_operation_has_a_good_case() {
     let ids: BTreeSet<String> = operations
         .map(|(_, _, operation)| operation["operationId"].as_str().unwrap().to_owned())
         .collect();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/snapshots");
-    let mut good = BTreeSet::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/snapshots");
+    let mut good_ids = BTreeSet::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
         let file = entry.unwrap().file_name().into_string().unwrap();
         let Some((id, case)) = file.split_once('@') else {
             continue;
         };
         assert!(ids.contains(id), "{file} is of no operation");
         if case.starts_with("good") {
-            good.insert(id.to_owned());
+            good_ids.insert(id.to_owned());
         }
     }
-    let missing: Vec<_> = ids.difference(&good).collect();
+    let missing: Vec<_> = ids.difference(&good_ids).collect();
     assert!(
         missing.is_empty(),
         "operations without a good case: {missing:#?}"
@@ -240,26 +241,26 @@ async fn api_page_is_current() {
     for tag in api.document["tags"].as_array().unwrap() {
         let name = tag["name"].as_str().unwrap();
         let all = operations(&api.document).into_iter();
-        let of_tag: Vec<_> = all.filter(|(.., it)| it["tags"][0] == name).collect();
-        if of_tag.is_empty() {
+        let tag_operations: Vec<_> = all.filter(|(.., it)| it["tags"][0] == name).collect();
+        if tag_operations.is_empty() {
             continue;
         }
-        let about = tag["description"].as_str().unwrap();
+        let description = tag["description"].as_str().unwrap();
         write!(
             page,
-            "\n## {name}\n\n{about}\n\n| route | what it does | statuses |\n|---|---|---|\n"
+            "\n## {name}\n\n{description}\n\n| route | what it does | statuses |\n|---|---|---|\n"
         )
         .unwrap();
-        for (method, path, operation) in of_tag {
+        for (method, path, operation) in tag_operations {
             let summary = operation["summary"].as_str().unwrap();
-            let whose = if is_open(operation) { " (public)" } else { "" };
+            let access = if is_open(operation) { " (public)" } else { "" };
             let statuses = operation["responses"].as_object().unwrap().keys();
             // Each route can return these.
             let statuses = statuses.filter(|status| !["401", "500"].contains(&status.as_str()));
             let statuses: Vec<&str> = statuses.map(String::as_str).collect();
             writeln!(
                 page,
-                "| `{method} {path}` | {summary}{whose} | {} |",
+                "| `{method} {path}` | {summary}{access} | {} |",
                 statuses.join(" ")
             )
             .unwrap();
@@ -283,17 +284,17 @@ async fn document_page_requests_only_this_server() {
         ("/docs/page.js", "text/javascript"),
         ("/docs/page.css", "text/css"),
     ] {
-        let answer = api.ask_without_key(Method::GET, path).request.send().await;
-        let answer = answer.unwrap();
-        assert_eq!(answer.status(), 200, "{path}");
-        let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+        let response = api.ask_without_key(Method::GET, path).request.send().await;
+        let response = response.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
         assert!(header("content-type").starts_with(media_type), "{path}");
         let policy = header("content-security-policy");
         assert!(
             policy.starts_with("default-src 'none'; script-src 'self';"),
             "{policy}"
         );
-        let text = answer.text().await.unwrap();
+        let text = response.text().await.unwrap();
         for foreign in [
             "http:",
             "https:",

@@ -17,11 +17,11 @@ async fn settings_operations() {
     api.case("good", get("/api/config")).await;
 
     let (config, update) = ("/api/v1/images/config", "/api/v1/images/config/update");
-    let mut shown = api.case("good", get(config)).await;
-    shown["IMAGE_SIZE"] = json!("64x48");
-    api.case("good", post(update, &shown)).await;
-    shown["IMAGE_SIZE"] = json!("64");
-    api.case("odd_size", post(update, &shown)).await;
+    let mut form = api.case("good", get(config)).await;
+    form["IMAGE_SIZE"] = json!("64x48");
+    api.case("good", post(update, &form)).await;
+    form["IMAGE_SIZE"] = json!("64");
+    api.case("odd_size", post(update, &form)).await;
     api.case("missing_fields", post(update, &json!({"IMAGE_SIZE": null})))
         .await;
 
@@ -69,15 +69,15 @@ async fn settings_operations() {
     .await;
 
     let permissions = "/api/v1/users/default/permissions";
-    let off = json!({"features": {"image_generation": false}});
-    api.case("good", post(permissions, &off)).await;
+    let disabled = json!({"features": {"image_generation": false}});
+    api.case("good", post(permissions, &disabled)).await;
     api.case("wrong_type", post(permissions, &json!({"features": 5})))
         .await;
 
-    let exported = api.case("good", get("/api/v1/configs/export")).await;
+    let export = api.case("good", get("/api/v1/configs/export")).await;
     api.case(
         "good",
-        post("/api/v1/configs/import", &json!({"config": exported})),
+        post("/api/v1/configs/import", &json!({"config": export})),
     )
     .await;
     api.case(

@@ -53,9 +53,10 @@ async fn check_failed_response(
     let recorded = include_str!("../../data/chat/automatic1111.json");
     let progress = serde_json::from_str::<Value>(recorded).unwrap()["progress"].take();
     let engine = FakeUpstream::start(move |upstream_request: RecordedRequest| {
-        let response = match upstream_request.target.starts_with("/sdapi/v1/progress") {
-            true => FakeResponse::json(200, &progress),
-            false => response(),
+        let response = if upstream_request.target.starts_with("/sdapi/v1/progress") {
+            FakeResponse::json(200, &progress)
+        } else {
+            response()
         };
         async { response }
     })

@@ -260,9 +260,10 @@ async fn routes_require_a_valid_key() {
             let response = ChatResponse::read(request.send().await.unwrap()).await;
             let case = format!("{method} {path} with {header}: {}", value.escape_ascii());
             assert_eq!(response.status, 401, "{case}: {}", response.body);
-            let message = match path.starts_with("/v1/") {
-                true => response.json()["error"]["message"].take(),
-                false => response.json()["detail"].take(),
+            let message = if path.starts_with("/v1/") {
+                response.json()["error"]["message"].take()
+            } else {
+                response.json()["detail"].take()
             };
             assert_eq!(message, detail, "{case}");
         }

@@ -70,7 +70,7 @@ fn unwritable_image_is_one_line() {
 
 #[test]
 fn invalid_setting_is_named() {
-    for (name, value, gist) in [
+    for (name, value, expected) in [
         (
             "IMAGE_STEPS",
             "abc",
@@ -121,7 +121,7 @@ fn invalid_setting_is_named() {
     ] {
         let program = Program::new(&[]).with(name, value);
         let line = program.run(&["serve", "--listen", "127.0.0.1:0"]).failed(1);
-        assert!(line.contains(gist), "{line}");
+        assert!(line.contains(expected), "{line}");
         assert!(!line.contains("secret-4711"), "{line}");
     }
 }

@@ -65,7 +65,7 @@ fn invalid_use_is_one_line_and_exit_code_2() {
     let program = Program::new(&["sketch", "automatic1111", "hostile"]);
     fs::write(program.path("pixel.png"), pinhole_tests::PIXEL).unwrap();
     let long = "x".repeat(32_001);
-    for (arguments, gist) in [
+    for (arguments, expected) in [
         (&["generate", ""][..], "the prompt is empty"),
         (&["generate", " \n"], "the prompt is empty"),
         (
@@ -127,7 +127,7 @@ fn invalid_use_is_one_line_and_exit_code_2() {
         ),
     ] {
         let line = program.run(arguments).failed(2);
-        assert!(line.contains(gist), "{arguments:?}: {line}");
+        assert!(line.contains(expected), "{arguments:?}: {line}");
     }
     let program = program.with("HOSTILE_BASE_URL", "http://127.0.0.1:9");
     let line = program
@@ -143,7 +143,7 @@ fn invalid_use_is_one_line_and_exit_code_2() {
 #[test]
 fn invalid_command_line_is_exit_code_2() {
     let program = Program::new(&[]);
-    for (arguments, gist) in [
+    for (arguments, expected) in [
         (&["generate"][..], "<PROMPT>"),
         (
             &["generate", "x", "--count", "many"],
@@ -164,7 +164,7 @@ fn invalid_command_line_is_exit_code_2() {
         let said = program.run(arguments);
         assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{said:?}");
         assert!(
-            said.err.starts_with("error: ") && said.err.contains(gist),
+            said.err.starts_with("error: ") && said.err.contains(expected),
             "{said:?}"
         );
     }

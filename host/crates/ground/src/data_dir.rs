@@ -36,7 +36,9 @@ pub fn create_in(parent: &Dir, name: &str) -> Result<Dir> {
     let context = || format!("cannot use directory {name}");
     let mut builder = DirBuilder::new();
     builder.mode(0o700).recursive(true);
-    parent.create_dir_with(name, &builder).with_context(context)?;
+    parent
+        .create_dir_with(name, &builder)
+        .with_context(context)?;
     let dir = parent.open_dir(name).with_context(context)?;
     restrict_to_owner(&dir).with_context(context)?;
     Ok(dir)
@@ -130,7 +132,9 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(data.entries().unwrap().count(), 1);
         data.write("a-key", "short").unwrap();
-        let error = read_or_create_key(&data, "a-key", 32).unwrap_err().to_string();
+        let error = read_or_create_key(&data, "a-key", 32)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("a-key"), "{error}");
     }
 }

@@ -39,10 +39,7 @@ impl Metrics {
         let handle = PrometheusBuilder::new()
             .install_recorder()
             .context("cannot install the metrics recorder")?;
-        describe_counter!(
-            REFUSALS,
-            "Refusals by kind, as in the audit log"
-        );
+        describe_counter!(REFUSALS, "Refusals by kind, as in the audit log");
         describe_counter!(AUDIT_DROPPED, "Audit log lines that were dropped");
         describe_counter!(JOBS, "Finished jobs by engine and outcome");
         describe_counter!(

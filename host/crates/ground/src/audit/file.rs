@@ -235,6 +235,9 @@ mod tests {
         let text = directory.read_to_string(FILE).unwrap();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 2);
-        assert_eq!(serde_json::from_str::<Entry>(lines[1]).unwrap().message, "one");
+        assert_eq!(
+            serde_json::from_str::<Entry>(lines[1]).unwrap().message,
+            "one"
+        );
     }
 }

@@ -91,23 +91,29 @@ impl FloodControl {
     /// Forgets a finished job. Returns a summary of each kind with suppressed refusals.
     pub(super) fn finish(&mut self, job: &str) -> Vec<Entry> {
         let ended = self.repetitions.extract_if(|key, _| key.job == job);
-        let entries = ended.filter_map(|(key, mut repetition)| summarize(&key, &mut repetition.suppressed));
+        let entries =
+            ended.filter_map(|(key, mut repetition)| summarize(&key, &mut repetition.suppressed));
         entries.collect()
     }
 
     /// A summary of each repetition with suppressed refusals.
     pub(super) fn summaries(&mut self) -> Vec<Entry> {
         let repetitions = self.repetitions.iter_mut();
-        let entries = repetitions.filter_map(|(key, repetition)| summarize(key, &mut repetition.suppressed));
+        let entries =
+            repetitions.filter_map(|(key, repetition)| summarize(key, &mut repetition.suppressed));
         entries.collect()
     }
 
     fn make_room(&mut self) {
-        let first = self.repetitions.iter().min_by_key(|(_, repetition)| repetition.began);
+        let first = self
+            .repetitions
+            .iter()
+            .min_by_key(|(_, repetition)| repetition.began);
         if let Some(key) = first.map(|(key, _)| key.clone())
             && let Some(mut repetition) = self.repetitions.remove(&key)
         {
-            self.evicted.extend(summarize(&key, &mut repetition.suppressed));
+            self.evicted
+                .extend(summarize(&key, &mut repetition.suppressed));
         }
     }
 }
@@ -147,7 +153,10 @@ mod tests {
 
         let later = start + QUIET;
         let entries = flood.expired(later);
-        let entries: Vec<_> = entries.iter().map(|entry| (&*entry.job, &*entry.message)).collect();
+        let entries: Vec<_> = entries
+            .iter()
+            .map(|entry| (&*entry.job, &*entry.message))
+            .collect();
         assert_eq!(entries, [("1", "and 990 more of this kind")]);
         assert!(flood.expired(later + QUIET).is_empty());
         // The repetition has ended, so the next refusal is logged.
@@ -157,7 +166,11 @@ mod tests {
     #[test]
     fn flood_control_summarizes_when_the_job_finishes() {
         let (mut flood, start) = (FloodControl::default(), Instant::now());
-        for kind in [RefusalKind::Address, RefusalKind::Limit, RefusalKind::Address] {
+        for kind in [
+            RefusalKind::Address,
+            RefusalKind::Limit,
+            RefusalKind::Address,
+        ] {
             for _ in 0..7 {
                 flood.admits(Key::new(kind, "hostile", "1"), start);
             }

@@ -248,7 +248,7 @@ impl ApiBench {
     /// From a chat request to the event that shows its image, as a server-sent event.
     fn chat_turns(&self) {
         const WARM_UP: usize = 5;
-        println!("\nchat turn on an engine without latency, until its picture shows");
+        println!("\nchat turn on an engine without latency, until its image shows");
         let server = self.start_server("sketch");
         let mut chat_connection = HttpConnection::open(server.address).unwrap();
         let walls: Vec<f64> = (0..self.rounds(100) + WARM_UP)
@@ -264,7 +264,7 @@ impl ApiBench {
 
     /// From the start of the process to an image, with compiled engines.
     fn server_starts(&self) {
-        println!("\nstart to first picture, engines compiled before");
+        println!("\nstart to first image, engines compiled before");
         let load = Load {
             image_bytes: SMALL_BYTES,
             delay_ms: 0,

@@ -132,7 +132,7 @@ async fn measure_delays(
 }
 
 fn print_figures(mut delays: Delays, rounds: usize, socket_memory: f64) {
-    println!("\n{SOCKETS} sockets of one user, {rounds} answers one after the other");
+    println!("\n{SOCKETS} sockets of one user, {rounds} responses one after the other");
     let goals = Goals::default();
     delays.all.sort_by(f64::total_cmp);
     delays.last.sort_by(f64::total_cmp);

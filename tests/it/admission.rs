@@ -416,12 +416,12 @@ async fn server_starts_without_rejected_file_and_reports_it() {
     let server = TestServer::start(&variables).await;
     let images = "/v1/images/generations";
     let body = json!({"prompt": "a hill", "engine": "sketch", "size": "32x32"});
-    let (status, answer) = server.post_json(images, &body).await;
-    assert_eq!(status, 200, "{answer}");
+    let (status, response) = server.post_json(images, &body).await;
+    assert_eq!(status, 200, "{response}");
 
-    let (status, answer) = server.post_json(images, &json!({"prompt": "a hill"})).await;
-    assert_eq!(status, 400, "{answer}");
-    let message = answer["error"]["message"].as_str().unwrap();
+    let (status, response) = server.post_json(images, &json!({"prompt": "a hill"})).await;
+    assert_eq!(status, 400, "{response}");
+    let message = response["error"]["message"].as_str().unwrap();
     let expected = "engine broken is not available: broken.wasm is not a valid component";
     assert!(message.starts_with(expected), "{message}");
 }
@@ -489,24 +489,27 @@ async fn compiled_code_is_private_and_reused_at_the_next_start() {
     let directory = directory(&[("sketch.wasm", &component("sketch.wasm"))]);
     let data = tempfile::tempdir().unwrap();
     open(directory.path(), data.path()).await;
-    let kept = CodeDirectory::of(&data);
-    assert_eq!(mode(&kept.0), 0o700);
-    assert_eq!(mode(&kept.key()), 0o600);
-    assert_eq!(fs::read_dir(&kept.0).unwrap().count(), 3);
-    let (first, key) = (kept.code("sketch.wasm"), fs::read(kept.key()).unwrap());
-    kept.path("sketch.wasm", ".mac");
+    let code_directory = CodeDirectory::of(&data);
+    assert_eq!(mode(&code_directory.0), 0o700);
+    assert_eq!(mode(&code_directory.key()), 0o600);
+    assert_eq!(fs::read_dir(&code_directory.0).unwrap().count(), 3);
+    let (first, key) = (
+        code_directory.code("sketch.wasm"),
+        fs::read(code_directory.key()).unwrap(),
+    );
+    code_directory.path("sketch.wasm", ".mac");
 
     // The server closes a directory that is open to others.
-    allow(&kept.0, 0o755);
+    allow(&code_directory.0, 0o755);
     let again = open(directory.path(), data.path()).await;
     assert_generates(&again, "sketch").await;
-    assert_eq!(mode(&kept.0), 0o700);
-    assert_eq!(kept.code("sketch.wasm"), first);
-    assert_eq!(fs::read(kept.key()).unwrap(), key);
+    assert_eq!(mode(&code_directory.0), 0o700);
+    assert_eq!(code_directory.code("sketch.wasm"), first);
+    assert_eq!(fs::read(code_directory.key()).unwrap(), key);
 
     // The file of compiled code is not a component.
     fs::copy(
-        kept.path("sketch.wasm", ".cwasm"),
+        code_directory.path("sketch.wasm", ".cwasm"),
         directory.path().join("x.wasm"),
     )
     .unwrap();
@@ -524,11 +527,11 @@ async fn compiled_code_of_other_origin_is_compiled_again() {
     let only = directory(&[(sketch, &component(sketch))]);
     let data = tempfile::tempdir().unwrap();
     open(both.path(), data.path()).await;
-    let kept = CodeDirectory::of(&data);
-    let good = kept.code(sketch).bytes;
-    let [code, mac] = [".cwasm", ".mac"].map(|ending| kept.path(sketch, ending));
+    let code_directory = CodeDirectory::of(&data);
+    let good = code_directory.code(sketch).bytes;
+    let [code, mac] = [".cwasm", ".mac"].map(|ending| code_directory.path(sketch, ending));
     let [other_code, other_mac] =
-        [".cwasm", ".mac"].map(|ending| kept.path("hostile.wasm", ending));
+        [".cwasm", ".mac"].map(|ending| code_directory.path("hostile.wasm", ending));
 
     type Change<'a> = &'a dyn Fn();
     let changes: &[(&str, Change<'_>)] = &[
@@ -550,14 +553,16 @@ async fn compiled_code_of_other_origin_is_compiled_again() {
             fs::copy(&other_code, &code).unwrap();
             fs::copy(&other_mac, &mac).unwrap();
         }),
-        ("another key", &|| fs::write(kept.key(), [7; 64]).unwrap()),
-        ("a key of another length", &|| {
-            fs::write(kept.key(), [7; 63]).unwrap()
+        ("another key", &|| {
+            fs::write(code_directory.key(), [7; 64]).unwrap()
         }),
-        ("no key", &|| fs::remove_file(kept.key()).unwrap()),
+        ("a key of another length", &|| {
+            fs::write(code_directory.key(), [7; 63]).unwrap()
+        }),
+        ("no key", &|| fs::remove_file(code_directory.key()).unwrap()),
     ];
     for (what, change) in changes {
-        let before = kept.code(sketch);
+        let before = code_directory.code(sketch);
         assert!(before.bytes == good, "{what}");
         // An open file prevents that the next file gets the inode of a removed one.
         let _open = fs::File::open(&code).unwrap();
@@ -565,10 +570,14 @@ async fn compiled_code_of_other_origin_is_compiled_again() {
         let engines = open(only.path(), data.path()).await;
         assert_eq!(admitted_names(&engines), ["sketch"], "{what}");
         assert_generates(&engines, "sketch").await;
-        let after = kept.code(sketch);
+        let after = code_directory.code(sketch);
         assert_ne!(after.inode, before.inode, "{what}: not written anew");
         assert!(after.bytes == good, "{what}: other code");
-        assert_eq!(mode(&kept.key()), 0o600, "{what}");
-        assert_eq!(fs::metadata(kept.key()).unwrap().len(), 64, "{what}");
+        assert_eq!(mode(&code_directory.key()), 0o600, "{what}");
+        assert_eq!(
+            fs::metadata(code_directory.key()).unwrap().len(),
+            64,
+            "{what}"
+        );
     }
 }

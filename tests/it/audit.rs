@@ -10,19 +10,19 @@ use tempfile::TempDir;
 
 /// A server with the engines `hostile` and `sketch`, and a file that is not a component.
 async fn start() -> (TestServer, FakeUpstream, TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let to = |name: &str| folder.path().join(name);
+    let directory = tempfile::tempdir().unwrap();
+    let to = |name: &str| directory.path().join(name);
     fs::copy(guests().join("hostile.wasm"), to("hostile.wasm")).unwrap();
     fs::copy(engines().join("sketch.wasm"), to("sketch.wasm")).unwrap();
     fs::write(to("torn-audit.wasm"), b"\0asm").unwrap();
     let upstream = FakeUpstream::json(200, json!({})).await;
     let variables = [
-        ("PINHOLE_ENGINES", folder.path().to_str().unwrap()),
+        ("PINHOLE_ENGINES", directory.path().to_str().unwrap()),
         ("IMAGE_GENERATION_ENGINE", "hostile"),
         ("HOSTILE_BASE_URL", &upstream.url()),
     ];
     let server = TestServer::start(&variables).await;
-    (server, upstream, folder)
+    (server, upstream, directory)
 }
 
 /// Records a refusal without a guard in the server's log.
@@ -55,7 +55,7 @@ fn read_file(server: &TestServer) -> Vec<Entry> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusal_is_logged_with_job_and_user() {
-    let (server, upstream, _folder) = start().await;
+    let (server, upstream, _directory) = start().await;
     let prompt = json!({"prompt": "reach api /elsewhere-audit"});
     let (status, body) = server.post_json("/v1/images/generations", &prompt).await;
     assert!(status >= 400, "{body}");
@@ -115,7 +115,7 @@ async fn refusal_is_logged_with_job_and_user() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn audit_log_is_only_for_administrators() {
-    let (server, _upstream, _folder) = start().await;
+    let (server, _upstream, _directory) = start().await;
     let url = server.url("/api/v1/audit");
     let second = server.add_second_user().await;
     for request in [
@@ -128,7 +128,7 @@ async fn audit_log_is_only_for_administrators() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn repeated_refusals_of_one_job_are_logged_ten_times_and_counted() {
-    let (server, _upstream, _folder) = start().await;
+    let (server, _upstream, _directory) = start().await;
     let audit = &server.app.audit;
     let count = audit.count(Some(RefusalKind::Address));
     for n in 0..5000 {
@@ -158,7 +158,7 @@ async fn repeated_refusals_of_one_job_are_logged_ten_times_and_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn entry_is_one_line_of_visible_text() {
-    let (server, _upstream, _folder) = start().await;
+    let (server, _upstream, _directory) = start().await;
     let hostile = "one\ntwo\r\u{1b}[31mred\u{202e}back\u{200b}\0";
     record(
         &server,
@@ -183,7 +183,7 @@ async fn entry_is_one_line_of_visible_text() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn audit_log_continues_after_restart() {
-    let (server, upstream, folder) = start().await;
+    let (server, upstream, directory) = start().await;
     let message = "a limit is exceeded";
     record(
         &server,
@@ -194,7 +194,7 @@ async fn audit_log_continues_after_restart() {
     );
     list_entries(&server, "").await;
     let variables = [
-        ("PINHOLE_ENGINES", folder.path().to_str().unwrap()),
+        ("PINHOLE_ENGINES", directory.path().to_str().unwrap()),
         ("HOSTILE_BASE_URL", &upstream.url()),
     ];
     let restarted = server.restart(&variables).await;

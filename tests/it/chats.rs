@@ -29,29 +29,29 @@ async fn ask(
 ) -> (u16, Value) {
     let request = server.client.request(method, server.url(path));
     let body = body.map(Value::to_string).unwrap_or_default();
-    let answer = request.bearer_auth(key).body(body).send().await.unwrap();
-    let status = answer.status().as_u16();
-    let text = answer.text().await.unwrap();
+    let response = request.bearer_auth(key).body(body).send().await.unwrap();
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap();
     let json = serde_json::from_str(&text);
     (status, json.unwrap_or_else(|_| text.into()))
 }
 
 async fn get(server: &TestServer, path: &str) -> Value {
-    let (status, answer) = ask(server, Method::GET, path, &server.key, None).await;
-    assert_eq!(status, 200, "{path}: {answer}");
-    answer
+    let (status, response) = ask(server, Method::GET, path, &server.key, None).await;
+    assert_eq!(status, 200, "{path}: {response}");
+    response
 }
 
 async fn post(server: &TestServer, path: &str, body: &Value) -> Value {
-    let (status, answer) = ask(server, Method::POST, path, &server.key, Some(body)).await;
-    assert_eq!(status, 200, "{path}: {answer}");
-    answer
+    let (status, response) = ask(server, Method::POST, path, &server.key, Some(body)).await;
+    assert_eq!(status, 200, "{path}: {response}");
+    response
 }
 
 async fn delete(server: &TestServer, path: &str) -> Value {
-    let (status, answer) = ask(server, Method::DELETE, path, &server.key, None).await;
-    assert_eq!(status, 200, "{path}: {answer}");
-    answer
+    let (status, response) = ask(server, Method::DELETE, path, &server.key, None).await;
+    assert_eq!(status, 200, "{path}: {response}");
+    response
 }
 
 /// A question and its reply. The client knows only the position of the reply.
@@ -78,8 +78,8 @@ fn conversation() -> Value {
 
 /// Creates a chat of the administrator. Returns its path.
 async fn create(server: &TestServer, chat: &Value) -> String {
-    let made = post(server, "/api/v1/chats/new", &json!({"chat": chat})).await;
-    path(&made)
+    let save_images = post(server, "/api/v1/chats/new", &json!({"chat": chat})).await;
+    path(&save_images)
 }
 
 fn path(chat: &Value) -> String {
@@ -96,21 +96,21 @@ async fn user(server: &TestServer, key: &str) -> String {
     user.unwrap().id
 }
 
-fn picture(width: u8) -> Image {
+fn image(width: u8) -> Image {
     Image::from_bytes(gif(width).into(), pinhole::files::UPLOAD_LIMITS).unwrap()
 }
 
 /// Stores images for the chat's reply.
-async fn made(server: &TestServer, chat: &str, widths: &[u8]) -> Vec<FileRow> {
+async fn save_images(server: &TestServer, chat: &str, widths: &[u8]) -> Vec<FileRow> {
     let user = user(server, &server.key).await;
-    let pictures: Vec<_> = widths.iter().map(|width| picture(*width)).collect();
+    let images: Vec<_> = widths.iter().map(|width| image(*width)).collect();
     let link = Some(MessageLink {
         chat_id: id(chat),
         message_id: "answer",
     });
     let files = &server.app.files;
-    let kept = files.save_all(&user, &pictures, &Value::Null, link);
-    kept.await.unwrap()
+    let stored = files.save_all(&user, &images, &Value::Null, link);
+    stored.await.unwrap()
 }
 
 /// The message of a chat.
@@ -122,7 +122,7 @@ async fn message(server: &TestServer, chat: &str, id: &str) -> Value {
 async fn chat_is_returned_as_it_was_sent() {
     let server = server().await;
     let sent = conversation();
-    let made = post(
+    let save_images = post(
         &server,
         "/api/v1/chats/new",
         &json!({"chat": sent, "folder_id": null}),
@@ -131,19 +131,22 @@ async fn chat_is_returned_as_it_was_sent() {
     let mut expected = sent.clone();
     let messages = &sent["history"]["messages"];
     expected["messages"] = json!([messages["question"], messages["answer"]]);
-    assert_eq!(made["chat"], expected);
-    assert_eq!(made["title"], "Foxes");
-    assert_eq!(made["user_id"], user(&server, &server.key).await);
+    assert_eq!(save_images["chat"], expected);
+    assert_eq!(save_images["title"], "Foxes");
+    assert_eq!(save_images["user_id"], user(&server, &server.key).await);
     assert_eq!(
-        (&made["archived"], &made["pinned"]),
+        (&save_images["archived"], &save_images["pinned"]),
         (&json!(false), &json!(false))
     );
-    assert_eq!(made["meta"], json!({}));
+    assert_eq!(save_images["meta"], json!({}));
     for nothing in ["share_id", "folder_id"] {
-        assert!(made.as_object().unwrap().contains_key(nothing) && made[nothing].is_null());
+        assert!(
+            save_images.as_object().unwrap().contains_key(nothing)
+                && save_images[nothing].is_null()
+        );
     }
-    assert!(made["created_at"].as_i64().unwrap() > 1_700_000_000);
-    assert_eq!(get(&server, &path(&made)).await, made);
+    assert!(save_images["created_at"].as_i64().unwrap() > 1_700_000_000);
+    assert_eq!(get(&server, &path(&save_images)).await, save_images);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,7 +200,7 @@ async fn chat_of_another_user_is_not_found() {
 
     // An administrator sees each chat without becoming its owner.
     let copy = json!({"chat": conversation()});
-    let made = ask(
+    let save_images = ask(
         &server,
         Method::POST,
         "/api/v1/chats/new",
@@ -205,7 +208,7 @@ async fn chat_of_another_user_is_not_found() {
         Some(&copy),
     )
     .await;
-    let theirs = path(&made.1);
+    let theirs = path(&save_images.1);
     assert_eq!(get(&server, &theirs).await["user_id"], "second");
     assert_eq!(
         get(&server, "/api/v1/chats/")

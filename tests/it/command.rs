@@ -206,10 +206,10 @@ fn http(address: SocketAddr, method: &str, path: &str, key: &str, body: &str) ->
          content-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, answer)
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    let status = response.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, response)
 }
 
 /// Width and height of a PNG file.
@@ -234,8 +234,8 @@ fn closed_port() -> (tokio::net::TcpSocket, String) {
 
 /// An upstream that never responds to `/allowed/slow`.
 async fn slow_upstream() -> FakeUpstream {
-    FakeUpstream::start(async |seen: RecordedRequest| {
-        if seen.target == "/allowed/slow" {
+    FakeUpstream::start(async |request: RecordedRequest| {
+        if request.target == "/allowed/slow" {
             std::future::pending::<()>().await;
         }
         FakeResponse::json(200, &json!({}))

@@ -153,8 +153,8 @@ async fn slow_compilation_is_refused_while_the_server_responds() {
     let bomb = many_functions();
     let answering = async {
         loop {
-            let answer = server.client.get(server.url("/health")).send().await;
-            assert_eq!(answer.unwrap().status(), 200);
+            let response = server.client.get(server.url("/health")).send().await;
+            assert_eq!(response.unwrap().status(), 200);
         }
     };
     let reason = tokio::select! {
@@ -250,7 +250,7 @@ async fn misbehaving_compiler_rejects_only_its_file() {
         // The input, which is not compiled code.
         ("cat", "is not a valid component: "),
     ] {
-        let (_folder, compiler) = script(lines);
+        let (_directory, compiler) = script(lines);
         let reason = refusal(&sketch(), &compiler).await;
         assert!(reason.starts_with(expected), "{lines}: {reason}");
         assert!(reason.len() < 500, "{lines}: {reason}");
@@ -259,7 +259,7 @@ async fn misbehaving_compiler_rejects_only_its_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn compiler_that_does_not_respond_is_stopped() {
-    let (_folder, mut compiler) = script("exec sleep 1000");
+    let (_directory, mut compiler) = script("exec sleep 1000");
     compiler.time = Duration::from_millis(100);
     let reason = refusal(&sketch(), &compiler).await;
     assert!(reason.starts_with("takes more than 0 s"), "{reason}");
@@ -267,12 +267,12 @@ async fn compiler_that_does_not_respond_is_stopped() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn compiler_gets_its_limits_and_no_environment() {
-    let told = tempfile::tempdir().unwrap();
-    let (told, program) = (told.path().join("told"), program());
-    fs::create_dir_all(told.parent().unwrap()).unwrap();
-    let (_folder, compiler) = script(&format!(
-        "env > {told}; pwd >> {told}; echo \"$@\" >> {told}; exec {program} \"$@\"",
-        told = told.display(),
+    let log = tempfile::tempdir().unwrap();
+    let (log, program) = (log.path().join("told"), program());
+    fs::create_dir_all(log.parent().unwrap()).unwrap();
+    let (_directory, compiler) = script(&format!(
+        "env > {log}; pwd >> {log}; echo \"$@\" >> {log}; exec {program} \"$@\"",
+        log = log.display(),
         program = program.display(),
     ));
     let (directory, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -284,7 +284,7 @@ async fn compiler_gets_its_limits_and_no_environment() {
         engines.rejected_files()
     );
 
-    let told = fs::read_to_string(told).unwrap();
+    let log = fs::read_to_string(log).unwrap();
     let threads = |line: &&str| line.starts_with("RAYON_NUM_THREADS=");
     // The shell sets some variables itself.
     let shell = |line: &&str| {
@@ -292,12 +292,12 @@ async fn compiler_gets_its_limits_and_no_environment() {
             .iter()
             .any(|it| line.starts_with(it))
     };
-    let lines: Vec<_> = told.lines().filter(|line| !shell(line)).collect();
-    assert!(threads(&lines[0]), "{told}");
+    let lines: Vec<_> = log.lines().filter(|line| !shell(line)).collect();
+    assert!(threads(&lines[0]), "{log}");
     assert_eq!(
         lines[1..],
         ["/", "compile --memory-bytes 2147483648 --cpu-secs 60"],
-        "{told}"
+        "{log}"
     );
 }
 

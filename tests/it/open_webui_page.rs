@@ -42,7 +42,7 @@ fn open_webui_page_names_only_existing_files() {
             panic!("{row}");
         };
         assert!(["same", "better", "not supported"].contains(&kind), "{row}");
-        let mut folder = String::new();
+        let mut directory = String::new();
         for place in places.split(", ").map(str::trim) {
             let linked = place
                 .split_once("](")
@@ -52,13 +52,13 @@ fn open_webui_page_names_only_existing_files() {
                 continue;
             }
             // A file name without a directory is in the directory of the previous path.
-            let in_folder = format!("{folder}{place}");
+            let in_directory = format!("{directory}{place}");
             assert!(
-                exists(place) || exists(&in_folder),
+                exists(place) || exists(&in_directory),
                 "{section}: {place} does not exist"
             );
             if let Some((start, _)) = place.rsplit_once('/') {
-                folder = format!("{start}/");
+                directory = format!("{start}/");
             }
             checked += 1;
         }

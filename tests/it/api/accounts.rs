@@ -76,8 +76,8 @@ async fn sign_up_and_sign_in_operations() {
 async fn sign_up_operation_while_disabled() {
     let api = Api::start(&[]).await;
     let eve = json!({"name": "Eve", "email": "eve@example.com", "password": PASSWORD});
-    let asked = api.ask_without_key(Method::POST, "/api/v1/auths/signup");
-    api.case("closed", asked.json(&eve)).await;
+    let api_request = api.ask_without_key(Method::POST, "/api/v1/auths/signup");
+    api.case("closed", api_request.json(&eve)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,8 +119,8 @@ async fn user_operations() {
     api.case("unknown_role", change(json!({"role": "root"})))
         .await;
     api.case("wrong_type", change(json!([]))).await;
-    let nobody = api.ask(Method::POST, "/api/v1/users/nobody/update");
-    api.case("not_found", nobody.json(&json!({}))).await;
+    let unknown_user = api.ask(Method::POST, "/api/v1/users/nobody/update");
+    api.case("not_found", unknown_user.json(&json!({}))).await;
     api.case("good", api.ask(Method::DELETE, &path)).await;
     api.case("not_found", api.ask(Method::DELETE, &path)).await;
     let (_, session) = api.server.post_json("/api/v1/auths/add", &json!({})).await;
@@ -160,12 +160,12 @@ async fn group_operations() {
         ("users/add", json!({"user_ids": [bob]})),
         ("users/remove", json!({"user_ids": [bob]})),
     ] {
-        let asked = api.ask(Method::POST, &format!("{path}/{route}"));
-        api.case("good", asked.json(&body)).await;
-        let asked = api.ask(Method::POST, &format!("/api/v1/groups/id/none/{route}"));
-        api.case("not_found", asked.json(&body)).await;
-        let asked = api.ask(Method::POST, &format!("{path}/{route}"));
-        api.case("wrong_type", asked.json(&json!(5))).await;
+        let api_request = api.ask(Method::POST, &format!("{path}/{route}"));
+        api.case("good", api_request.json(&body)).await;
+        let api_request = api.ask(Method::POST, &format!("/api/v1/groups/id/none/{route}"));
+        api.case("not_found", api_request.json(&body)).await;
+        let api_request = api.ask(Method::POST, &format!("{path}/{route}"));
+        api.case("wrong_type", api_request.json(&json!(5))).await;
     }
     let path = format!("{path}/delete");
     api.case("good", api.ask(Method::DELETE, &path)).await;

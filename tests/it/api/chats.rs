@@ -10,7 +10,7 @@ const CHATS: &str = "/api/v1/chats/";
 fn chat() -> Value {
     json!({"chat": {
         "title": "Foxes",
-        "models": ["language_model"],
+        "models": ["words"],
         "history": {
             "currentId": "a",
             "messages": {
@@ -45,13 +45,13 @@ async fn chat_operations() {
         api.case("good", get(path)).await;
     }
     api.case("page_no_number", get("?page=x")).await;
-    let nobody = api.server.add_second_user().await;
+    let second_user = api.server.add_second_user().await;
     for path in ["", "/pinned", "/tags"] {
         api.case("good", get(&format!("{id}{path}"))).await;
         api.case("not_found", get(&format!("none{path}"))).await;
         let path = format!("{CHATS}{id}{path}");
-        let stranger = api.ask_as(nobody, Method::GET, &path);
-        api.case("somebody_elses", stranger).await;
+        let request = api.ask_as(second_user, Method::GET, &path);
+        api.case("somebody_elses", request).await;
     }
     for (path, body) in [
         ("", json!({"chat": {"title": "Two foxes"}})),
@@ -81,23 +81,23 @@ async fn chat_operations() {
 
 /// A language model with one response to all requests; it is a list of models too.
 async fn language_model() -> (FakeUpstream, Api) {
-    let answer = json!({
+    let completion = json!({
         "id": "chatcmpl-1",
         "object": "chat.completion",
         "created": 1,
-        "model": "language_model",
+        "model": "words",
         "choices": [{
             "index": 0,
             "message": {"role": "assistant", "content": "{\"prompt\": \"a red fox\"}"},
             "finish_reason": "stop",
         }],
-        "data": [{"id": "language_model", "object": "model", "created": 1, "owned_by": "somebody"}],
+        "data": [{"id": "words", "object": "model", "created": 1, "owned_by": "somebody"}],
     });
-    let upstream = FakeUpstream::json(200, answer).await;
+    let upstream = FakeUpstream::json(200, completion).await;
     let base = format!("{}/v1", upstream.url());
     let api = Api::start(&[
         ("OPENAI_API_BASE_URL", &base),
-        ("OPENAI_API_KEY", "sk-language_model"),
+        ("OPENAI_API_KEY", "sk-words"),
     ])
     .await;
     (upstream, api)
@@ -110,13 +110,13 @@ async fn language_model_operations() {
         "/api/models",
         "/api/v1/models",
         "/v1/models",
-        "/v1/models/language_model",
+        "/v1/models/words",
     ] {
         api.case("good", api.ask(Method::GET, path)).await;
     }
     api.case("not_found", api.ask(Method::GET, "/v1/models/none"))
         .await;
-    let asked = |path: &str, model: &str| {
+    let api_request = |path: &str, model: &str| {
         let body = json!({"model": model, "messages": [{"role": "user", "content": "a fox"}]});
         api.ask(Method::POST, path).json(&body)
     };
@@ -126,37 +126,32 @@ async fn language_model_operations() {
         "/v1/chat/completions",
         "/api/v1/tasks/image_prompt/completions",
     ] {
-        api.case("good_words", asked(path, "language_model")).await;
-        api.case("unknown_model", asked(path, "none")).await;
+        api.case("good_words", api_request(path, "words")).await;
+        api.case("unknown_model", api_request(path, "none")).await;
         let empty = api.ask(Method::POST, path);
-        api.case(
-            "no_messages",
-            empty.json(&json!({"model": "language_model"})),
-        )
-        .await;
+        api.case("no_messages", empty.json(&json!({"model": "words"})))
+            .await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn task_operations() {
     // A language model that never responds: the turn keeps running.
-    let silent = FakeUpstream::start(|seen| async move {
-        match seen.method {
+    let silent = FakeUpstream::start(|request| async move {
+        match request.method {
             Method::POST => std::future::pending().await,
-            _ => {
-                pinhole_tests::FakeResponse::json(200, &json!({"data": [{"id": "language_model"}]}))
-            }
+            _ => pinhole_tests::FakeResponse::json(200, &json!({"data": [{"id": "words"}]})),
         }
     })
     .await;
     let base = format!("{}/v1", silent.url());
     let api = Api::start(&[
         ("OPENAI_API_BASE_URL", &base),
-        ("OPENAI_API_KEY", "sk-language_model"),
+        ("OPENAI_API_KEY", "sk-words"),
     ])
     .await;
     let turn = json!({
-        "model": "language_model",
+        "model": "words",
         "messages": [{"role": "user", "content": "a fox"}],
         "session_id": "s",
         "chat_id": "local:s",

@@ -55,15 +55,18 @@ async fn file_operations() {
     api.case("good", get("/content/any-name.png")).await;
     api.case("good", get("/thumbnail?size=256")).await;
     api.case("odd_size", get("/thumbnail?size=7")).await;
-    let stranger = api.server.add_second_user().await;
+    let second_user = api.server.add_second_user().await;
     for rest in ["", "/content", "/content/x.png", "/thumbnail"] {
         let path = format!("{path}{rest}");
-        api.case("somebody_elses", api.ask_as(stranger, Method::GET, &path))
-            .await;
+        api.case(
+            "somebody_elses",
+            api.ask_as(second_user, Method::GET, &path),
+        )
+        .await;
     }
     api.case(
         "somebody_elses",
-        api.ask_as(stranger, Method::DELETE, &path),
+        api.ask_as(second_user, Method::DELETE, &path),
     )
     .await;
     api.case("good", api.ask(Method::DELETE, &path)).await;

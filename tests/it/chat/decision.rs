@@ -328,8 +328,11 @@ async fn unusable_source_is_reported_only_without_usable_source() {
         ask(&fixture.server, &turn_request).await;
         let events = listener.collect_events(&fixture.server).await;
         assert_eq!(outline(&events), IMAGE_FAILED, "{url}");
-        let told = events[1]["data"]["data"]["reason"].as_str().unwrap();
-        assert!(told.starts_with(&format!("{nothing}{reason}")), "{told}");
+        let message = events[1]["data"]["data"]["reason"].as_str().unwrap();
+        assert!(
+            message.starts_with(&format!("{nothing}{reason}")),
+            "{message}"
+        );
         assert_eq!(fixture.request_summaries()[count..], ["answer"], "{url}");
 
         // One usable image is enough.

@@ -189,10 +189,10 @@ async fn status_and_files_are_stored_with_the_message() {
     let events = listener.collect_events(server).await;
     assert_eq!(outline(&events), IMAGE_CREATED);
     let stored = chat(server, &id).await;
-    let answer = &stored["chat"]["history"]["messages"]["a1"];
+    let assistant = &stored["chat"]["history"]["messages"]["a1"];
     let statuses = json!([events[0]["data"]["data"], events[1]["data"]["data"]]);
-    assert_eq!(answer["statusHistory"], statuses);
-    assert_eq!(answer["files"], events[2]["data"]["data"]["files"]);
+    assert_eq!(assistant["statusHistory"], statuses);
+    assert_eq!(assistant["files"], events[2]["data"]["data"]["files"]);
 
     turn_request["image_generation"] = json!({"engine": "nosuch"});
     ask(server, &turn_request).await;
@@ -210,8 +210,8 @@ async fn chat_of_another_user_is_404_except_for_administrators() {
     let server = &fixture.server;
     let second = server.add_second_user().await;
     let user = message("u1", None, "user", "a fox", json!([]));
-    let answer = message("a1", Some("u1"), "assistant", "", json!([]));
-    let mine = store_chat(server, &server.key, &[user.clone(), answer.clone()]).await;
+    let assistant = message("a1", Some("u1"), "assistant", "", json!([]));
+    let mine = store_chat(server, &server.key, &[user.clone(), assistant.clone()]).await;
     for wants in [true, false] {
         let mut turn_request = request(&mine, "a1", "a fox");
         turn_request["features"]["image_generation"] = json!(wants);
@@ -235,21 +235,21 @@ async fn chat_of_another_user_is_404_except_for_administrators() {
         (0, 0)
     );
 
-    let theirs = store_chat(server, second, &[user, answer]).await;
+    let theirs = store_chat(server, second, &[user, assistant]).await;
     ask(server, &request(&theirs, "a1", "a fox")).await;
     assert_eq!(fixture.request_summaries(), ["draw a fox", "answer"]);
     let stored = chat(server, &theirs).await;
     let url = stored["chat"]["history"]["messages"]["a1"]["files"][0]["url"]
         .as_str()
         .unwrap();
-    let shown = server
+    let image = server
         .client
         .get(server.url(url))
         .bearer_auth(second)
         .send()
         .await;
     assert_eq!(
-        shown.unwrap().bytes().await.unwrap(),
+        image.unwrap().bytes().await.unwrap(),
         PIXEL,
         "its owner sees what was made in it"
     );
@@ -322,12 +322,12 @@ async fn language_model_gets_only_stored_images_of_the_caller() {
     let turn = server.client.post(server.url(TURN)).bearer_auth(second);
     let reply = turn.body(turn_request.to_string()).send().await.unwrap();
     assert_eq!(reply.status(), 200);
-    let shown = data_url(PIXEL);
+    let image = data_url(PIXEL);
     let missing = json!({"type": "text", "text": "[an image that cannot be shown]"});
     let expected = json!([
         text,
-        part(json!({"url": shown, "detail": "low"})),
-        part(json!({"url": shown})),
+        part(json!({"url": image, "detail": "low"})),
+        part(json!({"url": image})),
         missing,
         missing,
         part(json!({"url": "https://elsewhere.example/fox.png"})),

@@ -56,8 +56,8 @@ async fn server_that_lists_a_model_gets_its_own_key() {
     let b = lists("b", json!([{"id": "both", "name": "Other"}, {"id": "two"}])).await;
     let server = server(&[&a, &b], "key-a;key-b").await;
     for (model, expected) in [("one", "a"), ("two", "b"), ("both", "a")] {
-        let answered = send_turn(&server, model).await;
-        assert_eq!(answered, (200, json!({"said by": expected})), "{model}");
+        let outcome = send_turn(&server, model).await;
+        assert_eq!(outcome, (200, json!({"said by": expected})), "{model}");
     }
     for (upstream, key) in [(&a, "Bearer key-a"), (&b, "Bearer key-b")] {
         for upstream_request in upstream.requests() {

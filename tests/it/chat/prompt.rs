@@ -35,8 +35,11 @@ async fn prompt_is_written_from_the_conversation_and_shown() {
     let mut listener = EventListener::of_chat(&fixture.server, &fixture.server.key, "c1").await;
     let response = ask(&fixture.server, &request()).await;
     response.assert_is(200, "application/json", WHOLE);
-    let drawn = format!("draw {REWRITTEN}");
-    assert_eq!(fixture.request_summaries(), ["task", &drawn, "answer"]);
+    let image_requests = format!("draw {REWRITTEN}");
+    assert_eq!(
+        fixture.request_summaries(),
+        ["task", &image_requests, "answer"]
+    );
 
     let question = question(&fixture.upstream);
     assert_eq!(
@@ -132,11 +135,11 @@ async fn failed_language_model_leaves_the_users_prompt() {
         outline(&listener.collect_events(&server).await),
         IMAGE_CREATED
     );
-    let drawn = upstream.requests();
-    let drawn = drawn
+    let image_requests = upstream.requests();
+    let image_requests = image_requests
         .iter()
         .find(|upstream_request| upstream_request.line() == "POST /v1/images/generations");
-    assert_eq!(drawn.unwrap().json()["prompt"], "a fox");
+    assert_eq!(image_requests.unwrap().json()["prompt"], "a fox");
 }
 
 #[tokio::test(flavor = "multi_thread")]

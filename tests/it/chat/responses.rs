@@ -307,14 +307,14 @@ async fn error_of_language_model_is_passed_on() {
             .await;
         let server = server(&model, &[]).await;
         // A browser would treat an HTML page as one of this server.
-        let shown = match content_type {
+        let expected_type = match content_type {
             "text/html" => "text/plain; charset=utf-8",
             other => other,
         };
         let mut recorded = RecordedTurn::new("legacy_new_chat");
         let mut listener = EventListener::of_chat(&server, &server.key, &recorded.chat_id).await;
         let reply = ask(&server, &recorded.request).await;
-        reply.assert_is(status, shown, body);
+        reply.assert_is(status, expected_type, body);
         assert_as_recorded(&listener.collect_events(&server).await, &recorded.events);
         only_request(&model);
 
@@ -323,7 +323,7 @@ async fn error_of_language_model_is_passed_on() {
             recorded.request = RecordedTurn::without_chat();
             recorded.request["stream"] = json!(stream);
             let reply = ask(&server, &recorded.request).await;
-            reply.assert_is(status, shown, body);
+            reply.assert_is(status, expected_type, body);
         }
         assert_eq!(server.stored_files(), 3);
     }

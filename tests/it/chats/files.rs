@@ -11,7 +11,7 @@ use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use super::{
-    ask, conversation, create, delete, get, id, made, message, picture, post, server, user,
+    ask, conversation, create, delete, get, id, image, message, post, save_images, server, user,
 };
 
 async fn database(server: &TestServer) -> SqliteConnection {
@@ -20,18 +20,18 @@ async fn database(server: &TestServer) -> SqliteConnection {
 }
 
 /// An image that the administrator uploaded.
-async fn uploaded(server: &TestServer) -> FileRow {
+async fn upload(server: &TestServer) -> FileRow {
     let user = user(server, &server.key).await;
-    let kept = server
+    let stored = server
         .app
         .files
-        .save_as("fox.gif".to_owned(), &user, &picture(9), &Value::Null)
+        .save_as("fox.gif".to_owned(), &user, &image(9), &Value::Null)
         .await;
-    kept.unwrap()
+    stored.unwrap()
 }
 
 /// The conversation, with a file attached to its question.
-fn attached(file: &FileRow) -> Value {
+fn conversation_with_file(file: &FileRow) -> Value {
     let mut chat = conversation();
     chat["history"]["messages"]["question"]["files"] =
         json!([{"type": "file", "id": file.id, "url": file.id, "content_type": "image/gif"}]);
@@ -48,15 +48,15 @@ async fn is_there(server: &TestServer, file: &FileRow) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn deleted_chat_deletes_its_files() {
     let server = server().await;
-    let (mine, other) = (uploaded(&server).await, uploaded(&server).await);
-    let chat = create(&server, &attached(&mine)).await;
-    let pictures = made(&server, &chat, &[1, 2]).await;
+    let (mine, other) = (upload(&server).await, upload(&server).await);
+    let chat = create(&server, &conversation_with_file(&mine)).await;
+    let images = save_images(&server, &chat, &[1, 2]).await;
     // A file that another message names, and one that no message names any more.
-    let thumbnail = format!("/api/v1/files/{}/thumbnail", pictures[0].id);
+    let thumbnail = format!("/api/v1/files/{}/thumbnail", images[0].id);
     let made_small = server.get(&thumbnail).send().await.unwrap();
     assert_eq!(made_small.status(), 200);
     assert_eq!(server.stored_files(), 5);
-    let mut copy = attached(&mine);
+    let mut copy = conversation_with_file(&mine);
     copy["history"]["messages"]
         .as_object_mut()
         .unwrap()
@@ -64,7 +64,7 @@ async fn deleted_chat_deletes_its_files() {
     post(&server, &chat, &json!({"chat": copy})).await;
     assert_eq!(delete(&server, &chat).await, true);
     assert!(is_there(&server, &other).await);
-    for gone in [&mine, &pictures[0], &pictures[1]] {
+    for gone in [&mine, &images[0], &images[1]] {
         assert!(!is_there(&server, gone).await);
     }
     assert_eq!(server.stored_files(), 1, "thumbnails too");
@@ -85,10 +85,10 @@ async fn deleted_chat_deletes_its_files() {
 #[tokio::test(flavor = "multi_thread")]
 async fn shared_file_is_deleted_with_its_last_chat() {
     let server = server().await;
-    let mine = uploaded(&server).await;
+    let mine = upload(&server).await;
     let chats = [
-        create(&server, &attached(&mine)).await,
-        create(&server, &attached(&mine)).await,
+        create(&server, &conversation_with_file(&mine)).await,
+        create(&server, &conversation_with_file(&mine)).await,
     ];
     delete(&server, &chats[0]).await;
     assert!(is_there(&server, &mine).await);
@@ -100,8 +100,8 @@ async fn shared_file_is_deleted_with_its_last_chat() {
 async fn chat_does_not_own_files_of_another_user() {
     let server = server().await;
     let second = server.add_second_user().await;
-    let mine = uploaded(&server).await;
-    let body = json!({"chat": attached(&mine)});
+    let mine = upload(&server).await;
+    let body = json!({"chat": conversation_with_file(&mine)});
     let (_, theirs) = ask(
         &server,
         Method::POST,
@@ -134,13 +134,13 @@ async fn delete_all_deletes_only_the_users_chats() {
         Some(&body),
     )
     .await;
-    let lone = uploaded(&server).await;
+    let lone = upload(&server).await;
     let (first, last) = (
         create(&server, &conversation()).await,
         create(&server, &conversation()).await,
     );
-    made(&server, &first, &[1]).await;
-    made(&server, &last, &[2, 3]).await;
+    save_images(&server, &first, &[1]).await;
+    save_images(&server, &last, &[2, 3]).await;
     post(&server, &format!("{last}/archive"), &json!({})).await;
     assert_eq!(delete(&server, "/api/v1/chats/").await, true);
     assert_eq!(get(&server, "/api/v1/chats/all").await, json!([]));
@@ -153,11 +153,11 @@ async fn delete_all_deletes_only_the_users_chats() {
 async fn deleted_file_leaves_its_message() {
     let server = server().await;
     let chat = create(&server, &conversation()).await;
-    let pictures = made(&server, &chat, &[1, 2]).await;
-    delete(&server, &format!("/api/v1/files/{}", pictures[0].id)).await;
+    let images = save_images(&server, &chat, &[1, 2]).await;
+    delete(&server, &format!("/api/v1/files/{}", images[0].id)).await;
     let files = message(&server, &chat, "answer").await["files"].take();
     assert_eq!(files.as_array().unwrap().len(), 1);
-    assert_eq!(files[0]["id"], pictures[1].id);
+    assert_eq!(files[0]["id"], images[1].id);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,24 +170,24 @@ async fn images_and_message_are_stored_in_one_transaction() {
         WHEN NEW.position = -2 BEGIN SELECT RAISE(ABORT, 'full'); END";
     sqlx::query(fail).execute(&mut database).await.unwrap();
     let user = user(&server, &server.key).await;
-    let pictures = [picture(1), picture(2)];
+    let images = [image(1), image(2)];
     let link = Some(MessageLink {
         chat_id: id(&chat),
         message_id: "answer",
     });
-    let keep = || {
+    let save_images_with_message = || {
         server
             .app
             .files
-            .save_all(&user, &pictures, &Value::Null, link)
+            .save_all(&user, &images, &Value::Null, link)
     };
-    let error = format!("{:#}", keep().await.unwrap_err());
+    let error = format!("{:#}", save_images_with_message().await.unwrap_err());
     assert!(error.contains("full"), "{error}");
     assert_eq!(server.stored_files(), 0);
     assert_eq!(get(&server, "/api/v1/files/").await, json!([]));
-    let shown = get(&server, &chat).await;
+    let current = get(&server, &chat).await;
     assert_eq!(
-        shown["chat"]["history"],
+        current["chat"]["history"],
         json!({"messages": {}, "currentId": null})
     );
 
@@ -195,11 +195,11 @@ async fn images_and_message_are_stored_in_one_transaction() {
         .execute(&mut database)
         .await
         .unwrap();
-    let kept = keep().await.unwrap();
+    let stored = save_images_with_message().await.unwrap();
     let files = message(&server, &chat, "answer").await["files"].take();
     assert_eq!(
         (&files[0]["id"], &files[1]["id"]),
-        (&json!(kept[0].id), &json!(kept[1].id))
+        (&json!(stored[0].id), &json!(stored[1].id))
     );
     assert_eq!(server.stored_files(), 2);
 }
@@ -217,35 +217,33 @@ async fn crash_between_image_and_message_leaves_no_file() {
         user(&server, &server.key).await,
         id(&chat).to_owned(),
     );
-    let keeping = tokio::spawn(async move {
+    let saving = tokio::spawn(async move {
         let link = Some(MessageLink {
             chat_id: id.as_str(),
             message_id: "answer",
         });
-        let pictures = [picture(1)];
-        app.files
-            .save_all(&user, &pictures, &Value::Null, link)
-            .await
+        let images = [image(1)];
+        app.files.save_all(&user, &images, &Value::Null, link).await
     });
-    let folder = server.data_dir.path().join("files");
-    let kept = || {
-        let mut names = std::fs::read_dir(&folder)
+    let directory = server.data_dir.path().join("files");
+    let stored = || {
+        let mut names = std::fs::read_dir(&directory)
             .unwrap()
             .map(|it| it.unwrap().path());
         names.find(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('.'))
     };
-    while kept().is_none() {
+    while stored().is_none() {
         tokio::task::yield_now().await;
     }
     // The bytes are stored, and the process that stored them is gone.
-    keeping.abort();
-    assert!(keeping.await.unwrap_err().is_cancelled());
+    saving.abort();
+    assert!(saving.await.unwrap_err().is_cancelled());
     let unlock = sqlx::query("ROLLBACK");
     unlock.execute(&mut database).await.unwrap();
     assert_eq!(get(&server, "/api/v1/files/").await, json!([]));
-    let shown = get(&server, &chat).await;
-    assert_eq!(shown["chat"]["history"]["messages"], json!({}));
-    let bytes = std::fs::File::options().write(true).open(kept().unwrap());
+    let current = get(&server, &chat).await;
+    assert_eq!(current["chat"]["history"]["messages"], json!({}));
+    let bytes = std::fs::File::options().write(true).open(stored().unwrap());
     let long_ago = SystemTime::now() - Duration::from_secs(2 * 3600);
     bytes.unwrap().set_modified(long_ago).unwrap();
     server.app.files.clean_up(None).await.unwrap();
@@ -272,7 +270,7 @@ async fn images_are_linked_only_to_writable_messages() {
         engine: "sketch".to_owned(),
         binding: "sketch".to_owned(),
         digest: String::new(),
-        images: vec![picture(1)],
+        images: vec![image(1)],
         revised_prompt: None,
         details: json!({}),
     };
@@ -297,24 +295,24 @@ async fn images_are_linked_only_to_writable_messages() {
             .unwrap()
     };
     // Another user's chat does not change: the image is only a file.
-    let kept = save(&guest, &chat).await;
-    assert_eq!(kept[0].user_id, guest.id);
+    let stored = save(&guest, &chat).await;
+    assert_eq!(stored[0].user_id, guest.id);
     assert!(message(&server, &chat, "answer").await["files"].is_null());
     // An administrator's image in another user's chat belongs to the chat's owner.
-    let kept = save(&administrator, &theirs).await;
-    assert_eq!(kept[0].user_id, guest.id);
-    let seen = format!("/api/v1/files/{}", kept[0].id);
-    assert_eq!(ask(&server, Method::GET, &seen, second, None).await.0, 200);
+    let stored = save(&administrator, &theirs).await;
+    assert_eq!(stored[0].user_id, guest.id);
+    let url = format!("/api/v1/files/{}", stored[0].id);
+    assert_eq!(ask(&server, Method::GET, &url, second, None).await.0, 200);
     delete(&server, &theirs).await;
-    assert_eq!(ask(&server, Method::GET, &seen, second, None).await.0, 404);
+    assert_eq!(ask(&server, Method::GET, &url, second, None).await.0, 404);
     // A temporary chat and a missing chat are not created.
     for chat in [
         "/api/v1/chats/local:5",
         "/api/v1/chats/temporary:5",
         "/api/v1/chats/gone",
     ] {
-        let kept = save(&guest, chat).await;
-        assert!(is_there(&server, &kept[0]).await);
+        let stored = save(&guest, chat).await;
+        assert!(is_there(&server, &stored[0]).await);
         assert_eq!(app.store.chat_owner(id(chat)).await.unwrap(), None);
     }
 }
@@ -336,12 +334,12 @@ async fn deleted_user_deletes_chats() {
         chat_id: chat["id"].as_str().unwrap(),
         message_id: "answer",
     });
-    let kept = server
+    let stored = server
         .app
         .files
-        .save_all("second", &[picture(1)], &Value::Null, link)
+        .save_all("second", &[image(1)], &Value::Null, link)
         .await;
-    kept.unwrap();
+    stored.unwrap();
     assert_eq!(delete(&server, "/api/v1/users/second").await, true);
     assert_eq!(server.stored_files(), 0);
     let gone = ask(&server, Method::GET, &super::path(&chat), &server.key, None).await;

@@ -16,7 +16,7 @@ async fn invalid_chat_is_refused_and_changes_nothing() {
     let before = get(&server, &chat).await;
     let history = |messages: Value| json!({"title": "New", "history": {"messages": messages, "currentId": null}});
     let many: serde_json::Map<_, _> = (0..5001).map(|at| (at.to_string(), json!({}))).collect();
-    for (body, expected, words) in [
+    for (body, expected, expected_text) in [
         (json!({}), 400, "missing field `chat`"),
         (json!([]), 400, "expected an object, received an array"),
         (json!({"chat": 5}), 400, "cannot be used"),
@@ -54,9 +54,13 @@ async fn invalid_chat_is_refused_and_changes_nothing() {
         (json!({"chat": {"x": "x".repeat(16 << 20)}}), 413, ""),
     ] {
         for path in [NEW, &chat] {
-            let (status, told) = ask(&server, Method::POST, path, &server.key, Some(&body)).await;
-            assert_eq!(status, expected, "{told}");
-            assert!(told["detail"].as_str().unwrap().contains(words), "{told}");
+            let (status, response) =
+                ask(&server, Method::POST, path, &server.key, Some(&body)).await;
+            assert_eq!(status, expected, "{response}");
+            assert!(
+                response["detail"].as_str().unwrap().contains(expected_text),
+                "{response}"
+            );
         }
     }
     assert_eq!(get(&server, &chat).await, before);
@@ -96,8 +100,8 @@ async fn chat_size_is_limited() {
         );
     }
     assert_eq!(statuses, [200, 200, 200, 413]);
-    let shown = get(&server, &chat).await;
-    assert_eq!(shown["chat"]["history"]["currentId"], "m3");
+    let current = get(&server, &chat).await;
+    assert_eq!(current["chat"]["history"]["currentId"], "m3");
     for (path, body, expected) in [
         (
             "messages/answer",

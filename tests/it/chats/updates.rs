@@ -4,7 +4,7 @@ use http::Method;
 use pinhole_tests::TestServer;
 use serde_json::{Value, json};
 
-use super::{ask, conversation, create, get, id, made, message, post, server};
+use super::{ask, conversation, create, get, id, message, post, save_images, server};
 
 async fn save(server: &TestServer, chat: &str, copy: &Value) -> Value {
     post(server, chat, &json!({"chat": copy})).await
@@ -47,9 +47,9 @@ async fn update_adds_removes_and_changes_messages() {
     );
     copy["history"]["currentId"] = json!("again");
     let saved = save(&server, &chat, &copy).await;
-    let answer = &saved["chat"]["history"]["messages"]["answer"];
+    let assistant = &saved["chat"]["history"]["messages"]["answer"];
     assert_eq!(
-        (&answer["content"], &answer["done"]),
+        (&assistant["content"], &assistant["done"]),
         (&json!("Here it is"), &json!(true))
     );
     // A message's children are the messages that name it as their parent.
@@ -109,7 +109,7 @@ async fn update_preserves_the_servers_files_and_statuses() {
             .await
             .unwrap()
     );
-    let files = made(&server, &chat, &[1, 2]).await;
+    let files = save_images(&server, &chat, &[1, 2]).await;
     assert!(
         store
             .add_status(id(&chat), "answer", &created)
@@ -118,35 +118,35 @@ async fn update_preserves_the_servers_files_and_statuses() {
     );
     assert!(!store.add_status(id(&chat), "gone", &created).await.unwrap());
     assert!(!store.add_status("gone", "answer", &created).await.unwrap());
-    let kept = message(&server, &chat, "answer").await;
-    assert_eq!(kept["statusHistory"], json!([creating, created]));
-    assert_eq!(kept["files"].as_array().unwrap().len(), 2);
-    assert_eq!(kept["files"][0]["id"], files[0].id);
-    assert_eq!(kept["files"][1]["url"], files[1].url());
+    let stored = message(&server, &chat, "answer").await;
+    assert_eq!(stored["statusHistory"], json!([creating, created]));
+    assert_eq!(stored["files"].as_array().unwrap().len(), 2);
+    assert_eq!(stored["files"][0]["id"], files[0].id);
+    assert_eq!(stored["files"][1]["url"], files[1].url());
 
     // A client without the events saves its own state.
     assert_eq!(
         save(&server, &chat, &copy).await["chat"]["history"]["messages"]["answer"],
-        kept
+        stored
     );
     // A client with the events has short file entries and statuses of its own.
-    let mut heard = copy.clone();
-    let answer = &mut heard["history"]["messages"]["answer"];
-    answer["files"] = json!([{"type": "image", "url": files[1].url()}]);
-    answer["statusHistory"] = json!([creating]);
+    let mut newer_copy = copy.clone();
+    let assistant = &mut newer_copy["history"]["messages"]["answer"];
+    assistant["files"] = json!([{"type": "image", "url": files[1].url()}]);
+    assistant["statusHistory"] = json!([creating]);
     assert_eq!(
-        save(&server, &chat, &heard).await["chat"]["history"]["messages"]["answer"],
-        kept
+        save(&server, &chat, &newer_copy).await["chat"]["history"]["messages"]["answer"],
+        stored
     );
 
     // New images precede the client's own.
-    let newer = made(&server, &chat, &[3, 4]).await;
-    let answer = &mut heard["history"]["messages"]["answer"];
+    let newer = save_images(&server, &chat, &[3, 4]).await;
+    let assistant = &mut newer_copy["history"]["messages"]["answer"];
     let note = json!({"type": "file", "id": "note", "url": "note"});
-    answer["files"].as_array_mut().unwrap().insert(0, note);
-    save(&server, &chat, &heard).await;
-    let kept = message(&server, &chat, "answer").await;
-    let ids = kept["files"]
+    assistant["files"].as_array_mut().unwrap().insert(0, note);
+    save(&server, &chat, &newer_copy).await;
+    let stored = message(&server, &chat, "answer").await;
+    let ids = stored["files"]
         .as_array()
         .unwrap()
         .iter()
@@ -156,26 +156,26 @@ async fn update_preserves_the_servers_files_and_statuses() {
         .map(|row| json!(row.id))
         .into_iter()
         .chain([json!("note")]);
-    assert!(ids.eq(&expected.collect::<Vec<_>>()), "{kept}");
+    assert!(ids.eq(&expected.collect::<Vec<_>>()), "{stored}");
     let chain = store.message_chain(id(&chat), "answer", 9).await.unwrap();
-    assert_eq!(json!(chain[1].files), kept["files"]);
+    assert_eq!(json!(chain[1].files), stored["files"]);
     assert_eq!(chain[0].files.len(), 0);
     // A client can remove the files that it attached.
     save(&server, &chat, &copy).await;
-    let left = message(&server, &chat, "answer").await;
-    assert_eq!(left["files"].as_array().unwrap().len(), 4);
+    let remaining = message(&server, &chat, "answer").await;
+    assert_eq!(remaining["files"].as_array().unwrap().len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn update_preserves_messages_the_client_has_not_seen() {
     let server = server().await;
     let chat = create(&server, &json!({"title": "Foxes"})).await;
-    made(&server, &chat, &[1]).await;
-    let shown = get(&server, &chat).await;
-    assert_eq!(shown["chat"]["history"]["currentId"], "answer");
-    assert_eq!(shown["chat"]["messages"][0]["role"], "assistant");
+    save_images(&server, &chat, &[1]).await;
+    let current = get(&server, &chat).await;
+    assert_eq!(current["chat"]["history"]["currentId"], "answer");
+    assert_eq!(current["chat"]["messages"][0]["role"], "assistant");
     let mut copy = conversation();
-    let answer = copy["history"]["messages"]
+    let assistant = copy["history"]["messages"]
         .as_object_mut()
         .unwrap()
         .remove("answer");
@@ -188,7 +188,7 @@ async fn update_preserves_messages_the_client_has_not_seen() {
         1
     );
     // After a client has seen the message, an update without it removes it. If it returns, its images return.
-    copy["history"]["messages"]["answer"] = answer.unwrap();
+    copy["history"]["messages"]["answer"] = assistant.unwrap();
     save(&server, &chat, &copy).await;
     let without = conversation_without_answer();
     save(&server, &chat, &without).await;
@@ -220,8 +220,8 @@ async fn circular_parents_end_the_chain() {
         "self": message("self"), "lost": message("gone")});
     let chat = json!({"history": {"messages": messages, "currentId": "a"}});
     let chat = create(&server, &chat).await;
-    let shown = get(&server, &chat).await;
-    assert_eq!(shown["chat"]["messages"].as_array().unwrap().len(), 3);
+    let current = get(&server, &chat).await;
+    assert_eq!(current["chat"]["messages"].as_array().unwrap().len(), 3);
     assert_eq!(
         chain(&server, &chat, "a", 1000).await,
         ["c", "b", "a"].map(str::to_owned)
@@ -266,14 +266,14 @@ async fn message_edit_changes_content_and_emits_an_event() {
         let history = &saved["chat"]["history"];
         assert_eq!(history["messages"][message]["content"], "Draw a hen");
         assert_eq!(history["currentId"], message);
-        let mut heard = String::new();
-        while !heard.contains("chat:message") {
+        let mut newer_copy = String::new();
+        while !newer_copy.contains("chat:message") {
             let chunk = events.chunk().await.unwrap().expect("the events ended");
-            heard += std::str::from_utf8(&chunk).unwrap();
+            newer_copy += std::str::from_utf8(&chunk).unwrap();
         }
         assert!(
-            heard.contains("Draw a hen") && heard.contains(message),
-            "{heard}"
+            newer_copy.contains("Draw a hen") && newer_copy.contains(message),
+            "{newer_copy}"
         );
     }
     assert_eq!(message(&server, &chat, "question").await["timestamp"], 5);
@@ -302,14 +302,14 @@ async fn concurrent_updates_are_stored_completely() {
             .0
         }
     });
-    let pictures = (0..12).map(|_| made(&server, &chat, &[1]));
+    let images = (0..12).map(|_| save_images(&server, &chat, &[1]));
     let (statuses, _) = futures_util::join!(
         futures_util::future::join_all(copies.collect::<Vec<_>>()),
-        futures_util::future::join_all(pictures)
+        futures_util::future::join_all(images)
     );
     assert_eq!(statuses, [200; 12]);
     let question = message(&server, &chat, "question").await;
-    let answer = message(&server, &chat, "answer").await;
-    assert_eq!(question["content"], answer["content"]);
-    assert_eq!(answer["files"].as_array().unwrap().len(), 12);
+    let assistant = message(&server, &chat, "answer").await;
+    assert_eq!(question["content"], assistant["content"]);
+    assert_eq!(assistant["files"].as_array().unwrap().len(), 12);
 }

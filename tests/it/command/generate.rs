@@ -6,24 +6,24 @@ use super::*;
 fn generate_prints_only_the_path_and_uses_the_requested_size() {
     let program = Program::new(&["sketch"]);
     let prompt = "A red fox, at dawn!";
-    let drawn = program.run(&["generate", prompt, "--size", "96x64"]).done();
-    assert_eq!(drawn, ["a-red-fox-at-dawn.png"]);
+    let lines = program.run(&["generate", prompt, "--size", "96x64"]).done();
+    assert_eq!(lines, ["a-red-fox-at-dawn.png"]);
     let first = program.path("work").join("a-red-fox-at-dawn.png");
     assert_eq!(png_size(&first), (96, 64));
 
     // An existing file is not overwritten.
     let before = fs::read(&first).unwrap();
-    let drawn = program.run(&["generate", prompt, "--size", "32x32"]).done();
-    assert_eq!(drawn, ["a-red-fox-at-dawn-2.png"]);
+    let lines = program.run(&["generate", prompt, "--size", "32x32"]).done();
+    assert_eq!(lines, ["a-red-fox-at-dawn-2.png"]);
     assert_eq!(fs::read(&first).unwrap(), before);
 
     // Without a requested size, the settings' size applies.
     let program = program.with("IMAGE_SIZE", "48x40");
     let out = program.path("here.png");
-    let drawn = program
+    let lines = program
         .run(&["generate", "x", "--out", out.to_str().unwrap()])
         .done();
-    assert_eq!(drawn, [out.to_str().unwrap()]);
+    assert_eq!(lines, [out.to_str().unwrap()]);
     assert_eq!(png_size(&out), (48, 40));
 }
 
@@ -32,16 +32,16 @@ fn several_images_are_numbered_and_differ() {
     let program = Program::new(&["sketch"]);
     let work = program.path("work");
     let few = ["--size", "32x32", "--count", "2"];
-    let drawn = program
+    let lines = program
         .run(&[&["generate", "two hills"], &few[..]].concat())
         .done();
-    assert_eq!(drawn, ["two-hills-1.png", "two-hills-2.png"]);
-    let bytes = [0, 1].map(|index| fs::read(work.join(&drawn[index])).unwrap());
+    assert_eq!(lines, ["two-hills-1.png", "two-hills-2.png"]);
+    let bytes = [0, 1].map(|index| fs::read(work.join(&lines[index])).unwrap());
     assert_ne!(bytes[0], bytes[1]);
 
     let named = ["generate", "two hills", "--out", "hill.png"];
-    let drawn = program.run(&[&named[..], &few[..]].concat()).done();
-    assert_eq!(drawn, ["hill-1.png", "hill-2.png"]);
+    let lines = program.run(&[&named[..], &few[..]].concat()).done();
+    assert_eq!(lines, ["hill-1.png", "hill-2.png"]);
     assert_eq!(fs::read_dir(work).unwrap().count(), 4);
 }
 
@@ -49,10 +49,10 @@ fn several_images_are_numbered_and_differ() {
 fn same_seed_generates_the_same_bytes() {
     let program = Program::new(&["sketch"]);
     let draw = |seed: &str, out: &str| {
-        let asked = [
+        let arguments = [
             "generate", "a hill", "--size", "64x64", "--seed", seed, "--out", out,
         ];
-        program.run(&asked).done();
+        program.run(&arguments).done();
         fs::read(program.path("work").join(out)).unwrap()
     };
     let first = draw("7", "a.png");
@@ -161,11 +161,15 @@ fn invalid_command_line_is_exit_code_2() {
         (&["engine", "sing"], "'sing'"),
         (&["frobnicate"], "'frobnicate'"),
     ] {
-        let said = program.run(arguments);
-        assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{said:?}");
+        let output = program.run(arguments);
+        assert_eq!(
+            (output.code, output.out.as_str()),
+            (Some(2), ""),
+            "{output:?}"
+        );
         assert!(
-            said.err.starts_with("error: ") && said.err.contains(expected),
-            "{said:?}"
+            output.err.starts_with("error: ") && output.err.contains(expected),
+            "{output:?}"
         );
     }
     assert!(!program.path("data").exists());

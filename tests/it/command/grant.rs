@@ -5,7 +5,7 @@ use crate::grants::{digest, hostile};
 
 /// The program with the hostile engine, which has a grant for its old declaration. The file now has another
 /// declaration, with this name.
-fn changed(word: &str) -> Program {
+fn program_with_change(word: &str) -> Program {
     let program = Program::new(&[]);
     let file = program.path("engines").join("hostile.wasm");
     fs::write(&file, hostile("plain")).unwrap();
@@ -27,7 +27,7 @@ const ALL: [&str; 9] = [
 ];
 
 /// The lines of the grant, with the pending ones among them, and the last lines.
-fn shown(pending: Option<&str>, more: &str, last: &str) -> String {
+fn grant_text(pending: Option<&str>, more: &str, last: &str) -> String {
     let mut lines = vec!["engine hostile".to_owned()];
     let [plain, new] = ["plain", pending.unwrap_or("plain")].map(|word| digest(&hostile(word)));
     lines.push(format!("  granted   sha256:{plain} (hostile.wasm)"));
@@ -44,22 +44,22 @@ fn shown(pending: Option<&str>, more: &str, last: &str) -> String {
 
 #[test]
 fn engine_grant_shows_the_difference_and_accepts_it() {
-    let program = changed("request");
-    let listed = program.run(&["engine", "list"]).done().join("\n");
+    let program = program_with_change("request");
+    let list = program.run(&["engine", "list"]).done().join("\n");
     let line = "hostile.wasm: awaiting approval of new permissions: + api POST /more/. Review with `pinhole engine grant hostile`";
-    assert!(listed.ends_with(line), "{listed}");
+    assert!(list.ends_with(line), "{list}");
     assert!(
-        listed.contains(&format!("digest     sha256:{}", digest(&hostile("plain")))),
-        "{listed}"
+        list.contains(&format!("digest     sha256:{}", digest(&hostile("plain")))),
+        "{list}"
     );
 
     // Without a terminal there is no prompt.
-    let said = program.run(&["engine", "grant", "hostile"]);
-    assert_eq!(said.code, Some(1), "{said:?}");
-    let expected = shown(Some("request"), "+ api POST /more/", "");
-    assert_eq!(said.out, expected);
+    let output = program.run(&["engine", "grant", "hostile"]);
+    assert_eq!(output.code, Some(1), "{output:?}");
+    let expected = grant_text(Some("request"), "+ api POST /more/", "");
+    assert_eq!(output.out, expected);
     assert_eq!(
-        said.err,
+        output.err,
         "pinhole: nothing was granted: review the lines marked +, then add --yes to grant them\n"
     );
 
@@ -67,12 +67,12 @@ fn engine_grant_shows_the_difference_and_accepts_it() {
     let last = "granted; restart the server to apply";
     assert_eq!(
         lines.join("\n"),
-        shown(Some("request"), "+ api POST /more/", last)
+        grant_text(Some("request"), "+ api POST /more/", last)
     );
-    let listed = program.run(&["engine", "list"]).done().join("\n");
-    assert!(!listed.contains("pending"), "{listed}");
+    let list = program.run(&["engine", "list"]).done().join("\n");
+    assert!(!list.contains("pending"), "{list}");
     let new = digest(&hostile("request"));
-    assert!(listed.contains(&new), "{listed}");
+    assert!(list.contains(&new), "{list}");
 
     let lines = program.run(&["engine", "grant", "hostile"]).done();
     assert!(lines.contains(&"= api POST /more/".to_owned()), "{lines:?}");
@@ -81,8 +81,8 @@ fn engine_grant_shows_the_difference_and_accepts_it() {
 
 #[test]
 fn engine_grant_prompts_on_a_terminal() {
-    let program = changed("request");
-    let asked = |answer: &str| {
+    let program = program_with_change("request");
+    let answer_prompt = |answer: &str| {
         // A terminal with input.
         let mut script = program.around(Command::new("script"), &["-qec"]);
         let command = format!(
@@ -103,17 +103,17 @@ fn engine_grant_prompts_on_a_terminal() {
         assert!(out.contains("grant? [y/N]"), "{out}");
         (output.status.code(), out)
     };
-    let (code, out) = asked("n");
+    let (code, out) = answer_prompt("n");
     assert_eq!(code, Some(1), "{out}");
     assert!(out.contains("nothing was granted"), "{out}");
-    let (code, out) = asked("y");
+    let (code, out) = answer_prompt("y");
     assert_eq!(code, Some(0), "{out}");
     assert!(out.contains("granted; restart the server"), "{out}");
 }
 
 #[test]
 fn engine_grant_revokes_and_restores_a_request() {
-    let program = changed("plain");
+    let program = program_with_change("plain");
     let request = "api GET /allowed/";
     let grant =
         |option: &str, text: &str| program.run(&["engine", "grant", "hostile", option, text]);
@@ -122,10 +122,10 @@ fn engine_grant_revokes_and_restores_a_request() {
         grant("--deny", request).done(),
         ["! api GET /allowed/", when]
     );
-    let listed = program.run(&["engine", "list"]).done();
+    let list = program.run(&["engine", "list"]).done();
     assert!(
-        listed.contains(&"  denied     api GET /allowed/".to_owned()),
-        "{listed:?}"
+        list.contains(&"  denied     api GET /allowed/".to_owned()),
+        "{list:?}"
     );
     let lines = program.run(&["engine", "grant", "hostile"]).done();
     assert!(
@@ -137,12 +137,12 @@ fn engine_grant_revokes_and_restores_a_request() {
     let program = program
         .with("HOSTILE_BASE_URL", "http://127.0.0.1:9")
         .with("PINHOLE_LOG", "info");
-    let said = program.run(&["generate", "reach api /allowed/x", "--engine", "hostile"]);
+    let output = program.run(&["generate", "reach api /allowed/x", "--engine", "hostile"]);
     let remedy = "engine hostile may not GET \"/allowed/x\" on upstream api: allow it with: pinhole engine grant hostile --allow 'api GET /allowed/'";
-    assert!(said.err.contains(remedy), "{said:?}");
-    let said = program.run(&["generate", "reach api /secret", "--engine", "hostile"]);
+    assert!(output.err.contains(remedy), "{output:?}");
+    let output = program.run(&["generate", "reach api /secret", "--engine", "hostile"]);
     let remedy = "may not GET \"/secret\" on upstream api: the engine does not declare this request, so no grant can allow it";
-    assert!(said.err.contains(remedy), "{said:?}");
+    assert!(output.err.contains(remedy), "{output:?}");
 
     let program = program.with("PINHOLE_LOG", "off");
     let grant =
@@ -151,8 +151,8 @@ fn engine_grant_revokes_and_restores_a_request() {
         grant("--allow", request).done(),
         ["= api GET /allowed/", when]
     );
-    let said = program.run(&["generate", "reach api /allowed/x", "--engine", "hostile"]);
-    assert!(!said.err.contains("not granted"), "{said:?}");
+    let output = program.run(&["generate", "reach api /allowed/x", "--engine", "hostile"]);
+    assert!(!output.err.contains("not granted"), "{output:?}");
 
     let undeclared = grant("--allow", "api GET /secret").failed(2);
     assert_eq!(
@@ -163,19 +163,23 @@ fn engine_grant_revokes_and_restores_a_request() {
 
 #[test]
 fn engine_grant_names_the_existing_engines() {
-    let program = changed("plain");
-    let said = program.run(&["engine", "grant", "nobody"]).failed(2);
-    assert_eq!(said, "pinhole: unknown engine nobody: use one of hostile\n");
+    let program = program_with_change("plain");
+    let output = program.run(&["engine", "grant", "nobody"]).failed(2);
+    assert_eq!(
+        output,
+        "pinhole: unknown engine nobody: use one of hostile\n"
+    );
 }
 
 #[test]
 fn engine_without_approval_is_not_called() {
     let program = Program::new(&["sketch"]).with("PINHOLE_ENGINE_GRANTS", "explicit");
-    let said = program.run(&["generate", "a hill"]);
+    let output = program.run(&["generate", "a hill"]);
     assert!(
-        said.err
+        output
+            .err
             .contains("sketch.wasm is awaiting an administrator's approval"),
-        "{said:?}"
+        "{output:?}"
     );
     program.run(&["engine", "grant", "sketch", "--yes"]).done();
     program.run(&["generate", "a hill"]).done();

@@ -23,10 +23,10 @@ fn serve_logs_four_lines_and_the_key_only_once() {
     assert!(key.starts_with("sk-") && key.len() == 51, "{key}");
     let key = key.to_owned();
 
-    let asked = "/api/v1/files/none/content";
+    let path = "/api/v1/files/none/content";
     assert_eq!(http(address, "GET", "/health", "", "").0, 200);
-    assert_eq!(http(address, "GET", asked, &key, "").0, 404);
-    assert_eq!(http(address, "GET", asked, "sk-another", "").0, 401);
+    assert_eq!(http(address, "GET", path, &key, "").0, 404);
+    assert_eq!(http(address, "GET", path, "sk-another", "").0, 401);
     first.signal("TERM");
     let (status, rest) = first.end();
     assert_eq!((status.code(), rest.as_str()), (Some(0), ""));
@@ -36,19 +36,23 @@ fn serve_logs_four_lines_and_the_key_only_once() {
         second.lines[3],
         "administrator key: shown at the first start"
     );
-    assert_eq!(http(second.address(), "GET", asked, &key, "").0, 404);
+    assert_eq!(http(second.address(), "GET", path, &key, "").0, 404);
     second.signal("INT");
     assert_eq!(second.end().0.code(), Some(0));
 
     // The server stores only the hash.
-    let mut kept = fs::read(program.path("log")).unwrap();
+    let mut files = fs::read(program.path("log")).unwrap();
     for entry in fs::read_dir(program.path("data")).unwrap() {
         let path = entry.unwrap().path();
         if path.is_file() {
-            kept.extend(fs::read(path).unwrap());
+            files.extend(fs::read(path).unwrap());
         }
     }
-    let holds = |text: &str| kept.windows(text.len()).any(|part| part == text.as_bytes());
+    let holds = |text: &str| {
+        files
+            .windows(text.len())
+            .any(|part| part == text.as_bytes())
+    };
     assert!(holds("Administrator"));
     assert!(!holds(&key) && !holds(key.trim_start_matches("sk-")));
 }
@@ -82,7 +86,7 @@ async fn server_stops_after_its_running_job() {
     let address = serving.address();
     let key = serving.lines[3].rsplit(' ').next().unwrap().to_owned();
     let body = json!({"prompt": "ask"}).to_string();
-    let asking = tokio::task::spawn_blocking(move || {
+    let job = tokio::task::spawn_blocking(move || {
         http(address, "POST", "/v1/images/generations", &key, &body)
     });
     upstream.wait_for_requests(1).await;
@@ -92,8 +96,8 @@ async fn server_stops_after_its_running_job() {
         tokio::task::yield_now().await;
     }
     GATE.add_permits(1);
-    let (status, answer) = asking.await.unwrap();
-    assert_eq!(status, 200, "{answer}");
+    let (status, body) = job.await.unwrap();
+    assert_eq!(status, 200, "{body}");
     assert_eq!(serving.end().0.code(), Some(0));
     assert_eq!(upstream.request_lines(), ["GET /allowed/x"]);
 }
@@ -108,7 +112,7 @@ async fn endless_job_is_canceled_with_the_server_and_at_its_upstream() {
     let address = serving.address();
     let key = serving.lines[3].rsplit(' ').next().unwrap().to_owned();
     let body = json!({"prompt": "wait"}).to_string();
-    let asking = tokio::task::spawn_blocking(move || {
+    let job = tokio::task::spawn_blocking(move || {
         http(address, "POST", "/v1/images/generations", &key, &body)
     });
     upstream.wait_for_requests(1).await;
@@ -117,8 +121,8 @@ async fn endless_job_is_canceled_with_the_server_and_at_its_upstream() {
     assert_eq!(serving.end().0.code(), Some(0));
     assert_eq!(upstream.request_lines(), [SLOW, STOPPED]);
     // The client gets the reason, unless its connection closed first.
-    if let Ok((status, answer)) = asking.await {
-        assert_eq!(status, 503, "{answer}");
+    if let Ok((status, body)) = job.await {
+        assert_eq!(status, 503, "{body}");
     }
 }
 
@@ -150,8 +154,8 @@ fn several_commands_share_a_data_directory() {
     let running: Vec<Child> = (0..6)
         .map(|number| {
             let out = format!("{number}.png");
-            let asked = ["generate", "a hill", "--size", "16x16", "--out", &out];
-            let mut command = program.command(&asked);
+            let path = ["generate", "a hill", "--size", "16x16", "--out", &out];
+            let mut command = program.command(&path);
             command.stdout(Stdio::piped()).stderr(Stdio::piped());
             command.spawn().unwrap()
         })

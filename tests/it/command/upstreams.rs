@@ -167,11 +167,16 @@ async fn html_response_is_one_line() {
         );
         let remedy = format!("check that {variable} is the URL of {title}\n");
         assert!(line.ends_with(&remedy), "{line}");
-        let seen = upstream.requests().split_off(before);
-        assert!(seen.iter().any(|seen| seen.line() == request), "{seen:?}");
+        let requests = upstream.requests().split_off(before);
         assert!(
-            seen.iter().all(|seen| seen.header(header) == value),
-            "{seen:?}"
+            requests.iter().any(|requests| requests.line() == request),
+            "{requests:?}"
+        );
+        assert!(
+            requests
+                .iter()
+                .all(|requests| requests.header(header) == value),
+            "{requests:?}"
         );
     }
     assert_eq!(fs::read_dir(program.path("work")).unwrap().count(), 0);

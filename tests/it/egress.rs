@@ -47,10 +47,10 @@ fn egress() -> Egress {
 }
 
 /// Opens a destination. `allows_private`: whether an administrator set the base URL.
-fn open_destination(base: &str, url_of: bool, credential: Credential) -> Destination {
+fn open_destination(base: &str, allows_private: bool, credential: Credential) -> Destination {
     let base_url = BaseUrl {
         url: base,
-        allows_private: url_of,
+        allows_private,
         setting: "DRAW_BASE_URL",
     };
     let opened = egress().destination(base_url, credential, &Tls::default());
@@ -62,8 +62,8 @@ fn generation_request() -> Value {
 }
 
 /// A response that names the URL of an image.
-fn response_with_url(address: &str) -> FakeResponse {
-    FakeResponse::json(200, &json!({"data": [{"url": address}]}))
+fn response_with_url(url: &str) -> FakeResponse {
+    FakeResponse::json(200, &json!({"data": [{"url": url}]}))
 }
 
 /// The JSON of a response with one image.
@@ -116,7 +116,7 @@ impl UnusedListener {
     }
 
     /// Asserts that no connection waits to be accepted.
-    fn check(&self) {
+    fn assert_unused(&self) {
         let error = self.0.accept().expect_err("a connection arrived");
         assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
     }
@@ -145,7 +145,7 @@ async fn egress_refuses_redirect_of_engine_request() {
         let request = exchange.request();
         assert_eq!(request.line(), "POST /v1/images/generations");
         assert_eq!(request.header("authorization"), format!("Bearer {KEY}"));
-        other.check();
+        other.assert_unused();
     }
     assert_eq!(fixture.server.stored_files(), 0);
 }
@@ -179,23 +179,23 @@ async fn base_url_is_private_only_if_administrator_set_it() {
     const PUBLIC: &str = "https://api.openai.com/v1";
     let server = TestServer::with_engine("openai", &[]).await;
     let reached = |default, variables: &[_]| granted_origin(&server, default, variables);
-    let url_of = |address| [("IMAGES_OPENAI_API_BASE_URL", address)];
+    let variables = |url| [("IMAGES_OPENAI_API_BASE_URL", url)];
     for default in [PRIVATE, "http://192.168.1.1/v1", "http://[::1]:9"] {
         let refused = reached(default, &[]).unwrap_err();
         assert!(refused.contains("setting base-url"), "{refused}");
         assert!(refused.contains("is private"), "{refused}");
-        assert_eq!(reached(default, &url_of(PRIVATE)).unwrap(), PRIVATE);
+        assert_eq!(reached(default, &variables(PRIVATE)).unwrap(), PRIVATE);
     }
     let origin = "https://api.openai.com";
     assert_eq!(reached(PUBLIC, &[]).unwrap(), origin);
-    assert_eq!(reached(PUBLIC, &url_of("")).unwrap(), origin);
-    assert_eq!(reached(PUBLIC, &url_of(PRIVATE)).unwrap(), PRIVATE);
+    assert_eq!(reached(PUBLIC, &variables("")).unwrap(), origin);
+    assert_eq!(reached(PUBLIC, &variables(PRIVATE)).unwrap(), PRIVATE);
     for never in [
         "http://169.254.169.254/v1",
         "http://0.0.0.0:9",
         "http://[::]:9",
     ] {
-        let refused = reached(PUBLIC, &url_of(never)).unwrap_err();
+        let refused = reached(PUBLIC, &variables(never)).unwrap_err();
         assert!(refused.contains("no engine may reach"), "{refused}");
     }
 }
@@ -203,7 +203,7 @@ async fn base_url_is_private_only_if_administrator_set_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn egress_checks_resolved_ip_addresses() {
     let upstream = FakeUpstream::json(200, json!({})).await;
-    let url_of = format!("http://localhost:{}/v1", upstream.address().port());
+    let url = format!("http://localhost:{}/v1", upstream.address().port());
     let send = async |destination: Destination| {
         let request = Request {
             method: Method::POST,
@@ -214,19 +214,19 @@ async fn egress_checks_resolved_ip_addresses() {
     };
     let key = || Credential::bearer(KEY).unwrap();
 
-    let public = open_destination(&url_of, false, key());
+    let public = open_destination(&url, false, key());
     let refused = send(public).await.unwrap_err();
     assert!(
-        matches!(&refused, Error::Denied { refusal, .. } if refusal.reason.contains(&format!("is private: allow it with DRAW_BASE_URL={url_of}"))),
+        matches!(&refused, Error::Denied { refusal, .. } if refusal.reason.contains(&format!("is private: allow it with DRAW_BASE_URL={url}"))),
         "{refused:?}"
     );
-    let socket_destination = open_destination(&url_of, false, key());
+    let socket_destination = open_destination(&url, false, key());
     let socket_refused = socket_destination.connect("/ws", deadline()).await.err();
     assert!(
         matches!(socket_refused, Some(Error::Denied { .. })),
         "{socket_refused:?}"
     );
-    let fetched = egress().fetch(&url_of, &[], 1000, deadline()).await;
+    let fetched = egress().fetch(&url, &[], 1000, deadline()).await;
     assert!(matches!(fetched, Err(Error::Denied { .. })), "{fetched:?}");
     assert!(
         upstream.requests().is_empty(),
@@ -234,7 +234,7 @@ async fn egress_checks_resolved_ip_addresses() {
         upstream.request_lines()
     );
 
-    let private = open_destination(&url_of, true, key());
+    let private = open_destination(&url, true, key());
     let response = send(private).await.unwrap();
     assert_eq!(response.status, 200);
     let requests = upstream.requests();
@@ -269,10 +269,10 @@ async fn egress_ignores_proxy_variables() {
         "all_proxy",
     ];
     let proxy = UnusedListener::new();
-    let address = proxy.url();
+    let proxy_url = proxy.url();
     let settings: Vec<(&str, &str)> = VARIABLES
         .iter()
-        .map(|name| (*name, address.as_str()))
+        .map(|name| (*name, proxy_url.as_str()))
         .collect();
     let fixture = openai_fixture(&settings).await;
     let image = || FakeResponse::typed(200, "application/json", image_json());
@@ -282,7 +282,7 @@ async fn egress_ignores_proxy_variables() {
         exchange.request().header("host"),
         fixture.upstream.address().to_string()
     );
-    proxy.check();
+    proxy.assert_unused();
 
     // Also in a child process with real environment variables.
     let upstream = FakeUpstream::json(200, serde_json::from_str(&image_json()).unwrap()).await;
@@ -311,17 +311,17 @@ async fn egress_ignores_proxy_variables() {
         format!("Bearer {KEY}")
     );
     assert_eq!(std::fs::read(data.path().join("fox.png")).unwrap(), PIXEL);
-    proxy.check();
+    proxy.assert_unused();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn egress_stores_no_cookies() {
     let fixture = openai_fixture(&[]).await;
-    let address = format!("{}/x.png", fixture.upstream.url());
+    let image_url = format!("{}/x.png", fixture.upstream.url());
     for _ in 0..2 {
         let cookie = |response: FakeResponse| response.header("set-cookie", "id=1; path=/");
         let responses = [
-            cookie(response_with_url(&address)),
+            cookie(response_with_url(&image_url)),
             cookie(FakeResponse::typed(200, "image/png", PIXEL)),
         ];
         let exchange = fixture.generate(responses, &generation_request()).await;
@@ -342,7 +342,7 @@ async fn egress_error_names_host_to_operator_only() {
     let upstream = FakeUpstream::json(200, json!({"data": [{"url": url}]})).await;
     let base = upstream.url();
     let elsewhere = openai_fixture(&[("IMAGES_OPENAI_API_BASE_URL", &base)]).await;
-    for (fixture, address, detail) in [
+    for (fixture, origin, detail) in [
         (&broken, down.as_str(), "IMAGES_OPENAI_API_BASE_URL"),
         (&elsewhere, "127.0.0.1", "is private"),
     ] {
@@ -357,7 +357,7 @@ async fn egress_error_names_host_to_operator_only() {
         let failed = jobs.generate(&plan, request, &control).await;
         let error = failed.unwrap_err();
         let (client, operator) = (error.to_string(), error.for_operator());
-        let host = address.trim_start_matches("http://");
+        let host = origin.trim_start_matches("http://");
         assert!(
             !client.contains(host) && !client.contains("127.0.0.1"),
             "{client}"
@@ -368,7 +368,7 @@ async fn egress_error_names_host_to_operator_only() {
         );
         assert!(!operator.contains(KEY), "{operator}");
     }
-    other.check();
+    other.assert_unused();
     assert_eq!(upstream.request_lines(), ["POST /v1/images/generations"]);
 }
 
@@ -387,7 +387,7 @@ async fn nat64_prefixes_are_validated_and_classify_by_embedded_ip() {
     // The class of an address behind the prefix is that of the embedded IPv4 address.
     let config = read("fd64::/96, 2a00:1::/32").unwrap();
     let egress = Egress::new(&config.nat64, config.silence).unwrap();
-    for (address, refused) in [
+    for (literal, refused) in [
         ("http://[fd64::808:808]", false),
         ("http://[fd64::a00:1]", true),
         ("http://[2a00:1:808:808::]", false),
@@ -395,13 +395,13 @@ async fn nat64_prefixes_are_validated_and_classify_by_embedded_ip() {
     ] {
         let opened = egress.destination(
             BaseUrl {
-                url: address,
+                url: literal,
                 allows_private: false,
                 setting: "X",
             },
             Credential::default(),
             &Tls::default(),
         );
-        assert_eq!(opened.is_err(), refused, "{address}");
+        assert_eq!(opened.is_err(), refused, "{literal}");
     }
 }

@@ -79,9 +79,9 @@ fn complete_file_is_accepted_and_truncated_file_refused() {
             let error = Image::from_upload(bytes.slice(..length), LIMITS)
                 .unwrap_err()
                 .reason;
-            let is_decodable = ["truncated", "empty", "not a PNG"];
+            let reasons = ["truncated", "empty", "not a PNG"];
             assert!(
-                is_decodable.iter().any(|it| error.contains(it)),
+                reasons.iter().any(|it| error.contains(it)),
                 "{name} {length}: {error}"
             );
         }

@@ -212,8 +212,8 @@ async fn default_values_of_clients_are_accepted() {
         "stream": false, "partial_images": 0,
     });
     generate(&server, habits).await;
-    let mut sent_requests = upstream.requests().into_iter();
-    let sent = sent_requests.find(|request| request.target == "/sdapi/v1/txt2img");
+    let mut requests = upstream.requests().into_iter();
+    let sent = requests.find(|request| request.target == "/sdapi/v1/txt2img");
     let sent = sent.unwrap().json();
     for name in ["quality", "background", "moderation", "user"] {
         assert!(sent.get(name).is_none(), "{sent}");

@@ -88,14 +88,11 @@ impl SecretFixture {
 #[track_caller]
 fn assert_no_key(text: &str) {
     for (_, encoded) in key_encodings() {
-        let window = if encoded == KEY { 8 } else { 24 };
+        let length = if encoded == KEY { 8 } else { 24 };
         let letters: Vec<_> = encoded.chars().collect();
-        for letters_window in letters.windows(window.min(letters.len())) {
-            let letters_window: String = letters_window.iter().collect();
-            assert!(
-                !text.contains(&letters_window),
-                "{letters_window} is in {text}"
-            );
+        for part in letters.windows(length.min(letters.len())) {
+            let part: String = part.iter().collect();
+            assert!(!text.contains(&part), "{part} is in {text}");
         }
     }
 }

@@ -46,7 +46,7 @@ async fn image_fetch_checks_each_redirect() {
     let fixture = openai_fixture(&[]).await;
     let other = UnusedListener::new();
     let port = fixture.upstream.address().port();
-    let address = format!("{}/a", fixture.upstream.url());
+    let image_url = format!("{}/a", fixture.upstream.url());
     let not_fetched = "the image URL is not allowed";
     for location in [
         format!("{}/x.png", other.url()),
@@ -72,7 +72,7 @@ async fn image_fetch_checks_each_redirect() {
         let responses = (0..hops).map(|_| redirect(302, &location));
         let exchange = fixture
             .generate(
-                [response_with_url(&address)].into_iter().chain(responses),
+                [response_with_url(&image_url)].into_iter().chain(responses),
                 &generation_request(),
             )
             .await;
@@ -81,12 +81,12 @@ async fn image_fetch_checks_each_redirect() {
             (502, "forbidden", None, not_fetched),
             "{location}"
         );
-        other.check();
+        other.assert_unused();
     }
     let nowhere = FakeResponse::typed(302, "text/plain", "");
     let exchange = fixture
         .generate(
-            [response_with_url(&address), nowhere],
+            [response_with_url(&image_url), nowhere],
             &generation_request(),
         )
         .await;
@@ -94,7 +94,7 @@ async fn image_fetch_checks_each_redirect() {
     let not_found = FakeResponse::typed(404, "text/plain", "gone");
     let failed = fixture
         .generate(
-            [response_with_url(&address), not_found],
+            [response_with_url(&image_url), not_found],
             &generation_request(),
         )
         .await;

@@ -168,21 +168,21 @@ async fn connection_with_surplus_bytes_is_not_reused() {
 async fn image_fetch_refuses_control_characters_and_data_urls() {
     let fixture = openai_fixture(&[]).await;
     let at = fixture.upstream.url();
-    for address in [
+    for url in [
         format!("{at}/a\tb"),
         format!("{at}/a\r\nx-a: b"),
         format!("{at}/a\0"),
     ] {
         let exchange = fixture
-            .generate([response_with_url(&address)], &generation_request())
+            .generate([response_with_url(&url)], &generation_request())
             .await;
         let message = "the image URL is not allowed";
         assert_eq!(exchange.error(), (502, "forbidden", None, message));
     }
     // An engine may decode a data URL itself; the host fetches none.
     for length in [4, 1 << 20] {
-        let address = format!("data:image/png;base64,{}", "A".repeat(length));
-        let fetched = egress().fetch(&address, &[], 1000, deadline()).await;
+        let url = format!("data:image/png;base64,{}", "A".repeat(length));
+        let fetched = egress().fetch(&url, &[], 1000, deadline()).await;
         assert!(matches!(fetched, Err(Error::Denied { .. })), "{fetched:?}");
     }
 }

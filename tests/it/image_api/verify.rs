@@ -139,8 +139,8 @@ async fn verify_needs_administrator() {
     let get = || server.client.get(server.url(SAVED));
     let post = || server.client.post(server.url(VERIFY)).body(body.clone());
     for (case, request) in [("saved", get()), ("verify", post())] {
-        let verified = response_json(request.bearer_auth(user)).await;
-        assert_refused(case, verified, 401, PROHIBITED);
+        let response = response_json(request.bearer_auth(user)).await;
+        assert_refused(case, response, 401, PROHIBITED);
     }
     for (case, request) in [("saved", get()), ("verify", post())] {
         assert_refused(case, response_json(request).await, 401, "Not authenticated");

@@ -94,15 +94,15 @@ async fn client_disconnect_releases_connection_in_every_phase() {
         }
     })
     .await;
-    let address = format!("address {}/base/picture.png", upstream.url());
+    let image_prompt = format!("address {}/base/picture.png", upstream.url());
     let fixture = SandboxFixture::with(upstream, &[("PINHOLE_SLOTS", "1")]).await;
     // During a request, during its response's body, and while the resulting image is fetched.
-    for prompt in ["reach api /allowed/slow", "ask", &address] {
+    for prompt in ["reach api /allowed/slow", "ask", &image_prompt] {
         let before = fixture.upstream.requests().len();
         let body = json!({"prompt": prompt, "response_format": "url"});
-        let client = tokio::spawn(fixture.server.post("/v1/images/generations", &body).send());
+        let pending = tokio::spawn(fixture.server.post("/v1/images/generations", &body).send());
         fixture.upstream.wait_for_requests(before + 1).await;
-        client.abort();
+        pending.abort();
         // The upstream sees the connection close.
         closed.recv().await.unwrap();
         fixture.assert_sketch_generates().await;

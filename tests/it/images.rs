@@ -326,46 +326,49 @@ async fn unauthenticated_error_has_openai_format() {
     assert_eq!(server.stored_files(), 0);
 }
 
+/// Method, path, expected status and message, and the `allow` header.
+const UNKNOWN_ROUTES: &[(&str, &str, u16, &str, Option<&str>)] = &[
+    ("GET", GENERATIONS, 405, "Method Not Allowed", Some("POST")),
+    (
+        "DELETE",
+        GENERATIONS,
+        405,
+        "Method Not Allowed",
+        Some("POST"),
+    ),
+    ("POST", "/v1/images/generations/", 404, "Not Found", None),
+    ("POST", "/v1/images/nosuch", 404, "Not Found", None),
+    ("GET", "/v1", 404, "Not Found", None),
+    (
+        "GET",
+        "/api/chat/completions",
+        405,
+        "Method Not Allowed",
+        Some("POST"),
+    ),
+    (
+        "POST",
+        "/api/events",
+        405,
+        "Method Not Allowed",
+        Some("GET,HEAD"),
+    ),
+    (
+        "PUT",
+        "/api/v1/files/5/content",
+        405,
+        "Method Not Allowed",
+        Some("GET,HEAD"),
+    ),
+    ("GET", "/api/nosuch", 404, "Not Found", None),
+    ("GET", "/", 404, "Not Found", None),
+    ("GET", "/v10", 404, "Not Found", None),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_route_error_has_format_of_its_api() {
     let server = TestServer::start(&[]).await;
-    for (method, path, status, message, allowed) in [
-        ("GET", GENERATIONS, 405, "Method Not Allowed", Some("POST")),
-        (
-            "DELETE",
-            GENERATIONS,
-            405,
-            "Method Not Allowed",
-            Some("POST"),
-        ),
-        ("POST", "/v1/images/generations/", 404, "Not Found", None),
-        ("POST", "/v1/images/nosuch", 404, "Not Found", None),
-        ("GET", "/v1", 404, "Not Found", None),
-        (
-            "GET",
-            "/api/chat/completions",
-            405,
-            "Method Not Allowed",
-            Some("POST"),
-        ),
-        (
-            "POST",
-            "/api/events",
-            405,
-            "Method Not Allowed",
-            Some("GET,HEAD"),
-        ),
-        (
-            "PUT",
-            "/api/v1/files/5/content",
-            405,
-            "Method Not Allowed",
-            Some("GET,HEAD"),
-        ),
-        ("GET", "/api/nosuch", 404, "Not Found", None),
-        ("GET", "/", 404, "Not Found", None),
-        ("GET", "/v10", 404, "Not Found", None),
-    ] {
+    for &(method, path, status, message, allowed) in UNKNOWN_ROUTES {
         let case = format!("{method} {path}");
         let method: Method = method.parse().unwrap();
         let request = server

@@ -122,108 +122,111 @@ async fn unknown_model_has_engine_error() {
     assert_eq!(server.stored_files(), 0);
 }
 
+/// Body, field of the error, and part of its message.
+const MALFORMED_BODIES: &[(&str, Option<&str>, &str)] = &[
+    ("", None, "EOF while parsing"),
+    ("prompt=a+fox", None, "expected"),
+    (r#"{"prompt": "a fox""#, None, "EOF while parsing"),
+    (r#"{"prompt": "a fox"}}"#, None, "trailing"),
+    (
+        r#"[{"prompt": "a fox"}]"#,
+        None,
+        "expected an object, received an array",
+    ),
+    ("null", None, "invalid type: null"),
+    (r#"{"prompt": null}"#, Some("prompt"), "invalid type: null"),
+    (
+        r#"{"prompt": 5}"#,
+        Some("prompt"),
+        "invalid type: integer `5`, expected a string",
+    ),
+    (
+        r#"{"prompt": ["a fox"]}"#,
+        Some("prompt"),
+        "invalid type: sequence",
+    ),
+    (
+        r#"{"prompt": "a", "prompt": "b"}"#,
+        None,
+        "duplicate field `prompt`",
+    ),
+    (r#"{"prompt": "\ud800"}"#, Some("prompt"), "hex escape"),
+    (r#"{"prompt": "a", "n": -1}"#, Some("n"), "expected u32"),
+    (r#"{"prompt": "a", "n": 1.5}"#, Some("n"), "expected u32"),
+    (r#"{"prompt": "a", "n": "2"}"#, Some("n"), "expected u32"),
+    (
+        r#"{"prompt": "a", "n": 4294967296}"#,
+        Some("n"),
+        "expected u32",
+    ),
+    (
+        r#"{"prompt": "a", "n": 1e400}"#,
+        Some("n"),
+        "number out of range",
+    ),
+    (
+        r#"{"prompt": "a", "size": 512}"#,
+        Some("size"),
+        "expected a string",
+    ),
+    (
+        r#"{"prompt": "a", "size": {"width": 5}}"#,
+        Some("size"),
+        "expected a string",
+    ),
+    (
+        r#"{"prompt": "a", "seed": -1}"#,
+        Some("seed"),
+        "expected u64",
+    ),
+    (
+        r#"{"prompt": "a", "seed": 18446744073709551616}"#,
+        Some("seed"),
+        "expected u64",
+    ),
+    (
+        r#"{"prompt": "a", "steps": "many"}"#,
+        Some("steps"),
+        "expected u32",
+    ),
+    (
+        r#"{"prompt": "a", "model": {}}"#,
+        Some("model"),
+        "expected a string",
+    ),
+    (
+        r#"{"prompt": "a", "engine": 5}"#,
+        Some("engine"),
+        "expected a string",
+    ),
+    (
+        r#"{"prompt": "a", "stream": "yes"}"#,
+        Some("stream"),
+        "expected a boolean",
+    ),
+    (
+        r#"{"prompt": "a", "partial_images": -1}"#,
+        Some("partial_images"),
+        "expected u32",
+    ),
+    (
+        r#"{"prompt": "a", "response_format": "nonsense"}"#,
+        Some("response_format"),
+        "unknown variant `nonsense`, expected `b64_json` or `url`",
+    ),
+    (
+        r#"{"prompt": "a", "response_format": 5}"#,
+        Some("response_format"),
+        "expected",
+    ),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_body_is_refused() {
     let server = TestServer::start(&[]).await;
     let deep = format!(r#"{{"prompt": "a fox", "x": {}"#, "[".repeat(1000));
-    for (body, param, message) in [
-        ("", None, "EOF while parsing"),
-        ("prompt=a+fox", None, "expected"),
-        (r#"{"prompt": "a fox""#, None, "EOF while parsing"),
-        (r#"{"prompt": "a fox"}}"#, None, "trailing"),
-        (
-            r#"[{"prompt": "a fox"}]"#,
-            None,
-            "expected an object, received an array",
-        ),
-        ("null", None, "invalid type: null"),
-        (r#"{"prompt": null}"#, Some("prompt"), "invalid type: null"),
-        (
-            r#"{"prompt": 5}"#,
-            Some("prompt"),
-            "invalid type: integer `5`, expected a string",
-        ),
-        (
-            r#"{"prompt": ["a fox"]}"#,
-            Some("prompt"),
-            "invalid type: sequence",
-        ),
-        (
-            r#"{"prompt": "a", "prompt": "b"}"#,
-            None,
-            "duplicate field `prompt`",
-        ),
-        (r#"{"prompt": "\ud800"}"#, Some("prompt"), "hex escape"),
-        (r#"{"prompt": "a", "n": -1}"#, Some("n"), "expected u32"),
-        (r#"{"prompt": "a", "n": 1.5}"#, Some("n"), "expected u32"),
-        (r#"{"prompt": "a", "n": "2"}"#, Some("n"), "expected u32"),
-        (
-            r#"{"prompt": "a", "n": 4294967296}"#,
-            Some("n"),
-            "expected u32",
-        ),
-        (
-            r#"{"prompt": "a", "n": 1e400}"#,
-            Some("n"),
-            "number out of range",
-        ),
-        (
-            r#"{"prompt": "a", "size": 512}"#,
-            Some("size"),
-            "expected a string",
-        ),
-        (
-            r#"{"prompt": "a", "size": {"width": 5}}"#,
-            Some("size"),
-            "expected a string",
-        ),
-        (
-            r#"{"prompt": "a", "seed": -1}"#,
-            Some("seed"),
-            "expected u64",
-        ),
-        (
-            r#"{"prompt": "a", "seed": 18446744073709551616}"#,
-            Some("seed"),
-            "expected u64",
-        ),
-        (
-            r#"{"prompt": "a", "steps": "many"}"#,
-            Some("steps"),
-            "expected u32",
-        ),
-        (
-            r#"{"prompt": "a", "model": {}}"#,
-            Some("model"),
-            "expected a string",
-        ),
-        (
-            r#"{"prompt": "a", "engine": 5}"#,
-            Some("engine"),
-            "expected a string",
-        ),
-        (
-            r#"{"prompt": "a", "stream": "yes"}"#,
-            Some("stream"),
-            "expected a boolean",
-        ),
-        (
-            r#"{"prompt": "a", "partial_images": -1}"#,
-            Some("partial_images"),
-            "expected u32",
-        ),
-        (
-            r#"{"prompt": "a", "response_format": "nonsense"}"#,
-            Some("response_format"),
-            "unknown variant `nonsense`, expected `b64_json` or `url`",
-        ),
-        (
-            r#"{"prompt": "a", "response_format": 5}"#,
-            Some("response_format"),
-            "expected",
-        ),
-        (deep.as_str(), Some("x"), "recursion limit"),
-    ] {
+    let deep_row = (deep.as_str(), Some("x"), "recursion limit");
+    for (body, param, message) in MALFORMED_BODIES.iter().copied().chain([deep_row]) {
         let request = server
             .client
             .post(server.url(GENERATIONS))

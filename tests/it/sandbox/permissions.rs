@@ -2,60 +2,62 @@
 
 use super::*;
 
+/// Prompts for requests that the grant of `hostile` does not allow.
+const UNGRANTED_REQUESTS: &[&str] = &[
+    // Undeclared upstream or path.
+    "reach other /allowed/x",
+    "reach  /allowed/x",
+    "reach API /allowed/x",
+    "reach api",
+    "reach api /",
+    "reach api /secret",
+    "reach api /allowed",
+    "reach api /allowed-too/x",
+    "reach api /Allowed/x",
+    "reach api /base/allowed/x",
+    "reach api allowed/x",
+    // Path traversal from a declared path.
+    "reach api /allowed/../secret",
+    "reach api /allowed/..",
+    "reach api /allowed/./x",
+    "reach api /allowed/%2e%2e/secret",
+    "reach api /allowed/.%2E/secret",
+    "reach api /allowed/%2E%2e%2fsecret",
+    "reach api /allowed/..%2fsecret",
+    "reach api /allowed/..%5csecret",
+    "reach api /allowed/..\\secret",
+    "reach api /allowed/x%00",
+    "reach api /allowed/\t../secret",
+    "reach api /allowed/x\r\nx-injected: 1",
+    "reach api /allowed/x HTTP/1.1",
+    "reach api /allowed/x#y",
+    "reach api /allowed/ä",
+    // A path that names another host.
+    "reach api //x",
+    "reach api //127.0.0.1:1/allowed/x",
+    "reach api /allowed//x",
+    "reach api @127.0.0.1:1/allowed/x",
+    "reach api http://127.0.0.1:1/allowed/x",
+    "reach api ?/allowed/x",
+    // Undeclared method.
+    "send POST api /allowed/x",
+    "send get api /allowed/x",
+    "send HEAD api /allowed/x",
+    "send CONNECT api /allowed/x",
+    "send G\u{0}T api /allowed/x",
+    "send  api /allowed/x",
+    // The same for WebSockets.
+    "connect other /allowed/x",
+    "connect api /secret",
+    "connect api /allowed/../secret",
+    "connect api //x",
+    "connect api /allowed/%2e%2e/secret",
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_beyond_grant_are_refused() {
     let fixture = SandboxFixture::start(&[]).await;
-    let requests = [
-        // Undeclared upstream or path.
-        "reach other /allowed/x",
-        "reach  /allowed/x",
-        "reach API /allowed/x",
-        "reach api",
-        "reach api /",
-        "reach api /secret",
-        "reach api /allowed",
-        "reach api /allowed-too/x",
-        "reach api /Allowed/x",
-        "reach api /base/allowed/x",
-        "reach api allowed/x",
-        // Path traversal from a declared path.
-        "reach api /allowed/../secret",
-        "reach api /allowed/..",
-        "reach api /allowed/./x",
-        "reach api /allowed/%2e%2e/secret",
-        "reach api /allowed/.%2E/secret",
-        "reach api /allowed/%2E%2e%2fsecret",
-        "reach api /allowed/..%2fsecret",
-        "reach api /allowed/..%5csecret",
-        "reach api /allowed/..\\secret",
-        "reach api /allowed/x%00",
-        "reach api /allowed/\t../secret",
-        "reach api /allowed/x\r\nx-injected: 1",
-        "reach api /allowed/x HTTP/1.1",
-        "reach api /allowed/x#y",
-        "reach api /allowed/ä",
-        // A path that names another host.
-        "reach api //x",
-        "reach api //127.0.0.1:1/allowed/x",
-        "reach api /allowed//x",
-        "reach api @127.0.0.1:1/allowed/x",
-        "reach api http://127.0.0.1:1/allowed/x",
-        "reach api ?/allowed/x",
-        // Undeclared method.
-        "send POST api /allowed/x",
-        "send get api /allowed/x",
-        "send HEAD api /allowed/x",
-        "send CONNECT api /allowed/x",
-        "send G\u{0}T api /allowed/x",
-        "send  api /allowed/x",
-        // The same for WebSockets.
-        "connect other /allowed/x",
-        "connect api /secret",
-        "connect api /allowed/../secret",
-        "connect api //x",
-        "connect api /allowed/%2e%2e/secret",
-    ];
-    for prompt in requests {
+    for prompt in UNGRANTED_REQUESTS {
         let (status, code, message) = fixture.failure(prompt, 1).await;
         assert_eq!(
             (status, code.as_str()),

@@ -53,7 +53,7 @@ fn changed(upstream_request: &[RecordedRequest]) -> Vec<u8> {
     let edit = upstream_request
         .iter()
         .rfind(|upstream_request| upstream_request.line() == "POST /v1/images/edits");
-    let body = &edit.expect("an edit").body;
+    let body = &edit.expect("an edit request").body;
     let starts = body
         .windows(6)
         .enumerate()

@@ -26,7 +26,7 @@ fn question(upstream: &FakeUpstream) -> Value {
     let question = upstream_requests
         .iter()
         .find(|upstream_request| upstream_request.line() == "POST /v1/chat/completions");
-    question.expect("a question").json()
+    question.expect("a chat request").json()
 }
 
 #[tokio::test(flavor = "multi_thread")]

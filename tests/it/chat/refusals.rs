@@ -285,7 +285,7 @@ async fn missing_key_is_refused_before_the_body() {
         // The client never sends the body, and the server does not wait for it.
         let mut status = [0; 12];
         let response = timeout(TIMEOUT, stream.read_exact(&mut status)).await;
-        response.expect("an answer before the body").unwrap();
+        response.expect("a response before the body").unwrap();
         assert_eq!(status.escape_ascii().to_string(), "HTTP/1.1 401");
     }
 }

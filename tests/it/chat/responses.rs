@@ -17,7 +17,10 @@ fn streamed_text(reply: &ChatResponse) -> String {
         (reply.status, reply.content_type.as_str()),
         (200, "text/event-stream")
     );
-    let events = reply.body.strip_suffix("data: [DONE]\n\n").expect("an end");
+    let events = reply
+        .body
+        .strip_suffix("data: [DONE]\n\n")
+        .expect("the end of the stream");
     let events = events.split_terminator("\n\n");
     let chunks: Vec<Value> = events
         .map(|event| serde_json::from_str(event.strip_prefix("data: ").unwrap()).unwrap())

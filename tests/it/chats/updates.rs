@@ -266,14 +266,14 @@ async fn message_edit_changes_content_and_emits_an_event() {
         let history = &saved["chat"]["history"];
         assert_eq!(history["messages"][message]["content"], "Draw a hen");
         assert_eq!(history["currentId"], message);
-        let mut newer_copy = String::new();
-        while !newer_copy.contains("chat:message") {
+        let mut text = String::new();
+        while !text.contains("chat:message") {
             let chunk = events.chunk().await.unwrap().expect("the events ended");
-            newer_copy += std::str::from_utf8(&chunk).unwrap();
+            text += std::str::from_utf8(&chunk).unwrap();
         }
         assert!(
-            newer_copy.contains("Draw a hen") && newer_copy.contains(message),
-            "{newer_copy}"
+            text.contains("Draw a hen") && text.contains(message),
+            "{text}"
         );
     }
     assert_eq!(message(&server, &chat, "question").await["timestamp"], 5);

@@ -7,7 +7,7 @@ use pinhole::config::Config;
 use tokio::time::timeout;
 
 use crate::case::{AttackCase, CaseReport, ExpectedEntry, Verdict};
-use crate::target::{AttackTarget, AuditSummary};
+use crate::target::{AttackTarget, AuditSummary, is_expected_guard};
 use crate::{Options, cases};
 
 /// How long a case may take. An attack that still runs then has succeeded.
@@ -88,11 +88,12 @@ async fn check_audit_log(
         after.count > before.count,
         "the audit log has no new entry of kind {kind}"
     );
-    let expected_guards: Vec<&str> = expected.guards.iter().map(|guard| guard.name()).collect();
     let guards = after.guards_since(before);
+    let is_named = |guard: &&str| is_expected_guard(Some(guard), expected.guards);
     ensure!(
-        expected_guards.is_empty() || guards.iter().any(|guard| expected_guards.contains(guard)),
-        "the new entries of kind {kind} in the audit log name the guards {guards:?}, and none of {expected_guards:?}"
+        expected.guards.is_empty() || guards.iter().any(is_named),
+        "the new entries of kind {kind} in the audit log name the guards {guards:?}, and none of {:?}",
+        expected.guards
     );
     Ok(())
 }

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use crate::case::{AttackCase, Requirement};
 use crate::{InstalledServer, Options};
 
-pub(crate) use audit::AuditSummary;
+pub(crate) use audit::{AuditSummary, is_expected_guard};
 pub(crate) use client::{Client, ClientRequest, Response};
 pub(crate) use components::EngineSetup;
 use own_server::OwnServer;

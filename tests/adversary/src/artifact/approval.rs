@@ -6,7 +6,7 @@ use pinhole_ground::guard::Guard;
 use pinhole_sandbox::Engines;
 
 use super::directory::{EngineDirectory, hostile_variant};
-use crate::target::AttackTarget;
+use crate::target::{AttackTarget, is_expected_guard};
 
 /// The digest of the hostile engine that serves, if one serves.
 pub(super) fn serving_digest(engines: &Engines) -> Option<String> {
@@ -82,7 +82,7 @@ pub(super) async fn duplicate_name(target: &AttackTarget) -> Result<()> {
     let rejected = engines.rejected_files();
     let is_rejected_by_guard = rejected
         .iter()
-        .all(|file| file.guard == Some(Guard::EngineNames));
+        .all(|file| is_expected_guard(file.guard.map(Guard::name), &[Guard::EngineNames]));
     ensure!(
         rejected.len() == 2 && is_rejected_by_guard,
         "the other files are not rejected: {rejected:?}"
@@ -100,7 +100,7 @@ pub(super) async fn swapped_before_approval(target: &AttackTarget) -> Result<()>
     let refusal = engines.approve(reviewed).err();
     let refusal = refusal.context("the approval covers other bytes than those reviewed")?;
     ensure!(
-        refusal.guard == Some(Guard::ShownDigest),
+        is_expected_guard(Some(refusal.guard_name()), &[Guard::ShownDigest]),
         "the approval failed for another reason: {refusal}"
     );
     require_pending(&directory, granted.as_deref(), Guard::DeclaredMore).await?;

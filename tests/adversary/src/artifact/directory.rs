@@ -8,7 +8,7 @@ use pinhole_ground::guard::Guard;
 use pinhole_sandbox::Engines;
 use tempfile::TempDir;
 
-use crate::target::{AttackTarget, EngineSetup};
+use crate::target::{AttackTarget, EngineSetup, is_expected_guard};
 
 /// The file of the hostile engine.
 pub(super) const HOSTILE: &str = "hostile.wasm";
@@ -102,7 +102,7 @@ impl<'a> EngineDirectory<'a> {
         let newest = self.audit.newest(Some(kind), 1)?;
         let logged = newest.first().map(|entry| entry.guard.as_str());
         ensure!(
-            logged == Some(guard.name()),
+            is_expected_guard(logged, &[guard]),
             "the audit log names the guard {logged:?} instead of {}",
             guard.name()
         );

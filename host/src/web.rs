@@ -6,7 +6,7 @@
 //! slash at the end, is added with `route` and is not in the document.
 //!
 //! The body of a request or response is a type that derives `ToSchema`, and the user of a request is an
-//! extractor of [`auth`].
+//! extractor of `auth`.
 
 mod accounts;
 mod audit;

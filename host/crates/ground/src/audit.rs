@@ -2,7 +2,7 @@
 //! and a count for the metrics.
 //!
 //! Recording never blocks. A line that the file's queue cannot accept is dropped and counted. Of the
-//! refusals that one job repeats, only the first are logged one by one; see [`flood`].
+//! refusals that one job repeats, only the first are logged one by one; see `flood`.
 
 mod file;
 mod flood;

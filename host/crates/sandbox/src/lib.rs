@@ -10,7 +10,7 @@
 //!
 //! - [`Engines::open`] reads each component file once. *Admission* checks size, kind, imports and the
 //!   component's description; a child process with limits *compiles* it.
-//! - The *registry* compares what a component declares with its [grant](grant). A component that
+//! - The *registry* compares what a component declares with its [grant]. A component that
 //!   declares more waits for approval, and a copy of the granted one serves.
 //! - Each call gets a fresh instance, which is dropped when the call ends. *Limits* bound its memory, CPU
 //!   time, wall-clock time and host calls.

@@ -61,10 +61,10 @@ fn threat_model_page(cases: &[&AttackCase]) -> String {
         writeln!(page, "\n## {}: {heading}\n", class.letter).unwrap();
         page.push_str("| id | attack | cases | guards |\n|---|---|---|---|\n");
         for attack in ATTACKS.iter().filter(|it| it.id.starts_with(class.letter)) {
-            let cases = cases_by_attack
+            let attack_cases = cases_by_attack
                 .get(attack.id)
                 .map_or(&[][..], Vec::as_slice);
-            page.push_str(&table_row(attack, cases));
+            page.push_str(&table_row(attack, attack_cases));
         }
     }
     page

@@ -253,10 +253,11 @@ async fn engine_without_editing_makes_a_new_image() {
     // A missing engine is reported, whatever it could do.
     let mut turn_request = request(Some("c1"), true);
     turn_request["image_generation"] = json!({"engine": "nosuch"});
-    let mut listener = EventListener::of_chat(&fixture.server, &fixture.server.key, "c1").await;
+    let mut failure_listener =
+        EventListener::of_chat(&fixture.server, &fixture.server.key, "c1").await;
     assert_eq!(ask(&fixture.server, &turn_request).await.status, 200);
     assert_eq!(
-        outline(&listener.collect_events(&fixture.server).await),
+        outline(&failure_listener.collect_events(&fixture.server).await),
         IMAGE_FAILED
     );
     assert_eq!(fixture.request_summaries(), ["answer"]);

@@ -196,12 +196,12 @@ async fn status_and_files_are_stored_with_the_message() {
 
     turn_request["image_generation"] = json!({"engine": "nosuch"});
     ask(server, &turn_request).await;
-    let events = listener.collect_events(server).await;
-    assert_eq!(outline(&events), IMAGE_FAILED);
-    let stored = chat(server, &id).await;
-    let statuses = &stored["chat"]["history"]["messages"]["a1"]["statusHistory"];
-    assert_eq!(statuses[3], events[1]["data"]["data"]);
-    assert_eq!(statuses[3]["error"], true);
+    let failure_events = listener.collect_events(server).await;
+    assert_eq!(outline(&failure_events), IMAGE_FAILED);
+    let updated = chat(server, &id).await;
+    let history = &updated["chat"]["history"]["messages"]["a1"]["statusHistory"];
+    assert_eq!(history[3], failure_events[1]["data"]["data"]);
+    assert_eq!(history[3]["error"], true);
 }
 
 #[tokio::test(flavor = "multi_thread")]

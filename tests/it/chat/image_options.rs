@@ -32,8 +32,8 @@ async fn image_options_reach_the_engine() {
         "of no interest": {},
     });
     for pointer in POINTERS {
-        for options in [options.clone(), json!(options.to_string())] {
-            ask(&fixture.server, &request(pointer, &options)).await;
+        for form in [options.clone(), json!(options.to_string())] {
+            ask(&fixture.server, &request(pointer, &form)).await;
             let upstream_requests = fixture.upstream.requests();
             let [.., image_request, chat_request] = upstream_requests.as_slice() else {
                 panic!("{upstream_requests:?}")

@@ -188,7 +188,7 @@ async fn openai_route_runs_the_same_turn() {
     .await;
     reply.assert_is(200, "application/json", WHOLE);
     turn_request["stream"] = json!(true);
-    let reply = ChatResponse::read(
+    let streamed = ChatResponse::read(
         server
             .post(OPENAI_TURN, &turn_request)
             .send()
@@ -196,14 +196,14 @@ async fn openai_route_runs_the_same_turn() {
             .unwrap(),
     )
     .await;
-    reply.assert_is(200, "text/event-stream", STREAMED);
+    streamed.assert_is(200, "text/event-stream", STREAMED);
 
     // With an image, and although the client names a socket, a chat and a message.
     turn_request["features"] = json!({"image_generation": true});
     for own in ["session_id", "chat_id", "id"] {
         turn_request[own] = json!("x");
     }
-    let reply = ChatResponse::read(
+    let chat_reply = ChatResponse::read(
         server
             .post(OPENAI_TURN, &turn_request)
             .send()
@@ -211,9 +211,9 @@ async fn openai_route_runs_the_same_turn() {
             .unwrap(),
     )
     .await;
-    reply.assert_is(200, "text/event-stream", STREAMED);
+    chat_reply.assert_is(200, "text/event-stream", STREAMED);
     turn_request["chat_id"] = json!(null);
-    let reply = ChatResponse::read(
+    let image_reply = ChatResponse::read(
         server
             .post(OPENAI_TURN, &turn_request)
             .send()
@@ -222,9 +222,11 @@ async fn openai_route_runs_the_same_turn() {
     )
     .await;
     assert!(
-        reply.body.contains("![generated-image.png](/api/v1/files/"),
+        image_reply
+            .body
+            .contains("![generated-image.png](/api/v1/files/"),
         "{}",
-        reply.body
+        image_reply.body
     );
     assert_eq!(server.stored_files(), 2);
     assert!(
@@ -291,11 +293,14 @@ async fn openai_route_returns_openai_errors() {
     // The page of a proxy in front of the language model becomes an error with its status.
     let page =
         FakeUpstream::start(async |_| FakeResponse::typed(503, "text/html", "<h1>Down</h1>")).await;
-    let server_ = server(&[&page], "").await;
-    let turn_request = server_.post(OPENAI_TURN, &request(json!("m")));
-    let reply = ChatResponse::read(turn_request.send().await.unwrap()).await;
+    let proxied = server(&[&page], "").await;
+    let turn_request = proxied.post(OPENAI_TURN, &request(json!("m")));
+    let failure = ChatResponse::read(turn_request.send().await.unwrap()).await;
     let expected = "the language model responded with status 503";
-    assert_eq!((error(&reply).0, error(&reply).1.as_str()), (503, expected));
+    assert_eq!(
+        (error(&failure).0, error(&failure).1.as_str()),
+        (503, expected)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

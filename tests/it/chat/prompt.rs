@@ -185,9 +185,9 @@ async fn prompt_task_has_its_own_route() {
     ] {
         let mut invalid = request();
         invalid[field] = value;
-        let response = task(&fixture.server, &invalid).await;
+        let refusal = task(&fixture.server, &invalid).await;
         assert_eq!(
-            (response.status, response.json()),
+            (refusal.status, refusal.json()),
             (status, json!({"detail": detail}))
         );
     }
@@ -196,9 +196,9 @@ async fn prompt_task_has_its_own_route() {
     let broken = FakeUpstream::json(500, json!({})).await;
     let url = broken.url();
     let server = TestServer::with_engine("sketch", &[("OPENAI_API_BASE_URL", &url)]).await;
-    let response = task(&server, &request()).await;
+    let failure = task(&server, &request()).await;
     let expected = json!({"detail": "An internal error has occurred."});
-    assert_eq!((response.status, response.json()), (400, expected));
+    assert_eq!((failure.status, failure.json()), (400, expected));
     let unauthorized = server.client.post(server.url(TASK)).body("{").send().await;
     assert_eq!(unauthorized.unwrap().status(), 401);
 }

@@ -87,8 +87,8 @@ async fn prompt_of_maximum_length_is_accepted() {
     let message = |length: usize| json!([{"role": "user", "content": "x".repeat(length)}]);
     let reason = "the prompt has 32001 bytes, more than the 32000 allowed";
     check_nothing_to_draw(&model, &server, message(MAX_PROMPT_BYTES + 1), reason).await;
-    let reason = "the prompt has 8000000 bytes, more than the 32000 allowed";
-    check_nothing_to_draw(&model, &server, message(8_000_000), reason).await;
+    let long_reason = "the prompt has 8000000 bytes, more than the 32000 allowed";
+    check_nothing_to_draw(&model, &server, message(8_000_000), long_reason).await;
 
     let mut request = RecordedTurn::new("legacy_new_chat").request;
     request["messages"] = message(MAX_PROMPT_BYTES);

@@ -155,10 +155,10 @@ async fn image_precedes_the_response_without_chat() {
     let events = listener.collect_events(&server).await;
     assert_eq!(outline(&events), IMAGE_CREATED);
     assert_eq!(events[0]["chat_id"], Value::Null);
-    let lead = |events: &Value| {
+    let lead = |created: &Value| {
         format!(
             "![generated-image.png](/api/v1/files/{}/content)\n\n",
-            file_id(events)
+            file_id(created)
         )
     };
     let (first, rest) = streamed.body.split_once("\n\n").unwrap();
@@ -179,11 +179,15 @@ async fn image_precedes_the_response_without_chat() {
     request["chat_id"] = json!("");
     let whole = server.post("/api/v1/chat/completions", &request);
     let whole = ChatResponse::read(whole.send().await.unwrap()).await;
-    let events = listener.collect_events(&server).await;
-    let mut expected: Value = serde_json::from_str(WHOLE).unwrap();
-    let content = &mut expected["choices"][0]["message"]["content"];
-    *content = json!(format!("{}{}", lead(&events), content.as_str().unwrap()));
-    assert_eq!((whole.status, whole.json()), (200, expected));
+    let whole_events = listener.collect_events(&server).await;
+    let mut completion: Value = serde_json::from_str(WHOLE).unwrap();
+    let content = &mut completion["choices"][0]["message"]["content"];
+    *content = json!(format!(
+        "{}{}",
+        lead(&whole_events),
+        content.as_str().unwrap()
+    ));
+    assert_eq!((whole.status, whole.json()), (200, completion));
 
     for upstream_request in model_requests(&model) {
         context(&upstream_request.json()["messages"][0]["content"]);
@@ -205,14 +209,14 @@ async fn failed_image_and_invalid_completion_have_no_image_prefix() {
 
     request["stream"] = json!(false);
     for body in ["not JSON at all", "[]", r#"{"choices":[]}"#] {
-        let model = FakeUpstream::start(move |_| async move {
+        let upstream = FakeUpstream::start(move |_| async move {
             FakeResponse::typed(200, "application/json", body)
         })
         .await;
-        let server = server(&model, &[]).await;
-        let reply = ask(&server, &request).await;
-        reply.assert_is(200, "application/json", body);
-        only_request(&model);
+        let server = server(&upstream, &[]).await;
+        let invalid = ask(&server, &request).await;
+        invalid.assert_is(200, "application/json", body);
+        only_request(&upstream);
     }
 }
 
@@ -325,8 +329,8 @@ async fn error_of_language_model_is_passed_on() {
         for stream in [true, false] {
             recorded.request = RecordedTurn::without_chat();
             recorded.request["stream"] = json!(stream);
-            let reply = ask(&server, &recorded.request).await;
-            reply.assert_is(status, expected_type, body);
+            let chatless = ask(&server, &recorded.request).await;
+            chatless.assert_is(status, expected_type, body);
         }
         assert_eq!(server.stored_files(), 3);
     }

@@ -283,9 +283,9 @@ async fn images_are_linked_only_to_writable_messages() {
         .unwrap();
     let guest = server.app.store.user_by_key(second).await.unwrap().unwrap();
     let app = &server.app;
-    let save = async |user: &User, chat: &str| {
+    let save = async |user: &User, path: &str| {
         let origin = ImageOrigin {
-            chat_id: Some(id(chat)),
+            chat_id: Some(id(path)),
             message_id: "answer",
             prompt: None,
         };
@@ -299,21 +299,21 @@ async fn images_are_linked_only_to_writable_messages() {
     assert_eq!(stored[0].user_id, guest.id);
     assert!(message(&server, &chat, "answer").await["files"].is_null());
     // An administrator's image in another user's chat belongs to the chat's owner.
-    let stored = save(&administrator, &theirs).await;
-    assert_eq!(stored[0].user_id, guest.id);
-    let url = format!("/api/v1/files/{}", stored[0].id);
+    let linked = save(&administrator, &theirs).await;
+    assert_eq!(linked[0].user_id, guest.id);
+    let url = format!("/api/v1/files/{}", linked[0].id);
     assert_eq!(ask(&server, Method::GET, &url, second, None).await.0, 200);
     delete(&server, &theirs).await;
     assert_eq!(ask(&server, Method::GET, &url, second, None).await.0, 404);
     // A temporary chat and a missing chat are not created.
-    for chat in [
+    for path in [
         "/api/v1/chats/local:5",
         "/api/v1/chats/temporary:5",
         "/api/v1/chats/gone",
     ] {
-        let stored = save(&guest, chat).await;
-        assert!(is_there(&server, &stored[0]).await);
-        assert_eq!(app.store.chat_owner(id(chat)).await.unwrap(), None);
+        let unlinked = save(&guest, path).await;
+        assert!(is_there(&server, &unlinked[0]).await);
+        assert_eq!(app.store.chat_owner(id(path)).await.unwrap(), None);
     }
 }
 

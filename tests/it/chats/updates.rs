@@ -76,8 +76,11 @@ async fn update_adds_removes_and_changes_messages() {
         .as_object_mut()
         .unwrap()
         .remove("answer");
-    let saved = save(&server, &chat, &copy).await;
-    assert_eq!(saved["chat"]["history"]["messages"]["answer"], json!(null));
+    let remaining = save(&server, &chat, &copy).await;
+    assert_eq!(
+        remaining["chat"]["history"]["messages"]["answer"],
+        json!(null)
+    );
     assert_eq!(chain(&server, &chat, "answer", 9).await.len(), 0);
 }
 
@@ -141,12 +144,15 @@ async fn update_preserves_the_servers_files_and_statuses() {
 
     // New images precede the client's own.
     let newer = save_images(&server, &chat, &[3, 4]).await;
-    let assistant = &mut newer_copy["history"]["messages"]["answer"];
+    let newer_answer = &mut newer_copy["history"]["messages"]["answer"];
     let note = json!({"type": "file", "id": "note", "url": "note"});
-    assistant["files"].as_array_mut().unwrap().insert(0, note);
+    newer_answer["files"]
+        .as_array_mut()
+        .unwrap()
+        .insert(0, note);
     save(&server, &chat, &newer_copy).await;
-    let stored = message(&server, &chat, "answer").await;
-    let ids = stored["files"]
+    let merged = message(&server, &chat, "answer").await;
+    let ids = merged["files"]
         .as_array()
         .unwrap()
         .iter()
@@ -156,9 +162,9 @@ async fn update_preserves_the_servers_files_and_statuses() {
         .map(|row| json!(row.id))
         .into_iter()
         .chain([json!("note")]);
-    assert!(ids.eq(&expected.collect::<Vec<_>>()), "{stored}");
+    assert!(ids.eq(&expected.collect::<Vec<_>>()), "{merged}");
     let chain = store.message_chain(id(&chat), "answer", 9).await.unwrap();
-    assert_eq!(json!(chain[1].files), stored["files"]);
+    assert_eq!(json!(chain[1].files), merged["files"]);
     assert_eq!(chain[0].files.len(), 0);
     // A client can remove the files that it attached.
     save(&server, &chat, &copy).await;

@@ -391,12 +391,12 @@ async fn unusable_setting_is_reported_with_its_variable() {
         let snapshot = server.app.jobs.snapshot();
         assert!(snapshot.binding("sketch").unwrap().problems().is_empty());
         for (engine, expected_text) in problems {
-            let problems = snapshot.binding(engine).unwrap().problems();
+            let messages = snapshot.binding(engine).unwrap().problems();
             assert!(
-                problems[0].contains(expected_text),
-                "{engine}: {problems:?}"
+                messages[0].contains(expected_text),
+                "{engine}: {messages:?}"
             );
-            assert!(!format!("{problems:?}").contains("secret-4711"));
+            assert!(!format!("{messages:?}").contains("secret-4711"));
         }
     }
 }
@@ -419,9 +419,9 @@ async fn server_starts_without_rejected_file_and_reports_it() {
     let (status, response) = server.post_json(images, &body).await;
     assert_eq!(status, 200, "{response}");
 
-    let (status, response) = server.post_json(images, &json!({"prompt": "a hill"})).await;
-    assert_eq!(status, 400, "{response}");
-    let message = response["error"]["message"].as_str().unwrap();
+    let (refused_status, refusal) = server.post_json(images, &json!({"prompt": "a hill"})).await;
+    assert_eq!(refused_status, 400, "{refusal}");
+    let message = refusal["error"]["message"].as_str().unwrap();
     let expected = "engine broken is not available: broken.wasm is not a valid component";
     assert!(message.starts_with(expected), "{message}");
 }

@@ -79,7 +79,7 @@ async fn refusal_is_logged_with_job_and_user() {
     assert_eq!(entry["user"], own["id"]);
 
     // The log includes the files that the start rejected.
-    let torn = |entry: &&Value| entry["engine"] == "torn-audit.wasm";
+    let torn = |admission: &&Value| admission["engine"] == "torn-audit.wasm";
     let admissions = list_entries(&server, "&kind=admission").await;
     let message = admissions.iter().find(torn).unwrap()["message"]
         .as_str()
@@ -92,21 +92,21 @@ async fn refusal_is_logged_with_job_and_user() {
         list_entries(&server, "&kind=grant")
             .await
             .iter()
-            .all(|entry| entry["kind"] == "grant")
+            .all(|grant| grant["kind"] == "grant")
     );
 
     // The file contains the same entry, and only its owner can read it.
     let stored = read_file(&server);
-    let names_path = |entry: &&Entry| entry.message.contains("/elsewhere-audit");
-    let entry = stored.iter().find(names_path).unwrap();
+    let same_path = |record: &&Entry| record.message.contains("/elsewhere-audit");
+    let record = stored.iter().find(same_path).unwrap();
     assert_eq!(
-        (entry.kind.as_str(), entry.user.as_str()),
+        (record.kind.as_str(), record.user.as_str()),
         ("grant", own["id"].as_str().unwrap())
     );
     assert!(
-        entry.time.starts_with("20") && entry.time.ends_with('Z'),
+        record.time.starts_with("20") && record.time.ends_with('Z'),
         "{}",
-        entry.time
+        record.time
     );
     let path = server.data_dir.path().join("audit.jsonl");
     let mode = fs::metadata(path).unwrap().permissions().mode();

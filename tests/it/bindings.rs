@@ -168,10 +168,14 @@ async fn unreachable_upstream_falls_back_to_another_binding() {
     let (status, body) = generate(&server, &json!({"model": "of-openai"})).await;
     assert_eq!(status, 503, "{body}");
     // The other engine does not support the count.
-    let (status, body) = generate(&server, &json!({"n": 10, "parameters": {}})).await;
+    let (count_status, count_body) = generate(&server, &json!({"n": 10, "parameters": {}})).await;
     assert!(
-        status == 200 || body["error"]["message"].as_str().unwrap().contains("reach"),
-        "{body}"
+        count_status == 200
+            || count_body["error"]["message"]
+                .as_str()
+                .unwrap()
+                .contains("reach"),
+        "{count_body}"
     );
 }
 
@@ -212,7 +216,7 @@ async fn binding_is_only_for_its_groups() {
         let authorization = upstream
             .requests()
             .last()
-            .map(|request| request.header("authorization").to_owned());
+            .map(|received| received.header("authorization").to_owned());
         (status, text, authorization.unwrap_or_default())
     };
     let (status, text, _) = generate_as(second, Some("secret")).await;
@@ -230,14 +234,14 @@ async fn binding_is_only_for_its_groups() {
     );
 
     let group = json!({"name": "Designers", "description": ""});
-    let (status, group) = server.post_json("/api/v1/groups/create", &group).await;
-    assert_eq!(status, 200, "{group}");
+    let (group_status, group) = server.post_json("/api/v1/groups/create", &group).await;
+    assert_eq!(group_status, 200, "{group}");
     let id = group["id"].as_str().unwrap();
     let members = json!({"user_ids": ["second"]});
-    let (status, group) = server
+    let (member_status, changed_group) = server
         .post_json(&format!("/api/v1/groups/id/{id}/users/add"), &members)
         .await;
-    assert_eq!(status, 200, "{group}");
+    assert_eq!(member_status, 200, "{changed_group}");
     assert_eq!(
         generate_as(second, Some("secret")).await.2,
         "Bearer k-secret"
@@ -248,8 +252,8 @@ async fn binding_is_only_for_its_groups() {
         "model": "talker", "features": {"image_generation": true},
         "messages": [{"role": "user", "content": "a red fox"}],
     });
-    let (status, body) = server.post_json("/api/chat/completions", &chat).await;
-    assert_eq!(status, 200, "{body}");
+    let (chat_status, chat_body) = server.post_json("/api/chat/completions", &chat).await;
+    assert_eq!(chat_status, 200, "{chat_body}");
     assert_eq!(
         upstream.requests().last().unwrap().header("authorization"),
         "Bearer k-talk"
@@ -337,8 +341,8 @@ async fn default_engine_must_exist() {
     assert_eq!(status, 200, "{body}");
     assert_eq!(generate(&server, &json!({})).await.0, 200);
     assert_eq!((engines.requests().len(), photos.requests().len()), (0, 1));
-    let (status, body) = set(json!({"PINHOLE_BINDINGS": null})).await;
-    assert_eq!(status, 400, "{body}");
+    let (reset_status, reset_body) = set(json!({"PINHOLE_BINDINGS": null})).await;
+    assert_eq!(reset_status, 400, "{reset_body}");
     assert_eq!(generate(&server, &json!({})).await.0, 200);
     assert_eq!(photos.requests().len(), 2);
 }

@@ -85,7 +85,7 @@ fn abilities(description: &Description) -> String {
     able.extend(
         named
             .iter()
-            .filter(|(able, _)| *able)
+            .filter(|(supported, _)| *supported)
             .map(|(_, name)| (*name).to_owned()),
     );
     able.join("; ")

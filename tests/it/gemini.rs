@@ -34,7 +34,7 @@ async fn images_are_in_the_order_of_their_seeds() {
     // Responses are in the order of the requests, whose order of arrival is not defined.
     let responses = [1, 2, 3].map(|width| image_response(&gif(width)));
     let exchange = fixture.generate(responses, &body).await;
-    let seed = |body: Value| body["generationConfig"]["seed"].as_u64().unwrap();
+    let seed = |sent: Value| sent["generationConfig"]["seed"].as_u64().unwrap();
     let seeds: Vec<u64> = exchange
         .requests
         .iter()
@@ -42,7 +42,7 @@ async fn images_are_in_the_order_of_their_seeds() {
         .collect();
     let expected: Vec<Vec<u8>> = [40, 41, 42]
         .iter()
-        .map(|seed| seeds.iter().position(|other| other == seed).unwrap())
+        .map(|wanted| seeds.iter().position(|other| other == wanted).unwrap())
         .map(|index| gif(u8::try_from(index + 1).unwrap()))
         .collect();
     assert_eq!(exchange.images(), expected);

@@ -10,9 +10,12 @@ pub(super) async fn account(api: &Api, name: &str, role: &str) -> (String, Strin
     let body = json!({"name": name, "email": email, "password": PASSWORD, "role": role});
     let (status, made) = api.server.post_json("/api/v1/auths/add", &body).await;
     assert_eq!(status, 200, "{made}");
-    let body = json!({"email": email, "password": PASSWORD});
-    let (status, session) = api.server.post_json("/api/v1/auths/signin", &body).await;
-    assert_eq!(status, 200, "{session}");
+    let credentials = json!({"email": email, "password": PASSWORD});
+    let (session_status, session) = api
+        .server
+        .post_json("/api/v1/auths/signin", &credentials)
+        .await;
+    assert_eq!(session_status, 200, "{session}");
     (text(&session, "id"), text(&session, "token"))
 }
 
@@ -62,11 +65,14 @@ async fn sign_up_and_sign_in_operations() {
     api.case("good", as_ada(Method::GET, key)).await;
     api.case("good", as_ada(Method::DELETE, key)).await;
     let update = "/api/v1/auths/update/password";
-    let wrong = json!({"password": "battery staple", "new_password": "longer than before"});
-    api.case("wrong_password", as_ada(Method::POST, update).json(&wrong))
-        .await;
-    let good = json!({"password": PASSWORD, "new_password": "longer than before"});
-    api.case("good", as_ada(Method::POST, update).json(&good))
+    let wrong_change = json!({"password": "battery staple", "new_password": "longer than before"});
+    api.case(
+        "wrong_password",
+        as_ada(Method::POST, update).json(&wrong_change),
+    )
+    .await;
+    let good_change = json!({"password": PASSWORD, "new_password": "longer than before"});
+    api.case("good", as_ada(Method::POST, update).json(&good_change))
         .await;
     api.case("good", as_ada(Method::GET, "/api/v1/auths/signout"))
         .await;
@@ -162,10 +168,11 @@ async fn group_operations() {
     ] {
         let api_request = api.ask(Method::POST, &format!("{path}/{route}"));
         api.case("good", api_request.json(&body)).await;
-        let api_request = api.ask(Method::POST, &format!("/api/v1/groups/id/none/{route}"));
-        api.case("not_found", api_request.json(&body)).await;
-        let api_request = api.ask(Method::POST, &format!("{path}/{route}"));
-        api.case("wrong_type", api_request.json(&json!(5))).await;
+        let missing_request = api.ask(Method::POST, &format!("/api/v1/groups/id/none/{route}"));
+        api.case("not_found", missing_request.json(&body)).await;
+        let invalid_request = api.ask(Method::POST, &format!("{path}/{route}"));
+        api.case("wrong_type", invalid_request.json(&json!(5)))
+            .await;
     }
     let path = format!("{path}/delete");
     api.case("good", api.ask(Method::DELETE, &path)).await;

@@ -46,9 +46,12 @@ fn is_open(operation: &Value) -> bool {
 
 /// The path with a value for each parameter that is not the id of any object.
 fn filled(path: &str) -> String {
-    let parts = path.split('/').map(|part| match part.starts_with('{') {
-        true => "nothing",
-        false => part,
+    let parts = path.split('/').map(|part| {
+        if part.starts_with('{') {
+            "nothing"
+        } else {
+            part
+        }
     });
     parts.collect::<Vec<_>>().join("/")
 }
@@ -146,8 +149,8 @@ fn references(document: &Value, value: &Value) {
         .into_iter()
         .flatten()
         .map(|(_, inner)| inner);
-    for inner in inner.chain(value.as_array().into_iter().flatten()) {
-        references(document, inner);
+    for child in inner.chain(value.as_array().into_iter().flatten()) {
+        references(document, child);
     }
 }
 
@@ -203,8 +206,8 @@ async fn operations_refuse_pending_users_and_non_administrators() {
     let messages = refusals(&api, Some(&pending)).await;
     snapshots().bind(|| insta::assert_json_snapshot!("_as_pending", messages));
     let (_, user) = account(&api, "ada", "user").await;
-    let messages = refusals(&api, Some(&user)).await;
-    snapshots().bind(|| insta::assert_json_snapshot!("_as_no_administrator", messages));
+    let user_messages = refusals(&api, Some(&user)).await;
+    snapshots().bind(|| insta::assert_json_snapshot!("_as_no_administrator", user_messages));
 }
 
 /// Each operation has a case named `good`, and each case has an operation.

@@ -15,7 +15,7 @@ fn check(document: &Value, schema: &Value, value: &Value, at: &str, found: &mut 
             .strip_prefix('#')
             .and_then(|path| document.pointer(path));
         match pointed {
-            Some(schema) => check(document, schema, value, at, found),
+            Some(target) => check(document, target, value, at, found),
             None => found.push(format!("{at}: the document has no {path}")),
         }
         return;
@@ -55,8 +55,8 @@ fn check(document: &Value, schema: &Value, value: &Value, at: &str, found: &mut 
         found.push(format!("{at}: {number} is more than {most}"));
     }
     if let (Some(item), Some(items)) = (schema.get("items"), value.as_array()) {
-        for (index, value) in items.iter().enumerate() {
-            check(document, item, value, &format!("{at}[{index}]"), found);
+        for (index, element) in items.iter().enumerate() {
+            check(document, item, element, &format!("{at}[{index}]"), found);
         }
     }
     let Some(object) = value.as_object() else {
@@ -71,9 +71,9 @@ fn check(document: &Value, schema: &Value, value: &Value, at: &str, found: &mut 
     let Some(properties) = schema["properties"].as_object() else {
         return;
     };
-    for (name, value) in object {
+    for (name, field) in object {
         match properties.get(name) {
-            Some(schema) => check(document, schema, value, &format!("{at}.{name}"), found),
+            Some(property) => check(document, property, field, &format!("{at}.{name}"), found),
             // A field that is in the response but not in the schema is a mistake in the document.
             None if schema["additionalProperties"].is_null() => {
                 found.push(format!("{at}: the document does not know {name}"));

@@ -14,7 +14,7 @@ fn engine_list_shows_permissions_and_rejected_files() {
             .map(|byte| format!("{byte:02x}"))
             .collect::<String>()
     };
-    let listed = |program: &Program| program.run(&["engine", "list"]).done().join("\n");
+    let listed = |other: &Program| other.run(&["engine", "list"]).done().join("\n");
     let text = listed(&program);
     let version = env!("CARGO_PKG_VERSION");
     let expected = format!(
@@ -35,12 +35,12 @@ rejected: broken.wasm is a core module, not a component: encode it with wit-comp
     assert_eq!(text, expected);
 
     let program = program.with("HOSTILE_BASE_URL", "http://127.0.0.1:9/base");
-    let text = listed(&program);
+    let url_text = listed(&program);
     assert!(
-        text.contains("  upstream   api at http://127.0.0.1:9: GET /allowed/\n"),
-        "{text}"
+        url_text.contains("  upstream   api at http://127.0.0.1:9: GET /allowed/\n"),
+        "{url_text}"
     );
-    assert!(!text.contains("secret-4711"), "{text}");
+    assert!(!url_text.contains("secret-4711"), "{url_text}");
 
     let empty = Program::new(&[]);
     let line = format!("no engines in {}", empty.path("engines").display());
@@ -66,14 +66,14 @@ fn engine_list_shows_unusable_settings_and_the_editing_url() {
     }
 
     // An unusable setting of editing affects only editing.
-    let program = Program::new(&["comfyui"])
+    let edit_program = Program::new(&["comfyui"])
         .with("COMFYUI_BASE_URL", "http://127.0.0.1:9")
         .with("IMAGES_EDIT_COMFYUI_WORKFLOW", "{");
-    let text = program.run(&["engine", "list"]).done().join("\n");
+    let edit_text = edit_program.run(&["engine", "list"]).done().join("\n");
     let problem = "  problem    IMAGES_EDIT_COMFYUI_WORKFLOW cannot be used: ";
-    assert!(text.contains(problem), "{text}");
+    assert!(edit_text.contains(problem), "{edit_text}");
     let generate = ["generate", "x", "--engine", "comfyui"];
-    let line = program.run(&generate).failed(1);
+    let line = edit_program.run(&generate).failed(1);
     assert!(line.contains("cannot be reached"), "{line}");
 }
 
@@ -127,7 +127,7 @@ async fn engine_models_and_verify_send_requests_to_the_upstream() {
         line.contains("IMAGES_OPENAI_PARAMS cannot be used"),
         "{line}"
     );
-    let line = program.run(&["engine", "models", "nobody"]).failed(2);
-    assert!(line.contains("unknown engine nobody"), "{line}");
+    let refusal = program.run(&["engine", "models", "nobody"]).failed(2);
+    assert!(refusal.contains("unknown engine nobody"), "{refusal}");
     assert_eq!(upstream.request_lines().len(), 2);
 }

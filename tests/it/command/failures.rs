@@ -8,13 +8,13 @@ fn unusable_data_directory_is_named() {
     fs::write(program.path("file"), b"").unwrap();
     for data in [program.path("file"), program.path("file").join("data")] {
         let data = data.to_str().unwrap();
-        let program = Program::new(&["sketch"]).with("PINHOLE_DATA", data);
+        let candidate = Program::new(&["sketch"]).with("PINHOLE_DATA", data);
         for arguments in [
             &["generate", "x"][..],
             &["engine", "list"],
             &["serve", "--listen", "127.0.0.1:0"],
         ] {
-            let line = program.run(arguments).failed(1);
+            let line = candidate.run(arguments).failed(1);
             assert!(
                 line.contains(&format!("cannot use directory {data}: ")),
                 "{line}"

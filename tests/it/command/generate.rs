@@ -13,17 +13,17 @@ fn generate_prints_only_the_path_and_uses_the_requested_size() {
 
     // An existing file is not overwritten.
     let before = fs::read(&first).unwrap();
-    let lines = program.run(&["generate", prompt, "--size", "32x32"]).done();
-    assert_eq!(lines, ["a-red-fox-at-dawn-2.png"]);
+    let second_lines = program.run(&["generate", prompt, "--size", "32x32"]).done();
+    assert_eq!(second_lines, ["a-red-fox-at-dawn-2.png"]);
     assert_eq!(fs::read(&first).unwrap(), before);
 
     // Without a requested size, the settings' size applies.
     let program = program.with("IMAGE_SIZE", "48x40");
     let out = program.path("here.png");
-    let lines = program
+    let out_lines = program
         .run(&["generate", "x", "--out", out.to_str().unwrap()])
         .done();
-    assert_eq!(lines, [out.to_str().unwrap()]);
+    assert_eq!(out_lines, [out.to_str().unwrap()]);
     assert_eq!(png_size(&out), (48, 40));
 }
 
@@ -40,8 +40,8 @@ fn several_images_are_numbered_and_differ() {
     assert_ne!(bytes[0], bytes[1]);
 
     let named = ["generate", "two hills", "--out", "hill.png"];
-    let lines = program.run(&[&named[..], &few[..]].concat()).done();
-    assert_eq!(lines, ["hill-1.png", "hill-2.png"]);
+    let named_lines = program.run(&[&named[..], &few[..]].concat()).done();
+    assert_eq!(named_lines, ["hill-1.png", "hill-2.png"]);
     assert_eq!(fs::read_dir(work).unwrap().count(), 4);
 }
 

@@ -69,14 +69,17 @@ fn engine_grant_shows_the_difference_and_accepts_it() {
         lines.join("\n"),
         grant_text(Some("request"), "+ api POST /more/", last)
     );
-    let list = program.run(&["engine", "list"]).done().join("\n");
-    assert!(!list.contains("pending"), "{list}");
+    let granted_list = program.run(&["engine", "list"]).done().join("\n");
+    assert!(!granted_list.contains("pending"), "{granted_list}");
     let new = digest(&hostile("request"));
-    assert!(list.contains(&new), "{list}");
+    assert!(granted_list.contains(&new), "{granted_list}");
 
-    let lines = program.run(&["engine", "grant", "hostile"]).done();
-    assert!(lines.contains(&"= api POST /more/".to_owned()), "{lines:?}");
-    assert_eq!(lines.last().unwrap(), "nothing to grant");
+    let repeated_lines = program.run(&["engine", "grant", "hostile"]).done();
+    assert!(
+        repeated_lines.contains(&"= api POST /more/".to_owned()),
+        "{repeated_lines:?}"
+    );
+    assert_eq!(repeated_lines.last().unwrap(), "nothing to grant");
 }
 
 #[test]
@@ -106,9 +109,12 @@ fn engine_grant_prompts_on_a_terminal() {
     let (code, out) = answer_prompt("n");
     assert_eq!(code, Some(1), "{out}");
     assert!(out.contains("nothing was granted"), "{out}");
-    let (code, out) = answer_prompt("y");
-    assert_eq!(code, Some(0), "{out}");
-    assert!(out.contains("granted; restart the server"), "{out}");
+    let (accepted_code, accepted_out) = answer_prompt("y");
+    assert_eq!(accepted_code, Some(0), "{accepted_out}");
+    assert!(
+        accepted_out.contains("granted; restart the server"),
+        "{accepted_out}"
+    );
 }
 
 #[test]
@@ -140,21 +146,24 @@ fn engine_grant_revokes_and_restores_a_request() {
     let output = program.run(&["generate", "reach api /allowed/x", "--engine", "hostile"]);
     let remedy = "engine hostile may not GET \"/allowed/x\" on upstream api: allow it with: pinhole engine grant hostile --allow 'api GET /allowed/'";
     assert!(output.err.contains(remedy), "{output:?}");
-    let output = program.run(&["generate", "reach api /secret", "--engine", "hostile"]);
-    let remedy = "may not GET \"/secret\" on upstream api: the engine does not declare this request, so no grant can allow it";
-    assert!(output.err.contains(remedy), "{output:?}");
+    let secret_output = program.run(&["generate", "reach api /secret", "--engine", "hostile"]);
+    let reason = "may not GET \"/secret\" on upstream api: the engine does not declare this request, so no grant can allow it";
+    assert!(secret_output.err.contains(reason), "{secret_output:?}");
 
     let program = program.with("PINHOLE_LOG", "off");
-    let grant =
+    let change =
         |option: &str, text: &str| program.run(&["engine", "grant", "hostile", option, text]);
     assert_eq!(
-        grant("--allow", request).done(),
+        change("--allow", request).done(),
         ["= api GET /allowed/", when]
     );
-    let output = program.run(&["generate", "reach api /allowed/x", "--engine", "hostile"]);
-    assert!(!output.err.contains("not granted"), "{output:?}");
+    let allowed_output = program.run(&["generate", "reach api /allowed/x", "--engine", "hostile"]);
+    assert!(
+        !allowed_output.err.contains("not granted"),
+        "{allowed_output:?}"
+    );
 
-    let undeclared = grant("--allow", "api GET /secret").failed(2);
+    let undeclared = change("--allow", "api GET /secret").failed(2);
     assert_eq!(
         undeclared,
         "pinhole: engine hostile does not declare \"api GET /secret\": its requests are 'api GET /allowed/'\n"

@@ -144,10 +144,10 @@ fn metrics_listener_differs_from_the_servers() {
     let same = program(&[])
         .with("PINHOLE_METRICS_LISTEN", address)
         .with("PINHOLE_LOG", "off");
-    let line = same.run(&["serve", "--listen", address]).failed(1);
+    let refusal = same.run(&["serve", "--listen", address]).failed(1);
     let port = address.rsplit(':').next().unwrap();
-    let expected = format!(
+    let reason = format!(
         "cannot serve metrics on {address}: the server itself listens on port {port}; set PINHOLE_METRICS_LISTEN to another address and port"
     );
-    assert!(line.contains(&expected), "{line}");
+    assert!(refusal.contains(&reason), "{refusal}");
 }

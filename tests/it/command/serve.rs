@@ -43,9 +43,9 @@ fn serve_logs_four_lines_and_the_key_only_once() {
     // The server stores only the hash.
     let mut files = fs::read(program.path("log")).unwrap();
     for entry in fs::read_dir(program.path("data")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_file() {
-            files.extend(fs::read(path).unwrap());
+        let file = entry.unwrap().path();
+        if file.is_file() {
+            files.extend(fs::read(file).unwrap());
         }
     }
     let holds = |text: &str| {
@@ -96,8 +96,8 @@ async fn server_stops_after_its_running_job() {
         tokio::task::yield_now().await;
     }
     GATE.add_permits(1);
-    let (status, body) = job.await.unwrap();
-    assert_eq!(status, 200, "{body}");
+    let (status, answer) = job.await.unwrap();
+    assert_eq!(status, 200, "{answer}");
     assert_eq!(serving.end().0.code(), Some(0));
     assert_eq!(upstream.request_lines(), ["GET /allowed/x"]);
 }
@@ -121,8 +121,8 @@ async fn endless_job_is_canceled_with_the_server_and_at_its_upstream() {
     assert_eq!(serving.end().0.code(), Some(0));
     assert_eq!(upstream.request_lines(), [SLOW, STOPPED]);
     // The client gets the reason, unless its connection closed first.
-    if let Ok((status, body)) = job.await {
-        assert_eq!(status, 503, "{body}");
+    if let Ok((status, answer)) = job.await {
+        assert_eq!(status, 503, "{answer}");
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use wasmtime::component::Component as Code;
 
 use crate::compile::invalid_component;
+use crate::host_task::describe_crash;
 use crate::sandbox::Sandbox;
 
 /// Loads a component's code from the store, or compiles and stores it.
@@ -53,10 +54,5 @@ async fn compile_and_store(
 }
 
 fn task_failure(error: &JoinError) -> Refusal {
-    let failure = if error.is_panic() {
-        "the host failed; see its log"
-    } else {
-        "the host canceled the compilation"
-    };
-    format!("cannot be compiled: {failure}").into()
+    format!("cannot be compiled: {}", describe_crash(error)).into()
 }

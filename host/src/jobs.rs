@@ -9,7 +9,6 @@ mod completed_job;
 mod defaults;
 mod edit_check;
 mod error;
-mod image_collector;
 mod plan;
 mod query;
 mod request;
@@ -32,12 +31,10 @@ use pinhole_sandbox::contract::Job;
 use pinhole_sandbox::{
     Edit, Engines, Error as EngineError, JobContext, JobOutput, Limits, ResolvedSettings,
 };
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use edit_check::check_edit;
-use image_collector::ImageCollector;
 
 pub use binding::{BINDINGS, Binding, MAX_BINDINGS};
 pub use completed_job::{CompletedJob, ImageOrigin};
@@ -228,7 +225,6 @@ impl Jobs {
             metadata: attempt.snapshot.settings.metadata,
             ..Limits::job(self.timeout)
         };
-        let deadline = Instant::now() + limits.wall;
         let component = &binding.component;
         let call = self.engines.call(component, settings, context, limits);
         let result = async {
@@ -246,21 +242,12 @@ impl Jobs {
             // Dropping the call cancels the engine, which can still ask its upstream to stop.
             () = self.shutdown.cancelled() => return Err(EngineError::ShuttingDown),
         };
-        let collector = ImageCollector {
-            egress: &self.egress,
-            audit: &self.audit,
-            engine: &binding.name,
-            job: &context.job,
-            settings,
-            limits: &limits,
-            deadline,
-        };
         Ok(CompletedJob {
             job: context.job.clone(),
             binding: binding.name.clone(),
             engine: binding.engine().to_owned(),
             digest: component.digest.clone(),
-            images: collector.collect(&images).await?,
+            images,
             revised_prompt,
             details: serde_json::from_str(&details).unwrap_or_default(),
         })

@@ -2,7 +2,7 @@
 
 use crate::upstream::Document;
 use crate::upstream_text::truncate;
-use crate::{Error, Picture, Response};
+use crate::{Error, Image, Response};
 
 const MAX_NOTES: usize = 10;
 const MAX_NOTE_BYTES: usize = 300;
@@ -10,9 +10,9 @@ const MAX_NOTE_BYTES: usize = 300;
 /// Where an upstream's response holds an image.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ImageLocation {
-    /// A JSON pointer to its base64.
+    /// A JSON pointer to its base64 or data URL.
     Pointer(String),
-    /// A URL, which the host fetches.
+    /// A JSON pointer to its `http` or `https` URL, which the host fetches.
     Url(String),
 }
 
@@ -26,7 +26,7 @@ pub struct Batch<R> {
     left_out: usize,
     /// In the order of the responses. Extra images are included, up to the maximum: the upstream
     /// has made and billed them.
-    pub pictures: Vec<Picture>,
+    pub images: Vec<Image>,
     /// One for each response that was read.
     pub readings: Vec<R>,
     /// The failures so far.
@@ -41,7 +41,7 @@ impl<R> Batch<R> {
             requested: requested as usize,
             max: max as usize,
             left_out: 0,
-            pictures: Vec::new(),
+            images: Vec::new(),
             readings: Vec::new(),
             errors: Vec::new(),
         }
@@ -71,19 +71,19 @@ impl<R> Batch<R> {
     }
 
     /// Takes the images at these locations of a document, such as an event of a stream. An image
-    /// that cannot be read becomes an error; images beyond the maximum are only counted.
+    /// that cannot be read or fetched becomes an error; images beyond the maximum are only counted.
     pub fn take_images(&mut self, document: &Document, locations: Vec<ImageLocation>) {
         for location in locations {
-            if self.pictures.len() >= self.max {
+            if self.images.len() >= self.max {
                 self.left_out += 1;
                 continue;
             }
-            let picture = match location {
-                ImageLocation::Pointer(pointer) => document.image(&pointer).map(Picture::Held),
-                ImageLocation::Url(url) => Ok(Picture::Address(url)),
+            let image = match location {
+                ImageLocation::Pointer(pointer) => document.image(&pointer),
+                ImageLocation::Url(pointer) => document.fetch_image(&pointer),
             };
-            match picture {
-                Ok(picture) => self.pictures.push(picture),
+            match image {
+                Ok(image) => self.images.push(image),
                 Err(error) => self.errors.push(error),
             }
         }
@@ -91,7 +91,7 @@ impl<R> Batch<R> {
 
     /// Fails with the first error if the batch has no image.
     pub fn require_image(self) -> Result<Self, Error> {
-        if !self.pictures.is_empty() {
+        if !self.images.is_empty() {
             return Ok(self);
         }
         let first = self.errors.into_iter().next();
@@ -102,7 +102,7 @@ impl<R> Batch<R> {
     /// errors. At most 10 notes of 300 bytes.
     #[must_use]
     pub fn notes(&self, more: &[String]) -> Vec<String> {
-        let (received, requested) = (self.pictures.len(), self.requested);
+        let (received, requested) = (self.images.len(), self.requested);
         let mut notes = Vec::new();
         if received < requested {
             notes.push(format!("{received} of {requested} images received"));
@@ -127,11 +127,10 @@ mod tests {
     #[test]
     fn batch_notes_count_missing_images_and_list_errors() {
         let mut batch: Batch<()> = Batch::new(3, 10);
-        batch.pictures.push(Picture::Address("http://a".into()));
         batch.errors.push(Error::protocol("x".repeat(400)));
         let notes = batch.notes(&["one was refused".to_owned()]);
         assert_eq!(notes.len(), 3);
-        assert_eq!(notes[..2], ["1 of 3 images received", "one was refused"]);
+        assert_eq!(notes[..2], ["0 of 3 images received", "one was refused"]);
         assert!(notes[2].len() < 310);
         let empty: Batch<()> = Batch::new(1, 1);
         let error = empty.require_image().unwrap_err();

@@ -33,7 +33,7 @@
 //! | module | contents |
 //! |---|---|
 //! | [`request`] | requests: JSON with images at JSON pointers, multipart forms |
-//! | [`response`] | responses: typed JSON, images at JSON pointers, refusals as an [`Error`] |
+//! | [`response`] | responses: typed JSON, images at JSON pointers and URLs, refusals as an [`Error`] |
 //! | [`batch`] | the images and errors of a job that sends several requests |
 //! | [`retry`] | concurrent requests with one retry |
 //! | [`settings`] | reads and declares settings |
@@ -83,7 +83,7 @@ pub mod upstream_text;
 
 pub use batch::{Batch, ImageLocation};
 pub use contract::exports::pinhole::engine::engine::{
-    Abilities, Credential, Description, Output, Picture, Setting, SettingKind, Upstream,
+    Abilities, Credential, Description, Output, Setting, SettingKind, Upstream,
 };
 pub use contract::pinhole::engine::images::Image;
 pub use contract::pinhole::engine::job::Progress;

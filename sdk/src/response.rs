@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::upstream::{Document, Header, Response as RawResponse};
+use crate::upstream::{Document, Error as UpstreamError, Header, Response as RawResponse};
 use crate::upstream_text::truncate;
 use crate::{Error, ErrorKind, Image};
 
@@ -64,6 +64,17 @@ impl Document {
     /// The image in the base64 string or data URL at a JSON pointer.
     pub fn image(&self, pointer: &str) -> Result<Image, Error> {
         Ok(self.image_at(pointer)?)
+    }
+
+    /// The image at the `http` or `https` URL in the string at a JSON pointer. The host fetches it
+    /// if the URL's host or path is granted.
+    pub fn fetch_image(&self, pointer: &str) -> Result<Image, Error> {
+        match self.fetch_image_at(pointer) {
+            Ok(image) => Ok(image),
+            // The upstream works, and has made the image: a second request would make another one.
+            Err(UpstreamError::Connect(text)) => Err(Error::new(ErrorKind::Upstream, text)),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

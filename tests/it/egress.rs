@@ -14,8 +14,9 @@ use std::time::Duration;
 use http::Method;
 use pinhole::config::Config;
 use pinhole::jobs::{JobPlan, JobRequest, Operation, Requester};
+use pinhole_egress::url::parse_url;
 use pinhole_egress::{
-    BaseUrl, Credential, DEFAULT_SILENCE, Destination, Egress, Error, Request, Tls,
+    BaseUrl, Credential, DEFAULT_SILENCE, Destination, Egress, Error, ImageRoute, Request, Tls,
 };
 use pinhole_ground::environment::Environment;
 use pinhole_sandbox::engine_settings::EngineSettings;
@@ -226,8 +227,17 @@ async fn egress_checks_resolved_ip_addresses() {
         matches!(socket_refused, Some(Error::Denied { .. })),
         "{socket_refused:?}"
     );
-    let fetched = egress().fetch(&url, &[], 1000, deadline()).await;
-    assert!(matches!(fetched, Err(Error::Denied { .. })), "{fetched:?}");
+    // An image URL with the same host: its route says whether private IP addresses are allowed.
+    let destination = open_destination("http://10.0.0.1", true, key());
+    let image_url = parse_url(&url).unwrap();
+    for route in [ImageRoute::Public, ImageRoute::Listed] {
+        let fetched = destination
+            .get_image(&image_url, route, 1000, deadline())
+            .await;
+        assert_eq!(fetched.is_ok(), route == ImageRoute::Listed, "{fetched:?}");
+    }
+    assert_eq!(upstream.requests()[0].header("authorization"), "");
+    upstream.reset();
     assert!(
         upstream.requests().is_empty(),
         "{:?}",

@@ -18,7 +18,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use pinhole_ground::guard::Refusal;
 use pinhole_sandbox::contract::{ErrorKind, Job};
-use pinhole_sandbox::{Error, JobContext, JobOutput, Limits, ProducedImage};
+use pinhole_sandbox::{Error, JobContext, JobOutput, Limits};
 use pinhole_tests::{
     FakeResponse, FakeUpstream, PIXEL, RecordedRequest, TestServer, engines, guests, program,
 };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use pinhole_egress::Egress;
 use pinhole_ground::environment::Environment;
 use pinhole_sandbox::engine_settings::{EngineSettings, own_variable};
-use pinhole_sandbox::grant;
+use pinhole_sandbox::grant::{self, ImageHostSetting};
 use pinhole_sandbox::{Component, Engines, ResolvedSettings, SettingProblem};
 
 use super::defaults::JobDefaults;
@@ -46,6 +46,7 @@ impl Binding {
     pub(super) async fn new(
         name: String,
         spec: BindingSpec,
+        image_hosts: ImageHostSetting,
         component: Arc<Component>,
         context: &BindingContext<'_>,
         previous: Option<&Self>,
@@ -60,6 +61,7 @@ impl Binding {
         let resolver = Resolver {
             component: &component,
             spec: &spec,
+            image_hosts: Arc::new(image_hosts),
             context,
         };
         let generate = match generate_settings {
@@ -213,6 +215,7 @@ fn model_of(name: &str, selected_engine: &str, model: Option<&String>) -> Option
 struct Resolver<'a> {
     component: &'a Component,
     spec: &'a BindingSpec,
+    image_hosts: Arc<ImageHostSetting>,
     context: &'a BindingContext<'a>,
 }
 
@@ -228,7 +231,7 @@ impl Resolver<'_> {
         let description = &component.description;
         let mut reused = None;
         for known in known_settings {
-            if known.settings == settings {
+            if known.settings == settings && known.image_hosts == self.image_hosts {
                 return Ok(known.clone());
             }
             if known.settings.has_same_connections(&settings, description) {
@@ -257,6 +260,7 @@ impl Resolver<'_> {
             tracing::warn!("engine {}: {message}", description.name);
         }
         Ok(ResolvedSettings {
+            image_hosts: self.image_hosts.clone(),
             redactor: Arc::new(settings.redactor()),
             settings,
             upstreams,

@@ -5,7 +5,7 @@ use pinhole_sandbox::contract::{Description, ErrorKind, SettingKind};
 use pinhole_sandbox::{Component, Error as EngineError, ResolvedSettings};
 
 /// Length of the reason why an engine's request failed, in bytes; a longer one is cut.
-const MAX_FAILURE_BYTES: usize = 500;
+const MAX_FAILURE_BYTES: usize = 1000;
 
 /// Why a job has no images.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +66,7 @@ impl Error {
             ..
         } = &mut source
         {
-            *failure = settings.redactor.redact_text(failure).into_owned();
+            failure.reason = settings.redactor.redact_text(&failure.reason).into_owned();
         }
         Self::Engine {
             remedy: remedy(&component.description, settings, &source),
@@ -126,9 +126,9 @@ impl Error {
             ..
         } = source.as_ref()
             && self.kind() != ErrorKind::Cancelled
-            && !line.contains(failure)
+            && !line.contains(&failure.reason)
         {
-            line.push_str(&format!(" ({})", plain(failure, MAX_FAILURE_BYTES)));
+            line.push_str(&format!(" ({})", plain(&failure.reason, MAX_FAILURE_BYTES)));
         }
         if let Some(remedy) = remedy {
             line.push_str(&format!("; {remedy}"));
@@ -144,6 +144,11 @@ fn remedy(
     error: &EngineError,
 ) -> Option<String> {
     let (kind, has_failure) = match error {
+        // The upstream's settings are not the cause. The failure says what to do.
+        EngineError::Engine {
+            failure: Some(failure),
+            ..
+        } if failure.is_image_url => return None,
         EngineError::Engine { error, failure } => (error.kind, failure.is_some()),
         // Most often, the engine waited for its upstream.
         EngineError::Deadline(_) => (ErrorKind::Timeout, false),

@@ -88,6 +88,7 @@ impl Jobs {
         let upstreams = grant::open_upstreams(description, grant, &settings, &self.egress, &tls)
             .map_err(|refusal| refusal.to_string())?;
         Ok(ResolvedSettings {
+            image_hosts: Arc::default(),
             redactor: Arc::new(settings.redactor()),
             settings,
             upstreams: Arc::new(upstreams),

@@ -58,10 +58,12 @@ impl Snapshot {
                 unavailable.insert(name, why);
                 continue;
             };
+            let image_hosts = spec.image_hosts(&name, &component.description, environment)?;
             let previous = previous.and_then(|it| it.bindings.get(&name));
             let binding = Binding::new(
                 name.clone(),
                 spec,
+                image_hosts,
                 component.clone(),
                 &context,
                 previous.map(Arc::as_ref),

@@ -1,7 +1,7 @@
 //! The settings that can be changed while the server runs: name, variables, path and kind of each.
 
 use pinhole_sandbox::contract::{Description, Setting, SettingKind};
-use pinhole_sandbox::engine_settings::{is_edit_only, own_variable};
+use pinhole_sandbox::engine_settings::{IMAGE_HOSTS_KEY, is_edit_only, own_variable};
 use serde_json::Value;
 
 use super::host_settings::HOST_SETTINGS;
@@ -42,6 +42,9 @@ pub fn setting_keys<'a>(engines: impl IntoIterator<Item = &'a Description>) -> V
         })
         .collect();
     for engine in engines {
+        if !engine.upstreams.is_empty() {
+            keys.push(image_hosts_key(engine));
+        }
         for setting in &engine.settings {
             for key in engine_keys(engine, setting) {
                 add_engine_key(&mut keys, key);
@@ -54,6 +57,26 @@ pub fn setting_keys<'a>(engines: impl IntoIterator<Item = &'a Description>) -> V
         }
     }
     keys
+}
+
+/// The key of the operator's list of image hosts of an engine.
+fn image_hosts_key(engine: &Description) -> SettingKey {
+    let (name, title) = (own_variable(&engine.name, IMAGE_HOSTS_KEY), &engine.title);
+    SettingKey {
+        variables: vec![name.clone()],
+        name,
+        shared_variables: Vec::new(),
+        secret_members: Vec::new(),
+        path: format!("pinhole.engines.{}.{IMAGE_HOSTS_KEY}", engine.name),
+        kind: ValueKind::Text,
+        default: None,
+        description: format!(
+            "{title}: hosts from which images may be fetched if a response has their URL, separated by \
+             commas: cdn.example.com, *.example.com, * for any public host, or a URL such as \
+             http://10.0.0.5:9000, whose IP address may be private. Empty means the hosts that the engine \
+             declares."
+        ),
+    }
 }
 
 /// The keys of an engine's setting: one, or two if editing can have another value.

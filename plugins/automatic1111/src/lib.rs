@@ -68,6 +68,7 @@ impl Engine for Automatic1111 {
                 ]
                 .map(Into::into)
                 .into(),
+                also: Vec::new(),
             }],
         }
     }

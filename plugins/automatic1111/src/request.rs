@@ -2,7 +2,7 @@
 
 use pinhole_sdk::parameters::merge_patch_fields;
 use pinhole_sdk::upstream::Error as UpstreamError;
-use pinhole_sdk::{Batch, Error, Image, Job, Output, Picture, Request, Size, log};
+use pinhole_sdk::{Batch, Error, Image, Job, Output, Request, Size, log};
 
 use crate::body::{self, Body};
 use crate::names::{self, ResolvedNames};
@@ -58,7 +58,7 @@ fn build_output(
     for (index, pointer) in (0..).zip(images.pointers(info.first_image(), requested)?) {
         match document.image(&pointer) {
             Ok(image) => {
-                batch.pictures.push(Picture::Held(image));
+                batch.images.push(image);
                 indexes.push(index);
             }
             Err(error) => batch.errors.push(error),
@@ -85,7 +85,7 @@ fn build_output(
     notes.extend(size_note);
     Ok(Output {
         details: info.details(&indexes, &batch.notes(&notes)),
-        pictures: batch.pictures,
+        images: batch.images,
         revised_prompt: None,
     })
 }

@@ -19,7 +19,7 @@ pub mod workflow;
 use pinhole_sdk::request::percent_encode;
 use pinhole_sdk::{
     Abilities, Credential, Description, Engine, Error, ErrorKind, Image, Job, Model, Output,
-    Picture, Settings, Upstream, job,
+    Settings, Upstream, job,
 };
 use serde_json::Value;
 
@@ -150,7 +150,7 @@ fn run_workflow(
         notes.push(format!("{received} of {requested} images received"));
     }
     Ok(Output {
-        pictures: result.images.into_iter().map(Picture::Held).collect(),
+        images: result.images,
         revised_prompt: None,
         details: workflow.details(values, &result.prompt_id, &notes),
     })
@@ -192,6 +192,7 @@ fn describe_upstream() -> Upstream {
         base_url: settings::BASE_URL.into(),
         credential: Credential::Bearer(settings::API_KEY.into()),
         requests: requests.map(str::to_owned).into(),
+        also: Vec::new(),
     }
 }
 

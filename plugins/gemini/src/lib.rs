@@ -49,6 +49,7 @@ impl Engine for Gemini {
                 base_url: settings::BASE_URL.into(),
                 credential: Credential::Header(("x-goog-api-key".into(), settings::API_KEY.into())),
                 requests: vec!["POST /models/".into(), "GET /models".into()],
+                also: Vec::new(),
             }],
         }
     }
@@ -102,7 +103,7 @@ fn create_images(job: &Job, sources: &[Image], settings: &Settings) -> Result<Ou
     let to_error = |refusal: &Refusal| wire::upstream_error(refusal, Some(&plan.target));
     let mut batch = Batch::new(job.count, wire::MAX_COUNT);
     for bodies in plan.bodies.chunks(MAX_CONCURRENT_REQUESTS) {
-        let images_before = batch.pictures.len();
+        let images_before = batch.images.len();
         for response in send_with_retry(bodies, build_request, to_error) {
             let reader = ResponseReader::new(&plan.target);
             let result =
@@ -110,14 +111,14 @@ fn create_images(job: &Job, sources: &[Image], settings: &Settings) -> Result<Ou
             batch.errors.extend(result.err());
         }
         // An error that fails a whole round would fail the next one too.
-        if batch.pictures.len() == images_before {
+        if batch.images.len() == images_before {
             break;
         }
     }
     let batch = batch.require_image()?;
     let details = wire::output_details(&plan, &batch);
     Ok(Output {
-        pictures: batch.pictures,
+        images: batch.images,
         revised_prompt: None,
         details,
     })

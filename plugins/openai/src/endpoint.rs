@@ -39,6 +39,8 @@ pub(crate) fn upstreams() -> Vec<Upstream> {
         ]
         .map(str::to_owned)
         .to_vec(),
+        // Compatible servers return the URL of any storage service.
+        also: vec!["*".into()],
     };
     vec![
         upstream(BEARER, Credential::Bearer(API_KEY.into())),

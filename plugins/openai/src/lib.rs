@@ -121,12 +121,12 @@ fn send_plan<'a>(
     while remaining > 0 {
         let round = vec![(); remaining.min(MAX_CONCURRENT_REQUESTS) as usize];
         remaining = remaining.saturating_sub(MAX_CONCURRENT_REQUESTS);
-        let images_before = batch.pictures.len();
+        let images_before = batch.images.len();
         for response in send_with_retry(&round, |()| build_request(), to_error) {
             collect_images(response, plan, &mut batch);
         }
         // An error that fails a whole round would fail the next one too.
-        if batch.pictures.len() == images_before {
+        if batch.images.len() == images_before {
             break;
         }
     }
@@ -138,7 +138,7 @@ fn send_plan<'a>(
             .iter()
             .find_map(|details| details.revised_prompt.clone()),
         details: wire::output_details(plan, &batch.readings, &notes),
-        pictures: batch.pictures,
+        images: batch.images,
     })
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn read_stream(
         match wire::parse_event(&document.parse::<Value>()?, plan.model.as_deref())? {
             StreamEvent::PartialImage { pointer, index } => {
                 drafts += 1;
-                let progress = plan.progress(batch.pictures.len(), index);
+                let progress = plan.progress(batch.images.len(), index);
                 report_partial_image(&document, pointer, &progress);
             }
             StreamEvent::Completed { image, details } => {

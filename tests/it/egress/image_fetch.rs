@@ -2,9 +2,12 @@
 
 use super::*;
 
+/// Lists the upstream's own origin, where the engine declares no request for images.
+const OWN_IMAGES: (&str, &str) = ("PINHOLE_OPENAI_IMAGE_HOSTS", "*,{upstream}");
+
 #[tokio::test(flavor = "multi_thread")]
 async fn image_fetch_follows_three_redirects_without_credential() {
-    let fixture = openai_fixture(&[]).await;
+    let fixture = openai_fixture(&[OWN_IMAGES]).await;
     let at = |path: &str| format!("{}{path}", fixture.upstream.url());
     let image = || FakeResponse::typed(200, "image/png", PIXEL);
     let responses = [
@@ -43,7 +46,7 @@ async fn image_fetch_follows_three_redirects_without_credential() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn image_fetch_checks_each_redirect() {
-    let fixture = openai_fixture(&[]).await;
+    let fixture = openai_fixture(&[OWN_IMAGES]).await;
     let other = UnusedListener::new();
     let port = fixture.upstream.address().port();
     let image_url = format!("{}/a", fixture.upstream.url());
@@ -98,7 +101,7 @@ async fn image_fetch_checks_each_redirect() {
             &generation_request(),
         )
         .await;
-    let message = "the image URL cannot be fetched";
+    let message = "the image URL returned status 404";
     assert_eq!(failed.error(), (502, "upstream", None, message));
     assert_eq!(fixture.server.stored_files(), 0);
 }
@@ -115,6 +118,7 @@ async fn image_fetch_ends_at_job_timeout() {
         ("IMAGES_OPENAI_API_BASE_URL", url.as_str()),
         ("IMAGES_OPENAI_API_KEY", KEY),
         ("PINHOLE_JOB_TIMEOUT_SECS", "1"),
+        ("PINHOLE_OPENAI_IMAGE_HOSTS", &url),
     ];
     let server = TestServer::with_engine("openai", &variables).await;
     let (status, body) = generate(&server).await;

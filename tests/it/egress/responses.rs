@@ -182,7 +182,7 @@ async fn image_fetch_refuses_control_characters_and_data_urls() {
     // An engine may decode a data URL itself; the host fetches none.
     for length in [4, 1 << 20] {
         let url = format!("data:image/png;base64,{}", "A".repeat(length));
-        let fetched = egress().fetch(&url, &[], 1000, deadline()).await;
-        assert!(matches!(fetched, Err(Error::Denied { .. })), "{fetched:?}");
+        let refused = parse_url(&url);
+        assert!(refused.is_err(), "{refused:?}");
     }
 }

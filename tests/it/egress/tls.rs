@@ -217,9 +217,9 @@ async fn tls_sends_client_certificate_to_its_destination_only() {
         assert_eq!(secure.sent_certificates(), [shows, shows]);
     }
     // Image URLs are fetched without credentials, also without the client certificate.
-    let url = format!("{}/x.png", secure.url());
-    egress
-        .fetch(&url, &[&bound], 1000, deadline())
+    let url = parse_url(&format!("{}/x.png", secure.url())).unwrap();
+    bound
+        .get_image(&url, ImageRoute::Own, 1000, deadline())
         .await
         .unwrap();
     assert_eq!(secure.sent_certificates(), [false]);

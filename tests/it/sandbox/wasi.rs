@@ -18,7 +18,7 @@ async fn wasi_has_no_files_network_or_environment() {
 
     let response = spawn_job(&server, "wasip2", "look around", LIMITS, &job_context());
     let response = response.await.unwrap().unwrap();
-    let [ProducedImage::Image(image)] = response.images.as_slice() else {
+    let [image] = response.images.as_slice() else {
         panic!("{response:?}");
     };
     assert_eq!(image.bytes(), PIXEL);

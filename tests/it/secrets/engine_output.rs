@@ -21,9 +21,24 @@ async fn engine_error_and_prompt_are_redacted() {
         assert_eq!(text, surrounded(&"*".repeat(KEY.len())), "{part}");
         assert_no_key(&response.to_string());
     }
-    let (status, response) = fixture.generate("join address").await;
-    assert_eq!(status, 502, "{response}");
-    assert_no_key(&response.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn image_url_with_a_key_is_not_fetched() {
+    let fixture = SecretFixture::start().await;
+    let base = fixture.upstream.url();
+    fixture.respond(move |_| {
+        let url = format!("{base}/allowed/picture?key={KEY}");
+        FakeResponse::json(200, &json!({"urls": [url]}))
+    });
+    let (status, response) = fixture.generate("result").await;
+    let message = response["error"]["message"].as_str();
+    assert_eq!(
+        (status, message),
+        (502, Some("the image URL is not allowed")),
+        "{response}"
+    );
+    assert_eq!(fixture.upstream.request_lines().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

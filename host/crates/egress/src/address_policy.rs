@@ -17,8 +17,6 @@ pub(crate) struct AddressPolicy {
     /// Loopback and private IP addresses are allowed: an administrator's setting names this client's
     /// host and port.
     pub(crate) allows_private: bool,
-    /// How an operator would allow a private IP address.
-    pub(crate) remedy: Arc<str>,
     pub(crate) nat64: Arc<[Nat64]>,
 }
 
@@ -45,9 +43,7 @@ impl AddressPolicy {
         };
         let class = classify(ip, &self.nat64);
         let is_private = class == Class::Private && !self.allows_private;
-        Guard::PrivateAddress.refuse_if(is_private, || {
-            format!("{} is private: {}", subject(), self.remedy)
-        })?;
+        Guard::PrivateAddress.refuse_if(is_private, || format!("{} is private", subject()))?;
         if Guard::ReservedAddress.applies(class == Class::Never) {
             let guard = if is_metadata_ip(ip) {
                 Guard::MetadataAddress
@@ -98,14 +94,6 @@ impl Resolve for AddressPolicy {
     }
 }
 
-/// The assignment that would allow a private IP address at this base URL.
-pub(crate) fn remedy(setting: Option<&str>, base_url: &str) -> String {
-    match setting {
-        Some(setting) => format!("allow it with {setting}={base_url}"),
-        None => "only a setting that contains this host and port allows it".to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,7 +101,6 @@ mod tests {
     fn check_resolved(allows_private: bool, ips: &[&str]) -> Result<usize, String> {
         let policy = AddressPolicy {
             allows_private,
-            remedy: "allow it with X=y".into(),
             nat64: Arc::default(),
         };
         let addresses = ips
@@ -132,7 +119,7 @@ mod tests {
             check_resolved(false, &["8.8.8.8", "2606:4700::1111"]),
             Ok(2)
         );
-        let private = "host has the IP address 10.0.0.1, which is private: allow it with X=y";
+        let private = "host has the IP address 10.0.0.1, which is private";
         for ips in [["8.8.8.8", "10.0.0.1"], ["10.0.0.1", "8.8.8.8"]] {
             assert_eq!(check_resolved(false, &ips), Err(private.to_owned()));
         }
@@ -148,7 +135,6 @@ mod tests {
     fn address_policy_names_the_guard() {
         let policy = AddressPolicy {
             allows_private: false,
-            remedy: "".into(),
             nat64: Arc::default(),
         };
         for (url, guard) in [

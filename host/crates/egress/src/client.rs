@@ -17,6 +17,26 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// An idle connection is closed after this time.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// A client, and the policy that its connections obey.
+#[derive(Clone)]
+pub(crate) struct GuardedClient {
+    pub(crate) client: reqwest::Client,
+    pub(crate) policy: AddressPolicy,
+}
+
+impl GuardedClient {
+    pub(crate) fn new(
+        tls: &ClientConfig,
+        policy: AddressPolicy,
+        max_idle_connections: usize,
+    ) -> reqwest::Result<Self> {
+        Ok(Self {
+            client: build_client(tls, policy.clone(), max_idle_connections)?,
+            policy,
+        })
+    }
+}
+
 /// A client without redirects, proxy, cookies and retries, whose connections obey the policy.
 #[expect(clippy::disallowed_methods, reason = "this is the egress")]
 pub(crate) fn build_client(

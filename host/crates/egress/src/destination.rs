@@ -11,10 +11,11 @@ use rustls::ClientConfig;
 use tokio::time::Instant;
 
 use crate::address_policy::AddressPolicy;
-use crate::client::exchange;
+use crate::client::{GuardedClient, exchange};
 use crate::credential::Credential;
 use crate::error::Error;
 use crate::headers::check_request;
+use crate::image_host::{is_same_origin, path_below};
 use crate::response::Response;
 use crate::url::check_path;
 
@@ -34,13 +35,16 @@ pub struct BaseUrl<'a> {
 /// never serves another grant.
 pub struct Destination {
     pub(crate) base: Url,
-    pub(crate) setting: String,
+    /// How an operator would allow a private IP address.
+    pub(crate) remedy: String,
     pub(crate) policy: AddressPolicy,
     pub(crate) credential: Credential,
     pub(crate) client: reqwest::Client,
     /// For image URLs at the same origin. It is the same client unless that one has a TLS client
     /// certificate.
-    pub(crate) image_client: reqwest::Client,
+    pub(crate) own_images: GuardedClient,
+    pub(crate) public_images: GuardedClient,
+    pub(crate) listed_images: GuardedClient,
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) silence: Duration,
 }
@@ -86,7 +90,24 @@ impl Destination {
             .body(request.body);
         exchange(outgoing, max_bytes, deadline, self.silence)
             .await
-            .map_err(|error| error.with_origin(&self.origin()))
+            .map_err(|error| {
+                error
+                    .with_origin(&self.origin())
+                    .with_private_remedy(|| self.remedy.clone())
+            })
+    }
+
+    /// True if the URL has the scheme, host and port of the base URL.
+    #[must_use]
+    pub fn is_at(&self, url: &Url) -> bool {
+        is_same_origin(&self.base, url)
+    }
+
+    /// The path of a URL at the same origin, as [`Self::join`] takes it; `None` if it is not below the base
+    /// URL.
+    #[must_use]
+    pub fn path_below_base<'a>(&self, url: &'a Url) -> Option<&'a str> {
+        path_below(&self.base, url)
     }
 
     /// The URL of a path below the base URL. Fails on a path that a server could read as another one.

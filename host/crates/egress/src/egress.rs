@@ -6,10 +6,11 @@ use std::time::Duration;
 use pinhole_ground::guard::Refusal;
 use rustls::ClientConfig;
 
-use crate::address_policy::{AddressPolicy, remedy};
-use crate::client::build_client;
+use crate::address_policy::AddressPolicy;
+use crate::client::{GuardedClient, build_client};
 use crate::credential::Credential;
 use crate::destination::{BaseUrl, Destination};
+use crate::error::add_private_remedy;
 use crate::ip::Nat64;
 use crate::tls::{Tls, system_client_config};
 use crate::url::parse_base;
@@ -19,16 +20,17 @@ pub const DEFAULT_SILENCE: Duration = Duration::from_secs(120);
 /// Idle connections of one destination.
 const MAX_IDLE_CONNECTIONS: usize = 32;
 
-/// Opens destinations and fetches images from URLs that no destination covers.
+/// Opens destinations.
 #[derive(Clone)]
 pub struct Egress {
     /// For destinations without TLS options.
     tls: ClientConfig,
-    /// For hosts that no administrator granted. It retains no connection, so that none serves another
-    /// job.
-    pub(crate) public_client: reqwest::Client,
-    pub(crate) nat64: Arc<[Nat64]>,
-    pub(crate) silence: Duration,
+    /// For image URLs at public hosts.
+    public: GuardedClient,
+    /// For image URLs below a base URL in an operator's list.
+    listed: GuardedClient,
+    nat64: Arc<[Nat64]>,
+    silence: Duration,
 }
 
 impl Egress {
@@ -38,13 +40,17 @@ impl Egress {
     /// that a response may pause between two chunks.
     pub fn new(nat64: &[Nat64], silence: Duration) -> anyhow::Result<Self> {
         let tls = system_client_config()?;
-        let policy = AddressPolicy {
-            allows_private: false,
-            remedy: remedy(None, "").into(),
-            nat64: nat64.into(),
+        // They retain no connection, so that none serves another job.
+        let open = |allows_private| {
+            let policy = AddressPolicy {
+                allows_private,
+                nat64: nat64.into(),
+            };
+            GuardedClient::new(&tls, policy, 0)
         };
         Ok(Self {
-            public_client: build_client(&tls, policy, 0)?,
+            public: open(false)?,
+            listed: open(true)?,
             tls,
             nat64: nat64.into(),
             silence,
@@ -64,15 +70,17 @@ impl Egress {
         let url = parse_base(base_url.url)?;
         let policy = AddressPolicy {
             allows_private: base_url.allows_private,
-            remedy: remedy(Some(base_url.setting), base_url.url).into(),
             nat64: self.nat64.clone(),
         };
-        policy.check_host(&url)?;
+        let remedy = format!("allow it with {}={}", base_url.setting, base_url.url);
+        policy
+            .check_host(&url)
+            .map_err(|refusal| add_private_remedy(refusal, || remedy.clone()))?;
+        let config = tls.client_config(&self.tls)?;
         let open_client = |config: &ClientConfig| {
             build_client(config, policy.clone(), MAX_IDLE_CONNECTIONS)
                 .map_err(|error| error.to_string())
         };
-        let config = tls.client_config(&self.tls)?;
         let client = open_client(&config)?;
         let image_client = if tls.has_certificate() {
             open_client(&tls.without_certificate().client_config(&self.tls)?)?
@@ -81,11 +89,16 @@ impl Egress {
         };
         Ok(Destination {
             base: url,
-            setting: base_url.setting.to_owned(),
+            remedy,
+            own_images: GuardedClient {
+                client: image_client,
+                policy: policy.clone(),
+            },
+            public_images: self.public.clone(),
+            listed_images: self.listed.clone(),
             policy,
             credential,
             client,
-            image_client,
             tls: Arc::new(config),
             silence: self.silence,
         })

@@ -78,6 +78,18 @@ impl Error {
         }
     }
 
+    /// The same error, and, if it is about a private IP address, how an operator would allow that.
+    #[must_use]
+    pub fn with_private_remedy(self, remedy: impl FnOnce() -> String) -> Self {
+        match self {
+            Self::Denied { kind, refusal } => Self::Denied {
+                kind,
+                refusal: add_private_remedy(refusal, remedy),
+            },
+            other => other,
+        }
+    }
+
     /// The same error with the host in front of the texts that do not name it.
     pub(crate) fn with_origin(self, origin: &str) -> Self {
         match self {
@@ -86,6 +98,14 @@ impl Error {
             other => other,
         }
     }
+}
+
+/// The same refusal, and, if it is about a private IP address, how an operator would allow that.
+pub(crate) fn add_private_remedy(refusal: Refusal, remedy: impl FnOnce() -> String) -> Refusal {
+    if refusal.guard != Some(Guard::PrivateAddress) {
+        return refusal;
+    }
+    refusal.map_reason(|reason| format!("{reason}: {}", remedy()))
 }
 
 /// The text of the innermost error, which is the operating system's or the TLS library's.

@@ -12,8 +12,8 @@
 //! - A [`Destination`] is one upstream as an administrator granted it: base URL, credential, TLS options
 //!   and a connection pool of its own. [`Destination::send`] and [`Destination::connect`] append a path
 //!   to the base URL and never follow a redirect.
-//! - [`Egress::fetch`] gets an image from a URL that an upstream returned. It sends no credential, and
-//!   checks each redirect like the first URL.
+//! - [`Destination::get_image`] requests an image at a URL that the upstream returned. It sends no credential,
+//!   and returns a redirect, so that its target is checked like the first URL.
 //! - A URL in non-canonical spelling is refused and never repaired ([`url`]), so that all parsers agree
 //!   on host and port.
 //! - The address policy is the clients' DNS resolver: a host name is resolved once, all its IP addresses
@@ -31,7 +31,8 @@
 //!
 //! # What it does not cover
 //!
-//! Which paths and methods an engine may request is the grant's decision (crate `pinhole-sandbox`).
+//! Which paths and methods an engine may request, and which image URLs, is the grant's decision (crate
+//! `pinhole-sandbox`).
 //! An upstream receives everything that an engine sends to it, and a granted private host is trusted
 //! with whatever it can reach.
 
@@ -42,8 +43,9 @@ mod credential;
 mod destination;
 mod egress;
 mod error;
-mod fetch;
 pub mod headers;
+mod image_host;
+mod image_request;
 pub mod ip;
 mod redactor;
 mod response;
@@ -51,10 +53,13 @@ mod tls;
 pub mod url;
 mod web_socket;
 
+pub use ::url::Url;
 pub use credential::Credential;
 pub use destination::{BaseUrl, Destination, Request};
 pub use egress::{DEFAULT_SILENCE, Egress};
 pub use error::Error;
+pub use image_host::{ImageHost, ImageSource};
+pub use image_request::{ImageRoute, redirect_target};
 pub use redactor::Redactor;
 pub use response::Response;
 pub use tls::Tls;

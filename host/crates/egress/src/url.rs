@@ -60,7 +60,7 @@ fn check_authority(text: &str, url: &Url) -> Result<(), Refusal> {
 }
 
 /// True for letters, digits, hyphens and underscores between single dots.
-fn is_host_name(host: &str) -> bool {
+pub(crate) fn is_host_name(host: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     let is_label = |label: &str| {
         (1..=MAX_LABEL_BYTES).contains(&label.len())

@@ -99,7 +99,9 @@ impl Destination {
             .resolve(without_brackets(host), port)
             .await
             .map_err(|error| match error.downcast::<Refusal>() {
-                Ok(refusal) => Error::denied_address(*refusal),
+                Ok(refusal) => {
+                    Error::denied_address(*refusal).with_private_remedy(|| self.remedy.clone())
+                }
                 Err(error) => Error::Connect(format!("cannot resolve {host}: {error}")),
             })?;
         #[expect(clippy::disallowed_methods, reason = "this is the egress")]

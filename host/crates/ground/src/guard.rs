@@ -64,6 +64,10 @@ guards! {
     Redirects = "redirects",
     /// A private host is allowed for one port only.
     GrantedPort = "granted-port",
+    /// An image is fetched only from a host that an administrator granted, before its name is looked up.
+    ImageHosts = "image-hosts",
+    /// An image URL at an upstream's own origin is fetched only if a request for its path is granted.
+    ImagePaths = "image-paths",
     /// An image URL follows a limited number of redirects.
     Hops = "hops",
     /// A redirect never goes from https to http.
@@ -154,6 +158,8 @@ guards! {
     SecretJson = "secret-json",
     /// Text bodies that a guest reads contain no secret.
     SecretText = "secret-text",
+    /// An image URL that contains a secret is not fetched.
+    SecretUrl = "secret-url",
     /// Binary WebSocket messages that a guest reads contain no secret.
     SecretMessage = "secret-message",
     /// Image bytes contain no secret.
@@ -199,7 +205,7 @@ guards! {
     LogBytes = "log-bytes",
     /// Lists and strings that a guest passes with a request have limited lengths.
     HandedOver = "handed-over",
-    /// An engine's result of a job is within its limits: images, URLs, details.
+    /// An engine's result of a job is within its limits: images, details.
     Answer = "answer",
     /// A call makes a limited number of requests.
     Requests = "requests",

@@ -74,6 +74,7 @@ impl Call<'_> {
         context.usage.count_entered(value_bytes);
         let (state, driver) = State::new(CallSetup {
             upstreams: self.settings.upstreams.clone(),
+            image_hosts: self.settings.image_hosts.clone(),
             redactor: self.settings.redactor.clone(),
             ..self.sandbox.call_setup(name, context, self.limits)
         });
@@ -168,6 +169,7 @@ impl Sandbox {
             engine,
             context: context.clone(),
             upstreams: Arc::default(),
+            image_hosts: Arc::default(),
             redactor: Arc::default(),
             limits,
             audit: self.audit.clone(),

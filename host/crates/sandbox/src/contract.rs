@@ -24,7 +24,7 @@ wasmtime::component::bindgen!({
 });
 
 pub use exports::pinhole::engine::engine::{
-    Abilities, Credential, Description, Output, Picture, Setting, SettingKind, Upstream,
+    Abilities, Credential, Description, Output, Setting, SettingKind, Upstream,
 };
 pub use pinhole::engine::types::{Error as EngineError, ErrorKind, Job, Model, SettingValue, Size};
 pub use upstream_error::UpstreamError;

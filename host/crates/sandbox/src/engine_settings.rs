@@ -105,6 +105,10 @@ impl std::fmt::Debug for EngineSettings {
     }
 }
 
+/// The key of the operator's list of hosts from which images may be fetched. It is a setting of every engine,
+/// and none that an engine declares.
+pub const IMAGE_HOSTS_KEY: &str = "image-hosts";
+
 /// The variable that every setting of every engine has, such as `PINHOLE_OPENAI_SIZES`.
 #[must_use]
 pub fn own_variable(engine: &str, key: &str) -> String {

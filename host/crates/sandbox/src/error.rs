@@ -7,6 +7,7 @@ use wasmtime::component::ResourceTableError;
 
 use crate::contract::{EngineError, ErrorKind};
 use crate::limits::LimitExceeded;
+use crate::network::RequestFailure;
 use crate::queue::QueueFull;
 use crate::resolved_settings::SettingProblem;
 use pinhole_ground::audit::RefusalKind;
@@ -24,8 +25,8 @@ pub enum Error {
     Engine {
         /// For the client.
         error: EngineError,
-        /// For the operator, with hosts and ports: why the engine's last request failed.
-        failure: Option<String>,
+        /// Why the engine's last request failed.
+        failure: Option<RequestFailure>,
     },
     /// The engine exceeded a limit of the call.
     #[error("the engine was stopped: {0}")]
@@ -52,7 +53,7 @@ pub enum Error {
 impl Error {
     /// An error that the host reports in place of the engine.
     #[must_use]
-    pub fn engine(kind: ErrorKind, message: String, failure: Option<String>) -> Self {
+    pub fn engine(kind: ErrorKind, message: String) -> Self {
         Self::Engine {
             error: EngineError {
                 kind,
@@ -61,19 +62,19 @@ impl Error {
                 field: None,
                 retry_after_ms: None,
             },
-            failure,
+            failure: None,
         }
     }
 
     /// The result of an engine or of an upstream violates its contract.
     #[must_use]
     pub fn protocol(message: String) -> Self {
-        Self::engine(ErrorKind::Protocol, message, None)
+        Self::engine(ErrorKind::Protocol, message)
     }
 
     pub(crate) fn cancelled() -> Self {
         let message = "the job was cancelled".to_owned();
-        Self::engine(ErrorKind::Cancelled, message, None)
+        Self::engine(ErrorKind::Cancelled, message)
     }
 
     /// Why a guest did not return.

@@ -5,6 +5,7 @@
 //! starts, a description is [restricted](Grant::restrict) to the grant before anything reads it, and each
 //! request is checked against both when it is sent.
 
+mod image_hosts;
 mod request_rule;
 mod right;
 mod store;
@@ -17,6 +18,8 @@ use pinhole_ground::guard::Guard;
 use crate::contract::Description;
 use crate::engine_settings::own_variable;
 
+pub use image_hosts::ImageHostSetting;
+pub(crate) use image_hosts::{ImageDenial, origin_source};
 pub use request_rule::RequestRule;
 pub use right::{Right, declared_rights};
 pub use store::GrantStore;
@@ -73,8 +76,8 @@ impl Grant {
             .collect()
     }
 
-    /// Removes the variables, settings, default URLs and upstreams that are not granted. Requests stay,
-    /// because each is checked when it is sent.
+    /// Removes the variables, settings, default URLs, upstreams and image hosts that are not granted.
+    /// Requests stay, because each is checked when it is sent.
     #[must_use]
     pub fn restrict(&self, mut description: Description) -> Description {
         let engine = description.name.clone();
@@ -94,6 +97,12 @@ impl Grant {
                 setting: upstream.base_url.clone(),
             }) && credential.is_none_or(|right| !self.lacks(&right))
         });
+        for upstream in &mut description.upstreams {
+            let name = &upstream.name;
+            upstream.also.retain(|host| {
+                right::image_host_right(name, host).is_some_and(|right| !self.lacks(&right))
+            });
+        }
         for upstream in &description.upstreams {
             let key = &upstream.base_url;
             let default = right::default_url_right(&description.settings, &upstream.name, key);
@@ -108,9 +117,10 @@ impl Grant {
         description
     }
 
-    /// True if this exact right is not allowed.
+    /// True if no allowed right includes this one.
     fn lacks(&self, right: &Right) -> bool {
-        Guard::GrantNarrows.applies(!self.allows.contains(right))
+        let is_allowed = self.allows.iter().any(|allowed| allowed.includes(right));
+        Guard::GrantNarrows.applies(!is_allowed)
     }
 }
 
@@ -146,6 +156,7 @@ mod tests {
                 base_url: "url".into(),
                 credential: Credential::Bearer("key".into()),
                 requests: vec!["GET /a".into()],
+                also: vec!["*.draw".into()],
             }],
         }
     }
@@ -176,6 +187,15 @@ mod tests {
             |d| d.upstreams[0].requests.push("POST /a".into()),
             &["api POST /a"],
         );
+        check(|d| d.upstreams[0].also = vec!["cdn.draw".into()], &[]);
+        check(
+            |d| d.upstreams[0].also.push("cdn.example".into()),
+            &["api images from cdn.example"],
+        );
+        check(
+            |d| d.upstreams[0].also = vec!["*".into()],
+            &["api images from any public host"],
+        );
         check(
             |d| d.settings[0].default = Some("\"https://evil\"".into()),
             &["api at https://evil, by default"],
@@ -204,6 +224,7 @@ mod tests {
                 "other at https://draw, by default",
                 "other with authorization: Bearer from key",
                 "other GET /a",
+                "other images from *.draw",
             ],
         );
     }
@@ -249,6 +270,8 @@ mod tests {
         assert!(nowhere.upstreams.is_empty());
         let unset = restricted(&|right| !matches!(right, Right::DefaultUrl { .. }));
         assert_eq!(unset.settings[0].default, None);
+        let imageless = restricted(&|right| !matches!(right, Right::ImageHost { .. }));
+        assert!(imageless.upstreams[0].also.is_empty());
         let unread = restricted(&|right| right.to_string() != "setting note from DRAW_NOTE");
         assert!(unread.settings[2].generate_variables.is_empty());
         let plain = restricted(&|right| !right.to_string().starts_with("secret key from PINHOLE"));

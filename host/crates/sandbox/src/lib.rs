@@ -14,7 +14,7 @@
 //!   declares more waits for approval, and a copy of the granted one serves.
 //! - Each call gets a fresh instance, which is dropped when the call ends. *Limits* bound its memory, CPU
 //!   time, wall-clock time and host calls.
-//! - Host functions are a guest's only way out: requests to granted upstreams, images, progress and log
+//! - Host functions are a guest's only way out: requests to granted upstreams and image hosts, images, progress and log
 //!   lines. Secrets stay with the host and are redacted from everything that a guest reads or returns.
 //!
 //! # Map
@@ -27,7 +27,7 @@
 //! | `sandbox`, `wasmtime_engine`, `guest_runtime`, `queue`, `limits` | what calls share, and their limits |
 //! | `call`, `supervisor`, `instance`, `job_context`, `output` | one call |
 //! | `state`, `budget`, `memory_budget`, `network`, `redaction`, `host_task`, `resources` | what host functions know about it |
-//! | `upstream`, `outgoing_request`, `request_body`, `json_document`, `sse`, `images`, `job`, `log` | host functions |
+//! | `upstream`, `outgoing_request`, `image_request`, `request_body`, `json_document`, `sse`, `images`, `job`, `log` | host functions |
 //! | [`contract`] | the generated types of `wit/engine.wit` |
 
 mod admission;
@@ -46,6 +46,7 @@ pub mod grant;
 mod guest_memory;
 mod guest_runtime;
 mod host_task;
+mod image_request;
 mod images;
 mod instance;
 #[doc(hidden)]
@@ -83,7 +84,8 @@ pub use error::Error;
 pub use instance::Edit;
 pub use job_context::{JobContext, Progress, Usage};
 pub use limits::Limits;
-pub use output::{JobOutput, MAX_MODEL_BYTES, ProducedImage};
+pub use network::RequestFailure;
+pub use output::{JobOutput, MAX_MODEL_BYTES};
 pub use pending_approval::PendingApproval;
 pub use queue::MAX_WAITING_PER_SLOT;
 pub use resolved_settings::{ResolvedSettings, SettingProblem};

@@ -7,23 +7,31 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::grant::{RequestDenial, Upstreams};
+use crate::grant::{ImageDenial, ImageHostSetting, RequestDenial, Upstreams, origin_source};
 use crate::host_task::HostTasks;
 use crate::limits::Limits;
+use pinhole_egress::{ImageRoute, Url};
 use pinhole_ground::audit::RefusalKind;
 use pinhole_ground::guard::{Guard, Refusal};
+use pinhole_ground::text::plain;
+
+/// What a guest learns of an image URL that must not be fetched.
+pub(crate) const IMAGE_NOT_ALLOWED: &str = "the image URL is not allowed";
+/// Length of the path of an image URL that a message quotes, in bytes.
+const MAX_PATH_BYTES: usize = 100;
 
 /// What a call can reach, and what it has sent.
 pub(crate) struct Network {
     engine: String,
     pub(crate) upstreams: Arc<Upstreams>,
+    image_hosts: Arc<ImageHostSetting>,
     pub(crate) host_tasks: HostTasks,
     /// Runs sockets. Busy guests delay their own runtimes, but not this one.
     pub(crate) io: Handle,
     /// When requests time out.
     pub(crate) deadline: Instant,
     /// For the operator: why the last request failed.
-    pub(crate) last_failure: Option<String>,
+    pub(crate) last_failure: Option<RequestFailure>,
     requests: u32,
     max_requests: u32,
     sent_bytes: usize,
@@ -31,6 +39,31 @@ pub(crate) struct Network {
     /// One permit for each pending request, event stream and WebSocket.
     connections: Arc<Semaphore>,
     max_connections: usize,
+}
+
+/// Why a request failed, for the operator: with hosts and ports.
+#[derive(Clone, Debug)]
+pub struct RequestFailure {
+    pub reason: String,
+    /// The request was for an image at a URL that the upstream returned. Then the upstream's own settings are
+    /// not the cause.
+    pub is_image_url: bool,
+}
+
+impl RequestFailure {
+    pub(crate) fn of_upstream(reason: impl ToString) -> Self {
+        Self {
+            reason: reason.to_string(),
+            is_image_url: false,
+        }
+    }
+
+    pub(crate) fn of_image_url(reason: impl ToString) -> Self {
+        Self {
+            reason: reason.to_string(),
+            is_image_url: true,
+        }
+    }
 }
 
 /// A request that is refused before it is sent.
@@ -46,6 +79,7 @@ impl Network {
     pub(crate) fn new(
         engine: &str,
         upstreams: Arc<Upstreams>,
+        image_hosts: Arc<ImageHostSetting>,
         host_tasks: HostTasks,
         limits: &Limits,
     ) -> Self {
@@ -53,6 +87,7 @@ impl Network {
         Self {
             engine: engine.to_owned(),
             upstreams,
+            image_hosts,
             host_tasks,
             io: Handle::current(),
             // After the end of the call, so that a request does not time out just when the guest is
@@ -138,6 +173,51 @@ impl Network {
         Err(not_granted(format!(
             "engine {engine} may not {method} {path:?} on upstream {upstream_name}: {remedy}"
         )))
+    }
+
+    /// How the image at a URL in a response of this upstream may be fetched.
+    pub(crate) fn image_route(&self, upstream_name: &str, url: &Url) -> Result<ImageRoute, Denial> {
+        let engine = &self.engine;
+        let Some(upstream) = self.upstreams.get(upstream_name) else {
+            return Err(not_granted(format!(
+                "engine {engine} has no upstream {upstream_name:?}"
+            )));
+        };
+        let denial = match self.image_hosts.route(upstream, url) {
+            Ok(route) => return Ok(route),
+            Err(denial) => denial,
+        };
+        let subject = match denial {
+            ImageDenial::Host => {
+                let host = url.host_str().unwrap_or_default();
+                format!("from {host}, which upstream {upstream_name} names")
+            }
+            ImageDenial::Path | ImageDenial::NotGranted(_) => {
+                let path = plain(url.path(), MAX_PATH_BYTES);
+                format!("at {path:?} of upstream {upstream_name}'s host")
+            }
+        };
+        let remedy = match (&denial, denial.missing_source(url)) {
+            (ImageDenial::NotGranted(rule), _) => format!(
+                "allow it with: pinhole engine grant {engine} --allow '{upstream_name} {rule}'"
+            ),
+            (_, Some(source)) => self.image_hosts.remedy(&self.upstreams, &source),
+            (_, None) => "no setting allows a URL in this spelling".to_owned(),
+        };
+        let reason = format!("engine {engine} may not fetch an image {subject}: {remedy}");
+        Err(Denial {
+            kind: RefusalKind::Grant,
+            refusal: denial.refuse(reason),
+            guest_message: IMAGE_NOT_ALLOWED,
+        })
+    }
+
+    /// How the operator would allow images from this URL's origin although its IP address is private.
+    pub(crate) fn private_image_remedy(&self, url: &Url) -> String {
+        match origin_source(url) {
+            Some(source) => self.image_hosts.remedy(&self.upstreams, &source),
+            None => "no setting allows it".to_owned(),
+        }
     }
 }
 

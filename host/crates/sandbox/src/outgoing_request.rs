@@ -74,6 +74,7 @@ impl OutgoingRequest {
             }
         };
         Ok(ResponseResource {
+            upstream: self.upstream.into(),
             status,
             headers,
             body,
@@ -96,7 +97,7 @@ fn is_refused(sent: &Result<egress::Response, egress::Error>) -> bool {
 }
 
 /// Receives a body. A separate task receives a long one, so that its chunks do not wake the guest's task.
-async fn receive(
+pub(crate) async fn receive(
     response: egress::Response,
     max_bytes: usize,
     memory: &MemoryBudget,

@@ -1,6 +1,8 @@
 //! The results of an engine: within their limits, and with text that is safe to show.
 
-use crate::contract::{EngineError, Model, Output, Picture};
+use wasmtime::component::ResourceTableError;
+
+use crate::contract::{EngineError, Model, Output};
 use crate::error::Error;
 use crate::redaction::CallRedactor;
 use crate::state::State;
@@ -14,8 +16,6 @@ const MAX_MODELS: usize = 10_000;
 pub const MAX_MODEL_BYTES: usize = 512;
 /// Length of the details of a job's images, as JSON, in bytes.
 const MAX_DETAILS_BYTES: usize = 64 << 10;
-/// Length of an image URL in bytes.
-const MAX_URL_BYTES: usize = 16 << 10;
 /// Length of a revised prompt in bytes; a longer one is cut.
 const MAX_REVISED_BYTES: usize = 8 << 10;
 /// Length of an engine's error in bytes; a longer one is cut.
@@ -29,20 +29,11 @@ const MAX_CODE_BYTES: usize = 100;
 #[derive(Clone, Debug)]
 pub struct JobOutput {
     /// In the engine's order; at least one.
-    pub images: Vec<ProducedImage>,
+    pub images: Vec<Image>,
     /// The prompt as the upstream rewrote it.
     pub revised_prompt: Option<String>,
     /// A JSON object: model, seeds, upstream ids.
     pub details: String,
-}
-
-/// An image that an engine produced.
-#[derive(Clone, Debug)]
-pub enum ProducedImage {
-    /// An image in memory, within the limits.
-    Image(Image),
-    /// The URL of an image that the host has to fetch.
-    Url(String),
 }
 
 impl JobOutput {
@@ -54,17 +45,11 @@ impl JobOutput {
     ) -> Result<Self, Error> {
         check_output(&output, max_images)?;
         let images = output
-            .pictures
+            .images
             .into_iter()
-            .map(|picture| match picture {
-                Picture::Address(url) => Ok(ProducedImage::Url(url)),
-                Picture::Held(handle) => {
-                    let resource = state.table.delete(handle);
-                    let resource = resource.map_err(|error| Error::protocol(error.to_string()))?;
-                    Ok(ProducedImage::Image(resource.image))
-                }
-            })
-            .collect::<Result<_, Error>>()?;
+            .map(|handle| Ok(state.table.delete(handle)?.image))
+            .collect::<Result<_, ResourceTableError>>()
+            .map_err(|error| Error::protocol(error.to_string()))?;
         let redactor = &state.redactor;
         Ok(Self {
             images,
@@ -81,7 +66,7 @@ impl JobOutput {
 
 fn check_output(output: &Output, max_images: usize) -> Result<(), Error> {
     let protocol = |refusal: Refusal| Error::protocol(refusal.reason);
-    let count = output.pictures.len();
+    let count = output.images.len();
     if count == 0 {
         let message = "the engine returned no image and no error";
         return Err(Error::protocol(message.to_owned()));
@@ -95,18 +80,7 @@ fn check_output(output: &Output, max_images: usize) -> Result<(), Error> {
         .refuse_if(output.details.len() > MAX_DETAILS_BYTES, || {
             format!("the engine's details are longer than {MAX_DETAILS_BYTES} bytes")
         })
-        .map_err(protocol)?;
-    for picture in &output.pictures {
-        let Picture::Address(url) = picture else {
-            continue;
-        };
-        Guard::Answer
-            .refuse_if(url.len() > MAX_URL_BYTES, || {
-                format!("the URL of an image is longer than {MAX_URL_BYTES} bytes")
-            })
-            .map_err(protocol)?;
-    }
-    Ok(())
+        .map_err(protocol)
 }
 
 /// Redacts a list of models. Fails if it is too long, or if a job could not name one of the models.

@@ -78,6 +78,11 @@ impl CallRedactor {
         }
     }
 
+    /// Does the text contain a secret? For a caller that refuses it as a whole.
+    pub(crate) fn contains_secret_text(&self, text: &str, guard: Guard) -> bool {
+        matches!(self.redact_text(text, guard), Cow::Owned(_))
+    }
+
     /// Do the bytes contain a secret? For a caller that removes them as a whole.
     pub(crate) fn contains_secret(&self, bytes: &[u8], guard: Guard) -> bool {
         let found = self.redactor.finds_secret(bytes);

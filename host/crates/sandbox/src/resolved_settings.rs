@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pinhole_egress::Redactor;
 
 use crate::engine_settings::EngineSettings;
-use crate::grant::Upstreams;
+use crate::grant::{ImageHostSetting, Upstreams};
 
 /// An engine's settings, either for generating or for editing, and the upstreams that follow from them.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +13,8 @@ pub struct ResolvedSettings {
     pub settings: EngineSettings,
     /// The upstreams that the engine may send requests to.
     pub upstreams: Arc<Upstreams>,
+    /// The operator's list of hosts from which images may be fetched.
+    pub image_hosts: Arc<ImageHostSetting>,
     /// Finds the settings' secrets in text.
     pub redactor: Arc<Redactor>,
     /// Set if the engine itself refuses these settings.

@@ -24,11 +24,14 @@ pub struct ImageResource {
 /// A JSON document.
 pub struct DocumentResource {
     pub(crate) document: Document,
+    /// The name of the upstream that sent it, here and below.
+    pub(crate) upstream: Arc<str>,
     pub(crate) _reservation: Arc<Reservation>,
 }
 
 /// A response: its head, and as much of its body as was received.
 pub struct ResponseResource {
+    pub(crate) upstream: Arc<str>,
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: ResponseBody,
@@ -88,6 +91,7 @@ pub struct MessageResource {
 
 /// A WebSocket.
 pub struct SocketResource {
+    pub(crate) upstream: Arc<str>,
     pub(crate) socket: egress::WebSocket,
     pub(crate) _connection: OwnedSemaphorePermit,
 }

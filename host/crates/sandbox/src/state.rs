@@ -12,7 +12,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::budget::CallBudget;
 use crate::contract::pinhole::engine::types;
-use crate::grant::Upstreams;
+use crate::grant::{ImageHostSetting, Upstreams};
 use crate::guest_memory::GuestMemory;
 use crate::guest_runtime::CpuMeter;
 use crate::host_task::{HostTaskDriver, HostTasks};
@@ -37,6 +37,8 @@ pub struct CallSetup<'a> {
     pub context: JobContext,
     /// The upstreams that the engine can reach.
     pub upstreams: Arc<Upstreams>,
+    /// The operator's list of hosts from which images may be fetched.
+    pub image_hosts: Arc<ImageHostSetting>,
     /// Finds the secrets of the engine's settings.
     pub redactor: Arc<Redactor>,
     /// The limits of the call.
@@ -87,7 +89,13 @@ impl State {
             engine: engine.to_owned(),
             budget: CallBudget::new(&limits),
             memory: MemoryBudget::new(&limits),
-            network: Network::new(engine, setup.upstreams, host_tasks, &limits),
+            network: Network::new(
+                engine,
+                setup.upstreams,
+                setup.image_hosts,
+                host_tasks,
+                &limits,
+            ),
             redactor: CallRedactor::new(setup.redactor, audit.clone(), engine, &context.job),
             decoder: setup.decoder,
             background: setup.background,

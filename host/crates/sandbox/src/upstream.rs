@@ -13,10 +13,13 @@
 //!    the response and of the call's memory. The guest receives a handle.
 //! 6. What the guest reads through the handle passes the redactor: a reflected secret never reaches it.
 //!
+//! An image at a URL in a response is another request: see `image_url`.
+//!
 //! A refusal in steps 2 to 5 is recorded in the audit log with its guard. The guest receives only the error's
 //! kind; the details are for the operator, in `Network::last_failure`.
 
 mod document;
+mod image_url;
 mod response;
 mod socket;
 
@@ -30,7 +33,7 @@ use wasmtime::component::Resource;
 
 use crate::contract::UpstreamError;
 use crate::contract::pinhole::engine::upstream::{Error, Host, HostPending, Request};
-use crate::network::Denial;
+use crate::network::{Denial, RequestFailure};
 use crate::outgoing_request::OutgoingRequest;
 use crate::request_body::{check_texts, header_map};
 use crate::resources::{
@@ -81,6 +84,7 @@ impl Host for State {
             .reserve_connection()
             .map_err(|denial| self.deny(denial))?;
         let (upstreams, deadline) = (self.network.upstreams.clone(), self.network.deadline);
+        let upstream_name = upstream.as_str().into();
         let opening = AbortOnDropHandle::new(self.network.io.spawn(async move {
             let upstream = upstreams.get(&upstream).ok_or(egress::Error::Timeout)?;
             upstream.destination.connect(&path, deadline).await
@@ -92,6 +96,7 @@ impl Host for State {
         };
         let socket = opened.map_err(|error| self.report_failure(&error))?;
         Ok(self.table.push(SocketResource {
+            upstream: upstream_name,
             socket,
             _connection: connection,
         })?)
@@ -143,7 +148,7 @@ impl State {
         // The engine continued after its previous failure, so that one does not matter any more.
         self.network.last_failure = None;
         if let Err(denial) = self.network.check_grant(upstream, method, path) {
-            self.network.last_failure = Some(denial.refusal.reason.clone());
+            self.network.last_failure = Some(RequestFailure::of_upstream(&denial.refusal));
             return Err(self.deny(denial));
         }
         Ok(())
@@ -197,7 +202,7 @@ impl State {
             };
             self.record(kind, &refusal);
         }
-        self.network.last_failure = Some(error.to_string());
+        self.network.last_failure = Some(RequestFailure::of_upstream(error));
         match error {
             egress::Error::Denied { .. } => Error::Denied("not granted".to_owned()),
             egress::Error::Connect(_) | egress::Error::Disconnected(_) => {

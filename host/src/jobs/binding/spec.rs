@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use pinhole_egress::Tls;
 use pinhole_ground::environment::Environment;
 use pinhole_sandbox::contract::{Description, Setting};
-use pinhole_sandbox::engine_settings::{is_connection_setting, is_edit_only, own_variable};
+use pinhole_sandbox::engine_settings::{
+    IMAGE_HOSTS_KEY, is_connection_setting, is_edit_only, own_variable,
+};
+use pinhole_sandbox::grant::ImageHostSetting;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -36,6 +39,8 @@ pub(in crate::jobs) struct BindingSpec {
     pub(super) steps: Option<u32>,
     pub(super) edit_model: Option<String>,
     pub(super) edit_size: Option<String>,
+    /// The hosts from which images may be fetched, in place of those that the engine declares.
+    image_hosts: Option<Vec<String>>,
     /// Certificates in addition to the system's, for this binding's upstreams only.
     pub(super) tls: Tls,
     /// The groups whose members may use it. `None` means all users.
@@ -115,6 +120,46 @@ impl BindingSpec {
         Ok(())
     }
 
+    /// The hosts from which images may be fetched. The error names the setting.
+    ///
+    /// A binding without a list of its own has that of the engine's variable, unless it has its own
+    /// connection: an upstream must not name URLs in a network that the operator opened for another one.
+    pub(in crate::jobs) fn image_hosts(
+        &self,
+        name: &str,
+        description: &Description,
+        environment: &Environment,
+    ) -> Result<ImageHostSetting, String> {
+        let variable = own_variable(&description.name, IMAGE_HOSTS_KEY);
+        let is_json = self.image_hosts.is_some() || self.has_own_connection(description);
+        let sources = match &self.image_hosts {
+            Some(hosts) => Some(ImageHostSetting::parse(hosts.iter().map(String::as_str))),
+            None if is_json => None,
+            None => environment
+                .get(&variable)
+                .map(|text| ImageHostSetting::parse(text.split(',').map(str::trim))),
+        };
+        let setting_name = if is_json {
+            format!("{BINDINGS} ({name}, image_hosts)")
+        } else {
+            variable
+        };
+        Ok(ImageHostSetting {
+            sources: sources
+                .transpose()
+                .map_err(|why| format!("{setting_name} cannot be used: {why}"))?,
+            name: setting_name,
+            is_json,
+        })
+    }
+
+    /// True if the binding has a URL or a secret of its own.
+    fn has_own_connection(&self, description: &Description) -> bool {
+        description.settings.iter().any(|setting| {
+            is_connection_setting(setting) && self.keys().any(|key| *key == setting.key)
+        })
+    }
+
     /// The variables as the binding's engine reads them.
     ///
     /// If the binding has its own URL or secret, it inherits no URL and no secret from the engine's
@@ -127,10 +172,7 @@ impl BindingSpec {
     ) -> Result<Environment, String> {
         self.check_keys(name, description)?;
         let is_own = |setting: &Setting| self.keys().any(|key| *key == setting.key);
-        let has_own_connection = description
-            .settings
-            .iter()
-            .any(|setting| is_connection_setting(setting) && is_own(setting));
+        let has_own_connection = self.has_own_connection(description);
         let (mut hidden, mut overlay) = (Vec::new(), Vec::new());
         for setting in &description.settings {
             let key = &setting.key;

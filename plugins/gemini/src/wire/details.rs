@@ -71,7 +71,7 @@ fn notes(plan: &RequestPlan, batch: &Batch<ResponseSummary>) -> Vec<String> {
         .map(|error| error.message.clone())
         .collect();
     let is_unexplained = reasons.is_empty() && batch.errors.is_empty();
-    let is_incomplete = batch.pictures.len() < plan.requested_images;
+    let is_incomplete = batch.images.len() < plan.requested_images;
     if plan.target.method == Method::Predict && is_unexplained && is_incomplete {
         reasons.push("the upstream filtered the missing images without a reason".to_owned());
     }
@@ -80,16 +80,12 @@ fn notes(plan: &RequestPlan, batch: &Batch<ResponseSummary>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use pinhole_sdk::{Error, Job, Picture, Size};
+    use pinhole_sdk::{Error, Job, Size};
     use serde_json::Value;
 
     use super::*;
     use crate::wire::ResponseReader;
     use crate::wire::plan::tests::{job, plan_with_method};
-
-    fn image() -> Picture {
-        Picture::Address("https://x.example/a".into())
-    }
 
     fn parse(json: &str) -> Value {
         serde_json::from_str(json).unwrap()
@@ -103,12 +99,12 @@ mod tests {
             ..job("models/gemini-3.1-flash-image")
         };
         let plan = plan_with_method(&job, "generateContent");
-        let mut batch = Batch::new(1, 10);
+        // Without images, which only the host can make.
+        let mut batch = Batch::new(0, 10);
         let mut add_response = |body: &Value| {
             let mut reader = ResponseReader::new(&plan.target);
             reader.read_document(body).unwrap();
             batch.readings.push(reader.summary);
-            batch.pictures.push(image());
             parse(&output_details(&plan, &batch))
         };
         let one = json!({
@@ -139,8 +135,7 @@ mod tests {
         };
         let plan = plan_with_method(&four_images, "predict");
         let mut batch = Batch::new(4, 10);
-        batch.pictures.push(image());
-        let received = "1 of 4 images received";
+        let received = "0 of 4 images received";
         let unexplained = "the upstream filtered the missing images without a reason";
         assert_eq!(notes(&plan, &batch), [received, unexplained]);
         batch.errors.push(Error::protocol("slow down"));

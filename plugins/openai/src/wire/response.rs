@@ -82,11 +82,12 @@ pub(super) fn locate_image(pointer: &str, item: &Value) -> Option<ImageLocation>
     if string_at(item, "b64_json").is_some() {
         return Some(ImageLocation::Pointer(format!("{pointer}/b64_json")));
     }
-    let url = string_at(item, "url")?;
-    Some(if url.starts_with("data:") {
-        ImageLocation::Pointer(format!("{pointer}/url"))
+    let is_data_url = string_at(item, "url")?.starts_with("data:");
+    let url_pointer = format!("{pointer}/url");
+    Some(if is_data_url {
+        ImageLocation::Pointer(url_pointer)
     } else {
-        ImageLocation::Url(url.into())
+        ImageLocation::Url(url_pointer)
     })
 }
 
@@ -152,7 +153,7 @@ mod tests {
     fn parse_response_locates_bytes_and_urls() {
         let urls = parse(include_str!("../../testdata/success-url.json"));
         let (locations, details) = parse_response(&urls).unwrap();
-        let url = ImageLocation::Url("https://blob.example/x.png?sig=1".into());
+        let url = ImageLocation::Url("/data/0/url".into());
         assert_eq!(locations, [url, pointer("/data/1/url")]);
         assert_eq!(details.revised_prompt.as_deref(), Some("A red fox."));
 

@@ -7,7 +7,7 @@ mod landscape;
 
 use landscape::Landscape;
 use pinhole_sdk::{
-    Abilities, Description, Engine, Error, ErrorKind, Image, Job, Model, Output, Picture, Progress,
+    Abilities, Description, Engine, Error, ErrorKind, Image, Job, Model, Output, Progress,
     Settings, Size, images, job,
 };
 
@@ -42,16 +42,16 @@ impl Engine for Sketch {
         let seeds: Vec<u64> = (0..job.count)
             .map(|n| first.wrapping_add(n.into()))
             .collect();
-        let mut pictures = Vec::new();
+        let mut made = Vec::new();
         for (index, seed) in seeds.iter().enumerate() {
             let report_part = |part: f32| report((index as f32 + part) / seeds.len() as f32);
             let png = draw(&job.prompt, *seed, size, report_part)?;
             let image = images::from_bytes(&png).map_err(Error::protocol)?;
-            pictures.push(Picture::Held(image));
+            made.push(image);
         }
         let details = serde_json::json!({ "seeds": seeds }).to_string();
         Ok(Output {
-            pictures,
+            images: made,
             revised_prompt: None,
             details,
         })

@@ -97,6 +97,7 @@ async fn run(sandbox: &Sandbox, code: &Code, pre: &InstancePre<State>) -> bool {
         engine: "fuzz",
         context: JobContext::new("fuzz".to_owned()),
         upstreams: Arc::default(),
+        image_hosts: Arc::default(),
         redactor: Arc::default(),
         limits,
         audit: AuditLog::default(),

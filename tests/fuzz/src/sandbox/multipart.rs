@@ -70,6 +70,7 @@ fn assemble(body: Body) -> Option<RequestBody> {
         engine: "fuzz",
         context: JobContext::new("fuzz".to_owned()),
         upstreams: Arc::default(),
+        image_hosts: Arc::default(),
         redactor: Arc::default(),
         limits: Limits::job(Duration::from_secs(1)),
         audit: AuditLog::default(),

@@ -24,6 +24,7 @@ fn marked_variant() -> String {
 /// | `narrow` | a longer path prefix |
 /// | `request`, `prefix` | an additional POST; a shorter path prefix |
 /// | `upstream` | an additional upstream |
+/// | `host`, `any-host` | images from `cdn.example.com`; from any public host |
 /// | `credential` | the key is sent in another header |
 /// | `default` | the base URL has a default |
 /// | `variable` | `note` has an additional variable |
@@ -44,6 +45,8 @@ pub(crate) fn apply_mark(mut description: Description) -> Description {
         "request" => set_requests(&mut description, &["GET /allowed/", "POST /more/"]),
         "prefix" => set_requests(&mut description, &["GET /"]),
         "upstream" => description.upstreams.push(second_upstream()),
+        "host" => set_image_hosts(&mut description, "cdn.example.com"),
+        "any-host" => set_image_hosts(&mut description, "*"),
         "credential" => set_credential(
             &mut description,
             &Credential::Header(("x-other".into(), "api-key".into())),
@@ -78,6 +81,12 @@ pub(crate) fn apply_mark(mut description: Description) -> Description {
 fn set_requests(description: &mut Description, requests: &[&str]) {
     for upstream in &mut description.upstreams {
         upstream.requests = requests.iter().map(|text| (*text).to_owned()).collect();
+    }
+}
+
+fn set_image_hosts(description: &mut Description, host: &str) {
+    for upstream in &mut description.upstreams {
+        upstream.also = vec![host.to_owned()];
     }
 }
 
@@ -118,6 +127,7 @@ fn second_upstream() -> Upstream {
         base_url: "base-url".into(),
         credential: Credential::None,
         requests: vec!["GET /allowed/".into()],
+        also: Vec::new(),
     }
 }
 

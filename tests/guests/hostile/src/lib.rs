@@ -18,7 +18,6 @@
 //! | `text` | creates an image from plain text |
 //! | `picture` | returns a valid image of one pixel |
 //! | `ask` | the same, after a GET to `/allowed/x` of `api` |
-//! | `address URL` | returns a URL in place of an image |
 //! | `reach NAME PATH` | sends a GET to that path of that upstream |
 //! | `send METHOD NAME PATH` | the same with another method |
 //! | `requests` | sends GETs to `/allowed/x` of `api` until one is refused; reports how many succeeded |
@@ -43,8 +42,7 @@ use std::hint::black_box;
 
 use pinhole_sdk::{
     Abilities, Credential, Description, Engine, Error, ErrorKind, Image, Job, Model, Output,
-    Picture, Progress, Request, Setting, SettingKind, Settings, Upstream, images, job, log,
-    upstream,
+    Progress, Request, Setting, SettingKind, Settings, Upstream, images, job, log, upstream,
 };
 
 const PIXEL: &[u8] = include_bytes!("../../pixel.png");
@@ -69,6 +67,7 @@ impl Engine for Hostile {
                 base_url: "base-url".into(),
                 credential: Credential::Bearer("api-key".into()),
                 requests: vec!["GET /allowed/".into()],
+                also: Vec::new(),
             }],
         })
     }
@@ -78,7 +77,7 @@ impl Engine for Hostile {
         run(action, rest, &job, &settings)
             .or_else(|| flood::run(action, rest))
             .or_else(|| secrets::run(action, rest))
-            .or_else(|| upstream_images::run(action))
+            .or_else(|| upstream_images::run(action, rest))
             .unwrap_or_else(|| {
                 let message = format!("hostile has no behavior {action:?}");
                 Err(Error::invalid("prompt", message))
@@ -135,7 +134,6 @@ fn run(action: &str, rest: &str, job: &Job, settings: &Settings) -> Option<Resul
         "ask" => Request::get("api", "/allowed/x")
             .send()
             .and_then(|_| return_pixels(1)),
-        "address" => Ok(output(vec![Picture::Address(rest.into())])),
         "reach" => reach("GET", rest),
         "send" => {
             let (method, target) = split_word(rest);
@@ -167,21 +165,20 @@ fn outcome(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Upstream, message)
 }
 
-fn output(pictures: Vec<Picture>) -> Output {
+fn output(images: Vec<Image>) -> Output {
     Output {
-        pictures,
+        images,
         revised_prompt: None,
         details: "{}".into(),
     }
 }
 
-fn load_pixel() -> Result<Picture, Error> {
+fn load_pixel() -> Result<Image, Error> {
     load_image(PIXEL)
 }
 
-fn load_image(bytes: &[u8]) -> Result<Picture, Error> {
-    let image = images::from_bytes(bytes).map_err(Error::protocol)?;
-    Ok(Picture::Held(image))
+fn load_image(bytes: &[u8]) -> Result<Image, Error> {
+    images::from_bytes(bytes).map_err(Error::protocol)
 }
 
 fn return_pixels(count: u32) -> Result<Output, Error> {

@@ -3,9 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pinhole_sdk::upstream::{self, Frame, Message};
-use pinhole_sdk::{
-    Error, Image, Model, Output, Picture, Progress, Request, Response, Settings, job, log,
-};
+use pinhole_sdk::{Error, Image, Model, Output, Progress, Request, Response, Settings, job, log};
 
 use crate::{load_pixel, outcome, output};
 
@@ -21,7 +19,7 @@ const RECEIVE_TIMEOUT_MS: u32 = 60_000;
 /// |---|---|
 /// | `see HOW` | reads `/allowed/echo` and reports it reversed, so that redaction does not recognize a secret: `headers`, `json`, `text`, the text at `/echo` (`at`), the first `event`, the `picture` in small pieces |
 /// | `see frame`, `see message` | the same with a WebSocket message: JSON, or bytes in small pieces |
-/// | `join WHERE` | joins the texts of the list at `/allowed/pieces` and leaks the result: as the error's `message`, `code` or `field`, in the `log`, as a progress `note`, with an image as `details` or `prompt`, as the image's URL (`address`) |
+/// | `join WHERE` | joins the texts of the list at `/allowed/pieces` and leaks the result: as the error's `message`, `code` or `field`, in the `log`, as a progress `note`, with an image as `details` or `prompt` |
 /// | `leave TEXT` | stores the text in its memory |
 /// | `find` | reports what an earlier job stored there |
 /// | `twice` | sends a GET to `/allowed/first` and one to `/allowed/second`, and returns an image |
@@ -130,7 +128,6 @@ fn leak(place: &str, text: String) -> Result<Output, Error> {
         }
         "details" => leaked.details = serde_json::json!({ "seen": text }).to_string(),
         "prompt" => leaked.revised_prompt = Some(text),
-        "address" => leaked.pictures = vec![Picture::Address(text)],
         other => return Err(Error::invalid("prompt", format!("hostile has no {other}"))),
     }
     Ok(leaked)

@@ -26,7 +26,7 @@ use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, fs};
 
-use pinhole_sdk::{Abilities, Description, Engine, Error, Job, Output, Picture, Settings, images};
+use pinhole_sdk::{Abilities, Description, Engine, Error, Job, Output, Settings, images};
 use serde_json::{Value, json};
 
 const PIXEL: &[u8] = include_bytes!("../../pixel.png");
@@ -48,7 +48,7 @@ impl Engine for Wasip2 {
     fn generate(_job: Job, _settings: Settings) -> Result<Output, Error> {
         let image = images::from_bytes(PIXEL).map_err(Error::protocol)?;
         Ok(Output {
-            pictures: vec![Picture::Held(image)],
+            images: vec![image],
             revised_prompt: None,
             details: run_attempts().to_string(),
         })

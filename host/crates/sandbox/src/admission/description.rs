@@ -2,22 +2,25 @@
 
 use std::collections::BTreeSet;
 
+use pinhole_egress::ImageHost;
 use pinhole_egress::headers::is_reserved;
 use pinhole_ground::guard::{Guard, Refusal};
 use pinhole_ground::text::{is_plain, plain};
 
 use crate::contract::{Credential, Description, Setting, SettingKind, Upstream};
-use crate::engine_settings::check_value;
+use crate::engine_settings::{IMAGE_HOSTS_KEY, check_value};
 use crate::grant::RequestRule;
 
 /// Settings that an engine may declare.
 const MAX_SETTINGS: usize = 64;
 /// Upstreams that an engine may declare.
 const MAX_UPSTREAMS: usize = 8;
-/// Requests of an upstream, choices of a setting, and variables of a setting.
+/// Requests and image hosts of an upstream, choices of a setting, and variables of a setting.
 const MAX_ENTRIES: usize = 32;
 /// Length of a name in bytes.
 const MAX_NAME_BYTES: usize = 40;
+/// Length of an image host in bytes: `*.` and a host name.
+const MAX_HOST_BYTES: usize = 255;
 /// Length of a title in bytes.
 const MAX_TITLE_BYTES: usize = 100;
 /// Length of a setting's description in bytes.
@@ -77,6 +80,9 @@ fn require(condition: bool, reason: impl FnOnce() -> String) -> Result<(), Refus
 
 fn check_setting(engine: &str, setting: &Setting) -> Result<(), Refusal> {
     check_name("its key", &setting.key)?;
+    require(setting.key != IMAGE_HOSTS_KEY, || {
+        format!("the key {IMAGE_HOSTS_KEY} is reserved for the operator's list of image hosts")
+    })?;
     check_text("its title", &setting.title, MAX_TITLE_BYTES)?;
     check_text(
         "its description",
@@ -181,6 +187,15 @@ fn check_upstream(settings: &[Setting], upstream: &Upstream) -> Result<(), Refus
         let problem = RequestRule::parse(request).err();
         require(problem.is_none(), || problem.unwrap_or_default())?;
     }
+    let hosts = upstream.also.len();
+    require(hosts <= MAX_ENTRIES, || {
+        format!("it has {hosts} image hosts; {MAX_ENTRIES} are allowed")
+    })?;
+    for host in &upstream.also {
+        check_text("an image host", host, MAX_HOST_BYTES)?;
+        let problem = ImageHost::parse(host).err();
+        require(problem.is_none(), || problem.unwrap_or_default())?;
+    }
     Ok(())
 }
 
@@ -238,6 +253,7 @@ mod tests {
                 base_url: "base-url".into(),
                 credential: Credential::Bearer("api-key".into()),
                 requests: vec!["POST /x".into()],
+                also: vec!["*.example.com".into()],
             }],
         }
     }
@@ -263,6 +279,27 @@ mod tests {
         check(|d| d.abilities.max_count = 0, "max-count is 0");
         check(|d| d.settings[1].key = "base-url".into(), "twice");
         check(|d| d.settings[0].default = Some("{".into()), "not JSON");
+        check(|d| d.settings[0].key = "image-hosts".into(), "is reserved");
+        check(|d| d.upstreams[0].also = vec!["*".into()], "");
+        for host in [
+            "10.0.0.1",
+            "cdn.example.com:8443",
+            "CDN.example.com",
+            "https://cdn",
+        ] {
+            check(
+                |d| d.upstreams[0].also = vec![host.into()],
+                "not a lower-case host name",
+            );
+        }
+        check(
+            |d| d.upstreams[0].also = vec!["a\u{1b}".into()],
+            "an image host has unprintable",
+        );
+        check(
+            |d| d.upstreams[0].also = vec!["*".into(); 33],
+            "it has 33 image hosts",
+        );
         check(
             |d| d.settings[0].default = Some("1".into()),
             "must be a URL",

@@ -346,6 +346,7 @@ mod tests {
             base_url: "base-url".into(),
             credential: Credential::Bearer("api-key".into()),
             requests: Vec::new(),
+            also: Vec::new(),
         }];
         let pairs = [
             ("DRAW_URL", "http://a"),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use pinhole_egress::ImageHost;
 use serde::{Deserialize, Serialize};
 
 use super::RequestRule;
@@ -36,6 +37,8 @@ pub enum Right {
         upstream: String,
         request: RequestRule,
     },
+    /// To fetch images that an upstream's responses name by URL, from these hosts.
+    ImageHost { upstream: String, host: ImageHost },
     /// To have a setting set by an environment variable, or by the stored value that overrides it.
     Variable {
         /// The variable's name.
@@ -58,6 +61,13 @@ impl Right {
                     request: other_request,
                 },
             ) => upstream == other_upstream && request.includes(other_request),
+            (
+                Self::ImageHost { upstream, host },
+                Self::ImageHost {
+                    upstream: other_upstream,
+                    host: other_host,
+                },
+            ) => upstream == other_upstream && host.includes(other_host),
             _ => self == other,
         }
     }
@@ -74,6 +84,11 @@ impl fmt::Display for Right {
                 setting,
             } => write!(f, "{upstream} with {header} from {setting}"),
             Self::Request { upstream, request } => write!(f, "{upstream} {request}"),
+            Self::ImageHost {
+                upstream,
+                host: ImageHost::Any,
+            } => write!(f, "{upstream} images from any public host"),
+            Self::ImageHost { upstream, host } => write!(f, "{upstream} images from {host}"),
             Self::Variable {
                 name,
                 setting,
@@ -116,6 +131,11 @@ pub fn declared_rights(description: &Description) -> BTreeSet<Right> {
             upstream: name.clone(),
             request,
         }));
+        let hosts = upstream
+            .also
+            .iter()
+            .filter_map(|host| image_host_right(name, host));
+        rights.extend(hosts);
     }
     rights
 }
@@ -136,6 +156,14 @@ pub(super) fn default_url_right(settings: &[Setting], upstream: &str, key: &str)
     Some(Right::DefaultUrl {
         upstream: upstream.to_owned(),
         url: serde_json::from_str(json).unwrap_or_else(|_| json.to_owned()),
+    })
+}
+
+/// The right to fetch images from this host; `None` if it is invalid, so that it covers none.
+pub(super) fn image_host_right(upstream: &str, host: &str) -> Option<Right> {
+    Some(Right::ImageHost {
+        upstream: upstream.to_owned(),
+        host: ImageHost::parse(host).ok()?,
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::Method;
-use pinhole_egress::{BaseUrl, Credential, Destination, Egress, Tls};
+use pinhole_egress::{BaseUrl, Credential, Destination, Egress, ImageHost, Tls};
 use pinhole_ground::guard::{Guard, Refusal};
 
 use super::{Grant, RequestRule, Right};
@@ -18,6 +18,8 @@ pub type Upstreams = BTreeMap<String, Upstream>;
 pub struct Upstream {
     pub destination: Destination,
     pub rules: RequestRules,
+    /// Hosts other than its own from which images may be fetched: declared and granted.
+    pub image_hosts: Vec<ImageHost>,
 }
 
 /// The rules that decide which requests may be sent to an upstream.
@@ -49,7 +51,7 @@ impl RequestRules {
         }
     }
 
-    fn find_denial(&self, method: &Method, path: &str) -> Option<RequestDenial<'_>> {
+    pub(super) fn find_denial(&self, method: &Method, path: &str) -> Option<RequestDenial<'_>> {
         let path = path.split('?').next().unwrap_or_default();
         let covers = |rule: &&RequestRule| rule.covers(method, path);
         let Some(declared) = self.declared.iter().find(covers) else {
@@ -103,7 +105,17 @@ pub fn open_upstreams(
             allowed: rules_for(&grant.allows, &declared.name),
             denied: rules_for(&grant.denies, &declared.name),
         };
-        upstreams.insert(declared.name.clone(), Upstream { destination, rules });
+        let image_hosts = declared
+            .also
+            .iter()
+            .map(|host| ImageHost::parse(host))
+            .collect::<Result<_, _>>()?;
+        let upstream = Upstream {
+            destination,
+            rules,
+            image_hosts,
+        };
+        upstreams.insert(declared.name.clone(), upstream);
     }
     Ok(upstreams)
 }

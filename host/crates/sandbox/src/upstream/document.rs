@@ -9,8 +9,10 @@ use crate::contract::UpstreamError;
 use crate::contract::pinhole::engine::upstream::{Error, HostDocument};
 use crate::json_document::Document;
 use crate::memory_budget::Reservation;
+use crate::network::RequestFailure;
 use crate::resources::{DocumentResource, ImageResource};
 use crate::state::State;
+use crate::upstream::image_url::MAX_URL_BYTES;
 use pinhole_ground::guard::Guard;
 
 /// Length of the JSON that an engine reads at once, with long strings cut, in bytes.
@@ -19,19 +21,21 @@ const MAX_JSON_BYTES: usize = 16 << 20;
 const MAX_POINTER_BYTES: usize = 4 << 10;
 
 impl State {
-    /// Parses a JSON text and gives the guest the document.
+    /// Parses a JSON text of this upstream and gives the guest the document.
     pub(super) async fn push_document(
         &mut self,
+        upstream: Arc<str>,
         bytes: Bytes,
         reservation: Arc<Reservation>,
     ) -> Result<Resource<DocumentResource>, UpstreamError> {
         self.budget.meter.yield_before(bytes.len()).await;
         let document = Document::parse(bytes).map_err(|reason| {
-            self.network.last_failure = Some(reason.clone());
+            self.network.last_failure = Some(RequestFailure::of_upstream(&reason));
             Error::Malformed(reason)
         })?;
         Ok(self.table.push(DocumentResource {
             document,
+            upstream,
             _reservation: reservation,
         })?)
     }
@@ -100,6 +104,24 @@ impl HostDocument for State {
         let document = &self.table.get(&document)?.document;
         let bytes = document.base64_at(&pointer).map_err(Error::Malformed)?;
         self.push_upstream_image(bytes.into())
+    }
+
+    async fn fetch_image_at(
+        &mut self,
+        document: Resource<DocumentResource>,
+        pointer: String,
+    ) -> Result<Resource<ImageResource>, UpstreamError> {
+        self.budget.charge()?;
+        check_pointer(&pointer)?;
+        let DocumentResource {
+            document, upstream, ..
+        } = self.table.get(&document)?;
+        let url = document.text_at(&pointer).map_err(Error::Malformed)?;
+        if url.len() > MAX_URL_BYTES {
+            return Err(Error::TooLarge.into());
+        }
+        let (url, upstream) = (url.to_owned(), upstream.clone());
+        self.fetch_image(&upstream, &url).await
     }
 
     async fn drop(&mut self, document: Resource<DocumentResource>) -> wasmtime::Result<()> {

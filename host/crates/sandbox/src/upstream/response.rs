@@ -94,7 +94,8 @@ impl HostResponse for State {
     ) -> Result<Resource<DocumentResource>, UpstreamError> {
         self.budget.charge()?;
         let WholeBody { bytes, reservation } = self.whole_body(&response)?;
-        self.push_document(bytes, reservation).await
+        let upstream = self.table.get(&response)?.upstream.clone();
+        self.push_document(upstream, bytes, reservation).await
     }
 
     async fn image(
@@ -127,7 +128,9 @@ impl HostResponse for State {
     ) -> Result<Option<Resource<DocumentResource>>, UpstreamError> {
         self.budget.charge()?;
         let cancel = self.context.cancel.clone();
-        let ResponseBody::Events(events) = &mut self.table.get_mut(&response)?.body else {
+        let ResponseResource { upstream, body, .. } = self.table.get_mut(&response)?;
+        let upstream = upstream.clone();
+        let ResponseBody::Events(events) = body else {
             let message = "the response is not an event stream".to_owned();
             return Err(Error::Malformed(message).into());
         };
@@ -143,7 +146,9 @@ impl HostResponse for State {
             return Ok(None);
         }
         let reservation = Arc::new(self.memory.reserve(data.len())?);
-        self.push_document(data, reservation).await.map(Some)
+        self.push_document(upstream, data, reservation)
+            .await
+            .map(Some)
     }
 
     async fn drop(&mut self, response: Resource<ResponseResource>) -> wasmtime::Result<()> {

@@ -79,7 +79,10 @@ impl HostSocket for State {
     ) -> Result<Option<Frame>, UpstreamError> {
         self.budget.charge()?;
         let cancel = self.context.cancel.clone();
-        let SocketResource { socket, .. } = self.table.get_mut(&socket)?;
+        let SocketResource {
+            socket, upstream, ..
+        } = self.table.get_mut(&socket)?;
+        let upstream = upstream.clone();
         let deadline = Instant::now() + Duration::from_millis(timeout_ms.into());
         let received = tokio::select! {
             biased;
@@ -93,7 +96,7 @@ impl HostSocket for State {
             None => Err(Error::Connect("the socket was closed".to_owned()).into()),
             Some(Message::Text(bytes)) => {
                 let reservation = Arc::new(self.memory.reserve(bytes.len())?);
-                let document = self.push_document(bytes, reservation).await?;
+                let document = self.push_document(upstream, bytes, reservation).await?;
                 Ok(Some(Frame::Text(document)))
             }
             Some(Message::Binary(bytes)) => {

@@ -83,7 +83,7 @@ fn locate_image(pointer: &str, part: &Value) -> Option<ImageLocation> {
     }
     let url = string_at(value_at(part, "fileData")?, "fileUri")?;
     if url.starts_with("https://") || url.starts_with("http://") {
-        return Some(ImageLocation::Url(url.into()));
+        return Some(ImageLocation::Url(format!("{pointer}/fileData/fileUri")));
     }
     None
 }
@@ -189,7 +189,7 @@ mod tests {
             read_response(Method::GenerateContent, &[body])
         };
         let response = read_file("https://x.example/a");
-        let url = ImageLocation::Url("https://x.example/a".into());
+        let url = ImageLocation::Url("/candidates/0/content/parts/0/fileData/fileUri".into());
         assert_eq!(response.locations, [url]);
         assert!(response.result.is_ok());
         assert!(read_file("gs://bucket/a").result.is_err());

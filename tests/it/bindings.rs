@@ -3,7 +3,7 @@
 use http::Method;
 use pinhole_ground::audit::AuditLog;
 use pinhole_images::Decoder;
-use pinhole_tests::{FakeResponse, FakeUpstream, TestServer, pixel_base64};
+use pinhole_tests::{FakeResponse, FakeUpstream, PIXEL, TestServer, pixel_base64};
 use serde_json::{Value, json};
 
 /// An upstream that responds to each request with an image.
@@ -274,6 +274,10 @@ async fn invalid_bindings_stop_the_start_with_their_position() {
             "binding \"a\": size \"large\" is neither",
         ),
         (
+            "{\"a\": {\"engine\": \"openai\", \"image_hosts\": [\"10.0.0.1\"]}}",
+            "PINHOLE_BINDINGS (a, image_hosts) cannot be used: \"10.0.0.1\" is not a lower-case host name",
+        ),
+        (
             "{\"a\": {\"steps\": 0}}",
             "binding \"a\": steps must be from 1 to",
         ),
@@ -345,4 +349,44 @@ async fn default_engine_must_exist() {
     assert_eq!(reset_status, 400, "{reset_body}");
     assert_eq!(generate(&server, &json!({})).await.0, 200);
     assert_eq!(photos.requests().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn binding_has_its_own_image_hosts() {
+    let storage = FakeUpstream::start(async |_| FakeResponse::typed(200, "image/png", PIXEL)).await;
+    let url = format!("{}/x.png", storage.url());
+    let upstream = FakeUpstream::json(200, json!({"data": [{"url": url}]})).await;
+    let own = json!({"base-url": upstream.url()});
+    let bindings = json!({
+        "same": {"engine": "openai"},
+        "narrow": {"engine": "openai", "image_hosts": ["cdn.example.com"]},
+        "none": {"engine": "openai", "image_hosts": []},
+        "own": {"engine": "openai", "settings": own},
+        "own-wide": {"engine": "openai", "settings": own, "image_hosts": ["*", storage.url()]},
+    });
+    let list = format!("*, {}", storage.url());
+    let list = ("PINHOLE_OPENAI_IMAGE_HOSTS", list.as_str());
+    let server = server(&upstream.url(), &bindings, &[list]).await;
+    for (engine, is_fetched) in [
+        ("openai", true),
+        ("same", true),
+        ("narrow", false),
+        ("none", false),
+        // Its upstream must not name URLs in a network that was opened for another one.
+        ("own", false),
+        ("own-wide", true),
+    ] {
+        let before = storage.requests().len();
+        let (status, body) = generate(&server, &json!({"engine": engine})).await;
+        assert_eq!(
+            status,
+            if is_fetched { 200 } else { 502 },
+            "{engine} {body}"
+        );
+        assert_eq!(
+            storage.requests().len() - before,
+            usize::from(is_fetched),
+            "{engine}"
+        );
+    }
 }

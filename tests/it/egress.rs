@@ -326,7 +326,8 @@ async fn egress_ignores_proxy_variables() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn egress_stores_no_cookies() {
-    let fixture = openai_fixture(&[]).await;
+    let own_images = ("PINHOLE_OPENAI_IMAGE_HOSTS", "{upstream}");
+    let fixture = openai_fixture(&[own_images]).await;
     let image_url = format!("{}/x.png", fixture.upstream.url());
     for _ in 0..2 {
         let cookie = |response: FakeResponse| response.header("set-cookie", "id=1; path=/");
@@ -352,9 +353,18 @@ async fn egress_error_names_host_to_operator_only() {
     let upstream = FakeUpstream::json(200, json!({"data": [{"url": url}]})).await;
     let base = upstream.url();
     let elsewhere = openai_fixture(&[("IMAGES_OPENAI_API_BASE_URL", &base)]).await;
+    // Safe to follow: the key and the job stay with the upstream.
+    let remedy = format!(
+        "is private: allow it with PINHOLE_OPENAI_IMAGE_HOSTS=*,{}",
+        other.url()
+    );
     for (fixture, origin, detail) in [
-        (&broken, down.as_str(), "IMAGES_OPENAI_API_BASE_URL"),
-        (&elsewhere, "127.0.0.1", "is private"),
+        (
+            &broken,
+            down.as_str(),
+            &"IMAGES_OPENAI_API_BASE_URL".to_owned(),
+        ),
+        (&elsewhere, "127.0.0.1", &remedy),
     ] {
         let control = pinhole_sandbox::JobContext::new("a-job".to_owned());
         let request = JobRequest {
@@ -373,10 +383,11 @@ async fn egress_error_names_host_to_operator_only() {
             "{client}"
         );
         assert!(
-            operator.contains(host) && operator.contains(detail),
+            operator.contains(host) && operator.contains(detail.as_str()),
             "{operator}"
         );
         assert!(!operator.contains(KEY), "{operator}");
+        assert!(!operator.contains("BASE_URL="), "{operator}");
     }
     other.assert_unused();
     assert_eq!(upstream.request_lines(), ["POST /v1/images/generations"]);

@@ -3,6 +3,7 @@
 
 mod cancellation;
 mod core_modules;
+mod image_urls;
 mod limits;
 mod log;
 mod permissions;

@@ -77,18 +77,15 @@ impl Jobs {
         key: Option<&str>,
     ) -> Result<ResolvedSettings, String> {
         let description = &binding.component.description;
-        let current = match binding.generate_settings() {
-            Ok(settings) => settings.settings.clone(),
-            Err(_) => Default::default(),
-        };
-        let settings = current.with_connection(description, url, key)?;
+        let current = binding.generate_settings().cloned().unwrap_or_default();
+        let settings = current.settings.with_connection(description, url, key)?;
         // The binding's own certificates are for its configured URL only.
         let tls = Tls::default();
         let grant = &binding.component.grant;
         let upstreams = grant::open_upstreams(description, grant, &settings, &self.egress, &tls)
             .map_err(|refusal| refusal.to_string())?;
         Ok(ResolvedSettings {
-            image_hosts: Arc::default(),
+            image_hosts: current.image_hosts,
             redactor: Arc::new(settings.redactor()),
             settings,
             upstreams: Arc::new(upstreams),

@@ -144,6 +144,34 @@ pub const ATTACKS: &[Attack] = &[
         "N16",
         "one granted private host that is used to reach its other ports",
     ),
+    attack("N17", "the URL of a result at a host that was not granted"),
+    attack(
+        "N18",
+        "an upstream that writes the prompt into the host name of an image URL",
+    ),
+    attack(
+        "N19",
+        "an image URL at the upstream's own origin that triggers more than the grant allows",
+    ),
+    attack(
+        "N20",
+        "a redirect of an image URL to a host or path that was not granted",
+    ),
+    attack(
+        "N21",
+        "an image URL in a private network whose origin no operator listed",
+    ),
+    attack(
+        "N22",
+        "an upstream that lures the operator into sending the key to another host",
+    ),
+    attack("N23", "image URLs that fill the host's memory"),
+    attack("N24", "an upstream that writes the key into an image URL"),
+    exempt(
+        "N25",
+        "an engine that invents an image URL",
+        "the contract has no function that takes a URL: the host reads it in a response",
+    ),
     attack(
         "H1",
         "line ends and NUL in headers, names, methods and paths",

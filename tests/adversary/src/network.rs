@@ -1,6 +1,7 @@
 //! N: the destination of a connection.
 
 mod host_spelling;
+mod image_url;
 mod ip_address;
 mod redirect;
 mod reuse;
@@ -11,9 +12,12 @@ use anyhow::{Result, ensure};
 use http::StatusCode;
 use pinhole_ground::audit::RefusalKind;
 use pinhole_ground::guard::Guard;
+use pinhole_tests::RawStep;
+use serde_json::json;
 
 use crate::case::AttackCase;
-use crate::target::AttackTarget;
+use crate::image::small_png_with_pixels;
+use crate::target::{AttackTarget, IMAGE_HOSTS};
 
 /// What a client learns of an image URL that must not be fetched.
 const NOT_ALLOWED: &str = "the image URL is not allowed";
@@ -196,15 +200,130 @@ pub(crate) const CASES: &[AttackCase] = &[
         "N16-other-port-of-granted-host",
         "the grant of one port of a private host does not open its other ports",
         // The upstream of the engine is on the same host.
-        |target| Box::pin(ip_address::result_at_private_address(target)),
+        |target| Box::pin(ip_address::other_port(target)),
     )
     .guarded_by(&[Guard::GrantedPort])
     .audited_by(RefusalKind::Address, &[Guard::PrivateAddress]),
+    AttackCase::new(
+        "N17-host-without-right",
+        "without a right to a host, its name is not looked up and no request is sent",
+        |target| Box::pin(image_url::host_without_right(target)),
+    )
+    .guarded_by(&[Guard::ImageHosts])
+    .audited_as(RefusalKind::Grant),
+    AttackCase::new(
+        "N17-host-outside-list",
+        "the operator's list replaces what an engine declares, and covers no host that resembles an entry",
+        |target| Box::pin(image_url::host_outside_list(target)),
+    )
+    .guarded_by(&[Guard::ImageHosts])
+    .audited_as(RefusalKind::Grant),
+    AttackCase::new(
+        "N18-prompt-in-host-name",
+        "an upstream cannot pass a prompt to a name server through the host name of an image URL",
+        |target| Box::pin(image_url::prompt_in_host_name(target)),
+    )
+    .guarded_by(&[Guard::ImageHosts])
+    .audited_as(RefusalKind::Grant),
+    AttackCase::new(
+        "N19-own-origin-outside-grant",
+        "an image URL cannot trigger a request at the upstream's own origin that the engine could not send",
+        |target| Box::pin(image_url::own_origin_outside_grant(target)),
+    )
+    .guarded_by(&[Guard::ImagePaths])
+    .audited_as(RefusalKind::Grant),
+    AttackCase::new(
+        "N19-path-outside-listed-url",
+        "a URL in the operator's list covers its own path and the paths below, in any spelling",
+        |target| Box::pin(image_url::path_outside_listed_url(target)),
+    )
+    .guarded_by(&[Guard::ImagePaths])
+    .audited_as(RefusalKind::Grant),
+    AttackCase::new(
+        "N20-redirect-to-host-without-right",
+        "a granted image URL does not redirect the host to a name without a right",
+        |target| Box::pin(image_url::redirect_to_host_without_right(target)),
+    )
+    .guarded_by(&[Guard::ImageHosts])
+    .audited_as(RefusalKind::Grant),
+    AttackCase::new(
+        "N20-redirect-outside-grant",
+        "a granted image URL does not redirect the host to a path without a right",
+        |target| Box::pin(image_url::redirect_outside_grant(target)),
+    )
+    .guarded_by(&[Guard::ImagePaths])
+    .audited_as(RefusalKind::Grant),
+    AttackCase::new(
+        "N21-private-address-without-origin",
+        "a listed host name does not open a private IP address: only a listed URL does",
+        |target| Box::pin(image_url::private_address_without_origin(target)),
+    )
+    .guarded_by(&[Guard::PrivateAddress])
+    .audited_as(RefusalKind::Address),
+    AttackCase::new(
+        "N22-remedy",
+        "the remedy for a refused image URL names the list of image hosts, and never the base URL",
+        |target| Box::pin(image_url::remedy(target)),
+    )
+    .audited_as(RefusalKind::Address)
+    .on_own_server(),
+    AttackCase::new(
+        "N23-many-large-images",
+        "images that are fetched from URLs count against the memory of the call",
+        |target| Box::pin(image_url::many_large_images(target)),
+    )
+    .guarded_by(&[Guard::HeldBytes])
+    .audited_as(RefusalKind::Limit)
+    .on_own_server(),
+    AttackCase::new(
+        "N24-key-in-image-url",
+        "an upstream cannot make the host send the key in an image URL",
+        |target| Box::pin(image_url::key_in_image_url(target)),
+    )
+    .guarded_by(&[Guard::SecretUrl])
+    .audited_as(RefusalKind::Secret),
 ];
 
-/// Fails unless the host refuses to fetch an image from this URL, and sends no request.
+/// The path of the response with image URLs.
+pub(crate) const RESULT_PATH: &str = "/allowed/result";
+
+/// The JSON of a response that names the URL of an image.
+pub(crate) fn result_json(url: &str) -> String {
+    json!({"urls": [url]}).to_string()
+}
+
+fn result_response(url: &str) -> RawStep {
+    let headers = "content-type: application/json\r\n";
+    RawStep::response("200 OK", headers, result_json(url))
+}
+
+/// Makes the upstream name this image URL. It responds to every other request with an image.
+pub(crate) fn name_image(target: &AttackTarget, url: &str) {
+    let url = url.to_owned();
+    target.upstream.set_raw_handler(move |request| {
+        if request.target == RESULT_PATH {
+            return vec![result_response(&url)];
+        }
+        let headers = "content-type: image/png\r\n";
+        vec![RawStep::response(
+            "200 OK",
+            headers,
+            small_png_with_pixels(b""),
+        )]
+    });
+}
+
+/// Changes the operator's list of image hosts for the rest of the case.
+async fn set_image_hosts(target: &AttackTarget, hosts: &str) -> Result<()> {
+    let response = target.set(IMAGE_HOSTS, hosts).await?;
+    response.require_success("setting the image hosts")
+}
+
+/// Fails unless the host refuses to fetch an image from this URL, and sends no request for it.
 async fn require_refused(target: &AttackTarget, url: &str) -> Result<()> {
-    let response = target.generate(&format!("address {url}")).await?;
+    target.upstream.reset();
+    name_image(target, url);
+    let response = target.generate("result").await?;
     ensure!(
         response.status == StatusCode::BAD_GATEWAY && response.error_message() == NOT_ALLOWED,
         "the host tried {url}: {} {}",
@@ -212,14 +331,14 @@ async fn require_refused(target: &AttackTarget, url: &str) -> Result<()> {
         response.text()
     );
     let requests = target.upstream.requests();
-    ensure!(requests.is_empty(), "{url} caused {requests:?}");
+    ensure!(requests.len() == 1, "{url} caused {requests:?}");
     Ok(())
 }
 
 /// Fails unless the host refuses to fetch an image from each of these hosts.
 async fn require_hosts_refused(target: &AttackTarget, hosts: &[&str]) -> Result<()> {
     for host in hosts {
-        require_refused(target, &format!("http://{host}/picture.png")).await?;
+        require_refused(target, &format!("http://{host}/allowed/picture.png")).await?;
     }
     Ok(())
 }

@@ -25,6 +25,10 @@ use own_server::OwnServer;
 
 /// The secret setting of the engine `hostile`. No engine, client or log may ever contain it.
 pub(crate) const SECRET: &str = "sK-Zx81-quiet/heron+4711-wren.63-vault==";
+/// The operator's list of hosts from which the engine `hostile` gets images by URL.
+pub(crate) const IMAGE_HOSTS: &str = "PINHOLE_HOSTILE_IMAGE_HOSTS";
+/// That list between cases, so that other guards than the list refuse.
+const ANY_PUBLIC_HOST: &str = "*";
 /// Path of requests for images.
 pub(crate) const IMAGES_PATH: &str = "/v1/images/generations";
 const SETTINGS_PATH: &str = "/api/v1/settings";
@@ -66,6 +70,7 @@ impl AttackTarget {
             ("HOSTILE_BASE_URL", base_url.as_str()),
             ("HOSTILE_API_KEY", SECRET),
             ("HOSTILE_NOTE", "a note"),
+            (IMAGE_HOSTS, ANY_PUBLIC_HOST),
             ("OPENAI_API_BASE_URL", chat_url.as_str()),
             ("OPENAI_API_KEY", SECRET),
         ];
@@ -178,6 +183,7 @@ impl AttackTarget {
             ("HOSTILE_BASE_URL", self.upstream.url()),
             ("HOSTILE_API_KEY", SECRET.to_owned()),
             ("HOSTILE_NOTE", "a note".to_owned()),
+            (IMAGE_HOSTS, ANY_PUBLIC_HOST.to_owned()),
         ];
         settings
             .into_iter()

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::network::{RESULT_PATH, result_json};
 use crate::target::{AttackTarget, IMAGES_PATH, Response};
 
 /// A binding of the engine `hostile` that trusts the test authority.
@@ -31,11 +32,20 @@ pub(crate) struct Identity {
     key: KeyPair,
 }
 
-/// An upstream that speaks TLS and sends the same bytes for every request.
+/// An upstream that speaks TLS and sends the same bytes for every request, except that it names the URL of an
+/// image of its own at [`RESULT_PATH`].
 pub(crate) struct TlsUpstream {
     port: u16,
     requests: Arc<Mutex<Vec<TlsRequest>>>,
     _accepting: AbortOnDropHandle<()>,
+}
+
+/// What an upstream sends.
+struct TlsResponses {
+    /// The JSON at [`RESULT_PATH`].
+    result: String,
+    /// All bytes of the response to any other request.
+    other: String,
 }
 
 /// A request that arrived.
@@ -81,11 +91,15 @@ impl TlsUpstream {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let requests = Arc::<Mutex<Vec<TlsRequest>>>::default();
-        let (recorded, response) = (requests.clone(), response.to_owned());
+        let recorded = requests.clone();
+        let responses = TlsResponses {
+            result: result_json(&format!("https://localhost:{port}/allowed/picture.png")),
+            other: response.to_owned(),
+        };
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 // An error means that the client disconnected.
-                serve(&acceptor, stream, &recorded, &response).await.ok();
+                serve(&acceptor, stream, &recorded, &responses).await.ok();
             }
         });
         Ok(Self {
@@ -125,11 +139,13 @@ async fn serve(
     acceptor: &TlsAcceptor,
     stream: TcpStream,
     requests: &Mutex<Vec<TlsRequest>>,
-    response: &str,
+    responses: &TlsResponses,
 ) -> Result<()> {
     let tls = acceptor.accept(stream).await?;
     let has_client_certificate = tls.get_ref().1.peer_certificates().is_some();
     let mut reader = BufReader::new(tls);
+    let mut first_line = String::new();
+    reader.read_line(&mut first_line).await?;
     let mut line = String::new();
     while reader.read_line(&mut line).await? > 2 {
         line.clear();
@@ -140,6 +156,16 @@ async fn serve(
         .push(TlsRequest {
             has_client_certificate,
         });
+    let is_result = first_line.split(' ').nth(1) == Some(RESULT_PATH);
+    let response = if is_result {
+        format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{}",
+            responses.result.len(),
+            responses.result
+        )
+    } else {
+        responses.other.clone()
+    };
     reader.write_all(response.as_bytes()).await?;
     reader.shutdown().await?;
     Ok(())

@@ -5,7 +5,8 @@ use pinhole_tests::{FakeUpstream, RawStep, RecordedRequest, TestServer, pixel_ba
 use serde_json::json;
 
 use super::{
-    KEY, deadline, egress, generate, generation_request, image_json, open_destination, with_timeout,
+    ImageRoute, KEY, deadline, generate, generation_request, image_json, open_destination,
+    parse_url, with_timeout,
 };
 
 /// An upstream that sends these bytes to each request. The connection then waits for another request.
@@ -95,15 +96,17 @@ async fn response_over_limit_is_refused_by_content_length() {
         "\u{89}PNG",
     );
     let image_upstream = raw_upstream(image_response).await;
-    let url = format!("{}/x.png", image_upstream.url());
+    let url = parse_url(&format!("{}/x.png", image_upstream.url())).unwrap();
     let granted = open_destination(
         &image_upstream.url(),
         true,
         Credential::bearer(KEY).unwrap(),
     );
-    let fetched = egress()
-        .fetch(&url, &[&granted], 32 << 20, deadline())
-        .await;
+    let mut image = granted
+        .get_image(&url, ImageRoute::Own, 32 << 20, deadline())
+        .await
+        .unwrap();
+    let fetched = image.bytes().await;
     assert!(
         matches!(fetched, Err(Error::TooLarge { .. })),
         "{fetched:?}"

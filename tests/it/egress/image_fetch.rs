@@ -133,3 +133,20 @@ async fn image_fetch_ends_at_job_timeout() {
     );
     assert_eq!(upstream.requests()[1].header("authorization"), "");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn image_that_cannot_be_fetched_is_skipped_unless_it_is_the_only_one() {
+    let fixture = openai_fixture(&[OWN_IMAGES]).await;
+    let at = |path: &str| json!({"url": format!("{}{path}", fixture.upstream.url())});
+    let two = FakeResponse::json(200, &json!({"data": [at("/gone"), at("/x.png")]}));
+    let gone = || FakeResponse::typed(404, "text/plain", "gone");
+    let image = FakeResponse::typed(200, "image/png", PIXEL);
+    let body = json!({"model": "m", "prompt": "a red fox", "n": 2});
+    let exchange = fixture.generate([two, gone(), image], &body).await;
+    assert_eq!(exchange.images(), [PIXEL]);
+
+    let none = FakeResponse::json(200, &json!({"data": [at("/gone"), at("/gone-too")]}));
+    let failed = fixture.generate([none, gone(), gone()], &body).await;
+    let message = "the image URL returned status 404";
+    assert_eq!(failed.error(), (502, "upstream", None, message));
+}

@@ -5,14 +5,13 @@ use std::io::Write;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
-use pinhole_egress::Error;
 use pinhole_tests::{FakeResponse, PIXEL};
 
 use super::connections::{
     assert_closed, openai_server, raw_response, raw_upstream, send_and_close,
 };
 use super::{
-    deadline, egress, generate, generation_request, image_json, openai_fixture, response_with_url,
+    generate, generation_request, image_json, openai_fixture, parse_url, response_with_url,
 };
 
 fn gzip(plain: &[u8]) -> Bytes {

@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
-use super::{KEY, deadline, egress, generate, image_json};
+use super::{ImageRoute, KEY, deadline, egress, generate, image_json, parse_url};
 
 /// A certificate authority.
 struct Authority(CertifiedIssuer<'static, KeyPair>);

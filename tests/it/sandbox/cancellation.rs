@@ -79,6 +79,10 @@ async fn client_disconnect_releases_connection_in_every_phase() {
     let upstream = FakeUpstream::start(move |request: RecordedRequest| {
         let on_drop = NotifyOnDrop(on_drop.clone());
         async move {
+            if request.target.ends_with("/result") {
+                let url = format!("http://{}/base/allowed/slow", request.header("host"));
+                return FakeResponse::json(200, &json!({"urls": [url]}));
+            }
             if request.target.ends_with("/x") {
                 // An endless body.
                 let endless = futures_util::stream::unfold(on_drop, async |state| {
@@ -94,17 +98,18 @@ async fn client_disconnect_releases_connection_in_every_phase() {
         }
     })
     .await;
-    let image_prompt = format!("address {}/base/picture.png", upstream.url());
     let fixture = SandboxFixture::with(upstream, &[("PINHOLE_SLOTS", "1")]).await;
     // During a request, during its response's body, and while the resulting image is fetched.
-    for prompt in ["reach api /allowed/slow", "ask", &image_prompt] {
+    for (prompt, requests) in [("reach api /allowed/slow", 1), ("ask", 1), ("result", 2)] {
         let before = fixture.upstream.requests().len();
         let body = json!({"prompt": prompt, "response_format": "url"});
         let pending = tokio::spawn(fixture.server.post("/v1/images/generations", &body).send());
-        fixture.upstream.wait_for_requests(before + 1).await;
+        fixture.upstream.wait_for_requests(before + requests).await;
         pending.abort();
-        // The upstream sees the connection close.
-        closed.recv().await.unwrap();
+        // The upstream sees each connection close.
+        for _ in 0..requests {
+            closed.recv().await.unwrap();
+        }
         fixture.assert_sketch_generates().await;
     }
     assert_eq!(fixture.server.stored_files(), 0);

@@ -83,7 +83,7 @@ async fn refused_request_is_named_to_operator_only() {
                 (ErrorKind::Forbidden, "not granted")
             );
             assert_eq!(
-                failure.unwrap(),
+                failure.unwrap().reason,
                 "engine hostile may not GET \"/secret\" on upstream api: the engine does not declare this request, so no grant can allow it"
             );
         }

@@ -45,6 +45,8 @@ pub(super) async fn declares_more(target: &AttackTarget) -> Result<()> {
         "request",
         "prefix",
         "upstream",
+        "host",
+        "any-host",
         "credential",
         "default",
         "variable",

@@ -78,9 +78,9 @@ pub(super) async fn client_certificate(target: &AttackTarget) -> Result<()> {
             request.has_client_certificate
         );
     }
-    generate_with_binding(target, &format!("address {}/picture.png", upstream.url())).await?;
+    generate_with_binding(target, "result").await?;
     let requests = upstream.take_requests();
-    let request = requests.first().context("the image was not requested")?;
+    let request = requests.get(1).context("the image was not requested")?;
     ensure!(
         !request.has_client_certificate,
         "the client certificate was presented for an image URL"

@@ -16,10 +16,10 @@ pub(super) async fn lookalikes(target: &AttackTarget) -> Result<()> {
         "127.0.0.1\t",
         "127.0\t.0.1",
     ] {
-        require_refused(target, &format!("http://{host}:{port}/picture.png")).await?;
+        require_refused(target, &format!("http://{host}:{port}/allowed/picture.png")).await?;
     }
     for start in ["http:\\\\127.0.0.1", "http:/127.0.0.1", "http:127.0.0.1"] {
-        require_refused(target, &format!("{start}:{port}/picture.png")).await?;
+        require_refused(target, &format!("{start}:{port}/allowed/picture.png")).await?;
     }
     Ok(())
 }
@@ -37,7 +37,7 @@ pub(super) async fn user_names(target: &AttackTarget) -> Result<()> {
         format!("@127.0.0.1:{granted}"),
         format!(":@127.0.0.1:{granted}"),
     ] {
-        require_refused(target, &format!("http://{authority}/picture.png")).await?;
+        require_refused(target, &format!("http://{authority}/allowed/picture.png")).await?;
     }
     Ok(())
 }
@@ -53,7 +53,11 @@ pub(super) async fn invalid_ports(target: &AttackTarget) -> Result<()> {
         format!("{granted}%20"),
         format!("+{granted}"),
     ] {
-        require_refused(target, &format!("http://127.0.0.1:{port}/picture.png")).await?;
+        require_refused(
+            target,
+            &format!("http://127.0.0.1:{port}/allowed/picture.png"),
+        )
+        .await?;
     }
     Ok(())
 }
@@ -71,7 +75,7 @@ pub(super) async fn ipv4_number_forms(target: &AttackTarget) -> Result<()> {
         "127.0.0.01",
         "127.0.0.0x1",
     ] {
-        require_refused(target, &format!("http://{host}:{port}/picture.png")).await?;
+        require_refused(target, &format!("http://{host}:{port}/allowed/picture.png")).await?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::{require_hosts_refused, require_refused};
+use super::{require_hosts_refused, require_refused, set_image_hosts};
 use crate::target::AttackTarget;
 
 /// Hosts of private networks.
@@ -75,7 +75,7 @@ const RESERVED: &[&str] = &[
 pub(super) async fn loopback(target: &AttackTarget) -> Result<()> {
     let port = target.trap.address().port();
     for host in ["127.0.0.1", "127.0.0.2", "127.255.255.254"] {
-        require_refused(target, &format!("http://{host}:{port}/picture.png")).await?;
+        require_refused(target, &format!("http://{host}:{port}/allowed/picture.png")).await?;
     }
     Ok(())
 }
@@ -93,7 +93,11 @@ pub(super) async fn loopback_in_ipv6(target: &AttackTarget) -> Result<()> {
         "fe80::1%25lo",
         "::1%25lo",
     ] {
-        require_refused(target, &format!("http://[{host}]:{port}/picture.png")).await?;
+        require_refused(
+            target,
+            &format!("http://[{host}]:{port}/allowed/picture.png"),
+        )
+        .await?;
     }
     Ok(())
 }
@@ -101,8 +105,12 @@ pub(super) async fn loopback_in_ipv6(target: &AttackTarget) -> Result<()> {
 pub(super) async fn reserved(target: &AttackTarget) -> Result<()> {
     // The unspecified addresses connect to this machine.
     let port = target.trap.address().port();
-    require_refused(target, &format!("http://0.0.0.0:{port}/picture.png")).await?;
-    require_refused(target, &format!("http://[::]:{port}/picture.png")).await?;
+    require_refused(
+        target,
+        &format!("http://0.0.0.0:{port}/allowed/picture.png"),
+    )
+    .await?;
+    require_refused(target, &format!("http://[::]:{port}/allowed/picture.png")).await?;
     require_hosts_refused(target, RESERVED).await
 }
 
@@ -125,11 +133,28 @@ pub(super) async fn metadata(target: &AttackTarget, hosts: &[&str]) -> Result<()
 pub(super) async fn name_of_private_address(target: &AttackTarget) -> Result<()> {
     for upstream in [&target.trap, &target.upstream] {
         let port = upstream.address().port();
-        require_refused(target, &format!("http://localhost:{port}/picture.png")).await?;
+        require_refused(
+            target,
+            &format!("http://localhost:{port}/allowed/picture.png"),
+        )
+        .await?;
     }
     Ok(())
 }
 
+/// Neither the upstream's own port nor one that an operator lists opens another one.
+pub(super) async fn other_port(target: &AttackTarget) -> Result<()> {
+    let path = "allowed/picture.png";
+    require_refused(target, &format!("{}/{path}", target.trap.url())).await?;
+    let listed = format!("*,{}/listed", target.upstream.url());
+    set_image_hosts(target, &listed).await?;
+    require_refused(target, &format!("{}/listed/picture.png", target.trap.url())).await
+}
+
 pub(super) async fn result_at_private_address(target: &AttackTarget) -> Result<()> {
-    require_refused(target, &format!("{}/picture.png", target.trap.url())).await
+    require_refused(
+        target,
+        &format!("{}/allowed/picture.png", target.trap.url()),
+    )
+    .await
 }

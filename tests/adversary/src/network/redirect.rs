@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use pinhole_tests::RawStep;
 
-use super::{NOT_ALLOWED, require_refused};
+use super::{NOT_ALLOWED, RESULT_PATH, require_refused, result_response};
 use crate::target::AttackTarget;
 use crate::tls_upstream::{TestAuthority, TlsUpstream, generate_with_binding, set_binding};
 
@@ -45,55 +45,67 @@ pub(super) async fn of_image(target: &AttackTarget) -> Result<()> {
         target.trap.address().port(),
     );
     for location in [
-        format!("http://127.0.0.1:{trap}/picture.png"),
-        format!("//127.0.0.1:{trap}/picture.png"),
-        format!("http://localhost:{trap}/picture.png"),
-        format!("http://[::ffff:127.0.0.1]:{trap}/picture.png"),
+        format!("http://127.0.0.1:{trap}/allowed/picture.png"),
+        format!("//127.0.0.1:{trap}/allowed/picture.png"),
+        format!("http://localhost:{trap}/allowed/picture.png"),
+        format!("http://[::ffff:127.0.0.1]:{trap}/allowed/picture.png"),
         // The granted host, in spellings that the first URL must not have.
-        format!("http://user@127.0.0.1:{granted}/end"),
-        format!("http://2130706433:{granted}/end"),
-        format!("http://127.0.0.1:0{granted}/end"),
-        format!("/\\127.0.0.1:{trap}/picture.png"),
+        format!("http://user@127.0.0.1:{granted}/allowed/end"),
+        format!("http://2130706433:{granted}/allowed/end"),
+        format!("http://127.0.0.1:0{granted}/allowed/end"),
+        format!("/\\127.0.0.1:{trap}/allowed/picture.png"),
         "http://169.254.169.254/latest/meta-data/".to_owned(),
         "file:///etc/passwd".to_owned(),
         "gopher://127.0.0.1/".to_owned(),
         "data:image/png;base64,iVBORw0KGgo=".to_owned(),
     ] {
-        target.upstream.reset();
-        let destination = location.clone();
-        target.upstream.set_raw_handler(move |request| {
-            if request.target == "/begin" {
-                redirect("302 Found", &destination)
-            } else {
-                let headers = "content-type: image/png\r\n";
-                vec![RawStep::response("200 OK", headers, "reached")]
-            }
-        });
-        let prompt = format!("address {}/begin", target.upstream.url());
-        let response = target.generate(&prompt).await?;
-        ensure!(
-            response.error_message() == NOT_ALLOWED,
-            "the host followed to {location}: {}",
-            response.text()
-        );
-        let requests = target.upstream.requests();
-        ensure!(requests.len() == 1, "{location} caused {requests:?}");
+        require_redirect_refused(target, &location).await?;
     }
     Ok(())
 }
 
+/// Fails unless the host refuses the redirect of an image URL, and does not send the second request.
+pub(super) async fn require_redirect_refused(target: &AttackTarget, location: &str) -> Result<()> {
+    target.upstream.reset();
+    let first_url = format!("{}/allowed/begin", target.upstream.url());
+    let destination = location.to_owned();
+    target.upstream.set_raw_handler(move |request| {
+        if request.target == RESULT_PATH {
+            return vec![result_response(&first_url)];
+        }
+        if request.target == "/allowed/begin" {
+            return redirect("302 Found", &destination);
+        }
+        let headers = "content-type: image/png\r\n";
+        vec![RawStep::response("200 OK", headers, "reached")]
+    });
+    let response = target.generate("result").await?;
+    ensure!(
+        response.error_message() == NOT_ALLOWED,
+        "the host followed to {location}: {}",
+        response.text()
+    );
+    let requests = target.upstream.requests();
+    ensure!(requests.len() == 2, "{location} caused {requests:?}");
+    Ok(())
+}
+
 pub(super) async fn endless(target: &AttackTarget) -> Result<()> {
-    target.upstream.set_raw(redirect("302 Found", "/again"));
-    let prompt = format!("address {}/again", target.upstream.url());
-    let response = target.generate(&prompt).await?;
+    let first_url = format!("{}/allowed/again", target.upstream.url());
+    target.upstream.set_raw_handler(move |request| {
+        if request.target == RESULT_PATH {
+            return vec![result_response(&first_url)];
+        }
+        redirect("302 Found", "/allowed/again")
+    });
+    let response = target.generate("result").await?;
     let count = target.upstream.requests().len();
-    ensure!(count == 4, "the host sent {count} requests");
+    ensure!(count == 5, "the host sent {count} requests");
     ensure!(
         response.error_message() == NOT_ALLOWED,
         "{}",
         response.text()
     );
-    target.upstream.reset();
     require_refused(target, &format!("{}/again", target.trap.url())).await
 }
 
@@ -103,8 +115,7 @@ pub(super) async fn to_http(target: &AttackTarget) -> Result<()> {
     let authority = TestAuthority::new()?;
     let upstream = TlsUpstream::start(&authority, redirection).await?;
     set_binding(target, &upstream, &authority).await?;
-    let prompt = format!("address {}/begin", upstream.url());
-    let response = generate_with_binding(target, &prompt).await?;
+    let response = generate_with_binding(target, "result").await?;
     ensure!(
         response.error_message() == NOT_ALLOWED,
         "the host followed: {}",

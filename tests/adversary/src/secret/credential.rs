@@ -5,7 +5,8 @@ use pinhole_tests::FakeResponse;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{contains_secret, png_response, report_of};
+use super::{contains_secret, report_of};
+use crate::network::name_image;
 use crate::target::{AttackTarget, SECRET};
 
 /// Another key.
@@ -25,15 +26,13 @@ pub(super) async fn not_in_settings_of_engine(target: &AttackTarget) -> Result<(
 }
 
 pub(super) async fn not_sent_to_image_url(target: &AttackTarget) -> Result<()> {
-    target.upstream.set_raw(vec![png_response(b"")]);
-    let prompt = format!("address {}/picture.png", target.upstream.url());
-    target.generate(&prompt).await?;
-    let requests = target.upstream.requests();
-    ensure!(
-        !requests.is_empty(),
-        "the image was not fetched, so the case proves nothing"
+    name_image(
+        target,
+        &format!("{}/allowed/picture.png", target.upstream.url()),
     );
-    for request in requests {
+    let response = target.generate("result").await?;
+    response.require_success("fetching the image")?;
+    for request in target.upstream.requests().iter().skip(1) {
         ensure!(
             !contains_secret(&request.head(), SECRET),
             "the key was sent: {}",

@@ -8,7 +8,7 @@ use pinhole_ground::guard::{Guard, Refusal};
 use pinhole_ground::text::{is_plain, plain};
 
 use crate::contract::{Credential, Description, Setting, SettingKind, Upstream};
-use crate::engine_settings::{IMAGE_HOSTS_KEY, check_value};
+use crate::engine_settings::{IMAGE_HOSTS_KEY, check_value, own_variable};
 use crate::grant::RequestRule;
 
 /// Settings that an engine may declare.
@@ -138,6 +138,9 @@ fn is_printable_ascii(value: &serde_json::Value) -> bool {
 /// Refuses a variable that is not the engine's own, or that reveals a secret to the engine.
 fn check_variable(engine: &str, kind: &SettingKind, variable: &str) -> Result<(), Refusal> {
     let mark = engine.to_ascii_uppercase().replace('-', "_");
+    require(variable != own_variable(engine, IMAGE_HOSTS_KEY), || {
+        format!("variable {variable} is reserved for the operator's list of image hosts")
+    })?;
     let is_standard = variable.len() <= 2 * MAX_NAME_BYTES
         && variable
             .bytes()
@@ -280,6 +283,10 @@ mod tests {
         check(|d| d.settings[1].key = "base-url".into(), "twice");
         check(|d| d.settings[0].default = Some("{".into()), "not JSON");
         check(|d| d.settings[0].key = "image-hosts".into(), "is reserved");
+        check(
+            |d| d.settings[0].edit_variables = vec!["PINHOLE_MY_ENGINE_IMAGE_HOSTS".into()],
+            "is reserved",
+        );
         check(|d| d.upstreams[0].also = vec!["*".into()], "");
         for host in [
             "10.0.0.1",

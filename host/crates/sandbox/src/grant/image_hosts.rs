@@ -134,7 +134,9 @@ impl ImageDenial {
             Self::NotGranted(_) => None,
             Self::Path => {
                 let (folder, _) = url.path().rsplit_once('/')?;
-                ImageSource::parse(&format!("{}{folder}", url.origin().ascii_serialization())).ok()
+                let folder_url = format!("{}{folder}", url.origin().ascii_serialization());
+                let source = ImageSource::parse(&folder_url).ok()?;
+                source.is_base_of(url).then_some(source)
             }
             Self::Host => match url.domain().map(ImageHost::parse) {
                 Some(Ok(host)) => Some(ImageSource::Host(host)),

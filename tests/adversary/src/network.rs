@@ -12,11 +12,10 @@ use anyhow::{Result, ensure};
 use http::StatusCode;
 use pinhole_ground::audit::RefusalKind;
 use pinhole_ground::guard::Guard;
-use pinhole_tests::RawStep;
+use pinhole_tests::{PIXEL, RawStep};
 use serde_json::json;
 
 use crate::case::AttackCase;
-use crate::image::small_png_with_pixels;
 use crate::target::{AttackTarget, IMAGE_HOSTS};
 
 /// What a client learns of an image URL that must not be fetched.
@@ -305,11 +304,7 @@ pub(crate) fn name_image(target: &AttackTarget, url: &str) {
             return vec![result_response(&url)];
         }
         let headers = "content-type: image/png\r\n";
-        vec![RawStep::response(
-            "200 OK",
-            headers,
-            small_png_with_pixels(b""),
-        )]
+        vec![RawStep::response("200 OK", headers, PIXEL)]
     });
 }
 

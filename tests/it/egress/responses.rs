@@ -34,7 +34,8 @@ const UNUSABLE: &str = "the upstream's response cannot be used";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn response_with_known_encoding_is_decoded() {
-    let fixture = openai_fixture(&[]).await;
+    let own_images = ("PINHOLE_OPENAI_IMAGE_HOSTS", "{upstream}");
+    let fixture = openai_fixture(&[own_images]).await;
     let plain = image_json();
     for response in [
         encoded("gzip", gzip(plain.as_bytes())),

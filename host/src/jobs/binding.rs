@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use pinhole_egress::Egress;
 use pinhole_ground::environment::Environment;
-use pinhole_sandbox::engine_settings::{EngineSettings, own_variable};
+use pinhole_sandbox::engine_settings::{EngineSettings, is_connection_setting, own_variable};
 use pinhole_sandbox::grant::{self, ImageHostSetting};
 use pinhole_sandbox::{Component, Engines, ResolvedSettings, SettingProblem};
 
@@ -129,11 +129,16 @@ impl Binding {
         if !settings.upstreams.is_empty() {
             return Ok(());
         }
-        let variable = description
+        let first_variable = || {
+            let mut declared = description.settings.iter();
+            let setting = declared.find(|setting| setting.key == first.base_url)?;
+            setting.generate_variables.first().cloned()
+        };
+        let variable = settings
             .settings
-            .iter()
-            .find(|setting| setting.key == first.base_url)
-            .and_then(|setting| setting.generate_variables.first().cloned())
+            .name(&first.base_url)
+            .map(str::to_owned)
+            .or_else(first_variable)
             .unwrap_or_else(|| own_variable(&description.name, &first.base_url));
         Err(Error::invalid(
             "engine",
@@ -171,10 +176,19 @@ fn read_settings(
     let environment = spec.environment(name, description, environment)?;
     let generate = EngineSettings::for_generating(description, &environment)?;
     let edit = generate.for_editing(description, &environment);
+    // The engine's variables do not set the URLs and secrets of a binding with its own connection.
+    let hidden = description
+        .settings
+        .iter()
+        .filter(|setting| spec.has_own_connection(description) && is_connection_setting(setting));
+    let keys: Vec<&String> = spec
+        .keys()
+        .chain(hidden.map(|setting| &setting.key))
+        .collect();
     let with_names = |settings: EngineSettings| {
-        let keys = spec.keys();
         settings.with_variable_names(
-            keys.map(|key| (key.clone(), format!("{BINDINGS} ({name}, {key})"))),
+            keys.iter()
+                .map(|key| ((*key).clone(), format!("{BINDINGS} ({name}, {key})"))),
         )
     };
     Ok((with_names(generate), edit.map(with_names)))

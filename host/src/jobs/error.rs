@@ -195,7 +195,7 @@ fn variable(
         .filter(|setting| is_wanted(&setting.kind))
         .find_map(|setting| {
             let first = setting.generate_variables.first().map(String::as_str);
-            settings.settings.variable(&setting.key).or(first)
+            settings.settings.name(&setting.key).or(first)
         })
         .map(str::to_owned)
 }

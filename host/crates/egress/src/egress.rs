@@ -76,11 +76,11 @@ impl Egress {
         policy
             .check_host(&url)
             .map_err(|refusal| add_private_remedy(refusal, || remedy.clone()))?;
-        let config = tls.client_config(&self.tls)?;
         let open_client = |config: &ClientConfig| {
             build_client(config, policy.clone(), MAX_IDLE_CONNECTIONS)
                 .map_err(|error| error.to_string())
         };
+        let config = tls.client_config(&self.tls)?;
         let client = open_client(&config)?;
         let image_client = if tls.has_certificate() {
             open_client(&tls.without_certificate().client_config(&self.tls)?)?

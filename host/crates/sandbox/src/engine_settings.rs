@@ -21,6 +21,8 @@ pub struct EngineSettings {
     secrets: BTreeMap<String, String>,
     /// By key: the variable that an administrator set. Other values are defaults of the engine.
     variables: BTreeMap<String, String>,
+    /// By key: the name of a setting that is unset, if it is not a variable of the engine.
+    unset_names: BTreeMap<String, String>,
 }
 
 /// The URL in a setting.
@@ -64,6 +66,14 @@ impl EngineSettings {
         self.variables.get(key).map(String::as_str)
     }
 
+    /// The name by which an administrator sets this key; `None` if it is unset and the engine's variables set
+    /// it.
+    #[must_use]
+    pub fn name(&self, key: &str) -> Option<&str> {
+        let name = self.variables.get(key).or(self.unset_names.get(key));
+        name.map(String::as_str)
+    }
+
     /// Replaces the names of variables by those that an operator knows. Each pair is a key and a name.
     #[must_use]
     pub fn with_variable_names(
@@ -71,8 +81,11 @@ impl EngineSettings {
         names: impl IntoIterator<Item = (String, String)>,
     ) -> Self {
         for (key, name) in names {
-            if let Some(variable) = self.variables.get_mut(&key) {
-                *variable = name;
+            match self.variables.get_mut(&key) {
+                Some(variable) => *variable = name,
+                None => {
+                    self.unset_names.insert(key, name);
+                }
             }
         }
         self

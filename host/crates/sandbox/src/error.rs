@@ -26,7 +26,7 @@ pub enum Error {
         /// For the client.
         error: EngineError,
         /// Why the engine's last request failed.
-        failure: Option<RequestFailure>,
+        failure: Option<Box<RequestFailure>>,
     },
     /// The engine exceeded a limit of the call.
     #[error("the engine was stopped: {0}")]

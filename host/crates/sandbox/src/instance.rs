@@ -113,7 +113,7 @@ impl Instance {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(Error::Engine {
                 error: sanitize_error(error, &state.redactor),
-                failure: state.network.last_failure.take(),
+                failure: state.network.last_failure.take().map(Box::new),
             }),
             Err(error) => Err(Error::from_trap(&error)),
         }

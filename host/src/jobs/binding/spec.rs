@@ -154,7 +154,7 @@ impl BindingSpec {
     }
 
     /// True if the binding has a URL or a secret of its own.
-    fn has_own_connection(&self, description: &Description) -> bool {
+    pub(super) fn has_own_connection(&self, description: &Description) -> bool {
         description.settings.iter().any(|setting| {
             is_connection_setting(setting) && self.keys().any(|key| *key == setting.key)
         })

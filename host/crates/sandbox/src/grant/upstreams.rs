@@ -120,10 +120,10 @@ pub fn open_upstreams(
     Ok(upstreams)
 }
 
-/// The variable that sets a setting, or that an administrator can use to set it.
+/// The name by which an administrator sets a setting, or can set it.
 fn variable_name(description: &Description, settings: &EngineSettings, key: &str) -> String {
-    if let Some(variable) = settings.variable(key) {
-        return variable.to_owned();
+    if let Some(name) = settings.name(key) {
+        return name.to_owned();
     }
     description
         .settings

@@ -43,7 +43,7 @@ impl ConformanceHost {
             }
             Task::Models { engine } => {
                 let binding = snapshot.operator_binding(Some(&engine))?;
-                TaskResult::Models(jobs.models(binding, None).await?)
+                TaskResult::Models(jobs.models(binding).await?)
             }
             Task::Verify { engine } => {
                 let binding = snapshot.operator_binding(Some(&engine))?;

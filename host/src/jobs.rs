@@ -134,7 +134,8 @@ impl Jobs {
         edit: Edit,
         context: &JobContext,
     ) -> Result<CompletedJob, Error> {
-        let edit = source_images::prepare(edit, &self.decoder, plan.requester.user.as_deref()).await?;
+        let edit =
+            source_images::prepare(edit, &self.decoder, plan.requester.user.as_deref()).await?;
         self.run(plan, request, Some(edit), context).await
     }
 

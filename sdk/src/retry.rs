@@ -66,7 +66,10 @@ impl Failure {
     /// has certainly not accepted it: after a failed connection, or after a gateway gave up waiting, the
     /// upstream may generate the image and bill it.
     fn retry_delay_ms(&self) -> Option<u64> {
-        if !self.status.is_some_and(|status| NOT_ACCEPTED.contains(&status)) {
+        if !self
+            .status
+            .is_some_and(|status| NOT_ACCEPTED.contains(&status))
+        {
             return None;
         }
         match self.error.kind {

@@ -41,7 +41,10 @@ impl Jobs {
             owned_binding.models.get(request).await
         });
         listing.await.unwrap_or_else(|crash| {
-            let message = format!("the models of engine {} cannot be listed: {crash}", binding.name);
+            let message = format!(
+                "the models of engine {} cannot be listed: {crash}",
+                binding.name
+            );
             Err(Error::invalid("engine", message))
         })
     }

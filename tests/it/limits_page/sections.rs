@@ -88,7 +88,7 @@ pub(super) const SECTIONS: &[Section] = &[
             },
             Limit {
                 what: "running jobs of one user",
-                value: Text("half of `PINHOLE_SLOTS`"),
+                value: Text("three quarters of `PINHOLE_SLOTS`"),
                 setting: Some("PINHOLE_SLOTS_PER_USER"),
                 response: "the job waits",
             },

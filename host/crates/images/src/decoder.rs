@@ -35,7 +35,9 @@ pub struct Decoder {
 }
 
 /// Permission to decode one image.
-pub struct DecodePermit(Permit);
+pub struct DecodePermit {
+    _permit: Permit,
+}
 
 impl Default for Decoder {
     fn default() -> Self {
@@ -71,7 +73,8 @@ impl Decoder {
             DecodeFor::Engine(user) => (&self.engine, user),
         };
         let job = QueuedJob { user, group: None };
-        queue.acquire(job).await.map(DecodePermit)
+        let permit = queue.acquire(job).await?;
+        Ok(DecodePermit { _permit: permit })
     }
 }
 
@@ -108,7 +111,9 @@ mod tests {
         let (decoder, runtime) = (Decoder::default(), Handle::current());
         for _ in 0..=MAX_USER_DECODES {
             let permit = acquire(&decoder, "a").await;
-            let crashed = permit.run(&runtime, || -> Result<(), _> { panic!("as a decoder might") });
+            let crashed = permit.run(&runtime, || -> Result<(), _> {
+                panic!("as a decoder might")
+            });
             assert!(crashed.await.unwrap_err().reason.contains("crashed"));
         }
         let decoded = acquire(&decoder, "a").await.run(&runtime, || Ok(7)).await;

@@ -32,7 +32,7 @@ impl ModelCache {
     ) -> Result<Arc<[Model]>, Error> {
         // Locked during the request: concurrent callers wait for its result.
         let mut cached = self.0.lock().await;
-        if let Some(list) = cached.as_ref().filter(|list| list.is_fresh()) {
+        if let Some(list) = cached.as_ref().filter(|list| list.is_fresh(Instant::now())) {
             return list.models.clone();
         }
         let models = request.await.map(Arc::from);
@@ -45,12 +45,12 @@ impl ModelCache {
 }
 
 impl CachedList {
-    fn is_fresh(&self) -> bool {
+    fn is_fresh(&self, now: Instant) -> bool {
         let max_age = match self.models {
             Ok(_) => MAX_LIST_AGE,
             Err(_) => MAX_FAILURE_AGE,
         };
-        self.requested_at.elapsed() < max_age
+        now.duration_since(self.requested_at) < max_age
     }
 }
 
@@ -62,25 +62,35 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn model_cache_requests_once_and_forgets_failures_sooner() {
+    #[tokio::test]
+    async fn model_cache_requests_once_for_concurrent_callers() {
         let (cache, requests) = (ModelCache::default(), AtomicUsize::new(0));
-        let get = async |succeeds: bool| {
-            let request = async {
+        let get = || {
+            cache.get(async {
                 requests.fetch_add(1, Ordering::Relaxed);
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                if succeeds { Ok(Vec::new()) } else { Err(Error::Disabled("no")) }
-            };
-            cache.get(request).await.is_ok()
+                tokio::task::yield_now().await;
+                Err(Error::Disabled("no"))
+            })
         };
-        assert_eq!(join_all((0..50).map(|_| get(false))).await, [false; 50]);
+        let results = join_all((0..50).map(|_| get())).await;
+        assert!(results.iter().all(Result::is_err));
         assert_eq!(requests.load(Ordering::Relaxed), 1);
-        tokio::time::advance(MAX_FAILURE_AGE).await;
-        assert_eq!(join_all((0..50).map(|_| get(true))).await, [true; 50]);
-        tokio::time::advance(MAX_LIST_AGE - Duration::from_secs(1)).await;
-        assert!(get(false).await);
-        assert_eq!(requests.load(Ordering::Relaxed), 2);
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(!get(false).await);
+    }
+
+    #[test]
+    fn cached_list_ages_and_a_failure_sooner() {
+        let requested_at = Instant::now();
+        for (models, max_age) in [
+            (Ok(Arc::from([])), MAX_LIST_AGE),
+            (Err(Error::Disabled("no")), MAX_FAILURE_AGE),
+        ] {
+            let list = CachedList {
+                requested_at,
+                models,
+            };
+            let is_fresh_after = |age| list.is_fresh(requested_at + age);
+            assert!(is_fresh_after(max_age - Duration::from_secs(1)));
+            assert!(!is_fresh_after(max_age));
+        }
     }
 }

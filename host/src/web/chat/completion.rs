@@ -141,7 +141,13 @@ fn is_forwarded(name: &HeaderName) -> bool {
     const PRIVATE: [&str; 2] = ["openai-organization", "openai-project"];
     const PREFIXES: [&str; 2] = ["openai-", "x-ratelimit-"];
     let name = name.as_str();
-    ["retry-after", "retry-after-ms", "x-request-id", "x-should-retry"].contains(&name)
+    [
+        "retry-after",
+        "retry-after-ms",
+        "x-request-id",
+        "x-should-retry",
+    ]
+    .contains(&name)
         || (PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && !PRIVATE.contains(&name))
 }
 

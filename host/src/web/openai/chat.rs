@@ -46,7 +46,11 @@ pub(super) async fn complete(
         status.as_u16()
     );
     let error = ApiError::new(status, message);
-    if response.headers().get(SHOULD_RETRY).is_some_and(|it| it == "false") {
+    if response
+        .headers()
+        .get(SHOULD_RETRY)
+        .is_some_and(|it| it == "false")
+    {
         return Err(error.without_retry().into());
     }
     Err(error.into())

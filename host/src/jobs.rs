@@ -45,7 +45,6 @@ pub use completed_job::{CompletedJob, ImageOrigin};
 pub use edit_check::MAX_SOURCE_BYTES;
 pub use error::Error;
 pub use plan::{JobPlan, Operation};
-pub use query::{MAX_MODEL_LISTS_PER_MINUTE, MAX_VERIFICATIONS_PER_MINUTE};
 pub use request::{JobRequest, MAX_PARAMETERS_BYTES, MAX_PROMPT_BYTES, MAX_STEPS};
 pub use requester::Requester;
 pub use size::{MAX_PIXELS, MAX_SIDE};

@@ -18,9 +18,9 @@ use super::error::Error;
 /// Time that such a call may take.
 const MAX_QUERY_TIME: Duration = Duration::from_secs(60);
 /// Lists of models that one user may request in a minute. A front end may do so for all its users.
-pub const MAX_MODEL_LISTS_PER_MINUTE: u32 = 300;
+const MAX_MODEL_LISTS_PER_MINUTE: u32 = 300;
 /// Verifications of engines that one administrator may request in a minute. Each is a request to an upstream.
-pub const MAX_VERIFICATIONS_PER_MINUTE: u32 = 30;
+const MAX_VERIFICATIONS_PER_MINUTE: u32 = 30;
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl Jobs {

@@ -25,7 +25,10 @@ async fn check(engine: &str, limits: fn(&str) -> Value, variables: &[(&str, &str
     let gate = Arc::new(Semaphore::new(0));
     let (slow, fast) = (gated_upstream(gate.clone()).await, image_upstream().await);
     let (default_url, bindings) = if engine == "openai" {
-        (slow.url(), json!({"fast": {"engine": "openai", "settings": {"base-url": fast.url()}}}))
+        (
+            slow.url(),
+            json!({"fast": {"engine": "openai", "settings": {"base-url": fast.url()}}}),
+        )
     } else {
         (fast.url(), limits(&slow.url()))
     };
@@ -53,9 +56,7 @@ async fn check(engine: &str, limits: fn(&str) -> Value, variables: &[(&str, &str
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrency_limits_the_jobs_of_a_binding_and_no_others() {
-    let limits = |url: &str| {
-        json!({"slow": {"engine": "openai", "settings": {"base-url": url}, "concurrency": 2}})
-    };
+    let limits = |url: &str| json!({"slow": {"engine": "openai", "settings": {"base-url": url}, "concurrency": 2}});
     check("slow", limits, &[("PINHOLE_SLOTS", "8")]).await;
     let variables = [("PINHOLE_SLOTS", "8"), ("PINHOLE_OPENAI_CONCURRENCY", "2")];
     check("openai", |_| json!({}), &variables).await;
@@ -72,12 +73,10 @@ async fn invalid_concurrency_stops_the_start() {
     let variables = [("PINHOLE_OPENAI_CONCURRENCY", "many")];
     let config = pinhole::config::Config::new(pinhole_tests::environment(&data, &variables));
     let audit = pinhole_ground::audit::AuditLog::default();
-    let opened = pinhole::jobs::Jobs::open(
-        &config.unwrap(),
-        audit,
-        pinhole_images::Decoder::default(),
-    );
+    let opened =
+        pinhole::jobs::Jobs::open(&config.unwrap(), audit, pinhole_images::Decoder::default());
     let error = opened.await.err().unwrap().to_string();
-    let expected = "PINHOLE_OPENAI_CONCURRENCY is \"many\": it must be a whole number from 1 to 10000";
+    let expected =
+        "PINHOLE_OPENAI_CONCURRENCY is \"many\": it must be a whole number from 1 to 10000";
     assert!(error.contains(expected), "{error}");
 }

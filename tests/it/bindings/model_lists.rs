@@ -40,7 +40,10 @@ async fn models_of_a_binding_are_listed_for_its_groups() {
     for (path, expected_status) in [(PATHS[0], 200), (PATHS[1], 400)] {
         let (status, text) = list(&server, path, second).await;
         assert_eq!(status, expected_status, "{text}");
-        assert!(!text.contains("gpt-image-2") && !text.contains(MODEL), "{text}");
+        assert!(
+            !text.contains("gpt-image-2") && !text.contains(MODEL),
+            "{text}"
+        );
     }
     let (status, _) = list(&server, "/v1/models/gpt-image-2", second).await;
     assert_eq!(status, 404);
@@ -56,8 +59,19 @@ async fn model_list_is_requested_once_until_a_setting_changes() {
     let models = json!({"object": "list", "data": [{"id": "gpt-image-2"}]});
     let upstream = FakeUpstream::json(200, models).await;
     let server = vault_server(&upstream).await;
-    let lists = || join_all((0..20).flat_map(|_| PATHS).map(|path| list(&server, path, &server.key)));
-    assert!(lists().await.iter().all(|(_, text)| text.contains("gpt-image-2")));
+    let lists = || {
+        join_all(
+            (0..20)
+                .flat_map(|_| PATHS)
+                .map(|path| list(&server, path, &server.key)),
+        )
+    };
+    assert!(
+        lists()
+            .await
+            .iter()
+            .all(|(_, text)| text.contains("gpt-image-2"))
+    );
     assert_eq!(upstream.requests().len(), 1);
     change_a_setting(&server, "64x64").await;
     lists().await;

@@ -11,9 +11,9 @@ const MAX_USER_DECODES: usize = 2;
 /// users.
 const MAX_ENGINE_DECODES: usize = 1;
 /// Images that wait to be decoded.
-pub const MAX_WAITING_DECODES: usize = 1024;
+const MAX_WAITING_DECODES: usize = 1024;
 /// Images of one user that wait to be decoded.
-pub const MAX_WAITING_DECODES_PER_USER: usize = 128;
+const MAX_WAITING_DECODES_PER_USER: usize = 128;
 /// Images that wait to be decoded for engines. Each belongs to a running job, so a job never finds the
 /// queue full.
 const MAX_WAITING_ENGINE_DECODES: usize = 10_000;

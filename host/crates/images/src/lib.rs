@@ -40,8 +40,6 @@ mod sample;
 mod scanner;
 mod structure;
 
-pub use decoder::{
-    DecodeFor, DecodePermit, Decoder, MAX_WAITING_DECODES, MAX_WAITING_DECODES_PER_USER,
-};
+pub use decoder::{DecodeFor, DecodePermit, Decoder};
 pub use image_file::{Image, ImageLimits, MEDIA_TYPES};
 pub use metadata::MetadataPolicy;

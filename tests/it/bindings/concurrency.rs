@@ -66,17 +66,3 @@ async fn concurrency_limits_the_jobs_of_a_binding_and_no_others() {
         |url: &str| json!({"slow": {"engine": "openai", "settings": {"base-url": url}}});
     check("slow", unlimited, &[("PINHOLE_SLOTS", "4")]).await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn invalid_concurrency_stops_the_start() {
-    let data = tempfile::tempdir().unwrap();
-    let variables = [("PINHOLE_OPENAI_CONCURRENCY", "many")];
-    let config = pinhole::config::Config::new(pinhole_tests::environment(&data, &variables));
-    let audit = pinhole_ground::audit::AuditLog::default();
-    let opened =
-        pinhole::jobs::Jobs::open(&config.unwrap(), audit, pinhole_images::Decoder::default());
-    let error = opened.await.err().unwrap().to_string();
-    let expected =
-        "PINHOLE_OPENAI_CONCURRENCY is \"many\": it must be a whole number from 1 to 10000";
-    assert!(error.contains(expected), "{error}");
-}

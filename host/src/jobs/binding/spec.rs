@@ -214,3 +214,43 @@ fn to_variable(value: &Value) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn concurrency_comes_from_the_binding_or_the_engines_variable() {
+        let environment = |value: &str| {
+            let variable = "PINHOLE_MY_ENGINE_CONCURRENCY".to_owned();
+            Environment::new([(variable, value.to_owned())])
+        };
+        let default = BindingSpec::default();
+        assert_eq!(
+            default.concurrency("my-engine", &environment("7")),
+            Ok(Some(7))
+        );
+        assert_eq!(default.concurrency("my-engine", &environment("")), Ok(None));
+        let own = BindingSpec {
+            concurrency: Some(3),
+            ..BindingSpec::default()
+        };
+        assert_eq!(own.concurrency("my-engine", &environment("7")), Ok(Some(3)));
+        let other = BindingSpec {
+            engine: Some("my-engine".to_owned()),
+            ..BindingSpec::default()
+        };
+        assert_eq!(other.concurrency("photo", &environment("7")), Ok(None));
+        for invalid in ["0", "many", "10001", "-1"] {
+            let error = default
+                .concurrency("my-engine", &environment(invalid))
+                .unwrap_err();
+            assert_eq!(
+                error,
+                format!(
+                    "PINHOLE_MY_ENGINE_CONCURRENCY is {invalid:?}: it must be a whole number from 1 to 10000"
+                )
+            );
+        }
+    }
+}

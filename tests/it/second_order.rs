@@ -67,10 +67,15 @@ fn forbids_retry(headers: &HeaderMap) -> bool {
 
 /// Lets each failure happen to an order of this engine, whose path contains `path`.
 async fn check_engine(engine: &str, url_variable: &str, url_path: &str, path: &str) {
+    let model = match engine {
+        "gemini" => "gemini-3.1-flash-image",
+        _ => "",
+    };
     let upstream = FakeUpstream::json(200, json!({})).await;
     let url = format!("{}{url_path}", upstream.url());
     let variables = [
         ("IMAGE_GENERATION_ENGINE", engine),
+        ("IMAGE_GENERATION_MODEL", model),
         ("IMAGES_GEMINI_API_KEY", "a-key"),
         ("PINHOLE_FALLBACKS", "sketch"),
         (url_variable, &url),

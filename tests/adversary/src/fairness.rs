@@ -53,7 +53,7 @@ pub(crate) const CASES: &[AttackCase] = &[
     .on_own_server(),
     AttackCase::new(
         "T39-second-order",
-        "an order that may be charged is sent to no other upstream, and clients are told not to repeat it",
+        "an order that may be charged is sent to no other upstream, and its response forbids clients to repeat it",
         |target| Box::pin(second_order(target)),
     )
     .guarded_by(&[Guard::SecondOrder])

@@ -1,6 +1,6 @@
 //! A fair queue: which jobs run, and which wait.
 //!
-//! If jobs waited in order of arrival, a user who sends many would delay everybody behind them, and jobs
+//! If jobs waited in order of arrival, a user who sends many would delay all others, and jobs
 //! that hang on one slow upstream would block all others. So each job has a user (`None` is the server
 //! itself), and may have a group, such as its upstream. When a slot becomes free, the waiting user with the
 //! fewest running jobs gets it; of several, the one whose job has waited longest. A job whose group is at its
@@ -23,7 +23,7 @@ use crate::guard::Guard;
 use crate::metrics::Load;
 use state::{GroupLimits, Owner, State};
 
-/// The share of slots, and of places to wait, that users without a job find: one in so many.
+/// One in this number of slots, and of places to wait, is for users without a job.
 const RESERVED_SHARE: usize = 4;
 
 /// The limits of a [`FairQueue`].
@@ -62,7 +62,7 @@ pub struct QueuedJob<'a> {
     pub group: Option<JobGroup<'a>>,
 }
 
-/// Jobs that share a limit, whoever sends them.
+/// Jobs of all users that share a limit.
 #[derive(Clone, Copy, Debug)]
 pub struct JobGroup<'a> {
     pub name: &'a str,

@@ -74,6 +74,8 @@ pub enum Reply {
         completion: Box<Completion>,
         /// Markdown to show before it. Empty for clients that receive events.
         prefix: String,
+        /// The turn ran a job, which an upstream may charge.
+        ran_job: bool,
     },
     /// The text of a completion if no language model is configured.
     Text(String),
@@ -92,7 +94,11 @@ pub enum Error {
     #[error("We could not find what you're looking for :/")]
     UnknownChat,
     #[error("the language model cannot be reached")]
-    ModelUnavailable(#[source] egress::Error),
+    ModelUnavailable {
+        source: egress::Error,
+        /// The turn ran a job, or the language model may have received the request.
+        may_be_charged: bool,
+    },
     #[error("cannot read the chat from the database")]
     Store(#[source] sqlx::Error),
 }
@@ -182,6 +188,7 @@ async fn reply(
     model: Option<Model<'_>>,
     outcome: Option<Outcome>,
 ) -> Result<Reply, Error> {
+    let ran_job = outcome.is_some();
     // A client with a chat receives the images as events.
     let prefix = match &outcome {
         Some(Ok(images)) if turn.chat_id.is_none() => format!("{}\n\n", images.to_markdown()),
@@ -193,9 +200,19 @@ async fn reply(
     };
     let completion = model::complete(model, turn.payload)
         .await
-        .map_err(Error::ModelUnavailable)?;
+        .map_err(|source| {
+            let was_sent = !matches!(
+                source,
+                egress::Error::Connect(_) | egress::Error::Denied { .. }
+            );
+            Error::ModelUnavailable {
+                source,
+                may_be_charged: ran_job || was_sent,
+            }
+        })?;
     Ok(Reply::Completion {
         completion: Box::new(completion),
         prefix,
+        ran_job,
     })
 }

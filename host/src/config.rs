@@ -15,7 +15,8 @@ use pinhole_sandbox::{Compiler, MAX_CODE_BYTES, Options};
 
 /// Jobs that run at the same time; more wait.
 pub const DEFAULT_SLOTS: u32 = 1000;
-const MAX_SLOTS: u32 = 10_000;
+/// The largest number of slots.
+pub const MAX_SLOTS: u32 = 10_000;
 /// Time of a job in seconds. Slow machines need minutes for an image.
 pub const DEFAULT_JOB_SECS: u64 = 600;
 const MAX_JOB_SECS: u64 = 24 * 3600;
@@ -37,7 +38,8 @@ pub struct Config {
     pub engines: PathBuf,
     /// `PINHOLE_SLOTS`: jobs that run at the same time.
     pub slots: u32,
-    /// `PINHOLE_SLOTS_PER_USER`: slots that the jobs of one user may occupy; by default half of them.
+    /// `PINHOLE_SLOTS_PER_USER`: slots that the jobs of one user may occupy, at most all but the reserve for
+    /// users without a running job.
     pub slots_per_user: u32,
     /// `PINHOLE_JOB_TIMEOUT_SECS`: time of a job.
     pub job_timeout: Duration,
@@ -75,7 +77,7 @@ impl Config {
     pub fn new(environment: Environment) -> Result<Self> {
         let number = |name: &str, max: u64| parse_number(&environment, name, max);
         let slots = number("PINHOLE_SLOTS", MAX_SLOTS.into())?.unwrap_or(DEFAULT_SLOTS.into());
-        let slots_per_user = number("PINHOLE_SLOTS_PER_USER", slots)?.unwrap_or((slots / 2).max(1));
+        let slots_per_user = number("PINHOLE_SLOTS_PER_USER", slots)?.unwrap_or(slots);
         let job_secs =
             number("PINHOLE_JOB_TIMEOUT_SECS", MAX_JOB_SECS)?.unwrap_or(DEFAULT_JOB_SECS);
         let silence = number("PINHOLE_UPSTREAM_SILENCE_SECS", MAX_JOB_SECS)?;

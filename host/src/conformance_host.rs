@@ -43,7 +43,7 @@ impl ConformanceHost {
             }
             Task::Models { engine } => {
                 let binding = snapshot.operator_binding(Some(&engine))?;
-                TaskResult::Models(jobs.models(binding, None).await?)
+                TaskResult::Models(jobs.models(binding).await?)
             }
             Task::Verify { engine } => {
                 let binding = snapshot.operator_binding(Some(&engine))?;
@@ -102,7 +102,7 @@ fn failure(error: &Error) -> Failure {
                 failure.retry_after_ms = returned.retry_after_ms;
             }
         }
-        Error::Disabled(_) => {}
+        Error::Disabled(_) | Error::QueueFull(_) | Error::RateLimited { .. } => {}
     }
     failure
 }

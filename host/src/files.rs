@@ -255,27 +255,27 @@ impl Files {
         chunks.with_context(|| format!("cannot read image {}", file.id))
     }
 
-    /// The thumbnail of a file, in one of [`THUMBNAIL_SIZES`]. It is created once and stored.
-    pub async fn thumbnail(&self, file: &FileRow, size: u32) -> Result<Thumbnail> {
+    /// The thumbnail of a file, in one of [`THUMBNAIL_SIZES`], for a user. It is created once and stored.
+    pub async fn thumbnail(&self, file: &FileRow, size: u32, user_id: &str) -> Result<Thumbnail> {
         let name = thumbnail_name(&file.id, size);
-        let name_thumbnail = || format!("cannot create thumbnail {name}");
-        if let Some(bytes) = self.objects.get(&name).await.with_context(name_thumbnail)? {
+        let name_failure = || format!("cannot create thumbnail {name}");
+        if let Some(bytes) = self.objects.get(&name).await.with_context(name_failure)? {
             return Ok(Thumbnail::from_bytes(bytes));
         }
-        let Some(original) = self
-            .objects
-            .get(&file.id)
-            .await
-            .with_context(name_thumbnail)?
-        else {
+        let permit = match self.decoder.acquire(DecodeFor::User(Some(user_id))).await {
+            Ok(permit) => permit,
+            Err(full) => return Ok(Thumbnail::QueueFull(full)),
+        };
+        // Another request may have created it meanwhile.
+        if let Some(bytes) = self.objects.get(&name).await.with_context(name_failure)? {
+            return Ok(Thumbnail::from_bytes(bytes));
+        }
+        let original = self.objects.get(&file.id).await;
+        let Some(original) = original.with_context(name_failure)? else {
             return Ok(Thumbnail::FileMissing);
         };
         let create = move || thumbnail::create(original, size);
-        let created = self
-            .decoder
-            .run(DecodeFor::User, &Handle::current(), create)
-            .await;
-        let bytes = match created {
+        let bytes = match permit.run(&Handle::current(), create).await {
             Ok(bytes) => bytes,
             Err(refusal) => return Ok(Thumbnail::Impossible(refusal.reason)),
         };

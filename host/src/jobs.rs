@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use edit_check::check_edit;
+use query::QueryRates;
 
 pub use binding::{BINDINGS, Binding, MAX_BINDINGS};
 pub use completed_job::{CompletedJob, ImageOrigin};
@@ -54,6 +55,7 @@ pub struct Jobs {
     decoder: Decoder,
     snapshot: ArcSwap<Snapshot>,
     timeout: Duration,
+    query_rates: QueryRates,
     shutdown: CancellationToken,
 }
 
@@ -80,6 +82,7 @@ impl Jobs {
             decoder,
             snapshot: ArcSwap::from_pointee(snapshot),
             timeout: config.job_timeout,
+            query_rates: QueryRates::default(),
             shutdown: CancellationToken::new(),
         })
     }
@@ -127,7 +130,8 @@ impl Jobs {
         edit: Edit,
         context: &JobContext,
     ) -> Result<CompletedJob, Error> {
-        let edit = source_images::prepare(edit, &self.decoder).await?;
+        let edit =
+            source_images::prepare(edit, &self.decoder, plan.requester.user.as_deref()).await?;
         self.run(plan, request, Some(edit), context).await
     }
 
@@ -156,9 +160,7 @@ impl Jobs {
             };
             self.attempt(attempt, request.clone(), edit.clone())
         };
-        let may_fall_back = |error: &Error| {
-            !plan.is_named && error.allows_fallback() && !context.usage.may_be_charged()
-        };
+        let may_fall_back = |error: &Error| !plan.is_named && error.allows_fallback();
         let mut failure = match attempt(&*plan.binding).await {
             Err(error) if may_fall_back(&error) => error,
             result => return result,
@@ -200,7 +202,8 @@ impl Jobs {
             .call_engine(&attempt, settings, job, edit)
             .await
             .map_err(|source| {
-                let error = Error::engine(&binding.name, &binding.component, settings, source);
+                let error = Error::engine(&binding.name, &binding.component, settings, source)
+                    .after(&attempt.context.usage);
                 let name = &attempt.context.job;
                 tracing::warn!(job = name, "job {name} failed: {}", error.for_operator());
                 error
@@ -226,7 +229,10 @@ impl Jobs {
             ..Limits::job(self.timeout)
         };
         let component = &binding.component;
-        let call = self.engines.call(component, settings, context, limits);
+        let call = self
+            .engines
+            .call(component, settings, context, limits)
+            .in_group(binding.concurrency.jobs());
         let result = async {
             match edit {
                 None => call.generate(job).await,

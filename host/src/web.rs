@@ -102,8 +102,10 @@ async fn health() -> Json<Status> {
     Json(Status { status: true })
 }
 
-/// The response if a handler panicked. The panic's message may quote the request, so it is not logged
+/// The response if a handler panicked, possibly after a job was charged. The panic's message may quote the request, so it is not logged
 /// here; the panic hook logs the location.
 fn panic_response(_: Box<dyn Any + Send>) -> Response {
-    ApiError::internal(&anyhow::anyhow!("the handler panicked")).into_response()
+    ApiError::internal(&anyhow::anyhow!("the handler panicked"))
+        .without_retry()
+        .into_response()
 }

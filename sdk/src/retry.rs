@@ -7,9 +7,12 @@ use crate::{Error, ErrorKind, Refusal, Request, Response, job, send_all};
 pub const MAX_DELAY_MS: u64 = 30_000;
 /// Delay before a retry if the upstream names none, in milliseconds.
 const DEFAULT_DELAY_MS: u64 = 1000;
+/// The statuses with which an upstream refuses a request before it starts to generate.
+const NOT_ACCEPTED: [u16; 2] = [429, 503];
 
 /// Sends one request for each item concurrently, then retries once those that the upstream refused
-/// as rate-limited or unavailable with a delay of at most [`MAX_DELAY_MS`].
+/// with status 429 or 503, as rate-limited or unavailable, with a delay of at most [`MAX_DELAY_MS`].
+/// Any other failure may have been billed, and is never sent again.
 ///
 /// `request` builds an item's request. `to_error` converts a refusal; the error's kind and delay
 /// decide whether to retry. The results are in the order of the items.
@@ -59,10 +62,16 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    /// Delay before a retry; `None` if the request must not be retried. After a failed connection
-    /// it must not: the upstream may have received and billed the request.
+    /// Delay before a retry; `None` if the request must not be retried. That is so unless the upstream
+    /// has certainly not accepted it: after a failed connection, or after a gateway gave up waiting, the
+    /// upstream may generate the image and bill it.
     fn retry_delay_ms(&self) -> Option<u64> {
-        self.status?;
+        if !self
+            .status
+            .is_some_and(|status| NOT_ACCEPTED.contains(&status))
+        {
+            return None;
+        }
         match self.error.kind {
             ErrorKind::RateLimited | ErrorKind::Unavailable => {
                 let delay_ms = self.error.retry_after_ms.unwrap_or(DEFAULT_DELAY_MS);
@@ -120,6 +129,9 @@ mod tests {
         check(RateLimited, Some(3_600_000), Some(429), None);
         check(Unavailable, None, Some(503), Some(DEFAULT_DELAY_MS));
         check(Unavailable, None, None, None);
+        for gave_up in [408, 500, 502, 504, 520, 522, 524, 529] {
+            check(Unavailable, Some(1), Some(gave_up), None);
+        }
         check(Quota, Some(1), Some(429), None);
         check(Invalid, None, Some(400), None);
     }

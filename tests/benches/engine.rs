@@ -56,7 +56,8 @@ fn main() {
         ("IMAGES_OPENAI_API_KEY", "k"),
         ("PINHOLE_ENGINES", engines_dir.path().to_str().unwrap()),
         ("HOSTILE_BASE_URL", &base_url),
-        ("PINHOLE_SLOTS", "1100"),
+        // One user's jobs for one engine occupy at most nine sixteenths.
+        ("PINHOLE_SLOTS", "2000"),
     ]));
     let bench = EngineBench {
         native: NativeEngine::new(&base_url),

@@ -90,6 +90,15 @@ const checks = {
     await assert.rejects(stranger.models.list(), OpenAI.AuthenticationError);
   },
 
+  // A call makes one order, whatever happens to it, although the client repeats what it may repeat.
+  async orders() {
+    const patient = client.withOptions({ maxRetries: 2 });
+    const prompts = ["500", "502", "504", "524", "close"].map((how) => `fail ${how} node`);
+    for (const prompt of prompts) await assert.rejects(patient.images.generate({ prompt }), OpenAI.APIError);
+    const counted = await (await fetch(`${upstream}/orders`)).json();
+    for (const prompt of prompts) assert.equal(counted[prompt], 1, prompt);
+  },
+
   async models() {
     const ids = [];
     for await (const model of client.models.list()) ids.push(model.id);

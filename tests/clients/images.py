@@ -1,6 +1,7 @@
 """The official Python client against a running server: `CLIENT_SERVER`, `CLIENT_KEY`, `CLIENT_UPSTREAM`."""
 
 import base64
+import json
 import os
 import urllib.request
 
@@ -90,10 +91,38 @@ def errors():
         raise AssertionError("nobody was let in")
 
 
+def orders():
+    """A call makes one order, whatever happens to it, although the client repeats what it may repeat."""
+    patient = openai.OpenAI(base_url=f"{SERVER}/v1", api_key=KEY)
+    assert patient.max_retries == 2
+    image = ("a.png", IMAGE, "image/png")
+
+    def chat(prompt):
+        patient.chat.completions.create(model="mock-chat", messages=[{"role": "user", "content": prompt}])
+
+    asks = {
+        "generate": lambda prompt: patient.images.generate(prompt=prompt),
+        "stream": lambda prompt: list(patient.images.generate(prompt=prompt, stream=True)),
+        "edit": lambda prompt: patient.images.edit(prompt=prompt, image=image),
+        "chat": chat,
+    }
+    sent = {f"fail {how} {name}": ask for how in ["500", "502", "504", "524", "close"] for name, ask in asks.items()}
+    for prompt, ask in sent.items():
+        try:
+            ask(prompt)
+        except openai.APIError:
+            pass
+        else:
+            raise AssertionError(f"{prompt} did not fail")
+    with urllib.request.urlopen(UPSTREAM + "/orders") as answer:
+        counted = json.load(answer)
+    assert counted == dict.fromkeys(sent, 1), counted
+
+
 def models():
     assert [model.id for model in client.models.list()] == ["gpt-image-2", "mock-chat"]
 
 
-for check in [generate, habits, edit, stream, errors, models]:
+for check in [generate, habits, edit, stream, errors, orders, models]:
     check()
     print(f"python openai {openai.__version__}: {check.__name__} ok", flush=True)

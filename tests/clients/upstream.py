@@ -1,11 +1,13 @@
 """An images API on loopback, as engine `openai` asks it, and at `/chat/v1` a language model. Prints its
 address, then answers.
 
-A prompt with "refuse" in it is refused. A stream sends a draft, waits until the client under test
+A prompt with "refuse" in it is refused. One with "fail 502" is answered with that status, "fail close" with nothing; such
+orders are counted by prompt (`GET /orders`). A stream sends a draft, waits until the client under test
 has shown that it got it (`GET /seen`), and then sends the picture: so nothing depends on time.
 The language model says a few words; asked to "wait" it says two and then nothing until its client goes.
 """
 
+import collections
 import json
 import re
 import threading
@@ -22,18 +24,26 @@ PATIENCE_SECS = 60
 WORDS = ["Here is ", "your ", "fox."]
 
 seen = threading.Semaphore(0)
+orders = collections.Counter()
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/seen":
             seen.release()
+        if self.path == "/orders":
+            return self.answer(200, orders)
         model = "mock-chat" if self.path.startswith("/chat/") else "gpt-image-2"
         self.answer(200, {"object": "list", "data": [{"id": model, "object": "model"}]})
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
         text = body.decode("utf-8", "replace")
+        if failing := re.search(r"fail (\w+) \w+", text):
+            orders[failing[0]] += 1
+            if failing[1] == "close":
+                return None
+            return self.answer(int(failing[1]), {"error": {"message": "The order was taken."}})
         if self.path == "/chat/v1/chat/completions":
             return self.speak(json.loads(text))
         if "refuse" in text:

@@ -1,5 +1,8 @@
 //! Bindings: named configurations of engines, their users, and the fallback from an unavailable upstream.
 
+mod concurrency;
+mod model_lists;
+
 use http::Method;
 use pinhole_ground::audit::AuditLog;
 use pinhole_images::Decoder;
@@ -276,6 +279,10 @@ async fn invalid_bindings_stop_the_start_with_their_position() {
         (
             "{\"a\": {\"steps\": 0}}",
             "binding \"a\": steps must be from 1 to",
+        ),
+        (
+            "{\"a\": {\"concurrency\": 0}}",
+            "binding \"a\": concurrency must be a whole number from 1 to 10000",
         ),
     ] {
         let data = tempfile::tempdir().unwrap();

@@ -32,6 +32,7 @@ mod limits_page;
 mod open_webui_page;
 mod openai;
 mod sandbox;
+mod second_order;
 mod secrets;
 mod settings;
 mod tasks;

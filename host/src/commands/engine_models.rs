@@ -10,7 +10,7 @@ pub(crate) async fn models(config: &Config, engine: Option<&str>) -> Result<u8> 
     let jobs = open_jobs(config).await?;
     let snapshot = jobs.snapshot();
     let models = match snapshot.operator_binding(engine) {
-        Ok(binding) => jobs.models(binding, None).await,
+        Ok(binding) => jobs.models(binding).await,
         Err(error) => Err(error),
     };
     match models {

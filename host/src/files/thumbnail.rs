@@ -5,6 +5,7 @@ use std::io::Cursor;
 use bytes::Bytes;
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageFormat};
+use pinhole_ground::fair_queue::QueueFull;
 use pinhole_ground::guard::Refusal;
 use pinhole_images::Image;
 
@@ -23,6 +24,8 @@ pub enum Thumbnail {
     FileMissing,
     /// The original has no thumbnail. Contains the reason for the user.
     Impossible(String),
+    /// Too many images wait to be decoded.
+    QueueFull(QueueFull),
 }
 
 impl Thumbnail {
@@ -37,7 +40,7 @@ impl Thumbnail {
 /// Creates a thumbnail whose longer side has at most `size` pixels: a PNG if the image has an alpha
 /// channel, else a JPEG. Uses the first frame of an animation and applies the orientation.
 ///
-/// Decodes the pixels, so call it within [`Decoder::run`](pinhole_images::Decoder::run). The error is for
+/// Decodes the pixels, so call it within [`DecodePermit::run`](pinhole_images::DecodePermit::run). The error is for
 /// the user.
 pub(super) fn create(bytes: Bytes, size: u32) -> Result<Bytes, Refusal> {
     let name_failure = |refusal: Refusal| {

@@ -3,6 +3,8 @@
 //! Every engine is a binding under its own name, configured by its variables. An operator can define more
 //! in `PINHOLE_BINDINGS`, several of the same engine too.
 
+mod concurrency;
+mod model_cache;
 mod spec;
 
 use std::sync::Arc;
@@ -17,6 +19,8 @@ use super::defaults::JobDefaults;
 use super::error::Error;
 use crate::settings::Settings;
 
+use concurrency::Concurrency;
+pub(super) use model_cache::ModelCache;
 pub use spec::{BINDINGS, MAX_BINDINGS};
 pub(super) use spec::{BindingSpec, parse_bindings};
 
@@ -28,6 +32,9 @@ pub struct Binding {
     pub(super) generate_defaults: JobDefaults,
     pub(super) edit_defaults: JobDefaults,
     pub(super) spec: BindingSpec,
+    pub(super) concurrency: Concurrency,
+    /// The models that its upstream listed.
+    pub(super) models: ModelCache,
     generate: Result<ResolvedSettings, String>,
     edit: Result<ResolvedSettings, String>,
 }
@@ -38,10 +45,13 @@ pub(super) struct BindingContext<'a> {
     pub(super) egress: &'a Egress,
     pub(super) environment: &'a Environment,
     pub(super) settings: &'a Settings,
+    /// There are other bindings.
+    pub(super) has_others: bool,
 }
 
 impl Binding {
-    /// Resolves the settings of a binding. Reuses the connections of `previous`, the binding of the same
+    /// Resolves the settings of a binding. Fails only if the limit of its jobs is invalid: other problems are
+    /// its [`Self::problems`]. Reuses the connections of `previous`, the binding of the same
     /// name before, if they lead to the same upstreams.
     pub(super) async fn new(
         name: String,
@@ -50,7 +60,8 @@ impl Binding {
         component: Arc<Component>,
         context: &BindingContext<'_>,
         previous: Option<&Self>,
-    ) -> Self {
+    ) -> Result<Self, String> {
+        let concurrency = spec.concurrency(&name, context.environment)?;
         let previous = previous
             .filter(|it| it.component.digest == component.digest && it.spec.tls == spec.tls);
         let (generate_settings, edit_settings) =
@@ -81,15 +92,23 @@ impl Binding {
                     .await
             }
         };
-        Self {
+        Ok(Self {
             generate_defaults: generate_defaults(&name, &spec, context.settings),
             edit_defaults: edit_defaults(&name, &spec, context.settings),
+            concurrency: Concurrency::new(&name, concurrency, context.has_others, context.engines),
+            models: ModelCache::default(),
             name,
             component,
             spec,
             generate,
             edit,
-        }
+        })
+    }
+
+    /// The model of jobs that name none, if a setting does.
+    #[must_use]
+    pub fn default_model(&self) -> Option<&str> {
+        self.generate_defaults.model.as_deref()
     }
 
     /// The engine's name.

@@ -1,14 +1,18 @@
 //! Why a job has no images, and what the operator can do about it.
 
+use std::time::Duration;
+
+use pinhole_ground::fair_queue::QueueFull;
+use pinhole_ground::guard::Guard;
 use pinhole_ground::text::plain;
 use pinhole_sandbox::contract::{Description, ErrorKind, SettingKind};
-use pinhole_sandbox::{Component, Error as EngineError, ResolvedSettings};
+use pinhole_sandbox::{Component, Error as EngineError, ResolvedSettings, Usage};
 
 /// Length of the reason why an engine's request failed, in bytes; a longer one is cut.
 const MAX_FAILURE_BYTES: usize = 1000;
 
 /// Why a job has no images.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The request is invalid.
     #[error("{message}")]
@@ -27,6 +31,12 @@ pub enum Error {
     /// The operator disabled the operation.
     #[error("{0}")]
     Disabled(&'static str),
+    /// Too many images wait to be decoded.
+    #[error("{0}")]
+    QueueFull(#[from] QueueFull),
+    /// The user requests lists of models, or verifies engines, too often.
+    #[error("too many requests of this kind: retry in {} s", .retry_after.as_secs().max(1))]
+    RateLimited { retry_after: Duration },
     /// The engine failed.
     #[error("{source}")]
     Engine {
@@ -35,6 +45,8 @@ pub enum Error {
         source: Box<EngineError>,
         /// What the operator can do about it.
         remedy: Option<String>,
+        /// An upstream may have started to generate, and may charge for it.
+        may_be_charged: bool,
     },
 }
 
@@ -72,13 +84,41 @@ impl Error {
             remedy: remedy(&component.description, settings, &source),
             engine: name.to_owned(),
             source: Box::new(source),
+            may_be_charged: false,
         }
     }
 
-    /// True if the upstream was unavailable or refused the caller for a limit, so that another binding
-    /// may succeed.
+    /// The same failure after these requests to upstreams.
+    pub(super) fn after(mut self, usage: &Usage) -> Self {
+        if let Self::Engine { may_be_charged, .. } = &mut self {
+            *may_be_charged = Guard::SecondOrder.applies(usage.may_be_charged());
+        }
+        self
+    }
+
+    /// True if a client must not send the request again: it may be charged again, or the quota is
+    /// exhausted.
+    #[must_use]
+    pub fn forbids_retry(&self) -> bool {
+        let may_be_charged = matches!(
+            self,
+            Self::Engine {
+                may_be_charged: true,
+                ..
+            }
+        );
+        may_be_charged || self.kind() == ErrorKind::Quota
+    }
+
+    /// True if the upstream was unavailable or refused the caller for a limit, and generated nothing, so
+    /// that another binding may succeed.
     pub(super) fn allows_fallback(&self) -> bool {
-        let Self::Engine { source, .. } = self else {
+        let Self::Engine {
+            source,
+            may_be_charged: false,
+            ..
+        } = self
+        else {
             return false;
         };
         let EngineError::Engine { error, .. } = source.as_ref() else {
@@ -97,12 +137,12 @@ impl Error {
             Self::Invalid { .. } => ErrorKind::Invalid,
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::Disabled(_) => ErrorKind::Forbidden,
+            Self::QueueFull(full) => kind_of_full(*full),
+            Self::RateLimited { .. } => ErrorKind::RateLimited,
             Self::Engine { source, .. } => match source.as_ref() {
                 EngineError::Engine { error, .. } => error.kind,
-                EngineError::Busy(_) | EngineError::QueueFull(_) | EngineError::ShuttingDown => {
-                    ErrorKind::Unavailable
-                }
-                EngineError::UserQueueFull(_) => ErrorKind::RateLimited,
+                EngineError::Busy(_) | EngineError::ShuttingDown => ErrorKind::Unavailable,
+                EngineError::QueueFull(full) => kind_of_full(*full),
                 EngineError::Deadline(_) => ErrorKind::Timeout,
                 EngineError::Limit(_) | EngineError::Crashed(_) => ErrorKind::Upstream,
             },
@@ -116,6 +156,7 @@ impl Error {
             engine,
             source,
             remedy,
+            ..
         } = self
         else {
             return self.to_string();
@@ -135,6 +176,13 @@ impl Error {
         }
         line
     }
+}
+
+fn kind_of_full(full: QueueFull) -> ErrorKind {
+    if full.is_of_user {
+        return ErrorKind::RateLimited;
+    }
+    ErrorKind::Unavailable
 }
 
 /// What the operator can do. The variables come from the engine's description.

@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pinhole_egress::Tls;
+use pinhole_ground::guard::Guard;
+use pinhole_ground::rate_limit::RateLimit;
 use pinhole_sandbox::contract::Model;
 use pinhole_sandbox::grant;
 use pinhole_sandbox::{Call, JobContext, Limits, ResolvedSettings};
+use tokio::time::Instant;
 
 use super::Jobs;
 use super::binding::Binding;
@@ -14,17 +17,53 @@ use super::error::Error;
 
 /// Time that such a call may take.
 const MAX_QUERY_TIME: Duration = Duration::from_secs(60);
+/// Lists of models that one user may request in a minute. A front end may do so for all its users.
+const MAX_MODEL_LISTS_PER_MINUTE: u32 = 300;
+/// Verifications of engines that one administrator may request in a minute. Each is a request to an upstream.
+const MAX_VERIFICATIONS_PER_MINUTE: u32 = 30;
+const MINUTE: Duration = Duration::from_secs(60);
 
 impl Jobs {
-    /// The models that the binding's upstream offers. Uses a slot of the user's share.
-    pub async fn models(&self, binding: &Binding, user: Option<&str>) -> Result<Vec<Model>, Error> {
+    /// The models that the binding's upstream offers, of a cached list.
+    ///
+    /// If the caller drops this future, the request continues: a user cannot cause another one that way.
+    pub async fn listed_models(
+        self: &Arc<Self>,
+        binding: &Arc<Binding>,
+    ) -> Result<Arc<[Model]>, Error> {
+        let (jobs, owned_binding) = (self.clone(), binding.clone());
+        let listing = tokio::spawn(async move {
+            let request = async {
+                jobs.models(&owned_binding).await.inspect_err(|error| {
+                    tracing::warn!("image models cannot be listed: {}", error.for_operator());
+                })
+            };
+            owned_binding.models.get(request).await
+        });
+        listing.await.unwrap_or_else(|crash| {
+            let message = format!(
+                "the models of engine {} cannot be listed: {crash}",
+                binding.name
+            );
+            Err(Error::invalid("engine", message))
+        })
+    }
+
+    /// Counts a user's request for a list of models. Fails if there are too many.
+    pub fn count_model_list(&self, user_id: &str) -> Result<(), Error> {
+        self.query_rates.model_lists.count_for(user_id)
+    }
+
+    /// Counts an administrator's verification of an engine. Fails if there are too many.
+    pub fn count_verification(&self, user_id: &str) -> Result<(), Error> {
+        self.query_rates.verifications.count_for(user_id)
+    }
+
+    /// The models that the binding's upstream offers. Uses a slot of the server itself.
+    pub async fn models(&self, binding: &Binding) -> Result<Vec<Model>, Error> {
         let settings = binding.generate_settings()?;
         binding.require_upstream(settings)?;
-        let context = JobContext {
-            user: user.map(str::to_owned),
-            ..query_context()
-        };
-        self.query(binding, settings, &context)
+        self.query(binding, settings, &query_context())
             .models()
             .await
             .map_err(|error| Error::engine(&binding.name, &binding.component, settings, error))
@@ -113,6 +152,36 @@ impl Jobs {
         let limits = Limits::job(self.timeout.min(MAX_QUERY_TIME));
         self.engines
             .call(&binding.component, settings, context, limits)
+            .in_group(binding.concurrency.queries())
+    }
+}
+
+/// How often users may cause queries.
+pub(super) struct QueryRates {
+    model_lists: UserRate,
+    verifications: UserRate,
+}
+
+struct UserRate(RateLimit<String>);
+
+impl Default for QueryRates {
+    fn default() -> Self {
+        let per_minute = |count| UserRate(RateLimit::new(count, MINUTE));
+        Self {
+            model_lists: per_minute(MAX_MODEL_LISTS_PER_MINUTE),
+            verifications: per_minute(MAX_VERIFICATIONS_PER_MINUTE),
+        }
+    }
+}
+
+impl UserRate {
+    fn count_for(&self, user_id: &str) -> Result<(), Error> {
+        match self.0.count(user_id.to_owned(), Instant::now()) {
+            Err(retry_after) if Guard::QueryRate.applies(true) => {
+                Err(Error::RateLimited { retry_after })
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pinhole_egress::Egress;
 use pinhole_ground::environment::Environment;
+use pinhole_ground::guard::Guard;
 use pinhole_sandbox::Engines;
 
 use super::binding::{Binding, BindingContext, parse_bindings};
@@ -49,6 +50,7 @@ impl Snapshot {
             egress,
             environment,
             settings: &settings,
+            has_others: specs.len() > 1,
         };
         let (mut bindings, mut unavailable) = (BTreeMap::new(), unavailable_engines(engines));
         for (name, spec) in specs {
@@ -68,7 +70,7 @@ impl Snapshot {
                 &context,
                 previous.map(Arc::as_ref),
             )
-            .await;
+            .await?;
             bindings.insert(name, Arc::new(binding));
         }
         Ok(Self {
@@ -94,6 +96,14 @@ impl Snapshot {
     pub fn operator_binding(&self, engine: Option<&str>) -> Result<&Arc<Binding>, Error> {
         let name = engine.unwrap_or(&self.settings.engine);
         self.choose(Some(name), &Requester::operator(), name)
+    }
+
+    /// The binding whose models a requester sees: the one that would generate for them. For those who may use
+    /// every binding, it is the one in the settings, which they look after.
+    pub fn listed_binding(&self, requester: &Requester) -> Result<&Arc<Binding>, Error> {
+        let default = &self.settings.engine;
+        let name = requester.is_unrestricted.then_some(default.as_str());
+        self.choose(name, requester, default)
     }
 
     /// The requester for a user, in a chat with this model. Loads the user's groups only if a binding
@@ -225,7 +235,8 @@ fn may_use(binding: &Binding, requester: &Requester) -> bool {
     let Some(groups) = &binding.spec.groups else {
         return true;
     };
-    requester.is_unrestricted || groups.iter().any(|group| requester.groups.contains(group))
+    let is_member = groups.iter().any(|group| requester.groups.contains(group));
+    !Guard::BindingGroups.applies(!requester.is_unrestricted && !is_member)
 }
 
 fn check_size(variable: &str, size: Option<&str>) -> Result<(), String> {

@@ -11,10 +11,14 @@ use super::error::Error;
 /// Removes private metadata, such as the location of a photograph, and applies the orientation.
 ///
 /// The setting for generated images does not apply: an upstream never needs a user's metadata.
-pub(super) async fn prepare(edit: Edit, decoder: &Decoder) -> Result<Edit, Error> {
+pub(super) async fn prepare(
+    edit: Edit,
+    decoder: &Decoder,
+    user: Option<&str>,
+) -> Result<Edit, Error> {
     let sources = edit.sources.into_iter().map(without_private_metadata);
     Ok(Edit {
-        sources: to_upright(sources.collect(), decoder).await?,
+        sources: to_upright(sources.collect(), decoder, user).await?,
         mask: edit.mask.map(without_private_metadata),
     })
 }
@@ -25,7 +29,11 @@ fn without_private_metadata(image: Image) -> Image {
 
 /// Applies the orientation to the pixels: the mask is made for the image as users see it, and few
 /// upstreams read the metadata.
-async fn to_upright(sources: Vec<Image>, decoder: &Decoder) -> Result<Vec<Image>, Error> {
+async fn to_upright(
+    sources: Vec<Image>,
+    decoder: &Decoder,
+    user: Option<&str>,
+) -> Result<Vec<Image>, Error> {
     if !sources.iter().any(Image::is_rotated) {
         return Ok(sources);
     }
@@ -34,8 +42,9 @@ async fn to_upright(sources: Vec<Image>, decoder: &Decoder) -> Result<Vec<Image>
         let rotated = sources.iter().map(|source| source.to_upright(limits));
         rotated.collect()
     };
-    decoder
-        .run(DecodeFor::User, &Handle::current(), rotate_all)
+    let permit = decoder.acquire(DecodeFor::User(user)).await?;
+    permit
+        .run(&Handle::current(), rotate_all)
         .await
         .map_err(|refusal| Error::invalid("image", refusal.reason))
 }

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::{self, User};
-use super::error::ApiError;
+use super::error::{ApiError, SHOULD_RETRY};
 use super::extractors::Json;
 use super::tasks;
 use crate::app::App;
@@ -86,7 +86,20 @@ pub(super) async fn run_turn(
     let turn = start_turn(app, user, body).await?;
     match chat::run(&app.chat, turn).await? {
         Reply::Text(text) => Ok(format.text_response(&text)),
-        Reply::Completion { completion, prefix } => format.forward(*completion, &prefix).await,
+        Reply::Completion {
+            completion,
+            prefix,
+            ran_job,
+        } => {
+            let is_success = completion.status().is_success();
+            let forbids_retry = ran_job || completion.failed_after_acceptance();
+            let mut response = format.forward(*completion, &prefix).await?;
+            if !is_success && forbids_retry {
+                let headers = response.headers_mut();
+                headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+            }
+            Ok(response)
+        }
     }
 }
 
@@ -125,9 +138,16 @@ impl From<chat::Error> for ApiError {
                 return unknown.coded("model_not_found");
             }
             chat::Error::UnknownChat => StatusCode::NOT_FOUND,
-            chat::Error::ModelUnavailable(source) => {
+            chat::Error::ModelUnavailable {
+                source,
+                may_be_charged,
+            } => {
                 tracing::warn!("the language model is unavailable: {source}");
-                StatusCode::BAD_GATEWAY
+                let unavailable = Self::new(StatusCode::BAD_GATEWAY, error.to_string());
+                if *may_be_charged {
+                    return unavailable.without_retry();
+                }
+                return unavailable;
             }
             chat::Error::Store(_) => return Self::internal(&error.into()),
         };

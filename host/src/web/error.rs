@@ -3,12 +3,13 @@
 mod openai;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{HeaderValue, RETRY_AFTER};
+use http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use http::{StatusCode, Uri};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use pinhole_ground::fair_queue::QueueFull;
 use pinhole_sandbox as sandbox;
 use pinhole_sandbox::contract::ErrorKind;
 
@@ -16,6 +17,10 @@ use crate::{accounts, jobs};
 
 pub(super) use openai::{OpenAiError, OpenAiErrorBody};
 
+/// `false` forbids a retry. OpenAI's clients retry 408, 409, 429 and all 5xx otherwise, each as a new order.
+///
+/// Source: `_should_retry` of the Python client, `shouldRetry` of the JavaScript client.
+pub(super) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// Retry delay sent to a client whose job found the queue full, in milliseconds.
 const QUEUE_FULL_RETRY_MS: u64 = 5000;
 
@@ -31,6 +36,8 @@ pub(super) struct ApiError {
     code: Option<String>,
     param: Option<String>,
     retry_after_ms: Option<u64>,
+    /// Sending the request again would be charged again, or cannot succeed.
+    forbids_retry: bool,
 }
 
 /// Error in Open WebUI's format.
@@ -76,6 +83,7 @@ impl ApiError {
             code: None,
             param: None,
             retry_after_ms: None,
+            forbids_retry: false,
         }
     }
 
@@ -120,6 +128,12 @@ impl ApiError {
     /// Adds a stable, machine-readable code.
     pub(super) fn coded(mut self, code: &str) -> Self {
         self.code = Some(code.to_owned());
+        self
+    }
+
+    /// Tells clients not to send the request again on their own: it may be charged again, or cannot succeed.
+    pub(super) fn without_retry(mut self) -> Self {
+        self.forbids_retry = true;
         self
     }
 
@@ -199,6 +213,7 @@ impl From<jobs::Error> for ApiError {
         };
         let mut api = Self::new(status, error.to_string());
         api.code = Some(error.kind().name().to_owned());
+        api.forbids_retry = error.forbids_retry();
         match error {
             jobs::Error::Invalid { field, .. } | jobs::Error::Unsupported { field, .. } => {
                 api.param = Some(field.to_owned());
@@ -209,11 +224,13 @@ impl From<jobs::Error> for ApiError {
                     api.param = cause.field;
                     api.retry_after_ms = cause.retry_after_ms;
                 }
-                sandbox::Error::QueueFull(_) | sandbox::Error::UserQueueFull(_) => {
-                    api.retry_after_ms = Some(QUEUE_FULL_RETRY_MS);
-                }
+                sandbox::Error::QueueFull(_) => api.retry_after_ms = Some(QUEUE_FULL_RETRY_MS),
                 _ => {}
             },
+            jobs::Error::QueueFull(_) => api.retry_after_ms = Some(QUEUE_FULL_RETRY_MS),
+            jobs::Error::RateLimited { retry_after } => {
+                api.retry_after_ms = Some(retry_after.as_millis().try_into().unwrap_or(u64::MAX));
+            }
             jobs::Error::Disabled(_) => {}
         }
         api
@@ -243,13 +260,19 @@ impl From<accounts::Error> for ApiError {
     }
 }
 
+impl From<QueueFull> for ApiError {
+    fn from(full: QueueFull) -> Self {
+        jobs::Error::QueueFull(full).into()
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = ErrorBody {
+        let head = self.head();
+        head.respond(ErrorBody {
             detail: self.detail,
             reason: self.reason,
-        };
-        respond(self.status, self.retry_after_ms, body)
+        })
     }
 }
 
@@ -276,11 +299,33 @@ impl IntoResponse for Rejection {
     }
 }
 
-fn respond(status: StatusCode, retry_after_ms: Option<u64>, body: impl Serialize) -> Response {
-    let mut response = (status, axum::Json(body)).into_response();
-    if let Some(ms) = retry_after_ms {
-        let secs = HeaderValue::from(ms.div_ceil(1000));
-        response.headers_mut().insert(RETRY_AFTER, secs);
+/// Status and headers of an error response, in whatever format its body is.
+struct ErrorHead {
+    status: StatusCode,
+    retry_after_ms: Option<u64>,
+    forbids_retry: bool,
+}
+
+impl ApiError {
+    fn head(&self) -> ErrorHead {
+        ErrorHead {
+            status: self.status,
+            retry_after_ms: self.retry_after_ms,
+            forbids_retry: self.forbids_retry,
+        }
     }
-    response
+}
+
+impl ErrorHead {
+    fn respond(self, body: impl Serialize) -> Response {
+        let mut response = (self.status, axum::Json(body)).into_response();
+        let headers = response.headers_mut();
+        if let Some(ms) = self.retry_after_ms {
+            headers.insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
+        }
+        if self.forbids_retry {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
+        response
+    }
 }

@@ -18,7 +18,7 @@ use pinhole_images::Image;
 use pinhole_sandbox::contract::Model;
 use pinhole_sandbox::{Edit, JobContext};
 
-use super::auth::{self, ImageCreator, User};
+use super::auth::{self, ImageCreator};
 use super::error::ApiError;
 use super::extractors::Json;
 use super::settings::MAX_SETTINGS_BODY_BYTES;
@@ -70,9 +70,12 @@ struct ImageModel {
     name: String,
 }
 
-impl From<Model> for ImageModel {
-    fn from(Model { id, name, .. }: Model) -> Self {
-        Self { id, name }
+impl From<&Model> for ImageModel {
+    fn from(model: &Model) -> Self {
+        Self {
+            id: model.id.clone(),
+            name: model.name.clone(),
+        }
     }
 }
 
@@ -150,26 +153,24 @@ async fn edit(
     path = "/api/v1/images/models",
     tag = "images",
     operation_id = "list_image_models",
-    summary = "List the models of the configured engine",
+    summary = "List the models of the engine that generates for the user",
     responses(
         (status = 200, description = "the models in the upstream's order", body = [ImageModel]),
-        (status = 400, description = "the upstream cannot list its models"),
+        (status = 400, description = "the upstream cannot list its models, or the user may use no engine"),
+        (status = 403, description = "the user lacks the permission to generate images"),
+        (status = 429, description = "too many requests of the user in a minute"),
     ),
 )]
 async fn list_models(
     State(app): State<Arc<App>>,
-    User(user): User,
+    ImageCreator(user): ImageCreator,
 ) -> Result<Json<Vec<ImageModel>>, ApiError> {
+    app.jobs.count_model_list(&user.id)?;
     let snapshot = app.jobs.snapshot();
-    let models = async {
-        let binding = snapshot.operator_binding(None)?;
-        app.jobs.models(binding, Some(&user.id)).await
-    };
-    let models = models.await.map_err(|error| {
-        tracing::warn!("image models cannot be listed: {}", error.for_operator());
-        bracketed(error)
-    })?;
-    Ok(Json(models.into_iter().map(ImageModel::from).collect()))
+    let requester = auth::requester(&app, &snapshot, &user, None).await?;
+    let binding = snapshot.listed_binding(&requester).map_err(bracketed)?;
+    let models = app.jobs.listed_models(binding).await.map_err(bracketed)?;
+    Ok(Json(models.iter().map(ImageModel::from).collect()))
 }
 
 async fn load_sources(
@@ -196,7 +197,7 @@ async fn store_images(
     let files = completed
         .save(&app.files, &app.store, user, None)
         .await
-        .map_err(|error| ApiError::internal(&error))?;
+        .map_err(|error| ApiError::internal(&error).without_retry())?;
     Ok(Json(files.into_iter().map(StoredImage::from).collect()))
 }
 

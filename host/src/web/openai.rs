@@ -169,7 +169,7 @@ async fn respond(
             let files = completed
                 .save(&app.files, &app.store, user, None)
                 .await
-                .map_err(|error| ApiError::internal(&error))?;
+                .map_err(|error| ApiError::internal(&error).without_retry())?;
             Ok(Json(url_response(&completed, &files)).into_response())
         }
     }

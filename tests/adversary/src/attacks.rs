@@ -27,6 +27,7 @@ pub const CLASSES: &[AttackClass] = &[
     class("H", "Requests and responses"),
     class("S", "What an engine, an upstream or a user must not learn"),
     class("I", "Images and texts that reach a client"),
+    class("T", "What users and clients do to a server"),
 ];
 
 /// All attacks, in order.
@@ -65,6 +66,7 @@ pub const ATTACKS: &[Attack] = &[
         "a settings form with an endless pattern",
         "settings have no patterns; M3 and M6 test their limits",
     ),
+    attack("R18", "jobs that hang on one upstream"),
     attack(
         "M1",
         "bytes that are not a component: random, truncated, core module, compiled code",
@@ -205,6 +207,17 @@ pub const ATTACKS: &[Attack] = &[
     attack("I5", "markup, scripts and terminal escapes in texts"),
     attack("I6", "endless progress reports and previews"),
     attack("I7", "errors outside the contract, or too long ones"),
+    attack("T35", "two users who send more jobs than there are slots"),
+    attack("T36", "one user who requests many thumbnails"),
+    attack(
+        "T37",
+        "lists of models and verifications, each with the operator's key",
+    ),
+    attack("T38", "a binding of another group"),
+    attack(
+        "T39",
+        "an order that failed after the upstream accepted it, and is sent again",
+    ),
 ];
 
 const fn class(letter: &'static str, heading: &'static str) -> AttackClass {

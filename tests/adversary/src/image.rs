@@ -17,8 +17,8 @@ use crate::target::{AttackTarget, Response};
 
 use encode::{GRAY, PngHeader, chunk, gif, jpeg, png, small_png};
 
-pub(crate) use encode::small_png_with_pixels;
-pub(crate) use uploads::upload;
+pub(crate) use encode::{large_png, small_png_with_pixels};
+pub(crate) use uploads::{remove, store, store_as, upload};
 
 /// A case in which the host rejects the bytes that this expression makes.
 macro_rules! rejected_image {

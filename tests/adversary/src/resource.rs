@@ -226,6 +226,13 @@ pub(crate) const CASES: &[AttackCase] = &[
     .audited_as(RefusalKind::Limit)
     .on_own_server(),
     AttackCase::new(
+        "R18-hung-upstream",
+        "jobs that hang on one upstream leave slots to other engines, even those of the same user",
+        |target| Box::pin(queue::hung_upstream(target)),
+    )
+    .guarded_by(&[Guard::GroupShare])
+    .on_own_server(),
+    AttackCase::new(
         "R11-previews",
         "a preview of nine megabytes does not reach a client",
         |target| Box::pin(traffic::long_preview(target)),

@@ -12,7 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result, bail, ensure};
 use http::StatusCode;
 use pinhole::config::Config;
-use pinhole_tests::FakeUpstream;
+use pinhole_egress::Destination;
+use pinhole_tests::{FakeUpstream, RawStep};
 use serde_json::{Map, Value, json};
 
 use crate::case::{AttackCase, Requirement};
@@ -224,6 +225,29 @@ impl AttackTarget {
             fields.insert("engine".to_owned(), HOSTILE.into());
         }
         self.client.post(IMAGES_PATH, &body).await
+    }
+
+    /// Adds a user who is not an administrator, and signs them in.
+    pub(crate) async fn add_user(&self, name: &str) -> Result<Destination> {
+        let user = json!({
+            "name": name, "email": format!("{name}@example.org"), "password": "a long password", "role": "user",
+        });
+        self.client.post("/api/v1/auths/add", &user).await?;
+        let session = self.client.post("/api/v1/auths/signin", &user).await?;
+        let session = session.json()?;
+        let key = session.get("token").and_then(Value::as_str);
+        self.client
+            .with_key(key.context("the user cannot sign in")?)
+    }
+
+    /// Lets the upstream hold the requests of jobs `wait`, and respond to all others.
+    pub(crate) fn hold_waiting_jobs(&self) {
+        self.upstream.set_raw_handler(|request| {
+            if request.target.ends_with("/slow") {
+                return vec![RawStep::Hold];
+            }
+            vec![RawStep::json(&json!({}))]
+        });
     }
 
     /// Fails unless another engine still generates images.

@@ -178,6 +178,8 @@ guards! {
     SecretChat = "secret-chat",
     /// A user reads only their own files; an administrator reads all.
     OwnFiles = "own-files",
+    /// A user uses, and sees the models of, only the bindings that their groups may use.
+    BindingGroups = "binding-groups",
     // Limits of a call.
     /// All memories and tables of a call together have a limited size.
     Memory = "memory",
@@ -219,10 +221,18 @@ guards! {
     EventBytes = "event-bytes",
     /// Preview images have a limited length.
     PreviewBytes = "preview-bytes",
-    /// One user's jobs use a limited share of the slots.
+    /// One user's jobs use a limited share of the slots, and a free slot goes to the user with the fewest
+    /// running jobs.
     UserShare = "user-share",
+    /// The jobs of one binding use a limited share of the slots.
+    GroupShare = "group-share",
     /// A limited number of jobs waits for a slot.
     Queue = "queue",
+    /// A user requests lists of models, and verifies engines, at a limited rate.
+    QueryRate = "query-rate",
+    /// A job that an upstream may charge is sent once: it falls back to no other binding, and its failure
+    /// tells clients not to send it again.
+    SecondOrder = "second-order",
     /// A JSON text has a limited number of values.
     JsonValues = "json-values",
     /// A retry delay sent to a client has a limited length.

@@ -1,9 +1,11 @@
 //! What every layer of the server uses: guards, text, the data directory, environment variables,
-//! metrics and the audit log. Nothing here knows engines, HTTP or SQL.
+//! queues, rate limits, metrics and the audit log. Nothing here knows engines, HTTP or SQL.
 
 pub mod audit;
 pub mod data_dir;
 pub mod environment;
+pub mod fair_queue;
 pub mod guard;
 pub mod metrics;
+pub mod rate_limit;
 pub mod text;

@@ -16,6 +16,7 @@ use crate::sandbox::Sandbox;
 use crate::state::{CallSetup, State};
 use crate::supervisor::{GuestWork, Supervisor};
 use pinhole_ground::audit::Event;
+use pinhole_ground::fair_queue::JobGroup;
 use pinhole_ground::metrics;
 
 /// A call of an engine. Waits while all slots are in use.
@@ -28,10 +29,20 @@ pub struct Call<'a> {
     pub(crate) component: &'a Component,
     pub(crate) settings: &'a ResolvedSettings,
     pub(crate) context: &'a JobContext,
+    pub(crate) group: Option<JobGroup<'a>>,
     pub(crate) limits: Limits,
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    /// Limits how many calls of a group run at the same time. Further ones wait without a slot.
+    #[must_use]
+    pub fn in_group(self, group: JobGroup<'a>) -> Self {
+        Self {
+            group: Some(group),
+            ..self
+        }
+    }
+
     /// Generates images from a prompt.
     pub async fn generate(self, job: Job) -> Result<JobOutput, Error> {
         let max_images = self.max_images(&job);
@@ -85,7 +96,7 @@ impl Call<'_> {
             future: driver.drive(meter.clone(), call).boxed(),
             meter: meter.clone(),
         };
-        let result = Supervisor::new(self.sandbox, context, &self.limits)
+        let result = Supervisor::new(self.sandbox, context, self.group, &self.limits)
             .run(work)
             .await;
         metrics::count_guest_time(name, meter.used());
@@ -132,7 +143,9 @@ pub async fn describe(
         future: driver.drive(meter.clone(), call).boxed(),
         meter,
     };
-    let result = Supervisor::new(sandbox, &context, &limits).run(work).await;
+    let result = Supervisor::new(sandbox, &context, None, &limits)
+        .run(work)
+        .await;
     if let Err(error) = &result {
         sandbox.record_failure(file, &context, error);
     }

@@ -86,15 +86,27 @@ impl Engines {
         &self.grants
     }
 
+    /// Calls that run at the same time.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.sandbox.queue.limits().slots
+    }
+
+    /// Calls of one user that run at the same time.
+    #[must_use]
+    pub fn slots_per_user(&self) -> usize {
+        self.sandbox.queue.limits().slots_per_user
+    }
+
     /// The number of running and of waiting calls.
     #[must_use]
     pub fn load(&self) -> Load {
-        self.sandbox.slots.load()
+        self.sandbox.queue.load()
     }
 
     /// Waits until no call runs, at most this long.
     pub async fn drain(&self, timeout: Duration) {
-        let idle = self.sandbox.slots.all_free();
+        let idle = self.sandbox.queue.idle();
         tokio::time::timeout(timeout, idle).await.ok();
     }
 
@@ -175,6 +187,7 @@ impl Engines {
             component,
             settings,
             context,
+            group: None,
             limits,
         }
     }

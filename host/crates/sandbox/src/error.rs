@@ -8,9 +8,9 @@ use wasmtime::component::ResourceTableError;
 use crate::contract::{EngineError, ErrorKind};
 use crate::limits::LimitExceeded;
 use crate::network::RequestFailure;
-use crate::queue::QueueFull;
 use crate::resolved_settings::SettingProblem;
 use pinhole_ground::audit::RefusalKind;
+use pinhole_ground::fair_queue::QueueFull;
 use pinhole_ground::guard::{Guard, Refusal};
 use pinhole_ground::text::plain;
 
@@ -18,7 +18,7 @@ use pinhole_ground::text::plain;
 const MAX_CRASH_BYTES: usize = 500;
 
 /// Why a call of an engine failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The engine returned an error, or its result is invalid.
     #[error("{}", .error.message)]
@@ -43,11 +43,8 @@ pub enum Error {
     #[error("the server is busy: no engine slot became free within {0:?}")]
     Busy(Duration),
     /// The maximum number of jobs is waiting for a slot.
-    #[error("the server is busy: {0} jobs are already waiting; retry later")]
-    QueueFull(usize),
-    /// The maximum number of this user's jobs is waiting for a slot.
-    #[error("{0} of your jobs are already waiting; retry when some of them have finished")]
-    UserQueueFull(usize),
+    #[error("{0}")]
+    QueueFull(#[from] QueueFull),
 }
 
 impl Error {
@@ -97,9 +94,7 @@ impl Error {
     /// The kind of refusal that stopped the call or prevented its start; `None` for other errors.
     pub(crate) fn refusal_kind(&self) -> Option<RefusalKind> {
         match self {
-            Self::Limit(_) | Self::Deadline(_) | Self::QueueFull(_) | Self::UserQueueFull(_) => {
-                Some(RefusalKind::Limit)
-            }
+            Self::Limit(_) | Self::Deadline(_) | Self::QueueFull(_) => Some(RefusalKind::Limit),
             Self::Crashed(_) => Some(RefusalKind::Crash),
             Self::Engine { .. } | Self::ShuttingDown | Self::Busy(_) => None,
         }
@@ -111,17 +106,8 @@ impl Error {
         match self {
             Self::Limit(refusal) => refusal.guard,
             Self::Deadline(_) => Some(Guard::WallTime),
-            Self::QueueFull(_) | Self::UserQueueFull(_) => Some(Guard::Queue),
+            Self::QueueFull(_) => Some(Guard::Queue),
             Self::Engine { .. } | Self::Crashed(_) | Self::ShuttingDown | Self::Busy(_) => None,
-        }
-    }
-}
-
-impl From<QueueFull> for Error {
-    fn from(full: QueueFull) -> Self {
-        match full {
-            QueueFull::User(waiting) => Self::UserQueueFull(waiting),
-            QueueFull::All(waiting) => Self::QueueFull(waiting),
         }
     }
 }

@@ -89,11 +89,12 @@ impl HostImage for State {
         let (image, limits) = (self.table.get(&image)?.image.clone(), self.limits.image);
         let meter = self.budget.meter.clone();
         let decode = move || meter.measure(|| image.to_white_mask(limits));
-        let decoder = &self.decoder;
-        match decoder
-            .run(DecodeFor::Engine, &self.background, decode)
-            .await
-        {
+        let user = self.context.user.as_deref();
+        let permit = match self.decoder.acquire(DecodeFor::Engine(user)).await {
+            Ok(permit) => permit,
+            Err(full) => return Ok(Err(full.to_string())),
+        };
+        match permit.run(&self.background, decode).await {
             Ok(mask) => Ok(Ok(self.push_image(mask)?)),
             Err(refusal) => Ok(Err(refusal.reason)),
         }

@@ -21,6 +21,10 @@ use pinhole_ground::guard::Guard;
 /// Length of a short body in bytes. It usually arrives in one or two chunks.
 const SHORT_BODY_BYTES: usize = 64 << 10;
 
+/// Client errors that a server sends after it waited for a result: a timeout, and nginx's "client closed
+/// request".
+const GAVE_UP_WAITING: [u16; 2] = [408, 499];
+
 /// A request that passed all checks, with everything that sending it needs.
 pub(crate) struct OutgoingRequest {
     pub(crate) upstreams: Arc<Upstreams>,
@@ -82,7 +86,8 @@ impl OutgoingRequest {
     }
 }
 
-/// Did the upstream certainly generate nothing? Any other outcome may be charged.
+/// Did the upstream certainly generate nothing? Any other outcome may be charged: who gave up waiting (a
+/// gateway with 502, 504 or 52x, a server with 408 or 499) may have passed the request on.
 fn is_refused(sent: &Result<egress::Response, egress::Error>) -> bool {
     match sent {
         Err(error) => matches!(
@@ -91,7 +96,8 @@ fn is_refused(sent: &Result<egress::Response, egress::Error>) -> bool {
         ),
         Ok(response) => {
             let is_overloaded = response.status == StatusCode::SERVICE_UNAVAILABLE;
-            response.status.is_client_error() || is_overloaded
+            let gave_up = GAVE_UP_WAITING.contains(&response.status.as_u16());
+            (response.status.is_client_error() && !gave_up) || is_overloaded
         }
     }
 }

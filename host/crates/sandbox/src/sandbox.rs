@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use pinhole_ground::audit::AuditLog;
+use pinhole_ground::fair_queue::FairQueue;
 use pinhole_images::Decoder;
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
@@ -14,7 +15,7 @@ use crate::compiled_store::CompiledStore;
 use crate::contract::ImageEngine;
 use crate::grant::FirstUse;
 use crate::guest_runtime::GuestRuntimes;
-use crate::queue::Slots;
+use crate::queue::new_queue;
 use crate::state::State;
 use crate::wasmtime_engine::{new_engine, start_epoch_thread};
 
@@ -46,7 +47,8 @@ pub struct Sandbox {
     pub(crate) compiler: Compiler,
     /// Permits for compilations that run at the same time.
     pub(crate) compiles: Semaphore,
-    pub(crate) slots: Slots,
+    /// The calls that run, and those that wait for a slot.
+    pub(crate) queue: FairQueue,
     pub(crate) guest_runtimes: GuestRuntimes,
     pub(crate) audit: AuditLog,
     pub(crate) decoder: Decoder,
@@ -68,7 +70,7 @@ impl Sandbox {
             compiled: CompiledStore::open(&options.data)?,
             compiler: options.compiler.clone(),
             compiles: Semaphore::new(MAX_COMPILES),
-            slots: Slots::new(options.slots, options.slots_per_user),
+            queue: new_queue(options.slots, options.slots_per_user),
             guest_runtimes: GuestRuntimes::new()?,
             audit: options.audit.clone(),
             decoder: options.decoder.clone(),

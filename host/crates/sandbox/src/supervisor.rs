@@ -21,8 +21,8 @@ use crate::guest_runtime::CpuMeter;
 use crate::host_task::describe_crash;
 use crate::job_context::JobContext;
 use crate::limits::Limits;
-use crate::queue::Slot;
 use crate::sandbox::Sandbox;
+use pinhole_ground::fair_queue::{JobGroup, Permit, QueuedJob};
 
 /// The work of a call, and the meter of its CPU time.
 pub(crate) struct GuestWork<T> {
@@ -34,6 +34,7 @@ pub(crate) struct GuestWork<T> {
 pub(crate) struct Supervisor<'a> {
     sandbox: &'a Arc<Sandbox>,
     context: &'a JobContext,
+    group: Option<JobGroup<'a>>,
     limits: &'a Limits,
     started: Instant,
 }
@@ -45,11 +46,13 @@ impl<'a> Supervisor<'a> {
     pub(crate) fn new(
         sandbox: &'a Arc<Sandbox>,
         context: &'a JobContext,
+        group: Option<JobGroup<'a>>,
         limits: &'a Limits,
     ) -> Self {
         Self {
             sandbox,
             context,
+            group,
             limits,
             started: Instant::now(),
         }
@@ -71,9 +74,12 @@ impl<'a> Supervisor<'a> {
         self.wait(task).await
     }
 
-    async fn acquire_slot(&self) -> Result<Slot, Error> {
+    async fn acquire_slot(&self) -> Result<Permit, Error> {
         let wall = self.limits.wall;
-        let acquire = self.sandbox.slots.acquire(self.context.user.as_deref());
+        let acquire = self.sandbox.queue.acquire(QueuedJob {
+            user: self.context.user.as_deref(),
+            group: self.group,
+        });
         tokio::select! {
             acquired = timeout_at(self.started + wall, acquire) => match acquired {
                 Ok(slot) => Ok(slot?),

@@ -54,6 +54,15 @@ impl Completion {
         self.response.status
     }
 
+    /// True if the server has failed and may charge for the request: it did not refuse it with a client
+    /// error or as overloaded.
+    #[must_use]
+    pub fn failed_after_acceptance(&self) -> bool {
+        let status = self.response.status;
+        status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE
+            || status == StatusCode::REQUEST_TIMEOUT
+    }
+
     /// True if the body is a stream of events.
     #[must_use]
     pub fn is_stream(&self) -> bool {

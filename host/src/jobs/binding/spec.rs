@@ -12,6 +12,7 @@ use pinhole_sandbox::grant::ImageHostSetting;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::config::MAX_SLOTS;
 use crate::jobs::request::MAX_STEPS;
 use crate::jobs::size::parse_size;
 
@@ -49,6 +50,8 @@ pub(in crate::jobs) struct BindingSpec {
     pub(in crate::jobs) preferred_by: Vec<String>,
     /// The models whose chats use it by default.
     pub(in crate::jobs) chat_models: Vec<String>,
+    /// Jobs of the binding that run at the same time.
+    concurrency: Option<u32>,
 }
 
 /// Parses the bindings. The error names the invalid part.
@@ -88,6 +91,25 @@ impl BindingSpec {
         self.engine.as_deref().unwrap_or(name)
     }
 
+    /// Jobs of the binding that run at the same time, if an operator limits them: by the binding itself, or by
+    /// the variable of the engine for the binding of the engine's own name.
+    pub(super) fn concurrency(
+        &self,
+        name: &str,
+        environment: &Environment,
+    ) -> Result<Option<u32>, String> {
+        if self.concurrency.is_some() || self.engine(name) != name {
+            return Ok(self.concurrency);
+        }
+        let variable = own_variable(name, "concurrency");
+        let Some(text) = environment.get(&variable) else {
+            return Ok(None);
+        };
+        let number = text.trim().parse().unwrap_or(0);
+        check_concurrency(number).map_err(|why| format!("{variable} is {text:?}: it {why}"))?;
+        Ok(Some(number))
+    }
+
     /// The keys of all settings in it.
     pub(super) fn keys(&self) -> impl Iterator<Item = &String> {
         self.settings.keys().chain(self.edit_settings.keys())
@@ -109,6 +131,9 @@ impl BindingSpec {
             .is_some_and(|steps| !(1..=MAX_STEPS).contains(&steps))
         {
             return Err(format!("steps must be from 1 to {MAX_STEPS}"));
+        }
+        if let Some(number) = self.concurrency {
+            check_concurrency(number).map_err(|why| format!("concurrency {why}"))?;
         }
         let groups = self.groups.as_ref().map_or(0, Vec::len);
         let lengths = [groups, self.preferred_by.len(), self.chat_models.len()];
@@ -217,10 +242,57 @@ impl BindingSpec {
     }
 }
 
+fn check_concurrency(number: u32) -> Result<(), String> {
+    if (1..=MAX_SLOTS).contains(&number) {
+        return Ok(());
+    }
+    Err(format!("must be a whole number from 1 to {MAX_SLOTS}"))
+}
+
 /// A setting's value as the text of a variable.
 fn to_variable(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn concurrency_comes_from_the_binding_or_the_engines_variable() {
+        let environment = |value: &str| {
+            let variable = "PINHOLE_MY_ENGINE_CONCURRENCY".to_owned();
+            Environment::new([(variable, value.to_owned())])
+        };
+        let default = BindingSpec::default();
+        assert_eq!(
+            default.concurrency("my-engine", &environment("7")),
+            Ok(Some(7))
+        );
+        assert_eq!(default.concurrency("my-engine", &environment("")), Ok(None));
+        let own = BindingSpec {
+            concurrency: Some(3),
+            ..BindingSpec::default()
+        };
+        assert_eq!(own.concurrency("my-engine", &environment("7")), Ok(Some(3)));
+        let other = BindingSpec {
+            engine: Some("my-engine".to_owned()),
+            ..BindingSpec::default()
+        };
+        assert_eq!(other.concurrency("photo", &environment("7")), Ok(None));
+        for invalid in ["0", "many", "10001", "-1"] {
+            let error = default
+                .concurrency("my-engine", &environment(invalid))
+                .unwrap_err();
+            assert_eq!(
+                error,
+                format!(
+                    "PINHOLE_MY_ENGINE_CONCURRENCY is {invalid:?}: it must be a whole number from 1 to 10000"
+                )
+            );
+        }
     }
 }

@@ -84,7 +84,7 @@ impl CompletionFormat {
             let bytes = response.bytes().await.map_err(|error| {
                 tracing::warn!("the language model's response is incomplete: {error}");
                 let detail = "the language model's response is incomplete";
-                ApiError::new(StatusCode::BAD_GATEWAY, detail)
+                ApiError::new(StatusCode::BAD_GATEWAY, detail).without_retry()
             })?;
             Body::from(with_prefix(&bytes, prefix).map_or(bytes, Bytes::from))
         };
@@ -141,7 +141,13 @@ fn is_forwarded(name: &HeaderName) -> bool {
     const PRIVATE: [&str; 2] = ["openai-organization", "openai-project"];
     const PREFIXES: [&str; 2] = ["openai-", "x-ratelimit-"];
     let name = name.as_str();
-    ["retry-after", "retry-after-ms", "x-request-id"].contains(&name)
+    [
+        "retry-after",
+        "retry-after-ms",
+        "x-request-id",
+        "x-should-retry",
+    ]
+    .contains(&name)
         || (PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && !PRIVATE.contains(&name))
 }
 

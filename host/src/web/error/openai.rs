@@ -5,7 +5,7 @@ use http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{ApiError, Detail, Rejection, respond};
+use super::{ApiError, Detail, Rejection};
 use crate::jobs;
 
 /// An [`ApiError`] whose response is [`OpenAiErrorBody`], as OpenAI's clients expect.
@@ -70,9 +70,8 @@ impl OpenAiError {
 
 impl IntoResponse for OpenAiError {
     fn into_response(self) -> Response {
-        let Self(error) = &self;
-        let (status, retry_after_ms) = (error.status, error.retry_after_ms);
-        respond(status, retry_after_ms, self.into_body())
+        let head = self.0.head();
+        head.respond(self.into_body())
     }
 }
 

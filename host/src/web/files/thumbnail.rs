@@ -47,6 +47,8 @@ fn size_schema() -> Object {
         (status = 304, description = "the client's copy is current"),
         (status = 404, description = "no such file, or a file of another user"),
         (status = 422, description = "the image cannot be decoded"),
+        (status = 429, description = "too many images of the user wait to be decoded"),
+        (status = 503, description = "too many images wait to be decoded"),
     ),
 )]
 pub(super) async fn thumbnail(
@@ -68,7 +70,7 @@ pub(super) async fn thumbnail(
     if is_cached(&headers, tag.as_ref()) {
         return Ok(not_modified(tag));
     }
-    match app.files.thumbnail(&file, size).await? {
+    match app.files.thumbnail(&file, size, &user.id).await? {
         Thumbnail::Image(image) => {
             let response = image_headers(image.media_type(), tag.as_ref(), "inline");
             Ok((response, image.bytes().clone()).into_response())
@@ -77,5 +79,6 @@ pub(super) async fn thumbnail(
         Thumbnail::Impossible(reason) => {
             Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, reason))
         }
+        Thumbnail::QueueFull(full) => Err(full.into()),
     }
 }

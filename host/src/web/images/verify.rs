@@ -41,12 +41,14 @@ impl FromFields for UrlToVerify {
     responses(
         (status = 200, description = "the engine works", content_type = "application/json", body = bool),
         (status = 400, description = "the engine does not work; `reason` says why"),
+        (status = 429, description = "too many verifications in a minute"),
     ),
 )]
 pub(super) async fn verify_configured(
     State(app): State<Arc<App>>,
-    _: Administrator,
+    Administrator(user): Administrator,
 ) -> Result<Json<bool>, ApiError> {
+    app.jobs.count_verification(&user.id)?;
     let detail = "Oops! The URL you provided is invalid. Please double-check and try again.";
     let snapshot = app.jobs.snapshot();
     let outcome = async {
@@ -67,13 +69,15 @@ pub(super) async fn verify_configured(
     responses(
         (status = 200, description = "the engine works at this URL", content_type = "application/json", body = bool),
         (status = 422, description = "fields of the body are invalid"),
+        (status = 429, description = "too many verifications in a minute"),
     ),
 )]
 pub(super) async fn verify_url(
     State(app): State<Arc<App>>,
-    _: Administrator,
+    Administrator(user): Administrator,
     ValidJson(UrlToVerify { engine, url, key }): ValidJson<UrlToVerify>,
 ) -> Result<Json<bool>, ApiError> {
+    app.jobs.count_verification(&user.id)?;
     let key = key.filter(|key| !key.is_empty());
     let snapshot = app.jobs.snapshot();
     let binding = match snapshot.binding(&engine) {

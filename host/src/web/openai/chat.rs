@@ -9,7 +9,7 @@ use http::header::CONTENT_TYPE;
 use crate::app::App;
 use crate::web::auth::User;
 use crate::web::chat::{ChatBody, ChatRequest, Completion, run_turn};
-use crate::web::error::{ApiError, OpenAiError};
+use crate::web::error::{ApiError, OpenAiError, SHOULD_RETRY};
 
 /// The turn never runs in the background, even if the request names a chat and a session.
 #[utoipa::path(
@@ -45,5 +45,13 @@ pub(super) async fn complete(
         "the language model responded with status {}",
         status.as_u16()
     );
-    Err(ApiError::new(status, message).into())
+    let error = ApiError::new(status, message);
+    if response
+        .headers()
+        .get(SHOULD_RETRY)
+        .is_some_and(|it| it == "false")
+    {
+        return Err(error.without_retry().into());
+    }
+    Err(error.into())
 }

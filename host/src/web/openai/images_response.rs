@@ -137,8 +137,8 @@ pub(super) fn base64_response(completed: &CompletedJob) -> Result<Response, ApiE
         output_format: completed.images.first().and_then(output_format),
         ..ImagesResponse::new(completed, data)
     };
-    let json =
-        serde_json::to_string(&response).map_err(|error| ApiError::internal(&error.into()))?;
+    let json = serde_json::to_string(&response)
+        .map_err(|error| ApiError::internal(&error.into()).without_retry())?;
     let parts = body_parts(&json, &completed.images);
     let length: usize = parts.iter().map(BodyPart::length).sum();
     let headers = [

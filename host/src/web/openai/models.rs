@@ -12,9 +12,8 @@ use pinhole_ground::text::plain;
 use pinhole_sandbox::MAX_MODEL_BYTES;
 
 use crate::app::App;
-use crate::jobs;
 use crate::store;
-use crate::web::auth::User;
+use crate::web::auth::{self, User};
 use crate::web::error::{ApiError, OpenAiError};
 use crate::web::extractors::{Json, Path};
 
@@ -46,7 +45,7 @@ impl OpenAiModel {
     }
 }
 
-/// Lists the image models of the engine that generates, then the chat models.
+/// Lists the image models of the engine that generates for the user, then the chat models.
 ///
 /// If an engine cannot list its models, the list contains the configured model.
 #[utoipa::path(
@@ -55,13 +54,19 @@ impl OpenAiModel {
     tag = "openai",
     operation_id = "list_models",
     summary = "List the image and chat models",
-    responses((status = 200, description = "image models, then chat models", body = ModelList)),
+    responses(
+        (status = 200, description = "image models, then chat models", body = ModelList),
+        (status = 429, description = "too many requests of the user in a minute"),
+    ),
 )]
-pub(super) async fn list(State(app): State<Arc<App>>, User(user): User) -> Json<ModelList> {
-    Json(ModelList {
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    User(user): User,
+) -> Result<Json<ModelList>, OpenAiError> {
+    Ok(Json(ModelList {
         object: "list",
-        data: models(&app, &user).await,
-    })
+        data: models(&app, &user).await?,
+    }))
 }
 
 /// `GET /v1/models/{id}`
@@ -75,6 +80,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, User(user): User) -> Json<
     responses(
         (status = 200, description = "the model", body = OpenAiModel),
         (status = 404, description = "unknown model"),
+        (status = 429, description = "too many requests of the user in a minute"),
     ),
 )]
 pub(super) async fn find(
@@ -82,7 +88,7 @@ pub(super) async fn find(
     User(user): User,
     Path(id): Path<String>,
 ) -> Result<Json<OpenAiModel>, OpenAiError> {
-    let mut models = models(&app, &user).await.into_iter();
+    let mut models = models(&app, &user).await?.into_iter();
     let Some(model) = models.find(|model| model.id == id) else {
         let id = plain(&id, MAX_MODEL_BYTES);
         let message = format!("unknown model {id}: use one that GET /v1/models lists");
@@ -93,38 +99,42 @@ pub(super) async fn find(
 }
 
 /// All models. Of models with the same id, only the first.
-async fn models(app: &App, user: &store::User) -> Vec<OpenAiModel> {
+async fn models(app: &App, user: &store::User) -> Result<Vec<OpenAiModel>, ApiError> {
+    app.jobs.count_model_list(&user.id)?;
     let (image_models, chat_models) = tokio::join!(image_models(app, user), app.chat.models.all());
     let chat_models = chat_models.into_iter().map(|(model, _)| {
         let owner = model.owner.unwrap_or_else(|| "chat".to_owned());
         OpenAiModel::new(model.id, owner, model.created)
     });
     let mut ids = BTreeSet::new();
-    image_models
+    Ok(image_models?
         .into_iter()
         .chain(chat_models)
         .filter(|model| ids.insert(model.id.clone()))
-        .collect()
+        .collect())
 }
 
-async fn image_models(app: &App, user: &store::User) -> Vec<OpenAiModel> {
+/// The models of the binding that generates for the user. None for a user who may not generate.
+async fn image_models(app: &App, user: &store::User) -> Result<Vec<OpenAiModel>, ApiError> {
+    if !auth::may_create_images(app, user).await? {
+        return Ok(Vec::new());
+    }
     let snapshot = app.jobs.snapshot();
-    let models = async {
-        let binding = snapshot.operator_binding(None)?;
-        app.jobs.models(binding, Some(&user.id)).await
+    let requester = auth::requester(app, &snapshot, user, None).await?;
+    let Ok(binding) = snapshot.listed_binding(&requester) else {
+        return Ok(Vec::new());
     };
-    let mut ids: Vec<String> = match models.await {
-        Ok(models) => models.into_iter().map(|model| model.id).collect(),
-        Err(error) => {
-            let error: jobs::Error = error;
-            tracing::warn!("image models cannot be listed: {}", error.for_operator());
-            Vec::new()
-        }
+    let listed = app.jobs.listed_models(binding).await;
+    let mut ids: Vec<String> = match &listed {
+        Ok(models) => models.iter().map(|model| model.id.clone()).collect(),
+        Err(_) => Vec::new(),
     };
     if ids.is_empty() {
-        ids.extend(snapshot.settings.model.clone());
+        ids.extend(binding.default_model().map(str::to_owned));
     }
-    ids.into_iter()
-        .map(|id| OpenAiModel::new(id, snapshot.settings.engine.clone(), 0))
-        .collect()
+    let owner = &binding.name;
+    Ok(ids
+        .into_iter()
+        .map(|id| OpenAiModel::new(id, owner.clone(), 0))
+        .collect())
 }

@@ -50,6 +50,14 @@ pub(super) fn png(header: PngHeader, chunks: &[Vec<u8>], pixels: &[u8]) -> Resul
     Ok([SIGNATURE, &ihdr, &chunks.concat(), &idat, &iend].concat())
 }
 
+/// A valid PNG that takes a moment to decode.
+pub(crate) fn large_png() -> Result<Vec<u8>> {
+    const SIDE: u32 = 4000;
+    let row_bytes = 1 + SIDE as usize;
+    let pixels = compressed_zeros(SIDE as usize * row_bytes)?;
+    png(PngHeader::square(SIDE, GRAY), &[], &pixels)
+}
+
 /// A valid PNG of one pixel, with these chunks.
 pub(super) fn small_png(chunks: &[Vec<u8>]) -> Result<Vec<u8>> {
     png(PngHeader::square(1, GRAY), chunks, &compressed_zeros(2)?)

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use http::StatusCode;
+use pinhole_egress::Destination;
 use serde_json::Value;
 
 use super::encode::{GRAY, PngHeader, RGBA16, compressed_zeros, gif, jpeg, png, small_png, webp};
@@ -21,6 +22,15 @@ pub(super) const DOCUMENTS: [&[u8]; 6] = [
 
 /// Uploads a file with the administrator's key.
 pub(crate) async fn upload(target: &AttackTarget, name: &str, bytes: &[u8]) -> Result<Response> {
+    upload_as(target, &target.client.administrator, name, bytes).await
+}
+
+async fn upload_as(
+    target: &AttackTarget,
+    user: &Destination,
+    name: &str,
+    bytes: &[u8],
+) -> Result<Response> {
     const TYPE: &str = "multipart/form-data; boundary=quiet-heron";
     let head = format!(
         "--quiet-heron\r\ncontent-disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
@@ -28,19 +38,29 @@ pub(crate) async fn upload(target: &AttackTarget, name: &str, bytes: &[u8]) -> R
     );
     let form = [head.as_bytes(), bytes, b"\r\n--quiet-heron--\r\n"].concat();
     let request = ClientRequest::post(FILES_PATH, TYPE, form);
-    target.client.send(request).await
+    target.client.send_as(user, request).await
 }
 
 /// Uploads a file that the server accepts. Returns its path.
-async fn store(target: &AttackTarget, name: &str, bytes: &[u8]) -> Result<String> {
-    let response = upload(target, name, bytes).await?;
+pub(crate) async fn store(target: &AttackTarget, name: &str, bytes: &[u8]) -> Result<String> {
+    store_as(target, &target.client.administrator, name, bytes).await
+}
+
+/// Uploads a user's file that the server accepts. Returns its path.
+pub(crate) async fn store_as(
+    target: &AttackTarget,
+    user: &Destination,
+    name: &str,
+    bytes: &[u8],
+) -> Result<String> {
+    let response = upload_as(target, user, name, bytes).await?;
     ensure!(response.status == StatusCode::OK, "{}", response.text());
     let file = response.json()?;
     let id = file.get("id").and_then(Value::as_str);
     Ok(format!("{FILES_PATH}{}", id.context("the file has no id")?))
 }
 
-pub(super) async fn remove(target: &AttackTarget, path: &str) -> Result<()> {
+pub(crate) async fn remove(target: &AttackTarget, path: &str) -> Result<()> {
     let response = target.client.delete(path).await?;
     ensure!(response.status == StatusCode::OK, "{}", response.text());
     Ok(())

@@ -1,36 +1,28 @@
 //! More jobs than slots.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use futures_util::future::join_all;
 use http::StatusCode;
 use pinhole_tests::RawStep;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::target::{AttackTarget, ClientRequest, IMAGES_PATH};
 
-/// Jobs of one user. The server has 16 slots, of which a user gets 8, and 32 of the user's jobs may wait.
-const MANY_JOBS: usize = 60;
+/// Jobs of one user for one engine. The server has 16 slots, of which they get 9, and 48 of the user's jobs may
+/// wait.
+const MANY_JOBS: usize = 80;
 /// How many of them may run or wait.
-const MAX_ACCEPTED: usize = 40;
+const MAX_ACCEPTED: usize = 57;
 
 /// Another user generates images while the administrator's jobs wait.
 pub(super) async fn one_user(target: &AttackTarget) -> Result<()> {
-    let user = json!({
-        "name": "Modest", "email": "modest@example.org", "password": "a long password", "role": "user",
-    });
-    target.client.post("/api/v1/auths/add", &user).await?;
-    let session = target.client.post("/api/v1/auths/signin", &user).await?;
-    let session = session.json()?;
-    let key = session.get("token").and_then(Value::as_str);
-    let other_user = target
-        .client
-        .with_key(key.context("the user cannot sign in")?)?;
-    let body = json!({"prompt": "a quiet hill", "engine": "sketch", "size": "32x32"});
-    target.upstream.set_raw(vec![RawStep::Hold]);
+    let other_user = target.add_user("modest").await?;
+    let body = json!({"prompt": "ask", "engine": "hostile"});
+    target.hold_waiting_jobs();
     let waiting_jobs = join_all((0..20).map(|_| target.generate("wait")));
     let other_jobs = async {
         // The user's share of the slots.
-        target.upstream.wait_for_requests(8).await;
+        target.upstream.wait_for_requests(9).await;
         for _ in 0..5 {
             let request = ClientRequest::json(IMAGES_PATH, &body);
             let response = target.client.send_as(&other_user, request).await?;
@@ -44,6 +36,26 @@ pub(super) async fn one_user(target: &AttackTarget) -> Result<()> {
         generated = &mut other_jobs => generated?,
     }
     waiting_jobs.await;
+    Ok(())
+}
+
+/// Another engine generates images for the same user while the user's jobs hang on their upstream.
+pub(super) async fn hung_upstream(target: &AttackTarget) -> Result<()> {
+    target.hold_waiting_jobs();
+    let hanging = join_all((0..40).map(|_| target.generate("wait")));
+    let other_engine = async {
+        target.upstream.wait_for_requests(9).await;
+        for _ in 0..5 {
+            target.check_other_engine().await?;
+        }
+        anyhow::Ok(())
+    };
+    tokio::pin!(hanging, other_engine);
+    tokio::select! {
+        _ = &mut hanging => bail!("the other engine generated nothing before the jobs ended"),
+        generated = &mut other_engine => generated?,
+    }
+    hanging.await;
     Ok(())
 }
 

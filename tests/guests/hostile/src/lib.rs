@@ -18,6 +18,7 @@
 //! | `text` | creates an image from plain text |
 //! | `picture` | returns a valid image of one pixel |
 //! | `ask` | the same, after a GET to `/allowed/x` of `api` |
+//! | `order` | the same, after a POST to `/orders` of `api` that succeeded |
 //! | `reach NAME PATH` | sends a GET to that path of that upstream |
 //! | `send METHOD NAME PATH` | the same with another method |
 //! | `requests` | sends GETs to `/allowed/x` of `api` until one is refused; reports how many succeeded |
@@ -66,7 +67,7 @@ impl Engine for Hostile {
                 name: "api".into(),
                 base_url: "base-url".into(),
                 credential: Credential::Bearer("api-key".into()),
-                requests: vec!["GET /allowed/".into()],
+                requests: vec!["GET /allowed/".into(), "POST /orders".into()],
                 also: Vec::new(),
             }],
         })
@@ -134,6 +135,7 @@ fn run(action: &str, rest: &str, job: &Job, settings: &Settings) -> Option<Resul
         "ask" => Request::get("api", "/allowed/x")
             .send()
             .and_then(|_| return_pixels(1)),
+        "order" => order(),
         "reach" => reach("GET", rest),
         "send" => {
             let (method, target) = split_word(rest);
@@ -263,6 +265,12 @@ fn exhaust_requests() -> Result<Output, Error> {
         }
         sent += 1;
     }
+}
+
+fn order() -> Result<Output, Error> {
+    let request = Request::post("api", "/orders").json(&serde_json::json!({"order": "a fox"}))?;
+    request.send()?.success()?;
+    return_pixels(1)
 }
 
 fn reach(method: &str, target: &str) -> Result<Output, Error> {

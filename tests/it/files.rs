@@ -3,6 +3,7 @@
 mod bulk;
 mod content;
 mod metadata;
+mod storage;
 mod sweep;
 mod thumbnail;
 mod upload;

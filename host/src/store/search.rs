@@ -55,7 +55,7 @@ impl Store {
                  UNION ALL
                  SELECT * FROM (
                      SELECT chat_id, message_id FROM search_rows
-                     WHERE $2 = ''
+                     WHERE $12 = 0
                          AND id BETWEEN (SELECT first_id FROM own) AND (SELECT last_id FROM own)
                      ORDER BY id DESC LIMIT $4)),
              found (chat_id) AS (
@@ -78,7 +78,7 @@ impl Store {
              ORDER BY updated_at DESC, id LIMIT $10 OFFSET $11",
         )
         .bind(user_id)
-        .bind(if is_indexed { phrase(&compared) } else { String::new() })
+        .bind(phrase(&compared))
         .bind(MAX_FOUND_TEXTS)
         .bind(MAX_SCANNED_TEXTS)
         .bind(containing_pattern(&compared))
@@ -88,6 +88,7 @@ impl Store {
         .bind(filter.pinned.map(i64::from))
         .bind(i64::from(page.limit))
         .bind(i64::try_from(page.offset).unwrap_or(i64::MAX))
+        .bind(i64::from(is_indexed))
         .fetch_all(search.connection())
         .await?;
         Ok(rows
@@ -133,7 +134,8 @@ fn compared_part(text: &str) -> String {
     chars.map(|c| if c == '\0' { ' ' } else { c }).collect()
 }
 
-/// An FTS5 expression that matches the text itself: nothing in it is an operator.
+/// An FTS5 expression that matches the text itself: nothing in it is an operator. Without a trigram it
+/// matches nothing.
 fn phrase(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
 }
@@ -155,4 +157,182 @@ fn escape_json(text: &str) -> String {
     let quoted = Value::from(text).to_string();
     let inner = quoted.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
     inner.unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::store::{ChatCopy, ChatHistory, ChatMessage, SaveOutcome, StoredMessage};
+
+    struct TestStore {
+        store: Store,
+        user_id: String,
+        _directory: TempDir,
+    }
+
+    impl TestStore {
+        async fn open() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let store = Store::open(directory.path()).await.unwrap();
+            let key = store.create_first_administrator().await.unwrap().unwrap();
+            let user = store.user_by_key(&key).await.unwrap().unwrap();
+            Self {
+                store,
+                user_id: user.id,
+                _directory: directory,
+            }
+        }
+
+        async fn add_chat(&self, title: &str, contents: &[Value]) -> String {
+            let message = |(number, content): (usize, &Value)| ChatMessage {
+                stored: StoredMessage {
+                    id: format!("m{number}"),
+                    parent_id: None,
+                    role: "user".to_owned(),
+                    content: content.clone(),
+                    files: Vec::new(),
+                },
+                statuses: Vec::new(),
+                rest: Map::new(),
+            };
+            let copy = ChatCopy {
+                title: Some(title.to_owned()),
+                history: Some(ChatHistory {
+                    current_id: None,
+                    messages: contents.iter().enumerate().map(message).collect(),
+                }),
+                rest: Map::new(),
+            };
+            match self.store.add_chat(&self.user_id, copy, None).await.unwrap() {
+                SaveOutcome::Saved(chat) => chat.id,
+                other => panic!("{other:?}"),
+            }
+        }
+
+        async fn index(&self) {
+            while self.store.index_batch().await.unwrap() {}
+        }
+
+        /// The titles of the chats that contain the text, sorted.
+        async fn find(&self, text: &str) -> Vec<String> {
+            let page = Page {
+                limit: 60,
+                offset: 0,
+            };
+            let filter = ChatFilter::default();
+            let found = self.store.search_chats(&self.user_id, text, filter, page);
+            let mut titles: Vec<_> = found.await.unwrap().into_iter().map(|it| it.title).collect();
+            titles.sort();
+            titles
+        }
+    }
+
+    #[tokio::test]
+    async fn search_finds_the_same_before_and_after_indexing() {
+        let test = TestStore::open().await;
+        let parts = json!([{"type": "text", "text": "a purple heron"}, {"type": "image_url"}]);
+        test.add_chat("Birds", &[json!("the quick \"wren\" 50%\\"), parts])
+            .await;
+        test.add_chat("Hens 100%_", &[json!("狐狸 jumps")]).await;
+        for is_indexed in [false, true] {
+            for (text, expected) in [
+                ("wren", &["Birds"][..]),
+                ("WREN", &["Birds"]),
+                ("ple her", &["Birds"]),
+                ("\"wren\" 50%\\", &["Birds"]),
+                ("bird", &["Birds"]),
+                ("100%_", &["Hens 100%_"]),
+                ("s", &["Birds", "Hens 100%_"]),
+                ("狐", &["Hens 100%_"]),
+                ("狐狸 j", &["Hens 100%_"]),
+                ("w%n", &[]),
+                ("w_en", &[]),
+                ("wren OR heron", &[]),
+                ("wren*", &[]),
+            ] {
+                assert_eq!(test.find(text).await, expected, "{text} {is_indexed}");
+            }
+            test.index().await;
+        }
+        // Only the index ignores the case of other letters than ASCII.
+        test.add_chat("Füchse", &[]).await;
+        test.index().await;
+        assert_eq!(test.find("FÜCHSE").await, ["Füchse"]);
+        assert_eq!(test.find("image_url").await.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn search_treats_operators_as_text() {
+        let test = TestStore::open().await;
+        test.add_chat("plain", &[json!("nothing special")]).await;
+        test.index().await;
+        for text in [
+            "\"",
+            "\"\"\"",
+            "\"a",
+            "NEAR(",
+            "NEAR(a b, 3)",
+            "a AND b OR NOT c",
+            "text : x",
+            "{text} : \"x\"",
+            "^not",
+            "***",
+            "%%%",
+            "(((((((",
+            "a\0b\"c",
+            "\0\0\0",
+            &"a".repeat(500),
+            &"\"".repeat(500),
+            &"%_".repeat(250),
+            &"🦊".repeat(125),
+        ] {
+            assert_eq!(test.find(text).await.len(), 0, "{text:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn index_follows_changes_and_removals() {
+        let test = TestStore::open().await;
+        let id = test.add_chat("Foxes", &[json!("a red fox")]).await;
+        test.index().await;
+        let wolf = json!("a grey wolf");
+        assert!(test.store.set_content(&id, "m0", &wolf).await.unwrap());
+        for _ in 0..2 {
+            assert_eq!(test.find("red fox").await.len(), 0);
+            assert_eq!(test.find("grey wolf").await, ["Foxes"]);
+            test.index().await;
+        }
+        let renamed = ChatCopy {
+            title: Some("Wolves".to_owned()),
+            ..ChatCopy::default()
+        };
+        test.store.save_chat(&id, renamed, None).await.unwrap();
+        test.index().await;
+        assert_eq!(test.find("Foxes").await.len(), 0);
+        assert_eq!(test.find("wolves").await, ["Wolves"]);
+        test.store.delete_chat(&id).await.unwrap();
+        assert_eq!(test.find("wolves").await.len(), 0);
+        let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM search_rows")
+            .fetch_one(&test.store.pool)
+            .await
+            .unwrap();
+        let use_after = test.store.storage_use(&test.user_id).await.unwrap();
+        assert_eq!((rows, use_after.total()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn storage_use_counts_titles_messages_and_fields() {
+        let test = TestStore::open().await;
+        let id = test.add_chat("abc", &[json!("de"), json!("ü")]).await;
+        // The fields of a chat and of two messages are `{}`, and texts are JSON.
+        let bytes = test.store.storage_use(&test.user_id).await.unwrap().chat_bytes;
+        assert_eq!(bytes, 3 + 2 + (4 + 2) + (4 + 2));
+        let longer = json!("defg");
+        assert!(test.store.set_content(&id, "m0", &longer).await.unwrap());
+        let bytes_after = test.store.storage_use(&test.user_id).await.unwrap().chat_bytes;
+        assert_eq!(bytes_after, bytes + 2);
+    }
 }

@@ -49,6 +49,7 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
         .create_first_administrator()
         .await
         .context("cannot create the first administrator")?;
+    warn_about_disk(&app)?;
     print_start(config, &app, address, key.as_deref())?;
     if let (Some(metrics_listener), Some(metrics)) = (metrics_listener, metrics) {
         println!("metrics: http://{}/metrics", metrics_listener.local_addr()?);
@@ -60,7 +61,6 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
             "no account exists and sign-up is enabled: the first user to register becomes administrator; register now, or unset ENABLE_SIGNUP"
         );
     }
-    warn_about_disk(&app)?;
     tokio::spawn(app.clone().maintain());
     tokio::spawn(app.store.clone().index_texts());
     // Stops with the process. The next start repeats an interrupted sweep.

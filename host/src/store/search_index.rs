@@ -63,7 +63,7 @@ impl Store {
             if let Some(row) = row {
                 let content: Option<String> = row.try_get("content")?;
                 let text = match content {
-                    Some(content) => text_of(&parse_json(&content)?),
+                    Some(content) => text_of(&parse_json(&content).unwrap_or_default()),
                     None => row.try_get("title")?,
                 };
                 let text = indexed_part(&text);

@@ -13,6 +13,7 @@
 //! | `secret` | S: what an engine, an upstream or a user must not learn |
 //! | `image` | I: images that reach a client |
 //! | `text` | I: texts that reach a client |
+//! | `storage` | T: what clients do to the database and to the disk |
 //!
 //! A case gets the `AttackTarget`: the server under attack with a client for it, the upstream of engine
 //! `hostile`, whose responses the case scripts, a second upstream (`trap`) that no connection may reach, and
@@ -35,6 +36,7 @@ mod network;
 mod resource;
 mod runner;
 mod secret;
+mod storage;
 mod target;
 mod text;
 mod tls_upstream;
@@ -77,6 +79,7 @@ pub fn cases() -> impl Iterator<Item = &'static AttackCase> {
         secret::CASES,
         image::CASES,
         text::CASES,
+        storage::CASES,
     ];
     classes.into_iter().flatten()
 }

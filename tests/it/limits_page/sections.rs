@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use pinhole::config::{DEFAULT_COMPILE_MIB, DEFAULT_COMPILE_SECS, DEFAULT_JOB_SECS, DEFAULT_SLOTS};
+use pinhole::config::{
+    DEFAULT_COMPILE_MIB, DEFAULT_COMPILE_SECS, DEFAULT_JOB_SECS, DEFAULT_RESERVED_DISK_MIB,
+    DEFAULT_SLOTS, DEFAULT_USER_STORAGE_MIB,
+};
 use pinhole::{accounts, chat, files, jobs, store, web};
 use pinhole_sandbox::Limits;
 
@@ -140,6 +143,18 @@ pub(super) const SECTIONS: &[Section] = &[
                 response: "408",
             },
             Limit {
+                what: "files and chats of one user who is no administrator",
+                value: Bytes(DEFAULT_USER_STORAGE_MIB << 20),
+                setting: Some("PINHOLE_USER_STORAGE_MIB"),
+                response: "413",
+            },
+            Limit {
+                what: "free space of the disk",
+                value: Bytes(DEFAULT_RESERVED_DISK_MIB << 20),
+                setting: Some("PINHOLE_RESERVED_DISK_MIB"),
+                response: "507, below it",
+            },
+            Limit {
                 what: "retention of files",
                 value: Text("unlimited"),
                 setting: Some("PINHOLE_FILE_RETENTION_DAYS"),
@@ -167,6 +182,18 @@ pub(super) const SECTIONS: &[Section] = &[
                 value: Bytes(web::MAX_CHAT_BYTES as u64),
                 setting: None,
                 response: "413",
+            },
+            Limit {
+                what: "searches of one user, of which one runs",
+                value: Count(store::MAX_WAITING_SEARCHES as u64 + 1),
+                setting: None,
+                response: "429",
+            },
+            Limit {
+                what: "duration of a search",
+                value: Time(store::MAX_SEARCH_TIME),
+                setting: None,
+                response: "503",
             },
             Limit {
                 what: "running background responses of one user",

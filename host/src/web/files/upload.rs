@@ -102,12 +102,11 @@ pub(super) async fn upload(
     }))
 }
 
-/// The length of the body, if the client declares it.
+/// The length of the body, if the client declares it. A longer one than permitted is refused later.
 fn content_length(request: &Request) -> u64 {
     let declared = request.headers().get(CONTENT_LENGTH);
-    declared
-        .and_then(|length| length.to_str().ok()?.parse().ok())
-        .unwrap_or(0)
+    let length: Option<u64> = declared.and_then(|length| length.to_str().ok()?.parse().ok());
+    length.unwrap_or(0).min(MAX_UPLOAD_BYTES as u64)
 }
 
 impl UploadForm {

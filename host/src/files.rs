@@ -19,8 +19,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use cap_std::fs::Dir;
-use futures_util::{Stream, StreamExt, stream};
 use futures_util::future::join_all;
+use futures_util::{Stream, StreamExt, stream};
 use pinhole_ground::ballast::Ballast;
 use pinhole_ground::disk;
 use pinhole_ground::guard::Guard;
@@ -34,8 +34,8 @@ use identity::Identity;
 use objects::Objects;
 use spool::{Spool, SpooledFile, SpooledJob};
 
-pub use cleanup::{Confirmation, Sweep};
 pub use crate::store::MessageLink;
+pub use cleanup::{Confirmation, Sweep};
 pub use data_url::{encode_data_url, is_data_url};
 pub use lookup::MAX_SOURCES;
 pub use room::{NoRoom, StorageLimits};
@@ -135,7 +135,11 @@ impl Files {
     }
 
     /// Keeps images that could not be stored, if that may change. Otherwise removes their bytes.
-    async fn spool_or_remove(&self, job: SpooledJob, failure: StoreFailure) -> Result<Vec<FileRow>> {
+    async fn spool_or_remove(
+        &self,
+        job: SpooledJob,
+        failure: StoreFailure,
+    ) -> Result<Vec<FileRow>> {
         let error = match failure {
             StoreFailure::Temporary(error) => {
                 let rows = job.files.iter().map(|file| file.row.clone()).collect();
@@ -160,7 +164,8 @@ impl Files {
         let inserted = self.store.insert_files(&rows, job.message_link()).await;
         inserted.map_err(|error| {
             let is_temporary = Trouble::of(&error).is_some();
-            let error = anyhow::Error::from(error).context("cannot insert images into the database");
+            let error =
+                anyhow::Error::from(error).context("cannot insert images into the database");
             if is_temporary {
                 StoreFailure::Temporary(error)
             } else {
@@ -364,7 +369,9 @@ impl Files {
         page: Page,
     ) -> Result<Vec<FileRow>, SearchError> {
         let owner = owner_filter(user);
-        self.store.search_files(&user.id, owner, pattern, page).await
+        self.store
+            .search_files(&user.id, owner, pattern, page)
+            .await
     }
 
     /// Removes the files of all users, except those that are created meanwhile.
@@ -446,7 +453,8 @@ enum StoreFailure {
 
 /// A range of the bytes, as far as they have it.
 fn slice(bytes: &Bytes, range: Range<u64>) -> Bytes {
-    let at = |position: u64| usize::try_from(position).map_or(bytes.len(), |it| it.min(bytes.len()));
+    let at =
+        |position: u64| usize::try_from(position).map_or(bytes.len(), |it| it.min(bytes.len()));
     let (start, end) = (at(range.start), at(range.end));
     bytes.slice(start.min(end)..end)
 }

@@ -46,10 +46,10 @@ pub use chats::{
 pub use credentials::CredentialId;
 pub use files::{FileRow, MessageLink};
 pub use groups::Group;
+pub use instance::SweepTimes;
 pub use message_files::entry_file_id;
 pub use messages::{ChatMessage, MAX_MESSAGES, StoredMessage};
 pub use responses::FinishedResponse;
-pub use instance::SweepTimes;
 pub use search::Page;
 pub use search_pool::{MAX_SEARCH_TIME, MAX_WAITING_SEARCHES, SearchError};
 pub use settings::{SettingChange, SettingRow};

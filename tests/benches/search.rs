@@ -14,7 +14,7 @@
 use std::time::{Duration, Instant};
 
 use pinhole::store::{
-    ChatCopy, ChatFilter, ChatHistory, ChatMessage, NewAccount, AccountOrigin, Page, SaveOutcome,
+    AccountOrigin, ChatCopy, ChatFilter, ChatHistory, ChatMessage, NewAccount, Page, SaveOutcome,
     SearchError, Store, StoredMessage,
 };
 use serde_json::{Map, Value};
@@ -143,7 +143,10 @@ async fn main() {
         ("a word of no message", "xylophonezebrb".to_owned()),
         ("the most frequent word", format!("{} ", words[0])),
         ("two frequent words", format!("{} {}", words[0], words[1])),
-        ("three frequent words", format!("{} {} {}", words[0], words[1], words[2])),
+        (
+            "three frequent words",
+            format!("{} {} {}", words[0], words[1], words[2]),
+        ),
         ("twelve frequent words", frequent),
         ("a medium word", words[200].clone()),
         ("two letters", "qz".to_owned()),
@@ -172,7 +175,11 @@ async fn main() {
         println!("{name}: {found} chats, {}", summary(&mut times));
         all.extend(times);
     }
-    println!("all: {}; goal for the 99th percentile: {} ms", summary(&mut all), GOAL.as_millis());
+    println!(
+        "all: {}; goal for the 99th percentile: {} ms",
+        summary(&mut all),
+        GOAL.as_millis()
+    );
 }
 
 /// Median and 99th percentile.

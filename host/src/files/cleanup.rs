@@ -119,7 +119,11 @@ impl Files {
             oldest,
             expired: expired.context(failure)?,
             orphans: self.find_orphans().await?,
-            files: self.store.count_files_before(i64::MAX).await.context(failure)?,
+            files: self
+                .store
+                .count_files_before(i64::MAX)
+                .await
+                .context(failure)?,
         })
     }
 

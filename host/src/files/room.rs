@@ -55,7 +55,8 @@ impl Files {
     /// Fails if the disk has too little space for this many bytes more.
     pub fn require_disk(&self, more_bytes: u64) -> Result<(), NoRoom> {
         let free = self.free_bytes()?;
-        if Guard::DiskReserve.applies(free.saturating_sub(more_bytes) < self.limits.reserved_bytes) {
+        if Guard::DiskReserve.applies(free.saturating_sub(more_bytes) < self.limits.reserved_bytes)
+        {
             return Err(NoRoom::DiskFull);
         }
         Ok(())

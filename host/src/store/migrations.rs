@@ -94,7 +94,10 @@ mod tests {
         .await
         .unwrap();
         let expected = [("ada", 0, 0, 1), ("bob", 30, 5 + 5 + 4, 3)];
-        assert_eq!(usage, expected.map(|(id, a, b, c)| (id.to_owned(), a, b, c)));
+        assert_eq!(
+            usage,
+            expected.map(|(id, a, b, c)| (id.to_owned(), a, b, c))
+        );
         let rows: Vec<(String, String, i64)> = sqlx::query_as(
             "SELECT chat_id, message_id, is_stale FROM search_rows WHERE chat_id <> 'a' ORDER BY id",
         )
@@ -102,6 +105,9 @@ mod tests {
         .await
         .unwrap();
         let expected = [("old", ""), ("old", "m"), ("new", "")];
-        assert_eq!(rows, expected.map(|(chat, id)| (chat.to_owned(), id.to_owned(), 1)));
+        assert_eq!(
+            rows,
+            expected.map(|(chat, id)| (chat.to_owned(), id.to_owned(), 1))
+        );
     }
 }

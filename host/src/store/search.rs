@@ -21,6 +21,41 @@ const MAX_SCANNED_TEXTS: i64 = 2_000;
 /// Characters of each of them. Equals what the index has of a text.
 const MAX_SCANNED_CHARS: i64 = 64 << 10;
 
+/// `own` is the range of the ids of the user's texts, as the migration assigns them.
+const SEARCH_CHATS: &str = "WITH own (first_id, last_id) AS (
+        SELECT number * 4294967296, (number + 1) * 4294967296 - 1 FROM user_storage
+        WHERE user_id = $1),
+    scanned (chat_id, message_id) AS (
+        SELECT * FROM (
+            SELECT chat_id, message_id FROM search_rows INDEXED BY stale_search_rows
+            WHERE is_stale = 1
+                AND id BETWEEN (SELECT first_id FROM own) AND (SELECT last_id FROM own)
+            ORDER BY id DESC LIMIT $4)
+        UNION ALL
+        SELECT * FROM (
+            SELECT chat_id, message_id FROM search_rows
+            WHERE $12 = 0
+                AND id BETWEEN (SELECT first_id FROM own) AND (SELECT last_id FROM own)
+            ORDER BY id DESC LIMIT $4)),
+    found (chat_id) AS (
+        SELECT chat_id FROM search_rows WHERE id IN (
+            SELECT rowid FROM search_index
+            WHERE search_index MATCH $2
+                AND rowid BETWEEN (SELECT first_id FROM own) AND (SELECT last_id FROM own)
+            ORDER BY rowid DESC LIMIT $3)
+        UNION
+        SELECT chat_id FROM scanned
+        WHERE CASE message_id
+            WHEN '' THEN (SELECT title FROM chats WHERE id = chat_id) LIKE $5 ESCAPE '\\'
+            ELSE (SELECT SUBSTR(content, 1, $7) FROM messages
+                WHERE messages.chat_id = scanned.chat_id AND id = message_id)
+                LIKE $6 ESCAPE '\\' END)
+    SELECT id, title, created_at, updated_at FROM chats
+    WHERE id IN (SELECT chat_id FROM found) AND user_id = $1
+        AND (CAST($8 AS BIGINT) IS NULL OR archived = $8)
+        AND (CAST($9 AS BIGINT) IS NULL OR pinned = $9)
+    ORDER BY updated_at DESC, id LIMIT $10 OFFSET $11";
+
 /// A page of results.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
@@ -41,56 +76,21 @@ impl Store {
         let mut search = self.searches.start(user_id).await?;
         let compared = compared_part(text);
         let is_indexed = compared.chars().count() >= MIN_INDEXED_CHARS;
-        // The ids of a user's texts: see the migration.
-        let rows = sqlx::query(
-            "WITH own (first_id, last_id) AS (
-                 SELECT number * 4294967296, (number + 1) * 4294967296 - 1 FROM user_storage
-                 WHERE user_id = $1),
-             scanned (chat_id, message_id) AS (
-                 SELECT * FROM (
-                     SELECT chat_id, message_id FROM search_rows INDEXED BY stale_search_rows
-                     WHERE is_stale = 1
-                         AND id BETWEEN (SELECT first_id FROM own) AND (SELECT last_id FROM own)
-                     ORDER BY id DESC LIMIT $4)
-                 UNION ALL
-                 SELECT * FROM (
-                     SELECT chat_id, message_id FROM search_rows
-                     WHERE $12 = 0
-                         AND id BETWEEN (SELECT first_id FROM own) AND (SELECT last_id FROM own)
-                     ORDER BY id DESC LIMIT $4)),
-             found (chat_id) AS (
-                 SELECT chat_id FROM search_rows WHERE id IN (
-                     SELECT rowid FROM search_index
-                     WHERE search_index MATCH $2
-                         AND rowid BETWEEN (SELECT first_id FROM own) AND (SELECT last_id FROM own)
-                     ORDER BY rowid DESC LIMIT $3)
-                 UNION
-                 SELECT chat_id FROM scanned
-                 WHERE CASE message_id
-                     WHEN '' THEN (SELECT title FROM chats WHERE id = chat_id) LIKE $5 ESCAPE '\\'
-                     ELSE (SELECT SUBSTR(content, 1, $7) FROM messages
-                         WHERE messages.chat_id = scanned.chat_id AND id = message_id)
-                         LIKE $6 ESCAPE '\\' END)
-             SELECT id, title, created_at, updated_at FROM chats
-             WHERE id IN (SELECT chat_id FROM found) AND user_id = $1
-                 AND (CAST($8 AS BIGINT) IS NULL OR archived = $8)
-                 AND (CAST($9 AS BIGINT) IS NULL OR pinned = $9)
-             ORDER BY updated_at DESC, id LIMIT $10 OFFSET $11",
-        )
-        .bind(user_id)
-        .bind(phrase(&compared))
-        .bind(MAX_FOUND_TEXTS)
-        .bind(MAX_SCANNED_TEXTS)
-        .bind(containing_pattern(&compared))
-        .bind(containing_pattern(&escape_json(&compared)))
-        .bind(MAX_SCANNED_CHARS)
-        .bind(filter.archived.map(i64::from))
-        .bind(filter.pinned.map(i64::from))
-        .bind(i64::from(page.limit))
-        .bind(i64::try_from(page.offset).unwrap_or(i64::MAX))
-        .bind(i64::from(is_indexed))
-        .fetch_all(search.connection())
-        .await?;
+        let rows = sqlx::query(SEARCH_CHATS)
+            .bind(user_id)
+            .bind(phrase(&compared))
+            .bind(MAX_FOUND_TEXTS)
+            .bind(MAX_SCANNED_TEXTS)
+            .bind(containing_pattern(&compared))
+            .bind(containing_pattern(&escape_json(&compared)))
+            .bind(MAX_SCANNED_CHARS)
+            .bind(filter.archived.map(i64::from))
+            .bind(filter.pinned.map(i64::from))
+            .bind(i64::from(page.limit))
+            .bind(i64::try_from(page.offset).unwrap_or(i64::MAX))
+            .bind(i64::from(is_indexed))
+            .fetch_all(search.connection())
+            .await?;
         Ok(rows
             .iter()
             .map(summary_from_row)
@@ -206,7 +206,12 @@ mod tests {
                 }),
                 rest: Map::new(),
             };
-            match self.store.add_chat(&self.user_id, copy, None).await.unwrap() {
+            match self
+                .store
+                .add_chat(&self.user_id, copy, None)
+                .await
+                .unwrap()
+            {
                 SaveOutcome::Saved(chat) => chat.id,
                 other => panic!("{other:?}"),
             }
@@ -224,7 +229,12 @@ mod tests {
             };
             let filter = ChatFilter::default();
             let found = self.store.search_chats(&self.user_id, text, filter, page);
-            let mut titles: Vec<_> = found.await.unwrap().into_iter().map(|it| it.title).collect();
+            let mut titles: Vec<_> = found
+                .await
+                .unwrap()
+                .into_iter()
+                .map(|it| it.title)
+                .collect();
             titles.sort();
             titles
         }
@@ -328,11 +338,21 @@ mod tests {
         let test = TestStore::open().await;
         let id = test.add_chat("abc", &[json!("de"), json!("ü")]).await;
         // The fields of a chat and of two messages are `{}`, and texts are JSON.
-        let bytes = test.store.storage_use(&test.user_id).await.unwrap().chat_bytes;
+        let bytes = test
+            .store
+            .storage_use(&test.user_id)
+            .await
+            .unwrap()
+            .chat_bytes;
         assert_eq!(bytes, 3 + 2 + (4 + 2) + (4 + 2));
         let longer = json!("defg");
         assert!(test.store.set_content(&id, "m0", &longer).await.unwrap());
-        let bytes_after = test.store.storage_use(&test.user_id).await.unwrap().chat_bytes;
+        let bytes_after = test
+            .store
+            .storage_use(&test.user_id)
+            .await
+            .unwrap()
+            .chat_bytes;
         assert_eq!(bytes_after, bytes + 2);
     }
 }

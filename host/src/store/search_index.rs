@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde_json::Value;
 use sqlx::Row;
 
-use super::messages::parse_json;
 use super::Store;
+use super::messages::parse_json;
 
 /// Characters of a text that are indexed, from its beginning.
 const MAX_INDEXED_CHARS: usize = 64 << 10;

@@ -102,12 +102,12 @@ impl SearchPool {
         let is_dropped = Arc::new(AtomicBool::new(false));
         let (must_stop, deadline) = (is_dropped.clone(), Instant::now() + MAX_SEARCH_TIME);
         let is_endless = !Guard::SearchTime.applies(true);
-        connection.lock_handle().await?.set_progress_handler(
-            CHECK_INTERVAL_INSTRUCTIONS,
-            move || {
+        connection
+            .lock_handle()
+            .await?
+            .set_progress_handler(CHECK_INTERVAL_INSTRUCTIONS, move || {
                 is_endless || !(must_stop.load(Ordering::Relaxed) || Instant::now() > deadline)
-            },
-        );
+            });
         Ok(Search {
             connection,
             is_dropped,

@@ -8,8 +8,8 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use pinhole_ground::ballast::Ballast;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::ConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
@@ -72,9 +72,7 @@ impl Store {
     /// Starts a transaction, which excludes all other writers.
     pub(super) async fn begin(&self) -> sqlx::Result<Write<'_>> {
         let mut write = self.writer.take().await?;
-        sqlx::query("BEGIN IMMEDIATE")
-            .execute(&mut *write)
-            .await?;
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut *write).await?;
         write.is_transaction = true;
         Ok(write)
     }

@@ -67,7 +67,11 @@ async fn create(
 ) -> Result<Json<ChatResponse>, ApiError> {
     app.files.require_disk(0)?;
     let quota = app.files.quota(&user);
-    match app.store.add_chat(&user.id, form.into_copy()?, quota).await? {
+    match app
+        .store
+        .add_chat(&user.id, form.into_copy()?, quota)
+        .await?
+    {
         SaveOutcome::Saved(chat) => respond(&app, *chat).await,
         SaveOutcome::Missing => Err(ApiError::new(
             StatusCode::BAD_REQUEST,

@@ -170,7 +170,8 @@ impl ApiError {
         match trouble(error) {
             Some(Trouble::Busy) => {
                 let detail = "the server's database is busy: try again";
-                return Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(BUSY_RETRY_MS);
+                return Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+                    .retry_after(BUSY_RETRY_MS);
             }
             Some(Trouble::Disk) => return files::NoRoom::DiskFull.into(),
             _ => {}

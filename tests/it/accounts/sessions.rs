@@ -172,11 +172,17 @@ async fn sign_out_ends_the_session_even_if_database_is_locked() {
     let path = server.data_dir.path().join("pinhole.db");
     let options = SqliteConnectOptions::new().filename(path);
     let mut database = options.connect().await.unwrap();
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut database).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE")
+        .execute(&mut database)
+        .await
+        .unwrap();
     assert_eq!(get(&server, "/api/v1/auths/signout", &token).await.0, 200);
     assert_eq!(get(&server, "/api/v1/auths/", &token).await.0, 401);
     server.app.accounts.store_revocations().await;
-    sqlx::query("ROLLBACK").execute(&mut database).await.unwrap();
+    sqlx::query("ROLLBACK")
+        .execute(&mut database)
+        .await
+        .unwrap();
     assert_eq!(get(&server, "/api/v1/auths/", &token).await.0, 401);
     server.app.accounts.store_revocations().await;
     let server = server.restart(&[]).await;

@@ -47,7 +47,13 @@ async fn content_status(server: &TestServer, url: &str) -> u16 {
     let response = server.get(url).send().await.unwrap();
     let status = response.status().as_u16();
     if status == 200 {
-        assert!(response.bytes().await.unwrap().starts_with(b"\x89PNG\r\n\x1a\n"));
+        assert!(
+            response
+                .bytes()
+                .await
+                .unwrap()
+                .starts_with(b"\x89PNG\r\n\x1a\n")
+        );
     }
     status
 }
@@ -58,7 +64,11 @@ async fn quota_limits_files_and_chats_of_each_user() {
     let key = server.add_second_user().await;
     let post = |path: &str, body: &Value| {
         let request = server.client.post(server.url(path)).bearer_auth(key);
-        response_json(request.header("content-type", "application/json").body(body.to_string()))
+        response_json(
+            request
+                .header("content-type", "application/json")
+                .body(body.to_string()),
+        )
     };
     let image = long_image(MIB * 6 / 10);
     let row = upload(&server, key, "fox.gif", &image).await;
@@ -78,7 +88,10 @@ async fn quota_limits_files_and_chats_of_each_user() {
     assert_eq!(post(&chat_path, &note(rest + 2000)).await.0, 413);
     assert_eq!(post(&chat_path, &note(rest - 2000)).await.0, 200);
     let message = json!({"content": "x".repeat(5000)});
-    assert_eq!(post(&format!("{chat_path}/messages/a"), &message).await.0, 413);
+    assert_eq!(
+        post(&format!("{chat_path}/messages/a"), &message).await.0,
+        413
+    );
     // Another user and administrators are not affected.
     upload(&server, &server.key, "fox.gif", &long_image(2 * MIB)).await;
     let url = format!("/api/v1/files/{}", row["id"].as_str().unwrap());
@@ -112,16 +125,25 @@ async fn full_quota_starts_no_job() {
     // Nothing is stored for base64.
     let body = json!({"prompt": "a fox", "size": "64x48"});
     let request = server.client.post(server.url("/v1/images/generations"));
-    assert_eq!(response_json(request.bearer_auth(key).body(body.to_string())).await.0, 200);
+    assert_eq!(
+        response_json(request.bearer_auth(key).body(body.to_string()))
+            .await
+            .0,
+        200
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn disk_reserve_refuses_what_is_new_and_nothing_else() {
     let server = TestServer::start(&[]).await;
     let row = upload(&server, &server.key, "fox.gif", &gif(9)).await;
-    let (status, chat) = server.post_json("/api/v1/chats/new", &json!({"chat": {}})).await;
+    let (status, chat) = server
+        .post_json("/api/v1/chats/new", &json!({"chat": {}}))
+        .await;
     assert_eq!(status, 200);
-    let server = server.restart(&[("PINHOLE_RESERVED_DISK_MIB", "1099511627776")]).await;
+    let server = server
+        .restart(&[("PINHOLE_RESERVED_DISK_MIB", "1099511627776")])
+        .await;
     let chat_path = format!("/api/v1/chats/{}", chat["id"].as_str().unwrap());
     let upload = super::post_form(&server, &server.key, form(&[("file", Some("x"), &gif(9))]));
     let (status, refusal) = response_json(upload).await;
@@ -129,15 +151,32 @@ async fn disk_reserve_refuses_what_is_new_and_nothing_else() {
     assert!(refusal["detail"].as_str().unwrap().contains("disk is full"));
     for (path, body) in [
         (IMAGE_PATH, json!({"prompt": "a fox"})),
-        ("/v1/images/generations", json!({"prompt": "a fox", "response_format": "url"})),
+        (
+            "/v1/images/generations",
+            json!({"prompt": "a fox", "response_format": "url"}),
+        ),
         ("/api/v1/chats/new", json!({"chat": {}})),
         (&chat_path, json!({"chat": {"title": "new"}})),
     ] {
         assert_eq!(server.post_json(path, &body).await.0, 507, "{path}");
     }
-    assert_eq!(server.get(&content_url(&row)).send().await.unwrap().status(), 200);
-    for path in [format!("/api/v1/files/{}", row["id"].as_str().unwrap()), chat_path] {
-        let deletion = server.client.delete(server.url(&path)).bearer_auth(&server.key);
+    assert_eq!(
+        server
+            .get(&content_url(&row))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
+    for path in [
+        format!("/api/v1/files/{}", row["id"].as_str().unwrap()),
+        chat_path,
+    ] {
+        let deletion = server
+            .client
+            .delete(server.url(&path))
+            .bearer_auth(&server.key);
         assert_eq!(response_json(deletion).await.0, 200, "{path}");
     }
 }
@@ -180,12 +219,18 @@ async fn spooled_image_survives_restart_and_cleanup() {
     assert_eq!(sweep.orphaned, 0);
     assert_eq!(content_status(&server, &url).await, 200);
     let deleted = format!("/api/v1/files/{}", file_id(&deleted_url));
-    let deletion = server.client.delete(server.url(&deleted)).bearer_auth(&server.key);
+    let deletion = server
+        .client
+        .delete(server.url(&deleted))
+        .bearer_auth(&server.key);
     assert_eq!(response_json(deletion).await.0, 200);
     for _ in 0..2 {
         server.app.files.store_spooled().await;
         let files = listed(&server).await;
-        assert_eq!((files.as_array().unwrap().len(), &files[0]["id"]), (1, &json!(file_id(&url))));
+        assert_eq!(
+            (files.as_array().unwrap().len(), &files[0]["id"]),
+            (1, &json!(file_id(&url)))
+        );
     }
     assert_eq!(content_status(&server, &deleted_url).await, 404);
 }
@@ -195,11 +240,21 @@ async fn image_is_stored_if_no_further_file_can_be_opened() {
     let server = TestServer::start(&[]).await;
     let files = &server.app.files;
     files.store_spooled().await;
-    let user = server.app.store.user_by_key(&server.key).await.unwrap().unwrap();
+    let user = server
+        .app
+        .store
+        .user_by_key(&server.key)
+        .await
+        .unwrap()
+        .unwrap();
     let image = Image::from_bytes(gif(9).into(), pinhole::files::UPLOAD_LIMITS).unwrap();
     let save = async || {
         let images = std::slice::from_ref(&image);
-        files.save_all(&user.id, images, &Value::Null, None).await.unwrap().remove(0)
+        files
+            .save_all(&user.id, images, &Value::Null, None)
+            .await
+            .unwrap()
+            .remove(0)
     };
     // Opens the connection that writes.
     save().await;
@@ -220,7 +275,10 @@ async fn writers_fail_soon_if_database_is_locked() {
     let database = lock_database(&server).await;
     let chat = json!({"chat": {}});
     let writes = (0..20).map(|_| server.post_json("/api/v1/chats/new", &chat));
-    let responses = timeout(std::time::Duration::from_secs(15), futures_util::future::join_all(writes));
+    let responses = timeout(
+        std::time::Duration::from_secs(15),
+        futures_util::future::join_all(writes),
+    );
     for (status, response) in responses.await.expect("writers wait for each other") {
         let expected = json!({"detail": "the server's database is busy: try again"});
         assert_eq!((status, response), (503, expected));
@@ -246,8 +304,14 @@ impl SmallDisk {
             (&["-U", "-r", "-m"], &["-U", "-m", "--preserve-credentials"]),
         ] {
             let mut command = Command::new("unshare");
-            command.args(unshare).args(["sh", "-c", script]).arg(directory.path());
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+            command
+                .args(unshare)
+                .args(["sh", "-c", script])
+                .arg(directory.path());
+            command
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null());
             let mut holder = command.spawn().ok()?;
             let mut line = String::new();
             let mut stdout = BufReader::new(holder.stdout.take().unwrap());
@@ -273,7 +337,9 @@ impl SmallDisk {
 
     fn start_server(&self, engines: &Path) -> ServerProcess {
         let mut command = Command::new("nsenter");
-        command.args(["-t", &self.holder.id().to_string()]).args(self.options);
+        command
+            .args(["-t", &self.holder.id().to_string()])
+            .args(self.options);
         command.arg(program());
         let variables = [
             ("PINHOLE_RESERVED_DISK_MIB", "1"),
@@ -310,42 +376,98 @@ async fn full_disk_permits_start_deletion_and_sign_out() {
     let server = disk.start_server(engine_directory.path());
     let key = server.key.clone().unwrap();
     let ask = |server: &ServerProcess, method: Method, path: &str, key: &str, body: Vec<u8>| {
-        let request = tester.client.request(method, format!("{}{path}", server.url));
+        let request = tester
+            .client
+            .request(method, format!("{}{path}", server.url));
         let form = "multipart/form-data; boundary=limit";
-        let kind = if body.starts_with(b"--") { form } else { "application/json" };
-        response_json(request.bearer_auth(key).header("content-type", kind).body(body))
+        let kind = if body.starts_with(b"--") {
+            form
+        } else {
+            "application/json"
+        };
+        response_json(
+            request
+                .bearer_auth(key)
+                .header("content-type", kind)
+                .body(body),
+        )
     };
     let image = || form(&[("file", Some("fox.gif"), &gif(9))]);
     let (status, row) = ask(&server, Method::POST, "/api/v1/files/", &key, image()).await;
     assert_eq!(status, 200, "{row}");
     let account = json!({"name": "Ada", "email": "ada@example.com", "password": "a long password"});
     let account = account.to_string().into_bytes();
-    ask(&server, Method::POST, "/api/v1/auths/add", &key, account.clone()).await;
+    ask(
+        &server,
+        Method::POST,
+        "/api/v1/auths/add",
+        &key,
+        account.clone(),
+    )
+    .await;
     let (_, session) = ask(&server, Method::POST, "/api/v1/auths/signin", &key, account).await;
     let token = session["token"].as_str().unwrap();
     let me = "/api/v1/auths/";
-    assert_eq!(ask(&server, Method::GET, me, token, Vec::new()).await.0, 200);
+    assert_eq!(
+        ask(&server, Method::GET, me, token, Vec::new()).await.0,
+        200
+    );
     while fs::metadata(disk.path("ballast")).map_or(0, |it| it.len()) < BALLAST_BYTES {
         ask(&server, Method::GET, me, token, Vec::new()).await;
     }
 
     disk.fill();
-    assert_eq!(ask(&server, Method::POST, "/api/v1/files/", &key, image()).await.0, 507);
-    let sign_out = ask(&server, Method::GET, "/api/v1/auths/signout", token, Vec::new());
+    assert_eq!(
+        ask(&server, Method::POST, "/api/v1/files/", &key, image())
+            .await
+            .0,
+        507
+    );
+    let sign_out = ask(
+        &server,
+        Method::GET,
+        "/api/v1/auths/signout",
+        token,
+        Vec::new(),
+    );
     assert_eq!(sign_out.await.0, 200);
-    assert_eq!(ask(&server, Method::GET, me, token, Vec::new()).await.0, 401);
+    assert_eq!(
+        ask(&server, Method::GET, me, token, Vec::new()).await.0,
+        401
+    );
     disk.fill();
     let path = format!("/api/v1/files/{}", row["id"].as_str().unwrap());
-    assert_eq!(ask(&server, Method::DELETE, &path, &key, Vec::new()).await.0, 200);
+    assert_eq!(
+        ask(&server, Method::DELETE, &path, &key, Vec::new())
+            .await
+            .0,
+        200
+    );
 
     drop(server);
     disk.fill();
     let server = disk.start_server(engine_directory.path());
-    while !server.log().contains("nothing new is stored until space is freed") {
-        assert_eq!(ask(&server, Method::GET, me, token, Vec::new()).await.0, 401);
+    while !server
+        .log()
+        .contains("nothing new is stored until space is freed")
+    {
+        assert_eq!(
+            ask(&server, Method::GET, me, token, Vec::new()).await.0,
+            401
+        );
     }
     assert_eq!(ask(&server, Method::GET, me, &key, Vec::new()).await.0, 200);
-    assert_eq!(ask(&server, Method::POST, "/api/v1/files/", &key, image()).await.0, 507);
+    assert_eq!(
+        ask(&server, Method::POST, "/api/v1/files/", &key, image())
+            .await
+            .0,
+        507
+    );
     fs::remove_file(disk.path("other")).unwrap();
-    assert_eq!(ask(&server, Method::POST, "/api/v1/files/", &key, image()).await.0, 200);
+    assert_eq!(
+        ask(&server, Method::POST, "/api/v1/files/", &key, image())
+            .await
+            .0,
+        200
+    );
 }

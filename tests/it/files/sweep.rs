@@ -46,7 +46,12 @@ async fn sweep_removes_orphaned_bytes_after_an_hour() {
         fs::write(directory.join(&name), "x").unwrap();
         set_age(&directory.join(&name), hours * HOUR);
     }
-    server.app.files.clean_up(None, Confirmation::None).await.unwrap();
+    server
+        .app
+        .files
+        .clean_up(None, Confirmation::None)
+        .await
+        .unwrap();
     assert_eq!(server.stored_files(), 3);
     assert!(
         directory
@@ -77,9 +82,17 @@ async fn sweep_removes_orphans_in_several_steps() {
     // More than a sweep removes by itself.
     let files = &server.app.files;
     let error = files.clean_up(None, Confirmation::None).await.unwrap_err();
-    assert!(error.to_string().contains("one sweep removes at most 100 files"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("one sweep removes at most 100 files"),
+        "{error}"
+    );
     assert_eq!(server.stored_files(), 501);
-    let sweep = files.clean_up(None, Confirmation::Administrator).await.unwrap();
+    let sweep = files
+        .clean_up(None, Confirmation::Administrator)
+        .await
+        .unwrap();
     assert_eq!((sweep.expired, sweep.orphaned), (0, 501));
     assert_eq!(server.stored_files(), 0);
 }
@@ -99,18 +112,33 @@ async fn lost_database_makes_no_orphans() {
     }
     let mut server = server.restart(&[]).await;
     for _ in 0..2 {
-        let error = server.app.files.clean_up(None, Confirmation::None).await.unwrap_err();
+        let error = server
+            .app
+            .files
+            .clean_up(None, Confirmation::None)
+            .await
+            .unwrap_err();
         let expected = "0 expired and 3 orphaned file(s) are not removed: \
             the data directory belongs to another database";
         assert!(error.to_string().starts_with(expected), "{error}");
         assert_eq!(server.stored_files(), 3);
         // The new database is used, which proves nothing.
         upload(&server, &server.key, "fox.gif", &gif(9)).await;
-        fs::remove_file(server.data_dir.path().join("files").join(newest_file(&server))).unwrap();
+        fs::remove_file(
+            server
+                .data_dir
+                .path()
+                .join("files")
+                .join(newest_file(&server)),
+        )
+        .unwrap();
         server = server.restart(&[]).await;
     }
     let files = &server.app.files;
-    let sweep = files.clean_up(None, Confirmation::Administrator).await.unwrap();
+    let sweep = files
+        .clean_up(None, Confirmation::Administrator)
+        .await
+        .unwrap();
     assert_eq!(sweep.orphaned, 3);
     files.clean_up(None, Confirmation::None).await.unwrap();
 }
@@ -133,8 +161,14 @@ async fn wrong_clock_expires_no_file() {
     let set_last_sweep = |time| server.app.store.set_last_sweep(time);
     set_created_at(&server, &row, now - 60 * 24 * 3600).await;
     for (last_sweep, expected) in [
-        (now + 2 * 3600, "the clock is behind the newest file or the last sweep"),
-        (now - 31 * 24 * 3600, "the clock is 31 days ahead of the last sweep"),
+        (
+            now + 2 * 3600,
+            "the clock is behind the newest file or the last sweep",
+        ),
+        (
+            now - 31 * 24 * 3600,
+            "the clock is 31 days ahead of the last sweep",
+        ),
     ] {
         set_last_sweep(last_sweep).await.unwrap();
         let sweep = files.clean_up(Some(24 * HOUR), Confirmation::None).await;
@@ -144,7 +178,10 @@ async fn wrong_clock_expires_no_file() {
         assert_eq!(server.stored_files(), 1);
     }
     set_last_sweep(now - 24 * 3600).await.unwrap();
-    let sweep = files.clean_up(Some(24 * HOUR), Confirmation::None).await.unwrap();
+    let sweep = files
+        .clean_up(Some(24 * HOUR), Confirmation::None)
+        .await
+        .unwrap();
     assert_eq!(sweep.expired, 1);
 }
 
@@ -175,13 +212,23 @@ async fn sweep_removes_expired_files() {
         old.push(content_url(&row));
     }
     let young = content_url(&upload(&server, &server.key, "fox.gif", &gif(9)).await);
-    server.app.files.clean_up(None, Confirmation::None).await.unwrap();
+    server
+        .app
+        .files
+        .clean_up(None, Confirmation::None)
+        .await
+        .unwrap();
     assert_eq!(
         server.stored_files(),
         4,
         "for ever, unless it is said how long"
     );
-    server.app.files.clean_up(Some(24 * HOUR), Confirmation::None).await.unwrap();
+    server
+        .app
+        .files
+        .clean_up(Some(24 * HOUR), Confirmation::None)
+        .await
+        .unwrap();
     assert_eq!(server.stored_files(), 2);
     for (url, status) in [
         (&old[0], 404),

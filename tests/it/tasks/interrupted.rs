@@ -35,13 +35,24 @@ async fn killed_turn_has_an_error_after_restart() {
         "title": "Foxes",
         "history": {"messages": {"a1": message}, "currentId": "a1"},
     }});
-    let chat = post(client, &format!("{}/api/v1/chats/new", first.url), &key, &chat).await;
+    let chat = post(
+        client,
+        &format!("{}/api/v1/chats/new", first.url),
+        &key,
+        &chat,
+    )
+    .await;
     let chat_id = chat["id"].as_str().unwrap();
     let mut request = turn(false);
     request["chat_id"] = json!(chat_id);
     post(client, &format!("{}{TURN}", first.url), &key, &request).await;
-    while !model.request_lines().contains(&"POST /v1/chat/completions".to_owned()) {
-        model.wait_for_requests(model.request_lines().len() + 1).await;
+    while !model
+        .request_lines()
+        .contains(&"POST /v1/chat/completions".to_owned())
+    {
+        model
+            .wait_for_requests(model.request_lines().len() + 1)
+            .await;
     }
     // Kills the process.
     drop(first);
@@ -63,22 +74,40 @@ async fn interrupted_image_gets_a_last_status() {
     let (model, _) = hanging_model("").await;
     let server = server("sketch", &model, &[]).await;
     let chat_id = create_chat(&server).await;
-    let user = server.app.store.user_by_key(&server.key).await.unwrap().unwrap();
+    let user = server
+        .app
+        .store
+        .user_by_key(&server.key)
+        .await
+        .unwrap()
+        .unwrap();
     let store = &server.app.store;
     let (user_id, other) = (user.id.as_str(), "nobody");
-    store.add_running_turn(other, &chat_id, "theirs").await.unwrap();
-    store.add_running_turn(user_id, "missing", "a1").await.unwrap();
+    store
+        .add_running_turn(other, &chat_id, "theirs")
+        .await
+        .unwrap();
+    store
+        .add_running_turn(user_id, "missing", "a1")
+        .await
+        .unwrap();
     assert_eq!(store.fail_interrupted_turns().await.unwrap(), 0);
     let message = json!("");
     store.set_content(&chat_id, "a1", &message).await.unwrap();
     let status = json!({"description": "Creating image", "done": false});
     store.add_status(&chat_id, "a1", &status).await.unwrap();
-    store.add_running_turn(user_id, &chat_id, "a1").await.unwrap();
+    store
+        .add_running_turn(user_id, &chat_id, "a1")
+        .await
+        .unwrap();
     assert_eq!(store.fail_interrupted_turns().await.unwrap(), 1);
     assert_eq!(store.fail_interrupted_turns().await.unwrap(), 0);
     let messages = store.messages(&chat_id).await.unwrap();
     let last = messages[0].statuses.last().unwrap();
-    assert_eq!((&last["done"], &last["error"]), (&json!(true), &json!(true)));
+    assert_eq!(
+        (&last["done"], &last["error"]),
+        (&json!(true), &json!(true))
+    );
     assert!(messages[0].rest["error"]["content"].is_string());
 }
 
@@ -90,8 +119,13 @@ async fn finished_turn_leaves_no_record() {
     let mut request = turn(false);
     request["chat_id"] = json!(chat_id);
     start_task(&server, &request).await;
-    while !model.request_lines().contains(&"POST /v1/chat/completions".to_owned()) {
-        model.wait_for_requests(model.request_lines().len() + 1).await;
+    while !model
+        .request_lines()
+        .contains(&"POST /v1/chat/completions".to_owned())
+    {
+        model
+            .wait_for_requests(model.request_lines().len() + 1)
+            .await;
     }
     server.app.tasks.shut_down().await;
     assert_eq!(server.app.store.fail_interrupted_turns().await.unwrap(), 0);

@@ -69,7 +69,9 @@ pub(super) async fn upload(
     User(user): User,
     request: Request,
 ) -> Result<Json<File>, ApiError> {
-    app.files.require_room(&user, content_length(&request)).await?;
+    app.files
+        .require_room(&user, content_length(&request))
+        .await?;
     // Reserved until the image is stored.
     let mut room = app.files.reserve_upload();
     let reading = tokio::time::timeout(MAX_UPLOAD_TIME, UploadForm::read(request, &mut room)).await;

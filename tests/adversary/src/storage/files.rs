@@ -26,7 +26,8 @@ fn client(server: &ServerProcess, key: &str) -> Result<Client> {
 }
 
 async fn upload(client: &Client, user: &Destination, bytes: &[u8]) -> Result<Response> {
-    let head = "--limit\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.gif\"\r\n\r\n";
+    let head =
+        "--limit\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.gif\"\r\n\r\n";
     let body = [head.as_bytes(), bytes, b"\r\n--limit--\r\n"].concat();
     let request = ClientRequest::post(FILES_PATH, "multipart/form-data; boundary=limit", body);
     client.send_as(user, request).await
@@ -66,13 +67,18 @@ pub(super) async fn quota(target: &AttackTarget) -> Result<()> {
         second.status
     );
     let chat = json!({"chat": {"note": "x".repeat(600 << 10)}});
-    let saved = client.send_as(&user, ClientRequest::json("/api/v1/chats/new", &chat)).await?;
+    let saved = client
+        .send_as(&user, ClientRequest::json("/api/v1/chats/new", &chat))
+        .await?;
     ensure!(
         saved.status == StatusCode::PAYLOAD_TOO_LARGE,
         "the chat has status {}",
         saved.status
     );
-    let files = client.send_as(&user, ClientRequest::get(FILES_PATH)).await?.json()?;
+    let files = client
+        .send_as(&user, ClientRequest::get(FILES_PATH))
+        .await?
+        .json()?;
     ensure!(files.as_array().is_some_and(|it| it.len() == 1), "{files}");
     Ok(())
 }
@@ -99,9 +105,17 @@ pub(super) async fn full_disk(target: &AttackTarget) -> Result<()> {
     client.delete(&path).await?.require_success("a deletion")?;
     let user = client.with_key(&token)?;
     let sign_out = ClientRequest::get("/api/v1/auths/signout");
-    client.send_as(&user, sign_out).await?.require_success("signing out")?;
-    let after = client.send_as(&user, ClientRequest::get("/api/v1/auths/")).await?;
-    ensure!(after.status == StatusCode::UNAUTHORIZED, "the session lives on");
+    client
+        .send_as(&user, sign_out)
+        .await?
+        .require_success("signing out")?;
+    let after = client
+        .send_as(&user, ClientRequest::get("/api/v1/auths/"))
+        .await?;
+    ensure!(
+        after.status == StatusCode::UNAUTHORIZED,
+        "the session lives on"
+    );
     Ok(())
 }
 
@@ -114,7 +128,9 @@ pub(super) async fn lost_database(target: &AttackTarget) -> Result<()> {
     drop(first);
     lose_database(data.path(), id)?;
 
-    let server = target.start_further(data.path(), &[("PINHOLE_LOG", "info")]).await?;
+    let server = target
+        .start_further(data.path(), &[("PINHOLE_LOG", "info")])
+        .await?;
     let after = client(&server, server.key.as_deref().context("no key")?)?;
     let swept = async {
         while !server.log().contains("orphaned file(s)") {
@@ -122,7 +138,9 @@ pub(super) async fn lost_database(target: &AttackTarget) -> Result<()> {
         }
         anyhow::Ok(())
     };
-    timeout(SWEEP_TIMEOUT, swept).await.context("the server does not sweep")??;
+    timeout(SWEEP_TIMEOUT, swept)
+        .await
+        .context("the server does not sweep")??;
     let files = data_dir::open(data.path())?.open_dir("files")?;
     ensure!(files.exists(id), "the image was removed");
     Ok(())
@@ -134,7 +152,10 @@ fn lose_database(data: &Path, file_id: &str) -> Result<()> {
     for name in ["pinhole.db", "pinhole.db-wal", "pinhole.db-shm"] {
         data.remove_file(name).ok();
     }
-    let file = data.open_dir("files")?.open_with(file_id, OpenOptions::new().write(true))?;
-    file.into_std().set_modified(SystemTime::now() - ORPHAN_AGE)?;
+    let file = data
+        .open_dir("files")?
+        .open_with(file_id, OpenOptions::new().write(true))?;
+    file.into_std()
+        .set_modified(SystemTime::now() - ORPHAN_AGE)?;
     Ok(())
 }

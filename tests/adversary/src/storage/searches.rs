@@ -14,7 +14,7 @@ const CHATS_PATH: &str = "/api/v1/chats/new";
 /// Searches at the same time.
 const MANY_SEARCHES: usize = 200;
 /// Messages whose comparison takes long.
-const LONG_MESSAGES: usize = 200;
+const LONG_MESSAGES: usize = 230;
 /// Length of each, which the index has completely.
 const LONG_MESSAGE_BYTES: usize = 64 << 10;
 /// The time of a search, and of the way to the server and back.
@@ -30,11 +30,17 @@ async fn search(target: &AttackTarget, text: &str) -> Result<Response> {
 
 /// Creates a chat of the administrator. Returns its path.
 async fn create_chat(target: &AttackTarget, chat: Value) -> Result<String> {
-    let response = target.client.post(CHATS_PATH, &json!({"chat": chat})).await?;
+    let response = target
+        .client
+        .post(CHATS_PATH, &json!({"chat": chat}))
+        .await?;
     response.require_success("storing a chat")?;
     let chat = response.json()?;
     let id = chat.get("id").and_then(Value::as_str);
-    Ok(format!("/api/v1/chats/{}", id.context("the chat has no id")?))
+    Ok(format!(
+        "/api/v1/chats/{}",
+        id.context("the chat has no id")?
+    ))
 }
 
 pub(super) async fn flood(target: &AttackTarget) -> Result<()> {
@@ -50,8 +56,15 @@ pub(super) async fn flood(target: &AttackTarget) -> Result<()> {
             status => bail!("a search has status {status}"),
         }
     }
-    target.client.delete(&path).await?.require_success("deleting the chat")?;
-    ensure!(refused > 0, "all {MANY_SEARCHES} searches of one user ran or waited");
+    target
+        .client
+        .delete(&path)
+        .await?
+        .require_success("deleting the chat")?;
+    ensure!(
+        refused > 0,
+        "all {MANY_SEARCHES} searches of one user ran or waited"
+    );
     Ok(())
 }
 
@@ -62,7 +75,10 @@ pub(super) async fn slow(target: &AttackTarget) -> Result<()> {
     let contents = std::iter::repeat_n(repeated.as_str(), LONG_MESSAGES).chain([last]);
     for (number, content) in contents.enumerate() {
         let id = format!("m{number:04}");
-        messages.insert(id.clone(), json!({"id": id, "role": "user", "content": content}));
+        messages.insert(
+            id.clone(),
+            json!({"id": id, "role": "user", "content": content}),
+        );
     }
     let chat = json!({"title": "long", "history": {"messages": messages}});
     let path = create_chat(target, chat).await?;
@@ -71,11 +87,17 @@ pub(super) async fn slow(target: &AttackTarget) -> Result<()> {
         while search(target, "ÄÖÜ IS INDEXED LAST").await?.text() == "[]" {}
         anyhow::Ok(())
     };
-    timeout(INDEX_TIMEOUT, indexed).await.context("the chat is not indexed")??;
+    timeout(INDEX_TIMEOUT, indexed)
+        .await
+        .context("the chat is not indexed")??;
     let start = Instant::now();
     let response = search(target, &repeated.chars().take(500).collect::<String>()).await?;
     let elapsed = start.elapsed();
-    target.client.delete(&path).await?.require_success("deleting the chat")?;
+    target
+        .client
+        .delete(&path)
+        .await?
+        .require_success("deleting the chat")?;
     ensure!(
         elapsed < MAX_RESPONSE_TIME,
         "a search took {} ms and ended with {}",
@@ -88,8 +110,20 @@ pub(super) async fn slow(target: &AttackTarget) -> Result<()> {
 pub(super) async fn operators(target: &AttackTarget) -> Result<()> {
     let path = create_chat(target, json!({"title": "a red fox"})).await?;
     for text in [
-        "\"", "\" OR \"fox", "NEAR(red fox)", "fox*", "f%x", "f_x", "title : fox", "^a", "red AND fox",
-        "-fox", "a\0\"red", "((((", "\u{202e}fox", "'; DROP TABLE chats; --",
+        "\"",
+        "\" OR \"fox",
+        "NEAR(red fox)",
+        "fox*",
+        "f%x",
+        "f_x",
+        "title : fox",
+        "^a",
+        "red AND fox",
+        "-fox",
+        "a\0\"red",
+        "((((",
+        "\u{202e}fox",
+        "'; DROP TABLE chats; --",
     ] {
         let found = search(target, text).await?;
         ensure!(
@@ -100,7 +134,11 @@ pub(super) async fn operators(target: &AttackTarget) -> Result<()> {
         );
     }
     let found = search(target, "RED fo").await?;
-    target.client.delete(&path).await?.require_success("deleting the chat")?;
+    target
+        .client
+        .delete(&path)
+        .await?
+        .require_success("deleting the chat")?;
     ensure!(found.text().contains("a red fox"), "the chat is not found");
     Ok(())
 }

@@ -32,7 +32,9 @@ pub(super) async fn killed(target: &AttackTarget) -> Result<()> {
     started.require_success("starting a turn")?;
     let is_order = |line: &String| line.starts_with("POST ");
     while !model.request_lines().iter().any(is_order) {
-        model.wait_for_requests(model.request_lines().len() + 1).await;
+        model
+            .wait_for_requests(model.request_lines().len() + 1)
+            .await;
     }
     // Kills the process.
     drop(first);
@@ -43,6 +45,9 @@ pub(super) async fn killed(target: &AttackTarget) -> Result<()> {
     ensure!(chat.status == StatusCode::OK, "{}", chat.text());
     let chat = chat.json()?;
     let error = chat.pointer("/chat/history/messages/a1/error/content");
-    ensure!(error.is_some_and(Value::is_string), "the message has no error: {chat}");
+    ensure!(
+        error.is_some_and(Value::is_string),
+        "the message has no error: {chat}"
+    );
     Ok(())
 }

@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::{Context, Result, bail, ensure};
 use http::StatusCode;
 use pinhole::config::Config;
+use pinhole_ground::data_dir;
 use pinhole_tests::{FakeUpstream, ServerProcess};
 use serde_json::{Map, Value, json};
 
@@ -257,8 +258,9 @@ impl AttackTarget {
             engines: &[],
             variables,
         };
-        let engines = data.join("no engines");
-        own_server::start_process(&command, data, &engines).await
+        let engines = "no-engines";
+        data_dir::create_in(&data_dir::open(data)?, engines)?;
+        own_server::start_process(&command, data, &data.join(engines)).await
     }
 
     /// What the server has logged. Fails for an installed server.

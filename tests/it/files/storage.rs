@@ -342,7 +342,7 @@ impl SmallDisk {
             .args(self.options);
         command.arg(program());
         let variables = [
-            ("PINHOLE_RESERVED_DISK_MIB", "1"),
+            ("PINHOLE_RESERVED_DISK_MIB", "8"),
             ("PINHOLE_ENGINES", engines.to_str().unwrap()),
         ];
         start_command(command, self.directory.path(), &variables)

@@ -4,6 +4,7 @@ mod attempt_limits;
 mod fields;
 mod live_sessions;
 mod passwords;
+mod pending_revocations;
 mod rules;
 mod sessions;
 
@@ -23,6 +24,7 @@ use attempt_limits::AttemptLimits;
 use fields::parse_email;
 use live_sessions::LiveSessions;
 use passwords::{PasswordHasher, check_password};
+use pending_revocations::PendingRevocations;
 use sessions::SessionSigner;
 
 pub use attempt_limits::{ATTEMPT_WINDOW, MAX_ATTEMPTS_PER_ACCOUNT, MAX_ATTEMPTS_PER_IP};
@@ -46,6 +48,7 @@ pub struct Accounts {
     passwords: PasswordHasher,
     attempts: AttemptLimits,
     live_sessions: LiveSessions,
+    pending_revocations: PendingRevocations,
 }
 
 /// The fields of a new account.
@@ -121,6 +124,7 @@ impl Accounts {
             passwords: PasswordHasher::new(),
             attempts: AttemptLimits::new(),
             live_sessions: LiveSessions::new(store.clone()),
+            pending_revocations: PendingRevocations::default(),
             rules: ArcSwap::from_pointee(rules),
             store,
         })
@@ -152,6 +156,9 @@ impl Accounts {
         let Some(session) = self.sessions.verify(credential, now()) else {
             return Ok(None);
         };
+        if self.pending_revocations.contains(&session.id) {
+            return Ok(None);
+        }
         let user = self
             .store
             .user_by_session(&session.user_id, session.epoch, &session.id)
@@ -167,12 +174,7 @@ impl Accounts {
     pub fn watch(&self, credential: &str, session: Option<Session>) -> LiveSession {
         self.live_sessions.add(match session {
             None => CredentialId::from_key(credential),
-            Some(session) => CredentialId::Session {
-                id: session.id,
-                user_id: session.user_id,
-                epoch: session.epoch,
-                expires_at: session.expires_at,
-            },
+            Some(session) => session.credential(),
         })
     }
 
@@ -279,9 +281,31 @@ impl Accounts {
     }
 
     /// Revokes a session before it expires.
+    ///
+    /// It ends now, even if the database cannot be written: then [`Self::store_revocations`] retries.
     pub async fn revoke_session(&self, session: &Session) -> sqlx::Result<()> {
         let expires_at = session.expires_at.unwrap_or(i64::MAX);
-        self.store.revoke_session(&session.id, expires_at).await
+        let is_pending = self.pending_revocations.add(&session.id, expires_at);
+        match self.store.revoke_session(&session.id, expires_at).await {
+            Ok(()) => self.pending_revocations.remove(&session.id),
+            Err(error) if is_pending => {
+                tracing::error!("cannot store that a session was revoked, will retry: {error}");
+                self.live_sessions.invalidate(&[session.credential()]);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Stores revocations that could not be stored before.
+    pub async fn store_revocations(&self) {
+        for (session_id, expires_at) in self.pending_revocations.all() {
+            if let Err(error) = self.store.revoke_session(&session_id, expires_at).await {
+                tracing::debug!("revoked sessions are not stored yet: {error}");
+                return;
+            }
+            self.pending_revocations.remove(&session_id);
+        }
     }
 
     /// True if the user has the permission `features.image_generation`: by role, by the rules, or as a

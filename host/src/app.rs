@@ -1,5 +1,6 @@
 //! The handles that a request may use, opened once from the [`Config`].
 
+mod maintenance;
 mod settings_change;
 
 use std::sync::Arc;
@@ -49,7 +50,8 @@ impl App {
         let config = &with_stored_settings(config, &settings);
         let decoder = Decoder::default();
         let jobs = Arc::new(Jobs::open(config, audit.clone(), decoder.clone()).await?);
-        let files = Files::open(&data, store.clone(), decoder)?;
+        let files = Files::open(&data, store.clone(), decoder, config.storage).await?;
+        fail_interrupted_turns(&store).await;
         let events = Events::new();
         let servers = &jobs.snapshot().settings.model_servers;
         let models = Models::open(servers, &jobs.egress, &audit).map_err(anyhow::Error::msg)?;
@@ -87,9 +89,25 @@ pub async fn load_stored_settings(config: &Config) -> Result<Config> {
     Ok(with_stored_settings(config, &settings))
 }
 
+/// The stored files, for commands that start no server.
+pub async fn open_files(config: &Config) -> Result<Files> {
+    let data = open_data_dir(config)?;
+    let store = Store::open(&config.data).await?;
+    Files::open(&data, store, Decoder::default(), config.storage).await
+}
+
 fn open_data_dir(config: &Config) -> Result<Dir> {
     data_dir::create(&config.data)
         .context("cannot use the data directory: set PINHOLE_DATA to a writable directory")
+}
+
+/// Tells users of turns that ended with an earlier process.
+async fn fail_interrupted_turns(store: &Store) {
+    match store.fail_interrupted_turns().await {
+        Ok(0) => {}
+        Ok(count) => tracing::warn!("{count} chat turn(s) were interrupted by the last stop"),
+        Err(error) => tracing::error!("cannot report interrupted chat turns: {error}"),
+    }
 }
 
 fn with_stored_settings(config: &Config, settings: &StoredSettings) -> Config {

@@ -6,6 +6,7 @@ pub(crate) mod engine_list;
 pub(crate) mod engine_models;
 pub(crate) mod engine_test;
 pub(crate) mod engine_verify;
+pub(crate) mod files_sweep;
 pub(crate) mod generate;
 pub(crate) mod serve;
 

@@ -13,6 +13,8 @@ use pinhole_images::Decoder;
 use pinhole_sandbox::grant::FirstUse;
 use pinhole_sandbox::{Compiler, MAX_CODE_BYTES, Options};
 
+use crate::files::StorageLimits;
+
 /// Jobs that run at the same time; more wait.
 pub const DEFAULT_SLOTS: u32 = 1000;
 /// The largest number of slots.
@@ -22,6 +24,11 @@ pub const DEFAULT_JOB_SECS: u64 = 600;
 const MAX_JOB_SECS: u64 = 24 * 3600;
 const MAX_RETENTION_DAYS: u64 = 36_500;
 const DAY_SECS: u64 = 24 * 3600;
+/// Files and chats of one user in MiB.
+pub const DEFAULT_USER_STORAGE_MIB: u64 = 10 << 10;
+/// Free space of the disk in MiB below which nothing new is stored.
+pub const DEFAULT_RESERVED_DISK_MIB: u64 = 256;
+const MAX_STORAGE_MIB: u64 = 1 << 40;
 /// CPU time of one compilation in seconds.
 pub const DEFAULT_COMPILE_SECS: u64 = 60;
 const MAX_COMPILE_SECS: u64 = 3600;
@@ -49,6 +56,8 @@ pub struct Config {
     pub nat64: Vec<Nat64>,
     /// `PINHOLE_FILE_RETENTION_DAYS`: how long files are stored. `None` stores them without limit.
     pub file_retention: Option<Duration>,
+    /// `PINHOLE_USER_STORAGE_MIB` and `PINHOLE_RESERVED_DISK_MIB`.
+    pub storage: StorageLimits,
     /// `PINHOLE_COMPILER`, `PINHOLE_COMPILE_SECS` and `PINHOLE_COMPILE_MIB`.
     pub compiler: Compiler,
     /// `PINHOLE_ENGINE_GRANTS`: what happens to an engine that has no grant yet.
@@ -87,6 +96,7 @@ impl Config {
             metrics: parse_metrics_listen(&environment)?,
             first_use: parse_first_use(&environment)?,
             compiler: parse_compiler(&environment)?,
+            storage: parse_storage(&environment)?,
             data: environment.get("PINHOLE_DATA").unwrap_or("data").into(),
             engines: match environment.get("PINHOLE_ENGINES") {
                 Some(directory) => directory.into(),
@@ -149,6 +159,17 @@ fn parse_compiler(environment: &Environment) -> Result<Compiler> {
         time: Duration::from_secs(secs.unwrap_or(DEFAULT_COMPILE_SECS)),
         memory_bytes: mib.unwrap_or(DEFAULT_COMPILE_MIB) << 20,
         code_bytes: MAX_CODE_BYTES,
+    })
+}
+
+fn parse_storage(environment: &Environment) -> Result<StorageLimits> {
+    let mib = |name, default| {
+        let mib = parse_number(environment, name, MAX_STORAGE_MIB)?;
+        anyhow::Ok(mib.unwrap_or(default) << 20)
+    };
+    Ok(StorageLimits {
+        user_bytes: mib("PINHOLE_USER_STORAGE_MIB", DEFAULT_USER_STORAGE_MIB)?,
+        reserved_bytes: mib("PINHOLE_RESERVED_DISK_MIB", DEFAULT_RESERVED_DISK_MIB)?,
     })
 }
 

@@ -4,8 +4,11 @@
 
 mod cleanup;
 mod data_url;
+mod identity;
 pub mod lookup;
 mod objects;
+mod room;
+mod spool;
 mod thumbnail;
 mod upload;
 
@@ -16,20 +19,27 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use cap_std::fs::Dir;
-use futures_util::Stream;
 use futures_util::future::join_all;
+use futures_util::{Stream, StreamExt, stream};
+use pinhole_ground::ballast::Ballast;
+use pinhole_ground::disk;
 use pinhole_ground::guard::Guard;
 use pinhole_images::{DecodeFor, Decoder, Image, ImageLimits};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use crate::store::{ChatFilter, FileRow, Store, User, now};
+use crate::store::{ChatFilter, FileRow, Page, SearchError, Store, Trouble, User, now};
+use identity::Identity;
 use objects::Objects;
+use spool::{Spool, SpooledFile, SpooledJob};
 
 pub use crate::store::MessageLink;
+pub use cleanup::{Confirmation, Sweep};
 pub use data_url::{encode_data_url, is_data_url};
 pub use lookup::MAX_SOURCES;
+pub use room::{NoRoom, StorageLimits};
+pub use spool::MAX_SPOOLED_BYTES;
 pub use thumbnail::{THUMBNAIL_SIZES, Thumbnail};
 pub use upload::{MAX_UPLOADING_BYTES, UploadReservation};
 
@@ -44,27 +54,48 @@ const BATCH: u32 = 200;
 /// The directory of files and their rows. Clones share both.
 #[derive(Clone)]
 pub struct Files {
+    data: Arc<Dir>,
     objects: Objects,
+    spool: Spool,
+    identity: Identity,
+    ballast: Ballast,
     store: Store,
     uploads: Arc<Semaphore>,
     decoder: Decoder,
+    limits: StorageLimits,
 }
 
 impl Files {
-    /// Opens the directory `files` in the data directory.
-    pub fn open(data: &Dir, store: Store, decoder: Decoder) -> Result<Self> {
+    /// Opens the directories `files` and `spool` in the data directory.
+    pub async fn open(
+        data: &Dir,
+        store: Store,
+        decoder: Decoder,
+        limits: StorageLimits,
+    ) -> Result<Self> {
+        let objects = Objects::open(data, "files")?;
+        let identity = Identity::new(data.try_clone()?);
+        if let Err(error) = identity.open(&store, &objects).await {
+            tracing::error!("cannot check that the database belongs to the files: {error:#}");
+        }
         Ok(Self {
-            objects: Objects::open(data, "files")?,
+            data: Arc::new(data.try_clone()?),
+            objects,
+            spool: Spool::open(data)?,
+            identity,
+            ballast: Ballast::new(data.try_clone()?),
             store,
             uploads: Arc::new(Semaphore::new(MAX_UPLOADING_BYTES)),
             decoder,
+            limits,
         })
     }
 
     /// Stores the images of a job, all or none.
     ///
     /// With a link, the files are also linked to the message in the same transaction, unless the user has
-    /// no such chat.
+    /// no such chat. If they cannot be stored at this moment, they wait in the spool: clients get them, and
+    /// [`Self::store_spooled`] stores them later.
     pub async fn save_all(
         &self,
         user_id: &str,
@@ -76,7 +107,131 @@ impl Files {
             let name = format!("generated-image.{}", image.extension());
             self.write_bytes(name, user_id, image, metadata)
         });
-        self.insert_rows(join_all(written).await, link).await
+        let (mut files, mut failure) = (Vec::with_capacity(images.len()), None);
+        for (written, image) in join_all(written).await.into_iter().zip(images) {
+            let mut file = SpooledFile {
+                row: written.row,
+                bytes: None,
+            };
+            if let Err(error) = written.result {
+                file.bytes = Some(image.bytes().clone());
+                failure = Some(error);
+            }
+            files.push(file);
+        }
+        let job = SpooledJob {
+            id: uuid::Uuid::new_v4().to_string(),
+            files,
+            link: link.map(|link| (link.chat_id.to_owned(), link.message_id.to_owned())),
+        };
+        let failure = match failure {
+            Some(error) => StoreFailure::Temporary(error),
+            None => match self.insert_job(&job).await {
+                Ok(()) => return Ok(job.files.into_iter().map(|file| file.row).collect()),
+                Err(failure) => failure,
+            },
+        };
+        self.spool_or_remove(job, failure).await
+    }
+
+    /// Keeps images that could not be stored, if that may change. Otherwise removes their bytes.
+    async fn spool_or_remove(
+        &self,
+        job: SpooledJob,
+        failure: StoreFailure,
+    ) -> Result<Vec<FileRow>> {
+        let error = match failure {
+            StoreFailure::Temporary(error) => {
+                let rows = job.files.iter().map(|file| file.row.clone()).collect();
+                if self.spool.add(job.clone()) {
+                    tracing::error!("cannot store images, will retry: {error:#}");
+                    return Ok(rows);
+                }
+                error
+            }
+            StoreFailure::Permanent(error) => error,
+        };
+        for file in &job.files {
+            self.delete_bytes(&file.row.id).await;
+        }
+        Err(error)
+    }
+
+    /// Inserts the rows of a job's images, whose bytes are written.
+    async fn insert_job(&self, job: &SpooledJob) -> Result<(), StoreFailure> {
+        let with_entry = |file: &SpooledFile| (file.row.clone(), file_entry(&file.row));
+        let rows: Vec<_> = job.files.iter().map(with_entry).collect();
+        let inserted = self.store.insert_files(&rows, job.message_link()).await;
+        inserted.map_err(|error| {
+            let is_temporary = Trouble::of(&error).is_some();
+            let error =
+                anyhow::Error::from(error).context("cannot insert images into the database");
+            if is_temporary {
+                StoreFailure::Temporary(error)
+            } else {
+                StoreFailure::Permanent(error)
+            }
+        })
+    }
+
+    /// Stores the images that wait in the spool, as far as it is possible now. Opens the files that
+    /// images are written to when no further file can be opened.
+    pub async fn store_spooled(&self) {
+        self.spool.open_spares().ok();
+        for mut job in self.spool.jobs() {
+            match self.store_spooled_job(&mut job).await {
+                Ok(()) => {
+                    tracing::info!("stored {} image(s) of the spool", job.files.len());
+                    self.forget_spooled(&job.id);
+                }
+                Err(StoreFailure::Temporary(error)) => {
+                    tracing::debug!("images wait in the spool: {error:#}");
+                    self.spool.update(job);
+                }
+                Err(StoreFailure::Permanent(error)) => {
+                    tracing::error!("images of the spool are lost: {error:#}");
+                    for file in &job.files {
+                        self.delete_bytes(&file.row.id).await;
+                    }
+                    self.forget_spooled(&job.id);
+                }
+            }
+        }
+    }
+
+    async fn store_spooled_job(&self, job: &mut SpooledJob) -> Result<(), StoreFailure> {
+        for file in &mut job.files {
+            if let Some(bytes) = &file.bytes {
+                file.row.hash = self
+                    .create(&file.row.id, bytes.clone())
+                    .await
+                    .map_err(StoreFailure::Temporary)?;
+                file.bytes = None;
+            }
+        }
+        let ids = job.files.iter().map(|file| file.row.id.clone()).collect();
+        let existing = self.store.existing_file_ids(&ids).await;
+        let existing = existing.map_err(|error| StoreFailure::Temporary(error.into()))?;
+        // The process ended after the rows were inserted.
+        if existing.len() == ids.len() {
+            return Ok(());
+        }
+        self.insert_job(job).await
+    }
+
+    fn forget_spooled(&self, job_id: &str) {
+        if let Err(error) = self.spool.remove(job_id) {
+            tracing::error!("cannot remove a record of the spool: {error}");
+        }
+    }
+
+    /// Restores the ballast after it was used, if the disk has space again.
+    pub async fn restore_ballast(&self) {
+        let (ballast, reserved_bytes) = (self.ballast.clone(), self.limits.reserved_bytes);
+        let restored = tokio::task::spawn_blocking(move || ballast.restore(reserved_bytes)).await;
+        if let Ok(Err(error)) = restored {
+            tracing::debug!("cannot restore the ballast: {error}");
+        }
     }
 
     /// Stores an image under a name.
@@ -87,9 +242,14 @@ impl Files {
         image: &Image,
         metadata: &Value,
     ) -> Result<FileRow> {
-        let written = self.write_bytes(name, user_id, image, metadata).await;
-        let rows = self.insert_rows(vec![written], None).await?;
-        rows.into_iter().next().context("no image was stored")
+        let WrittenFile { row, result } = self.write_bytes(name, user_id, image, metadata).await;
+        result?;
+        let entry = file_entry(&row);
+        if let Err(error) = self.store.insert_files(&[(row.clone(), entry)], None).await {
+            self.delete_bytes(&row.id).await;
+            return Err(error).context("cannot insert images into the database");
+        }
+        Ok(row)
     }
 
     /// Writes the bytes of an image. Returns the row to insert.
@@ -99,54 +259,36 @@ impl Files {
         user_id: &str,
         image: &Image,
         metadata: &Value,
-    ) -> Result<FileRow> {
-        let id = uuid::Uuid::new_v4().to_string();
-        let hash = self
-            .objects
-            .create(&id, image.bytes().clone())
-            .await
-            .with_context(|| format!("cannot write image {id} to the data directory"))?;
-        Ok(FileRow {
+    ) -> WrittenFile {
+        let mut row = FileRow {
+            id: uuid::Uuid::new_v4().to_string(),
             name,
             media_type: image.media_type().to_owned(),
             size_bytes: i64::try_from(image.bytes().len()).unwrap_or(i64::MAX),
-            hash,
+            hash: String::new(),
             user_id: user_id.to_owned(),
             meta: metadata.to_string(),
             created_at: now(),
-            id,
-        })
+        };
+        let result = match self.create(&row.id, image.bytes().clone()).await {
+            Ok(hash) => {
+                row.hash = hash;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        WrittenFile { row, result }
     }
 
-    /// Inserts the rows of images whose bytes were written. If one write failed, removes all bytes.
-    async fn insert_rows(
-        &self,
-        written: Vec<Result<FileRow>>,
-        link: Option<MessageLink<'_>>,
-    ) -> Result<Vec<FileRow>> {
-        let (mut rows, mut failure) = (Vec::with_capacity(written.len()), None);
-        for result in written {
-            match result {
-                Ok(row) => {
-                    let entry = file_entry(&row);
-                    rows.push((row, entry));
-                }
-                Err(error) => failure = Some(error),
-            }
+    /// Writes the bytes of an image, even if no further file can be opened. Returns their hash.
+    async fn create(&self, id: &str, bytes: Bytes) -> Result<String> {
+        let mut created = self.objects.create(id, bytes.clone()).await;
+        if created.as_ref().is_err_and(disk::is_out_of_files)
+            && let Some(spare) = self.spool.take_spare()
+        {
+            created = self.objects.create_from(spare, id, bytes).await;
         }
-        if failure.is_none() {
-            let inserted = self.store.insert_files(&rows, link).await;
-            failure = inserted
-                .context("cannot insert images into the database")
-                .err();
-        }
-        let Some(error) = failure else {
-            return Ok(rows.into_iter().map(|(row, _)| row).collect());
-        };
-        for (row, _) in &rows {
-            self.delete_bytes(&row.id).await;
-        }
-        Err(error)
+        created.with_context(|| format!("cannot write image {id} to the data directory"))
     }
 
     /// Removes a file and its thumbnails.
@@ -157,6 +299,7 @@ impl Files {
             .delete_file(id)
             .await
             .with_context(|| format!("cannot remove image {id} from the database"))?;
+        self.spool.remove_file(id);
         self.delete_bytes(id).await;
         Ok(())
     }
@@ -205,6 +348,7 @@ impl Files {
     pub async fn find(&self, id: &str, user: &User) -> Result<Option<FileRow>> {
         let row = self.store.file(id).await;
         let row = row.context("cannot read a file from the database")?;
+        let row = row.or_else(|| self.spool.find(id).map(|file| file.row));
         Ok(row.filter(|row| row.user_id == user.id || reads_all_files(user)))
     }
 
@@ -222,12 +366,12 @@ impl Files {
         &self,
         user: &User,
         pattern: &str,
-        limit: u32,
-        offset: u64,
-    ) -> Result<Vec<FileRow>> {
+        page: Page,
+    ) -> Result<Vec<FileRow>, SearchError> {
         let owner = owner_filter(user);
-        let rows = self.store.search_files(owner, pattern, limit, offset).await;
-        rows.context("cannot search the files of the database")
+        self.store
+            .search_files(&user.id, owner, pattern, page)
+            .await
     }
 
     /// Removes the files of all users, except those that are created meanwhile.
@@ -251,8 +395,12 @@ impl Files {
         file: &FileRow,
         range: Range<u64>,
     ) -> Result<Option<impl Stream<Item = io::Result<Bytes>> + use<>>> {
+        if let Some(bytes) = self.spool.find(&file.id).and_then(|file| file.bytes) {
+            return Ok(Some(stream::iter([Ok(slice(&bytes, range))]).left_stream()));
+        }
         let chunks = self.objects.get_range(&file.id, file.length(), range).await;
-        chunks.with_context(|| format!("cannot read image {}", file.id))
+        let chunks = chunks.with_context(|| format!("cannot read image {}", file.id))?;
+        Ok(chunks.map(|chunks| chunks.right_stream()))
     }
 
     /// The thumbnail of a file, in one of [`THUMBNAIL_SIZES`], for a user. It is created once and stored.
@@ -270,8 +418,16 @@ impl Files {
         if let Some(bytes) = self.objects.get(&name).await.with_context(name_failure)? {
             return Ok(Thumbnail::from_bytes(bytes));
         }
-        let original = self.objects.get(&file.id).await;
-        let Some(original) = original.with_context(name_failure)? else {
+        let spooled = self.spool.find(&file.id).and_then(|file| file.bytes);
+        let original = match spooled {
+            Some(bytes) => Some(bytes),
+            None => self
+                .objects
+                .get(&file.id)
+                .await
+                .with_context(name_failure)?,
+        };
+        let Some(original) = original else {
             return Ok(Thumbnail::FileMissing);
         };
         let create = move || thumbnail::create(original, size);
@@ -284,6 +440,27 @@ impl Files {
         }
         Ok(Thumbnail::from_bytes(bytes))
     }
+}
+
+/// An image whose bytes were written, or not.
+struct WrittenFile {
+    row: FileRow,
+    result: Result<()>,
+}
+
+/// Why images were not stored.
+enum StoreFailure {
+    /// Another attempt may succeed.
+    Temporary(anyhow::Error),
+    Permanent(anyhow::Error),
+}
+
+/// A range of the bytes, as far as they have it.
+fn slice(bytes: &Bytes, range: Range<u64>) -> Bytes {
+    let at =
+        |position: u64| usize::try_from(position).map_or(bytes.len(), |it| it.min(bytes.len()));
+    let (start, end) = (at(range.start), at(range.end));
+    bytes.slice(start.min(end)..end)
 }
 
 /// Starts with the file's id, by which the cleanup finds the file.

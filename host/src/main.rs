@@ -16,7 +16,7 @@ use commands::compile::{self, Compile};
 use commands::engine_grant::{self, EngineGrant};
 use commands::engine_test::{self, EngineTest};
 use commands::generate::{self, Generate};
-use commands::{FAILED, engine_list, engine_models, engine_verify, serve};
+use commands::{FAILED, engine_list, engine_models, engine_verify, files_sweep, serve};
 use logging::LogMode;
 
 #[derive(Parser)]
@@ -41,9 +41,24 @@ enum Command {
         #[command(subcommand)]
         command: EngineCommand,
     },
+    /// Maintain the stored images
+    Files {
+        #[command(subcommand)]
+        command: FilesCommand,
+    },
     /// Compile a component from standard input; used by the server
     #[command(hide = true)]
     Compile(Compile),
+}
+
+#[derive(Subcommand)]
+enum FilesCommand {
+    /// Remove expired and orphaned images, as the server does every hour
+    Sweep {
+        /// Remove them even if there are many, the clock has jumped or the database is another one
+        #[arg(long)]
+        confirm: bool,
+    },
 }
 
 #[derive(Subcommand)]
@@ -106,6 +121,9 @@ async fn run(command: Command, config: Config, lines: CapturedLog) -> Result<u8>
         Command::Serve { listen } => serve::serve(&config, listen).await.map(|()| 0),
         Command::Generate(arguments) => generate::generate(&config, arguments).await,
         Command::Compile(arguments) => Ok(compile::run(&arguments)),
+        Command::Files {
+            command: FilesCommand::Sweep { confirm },
+        } => files_sweep::sweep(&config, confirm).await.map(|()| 0),
         Command::Engine { command } => match command {
             EngineCommand::List => engine_list::list(&config).await.map(|()| 0),
             EngineCommand::Models { engine } => {

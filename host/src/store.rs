@@ -6,27 +6,38 @@ mod chats;
 mod credentials;
 mod files;
 mod groups;
+mod instance;
 mod message_chain;
 mod message_copy;
 mod message_files;
 mod messages;
 mod migrations;
 mod responses;
+mod running_turns;
+mod search;
+mod search_index;
+mod search_pool;
 mod sessions;
 mod settings;
+mod storage;
 mod users;
+mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use sqlx::ConnectOptions;
+use pinhole_ground::ballast::Ballast;
+use pinhole_ground::data_dir;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
+
+use search_pool::SearchPool;
+use writer::Writer;
 
 pub use accounts::{Account, AccountOrigin, AddAccountError, NewAccount};
 pub use chats::{
@@ -35,15 +46,20 @@ pub use chats::{
 pub use credentials::CredentialId;
 pub use files::{FileRow, MessageLink};
 pub use groups::Group;
+pub use instance::SweepTimes;
 pub use message_files::entry_file_id;
 pub use messages::{ChatMessage, MAX_MESSAGES, StoredMessage};
 pub use responses::FinishedResponse;
+pub use search::Page;
+pub use search_pool::{MAX_SEARCH_TIME, MAX_WAITING_SEARCHES, SearchError};
 pub use settings::{SettingChange, SettingRow};
+pub use storage::StorageUse;
 pub use users::{User, UserProfile};
+pub use writer::Trouble;
 
 /// How long a statement waits for another process that writes.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Open connections to the database. Further statements wait.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+/// Open connections that read. Further statements wait.
 const MAX_CONNECTIONS: u32 = 8;
 /// Page cache of each connection in bytes. The operating system caches the rest.
 const CACHE_BYTES: usize = 128 << 10;
@@ -51,17 +67,18 @@ const CACHE_BYTES: usize = 128 << 10;
 /// The database. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Store {
+    /// Reads, except by [`Self::search_chats`] and [`Self::search_files`].
     pool: SqlitePool,
-    /// Looks up API keys, which every request needs.
-    key_reader: Arc<Mutex<DedicatedConnection>>,
-    /// Inserts files one after the other: writers that collide in SQLite sleep for milliseconds.
-    file_writer: Arc<Mutex<DedicatedConnection>>,
+    /// Looks up API keys, which every request needs. `None` until it is opened and after it fails.
+    ///
+    /// A connection of the pool is tested twice for each statement, which takes longer than the
+    /// statement.
+    key_reader: Arc<Mutex<Option<SqliteConnection>>>,
+    writer: Arc<Writer>,
+    searches: Arc<SearchPool>,
+    /// Wakes the task that updates the search index.
+    text_changed: Arc<Notify>,
 }
-
-/// A connection for one kind of statement; `None` until it is opened and after it fails.
-///
-/// A connection of the pool is tested twice for each statement, which takes longer than the statement.
-type DedicatedConnection = Option<SqliteConnection>;
 
 impl Store {
     /// The name of the database in the data directory.
@@ -79,6 +96,7 @@ impl Store {
             .synchronous(SqliteSynchronous::Normal)
             .pragma("cache_size", format!("-{}", CACHE_BYTES >> 10))
             .busy_timeout(BUSY_TIMEOUT);
+        let ballast = Ballast::new(data_dir::open(data).with_context(name_database)?);
         let pool = SqlitePoolOptions::new()
             .max_connections(MAX_CONNECTIONS)
             // Connections are threads of this process and cannot be lost.
@@ -90,25 +108,14 @@ impl Store {
             .run(&pool)
             .await
             .with_context(name_database)?;
+        let options = pool.connect_options();
         Ok(Self {
-            pool,
+            searches: Arc::new(SearchPool::new(&options)),
+            writer: Arc::new(Writer::new((*options).clone(), ballast)),
             key_reader: Arc::default(),
-            file_writer: Arc::default(),
+            text_changed: Arc::default(),
+            pool,
         })
-    }
-
-    /// Takes the dedicated connection, or opens it.
-    ///
-    /// The caller puts it back after a successful statement. After a failure or a cancelled call the
-    /// next statement opens another.
-    async fn take_connection(
-        &self,
-        dedicated: &mut DedicatedConnection,
-    ) -> sqlx::Result<SqliteConnection> {
-        match dedicated.take() {
-            Some(connection) => Ok(connection),
-            None => self.pool.connect_options().connect().await,
-        }
     }
 }
 
@@ -118,11 +125,4 @@ pub(crate) fn now() -> i64 {
     since_epoch.map_or(0, |since_epoch| {
         i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX)
     })
-}
-
-/// Escapes the wildcards of a `LIKE` pattern with `\`.
-fn escape_like(text: &str) -> String {
-    text.replace('\\', "\\\\")
-        .replace('%', "\\%")
-        .replace('_', "\\_")
 }

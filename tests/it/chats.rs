@@ -4,6 +4,7 @@ mod updates;
 mod files;
 mod limits;
 mod lists;
+mod search;
 
 use http::Method;
 use pinhole::store::{FileRow, MessageLink};

@@ -3,6 +3,7 @@
 mod bulk;
 mod content;
 mod metadata;
+mod storage;
 mod sweep;
 mod thumbnail;
 mod upload;
@@ -247,7 +248,11 @@ fn start_process(data: &Path) -> ServerProcess {
 }
 
 /// Starts a command that runs the program with its further arguments.
-fn start_command(mut command: Command, data: &Path, variables: &[(&str, &str)]) -> ServerProcess {
+pub(crate) fn start_command(
+    mut command: Command,
+    data: &Path,
+    variables: &[(&str, &str)],
+) -> ServerProcess {
     command
         .args(["serve", "--listen", "127.0.0.1:0"])
         .env_clear()

@@ -1,5 +1,6 @@
 //! Chat turns in the background, and Stop.
 
+mod interrupted;
 mod stop;
 
 use std::sync::Arc;

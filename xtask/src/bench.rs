@@ -27,6 +27,8 @@ enum Benchmark {
     Faces,
     /// The egress compared with the same HTTP client without guards
     Guard,
+    /// A search in 100 000 messages
+    Search,
     /// Events to many connected sockets
     Sockets,
     /// A well-behaved tenant next to hostile ones
@@ -53,6 +55,7 @@ impl Benchmark {
             Self::Engine => "engine",
             Self::Faces => "faces",
             Self::Guard => "guard",
+            Self::Search => "search",
             Self::Sockets => "sockets",
             Self::Tenants => "tenants",
         }
@@ -89,8 +92,8 @@ mod tests {
             assert_eq!(options.cargo_arguments(), expected);
         };
         let all = [
-            "--bench", "engine", "--bench", "faces", "--bench", "guard", "--bench", "sockets",
-            "--bench", "tenants",
+            "--bench", "engine", "--bench", "faces", "--bench", "guard", "--bench", "search",
+            "--bench", "sockets", "--bench", "tenants",
         ];
         check(&[], &all);
         check(&["engine"], &["--bench", "engine", "--"]);

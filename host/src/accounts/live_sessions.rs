@@ -126,7 +126,8 @@ impl LiveSessions {
             .then(|| connections.by_credential.keys().cloned().collect())
     }
 
-    fn invalidate(&self, credentials: &[CredentialId]) {
+    /// Ends the connections of these credentials.
+    pub(super) fn invalidate(&self, credentials: &[CredentialId]) {
         let mut connections = self.lock();
         for credential in credentials {
             if let Some(shared) = connections.by_credential.remove(credential) {

@@ -11,6 +11,8 @@ use sha2::Sha256;
 
 use pinhole_ground::data_dir;
 
+use crate::store::CredentialId;
+
 /// `{"alg":"HS256","typ":"JWT"}`
 const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
 /// Length of a token in bytes. Longer ones are invalid.
@@ -39,6 +41,18 @@ pub struct Session {
     pub epoch: i64,
     /// Seconds since 1970. `None` if the session does not expire.
     pub expires_at: Option<i64>,
+}
+
+impl Session {
+    /// The session without its secret.
+    pub(super) fn credential(&self) -> CredentialId {
+        CredentialId::Session {
+            id: self.id.clone(),
+            user_id: self.user_id.clone(),
+            epoch: self.epoch,
+            expires_at: self.expires_at,
+        }
+    }
 }
 
 /// A new session for a client.

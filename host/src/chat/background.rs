@@ -28,6 +28,7 @@ const MAX_ERROR_BYTES: usize = 64 << 10;
 /// `chat:message:error` and `chat:tasks:cancel` after a failure; only the latter after a stop.
 pub(super) async fn run(chat: &Chat, turn: Turn, stop: &CancellationToken) {
     let events = turn.events(&chat.events);
+    record_start(chat, &events).await;
     let mut text = ResponseText::default();
     // Dropping the turn cancels its job and its requests to the language model.
     let result = tokio::select! {
@@ -121,6 +122,21 @@ fn interval_after(bytes: usize) -> Duration {
     MIN_INTERVAL.max(Duration::from_micros(micros as u64))
 }
 
+/// Records that the turn runs, so that the next start of the server sees what this one did not finish.
+async fn record_start(chat: &Chat, events: &MessageEvents) {
+    let target = &events.target;
+    let Some(chat_id) = target.chat_id.as_deref() else {
+        return;
+    };
+    let recorded = chat
+        .store
+        .add_running_turn(&target.user_id, chat_id, &target.message_id)
+        .await;
+    if let Err(error) = recorded {
+        tracing::error!("cannot record a turn of chat {chat_id}: {error}");
+    }
+}
+
 /// Stores the response if the user has such a chat. Returns the chat's title.
 async fn store_response(
     chat: &Chat,
@@ -140,14 +156,16 @@ async fn store_response(
         content: &text.content,
         fields: &fields,
     };
-    chat.store
-        .finish_response(response)
-        .await
-        .unwrap_or_else(|error| {
-            let message_id = &target.message_id;
-            tracing::error!("cannot store response {message_id} in chat {chat_id}: {error}");
-            None
-        })
+    let message_id = &target.message_id;
+    let stored = async {
+        let title = chat.store.finish_response(response).await?;
+        chat.store.remove_running_turn(chat_id, message_id).await?;
+        Ok::<_, sqlx::Error>(title)
+    };
+    stored.await.unwrap_or_else(|error| {
+        tracing::error!("cannot store response {message_id} in chat {chat_id}: {error}");
+        None
+    })
 }
 
 #[cfg(test)]

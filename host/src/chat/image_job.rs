@@ -6,6 +6,7 @@ use super::edit_sources::EditSources;
 use super::outcome::{Outcome, TurnImages};
 use super::prompt::Prompt;
 use super::{Chat, Turn, progress};
+use crate::files::NoRoom;
 use crate::jobs::{self, CompletedJob, ImageOrigin, JobPlan, JobRequest, Operation};
 use crate::store::FileRow;
 
@@ -61,6 +62,15 @@ fn new_context() -> JobContext {
     JobContext::new(uuid::Uuid::new_v4().to_string())
 }
 
+/// Why no job is started, for the user.
+fn refusal(error: NoRoom) -> String {
+    if let NoRoom::Internal(error) = &error {
+        tracing::error!("cannot start a job: {error:#}");
+        return "the server cannot store images".to_owned();
+    }
+    error.to_string()
+}
+
 /// Runs a job, emits its progress, and stores its images with the turn's message.
 async fn run(
     chat: &Chat,
@@ -69,6 +79,8 @@ async fn run(
     written_prompt: Option<&str>,
     job: impl Future<Output = Result<CompletedJob, jobs::Error>>,
 ) -> Result<Vec<FileRow>, String> {
+    let room = chat.files.require_room(&turn.user, 0).await;
+    room.map_err(refusal)?;
     let completed = progress::follow(&turn.events(&chat.events), context, job)
         .await
         // Jobs log their own failures.

@@ -49,6 +49,7 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
         .create_first_administrator()
         .await
         .context("cannot create the first administrator")?;
+    warn_about_disk(&app)?;
     print_start(config, &app, address, key.as_deref())?;
     if let (Some(metrics_listener), Some(metrics)) = (metrics_listener, metrics) {
         println!("metrics: http://{}/metrics", metrics_listener.local_addr()?);
@@ -60,6 +61,8 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
             "no account exists and sign-up is enabled: the first user to register becomes administrator; register now, or unset ENABLE_SIGNUP"
         );
     }
+    tokio::spawn(app.clone().maintain());
+    tokio::spawn(app.store.clone().index_texts());
     // Stops with the process. The next start repeats an interrupted sweep.
     tokio::spawn(app.files.clone().clean_up_hourly(config.file_retention));
     run(listener, app).await
@@ -142,6 +145,18 @@ fn warn_about_settings(app: &App) {
             "engine {engine} is not available: set IMAGE_GENERATION_ENGINE to another one, or see `pinhole engine list`"
         );
     }
+}
+
+/// Logs that nothing new can be stored.
+fn warn_about_disk(app: &App) -> Result<()> {
+    if app.files.require_disk(0).is_err() {
+        let free_mib = app.files.free_bytes()? >> 20;
+        tracing::warn!(
+            "the disk of the data directory has {free_mib} MiB left, less than PINHOLE_RESERVED_DISK_MIB: \
+             nothing new is stored until space is freed"
+        );
+    }
+    Ok(())
 }
 
 /// Waits for Ctrl-C or SIGTERM.

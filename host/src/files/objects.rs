@@ -14,6 +14,8 @@ use pinhole_ground::data_dir;
 use pinhole_ground::text::hex;
 use sha2::{Digest, Sha256};
 
+use super::spool::SpareFile;
+
 /// Bytes that are read at once: the memory that a slow client occupies.
 const CHUNK_BYTES: u64 = 256 << 10;
 
@@ -53,6 +55,27 @@ impl Objects {
             Ok(hex(&Sha256::digest(&bytes)))
         })
         .await
+    }
+
+    /// Creates an object from a file that is already open, so that no further file is opened.
+    pub(super) async fn create_from(
+        &self,
+        spare: SpareFile,
+        name: &str,
+        bytes: Bytes,
+    ) -> io::Result<String> {
+        let name = name.to_owned();
+        self.blocking(move |directory| {
+            spare.write(&bytes, directory, &name)?;
+            Ok(hex(&Sha256::digest(&bytes)))
+        })
+        .await
+    }
+
+    /// True if there are no objects.
+    pub(super) async fn is_empty(&self) -> io::Result<bool> {
+        self.blocking(|directory| Ok(directory.entries()?.next().is_none()))
+            .await
     }
 
     /// All bytes of an object. `None` if it does not exist.

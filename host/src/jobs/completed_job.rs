@@ -73,17 +73,20 @@ impl CompletedJob {
                 message_id: origin.message_id,
             })
         });
-        if let Some(link) = link
-            && let Some(owner) = store.chat_owner(link.chat_id).await?
-            && (owner == user.id || user.role == "admin")
-        {
-            return files
-                .save_all(&owner, &self.images, &metadata, Some(link))
-                .await;
-        }
-        files
-            .save_all(&user.id, &self.images, &metadata, None)
-            .await
+        let owner = match link {
+            Some(link) => store.chat_owner(link.chat_id).await,
+            None => Ok(None),
+        };
+        let (owner, link) = match owner {
+            Ok(Some(owner)) if owner == user.id || user.role == "admin" => (owner, link),
+            Ok(_) => (user.id.clone(), None),
+            // The images must not be lost. Only a chat of the user is linked, once this is known.
+            Err(error) => {
+                tracing::error!("cannot read the owner of a chat: {error}");
+                (user.id.clone(), link)
+            }
+        };
+        files.save_all(&owner, &self.images, &metadata, link).await
     }
 
     /// What is stored with each image.

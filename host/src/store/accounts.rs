@@ -63,7 +63,7 @@ impl Store {
         new: NewAccount<'_>,
         origin: AccountOrigin,
     ) -> Result<Account, AddAccountError> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         let id = uuid::Uuid::new_v4().to_string();
         let keeps_role = i64::from(origin == AccountOrigin::Administrator);
         sqlx::query(
@@ -124,12 +124,13 @@ impl Store {
 
     /// Changes a password hash and invalidates all sessions of the account.
     pub async fn set_password(&self, user_id: &str, password: &str) -> sqlx::Result<()> {
+        let mut transaction = self.begin_removal().await?;
         sqlx::query("UPDATE accounts SET password = $2, epoch = epoch + 1 WHERE user_id = $1")
             .bind(user_id)
             .bind(password)
-            .execute(&self.pool)
-            .await
-            .map(|_| ())
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await
     }
 
     /// True if at least one account exists.

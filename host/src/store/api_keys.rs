@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use pinhole_ground::text::hex;
 use sha2::{Digest, Sha256};
+use sqlx::ConnectOptions;
 
 use super::users::user_from_row;
 use super::{Store, User, now};
@@ -13,7 +14,7 @@ const KEY_BYTES: usize = 24;
 impl Store {
     /// Creates an administrator if the database has no users. Returns the API key.
     pub async fn create_first_administrator(&self) -> Result<Option<String>> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         let id = uuid::Uuid::new_v4().to_string();
         let inserted = sqlx::query(
             "INSERT INTO users (id, name, role, created_at)
@@ -40,7 +41,10 @@ impl Store {
     /// The user of an API key.
     pub async fn user_by_key(&self, key: &str) -> sqlx::Result<Option<User>> {
         let mut key_reader = self.key_reader.lock().await;
-        let mut connection = self.take_connection(&mut key_reader).await?;
+        let mut connection = match key_reader.take() {
+            Some(connection) => connection,
+            None => self.pool.connect_options().connect().await?,
+        };
         let row = sqlx::query(
             "SELECT users.id, users.name, users.role FROM api_keys
              JOIN users ON users.id = api_keys.user_id WHERE api_keys.hash = $1",
@@ -56,7 +60,7 @@ impl Store {
     /// Replaces all API keys of a user with a new one, which it returns.
     pub async fn replace_key(&self, user_id: &str) -> Result<String> {
         let key = new_key()?;
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         sqlx::query("DELETE FROM api_keys WHERE user_id = $1")
             .bind(user_id)
             .execute(&mut *transaction)
@@ -82,11 +86,12 @@ impl Store {
 
     /// Removes all API keys of a user.
     pub async fn delete_keys(&self, user_id: &str) -> sqlx::Result<()> {
+        let mut transaction = self.begin_removal().await?;
         sqlx::query("DELETE FROM api_keys WHERE user_id = $1")
             .bind(user_id)
-            .execute(&self.pool)
-            .await
-            .map(|_| ())
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await
     }
 }
 

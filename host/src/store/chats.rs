@@ -6,7 +6,8 @@ use sqlx::sqlite::SqliteRow;
 
 use super::message_copy::save_messages;
 use super::messages::{parse_json, to_json};
-use super::{ChatMessage, Store, escape_like, now};
+use super::storage::Quota;
+use super::{ChatMessage, Store, now};
 
 /// Chats of one user.
 pub const MAX_CHATS: u32 = 10_000;
@@ -62,12 +63,10 @@ pub struct ChatSummary {
 }
 
 /// Selects chats of a user. `None` matches every chat.
-#[derive(Clone, Debug, Default)]
-pub struct ChatFilter<'a> {
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ChatFilter {
     pub archived: Option<bool>,
     pub pinned: Option<bool>,
-    /// Part of the title or of a message. ASCII letters match in upper and lower case.
-    pub text: Option<&'a str>,
 }
 
 /// The result of saving a chat. Nothing is changed unless it is [`Self::Saved`].
@@ -78,6 +77,8 @@ pub enum SaveOutcome {
     Missing,
     /// The chat would exceed its maximum length.
     TooLong,
+    /// The user would occupy more space than the quota.
+    OverQuota,
 }
 
 /// A flag that the owner of a chat switches on and off.
@@ -112,7 +113,7 @@ impl Store {
     pub async fn chats(
         &self,
         user_id: &str,
-        filter: ChatFilter<'_>,
+        filter: ChatFilter,
         limit: u32,
         offset: u64,
     ) -> sqlx::Result<Vec<ChatSummary>> {
@@ -120,38 +121,31 @@ impl Store {
             "SELECT id, title, created_at, updated_at FROM chats
              WHERE user_id = $1 AND (CAST($2 AS BIGINT) IS NULL OR archived = $2)
                  AND (CAST($3 AS BIGINT) IS NULL OR pinned = $3)
-                 AND (CAST($4 AS TEXT) IS NULL OR LOWER(title) LIKE LOWER($4) ESCAPE '\\' OR EXISTS (
-                     SELECT 1 FROM messages
-                     WHERE chat_id = chats.id AND LOWER(content) LIKE LOWER($5) ESCAPE '\\'))
-             ORDER BY updated_at DESC, id LIMIT $6 OFFSET $7",
+             ORDER BY updated_at DESC, id LIMIT $4 OFFSET $5",
         )
         .bind(user_id)
         .bind(filter.archived.map(i64::from))
         .bind(filter.pinned.map(i64::from))
-        .bind(filter.text.map(containing_pattern))
-        .bind(filter.text.map(|text| containing_pattern(&escape_json(text))))
         .bind(i64::from(limit))
         .bind(i64::try_from(offset).unwrap_or(i64::MAX))
         .fetch_all(&self.pool)
         .await?;
-        let summary = |row: &SqliteRow| {
-            Ok(ChatSummary {
-                id: row.try_get("id")?,
-                title: row.try_get("title")?,
-                created_at: row.try_get("created_at")?,
-                updated_at: row.try_get("updated_at")?,
-            })
-        };
-        rows.iter().map(summary).collect()
+        rows.iter().map(summary_from_row).collect()
     }
 
-    /// Adds a chat with its messages, unless the user has [`MAX_CHATS`] already.
-    pub async fn add_chat(&self, user_id: &str, copy: ChatCopy) -> sqlx::Result<SaveOutcome> {
+    /// Adds a chat with its messages, unless the user has [`MAX_CHATS`] already. `quota` is in bytes.
+    pub async fn add_chat(
+        &self,
+        user_id: &str,
+        copy: ChatCopy,
+        quota: Option<u64>,
+    ) -> sqlx::Result<SaveOutcome> {
         let rest = to_json(&copy.rest);
         if rest.len() > MAX_REST_BYTES {
             return Ok(SaveOutcome::TooLong);
         }
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
+        let quota = Quota::start(&mut transaction, user_id, quota).await?;
         let id = uuid::Uuid::new_v4().to_string();
         let history = copy.history.unwrap_or_default();
         let row = sqlx::query(
@@ -175,15 +169,23 @@ impl Store {
             return Ok(SaveOutcome::Missing);
         };
         save_messages(&mut transaction, &id, user_id, &history.messages).await?;
+        if quota.is_exceeded(&mut transaction).await? {
+            return Ok(SaveOutcome::OverQuota);
+        }
         transaction.commit().await?;
+        self.text_changed.notify_one();
         Ok(SaveOutcome::Saved(Box::new(chat_from_row(&row)?)))
     }
 
     /// Replaces a chat with a client's copy. Messages, files and statuses that the server added remain,
-    /// even if the copy lacks them.
-    pub async fn save_chat(&self, id: &str, copy: ChatCopy) -> sqlx::Result<SaveOutcome> {
-        let mut transaction = self.pool.begin().await?;
-        // A write as the first statement excludes other writers until the commit.
+    /// even if the copy lacks them. `quota` is that of the chat's owner, in bytes.
+    pub async fn save_chat(
+        &self,
+        id: &str,
+        copy: ChatCopy,
+        quota: Option<u64>,
+    ) -> sqlx::Result<SaveOutcome> {
+        let mut transaction = self.begin().await?;
         let row = sqlx::query(
             "UPDATE chats SET updated_at = $2 WHERE id = $1
              RETURNING id, user_id, title, current_id, rest, archived, pinned, created_at,
@@ -196,6 +198,8 @@ impl Store {
         let Some(mut chat) = row.as_ref().map(chat_from_row).transpose()? else {
             return Ok(SaveOutcome::Missing);
         };
+        let owner_id = chat.user_id.clone();
+        let quota = Quota::start(&mut transaction, &owner_id, quota).await?;
         chat.rest.extend(copy.rest);
         let rest = to_json(&chat.rest);
         if rest.len() > MAX_REST_BYTES {
@@ -213,7 +217,11 @@ impl Store {
             .bind(rest)
             .execute(&mut *transaction)
             .await?;
+        if quota.is_exceeded(&mut transaction).await? {
+            return Ok(SaveOutcome::OverQuota);
+        }
         transaction.commit().await?;
+        self.text_changed.notify_one();
         Ok(SaveOutcome::Saved(Box::new(chat)))
     }
 
@@ -223,6 +231,7 @@ impl Store {
         id: &str,
         flag: ChatFlag,
     ) -> sqlx::Result<Option<ChatRow>> {
+        let mut transaction = self.begin().await?;
         let row = sqlx::query(match flag {
             ChatFlag::Archived => {
                 "UPDATE chats SET archived = 1 - archived WHERE id = $1
@@ -236,23 +245,16 @@ impl Store {
             }
         })
         .bind(id)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *transaction)
         .await?;
+        transaction.commit().await?;
         row.as_ref().map(chat_from_row).transpose()
     }
 
     /// Removes a chat and those of its owner's files that no other chat contains. Returns the ids of
     /// the files, whose bytes the caller must remove, or `None` if the chat does not exist.
     pub async fn delete_chat(&self, id: &str) -> sqlx::Result<Option<Vec<String>>> {
-        let mut transaction = self.pool.begin().await?;
-        // A write as the first statement excludes other writers, which could link a file.
-        let locked = sqlx::query("UPDATE chats SET updated_at = updated_at WHERE id = $1")
-            .bind(id)
-            .execute(&mut *transaction)
-            .await?;
-        if locked.rows_affected() == 0 {
-            return Ok(None);
-        }
+        let mut transaction = self.begin_removal().await?;
         let files = sqlx::query_scalar(
             "DELETE FROM files WHERE id IN (
                  SELECT file_id FROM message_files WHERE chat_id = $1)
@@ -264,25 +266,22 @@ impl Store {
         .bind(id)
         .fetch_all(&mut *transaction)
         .await?;
-        sqlx::query("DELETE FROM chats WHERE id = $1")
+        let deleted = sqlx::query("DELETE FROM chats WHERE id = $1")
             .bind(id)
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
-        Ok(Some(files))
+        Ok((deleted.rows_affected() > 0).then_some(files))
     }
 }
 
-/// A `LIKE` pattern for values that contain the text.
-fn containing_pattern(text: &str) -> String {
-    format!("%{}%", escape_like(text))
-}
-
-/// The text as it appears within JSON, the form in which messages are stored.
-fn escape_json(text: &str) -> String {
-    let quoted = Value::from(text).to_string();
-    let inner = quoted.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
-    inner.unwrap_or_default().to_owned()
+pub(super) fn summary_from_row(row: &SqliteRow) -> sqlx::Result<ChatSummary> {
+    Ok(ChatSummary {
+        id: row.try_get("id")?,
+        title: row.try_get("title")?,
+        created_at: row.try_get("created_at")?,
+        updated_at: row.try_get("updated_at")?,
+    })
 }
 
 fn chat_from_row(row: &SqliteRow) -> sqlx::Result<ChatRow> {

@@ -2,16 +2,17 @@
 
 use std::collections::HashSet;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, SqliteConnection};
 
 use super::message_files::add_message_files;
 use super::messages::add_message;
-use super::{Store, escape_like, now};
+use super::{Store, now};
 
 /// A stored file without its bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRow {
     /// A UUID.
     pub id: String,
@@ -55,14 +56,11 @@ impl Store {
             message_id,
         }) = link
         else {
-            // A single statement needs no transaction.
-            let mut file_writer = self.file_writer.lock().await;
-            let mut connection = self.take_connection(&mut file_writer).await?;
-            insert_rows(&mut connection, files).await?;
-            *file_writer = Some(connection);
-            return Ok(());
+            let mut statement = self.begin_statement().await?;
+            insert_rows(&mut statement, files).await?;
+            return statement.commit().await;
         };
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         let done = sqlx::query(
             "UPDATE chats SET current_id = $2, updated_at = $3 WHERE id = $1 AND user_id = $4",
         )
@@ -82,11 +80,12 @@ impl Store {
 
     /// Removes the row of a file.
     pub async fn delete_file(&self, id: &str) -> sqlx::Result<()> {
+        let mut transaction = self.begin_removal().await?;
         sqlx::query("DELETE FROM files WHERE id = $1")
             .bind(id)
-            .execute(&self.pool)
-            .await
-            .map(|_| ())
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await
     }
 
     /// A file of any user.
@@ -121,29 +120,13 @@ impl Store {
         rows.iter().map(file_from_row).collect()
     }
 
-    /// A page of the files of an owner, or of all users, whose name matches a pattern, newest first.
-    ///
-    /// In the pattern, `*` matches any text and `?` one character. ASCII letters match in upper and lower
-    /// case.
-    pub async fn search_files(
-        &self,
-        user_id: Option<&str>,
-        pattern: &str,
-        limit: u32,
-        offset: u64,
-    ) -> sqlx::Result<Vec<FileRow>> {
-        let rows = sqlx::query(
-            "SELECT id, user_id, name, media_type, size_bytes, hash, meta, created_at FROM files
-             WHERE (CAST($1 AS TEXT) IS NULL OR user_id = $1) AND LOWER(name) LIKE LOWER($2) ESCAPE '\\'
-             ORDER BY created_at DESC, id LIMIT $3 OFFSET $4",
-        )
-        .bind(user_id)
-        .bind(escape_like(pattern).replace('*', "%").replace('?', "_"))
-        .bind(i64::from(limit))
-        .bind(i64::try_from(offset).unwrap_or(i64::MAX))
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter().map(file_from_row).collect()
+    /// The number of files that were created before a time.
+    pub async fn count_files_before(&self, created_at: i64) -> sqlx::Result<u64> {
+        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM files WHERE created_at < $1")
+            .bind(created_at)
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(u64::try_from(count).unwrap_or_default())
     }
 
     /// Ids of files that were created before a time, oldest first.
@@ -190,7 +173,7 @@ async fn insert_rows(
     query.build().execute(connection).await.map(|_| ())
 }
 
-fn file_from_row(row: &SqliteRow) -> sqlx::Result<FileRow> {
+pub(super) fn file_from_row(row: &SqliteRow) -> sqlx::Result<FileRow> {
     Ok(FileRow {
         id: row.try_get("id")?,
         user_id: row.try_get("user_id")?,

@@ -33,6 +33,7 @@ impl Store {
         may_create_images: bool,
     ) -> sqlx::Result<Option<Group>> {
         let id = uuid::Uuid::new_v4().to_string();
+        let mut transaction = self.begin().await?;
         sqlx::query(
             "INSERT INTO user_groups (id, name, description, makes_pictures, created_at, updated_at)
              SELECT $1, $2, $3, $4, $5, $5 WHERE (SELECT COUNT(*) FROM user_groups) < $6",
@@ -43,13 +44,15 @@ impl Store {
         .bind(i64::from(may_create_images))
         .bind(now())
         .bind(MAX_GROUPS)
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await?;
+        transaction.commit().await?;
         self.group(&id).await
     }
 
     /// Changes a group.
     pub async fn update_group(&self, group: &Group) -> sqlx::Result<()> {
+        let mut transaction = self.begin().await?;
         sqlx::query(
             "UPDATE user_groups SET name = $2, description = $3, makes_pictures = $4, updated_at = $5
              WHERE id = $1",
@@ -59,9 +62,9 @@ impl Store {
         .bind(&group.description)
         .bind(i64::from(group.may_create_images))
         .bind(now())
-        .execute(&self.pool)
-        .await
-        .map(|_| ())
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await
     }
 
     /// The names of a user's groups.
@@ -78,7 +81,7 @@ impl Store {
 
     /// Removes a group but not its members.
     pub async fn delete_group(&self, id: &str) -> sqlx::Result<()> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         for statement in [
             "DELETE FROM group_members WHERE group_id = $1",
             "DELETE FROM user_groups WHERE id = $1",
@@ -118,7 +121,7 @@ impl Store {
 
     /// Adds members to a group, all or none. Unknown user ids are ignored.
     pub async fn add_members(&self, group_id: &str, user_ids: &[String]) -> sqlx::Result<()> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         for user_id in user_ids {
             sqlx::query(
                 "INSERT INTO group_members (group_id, user_id)
@@ -135,7 +138,7 @@ impl Store {
 
     /// Removes members from a group, all or none.
     pub async fn remove_members(&self, group_id: &str, user_ids: &[String]) -> sqlx::Result<()> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         for user_id in user_ids {
             sqlx::query("DELETE FROM group_members WHERE group_id = $1 AND user_id = $2")
                 .bind(group_id)

@@ -49,6 +49,7 @@ impl Store {
         message_id: &str,
         status: &Value,
     ) -> sqlx::Result<bool> {
+        let mut transaction = self.begin().await?;
         let done = sqlx::query(
             "INSERT INTO message_statuses (chat_id, message_id, position, status)
              SELECT $1, $2, had.next, $3
@@ -60,8 +61,9 @@ impl Store {
         .bind(message_id)
         .bind(status.to_string())
         .bind(MAX_STATUSES)
-        .execute(&self.pool)
+        .execute(&mut *transaction)
         .await?;
+        transaction.commit().await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -113,7 +115,7 @@ impl Store {
         message_id: &str,
         content: &Value,
     ) -> sqlx::Result<bool> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         let chat = sqlx::query("UPDATE chats SET current_id = $2, updated_at = $3 WHERE id = $1")
             .bind(chat_id)
             .bind(message_id)
@@ -141,6 +143,7 @@ impl Store {
         let fits = message.rows_affected() > 0 && length <= MAX_MESSAGES_LENGTH;
         if fits {
             transaction.commit().await?;
+            self.text_changed.notify_one();
         }
         Ok(fits)
     }

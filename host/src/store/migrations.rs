@@ -8,7 +8,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 /// The description and the SQL of each migration. The first has version 1. sqlx stores both in the
 /// database, so they never change.
-const MIGRATIONS: [(&str, &str); 5] = [
+const MIGRATIONS: [(&str, &str); 6] = [
     (
         "people and files",
         include_str!("migrations/0001_people_and_files.sql"),
@@ -20,10 +20,19 @@ const MIGRATIONS: [(&str, &str); 5] = [
     ("people", include_str!("migrations/0003_people.sql")),
     ("settings", include_str!("migrations/0004_settings.sql")),
     ("chats", include_str!("migrations/0005_chats.sql")),
+    (
+        "search and storage",
+        include_str!("migrations/0006_search_and_storage.sql"),
+    ),
 ];
 
 pub(super) fn migrator() -> Migrator {
-    let migrations = (1..).zip(MIGRATIONS).map(|(version, (description, sql))| {
+    first_migrations(MIGRATIONS.len())
+}
+
+fn first_migrations(count: usize) -> Migrator {
+    let listed = MIGRATIONS.into_iter().take(count);
+    let migrations = (1..).zip(listed).map(|(version, (description, sql))| {
         Migration::new(
             version,
             description.into(),
@@ -37,6 +46,8 @@ pub(super) fn migrator() -> Migrator {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+
     use super::*;
 
     #[test]
@@ -57,5 +68,46 @@ mod tests {
         };
         let listed: Vec<String> = migrator().iter().map(name).collect();
         assert_eq!(listed, files);
+    }
+
+    #[tokio::test]
+    async fn sixth_migration_counts_and_lists_what_exists() {
+        let options = SqliteConnectOptions::new().in_memory(true);
+        let pool = SqlitePoolOptions::new().max_connections(1);
+        let pool = pool.connect_with(options).await.unwrap();
+        first_migrations(5).run(&pool).await.unwrap();
+        for statement in [
+            "INSERT INTO users VALUES ('ada', 'Ada', 'user', 0), ('bob', 'Bob', 'user', 0)",
+            "INSERT INTO files VALUES ('f', 'bob', 'x', 'image/png', 30, '{}', 0, '')",
+            "INSERT INTO chats VALUES ('old', 'bob', 'abc', NULL, '{}', 0, 0, 0, 1),
+                 ('new', 'bob', 'de', NULL, '{}', 0, 0, 0, 2), ('a', 'ada', '', NULL, '', 0, 0, 0, 0)",
+            "INSERT INTO messages VALUES ('old', 'm', NULL, 'user', 0, '\"x\"', '{}', 1)",
+        ] {
+            sqlx::query(statement).execute(&pool).await.unwrap();
+        }
+        migrator().run(&pool).await.unwrap();
+        let usage: Vec<(String, i64, i64, i64)> = sqlx::query_as(
+            "SELECT user_id, file_bytes, chat_bytes, next_search_row FROM user_storage
+             ORDER BY user_id",
+        )
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+        let expected = [("ada", 0, 0, 1), ("bob", 30, 5 + 5 + 4, 3)];
+        assert_eq!(
+            usage,
+            expected.map(|(id, a, b, c)| (id.to_owned(), a, b, c))
+        );
+        let rows: Vec<(String, String, i64)> = sqlx::query_as(
+            "SELECT chat_id, message_id, is_stale FROM search_rows WHERE chat_id <> 'a' ORDER BY id",
+        )
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+        let expected = [("old", ""), ("old", "m"), ("new", "")];
+        assert_eq!(
+            rows,
+            expected.map(|(chat, id)| (chat.to_owned(), id.to_owned(), 1))
+        );
     }
 }

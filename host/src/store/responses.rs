@@ -57,15 +57,12 @@ impl Store {
         message_id: &str,
         fields: &Map<String, Value>,
     ) -> sqlx::Result<()> {
-        let mut transaction = self.pool.begin().await?;
-        // A write as the first statement excludes other writers until the commit.
-        let row = sqlx::query(
-            "UPDATE messages SET seen = seen WHERE chat_id = $1 AND id = $2 RETURNING rest",
-        )
-        .bind(chat_id)
-        .bind(message_id)
-        .fetch_optional(&mut *transaction)
-        .await?;
+        let mut transaction = self.begin().await?;
+        let row = sqlx::query("SELECT rest FROM messages WHERE chat_id = $1 AND id = $2")
+            .bind(chat_id)
+            .bind(message_id)
+            .fetch_optional(&mut *transaction)
+            .await?;
         let Some(row) = row else { return Ok(()) };
         let rest: String = row.try_get("rest")?;
         let mut rest: Map<String, Value> = parse_json(&rest)?;

@@ -27,17 +27,18 @@ impl Store {
 
     /// Revokes a session. Deletes records of revoked sessions that have expired since.
     pub async fn revoke_session(&self, session_id: &str, expires_at: i64) -> sqlx::Result<()> {
+        let mut transaction = self.begin_removal().await?;
         sqlx::query("DELETE FROM ended_sessions WHERE expires_at < $1")
             .bind(now())
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await?;
         sqlx::query(
             "INSERT INTO ended_sessions (id, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING",
         )
         .bind(session_id)
         .bind(expires_at)
-        .execute(&self.pool)
-        .await
-        .map(|_| ())
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await
     }
 }

@@ -66,7 +66,7 @@ impl Store {
         removed: &[String],
         changes: &[SettingChange],
     ) -> sqlx::Result<()> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         for row in set {
             sqlx::query(
                 "INSERT INTO settings (path, variables, value, sealed, updated_at)

@@ -68,7 +68,7 @@ impl Store {
         role: &str,
         password: Option<&str>,
     ) -> sqlx::Result<bool> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         let done = sqlx::query(
             "UPDATE users SET name = $2, role = $3
              WHERE id = $1 AND ($3 = 'admin' OR role <> 'admin' OR EXISTS (
@@ -96,7 +96,7 @@ impl Store {
     /// Removes a user's account, keys, group memberships and role. Returns false and changes nothing if
     /// no administrator would remain.
     pub async fn revoke_access(&self, id: &str) -> sqlx::Result<bool> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin_removal().await?;
         let done = sqlx::query(
             "UPDATE users SET role = 'pending'
              WHERE id = $1 AND (role <> 'admin' OR EXISTS (
@@ -124,12 +124,16 @@ impl Store {
 
     /// Removes a user. Returns false if chats or files of the user still exist.
     pub async fn delete_user(&self, id: &str) -> sqlx::Result<bool> {
+        let mut transaction = self.begin_removal().await?;
         let deleted = sqlx::query("DELETE FROM users WHERE id = $1")
             .bind(id)
-            .execute(&self.pool)
+            .execute(&mut *transaction)
             .await;
         match deleted {
-            Ok(_) => Ok(true),
+            Ok(_) => {
+                transaction.commit().await?;
+                Ok(true)
+            }
             Err(error) => match error.as_database_error() {
                 Some(database) if database.is_foreign_key_violation() => Ok(false),
                 _ => Err(error),

@@ -65,13 +65,20 @@ async fn create(
     User(user): User,
     Json(form): Json<ChatForm>,
 ) -> Result<Json<ChatResponse>, ApiError> {
-    match app.store.add_chat(&user.id, form.into_copy()?).await? {
+    app.files.require_disk(0)?;
+    let quota = app.files.quota(&user);
+    match app
+        .store
+        .add_chat(&user.id, form.into_copy()?, quota)
+        .await?
+    {
         SaveOutcome::Saved(chat) => respond(&app, *chat).await,
         SaveOutcome::Missing => Err(ApiError::new(
             StatusCode::BAD_REQUEST,
             format!("you have {MAX_CHATS} chats, the maximum: delete one first"),
         )),
         SaveOutcome::TooLong => Err(too_long()),
+        SaveOutcome::OverQuota => Err(over_quota()),
     }
 }
 
@@ -113,10 +120,13 @@ async fn save(
 ) -> Result<Json<ChatResponse>, ApiError> {
     find(&app, &user, &id).await?;
     let Json(form) = body?;
-    match app.store.save_chat(&id, form.into_copy()?).await? {
+    app.files.require_disk(0)?;
+    let quota = app.files.quota(&user);
+    match app.store.save_chat(&id, form.into_copy()?, quota).await? {
         SaveOutcome::Saved(chat) => respond(&app, *chat).await,
         SaveOutcome::Missing => Err(not_found()),
         SaveOutcome::TooLong => Err(too_long()),
+        SaveOutcome::OverQuota => Err(over_quota()),
     }
 }
 
@@ -149,6 +159,7 @@ async fn set_content(
         let detail = format!("content is longer than {MAX_MESSAGE_BYTES} bytes");
         return Err(ApiError::too_long("content", detail));
     }
+    app.files.require_room(&user, content.len() as u64).await?;
     let content = Value::from(content);
     if !app.store.set_content(&id, &message_id, &content).await? {
         return Err(too_long());
@@ -238,6 +249,11 @@ async fn respond(app: &App, chat: ChatRow) -> Result<Json<ChatResponse>, ApiErro
 fn not_found() -> ApiError {
     let detail = "We could not find what you're looking for :/";
     ApiError::new(StatusCode::UNAUTHORIZED, detail)
+}
+
+fn over_quota() -> ApiError {
+    let detail = "your files and chats occupy all the space that you may use: delete some first";
+    ApiError::too_long("chat", detail)
 }
 
 fn too_long() -> ApiError {

@@ -9,11 +9,13 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use pinhole_ground::disk;
 use pinhole_ground::fair_queue::QueueFull;
 use pinhole_sandbox as sandbox;
 use pinhole_sandbox::contract::ErrorKind;
 
-use crate::{accounts, jobs};
+use crate::store::{SearchError, Trouble};
+use crate::{accounts, files, jobs};
 
 pub(super) use openai::{OpenAiError, OpenAiErrorBody};
 
@@ -23,6 +25,9 @@ pub(super) use openai::{OpenAiError, OpenAiErrorBody};
 pub(super) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// Retry delay sent to a client whose job found the queue full, in milliseconds.
 const QUEUE_FULL_RETRY_MS: u64 = 5000;
+
+/// Retry delay sent to a client that waited for other writers or searches, in milliseconds.
+const BUSY_RETRY_MS: u64 = 1000;
 
 /// Open WebUI's text for a missing permission.
 const PROHIBITED: &str = "You do not have permission to access this resource. Please contact your administrator for assistance.";
@@ -131,6 +136,12 @@ impl ApiError {
         self
     }
 
+    /// Adds the time after which the client may retry.
+    fn retry_after(mut self, ms: u64) -> Self {
+        self.retry_after_ms = Some(ms);
+        self
+    }
+
     /// Tells clients not to send the request again on their own: it may be charged again, or cannot succeed.
     pub(super) fn without_retry(mut self) -> Self {
         self.forbids_retry = true;
@@ -166,9 +177,19 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
     }
 
-    /// 500: our own failure. Only the log contains the cause.
+    /// 500: our own failure. Only the log contains the cause. 503 if others write to the database, and 507 if
+    /// the disk is full.
     pub(super) fn internal(error: &anyhow::Error) -> Self {
         tracing::error!("request failed: {error:#}");
+        match trouble(error) {
+            Some(Trouble::Busy) => {
+                let detail = "the server's database is busy: try again";
+                return Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+                    .retry_after(BUSY_RETRY_MS);
+            }
+            Some(Trouble::Disk) => return files::NoRoom::DiskFull.into(),
+            _ => {}
+        }
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal server error; the server's log contains the cause",
@@ -187,6 +208,45 @@ impl From<anyhow::Error> for ApiError {
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
         Self::internal(&error.into())
+    }
+}
+
+/// A failure that another moment or more space may cure.
+fn trouble(error: &anyhow::Error) -> Option<Trouble> {
+    if let Some(cause) = error.downcast_ref::<sqlx::Error>() {
+        return Trouble::of(cause);
+    }
+    let cause = error.downcast_ref::<std::io::Error>()?;
+    disk::is_full(cause).then_some(Trouble::Disk)
+}
+
+impl From<files::NoRoom> for ApiError {
+    fn from(error: files::NoRoom) -> Self {
+        match error {
+            files::NoRoom::Internal(ours) => Self::internal(&ours),
+            files::NoRoom::Quota { .. } => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())
+            }
+            files::NoRoom::DiskFull => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string())
+            }
+        }
+    }
+}
+
+impl From<SearchError> for ApiError {
+    fn from(error: SearchError) -> Self {
+        let detail = error.to_string();
+        match error {
+            SearchError::Store(ours) => ours.into(),
+            SearchError::TooMany => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(BUSY_RETRY_MS)
+            }
+            SearchError::Busy => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(BUSY_RETRY_MS)
+            }
+            SearchError::TooSlow => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail),
+        }
     }
 }
 

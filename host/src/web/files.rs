@@ -165,6 +165,8 @@ async fn list(
     responses(
         (status = 200, description = "a page of images", body = [File]),
         (status = 404, description = "no image has such a name"),
+        (status = 429, description = "the user has too many concurrent searches"),
+        (status = 503, description = "the search took too long, or too many users search"),
     ),
 )]
 async fn search(
@@ -178,7 +180,8 @@ async fn search(
         return Err(ApiError::invalid("filename", detail));
     }
     let (limit, offset) = limit_and_offset(search.page, search.limit)?;
-    let files = app.files.search(&user, pattern, limit, offset).await?;
+    let page = store::Page { limit, offset };
+    let files = app.files.search(&user, pattern, page).await?;
     if files.is_empty() {
         let detail = "No files found matching the pattern.";
         return Err(ApiError::new(StatusCode::NOT_FOUND, detail));

@@ -90,7 +90,9 @@ impl From<&Model> for ImageModel {
     responses(
         (status = 200, description = "the images", body = [StoredImage]),
         (status = 403, description = "image generation is disabled, or the user lacks the permission"),
+        (status = 413, description = "the user's storage is full"),
         (status = 422, description = "fields of the body are invalid"),
+        (status = 507, description = "the server's disk is full"),
     ),
 )]
 async fn generate(
@@ -102,6 +104,7 @@ async fn generate(
     if !snapshot.settings.enabled {
         return Err(ApiError::prohibited());
     }
+    app.files.require_room(&user, 0).await?;
     let requester = auth::requester(&app, &snapshot, &user, None).await?;
     let plan = JobPlan::new(snapshot, Operation::Generate, request.engine(), requester)
         .map_err(bracketed)?;
@@ -121,7 +124,9 @@ async fn generate(
     responses(
         (status = 200, description = "the images", body = [StoredImage]),
         (status = 403, description = "image editing is disabled, or the user lacks the permission"),
+        (status = 413, description = "the user's storage is full"),
         (status = 422, description = "fields of the body are invalid"),
+        (status = 507, description = "the server's disk is full"),
     ),
 )]
 async fn edit(
@@ -134,6 +139,7 @@ async fn edit(
     if !snapshot.settings.edit.enabled {
         return Err(ApiError::prohibited());
     }
+    app.files.require_room(&user, 0).await?;
     let sources = load_sources(&app, &user, &image.into_vec())
         .await
         .map_err(ApiError::bracketed)?;

@@ -63,6 +63,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         (status = 502, description = "the upstream or the engine failed"),
         (status = 503, description = "the upstream or the engine is unavailable"),
         (status = 504, description = "the job exceeded its time limit"),
+        (status = 507, description = "the server's disk is full, and `response_format` is `url`"),
     ),
 )]
 async fn generate(
@@ -94,6 +95,7 @@ async fn generate(
         (status = 502, description = "the upstream or the engine failed"),
         (status = 503, description = "the upstream or the engine is unavailable"),
         (status = 504, description = "the job exceeded its time limit"),
+        (status = 507, description = "the server's disk is full, and `response_format` is `url`"),
     ),
 )]
 async fn edit(
@@ -144,6 +146,10 @@ async fn respond(
     edit: Option<Edit>,
 ) -> Result<Response, OpenAiError> {
     let delivery = request.delivery()?;
+    if matches!(delivery, Delivery::Url) {
+        let room = app.files.require_room(user, 0).await;
+        room.map_err(ApiError::from)?;
+    }
     let operation = match edit {
         None => Operation::Generate,
         Some(_) => Operation::Edit,

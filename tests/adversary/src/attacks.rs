@@ -207,6 +207,15 @@ pub const ATTACKS: &[Attack] = &[
     attack("I5", "markup, scripts and terminal escapes in texts"),
     attack("I6", "endless progress reports and previews"),
     attack("I7", "errors outside the contract, or too long ones"),
+    attack("T25", "many searches at the same time"),
+    attack(
+        "T26",
+        "searches that compare endlessly, or contain operators",
+    ),
+    attack("T27", "uploads and chats without end"),
+    attack("T28", "a disk that is full"),
+    attack("T29", "a database that is missing, or a wrong clock"),
+    attack("T30", "a server that is killed during a chat turn"),
     attack("T35", "two users who send more jobs than there are slots"),
     attack("T36", "one user who requests many thumbnails"),
     attack(

@@ -13,7 +13,7 @@
 //! | `secret` | S: what an engine, an upstream or a user must not learn |
 //! | `image` | I: images that reach a client |
 //! | `text` | I: texts that reach a client |
-//! | `fairness` | T: what users and clients do to a server |
+//! | `fairness`, `storage` | T: what users and clients do to a server |
 //!
 //! A case gets the `AttackTarget`: the server under attack with a client for it, the upstream of engine
 //! `hostile`, whose responses the case scripts, a second upstream (`trap`) that no connection may reach, and
@@ -37,6 +37,7 @@ mod network;
 mod resource;
 mod runner;
 mod secret;
+mod storage;
 mod target;
 mod text;
 mod tls_upstream;
@@ -79,6 +80,7 @@ pub fn cases() -> impl Iterator<Item = &'static AttackCase> {
         secret::CASES,
         image::CASES,
         text::CASES,
+        storage::CASES,
         fairness::CASES,
     ];
     classes.into_iter().flatten()

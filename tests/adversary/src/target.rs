@@ -6,14 +6,15 @@ mod components;
 mod own_server;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
 use http::StatusCode;
 use pinhole::config::Config;
 use pinhole_egress::Destination;
-use pinhole_tests::{FakeUpstream, RawStep};
+use pinhole_ground::data_dir;
+use pinhole_tests::{FakeUpstream, RawStep, ServerProcess};
 use serde_json::{Map, Value, json};
 
 use crate::case::{AttackCase, Requirement};
@@ -22,7 +23,7 @@ use crate::{InstalledServer, Options};
 pub(crate) use audit::{AuditSummary, is_expected_guard};
 pub(crate) use client::{Client, ClientRequest, Response};
 pub(crate) use components::EngineSetup;
-use own_server::OwnServer;
+use own_server::{OwnServer, ServerCommand};
 
 /// The secret setting of the engine `hostile`. No engine, client or log may ever contain it.
 pub(crate) const SECRET: &str = "sK-Zx81-quiet/heron+4711-wren.63-vault==";
@@ -47,6 +48,8 @@ pub(crate) struct AttackTarget {
     has_hostile_engine: bool,
     has_sketch_engine: bool,
     config: Config,
+    /// The program `pinhole`.
+    program: PathBuf,
     components: PathBuf,
     /// The settings that the current case has changed.
     changed_settings: Mutex<BTreeSet<String>>,
@@ -75,7 +78,7 @@ impl AttackTarget {
             ("OPENAI_API_BASE_URL", chat_url.as_str()),
             ("OPENAI_API_KEY", SECRET),
         ];
-        let command = own_server::ServerCommand {
+        let command = ServerCommand {
             program: &options.program,
             environment: &config.environment,
             engines: &engines,
@@ -90,6 +93,7 @@ impl AttackTarget {
             has_hostile_engine: true,
             has_sketch_engine: true,
             config: config.clone(),
+            program: options.program.clone(),
             components: options.components.clone(),
             changed_settings: Mutex::default(),
         })
@@ -118,6 +122,7 @@ impl AttackTarget {
             has_hostile_engine: settings.text().contains("HOSTILE_BASE_URL"),
             has_sketch_engine: true,
             config: config.clone(),
+            program: options.program.clone(),
             components: options.components.clone(),
             changed_settings: Mutex::default(),
         };
@@ -268,6 +273,24 @@ impl AttackTarget {
     pub(crate) fn memory_bytes(&self) -> Result<u64> {
         let server = self.own_server.as_ref();
         locked(server.context("the suite has not started this server")?).memory_bytes()
+    }
+
+    /// Starts a further server without engines, with this data directory and these variables. Dropping
+    /// it kills the process.
+    pub(crate) async fn start_further(
+        &self,
+        data: &Path,
+        variables: &[(&str, &str)],
+    ) -> Result<ServerProcess> {
+        let command = ServerCommand {
+            program: &self.program,
+            environment: &self.config.environment,
+            engines: &[],
+            variables,
+        };
+        let engines = "no-engines";
+        data_dir::create_in(&data_dir::open(data)?, engines)?;
+        own_server::start_process(&command, data, &data.join(engines)).await
     }
 
     /// What the server has logged. Fails for an installed server.

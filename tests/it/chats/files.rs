@@ -246,7 +246,12 @@ async fn crash_between_image_and_message_leaves_no_file() {
     let bytes = std::fs::File::options().write(true).open(stored().unwrap());
     let long_ago = SystemTime::now() - Duration::from_secs(2 * 3600);
     bytes.unwrap().set_modified(long_ago).unwrap();
-    server.app.files.clean_up(None).await.unwrap();
+    server
+        .app
+        .files
+        .clean_up(None, pinhole::files::Confirmation::None)
+        .await
+        .unwrap();
     assert_eq!(server.stored_files(), 0);
 }
 

@@ -153,7 +153,7 @@ async fn statuses_of_a_message_and_chats_of_a_user_are_limited() {
     };
     assert_eq!((add().await, add().await), (true, false));
     let chats = format!(
-        "{many} 9997) INSERT INTO chats SELECT 'chat' || at, $1, '', NULL, '{{}}', 0, 0, 0, 0 FROM many"
+        "{many} 9997) INSERT INTO chats SELECT 'chat' || at, $1, '', NULL, '{{}}', 0, 0, 0, 0, 0 FROM many"
     );
     sqlx::query(sqlx::AssertSqlSafe(chats))
         .bind(super::user(&server, &server.key).await)

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use pinhole::config::Config;
+use pinhole::files::Confirmation;
 use pinhole_ground::environment::Environment;
 use pinhole_tests::{TestServer, gif, long_image, program};
 use serde_json::{Value, json};
@@ -13,12 +14,12 @@ use tokio::time::timeout;
 
 use super::{content_url, file_id, form, response_json, start_command, start_process, upload};
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 /// Ends a test that hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sets the modification time to this long ago.
-fn set_age(path: &Path, age: Duration) {
+pub(super) fn set_age(path: &Path, age: Duration) {
     let file = File::options().write(true).open(path).unwrap();
     file.set_modified(SystemTime::now() - age).unwrap();
 }
@@ -45,7 +46,12 @@ async fn sweep_removes_orphaned_bytes_after_an_hour() {
         fs::write(directory.join(&name), "x").unwrap();
         set_age(&directory.join(&name), hours * HOUR);
     }
-    server.app.files.clean_up(None).await.unwrap();
+    server
+        .app
+        .files
+        .clean_up(None, Confirmation::None)
+        .await
+        .unwrap();
     assert_eq!(server.stored_files(), 3);
     assert!(
         directory
@@ -73,8 +79,110 @@ async fn sweep_removes_orphans_in_several_steps() {
         fs::write(&path, "").unwrap();
         set_age(&path, 2 * HOUR);
     }
-    server.app.files.clean_up(None).await.unwrap();
+    // More than a sweep removes by itself.
+    let files = &server.app.files;
+    let error = files.clean_up(None, Confirmation::None).await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("one sweep removes at most 100 files"),
+        "{error}"
+    );
+    assert_eq!(server.stored_files(), 501);
+    let sweep = files
+        .clean_up(None, Confirmation::Administrator)
+        .await
+        .unwrap();
+    assert_eq!((sweep.expired, sweep.orphaned), (0, 501));
     assert_eq!(server.stored_files(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_database_makes_no_orphans() {
+    let server = TestServer::start(&[]).await;
+    for _ in 0..3 {
+        upload(&server, &server.key, "fox.gif", &gif(9)).await;
+    }
+    let data = server.data_dir.path();
+    for entry in fs::read_dir(data.join("files")).unwrap() {
+        set_age(&entry.unwrap().path(), 2 * HOUR);
+    }
+    for name in ["pinhole.db", "pinhole.db-wal", "pinhole.db-shm"] {
+        fs::rename(data.join(name), data.join(format!("{name}.lost"))).ok();
+    }
+    let mut server = server.restart(&[]).await;
+    for _ in 0..2 {
+        let error = server
+            .app
+            .files
+            .clean_up(None, Confirmation::None)
+            .await
+            .unwrap_err();
+        let expected = "0 expired and 3 orphaned file(s) are not removed: \
+            the data directory belongs to another database";
+        assert!(error.to_string().starts_with(expected), "{error}");
+        assert_eq!(server.stored_files(), 3);
+        // The new database is used, which proves nothing.
+        upload(&server, &server.key, "fox.gif", &gif(9)).await;
+        fs::remove_file(
+            server
+                .data_dir
+                .path()
+                .join("files")
+                .join(newest_file(&server)),
+        )
+        .unwrap();
+        server = server.restart(&[]).await;
+    }
+    let files = &server.app.files;
+    let sweep = files
+        .clean_up(None, Confirmation::Administrator)
+        .await
+        .unwrap();
+    assert_eq!(sweep.orphaned, 3);
+    files.clean_up(None, Confirmation::None).await.unwrap();
+}
+
+/// The name of the file that was written last.
+fn newest_file(server: &TestServer) -> String {
+    let entries = fs::read_dir(server.data_dir.path().join("files")).unwrap();
+    let newest = entries
+        .map(|entry| entry.unwrap())
+        .max_by_key(|entry| entry.metadata().unwrap().modified().unwrap());
+    newest.unwrap().file_name().into_string().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_clock_expires_no_file() {
+    let server = TestServer::start(&[]).await;
+    let files = &server.app.files;
+    let row = upload(&server, &server.key, "fox.gif", &gif(9)).await;
+    let now = i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
+    let set_last_sweep = |time| server.app.store.set_last_sweep(time);
+    set_created_at(&server, &row, now - 60 * 24 * 3600).await;
+    for (last_sweep, expected) in [
+        (
+            now + 2 * 3600,
+            "the clock is behind the newest file or the last sweep",
+        ),
+        (
+            now - 31 * 24 * 3600,
+            "the clock is 31 days ahead of the last sweep",
+        ),
+    ] {
+        set_last_sweep(last_sweep).await.unwrap();
+        let sweep = files.clean_up(Some(24 * HOUR), Confirmation::None).await;
+        let error = sweep.unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        assert!(error.contains("pinhole files sweep --confirm"), "{error}");
+        assert_eq!(server.stored_files(), 1);
+    }
+    set_last_sweep(now - 24 * 3600).await.unwrap();
+    let sweep = files
+        .clean_up(Some(24 * HOUR), Confirmation::None)
+        .await
+        .unwrap();
+    assert_eq!(sweep.expired, 1);
 }
 
 /// Sets the creation time of a file's row.
@@ -104,13 +212,23 @@ async fn sweep_removes_expired_files() {
         old.push(content_url(&row));
     }
     let young = content_url(&upload(&server, &server.key, "fox.gif", &gif(9)).await);
-    server.app.files.clean_up(None).await.unwrap();
+    server
+        .app
+        .files
+        .clean_up(None, Confirmation::None)
+        .await
+        .unwrap();
     assert_eq!(
         server.stored_files(),
         4,
         "for ever, unless it is said how long"
     );
-    server.app.files.clean_up(Some(24 * HOUR)).await.unwrap();
+    server
+        .app
+        .files
+        .clean_up(Some(24 * HOUR), Confirmation::None)
+        .await
+        .unwrap();
     assert_eq!(server.stored_files(), 2);
     for (url, status) in [
         (&old[0], 404),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pinhole::config::{DEFAULT_JOB_SECS, DEFAULT_SLOTS};
+use pinhole::config::{DEFAULT_JOB_SECS, DEFAULT_SLOTS, DEFAULT_USER_STORAGE_MIB};
 use pinhole::{accounts, chat, files, jobs, store, web};
 use pinhole_sandbox::Limits;
 
@@ -109,6 +109,12 @@ pub(super) const SECTIONS: &[Section] = &[
                 setting: None,
                 response: "408",
             },
+            Limit {
+                what: "files and chats of one user; administrators have no limit",
+                value: Bytes(DEFAULT_USER_STORAGE_MIB << 20),
+                setting: Some("PINHOLE_USER_STORAGE_MIB"),
+                response: "413",
+            },
         ],
     },
     Section {
@@ -131,6 +137,12 @@ pub(super) const SECTIONS: &[Section] = &[
                 value: Bytes(web::MAX_CHAT_BYTES as u64),
                 setting: None,
                 response: "413",
+            },
+            Limit {
+                what: "searches of one user at the same time, of which one runs",
+                value: Count(store::MAX_WAITING_SEARCHES as u64 + 1),
+                setting: None,
+                response: "429",
             },
             Limit {
                 what: "background responses of one user at the same time",

@@ -7,6 +7,9 @@ use anyhow::{Context, Result, ensure};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, OpenOptions, OpenOptionsExt};
 
+use crate::ballast::Ballast;
+use crate::disk;
+
 /// Opens an existing directory.
 pub fn open(path: &Path) -> std::io::Result<Dir> {
     Dir::open_ambient_dir(path, ambient_authority())
@@ -15,7 +18,8 @@ pub fn open(path: &Path) -> std::io::Result<Dir> {
 /// Opens a writable directory. Creates it, accessible to its owner only, if it is missing; the
 /// permissions of an existing one stay.
 ///
-/// Fails, with the directory's name, if it cannot be created, opened or written to.
+/// Fails, with the directory's name, if it cannot be created, opened or written to. A full disk is no
+/// failure: what is stored can still be read and removed.
 pub fn create(path: &Path) -> Result<Dir> {
     let context = || format!("cannot use directory {}", path.display());
     let dir = match open(path) {
@@ -27,7 +31,14 @@ pub fn create(path: &Path) -> Result<Dir> {
         }
         opened => opened.with_context(context)?,
     };
-    probe(&dir).with_context(context)?;
+    match probe(&dir) {
+        Err(error) if disk::is_full(&error) => {
+            Ballast::new(dir.try_clone()?)
+                .make_room()
+                .with_context(context)?;
+        }
+        probed => probed.with_context(context)?,
+    }
     Ok(dir)
 }
 
@@ -106,7 +117,7 @@ fn restrict_to_owner(dir: &Dir) -> std::io::Result<()> {
     dir.set_permissions(".", Permissions::from_mode(0o700))
 }
 
-/// Checks that the directory is writable and the disk is not full.
+/// Checks that the directory is writable.
 fn probe(dir: &Dir) -> std::io::Result<()> {
     // A random name: two processes may probe at the same time.
     let name = format!(".probe.{}", uuid::Uuid::new_v4().simple());

@@ -233,6 +233,16 @@ guards! {
     /// A job that an upstream may charge is sent once: it falls back to no other binding, and its failure
     /// tells clients not to send it again.
     SecondOrder = "second-order",
+    /// One user's searches run one after the other, and a limited number waits.
+    SearchShare = "search-share",
+    /// A search stops after a limited time, and when its client disconnects.
+    SearchTime = "search-time",
+    /// A user's files and chats have a limited total size.
+    UserStorage = "user-storage",
+    /// Nothing new is stored on a disk with less free space than the reserve.
+    DiskReserve = "disk-reserve",
+    /// Files are swept only if the database is theirs, the clock is plausible and few are removed.
+    SweepProof = "sweep-proof",
     /// A JSON text has a limited number of values.
     JsonValues = "json-values",
     /// A retry delay sent to a client has a limited length.

@@ -2,7 +2,9 @@
 //! queues, rate limits, metrics and the audit log. Nothing here knows engines, HTTP or SQL.
 
 pub mod audit;
+pub mod ballast;
 pub mod data_dir;
+pub mod disk;
 pub mod environment;
 pub mod fair_queue;
 pub mod guard;

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::chat_response::ChatResponse;
 use crate::app::App;
-use crate::store::{self, ChatFilter, MAX_CHATS};
+use crate::store::{self, ChatFilter, MAX_CHATS, Page};
 use crate::web::auth::User;
 use crate::web::error::ApiError;
 use crate::web::extractors::{Json, Query};
@@ -98,7 +98,6 @@ pub(super) async fn list(
     let filter = ChatFilter {
         archived: Some(false),
         pinned: if includes_pinned { None } else { Some(false) },
-        text: None,
     };
     summaries(&app, &user.id, filter, query.page).await
 }
@@ -137,7 +136,6 @@ pub(super) async fn pinned(
     let filter = ChatFilter {
         archived: Some(false),
         pinned: Some(true),
-        text: None,
     };
     summaries(&app, &user.id, filter, None).await
 }
@@ -160,9 +158,9 @@ pub(super) async fn archived(
     let filter = ChatFilter {
         archived: Some(true),
         pinned: None,
-        text: query.as_deref().filter(|text| !text.is_empty()),
     };
-    summaries(&app, &user.id, filter, Some(page.unwrap_or(1))).await
+    let text = query.as_deref().unwrap_or_default();
+    find_text(&app, &user.id, text, filter, page).await
 }
 
 /// `GET /api/v1/chats/search?text=`
@@ -173,7 +171,11 @@ pub(super) async fn archived(
     operation_id = "search_chats",
     summary = "Search the caller's chats for a text",
     params(SearchQuery),
-    responses((status = 200, description = "a page of at most 60 chats", body = [ChatSummary])),
+    responses(
+        (status = 200, description = "a page of at most 60 chats", body = [ChatSummary]),
+        (status = 429, description = "the user has too many concurrent searches"),
+        (status = 503, description = "the search took too long, or too many users search"),
+    ),
 )]
 pub(super) async fn search(
     State(app): State<Arc<App>>,
@@ -183,29 +185,56 @@ pub(super) async fn search(
     let filter = ChatFilter {
         archived: Some(false),
         pinned: None,
-        text: Some(text.trim()),
     };
-    summaries(&app, &user.id, filter, Some(page.unwrap_or(1))).await
+    find_text(&app, &user.id, text.trim(), filter, page).await
 }
 
 async fn summaries(
     app: &App,
     user_id: &str,
-    filter: ChatFilter<'_>,
+    filter: ChatFilter,
     page: Option<u32>,
 ) -> Result<Json<Vec<ChatSummary>>, ApiError> {
-    let text = filter.text.unwrap_or_default();
+    let Page { limit, offset } = match page {
+        None => Page {
+            limit: MAX_CHATS,
+            offset: 0,
+        },
+        Some(number) => parse_page(number)?,
+    };
+    let chats = app.store.chats(user_id, filter, limit, offset).await?;
+    Ok(Json(chats.into_iter().map(ChatSummary::from).collect()))
+}
+
+/// A page of the chats that contain the text; all chats match an empty one.
+async fn find_text(
+    app: &App,
+    user_id: &str,
+    text: &str,
+    filter: ChatFilter,
+    page: Option<u32>,
+) -> Result<Json<Vec<ChatSummary>>, ApiError> {
+    let number = page.unwrap_or(1);
+    if text.is_empty() {
+        return summaries(app, user_id, filter, Some(number)).await;
+    }
     if text.len() > MAX_SEARCH_BYTES {
         let detail = format!("the text is longer than {MAX_SEARCH_BYTES} bytes");
         return Err(ApiError::invalid("text", detail));
     }
-    let (limit, offset) = match page {
-        None => (MAX_CHATS, 0),
-        Some(0) => return Err(ApiError::invalid("page", "page must be 1 or higher")),
-        Some(page) => (PAGE_CHATS, u64::from(page - 1) * u64::from(PAGE_CHATS)),
-    };
-    let chats = app.store.chats(user_id, filter, limit, offset).await?;
+    let page = parse_page(number)?;
+    let chats = app.store.search_chats(user_id, text, filter, page).await?;
     Ok(Json(chats.into_iter().map(ChatSummary::from).collect()))
+}
+
+fn parse_page(number: u32) -> Result<Page, ApiError> {
+    let Some(previous_pages) = number.checked_sub(1) else {
+        return Err(ApiError::invalid("page", "page must be 1 or higher"));
+    };
+    Ok(Page {
+        limit: PAGE_CHATS,
+        offset: u64::from(previous_pages) * u64::from(PAGE_CHATS),
+    })
 }
 
 /// `GET /api/v1/chats/all`
@@ -248,7 +277,7 @@ pub(super) async fn export_archived(
 async fn stream_chats(
     app: Arc<App>,
     user_id: &str,
-    filter: ChatFilter<'_>,
+    filter: ChatFilter,
 ) -> Result<Response, ApiError> {
     let chats = app.store.chats(user_id, filter, MAX_CHATS, 0).await?;
     let export = ChatExport {

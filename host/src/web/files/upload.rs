@@ -7,6 +7,7 @@ use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request, State};
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
+use http::header::CONTENT_LENGTH;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
@@ -57,8 +58,10 @@ pub(super) struct UploadForm {
     responses(
         (status = 200, description = "the stored image's metadata", body = File),
         (status = 408, description = "the upload took too long"),
+        (status = 413, description = "the image is too long, or exceeds the user's storage"),
         (status = 422, description = "the form has no part `file`"),
         (status = 503, description = "too many concurrent uploads; retry later"),
+        (status = 507, description = "the server's disk is full"),
     ),
 )]
 pub(super) async fn upload(
@@ -66,6 +69,9 @@ pub(super) async fn upload(
     User(user): User,
     request: Request,
 ) -> Result<Json<File>, ApiError> {
+    app.files
+        .require_room(&user, content_length(&request))
+        .await?;
     // Reserved until the image is stored.
     let mut room = app.files.reserve_upload();
     let reading = tokio::time::timeout(MAX_UPLOAD_TIME, UploadForm::read(request, &mut room)).await;
@@ -87,6 +93,8 @@ pub(super) async fn upload(
         });
         bad_request(&refusal.reason)
     })?;
+    let length = image.bytes().len() as u64;
+    app.files.require_room(&user, length).await?;
     let name = stored_name(&form.file_name, &image);
     let metadata = Value::Object(form.metadata);
     let file = app.files.save_as(name, &user.id, &image, &metadata).await?;
@@ -94,6 +102,13 @@ pub(super) async fn upload(
         status: Some(true),
         ..file.into()
     }))
+}
+
+/// The length of the body, if the client declares it. A longer one than permitted is refused later.
+fn content_length(request: &Request) -> u64 {
+    let declared = request.headers().get(CONTENT_LENGTH);
+    let length: Option<u64> = declared.and_then(|length| length.to_str().ok()?.parse().ok());
+    length.unwrap_or(0).min(MAX_UPLOAD_BYTES as u64)
 }
 
 impl UploadForm {

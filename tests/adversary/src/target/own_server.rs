@@ -45,24 +45,7 @@ impl OwnServer {
         for file in server.engines {
             copy(file, engines.path())?;
         }
-        let mut command = Command::new(server.program);
-        command
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .env_clear()
-            .env("PINHOLE_DATA", data.path())
-            .env("PINHOLE_ENGINES", engines.path())
-            .env("PINHOLE_JOB_TIMEOUT_SECS", JOB_TIMEOUT_SECS)
-            .env("PINHOLE_UPSTREAM_SILENCE_SECS", SILENCE_SECS)
-            .env("PINHOLE_SLOTS", SLOTS)
-            .envs(server.variables.iter().copied());
-        for name in FORWARDED {
-            if let Some(value) = server.environment.get(name) {
-                command.env(name, value);
-            }
-        }
-        let process = tokio::task::spawn_blocking(|| ServerProcess::start(command))
-            .await?
-            .context("cannot start a server to attack")?;
+        let process = start_process(server, data.path(), engines.path()).await?;
         let key = process.key.clone();
         Ok(Self {
             key: key.context("the server printed no administrator key")?,
@@ -91,6 +74,32 @@ impl OwnServer {
         ensure!(self.process.is_running(), "the server has stopped");
         Ok(self.process.memory()?.resident_bytes)
     }
+}
+
+/// Starts the process with these directories.
+pub(super) async fn start_process(
+    server: &ServerCommand<'_>,
+    data: &Path,
+    engines: &Path,
+) -> Result<ServerProcess> {
+    let mut command = Command::new(server.program);
+    command
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .env_clear()
+        .env("PINHOLE_DATA", data)
+        .env("PINHOLE_ENGINES", engines)
+        .env("PINHOLE_JOB_TIMEOUT_SECS", JOB_TIMEOUT_SECS)
+        .env("PINHOLE_UPSTREAM_SILENCE_SECS", SILENCE_SECS)
+        .env("PINHOLE_SLOTS", SLOTS)
+        .envs(server.variables.iter().copied());
+    for name in FORWARDED {
+        if let Some(value) = server.environment.get(name) {
+            command.env(name, value);
+        }
+    }
+    tokio::task::spawn_blocking(|| ServerProcess::start(command))
+        .await?
+        .context("cannot start a server to attack")
 }
 
 /// Copies a component file into a directory.

@@ -1,0 +1,22 @@
+//! What the server repeats while it runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::App;
+
+/// Time between two attempts to store what could not be stored.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+impl App {
+    /// Retries what failed because the database was busy, the disk full or files exhausted. Never returns.
+    pub async fn maintain(self: Arc<Self>) {
+        let mut interval = tokio::time::interval(INTERVAL);
+        loop {
+            interval.tick().await;
+            self.files.store_spooled().await;
+            self.accounts.store_revocations().await;
+            self.files.restore_ballast().await;
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! `pinhole files sweep`: removes expired and orphaned files.
+
+use std::io::Write;
+
+use anyhow::Result;
+use pinhole::app;
+use pinhole::config::Config;
+use pinhole::files::{Confirmation, Sweep};
+
+/// Sweeps, with an administrator's confirmation or like the server, and prints what was removed.
+pub(crate) async fn sweep(config: &Config, is_confirmed: bool) -> Result<()> {
+    let files = app::open_files(config).await?;
+    let confirmation = if is_confirmed {
+        Confirmation::Administrator
+    } else {
+        Confirmation::None
+    };
+    let Sweep { expired, orphaned } = files.clean_up(config.file_retention, confirmation).await?;
+    writeln!(
+        std::io::stdout(),
+        "removed {expired} expired and {orphaned} orphaned file(s)"
+    )?;
+    Ok(())
+}

@@ -7,7 +7,9 @@ pub(crate) mod engine_models;
 pub(crate) mod engine_test;
 pub(crate) mod engine_verify;
 pub(crate) mod generate;
+pub(crate) mod key;
 pub(crate) mod serve;
+pub(crate) mod user;
 
 use anyhow::Result;
 use pinhole::app;

@@ -148,9 +148,6 @@ impl Jobs {
             ..context.clone()
         };
         let job = &context.job;
-        let _attribution = self
-            .audit
-            .attribute(job, context.user.as_deref().unwrap_or_default());
         let attempt = |binding| {
             let attempt = Attempt {
                 snapshot: &plan.snapshot,
@@ -250,7 +247,7 @@ impl Jobs {
             egress: &self.egress,
             audit: &self.audit,
             engine: &binding.name,
-            job: &context.job,
+            context,
             settings,
             limits: &limits,
             deadline,

@@ -5,7 +5,9 @@ use pinhole_ground::audit::{AuditLog, Event, RefusalKind};
 use pinhole_ground::guard::Guard;
 use pinhole_images::Image;
 use pinhole_sandbox::contract::ErrorKind;
-use pinhole_sandbox::{Error as EngineError, Limits, ProducedImage, ResolvedSettings};
+use pinhole_sandbox::{
+    Error as EngineError, JobContext, Limits, ProducedImage, ResolvedSettings,
+};
 use tokio::time::Instant;
 
 /// Collects the images of one job.
@@ -14,7 +16,7 @@ pub(super) struct ImageCollector<'a> {
     pub(super) audit: &'a AuditLog,
     /// The binding's name.
     pub(super) engine: &'a str,
-    pub(super) job: &'a str,
+    pub(super) context: &'a JobContext,
     pub(super) settings: &'a ResolvedSettings,
     pub(super) limits: &'a Limits,
     pub(super) deadline: Instant,
@@ -35,7 +37,7 @@ impl ImageCollector<'_> {
             match collected {
                 Ok(image) => images.push(image),
                 Err(error) => {
-                    let job = self.job;
+                    let job = &self.context.job;
                     tracing::warn!(job, "job {job}: skipped an image: {error}");
                     first_error.get_or_insert(error);
                 }
@@ -74,8 +76,9 @@ impl ImageCollector<'_> {
         self.audit.record(&Event {
             kind,
             guard,
+            actor: self.context.actor(),
             engine,
-            job: self.job,
+            job: &self.context.job,
             message: &format!("an image URL of engine {engine}: {reason}"),
         });
     }

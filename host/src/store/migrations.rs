@@ -8,7 +8,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 /// The description and the SQL of each migration. The first has version 1. sqlx stores both in the
 /// database, so they never change.
-const MIGRATIONS: [(&str, &str); 5] = [
+const MIGRATIONS: [(&str, &str); 6] = [
     (
         "people and files",
         include_str!("migrations/0001_people_and_files.sql"),
@@ -20,6 +20,10 @@ const MIGRATIONS: [(&str, &str); 5] = [
     ("people", include_str!("migrations/0003_people.sql")),
     ("settings", include_str!("migrations/0004_settings.sql")),
     ("chats", include_str!("migrations/0005_chats.sql")),
+    (
+        "first account",
+        include_str!("migrations/0006_first_account.sql"),
+    ),
 ];
 
 pub(super) fn migrator() -> Migrator {

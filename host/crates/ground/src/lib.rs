@@ -5,5 +5,6 @@ pub mod audit;
 pub mod data_dir;
 pub mod environment;
 pub mod guard;
+pub mod ip_network;
 pub mod metrics;
 pub mod text;

@@ -22,7 +22,7 @@ use crate::memory_budget::MemoryBudget;
 use crate::network::Network;
 use crate::redaction::CallRedactor;
 use pinhole_egress::Redactor;
-use pinhole_ground::audit::{AuditLog, Event, RefusalKind};
+use pinhole_ground::audit::{Actor, AuditLog, Event, RefusalKind};
 use pinhole_ground::guard::{Guard, Refusal};
 use pinhole_images::Decoder;
 
@@ -88,7 +88,7 @@ impl State {
             budget: CallBudget::new(&limits),
             memory: MemoryBudget::new(&limits),
             network: Network::new(engine, setup.upstreams, host_tasks, &limits),
-            redactor: CallRedactor::new(setup.redactor, audit.clone(), engine, &context.job),
+            redactor: CallRedactor::new(setup.redactor, audit.clone(), engine, &context),
             decoder: setup.decoder,
             background: setup.background,
             guest_memory: GuestMemory::new(&limits),
@@ -129,6 +129,7 @@ impl State {
         self.audit.record(&Event {
             kind,
             guard: refusal.guard,
+            actor: self.context.actor(),
             engine: &self.engine,
             job: &self.context.job,
             message: &refusal.reason,

@@ -18,7 +18,8 @@ use pinhole_ground::environment::Environment;
 use pinhole_ground::text::hex;
 
 use crate::store::{
-    Account, AccountOrigin, AddAccountError, CredentialId, NewAccount, Store, User, UserProfile, now,
+    Account, AccountOrigin, AddAccountError, CredentialId, NewAccount, Store, User, UserProfile,
+    now,
 };
 use attempt_limits::AttemptLimits;
 use fields::parse_email;

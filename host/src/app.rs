@@ -106,11 +106,8 @@ pub async fn open_accounts(config: &Config) -> Result<(Accounts, Store)> {
 /// files and use transactions.
 pub fn lock_data_dir(config: &Config) -> Result<DataLock> {
     let path = config.data.display();
-    data_dir::lock(&open_data_dir(config)?).with_context(|| {
-        format!(
-            "cannot use the data directory {path}: stop the other server, or set PINHOLE_DATA to another directory"
-        )
-    })
+    data_dir::lock(&open_data_dir(config)?)
+        .with_context(|| format!("cannot lock the data directory {path}"))
 }
 
 /// Repairs the permissions of the server's own files, and warns about what it repaired.

@@ -5,9 +5,7 @@ use pinhole_ground::audit::{AuditLog, Event, RefusalKind};
 use pinhole_ground::guard::Guard;
 use pinhole_images::Image;
 use pinhole_sandbox::contract::ErrorKind;
-use pinhole_sandbox::{
-    Error as EngineError, JobContext, Limits, ProducedImage, ResolvedSettings,
-};
+use pinhole_sandbox::{Error as EngineError, JobContext, Limits, ProducedImage, ResolvedSettings};
 use tokio::time::Instant;
 
 /// Collects the images of one job.

@@ -79,12 +79,12 @@ impl Store {
             _ => new.role,
         };
         sqlx::query("INSERT INTO users (id, name, role, created_at) VALUES ($1, $2, $3, $4)")
-        .bind(&id)
-        .bind(new.name)
-        .bind(role)
-        .bind(now())
-        .execute(&mut *transaction)
-        .await?;
+            .bind(&id)
+            .bind(new.name)
+            .bind(role)
+            .bind(now())
+            .execute(&mut *transaction)
+            .await?;
         sqlx::query(
             "INSERT INTO accounts (user_id, email, password, epoch) VALUES ($1, $2, $3, 0)",
         )

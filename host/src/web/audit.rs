@@ -42,7 +42,7 @@ struct Refusals {
     /// Number of these that have no line of their own: repetitions, and lines that could not be written.
     #[schema(minimum = 0)]
     dropped: u64,
-    /// Number of refusals of every kind since the server started, by guard.
+    /// Number of these by the guard that refused, if a single one did.
     guards: BTreeMap<&'static str, u64>,
     /// The newest entries of the audit log, newest first.
     lines: Vec<Refusal>,
@@ -107,7 +107,7 @@ async fn list(
     }
     let kind = query.kind.as_deref().map(parse_kind).transpose()?;
     let (counted, dropped) = (app.audit.count(kind), app.audit.dropped(kind));
-    let guards = app.audit.guard_counts();
+    let guards = app.audit.guard_counts(kind);
     let guards = guards.map(|(guard, count)| (guard.name(), count)).collect();
     let entries = tokio::task::spawn_blocking(move || app.audit.newest(kind, limit))
         .await

@@ -2,6 +2,7 @@
 
 mod host_spelling;
 mod ip_address;
+mod path_spelling;
 mod redirect;
 mod reuse;
 mod wasi;
@@ -200,6 +201,20 @@ pub(crate) const CASES: &[AttackCase] = &[
     )
     .guarded_by(&[Guard::GrantedPort])
     .audited_by(RefusalKind::Address, &[Guard::PrivateAddress]),
+    AttackCase::new(
+        "N30-overlong",
+        "a path does not leave the granted one through overlong or invalid UTF-8",
+        |target| Box::pin(path_spelling::overlong(target)),
+    )
+    .guarded_by(&[Guard::Path])
+    .audited_as(RefusalKind::Request),
+    AttackCase::new(
+        "N30-look-alikes",
+        "a path does not leave the granted one through characters that a server may read as dots and slashes",
+        |target| Box::pin(path_spelling::look_alikes(target)),
+    )
+    .guarded_by(&[Guard::Path])
+    .audited_as(RefusalKind::Request),
 ];
 
 /// Fails unless the host refuses to fetch an image from this URL, and sends no request.

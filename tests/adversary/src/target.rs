@@ -21,6 +21,7 @@ use crate::{InstalledServer, Options};
 pub(crate) use audit::{AuditSummary, is_expected_guard};
 pub(crate) use client::{Client, ClientRequest, Response};
 pub(crate) use components::EngineSetup;
+pub(crate) use own_server::FORWARDED;
 use own_server::OwnServer;
 
 /// The secret setting of the engine `hostile`. No engine, client or log may ever contain it.
@@ -41,7 +42,9 @@ pub(crate) struct AttackTarget {
     own_server: Option<Mutex<OwnServer>>,
     has_hostile_engine: bool,
     has_sketch_engine: bool,
-    config: Config,
+    pub(crate) config: Config,
+    /// The program `pinhole`.
+    pub(crate) program: PathBuf,
     components: PathBuf,
     /// The settings that the current case has changed.
     changed_settings: Mutex<BTreeSet<String>>,
@@ -84,6 +87,7 @@ impl AttackTarget {
             has_hostile_engine: true,
             has_sketch_engine: true,
             config: config.clone(),
+            program: options.program.clone(),
             components: options.components.clone(),
             changed_settings: Mutex::default(),
         })
@@ -112,6 +116,7 @@ impl AttackTarget {
             has_hostile_engine: settings.text().contains("HOSTILE_BASE_URL"),
             has_sketch_engine: true,
             config: config.clone(),
+            program: options.program.clone(),
             components: options.components.clone(),
             changed_settings: Mutex::default(),
         };

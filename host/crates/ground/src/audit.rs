@@ -203,9 +203,9 @@ impl AuditLog {
         self.0.counters.dropped(kind)
     }
 
-    /// The guards that refused since the log was opened, and how often.
-    pub fn guard_counts(&self) -> impl Iterator<Item = (Guard, u64)> {
-        self.0.counters.guards()
+    /// The guards that made these refusals, and how many.
+    pub fn guard_counts(&self, kind: Option<RefusalKind>) -> impl Iterator<Item = (Guard, u64)> {
+        self.0.counters.guards(kind)
     }
 
     /// The newest entries of a kind, or of all kinds, newest first; empty without a file.
@@ -293,8 +293,14 @@ mod tests {
         });
         assert_eq!(log.count(None), 1);
         assert_eq!(log.count(Some(RefusalKind::Limit)), 0);
-        let guards: Vec<_> = log.guard_counts().collect();
-        assert_eq!(guards, [(Guard::PrivateAddress, 1)]);
+        for (kind, expected) in [
+            (None, &[(Guard::PrivateAddress, 1)][..]),
+            (Some(RefusalKind::Address), &[(Guard::PrivateAddress, 1)]),
+            (Some(RefusalKind::Limit), &[]),
+        ] {
+            let guards: Vec<_> = log.guard_counts(kind).collect();
+            assert_eq!(guards, expected, "{kind:?}");
+        }
         let newest = log.newest(None, 10).unwrap();
         assert_eq!(newest.len(), 1);
         assert_eq!(

@@ -71,8 +71,7 @@ pub fn create_in(parent: &Dir, name: &str) -> Result<Dir> {
 
 /// Locks the data directory for one server.
 ///
-/// Fails, with the id of its process, if another server has locked it. The error follows the name of the
-/// directory.
+/// Fails, with the id of its process, if another server has locked it.
 pub fn lock(dir: &Dir) -> Result<DataLock> {
     let mut options = private_file();
     options.read(true).write(true).create(true);
@@ -86,7 +85,8 @@ pub fn lock(dir: &Dir) -> Result<DataLock> {
             let mut id = String::new();
             (&file).take(MAX_ID_BYTES).read_to_string(&mut id).ok();
             Guard::DataLock.refuse_if(true, || {
-                format!("another server uses it (process {})", id.trim())
+                let id = id.trim();
+                format!("another server (process {id}) uses it: stop that server, or choose another directory")
             })?;
         }
         Err(TryLockError::Error(error)) => {
@@ -255,7 +255,10 @@ mod tests {
         let first = lock(&data).unwrap();
         let error = lock(&data).unwrap_err().to_string();
         let id = std::process::id();
-        assert_eq!(error, format!("another server uses it (process {id})"));
+        assert!(
+            error.starts_with(&format!("another server (process {id}) uses it")),
+            "{error}"
+        );
         drop(first);
         lock(&data).unwrap();
     }

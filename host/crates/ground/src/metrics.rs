@@ -40,7 +40,10 @@ impl Metrics {
             .install_recorder()
             .context("cannot install the metrics recorder")?;
         describe_counter!(REFUSALS, "Refusals by kind, as in the audit log");
-        describe_counter!(AUDIT_DROPPED, "Refusals by kind without a line of their own in the audit log");
+        describe_counter!(
+            AUDIT_DROPPED,
+            "Refusals by kind without a line of their own in the audit log"
+        );
         describe_counter!(JOBS, "Finished jobs by engine and outcome");
         describe_counter!(
             GUEST_TIME,

@@ -22,7 +22,7 @@ use crate::memory_budget::MemoryBudget;
 use crate::network::Network;
 use crate::redaction::CallRedactor;
 use pinhole_egress::Redactor;
-use pinhole_ground::audit::{Actor, AuditLog, Event, RefusalKind};
+use pinhole_ground::audit::{AuditLog, Event, RefusalKind};
 use pinhole_ground::guard::{Guard, Refusal};
 use pinhole_images::Decoder;
 

@@ -67,9 +67,9 @@ impl FromRequestParts<Arc<App>> for SignInAttempt {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let ip = client_ip(parts);
-        app.accounts
-            .count_attempt(ip)
-            .inspect_err(|error| record_refusal(app, Actor::Client(ip), "an attempt to sign in", error))?;
+        app.accounts.count_attempt(ip).inspect_err(|error| {
+            record_refusal(app, Actor::Client(ip), "an attempt to sign in", error)
+        })?;
         Ok(Self { ip })
     }
 }

@@ -19,16 +19,20 @@ pub(super) const DOCUMENTS: [&[u8]; 6] = [
     b"GIF89a/*",
 ];
 
-/// Uploads a file with the administrator's key.
-pub(crate) async fn upload(target: &AttackTarget, name: &str, bytes: &[u8]) -> Result<Response> {
+/// The request that uploads a file.
+pub(crate) fn upload_form(name: &str, bytes: &[u8]) -> ClientRequest<'static> {
     const TYPE: &str = "multipart/form-data; boundary=quiet-heron";
     let head = format!(
         "--quiet-heron\r\ncontent-disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
          content-type: image/png\r\n\r\n"
     );
     let form = [head.as_bytes(), bytes, b"\r\n--quiet-heron--\r\n"].concat();
-    let request = ClientRequest::post(FILES_PATH, TYPE, form);
-    target.client.send(request).await
+    ClientRequest::post(FILES_PATH, TYPE, form)
+}
+
+/// Uploads a file with the administrator's key.
+pub(crate) async fn upload(target: &AttackTarget, name: &str, bytes: &[u8]) -> Result<Response> {
+    target.client.send(upload_form(name, bytes)).await
 }
 
 /// Uploads a file that the server accepts. Returns its path.

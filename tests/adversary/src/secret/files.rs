@@ -14,6 +14,8 @@ pub(super) async fn request_path(target: &AttackTarget) -> Result<()> {
         "/api/v1/files/..%5c..%5cpinhole.db/content",
         "/api/v1/files/%2fetc%2fpasswd/content",
         "/api/v1/files/pinhole.db%00/content",
+        "/api/v1/files/%c0%ae%c0%ae%c0%afpinhole.db/content",
+        "/api/v1/files/%ef%bc%8e%ef%bc%8e%ef%bc%8fpinhole.db/content",
         "/../../../../etc/passwd",
     ] {
         let bytes = target.client.get_raw(path).await?;

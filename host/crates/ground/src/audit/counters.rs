@@ -10,8 +10,8 @@ use crate::metrics;
 pub(super) struct Counters {
     refusals: ByKind,
     dropped: ByKind,
-    /// In the order of [`Guard::ALL`].
-    guards: [AtomicU64; Guard::ALL.len()],
+    /// By kind and guard, in the order of [`RefusalKind::ALL`] and [`Guard::ALL`].
+    guards: [[AtomicU64; Guard::ALL.len()]; RefusalKind::ALL.len()],
 }
 
 /// In the order of [`RefusalKind::ALL`].
@@ -23,7 +23,8 @@ impl Default for Counters {
         Self {
             refusals: ByKind::default(),
             dropped: ByKind::default(),
-            guards: [const { AtomicU64::new(0) }; Guard::ALL.len()],
+            guards: [const { [const { AtomicU64::new(0) }; Guard::ALL.len()] };
+                RefusalKind::ALL.len()],
         }
     }
 }
@@ -32,7 +33,10 @@ impl Counters {
     pub(super) fn count_refusal(&self, kind: RefusalKind, guard: Option<Guard>) {
         metrics::count_refusal(kind.name());
         self.refusals.increment(kind);
-        if let Some(count) = guard.and_then(|guard| self.guards.get(guard as usize)) {
+        let of_kind = self.guards.get(kind as usize);
+        if let (Some(guard), Some(of_kind)) = (guard, of_kind)
+            && let Some(count) = of_kind.get(guard as usize)
+        {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -51,10 +55,16 @@ impl Counters {
         self.dropped.sum(kind)
     }
 
-    /// The guards that refused.
-    pub(super) fn guards(&self) -> impl Iterator<Item = (Guard, u64)> {
-        let counts = self.guards.iter().map(|count| count.load(Ordering::Relaxed));
-        let guards = Guard::ALL.iter().copied().zip(counts);
+    /// The guards that made refusals of a kind, or of all kinds.
+    pub(super) fn guards(&self, kind: Option<RefusalKind>) -> impl Iterator<Item = (Guard, u64)> {
+        let count = move |guard: Guard| {
+            let kinds = RefusalKind::ALL.into_iter().zip(&self.guards);
+            let counts = kinds
+                .filter(|(each, _)| kind.is_none_or(|kind| kind == *each))
+                .filter_map(|(_, of_kind)| of_kind.get(guard as usize));
+            counts.map(|count| count.load(Ordering::Relaxed)).sum()
+        };
+        let guards = Guard::ALL.iter().map(move |guard| (*guard, count(*guard)));
         guards.filter(|(_, count)| *count > 0)
     }
 }

@@ -45,7 +45,9 @@ struct Key {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Holder {
     /// The server itself, for each engine and each component file.
-    Server { engine: String },
+    Server {
+        engine: String,
+    },
     User(String),
     /// A network.
     Client(Option<IpAddr>),
@@ -252,7 +254,10 @@ mod tests {
         assert_eq!(logged, MAX_CLIENTS + MAX_LINES);
         assert!(flood.admits(&event(RefusalKind::Access, Actor::User("ada"), ""), start));
         let lines = flood.summaries();
-        let expected = format!("and {} more of this kind, by other clients", 10_000 - logged);
+        let expected = format!(
+            "and {} more of this kind, by other clients",
+            10_000 - logged
+        );
         assert_eq!(messages(&lines), [("", expected.as_str())]);
     }
 

@@ -66,10 +66,13 @@ fn numbers(directory: &Dir) -> std::io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in directory.entries()? {
         let name = entry?.file_name();
-        let number = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok());
-        numbers.extend(number.filter(|number| file_name(*number) == *name));
+        let number = name.to_str().and_then(|name| {
+            name.strip_prefix(PREFIX)?
+                .strip_suffix(SUFFIX)?
+                .parse()
+                .ok()
+        });
+        numbers.extend(number.filter(|number| name.to_str() == Some(&file_name(*number))));
     }
     numbers.sort_unstable();
     Ok(numbers)
@@ -192,7 +195,9 @@ fn open_current(directory: &Dir) -> std::io::Result<(File, u64)> {
 fn first_line_time(directory: &Dir) -> Option<SystemTime> {
     let mut bytes = Vec::new();
     let file = directory.open(FILE).ok()?;
-    file.take(MAX_LINE_BYTES as u64).read_to_end(&mut bytes).ok()?;
+    file.take(MAX_LINE_BYTES as u64)
+        .read_to_end(&mut bytes)
+        .ok()?;
     let line = bytes.split(|byte| *byte == b'\n').next()?;
     let entry: Entry = serde_json::from_slice(line).ok()?;
     humantime::parse_rfc3339(&entry.time).ok()
@@ -227,8 +232,12 @@ mod tests {
         let directory = data_dir::open(temporary.path()).unwrap();
         // The only earlier file of previous versions.
         directory.write("audit.1.jsonl", "{}\n").unwrap();
-        directory.write("audit.x.jsonl", "another program's").unwrap();
-        directory.write("audit.01.jsonl", "another program's").unwrap();
+        directory
+            .write("audit.x.jsonl", "another program's")
+            .unwrap();
+        directory
+            .write("audit.01.jsonl", "another program's")
+            .unwrap();
         let retention = AuditRetention {
             max_bytes: 1 << 20,
             ..AuditRetention::default()
@@ -246,7 +255,11 @@ mod tests {
             .collect();
         assert!((15..=17).contains(&names.len()), "{names:?}");
         assert!(lengths.iter().sum::<u64>() <= retention.max_bytes);
-        assert!(lengths.iter().all(|length| *length <= retention.max_bytes / 16));
+        assert!(
+            lengths
+                .iter()
+                .all(|length| *length <= retention.max_bytes / 16)
+        );
         assert_eq!(names[0], FILE);
         assert!(!names.contains(&"audit.1.jsonl".to_owned()));
         assert!(directory.exists("audit.x.jsonl") && directory.exists("audit.01.jsonl"));

@@ -17,7 +17,7 @@ use crate::target::{AttackTarget, Response};
 
 use encode::{GRAY, PngHeader, chunk, gif, jpeg, png, small_png};
 
-pub(crate) use encode::small_png_with_pixels;
+pub(crate) use encode::{small_png, small_png_with_pixels};
 pub(crate) use uploads::{upload, upload_form};
 
 /// A case in which the host rejects the bytes that this expression makes.

@@ -7,7 +7,7 @@ use cap_std::fs::{Dir, MetadataExt, Permissions, PermissionsExt};
 use pinhole_ground::data_dir;
 
 use super::small_server::{SmallServer, start_process};
-use crate::image::{small_png_with_pixels, upload_form};
+use crate::image::{small_png, upload_form};
 use crate::target::AttackTarget;
 
 pub(super) async fn second_server(target: &AttackTarget) -> Result<()> {
@@ -31,7 +31,7 @@ pub(super) async fn readable_files(target: &AttackTarget) -> Result<()> {
     let directory = data_dir::open(data.path())?;
     directory.set_permissions(".", Permissions::from_mode(0o755))?;
     let server = SmallServer::start(target, data.path(), &[]).await?;
-    let image = small_png_with_pixels(b"");
+    let image = small_png(&[])?;
     let stored = server.client.send(upload_form("x.png", &image)).await?;
     stored.require_success("storing an image")?;
     require_private(data.path())?;

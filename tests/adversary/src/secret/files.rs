@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::image::{small_png_with_pixels, upload};
+use crate::image::{small_png, upload};
 use crate::target::AttackTarget;
 
 pub(super) async fn request_path(target: &AttackTarget) -> Result<()> {
@@ -37,7 +37,7 @@ pub(super) async fn uploaded_name(target: &AttackTarget) -> Result<()> {
         "..\\adversary.png",
         "a\u{202e}gnp.exe",
     ] {
-        let uploaded = upload(target, name, &small_png_with_pixels(b"")).await?;
+        let uploaded = upload(target, name, &small_png(&[])?).await?;
         if !uploaded.status.is_success() {
             continue;
         }

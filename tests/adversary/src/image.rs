@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::case::AttackCase;
 use crate::target::{AttackTarget, Response};
 
-use encode::{GRAY, PngHeader, chunk, gif, jpeg, png, small_png};
+use encode::{GRAY, PngHeader, chunk, gif, jpeg, png};
 
 pub(crate) use encode::{small_png, small_png_with_pixels};
 pub(crate) use uploads::{upload, upload_form};

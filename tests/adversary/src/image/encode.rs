@@ -51,7 +51,7 @@ pub(super) fn png(header: PngHeader, chunks: &[Vec<u8>], pixels: &[u8]) -> Resul
 }
 
 /// A valid PNG of one pixel, with these chunks.
-pub(super) fn small_png(chunks: &[Vec<u8>]) -> Result<Vec<u8>> {
+pub(crate) fn small_png(chunks: &[Vec<u8>]) -> Result<Vec<u8>> {
     png(PngHeader::square(1, GRAY), chunks, &compressed_zeros(2)?)
 }
 

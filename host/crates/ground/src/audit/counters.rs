@@ -57,14 +57,14 @@ impl Counters {
 
     /// The guards that made refusals of a kind, or of all kinds.
     pub(super) fn guards(&self, kind: Option<RefusalKind>) -> impl Iterator<Item = (Guard, u64)> {
-        let count = move |guard: Guard| {
+        let sum = move |guard: Guard| {
             let kinds = RefusalKind::ALL.into_iter().zip(&self.guards);
             let counts = kinds
                 .filter(|(each, _)| kind.is_none_or(|kind| kind == *each))
                 .filter_map(|(_, of_kind)| of_kind.get(guard as usize));
             counts.map(|count| count.load(Ordering::Relaxed)).sum()
         };
-        let guards = Guard::ALL.iter().map(move |guard| (*guard, count(*guard)));
+        let guards = Guard::ALL.iter().map(move |guard| (*guard, sum(*guard)));
         guards.filter(|(_, count)| *count > 0)
     }
 }

@@ -279,13 +279,13 @@ mod tests {
         file.append(&entry("second"), now + DAY / 2).unwrap();
         // A restart does not make the file younger.
         drop(file);
-        let mut file = open(&directory, retention, now + DAY / 2);
-        file.append(&entry("third"), now + DAY).unwrap();
+        let mut reopened = open(&directory, retention, now + DAY / 2);
+        reopened.append(&entry("third"), now + DAY).unwrap();
         assert_eq!(newest_first(&directory).unwrap(), [FILE, "audit.1.jsonl"]);
-        file.remove_expired(now + 2 * DAY + DAY / 2).unwrap();
+        reopened.remove_expired(now + 2 * DAY + DAY / 2).unwrap();
         let names = [FILE, "audit.2.jsonl", "audit.1.jsonl"];
         assert_eq!(newest_first(&directory).unwrap(), names);
-        file.remove_expired(now + 4 * DAY).unwrap();
+        reopened.remove_expired(now + 4 * DAY).unwrap();
         assert_eq!(newest_first(&directory).unwrap(), [FILE]);
         assert_eq!(directory.metadata(FILE).unwrap().len(), 0);
     }

@@ -37,10 +37,10 @@ fn lost_key_is_replaced_while_the_server_runs() {
     let server = program.serve();
     let lost = first_key(&server);
     let users = program.run(&["user", "list"]).done();
-    let [line] = &users[..] else {
+    let [administrator] = &users[..] else {
         panic!("{users:?}")
     };
-    let fields: Vec<_> = line.split('\t').collect();
+    let fields: Vec<_> = administrator.split('\t').collect();
     let [id, "admin", "-", "Administrator"] = fields[..] else {
         panic!("{fields:?}")
     };
@@ -48,13 +48,13 @@ fn lost_key_is_replaced_while_the_server_runs() {
     let key = shown(&reset, "API key (shown once)");
     assert_eq!((status(&server, lost), status(&server, key)), (401, 200));
 
-    let line = program.run(&["key", "reset", "ada@example.com"]).failed(2);
+    let unknown = program.run(&["key", "reset", "ada@example.com"]).failed(2);
     let expected = "unknown user ada@example.com: list the users with `pinhole user list`";
-    assert!(line.contains(expected), "{line}");
-    let line = program.run(&["user", "reset-password", id]).failed(2);
+    assert!(unknown.contains(expected), "{unknown}");
+    let without_account = program.run(&["user", "reset-password", id]).failed(2);
     assert!(
-        line.contains("has no account: run `pinhole key reset"),
-        "{line}"
+        without_account.contains("has no account: run `pinhole key reset"),
+        "{without_account}"
     );
 }
 
@@ -83,10 +83,13 @@ fn user_is_added_and_gets_a_new_password_while_the_server_runs() {
     assert_eq!(sign_in(&server, "ada@example.com", new), 200);
     assert_eq!(status(&server, key), 401);
 
-    let line = program.run(&["user", "add", "ada@example.com"]).failed(1);
-    assert!(line.contains("an account with this email exists"), "{line}");
-    let line = program.run(&["user", "add", "no email"]).failed(1);
-    assert!(line.contains("email must look like"), "{line}");
+    for (email, expected) in [
+        ("ada@example.com", "an account with this email exists"),
+        ("no email", "email must look like"),
+    ] {
+        let refused = program.run(&["user", "add", email]).failed(1);
+        assert!(refused.contains(expected), "{refused}");
+    }
     program.run(&["user", "add", "eve@example.com"]).done();
     let roles: Vec<_> = program.run(&["user", "list"]).done();
     assert_eq!(roles.len(), 3, "{roles:?}");
@@ -141,8 +144,8 @@ fn files_in_an_open_directory_are_restricted_with_one_warning() {
     let program = Program::new(&[]);
     let data = program.path("data");
     let mode = |name: &str| fs::metadata(data.join(name)).unwrap().permissions().mode() & 0o777;
-    let set_mode = |name: &str, mode: u32| {
-        fs::set_permissions(data.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    let set_mode = |name: &str, bits: u32| {
+        fs::set_permissions(data.join(name), fs::Permissions::from_mode(bits)).unwrap();
     };
     fs::create_dir(&data).unwrap();
     set_mode(".", 0o777);

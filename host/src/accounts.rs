@@ -16,9 +16,11 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use cap_std::fs::Dir;
 use pinhole_ground::environment::Environment;
+use pinhole_ground::text::hex;
 
 use crate::store::{
-    Account, AccountOrigin, AddAccountError, CredentialId, NewAccount, Store, User, now,
+    Account, AccountOrigin, AddAccountError, CredentialId, NewAccount, Store, User, UserProfile,
+    now,
 };
 use attempt_limits::AttemptLimits;
 use fields::parse_email;
@@ -39,6 +41,9 @@ pub use sessions::{Session, SessionToken};
 const KEY_PREFIX: &str = "sk-";
 /// Length of an API key in bytes. Longer ones are unknown.
 const MAX_KEY_BYTES: usize = 200;
+
+/// Random bytes in a password that the server chooses.
+const RANDOM_PASSWORD_BYTES: usize = 12;
 
 /// Creates accounts and authenticates users.
 pub struct Accounts {
@@ -115,7 +120,7 @@ impl Accounts {
     pub fn open(data: &Dir, store: Store, environment: &Environment) -> anyhow::Result<Self> {
         let rules = Rules::from_environment(environment).map_err(anyhow::Error::msg)?;
         let key = match environment.get("WEBUI_SECRET_KEY") {
-            Some(secret) => secret.as_bytes().to_vec(),
+            Some(secret) => sessions::parse_secret(secret)?,
             None => sessions::read_or_create_key(data)
                 .context("cannot use the session key in the data directory")?,
         };
@@ -183,7 +188,8 @@ impl Accounts {
         self.attempts.count_ip(ip).map_err(too_many_attempts)
     }
 
-    /// Creates an account for a user who signs up. The first account is an administrator's.
+    /// Creates an account for a user who signs up. The first account that the server ever had is an
+    /// administrator's.
     pub async fn sign_up(&self, sign_up: SignUp) -> Result<Account, Error> {
         let rules = self.rules();
         if !rules.is_sign_up_open {
@@ -195,7 +201,7 @@ impl Accounts {
 
     /// True if the next user to sign up becomes an administrator.
     pub async fn is_first_sign_up_open(&self) -> sqlx::Result<bool> {
-        Ok(self.rules().is_sign_up_open && !self.store.has_accounts().await?)
+        Ok(self.rules().is_sign_up_open && !self.store.had_accounts().await?)
     }
 
     /// Creates an account for an administrator, with this role.
@@ -246,7 +252,7 @@ impl Accounts {
         }
     }
 
-    /// Changes the user's own password, which ends all sessions of the account.
+    /// Changes the user's own password, which revokes all sessions and API keys of the user.
     pub async fn change_password(
         &self,
         user: &User,
@@ -264,6 +270,25 @@ impl Accounts {
         }
         let hash = self.hash_password(new).await?;
         Ok(self.store.set_password(&user.id, &hash).await?)
+    }
+
+    /// Sets a random password, which it returns, and revokes all sessions and API keys of the user.
+    pub async fn reset_password(&self, user: &User) -> Result<String, Error> {
+        let password = random_password()?;
+        let hash = self.hash_password(password.clone()).await?;
+        self.store.set_password(&user.id, &hash).await?;
+        Ok(password)
+    }
+
+    /// The user with this id or email.
+    pub async fn find_user(&self, name: &str) -> sqlx::Result<Option<UserProfile>> {
+        if let Ok(email) = parse_email(name) {
+            let Some(account) = self.store.account_by_email(&email).await? else {
+                return Ok(None);
+            };
+            return self.store.user(&account.user.id).await;
+        }
+        self.store.user(name).await
     }
 
     /// The hash of a valid password.
@@ -320,6 +345,14 @@ impl Accounts {
             _ => Ok(false),
         }
     }
+}
+
+/// A password for a person who chooses another later.
+pub fn random_password() -> anyhow::Result<String> {
+    let mut random = [0; RANDOM_PASSWORD_BYTES];
+    getrandom::fill(&mut random)
+        .context("cannot create a password: the system has no random numbers")?;
+    Ok(hex(&random))
 }
 
 fn too_many_attempts(wait: Duration) -> Error {

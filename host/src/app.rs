@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use cap_std::fs::Dir;
 use pinhole_ground::audit::AuditLog;
-use pinhole_ground::data_dir;
+use pinhole_ground::data_dir::{self, DataLock};
 use pinhole_images::Decoder;
 
 use crate::accounts::Accounts;
@@ -43,8 +43,9 @@ impl App {
     /// Opens the data directory and admits the engines.
     pub async fn open(config: &Config) -> Result<Self> {
         let data = open_data_dir(config)?;
+        restrict_data_dir(config, &data)?;
         // Opened first, because admission records refusals.
-        let audit = AuditLog::open(&data)?;
+        let audit = AuditLog::open(&data, config.audit)?;
         let store = Store::open(&config.data).await?;
         let settings = StoredSettings::open(&data, store.clone(), &config.environment).await?;
         let config = &with_stored_settings(config, &settings);
@@ -94,6 +95,45 @@ pub async fn open_files(config: &Config) -> Result<Files> {
     let data = open_data_dir(config)?;
     let store = Store::open(&config.data).await?;
     Files::open(&data, store, Decoder::default(), config.storage).await
+}
+
+/// The accounts of an existing data directory, for commands that start no server.
+pub async fn open_accounts(config: &Config) -> Result<(Accounts, Store)> {
+    let path = config.data.display();
+    let data = data_dir::open(&config.data)
+        .ok()
+        .filter(|data| data.exists(Store::FILE))
+        .with_context(|| {
+            format!("{path} contains no database: set PINHOLE_DATA to the server's data directory")
+        })?;
+    let store = Store::open(&config.data).await?;
+    let accounts = Accounts::open(&data, store.clone(), &config.environment)?;
+    Ok((accounts, store))
+}
+
+/// Locks the data directory for this server. Commands that start no server need no lock: they replace whole
+/// files and use transactions.
+pub fn lock_data_dir(config: &Config) -> Result<DataLock> {
+    let path = config.data.display();
+    data_dir::lock(&open_data_dir(config)?)
+        .with_context(|| format!("cannot lock the data directory {path}"))
+}
+
+/// Repairs the permissions of the server's own files, and warns about what it repaired.
+fn restrict_data_dir(config: &Config, data: &Dir) -> Result<()> {
+    let path = config.data.display();
+    let restricted = data_dir::restrict_entries(data)
+        .with_context(|| format!("cannot restrict the permissions of files in {path}"))?;
+    if !restricted.is_empty() {
+        tracing::warn!(
+            "other users of this machine could access {} in {path}: now only the server's user can; replace keys and passwords if others used the machine",
+            restricted.join(", ")
+        );
+    }
+    if data_dir::is_writable_by_others(data)? {
+        tracing::warn!("other users can write to the data directory: run `chmod go-w {path}`");
+    }
+    Ok(())
 }
 
 fn open_data_dir(config: &Config) -> Result<Dir> {

@@ -198,7 +198,7 @@ async fn reply(
         let outcome = outcome.ok_or(Error::NoModel)?;
         return Ok(Reply::Text(format!("{prefix}{}", outcome::text(&outcome))));
     };
-    let completion = model::complete(model, turn.payload)
+    let completion = model::complete(model, &turn.user.id, turn.payload)
         .await
         .map_err(|source| {
             let was_sent = !matches!(

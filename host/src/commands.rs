@@ -8,7 +8,9 @@ pub(crate) mod engine_test;
 pub(crate) mod engine_verify;
 pub(crate) mod files_sweep;
 pub(crate) mod generate;
+pub(crate) mod key;
 pub(crate) mod serve;
+pub(crate) mod user;
 
 use anyhow::Result;
 use pinhole::app;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use pinhole_egress::DEFAULT_SILENCE;
 use pinhole_egress::ip::Nat64;
-use pinhole_ground::audit::AuditLog;
+use pinhole_ground::audit::{AuditLog, AuditRetention};
 use pinhole_ground::environment::Environment;
 use pinhole_images::Decoder;
 use pinhole_sandbox::grant::FirstUse;
@@ -23,6 +23,8 @@ pub const MAX_SLOTS: u32 = 10_000;
 pub const DEFAULT_JOB_SECS: u64 = 600;
 const MAX_JOB_SECS: u64 = 24 * 3600;
 const MAX_RETENTION_DAYS: u64 = 36_500;
+/// Length of the audit log in MiB.
+const MAX_AUDIT_MIB: u64 = 1 << 20;
 const DAY_SECS: u64 = 24 * 3600;
 /// Files and chats of one user in MiB.
 pub const DEFAULT_USER_STORAGE_MIB: u64 = 10 << 10;
@@ -58,6 +60,8 @@ pub struct Config {
     pub file_retention: Option<Duration>,
     /// `PINHOLE_USER_STORAGE_MIB` and `PINHOLE_RESERVED_DISK_MIB`.
     pub storage: StorageLimits,
+    /// `PINHOLE_AUDIT_RETENTION_DAYS` and `PINHOLE_AUDIT_MIB`: how much of the audit log is stored.
+    pub audit: AuditRetention,
     /// `PINHOLE_COMPILER`, `PINHOLE_COMPILE_SECS` and `PINHOLE_COMPILE_MIB`.
     pub compiler: Compiler,
     /// `PINHOLE_ENGINE_GRANTS`: what happens to an engine that has no grant yet.
@@ -95,6 +99,7 @@ impl Config {
         Ok(Self {
             metrics: parse_metrics_listen(&environment)?,
             first_use: parse_first_use(&environment)?,
+            audit: parse_audit(&environment)?,
             compiler: parse_compiler(&environment)?,
             storage: parse_storage(&environment)?,
             data: environment.get("PINHOLE_DATA").unwrap_or("data").into(),
@@ -146,6 +151,20 @@ fn parse_nat64(environment: &Environment) -> Result<Vec<Nat64>> {
         }
         None => Ok(Vec::new()),
     }
+}
+
+fn parse_audit(environment: &Environment) -> Result<AuditRetention> {
+    let days = parse_number(
+        environment,
+        "PINHOLE_AUDIT_RETENTION_DAYS",
+        MAX_RETENTION_DAYS,
+    )?;
+    let mib = parse_number(environment, "PINHOLE_AUDIT_MIB", MAX_AUDIT_MIB)?;
+    let default = AuditRetention::default();
+    Ok(AuditRetention {
+        max_age: days.map_or(default.max_age, |days| Duration::from_secs(days * DAY_SECS)),
+        max_bytes: mib.map_or(default.max_bytes, |mib| mib << 20),
+    })
 }
 
 fn parse_compiler(environment: &Environment) -> Result<Compiler> {

@@ -149,9 +149,6 @@ impl Jobs {
             ..context.clone()
         };
         let job = &context.job;
-        let _attribution = self
-            .audit
-            .attribute(job, context.user.as_deref().unwrap_or_default());
         let attempt = |binding| {
             let attempt = Attempt {
                 snapshot: &plan.snapshot,

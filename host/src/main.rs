@@ -16,6 +16,8 @@ use commands::compile::{self, Compile};
 use commands::engine_grant::{self, EngineGrant};
 use commands::engine_test::{self, EngineTest};
 use commands::generate::{self, Generate};
+use commands::key::{self, KeyCommand};
+use commands::user::{self, UserCommand};
 use commands::{FAILED, engine_list, engine_models, engine_verify, files_sweep, serve};
 use logging::LogMode;
 
@@ -36,6 +38,16 @@ enum Command {
     },
     /// Generate or edit images without a server, and write them to files
     Generate(Generate),
+    /// List and add users, and reset a password
+    User {
+        #[command(subcommand)]
+        command: UserCommand,
+    },
+    /// Reset an API key
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
     /// Inspect, approve and test engines
     Engine {
         #[command(subcommand)]
@@ -124,6 +136,8 @@ async fn run(command: Command, config: Config, lines: CapturedLog) -> Result<u8>
         Command::Files {
             command: FilesCommand::Sweep { confirm },
         } => files_sweep::sweep(&config, confirm).await.map(|()| 0),
+        Command::User { command } => user::run(&config, command).await,
+        Command::Key { command } => key::run(&config, command).await,
         Command::Engine { command } => match command {
             EngineCommand::List => engine_list::list(&config).await.map(|()| 0),
             EngineCommand::Models { engine } => {

@@ -88,6 +88,10 @@ impl Store {
     pub async fn open(data: &Path) -> Result<Self> {
         let path = data.join(Self::FILE);
         let name_database = || format!("cannot use the database {}", path.display());
+        // SQLite gives its other files the permissions of the database.
+        data_dir::open(data)
+            .and_then(|directory| data_dir::create_private_file(&directory, Self::FILE))
+            .with_context(name_database)?;
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .create_if_missing(true)

@@ -8,6 +8,8 @@ mod sessions;
 use http::Method;
 use pinhole_tests::TestServer;
 use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection};
 
 const PASSWORD: &str = "correct horse";
 /// Open WebUI's error for a missing role or permission.
@@ -104,6 +106,40 @@ async fn first_sign_up_is_administrator() {
 
     // The key of the first start is still valid.
     assert_eq!(get(&server, "/api/v1/users/", &server.key).await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sign_up_makes_no_second_administrator_after_all_accounts_are_deleted() {
+    let variables = [("ENABLE_SIGNUP", "true"), ("DEFAULT_USER_ROLE", "user")];
+    let server = server(&variables).await;
+    let (_, ada) = sign_up(&server, "Ada").await;
+    assert_eq!(ada["role"], "admin");
+    let path = format!("/api/v1/users/{}", text(&ada, "id"));
+    assert_eq!(delete(&server, &path, &server.key).await.0, 200);
+    assert!(!server.app.accounts.is_first_sign_up_open().await.unwrap());
+    assert_eq!(sign_up(&server, "Ada").await.1["role"], "user");
+    // Also after a restart.
+    let server = server.restart(&variables).await;
+    assert_eq!(sign_up(&server, "Eve").await.1["role"], "user");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn account_of_earlier_version_counts_as_first() {
+    let variables = [("ENABLE_SIGNUP", "true"), ("DEFAULT_USER_ROLE", "user")];
+    let server = server(&variables).await;
+    sign_up(&server, "Ada").await;
+    let options = SqliteConnectOptions::new().filename(server.data_dir.path().join("pinhole.db"));
+    let mut database = options.connect().await.unwrap();
+    // As the earlier version left the database.
+    for statement in [
+        "DROP TABLE first_account",
+        "DELETE FROM _sqlx_migrations WHERE description = 'first account'",
+    ] {
+        sqlx::query(statement).execute(&mut database).await.unwrap();
+    }
+    database.close().await.unwrap();
+    let server = server.restart(&variables).await;
+    assert_eq!(sign_up(&server, "Eve").await.1["role"], "user");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use pinhole_ground::audit::{Entry, Event, RefusalKind};
+use pinhole_ground::audit::{Actor, Entry, Event, RefusalKind};
+use pinhole_ground::guard::Guard;
 use pinhole_tests::{FakeUpstream, TestServer, engines, guests};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -25,11 +26,12 @@ async fn start() -> (TestServer, FakeUpstream, TempDir) {
     (server, upstream, directory)
 }
 
-/// Records a refusal without a guard in the server's log.
+/// Records a refusal of the user `user-JOB` without a guard in the server's log.
 fn record(server: &TestServer, kind: RefusalKind, engine: &str, job: &str, message: &str) {
     server.app.audit.record(&Event {
         kind,
         guard: None,
+        actor: Actor::User(&format!("user-{job}")),
         engine,
         job,
         message,
@@ -127,7 +129,7 @@ async fn audit_log_is_only_for_administrators() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn repeated_refusals_of_one_job_are_logged_ten_times_and_counted() {
+async fn repeated_refusals_of_one_user_are_logged_ten_times_and_counted() {
     let (server, _upstream, _directory) = start().await;
     let audit = &server.app.audit;
     let count = audit.count(Some(RefusalKind::Address));
@@ -144,16 +146,12 @@ async fn repeated_refusals_of_one_job_are_logged_ten_times_and_counted() {
     let message = "one address is refused";
     record(&server, RefusalKind::Address, "quiet", "job-quiet", message);
     let entries = list_entries(&server, "&kind=address").await;
-    let logged = |job: &str| {
-        entries
-            .iter()
-            .filter(|entry| entry["job"] == job)
-            .filter(|entry| !entry["message"].as_str().unwrap().starts_with("and "))
-            .count()
-    };
+    let logged = |job: &str| entries.iter().filter(|entry| entry["job"] == job).count();
     assert_eq!(logged("job-flood"), 10);
     assert_eq!(logged("job-quiet"), 1);
     assert_eq!(audit.count(Some(RefusalKind::Address)), count + 5001);
+    assert_eq!(audit.dropped(Some(RefusalKind::Address)), 4990);
+    assert_eq!(audit.dropped(Some(RefusalKind::Grant)), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,4 +211,36 @@ async fn audit_log_continues_after_restart() {
             .unwrap()
     };
     assert!(position("job-after") < position("job-before"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn audit_log_counts_dropped_lines_and_guards_by_kind() {
+    let (server, _upstream, _directory) = start().await;
+    for _ in 0..12 {
+        server.app.audit.record(&Event {
+            kind: RefusalKind::Picture,
+            guard: Some(Guard::PictureEnd),
+            actor: Actor::User("ada"),
+            engine: "",
+            job: "",
+            message: "refused",
+        });
+    }
+    let list = async |query: &str| -> Value {
+        let request = server.get(&format!("/api/v1/audit?{query}"));
+        let bytes = request.send().await.unwrap().bytes().await.unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    };
+    let pictures = list("kind=picture").await;
+    assert_eq!(
+        (&pictures["counted"], &pictures["dropped"]),
+        (&json!(12), &json!(2))
+    );
+    assert_eq!(pictures["guards"], json!({"picture-end": 12}));
+    let grants = list("kind=grant").await;
+    assert_eq!(
+        (&grants["dropped"], &grants["guards"]),
+        (&json!(0), &json!({}))
+    );
+    assert!(list("").await["counted"].as_u64().unwrap() >= 13);
 }

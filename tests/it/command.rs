@@ -7,6 +7,7 @@ mod metrics;
 mod grant;
 mod serve;
 mod upstreams;
+mod users;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,8 +1,9 @@
 //! Limits attempts to sign up or in, by IP address and by account, in fixed windows.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
+use pinhole_ground::ip_network::network_of;
 use pinhole_ground::rate_limit::RateLimit;
 use tokio::time::Instant;
 
@@ -37,29 +38,5 @@ impl AttemptLimits {
     /// Counts an attempt. The error is the time to wait. The account need not exist.
     pub(super) fn count_account(&self, email: &str) -> Result<(), Duration> {
         self.accounts.count(email.to_owned(), Instant::now())
-    }
-}
-
-/// The /64 network of an IPv6 address, because one client often controls all of it.
-fn network_of(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
-        ip @ IpAddr::V4(_) => ip,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn network_of_groups_ipv6_by_64_bits() {
-        let check = |ip: &str, expected: &str| {
-            let network = network_of(ip.parse().unwrap());
-            assert_eq!(network.to_string(), expected, "{ip}");
-        };
-        check("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::");
-        check("192.0.2.1", "192.0.2.1");
-        check("::ffff:192.0.2.1", "192.0.2.1");
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use pinhole_ground::data_dir;
+use pinhole_ground::guard::{Guard, Refusal};
 
 use crate::store::CredentialId;
 
@@ -19,6 +20,10 @@ const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
 const MAX_TOKEN_BYTES: usize = 1000;
 const KEY_FILE: &str = "session-key";
 const KEY_BYTES: usize = 32;
+/// Length of `WEBUI_SECRET_KEY` in bytes. Whoever guesses it can sign sessions of any user.
+///
+/// Source: Open WebUI `start.sh` generates 12 random bytes in base64.
+const MIN_SECRET_BYTES: usize = 16;
 
 /// The claims of a token. `id` is the user's, as in Open WebUI.
 #[derive(Serialize, Deserialize)]
@@ -128,6 +133,18 @@ impl SessionSigner {
         mac.update(signed.as_bytes());
         mac
     }
+}
+
+/// The key of `WEBUI_SECRET_KEY`. The error does not repeat it.
+pub(super) fn parse_secret(secret: &str) -> Result<Vec<u8>, Refusal> {
+    let length = secret.len();
+    Guard::SessionSecret.refuse_if(length < MIN_SECRET_BYTES, || {
+        format!(
+            "WEBUI_SECRET_KEY has {length} bytes: it must have at least {MIN_SECRET_BYTES}; create one \
+             with `openssl rand -base64 32`"
+        )
+    })?;
+    Ok(secret.as_bytes().to_vec())
 }
 
 /// The key in the data directory, created if it is missing.

@@ -50,7 +50,7 @@ async fn ask_model(chat: &Chat, turn: &Turn, model: Model<'_>) -> Option<bool> {
     let question = fill(QUESTION, &TemplateValues::new(&turn.payload, &turn.user))?;
     let settings = &turn.snapshot.settings.prompt;
     let task_model = chat.models.task_model(model, settings).await;
-    let completion = model::ask(task_model, &question)
+    let completion = model::ask(task_model, &turn.user.id, &question)
         .await
         .inspect_err(|why| tracing::warn!("cannot classify a turn, it counts as an edit: {why}"))
         .ok()?;

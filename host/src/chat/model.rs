@@ -204,22 +204,26 @@ fn is_local(base_url: &str) -> bool {
     }
 }
 
-/// Requests the completion of a chat. It is a stream if the request says so.
-pub async fn complete(model: Model<'_>, payload: Map<String, Value>) -> Result<Completion, Error> {
+/// Requests the completion of a user's chat. It is a stream if the request says so.
+pub async fn complete(
+    model: Model<'_>,
+    user: &str,
+    payload: Map<String, Value>,
+) -> Result<Completion, Error> {
     let body = Value::Object(to_model_payload(payload));
     let deadline = Instant::now() + RESPONSE_TIMEOUT;
-    send(model, &body, MAX_RESPONSE_BYTES, deadline).await
+    send(model, user, &body, MAX_RESPONSE_BYTES, deadline).await
 }
 
-/// Asks the model a question of the server. Returns the whole completion. The error is for the log.
-pub async fn ask(model: Model<'_>, question: &str) -> Result<Value, String> {
+/// Asks the model a question of the server for a user. Returns the whole completion. The error is for the log.
+pub async fn ask(model: Model<'_>, user: &str, question: &str) -> Result<Value, String> {
     let body = json!({
         "model": model.id,
         "messages": [{"role": "user", "content": question}],
         "stream": false,
     });
     let deadline = Instant::now() + TASK_TIMEOUT;
-    let mut completion = send(model, &body, MAX_TASK_RESPONSE_BYTES, deadline)
+    let mut completion = send(model, user, &body, MAX_TASK_RESPONSE_BYTES, deadline)
         .await
         .map_err(|error| error.to_string())?;
     if !completion.status().is_success() {
@@ -240,6 +244,7 @@ pub fn completion_text(completion: &Value) -> Option<&str> {
 
 async fn send(
     model: Model<'_>,
+    user: &str,
     body: &Value,
     max_bytes: usize,
     deadline: Instant,
@@ -259,7 +264,12 @@ async fn send(
         ..
     } = model.connection;
     let response = destination.send(request, max_bytes, deadline).await?;
-    Ok(Completion::new(response, redactor.clone(), audit.clone()))
+    Ok(Completion::new(
+        response,
+        redactor.clone(),
+        audit.clone(),
+        user,
+    ))
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ pub async fn ask(
     let question = template::fill(template, &TemplateValues::new(payload, user))
         .ok_or("the conversation is too long for a prompt")?;
     let task_model = chat.models.task_model(model, settings).await;
-    model::ask(task_model, &question).await
+    model::ask(task_model, &user.id, &question).await
 }
 
 /// The value of a key in a model's response: in the last outermost JSON object that has the key. So the

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use axum::Router;
 use axum::routing::get;
-use pinhole::app::App;
+use pinhole::app::{self, App};
 use pinhole::config::Config;
 use pinhole::web;
 use pinhole_ground::audit::RefusalKind;
@@ -35,6 +35,8 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
         Some(_) => Some(Metrics::install(RefusalKind::ALL.map(RefusalKind::name))?),
         None => None,
     };
+    // Held until the process ends.
+    let _lock = app::lock_data_dir(config)?;
     let app = Arc::new(App::open(config).await?);
     let listener = TcpListener::bind(listen)
         .await

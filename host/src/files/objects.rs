@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 use bytes::Bytes;
-use cap_std::fs::{Dir, File, OpenOptions, ReadDir};
+use cap_std::fs::{Dir, File, ReadDir};
 use futures_util::{Stream, StreamExt, stream};
 use pinhole_ground::data_dir;
 use pinhole_ground::text::hex;
@@ -45,7 +45,7 @@ impl Objects {
     pub(super) async fn create(&self, name: &str, bytes: Bytes) -> io::Result<String> {
         let name = name.to_owned();
         self.blocking(move |directory| {
-            let mut options = OpenOptions::new();
+            let mut options = data_dir::private_file();
             let mut file = directory.open_with(&name, options.write(true).create_new(true))?;
             if let Err(error) = file.write_all(&bytes) {
                 // The cleanup removes a file that remains.

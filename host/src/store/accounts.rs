@@ -1,7 +1,9 @@
 //! Accounts: the email and password hash of a user.
 
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use pinhole_ground::guard::Guard;
 
 use super::users::user_from_row;
 use super::{Store, User, now};
@@ -34,7 +36,7 @@ pub struct NewAccount<'a> {
 pub enum AccountOrigin {
     /// An administrator creates the account and chooses its role.
     Administrator,
-    /// The user signs up. The first account becomes an administrator's.
+    /// The user signs up. The first account that the server ever had becomes an administrator's.
     SignUp,
 }
 
@@ -65,19 +67,24 @@ impl Store {
     ) -> Result<Account, AddAccountError> {
         let mut transaction = self.begin().await?;
         let id = uuid::Uuid::new_v4().to_string();
-        let keeps_role = i64::from(origin == AccountOrigin::Administrator);
-        sqlx::query(
-            "INSERT INTO users (id, name, role, created_at)
-             SELECT $1, $2,
-                 CASE WHEN $3 = 1 OR EXISTS (SELECT 1 FROM accounts) THEN $4 ELSE 'admin' END, $5",
+        let marked = sqlx::query(
+            "INSERT INTO first_account (id, created_at) VALUES (1, $1) ON CONFLICT DO NOTHING",
         )
-        .bind(&id)
-        .bind(new.name)
-        .bind(keeps_role)
-        .bind(new.role)
         .bind(now())
         .execute(&mut *transaction)
         .await?;
+        let is_later = Guard::FirstAccount.applies(marked.rows_affected() == 0);
+        let role = match origin {
+            AccountOrigin::SignUp if !is_later => "admin",
+            _ => new.role,
+        };
+        sqlx::query("INSERT INTO users (id, name, role, created_at) VALUES ($1, $2, $3, $4)")
+            .bind(&id)
+            .bind(new.name)
+            .bind(role)
+            .bind(now())
+            .execute(&mut *transaction)
+            .await?;
         sqlx::query(
             "INSERT INTO accounts (user_id, email, password, epoch) VALUES ($1, $2, $3, 0)",
         )
@@ -122,24 +129,40 @@ impl Store {
         row.as_ref().map(account_from_row).transpose()
     }
 
-    /// Changes a password hash and invalidates all sessions of the account.
+    /// Changes a password hash, and revokes all sessions and API keys of the user.
     pub async fn set_password(&self, user_id: &str, password: &str) -> sqlx::Result<()> {
         let mut transaction = self.begin_removal().await?;
-        sqlx::query("UPDATE accounts SET password = $2, epoch = epoch + 1 WHERE user_id = $1")
-            .bind(user_id)
-            .bind(password)
-            .execute(&mut *transaction)
-            .await?;
+        replace_password(&mut transaction, user_id, password).await?;
         transaction.commit().await
     }
 
-    /// True if at least one account exists.
-    pub async fn has_accounts(&self) -> sqlx::Result<bool> {
-        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM accounts")
+    /// True if the server has or had an account.
+    pub async fn had_accounts(&self) -> sqlx::Result<bool> {
+        let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM first_account")
             .fetch_one(&self.pool)
             .await?;
         Ok(count > 0)
     }
+}
+
+/// Changes a password hash, and revokes all sessions and API keys of the user.
+pub(super) async fn replace_password(
+    connection: &mut SqliteConnection,
+    user_id: &str,
+    password: &str,
+) -> sqlx::Result<()> {
+    sqlx::query("UPDATE accounts SET password = $2, epoch = epoch + 1 WHERE user_id = $1")
+        .bind(user_id)
+        .bind(password)
+        .execute(&mut *connection)
+        .await?;
+    if Guard::RevokedKeys.applies(true) {
+        sqlx::query("DELETE FROM api_keys WHERE user_id = $1")
+            .bind(user_id)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
 }
 
 fn account_from_row(row: &SqliteRow) -> sqlx::Result<Account> {

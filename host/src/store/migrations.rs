@@ -8,7 +8,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 /// The description and the SQL of each migration. The first has version 1. sqlx stores both in the
 /// database, so they never change.
-const MIGRATIONS: [(&str, &str); 6] = [
+const MIGRATIONS: [(&str, &str); 7] = [
     (
         "people and files",
         include_str!("migrations/0001_people_and_files.sql"),
@@ -23,6 +23,10 @@ const MIGRATIONS: [(&str, &str); 6] = [
     (
         "search and storage",
         include_str!("migrations/0006_search_and_storage.sql"),
+    ),
+    (
+        "first account",
+        include_str!("migrations/0007_first_account.sql"),
     ),
 ];
 

@@ -4,6 +4,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::Store;
+use super::accounts::replace_password;
 
 /// A user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +60,8 @@ impl Store {
         row.as_ref().map(profile_from_row).transpose()
     }
 
-    /// Changes a user's name and role, and optionally the password hash of the account, which ends its
-    /// sessions. Returns false and changes nothing if no administrator would remain.
+    /// Changes a user's name and role, and optionally the password hash of the account, which revokes its
+    /// sessions and API keys. Returns false and changes nothing if no administrator would remain.
     pub async fn update_user(
         &self,
         id: &str,
@@ -83,11 +84,7 @@ impl Store {
             return Ok(false);
         }
         if let Some(password) = password {
-            sqlx::query("UPDATE accounts SET password = $2, epoch = epoch + 1 WHERE user_id = $1")
-                .bind(id)
-                .bind(password)
-                .execute(&mut *transaction)
-                .await?;
+            replace_password(&mut transaction, id, password).await?;
         }
         transaction.commit().await?;
         Ok(true)

@@ -15,6 +15,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use pinhole_ground::audit::Actor;
+
 use super::auth::{Administrator, User};
 use super::error::ApiError;
 use super::extractors::Json;
@@ -146,7 +148,7 @@ struct PasswordChange {
     path = "/api/v1/auths/update/password",
     tag = "people",
     operation_id = "change_password",
-    summary = "Change the caller's password and end all their sessions",
+    summary = "Change the caller's password, end all their sessions and revoke their API key",
     request_body = PasswordChange,
     responses(
         (status = 200, description = "the password is changed", content_type = "application/json", body = bool),
@@ -165,7 +167,10 @@ async fn change_password(
     } = change;
     app.accounts
         .change_password(&user, password, new_password)
-        .await?;
+        .await
+        .inspect_err(|error| {
+            sessions::record_refusal(&app, Actor::User(&user.id), "a password change", error);
+        })?;
     Ok(Json(true))
 }
 

@@ -1,5 +1,6 @@
 //! The audit log, for administrators.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -28,8 +29,8 @@ struct AuditQuery {
     /// Number of entries. Default: 100.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
-    /// `admission`, `grant`, `address`, `request`, `answer`, `secret`, `limit`, `crash` or `picture`.
-    /// Default: all.
+    /// `admission`, `grant`, `address`, `request`, `answer`, `secret`, `limit`, `crash`, `picture`
+    /// or `access`. Default: all.
     kind: Option<String>,
 }
 
@@ -38,6 +39,11 @@ struct Refusals {
     /// Number of refusals since the server started, including those that are not logged one by one.
     #[schema(minimum = 0)]
     counted: u64,
+    /// Number of these that have no line of their own: repetitions, and lines that could not be written.
+    #[schema(minimum = 0)]
+    dropped: u64,
+    /// Number of these by the guard that refused, if a single one did.
+    guards: BTreeMap<&'static str, u64>,
     /// The newest entries of the audit log, newest first.
     lines: Vec<Refusal>,
 }
@@ -54,7 +60,8 @@ struct Refusal {
     engine: String,
     /// May be empty.
     job: String,
-    /// The user who started the job, if known; may be empty.
+    /// The user who caused it, or the IP address of a client that did not authenticate; empty for the server
+    /// itself.
     user: String,
     /// One sentence for the operator.
     message: String,
@@ -99,12 +106,19 @@ async fn list(
         return Err(ApiError::invalid("limit", detail));
     }
     let kind = query.kind.as_deref().map(parse_kind).transpose()?;
-    let counted = app.audit.count(kind);
+    let (counted, dropped) = (app.audit.count(kind), app.audit.dropped(kind));
+    let guards = app.audit.guard_counts(kind);
+    let guards = guards.map(|(guard, count)| (guard.name(), count)).collect();
     let entries = tokio::task::spawn_blocking(move || app.audit.newest(kind, limit))
         .await
         .map_err(anyhow::Error::new)??;
     let lines = entries.into_iter().map(Refusal::from).collect();
-    Ok(Json(Refusals { counted, lines }))
+    Ok(Json(Refusals {
+        counted,
+        dropped,
+        guards,
+        lines,
+    }))
 }
 
 fn parse_kind(name: &str) -> Result<RefusalKind, ApiError> {

@@ -10,6 +10,8 @@ use http::StatusCode;
 use http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 use http::request::Parts;
 
+use pinhole_ground::guard::Guard;
+
 use super::error::{ApiError, Rejection};
 use crate::accounts::{Identity, LiveSession};
 use crate::app::App;
@@ -97,8 +99,8 @@ impl FromRequestParts<Arc<App>> for LiveUser {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
         let user = match credential(&parts.headers) {
-            Some(credential) => Self::of_credential(app, credential).await,
-            None => Err(not_authenticated()),
+            Ok(credential) => Self::of_credential(app, credential).await,
+            Err(error) => Err(error),
         };
         user.map_err(|error| error.rejection(&parts.uri))
     }
@@ -143,23 +145,38 @@ pub(super) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
 
 /// The API key or session token of a request: its bearer token, else the cookie `token`, with which
 /// browsers load images.
-fn credential(headers: &HeaderMap) -> Option<&str> {
-    bearer_token(headers).or_else(|| cookie_token(headers))
+fn credential(headers: &HeaderMap) -> Result<&str, ApiError> {
+    match bearer_token(headers) {
+        Some(token) => Ok(token),
+        None => cookie_token(headers)?.ok_or_else(not_authenticated),
+    }
 }
 
-fn cookie_token(headers: &HeaderMap) -> Option<&str> {
-    headers
+/// The cookie `token`.
+///
+/// Fails if the request has several different ones. Another host of the domain can set one of them, and
+/// nothing shows which.
+fn cookie_token(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let mut tokens = headers
         .get_all(COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|line| line.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix("token="))
+        .filter_map(|pair| pair.trim().strip_prefix("token="));
+    let first = tokens.next();
+    let is_ambiguous = tokens.any(|token| Some(token) != first);
+    Guard::OneCookie
+        .refuse_if(is_ambiguous, || {
+            "the request has several different cookies `token`: delete the cookies of this site and its \
+             domain, and sign in again"
+        })
+        .map_err(|refusal| ApiError::new(StatusCode::UNAUTHORIZED, refusal.reason))?;
+    Ok(first)
 }
 
 /// The identity of a request's credential.
 async fn identify(app: &App, headers: &HeaderMap) -> Result<Identity, ApiError> {
-    let credential = credential(headers).ok_or_else(not_authenticated)?;
-    authenticate(app, credential).await
+    authenticate(app, credential(headers)?).await
 }
 
 async fn authenticate(app: &App, credential: &str) -> Result<Identity, ApiError> {

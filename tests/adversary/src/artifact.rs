@@ -178,6 +178,13 @@ pub(crate) const CASES: &[AttackCase] = &[
     .guarded_by(&[Guard::FileCount])
     .on_any_server(),
     AttackCase::new(
+        "M14-hidden-file",
+        "a hidden, temporary or unfinished file does not take an engine's name",
+        |target| Box::pin(files::hidden(target)),
+    )
+    .guarded_by(&[Guard::HiddenFiles])
+    .on_any_server(),
+    AttackCase::new(
         "M10-replaced-while-running",
         "new bytes in an engine's file do not reach a running server without admission",
         |target| Box::pin(stored::replaced_while_running(target)),

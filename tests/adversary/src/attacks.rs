@@ -97,6 +97,7 @@ pub const ATTACKS: &[Attack] = &[
     ),
     attack("M12", "compiled code that was changed on disk"),
     attack("M13", "a grant with unknown keys"),
+    attack("M14", "hidden and unfinished files that name an engine"),
     attack(
         "N1",
         "hosts that look like another one: suffix, case, dots, percent encoding, full width",
@@ -152,6 +153,10 @@ pub const ATTACKS: &[Attack] = &[
         "N25",
         "an image URL that the engine invents",
         "the contract has no function that takes a URL",
+    ),
+    attack(
+        "N30",
+        "paths whose characters a server reads as dots and slashes: overlong UTF-8, full width, look-alikes",
     ),
     attack(
         "H1",
@@ -227,6 +232,30 @@ pub const ATTACKS: &[Attack] = &[
         "T39",
         "an order that failed after the upstream accepted it, and is sent again",
     ),
+    attack(
+        "T45",
+        "a user floods the audit log until earlier lines are gone",
+    ),
+    attack(
+        "T46",
+        "a user hides another user's refusals in the audit log",
+    ),
+    attack(
+        "T47",
+        "a stranger signs up after the last account is deleted",
+    ),
+    attack(
+        "T48",
+        "a stolen API key is used after the password was changed",
+    ),
+    attack("T49", "a secret that signs sessions is guessed"),
+    attack("T50", "two servers change one data directory"),
+    attack(
+        "T51",
+        "another user of the machine reads the database and the keys",
+    ),
+    attack("T52", "another host of the domain sets a session cookie"),
+    attack("T53", "passwords are guessed without a trace"),
 ];
 
 const fn class(letter: &'static str, heading: &'static str) -> AttackClass {

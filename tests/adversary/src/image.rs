@@ -15,10 +15,10 @@ use serde_json::Value;
 use crate::case::AttackCase;
 use crate::target::{AttackTarget, Response};
 
-use encode::{GRAY, PngHeader, chunk, gif, jpeg, png, small_png};
+use encode::{GRAY, PngHeader, chunk, gif, jpeg, png};
 
-pub(crate) use encode::{large_png, small_png_with_pixels};
-pub(crate) use uploads::{remove, store, store_as, upload};
+pub(crate) use encode::{large_png, small_png, small_png_with_pixels};
+pub(crate) use uploads::{remove, store, store_as, upload, upload_form};
 
 /// A case in which the host rejects the bytes that this expression makes.
 macro_rules! rejected_image {

@@ -13,7 +13,7 @@
 //! | `secret` | S: what an engine, an upstream or a user must not learn |
 //! | `image` | I: images that reach a client |
 //! | `text` | I: texts that reach a client |
-//! | `fairness`, `storage` | T: what users and clients do to a server |
+//! | `fairness`, `storage`, `accounts` | T: what users and clients do to a server |
 //!
 //! A case gets the `AttackTarget`: the server under attack with a client for it, the upstream of engine
 //! `hostile`, whose responses the case scripts, a second upstream (`trap`) that no connection may reach, and
@@ -27,6 +27,7 @@
 //!
 //! [`Guard`]: pinhole_ground::guard::Guard
 
+mod accounts;
 mod artifact;
 mod attacks;
 mod case;
@@ -82,6 +83,7 @@ pub fn cases() -> impl Iterator<Item = &'static AttackCase> {
         text::CASES,
         storage::CASES,
         fairness::CASES,
+        accounts::CASES,
     ];
     classes.into_iter().flatten()
 }

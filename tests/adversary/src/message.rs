@@ -2,7 +2,7 @@
 
 mod framing;
 mod json;
-mod request;
+pub(crate) mod request;
 mod response;
 mod slow;
 mod tls;

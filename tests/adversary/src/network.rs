@@ -3,6 +3,7 @@
 mod host_spelling;
 mod image_url;
 mod ip_address;
+mod path_spelling;
 mod redirect;
 mod reuse;
 mod wasi;
@@ -281,6 +282,19 @@ pub(crate) const CASES: &[AttackCase] = &[
     )
     .guarded_by(&[Guard::SecretUrl])
     .audited_as(RefusalKind::Secret),
+        "N30-overlong",
+        "a path does not leave the granted one through overlong or invalid UTF-8",
+        |target| Box::pin(path_spelling::overlong(target)),
+    )
+    .guarded_by(&[Guard::Path])
+    .audited_as(RefusalKind::Request),
+    AttackCase::new(
+        "N30-look-alikes",
+        "a path does not leave the granted one through characters that a server may read as dots and slashes",
+        |target| Box::pin(path_spelling::look_alikes(target)),
+    )
+    .guarded_by(&[Guard::Path])
+    .audited_as(RefusalKind::Request),
 ];
 
 /// The path of the response with image URLs.

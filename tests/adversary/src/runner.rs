@@ -86,13 +86,13 @@ async fn check_audit_log(
     let after = target.audit_summary(expected.kind).await?;
     ensure!(
         after.count > before.count,
-        "the audit log has no new entry of kind {kind}"
+        "the audit log has no new refusal of kind {kind}"
     );
     let guards = after.guards_since(before);
     let is_named = |guard: &&str| is_expected_guard(Some(guard), expected.guards);
     ensure!(
         expected.guards.is_empty() || guards.iter().any(is_named),
-        "the new entries of kind {kind} in the audit log name the guards {guards:?}, and none of {:?}",
+        "the new refusals of kind {kind} in the audit log are by the guards {guards:?}, and none of {:?}",
         expected.guards
     );
     Ok(())

@@ -6,6 +6,8 @@ mod isolation;
 mod leak;
 mod reflection;
 
+pub(crate) use isolation::{add_user, remove_user};
+
 use anyhow::{Result, ensure};
 use pinhole_ground::audit::RefusalKind;
 use pinhole_ground::guard::Guard;

@@ -23,6 +23,7 @@ use crate::{InstalledServer, Options};
 pub(crate) use audit::{AuditSummary, is_expected_guard};
 pub(crate) use client::{Client, ClientRequest, Response};
 pub(crate) use components::EngineSetup;
+pub(crate) use own_server::FORWARDED;
 use own_server::{OwnServer, ServerCommand};
 
 /// The secret setting of the engine `hostile`. No engine, client or log may ever contain it.
@@ -47,9 +48,9 @@ pub(crate) struct AttackTarget {
     own_server: Option<Mutex<OwnServer>>,
     has_hostile_engine: bool,
     has_sketch_engine: bool,
-    config: Config,
+    pub(crate) config: Config,
     /// The program `pinhole`.
-    program: PathBuf,
+    pub(crate) program: PathBuf,
     components: PathBuf,
     /// The settings that the current case has changed.
     changed_settings: Mutex<BTreeSet<String>>,

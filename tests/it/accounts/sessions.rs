@@ -149,6 +149,42 @@ async fn password_change_ends_every_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn new_password_revokes_api_key() {
+    let server = server(&[]).await;
+    let (id, token) = create_user(&server, "ada", "user").await;
+    let key_path = "/api/v1/auths/api_key";
+    let create_key = async |session: &str| {
+        let (status, key) = post(&server, key_path, session, json!({})).await;
+        assert_eq!(status, 200, "{key}");
+        key["api_key"].as_str().unwrap().to_owned()
+    };
+    let first = create_key(&token).await;
+    // A change that is refused, or of something else, revokes nothing.
+    let change = "/api/v1/auths/update/password";
+    let wrong = json!({"password": "another horse", "new_password": "a newer horse"});
+    assert_eq!(post(&server, change, &token, wrong).await.0, 400);
+    let update = format!("/api/v1/users/{id}/update");
+    let renamed = json!({"name": "Ada"});
+    assert_eq!(post(&server, &update, &server.key, renamed).await.0, 200);
+    assert_eq!(get(&server, "/api/v1/auths/", &first).await.0, 200);
+
+    let right = json!({"password": PASSWORD, "new_password": "a newer horse"});
+    // The key itself may change the password, and is revoked by it.
+    assert_eq!(post(&server, change, &first, right).await.0, 200);
+    assert_eq!(get(&server, "/api/v1/auths/", &first).await.0, 401);
+    let (_, session) = sign_in(&server, "ada@example.com", "a newer horse").await;
+    let session = session["token"].as_str().unwrap();
+    assert_eq!(get(&server, key_path, session).await.0, 404);
+
+    let second = create_key(session).await;
+    let reset = json!({"password": "set by another"});
+    assert_eq!(post(&server, &update, &server.key, reset).await.0, 200);
+    assert_eq!(get(&server, "/api/v1/auths/", &second).await.0, 401);
+    // The administrator's own key is another user's.
+    assert_eq!(get(&server, "/api/v1/auths/", &server.key).await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn session_survives_restart_with_same_secret() {
     let server = server(&[]).await;
     let (id, token) = create_user(&server, "ada", "user").await;
@@ -159,8 +195,13 @@ async fn session_survives_restart_with_same_secret() {
         known.map(|identity| identity.user.id)
     };
     assert_eq!(reopen(&[]).await, Some(id));
+    // Of the length that Open WebUI generates.
     assert_eq!(
-        reopen(&[("WEBUI_SECRET_KEY", "another secret")]).await,
+        reopen(&[("WEBUI_SECRET_KEY", "bm90IGEgc2VjcmV0")]).await,
+        None
+    );
+    assert_eq!(
+        reopen(&[("WEBUI_SECRET_KEY", "another secret key")]).await,
         None
     );
 }

@@ -1,6 +1,6 @@
 //! Operations of the settings, the audit log and the configuration for clients.
 
-use pinhole_ground::audit::{Event, RefusalKind};
+use pinhole_ground::audit::{Actor, Event, RefusalKind};
 
 use super::*;
 
@@ -41,6 +41,7 @@ async fn settings_operations() {
     api.server.app.audit.record(&Event {
         kind: RefusalKind::Picture,
         guard: None,
+        actor: Actor::User("ada"),
         engine: "sketch",
         job: "",
         message: "the image is invalid",

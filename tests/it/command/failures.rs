@@ -118,6 +118,21 @@ fn invalid_setting_is_named() {
             "2 GB",
             "PINHOLE_COMPILE_MIB is \"2 GB\": it must be a whole number from 1 to 65536",
         ),
+        (
+            "PINHOLE_AUDIT_MIB",
+            "0",
+            "PINHOLE_AUDIT_MIB is \"0\": it must be a whole number from 1 to 1048576",
+        ),
+        (
+            "PINHOLE_AUDIT_RETENTION_DAYS",
+            "forever",
+            "PINHOLE_AUDIT_RETENTION_DAYS is \"forever\": it must be a whole number from 1 to 36500",
+        ),
+        (
+            "WEBUI_SECRET_KEY",
+            "secret-4711",
+            "WEBUI_SECRET_KEY has 11 bytes: it must have at least 16; create one with `openssl rand -base64 32`",
+        ),
     ] {
         let program = Program::new(&[]).with(name, value);
         let line = program.run(&["serve", "--listen", "127.0.0.1:0"]).failed(1);

@@ -52,7 +52,10 @@ async fn metrics_count_jobs_requests_and_refusals() {
     assert_eq!(before[r#"pinhole_refusals_total{kind="grant"}"#], 0.0);
     assert_eq!(before[r#"pinhole_compiles_total{outcome="ok"}"#], 2.0);
     assert!(before["pinhole_compile_milliseconds_total"] > 0.0);
-    assert_eq!(before["pinhole_audit_lines_dropped_total"], 0.0);
+    assert_eq!(
+        before[r#"pinhole_audit_lines_dropped_total{kind="grant"}"#],
+        0.0
+    );
     assert_eq!(before["pinhole_slots_used"], 0.0);
 
     let key = serving.lines[3].strip_prefix(KEY_LINE).unwrap().to_owned();

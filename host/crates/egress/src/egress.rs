@@ -201,6 +201,10 @@ mod tests {
     fn destination_joins_only_paths_below_its_base() {
         assert_joined("/images/x", Some("http://host:1/v1/images/x"));
         assert_joined(
+            "/h%c3%bcgel%e2%80%a6%ef%bc%8e",
+            Some("http://host:1/v1/h%c3%bcgel%e2%80%a6%ef%bc%8e"),
+        );
+        assert_joined(
             "/m/a:generate?k=a%20b&x=/",
             Some("http://host:1/v1/m/a:generate?k=a%20b&x=/"),
         );
@@ -227,6 +231,14 @@ mod tests {
             "/a/%2e%2e;x/b",
             "/a/..;/b",
             "/a/..%3fb",
+            "/a/%c0%ae%c0%ae/b",
+            "/a/..%c0%afb",
+            "/a/%ff",
+            "/a/%ef%bc%8e%ef%bc%8e/b",
+            "/a/%ef%bc%852e%ef%bc%852e/b",
+            "/a/%e2%80%a5/b",
+            "/a/b%ef%bc%8fc",
+            "/a/b%e2%88%95c",
             "/a%",
             "/a%2",
             "/a%zz",

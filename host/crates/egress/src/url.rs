@@ -142,9 +142,14 @@ fn find_segment_problem(path: &str) -> Option<&'static str> {
         return Some("has an empty segment");
     }
     path.split('/').find_map(|segment| {
-        let Some(decoded) = percent_decode(segment) else {
+        let Some(bytes) = percent_decode(segment) else {
             return Some("has a % without two hexadecimal digits");
         };
+        // Such as an overlong form of a dot, which some servers decode.
+        let Ok(text) = String::from_utf8(bytes) else {
+            return Some("is not UTF-8 when it is decoded");
+        };
+        let decoded = normalize(text).into_bytes();
         let is_hidden = |byte: &u8| b"/\\".contains(byte) || byte.is_ascii_control();
         if decoded.iter().any(is_hidden) {
             return Some("contains an encoded separator or control character");
@@ -157,6 +162,31 @@ fn find_segment_problem(path: &str) -> Option<&'static str> {
         let name = decoded.split(|byte| b";?#".contains(byte)).next();
         matches!(name, Some(b"." | b"..")).then_some("contains `.` or `..`")
     })
+}
+
+/// Replaces the characters that a server may read as ASCII: by Unicode's compatibility forms, or by the
+/// nearest characters of a code page.
+fn normalize(text: String) -> String {
+    if text.is_ascii() {
+        return text;
+    }
+    let mut normalized = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\u{2024}' | '\u{3002}' | '\u{fe52}' | '\u{ff61}' => normalized.push('.'),
+            '\u{2025}' | '\u{fe30}' => normalized.push_str(".."),
+            '\u{2044}' | '\u{2215}' | '\u{29f8}' => normalized.push('/'),
+            '\u{2216}' | '\u{29f5}' | '\u{29f9}' | '\u{fe68}' => normalized.push('\\'),
+            '\u{fe6a}' => normalized.push('%'),
+            // The full-width forms of ASCII.
+            '\u{ff01}'..='\u{ff5e}' => {
+                let ascii = u32::from(letter) - 0xff01 + u32::from(b'!');
+                normalized.extend(char::from_u32(ascii));
+            }
+            _ => normalized.push(letter),
+        }
+    }
+    normalized
 }
 
 fn is_percent_encoded(bytes: &[u8]) -> bool {

@@ -1,14 +1,16 @@
-//! The audit log: one line for each refusal, in the server's log and in a file of the data directory,
+//! The audit log: one line for each refusal, in the server's log and in files of the data directory,
 //! and a count for the metrics.
 //!
 //! Recording never blocks. A line that the file's queue cannot accept is dropped and counted. Of the
-//! refusals that one job repeats, only the first are logged one by one; see `flood`.
+//! refusals of one kind that one user causes, the first in a period are logged one by one; see `flood`.
+//! So one user can neither hide what others caused nor push it out of the files; see `file`.
 
+mod actor;
+mod counters;
 mod file;
 mod flood;
+mod rotation;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -19,11 +21,14 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::guard::Guard;
-use crate::metrics;
 use crate::text::plain;
 
-use file::{LogFile, LogSender};
+use counters::Counters;
+use file::LogFile;
 use flood::FloodControl;
+
+pub use actor::Actor;
+pub use rotation::AuditRetention;
 
 /// Length of a message in bytes; a longer one is cut.
 const MAX_MESSAGE_BYTES: usize = 1000;
@@ -51,11 +56,13 @@ pub enum RefusalKind {
     Crash,
     /// An image that is invalid or exceeds a limit.
     Picture,
+    /// A sign-in, a key or a session that is not accepted.
+    Access,
 }
 
 impl RefusalKind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Admission,
         Self::Grant,
         Self::Address,
@@ -65,6 +72,7 @@ impl RefusalKind {
         Self::Limit,
         Self::Crash,
         Self::Picture,
+        Self::Access,
     ];
 
     /// Stable name: a label of the metrics and a value of the API.
@@ -80,6 +88,7 @@ impl RefusalKind {
             Self::Limit => "limit",
             Self::Crash => "crash",
             Self::Picture => "picture",
+            Self::Access => "access",
         }
     }
 }
@@ -98,7 +107,8 @@ pub struct Entry {
     pub engine: String,
     /// The job; may be empty.
     pub job: String,
-    /// The user who started the job, if known; may be empty.
+    /// The user who caused it, or the IP address of a client that did not authenticate; empty for the
+    /// server itself.
     pub user: String,
     /// One sentence for the operator.
     #[serde(rename = "what")]
@@ -113,7 +123,7 @@ impl Entry {
             guard: event.guard.map_or("", Guard::name).to_owned(),
             engine: plain(event.engine, MAX_NAME_BYTES),
             job: plain(event.job, MAX_NAME_BYTES),
-            user: String::new(),
+            user: plain(&event.actor.to_string(), MAX_NAME_BYTES),
             message: plain(event.message, MAX_MESSAGE_BYTES),
         }
     }
@@ -126,6 +136,8 @@ pub struct Event<'a> {
     pub kind: RefusalKind,
     /// The guard that refused, if one did.
     pub guard: Option<Guard>,
+    /// Who caused it.
+    pub actor: Actor<'a>,
     /// The engine, or a component's file name; may be empty.
     pub engine: &'a str,
     /// The job; may be empty.
@@ -142,61 +154,58 @@ pub struct AuditLog(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    state: Arc<Mutex<State>>,
-    /// In the order of [`RefusalKind::ALL`].
-    counts: [AtomicU64; RefusalKind::ALL.len()],
+    flood: Arc<Mutex<FloodControl>>,
+    counters: Arc<Counters>,
     file: Option<LogFile>,
 }
 
-#[derive(Default)]
-struct State {
-    flood: FloodControl,
-    /// The user of each job that runs.
-    job_users: HashMap<String, String>,
-    sender: Option<LogSender>,
+/// A line to write.
+struct Line {
+    kind: RefusalKind,
+    entry: Entry,
 }
 
 impl AuditLog {
     /// Opens the log of a data directory. [`Self::default`] has no file.
-    pub fn open(data: &Dir) -> Result<Self> {
-        let state = Arc::new(Mutex::new(State::default()));
-        let file = LogFile::open(data, state.clone())?;
-        locked(&state).sender = Some(file.sender());
-        Ok(Self(Arc::new(Shared {
-            state,
-            counts: Default::default(),
-            file: Some(file),
-        })))
+    pub fn open(data: &Dir, retention: AuditRetention) -> Result<Self> {
+        let mut shared = Shared::default();
+        let (flood, counters) = (shared.flood.clone(), shared.counters.clone());
+        shared.file = Some(LogFile::open(data, retention, flood, counters)?);
+        Ok(Self(Arc::new(shared)))
     }
 
     /// Records a refusal.
     pub fn record(&self, event: &Event<'_>) {
-        let Event {
-            kind, engine, job, ..
-        } = *event;
-        metrics::count_refusal(kind.name());
-        if let Some(count) = self.0.counts.get(kind as usize) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        self.0.counters.count_refusal(event.kind, event.guard);
         let now = Instant::now();
-        let mut state = locked(&self.0.state);
-        let admitted = state.flood.admits(flood::Key::new(kind, engine, job), now);
-        let summaries = state.flood.expired(now);
-        state.write_all(&summaries);
-        if admitted {
-            state.write(&Entry::new(event));
+        // No line is written while the lock is held.
+        let (is_logged, summaries) = {
+            let mut flood = locked(&self.0.flood);
+            (flood.admits(event, now), flood.expired(now))
+        };
+        self.0.write_all(summaries);
+        if is_logged {
+            self.0.write(Line::new(event));
+        } else {
+            self.0.counters.count_dropped(event.kind);
         }
     }
 
     /// The number of refusals of a kind, or of all kinds, since the log was opened.
     #[must_use]
     pub fn count(&self, kind: Option<RefusalKind>) -> u64 {
-        RefusalKind::ALL
-            .into_iter()
-            .zip(&self.0.counts)
-            .filter(|(each, _)| kind.is_none_or(|kind| kind == *each))
-            .map(|(_, count)| count.load(Ordering::Relaxed))
-            .sum()
+        self.0.counters.refusals(kind)
+    }
+
+    /// How many of these have no line of their own: repetitions, and lines that could not be written.
+    #[must_use]
+    pub fn dropped(&self, kind: Option<RefusalKind>) -> u64 {
+        self.0.counters.dropped(kind)
+    }
+
+    /// The guards that made these refusals, and how many.
+    pub fn guard_counts(&self, kind: Option<RefusalKind>) -> impl Iterator<Item = (Guard, u64)> {
+        self.0.counters.guards(kind)
     }
 
     /// The newest entries of a kind, or of all kinds, newest first; empty without a file.
@@ -208,70 +217,53 @@ impl AuditLog {
             None => Ok(Vec::new()),
         }
     }
+}
 
-    /// Names the user of a job in all its entries, until the result is dropped.
-    #[must_use]
-    pub fn attribute(&self, job: &str, user: &str) -> Attribution {
-        let job = plain(job, MAX_NAME_BYTES);
-        let user = plain(user, MAX_NAME_BYTES);
-        locked(&self.0.state).job_users.insert(job.clone(), user);
-        Attribution {
-            state: self.0.state.clone(),
-            job,
+impl Shared {
+    fn write_all(&self, lines: Vec<Line>) {
+        lines.into_iter().for_each(|line| self.write(line));
+    }
+
+    fn write(&self, line: Line) {
+        line.log();
+        if let Some(file) = &self.file {
+            file.send(line);
         }
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let mut state = locked(&self.state);
-        let summaries = state.flood.summaries();
-        state.write_all(&summaries);
-        state.sender = None;
+        let summaries = locked(&self.flood).summaries();
+        self.write_all(summaries);
     }
 }
 
-/// A job that runs. Dropping it logs the refusals of the job that were only counted.
-pub struct Attribution {
-    state: Arc<Mutex<State>>,
-    job: String,
-}
-
-impl Drop for Attribution {
-    fn drop(&mut self) {
-        let mut state = locked(&self.state);
-        let summaries = state.flood.finish(&self.job);
-        state.write_all(&summaries);
-        state.job_users.remove(&self.job);
-    }
-}
-
-impl State {
-    fn write_all(&self, entries: &[Entry]) {
-        entries.iter().for_each(|entry| self.write(entry));
+impl Line {
+    fn new(event: &Event<'_>) -> Self {
+        Self {
+            kind: event.kind,
+            entry: Entry::new(event),
+        }
     }
 
-    fn write(&self, entry: &Entry) {
+    /// Writes it to the server's log.
+    fn log(&self) {
         let Entry {
             kind,
             guard,
             engine,
             job,
+            user,
             message,
             ..
-        } = entry;
-        warn!(target: "pinhole::audit", kind, guard, engine, job, "{message}");
-        if let Some(sender) = &self.sender {
-            sender.send(Entry {
-                user: self.job_users.get(job).cloned().unwrap_or_default(),
-                ..entry.clone()
-            });
-        }
+        } = &self.entry;
+        warn!(target: "pinhole::audit", kind, guard, engine, job, user, "{message}");
     }
 }
 
-fn locked(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -289,18 +281,26 @@ mod tests {
     fn audit_log_writes_guard_and_user_and_closes_with_its_last_clone() {
         let directory = tempfile::tempdir().unwrap();
         let data = crate::data_dir::open(directory.path()).unwrap();
-        let log = AuditLog::open(&data).unwrap();
+        let log = AuditLog::open(&data, AuditRetention::default()).unwrap();
         let clone = log.clone();
-        let attribution = clone.attribute("j", "u");
         clone.record(&Event {
             kind: RefusalKind::Address,
             guard: Some(Guard::PrivateAddress),
+            actor: Actor::User("u"),
             engine: "e",
             job: "j",
             message: "m",
         });
         assert_eq!(log.count(None), 1);
         assert_eq!(log.count(Some(RefusalKind::Limit)), 0);
+        for (kind, expected) in [
+            (None, &[(Guard::PrivateAddress, 1)][..]),
+            (Some(RefusalKind::Address), &[(Guard::PrivateAddress, 1)]),
+            (Some(RefusalKind::Limit), &[]),
+        ] {
+            let guards: Vec<_> = log.guard_counts(kind).collect();
+            assert_eq!(guards, expected, "{kind:?}");
+        }
         let newest = log.newest(None, 10).unwrap();
         assert_eq!(newest.len(), 1);
         assert_eq!(
@@ -308,8 +308,33 @@ mod tests {
             ("private-address", "u")
         );
         drop((log, clone));
-        drop(attribution);
         let written = data.read_to_string("audit.jsonl").unwrap();
         assert_eq!(written.lines().count(), 1);
+    }
+
+    /// The figure of the guide `operating.md`.
+    #[test]
+    fn one_user_fills_the_files_in_more_than_five_days_at_worst() {
+        let retention = AuditRetention::default();
+        let lines_per_period = RefusalKind::ALL.len() * (flood::MAX_LINES + 1);
+        let bytes_per_period = (lines_per_period * rotation::MAX_LINE_BYTES) as u64;
+        let periods = retention.max_bytes / bytes_per_period;
+        let days = periods * flood::PERIOD.as_secs() / (24 * 3600);
+        assert!(days >= 5, "{days}");
+    }
+
+    #[test]
+    fn longest_line_is_within_its_limit() {
+        let quotes = "\"".repeat(2 * MAX_MESSAGE_BYTES);
+        let entry = Entry::new(&Event {
+            kind: RefusalKind::Admission,
+            guard: Some(Guard::PictureFramePixels),
+            actor: Actor::User(&quotes),
+            engine: &quotes,
+            job: &quotes,
+            message: &quotes,
+        });
+        let length = serde_json::to_vec(&entry).unwrap().len() + 1;
+        assert!(length <= rotation::MAX_LINE_BYTES, "{length}");
     }
 }

@@ -58,7 +58,7 @@ guards! {
     EmbeddedAddress = "embedded-address",
     /// A host and port are in canonical spelling, or the URL is refused.
     Authority = "authority",
-    /// A path contains no `..`, empty segment or encoded separator.
+    /// A path contains no `..`, empty segment or encoded separator, in any encoding of its characters.
     Path = "path",
     /// A redirect never carries an engine's request and credential to another URL.
     Redirects = "redirects",
@@ -123,6 +123,8 @@ guards! {
     EngineNames = "engine-names",
     /// A component's file name cannot forge a log line.
     FileNames = "file-names",
+    /// A hidden or temporary file is not a component.
+    HiddenFiles = "hidden-files",
     /// A limited number of component files is read.
     FileCount = "file-count",
     /// Only regular files are opened as components.
@@ -180,6 +182,20 @@ guards! {
     OwnFiles = "own-files",
     /// A user uses, and sees the models of, only the bindings that their groups may use.
     BindingGroups = "binding-groups",
+    // Accounts.
+    /// Only the first account of a server becomes an administrator's by sign-up, also if it is deleted.
+    FirstAccount = "first-account",
+    /// A new password revokes the API keys of its user.
+    RevokedKeys = "revoked-keys",
+    /// A secret that signs sessions has a minimum length.
+    SessionSecret = "session-secret",
+    /// A request with several different session cookies is not authenticated by any of them.
+    OneCookie = "one-cookie",
+    // Data directory.
+    /// At most one server uses a data directory.
+    DataLock = "data-lock",
+    /// The files of the data directory are accessible to their owner only.
+    PrivateFiles = "private-files",
     // Limits of a call.
     /// All memories and tables of a call together have a limited size.
     Memory = "memory",
@@ -247,7 +263,7 @@ guards! {
     JsonValues = "json-values",
     /// A retry delay sent to a client has a limited length.
     RetryAfter = "retry-after",
-    /// Repeated refusals of one job are logged a few times, then counted.
+    /// Repeated refusals of one kind by one user are logged a few times, then counted.
     AuditLines = "audit-lines",
     // Compiling.
     /// Compiling a component takes limited CPU time.

@@ -8,6 +8,7 @@ pub mod disk;
 pub mod environment;
 pub mod fair_queue;
 pub mod guard;
+pub mod ip_network;
 pub mod metrics;
 pub mod rate_limit;
 pub mod text;

@@ -40,7 +40,10 @@ impl Metrics {
             .install_recorder()
             .context("cannot install the metrics recorder")?;
         describe_counter!(REFUSALS, "Refusals by kind, as in the audit log");
-        describe_counter!(AUDIT_DROPPED, "Audit log lines that were dropped");
+        describe_counter!(
+            AUDIT_DROPPED,
+            "Refusals by kind without a line of their own in the audit log"
+        );
         describe_counter!(JOBS, "Finished jobs by engine and outcome");
         describe_counter!(
             GUEST_TIME,
@@ -54,8 +57,8 @@ impl Metrics {
         // Counters are exported before their first event.
         for kind in refusal_kinds {
             counter!(REFUSALS, "kind" => kind).increment(0);
+            counter!(AUDIT_DROPPED, "kind" => kind).increment(0);
         }
-        counter!(AUDIT_DROPPED).increment(0);
         Ok(Self(handle))
     }
 
@@ -75,9 +78,9 @@ pub fn count_refusal(kind: &'static str) {
     counter!(REFUSALS, "kind" => kind).increment(1);
 }
 
-/// Counts an audit log line that was dropped.
-pub fn count_dropped_audit_line() {
-    counter!(AUDIT_DROPPED).increment(1);
+/// Counts a refusal without a line of its own in the audit log; `kind` is a name of `audit::RefusalKind`.
+pub fn count_dropped_audit_line(kind: &'static str) {
+    counter!(AUDIT_DROPPED, "kind" => kind).increment(1);
 }
 
 /// Counts a finished job. `binding` is the name of an existing binding; `outcome` is `ok` or the kind of

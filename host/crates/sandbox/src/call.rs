@@ -199,6 +199,7 @@ impl Sandbox {
         self.audit.record(&Event {
             kind,
             guard: error.guard(),
+            actor: context.actor(),
             engine,
             job: &context.job,
             message: &format!("engine {engine}: {error}"),

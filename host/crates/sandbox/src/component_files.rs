@@ -11,13 +11,16 @@ pub const MAX_FILES: usize = 256;
 /// Length of a component file in bytes. Nothing of a longer file is read.
 pub const MAX_COMPONENT_BYTES: u64 = 64 << 20;
 
-/// The name of a component file as text, or `None` if the file is not for engines.
+/// The name of a component file as text, or `None` if the file is not for engines: a file of another kind,
+/// a hidden one, or one that a program is still writing.
 ///
 /// File names appear in logs, so only letters, digits and some punctuation are accepted.
 pub(crate) fn check_file_name(name: &OsStr) -> Option<Result<&str, Refusal>> {
     const REASON: &str =
         "has unsupported characters in its name: use letters, digits, spaces and .-_+()@";
-    if !name.as_encoded_bytes().ends_with(b".wasm") {
+    let stem = name.as_encoded_bytes().strip_suffix(b".wasm")?;
+    if Guard::HiddenFiles.applies(is_hidden(stem)) {
+        tracing::debug!("ignored a hidden or temporary file in the engine directory");
         return None;
     }
     let Some(text) = name.to_str() else {
@@ -26,6 +29,14 @@ pub(crate) fn check_file_name(name: &OsStr) -> Option<Result<&str, Refusal>> {
     let is_supported = |byte: u8| byte.is_ascii_alphanumeric() || b".-_+ ()@".contains(&byte);
     let checked = Guard::FileNames.refuse_if(!text.bytes().all(is_supported), || REASON);
     Some(checked.map(|()| text))
+}
+
+/// True for names that file managers hide, and that editors and downloads use until a file is complete.
+fn is_hidden(stem: &[u8]) -> bool {
+    stem.is_empty()
+        || matches!(stem, [b'.' | b'~' | b'#', ..] | [.., b'~'])
+        || stem.ends_with(b".tmp")
+        || stem.ends_with(b".part")
 }
 
 /// Reads a component file.
@@ -63,6 +74,19 @@ mod tests {
         let check = |name: &str| check_file_name(name.as_ref()).map(|checked| checked.is_ok());
         assert_eq!(check("draw-2 (copy).wasm"), Some(true));
         assert_eq!(check("notes.txt"), None);
+        for name in [
+            ".wasm",
+            ".draw.wasm",
+            "~draw.wasm",
+            "#draw.wasm",
+            "draw~.wasm",
+            "draw.tmp.wasm",
+            "draw.part.wasm",
+            "draw.wasm~",
+            "draw.wasm.part",
+        ] {
+            assert_eq!(check(name), None, "{name:?}");
+        }
         for name in ["a\nb.wasm", "\u{202e}.wasm", "\u{fb01}le.wasm"] {
             assert_eq!(check(name), Some(false), "{name:?}");
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use pinhole_ground::audit::Actor;
 use pinhole_images::Image;
 
 /// The progress of a job. Each report replaces the previous one.
@@ -47,6 +48,12 @@ impl JobContext {
             progress: watch::Sender::default(),
             usage: Arc::default(),
         }
+    }
+
+    /// Who caused the refusals of the job.
+    #[must_use]
+    pub fn actor(&self) -> Actor<'_> {
+        Actor::of_job(self.user.as_deref())
     }
 }
 

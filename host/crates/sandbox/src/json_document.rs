@@ -83,12 +83,14 @@ fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job_context::JobContext;
     use pinhole_egress::Redactor;
     use pinhole_ground::audit::AuditLog;
 
     fn redactor(secret: &str) -> CallRedactor {
         let redactor = Redactor::new([secret]).into();
-        CallRedactor::new(redactor, AuditLog::default(), "engine", "job")
+        let context = JobContext::new("job".to_owned());
+        CallRedactor::new(redactor, AuditLog::default(), "engine", &context)
     }
 
     fn document(text: &str) -> Document {

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use serde_json::Number;
 
 use pinhole_egress::Redactor;
-use pinhole_ground::audit::{AuditLog, Event, RefusalKind};
+use pinhole_ground::audit::{Actor, AuditLog, Event, RefusalKind};
 use pinhole_ground::guard::Guard;
+
+use crate::job_context::JobContext;
 
 /// Redacts the secrets of one call's settings, with a `*` for each byte.
 ///
@@ -20,18 +22,25 @@ pub struct CallRedactor {
     audit: AuditLog,
     engine: String,
     job: String,
+    user: Option<String>,
     is_recorded: Cell<bool>,
 }
 
 impl CallRedactor {
-    /// A redactor that records what it finds under the names of the engine and the job.
+    /// A redactor that records what it finds under the names of the engine, the job and its user.
     #[must_use]
-    pub fn new(redactor: Arc<Redactor>, audit: AuditLog, engine: &str, job: &str) -> Self {
+    pub fn new(
+        redactor: Arc<Redactor>,
+        audit: AuditLog,
+        engine: &str,
+        context: &JobContext,
+    ) -> Self {
         Self {
             redactor,
             audit,
             engine: engine.to_owned(),
-            job: job.to_owned(),
+            job: context.job.clone(),
+            user: context.user.clone(),
             is_recorded: Cell::new(false),
         }
     }
@@ -113,6 +122,7 @@ impl CallRedactor {
         self.audit.record(&Event {
             kind: RefusalKind::Secret,
             guard: Some(guard),
+            actor: Actor::of_job(self.user.as_deref()),
             engine: &self.engine,
             job: &self.job,
             message: &message,

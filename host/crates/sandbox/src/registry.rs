@@ -18,7 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
-use pinhole_ground::audit::{Event, RefusalKind};
+use pinhole_ground::audit::{Actor, Event, RefusalKind};
 use pinhole_ground::guard::{Guard, Refusal};
 use pinhole_ground::text::{hex, plain};
 use sha2::{Digest, Sha256};
@@ -112,6 +112,7 @@ impl Engines {
         self.sandbox.audit.record(&Event {
             kind: RefusalKind::Admission,
             guard,
+            actor: Actor::Server,
             engine: &file,
             job: "",
             message: &format!("engine file {file} is not admitted: it {reason}"),
@@ -265,6 +266,7 @@ impl Engines {
                 self.sandbox.audit.record(&Event {
                     kind: RefusalKind::Admission,
                     guard,
+                    actor: Actor::Server,
                     engine: name,
                     job: "",
                     message: &format!(
@@ -301,6 +303,7 @@ impl Engines {
         self.sandbox.audit.record(&Event {
             kind: RefusalKind::Grant,
             guard,
+            actor: Actor::Server,
             engine: &pending.engine,
             job: "",
             message: &format!(

@@ -96,7 +96,7 @@ impl State {
                 host_tasks,
                 &limits,
             ),
-            redactor: CallRedactor::new(setup.redactor, audit.clone(), engine, &context.job),
+            redactor: CallRedactor::new(setup.redactor, audit.clone(), engine, &context),
             decoder: setup.decoder,
             background: setup.background,
             guest_memory: GuestMemory::new(&limits),
@@ -137,6 +137,7 @@ impl State {
         self.audit.record(&Event {
             kind,
             guard: refusal.guard,
+            actor: self.context.actor(),
             engine: &self.engine,
             job: &self.context.job,
             message: &refusal.reason,

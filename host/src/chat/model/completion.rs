@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use pinhole_egress::{Error, Redactor, Response};
-use pinhole_ground::audit::{AuditLog, Event, RefusalKind};
+use pinhole_ground::audit::{Actor, AuditLog, Event, RefusalKind};
 use pinhole_ground::guard::Guard;
 
 /// Length of the incomplete last line of a stream that is delayed, in bytes.
@@ -21,6 +21,8 @@ pub struct Completion {
     response: Response,
     redactor: Arc<Redactor>,
     audit: AuditLog,
+    /// The id of the user who asked.
+    user: String,
     /// The delayed end of the body, after as many returned bytes as a secret may reach back.
     buffer: Vec<u8>,
     /// The number of bytes in the buffer that were returned.
@@ -32,7 +34,12 @@ pub struct Completion {
 }
 
 impl Completion {
-    pub(super) fn new(response: Response, redactor: Arc<Redactor>, audit: AuditLog) -> Self {
+    pub(super) fn new(
+        response: Response,
+        redactor: Arc<Redactor>,
+        audit: AuditLog,
+        user: &str,
+    ) -> Self {
         let media_type = response.headers.get(CONTENT_TYPE);
         let is_stream =
             media_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
@@ -40,6 +47,7 @@ impl Completion {
             response,
             redactor,
             audit,
+            user: user.to_owned(),
             buffer: Vec::new(),
             returned_bytes: 0,
             is_stream,
@@ -165,6 +173,7 @@ impl Completion {
         self.audit.record(&Event {
             kind: RefusalKind::Secret,
             guard: Some(Guard::SecretChat),
+            actor: Actor::User(&self.user),
             engine: "",
             job: "",
             message: "a language model's server returned its key, which was redacted",

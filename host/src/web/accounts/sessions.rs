@@ -10,8 +10,10 @@ use http::request::Parts;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use pinhole_ground::audit::{Actor, Event, RefusalKind};
+
 use super::{PROFILE_IMAGE_URL, Permissions, Role, no_store};
-use crate::accounts::{Identity, SessionToken, SignUp};
+use crate::accounts::{self, Identity, SessionToken, SignUp};
 use crate::app::App;
 use crate::store::{Account, User, now};
 use crate::web::Status;
@@ -56,14 +58,19 @@ impl Session {
 
 /// An attempt to sign up or in. Extracting it counts it for the client's IP address, before the body
 /// is read.
-pub(super) struct SignInAttempt;
+pub(super) struct SignInAttempt {
+    ip: Option<IpAddr>,
+}
 
 impl FromRequestParts<Arc<App>> for SignInAttempt {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        app.accounts.count_attempt(client_ip(parts))?;
-        Ok(Self)
+        let ip = client_ip(parts);
+        app.accounts.count_attempt(ip).inspect_err(|error| {
+            record_refusal(app, Actor::Client(ip), "an attempt to sign in", error)
+        })?;
+        Ok(Self { ip })
     }
 }
 
@@ -71,6 +78,22 @@ impl FromRequestParts<Arc<App>> for SignInAttempt {
 fn client_ip(parts: &Parts) -> Option<IpAddr> {
     let connection = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     connection.map(|ConnectInfo(address)| address.ip())
+}
+
+/// Records an attempt that was refused because of its credentials or their number.
+pub(super) fn record_refusal(app: &App, actor: Actor<'_>, attempt: &str, error: &accounts::Error) {
+    use accounts::Error::{InvalidCredentials, TooManyAttempts};
+    if !matches!(error, InvalidCredentials | TooManyAttempts { .. }) {
+        return;
+    }
+    app.audit.record(&Event {
+        kind: RefusalKind::Access,
+        guard: None,
+        actor,
+        engine: "",
+        job: "",
+        message: &format!("{attempt}: {error}"),
+    });
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -138,10 +161,14 @@ pub(super) struct SignIn {
 )]
 pub(super) async fn sign_in(
     State(app): State<Arc<App>>,
-    _: SignInAttempt,
+    SignInAttempt { ip }: SignInAttempt,
     Json(SignIn { email, password }): Json<SignIn>,
 ) -> Result<Response, ApiError> {
-    let account = app.accounts.sign_in(&email, password).await?;
+    let account = app
+        .accounts
+        .sign_in(&email, password)
+        .await
+        .inspect_err(|error| record_refusal(&app, Actor::Client(ip), "a sign-in", error))?;
     start(&app, &account).await
 }
 

@@ -11,7 +11,7 @@ use http::header::CONTENT_LENGTH;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use pinhole_ground::audit::{Event, RefusalKind};
+use pinhole_ground::audit::{Actor, Event, RefusalKind};
 use pinhole_images::Image;
 
 use super::File;
@@ -87,9 +87,10 @@ pub(super) async fn upload(
         app.audit.record(&Event {
             kind: RefusalKind::Picture,
             guard: refusal.guard,
+            actor: Actor::User(&user.id),
             engine: "",
             job: "",
-            message: &format!("an upload of user {}: {refusal}", user.id),
+            message: &format!("an upload: {refusal}"),
         });
         bad_request(&refusal.reason)
     })?;

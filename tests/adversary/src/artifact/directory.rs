@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use cap_std::fs::Dir;
-use pinhole_ground::audit::{AuditLog, RefusalKind};
+use pinhole_ground::audit::{AuditLog, AuditRetention, RefusalKind};
 use pinhole_ground::data_dir;
 use pinhole_ground::guard::Guard;
 use pinhole_sandbox::Engines;
@@ -45,7 +45,7 @@ impl<'a> EngineDirectory<'a> {
         Ok(Self {
             target,
             engines: tempfile::tempdir()?,
-            audit: AuditLog::open(&data_dir::open(data.path())?)?,
+            audit: AuditLog::open(&data_dir::open(data.path())?, AuditRetention::default())?,
             data,
         })
     }

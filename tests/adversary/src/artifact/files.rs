@@ -156,6 +156,24 @@ pub(super) async fn forged_name(target: &AttackTarget) -> Result<()> {
     Ok(())
 }
 
+pub(super) async fn hidden(target: &AttackTarget) -> Result<()> {
+    let component = hostile_variant(target, "plain")?;
+    for name in [".hostile.wasm", "~hostile.wasm", "hostile.part.wasm"] {
+        let directory = EngineDirectory::new(target)?;
+        directory.write(name, &component)?;
+        let engines = directory.open().await?;
+        ensure!(
+            engines.admitted().next().is_none(),
+            "{name} is admitted as an engine"
+        );
+        ensure!(
+            engines.rejected_files().is_empty(),
+            "{name} is reported as a component"
+        );
+    }
+    Ok(())
+}
+
 pub(super) async fn too_many(target: &AttackTarget) -> Result<()> {
     let directory = EngineDirectory::new(target)?;
     for number in 0..MAX_FILES {

@@ -59,7 +59,7 @@ pub(crate) fn large_png() -> Result<Vec<u8>> {
 }
 
 /// A valid PNG of one pixel, with these chunks.
-pub(super) fn small_png(chunks: &[Vec<u8>]) -> Result<Vec<u8>> {
+pub(crate) fn small_png(chunks: &[Vec<u8>]) -> Result<Vec<u8>> {
     png(PngHeader::square(1, GRAY), chunks, &compressed_zeros(2)?)
 }
 

@@ -20,6 +20,17 @@ pub(super) const DOCUMENTS: [&[u8]; 6] = [
     b"GIF89a/*",
 ];
 
+/// The request that uploads a file.
+pub(crate) fn upload_form(name: &str, bytes: &[u8]) -> ClientRequest<'static> {
+    const TYPE: &str = "multipart/form-data; boundary=quiet-heron";
+    let head = format!(
+        "--quiet-heron\r\ncontent-disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
+         content-type: image/png\r\n\r\n"
+    );
+    let form = [head.as_bytes(), bytes, b"\r\n--quiet-heron--\r\n"].concat();
+    ClientRequest::post(FILES_PATH, TYPE, form)
+}
+
 /// Uploads a file with the administrator's key.
 pub(crate) async fn upload(target: &AttackTarget, name: &str, bytes: &[u8]) -> Result<Response> {
     upload_as(target, &target.client.administrator, name, bytes).await
@@ -31,14 +42,7 @@ async fn upload_as(
     name: &str,
     bytes: &[u8],
 ) -> Result<Response> {
-    const TYPE: &str = "multipart/form-data; boundary=quiet-heron";
-    let head = format!(
-        "--quiet-heron\r\ncontent-disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
-         content-type: image/png\r\n\r\n"
-    );
-    let form = [head.as_bytes(), bytes, b"\r\n--quiet-heron--\r\n"].concat();
-    let request = ClientRequest::post(FILES_PATH, TYPE, form);
-    target.client.send_as(user, request).await
+    target.client.send_as(user, upload_form(name, bytes)).await
 }
 
 /// Uploads a file that the server accepts. Returns its path.

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use crate::target::{AttackTarget, SECRET};
 
 /// Fails unless the engine's request is refused and nothing is sent.
-pub(super) async fn require_refused(target: &AttackTarget, prompt: &str) -> Result<()> {
+pub(crate) async fn require_refused(target: &AttackTarget, prompt: &str) -> Result<()> {
     let response = target.generate(prompt).await?;
     response.require_not_granted()?;
     require_nothing_sent(target, prompt)

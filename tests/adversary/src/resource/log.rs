@@ -1,15 +1,16 @@
 //! Engines that flood the log and the audit log.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use pinhole_ground::audit::RefusalKind;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::require_failure;
-use crate::target::AttackTarget;
+use crate::secret::{add_user, remove_user};
+use crate::target::{AttackTarget, ClientRequest, IMAGES_PATH};
 
-/// Refusals that the job causes.
+/// Refusals that the user's job causes.
 const REFUSALS: usize = 500;
-/// Entries that the job may get in the audit log, with the summaries of further refusals.
+/// Entries that the user may get in the audit log.
 const MAX_ENTRIES: usize = 20;
 
 pub(super) async fn long_line(target: &AttackTarget) -> Result<()> {
@@ -25,7 +26,12 @@ pub(super) async fn long_line(target: &AttackTarget) -> Result<()> {
 }
 
 pub(super) async fn repeated_refusals(target: &AttackTarget) -> Result<()> {
-    let response = target.generate(&format!("refusals {REFUSALS}")).await?;
+    let dropped_before = target.audit_summary(RefusalKind::Grant).await?.dropped;
+    let user = add_user(target).await?;
+    let body = json!({"prompt": format!("refusals {REFUSALS}"), "engine": "hostile"});
+    let request = ClientRequest::json(IMAGES_PATH, &body);
+    let as_user = target.client.with_key(&user.key)?;
+    let response = target.client.send_as(&as_user, request).await?;
     ensure!(
         response
             .error_message()
@@ -34,30 +40,16 @@ pub(super) async fn repeated_refusals(target: &AttackTarget) -> Result<()> {
         response.text()
     );
     let log = target.audit_summary(RefusalKind::Grant).await?;
-    let text = |entry: &Value, field: &str| {
-        let text = entry.get(field).and_then(Value::as_str);
-        text.unwrap_or_default().to_owned()
-    };
-    let first = log
-        .entries
-        .iter()
-        .find(|entry| text(entry, "message").contains("/elsewhere/0"));
-    let job = text(first.context("the first refusal is not logged")?, "job");
-    let entries: Vec<_> = log
-        .entries
-        .iter()
-        .filter(|entry| text(entry, "job") == job)
-        .collect();
+    let of_user = |entry: &&Value| entry.get("user").and_then(Value::as_str) == Some(&*user.id);
+    let entries = log.entries.iter().filter(of_user).count();
     ensure!(
-        entries.len() <= MAX_ENTRIES,
-        "one job has {} entries in the audit log",
-        entries.len()
+        (1..=MAX_ENTRIES).contains(&entries),
+        "the user has {entries} entries in the audit log"
     );
+    let dropped = log.dropped - dropped_before;
     ensure!(
-        entries
-            .into_iter()
-            .any(|entry| text(entry, "message").starts_with("and ")),
-        "the audit log does not count the other refusals"
+        dropped as usize + entries >= REFUSALS,
+        "the audit log counts only {dropped} other refusals"
     );
-    Ok(())
+    remove_user(target, &user).await
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::image::{small_png_with_pixels, upload};
+use crate::image::{small_png, upload};
 use crate::target::AttackTarget;
 
 pub(super) async fn request_path(target: &AttackTarget) -> Result<()> {
@@ -14,6 +14,8 @@ pub(super) async fn request_path(target: &AttackTarget) -> Result<()> {
         "/api/v1/files/..%5c..%5cpinhole.db/content",
         "/api/v1/files/%2fetc%2fpasswd/content",
         "/api/v1/files/pinhole.db%00/content",
+        "/api/v1/files/%c0%ae%c0%ae%c0%afpinhole.db/content",
+        "/api/v1/files/%ef%bc%8e%ef%bc%8e%ef%bc%8fpinhole.db/content",
         "/../../../../etc/passwd",
     ] {
         let bytes = target.client.get_raw(path).await?;
@@ -35,7 +37,7 @@ pub(super) async fn uploaded_name(target: &AttackTarget) -> Result<()> {
         "..\\adversary.png",
         "a\u{202e}gnp.exe",
     ] {
-        let uploaded = upload(target, name, &small_png_with_pixels(b"")).await?;
+        let uploaded = upload(target, name, &small_png(&[])?).await?;
         if !uploaded.status.is_success() {
             continue;
         }

@@ -11,9 +11,9 @@ use crate::target::{AttackTarget, ClientRequest};
 const JOBS: usize = 20;
 
 /// A user who signed in.
-struct SignedInUser {
-    id: String,
-    key: String,
+pub(crate) struct SignedInUser {
+    pub(crate) id: String,
+    pub(crate) key: String,
 }
 
 pub(super) async fn files_of_other_user(target: &AttackTarget) -> Result<()> {
@@ -48,10 +48,13 @@ pub(super) async fn files_of_other_user(target: &AttackTarget) -> Result<()> {
         "the file is lost: {}",
         content.status
     );
-    let removal = target
-        .client
-        .delete(&format!("/api/v1/users/{}", other_user.id))
-        .await?;
+    remove_user(target, &other_user).await
+}
+
+/// Removes a user whom a case has added.
+pub(crate) async fn remove_user(target: &AttackTarget, user: &SignedInUser) -> Result<()> {
+    let path = format!("/api/v1/users/{}", user.id);
+    let removal = target.client.delete(&path).await?;
     removal.require_success("removing the user")
 }
 
@@ -70,7 +73,7 @@ async fn generate_file(target: &AttackTarget) -> Result<String> {
 }
 
 /// Adds a user who is not an administrator.
-async fn add_user(target: &AttackTarget) -> Result<SignedInUser> {
+pub(crate) async fn add_user(target: &AttackTarget) -> Result<SignedInUser> {
     let email = format!("{}@adversary.invalid", uuid::Uuid::new_v4());
     let password = uuid::Uuid::new_v4().to_string();
     let user = json!({"name": "Other", "email": email, "password": password, "role": "user"});

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use http::StatusCode;
 use pinhole_ground::audit::RefusalKind;
 use pinhole_ground::guard::{Guard, HAS_SWITCHES};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::AttackTarget;
 
@@ -15,17 +15,21 @@ const MAX_ENTRIES: u32 = 1000;
 pub(crate) struct AuditSummary {
     /// The number of refusals since the server was started.
     pub(crate) count: u64,
+    /// How many of them have no entry of their own.
+    pub(crate) dropped: u64,
+    /// The number of them by guard.
+    guards: Map<String, Value>,
     /// The logged ones, newest first.
     pub(crate) entries: Vec<Value>,
 }
 
 impl AuditSummary {
-    /// The guards of the entries that an earlier summary lacks.
+    /// The guards that have refused since an earlier summary.
     pub(crate) fn guards_since(&self, earlier: &Self) -> Vec<&str> {
-        self.entries
+        self.guards
             .iter()
-            .take_while(|entry| Some(*entry) != earlier.entries.first())
-            .filter_map(|entry| entry.get("guard")?.as_str())
+            .filter(|(guard, count)| earlier.guards.get(*guard) != Some(*count))
+            .map(|(guard, _)| guard.as_str())
             .collect()
     }
 }
@@ -40,12 +44,16 @@ impl AttackTarget {
             "cannot read the audit log: {response:?}"
         );
         let log = response.json()?;
+        let number = |name: &str| {
+            let number = log.get(name).and_then(Value::as_u64);
+            number.with_context(|| format!("the audit log has no number {name}"))
+        };
+        let guards = log.get("guards").and_then(Value::as_object);
         let entries = log.get("lines").and_then(Value::as_array);
         Ok(AuditSummary {
-            count: log
-                .get("counted")
-                .and_then(Value::as_u64)
-                .context("the audit log has no total")?,
+            count: number("counted")?,
+            dropped: number("dropped")?,
+            guards: guards.context("the audit log names no guards")?.clone(),
             entries: entries.context("the audit log has no entries")?.clone(),
         })
     }

@@ -95,6 +95,12 @@ impl Client {
 
     /// The bytes of the response to a path in exactly this spelling. Needs a server without TLS.
     pub(crate) async fn get_raw(&self, path: &str) -> Result<Vec<u8>> {
+        let authorization = format!("authorization: Bearer {}\r\n", self.key);
+        self.get_with_headers(path, &authorization).await
+    }
+
+    /// The bytes of the response to a path and headers in exactly this spelling.
+    pub(crate) async fn get_with_headers(&self, path: &str, headers: &str) -> Result<Vec<u8>> {
         let authority = self.url.strip_prefix("http://");
         let authority = authority.context("the server uses TLS: attack its http URL")?;
         let host = authority.split('/').next().unwrap_or_default();
@@ -103,11 +109,8 @@ impl Client {
             reason = "sends a request that the egress would refuse"
         )]
         let mut stream = TcpStream::connect(host).await?;
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {}\r\n\
-             connection: close\r\n\r\n",
-            self.key
-        );
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{headers}connection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut response = Vec::new();
         let mut limited = stream.take(u64::try_from(MAX_RESPONSE_BYTES)?);

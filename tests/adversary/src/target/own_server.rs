@@ -17,7 +17,7 @@ const SILENCE_SECS: &str = "2";
 /// Jobs that run at the same time: few, so that a case can occupy all slots.
 const SLOTS: &str = "16";
 /// Variables of this process that the server gets too.
-const FORWARDED: [&str; 2] = ["PINHOLE_COMPILER", "PINHOLE_SWITCHED_OFF"];
+pub(crate) const FORWARDED: [&str; 2] = ["PINHOLE_COMPILER", "PINHOLE_SWITCHED_OFF"];
 
 /// A running server. Dropping it stops the process and removes its directories.
 pub(super) struct OwnServer {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use pinhole_egress::Redactor;
 use pinhole_ground::audit::AuditLog;
+use pinhole_sandbox::JobContext;
 use pinhole_sandbox::internals::{CallRedactor, Document};
 use serde_json::Value;
 
@@ -43,7 +44,7 @@ pub fn json(bytes: &[u8]) {
         Redactor::default().into(),
         AuditLog::default(),
         "fuzz",
-        "fuzz",
+        &JobContext::new("fuzz".to_owned()),
     );
     let skeleton = document.skeleton(max, &redactor);
     assert!(skeleton.len() <= text.len() * MAX_GROWTH + 8);

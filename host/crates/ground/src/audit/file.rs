@@ -1,29 +1,24 @@
-//! The audit log's file: JSON lines, only appended to, readable by its owner only.
-//!
-//! A thread of its own writes, so that recording a refusal never waits for a disk.
+//! The audit log's writer: a thread of its own, so that recording a refusal never waits for a disk.
 
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt, Permissions, PermissionsExt};
+use cap_std::fs::Dir;
 use tokio::time::Instant;
 
-use super::{Entry, RefusalKind, State, locked};
-use crate::metrics;
+use super::counters::Counters;
+use super::flood::FloodControl;
+use super::rotation::{AuditRetention, FILE, RotatedFile, newest_first};
+use super::{Entry, Line, RefusalKind, locked};
 
-/// The current file and the previous one.
-const FILE: &str = "audit.jsonl";
-const OLDER_FILE: &str = "audit.1.jsonl";
-/// Length at which the current file replaces the previous one, in bytes.
-const MAX_FILE_BYTES: u64 = 16 << 20;
 /// Entries that wait to be written; more are dropped and counted.
 const MAX_QUEUED_ENTRIES: usize = 1024;
-/// Bytes at the end of a file that are searched for the newest entries.
-const MAX_READ_BYTES: u64 = 4 << 20;
+/// Bytes of all files that are searched for the newest entries.
+const MAX_READ_BYTES: u64 = 8 << 20;
 /// Interval at which summaries of repeated refusals are written.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -32,56 +27,74 @@ pub(super) struct LogFile {
     directory: Dir,
     sender: SyncSender<Command>,
     writer: Option<JoinHandle<()>>,
+    counters: Arc<Counters>,
 }
 
-/// Queues entries for the writer.
-#[derive(Clone)]
-pub(super) struct LogSender(SyncSender<Command>);
-
 enum Command {
-    Append(Entry),
+    Append(Line),
     /// Replies when all earlier entries are written.
     Flush(SyncSender<()>),
     Close,
 }
 
-impl LogSender {
-    pub(super) fn send(&self, entry: Entry) {
-        if let Err(TrySendError::Full(_)) = self.0.try_send(Command::Append(entry)) {
-            metrics::count_dropped_audit_line();
-        }
-    }
+/// What the thread works with.
+struct Writer {
+    file: RotatedFile,
+    flood: Arc<Mutex<FloodControl>>,
+    counters: Arc<Counters>,
+    /// The last line was written.
+    works: bool,
 }
 
 impl LogFile {
-    pub(super) fn open(data: &Dir, state: Arc<Mutex<State>>) -> Result<Self> {
+    pub(super) fn open(
+        data: &Dir,
+        retention: AuditRetention,
+        flood: Arc<Mutex<FloodControl>>,
+        counters: Arc<Counters>,
+    ) -> Result<Self> {
         let context = || format!("cannot use the audit log {FILE} in the data directory");
         let directory = data.try_clone().with_context(context)?;
-        let file = AppendFile::open(data).with_context(context)?;
+        let rotated = data.try_clone().with_context(context)?;
+        let mut writer = Writer {
+            file: RotatedFile::open(rotated, retention, SystemTime::now()).with_context(context)?,
+            flood,
+            counters: counters.clone(),
+            works: true,
+        };
         let (sender, commands) = sync_channel(MAX_QUEUED_ENTRIES);
-        let data = data.try_clone().with_context(context)?;
-        let writer = std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("audit".to_owned())
-            .spawn(move || run_writer(&data, file, &commands, &state))
+            .spawn(move || writer.run(&commands))
             .with_context(context)?;
         Ok(Self {
             directory,
             sender,
-            writer: Some(writer),
+            writer: Some(thread),
+            counters,
         })
     }
 
-    pub(super) fn sender(&self) -> LogSender {
-        LogSender(self.sender.clone())
+    pub(super) fn send(&self, line: Line) {
+        if let Err(TrySendError::Full(Command::Append(line))) =
+            self.sender.try_send(Command::Append(line))
+        {
+            self.counters.count_dropped(line.kind);
+        }
     }
 
     pub(super) fn newest(&self, kind: Option<RefusalKind>, max: usize) -> Result<Vec<Entry>> {
         let (reply, flushed) = sync_channel(1);
         self.sender.send(Command::Flush(reply)).ok();
         flushed.recv().ok();
-        let mut newest = Vec::new();
-        for name in [FILE, OLDER_FILE] {
-            let tail = read_tail(&self.directory, name)?;
+        let (mut newest, mut remaining_bytes) = (Vec::new(), MAX_READ_BYTES);
+        for name in newest_first(&self.directory).context("cannot list the audit log")? {
+            if newest.len() >= max || remaining_bytes == 0 {
+                break;
+            }
+            let tail = read_tail(&self.directory, &name, remaining_bytes)
+                .with_context(|| format!("cannot read the audit log {name}"))?;
+            remaining_bytes = remaining_bytes.saturating_sub(tail.len() as u64);
             let entries = tail
                 .split(|byte| *byte == b'\n')
                 .rev()
@@ -103,141 +116,57 @@ impl Drop for LogFile {
     }
 }
 
-/// The last bytes of a file; empty if the file is missing.
-fn read_tail(directory: &Dir, name: &str) -> Result<Vec<u8>> {
-    let context = || format!("cannot read the audit log {name}");
+/// The last bytes of a file. Its first line may be cut, so that it does not parse.
+fn read_tail(directory: &Dir, name: &str, max_bytes: u64) -> std::io::Result<Vec<u8>> {
+    let mut file = match directory.open(name) {
+        Ok(file) => file,
+        // Rotated since the directory was listed.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(max_bytes)))?;
     let mut bytes = Vec::new();
-    if !directory.exists(name) {
-        return Ok(bytes);
-    }
-    let mut file = directory.open(name).with_context(context)?;
-    let length = file.metadata().with_context(context)?.len();
-    // A line that is cut at its start does not parse, so the caller skips it.
-    let start = length.saturating_sub(MAX_READ_BYTES);
-    file.seek(SeekFrom::Start(start)).with_context(context)?;
-    file.take(MAX_READ_BYTES)
-        .read_to_end(&mut bytes)
-        .with_context(context)?;
+    file.take(max_bytes).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Writes queued entries until the log is closed.
-fn run_writer(
-    directory: &Dir,
-    mut file: AppendFile,
-    commands: &Receiver<Command>,
-    state: &Mutex<State>,
-) {
-    let mut works = true;
-    loop {
-        match commands.recv_timeout(SUMMARY_INTERVAL) {
-            Ok(Command::Append(entry)) => {
-                let written = file.append(directory, &entry);
-                if let Err(error) = &written {
-                    metrics::count_dropped_audit_line();
-                    if works {
-                        tracing::warn!("cannot write to the audit log {FILE}: {error}");
+impl Writer {
+    /// Writes queued entries until the log is closed.
+    fn run(&mut self, commands: &Receiver<Command>) {
+        loop {
+            match commands.recv_timeout(SUMMARY_INTERVAL) {
+                Ok(Command::Append(line)) => self.append(&line),
+                Ok(Command::Flush(reply)) => drop(reply.send(())),
+                Ok(Command::Close) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    let summaries = locked(&self.flood).expired(Instant::now());
+                    for line in summaries {
+                        line.log();
+                        self.append(&line);
                     }
+                    let removed = self.file.remove_expired(SystemTime::now());
+                    self.report(removed.err());
                 }
-                works = written.is_ok();
-            }
-            Ok(Command::Flush(reply)) => drop(reply.send(())),
-            Ok(Command::Close) | Err(RecvTimeoutError::Disconnected) => return,
-            Err(RecvTimeoutError::Timeout) => {
-                let mut state = locked(state);
-                let summaries = state.flood.expired(Instant::now());
-                state.write_all(&summaries);
             }
         }
     }
-}
 
-/// The file, which always ends with a complete line.
-struct AppendFile {
-    file: File,
-    length: u64,
-}
-
-impl AppendFile {
-    fn open(directory: &Dir) -> std::io::Result<Self> {
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true).mode(0o600);
-        let mut file = directory.open_with(FILE, &options)?;
-        file.set_permissions(Permissions::from_mode(0o600))?;
-        let mut length = file.metadata()?.len();
-        let mut last = [b'\n'];
-        if length > 0 {
-            file.seek(SeekFrom::End(-1))?;
-            file.read_exact(&mut last)?;
+    fn append(&mut self, line: &Line) {
+        let written = self.file.append(&line.entry, SystemTime::now());
+        if written.is_err() {
+            self.counters.count_dropped(line.kind);
         }
-        if last != *b"\n" {
-            // The last writer stopped in the middle of a line.
-            file.write_all(b"\n")?;
-            length += 1;
-        }
-        Ok(Self { file, length })
+        self.report(written.err());
     }
 
-    fn append(&mut self, directory: &Dir, entry: &Entry) -> std::io::Result<()> {
-        let mut bytes = serde_json::to_vec(entry)?;
-        bytes.push(b'\n');
-        let length = bytes.len() as u64;
-        if self.length.saturating_add(length) > MAX_FILE_BYTES {
-            directory.rename(FILE, directory, OLDER_FILE)?;
-            *self = Self::open(directory)?;
+    /// Logs the first of several errors.
+    fn report(&mut self, error: Option<std::io::Error>) {
+        if let Some(error) = &error
+            && self.works
+        {
+            tracing::warn!("cannot write to the audit log {FILE}: {error}");
         }
-        self.file.write_all(&bytes)?;
-        self.length += length;
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::audit::Event;
-    use crate::data_dir;
-
-    fn entry(message: &str) -> Entry {
-        Entry::new(&Event {
-            kind: RefusalKind::Limit,
-            guard: None,
-            engine: "hostile",
-            job: "1",
-            message,
-        })
-    }
-
-    #[test]
-    fn append_file_rotates_when_full() {
-        let temporary = tempfile::tempdir().unwrap();
-        let directory = data_dir::open(temporary.path()).unwrap();
-        let mut file = AppendFile::open(&directory).unwrap();
-        let long = entry(&"x".repeat(1000));
-        let lines = 2 * MAX_FILE_BYTES / 1000;
-        for _ in 0..lines {
-            file.append(&directory, &long).unwrap();
-        }
-        for name in [FILE, OLDER_FILE] {
-            let length = directory.metadata(name).unwrap().len();
-            assert!((1..=MAX_FILE_BYTES).contains(&length), "{name}: {length}");
-        }
-        assert_eq!(directory.entries().unwrap().count(), 2);
-    }
-
-    #[test]
-    fn append_file_repairs_incomplete_last_line() {
-        let temporary = tempfile::tempdir().unwrap();
-        let directory = data_dir::open(temporary.path()).unwrap();
-        directory.write(FILE, "{\"time\": \"20").unwrap();
-        let mut file = AppendFile::open(&directory).unwrap();
-        file.append(&directory, &entry("one")).unwrap();
-        let text = directory.read_to_string(FILE).unwrap();
-        let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines.len(), 2);
-        assert_eq!(
-            serde_json::from_str::<Entry>(lines[1]).unwrap().message,
-            "one"
-        );
+        self.works = error.is_none();
     }
 }

@@ -1,0 +1,82 @@
+//! T: what users and clients do to accounts, the audit log and the data directory.
+
+mod audit_log;
+mod credentials;
+mod data_directory;
+mod small_server;
+
+use pinhole_ground::guard::Guard;
+
+use crate::case::AttackCase;
+
+/// The cases need a server each, with settings and users of their own.
+macro_rules! accounts {
+    ($name:literal, $guarantee:literal, $guards:expr, $attack:path) => {
+        AttackCase::new($name, $guarantee, |target| Box::pin($attack(target)))
+            .guarded_by($guards)
+            .on_own_server()
+    };
+}
+
+pub(crate) const CASES: &[AttackCase] = &[
+    accounts!(
+        "T45-flood",
+        "a user who is refused again and again does not push earlier lines out of the audit log",
+        &[Guard::AuditLines],
+        audit_log::flood
+    ),
+    accounts!(
+        "T46-uploads",
+        "the refused uploads of one user do not hide those of another",
+        &[],
+        audit_log::hidden_by_other_user
+    ),
+    accounts!(
+        "T47-last-account-deleted",
+        "a stranger does not become administrator by signing up after the last account was deleted",
+        &[Guard::FirstAccount],
+        credentials::sign_up_after_deletion
+    ),
+    accounts!(
+        "T48-own-password",
+        "an API key is unusable after its user changed the password",
+        &[Guard::RevokedKeys],
+        credentials::key_after_password_change
+    ),
+    accounts!(
+        "T48-reset-password",
+        "an API key is unusable after an administrator reset the password",
+        &[Guard::RevokedKeys],
+        credentials::key_after_password_reset
+    ),
+    accounts!(
+        "T49-short-secret",
+        "the server does not sign sessions with a secret that can be guessed",
+        &[Guard::SessionSecret],
+        credentials::short_secret
+    ),
+    accounts!(
+        "T50-second-server",
+        "a second server does not start with the data directory of a running one",
+        &[Guard::DataLock],
+        data_directory::second_server
+    ),
+    accounts!(
+        "T51-readable-files",
+        "no other user of the machine can read a file of the server in a directory that is open to all",
+        &[Guard::PrivateFiles],
+        data_directory::readable_files
+    ),
+    accounts!(
+        "T52-two-cookies",
+        "a request with the session cookies of two users is not authenticated",
+        &[Guard::OneCookie],
+        credentials::two_cookies
+    ),
+    accounts!(
+        "T53-failed-sign-ins",
+        "failed sign-ins are recorded with the IP address of the client",
+        &[],
+        audit_log::failed_sign_ins
+    ),
+];

@@ -1,0 +1,116 @@
+//! Keys, passwords, cookies and the first account.
+
+use anyhow::{Result, bail, ensure};
+use http::StatusCode;
+use serde_json::json;
+
+use super::small_server::{PASSWORD, SmallServer, start_process};
+use crate::target::{AttackTarget, ClientRequest};
+
+const NEW_PASSWORD: &str = "another horse";
+
+pub(super) async fn sign_up_after_deletion(target: &AttackTarget) -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let variables = [("ENABLE_SIGNUP", "true"), ("DEFAULT_USER_ROLE", "user")];
+    let server = SmallServer::start(target, data.path(), &variables).await?;
+    let first = server.sign_up("ada").await?;
+    ensure!(
+        first.role == "admin",
+        "the first account is of a {}",
+        first.role
+    );
+    let path = format!("/api/v1/users/{}", first.id);
+    let deleted = server.client.delete(&path).await?;
+    deleted.require_success("deleting the only account")?;
+    let stranger = server.sign_up("eve").await?;
+    ensure!(
+        stranger.role == "user",
+        "a stranger has become {}",
+        stranger.role
+    );
+    Ok(())
+}
+
+pub(super) async fn key_after_password_change(target: &AttackTarget) -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let server = SmallServer::start(target, data.path(), &[]).await?;
+    let user = server.add_user("ada").await?;
+    let key = server.create_key(&user.token).await?;
+    let body = json!({"password": PASSWORD, "new_password": NEW_PASSWORD});
+    let request = ClientRequest::json("/api/v1/auths/update/password", &body);
+    let changed = server.send_as(&user.token, request).await?;
+    changed.require_success("changing the password")?;
+    server.require_refused(&user.token).await?;
+    server.require_refused(&key).await
+}
+
+pub(super) async fn key_after_password_reset(target: &AttackTarget) -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let server = SmallServer::start(target, data.path(), &[]).await?;
+    let user = server.add_user("ada").await?;
+    let key = server.create_key(&user.token).await?;
+    let path = format!("/api/v1/users/{}/update", user.id);
+    let body = json!({"password": NEW_PASSWORD});
+    let reset = server.client.post(&path, &body).await?;
+    reset.require_success("resetting the password")?;
+    server.require_refused(&user.token).await?;
+    server.require_refused(&key).await
+}
+
+pub(super) async fn short_secret(target: &AttackTarget) -> Result<()> {
+    let data = tempfile::tempdir()?;
+    for secret in ["a", "t0p-s3cr3t", "fifteen letters"] {
+        let variables = [("WEBUI_SECRET_KEY", secret)];
+        match start_process(target, data.path(), &variables).await {
+            Ok(_) => bail!("the server starts with the secret {secret:?}"),
+            Err(error) => ensure!(
+                error.to_string().contains("WEBUI_SECRET_KEY has"),
+                "the server stops for another reason: {error}"
+            ),
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn two_cookies(target: &AttackTarget) -> Result<()> {
+    let data = tempfile::tempdir()?;
+    let server = SmallServer::start(target, data.path(), &[]).await?;
+    let ada = server.add_user("ada").await?.token;
+    let eve = server.add_user("eve").await?.token;
+    for (headers, expected) in [
+        (format!("cookie: token={ada}\r\n"), StatusCode::OK),
+        (
+            format!("cookie: token={ada}; token={ada}\r\n"),
+            StatusCode::OK,
+        ),
+        (
+            format!("cookie: token={eve}; token={ada}\r\n"),
+            StatusCode::UNAUTHORIZED,
+        ),
+        (
+            format!("cookie: a=b; token={ada}\r\ncookie: token={eve}\r\n"),
+            StatusCode::UNAUTHORIZED,
+        ),
+        (
+            format!("cookie: token=; token={ada}\r\n"),
+            StatusCode::UNAUTHORIZED,
+        ),
+        // A bearer token is not ambiguous.
+        (
+            format!("authorization: Bearer {ada}\r\ncookie: token={eve}; token=x\r\n"),
+            StatusCode::OK,
+        ),
+    ] {
+        let bytes = server
+            .client
+            .get_with_headers("/api/v1/auths/", &headers)
+            .await?;
+        let response = String::from_utf8_lossy(&bytes);
+        let status = response.split(' ').nth(1).unwrap_or_default();
+        ensure!(
+            status == expected.as_str(),
+            "{headers:?} is answered with {status} instead of {expected}"
+        );
+    }
+    Ok(())
+}

@@ -19,10 +19,10 @@ use cap_std::fs::Dir;
 use futures_util::Stream;
 use futures_util::future::join_all;
 use pinhole_ground::guard::Guard;
+use pinhole_ground::shares::Shares;
 use pinhole_images::{DecodeFor, Decoder, Image, ImageLimits};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
 use crate::store::{ChatFilter, FileRow, Store, User, now};
 use objects::Objects;
@@ -31,7 +31,7 @@ pub use crate::store::MessageLink;
 pub use data_url::{encode_data_url, is_data_url};
 pub use lookup::MAX_SOURCES;
 pub use thumbnail::{THUMBNAIL_SIZES, Thumbnail};
-pub use upload::{MAX_UPLOADING_BYTES, UploadReservation};
+pub use upload::{MAX_UPLOADING_BYTES, MAX_USER_UPLOADING_BYTES, UploadReservation};
 
 /// Limits of an uploaded image.
 pub const UPLOAD_LIMITS: ImageLimits = ImageLimits {
@@ -46,7 +46,7 @@ const BATCH: u32 = 200;
 pub struct Files {
     objects: Objects,
     store: Store,
-    uploads: Arc<Semaphore>,
+    uploads: Arc<Shares<String>>,
     decoder: Decoder,
 }
 
@@ -56,7 +56,10 @@ impl Files {
         Ok(Self {
             objects: Objects::open(data, "files")?,
             store,
-            uploads: Arc::new(Semaphore::new(MAX_UPLOADING_BYTES)),
+            uploads: Shares::new(
+                MAX_UPLOADING_BYTES,
+                Guard::UploadShare.limit(MAX_USER_UPLOADING_BYTES),
+            ),
             decoder,
         })
     }

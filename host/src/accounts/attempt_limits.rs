@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::clients::network_of;
 
 /// Length of a window.
 pub const ATTEMPT_WINDOW: Duration = Duration::from_secs(180);
@@ -41,14 +43,6 @@ impl AttemptLimits {
     /// Counts an attempt. The error is the time to wait. The account need not exist.
     pub(super) fn count_account(&self, email: &str) -> Result<(), Duration> {
         self.accounts.count(email.to_owned(), Instant::now())
-    }
-}
-
-/// The /64 network of an IPv6 address, because one client often controls all of it.
-fn network_of(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
-        ip @ IpAddr::V4(_) => ip,
     }
 }
 
@@ -125,17 +119,6 @@ mod tests {
         }
         let refused_again = windows.count("a", after(180));
         assert_eq!(refused_again, Err(ATTEMPT_WINDOW));
-    }
-
-    #[test]
-    fn network_of_groups_ipv6_by_64_bits() {
-        let check = |ip: &str, expected: &str| {
-            let network = network_of(ip.parse().unwrap());
-            assert_eq!(network.to_string(), expected, "{ip}");
-        };
-        check("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::");
-        check("192.0.2.1", "192.0.2.1");
-        check("::ffff:192.0.2.1", "192.0.2.1");
     }
 
     #[test]

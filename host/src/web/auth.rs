@@ -4,6 +4,7 @@
 //! has that right.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::StatusCode;
@@ -11,6 +12,7 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 use http::request::Parts;
 
 use super::error::{ApiError, Rejection};
+use super::same_origin::{check_cookie_request, require_same_origin};
 use crate::accounts::{Identity, LiveSession};
 use crate::app::App;
 use crate::jobs::{Requester, Snapshot};
@@ -28,7 +30,11 @@ pub(super) struct User(pub(super) store::User);
 /// A signed-in user whose role is `admin`.
 pub(super) struct Administrator(pub(super) store::User);
 
-/// A signed-in user with the permission `features.image_generation`.
+/// A signed-in user whose requests for images and chat completions are within their rate. Extracting it counts the
+/// request, before the body is read.
+pub(super) struct ChatUser(pub(super) store::User);
+
+/// A [`ChatUser`] with the permission `features.image_generation`.
 pub(super) struct ImageCreator(pub(super) store::User);
 
 /// A signed-in user of a long-lived connection.
@@ -42,7 +48,7 @@ impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
-        let identity = identify(app, &parts.headers).await;
+        let identity = identify(app, parts).await;
         identity
             .map(Self)
             .map_err(|error| error.rejection(&parts.uri))
@@ -57,7 +63,7 @@ impl OptionalFromRequestParts<Arc<App>> for Caller {
         parts: &mut Parts,
         app: &Arc<App>,
     ) -> Result<Option<Self>, Rejection> {
-        Ok(identify(app, &parts.headers).await.ok().map(Self))
+        Ok(identify(app, parts).await.ok().map(Self))
     }
 }
 
@@ -65,7 +71,7 @@ impl FromRequestParts<Arc<App>> for User {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
-        let user = user_in_role(app, &parts.headers, USER_ROLES).await;
+        let user = user_in_role(app, parts, USER_ROLES).await;
         user.map(Self).map_err(|error| error.rejection(&parts.uri))
     }
 }
@@ -74,8 +80,20 @@ impl FromRequestParts<Arc<App>> for Administrator {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
-        let user = user_in_role(app, &parts.headers, ADMINISTRATOR_ROLES).await;
+        let user = user_in_role(app, parts, ADMINISTRATOR_ROLES).await;
         user.map(Self).map_err(|error| error.rejection(&parts.uri))
+    }
+}
+
+impl FromRequestParts<Arc<App>> for ChatUser {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
+        let User(user) = User::from_request_parts(parts, app).await?;
+        match app.clients.rate.count(&user.id) {
+            Ok(()) => Ok(Self(user)),
+            Err(wait) => Err(too_many_requests(wait).rejection(&parts.uri)),
+        }
     }
 }
 
@@ -83,7 +101,7 @@ impl FromRequestParts<Arc<App>> for ImageCreator {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
-        let User(user) = User::from_request_parts(parts, app).await?;
+        let ChatUser(user) = ChatUser::from_request_parts(parts, app).await?;
         match may_create_images(app, &user).await {
             Ok(true) => Ok(Self(user)),
             Ok(false) => Err(ApiError::prohibited().rejection(&parts.uri)),
@@ -96,12 +114,18 @@ impl FromRequestParts<Arc<App>> for LiveUser {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
-        let user = match credential(&parts.headers) {
-            Some(credential) => Self::of_credential(app, credential).await,
-            None => Err(not_authenticated()),
-        };
+        let user = live_user(app, parts).await;
         user.map_err(|error| error.rejection(&parts.uri))
     }
+}
+
+/// A long-lived connection with the cookie must not be opened by a page of another origin.
+async fn live_user(app: &App, parts: &Parts) -> Result<LiveUser, ApiError> {
+    if bearer_token(&parts.headers).is_none() {
+        require_same_origin(parts, &app.clients)?;
+    }
+    let credential = credential(app, parts)?.ok_or_else(not_authenticated)?;
+    LiveUser::of_credential(app, credential).await
 }
 
 impl LiveUser {
@@ -142,9 +166,16 @@ pub(super) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The API key or session token of a request: its bearer token, else the cookie `token`, with which
-/// browsers load images.
-fn credential(headers: &HeaderMap) -> Option<&str> {
-    bearer_token(headers).or_else(|| cookie_token(headers))
+/// browsers load images. Fails if a page of another origin may have caused a request with the cookie.
+fn credential<'a>(app: &App, parts: &'a Parts) -> Result<Option<&'a str>, ApiError> {
+    if let Some(token) = bearer_token(&parts.headers) {
+        return Ok(Some(token));
+    }
+    let Some(token) = cookie_token(&parts.headers) else {
+        return Ok(None);
+    };
+    check_cookie_request(parts, &app.clients)?;
+    Ok(Some(token))
 }
 
 fn cookie_token(headers: &HeaderMap) -> Option<&str> {
@@ -157,9 +188,22 @@ fn cookie_token(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The identity of a request's credential.
-async fn identify(app: &App, headers: &HeaderMap) -> Result<Identity, ApiError> {
-    let credential = credential(headers).ok_or_else(not_authenticated)?;
+async fn identify(app: &App, parts: &Parts) -> Result<Identity, ApiError> {
+    let credential = credential(app, parts)?.ok_or_else(not_authenticated)?;
     authenticate(app, credential).await
+}
+
+/// The id of the user who opens a socket, if they are known already. Fails if a page of another origin opens it with
+/// the cookie.
+pub(super) async fn socket_user(app: &App, parts: &Parts) -> Result<Option<String>, ApiError> {
+    if bearer_token(&parts.headers).is_none() && cookie_token(&parts.headers).is_some() {
+        require_same_origin(parts, &app.clients)?;
+    }
+    let Some(credential) = credential(app, parts)? else {
+        return Ok(None);
+    };
+    let identity = app.accounts.authenticate(credential).await?;
+    Ok(identity.map(|Identity { user, .. }| user.id))
 }
 
 async fn authenticate(app: &App, credential: &str) -> Result<Identity, ApiError> {
@@ -175,10 +219,10 @@ async fn authenticate(app: &App, credential: &str) -> Result<Identity, ApiError>
 
 async fn user_in_role(
     app: &App,
-    headers: &HeaderMap,
+    parts: &Parts,
     roles: &[&str],
 ) -> Result<store::User, ApiError> {
-    let Identity { user, .. } = identify(app, headers).await?;
+    let Identity { user, .. } = identify(app, parts).await?;
     require_role(&user, roles)?;
     Ok(user)
 }
@@ -188,6 +232,12 @@ fn require_role(user: &store::User, roles: &[&str]) -> Result<(), ApiError> {
         return Err(ApiError::wrong_role());
     }
     Ok(())
+}
+
+fn too_many_requests(wait: Duration) -> ApiError {
+    let detail = "you have sent too many requests for images and chat completions: retry later, or ask the operator to raise PINHOLE_REQUESTS_PER_MINUTE";
+    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    ApiError::retry_later(StatusCode::TOO_MANY_REQUESTS, detail, wait_ms)
 }
 
 fn not_authenticated() -> ApiError {

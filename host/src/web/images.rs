@@ -88,6 +88,7 @@ impl From<Model> for ImageModel {
         (status = 200, description = "the images", body = [StoredImage]),
         (status = 403, description = "image generation is disabled, or the user lacks the permission"),
         (status = 422, description = "fields of the body are invalid"),
+        (status = 429, description = "the user has sent too many requests"),
     ),
 )]
 async fn generate(
@@ -119,6 +120,7 @@ async fn generate(
         (status = 200, description = "the images", body = [StoredImage]),
         (status = 403, description = "image editing is disabled, or the user lacks the permission"),
         (status = 422, description = "fields of the body are invalid"),
+        (status = 429, description = "the user has sent too many requests"),
     ),
 )]
 async fn edit(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pinhole::config::{DEFAULT_COMPILE_MIB, DEFAULT_COMPILE_SECS, DEFAULT_JOB_SECS, DEFAULT_SLOTS};
-use pinhole::{accounts, chat, files, jobs, store, web};
+use pinhole::{accounts, chat, clients, files, jobs, store, web};
 use pinhole_sandbox::Limits;
 
 use super::Value::{Bytes, Count, Pixels, Text, Time};
@@ -134,8 +134,8 @@ pub(super) const SECTIONS: &[Section] = &[
                 response: "503",
             },
             Limit {
-                what: "duration of an upload",
-                value: Time(web::MAX_UPLOAD_TIME),
+                what: "time in which the body of a request must arrive",
+                value: Time(clients::MAX_BODY_TIME),
                 setting: None,
                 response: "408",
             },

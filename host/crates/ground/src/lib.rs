@@ -1,4 +1,4 @@
-//! What every layer of the server uses: guards, text, the data directory, environment variables,
+//! What every layer of the server uses: guards, shares, text, the data directory, environment variables,
 //! metrics and the audit log. Nothing here knows engines, HTTP or SQL.
 
 pub mod audit;
@@ -6,4 +6,5 @@ pub mod data_dir;
 pub mod environment;
 pub mod guard;
 pub mod metrics;
+pub mod shares;
 pub mod text;

@@ -1,9 +1,8 @@
 //! Sessions: sign up, sign in, sign out, and the caller's own.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequestParts, State};
+use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use http::request::Parts;
@@ -16,8 +15,10 @@ use crate::app::App;
 use crate::store::{Account, User, now};
 use crate::web::Status;
 use crate::web::auth::{self, Caller};
+use crate::web::client_ip::ClientIp;
 use crate::web::error::ApiError;
 use crate::web::extractors::Json;
+use crate::web::same_origin::SessionRequest;
 
 /// A user and their session.
 #[derive(Serialize, ToSchema)]
@@ -62,15 +63,10 @@ impl FromRequestParts<Arc<App>> for SignInAttempt {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        app.accounts.count_attempt(client_ip(parts))?;
+        let ClientIp(client) = ClientIp::new(parts, &app.clients);
+        app.accounts.count_attempt(client.map(|client| client.ip))?;
         Ok(Self)
     }
-}
-
-/// The IP address of the connection. Forwarding headers are not trusted.
-fn client_ip(parts: &Parts) -> Option<IpAddr> {
-    let connection = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-    connection.map(|ConnectInfo(address)| address.ip())
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -93,7 +89,7 @@ pub(super) struct SignUpRequest {
     request_body = SignUpRequest,
     responses(
         (status = 200, description = "the session, also as the cookie `token`", body = Session),
-        (status = 403, description = "sign-up is disabled"),
+        (status = 403, description = "sign-up is disabled, or a page of another origin caused the request"),
         (status = 429, description = "too many attempts; retry after `retry-after`"),
         (status = 503, description = "too many concurrent sign-ins"),
     ),
@@ -101,6 +97,7 @@ pub(super) struct SignUpRequest {
 )]
 pub(super) async fn sign_up(
     State(app): State<Arc<App>>,
+    _: SessionRequest,
     _: SignInAttempt,
     Json(body): Json<SignUpRequest>,
 ) -> Result<Response, ApiError> {
@@ -131,6 +128,7 @@ pub(super) struct SignIn {
     request_body = SignIn,
     responses(
         (status = 200, description = "the session, also as the cookie `token`", body = Session),
+        (status = 403, description = "a page of another origin caused the request"),
         (status = 429, description = "too many attempts; retry after `retry-after`"),
         (status = 503, description = "too many concurrent sign-ins"),
     ),
@@ -138,6 +136,7 @@ pub(super) struct SignIn {
 )]
 pub(super) async fn sign_in(
     State(app): State<Arc<App>>,
+    _: SessionRequest,
     _: SignInAttempt,
     Json(SignIn { email, password }): Json<SignIn>,
 ) -> Result<Response, ApiError> {
@@ -152,11 +151,15 @@ pub(super) async fn sign_in(
     tag = "people",
     operation_id = "sign_out",
     summary = "End the session, if there is one, and remove the cookie",
-    responses((status = 200, description = "the caller has no session now", body = Status)),
+    responses(
+        (status = 200, description = "the caller has no session now", body = Status),
+        (status = 403, description = "a page of another origin caused the request"),
+    ),
     security(()),
 )]
 pub(super) async fn sign_out(
     State(app): State<Arc<App>>,
+    _: SessionRequest,
     caller: Option<Caller>,
 ) -> Result<impl IntoResponse, ApiError> {
     if let Some(session) = caller.and_then(|Caller(identity)| identity.session) {

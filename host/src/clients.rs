@@ -1,0 +1,89 @@
+//! What the server believes and allows of its clients: proxies, origins, connections and rates.
+
+mod allowed_origins;
+mod connection_limits;
+mod request_rate;
+mod trusted_proxies;
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use pinhole_ground::guard::Guard;
+use pinhole_ground::shares::Shares;
+
+pub use allowed_origins::AllowedOrigins;
+pub use connection_limits::{ConnectionLimits, MAX_BODY_TIME, MinRate};
+pub use request_rate::RequestRate;
+pub use trusted_proxies::{ClientIp, TrustedProxies};
+
+/// Chat completions of one user at the same time.
+pub const MAX_CHATS: usize = 20;
+/// Chat completions of all users at the same time.
+pub const MAX_ALL_CHATS: usize = 1_000;
+
+/// What the operator sets for clients.
+#[derive(Clone, Debug)]
+pub struct ClientRules {
+    /// `PINHOLE_TRUSTED_PROXIES`: the proxies that name the IP addresses of clients.
+    pub proxies: TrustedProxies,
+    /// `CORS_ALLOW_ORIGIN`: the origins of pages that may call the server from a browser.
+    pub origins: AllowedOrigins,
+    /// `PINHOLE_CONNECTIONS` is the number; the other limits are fixed.
+    pub limits: ConnectionLimits,
+    /// `PINHOLE_REQUESTS_PER_MINUTE`: requests of a user for images and chat completions.
+    pub requests_per_minute: NonZeroU32,
+}
+
+/// What the server believes and allows of its clients.
+pub struct Clients {
+    pub proxies: TrustedProxies,
+    pub origins: AllowedOrigins,
+    pub limits: ConnectionLimits,
+    /// Of requests for images and chat completions, by user.
+    pub rate: RequestRate,
+    /// Running chat completions, by user.
+    pub chats: Arc<Shares<String>>,
+}
+
+impl Clients {
+    #[must_use]
+    pub fn new(rules: ClientRules) -> Self {
+        Self {
+            proxies: rules.proxies,
+            origins: rules.origins,
+            limits: rules.limits,
+            rate: RequestRate::per_minute(rules.requests_per_minute),
+            chats: Shares::new(
+                Guard::ChatShare.limit(MAX_ALL_CHATS),
+                Guard::ChatShare.limit(MAX_CHATS),
+            ),
+        }
+    }
+}
+
+/// What counts as one client: an IPv4 address, or the /64 network of an IPv6 address, because one client often
+/// controls all of it.
+#[must_use]
+pub fn network_of(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+        ip @ IpAddr::V4(_) => ip,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_of_groups_ipv6_by_64_bits() {
+        let check = |ip: &str, expected: &str| {
+            let network = network_of(ip.parse().unwrap());
+            assert_eq!(network.to_string(), expected, "{ip}");
+        };
+        check("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::");
+        check("192.0.2.1", "192.0.2.1");
+        check("::ffff:192.0.2.1", "192.0.2.1");
+    }
+}

@@ -1,7 +1,7 @@
 //! Measures whether a peer is too slow.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
@@ -36,15 +36,7 @@ impl Pace {
 
     /// The peer has sent or taken these bytes.
     pub(super) fn advance(&mut self, bytes: usize) {
-        if let Some(since) = self.waiting_since.take() {
-            let waited = since.elapsed();
-            self.portion_left = self.portion_left.saturating_sub(waited);
-            self.total_left = self.total_left.saturating_sub(waited);
-        }
-        self.bytes = self.bytes.saturating_add(bytes);
-        if self.bytes >= self.rate.bytes {
-            self.start_portion();
-        }
+        self.advance_at(bytes, Instant::now());
     }
 
     /// The server does not wait for the peer any more. The next wait is the first of a portion.
@@ -55,19 +47,33 @@ impl Pace {
 
     /// The server waits for the peer. Ready if the peer is too slow.
     pub(super) fn poll_too_slow(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.waiting_since.is_none() {
-            let now = Instant::now();
-            self.waiting_since = Some(now);
-            let end = now + self.portion_left.min(self.total_left);
-            match &mut self.timer {
-                Some(timer) => timer.as_mut().reset(end),
-                None => self.timer = Some(Box::pin(tokio::time::sleep_until(end))),
-            }
+        let is_first = self.waiting_since.is_none();
+        let deadline = self.deadline(Instant::now());
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if is_first {
+            timer.as_mut().reset(deadline);
         }
-        if let Some(timer) = &mut self.timer {
-            ready!(timer.as_mut().poll(context));
+        timer.as_mut().poll(context)
+    }
+
+    fn advance_at(&mut self, bytes: usize, now: Instant) {
+        if let Some(since) = self.waiting_since.take() {
+            let waited = now.duration_since(since);
+            self.portion_left = self.portion_left.saturating_sub(waited);
+            self.total_left = self.total_left.saturating_sub(waited);
         }
-        Poll::Ready(())
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes >= self.rate.bytes {
+            self.start_portion();
+        }
+    }
+
+    /// When the peer is too slow, if the server waits now.
+    fn deadline(&mut self, now: Instant) -> Instant {
+        let since = *self.waiting_since.get_or_insert(now);
+        since + self.portion_left.min(self.total_left)
     }
 
     fn start_portion(&mut self) {
@@ -78,10 +84,6 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-
-    use tokio::time::{advance, sleep};
-
     use super::*;
 
     const RATE: MinRate = MinRate {
@@ -90,44 +92,37 @@ mod tests {
     };
     const TOTAL: Duration = Duration::from_secs(60);
 
-    /// Bytes and the waiting time before them, in seconds. Returns the time until the peer was too slow;
-    /// `None` if it never was.
-    async fn run(arrivals: &[(usize, u64)]) -> Option<u64> {
+    /// Bytes and the time that the server waits for them, in seconds. Checks after how many seconds the peer is
+    /// too slow.
+    fn check(name: &str, arrivals: &[(usize, u64)], expected: Option<u64>) {
         let start = Instant::now();
-        let mut pace = Pace::new(RATE, TOTAL);
-        for (bytes, secs) in arrivals {
-            let wait = sleep(Duration::from_secs(*secs));
-            tokio::select! {
-                biased;
-                () = wait => pace.advance(*bytes),
-                () = poll_fn(|context| pace.poll_too_slow(context)) => {
-                    return Some(start.elapsed().as_secs());
-                }
-            }
-        }
-        None
+        let (mut pace, mut now) = (Pace::new(RATE, TOTAL), start);
+        let is_too_slow = |(bytes, secs): &(usize, u64)| {
+            let deadline = pace.deadline(now);
+            now += Duration::from_secs(*secs);
+            pace.advance_at(*bytes, now);
+            (deadline < now).then(|| deadline.duration_since(start).as_secs())
+        };
+        let too_slow = arrivals.iter().find_map(is_too_slow);
+        assert_eq!(too_slow, expected, "{name}");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn pace_refuses_stalls_drips_and_endless_transfers() {
-        assert_eq!(run(&[(100, 9), (100, 9), (100, 9)]).await, None);
-        assert_eq!(run(&[(50, 5), (50, 4), (50, 5), (50, 4)]).await, None);
-        let stalled = run(&[(1_000_000, 1), (1, 30)]).await;
-        assert_eq!(stalled, Some(11), "a fast start gives no credit");
-        let drips = [(1, 4); 20];
-        assert_eq!(run(&drips).await, Some(10), "drips");
-        let slow = [(100, 9); 20];
-        assert_eq!(run(&slow).await, Some(60), "in total");
+    #[test]
+    fn pace_refuses_stalls_drips_and_endless_transfers() {
+        check("steady", &[(100, 9), (100, 9), (100, 9)], None);
+        check("halves", &[(50, 5), (50, 4), (50, 5), (50, 4)], None);
+        check("no credit", &[(1_000_000, 1), (1, 30)], Some(11));
+        check("drips", &[(1, 4); 20], Some(10));
+        check("endless", &[(100, 9); 20], Some(60));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn pace_does_not_count_time_in_which_the_server_does_not_wait() {
-        let mut pace = Pace::new(RATE, TOTAL);
+    #[test]
+    fn pace_counts_only_the_time_in_which_the_server_waits() {
+        let (mut pace, mut now) = (Pace::new(RATE, TOTAL), Instant::now());
         for _ in 0..10 {
-            advance(Duration::from_secs(100)).await;
-            let is_too_slow = poll_fn(|context| Poll::Ready(pace.poll_too_slow(context))).await;
-            assert!(is_too_slow.is_pending());
-            pace.advance(1);
+            assert!(pace.deadline(now) > now);
+            pace.advance_at(1, now);
+            now += Duration::from_secs(100);
         }
     }
 }

@@ -161,7 +161,10 @@ fn parse_client_rules(environment: &Environment) -> Result<ClientRules> {
         origins,
         limits: connections
             .and_then(|number| usize::try_from(number).ok())
-            .map_or_else(ConnectionLimits::default, ConnectionLimits::with_connections),
+            .map_or_else(
+                ConnectionLimits::default,
+                ConnectionLimits::with_connections,
+            ),
         requests_per_minute: requests
             .and_then(|number| u32::try_from(number).ok())
             .and_then(NonZeroU32::new)

@@ -43,9 +43,7 @@ use http::Uri;
 use http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use serde::Serialize;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::cors::{
-    AllowCredentials, AllowHeaders, AllowMethods, AllowOrigin, CorsLayer,
-};
+use tower_http::cors::{AllowCredentials, AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -110,8 +108,12 @@ pub fn router(app: Arc<App>) -> Router {
 fn cors(origins: AllowedOrigins) -> CorsLayer {
     let listed = origins.clone();
     CorsLayer::new()
-        .allow_origin(AllowOrigin::predicate(move |origin, _| origins.allows(origin)))
-        .allow_credentials(AllowCredentials::predicate(move |origin, _| listed.lists(origin)))
+        .allow_origin(AllowOrigin::predicate(move |origin, _| {
+            origins.allows(origin)
+        }))
+        .allow_credentials(AllowCredentials::predicate(move |origin, _| {
+            listed.lists(origin)
+        }))
         .allow_methods(AllowMethods::mirror_request())
         .allow_headers(AllowHeaders::mirror_request())
         .max_age(CORS_MAX_AGE)

@@ -75,7 +75,9 @@ impl RawClient {
             head.push(byte.expect("the server does not respond").unwrap());
         }
         let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
-        let length = head.lines().find_map(|it| it.strip_prefix("content-length: "));
+        let length = head
+            .lines()
+            .find_map(|it| it.strip_prefix("content-length: "));
         let mut body = vec![0; length.map_or(0, |it| it.parse().unwrap())];
         self.0.read_exact(&mut body).await.unwrap();
         status_of(&head)
@@ -88,7 +90,12 @@ impl RawClient {
 }
 
 fn status_of(response: &str) -> u16 {
-    response.split(' ').nth(1).unwrap_or_default().parse().unwrap()
+    response
+        .split(' ')
+        .nth(1)
+        .unwrap_or_default()
+        .parse()
+        .unwrap()
 }
 
 fn header<'a>(response: &'a reqwest::Response, name: &str) -> &'a str {

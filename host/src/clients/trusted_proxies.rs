@@ -228,7 +228,10 @@ mod tests {
         check("unreadable", PROXIES, "10.0.0.1", &unreadable, "10.0.0.2");
         let mapped = [("x-forwarded-for", "::ffff:1.1.1.1")];
         check("mapped", PROXIES, "::ffff:10.0.0.1", &mapped, "1.1.1.1");
-        let forwarded = [("forwarded", "for=6.6.6.6, For=\"[2001:db8::1]:4\";proto=https")];
+        let forwarded = [(
+            "forwarded",
+            "for=6.6.6.6, For=\"[2001:db8::1]:4\";proto=https",
+        )];
         check("Forwarded", PROXIES, "fd00::1", &forwarded, "2001:db8::1");
     }
 
@@ -248,13 +251,23 @@ mod tests {
     fn proxy_that_names_no_client_stands_for_many() {
         assert_eq!(client_of("", "127.0.0.1", &[]).share_key(), None);
         assert_eq!(client_of("10.0.0.1", "10.0.0.1", &[]).share_key(), None);
-        assert!(client_of("10.0.0.1", "127.0.0.1", &[]).share_key().is_some());
+        assert!(
+            client_of("10.0.0.1", "127.0.0.1", &[])
+                .share_key()
+                .is_some()
+        );
         assert!(client_of("", "192.0.2.1", &[]).share_key().is_some());
     }
 
     #[test]
     fn invalid_networks_are_named() {
-        for text in ["proxy", "10.0.0.0/33", "0.0.0.0/0", "::/0", "10.0.0.1;10.0.0.2"] {
+        for text in [
+            "proxy",
+            "10.0.0.0/33",
+            "0.0.0.0/0",
+            "::/0",
+            "10.0.0.1;10.0.0.2",
+        ] {
             let error = TrustedProxies::parse(text).unwrap_err();
             assert!(error.contains(text), "{error}");
         }

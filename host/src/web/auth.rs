@@ -217,11 +217,7 @@ async fn authenticate(app: &App, credential: &str) -> Result<Identity, ApiError>
     Ok(identity)
 }
 
-async fn user_in_role(
-    app: &App,
-    parts: &Parts,
-    roles: &[&str],
-) -> Result<store::User, ApiError> {
+async fn user_in_role(app: &App, parts: &Parts, roles: &[&str]) -> Result<store::User, ApiError> {
     let Identity { user, .. } = identify(app, parts).await?;
     require_role(&user, roles)?;
     Ok(user)

@@ -106,7 +106,9 @@ fn take_chat(app: &App, user: &store::User) -> Result<Share<String>, ApiError> {
         let (status, detail) = match full {
             SharesFull::Key => (
                 StatusCode::TOO_MANY_REQUESTS,
-                format!("you have too many running chat completions (limit {MAX_CHATS}): wait for one"),
+                format!(
+                    "you have too many running chat completions (limit {MAX_CHATS}): wait for one"
+                ),
             ),
             SharesFull::Total => (
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -99,7 +99,9 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
         // The client was faster to leave.
         let is_of_client = matches!(
             error.kind(),
-            ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused
+            ErrorKind::ConnectionAborted
+                | ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionRefused
         );
         if !is_of_client {
             tracing::error!("cannot accept a connection, will retry: {error}");

@@ -47,9 +47,7 @@ pub(super) async fn limit_pace(
         pace: Pace::new(limits.body_rate, limits.body_time),
         is_too_slow: is_too_slow.clone(),
     };
-    let response = next
-        .run(Request::from_parts(parts, Body::new(paced)))
-        .await;
+    let response = next.run(Request::from_parts(parts, Body::new(paced))).await;
     if is_too_slow.load(Ordering::Relaxed) {
         return too_slow(&uri);
     }

@@ -17,7 +17,9 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN, TRANSFER_ENCODING};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN, TRANSFER_ENCODING,
+};
 use http::request::Parts;
 use http::{HeaderName, StatusCode};
 use pinhole_ground::guard::{Guard, Refusal};

@@ -27,6 +27,7 @@ pub const CLASSES: &[AttackClass] = &[
     class("H", "Requests and responses"),
     class("S", "What an engine, an upstream or a user must not learn"),
     class("I", "Images and texts that reach a client"),
+    class("T", "What users and clients do to a server"),
 ];
 
 /// All attacks, in order.
@@ -198,6 +199,25 @@ pub const ATTACKS: &[Attack] = &[
     attack("I5", "markup, scripts and terminal escapes in texts"),
     attack("I6", "endless progress reports and previews"),
     attack("I7", "errors outside the contract, or too long ones"),
+    attack("T10", "the body of a request that stops before its end"),
+    attack("T11", "the body of a request that arrives byte by byte"),
+    attack("T12", "the head of a request that never ends"),
+    attack("T13", "many connections from one IP address"),
+    attack("T14", "thousands of requests sent in advance"),
+    attack("T15", "a client that does not read its responses"),
+    attack("T16", "thousands of Socket.IO handshakes without a key"),
+    attack(
+        "T17",
+        "a page of another site that sends requests with the user's cookie",
+    ),
+    attack(
+        "T18",
+        "a page of another site that opens a WebSocket with the user's cookie",
+    ),
+    attack("T19", "a forged X-Forwarded-For"),
+    attack("T20", "a flood of chat completions and image requests"),
+    attack("T21", "a chat completion with many choices"),
+    attack("T22", "uploads that occupy the memory of all uploads"),
 ];
 
 const fn class(letter: &'static str, heading: &'static str) -> AttackClass {

@@ -13,6 +13,7 @@
 //! | `secret` | S: what an engine, an upstream or a user must not learn |
 //! | `image` | I: images that reach a client |
 //! | `text` | I: texts that reach a client |
+//! | `access` | T10 to T22: what clients do to a server: connections, origins, rates |
 //!
 //! A case gets the `AttackTarget`: the server under attack with a client for it, the upstream of engine
 //! `hostile`, whose responses the case scripts, a second upstream (`trap`) that no connection may reach, and
@@ -26,6 +27,7 @@
 //!
 //! [`Guard`]: pinhole_ground::guard::Guard
 
+mod access;
 mod artifact;
 mod attacks;
 mod case;
@@ -77,6 +79,7 @@ pub fn cases() -> impl Iterator<Item = &'static AttackCase> {
         secret::CASES,
         image::CASES,
         text::CASES,
+        access::CASES,
     ];
     classes.into_iter().flatten()
 }

@@ -15,7 +15,9 @@ async fn stalled_and_dripped_heads_are_refused() {
     assert_eq!(idle.get_health().await, 200);
 
     let mut stalled = RawClient::connect(&server).await;
-    stalled.send("GET /health HTTP/1.1\r\nhost: a\r\nx-slow:").await;
+    stalled
+        .send("GET /health HTTP/1.1\r\nhost: a\r\nx-slow:")
+        .await;
     assert_eq!(status_of(&stalled.read_to_end().await), 408);
 
     let mut dripping = RawClient::connect(&server).await;
@@ -54,7 +56,10 @@ async fn web_socket_outlives_the_time_for_heads() {
     assert_eq!(status_of(&stalled.read_to_end().await), 408);
     let mut byte = [0];
     let read = timeout(SHORT, socket.0.read_exact(&mut byte)).await;
-    assert!(read.is_err() || read.unwrap().is_ok(), "the socket is closed");
+    assert!(
+        read.is_err() || read.unwrap().is_ok(),
+        "the socket is closed"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,7 +111,10 @@ async fn stalled_body_is_refused_on_every_route() {
         assert_eq!(status_of(&response), 408, "{path}: {response}");
         let (_, body) = response.split_once("\r\n\r\n").unwrap();
         let body: Value = serde_json::from_str(body).unwrap();
-        assert!(body[error].to_string().contains("too slowly"), "{path}: {body}");
+        assert!(
+            body[error].to_string().contains("too slowly"),
+            "{path}: {body}"
+        );
     }
 }
 
@@ -206,7 +214,11 @@ async fn connections_of_one_ip_address_leave_room_for_others() {
     let room = async {
         loop {
             let mut client = RawClient::connect_from("127.0.0.2", server.address).await;
-            client.0.write_all(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n").await.ok();
+            client
+                .0
+                .write_all(b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n")
+                .await
+                .ok();
             if client.status_or_end().await == Some(200) {
                 return;
             }

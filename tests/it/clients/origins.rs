@@ -28,20 +28,44 @@ async fn change_with_cookie_needs_own_origin_and_json() {
     let other_port = "http://127.0.0.1:1";
     let json = ("content-type", "application/json");
     let rows: &[(&str, &[(&str, &str)], u16)] = &[
-        ("same origin", &[json, ("sec-fetch-site", "same-origin")], 200),
+        (
+            "same origin",
+            &[json, ("sec-fetch-site", "same-origin")],
+            200,
+        ),
         ("old browser", &[json, ("origin", &own)], 200),
         ("no browser", &[json], 200),
-        ("listed", &[json, ("sec-fetch-site", "cross-site"), ("origin", PAGE)], 200),
+        (
+            "listed",
+            &[json, ("sec-fetch-site", "cross-site"), ("origin", PAGE)],
+            200,
+        ),
         ("cross site", &[json, ("sec-fetch-site", "cross-site")], 403),
         ("same site", &[json, ("sec-fetch-site", "same-site")], 403),
         ("typed URL", &[json, ("sec-fetch-site", "none")], 403),
         ("other origin", &[json, ("origin", OTHER)], 403),
         ("other port", &[json, ("origin", other_port)], 403),
         ("hidden origin", &[json, ("origin", "null")], 403),
-        ("both", &[json, ("sec-fetch-site", "cross-site"), ("origin", &own)], 403),
-        ("form", &[("content-type", "text/plain"), ("origin", &own)], 403),
-        ("form without origin", &[("content-type", "text/plain")], 403),
-        ("encoded form", &[("content-type", "application/x-www-form-urlencoded")], 403),
+        (
+            "both",
+            &[json, ("sec-fetch-site", "cross-site"), ("origin", &own)],
+            403,
+        ),
+        (
+            "form",
+            &[("content-type", "text/plain"), ("origin", &own)],
+            403,
+        ),
+        (
+            "form without origin",
+            &[("content-type", "text/plain")],
+            403,
+        ),
+        (
+            "encoded form",
+            &[("content-type", "application/x-www-form-urlencoded")],
+            403,
+        ),
         ("no type", &[("origin", &own)], 403),
     ];
     for (name, headers, expected) in rows {
@@ -49,7 +73,10 @@ async fn change_with_cookie_needs_own_origin_and_json() {
         assert_eq!(status, *expected, "{name}: {body}");
     }
     // A key is not sent by a browser on its own.
-    let cross_site = [("content-type", "text/plain"), ("sec-fetch-site", "cross-site")];
+    let cross_site = [
+        ("content-type", "text/plain"),
+        ("sec-fetch-site", "cross-site"),
+    ];
     let with_key = change(&server, &cross_site).bearer_auth(&server.key);
     assert_eq!(status_and_json(with_key).await.0, 200);
     // Another scheme does not hide the cookie.

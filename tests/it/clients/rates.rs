@@ -49,13 +49,14 @@ async fn requests_of_a_user_are_limited_before_their_body_is_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn running_chat_completions_of_a_user_are_limited() {
-    let model = FakeUpstream::start(async |request: pinhole_tests::RecordedRequest| {
-        match request.line().as_str() {
-            "POST /chat/completions" => std::future::pending().await,
-            _ => FakeResponse::json(404, &json!({})),
-        }
-    })
-    .await;
+    let model =
+        FakeUpstream::start(async |request: pinhole_tests::RecordedRequest| {
+            match request.line().as_str() {
+                "POST /chat/completions" => std::future::pending().await,
+                _ => FakeResponse::json(404, &json!({})),
+            }
+        })
+        .await;
     let url = model.url();
     let server = TestServer::start(&[("OPENAI_API_BASE_URL", &url)]).await;
     let turn = json!({"model": "m", "messages": [{"role": "user", "content": "a"}]});
@@ -103,9 +104,14 @@ async fn number_of_choices_is_limited() {
             let turn = json!({"messages": [], "n": n});
             let (status, body) = server.post_json(path, &turn).await;
             assert_eq!(status, 400, "{path} {n}: {body}");
-            assert!(body.to_string().contains("n must be a whole number"), "{body}");
+            assert!(
+                body.to_string().contains("n must be a whole number"),
+                "{body}"
+            );
         }
-        let (status, body) = server.post_json(path, &json!({"messages": [], "n": 10})).await;
+        let (status, body) = server
+            .post_json(path, &json!({"messages": [], "n": 10}))
+            .await;
         assert_eq!(status, 502, "{path}: {body}");
     }
 }

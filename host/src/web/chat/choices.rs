@@ -15,7 +15,9 @@ pub(super) fn check(payload: &Map<String, Value>) -> Result<(), ApiError> {
     for field in FIELDS {
         let is_allowed = match payload.get(field) {
             None | Some(Value::Null) => true,
-            Some(value) => value.as_u64().is_some_and(|it| (1..=MAX_CHOICES).contains(&it)),
+            Some(value) => value
+                .as_u64()
+                .is_some_and(|it| (1..=MAX_CHOICES).contains(&it)),
         };
         if Guard::ChatChoices.applies(!is_allowed) {
             let detail = format!("{field} must be a whole number from 1 to {MAX_CHOICES}");
@@ -42,7 +44,14 @@ mod tests {
         ] {
             assert!(is_allowed(body.clone()), "{body}");
         }
-        for value in [json!(0), json!(11), json!(-1), json!(1.5), json!("1"), json!([1])] {
+        for value in [
+            json!(0),
+            json!(11),
+            json!(-1),
+            json!(1.5),
+            json!("1"),
+            json!([1]),
+        ] {
             assert!(!is_allowed(json!({"n": value})), "n {value}");
             assert!(!is_allowed(json!({"best_of": value})), "best_of {value}");
         }

@@ -67,7 +67,10 @@ pub(super) async fn upload(
     request: Request,
 ) -> Result<Json<File>, ApiError> {
     // Reserved until the image is stored.
-    let mut room = app.files.reserve_upload(&user.id).map_err(too_many_uploads)?;
+    let mut room = app
+        .files
+        .reserve_upload(&user.id)
+        .map_err(too_many_uploads)?;
     let form = UploadForm::read(request, &mut room).await?;
     let Some(bytes) = form.file else {
         let detail = "file: Field required";

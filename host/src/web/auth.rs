@@ -114,18 +114,17 @@ impl FromRequestParts<Arc<App>> for LiveUser {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
-        let user = live_user(app, parts).await;
-        user.map_err(|error| error.rejection(&parts.uri))
+        let user = match credential(&parts.headers) {
+            Some(credential) => Self::of_credential(app, credential).await,
+            None => Err(not_authenticated()),
+        };
+        let user = user.map_err(|error| error.rejection(&parts.uri))?;
+        if is_cookie_request(&parts.headers) {
+            require_same_origin(parts, &app.clients)
+                .map_err(|error| error.rejection(&parts.uri))?;
+        }
+        Ok(user)
     }
-}
-
-/// A long-lived connection with the cookie must not be opened by a page of another origin.
-async fn live_user(app: &App, parts: &Parts) -> Result<LiveUser, ApiError> {
-    if bearer_token(&parts.headers).is_none() {
-        require_same_origin(parts, &app.clients)?;
-    }
-    let credential = credential(app, parts)?.ok_or_else(not_authenticated)?;
-    LiveUser::of_credential(app, credential).await
 }
 
 impl LiveUser {
@@ -166,16 +165,14 @@ pub(super) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The API key or session token of a request: its bearer token, else the cookie `token`, with which
-/// browsers load images. Fails if a page of another origin may have caused a request with the cookie.
-fn credential<'a>(app: &App, parts: &'a Parts) -> Result<Option<&'a str>, ApiError> {
-    if let Some(token) = bearer_token(&parts.headers) {
-        return Ok(Some(token));
-    }
-    let Some(token) = cookie_token(&parts.headers) else {
-        return Ok(None);
-    };
-    check_cookie_request(parts, &app.clients)?;
-    Ok(Some(token))
+/// browsers load images.
+fn credential(headers: &HeaderMap) -> Option<&str> {
+    bearer_token(headers).or_else(|| cookie_token(headers))
+}
+
+/// Is the cookie the only credential of the request?
+fn is_cookie_request(headers: &HeaderMap) -> bool {
+    bearer_token(headers).is_none()
 }
 
 fn cookie_token(headers: &HeaderMap) -> Option<&str> {
@@ -187,23 +184,30 @@ fn cookie_token(headers: &HeaderMap) -> Option<&str> {
         .find_map(|pair| pair.trim().strip_prefix("token="))
 }
 
-/// The identity of a request's credential.
+/// The identity of a request's credential. Fails if a page of another origin may have caused a change with the
+/// cookie.
 async fn identify(app: &App, parts: &Parts) -> Result<Identity, ApiError> {
-    let credential = credential(app, parts)?.ok_or_else(not_authenticated)?;
-    authenticate(app, credential).await
+    let credential = credential(&parts.headers).ok_or_else(not_authenticated)?;
+    let identity = authenticate(app, credential).await?;
+    if is_cookie_request(&parts.headers) {
+        check_cookie_request(parts, &app.clients)?;
+    }
+    Ok(identity)
 }
 
 /// The id of the user who opens a socket, if they are known already. Fails if a page of another origin opens it with
 /// the cookie.
 pub(super) async fn socket_user(app: &App, parts: &Parts) -> Result<Option<String>, ApiError> {
-    if bearer_token(&parts.headers).is_none() && cookie_token(&parts.headers).is_some() {
-        require_same_origin(parts, &app.clients)?;
-    }
-    let Some(credential) = credential(app, parts)? else {
+    let Some(credential) = credential(&parts.headers) else {
         return Ok(None);
     };
-    let identity = app.accounts.authenticate(credential).await?;
-    Ok(identity.map(|Identity { user, .. }| user.id))
+    let Some(Identity { user, .. }) = app.accounts.authenticate(credential).await? else {
+        return Ok(None);
+    };
+    if is_cookie_request(&parts.headers) {
+        require_same_origin(parts, &app.clients)?;
+    }
+    Ok(Some(user.id))
 }
 
 async fn authenticate(app: &App, credential: &str) -> Result<Identity, ApiError> {

@@ -13,7 +13,7 @@ use pinhole_ground::guard::Guard;
 use pinhole_ground::shares::Shares;
 
 pub use allowed_origins::AllowedOrigins;
-pub use connection_limits::{ConnectionLimits, MAX_BODY_TIME, MinRate};
+pub use connection_limits::{ConnectionLimits, DEFAULT_CONNECTIONS, MAX_BODY_TIME, MinRate};
 pub use request_rate::RequestRate;
 pub use trusted_proxies::{ClientIp, TrustedProxies};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Connections of all clients, unless the operator sets another number.
-const DEFAULT_CONNECTIONS: usize = 10_000;
+pub const DEFAULT_CONNECTIONS: usize = 10_000;
 /// One IP address has at most this part of all connections.
 const IP_ADDRESS_PART: usize = 4;
 /// How long a connection may be idle: longer than reverse proxies keep theirs open (Caddy: two minutes), so

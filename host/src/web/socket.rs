@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::routing::{MethodRouter, any};
 use http::request::Parts;
 use http::{StatusCode, Uri};
@@ -146,6 +146,7 @@ pub(super) fn route(app: Arc<App>) -> MethodRouter<Arc<App>> {
         .max_buffer_size(SEND_BUFFER_MESSAGES)
         .with_parser(parser)
         .build_svc();
+    let server = app.clone();
     let on_connecting = move |socket: SocketRef, credentials: TryData<Credentials>| {
         let app = app.clone();
         async move {
@@ -155,10 +156,10 @@ pub(super) fn route(app: Arc<App>) -> MethodRouter<Arc<App>> {
     };
     io.ns("/", on_connected.with(on_connecting));
     let places = Arc::new(Places::new());
-    any(async move |State(app): State<Arc<App>>, request: Request| {
+    any(async move |request: Request| {
         let (mut parts, body) = request.into_parts();
         if !has_session(&parts.uri) {
-            let connection = open(&app, &places, &parts).await?;
+            let connection = open(&server, &places, &parts).await?;
             parts.extensions.insert(Arc::new(connection));
         }
         match service.call(Request::from_parts(parts, body)).await {

@@ -8,8 +8,10 @@ const PAGE: &str = "https://page.example";
 const OTHER: &str = "https://other.example";
 const SETTINGS: &str = "/api/v1/settings";
 
+type Header<'a> = (&'a str, &'a str);
+
 /// A change with the cookie and these headers.
-fn change(server: &TestServer, headers: &[(&str, &str)]) -> reqwest::RequestBuilder {
+fn change(server: &TestServer, headers: &[Header]) -> reqwest::RequestBuilder {
     let mut request = server
         .client
         .post(server.url(SETTINGS))
@@ -27,7 +29,7 @@ async fn change_with_cookie_needs_own_origin_and_json() {
     let own = format!("http://{}", server.address);
     let other_port = "http://127.0.0.1:1";
     let json = ("content-type", "application/json");
-    let rows: &[(&str, &[(&str, &str)], u16)] = &[
+    let rows: &[(&str, &[Header], u16)] = &[
         (
             "same origin",
             &[json, ("sec-fetch-site", "same-origin")],
@@ -149,15 +151,15 @@ async fn cors_is_off_by_default_and_sends_cookies_only_to_listed_origins() {
             .header("access-control-request-headers", "authorization");
         let preflight = preflight.send().await.unwrap();
         let context = format!("{setting:?} {origin}");
-        let name = "access-control-allow-origin";
-        assert_eq!(header(&preflight, name), allowed, "{context}");
+        let allowed_origin = "access-control-allow-origin";
+        assert_eq!(header(&preflight, allowed_origin), allowed, "{context}");
         let may_send_key = header(&preflight, "access-control-allow-headers");
         assert_eq!(may_send_key.is_empty(), setting.is_empty(), "{context}");
         let read = server.get("/health").header("origin", origin);
         let read = read.send().await.unwrap();
-        assert_eq!(header(&read, name), allowed, "{context}");
-        let name = "access-control-allow-credentials";
-        assert_eq!(header(&read, name), credentials, "{context}");
+        assert_eq!(header(&read, allowed_origin), allowed, "{context}");
+        let with_cookie = "access-control-allow-credentials";
+        assert_eq!(header(&read, with_cookie), credentials, "{context}");
     }
 }
 

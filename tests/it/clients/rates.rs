@@ -71,7 +71,7 @@ async fn running_chat_completions_of_a_user_are_limited() {
         let second = server.add_second_user().await;
         let other = server.post(path, &turn).bearer_auth(second).send();
         tokio::select! {
-            other = other => panic!("{other:?}"),
+            response = other => panic!("{response:?}"),
             () = model.wait_for_requests(MAX_CHATS + 1) => {}
         }
     };

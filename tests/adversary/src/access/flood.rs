@@ -74,9 +74,9 @@ pub(super) async fn chats_at_once(target: &AttackTarget) -> Result<()> {
     );
     let mut refused = 0;
     for response in responses.await.into_iter().flatten() {
-        let (status, body) = response?;
-        let body = String::from_utf8_lossy(&body);
-        ensure!(status == 429, "{status} {body}");
+        let (status, refusal) = response?;
+        let refusal = String::from_utf8_lossy(&refusal);
+        ensure!(status == 429, "{status} {refusal}");
         refused += 1;
     }
     let running = MANY_CHATS - refused;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pinhole::app::App;
+use pinhole::clients::ConnectionLimits;
 use pinhole::config::Config;
 use pinhole_ground::environment::Environment;
 use pinhole_sandbox::Compiler;
@@ -12,6 +13,7 @@ use serde_json::Value;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 /// The second user's key, and its SHA-256 in hexadecimal, as the store holds it.
 const SECOND_KEY: &str = "sk-second";
@@ -102,15 +104,27 @@ impl TestServer {
         Self::open(data_dir, Some(key), variables).await
     }
 
+    /// Starts a server with exactly these variables and with these limits of connections.
+    pub async fn with_limits(limits: ConnectionLimits, variables: &[(&str, &str)]) -> Self {
+        let data_dir = tempfile::tempdir().unwrap();
+        copy_compiled_engines(&data_dir);
+        let mut config = Config::new(environment(&data_dir, variables)).unwrap();
+        config.clients.limits = limits;
+        Self::run(data_dir, None, config).await
+    }
+
     async fn open(data_dir: TempDir, key: Option<String>, variables: &[(&str, &str)]) -> Self {
         let config = Config::new(environment(&data_dir, variables)).unwrap();
+        Self::run(data_dir, key, config).await
+    }
+
+    async fn run(data_dir: TempDir, key: Option<String>, config: Config) -> Self {
         let app = Arc::new(App::open(&config).await.unwrap());
         let first_key = app.store.create_first_administrator().await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router =
-            pinhole::web::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
-        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(pinhole::web::serve(listener, app.clone(), shutdown));
         Self {
             app,
             key: first_key.or(key).unwrap(),

@@ -16,6 +16,7 @@ use crate::chat::Chat;
 use crate::chat::event::Events;
 use crate::chat::model::Models;
 use crate::chat::task::Tasks;
+use crate::clients::Clients;
 use crate::config::Config;
 use crate::files::Files;
 use crate::jobs::Jobs;
@@ -27,6 +28,7 @@ pub use settings_change::ChangeError;
 /// The handles that a request may use.
 pub struct App {
     pub audit: AuditLog,
+    pub clients: Clients,
     pub jobs: Arc<Jobs>,
     pub files: Files,
     pub store: Store,
@@ -57,6 +59,7 @@ impl App {
         let servers = &jobs.snapshot().settings.model_servers;
         let models = Models::open(servers, &jobs.egress, &audit).map_err(anyhow::Error::msg)?;
         Ok(Self {
+            clients: Clients::new(config.clients.clone()),
             accounts: Accounts::open(&data, store.clone(), &config.environment)?,
             chat: Arc::new(Chat {
                 jobs: jobs.clone(),

@@ -1,6 +1,7 @@
 //! The configuration that is fixed while the process runs. The only reader of the process's environment.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use pinhole_images::Decoder;
 use pinhole_sandbox::grant::FirstUse;
 use pinhole_sandbox::{Compiler, MAX_CODE_BYTES, Options};
 
+use crate::clients::{AllowedOrigins, ClientRules, ConnectionLimits, TrustedProxies};
 use crate::files::StorageLimits;
 
 /// Jobs that run at the same time; more wait.
@@ -37,6 +39,10 @@ const MAX_COMPILE_SECS: u64 = 3600;
 /// Memory of one compilation in MiB.
 pub const DEFAULT_COMPILE_MIB: u64 = 2048;
 const MAX_COMPILE_MIB: u64 = 64 << 10;
+const MAX_CONNECTIONS: u64 = 60_000;
+/// Requests of a user for images and chat completions in a minute.
+pub const DEFAULT_REQUESTS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(600).expect("not zero");
+const MAX_REQUESTS_PER_MINUTE: u64 = 1_000_000;
 
 /// The configuration that is fixed while the process runs.
 #[derive(Clone)]
@@ -68,6 +74,9 @@ pub struct Config {
     pub first_use: FirstUse,
     /// `PINHOLE_METRICS_LISTEN`: where metrics are served. Without it, nothing is counted.
     pub metrics: Option<SocketAddr>,
+    /// `PINHOLE_TRUSTED_PROXIES`, `CORS_ALLOW_ORIGIN`, `PINHOLE_CONNECTIONS` and
+    /// `PINHOLE_REQUESTS_PER_MINUTE`.
+    pub clients: ClientRules,
     /// All variables, for settings.
     pub environment: Environment,
 }
@@ -98,6 +107,7 @@ impl Config {
         let retention_days = number("PINHOLE_FILE_RETENTION_DAYS", MAX_RETENTION_DAYS)?;
         Ok(Self {
             metrics: parse_metrics_listen(&environment)?,
+            clients: parse_client_rules(&environment)?,
             first_use: parse_first_use(&environment)?,
             audit: parse_audit(&environment)?,
             compiler: parse_compiler(&environment)?,
@@ -151,6 +161,31 @@ fn parse_nat64(environment: &Environment) -> Result<Vec<Nat64>> {
         }
         None => Ok(Vec::new()),
     }
+}
+
+fn parse_client_rules(environment: &Environment) -> Result<ClientRules> {
+    const RATE: &str = "PINHOLE_REQUESTS_PER_MINUTE";
+    let text = |name| environment.get(name).unwrap_or_default();
+    let proxies = TrustedProxies::parse(text("PINHOLE_TRUSTED_PROXIES"))
+        .map_err(|why| anyhow!("PINHOLE_TRUSTED_PROXIES {why}"))?;
+    let origins = AllowedOrigins::parse(text("CORS_ALLOW_ORIGIN"))
+        .map_err(|why| anyhow!("CORS_ALLOW_ORIGIN {why}"))?;
+    let connections = parse_number(environment, "PINHOLE_CONNECTIONS", MAX_CONNECTIONS)?;
+    let requests = parse_number(environment, RATE, MAX_REQUESTS_PER_MINUTE)?;
+    Ok(ClientRules {
+        proxies,
+        origins,
+        limits: connections
+            .and_then(|number| usize::try_from(number).ok())
+            .map_or_else(
+                ConnectionLimits::default,
+                ConnectionLimits::with_connections,
+            ),
+        requests_per_minute: requests
+            .and_then(|number| u32::try_from(number).ok())
+            .and_then(NonZeroU32::new)
+            .unwrap_or(DEFAULT_REQUESTS_PER_MINUTE),
+    })
 }
 
 fn parse_audit(environment: &Environment) -> Result<AuditRetention> {

@@ -24,10 +24,10 @@ use futures_util::{Stream, StreamExt, stream};
 use pinhole_ground::ballast::Ballast;
 use pinhole_ground::disk;
 use pinhole_ground::guard::Guard;
+use pinhole_ground::shares::Shares;
 use pinhole_images::{DecodeFor, Decoder, Image, ImageLimits};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
 use crate::store::{ChatFilter, FileRow, Page, SearchError, Store, Trouble, User, now};
 use identity::Identity;
@@ -41,7 +41,7 @@ pub use lookup::MAX_SOURCES;
 pub use room::{NoRoom, StorageLimits};
 pub use spool::MAX_SPOOLED_BYTES;
 pub use thumbnail::{THUMBNAIL_SIZES, Thumbnail};
-pub use upload::{MAX_UPLOADING_BYTES, UploadReservation};
+pub use upload::{MAX_UPLOADING_BYTES, MAX_USER_UPLOADING_BYTES, UploadReservation};
 
 /// Limits of an uploaded image.
 pub const UPLOAD_LIMITS: ImageLimits = ImageLimits {
@@ -60,7 +60,7 @@ pub struct Files {
     identity: Identity,
     ballast: Ballast,
     store: Store,
-    uploads: Arc<Semaphore>,
+    uploads: Arc<Shares<String>>,
     decoder: Decoder,
     limits: StorageLimits,
 }
@@ -85,7 +85,10 @@ impl Files {
             identity,
             ballast: Ballast::new(data.try_clone()?),
             store,
-            uploads: Arc::new(Semaphore::new(MAX_UPLOADING_BYTES)),
+            uploads: Shares::new(
+                MAX_UPLOADING_BYTES,
+                Guard::UploadShare.limit(MAX_USER_UPLOADING_BYTES),
+            ),
             decoder,
             limits,
         })

@@ -18,6 +18,7 @@ pub mod app;
 pub mod chat;
 pub mod jobs;
 pub mod accounts;
+pub mod clients;
 pub mod files;
 pub mod settings;
 pub mod store;

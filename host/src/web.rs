@@ -13,43 +13,56 @@ mod audit;
 mod auth;
 mod chat;
 mod chats;
+mod client_ip;
+mod connections;
 mod error;
 mod events;
 mod extractors;
 mod files;
+mod held_body;
 mod source_images;
 mod images;
 mod openai;
 mod openapi;
+mod pace;
+mod request_body;
+mod same_origin;
 mod settings;
 mod socket;
 mod tasks;
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use http::Uri;
 use http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use serde::Serialize;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowCredentials, AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::clients::AllowedOrigins;
 use error::ApiError;
 use extractors::Json;
 
 pub use chats::MAX_CHAT_BYTES;
-pub use files::MAX_UPLOAD_TIME;
+pub use connections::serve;
 pub use source_images::MAX_EDIT_BODY_BYTES;
 
 /// Length of a request body, in bytes, unless a route has its own limit.
 pub const MAX_BODY_BYTES: usize = 32 << 20;
+
+/// How long browsers remember what a page of another origin may send.
+const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 
 /// All routes of the server.
 pub fn router(app: Arc<App>) -> Router {
@@ -67,7 +80,7 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(settings::routes())
         .merge(tasks::routes())
         .split_for_parts();
-    routes
+    let routes = routes
         .merge(openapi::routes(&document))
         .route(socket::PATH, socket.clone())
         .route(&format!("{}/", socket::PATH), socket)
@@ -76,12 +89,34 @@ pub fn router(app: Arc<App>) -> Router {
             ApiError::method_not_allowed().rejection(&uri)
         })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn_with_state(app.clone(), request_body::limit_pace))
         .layer(SetResponseHeaderLayer::if_not_present(
             X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         ))
-        .layer(CatchPanicLayer::custom(panic_response))
-        .with_state(app)
+        .layer(CatchPanicLayer::custom(panic_response));
+    let origins = &app.clients.origins;
+    let routes = if origins.is_empty() {
+        routes
+    } else {
+        routes.layer(cors(origins.clone()))
+    };
+    routes.with_state(app)
+}
+
+/// Lets pages of the operator's origins call the server. Only those that are listed may send the cookie.
+fn cors(origins: AllowedOrigins) -> CorsLayer {
+    let listed = origins.clone();
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(move |origin, _| {
+            origins.allows(origin)
+        }))
+        .allow_credentials(AllowCredentials::predicate(move |origin, _| {
+            listed.lists(origin)
+        }))
+        .allow_methods(AllowMethods::mirror_request())
+        .allow_headers(AllowHeaders::mirror_request())
+        .max_age(CORS_MAX_AGE)
 }
 
 #[derive(Serialize, ToSchema)]

@@ -15,7 +15,7 @@ use pinhole_ground::audit::RefusalKind;
 use pinhole_ground::guard::HAS_SWITCHES;
 use pinhole_ground::metrics::Metrics;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Files and connections that the process requests to have open at the same time.
 const MAX_OPEN_FILES: u64 = 65_536;
@@ -67,32 +67,28 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
     tokio::spawn(app.store.clone().index_texts());
     // Stops with the process. The next start repeats an interrupted sweep.
     tokio::spawn(app.files.clone().clean_up_hourly(config.file_retention));
-    run(listener, app).await
+    run(listener, app).await;
+    Ok(())
 }
 
 /// Serves requests until the signal to shut down, then stops turns and jobs.
-async fn run(listener: TcpListener, app: Arc<App>) -> Result<()> {
-    let (shutdown_sender, mut shutdown) = watch::channel(false);
-    // Sign-in attempts are counted by IP address.
-    let router = web::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
-        shutdown_signal().await;
-        shutdown_sender.send_replace(true);
-    });
-    // Clients do not close their event streams.
+async fn run(listener: TcpListener, app: Arc<App>) {
+    let shutdown = CancellationToken::new();
+    let serving = web::serve(listener, app.clone(), shutdown.clone());
     let timeout = async {
-        shutdown.wait_for(|is_started| *is_started).await.ok();
+        shutdown_signal().await;
+        shutdown.cancel();
+        // Clients do not close their event streams.
         tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
     };
-    let result = tokio::select! {
-        result = server => result.context("the server failed"),
-        () = timeout => Ok(()),
-    };
+    tokio::select! {
+        () = serving => {}
+        () = timeout => {}
+    }
     tokio::time::timeout(SHUTDOWN_TIMEOUT, app.tasks.shut_down())
         .await
         .ok();
     app.jobs.shut_down().await;
-    result
 }
 
 /// Listens for requests for metrics, on another port than the server's.

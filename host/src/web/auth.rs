@@ -4,6 +4,7 @@
 //! has that right.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::StatusCode;
@@ -13,6 +14,7 @@ use http::request::Parts;
 use pinhole_ground::guard::Guard;
 
 use super::error::{ApiError, Rejection};
+use super::same_origin::{check_cookie_request, require_same_origin};
 use crate::accounts::{Identity, LiveSession};
 use crate::app::App;
 use crate::jobs::{Requester, Snapshot};
@@ -30,7 +32,11 @@ pub(super) struct User(pub(super) store::User);
 /// A signed-in user whose role is `admin`.
 pub(super) struct Administrator(pub(super) store::User);
 
-/// A signed-in user with the permission `features.image_generation`.
+/// A signed-in user whose requests for images and chat completions are within their rate. Extracting it counts the
+/// request, before the body is read.
+pub(super) struct ChatUser(pub(super) store::User);
+
+/// A [`ChatUser`] with the permission `features.image_generation`.
 pub(super) struct ImageCreator(pub(super) store::User);
 
 /// A signed-in user of a long-lived connection.
@@ -44,7 +50,7 @@ impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
-        let identity = identify(app, &parts.headers).await;
+        let identity = identify(app, parts).await;
         identity
             .map(Self)
             .map_err(|error| error.rejection(&parts.uri))
@@ -59,7 +65,7 @@ impl OptionalFromRequestParts<Arc<App>> for Caller {
         parts: &mut Parts,
         app: &Arc<App>,
     ) -> Result<Option<Self>, Rejection> {
-        Ok(identify(app, &parts.headers).await.ok().map(Self))
+        Ok(identify(app, parts).await.ok().map(Self))
     }
 }
 
@@ -67,7 +73,7 @@ impl FromRequestParts<Arc<App>> for User {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
-        let user = user_in_role(app, &parts.headers, USER_ROLES).await;
+        let user = user_in_role(app, parts, USER_ROLES).await;
         user.map(Self).map_err(|error| error.rejection(&parts.uri))
     }
 }
@@ -76,8 +82,20 @@ impl FromRequestParts<Arc<App>> for Administrator {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
-        let user = user_in_role(app, &parts.headers, ADMINISTRATOR_ROLES).await;
+        let user = user_in_role(app, parts, ADMINISTRATOR_ROLES).await;
         user.map(Self).map_err(|error| error.rejection(&parts.uri))
+    }
+}
+
+impl FromRequestParts<Arc<App>> for ChatUser {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
+        let User(user) = User::from_request_parts(parts, app).await?;
+        match app.clients.rate.count(&user.id) {
+            Ok(()) => Ok(Self(user)),
+            Err(wait) => Err(too_many_requests(wait).rejection(&parts.uri)),
+        }
     }
 }
 
@@ -85,7 +103,7 @@ impl FromRequestParts<Arc<App>> for ImageCreator {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
-        let User(user) = User::from_request_parts(parts, app).await?;
+        let ChatUser(user) = ChatUser::from_request_parts(parts, app).await?;
         match may_create_images(app, &user).await {
             Ok(true) => Ok(Self(user)),
             Ok(false) => Err(ApiError::prohibited().rejection(&parts.uri)),
@@ -99,10 +117,16 @@ impl FromRequestParts<Arc<App>> for LiveUser {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
         let user = match credential(&parts.headers) {
-            Ok(credential) => Self::of_credential(app, credential).await,
+            Ok(Some(credential)) => Self::of_credential(app, credential).await,
+            Ok(None) => Err(not_authenticated()),
             Err(error) => Err(error),
         };
-        user.map_err(|error| error.rejection(&parts.uri))
+        let user = user.map_err(|error| error.rejection(&parts.uri))?;
+        if is_cookie_request(&parts.headers) {
+            require_same_origin(parts, &app.clients)
+                .map_err(|error| error.rejection(&parts.uri))?;
+        }
+        Ok(user)
     }
 }
 
@@ -145,11 +169,16 @@ pub(super) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
 
 /// The API key or session token of a request: its bearer token, else the cookie `token`, with which
 /// browsers load images.
-fn credential(headers: &HeaderMap) -> Result<&str, ApiError> {
+fn credential(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     match bearer_token(headers) {
-        Some(token) => Ok(token),
-        None => cookie_token(headers)?.ok_or_else(not_authenticated),
+        Some(token) => Ok(Some(token)),
+        None => cookie_token(headers),
     }
+}
+
+/// Is the cookie the only credential of the request?
+fn is_cookie_request(headers: &HeaderMap) -> bool {
+    bearer_token(headers).is_none()
 }
 
 /// The cookie `token`.
@@ -174,9 +203,30 @@ fn cookie_token(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     Ok(first)
 }
 
-/// The identity of a request's credential.
-async fn identify(app: &App, headers: &HeaderMap) -> Result<Identity, ApiError> {
-    authenticate(app, credential(headers)?).await
+/// The identity of a request's credential. Fails if a page of another origin may have caused a change with the
+/// cookie.
+async fn identify(app: &App, parts: &Parts) -> Result<Identity, ApiError> {
+    let credential = credential(&parts.headers)?.ok_or_else(not_authenticated)?;
+    let identity = authenticate(app, credential).await?;
+    if is_cookie_request(&parts.headers) {
+        check_cookie_request(parts, &app.clients)?;
+    }
+    Ok(identity)
+}
+
+/// The id of the user who opens a socket, if they are known already. Fails if a page of another origin opens it with
+/// the cookie.
+pub(super) async fn socket_user(app: &App, parts: &Parts) -> Result<Option<String>, ApiError> {
+    let Some(credential) = credential(&parts.headers)? else {
+        return Ok(None);
+    };
+    let Some(Identity { user, .. }) = app.accounts.authenticate(credential).await? else {
+        return Ok(None);
+    };
+    if is_cookie_request(&parts.headers) {
+        require_same_origin(parts, &app.clients)?;
+    }
+    Ok(Some(user.id))
 }
 
 async fn authenticate(app: &App, credential: &str) -> Result<Identity, ApiError> {
@@ -190,12 +240,8 @@ async fn authenticate(app: &App, credential: &str) -> Result<Identity, ApiError>
     Ok(identity)
 }
 
-async fn user_in_role(
-    app: &App,
-    headers: &HeaderMap,
-    roles: &[&str],
-) -> Result<store::User, ApiError> {
-    let Identity { user, .. } = identify(app, headers).await?;
+async fn user_in_role(app: &App, parts: &Parts, roles: &[&str]) -> Result<store::User, ApiError> {
+    let Identity { user, .. } = identify(app, parts).await?;
     require_role(&user, roles)?;
     Ok(user)
 }
@@ -205,6 +251,12 @@ fn require_role(user: &store::User, roles: &[&str]) -> Result<(), ApiError> {
         return Err(ApiError::wrong_role());
     }
     Ok(())
+}
+
+fn too_many_requests(wait: Duration) -> ApiError {
+    let detail = "you have sent too many requests for images and chat completions: retry later, or ask the operator to raise PINHOLE_REQUESTS_PER_MINUTE";
+    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    ApiError::retry_later(StatusCode::TOO_MANY_REQUESTS, detail, wait_ms)
 }
 
 fn not_authenticated() -> ApiError {

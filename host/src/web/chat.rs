@@ -1,5 +1,6 @@
 //! Open WebUI's chat API: runs a turn, and responds with a language model's completion.
 
+mod choices;
 mod completion;
 mod image_options;
 mod models;
@@ -12,15 +13,18 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderValue, StatusCode};
+use pinhole_ground::shares::{Share, SharesFull};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::auth::{self, User};
+use super::auth::{self, ChatUser};
 use super::error::{ApiError, SHOULD_RETRY};
 use super::extractors::Json;
+use super::held_body::hold;
 use super::tasks;
 use crate::app::App;
 use crate::chat::{self, Reply, Turn};
+use crate::clients::MAX_CHATS;
 use crate::store;
 
 use completion::CompletionFormat;
@@ -28,6 +32,9 @@ use image_options::ImageOptions;
 
 pub(super) use completion::{ChatResponse, Completion};
 pub(super) use request::{ChatBody, ChatRequest};
+
+/// Wait for another chat completion to end, in milliseconds.
+const CHAT_RETRY_MS: u64 = 1_000;
 
 /// The routes of chats and models, each under both of its paths, and of image prompts.
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
@@ -54,14 +61,14 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         )),
         (status = 403, description = "the user may not generate images, and no language model is configured"),
         (status = 404, description = "unknown model, or unknown chat"),
-        (status = 429, description = "the user has too many running turns"),
+        (status = 429, description = "the user has sent too many requests, or has too many running turns"),
         (status = 502, description = "the language model is unavailable"),
         (status = 503, description = "the server has too many running turns"),
     ),
 )]
 async fn complete(
     State(app): State<Arc<App>>,
-    User(user): User,
+    ChatUser(user): ChatUser,
     body: ChatBody,
 ) -> Result<Response, ApiError> {
     if !body.request.runs_in_background() {
@@ -83,9 +90,10 @@ pub(super) async fn run_turn(
         model: body.request.model.clone().unwrap_or_default(),
         is_stream: body.request.stream.unwrap_or(false),
     };
+    let share = take_chat(app, &user)?;
     let turn = start_turn(app, user, body).await?;
-    match chat::run(&app.chat, turn).await? {
-        Reply::Text(text) => Ok(format.text_response(&text)),
+    let response = match chat::run(&app.chat, turn).await? {
+        Reply::Text(text) => format.text_response(&text),
         Reply::Completion {
             completion,
             prefix,
@@ -98,13 +106,35 @@ pub(super) async fn run_turn(
                 let headers = response.headers_mut();
                 headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
             }
-            Ok(response)
+            response
         }
-    }
+    };
+    Ok(hold(response, share))
+}
+
+/// A place among the running chat completions.
+fn take_chat(app: &App, user: &store::User) -> Result<Share<String>, ApiError> {
+    let taken = app.clients.chats.take(Some(user.id.clone()), 1);
+    taken.map_err(|full| {
+        let (status, detail) = match full {
+            SharesFull::Key => (
+                StatusCode::TOO_MANY_REQUESTS,
+                format!(
+                    "you have too many running chat completions (limit {MAX_CHATS}): wait for one"
+                ),
+            ),
+            SharesFull::Total => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the server has too many running chat completions: retry later".to_owned(),
+            ),
+        };
+        ApiError::retry_later(status, detail, CHAT_RETRY_MS)
+    })
 }
 
 async fn start_turn(app: &App, user: store::User, body: ChatBody) -> Result<Turn, ApiError> {
     let ChatBody { request, payload } = body;
+    choices::check(&payload)?;
     let wants_image = request.wants_image();
     let may_create_images = wants_image && auth::may_create_images(app, &user).await?;
     if wants_image && !may_create_images && app.chat.models.is_empty() {

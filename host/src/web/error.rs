@@ -124,6 +124,17 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, PROHIBITED)
     }
 
+    /// A refusal that ends after this time: 429 if the limit is the user's, 503 if it is the server's.
+    pub(super) fn retry_later(
+        status: StatusCode,
+        detail: impl Into<String>,
+        retry_after_ms: u64,
+    ) -> Self {
+        let mut error = Self::new(status, detail);
+        error.retry_after_ms = Some(retry_after_ms);
+        error
+    }
+
     /// Adds the cause.
     pub(super) fn because(mut self, reason: String) -> Self {
         self.reason = Some(reason);

@@ -23,8 +23,6 @@ use super::extractors::{Json, Path, Query};
 use crate::app::App;
 use crate::store::{self, FileRow};
 
-pub use upload::MAX_UPLOAD_TIME;
-
 /// Files on a page by default.
 const DEFAULT_PAGE_FILES: u32 = 100;
 /// Files on a page.

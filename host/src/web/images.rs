@@ -92,6 +92,7 @@ impl From<&Model> for ImageModel {
         (status = 403, description = "image generation is disabled, or the user lacks the permission"),
         (status = 413, description = "the user's storage is full"),
         (status = 422, description = "fields of the body are invalid"),
+        (status = 429, description = "the user has sent too many requests"),
         (status = 507, description = "the server's disk is full"),
     ),
 )]
@@ -126,6 +127,7 @@ async fn generate(
         (status = 403, description = "image editing is disabled, or the user lacks the permission"),
         (status = 413, description = "the user's storage is full"),
         (status = 422, description = "fields of the body are invalid"),
+        (status = 429, description = "the user has sent too many requests"),
         (status = 507, description = "the server's disk is full"),
     ),
 )]

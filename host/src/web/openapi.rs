@@ -169,6 +169,7 @@ fn common_errors(operation: &Value) -> Vec<(&'static str, &'static str)> {
     }
     if !operation["requestBody"].is_null() {
         errors.push(("400", "the body is invalid"));
+        errors.push(("408", "the body arrives too slowly"));
         errors.push(("413", "the body is too long"));
     } else if !operation["parameters"].is_null() {
         errors.push(("400", "a parameter is invalid"));

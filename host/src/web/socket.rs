@@ -4,8 +4,15 @@
 //! receives the events of `GET /api/events`, until the token becomes invalid. A socket authenticates
 //! with a token that a script sends, never with the cookie, because a page of another site could open
 //! a socket with the cookie.
+//!
+//! Clients open a connection before they send a token. Each connection costs memory, so one without a user has
+//! one of a few places, of which an IP address has a part, and must become a socket within seconds. A connection
+//! whose user is known takes one of the user's places instead: at once if its first request has a key or the
+//! session's cookie, as those of browsers do, or else with its token. So connections without a user never
+//! take a place of one with a user.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,20 +20,23 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::routing::{MethodRouter, any};
-use http::StatusCode;
+use http::request::Parts;
+use http::{StatusCode, Uri};
 use hyper::service::Service;
+use pinhole_ground::guard::Guard;
+use pinhole_ground::shares::{Share, Shares, SharesFull};
 use serde::{Deserialize, Serialize};
 use socketioxide::extract::{AckSender, SocketRef, TryData};
 use socketioxide::handler::ConnectHandler;
 use socketioxide::{ParserConfig, SendError, SocketError, SocketIo};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::auth::LiveUser;
+use super::auth::{LiveUser, socket_user};
+use super::client_ip::ClientIp;
 use super::error::ApiError;
 use crate::accounts::LiveSession;
 use crate::app::App;
-use crate::chat::event::Listener;
+use crate::chat::event::{Listener, MAX_LISTENERS};
 use crate::store::User;
 
 /// The path to which clients connect.
@@ -37,11 +47,19 @@ const PING_INTERVAL: Duration = Duration::from_secs(25);
 /// Time in which a client must respond to a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time in which a connection must become a socket.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Lifetime of an anonymous socket, such as that of an open sign-in page.
 const ANONYMOUS_TIMEOUT: Duration = Duration::from_secs(60 * 60);
-/// Concurrent connections of all clients.
+/// Concurrent connections of all users.
 const MAX_CONNECTIONS: usize = 20_000;
+/// Concurrent connections of one user, those included that are closing.
+const MAX_USER_CONNECTIONS: usize = 2 * MAX_LISTENERS;
+/// Concurrent connections without a user.
+const MAX_ANONYMOUS: usize = 2_000;
+/// Concurrent connections without a user from one IP address.
+const MAX_IP_ANONYMOUS: usize = 100;
+/// Wait for another connection to end, in milliseconds.
+const FULL_RETRY_MS: u64 = 10_000;
 /// Tokens that one connection may send.
 const MAX_TOKENS: u32 = 20;
 /// Length of a client's message, in bytes.
@@ -57,7 +75,20 @@ struct Connection {
     /// The user of the token that came with the connect request, until the socket is connected.
     pending: Mutex<Option<Subscription>>,
     membership: Membership,
-    _permit: OwnedSemaphorePermit,
+    places: Arc<Places>,
+    place: Mutex<Place>,
+}
+
+/// The places of all connections.
+struct Places {
+    of_users: Arc<Shares<String>>,
+    anonymous: Arc<Shares<IpAddr>>,
+}
+
+/// The place of one connection.
+enum Place {
+    User(Share<String>),
+    Anonymous { _share: Share<IpAddr> },
 }
 
 /// A user's events for a socket.
@@ -115,6 +146,7 @@ pub(super) fn route(app: Arc<App>) -> MethodRouter<Arc<App>> {
         .max_buffer_size(SEND_BUFFER_MESSAGES)
         .with_parser(parser)
         .build_svc();
+    let server = app.clone();
     let on_connecting = move |socket: SocketRef, credentials: TryData<Credentials>| {
         let app = app.clone();
         async move {
@@ -123,35 +155,84 @@ pub(super) fn route(app: Arc<App>) -> MethodRouter<Arc<App>> {
         }
     };
     io.ns("/", on_connected.with(on_connecting));
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    any(move |mut request: Request| {
-        let response = admit(&permits, &mut request).map(|()| service.call(request));
-        async move {
-            match response?.await {
-                Ok(response) => Ok::<_, ApiError>(response.map(Body::new)),
-                Err(never) => match never {},
-            }
+    let places = Arc::new(Places::new());
+    any(async move |request: Request| {
+        let (mut parts, body) = request.into_parts();
+        if !has_session(&parts.uri) {
+            let connection = open(&server, &places, &parts).await?;
+            parts.extensions.insert(Arc::new(connection));
+        }
+        match service.call(Request::from_parts(parts, body)).await {
+            Ok(response) => Ok::<_, ApiError>(response.map(Body::new)),
+            Err(never) => match never {},
         }
     })
 }
 
-/// Gives the first request of a connection a permit, which the end of the connection returns.
-fn admit(permits: &Arc<Semaphore>, request: &mut Request) -> Result<(), ApiError> {
-    let mut fields = request.uri().query().unwrap_or_default().split('&');
-    if fields.any(|field| field.starts_with("sid=")) {
-        return Ok(());
-    }
-    let permit = permits.clone().try_acquire_owned().map_err(|_| {
-        let detail = "the server has too many connections: retry later";
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-    })?;
-    request.extensions_mut().insert(Arc::new(Connection {
+/// Does the request belong to a connection that is open already?
+fn has_session(uri: &Uri) -> bool {
+    let mut fields = uri.query().unwrap_or_default().split('&');
+    fields.any(|field| field.starts_with("sid="))
+}
+
+/// A place for the connection that the request opens, before it costs memory.
+async fn open(app: &App, places: &Arc<Places>, parts: &Parts) -> Result<Connection, ApiError> {
+    let place = match socket_user(app, parts).await? {
+        Some(user_id) => places.of_users.take(Some(user_id), 1).map(Place::User),
+        None => {
+            let ClientIp(client) = ClientIp::new(parts, &app.clients);
+            let key = client.and_then(|client| client.share_key());
+            let taken = places.anonymous.take(key, 1);
+            taken.map(|share| Place::Anonymous { _share: share })
+        }
+    };
+    Ok(Connection {
         tokens: AtomicU32::new(0),
         pending: Mutex::new(None),
         membership: Membership::default(),
-        _permit: permit,
-    }));
-    Ok(())
+        places: places.clone(),
+        place: Mutex::new(place.map_err(too_many_connections)?),
+    })
+}
+
+fn too_many_connections(full: SharesFull) -> ApiError {
+    let (status, whose) = match full {
+        SharesFull::Key => (StatusCode::TOO_MANY_REQUESTS, "you have"),
+        SharesFull::Total => (StatusCode::SERVICE_UNAVAILABLE, "the server has"),
+    };
+    let detail = format!("{whose} too many connections: retry later");
+    ApiError::retry_later(status, detail, FULL_RETRY_MS)
+}
+
+impl Places {
+    fn new() -> Self {
+        Self {
+            of_users: Shares::new(MAX_CONNECTIONS, MAX_USER_CONNECTIONS),
+            anonymous: Shares::new(
+                Guard::AnonymousSockets.limit(MAX_ANONYMOUS),
+                Guard::AnonymousSockets.limit(MAX_IP_ANONYMOUS),
+            ),
+        }
+    }
+}
+
+impl Connection {
+    /// Gives the connection a place of this user. Returns false if the user has no place left.
+    fn take_user_place(&self, user_id: &str) -> bool {
+        let mut place = lock(&self.place);
+        let is_taken = matches!(
+            &*place,
+            Place::User(share) if share.key().is_some_and(|key| key == user_id)
+        );
+        if is_taken {
+            return true;
+        }
+        let Ok(share) = self.places.of_users.take(Some(user_id.to_owned()), 1) else {
+            return false;
+        };
+        *place = Place::User(share);
+        true
+    }
 }
 
 /// Subscribes and registers the handlers before the client learns that it is connected, so that it
@@ -231,13 +312,18 @@ fn subscribe(app: &App, LiveUser { user, session }: LiveUser) -> Option<Subscrip
     })
 }
 
-/// The token's user, unless the connection has sent too many tokens.
+/// The token's user, unless the connection has sent too many tokens or the user has too many connections.
 async fn authenticate(app: &App, socket: &SocketRef, token: Option<String>) -> Option<LiveUser> {
     let token = token?;
-    if connection(socket)?.tokens.fetch_add(1, Ordering::Relaxed) >= MAX_TOKENS {
+    let connection = connection(socket)?;
+    if connection.tokens.fetch_add(1, Ordering::Relaxed) >= MAX_TOKENS {
         return None;
     }
-    LiveUser::of_credential(app, token.trim()).await.ok()
+    let live = LiveUser::of_credential(app, token.trim()).await.ok()?;
+    if !connection.take_user_place(&live.user.id) {
+        return None;
+    }
+    Some(live)
 }
 
 fn connection(socket: &SocketRef) -> Option<&Arc<Connection>> {

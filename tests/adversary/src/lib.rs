@@ -13,7 +13,7 @@
 //! | `secret` | S: what an engine, an upstream or a user must not learn |
 //! | `image` | I: images that reach a client |
 //! | `text` | I: texts that reach a client |
-//! | `fairness`, `storage`, `accounts` | T: what users and clients do to a server |
+//! | `access`, `fairness`, `storage`, `accounts` | T: what users and clients do to a server |
 //!
 //! A case gets the `AttackTarget`: the server under attack with a client for it, the upstream of engine
 //! `hostile`, whose responses the case scripts, a second upstream (`trap`) that no connection may reach, and
@@ -27,6 +27,7 @@
 //!
 //! [`Guard`]: pinhole_ground::guard::Guard
 
+mod access;
 mod accounts;
 mod artifact;
 mod attacks;
@@ -81,6 +82,7 @@ pub fn cases() -> impl Iterator<Item = &'static AttackCase> {
         secret::CASES,
         image::CASES,
         text::CASES,
+        access::CASES,
         storage::CASES,
         fairness::CASES,
         accounts::CASES,

@@ -1,6 +1,7 @@
 //! Operations on many files: search, deletion of all, concurrent uploads.
 
 use http::Method;
+use pinhole::files::{MAX_UPLOADING_BYTES, MAX_USER_UPLOADING_BYTES};
 use pinhole_tests::{TestServer, gif};
 use serde_json::{Value, json};
 
@@ -108,18 +109,31 @@ async fn uploads_share_memory_budget() {
             form(&[("file", Some("fox.gif"), &image)]),
         )
     };
-    let mut others = server.app.files.reserve_upload();
-    assert!(others.grow((64 << 20) - image.len()));
+    let reserve = |user: &str| server.app.files.reserve_upload(user).unwrap();
+    // Three users with their whole share, and one with the rest.
+    let mut others = ["a", "b", "c", "d"].map(reserve);
+    for other in &mut others[..3] {
+        other.grow(MAX_USER_UPLOADING_BYTES).unwrap();
+        other.grow(1).unwrap_err();
+    }
+    let left = MAX_UPLOADING_BYTES - 3 * MAX_USER_UPLOADING_BYTES;
+    others[3].grow(left - image.len()).unwrap();
     // Each upload releases its memory.
     for _ in 0..3 {
         assert_eq!(response_json(send()).await.0, 200);
     }
-    assert!(others.grow(1));
+    others[3].grow(1).unwrap();
     let (status, refused) = response_json(send()).await;
     assert_eq!(status, 503);
     let detail = refused["detail"].as_str().unwrap();
     assert!(detail.contains("retry later"), "{detail}");
     assert_eq!(server.stored_files(), 3);
     drop(others);
+    let user = server.app.store.user_by_key(&server.key).await.unwrap();
+    let mut own = reserve(&user.unwrap().id);
+    own.grow(MAX_USER_UPLOADING_BYTES).unwrap();
+    let (of_user, body) = response_json(send()).await;
+    assert_eq!(of_user, 429, "{body}");
+    drop(own);
     assert_eq!(response_json(send()).await.0, 200);
 }

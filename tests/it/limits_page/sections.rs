@@ -2,19 +2,46 @@
 
 use std::time::Duration;
 
-use pinhole::config::{DEFAULT_JOB_SECS, DEFAULT_SLOTS, DEFAULT_USER_STORAGE_MIB};
-use pinhole::{accounts, chat, files, jobs, store, web};
+use pinhole::config::{
+    DEFAULT_JOB_SECS, DEFAULT_REQUESTS_PER_MINUTE, DEFAULT_SLOTS, DEFAULT_USER_STORAGE_MIB,
+};
+use pinhole::{accounts, chat, clients, files, jobs, store, web};
 use pinhole_sandbox::Limits;
 
 use super::Value::{ByteRange, Bytes, Count, Pixels, Rate, Time};
 use super::{Limit, Section};
 
+const MINUTE: Duration = Duration::from_secs(60);
 const CALL: Limits = Limits::job(Duration::from_secs(DEFAULT_JOB_SECS));
 
 pub(super) const SECTIONS: &[Section] = &[
     Section {
         heading: "Requests",
         limits: &[
+            Limit {
+                what: "connections of all clients; a quarter for one IP address",
+                value: Count(clients::DEFAULT_CONNECTIONS as u64),
+                setting: Some("PINHOLE_CONNECTIONS"),
+                response: "503",
+            },
+            Limit {
+                what: "requests of one user for images and chat completions",
+                value: Rate(DEFAULT_REQUESTS_PER_MINUTE.get() as u64, MINUTE),
+                setting: Some("PINHOLE_REQUESTS_PER_MINUTE"),
+                response: "429",
+            },
+            Limit {
+                what: "chat completions of one user at the same time",
+                value: Count(clients::MAX_CHATS as u64),
+                setting: None,
+                response: "429",
+            },
+            Limit {
+                what: "time in which the body of a request must arrive",
+                value: Time(clients::MAX_BODY_TIME),
+                setting: None,
+                response: "408",
+            },
             Limit {
                 what: "body of a request, except an image edit",
                 value: Bytes(web::MAX_BODY_BYTES as u64),
@@ -98,16 +125,16 @@ pub(super) const SECTIONS: &[Section] = &[
                 response: "400; a generated one is dropped",
             },
             Limit {
+                what: "uploads of one user at the same time",
+                value: Bytes(files::MAX_USER_UPLOADING_BYTES as u64),
+                setting: None,
+                response: "429",
+            },
+            Limit {
                 what: "uploads of all users at the same time",
                 value: Bytes(files::MAX_UPLOADING_BYTES as u64),
                 setting: None,
                 response: "503",
-            },
-            Limit {
-                what: "duration of an upload",
-                value: Time(web::MAX_UPLOAD_TIME),
-                setting: None,
-                response: "408",
             },
             Limit {
                 what: "files and chats of one user; administrators have no limit",

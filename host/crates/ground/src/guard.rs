@@ -45,6 +45,29 @@ macro_rules! guards {
 }
 
 guards! {
+    // Clients.
+    /// Clients have a limited number of connections, and those of one IP address are a part of it.
+    ClientConnections = "client-connections",
+    /// The head of a request arrives within a limited time.
+    HeadTime = "head-time",
+    /// The body of a request arrives at a minimum rate and within a limited time.
+    BodyRate = "body-rate",
+    /// A client reads its response at a minimum rate.
+    ResponseRate = "response-rate",
+    /// The IP address of a client that a header names is believed only if a trusted proxy sent it.
+    TrustedProxies = "trusted-proxies",
+    /// A request that only a cookie authenticates changes nothing if a page of another origin caused it.
+    CrossSite = "cross-site",
+    /// Sockets without a user are limited in number, in total and for one IP address.
+    AnonymousSockets = "anonymous-sockets",
+    /// A user sends a limited number of requests for images and chat completions in a minute.
+    RequestRate = "request-rate",
+    /// A user has a limited number of chat completions at the same time.
+    ChatShare = "chat-share",
+    /// A chat completion has a limited number of choices.
+    ChatChoices = "chat-choices",
+    /// One user's uploads use a limited share of the memory for uploads.
+    UploadShare = "upload-share",
     // Egress: destinations.
     /// No connection goes to a loopback or private IP address that no administrator allowed.
     PrivateAddress = "private-address",

@@ -1,5 +1,5 @@
-//! What every layer of the server uses: guards, text, the data directory, environment variables,
-//! queues, rate limits, metrics and the audit log. Nothing here knows engines, HTTP or SQL.
+//! What every layer of the server uses: guards, text, the data directory, environment variables, queues,
+//! shares, rate limits, metrics and the audit log. Nothing here knows engines, HTTP or SQL.
 
 pub mod audit;
 pub mod ballast;
@@ -11,4 +11,5 @@ pub mod guard;
 pub mod ip_network;
 pub mod metrics;
 pub mod rate_limit;
+pub mod shares;
 pub mod text;

@@ -1,9 +1,9 @@
 //! Sessions: sign up, sign in, sign out, and the caller's own.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequestParts, State};
+use axum::extract::{FromRequestParts, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use http::request::Parts;
@@ -18,8 +18,10 @@ use crate::app::App;
 use crate::store::{Account, User, now};
 use crate::web::Status;
 use crate::web::auth::{self, Caller};
+use crate::web::client_ip::ClientIp;
 use crate::web::error::ApiError;
 use crate::web::extractors::Json;
+use crate::web::same_origin::SessionRequest;
 
 /// A user and their session.
 #[derive(Serialize, ToSchema)]
@@ -66,18 +68,13 @@ impl FromRequestParts<Arc<App>> for SignInAttempt {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let ip = client_ip(parts);
+        let ClientIp(client) = ClientIp::new(parts, &app.clients);
+        let ip = client.map(|client| client.ip);
         app.accounts.count_attempt(ip).inspect_err(|error| {
             record_refusal(app, Actor::Client(ip), "an attempt to sign in", error)
         })?;
         Ok(Self { ip })
     }
-}
-
-/// The IP address of the connection. Forwarding headers are not trusted.
-fn client_ip(parts: &Parts) -> Option<IpAddr> {
-    let connection = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-    connection.map(|ConnectInfo(address)| address.ip())
 }
 
 /// Records an attempt that was refused because of its credentials or their number.
@@ -116,7 +113,7 @@ pub(super) struct SignUpRequest {
     request_body = SignUpRequest,
     responses(
         (status = 200, description = "the session, also as the cookie `token`", body = Session),
-        (status = 403, description = "sign-up is disabled"),
+        (status = 403, description = "sign-up is disabled, or a page of another origin caused the request"),
         (status = 429, description = "too many attempts; retry after `retry-after`"),
         (status = 503, description = "too many concurrent sign-ins"),
     ),
@@ -124,6 +121,7 @@ pub(super) struct SignUpRequest {
 )]
 pub(super) async fn sign_up(
     State(app): State<Arc<App>>,
+    _: SessionRequest,
     _: SignInAttempt,
     Json(body): Json<SignUpRequest>,
 ) -> Result<Response, ApiError> {
@@ -154,6 +152,7 @@ pub(super) struct SignIn {
     request_body = SignIn,
     responses(
         (status = 200, description = "the session, also as the cookie `token`", body = Session),
+        (status = 403, description = "a page of another origin caused the request"),
         (status = 429, description = "too many attempts; retry after `retry-after`"),
         (status = 503, description = "too many concurrent sign-ins"),
     ),
@@ -161,6 +160,7 @@ pub(super) struct SignIn {
 )]
 pub(super) async fn sign_in(
     State(app): State<Arc<App>>,
+    _: SessionRequest,
     SignInAttempt { ip }: SignInAttempt,
     Json(SignIn { email, password }): Json<SignIn>,
 ) -> Result<Response, ApiError> {
@@ -179,11 +179,15 @@ pub(super) async fn sign_in(
     tag = "people",
     operation_id = "sign_out",
     summary = "End the session, if there is one, and remove the cookie",
-    responses((status = 200, description = "the caller has no session now", body = Status)),
+    responses(
+        (status = 200, description = "the caller has no session now", body = Status),
+        (status = 403, description = "a page of another origin caused the request"),
+    ),
     security(()),
 )]
 pub(super) async fn sign_out(
     State(app): State<Arc<App>>,
+    _: SessionRequest,
     caller: Option<Caller>,
 ) -> Result<impl IntoResponse, ApiError> {
     if let Some(session) = caller.and_then(|Caller(identity)| identity.session) {

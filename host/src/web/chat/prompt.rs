@@ -10,7 +10,7 @@ use super::completion::Completion;
 use super::request::{ChatBody, ChatRequest};
 use crate::app::App;
 use crate::chat;
-use crate::web::auth::User;
+use crate::web::auth::ChatUser;
 use crate::web::error::ApiError;
 use crate::web::extractors::Json;
 
@@ -27,11 +27,13 @@ use crate::web::extractors::Json;
     responses(
         (status = 200, description = "the language model's completion", body = Completion),
         (status = 404, description = "unknown model"),
+        (status = 429, description = "the user has sent too many requests, or has too many running turns"),
+        (status = 503, description = "the server has too many running turns"),
     ),
 )]
 pub(super) async fn complete(
     State(app): State<Arc<App>>,
-    User(user): User,
+    ChatUser(user): ChatUser,
     ChatBody { request, payload }: ChatBody,
 ) -> Result<Json<Value>, ApiError> {
     let Some(id) = request.model else {
@@ -40,6 +42,7 @@ pub(super) async fn complete(
     let Some(model) = app.chat.models.find(Some(&id)).await else {
         return Err(chat::Error::UnknownModel.into());
     };
+    let _share = super::take_chat(&app, &user)?;
     let snapshot = app.jobs.snapshot();
     let settings = &snapshot.settings.prompt;
     let completion = chat::prompt::ask(&app.chat, settings, &user, &payload, model).await;

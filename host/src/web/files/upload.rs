@@ -1,7 +1,6 @@
 //! Uploads of images.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request, State};
@@ -12,6 +11,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use pinhole_ground::audit::{Actor, Event, RefusalKind};
+use pinhole_ground::shares::SharesFull;
 use pinhole_images::Image;
 
 use super::File;
@@ -25,8 +25,8 @@ use crate::web::extractors::Json;
 pub(super) const MAX_UPLOAD_BYTES: usize = UPLOAD_LIMITS.max_bytes + (256 << 10);
 /// Parts of a form.
 const MAX_PARTS: usize = 16;
-/// Time in which a request body must arrive.
-pub const MAX_UPLOAD_TIME: Duration = Duration::from_secs(300);
+/// Wait for memory that other uploads use, in milliseconds.
+const UPLOADS_RETRY_MS: u64 = 5_000;
 /// Length of an upload's metadata, in bytes of JSON.
 const MAX_METADATA_BYTES: usize = 64 << 10;
 /// Length of a file name, in bytes; a longer one is cut.
@@ -57,9 +57,9 @@ pub(super) struct UploadForm {
     request_body(content = UploadForm, content_type = "multipart/form-data"),
     responses(
         (status = 200, description = "the stored image's metadata", body = File),
-        (status = 408, description = "the upload took too long"),
         (status = 413, description = "the image is too long, or exceeds the user's storage"),
         (status = 422, description = "the form has no part `file`"),
+        (status = 429, description = "the user has too many concurrent uploads"),
         (status = 503, description = "too many concurrent uploads; retry later"),
         (status = 507, description = "the server's disk is full"),
     ),
@@ -73,9 +73,11 @@ pub(super) async fn upload(
         .require_room(&user, content_length(&request))
         .await?;
     // Reserved until the image is stored.
-    let mut room = app.files.reserve_upload();
-    let reading = tokio::time::timeout(MAX_UPLOAD_TIME, UploadForm::read(request, &mut room)).await;
-    let form = reading.map_err(|_| too_slow())??;
+    let mut room = app
+        .files
+        .reserve_upload(&user.id)
+        .map_err(too_many_uploads)?;
+    let form = UploadForm::read(request, &mut room).await?;
     let Some(bytes) = form.file else {
         let detail = "file: Field required";
         return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
@@ -155,9 +157,7 @@ async fn read_part(
             let detail = format!("{name} is longer than {max_bytes} bytes");
             return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
         }
-        if !room.grow(chunk.len()) {
-            return Err(too_many_uploads());
-        }
+        room.grow(chunk.len()).map_err(too_many_uploads)?;
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes.freeze())
@@ -195,17 +195,13 @@ fn unreadable(error: MultipartError) -> ApiError {
     bad_request(&format!("invalid form: {}", error.body_text()))
 }
 
-fn too_slow() -> ApiError {
-    let detail = format!(
-        "[ERROR: the image did not arrive within {} s]",
-        MAX_UPLOAD_TIME.as_secs()
-    );
-    ApiError::new(StatusCode::REQUEST_TIMEOUT, detail)
-}
-
-fn too_many_uploads() -> ApiError {
-    let detail = "[ERROR: too many concurrent uploads: retry later]";
-    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+fn too_many_uploads(full: SharesFull) -> ApiError {
+    let (status, whose) = match full {
+        SharesFull::Key => (StatusCode::TOO_MANY_REQUESTS, "you have"),
+        SharesFull::Total => (StatusCode::SERVICE_UNAVAILABLE, "the server has"),
+    };
+    let detail = format!("[ERROR: {whose} too many concurrent uploads: retry later]");
+    ApiError::retry_later(status, detail, UPLOADS_RETRY_MS)
 }
 
 /// 400 in Open WebUI's format.

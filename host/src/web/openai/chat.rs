@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::header::CONTENT_TYPE;
 
 use crate::app::App;
-use crate::web::auth::User;
+use crate::web::auth::ChatUser;
 use crate::web::chat::{ChatBody, ChatRequest, Completion, run_turn};
 use crate::web::error::{ApiError, OpenAiError, SHOULD_RETRY};
 
@@ -26,12 +26,14 @@ use crate::web::error::{ApiError, OpenAiError, SHOULD_RETRY};
         )),
         (status = 403, description = "the user may not generate images, and no language model is configured"),
         (status = 404, description = "unknown model, or unknown chat"),
+        (status = 429, description = "the user has sent too many requests, or has too many running turns"),
         (status = 502, description = "the language model is unavailable"),
+        (status = 503, description = "the server has too many running turns"),
     ),
 )]
 pub(super) async fn complete(
     State(app): State<Arc<App>>,
-    User(user): User,
+    ChatUser(user): ChatUser,
     body: ChatBody,
 ) -> Result<Response, OpenAiError> {
     let response = run_turn(&app, user, body).await?;

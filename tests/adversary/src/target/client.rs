@@ -1,5 +1,6 @@
 //! A client of the server under attack.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -9,7 +10,7 @@ use http::{Method, StatusCode};
 use pinhole_egress::{BaseUrl, Credential, DEFAULT_SILENCE, Destination, Egress, Request, Tls};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 
 /// How long the server may take to respond; far more than it needs.
@@ -91,6 +92,24 @@ impl Client {
         request: ClientRequest<'_>,
     ) -> Result<Response> {
         send(user, request).await
+    }
+
+    /// The administrator's key.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// A connection from this IP address of loopback, to a server without TLS on loopback.
+    pub(crate) async fn connect_from(&self, ip: &str) -> Result<TcpStream> {
+        let server = self.url.strip_prefix("http://").unwrap_or_default();
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(ip.parse()?, 0))?;
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "sends what the egress would refuse"
+        )]
+        let connecting = socket.connect(server.parse()?);
+        Ok(connecting.await?)
     }
 
     /// The bytes of the response to a path in exactly this spelling. Needs a server without TLS.

@@ -16,6 +16,12 @@ const JOB_TIMEOUT_SECS: &str = "10";
 const SILENCE_SECS: &str = "2";
 /// Jobs that run at the same time: few, so that a case can occupy all slots.
 const SLOTS: &str = "16";
+/// Connections of clients: few, so that a case can take the part of one IP address.
+const CONNECTIONS: &str = "256";
+/// Requests of a user for images and chat completions in a minute: more than all cases send, except one.
+const REQUESTS_PER_MINUTE: &str = "3000";
+/// The only trusted proxy. A case attacks from other IP addresses of loopback.
+const TRUSTED_PROXIES: &str = "127.0.0.1";
 /// Variables of this process that the server gets too.
 pub(crate) const FORWARDED: [&str; 2] = ["PINHOLE_COMPILER", "PINHOLE_SWITCHED_OFF"];
 
@@ -91,6 +97,9 @@ pub(super) async fn start_process(
         .env("PINHOLE_JOB_TIMEOUT_SECS", JOB_TIMEOUT_SECS)
         .env("PINHOLE_UPSTREAM_SILENCE_SECS", SILENCE_SECS)
         .env("PINHOLE_SLOTS", SLOTS)
+        .env("PINHOLE_CONNECTIONS", CONNECTIONS)
+        .env("PINHOLE_REQUESTS_PER_MINUTE", REQUESTS_PER_MINUTE)
+        .env("PINHOLE_TRUSTED_PROXIES", TRUSTED_PROXIES)
         .envs(server.variables.iter().copied());
     for name in FORWARDED {
         if let Some(value) = server.environment.get(name) {

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use cap_std::fs::Dir;
 use pinhole_ground::audit::AuditLog;
 use pinhole_ground::data_dir;
+use pinhole_ground::memory::ProcessMemory;
 use pinhole_images::Decoder;
 
 use crate::accounts::Accounts;
@@ -26,6 +27,8 @@ pub use settings_change::ChangeError;
 /// The handles that a request may use.
 pub struct App {
     pub audit: AuditLog,
+    /// The memory that requests and jobs may hold.
+    pub memory: ProcessMemory,
     pub jobs: Arc<Jobs>,
     pub files: Files,
     pub store: Store,
@@ -47,7 +50,8 @@ impl App {
         let store = Store::open(&config.data).await?;
         let settings = StoredSettings::open(&data, store.clone(), &config.environment).await?;
         let config = &with_stored_settings(config, &settings);
-        let decoder = Decoder::default();
+        let memory = ProcessMemory::new(config.memory_bytes);
+        let decoder = Decoder::new(memory.clone());
         let jobs = Arc::new(Jobs::open(config, audit.clone(), decoder.clone()).await?);
         let files = Files::open(&data, store.clone(), decoder)?;
         let events = Events::new();
@@ -63,6 +67,7 @@ impl App {
                 models,
             }),
             audit,
+            memory,
             jobs,
             files,
             store,

@@ -32,6 +32,6 @@ fn print_error(error: &Error) -> u8 {
     eprintln!("pinhole: {}", error.for_operator());
     match error {
         Error::Invalid { .. } | Error::Unsupported { .. } => WRONG_USE,
-        Error::Disabled(_) | Error::Engine { .. } => FAILED,
+        Error::Disabled(_) | Error::MemoryFull(_) | Error::Engine { .. } => FAILED,
     }
 }

@@ -102,7 +102,7 @@ fn failure(error: &Error) -> Failure {
                 failure.retry_after_ms = returned.retry_after_ms;
             }
         }
-        Error::Disabled(_) => {}
+        Error::Disabled(_) | Error::MemoryFull(_) => {}
     }
     failure
 }

@@ -7,11 +7,9 @@ mod data_url;
 pub mod lookup;
 mod objects;
 mod thumbnail;
-mod upload;
 
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -19,10 +17,10 @@ use cap_std::fs::Dir;
 use futures_util::Stream;
 use futures_util::future::join_all;
 use pinhole_ground::guard::Guard;
-use pinhole_images::{DecodeFor, Decoder, Image, ImageLimits};
+use pinhole_ground::memory::MemoryShare;
+use pinhole_images::{DecodeError, DecodeFor, Decoder, Image, ImageLimits};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
 use crate::store::{ChatFilter, FileRow, Store, User, now};
 use objects::Objects;
@@ -31,7 +29,6 @@ pub use crate::store::MessageLink;
 pub use data_url::{encode_data_url, is_data_url};
 pub use lookup::MAX_SOURCES;
 pub use thumbnail::{THUMBNAIL_SIZES, Thumbnail};
-pub use upload::{MAX_UPLOADING_BYTES, UploadReservation};
 
 /// Limits of an uploaded image.
 pub const UPLOAD_LIMITS: ImageLimits = ImageLimits {
@@ -46,7 +43,6 @@ const BATCH: u32 = 200;
 pub struct Files {
     objects: Objects,
     store: Store,
-    uploads: Arc<Semaphore>,
     decoder: Decoder,
 }
 
@@ -56,7 +52,6 @@ impl Files {
         Ok(Self {
             objects: Objects::open(data, "files")?,
             store,
-            uploads: Arc::new(Semaphore::new(MAX_UPLOADING_BYTES)),
             decoder,
         })
     }
@@ -201,6 +196,12 @@ impl Files {
         }
     }
 
+    /// The user's share of the process's memory.
+    #[must_use]
+    pub fn memory_of(&self, user: &User) -> MemoryShare {
+        self.decoder.memory().of(Some(&user.id))
+    }
+
     /// A file that the user may read: their own, or any file for an administrator.
     pub async fn find(&self, id: &str, user: &User) -> Result<Option<FileRow>> {
         let row = self.store.file(id).await;
@@ -262,6 +263,12 @@ impl Files {
         if let Some(bytes) = self.objects.get(&name).await.with_context(name_thumbnail)? {
             return Ok(Thumbnail::from_bytes(bytes));
         }
+        let length = usize::try_from(file.length()).unwrap_or(usize::MAX);
+        let share = self.decoder.memory().of(Some(&file.user_id));
+        let lease = match share.lease(length).await {
+            Ok(lease) => lease,
+            Err(full) => return Ok(Thumbnail::MemoryFull(full)),
+        };
         let Some(original) = self
             .objects
             .get(&file.id)
@@ -270,14 +277,23 @@ impl Files {
         else {
             return Ok(Thumbnail::FileMissing);
         };
-        let create = move || thumbnail::create(original, size);
+        let original = lease.attach(original);
+        let original = match thumbnail::parse(original) {
+            Ok(image) => image,
+            Err(refusal) => return Ok(Thumbnail::Impossible(refusal.reason)),
+        };
+        let decoding_bytes = original.decoding_bytes();
+        let create = move || thumbnail::create(&original, size);
         let created = self
             .decoder
-            .run(DecodeFor::User, &Handle::current(), create)
+            .run(DecodeFor::User, &Handle::current(), decoding_bytes, create)
             .await;
         let bytes = match created {
             Ok(bytes) => bytes,
-            Err(refusal) => return Ok(Thumbnail::Impossible(refusal.reason)),
+            Err(DecodeError::Refused(refusal)) => {
+                return Ok(Thumbnail::Impossible(refusal.reason));
+            }
+            Err(DecodeError::MemoryFull(full)) => return Ok(Thumbnail::MemoryFull(full)),
         };
         if let Err(error) = self.objects.put(&name, bytes.clone()).await {
             tracing::warn!("cannot store thumbnail {name}: {error}");

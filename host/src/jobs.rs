@@ -130,7 +130,8 @@ impl Jobs {
         edit: Edit,
         context: &JobContext,
     ) -> Result<CompletedJob, Error> {
-        let edit = source_images::prepare(edit, &self.decoder).await?;
+        let share = self.decoder.memory().of(plan.requester.user.as_deref());
+        let edit = source_images::prepare(edit, &self.decoder, &share).await?;
         self.run(plan, request, Some(edit), context).await
     }
 

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod api_keys;
+mod chat_content;
 mod chats;
 mod credentials;
 mod files;
@@ -29,6 +30,7 @@ use sqlx::sqlite::{
 use tokio::sync::Mutex;
 
 pub use accounts::{Account, AccountOrigin, AddAccountError, NewAccount};
+pub use chat_content::{ChatContent, MessageText};
 pub use chats::{
     ChatCopy, ChatFilter, ChatFlag, ChatHistory, ChatRow, ChatSummary, MAX_CHATS, SaveOutcome,
 };

@@ -17,19 +17,22 @@ mod error;
 mod events;
 mod extractors;
 mod files;
-mod source_images;
+mod form_body;
 mod images;
+mod json_body;
 mod openai;
 mod openapi;
+mod request_memory;
 mod settings;
 mod socket;
+mod source_images;
 mod tasks;
 
 use std::any::Any;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use http::Uri;
 use http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
@@ -43,13 +46,15 @@ use utoipa_axum::routes;
 use crate::app::App;
 use error::ApiError;
 use extractors::Json;
+use json_body::JsonLimits;
 
+pub use chat::MAX_COMPLETION_BODY_BYTES;
 pub use chats::MAX_CHAT_BYTES;
 pub use files::MAX_UPLOAD_TIME;
 pub use source_images::MAX_EDIT_BODY_BYTES;
 
 /// Length of a request body, in bytes, unless a route has its own limit.
-pub const MAX_BODY_BYTES: usize = 32 << 20;
+pub const MAX_BODY_BYTES: usize = JsonLimits::FORM.max_bytes;
 
 /// All routes of the server.
 pub fn router(app: Arc<App>) -> Router {
@@ -75,7 +80,10 @@ pub fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(async |uri: Uri| {
             ApiError::method_not_allowed().rejection(&uri)
         })
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn_with_state(
+            app.clone(),
+            request_memory::count_memory,
+        ))
         .layer(SetResponseHeaderLayer::if_not_present(
             X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),

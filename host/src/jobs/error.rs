@@ -1,5 +1,7 @@
 //! Why a job has no images, and what the operator can do about it.
 
+use pinhole_ground::guard::Guard;
+use pinhole_ground::memory::MemoryFull;
 use pinhole_ground::text::plain;
 use pinhole_sandbox::contract::{Description, ErrorKind, SettingKind};
 use pinhole_sandbox::{Component, Error as EngineError, ResolvedSettings};
@@ -27,6 +29,9 @@ pub enum Error {
     /// The operator disabled the operation.
     #[error("{0}")]
     Disabled(&'static str),
+    /// The images of the job do not fit into memory.
+    #[error("{0}")]
+    MemoryFull(MemoryFull),
     /// The engine failed.
     #[error("{source}")]
     Engine {
@@ -97,12 +102,18 @@ impl Error {
             Self::Invalid { .. } => ErrorKind::Invalid,
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::Disabled(_) => ErrorKind::Forbidden,
+            Self::MemoryFull(full) => memory_kind(full),
             Self::Engine { source, .. } => match source.as_ref() {
                 EngineError::Engine { error, .. } => error.kind,
                 EngineError::Busy(_) | EngineError::QueueFull(_) | EngineError::ShuttingDown => {
                     ErrorKind::Unavailable
                 }
                 EngineError::UserQueueFull(_) => ErrorKind::RateLimited,
+                EngineError::MemoryFull(full) => memory_kind(full),
+                // It was stopped for all users together, not for its own memory.
+                EngineError::Limit(refusal) if refusal.guard == Some(Guard::MemoryOfAll) => {
+                    ErrorKind::Unavailable
+                }
                 EngineError::Deadline(_) => ErrorKind::Timeout,
                 EngineError::Limit(_) | EngineError::Crashed(_) => ErrorKind::Upstream,
             },
@@ -134,6 +145,14 @@ impl Error {
             line.push_str(&format!("; {remedy}"));
         }
         line
+    }
+}
+
+fn memory_kind(full: &MemoryFull) -> ErrorKind {
+    match full {
+        MemoryFull::TooLarge { .. } => ErrorKind::Invalid,
+        MemoryFull::User => ErrorKind::RateLimited,
+        MemoryFull::All => ErrorKind::Unavailable,
     }
 }
 

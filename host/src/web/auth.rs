@@ -11,6 +11,7 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 use http::request::Parts;
 
 use super::error::{ApiError, Rejection};
+use super::request_memory::RequestMemory;
 use crate::accounts::{Identity, LiveSession};
 use crate::app::App;
 use crate::jobs::{Requester, Snapshot};
@@ -43,9 +44,9 @@ impl FromRequestParts<Arc<App>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
         let identity = identify(app, &parts.headers).await;
-        identity
-            .map(Self)
-            .map_err(|error| error.rejection(&parts.uri))
+        let identity = identity.map_err(|error| error.rejection(&parts.uri))?;
+        count_memory_for(app, parts, &identity.user);
+        Ok(Self(identity))
     }
 }
 
@@ -66,7 +67,9 @@ impl FromRequestParts<Arc<App>> for User {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
         let user = user_in_role(app, &parts.headers, USER_ROLES).await;
-        user.map(Self).map_err(|error| error.rejection(&parts.uri))
+        let user = user.map_err(|error| error.rejection(&parts.uri))?;
+        count_memory_for(app, parts, &user);
+        Ok(Self(user))
     }
 }
 
@@ -75,7 +78,9 @@ impl FromRequestParts<Arc<App>> for Administrator {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
         let user = user_in_role(app, &parts.headers, ADMINISTRATOR_ROLES).await;
-        user.map(Self).map_err(|error| error.rejection(&parts.uri))
+        let user = user.map_err(|error| error.rejection(&parts.uri))?;
+        count_memory_for(app, parts, &user);
+        Ok(Self(user))
     }
 }
 
@@ -113,6 +118,13 @@ impl LiveUser {
             user,
             session: app.accounts.watch(credential, session),
         })
+    }
+}
+
+/// Counts the request's body and what is made of it in the user's share of memory.
+fn count_memory_for(app: &App, parts: &mut Parts, user: &store::User) {
+    if let Some(memory) = parts.extensions.get_mut::<RequestMemory>() {
+        memory.set_share(app.memory.of(Some(&user.id)));
     }
 }
 

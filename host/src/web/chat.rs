@@ -8,16 +8,18 @@ mod request;
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use super::auth::{self, User};
 use super::error::ApiError;
 use super::extractors::Json;
+use super::json_body::JsonLimits;
 use super::tasks;
 use crate::app::App;
 use crate::chat::{self, Reply, Turn};
@@ -29,14 +31,23 @@ use image_options::ImageOptions;
 pub(super) use completion::{ChatResponse, Completion};
 pub(super) use request::{ChatBody, ChatRequest};
 
+/// Length of the body of a chat completion request, in bytes.
+pub const MAX_COMPLETION_BODY_BYTES: usize = 32 << 20;
+/// Limits of a chat completion request. A string may be an image.
+pub(super) const COMPLETION_JSON: JsonLimits =
+    JsonLimits::long(MAX_COMPLETION_BODY_BYTES, 200_000);
+
 /// The routes of chats and models, each under both of its paths, and of image prompts.
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
-        .routes(routes!(complete))
+        .routes(routes!(complete).layer(Extension(COMPLETION_JSON)))
         .routes(routes!(models::list))
         .route("/api/v1/models", get(models::list))
-        .routes(routes!(prompt::complete))
-        .route("/api/v1/chat/completions", post(complete))
+        .routes(routes!(prompt::complete).layer(Extension(COMPLETION_JSON)))
+        .route(
+            "/api/v1/chat/completions",
+            post(complete).layer(Extension(COMPLETION_JSON)),
+        )
 }
 
 /// `POST /api/chat/completions`
@@ -91,7 +102,11 @@ pub(super) async fn run_turn(
 }
 
 async fn start_turn(app: &App, user: store::User, body: ChatBody) -> Result<Turn, ApiError> {
-    let ChatBody { request, payload } = body;
+    let ChatBody {
+        request,
+        payload,
+        memory,
+    } = body;
     let wants_image = request.wants_image();
     let may_create_images = wants_image && auth::may_create_images(app, &user).await?;
     if wants_image && !may_create_images && app.chat.models.is_empty() {
@@ -113,6 +128,7 @@ async fn start_turn(app: &App, user: store::User, body: ChatBody) -> Result<Turn
         engine: options.engine(),
         image_options: options.into_job_request(),
         payload,
+        memory,
     })
 }
 
@@ -129,6 +145,7 @@ impl From<chat::Error> for ApiError {
                 tracing::warn!("the language model is unavailable: {source}");
                 StatusCode::BAD_GATEWAY
             }
+            chat::Error::MemoryFull(full) => return full.clone().into(),
             chat::Error::Store(_) => return Self::internal(&error.into()),
         };
         Self::new(status, error.to_string())

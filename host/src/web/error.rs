@@ -9,6 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use pinhole_ground::guard::Guard;
+use pinhole_ground::memory::MemoryFull;
 use pinhole_sandbox as sandbox;
 use pinhole_sandbox::contract::ErrorKind;
 
@@ -18,6 +20,9 @@ pub(super) use openai::{OpenAiError, OpenAiErrorBody};
 
 /// Retry delay sent to a client whose job found the queue full, in milliseconds.
 const QUEUE_FULL_RETRY_MS: u64 = 5000;
+
+/// Retry delay sent to a client whose request found the memory in use, in milliseconds.
+const MEMORY_FULL_RETRY_MS: u64 = 2000;
 
 /// Open WebUI's text for a missing permission.
 const PROHIBITED: &str = "You do not have permission to access this resource. Please contact your administrator for assistance.";
@@ -212,11 +217,30 @@ impl From<jobs::Error> for ApiError {
                 sandbox::Error::QueueFull(_) | sandbox::Error::UserQueueFull(_) => {
                     api.retry_after_ms = Some(QUEUE_FULL_RETRY_MS);
                 }
+                sandbox::Error::MemoryFull(full) => return full.into(),
+                sandbox::Error::Limit(refusal) if refusal.guard == Some(Guard::MemoryOfAll) => {
+                    api.retry_after_ms = Some(MEMORY_FULL_RETRY_MS);
+                }
                 _ => {}
             },
+            jobs::Error::MemoryFull(full) => return full.into(),
             jobs::Error::Disabled(_) => {}
         }
         api
+    }
+}
+
+/// 413 if the request can never fit, 429 if the user's other requests hold the memory, else 503.
+impl From<MemoryFull> for ApiError {
+    fn from(full: MemoryFull) -> Self {
+        let (status, retry_after_ms) = match full {
+            MemoryFull::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, None),
+            MemoryFull::User => (StatusCode::TOO_MANY_REQUESTS, Some(MEMORY_FULL_RETRY_MS)),
+            MemoryFull::All => (StatusCode::SERVICE_UNAVAILABLE, Some(MEMORY_FULL_RETRY_MS)),
+        };
+        let mut api = Self::new(status, full.to_string());
+        api.retry_after_ms = retry_after_ms;
+        api.coded("memory_full")
     }
 }
 

@@ -219,6 +219,14 @@ guards! {
     Queue = "queue",
     /// A JSON text has a limited number of values.
     JsonValues = "json-values",
+    /// The lists and objects of a JSON text are nested to a limited depth.
+    JsonDepth = "json-depth",
+    /// A string of a JSON text has a limited length.
+    JsonStrings = "json-strings",
+    /// A user holds at most as much memory as remains free for all others.
+    MemoryOfUser = "memory-of-user",
+    /// All users together hold a limited amount of memory.
+    MemoryOfAll = "memory-of-all",
     /// A retry delay sent to a client has a limited length.
     RetryAfter = "retry-after",
     /// Repeated refusals of one job are logged a few times, then counted.

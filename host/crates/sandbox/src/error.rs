@@ -11,6 +11,7 @@ use crate::queue::QueueFull;
 use crate::resolved_settings::SettingProblem;
 use pinhole_ground::audit::RefusalKind;
 use pinhole_ground::guard::{Guard, Refusal};
+use pinhole_ground::memory::MemoryFull;
 use pinhole_ground::text::plain;
 
 /// Length of wasmtime's description of a crash, in bytes; a longer one is cut.
@@ -47,6 +48,9 @@ pub enum Error {
     /// The maximum number of this user's jobs is waiting for a slot.
     #[error("{0} of your jobs are already waiting; retry when some of them have finished")]
     UserQueueFull(usize),
+    /// The memory that a guest starts with did not become free in time.
+    #[error("{0}")]
+    MemoryFull(MemoryFull),
 }
 
 impl Error {
@@ -96,9 +100,11 @@ impl Error {
     /// The kind of refusal that stopped the call or prevented its start; `None` for other errors.
     pub(crate) fn refusal_kind(&self) -> Option<RefusalKind> {
         match self {
-            Self::Limit(_) | Self::Deadline(_) | Self::QueueFull(_) | Self::UserQueueFull(_) => {
-                Some(RefusalKind::Limit)
-            }
+            Self::Limit(_)
+            | Self::Deadline(_)
+            | Self::QueueFull(_)
+            | Self::UserQueueFull(_)
+            | Self::MemoryFull(_) => Some(RefusalKind::Limit),
             Self::Crashed(_) => Some(RefusalKind::Crash),
             Self::Engine { .. } | Self::ShuttingDown | Self::Busy(_) => None,
         }
@@ -111,6 +117,7 @@ impl Error {
             Self::Limit(refusal) => refusal.guard,
             Self::Deadline(_) => Some(Guard::WallTime),
             Self::QueueFull(_) | Self::UserQueueFull(_) => Some(Guard::Queue),
+            Self::MemoryFull(_) => Some(Guard::MemoryOfUser),
             Self::Engine { .. } | Self::Crashed(_) | Self::ShuttingDown | Self::Busy(_) => None,
         }
     }
@@ -122,6 +129,12 @@ impl From<QueueFull> for Error {
             QueueFull::User(waiting) => Self::UserQueueFull(waiting),
             QueueFull::All(waiting) => Self::QueueFull(waiting),
         }
+    }
+}
+
+impl From<MemoryFull> for Error {
+    fn from(full: MemoryFull) -> Self {
+        Self::MemoryFull(full)
     }
 }
 

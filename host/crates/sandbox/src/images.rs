@@ -20,7 +20,7 @@ impl State {
         let reservation = self.memory.reserve(image.bytes().len())?;
         Ok(self.table.push(ImageResource {
             image,
-            _reservation: reservation,
+            reservation,
         })?)
     }
 
@@ -87,15 +87,16 @@ impl HostImage for State {
     ) -> wasmtime::Result<Result<Resource<ImageResource>, String>> {
         self.budget.charge()?;
         let (image, limits) = (self.table.get(&image)?.image.clone(), self.limits.image);
+        let bytes = image.decoding_bytes();
         let meter = self.budget.meter.clone();
         let decode = move || meter.measure(|| image.to_white_mask(limits));
         let decoder = &self.decoder;
         match decoder
-            .run(DecodeFor::Engine, &self.background, decode)
+            .run(DecodeFor::Engine, &self.background, bytes, decode)
             .await
         {
             Ok(mask) => Ok(Ok(self.push_image(mask)?)),
-            Err(refusal) => Ok(Err(refusal.reason)),
+            Err(error) => Ok(Err(error.to_string())),
         }
     }
 

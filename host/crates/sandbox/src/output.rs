@@ -61,7 +61,9 @@ impl JobOutput {
                 Picture::Held(handle) => {
                     let resource = state.table.delete(handle);
                     let resource = resource.map_err(|error| Error::protocol(error.to_string()))?;
-                    Ok(ProducedImage::Image(resource.image))
+                    // The image is counted until its last copy is dropped.
+                    let lease = resource.reservation.into_lease();
+                    Ok(ProducedImage::Image(resource.image.with_lease(lease)))
                 }
             })
             .collect::<Result<_, Error>>()?;

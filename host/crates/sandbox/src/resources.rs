@@ -18,13 +18,14 @@ use pinhole_images::Image;
 /// An image.
 pub struct ImageResource {
     pub(crate) image: Image,
-    pub(crate) _reservation: Reservation,
+    pub(crate) reservation: Reservation,
 }
 
 /// A JSON document.
 pub struct DocumentResource {
     pub(crate) document: Document,
-    pub(crate) _reservation: Arc<Reservation>,
+    pub(crate) _text_reservation: Arc<Reservation>,
+    pub(crate) _values_reservation: Reservation,
 }
 
 /// A response: its head, and as much of its body as was received.

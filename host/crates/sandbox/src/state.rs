@@ -24,6 +24,7 @@ use crate::redaction::CallRedactor;
 use pinhole_egress::Redactor;
 use pinhole_ground::audit::{AuditLog, Event, RefusalKind};
 use pinhole_ground::guard::{Guard, Refusal};
+use pinhole_ground::memory::{MemoryFull, MemoryShare};
 use pinhole_images::Decoder;
 
 /// Random bytes that WASI returns at once.
@@ -45,6 +46,8 @@ pub struct CallSetup<'a> {
     pub audit: AuditLog,
     /// Limits how many images are decoded at once.
     pub decoder: Decoder,
+    /// Counts the memory of the call.
+    pub memory: MemoryShare,
     /// Runs long work of the host.
     pub background: Handle,
 }
@@ -86,12 +89,12 @@ impl State {
             table,
             engine: engine.to_owned(),
             budget: CallBudget::new(&limits),
-            memory: MemoryBudget::new(&limits),
+            memory: MemoryBudget::new(&limits, setup.memory.clone()),
             network: Network::new(engine, setup.upstreams, host_tasks, &limits),
             redactor: CallRedactor::new(setup.redactor, audit.clone(), engine, &context.job),
             decoder: setup.decoder,
             background: setup.background,
-            guest_memory: GuestMemory::new(&limits),
+            guest_memory: GuestMemory::new(&limits, setup.memory.job()),
             // Without files, environment, arguments, standard streams, sockets and name resolution.
             wasi: WasiCtx::builder()
                 .max_random_size(max_random_bytes as u64)
@@ -101,6 +104,11 @@ impl State {
             audit,
         };
         (state, driver)
+    }
+
+    /// Waits for the memory that the guest starts with.
+    pub(crate) async fn start_memory(&mut self) -> Result<(), MemoryFull> {
+        self.guest_memory.start().await
     }
 
     /// The meter of the call's CPU time.

@@ -1,7 +1,9 @@
 //! Lists of the caller's chats.
 
+use std::iter;
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -12,6 +14,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::chat_response::ChatResponse;
+use super::load_parts;
 use crate::app::App;
 use crate::store::{self, ChatFilter, MAX_CHATS};
 use crate::web::auth::User;
@@ -221,7 +224,7 @@ pub(super) async fn export(
     State(app): State<Arc<App>>,
     User(user): User,
 ) -> Result<Response, ApiError> {
-    stream_chats(app, &user.id, ChatFilter::default()).await
+    stream_chats(app, user, ChatFilter::default()).await
 }
 
 /// `GET /api/v1/chats/all/archived`
@@ -241,19 +244,21 @@ pub(super) async fn export_archived(
         archived: Some(true),
         ..ChatFilter::default()
     };
-    stream_chats(app, &user.id, filter).await
+    stream_chats(app, user, filter).await
 }
 
 /// Streams a JSON list of chats with their messages.
 async fn stream_chats(
     app: Arc<App>,
-    user_id: &str,
+    user: store::User,
     filter: ChatFilter<'_>,
 ) -> Result<Response, ApiError> {
-    let chats = app.store.chats(user_id, filter, MAX_CHATS, 0).await?;
+    let chats = app.store.chats(&user.id, filter, MAX_CHATS, 0).await?;
     let export = ChatExport {
         app,
+        user,
         chats: chats.into_iter(),
+        current: Box::new(iter::empty()),
         separator: "",
     };
     let parts = stream::try_unfold(export, async |mut state| {
@@ -268,22 +273,29 @@ async fn stream_chats(
 /// Chats to export, of which one at a time is in memory.
 struct ChatExport {
     app: Arc<App>,
+    user: store::User,
     chats: std::vec::IntoIter<store::ChatSummary>,
+    /// The parts of the current chat that are not sent yet.
+    current: Box<dyn Iterator<Item = Bytes> + Send>,
     separator: &'static str,
 }
 
 impl ChatExport {
-    /// The JSON of the next chat, after a comma if it is not the first one. Skips chats that have been
-    /// deleted meanwhile.
+    /// The next part of the JSON. Skips chats that have been deleted meanwhile.
     async fn next_part(&mut self) -> anyhow::Result<Option<Bytes>> {
+        if let Some(part) = self.current.next() {
+            return Ok(Some(part));
+        }
         for store::ChatSummary { id, .. } in self.chats.by_ref() {
-            if let Some(chat) = self.app.store.chat(&id).await? {
-                let messages = self.app.store.messages(&id).await?;
-                let json = serde_json::to_string(&ChatResponse::new(chat, messages))?;
-                let part = format!("{}{json}", self.separator);
-                self.separator = ",";
-                return Ok(Some(part.into()));
-            }
+            let Some(chat) = self.app.store.chat(&id).await? else {
+                continue;
+            };
+            let json = load_parts(&self.app, &self.user, chat).await;
+            let json = json.map_err(|_| anyhow!("cannot export chat {id}"))?;
+            self.current = Box::new(json.parts);
+            let separator = Bytes::from_static(self.separator.as_bytes());
+            self.separator = ",";
+            return Ok(Some(separator));
         }
         Ok(None)
     }

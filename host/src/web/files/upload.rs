@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request, State};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -15,10 +15,13 @@ use pinhole_images::Image;
 
 use super::File;
 use crate::app::App;
-use crate::files::{UPLOAD_LIMITS, UploadReservation};
+use crate::files::UPLOAD_LIMITS;
 use crate::web::auth::User;
 use crate::web::error::ApiError;
 use crate::web::extractors::Json;
+use crate::web::form_body::read_slowly;
+use crate::web::json_body::JsonLimits;
+use crate::web::request_memory::RequestMemory;
 
 /// Length of a request body, in bytes: the image and the form around it.
 pub(super) const MAX_UPLOAD_BYTES: usize = UPLOAD_LIMITS.max_bytes + (256 << 10);
@@ -58,7 +61,8 @@ pub(super) struct UploadForm {
         (status = 200, description = "the stored image's metadata", body = File),
         (status = 408, description = "the upload took too long"),
         (status = 422, description = "the form has no part `file`"),
-        (status = 503, description = "too many concurrent uploads; retry later"),
+        (status = 429, description = "the user's other requests use too much memory; retry later"),
+        (status = 503, description = "the server's memory is in use; retry later"),
     ),
 )]
 pub(super) async fn upload(
@@ -66,9 +70,7 @@ pub(super) async fn upload(
     User(user): User,
     request: Request,
 ) -> Result<Json<File>, ApiError> {
-    // Reserved until the image is stored.
-    let mut room = app.files.reserve_upload();
-    let reading = tokio::time::timeout(MAX_UPLOAD_TIME, UploadForm::read(request, &mut room)).await;
+    let reading = tokio::time::timeout(MAX_UPLOAD_TIME, UploadForm::read(request)).await;
     let form = reading.map_err(|_| too_slow())??;
     let Some(bytes) = form.file else {
         let detail = "file: Field required";
@@ -98,8 +100,9 @@ pub(super) async fn upload(
 
 impl UploadForm {
     /// Reads a form. No part uses more memory than its limit.
-    async fn read(request: Request, room: &mut UploadReservation) -> Result<Self, ApiError> {
-        let mut parts = Multipart::from_request(request, &())
+    async fn read(request: Request) -> Result<Self, ApiError> {
+        let memory = RequestMemory::of(request.extensions())?;
+        let mut parts = Multipart::from_request(read_slowly(request), &())
             .await
             .map_err(|rejection| bad_request(&rejection.body_text()))?;
         let mut form = Self::default();
@@ -113,10 +116,10 @@ impl UploadForm {
             match part.name() {
                 Some("file") => {
                     form.file_name = part.file_name().unwrap_or_default().to_owned();
-                    form.file = Some(read_part(part, UPLOAD_LIMITS.max_bytes, room).await?);
+                    form.file = Some(read_part(part, UPLOAD_LIMITS.max_bytes, &memory).await?);
                 }
                 Some("metadata") => {
-                    let metadata = read_part(part, MAX_METADATA_BYTES, room).await?;
+                    let metadata = read_part(part, MAX_METADATA_BYTES, &memory).await?;
                     form.metadata = parse_metadata(&metadata)?;
                 }
                 // Skipped when the next part is read.
@@ -127,30 +130,32 @@ impl UploadForm {
     }
 }
 
+/// The bytes of a part, counted while they are held.
 async fn read_part(
     mut part: Field<'_>,
     max_bytes: usize,
-    room: &mut UploadReservation,
+    memory: &RequestMemory,
 ) -> Result<Bytes, ApiError> {
-    let mut bytes = BytesMut::new();
+    let (mut bytes, mut lease) = (Vec::new(), memory.share().request());
     while let Some(chunk) = part.chunk().await.map_err(unreadable)? {
         if bytes.len() + chunk.len() > max_bytes {
             let name = part.name().unwrap_or_default();
             let detail = format!("{name} is longer than {max_bytes} bytes");
             return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
         }
-        if !room.grow(chunk.len()) {
-            return Err(too_many_uploads());
-        }
+        lease.grow(chunk.len()).await?;
         bytes.extend_from_slice(&chunk);
     }
-    Ok(bytes.freeze())
+    Ok(lease.attach(bytes))
 }
 
 /// A JSON object, `null` or nothing.
 fn parse_metadata(text: &[u8]) -> Result<Map<String, Value>, ApiError> {
     if text.is_empty() {
         return Ok(Map::new());
+    }
+    if let Err(refusal) = JsonLimits::FORM.bounds.check(text) {
+        return Err(bad_request(&format!("the metadata: {refusal}")));
     }
     match serde_json::from_slice(text) {
         Ok(Value::Object(metadata)) => Ok(metadata),
@@ -185,11 +190,6 @@ fn too_slow() -> ApiError {
         MAX_UPLOAD_TIME.as_secs()
     );
     ApiError::new(StatusCode::REQUEST_TIMEOUT, detail)
-}
-
-fn too_many_uploads() -> ApiError {
-    let detail = "[ERROR: too many concurrent uploads: retry later]";
-    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, detail)
 }
 
 /// 400 in Open WebUI's format.

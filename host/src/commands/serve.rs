@@ -50,6 +50,8 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
         .await
         .context("cannot create the first administrator")?;
     print_start(config, &app, address, key.as_deref())?;
+    let mib = app.memory.max_bytes() >> 20;
+    tracing::info!("requests and jobs may hold {mib} MiB of memory (PINHOLE_MEMORY_MIB)");
     if let (Some(metrics_listener), Some(metrics)) = (metrics_listener, metrics) {
         println!("metrics: http://{}/metrics", metrics_listener.local_addr()?);
         spawn_metrics(metrics_listener, metrics, app.clone());
@@ -105,7 +107,10 @@ async fn bind_metrics(address: SocketAddr, server: SocketAddr) -> Result<TcpList
 
 /// Serves metrics until the process stops.
 fn spawn_metrics(listener: TcpListener, metrics: Metrics, app: Arc<App>) {
-    let render = move || std::future::ready(metrics.render(app.jobs.engines.load()));
+    let render = move || {
+        let rendered = metrics.render(app.jobs.engines.load(), &app.memory);
+        std::future::ready(rendered)
+    };
     let router = Router::new().route("/metrics", get(render));
     tokio::spawn(async { axum::serve(listener, router).await });
 }

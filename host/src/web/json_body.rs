@@ -1,5 +1,8 @@
 //! JSON request bodies: read within limits, counted in the user's memory, and parsed.
 
+use std::time::Duration;
+
+use axum::body::BodyDataStream;
 use axum::extract::Request;
 use futures_util::StreamExt;
 use http::StatusCode;
@@ -16,6 +19,11 @@ use super::request_memory::RequestMemory;
 
 /// Length of a field name that an error repeats, in bytes.
 const MAX_PARAM_BYTES: usize = 100;
+
+/// Length of a refused body that is still read, in bytes.
+const MAX_DISCARDED_BYTES: usize = 128 << 20;
+/// Time in which a refused body is still read.
+const MAX_DISCARD_TIME: Duration = Duration::from_secs(2);
 
 /// The limits of a JSON body. A route has [`Self::FORM`], unless it has other limits as an extension.
 #[derive(Clone, Copy, Debug)]
@@ -127,12 +135,39 @@ async fn read_text(
 ) -> Result<Vec<u8>, ApiError> {
     let body = request.into_body();
     let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if declared > max_bytes {
-        return Err(too_long(max_bytes));
+    let mut chunks = body.into_data_stream();
+    let text = if declared > max_bytes {
+        Err(too_long(max_bytes))
+    } else {
+        read_chunks(&mut chunks, declared, max_bytes, lease).await
+    };
+    if text.is_err() {
+        discard(chunks).await;
     }
+    text
+}
+
+/// Reads the rest of a body without holding it: many clients read no response before they have sent all.
+async fn discard(mut chunks: BodyDataStream) {
+    let all = async {
+        let mut rest = MAX_DISCARDED_BYTES;
+        while let Some(Ok(chunk)) = chunks.next().await
+            && chunk.len() <= rest
+        {
+            rest -= chunk.len();
+        }
+    };
+    tokio::time::timeout(MAX_DISCARD_TIME, all).await.ok();
+}
+
+async fn read_chunks(
+    chunks: &mut BodyDataStream,
+    declared: usize,
+    max_bytes: usize,
+    lease: &mut MemoryLease,
+) -> Result<Vec<u8>, ApiError> {
     // Memory that is never written to is only address space.
     let mut text = Vec::with_capacity(declared);
-    let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| {
             let detail = format!("the body cannot be read: {error}");

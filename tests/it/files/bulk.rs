@@ -98,8 +98,8 @@ async fn administrator_deletes_all_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn uploads_share_memory_budget() {
-    let server = TestServer::start(&[]).await;
+async fn uploads_use_the_memory_of_their_user() {
+    let server = TestServer::start(&[("PINHOLE_MEMORY_MIB", "64")]).await;
     let image = gif(9);
     let send = || {
         post_form(
@@ -108,18 +108,22 @@ async fn uploads_share_memory_budget() {
             form(&[("file", Some("fox.gif"), &image)]),
         )
     };
-    let mut others = server.app.files.reserve_upload();
-    assert!(others.grow((64 << 20) - image.len()));
+    let memory = &server.app.memory;
     // Each upload releases its memory.
     for _ in 0..3 {
         assert_eq!(response_json(send()).await.0, 200);
+        assert_eq!(memory.held_bytes(), 0);
     }
-    assert!(others.grow(1));
-    let (status, refused) = response_json(send()).await;
-    assert_eq!(status, 503);
+    let (_, user) = response_json(server.get("/api/v1/auths/")).await;
+    let own = memory.of(user["id"].as_str());
+    let own = own.lease(memory.max_bytes() / 2).await.unwrap();
+    let response = send().send().await.unwrap();
+    assert_eq!(response.status(), 429);
+    assert_eq!(response.headers()["retry-after"], "2");
+    let refused: Value = response.json().await.unwrap();
     let detail = refused["detail"].as_str().unwrap();
-    assert!(detail.contains("retry later"), "{detail}");
+    assert!(detail.contains("your other requests"), "{detail}");
     assert_eq!(server.stored_files(), 3);
-    drop(others);
+    drop(own);
     assert_eq!(response_json(send()).await.0, 200);
 }

@@ -22,6 +22,18 @@ pub(super) const SECTIONS: &[Section] = &[
                 response: "413",
             },
             Limit {
+                what: "body of a chat completion request",
+                value: Bytes(web::MAX_COMPLETION_BODY_BYTES as u64),
+                setting: None,
+                response: "413",
+            },
+            Limit {
+                what: "memory that requests and jobs hold; of one user, as much as is free",
+                value: Text("half of the machine's"),
+                setting: Some("PINHOLE_MEMORY_MIB"),
+                response: "413, 429 or 503",
+            },
+            Limit {
                 what: "body of an image edit",
                 value: Bytes(web::MAX_EDIT_BODY_BYTES as u64),
                 setting: None,
@@ -126,12 +138,6 @@ pub(super) const SECTIONS: &[Section] = &[
                 value: Pixels(files::UPLOAD_LIMITS.max_pixels),
                 setting: None,
                 response: "400; a result is dropped",
-            },
-            Limit {
-                what: "concurrent uploads of all users together",
-                value: Bytes(files::MAX_UPLOADING_BYTES as u64),
-                setting: None,
-                response: "503",
             },
             Limit {
                 what: "duration of an upload",

@@ -252,6 +252,15 @@ impl MemoryLease {
         Ok(())
     }
 
+    /// Grows or shrinks to this number of bytes of a running job.
+    pub fn resize_job(&mut self, bytes: usize) -> Result<(), Refusal> {
+        if bytes > self.bytes {
+            return self.grow_job(bytes - self.bytes);
+        }
+        self.shrink_to(bytes);
+        Ok(())
+    }
+
     /// Releases all but this number of bytes.
     pub fn shrink_to(&mut self, bytes: usize) {
         let released = self.bytes.saturating_sub(bytes);

@@ -40,9 +40,8 @@ impl GuestMemory {
         Guard::Memory.refuse_if(used > max, || {
             format!("it needs more than {max} bytes of memory")
         })?;
-        let leased = self.lease.bytes();
-        if used > leased {
-            self.lease.grow_job(used - leased)?;
+        if used > self.lease.bytes() {
+            self.lease.resize_job(used)?;
         }
         self.used_bytes = used;
         Ok(true)

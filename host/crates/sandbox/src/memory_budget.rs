@@ -40,11 +40,16 @@ impl MemoryBudget {
         }
     }
 
+    /// An empty lease, for bytes that no reservation counts.
+    pub(crate) fn lease(&self) -> MemoryLease {
+        self.share.job()
+    }
+
     pub(crate) fn reserve(&self, bytes: usize) -> Result<Reservation, LimitExceeded> {
         let mut reservation = Reservation {
             budget: self.clone(),
             bytes: 0,
-            lease: self.share.job(),
+            lease: self.lease(),
         };
         reservation.grow(bytes)?;
         Ok(reservation)
@@ -73,7 +78,7 @@ impl Reservation {
 
     /// Ends the reservation in its call. The lease still counts the bytes for the process.
     pub(crate) fn into_lease(mut self) -> MemoryLease {
-        let empty = self.budget.share.job();
+        let empty = self.budget.lease();
         std::mem::replace(&mut self.lease, empty)
     }
 }

@@ -13,6 +13,7 @@ use crate::limits::LimitExceeded;
 use crate::memory_budget::Reservation;
 use crate::sse::EventStream;
 use pinhole_egress as egress;
+use pinhole_ground::memory::MemoryLease;
 use pinhole_images::Image;
 
 /// An image.
@@ -53,6 +54,8 @@ pub(crate) struct WholeBody {
 pub(crate) struct EventBody {
     pub(crate) response: egress::Response,
     pub(crate) stream: EventStream,
+    /// Counts the part of the stream that is no event yet.
+    pub(crate) lease: MemoryLease,
     pub(crate) _connection: OwnedSemaphorePermit,
 }
 

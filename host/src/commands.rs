@@ -1,5 +1,6 @@
 //! The commands of the binary.
 
+mod allocator;
 pub(crate) mod compile;
 pub(crate) mod engine_grant;
 pub(crate) mod engine_list;

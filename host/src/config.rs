@@ -169,7 +169,9 @@ fn parse_memory(environment: &Environment) -> Result<usize> {
         return Ok((machine / 2).max(MIN_MEMORY_MIB << 20) as usize);
     };
     if mib < MIN_MEMORY_MIB {
-        bail!("{NAME} is {mib}: it must be a whole number from {MIN_MEMORY_MIB} to {MAX_MEMORY_MIB}");
+        bail!(
+            "{NAME} is {mib}: it must be a whole number from {MIN_MEMORY_MIB} to {MAX_MEMORY_MIB}"
+        );
     }
     Ok((mib << 20) as usize)
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::allocator;
 use anyhow::{Context, Result, ensure};
 use axum::Router;
 use axum::routing::get;
@@ -24,6 +25,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the server until it receives Ctrl-C or SIGTERM.
 pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
+    allocator::return_large_blocks();
     // A job may have several connections open, and shells often allow a process 1024 files.
     rlimit::increase_nofile_limit(MAX_OPEN_FILES).ok();
     if HAS_SWITCHES {

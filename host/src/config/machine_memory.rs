@@ -4,7 +4,7 @@
 pub(super) fn available_bytes() -> Option<u64> {
     let machine = machine_bytes(&read("/proc/meminfo")?)?;
     let group = read("/proc/self/cgroup")
-        .and_then(|groups| group_limit(&groups, |path| read(path)))
+        .and_then(|groups| group_limit(&groups, read))
         .unwrap_or(u64::MAX);
     Some(machine.min(group))
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use futures_util::TryStreamExt;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
-use sqlx::Row;
+use sqlx::{Row, SqliteConnection};
 
 use super::Store;
 use super::messages::parse_json;
@@ -81,15 +81,15 @@ impl Store {
         let Some(rest) = rest else {
             return Ok(None);
         };
-        let (mut messages, mut index_by_id) = (Vec::new(), HashMap::new());
-        let mut message_rows = sqlx::query(
+        let mut messages = Messages::default();
+        let mut rows = sqlx::query(
             "SELECT id, parent_id, role, content, rest FROM messages WHERE chat_id = $1
              ORDER BY position, id",
         )
         .bind(chat_id)
         .fetch(&mut *connection);
-        while let Some(row) = message_rows.try_next().await? {
-            let message = MessageText {
+        while let Some(row) = rows.try_next().await? {
+            messages.add(MessageText {
                 id: row.try_get("id")?,
                 parent_id: row.try_get("parent_id")?,
                 role: row.try_get("role")?,
@@ -97,37 +97,62 @@ impl Store {
                 rest: row.try_get("rest")?,
                 files: Vec::new(),
                 statuses: Vec::new(),
-            };
-            index_by_id.insert(message.id.clone(), messages.len());
-            messages.push(message);
+            });
         }
-        drop(message_rows);
-        let mut file_rows = sqlx::query(
-            "SELECT message_id, entry FROM message_files WHERE chat_id = $1 ORDER BY position",
-        )
-        .bind(chat_id)
-        .fetch(&mut *connection);
-        while let Some(row) = file_rows.try_next().await? {
-            let index = index_by_id.get(row.try_get::<&str, _>("message_id")?);
-            if let Some(message) = index.and_then(|index| messages.get_mut(*index)) {
-                message.files.push(row.try_get("entry")?);
-            }
-        }
-        drop(file_rows);
-        let mut status_rows = sqlx::query(
-            "SELECT message_id, status FROM message_statuses WHERE chat_id = $1 ORDER BY position",
-        )
-        .bind(chat_id)
-        .fetch(&mut *connection);
-        while let Some(row) = status_rows.try_next().await? {
-            let index = index_by_id.get(row.try_get::<&str, _>("message_id")?);
-            if let Some(message) = index.and_then(|index| messages.get_mut(*index)) {
-                message.statuses.push(row.try_get("status")?);
-            }
-        }
-        drop(status_rows);
-        Ok(Some(ChatContent { rest, messages }))
+        drop(rows);
+        let select_files =
+            "SELECT message_id, entry FROM message_files WHERE chat_id = $1 ORDER BY position";
+        for_each_text(&mut connection, select_files, chat_id, |id, text| {
+            messages.extend(id, |message| message.files.push(text));
+        })
+        .await?;
+        let select_statuses =
+            "SELECT message_id, status FROM message_statuses WHERE chat_id = $1 ORDER BY position";
+        for_each_text(&mut connection, select_statuses, chat_id, |id, text| {
+            messages.extend(id, |message| message.statuses.push(text));
+        })
+        .await?;
+        Ok(Some(ChatContent {
+            rest,
+            messages: messages.list,
+        }))
     }
+}
+
+/// The messages of a chat while their files and statuses are added.
+#[derive(Default)]
+struct Messages {
+    list: Vec<MessageText>,
+    index_by_id: HashMap<String, usize>,
+}
+
+impl Messages {
+    fn add(&mut self, message: MessageText) {
+        self.index_by_id.insert(message.id.clone(), self.list.len());
+        self.list.push(message);
+    }
+
+    /// Ignores a message that was removed.
+    fn extend(&mut self, id: &str, extend: impl FnOnce(&mut MessageText)) {
+        let index = self.index_by_id.get(id);
+        if let Some(message) = index.and_then(|index| self.list.get_mut(*index)) {
+            extend(message);
+        }
+    }
+}
+
+/// Reads rows of the id of a message and a text.
+async fn for_each_text(
+    connection: &mut SqliteConnection,
+    select: &'static str,
+    chat_id: &str,
+    mut each: impl FnMut(&str, String),
+) -> sqlx::Result<()> {
+    let mut rows = sqlx::query(select).bind(chat_id).fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        each(row.try_get(0)?, row.try_get(1)?);
+    }
+    Ok(())
 }
 
 /// The JSON text of an object with these fields added. The values of the object are not parsed.

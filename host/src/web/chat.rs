@@ -34,8 +34,7 @@ pub(super) use request::{ChatBody, ChatRequest};
 /// Length of the body of a chat completion request, in bytes.
 pub const MAX_COMPLETION_BODY_BYTES: usize = 32 << 20;
 /// Limits of a chat completion request. A string may be an image.
-pub(super) const COMPLETION_JSON: JsonLimits =
-    JsonLimits::long(MAX_COMPLETION_BODY_BYTES, 200_000);
+pub(super) const COMPLETION_JSON: JsonLimits = JsonLimits::long(MAX_COMPLETION_BODY_BYTES, 200_000);
 
 /// The routes of chats and models, each under both of its paths, and of image prompts.
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {

@@ -34,7 +34,9 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
             Ok(value)
         };
         let value = value.await;
-        value.map(Self).map_err(|error: ApiError| error.rejection(&uri))
+        value
+            .map(Self)
+            .map_err(|error: ApiError| error.rejection(&uri))
     }
 }
 

@@ -100,8 +100,8 @@ impl JsonBody {
             return Err(ApiError::new(StatusCode::BAD_REQUEST, detail));
         }
         let mut json = serde_json::Deserializer::from_slice(&self.text);
-        let value = serde_path_to_error::deserialize(&mut json)
-            .map_err(|error| invalid_json(&error))?;
+        let value =
+            serde_path_to_error::deserialize(&mut json).map_err(|error| invalid_json(&error))?;
         json.end().map_err(|error| {
             let detail = format!("invalid JSON body: {error}");
             ApiError::new(StatusCode::BAD_REQUEST, detail)

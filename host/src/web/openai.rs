@@ -166,8 +166,9 @@ async fn respond(
         Delivery::Stream { partial_images } => {
             let progress = context.progress.subscribe();
             let max_previews = partial_images.saturating_mul(request.count.unwrap_or(1));
+            let share = app.memory.of(Some(&user.id));
             let job = async move { run(&app, &plan, request, edit, &context).await };
-            stream_response(job.boxed(), progress, operation, max_previews).await
+            stream_response(job.boxed(), progress, operation, max_previews, &share).await
         }
         Delivery::Base64 => {
             let completed = run(&app, &plan, request, edit, &context).await?;

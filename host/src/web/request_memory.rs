@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use http::Extensions;
+use http::header::CONTENT_TYPE;
 use hyper::body::Body as _;
 use pinhole_ground::memory::{Holder, MemoryLease, MemoryShare};
+use serde::Serialize;
 
 use super::error::ApiError;
 use crate::app::App;
@@ -54,6 +56,17 @@ impl RequestMemory {
     fn leases(&self) -> std::sync::MutexGuard<'_, Vec<MemoryLease>> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A response whose JSON is counted until it is sent. The lease counts the value.
+pub(super) fn leased_json(
+    value: &impl Serialize,
+    mut lease: MemoryLease,
+) -> Result<Response, ApiError> {
+    let json = serde_json::to_vec(value).map_err(|error| ApiError::internal(&error.into()))?;
+    lease.shrink_to(json.len());
+    let headers = [(CONTENT_TYPE, "application/json")];
+    Ok((headers, lease.attach(json)).into_response())
 }
 
 /// Middleware that gives each request its memory.

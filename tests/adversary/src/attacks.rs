@@ -27,6 +27,7 @@ pub const CLASSES: &[AttackClass] = &[
     class("H", "Requests and responses"),
     class("S", "What an engine, an upstream or a user must not learn"),
     class("I", "Images and texts that reach a client"),
+    class("T", "What users and clients do to a server"),
 ];
 
 /// All attacks, in order.
@@ -198,6 +199,18 @@ pub const ATTACKS: &[Attack] = &[
     attack("I5", "markup, scripts and terminal escapes in texts"),
     attack("I6", "endless progress reports and previews"),
     attack("I7", "errors outside the contract, or too long ones"),
+    attack("T1", "a request body with millions of JSON values"),
+    attack("T2", "a request body that is nested a million times"),
+    attack(
+        "T3",
+        "a request body with a string that no field has room for",
+    ),
+    attack("T4", "many large bodies of one user"),
+    attack("T5", "a large stored chat that is read many times at once"),
+    attack(
+        "T6",
+        "the engines of several users fill the memory together",
+    ),
 ];
 
 const fn class(letter: &'static str, heading: &'static str) -> AttackClass {

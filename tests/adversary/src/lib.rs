@@ -13,6 +13,7 @@
 //! | `secret` | S: what an engine, an upstream or a user must not learn |
 //! | `image` | I: images that reach a client |
 //! | `text` | I: texts that reach a client |
+//! | `held_memory` | T: memory that users and clients make a server hold |
 //!
 //! A case gets the `AttackTarget`: the server under attack with a client for it, the upstream of engine
 //! `hostile`, whose responses the case scripts, a second upstream (`trap`) that no connection may reach, and
@@ -29,6 +30,7 @@
 mod artifact;
 mod attacks;
 mod case;
+mod held_memory;
 mod image;
 mod message;
 mod network;
@@ -77,6 +79,7 @@ pub fn cases() -> impl Iterator<Item = &'static AttackCase> {
         secret::CASES,
         image::CASES,
         text::CASES,
+        held_memory::CASES,
     ];
     classes.into_iter().flatten()
 }

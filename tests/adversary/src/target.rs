@@ -19,9 +19,9 @@ use crate::case::{AttackCase, Requirement};
 use crate::{InstalledServer, Options};
 
 pub(crate) use audit::{AuditSummary, is_expected_guard};
-pub(crate) use client::{Client, ClientRequest, Response};
+pub(crate) use client::{Client, ClientRequest, RequestStart, Response};
 pub(crate) use components::EngineSetup;
-use own_server::OwnServer;
+use own_server::{OwnServer, ServerCommand};
 
 /// The secret setting of the engine `hostile`. No engine, client or log may ever contain it.
 pub(crate) const SECRET: &str = "sK-Zx81-quiet/heron+4711-wren.63-vault==";
@@ -42,9 +42,17 @@ pub(crate) struct AttackTarget {
     has_hostile_engine: bool,
     has_sketch_engine: bool,
     config: Config,
+    program: PathBuf,
     components: PathBuf,
     /// The settings that the current case has changed.
     changed_settings: Mutex<BTreeSet<String>>,
+}
+
+/// A server with other limits, for one case.
+pub(crate) struct OtherServer {
+    pub(crate) client: Client,
+    /// Stops when dropped.
+    _server: OwnServer,
 }
 
 impl AttackTarget {
@@ -69,7 +77,7 @@ impl AttackTarget {
             ("OPENAI_API_BASE_URL", chat_url.as_str()),
             ("OPENAI_API_KEY", SECRET),
         ];
-        let command = own_server::ServerCommand {
+        let command = ServerCommand {
             program: &options.program,
             environment: &config.environment,
             engines: &engines,
@@ -84,6 +92,7 @@ impl AttackTarget {
             has_hostile_engine: true,
             has_sketch_engine: true,
             config: config.clone(),
+            program: options.program.clone(),
             components: options.components.clone(),
             changed_settings: Mutex::default(),
         })
@@ -112,6 +121,7 @@ impl AttackTarget {
             has_hostile_engine: settings.text().contains("HOSTILE_BASE_URL"),
             has_sketch_engine: true,
             config: config.clone(),
+            program: options.program.clone(),
             components: options.components.clone(),
             changed_settings: Mutex::default(),
         };
@@ -120,6 +130,29 @@ impl AttackTarget {
             target.post_settings(target.base_settings()).await?;
         }
         Ok(target)
+    }
+
+    /// Starts another server, for a case that needs other limits.
+    pub(crate) async fn start_other(
+        &self,
+        engines: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<OtherServer> {
+        let engines: Vec<_> = engines
+            .iter()
+            .map(|name| self.components.join(name).with_extension("wasm"))
+            .collect();
+        let command = ServerCommand {
+            program: &self.program,
+            environment: &self.config.environment,
+            engines: &engines,
+            variables,
+        };
+        let server = OwnServer::start(&command).await?;
+        Ok(OtherServer {
+            client: Client::new(server.url(), server.key())?,
+            _server: server,
+        })
     }
 
     /// Why this case cannot be run, if it cannot.

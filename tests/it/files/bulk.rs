@@ -120,7 +120,7 @@ async fn uploads_use_the_memory_of_their_user() {
     let response = send().send().await.unwrap();
     assert_eq!(response.status(), 429);
     assert_eq!(response.headers()["retry-after"], "2");
-    let refused: Value = response.json().await.unwrap();
+    let refused: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
     let detail = refused["detail"].as_str().unwrap();
     assert!(detail.contains("your other requests"), "{detail}");
     assert_eq!(server.stored_files(), 3);

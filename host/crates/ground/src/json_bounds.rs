@@ -122,7 +122,12 @@ mod tests {
         check(r#"["[[[[","\"[[","\\",",,,"]"#, Ok(5));
         check(r#"["\\\\",1]"#, Ok(3));
         for invalid in [r#"""#, r#""\"#, r#""\""#, r#"["a"#, "]]]]"] {
-            check(invalid, BOUNDS.check(invalid.as_bytes()).map_err(|_| Guard::JsonDepth));
+            check(
+                invalid,
+                BOUNDS
+                    .check(invalid.as_bytes())
+                    .map_err(|_| Guard::JsonDepth),
+            );
         }
     }
 }

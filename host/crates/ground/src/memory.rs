@@ -86,7 +86,9 @@ pub enum MemoryFull {
     )]
     TooLarge { max_bytes: usize },
     /// The user's other requests hold too much.
-    #[error("your other requests hold all the memory that you may use: retry when one has finished")]
+    #[error(
+        "your other requests hold all the memory that you may use: retry when one has finished"
+    )]
     User,
     /// All users together hold too much.
     #[error("the server's memory is in use: retry later")]
@@ -217,8 +219,9 @@ impl MemoryLease {
         let max_of_one = max_bytes / PARTS_OF_ONE_USER;
         let own = self.bytes.saturating_add(bytes);
         if Guard::MemoryOfUser.applies(own > max_of_one && !self.is_job) {
-            let max_bytes = max_of_one;
-            return Err(MemoryFull::TooLarge { max_bytes });
+            return Err(MemoryFull::TooLarge {
+                max_bytes: max_of_one,
+            });
         }
         let mut held = self.share.memory.held();
         let of_holder = held.of(&self.share.holder).saturating_add(bytes);
@@ -330,10 +333,13 @@ mod tests {
     #[test]
     fn users_hold_as_much_as_remains_free() {
         let memory = ProcessMemory::new(1200);
-        let (a, full) = fill(&memory, "a");
-        assert_eq!((a.bytes(), full), (600, MemoryFull::TooLarge { max_bytes: 600 }));
-        let (b, full) = fill(&memory, "b");
-        assert_eq!((b.bytes(), full), (300, MemoryFull::All));
+        let (a, a_full) = fill(&memory, "a");
+        assert_eq!(
+            (a.bytes(), a_full),
+            (600, MemoryFull::TooLarge { max_bytes: 600 })
+        );
+        let (b, b_full) = fill(&memory, "b");
+        assert_eq!((b.bytes(), b_full), (300, MemoryFull::All));
         let (c, _) = fill(&memory, "c");
         assert_eq!(c.bytes(), 150);
         drop((a, b, c));

@@ -172,7 +172,6 @@ impl Sandbox {
             limits,
             audit: self.audit.clone(),
             decoder: self.decoder.clone(),
-            memory: self.decoder.memory().of(context.user.as_deref()),
             background: self.guest_runtimes.background().clone(),
         }
     }

@@ -18,10 +18,7 @@ impl State {
             self.redactor.contains_secret(bytes, Guard::MetadataSecret)
         });
         let reservation = self.memory.reserve(image.bytes().len())?;
-        Ok(self.table.push(ImageResource {
-            image,
-            reservation,
-        })?)
+        Ok(self.table.push(ImageResource { image, reservation })?)
     }
 
     /// Parses an image within the limits. Records one that is refused; the error is the reason.

@@ -24,7 +24,7 @@ use crate::redaction::CallRedactor;
 use pinhole_egress::Redactor;
 use pinhole_ground::audit::{AuditLog, Event, RefusalKind};
 use pinhole_ground::guard::{Guard, Refusal};
-use pinhole_ground::memory::{MemoryFull, MemoryShare};
+use pinhole_ground::memory::MemoryFull;
 use pinhole_images::Decoder;
 
 /// Random bytes that WASI returns at once.
@@ -44,10 +44,8 @@ pub struct CallSetup<'a> {
     pub limits: Limits,
     /// Records refusals.
     pub audit: AuditLog,
-    /// Limits how many images are decoded at once.
+    /// Limits how many images are decoded at once. The call's memory counts in the decoder's budget.
     pub decoder: Decoder,
-    /// Counts the memory of the call.
-    pub memory: MemoryShare,
     /// Runs long work of the host.
     pub background: Handle,
 }
@@ -81,6 +79,7 @@ impl State {
             audit,
             ..
         } = setup;
+        let share = setup.decoder.memory().of(context.user.as_deref());
         let (host_tasks, driver) = HostTasks::new();
         let mut table = ResourceTable::new();
         table.set_max_capacity(Guard::Handles.limit(limits.handles));
@@ -89,12 +88,12 @@ impl State {
             table,
             engine: engine.to_owned(),
             budget: CallBudget::new(&limits),
-            memory: MemoryBudget::new(&limits, setup.memory.clone()),
+            memory: MemoryBudget::new(&limits, share.clone()),
             network: Network::new(engine, setup.upstreams, host_tasks, &limits),
             redactor: CallRedactor::new(setup.redactor, audit.clone(), engine, &context.job),
             decoder: setup.decoder,
             background: setup.background,
-            guest_memory: GuestMemory::new(&limits, setup.memory.job()),
+            guest_memory: GuestMemory::new(&limits, share.job()),
             // Without files, environment, arguments, standard streams, sockets and name resolution.
             wasi: WasiCtx::builder()
                 .max_random_size(max_random_bytes as u64)

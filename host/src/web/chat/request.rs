@@ -1,10 +1,10 @@
 //! `ChatRequest`: the body of a chat completion request.
 
 use axum::extract::{FromRequest, Request};
+use pinhole_ground::memory::MemoryLease;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny};
 use serde_json::{Map, Value};
-use pinhole_ground::memory::MemoryLease;
 use utoipa::ToSchema;
 
 use crate::web::error::{ApiError, Rejection};

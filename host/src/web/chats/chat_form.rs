@@ -12,7 +12,7 @@ use crate::store::{self, ChatMessage, MAX_MESSAGES, StoredMessage};
 use crate::web::error::ApiError;
 
 /// Length of a chat's title, in bytes.
-const MAX_TITLE_BYTES: usize = 2_000;
+pub(super) const MAX_TITLE_BYTES: usize = 2_000;
 /// Length of a message with all its fields, in bytes of JSON.
 pub(super) const MAX_MESSAGE_BYTES: usize = 4 << 20;
 /// Entries in the `files` of one message.

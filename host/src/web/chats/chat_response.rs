@@ -106,7 +106,10 @@ impl Messages {
         let mut by_parent: HashMap<&str, Vec<String>> = HashMap::new();
         for message in &list {
             if let Some(parent) = &message.parent_id {
-                by_parent.entry(parent).or_default().push(message.id.clone());
+                by_parent
+                    .entry(parent)
+                    .or_default()
+                    .push(message.id.clone());
             }
         }
         let children = list
@@ -176,7 +179,10 @@ pub(super) fn chat_parts(
     let history_parts = (0..of_history.list.len())
         .zip(iter::once("").chain(iter::repeat(",")))
         .map(move |(index, separator)| {
-            let id = of_history.list.get(index).map(|message| message.id.as_str());
+            let id = of_history
+                .list
+                .get(index)
+                .map(|message| message.id.as_str());
             let key = Value::from(id.unwrap_or_default());
             of_history.json(&format!("{separator}{key}:"), index)
         });
@@ -243,7 +249,7 @@ impl Serialize for MessageObject<'_> {
             if texts.is_empty() {
                 continue;
             }
-            let values = texts.iter().map(|text| raw::<S::Error>(text));
+            let values = texts.iter().map(|it| raw::<S::Error>(it));
             map.serialize_entry(name, &values.collect::<Result<Vec<_>, _>>()?)?;
         }
         map.end()

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
+use super::chat_form::MAX_TITLE_BYTES;
 use super::chat_response::ChatResponse;
 use super::load_parts;
 use crate::app::App;
@@ -20,11 +21,14 @@ use crate::store::{self, ChatFilter, MAX_CHATS};
 use crate::web::auth::User;
 use crate::web::error::ApiError;
 use crate::web::extractors::{Json, Query};
+use crate::web::request_memory::leased_json;
 
 /// Chats on a page.
 ///
 /// Source: Open WebUI `routers/chats.py`.
 const PAGE_CHATS: u32 = 60;
+/// Memory of a chat in a list and of its JSON, in bytes: mostly its title.
+const MAX_SUMMARY_BYTES: usize = 2 * (MAX_TITLE_BYTES + 200);
 /// Length of a searched text, in bytes.
 const MAX_SEARCH_BYTES: usize = 500;
 
@@ -96,14 +100,14 @@ pub(super) async fn list(
     State(app): State<Arc<App>>,
     User(user): User,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Vec<ChatSummary>>, ApiError> {
+) -> Result<Response, ApiError> {
     let includes_pinned = query.include_pinned == Some(true);
     let filter = ChatFilter {
         archived: Some(false),
         pinned: if includes_pinned { None } else { Some(false) },
         text: None,
     };
-    summaries(&app, &user.id, filter, query.page).await
+    summaries(&app, &user, filter, query.page).await
 }
 
 /// `GET /api/v1/chats/list`
@@ -120,7 +124,7 @@ pub(super) async fn list_alias(
     app: State<Arc<App>>,
     user: User,
     query: Query<ListQuery>,
-) -> Result<Json<Vec<ChatSummary>>, ApiError> {
+) -> Result<Response, ApiError> {
     list(app, user, query).await
 }
 
@@ -136,13 +140,13 @@ pub(super) async fn list_alias(
 pub(super) async fn pinned(
     State(app): State<Arc<App>>,
     User(user): User,
-) -> Result<Json<Vec<ChatSummary>>, ApiError> {
+) -> Result<Response, ApiError> {
     let filter = ChatFilter {
         archived: Some(false),
         pinned: Some(true),
         text: None,
     };
-    summaries(&app, &user.id, filter, None).await
+    summaries(&app, &user, filter, None).await
 }
 
 /// `GET /api/v1/chats/archived`
@@ -159,13 +163,13 @@ pub(super) async fn archived(
     State(app): State<Arc<App>>,
     User(user): User,
     Query(ArchiveQuery { query, page }): Query<ArchiveQuery>,
-) -> Result<Json<Vec<ChatSummary>>, ApiError> {
+) -> Result<Response, ApiError> {
     let filter = ChatFilter {
         archived: Some(true),
         pinned: None,
         text: query.as_deref().filter(|text| !text.is_empty()),
     };
-    summaries(&app, &user.id, filter, Some(page.unwrap_or(1))).await
+    summaries(&app, &user, filter, Some(page.unwrap_or(1))).await
 }
 
 /// `GET /api/v1/chats/search?text=`
@@ -182,21 +186,21 @@ pub(super) async fn search(
     State(app): State<Arc<App>>,
     User(user): User,
     Query(SearchQuery { text, page }): Query<SearchQuery>,
-) -> Result<Json<Vec<ChatSummary>>, ApiError> {
+) -> Result<Response, ApiError> {
     let filter = ChatFilter {
         archived: Some(false),
         pinned: None,
         text: Some(text.trim()),
     };
-    summaries(&app, &user.id, filter, Some(page.unwrap_or(1))).await
+    summaries(&app, &user, filter, Some(page.unwrap_or(1))).await
 }
 
 async fn summaries(
     app: &App,
-    user_id: &str,
+    user: &store::User,
     filter: ChatFilter<'_>,
     page: Option<u32>,
-) -> Result<Json<Vec<ChatSummary>>, ApiError> {
+) -> Result<Response, ApiError> {
     let text = filter.text.unwrap_or_default();
     if text.len() > MAX_SEARCH_BYTES {
         let detail = format!("the text is longer than {MAX_SEARCH_BYTES} bytes");
@@ -207,8 +211,11 @@ async fn summaries(
         Some(0) => return Err(ApiError::invalid("page", "page must be 1 or higher")),
         Some(page) => (PAGE_CHATS, u64::from(page - 1) * u64::from(PAGE_CHATS)),
     };
-    let chats = app.store.chats(user_id, filter, limit, offset).await?;
-    Ok(Json(chats.into_iter().map(ChatSummary::from).collect()))
+    let bytes = (limit as usize).saturating_mul(MAX_SUMMARY_BYTES);
+    let lease = app.memory.of(Some(&user.id)).lease(bytes).await?;
+    let chats = app.store.chats(&user.id, filter, limit, offset).await?;
+    let chats: Vec<ChatSummary> = chats.into_iter().map(ChatSummary::from).collect();
+    leased_json(&chats, lease)
 }
 
 /// `GET /api/v1/chats/all`

@@ -30,7 +30,7 @@ const MAX_PARTS: usize = 16;
 /// Time in which a request body must arrive.
 pub const MAX_UPLOAD_TIME: Duration = Duration::from_secs(300);
 /// Length of an upload's metadata, in bytes of JSON.
-const MAX_METADATA_BYTES: usize = 64 << 10;
+pub(super) const MAX_METADATA_BYTES: usize = 64 << 10;
 /// Length of a file name, in bytes; a longer one is cut.
 const MAX_NAME_BYTES: usize = 200;
 /// Open WebUI's text for an upload without bytes.

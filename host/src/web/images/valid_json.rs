@@ -159,7 +159,8 @@ impl Fields {
             Err(error) => {
                 let location = self.location_of(name);
                 let message = format!("the value is not valid JSON: {error}");
-                self.mistakes.push(mistake("json_invalid", location, message));
+                self.mistakes
+                    .push(mistake("json_invalid", location, message));
                 Some(Value::Null)
             }
         }

@@ -32,7 +32,7 @@ impl<'de> Deserializer<'de> for FieldsDeserializer<'_> {
         let Self(fields) = self;
         let known = names.iter().copied();
         let object: Map<String, Value> = known
-            .filter_map(|name| Some((name.to_owned(), fields.take(name)?)))
+            .filter_map(|field| Some((field.to_owned(), fields.take(field)?)))
             .collect();
         let (object, location) = (Value::Object(object), fields.location.clone());
         FieldDeserializer::new(Some(object), location, &mut fields.mistakes)

@@ -115,6 +115,15 @@ impl ServerProcess {
         memory_of(&self.child.id().to_string())
     }
 
+    /// The most memory that was resident since the start, in bytes.
+    pub fn peak_memory_bytes(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB"));
+        let kilobytes: u64 = kilobytes.context("no peak of memory")?.trim().parse()?;
+        Ok(kilobytes * 1024)
+    }
+
     /// CPU time that the process has used so far, in milliseconds.
     pub fn cpu_ms(&self) -> Result<f64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;

@@ -129,7 +129,7 @@ impl TestServer {
             app,
             key: first_key.or(key).unwrap(),
             address,
-            client: client(),
+            client: http_client(),
             data_dir,
             task,
         }
@@ -206,7 +206,8 @@ fn copy_compiled_engines(data_dir: &TempDir) {
     }
 }
 
-fn client() -> reqwest::Client {
+/// A client without a proxy.
+pub fn http_client() -> reqwest::Client {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use cap_std::fs::Dir;
 use pinhole_ground::audit::AuditLog;
 use pinhole_ground::data_dir::{self, DataLock};
+use pinhole_ground::memory::ProcessMemory;
 use pinhole_images::Decoder;
 
 use crate::accounts::Accounts;
@@ -29,6 +30,8 @@ pub use settings_change::ChangeError;
 pub struct App {
     pub audit: AuditLog,
     pub clients: Clients,
+    /// The memory that requests and jobs may hold.
+    pub memory: ProcessMemory,
     pub jobs: Arc<Jobs>,
     pub files: Files,
     pub store: Store,
@@ -51,7 +54,8 @@ impl App {
         let store = Store::open(&config.data).await?;
         let settings = StoredSettings::open(&data, store.clone(), &config.environment).await?;
         let config = &with_stored_settings(config, &settings);
-        let decoder = Decoder::default();
+        let memory = ProcessMemory::new(config.memory_bytes);
+        let decoder = Decoder::new(memory.clone());
         let jobs = Arc::new(Jobs::open(config, audit.clone(), decoder.clone()).await?);
         let files = Files::open(&data, store.clone(), decoder, config.storage).await?;
         fail_interrupted_turns(&store).await;
@@ -69,6 +73,7 @@ impl App {
                 models,
             }),
             audit,
+            memory,
             jobs,
             files,
             store,

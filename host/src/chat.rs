@@ -22,6 +22,7 @@ pub mod task;
 use std::sync::Arc;
 
 use pinhole_egress as egress;
+use pinhole_ground::memory::{MemoryFull, MemoryLease};
 use serde_json::{Map, Value};
 
 use crate::files::Files;
@@ -65,6 +66,8 @@ pub struct Turn {
     pub image_options: JobRequest,
     /// The original request: an OpenAI chat completion with Open WebUI's additions.
     pub payload: Map<String, Value>,
+    /// Counts the payload and its text for the language model.
+    pub memory: MemoryLease,
 }
 
 /// The response to a chat request.
@@ -99,6 +102,9 @@ pub enum Error {
         /// The turn ran a job, or the language model may have received the request.
         may_be_charged: bool,
     },
+    /// The messages of the chat do not fit into memory.
+    #[error("{0}")]
+    MemoryFull(MemoryFull),
     #[error("cannot read the chat from the database")]
     Store(#[source] sqlx::Error),
 }
@@ -107,7 +113,7 @@ pub enum Error {
 pub async fn run(chat: &Chat, mut turn: Turn) -> Result<Reply, Error> {
     let model_id = turn.model_id();
     let model = find_model(chat, model_id.as_deref()).await?;
-    let history = history::load(&chat.store, &turn).await?;
+    let history = history::load(&chat.store, &mut turn).await?;
     let mut outcome = None;
     if turn.wants_image {
         let messages = history.messages(&turn.payload);
@@ -131,7 +137,7 @@ pub async fn run(chat: &Chat, mut turn: Turn) -> Result<Reply, Error> {
         message::add_context(&mut turn.payload, &outcome::context(outcome));
     }
     if model.is_some() {
-        inline_images::inline(&chat.files, &turn.user, &mut turn.payload).await;
+        inline_images::inline(&chat.files, &mut turn).await;
     }
     reply(turn, model, outcome).await
 }
@@ -198,18 +204,24 @@ async fn reply(
         let outcome = outcome.ok_or(Error::NoModel)?;
         return Ok(Reply::Text(format!("{prefix}{}", outcome::text(&outcome))));
     };
-    let completion = model::complete(model, &turn.user.id, turn.payload)
-        .await
-        .map_err(|source| {
-            let was_sent = !matches!(
-                source,
-                egress::Error::Connect(_) | egress::Error::Denied { .. }
-            );
-            Error::ModelUnavailable {
-                source,
-                may_be_charged: ran_job || was_sent,
-            }
-        })?;
+    let Turn {
+        payload,
+        memory,
+        user,
+        ..
+    } = turn;
+    let sent = model::complete(model, &user.id, payload).await;
+    drop(memory);
+    let completion = sent.map_err(|source| {
+        let was_sent = !matches!(
+            source,
+            egress::Error::Connect(_) | egress::Error::Denied { .. }
+        );
+        Error::ModelUnavailable {
+            source,
+            may_be_charged: ran_job || was_sent,
+        }
+    })?;
     Ok(Reply::Completion {
         completion: Box::new(completion),
         prefix,

@@ -1,5 +1,6 @@
 //! The commands of the binary.
 
+mod allocator;
 pub(crate) mod compile;
 pub(crate) mod engine_grant;
 pub(crate) mod engine_list;
@@ -38,6 +39,7 @@ fn print_error(error: &Error) -> u8 {
         Error::Disabled(_)
         | Error::QueueFull(_)
         | Error::RateLimited { .. }
+        | Error::MemoryFull(_)
         | Error::Engine { .. } => FAILED,
     }
 }

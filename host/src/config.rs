@@ -1,5 +1,7 @@
 //! The configuration that is fixed while the process runs. The only reader of the process's environment.
 
+mod machine_memory;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -43,6 +45,11 @@ const MAX_CONNECTIONS: u64 = 60_000;
 /// Requests of a user for images and chat completions in a minute.
 pub const DEFAULT_REQUESTS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(600).expect("not zero");
 const MAX_REQUESTS_PER_MINUTE: u64 = 1_000_000;
+/// Memory that requests and jobs may hold, in MiB.
+pub const MIN_MEMORY_MIB: u64 = 64;
+const MAX_MEMORY_MIB: u64 = 1 << 20;
+/// Memory of a machine that does not tell it, in bytes.
+const DEFAULT_MACHINE_BYTES: u64 = 2 << 30;
 
 /// The configuration that is fixed while the process runs.
 #[derive(Clone)]
@@ -72,6 +79,8 @@ pub struct Config {
     pub compiler: Compiler,
     /// `PINHOLE_ENGINE_GRANTS`: what happens to an engine that has no grant yet.
     pub first_use: FirstUse,
+    /// `PINHOLE_MEMORY_MIB`: memory that requests and jobs may hold, in bytes.
+    pub memory_bytes: usize,
     /// `PINHOLE_METRICS_LISTEN`: where metrics are served. Without it, nothing is counted.
     pub metrics: Option<SocketAddr>,
     /// `PINHOLE_TRUSTED_PROXIES`, `CORS_ALLOW_ORIGIN`, `PINHOLE_CONNECTIONS` and
@@ -106,6 +115,7 @@ impl Config {
         let nat64 = parse_nat64(&environment)?;
         let retention_days = number("PINHOLE_FILE_RETENTION_DAYS", MAX_RETENTION_DAYS)?;
         Ok(Self {
+            memory_bytes: parse_memory(&environment)?,
             metrics: parse_metrics_listen(&environment)?,
             clients: parse_client_rules(&environment)?,
             first_use: parse_first_use(&environment)?,
@@ -214,6 +224,22 @@ fn parse_compiler(environment: &Environment) -> Result<Compiler> {
         memory_bytes: mib.unwrap_or(DEFAULT_COMPILE_MIB) << 20,
         code_bytes: MAX_CODE_BYTES,
     })
+}
+
+/// The setting, or else half of the machine's memory: the other half is for code, caches, the buffers of
+/// connections, and what the allocator cannot return.
+fn parse_memory(environment: &Environment) -> Result<usize> {
+    const NAME: &str = "PINHOLE_MEMORY_MIB";
+    let Some(mib) = parse_number(environment, NAME, MAX_MEMORY_MIB)? else {
+        let machine = machine_memory::available_bytes().unwrap_or(DEFAULT_MACHINE_BYTES);
+        return Ok((machine / 2).max(MIN_MEMORY_MIB << 20) as usize);
+    };
+    if mib < MIN_MEMORY_MIB {
+        bail!(
+            "{NAME} is {mib}: it must be a whole number from {MIN_MEMORY_MIB} to {MAX_MEMORY_MIB}"
+        );
+    }
+    Ok((mib << 20) as usize)
 }
 
 fn parse_storage(environment: &Environment) -> Result<StorageLimits> {

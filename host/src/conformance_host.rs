@@ -102,7 +102,10 @@ fn failure(error: &Error) -> Failure {
                 failure.retry_after_ms = returned.retry_after_ms;
             }
         }
-        Error::Disabled(_) | Error::QueueFull(_) | Error::RateLimited { .. } => {}
+        Error::Disabled(_)
+        | Error::QueueFull(_)
+        | Error::RateLimited { .. }
+        | Error::MemoryFull(_) => {}
     }
     failure
 }

@@ -10,7 +10,6 @@ mod objects;
 mod room;
 mod spool;
 mod thumbnail;
-mod upload;
 
 use std::io;
 use std::ops::Range;
@@ -24,8 +23,8 @@ use futures_util::{Stream, StreamExt, stream};
 use pinhole_ground::ballast::Ballast;
 use pinhole_ground::disk;
 use pinhole_ground::guard::Guard;
-use pinhole_ground::shares::Shares;
-use pinhole_images::{DecodeFor, Decoder, Image, ImageLimits};
+use pinhole_ground::memory::MemoryShare;
+use pinhole_images::{DecodeError, DecodeFor, Decoder, Image, ImageLimits};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
@@ -41,7 +40,6 @@ pub use lookup::MAX_SOURCES;
 pub use room::{NoRoom, StorageLimits};
 pub use spool::MAX_SPOOLED_BYTES;
 pub use thumbnail::{THUMBNAIL_SIZES, Thumbnail};
-pub use upload::{MAX_UPLOADING_BYTES, MAX_USER_UPLOADING_BYTES, UploadReservation};
 
 /// Limits of an uploaded image.
 pub const UPLOAD_LIMITS: ImageLimits = ImageLimits {
@@ -60,7 +58,6 @@ pub struct Files {
     identity: Identity,
     ballast: Ballast,
     store: Store,
-    uploads: Arc<Shares<String>>,
     decoder: Decoder,
     limits: StorageLimits,
 }
@@ -85,10 +82,6 @@ impl Files {
             identity,
             ballast: Ballast::new(data.try_clone()?),
             store,
-            uploads: Shares::new(
-                MAX_UPLOADING_BYTES,
-                Guard::UploadShare.limit(MAX_USER_UPLOADING_BYTES),
-            ),
             decoder,
             limits,
         })
@@ -347,6 +340,12 @@ impl Files {
         }
     }
 
+    /// The user's share of the process's memory.
+    #[must_use]
+    pub fn memory_of(&self, user: &User) -> MemoryShare {
+        self.decoder.memory().of(Some(&user.id))
+    }
+
     /// A file that the user may read: their own, or any file for an administrator.
     pub async fn find(&self, id: &str, user: &User) -> Result<Option<FileRow>> {
         let row = self.store.file(id).await;
@@ -421,6 +420,12 @@ impl Files {
         if let Some(bytes) = self.objects.get(&name).await.with_context(name_failure)? {
             return Ok(Thumbnail::from_bytes(bytes));
         }
+        let length = usize::try_from(file.length()).unwrap_or(usize::MAX);
+        let share = self.decoder.memory().of(Some(user_id));
+        let lease = match share.lease(length).await {
+            Ok(lease) => lease,
+            Err(full) => return Ok(Thumbnail::MemoryFull(full)),
+        };
         let spooled = self.spool.find(&file.id).and_then(|file| file.bytes);
         let original = match spooled {
             Some(bytes) => Some(bytes),
@@ -433,10 +438,19 @@ impl Files {
         let Some(original) = original else {
             return Ok(Thumbnail::FileMissing);
         };
-        let create = move || thumbnail::create(original, size);
-        let bytes = match permit.run(&Handle::current(), create).await {
-            Ok(bytes) => bytes,
+        let original = match thumbnail::parse(lease.attach(original)) {
+            Ok(image) => image,
             Err(refusal) => return Ok(Thumbnail::Impossible(refusal.reason)),
+        };
+        let decoding_bytes = original.decoding_bytes();
+        let create = move || thumbnail::create(&original, size);
+        let created = permit.run(&Handle::current(), decoding_bytes, create).await;
+        let bytes = match created {
+            Ok(bytes) => bytes,
+            Err(DecodeError::Refused(refusal)) => {
+                return Ok(Thumbnail::Impossible(refusal.reason));
+            }
+            Err(DecodeError::MemoryFull(full)) => return Ok(Thumbnail::MemoryFull(full)),
         };
         if let Err(error) = self.objects.put(&name, bytes.clone()).await {
             tracing::warn!("cannot store thumbnail {name}: {error}");

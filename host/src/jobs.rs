@@ -51,7 +51,6 @@ pub use snapshot::{MAX_FALLBACKS, Snapshot};
 pub struct Jobs {
     pub engines: Engines,
     pub egress: Egress,
-    audit: AuditLog,
     decoder: Decoder,
     snapshot: ArcSwap<Snapshot>,
     timeout: Duration,
@@ -69,7 +68,7 @@ struct Attempt<'a> {
 impl Jobs {
     /// Admits the engines and reads the settings.
     pub async fn open(config: &Config, audit: AuditLog, decoder: Decoder) -> Result<Self> {
-        let options = config.engine_options(audit.clone(), decoder.clone());
+        let options = config.engine_options(audit, decoder.clone());
         let engines = Engines::open(&options).await?;
         let egress = Egress::new(&config.nat64, config.silence)?;
         let snapshot = Snapshot::new(&config.environment, &engines, &egress, None)
@@ -78,7 +77,6 @@ impl Jobs {
         Ok(Self {
             engines,
             egress,
-            audit,
             decoder,
             snapshot: ArcSwap::from_pointee(snapshot),
             timeout: config.job_timeout,
@@ -130,8 +128,8 @@ impl Jobs {
         edit: Edit,
         context: &JobContext,
     ) -> Result<CompletedJob, Error> {
-        let edit =
-            source_images::prepare(edit, &self.decoder, plan.requester.user.as_deref()).await?;
+        let user = plan.requester.user.as_deref();
+        let edit = source_images::prepare(edit, &self.decoder, user).await?;
         self.run(plan, request, Some(edit), context).await
     }
 

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod api_keys;
+mod chat_content;
 mod chats;
 mod credentials;
 mod files;
@@ -40,6 +41,7 @@ use search_pool::SearchPool;
 use writer::Writer;
 
 pub use accounts::{Account, AccountOrigin, AddAccountError, NewAccount};
+pub use chat_content::{ChatContent, MessageText};
 pub use chats::{
     ChatCopy, ChatFilter, ChatFlag, ChatHistory, ChatRow, ChatSummary, MAX_CHATS, SaveOutcome,
 };

@@ -19,16 +19,19 @@ mod error;
 mod events;
 mod extractors;
 mod files;
+mod form_body;
 mod held_body;
-mod source_images;
 mod images;
+mod json_body;
 mod openai;
 mod openapi;
 mod pace;
 mod request_body;
+mod request_memory;
 mod same_origin;
 mod settings;
 mod socket;
+mod source_images;
 mod tasks;
 
 use std::any::Any;
@@ -36,7 +39,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use http::Uri;
@@ -53,13 +55,15 @@ use crate::app::App;
 use crate::clients::AllowedOrigins;
 use error::ApiError;
 use extractors::Json;
+use json_body::JsonLimits;
 
+pub use chat::MAX_COMPLETION_BODY_BYTES;
 pub use chats::MAX_CHAT_BYTES;
 pub use connections::serve;
 pub use source_images::MAX_EDIT_BODY_BYTES;
 
 /// Length of a request body, in bytes, unless a route has its own limit.
-pub const MAX_BODY_BYTES: usize = 32 << 20;
+pub const MAX_BODY_BYTES: usize = JsonLimits::FORM.max_bytes;
 
 /// How long browsers remember what a page of another origin may send.
 const CORS_MAX_AGE: Duration = Duration::from_secs(600);
@@ -88,8 +92,11 @@ pub fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(async |uri: Uri| {
             ApiError::method_not_allowed().rejection(&uri)
         })
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn_with_state(app.clone(), request_body::limit_pace))
+        .layer(from_fn_with_state(
+            app.clone(),
+            request_memory::count_memory,
+        ))
         .layer(SetResponseHeaderLayer::if_not_present(
             X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),

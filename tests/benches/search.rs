@@ -85,7 +85,6 @@ async fn add_chats(store: &Store, language: &mut Language, user_id: &str, chats:
                 content: text.into(),
                 files: Vec::new(),
             },
-            statuses: Vec::new(),
             rest: Map::new(),
         };
         let mut messages: Vec<_> = (0..MESSAGES_PER_CHAT)

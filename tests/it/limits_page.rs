@@ -12,7 +12,7 @@ use pinhole_tests::environment;
 
 use sections::SECTIONS;
 
-use Value::{ByteRange, Bytes, Count, Pixels, Rate, Time};
+use Value::{ByteRange, Bytes, Count, Pixels, Rate, Text, Time};
 
 const HEAD: &str = "\
 # Limits
@@ -44,6 +44,7 @@ enum Value {
     /// A count in a period.
     Rate(u64, Duration),
     Time(Duration),
+    Text(&'static str),
 }
 
 struct Section {
@@ -79,6 +80,7 @@ fn format_value(value: Value) -> String {
                 format!("{secs} s")
             }
         }
+        Text(text) => text.to_owned(),
     }
 }
 

@@ -30,6 +30,7 @@ mod image_api;
 mod image_formats;
 mod images;
 mod limits_page;
+mod memory;
 mod open_webui_page;
 mod openai;
 mod sandbox;

@@ -149,11 +149,13 @@ async fn create_chat(server: &TestServer) -> String {
 
 /// Content and other fields of the only message of a chat.
 async fn stored_message(server: &TestServer, chat_id: &str) -> (Value, Value) {
-    let messages = server.app.store.messages(chat_id).await.unwrap();
+    let content = server.app.store.chat_content(chat_id).await.unwrap();
+    let messages = content.unwrap().messages;
     assert_eq!(messages.len(), 1, "{messages:?}");
     let message = &messages[0];
-    assert_eq!(message.stored.id, "a1");
-    (message.stored.content.clone(), message.rest.clone().into())
+    assert_eq!(message.id, "a1");
+    let parse = |text: &str| serde_json::from_str(text).unwrap();
+    (parse(&message.content), parse(&message.rest))
 }
 
 #[tokio::test(flavor = "multi_thread")]

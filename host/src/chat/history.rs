@@ -9,6 +9,10 @@ use crate::store::{Store, StoredMessage};
 
 /// Messages of a stored chat that a turn reads.
 const MAX_CHAIN: u32 = 500;
+/// A parsed value uses at most this number of times its text.
+const MAX_GROWTH: usize = 32;
+/// Memory of the parsed values of a chain, in bytes, without their texts.
+const MAX_VALUES_BYTES: usize = 32 << 20;
 /// Prefixes of the ids of chats that are never stored, in Open WebUI's releases.
 const TEMPORARY: &[&str] = &["local:", "temporary:", "channel:"];
 
@@ -38,12 +42,19 @@ pub(super) fn is_temporary(chat_id: &str) -> bool {
 }
 
 /// Loads the stored messages.
-pub(super) async fn load(store: &Store, turn: &Turn) -> Result<History, Error> {
-    match stored_chat_id(store, turn).await? {
-        None => Ok(History::Request),
-        Some(_) if !turn.wants_image => Ok(History::Stored(Vec::new())),
-        Some(chat_id) => Ok(History::Stored(load_chain(store, turn, chat_id).await?)),
+pub(super) async fn load(store: &Store, turn: &mut Turn) -> Result<History, Error> {
+    let Some(chat_id) = stored_chat_id(store, turn).await?.map(str::to_owned) else {
+        return Ok(History::Request);
+    };
+    if !turn.wants_image {
+        return Ok(History::Stored(Vec::new()));
     }
+    let text_bytes = store.chat_bytes(&chat_id).await.map_err(Error::Store)?;
+    let values_bytes = text_bytes.saturating_mul(MAX_GROWTH).min(MAX_VALUES_BYTES);
+    let bytes = text_bytes.saturating_mul(2).saturating_add(values_bytes);
+    turn.memory.grow(bytes).await.map_err(Error::MemoryFull)?;
+    let chain = load_chain(store, turn, &chat_id).await?;
+    Ok(History::Stored(chain))
 }
 
 /// The id of the turn's chat if it is stored.

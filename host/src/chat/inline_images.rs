@@ -1,7 +1,10 @@
 //! Replaces stored images of the conversation with data URLs, which the language model can read.
 
-use serde_json::{Map, Value, json};
+use pinhole_ground::memory::MemoryLease;
+use pinhole_images::Image;
+use serde_json::{Value, json};
 
+use super::Turn;
 use crate::files::lookup::{ImageReference, LookupError};
 use crate::files::{Files, encode_data_url};
 use crate::store::User;
@@ -16,8 +19,14 @@ const MISSING: &str = "[an image that cannot be shown]";
 /// Replaces the stored images in the messages, newest first. Data URLs and other URLs remain unchanged.
 ///
 /// Source: Open WebUI `utils/files.py`, which reads the files of every user.
-pub(super) async fn inline(files: &Files, user: &User, payload: &mut Map<String, Value>) {
+pub(super) async fn inline(files: &Files, turn: &mut Turn) {
     let (mut images, mut bytes) = (0, 0);
+    let Turn {
+        user,
+        payload,
+        memory,
+        ..
+    } = turn;
     let messages = payload.get_mut("messages").and_then(Value::as_array_mut);
     for message in messages.into_iter().flatten().rev() {
         let parts = message.get_mut("content").and_then(Value::as_array_mut);
@@ -26,7 +35,7 @@ pub(super) async fn inline(files: &Files, user: &User, payload: &mut Map<String,
                 continue;
             };
             let image = if images < MAX_IMAGES && bytes < MAX_IMAGE_BYTES {
-                reference.load(files, user).await.map_err(log).ok()
+                load(&reference, files, user, memory).await
             } else {
                 None
             };
@@ -40,6 +49,19 @@ pub(super) async fn inline(files: &Files, user: &User, payload: &mut Map<String,
             }
         }
     }
+}
+
+/// Loads an image, and counts its data URL in the payload and in the text for the language model.
+async fn load(
+    reference: &ImageReference<'_>,
+    files: &Files,
+    user: &User,
+    memory: &mut MemoryLease,
+) -> Option<Image> {
+    let image = reference.load(files, user).await.map_err(log).ok()?;
+    let url_bytes = base64_simd::STANDARD.encoded_length(image.bytes().len());
+    memory.grow(url_bytes.saturating_mul(2)).await.ok()?;
+    Some(image)
 }
 
 /// The stored file that a part of a message names.

@@ -14,6 +14,8 @@ use http::Method;
 use http::header::{ACCEPT, HeaderMap, HeaderValue};
 use pinhole_egress::{BaseUrl, Credential, Destination, Egress, Error, Redactor, Request, Tls};
 use pinhole_ground::audit::AuditLog;
+use pinhole_ground::json_bounds::JsonBounds;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use url::{Host, Url};
@@ -34,6 +36,13 @@ const MAX_RESPONSE_BYTES: usize = 64 << 20;
 const TASK_TIMEOUT: Duration = Duration::from_secs(60);
 /// Length of that response in bytes.
 const MAX_TASK_RESPONSE_BYTES: usize = 1 << 20;
+
+/// Bounds of a JSON text of a server: of a list, a completion or a chunk of one.
+const JSON_BOUNDS: JsonBounds = JsonBounds {
+    max_values: 100_000,
+    max_depth: 64,
+    max_string_bytes: usize::MAX,
+};
 
 /// The models of all servers, in the order of the settings.
 #[derive(Default)]
@@ -230,10 +239,18 @@ pub async fn ask(model: Model<'_>, user: &str, question: &str) -> Result<Value, 
         return Err(format!("the response has status {}", completion.status()));
     }
     let bytes = completion
-        .bytes()
+        .bytes(MAX_TASK_RESPONSE_BYTES)
         .await
         .map_err(|error| error.to_string())?;
-    serde_json::from_slice(&bytes).map_err(|error| format!("the response is not JSON: {error}"))
+    parse_json(&bytes)
+}
+
+/// Parses a JSON text of a server. The error is for the log.
+pub fn parse_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
+    JSON_BOUNDS
+        .check(text)
+        .map_err(|refusal| format!("the JSON of the response: {refusal}"))?;
+    serde_json::from_slice(text).map_err(|error| format!("the response is not JSON: {error}"))
 }
 
 /// The text of a completion.

@@ -15,8 +15,7 @@ use http::HeaderMap;
 use http::header::{FORWARDED, HOST};
 use ipnet::IpNet;
 use pinhole_ground::guard::Guard;
-
-use super::network_of;
+use pinhole_ground::ip_network::network_of;
 
 /// Networks in the list.
 const MAX_NETWORKS: usize = 100;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::allocator;
 use anyhow::{Context, Result, ensure};
 use axum::Router;
 use axum::routing::get;
@@ -24,6 +25,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the server until it receives Ctrl-C or SIGTERM.
 pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
+    allocator::return_large_blocks();
     // A job may have several connections open, and shells often allow a process 1024 files.
     rlimit::increase_nofile_limit(MAX_OPEN_FILES).ok();
     if HAS_SWITCHES {
@@ -53,6 +55,8 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
         .context("cannot create the first administrator")?;
     warn_about_disk(&app)?;
     print_start(config, &app, address, key.as_deref())?;
+    let mib = app.memory.max_bytes() >> 20;
+    tracing::info!("requests and jobs may hold {mib} MiB of memory (PINHOLE_MEMORY_MIB)");
     if let (Some(metrics_listener), Some(metrics)) = (metrics_listener, metrics) {
         println!("metrics: http://{}/metrics", metrics_listener.local_addr()?);
         spawn_metrics(metrics_listener, metrics, app.clone());
@@ -106,7 +110,10 @@ async fn bind_metrics(address: SocketAddr, server: SocketAddr) -> Result<TcpList
 
 /// Serves metrics until the process stops.
 fn spawn_metrics(listener: TcpListener, metrics: Metrics, app: Arc<App>) {
-    let render = move || std::future::ready(metrics.render(app.jobs.engines.load()));
+    let render = move || {
+        let rendered = metrics.render(app.jobs.engines.load(), &app.memory);
+        std::future::ready(rendered)
+    };
     let router = Router::new().route("/metrics", get(render));
     tokio::spawn(async { axum::serve(listener, router).await });
 }

@@ -17,6 +17,11 @@ pub fn encode_data_url(image: &Image) -> String {
     url
 }
 
+/// The most bytes that a data URL contains.
+pub(super) fn decoded_length(url: &str) -> usize {
+    url.len() / 4 * 3 + 3
+}
+
 /// The bytes of a data URL. `None` unless it is base64.
 pub(super) fn decode_data_url(url: &str) -> Option<Vec<u8>> {
     let (head, text) = url.split_once(',')?;

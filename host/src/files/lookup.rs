@@ -2,18 +2,20 @@
 //!
 //! Other URLs are never fetched: a client that has the URL can send the image.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use http::Uri;
+use pinhole_ground::memory::MemoryFull;
 use pinhole_images::Image;
 use pinhole_sandbox::Limits;
 
 use super::Files;
-use super::data_url::{decode_data_url, is_data_url};
-use crate::store::User;
+use super::data_url::{decode_data_url, decoded_length, is_data_url};
+use crate::store::{FileRow, User};
 
 /// Source images of one edit.
 pub const MAX_SOURCES: usize = 16;
@@ -47,6 +49,9 @@ pub enum LookupError {
     /// The user has no such file.
     #[error("refers to a file that does not exist")]
     FileMissing,
+    /// The image does not fit into memory.
+    #[error("cannot be loaded: {0}")]
+    MemoryFull(MemoryFull),
     /// The server failed.
     #[error("cannot be read")]
     Internal(anyhow::Error),
@@ -84,8 +89,11 @@ impl<'a> ImageReference<'a> {
     pub async fn load(&self, files: &Files, user: &User) -> Result<Image, LookupError> {
         match self {
             Self::DataUrl(url) => {
+                let share = files.memory_of(user);
+                let lease = share.lease(decoded_length(url)).await;
+                let lease = lease.map_err(LookupError::MemoryFull)?;
                 let bytes = decode_data_url(url).ok_or(LookupError::NotBase64)?;
-                parse_image(bytes.into())
+                parse_image(lease.attach(bytes))
             }
             Self::StoredFile(id) => load_file(files, user, id).await,
             Self::OtherUrl => Err(LookupError::OtherUrl),
@@ -95,10 +103,18 @@ impl<'a> ImageReference<'a> {
 
 /// Loads the image of a stored file that the user may read.
 pub async fn load_file(files: &Files, user: &User, id: &str) -> Result<Image, LookupError> {
-    let bytes = read_file(files, user, id)
+    if id.len() > MAX_ID_BYTES {
+        return Err(LookupError::FileMissing);
+    }
+    let row = files.find(id, user).await.map_err(LookupError::Internal)?;
+    let row = row.ok_or(LookupError::FileMissing)?;
+    let length = usize::try_from(row.length()).unwrap_or(usize::MAX);
+    let lease = files.memory_of(user).lease(length).await;
+    let lease = lease.map_err(LookupError::MemoryFull)?;
+    let bytes = read_file(files, &row, length)
         .await
         .map_err(LookupError::Internal)?;
-    parse_image(bytes.ok_or(LookupError::FileMissing)?)
+    parse_image(lease.attach(bytes.ok_or(LookupError::FileMissing)?))
 }
 
 /// Checks the bytes of a client's image.
@@ -107,18 +123,16 @@ pub fn parse_image(bytes: Bytes) -> Result<Image, LookupError> {
     Image::from_upload(bytes, limits).map_err(|refusal| LookupError::InvalidImage(refusal.reason))
 }
 
-async fn read_file(files: &Files, user: &User, id: &str) -> Result<Option<Bytes>> {
-    if id.len() > MAX_ID_BYTES {
+async fn read_file(files: &Files, row: &FileRow, length: usize) -> Result<Option<Vec<u8>>> {
+    let Some(stream) = files.read(row, 0..row.length()).await? else {
         return Ok(None);
+    };
+    let mut chunks = pin!(stream);
+    let mut bytes = Vec::with_capacity(length);
+    while let Some(chunk) = chunks.try_next().await? {
+        bytes.extend_from_slice(&chunk);
     }
-    let Some(row) = files.find(id, user).await? else {
-        return Ok(None);
-    };
-    let Some(stream) = files.read(&row, 0..row.length()).await? else {
-        return Ok(None);
-    };
-    let chunks: Vec<Bytes> = stream.try_collect().await?;
-    Ok(Some(chunks.concat().into()))
+    Ok(Some(bytes))
 }
 
 /// The id in the URL of a stored file: a path, or a whole URL of any host, because only the client knows

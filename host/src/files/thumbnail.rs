@@ -7,6 +7,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, ImageFormat};
 use pinhole_ground::fair_queue::QueueFull;
 use pinhole_ground::guard::Refusal;
+use pinhole_ground::memory::MemoryFull;
 use pinhole_images::Image;
 
 use super::UPLOAD_LIMITS;
@@ -22,6 +23,8 @@ pub enum Thumbnail {
     Image(Image),
     /// The bytes of the original are missing.
     FileMissing,
+    /// The original does not fit into memory.
+    MemoryFull(MemoryFull),
     /// The original has no thumbnail. Contains the reason for the user.
     Impossible(String),
     /// Too many images wait to be decoded.
@@ -37,16 +40,21 @@ impl Thumbnail {
     }
 }
 
+/// The original of a thumbnail.
+pub(super) fn parse(bytes: Bytes) -> Result<Image, Refusal> {
+    Image::from_upload(bytes, UPLOAD_LIMITS).map_err(name_failure)
+}
+
+fn name_failure(refusal: Refusal) -> Refusal {
+    refusal.map_reason(|why| format!("cannot create a thumbnail of this image: {why}"))
+}
+
 /// Creates a thumbnail whose longer side has at most `size` pixels: a PNG if the image has an alpha
 /// channel, else a JPEG. Uses the first frame of an animation and applies the orientation.
 ///
 /// Decodes the pixels, so call it within [`DecodePermit::run`](pinhole_images::DecodePermit::run). The error is for
 /// the user.
-pub(super) fn create(bytes: Bytes, size: u32) -> Result<Bytes, Refusal> {
-    let name_failure = |refusal: Refusal| {
-        refusal.map_reason(|why| format!("cannot create a thumbnail of this image: {why}"))
-    };
-    let image = Image::from_upload(bytes, UPLOAD_LIMITS).map_err(name_failure)?;
+pub(super) fn create(image: &Image, size: u32) -> Result<Bytes, Refusal> {
     let pixels = image.to_thumbnail(size).map_err(name_failure)?;
     let mut output = Cursor::new(Vec::new());
     let encoded = if pixels.color().has_alpha() {
@@ -70,7 +78,8 @@ mod tests {
     }
 
     fn check(pixels: DynamicImage, format: ImageFormat, expected: (ImageFormat, u32, u32)) {
-        let thumbnail = create(encoded(pixels, format).into(), 128).unwrap();
+        let image = parse(encoded(pixels, format).into()).unwrap();
+        let thumbnail = create(&image, 128).unwrap();
         let decoded = image::load_from_memory(&thumbnail).unwrap();
         let actual_format = image::guess_format(&thumbnail).unwrap();
         assert_eq!((actual_format, decoded.width(), decoded.height()), expected);
@@ -110,7 +119,8 @@ mod tests {
         let whole = encoded(DynamicImage::new_rgb8(300, 300), ImageFormat::Png);
         let (head, _) = whole.split_at(60);
         for bytes in [head, b"no image", b""] {
-            let error = create(Bytes::copy_from_slice(bytes), 128).unwrap_err();
+            let original = parse(Bytes::copy_from_slice(bytes));
+            let error = original.and_then(|it| create(&it, 128)).unwrap_err();
             assert!(
                 error
                     .to_string()
@@ -124,7 +134,8 @@ mod tests {
     fn create_refuses_images_beyond_the_pixel_limit() {
         // 25 million pixels of eight bytes each, nearly all equal.
         let deep = DynamicImage::new_rgba16(5200, 5200);
-        let error = create(encoded(deep, ImageFormat::Png).into(), 128).unwrap_err();
+        let image = parse(encoded(deep, ImageFormat::Png).into()).unwrap();
+        let error = create(&image, 128).unwrap_err();
         assert!(
             error
                 .to_string()

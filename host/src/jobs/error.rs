@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pinhole_ground::fair_queue::QueueFull;
 use pinhole_ground::guard::Guard;
+use pinhole_ground::memory::MemoryFull;
 use pinhole_ground::text::plain;
 use pinhole_sandbox::contract::{Description, ErrorKind, SettingKind};
 use pinhole_sandbox::{Component, Error as EngineError, ResolvedSettings, Usage};
@@ -37,6 +38,9 @@ pub enum Error {
     /// The user requests lists of models, or verifies engines, too often.
     #[error("too many requests of this kind: retry in {} s", .retry_after.as_secs().max(1))]
     RateLimited { retry_after: Duration },
+    /// The images of the job do not fit into memory.
+    #[error("{0}")]
+    MemoryFull(MemoryFull),
     /// The engine failed.
     #[error("{source}")]
     Engine {
@@ -139,10 +143,16 @@ impl Error {
             Self::Disabled(_) => ErrorKind::Forbidden,
             Self::QueueFull(full) => kind_of_full(*full),
             Self::RateLimited { .. } => ErrorKind::RateLimited,
+            Self::MemoryFull(full) => memory_kind(full),
             Self::Engine { source, .. } => match source.as_ref() {
                 EngineError::Engine { error, .. } => error.kind,
                 EngineError::Busy(_) | EngineError::ShuttingDown => ErrorKind::Unavailable,
                 EngineError::QueueFull(full) => kind_of_full(*full),
+                EngineError::MemoryFull(full) => memory_kind(full),
+                // It was stopped for all users together, not for its own memory.
+                EngineError::Limit(refusal) if refusal.guard == Some(Guard::MemoryOfAll) => {
+                    ErrorKind::Unavailable
+                }
                 EngineError::Deadline(_) => ErrorKind::Timeout,
                 EngineError::Limit(_) | EngineError::Crashed(_) => ErrorKind::Upstream,
             },
@@ -183,6 +193,14 @@ fn kind_of_full(full: QueueFull) -> ErrorKind {
         return ErrorKind::RateLimited;
     }
     ErrorKind::Unavailable
+}
+
+fn memory_kind(full: &MemoryFull) -> ErrorKind {
+    match full {
+        MemoryFull::TooLarge { .. } => ErrorKind::Invalid,
+        MemoryFull::User => ErrorKind::RateLimited,
+        MemoryFull::All => ErrorKind::Unavailable,
+    }
 }
 
 /// What the operator can do. The variables come from the engine's description.

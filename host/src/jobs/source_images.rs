@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use pinhole_images::{DecodeFor, Decoder, Image, MetadataPolicy};
+use pinhole_ground::memory::MemoryShare;
+use pinhole_images::{DecodeError, DecodeFor, Decoder, Image, MetadataPolicy};
 use pinhole_sandbox::{Edit, Limits};
 use tokio::runtime::Handle;
 
@@ -16,35 +17,53 @@ pub(super) async fn prepare(
     decoder: &Decoder,
     user: Option<&str>,
 ) -> Result<Edit, Error> {
-    let sources = edit.sources.into_iter().map(without_private_metadata);
-    Ok(Edit {
-        sources: to_upright(sources.collect(), decoder, user).await?,
-        mask: edit.mask.map(without_private_metadata),
-    })
+    let share = decoder.memory().of(user);
+    let (mut sources, mut mask) = (Vec::with_capacity(edit.sources.len()), None);
+    for source in edit.sources {
+        sources.push(without_private_metadata(source, &share).await?);
+    }
+    if let Some(original) = edit.mask {
+        mask = Some(without_private_metadata(original, &share).await?);
+    }
+    for source in &mut sources {
+        if source.is_rotated() {
+            *source = to_upright(source.clone(), decoder, user, &share).await?;
+        }
+    }
+    Ok(Edit { sources, mask })
 }
 
-fn without_private_metadata(image: Image) -> Image {
-    image.with_metadata(MetadataPolicy::Essential, |_| false)
+async fn without_private_metadata(image: Image, share: &MemoryShare) -> Result<Image, Error> {
+    let length = image.bytes().len();
+    let stripped = image.with_metadata(MetadataPolicy::Essential, |_| false);
+    if stripped.bytes().len() == length {
+        return Ok(stripped);
+    }
+    counted(stripped, share).await
+}
+
+/// An image with new bytes, counted in the user's share.
+async fn counted(image: Image, share: &MemoryShare) -> Result<Image, Error> {
+    let lease = share.lease(image.bytes().len()).await;
+    Ok(image.with_lease(lease.map_err(Error::MemoryFull)?))
 }
 
 /// Applies the orientation to the pixels: the mask is made for the image as users see it, and few
 /// upstreams read the metadata.
 async fn to_upright(
-    sources: Vec<Image>,
+    source: Image,
     decoder: &Decoder,
     user: Option<&str>,
-) -> Result<Vec<Image>, Error> {
-    if !sources.iter().any(Image::is_rotated) {
-        return Ok(sources);
-    }
+    share: &MemoryShare,
+) -> Result<Image, Error> {
     let limits = Limits::job(Duration::ZERO).image;
-    let rotate_all = move || {
-        let rotated = sources.iter().map(|source| source.to_upright(limits));
-        rotated.collect()
-    };
+    let bytes = source.decoding_bytes();
+    let rotate = move || source.to_upright(limits);
     let permit = decoder.acquire(DecodeFor::User(user)).await?;
-    permit
-        .run(&Handle::current(), rotate_all)
-        .await
-        .map_err(|refusal| Error::invalid("image", refusal.reason))
+    let rotated = permit.run(&Handle::current(), bytes, rotate).await;
+    let rotated = rotated.map_err(|error| match error {
+        DecodeError::Refused(refusal) => Error::invalid("image", refusal.reason),
+        DecodeError::MemoryFull(full) => Error::MemoryFull(full),
+    })?;
+    counted(rotated, share).await
 }

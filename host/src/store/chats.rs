@@ -4,8 +4,9 @@ use serde_json::{Map, Value};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::chat_content::with_fields;
 use super::message_copy::save_messages;
-use super::messages::{parse_json, to_json};
+use super::messages::to_json;
 use super::storage::Quota;
 use super::{ChatMessage, Store, now};
 
@@ -14,7 +15,7 @@ pub const MAX_CHATS: u32 = 10_000;
 /// Length of the fields that clients store with a chat, in bytes of JSON.
 const MAX_REST_BYTES: usize = 16 << 20;
 
-/// A chat without its messages.
+/// A chat without its content.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChatRow {
     /// A UUID.
@@ -24,8 +25,6 @@ pub struct ChatRow {
     pub title: String,
     /// The message that clients show.
     pub current_id: Option<String>,
-    /// Further fields of clients.
-    pub rest: Map<String, Value>,
     pub archived: bool,
     pub pinned: bool,
     /// Seconds since 1970.
@@ -100,7 +99,7 @@ impl Store {
     /// A chat of any user.
     pub async fn chat(&self, id: &str) -> sqlx::Result<Option<ChatRow>> {
         let row = sqlx::query(
-            "SELECT id, user_id, title, current_id, rest, archived, pinned, created_at, updated_at
+            "SELECT id, user_id, title, current_id, archived, pinned, created_at, updated_at
              FROM chats WHERE id = $1",
         )
         .bind(id)
@@ -153,8 +152,7 @@ impl Store {
                  created_at, updated_at)
              SELECT $1, $2, $3, $4, $5, 0, 0, $6, $6
              WHERE (SELECT COUNT(*) FROM chats WHERE user_id = $2) < $7
-             RETURNING id, user_id, title, current_id, rest, archived, pinned, created_at,
-                 updated_at",
+             RETURNING id, user_id, title, current_id, archived, pinned, created_at, updated_at",
         )
         .bind(&id)
         .bind(user_id)
@@ -195,13 +193,12 @@ impl Store {
         .bind(now())
         .fetch_optional(&mut *transaction)
         .await?;
-        let Some(mut chat) = row.as_ref().map(chat_from_row).transpose()? else {
+        let Some(row) = row else {
             return Ok(SaveOutcome::Missing);
         };
-        let owner_id = chat.user_id.clone();
-        let quota = Quota::start(&mut transaction, &owner_id, quota).await?;
-        chat.rest.extend(copy.rest);
-        let rest = to_json(&chat.rest);
+        let mut chat = chat_from_row(&row)?;
+        let quota = Quota::start(&mut transaction, &chat.user_id, quota).await?;
+        let rest = with_fields(row.try_get("rest")?, &copy.rest)?;
         if rest.len() > MAX_REST_BYTES {
             return Ok(SaveOutcome::TooLong);
         }
@@ -235,13 +232,11 @@ impl Store {
         let row = sqlx::query(match flag {
             ChatFlag::Archived => {
                 "UPDATE chats SET archived = 1 - archived WHERE id = $1
-                 RETURNING id, user_id, title, current_id, rest, archived, pinned, created_at,
-                     updated_at"
+                 RETURNING id, user_id, title, current_id, archived, pinned, created_at, updated_at"
             }
             ChatFlag::Pinned => {
                 "UPDATE chats SET pinned = 1 - pinned WHERE id = $1
-                 RETURNING id, user_id, title, current_id, rest, archived, pinned, created_at,
-                     updated_at"
+                 RETURNING id, user_id, title, current_id, archived, pinned, created_at, updated_at"
             }
         })
         .bind(id)
@@ -285,13 +280,11 @@ pub(super) fn summary_from_row(row: &SqliteRow) -> sqlx::Result<ChatSummary> {
 }
 
 fn chat_from_row(row: &SqliteRow) -> sqlx::Result<ChatRow> {
-    let rest: String = row.try_get("rest")?;
     Ok(ChatRow {
         id: row.try_get("id")?,
         user_id: row.try_get("user_id")?,
         title: row.try_get("title")?,
         current_id: row.try_get("current_id")?,
-        rest: parse_json(&rest)?,
         archived: row.try_get::<i64, _>("archived")? == 1,
         pinned: row.try_get::<i64, _>("pinned")? == 1,
         created_at: row.try_get("created_at")?,

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, SqliteConnection};
 
-use super::messages::{message_from_row, parse_json};
+use super::messages::{message_from_row, parse_small_json};
 use super::{Store, StoredMessage};
 
 impl Store {
@@ -36,7 +36,7 @@ impl Store {
             let id: String = row.try_get("message_id")?;
             let entry: String = row.try_get("entry")?;
             if let Some(message) = chain.get_mut(&id) {
-                message.files.push(parse_json(&entry)?);
+                message.files.push(parse_small_json(&entry)?);
             }
         }
         Ok(ids.iter().rev().filter_map(|id| chain.remove(id)).collect())

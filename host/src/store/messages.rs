@@ -1,7 +1,6 @@
 //! Messages of chats. The statuses and files of a message are rows of their own.
 
-use std::collections::HashMap;
-
+use pinhole_ground::json_bounds::JsonBounds;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use sqlx::sqlite::SqliteRow;
@@ -15,6 +14,13 @@ pub const MAX_MESSAGES: usize = 5_000;
 const MAX_STATUSES: i64 = 200;
 /// Length of all messages of a chat that are written one by one, in characters of JSON.
 const MAX_MESSAGES_LENGTH: i64 = 16 << 20;
+
+/// Bounds of a stored text that is parsed: the content of a message, or the entry of a file.
+const PARSED_BOUNDS: JsonBounds = JsonBounds {
+    max_values: 1_000,
+    max_depth: 64,
+    max_string_bytes: usize::MAX,
+};
 
 /// The fields of a message that the server uses.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,12 +37,10 @@ pub struct StoredMessage {
     pub files: Vec<Value>,
 }
 
-/// A message with all its fields.
+/// A message of a client's copy, with all its fields.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChatMessage {
     pub stored: StoredMessage,
-    /// Status events, oldest first. Empty in a client's copy.
-    pub statuses: Vec<Value>,
     /// Further fields of clients.
     pub rest: Map<String, Value>,
 }
@@ -65,44 +69,6 @@ impl Store {
         .await?;
         transaction.commit().await?;
         Ok(done.rows_affected() > 0)
-    }
-
-    /// All messages of a chat in their order.
-    pub async fn messages(&self, chat_id: &str) -> sqlx::Result<Vec<ChatMessage>> {
-        let mut connection = self.pool.acquire().await?;
-        let message_rows = sqlx::query(
-            "SELECT id, parent_id, role, content, rest FROM messages WHERE chat_id = $1
-             ORDER BY position, id",
-        )
-        .bind(chat_id)
-        .fetch_all(&mut *connection)
-        .await?;
-        let mut messages = ChatMessages::from_rows(&message_rows)?;
-        let file_rows = sqlx::query(
-            "SELECT message_id, entry FROM message_files WHERE chat_id = $1 ORDER BY position",
-        )
-        .bind(chat_id)
-        .fetch_all(&mut *connection)
-        .await?;
-        for row in &file_rows {
-            if let Some(message) = messages.of_row(row)? {
-                let entry: String = row.try_get("entry")?;
-                message.stored.files.push(parse_json(&entry)?);
-            }
-        }
-        let status_rows = sqlx::query(
-            "SELECT message_id, status FROM message_statuses WHERE chat_id = $1 ORDER BY position",
-        )
-        .bind(chat_id)
-        .fetch_all(&mut *connection)
-        .await?;
-        for row in &status_rows {
-            if let Some(message) = messages.of_row(row)? {
-                let status: String = row.try_get("status")?;
-                message.statuses.push(parse_json(&status)?);
-            }
-        }
-        Ok(messages.list)
     }
 
     /// Sets the content of a message, which is added if it is missing, and makes it the current message.
@@ -169,41 +135,6 @@ pub(super) async fn add_message(
     .map(|_| ())
 }
 
-/// The messages of a chat while their files and statuses are added.
-struct ChatMessages {
-    list: Vec<ChatMessage>,
-    index_by_id: HashMap<String, usize>,
-}
-
-impl ChatMessages {
-    fn from_rows(rows: &[SqliteRow]) -> sqlx::Result<Self> {
-        let mut messages = Self {
-            list: Vec::with_capacity(rows.len()),
-            index_by_id: HashMap::with_capacity(rows.len()),
-        };
-        for row in rows {
-            let stored = message_from_row(row)?;
-            let rest: String = row.try_get("rest")?;
-            messages
-                .index_by_id
-                .insert(stored.id.clone(), messages.list.len());
-            messages.list.push(ChatMessage {
-                stored,
-                statuses: Vec::new(),
-                rest: parse_json(&rest)?,
-            });
-        }
-        Ok(messages)
-    }
-
-    /// The message that a row belongs to. `None` if it was removed.
-    fn of_row(&mut self, row: &SqliteRow) -> sqlx::Result<Option<&mut ChatMessage>> {
-        let id: String = row.try_get("message_id")?;
-        let index = self.index_by_id.get(&id);
-        Ok(index.and_then(|index| self.list.get_mut(*index)))
-    }
-}
-
 /// A message without its files.
 pub(super) fn message_from_row(row: &SqliteRow) -> sqlx::Result<StoredMessage> {
     let content: String = row.try_get("content")?;
@@ -211,13 +142,21 @@ pub(super) fn message_from_row(row: &SqliteRow) -> sqlx::Result<StoredMessage> {
         id: row.try_get("id")?,
         parent_id: row.try_get("parent_id")?,
         role: row.try_get("role")?,
-        content: parse_json(&content)?,
+        content: parse_small_json(&content)?,
         files: Vec::new(),
     })
 }
 
 pub(super) fn to_json(object: &Map<String, Value>) -> String {
     serde_json::to_string(object).unwrap_or_default()
+}
+
+/// Parses a text that a client stored. It is null if the text has more values than any that a client shows.
+pub(super) fn parse_small_json(text: &str) -> sqlx::Result<Value> {
+    if PARSED_BOUNDS.check(text.as_bytes()).is_err() {
+        return Ok(Value::Null);
+    }
+    parse_json(text)
 }
 
 pub(super) fn parse_json<T: DeserializeOwned>(text: &str) -> sqlx::Result<T> {

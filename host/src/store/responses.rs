@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use sqlx::Row;
 
 use super::Store;
-use super::messages::parse_json;
+use super::chat_content::with_fields;
 
 /// A response to store in a chat of this user.
 #[derive(Clone, Copy, Debug)]
@@ -65,12 +65,11 @@ impl Store {
             .await?;
         let Some(row) = row else { return Ok(()) };
         let rest: String = row.try_get("rest")?;
-        let mut rest: Map<String, Value> = parse_json(&rest)?;
-        rest.extend(fields.clone());
+        let rest = with_fields(&rest, fields)?;
         sqlx::query("UPDATE messages SET rest = $3 WHERE chat_id = $1 AND id = $2")
             .bind(chat_id)
             .bind(message_id)
-            .bind(Value::Object(rest).to_string())
+            .bind(rest)
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await

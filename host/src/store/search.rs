@@ -195,7 +195,6 @@ mod tests {
                     content: content.clone(),
                     files: Vec::new(),
                 },
-                statuses: Vec::new(),
                 rest: Map::new(),
             };
             let copy = ChatCopy {

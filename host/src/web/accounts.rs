@@ -7,7 +7,8 @@ mod users;
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, State};
+use axum::Extension;
+use axum::extract::State;
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
@@ -20,12 +21,16 @@ use pinhole_ground::audit::Actor;
 use super::auth::{Administrator, User};
 use super::error::ApiError;
 use super::extractors::Json;
+use super::json_body::JsonLimits;
 use crate::accounts::SignUp;
 use crate::app::App;
 use sessions::Session;
 
-/// Length of a request body, in bytes. Some of these routes are public.
-const MAX_BODY_BYTES: usize = 64 << 10;
+/// Limits of a request body. Some of these routes are public.
+const ACCOUNT_JSON: JsonLimits = JsonLimits {
+    max_bytes: 64 << 10,
+    ..JsonLimits::FORM
+};
 
 /// Path of the image that clients show for every user.
 const PROFILE_IMAGE_URL: &str = "/user.png";
@@ -47,7 +52,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         ))
         .merge(users::routes())
         .merge(groups::routes())
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(Extension(ACCOUNT_JSON))
 }
 
 /// Role of a user.

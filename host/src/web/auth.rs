@@ -14,6 +14,7 @@ use http::request::Parts;
 use pinhole_ground::guard::Guard;
 
 use super::error::{ApiError, Rejection};
+use super::request_memory::RequestMemory;
 use super::same_origin::{check_cookie_request, require_same_origin};
 use crate::accounts::{Identity, LiveSession};
 use crate::app::App;
@@ -51,9 +52,9 @@ impl FromRequestParts<Arc<App>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
         let identity = identify(app, parts).await;
-        identity
-            .map(Self)
-            .map_err(|error| error.rejection(&parts.uri))
+        let identity = identity.map_err(|error| error.rejection(&parts.uri))?;
+        count_memory_for(app, parts, &identity.user);
+        Ok(Self(identity))
     }
 }
 
@@ -74,7 +75,9 @@ impl FromRequestParts<Arc<App>> for User {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
         let user = user_in_role(app, parts, USER_ROLES).await;
-        user.map(Self).map_err(|error| error.rejection(&parts.uri))
+        let user = user.map_err(|error| error.rejection(&parts.uri))?;
+        count_memory_for(app, parts, &user);
+        Ok(Self(user))
     }
 }
 
@@ -83,7 +86,9 @@ impl FromRequestParts<Arc<App>> for Administrator {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
         let user = user_in_role(app, parts, ADMINISTRATOR_ROLES).await;
-        user.map(Self).map_err(|error| error.rejection(&parts.uri))
+        let user = user.map_err(|error| error.rejection(&parts.uri))?;
+        count_memory_for(app, parts, &user);
+        Ok(Self(user))
     }
 }
 
@@ -139,6 +144,13 @@ impl LiveUser {
             user,
             session: app.accounts.watch(credential, session),
         })
+    }
+}
+
+/// Counts the request's body and what is made of it in the user's share of memory.
+fn count_memory_for(app: &App, parts: &mut Parts, user: &store::User) {
+    if let Some(memory) = parts.extensions.get_mut::<RequestMemory>() {
+        memory.set_share(app.memory.of(Some(&user.id)));
     }
 }
 

@@ -9,18 +9,20 @@ mod request;
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderValue, StatusCode};
 use pinhole_ground::shares::{Share, SharesFull};
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use super::auth::{self, ChatUser};
 use super::error::{ApiError, SHOULD_RETRY};
 use super::extractors::Json;
 use super::held_body::hold;
+use super::json_body::JsonLimits;
 use super::tasks;
 use crate::app::App;
 use crate::chat::{self, Reply, Turn};
@@ -35,15 +37,22 @@ pub(super) use request::{ChatBody, ChatRequest};
 
 /// Wait for another chat completion to end, in milliseconds.
 const CHAT_RETRY_MS: u64 = 1_000;
+/// Length of the body of a chat completion request, in bytes.
+pub const MAX_COMPLETION_BODY_BYTES: usize = 32 << 20;
+/// Limits of a chat completion request. A string may be an image.
+pub(super) const COMPLETION_JSON: JsonLimits = JsonLimits::long(MAX_COMPLETION_BODY_BYTES, 200_000);
 
 /// The routes of chats and models, each under both of its paths, and of image prompts.
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
-        .routes(routes!(complete))
+        .routes(routes!(complete).layer(Extension(COMPLETION_JSON)))
         .routes(routes!(models::list))
         .route("/api/v1/models", get(models::list))
-        .routes(routes!(prompt::complete))
-        .route("/api/v1/chat/completions", post(complete))
+        .routes(routes!(prompt::complete).layer(Extension(COMPLETION_JSON)))
+        .route(
+            "/api/v1/chat/completions",
+            post(complete).layer(Extension(COMPLETION_JSON)),
+        )
 }
 
 /// `POST /api/chat/completions`
@@ -133,7 +142,11 @@ fn take_chat(app: &App, user: &store::User) -> Result<Share<String>, ApiError> {
 }
 
 async fn start_turn(app: &App, user: store::User, body: ChatBody) -> Result<Turn, ApiError> {
-    let ChatBody { request, payload } = body;
+    let ChatBody {
+        request,
+        payload,
+        memory,
+    } = body;
     choices::check(&payload)?;
     let wants_image = request.wants_image();
     let may_create_images = wants_image && auth::may_create_images(app, &user).await?;
@@ -156,6 +169,7 @@ async fn start_turn(app: &App, user: store::User, body: ChatBody) -> Result<Turn
         engine: options.engine(),
         image_options: options.into_job_request(),
         payload,
+        memory,
     })
 }
 
@@ -179,6 +193,7 @@ impl From<chat::Error> for ApiError {
                 }
                 return unavailable;
             }
+            chat::Error::MemoryFull(full) => return full.clone().into(),
             chat::Error::Store(_) => return Self::internal(&error.into()),
         };
         Self::new(status, error.to_string())

@@ -5,11 +5,18 @@ mod chat_response;
 mod flags;
 mod lists;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, State};
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures_util::stream;
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use pinhole_ground::memory::MemoryLease;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -19,14 +26,20 @@ use utoipa_axum::routes;
 use super::auth::User;
 use super::error::{ApiError, Rejection};
 use super::extractors::{Json, Path};
+use super::json_body::JsonLimits;
 use crate::app::App;
 use crate::chat::event::{Event, EventTarget};
-use crate::store::{self, ChatRow, MAX_CHATS, SaveOutcome};
+use crate::store::{self, ChatRow, MAX_CHATS, MessageText, SaveOutcome};
 use chat_form::{ChatForm, MAX_MESSAGE_BYTES, check_id};
-use chat_response::ChatResponse;
+use chat_response::{ChatResponse, chat_parts};
 
 /// Length of a client's copy of a chat, in bytes.
 pub const MAX_CHAT_BYTES: usize = 16 << 20;
+/// Length of the texts of a chat that is sent in one piece, in bytes.
+const MAX_BUFFERED_BYTES: usize = 64 << 10;
+
+/// Limits of a client's copy of a chat.
+const CHAT_JSON: JsonLimits = JsonLimits::long(MAX_CHAT_BYTES, 200_000);
 
 /// Clients write the first path with a slash at the end and without.
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
@@ -47,7 +60,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(flags::pin))
         .routes(routes!(flags::archive))
         .routes(routes!(tags))
-        .layer(DefaultBodyLimit::max(MAX_CHAT_BYTES))
+        .layer(Extension(CHAT_JSON))
 }
 
 /// `POST /api/v1/chats/new`
@@ -64,7 +77,7 @@ async fn create(
     State(app): State<Arc<App>>,
     User(user): User,
     Json(form): Json<ChatForm>,
-) -> Result<Json<ChatResponse>, ApiError> {
+) -> Result<Response, ApiError> {
     app.files.require_disk(0)?;
     let quota = app.files.quota(&user);
     match app
@@ -72,7 +85,7 @@ async fn create(
         .add_chat(&user.id, form.into_copy()?, quota)
         .await?
     {
-        SaveOutcome::Saved(chat) => respond(&app, *chat).await,
+        SaveOutcome::Saved(chat) => respond(&app, &user, *chat).await,
         SaveOutcome::Missing => Err(ApiError::new(
             StatusCode::BAD_REQUEST,
             format!("you have {MAX_CHATS} chats, the maximum: delete one first"),
@@ -96,9 +109,9 @@ async fn describe(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     User(user): User,
-) -> Result<Json<ChatResponse>, ApiError> {
+) -> Result<Response, ApiError> {
     let chat = find(&app, &user, &id).await?;
-    respond(&app, chat).await
+    respond(&app, &user, chat).await
 }
 
 /// `POST /api/v1/chats/{id}`
@@ -117,13 +130,17 @@ async fn save(
     Path(id): Path<String>,
     User(user): User,
     body: Result<Json<ChatForm>, Rejection>,
-) -> Result<Json<ChatResponse>, ApiError> {
+) -> Result<Response, ApiError> {
     find(&app, &user, &id).await?;
     let Json(form) = body?;
     app.files.require_disk(0)?;
     let quota = app.files.quota(&user);
-    match app.store.save_chat(&id, form.into_copy()?, quota).await? {
-        SaveOutcome::Saved(chat) => respond(&app, *chat).await,
+    // The stored messages are read, to write only what differs.
+    let lease = lease_content(&app, &user, &id).await?;
+    let outcome = app.store.save_chat(&id, form.into_copy()?, quota).await?;
+    drop(lease);
+    match outcome {
+        SaveOutcome::Saved(chat) => respond(&app, &user, *chat).await,
         SaveOutcome::Missing => Err(not_found()),
         SaveOutcome::TooLong => Err(too_long()),
         SaveOutcome::OverQuota => Err(over_quota()),
@@ -151,7 +168,7 @@ async fn set_content(
     Path((id, message_id)): Path<(String, String)>,
     User(user): User,
     body: Result<Json<MessageForm>, Rejection>,
-) -> Result<Json<ChatResponse>, ApiError> {
+) -> Result<Response, ApiError> {
     check_id("the message id", &message_id)?;
     let chat = find(&app, &user, &id).await?;
     let Json(MessageForm { content }) = body?;
@@ -174,7 +191,7 @@ async fn set_content(
         data: json!({"chat_id": id, "message_id": message_id, "content": content}),
     });
     let changed = app.store.chat(&id).await?.ok_or_else(not_found)?;
-    respond(&app, changed).await
+    respond(&app, &user, changed).await
 }
 
 /// `DELETE /api/v1/chats/{id}`
@@ -240,9 +257,54 @@ async fn find(app: &App, user: &store::User, id: &str) -> Result<ChatRow, ApiErr
     }
 }
 
-async fn respond(app: &App, chat: ChatRow) -> Result<Json<ChatResponse>, ApiError> {
-    let messages = app.store.messages(&chat.id).await?;
-    Ok(Json(ChatResponse::new(chat, messages)))
+/// Counts the content of a stored chat while it is read: its texts, and as much again for the rows.
+async fn lease_content(
+    app: &App,
+    user: &store::User,
+    chat_id: &str,
+) -> Result<MemoryLease, ApiError> {
+    let bytes = app.store.chat_bytes(chat_id).await?;
+    let share = app.memory.of(Some(&user.id));
+    Ok(share.lease(bytes.saturating_mul(2)).await?)
+}
+
+/// The parts of a chat's JSON. They count what they hold.
+async fn load_parts(
+    app: &App,
+    user: &store::User,
+    chat: ChatRow,
+) -> Result<ChatJson<impl Iterator<Item = Bytes> + Send + use<>>, ApiError> {
+    let mut lease = lease_content(app, user, &chat.id).await?;
+    let content = app.store.chat_content(&chat.id).await?;
+    let content = content.ok_or_else(not_found)?;
+    let length = content.length();
+    let messages = content.messages.iter();
+    // A part is a copy of one message.
+    let longest = messages.map(MessageText::length).max().unwrap_or(0);
+    lease.shrink_to(length.saturating_add(longest));
+    let parts = chat_parts(chat, content, lease);
+    let parts = parts.map_err(|error| ApiError::internal(&error.into()))?;
+    Ok(ChatJson { parts, length })
+}
+
+/// A chat's JSON in parts, and the length of the stored texts in it.
+struct ChatJson<T> {
+    parts: T,
+    length: usize,
+}
+
+async fn respond(app: &App, user: &store::User, chat: ChatRow) -> Result<Response, ApiError> {
+    let ChatJson { mut parts, length } = load_parts(app, user, chat).await?;
+    let body = if length <= MAX_BUFFERED_BYTES {
+        let json = parts.by_ref().fold(Vec::new(), |mut json, part| {
+            json.extend_from_slice(&part);
+            json
+        });
+        Body::from(json)
+    } else {
+        Body::from_stream(stream::iter(parts.map(Ok::<_, Infallible>)))
+    };
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 /// Open WebUI's text and status, for unknown chats and for those of other users.

@@ -11,6 +11,8 @@ use utoipa::ToSchema;
 
 use pinhole_ground::disk;
 use pinhole_ground::fair_queue::QueueFull;
+use pinhole_ground::guard::Guard;
+use pinhole_ground::memory::MemoryFull;
 use pinhole_sandbox as sandbox;
 use pinhole_sandbox::contract::ErrorKind;
 
@@ -28,6 +30,8 @@ const QUEUE_FULL_RETRY_MS: u64 = 5000;
 
 /// Retry delay sent to a client that waited for other writers or searches, in milliseconds.
 const BUSY_RETRY_MS: u64 = 1000;
+/// Retry delay sent to a client whose request found the memory in use, in milliseconds.
+const MEMORY_FULL_RETRY_MS: u64 = 2000;
 
 /// Open WebUI's text for a missing permission.
 const PROHIBITED: &str = "You do not have permission to access this resource. Please contact your administrator for assistance.";
@@ -296,15 +300,34 @@ impl From<jobs::Error> for ApiError {
                     api.retry_after_ms = cause.retry_after_ms;
                 }
                 sandbox::Error::QueueFull(_) => api.retry_after_ms = Some(QUEUE_FULL_RETRY_MS),
+                sandbox::Error::MemoryFull(full) => return full.into(),
+                sandbox::Error::Limit(refusal) if refusal.guard == Some(Guard::MemoryOfAll) => {
+                    api.retry_after_ms = Some(MEMORY_FULL_RETRY_MS);
+                }
                 _ => {}
             },
             jobs::Error::QueueFull(_) => api.retry_after_ms = Some(QUEUE_FULL_RETRY_MS),
             jobs::Error::RateLimited { retry_after } => {
                 api.retry_after_ms = Some(retry_after.as_millis().try_into().unwrap_or(u64::MAX));
             }
+            jobs::Error::MemoryFull(full) => return full.into(),
             jobs::Error::Disabled(_) => {}
         }
         api
+    }
+}
+
+/// 413 if the request can never fit, 429 if the user's other requests hold the memory, else 503.
+impl From<MemoryFull> for ApiError {
+    fn from(full: MemoryFull) -> Self {
+        let (status, retry_after_ms) = match full {
+            MemoryFull::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, None),
+            MemoryFull::User => (StatusCode::TOO_MANY_REQUESTS, Some(MEMORY_FULL_RETRY_MS)),
+            MemoryFull::All => (StatusCode::SERVICE_UNAVAILABLE, Some(MEMORY_FULL_RETRY_MS)),
+        };
+        let mut api = Self::new(status, full.to_string());
+        api.retry_after_ms = retry_after_ms;
+        api.coded("memory_full")
     }
 }
 

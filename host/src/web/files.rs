@@ -9,9 +9,12 @@ mod upload;
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, State};
+use axum::response::Response;
 use axum::routing::get;
 use http::StatusCode;
+use pinhole_ground::memory::MemoryLease;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
@@ -20,6 +23,7 @@ use utoipa_axum::routes;
 use super::auth::{Administrator, User};
 use super::error::ApiError;
 use super::extractors::{Json, Path, Query};
+use super::request_memory::leased_json;
 use crate::app::App;
 use crate::store::{self, FileRow};
 
@@ -27,6 +31,8 @@ use crate::store::{self, FileRow};
 const DEFAULT_PAGE_FILES: u32 = 100;
 /// Files on a page.
 const MAX_PAGE_FILES: u32 = 1000;
+/// Memory of a file's row and its JSON, in bytes: mostly the metadata of its upload.
+const MAX_ROW_BYTES: usize = 2 * upload::MAX_METADATA_BYTES;
 /// Length of a file name pattern, in bytes.
 const MAX_PATTERN_BYTES: usize = 200;
 
@@ -103,7 +109,8 @@ struct FileMeta {
     #[schema(minimum = 1)]
     size: i64,
     /// How the image was generated, or the metadata of its upload.
-    data: Value,
+    #[schema(value_type = Value)]
+    data: Option<Box<RawValue>>,
 }
 
 impl From<FileRow> for File {
@@ -113,7 +120,7 @@ impl From<FileRow> for File {
                 name: file.name.clone(),
                 content_type: file.media_type,
                 size: file.size_bytes,
-                data: serde_json::from_str(&file.meta).unwrap_or_default(),
+                data: RawValue::from_string(file.meta).ok(),
             },
             id: file.id,
             user_id: file.user_id,
@@ -146,10 +153,28 @@ async fn list(
     State(app): State<Arc<App>>,
     User(user): User,
     Query(Page { page, limit }): Query<Page>,
-) -> Result<Json<Vec<File>>, ApiError> {
+) -> Result<Response, ApiError> {
     let (limit, offset) = limit_and_offset(page, limit)?;
+    let lease = lease_page(&app, &user, limit).await?;
     let files = app.files.list(&user, limit, offset).await?;
-    Ok(Json(files.into_iter().map(File::from).collect()))
+    respond(files, lease)
+}
+
+/// Counts the rows of a page before they are read.
+async fn lease_page(app: &App, user: &store::User, limit: u32) -> Result<MemoryLease, ApiError> {
+    let bytes = (limit as usize).saturating_mul(MAX_ROW_BYTES);
+    Ok(app.memory.of(Some(&user.id)).lease(bytes).await?)
+}
+
+fn respond(files: Vec<FileRow>, mut lease: MemoryLease) -> Result<Response, ApiError> {
+    let row_bytes: usize = files
+        .iter()
+        .map(|file| file.meta.len() + file.name.len())
+        .sum();
+    // The rows, and their JSON.
+    lease.shrink_to(row_bytes.saturating_mul(2));
+    let files: Vec<File> = files.into_iter().map(File::from).collect();
+    leased_json(&files, lease)
 }
 
 /// `GET /api/v1/files/search?filename=`
@@ -171,20 +196,21 @@ async fn search(
     State(app): State<Arc<App>>,
     User(user): User,
     Query(search): Query<Search>,
-) -> Result<Json<Vec<File>>, ApiError> {
+) -> Result<Response, ApiError> {
     let pattern = &search.filename;
     if pattern.len() > MAX_PATTERN_BYTES {
         let detail = format!("filename is longer than {MAX_PATTERN_BYTES} bytes");
         return Err(ApiError::invalid("filename", detail));
     }
     let (limit, offset) = limit_and_offset(search.page, search.limit)?;
+    let lease = lease_page(&app, &user, limit).await?;
     let page = store::Page { limit, offset };
     let files = app.files.search(&user, pattern, page).await?;
     if files.is_empty() {
         let detail = "No files found matching the pattern.";
         return Err(ApiError::new(StatusCode::NOT_FOUND, detail));
     }
-    Ok(Json(files.into_iter().map(File::from).collect()))
+    respond(files, lease)
 }
 
 fn limit_and_offset(page: Option<u32>, limit: Option<u32>) -> Result<(u32, u64), ApiError> {

@@ -8,7 +8,8 @@ mod verify;
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, State};
+use axum::Extension;
+use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
@@ -21,8 +22,8 @@ use pinhole_sandbox::{Edit, JobContext};
 use super::auth::{self, ImageCreator};
 use super::error::ApiError;
 use super::extractors::Json;
-use super::settings::MAX_SETTINGS_BODY_BYTES;
-use super::source_images::{MAX_EDIT_BODY_BYTES, check_source_limits, load_image};
+use super::settings::SETTINGS_JSON;
+use super::source_images::{EDIT_JSON, check_source_limits, load_image};
 use crate::app::App;
 use crate::files::lookup::ImageReference;
 use crate::jobs::{self, CompletedJob, JobPlan, Operation};
@@ -34,12 +35,12 @@ use valid_json::ValidJson;
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(generate))
-        .routes(routes!(edit).layer(DefaultBodyLimit::max(MAX_EDIT_BODY_BYTES)))
+        .routes(routes!(edit).layer(Extension(EDIT_JSON)))
         .routes(routes!(list_models))
         .routes(routes!(verify::verify_configured))
         .routes(routes!(verify::verify_url))
         .routes(routes!(config::describe))
-        .routes(routes!(config::update).layer(DefaultBodyLimit::max(MAX_SETTINGS_BODY_BYTES)))
+        .routes(routes!(config::update).layer(Extension(SETTINGS_JSON)))
 }
 
 /// A stored image.

@@ -10,6 +10,7 @@ mod models;
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -20,10 +21,11 @@ use utoipa_axum::routes;
 use pinhole_sandbox::{Edit, JobContext};
 
 use super::auth::{self, ImageCreator};
+use super::chat::COMPLETION_JSON;
 use super::error::{ApiError, OpenAiError};
 use super::extractors::Json;
-use super::extractors::json_body;
-use super::source_images::MAX_EDIT_BODY_BYTES;
+use super::json_body::JsonBody;
+use super::source_images::{EDIT_JSON, MAX_EDIT_BODY_BYTES};
 use crate::app::App;
 use crate::jobs::{self, CompletedJob, JobPlan, JobRequest, Operation};
 use crate::store::User;
@@ -37,10 +39,15 @@ use images_response::{ImagesResponse, base64_response, url_response};
 pub(super) use image_request::is_openai_engine;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    // As a form, and as JSON.
+    let edit_limits = (
+        DefaultBodyLimit::max(MAX_EDIT_BODY_BYTES),
+        Extension(EDIT_JSON),
+    );
     OpenApiRouter::new()
         .routes(routes!(generate))
-        .routes(routes!(edit).layer(DefaultBodyLimit::max(MAX_EDIT_BODY_BYTES)))
-        .routes(routes!(chat::complete))
+        .routes(routes!(edit).layer(edit_limits))
+        .routes(routes!(chat::complete).layer(Extension(COMPLETION_JSON)))
         .routes(routes!(models::list))
         .routes(routes!(models::find))
 }
@@ -133,8 +140,10 @@ impl<S: Send + Sync> FromRequest<S> for EditBody {
                 ImageEditForm::from_request(request, state).await?,
             ));
         }
-        let body = json_body(request).await?;
-        Ok(Self::Json(ImageEditRequest::from_json(body)?))
+        let body = JsonBody::read(request).await?;
+        let edit = ImageEditRequest::parse(&body)?;
+        body.hold_memory();
+        Ok(Self::Json(edit))
     }
 }
 
@@ -163,8 +172,9 @@ async fn respond(
         Delivery::Stream { partial_images } => {
             let progress = context.progress.subscribe();
             let max_previews = partial_images.saturating_mul(request.count.unwrap_or(1));
+            let share = app.memory.of(Some(&user.id));
             let job = async move { run(&app, &plan, request, edit, &context).await };
-            stream_response(job.boxed(), progress, operation, max_previews).await
+            stream_response(job.boxed(), progress, operation, max_previews, &share).await
         }
         Delivery::Base64 => {
             let completed = run(&app, &plan, request, edit, &context).await?;

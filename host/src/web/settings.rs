@@ -5,7 +5,8 @@ mod tree;
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, State};
+use axum::Extension;
+use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -18,12 +19,13 @@ use pinhole_ground::text::plain;
 use super::auth::Administrator;
 use super::error::ApiError;
 use super::extractors::{Json, Query};
+use super::json_body::JsonLimits;
 use crate::app::{App, ChangeError};
 use crate::settings::{Change, Overlay, SettingKey, SettingOrigin, ValueKind};
 use crate::store;
 
-/// Length of a request body, in bytes.
-pub(super) const MAX_SETTINGS_BODY_BYTES: usize = 8 << 20;
+/// Limits of a request body. A workflow is a string, or an object with thousands of values.
+pub(super) const SETTINGS_JSON: JsonLimits = JsonLimits::long(8 << 20, 200_000);
 /// Changes in one response.
 const MAX_CHANGES: u32 = 1000;
 const DEFAULT_CHANGES: u32 = 100;
@@ -48,7 +50,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(client::describe))
         .routes(routes!(client::task_settings))
         .routes(routes!(client::update_task_settings))
-        .layer(DefaultBodyLimit::max(MAX_SETTINGS_BODY_BYTES))
+        .layer(Extension(SETTINGS_JSON))
 }
 
 #[derive(Serialize, ToSchema)]

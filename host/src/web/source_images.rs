@@ -6,6 +6,7 @@ use bytes::Bytes;
 use pinhole_images::Image;
 
 use super::error::ApiError;
+use super::json_body::JsonLimits;
 use crate::app::App;
 use crate::files::lookup::{self, ImageReference, LookupError, MAX_SOURCES};
 use crate::jobs::MAX_SOURCE_BYTES;
@@ -13,6 +14,9 @@ use crate::store::User;
 
 /// Length of the body of an edit, in bytes: its images may be encoded in base64.
 pub const MAX_EDIT_BODY_BYTES: usize = MAX_SOURCE_BYTES / 3 * 4 + (1 << 20);
+
+/// Limits of an edit as JSON. A string may be an image.
+pub(super) const EDIT_JSON: JsonLimits = JsonLimits::long(MAX_EDIT_BODY_BYTES, 20_000);
 
 /// Fails if no further source is allowed. Call it before the next source is loaded.
 pub(super) fn check_source_limits(sources: &[Image]) -> Result<(), ApiError> {
@@ -51,6 +55,7 @@ pub(super) async fn load_image(
 fn lookup_error(field: &str, error: LookupError) -> ApiError {
     match error {
         LookupError::Internal(error) => ApiError::internal(&error),
+        LookupError::MemoryFull(full) => full.into(),
         error => ApiError::invalid(field, format!("{field} {error}")),
     }
 }

@@ -115,11 +115,4 @@ pub(crate) const CASES: &[AttackCase] = &[
     )
     .guarded_by(&[Guard::ChatChoices])
     .on_own_server(),
-    AttackCase::new(
-        "T22-uploads",
-        "the uploads of one user leave memory for those of others",
-        |target| Box::pin(flood::uploads(target)),
-    )
-    .guarded_by(&[Guard::UploadShare])
-    .on_own_server(),
 ];

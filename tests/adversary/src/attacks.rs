@@ -212,6 +212,18 @@ pub const ATTACKS: &[Attack] = &[
     attack("I5", "markup, scripts and terminal escapes in texts"),
     attack("I6", "endless progress reports and previews"),
     attack("I7", "errors outside the contract, or too long ones"),
+    attack("T1", "a request body with millions of JSON values"),
+    attack("T2", "a request body that is nested a million times"),
+    attack(
+        "T3",
+        "a request body with a string that no field has room for",
+    ),
+    attack("T4", "many large bodies of one user"),
+    attack("T5", "a large stored chat that is read many times at once"),
+    attack(
+        "T6",
+        "the engines of several users fill the memory together",
+    ),
     attack("T10", "the body of a request that stops before its end"),
     attack("T11", "the body of a request that arrives byte by byte"),
     attack("T12", "the head of a request that never ends"),
@@ -230,7 +242,6 @@ pub const ATTACKS: &[Attack] = &[
     attack("T19", "a forged X-Forwarded-For"),
     attack("T20", "a flood of chat completions and image requests"),
     attack("T21", "a chat completion with many choices"),
-    attack("T22", "uploads that occupy the memory of all uploads"),
     attack("T25", "many searches at the same time"),
     attack(
         "T26",

@@ -13,7 +13,7 @@
 //! | `secret` | S: what an engine, an upstream or a user must not learn |
 //! | `image` | I: images that reach a client |
 //! | `text` | I: texts that reach a client |
-//! | `access`, `fairness`, `storage`, `accounts` | T: what users and clients do to a server |
+//! | `access`, `fairness`, `storage`, `accounts`, `held_memory` | T: what users and clients do to a server |
 //!
 //! A case gets the `AttackTarget`: the server under attack with a client for it, the upstream of engine
 //! `hostile`, whose responses the case scripts, a second upstream (`trap`) that no connection may reach, and
@@ -33,6 +33,7 @@ mod artifact;
 mod attacks;
 mod case;
 mod fairness;
+mod held_memory;
 mod image;
 mod message;
 mod network;
@@ -82,6 +83,7 @@ pub fn cases() -> impl Iterator<Item = &'static AttackCase> {
         secret::CASES,
         image::CASES,
         text::CASES,
+        held_memory::CASES,
         access::CASES,
         storage::CASES,
         fairness::CASES,

@@ -282,6 +282,7 @@ pub(crate) const CASES: &[AttackCase] = &[
     )
     .guarded_by(&[Guard::SecretUrl])
     .audited_as(RefusalKind::Secret),
+    AttackCase::new(
         "N30-overlong",
         "a path does not leave the granted one through overlong or invalid UTF-8",
         |target| Box::pin(path_spelling::overlong(target)),

@@ -21,7 +21,7 @@ use crate::case::{AttackCase, Requirement};
 use crate::{InstalledServer, Options};
 
 pub(crate) use audit::{AuditSummary, is_expected_guard};
-pub(crate) use client::{Client, ClientRequest, Response};
+pub(crate) use client::{Client, ClientRequest, RequestStart, Response};
 pub(crate) use components::EngineSetup;
 pub(crate) use own_server::FORWARDED;
 use own_server::{OwnServer, ServerCommand};
@@ -54,6 +54,13 @@ pub(crate) struct AttackTarget {
     components: PathBuf,
     /// The settings that the current case has changed.
     changed_settings: Mutex<BTreeSet<String>>,
+}
+
+/// A server with other limits, for one case.
+pub(crate) struct OtherServer {
+    pub(crate) client: Client,
+    /// Stops when dropped.
+    _server: OwnServer,
 }
 
 impl AttackTarget {
@@ -132,6 +139,29 @@ impl AttackTarget {
             target.post_settings(target.base_settings()).await?;
         }
         Ok(target)
+    }
+
+    /// Starts another server, for a case that needs other limits.
+    pub(crate) async fn start_other(
+        &self,
+        engines: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<OtherServer> {
+        let engines: Vec<_> = engines
+            .iter()
+            .map(|name| self.components.join(name).with_extension("wasm"))
+            .collect();
+        let command = ServerCommand {
+            program: &self.program,
+            environment: &self.config.environment,
+            engines: &engines,
+            variables,
+        };
+        let server = OwnServer::start(&command).await?;
+        Ok(OtherServer {
+            client: Client::new(server.url(), server.key())?,
+            _server: server,
+        })
     }
 
     /// Why this case cannot be run, if it cannot.

@@ -1,7 +1,6 @@
 //! Operations on many files: search, deletion of all, concurrent uploads.
 
 use http::Method;
-use pinhole::files::{MAX_UPLOADING_BYTES, MAX_USER_UPLOADING_BYTES};
 use pinhole_tests::{TestServer, gif};
 use serde_json::{Value, json};
 
@@ -99,8 +98,8 @@ async fn administrator_deletes_all_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn uploads_share_memory_budget() {
-    let server = TestServer::start(&[]).await;
+async fn uploads_use_the_memory_of_their_user() {
+    let server = TestServer::start(&[("PINHOLE_MEMORY_MIB", "64")]).await;
     let image = gif(9);
     let send = || {
         post_form(
@@ -109,31 +108,22 @@ async fn uploads_share_memory_budget() {
             form(&[("file", Some("fox.gif"), &image)]),
         )
     };
-    let reserve = |user: &str| server.app.files.reserve_upload(user).unwrap();
-    // Three users with their whole share, and one with the rest.
-    let mut others = ["a", "b", "c", "d"].map(reserve);
-    for other in &mut others[..3] {
-        other.grow(MAX_USER_UPLOADING_BYTES).unwrap();
-        other.grow(1).unwrap_err();
-    }
-    let left = MAX_UPLOADING_BYTES - 3 * MAX_USER_UPLOADING_BYTES;
-    others[3].grow(left - image.len()).unwrap();
+    let memory = &server.app.memory;
     // Each upload releases its memory.
     for _ in 0..3 {
         assert_eq!(response_json(send()).await.0, 200);
+        assert_eq!(memory.held_bytes(), 0);
     }
-    others[3].grow(1).unwrap();
-    let (status, refused) = response_json(send()).await;
-    assert_eq!(status, 503);
+    let (_, user) = response_json(server.get("/api/v1/auths/")).await;
+    let own = memory.of(user["id"].as_str());
+    let own = own.lease(memory.max_bytes() / 2).await.unwrap();
+    let response = send().send().await.unwrap();
+    assert_eq!(response.status(), 429);
+    assert_eq!(response.headers()["retry-after"], "2");
+    let refused: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
     let detail = refused["detail"].as_str().unwrap();
-    assert!(detail.contains("retry later"), "{detail}");
+    assert!(detail.contains("your other requests"), "{detail}");
     assert_eq!(server.stored_files(), 3);
-    drop(others);
-    let user = server.app.store.user_by_key(&server.key).await.unwrap();
-    let mut own = reserve(&user.unwrap().id);
-    own.grow(MAX_USER_UPLOADING_BYTES).unwrap();
-    let (of_user, body) = response_json(send()).await;
-    assert_eq!(of_user, 429, "{body}");
     drop(own);
     assert_eq!(response_json(send()).await.0, 200);
 }

@@ -8,7 +8,7 @@ use pinhole::config::{
 use pinhole::{accounts, chat, clients, files, jobs, store, web};
 use pinhole_sandbox::Limits;
 
-use super::Value::{ByteRange, Bytes, Count, Pixels, Rate, Time};
+use super::Value::{ByteRange, Bytes, Count, Pixels, Rate, Text, Time};
 use super::{Limit, Section};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -23,6 +23,12 @@ pub(super) const SECTIONS: &[Section] = &[
                 value: Count(clients::DEFAULT_CONNECTIONS as u64),
                 setting: Some("PINHOLE_CONNECTIONS"),
                 response: "503",
+            },
+            Limit {
+                what: "memory that requests and jobs hold; of one user, as much as is free",
+                value: Text("half of the machine's"),
+                setting: Some("PINHOLE_MEMORY_MIB"),
+                response: "413, 429 or 503",
             },
             Limit {
                 what: "requests of one user for images and chat completions",
@@ -43,8 +49,8 @@ pub(super) const SECTIONS: &[Section] = &[
                 response: "408",
             },
             Limit {
-                what: "body of a request, except an image edit",
-                value: Bytes(web::MAX_BODY_BYTES as u64),
+                what: "body of a chat completion request",
+                value: Bytes(web::MAX_COMPLETION_BODY_BYTES as u64),
                 setting: None,
                 response: "413",
             },
@@ -123,18 +129,6 @@ pub(super) const SECTIONS: &[Section] = &[
                 value: Pixels(files::UPLOAD_LIMITS.max_pixels),
                 setting: None,
                 response: "400; a generated one is dropped",
-            },
-            Limit {
-                what: "uploads of one user at the same time",
-                value: Bytes(files::MAX_USER_UPLOADING_BYTES as u64),
-                setting: None,
-                response: "429",
-            },
-            Limit {
-                what: "uploads of all users at the same time",
-                value: Bytes(files::MAX_UPLOADING_BYTES as u64),
-                setting: None,
-                response: "503",
             },
             Limit {
                 what: "files and chats of one user; administrators have no limit",

@@ -102,13 +102,17 @@ async fn interrupted_image_gets_a_last_status() {
         .unwrap();
     assert_eq!(store.fail_interrupted_turns().await.unwrap(), 1);
     assert_eq!(store.fail_interrupted_turns().await.unwrap(), 0);
-    let messages = store.messages(&chat_id).await.unwrap();
-    let last = messages[0].statuses.last().unwrap();
+    let content = store.chat_content(&chat_id).await.unwrap().unwrap();
+    let [message] = &content.messages[..] else {
+        panic!("{content:?}");
+    };
+    let last: Value = serde_json::from_str(message.statuses.last().unwrap()).unwrap();
     assert_eq!(
         (&last["done"], &last["error"]),
         (&json!(true), &json!(true))
     );
-    assert!(messages[0].rest["error"]["content"].is_string());
+    let rest: Value = serde_json::from_str(&message.rest).unwrap();
+    assert!(rest["error"]["content"].is_string());
 }
 
 #[tokio::test(flavor = "multi_thread")]

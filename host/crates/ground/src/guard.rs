@@ -66,8 +66,6 @@ guards! {
     ChatShare = "chat-share",
     /// A chat completion has a limited number of choices.
     ChatChoices = "chat-choices",
-    /// One user's uploads use a limited share of the memory for uploads.
-    UploadShare = "upload-share",
     // Egress: destinations.
     /// No connection goes to a loopback or private IP address that no administrator allowed.
     PrivateAddress = "private-address",
@@ -284,6 +282,14 @@ guards! {
     SweepProof = "sweep-proof",
     /// A JSON text has a limited number of values.
     JsonValues = "json-values",
+    /// The lists and objects of a JSON text are nested to a limited depth.
+    JsonDepth = "json-depth",
+    /// A string of a JSON text has a limited length.
+    JsonStrings = "json-strings",
+    /// A user holds at most as much memory as remains free for all others.
+    MemoryOfUser = "memory-of-user",
+    /// All users together hold a limited amount of memory.
+    MemoryOfAll = "memory-of-all",
     /// A retry delay sent to a client has a limited length.
     RetryAfter = "retry-after",
     /// Repeated refusals of one kind by one user are logged a few times, then counted.

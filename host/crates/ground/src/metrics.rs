@@ -9,6 +9,8 @@ use anyhow::{Context, Result};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
+use crate::memory::ProcessMemory;
+
 const REFUSALS: &str = "pinhole_refusals_total";
 const AUDIT_DROPPED: &str = "pinhole_audit_lines_dropped_total";
 const JOBS: &str = "pinhole_jobs_total";
@@ -18,6 +20,8 @@ const COMPILE_TIME: &str = "pinhole_compile_milliseconds_total";
 const PICTURES: &str = "pinhole_pictures_decoded_total";
 const SLOTS_USED: &str = "pinhole_slots_used";
 const SLOTS_WAITING: &str = "pinhole_slots_waiting";
+const MEMORY_HELD: &str = "pinhole_memory_held_bytes";
+const MEMORY_LIMIT: &str = "pinhole_memory_limit_bytes";
 
 /// How busy the engine slots are.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +58,11 @@ impl Metrics {
         describe_counter!(PICTURES, "Decoded images");
         describe_gauge!(SLOTS_USED, "Engine slots in use");
         describe_gauge!(SLOTS_WAITING, "Jobs waiting for an engine slot");
+        describe_gauge!(MEMORY_HELD, "Memory that requests and jobs hold");
+        describe_gauge!(
+            MEMORY_LIMIT,
+            "Memory that requests and jobs may hold: PINHOLE_MEMORY_MIB"
+        );
         // Counters are exported before their first event.
         for kind in refusal_kinds {
             counter!(REFUSALS, "kind" => kind).increment(0);
@@ -64,11 +73,16 @@ impl Metrics {
 
     /// All metrics in the Prometheus text format.
     #[must_use]
-    pub fn render(&self, Load { used, waiting }: Load) -> String {
-        #[expect(clippy::cast_precision_loss, reason = "there are no 2^52 slots")]
+    pub fn render(&self, Load { used, waiting }: Load, memory: &ProcessMemory) -> String {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "there are no 2^52 slots or bytes of memory"
+        )]
         let number = |count: usize| count as f64;
         gauge!(SLOTS_USED).set(number(used));
         gauge!(SLOTS_WAITING).set(number(waiting));
+        gauge!(MEMORY_HELD).set(number(memory.held_bytes()));
+        gauge!(MEMORY_LIMIT).set(number(memory.max_bytes()));
         self.0.render()
     }
 }

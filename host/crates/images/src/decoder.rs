@@ -1,7 +1,9 @@
-//! The queue for decoding images: each decode uses a processor and much memory.
+//! The queue for decoding images, and the memory of their pixels: each decode uses a processor and much
+//! memory.
 
 use pinhole_ground::fair_queue::{FairQueue, Permit, QueueFull, QueueLimits, QueuedJob};
 use pinhole_ground::guard::Refusal;
+use pinhole_ground::memory::{Holder, MemoryFull, ProcessMemory};
 use pinhole_ground::metrics;
 use tokio::runtime::Handle;
 
@@ -32,15 +34,35 @@ pub enum DecodeFor<'a> {
 pub struct Decoder {
     user: FairQueue,
     engine: FairQueue,
+    memory: ProcessMemory,
+}
+
+/// Why pixels were not decoded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The image is invalid or exceeds a limit.
+    #[error("{0}")]
+    Refused(Refusal),
+    #[error("{0}")]
+    MemoryFull(MemoryFull),
 }
 
 /// Permission to decode one image.
 pub struct DecodePermit {
+    memory: ProcessMemory,
     _permit: Permit,
 }
 
 impl Default for Decoder {
     fn default() -> Self {
+        Self::new(ProcessMemory::default())
+    }
+}
+
+impl Decoder {
+    /// A decoder whose pixels are counted in this memory.
+    #[must_use]
+    pub fn new(memory: ProcessMemory) -> Self {
         // A decode is short, so no slot is reserved: a user without one waits for the next.
         let limits = QueueLimits {
             slots: MAX_USER_DECODES,
@@ -59,11 +81,16 @@ impl Default for Decoder {
                 waiting_per_user: MAX_WAITING_ENGINE_DECODES,
                 ..limits
             }),
+            memory,
         }
     }
-}
 
-impl Decoder {
+    /// The memory of the process.
+    #[must_use]
+    pub fn memory(&self) -> &ProcessMemory {
+        &self.memory
+    }
+
     /// Waits until an image may be decoded. Read its bytes afterwards, so that waiting costs no memory.
     ///
     /// Fails if too many images wait already.
@@ -74,27 +101,38 @@ impl Decoder {
         };
         let job = QueuedJob { user, group: None };
         let permit = queue.acquire(job).await?;
-        Ok(DecodePermit { _permit: permit })
+        Ok(DecodePermit {
+            memory: self.memory.clone(),
+            _permit: permit,
+        })
     }
 }
 
 impl DecodePermit {
-    /// Runs a function that decodes pixels on a blocking thread of the runtime. A panic of a decoder
-    /// becomes an error.
+    /// Runs a function that decodes pixels on a blocking thread of the runtime, as soon as this number of
+    /// bytes is free. A panic of a decoder becomes an error.
     pub async fn run<T: Send + 'static>(
         self,
         runtime: &Handle,
+        bytes: usize,
         decode: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
-    ) -> Result<T, Refusal> {
+    ) -> Result<T, DecodeError> {
+        // The permits limit how much it is for all users, so it counts for none of them.
+        let share = self.memory.share(Holder::Server);
+        let lease = share.lease(bytes).await.map_err(|full| match full {
+            MemoryFull::User => DecodeError::MemoryFull(MemoryFull::All),
+            other => DecodeError::MemoryFull(other),
+        })?;
         metrics::count_decoded_image();
         let decoding = runtime.spawn_blocking(move || {
             let decoded = decode();
-            drop(self);
+            drop((self, lease));
             decoded
         });
         decoding
             .await
             .unwrap_or_else(|_| Err("the decoder of this image crashed".into()))
+            .map_err(DecodeError::Refused)
     }
 }
 
@@ -111,12 +149,15 @@ mod tests {
         let (decoder, runtime) = (Decoder::default(), Handle::current());
         for _ in 0..=MAX_USER_DECODES {
             let permit = acquire(&decoder, "a").await;
-            let crashed = permit.run(&runtime, || -> Result<(), _> {
+            let crashed = permit.run(&runtime, 0, || -> Result<(), _> {
                 panic!("as a decoder might")
             });
-            assert!(crashed.await.unwrap_err().reason.contains("crashed"));
+            assert!(crashed.await.unwrap_err().to_string().contains("crashed"));
         }
-        let decoded = acquire(&decoder, "a").await.run(&runtime, || Ok(7)).await;
+        let decoded = acquire(&decoder, "a")
+            .await
+            .run(&runtime, 0, || Ok(7))
+            .await;
         assert_eq!(decoded, Ok(7));
     }
 
@@ -153,5 +194,18 @@ mod tests {
         }
         drop(first.0);
         let _decoding = other.await;
+    }
+
+    #[tokio::test]
+    async fn decoder_counts_pixels_while_it_decodes() {
+        let memory = ProcessMemory::new(100);
+        let (decoder, runtime) = (Decoder::new(memory.clone()), Handle::current());
+        let counted = memory.clone();
+        let decode = move || Ok(counted.held_bytes());
+        let decoded = acquire(&decoder, "a").await.run(&runtime, 50, decode).await;
+        assert_eq!((decoded, memory.held_bytes()), (Ok(50), 0));
+        let refused = acquire(&decoder, "a").await.run(&runtime, 51, || Ok(()));
+        let too_large = MemoryFull::TooLarge { max_bytes: 50 };
+        assert_eq!(refused.await, Err(DecodeError::MemoryFull(too_large)));
     }
 }

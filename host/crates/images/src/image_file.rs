@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use image::ImageFormat;
 use pinhole_ground::guard::{Guard, Refusal};
+use pinhole_ground::memory::MemoryLease;
 
 use crate::metadata_part::MetadataPart;
 use crate::structure::Structure;
@@ -93,6 +94,13 @@ impl Image {
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+
+    /// The same image, whose bytes hold this lease.
+    #[must_use]
+    pub fn with_lease(self, lease: MemoryLease) -> Self {
+        let bytes = lease.attach(self.bytes);
+        Self { bytes, ..self }
     }
 
     /// One of [`MEDIA_TYPES`].

@@ -40,6 +40,6 @@ mod sample;
 mod scanner;
 mod structure;
 
-pub use decoder::{DecodeFor, DecodePermit, Decoder};
+pub use decoder::{DecodeError, DecodeFor, DecodePermit, Decoder};
 pub use image_file::{Image, ImageLimits, MEDIA_TYPES};
 pub use metadata::MetadataPolicy;

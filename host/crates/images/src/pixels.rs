@@ -16,6 +16,15 @@ const MAX_DECODED_BYTES: u64 = 192 << 20;
 const ROTATED_QUALITY: u8 = 95;
 
 impl Image {
+    /// Memory that decoding the pixels needs, in bytes.
+    #[must_use]
+    pub fn decoding_bytes(&self) -> usize {
+        let pixels = new_decoder(self).map_or(0, |decoder| decoder.total_bytes());
+        // Larger images are not decoded. A decoder may use as much again.
+        let bytes = pixels.min(MAX_DECODED_BYTES).saturating_mul(2);
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
     /// Does the header declare an alpha channel?
     #[must_use]
     pub fn has_alpha(&self) -> bool {

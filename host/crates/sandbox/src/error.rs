@@ -12,6 +12,7 @@ use crate::resolved_settings::SettingProblem;
 use pinhole_ground::audit::RefusalKind;
 use pinhole_ground::fair_queue::QueueFull;
 use pinhole_ground::guard::{Guard, Refusal};
+use pinhole_ground::memory::MemoryFull;
 use pinhole_ground::text::plain;
 
 /// Length of wasmtime's description of a crash, in bytes; a longer one is cut.
@@ -45,6 +46,9 @@ pub enum Error {
     /// The maximum number of jobs is waiting for a slot.
     #[error("{0}")]
     QueueFull(#[from] QueueFull),
+    /// The memory that a guest starts with did not become free in time.
+    #[error("{0}")]
+    MemoryFull(#[from] MemoryFull),
 }
 
 impl Error {
@@ -94,7 +98,9 @@ impl Error {
     /// The kind of refusal that stopped the call or prevented its start; `None` for other errors.
     pub(crate) fn refusal_kind(&self) -> Option<RefusalKind> {
         match self {
-            Self::Limit(_) | Self::Deadline(_) | Self::QueueFull(_) => Some(RefusalKind::Limit),
+            Self::Limit(_) | Self::Deadline(_) | Self::QueueFull(_) | Self::MemoryFull(_) => {
+                Some(RefusalKind::Limit)
+            }
             Self::Crashed(_) => Some(RefusalKind::Crash),
             Self::Engine { .. } | Self::ShuttingDown | Self::Busy(_) => None,
         }
@@ -107,6 +113,7 @@ impl Error {
             Self::Limit(refusal) => refusal.guard,
             Self::Deadline(_) => Some(Guard::WallTime),
             Self::QueueFull(_) => Some(Guard::Queue),
+            Self::MemoryFull(_) => Some(Guard::MemoryOfUser),
             Self::Engine { .. } | Self::Crashed(_) | Self::ShuttingDown | Self::Busy(_) => None,
         }
     }

@@ -5,23 +5,34 @@ use wasmtime::ResourceLimiter;
 use crate::limits::{LimitExceeded, Limits};
 use crate::wasmtime_engine::{MAX_INSTANCES, MAX_MEMORIES, MAX_TABLES};
 use pinhole_ground::guard::Guard;
+use pinhole_ground::memory::{MAX_JOB_WAIT, MemoryFull, MemoryLease};
 
 /// Size of a table element in bytes.
 const TABLE_ELEMENT_BYTES: usize = 16;
 
-/// Counts the total size of all memories and tables of a store.
+/// Memory that must be free before a guest starts, in bytes: as much as most guests use.
+const START_BYTES: usize = 2 << 20;
+
+/// Counts the total size of all memories and tables of a store, in its call and in the process.
 #[derive(Debug)]
 pub(crate) struct GuestMemory {
     used_bytes: usize,
     max_bytes: usize,
+    lease: MemoryLease,
 }
 
 impl GuestMemory {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, lease: MemoryLease) -> Self {
         Self {
             used_bytes: 0,
             max_bytes: limits.memory_bytes,
+            lease,
         }
+    }
+
+    /// Waits for the memory that a guest starts with. Nothing has been sent yet, so a refusal costs nothing.
+    pub(crate) async fn start(&mut self) -> Result<(), MemoryFull> {
+        self.lease.grow_within(START_BYTES, MAX_JOB_WAIT).await
     }
 
     fn grow(&mut self, bytes: usize) -> Result<bool, LimitExceeded> {
@@ -29,6 +40,9 @@ impl GuestMemory {
         Guard::Memory.refuse_if(used > max, || {
             format!("it needs more than {max} bytes of memory")
         })?;
+        if used > self.lease.bytes() {
+            self.lease.resize_job(used)?;
+        }
         self.used_bytes = used;
         Ok(true)
     }
@@ -76,12 +90,15 @@ impl ResourceLimiter for GuestMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pinhole_ground::memory::{Holder, ProcessMemory};
 
     #[test]
     fn guest_memory_counts_memories_and_tables_together() {
+        let process = ProcessMemory::default();
         let mut memory = GuestMemory {
             used_bytes: 0,
             max_bytes: 100,
+            lease: process.share(Holder::Server).job(),
         };
         assert!(memory.memory_growing(0, 60, None).unwrap());
         assert!(memory.memory_growing(0, 20, None).unwrap());
@@ -91,5 +108,6 @@ mod tests {
         let LimitExceeded(refusal) = error.downcast_ref().unwrap();
         assert_eq!(refusal.guard, Some(Guard::Memory));
         assert_eq!(refusal.reason, "it needs more than 100 bytes of memory");
+        assert_eq!(process.held_bytes(), 96);
     }
 }

@@ -18,10 +18,7 @@ impl State {
             self.redactor.contains_secret(bytes, Guard::MetadataSecret)
         });
         let reservation = self.memory.reserve(image.bytes().len())?;
-        Ok(self.table.push(ImageResource {
-            image,
-            _reservation: reservation,
-        })?)
+        Ok(self.table.push(ImageResource { image, reservation })?)
     }
 
     /// Parses an image within the limits. Records one that is refused; the error is the reason.
@@ -87,6 +84,7 @@ impl HostImage for State {
     ) -> wasmtime::Result<Result<Resource<ImageResource>, String>> {
         self.budget.charge()?;
         let (image, limits) = (self.table.get(&image)?.image.clone(), self.limits.image);
+        let bytes = image.decoding_bytes();
         let meter = self.budget.meter.clone();
         let decode = move || meter.measure(|| image.to_white_mask(limits));
         let user = self.context.user.as_deref();
@@ -94,9 +92,9 @@ impl HostImage for State {
             Ok(permit) => permit,
             Err(full) => return Ok(Err(full.to_string())),
         };
-        match permit.run(&self.background, decode).await {
+        match permit.run(&self.background, bytes, decode).await {
             Ok(mask) => Ok(Ok(self.push_image(mask)?)),
-            Err(refusal) => Ok(Err(refusal.reason)),
+            Err(error) => Ok(Err(error.to_string())),
         }
     }
 

@@ -30,9 +30,10 @@ pub(crate) struct Instance {
 impl Instance {
     pub(crate) async fn new(
         pre: &Pre,
-        state: State,
+        mut state: State,
         settings: Vec<SettingValue>,
     ) -> Result<Self, Error> {
+        state.start_memory().await?;
         let mut store = state.into_store(pre.engine());
         let engine = pre
             .instantiate_async(&mut store)

@@ -7,7 +7,18 @@ use bytes::Bytes;
 
 use crate::redaction::CallRedactor;
 use node::Node;
+use pinhole_ground::json_bounds::JsonBounds;
 use skeleton::Skeleton;
+
+/// The most that a document may contain. A parser limits the depth too.
+const BOUNDS: JsonBounds = JsonBounds {
+    max_values: 500_000,
+    max_depth: 128,
+    max_string_bytes: usize::MAX,
+};
+
+/// Memory of a value in bytes, without a long string. Lists reserve more than they use.
+const VALUE_BYTES: usize = 96;
 
 /// A parsed JSON text. It retains the text, so that an image in it uses no more memory until it is read.
 #[derive(Debug)]
@@ -17,8 +28,14 @@ pub struct Document {
 }
 
 impl Document {
-    /// Parses a JSON text. Fails if it is not JSON, is nested deeper than 128 levels, or has more than 500 000
-    /// values.
+    /// Memory that the values of a text need, in bytes. Fails if the text exceeds [`BOUNDS`].
+    pub fn values_bytes(text: &[u8]) -> Result<usize, String> {
+        let values = BOUNDS.check(text);
+        let values = values.map_err(|refusal| format!("the JSON of the response: {refusal}"))?;
+        Ok(values.saturating_mul(VALUE_BYTES))
+    }
+
+    /// Parses a JSON text, of which [`Self::values_bytes`] is known. Fails if it is not JSON.
     pub fn parse(bytes: Bytes) -> Result<Self, String> {
         let root =
             Node::parse(&bytes).map_err(|error| format!("the response is not JSON: {error}"))?;
@@ -180,12 +197,9 @@ mod tests {
             );
         }
         assert!(Document::parse(Bytes::from("[".repeat(100_000))).is_err());
-        let many = format!("[{}0]", "0,".repeat(node::MAX_VALUES));
-        assert!(
-            Document::parse(Bytes::from(many))
-                .unwrap_err()
-                .contains("too many values")
-        );
+        let many = format!("[{}0]", "0,".repeat(BOUNDS.max_values));
+        let refused = Document::values_bytes(many.as_bytes()).unwrap_err();
+        assert!(refused.contains("more than 500000 values"), "{refused}");
         assert!(Document::parse(Bytes::from_static(b"[\"\xff\"]")).is_err());
     }
 }

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::limits::{LimitExceeded, Limits};
 use pinhole_ground::guard::Guard;
+use pinhole_ground::memory::{MemoryLease, MemoryShare};
 
-/// Limits the bytes that a call holds at one time, and those that it receives from start to end.
+/// Limits the bytes that a call holds at one time, and those that it receives from start to end, and counts
+/// what it holds in its user's share of the process's memory.
 ///
 /// Clones share one budget.
 #[derive(Clone, Debug)]
@@ -16,6 +18,7 @@ pub(crate) struct MemoryBudget {
     received: Arc<AtomicUsize>,
     max_held: usize,
     max_received: usize,
+    share: MemoryShare,
 }
 
 /// Bytes of a [`MemoryBudget`], released when dropped.
@@ -23,22 +26,30 @@ pub(crate) struct MemoryBudget {
 pub(crate) struct Reservation {
     budget: MemoryBudget,
     bytes: usize,
+    lease: MemoryLease,
 }
 
 impl MemoryBudget {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, share: MemoryShare) -> Self {
         Self {
             held: Arc::default(),
             received: Arc::default(),
             max_held: limits.held_bytes,
             max_received: limits.taken_bytes,
+            share,
         }
+    }
+
+    /// An empty lease, for bytes that no reservation counts.
+    pub(crate) fn lease(&self) -> MemoryLease {
+        self.share.job()
     }
 
     pub(crate) fn reserve(&self, bytes: usize) -> Result<Reservation, LimitExceeded> {
         let mut reservation = Reservation {
             budget: self.clone(),
             bytes: 0,
+            lease: self.lease(),
         };
         reservation.grow(bytes)?;
         Ok(reservation)
@@ -61,7 +72,14 @@ impl Reservation {
         Guard::TakenBytes.refuse_if(received > max_received, || {
             format!("it received more than {max_received} bytes of responses and images")
         })?;
+        self.lease.grow_job(bytes)?;
         Ok(())
+    }
+
+    /// Ends the reservation in its call. The lease still counts the bytes for the process.
+    pub(crate) fn into_lease(mut self) -> MemoryLease {
+        let empty = self.budget.lease();
+        std::mem::replace(&mut self.lease, empty)
     }
 }
 
@@ -76,6 +94,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use pinhole_ground::memory::{Holder, ProcessMemory};
 
     #[test]
     fn memory_budget_releases_dropped_reservations_but_counts_all_received_bytes() {
@@ -84,16 +103,19 @@ mod tests {
             assert_eq!(refusal.guard, Some(guard));
             assert!(refusal.reason.contains(gist), "{refusal}");
         };
-        let budget = MemoryBudget::new(&Limits {
+        let limits = Limits {
             held_bytes: 100,
             taken_bytes: 250,
             ..Limits::job(Duration::ZERO)
-        });
+        };
+        let process = ProcessMemory::new(1000);
+        let budget = MemoryBudget::new(&limits, process.share(Holder::Server));
         let mut first = budget.reserve(30).unwrap();
         first.grow(50).unwrap();
         check(budget.reserve(30), Guard::HeldBytes, "more than 100 bytes");
         drop(first);
         assert!(budget.reserve(100).is_ok());
+        assert_eq!(process.held_bytes(), 0);
         // Nothing is held at this point, but 210 bytes were received.
         check(
             budget.reserve(100),

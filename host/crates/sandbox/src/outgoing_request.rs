@@ -68,6 +68,7 @@ impl OutgoingRequest {
             ResponseBody::Events(Box::new(EventBody {
                 response,
                 stream: EventStream::default(),
+                lease: self.memory.lease(),
                 _connection: self.connection,
             }))
         } else {

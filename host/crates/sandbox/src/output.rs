@@ -47,7 +47,12 @@ impl JobOutput {
         let images = output
             .images
             .into_iter()
-            .map(|handle| Ok(state.table.delete(handle)?.image))
+            .map(|handle| {
+                let resource = state.table.delete(handle)?;
+                // The image is counted until its last copy is dropped.
+                let lease = resource.reservation.into_lease();
+                Ok(resource.image.with_lease(lease))
+            })
             .collect::<Result<_, ResourceTableError>>()
             .map_err(|error| Error::protocol(error.to_string()))?;
         let redactor = &state.redactor;

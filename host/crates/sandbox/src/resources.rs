@@ -13,12 +13,13 @@ use crate::limits::LimitExceeded;
 use crate::memory_budget::Reservation;
 use crate::sse::EventStream;
 use pinhole_egress as egress;
+use pinhole_ground::memory::MemoryLease;
 use pinhole_images::Image;
 
 /// An image.
 pub struct ImageResource {
     pub(crate) image: Image,
-    pub(crate) _reservation: Reservation,
+    pub(crate) reservation: Reservation,
 }
 
 /// A JSON document.
@@ -26,7 +27,8 @@ pub struct DocumentResource {
     pub(crate) document: Document,
     /// The name of the upstream that sent it, here and below.
     pub(crate) upstream: Arc<str>,
-    pub(crate) _reservation: Arc<Reservation>,
+    pub(crate) _text_reservation: Arc<Reservation>,
+    pub(crate) _values_reservation: Reservation,
 }
 
 /// A response: its head, and as much of its body as was received.
@@ -55,6 +57,8 @@ pub(crate) struct WholeBody {
 pub(crate) struct EventBody {
     pub(crate) response: egress::Response,
     pub(crate) stream: EventStream,
+    /// Counts the part of the stream that is no event yet.
+    pub(crate) lease: MemoryLease,
     pub(crate) _connection: OwnedSemaphorePermit,
 }
 

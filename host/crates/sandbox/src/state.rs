@@ -24,6 +24,7 @@ use crate::redaction::CallRedactor;
 use pinhole_egress::Redactor;
 use pinhole_ground::audit::{AuditLog, Event, RefusalKind};
 use pinhole_ground::guard::{Guard, Refusal};
+use pinhole_ground::memory::MemoryFull;
 use pinhole_images::Decoder;
 
 /// Random bytes that WASI returns at once.
@@ -45,7 +46,7 @@ pub struct CallSetup<'a> {
     pub limits: Limits,
     /// Records refusals.
     pub audit: AuditLog,
-    /// Limits how many images are decoded at once.
+    /// Limits how many images are decoded at once. The call's memory counts in the decoder's budget.
     pub decoder: Decoder,
     /// Runs long work of the host.
     pub background: Handle,
@@ -80,6 +81,7 @@ impl State {
             audit,
             ..
         } = setup;
+        let share = setup.decoder.memory().of(context.user.as_deref());
         let (host_tasks, driver) = HostTasks::new();
         let mut table = ResourceTable::new();
         table.set_max_capacity(Guard::Handles.limit(limits.handles));
@@ -88,7 +90,7 @@ impl State {
             table,
             engine: engine.to_owned(),
             budget: CallBudget::new(&limits),
-            memory: MemoryBudget::new(&limits),
+            memory: MemoryBudget::new(&limits, share.clone()),
             network: Network::new(
                 engine,
                 setup.upstreams,
@@ -99,7 +101,7 @@ impl State {
             redactor: CallRedactor::new(setup.redactor, audit.clone(), engine, &context),
             decoder: setup.decoder,
             background: setup.background,
-            guest_memory: GuestMemory::new(&limits),
+            guest_memory: GuestMemory::new(&limits, share.job()),
             // Without files, environment, arguments, standard streams, sockets and name resolution.
             wasi: WasiCtx::builder()
                 .max_random_size(max_random_bytes as u64)
@@ -109,6 +111,11 @@ impl State {
             audit,
         };
         (state, driver)
+    }
+
+    /// Waits for the memory that the guest starts with.
+    pub(crate) async fn start_memory(&mut self) -> Result<(), MemoryFull> {
+        self.guest_memory.start().await
     }
 
     /// The meter of the call's CPU time.

@@ -3,6 +3,8 @@
 use http::StatusCode;
 use serde_json::Value;
 
+use crate::chat::model::parse_json;
+
 /// Length of a response's text in bytes.
 pub(super) const MAX_CONTENT_BYTES: usize = 512 << 10;
 /// Length of the input that is not parsed yet, in bytes: a line of a stream, or a completion.
@@ -59,7 +61,7 @@ impl ResponseText {
     }
 
     fn parse_json(&mut self, bytes: &[u8], text_pointer: &str) -> Result<(), String> {
-        let json: Value = serde_json::from_slice(bytes)
+        let json: Value = parse_json(bytes)
             .map_err(|_| "the language model's response is not valid JSON".to_owned())?;
         if let Some(error) = json.get("error").filter(|error| !error.is_null()) {
             return Err(format!("the language model failed: {}", message_of(error)));
@@ -91,7 +93,7 @@ impl ResponseText {
 
 /// The message of a response without success.
 pub(super) fn error_message(status: StatusCode, body: &[u8]) -> String {
-    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let json: Value = parse_json(body).unwrap_or_default();
     let why = message_of(json.get("error").unwrap_or(&json));
     format!("the language model responded with status {status}: {why}")
 }

@@ -119,10 +119,16 @@ impl Completion {
         Ok(None)
     }
 
-    /// The rest of the body.
-    pub async fn bytes(&mut self) -> Result<Bytes, Error> {
+    /// The rest of the body, at most this long.
+    pub async fn bytes(&mut self, max_bytes: usize) -> Result<Bytes, Error> {
         let mut bytes = Vec::new();
         while let Some(chunk) = self.chunk().await? {
+            if bytes.len() + chunk.len() > max_bytes {
+                return Err(Error::TooLarge {
+                    guard: Guard::AnswerBytes,
+                    max_bytes,
+                });
+            }
             bytes.extend_from_slice(&chunk);
         }
         Ok(bytes.into())

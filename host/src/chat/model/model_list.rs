@@ -14,6 +14,8 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::parse_json;
+
 /// How long a list is cached.
 pub(super) const MAX_LIST_AGE: Duration = Duration::from_secs(300);
 /// How long a list is cached that lacks a requested model.
@@ -112,8 +114,7 @@ async fn request_list(
 
 /// The entries of a list that have a valid id without a secret.
 fn parse_list(body: &[u8], redactor: &Redactor) -> Result<Vec<ListedModel>, String> {
-    let list: Value = serde_json::from_slice(body)
-        .map_err(|error| format!("the response is not JSON: {error}"))?;
+    let list: Value = parse_json(body)?;
     let entries = list
         .get("data")
         .and_then(Value::as_array)

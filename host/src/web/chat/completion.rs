@@ -12,11 +12,14 @@ use utoipa::ToSchema;
 
 use pinhole_egress as egress;
 
-use crate::chat::model::Completion as ModelCompletion;
+use crate::chat::model::{Completion as ModelCompletion, parse_json};
 use crate::store::now;
 use crate::web::error::ApiError;
 use crate::web::extractors::Json;
 use crate::web::tasks::Task;
+
+/// Length of a completion that gets a text in front of its own, in bytes.
+const MAX_PREFIXED_BYTES: usize = 4 << 20;
 
 /// The response to a chat completion request: the completion, or the task that computes it.
 #[derive(Serialize, ToSchema)]
@@ -81,7 +84,7 @@ impl CompletionFormat {
             let first = Bytes::from(self.chunk(&new_id(), prefix));
             Body::from_stream(stream::iter([Ok(first)]).chain(body_chunks(response)))
         } else {
-            let bytes = response.bytes().await.map_err(|error| {
+            let bytes = response.bytes(MAX_PREFIXED_BYTES).await.map_err(|error| {
                 tracing::warn!("the language model's response is incomplete: {error}");
                 let detail = "the language model's response is incomplete";
                 ApiError::new(StatusCode::BAD_GATEWAY, detail).without_retry()
@@ -159,7 +162,7 @@ fn body_chunks(response: ModelCompletion) -> impl Stream<Item = Result<Bytes, eg
 
 /// The completion with the prefix in front of its text; `None` if the body is not a completion.
 fn with_prefix(body: &[u8], prefix: &str) -> Option<String> {
-    let mut completion: Value = serde_json::from_slice(body).ok()?;
+    let mut completion: Value = parse_json(body).ok()?;
     let content = completion.pointer_mut("/choices/0/message/content")?;
     *content = format!("{prefix}{}", content.as_str().unwrap_or_default()).into();
     Some(completion.to_string())

@@ -34,7 +34,11 @@ use crate::web::extractors::Json;
 pub(super) async fn complete(
     State(app): State<Arc<App>>,
     ChatUser(user): ChatUser,
-    ChatBody { request, payload }: ChatBody,
+    ChatBody {
+        request,
+        payload,
+        memory: _memory,
+    }: ChatBody,
 ) -> Result<Json<Value>, ApiError> {
     let Some(id) = request.model else {
         return Err(ApiError::invalid("model", "model must be a string"));

@@ -1,13 +1,14 @@
 //! `ChatRequest`: the body of a chat completion request.
 
 use axum::extract::{FromRequest, Request};
+use pinhole_ground::memory::MemoryLease;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::web::error::{ApiError, Rejection};
-use crate::web::extractors::json_body;
+use crate::web::json_body::JsonBody;
 
 /// Length of the id of a chat or message, in bytes.
 const MAX_ID_BYTES: usize = 200;
@@ -17,6 +18,8 @@ pub(in crate::web) struct ChatBody {
     pub(super) request: ChatRequest,
     /// All fields as the client sent them, also those of [`ChatRequest`].
     pub(super) payload: Map<String, Value>,
+    /// Counts the payload, and its text for a language model.
+    pub(super) memory: MemoryLease,
 }
 
 /// The fields of a chat completion request that the server uses. All fields are passed to the language
@@ -61,23 +64,26 @@ impl<S: Send + Sync> FromRequest<S> for ChatBody {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Rejection> {
         let uri = request.uri().clone();
-        let payload = json_body(request)
-            .await
-            .map_err(|error| error.rejection(&uri))?;
-        Self::new(payload).map_err(|error| error.rejection(&uri))
-    }
-}
-
-impl ChatBody {
-    fn new(payload: Map<String, Value>) -> Result<Self, ApiError> {
-        let Ok(request) = ChatRequest::deserialize(&payload) else {
-            return Err(ApiError::invalid("messages", "messages must be a list"));
+        let body = async {
+            let body = JsonBody::read(request).await?;
+            let payload = body.parse()?;
+            Ok(Self {
+                request: ChatRequest::new(&payload)?,
+                payload,
+                memory: body.into_lease_with_text(),
+            })
         };
-        Ok(Self { request, payload })
+        let body = body.await;
+        body.map_err(|error: ApiError| error.rejection(&uri))
     }
 }
 
 impl ChatRequest {
+    fn new(payload: &Map<String, Value>) -> Result<Self, ApiError> {
+        Self::deserialize(payload)
+            .map_err(|_| ApiError::invalid("messages", "messages must be a list"))
+    }
+
     pub(super) fn wants_image(&self) -> bool {
         let features = self.features.as_ref();
         features.and_then(|it| it.image_generation).unwrap_or(false)
@@ -132,11 +138,8 @@ mod tests {
 
     use super::*;
 
-    fn parse(body: Value) -> Result<ChatBody, ApiError> {
-        let Value::Object(payload) = body else {
-            panic!("{body} is not an object")
-        };
-        ChatBody::new(payload)
+    fn parse(body: &Value) -> Result<ChatRequest, ApiError> {
+        ChatRequest::new(body.as_object().unwrap())
     }
 
     #[test]
@@ -146,14 +149,13 @@ mod tests {
             json!({"messages": null}),
             json!({"messages": {"0": {}}}),
         ] {
-            assert!(parse(body.clone()).is_err(), "{body}");
+            assert!(parse(&body).is_err(), "{body}");
         }
         let body = json!({
             "messages": [{}, 5], "model": 5, "stream": "yes", "features": [true], "session_id": {},
             "unknown": [1],
         });
-        let ChatBody { request, payload } = parse(body.clone()).unwrap();
-        assert_eq!(Value::Object(payload), body);
+        let request = parse(&body).unwrap();
         assert_eq!((request.model.as_deref(), request.stream), (None, None));
         assert!(!request.wants_image() && !request.runs_in_background());
     }
@@ -161,12 +163,12 @@ mod tests {
     #[test]
     fn chat_with_session_chat_and_message_runs_in_background() {
         let ids = json!({"messages": [], "session_id": "s", "chat_id": "c", "id": "i"});
-        assert!(parse(ids.clone()).unwrap().request.runs_in_background());
+        assert!(parse(&ids).unwrap().runs_in_background());
         for field in ["session_id", "chat_id", "id"] {
             for value in [json!(""), json!(null), json!(5)] {
                 let mut other = ids.clone();
                 other[field] = value;
-                let request = parse(other.clone()).unwrap().request;
+                let request = parse(&other).unwrap();
                 assert!(!request.runs_in_background(), "{other}");
             }
         }
@@ -175,9 +177,8 @@ mod tests {
     #[test]
     fn id_is_a_string_within_its_limit() {
         let id = |id: Value| {
-            parse(json!({"messages": [], "id": id}))
+            parse(&json!({"messages": [], "id": id}))
                 .unwrap()
-                .request
                 .message_id()
         };
         assert_eq!(id(json!("")).unwrap(), None);

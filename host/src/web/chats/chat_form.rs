@@ -12,7 +12,7 @@ use crate::store::{self, ChatMessage, MAX_MESSAGES, StoredMessage};
 use crate::web::error::ApiError;
 
 /// Length of a chat's title, in bytes.
-const MAX_TITLE_BYTES: usize = 2_000;
+pub(super) const MAX_TITLE_BYTES: usize = 2_000;
 /// Length of a message with all its fields, in bytes of JSON.
 pub(super) const MAX_MESSAGE_BYTES: usize = 4 << 20;
 /// Entries in the `files` of one message.
@@ -29,17 +29,46 @@ pub(super) struct ChatForm {
 }
 
 /// A client's copy of a chat. Omitted fields keep their current value.
-#[derive(Deserialize, ToSchema)]
+#[derive(Default, ToSchema)]
 struct ChatCopy {
     title: Option<String>,
     history: Option<ChatHistory>,
     /// Ignored: derived from `history`.
     #[serde(default, rename = "messages")]
     #[schema(value_type = Value)]
-    _branch: IgnoredAny,
+    _branch: (),
     /// Further fields of the client, which are stored.
     #[serde(flatten)]
     rest: Map<String, Value>,
+}
+
+/// Reads each field once. A derived implementation would first copy all of them, because of the further
+/// fields.
+impl<'de> Deserialize<'de> for ChatCopy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct CopyVisitor;
+        impl<'de> Visitor<'de> for CopyVisitor {
+            type Value = ChatCopy;
+
+            fn expecting(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+                text.write_str("an object with the fields of a chat")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<ChatCopy, M::Error> {
+                let mut copy = ChatCopy::default();
+                while let Some(name) = map.next_key::<String>()? {
+                    match name.as_str() {
+                        "title" => copy.title = map.next_value()?,
+                        "history" => copy.history = map.next_value()?,
+                        "messages" => _ = map.next_value::<IgnoredAny>()?,
+                        _ => _ = copy.rest.insert(name, map.next_value()?),
+                    }
+                }
+                Ok(copy)
+            }
+        }
+        deserializer.deserialize_map(CopyVisitor)
+    }
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -179,7 +208,6 @@ fn parse_message(id: String, mut message: Map<String, Value>) -> Result<ChatMess
             content,
             files,
         },
-        statuses: Vec::new(),
         rest: message,
     })
 }

@@ -1,15 +1,23 @@
-//! A chat in a response.
+//! A chat in a response, written from its stored texts while it is sent.
+//!
+//! Parsed values would need many times the memory of the texts, and the whole response twice their length:
+//! it contains the messages of the current branch two times.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::iter;
+use std::sync::Arc;
 
+use axum::body::Bytes;
+use pinhole_ground::memory::MemoryLease;
 use serde::Serialize;
-use serde::ser::Serializer;
+use serde::ser::{Error as _, SerializeMap, Serializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use crate::store::{ChatMessage, ChatRow};
+use crate::store::{ChatContent, ChatRow, MessageText};
 
-/// A chat with all its messages.
+/// A chat with all its messages. [`chat_parts`] writes the messages between the last fields.
 ///
 /// Source: Open WebUI, `ChatResponse`.
 #[derive(Serialize, ToSchema)]
@@ -18,7 +26,6 @@ pub(super) struct ChatResponse {
     id: String,
     user_id: String,
     title: String,
-    chat: ChatBody,
     /// Seconds since 1970.
     updated_at: i64,
     /// Seconds since 1970.
@@ -31,63 +38,38 @@ pub(super) struct ChatResponse {
     meta: Map<String, Value>,
     /// Always `null`: there are no folders.
     folder_id: Option<String>,
+    // The last field.
+    chat: ChatBody,
 }
 
 /// The client's copy of the chat, with content that the server generated.
 #[derive(Serialize, ToSchema)]
 struct ChatBody {
     #[serde(flatten)]
-    rest: Map<String, Value>,
+    #[schema(value_type = Map<String, Value>)]
+    rest: BTreeMap<String, Box<RawValue>>,
     title: String,
-    history: ChatBodyHistory,
     /// The branch that ends at the current message.
-    messages: Vec<Value>,
+    #[schema(value_type = Vec<Value>)]
+    messages: [(); 0],
+    // The last field.
+    history: ChatBodyHistory,
 }
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ChatBodyHistory {
-    /// Messages by id.
-    #[schema(value_type = HashMap<String, Map<String, Value>>)]
-    messages: MessagesById,
     current_id: Option<String>,
-}
-
-/// Serialized as an object, in order of creation.
-struct MessagesById(Vec<(String, Value)>);
-
-impl Serialize for MessagesById {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(messages) = self;
-        serializer.collect_map(messages.iter().map(|(id, message)| (id, message)))
-    }
+    /// Messages by id, in order of creation.
+    // The last field.
+    #[schema(value_type = HashMap<String, Map<String, Value>>)]
+    messages: Map<String, Value>,
 }
 
 impl ChatResponse {
-    pub(super) fn new(chat: ChatRow, messages: Vec<ChatMessage>) -> Self {
-        let mut children: HashMap<String, Vec<Value>> = HashMap::new();
-        let mut parents: HashMap<String, Option<String>> = HashMap::new();
-        for ChatMessage { stored, .. } in &messages {
-            if let Some(parent) = &stored.parent_id {
-                let id = Value::from(stored.id.as_str());
-                children.entry(parent.clone()).or_default().push(id);
-            }
-            parents.insert(stored.id.clone(), stored.parent_id.clone());
-        }
-        let messages: Vec<_> = messages
-            .into_iter()
-            .map(|message| {
-                let id = message.stored.id.clone();
-                let children = children.remove(&id).unwrap_or_default();
-                (id, message_object(message, children))
-            })
-            .collect();
-        let by_id: HashMap<_, _> = messages.iter().map(|(id, it)| (id.as_str(), it)).collect();
-        let branch = branch(chat.current_id.as_deref(), &parents)
-            .into_iter()
-            .filter_map(|id| by_id.get(id).map(|message| (*message).clone()))
-            .collect();
-        Self {
+    /// A chat without messages.
+    fn new(chat: ChatRow, rest: &str) -> serde_json::Result<Self> {
+        Ok(Self {
             id: chat.id,
             user_id: chat.user_id,
             title: chat.title.clone(),
@@ -99,16 +81,116 @@ impl ChatResponse {
             meta: Map::new(),
             folder_id: None,
             chat: ChatBody {
-                rest: chat.rest,
+                rest: serde_json::from_str(rest)?,
                 title: chat.title,
-                messages: branch,
+                messages: [],
                 history: ChatBodyHistory {
-                    messages: MessagesById(messages),
                     current_id: chat.current_id,
+                    messages: Map::new(),
                 },
             },
+        })
+    }
+}
+
+/// The messages of a chat, and their memory until they are sent.
+struct Messages {
+    list: Vec<MessageText>,
+    /// The ids of the children of each message in the list.
+    children: Vec<Vec<String>>,
+    _lease: MemoryLease,
+}
+
+impl Messages {
+    fn new(list: Vec<MessageText>, lease: MemoryLease) -> Self {
+        let mut by_parent: HashMap<&str, Vec<String>> = HashMap::new();
+        for message in &list {
+            if let Some(parent) = &message.parent_id {
+                by_parent
+                    .entry(parent)
+                    .or_default()
+                    .push(message.id.clone());
+            }
+        }
+        let children = list
+            .iter()
+            .map(|message| by_parent.remove(message.id.as_str()).unwrap_or_default())
+            .collect();
+        Self {
+            children,
+            list,
+            _lease: lease,
         }
     }
+
+    /// The indices of the messages from the root to a message.
+    fn branch(&self, current_id: Option<&str>) -> Vec<usize> {
+        let indices: HashMap<&str, usize> = self
+            .list
+            .iter()
+            .enumerate()
+            .map(|(index, message)| (message.id.as_str(), index))
+            .collect();
+        let parents = self
+            .list
+            .iter()
+            .map(|message| (message.id.clone(), message.parent_id.clone()))
+            .collect();
+        let ids = branch(current_id, &parents).into_iter();
+        ids.filter_map(|id| indices.get(id).copied()).collect()
+    }
+
+    /// The JSON of a message, after a prefix. A stored text that is not JSON leaves `null`.
+    fn json(&self, prefix: &str, index: usize) -> Bytes {
+        let message = self.list.get(index).zip(self.children.get(index));
+        let object = message.map(|(text, children)| MessageObject { text, children });
+        let mut json = prefix.as_bytes().to_vec();
+        let start = json.len();
+        if let Err(error) = serde_json::to_writer(&mut json, &object) {
+            tracing::error!("a stored message is not valid: {error}");
+            json.truncate(start);
+            json.extend_from_slice(b"null");
+        }
+        json.into()
+    }
+}
+
+/// The JSON of a chat in parts, each written when it is asked for. They hold the lease.
+pub(super) fn chat_parts(
+    chat: ChatRow,
+    content: ChatContent,
+    lease: MemoryLease,
+) -> serde_json::Result<impl Iterator<Item = Bytes> + Send + use<>> {
+    let messages = Arc::new(Messages::new(content.messages, lease));
+    let branch = messages.branch(chat.current_id.as_deref());
+    let response = ChatResponse::new(chat, &content.rest)?;
+    // The end of the JSON text, from the end of the branch, and from the end of the history.
+    const END: &str = "}}}}";
+    let history = serde_json::to_string(&response.chat.history)?;
+    let end = format!("],\"history\":{history}}}}}");
+    let mut head = serde_json::to_string(&response)?;
+    head.truncate(head.len() - end.len());
+    let between = end.strip_suffix(END).unwrap_or_default().to_owned();
+    let (of_branch, of_history) = (messages.clone(), messages);
+    let branch_parts = branch
+        .into_iter()
+        .zip(iter::once("").chain(iter::repeat(",")))
+        .map(move |(index, separator)| of_branch.json(separator, index));
+    let history_parts = (0..of_history.list.len())
+        .zip(iter::once("").chain(iter::repeat(",")))
+        .map(move |(index, separator)| {
+            let id = of_history
+                .list
+                .get(index)
+                .map(|message| message.id.as_str());
+            let key = Value::from(id.unwrap_or_default());
+            of_history.json(&format!("{separator}{key}:"), index)
+        });
+    Ok(iter::once(Bytes::from(head))
+        .chain(branch_parts)
+        .chain(iter::once(Bytes::from(between)))
+        .chain(history_parts)
+        .chain(iter::once(Bytes::from_static(END.as_bytes()))))
 }
 
 /// The ids from the root to a message. A cycle of parents ends the branch.
@@ -132,28 +214,51 @@ fn branch<'a>(
 
 /// A message in the client's format. The server's status history replaces the client's, which may be
 /// incomplete.
-fn message_object(message: ChatMessage, children: Vec<Value>) -> Value {
-    let ChatMessage {
-        stored,
-        statuses,
-        mut rest,
-    } = message;
-    for (key, value) in [
-        ("id", stored.id.into()),
-        ("parentId", stored.parent_id.into()),
-        ("childrenIds", children.into()),
-        ("role", stored.role.into()),
-        ("content", stored.content),
-    ] {
-        rest.insert(key.to_owned(), value);
+struct MessageObject<'a> {
+    text: &'a MessageText,
+    children: &'a [String],
+}
+
+impl MessageObject<'_> {
+    /// Does the server have a value of its own for this field?
+    fn replaces(&self, name: &str) -> bool {
+        match name {
+            "id" | "parentId" | "childrenIds" | "role" | "content" => true,
+            "files" => !self.text.files.is_empty(),
+            "statusHistory" => !self.text.statuses.is_empty(),
+            _ => false,
+        }
     }
-    if !stored.files.is_empty() {
-        rest.insert("files".to_owned(), stored.files.into());
+}
+
+impl Serialize for MessageObject<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { text, children } = self;
+        let rest: BTreeMap<String, &RawValue> =
+            serde_json::from_str(&text.rest).map_err(S::Error::custom)?;
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in rest.iter().filter(|(name, _)| !self.replaces(name)) {
+            map.serialize_entry(name, value)?;
+        }
+        map.serialize_entry("id", &text.id)?;
+        map.serialize_entry("parentId", &text.parent_id)?;
+        map.serialize_entry("childrenIds", children)?;
+        map.serialize_entry("role", &text.role)?;
+        map.serialize_entry("content", raw::<S::Error>(&text.content)?)?;
+        for (name, texts) in [("files", &text.files), ("statusHistory", &text.statuses)] {
+            if texts.is_empty() {
+                continue;
+            }
+            let values = texts.iter().map(|it| raw::<S::Error>(it));
+            map.serialize_entry(name, &values.collect::<Result<Vec<_>, _>>()?)?;
+        }
+        map.end()
     }
-    if !statuses.is_empty() {
-        rest.insert("statusHistory".to_owned(), statuses.into());
-    }
-    rest.into()
+}
+
+/// A stored text as the JSON value that it is.
+fn raw<E: serde::ser::Error>(text: &str) -> Result<&RawValue, E> {
+    serde_json::from_str(text).map_err(E::custom)
 }
 
 #[cfg(test)]

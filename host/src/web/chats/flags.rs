@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::response::Response;
 
 use super::chat_response::ChatResponse;
 use super::{find, not_found, respond};
@@ -44,7 +45,7 @@ pub(super) async fn pin(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     User(user): User,
-) -> Result<Json<ChatResponse>, ApiError> {
+) -> Result<Response, ApiError> {
     toggle(&app, &user, &id, ChatFlag::Pinned).await
 }
 
@@ -62,7 +63,7 @@ pub(super) async fn archive(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     User(user): User,
-) -> Result<Json<ChatResponse>, ApiError> {
+) -> Result<Response, ApiError> {
     toggle(&app, &user, &id, ChatFlag::Archived).await
 }
 
@@ -71,8 +72,8 @@ async fn toggle(
     user: &store::User,
     id: &str,
     flag: ChatFlag,
-) -> Result<Json<ChatResponse>, ApiError> {
+) -> Result<Response, ApiError> {
     find(app, user, id).await?;
     let chat = app.store.toggle_chat_flag(id, flag).await?;
-    respond(app, chat.ok_or_else(not_found)?).await
+    respond(app, user, chat.ok_or_else(not_found)?).await
 }

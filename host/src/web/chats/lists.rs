@@ -1,27 +1,35 @@
 //! Lists of the caller's chats.
 
+use std::iter;
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use http::header::CONTENT_TYPE;
+use pinhole_ground::memory::MemoryLease;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
+use super::chat_form::MAX_TITLE_BYTES;
 use super::chat_response::ChatResponse;
+use super::load_parts;
 use crate::app::App;
 use crate::store::{self, ChatFilter, MAX_CHATS, Page};
 use crate::web::auth::User;
 use crate::web::error::ApiError;
 use crate::web::extractors::{Json, Query};
+use crate::web::request_memory::leased_json;
 
 /// Chats on a page.
 ///
 /// Source: Open WebUI `routers/chats.py`.
 const PAGE_CHATS: u32 = 60;
+/// Memory of a chat in a list and of its JSON, in bytes: mostly its title.
+const MAX_SUMMARY_BYTES: usize = 2 * (MAX_TITLE_BYTES + 200);
 /// Length of a searched text, in bytes.
 const MAX_SEARCH_BYTES: usize = 500;
 
@@ -93,13 +101,13 @@ pub(super) async fn list(
     State(app): State<Arc<App>>,
     User(user): User,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Vec<ChatSummary>>, ApiError> {
+) -> Result<Response, ApiError> {
     let includes_pinned = query.include_pinned == Some(true);
     let filter = ChatFilter {
         archived: Some(false),
         pinned: if includes_pinned { None } else { Some(false) },
     };
-    summaries(&app, &user.id, filter, query.page).await
+    summaries(&app, &user, filter, query.page).await
 }
 
 /// `GET /api/v1/chats/list`
@@ -116,7 +124,7 @@ pub(super) async fn list_alias(
     app: State<Arc<App>>,
     user: User,
     query: Query<ListQuery>,
-) -> Result<Json<Vec<ChatSummary>>, ApiError> {
+) -> Result<Response, ApiError> {
     list(app, user, query).await
 }
 
@@ -132,12 +140,12 @@ pub(super) async fn list_alias(
 pub(super) async fn pinned(
     State(app): State<Arc<App>>,
     User(user): User,
-) -> Result<Json<Vec<ChatSummary>>, ApiError> {
+) -> Result<Response, ApiError> {
     let filter = ChatFilter {
         archived: Some(false),
         pinned: Some(true),
     };
-    summaries(&app, &user.id, filter, None).await
+    summaries(&app, &user, filter, None).await
 }
 
 /// `GET /api/v1/chats/archived`
@@ -154,13 +162,13 @@ pub(super) async fn archived(
     State(app): State<Arc<App>>,
     User(user): User,
     Query(ArchiveQuery { query, page }): Query<ArchiveQuery>,
-) -> Result<Json<Vec<ChatSummary>>, ApiError> {
+) -> Result<Response, ApiError> {
     let filter = ChatFilter {
         archived: Some(true),
         pinned: None,
     };
     let text = query.as_deref().unwrap_or_default();
-    find_text(&app, &user.id, text, filter, page).await
+    find_text(&app, &user, text, filter, page).await
 }
 
 /// `GET /api/v1/chats/search?text=`
@@ -181,20 +189,20 @@ pub(super) async fn search(
     State(app): State<Arc<App>>,
     User(user): User,
     Query(SearchQuery { text, page }): Query<SearchQuery>,
-) -> Result<Json<Vec<ChatSummary>>, ApiError> {
+) -> Result<Response, ApiError> {
     let filter = ChatFilter {
         archived: Some(false),
         pinned: None,
     };
-    find_text(&app, &user.id, text.trim(), filter, page).await
+    find_text(&app, &user, text.trim(), filter, page).await
 }
 
 async fn summaries(
     app: &App,
-    user_id: &str,
+    user: &store::User,
     filter: ChatFilter,
     page: Option<u32>,
-) -> Result<Json<Vec<ChatSummary>>, ApiError> {
+) -> Result<Response, ApiError> {
     let Page { limit, offset } = match page {
         None => Page {
             limit: MAX_CHATS,
@@ -202,29 +210,43 @@ async fn summaries(
         },
         Some(number) => parse_page(number)?,
     };
-    let chats = app.store.chats(user_id, filter, limit, offset).await?;
-    Ok(Json(chats.into_iter().map(ChatSummary::from).collect()))
+    let lease = lease_summaries(app, user, limit).await?;
+    let chats = app.store.chats(&user.id, filter, limit, offset).await?;
+    let chats: Vec<ChatSummary> = chats.into_iter().map(ChatSummary::from).collect();
+    leased_json(&chats, lease)
 }
 
 /// A page of the chats that contain the text; all chats match an empty one.
 async fn find_text(
     app: &App,
-    user_id: &str,
+    user: &store::User,
     text: &str,
     filter: ChatFilter,
     page: Option<u32>,
-) -> Result<Json<Vec<ChatSummary>>, ApiError> {
+) -> Result<Response, ApiError> {
     let number = page.unwrap_or(1);
     if text.is_empty() {
-        return summaries(app, user_id, filter, Some(number)).await;
+        return summaries(app, user, filter, Some(number)).await;
     }
     if text.len() > MAX_SEARCH_BYTES {
         let detail = format!("the text is longer than {MAX_SEARCH_BYTES} bytes");
         return Err(ApiError::invalid("text", detail));
     }
     let page = parse_page(number)?;
-    let chats = app.store.search_chats(user_id, text, filter, page).await?;
-    Ok(Json(chats.into_iter().map(ChatSummary::from).collect()))
+    let lease = lease_summaries(app, user, page.limit).await?;
+    let chats = app.store.search_chats(&user.id, text, filter, page).await?;
+    let chats: Vec<ChatSummary> = chats.into_iter().map(ChatSummary::from).collect();
+    leased_json(&chats, lease)
+}
+
+/// Counts this number of summaries.
+async fn lease_summaries(
+    app: &App,
+    user: &store::User,
+    limit: u32,
+) -> Result<MemoryLease, ApiError> {
+    let bytes = (limit as usize).saturating_mul(MAX_SUMMARY_BYTES);
+    Ok(app.memory.of(Some(&user.id)).lease(bytes).await?)
 }
 
 fn parse_page(number: u32) -> Result<Page, ApiError> {
@@ -250,7 +272,7 @@ pub(super) async fn export(
     State(app): State<Arc<App>>,
     User(user): User,
 ) -> Result<Response, ApiError> {
-    stream_chats(app, &user.id, ChatFilter::default()).await
+    stream_chats(app, user, ChatFilter::default()).await
 }
 
 /// `GET /api/v1/chats/all/archived`
@@ -270,19 +292,21 @@ pub(super) async fn export_archived(
         archived: Some(true),
         ..ChatFilter::default()
     };
-    stream_chats(app, &user.id, filter).await
+    stream_chats(app, user, filter).await
 }
 
 /// Streams a JSON list of chats with their messages.
 async fn stream_chats(
     app: Arc<App>,
-    user_id: &str,
+    user: store::User,
     filter: ChatFilter,
 ) -> Result<Response, ApiError> {
-    let chats = app.store.chats(user_id, filter, MAX_CHATS, 0).await?;
+    let chats = app.store.chats(&user.id, filter, MAX_CHATS, 0).await?;
     let export = ChatExport {
         app,
+        user,
         chats: chats.into_iter(),
+        current: Box::new(iter::empty()),
         separator: "",
     };
     let parts = stream::try_unfold(export, async |mut state| {
@@ -297,22 +321,29 @@ async fn stream_chats(
 /// Chats to export, of which one at a time is in memory.
 struct ChatExport {
     app: Arc<App>,
+    user: store::User,
     chats: std::vec::IntoIter<store::ChatSummary>,
+    /// The parts of the current chat that are not sent yet.
+    current: Box<dyn Iterator<Item = Bytes> + Send>,
     separator: &'static str,
 }
 
 impl ChatExport {
-    /// The JSON of the next chat, after a comma if it is not the first one. Skips chats that have been
-    /// deleted meanwhile.
+    /// The next part of the JSON. Skips chats that have been deleted meanwhile.
     async fn next_part(&mut self) -> anyhow::Result<Option<Bytes>> {
+        if let Some(part) = self.current.next() {
+            return Ok(Some(part));
+        }
         for store::ChatSummary { id, .. } in self.chats.by_ref() {
-            if let Some(chat) = self.app.store.chat(&id).await? {
-                let messages = self.app.store.messages(&id).await?;
-                let json = serde_json::to_string(&ChatResponse::new(chat, messages))?;
-                let part = format!("{}{json}", self.separator);
-                self.separator = ",";
-                return Ok(Some(part.into()));
-            }
+            let Some(chat) = self.app.store.chat(&id).await? else {
+                continue;
+            };
+            let json = load_parts(&self.app, &self.user, chat).await;
+            let json = json.map_err(|_| anyhow!("cannot export chat {id}"))?;
+            self.current = Box::new(json.parts);
+            let separator = Bytes::from_static(self.separator.as_bytes());
+            self.separator = ",";
+            return Ok(Some(separator));
         }
         Ok(None)
     }

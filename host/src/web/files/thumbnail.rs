@@ -76,6 +76,7 @@ pub(super) async fn thumbnail(
             Ok((response, image.bytes().clone()).into_response())
         }
         Thumbnail::FileMissing => Err(not_found()),
+        Thumbnail::MemoryFull(full) => Err(full.into()),
         Thumbnail::Impossible(reason) => {
             Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, reason))
         }

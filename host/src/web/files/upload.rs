@@ -4,31 +4,31 @@ use std::sync::Arc;
 
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request, State};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::StatusCode;
 use http::header::CONTENT_LENGTH;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use pinhole_ground::audit::{Actor, Event, RefusalKind};
-use pinhole_ground::shares::SharesFull;
 use pinhole_images::Image;
 
 use super::File;
 use crate::app::App;
-use crate::files::{UPLOAD_LIMITS, UploadReservation};
+use crate::files::UPLOAD_LIMITS;
 use crate::web::auth::User;
 use crate::web::error::ApiError;
 use crate::web::extractors::Json;
+use crate::web::form_body::read_slowly;
+use crate::web::json_body::JsonLimits;
+use crate::web::request_memory::RequestMemory;
 
 /// Length of a request body, in bytes: the image and the form around it.
 pub(super) const MAX_UPLOAD_BYTES: usize = UPLOAD_LIMITS.max_bytes + (256 << 10);
 /// Parts of a form.
 const MAX_PARTS: usize = 16;
-/// Wait for memory that other uploads use, in milliseconds.
-const UPLOADS_RETRY_MS: u64 = 5_000;
 /// Length of an upload's metadata, in bytes of JSON.
-const MAX_METADATA_BYTES: usize = 64 << 10;
+pub(super) const MAX_METADATA_BYTES: usize = 64 << 10;
 /// Length of a file name, in bytes; a longer one is cut.
 const MAX_NAME_BYTES: usize = 200;
 /// Open WebUI's text for an upload without bytes.
@@ -59,8 +59,8 @@ pub(super) struct UploadForm {
         (status = 200, description = "the stored image's metadata", body = File),
         (status = 413, description = "the image is too long, or exceeds the user's storage"),
         (status = 422, description = "the form has no part `file`"),
-        (status = 429, description = "the user has too many concurrent uploads"),
-        (status = 503, description = "too many concurrent uploads; retry later"),
+        (status = 429, description = "the user's other requests use too much memory; retry later"),
+        (status = 503, description = "the server's memory is in use; retry later"),
         (status = 507, description = "the server's disk is full"),
     ),
 )]
@@ -72,12 +72,7 @@ pub(super) async fn upload(
     app.files
         .require_room(&user, content_length(&request))
         .await?;
-    // Reserved until the image is stored.
-    let mut room = app
-        .files
-        .reserve_upload(&user.id)
-        .map_err(too_many_uploads)?;
-    let form = UploadForm::read(request, &mut room).await?;
+    let form = UploadForm::read(request).await?;
     let Some(bytes) = form.file else {
         let detail = "file: Field required";
         return Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
@@ -116,8 +111,9 @@ fn content_length(request: &Request) -> u64 {
 
 impl UploadForm {
     /// Reads a form. No part uses more memory than its limit.
-    async fn read(request: Request, room: &mut UploadReservation) -> Result<Self, ApiError> {
-        let mut parts = Multipart::from_request(request, &())
+    async fn read(request: Request) -> Result<Self, ApiError> {
+        let memory = RequestMemory::of(request.extensions())?;
+        let mut parts = Multipart::from_request(read_slowly(request), &())
             .await
             .map_err(|rejection| bad_request(&rejection.body_text()))?;
         let mut form = Self::default();
@@ -131,10 +127,10 @@ impl UploadForm {
             match part.name() {
                 Some("file") => {
                     form.file_name = part.file_name().unwrap_or_default().to_owned();
-                    form.file = Some(read_part(part, UPLOAD_LIMITS.max_bytes, room).await?);
+                    form.file = Some(read_part(part, UPLOAD_LIMITS.max_bytes, &memory).await?);
                 }
                 Some("metadata") => {
-                    let metadata = read_part(part, MAX_METADATA_BYTES, room).await?;
+                    let metadata = read_part(part, MAX_METADATA_BYTES, &memory).await?;
                     form.metadata = parse_metadata(&metadata)?;
                 }
                 // Skipped when the next part is read.
@@ -145,28 +141,32 @@ impl UploadForm {
     }
 }
 
+/// The bytes of a part, counted while they are held.
 async fn read_part(
     mut part: Field<'_>,
     max_bytes: usize,
-    room: &mut UploadReservation,
+    memory: &RequestMemory,
 ) -> Result<Bytes, ApiError> {
-    let mut bytes = BytesMut::new();
+    let (mut bytes, mut lease) = (Vec::new(), memory.share().request());
     while let Some(chunk) = part.chunk().await.map_err(unreadable)? {
         if bytes.len() + chunk.len() > max_bytes {
             let name = part.name().unwrap_or_default();
             let detail = format!("{name} is longer than {max_bytes} bytes");
             return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
         }
-        room.grow(chunk.len()).map_err(too_many_uploads)?;
+        lease.grow(chunk.len()).await?;
         bytes.extend_from_slice(&chunk);
     }
-    Ok(bytes.freeze())
+    Ok(lease.attach(bytes))
 }
 
 /// A JSON object, `null` or nothing.
 fn parse_metadata(text: &[u8]) -> Result<Map<String, Value>, ApiError> {
     if text.is_empty() {
         return Ok(Map::new());
+    }
+    if let Err(refusal) = JsonLimits::FORM.bounds.check(text) {
+        return Err(bad_request(&format!("the metadata: {refusal}")));
     }
     match serde_json::from_slice(text) {
         Ok(Value::Object(metadata)) => Ok(metadata),
@@ -193,15 +193,6 @@ fn unreadable(error: MultipartError) -> ApiError {
         return ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, detail);
     }
     bad_request(&format!("invalid form: {}", error.body_text()))
-}
-
-fn too_many_uploads(full: SharesFull) -> ApiError {
-    let (status, whose) = match full {
-        SharesFull::Key => (StatusCode::TOO_MANY_REQUESTS, "you have"),
-        SharesFull::Total => (StatusCode::SERVICE_UNAVAILABLE, "the server has"),
-    };
-    let detail = format!("[ERROR: {whose} too many concurrent uploads: retry later]");
-    ApiError::retry_later(status, detail, UPLOADS_RETRY_MS)
 }
 
 /// 400 in Open WebUI's format.

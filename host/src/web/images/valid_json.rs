@@ -3,14 +3,17 @@
 
 mod field_deserializer;
 
-use axum::body::Bytes;
+use std::collections::BTreeMap;
+
 use axum::extract::{FromRequest, Request};
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::web::error::{ApiError, InvalidField};
+use crate::web::json_body::JsonBody;
 
-use field_deserializer::FieldDeserializer;
+use field_deserializer::{FieldDeserializer, FieldsDeserializer};
 
 /// The JSON body of a request. Extract it after the user, so that only known users fill memory.
 pub(super) struct ValidJson<T>(pub(super) T);
@@ -23,13 +26,12 @@ pub(super) trait FromFields: Sized {
 impl<T: FromFields, S: Send + Sync> FromRequest<S> for ValidJson<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let body = Bytes::from_request(request, state)
-            .await
-            .map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
-        let mut fields = Fields::from_slice(&body)?;
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let body = JsonBody::read(request).await?;
+        let mut fields = Fields::from_slice(body.text())?;
         let value = T::from_fields(&mut fields)?;
         fields.finish()?;
+        body.hold_memory();
         Ok(Self(value))
     }
 }
@@ -59,10 +61,14 @@ fn not_an_object(location: Location) -> InvalidField {
     mistake("model_attributes_type", location, message)
 }
 
-/// The fields of a JSON object that have not been read yet, and the mistakes so far.
+/// The fields of an object, as its text has them.
+type RawObject = BTreeMap<String, Box<RawValue>>;
+
+/// The fields of a JSON object that have not been read yet, and the mistakes so far. A field that is never
+/// read is never parsed.
 #[derive(Debug)]
 pub(super) struct Fields {
-    object: Map<String, Value>,
+    object: RawObject,
     /// The object's own location.
     location: Location,
     mistakes: Vec<InvalidField>,
@@ -72,15 +78,15 @@ impl Fields {
     fn from_slice(body: &[u8]) -> Result<Self, ApiError> {
         let location = vec![Value::from("body")];
         let invalid = match serde_json::from_slice(body) {
-            Ok(Value::Object(object)) => {
+            Ok(object) => {
                 return Ok(Self {
                     object,
                     location,
                     mistakes: Vec::new(),
                 });
             }
-            Ok(_) => not_an_object(location),
             Err(_) if body.is_empty() => missing(location),
+            Err(error) if error.is_data() => not_an_object(location),
             Err(error) => {
                 let message = format!("the body is not valid JSON: {error}");
                 mistake("json_invalid", location, message)
@@ -91,13 +97,15 @@ impl Fields {
 
     /// Continues in the object under this name. False if the object has no such field.
     pub(super) fn enter(&mut self, name: &'static str) -> bool {
-        match self.object.remove(name) {
-            None => return false,
-            Some(Value::Object(inner)) => {
+        let Some(text) = self.object.remove(name) else {
+            return false;
+        };
+        match serde_json::from_str(text.get()) {
+            Ok(inner) => {
                 self.object = inner;
                 self.location.push(name.into());
             }
-            Some(_) => {
+            Err(_) => {
                 let location = self.location_of(name);
                 self.mistakes.push(not_an_object(location));
             }
@@ -107,21 +115,23 @@ impl Fields {
 
     /// Reads a struct from all remaining fields. Unknown fields are ignored.
     pub(super) fn parse<T: DeserializeOwned>(&mut self) -> Result<T, ApiError> {
-        let object = Value::Object(std::mem::take(&mut self.object));
-        let location = self.location.clone();
-        self.deserialize(Some(object), location)
+        T::deserialize(FieldsDeserializer(self)).map_err(|error| {
+            let location = self.location.clone();
+            self.failure(location, &error)
+        })
     }
 
     /// Reads one field.
     pub(super) fn parse_field<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, ApiError> {
-        let value = self.object.remove(name);
+        let value = self.take(name);
         let location = self.location_of(name);
-        self.deserialize(value, location)
+        let deserializer = FieldDeserializer::new(value, location.clone(), &mut self.mistakes);
+        T::deserialize(deserializer).map_err(|error| self.failure(location, &error))
     }
 
     /// Removes a required field of any type.
     pub(super) fn required(&mut self, name: &str) -> Option<Value> {
-        let value = self.object.remove(name);
+        let value = self.take(name);
         if value.is_none() {
             let location = self.location_of(name);
             self.mistakes.push(missing(location));
@@ -141,17 +151,25 @@ impl Fields {
         location
     }
 
-    fn deserialize<T: DeserializeOwned>(
-        &mut self,
-        value: Option<Value>,
-        location: Location,
-    ) -> Result<T, ApiError> {
-        let deserializer = FieldDeserializer::new(value, location.clone(), &mut self.mistakes);
-        T::deserialize(deserializer).map_err(|error| {
-            let mut mistakes = std::mem::take(&mut self.mistakes);
-            mistakes.push(mistake("value_error", location, error.to_string()));
-            ApiError::unprocessable(mistakes)
-        })
+    /// Removes a field and parses it.
+    fn take(&mut self, name: &str) -> Option<Value> {
+        let text = self.object.remove(name)?;
+        match serde_json::from_str(text.get()) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let location = self.location_of(name);
+                let message = format!("the value is not valid JSON: {error}");
+                self.mistakes
+                    .push(mistake("json_invalid", location, message));
+                Some(Value::Null)
+            }
+        }
+    }
+
+    fn failure(&mut self, location: Location, error: &serde_json::Error) -> ApiError {
+        let mut mistakes = std::mem::take(&mut self.mistakes);
+        mistakes.push(mistake("value_error", location, error.to_string()));
+        ApiError::unprocessable(mistakes)
     }
 
     fn finish(self) -> Result<(), ApiError> {

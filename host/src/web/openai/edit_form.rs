@@ -2,7 +2,7 @@
 
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -13,7 +13,9 @@ use pinhole_sandbox::Limits;
 
 use super::image_request::ImageRequest;
 use crate::web::error::ApiError;
-use crate::web::extractors::json_value;
+use crate::web::form_body::read_slowly;
+use crate::web::json_body::json_value;
+use crate::web::request_memory::RequestMemory;
 use crate::web::source_images::{check_source_limits, parse_image};
 
 const MAX_FIELDS: usize = 64;
@@ -46,10 +48,16 @@ impl<S: Send + Sync> FromRequest<S> for ImageEditForm {
     /// Reads a form: images from `image` or `image[]`, at most one `mask`, and text fields. A field that
     /// is too long is refused with status 413 while it is read.
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let mut form = Multipart::from_request(request, state)
+        let memory = RequestMemory::of(request.extensions())?;
+        let mut form = Multipart::from_request(read_slowly(request), state)
             .await
             .map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
-        let mut fields = FormFields::default();
+        let mut fields = FormFields {
+            images: Vec::new(),
+            mask: None,
+            texts: Map::new(),
+            memory,
+        };
         for _ in 0..MAX_FIELDS {
             let Some(field) = form.next_field().await.map_err(|it| form_error(&it))? else {
                 return fields.finish();
@@ -62,11 +70,11 @@ impl<S: Send + Sync> FromRequest<S> for ImageEditForm {
 }
 
 /// The fields that have been read.
-#[derive(Default)]
 struct FormFields {
     images: Vec<Image>,
     mask: Option<Image>,
     texts: Map<String, Value>,
+    memory: RequestMemory,
 }
 
 impl FormFields {
@@ -76,19 +84,21 @@ impl FormFields {
         match name.as_str() {
             "image" | "image[]" => {
                 check_source_limits(&self.images)?;
-                let bytes = read_bytes(field, "image", max_image_bytes).await?;
+                let bytes = self.read_bytes(field, "image", max_image_bytes).await?;
                 self.images.push(parse_image("image", bytes)?);
             }
             "mask" => {
                 if self.mask.is_some() {
                     return Err(duplicate("mask"));
                 }
-                let bytes = read_bytes(field, "mask", max_image_bytes).await?;
+                let bytes = self.read_bytes(field, "mask", max_image_bytes).await?;
                 self.mask = Some(parse_image("mask", bytes)?);
             }
             _ => {
                 let displayed_name = plain(&name, MAX_NAME_BYTES);
-                let bytes = read_bytes(field, &displayed_name, MAX_TEXT_BYTES).await?;
+                let bytes = self
+                    .read_bytes(field, &displayed_name, MAX_TEXT_BYTES)
+                    .await?;
                 let Ok(text) = std::str::from_utf8(&bytes) else {
                     let message = format!("{displayed_name} is not UTF-8 text");
                     return Err(ApiError::invalid(&displayed_name, message));
@@ -102,6 +112,25 @@ impl FormFields {
         Ok(())
     }
 
+    /// The bytes of a field, counted while they are held.
+    async fn read_bytes(
+        &self,
+        mut field: Field<'_>,
+        name: &str,
+        max_bytes: usize,
+    ) -> Result<Bytes, ApiError> {
+        let (mut bytes, mut lease) = (Vec::new(), self.memory.share().request());
+        while let Some(chunk) = field.chunk().await.map_err(|it| form_error(&it))? {
+            if bytes.len() + chunk.len() > max_bytes {
+                let message = format!("{name} has more than the {max_bytes} bytes allowed");
+                return Err(ApiError::too_long(name, message));
+            }
+            lease.grow(chunk.len()).await?;
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(lease.attach(bytes))
+    }
+
     fn finish(self) -> Result<ImageEditForm, ApiError> {
         Ok(ImageEditForm {
             image: self.images,
@@ -109,18 +138,6 @@ impl FormFields {
             request: json_value(Value::Object(self.texts))?,
         })
     }
-}
-
-async fn read_bytes(mut field: Field<'_>, name: &str, max_bytes: usize) -> Result<Bytes, ApiError> {
-    let mut bytes = BytesMut::new();
-    while let Some(chunk) = field.chunk().await.map_err(|it| form_error(&it))? {
-        if bytes.len() + chunk.len() > max_bytes {
-            let message = format!("{name} has more than the {max_bytes} bytes allowed");
-            return Err(ApiError::too_long(name, message));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes.freeze())
 }
 
 /// The JSON value of a field's text. An empty text is null, except for the prompt.

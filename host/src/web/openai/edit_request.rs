@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use pinhole_images::Image;
@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::files::lookup::ImageReference;
 use crate::store::User;
 use crate::web::error::ApiError;
-use crate::web::extractors::json_value;
+use crate::web::json_body::JsonBody;
 use crate::web::source_images::{check_source_limits, load_image};
 
 /// An edit as JSON.
@@ -38,10 +38,21 @@ struct EditImage {
     file_id: Option<String>,
 }
 
+/// The images of a body, as its text has them.
+#[derive(Deserialize)]
+struct RawImages<'a> {
+    #[serde(borrow)]
+    images: Option<&'a RawValue>,
+    #[serde(borrow)]
+    mask: Option<&'a RawValue>,
+}
+
 impl ImageEditRequest {
-    pub(super) fn from_json(mut body: Map<String, Value>) -> Result<Self, ApiError> {
-        let (images, mask) = (body.remove("images"), body.remove("mask"));
-        let request = json_value(Value::Object(body))?;
+    /// Parses a body twice: for its images, and for its other fields.
+    pub(super) fn parse(body: &JsonBody) -> Result<Self, ApiError> {
+        let request = body.parse()?;
+        let RawImages { images, mask } = serde_json::from_slice(body.text())
+            .map_err(|error| ApiError::invalid("images", format!("invalid JSON body: {error}")))?;
         Ok(Self {
             images: parse_field("images", images)?.unwrap_or_default(),
             mask: parse_field("mask", mask)?,
@@ -84,9 +95,9 @@ impl EditImage {
 
 fn parse_field<T: DeserializeOwned>(
     field: &str,
-    value: Option<Value>,
+    value: Option<&RawValue>,
 ) -> Result<Option<T>, ApiError> {
-    serde_json::from_value(value.unwrap_or_default())
+    serde_json::from_str(value.map_or("null", RawValue::get))
         .map_err(|error| ApiError::invalid(field, format!("{field} cannot be used: {error}")))
 }
 

@@ -1,6 +1,6 @@
 //! `ImageRequest`: the fields that generations and edits share.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
@@ -16,7 +16,7 @@ const MAX_PARTIAL_IMAGES: u32 = 3;
 /// Prefixes of the upstream requests that an engine of OpenAI's API declares.
 const OPENAI_REQUESTS: [&str; 2] = ["POST /images/", "POST /v1/images/"];
 
-/// A request of OpenAI's images API. Unknown fields are ignored.
+/// A request of OpenAI's images API. Unknown fields are skipped without being parsed.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct ImageRequest {
     #[serde(default)]
@@ -42,9 +42,21 @@ pub(super) struct ImageRequest {
     steps: Option<u32>,
     #[schema(schema_with = schema::seed)]
     seed: Option<u64>,
-    #[serde(flatten)]
-    #[schema(inline)]
-    options: OutputOptions,
+    // The engine validates the values of the following.
+    #[schema(value_type = Option<String>)]
+    background: Option<Value>,
+    #[schema(value_type = Option<String>)]
+    input_fidelity: Option<Value>,
+    #[schema(value_type = Option<String>)]
+    moderation: Option<Value>,
+    #[schema(value_type = Option<u32>, minimum = 0, maximum = 100)]
+    output_compression: Option<Value>,
+    #[schema(value_type = Option<String>)]
+    output_format: Option<Value>,
+    #[schema(value_type = Option<String>)]
+    quality: Option<Value>,
+    #[schema(value_type = Option<String>)]
+    style: Option<Value>,
 }
 
 #[derive(Clone, Copy, Deserialize, PartialEq, ToSchema)]
@@ -53,32 +65,6 @@ enum ResponseFormat {
     B64Json,
     /// The images are stored; the response contains their URLs.
     Url,
-}
-
-/// OpenAI's parameters for the engine. The engine validates their values.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-struct OutputOptions {
-    #[schema(value_type = Option<String>)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    background: Option<Value>,
-    #[schema(value_type = Option<String>)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    input_fidelity: Option<Value>,
-    #[schema(value_type = Option<String>)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    moderation: Option<Value>,
-    #[schema(value_type = Option<u32>, minimum = 0, maximum = 100)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output_compression: Option<Value>,
-    #[schema(value_type = Option<String>)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output_format: Option<Value>,
-    #[schema(value_type = Option<String>)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    quality: Option<Value>,
-    #[schema(value_type = Option<String>)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    style: Option<Value>,
 }
 
 /// The format of a response.
@@ -123,7 +109,7 @@ impl ImageRequest {
     pub(super) fn into_job_request(self, engine: &Description) -> JobRequest {
         let is_openai = is_openai_engine(engine);
         let wants_previews = self.stream == Some(true) && self.partial_images > Some(0);
-        let mut parameters = self.options.into_parameters(is_openai);
+        let mut parameters = self.parameters(is_openai);
         if is_openai && wants_previews {
             parameters.insert("stream".to_owned(), true.into());
             parameters.insert("partial_images".to_owned(), self.partial_images.into());
@@ -141,15 +127,24 @@ impl ImageRequest {
     }
 }
 
-impl OutputOptions {
-    fn into_parameters(self, is_openai: bool) -> Map<String, Value> {
-        let Ok(Value::Object(mut parameters)) = serde_json::to_value(self) else {
-            return Map::new();
-        };
-        if !is_openai {
-            parameters.retain(|name, value| !is_default(name, value));
-        }
-        parameters
+impl ImageRequest {
+    /// OpenAI's parameters for the engine.
+    fn parameters(&self, is_openai: bool) -> Map<String, Value> {
+        let named = [
+            ("background", &self.background),
+            ("input_fidelity", &self.input_fidelity),
+            ("moderation", &self.moderation),
+            ("output_compression", &self.output_compression),
+            ("output_format", &self.output_format),
+            ("quality", &self.quality),
+            ("style", &self.style),
+        ];
+        named
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.clone()?)))
+            .filter(|(name, value)| is_openai || !is_default(name, value))
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
     }
 }
 
@@ -192,7 +187,7 @@ mod tests {
 
     fn check(body: Value, is_openai: bool, expected: Value) {
         let request: ImageRequest = serde_json::from_value(body).unwrap();
-        let parameters = request.options.into_parameters(is_openai);
+        let parameters = request.parameters(is_openai);
         assert_eq!(Value::Object(parameters), expected);
     }
 
@@ -240,11 +235,7 @@ mod tests {
     #[test]
     fn schema_states_preview_limit() {
         let schema = serde_json::to_value(ImageRequest::schema()).unwrap();
-        let parts = schema["allOf"].as_array().unwrap();
-        let limits: Vec<&Value> = parts
-            .iter()
-            .filter_map(|part| part["properties"]["partial_images"].get("maximum"))
-            .collect();
-        assert_eq!(limits, [MAX_PARTIAL_IMAGES]);
+        let limit = &schema["properties"]["partial_images"]["maximum"];
+        assert_eq!(*limit, MAX_PARTIAL_IMAGES);
     }
 }

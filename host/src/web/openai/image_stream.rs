@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use base64_simd::STANDARD;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use pinhole_ground::memory::{MemoryLease, MemoryShare};
 use pinhole_images::Image;
 use pinhole_sandbox::Progress;
 
@@ -38,6 +40,8 @@ struct JobStream {
     previews: Previews,
     queue: VecDeque<ImageEvent>,
     operation: Operation,
+    /// Counts the text of the event that is being sent.
+    event_lease: MemoryLease,
 }
 
 enum ImageEvent {
@@ -69,6 +73,7 @@ pub(super) async fn stream_response(
     mut progress: watch::Receiver<Progress>,
     operation: Operation,
     max_previews: u32,
+    share: &MemoryShare,
 ) -> Result<Response, OpenAiError> {
     let mut queue = VecDeque::new();
     let job = tokio::select! {
@@ -89,6 +94,7 @@ pub(super) async fn stream_response(
         previews: Previews::new(max_previews),
         queue,
         operation,
+        event_lease: share.job(),
     };
     let events = stream::unfold(job_stream, JobStream::next_event);
     Ok(Sse::new(events)
@@ -100,6 +106,8 @@ impl JobStream {
     async fn next_event(mut self) -> Option<(Result<Event, Infallible>, Self)> {
         loop {
             if let Some(event) = self.queue.pop_front() {
+                // The image is paid for, so it is sent even if the memory is full.
+                self.event_lease.resize_job(event.text_bytes()).ok();
                 return Some((Ok(event.into_sse(self.operation)), self));
             }
             let job = self.job.as_mut()?;
@@ -230,6 +238,16 @@ impl<'a> ImageEventData<'a> {
 }
 
 impl ImageEvent {
+    /// Length of the image in base64, in bytes.
+    fn text_bytes(&self) -> usize {
+        let image = match self {
+            Self::Preview { image, .. } => image,
+            Self::Completed(completed) => &completed.image,
+            Self::Failed(_) => return 0,
+        };
+        STANDARD.encoded_length(image.bytes().len())
+    }
+
     fn into_sse(self, operation: Operation) -> Event {
         let prefix = match operation {
             Operation::Generate => "image_generation",

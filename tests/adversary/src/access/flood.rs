@@ -9,7 +9,6 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::raw_client::{RawClient, add_user, bearer, request};
-use crate::image::{small_png_with_pixels, upload};
 use crate::target::{AttackTarget, IMAGES_PATH};
 
 const CHAT_PATH: &str = "/v1/chat/completions";
@@ -24,11 +23,6 @@ const MANY_CHATS: usize = 40;
 const MAX_CHATS: usize = 20;
 /// How long the server may take to refuse.
 const REFUSAL_TIME: Duration = Duration::from_secs(10);
-/// Uploads that stop before their end: together as long as the memory of all uploads.
-const MANY_UPLOADS: usize = 16;
-const UPLOAD_BYTES: usize = 8 << 20;
-/// Uploads of another user meanwhile.
-const OTHER_UPLOADS: usize = 20;
 
 pub(super) async fn requests(target: &AttackTarget) -> Result<()> {
     let key = bearer(&add_user(target, "flooding").await?);
@@ -103,31 +97,5 @@ pub(super) async fn choices(target: &AttackTarget) -> Result<()> {
     }
     let requests = target.upstream.requests();
     ensure!(requests.is_empty(), "the language model got {requests:?}");
-    Ok(())
-}
-
-pub(super) async fn uploads(target: &AttackTarget) -> Result<()> {
-    let key = bearer(&add_user(target, "hoarding").await?);
-    let length = UPLOAD_BYTES + (64 << 10);
-    let head = format!(
-        "POST /api/v1/files/ HTTP/1.1\r\nhost: pinhole\r\n{key}content-length: {length}\r\n\
-         content-type: multipart/form-data; boundary=x\r\n\r\n\
-         --x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"fox.png\"\r\n\r\n"
-    );
-    let bytes = vec![0; UPLOAD_BYTES];
-    let mut clients = Vec::new();
-    for _ in 0..MANY_UPLOADS {
-        let mut client = RawClient::connect(target, "127.0.0.1").await?;
-        client.send(&head).await;
-        // The rest never follows.
-        client.send(&bytes).await;
-        clients.push(client);
-    }
-    let image = small_png_with_pixels(&[0; 4 << 10]);
-    for number in 0..OTHER_UPLOADS {
-        let response = upload(target, "fox.png", &image).await?;
-        let what = format!("upload {number} of another user");
-        response.require_success(&what)?;
-    }
     Ok(())
 }

@@ -39,6 +39,12 @@ pub(crate) struct ClientRequest<'a> {
     pub(crate) body: Bytes,
 }
 
+/// The start of a body of white space.
+pub(crate) struct RequestStart {
+    pub(crate) declared_bytes: usize,
+    pub(crate) sent_bytes: usize,
+}
+
 /// A response of the server.
 #[derive(Debug)]
 pub(crate) struct Response {
@@ -110,6 +116,32 @@ impl Client {
         )]
         let connecting = socket.connect(server.parse()?);
         Ok(connecting.await?)
+    }
+
+    /// Sends the start of a request with the administrator's key, and returns the open connection. Needs a
+    /// server without TLS.
+    pub(crate) async fn start_request(&self, line: &str, body: &RequestStart) -> Result<TcpStream> {
+        let authority = self.url.strip_prefix("http://");
+        let host = authority.context("the server uses TLS: attack its http URL")?;
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "holds a connection that the egress would close"
+        )]
+        let mut stream = TcpStream::connect(host).await?;
+        let head = format!(
+            "{line} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {}\r\n\
+             content-type: {JSON}\r\ncontent-length: {}\r\n\r\n",
+            self.key, body.declared_bytes
+        );
+        stream.write_all(head.as_bytes()).await?;
+        let start = vec![b' '; body.sent_bytes];
+        let sent = stream.write_all(&start);
+        // The server may respond and close the connection before it has read all.
+        timeout(RESPONSE_TIMEOUT, sent)
+            .await
+            .context("the server reads nothing")?
+            .ok();
+        Ok(stream)
     }
 
     /// The bytes of the response to a path in exactly this spelling. Needs a server without TLS.

@@ -26,7 +26,7 @@ const TRUSTED_PROXIES: &str = "127.0.0.1";
 pub(crate) const FORWARDED: [&str; 2] = ["PINHOLE_COMPILER", "PINHOLE_SWITCHED_OFF"];
 
 /// A running server. Dropping it stops the process and removes its directories.
-pub(super) struct OwnServer {
+pub(crate) struct OwnServer {
     process: ServerProcess,
     key: String,
     _data: TempDir,
@@ -34,19 +34,19 @@ pub(super) struct OwnServer {
 }
 
 /// What to start.
-pub(super) struct ServerCommand<'a> {
+pub(crate) struct ServerCommand<'a> {
     /// The program `pinhole`.
-    pub(super) program: &'a Path,
+    pub(crate) program: &'a Path,
     /// The environment of this process.
-    pub(super) environment: &'a Environment,
+    pub(crate) environment: &'a Environment,
     /// Component files.
-    pub(super) engines: &'a [PathBuf],
+    pub(crate) engines: &'a [PathBuf],
     /// The server's variables, in addition to directories and limits.
-    pub(super) variables: &'a [(&'a str, &'a str)],
+    pub(crate) variables: &'a [(&'a str, &'a str)],
 }
 
 impl OwnServer {
-    pub(super) async fn start(server: &ServerCommand<'_>) -> Result<Self> {
+    pub(crate) async fn start(server: &ServerCommand<'_>) -> Result<Self> {
         let (data, engines) = (tempfile::tempdir()?, tempfile::tempdir()?);
         for file in server.engines {
             copy(file, engines.path())?;
@@ -62,21 +62,21 @@ impl OwnServer {
     }
 
     /// Such as `http://127.0.0.1:8080`.
-    pub(super) fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.process.url
     }
 
     /// The administrator's key.
-    pub(super) fn key(&self) -> &str {
+    pub(crate) fn key(&self) -> &str {
         &self.key
     }
 
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.process.log()
     }
 
     /// Resident memory of the process, in bytes.
-    pub(super) fn memory_bytes(&mut self) -> Result<u64> {
+    pub(crate) fn memory_bytes(&mut self) -> Result<u64> {
         ensure!(self.process.is_running(), "the server has stopped");
         Ok(self.process.memory()?.resident_bytes)
     }

@@ -29,15 +29,20 @@ impl State {
         reservation: Arc<Reservation>,
     ) -> Result<Resource<DocumentResource>, UpstreamError> {
         self.budget.meter.yield_before(bytes.len()).await;
-        let document = Document::parse(bytes).map_err(|reason| {
-            self.network.last_failure = Some(RequestFailure::of_upstream(&reason));
-            Error::Malformed(reason)
-        })?;
+        let values_bytes = Document::values_bytes(&bytes).map_err(|it| self.malformed(it))?;
+        let values_reservation = self.memory.reserve(values_bytes)?;
+        let document = Document::parse(bytes).map_err(|it| self.malformed(it))?;
         Ok(self.table.push(DocumentResource {
             document,
             upstream,
-            _reservation: reservation,
+            _text_reservation: reservation,
+            _values_reservation: values_reservation,
         })?)
+    }
+
+    fn malformed(&mut self, reason: String) -> Error {
+        self.network.last_failure = Some(RequestFailure::of_upstream(&reason));
+        Error::Malformed(reason)
     }
 
     /// Parses an image of an upstream and gives it to the guest.

@@ -8,7 +8,8 @@ use wasmtime::component::Resource;
 use crate::contract::UpstreamError;
 use crate::contract::pinhole::engine::upstream::{Error, Header, HostResponse};
 use crate::resources::{
-    DocumentResource, EventBody, ImageResource, ResponseBody, ResponseResource, WholeBody,
+    DocumentResource, EventBody, ImageResource, ResponseBody, ResponseResource, SendError,
+    WholeBody,
 };
 use crate::state::State;
 use pinhole_egress as egress;
@@ -41,17 +42,21 @@ impl State {
 
 impl EventBody {
     /// Receives the data of the next event; `None` at the end of the stream.
-    async fn receive(&mut self) -> Result<Option<Bytes>, egress::Error> {
+    async fn receive(&mut self) -> Result<Option<Bytes>, SendError> {
         loop {
             if let Some(data) = self.stream.next_event() {
                 return Ok(Some(data));
             }
-            if Guard::EventBytes.applies(self.stream.pending_bytes() > MAX_EVENT_BYTES) {
-                return Err(egress::Error::TooLarge {
+            let pending = self.stream.pending_bytes();
+            if Guard::EventBytes.applies(pending > MAX_EVENT_BYTES) {
+                return Err(SendError::Egress(egress::Error::TooLarge {
                     guard: Guard::EventBytes,
                     max_bytes: MAX_EVENT_BYTES,
-                });
+                }));
             }
+            self.lease
+                .resize_job(pending)
+                .map_err(|refusal| SendError::Limit(refusal.into()))?;
             match self.response.chunk().await? {
                 Some(chunk) => self.stream.push(&chunk),
                 None => return Ok(self.stream.finish()),
@@ -139,8 +144,11 @@ impl HostResponse for State {
             received = events.receive() => received,
             () = cancel.cancelled() => return Err(Error::Cancelled.into()),
         };
-        let Some(data) = received.map_err(|error| self.report_broken_body(&error))? else {
-            return Ok(None);
+        let data = match received {
+            Ok(Some(data)) => data,
+            Ok(None) => return Ok(None),
+            Err(SendError::Egress(error)) => return Err(self.report_broken_body(&error).into()),
+            Err(SendError::Limit(exceeded)) => return Err(exceeded.into()),
         };
         if data.as_ref() == END_OF_EVENTS {
             return Ok(None);

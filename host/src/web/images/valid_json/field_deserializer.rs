@@ -3,15 +3,47 @@
 
 use serde::Deserializer;
 use serde::de::value::StrDeserializer;
-use serde::de::{DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Error as _, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 use serde_json::{Error, Map, Value};
 
-use super::{Location, missing, mistake, not_a_string, not_an_object};
+use super::{Fields, Location, missing, mistake, not_a_string, not_an_object};
 use crate::web::error::InvalidField;
 
 /// The largest integer up to which a float represents every integer.
 const MAX_EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
+
+/// Reads a struct from the remaining fields of an object. Parses only the fields of the struct.
+pub(super) struct FieldsDeserializer<'a>(pub(super) &'a mut Fields);
+
+impl<'de> Deserializer<'de> for FieldsDeserializer<'_> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
+        Err(Error::custom("only a struct has fields"))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        names: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        let Self(fields) = self;
+        let known = names.iter().copied();
+        let object: Map<String, Value> = known
+            .filter_map(|field| Some((field.to_owned(), fields.take(field)?)))
+            .collect();
+        let (object, location) = (Value::Object(object), fields.location.clone());
+        FieldDeserializer::new(Some(object), location, &mut fields.mistakes)
+            .deserialize_struct(name, names, visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
 
 /// A field's value; `None` if the field is missing.
 pub(super) struct FieldDeserializer<'a> {

@@ -1,0 +1,25 @@
+//! The settings of the C library's allocator.
+//!
+//! By default, it raises the length from which a block is mapped by itself to that of the largest block that
+//! was freed, up to 32 MiB. Afterwards, such blocks come from the heap of a thread, which cannot be returned
+//! to the system while a later block is in use. A few large requests then leave the server with several times
+//! the memory that it may hold.
+
+/// Length from which a block is returned to the system as soon as it is freed, in bytes. Images of usual size
+/// are shorter, because mapping costs more than reuse.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const MAPPED_BYTES: i32 = 4 << 20;
+
+/// Returns large blocks to the system. Call it before there are any.
+pub(super) fn return_large_blocks() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[expect(
+        unsafe_code,
+        reason = "a function of the C library, which has no other preconditions"
+    )]
+    // SAFETY: mallopt may be called at any time, from any thread.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_BYTES);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, MAPPED_BYTES);
+    }
+}

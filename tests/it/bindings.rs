@@ -305,6 +305,7 @@ async fn unusable_binding_reports_its_problem_and_affects_no_other() {
         "lost": {"engine": "nobody"},
         "odd": {"engine": "openai", "settings": {"base-urll": "x"}},
         "both": {"engine": "openai", "edit_settings": {"api-version": "1", "authentication": "x"}},
+        "keyed": {"engine": "comfyui", "settings": {"api-key": "key-of-the-binding"}},
     });
     let server = server(&upstream.url(), &bindings, &[]).await;
     assert_eq!(generate(&server, &json!({})).await.0, 200);
@@ -317,6 +318,11 @@ async fn unusable_binding_reports_its_problem_and_affects_no_other() {
         (
             "both",
             "the setting authentication cannot differ for editing",
+        ),
+        // The engine's own variable would not apply, and would send its key to that URL.
+        (
+            "keyed",
+            "set PINHOLE_BINDINGS (keyed, base-url) to the URL of ComfyUI",
         ),
     ] {
         let (status, body) = generate(&server, &json!({"engine": engine})).await;

@@ -179,7 +179,6 @@ async fn component_with_new_rights_awaits_approval() {
         ("prefix", &["api GET /"]),
         ("upstream", &["more at base-url", "more GET /allowed/"]),
         ("host", &["api images from cdn.example.com"]),
-        ("any-host", &["api images from any public host"]),
         ("credential", &["api with x-other from api-key"]),
         ("default", &["api at https://192.0.2.1, by default"]),
         ("variable", &["setting note from HOSTILE_MORE"]),

@@ -46,7 +46,6 @@ pub(super) async fn declares_more(target: &AttackTarget) -> Result<()> {
         "prefix",
         "upstream",
         "host",
-        "any-host",
         "credential",
         "default",
         "variable",

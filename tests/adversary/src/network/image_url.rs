@@ -182,7 +182,9 @@ pub(super) async fn key_in_image_url(target: &AttackTarget) -> Result<()> {
     let origin = target.upstream.url();
     let encoded: String = SECRET.bytes().map(|byte| format!("%{byte:02X}")).collect();
     for key in [SECRET, &encoded] {
-        require_refused(target, &format!("{origin}/allowed/picture.png?key={key}")).await?;
+        let url = format!("{origin}/allowed/picture.png?key={key}");
+        require_refused(target, &url).await?;
+        require_redirect_refused(target, &url).await?;
     }
     Ok(())
 }

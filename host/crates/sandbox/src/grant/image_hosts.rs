@@ -259,7 +259,7 @@ mod tests {
         check(&["*.example"], None, cdn, Ok(ImageRoute::Public));
         let both = format!("{set}a.example,cdn.example");
         check(&["a.example"], None, cdn, Err(&both));
-        // The operator's list narrows what is granted, and adds to it.
+        // The operator's list narrows the granted hosts, and adds to them.
         check(&["*"], Some("a.example"), cdn, Err(&both));
         check(&["*"], Some(""), cdn, Err(&format!("{set}cdn.example")));
         check(&[], Some("cdn.example"), cdn, Ok(ImageRoute::Public));

@@ -34,11 +34,7 @@ impl State {
         text: &str,
     ) -> Result<Resource<ImageResource>, UpstreamError> {
         self.network.last_failure = None;
-        if self.redactor.contains_secret_text(text, Guard::SecretUrl) {
-            let reason = "an image URL contains a secret of the settings";
-            self.network.last_failure = Some(RequestFailure::of_image_url(reason));
-            return Err(Error::Denied(IMAGE_NOT_ALLOWED.to_owned()).into());
-        }
+        self.refuse_secret(text)?;
         let parsed = parse_url(text);
         let mut url = parsed.map_err(|refusal| self.deny_image_url(refusal))?;
         let mut redirects = 0;
@@ -46,7 +42,10 @@ impl State {
             let request = self.prepare_image_request(upstream, &url)?;
             match self.send_image_request(request).await? {
                 ImageResponse::Body(body) => return self.push_upstream_image(body.bytes),
-                ImageResponse::Redirect(target) => url = target,
+                ImageResponse::Redirect(target) => {
+                    self.refuse_secret(target.as_str())?;
+                    url = target;
+                }
                 ImageResponse::Status(status) => {
                     let origin = url.origin().ascii_serialization();
                     let reason = format!("{origin} returned status {status} for an image URL");
@@ -61,6 +60,16 @@ impl State {
                 })
                 .map_err(|refusal| self.deny_image_url(refusal))?;
         }
+    }
+
+    /// Refuses a URL with a secret, which an upstream would send to another host with it.
+    fn refuse_secret(&mut self, url: &str) -> Result<(), Error> {
+        if !self.redactor.contains_secret_text(url, Guard::SecretUrl) {
+            return Ok(());
+        }
+        let reason = "an image URL contains a secret of the settings";
+        self.network.last_failure = Some(RequestFailure::of_image_url(reason));
+        Err(Error::Denied(IMAGE_NOT_ALLOWED.to_owned()))
     }
 
     /// Counts a request for an image, and checks that it is granted.
@@ -134,14 +143,17 @@ impl State {
     /// which names no hosts.
     fn report_image_failure(&mut self, error: egress::Error, url: &Url) -> Error {
         let error = error.with_private_remedy(|| self.network.private_image_remedy(url));
+        // The target of a redirect that is refused for its spelling may contain a secret.
+        let text = error.to_string();
+        let reason = self.redactor.redact_text(&text, Guard::SecretUrl);
         if let Some(kind) = error.refusal_kind() {
             let refusal = Refusal {
                 guard: error.guard(),
-                reason: format!("an image URL of engine {}: {error}", self.engine),
+                reason: format!("an image URL of engine {}: {reason}", self.engine),
             };
             self.record(kind, &refusal);
         }
-        self.network.last_failure = Some(RequestFailure::of_image_url(&error));
+        self.network.last_failure = Some(RequestFailure::of_image_url(reason));
         match error {
             egress::Error::Denied { .. } => Error::Denied(IMAGE_NOT_ALLOWED.to_owned()),
             egress::Error::Connect(_) | egress::Error::Disconnected(_) => {

@@ -1,6 +1,6 @@
 //! The IP address of a client behind reverse proxies.
 //!
-//! Anybody can send `X-Forwarded-For`. Each proxy appends the IP address that it was called from, so only
+//! Every client can send `X-Forwarded-For`. Each proxy appends the IP address that it was called from, so only
 //! the right end of the list is from the proxy that called the server. The list is read from the right,
 //! past the IP addresses of trusted proxies, to the first one that is not trusted: the client. A request
 //! that does not come from a trusted proxy is from the IP address of its connection, whatever its headers

@@ -64,7 +64,7 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nr
     content-type: application/json\r\ncontent-length: 62\r\n\r\n\
     {\"detail\":\"the server has too many connections: retry later\"}\n";
 
-/// Serves clients until shutdown is requested and all requests are answered.
+/// Serves clients until shutdown is requested, then completes the running requests.
 pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationToken) {
     let server = Server::new(&app, shutdown);
     let connections = TaskTracker::new();

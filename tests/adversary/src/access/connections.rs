@@ -57,7 +57,7 @@ pub(super) async fn pipelining(target: &AttackTarget) -> Result<()> {
             }
         }
     };
-    // Nobody reads until the server has stopped to accept requests.
+    // The client reads nothing until the server has stopped accepting requests.
     tokio::time::timeout(std::time::Duration::from_secs(5), sending)
         .await
         .ok();

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::raw_client::{RawClient, bearer};
 use crate::target::{AttackTarget, IMAGES_PATH};
 
-/// How long an attack may go on.
+/// How long an attack may continue.
 const MAX_ATTACK_TIME: Duration = Duration::from_secs(60);
 /// Pause between two pieces of a slow body.
 const DRIP_INTERVAL: Duration = Duration::from_millis(100);

@@ -212,9 +212,9 @@ async fn find_text(
     user_id: &str,
     text: &str,
     filter: ChatFilter,
-    page: Option<u32>,
+    number: Option<u32>,
 ) -> Result<Json<Vec<ChatSummary>>, ApiError> {
-    let number = page.unwrap_or(1);
+    let number = number.unwrap_or(1);
     if text.is_empty() {
         return summaries(app, user_id, filter, Some(number)).await;
     }

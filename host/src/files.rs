@@ -99,35 +99,32 @@ impl Files {
         metadata: &Value,
         link: Option<MessageLink<'_>>,
     ) -> Result<Vec<FileRow>> {
-        let written = images.iter().map(|image| {
+        let writes = images.iter().map(|image| {
             let name = format!("generated-image.{}", image.extension());
             self.write_bytes(name, user_id, image, metadata)
         });
-        let (mut files, mut failure) = (Vec::with_capacity(images.len()), None);
-        for (written, image) in join_all(written).await.into_iter().zip(images) {
-            let mut file = SpooledFile {
-                row: written.row,
-                bytes: None,
-            };
-            if let Err(error) = written.result {
-                file.bytes = Some(image.bytes().clone());
-                failure = Some(error);
+        let (mut files, mut write_error) = (Vec::with_capacity(images.len()), None);
+        for (WrittenFile { row, result }, image) in join_all(writes).await.into_iter().zip(images) {
+            let mut bytes = None;
+            if let Err(error) = result {
+                bytes = Some(image.bytes().clone());
+                write_error = Some(error);
             }
-            files.push(file);
+            files.push(SpooledFile { row, bytes });
         }
         let job = SpooledJob {
             id: uuid::Uuid::new_v4().to_string(),
             files,
             link: link.map(|link| (link.chat_id.to_owned(), link.message_id.to_owned())),
         };
-        let failure = match failure {
-            Some(error) => StoreFailure::Temporary(error),
-            None => match self.insert_job(&job).await {
-                Ok(()) => return Ok(job.files.into_iter().map(|file| file.row).collect()),
-                Err(failure) => failure,
-            },
+        let stored = match write_error {
+            Some(error) => Err(StoreFailure::Temporary(error)),
+            None => self.insert_job(&job).await,
         };
-        self.spool_or_remove(job, failure).await
+        match stored {
+            Ok(()) => Ok(job.files.into_iter().map(|file| file.row).collect()),
+            Err(failure) => self.spool_or_remove(job, failure).await,
+        }
     }
 
     /// Keeps images that could not be stored, if that may change. Otherwise removes their bytes.

@@ -114,10 +114,10 @@ impl Store {
             .run(&pool)
             .await
             .with_context(name_database)?;
-        let options = pool.connect_options();
+        let connect_options = pool.connect_options();
         Ok(Self {
-            searches: Arc::new(SearchPool::new(&options)),
-            writer: Arc::new(Writer::new((*options).clone(), ballast)),
+            searches: Arc::new(SearchPool::new(&connect_options)),
+            writer: Arc::new(Writer::new((*connect_options).clone(), ballast)),
             key_reader: Arc::default(),
             text_changed: Arc::default(),
             pool,

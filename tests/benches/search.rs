@@ -158,7 +158,7 @@ async fn main() {
         let mut times = Vec::with_capacity(ROUNDS);
         let mut found = 0;
         for _ in 0..ROUNDS {
-            let start = Instant::now();
+            let round_start = Instant::now();
             let page = Page {
                 limit: 60,
                 offset: 0,
@@ -169,7 +169,7 @@ async fn main() {
                 Err(SearchError::TooSlow) => println!("{name}: too slow"),
                 Err(error) => panic!("{error}"),
             }
-            times.push(start.elapsed());
+            times.push(round_start.elapsed());
         }
         println!("{name}: {found} chats, {}", summary(&mut times));
         all.extend(times);

@@ -2,6 +2,7 @@
 
 mod bulk;
 mod content;
+mod full_disk;
 mod metadata;
 mod storage;
 mod sweep;

@@ -32,10 +32,10 @@ const MAX_CLOCK_BEHIND_SECS: i64 = 3600;
 /// How far the clock may be ahead of the last sweep.
 const MAX_CLOCK_AHEAD_SECS: i64 = 30 * 24 * 3600;
 
-/// Who answers for a sweep.
+/// Who has confirmed a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Confirmation {
-    /// Nobody: the sweep needs proof.
+    /// No one: the sweep needs proof.
     None,
     /// An administrator, who has seen why a sweep was refused.
     Administrator,

@@ -108,10 +108,10 @@ mod tests {
         .fetch_all(&pool)
         .await
         .unwrap();
-        let expected = [("old", ""), ("old", "m"), ("new", "")];
+        let expected_rows = [("old", ""), ("old", "m"), ("new", "")];
         assert_eq!(
             rows,
-            expected.map(|(chat, id)| (chat.to_owned(), id.to_owned(), 1))
+            expected_rows.map(|(chat, id)| (chat.to_owned(), id.to_owned(), 1))
         );
     }
 }

@@ -61,11 +61,11 @@ async fn killed_turn_has_an_error_after_restart() {
     for _ in 0..2 {
         let next = start_command(Command::new(program()), data.path(), &variables);
         let url = format!("{}/api/v1/chats/{chat_id}", next.url);
-        let response = client.get(url).bearer_auth(&key).send().await.unwrap();
-        let chat: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
-        let message = &chat["chat"]["history"]["messages"]["a1"];
-        assert_eq!(message["error"], json!({"content": expected}));
-        assert_eq!(message["done"], true);
+        let answer = client.get(url).bearer_auth(&key).send().await.unwrap();
+        let stored: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        let response = &stored["chat"]["history"]["messages"]["a1"];
+        assert_eq!(response["error"], json!({"content": expected}));
+        assert_eq!(response["done"], true);
     }
 }
 

@@ -222,9 +222,9 @@ async fn find_text(
     user: &store::User,
     text: &str,
     filter: ChatFilter,
-    page: Option<u32>,
+    number: Option<u32>,
 ) -> Result<Response, ApiError> {
-    let number = page.unwrap_or(1);
+    let number = number.unwrap_or(1);
     if text.is_empty() {
         return summaries(app, user, filter, Some(number)).await;
     }

@@ -35,8 +35,8 @@ async fn create_chat(target: &AttackTarget, chat: Value) -> Result<String> {
         .post(CHATS_PATH, &json!({"chat": chat}))
         .await?;
     response.require_success("storing a chat")?;
-    let chat = response.json()?;
-    let id = chat.get("id").and_then(Value::as_str);
+    let stored = response.json()?;
+    let id = stored.get("id").and_then(Value::as_str);
     Ok(format!(
         "/api/v1/chats/{}",
         id.context("the chat has no id")?

@@ -40,14 +40,14 @@ pub(super) async fn killed(target: &AttackTarget) -> Result<()> {
     drop(first);
 
     let second = target.start_further(data.path(), &variables).await?;
-    let client = Client::new(&second.url, &key)?;
-    let chat = client.get(&format!("/api/v1/chats/{id}")).await?;
-    ensure!(chat.status == StatusCode::OK, "{}", chat.text());
-    let chat = chat.json()?;
-    let error = chat.pointer("/chat/history/messages/a1/error/content");
+    let reader = Client::new(&second.url, &key)?;
+    let response = reader.get(&format!("/api/v1/chats/{id}")).await?;
+    ensure!(response.status == StatusCode::OK, "{}", response.text());
+    let stored = response.json()?;
+    let error = stored.pointer("/chat/history/messages/a1/error/content");
     ensure!(
         error.is_some_and(Value::is_string),
-        "the message has no error: {chat}"
+        "the message has no error: {stored}"
     );
     Ok(())
 }

@@ -163,10 +163,13 @@ async fn model_lists(target: &AttackTarget) -> Result<()> {
         }
     }
     ensure!(refused > 0, "no request was refused");
-    let requests = target.upstream.requests().len();
+    // The language models' list comes from the same upstream.
+    let mut lists = target.upstream.request_lines();
+    lists.retain(|line| line == "GET /allowed/models");
     ensure!(
-        requests <= 1,
-        "the operator's key was used {requests} times"
+        lists.len() == 1,
+        "the operator's key was used {} times",
+        lists.len()
     );
     Ok(())
 }

@@ -25,7 +25,7 @@ pub(crate) const CASES: &[AttackCase] = &[
     .on_own_server(),
     AttackCase::new(
         "T36-thumbnails",
-        "one user's many thumbnails delay another user's by two at most",
+        "one user's many thumbnails do not delay those of another user",
         |target| Box::pin(thumbnails(target)),
     )
     .guarded_by(&[Guard::UserShare])
@@ -143,6 +143,9 @@ async fn model_lists(target: &AttackTarget) -> Result<()> {
     target.set("IMAGE_GENERATION_ENGINE", "hostile").await?;
     // The engine requests its list from the upstream.
     target.set("HOSTILE_NOTE", "models").await?;
+    target
+        .upstream
+        .set_handler(|_: RecordedRequest| async { FakeResponse::json(200, &json!(["a-model"])) });
     let list = || {
         target
             .client
@@ -160,10 +163,13 @@ async fn model_lists(target: &AttackTarget) -> Result<()> {
         }
     }
     ensure!(refused > 0, "no request was refused");
-    let requests = target.upstream.requests().len();
+    // The language models' list comes from the same upstream.
+    let mut lists = target.upstream.request_lines();
+    lists.retain(|line| line == "GET /allowed/models");
     ensure!(
-        requests <= 1,
-        "the operator's key was used {requests} times"
+        lists.len() == 1,
+        "the operator's key was used {} times",
+        lists.len()
     );
     Ok(())
 }

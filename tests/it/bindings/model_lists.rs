@@ -45,8 +45,8 @@ async fn models_of_a_binding_are_listed_for_its_groups() {
             "{text}"
         );
     }
-    let (status, _) = list(&server, "/v1/models/gpt-image-2", second).await;
-    assert_eq!(status, 404);
+    let found = list(&server, "/v1/models/gpt-image-2", second).await;
+    assert_eq!(found.0, 404, "{}", found.1);
     assert!(upstream.requests().is_empty());
     for path in PATHS {
         let (status, text) = list(&server, path, &server.key).await;

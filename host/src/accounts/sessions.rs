@@ -20,7 +20,7 @@ const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
 const MAX_TOKEN_BYTES: usize = 1000;
 const KEY_FILE: &str = "session-key";
 const KEY_BYTES: usize = 32;
-/// Length of `WEBUI_SECRET_KEY` in bytes. Whoever guesses it can sign sessions of any user.
+/// Length of `WEBUI_SECRET_KEY` in bytes. A client that guesses it can sign sessions of any user.
 ///
 /// Source: Open WebUI `start.sh` generates 12 random bytes in base64.
 const MIN_SECRET_BYTES: usize = 16;

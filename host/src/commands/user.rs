@@ -1,7 +1,7 @@
 //! `pinhole user`: the users of a data directory, also while its server runs.
 //!
-//! Who can run these commands can read the database anyway. They are the way back if no administrator can
-//! sign in.
+//! A person who can run these commands can read the database anyway. They restore access if no administrator
+//! can sign in.
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
@@ -97,7 +97,7 @@ async fn add(accounts: &Accounts, new: AddUser) -> Result<u8> {
     Ok(0)
 }
 
-/// The user with this email or id. Prints an error if there is none.
+/// The user with this email or id. Prints an error if no user has it.
 pub(super) async fn find(accounts: &Accounts, name: &str) -> Result<Option<UserProfile>> {
     let profile = accounts.find_user(name).await?;
     if profile.is_none() {

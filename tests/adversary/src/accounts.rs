@@ -33,7 +33,7 @@ pub(crate) const CASES: &[AttackCase] = &[
     ),
     accounts!(
         "T47-last-account-deleted",
-        "a stranger does not become administrator by signing up after the last account was deleted",
+        "a client does not become administrator by signing up after the last account was deleted",
         &[Guard::FirstAccount],
         credentials::sign_up_after_deletion
     ),

@@ -156,7 +156,7 @@ pub const ATTACKS: &[Attack] = &[
     ),
     attack(
         "N30",
-        "paths whose characters a server reads as dots and slashes: overlong UTF-8, full width, look-alikes",
+        "paths whose characters a server reads as dots and slashes: overlong UTF-8, full width",
     ),
     attack(
         "H1",
@@ -270,10 +270,7 @@ pub const ATTACKS: &[Attack] = &[
         "T46",
         "a user hides another user's refusals in the audit log",
     ),
-    attack(
-        "T47",
-        "a stranger signs up after the last account is deleted",
-    ),
+    attack("T47", "a client signs up after the last account is deleted"),
     attack(
         "T48",
         "a stolen API key is used after the password was changed",

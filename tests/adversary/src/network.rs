@@ -290,9 +290,9 @@ pub(crate) const CASES: &[AttackCase] = &[
     .guarded_by(&[Guard::Path])
     .audited_as(RefusalKind::Request),
     AttackCase::new(
-        "N30-look-alikes",
+        "N30-similar-characters",
         "a path does not leave the granted one through characters that a server may read as dots and slashes",
-        |target| Box::pin(path_spelling::look_alikes(target)),
+        |target| Box::pin(path_spelling::similar_characters(target)),
     )
     .guarded_by(&[Guard::Path])
     .audited_as(RefusalKind::Request),

@@ -129,7 +129,7 @@ fn second_server_names_the_process_of_the_first() {
         server.child.id()
     );
     assert!(line.contains(&expected), "{line}");
-    // Other commands work beside it.
+    // Other commands work at the same time.
     program.run(&["engine", "list"]).done();
     program
         .run(&["generate", "a hill", "--size", "16x16"])

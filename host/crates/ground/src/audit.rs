@@ -179,9 +179,9 @@ impl AuditLog {
         self.0.counters.count_refusal(event.kind, event.guard);
         let now = Instant::now();
         // No line is written while the lock is held.
-        let (is_logged, summaries) = {
+        let (summaries, is_logged) = {
             let mut flood = locked(&self.0.flood);
-            (flood.admits(event, now), flood.expired(now))
+            (flood.expired(now), flood.admits(event, now))
         };
         self.0.write_all(summaries);
         if is_logged {

@@ -11,7 +11,7 @@ use crate::target::{AttackTarget, ClientRequest};
 
 /// Refusals of the user who floods the log: twenty times the length of its files.
 const REFUSALS: usize = 20_000;
-/// After so many refusals, the log has written all lines. A shorter queue drops none.
+/// The log writes all lines after each batch, so that its queue drops none.
 const BATCH: usize = 500;
 const MAX_BYTES: u64 = 1 << 20;
 /// Refused uploads of the user who hides another.

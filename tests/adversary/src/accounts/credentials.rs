@@ -22,11 +22,11 @@ pub(super) async fn sign_up_after_deletion(target: &AttackTarget) -> Result<()> 
     let path = format!("/api/v1/users/{}", first.id);
     let deleted = server.client.delete(&path).await?;
     deleted.require_success("deleting the only account")?;
-    let stranger = server.sign_up("eve").await?;
+    let later = server.sign_up("eve").await?;
     ensure!(
-        stranger.role == "user",
-        "a stranger has become {}",
-        stranger.role
+        later.role == "user",
+        "the later account has the role {}",
+        later.role
     );
     Ok(())
 }

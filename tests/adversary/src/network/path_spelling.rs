@@ -20,7 +20,7 @@ pub(super) async fn overlong(target: &AttackTarget) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn look_alikes(target: &AttackTarget) -> Result<()> {
+pub(super) async fn similar_characters(target: &AttackTarget) -> Result<()> {
     for path in [
         // Full width: two dots, a slash, a backslash, a percent sign.
         "/allowed/%ef%bc%8e%ef%bc%8e/secret",

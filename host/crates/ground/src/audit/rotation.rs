@@ -191,7 +191,7 @@ fn open_current(directory: &Dir) -> std::io::Result<(File, u64)> {
     Ok((file, length))
 }
 
-/// When the first line of the current file was written. `None` if there is none.
+/// When the first line of the current file was written. `None` if the file is empty.
 fn first_line_time(directory: &Dir) -> Option<SystemTime> {
     let mut bytes = Vec::new();
     let file = directory.open(FILE).ok()?;

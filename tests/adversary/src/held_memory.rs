@@ -172,7 +172,10 @@ async fn stored_chat(target: &AttackTarget) -> Result<()> {
 }
 
 async fn guests(target: &AttackTarget) -> Result<()> {
-    let other = target.start_other(&["hostile"], SMALL_MEMORY).await?;
+    let upstream = target.upstream.url();
+    let hostile = [("HOSTILE_BASE_URL", upstream.as_str())];
+    let variables = [SMALL_MEMORY, &hostile].concat();
+    let other = target.start_other(&["hostile"], &variables).await?;
     let body = json!({"prompt": "grow", "engine": "hostile"});
     let response = other.client.post(IMAGES_PATH, &body).await?;
     ensure!(

@@ -59,26 +59,29 @@ fn threat_model_page(cases: &[&AttackCase]) -> String {
     for class in CLASSES {
         let heading = class.heading.to_lowercase();
         writeln!(page, "\n## {}: {heading}\n", class.letter).unwrap();
-        page.push_str("| id | attack | cases | guards |\n|---|---|---|---|\n");
         for attack in ATTACKS.iter().filter(|it| it.id.starts_with(class.letter)) {
             let attack_cases = cases_by_attack
                 .get(attack.id)
                 .map_or(&[][..], Vec::as_slice);
-            page.push_str(&table_row(attack, attack_cases));
+            page.push_str(&list_item(attack, attack_cases));
         }
     }
     page
 }
 
-/// A row of the table: the attack with its cases, or the reason why it has none.
-fn table_row(attack: &Attack, cases: &[&AttackCase]) -> String {
-    let Attack { id, exemption, .. } = attack;
-    let description = table_cell(attack.description);
+/// A line of a list: the attack with its cases and guards, or the reason why it has none.
+fn list_item(attack: &Attack, cases: &[&AttackCase]) -> String {
+    let Attack {
+        id,
+        description,
+        exemption,
+    } = attack;
     if let Some(reason) = exemption {
         assert!(cases.is_empty(), "{id} is exempt and has cases");
-        return format!("| {id} | {description} | none: {reason} | |\n");
+        return format!("- {id}: {description} (no case: {reason})\n");
     }
     assert!(!cases.is_empty(), "{id} has no cases");
+    // Each name starts with the id.
     let names: Vec<String> = cases
         .iter()
         .map(|case| format!("`{}`", case.name))
@@ -88,14 +91,10 @@ fn table_row(attack: &Attack, cases: &[&AttackCase]) -> String {
         .flat_map(|case| case.guards)
         .map(|guard| format!("`{}`", guard.name()))
         .collect();
-    let guards = Vec::from_iter(guards).join(", ");
-    format!(
-        "| {id} | {description} | {} | {guards} |\n",
-        names.join(", ")
-    )
-}
-
-/// Escapes a text for a cell of a table.
-fn table_cell(text: &str) -> String {
-    text.replace('|', "\\|")
+    let guards = if guards.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", Vec::from_iter(guards).join(", "))
+    };
+    format!("- {description}: {}{guards}\n", names.join(", "))
 }

@@ -1,5 +1,6 @@
 //! `docs/reference/engines.md`, written from the descriptions of the shipped engines.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -9,65 +10,42 @@ use pinhole_ground::audit::AuditLog;
 use pinhole_images::Decoder;
 use pinhole_sandbox::Component;
 use pinhole_sandbox::contract::{Credential, Description, Setting, SettingKind};
-use pinhole_sandbox::engine_settings::{is_edit_only, own_variable};
 use pinhole_tests::environment;
 
 const HEAD: &str = "\
 # Engines
 
-A test writes this page from the descriptions of the shipped engines. `pinhole engine list` shows the same for an installation.
+A test writes this page from the engines' descriptions.
 
-Every setting is an environment variable. A job reads the variables for generation in order, then the setting's own
-(`PINHOLE_…`), then the default. An edit reads the variables for edits first, and if none is set, the value for generation. But if
-a URL or a key is set for edits, every setting that has variables for edits comes only from them or the default, so that a key is never sent to
-the wrong server. Secrets stay in the host, which adds them to requests.
+A setting is read from the environment variables in parentheses, in order, then from `PINHOLE_<ENGINE>_<SETTING>`, such as
+`PINHOLE_OPENAI_BASE_URL`, then it has its default. An edit reads the variables for edits first, and if none is set, the value for
+generation. But if a URL or a key is set for edits, no setting that has variables for edits uses the value for generation: a key
+is never sent to the wrong server. Engines never receive secrets. `GET /api/v1/settings` returns all values.
 ";
 
-/// Escapes a text for a cell of a table.
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', "<br>")
-}
-
 fn code(texts: &[String]) -> String {
-    let texts: Vec<String> = texts
-        .iter()
-        .map(|text| format!("`{}`", cell(text)))
-        .collect();
+    let texts: Vec<String> = texts.iter().map(|text| format!("`{text}`")).collect();
     texts.join(", ")
 }
 
-fn kind(kind: &SettingKind) -> String {
-    match kind {
-        SettingKind::Text => "text".to_owned(),
-        SettingKind::Document => "document".to_owned(),
-        SettingKind::Url => "URL".to_owned(),
-        SettingKind::Integer => "integer".to_owned(),
-        SettingKind::Boolean => "boolean".to_owned(),
-        SettingKind::Choice(choices) => format!("one of {}", code(choices)),
-        SettingKind::Secret => "secret".to_owned(),
-    }
-}
-
+/// ` Default: …`, with the first line of a document, or nothing without a default.
 fn default(setting: &Setting) -> String {
     let Some(json) = &setting.default else {
         return String::new();
     };
     let text = serde_json::from_str::<String>(json).unwrap_or_else(|_| json.clone());
-    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    match lines.len() {
-        0 => "empty".to_owned(),
-        1..=8 => lines
-            .iter()
-            .map(|line| code(std::slice::from_ref(line)))
-            .collect::<Vec<_>>()
-            .join("<br>"),
-        lines => format!("{lines} lines"),
+    let Some(first) = text.lines().next() else {
+        return String::new();
+    };
+    match text.lines().count() {
+        1 => format!(" Default: `{first}`."),
+        lines => format!(" Default: {lines} lines, such as `{first}`."),
     }
 }
 
 fn abilities(description: &Description) -> String {
     let it = &description.abilities;
-    let mut able = vec![format!("Makes 1 to {} images per job", it.max_count)];
+    let mut able = vec![format!("1 to {} images per job", it.max_count)];
     if it.edit {
         able.push(match it.max_sources {
             1 => "edits with one source".to_owned(),
@@ -80,7 +58,7 @@ fn abilities(description: &Description) -> String {
         (it.seed, "seed"),
         (it.steps, "steps"),
         (it.progress, "progress"),
-        (it.cancel, "cancellation at the upstream"),
+        (it.cancel, "cancellation"),
     ];
     able.extend(
         named
@@ -100,6 +78,38 @@ fn credential(credential: &Credential) -> String {
     }
 }
 
+/// Requests such as `POST /queue`, as a list of paths for each method.
+fn paths_by_method(requests: &[String]) -> String {
+    let mut methods: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for request in requests {
+        let (method, path) = request.split_once(' ').unwrap();
+        methods.entry(method).or_default().push(path.to_owned());
+    }
+    let lists = methods.iter();
+    let lists: Vec<String> = lists
+        .map(|(method, paths)| format!("{method} {}", code(paths)))
+        .collect();
+    lists.join("; ")
+}
+
+/// The choices and the declared variables of a setting, in parentheses.
+fn choices_and_variables(setting: &Setting) -> String {
+    let mut lists = Vec::new();
+    if let SettingKind::Choice(choices) = &setting.kind {
+        lists.push(format!("one of {}", code(choices)));
+    }
+    if !setting.generate_variables.is_empty() {
+        lists.push(code(&setting.generate_variables));
+    }
+    if !setting.edit_variables.is_empty() {
+        lists.push(format!("edits: {}", code(&setting.edit_variables)));
+    }
+    if lists.is_empty() {
+        return String::new();
+    }
+    format!(" ({})", lists.join("; "))
+}
+
 fn section(component: &Component) -> String {
     let description = &component.description;
     let mut text = format!(
@@ -108,27 +118,6 @@ fn section(component: &Component) -> String {
         description.title,
         abilities(description)
     );
-    let imports: Vec<String> = component
-        .imports
-        .iter()
-        .map(|name| {
-            name.trim_start_matches("pinhole:engine/")
-                .split('@')
-                .next()
-                .unwrap()
-                .to_owned()
-        })
-        .collect();
-    writeln!(
-        text,
-        "Imports {}.",
-        if imports.is_empty() {
-            "nothing".to_owned()
-        } else {
-            code(&imports)
-        }
-    )
-    .unwrap();
     for upstream in &description.upstreams {
         writeln!(
             text,
@@ -136,35 +125,23 @@ fn section(component: &Component) -> String {
             upstream.name,
             upstream.base_url,
             credential(&upstream.credential),
-            code(&upstream.requests)
+            paths_by_method(&upstream.requests)
         )
         .unwrap();
     }
     if description.settings.is_empty() {
-        text.push_str("It has no upstream and no settings.\n");
+        text.push_str("No upstream, no settings.\n");
         return text;
     }
-    text.push_str(
-        "\n| setting | meaning | default | generation | edits |\n|---|---|---|---|---|\n",
-    );
+    text.push('\n');
     for setting in &description.settings {
-        let mut generating = setting.generate_variables.clone();
-        let mut editing = setting.edit_variables.clone();
-        let side = if is_edit_only(setting) {
-            &mut editing
-        } else {
-            &mut generating
-        };
-        side.push(own_variable(&description.name, &setting.key));
         writeln!(
             text,
-            "| `{}` | {}: {} | {} | {} | {} |",
+            "- `{}`{}: {}{}",
             setting.key,
-            kind(&setting.kind),
-            cell(&setting.description),
+            choices_and_variables(setting),
+            setting.description,
             default(setting),
-            code(&generating),
-            code(&editing),
         )
         .unwrap();
     }

@@ -12,17 +12,18 @@ use pinhole_tests::environment;
 
 use sections::SECTIONS;
 
-use Value::{Bytes, Count, Pixels, Text, Time};
+use Value::{ByteRange, Bytes, Count, Pixels, Rate, Time};
 
 const HEAD: &str = "\
 # Limits
 
-The limits that users, operators and engine authors can meet. A test writes this page from the constants of the code. Limits
-of one area only are in its page: [chat](../concepts/chat.md), [chats](../concepts/chats.md), [events](../concepts/events.md),
-[images](../concepts/images.md), [files](../concepts/files.md), [image API](image-api.md). A variable in the second column changes the limit.
+The limits that users and engine authors meet first. A test writes this page. In parentheses: the HTTP status, or what
+happens, beyond the limit. A variable changes its limit. A server's `/openapi.json` has the limits of every field, and these pages those
+of one area: [operating](../guides/operating.md#configuration), [chat](../concepts/chat.md),
+[chats](../concepts/chats.md), [events](../concepts/events.md), [images](../concepts/images.md), [files](../concepts/files.md).
 ";
 
-/// One row of the page.
+/// One line of the page.
 struct Limit {
     what: &'static str,
     value: Value,
@@ -36,10 +37,13 @@ struct Limit {
 #[derive(Clone, Copy)]
 enum Value {
     Bytes(u64),
+    /// The least and the greatest length.
+    ByteRange(u64, u64),
     Count(u64),
     Pixels(u64),
+    /// A count in a period.
+    Rate(u64, Duration),
     Time(Duration),
-    Text(&'static str),
 }
 
 struct Section {
@@ -59,8 +63,12 @@ fn format_value(value: Value) -> String {
                 None => format!("{} bytes", group_digits(bytes)),
             }
         }
+        ByteRange(min, max) => format!("{min} to {}", format_value(Bytes(max))),
         Count(count) => group_digits(count),
         Pixels(pixels) => format!("{} pixels", group_digits(pixels)),
+        Rate(count, period) => {
+            format!("{} in {}", group_digits(count), format_value(Time(period)))
+        }
         Time(time) => {
             let secs = time.as_secs();
             if time.subsec_millis() != 0 {
@@ -71,17 +79,16 @@ fn format_value(value: Value) -> String {
                 format!("{secs} s")
             }
         }
-        Text(text) => text.to_owned(),
     }
 }
 
-/// 33554432 as 33 554 432.
+/// 33554432 as 33,554,432.
 fn group_digits(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(' ');
+            text.push(',');
         }
         text.push(digit);
     }
@@ -91,19 +98,14 @@ fn group_digits(number: u64) -> String {
 fn render_page() -> String {
     let mut page = HEAD.to_owned();
     for section in SECTIONS {
-        write!(
-            page,
-            "\n## {}\n\n| what | limit | beyond it |\n|---|---|---|\n",
-            section.heading
-        )
-        .unwrap();
+        write!(page, "\n## {}\n\n", section.heading).unwrap();
         for limit in section.limits {
             let value = format_value(limit.value);
             let value = match limit.setting {
                 Some(setting) => format!("{value}, `{setting}`"),
                 None => value,
             };
-            writeln!(page, "| {} | {value} | {} |", limit.what, limit.response).unwrap();
+            writeln!(page, "- {}: {value} ({})", limit.what, limit.response).unwrap();
         }
     }
     page
@@ -146,16 +148,17 @@ fn limit_values_have_their_largest_whole_unit() {
         (Bytes(32 << 20), "32 MiB"),
         (Bytes(1 << 30), "1 GiB"),
         (Bytes(64 << 10), "64 KiB"),
-        (Bytes(32_000), "32 000 bytes"),
+        (Bytes(32_000), "32,000 bytes"),
         (Bytes(0), "0 bytes"),
-        (Count(10_000), "10 000"),
+        (ByteRange(8, 200), "8 to 200 bytes"),
+        (Count(10_000), "10,000"),
         (Count(5), "5"),
-        (Pixels(4096 * 4096), "16 777 216 pixels"),
+        (Pixels(4096 * 4096), "16,777,216 pixels"),
         (Time(Duration::from_secs(600)), "10 min"),
         (Time(Duration::from_secs(60)), "60 s"),
         (Time(Duration::from_secs(90)), "90 s"),
         (Time(Duration::from_millis(50)), "50 ms"),
-        (Text("unlimited"), "unlimited"),
+        (Rate(60, Duration::from_secs(180)), "60 in 3 min"),
     ] {
         assert_eq!(format_value(value), expected);
     }

@@ -147,7 +147,7 @@ struct Message {
     path = "/api/v1/files/",
     tag = "files",
     operation_id = "list_files",
-    summary = "List the caller's images, newest first; an administrator's list contains all users' images",
+    summary = "List the caller's images, newest first. An administrator's list contains all users' images",
     params(Page),
     responses((status = 200, description = "a page of images", body = [File])),
 )]
@@ -185,7 +185,7 @@ fn respond(files: Vec<FileRow>, mut lease: MemoryLease) -> Result<Response, ApiE
     path = "/api/v1/files/search",
     tag = "files",
     operation_id = "search_files",
-    summary = "Search the caller's images by name, newest first; an administrator searches all users' images",
+    summary = "Search the caller's images by name, newest first. An administrator searches all users' images",
     params(Search),
     responses(
         (status = 200, description = "a page of images", body = [File]),

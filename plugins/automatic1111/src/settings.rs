@@ -18,7 +18,7 @@ pub(crate) fn declare() -> Vec<Setting> {
             BASE_URL,
             SettingKind::Url,
             "Base URL",
-            "URL of the web UI, such as http://127.0.0.1:7860. Start the web UI with --api.",
+            "URL of the web UI, such as http://127.0.0.1:7860. Start it with --api.",
         )
         .with_variables(
             &["AUTOMATIC1111_BASE_URL"],
@@ -28,7 +28,7 @@ pub(crate) fn declare() -> Vec<Setting> {
             API_AUTH,
             SettingKind::Secret,
             "API credentials",
-            "The value of the web UI's option --api-auth, as user:password. Empty sends no credentials.",
+            "The web UI's option --api-auth, as user:password.",
         )
         .with_variables(
             &["AUTOMATIC1111_API_AUTH"],
@@ -38,16 +38,16 @@ pub(crate) fn declare() -> Vec<Setting> {
             PARAMS,
             SettingKind::Document,
             "Parameters",
-            "A JSON object of txt2img parameters, such as {\"cfg_scale\": 7, \"sampler_name\": \"Euler a\"}. \
-             They override the parameters of a job; null removes one. Empty adds none.",
+            "JSON object of txt2img parameters, such as {\"cfg_scale\": 7}. They override those of \
+             a job; null removes one.",
         )
         .with_variables(&["AUTOMATIC1111_PARAMS"], &[]),
         Setting::new(
             EDIT_PARAMS,
             SettingKind::Document,
             "Edit parameters",
-            "A JSON object of img2img parameters, such as {\"denoising_strength\": 0.6}. They override the \
-             parameters of a job; null removes one. Empty adds none. Edits ignore the txt2img parameters.",
+            "The same for img2img, such as {\"denoising_strength\": 0.6}. Edits ignore the txt2img \
+             parameters.",
         )
         .with_variables(&[], &["IMAGES_EDIT_AUTOMATIC1111_PARAMS"]),
     ]

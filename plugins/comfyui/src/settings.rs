@@ -71,45 +71,43 @@ pub(crate) fn declare() -> Vec<Setting> {
             API_KEY,
             SettingKind::Secret,
             "API key",
-            "Bearer token for a proxy in front of ComfyUI. ComfyUI itself requires none.",
+            "Bearer token for a proxy in front of ComfyUI.",
         )
         .with_variables(&["COMFYUI_API_KEY"], &["IMAGES_EDIT_COMFYUI_API_KEY"]),
         document(
             &GENERATE.workflow,
             "Workflow",
-            "The graph that generates images, as JSON: export it with Save (API Format). \
-             Empty selects a basic Stable Diffusion 1.5 graph, for which a job names the checkpoint.",
+            "Graph that generates images: JSON from Save (API Format). Empty: a basic Stable \
+             Diffusion 1.5 graph, for which a job names the checkpoint.",
         )
         .with_variables(&[GENERATE.workflow.variable], &[]),
         document(
             &GENERATE.nodes,
             "Nodes",
-            "Maps values of a job to node inputs, as a JSON list of {\"type\", \"node_ids\", \"key\"}. Types: model, \
-             prompt, negative_prompt, width, height, n, steps, seed, or the name of a parameter that a job may set. \
-             An entry without a type writes its \"value\". Empty finds the nodes by their class.",
+            "Node inputs for the values of a job: JSON list of {\"type\", \"node_ids\", \"key\"}. \
+             Types: model, prompt, negative_prompt, width, height, n, steps, seed, or a parameter \
+             of a job. Without a type, an entry writes its \"value\". Empty: found by class.",
         )
         .with_variables(&[GENERATE.nodes.variable], &[]),
         document(
             &EDIT.workflow,
             "Edit workflow",
-            "The graph that edits images, as JSON: export it with Save (API Format). \
-             Empty selects a basic Stable Diffusion 1.5 graph, for which a job names the checkpoint. \
-             Uploaded images stay in the server's folder input/pinhole, because ComfyUI has no request that deletes them.",
+            "The same for edits. Uploads stay in ComfyUI's folder input/pinhole.",
         )
         .with_variables(&[], &[EDIT.workflow.variable]),
         document(
             &EDIT.nodes,
             "Edit nodes",
-            "As Nodes, for the edit workflow, with two more types: image, whose first node loads the first image and \
-             so on, and mask. Empty finds the nodes by their class.",
+            "The same for edits, with two more types: mask, and image, whose nodes load the images \
+             in order.",
         )
         .with_variables(&[], &[EDIT.nodes.variable]),
         Setting::new(
             PREVIEW_METHOD,
             SettingKind::Choice(PREVIEW_METHODS.map(str::to_owned).into()),
             "Preview method",
-            "How ComfyUI creates previews of a running job. server selects the method that ComfyUI was started with, \
-             whose default is no preview. Older versions of ComfyUI ignore the other choices.",
+            "How ComfyUI creates previews. server: as it was started, by default without. Older \
+             versions ignore the other choices.",
         )
         .with_default(SERVER_PREVIEWS),
     ]

@@ -47,7 +47,7 @@ fn connection_settings() -> Vec<Setting> {
             BASE_URL,
             Url,
             "Base URL",
-            "Base URL of the API, with its version: requests go to /models/ under it.",
+            "URL with version: requests go to /models/ under it.",
         )
         .with_default("https://generativelanguage.googleapis.com/v1beta")
         .with_variables(
@@ -58,7 +58,7 @@ fn connection_settings() -> Vec<Setting> {
             API_KEY,
             Secret,
             "API key",
-            "Sent in the header x-goog-api-key, never in a URL. Empty sends no key.",
+            "Sent in the header x-goog-api-key.",
         )
         .with_variables(
             &["IMAGES_GEMINI_API_KEY", "GEMINI_API_KEY"],
@@ -68,9 +68,9 @@ fn connection_settings() -> Vec<Setting> {
             ENDPOINT_METHOD,
             Choice(methods.to_vec()),
             "Endpoint method",
-            "generateContent is the method of Gemini's image models. streamGenerateContent is the \
-             same for gateways that only stream. predict is the method of Imagen, on Vertex and \
-             behind gateways. It cannot edit, so edits use generateContent instead.",
+            "generateContent: Gemini's image models. streamGenerateContent: the same, for gateways \
+             that only stream. predict: Imagen, on Vertex and behind gateways; edits use \
+             generateContent instead.",
         )
         .with_default(Method::GenerateContent.name())
         .with_variables(&[ENDPOINT_METHOD_VARIABLE], &[]),
@@ -84,35 +84,30 @@ fn request_settings() -> Vec<Setting> {
             PARAMS,
             Document,
             "Parameters",
-            "A JSON object merged into every generation and edit request, such as \
-             {\"safetySettings\": […]}. It overrides all other values; null removes a field. The \
-             field parameters applies only to predict requests, all other fields only to the \
-             other methods.",
+            "JSON object merged into every request, such as {\"safetySettings\": […]}. It overrides \
+             all other values; null removes a field. Its field parameters applies only to predict, \
+             the others only to other methods.",
         ),
         Setting::new(
             ASPECT_RATIOS,
             Document,
             "Aspect ratios of models",
-            "One line for each model family: a prefix of its model names, =, and its ratios. The \
-             engine requests the ratio nearest to the requested size. The longest prefix wins; * \
-             matches every model. For a model without a line the engine requests no ratio.",
+            "One line for each model family: prefix of its models, =, ratios. The engine requests \
+             the nearest ratio. The longest prefix wins; * matches all. Without a line: no ratio.",
         )
         .with_default(DEFAULT_ASPECT_RATIOS),
         Setting::new(
             IMAGE_SIZES,
             Document,
             "Image sizes of models",
-            "One line for each model family: a prefix of its model names, =, and its sizes in the \
-             API's format, such as 512, 0.5K or 2K. The longest prefix wins; * matches every \
-             model. For a model without a line the engine requests no size.",
+            "The same with sizes, such as 512, 0.5K or 2K. Without a line: no size.",
         )
         .with_default(DEFAULT_IMAGE_SIZES),
         Setting::new(
             PREDICT_COUNT,
             Integer,
             "Images per predict request",
-            "How many images one predict request may ask for, from 1 to 10. A job for more images \
-             sends several requests.",
+            "Images per predict request, 1 to 10. A job for more sends several requests.",
         )
         .with_default(4),
     ]
@@ -124,8 +119,8 @@ fn model_settings() -> Vec<Setting> {
             LISTED_MODELS,
             SettingKind::Text,
             "Listed models",
-            "Comma-separated texts. Users can choose from the models whose name contains one of \
-             them. Empty lists every model that can generate.",
+            "Users can choose models whose name contains one of these comma-separated texts. Empty: \
+             every model that can generate.",
         )
         .with_default("image"),
     ]

@@ -112,9 +112,8 @@ fn connection_settings() -> Vec<Setting> {
             BASE_URL,
             Url,
             "Base URL",
-            "Base URL of the images API, with its version: requests go to /images/generations and \
-             /images/edits under it. If the URL has no path, the engine adds /v1. A classic Azure \
-             URL ends in /openai/deployments/ and the deployment's name, a newer one in /openai/v1.",
+            "URL with version: requests go to /images/ under it. Without a path, the engine adds \
+             /v1. On Azure it ends in /openai/deployments/NAME or /openai/v1.",
         )
         .with_default("https://api.openai.com/v1")
         .with_variables(
@@ -125,8 +124,7 @@ fn connection_settings() -> Vec<Setting> {
             API_KEY,
             Secret,
             "API key",
-            "Sent as the setting authentication defines. Empty sends no key, which suits many \
-             self-hosted servers.",
+            "Sent as Authentication defines. Empty: no key.",
         )
         .with_variables(
             &["IMAGES_OPENAI_API_KEY", "OPENAI_API_KEY"],
@@ -136,16 +134,15 @@ fn connection_settings() -> Vec<Setting> {
             AUTHENTICATION,
             Choice(["auto", "bearer", "api-key"].map(str::to_owned).to_vec()),
             "Authentication",
-            "How the key is sent: bearer uses the header authorization, api-key uses Azure's \
-             header of that name. auto uses api-key if the host of the base URL ends in .azure.com \
-             or its path contains /openai/deployments/, and bearer otherwise.",
+            "bearer: header authorization. api-key: Azure's header of that name. auto: api-key if \
+             the host ends in .azure.com or the path contains /openai/deployments/, else bearer.",
         )
         .with_default("auto"),
         Setting::new(
             API_VERSION,
             Text,
             "API version",
-            "Sent as the query parameter api-version, which Azure requires. Empty sends none.",
+            "Query parameter api-version, which Azure requires.",
         )
         .with_variables(
             &["IMAGES_OPENAI_API_VERSION"],
@@ -161,25 +158,23 @@ fn parameter_settings() -> Vec<Setting> {
             PARAMS,
             Document,
             "Parameters",
-            "A JSON object merged into every generation request. It overrides all other values; \
-             null removes a field. With \"stream\": true and \"partial_images\": 2 the upstream \
-             sends drafts while it works. Empty adds nothing.",
+            "JSON object merged into every generation request. It overrides all other values; null \
+             removes a field. {\"stream\": true, \"partial_images\": 2} requests drafts.",
         )
         .with_variables(&["IMAGES_OPENAI_PARAMS", "IMAGES_OPENAI_API_PARAMS"], &[]),
         Setting::new(
             EDIT_PARAMS,
             Document,
             "Parameters for editing",
-            "The same for edit requests. Each parameter becomes a text field of the form. Empty \
-             adds nothing.",
+            "The same for edits. Each parameter becomes a text field of the form.",
         )
         .with_variables(&[], &["IMAGES_EDIT_OPENAI_PARAMS"]),
         Setting::new(
             EXTRA_PARAMETERS,
             Text,
             "Additional job parameters",
-            "Comma-separated names of parameters that a job may set in addition to OpenAI's own, \
-             for servers that support more, such as cfg_scale. Empty allows no others.",
+            "Comma-separated parameters that a job may set in addition to OpenAI's, such as \
+             cfg_scale.",
         ),
     ]
 }
@@ -191,53 +186,48 @@ fn model_settings() -> Vec<Setting> {
             RESPONSE_FORMAT_MODELS,
             Text,
             "Models that accept response_format",
-            "Comma-separated prefixes of model names. The engine asks these models for bytes \
-             instead of a URL. All other models always return bytes, or reject the parameter. * \
-             matches every model; empty matches none.",
+            "Comma-separated prefixes of models that are asked for bytes instead of a URL. * \
+             matches all.",
         )
         .with_default("dall-e-"),
         Setting::new(
             SINGLE_IMAGE_MODELS,
             Text,
             "Models that create one image per request",
-            "Comma-separated prefixes of model names. A job for several images sends several \
-             requests to these models. * matches every model; empty matches none.",
+            "Comma-separated prefixes of models that create one image per request. * matches all.",
         )
         .with_default("dall-e-3"),
         Setting::new(
             INPUT_FIDELITY_MODELS,
             Text,
             "Models that accept input_fidelity",
-            "Comma-separated prefixes of model names. For any other model the engine omits this \
-             parameter and adds a note to the result. * matches every model; empty matches none.",
+            "Comma-separated prefixes of models that accept input_fidelity. For others the engine \
+             omits it and adds a note. * matches all.",
         )
         .with_default("gpt-image-1"),
         Setting::new(
             SIZES,
             Document,
             "Image sizes of models",
-            "One line for each model family: a prefix of its model names, =, and its sizes. The \
-             engine replaces a requested size by the family's size with the nearest aspect ratio. \
-             The value any stands for the sizes of gpt-image-2: multiples of 16, sides of at most \
-             3840 pixels, from 655360 to 8294400 pixels, aspect ratios of at most 3:1. The longest \
-             prefix wins; * matches every model. A model without a line gets the requested size.",
+            "One line for each model family: prefix of its models, =, sizes. The engine requests \
+             the size with the nearest aspect ratio. any: multiples of 16, sides up to 3840, 655360 \
+             to 8294400 pixels, ratios up to 3:1. The longest prefix wins; * matches all. Without a \
+             line: the requested size.",
         )
         .with_default(DEFAULT_SIZES),
         Setting::new(
             MASK_STYLE,
             Choice(["alpha", "white"].map(str::to_owned).to_vec()),
             "Mask style",
-            "How the upstream reads a mask: alpha is OpenAI's style, transparent where the image \
-             may change; white is the style of stable-diffusion.cpp, an opaque mask that is white \
-             where the image may change.",
+            "alpha: the mask is transparent where the image may change. white: it is opaque, and \
+             white there, as for stable-diffusion.cpp.",
         )
         .with_default("alpha"),
         Setting::new(
             LISTED_MODELS,
             Text,
             "Listed models",
-            "Comma-separated prefixes of the model names that users can choose from. Empty lists \
-             every model of the upstream.",
+            "Comma-separated prefixes of the models that users can choose. Empty: every model.",
         )
         .with_default("gpt-image-,chatgpt-image-,dall-e-"),
     ]

@@ -35,7 +35,7 @@ pub const ATTACKS: &[Attack] = &[
     attack("R1", "an export computes endlessly"),
     attack(
         "R2",
-        "code that the component model runs computes endlessly: start, realloc, post-return, destructor",
+        "code around exports computes endlessly: start, realloc, post-return, destructor",
     ),
     attack("R3", "a loop calls a cheap host function"),
     attack("R4", "one memory grows without limit"),
@@ -45,26 +45,17 @@ pub const ATTACKS: &[Attack] = &[
         "an unlimited number of tables, instances and components",
     ),
     attack("R7", "recursion overflows the stack"),
-    attack(
-        "R8",
-        "lists and strings of gigabytes are passed to the host",
-    ),
+    attack("R8", "lists and strings of gigabytes"),
     attack("R9", "handles are created and never dropped"),
     attack(
         "R10",
-        "streams and futures of the next component model are opened and never read",
+        "streams and futures of the next component model are never read",
     ),
-    attack(
-        "R11",
-        "the log is flooded, or contains lines that imitate others",
-    ),
+    attack("R11", "the log is flooded, or its lines imitate others"),
     attack("R12", "endless standard output and random numbers"),
-    attack(
-        "R13",
-        "an endless sleep, or a wait for an event that never occurs",
-    ),
+    attack("R13", "an endless sleep or wait"),
     attack("R14", "the client disconnects during a call"),
-    attack("R15", "more jobs at the same time than slots"),
+    attack("R15", "more jobs than slots"),
     exempt(
         "R16",
         "an engine that calls engines",
@@ -73,41 +64,35 @@ pub const ATTACKS: &[Attack] = &[
     exempt(
         "R17",
         "a settings form with an endless pattern",
-        "settings have fixed kinds and no patterns; admission limits their number and lengths (M3, M6)",
+        "settings have no patterns; M3 and M6 test their limits",
     ),
     attack(
         "M1",
-        "bytes that are not a component: random, truncated, a core module, compiled code",
+        "bytes that are not a component: random, truncated, core module, compiled code",
     ),
     attack("M2", "a component that takes hours to compile"),
-    attack(
-        "M3",
-        "too many imports, exports and names, or too long ones",
-    ),
+    attack("M3", "too many or too long imports, exports and names"),
     attack(
         "M4",
         "an import that no engine gets: sockets, HTTP, functions of another host",
     ),
     attack("M5", "the right name with another type"),
-    attack(
-        "M6",
-        "an engine whose description is false, too long or missing",
-    ),
+    attack("M6", "a description that is false, too long or missing"),
     attack("M7", "two components with the same engine name"),
     exempt(
         "M8",
         "a forged, missing or revoked signature",
-        "components are not signed; a grant is bound to the digest of the bytes, and a component that declares more waits for approval",
+        "components are not signed; a grant is bound to their digest",
     ),
     attack(
         "M9",
-        "files that are links, pipes or directories, and file names that point elsewhere",
+        "links, pipes, directories, and file names that point elsewhere",
     ),
     attack("M10", "a file that changes between check and use"),
     exempt(
         "M11",
         "a registry that serves other layers than it named",
-        "components come from a directory; there is no registry client",
+        "components come from a directory",
     ),
     attack("M12", "compiled code that was changed on disk"),
     attack("M13", "a grant with unknown keys"),
@@ -117,7 +102,7 @@ pub const ATTACKS: &[Attack] = &[
     ),
     attack("N2", "user names in front of the host"),
     attack("N3", "ports that parsers read differently"),
-    attack("N4", "IP addresses of this machine and of its network"),
+    attack("N4", "IP addresses of this machine and its network"),
     attack(
         "N5",
         "IPv4 addresses in decimal, octal, hexadecimal and short forms",
@@ -130,7 +115,7 @@ pub const ATTACKS: &[Attack] = &[
     attack("N8", "cloud metadata services, by IP address and by name"),
     attack(
         "N9",
-        "a name that resolves to another IP address when it is used than when it was checked",
+        "a name that resolves to another IP address after the check",
     ),
     attack(
         "N10",
@@ -139,12 +124,9 @@ pub const ATTACKS: &[Attack] = &[
     attack("N11", "redirects to any destination"),
     attack("N12", "a proxy that the environment names"),
     attack("N13", "sockets and name lookups of WASI"),
-    attack("N14", "the URL of a result at a private IP address"),
+    attack("N14", "a result's URL at a private IP address"),
     attack("N15", "a WebSocket as a tunnel"),
-    attack(
-        "N16",
-        "one granted private host that is used to reach its other ports",
-    ),
+    attack("N16", "other ports of a granted private host"),
     attack(
         "H1",
         "line ends and NUL in headers, names, methods and paths",
@@ -190,7 +172,7 @@ pub const ATTACKS: &[Attack] = &[
     attack("S12", "a key that changes while a job runs"),
     attack(
         "S13",
-        "a user's prompt that makes an engine send requests outside its grant",
+        "a prompt that makes an engine send requests outside its grant",
     ),
     attack("I1", "images that decompress to gigabytes"),
     attack("I2", "documents that claim to be images"),

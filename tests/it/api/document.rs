@@ -20,11 +20,13 @@ const UNDOCUMENTED: [&str; 6] = [
 const PAGE_HEAD: &str = "\
 # HTTP API
 
-A test writes this page from `/openapi.json`, in which a running server describes every field, limit, status and error; `/docs`
-shows it. A request without a valid key or session gets `401`, unless the table says \"public\".
-
-[Events](../concepts/events.md) describes Socket.IO at `/ws/socket.io`.
+A test writes this page from `/openapi.json`, which describes every field, limit, status and error; a running server shows it at `/docs`.
+A request without a valid key or session gets `401`, unless its route is public. [Events](../concepts/events.md) describes Socket.IO at
+`/ws/socket.io`.
 ";
+
+/// The end of the summary of an operation that only administrators may call.
+const ADMINISTRATORS: &str = ". For administrators";
 
 /// The operations of the document: method, path and documentation.
 fn operations(document: &Value) -> Vec<(Method, &String, &Value)> {
@@ -42,6 +44,20 @@ fn operations(document: &Value) -> Vec<(Method, &String, &Value)> {
 fn is_open(operation: &Value) -> bool {
     let schemes = operation["security"].as_array();
     schemes.is_some_and(|schemes| schemes.contains(&json!({})))
+}
+
+fn summary(operation: &Value) -> &str {
+    operation["summary"].as_str().unwrap()
+}
+
+/// A line for each operation, with the first sentence of its summary.
+fn list(operations: Vec<(Method, &String, &Value)>) -> String {
+    let lines = operations.into_iter().map(|(method, path, operation)| {
+        let first = summary(operation).split(". ").next().unwrap();
+        let access = if is_open(operation) { " (public)" } else { "" };
+        format!("- `{method} {path}`: {first}{access}\n")
+    });
+    lines.collect()
 }
 
 /// The path with a value for each parameter that is not the id of any object.
@@ -249,24 +265,16 @@ async fn api_page_is_current() {
             continue;
         }
         let description = tag["description"].as_str().unwrap();
-        write!(
-            page,
-            "\n## {name}\n\n{description}\n\n| route | what it does | statuses |\n|---|---|---|\n"
-        )
-        .unwrap();
-        for (method, path, operation) in tag_operations {
-            let summary = operation["summary"].as_str().unwrap();
-            let access = if is_open(operation) { " (public)" } else { "" };
-            let statuses = operation["responses"].as_object().unwrap().keys();
-            // Each route can return these.
-            let statuses = statuses.filter(|status| !["401", "500"].contains(&status.as_str()));
-            let statuses: Vec<&str> = statuses.map(String::as_str).collect();
-            writeln!(
-                page,
-                "| `{method} {path}` | {summary}{access} | {} |",
-                statuses.join(" ")
-            )
-            .unwrap();
+        write!(page, "\n## {name}\n\n{description}\n").unwrap();
+        let (for_administrators, for_users): (Vec<_>, Vec<_>) = tag_operations
+            .into_iter()
+            .partition(|(.., it)| summary(it).ends_with(ADMINISTRATORS));
+        if !for_users.is_empty() {
+            write!(page, "\n{}", list(for_users)).unwrap();
+        }
+        if !for_administrators.is_empty() {
+            let items = list(for_administrators);
+            write!(page, "\nFor administrators:\n\n{items}").unwrap();
         }
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/api.md");

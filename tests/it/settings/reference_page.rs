@@ -1,5 +1,6 @@
 //! `docs/reference/settings.md`, generated from the settings of the server and of the engines.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use pinhole::config::Config;
@@ -12,31 +13,26 @@ use pinhole_tests::environment;
 const HEAD: &str = "\
 # Settings
 
-A test writes this page from the settings of the server and of the shipped engines.
+A test writes this page. Every setting is an environment variable, with Open WebUI's name if Open WebUI has it. An empty variable counts
+as unset. These settings can also be changed while the server runs, from the next request on. Stored values are in the database, under
+the setting's path, and override environment variables. [Operating a server](../guides/operating.md#configuration) lists the variables
+that are read only at start.
 
-Every setting is an environment variable, with Open WebUI's name if Open WebUI has it. An empty variable counts as unset. The
-settings below can also be changed while the server runs. Stored values are in the database, under the setting's path, and override
-environment variables. A change applies from the next request. [Operating a server](../guides/operating.md#configuration) lists the
-variables that are read only at start.
-
-| request | effect |
-|---|---|
-| `GET /api/v1/settings` | every setting: value, origin, description |
-| `POST /api/v1/settings` | sets `{\"NAME\": value}`, by name, any of its variables, or path. `null` deletes the stored value, so that the environment applies; an empty string hides the environment |
-| `GET /api/v1/settings/changes` | who changed what, newest first, without values of secrets. The newest 10 000 are stored |
-| `GET /api/v1/images/config`, `POST …/update` | Open WebUI's images form: 33 fields, all required |
-| `GET /api/v1/tasks/config`, `POST …/update` | Open WebUI's form of task models |
-| `GET`, `POST /api/v1/users/default/permissions` | permissions of all users |
-| `GET /api/v1/configs/export`, `POST …/import` | the stored values as a tree; an import replaces it |
+- `GET /api/v1/settings` returns every setting: value, origin, description.
+- `POST /api/v1/settings` sets `{\"NAME\": value}`, by name, any of its variables, or path. `null` deletes the stored value, so that the
+  environment applies; an empty string hides the environment. A value has at most 1 MiB.
+- `GET /api/v1/settings/changes` returns who changed what: the newest 10,000 changes, without secrets.
+- Open WebUI's forms: `/api/v1/images/config`, `/api/v1/tasks/config`, `/api/v1/users/default/permissions`.
+- `GET /api/v1/configs/export` returns the stored values as a tree; `POST /api/v1/configs/import` replaces it.
 
 A change is applied completely or not at all. The server and the engines check every value first, and only errors that the change
-itself causes refuse it. A value has at most 1 MiB.
+itself causes refuse it.
 
 ## Secrets
 
 A secret is returned as `********`. Sending that back leaves it unchanged; an empty string deletes it. In the database, secrets are
-encrypted with AES-256-GCM, under `PINHOLE_SETTINGS_KEY`, or else under the key in the file `settings-key` of the data directory, which
-the first start creates for its owner only. Anyone with the data directory and that file can read the secrets: set the variable if backups
+encrypted with AES-256-GCM under `PINHOLE_SETTINGS_KEY`, or else under the key in the file `settings-key` of the data directory, which
+the first start creates for its owner only. Anyone with the data directory can then read the secrets: set the variable if backups
 are stored elsewhere. A secret encrypted under another key counts as unset, and the log reports it.
 
 In `PINHOLE_BINDINGS`, a string is a secret if its name is that of an engine's secret setting, or ends in `key`, `auth`, `secret`,
@@ -44,40 +40,25 @@ In `PINHOLE_BINDINGS`, a string is a secret if its name is that of an engine's s
 
 ## The images form
 
-The form has the current values or an engine's defaults; unset fields for edits are empty. A key that comes from `OPENAI_API_KEY` or
-`GEMINI_API_KEY` is also returned as `********`, and deleting it in the form does not change those. A field with an unchanged value is not a change.
-`IMAGE_SIZE` and `IMAGE_STEPS` can be `null`, which is unset. An engine that was not set explicitly stays the default, whatever the other fields are.
-Open WebUI's own form rebuilds the list of ComfyUI's nodes from the types that it knows: if a request has exactly those types, entries of
+All 33 fields are required. They have the current values or an engine's defaults; unset fields for edits are empty, and `IMAGE_SIZE` and
+`IMAGE_STEPS` can be `null`. A field with an unchanged value is not a change. A key from `OPENAI_API_KEY` or `GEMINI_API_KEY` is also
+returned as `********`, and deleting it in the form does not change those. An engine that was not set explicitly stays the default.
+Open WebUI's form drops ComfyUI's nodes of types that it does not know: if a request has exactly the types that it knows, entries of
 other types stay, and entries without nodes are removed.
 ";
 
-fn table_cell(text: &str) -> String {
-    text.replace('|', "\\|").replace('\n', "<br>")
-}
-
-fn names(key: &SettingKey) -> String {
-    let others = key.variables.iter().filter(|name| **name != key.name);
-    let others: Vec<String> = others.map(|name| format!("`{name}`")).collect();
-    let also = if others.is_empty() {
-        String::new()
-    } else {
-        format!("<br>also {}", others.join(", "))
+/// Such as `IMAGE_STEPS` (`image_generation.steps`, integer), without the kind of a text.
+fn name_and_path(key: &SettingKey) -> String {
+    let kind = match key.kind.name() {
+        "text" => String::new(),
+        kind => format!(", {kind}"),
     };
-    format!(
-        "`{}`{also} | `{}` | {}",
-        key.name,
-        key.path,
-        key.kind.name()
-    )
+    format!("`{}` (`{}`{kind})", key.name, key.path)
 }
 
-fn row(key: &SettingKey) -> String {
-    format!("| {} | {} |\n", names(key), table_cell(&key.description))
-}
-
-/// A row without description: the page of engines has it.
-fn engine_row(key: &SettingKey) -> String {
-    format!("| {} |\n", names(key))
+/// Whether an engine defines the setting: then the page of engines describes it.
+fn is_of_engine(key: &SettingKey, engines: &[&str]) -> bool {
+    key.path.split('.').any(|part| engines.contains(&part))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,16 +68,24 @@ async fn settings_page_is_current() {
     let jobs = Jobs::open(&config, AuditLog::default(), Decoder::default())
         .await
         .unwrap();
-    let engines = jobs.engines.admitted().map(|engine| &engine.description);
-    let keys = setting_keys(engines);
+    let engines: Vec<_> = jobs.engines.admitted().map(|it| &it.description).collect();
+    let names: Vec<&str> = engines.iter().map(|engine| engine.name.as_str()).collect();
+    let (of_engines, of_server): (Vec<_>, Vec<_>) = setting_keys(engines.iter().copied())
+        .into_iter()
+        .partition(|key| is_of_engine(key, &names));
     let mut page = HEAD.to_owned();
-    let is_of_engine = |key: &&SettingKey| key.path.starts_with("pinhole.engines.");
-    page.push_str("\n## Settings of Open WebUI and of the server\n\n");
-    page.push_str("| variable | path | type | meaning |\n|---|---|---|---|\n");
-    page.extend(keys.iter().filter(|key| !is_of_engine(key)).map(row));
-    page.push_str("\n## Further settings of engines\n\n[Engines](engines.md) describes them.\n\n");
-    page.push_str("| variable | path | type |\n|---|---|---|\n");
-    page.extend(keys.iter().filter(is_of_engine).map(engine_row));
+    page.push_str(
+        "\n## Settings of the server\n\nIn parentheses: the path and, unless it is a text, the type.\n\n",
+    );
+    for key in &of_server {
+        writeln!(page, "- {}: {}", name_and_path(key), key.description).unwrap();
+    }
+    page.push_str(
+        "\n## Settings of engines\n\n[Engines](engines.md) describes them and lists further variables of each.\n\n",
+    );
+    for key in &of_engines {
+        writeln!(page, "- {}", name_and_path(key)).unwrap();
+    }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/settings.md");
     let present = std::fs::read_to_string(&path).unwrap_or_default();
     if present != page {

@@ -16,16 +16,16 @@ pub(super) const SECTIONS: &[Section] = &[
         heading: "Requests",
         limits: &[
             Limit {
-                what: "body of a request, except an image edit",
+                what: "body of a request, except for chats, edits and settings",
                 value: Bytes(web::MAX_BODY_BYTES as u64),
                 setting: None,
                 response: "413",
             },
             Limit {
-                what: "memory of all requests and jobs; one user gets as much as is free",
-                value: Text("half of the machine's"),
-                setting: Some("PINHOLE_MEMORY_MIB"),
-                response: "413, 429 or 503",
+                what: "body of a chat completion request",
+                value: Bytes(web::MAX_COMPLETION_BODY_BYTES as u64),
+                setting: None,
+                response: "413",
             },
             Limit {
                 what: "prompt, negative prompt",

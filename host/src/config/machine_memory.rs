@@ -11,7 +11,7 @@ pub(super) fn available_bytes() -> Option<u64> {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the kernel's files have fixed paths, which nobody can choose"
+    reason = "the kernel's files have fixed paths, which no user can choose"
 )]
 fn read(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok()

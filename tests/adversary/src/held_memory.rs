@@ -7,7 +7,6 @@ use pinhole_ground::audit::RefusalKind;
 use pinhole_ground::guard::Guard;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 
 use crate::case::AttackCase;
 use crate::target::{AttackTarget, ClientRequest, IMAGES_PATH, OtherServer, RequestStart};
@@ -105,8 +104,11 @@ async fn bodies_of_one_user(target: &AttackTarget) -> Result<()> {
         sent_bytes: 30 * MIB,
     };
     let line = "POST /api/chat/completions";
-    let bodies = join_all((0..6).map(|_| other.client.start_request(line, &body))).await;
-    let held = bodies.into_iter().collect::<Result<Vec<TcpStream>>>()?;
+    // One after the other: bodies that grow together are all refused.
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(other.client.start_request(line, &body).await?);
+    }
     let chat = json!({"chat": {"title": "Foxes", "x": "x".repeat(8 * MIB)}});
     let request = ClientRequest::json(CHATS_PATH, &chat);
     let response = other.client.send_as(&other_user, request).await?;
@@ -172,7 +174,10 @@ async fn stored_chat(target: &AttackTarget) -> Result<()> {
 }
 
 async fn guests(target: &AttackTarget) -> Result<()> {
-    let other = target.start_other(&["hostile"], SMALL_MEMORY).await?;
+    let upstream = target.upstream.url();
+    let hostile = [("HOSTILE_BASE_URL", upstream.as_str())];
+    let variables = [SMALL_MEMORY, &hostile].concat();
+    let other = target.start_other(&["hostile"], &variables).await?;
     let body = json!({"prompt": "grow", "engine": "hostile"});
     let response = other.client.post(IMAGES_PATH, &body).await?;
     ensure!(

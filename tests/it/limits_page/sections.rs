@@ -19,6 +19,12 @@ pub(super) const SECTIONS: &[Section] = &[
         heading: "Requests",
         limits: &[
             Limit {
+                what: "body of a request, except for chats, edits and settings",
+                value: Bytes(web::MAX_BODY_BYTES as u64),
+                setting: None,
+                response: "413",
+            },
+            Limit {
                 what: "connections of all clients; a quarter for one IP address",
                 value: Count(clients::DEFAULT_CONNECTIONS as u64),
                 setting: Some("PINHOLE_CONNECTIONS"),

@@ -29,8 +29,8 @@ pub fn json(bytes: &[u8]) {
     if String::from_utf8_lossy(text).contains("$serde_json") {
         return;
     }
-    let bytes = Bytes::copy_from_slice(text);
-    let parsed = Document::values_bytes(&bytes).and_then(|_| Document::parse(bytes));
+    let parsed =
+        Document::values_bytes(text).and_then(|_| Document::parse(Bytes::copy_from_slice(text)));
     let (document, value) = match (parsed, serde_json::from_slice::<Value>(text)) {
         (Ok(document), Ok(value)) => (document, value),
         (Err(_), Err(_)) => return,

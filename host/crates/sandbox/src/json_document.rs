@@ -31,7 +31,7 @@ impl Document {
     /// Memory that the values of a text need, in bytes. Fails if the text exceeds [`BOUNDS`].
     pub fn values_bytes(text: &[u8]) -> Result<usize, String> {
         let values = BOUNDS.check(text);
-        let values = values.map_err(|refusal| format!("the JSON of the response: {refusal}"))?;
+        let values = values.map_err(|refusal| format!("the response is not JSON: {refusal}"))?;
         Ok(values.saturating_mul(VALUE_BYTES))
     }
 

@@ -12,8 +12,9 @@ use super::{ChatFilter, ChatSummary, FileRow, SearchError, Store};
 
 /// Characters of a text that the index can look up.
 const MIN_INDEXED_CHARS: usize = 3;
-/// Characters of a searched text that are compared. Further ones are ignored.
-const MAX_COMPARED_CHARS: usize = 64;
+/// Characters of a searched text that are compared. Further ones are ignored: each costs time in every
+/// text whose trigrams are as frequent.
+const MAX_COMPARED_CHARS: usize = 32;
 /// The newest texts of a user that contain the searched text. Older ones are not found.
 const MAX_FOUND_TEXTS: i64 = 5_000;
 /// The newest texts of a user that are compared without the index.

@@ -68,10 +68,10 @@ pub(super) async fn flood(target: &AttackTarget) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn slow(target: &AttackTarget) -> Result<()> {
+/// Creates a chat whose messages contain every part of a searched text, and a last one.
+async fn create_long_chat(target: &AttackTarget, last: &str) -> Result<String> {
     let mut messages = Map::new();
     let repeated = "a".repeat(LONG_MESSAGE_BYTES);
-    let last = "äöü is indexed last";
     let contents = std::iter::repeat_n(repeated.as_str(), LONG_MESSAGES).chain([last]);
     for (number, content) in contents.enumerate() {
         let id = format!("m{number:04}");
@@ -81,7 +81,12 @@ pub(super) async fn slow(target: &AttackTarget) -> Result<()> {
         );
     }
     let chat = json!({"title": "long", "history": {"messages": messages}});
-    let path = create_chat(target, chat).await?;
+    create_chat(target, chat).await
+}
+
+pub(super) async fn slow(target: &AttackTarget) -> Result<()> {
+    let first = create_long_chat(target, "").await?;
+    let second = create_long_chat(target, "äöü is indexed last").await?;
     // Without the index, only ASCII letters match in upper and lower case.
     let indexed = async {
         while search(target, "ÄÖÜ IS INDEXED LAST").await?.text() == "[]" {}
@@ -91,13 +96,12 @@ pub(super) async fn slow(target: &AttackTarget) -> Result<()> {
         .await
         .context("the chat is not indexed")??;
     let start = Instant::now();
-    let response = search(target, &repeated.chars().take(500).collect::<String>()).await?;
+    let response = search(target, &"a".repeat(500)).await?;
     let elapsed = start.elapsed();
-    target
-        .client
-        .delete(&path)
-        .await?
-        .require_success("deleting the chat")?;
+    for path in [first, second] {
+        let deletion = target.client.delete(&path).await?;
+        deletion.require_success("deleting a chat")?;
+    }
     ensure!(
         elapsed < MAX_RESPONSE_TIME,
         "a search took {} ms and ended with {}",

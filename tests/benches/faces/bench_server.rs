@@ -51,6 +51,8 @@ impl BenchServer {
                 format!("http://{}/v1", options.upstream),
             )
             .env("IMAGES_OPENAI_API_KEY", "k")
+            // One user sends all requests.
+            .env("PINHOLE_REQUESTS_PER_MINUTE", "1000000")
             .envs(options.variables.iter().map(|(name, value)| (name, value)));
         let process = ServerProcess::start_with_log_file(command, log.unwrap())
             .unwrap_or_else(|error| panic!("{error:#}: see {}", path.display()));

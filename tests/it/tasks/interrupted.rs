@@ -92,8 +92,8 @@ async fn interrupted_image_gets_a_last_status() {
         .await
         .unwrap();
     assert_eq!(store.fail_interrupted_turns().await.unwrap(), 0);
-    let message = json!("");
-    store.set_content(&chat_id, "a1", &message).await.unwrap();
+    let empty = json!("");
+    store.set_content(&chat_id, "a1", &empty).await.unwrap();
     let status = json!({"description": "Creating image", "done": false});
     store.add_status(&chat_id, "a1", &status).await.unwrap();
     store

@@ -207,22 +207,9 @@ fn wait_until_idle(server: &BenchServer) {
 impl Tenant {
     /// A new user, who sends this body.
     fn sign_up(server: &BenchServer, name: &str, body: &Value) -> Self {
-        let email = format!("{name}@example.org");
-        let user =
-            json!({"name": name, "email": email, "password": "twelve letters", "role": "user"});
-        let mut connection = HttpConnection::open(server.address).unwrap();
-        let mut post = |path: &str, key: &str| -> Value {
-            let (status, response) = connection
-                .exchange(&encode_request("POST", path, key, &user.to_string()))
-                .unwrap();
-            assert_eq!(status, 200, "{}", String::from_utf8_lossy(response));
-            serde_json::from_slice(response).unwrap()
-        };
-        post("/api/v1/auths/add", &server.key);
-        let session = post("/api/v1/auths/signin", "");
         Self {
             address: server.address,
-            key: session["token"].as_str().unwrap().to_owned(),
+            key: server.sign_up(name),
             body: body.to_string(),
         }
     }

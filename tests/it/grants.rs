@@ -130,6 +130,7 @@ async fn new_engine_is_granted_declared_rights() {
             "api at base-url",
             "api with authorization: Bearer from api-key",
             "api GET /allowed/",
+            "api POST /orders",
             "secret api-key from HOSTILE_API_KEY",
             "setting base-url from HOSTILE_BASE_URL",
             "setting note from HOSTILE_NOTE",

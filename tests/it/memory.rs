@@ -50,6 +50,7 @@ impl Server {
             .env("PINHOLE_DATA", data.path())
             .env("PINHOLE_ENGINES", engine_directory.path())
             .env("PINHOLE_SLOTS", "16")
+            .env("PINHOLE_REQUESTS_PER_MINUTE", "1000000")
             .env("PINHOLE_MEMORY_MIB", BUDGET_MIB.to_string());
         let started = tokio::task::spawn_blocking(|| ServerProcess::start(command));
         Self {

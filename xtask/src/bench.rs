@@ -21,6 +21,8 @@ pub(crate) struct Options {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Benchmark {
+    /// A well-behaved client next to hostile ones, and the server's memory
+    Clients,
     /// A component compared with native code
     Engine,
     /// The server's APIs compared with a direct request to the upstream
@@ -52,6 +54,7 @@ impl Options {
 impl Benchmark {
     fn name(self) -> &'static str {
         match self {
+            Self::Clients => "clients",
             Self::Engine => "engine",
             Self::Faces => "faces",
             Self::Guard => "guard",
@@ -92,8 +95,8 @@ mod tests {
             assert_eq!(options.cargo_arguments(), expected);
         };
         let all = [
-            "--bench", "engine", "--bench", "faces", "--bench", "guard", "--bench", "search",
-            "--bench", "sockets", "--bench", "tenants",
+            "--bench", "clients", "--bench", "engine", "--bench", "faces", "--bench", "guard",
+            "--bench", "search", "--bench", "sockets", "--bench", "tenants",
         ];
         check(&[], &all);
         check(&["engine"], &["--bench", "engine", "--"]);

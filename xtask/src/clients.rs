@@ -133,6 +133,8 @@ fn start_server(workspace: &Workspace, data: &Path, upstream_url: &str) -> Resul
         .env("PINHOLE_ENGINES", workspace.engines())
         .env("PINHOLE_DATA", data)
         .env("PINHOLE_LOG", "error")
+        // One user sends all requests.
+        .env("PINHOLE_REQUESTS_PER_MINUTE", "1000000")
         .env("IMAGE_GENERATION_ENGINE", "openai")
         .env("IMAGE_GENERATION_MODEL", "gpt-image-2")
         .env("IMAGE_EDIT_MODEL", "gpt-image-2")

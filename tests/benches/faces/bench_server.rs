@@ -7,6 +7,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use pinhole_tests::{ProcessMemory, ServerProcess};
+use serde_json::{Value, json};
+
+use crate::http_connection::{HttpConnection, encode_request};
 
 /// A running server. Dropping it kills the process.
 pub(crate) struct BenchServer {
@@ -68,6 +71,30 @@ impl BenchServer {
     /// CPU time that the process has used so far, in milliseconds.
     pub(crate) fn cpu_ms(&self) -> f64 {
         self.process.cpu_ms().unwrap()
+    }
+
+    /// Adds a user, and returns the token of a session.
+    #[allow(dead_code, reason = "only benchmarks of several users use it")]
+    pub(crate) fn sign_up(&self, name: &str) -> String {
+        let email = format!("{name}@example.org");
+        let account =
+            json!({"name": name, "email": email, "password": "twelve letters", "role": "user"});
+        let mut connection = HttpConnection::open(self.address).unwrap();
+        let mut post = |path: &str, key: &str| -> Value {
+            let request = encode_request("POST", path, key, &account.to_string());
+            let (status, response) = connection.exchange(&request).unwrap();
+            assert_eq!(status, 200, "{}", String::from_utf8_lossy(response));
+            serde_json::from_slice(response).unwrap()
+        };
+        post("/api/v1/auths/add", &self.key);
+        let session = post("/api/v1/auths/signin", "");
+        session["token"].as_str().unwrap().to_owned()
+    }
+
+    /// The most resident memory since the start, in megabytes.
+    #[allow(dead_code, reason = "only the benchmark of clients uses it")]
+    pub(crate) fn peak_resident(&self) -> f64 {
+        self.process.peak_memory_bytes().unwrap() as f64 / f64::from(1 << 20)
     }
 
     pub(crate) fn memory(&self) -> Memory {

@@ -22,7 +22,7 @@ fn engine_list_shows_permissions_and_rejected_files() {
   digest     sha256:{}
   imports    pinhole:engine/types@0.1.0, pinhole:engine/images@0.1.0, pinhole:engine/upstream@0.1.0, pinhole:engine/job@0.1.0, pinhole:engine/log@0.1.0
   abilities  generate, cancel, up to 4 images per job
-  upstream   api at no URL (set HOSTILE_BASE_URL): GET /allowed/
+  upstream   api at no URL (set HOSTILE_BASE_URL): GET /allowed/, POST /orders
 sketch {version} (Sketch, sketch.wasm)
   digest     sha256:{}
   imports    pinhole:engine/types@0.1.0, pinhole:engine/images@0.1.0, pinhole:engine/job@0.1.0, pinhole:engine/log@0.1.0
@@ -37,7 +37,7 @@ rejected: broken.wasm is a core module, not a component: encode it with wit-comp
     let program = program.with("HOSTILE_BASE_URL", "http://127.0.0.1:9/base");
     let url_text = listed(&program);
     assert!(
-        url_text.contains("  upstream   api at http://127.0.0.1:9: GET /allowed/\n"),
+        url_text.contains("  upstream   api at http://127.0.0.1:9: GET /allowed/, POST /orders\n"),
         "{url_text}"
     );
     assert!(!url_text.contains("secret-4711"), "{url_text}");

@@ -14,10 +14,11 @@ fn program_with_change(word: &str) -> Program {
     program
 }
 
-const ALL: [&str; 9] = [
+const ALL: [&str; 10] = [
     "= api at base-url",
     "= api with authorization: Bearer from api-key",
     "= api GET /allowed/",
+    "= api POST /orders",
     "= secret api-key from HOSTILE_API_KEY",
     "= setting base-url from HOSTILE_BASE_URL",
     "= setting note from HOSTILE_NOTE",
@@ -166,7 +167,7 @@ fn engine_grant_revokes_and_restores_a_request() {
     let undeclared = change("--allow", "api GET /secret").failed(2);
     assert_eq!(
         undeclared,
-        "pinhole: engine hostile does not declare \"api GET /secret\": its requests are 'api GET /allowed/'\n"
+        "pinhole: engine hostile does not declare \"api GET /secret\": its requests are 'api GET /allowed/', 'api POST /orders'\n"
     );
 }
 

@@ -102,17 +102,17 @@ async fn progress_is_redacted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn model_names_are_redacted_and_visible() {
-    let fixture = SecretFixture::with(&[("HOSTILE_NOTE", "models")]).await;
-    let models = async || {
+    // Lists are cached, so each needs its own server.
+    let models = async |name: &str| {
+        let fixture = SecretFixture::with(&[("HOSTILE_NOTE", "models")]).await;
+        fixture.respond_in_pieces(name);
         let response = fixture.server.get("/api/v1/images/models").send().await;
         response.unwrap().text().await.unwrap()
     };
-    fixture.respond_in_pieces(KEY);
-    let listed = models().await;
+    let listed = models(KEY).await;
     assert!(listed.contains(&"*".repeat(KEY.len())), "{listed}");
     for hidden in ["a\u{200b}b", "a\u{e0041}b", "a\u{202e}b", "a\u{1b}[2Jb"] {
-        fixture.respond_in_pieces(hidden);
-        let hidden_names = models().await;
+        let hidden_names = models(hidden).await;
         assert!(
             hidden_names.contains("or invisible characters"),
             "{hidden_names}"

@@ -42,7 +42,10 @@ pub(crate) fn apply_mark(mut description: Description) -> Description {
     match marked_variant().as_str() {
         "less" => description.settings.retain(|setting| setting.key != "note"),
         "narrow" => set_requests(&mut description, &["GET /allowed/x"]),
-        "request" => set_requests(&mut description, &["GET /allowed/", "POST /more/"]),
+        "request" => set_requests(
+            &mut description,
+            &["GET /allowed/", "POST /more/", "POST /orders"],
+        ),
         "prefix" => set_requests(&mut description, &["GET /"]),
         "upstream" => description.upstreams.push(second_upstream()),
         "host" => set_image_hosts(&mut description, "cdn.example.com"),

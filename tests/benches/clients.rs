@@ -1,7 +1,8 @@
 //! The cost of hostile clients for a well-behaved one, and the server's memory: `cargo xtask bench clients`.
 //!
-//! The server is the optimized program `pinhole` with a memory limit. Four users and a number of strangers
-//! send every large, slow or numerous input that the server refuses or limits, all at once. A fifth user
+//! The server is the optimized program `pinhole` with a memory limit. Four users and a number of unauthenticated
+//! clients send every large, slow or numerous input that the server refuses or limits, all at once. A fifth
+//! user
 //! requests images one after the other. Rounds with and without the hostile clients take turns.
 //!
 //! The hostile clients are a child process at low priority, so that the figures show what they cost the
@@ -17,6 +18,7 @@
 #[path = "clients/attackers.rs"]
 mod attackers;
 #[path = "faces/bench_server.rs"]
+#[expect(dead_code, reason = "another benchmark samples memory over time")]
 mod bench_server;
 #[path = "faces/goals.rs"]
 #[expect(dead_code, reason = "another benchmark has other kinds of goals")]
@@ -110,7 +112,7 @@ fn print_figures(mut alone: Vec<f64>, mut with_hostile: Vec<f64>, idle: f64, pea
     alone.sort_by(f64::total_cmp);
     with_hostile.sort_by(f64::total_cmp);
     let quantile = |times: &[f64], part: f64| times[((times.len() - 1) as f64 * part) as usize];
-    println!("\nfour hostile users and strangers, {MEMORY_MIB} MiB");
+    println!("\nfour hostile users and clients without a key, {MEMORY_MIB} MiB");
     goals.figure("images alone", alone.len() as f64, "");
     goals.figure("images with hostile clients", with_hostile.len() as f64, "");
     for (name, part) in [("median", 0.5), ("p99", 0.99)] {

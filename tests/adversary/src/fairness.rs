@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{self, FuturesUnordered};
 use http::StatusCode;
 use pinhole_egress::Destination;
 use pinhole_ground::guard::Guard;
@@ -152,7 +152,9 @@ async fn model_lists(target: &AttackTarget) -> Result<()> {
             .send_as(&user, ClientRequest::get("/v1/models"))
     };
     let mut refused = 0;
-    for response in join_all((0..400).map(|_| list())).await {
+    // Fewer at the same time than the connections of the server.
+    let mut responses = stream::iter((0..400).map(|_| list())).buffer_unordered(100);
+    while let Some(response) = responses.next().await {
         let response = response?;
         match response.status {
             StatusCode::OK => {}

@@ -36,7 +36,7 @@ const MISSING_BYTES: usize = 4 << 10;
 /// The child process. Dropping it kills the process.
 pub(crate) struct AttackerProcess(Child);
 
-/// The server, and the token of the user who attacks it; empty for a stranger.
+/// The server, and the token of the user who attacks it; empty for an unauthenticated client.
 struct Target {
     address: SocketAddr,
     key: String,
@@ -59,8 +59,8 @@ const USER_ATTACKS: &[Attack] = &[
     chat,
 ];
 
-/// What strangers do.
-const STRANGER_ATTACKS: &[Attack] = &[
+/// What unauthenticated clients do.
+const KEYLESS_ATTACKS: &[Attack] = &[
     shake_hands,
     stall_heads,
     pipeline,
@@ -100,7 +100,7 @@ pub(crate) fn run() {
     let address = words.next().unwrap().parse().unwrap();
     let attacks_of = |key: &str| {
         if key.is_empty() {
-            STRANGER_ATTACKS
+            KEYLESS_ATTACKS
         } else {
             USER_ATTACKS
         }

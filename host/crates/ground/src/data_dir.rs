@@ -140,12 +140,12 @@ pub fn is_writable_by_others(dir: &Dir) -> std::io::Result<bool> {
     Ok(dir.dir_metadata()?.mode() & OTHERS_WRITE != 0)
 }
 
-/// The database, the keys, the audit log and the lock.
+/// The database and its identity, the keys, the audit log, the ballast and the lock.
 fn is_own_file(name: &str) -> bool {
     name.starts_with("pinhole.db")
         || name.ends_with("-key")
         || (name.starts_with("audit.") && name.ends_with(".jsonl"))
-        || name == LOCK_FILE
+        || ["ballast", "database-id", LOCK_FILE].contains(&name)
 }
 
 /// Creates an empty file, accessible to its owner only, if it is missing.

@@ -2,8 +2,7 @@
 //!
 //! The server is the optimized program `pinhole` with a memory limit. Four users and a number of unauthenticated
 //! clients send every large, slow or numerous input that the server refuses or limits, all at once. A fifth
-//! user
-//! requests images one after the other. Rounds with and without the hostile clients take turns.
+//! user requests images one after the other. Rounds with and without the hostile clients take turns.
 //!
 //! The hostile clients are a child process at low priority, so that the figures show what they cost the
 //! server, and not how much CPU time they need themselves.

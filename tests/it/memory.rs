@@ -200,7 +200,8 @@ async fn large_chat_is_read_at_the_cost_of_its_text() {
         }
     }
     let grown = server.peak_mib().saturating_sub(before);
-    assert!(grown <= 8 * 15 + 32, "eight reads cost {grown} MiB");
+    // Trees of values would be many times as long as the text.
+    assert!(grown <= 2 * 8 * 15, "eight reads cost {grown} MiB");
     server.assert_bounded();
 }
 

@@ -1,4 +1,4 @@
-//! Runs all attacks against a server and writes `docs/concepts/threat-model.md` from the results.
+//! Runs all attacks against a server, and writes `docs/concepts/threat-model.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -12,7 +12,7 @@ use pinhole_tests::{environment, guests, program};
 const HEAD: &str = include_str!("adversary/head.md");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_attack_fails_and_threat_model_page_is_current() {
+async fn every_attack_fails() {
     let data_dir = tempfile::tempdir().unwrap();
     let config = Config::new(environment(&data_dir, &[])).unwrap();
     let options = Options {
@@ -20,17 +20,22 @@ async fn every_attack_fails_and_threat_model_page_is_current() {
         components: guests(),
         ..Options::default()
     };
-    let (mut cases, mut failures) = (Vec::new(), Vec::new());
+    let (mut count, mut failures) = (0, Vec::new());
     pinhole_adversary::run(&config, &options, |report| {
         if !matches!(report.verdict, Verdict::Blocked) {
             failures.push(report.to_string());
         }
-        cases.push(report.case);
+        count += 1;
     })
     .await
     .unwrap();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert_eq!(count, pinhole_adversary::cases().count());
+}
 
+#[test]
+fn threat_model_page_is_current() {
+    let cases: Vec<&AttackCase> = pinhole_adversary::cases().collect();
     let page = threat_model_page(&cases);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/concepts/threat-model.md");
     if std::fs::read_to_string(&path).unwrap_or_default() != page {

@@ -42,7 +42,7 @@ impl Image {
     /// remains a JPEG; other formats become PNG.
     ///
     /// Decodes the pixels if the image [is rotated](Self::is_rotated), so call it in
-    /// [`Decoder::run`](crate::Decoder::run).
+    /// [`DecodePermit::run`](crate::DecodePermit::run).
     pub fn to_upright(&self, limits: ImageLimits) -> Result<Self, Refusal> {
         if !self.is_rotated() {
             return Ok(self.clone());
@@ -62,7 +62,7 @@ impl Image {
     /// Converts a mask that is transparent in the areas to edit into an opaque PNG that is white in these
     /// areas and black elsewhere.
     ///
-    /// Decodes the pixels, so call it in [`Decoder::run`](crate::Decoder::run).
+    /// Decodes the pixels, so call it in [`DecodePermit::run`](crate::DecodePermit::run).
     pub fn to_white_mask(&self, limits: ImageLimits) -> Result<Self, Refusal> {
         let pixels = decode_upright(self)
             .map_err(|refusal| {
@@ -86,7 +86,7 @@ impl Image {
     /// Pixels of the upright image, reduced so that the longer side has at most `max_side` pixels. Of an
     /// animation, the first frame.
     ///
-    /// Decodes the pixels, so call it in [`Decoder::run`](crate::Decoder::run).
+    /// Decodes the pixels, so call it in [`DecodePermit::run`](crate::DecodePermit::run).
     pub fn to_thumbnail(&self, max_side: u32) -> Result<DynamicImage, Refusal> {
         let (mut pixels, orientation) = decode(self)?;
         // Reduced before it is rotated, which needs less memory.

@@ -280,7 +280,9 @@ mod tests {
         // A restart does not make the file younger.
         drop(file);
         let mut reopened = open(&directory, retention, now + DAY / 2);
-        reopened.append(&entry("third"), now + DAY).unwrap();
+        // The first line was written a little later than `now`.
+        let next_day = now + DAY + Duration::from_secs(60);
+        reopened.append(&entry("third"), next_day).unwrap();
         assert_eq!(newest_first(&directory).unwrap(), [FILE, "audit.1.jsonl"]);
         reopened.remove_expired(now + 2 * DAY + DAY / 2).unwrap();
         let names = [FILE, "audit.2.jsonl", "audit.1.jsonl"];

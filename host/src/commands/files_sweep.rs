@@ -7,7 +7,7 @@ use pinhole::app;
 use pinhole::config::Config;
 use pinhole::files::{Confirmation, Sweep};
 
-/// Sweeps, with an administrator's confirmation or like the server, and prints what was removed.
+/// Sweeps files, with or without an administrator's confirmation, and prints how many were removed.
 pub(crate) async fn sweep(config: &Config, is_confirmed: bool) -> Result<()> {
     let files = app::open_files(config).await?;
     let confirmation = if is_confirmed {

@@ -7,7 +7,7 @@ use pinhole_ground::guard::Guard;
 use super::Files;
 use crate::store::User;
 
-/// Limits of what is stored.
+/// Storage limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StorageLimits {
     /// Files and chats of one user, in bytes. Administrators have no limit.

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt};
+use cap_std::fs::{Dir, File};
 use pinhole_ground::data_dir;
 use serde::{Deserialize, Serialize};
 
@@ -125,8 +125,8 @@ impl Spool {
         }
         while spares.len() < SPARE_FILES {
             let name = format!("{SPARE_PREFIX}{}", uuid::Uuid::new_v4().simple());
-            let mut options = OpenOptions::new();
-            options.write(true).create_new(true).mode(0o600);
+            let mut options = data_dir::private_file();
+            options.write(true).create_new(true);
             spares.push(SpareFile {
                 file: self.directory.open_with(&name, &options)?,
                 directory: self.directory.clone(),

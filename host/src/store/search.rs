@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::chats::summary_from_row;
 use super::files::file_from_row;
+use super::search_index::MAX_INDEXED_CHARS;
 use super::{ChatFilter, ChatSummary, FileRow, SearchError, Store};
 
 /// Characters of a text that the index can look up.
@@ -19,8 +20,8 @@ const MAX_COMPARED_CHARS: usize = 32;
 const MAX_FOUND_TEXTS: i64 = 5_000;
 /// The newest texts of a user that are compared without the index.
 const MAX_SCANNED_TEXTS: i64 = 2_000;
-/// Characters of each of them. Equals what the index has of a text.
-const MAX_SCANNED_CHARS: i64 = 64 << 10;
+/// Characters of each of them: those that the index has of a text.
+const MAX_SCANNED_CHARS: i64 = MAX_INDEXED_CHARS as i64;
 
 /// `own` is the range of the ids of the user's texts, as the migration assigns them.
 const SEARCH_CHATS: &str = "WITH own (first_id, last_id) AS (
@@ -75,7 +76,7 @@ impl Store {
         page: Page,
     ) -> Result<Vec<ChatSummary>, SearchError> {
         let mut search = self.searches.start(user_id).await?;
-        let compared = compared_part(text);
+        let compared = beginning(text, MAX_COMPARED_CHARS);
         let is_indexed = compared.chars().count() >= MIN_INDEXED_CHARS;
         let rows = sqlx::query(SEARCH_CHATS)
             .bind(user_id)
@@ -129,9 +130,9 @@ impl Store {
     }
 }
 
-/// The beginning of a searched text. It contains no NUL, where SQLite ends a text.
-fn compared_part(text: &str) -> String {
-    let chars = text.chars().take(MAX_COMPARED_CHARS);
+/// The beginning of a text, without NUL, where SQLite ends a text.
+pub(super) fn beginning(text: &str, max_chars: usize) -> String {
+    let chars = text.chars().take(max_chars);
     chars.map(|c| if c == '\0' { ' ' } else { c }).collect()
 }
 

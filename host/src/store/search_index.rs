@@ -12,9 +12,10 @@ use sqlx::Row;
 
 use super::Store;
 use super::messages::parse_json;
+use super::search::beginning;
 
 /// Characters of a text that are indexed, from its beginning.
-const MAX_INDEXED_CHARS: usize = 64 << 10;
+pub(super) const MAX_INDEXED_CHARS: usize = 64 << 10;
 /// Texts that one transaction indexes.
 const BATCH_TEXTS: i64 = 50;
 /// Bytes after which a transaction ends.
@@ -39,7 +40,11 @@ impl Store {
 
     /// Indexes a few texts. Returns false if none is stale.
     pub async fn index_batch(&self) -> sqlx::Result<bool> {
-        if self.stale_ids(1).await?.is_empty() {
+        let stale: Option<i64> = sqlx::query_scalar(STALE_IDS)
+            .bind(1)
+            .fetch_optional(&self.pool)
+            .await?;
+        if stale.is_none() {
             return Ok(false);
         }
         let mut transaction = self.begin().await?;
@@ -66,7 +71,7 @@ impl Store {
                     Some(content) => text_of(&parse_json(&content).unwrap_or_default()),
                     None => row.try_get("title")?,
                 };
-                let text = indexed_part(&text);
+                let text = beginning(&text, MAX_INDEXED_CHARS);
                 bytes += text.len();
                 sqlx::query("INSERT INTO search_index (rowid, text) VALUES ($1, $2)")
                     .bind(id)
@@ -85,13 +90,6 @@ impl Store {
         transaction.commit().await?;
         Ok(true)
     }
-
-    async fn stale_ids(&self, limit: i64) -> sqlx::Result<Vec<i64>> {
-        sqlx::query_scalar(STALE_IDS)
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await
-    }
 }
 
 const STALE_IDS: &str = "SELECT id FROM search_rows WHERE is_stale = 1 ORDER BY id LIMIT $1";
@@ -107,10 +105,4 @@ fn text_of(content: &Value) -> String {
         }
         _ => String::new(),
     }
-}
-
-/// What the index has of a text. FTS5 ignores what follows a NUL.
-fn indexed_part(text: &str) -> String {
-    let chars = text.chars().take(MAX_INDEXED_CHARS);
-    chars.map(|c| if c == '\0' { ' ' } else { c }).collect()
 }

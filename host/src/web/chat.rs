@@ -123,7 +123,7 @@ pub(super) async fn run_turn(
 
 /// A place among the running chat completions.
 fn take_chat(app: &App, user: &store::User) -> Result<Share<String>, ApiError> {
-    let taken = app.clients.chats.take(Some(user.id.clone()), 1);
+    let taken = app.clients.chats.take(Some(user.id.clone()));
     taken.map_err(|full| {
         let (status, detail) = match full {
             SharesFull::Key => (

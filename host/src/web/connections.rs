@@ -136,7 +136,7 @@ impl Server {
 
     fn admit(&self, app: &App, peer: SocketAddr) -> Result<Share<IpAddr>, SharesFull> {
         let client = app.clients.proxies.connection_ip(peer.ip());
-        self.connections.take(client.share_key(), 1)
+        self.connections.take(client.share_key())
     }
 
     async fn serve_connection(self, stream: TcpStream, peer: SocketAddr, share: Share<IpAddr>) {

@@ -2,11 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use futures_util::StreamExt;
 use http::Extensions;
 use http::header::CONTENT_TYPE;
 use hyper::body::Body as _;
@@ -14,6 +12,7 @@ use pinhole_ground::memory::{Holder, MemoryLease, MemoryShare};
 use serde::Serialize;
 
 use super::error::ApiError;
+use super::held_body::hold;
 use crate::app::App;
 
 /// The memory of one request. Clones share it.
@@ -85,11 +84,5 @@ pub(super) async fn count_memory(
     if memory.is_empty() || response.body().size_hint().exact().is_some() {
         return response;
     }
-    response.map(|body| {
-        let held = body.into_data_stream().map(move |chunk| {
-            let _until_the_end = &memory;
-            chunk
-        });
-        Body::from_stream(held)
-    })
+    hold(response, memory)
 }

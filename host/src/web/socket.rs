@@ -178,11 +178,11 @@ fn has_session(uri: &Uri) -> bool {
 /// A place for the connection that the request opens, before it costs memory.
 async fn open(app: &App, places: &Arc<Places>, parts: &Parts) -> Result<Connection, ApiError> {
     let place = match socket_user(app, parts).await? {
-        Some(user_id) => places.of_users.take(Some(user_id), 1).map(Place::User),
+        Some(user_id) => places.of_users.take(Some(user_id)).map(Place::User),
         None => {
             let ClientIp(client) = ClientIp::new(parts, &app.clients);
             let key = client.and_then(|client| client.share_key());
-            let taken = places.anonymous.take(key, 1);
+            let taken = places.anonymous.take(key);
             taken.map(|share| Place::Anonymous { _share: share })
         }
     };
@@ -227,7 +227,7 @@ impl Connection {
         if is_taken {
             return true;
         }
-        let Ok(share) = self.places.of_users.take(Some(user_id.to_owned()), 1) else {
+        let Ok(share) = self.places.of_users.take(Some(user_id.to_owned())) else {
             return false;
         };
         *place = Place::User(share);

@@ -8,8 +8,9 @@
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt};
+use cap_std::fs::{Dir, File, OpenOptions};
 
+use crate::data_dir::private_file;
 use crate::disk::free_bytes;
 
 /// The name of the file in the data directory.
@@ -59,7 +60,7 @@ impl Ballast {
     /// Restores the ballast, if the disk then still has this much free space.
     pub fn restore(&self, reserved_bytes: u64) -> io::Result<()> {
         let _changing = self.change.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut file = self.open(OpenOptions::new().append(true).create(true).mode(0o600))?;
+        let mut file = self.open(private_file().append(true).create(true))?;
         let missing = BALLAST_BYTES.saturating_sub(file.metadata()?.len());
         let needed = reserved_bytes.max(FULL_BELOW_BYTES).saturating_add(missing);
         if missing == 0 || free_bytes(&self.directory)? < needed {

@@ -1,5 +1,5 @@
-//! Shares of something limited, such as connections or bytes in memory: all holders together have at most a
-//! total, and one holder has at most a part of it, so that others find room.
+//! Shares of something limited, such as connections: all holders together have at most a total, and one holder
+//! has at most a part of it, so that others find room.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -19,15 +19,14 @@ struct Held<K> {
     by_key: HashMap<K, usize>,
 }
 
-/// Units of a holder. Dropping it returns them.
+/// One unit of a holder. Dropping it returns the unit.
 #[derive(Debug)]
 pub struct Share<K: Clone + Eq + Hash> {
     shares: Arc<Shares<K>>,
     key: Option<K>,
-    units: usize,
 }
 
-/// Why no units are left.
+/// Why no unit is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SharesFull {
     /// This holder has its part.
@@ -50,21 +49,24 @@ impl<K: Clone + Eq + Hash> Shares<K> {
         })
     }
 
-    /// Takes units. Without a key, only the total limits them.
-    pub fn take(self: &Arc<Self>, key: Option<K>, units: usize) -> Result<Share<K>, SharesFull> {
-        let mut share = Share {
+    /// Takes a unit. Without a key, only the total limits it.
+    pub fn take(self: &Arc<Self>, key: Option<K>) -> Result<Share<K>, SharesFull> {
+        let mut held = self.held();
+        if held.units >= self.max_units {
+            return Err(SharesFull::Total);
+        }
+        if let Some(key) = &key {
+            let of_key = held.by_key.get(key).copied().unwrap_or_default();
+            if of_key >= self.max_units_per_key {
+                return Err(SharesFull::Key);
+            }
+            held.by_key.insert(key.clone(), of_key + 1);
+        }
+        held.units += 1;
+        Ok(Share {
             shares: self.clone(),
             key,
-            units: 0,
-        };
-        share.grow(units)?;
-        Ok(share)
-    }
-
-    /// Units that are held now.
-    #[must_use]
-    pub fn held_units(&self) -> usize {
-        self.held().units
+        })
     }
 
     fn held(&self) -> MutexGuard<'_, Held<K>> {
@@ -78,37 +80,17 @@ impl<K: Clone + Eq + Hash> Share<K> {
     pub fn key(&self) -> Option<&K> {
         self.key.as_ref()
     }
-
-    /// Takes more units. After an error, the share is as before.
-    pub fn grow(&mut self, units: usize) -> Result<(), SharesFull> {
-        let mut held = self.shares.held();
-        let total = held.units.saturating_add(units);
-        if total > self.shares.max_units {
-            return Err(SharesFull::Total);
-        }
-        if let Some(key) = &self.key {
-            let of_key = held.by_key.get(key).copied().unwrap_or_default();
-            let of_key = of_key.saturating_add(units);
-            if of_key > self.shares.max_units_per_key {
-                return Err(SharesFull::Key);
-            }
-            held.by_key.insert(key.clone(), of_key);
-        }
-        held.units = total;
-        self.units += units;
-        Ok(())
-    }
 }
 
 impl<K: Clone + Eq + Hash> Drop for Share<K> {
     fn drop(&mut self) {
         let mut held = self.shares.held();
-        held.units = held.units.saturating_sub(self.units);
+        held.units = held.units.saturating_sub(1);
         let Some(key) = &self.key else {
             return;
         };
         if let Some(of_key) = held.by_key.get_mut(key) {
-            *of_key = of_key.saturating_sub(self.units);
+            *of_key = of_key.saturating_sub(1);
             if *of_key == 0 {
                 held.by_key.remove(key);
             }
@@ -123,18 +105,20 @@ mod tests {
     #[test]
     fn shares_leave_room_for_other_keys_and_return_units() {
         let shares = Shares::new(10, 4);
-        let mut ada = shares.take(Some("ada"), 3).unwrap();
-        assert_eq!(ada.grow(2), Err(SharesFull::Key));
-        ada.grow(1).unwrap();
-        assert_eq!(shares.take(Some("ada"), 1).unwrap_err(), SharesFull::Key);
-        let bea = shares.take(Some("bea"), 4).unwrap();
-        assert_eq!(shares.take(Some("cy"), 3).unwrap_err(), SharesFull::Total);
-        drop(ada);
-        assert_eq!(shares.held_units(), 4);
-        let unkeyed = shares.take(None, 6).unwrap();
-        assert_eq!(shares.take(Some("ada"), 1).unwrap_err(), SharesFull::Total);
+        let take = |key, count: usize| -> Vec<_> {
+            (0..count).map(|_| shares.take(key).unwrap()).collect()
+        };
+        let ada = take(Some("ada"), 4);
+        assert_eq!(shares.take(Some("ada")).unwrap_err(), SharesFull::Key);
+        let bea = take(Some("bea"), 4);
+        let cy = take(Some("cy"), 2);
+        assert_eq!(shares.take(Some("cy")).unwrap_err(), SharesFull::Total);
+        drop((ada, cy));
+        assert_eq!(shares.held().units, 4);
+        let unkeyed = take(None, 6);
+        assert_eq!(shares.take(Some("ada")).unwrap_err(), SharesFull::Total);
         drop((unkeyed, bea));
-        assert_eq!(shares.held_units(), 0);
+        assert_eq!(shares.held().units, 0);
         assert!(shares.held().by_key.is_empty());
     }
 }

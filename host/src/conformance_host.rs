@@ -76,6 +76,7 @@ fn images(completed: CompletedJob) -> TaskResult {
         images: completed.images,
         revised_prompt: completed.revised_prompt,
         details: completed.details,
+        warnings: completed.warnings,
     })
 }
 

@@ -7,6 +7,7 @@
 mod binding;
 mod completed_job;
 mod defaults;
+mod differences;
 mod edit_check;
 mod error;
 mod plan;
@@ -34,6 +35,7 @@ use pinhole_sandbox::{
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use differences::RequestedImages;
 use edit_check::check_edit;
 use query::QueryRates;
 
@@ -224,6 +226,7 @@ impl Jobs {
             ..Limits::job(self.timeout)
         };
         let component = &binding.component;
+        let requested = RequestedImages::new(&job);
         let call = self
             .engines
             .call(component, settings, context, limits)
@@ -238,11 +241,17 @@ impl Jobs {
             images,
             revised_prompt,
             details,
+            mut warnings,
         } = tokio::select! {
             output = result => output?,
             // Dropping the call cancels the engine, which can still ask its upstream to stop.
             () = self.shutdown.cancelled() => return Err(EngineError::ShuttingDown),
         };
+        requested.add_differences(&images, &mut warnings);
+        for warning in &warnings {
+            let name = &context.job;
+            tracing::info!(job = name, "job {name}: {warning}");
+        }
         Ok(CompletedJob {
             job: context.job.clone(),
             binding: binding.name.clone(),
@@ -251,6 +260,7 @@ impl Jobs {
             images,
             revised_prompt,
             details: serde_json::from_str(&details).unwrap_or_default(),
+            warnings,
         })
     }
 

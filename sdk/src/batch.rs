@@ -4,8 +4,8 @@ use crate::upstream::Document;
 use crate::upstream_text::truncate;
 use crate::{Error, Image, Response};
 
-const MAX_NOTES: usize = 10;
-const MAX_NOTE_BYTES: usize = 300;
+const MAX_WARNINGS: usize = 10;
+const MAX_WARNING_BYTES: usize = 300;
 
 /// Where an upstream's response holds an image.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,24 +98,24 @@ impl<R> Batch<R> {
         Err(first.unwrap_or_else(|| Error::protocol("the upstream returned no image")))
     }
 
-    /// Notes for a person: how many images are missing or were left out, then `more`, then the
-    /// errors. At most 10 notes of 300 bytes.
+    /// Warnings for the output: how many images are missing or were left out, then `more`, then the
+    /// errors. At most 10 of 300 bytes.
     #[must_use]
-    pub fn notes(&self, more: &[String]) -> Vec<String> {
+    pub fn warnings(&self, more: &[String]) -> Vec<String> {
         let (received, requested) = (self.images.len(), self.requested);
-        let mut notes = Vec::new();
+        let mut warnings = Vec::new();
         if received < requested {
-            notes.push(format!("{received} of {requested} images received"));
+            warnings.push(format!("{received} of {requested} images received"));
         }
         if self.left_out > 0 {
             let (left_out, max) = (self.left_out, self.max);
-            notes.push(format!("{left_out} images beyond {max} were left out"));
+            warnings.push(format!("{left_out} images beyond {max} were left out"));
         }
         let messages = self.errors.iter().map(|error| &error.message);
         let others = more.iter().chain(messages);
-        notes.extend(others.map(|note| truncate(note, MAX_NOTE_BYTES)));
-        notes.truncate(MAX_NOTES);
-        notes
+        warnings.extend(others.map(|text| truncate(text, MAX_WARNING_BYTES)));
+        warnings.truncate(MAX_WARNINGS);
+        warnings
     }
 }
 
@@ -125,13 +125,13 @@ mod tests {
     use crate::ErrorKind;
 
     #[test]
-    fn batch_notes_count_missing_images_and_list_errors() {
+    fn batch_warnings_count_missing_images_and_list_errors() {
         let mut batch: Batch<()> = Batch::new(3, 10);
         batch.errors.push(Error::protocol("x".repeat(400)));
-        let notes = batch.notes(&["one was refused".to_owned()]);
-        assert_eq!(notes.len(), 3);
-        assert_eq!(notes[..2], ["0 of 3 images received", "one was refused"]);
-        assert!(notes[2].len() < 310);
+        let warnings = batch.warnings(&["one was refused".to_owned()]);
+        assert_eq!(warnings.len(), 3);
+        assert_eq!(warnings[..2], ["0 of 3 images received", "one was refused"]);
+        assert!(warnings[2].len() < 310);
         let empty: Batch<()> = Batch::new(1, 1);
         let error = empty.require_image().unwrap_err();
         assert_eq!(error.kind, ErrorKind::Protocol);

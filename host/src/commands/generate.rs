@@ -93,8 +93,8 @@ pub(crate) async fn generate(config: &Config, arguments: Generate) -> Result<u8>
                 write_image(path, image)?;
                 println!("{}", path.display());
             }
-            for note in completed.notes() {
-                eprintln!("pinhole: note: {note}");
+            for warning in &completed.warnings {
+                eprintln!("pinhole: note: {warning}");
             }
             Ok(0)
         }

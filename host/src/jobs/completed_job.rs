@@ -1,17 +1,11 @@
 //! The result of a job, and how it is stored.
 
 use anyhow::Result;
-use pinhole_ground::text::plain;
 use pinhole_images::Image;
 use serde_json::{Value, json};
 
 use crate::files::{Files, MessageLink};
 use crate::store::{FileRow, Store, User};
-
-/// Notes of one job that are shown.
-const MAX_NOTES: usize = 10;
-/// Length of one note in bytes.
-const MAX_NOTE_BYTES: usize = 300;
 
 /// The result of a job.
 #[derive(Clone, Debug)]
@@ -29,6 +23,8 @@ pub struct CompletedJob {
     pub revised_prompt: Option<String>,
     /// The engine's details: model, seeds, upstream ids. Null if they are invalid JSON.
     pub details: Value,
+    /// What the user should know about the images, such as that one is missing.
+    pub warnings: Vec<String>,
 }
 
 /// Where images come from: a message of a chat.
@@ -41,20 +37,6 @@ pub struct ImageOrigin<'a> {
 }
 
 impl CompletedJob {
-    /// What a user should know if the images differ from the request: the texts that the engine lists as
-    /// `notes` in its details.
-    #[must_use]
-    pub fn notes(&self) -> Vec<String> {
-        let notes = self.details.get("notes").and_then(Value::as_array);
-        notes
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .map(|note| plain(note, MAX_NOTE_BYTES))
-            .take(MAX_NOTES)
-            .collect()
-    }
-
     /// Stores all images, or none, for the user.
     ///
     /// If the origin is a message of a stored chat that the user may write to, the images are linked to it
@@ -97,6 +79,7 @@ impl CompletedJob {
             "engine": self.engine,
             "digest": self.digest,
             "details": self.details,
+            "warnings": self.warnings,
         });
         if let (Some(metadata), Some(origin)) = (metadata.as_object_mut(), origin) {
             metadata.insert("chat_id".to_owned(), origin.chat_id.into());

@@ -40,7 +40,7 @@ impl ImageRequest<'_> {
     }
 }
 
-/// The images of a response, with notes for the user.
+/// The images of a response, with warnings for the user.
 fn build_output(
     generation: &Generation,
     requested: u32,
@@ -66,25 +66,26 @@ fn build_output(
     }
     let batch = batch.require_image()?;
 
-    let mut notes = Vec::new();
+    let mut warnings = Vec::new();
     if let Some(note) = names.checkpoint.as_ref().and_then(|it| info.model_note(it)) {
         log::write(log::Level::Warn, &note);
-        notes.push(note);
+        warnings.push(note);
     }
-    notes.extend(names.note.clone());
+    warnings.extend(names.note.clone());
     if info_is_too_long {
-        notes.push(format!(
+        warnings.push(format!(
             "ignored the web UI's generation info: longer than {MAX_INFO_BYTES} bytes"
         ));
     }
     if generation.interrupted {
-        notes.push(
+        warnings.push(
             "another client interrupted the web UI: images may be unfinished or missing".into(),
         );
     }
-    notes.extend(size_note);
+    warnings.extend(size_note);
     Ok(Output {
-        details: info.details(&indexes, &batch.notes(&notes)),
+        details: info.details(&indexes),
+        warnings: batch.warnings(&warnings),
         images: batch.images,
         revised_prompt: None,
     })

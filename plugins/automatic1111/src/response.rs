@@ -72,9 +72,9 @@ impl GenerationInfo {
         (!name.is_empty()).then(|| truncate(name, MAX_NAME_BYTES))
     }
 
-    /// A JSON object with `seeds` of the images at `indexes`, `model` and `notes`. A field without a
-    /// value is absent.
-    pub(crate) fn details(&self, indexes: &[usize], notes: &[String]) -> String {
+    /// A JSON object with `seeds` of the images at `indexes` and `model`. A field without a value
+    /// is absent.
+    pub(crate) fn details(&self, indexes: &[usize]) -> String {
         let mut details = Body::new();
         if let Some(all_seeds) = self.0.get("all_seeds").and_then(Value::as_array) {
             let seeds: Vec<&Value> = indexes
@@ -86,9 +86,6 @@ impl GenerationInfo {
         }
         if let Some(model) = self.model() {
             details.insert("model".into(), json!(model));
-        }
-        if !notes.is_empty() {
-            details.insert("notes".into(), json!(notes));
         }
         Value::Object(details).to_string()
     }
@@ -113,7 +110,7 @@ mod tests {
         let found_pointers = response.pointers(info.first_image(), requested).unwrap();
         assert_eq!(found_pointers, pointers);
         let indexes: Vec<usize> = (0..found_pointers.len()).collect();
-        let found_details: Value = serde_json::from_str(&info.details(&indexes, &[])).unwrap();
+        let found_details: Value = serde_json::from_str(&info.details(&indexes)).unwrap();
         assert_eq!(found_details, details);
     }
 
@@ -194,9 +191,9 @@ mod tests {
     #[test]
     fn details_pair_seeds_with_images() {
         let info = GenerationInfo::parse(r#"{"all_seeds": [4, 5, "x"]}"#);
-        let details = info.details(&[1, 2, 9], &["one is missing".into()]);
+        let details = info.details(&[1, 2, 9]);
         let details: Value = serde_json::from_str(&details).unwrap();
-        assert_eq!(details, json!({"seeds": [5], "notes": ["one is missing"]}));
+        assert_eq!(details, json!({"seeds": [5]}));
     }
 
     #[test]

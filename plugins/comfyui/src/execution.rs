@@ -24,7 +24,7 @@ pub(crate) struct JobResult {
     pub(crate) prompt_id: String,
     pub(crate) images: Vec<Image>,
     /// Notes for the user.
-    pub(crate) notes: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Runs a workflow with these values. Returns at least one image, and more than the job requests if the
@@ -49,18 +49,18 @@ pub(crate) fn run(workflow: &Workflow, values: &JobValues) -> Result<JobResult, 
             cancellation::cancel_unconfirmed_job(&requested_id, &client_id);
         }
     })?;
-    let mut notes = error::check_node_errors(graph, &node_errors, keys)
+    let mut warnings = error::check_node_errors(graph, &node_errors, keys)
         .inspect_err(|_| cancellation::dequeue_job(&prompt_id))?;
     let (entry, sent_images) = wait_for_end(graph, socket, &prompt_id).inspect_err(|error| {
         if is_abandoned(error) {
             cancellation::cancel_job(&prompt_id);
         }
     })?;
-    let images = download::collect_images(entry, sent_images, keys, &mut notes)?;
+    let images = download::collect_images(entry, sent_images, keys, &mut warnings)?;
     Ok(JobResult {
         prompt_id,
         images,
-        notes,
+        warnings,
     })
 }
 

@@ -77,17 +77,17 @@ impl Engine for ComfyUi {
             Some(mask) if workflow.add_mask_input()? => Some(to_white_mask(&mask)?),
             other => other,
         };
-        let mut notes = Vec::new();
+        let mut warnings = Vec::new();
         let (given, loaded) = (sources.len(), workflow.source_count());
         if given > loaded {
-            notes.push(format!(
+            warnings.push(format!(
                 "used {loaded} of {given} source images: the workflow loads no more"
             ));
         }
-        notes.extend(workflow.crop_note(&sources));
+        warnings.extend(workflow.crop_note(&sources));
         values.sources = upload::upload_images(sources.iter().take(loaded))?;
         values.mask = upload::upload_images(uploaded_mask.iter())?.pop();
-        run_workflow(&workflow, &values, job.count, notes)
+        run_workflow(&workflow, &values, job.count, warnings)
     }
 
     /// The choices of the input that takes the model. If its node does not list them, the files in the
@@ -129,30 +129,31 @@ impl Engine for ComfyUi {
 
 pinhole_sdk::export!(ComfyUi);
 
-/// Runs the workflow with a job's values, and returns its images with `notes` for the user.
+/// Runs the workflow with a job's values, and returns its images with `warnings` for the user.
 fn run_workflow(
     workflow: &Workflow,
     values: &JobValues,
     count: u32,
-    mut notes: Vec<String>,
+    mut warnings: Vec<String>,
 ) -> Result<Output, Error> {
-    notes.extend(workflow.unused_values_note(values));
+    warnings.extend(workflow.unused_values_note(values));
     if let Some((requested, size)) = values.rounded_size {
-        notes.push(format!(
+        warnings.push(format!(
             "generated at {size} instead of {requested}: sides are multiples of 8"
         ));
     }
     let result = execution::run(workflow, values)
         .map_err(|error| add_missing_image(error, workflow, values))?;
-    notes.extend(result.notes);
+    warnings.extend(result.warnings);
     let (received, requested) = (result.images.len(), count as usize);
     if received < requested {
-        notes.push(format!("{received} of {requested} images received"));
+        warnings.push(format!("{received} of {requested} images received"));
     }
     Ok(Output {
         images: result.images,
         revised_prompt: None,
-        details: workflow.details(values, &result.prompt_id, &notes),
+        details: workflow.details(values, &result.prompt_id),
+        warnings,
     })
 }
 

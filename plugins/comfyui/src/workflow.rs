@@ -207,17 +207,14 @@ impl Workflow {
         graph
     }
 
-    /// A JSON object with the upstream's id, the seed and model that were written, and the notes.
-    pub fn details(&self, values: &JobValues, prompt_id: &str, notes: &[String]) -> String {
+    /// A JSON object with the upstream's id, and the seed and model that were written.
+    pub fn details(&self, values: &JobValues, prompt_id: &str) -> String {
         let mut details = Map::new();
         details.insert("prompt_id".to_owned(), json!(prompt_id));
         for name in ["seed", "model"] {
             if let (true, Some(value)) = (self.takes(name), values.get(name)) {
                 details.insert(name.to_owned(), value.clone());
             }
-        }
-        if !notes.is_empty() {
-            details.insert("notes".to_owned(), json!(notes));
         }
         Value::Object(details).to_string()
     }
@@ -287,12 +284,9 @@ mod tests {
         let workflow = Workflow::for_generation(&settings(&[("nodes", &mapping)])).unwrap();
         let values = JobValues::from_job(&full_job(), 7).unwrap();
         assert_eq!(
-            workflow.details(&values, "id", &[]),
+            workflow.details(&values, "id"),
             r#"{"prompt_id":"id","seed":42}"#
         );
-        let details = workflow.details(&values, "id", &["x".into()]);
-        let parsed: Value = serde_json::from_str(&details).unwrap();
-        assert_eq!(parsed["notes"], json!(["x"]));
         assert_eq!(
             workflow.unused_values_note(&values).as_deref(),
             Some("no node of the workflow takes: negative_prompt, model, width, height, n, steps")

@@ -116,11 +116,11 @@ fn create_images(job: &Job, sources: &[Image], settings: &Settings) -> Result<Ou
         }
     }
     let batch = batch.require_image()?;
-    let details = wire::output_details(&plan, &batch);
     Ok(Output {
-        images: batch.images,
         revised_prompt: None,
-        details,
+        details: wire::output_details(&plan, &batch),
+        warnings: wire::output_warnings(&plan, &batch),
+        images: batch.images,
     })
 }
 

@@ -131,13 +131,13 @@ fn send_plan<'a>(
         }
     }
     let batch = batch.require_image()?;
-    let notes = batch.notes(&plan.notes);
     Ok(Output {
         revised_prompt: batch
             .readings
             .iter()
             .find_map(|details| details.revised_prompt.clone()),
-        details: wire::output_details(plan, &batch.readings, &notes),
+        details: wire::output_details(plan, &batch.readings),
+        warnings: batch.warnings(&plan.warnings),
         images: batch.images,
     })
 }

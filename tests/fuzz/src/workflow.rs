@@ -78,7 +78,7 @@ fn check(workflow: &Workflow, values: &JobValues, graph: &Graph, max_added: usiz
     workflow.unused_values_note(values);
     workflow.missing_image(values);
     workflow.model_input();
-    let details = workflow.details(values, "id", &["a note".to_owned()]);
+    let details = workflow.details(values, "id");
     assert!(serde_json::from_str::<Graph>(&details).is_ok(), "{details}");
     assert!(
         image_outputs(graph)

@@ -278,6 +278,7 @@ async fn images_are_linked_only_to_writable_messages() {
         images: vec![image(1)],
         revised_prompt: None,
         details: json!({}),
+        warnings: Vec::new(),
     };
     let administrator = server
         .app

@@ -46,7 +46,7 @@ async fn file_metadata_is_redacted() {
     let fixture = SecretFixture::start().await;
     for encoded in [KEY.to_owned(), base64_simd::STANDARD.encode_to_string(KEY)] {
         fixture.respond_in_pieces(&surrounded(&encoded));
-        for part in ["details", "prompt"] {
+        for part in ["details", "prompt", "warning"] {
             let body = json!({"prompt": format!("join {part}"), "response_format": "url"});
             let (status, response) = fixture
                 .server

@@ -68,6 +68,19 @@ pub struct JobImages {
     pub revised_prompt: Option<String>,
     /// Model, seeds, upstream ids. Null if the engine's details are invalid JSON.
     pub details: Value,
+    /// What the user should know about the images.
+    pub warnings: Vec<String>,
+}
+
+impl JobImages {
+    /// The details, with the warnings as `notes`: a case can name both in one pattern.
+    pub(crate) fn details_with_notes(&self) -> Value {
+        let mut details = self.details.clone();
+        if let (Some(fields), false) = (details.as_object_mut(), self.warnings.is_empty()) {
+            fields.insert("notes".to_owned(), self.warnings.clone().into());
+        }
+        details
+    }
 }
 
 /// Why a task failed.

@@ -63,8 +63,12 @@ impl ExpectedOutcome {
             differences.extend(prefixed("revised_prompt", found));
         }
         if let Some(pattern) = &self.details {
-            let found = run.compare(pattern, &job.details, ObjectMatch::Subset);
+            let found = run.compare(pattern, &job.details_with_notes(), ObjectMatch::Subset);
             differences.extend(prefixed("details", found));
+        }
+        if let Some(pattern) = &self.warnings {
+            let found = run.compare(pattern, &json!(job.warnings), ObjectMatch::Exact);
+            differences.extend(prefixed("warnings", found));
         }
         differences
     }

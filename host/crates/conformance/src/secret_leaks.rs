@@ -60,6 +60,7 @@ pub(crate) fn visible_texts(result: &TaskResult) -> Vec<String> {
         TaskResult::Images(job) => vec![
             job.details.to_string(),
             job.revised_prompt.clone().unwrap_or_default(),
+            job.warnings.join("\n"),
         ],
         TaskResult::Models(models) => models
             .iter()

@@ -244,7 +244,7 @@ guards! {
     LogBytes = "log-bytes",
     /// Lists and strings that a guest passes with a request have limited lengths.
     HandedOver = "handed-over",
-    /// An engine's result of a job is within its limits: images, details.
+    /// An engine's result of a job is within its limits: images, details, warnings.
     Answer = "answer",
     /// A call makes a limited number of requests.
     Requests = "requests",

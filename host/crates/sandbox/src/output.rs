@@ -18,6 +18,10 @@ pub const MAX_MODEL_BYTES: usize = 512;
 const MAX_DETAILS_BYTES: usize = 64 << 10;
 /// Length of a revised prompt in bytes; a longer one is cut.
 const MAX_REVISED_BYTES: usize = 8 << 10;
+/// Warnings of one job that are kept.
+const MAX_WARNINGS: usize = 10;
+/// Length of a warning in bytes; a longer one is cut.
+const MAX_WARNING_BYTES: usize = 300;
 /// Length of an engine's error in bytes; a longer one is cut.
 const MAX_ERROR_BYTES: usize = 2 << 10;
 /// The longest retry delay in milliseconds. A daily quota is available again within one day.
@@ -34,6 +38,8 @@ pub struct JobOutput {
     pub revised_prompt: Option<String>,
     /// A JSON object: model, seeds, upstream ids.
     pub details: String,
+    /// What the caller should know about the images. At most 10 lines of 300 bytes.
+    pub warnings: Vec<String>,
 }
 
 impl JobOutput {
@@ -57,6 +63,7 @@ impl JobOutput {
             .map_err(|error| Error::protocol(error.to_string()))?;
         let redactor = &state.redactor;
         Ok(Self {
+            warnings: sanitize_warnings(&output.warnings, redactor),
             images,
             revised_prompt: output.revised_prompt.map(|prompt| {
                 let prompt = plain(&prompt, MAX_REVISED_BYTES);
@@ -67,6 +74,30 @@ impl JobOutput {
             details: redactor.redact_json(output.details, Guard::SecretDetails),
         })
     }
+}
+
+/// Redacts and cuts warnings. Instead of those beyond the limit, the last one counts them.
+fn sanitize_warnings(warnings: &[String], redactor: &CallRedactor) -> Vec<String> {
+    let limit = Guard::Answer.limit(MAX_WARNINGS);
+    let kept = if warnings.len() > limit {
+        limit.saturating_sub(1)
+    } else {
+        warnings.len()
+    };
+    let mut lines: Vec<String> = warnings
+        .iter()
+        .take(kept)
+        .map(|warning| plain(warning, MAX_WARNING_BYTES))
+        .map(|warning| {
+            redactor
+                .redact_text(&warning, Guard::SecretDetails)
+                .into_owned()
+        })
+        .collect();
+    if kept < warnings.len() {
+        lines.push(format!("{} more warnings", warnings.len() - kept));
+    }
+    lines
 }
 
 fn check_output(output: &Output, max_images: usize) -> Result<(), Error> {

@@ -11,7 +11,7 @@ use crate::workflow::{Graph, image_outputs, sort_ids};
 
 /// Maximum number of files in a message.
 const MAX_CHOICES: usize = 10;
-/// Maximum number of notes about invalid nodes.
+/// Maximum number of warnings about invalid nodes.
 const MAX_NOTES: usize = 10;
 /// Inputs that name a model file. Those of text encoders also have numbers.
 const MODEL_INPUTS: [&str; 7] = [
@@ -163,14 +163,14 @@ pub(crate) fn check_node_errors(
         .filter_map(Value::as_str)
         .collect();
     let has_no_image = image_outputs(graph).is_subset(&invalid_outputs);
-    let mut notes = Vec::new();
+    let mut warnings = Vec::new();
     for error in errors.into_iter().take(MAX_NOTES) {
         if has_no_image {
             return Err(error);
         }
-        notes.push(format!("skipped: {}", error.message));
+        warnings.push(format!("skipped: {}", error.message));
     }
-    Ok(notes)
+    Ok(warnings)
 }
 
 /// The remedy for a missing file, with the available files if they are few.
@@ -389,8 +389,8 @@ mod tests {
             (error.kind, error.field.as_deref()),
             (ErrorKind::Invalid, Some("width"))
         );
-        let notes = check_recorded(1).unwrap();
-        assert_eq!(notes.len(), 1);
-        assert!(notes[0].starts_with("skipped: "), "{notes:?}");
+        let warnings = check_recorded(1).unwrap();
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].starts_with("skipped: "), "{warnings:?}");
     }
 }

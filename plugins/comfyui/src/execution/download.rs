@@ -12,13 +12,13 @@ pub(super) fn collect_images(
     entry: HistoryEntry,
     sent_images: Vec<Image>,
     keys: &WorkflowKeys,
-    notes: &mut Vec<String>,
+    warnings: &mut Vec<String>,
 ) -> Result<Vec<Image>, Error> {
     let files = entry.into_files()?;
     let images = if !files.saved.is_empty() {
-        download_files(&files.saved, notes)?
+        download_files(&files.saved, warnings)?
     } else if sent_images.is_empty() {
-        download_files(&files.previews, notes)?
+        download_files(&files.previews, warnings)?
     } else {
         sent_images
     };
@@ -33,10 +33,10 @@ pub(super) fn collect_images(
 }
 
 /// Downloads the files that can be read. Fails only if none can.
-fn download_files(files: &[OutputFile], notes: &mut Vec<String>) -> Result<Vec<Image>, Error> {
+fn download_files(files: &[OutputFile], warnings: &mut Vec<String>) -> Result<Vec<Image>, Error> {
     if files.len() > MAX_IMAGES {
         let left_out = files.len() - MAX_IMAGES;
-        notes.push(format!(
+        warnings.push(format!(
             "{left_out} images beyond {MAX_IMAGES} were left out"
         ));
     }
@@ -46,7 +46,7 @@ fn download_files(files: &[OutputFile], notes: &mut Vec<String>) -> Result<Vec<I
             Ok(image) => images.push(image),
             Err(error) if is_abandoned(&error) => return Err(error),
             Err(error) => {
-                notes.push(format!("an image is missing: {}", error.message));
+                warnings.push(format!("an image is missing: {}", error.message));
                 first_error.get_or_insert(error);
             }
         }

@@ -32,8 +32,6 @@ struct OutputDetails<'a> {
     /// Sum of all requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Usage>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    notes: Vec<String>,
 }
 
 /// The details as a JSON object. Fields without a value are omitted.
@@ -58,12 +56,12 @@ pub(crate) fn output_details(plan: &RequestPlan, batch: &Batch<ResponseSummary>)
         shape: &plan.shape,
         seeds: &plan.seeds,
         usage: usages.reduce(Usage::saturating_add),
-        notes: notes(plan, batch),
     };
     json!(details).to_string()
 }
 
-fn notes(plan: &RequestPlan, batch: &Batch<ResponseSummary>) -> Vec<String> {
+/// What is missing, and why.
+pub(crate) fn output_warnings(plan: &RequestPlan, batch: &Batch<ResponseSummary>) -> Vec<String> {
     let mut reasons: Vec<String> = batch
         .readings
         .iter()
@@ -75,7 +73,7 @@ fn notes(plan: &RequestPlan, batch: &Batch<ResponseSummary>) -> Vec<String> {
     if plan.target.method == Method::Predict && is_unexplained && is_incomplete {
         reasons.push("the upstream filtered the missing images without a reason".to_owned());
     }
-    batch.notes(&reasons)
+    batch.warnings(&reasons)
 }
 
 #[cfg(test)]
@@ -121,14 +119,13 @@ mod tests {
         }));
         assert_eq!(two["usage"]["total_tokens"], 1300);
         let blocked = "the upstream's safety system refused the image (SAFETY)";
-        assert_eq!(two["notes"], json!([blocked]));
+        assert_eq!(output_warnings(&plan, &batch), [blocked]);
         batch.errors.push(Error::protocol("slow down"));
-        let three = parse(&output_details(&plan, &batch));
-        assert_eq!(three["notes"], json!([blocked, "slow down"]));
+        assert_eq!(output_warnings(&plan, &batch), [blocked, "slow down"]);
     }
 
     #[test]
-    fn notes_explain_missing_predictions_without_reason() {
+    fn warnings_explain_missing_predictions_without_reason() {
         let four_images = Job {
             count: 4,
             ..job("imagen-4.0-generate-001")
@@ -137,8 +134,8 @@ mod tests {
         let mut batch = Batch::new(4, 10);
         let received = "0 of 4 images received";
         let unexplained = "the upstream filtered the missing images without a reason";
-        assert_eq!(notes(&plan, &batch), [received, unexplained]);
+        assert_eq!(output_warnings(&plan, &batch), [received, unexplained]);
         batch.errors.push(Error::protocol("slow down"));
-        assert_eq!(notes(&plan, &batch), [received, "slow down"]);
+        assert_eq!(output_warnings(&plan, &batch), [received, "slow down"]);
     }
 }

@@ -22,16 +22,10 @@ struct OutputDetails<'a> {
     sent_size: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     request_ids: Vec<&'a str>,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    notes: &'a [String],
 }
 
 /// The details as a JSON object. Fields without a value are omitted.
-pub(crate) fn output_details(
-    plan: &RequestPlan,
-    responses: &[ResponseDetails],
-    notes: &[String],
-) -> String {
+pub(crate) fn output_details(plan: &RequestPlan, responses: &[ResponseDetails]) -> String {
     let attributes = responses
         .first()
         .map(|response| response.attributes.clone());
@@ -47,7 +41,6 @@ pub(crate) fn output_details(
         asked_size: size_change.map(|change| change.requested.to_string()),
         sent_size: size_change.map(|change| change.sent.to_string()),
         request_ids: request_ids.collect(),
-        notes,
     };
     json!(details).to_string()
 }
@@ -84,10 +77,8 @@ mod tests {
             "usage": {"input_tokens": 50, "output_tokens": 50, "total_tokens": 100},
             "asked_size": "512x512", "sent_size": "1024x1024", "request_ids": ["req_1"],
         });
-        assert_eq!(parse(&output_details(&plan, &[response()], &[])), one);
-        let notes = ["1 of 3 images received".into()];
-        let two = parse(&output_details(&plan, &[response(), response()], &notes));
+        assert_eq!(parse(&output_details(&plan, &[response()])), one);
+        let two = parse(&output_details(&plan, &[response(), response()]));
         assert_eq!(two["usage"]["total_tokens"], 200);
-        assert_eq!(two["notes"], json!(["1 of 3 images received"]));
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct RequestPlan {
     pub(crate) requests: u32,
     pub(crate) model: Option<String>,
     /// What a user should know about the request itself.
-    pub(crate) notes: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     /// Set if the requested size is replaced by another one.
     pub(super) size_change: Option<SizeChange>,
     /// Partial images that the request asks for.
@@ -51,12 +51,12 @@ pub(crate) fn plan(
     let sent_size = requested_size
         .map(|size| sizes::fit(size, &options.sizes, model.as_deref()))
         .transpose()?;
-    let mut notes = Vec::new();
+    let mut warnings = Vec::new();
     let fidelity = "input_fidelity";
     if !options.accepts_input_fidelity(model.as_deref())
         && job_parameters.remove(fidelity).is_some()
     {
-        notes.push(format!(
+        warnings.push(format!(
             "{fidelity} was not sent: this model does not support it"
         ));
     }
@@ -85,7 +85,7 @@ pub(crate) fn plan(
         max_images: job.count.max(images),
         requests: if has_one_image { images } else { 1 },
         model,
-        notes,
+        warnings,
         size_change: requested_size
             .zip(sent_size)
             .filter(|(requested, sent)| requested != sent)
@@ -303,7 +303,7 @@ pub(in crate::wire) mod tests {
             ("user", "x"),
         ];
         assert_eq!(fields, expected.map(|(name, text)| (name, text.to_owned())));
-        assert!(supported.notes.is_empty());
+        assert!(supported.warnings.is_empty());
 
         let newer = Job {
             model: Some("gpt-image-2".into()),
@@ -311,7 +311,7 @@ pub(in crate::wire) mod tests {
         };
         let unsupported = plan_with(&newer, &[], Operation::Edit);
         assert!(!unsupported.fields.contains_key("input_fidelity"));
-        assert_eq!(unsupported.notes.len(), 1);
+        assert_eq!(unsupported.warnings.len(), 1);
         let low_fidelity = [("edit-params", r#"{"input_fidelity": "low"}"#)];
         let forced = plan_with(&newer, &low_fidelity, Operation::Edit);
         assert_eq!(forced.fields["input_fidelity"], "low");

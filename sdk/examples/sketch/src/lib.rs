@@ -54,6 +54,7 @@ impl Engine for Sketch {
             images: made,
             revised_prompt: None,
             details,
+            warnings: Vec::new(),
         })
     }
 

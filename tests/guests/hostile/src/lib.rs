@@ -172,6 +172,7 @@ fn output(images: Vec<Image>) -> Output {
         images,
         revised_prompt: None,
         details: "{}".into(),
+        warnings: Vec::new(),
     }
 }
 

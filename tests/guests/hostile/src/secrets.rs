@@ -128,6 +128,7 @@ fn leak(place: &str, text: String) -> Result<Output, Error> {
         }
         "details" => leaked.details = serde_json::json!({ "seen": text }).to_string(),
         "prompt" => leaked.revised_prompt = Some(text),
+        "warning" => leaked.warnings = vec![text],
         other => return Err(Error::invalid("prompt", format!("hostile has no {other}"))),
     }
     Ok(leaked)

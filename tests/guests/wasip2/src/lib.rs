@@ -51,6 +51,7 @@ impl Engine for Wasip2 {
             images: vec![image],
             revised_prompt: None,
             details: run_attempts().to_string(),
+            warnings: Vec::new(),
         })
     }
 }

@@ -13,6 +13,7 @@ pub(crate) struct ExpectedOutcome {
     #[serde(default, deserialize_with = "deserialize_present")]
     pub(crate) revised_prompt: Option<Option<String>>,
     pub(crate) details: Option<Value>,
+    pub(crate) warnings: Option<Value>,
     pub(crate) error: Option<ExpectedError>,
     pub(crate) models: Option<Value>,
     pub(crate) verified: Option<bool>,

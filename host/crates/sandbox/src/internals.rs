@@ -9,5 +9,5 @@ pub use crate::json_document::Document;
 pub use crate::redaction::CallRedactor;
 pub use crate::request_body::{RequestBody, header_map};
 pub use crate::sandbox::Sandbox;
-pub use crate::sse::EventStream;
+pub use crate::sse::{Event, EventStream};
 pub use crate::state::{CallSetup, State};

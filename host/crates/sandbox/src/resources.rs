@@ -25,6 +25,8 @@ pub struct ImageResource {
 /// A JSON document.
 pub struct DocumentResource {
     pub(crate) document: Document,
+    /// The name of the event, if the document is one.
+    pub(crate) event_name: Option<String>,
     /// The name of the upstream that sent it, here and below.
     pub(crate) upstream: Arc<str>,
     pub(crate) _text_reservation: Arc<Reservation>,

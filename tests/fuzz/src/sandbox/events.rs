@@ -1,7 +1,6 @@
 //! The events of a stream do not depend on how it is cut into chunks.
 
-use bytes::Bytes;
-use pinhole_sandbox::internals::EventStream;
+use pinhole_sandbox::internals::{Event, EventStream};
 
 /// Input: in the first byte the length of a chunk, then an event stream.
 ///
@@ -21,11 +20,12 @@ pub fn events(bytes: &[u8]) {
         (!chunk.is_empty()).then_some(chunk)
     });
     assert_eq!(parse_events(growing_chunks), expected);
-    assert!(expected.iter().all(|event| !event.is_empty()));
-    assert!(expected.iter().map(Bytes::len).sum::<usize>() <= text.len());
+    assert!(expected.iter().all(|event| !event.data.is_empty()));
+    let lengths = expected.iter().map(|event| event.data.len());
+    assert!(lengths.sum::<usize>() <= text.len());
 }
 
-fn parse_events<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Vec<Bytes> {
+fn parse_events<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Vec<Event> {
     let mut stream = EventStream::default();
     let mut events = Vec::new();
     for chunk in chunks {

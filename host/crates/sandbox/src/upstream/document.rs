@@ -27,6 +27,7 @@ impl State {
         upstream: Arc<str>,
         bytes: Bytes,
         reservation: Arc<Reservation>,
+        event_name: Option<String>,
     ) -> Result<Resource<DocumentResource>, UpstreamError> {
         self.budget.meter.yield_before(bytes.len()).await;
         let values_bytes = Document::values_bytes(&bytes).map_err(|it| self.malformed(it))?;
@@ -34,6 +35,7 @@ impl State {
         let document = Document::parse(bytes).map_err(|it| self.malformed(it))?;
         Ok(self.table.push(DocumentResource {
             document,
+            event_name,
             upstream,
             _text_reservation: reservation,
             _values_reservation: values_reservation,
@@ -127,6 +129,20 @@ impl HostDocument for State {
         }
         let (url, upstream) = (url.to_owned(), upstream.clone());
         self.fetch_image(&upstream, &url).await
+    }
+
+    async fn event_name(
+        &mut self,
+        document: Resource<DocumentResource>,
+    ) -> wasmtime::Result<Option<String>> {
+        self.budget.charge()?;
+        let name = self.table.get(&document)?.event_name.as_deref();
+        Ok(name.map(|name| {
+            self.context.usage.count_entered(name.len());
+            self.redactor
+                .redact_text(name, Guard::SecretJson)
+                .into_owned()
+        }))
     }
 
     async fn drop(&mut self, document: Resource<DocumentResource>) -> wasmtime::Result<()> {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use wasmtime::component::Resource;
 
 use crate::contract::UpstreamError;
@@ -11,6 +10,7 @@ use crate::resources::{
     DocumentResource, EventBody, ImageResource, ResponseBody, ResponseResource, SendError,
     WholeBody,
 };
+use crate::sse::Event;
 use crate::state::State;
 use pinhole_egress as egress;
 use pinhole_ground::guard::Guard;
@@ -41,11 +41,11 @@ impl State {
 }
 
 impl EventBody {
-    /// Receives the data of the next event; `None` at the end of the stream.
-    async fn receive(&mut self) -> Result<Option<Bytes>, SendError> {
+    /// Receives the next event; `None` at the end of the stream.
+    async fn receive(&mut self) -> Result<Option<Event>, SendError> {
         loop {
-            if let Some(data) = self.stream.next_event() {
-                return Ok(Some(data));
+            if let Some(event) = self.stream.next_event() {
+                return Ok(Some(event));
             }
             let pending = self.stream.pending_bytes();
             if Guard::EventBytes.applies(pending > MAX_EVENT_BYTES) {
@@ -100,7 +100,7 @@ impl HostResponse for State {
         self.budget.charge()?;
         let WholeBody { bytes, reservation } = self.whole_body(&response)?;
         let upstream = self.table.get(&response)?.upstream.clone();
-        self.push_document(upstream, bytes, reservation).await
+        self.push_document(upstream, bytes, reservation, None).await
     }
 
     async fn image(
@@ -144,17 +144,17 @@ impl HostResponse for State {
             received = events.receive() => received,
             () = cancel.cancelled() => return Err(Error::Cancelled.into()),
         };
-        let data = match received {
-            Ok(Some(data)) => data,
+        let Event { name, data } = match received {
+            Ok(Some(event)) => event,
             Ok(None) => return Ok(None),
             Err(SendError::Egress(error)) => return Err(self.report_broken_body(&error).into()),
             Err(SendError::Limit(exceeded)) => return Err(exceeded.into()),
         };
-        if data.as_ref() == END_OF_EVENTS {
+        if data.trim_ascii() == END_OF_EVENTS {
             return Ok(None);
         }
         let reservation = Arc::new(self.memory.reserve(data.len())?);
-        self.push_document(upstream, data, reservation)
+        self.push_document(upstream, data, reservation, name)
             .await
             .map(Some)
     }

@@ -96,7 +96,9 @@ impl HostSocket for State {
             None => Err(Error::Connect("the socket was closed".to_owned()).into()),
             Some(Message::Text(bytes)) => {
                 let reservation = Arc::new(self.memory.reserve(bytes.len())?);
-                let document = self.push_document(upstream, bytes, reservation).await?;
+                let document = self
+                    .push_document(upstream, bytes, reservation, None)
+                    .await?;
                 Ok(Some(Frame::Text(document)))
             }
             Some(Message::Binary(bytes)) => {

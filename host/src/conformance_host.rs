@@ -47,8 +47,7 @@ impl ConformanceHost {
             }
             Task::Verify { engine } => {
                 let binding = snapshot.operator_binding(Some(&engine))?;
-                jobs.verify(binding).await?;
-                TaskResult::Verified
+                TaskResult::Verified(jobs.verify(binding).await?)
             }
         })
     }

@@ -82,10 +82,13 @@ enum EngineCommand {
         /// Engine to use [default: the engine of the settings]
         engine: Option<String>,
     },
-    /// Check an engine's settings, and that its upstream is reachable and accepts the key
+    /// Check an engine's settings and its upstream, and show where the values of a job go
     Verify {
         /// Engine to use [default: the engine of the settings]
         engine: Option<String>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Show the permissions that an engine declares, and grant them
     Grant(EngineGrant),
@@ -143,8 +146,8 @@ async fn run(command: Command, config: Config, lines: CapturedLog) -> Result<u8>
             EngineCommand::Models { engine } => {
                 engine_models::models(&config, engine.as_deref()).await
             }
-            EngineCommand::Verify { engine } => {
-                engine_verify::verify(&config, engine.as_deref()).await
+            EngineCommand::Verify { engine, json } => {
+                engine_verify::verify(&config, engine.as_deref(), json).await
             }
             EngineCommand::Grant(arguments) => engine_grant::grant(&config, arguments).await,
             EngineCommand::Test(arguments) => engine_test::test(&config, arguments, lines).await,

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use crate::contract::exports::pinhole::engine::engine::Guest;
 use crate::{
     Abilities, Description, Error, ErrorKind, Image, Job, Model, Output, SettingValue, Settings,
+    Verification,
 };
 
 /// An image engine. The host runs each call in a new instance, so no state survives a call.
@@ -37,9 +38,9 @@ pub trait Engine {
     }
 
     /// Checks the settings, then that the upstream responds and accepts the credentials.
-    fn verify(settings: Settings) -> Result<(), Error> {
+    fn verify(settings: Settings) -> Result<Verification, Error> {
         let _ = settings;
-        Ok(())
+        Ok(Verification::default())
     }
 }
 
@@ -74,7 +75,7 @@ impl<E: Engine> Guest for EngineExport<E> {
         E::models(Settings::new(settings))
     }
 
-    fn verify(settings: Vec<SettingValue>) -> Result<(), Error> {
+    fn verify(settings: Vec<SettingValue>) -> Result<Verification, Error> {
         install_panic_hook();
         E::verify(Settings::new(settings))
     }
@@ -123,6 +124,17 @@ impl Default for Abilities {
             steps: false,
             max_count: 1,
             max_sources: 0,
+        }
+    }
+}
+
+impl Default for Verification {
+    /// Nothing to report.
+    fn default() -> Self {
+        Self {
+            server: None,
+            rows: Vec::new(),
+            problems: Vec::new(),
         }
     }
 }

@@ -83,7 +83,8 @@ pub mod upstream_text;
 
 pub use batch::{Batch, ImageLocation};
 pub use contract::exports::pinhole::engine::engine::{
-    Abilities, Credential, Description, Output, Setting, SettingKind, Upstream,
+    Abilities, Credential, Description, Output, Placement, Setting, SettingKind, Upstream,
+    Verification,
 };
 pub use contract::pinhole::engine::images::Image;
 pub use contract::pinhole::engine::job::Progress;

@@ -1,23 +1,112 @@
-//! `pinhole engine verify`: checks whether an engine works.
+//! `pinhole engine verify`: checks whether an engine works, and shows where the values of a job go.
 
 use anyhow::Result;
 use pinhole::config::Config;
+use pinhole_sandbox::contract::{Placement, Verification};
+use serde_json::{Value, json};
 
 use super::{open_jobs, print_error};
 
+/// Width of a column of the table, in characters; the last column is longer.
+const MAX_COLUMN: usize = 40;
+/// Width of the last column, in characters.
+const MAX_VALUE: usize = 60;
+
 /// Checks the settings, and whether the upstream accepts the key. Returns the exit code.
-pub(crate) async fn verify(config: &Config, engine: Option<&str>) -> Result<u8> {
+pub(crate) async fn verify(config: &Config, engine: Option<&str>, as_json: bool) -> Result<u8> {
     let jobs = open_jobs(config).await?;
     let snapshot = jobs.snapshot();
     let verified = match snapshot.operator_binding(engine) {
-        Ok(binding) => jobs.verify(binding).await.map(|()| &binding.name),
+        Ok(binding) => jobs
+            .verify(binding)
+            .await
+            .map(|found| (binding.name.as_str(), found)),
         Err(error) => Err(error),
     };
     match verified {
-        Ok(name) => {
-            println!("engine {name} works");
+        Ok((name, found)) if as_json => {
+            println!("{}", to_json(name, &found));
             Ok(0)
         }
-        Err(error) => Ok(print_error(&error)),
+        Ok((name, found)) => {
+            print!("{}", to_text(name, &found));
+            Ok(0)
+        }
+        Err(error) => {
+            if as_json {
+                let message = error.for_operator();
+                println!("{}", json!({"works": false, "error": message}));
+            }
+            Ok(print_error(&error))
+        }
     }
+}
+
+fn to_json(name: &str, found: &Verification) -> Value {
+    let rows = found.rows.iter().map(|row| {
+        json!({
+            "setting": row.setting, "role": row.role, "node": row.node,
+            "title": row.title, "input": row.input, "value": row.value,
+        })
+    });
+    json!({
+        "engine": name,
+        "works": true,
+        "server": found.server,
+        "rows": rows.collect::<Vec<_>>(),
+        "problems": found.problems,
+    })
+}
+
+/// The result for people: the engine, its server, a table for each setting, and the problems.
+fn to_text(name: &str, found: &Verification) -> String {
+    let mut text = format!("engine {name} works\n");
+    if let Some(server) = &found.server {
+        text.push_str(&format!("  server     {server}\n"));
+    }
+    for rows in found.rows.chunk_by(|row, next| row.setting == next.setting) {
+        let setting = rows.first().map_or("", |row| row.setting.as_str());
+        text.push_str(&format!("  {setting}\n{}", table(rows)));
+    }
+    for problem in &found.problems {
+        text.push_str(&format!("  problem    {problem}\n"));
+    }
+    text
+}
+
+/// The rows below a heading, in aligned columns.
+fn table(rows: &[Placement]) -> String {
+    let heading = ["ROLE", "NODE", "TITLE", "INPUT", "VALUE"].map(str::to_owned);
+    let cells = rows.iter().map(|row| {
+        [&row.role, &row.node, &row.title, &row.input]
+            .map(|cell| cut(cell, MAX_COLUMN))
+            .into_iter()
+            .chain([cut(&row.value, MAX_VALUE)])
+            .collect()
+    });
+    let lines: Vec<Vec<String>> = std::iter::once(heading.to_vec()).chain(cells).collect();
+    let width = |column: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..4).map(width).collect();
+    let format_line = |line: &Vec<String>| {
+        let mut text = "   ".to_owned();
+        for (index, cell) in line.iter().enumerate() {
+            let width = widths.get(index).copied().unwrap_or(0);
+            text.push_str(&format!(" {cell:width$}"));
+        }
+        format!("{}\n", text.trim_end())
+    };
+    lines.iter().map(format_line).collect()
+}
+
+fn cut(text: &str, max: usize) -> String {
+    if text.chars().count() <= max {
+        return text.to_owned();
+    }
+    text.chars()
+        .take(max.saturating_sub(1))
+        .chain(['…'])
+        .collect()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pinhole_egress::Tls;
 use pinhole_ground::guard::Guard;
 use pinhole_ground::rate_limit::RateLimit;
-use pinhole_sandbox::contract::Model;
+use pinhole_sandbox::contract::{Model, Verification};
 use pinhole_sandbox::grant;
 use pinhole_sandbox::{Call, JobContext, Limits, ResolvedSettings};
 use tokio::time::Instant;
@@ -71,7 +71,7 @@ impl Jobs {
 
     /// Checks whether the binding's settings are valid and its upstream accepts the credentials: for
     /// generating, and for editing if it has another upstream or credential there.
-    pub async fn verify(&self, binding: &Binding) -> Result<(), Error> {
+    pub async fn verify(&self, binding: &Binding) -> Result<Verification, Error> {
         let (generate, edit) = (binding.generate_settings()?, binding.edit_settings()?);
         binding.require_upstream(generate)?;
         for settings in [generate, edit] {
@@ -85,15 +85,24 @@ impl Jobs {
                 ));
             }
         }
-        self.verify_settings(binding, generate).await?;
+        let mut found = self.verify_settings(binding, generate).await?;
         let description = &binding.component.description;
         if edit
             .settings
             .has_same_connections(&generate.settings, description)
         {
-            return Ok(());
+            return Ok(found);
         }
-        self.verify_settings(binding, edit).await
+        let elsewhere = self.verify_settings(binding, edit).await?;
+        if let (Some(server), Some(other)) = (&mut found.server, &elsewhere.server)
+            && server != other
+        {
+            *server = format!("{server}; for edits {other}");
+        }
+        let is_new = |problem: &String| !found.problems.contains(problem);
+        let further: Vec<String> = elsewhere.problems.into_iter().filter(is_new).collect();
+        found.problems.extend(further);
+        Ok(found)
     }
 
     /// Checks the same for the binding at another URL, with the key for that URL. Changes no setting.
@@ -102,7 +111,7 @@ impl Jobs {
         binding: &Binding,
         url: &str,
         key: Option<&str>,
-    ) -> Result<(), Error> {
+    ) -> Result<Verification, Error> {
         let settings = self
             .settings_at(binding, url, key)
             .map_err(|why| Error::invalid("url", why))?;
@@ -136,7 +145,7 @@ impl Jobs {
         &self,
         binding: &Binding,
         settings: &ResolvedSettings,
-    ) -> Result<(), Error> {
+    ) -> Result<Verification, Error> {
         self.query(binding, settings, &query_context())
             .verify()
             .await

@@ -39,6 +39,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(list_models))
         .routes(routes!(verify::verify_configured))
         .routes(routes!(verify::verify_url))
+        .routes(routes!(verify::describe_verification))
         .routes(routes!(config::describe))
         .routes(routes!(config::update).layer(Extension(SETTINGS_JSON)))
 }

@@ -19,7 +19,7 @@ mod settings;
 
 use pinhole_sdk::{
     Abilities, Credential, Description, Engine, Error, Image, Job, Model, Output, Settings,
-    Upstream,
+    Upstream, Verification,
 };
 
 use request::ImageRequest;
@@ -121,9 +121,10 @@ impl Engine for Automatic1111 {
 
     /// Requests the checkpoints. Of the responses for which every server with this API requires the
     /// credentials, it is the shortest.
-    fn verify(settings: Settings) -> Result<(), Error> {
+    fn verify(settings: Settings) -> Result<Verification, Error> {
         settings::validate(&settings)?;
-        checkpoint::request_all().map(drop)
+        checkpoint::request_all()?;
+        Ok(Verification::default())
     }
 }
 

@@ -19,7 +19,7 @@ pub mod workflow;
 use pinhole_sdk::request::percent_encode;
 use pinhole_sdk::{
     Abilities, Credential, Description, Engine, Error, ErrorKind, Image, Job, Model, Output,
-    Settings, Upstream, job,
+    Settings, Upstream, Verification, job,
 };
 use serde_json::Value;
 
@@ -114,7 +114,7 @@ impl Engine for ComfyUi {
     }
 
     /// Requests the length of the queue, the shortest response that only ComfyUI has.
-    fn verify(settings: Settings) -> Result<(), Error> {
+    fn verify(settings: Settings) -> Result<Verification, Error> {
         Workflow::for_generation(&settings)?;
         Workflow::for_edit(&settings, false, None)?;
         let queue: Value = request_json(wire::PROMPT)?;
@@ -123,7 +123,7 @@ impl Engine for ComfyUi {
                 "the server at the base URL is not ComfyUI: check the URL",
             ));
         }
-        Ok(())
+        Ok(Verification::default())
     }
 }
 

@@ -11,7 +11,7 @@ mod wire;
 use pinhole_sdk::upstream::Document;
 use pinhole_sdk::{
     Abilities, Batch, Credential, Description, Engine, Error, Image, Job, Model, Output, Refusal,
-    Request, Response, Settings, Upstream, send_with_retry,
+    Request, Response, Settings, Upstream, Verification, send_with_retry,
 };
 use serde_json::Value;
 
@@ -83,9 +83,10 @@ impl Engine for Gemini {
         Ok(models)
     }
 
-    fn verify(settings: Settings) -> Result<(), Error> {
+    fn verify(settings: Settings) -> Result<Verification, Error> {
         Options::from_settings(&settings)?;
-        get_models(wire::model_list_path(1, None)).map(drop)
+        get_models(wire::model_list_path(1, None))?;
+        Ok(Verification::default())
     }
 }
 

@@ -12,7 +12,7 @@ mod wire;
 use pinhole_sdk::request::Form;
 use pinhole_sdk::{
     Abilities, Batch, Description, Engine, Error, Image, Job, Model, Output, Refusal, Request,
-    Response, Settings, send_with_retry,
+    Response, Settings, Verification, send_with_retry,
 };
 
 use endpoint::Endpoint;
@@ -90,16 +90,17 @@ impl Engine for OpenAi {
         wire::parse_models(&response.json()?, &settings)
     }
 
-    fn verify(settings: Settings) -> Result<(), Error> {
+    fn verify(settings: Settings) -> Result<Verification, Error> {
         settings::validate(&settings)?;
         let endpoint = Endpoint::from_settings(&settings);
         match get_models(&endpoint)?.success() {
             // A classic Azure deployment has no list of models. A 404 shows that it exists and
             // accepts the key.
-            Err(refusal) if refusal.status == 404 && endpoint.deployment.is_some() => Ok(()),
-            Err(refusal) => Err(wire::upstream_error(&refusal, None)),
-            Ok(_) => Ok(()),
+            Err(refusal) if refusal.status == 404 && endpoint.deployment.is_some() => {}
+            Err(refusal) => return Err(wire::upstream_error(&refusal, None)),
+            Ok(_) => {}
         }
+        Ok(Verification::default())
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use pinhole_ground::environment::Environment;
 use pinhole_images::Image;
 use pinhole_sandbox::JobContext;
-use pinhole_sandbox::contract::Model;
+use pinhole_sandbox::contract::{Model, Verification};
 use serde_json::{Map, Value};
 
 /// A server without its web layer: opens engines with settings and runs jobs.
@@ -55,7 +55,7 @@ pub enum TaskResult {
     Images(JobImages),
     Models(Vec<Model>),
     /// The settings work.
-    Verified,
+    Verified(Verification),
     Failed(Failure),
 }
 

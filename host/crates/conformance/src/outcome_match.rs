@@ -2,6 +2,7 @@
 
 use pinhole_images::Image;
 use pinhole_sandbox::Progress;
+use pinhole_sandbox::contract::Verification;
 use serde_json::{Value, json};
 
 use crate::case::{ExpectedError, ExpectedImage, ExpectedImages, ExpectedOutcome, ExpectedReport};
@@ -24,7 +25,9 @@ impl ExpectedOutcome {
                     .collect();
                 run.compare(pattern, &actual, ObjectMatch::Exact)
             }
-            TaskResult::Verified if self.verified == Some(true) => Vec::new(),
+            TaskResult::Verified(found) if let Some(pattern) = &self.verified => {
+                compare_verification(pattern, found, run)
+            }
             TaskResult::Failed(failure) if let Some(error) = &self.error => error.compare(failure),
             _ => vec![format!(
                 "expected {}, got {}",
@@ -74,6 +77,28 @@ impl ExpectedOutcome {
     }
 }
 
+fn compare_verification(pattern: &Value, found: &Verification, run: &CaseRun) -> Vec<String> {
+    if *pattern == Value::Bool(true) {
+        return Vec::new();
+    }
+    let rows = found.rows.iter().map(|row| {
+        json!({
+            "setting": row.setting, "role": row.role, "node": row.node,
+            "title": row.title, "input": row.input, "value": row.value,
+        })
+    });
+    let actual = json!({
+        "server": found.server,
+        "rows": rows.collect::<Vec<_>>(),
+        "problems": found.problems,
+    });
+    prefixed(
+        "verified",
+        run.compare(pattern, &actual, ObjectMatch::Subset),
+    )
+    .collect()
+}
+
 fn prefixed(prefix: &str, differences: Vec<String>) -> impl Iterator<Item = String> {
     differences
         .into_iter()
@@ -84,7 +109,7 @@ fn describe_result(result: &TaskResult) -> String {
     match result {
         TaskResult::Images(job) => counted(job.images.len(), "image"),
         TaskResult::Models(models) => counted(models.len(), "model"),
-        TaskResult::Verified => "verified".to_owned(),
+        TaskResult::Verified(_) => "verified".to_owned(),
         TaskResult::Failed(failure) => describe_failure(failure),
     }
 }

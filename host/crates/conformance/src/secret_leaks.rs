@@ -66,7 +66,13 @@ pub(crate) fn visible_texts(result: &TaskResult) -> Vec<String> {
             .iter()
             .flat_map(|model| [model.id.clone(), model.name.clone()])
             .collect(),
-        TaskResult::Verified => Vec::new(),
+        TaskResult::Verified(found) => found
+            .rows
+            .iter()
+            .map(|row| row.value.clone())
+            .chain(found.server.clone())
+            .chain(found.problems.clone())
+            .collect(),
         TaskResult::Failed(failure) => vec![
             failure.message.clone(),
             failure.operator_message.clone(),

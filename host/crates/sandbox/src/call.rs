@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use crate::component::{Component, Pre};
-use crate::contract::{Description, Job, Model};
+use crate::contract::{Description, Job, Model, Verification};
 use crate::error::Error;
 use crate::instance::{Edit, Instance};
 use crate::job_context::JobContext;
@@ -66,7 +66,7 @@ impl<'a> Call<'a> {
 
     /// Checks the settings and, if upstreams are granted, whether they are reachable and accept the
     /// credentials.
-    pub async fn verify(self) -> Result<(), Error> {
+    pub async fn verify(self) -> Result<Verification, Error> {
         self.run(Instance::verify).await
     }
 

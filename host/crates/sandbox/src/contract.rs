@@ -24,7 +24,8 @@ wasmtime::component::bindgen!({
 });
 
 pub use exports::pinhole::engine::engine::{
-    Abilities, Credential, Description, Output, Setting, SettingKind, Upstream,
+    Abilities, Credential, Description, Output, Placement, Setting, SettingKind, Upstream,
+    Verification,
 };
 pub use pinhole::engine::types::{Error as EngineError, ErrorKind, Job, Model, SettingValue, Size};
 pub use upstream_error::UpstreamError;
@@ -59,6 +60,17 @@ impl Credential {
         match self {
             Self::None => None,
             Self::Bearer(key) | Self::Basic(key) | Self::Header((_, key)) => Some(key),
+        }
+    }
+}
+
+impl Default for Verification {
+    /// Nothing to report.
+    fn default() -> Self {
+        Self {
+            server: None,
+            rows: Vec::new(),
+            problems: Vec::new(),
         }
     }
 }

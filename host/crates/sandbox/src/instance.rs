@@ -4,9 +4,11 @@ use wasmtime::Store;
 use wasmtime::component::Resource;
 
 use crate::component::Pre;
-use crate::contract::{Description, EngineError, ImageEngine, Job, Model, SettingValue};
+use crate::contract::{
+    Description, EngineError, ImageEngine, Job, Model, SettingValue, Verification,
+};
 use crate::error::Error;
-use crate::output::{JobOutput, sanitize_error, sanitize_models};
+use crate::output::{JobOutput, sanitize_error, sanitize_models, sanitize_verification};
 use crate::resources::ImageResource;
 use crate::state::State;
 use pinhole_images::Image;
@@ -95,13 +97,17 @@ impl Instance {
         sanitize_models(models, &self.store.data().redactor)
     }
 
-    pub(crate) async fn verify(mut self) -> Result<(), Error> {
+    pub(crate) async fn verify(mut self) -> Result<Verification, Error> {
         let returned = self
             .engine
             .pinhole_engine_engine()
             .call_verify(&mut self.store, &self.settings)
             .await;
-        self.returned_value(returned)
+        let verification = self.returned_value(returned)?;
+        Ok(sanitize_verification(
+            verification,
+            &self.store.data().redactor,
+        ))
     }
 
     /// The value that an export returned, or the error that it returned, or why it did not return.

@@ -2,7 +2,7 @@
 
 use wasmtime::component::ResourceTableError;
 
-use crate::contract::{EngineError, Model, Output};
+use crate::contract::{EngineError, Model, Output, Placement, Verification};
 use crate::error::Error;
 use crate::redaction::CallRedactor;
 use crate::state::State;
@@ -28,6 +28,13 @@ const MAX_ERROR_BYTES: usize = 2 << 10;
 const MAX_RETRY_AFTER_MS: u64 = 24 * 3600 * 1000;
 /// Length of an error's code, and of its field name, in bytes; a longer one is cut.
 const MAX_CODE_BYTES: usize = 100;
+
+/// Rows of a verification; further ones are cut.
+const MAX_VERIFICATION_ROWS: usize = 500;
+/// Problems of a verification; further ones are cut.
+const MAX_VERIFICATION_PROBLEMS: usize = 50;
+/// Length of a text of a verification in bytes; a longer one is cut.
+const MAX_VERIFICATION_TEXT_BYTES: usize = 500;
 
 /// The result of a job.
 #[derive(Clone, Debug)]
@@ -139,6 +146,33 @@ pub(crate) fn sanitize_models(
         model.id = redact(&model.id);
     }
     Ok(models)
+}
+
+/// Redacts and cuts what an engine's verification found.
+pub(crate) fn sanitize_verification(
+    verification: Verification,
+    redactor: &CallRedactor,
+) -> Verification {
+    let sanitize = |text: &str| {
+        let text = plain(text, MAX_VERIFICATION_TEXT_BYTES);
+        redactor.redact_text(&text, Guard::SecretError).into_owned()
+    };
+    let rows = verification.rows.iter().take(MAX_VERIFICATION_ROWS);
+    let problems = verification.problems.iter().take(MAX_VERIFICATION_PROBLEMS);
+    Verification {
+        server: verification.server.as_deref().map(sanitize),
+        rows: rows
+            .map(|row| Placement {
+                setting: sanitize(&row.setting),
+                role: sanitize(&row.role),
+                node: sanitize(&row.node),
+                title: sanitize(&row.title),
+                input: sanitize(&row.input),
+                value: sanitize(&row.value),
+            })
+            .collect(),
+        problems: problems.map(|problem| sanitize(problem)).collect(),
+    }
 }
 
 /// Redacts and cuts an engine's error, because upstreams may reflect a secret in one.

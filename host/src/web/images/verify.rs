@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use http::StatusCode;
-use serde::Deserialize;
-use utoipa::ToSchema;
+use pinhole_sandbox::contract::{Placement, Verification};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::valid_json::{Fields, FromFields, ValidJson};
 use crate::app::App;
 use crate::jobs::Error;
 use crate::web::auth::Administrator;
 use crate::web::error::ApiError;
-use crate::web::extractors::Json;
+use crate::web::extractors::{Json, Query};
 
 /// A base URL that is not configured yet.
 #[derive(Deserialize, ToSchema)]
@@ -92,8 +93,101 @@ pub(super) async fn verify_url(
     respond(outcome, detail)
 }
 
+/// The engine to verify.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct EngineToVerify {
+    /// Name of the engine or binding; without it, the one that the settings choose.
+    engine: Option<String>,
+}
+
+/// What a verification found.
+#[derive(Serialize, ToSchema)]
+pub(super) struct VerificationReport {
+    /// Name of the engine or binding.
+    engine: String,
+    /// Software, version and devices of the upstream.
+    server: Option<String>,
+    /// Where the values of a job go.
+    rows: Vec<PlacementRow>,
+    /// What the settings do not do, although jobs are possible.
+    problems: Vec<String>,
+}
+
+/// Where a value of a job goes.
+#[derive(Serialize, ToSchema)]
+struct PlacementRow {
+    /// Key of the setting that holds the document.
+    setting: String,
+    /// Name of the value, such as `prompt`.
+    role: String,
+    /// Id of the document's node.
+    node: String,
+    /// The node's title or class.
+    title: String,
+    /// Name of the node's input.
+    input: String,
+    /// The document's own value.
+    value: String,
+}
+
+impl From<Placement> for PlacementRow {
+    fn from(row: Placement) -> Self {
+        let Placement {
+            setting,
+            role,
+            node,
+            title,
+            input,
+            value,
+        } = row;
+        Self {
+            setting,
+            role,
+            node,
+            title,
+            input,
+            value,
+        }
+    }
+}
+
+/// `GET /api/v1/images/verification`
+#[utoipa::path(
+    get,
+    path = "/api/v1/images/verification",
+    tag = "images",
+    operation_id = "describe_verification",
+    summary = "Verify an engine, and describe where the values of a job go. For administrators",
+    params(EngineToVerify),
+    responses(
+        (status = 200, description = "the engine works", content_type = "application/json", body = VerificationReport),
+        (status = 400, description = "the engine does not work; `detail` says why"),
+        (status = 429, description = "too many verifications in a minute"),
+    ),
+)]
+pub(super) async fn describe_verification(
+    State(app): State<Arc<App>>,
+    Administrator(user): Administrator,
+    Query(EngineToVerify { engine }): Query<EngineToVerify>,
+) -> Result<Json<VerificationReport>, ApiError> {
+    app.jobs.count_verification(&user.id)?;
+    let snapshot = app.jobs.snapshot();
+    let binding = snapshot.operator_binding(engine.as_deref())?;
+    let found = app.jobs.verify(binding).await.map_err(|error| {
+        tracing::warn!("engine verification failed: {}", error.for_operator());
+        ApiError::new(StatusCode::BAD_REQUEST, &error.to_string())
+    })?;
+    Ok(Json(VerificationReport {
+        engine: binding.name.clone(),
+        server: found.server,
+        rows: found.rows.into_iter().map(PlacementRow::from).collect(),
+        problems: found.problems,
+    }))
+}
+
 /// Adds the engine's own reason to Open WebUI's text.
-fn respond(outcome: Result<(), Error>, detail: &str) -> Result<Json<bool>, ApiError> {
+fn respond(outcome: Result<Verification, Error>, detail: &str) -> Result<Json<bool>, ApiError> {
     if let Err(error) = outcome {
         tracing::warn!("engine verification failed: {}", error.for_operator());
         let refusal = ApiError::new(StatusCode::BAD_REQUEST, detail);

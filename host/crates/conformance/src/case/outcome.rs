@@ -16,7 +16,8 @@ pub(crate) struct ExpectedOutcome {
     pub(crate) warnings: Option<Value>,
     pub(crate) error: Option<ExpectedError>,
     pub(crate) models: Option<Value>,
-    pub(crate) verified: Option<bool>,
+    /// `true`, or a pattern of what was found.
+    pub(crate) verified: Option<Value>,
 }
 
 pub(crate) enum ExpectedImages {

@@ -45,8 +45,11 @@ const MAX_CONNECTIONS: u64 = 60_000;
 /// Requests of a user for images and chat completions in a minute.
 pub const DEFAULT_REQUESTS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(600).expect("not zero");
 const MAX_REQUESTS_PER_MINUTE: u64 = 1_000_000;
-/// Memory that requests and jobs may hold, in MiB.
-pub const MIN_MEMORY_MIB: u64 = 64;
+/// Memory of the process that no request or job may hold, in MiB: code, stacks, the database's cache, the
+/// buffers of connections, and what the allocator has not returned.
+const RESERVED_MEMORY_MIB: u64 = 128;
+/// Memory of the process, in MiB.
+const MIN_MEMORY_MIB: u64 = 64 + RESERVED_MEMORY_MIB;
 const MAX_MEMORY_MIB: u64 = 1 << 20;
 /// Memory of a machine that does not tell it, in bytes.
 const DEFAULT_MACHINE_BYTES: u64 = 2 << 30;
@@ -79,7 +82,7 @@ pub struct Config {
     pub compiler: Compiler,
     /// `PINHOLE_ENGINE_GRANTS`: what happens to an engine that has no grant yet.
     pub first_use: FirstUse,
-    /// `PINHOLE_MEMORY_MIB`: memory that requests and jobs may hold, in bytes.
+    /// What requests and jobs may hold of `PINHOLE_MEMORY_MIB`, the memory of the process. In bytes.
     pub memory_bytes: usize,
     /// `PINHOLE_METRICS_LISTEN`: where metrics are served. Without it, nothing is counted.
     pub metrics: Option<SocketAddr>,
@@ -226,20 +229,24 @@ fn parse_compiler(environment: &Environment) -> Result<Compiler> {
     })
 }
 
-/// The setting, or else half of the machine's memory: the other half is for code, caches, the buffers of
-/// connections, and what the allocator cannot return.
+/// The memory that requests and jobs may hold: that of the process, without its reserve. The process has that of
+/// the setting, or else half of the machine's.
 fn parse_memory(environment: &Environment) -> Result<usize> {
     const NAME: &str = "PINHOLE_MEMORY_MIB";
     let Some(mib) = parse_number(environment, NAME, MAX_MEMORY_MIB)? else {
         let machine = machine_memory::available_bytes().unwrap_or(DEFAULT_MACHINE_BYTES);
-        return Ok((machine / 2).max(MIN_MEMORY_MIB << 20) as usize);
+        return Ok(held_bytes((machine / 2).max(MIN_MEMORY_MIB << 20)));
     };
     if mib < MIN_MEMORY_MIB {
         bail!(
             "{NAME} is {mib}: it must be a whole number from {MIN_MEMORY_MIB} to {MAX_MEMORY_MIB}"
         );
     }
-    Ok((mib << 20) as usize)
+    Ok(held_bytes(mib << 20))
+}
+
+fn held_bytes(process_bytes: u64) -> usize {
+    (process_bytes - (RESERVED_MEMORY_MIB << 20)) as usize
 }
 
 fn parse_storage(environment: &Environment) -> Result<StorageLimits> {

@@ -56,7 +56,7 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
     warn_about_disk(&app)?;
     print_start(config, &app, address, key.as_deref())?;
     let mib = app.memory.max_bytes() >> 20;
-    tracing::info!("requests and jobs may hold {mib} MiB of memory (PINHOLE_MEMORY_MIB)");
+    tracing::info!("requests and jobs may hold {mib} MiB of the memory of PINHOLE_MEMORY_MIB");
     if let (Some(metrics_listener), Some(metrics)) = (metrics_listener, metrics) {
         println!("metrics: http://{}/metrics", metrics_listener.local_addr()?);
         spawn_metrics(metrics_listener, metrics, app.clone());

@@ -14,8 +14,8 @@ use crate::target::{AttackTarget, ClientRequest, IMAGES_PATH, OtherServer, Reque
 const EDITS_PATH: &str = "/v1/images/edits";
 const CHATS_PATH: &str = "/api/v1/chats/new";
 const JSON: &str = "application/json";
-/// The budget of a server that the cases start.
-const SMALL_MEMORY: &[(&str, &str)] = &[("PINHOLE_MEMORY_MIB", "128")];
+/// A server that the cases start: its requests may hold 128 MiB.
+const SMALL_MEMORY: &[(&str, &str)] = &[("PINHOLE_MEMORY_MIB", "256")];
 const MIB: usize = 1 << 20;
 
 pub(crate) const CASES: &[AttackCase] = &[

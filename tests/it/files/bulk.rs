@@ -99,7 +99,7 @@ async fn administrator_deletes_all_files() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_use_the_memory_of_their_user() {
-    let server = TestServer::start(&[("PINHOLE_MEMORY_MIB", "64")]).await;
+    let server = TestServer::start(&[("PINHOLE_MEMORY_MIB", "192")]).await;
     let image = gif(9);
     let send = || {
         post_form(

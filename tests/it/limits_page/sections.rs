@@ -31,7 +31,7 @@ pub(super) const SECTIONS: &[Section] = &[
                 response: "503",
             },
             Limit {
-                what: "memory that requests and jobs hold; of one user, as much as is free",
+                what: "memory of the process; requests of one user may hold as much as is free for others",
                 value: Text("half of the machine's"),
                 setting: Some("PINHOLE_MEMORY_MIB"),
                 response: "413, 429 or 503",

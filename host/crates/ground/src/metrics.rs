@@ -61,7 +61,7 @@ impl Metrics {
         describe_gauge!(MEMORY_HELD, "Memory that requests and jobs hold");
         describe_gauge!(
             MEMORY_LIMIT,
-            "Memory that requests and jobs may hold: PINHOLE_MEMORY_MIB"
+            "Memory that requests and jobs may hold, of PINHOLE_MEMORY_MIB"
         );
         // Counters are exported before their first event.
         for kind in refusal_kinds {

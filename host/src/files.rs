@@ -27,7 +27,6 @@ use pinhole_ground::guard::Guard;
 use pinhole_ground::memory::MemoryShare;
 use pinhole_images::{DecodeError, DecodeFor, Decoder, Image, ImageLimits};
 use serde_json::{Value, json};
-use tokio::runtime::Handle;
 
 use crate::store::{ChatFilter, FileRow, Page, SearchError, Store, User, now};
 use delayed_storage::StoreFailure;
@@ -352,7 +351,7 @@ impl Files {
         };
         let decoding_bytes = original.decoding_bytes();
         let create = move || thumbnail::create(&original, size);
-        let created = permit.run(&Handle::current(), decoding_bytes, create).await;
+        let created = permit.run(decoding_bytes, create).await;
         let bytes = match created {
             Ok(bytes) => bytes,
             Err(DecodeError::Refused(refusal)) => {

@@ -1,4 +1,4 @@
-//! Password hashes (Argon2id), computed on blocking threads and few at the same time.
+//! Password hashes (Argon2id), computed at low priority and few at the same time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use anyhow::anyhow;
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier};
+use pinhole_ground::low_priority;
 use tokio::sync::Semaphore;
 
 use super::Error;
@@ -90,7 +91,7 @@ impl PasswordHasher {
         let Ok(Ok(permit)) = tokio::time::timeout(self.max_wait, acquire).await else {
             return Err(Error::Busy);
         };
-        tokio::task::spawn_blocking(move || {
+        low_priority::compute(move || {
             let done = work();
             drop(permit);
             done

@@ -5,7 +5,6 @@ use std::time::Duration;
 use pinhole_ground::memory::MemoryShare;
 use pinhole_images::{DecodeError, DecodeFor, Decoder, Image, MetadataPolicy};
 use pinhole_sandbox::{Edit, Limits};
-use tokio::runtime::Handle;
 
 use super::error::Error;
 
@@ -60,7 +59,7 @@ async fn to_upright(
     let bytes = source.decoding_bytes();
     let rotate = move || source.to_upright(limits);
     let permit = decoder.acquire(DecodeFor::User(user)).await?;
-    let rotated = permit.run(&Handle::current(), bytes, rotate).await;
+    let rotated = permit.run(bytes, rotate).await;
     let rotated = rotated.map_err(|error| match error {
         DecodeError::Refused(refusal) => Error::invalid("image", refusal.reason),
         DecodeError::MemoryFull(full) => Error::MemoryFull(full),

@@ -13,10 +13,13 @@ use pinhole_ground::text::plain;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_path_to_error::Segment;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::error::ApiError;
 use super::request_memory::RequestMemory;
 
+/// Length of a text that is parsed within a millisecond, in bytes.
+const MAX_INLINE_BYTES: usize = 256 << 10;
 /// Length of a field name that an error repeats, in bytes.
 const MAX_PARAM_BYTES: usize = 100;
 
@@ -73,7 +76,8 @@ impl JsonBody {
         let memory = RequestMemory::of(extensions)?;
         let mut lease = memory.share().request();
         let text = read_text(request, limits.max_bytes, &mut lease).await?;
-        let values = limits.bounds.check(&text).map_err(|refusal| {
+        let checked = compute(text.len(), || limits.bounds.check(&text));
+        let values = checked.map_err(|refusal| {
             let detail = format!("the JSON body is too large: {refusal}");
             ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
         })?;
@@ -100,8 +104,9 @@ impl JsonBody {
             return Err(ApiError::new(StatusCode::BAD_REQUEST, detail));
         }
         let mut json = serde_json::Deserializer::from_slice(&self.text);
-        let value =
-            serde_path_to_error::deserialize(&mut json).map_err(|error| invalid_json(&error))?;
+        let value = compute(self.text.len(), || {
+            serde_path_to_error::deserialize(&mut json).map_err(|error| invalid_json(&error))
+        })?;
         json.end().map_err(|error| {
             let detail = format!("invalid JSON body: {error}");
             ApiError::new(StatusCode::BAD_REQUEST, detail)
@@ -190,6 +195,15 @@ fn too_long(max_bytes: usize) -> ApiError {
 /// Parses a JSON value, with the errors of [`JsonBody::parse`].
 pub(super) fn json_value<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
     serde_path_to_error::deserialize(value).map_err(|error| invalid_json(&error))
+}
+
+/// Reads a text of this length. If it is long, another thread takes over the tasks of this one meanwhile.
+fn compute<T>(bytes: usize, read: impl FnOnce() -> T) -> T {
+    let is_long = bytes > MAX_INLINE_BYTES;
+    if is_long && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+        return tokio::task::block_in_place(read);
+    }
+    read()
 }
 
 /// Names the top-level field that is invalid.

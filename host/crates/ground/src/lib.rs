@@ -11,6 +11,7 @@ pub mod fair_queue;
 pub mod guard;
 pub mod ip_network;
 pub mod json_bounds;
+pub mod low_priority;
 pub mod memory;
 pub mod metrics;
 pub mod rate_limit;

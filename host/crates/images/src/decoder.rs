@@ -3,9 +3,9 @@
 
 use pinhole_ground::fair_queue::{FairQueue, Permit, QueueFull, QueueLimits, QueuedJob};
 use pinhole_ground::guard::Refusal;
+use pinhole_ground::low_priority;
 use pinhole_ground::memory::{Holder, MemoryFull, ProcessMemory};
 use pinhole_ground::metrics;
-use tokio::runtime::Handle;
 
 /// Images that are decoded at once for users, in the whole process; more wait.
 const MAX_USER_DECODES: usize = 2;
@@ -109,11 +109,10 @@ impl Decoder {
 }
 
 impl DecodePermit {
-    /// Runs a function that decodes pixels on a blocking thread of the runtime, as soon as this number of
-    /// bytes is free. A panic of a decoder becomes an error.
+    /// Runs a function that decodes pixels at low priority, as soon as this number of bytes is free. A panic of a
+    /// decoder becomes an error.
     pub async fn run<T: Send + 'static>(
         self,
-        runtime: &Handle,
         bytes: usize,
         decode: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, DecodeError> {
@@ -124,7 +123,7 @@ impl DecodePermit {
             other => DecodeError::MemoryFull(other),
         })?;
         metrics::count_decoded_image();
-        let decoding = runtime.spawn_blocking(move || {
+        let decoding = low_priority::compute(move || {
             let decoded = decode();
             drop((self, lease));
             decoded
@@ -146,18 +145,13 @@ mod tests {
 
     #[tokio::test]
     async fn decoder_returns_a_panic_as_error_and_frees_its_permit() {
-        let (decoder, runtime) = (Decoder::default(), Handle::current());
+        let decoder = Decoder::default();
         for _ in 0..=MAX_USER_DECODES {
             let permit = acquire(&decoder, "a").await;
-            let crashed = permit.run(&runtime, 0, || -> Result<(), _> {
-                panic!("as a decoder might")
-            });
+            let crashed = permit.run(0, || -> Result<(), _> { panic!("as a decoder might") });
             assert!(crashed.await.unwrap_err().to_string().contains("crashed"));
         }
-        let decoded = acquire(&decoder, "a")
-            .await
-            .run(&runtime, 0, || Ok(7))
-            .await;
+        let decoded = acquire(&decoder, "a").await.run(0, || Ok(7)).await;
         assert_eq!(decoded, Ok(7));
     }
 
@@ -199,12 +193,12 @@ mod tests {
     #[tokio::test]
     async fn decoder_counts_pixels_while_it_decodes() {
         let memory = ProcessMemory::new(100);
-        let (decoder, runtime) = (Decoder::new(memory.clone()), Handle::current());
+        let decoder = Decoder::new(memory.clone());
         let counted = memory.clone();
         let decode = move || Ok(counted.held_bytes());
-        let decoded = acquire(&decoder, "a").await.run(&runtime, 50, decode).await;
+        let decoded = acquire(&decoder, "a").await.run(50, decode).await;
         assert_eq!((decoded, memory.held_bytes()), (Ok(50), 0));
-        let refused = acquire(&decoder, "a").await.run(&runtime, 51, || Ok(()));
+        let refused = acquire(&decoder, "a").await.run(51, || Ok(()));
         let too_large = MemoryFull::TooLarge { max_bytes: 50 };
         assert_eq!(refused.await, Err(DecodeError::MemoryFull(too_large)));
     }

@@ -187,7 +187,6 @@ impl Sandbox {
             limits,
             audit: self.audit.clone(),
             decoder: self.decoder.clone(),
-            background: self.guest_runtimes.background().clone(),
         }
     }
 

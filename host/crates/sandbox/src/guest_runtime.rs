@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures_util::future::BoxFuture;
+use pinhole_ground::low_priority::LOW_PRIORITY;
 use rustix::process::setpriority_process;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -25,11 +26,6 @@ use tokio_util::task::AbortOnDropHandle;
 const MAX_INTERACTIVE: Duration = Duration::from_millis(20);
 /// Bytes that the host reads or decodes at once for a call on the interactive runtime.
 const MAX_INTERACTIVE_BYTES: usize = 8 << 20;
-/// Blocking tasks, such as decoding a mask, that run for guests at the same time.
-const MAX_BLOCKING: usize = 4;
-/// The nice value of background threads, from 0 to 19 on Linux. The server and the interactive runtime have
-/// about nine times their weight, but other busy programs do not starve them.
-const LOW_PRIORITY: i32 = 10;
 
 /// The runtimes of guests.
 pub(super) struct GuestRuntimes {
@@ -42,13 +38,10 @@ impl GuestRuntimes {
         let mut interactive = Builder::new_multi_thread();
         interactive.thread_name("guest");
         let mut background = Builder::new_multi_thread();
-        background
-            .thread_name("guest-low")
-            .max_blocking_threads(MAX_BLOCKING)
-            .on_thread_start(|| {
-                // On Linux a priority belongs to a thread. If it is refused, guests run without it.
-                setpriority_process(None, LOW_PRIORITY).ok();
-            });
+        background.thread_name("guest-low").on_thread_start(|| {
+            // On Linux a priority belongs to a thread. If it is refused, guests run without it.
+            setpriority_process(None, LOW_PRIORITY).ok();
+        });
         Ok(Self {
             interactive: GuestRuntime::start(interactive)?,
             background: GuestRuntime::start(background)?,
@@ -60,8 +53,8 @@ impl GuestRuntimes {
         self.interactive.handle()
     }
 
-    /// For long work that a guest requests from the host.
-    pub(super) fn background(&self) -> &Handle {
+    /// For long calls.
+    fn background(&self) -> &Handle {
         self.background.handle()
     }
 

@@ -92,7 +92,7 @@ impl HostImage for State {
             Ok(permit) => permit,
             Err(full) => return Ok(Err(full.to_string())),
         };
-        match permit.run(&self.background, bytes, decode).await {
+        match permit.run(bytes, decode).await {
             Ok(mask) => Ok(Ok(self.push_image(mask)?)),
             Err(error) => Ok(Err(error.to_string())),
         }

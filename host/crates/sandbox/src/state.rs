@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use tokio::runtime::Handle;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -48,8 +47,6 @@ pub struct CallSetup<'a> {
     pub audit: AuditLog,
     /// Limits how many images are decoded at once. The call's memory counts in the decoder's budget.
     pub decoder: Decoder,
-    /// Runs long work of the host.
-    pub background: Handle,
 }
 
 /// The state of a call.
@@ -63,7 +60,6 @@ pub struct State {
     pub(crate) network: Network,
     pub(crate) redactor: CallRedactor,
     pub(crate) decoder: Decoder,
-    pub(crate) background: Handle,
     audit: AuditLog,
     guest_memory: GuestMemory,
     wasi: WasiCtx,
@@ -100,7 +96,6 @@ impl State {
             ),
             redactor: CallRedactor::new(setup.redactor, audit.clone(), engine, &context),
             decoder: setup.decoder,
-            background: setup.background,
             guest_memory: GuestMemory::new(&limits, share.job()),
             // Without files, environment, arguments, standard streams, sockets and name resolution.
             wasi: WasiCtx::builder()

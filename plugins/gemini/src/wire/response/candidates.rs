@@ -81,9 +81,12 @@ fn locate_image(pointer: &str, part: &Value) -> Option<ImageLocation> {
             return Some(ImageLocation::Pointer(format!("{pointer}/{key}/data")));
         }
     }
-    let url = string_at(value_at(part, "fileData")?, "fileUri")?;
-    if url.starts_with("https://") || url.starts_with("http://") {
-        return Some(ImageLocation::Url(format!("{pointer}/fileData/fileUri")));
+    let is_url = |url: &&str| url.starts_with("https://") || url.starts_with("http://");
+    for (file, uri) in [("fileData", "fileUri"), ("file_data", "file_uri")] {
+        let url = part.get(file).and_then(|file| string_at(file, uri));
+        if url.filter(is_url).is_some() {
+            return Some(ImageLocation::Url(format!("{pointer}/{file}/{uri}")));
+        }
     }
     None
 }

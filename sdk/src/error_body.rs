@@ -274,8 +274,8 @@ fn field_of(value: &Value, depth: usize) -> Option<String> {
     });
     let by_field = || Some(object.get("errors")?.as_object()?.keys().next()?.clone());
     let nested = || {
-        let mut keys = ["error", "detail", "errors"].iter();
-        keys.find_map(|key| field_of(object.get(*key)?, depth + 1))
+        let mut containers = ["error", "detail", "errors"].iter();
+        containers.find_map(|key| field_of(object.get(*key)?, depth + 1))
     };
     own.filter(|name| !name.is_empty())
         .or_else(nested)

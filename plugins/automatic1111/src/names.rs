@@ -69,7 +69,10 @@ pub(crate) fn resolve(body: &mut Body, model: Option<&str>) -> Result<ResolvedNa
         match find_item(&samplers, "sampler", "sampler_name", &name) {
             Ok(own_name) => drop(body.insert("sampler_name".into(), json!(own_name))),
             Err(unknown) => {
-                let split = split_name(&samplers, &name).filter(|_| scheduler.is_none());
+                let split = match scheduler {
+                    Some(_) => None,
+                    None => split_name(&samplers, &name),
+                };
                 let (own_name, schedule) = split.ok_or(unknown)?;
                 body.insert("sampler_name".into(), json!(own_name));
                 body.insert("scheduler".into(), json!(schedule));

@@ -183,7 +183,7 @@ pub(crate) fn take_images(
         let is_url = matches!(location, ImageLocation::Url(_));
         let errors = batch.errors.len();
         batch.take_images(document, vec![location]);
-        if let Some(error) = batch.errors.get_mut(errors).filter(|_| is_url) {
+        if is_url && let Some(error) = batch.errors.get_mut(errors) {
             wire::explain_url_error(error);
         }
     }

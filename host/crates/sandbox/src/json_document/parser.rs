@@ -291,17 +291,8 @@ mod tests {
             "[18446744073709551615,18446744073709551616,-9223372036854775808]",
             json!([u64::MAX, 18446744073709551616.0, i64::MIN]),
         );
-        for text in [
-            "[nul]",
-            "[NaNs]",
-            "[Infinite]",
-            "[--1]",
-            "[1 2]",
-            "[]]",
-            "1 2",
-        ] {
-            let parsed = parse(text.as_bytes());
-            assert!(parsed.is_err() || text == "[]]", "{text}");
+        for text in ["[nul]", "[NaNs]", "[Infinite]", "[--1]", "[1 2]", "1 2"] {
+            assert!(parse(text.as_bytes()).is_err(), "{text}");
         }
     }
 
@@ -322,7 +313,10 @@ mod tests {
         check("[1] <br>Warning", json!([1]));
         check("{\"a\":1,\"a\":2}", json!({"a": 2}));
         check("[\"a\nb\t\u{1}\"]", json!(["a\nb\t\u{1}"]));
-        check(r#"["C:\models\new \u12"]"#, json!(["C:\\models\new \\u12"]));
+        check(
+            r#"["C:\models\queue \u12"]"#,
+            json!(["C:\\models\new \\u12"]),
+        );
         check(r#"["\"\\\/\b\f\n\r\t"]"#, json!(["\"\\/\u{8}\u{c}\n\r\t"]));
     }
 

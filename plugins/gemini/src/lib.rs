@@ -159,9 +159,10 @@ fn read_events(
         match response.0.next_event() {
             Ok(Some(document)) => read_document(&document, reader, batch)?,
             Ok(None) => {
-                return malformed
-                    .pop()
-                    .map_or(Ok(()), |reason| Err(Error::protocol(reason)));
+                return match malformed.pop() {
+                    Some(reason) if batch.images.is_empty() => Err(Error::protocol(reason)),
+                    _ => Ok(()),
+                };
             }
             // Such as a comment of a gateway. The image may follow.
             Err(UpstreamError::Malformed(reason)) if malformed.len() < MAX_MALFORMED_EVENTS => {

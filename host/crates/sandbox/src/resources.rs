@@ -47,7 +47,10 @@ pub(crate) enum ResponseBody {
     Failed(egress::Error),
     Events(Box<EventBody>),
     /// The rest of an event stream that arrived as a whole body.
-    WholeEvents(EventStream, Reservation),
+    WholeEvents {
+        stream: EventStream,
+        _reservation: Reservation,
+    },
 }
 
 /// A body in memory. Clones share the bytes.

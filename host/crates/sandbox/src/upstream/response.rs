@@ -30,7 +30,7 @@ impl State {
     ) -> Result<WholeBody, UpstreamError> {
         let error = match &self.table.get(response)?.body {
             ResponseBody::Whole(body) => return Ok(body.clone()),
-            ResponseBody::Events(_) | ResponseBody::WholeEvents(..) => {
+            ResponseBody::Events(_) | ResponseBody::WholeEvents { .. } => {
                 let message = "the response is an event stream".to_owned();
                 return Err(Error::Malformed(message).into());
             }
@@ -56,7 +56,10 @@ impl State {
         let reservation = self.memory.reserve(bytes.len())?;
         let mut stream = EventStream::default();
         stream.push(&bytes);
-        self.table.get_mut(response)?.body = ResponseBody::WholeEvents(stream, reservation);
+        self.table.get_mut(response)?.body = ResponseBody::WholeEvents {
+            stream,
+            _reservation: reservation,
+        };
         Ok(())
     }
 }
@@ -163,7 +166,7 @@ impl HostResponse for State {
                 received = events.receive() => received,
                 () = cancel.cancelled() => return Err(Error::Cancelled.into()),
             },
-            ResponseBody::WholeEvents(stream, _) => {
+            ResponseBody::WholeEvents { stream, .. } => {
                 Ok(stream.next_event().or_else(|| stream.finish()))
             }
             ResponseBody::Whole(_) | ResponseBody::Failed(_) => {

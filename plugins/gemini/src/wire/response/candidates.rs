@@ -258,16 +258,23 @@ mod tests {
         let unknown_reason =
             json!({"candidates": [{"finishReason": "A_NEW_REASON", "finishMessage": "so"}]});
         check_error(&unknown_reason, no_image("A_NEW_REASON", ": so"));
-        for body in [
-            json!({}),
-            json!(null),
-            json!([]),
-            json!([1, [{}]]),
-            json!({"candidates": []}),
-            json!({"candidates": [null, 7, {"content": {}}, {"content": {"parts": [null]}}]}),
-            json!({"candidates": [{"content": {"parts": [{"inlineData": {"data": 5}}]}}]}),
+        for (body, outline) in [
+            (json!({}), "an empty object"),
+            (json!(null), "null"),
+            (json!([]), "an empty list"),
+            (json!([1, [{}]]), "a list of the value 1"),
+            (json!({"candidates": []}), "an empty list in candidates"),
+            (
+                json!({"candidates": [null, 7, {"content": {}}, {"content": {"parts": [null]}}]}),
+                "a list in candidates of null",
+            ),
+            (
+                json!({"candidates": [{"content": {"parts": [{"inlineData": {"data": 5}}]}}]}),
+                "a list in candidates of JSON with the keys content",
+            ),
         ] {
-            let message = "the upstream reported success but returned no image";
+            let message =
+                format!("the upstream reported success but returned no image: it sent {outline}");
             check_error(&body, Error::protocol(message));
         }
         let error_object = json!({"error": {"message": "busy"}});

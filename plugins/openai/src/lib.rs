@@ -12,8 +12,8 @@ mod wire;
 use pinhole_sdk::request::Form;
 use pinhole_sdk::upstream::Document;
 use pinhole_sdk::{
-    Abilities, Batch, Description, Engine, Error, Image, ImageLocation, Job, Model, Output, Refusal,
-    Request, Response, Settings, Verification, send_with_retry,
+    Abilities, Batch, Description, Engine, Error, Image, ImageLocation, Job, Model, Output,
+    Refusal, Request, Response, Settings, Verification, send_with_retry,
 };
 
 use endpoint::Endpoint;

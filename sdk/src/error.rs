@@ -61,10 +61,9 @@ impl From<upstream::Error> for Error {
                 Self::protocol("the request or its response exceeds its size limit")
             }
             upstream::Error::Cancelled => Self::new(ErrorKind::Cancelled, "the job was cancelled"),
-            upstream::Error::Status(status) => Self::new(
-                ErrorKind::Upstream,
-                format!("the image URL returned status {status}"),
-            ),
+            upstream::Error::Status(status) => {
+                Self::protocol(format!("the image URL returned status {status}"))
+            }
             upstream::Error::Malformed(text) => Self::protocol(text),
         }
     }

@@ -33,7 +33,11 @@
 //! | module | contents |
 //! |---|---|
 //! | [`request`] | requests: JSON with images at JSON pointers, multipart forms |
-//! | [`response`] | responses: typed JSON, images at JSON pointers and URLs, refusals as an [`Error`] |
+//! | [`response`] | responses: typed JSON, images at JSON pointers and URLs |
+//! | [`refusal`] | responses with another status than 2xx, as an [`Error`] |
+//! | [`error_body`] | the reason in an error response, whatever its shape |
+//! | [`outline`] | what came in place of an image |
+//! | [`json_text`] | JSON as upstreams write it |
 //! | [`batch`] | the images and errors of a job that sends several requests |
 //! | [`retry`] | concurrent requests with one retry |
 //! | [`settings`] | reads and declares settings |
@@ -71,8 +75,12 @@ pub mod contract {
 pub mod batch;
 mod engine;
 mod error;
+pub mod error_body;
 pub mod families;
+pub mod json_text;
+pub mod outline;
 pub mod parameters;
+pub mod refusal;
 pub mod request;
 pub mod response;
 pub mod retry;
@@ -92,7 +100,8 @@ pub use contract::pinhole::engine::types::{Error, ErrorKind, Job, Model, Setting
 pub use contract::pinhole::engine::{images, job, log, upstream};
 pub use engine::{Engine, EngineExport, install_panic_hook};
 pub use families::Families;
+pub use refusal::Refusal;
 pub use request::{Request, send_all};
-pub use response::{Refusal, Response};
+pub use response::Response;
 pub use retry::send_with_retry;
 pub use settings::Settings;

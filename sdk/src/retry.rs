@@ -7,11 +7,9 @@ use crate::{Error, ErrorKind, Refusal, Request, Response, job, send_all};
 pub const MAX_DELAY_MS: u64 = 30_000;
 /// Delay before a retry if the upstream names none, in milliseconds.
 const DEFAULT_DELAY_MS: u64 = 1000;
-/// The statuses with which an upstream refuses a request before it starts to generate.
-const NOT_ACCEPTED: [u16; 2] = [429, 503];
 
-/// Sends one request for each item concurrently, then retries once those that the upstream refused
-/// with status 429 or 503, as rate-limited or unavailable, with a delay of at most [`MAX_DELAY_MS`].
+/// Sends one request for each item concurrently, then retries once those that the upstream did not accept
+/// ([`Refusal::is_not_accepted`]), as rate-limited or unavailable, with a delay of at most [`MAX_DELAY_MS`].
 /// Any other failure may have been billed, and is never sent again.
 ///
 /// `request` builds an item's request. `to_error` converts a refusal; the error's kind and delay
@@ -48,15 +46,15 @@ pub fn send_with_retry<'a, T>(
 /// Why a request failed.
 struct Failure {
     error: Error,
-    /// The upstream's status; `None` if there was no response.
-    status: Option<u16>,
+    /// The upstream has certainly not worked on the request.
+    is_not_accepted: bool,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self {
             error,
-            status: None,
+            is_not_accepted: false,
         }
     }
 }
@@ -66,10 +64,7 @@ impl Failure {
     /// has certainly not accepted it: after a failed connection, or after a gateway gave up waiting, the
     /// upstream may generate the image and bill it.
     fn retry_delay_ms(&self) -> Option<u64> {
-        if !self
-            .status
-            .is_some_and(|status| NOT_ACCEPTED.contains(&status))
-        {
+        if !self.is_not_accepted {
             return None;
         }
         match self.error.kind {
@@ -105,7 +100,7 @@ fn send_items<'a, T: 'a>(
     let check = |response: Result<Response, Error>| {
         response?.success().map_err(|refusal| Failure {
             error: to_error(&refusal),
-            status: Some(refusal.status),
+            is_not_accepted: refusal.is_not_accepted(),
         })
     };
     send_all(requests).into_iter().map(check).collect()
@@ -115,24 +110,26 @@ fn send_items<'a, T: 'a>(
 mod tests {
     use super::*;
 
-    fn check(kind: ErrorKind, delay: Option<u64>, status: Option<u16>, expected: Option<u64>) {
+    fn check(kind: ErrorKind, delay: Option<u64>, is_not_accepted: bool, expected: Option<u64>) {
         let mut error = Error::new(kind, "no");
         error.retry_after_ms = delay;
-        assert_eq!(Failure { error, status }.retry_delay_ms(), expected);
+        let failure = Failure {
+            error,
+            is_not_accepted,
+        };
+        assert_eq!(failure.retry_delay_ms(), expected);
     }
 
     #[test]
     fn retry_delay_exists_only_for_short_temporary_refusals() {
         use ErrorKind::{Invalid, Quota, RateLimited, Unavailable};
-        check(RateLimited, Some(1200), Some(429), Some(1200));
-        check(RateLimited, None, Some(429), Some(DEFAULT_DELAY_MS));
-        check(RateLimited, Some(3_600_000), Some(429), None);
-        check(Unavailable, None, Some(503), Some(DEFAULT_DELAY_MS));
-        check(Unavailable, None, None, None);
-        for gave_up in [408, 500, 502, 504, 520, 522, 524, 529] {
-            check(Unavailable, Some(1), Some(gave_up), None);
-        }
-        check(Quota, Some(1), Some(429), None);
-        check(Invalid, None, Some(400), None);
+        check(RateLimited, Some(1200), true, Some(1200));
+        check(RateLimited, None, true, Some(DEFAULT_DELAY_MS));
+        check(RateLimited, Some(3_600_000), true, None);
+        check(Unavailable, None, true, Some(DEFAULT_DELAY_MS));
+        check(Unavailable, None, false, None);
+        check(Unavailable, Some(1), false, None);
+        check(Quota, Some(1), true, None);
+        check(Invalid, None, true, None);
     }
 }

@@ -96,14 +96,15 @@ async fn image_at_other_url_is_not_fetched() {
         "http://192.168.0.1/x.png".to_owned(),
         "file:///etc/passwd".to_owned(),
         "gs://bucket/x.png".to_owned(),
-        "/x.png".to_owned(),
+        "/x".to_owned(),
         "x".to_owned(),
     ] {
         let response = FakeResponse::json(200, &json!({"data": [{"url": url}]}));
         let exchange = fixture
             .generate([response], &json!({"prompt": "a red fox"}))
             .await;
-        let expected = "the image URL is not allowed";
+        let expected = "the image URL is not allowed; if the upstream can return bytes \
+            in place of a URL, set response-format-models to *";
         assert_eq!(
             exchange.error(),
             (502, "forbidden", None, expected),

@@ -7,7 +7,9 @@ use pinhole_ground::guard::Guard;
 use pinhole_ground::memory::MemoryFull;
 use pinhole_ground::text::plain;
 use pinhole_sandbox::contract::{Description, ErrorKind, SettingKind};
-use pinhole_sandbox::{Component, Error as EngineError, ResolvedSettings, Usage};
+use pinhole_sandbox::{
+    Component, Error as EngineError, FailureSubject, RequestFailure, ResolvedSettings, Usage,
+};
 
 /// Length of the reason why an engine's request failed, in bytes; a longer one is cut.
 const MAX_FAILURE_BYTES: usize = 1000;
@@ -209,13 +211,16 @@ fn remedy(
     settings: &ResolvedSettings,
     error: &EngineError,
 ) -> Option<String> {
-    let (kind, has_failure) = match error {
+    let (kind, request_failed) = match error {
         // The upstream's settings are not the cause. The failure says what to do.
         EngineError::Engine {
             failure: Some(failure),
             ..
-        } if failure.is_image_url => return None,
-        EngineError::Engine { error, failure } => (error.kind, failure.is_some()),
+        } if failure.subject == FailureSubject::ImageUrl => return None,
+        EngineError::Engine { error, failure } => {
+            let is_of_request = |it: &RequestFailure| it.subject == FailureSubject::Request;
+            (error.kind, failure.as_deref().is_some_and(is_of_request))
+        }
         // Most often, the engine waited for its upstream.
         EngineError::Deadline(_) => (ErrorKind::Timeout, false),
         _ => return None,
@@ -241,7 +246,7 @@ fn remedy(
             Some(format!("set {variable} to a key that {title} accepts"))
         }
         // The response is not one of this kind of server.
-        ErrorKind::Protocol if has_failure => {
+        ErrorKind::Protocol if request_failed => {
             let variable = url_variable()?;
             Some(format!("check that {variable} is the URL of {title}"))
         }

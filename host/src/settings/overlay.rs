@@ -9,11 +9,6 @@ use super::secret_mask::{MARKER, mask, unmask};
 use super::setting_key::SettingKey;
 use super::value_kind::ValueKind;
 
-/// The one variable whose empty value has a meaning.
-///
-/// Source: Open WebUI, where an empty engine is `automatic1111`.
-const MEANINGFUL_IF_EMPTY: &str = "IMAGE_GENERATION_ENGINE";
-
 /// The environment with the stored settings over it, at one moment.
 #[derive(Clone)]
 pub struct Overlay {
@@ -73,10 +68,12 @@ impl Overlay {
         if let Some(text) = variables.find_map(|name| self.environment.get(name)) {
             return Some(text);
         }
-        if key.name == MEANINGFUL_IF_EMPTY {
-            return self.environment.raw(&key.name);
+        if !key.may_be_empty {
+            return None;
         }
-        None
+        key.variables
+            .iter()
+            .find_map(|name| self.environment.raw(name))
     }
 
     /// The text that applies to a setting that is not set: the one of a variable that settings share.

@@ -1,11 +1,16 @@
 //! The settings that can be changed while the server runs: name, variables, path and kind of each.
 
 use pinhole_sandbox::contract::{Description, Setting, SettingKind};
-use pinhole_sandbox::engine_settings::{IMAGE_HOSTS_KEY, is_edit_only, own_variable};
+use pinhole_sandbox::engine_settings::{IMAGE_HOSTS_KEY, is_edit_only, may_be_empty, own_variable};
 use serde_json::Value;
 
 use super::host_settings::HOST_SETTINGS;
 use super::value_kind::ValueKind;
+
+/// The server's own setting whose empty value has a meaning.
+///
+/// Source: Open WebUI, where an empty engine is `automatic1111`.
+const MEANINGFUL_IF_EMPTY: &str = "IMAGE_GENERATION_ENGINE";
 
 /// One setting.
 #[derive(Clone, Debug)]
@@ -19,6 +24,8 @@ pub struct SettingKey {
     /// The key in the database: a dotted path.
     pub path: String,
     pub kind: ValueKind,
+    /// An empty text is a value, and does not mean that the setting is unset.
+    pub may_be_empty: bool,
     /// Names of the members that are secrets, for [`ValueKind::SecretObject`].
     pub secret_members: Vec<String>,
     /// The default that an engine declares.
@@ -37,6 +44,7 @@ pub fn setting_keys<'a>(engines: impl IntoIterator<Item = &'a Description>) -> V
             secret_members: Vec::new(),
             path: setting.path.to_owned(),
             kind: setting.kind,
+            may_be_empty: setting.name == MEANINGFUL_IF_EMPTY,
             default: None,
             description: setting.description.to_owned(),
         })
@@ -69,6 +77,7 @@ fn image_hosts_key(engine: &Description) -> SettingKey {
         secret_members: Vec::new(),
         path: format!("pinhole.engines.{}.{IMAGE_HOSTS_KEY}", engine.name),
         kind: ValueKind::Text,
+        may_be_empty: false,
         default: None,
         description: format!(
             "{title}: hosts from which images may be fetched if a response has their URL, separated by \
@@ -108,6 +117,7 @@ fn engine_keys(engine: &Description, setting: &Setting) -> Vec<SettingKey> {
     if !edit_only.is_empty() {
         keys.push(SettingKey {
             default: if is_edit_only(setting) { default } else { None },
+            may_be_empty: is_edit_only(setting) && may_be_empty(setting),
             ..new_key(
                 setting,
                 edit_only,
@@ -137,6 +147,7 @@ fn new_key(setting: &Setting, variables: Vec<String>, path: String) -> SettingKe
             SettingKind::Boolean => ValueKind::Boolean,
             SettingKind::Text | SettingKind::Document | SettingKind::Choice(_) => ValueKind::Text,
         },
+        may_be_empty: may_be_empty(setting),
         default: None,
         description: setting.description.clone(),
     }

@@ -240,10 +240,10 @@ impl From<files::NoRoom> for ApiError {
         match error {
             files::NoRoom::Internal(ours) => Self::internal(&ours),
             files::NoRoom::Quota { .. } => {
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string())
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()).without_retry()
             }
             files::NoRoom::DiskFull => {
-                Self::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string())
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()).without_retry()
             }
         }
     }

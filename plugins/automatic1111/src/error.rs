@@ -138,7 +138,13 @@ fn unauthorized(body: &ErrorBody<'_>) -> Error {
 fn invalid_field(refusal: &Refusal, body: &ErrorBody<'_>) -> Error {
     let json = refusal.json.as_ref();
     let Some(first) = json.and_then(|json| json.pointer("/detail/0")) else {
-        return Error::new(ErrorKind::Invalid, body.summary());
+        let message = match refusal.json {
+            Some(_) => short_line(&refusal.message()),
+            None => body.summary(),
+        };
+        let mut error = Error::new(ErrorKind::Invalid, message);
+        error.field = refusal.field();
+        return error;
     };
     let message = first.get("msg").and_then(Value::as_str);
     let message = message.unwrap_or("the value is not valid");

@@ -15,6 +15,17 @@ use crate::lookup::{not_found_message, parse_list};
 pub(crate) const SAMPLERS: &str = "/sdapi/v1/samplers";
 pub(crate) const SCHEDULERS: &str = "/sdapi/v1/schedulers";
 
+/// Schedules at the end of samplers' names before version 1.9, normalized.
+const OLD_SCHEDULES: [&str; 7] = [
+    "karras",
+    "exponential",
+    "sgmuniform",
+    "uniform",
+    "simple",
+    "normal",
+    "beta",
+];
+
 /// The result of looking up the names in a job.
 #[derive(Debug, Default)]
 pub(crate) struct ResolvedNames {
@@ -55,13 +66,76 @@ pub(crate) fn resolve(body: &mut Body, model: Option<&str>) -> Result<ResolvedNa
     }
     if let Some(name) = sampler {
         let samplers: Vec<NamedItem> = parse_list(next_response()?)?;
-        let own_name = find_item(&samplers, "sampler", "sampler_name", &name)?;
-        body.insert("sampler_name".into(), json!(own_name));
+        match find_item(&samplers, "sampler", "sampler_name", &name) {
+            Ok(own_name) => drop(body.insert("sampler_name".into(), json!(own_name))),
+            Err(unknown) => {
+                let split = match scheduler {
+                    Some(_) => None,
+                    None => split_name(&samplers, &name),
+                };
+                let (own_name, schedule) = split.ok_or(unknown)?;
+                body.insert("sampler_name".into(), json!(own_name));
+                body.insert("scheduler".into(), json!(schedule));
+            }
+        }
     }
     if let Some(name) = scheduler {
         names.note = resolve_scheduler(body, next_response()?, &name)?;
     }
     Ok(names)
+}
+
+/// The operator's sampler, if its name ends with a schedule as before version 1.9 of the web UI, and no scheduler
+/// is set.
+pub(crate) fn old_schedule(operator_parameters: &Body) -> Option<String> {
+    let name = operator_parameters.get("sampler_name")?.as_str()?;
+    let has_schedule = OLD_SCHEDULES
+        .iter()
+        .any(|end| normalize(name).ends_with(end));
+    let is_alone = !operator_parameters.contains_key("scheduler");
+    (has_schedule && is_alone).then(|| name.to_owned())
+}
+
+/// Replaces such a sampler by the sampler and the scheduler that the web UI has now. An operator's name is not
+/// checked otherwise, so it remains if the lists are missing or do not have them.
+pub(crate) fn split_sampler(body: &mut Body, name: &str) {
+    let response = Request::get(UPSTREAM, SAMPLERS).send();
+    let Ok(samplers) = response.and_then(parse_list::<NamedItem>) else {
+        return;
+    };
+    let is_known = find_item(&samplers, "sampler", "sampler_name", name).is_ok();
+    let split = (!is_known).then(|| split_name(&samplers, name)).flatten();
+    if let Some((sampler, schedule)) = split {
+        body.insert("sampler_name".into(), json!(sampler));
+        body.insert("scheduler".into(), json!(schedule));
+    }
+}
+
+/// The web UI's own names of the sampler and the scheduler in a name such as `DPM++ 2M Karras`.
+fn split_name(samplers: &[NamedItem], name: &str) -> Option<(String, String)> {
+    let name = normalize(name);
+    // The longest sampler: `DPM++ 2M SDE Karras` is not `DPM++ 2M`.
+    let mut longest: Option<(&NamedItem, &str)> = None;
+    for sampler in samplers {
+        for own_name in sampler.names() {
+            if let Some(rest) = name.strip_prefix(&normalize(own_name))
+                && !rest.is_empty()
+                && longest.is_none_or(|(_, shortest)| rest.len() < shortest.len())
+            {
+                longest = Some((sampler, rest));
+            }
+        }
+    }
+    let (sampler, schedule) = longest?;
+    let response = Request::get(UPSTREAM, SCHEDULERS).send().ok()?;
+    let schedulers: Vec<NamedItem> = parse_list(response).ok()?;
+    let schedule = match schedule {
+        "ka" => "karras",
+        "exp" => "exponential",
+        schedule => schedule,
+    };
+    let found = schedulers.iter().find(|item| item.has_name(schedule))?;
+    Some((sampler.name.clone(), found.name.clone()))
 }
 
 /// Writes the web UI's own name of a scheduler into the body, or removes the field and returns a note
@@ -93,9 +167,12 @@ struct NamedItem {
 
 impl NamedItem {
     fn has_name(&self, name: &str) -> bool {
+        self.names().any(|own| normalize(own) == normalize(name))
+    }
+
+    fn names(&self) -> impl Iterator<Item = &String> {
         let aliases = self.aliases.iter().flatten();
-        let mut names = aliases.chain(&self.label).chain([&self.name]);
-        names.any(|own| normalize(own) == normalize(name))
+        aliases.chain(&self.label).chain([&self.name])
     }
 }
 

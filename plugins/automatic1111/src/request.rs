@@ -30,7 +30,11 @@ impl ImageRequest<'_> {
     pub(crate) fn run(mut self, job: &Job) -> Result<Output, Error> {
         let first_poll = polling::poll_before_job();
         let names = names::resolve(&mut self.body, job.model.as_deref())?;
+        let schedule = names::old_schedule(&self.operator_parameters);
         merge_patch_fields(&mut self.body, self.operator_parameters);
+        if let Some(name) = schedule {
+            names::split_sampler(&mut self.body, &name);
+        }
         let request =
             Request::post(UPSTREAM, self.path).json_with_images(&self.body, &self.images)?;
         let generation = polling::generate(request, first_poll)?;
@@ -48,7 +52,7 @@ fn build_output(
     size_note: Option<String>,
 ) -> Result<Output, Error> {
     let document = generation.response.document()?;
-    let images: ImagesResponse = document.parse()?;
+    let images = ImagesResponse(document.parse()?);
     let info_text = document.text_at("/info", MAX_INFO_BYTES);
     let info_is_too_long = matches!(info_text, Err(UpstreamError::TooLarge));
     let info = GenerationInfo::parse(&info_text.unwrap_or_default());

@@ -1,8 +1,9 @@
 //! The response to a job: where its images are, and the web UI's info about them.
 
 use pinhole_sdk::Error;
+use pinhole_sdk::json_text::parse_json;
+use pinhole_sdk::outline::describe_json;
 use pinhole_sdk::upstream_text::truncate;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::body::Body;
@@ -14,20 +15,22 @@ const MAX_IMAGES: usize = 100;
 /// Maximum length of a model's name in details, in bytes.
 const MAX_NAME_BYTES: usize = 200;
 
-/// The response of txt2img and img2img.
-#[derive(Debug, Deserialize)]
-pub(crate) struct ImagesResponse {
-    /// Base64, truncated when parsed; null from some servers if they send no image.
-    images: Option<Vec<Value>>,
-}
+/// The response of txt2img and img2img. Its `images` are base64, truncated when parsed; null from some servers if
+/// they send no image.
+#[derive(Debug)]
+pub(crate) struct ImagesResponse(pub(crate) Value);
 
 impl ImagesResponse {
     /// The JSON pointers of `requested` images from index `first` on, which skips the grids. Images
     /// after those come from extensions, such as control maps.
     pub(crate) fn pointers(&self, first: usize, requested: u32) -> Result<Vec<String>, Error> {
-        let images = self.images.as_ref().map_or(0, Vec::len);
+        let images = self.0.get("images").and_then(Value::as_array);
+        let images = images.map_or(0, Vec::len);
         if images == 0 {
-            return Err(Error::protocol("the web UI returned no image"));
+            return Err(Error::protocol(format!(
+                "the web UI returned no image: it sent {}",
+                describe_json(&self.0)
+            )));
         }
         if images > MAX_IMAGES {
             let message =
@@ -47,7 +50,7 @@ pub(crate) struct GenerationInfo(Value);
 impl GenerationInfo {
     /// Parses `info`: JSON as a string, empty from some servers.
     pub(crate) fn parse(info: &str) -> Self {
-        Self(serde_json::from_str(info).unwrap_or_default())
+        Self(parse_json(info).unwrap_or_default())
     }
 
     /// The index of the first image after the grids.
@@ -101,7 +104,7 @@ mod tests {
     fn parse(body: &str) -> (ImagesResponse, GenerationInfo) {
         let value: Value = serde_json::from_str(body).unwrap();
         let info = GenerationInfo::parse(value["info"].as_str().unwrap_or_default());
-        (serde_json::from_value(value).unwrap(), info)
+        (ImagesResponse(value), info)
     }
 
     #[track_caller]

@@ -8,7 +8,7 @@ mod method;
 mod settings;
 mod wire;
 
-use pinhole_sdk::upstream::Document;
+use pinhole_sdk::upstream::{Document, Error as UpstreamError};
 use pinhole_sdk::{
     Abilities, Batch, Credential, Description, Engine, Error, Image, Job, Model, Output, Refusal,
     Request, Response, Settings, Upstream, Verification, send_with_retry,
@@ -25,6 +25,8 @@ const MAX_CONCURRENT_REQUESTS: usize = 4;
 const MAX_SOURCES: u32 = 14;
 /// Events of one response.
 const MAX_EVENTS: usize = 1000;
+/// Events of one response that are not JSON.
+const MAX_MALFORMED_EVENTS: usize = 20;
 /// Pages of the list of models.
 const MAX_PAGES: usize = 10;
 
@@ -132,7 +134,7 @@ fn collect_images(
     mut reader: ResponseReader,
     batch: &mut Batch<ResponseSummary>,
 ) -> Result<(), Error> {
-    let result = if is_event_stream(response) {
+    let result = if response.is_event_stream() {
         read_events(response, &mut reader, batch)
     } else {
         response
@@ -147,24 +149,26 @@ fn collect_images(
     result
 }
 
-fn is_event_stream(response: &Response) -> bool {
-    response
-        .0
-        .headers()
-        .iter()
-        .find(|header| header.name == "content-type")
-        .is_some_and(|header| header.value.starts_with("text/event-stream"))
-}
-
 fn read_events(
     response: &Response,
     reader: &mut ResponseReader,
     batch: &mut Batch<ResponseSummary>,
 ) -> Result<(), Error> {
+    let mut malformed = Vec::new();
     for _ in 0..MAX_EVENTS {
-        match response.0.next_event()? {
-            Some(document) => read_document(&document, reader, batch)?,
-            None => return Ok(()),
+        match response.0.next_event() {
+            Ok(Some(document)) => read_document(&document, reader, batch)?,
+            Ok(None) => {
+                return match malformed.pop() {
+                    Some(reason) if batch.images.is_empty() => Err(Error::protocol(reason)),
+                    _ => Ok(()),
+                };
+            }
+            // Such as a comment of a gateway. The image may follow.
+            Err(UpstreamError::Malformed(reason)) if malformed.len() < MAX_MALFORMED_EVENTS => {
+                malformed.push(reason);
+            }
+            Err(error) => return Err(error.into()),
         }
     }
     Err(Error::protocol(format!(

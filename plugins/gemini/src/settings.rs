@@ -93,14 +93,14 @@ fn request_settings() -> Vec<Setting> {
             Document,
             "Aspect ratios of models",
             "One line for each model family: prefix of its models, =, ratios. The engine requests \
-             the nearest ratio. The longest prefix wins; * matches all. Without a line: no ratio.",
+             the nearest ratio. The longest prefix wins; * matches all. Without a line, or empty: no ratio.",
         )
         .with_default(DEFAULT_ASPECT_RATIOS),
         Setting::new(
             IMAGE_SIZES,
             Document,
             "Image sizes of models",
-            "The same with sizes, such as 512, 0.5K or 2K. Without a line: no size.",
+            "The same with sizes, such as 512, 0.5K or 2K. Without a line, or empty: no size.",
         )
         .with_default(DEFAULT_IMAGE_SIZES),
         Setting::new(

@@ -10,9 +10,10 @@ mod stream;
 mod wire;
 
 use pinhole_sdk::request::Form;
+use pinhole_sdk::upstream::Document;
 use pinhole_sdk::{
-    Abilities, Batch, Description, Engine, Error, Image, Job, Model, Output, Refusal, Request,
-    Response, Settings, Verification, send_with_retry,
+    Abilities, Batch, Description, Engine, Error, Image, ImageLocation, Job, Model, Output,
+    Refusal, Request, Response, Settings, Verification, send_with_retry,
 };
 
 use endpoint::Endpoint;
@@ -149,18 +150,42 @@ fn collect_images(
     plan: &RequestPlan,
     batch: &mut Batch<ResponseDetails>,
 ) {
-    let request_id = response.as_ref().ok().and_then(wire::request_id);
-    match response {
-        Ok(response) if stream::is_event_stream(&response) => {
-            match stream::read_stream(&response, plan, batch) {
-                Ok(details) => batch.readings.push(details.with_request_id(request_id)),
-                Err(error) => batch.errors.push(error),
-            }
+    match response.and_then(|response| read_images(&response, plan, batch)) {
+        Ok(details) => batch.readings.push(details),
+        Err(error) => batch.errors.push(error),
+    }
+}
+
+fn read_images(
+    response: &Response,
+    plan: &RequestPlan,
+    batch: &mut Batch<ResponseDetails>,
+) -> Result<ResponseDetails, Error> {
+    let request_id = wire::request_id(response);
+    let details = if response.is_event_stream() {
+        stream::read_stream(response, plan, batch)?
+    } else {
+        let document = response.document()?;
+        let (locations, details) = wire::parse_response(&document.parse()?)?;
+        take_images(&document, locations, batch);
+        details
+    };
+    Ok(details.with_request_id(request_id))
+}
+
+/// Takes the images at these locations. The error of a URL says how to get bytes instead.
+pub(crate) fn take_images(
+    document: &Document,
+    locations: Vec<ImageLocation>,
+    batch: &mut Batch<ResponseDetails>,
+) {
+    for location in locations {
+        let is_url = matches!(location, ImageLocation::Url(_));
+        let errors = batch.errors.len();
+        batch.take_images(document, vec![location]);
+        if is_url && let Some(error) = batch.errors.get_mut(errors) {
+            wire::explain_url_error(error);
         }
-        response => batch.add_response(response, |body| {
-            let (locations, details) = wire::parse_response(&body)?;
-            Ok((locations, details.with_request_id(request_id)))
-        }),
     }
 }
 

@@ -124,7 +124,7 @@ fn connection_settings() -> Vec<Setting> {
             API_KEY,
             Secret,
             "API key",
-            "Sent as Authentication defines. Empty: no key.",
+            "Sent as Authentication defines. Without one, requests have no key.",
         )
         .with_variables(
             &["IMAGES_OPENAI_API_KEY", "OPENAI_API_KEY"],
@@ -187,14 +187,15 @@ fn model_settings() -> Vec<Setting> {
             Text,
             "Models that accept response_format",
             "Comma-separated prefixes of models that are asked for bytes instead of a URL. * \
-             matches all.",
+             matches all. Empty: none.",
         )
         .with_default("dall-e-"),
         Setting::new(
             SINGLE_IMAGE_MODELS,
             Text,
             "Models that create one image per request",
-            "Comma-separated prefixes of models that create one image per request. * matches all.",
+            "Comma-separated prefixes of models that create one image per request. * matches all. \
+             Empty: none.",
         )
         .with_default("dall-e-3"),
         Setting::new(
@@ -202,7 +203,7 @@ fn model_settings() -> Vec<Setting> {
             Text,
             "Models that accept input_fidelity",
             "Comma-separated prefixes of models that accept input_fidelity. For others the engine \
-             omits it and adds a note. * matches all.",
+             omits it and adds a note. * matches all. Empty: none.",
         )
         .with_default("gpt-image-1"),
         Setting::new(
@@ -212,7 +213,7 @@ fn model_settings() -> Vec<Setting> {
             "One line for each model family: prefix of its models, =, sizes. The engine requests \
              the size with the nearest aspect ratio. any: multiples of 16, sides up to 3840, 655360 \
              to 8294400 pixels, ratios up to 3:1. The longest prefix wins; * matches all. Without a \
-             line: the requested size.",
+             line, or empty: the requested size.",
         )
         .with_default(DEFAULT_SIZES),
         Setting::new(

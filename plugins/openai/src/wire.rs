@@ -3,6 +3,7 @@
 mod details;
 mod error;
 mod event;
+mod location;
 mod models;
 pub(crate) mod parameters;
 mod plan;
@@ -14,7 +15,7 @@ pub(crate) mod sizes;
 use serde_json::Value;
 
 pub(crate) use details::output_details;
-pub(crate) use error::upstream_error;
+pub(crate) use error::{explain_url_error, upstream_error};
 pub(crate) use event::{StreamEvent, parse_event};
 pub(crate) use models::parse_models;
 pub(crate) use plan::{RequestPlan, form_fields, plan};

@@ -44,6 +44,7 @@ mod storage;
 mod target;
 mod text;
 mod tls_upstream;
+mod wasi_guest;
 mod web_socket;
 
 use std::path::PathBuf;

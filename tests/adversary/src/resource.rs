@@ -184,6 +184,20 @@ pub(crate) const CASES: &[AttackCase] = &[
     )
     .guarded_by(&[Guard::LogLine]),
     AttackCase::new(
+        "R11-standard-streams",
+        "an engine cannot fill the log through its standard output and error",
+        |target| Box::pin(log::flooded_streams(target)),
+    )
+    .guarded_by(&[Guard::LogBytes])
+    .on_any_server(),
+    AttackCase::new(
+        "R11-rate",
+        "an engine cannot fill the log with many short jobs",
+        |target| Box::pin(log::many_jobs(target)),
+    )
+    .guarded_by(&[Guard::LogRate])
+    .on_any_server(),
+    AttackCase::new(
         "R11-refusals",
         "an engine that is refused again and again does not fill the audit log or hide other refusals",
         |target| Box::pin(log::repeated_refusals(target)),

@@ -105,7 +105,7 @@ async fn html_response_is_in_event_and_context() {
     let page = "<!DOCTYPE html><html><body>Welcome to nginx</body></html>";
     check_failed_response(
         move || FakeResponse::typed(200, "text/html", page),
-        "the response is not JSON: expected value at line 1 column 1",
+        "the response is not JSON but an HTML page",
     )
     .await;
     check_failed_response(

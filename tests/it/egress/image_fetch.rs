@@ -40,7 +40,8 @@ async fn image_fetch_follows_three_redirects_without_credential() {
             &generation_request(),
         )
         .await;
-    let message = "the image URL is not allowed";
+    let message = "the image URL is not allowed; if the upstream can return bytes \
+        in place of a URL, set response-format-models to *";
     assert_eq!(refused.error(), (502, "forbidden", None, message));
 }
 
@@ -50,7 +51,8 @@ async fn image_fetch_checks_each_redirect() {
     let other = UnusedListener::new();
     let port = fixture.upstream.address().port();
     let image_url = format!("{}/a", fixture.upstream.url());
-    let not_fetched = "the image URL is not allowed";
+    let not_fetched = "the image URL is not allowed; if the upstream can return bytes \
+        in place of a URL, set response-format-models to *";
     for location in [
         format!("{}/x.png", other.url()),
         format!("http://localhost:{}/x.png", other.port()),
@@ -101,8 +103,9 @@ async fn image_fetch_checks_each_redirect() {
             &generation_request(),
         )
         .await;
-    let message = "the image URL returned status 404";
-    assert_eq!(failed.error(), (502, "upstream", None, message));
+    let message = "the image URL returned status 404; if the upstream can return bytes \
+        in place of a URL, set response-format-models to *";
+    assert_eq!(failed.error(), (502, "protocol", None, message));
     assert_eq!(fixture.server.stored_files(), 0);
 }
 
@@ -147,6 +150,7 @@ async fn image_that_cannot_be_fetched_is_skipped_unless_it_is_the_only_one() {
 
     let none = FakeResponse::json(200, &json!({"data": [at("/gone"), at("/gone-too")]}));
     let failed = fixture.generate([none, gone(), gone()], &body).await;
-    let message = "the image URL returned status 404";
-    assert_eq!(failed.error(), (502, "upstream", None, message));
+    let message = "the image URL returned status 404; if the upstream can return bytes \
+        in place of a URL, set response-format-models to *";
+    assert_eq!(failed.error(), (502, "protocol", None, message));
 }

@@ -176,7 +176,8 @@ async fn image_fetch_refuses_control_characters_and_data_urls() {
         let exchange = fixture
             .generate([response_with_url(&url)], &generation_request())
             .await;
-        let message = "the image URL is not allowed";
+        let message = "the image URL is not allowed; if the upstream can return bytes \
+            in place of a URL, set response-format-models to *";
         assert_eq!(exchange.error(), (502, "forbidden", None, message));
     }
     // An engine may decode a data URL itself; the host fetches none.

@@ -17,7 +17,7 @@ async fn engine_failure_is_reported_and_server_continues() {
             "trap",
             1,
             "upstream",
-            "crashed: it panicked; its log line has the location",
+            "crashed: it panicked; its last lines: panicked at ",
         ),
         ("recurse", 1, "upstream", "the engine crashed: "),
         (

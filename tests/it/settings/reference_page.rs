@@ -14,7 +14,7 @@ const HEAD: &str = "\
 # Settings
 
 A test writes this page. Every setting is an environment variable, with Open WebUI's name if Open WebUI has it. An empty variable counts
-as unset. These settings can also be changed while the server runs, from the next request on. Stored values are in the database, under
+as unset, unless the setting is a text of an engine that has a default: then its description says what empty means. These settings can also be changed while the server runs, from the next request on. Stored values are in the database, under
 the setting's path, and override environment variables. [Operating a server](../guides/operating.md#configuration) lists the variables
 that are read only at start.
 

@@ -7,6 +7,7 @@ use ::url::Url;
 use bytes::Bytes;
 use http::Method;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use pinhole_ground::guard::Refusal;
 use rustls::ClientConfig;
 use tokio::time::Instant;
 
@@ -17,7 +18,10 @@ use crate::error::Error;
 use crate::headers::check_request;
 use crate::image_host::{is_same_origin, path_below};
 use crate::response::Response;
-use crate::url::check_path;
+use crate::url::{check_path, parse_image_url};
+
+/// Extensions of the image files that the host accepts.
+const IMAGE_EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "webp", "gif", "avif"];
 
 /// The base URL of an upstream, as a setting has it.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +105,23 @@ impl Destination {
     #[must_use]
     pub fn is_at(&self, url: &Url) -> bool {
         is_same_origin(&self.base, url)
+    }
+
+    /// The URL by which a response names an image: absolute, or relative to the base URL.
+    pub fn image_url(&self, text: &str) -> Result<Url, Refusal> {
+        parse_image_url(&self.base, text)
+    }
+
+    /// True if the URL names an image file by its extension, in a path that no server reads as another one.
+    #[must_use]
+    pub fn names_image_file(&self, url: &Url) -> bool {
+        let is_image = |extension: &str| {
+            IMAGE_EXTENSIONS
+                .iter()
+                .any(|known| extension.eq_ignore_ascii_case(known))
+        };
+        let extension = url.path().rsplit_once('.').map(|(_, extension)| extension);
+        extension.is_some_and(is_image) && check_path(url.path(), url.query()).is_ok()
     }
 
     /// The path of a URL at the same origin, as [`Self::join`] takes it; `None` if it is not below the base

@@ -4,6 +4,8 @@
 //! No error repeats the text before a host: it may be a password, or a key that was pasted into the
 //! wrong setting.
 
+use std::borrow::Cow;
+
 use ::url::{Host, Url};
 use pinhole_ground::guard::{Guard, Refusal};
 
@@ -97,7 +99,8 @@ pub(crate) fn parse_base(text: &str) -> Result<Url, Refusal> {
     Ok(url)
 }
 
-/// The target of a redirect. An absolute one is checked like a first URL.
+/// The URL of a reference in a response from a URL, such as the target of a redirect. An absolute one is checked
+/// like a first URL.
 pub(crate) fn parse_redirect(from: &Url, location: &str) -> Result<Url, Refusal> {
     let first_delimiter = location.bytes().find(|byte| b":/?#".contains(byte));
     if first_delimiter == Some(b':') {
@@ -108,7 +111,7 @@ pub(crate) fn parse_redirect(from: &Url, location: &str) -> Result<Url, Refusal>
     }
     let invalid = || {
         let host = from.host_str().unwrap_or_default();
-        Refusal::from(format!("{host} redirects to an invalid location"))
+        Refusal::from(format!("{host} names an invalid location"))
     };
     let target = from.join(location).map_err(|_| invalid())?;
     // A relative location has no host, so it must not change the host by other characters.
@@ -116,6 +119,52 @@ pub(crate) fn parse_redirect(from: &Url, location: &str) -> Result<Url, Refusal>
         return Err(invalid());
     }
     parse_url(target.as_str())
+}
+
+/// The URL by which an upstream names an image: absolute, or relative to its base URL. Characters that must be
+/// percent-encoded are, because file names contain them.
+pub(crate) fn parse_image_url(base: &Url, text: &str) -> Result<Url, Refusal> {
+    let mut folder = base.clone();
+    if !folder.path().ends_with('/') {
+        folder.set_path(&format!("{}/", folder.path()));
+    }
+    parse_redirect(&folder, &encode_characters(text.trim()))
+}
+
+/// Percent-encodes what a URL must not contain after its host, a single `%` included.
+fn encode_characters(text: &str) -> Cow<'_, str> {
+    let start = authority_end(text);
+    let (authority, rest) = text.split_at(start);
+    let needs_encoding = |(position, byte): (usize, u8)| {
+        let is_allowed = byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte);
+        let escape = rest.as_bytes().get(position..position + 3);
+        !is_allowed || byte == b'%' && !escape.is_some_and(is_percent_encoded)
+    };
+    if !rest.bytes().enumerate().any(needs_encoding) {
+        return text.into();
+    }
+    let mut encoded = authority.to_owned();
+    for (position, byte) in rest.bytes().enumerate() {
+        if needs_encoding((position, byte)) {
+            encoded.push_str(&format!("%{byte:02X}"));
+        } else {
+            encoded.push(char::from(byte));
+        }
+    }
+    encoded.into()
+}
+
+/// Where the host and port of a URL or of a `//host` reference end; 0 if it has no host.
+fn authority_end(text: &str) -> usize {
+    let Some((before, rest)) = text.split_once("//") else {
+        return 0;
+    };
+    if before.contains(['/', '?', '#']) || !(before.is_empty() || before.ends_with(':')) {
+        return 0;
+    }
+    let start = before.len() + 2;
+    rest.find(['/', '?', '#'])
+        .map_or(text.len(), |end| start + end)
 }
 
 /// Checks a path that is appended to a base URL: absolute, and without `..`, empty segments and encoded
@@ -252,6 +301,81 @@ mod tests {
             "http://",
         ] {
             assert!(parse_redirect(&from, bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn parse_image_url_resolves_references_against_base_url() {
+        for (base, text, expected) in [
+            (
+                "http://host:8/v1",
+                "/files/a.png",
+                "http://host:8/files/a.png",
+            ),
+            (
+                "http://host:8/v1",
+                "files/a.png",
+                "http://host:8/v1/files/a.png",
+            ),
+            ("http://host:8/v1/", "./a.png", "http://host:8/v1/a.png"),
+            ("http://host:8", "a.png?sig=1", "http://host:8/a.png?sig=1"),
+            (
+                "https://host/v1",
+                "//cdn.example/a.png",
+                "https://cdn.example/a.png",
+            ),
+            (
+                "https://host/v1",
+                " https://cdn.example/a.png\n",
+                "https://cdn.example/a.png",
+            ),
+            (
+                "http://host/v1",
+                "/out/a red fox.png",
+                "http://host/out/a%20red%20fox.png",
+            ),
+            (
+                "http://host/v1",
+                "/out/fuchs-rötlich.png",
+                "http://host/out/fuchs-r%C3%B6tlich.png",
+            ),
+            (
+                "http://host/v1",
+                "/out/a%20{1}|^.png",
+                "http://host/out/a%20%7B1%7D%7C%5E.png",
+            ),
+            (
+                "http://host/v1",
+                "/out/100%.png",
+                "http://host/out/100%25.png",
+            ),
+            (
+                "http://host/v1",
+                "http://cdn/a b.png?x=\"1\"",
+                "http://cdn/a%20b.png?x=%221%22",
+            ),
+            (
+                "http://host/v1",
+                "/a.png?next=http://b c/d",
+                "http://host/a.png?next=http://b%20c/d",
+            ),
+        ] {
+            let base = parse_url(base).unwrap();
+            let url = parse_image_url(&base, text).unwrap();
+            assert_eq!(url.as_str(), expected, "{text}");
+            let is_canonical = parse_url(url.as_str());
+            assert_eq!(is_canonical.unwrap(), url, "{text}");
+        }
+        let base = parse_url("http://host/v1").unwrap();
+        for bad in [
+            "C:\\out\\a.png",
+            "file:///out/a.png",
+            "s3://bucket/a.png",
+            "http://us er@host/a.png",
+            "http://höst/a.png",
+            "//host\\x/a.png",
+        ] {
+            assert!(parse_image_url(&base, bad).is_err(), "{bad}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// OpenAI's own API: the default of every setting that names an OpenAI-compatible server.
 pub const OPENAI_URL: &str = "https://api.openai.com/v1";
 
-/// Environment variables. An empty variable counts as unset.
+/// Environment variables. An empty variable counts as unset, unless [`Self::is_empty_for_engine`] matters.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
@@ -79,6 +79,12 @@ impl Environment {
             "OPENAI_API_KEY" => self.openai_key(),
             other => self.get(other),
         }
+    }
+
+    /// True if a variable that an engine declares is set to an empty text.
+    #[must_use]
+    pub fn is_empty_for_engine(&self, name: &str) -> bool {
+        !self.hidden.contains(name) && self.raw(name) == Some("")
     }
 
     /// The parts of a list variable, separated by semicolons; one empty part if neither is set.

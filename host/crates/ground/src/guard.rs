@@ -242,6 +242,8 @@ guards! {
     LogLine = "log-line",
     /// An engine's log lines have a limited total length.
     LogBytes = "log-bytes",
+    /// All calls of an engine together log a limited number of bytes in a minute.
+    LogRate = "log-rate",
     /// Lists and strings that a guest passes with a request have limited lengths.
     HandedOver = "handed-over",
     /// An engine's result of a job is within its limits: images, details, warnings.

@@ -62,6 +62,7 @@ pub(crate) async fn admit(
         declared_rights: declared_rights(&description),
         description,
         grant: Grant::default(),
+        log_rate: Arc::default(),
         pre,
     })
 }

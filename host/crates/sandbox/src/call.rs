@@ -87,6 +87,7 @@ impl<'a> Call<'a> {
             upstreams: self.settings.upstreams.clone(),
             image_hosts: self.settings.image_hosts.clone(),
             redactor: self.settings.redactor.clone(),
+            log_rate: self.component.log_rate.clone(),
             ..self.sandbox.call_setup(name, context, self.limits)
         });
         let meter = state.cpu_meter();
@@ -186,6 +187,7 @@ impl Sandbox {
             redactor: Arc::default(),
             limits,
             audit: self.audit.clone(),
+            log_rate: Arc::default(),
             decoder: self.decoder.clone(),
         }
     }

@@ -7,6 +7,7 @@ use pinhole_ground::guard::Guard;
 
 use crate::contract::{Description, ImageEnginePre};
 use crate::grant::{Grant, Right};
+use crate::guest_log::LogRate;
 use crate::state::State;
 
 /// Compiled, linked and ready to be instantiated.
@@ -25,6 +26,7 @@ pub struct Component {
     /// All rights that it declares, granted or not.
     pub declared_rights: BTreeSet<Right>,
     pub grant: Grant,
+    pub(crate) log_rate: Arc<LogRate>,
     pub(crate) pre: Arc<Pre>,
 }
 

@@ -130,6 +130,12 @@ pub fn own_variable(engine: &str, key: &str) -> String {
         .to_uppercase()
 }
 
+/// True if an empty text has a meaning that differs from the setting's default.
+#[must_use]
+pub fn may_be_empty(setting: &Setting) -> bool {
+    matches!(setting.kind, SettingKind::Text | SettingKind::Document) && setting.default.is_some()
+}
+
 /// True if a setting exists for editing only. Its own variable is then for editing.
 #[must_use]
 pub fn is_edit_only(setting: &Setting) -> bool {

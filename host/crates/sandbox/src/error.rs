@@ -6,6 +6,7 @@ use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
 
 use crate::contract::{EngineError, ErrorKind};
+use crate::guest_log::GuestLog;
 use crate::limits::LimitExceeded;
 use crate::network::RequestFailure;
 use crate::resolved_settings::SettingProblem;
@@ -78,20 +79,24 @@ impl Error {
         Self::engine(ErrorKind::Cancelled, message)
     }
 
-    /// Why a guest did not return.
-    pub(crate) fn from_trap(error: &wasmtime::Error) -> Self {
+    /// Why a guest did not return. A crash quotes the last lines that it wrote.
+    pub(crate) fn from_trap(error: &wasmtime::Error, log: &GuestLog) -> Self {
         if let Some(LimitExceeded(refusal)) = error.downcast_ref() {
             return Self::Limit(refusal.clone());
         }
         if let Some(ResourceTableError::Full) = error.downcast_ref() {
             return Self::Limit(Guard::Handles.refuse("it holds more handles than a job may"));
         }
-        Self::Crashed(match error.downcast_ref::<Trap>() {
-            Some(Trap::UnreachableCodeReached) => {
-                "it panicked; its log line has the location".to_owned()
-            }
+        let crash = match error.downcast_ref::<Trap>() {
+            Some(Trap::UnreachableCodeReached) => "it panicked".to_owned(),
             Some(trap) => trap.to_string(),
             None => plain(&error.root_cause().to_string(), MAX_CRASH_BYTES),
+        };
+        let last_lines = log.last_lines();
+        Self::Crashed(if last_lines.is_empty() {
+            crash
+        } else {
+            format!("{crash}; its last lines: {last_lines}")
         })
     }
 

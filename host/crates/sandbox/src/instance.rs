@@ -36,11 +36,12 @@ impl Instance {
         settings: Vec<SettingValue>,
     ) -> Result<Self, Error> {
         state.start_memory().await?;
+        let log = state.log.clone();
         let mut store = state.into_store(pre.engine());
         let engine = pre
             .instantiate_async(&mut store)
             .await
-            .map_err(|error| Error::from_trap(&error))?;
+            .map_err(|error| Error::from_trap(&error, &log))?;
         Ok(Self {
             store,
             engine,
@@ -49,11 +50,12 @@ impl Instance {
     }
 
     pub(crate) async fn describe(mut self) -> Result<Description, Error> {
-        self.engine
+        let described = self
+            .engine
             .pinhole_engine_engine()
             .call_describe(&mut self.store)
-            .await
-            .map_err(|error| Error::from_trap(&error))
+            .await;
+        described.map_err(|error| Error::from_trap(&error, &self.store.data().log))
     }
 
     pub(crate) async fn generate(
@@ -77,7 +79,7 @@ impl Instance {
         max_images: usize,
     ) -> Result<JobOutput, Error> {
         let EditHandles { sources, mask } = EditHandles::new(self.store.data_mut(), edit)
-            .map_err(|error| Error::from_trap(&error))?;
+            .map_err(|error| Error::from_trap(&error, &self.store.data().log))?;
         let returned = self
             .engine
             .pinhole_engine_engine()
@@ -122,7 +124,7 @@ impl Instance {
                 error: sanitize_error(error, &state.redactor),
                 failure: state.network.last_failure.take().map(Box::new),
             }),
-            Err(error) => Err(Error::from_trap(&error)),
+            Err(error) => Err(Error::from_trap(&error, &state.log)),
         }
     }
 }

@@ -3,6 +3,7 @@
 pub use crate::admission::{check_description, check_kind, check_world};
 pub use crate::call::describe;
 pub use crate::component::Pre;
+pub use crate::guest_log::LogRate;
 pub use crate::guest_runtime::CpuMeter;
 pub use crate::host_task::HostTaskDriver;
 pub use crate::json_document::Document;

@@ -45,23 +45,40 @@ pub(crate) struct Network {
 #[derive(Clone, Debug)]
 pub struct RequestFailure {
     pub reason: String,
-    /// The request was for an image at a URL that the upstream returned. Then the upstream's own settings are
-    /// not the cause.
-    pub is_image_url: bool,
+    pub subject: FailureSubject,
+}
+
+/// What failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureSubject {
+    /// The request to the upstream, or its response as a whole.
+    Request,
+    /// A request for an image at a URL that the upstream returned. The upstream's own settings are not the
+    /// cause.
+    ImageUrl,
+    /// A response that is JSON by its look, but cannot be used. The upstream's URL is not the cause.
+    Content,
 }
 
 impl RequestFailure {
     pub(crate) fn of_upstream(reason: impl ToString) -> Self {
         Self {
             reason: reason.to_string(),
-            is_image_url: false,
+            subject: FailureSubject::Request,
+        }
+    }
+
+    pub(crate) fn of_content(reason: impl ToString) -> Self {
+        Self {
+            reason: reason.to_string(),
+            subject: FailureSubject::Content,
         }
     }
 
     pub(crate) fn of_image_url(reason: impl ToString) -> Self {
         Self {
             reason: reason.to_string(),
-            is_image_url: true,
+            subject: FailureSubject::ImageUrl,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, RETRY_AFTER, SERVER};
 use http::{Method, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -96,11 +96,20 @@ fn is_refused(sent: &Result<egress::Response, egress::Error>) -> bool {
             egress::Error::Connect(_) | egress::Error::Denied { .. }
         ),
         Ok(response) => {
-            let is_overloaded = response.status == StatusCode::SERVICE_UNAVAILABLE;
+            let is_overloaded = response.status == StatusCode::SERVICE_UNAVAILABLE
+                && (response.headers.contains_key(RETRY_AFTER) || !is_from_envoy(response));
             let gave_up = GAVE_UP_WAITING.contains(&response.status.as_u16());
             (response.status.is_client_error() && !gave_up) || is_overloaded
         }
     }
+}
+
+/// Envoy responds with 503 also if the upstream dropped the connection after it had received the request.
+fn is_from_envoy(response: &egress::Response) -> bool {
+    response
+        .headers
+        .get(SERVER)
+        .is_some_and(|server| server.as_bytes().ends_with(b"envoy"))
 }
 
 /// Receives a body. A separate task receives a long one, so that its chunks do not wake the guest's task.

@@ -46,6 +46,11 @@ pub(crate) enum ResponseBody {
     /// The head was received, the body was not.
     Failed(egress::Error),
     Events(Box<EventBody>),
+    /// The rest of an event stream that arrived as a whole body.
+    WholeEvents {
+        stream: EventStream,
+        _reservation: Reservation,
+    },
 }
 
 /// A body in memory. Clones share the bytes.

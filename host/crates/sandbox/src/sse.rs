@@ -18,7 +18,8 @@ pub struct Event {
 
 /// Splits an event stream into events. Source: the HTML standard, "Interpreting an event stream".
 ///
-/// Lines end with LF, CR or CRLF. `id`, `retry` and comments are ignored, and so is an event without data.
+/// Lines end with LF, CR or CRLF. `id`, `retry` and comments are ignored, and so is an event without data. A text
+/// that starts like JSON is one event: some servers declare a stream and send a document.
 #[derive(Debug, Default)]
 pub struct EventStream {
     /// Bytes after the last complete line.
@@ -28,6 +29,7 @@ pub struct EventStream {
     /// The last line ended with a CR: an LF that follows belongs to it.
     follows_carriage_return: bool,
     has_first_line: bool,
+    is_document: bool,
     name: Option<String>,
     data: BytesMut,
 }
@@ -47,6 +49,10 @@ impl EventStream {
     /// The next complete event; `None` until more bytes are pushed.
     pub fn next_event(&mut self) -> Option<Event> {
         while let Some(line) = self.next_line() {
+            if self.is_document {
+                self.extend_data(&line);
+                continue;
+            }
             if !line.is_empty() {
                 self.read_line(&line);
                 continue;
@@ -63,7 +69,28 @@ impl EventStream {
     /// The last event, if the stream ended without the empty line that closes it.
     pub fn finish(&mut self) -> Option<Event> {
         self.push(b"\n\n");
-        self.next_event()
+        let last = self.next_event();
+        if self.is_document && !self.data.is_empty() {
+            let data = self.data.split().freeze();
+            return Some(Event { name: None, data });
+        }
+        last
+    }
+
+    /// Does a body that is not declared as an event stream start like one?
+    #[must_use]
+    pub fn is_start_of_stream(body: &[u8]) -> bool {
+        let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+        let starts: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b": "];
+        let body = body.trim_ascii_start();
+        starts.iter().any(|start| body.starts_with(start))
+    }
+
+    fn extend_data(&mut self, line: &[u8]) {
+        if !self.data.is_empty() {
+            self.data.extend_from_slice(b"\n");
+        }
+        self.data.extend_from_slice(line);
     }
 
     fn read_line(&mut self, line: &[u8]) {
@@ -72,10 +99,7 @@ impl EventStream {
             Some(value.strip_prefix(b" ").unwrap_or(value))
         };
         if let Some(data) = value(b"data") {
-            if !self.data.is_empty() {
-                self.data.extend_from_slice(b"\n");
-            }
-            self.data.extend_from_slice(data);
+            self.extend_data(data);
         } else if let Some(name) = value(b"event") {
             let name = name.get(..MAX_EVENT_NAME_BYTES).unwrap_or(name);
             self.name = Some(String::from_utf8_lossy(name).trim().to_owned());
@@ -98,10 +122,14 @@ impl EventStream {
         self.follows_carriage_return = self.rest.starts_with(b"\r");
         self.rest.advance(1);
         self.searched = 0;
-        if !self.has_first_line && line.starts_with(BYTE_ORDER_MARK) {
-            line.advance(BYTE_ORDER_MARK.len());
+        if !self.has_first_line {
+            if line.starts_with(BYTE_ORDER_MARK) {
+                line.advance(BYTE_ORDER_MARK.len());
+            }
+            let start = line.trim_ascii_start();
+            self.is_document = matches!(start.first(), Some(b'{' | b'['));
+            self.has_first_line = !start.is_empty();
         }
-        self.has_first_line = true;
         Some(line)
     }
 }
@@ -142,6 +170,15 @@ mod tests {
         check("\u{feff}data: a\n\n", &[(None, "a")]);
         check("\u{feff}: comment\n\ndata: a\n\n", &[(None, "a")]);
         check("", &[]);
+    }
+
+    #[test]
+    fn event_stream_takes_a_document_as_one_event() {
+        check("{\"a\":\n\n1}\n", &[(None, "{\"a\":\n\n1}")]);
+        check("\n\n[1]", &[(None, "[1]")]);
+        check("data: 1\n\n{\n", &[(None, "1")]);
+        assert!(EventStream::is_start_of_stream(b"\xef\xbb\xbf\nevent: x\n"));
+        assert!(!EventStream::is_start_of_stream(b"{\"data\": 1}"));
     }
 
     #[test]

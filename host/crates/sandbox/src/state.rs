@@ -1,7 +1,8 @@
 //! The state of a call: the data of its wasmtime store, which every host function can access.
 //!
-//! The fields are grouped by purpose: [`CallBudget`] counts CPU time, host calls and log lines,
-//! [`MemoryBudget`] the bytes that the host holds, [`Network`] requests; [`CallRedactor`] removes secrets.
+//! The fields are grouped by purpose: [`CallBudget`] counts CPU time and host calls, [`MemoryBudget`] the bytes
+//! that the host holds, [`Network`] requests; [`GuestLog`] has the guest's lines; [`CallRedactor`] removes
+//! secrets.
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use crate::budget::CallBudget;
 use crate::contract::pinhole::engine::types;
 use crate::grant::{ImageHostSetting, Upstreams};
+use crate::guest_log::{GuestLog, GuestStream, LogRate, LogSource, StandardStream};
 use crate::guest_memory::GuestMemory;
 use crate::guest_runtime::CpuMeter;
 use crate::host_task::{HostTaskDriver, HostTasks};
@@ -45,6 +47,8 @@ pub struct CallSetup<'a> {
     pub limits: Limits,
     /// Records refusals.
     pub audit: AuditLog,
+    /// Limits the log of all calls of the engine.
+    pub log_rate: Arc<LogRate>,
     /// Limits how many images are decoded at once. The call's memory counts in the decoder's budget.
     pub decoder: Decoder,
 }
@@ -59,6 +63,7 @@ pub struct State {
     pub(crate) memory: MemoryBudget,
     pub(crate) network: Network,
     pub(crate) redactor: CallRedactor,
+    pub(crate) log: GuestLog,
     pub(crate) decoder: Decoder,
     audit: AuditLog,
     guest_memory: GuestMemory,
@@ -82,6 +87,20 @@ impl State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(Guard::Handles.limit(limits.handles));
         let max_random_bytes = Guard::RandomBytes.limit(MAX_RANDOM_BYTES);
+        let redactor =
+            || CallRedactor::new(setup.redactor.clone(), audit.clone(), engine, &context);
+        let source = LogSource {
+            engine: engine.to_owned(),
+            context: context.clone(),
+            redactor: redactor(),
+            audit: audit.clone(),
+            rate: setup.log_rate,
+        };
+        let log = GuestLog::new(source, limits.log_bytes);
+        let standard_stream = |stream| GuestStream {
+            log: log.clone(),
+            stream,
+        };
         let state = Self {
             table,
             engine: engine.to_owned(),
@@ -94,13 +113,16 @@ impl State {
                 host_tasks,
                 &limits,
             ),
-            redactor: CallRedactor::new(setup.redactor, audit.clone(), engine, &context),
+            redactor: redactor(),
             decoder: setup.decoder,
             guest_memory: GuestMemory::new(&limits, share.job()),
-            // Without files, environment, arguments, standard streams, sockets and name resolution.
+            // Without files, environment, arguments, standard input, sockets and name resolution.
             wasi: WasiCtx::builder()
                 .max_random_size(max_random_bytes as u64)
+                .stdout(standard_stream(StandardStream::Output))
+                .stderr(standard_stream(StandardStream::Error))
                 .build(),
+            log,
             context,
             limits,
             audit,

@@ -24,7 +24,7 @@ pub(crate) fn upstream_error(refusal: &Refusal, target: Option<&RequestTarget>) 
     let text = error_message(kind, refusal.status, &message, target);
     let mut result = Error::new(kind, text);
     result.code = error_code(error).map(|code| truncate(code, MAX_NAME_BYTES));
-    result.field = invalid_field(kind, refusal.status, error, &message);
+    result.field = invalid_field(kind, refusal, error, &message);
     if matches!(kind, ErrorKind::RateLimited | ErrorKind::Unavailable) {
         result.retry_after_ms = refusal.retry_after_ms.or_else(|| delay_ms(error, &message));
     }
@@ -114,11 +114,19 @@ fn method_hint(target: &RequestTarget) -> String {
     )
 }
 
-fn invalid_field(kind: ErrorKind, status: u16, error: &Value, message: &str) -> Option<String> {
+fn invalid_field(
+    kind: ErrorKind,
+    refusal: &Refusal,
+    error: &Value,
+    message: &str,
+) -> Option<String> {
+    let named = refusal.field();
     let field = match kind {
         ErrorKind::NotFound => "model",
-        ErrorKind::Invalid if status == 404 => BASE_URL,
-        ErrorKind::Invalid => unknown_field(message).or_else(|| violated_field(error))?,
+        ErrorKind::Invalid if refusal.status == 404 => BASE_URL,
+        ErrorKind::Invalid => unknown_field(message)
+            .or_else(|| violated_field(error))
+            .or(named.as_deref())?,
         _ => return None,
     };
     Some(truncate(field, MAX_NAME_BYTES))

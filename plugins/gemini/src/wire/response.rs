@@ -3,6 +3,7 @@
 mod candidates;
 mod predictions;
 
+use pinhole_sdk::outline::describe_json;
 use pinhole_sdk::upstream_text::truncate;
 use pinhole_sdk::{Error, ImageLocation, Refusal};
 use serde_json::{Value, json};
@@ -27,6 +28,8 @@ pub(crate) struct ResponseReader<'a> {
     image_count: usize,
     /// The first finish reason that does not block.
     finish_reason: Option<FinishReason>,
+    /// What the first document without an image is.
+    outline: Option<String>,
     pub(super) summary: ResponseSummary,
 }
 
@@ -56,6 +59,7 @@ impl<'a> ResponseReader<'a> {
             target,
             image_count: 0,
             finish_reason: None,
+            outline: None,
             summary: ResponseSummary::default(),
         }
     }
@@ -73,6 +77,9 @@ impl<'a> ResponseReader<'a> {
                 }
             }
             chunk => self.read_chunk("", chunk, &mut locations),
+        }
+        if locations.is_empty() && self.outline.is_none() {
+            self.outline = Some(describe_json(document));
         }
         self.image_count += locations.len();
         if self.image_count > MAX_IMAGES {
@@ -106,8 +113,16 @@ impl<'a> ResponseReader<'a> {
         // The counts of a chunk include those of the chunks before it.
         let usage = value_at(chunk, "usageMetadata").and_then(Usage::from_json);
         summary.usage = usage.or(summary.usage);
+        let has = |key| chunk.get(key).is_some();
+        // Some gateways translate the method, and not the response.
         match self.target.method {
+            Method::Predict if has("candidates") && !has("predictions") => {
+                self.read_candidates(pointer, chunk, locations);
+            }
             Method::Predict => self.read_predictions(pointer, chunk, locations),
+            Method::GenerateContent | Method::StreamGenerateContent if has("predictions") => {
+                self.read_predictions(pointer, chunk, locations);
+            }
             Method::GenerateContent | Method::StreamGenerateContent => {
                 self.read_candidates(pointer, chunk, locations);
             }
@@ -153,7 +168,10 @@ impl<'a> ResponseReader<'a> {
         let explanation = match &self.finish_reason {
             _ if !caption.is_empty() => format!(", only text: {caption}"),
             Some(reason) => reason.explanation.clone(),
-            None => String::new(),
+            None => match &self.outline {
+                Some(outline) => format!(": it sent {outline}"),
+                None => String::new(),
+            },
         };
         match &self.finish_reason {
             Some(FinishReason { code, .. }) => {

@@ -16,7 +16,14 @@ pub(super) struct Usage {
 impl Usage {
     /// `None` if all counts are missing or 0.
     pub(super) fn from_json(counts: &Value) -> Option<Self> {
-        let count = |key| value_at(counts, key).and_then(Value::as_u64).unwrap_or(0);
+        let count = |key| {
+            let count = value_at(counts, key);
+            let whole = count.and_then(Value::as_u64);
+            // Some gateways estimate. The cast saturates.
+            whole
+                .or_else(|| Some(count?.as_f64()?.round() as u64))
+                .unwrap_or(0)
+        };
         let usage = Self {
             input_tokens: count("promptTokenCount"),
             output_tokens: count("candidatesTokenCount"),

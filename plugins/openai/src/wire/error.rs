@@ -3,6 +3,7 @@
 mod body;
 mod kind;
 
+use pinhole_sdk::outline::describe_json;
 use pinhole_sdk::upstream_text::{find_delay_ms, truncate};
 use pinhole_sdk::{Error, ErrorKind, Refusal};
 use serde_json::Value;
@@ -42,6 +43,14 @@ pub(crate) fn upstream_error(refusal: &Refusal, model: Option<&str>) -> Error {
     error
 }
 
+/// Completes the error of an image URL that cannot be fetched: most servers can return bytes instead.
+pub(crate) fn explain_url_error(error: &mut Error) {
+    error.message = format!(
+        "{}; if the upstream can return bytes in place of a URL, set {RESPONSE_FORMAT_MODELS} to *",
+        error.message
+    );
+}
+
 /// The error for an error object that follows status 200, in the body or in an event of a stream.
 pub(super) fn error_in_success(body: &Value, model: Option<&str>) -> Error {
     let refusal = Refusal {
@@ -65,7 +74,10 @@ pub(super) fn missing_image_error(body: &Value, items: &[Value]) -> Error {
         .take(MAX_CATEGORIES)
         .collect();
     if categories.is_empty() {
-        return Error::protocol("the upstream reported success but returned no image");
+        return Error::protocol(format!(
+            "the upstream reported success but returned no image: it sent {}",
+            describe_json(body)
+        ));
     }
     let message = format!(
         "the upstream's content filter blocked the image (categories: {})",

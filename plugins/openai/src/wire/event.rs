@@ -3,8 +3,15 @@
 use pinhole_sdk::{Error, ImageLocation};
 use serde_json::Value;
 
-use super::response::{ResponseDetails, locate_image};
+use super::location::locate_images;
+use super::response::ResponseDetails;
 use super::{error, string_at};
+
+/// Keys of the bytes of an unfinished image.
+const PARTIAL_BYTES: [(&str, &str); 2] = [
+    ("b64_json", "/b64_json"),
+    ("partial_image_b64", "/partial_image_b64"),
+];
 
 #[derive(Debug)]
 pub(crate) enum StreamEvent {
@@ -15,38 +22,54 @@ pub(crate) enum StreamEvent {
         index: u64,
     },
     Completed {
-        image: ImageLocation,
+        images: Vec<ImageLocation>,
         details: ResponseDetails,
     },
     /// An event without an image, such as a ping.
     Other,
 }
 
-/// Parses an event. An error event and a completed image without bytes are errors.
-pub(crate) fn parse_event(event: &Value, model: Option<&str>) -> Result<StreamEvent, Error> {
-    let event_type = string_at(event, "type").unwrap_or_default();
-    if event_type == "error" || event.get("error").is_some_and(|error| !error.is_null()) {
+/// Parses an event with this name. An error event and a completed image without bytes are errors.
+///
+/// Gateways rebuild events: the kind may be in the name or the field `type`, and the image in any form. An
+/// event that has an image and is not partial has a finished one.
+pub(crate) fn parse_event(
+    event: &Value,
+    name: Option<&str>,
+    model: Option<&str>,
+) -> Result<StreamEvent, Error> {
+    let kinds = [string_at(event, "type"), name];
+    let has_kind = |matches: fn(&str) -> bool| kinds.iter().flatten().any(|kind| matches(kind));
+    let has_error = event.get("error").is_some_and(|error| !error.is_null());
+    if has_error || has_kind(|kind| kind == "error" || kind.ends_with(".failed")) {
         return Err(error::error_in_success(event, model));
     }
-    if event_type.ends_with(".partial_image") {
-        let index = event.get("partial_image_index").and_then(Value::as_u64);
-        return Ok(StreamEvent::PartialImage {
-            pointer: "/b64_json",
-            index: index.unwrap_or(0),
+    let index = event.get("partial_image_index").and_then(Value::as_u64);
+    if index.is_some() || has_kind(|kind| kind.contains("partial_image")) {
+        let pointer = PARTIAL_BYTES
+            .iter()
+            .find(|(key, _)| string_at(event, key).is_some());
+        return Ok(match pointer {
+            Some((_, pointer)) => StreamEvent::PartialImage {
+                pointer,
+                index: index.unwrap_or(0),
+            },
+            None => StreamEvent::Other,
         });
     }
-    if !event_type.ends_with(".completed") {
-        return Ok(StreamEvent::Other);
+    let images = locate_images("", event);
+    if !images.is_empty() {
+        let revised_prompt = string_at(event, "revised_prompt");
+        return Ok(StreamEvent::Completed {
+            images,
+            details: ResponseDetails::from_json(event, revised_prompt),
+        });
     }
-    let Some(image) = locate_image("", event) else {
+    if has_kind(|kind| kind.ends_with(".completed")) {
         let items = std::slice::from_ref(event);
         return Err(error::missing_image_error(event, items));
-    };
-    let revised_prompt = string_at(event, "revised_prompt");
-    Ok(StreamEvent::Completed {
-        image,
-        details: ResponseDetails::from_json(event, revised_prompt),
-    })
+    }
+    Ok(StreamEvent::Other)
 }
 
 #[cfg(test)]
@@ -61,27 +84,65 @@ mod tests {
         let partial = json!({
             "type": "image_edit.partial_image", "b64_json": "AA", "partial_image_index": 2,
         });
-        match parse_event(&partial, None).unwrap() {
+        match parse_event(&partial, None, None).unwrap() {
             StreamEvent::PartialImage { pointer, index } => {
                 assert_eq!((pointer, index), ("/b64_json", 2));
             }
             other => panic!("{other:?}"),
         }
         let completed = json!({"type": "image_generation.completed", "b64_json": "AA"});
-        match parse_event(&completed, None).unwrap() {
-            StreamEvent::Completed { image, .. } => {
-                assert_eq!(image, ImageLocation::Pointer("/b64_json".into()));
+        match parse_event(&completed, None, None).unwrap() {
+            StreamEvent::Completed { images, .. } => {
+                assert_eq!(images, [ImageLocation::Pointer("/b64_json".into())]);
             }
             other => panic!("{other:?}"),
         }
         for other in [json!({}), json!([]), json!({"type": "ping", "error": null})] {
-            let event = parse_event(&other, None).unwrap();
+            let event = parse_event(&other, None, None).unwrap();
             assert!(matches!(event, StreamEvent::Other), "{event:?}");
         }
     }
 
+    #[test]
+    fn parse_event_reads_kind_from_name() {
+        let bytes = json!({"b64_json": "AA"});
+        let partial = "image_generation.partial_image";
+        let partial_event = parse_event(&bytes, Some(partial), None).unwrap();
+        assert!(
+            matches!(partial_event, StreamEvent::PartialImage { index: 0, .. }),
+            "{partial_event:?}"
+        );
+        for name in [Some("image_generation.completed"), Some("image"), None] {
+            let event = parse_event(&bytes, name, None).unwrap();
+            assert!(
+                matches!(event, StreamEvent::Completed { .. }),
+                "{name:?}: {event:?}"
+            );
+        }
+        let failed = json!({"response": {"error": {"message": "no credit"}}});
+        let error = parse_event(&failed, Some("response.failed"), None).unwrap_err();
+        assert!(error.message.contains("no credit"), "{}", error.message);
+    }
+
+    #[test]
+    fn parse_event_finds_completed_image_in_any_form() {
+        let png = "iVBORw0KGgoAAAAN";
+        for event in [
+            json!({"type": "image_generation.completed", "url": "/x.png"}),
+            json!({"type": "image_generation.completed", "data": [{"b64_json": "AA"}]}),
+            json!({"type": "image_generation.completed", "result": png}),
+            json!({"type": "response.output_item.done", "item": {"result": png}}),
+            json!({"data": [{"url": "https://cdn.example/x.png"}]}),
+        ] {
+            match parse_event(&event, None, None).unwrap() {
+                StreamEvent::Completed { images, .. } => assert_eq!(images.len(), 1, "{event}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     fn check_error(event: Value, kind: ErrorKind, message: &str) {
-        let error = parse_event(&event, Some("m")).unwrap_err();
+        let error = parse_event(&event, None, Some("m")).unwrap_err();
         assert_eq!(error.kind, kind, "{event}");
         assert!(error.message.contains(message), "{}", error.message);
     }

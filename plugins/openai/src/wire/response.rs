@@ -5,6 +5,7 @@ use pinhole_sdk::{Error, ImageLocation, Response};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::location::locate_images;
 use super::{MAX_COUNT, data_items, error, string_at};
 
 /// Bytes of an image attribute such as a size or a quality.
@@ -43,8 +44,8 @@ pub(super) struct Usage {
     total_tokens: u64,
 }
 
-/// Locates the images of a successful response, from one to [`MAX_COUNT`]. Fewer or more are an
-/// error.
+/// Locates the images of a successful response: of the images API, of chat completions or of a gateway to
+/// another API. None, or more than [`MAX_COUNT`] in `data`, are an error.
 pub(crate) fn parse_response(body: &Value) -> Result<(Vec<ImageLocation>, ResponseDetails), Error> {
     let items = data_items(body);
     let count = items.len();
@@ -53,11 +54,7 @@ pub(crate) fn parse_response(body: &Value) -> Result<(Vec<ImageLocation>, Respon
             "the upstream returned {count} images, but a request can ask for at most {MAX_COUNT}"
         )));
     }
-    let locations: Vec<ImageLocation> = items
-        .iter()
-        .enumerate()
-        .filter_map(|(index, item)| locate_image(&format!("/data/{index}"), item))
-        .collect();
+    let locations = locate_images("", body);
     if locations.is_empty() {
         return Err(error::missing_image_error(body, items));
     }
@@ -74,21 +71,6 @@ pub(crate) fn request_id(response: &Response) -> Option<String> {
         .iter()
         .find(|header| header.name == "x-request-id")?;
     Some(truncate(&id.value, MAX_REQUEST_ID_BYTES))
-}
-
-/// Locates the image of an item at a JSON pointer. Prefers bytes to a URL. Some servers return a
-/// data URL as the URL.
-pub(super) fn locate_image(pointer: &str, item: &Value) -> Option<ImageLocation> {
-    if string_at(item, "b64_json").is_some() {
-        return Some(ImageLocation::Pointer(format!("{pointer}/b64_json")));
-    }
-    let is_data_url = string_at(item, "url")?.starts_with("data:");
-    let url_pointer = format!("{pointer}/url");
-    Some(if is_data_url {
-        ImageLocation::Pointer(url_pointer)
-    } else {
-        ImageLocation::Url(url_pointer)
-    })
 }
 
 impl ResponseDetails {

@@ -1,12 +1,14 @@
 //! Engines that flood the log and the audit log.
 
 use anyhow::{Result, ensure};
-use pinhole_ground::audit::RefusalKind;
+use pinhole_ground::audit::{AuditLog, RefusalKind};
+use pinhole_ground::guard::Guard;
 use serde_json::{Value, json};
 
 use super::require_failure;
 use crate::secret::{add_user, remove_user};
 use crate::target::{AttackTarget, ClientRequest, IMAGES_PATH};
+use crate::wasi_guest;
 
 /// Refusals that the user's job causes.
 const REFUSALS: usize = 500;
@@ -21,6 +23,39 @@ pub(super) async fn long_line(target: &AttackTarget) -> Result<()> {
     ensure!(
         count == count_before,
         "the whole line counts toward the limit"
+    );
+    Ok(())
+}
+
+/// Lines of one KiB that one job may log, and far more.
+const ALLOWED_LINES: usize = 55;
+const FLOOD_LINES: usize = 5000;
+/// Jobs that together log more than an engine may in a minute.
+const JOBS: usize = 24;
+
+pub(super) async fn flooded_streams(target: &AttackTarget) -> Result<()> {
+    let audit = AuditLog::default();
+    let prompts = ["print", "complain"].map(|stream| format!("{stream} {FLOOD_LINES}"));
+    wasi_guest::generate(target, &audit, &prompts).await?;
+    require_refusals(&audit, Guard::LogBytes, prompts.len())
+}
+
+pub(super) async fn many_jobs(target: &AttackTarget) -> Result<()> {
+    let audit = AuditLog::default();
+    let prompts = vec![format!("print {ALLOWED_LINES}"); JOBS];
+    wasi_guest::generate(target, &audit, &prompts).await?;
+    require_refusals(&audit, Guard::LogRate, 1)
+}
+
+fn require_refusals(audit: &AuditLog, guard: Guard, min: usize) -> Result<()> {
+    let counts = audit.guard_counts(Some(RefusalKind::Limit));
+    let refused: u64 = counts
+        .filter(|(it, _)| *it == guard)
+        .map(|(_, count)| count)
+        .sum();
+    ensure!(
+        refused >= min as u64,
+        "only {refused} jobs reached the limit of the log"
     );
     Ok(())
 }

@@ -101,6 +101,7 @@ async fn run(sandbox: &Sandbox, code: &Code, pre: &InstancePre<State>) -> bool {
         redactor: Arc::default(),
         limits,
         audit: AuditLog::default(),
+        log_rate: Arc::default(),
         decoder: Decoder::default(),
         background: tokio::runtime::Handle::current(),
     });

@@ -74,6 +74,7 @@ fn assemble(body: Body) -> Option<RequestBody> {
         redactor: Arc::default(),
         limits: Limits::job(Duration::from_secs(1)),
         audit: AuditLog::default(),
+        log_rate: Arc::default(),
         decoder: Decoder::default(),
         background: Handle::current(),
     });

@@ -15,6 +15,9 @@
 //! | `clock` | get the seconds since 1970 |
 //!
 //! `variables` and `arguments` are lists; every other value is `{"ok": …}` or `{"error": "…"}`.
+//!
+//! Other prompts write to the standard streams first: `print N` and `complain N` write N lines of a KiB to the
+//! output or the error, `crash TEXT` writes both and aborts, as a Python guest does with an exception.
 
 #![allow(
     clippy::disallowed_methods,
@@ -45,7 +48,8 @@ impl Engine for Wasip2 {
         }
     }
 
-    fn generate(_job: Job, _settings: Settings) -> Result<Output, Error> {
+    fn generate(job: Job, _settings: Settings) -> Result<Output, Error> {
+        write_streams(&job.prompt);
         let image = images::from_bytes(PIXEL).map_err(Error::protocol)?;
         Ok(Output {
             images: vec![image],
@@ -57,6 +61,24 @@ impl Engine for Wasip2 {
 }
 
 pinhole_sdk::export!(Wasip2);
+
+fn write_streams(prompt: &str) {
+    let (action, rest) = prompt.split_once(' ').unwrap_or((prompt, ""));
+    let lines = 0..rest.parse().unwrap_or(0);
+    let line = "x".repeat(1 << 10);
+    match action {
+        "print" => lines.for_each(|_| println!("{line}")),
+        "complain" => lines.for_each(|_| eprintln!("{line}")),
+        "crash" => {
+            println!("before {rest}");
+            eprint!(
+                "Traceback (most recent call last):\n  File \"app.py\", line 7\nValueError: {rest}"
+            );
+            std::process::abort();
+        }
+        _ => {}
+    }
+}
 
 fn run_attempts() -> Value {
     let variables: Vec<String> = env::vars_os()

@@ -8,7 +8,7 @@ use pinhole_ground::environment::Environment;
 use serde_json::Value;
 
 use super::value::parse_value;
-use super::{EngineSettings, is_connection_setting, is_edit_only, own_variable};
+use super::{EngineSettings, is_connection_setting, is_edit_only, may_be_empty, own_variable};
 use crate::contract::{Description, Setting, SettingKind};
 
 /// A variable that is set.
@@ -19,7 +19,8 @@ struct SetVariable {
 
 impl EngineSettings {
     /// The settings for generating. A setting's value comes from the variables that the engine declares,
-    /// then from its [own variable](own_variable), then from its default.
+    /// then from its [own variable](own_variable), then from its default. A text that has a default is also
+    /// empty if one of these variables is.
     ///
     /// The error names the unusable variable.
     pub fn for_generating(
@@ -139,7 +140,7 @@ fn find_generate_variable(
     if !is_edit_only(setting) {
         names.push(own_variable(&description.name, &setting.key));
     }
-    first_set(environment, names)
+    first_set(environment, &names).or_else(|| empty_text(environment, setting, &names))
 }
 
 /// The variable that sets a setting for editing.
@@ -151,14 +152,32 @@ fn find_edit_variable(
     let mut names = setting.edit_variables.clone();
     if is_edit_only(setting) {
         names.push(own_variable(&description.name, &setting.key));
+        return first_set(environment, &names).or_else(|| empty_text(environment, setting, &names));
     }
-    first_set(environment, names)
+    first_set(environment, &names)
 }
 
-fn first_set(environment: &Environment, names: Vec<String>) -> Option<SetVariable> {
-    names.into_iter().find_map(|name| {
-        let text = environment.for_engine(&name)?.to_owned();
-        Some(SetVariable { name, text })
+fn first_set(environment: &Environment, names: &[String]) -> Option<SetVariable> {
+    names.iter().find_map(|name| {
+        let text = environment.for_engine(name)?.to_owned();
+        Some(SetVariable {
+            name: name.clone(),
+            text,
+        })
+    })
+}
+
+/// An empty variable, if the setting may be empty.
+fn empty_text(
+    environment: &Environment,
+    setting: &Setting,
+    names: &[String],
+) -> Option<SetVariable> {
+    let is_empty = |name: &&String| environment.is_empty_for_engine(name);
+    let name = names.iter().find(is_empty)?;
+    may_be_empty(setting).then(|| SetVariable {
+        name: name.clone(),
+        text: String::new(),
     })
 }
 
@@ -247,6 +266,26 @@ mod tests {
                 .split(' ')
                 .take(2)
                 .eq(show(&edit).split(' ').take(2))
+        );
+    }
+
+    #[test]
+    fn text_with_default_can_be_set_to_empty() {
+        check(
+            &[("DRAW_GRAPH", "")],
+            "https://draw - -  -",
+            "https://draw - -  -",
+        );
+        check(
+            &[("PINHOLE_DRAW_GRAPH", ""), ("DRAW_GRAPH", "h")],
+            "https://draw - - h -",
+            "https://draw - - h -",
+        );
+        // A URL cannot be empty, and an empty variable for editing inherits.
+        check(
+            &[("DRAW_URL", ""), ("DRAW_KEY", ""), ("EDIT_DRAW_GRAPH", "")],
+            "https://draw - - g -",
+            "https://draw - - g -",
         );
     }
 

@@ -1,7 +1,8 @@
 //! Which image URLs in an upstream's responses the host may fetch.
 //!
-//! A URL at the upstream's own origin follows the granted requests. Any other URL needs its host: granted to the
-//! engine, or in the operator's list, which replaces the granted hosts.
+//! A URL at the upstream's own origin follows the granted requests. If the engine is granted any public host, it
+//! may also be an image file there: servers put them beside their API. Any other URL needs its host: granted to
+//! the engine, or in the operator's list, which replaces the granted hosts.
 
 use std::collections::BTreeSet;
 
@@ -58,7 +59,11 @@ impl ImageHostSetting {
         let sources = || self.sources.iter().flatten();
         let is_listed = sources().any(|source| source.is_base_of(url));
         if upstream.destination.is_at(url) {
+            let is_own_file = self.sources.is_none()
+                && upstream.image_hosts.contains(&ImageHost::Any)
+                && upstream.destination.names_image_file(url);
             return match path_denial(upstream, url) {
+                Some(ImageDenial::Path) if is_own_file => Ok(ImageRoute::Own),
                 Some(denial) if Guard::ImagePaths.applies(!is_listed) => Err(denial),
                 _ => Ok(ImageRoute::Own),
             };
@@ -239,6 +244,18 @@ mod tests {
             check(&[], None, &format!("{own}{path}"), Err(&expected));
         }
         check(&[], None, &format!("{own}/a//x"), Err("Path"));
+        // Image files beside the API of an engine that may fetch from any host.
+        for file in ["/x.png", "/generated-images/b64%201.JPG?sig=1"] {
+            check(&["*"], None, &format!("{own}{file}"), Ok(ImageRoute::Own));
+        }
+        for other in ["/x.png/reboot", "/png", "/a/..%2fx.png", "/a//x.png"] {
+            let (upstreams, setting) = (upstreams(&["*"]), setting(None));
+            let url = Url::parse(&format!("{own}{other}")).unwrap();
+            let route = setting.route(&upstreams["api"], &url);
+            assert_eq!(route, Err(ImageDenial::Path), "{other}");
+        }
+        let listed = format!("{set}*,{own}");
+        check(&["*"], Some("*"), &format!("{own}/x.png"), Err(&listed));
         // Hosts are not about the upstream's own origin; a URL of the operator's is.
         let star = format!("{set}*,{own}/admin");
         check(&["*"], Some("*"), &format!("{own}/admin/x"), Err(&star));

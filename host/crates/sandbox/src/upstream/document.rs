@@ -7,6 +7,7 @@ use wasmtime::component::Resource;
 
 use crate::contract::UpstreamError;
 use crate::contract::pinhole::engine::upstream::{Error, HostDocument};
+use crate::foreign_content;
 use crate::json_document::Document;
 use crate::memory_budget::Reservation;
 use crate::network::RequestFailure;
@@ -30,9 +31,18 @@ impl State {
         event_name: Option<String>,
     ) -> Result<Resource<DocumentResource>, UpstreamError> {
         self.budget.meter.yield_before(bytes.len()).await;
-        let values_bytes = Document::values_bytes(&bytes).map_err(|it| self.malformed(it))?;
-        let values_reservation = self.memory.reserve(values_bytes)?;
-        let document = Document::parse(bytes).map_err(|it| self.malformed(it))?;
+        let looks_like_json = matches!(bytes.trim_ascii().first(), Some(b'{' | b'['));
+        let record = |reason: &str| {
+            if looks_like_json {
+                return RequestFailure::of_content(reason);
+            }
+            RequestFailure::of_upstream(reason)
+        };
+        let values_bytes =
+            Document::values_bytes(&bytes).map_err(|reason| self.malformed(&reason, record))?;
+        let mut values_reservation = self.memory.reserve(values_bytes)?;
+        let document = Document::parse(bytes).map_err(|reason| self.malformed(&reason, record))?;
+        values_reservation.grow(document.copied_bytes())?;
         Ok(self.table.push(DocumentResource {
             document,
             event_name,
@@ -42,18 +52,32 @@ impl State {
         })?)
     }
 
-    fn malformed(&mut self, reason: String) -> Error {
-        self.network.last_failure = Some(RequestFailure::of_upstream(&reason));
+    /// Records content that cannot be used. The reason may quote it.
+    fn malformed(&mut self, reason: &str, record: impl Fn(&str) -> RequestFailure) -> Error {
+        let reason = self
+            .redactor
+            .redact_text(reason, Guard::SecretJson)
+            .into_owned();
+        self.network.last_failure = Some(record(&reason));
         Error::Malformed(reason)
     }
 
-    /// Parses an image of an upstream and gives it to the guest.
+    /// Parses an image of an upstream and gives it to the guest. The error says what came instead.
     pub(super) fn push_upstream_image(
         &mut self,
         bytes: Bytes,
     ) -> Result<Resource<ImageResource>, UpstreamError> {
-        let image = self.parse_image(bytes).map_err(Error::Malformed)?;
-        Ok(self.push_image(image)?)
+        match self.parse_image(bytes.clone()) {
+            Ok(image) => Ok(self.push_image(image)?),
+            Err(reason) => {
+                let reason = match foreign_content::describe_for_image(&bytes) {
+                    Some(content) => format!("the upstream returned {content}, not an image"),
+                    None => reason,
+                };
+                let reason = self.redactor.redact_text(&reason, Guard::SecretJson);
+                Err(Error::Malformed(reason.into_owned()).into())
+            }
+        }
     }
 }
 

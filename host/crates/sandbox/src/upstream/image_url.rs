@@ -1,7 +1,7 @@
 //! Images at URLs that an upstream returned.
 //!
-//! The URL is the string at a JSON pointer of a response, so an engine cannot write into it what it knows. Each
-//! URL, the target of a redirect too, is checked before its host's name is resolved. The request counts against
+//! The URL is the string at a JSON pointer of a response, so an engine cannot write into it what it knows. It
+//! can be relative to the upstream's base URL. Each URL, the target of a redirect too, is checked before its host's name is resolved. The request counts against
 //! the limits of the call like any other.
 
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use wasmtime::component::Resource;
 
 use crate::contract::UpstreamError;
 use crate::contract::pinhole::engine::upstream::Error;
+use crate::grant::Upstream;
 use crate::image_request::{ImageRequest, ImageResponse};
 use crate::network::{Denial, IMAGE_NOT_ALLOWED, RequestFailure};
 use crate::resources::{ImageResource, SendError};
 use crate::state::State;
 use pinhole_egress as egress;
 use pinhole_egress::Url;
-use pinhole_egress::url::parse_url;
 use pinhole_ground::audit::RefusalKind;
 use pinhole_ground::guard::{Guard, Refusal};
 
@@ -35,8 +35,12 @@ impl State {
     ) -> Result<Resource<ImageResource>, UpstreamError> {
         self.network.last_failure = None;
         self.refuse_secret(text)?;
-        let parsed = parse_url(text);
-        let mut url = parsed.map_err(|refusal| self.deny_image_url(refusal))?;
+        let upstreams = self.network.upstreams.clone();
+        let Some(Upstream { destination, .. }) = upstreams.get(&**upstream) else {
+            return Err(Error::Denied(IMAGE_NOT_ALLOWED.to_owned()).into());
+        };
+        let resolved = destination.image_url(text);
+        let mut url = resolved.map_err(|refusal| self.deny_image_url(refusal))?;
         let mut redirects = 0;
         loop {
             let request = self.prepare_image_request(upstream, &url)?;

@@ -10,7 +10,7 @@ use crate::resources::{
     DocumentResource, EventBody, ImageResource, ResponseBody, ResponseResource, SendError,
     WholeBody,
 };
-use crate::sse::Event;
+use crate::sse::{Event, EventStream};
 use crate::state::State;
 use pinhole_egress as egress;
 use pinhole_ground::guard::Guard;
@@ -30,13 +30,37 @@ impl State {
     ) -> Result<WholeBody, UpstreamError> {
         let error = match &self.table.get(response)?.body {
             ResponseBody::Whole(body) => return Ok(body.clone()),
-            ResponseBody::Events(_) => {
+            ResponseBody::Events(_) | ResponseBody::WholeEvents { .. } => {
                 let message = "the response is an event stream".to_owned();
                 return Err(Error::Malformed(message).into());
             }
             ResponseBody::Failed(error) => error.clone(),
         };
         Err(self.report_broken_body(&error).into())
+    }
+}
+
+impl State {
+    /// Makes an event stream of a body that is one, although the response does not declare it.
+    fn split_whole_body(
+        &mut self,
+        response: &Resource<ResponseResource>,
+    ) -> Result<(), UpstreamError> {
+        let ResponseBody::Whole(WholeBody { bytes, .. }) = &self.table.get(response)?.body else {
+            return Ok(());
+        };
+        if !EventStream::is_start_of_stream(bytes) {
+            return Ok(());
+        }
+        let bytes = bytes.clone();
+        let reservation = self.memory.reserve(bytes.len())?;
+        let mut stream = EventStream::default();
+        stream.push(&bytes);
+        self.table.get_mut(response)?.body = ResponseBody::WholeEvents {
+            stream,
+            _reservation: reservation,
+        };
+        Ok(())
     }
 }
 
@@ -132,17 +156,23 @@ impl HostResponse for State {
         response: Resource<ResponseResource>,
     ) -> Result<Option<Resource<DocumentResource>>, UpstreamError> {
         self.budget.charge()?;
+        self.split_whole_body(&response)?;
         let cancel = self.context.cancel.clone();
         let ResponseResource { upstream, body, .. } = self.table.get_mut(&response)?;
         let upstream = upstream.clone();
-        let ResponseBody::Events(events) = body else {
-            let message = "the response is not an event stream".to_owned();
-            return Err(Error::Malformed(message).into());
-        };
-        let received = tokio::select! {
-            biased;
-            received = events.receive() => received,
-            () = cancel.cancelled() => return Err(Error::Cancelled.into()),
+        let received = match body {
+            ResponseBody::Events(events) => tokio::select! {
+                biased;
+                received = events.receive() => received,
+                () = cancel.cancelled() => return Err(Error::Cancelled.into()),
+            },
+            ResponseBody::WholeEvents { stream, .. } => {
+                Ok(stream.next_event().or_else(|| stream.finish()))
+            }
+            ResponseBody::Whole(_) | ResponseBody::Failed(_) => {
+                let message = "the response is not an event stream".to_owned();
+                return Err(Error::Malformed(message).into());
+            }
         };
         let Event { name, data } = match received {
             Ok(Some(event)) => event,

@@ -81,9 +81,12 @@ fn locate_image(pointer: &str, part: &Value) -> Option<ImageLocation> {
             return Some(ImageLocation::Pointer(format!("{pointer}/{key}/data")));
         }
     }
-    let url = string_at(value_at(part, "fileData")?, "fileUri")?;
-    if url.starts_with("https://") || url.starts_with("http://") {
-        return Some(ImageLocation::Url(format!("{pointer}/fileData/fileUri")));
+    let is_url = |url: &&str| url.starts_with("https://") || url.starts_with("http://");
+    for (file, uri) in [("fileData", "fileUri"), ("file_data", "file_uri")] {
+        let url = part.get(file).and_then(|file| string_at(file, uri));
+        if url.filter(is_url).is_some() {
+            return Some(ImageLocation::Url(format!("{pointer}/{file}/{uri}")));
+        }
     }
     None
 }
@@ -255,16 +258,23 @@ mod tests {
         let unknown_reason =
             json!({"candidates": [{"finishReason": "A_NEW_REASON", "finishMessage": "so"}]});
         check_error(&unknown_reason, no_image("A_NEW_REASON", ": so"));
-        for body in [
-            json!({}),
-            json!(null),
-            json!([]),
-            json!([1, [{}]]),
-            json!({"candidates": []}),
-            json!({"candidates": [null, 7, {"content": {}}, {"content": {"parts": [null]}}]}),
-            json!({"candidates": [{"content": {"parts": [{"inlineData": {"data": 5}}]}}]}),
+        for (body, outline) in [
+            (json!({}), "an empty object"),
+            (json!(null), "null"),
+            (json!([]), "an empty list"),
+            (json!([1, [{}]]), "a list of the value 1"),
+            (json!({"candidates": []}), "an empty list in candidates"),
+            (
+                json!({"candidates": [null, 7, {"content": {}}, {"content": {"parts": [null]}}]}),
+                "a list in candidates of null",
+            ),
+            (
+                json!({"candidates": [{"content": {"parts": [{"inlineData": {"data": 5}}]}}]}),
+                "a list in candidates of JSON with the keys content",
+            ),
         ] {
-            let message = "the upstream reported success but returned no image";
+            let message =
+                format!("the upstream reported success but returned no image: it sent {outline}");
             check_error(&body, Error::protocol(message));
         }
         let error_object = json!({"error": {"message": "busy"}});

@@ -35,7 +35,9 @@ impl ErrorBody {
             message: truncate(&redact_keys(&refusal.message()), MAX_MESSAGE_BYTES),
             code: error.get("code").and_then(parse_code),
             error_type: string_at(error, "type").map(str::to_owned),
-            param: string_at(error, "param").map(str::to_owned),
+            param: string_at(error, "param")
+                .map(str::to_owned)
+                .or_else(|| refusal.field()),
             moderation_stage: string_at(moderation, "moderation_stage").map(str::to_owned),
             categories: blocked_categories(error, moderation),
         }

@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use pinhole_ground::audit::Actor;
 use pinhole_images::Image;
 
-/// The progress of a job. Each report replaces the previous one.
+/// The progress of a job. Each report replaces the previous one, but a report without a preview leaves the
+/// latest preview.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
     /// From 0 to 1.
@@ -18,7 +19,7 @@ pub struct Progress {
     pub queue_position: Option<u32>,
     /// A short line for a user.
     pub note: Option<String>,
-    /// The unfinished image.
+    /// The latest unfinished image.
     pub preview: Option<Image>,
 }
 

@@ -6,7 +6,8 @@ use pinhole_egress::Tls;
 use pinhole_ground::environment::Environment;
 use pinhole_sandbox::contract::{Description, Setting};
 use pinhole_sandbox::engine_settings::{
-    IMAGE_HOSTS_KEY, is_connection_setting, is_edit_only, own_variable,
+    CREDENTIAL_KEY, CredentialForm, EDIT_CREDENTIAL_KEY, EDIT_HEADERS_KEY, EngineSettings,
+    HEADERS_KEY, IMAGE_HOSTS_KEY, check_headers, is_connection_setting, is_edit_only, own_variable,
 };
 use pinhole_sandbox::grant::ImageHostSetting;
 use serde::Deserialize;
@@ -35,6 +36,13 @@ pub(in crate::jobs) struct BindingSpec {
     settings: Map<String, Value>,
     /// The same for editing only.
     edit_settings: Map<String, Value>,
+    /// The form in which the engine's key is sent, in place of the one that the engine declares.
+    credential: Option<String>,
+    /// Headers with secrets, by name.
+    headers: Option<Map<String, Value>>,
+    /// The same for editing only, if editing has a connection of its own.
+    edit_credential: Option<String>,
+    edit_headers: Option<Map<String, Value>>,
     pub(super) model: Option<String>,
     pub(super) size: Option<String>,
     pub(super) steps: Option<u32>,
@@ -135,12 +143,33 @@ impl BindingSpec {
         if let Some(number) = self.concurrency {
             check_concurrency(number).map_err(|why| format!("concurrency {why}"))?;
         }
+        self.check_credentials()?;
         let groups = self.groups.as_ref().map_or(0, Vec::len);
         let lengths = [groups, self.preferred_by.len(), self.chat_models.len()];
         if lengths.iter().any(|length| *length > MAX_LIST_ENTRIES) {
             return Err(format!(
                 "more than {MAX_LIST_ENTRIES} groups or chat models"
             ));
+        }
+        Ok(())
+    }
+
+    fn check_credentials(&self) -> Result<(), String> {
+        for (field, form) in [
+            ("credential", &self.credential),
+            ("edit_credential", &self.edit_credential),
+        ] {
+            if let Some(form) = form.as_ref().filter(|form| !form.is_empty()) {
+                CredentialForm::parse(form).map_err(|why| format!("{field} {why}"))?;
+            }
+        }
+        for (field, headers) in [
+            ("headers", &self.headers),
+            ("edit_headers", &self.edit_headers),
+        ] {
+            if let Some(headers) = headers {
+                check_headers(headers).map_err(|why| format!("{field} {why}"))?;
+            }
         }
         Ok(())
     }
@@ -180,9 +209,11 @@ impl BindingSpec {
 
     /// True if the binding has a URL or a secret of its own.
     pub(super) fn has_own_connection(&self, description: &Description) -> bool {
-        description.settings.iter().any(|setting| {
-            is_connection_setting(setting) && self.keys().any(|key| *key == setting.key)
-        })
+        let mut headers = [&self.headers, &self.edit_headers].into_iter().flatten();
+        headers.any(|headers| !headers.is_empty())
+            || description.settings.iter().any(|setting| {
+                is_connection_setting(setting) && self.keys().any(|key| *key == setting.key)
+            })
     }
 
     /// The variables as the binding's engine reads them.
@@ -224,7 +255,58 @@ impl BindingSpec {
                 overlay.push((edit_variable, to_variable(value)));
             }
         }
+        let own_credentials = self.credentials();
+        for key in CREDENTIAL_KEYS {
+            let variable = own_variable(&description.name, key);
+            match own_credentials.iter().find(|(own, _)| *own == key) {
+                Some((_, text)) => overlay.push((variable, text.clone())),
+                None if has_own_connection => hidden.push(variable),
+                None => {}
+            }
+        }
         Ok(environment.without(&hidden).overlaid(overlay))
+    }
+
+    /// The choice of the credential, as the texts of the engine's variables, by key.
+    fn credentials(&self) -> Vec<(&'static str, String)> {
+        let text = |headers: &Map<String, Value>| {
+            if headers.is_empty() {
+                return String::new();
+            }
+            Value::from(headers.clone()).to_string()
+        };
+        let credentials = [
+            (CREDENTIAL_KEY, self.credential.clone()),
+            (HEADERS_KEY, self.headers.as_ref().map(text)),
+            (EDIT_CREDENTIAL_KEY, self.edit_credential.clone()),
+            (EDIT_HEADERS_KEY, self.edit_headers.as_ref().map(text)),
+        ];
+        let set = credentials.into_iter();
+        set.filter_map(|(key, text)| Some((key, text?))).collect()
+    }
+
+    /// The names of the choice of the credential in these settings that come from the binding, by key.
+    pub(super) fn credential_names(
+        &self,
+        name: &str,
+        description: &Description,
+        settings: &EngineSettings,
+    ) -> Vec<(String, String)> {
+        let has_own_connection = self.has_own_connection(description);
+        let own = self.credentials();
+        let mut names = Vec::new();
+        for (key, edit_key) in [
+            (CREDENTIAL_KEY, EDIT_CREDENTIAL_KEY),
+            (HEADERS_KEY, EDIT_HEADERS_KEY),
+        ] {
+            let is_edit = settings.name(key) == Some(&own_variable(&description.name, edit_key));
+            let own_key = if is_edit { edit_key } else { key };
+            if has_own_connection || own.iter().any(|(it, _)| *it == own_key) {
+                let field = own_key.replace('-', "_");
+                names.push((key.to_owned(), format!("{BINDINGS} ({name}, {field})")));
+            }
+        }
+        names
     }
 
     fn check_keys(&self, name: &str, description: &Description) -> Result<(), String> {
@@ -241,6 +323,14 @@ impl BindingSpec {
         ))
     }
 }
+
+/// The keys of the choice of the credential.
+const CREDENTIAL_KEYS: [&str; 4] = [
+    CREDENTIAL_KEY,
+    HEADERS_KEY,
+    EDIT_CREDENTIAL_KEY,
+    EDIT_HEADERS_KEY,
+];
 
 fn check_concurrency(number: u32) -> Result<(), String> {
     if (1..=MAX_SLOTS).contains(&number) {

@@ -35,7 +35,7 @@
 //! | [`request`] | requests: JSON with images at JSON pointers, multipart forms |
 //! | [`response`] | responses: typed JSON, images at JSON pointers and URLs, refusals as an [`Error`] |
 //! | [`batch`] | the images and errors of a job that sends several requests |
-//! | [`retry`] | concurrent requests with one retry |
+//! | [`retry`] | concurrent requests with one retry, downloads of finished images |
 //! | [`settings`] | reads and declares settings |
 //! | [`families`] | settings that depend on the prefix of a model's name |
 //! | [`parameters`] | a job's own parameters, and JSON merge patches |
@@ -94,5 +94,5 @@ pub use engine::{Engine, EngineExport, install_panic_hook};
 pub use families::Families;
 pub use request::{Request, send_all};
 pub use response::{Refusal, Response};
-pub use retry::send_with_retry;
+pub use retry::{get_finished, send_with_retry};
 pub use settings::Settings;

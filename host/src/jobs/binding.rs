@@ -61,7 +61,7 @@ impl Binding {
         context: &BindingContext<'_>,
         previous: Option<&Self>,
     ) -> Result<Self, String> {
-        let concurrency = spec.concurrency(&name, context.environment)?;
+        let concurrency = spec.concurrency(&name, &component.description, context.environment)?;
         EngineSettings::check_credential(&component.description, context.environment)?;
         let previous = previous
             .filter(|it| it.component.digest == component.digest && it.spec.tls == spec.tls);

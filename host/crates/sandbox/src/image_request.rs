@@ -15,8 +15,7 @@ use crate::resources::{SendError, WholeBody};
 use pinhole_egress as egress;
 use pinhole_egress::{ImageRoute, Url, redirect_target};
 
-/// Times that a request is sent again if its host cannot be reached or is overloaded for the moment. The image is
-/// made and paid for.
+/// Times that a request is sent again while its host is overloaded. The image is made and paid for.
 const MAX_RETRIES: u32 = 5;
 /// Time before the first retry, unless the response names another. It doubles with each retry.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
@@ -81,12 +80,13 @@ impl ImageRequest {
         upstream: &Upstream,
     ) -> Result<egress::Response, egress::Error> {
         let mut default_delay = RETRY_DELAY;
-        for _ in 0..MAX_RETRIES {
+        for retry in 0..MAX_RETRIES {
             let delay = match self.get(upstream).await {
                 Ok(response) if TEMPORARY.contains(&response.status.as_u16()) => {
                     retry_after(&response).unwrap_or(default_delay)
                 }
-                Err(egress::Error::Connect(_)) => default_delay,
+                // A second failure will last.
+                Err(egress::Error::Connect(_)) if retry == 0 => default_delay,
                 outcome => return outcome,
             };
             let delay = delay.min(MAX_RETRY_DELAY);

@@ -20,6 +20,7 @@ use crate::job_context::JobContext;
 use crate::limits::Limits;
 use crate::memory_budget::MemoryBudget;
 use crate::network::Network;
+use crate::orphan_request::Place;
 use crate::redaction::CallRedactor;
 use pinhole_egress::Redactor;
 use pinhole_ground::audit::{AuditLog, Event, RefusalKind};
@@ -64,6 +65,8 @@ pub struct State {
     pub(crate) redactor: CallRedactor,
     pub(crate) decoder: Decoder,
     pub(crate) background: Handle,
+    /// The call's place, if a request may hold it after the job was cancelled.
+    pub(crate) place: Option<Place>,
     audit: AuditLog,
     guest_memory: GuestMemory,
     wasi: WasiCtx,
@@ -101,6 +104,7 @@ impl State {
             redactor: CallRedactor::new(setup.redactor, audit.clone(), engine, &context),
             decoder: setup.decoder,
             background: setup.background,
+            place: None,
             guest_memory: GuestMemory::new(&limits, share.job()),
             // Without files, environment, arguments, standard streams, sockets and name resolution.
             wasi: WasiCtx::builder()

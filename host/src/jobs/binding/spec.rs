@@ -21,6 +21,8 @@ use crate::jobs::size::parse_size;
 pub const BINDINGS: &str = "PINHOLE_BINDINGS";
 /// Bindings that an operator may define.
 pub const MAX_BINDINGS: usize = 64;
+/// The key of the setting by which an engine declares how many jobs its upstream does at the same time.
+const CONCURRENCY_KEY: &str = "concurrency";
 /// Length of a binding's name in bytes.
 const MAX_NAME_BYTES: usize = 40;
 /// Groups, and chat models, in each list of one binding.
@@ -99,19 +101,28 @@ impl BindingSpec {
         self.engine.as_deref().unwrap_or(name)
     }
 
-    /// Jobs of the binding that run at the same time, if an operator limits them: by the binding itself, or by
-    /// the variable of the engine for the binding of the engine's own name.
+    /// Jobs of the binding that run at the same time, if something limits them: the binding itself, the variable
+    /// of the engine for the binding of the engine's own name, or the default of the engine's setting.
     pub(super) fn concurrency(
         &self,
         name: &str,
+        description: &Description,
         environment: &Environment,
     ) -> Result<Option<u32>, String> {
-        if self.concurrency.is_some() || self.engine(name) != name {
+        if self.concurrency.is_some() {
             return Ok(self.concurrency);
         }
-        let variable = own_variable(name, "concurrency");
-        let Some(text) = environment.get(&variable) else {
-            return Ok(None);
+        let mut declared = description.settings.iter();
+        let default = declared
+            .find(|setting| setting.key == CONCURRENCY_KEY)
+            .and_then(|setting| setting.default.as_deref()?.parse().ok())
+            .filter(|number| check_concurrency(*number).is_ok());
+        let variable = own_variable(name, CONCURRENCY_KEY);
+        let text = environment
+            .get(&variable)
+            .filter(|_| self.engine(name) == name);
+        let Some(text) = text else {
+            return Ok(default);
         };
         let number = text.trim().parse().unwrap_or(0);
         check_concurrency(number).map_err(|why| format!("{variable} is {text:?}: it {why}"))?;
@@ -349,33 +360,61 @@ fn to_variable(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use pinhole_sandbox::contract::{Abilities, SettingKind};
+
     use super::*;
 
+    /// An engine whose setting `concurrency` has this default, if any.
+    fn engine(default: Option<&str>) -> Description {
+        let setting = Setting {
+            key: CONCURRENCY_KEY.to_owned(),
+            title: String::new(),
+            description: String::new(),
+            kind: SettingKind::Integer,
+            default: default.map(str::to_owned),
+            generate_variables: Vec::new(),
+            edit_variables: Vec::new(),
+        };
+        Description {
+            name: "my-engine".to_owned(),
+            title: String::new(),
+            version: String::new(),
+            abilities: Abilities::default(),
+            settings: vec![setting],
+            upstreams: Vec::new(),
+        }
+    }
+
     #[test]
-    fn concurrency_comes_from_the_binding_or_the_engines_variable() {
+    fn concurrency_comes_from_the_binding_the_engines_variable_or_its_default() {
         let environment = |value: &str| {
             let variable = "PINHOLE_MY_ENGINE_CONCURRENCY".to_owned();
             Environment::new([(variable, value.to_owned())])
         };
+        let (plain, single) = (engine(None), engine(Some("1")));
         let default = BindingSpec::default();
-        assert_eq!(
-            default.concurrency("my-engine", &environment("7")),
-            Ok(Some(7))
-        );
-        assert_eq!(default.concurrency("my-engine", &environment("")), Ok(None));
+        let check = |spec: &BindingSpec, name, engine, value, expected| {
+            let number = spec.concurrency(name, engine, &environment(value));
+            assert_eq!(number, Ok(expected), "{name} {value}");
+        };
+        check(&default, "my-engine", &plain, "7", Some(7));
+        check(&default, "my-engine", &plain, "", None);
+        check(&default, "my-engine", &single, "7", Some(7));
+        check(&default, "my-engine", &single, "", Some(1));
         let own = BindingSpec {
             concurrency: Some(3),
             ..BindingSpec::default()
         };
-        assert_eq!(own.concurrency("my-engine", &environment("7")), Ok(Some(3)));
+        check(&own, "my-engine", &single, "7", Some(3));
         let other = BindingSpec {
             engine: Some("my-engine".to_owned()),
             ..BindingSpec::default()
         };
-        assert_eq!(other.concurrency("photo", &environment("7")), Ok(None));
+        check(&other, "photo", &plain, "7", None);
+        check(&other, "photo", &single, "7", Some(1));
         for invalid in ["0", "many", "10001", "-1"] {
             let error = default
-                .concurrency("my-engine", &environment(invalid))
+                .concurrency("my-engine", &single, &environment(invalid))
                 .unwrap_err();
             assert_eq!(
                 error,

@@ -56,6 +56,12 @@ pub(super) fn is_job_over(prompt_id: &str) -> bool {
     )
 }
 
+/// The number of jobs before ours, 0 if it runs; `None` if that is not known.
+pub(super) fn queue_position(prompt_id: &str) -> Option<u32> {
+    let queue: Value = request_json(wire::QUEUE).ok()?;
+    wire::queue_position(&queue, prompt_id)
+}
+
 fn request_state(prompt_id: &str) -> Result<JobState, Error> {
     let history: Map<String, Value> = request_json(&wire::history_path(prompt_id))?;
     if let Some(entry) = HistoryEntry::take(history, prompt_id)? {

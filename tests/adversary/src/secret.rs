@@ -244,6 +244,13 @@ pub(crate) const CASES: &[AttackCase] = &[
         "a job uses one key from start to end, and the next job uses the new one",
         |target| Box::pin(credential::rotation(target)),
     ),
+    AttackCase::new(
+        "S13-other-paths",
+        "a prompt cannot make an engine send a request outside its grant",
+        |target| Box::pin(isolation::paths_outside_grant(target)),
+    )
+    .guarded_by(&[Guard::GrantedRequests])
+    .audited_as(RefusalKind::Grant),
     reflected!(
         "S14-headers-of-operator",
         "an engine cannot read a secret header that an operator set, with a scheme or as a base64 password",
@@ -268,13 +275,6 @@ pub(crate) const CASES: &[AttackCase] = &[
         "an engine's headers, form and key are not sent to the upstream of another binding",
         |target| Box::pin(credential::other_binding(target)),
     ),
-    AttackCase::new(
-        "S13-other-paths",
-        "a prompt cannot make an engine send a request outside its grant",
-        |target| Box::pin(isolation::paths_outside_grant(target)),
-    )
-    .guarded_by(&[Guard::GrantedRequests])
-    .audited_as(RefusalKind::Grant),
 ];
 
 /// Does the text contain more consecutive characters of this form of a secret than may remain?

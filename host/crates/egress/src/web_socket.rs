@@ -43,6 +43,7 @@ pub struct WebSocket {
 
 /// Whether the upstream still responds.
 struct Liveness {
+    ping_interval: Duration,
     ping_at: Instant,
     unanswered_pings: u32,
 }
@@ -104,7 +105,7 @@ impl Destination {
             stream,
             origin: self.origin(),
             message_count: 0,
-            liveness: Liveness::new(),
+            liveness: Liveness::new(PING_INTERVAL),
         })
     }
 
@@ -148,9 +149,10 @@ fn without_brackets(host: &str) -> &str {
 }
 
 impl Liveness {
-    fn new() -> Self {
+    fn new(ping_interval: Duration) -> Self {
         Self {
-            ping_at: Instant::now() + PING_INTERVAL,
+            ping_interval,
+            ping_at: Instant::now() + ping_interval,
             unanswered_pings: 0,
         }
     }
@@ -182,7 +184,7 @@ impl WebSocket {
                 Some(Err(error)) => return Err(self.classify_failure(error)),
                 Some(Ok(frame)) => frame,
             };
-            self.liveness = Liveness::new();
+            self.liveness = Liveness::new(self.liveness.ping_interval);
             self.message_count += 1;
             Guard::SocketMessages
                 .refuse_if(self.message_count > MAX_MESSAGES, || {
@@ -207,7 +209,7 @@ impl WebSocket {
             )));
         }
         self.liveness.unanswered_pings += 1;
-        self.liveness.ping_at = Instant::now() + PING_INTERVAL;
+        self.liveness.ping_at = Instant::now() + self.liveness.ping_interval;
         self.stream
             .send(Frame::Ping(Bytes::new()))
             .await
@@ -239,5 +241,49 @@ impl WebSocket {
 
     fn describe(&self, excess: &str) -> String {
         format!("{} sent {excess} over a WebSocket", self.origin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::DuplexStream;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    use super::*;
+
+    /// A WebSocket that is pinged at once when it is silent, and the connection of its upstream.
+    async fn web_socket() -> (WebSocket, DuplexStream) {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let connection: Box<dyn Connection> = Box::new(ours);
+        let socket = WebSocket {
+            stream: WebSocketStream::from_raw_socket(connection, Role::Client, None).await,
+            origin: "http://upstream".to_owned(),
+            message_count: 0,
+            liveness: Liveness::new(Duration::from_millis(1)),
+        };
+        (socket, theirs)
+    }
+
+    #[tokio::test]
+    async fn silent_web_socket_stays_open_while_its_upstream_responds_to_pings() {
+        let (mut socket, connection) = web_socket().await;
+        let upstream = async {
+            let mut upstream = WebSocketStream::from_raw_socket(connection, Role::Server, None).await;
+            for _ in 0..4 * MAX_UNANSWERED_PINGS {
+                let frame = upstream.next().await.unwrap().unwrap();
+                assert!(frame.is_ping(), "{frame}");
+            }
+            upstream.send(Frame::text("late")).await.unwrap();
+            upstream
+        };
+        let (received, _upstream) = tokio::join!(socket.receive(), upstream);
+        assert!(matches!(received, Ok(Some(Message::Text(text))) if text == "late"));
+    }
+
+    #[tokio::test]
+    async fn web_socket_fails_if_its_upstream_responds_to_no_ping() {
+        let (mut socket, _connection) = web_socket().await;
+        let error = socket.receive().await.unwrap_err();
+        assert!(error.to_string().contains("did not respond to 3 pings"), "{error}");
     }
 }

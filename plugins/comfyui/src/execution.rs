@@ -47,34 +47,26 @@ struct FinishedRun {
 /// Runs it once more if its images are lost: the server repeats only what it has not cached.
 pub(crate) fn run(workflow: &Workflow, values: &JobValues) -> Result<JobResult, Error> {
     let (mut graph, keys) = (workflow.fill(values), workflow.keys);
-    let mut finish = |graph: &Graph| {
-        let mut run = run_graph(workflow, graph)?;
-        let prompt_id = std::mem::take(&mut run.prompt_id);
-        let mut warnings = std::mem::take(&mut run.warnings);
-        let collected = download::collect_images(run, keys, &mut warnings)?;
-        Ok((prompt_id, collected, warnings))
+    let run = run_graph(workflow, &graph)?;
+    let (result, lost) = download::collect_images(run, keys)?;
+    let Some(nodes) = lost else {
+        return Ok(result);
     };
-    let (mut prompt_id, mut collected, mut warnings) = finish(&graph)?;
-    if let Some(nodes) = &collected.lost {
-        log::write(
-            log::Level::Warn,
-            "the images are lost: running the workflow again",
-        );
-        renew_outputs(&mut graph, nodes);
-        (prompt_id, collected, warnings) = finish(&graph)?;
-        if collected.lost.is_some() {
-            let message = "ComfyUI generated an image but no longer has it";
-            if collected.images.is_empty() {
-                return Err(Error::protocol(message));
-            }
-            warnings.push(format!("an image is missing: {message}"));
+    log::write(
+        log::Level::Warn,
+        "images are lost: running the workflow again",
+    );
+    renew_outputs(&mut graph, &nodes);
+    let second_run = run_graph(workflow, &graph)?;
+    let (mut second, lost) = download::collect_images(second_run, keys)?;
+    if lost.is_some() {
+        if second.images.is_empty() {
+            return Err(Error::protocol(download::IMAGE_GONE));
         }
+        let warning = format!("an image is missing: {}", download::IMAGE_GONE);
+        second.warnings.push(warning);
     }
-    Ok(JobResult {
-        prompt_id,
-        images: collected.images,
-        warnings,
-    })
+    Ok(second)
 }
 
 /// Lets the server run these nodes again, although it has their outputs of an earlier job: an input that the
@@ -117,18 +109,18 @@ fn run_graph(workflow: &Workflow, graph: &Graph) -> Result<FinishedRun, Error> {
         .inspect_err(|_| cancellation::dequeue_job(&prompt_id))?;
     let tracker = JobTracker::new(graph, &prompt_id);
     let wait = || {
-        let heard = Listener::new(socket, tracker, &prompt_id).listen()?;
-        Ok((polling::wait_for_history(&prompt_id)?, heard))
+        let outcome = Listener::new(socket, tracker, &prompt_id).listen()?;
+        Ok((polling::wait_for_history(&prompt_id)?, outcome))
     };
-    let (entry, heard) = wait().inspect_err(|error| {
+    let (entry, outcome) = wait().inspect_err(|error| {
         if is_abandoned(error) {
             cancellation::cancel_job(&prompt_id);
         }
     })?;
     Ok(FinishedRun {
         entry,
-        sent_images: heard.images,
-        lost_socket: heard.lost_socket,
+        sent_images: outcome.images,
+        lost_socket: outcome.lost_socket,
         sends_over_socket,
         warnings,
         prompt_id,

@@ -32,7 +32,10 @@ async fn gated_web_ui(gate: Arc<Semaphore>) -> FakeUpstream {
 
 fn count_jobs(upstream: &FakeUpstream) -> usize {
     let lines = upstream.request_lines();
-    lines.iter().filter(|it| *it == "POST /sdapi/v1/txt2img").count()
+    lines
+        .iter()
+        .filter(|it| *it == "POST /sdapi/v1/txt2img")
+        .count()
 }
 
 /// Waits until this holds.
@@ -42,7 +45,9 @@ async fn until(is_true: impl Fn() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), waiting)
+        .await
+        .unwrap();
 }
 
 /// Starts a job by a client that a test can disconnect.

@@ -140,10 +140,16 @@ async fn stop_of_an_upstream_that_works_on_is_reported() {
     let server = server("automatic1111", &model, &[("AUTOMATIC1111_BASE_URL", &url)]).await;
     let mut socket = SocketClient::connect_as(&server, &server.key).await;
     let id = start_task(&server, &turn(true)).await;
-    while !engine.request_lines().iter().any(|it| it == "POST /sdapi/v1/txt2img") {
+    while !engine
+        .request_lines()
+        .iter()
+        .any(|it| it == "POST /sdapi/v1/txt2img")
+    {
         tokio::task::yield_now().await;
     }
-    let (status, response) = server.post_json(&format!("/api/tasks/stop/{id}"), &json!({})).await;
+    let (status, response) = server
+        .post_json(&format!("/api/tasks/stop/{id}"), &json!({}))
+        .await;
     assert_eq!(status, 200, "{response}");
     events_until(&mut socket, "c1", CANCELLED).await;
     let (_, event) = events_until(&mut socket, "c1", "status").await;

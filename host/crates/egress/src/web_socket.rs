@@ -268,7 +268,8 @@ mod tests {
     async fn silent_web_socket_stays_open_while_its_upstream_responds_to_pings() {
         let (mut socket, connection) = web_socket().await;
         let upstream = async {
-            let mut upstream = WebSocketStream::from_raw_socket(connection, Role::Server, None).await;
+            let mut upstream =
+                WebSocketStream::from_raw_socket(connection, Role::Server, None).await;
             for _ in 0..4 * MAX_UNANSWERED_PINGS {
                 let frame = upstream.next().await.unwrap().unwrap();
                 assert!(frame.is_ping(), "{frame}");
@@ -284,6 +285,9 @@ mod tests {
     async fn web_socket_fails_if_its_upstream_responds_to_no_ping() {
         let (mut socket, _connection) = web_socket().await;
         let error = socket.receive().await.unwrap_err();
-        assert!(error.to_string().contains("did not respond to 3 pings"), "{error}");
+        assert!(
+            error.to_string().contains("did not respond to 3 pings"),
+            "{error}"
+        );
     }
 }

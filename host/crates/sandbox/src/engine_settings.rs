@@ -115,8 +115,12 @@ impl EngineSettings {
         let secret_name = || self.setting_name(description, key.unwrap_or_default());
         let own = match (form, secret) {
             (None, None) | (Some(CredentialForm::None), _) => Credential::default(),
-            (None, Some(secret)) => declared_credential(&upstream.credential, secret)
-                .map_err(|problem| format!("{}: {problem}", secret_name()))?,
+            (None, Some(secret)) => {
+                declared_credential(&upstream.credential, secret).map_err(|problem| {
+                    let label = setting_label(description, key.unwrap_or_default());
+                    format!("{label}: {problem}")
+                })?
+            }
             (Some(_), None) => {
                 let form = self.setting_name(description, CREDENTIAL_KEY);
                 return Err(match key {
@@ -229,4 +233,18 @@ pub fn is_edit_only(setting: &Setting) -> bool {
 #[must_use]
 pub fn is_connection_setting(setting: &Setting) -> bool {
     matches!(setting.kind, SettingKind::Url | SettingKind::Secret)
+}
+
+/// A setting as an operator knows it: `setting base-url (COMFYUI_BASE_URL)`.
+pub(crate) fn setting_label(description: &Description, key: &str) -> String {
+    let variables = description
+        .settings
+        .iter()
+        .find(|setting| setting.key == key)
+        .map(|setting| setting.generate_variables.join(" or "))
+        .unwrap_or_default();
+    if variables.is_empty() {
+        return format!("setting {key}");
+    }
+    format!("setting {key} ({variables})")
 }

@@ -2,17 +2,16 @@
 
 use pinhole_sdk::{Error, Image, get_finished};
 
-use super::{FinishedRun, MAX_IMAGES, is_abandoned};
+use super::{FinishedRun, JobResult, MAX_IMAGES, is_abandoned};
 use crate::settings::WorkflowKeys;
 use crate::wire::OutputFile;
 use crate::{UPSTREAM, error};
 
-/// The images of a run.
-pub(super) struct Collected {
-    pub(super) images: Vec<Image>,
-    /// Images are lost, and another run with new outputs of these nodes would have them.
-    pub(super) lost: Option<Vec<String>>,
-}
+/// The nodes of which another run would have the images that are lost.
+type LostImages = Option<Vec<String>>;
+
+/// The message for a file that the server lists and no longer has.
+pub(super) const IMAGE_GONE: &str = "ComfyUI generated an image but no longer has it";
 
 /// The downloaded files, and the ids of nodes whose files the server has deleted since an earlier job.
 struct Downloads {
@@ -20,40 +19,41 @@ struct Downloads {
     deleted: Vec<String>,
 }
 
-/// The images that the workflow saves, or else those that it sent over the socket, or else its previews.
+/// The images that the workflow saves, or else those that it sent over the socket, or else its previews. Images
+/// can be missing only if the second value says so.
 pub(super) fn collect_images(
     run: FinishedRun,
     keys: &WorkflowKeys,
-    warnings: &mut Vec<String>,
-) -> Result<Collected, Error> {
+) -> Result<(JobResult, LostImages), Error> {
     let files = run.entry.into_files()?;
-    if files.saved.is_empty() && !run.sent_images.is_empty() {
-        return Ok(Collected {
-            images: run.sent_images,
-            lost: None,
-        });
+    let mut result = JobResult {
+        prompt_id: run.prompt_id,
+        images: run.sent_images,
+        warnings: run.warnings,
+    };
+    if files.saved.is_empty() && !result.images.is_empty() {
+        return Ok((result, None));
     }
     let listed = if files.saved.is_empty() {
         &files.previews
     } else {
         &files.saved
     };
-    let Downloads { images, deleted } = download_files(listed, &files.cached_nodes, warnings)?;
-    let lost_on_socket = images.is_empty() && run.lost_socket && run.sends_over_socket;
+    let Downloads { images, deleted } =
+        download_files(listed, &files.cached_nodes, &mut result.warnings)?;
+    result.images = images;
+    let lost_on_socket = result.images.is_empty() && run.lost_socket && run.sends_over_socket;
     if lost_on_socket || !deleted.is_empty() {
-        return Ok(Collected {
-            images,
-            lost: Some(deleted),
-        });
+        return Ok((result, Some(deleted)));
     }
-    if images.is_empty() {
+    if result.images.is_empty() {
         let message = format!(
             "the workflow finished without an image: add a SaveImage node to it in {}",
             keys.workflow
         );
         return Err(Error::protocol(message));
     }
-    Ok(Collected { images, lost: None })
+    Ok((result, None))
 }
 
 /// Downloads the files that can be read. Fails only if none can.
@@ -74,9 +74,8 @@ fn download_files(
             Ok(Some(image)) => images.push(image),
             Ok(None) if cached_nodes.contains(&file.node) => deleted.push(file.node.clone()),
             Ok(None) => {
-                let message = "ComfyUI generated an image but no longer has it";
-                warnings.push(format!("an image is missing: {message}"));
-                first_error.get_or_insert(Error::protocol(message));
+                warnings.push(format!("an image is missing: {IMAGE_GONE}"));
+                first_error.get_or_insert(Error::protocol(IMAGE_GONE));
             }
             Err(error) if is_abandoned(&error) => return Err(error),
             Err(error) => {

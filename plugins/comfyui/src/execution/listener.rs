@@ -25,7 +25,7 @@ pub(super) struct Listener<'a> {
     socket: JobSocket,
     tracker: JobTracker,
     prompt_id: &'a str,
-    heard: Heard,
+    outcome: SocketOutcome,
     /// Consecutive frames without news of our job.
     foreign_frames: u32,
     /// Changes of the queue since it was last requested.
@@ -34,7 +34,7 @@ pub(super) struct Listener<'a> {
 
 /// What the socket brought.
 #[derive(Default)]
-pub(super) struct Heard {
+pub(super) struct SocketOutcome {
     /// Images that the job sent.
     pub(super) images: Vec<Image>,
     /// Frames may be lost.
@@ -47,14 +47,14 @@ impl<'a> Listener<'a> {
             socket,
             tracker,
             prompt_id,
-            heard: Heard::default(),
+            outcome: SocketOutcome::default(),
             foreign_frames: 0,
             queue_changes: 0,
         }
     }
 
     /// Listens until the job ends or the socket cannot be restored, and reports progress to the host.
-    pub(super) fn listen(mut self) -> Result<Heard, Error> {
+    pub(super) fn listen(mut self) -> Result<SocketOutcome, Error> {
         loop {
             let timeout_ms = if self.queue_changes > 0 {
                 QUEUE_DELAY_MS
@@ -75,7 +75,7 @@ impl<'a> Listener<'a> {
                 Received::Broken => !self.restore()?,
             };
             if is_over {
-                return Ok(self.heard);
+                return Ok(self.outcome);
             }
             if self.queue_changes >= MAX_QUEUE_CHANGES {
                 self.report_queue_position();
@@ -85,7 +85,7 @@ impl<'a> Listener<'a> {
 
     /// Connects again. Returns false if that is not possible, or if the job has ended meanwhile.
     fn restore(&mut self) -> Result<bool, Error> {
-        self.heard.lost_socket = true;
+        self.outcome.lost_socket = true;
         if !self.socket.can_reconnect() || polling::is_job_over(self.prompt_id) {
             return Ok(false);
         }
@@ -109,8 +109,8 @@ impl<'a> Listener<'a> {
                 self.foreign_frames = 0;
                 job::report(&self.tracker.progress(), Some(&image));
             }
-            Some((ImageRole::Result, image)) if self.heard.images.len() < MAX_IMAGES => {
-                self.heard.images.push(image);
+            Some((ImageRole::Result, image)) if self.outcome.images.len() < MAX_IMAGES => {
+                self.outcome.images.push(image);
             }
             _ => {}
         }

@@ -8,7 +8,7 @@ use pinhole_ground::guard::{Guard, Refusal};
 
 use super::{Grant, RequestRule, Right};
 use crate::contract::{self, Description};
-use crate::engine_settings::{CREDENTIAL_KEY, EngineSettings, HEADERS_KEY};
+use crate::engine_settings::{CREDENTIAL_KEY, EngineSettings, HEADERS_KEY, setting_label};
 
 /// The upstreams that one engine may use, by the names that it declares. The default has no upstream.
 pub type Upstreams = BTreeMap<String, Upstream>;
@@ -147,20 +147,6 @@ fn user_in_url_remedy(
             name(CREDENTIAL_KEY)
         ),
     }
-}
-
-/// A setting as an operator knows it: `setting base-url (COMFYUI_BASE_URL)`.
-fn setting_label(description: &Description, key: &str) -> String {
-    let variables = description
-        .settings
-        .iter()
-        .find(|setting| setting.key == key)
-        .map(|setting| setting.generate_variables.join(" or "))
-        .unwrap_or_default();
-    if variables.is_empty() {
-        return format!("setting {key}");
-    }
-    format!("setting {key} ({variables})")
 }
 
 /// The rights that are requests to this upstream.

@@ -13,6 +13,8 @@ const GREETING_TIMEOUT_MS: u32 = 5_000;
 const MAX_RECONNECTIONS: u32 = 5;
 /// Delay before the first of them, which doubles with each.
 const RECONNECTION_DELAY_MS: u32 = 250;
+/// Frames that are not JSON, of one job.
+const MAX_UNREADABLE_FRAMES: u32 = 100;
 
 pub(super) struct JobSocket {
     client_id: String,
@@ -20,11 +22,14 @@ pub(super) struct JobSocket {
     /// The server has sent a frame over this connection.
     is_greeted: bool,
     reconnections: u32,
+    unreadable_frames: u32,
 }
 
 /// What arrived on the socket.
 pub(super) enum Received {
     Frame(Frame),
+    /// A frame that is not JSON. The socket stays open.
+    Unreadable,
     /// Nothing within the timeout.
     Silence,
     /// There is no connection. Frames may be lost.
@@ -39,6 +44,7 @@ impl JobSocket {
             socket: None,
             is_greeted: false,
             reconnections: 0,
+            unreadable_frames: 0,
         };
         if !opened.connect()? {
             let message = "no WebSocket, so no progress: polling the history instead";
@@ -77,6 +83,10 @@ impl JobSocket {
                 Ok(Received::Broken)
             }
             Err(error @ (UpstreamError::Cancelled | UpstreamError::Timeout)) => Err(error.into()),
+            Err(UpstreamError::Malformed(_)) if self.unreadable_frames < MAX_UNREADABLE_FRAMES => {
+                self.unreadable_frames += 1;
+                Ok(Received::Unreadable)
+            }
             Err(error) => {
                 let message = format!("the WebSocket failed: {}", Error::from(error).message);
                 log::write(log::Level::Warn, &message);

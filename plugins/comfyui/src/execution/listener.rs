@@ -72,6 +72,7 @@ impl<'a> Listener<'a> {
                     false
                 }
                 Received::Frame(Frame::Text(document)) => self.handle_text(&document)?,
+                Received::Unreadable => false,
                 Received::Broken => !self.restore()?,
             };
             if is_over {

@@ -10,15 +10,22 @@ use serde_json::Value;
 
 use crate::progress::{JobTracker, SOCKET_CLASS};
 use crate::settings::WorkflowKeys;
-use crate::wire::{self, HistoryEntry, QueuedJob};
-use crate::workflow::{Graph, JobValues, Workflow, class, image_outputs};
+use crate::wire::{self, OutputFiles, QueuedJob};
+use crate::workflow::{Graph, JobValues, Workflow, class, image_outputs, repeated_outputs};
 use crate::{MAX_COUNT, UPSTREAM, cancellation, error};
 
 use job_socket::JobSocket;
 use listener::Listener;
 
 /// Maximum number of images of a job.
-const MAX_IMAGES: usize = MAX_COUNT as usize;
+pub(crate) const MAX_IMAGES: usize = MAX_COUNT as usize;
+
+/// Which of the runs of a job this is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    pub(crate) index: u32,
+    pub(crate) count: u32,
+}
 
 /// The result of a job.
 pub(crate) struct JobResult {
@@ -31,7 +38,7 @@ pub(crate) struct JobResult {
 /// One run of a graph on the server.
 struct FinishedRun {
     prompt_id: String,
-    entry: HistoryEntry,
+    files: OutputFiles,
     /// Images that the job sent over the socket.
     sent_images: Vec<Image>,
     /// The socket broke, so images that the job sent may be missing.
@@ -45,9 +52,9 @@ struct FinishedRun {
 /// workflow creates more: the server has already generated them.
 ///
 /// Runs it once more if its images are lost: the server repeats only what it has not cached.
-pub(crate) fn run(workflow: &Workflow, values: &JobValues) -> Result<JobResult, Error> {
+pub(crate) fn run(workflow: &Workflow, values: &JobValues, part: Part) -> Result<JobResult, Error> {
     let (mut graph, keys) = (workflow.fill(values), workflow.keys);
-    let run = run_graph(workflow, &graph)?;
+    let run = run_graph(workflow, &graph, part)?;
     let (result, lost) = download::collect_images(run, keys)?;
     let Some(nodes) = lost else {
         return Ok(result);
@@ -57,7 +64,7 @@ pub(crate) fn run(workflow: &Workflow, values: &JobValues) -> Result<JobResult, 
         "images are lost: running the workflow again",
     );
     renew_outputs(&mut graph, &nodes);
-    let second_run = run_graph(workflow, &graph)?;
+    let second_run = run_graph(workflow, &graph, part)?;
     let (mut second, lost) = download::collect_images(second_run, keys)?;
     if lost.is_some() {
         if second.images.is_empty() {
@@ -81,7 +88,7 @@ fn renew_outputs(graph: &mut Graph, nodes: &[String]) {
 }
 
 /// Queues a graph and waits for its end.
-fn run_graph(workflow: &Workflow, graph: &Graph) -> Result<FinishedRun, Error> {
+fn run_graph(workflow: &Workflow, graph: &Graph, part: Part) -> Result<FinishedRun, Error> {
     let keys = workflow.keys;
     let client_id = wire::random_id();
     let requested_id = wire::random_id();
@@ -107,7 +114,7 @@ fn run_graph(workflow: &Workflow, graph: &Graph) -> Result<FinishedRun, Error> {
     })?;
     let warnings = error::check_node_errors(graph, &node_errors, keys)
         .inspect_err(|_| cancellation::dequeue_job(&prompt_id))?;
-    let tracker = JobTracker::new(graph, &prompt_id);
+    let tracker = JobTracker::new(graph, &prompt_id, part);
     let wait = || {
         let outcome = Listener::new(socket, tracker, &prompt_id).listen()?;
         Ok((polling::wait_for_history(&prompt_id)?, outcome))
@@ -118,7 +125,7 @@ fn run_graph(workflow: &Workflow, graph: &Graph) -> Result<FinishedRun, Error> {
         }
     })?;
     Ok(FinishedRun {
-        entry,
+        files: entry.into_files(&repeated_outputs(graph))?,
         sent_images: outcome.images,
         lost_socket: outcome.lost_socket,
         sends_over_socket,

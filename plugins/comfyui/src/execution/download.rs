@@ -25,7 +25,7 @@ pub(super) fn collect_images(
     run: FinishedRun,
     keys: &WorkflowKeys,
 ) -> Result<(JobResult, LostImages), Error> {
-    let files = run.entry.into_files()?;
+    let files = run.files;
     let mut result = JobResult {
         prompt_id: run.prompt_id,
         images: run.sent_images,
@@ -47,8 +47,12 @@ pub(super) fn collect_images(
         return Ok((result, Some(deleted)));
     }
     if result.images.is_empty() {
+        let what = match files.others.first() {
+            Some(other) => format!("finished with {other} and no image"),
+            None => "finished without an image".to_owned(),
+        };
         let message = format!(
-            "the workflow finished without an image: add a SaveImage node to it in {}",
+            "the workflow {what}: add a SaveImage node to it in {}",
             keys.workflow
         );
         return Err(Error::protocol(message));

@@ -8,7 +8,6 @@ use super::prompt::Prompt;
 use super::{Chat, Turn, progress};
 use crate::files::NoRoom;
 use crate::jobs::{self, CompletedJob, ImageOrigin, JobPlan, JobRequest, Operation};
-use crate::store::FileRow;
 
 /// Generates images.
 pub(super) async fn generate(chat: &Chat, turn: &Turn, prompt: Prompt) -> Outcome {
@@ -20,13 +19,13 @@ pub(super) async fn generate(chat: &Chat, turn: &Turn, prompt: Prompt) -> Outcom
     };
     let job = async {
         let plan = turn.plan(Operation::Generate)?;
-        chat.jobs.generate(&plan, request, &context).await
+        let job = chat.jobs.generate(&plan, request, &context);
+        turn.upstream_work.wait_for(&plan, &context, job).await
     };
-    let files = run(chat, turn, &context, written_prompt.as_deref(), job).await?;
+    let images = run(chat, turn, &context, written_prompt.as_deref(), job).await?;
     Ok(TurnImages {
-        files,
-        is_edit: false,
         written_prompt,
+        ..images
     })
 }
 
@@ -50,11 +49,14 @@ pub(super) async fn edit(
         sources: sources.images,
         mask: None,
     };
-    let job = async { chat.jobs.edit(&plan?, request, edit, &context).await };
+    let job = async {
+        let plan = plan?;
+        let job = chat.jobs.edit(&plan, request, edit, &context);
+        turn.upstream_work.wait_for(&plan, &context, job).await
+    };
     Ok(TurnImages {
-        files: run(chat, turn, &context, None, job).await?,
         is_edit: true,
-        written_prompt: None,
+        ..run(chat, turn, &context, None, job).await?
     })
 }
 
@@ -78,7 +80,7 @@ async fn run(
     context: &JobContext,
     written_prompt: Option<&str>,
     job: impl Future<Output = Result<CompletedJob, jobs::Error>>,
-) -> Result<Vec<FileRow>, String> {
+) -> Outcome {
     let room = chat.files.require_room(&turn.user, 0).await;
     room.map_err(refusal)?;
     let completed = progress::follow(&turn.events(&chat.events), context, job)
@@ -90,12 +92,19 @@ async fn run(
         message_id: &turn.message_id,
         prompt: written_prompt,
     };
-    completed
+    let files = completed
         .save(&chat.files, &chat.store, &turn.user, Some(origin))
         .await
         .map_err(|error| {
             let id = &context.job;
             tracing::error!(job = id, "cannot store the images of job {id}: {error:#}");
             "the image could not be stored".to_owned()
-        })
+        })?;
+    Ok(TurnImages {
+        files,
+        is_edit: false,
+        written_prompt: None,
+        revised_prompt: completed.revised_prompt,
+        warnings: completed.warnings,
+    })
 }

@@ -28,6 +28,13 @@ pub fn pixel_base64() -> String {
     base64_simd::STANDARD.encode_to_string(PIXEL)
 }
 
+/// The path of a stored file that a link names. It needs a key.
+pub fn file_path(link: &str) -> String {
+    let (_, path) = link.split_once("/api/v1/files/").unwrap();
+    let id = path.split('/').next().unwrap();
+    format!("/api/v1/files/{id}/content")
+}
+
 /// A PNG of one pixel with exactly this length in bytes, without trailing bytes.
 pub fn long_image(length: usize) -> Vec<u8> {
     let header = &PIXEL[..33];

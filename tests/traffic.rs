@@ -64,7 +64,7 @@ pub async fn measure_traffic(image_bytes: usize) -> Vec<EngineTraffic> {
             let context = JobContext::new(format!("{engine} {operation}"));
             let plan = |kind| {
                 let requester = Requester::operator();
-                JobPlan::new(jobs.snapshot(), kind, Some(engine), requester).unwrap()
+                JobPlan::new(jobs.snapshot(), kind, Some(engine), None, requester).unwrap()
             };
             let result = if operation == "generate" {
                 jobs.generate(&plan(Operation::Generate), request, &context)

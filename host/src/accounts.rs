@@ -18,6 +18,7 @@ use cap_std::fs::Dir;
 use pinhole_ground::environment::Environment;
 use pinhole_ground::text::hex;
 
+use crate::files::link::LinkSigner;
 use crate::store::{
     Account, AccountOrigin, AddAccountError, CredentialId, NewAccount, Store, User, UserProfile,
     now,
@@ -50,6 +51,8 @@ pub struct Accounts {
     rules: ArcSwap<Rules>,
     store: Store,
     sessions: SessionSigner,
+    /// Signs links with a key that is derived from the one for sessions.
+    pub links: LinkSigner,
     passwords: PasswordHasher,
     attempts: AttemptLimits,
     live_sessions: LiveSessions,
@@ -125,6 +128,7 @@ impl Accounts {
                 .context("cannot use the session key in the data directory")?,
         };
         Ok(Self {
+            links: LinkSigner::new(&key),
             sessions: SessionSigner::new(key),
             passwords: PasswordHasher::new(),
             attempts: AttemptLimits::new(),

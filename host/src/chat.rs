@@ -18,6 +18,7 @@ mod progress;
 pub mod prompt;
 mod status;
 pub mod task;
+mod upstream_work;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use pinhole_ground::memory::{MemoryFull, MemoryLease};
 use serde_json::{Map, Value};
 
 use crate::files::Files;
+use crate::files::link::FileLinks;
 use crate::jobs::{self, JobPlan, JobRequest, Jobs, Operation, Requester, Snapshot};
 use crate::store::{Store, User};
 use edit_sources::EditSources;
@@ -34,6 +36,8 @@ use image_job::EditResult;
 use model::{Completion, Model, Models};
 use outcome::Outcome;
 use status::StatusReport;
+
+pub use upstream_work::UpstreamWork;
 
 /// Length of the reason for a failure, for the language model and the client, in bytes.
 const MAX_REASON_BYTES: usize = 500;
@@ -63,6 +67,9 @@ pub struct Turn {
     pub requester: Requester,
     /// The engine that the request names.
     pub engine: Option<String>,
+    pub upstream_work: UpstreamWork,
+    /// Makes the links to images, for a client without events.
+    pub links: FileLinks,
     /// The image options of the request. The prompt comes from the conversation.
     pub image_options: JobRequest,
     /// The original request: an OpenAI chat completion with Open WebUI's additions.
@@ -134,7 +141,9 @@ pub async fn run(chat: &Chat, mut turn: Turn) -> Result<Reply, Error> {
                     }
                 }
                 let prompt = prompt::write(chat, &turn, model, prompt).await;
-                image_job::generate(chat, &turn, prompt, warning).await
+                let mut images = image_job::generate(chat, &turn, prompt, warning).await?;
+                images.warnings.extend(sources.unused);
+                Ok(images)
             };
             outcome = Some(report.run(image).await);
         }
@@ -172,6 +181,7 @@ impl Turn {
             self.snapshot.clone(),
             operation,
             self.engine.as_deref(),
+            self.image_options.model.as_deref(),
             self.requester.clone(),
         )
     }
@@ -203,7 +213,9 @@ async fn reply(
     let ran_job = outcome.is_some();
     // A client with a chat receives the images as events.
     let prefix = match &outcome {
-        Some(Ok(images)) if turn.chat_id.is_none() => format!("{}\n\n", images.to_markdown()),
+        Some(Ok(images)) if turn.chat_id.is_none() => {
+            format!("{}\n\n", images.to_markdown(&turn.links))
+        }
         _ => String::new(),
     };
     let Some(model) = model else {

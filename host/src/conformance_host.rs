@@ -33,11 +33,11 @@ impl ConformanceHost {
         let snapshot = jobs.snapshot();
         Ok(match task {
             Task::Generate(job) => {
-                let plan = self.plan(Operation::Generate)?;
+                let plan = self.plan(Operation::Generate, &job)?;
                 images(jobs.generate(&plan, request(job), context).await?)
             }
             Task::Edit { job, sources, mask } => {
-                let plan = self.plan(Operation::Edit)?;
+                let plan = self.plan(Operation::Edit, &job)?;
                 let edit = Edit { sources, mask };
                 images(jobs.edit(&plan, request(job), edit, context).await?)
             }
@@ -52,8 +52,9 @@ impl ConformanceHost {
         })
     }
 
-    fn plan(&self, operation: Operation) -> Result<JobPlan, Error> {
-        JobPlan::new(self.0.snapshot(), operation, None, Requester::default())
+    fn plan(&self, operation: Operation, job: &JobParameters) -> Result<JobPlan, Error> {
+        let (model, requester) = (job.model.as_deref(), Requester::default());
+        JobPlan::new(self.0.snapshot(), operation, None, model, requester)
     }
 }
 
@@ -76,6 +77,7 @@ fn images(completed: CompletedJob) -> TaskResult {
         revised_prompt: completed.revised_prompt,
         details: completed.details,
         warnings: completed.warnings,
+        engine_warnings: completed.engine_warnings,
     })
 }
 

@@ -6,6 +6,7 @@ mod cleanup;
 mod data_url;
 mod delayed_storage;
 mod identity;
+pub mod link;
 pub mod lookup;
 mod objects;
 mod room;
@@ -255,10 +256,15 @@ impl Files {
 
     /// A file that the user may read: their own, or any file for an administrator.
     pub async fn find(&self, id: &str, user: &User) -> Result<Option<FileRow>> {
+        let row = self.find_linked(id).await?;
+        Ok(row.filter(|row| row.user_id == user.id || reads_all_files(user)))
+    }
+
+    /// The file of a link that was verified.
+    pub async fn find_linked(&self, id: &str) -> Result<Option<FileRow>> {
         let row = self.store.file(id).await;
         let row = row.context("cannot read a file from the database")?;
-        let row = row.or_else(|| self.spool.find(id).map(|file| file.row));
-        Ok(row.filter(|row| row.user_id == user.id || reads_all_files(user)))
+        Ok(row.or_else(|| self.spool.find(id).map(|file| file.row)))
     }
 
     /// A page of the files that the user may read, newest first.

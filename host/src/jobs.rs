@@ -10,6 +10,7 @@ mod defaults;
 mod differences;
 mod edit_check;
 mod error;
+mod model_alias;
 mod plan;
 mod query;
 mod request;
@@ -43,6 +44,7 @@ pub use binding::{BINDINGS, Binding, MAX_BINDINGS};
 pub use completed_job::{CompletedJob, ImageOrigin};
 pub use edit_check::MAX_SOURCE_BYTES;
 pub use error::Error;
+pub use model_alias::ModelAlias;
 pub use plan::{JobPlan, Operation};
 pub use request::{JobRequest, MAX_PARAMETERS_BYTES, MAX_PROMPT_BYTES, MAX_STEPS};
 pub use requester::Requester;
@@ -148,6 +150,7 @@ impl Jobs {
             user: plan.requester.user.clone(),
             ..context.clone()
         };
+        let request = plan.resolve_model(request);
         let job = &context.job;
         let attempt = |binding| {
             let attempt = Attempt {
@@ -168,7 +171,14 @@ impl Jobs {
                 continue;
             }
             tracing::warn!(job, "job {job} falls back to engine {}", binding.name);
-            match attempt(binding).await {
+            let result = attempt(binding).await.map(|mut completed| {
+                let (name, first) = (&binding.name, &plan.binding.name);
+                let warning =
+                    format!("made by engine {name}, because engine {first} is unavailable or busy");
+                completed.warnings.push(warning);
+                completed
+            });
+            match result {
                 // This engine lacks an ability that the job needs.
                 Err(Error::Invalid { .. } | Error::Unsupported { .. }) => {}
                 Err(error) if may_fall_back(&error) => failure = error,
@@ -248,6 +258,7 @@ impl Jobs {
             // Dropping the call cancels the engine, which can still ask its upstream to stop.
             () = self.shutdown.cancelled() => return Err(EngineError::ShuttingDown),
         };
+        let engine_warnings = warnings.len();
         requested.add_differences(&images, &mut warnings);
         for warning in &warnings {
             let name = &context.job;
@@ -262,6 +273,7 @@ impl Jobs {
             revised_prompt,
             details: serde_json::from_str(&details).unwrap_or_default(),
             warnings,
+            engine_warnings,
         })
     }
 

@@ -4,6 +4,7 @@
 //! values that administrators store while the server runs.
 
 mod host_settings;
+mod links;
 mod overlay;
 mod secret_cipher;
 mod secret_mask;
@@ -37,6 +38,14 @@ pub struct Settings {
     pub metadata: MetadataPolicy,
     pub edit: EditSettings,
     pub prompt: PromptSettings,
+    /// `WEBUI_URL`: the URL at which clients reach the server, without a slash at its end. `None` is that of
+    /// the request.
+    pub public_url: Option<String>,
+    /// `PINHOLE_LINK_LIFETIME`: how long a link to an image works.
+    pub link_secs: i64,
+    /// `PINHOLE_RESPONSE_FORMAT`: a response to a request without `response_format` has URLs, unless OpenAI
+    /// decides by the model.
+    pub prefers_urls: bool,
     /// The servers of language models, in the order of their settings.
     pub model_servers: Vec<ModelServer>,
 }
@@ -121,6 +130,9 @@ impl Settings {
                 task_model: text("TASK_MODEL"),
                 task_model_external: text("TASK_MODEL_EXTERNAL"),
             },
+            public_url: links::public_url(environment)?,
+            link_secs: links::link_secs(environment)?,
+            prefers_urls: links::prefers_urls(environment)?,
             model_servers: model_servers(environment),
         })
     }

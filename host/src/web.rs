@@ -28,6 +28,7 @@ mod openapi;
 mod pace;
 mod request_body;
 mod request_memory;
+mod request_origin;
 mod same_origin;
 mod settings;
 mod socket;

@@ -132,7 +132,13 @@ impl EngineBench {
     ) -> Result<CompletedJob, Error> {
         let jobs = &self.server.app.jobs;
         let requester = Requester::operator();
-        let plan = JobPlan::new(jobs.snapshot(), Operation::Generate, engine, requester)?;
+        let plan = JobPlan::new(
+            jobs.snapshot(),
+            Operation::Generate,
+            engine,
+            None,
+            requester,
+        )?;
         let context = JobContext::new("bench".to_owned());
         jobs.generate(&plan, request, &context).await
     }

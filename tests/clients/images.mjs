@@ -28,10 +28,27 @@ const checks = {
     assert.equal(made.data.length, 2);
     for (const item of made.data) assert(decode(item.b64_json).subarray(0, 8).equals(png));
     const stored = await client.images.generate({ prompt: "a fox", response_format: "url" });
-    const headers = { authorization: `Bearer ${apiKey}` };
-    const kept = await fetch(server + stored.data[0].url, { headers });
+    const kept = await fetch(stored.data[0].url);
     assert(Buffer.from(await kept.arrayBuffer()).equals(image));
     assert.equal(stored.usage.total_tokens, 7);
+  },
+
+  // LangChain's DallEAPIWrapper and LibreChat read a URL that they do not ask for, and open it without the key.
+  async links() {
+    const made = await client.images.generate({
+      prompt: "a fox",
+      model: "dall-e-3",
+      size: "1024x1024",
+      quality: "standard",
+      n: 1,
+    });
+    const { url } = made.data[0];
+    assert(url.startsWith(`${server}/api/v1/files/`), url);
+    const opened = await fetch(url);
+    assert(Buffer.from(await opened.arrayBuffer()).equals(image));
+    assert.deepEqual(made.warnings, ["generated at 1x1 instead of 1024x1024"]);
+    const forged = await fetch(url.replace("/content/", "/content/9"));
+    assert.equal(forged.status, 403);
   },
 
   async edit() {

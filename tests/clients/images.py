@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import urllib.error
 import urllib.request
 
 import openai
@@ -25,10 +26,25 @@ def generate():
     assert len(made.data) == 2
     assert all(base64.b64decode(item.b64_json).startswith(PNG) for item in made.data)
     stored = client.images.generate(prompt="a fox", response_format="url")
-    request = urllib.request.Request(SERVER + stored.data[0].url)
-    request.add_header("authorization", f"Bearer {KEY}")
-    assert urllib.request.urlopen(request).read() == IMAGE
+    assert urllib.request.urlopen(stored.data[0].url).read() == IMAGE
     assert stored.usage.total_tokens == 7
+
+
+def links():
+    """LangChain's DallEAPIWrapper and LibreChat read a URL that they do not ask for, and open it without the key."""
+    made = client.images.generate(prompt="a fox", model="dall-e-3", size="1024x1024", quality="standard", n=1)
+    url = made.data[0].url
+    assert url.startswith(f"{SERVER}/api/v1/files/"), url
+    assert urllib.request.urlopen(url).read() == IMAGE
+    assert made.model_extra["warnings"] == ["generated at 1x1 instead of 1024x1024"]
+    for forged in [url.replace("/content/", "/content/9"), url.replace("/content/", "/thumbnail/")]:
+        try:
+            urllib.request.urlopen(forged)
+        except urllib.error.HTTPError as error:
+            assert error.code in (401, 403, 404), error
+        else:
+            raise AssertionError(f"{forged} was opened")
+    assert client.images.generate(prompt="a fox", model="gpt-image-1").data[0].b64_json
 
 
 def habits():
@@ -123,6 +139,6 @@ def models():
     assert [model.id for model in client.models.list()] == ["gpt-image-2", "mock-chat"]
 
 
-for check in [generate, habits, edit, stream, errors, orders, models]:
+for check in [generate, links, habits, edit, stream, errors, orders, models]:
     check()
     print(f"python openai {openai.__version__}: {check.__name__} ok", flush=True)

@@ -122,6 +122,9 @@ async fn check_fallback(
         "{more}"
     );
     if expected_status == 200 {
+        let warning =
+            format!("made by engine {falls_back}, because engine openai is unavailable or busy");
+        assert_eq!(body[0]["warnings"], json!([warning]));
         let path = format!("/api/v1/files/{}", body[0]["id"].as_str().unwrap());
         let file: Value = serde_json::from_slice(
             &server

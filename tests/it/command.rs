@@ -21,7 +21,7 @@ use std::time::Duration;
 use pinhole_tests::{
     FakeResponse, FakeUpstream, RecordedRequest, TestServer, engines, guests, program,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;

@@ -373,7 +373,8 @@ async fn egress_error_names_host_to_operator_only() {
         };
         let jobs = &fixture.server.app.jobs;
         let requester = Requester::default();
-        let plan = JobPlan::new(jobs.snapshot(), Operation::Generate, None, requester).unwrap();
+        let plan =
+            JobPlan::new(jobs.snapshot(), Operation::Generate, None, None, requester).unwrap();
         let failed = jobs.generate(&plan, request, &control).await;
         let error = failed.unwrap_err();
         let (client, operator) = (error.to_string(), error.for_operator());

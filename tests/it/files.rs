@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Command;
 
 use bytes::Bytes;
-use pinhole_tests::{ServerProcess, TestServer, engines, program};
+use pinhole_tests::{ServerProcess, TestServer, engines, file_path, program};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -30,7 +30,7 @@ async fn generate_image(server: &TestServer, key: &str) -> String {
     let response = request.body(body.to_string()).send().await.unwrap();
     assert_eq!(response.status(), 200);
     let response: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
-    response["data"][0]["url"].as_str().unwrap().to_owned()
+    file_path(response["data"][0]["url"].as_str().unwrap())
 }
 
 /// The id in a file's URL.
@@ -284,7 +284,7 @@ async fn file_and_key_survive_restart() {
     let body = json!({"prompt": "a fox", "size": "64x48", "response_format": "url"});
     let generation = fetch(&first, "/v1/images/generations", Some(body)).await;
     let generation: Value = serde_json::from_slice(&generation).unwrap();
-    let url = generation["data"][0]["url"].as_str().unwrap();
+    let url = &file_path(generation["data"][0]["url"].as_str().unwrap());
     let image = fetch(&first, url, None).await;
     drop(first);
 

@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use pinhole_tests::{
-    EngineFixture, FakeResponse, FakeUpstream, engines, program, recorded_response,
+    EngineFixture, FakeResponse, FakeUpstream, engines, file_path, program, recorded_response,
 };
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ async fn client_fields_are_not_sent_to_the_upstream() {
     assert_eq!(exchange.request().json(), sent);
     assert_eq!(exchange.status, 200, "{}", exchange.body);
     let url = exchange.body["data"][0]["url"].as_str().unwrap();
-    let stored = fixture.server.get(url).send().await.unwrap();
+    let stored = fixture.server.get(&file_path(url)).send().await.unwrap();
     assert!(stored.bytes().await.unwrap().starts_with(b"\x89PNG"));
 }
 

@@ -132,7 +132,7 @@ fn generate_over_http(url: &str, key: &str, file: &Path) -> Result<String> {
         key,
         body: &body,
     };
-    let path = image_path(&http::send(url, &generation)?)?;
+    let path = image_path(url, &http::send(url, &generation)?)?;
     let download = Request {
         method: "GET",
         path: &path,
@@ -146,11 +146,12 @@ fn generate_over_http(url: &str, key: &str, file: &Path) -> Result<String> {
     ))
 }
 
-/// The path of the one image in `{"created": …, "data": [{"url": …}]}`.
-fn image_path(response: &[u8]) -> Result<String> {
+/// The path on the server of the one image in `{"created": …, "data": [{"url": …}]}`.
+fn image_path(server: &str, response: &[u8]) -> Result<String> {
     let json: Value = serde_json::from_slice(response)
         .with_context(|| format!("the response to POST {GENERATIONS} is not JSON"))?;
-    match json.pointer("/data/0/url").and_then(Value::as_str) {
+    let link = json.pointer("/data/0/url").and_then(Value::as_str);
+    match link.map(|link| link.strip_prefix(server).unwrap_or(link)) {
         Some(path) if path.starts_with('/') => Ok(path.into()),
         _ => bail!("the response to POST {GENERATIONS} has no path of an image: {json}"),
     }
@@ -275,10 +276,10 @@ mod tests {
 
     #[test]
     fn response_without_an_image_is_an_error() {
-        let error = image_path(br#"{"data":[]}"#).unwrap_err().to_string();
+        let error = image_path("", br#"{"data":[]}"#).unwrap_err().to_string();
         assert!(error.ends_with(r#"has no path of an image: {"data":[]}"#));
-        assert!(image_path(b"<html>").is_err());
-        assert!(image_path(br#"{"data":[{"url":"https://elsewhere/"}]}"#).is_err());
+        assert!(image_path("", b"<html>").is_err());
+        assert!(image_path("http://here", br#"{"data":[{"url":"https://elsewhere/"}]}"#).is_err());
     }
 
     #[test]

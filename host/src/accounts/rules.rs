@@ -1,5 +1,6 @@
 //! The settings of accounts, with Open WebUI's names.
 
+use pinhole_ground::duration::parse_duration_secs;
 use pinhole_ground::environment::Environment;
 
 use super::ROLES;
@@ -56,7 +57,7 @@ fn parse_session_secs(text: Option<&str>) -> Result<Option<i64>, String> {
     match text.map(str::trim) {
         None => Ok(Some(DEFAULT_SESSION_SECS)),
         Some("-1" | "0") => Ok(None),
-        Some(text) => match parse_duration(text) {
+        Some(text) => match parse_duration_secs(text) {
             Some(secs) if (1..=MAX_SESSION_SECS).contains(&secs) => Ok(Some(secs)),
             _ => Err(format!(
                 "JWT_EXPIRES_IN is {text:?}: it must be a duration of at most ten years such as \
@@ -64,27 +65,6 @@ fn parse_session_secs(text: Option<&str>) -> Result<Option<i64>, String> {
             )),
         },
     }
-}
-
-/// The duration in seconds.
-fn parse_duration(mut text: &str) -> Option<i64> {
-    let mut total: i64 = 0;
-    while !text.is_empty() {
-        let (number, rest) = text.split_at(text.find(|letter: char| !letter.is_ascii_digit())?);
-        let unit = rest.chars().next()?;
-        let secs = match unit {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 24 * 3600,
-            'w' => 7 * 24 * 3600,
-            _ => return None,
-        };
-        let number: i64 = number.parse().ok()?;
-        total = total.checked_add(number.checked_mul(secs)?)?;
-        text = rest.strip_prefix(unit)?;
-    }
-    Some(total)
 }
 
 #[cfg(test)]

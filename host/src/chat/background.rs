@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::event::{COMPLETION, MessageEvents};
 use super::model::Completion;
-use super::{Chat, MAX_REASON_BYTES, Reply, Turn};
+use super::{Chat, MAX_REASON_BYTES, Reply, Turn, status, upstream_work};
 use crate::store::FinishedResponse;
 use response_text::{ResponseText, error_message};
 
@@ -30,6 +30,7 @@ pub(super) async fn run(chat: &Chat, turn: Turn, stop: &CancellationToken) {
     let events = turn.events(&chat.events);
     record_start(chat, &events).await;
     let mut text = ResponseText::default();
+    let upstream_work = turn.upstream_work.clone();
     // Dropping the turn cancels its job and its requests to the language model.
     let result = tokio::select! {
         biased;
@@ -40,6 +41,11 @@ pub(super) async fn run(chat: &Chat, turn: Turn, stop: &CancellationToken) {
         Some(Err(reason)) => Some(plain(reason, MAX_REASON_BYTES)),
         _ => None,
     };
+    if result.is_none() && upstream_work.may_continue() {
+        let target = &events.target;
+        let status = json!({"description": upstream_work::NOTE, "done": true});
+        status::emit(chat, &events, target.chat_id.as_deref(), status).await;
+    }
     let title = store_response(chat, &events, &text, failure.as_deref()).await;
     if let Some(Ok(())) = result {
         let mut done = json!({"done": true, "content": text.content});

@@ -20,6 +20,8 @@ pub(super) struct EditSources {
     pub(super) are_of_newest_message: bool,
     /// Why no image can be used, if the newest message contains images.
     pub(super) refusal: Option<String>,
+    /// A warning if the newest message contains images, and the engine cannot edit them.
+    pub(super) unused: Option<String>,
 }
 
 impl EditSources {
@@ -34,10 +36,20 @@ impl EditSources {
     ) -> Self {
         let mut sources = Self::default();
         let max_sources = max_sources(plan);
+        let newest = messages.iter().rposition(|message| message.is_from_user);
         if max_sources == 0 {
+            let newest = newest.and_then(|index| messages.get(index));
+            // If editing is disabled, the result is that of Open WebUI.
+            if let Ok(plan) = plan
+                && newest.is_some_and(|message| !message.images.is_empty())
+            {
+                let name = &plan.binding.name;
+                sources.unused = Some(format!(
+                    "the images of the message were not used: engine {name} cannot edit"
+                ));
+            }
             return sources;
         }
-        let newest = messages.iter().rposition(|message| message.is_from_user);
         let with_images = messages
             .iter()
             .enumerate()

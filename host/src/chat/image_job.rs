@@ -13,7 +13,6 @@ use super::prompt::Prompt;
 use super::{Chat, Turn, progress};
 use crate::files::NoRoom;
 use crate::jobs::{self, CompletedJob, ImageOrigin, JobPlan, JobRequest, Operation};
-use crate::store::FileRow;
 
 /// Time after a stop in which an engine finds out whether its upstream can be stopped.
 const STOP_TIME: Duration = Duration::from_secs(10);
@@ -58,18 +57,18 @@ pub(super) async fn generate(
     };
     let job = async {
         let plan = turn.plan(Operation::Generate)?;
-        let completed = chat.jobs.generate(&plan, request, &context).await;
+        let job = chat.jobs.generate(&plan, request, &context);
+        let completed = turn.upstream_work.wait_for(&plan, &context, job).await;
         completed.map(|mut completed| {
             completed.warnings.extend(warning);
             completed
         })
     };
     let run = run(chat, turn, &context, written_prompt.as_deref(), job).await;
-    let files = run.map_err(Failure::for_user)?;
+    let images = run.map_err(Failure::for_user)?;
     Ok(TurnImages {
-        files,
-        is_edit: false,
         written_prompt,
+        ..images
     })
 }
 
@@ -103,9 +102,13 @@ pub(super) async fn edit(
         sources: sources.images,
         mask: None,
     };
-    let job = async { chat.jobs.edit(&plan?, request, edit, &context).await };
-    let files = match run(chat, turn, &context, None, job).await {
-        Ok(files) => files,
+    let job = async {
+        let plan = plan?;
+        let job = chat.jobs.edit(&plan, request, edit, &context);
+        turn.upstream_work.wait_for(&plan, &context, job).await
+    };
+    let images = match run(chat, turn, &context, None, job).await {
+        Ok(images) => images,
         Err(Failure::Job(error))
             if let Some(binding) = &replaceable
                 && error.lacks_edit_setup(&binding.component.description) =>
@@ -116,9 +119,8 @@ pub(super) async fn edit(
         Err(failure) => return EditResult::Done(Err(failure.for_user())),
     };
     EditResult::Done(Ok(TurnImages {
-        files,
         is_edit: true,
-        written_prompt: None,
+        ..images
     }))
 }
 
@@ -146,7 +148,7 @@ async fn run(
     context: &JobContext,
     written_prompt: Option<&str>,
     job: impl Future<Output = Result<CompletedJob, jobs::Error>>,
-) -> Result<Vec<FileRow>, Failure> {
+) -> Result<TurnImages, Failure> {
     let room = chat.files.require_room(&turn.user, 0).await;
     room.map_err(|error| Failure::Other(refusal(error)))?;
     let mut notice = StopNotice {
@@ -163,14 +165,21 @@ async fn run(
         message_id: &turn.message_id,
         prompt: written_prompt,
     };
-    completed
+    let files = completed
         .save(&chat.files, &chat.store, &turn.user, Some(origin))
         .await
         .map_err(|error| {
             let id = &context.job;
             tracing::error!(job = id, "cannot store the images of job {id}: {error:#}");
             Failure::Other("the image could not be stored".to_owned())
-        })
+        })?;
+    Ok(TurnImages {
+        files,
+        is_edit: false,
+        written_prompt: None,
+        revised_prompt: completed.revised_prompt,
+        warnings: completed.warnings,
+    })
 }
 
 /// Reports to the user of a turn that is stopped before its image arrived if the upstream works on.
@@ -183,16 +192,15 @@ struct StopNotice<'a> {
 
 impl Drop for StopNotice<'_> {
     fn drop(&mut self) {
-        if !self.is_needed {
+        // If the engine can stop no upstream, the end of the turn says so.
+        if !self.is_needed || self.turn.upstream_work.may_continue() {
             return;
         }
         let (works_on, store) = (self.works_on.clone(), self.chat.store.clone());
         let events = self.turn.events(&self.chat.events);
         tokio::spawn(async move {
-            if tokio::time::timeout(STOP_TIME, works_on.cancelled())
-                .await
-                .is_err()
-            {
+            let timeout = tokio::time::timeout(STOP_TIME, works_on.cancelled());
+            if timeout.await.is_err() {
                 return;
             }
             let status = json!({

@@ -1,11 +1,11 @@
 //! Reports a turn's image to the client: status events, and the files at the end.
 
 use pinhole_ground::text::plain;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::event::MessageEvents;
 use super::history::is_temporary;
-use super::outcome::Outcome;
+use super::outcome::{Outcome, TurnImages};
 use super::{Chat, MAX_REASON_BYTES, Turn};
 use crate::files::file_entry;
 
@@ -13,7 +13,9 @@ use crate::files::file_entry;
 ///
 /// Source: Open WebUI `utils/middleware.py`, the image generation handler: three status texts, then
 /// `files`. Temporary chats do not receive the first one. A failure also has `error` and `reason`, and
-/// the last status `prompt` if a language model wrote the prompt.
+/// the last status `prompt` if a language model wrote the prompt, `revised_prompt` if the upstream
+/// rewrote it, and `warnings` if the images differ from the request. A status with the warnings as its text
+/// follows.
 pub(super) struct StatusReport<'a> {
     chat: &'a Chat,
     turn: &'a Turn,
@@ -41,13 +43,11 @@ impl<'a> StatusReport<'a> {
         }
         match image.await {
             Ok(images) => {
-                let mut status = json!({"description": "Image created", "done": true});
-                if let (Some(status), Some(prompt)) =
-                    (status.as_object_mut(), &images.written_prompt)
-                {
-                    status.insert("prompt".to_owned(), prompt.as_str().into());
+                self.emit(created_status(&images)).await;
+                // The newest status is the one that Open WebUI's client shows.
+                if let Some(note) = images.note() {
+                    self.emit(json!({"description": note, "done": true})).await;
                 }
-                self.emit(status).await;
                 let entries: Vec<Value> = images.files.iter().map(file_entry).collect();
                 self.events.emit("files", json!({"files": entries}));
                 Ok(images)
@@ -66,18 +66,42 @@ impl<'a> StatusReport<'a> {
         }
     }
 
-    /// Stores a status with its message, then emits it, so that a client that reloads the chat misses
-    /// none.
     async fn emit(&self, status: Value) {
-        if let Some(chat_id) = self.stored_chat_id {
-            let store = &self.chat.store;
-            let stored = store
-                .add_status(chat_id, &self.turn.message_id, &status)
-                .await;
-            if let Err(error) = stored {
-                tracing::error!("cannot store a status of chat {chat_id}: {error}");
-            }
-        }
-        self.events.emit("status", status);
+        emit(self.chat, &self.events, self.stored_chat_id, status).await;
     }
+}
+
+/// Stores a status with its message, then emits it, so that a client that reloads the chat misses none.
+pub(super) async fn emit(
+    chat: &Chat,
+    events: &MessageEvents,
+    stored_chat_id: Option<&str>,
+    status: Value,
+) {
+    if let Some(chat_id) = stored_chat_id {
+        let message_id = &events.target.message_id;
+        let stored = chat.store.add_status(chat_id, message_id, &status).await;
+        if let Err(error) = stored {
+            tracing::error!("cannot store a status of chat {chat_id}: {error}");
+        }
+    }
+    events.emit("status", status);
+}
+
+/// The status of a turn with images.
+fn created_status(images: &TurnImages) -> Value {
+    let mut status = Map::from_iter([
+        ("description".to_owned(), "Image created".into()),
+        ("done".to_owned(), true.into()),
+    ]);
+    let mut add = |name: &str, text: &Option<String>| {
+        let value = text.as_deref().map(|text| (name.to_owned(), text.into()));
+        status.extend(value);
+    };
+    add("prompt", &images.written_prompt);
+    add("revised_prompt", &images.revised_prompt);
+    if !images.warnings.is_empty() {
+        status.insert("warnings".to_owned(), images.warnings.clone().into());
+    }
+    status.into()
 }

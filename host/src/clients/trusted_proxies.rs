@@ -122,6 +122,16 @@ impl TrustedProxies {
         Some(headers.get(HOST)?.to_str().ok()?.to_owned())
     }
 
+    /// The scheme that the client's browser knows: as the trusted proxy says, or else `http`.
+    #[must_use]
+    pub fn requested_scheme(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> &'static str {
+        let is_https = peer.is_some_and(|peer| self.contains(peer))
+            && values(headers, "x-forwarded-proto")
+                .and_then(|schemes| schemes.rsplit(',').next().map(|it| it.trim() == "https"))
+                .unwrap_or(false);
+        if is_https { "https" } else { "http" }
+    }
+
     fn first_untrusted(
         &self,
         peer: IpAddr,

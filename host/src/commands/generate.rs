@@ -13,7 +13,7 @@ use pinhole::jobs::{CompletedJob, Error, JobPlan, JobRequest, Jobs, Operation, R
 use pinhole_ground::data_dir;
 use pinhole_images::Image;
 use pinhole_sandbox::{Edit, JobContext, Limits, Progress};
-use serde_json::Map;
+use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
 use super::serve::shutdown_signal;
@@ -59,6 +59,9 @@ pub(crate) struct Generate {
     /// Output file [default: a name derived from the prompt]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Print one JSON object: the files, what the engine reports, and its warnings
+    #[arg(long)]
+    json: bool,
 }
 
 /// A job, as the command line describes it.
@@ -71,6 +74,7 @@ struct Job {
 /// Runs the job and prints the paths of the images. Returns the exit code.
 pub(crate) async fn generate(config: &Config, arguments: Generate) -> Result<u8> {
     let (prompt, out) = (arguments.prompt.clone(), arguments.out.clone());
+    let json = arguments.json;
     if let Some(out) = &out
         && (out.is_dir() || out.file_name().is_none())
     {
@@ -91,15 +95,32 @@ pub(crate) async fn generate(config: &Config, arguments: Generate) -> Result<u8>
             let paths = output_paths(out.as_deref(), &prompt, &completed.images);
             for (path, image) in paths.iter().zip(&completed.images) {
                 write_image(path, image)?;
-                println!("{}", path.display());
+                if !json {
+                    println!("{}", path.display());
+                }
             }
-            for warning in &completed.warnings {
-                eprintln!("pinhole: note: {warning}");
+            if json {
+                println!("{}", to_json(&completed, &paths));
+            }
+            for note in completed.notes() {
+                eprintln!("pinhole: note: {note}");
             }
             Ok(0)
         }
         Err(error) => Ok(print_error(&error)),
     }
+}
+
+/// The job's result for programs.
+fn to_json(completed: &CompletedJob, paths: &[PathBuf]) -> Value {
+    json!({
+        "files": paths,
+        "binding": completed.binding,
+        "engine": completed.engine,
+        "revised_prompt": completed.revised_prompt,
+        "details": completed.details,
+        "warnings": completed.warnings,
+    })
 }
 
 /// Reads the files and parameters of the job. The error is one line.
@@ -173,11 +194,20 @@ async fn execute(jobs: &Jobs, job: Job, context: &JobContext) -> Result<Complete
     };
     // A user of this program may use every engine.
     let requester = Requester::operator();
-    let plan = JobPlan::new(jobs.snapshot(), operation, job.engine.as_deref(), requester)?;
-    match job.edit {
+    let (engine, model) = (job.engine.as_deref(), job.request.model.as_deref());
+    let plan = JobPlan::new(jobs.snapshot(), operation, engine, model, requester)?;
+    let result = match job.edit {
         None => jobs.generate(&plan, job.request, context).await,
         Some(edit) => jobs.edit(&plan, job.request, edit, context).await,
+    };
+    let is_stopped = |error: &Error| error.kind().name() == "cancelled";
+    if result.as_ref().is_err_and(is_stopped)
+        && context.usage.may_be_charged()
+        && !plan.stops_upstream()
+    {
+        eprintln!("pinhole: note: the upstream may still finish the image, and charge for it");
     }
+    result
 }
 
 /// Cancels the job on Ctrl-C or SIGTERM, and waits until it returns.

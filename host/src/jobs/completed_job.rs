@@ -25,6 +25,8 @@ pub struct CompletedJob {
     pub details: Value,
     /// What the user should know about the images, such as that one is missing.
     pub warnings: Vec<String>,
+    /// How many of the warnings are the engine's own, which come first.
+    pub engine_warnings: usize,
 }
 
 /// Where images come from: a message of a chat.
@@ -37,6 +39,14 @@ pub struct ImageOrigin<'a> {
 }
 
 impl CompletedJob {
+    /// What a person should know about the images: the warnings, and that the prompt was rewritten.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let rewritten = self.revised_prompt.as_ref();
+        let rewritten = rewritten.map(|text| format!("the upstream rewrote the prompt: {text}"));
+        self.warnings.iter().cloned().chain(rewritten).collect()
+    }
+
     /// Stores all images, or none, for the user.
     ///
     /// If the origin is a message of a stored chat that the user may write to, the images are linked to it
@@ -79,6 +89,7 @@ impl CompletedJob {
             "engine": self.engine,
             "digest": self.digest,
             "details": self.details,
+            "revised_prompt": self.revised_prompt,
             "warnings": self.warnings,
         });
         if let (Some(metadata), Some(origin)) = (metadata.as_object_mut(), origin) {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::binding::Binding;
 use super::error::Error;
+use super::model_alias::ModelAlias;
+use super::request::JobRequest;
 use super::requester::Requester;
 use super::snapshot::Snapshot;
 
@@ -20,18 +22,22 @@ pub struct JobPlan {
     pub snapshot: Arc<Snapshot>,
     pub binding: Arc<Binding>,
     pub(super) requester: Requester,
-    /// The client named the binding, so the job never falls back to another.
+    /// The client named the binding, or a model that stands for one, so the job never falls back to another.
     pub(super) is_named: bool,
+    /// What the requested model stands for.
+    alias: Option<ModelAlias>,
 }
 
 impl JobPlan {
-    /// Chooses the binding of a job. `engine` is the name that the client requests, if any.
+    /// Chooses the binding of a job. `engine` and `model` are the names that the client requests, if any. A
+    /// model that is an alias decides the binding, unless the client requests another one.
     ///
     /// Fails if the operation is disabled, or if the requester may not use such a binding.
     pub fn new(
         snapshot: Arc<Snapshot>,
         operation: Operation,
         engine: Option<&str>,
+        model: Option<&str>,
         requester: Requester,
     ) -> Result<Self, Error> {
         let settings = &snapshot.settings;
@@ -45,13 +51,36 @@ impl JobPlan {
             Operation::Generate => &settings.engine,
             Operation::Edit => &settings.edit.engine,
         };
+        let alias = model
+            .and_then(|model| snapshot.alias(model))
+            .filter(|alias| engine.is_none_or(|engine| engine == alias.binding))
+            .cloned();
+        let engine = alias.as_ref().map(|it| it.binding.as_str()).or(engine);
         let binding = snapshot.choose(engine, &requester, default)?.clone();
         Ok(Self {
             binding,
             requester,
             is_named: engine.is_some(),
+            alias,
             snapshot,
         })
+    }
+
+    /// True if the engine stops its upstream when the job is cancelled.
+    #[must_use]
+    pub fn stops_upstream(&self) -> bool {
+        self.binding.component.description.abilities.cancel
+    }
+
+    /// The request with the model that its alias stands for.
+    pub(super) fn resolve_model(&self, request: JobRequest) -> JobRequest {
+        match &self.alias {
+            None => request,
+            Some(alias) => JobRequest {
+                model: alias.model.clone(),
+                ..request
+            },
+        }
     }
 
     /// The bindings to try if the first one is unavailable, in order.

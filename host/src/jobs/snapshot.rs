@@ -10,6 +10,7 @@ use pinhole_sandbox::Engines;
 
 use super::binding::{Binding, BindingContext, parse_bindings};
 use super::error::Error;
+use super::model_alias::{ALIASES, ModelAlias, parse_aliases};
 use super::requester::Requester;
 use super::size::parse_size;
 use crate::settings::Settings;
@@ -27,6 +28,7 @@ pub struct Snapshot {
     /// Names without a binding, with the reason. The reason follows the name in a sentence.
     unavailable: BTreeMap<String, String>,
     fallbacks: Vec<String>,
+    aliases: BTreeMap<String, ModelAlias>,
 }
 
 impl Snapshot {
@@ -41,6 +43,7 @@ impl Snapshot {
         check_size("IMAGE_SIZE", settings.size.as_deref())?;
         check_size("IMAGE_EDIT_SIZE", settings.edit.size.as_deref())?;
         let fallbacks = parse_fallbacks(environment)?;
+        let aliases = parse_aliases(environment)?;
         let mut specs = parse_bindings(environment)?;
         for component in engines.admitted() {
             specs.entry(component.description.name.clone()).or_default();
@@ -75,10 +78,28 @@ impl Snapshot {
         }
         Ok(Self {
             fallbacks,
+            aliases,
             settings,
             bindings,
             unavailable,
         })
+    }
+
+    /// What a model's name stands for, if it is an alias.
+    #[must_use]
+    pub fn alias(&self, model: &str) -> Option<&ModelAlias> {
+        self.aliases.get(model)
+    }
+
+    /// The aliases of models that the requester may use, by name.
+    pub fn usable_aliases(
+        &self,
+        requester: &Requester,
+    ) -> impl Iterator<Item = (&str, &ModelAlias)> {
+        self.aliases
+            .iter()
+            .filter(|(_, alias)| self.usable(requester).any(|it| it.name == alias.binding))
+            .map(|(name, alias)| (name.as_str(), alias))
     }
 
     /// All bindings, by name.
@@ -194,6 +215,14 @@ impl Snapshot {
                 return Err(problem);
             }
         }
+        for (name, alias) in &self.aliases {
+            let binding = &alias.binding;
+            let was_known =
+                previous.alias(name) == Some(alias) && previous.binding(binding).is_none();
+            if self.binding(binding).is_none() && !was_known {
+                return Err(self.unknown_alias(name, alias));
+            }
+        }
         let (settings, before) = (&self.settings, &previous.settings);
         for (variable, name, name_before) in [
             ("IMAGE_GENERATION_ENGINE", &settings.engine, &before.engine),
@@ -213,6 +242,16 @@ impl Snapshot {
             }
         }
         Ok(())
+    }
+
+    /// Why an alias cannot be used.
+    fn unknown_alias(&self, name: &str, alias: &ModelAlias) -> String {
+        let binding = &alias.binding;
+        let names: Vec<_> = self.bindings.keys().map(String::as_str).collect();
+        let names = names.join(", ");
+        format!(
+            "{ALIASES} has {binding:?} for {name:?}, which is not an engine: use one of {names}"
+        )
     }
 
     /// For each binding that has any: the problems of its settings, for the operator.

@@ -284,10 +284,34 @@ pub(super) const HOST_SETTINGS: &[HostSetting] = &[
         "Metadata that generated images retain: essential (color profile and orientation), strip (none) or keep (all).",
     ),
     setting(
+        "WEBUI_URL",
+        "webui.url",
+        Url,
+        "URL at which browsers reach the server, for links to images. Empty uses the host of each request.",
+    ),
+    setting(
+        "PINHOLE_LINK_LIFETIME",
+        "pinhole.link_lifetime",
+        Text,
+        "How long a link to an image works without a key, such as 30m, 24h (the default) or 4w.",
+    ),
+    setting(
+        "PINHOLE_RESPONSE_FORMAT",
+        "pinhole.response_format",
+        Text,
+        "Images in responses of OpenAI's API without response_format: b64_json (the default) or url. Models named dall-e-… return url and gpt-image-… b64_json, as OpenAI's do.",
+    ),
+    setting(
         "PINHOLE_BINDINGS",
         "pinhole.bindings",
         SecretObject,
         "Additional named configurations of engines.",
+    ),
+    setting(
+        "PINHOLE_MODEL_ALIASES",
+        "pinhole.model_aliases",
+        Object,
+        "Names of models that clients send, each with a configuration (\"sketch\"), or a model of one (\"flux-dev@comfyui\"), that makes the image.",
     ),
     setting(
         "PINHOLE_FALLBACKS",

@@ -25,7 +25,7 @@ use super::held_body::hold;
 use super::json_body::JsonLimits;
 use super::tasks;
 use crate::app::App;
-use crate::chat::{self, Reply, Turn};
+use crate::chat::{self, Reply, Turn, UpstreamWork};
 use crate::clients::MAX_CHATS;
 use crate::store;
 
@@ -146,6 +146,7 @@ async fn start_turn(app: &App, user: store::User, body: ChatBody) -> Result<Turn
         request,
         payload,
         memory,
+        origin,
     } = body;
     choices::check(&payload)?;
     let wants_image = request.wants_image();
@@ -164,6 +165,8 @@ async fn start_turn(app: &App, user: store::User, body: ChatBody) -> Result<Turn
             None => uuid::Uuid::new_v4().to_string(),
         },
         wants_image: may_create_images,
+        upstream_work: UpstreamWork::default(),
+        links: origin.links(app, &snapshot.settings),
         snapshot,
         requester,
         engine: options.engine(),

@@ -50,6 +50,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(describe, delete))
         .routes(routes!(content::content))
         .routes(routes!(content::named_content))
+        .routes(routes!(content::linked_content))
         .routes(routes!(thumbnail::thumbnail))
 }
 

@@ -52,11 +52,21 @@ struct StoredImage {
     id: String,
     name: String,
     content_type: String,
+    /// Not part of Open WebUI's API: the prompt as the upstream rewrote it.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revised_prompt: Option<String>,
+    /// Not part of Open WebUI's API: in what the images of the job differ from the request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<String>,
 }
 
-impl From<FileRow> for StoredImage {
-    fn from(file: FileRow) -> Self {
+impl StoredImage {
+    fn new(file: FileRow, completed: &CompletedJob) -> Self {
         Self {
+            revised_prompt: completed.revised_prompt.clone(),
+            warnings: completed.warnings.clone(),
             url: file.url(),
             id: file.id,
             name: file.name,
@@ -109,8 +119,14 @@ async fn generate(
     }
     app.files.require_room(&user, 0).await?;
     let requester = auth::requester(&app, &snapshot, &user, None).await?;
-    let plan = JobPlan::new(snapshot, Operation::Generate, request.engine(), requester)
-        .map_err(bracketed)?;
+    let plan = JobPlan::new(
+        snapshot,
+        Operation::Generate,
+        request.engine(),
+        request.model(),
+        requester,
+    )
+    .map_err(bracketed)?;
     let request = request.into_job_request(&plan.binding.component.description);
     let completed = app.jobs.generate(&plan, request, &job_context()).await;
     store_images(&app, &user, completed.map_err(bracketed)?).await
@@ -148,8 +164,14 @@ async fn edit(
         .await
         .map_err(ApiError::bracketed)?;
     let requester = auth::requester(&app, &snapshot, &user, None).await?;
-    let plan = JobPlan::new(snapshot, Operation::Edit, generation.engine(), requester)
-        .map_err(bracketed)?;
+    let plan = JobPlan::new(
+        snapshot,
+        Operation::Edit,
+        generation.engine(),
+        generation.model(),
+        requester,
+    )
+    .map_err(bracketed)?;
     let request = generation.into_job_request(&plan.binding.component.description);
     let mask = None;
     let edit = Edit { sources, mask };
@@ -208,7 +230,8 @@ async fn store_images(
         .save(&app.files, &app.store, user, None)
         .await
         .map_err(|error| ApiError::internal(&error).without_retry())?;
-    Ok(Json(files.into_iter().map(StoredImage::from).collect()))
+    let entry = |file| StoredImage::new(file, &completed);
+    Ok(Json(files.into_iter().map(entry).collect()))
 }
 
 /// The error of a job in Open WebUI's format.

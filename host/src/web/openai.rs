@@ -25,6 +25,7 @@ use super::chat::COMPLETION_JSON;
 use super::error::{ApiError, OpenAiError};
 use super::extractors::Json;
 use super::json_body::JsonBody;
+use super::request_origin::RequestOrigin;
 use super::source_images::{EDIT_JSON, MAX_EDIT_BODY_BYTES};
 use crate::app::App;
 use crate::jobs::{self, CompletedJob, JobPlan, JobRequest, Operation};
@@ -76,9 +77,10 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 async fn generate(
     State(app): State<Arc<App>>,
     ImageCreator(user): ImageCreator,
+    origin: RequestOrigin,
     Json(request): Json<ImageRequest>,
 ) -> Result<Response, OpenAiError> {
-    respond(app, &user, request, None).await
+    respond(app, &user, origin, request, None).await
 }
 
 /// `POST /v1/images/edits`
@@ -108,6 +110,7 @@ async fn generate(
 async fn edit(
     State(app): State<Arc<App>>,
     ImageCreator(user): ImageCreator,
+    origin: RequestOrigin,
     body: EditBody,
 ) -> Result<Response, OpenAiError> {
     let (request, edit) = match body {
@@ -121,7 +124,7 @@ async fn edit(
         }
         EditBody::Json(request) => request.load(&app, &user).await?,
     };
-    respond(app, &user, request, Some(edit)).await
+    respond(app, &user, origin, request, Some(edit)).await
 }
 
 /// The body of an edit.
@@ -151,21 +154,25 @@ impl<S: Send + Sync> FromRequest<S> for EditBody {
 async fn respond(
     app: Arc<App>,
     user: &User,
+    origin: RequestOrigin,
     request: ImageRequest,
     edit: Option<Edit>,
 ) -> Result<Response, OpenAiError> {
-    let delivery = request.delivery()?;
-    if matches!(delivery, Delivery::Url) {
-        let room = app.files.require_room(user, 0).await;
-        room.map_err(ApiError::from)?;
-    }
     let operation = match edit {
         None => Operation::Generate,
         Some(_) => Operation::Edit,
     };
     let snapshot = app.jobs.snapshot();
     let requester = auth::requester(&app, &snapshot, user, None).await?;
-    let plan = JobPlan::new(snapshot, operation, request.engine(), requester)?;
+    let (engine, model) = (request.engine(), request.model());
+    let plan = JobPlan::new(snapshot, operation, engine, model, requester)?;
+    let settings = &plan.snapshot.settings;
+    let delivery = request.delivery(plan.binding.default_model(), settings.prefers_urls)?;
+    if matches!(delivery, Delivery::Url) {
+        let room = app.files.require_room(user, 0).await;
+        room.map_err(ApiError::from)?;
+    }
+    let links = origin.links(&app, settings);
     let request = request.into_job_request(&plan.binding.component.description);
     let context = JobContext::new(uuid::Uuid::new_v4().to_string());
     match delivery {
@@ -186,7 +193,7 @@ async fn respond(
                 .save(&app.files, &app.store, user, None)
                 .await
                 .map_err(|error| ApiError::internal(&error).without_retry())?;
-            Ok(Json(url_response(&completed, &files)).into_response())
+            Ok(Json(url_response(&completed, &files, &links)).into_response())
         }
     }
 }

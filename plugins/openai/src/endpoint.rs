@@ -11,6 +11,7 @@ const BEARER: &str = "api";
 const AZURE: &str = "azure";
 /// The domain of every Azure resource.
 const AZURE_HOST_SUFFIX: &str = ".azure.com";
+const OPENAI_HOST: &str = "api.openai.com";
 /// Precedes the name of the deployment in a classic Azure URL.
 const DEPLOYMENTS_PATH: &str = "/openai/deployments/";
 
@@ -21,6 +22,8 @@ pub(crate) struct Endpoint {
     pub(crate) upstream: &'static str,
     /// The model, if the base URL is a classic Azure URL.
     pub(crate) deployment: Option<String>,
+    /// The base URL is OpenAI's own.
+    pub(crate) is_openai: bool,
     path_prefix: &'static str,
     api_version: Option<String>,
 }
@@ -60,8 +63,9 @@ impl Endpoint {
         let (host, _port) = host_and_port
             .rsplit_once(':')
             .unwrap_or((host_and_port, ""));
+        let host = host.to_lowercase();
         let deployment = path.split_once(DEPLOYMENTS_PATH).map(|(_, name)| name);
-        let is_azure = deployment.is_some() || host.to_lowercase().ends_with(AZURE_HOST_SUFFIX);
+        let is_azure = deployment.is_some() || host.ends_with(AZURE_HOST_SUFFIX);
         let upstream = match settings.text(AUTHENTICATION).as_deref() {
             Some("bearer") => BEARER,
             Some("api-key") => AZURE,
@@ -71,6 +75,8 @@ impl Endpoint {
         let has_path = !path.trim_matches('/').is_empty();
         Self {
             upstream,
+            // Also the hosts of its regions.
+            is_openai: host == OPENAI_HOST || host.ends_with(".api.openai.com"),
             deployment: deployment.map(|name| name.trim_end_matches('/').to_owned()),
             path_prefix: if has_path { "" } else { "/v1" },
             api_version: settings.text(API_VERSION),

@@ -228,9 +228,9 @@ fn model_settings() -> Vec<Setting> {
             LISTED_MODELS,
             Text,
             "Listed models",
-            "Comma-separated prefixes of the models that users can choose. Empty: every model.",
-        )
-        .with_default("gpt-image-,chatgpt-image-,dall-e-"),
+            "Comma-separated prefixes of the models that users can choose. * matches all. Empty: those that make \
+             images, by OpenAI's names on its own host, and elsewhere as far as the upstream tells.",
+        ),
     ]
 }
 

@@ -4,6 +4,7 @@ mod credential;
 mod files;
 mod isolation;
 mod leak;
+mod links;
 mod reflection;
 
 pub(crate) use isolation::{add_user, remove_user};
@@ -223,6 +224,18 @@ pub(crate) const CASES: &[AttackCase] = &[
         |target| Box::pin(isolation::files_of_other_user(target)),
     )
     .guarded_by(&[Guard::OwnFiles]),
+    AttackCase::new(
+        "S8-link-signature",
+        "a link opens only the file for which the server made it, and nothing else",
+        |target| Box::pin(links::signature(target)),
+    )
+    .guarded_by(&[Guard::LinkSignature]),
+    AttackCase::new(
+        "S8-link-expiry",
+        "a link stops to work at its time",
+        |target| Box::pin(links::expiry(target)),
+    )
+    .guarded_by(&[Guard::LinkExpiry]),
     AttackCase::new(
         "S9-memory",
         "a job finds nothing that another left in the engine's memory",

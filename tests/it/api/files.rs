@@ -1,5 +1,6 @@
 //! Operations of stored files.
 
+use pinhole::files::link::FileLinks;
 use pinhole_tests::PIXEL;
 
 use super::*;
@@ -55,6 +56,17 @@ async fn file_operations() {
     api.case("good", get("/content/any-name.png")).await;
     api.case("good", get("/thumbnail?size=256")).await;
     api.case("odd_size", get("/thumbnail?size=7")).await;
+    let row = api.server.app.store.file(file["id"].as_str().unwrap());
+    let links = FileLinks {
+        signer: api.server.app.accounts.links.clone(),
+        base_url: String::new(),
+        lifetime_secs: 3600,
+    };
+    let link = links.url(&row.await.unwrap().unwrap());
+    let open = |path: &str| api.ask_without_key(Method::GET, path);
+    api.case("good", open(&link)).await;
+    let forged = format!("{path}/content/1/AAAA/image.png");
+    api.case("forged", open(&forged)).await;
     let second_user = api.server.add_second_user().await;
     for rest in ["", "/content", "/content/x.png", "/thumbnail"] {
         let path = format!("{path}{rest}");
@@ -71,6 +83,7 @@ async fn file_operations() {
     .await;
     api.case("good", api.ask(Method::DELETE, &path)).await;
     api.case("not_found", api.ask(Method::DELETE, &path)).await;
+    api.case("not_found", open(&link)).await;
     let search = |name: &str| api.ask(Method::GET, &format!("{FILES}search?filename={name}"));
     api.case("good", upload(form("file", PIXEL))).await;
     api.case("good", search("fox*")).await;

@@ -152,7 +152,7 @@ async fn image_operations_while_generation_is_disabled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn openai_image_operations() {
-    let api = Api::start(&[]).await;
+    let api = Api::start(&[("WEBUI_URL", "https://images.example")]).await;
     let post = |path: &str, body: Value| api.ask(Method::POST, path).json(&body);
     for (case, body) in [
         ("good", json!({"prompt": "a fox", "size": "64x48"})),
@@ -202,7 +202,7 @@ async fn openai_image_operations() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chat_completion_operations() {
-    let api = Api::start(&[]).await;
+    let api = Api::start(&[("WEBUI_URL", "https://images.example")]).await;
     let turn = |body: Value| api.ask(Method::POST, "/api/chat/completions").json(&body);
     let messages = json!([{"role": "user", "content": "a fox"}]);
     for (case, body) in [

@@ -246,10 +246,13 @@ async fn engine_without_editing_makes_a_new_image() {
     let mut listener = EventListener::of_chat(&sketch, &sketch.key, "c1").await;
     let reply = ask(&sketch, &request(Some("c1"), true)).await;
     assert_eq!(reply.status, 200, "{}", reply.body);
-    assert_eq!(
-        outline(&listener.collect_events(&sketch).await),
-        IMAGE_CREATED
-    );
+    let events = listener.collect_events(&sketch).await;
+    let warning = "the images of the message were not used: engine sketch cannot edit";
+    assert_eq!(events[1]["data"]["data"]["warnings"], json!([warning]));
+    // The status that the user sees.
+    let note = json!({"description": format!("Note: {warning}"), "done": true});
+    assert_eq!(events[2]["data"]["data"], note);
+    assert_eq!(events[3]["data"]["type"], "files");
     // A missing engine is reported, whatever it could do.
     let mut turn_request = request(Some("c1"), true);
     turn_request["image_generation"] = json!({"engine": "nosuch"});

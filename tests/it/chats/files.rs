@@ -279,6 +279,7 @@ async fn images_are_linked_only_to_writable_messages() {
         revised_prompt: None,
         details: json!({}),
         warnings: Vec::new(),
+        engine_warnings: 0,
     };
     let administrator = server
         .app

@@ -89,6 +89,50 @@ async fn unreachable_upstream_is_named_with_its_variable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn generate_prints_what_differs_from_the_request() {
+    let image = json!({"b64_json": pinhole_tests::pixel_base64(), "revised_prompt": "a red fox"});
+    let upstream = FakeUpstream::json(200, json!({"data": [image]})).await;
+    let program = Program::new(&["openai"]).with(
+        "IMAGES_OPENAI_API_BASE_URL",
+        &format!("{}/v1", upstream.url()),
+    );
+    let arguments = [
+        "generate",
+        "a fox",
+        "--engine",
+        "openai",
+        "--model",
+        "gpt-image-1",
+        "--count",
+        "2",
+        "--size",
+        "1024x1024",
+        "--json",
+    ];
+    let output = program.run(&arguments);
+    assert_eq!(output.code, Some(0), "{output:?}");
+    let warnings = [
+        "1 of 2 images received",
+        "generated at 1x1 instead of 1024x1024",
+    ];
+    let printed: Value = serde_json::from_str(&output.out).unwrap();
+    assert_eq!(printed["files"], json!(["a-fox.png"]));
+    assert_eq!(printed["engine"], "openai");
+    assert_eq!(printed["revised_prompt"], "a red fox");
+    assert_eq!(printed["warnings"], json!(warnings));
+    let notes = [
+        warnings[0],
+        warnings[1],
+        "the upstream rewrote the prompt: a red fox",
+    ];
+    let notes: Vec<String> = notes
+        .iter()
+        .map(|it| format!("pinhole: note: {it}"))
+        .collect();
+    assert_eq!(output.err.lines().collect::<Vec<_>>(), notes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn silent_upstream_is_named_with_its_variable() {
     let upstream =
         FakeUpstream::start(async |_| std::future::pending::<FakeResponse>().await).await;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use pinhole::files::{THUMBNAIL_SIZES, UPLOAD_LIMITS};
 use pinhole_images::Image;
-use pinhole_tests::{PIXEL, TestServer, gif, long_image};
+use pinhole_tests::{PIXEL, TestServer, file_path, gif, long_image};
 use serde_json::json;
 
 use super::{assert_not_found, file_id, response_json, upload};
@@ -13,7 +13,8 @@ async fn generate_image(server: &TestServer, size: &str) -> String {
     let body = json!({"prompt": "a fox", "size": size, "response_format": "url"});
     let (status, response) = server.post_json("/v1/images/generations", &body).await;
     assert_eq!(status, 200, "{response}");
-    let id = file_id(response["data"][0]["url"].as_str().unwrap()).to_owned();
+    let path = file_path(response["data"][0]["url"].as_str().unwrap());
+    let id = file_id(&path);
     format!("/api/v1/files/{id}/thumbnail")
 }
 

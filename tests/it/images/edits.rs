@@ -1,6 +1,6 @@
 //! `POST /v1/images/edits`: forms and JSON, on engine `openai`.
 
-use pinhole_tests::{FakeUpstream, PIXEL, TestServer, pixel_base64};
+use pinhole_tests::{FakeUpstream, PIXEL, TestServer, file_path, pixel_base64};
 use serde_json::{Value, json};
 
 use super::{Refusal, assert_refused, invalid, response_images};
@@ -131,6 +131,7 @@ async fn form_with_all_fields_reaches_engine() {
         "data": [{"b64_json": pixel_base64(), "revised_prompt": "bluer"}],
         "output_format": "png", "quality": "low", "background": "opaque",
         "usage": {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7},
+        "warnings": ["1 of 2 images received", "generated at 1x1 instead of 1024x1024"],
     });
     assert_eq!(response, expected);
     let expected_fields = [
@@ -164,7 +165,7 @@ async fn form_accepts_several_images() {
         assert_eq!(status, 200, "{response}");
         let url = response["data"][0]["url"].as_str().unwrap();
         assert_eq!(response["data"][0]["revised_prompt"], "bluer");
-        let stored = server.get(url).send().await.unwrap();
+        let stored = server.get(&file_path(url)).send().await.unwrap();
         assert_eq!(stored.bytes().await.unwrap(), PIXEL);
         let expected = [
             "model=gpt-image-1.5",
@@ -188,7 +189,8 @@ async fn json_accepts_data_urls_and_own_files() {
     let (status, first) = server.post_json(EDITS, &body).await;
     assert_eq!(status, 200, "{first}");
     let url = first["data"][0]["url"].as_str().unwrap();
-    let id = url.split('/').nth(4).unwrap();
+    let path = file_path(url);
+    let id = path.split('/').nth(4).unwrap();
     for reference in [json!({"image_url": url}), json!({"file_id": id})] {
         let edit = json!({"prompt": "bluer", "images": [reference], "mask": mask});
         let (edit_status, response) = server.post_json(EDITS, &edit).await;

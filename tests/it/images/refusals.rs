@@ -3,7 +3,7 @@
 use pinhole_tests::TestServer;
 use serde_json::{Value, json};
 
-use super::{GENERATIONS, Refusal, assert_refused, generate, invalid, malformed};
+use super::{GENERATIONS, Refusal, assert_refused, invalid, malformed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn invalid_field_is_named() {
@@ -95,29 +95,6 @@ async fn invalid_field_is_named() {
             ..invalid(param, message)
         };
         assert_refused(param, server.post_json(GENERATIONS, &body).await, &expected);
-    }
-    assert_eq!(server.stored_files(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn unknown_model_has_engine_error() {
-    let server = TestServer::start(&[]).await;
-    for model in ["dall-e-3", "Sketch", "sketch "] {
-        let body = json!({"prompt": "a fox", "model": model, "response_format": "url"});
-        let response = server.post_json(GENERATIONS, &body).await;
-        assert_eq!(
-            response.1["error"]["message"],
-            format!("sketch has no model {model:?}: leave the model out")
-        );
-        let expected = Refusal {
-            code: json!("not-found"),
-            ..invalid("model", "")
-        };
-        assert_refused(model, response, &expected);
-    }
-    for model in [json!("sketch"), json!(""), json!(null)] {
-        let body = json!({"prompt": "a fox", "model": model, "size": "64x64"});
-        generate(&server, body).await;
     }
     assert_eq!(server.stored_files(), 0);
 }

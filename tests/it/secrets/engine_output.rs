@@ -14,6 +14,7 @@ async fn engine_error_and_prompt_are_redacted() {
         ("code", "/error/code"),
         ("field", "/error/param"),
         ("prompt", "/data/0/revised_prompt"),
+        ("warning", "/warnings/0"),
     ] {
         let (status, response) = fixture.generate(&format!("join {part}")).await;
         let text = response.pointer(pointer).and_then(Value::as_str);

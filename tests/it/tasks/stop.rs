@@ -70,6 +70,42 @@ async fn stop_reaches_engine_upstream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn stop_says_that_the_upstream_may_continue() {
+    let upstream = FakeUpstream::start(async |request: RecordedRequest| {
+        if request.line().starts_with("POST") {
+            std::future::pending::<()>().await;
+        }
+        FakeResponse::json(404, &json!({}))
+    })
+    .await;
+    let (model, _) = hanging_model("").await;
+    let url = format!("{}/v1", upstream.url());
+    let server = server("openai", &model, &[("IMAGES_OPENAI_API_BASE_URL", &url)]).await;
+    let chat_id = create_chat(&server).await;
+    let mut socket = SocketClient::connect_as(&server, &server.key).await;
+    let mut request = turn(true);
+    request["chat_id"] = json!(chat_id);
+    let task = start_task(&server, &request).await;
+    // The upstream has the order, and this engine cannot take it back.
+    upstream.wait_for_requests(1).await;
+    let (status, stopped) = server
+        .post_json(&format!("/api/tasks/stop/{task}"), &json!({}))
+        .await;
+    assert_eq!(status, 200, "{stopped}");
+    let note = "Stopped. The upstream may still finish the image, and charge for it.";
+    let mut last = Value::Null;
+    loop {
+        let event = next_event(&mut socket, &chat_id).await;
+        if event["type"] == CANCELLED {
+            break;
+        }
+        last = event;
+    }
+    assert_eq!(last["data"]["description"], note, "{last}");
+    assert_eq!(last["data"]["done"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stop_drops_model_response_and_stores_partial_text() {
     let (model, dropped) = hanging_model("Here is ").await;
     let server = server("sketch", &model, &[]).await;

@@ -70,14 +70,22 @@ pub struct JobImages {
     pub details: Value,
     /// What the user should know about the images.
     pub warnings: Vec<String>,
+    /// How many of the warnings are the engine's own, which come first.
+    pub engine_warnings: usize,
 }
 
 impl JobImages {
-    /// The details, with the warnings as `notes`: a case can name both in one pattern.
+    /// The details, with the engine's own warnings as `notes`: a case can name both in one pattern.
     pub(crate) fn details_with_notes(&self) -> Value {
         let mut details = self.details.clone();
-        if let (Some(fields), false) = (details.as_object_mut(), self.warnings.is_empty()) {
-            fields.insert("notes".to_owned(), self.warnings.clone().into());
+        let notes: Vec<&str> = self
+            .warnings
+            .iter()
+            .take(self.engine_warnings)
+            .map(String::as_str)
+            .collect();
+        if let (Some(fields), false) = (details.as_object_mut(), notes.is_empty()) {
+            fields.insert("notes".to_owned(), notes.into());
         }
         details
     }

@@ -199,6 +199,10 @@ guards! {
     SecretModels = "secret-models",
     /// A language model's response contains no key of its server.
     SecretChat = "secret-chat",
+    /// A link opens only the file for which the server signed it.
+    LinkSignature = "link-signature",
+    /// A link works until it expires.
+    LinkExpiry = "link-expiry",
     /// A user reads only their own files; an administrator reads all.
     OwnFiles = "own-files",
     /// A user uses, and sees the models of, only the bindings that their groups may use.

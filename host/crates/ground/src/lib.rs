@@ -6,6 +6,7 @@ pub mod audit;
 pub mod ballast;
 pub mod data_dir;
 pub mod disk;
+pub mod duration;
 pub mod environment;
 pub mod fair_queue;
 pub mod guard;

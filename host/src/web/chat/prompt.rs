@@ -38,6 +38,7 @@ pub(super) async fn complete(
         request,
         payload,
         memory: _memory,
+        ..
     }: ChatBody,
 ) -> Result<Json<Value>, ApiError> {
     let Some(id) = request.model else {

@@ -1,14 +1,18 @@
 //! `ChatRequest`: the body of a chat completion request.
 
-use axum::extract::{FromRequest, Request};
+use std::sync::Arc;
+
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use pinhole_ground::memory::MemoryLease;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::app::App;
 use crate::web::error::{ApiError, Rejection};
 use crate::web::json_body::JsonBody;
+use crate::web::request_origin::RequestOrigin;
 
 /// Length of the id of a chat or message, in bytes.
 const MAX_ID_BYTES: usize = 200;
@@ -20,6 +24,7 @@ pub(in crate::web) struct ChatBody {
     pub(super) payload: Map<String, Value>,
     /// Counts the payload, and its text for a language model.
     pub(super) memory: MemoryLease,
+    pub(super) origin: RequestOrigin,
 }
 
 /// The fields of a chat completion request that the server uses. All fields are passed to the language
@@ -59,11 +64,17 @@ struct ChatFeatures {
     image_generation: Option<bool>,
 }
 
-impl<S: Send + Sync> FromRequest<S> for ChatBody {
+impl FromRequest<Arc<App>> for ChatBody {
     type Rejection = Rejection;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Rejection> {
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Rejection> {
         let uri = request.uri().clone();
+        let (mut parts, body) = request.into_parts();
+        let origin = match RequestOrigin::from_request_parts(&mut parts, app).await {
+            Ok(origin) => origin,
+            Err(never) => match never {},
+        };
+        let request = Request::from_parts(parts, body);
         let body = async {
             let body = JsonBody::read(request).await?;
             let payload = body.parse()?;
@@ -71,6 +82,7 @@ impl<S: Send + Sync> FromRequest<S> for ChatBody {
                 request: ChatRequest::new(&payload)?,
                 payload,
                 memory: body.into_lease_with_text(),
+                origin,
             })
         };
         let body = body.await;

@@ -12,10 +12,13 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::image_headers::{disposition, entity_tag, image_headers, is_cached, not_modified};
+use super::image_headers::{
+    allow_other_sites, disposition, entity_tag, image_headers, is_cached, not_modified,
+};
 use super::range::{ByteRange, parse_range};
 use super::{find, not_found};
 use crate::app::App;
+use crate::store::{FileRow, now};
 use crate::web::auth::User;
 use crate::web::error::{ApiError, Rejection};
 use crate::web::extractors::{Path, Query};
@@ -63,15 +66,26 @@ pub(super) async fn content(
 ) -> Result<Response, ApiError> {
     let file = find(&app, &user, &id).await?;
     let Query(query) = query?;
-    let tag = entity_tag(&file, "");
-    if is_cached(&headers, tag.as_ref()) {
+    respond(&app, &file, &query, &method, &headers).await
+}
+
+/// The bytes of a file that the client may read.
+async fn respond(
+    app: &App,
+    file: &FileRow,
+    query: &ContentQuery,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let tag = entity_tag(file, "");
+    if is_cached(headers, tag.as_ref()) {
         return Ok(not_modified(tag));
     }
     let disposition = disposition(query.disposition_kind(), &file.name);
     let mut response = image_headers(&file.media_type, tag.as_ref(), &disposition);
     response.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let length = file.length();
-    let (status, range) = match requested_range(&method, &headers, tag.as_ref(), length) {
+    let (status, range) = match requested_range(method, headers, tag.as_ref(), length) {
         ByteRange::Whole => (StatusCode::OK, 0..length),
         ByteRange::Part(range) => {
             let (first, last) = (range.start, range.end.saturating_sub(1));
@@ -84,8 +98,8 @@ pub(super) async fn content(
     let sent_bytes = range.end.saturating_sub(range.start);
     response.insert(CONTENT_LENGTH, HeaderValue::from(sent_bytes));
     // `HEAD` reads one byte to check that the file exists.
-    let range = if method == Method::HEAD { 0..1 } else { range };
-    let bytes = app.files.read(&file, range).await?.ok_or_else(not_found)?;
+    let range = if *method == Method::HEAD { 0..1 } else { range };
+    let bytes = app.files.read(file, range).await?.ok_or_else(not_found)?;
     Ok((status, response, Body::from_stream(bytes)).into_response())
 }
 
@@ -114,6 +128,47 @@ pub(super) async fn named_content(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     content(app, user, Path(id), query, method, headers).await
+}
+
+/// `GET /api/v1/files/{id}/content/{expires}/{signature}/{name}`
+#[utoipa::path(
+    get,
+    path = "/api/v1/files/{id}/content/{expires}/{signature}/{name}",
+    tag = "files",
+    operation_id = "read_linked_file",
+    summary = "Return an image's bytes to anyone who has the link",
+    params(
+        ("id" = String, Path, description = "Id of the file."),
+        ("expires" = String, Path, description = "When the link expires, in seconds since 1970."),
+        ("signature" = String, Path, description = "The server's signature of both."),
+        ("name" = String, Path, description = "Any name."),
+        ContentQuery,
+    ),
+    responses(
+        (status = 200, description = "the bytes", content_type = "image/*", body = [u8]),
+        (status = 206, description = "the requested range", content_type = "image/*", body = [u8]),
+        (status = 304, description = "the client's copy is current"),
+        (status = 403, description = "the server did not make this link, or it has expired"),
+        (status = 404, description = "the file was deleted"),
+        (status = 416, description = "the range is beyond the end"),
+    ),
+    security(()),
+)]
+pub(super) async fn linked_content(
+    State(app): State<Arc<App>>,
+    Path((id, expires, signature, _name)): Path<(String, String, String, String)>,
+    query: Result<Query<ContentQuery>, Rejection>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let verified = app.accounts.links.verify(&id, &expires, &signature, now());
+    let left_secs =
+        verified.map_err(|refusal| ApiError::new(StatusCode::FORBIDDEN, refusal.reason))?;
+    let Query(query) = query?;
+    let file = app.files.find_linked(&id).await?.ok_or_else(not_found)?;
+    let mut response = respond(&app, &file, &query, &method, &headers).await?;
+    allow_other_sites(response.headers_mut(), left_secs);
+    Ok(response)
 }
 
 /// `Range` has no meaning for `HEAD`, and is ignored if the client's part is of another file.

@@ -50,6 +50,16 @@ pub(super) fn not_modified(tag: Option<HeaderValue>) -> Response {
     (StatusCode::NOT_MODIFIED, headers).into_response()
 }
 
+/// Lets pages of all sites show the image, and caches keep it as long as its link works.
+pub(super) fn allow_other_sites(headers: &mut HeaderMap, link_secs: u64) {
+    let cross_origin = HeaderValue::from_static("cross-origin");
+    headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, cross_origin);
+    let max_age = format!("private, max-age={link_secs}");
+    if let Ok(max_age) = HeaderValue::try_from(max_age) {
+        headers.insert(CACHE_CONTROL, max_age);
+    }
+}
+
 /// The headers of the bytes. A media type that is not a known image format is only downloaded, never
 /// rendered.
 pub(super) fn image_headers(

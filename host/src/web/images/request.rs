@@ -55,6 +55,11 @@ impl GenerationRequest {
         self.engine.as_deref().filter(|name| !name.is_empty())
     }
 
+    /// The requested model.
+    pub(super) fn model(&self) -> Option<&str> {
+        self.model.as_deref().filter(|name| !name.is_empty())
+    }
+
     /// The request for an engine. Fields of Open WebUI that the engine does not support are removed:
     /// clients send them to every engine, and Open WebUI ignores them too.
     pub(super) fn into_job_request(self, engine: &Description) -> JobRequest {

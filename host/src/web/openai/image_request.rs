@@ -79,7 +79,13 @@ pub(super) enum Delivery {
 }
 
 impl ImageRequest {
-    pub(super) fn delivery(&self) -> Result<Delivery, ApiError> {
+    /// The format of the response. Without `response_format`, the model decides as at OpenAI: the requested
+    /// one, or else `default_model`. For models of other names, `prefers_urls` does.
+    pub(super) fn delivery(
+        &self,
+        default_model: Option<&str>,
+        prefers_urls: bool,
+    ) -> Result<Delivery, ApiError> {
         let partial_images = self.partial_images.unwrap_or(0);
         if partial_images > MAX_PARTIAL_IMAGES {
             let message = format!("partial_images must be 0 to {MAX_PARTIAL_IMAGES}");
@@ -92,8 +98,22 @@ impl ImageRequest {
             )),
             (true, _) => Ok(Delivery::Stream { partial_images }),
             (false, Some(ResponseFormat::Url)) => Ok(Delivery::Url),
-            (false, _) => Ok(Delivery::Base64),
+            (false, Some(ResponseFormat::B64Json)) => Ok(Delivery::Base64),
+            (false, None) => {
+                let model = self.model().or(default_model).unwrap_or_default();
+                let returns_urls = returns_urls(model).unwrap_or(prefers_urls);
+                Ok(if returns_urls {
+                    Delivery::Url
+                } else {
+                    Delivery::Base64
+                })
+            }
         }
+    }
+
+    /// The requested model.
+    pub(super) fn model(&self) -> Option<&str> {
+        self.model.as_deref().filter(|model| !model.is_empty())
     }
 
     /// The name of the requested engine.
@@ -146,6 +166,21 @@ impl ImageRequest {
             .map(|(name, value)| (name.to_owned(), value))
             .collect()
     }
+}
+
+/// Does OpenAI return URLs of this model's images, unless the request says otherwise? `None` if the name is not
+/// one of OpenAI's. Gateways put a provider's name in front of it.
+///
+/// Source: OpenAI's reference of the images API, `response_format`.
+fn returns_urls(model: &str) -> Option<bool> {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    if name.starts_with("dall-e-") {
+        return Some(true);
+    }
+    let returns_base64 = ["gpt-image-", "chatgpt-image-"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix));
+    returns_base64.then_some(false)
 }
 
 /// Does the engine declare requests to the paths of OpenAI's API?
@@ -216,7 +251,7 @@ mod tests {
     fn stream_is_base64_with_limited_previews() {
         let delivery = |body: Value| {
             let request: ImageRequest = serde_json::from_value(body).unwrap();
-            request.delivery().ok()
+            request.delivery(None, false).ok()
         };
         assert_eq!(delivery(json!({})), Some(Delivery::Base64));
         assert_eq!(
@@ -230,6 +265,35 @@ mod tests {
         let url = json!({"stream": true, "response_format": "url"});
         assert_eq!(delivery(url), None);
         assert_eq!(delivery(json!({"partial_images": 4})), None);
+    }
+
+    #[test]
+    fn model_decides_format_if_request_does_not() {
+        #[track_caller]
+        fn check(model: Option<&str>, default: Option<&str>, prefers_urls: bool, is_url: bool) {
+            let request: ImageRequest = serde_json::from_value(json!({"model": model})).unwrap();
+            let delivery = request.delivery(default, prefers_urls).ok();
+            let expected = if is_url {
+                Delivery::Url
+            } else {
+                Delivery::Base64
+            };
+            assert_eq!(delivery, Some(expected), "{model:?} {default:?}");
+        }
+        for prefers_urls in [false, true] {
+            check(Some("dall-e-3"), None, prefers_urls, true);
+            check(Some("openai/dall-e-2"), None, prefers_urls, true);
+            check(Some("gpt-image-1"), None, prefers_urls, false);
+            check(Some("chatgpt-image-latest"), None, prefers_urls, false);
+            check(Some("flux"), Some("dall-e-3"), prefers_urls, prefers_urls);
+            check(Some(""), Some("dall-e-3"), prefers_urls, true);
+            check(None, Some("dall-e-3"), prefers_urls, true);
+            check(None, None, prefers_urls, prefers_urls);
+        }
+        let request: ImageRequest =
+            serde_json::from_value(json!({"model": "dall-e-3", "response_format": "b64_json"}))
+                .unwrap();
+        assert_eq!(request.delivery(None, true).ok(), Some(Delivery::Base64));
     }
 
     #[test]

@@ -55,6 +55,8 @@ struct CompletedImage {
     revised_prompt: Option<String>,
     /// `usage` is that of the whole job in the last image, and zero in the others.
     properties: ImageProperties,
+    /// Those of the job, in its last image.
+    warnings: Vec<String>,
 }
 
 /// Selects the previews that the client receives.
@@ -170,6 +172,7 @@ fn completed_events(completed: CompletedJob) -> impl Iterator<Item = ImageEvent>
         images,
         revised_prompt,
         details,
+        mut warnings,
         ..
     } = completed;
     let properties = ImageProperties::from_details(&details);
@@ -185,6 +188,11 @@ fn completed_events(completed: CompletedJob) -> impl Iterator<Item = ImageEvent>
             properties: ImageProperties {
                 usage: Some(usage),
                 ..properties.clone()
+            },
+            warnings: if index == last {
+                std::mem::take(&mut warnings)
+            } else {
+                Vec::new()
             },
         }))
     })
@@ -208,6 +216,8 @@ struct ImageEventData<'a> {
     revised_prompt: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Usage>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    warnings: &'a [String],
     /// Empty: the base64 is inserted into the serialized event, so that it is written only once.
     b64_json: &'static str,
 }
@@ -225,6 +235,7 @@ impl<'a> ImageEventData<'a> {
             partial_image_index: None,
             revised_prompt: None,
             usage: None,
+            warnings: &[],
             b64_json: "",
         }
     }
@@ -288,6 +299,7 @@ impl CompletedImage {
             quality: quality.as_deref().unwrap_or(defaults.quality),
             revised_prompt: self.revised_prompt.as_deref(),
             usage: *usage,
+            warnings: &self.warnings,
             ..defaults
         };
         data.into_sse(&self.image)

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use pinhole_ground::text::is_plain;
 use pinhole_images::Image;
 
+use crate::files::link::FileLinks;
 use crate::jobs::CompletedJob;
 use crate::store::{FileRow, now};
 use crate::web::error::ApiError;
@@ -48,9 +49,13 @@ pub(super) struct ImagesResponse {
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Usage>,
+    /// Not part of OpenAI's API: in what the images differ from the request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<String>,
 }
 
-/// An image as `b64_json` or `url`, depending on the request's `response_format`.
+/// An image as `b64_json` or `url`, depending on the request's `response_format`, or else on its model.
 #[derive(Clone, Serialize, ToSchema)]
 struct ImageEntry {
     #[schema(nullable = false)]
@@ -93,6 +98,7 @@ impl ImagesResponse {
             quality: properties.quality,
             size: properties.size,
             usage: properties.usage,
+            warnings: completed.warnings.clone(),
         }
     }
 }
@@ -198,11 +204,15 @@ impl BodyPart {
     }
 }
 
-/// The images as URLs of stored files.
-pub(super) fn url_response(completed: &CompletedJob, files: &[FileRow]) -> ImagesResponse {
+/// The images as links to stored files.
+pub(super) fn url_response(
+    completed: &CompletedJob,
+    files: &[FileRow],
+    links: &FileLinks,
+) -> ImagesResponse {
     let entry = |file: &FileRow| ImageEntry {
         b64_json: None,
-        url: Some(file.url()),
+        url: Some(links.url(file)),
         revised_prompt: completed.revised_prompt.clone(),
     };
     ImagesResponse::new(completed, files.iter().map(entry).collect())

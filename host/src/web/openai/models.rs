@@ -12,6 +12,7 @@ use pinhole_ground::text::plain;
 use pinhole_sandbox::MAX_MODEL_BYTES;
 
 use crate::app::App;
+use crate::jobs::Binding;
 use crate::store;
 use crate::web::auth::{self, User};
 use crate::web::error::{ApiError, OpenAiError};
@@ -114,16 +115,26 @@ async fn models(app: &App, user: &store::User) -> Result<Vec<OpenAiModel>, ApiEr
         .collect())
 }
 
-/// The models of the binding that generates for the user. None for a user who may not generate.
+/// The models of the binding that generates for the user, then the aliases that the user may use. None for a user who may not generate.
 async fn image_models(app: &App, user: &store::User) -> Result<Vec<OpenAiModel>, ApiError> {
     if !auth::may_create_images(app, user).await? {
         return Ok(Vec::new());
     }
     let snapshot = app.jobs.snapshot();
     let requester = auth::requester(app, &snapshot, user, None).await?;
-    let Ok(binding) = snapshot.listed_binding(&requester) else {
-        return Ok(Vec::new());
+    let aliases = snapshot
+        .usable_aliases(&requester)
+        .map(|(name, alias)| OpenAiModel::new(name.to_owned(), alias.binding.clone(), 0));
+    let mut models = match snapshot.listed_binding(&requester) {
+        Ok(binding) => binding_models(app, binding).await,
+        Err(_) => Vec::new(),
     };
+    models.extend(aliases);
+    Ok(models)
+}
+
+/// The models that a binding lists, or else its default model.
+async fn binding_models(app: &App, binding: &Arc<Binding>) -> Vec<OpenAiModel> {
     let listed = app.jobs.listed_models(binding).await;
     let mut ids: Vec<String> = match &listed {
         Ok(models) => models.iter().map(|model| model.id.clone()).collect(),
@@ -133,8 +144,7 @@ async fn image_models(app: &App, user: &store::User) -> Result<Vec<OpenAiModel>,
         ids.extend(binding.default_model().map(str::to_owned));
     }
     let owner = &binding.name;
-    Ok(ids
-        .into_iter()
+    ids.into_iter()
         .map(|id| OpenAiModel::new(id, owner.clone(), 0))
-        .collect())
+        .collect()
 }

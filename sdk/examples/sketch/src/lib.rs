@@ -1,14 +1,17 @@
 //! `sketch`: draws hills under a low sun from the prompt and the seed, without an upstream.
 //!
-//! The same prompt, seed and size always give the same bytes. It is the example for
+//! The same prompt, seed, size and format always give the same bytes. It takes any model's name, because
+//! clients send that of the service for which they were written. It is the example for
 //! [`pinhole_sdk`], and the engine of a server that is not configured yet.
 
+mod encoding;
 mod landscape;
 
+use encoding::Encoding;
 use landscape::Landscape;
 use pinhole_sdk::{
-    Abilities, Description, Engine, Error, ErrorKind, Image, Job, Model, Output, Progress,
-    Settings, Size, images, job,
+    Abilities, Description, Engine, Error, Image, Job, Model, Output, Progress, Settings, Size,
+    images, job,
 };
 
 const DEFAULT_SIZE: Size = Size::new(512, 512);
@@ -33,10 +36,7 @@ impl Engine for Sketch {
     }
 
     fn generate(job: Job, _settings: Settings) -> Result<Output, Error> {
-        if let Some(model) = job.model.filter(|model| model != "sketch") {
-            let message = format!("sketch has no model {model:?}: leave the model out");
-            return Err(Error::new(ErrorKind::NotFound, message).with_field("model"));
-        }
+        let encoding = Encoding::from_job(&job)?;
         let size = job.size.unwrap_or(DEFAULT_SIZE);
         let first = job.seed.unwrap_or_else(job::random);
         let seeds: Vec<u64> = (0..job.count)
@@ -45,8 +45,9 @@ impl Engine for Sketch {
         let mut made = Vec::new();
         for (index, seed) in seeds.iter().enumerate() {
             let report_part = |part: f32| report((index as f32 + part) / seeds.len() as f32);
-            let png = draw(&job.prompt, *seed, size, report_part)?;
-            let image = images::from_bytes(&png).map_err(Error::protocol)?;
+            let pixels = Landscape::new(&job.prompt, *seed, size).render(report_part);
+            let bytes = encoding.encode(size, &pixels)?;
+            let image = images::from_bytes(&bytes).map_err(Error::protocol)?;
             made.push(image);
         }
         let details = serde_json::json!({ "seeds": seeds }).to_string();
@@ -77,28 +78,14 @@ fn report(fraction: f32) {
     job::report(&progress, None::<&Image>);
 }
 
-/// Draws a PNG. Calls `report` a few times with the finished fraction.
-fn draw(prompt: &str, seed: u64, size: Size, report: impl Fn(f32)) -> Result<Vec<u8>, Error> {
-    let pixels = Landscape::new(prompt, seed, size).render(report);
-    encode_png(size, &pixels)
-        .map_err(|error| Error::protocol(format!("cannot encode the PNG: {error}")))
-}
-
-fn encode_png(size: Size, pixels: &[u8]) -> Result<Vec<u8>, png::EncodingError> {
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, size.width, size.height);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_compression(png::Compression::Fastest);
-    encoder.write_header()?.write_image_data(pixels)?;
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn draw_png(prompt: &str, seed: u64, width: u32, height: u32) -> Vec<u8> {
-        draw(prompt, seed, Size::new(width, height), |_| ()).unwrap()
+        let size = Size::new(width, height);
+        let pixels = Landscape::new(prompt, seed, size).render(|_| ());
+        Encoding::Png.encode(size, &pixels).unwrap()
     }
 
     #[test]

@@ -37,6 +37,7 @@ use model::{Completion, Model, Models};
 use outcome::Outcome;
 use status::StatusReport;
 
+pub use outcome::images_markdown;
 pub use upstream_work::UpstreamWork;
 
 /// Length of the reason for a failure, for the language model and the client, in bytes.

@@ -43,7 +43,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use http::Uri;
-use http::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use serde::Serialize;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowCredentials, AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
@@ -68,6 +68,15 @@ pub const MAX_BODY_BYTES: usize = JsonLimits::FORM.max_bytes;
 
 /// How long browsers remember what a page of another origin may send.
 const CORS_MAX_AGE: Duration = Duration::from_secs(600);
+
+/// Headers of responses that scripts of other origins may read: clients decide by them whether to retry.
+const EXPOSED_HEADERS: [&str; 5] = [
+    "content-disposition",
+    "retry-after",
+    "retry-after-ms",
+    "x-request-id",
+    "x-should-retry",
+];
 
 /// All routes of the server.
 pub fn router(app: Arc<App>) -> Router {
@@ -124,6 +133,7 @@ fn cors(origins: AllowedOrigins) -> CorsLayer {
         }))
         .allow_methods(AllowMethods::mirror_request())
         .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers(EXPOSED_HEADERS.map(HeaderName::from_static))
         .max_age(CORS_MAX_AGE)
 }
 

@@ -76,15 +76,40 @@ impl<'a> Request<'a> {
     ///
     /// Each image replaces the value at its JSON pointer. Fails if `value` has nothing there.
     pub fn json_with_images(
-        mut self,
+        self,
         value: &impl Serialize,
         images: &[(&str, &'a Image)],
     ) -> Result<Self, Error> {
+        self.json_with(value, images, |_| String::new())
+    }
+
+    /// Sets a JSON body in which the host inserts images as data URLs.
+    ///
+    /// Each image replaces the value at its JSON pointer. Fails if `value` has nothing there.
+    pub fn json_with_data_urls(
+        self,
+        value: &impl Serialize,
+        images: &[(&str, &'a Image)],
+    ) -> Result<Self, Error> {
+        self.json_with(value, images, |image| {
+            format!("data:{};base64,", image.media_type())
+        })
+    }
+
+    fn json_with(
+        mut self,
+        value: &impl Serialize,
+        images: &[(&str, &'a Image)],
+        prefix: impl Fn(&Image) -> String,
+    ) -> Result<Self, Error> {
         let value = serde_json::to_value(value)
             .map_err(|error| Error::protocol(format!("cannot write the request: {error}")))?;
-        let pointers: Vec<&str> = images.iter().map(|(pointer, _)| *pointer).collect();
+        let places: Vec<(&str, String)> = images
+            .iter()
+            .map(|(pointer, image)| (*pointer, prefix(image)))
+            .collect();
         let mut parts = Vec::new();
-        for piece in split_json(value, &pointers)? {
+        for piece in split_json(value, &places)? {
             parts.push(match piece {
                 Piece::Text(text) => Part::Text(text),
                 Piece::Image(index) => match images.get(index) {
@@ -205,21 +230,22 @@ enum Piece {
     Image(usize),
 }
 
-/// Splits the JSON text of `value` at the pointers. Each image is between two quotes.
-fn split_json(mut value: Value, pointers: &[&str]) -> Result<Vec<Piece>, Error> {
+/// Splits the JSON text of `value` at the pointers. Each image is between two quotes, after the text of its
+/// place.
+fn split_json(mut value: Value, places: &[(&str, String)]) -> Result<Vec<Piece>, Error> {
     // The marker must not occur in the value itself.
     let mut marker = String::from("pinhole-image");
     let original = value.to_string();
     while original.contains(&marker) {
         marker.push('-');
     }
-    for (index, pointer) in pointers.iter().enumerate() {
+    for (index, (pointer, prefix)) in places.iter().enumerate() {
         let target = value.pointer_mut(pointer).ok_or_else(|| {
             Error::protocol(format!(
                 "cannot insert an image at {pointer}: the request has no such JSON pointer"
             ))
         })?;
-        *target = Value::String(format!("{marker}:{index}:"));
+        *target = Value::String(format!("{prefix}{marker}:{index}:"));
     }
     let marked = value.to_string();
     let mut pieces = Vec::new();
@@ -241,7 +267,8 @@ mod tests {
     use super::*;
 
     fn check(value: Value, pointers: &[&str], expected: &[Piece]) {
-        assert_eq!(split_json(value, pointers).unwrap(), expected);
+        let places: Vec<_> = pointers.iter().map(|it| (*it, String::new())).collect();
+        assert_eq!(split_json(value, &places).unwrap(), expected);
     }
 
     fn text(text: &str) -> Piece {
@@ -266,24 +293,32 @@ mod tests {
 
     #[test]
     fn split_json_ignores_marker_in_prompt() {
-        let pieces = split_json(
+        check(
             json!({"image": null, "prompt": "pinhole-image:0:"}),
             &["/image"],
-        )
-        .unwrap();
-        assert_eq!(
-            pieces,
-            [
+            &[
                 text(r#"{"image":""#),
                 Piece::Image(0),
                 text(r#"","prompt":"pinhole-image:0:"}"#),
-            ]
+            ],
         );
     }
 
     #[test]
+    fn split_json_puts_prefix_before_image() {
+        let place = ("/url", "data:image/png;base64,".to_owned());
+        let pieces = split_json(json!({"url": null}), &[place]).unwrap();
+        let expected = [
+            text(r#"{"url":"data:image/png;base64,"#),
+            Piece::Image(0),
+            text(r#""}"#),
+        ];
+        assert_eq!(pieces, expected);
+    }
+
+    #[test]
     fn split_json_refuses_missing_pointer() {
-        assert!(split_json(json!({}), &["/image"]).is_err());
+        assert!(split_json(json!({}), &[("/image", String::new())]).is_err());
     }
 
     #[test]

@@ -216,7 +216,9 @@ fn snapshots() -> insta::Settings {
         ("updated_at", "[time]"),
         ("changed_at", "[time]"),
         ("expires_at", "[time]"),
+        ("completed_at", "[time]"),
         ("b64_json", "[picture]"),
+        ("result", "[picture]"),
         ("hash", "[hash]"),
         ("token", "[session]"),
         ("set-cookie", "[cookie]"),
@@ -245,6 +247,7 @@ fn snapshots() -> insta::Settings {
         "user_id",
     ] {
         let blotted = |content: Content, _: ContentPath| match content.as_str() {
+            Some(text) if text.starts_with("data:") => Content::from("[picture]"),
             Some(text) => Content::from(redact(text)),
             None => content,
         };

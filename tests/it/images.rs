@@ -18,6 +18,16 @@ use serde_json::{Value, json};
 
 const GENERATIONS: &str = "/v1/images/generations";
 
+/// The usage of a response, without details.
+fn usage(input: u64, output: u64) -> Value {
+    let details = json!({"image_tokens": 0, "text_tokens": 0});
+    json!({
+        "input_tokens": input, "input_tokens_details": details,
+        "output_tokens": output, "output_tokens_details": details,
+        "total_tokens": input + output,
+    })
+}
+
 async fn generate(server: &TestServer, body: Value) -> Value {
     let (status, response) = server.post_json(GENERATIONS, &body).await;
     assert_eq!(status, 200, "{response}");

@@ -20,6 +20,7 @@ mod clients;
 mod comfyui;
 mod command;
 mod compile;
+mod dialects;
 mod egress;
 mod engines_page;
 mod events;

@@ -13,8 +13,9 @@ use crate::server::Server;
 use crate::steps::announce;
 use crate::workspace::Workspace;
 
-const PYTHON_SCRIPTS: &[&str] = &["images.py", "chat.py", "events.py"];
-const NODE_SCRIPTS: &[&str] = &["images.mjs", "chat.mjs"];
+const PYTHON_SCRIPTS: &[&str] = &["images.py", "chat.py", "dialects.py", "events.py"];
+const LITELLM_SCRIPTS: &[&str] = &["litellm_client.py"];
+const NODE_SCRIPTS: &[&str] = &["images.mjs", "chat.mjs", "dialects.mjs"];
 
 /// The directories of the scripts, and of what xtask installs and writes for them.
 struct Directories {
@@ -45,7 +46,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let upstream = Upstream::start(&directories.scripts.join("upstream.py"))?;
     let data = directories.built.join("data");
     let server = start_server(workspace, &data, &upstream.url)?;
-    for clients in [python_clients, node_clients] {
+    for clients in [python_clients, litellm_clients, node_clients] {
         match clients(&directories)? {
             Clients::Skipped(reason) => announce(reason),
             Clients::Ready(commands) => {
@@ -76,23 +77,55 @@ fn run_client(mut command: Command, server: &Server, upstream: &Upstream) -> Res
     Ok(())
 }
 
+/// Python scripts and their packages.
+struct PythonSuite {
+    scripts: &'static [&'static str],
+    /// The file with the packages.
+    requirements: &'static str,
+    /// The directory of the packages.
+    packages: &'static str,
+}
+
 fn python_clients(directories: &Directories) -> Result<Clients> {
-    let requirements = directories.scripts.join("requirements.txt");
-    let packages = directories.built.join("python");
+    python_commands(
+        directories,
+        &PythonSuite {
+            scripts: PYTHON_SCRIPTS,
+            requirements: "requirements.txt",
+            packages: "python",
+        },
+    )
+}
+
+/// LiteLLM needs other versions of the same packages.
+fn litellm_clients(directories: &Directories) -> Result<Clients> {
+    python_commands(
+        directories,
+        &PythonSuite {
+            scripts: LITELLM_SCRIPTS,
+            requirements: "litellm.txt",
+            packages: "litellm",
+        },
+    )
+}
+
+fn python_commands(directories: &Directories, suite: &PythonSuite) -> Result<Clients> {
+    let requirements = directories.scripts.join(suite.requirements);
+    let packages = directories.built.join(suite.packages);
     let pip = packages::pip_install(&requirements, &packages);
     if !packages::install(pip, &[requirements], &packages)? {
         return Ok(Clients::Skipped(
-            "skipping the Python clients: cannot install their packages, check the network",
+            "skipping Python clients: cannot install their packages, check the network",
         ));
     }
-    let command = |name| {
+    let command = |name: &&str| {
         let mut python = Command::new("python3");
         python
             .arg(directories.scripts.join(name))
             .env("PYTHONPATH", &packages);
         python
     };
-    Ok(Clients::Ready(PYTHON_SCRIPTS.iter().map(command).collect()))
+    Ok(Clients::Ready(suite.scripts.iter().map(command).collect()))
 }
 
 fn node_clients(directories: &Directories) -> Result<Clients> {
@@ -135,6 +168,8 @@ fn start_server(workspace: &Workspace, data: &Path, upstream_url: &str) -> Resul
         .env("PINHOLE_LOG", "error")
         // One user sends all requests.
         .env("PINHOLE_REQUESTS_PER_MINUTE", "1000000")
+        // The page of a client in a browser.
+        .env("CORS_ALLOW_ORIGIN", "https://app.example")
         .env("IMAGE_GENERATION_ENGINE", "openai")
         .env("IMAGE_GENERATION_MODEL", "gpt-image-2")
         .env("IMAGE_EDIT_MODEL", "gpt-image-2")

@@ -144,6 +144,11 @@ impl Models {
         all
     }
 
+    /// Does a server list the model?
+    pub async fn is_listed(&self, id: &str) -> bool {
+        self.find_listed(id, MAX_LIST_AGE).await.is_some()
+    }
+
     async fn find_listed<'a>(&'a self, id: &'a str, max_age: Duration) -> Option<Model<'a>> {
         let lists = self.lists(max_age).await;
         let contains = |list: &Option<Arc<[ListedModel]>>| {

@@ -25,24 +25,31 @@ pub(super) struct TurnImages {
 impl TurnImages {
     /// The images as Markdown, and what the user should know about them.
     pub(super) fn to_markdown(&self, links: &FileLinks) -> String {
-        let images = self
-            .files
-            .iter()
-            .map(|file| format!("![{}]({})", file.name, links.url(file)));
-        let note = self
-            .note()
-            .map(|note| format!("\n{}", escape_markdown(&note)));
-        let lines: Vec<String> = images.chain(note).collect();
-        lines.join("\n")
+        images_markdown(&self.files, &self.warnings, links)
     }
 
     /// One line for the user about all warnings.
     pub(super) fn note(&self) -> Option<String> {
-        if self.warnings.is_empty() {
-            return None;
-        }
-        Some(format!("Note: {}", self.warnings.join("; ")))
+        note(&self.warnings)
     }
+}
+
+/// Images as Markdown, and what the user should know about them.
+#[must_use]
+pub fn images_markdown(files: &[FileRow], warnings: &[String], links: &FileLinks) -> String {
+    let images = files
+        .iter()
+        .map(|file| format!("![{}]({})", file.name, links.url(file)));
+    let note = note(warnings).map(|note| format!("\n{}", escape_markdown(&note)));
+    let lines: Vec<String> = images.chain(note).collect();
+    lines.join("\n")
+}
+
+fn note(warnings: &[String]) -> Option<String> {
+    if warnings.is_empty() {
+        return None;
+    }
+    Some(format!("Note: {}", warnings.join("; ")))
 }
 
 /// The context message for the language model.

@@ -28,6 +28,11 @@ pub(super) fn decode_data_url(url: &str) -> Option<Vec<u8>> {
     if !head.ends_with(";base64") {
         return None;
     }
+    decode_base64(text)
+}
+
+/// The bytes of a text in base64.
+pub(super) fn decode_base64(text: &str) -> Option<Vec<u8>> {
     base64_simd::forgiving_decode_to_vec(text.as_bytes()).ok()
 }
 

@@ -14,7 +14,7 @@ use pinhole_images::Image;
 use pinhole_sandbox::Limits;
 
 use super::Files;
-use super::data_url::{decode_data_url, decoded_length, is_data_url};
+use super::data_url::{decode_base64, decode_data_url, decoded_length, is_data_url};
 use crate::store::{FileRow, User};
 
 /// Source images of one edit.
@@ -27,6 +27,8 @@ const MAX_ID_BYTES: usize = 100;
 pub enum ImageReference<'a> {
     /// A URL that contains the image.
     DataUrl(&'a str),
+    /// The image in base64.
+    Base64(&'a str),
     /// The id of a stored file, which may not exist.
     StoredFile(String),
     /// Any other URL.
@@ -88,12 +90,16 @@ impl<'a> ImageReference<'a> {
     /// Loads the image. A stored file must be one that the user may read.
     pub async fn load(&self, files: &Files, user: &User) -> Result<Image, LookupError> {
         match self {
-            Self::DataUrl(url) => {
+            Self::DataUrl(text) | Self::Base64(text) => {
                 let share = files.memory_of(user);
-                let lease = share.lease(decoded_length(url)).await;
+                let lease = share.lease(decoded_length(text)).await;
                 let lease = lease.map_err(LookupError::MemoryFull)?;
-                let bytes = decode_data_url(url).ok_or(LookupError::NotBase64)?;
-                parse_image(lease.attach(bytes))
+                let bytes = match self {
+                    Self::DataUrl(url) => decode_data_url(url).ok_or(LookupError::NotBase64),
+                    _ => decode_base64(text)
+                        .ok_or_else(|| LookupError::InvalidImage("it is not base64".to_owned())),
+                };
+                parse_image(lease.attach(bytes?))
             }
             Self::StoredFile(id) => load_file(files, user, id).await,
             Self::OtherUrl => Err(LookupError::OtherUrl),

@@ -113,6 +113,12 @@ impl Snapshot {
         self.bindings.get(name)
     }
 
+    /// The binding of this name, if the requester may use it.
+    #[must_use]
+    pub fn usable_binding(&self, name: &str, requester: &Requester) -> Option<&Arc<Binding>> {
+        self.usable(requester).find(|binding| binding.name == name)
+    }
+
     /// The binding of this name for an operator; by default the one that generates.
     pub fn operator_binding(&self, engine: Option<&str>) -> Result<&Arc<Binding>, Error> {
         let name = engine.unwrap_or(&self.settings.engine);

@@ -29,10 +29,10 @@ use crate::chat::{self, Reply, Turn, UpstreamWork};
 use crate::clients::MAX_CHATS;
 use crate::store;
 
+pub(super) use choices::check as check_choices;
 use completion::CompletionFormat;
-use image_options::ImageOptions;
-
 pub(super) use completion::{ChatResponse, Completion};
+pub(super) use image_options::ImageOptions;
 pub(super) use request::{ChatBody, ChatRequest};
 
 /// Wait for another chat completion to end, in milliseconds.
@@ -122,7 +122,7 @@ pub(super) async fn run_turn(
 }
 
 /// A place among the running chat completions.
-fn take_chat(app: &App, user: &store::User) -> Result<Share<String>, ApiError> {
+pub(super) fn take_chat(app: &App, user: &store::User) -> Result<Share<String>, ApiError> {
     let taken = app.clients.chats.take(Some(user.id.clone()));
     taken.map_err(|full| {
         let (status, detail) = match full {
@@ -148,7 +148,7 @@ async fn start_turn(app: &App, user: store::User, body: ChatBody) -> Result<Turn
         memory,
         origin,
     } = body;
-    choices::check(&payload)?;
+    check_choices(&payload)?;
     let wants_image = request.wants_image();
     let may_create_images = wants_image && auth::may_create_images(app, &user).await?;
     if wants_image && !may_create_images && app.chat.models.is_empty() {

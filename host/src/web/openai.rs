@@ -1,40 +1,59 @@
-//! OpenAI's API: images and chat completions, as JSON or as a stream of events.
+//! OpenAI's API: images, chat completions and responses, as JSON or as a stream of events.
+//!
+//! Each dialect converts its request to an `ImageJob`, and the job's outcome to its response.
 
+mod aspect_ratio;
 mod chat;
+mod chat_images;
+mod chat_request;
+mod conversation;
 mod edit_form;
 mod edit_request;
+mod image_fields;
+mod image_job;
+mod image_json;
+mod image_model;
 mod image_request;
 mod image_stream;
+mod image_tool;
 mod images_response;
+mod job_stream;
 mod models;
+mod response_object;
+mod responses;
+mod responses_request;
+mod source_reference;
+mod usage;
+mod variations;
 
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
-use futures_util::FutureExt;
 use http::header::CONTENT_TYPE;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
-use pinhole_sandbox::{Edit, JobContext};
+use pinhole_sandbox::Edit;
 
 use super::auth::{self, ImageCreator};
 use super::chat::COMPLETION_JSON;
-use super::error::{ApiError, OpenAiError};
+use super::error::OpenAiError;
 use super::extractors::Json;
 use super::json_body::JsonBody;
 use super::request_origin::RequestOrigin;
 use super::source_images::{EDIT_JSON, MAX_EDIT_BODY_BYTES};
 use crate::app::App;
-use crate::jobs::{self, CompletedJob, JobPlan, JobRequest, Operation};
+use crate::jobs::{JobPlan, Operation};
 use crate::store::User;
 
 use edit_form::ImageEditForm;
 use edit_request::ImageEditRequest;
+use image_fields::{ImageFields, Route};
+use image_job::ImageJob;
 use image_request::{Delivery, ImageRequest};
-use image_stream::stream_response;
+use image_stream::image_events;
 use images_response::{ImagesResponse, base64_response, url_response};
 
 pub(super) use image_request::is_openai_engine;
@@ -48,6 +67,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(generate))
         .routes(routes!(edit).layer(edit_limits))
+        .routes(routes!(variations::create).layer(DefaultBodyLimit::max(MAX_EDIT_BODY_BYTES)))
+        .routes(routes!(responses::create).layer(Extension(EDIT_JSON)))
         .routes(routes!(chat::complete).layer(Extension(COMPLETION_JSON)))
         .routes(routes!(models::list))
         .routes(routes!(models::find))
@@ -78,9 +99,10 @@ async fn generate(
     State(app): State<Arc<App>>,
     ImageCreator(user): ImageCreator,
     origin: RequestOrigin,
-    Json(request): Json<ImageRequest>,
+    Json(fields): Json<ImageFields>,
 ) -> Result<Response, OpenAiError> {
-    respond(app, &user, origin, request, None).await
+    let request = fields.into_request(Route::Generations)?;
+    respond(app, user, origin, request, None).await
 }
 
 /// `POST /v1/images/edits`
@@ -124,7 +146,7 @@ async fn edit(
         }
         EditBody::Json(request) => request.load(&app, &user).await?,
     };
-    respond(app, &user, origin, request, Some(edit)).await
+    respond(app, user, origin, request, Some(edit)).await
 }
 
 /// The body of an edit.
@@ -153,7 +175,7 @@ impl<S: Send + Sync> FromRequest<S> for EditBody {
 /// Runs the job. Images are stored only if the client wants URLs.
 async fn respond(
     app: Arc<App>,
-    user: &User,
+    user: User,
     origin: RequestOrigin,
     request: ImageRequest,
     edit: Option<Edit>,
@@ -163,50 +185,31 @@ async fn respond(
         Some(_) => Operation::Edit,
     };
     let snapshot = app.jobs.snapshot();
-    let requester = auth::requester(&app, &snapshot, user, None).await?;
+    let requester = auth::requester(&app, &snapshot, &user, None).await?;
     let (engine, model) = (request.engine(), request.model());
     let plan = JobPlan::new(snapshot, operation, engine, model, requester)?;
     let settings = &plan.snapshot.settings;
     let delivery = request.delivery(plan.binding.default_model(), settings.prefers_urls)?;
-    if matches!(delivery, Delivery::Url) {
-        let room = app.files.require_room(user, 0).await;
-        room.map_err(ApiError::from)?;
-    }
     let links = origin.links(&app, settings);
     let request = request.into_job_request(&plan.binding.component.description);
-    let context = JobContext::new(uuid::Uuid::new_v4().to_string());
+    let count = request.count.unwrap_or(1);
+    let job = ImageJob {
+        app,
+        user,
+        plan,
+        request,
+        edit,
+        is_stored: delivery == Delivery::Url,
+    };
     match delivery {
         Delivery::Stream { partial_images } => {
-            let progress = context.progress.subscribe();
-            let max_previews = partial_images.saturating_mul(request.count.unwrap_or(1));
-            let share = app.memory.of(Some(&user.id));
-            let job = async move { run(&app, &plan, request, edit, &context).await };
-            stream_response(job.boxed(), progress, operation, max_previews, &share).await
+            let max_previews = partial_images.saturating_mul(count);
+            job.stream(image_events(operation, max_previews)).await
         }
-        Delivery::Base64 => {
-            let completed = run(&app, &plan, request, edit, &context).await?;
-            Ok(base64_response(&completed)?)
-        }
+        Delivery::Base64 => Ok(base64_response(&job.run().await?.completed)?),
         Delivery::Url => {
-            let completed = run(&app, &plan, request, edit, &context).await?;
-            let files = completed
-                .save(&app.files, &app.store, user, None)
-                .await
-                .map_err(|error| ApiError::internal(&error).without_retry())?;
-            Ok(Json(url_response(&completed, &files, &links)).into_response())
+            let outcome = job.run().await?;
+            Ok(Json(url_response(&outcome.completed, &outcome.files, &links)).into_response())
         }
-    }
-}
-
-async fn run(
-    app: &App,
-    plan: &JobPlan,
-    request: JobRequest,
-    edit: Option<Edit>,
-    context: &JobContext,
-) -> Result<CompletedJob, jobs::Error> {
-    match edit {
-        None => app.jobs.generate(plan, request, context).await,
-        Some(edit) => app.jobs.edit(plan, request, edit, context).await,
     }
 }

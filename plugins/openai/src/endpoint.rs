@@ -12,6 +12,8 @@ const AZURE: &str = "azure";
 /// The domain of every Azure resource.
 const AZURE_HOST_SUFFIX: &str = ".azure.com";
 const OPENAI_HOST: &str = "api.openai.com";
+/// The host of OpenRouter, which makes images through chat completions.
+const OPEN_ROUTER_HOST: &str = "openrouter.ai";
 /// Precedes the name of the deployment in a classic Azure URL.
 const DEPLOYMENTS_PATH: &str = "/openai/deployments/";
 
@@ -24,6 +26,8 @@ pub(crate) struct Endpoint {
     pub(crate) deployment: Option<String>,
     /// The base URL is OpenAI's own.
     pub(crate) is_openai: bool,
+    /// The base URL is OpenRouter's.
+    pub(crate) is_open_router: bool,
     path_prefix: &'static str,
     api_version: Option<String>,
 }
@@ -37,6 +41,8 @@ pub(crate) fn upstreams() -> Vec<Upstream> {
         requests: [
             "POST /images/",
             "POST /v1/images/",
+            "POST /chat/completions",
+            "POST /v1/chat/completions",
             "GET /models",
             "GET /v1/models",
         ]
@@ -77,6 +83,7 @@ impl Endpoint {
             upstream,
             // Also the hosts of its regions.
             is_openai: host == OPENAI_HOST || host.ends_with(".api.openai.com"),
+            is_open_router: host == OPEN_ROUTER_HOST || host.ends_with(".openrouter.ai"),
             deployment: deployment.map(|name| name.trim_end_matches('/').to_owned()),
             path_prefix: if has_path { "" } else { "/v1" },
             api_version: settings.text(API_VERSION),

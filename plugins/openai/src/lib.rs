@@ -1,24 +1,27 @@
 //! `openai`: an engine for OpenAI's images API and the servers that implement it.
 //!
-//! A job passes through these steps: `Options` holds the settings of its operation, `wire::plan`
+//! `settings::Options` decides between the images API and chat completions (`chat`). A job passes through these steps: `Options` holds the settings of its operation, `wire::plan`
 //! builds the request, `send_plan` sends it as often as the model requires, and `Batch` collects
 //! the images that `wire::parse_response` (for a stream, `stream::read_stream`) locates.
 
+mod chat;
 mod endpoint;
 mod settings;
 mod stream;
 mod wire;
 
+use std::cell::Cell;
+
 use pinhole_sdk::request::Form;
 use pinhole_sdk::upstream::Document;
 use pinhole_sdk::{
-    Abilities, Batch, Description, Engine, Error, Image, ImageLocation, Job, Model, Output,
-    Refusal, Request, Response, Settings, Verification, send_with_retry,
+    Abilities, Batch, Description, Engine, Error, ErrorKind, Image, ImageLocation, Job, Model,
+    Output, Refusal, Request, Response, Settings, Verification, send_with_retry,
 };
 
 use endpoint::Endpoint;
-use settings::{Operation, Options};
-use wire::{RequestPlan, ResponseDetails};
+use settings::{ApiChoice, Operation, Options};
+use wire::{ImageApi, RequestPlan, ResponseDetails};
 
 /// Requests of one job that run at the same time if each request returns one image.
 const MAX_CONCURRENT_REQUESTS: u32 = 4;
@@ -51,10 +54,14 @@ impl Engine for OpenAi {
 
     fn generate(job: Job, settings: Settings) -> Result<Output, Error> {
         let options = Options::from_settings(&settings, Operation::Generate)?;
-        let plan = wire::plan(&job, &options, Operation::Generate)?;
-        send_plan(&plan, || {
-            Request::post(plan.upstream, plan.path.as_str()).json(&plan.fields)
-        })
+        let by_chat = || chat::create(&job, &[], None, &options);
+        let by_images = || {
+            let plan = wire::plan(&job, &options, Operation::Generate)?;
+            send_plan(&plan, || {
+                Request::post(plan.upstream, plan.path.as_str()).json(&plan.fields)
+            })
+        };
+        create(&job, &options, by_images, by_chat)
     }
 
     fn edit(
@@ -64,17 +71,22 @@ impl Engine for OpenAi {
         settings: Settings,
     ) -> Result<Output, Error> {
         let options = Options::from_settings(&settings, Operation::Edit)?;
-        let plan = wire::plan(&job, &options, Operation::Edit)?;
-        let mask = match mask {
-            Some(mask) if options.white_mask => Some(to_white_mask(&mask)?),
-            mask => mask,
+        let by_chat = || chat::create(&job, &sources, mask.as_ref(), &options);
+        let by_images = || {
+            let plan = wire::plan(&job, &options, Operation::Edit)?;
+            let white_mask = match &mask {
+                Some(mask) if options.white_mask => Some(to_white_mask(mask)?),
+                _ => None,
+            };
+            let mask = white_mask.as_ref().or(mask.as_ref());
+            let bytes = sources.iter().chain(mask).map(Image::length).sum();
+            check_source_bytes(bytes)?;
+            send_plan(&plan, || {
+                let form = edit_form(&plan, &sources, mask);
+                Ok(Request::post(plan.upstream, plan.path.as_str()).form(form))
+            })
         };
-        let bytes = sources.iter().chain(&mask).map(Image::length).sum();
-        check_source_bytes(bytes)?;
-        send_plan(&plan, || {
-            let form = edit_form(&plan, &sources, mask.as_ref());
-            Ok(Request::post(plan.upstream, plan.path.as_str()).form(form))
-        })
+        create(&job, &options, by_images, by_chat)
     }
 
     fn models(settings: Settings) -> Result<Vec<Model>, Error> {
@@ -111,13 +123,54 @@ fn get_models(endpoint: &Endpoint) -> Result<Response, Error> {
     Request::get(endpoint.upstream, endpoint.request_path("/models")).send()
 }
 
+/// Why a plan has no image.
+struct Failure {
+    error: Error,
+    /// The upstream has nothing at the path of the request.
+    is_missing_path: bool,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            is_missing_path: false,
+        }
+    }
+}
+
+/// Creates images through the API of the settings.
+fn create(
+    job: &Job,
+    options: &Options,
+    by_images: impl FnOnce() -> Result<Output, Failure>,
+    by_chat: impl FnOnce() -> Result<Output, Error>,
+) -> Result<Output, Error> {
+    let model = wire::choose_model(job, &options.params);
+    let choice = options.image_api(model.as_deref());
+    if choice == ApiChoice::ChatCompletions {
+        return by_chat();
+    }
+    match by_images() {
+        Err(failure) if failure.is_missing_path && choice == ApiChoice::ImagesFirst => by_chat(),
+        result => result.map_err(|failure| failure.error),
+    }
+}
+
 /// Sends the plan's request as often as the plan requires, in concurrent rounds, and collects the
 /// images.
 fn send_plan<'a>(
     plan: &'a RequestPlan,
     build_request: impl Fn() -> Result<Request<'a>, Error>,
-) -> Result<Output, Error> {
-    let to_error = |refusal: &Refusal| wire::upstream_error(refusal, plan.model.as_deref());
+) -> Result<Output, Failure> {
+    let is_missing_path = Cell::new(false);
+    let to_error = |refusal: &Refusal| {
+        let error = wire::upstream_error(refusal, plan.model.as_deref());
+        // Another 404 is about the model.
+        let is_about_path = error.kind == ErrorKind::Invalid && refusal.status == 404;
+        is_missing_path.set(is_missing_path.get() || is_about_path || refusal.status == 405);
+        error
+    };
     let mut batch = Batch::new(plan.requested_images, plan.max_images);
     let mut remaining = plan.requests;
     while remaining > 0 {
@@ -132,7 +185,10 @@ fn send_plan<'a>(
             break;
         }
     }
-    let batch = batch.require_image()?;
+    let batch = batch.require_image().map_err(|error| Failure {
+        error,
+        is_missing_path: is_missing_path.get(),
+    })?;
     Ok(Output {
         revised_prompt: batch
             .readings
@@ -166,7 +222,11 @@ fn read_images(
         stream::read_stream(response, plan, batch)?
     } else {
         let document = response.document()?;
-        let (locations, details) = wire::parse_response(&document.parse()?)?;
+        let body = document.parse()?;
+        let (locations, details) = match plan.api {
+            ImageApi::Images => wire::parse_response(&body)?,
+            ImageApi::ChatCompletions => wire::parse_completion(&body)?,
+        };
         take_images(&document, locations, batch);
         details
     };

@@ -11,6 +11,7 @@ pub(crate) const BASE_URL: &str = "base-url";
 pub(crate) const API_KEY: &str = "api-key";
 pub(crate) const API_VERSION: &str = "api-version";
 pub(crate) const AUTHENTICATION: &str = "authentication";
+pub(crate) const IMAGE_API: &str = "image-api";
 pub(crate) const PARAMS: &str = "params";
 pub(crate) const EDIT_PARAMS: &str = "edit-params";
 pub(crate) const EXTRA_PARAMETERS: &str = "extra-parameters";
@@ -34,10 +35,20 @@ pub(crate) enum Operation {
     Edit,
 }
 
+/// The API of the upstream that makes images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum ApiChoice {
+    Images,
+    ChatCompletions,
+    /// The images API, or chat completions if the upstream has no such API.
+    ImagesFirst,
+}
+
 /// The validated settings of one operation.
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) endpoint: Endpoint,
+    image_api: String,
     /// The operator's parameters, merged into every request.
     pub(crate) params: Map<String, Value>,
     pub(crate) sizes: Families,
@@ -59,6 +70,7 @@ impl Options {
         };
         Ok(Self {
             endpoint: Endpoint::from_settings(settings),
+            image_api: text(IMAGE_API),
             params: parameters::operator_parameters(settings, params_key)?,
             sizes: sizes::parse_families(&text(SIZES))?,
             white_mask: text(MASK_STYLE) == "white",
@@ -67,6 +79,20 @@ impl Options {
             single_image_models: text(SINGLE_IMAGE_MODELS),
             input_fidelity_models: text(INPUT_FIDELITY_MODELS),
         })
+    }
+
+    /// The API for a model.
+    ///
+    /// Gateways that make images through chat completions name their models `vendor/model`, or serve Google's.
+    pub(crate) fn image_api(&self, model: Option<&str>) -> ApiChoice {
+        let name = model.unwrap_or_default();
+        match self.image_api.as_str() {
+            "images" => ApiChoice::Images,
+            "chat" => ApiChoice::ChatCompletions,
+            _ if self.endpoint.is_open_router => ApiChoice::ChatCompletions,
+            _ if name.contains('/') || name.contains("gemini") => ApiChoice::ImagesFirst,
+            _ => ApiChoice::Images,
+        }
     }
 
     pub(crate) fn accepts_response_format(&self, model: Option<&str>) -> bool {
@@ -112,7 +138,7 @@ fn connection_settings() -> Vec<Setting> {
             BASE_URL,
             Url,
             "Base URL",
-            "URL with version: requests go to /images/ under it. Without a path, the engine adds \
+            "URL with version: requests go to /images/ or /chat/completions under it. Without a path, the engine adds \
              /v1. On Azure it ends in /openai/deployments/NAME or /openai/v1.",
         )
         .with_default("https://api.openai.com/v1")
@@ -148,6 +174,15 @@ fn connection_settings() -> Vec<Setting> {
             &["IMAGES_OPENAI_API_VERSION"],
             &["IMAGES_EDIT_OPENAI_API_VERSION"],
         ),
+        Setting::new(
+            IMAGE_API,
+            Choice(["auto", "images", "chat"].map(str::to_owned).to_vec()),
+            "API for images",
+            "images: OpenAI's images API. chat: chat completions with modalities, as OpenRouter has \
+             them. auto: chat if the host is openrouter.ai; elsewhere images, and chat if the upstream \
+             has no images API and the model is called vendor/model or gemini.",
+        )
+        .with_default("auto"),
     ]
 }
 
@@ -279,5 +314,28 @@ mod tests {
         }
         let sizes = [(SIZES, "x = 8")];
         assert_eq!(validation_error(&sizes).as_deref(), Some(SIZES));
+    }
+
+    #[test]
+    fn image_api_depends_on_setting_host_and_model() {
+        use ApiChoice::{ChatCompletions, Images, ImagesFirst};
+        let check = |url: &str, choice: &str, model: &str, expected: ApiChoice| {
+            let settings = settings_with(&[(BASE_URL, url), (IMAGE_API, choice)]);
+            let options = Options::from_settings(&settings, Operation::Generate).unwrap();
+            assert_eq!(
+                options.image_api(Some(model)),
+                expected,
+                "{url} {choice} {model}"
+            );
+        };
+        let router = "https://openrouter.ai/api/v1";
+        check(router, "auto", "openai/gpt-image-1", ChatCompletions);
+        check(router, "images", "openai/gpt-image-1", Images);
+        let gateway = "http://127.0.0.1:4000/v1";
+        check(gateway, "auto", "google/x", ImagesFirst);
+        check(gateway, "auto", "gemini-2.5-flash-image", ImagesFirst);
+        check(gateway, "auto", "gpt-image-2", Images);
+        check(gateway, "chat", "gpt-image-2", ChatCompletions);
+        check("https://openrouter.ai.evil.example/v1", "auto", "m", Images);
     }
 }

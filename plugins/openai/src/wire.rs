@@ -1,5 +1,6 @@
 //! OpenAI's JSON format: builds requests from jobs and locates the images in responses.
 
+mod chat;
 mod details;
 mod error;
 mod event;
@@ -11,14 +12,16 @@ mod prompt;
 mod redaction;
 mod response;
 pub(crate) mod sizes;
+mod usage;
 
 use serde_json::Value;
 
+pub(crate) use chat::{parse_completion, plan_chat, source_pointer};
 pub(crate) use details::output_details;
 pub(crate) use error::{explain_url_error, upstream_error};
 pub(crate) use event::{StreamEvent, parse_event};
 pub(crate) use models::parse_models;
-pub(crate) use plan::{RequestPlan, form_fields, plan};
+pub(crate) use plan::{ImageApi, RequestPlan, choose_model, form_fields, plan};
 pub(crate) use response::{ResponseDetails, parse_response, request_id};
 
 /// Images that one job may ask for. Also limits the requests of one job.

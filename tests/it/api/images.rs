@@ -124,6 +124,11 @@ async fn upstream_engine_operations() {
         .await;
     let edit = json!({"prompt": "bluer", "images": [{"image_url": data_url()}]});
     api.case("good", post("/v1/images/edits", &edit)).await;
+    let head = "--x\r\ncontent-disposition: form-data; name=\"image\"; filename=\"a.png\"\r\n\r\n";
+    let form = [head.as_bytes(), pinhole_tests::PIXEL, b"\r\n--x--\r\n"].concat();
+    let variation = api.ask(Method::POST, "/v1/images/variations");
+    let variation = variation.body("multipart/form-data; boundary=x", form);
+    api.case("good", variation).await;
     let mut stream = edit.clone();
     stream["stream"] = json!(true);
     api.case("good_stream", post("/v1/images/edits", &stream).skip_body())
@@ -162,6 +167,10 @@ async fn openai_image_operations() {
         ),
         ("no_prompt", json!({})),
         ("wrong_type", json!({"prompt": "a fox", "n": "two"})),
+        (
+            "unknown_field",
+            json!({"prompt": "a fox", "input_images": []}),
+        ),
         ("too_many", json!({"prompt": "a fox", "n": 99})),
         ("odd_size", json!({"prompt": "a fox", "size": "64"})),
         (
@@ -198,6 +207,53 @@ async fn openai_image_operations() {
         no_form.body("multipart/form-data; boundary=x", "nothing"),
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_dialects_of_images() {
+    let api = Api::start(&[]).await;
+    let post = |path: &str, body: Value| api.ask(Method::POST, path).json(&body);
+    let tools = json!([{"type": "image_generation", "size": "64x48"}]);
+    for (case, body) in [
+        (
+            "good",
+            json!({"model": "sketch", "input": "a fox", "tools": tools}),
+        ),
+        ("no_tool", json!({"model": "none", "input": "a fox"})),
+        ("no_input", json!({"model": "sketch"})),
+        (
+            "stored",
+            json!({"input": "a fox", "tools": tools, "store": true}),
+        ),
+        (
+            "unknown_field",
+            json!({"input": "a fox", "tools": tools, "size": "64x48"}),
+        ),
+    ] {
+        api.case(case, post("/v1/responses", body)).await;
+    }
+    let stream = json!({"input": "a fox", "tools": tools, "stream": true});
+    let stream = post("/v1/responses", stream).skip_body();
+    api.case("good_stream", stream).await;
+    let no_form = api.ask(Method::POST, "/v1/images/variations");
+    api.case(
+        "no_form",
+        no_form.body("multipart/form-data; boundary=x", "nothing"),
+    )
+    .await;
+    let messages = json!([{"role": "user", "content": "a fox"}]);
+    for (case, body) in [
+        (
+            "good_image",
+            json!({"modalities": ["image"], "image_config": {"image_size": "0.5K"}}),
+        ),
+        ("other_modality", json!({"modalities": ["image", "audio"]})),
+    ] {
+        let mut request = body.clone();
+        request["model"] = json!("sketch");
+        request["messages"] = messages.clone();
+        api.case(case, post("/v1/chat/completions", request)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use pinhole_tests::{FakeUpstream, PIXEL, TestServer, file_path, pixel_base64};
 use serde_json::{Value, json};
 
-use super::{Refusal, assert_refused, invalid, response_images};
+use super::{Refusal, assert_refused, invalid, response_images, usage};
 
 pub(super) const EDITS: &str = "/v1/images/edits";
 /// A transparent PNG of one pixel. [`PIXEL`] is opaque.
@@ -130,7 +130,7 @@ async fn form_with_all_fields_reaches_engine() {
         "created": response["created"],
         "data": [{"b64_json": pixel_base64(), "revised_prompt": "bluer"}],
         "output_format": "png", "quality": "low", "background": "opaque",
-        "usage": {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7},
+        "usage": usage(3, 4),
         "warnings": ["1 of 2 images received", "generated at 1x1 instead of 1024x1024"],
     });
     assert_eq!(response, expected);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::edits::{post_form, streaming_form};
-use super::{GENERATIONS, png_size};
+use super::{GENERATIONS, png_size, usage};
 
 type Chunks = Receiver<Result<Vec<u8>, std::io::Error>>;
 
@@ -116,7 +116,7 @@ async fn stream_without_drafts_has_completed_events() {
         let expected = json!({
             "type": "image_generation.completed", "size": "64x48", "quality": "auto",
             "background": "auto", "output_format": "png",
-            "usage": {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0},
+            "usage": usage(0, 0),
         });
         assert_eq!(event, expected);
     }
@@ -155,7 +155,7 @@ async fn stream_sends_drafts_during_job() {
     let expected = json!({
         "type": "image_generation.completed", "size": "1x1", "quality": "high",
         "background": "auto", "output_format": "png",
-        "usage": {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7},
+        "usage": usage(3, 4),
     });
     assert_eq!(event, expected);
     assert_eq!(events.next().await, None);

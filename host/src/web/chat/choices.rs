@@ -11,7 +11,7 @@ const MAX_CHOICES: u64 = 10;
 const FIELDS: [&str; 2] = ["n", "best_of"];
 
 /// Fails if the request asks for too many choices.
-pub(super) fn check(payload: &Map<String, Value>) -> Result<(), ApiError> {
+pub(in crate::web) fn check(payload: &Map<String, Value>) -> Result<(), ApiError> {
     for field in FIELDS {
         let is_allowed = match payload.get(field) {
             None | Some(Value::Null) => true,

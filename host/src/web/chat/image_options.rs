@@ -17,7 +17,7 @@ const MAX_REASON_BYTES: usize = 200;
 
 /// The image options of a chat request, an addition to Open WebUI's fields. Unknown fields are ignored.
 #[derive(Default, Deserialize)]
-pub(super) struct ImageOptions {
+pub(in crate::web) struct ImageOptions {
     n: Option<u32>,
     size: Option<String>,
     negative_prompt: Option<String>,
@@ -32,7 +32,7 @@ impl ImageOptions {
     /// Reads the options from the first of the three places that contains any.
     ///
     /// Fails if a field has the wrong type. The job refuses values that the engine does not support.
-    pub(super) fn from_payload(payload: &Map<String, Value>) -> Result<Self, ApiError> {
+    pub(in crate::web) fn from_payload(payload: &Map<String, Value>) -> Result<Self, ApiError> {
         let params = payload.get("params");
         let custom_params = params.and_then(|it| it.get("custom_params"));
         let places = [
@@ -48,12 +48,12 @@ impl ImageOptions {
     }
 
     /// The name of the requested engine.
-    pub(super) fn engine(&self) -> Option<String> {
+    pub(in crate::web) fn engine(&self) -> Option<String> {
         non_empty(self.engine.clone())
     }
 
     /// A job's request with these options and without a prompt.
-    pub(super) fn into_job_request(self) -> JobRequest {
+    pub(in crate::web) fn into_job_request(self) -> JobRequest {
         JobRequest {
             prompt: String::new(),
             negative_prompt: self.negative_prompt,

@@ -19,12 +19,12 @@ const MAX_ID_BYTES: usize = 200;
 
 /// A chat completion request with its whole body.
 pub(in crate::web) struct ChatBody {
-    pub(super) request: ChatRequest,
+    pub(in crate::web) request: ChatRequest,
     /// All fields as the client sent them, also those of [`ChatRequest`].
-    pub(super) payload: Map<String, Value>,
+    pub(in crate::web) payload: Map<String, Value>,
     /// Counts the payload, and its text for a language model.
-    pub(super) memory: MemoryLease,
-    pub(super) origin: RequestOrigin,
+    pub(in crate::web) memory: MemoryLease,
+    pub(in crate::web) origin: RequestOrigin,
 }
 
 /// The fields of a chat completion request that the server uses. All fields are passed to the language
@@ -35,14 +35,14 @@ pub(in crate::web) struct ChatBody {
 pub(in crate::web) struct ChatRequest {
     /// The language model.
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) model: Option<String>,
+    pub(in crate::web) model: Option<String>,
     /// The conversation, oldest message first.
     #[schema(value_type = Vec<Map<String, Value>>)]
     #[expect(dead_code, reason = "checked here, and read from the whole body")]
     messages: Vec<IgnoredAny>,
     /// Respond with a stream of events, as OpenAI does.
     #[serde(default, deserialize_with = "lenient")]
-    pub(super) stream: Option<bool>,
+    pub(in crate::web) stream: Option<bool>,
     #[serde(default, deserialize_with = "lenient")]
     features: Option<ChatFeatures>,
     /// The chat of the turn. Chats with ids such as `local:…` and `temporary:…` are not stored.
@@ -96,7 +96,7 @@ impl ChatRequest {
             .map_err(|_| ApiError::invalid("messages", "messages must be a list"))
     }
 
-    pub(super) fn wants_image(&self) -> bool {
+    pub(in crate::web) fn wants_image(&self) -> bool {
         let features = self.features.as_ref();
         features.and_then(|it| it.image_generation).unwrap_or(false)
     }

@@ -4,17 +4,17 @@ use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request};
 use bytes::Bytes;
 use http::StatusCode;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use pinhole_ground::text::plain;
 use pinhole_images::Image;
 use pinhole_sandbox::Limits;
 
+use super::image_fields::{ImageFields, Route};
 use super::image_request::ImageRequest;
 use crate::web::error::ApiError;
 use crate::web::form_body::read_slowly;
-use crate::web::json_body::json_value;
 use crate::web::request_memory::RequestMemory;
 use crate::web::source_images::{check_source_limits, parse_image};
 
@@ -25,7 +25,16 @@ const MAX_TEXT_BYTES: usize = 64 << 10;
 const MAX_NAME_BYTES: usize = 40;
 
 /// Fields whose text is a number.
-const NUMBERS: &[&str] = &["n", "output_compression", "partial_images", "seed", "steps"];
+const NUMBERS: &[&str] = &[
+    "n",
+    "num_images",
+    "num_inference_steps",
+    "num_outputs",
+    "output_compression",
+    "partial_images",
+    "seed",
+    "steps",
+];
 
 /// An edit as a form.
 #[derive(ToSchema)]
@@ -48,19 +57,32 @@ impl<S: Send + Sync> FromRequest<S> for ImageEditForm {
     /// Reads a form: images from `image` or `image[]`, at most one `mask`, and text fields. A field that
     /// is too long is refused with status 413 while it is read.
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let fields = FormFields::from_request(request, state).await?;
+        Ok(Self {
+            image: fields.images,
+            mask: fields.mask,
+            request: fields.texts.into_request(Route::Edits)?,
+        })
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for FormFields {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let memory = RequestMemory::of(request.extensions())?;
         let mut form = Multipart::from_request(read_slowly(request), state)
             .await
             .map_err(|rejection| ApiError::new(rejection.status(), rejection.body_text()))?;
-        let mut fields = FormFields {
+        let mut fields = Self {
             images: Vec::new(),
             mask: None,
-            texts: Map::new(),
+            texts: ImageFields::default(),
             memory,
         };
         for _ in 0..MAX_FIELDS {
             let Some(field) = form.next_field().await.map_err(|it| form_error(&it))? else {
-                return fields.finish();
+                return Ok(fields);
             };
             fields.read(field).await?;
         }
@@ -70,10 +92,10 @@ impl<S: Send + Sync> FromRequest<S> for ImageEditForm {
 }
 
 /// The fields that have been read.
-struct FormFields {
-    images: Vec<Image>,
-    mask: Option<Image>,
-    texts: Map<String, Value>,
+pub(super) struct FormFields {
+    pub(super) images: Vec<Image>,
+    pub(super) mask: Option<Image>,
+    pub(super) texts: ImageFields,
     memory: RequestMemory,
 }
 
@@ -82,7 +104,7 @@ impl FormFields {
         let max_image_bytes = Limits::job(std::time::Duration::ZERO).image.max_bytes;
         let name = field.name().unwrap_or_default().to_owned();
         match name.as_str() {
-            "image" | "image[]" => {
+            name if is_image(name) => {
                 check_source_limits(&self.images)?;
                 let bytes = self.read_bytes(field, "image", max_image_bytes).await?;
                 self.images.push(parse_image("image", bytes)?);
@@ -103,8 +125,8 @@ impl FormFields {
                     let message = format!("{displayed_name} is not UTF-8 text");
                     return Err(ApiError::invalid(&displayed_name, message));
                 };
-                let value = to_json(&name, text);
-                if self.texts.insert(name, value).is_some() {
+                let value = to_json(&name, text)?;
+                if self.texts.0.insert(name, value).is_some() {
                     return Err(duplicate(&displayed_name));
                 }
             }
@@ -130,26 +152,31 @@ impl FormFields {
         }
         Ok(lease.attach(bytes))
     }
+}
 
-    fn finish(self) -> Result<ImageEditForm, ApiError> {
-        Ok(ImageEditForm {
-            image: self.images,
-            mask: self.mask,
-            request: json_value(Value::Object(self.texts))?,
-        })
-    }
+/// Is it a name of a source image: `image`, `images`, `image[]`, or `image[0]`?
+fn is_image(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix("image") else {
+        return false;
+    };
+    let index = rest.strip_prefix('s').unwrap_or(rest);
+    let digits = index.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    index.is_empty() || digits.is_some_and(|it| it.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// The JSON value of a field's text. An empty text is null, except for the prompt.
-fn to_json(name: &str, text: &str) -> Value {
-    match text {
+fn to_json(name: &str, text: &str) -> Result<Value, ApiError> {
+    Ok(match text {
         "" if name != "prompt" => Value::Null,
         "true" | "false" if name == "stream" => Value::Bool(text == "true"),
+        _ if name == "parameters" => serde_json::from_str(text).map_err(|error| {
+            ApiError::invalid(name, format!("parameters must be a JSON object: {error}"))
+        })?,
         _ if NUMBERS.contains(&name) => text
             .parse::<u64>()
             .map_or_else(|_| text.into(), Value::from),
         _ => text.into(),
-    }
+    })
 }
 
 fn duplicate(name: &str) -> ApiError {
@@ -186,8 +213,30 @@ mod tests {
             ("stream", "true", json!(true)),
             ("stream", "yes", json!("yes")),
             ("model", "true", json!("true")),
+            (
+                "parameters",
+                r#"{"quality": "high"}"#,
+                json!({"quality": "high"}),
+            ),
         ] {
-            assert_eq!(to_json(name, text), expected, "{name}={text}");
+            assert_eq!(to_json(name, text).unwrap(), expected, "{name}={text}");
+        }
+    }
+
+    #[test]
+    fn sources_have_the_spellings_of_lists() {
+        for (name, expected) in [
+            ("image", true),
+            ("images", true),
+            ("image[]", true),
+            ("image[0]", true),
+            ("images[15]", true),
+            ("image[x]", false),
+            ("image[", false),
+            ("image_url", false),
+            ("mask", false),
+        ] {
+            assert_eq!(is_image(name), expected, "{name}");
         }
     }
 }

@@ -1,16 +1,14 @@
 //! An edit as JSON. `POST /v1/images/edits` also accepts a form; see `edit_form`.
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
+use serde_json::Value;
 use utoipa::ToSchema;
 
-use pinhole_images::Image;
 use pinhole_sandbox::Edit;
 
+use super::image_fields::{ImageFields, Route};
 use super::image_request::ImageRequest;
+use super::source_reference::parse_source;
 use crate::app::App;
-use crate::files::lookup::ImageReference;
 use crate::store::User;
 use crate::web::error::ApiError;
 use crate::web::json_body::JsonBody;
@@ -19,18 +17,20 @@ use crate::web::source_images::{check_source_limits, load_image};
 /// An edit as JSON.
 #[derive(ToSchema)]
 pub(super) struct ImageEditRequest {
-    /// The images to edit.
-    #[schema(min_items = 1, max_items = 16)]
-    images: Vec<EditImage>,
+    /// The images to edit. Other APIs' `image`, a data URL or a list of them, means the same.
+    #[schema(min_items = 1, max_items = 16, value_type = Vec<EditImage>)]
+    images: Vec<Value>,
     /// A PNG of the same size with an alpha channel. Its transparent areas may change.
-    mask: Option<EditImage>,
+    #[schema(value_type = Option<EditImage>)]
+    mask: Option<Value>,
     #[serde(flatten)]
     #[schema(inline)]
     pub(super) request: ImageRequest,
 }
 
 /// An image by its URL or its id. Exactly one of them is required.
-#[derive(Deserialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
 struct EditImage {
     /// A data URL, or the URL of a stored file.
     image_url: Option<String>,
@@ -38,25 +38,28 @@ struct EditImage {
     file_id: Option<String>,
 }
 
-/// The images of a body, as its text has them.
-#[derive(Deserialize)]
-struct RawImages<'a> {
-    #[serde(borrow)]
-    images: Option<&'a RawValue>,
-    #[serde(borrow)]
-    mask: Option<&'a RawValue>,
-}
-
 impl ImageEditRequest {
-    /// Parses a body twice: for its images, and for its other fields.
     pub(super) fn parse(body: &JsonBody) -> Result<Self, ApiError> {
-        let request = body.parse()?;
-        let RawImages { images, mask } = serde_json::from_slice(body.text())
-            .map_err(|error| ApiError::invalid("images", format!("invalid JSON body: {error}")))?;
+        let mut fields: ImageFields = body.parse()?;
+        let mut take = |name: &str| fields.0.remove(name).filter(|value| !value.is_null());
+        let images = match (take("images"), take("image")) {
+            (Some(_), Some(_)) => {
+                let message = "image contradicts images: send one of them";
+                return Err(ApiError::invalid("image", message));
+            }
+            (Some(Value::Array(images)), _) | (_, Some(Value::Array(images))) => images,
+            (Some(_), _) => {
+                let message = "images cannot be used: it must be a list";
+                return Err(ApiError::invalid("images", message));
+            }
+            (_, Some(image)) => vec![image],
+            (None, None) => Vec::new(),
+        };
+        let mask = take("mask");
         Ok(Self {
-            images: parse_field("images", images)?.unwrap_or_default(),
-            mask: parse_field("mask", mask)?,
-            request,
+            images,
+            mask,
+            request: fields.into_request(Route::Edits)?,
         })
     }
 
@@ -69,36 +72,18 @@ impl ImageEditRequest {
         let mut sources = Vec::new();
         for image in &self.images {
             check_source_limits(&sources)?;
-            sources.push(image.load(app, user, "images").await?);
+            let reference = parse_source("images", image)?;
+            sources.push(load_image(app, user, "images", &reference).await?);
         }
         let mask = match &self.mask {
-            Some(mask) => Some(mask.load(app, user, "mask").await?),
+            Some(mask) => {
+                let reference = parse_source("mask", mask)?;
+                Some(load_image(app, user, "mask", &reference).await?)
+            }
             None => None,
         };
         Ok((self.request, Edit { sources, mask }))
     }
-}
-
-impl EditImage {
-    async fn load(&self, app: &App, user: &User, field: &str) -> Result<Image, ApiError> {
-        let reference = match (&self.image_url, &self.file_id) {
-            (Some(url), None) => ImageReference::parse_url(url),
-            (None, Some(id)) => ImageReference::StoredFile(id.clone()),
-            _ => {
-                let message = format!("{field} needs either image_url or file_id");
-                return Err(ApiError::invalid(field, message));
-            }
-        };
-        load_image(app, user, field, &reference).await
-    }
-}
-
-fn parse_field<T: DeserializeOwned>(
-    field: &str,
-    value: Option<&RawValue>,
-) -> Result<Option<T>, ApiError> {
-    serde_json::from_str(value.map_or("null", RawValue::get))
-        .map_err(|error| ApiError::invalid(field, format!("{field} cannot be used: {error}")))
 }
 
 #[cfg(test)]

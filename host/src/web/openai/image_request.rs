@@ -16,7 +16,7 @@ const MAX_PARTIAL_IMAGES: u32 = 3;
 /// Prefixes of the upstream requests that an engine of OpenAI's API declares.
 const OPENAI_REQUESTS: [&str; 2] = ["POST /images/", "POST /v1/images/"];
 
-/// A request of OpenAI's images API. Unknown fields are skipped without being parsed.
+/// A request of OpenAI's images API. [`ImageFields`](super::image_fields::ImageFields) refuses unknown fields.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct ImageRequest {
     #[serde(default)]
@@ -57,6 +57,8 @@ pub(super) struct ImageRequest {
     quality: Option<Value>,
     #[schema(value_type = Option<String>)]
     style: Option<Value>,
+    /// Not part of OpenAI's API: parameters of the engine, which refuses those that it does not know.
+    parameters: Option<Map<String, Value>>,
 }
 
 #[derive(Clone, Copy, Deserialize, PartialEq, ToSchema)]
@@ -159,12 +161,13 @@ impl ImageRequest {
             ("quality", &self.quality),
             ("style", &self.style),
         ];
-        named
+        let mut parameters = self.parameters.clone().unwrap_or_default();
+        let sent = named
             .into_iter()
             .filter_map(|(name, value)| Some((name, value.clone()?)))
-            .filter(|(name, value)| is_openai || !is_default(name, value))
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect()
+            .filter(|(name, value)| is_openai || !is_default(name, value));
+        parameters.extend(sent.map(|(name, value)| (name.to_owned(), value)));
+        parameters
     }
 }
 
@@ -245,6 +248,8 @@ mod tests {
         let unknown = json!({"quality": null, "user": "u", "safety_identifier": "u", "x": 1});
         check(unknown.clone(), true, json!({}));
         check(unknown, false, json!({}));
+        let own = json!({"parameters": {"cfg_scale": 5, "quality": "low"}, "quality": "high"});
+        check(own, false, json!({"cfg_scale": 5, "quality": "high"}));
     }
 
     #[test]

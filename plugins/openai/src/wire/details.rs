@@ -4,7 +4,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::plan::RequestPlan;
-use super::response::{ImageAttributes, ResponseDetails, Usage};
+use super::response::{ImageAttributes, ResponseDetails};
+use super::usage::Usage;
 
 #[derive(Serialize)]
 struct OutputDetails<'a> {
@@ -29,7 +30,9 @@ pub(crate) fn output_details(plan: &RequestPlan, responses: &[ResponseDetails]) 
     let attributes = responses
         .first()
         .map(|response| response.attributes.clone());
-    let usages = responses.iter().filter_map(|response| response.usage);
+    let usages = responses
+        .iter()
+        .filter_map(|response| response.usage.clone());
     let request_ids = responses
         .iter()
         .filter_map(|response| response.request_id.as_deref());
@@ -37,7 +40,7 @@ pub(crate) fn output_details(plan: &RequestPlan, responses: &[ResponseDetails]) 
     let details = OutputDetails {
         model: plan.model.as_deref(),
         attributes: attributes.unwrap_or_default(),
-        usage: usages.reduce(Usage::saturating_add),
+        usage: usages.reduce(Usage::sum),
         asked_size: size_change.map(|change| change.requested.to_string()),
         sent_size: size_change.map(|change| change.sent.to_string()),
         request_ids: request_ids.collect(),
@@ -74,7 +77,10 @@ mod tests {
         let one = json!({
             "model": "gpt-image-1.5", "size": "1024x1024", "quality": "medium",
             "background": "opaque", "output_format": "png",
-            "usage": {"input_tokens": 50, "output_tokens": 50, "total_tokens": 100},
+            "usage": {
+                "input_tokens": 50, "input_tokens_details": {"image_tokens": 40, "text_tokens": 10},
+                "output_tokens": 50, "total_tokens": 100,
+            },
             "asked_size": "512x512", "sent_size": "1024x1024", "request_ids": ["req_1"],
         });
         assert_eq!(parse(&output_details(&plan, &[response()])), one);

@@ -8,7 +8,7 @@ use pinhole_sdk::upstream_text::{find_delay_ms, truncate};
 use pinhole_sdk::{Error, ErrorKind, Refusal};
 use serde_json::Value;
 
-use crate::settings::{API_VERSION, BASE_URL, RESPONSE_FORMAT_MODELS};
+use crate::settings::{API_VERSION, BASE_URL, IMAGE_API, RESPONSE_FORMAT_MODELS};
 use body::{ErrorBody, filtered_categories};
 
 /// Bytes of an upstream's text in a message.
@@ -101,8 +101,8 @@ fn error_message(body: &ErrorBody, kind: ErrorKind, model: Option<&str>) -> Stri
             _ => message.clone(),
         },
         ErrorKind::Invalid if body.status == 404 => format!(
-            "{message}: there is no images API at this URL, check the settings {BASE_URL} and \
-             {API_VERSION}"
+            "{message}: there is no images API at this URL, check the settings {BASE_URL}, \
+             {API_VERSION} and {IMAGE_API}"
         ),
         ErrorKind::Invalid if body.param.as_deref() == Some("response_format") => {
             format!("{message} Remove the model from the setting {RESPONSE_FORMAT_MODELS}")
@@ -275,7 +275,7 @@ mod tests {
             Error::new(
                 Invalid,
                 "Resource not found: there is no images API at this URL, check the settings \
-                 base-url and api-version",
+                 base-url, api-version and image-api",
             )
             .with_code("404")
             .with_field("base-url"),

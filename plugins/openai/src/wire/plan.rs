@@ -10,11 +10,19 @@ use crate::settings::{Operation, Options};
 /// The fields that every upstream knows. They are the first fields of a form.
 const FIRST_FIELDS: [&str; 4] = ["model", "prompt", "n", "size"];
 
+/// The API that a request is for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum ImageApi {
+    Images,
+    ChatCompletions,
+}
+
 #[derive(Debug)]
 pub(crate) struct RequestPlan {
+    pub(crate) api: ImageApi,
     pub(crate) upstream: &'static str,
     pub(crate) path: String,
-    /// The JSON body of a generation, or the text fields of an edit's form.
+    /// The JSON body, or the text fields of an edit's form.
     pub(crate) fields: Map<String, Value>,
     pub(crate) requested_images: u32,
     /// At least `requested_images`. Larger if the operator's parameters ask for more.
@@ -27,7 +35,7 @@ pub(crate) struct RequestPlan {
     /// Set if the requested size is replaced by another one.
     pub(super) size_change: Option<SizeChange>,
     /// Partial images that the request asks for.
-    partial_images: u64,
+    pub(super) partial_images: u64,
 }
 
 #[derive(Debug)]
@@ -78,6 +86,7 @@ pub(crate) fn plan(
         Operation::Edit => "/images/edits",
     };
     Ok(RequestPlan {
+        api: ImageApi::Images,
         upstream: options.endpoint.upstream,
         path: options.endpoint.request_path(path),
         fields,
@@ -95,7 +104,7 @@ pub(crate) fn plan(
 }
 
 /// The model of the operator's parameters or else of the job. `null` in the parameters removes it.
-fn choose_model(job: &Job, operator_parameters: &Map<String, Value>) -> Option<String> {
+pub(crate) fn choose_model(job: &Job, operator_parameters: &Map<String, Value>) -> Option<String> {
     match operator_parameters.get("model") {
         Some(model) => model.as_str().map(str::to_owned),
         None => job.model.clone().filter(|model| !model.is_empty()),

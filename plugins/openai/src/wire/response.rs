@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::location::locate_images;
+use super::usage::Usage;
 use super::{MAX_COUNT, data_items, error, string_at};
 
 /// Bytes of an image attribute such as a size or a quality.
@@ -34,14 +35,6 @@ pub(super) struct ImageAttributes {
     background: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     output_format: Option<String>,
-}
-
-/// In tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub(super) struct Usage {
-    input_tokens: u64,
-    output_tokens: u64,
-    total_tokens: u64,
 }
 
 /// Locates the images of a successful response: of the images API, of chat completions or of a gateway to
@@ -92,27 +85,6 @@ impl ResponseDetails {
 
     pub(crate) fn with_request_id(self, request_id: Option<String>) -> Self {
         Self { request_id, ..self }
-    }
-}
-
-impl Usage {
-    /// `None` if all counts are missing or 0.
-    fn from_json(counts: &Value) -> Option<Self> {
-        let count = |key| counts.get(key).and_then(Value::as_u64).unwrap_or(0);
-        let usage = Self {
-            input_tokens: count("input_tokens"),
-            output_tokens: count("output_tokens"),
-            total_tokens: count("total_tokens"),
-        };
-        (usage != Self::default()).then_some(usage)
-    }
-
-    pub(super) fn saturating_add(self, other: Self) -> Self {
-        Self {
-            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
-            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
-            total_tokens: self.total_tokens.saturating_add(other.total_tokens),
-        }
     }
 }
 

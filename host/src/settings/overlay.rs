@@ -5,14 +5,10 @@ use std::collections::BTreeMap;
 use pinhole_ground::environment::Environment;
 use serde_json::Value;
 
+use super::engine_choice::ENGINE;
 use super::secret_mask::{MARKER, mask, unmask};
 use super::setting_key::SettingKey;
 use super::value_kind::ValueKind;
-
-/// The one variable whose empty value has a meaning.
-///
-/// Source: Open WebUI, where an empty engine is `automatic1111`.
-const MEANINGFUL_IF_EMPTY: &str = "IMAGE_GENERATION_ENGINE";
 
 /// The environment with the stored settings over it, at one moment.
 #[derive(Clone)]
@@ -40,7 +36,25 @@ pub enum SettingOrigin {
     Store,
 }
 
+impl SettingOrigin {
+    /// The name in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Environment => "environment",
+            Self::Store => "store",
+        }
+    }
+}
+
 impl Overlay {
+    /// The environment alone.
+    #[must_use]
+    pub fn of_environment(environment: &Environment) -> Self {
+        Self::new(environment, BTreeMap::new())
+    }
+
     /// `rows` are by path. A stored value becomes the value of its first variable; the others count as unset.
     pub(super) fn new(environment: &Environment, rows: BTreeMap<String, StoredValue>) -> Self {
         let mut pairs = Vec::new();
@@ -73,7 +87,8 @@ impl Overlay {
         if let Some(text) = variables.find_map(|name| self.environment.get(name)) {
             return Some(text);
         }
-        if key.name == MEANINGFUL_IF_EMPTY {
+        // Its empty value has a meaning.
+        if key.name == ENGINE {
             return self.environment.raw(&key.name);
         }
         None

@@ -59,6 +59,11 @@ pub fn setting_keys<'a>(engines: impl IntoIterator<Item = &'a Description>) -> V
     keys
 }
 
+/// The variables of the server's own settings, and of those that Open WebUI has for its engines.
+pub fn host_variables() -> impl Iterator<Item = (&'static str, ValueKind)> {
+    HOST_SETTINGS.iter().map(|it| (it.name, it.kind))
+}
+
 /// The key of the operator's list of image hosts of an engine.
 fn image_hosts_key(engine: &Description) -> SettingKey {
     let (name, title) = (own_variable(&engine.name, IMAGE_HOSTS_KEY), &engine.title);

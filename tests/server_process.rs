@@ -22,8 +22,7 @@ pub struct ServerProcess {
     log: Log,
     /// Such as `http://127.0.0.1:8080`.
     pub url: String,
-    /// The administrator's key, which the server prints only at the first start with a data
-    /// directory.
+    /// The administrator's key, from the file that the server names.
     pub key: Option<String>,
 }
 
@@ -96,9 +95,7 @@ impl ServerProcess {
         if let Some((_, url)) = line.split_once(" listening on ") {
             self.url = url.trim().to_owned();
         }
-        if let Some(key) = line.strip_prefix("administrator key (shown once): ") {
-            self.key = Some(key.trim().to_owned());
-        }
+        self.key = self.key.take().or_else(|| key_in_file(line));
         line.starts_with("administrator key")
     }
 
@@ -150,6 +147,19 @@ impl ProcessMemory {
     pub fn of_this_process() -> Result<Self> {
         memory_of("self")
     }
+}
+
+/// The key in the file that a line of the server names.
+pub fn key_in_file(line: &str) -> Option<String> {
+    let text = line.strip_prefix("administrator key: ")?;
+    let path = text
+        .strip_prefix("written to ")
+        .or_else(|| text.strip_prefix("in "))?;
+    let path = path
+        .strip_suffix(" (only its owner can read it)")
+        .unwrap_or(path);
+    let key = std::fs::read_to_string(path).ok()?;
+    Some(key.trim().to_owned())
 }
 
 fn memory_of(process: &str) -> Result<ProcessMemory> {

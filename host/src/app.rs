@@ -9,8 +9,10 @@ use anyhow::{Context, Result};
 use cap_std::fs::Dir;
 use pinhole_ground::audit::AuditLog;
 use pinhole_ground::data_dir::{self, DataLock};
+use pinhole_ground::environment::Environment;
 use pinhole_ground::memory::ProcessMemory;
 use pinhole_images::Decoder;
+use pinhole_sandbox::Engines;
 
 use crate::accounts::Accounts;
 use crate::chat::Chat;
@@ -21,7 +23,7 @@ use crate::clients::Clients;
 use crate::config::Config;
 use crate::files::Files;
 use crate::jobs::Jobs;
-use crate::settings::StoredSettings;
+use crate::settings::{ChoiceReason, Overlay, Settings, StoredSettings};
 use crate::store::Store;
 
 pub use settings_change::ChangeError;
@@ -52,11 +54,15 @@ impl App {
         // Opened first, because admission records refusals.
         let audit = AuditLog::open(&data, config.audit)?;
         let store = Store::open(&config.data).await?;
-        let settings = StoredSettings::open(&data, store.clone(), &config.environment).await?;
-        let config = &with_stored_settings(config, &settings);
         let memory = ProcessMemory::new(config.memory_bytes);
         let decoder = Decoder::new(memory.clone());
-        let jobs = Arc::new(Jobs::open(config, audit.clone(), decoder.clone()).await?);
+        let options = config.engine_options(audit.clone(), decoder.clone());
+        let engines = Engines::open(&options).await?;
+        let config = &config.with_engine_files(&engines)?;
+        let settings = StoredSettings::open(&data, store.clone(), &config.environment).await?;
+        let config = &with_stored_settings(config, &settings).await?;
+        let jobs = Arc::new(Jobs::new(config, engines, decoder.clone()).await?);
+        record_engine(&store, &jobs).await;
         let files = Files::open(&data, store.clone(), decoder, config.storage).await?;
         fail_interrupted_turns(&store).await;
         let events = Events::new();
@@ -86,37 +92,66 @@ impl App {
 
 /// The configuration with the stored settings, for commands that start no server.
 pub async fn load_stored_settings(config: &Config) -> Result<Config> {
-    let data = open_data_dir(config)?;
+    let Ok(data) = data_dir::open(&config.data) else {
+        return Ok(config.clone());
+    };
     if !data.exists(Store::FILE) {
         return Ok(config.clone());
     }
-    // Only the start of a server resets the settings.
-    let no_reset = ("RESET_CONFIG_ON_START".to_owned(), String::new());
-    let environment = config.environment.overlaid([no_reset]);
+    let environment = without_reset(&config.environment);
     let store = Store::open(&config.data).await?;
     let settings = StoredSettings::open(&data, store, &environment).await?;
-    Ok(with_stored_settings(config, &settings))
+    with_stored_settings(config, &settings).await
+}
+
+/// The settings of the data directory, for commands that start no server.
+pub async fn read_overlay(config: &Config) -> Result<Overlay> {
+    let data = data_dir::open(&config.data)?;
+    if !data.exists(Store::FILE) {
+        return Ok(Overlay::of_environment(&config.environment));
+    }
+    let environment = without_reset(&config.environment);
+    let store = Store::open(&config.data).await?;
+    let settings = StoredSettings::open(&data, store, &environment).await?;
+    Ok((*settings.overlay()).clone())
+}
+
+/// The environment with which opening the settings resets nothing: only the start of a server does.
+fn without_reset(environment: &Environment) -> Environment {
+    environment.overlaid([("RESET_CONFIG_ON_START".to_owned(), String::new())])
+}
+
+/// The configuration for a change of an existing database. Fails if there is none.
+pub fn require_database(config: &Config) -> Result<Config> {
+    open_database_dir(config)?;
+    Ok(Config {
+        environment: without_reset(&config.environment),
+        ..config.clone()
+    })
 }
 
 /// The stored files, for commands that start no server.
 pub async fn open_files(config: &Config) -> Result<Files> {
-    let data = open_data_dir(config)?;
+    let data = open_database_dir(config)?;
     let store = Store::open(&config.data).await?;
     Files::open(&data, store, Decoder::default(), config.storage).await
 }
 
 /// The accounts of an existing data directory, for commands that start no server.
 pub async fn open_accounts(config: &Config) -> Result<(Accounts, Store)> {
-    let path = config.data.display();
-    let data = data_dir::open(&config.data)
-        .ok()
-        .filter(|data| data.exists(Store::FILE))
-        .with_context(|| {
-            format!("{path} contains no database: set PINHOLE_DATA to the server's data directory")
-        })?;
+    let data = open_database_dir(config)?;
     let store = Store::open(&config.data).await?;
     let accounts = Accounts::open(&data, store.clone(), &config.environment)?;
     Ok((accounts, store))
+}
+
+/// A data directory with a database, which is not created.
+fn open_database_dir(config: &Config) -> Result<Dir> {
+    let path = config.data.display();
+    let data = data_dir::open(&config.data).ok();
+    data.filter(|data| data.exists(Store::FILE)).with_context(|| {
+        format!("{path} contains no database: set PINHOLE_DATA or --data to the server's data directory")
+    })
 }
 
 /// Locks the data directory for this server. Commands that start no server need no lock: they replace whole
@@ -158,9 +193,27 @@ async fn fail_interrupted_turns(store: &Store) {
     }
 }
 
-fn with_stored_settings(config: &Config, settings: &StoredSettings) -> Config {
-    Config {
+async fn with_stored_settings(config: &Config, settings: &StoredSettings) -> Result<Config> {
+    let previous_engine = settings.store().previous_engine().await;
+    Ok(Config {
         environment: settings.overlay().environment().clone(),
+        previous_engine: previous_engine.context("cannot read the database")?,
         ..config.clone()
+    })
+}
+
+/// Records the engine that the environment configures alone, so that a second one does not replace it.
+async fn record_engine(store: &Store, jobs: &Jobs) {
+    let snapshot = jobs.snapshot();
+    let Settings {
+        engine,
+        engine_reason,
+        ..
+    } = &snapshot.settings;
+    if !matches!(engine_reason, ChoiceReason::OnlyConfigured { .. }) {
+        return;
+    }
+    if let Err(error) = store.set_previous_engine(engine).await {
+        tracing::warn!("cannot record that engine {engine} is used: {error}");
     }
 }

@@ -116,6 +116,9 @@ pub enum Error {
     MemoryFull(MemoryFull),
     #[error("cannot read the chat from the database")]
     Store(#[source] sqlx::Error),
+    /// The turn's job was stopped.
+    #[error("the server is shutting down")]
+    ShuttingDown,
 }
 
 /// Runs a turn: first the image, then the language model, whose context mentions the image.
@@ -148,6 +151,9 @@ pub async fn run(chat: &Chat, mut turn: Turn) -> Result<Reply, Error> {
             };
             outcome = Some(report.run(image).await);
         }
+    }
+    if matches!(outcome, Some(Err(_))) && chat.jobs.is_stopped() {
+        return Err(Error::ShuttingDown);
     }
     if let Some(outcome) = &outcome {
         message::add_context(&mut turn.payload, &outcome::context(outcome));

@@ -2,33 +2,123 @@
 
 mod allocator;
 pub(crate) mod compile;
+pub(crate) mod config;
+pub(crate) mod doctor;
 pub(crate) mod engine_grant;
 pub(crate) mod engine_list;
 pub(crate) mod engine_models;
 pub(crate) mod engine_test;
 pub(crate) mod engine_verify;
 pub(crate) mod files_sweep;
+mod first_key;
 pub(crate) mod generate;
 pub(crate) mod key;
 pub(crate) mod serve;
 pub(crate) mod user;
 
-use anyhow::Result;
+use std::io::Write;
+
+use anyhow::{Context, Result};
 use pinhole::app;
 use pinhole::config::Config;
 use pinhole::jobs::{Error, Jobs};
 use pinhole_ground::audit::AuditLog;
+use pinhole_ground::data_dir;
 use pinhole_images::Decoder;
+use pinhole_sandbox::Engines;
+use serde::Serialize;
+use tempfile::TempDir;
 
 /// Exit code: a valid request failed.
 pub(crate) const FAILED: u8 = 1;
 /// Exit code: the request is invalid. Clap uses the same.
 pub(crate) const WRONG_USE: u8 = 2;
 
-/// Opens the engines with the settings that a server has, without an audit log.
-async fn open_jobs(config: &Config) -> Result<Jobs> {
-    let config = app::load_stored_settings(config).await?;
-    Jobs::open(&config, AuditLog::default(), Decoder::default()).await
+/// What a command does if the data directory does not exist.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum MissingData {
+    Create,
+    /// Uses a temporary one.
+    Temporary,
+}
+
+/// The engines with the settings that a server has, without an audit log.
+struct CommandJobs {
+    jobs: Jobs,
+    config: Config,
+    /// Removed at the end.
+    _temporary: Option<TempDir>,
+}
+
+/// The configuration for a command, and its temporary data directory.
+struct CommandConfig {
+    config: Config,
+    temporary: Option<TempDir>,
+}
+
+impl CommandConfig {
+    /// Prints which data directory is used.
+    fn new(config: &Config, missing: MissingData) -> Result<Self> {
+        let path = config.data.display();
+        let exists = data_dir::open(&config.data).map(drop).map_or_else(
+            |error| error.kind() != std::io::ErrorKind::NotFound,
+            |()| true,
+        );
+        if exists || missing == MissingData::Create {
+            eprintln!("data directory: {path}");
+            data_dir::create(&config.data).context(
+                "cannot use the data directory: set PINHOLE_DATA or --data to a writable directory",
+            )?;
+            return Ok(Self {
+                config: config.clone(),
+                temporary: None,
+            });
+        }
+        eprintln!("data directory: {path} (missing: nothing is stored)");
+        let temporary = tempfile::tempdir().context("cannot create a temporary directory")?;
+        let config = Config {
+            data: temporary.path().to_owned(),
+            cache: config.cache.clone().or_else(|| usable_cache(config)),
+            ..config.clone()
+        };
+        Ok(Self {
+            config,
+            temporary: Some(temporary),
+        })
+    }
+}
+
+/// The person's own directory for compiled engines, if it can be written.
+fn usable_cache(config: &Config) -> Option<std::path::PathBuf> {
+    let cache = config.own_cache.clone()?;
+    data_dir::create(&cache).ok()?;
+    Some(cache)
+}
+
+impl CommandJobs {
+    async fn open(config: &Config, missing: MissingData) -> Result<Self> {
+        let CommandConfig { config, temporary } = CommandConfig::new(config, missing)?;
+        let options = config.engine_options(AuditLog::default(), Decoder::default());
+        let engines = Engines::open(&options).await?;
+        for warning in config.warnings(&engines) {
+            eprintln!("pinhole: warning: {warning}");
+        }
+        let config = config.with_engine_files(&engines)?;
+        let config = app::load_stored_settings(&config).await?;
+        Ok(Self {
+            jobs: Jobs::new(&config, engines, Decoder::default()).await?,
+            config,
+            _temporary: temporary,
+        })
+    }
+}
+
+/// Prints a value as one JSON document.
+fn print_json(value: &impl Serialize) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    writeln!(out)?;
+    Ok(())
 }
 
 /// Prints an error in one line and returns the exit code.

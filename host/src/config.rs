@@ -1,10 +1,11 @@
 //! The configuration that is fixed while the process runs. The only reader of the process's environment.
 
+mod listen_address;
 mod machine_memory;
+mod variables;
 
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
@@ -12,12 +13,17 @@ use pinhole_egress::DEFAULT_SILENCE;
 use pinhole_egress::ip::Nat64;
 use pinhole_ground::audit::{AuditLog, AuditRetention};
 use pinhole_ground::environment::Environment;
+use pinhole_ground::text::plain;
 use pinhole_images::Decoder;
 use pinhole_sandbox::grant::FirstUse;
-use pinhole_sandbox::{Compiler, MAX_CODE_BYTES, Options};
+use pinhole_sandbox::{Compiler, Engines, MAX_CODE_BYTES, Options};
 
 use crate::clients::{AllowedOrigins, ClientRules, ConnectionLimits, TrustedProxies};
 use crate::files::StorageLimits;
+use crate::settings::{ValueKind, host_variables};
+
+pub use listen_address::ListenAddress;
+pub use variables::Variables;
 
 /// Jobs that run at the same time; more wait.
 pub const DEFAULT_SLOTS: u32 = 1000;
@@ -53,6 +59,8 @@ const MIN_MEMORY_MIB: u64 = 64 + RESERVED_MEMORY_MIB;
 const MAX_MEMORY_MIB: u64 = 1 << 20;
 /// Memory of a machine that does not tell it, in bytes.
 const DEFAULT_MACHINE_BYTES: u64 = 2 << 30;
+/// Length of a value that a warning quotes, in bytes.
+const MAX_VALUE_BYTES: usize = 40;
 
 /// The configuration that is fixed while the process runs.
 #[derive(Clone)]
@@ -85,26 +93,92 @@ pub struct Config {
     /// What requests and jobs may hold of `PINHOLE_MEMORY_MIB`, the memory of the process. In bytes.
     pub memory_bytes: usize,
     /// `PINHOLE_METRICS_LISTEN`: where metrics are served. Without it, nothing is counted.
-    pub metrics: Option<SocketAddr>,
+    pub metrics: Option<ListenAddress>,
     /// `PINHOLE_TRUSTED_PROXIES`, `CORS_ALLOW_ORIGIN`, `PINHOLE_CONNECTIONS` and
     /// `PINHOLE_REQUESTS_PER_MINUTE`.
     pub clients: ClientRules,
+    /// `PINHOLE_CACHE`: the directory of compiled engines. `None` is the data directory.
+    pub cache: Option<PathBuf>,
+    /// A directory of this person, for compiled engines of commands without a data directory.
+    pub own_cache: Option<PathBuf>,
+    /// `PINHOLE_LOG_FORMAT`
+    pub log_format: LogFormat,
+    /// The engine that an earlier start used because the environment configured no other.
+    pub previous_engine: Option<String>,
     /// All variables, for settings.
     pub environment: Environment,
+    /// The variables are those of the process, so they may name files.
+    pub may_name_files: bool,
+}
+
+/// The format of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    /// One JSON object in each line.
+    Json,
 }
 
 impl Config {
-    /// Reads the process's environment. The error names the variable and the values that it accepts.
+    /// Reads the process's environment. `data` replaces its data directory.
+    ///
+    /// The error names the variable and the values that it accepts.
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the only reader of the environment"
     )]
-    pub fn from_environment() -> Result<Self> {
+    pub fn from_environment(data: Option<PathBuf>) -> Result<Self> {
         // A variable that is not UTF-8 cannot be a setting of this server.
         let pairs = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
-        Self::new(Environment::new(pairs))
+        let environment = Variables::of_server().read_files(&Environment::new(pairs))?;
+        let own_cache = environment
+            .get("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| Some(Path::new(environment.get("HOME")?).join(".cache")))
+            .filter(|directory| directory.is_absolute());
+        let config = Self::new(environment)?;
+        let data = data.unwrap_or_else(|| config.data.clone());
+        Ok(Self {
+            // Messages then name the same directory wherever they are read.
+            data: std::path::absolute(&data).unwrap_or(data),
+            may_name_files: true,
+            own_cache: own_cache.map(|directory| directory.join("pinhole")),
+            ..config
+        })
+    }
+
+    /// The configuration with the files that variables of these engines name.
+    pub fn with_engine_files(&self, engines: &Engines) -> Result<Self> {
+        if !self.may_name_files {
+            return Ok(self.clone());
+        }
+        let environment = Variables::of_engines(engines).read_files(&self.environment)?;
+        Ok(Self {
+            environment,
+            ..self.clone()
+        })
+    }
+
+    /// The variables that nothing reads, and the values that mean nothing: a sentence for each.
+    #[must_use]
+    pub fn warnings(&self, engines: &Engines) -> Vec<String> {
+        let variables = Variables::of_engines(engines);
+        let mut warnings = variables.report_unknown(engines, &self.environment);
+        for (name, kind) in host_variables() {
+            let value = self.environment.started_value(name).unwrap_or("true");
+            let is_boolean = ["true", "false"]
+                .iter()
+                .any(|it| value.eq_ignore_ascii_case(it));
+            if kind == ValueKind::Boolean && !is_boolean {
+                let value = plain(value, MAX_VALUE_BYTES);
+                warnings.push(format!(
+                    "{name} is {value:?}, which counts as false: use true or false"
+                ));
+            }
+        }
+        warnings
     }
 
     /// Reads these variables.
@@ -120,6 +194,11 @@ impl Config {
         Ok(Self {
             memory_bytes: parse_memory(&environment)?,
             metrics: parse_metrics_listen(&environment)?,
+            cache: environment.get("PINHOLE_CACHE").map(PathBuf::from),
+            own_cache: None,
+            previous_engine: None,
+            log_format: parse_log_format(&environment)?,
+            may_name_files: false,
             clients: parse_client_rules(&environment)?,
             first_use: parse_first_use(&environment)?,
             audit: parse_audit(&environment)?,
@@ -145,6 +224,7 @@ impl Config {
     pub fn engine_options(&self, audit: AuditLog, decoder: Decoder) -> Options {
         Options {
             data: self.data.clone(),
+            cache: self.cache.clone(),
             engines: self.engines.clone(),
             slots: self.slots,
             slots_per_user: self.slots_per_user,
@@ -268,15 +348,20 @@ fn parse_first_use(environment: &Environment) -> Result<FirstUse> {
     }
 }
 
-fn parse_metrics_listen(environment: &Environment) -> Result<Option<SocketAddr>> {
-    let Some(text) = environment.get("PINHOLE_METRICS_LISTEN") else {
-        return Ok(None);
-    };
-    match text.trim().parse() {
-        Ok(address) => Ok(Some(address)),
-        Err(_) => bail!(
-            "PINHOLE_METRICS_LISTEN is {text:?}: it must be an IP address and a port, such as 127.0.0.1:9464"
-        ),
+fn parse_metrics_listen(environment: &Environment) -> Result<Option<ListenAddress>> {
+    const NAME: &str = "PINHOLE_METRICS_LISTEN";
+    let parsed = environment.get(NAME).map(|text| {
+        let address = text.parse::<ListenAddress>();
+        address.map_err(|why| anyhow!("{NAME} is {text:?}: {why}"))
+    });
+    parsed.transpose()
+}
+
+fn parse_log_format(environment: &Environment) -> Result<LogFormat> {
+    match environment.get("PINHOLE_LOG_FORMAT") {
+        None | Some("text") => Ok(LogFormat::Text),
+        Some("json") => Ok(LogFormat::Json),
+        Some(other) => bail!("PINHOLE_LOG_FORMAT is {other:?}: it must be text or json"),
     }
 }
 

@@ -36,6 +36,7 @@ use pinhole_sandbox::{
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::settings::ConfiguredEngines;
 use differences::RequestedImages;
 use edit_check::check_edit;
 use query::QueryRates;
@@ -56,6 +57,7 @@ pub struct Jobs {
     pub engines: Engines,
     pub egress: Egress,
     decoder: Decoder,
+    configured: ConfiguredEngines,
     snapshot: ArcSwap<Snapshot>,
     timeout: Duration,
     query_rates: QueryRates,
@@ -74,14 +76,23 @@ impl Jobs {
     pub async fn open(config: &Config, audit: AuditLog, decoder: Decoder) -> Result<Self> {
         let options = config.engine_options(audit, decoder.clone());
         let engines = Engines::open(&options).await?;
+        Self::new(config, engines, decoder).await
+    }
+
+    /// Reads the settings for these engines.
+    pub async fn new(config: &Config, engines: Engines, decoder: Decoder) -> Result<Self> {
+        let environment = &config.environment;
         let egress = Egress::new(&config.nat64, config.silence)?;
-        let snapshot = Snapshot::new(&config.environment, &engines, &egress, None)
+        let previous = config.previous_engine.clone();
+        let configured = ConfiguredEngines::find(&engines, environment, previous);
+        let snapshot = Snapshot::new(environment, &configured, &engines, &egress, None)
             .await
             .map_err(anyhow::Error::msg)?;
         Ok(Self {
             engines,
             egress,
             decoder,
+            configured,
             snapshot: ArcSwap::from_pointee(snapshot),
             timeout: config.job_timeout,
             query_rates: QueryRates::default(),
@@ -101,9 +112,22 @@ impl Jobs {
     /// before are accepted.
     pub async fn prepare(&self, environment: &Environment) -> Result<Arc<Snapshot>, String> {
         let before = self.snapshot();
-        let next = Snapshot::new(environment, &self.engines, &self.egress, Some(&before)).await?;
+        let next = Snapshot::new(
+            environment,
+            &self.configured,
+            &self.engines,
+            &self.egress,
+            Some(&before),
+        )
+        .await?;
         next.refuse_new_problems(&before)?;
         Ok(Arc::new(next))
+    }
+
+    /// True if an operator configured the binding: by a name of its own, or by variables of its engine.
+    #[must_use]
+    pub fn is_configured(&self, binding: &Binding) -> bool {
+        binding.name != binding.engine() || self.configured.contains(&binding.name)
     }
 
     /// Makes a prepared snapshot current. Running jobs continue with the snapshot of their plan.
@@ -275,6 +299,16 @@ impl Jobs {
             warnings,
             engine_warnings,
         })
+    }
+
+    /// Waits until [`Self::shut_down`] stops every job.
+    pub async fn stopped(&self) {
+        self.shutdown.cancelled().await;
+    }
+
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.shutdown.is_cancelled()
     }
 
     /// Stops every job, and gives the engines a short time to ask their upstreams to stop.

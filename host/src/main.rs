@@ -3,16 +3,20 @@
 mod commands;
 mod logging;
 
-use std::net::SocketAddr;
+use std::io::Write;
 use std::panic::PanicHookInfo;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
-use pinhole::config::Config;
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use pinhole::config::{Config, ListenAddress, LogFormat};
 use pinhole_conformance::CapturedLog;
 
 use commands::compile::{self, Compile};
+use commands::config::{self, ConfigCommand};
+use commands::doctor::{self, Doctor};
 use commands::engine_grant::{self, EngineGrant};
 use commands::engine_test::{self, EngineTest};
 use commands::generate::{self, Generate};
@@ -21,9 +25,15 @@ use commands::user::{self, UserCommand};
 use commands::{FAILED, engine_list, engine_models, engine_verify, files_sweep, serve};
 use logging::LogMode;
 
+/// The exit code of a shell's command that a closed pipe stops.
+const BROKEN_PIPE: i32 = 128 + libc::SIGPIPE;
+
 #[derive(Parser)]
 #[command(name = "pinhole", version, about)]
 struct Cli {
+    /// Data directory [default: PINHOLE_DATA, or data in the current directory]
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -32,18 +42,26 @@ struct Cli {
 enum Command {
     /// Start the server
     Serve {
-        /// IP address and port to listen on; port 0 selects a free port
+        /// Where to listen: HOST:PORT, [IPV6]:PORT, :PORT for all interfaces, or PORT for this machine only; port 0
+        /// selects a free port
         #[arg(long, default_value = "127.0.0.1:8080")]
-        listen: SocketAddr,
+        listen: ListenAddress,
     },
     /// Generate or edit images without a server, and write them to files
     Generate(Generate),
+    /// Check the configuration, the data directory, the engines and their upstreams
+    Doctor(Doctor),
+    /// Read and change the settings of a data directory
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
     /// List and add users, and reset a password
     User {
         #[command(subcommand)]
         command: UserCommand,
     },
-    /// Reset an API key
+    /// List, create and revoke API keys
     Key {
         #[command(subcommand)]
         command: KeyCommand,
@@ -57,6 +75,17 @@ enum Command {
     Files {
         #[command(subcommand)]
         command: FilesCommand,
+    },
+    /// Print a script that completes commands in a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write a page for each command to a directory
+    Man {
+        /// Directory of the pages
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
     },
     /// Compile a component from standard input; used by the server
     #[command(hide = true)]
@@ -76,11 +105,18 @@ enum FilesCommand {
 #[derive(Subcommand)]
 enum EngineCommand {
     /// List the engines with their abilities, upstreams and problems, and the rejected files
-    List,
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// List an engine's models (id and display name)
     Models {
         /// Engine to use [default: the engine of the settings]
         engine: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Check an engine's settings and its upstream, and show where the values of a job go
     Verify {
@@ -99,11 +135,14 @@ enum EngineCommand {
 fn main() -> ExitCode {
     prevent_leaks();
     let cli = Cli::parse();
-    // A compilation opens and starts nothing else, because its input is hostile.
-    if let Command::Compile(arguments) = cli.command {
-        return ExitCode::from(compile::run(&arguments));
-    }
-    match start(cli.command) {
+    let result = match cli.command {
+        // A compilation opens and starts nothing else, because its input is hostile.
+        Command::Compile(arguments) => return ExitCode::from(compile::run(&arguments)),
+        Command::Completions { shell } => print_completions(shell),
+        Command::Man { out } => print_manual(out),
+        command => start(command, cli.data),
+    };
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("pinhole: {error:#}");
@@ -112,13 +151,29 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(command: Command) -> Result<u8> {
-    let config = Config::from_environment()?;
-    let logging = logging::init(&config, log_mode(&command));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(run(command, config, logging.lines.clone()))
+fn start(command: Command, data: Option<PathBuf>) -> Result<u8> {
+    let config = Config::from_environment(data);
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+    };
+    if let Command::Doctor(arguments) = command {
+        return runtime()?.block_on(doctor::doctor(config, arguments));
+    }
+    let config = config?;
+    let mode = log_mode(&command);
+    let logging = logging::init(&config, mode)?;
+    let is_logged = mode == LogMode::Server && config.log_format == LogFormat::Json;
+    let result = runtime()?.block_on(run(command, config, logging.lines.clone()));
+    match result {
+        // Each line of a log in JSON is JSON.
+        Err(error) if is_logged => {
+            tracing::error!("{error:#}");
+            Ok(FAILED)
+        }
+        result => result,
+    }
 }
 
 fn log_mode(command: &Command) -> LogMode {
@@ -133,18 +188,22 @@ fn log_mode(command: &Command) -> LogMode {
 
 async fn run(command: Command, config: Config, lines: CapturedLog) -> Result<u8> {
     match command {
-        Command::Serve { listen } => serve::serve(&config, listen).await.map(|()| 0),
+        Command::Serve { listen } => serve::serve(&config, &listen).await.map(|()| 0),
         Command::Generate(arguments) => generate::generate(&config, arguments).await,
+        Command::Doctor(arguments) => doctor::doctor(Ok(config), arguments).await,
+        Command::Completions { shell } => print_completions(shell),
+        Command::Man { out } => print_manual(out),
         Command::Compile(arguments) => Ok(compile::run(&arguments)),
+        Command::Config { command } => config::run(&config, command).await,
         Command::Files {
             command: FilesCommand::Sweep { confirm },
         } => files_sweep::sweep(&config, confirm).await.map(|()| 0),
         Command::User { command } => user::run(&config, command).await,
         Command::Key { command } => key::run(&config, command).await,
         Command::Engine { command } => match command {
-            EngineCommand::List => engine_list::list(&config).await.map(|()| 0),
-            EngineCommand::Models { engine } => {
-                engine_models::models(&config, engine.as_deref()).await
+            EngineCommand::List { json } => engine_list::list(&config, json).await.map(|()| 0),
+            EngineCommand::Models { engine, json } => {
+                engine_models::models(&config, engine.as_deref(), json).await
             }
             EngineCommand::Verify { engine, json } => {
                 engine_verify::verify(&config, engine.as_deref(), json).await
@@ -155,13 +214,40 @@ async fn run(command: Command, config: Config, lines: CapturedLog) -> Result<u8>
     }
 }
 
+fn print_completions(shell: Shell) -> Result<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "pinhole", &mut script);
+    std::io::stdout().write_all(&script)?;
+    Ok(0)
+}
+
+fn print_manual(out: Option<PathBuf>) -> Result<u8> {
+    match out {
+        Some(directory) => clap_mangen::generate_to(Cli::command(), directory)?,
+        None => clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?,
+    }
+    Ok(0)
+}
+
 /// Disables core dumps, because memory contains keys, and panic messages, because they may quote what an
 /// engine, an upstream or a user sent.
 fn prevent_leaks() {
     // With a limit of 1 byte, no file is written and the kernel does not pipe a dump to a program. With 0,
     // it would.
     rlimit::setrlimit(rlimit::Resource::CORE, 1, 1).ok();
-    std::panic::set_hook(Box::new(|panic| eprintln!("{}", panic_message(panic))));
+    std::panic::set_hook(Box::new(|panic| {
+        if is_broken_pipe(panic) {
+            std::process::exit(BROKEN_PIPE);
+        }
+        eprintln!("{}", panic_message(panic));
+    }));
+}
+
+/// Was standard output closed, as `| head` does? The standard library panics then.
+fn is_broken_pipe(panic: &PanicHookInfo<'_>) -> bool {
+    panic
+        .payload_as_str()
+        .is_some_and(|message| message.starts_with("failed printing to std"))
 }
 
 /// The location of a panic, without its message.

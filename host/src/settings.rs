@@ -3,6 +3,7 @@
 //! [`Settings`] are read from environment variables. [`StoredSettings`] overlays the variables with the
 //! values that administrators store while the server runs.
 
+mod engine_choice;
 mod host_settings;
 mod links;
 mod overlay;
@@ -15,11 +16,12 @@ mod value_kind;
 use pinhole_ground::environment::{Environment, OPENAI_URL};
 use pinhole_images::MetadataPolicy;
 
+pub use engine_choice::{ChoiceReason, ConfiguredEngines, EDIT_ENGINE, ENGINE, EngineChoice};
 pub use overlay::{Overlay, SettingOrigin};
 pub use secret_mask::MARKER;
-pub use setting_key::{SettingKey, setting_keys};
+pub use setting_key::{SettingKey, host_variables, setting_keys};
 pub use stored_settings::{Change, StoredSettings};
-pub use value_kind::ValueKind;
+pub use value_kind::{MAX_SETTING_BYTES, ValueKind};
 
 /// The server's own image settings, by Open WebUI's names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub struct Settings {
     pub enabled: bool,
     /// `IMAGE_GENERATION_ENGINE`: the name of the binding that generates.
     pub engine: String,
+    /// Why this engine generates.
+    pub engine_reason: ChoiceReason,
     /// `IMAGE_GENERATION_MODEL`. `None` leaves the choice to the engine.
     pub model: Option<String>,
     /// `IMAGE_SIZE`: `WxH` or `auto`. `None` and `auto` leave the choice to the engine.
@@ -57,6 +61,8 @@ pub struct EditSettings {
     pub enabled: bool,
     /// `IMAGE_EDIT_ENGINE`: by default the engine that generates.
     pub engine: String,
+    /// Why this engine edits.
+    pub engine_reason: ChoiceReason,
     /// `IMAGE_EDIT_MODEL`. `None` leaves the choice to the engine.
     pub model: Option<String>,
     /// `IMAGE_EDIT_SIZE`. `None` and `auto` leave the choice to the engine.
@@ -107,19 +113,26 @@ impl std::fmt::Debug for ModelServer {
 
 impl Settings {
     /// Reads the settings. The error names the variable and the values that it accepts.
-    pub fn from_environment(environment: &Environment) -> Result<Self, String> {
+    pub fn from_environment(
+        environment: &Environment,
+        configured: &ConfiguredEngines,
+    ) -> Result<Self, String> {
+        let choice = configured.choose(environment);
+        let edit_choice = configured.choose_for_editing(environment, &choice.engine);
         let text = |name: &str| environment.get(name).map(str::to_owned);
         let is_enabled = |name: &str| environment.is_true(name).unwrap_or(true);
         Ok(Self {
             enabled: is_enabled("ENABLE_IMAGE_GENERATION"),
-            engine: engine(environment),
+            engine: choice.engine,
+            engine_reason: choice.reason,
             model: text("IMAGE_GENERATION_MODEL"),
             size: text("IMAGE_SIZE"),
             steps: steps(environment)?,
             metadata: metadata(environment)?,
             edit: EditSettings {
                 enabled: is_enabled("ENABLE_IMAGE_EDIT"),
-                engine: edit_engine(environment),
+                engine: edit_choice.engine,
+                engine_reason: edit_choice.reason,
                 model: text("IMAGE_EDIT_MODEL"),
                 size: text("IMAGE_EDIT_SIZE"),
                 intent: edit_intent(environment)?,
@@ -135,30 +148,6 @@ impl Settings {
             prefers_urls: links::prefers_urls(environment)?,
             model_servers: model_servers(environment),
         })
-    }
-}
-
-/// Open WebUI's default is `openai`, and empty means `automatic1111`. If no variable indicates OpenAI, the
-/// default is `sketch`, so that a server without configuration generates an image.
-fn engine(environment: &Environment) -> String {
-    let is_openai_indicated = environment.is_true("ENABLE_IMAGE_GENERATION") == Some(true)
-        || environment.get("IMAGES_OPENAI_API_KEY").is_some();
-    match environment.raw("IMAGE_GENERATION_ENGINE") {
-        Some("") => "automatic1111".to_owned(),
-        Some(name) => name.to_owned(),
-        None if is_openai_indicated => "openai".to_owned(),
-        None => "sketch".to_owned(),
-    }
-}
-
-/// Open WebUI's default is `openai` if editing is enabled there.
-fn edit_engine(environment: &Environment) -> String {
-    let is_openai_indicated = environment.is_true("ENABLE_IMAGE_EDIT") == Some(true)
-        || environment.get("IMAGES_EDIT_OPENAI_API_KEY").is_some();
-    match environment.get("IMAGE_EDIT_ENGINE") {
-        Some(name) => name.to_owned(),
-        None if is_openai_indicated => "openai".to_owned(),
-        None => engine(environment),
     }
 }
 
@@ -229,51 +218,13 @@ mod tests {
         )
     }
 
-    fn check_engine(pairs: &[(&str, &str)], expected: &str) {
-        assert_eq!(
-            Settings::from_environment(&environment(pairs))
-                .unwrap()
-                .engine,
-            expected
-        );
-    }
-
-    #[test]
-    fn engine_is_the_same_as_in_open_webui() {
-        check_engine(&[], "sketch");
-        check_engine(&[("IMAGE_GENERATION_ENGINE", "comfyui")], "comfyui");
-        check_engine(&[("IMAGE_GENERATION_ENGINE", "")], "automatic1111");
-        check_engine(&[("ENABLE_IMAGE_GENERATION", "True")], "openai");
-        check_engine(&[("ENABLE_IMAGE_GENERATION", "false")], "sketch");
-        check_engine(&[("IMAGES_OPENAI_API_KEY", "k")], "openai");
-        check_engine(&[("OPENAI_API_KEY", "k")], "sketch");
-    }
-
-    #[test]
-    fn edit_engine_is_independent_of_engine() {
-        let engine = |pairs: &[_]| {
-            Settings::from_environment(&environment(pairs))
-                .unwrap()
-                .edit
-                .engine
-        };
-        assert_eq!(engine(&[]), "sketch");
-        assert_eq!(engine(&[("IMAGE_GENERATION_ENGINE", "comfyui")]), "comfyui");
-        assert_eq!(engine(&[("ENABLE_IMAGE_EDIT", "true")]), "openai");
-        let both = [
-            ("IMAGE_GENERATION_ENGINE", "comfyui"),
-            ("IMAGE_EDIT_ENGINE", "gemini"),
-        ];
-        assert_eq!(engine(&both), "gemini");
+    fn read(environment: &Environment) -> Result<Settings, String> {
+        Settings::from_environment(environment, &ConfiguredEngines::default())
     }
 
     #[test]
     fn image_generation_is_enabled_by_default() {
-        let enabled = |pairs: &[_]| {
-            Settings::from_environment(&environment(pairs))
-                .unwrap()
-                .enabled
-        };
+        let enabled = |pairs: &[_]| read(&environment(pairs)).unwrap().enabled;
         assert!(enabled(&[]));
         assert!(enabled(&[("ENABLE_IMAGE_GENERATION", "TRUE")]));
         assert!(!enabled(&[("ENABLE_IMAGE_GENERATION", "yes")]));
@@ -281,15 +232,12 @@ mod tests {
 
     #[test]
     fn from_environment_names_variable_with_invalid_number() {
-        let error =
-            Settings::from_environment(&environment(&[("IMAGE_STEPS", "many")])).unwrap_err();
+        let error = read(&environment(&[("IMAGE_STEPS", "many")])).unwrap_err();
         assert!(error.contains("IMAGE_STEPS"), "{error}");
     }
 
     fn check_model_servers(pairs: &[(&str, &str)], expected: &[(&str, Option<&str>, bool)]) {
-        let servers = Settings::from_environment(&environment(pairs))
-            .unwrap()
-            .model_servers;
+        let servers = read(&environment(pairs)).unwrap().model_servers;
         let actual: Vec<_> = servers
             .iter()
             .map(|it| (it.base_url.as_str(), it.key.as_deref(), it.is_url_set))
@@ -323,7 +271,7 @@ mod tests {
     fn edit_intent_defaults_to_any_image() {
         let intent = |value| {
             let pair = ("PINHOLE_EDIT_INTENT", value);
-            Settings::from_environment(&environment(&[pair])).map(|settings| settings.edit.intent)
+            read(&environment(&[pair])).map(|settings| settings.edit.intent)
         };
         assert_eq!(intent(""), Ok(EditIntent::AnyImage));
         assert_eq!(intent("any-image"), Ok(EditIntent::AnyImage));
@@ -336,7 +284,7 @@ mod tests {
     fn metadata_policy_defaults_to_essential() {
         let metadata = |value| {
             let pair = ("PINHOLE_IMAGE_METADATA", value);
-            Settings::from_environment(&environment(&[pair])).map(|settings| settings.metadata)
+            read(&environment(&[pair])).map(|settings| settings.metadata)
         };
         assert_eq!(metadata(""), Ok(MetadataPolicy::Essential));
         assert_eq!(metadata("essential"), Ok(MetadataPolicy::Essential));
@@ -348,11 +296,7 @@ mod tests {
 
     #[test]
     fn prompt_settings_are_enabled_by_default() {
-        let prompt = |pairs: &[_]| {
-            Settings::from_environment(&environment(pairs))
-                .unwrap()
-                .prompt
-        };
+        let prompt = |pairs: &[_]| read(&environment(pairs)).unwrap().prompt;
         assert!(prompt(&[]).enabled);
         assert!(!prompt(&[("ENABLE_IMAGE_PROMPT_GENERATION", "no")]).enabled);
         let settings = prompt(&[("TASK_MODEL", "t"), ("TASK_MODEL_EXTERNAL", "")]);

@@ -41,6 +41,7 @@ use search_pool::SearchPool;
 use writer::Writer;
 
 pub use accounts::{Account, AccountOrigin, AddAccountError, NewAccount};
+pub use api_keys::ApiKey;
 pub use chat_content::{ChatContent, MessageText};
 pub use chats::{
     ChatCopy, ChatFilter, ChatFlag, ChatHistory, ChatRow, ChatSummary, MAX_CHATS, SaveOutcome,
@@ -84,7 +85,7 @@ pub struct Store {
 
 impl Store {
     /// The name of the database in the data directory.
-    pub(crate) const FILE: &str = "pinhole.db";
+    pub const FILE: &str = "pinhole.db";
 
     /// Opens the database in the data directory and migrates its tables.
     pub async fn open(data: &Path) -> Result<Self> {

@@ -31,6 +31,7 @@ mod request_memory;
 mod request_origin;
 mod same_origin;
 mod settings;
+mod shutdown;
 mod socket;
 mod source_images;
 mod tasks;
@@ -103,6 +104,7 @@ pub fn router(app: Arc<App>) -> Router {
             ApiError::method_not_allowed().rejection(&uri)
         })
         .layer(from_fn_with_state(app.clone(), request_body::limit_pace))
+        .layer(from_fn_with_state(app.clone(), shutdown::respond))
         .layer(from_fn_with_state(
             app.clone(),
             request_memory::count_memory,

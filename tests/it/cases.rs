@@ -47,7 +47,15 @@ async fn open_suite(
     prefixes: &[String],
 ) -> anyhow::Result<ConformanceSuite> {
     let cases = package_path(cases);
-    ConformanceSuite::open(component, &cases, prefixes, &compiler(), captured_log()).await
+    ConformanceSuite::open(
+        component,
+        &cases,
+        prefixes,
+        None,
+        &compiler(),
+        captured_log(),
+    )
+    .await
 }
 
 async fn run_suite(suite: &ConformanceSuite) -> Vec<CaseReport> {
@@ -358,6 +366,18 @@ async fn endless_job_fails_with_what_it_waits_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn unreadable_case_fails_by_itself() {
+    let suite = open_suite(&hostile(), "conformance/invalid", &["U1".to_owned()]);
+    let reports = run_suite(&suite.await.unwrap()).await;
+    let [report] = &reports[..] else {
+        panic!("{reports:?}")
+    };
+    let expected = "FAILED  U1-unknown-key
+    cannot read the case: case.json at /upstream/0/request/jsn: unknown field `jsn`";
+    assert!(report.to_string().starts_with(expected), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn suite_explains_why_it_cannot_run() {
     let text_file = package_path("Cargo.toml");
     let missing = package_path("missing.wasm");
@@ -392,12 +412,6 @@ async fn suite_explains_why_it_cannot_run() {
             "conformance/passing",
             vec!["Q".to_owned()],
             "starts with Q",
-        ),
-        (
-            &hostile(),
-            "conformance/invalid",
-            no_prefixes(),
-            "U1-unknown-key: case.json at /upstream/0/request/jsn: unknown field `jsn`",
         ),
     ] {
         let error = open_suite(component, cases, &prefixes).await.err();

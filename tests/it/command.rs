@@ -1,11 +1,15 @@
 //! The program `pinhole` from a shell: output, files and exit codes.
 
+mod config;
+mod doctor;
 mod engines;
+mod environment;
 mod failures;
 mod generate;
 mod metrics;
 mod grant;
 mod serve;
+mod terminal;
 mod upstreams;
 mod users;
 
@@ -19,7 +23,7 @@ use std::thread;
 use std::time::Duration;
 
 use pinhole_tests::{
-    FakeResponse, FakeUpstream, RecordedRequest, TestServer, engines, guests, program,
+    FakeResponse, FakeUpstream, RecordedRequest, TestServer, engines, guests, key_in_file, program,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -99,12 +103,16 @@ impl Program {
 
     /// Runs `serve` on a free port and waits for its four lines.
     fn serve(&self) -> RunningServer {
+        self.serve_on("127.0.0.1:0")
+    }
+
+    fn serve_on(&self, address: &str) -> RunningServer {
         let log = File::options()
             .append(true)
             .create(true)
             .open(self.path("log"));
         let mut child = self
-            .command(&["serve", "--listen", "127.0.0.1:0"])
+            .command(&["serve", "--listen", address])
             .stdout(Stdio::piped())
             .stderr(log.unwrap())
             .spawn()
@@ -139,23 +147,33 @@ impl CommandOutput {
         }
     }
 
-    /// Asserts a failure with this code and one line on standard error. Returns the line.
+    /// Standard error without the line about the data directory.
+    fn messages(&self) -> String {
+        let lines = self.err.split_inclusive('\n');
+        lines
+            .filter(|line| !line.starts_with("data directory: "))
+            .collect()
+    }
+
+    /// Asserts a failure with this code and one message on standard error. Returns it.
     #[track_caller]
     fn failed(self, code: i32) -> String {
         assert_eq!(self.code, Some(code), "{self:?}");
         assert_eq!(self.out, "", "{self:?}");
-        assert_eq!(self.err.lines().count(), 1, "{self:?}");
+        let message = self.messages();
+        assert_eq!(message.lines().count(), 1, "{self:?}");
         assert!(
-            self.err.starts_with("pinhole: ") && self.err.ends_with('\n'),
+            message.starts_with("pinhole: ") && message.ends_with('\n'),
             "{self:?}"
         );
-        self.err
+        message
     }
 
-    /// Asserts success with an empty standard error. Returns the lines of standard output.
+    /// Asserts success without a message on standard error. Returns the lines of standard output.
     #[track_caller]
     fn done(self) -> Vec<String> {
-        assert_eq!((self.code, self.err.as_str()), (Some(0), ""), "{self:?}");
+        let messages = self.messages();
+        assert_eq!((self.code, messages.as_str()), (Some(0), ""), "{self:?}");
         self.out.lines().map(str::to_owned).collect()
     }
 }
@@ -171,6 +189,11 @@ impl RunningServer {
     fn address(&self) -> SocketAddr {
         let (_, address) = self.lines[0].split_once(" listening on http://").unwrap();
         address.parse().unwrap()
+    }
+
+    /// The administrator's key, from the file that the last line names.
+    fn key(&self) -> String {
+        key_in_file(&self.lines[3]).unwrap_or_else(|| panic!("{:?}", self.lines))
     }
 
     fn signal(&self, name: &str) {

@@ -178,16 +178,17 @@ fn report(workspace: &Workspace, server: &Server, file: &Path, method: &str) -> 
         .with_context(|| format!("cannot find {name}"))?
         .len();
     let url = &server.access.url;
-    let next = match &server.access.key {
-        Some(key) => format!(
-            "URL: {url}\nkey: {key}\n\n\
-             curl {url}{GENERATIONS} -H 'authorization: Bearer {key}' \
+    // The key itself is not printed: this output may become a log.
+    let next = match &server.access.key_file {
+        Some(key_file) => format!(
+            "URL: {url}\nkey: in {key_file}\n\n\
+             curl {url}{GENERATIONS} -H \"authorization: Bearer $(cat '{key_file}')\" \
              -H 'content-type: application/json' \
              -d '{{\"prompt\":\"{PROMPT}\",\"response_format\":\"url\"}}'\n"
         ),
         None => format!(
             "URL: {url}\n\
-             the key was shown at the first start; for a new one: PINHOLE_DATA=new-directory cargo xtask run\n"
+             the key was shown at the first start; for a new one: pinhole user list, then pinhole key reset ID\n"
         ),
     };
     Ok(format!(

@@ -13,6 +13,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long to wait for the key: the server prints it right after the other lines or never.
 const KEY_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What follows the path of a file with a key.
+const KEY_NOTE: &str = " (only its owner can read it)";
+
 /// A running server. Dropping it kills the process.
 pub(crate) struct Server {
     child: Child,
@@ -24,8 +27,10 @@ pub(crate) struct Server {
 pub(crate) struct Access {
     /// Such as `http://127.0.0.1:8080`.
     pub(crate) url: String,
-    /// The administrator's key. The server prints it only at the first start with a data directory.
+    /// The administrator's key. `None` if the data directory has no file with it.
     pub(crate) key: Option<String>,
+    /// The file with the key.
+    pub(crate) key_file: Option<String>,
 }
 
 /// A line that xtask understands.
@@ -33,7 +38,8 @@ pub(crate) struct Access {
 enum StartLine<'a> {
     Url(&'a str),
     Engines,
-    Key(&'a str),
+    /// The file with the key, or nothing.
+    KeyFile(Option<&'a str>),
 }
 
 impl Server {
@@ -108,10 +114,10 @@ fn wait_for_access(
     key_timeout: Duration,
 ) -> Result<Access, StartError> {
     let mut access = Access::default();
-    let mut has_engines = false;
+    let (mut has_engines, mut has_key_line) = (false, false);
     loop {
         let is_ready = has_engines && !access.url.is_empty();
-        if is_ready && access.key.is_some() {
+        if is_ready && has_key_line {
             return Ok(access);
         }
         let timeout = if is_ready { key_timeout } else { start_timeout };
@@ -124,15 +130,29 @@ fn wait_for_access(
         match parse_start_line(&line) {
             Some(StartLine::Url(url)) => access.url = url.into(),
             Some(StartLine::Engines) => has_engines = true,
-            Some(StartLine::Key(key)) => access.key = Some(key.into()),
+            Some(StartLine::KeyFile(path)) => {
+                access.key = path.and_then(read_key);
+                access.key_file = path.map(str::to_owned);
+                has_key_line = true;
+            }
             None => {}
         }
     }
 }
 
+/// The key in a file of the server.
+fn read_key(path: &str) -> Option<String> {
+    let key = std::fs::read_to_string(path).ok()?;
+    Some(key.trim().to_owned())
+}
+
 fn parse_start_line(line: &str) -> Option<StartLine<'_>> {
-    if let Some(key) = line.strip_prefix("administrator key (shown once): ") {
-        return Some(StartLine::Key(key.trim()));
+    if let Some(text) = line.strip_prefix("administrator key: ") {
+        let path = text
+            .strip_prefix("written to ")
+            .or(text.strip_prefix("in "));
+        let path = path.map(|path| path.strip_suffix(KEY_NOTE).unwrap_or(path));
+        return Some(StartLine::KeyFile(path));
     }
     if line.starts_with("engines: ") {
         return Some(StartLine::Engines);
@@ -157,6 +177,7 @@ mod tests {
         Access {
             url: "http://127.0.0.1:8080".into(),
             key: key.map(str::to_owned),
+            key_file: None,
         }
     }
 
@@ -174,17 +195,28 @@ mod tests {
         let lines = START_LINES.map(parse_start_line);
         let url = StartLine::Url("http://127.0.0.1:8080");
         assert_eq!(lines, [Some(url), None, Some(StartLine::Engines)]);
-        let key = "administrator key (shown once): sk-abc";
-        assert_eq!(parse_start_line(key), Some(StartLine::Key("sk-abc")));
+        let first = "administrator key: written to /d/key (only its owner can read it)";
+        let file = Some(StartLine::KeyFile(Some("/d/key")));
+        assert_eq!(parse_start_line(first), file);
+        assert_eq!(parse_start_line("administrator key: in /d/key"), file);
+        let later = "administrator key: shown at the first start";
+        assert_eq!(parse_start_line(later), Some(StartLine::KeyFile(None)));
         assert_eq!(parse_start_line("pinhole is starting"), None);
     }
 
     #[test]
     fn key_is_optional() {
         assert_eq!(access_of_running(&START_LINES), Ok(access(None)));
-        let key = "administrator key (shown once): sk-abc";
-        let first_start = [&START_LINES[..], &[key]].concat();
-        assert_eq!(access_of_running(&first_start), Ok(access(Some("sk-abc"))));
+        let path = std::env::temp_dir().join(format!("pinhole-key-{}", std::process::id()));
+        std::fs::write(&path, "sk-abc\n").unwrap();
+        let key = format!("administrator key: in {}", path.display());
+        let first_start = [&START_LINES[..], &[&key]].concat();
+        let expected = Access {
+            key_file: Some(path.display().to_string()),
+            ..access(Some("sk-abc"))
+        };
+        assert_eq!(access_of_running(&first_start), Ok(expected));
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]

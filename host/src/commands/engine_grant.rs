@@ -5,14 +5,13 @@ use std::io::{IsTerminal, Write};
 
 use anyhow::Result;
 use clap::Args;
-use pinhole::app;
 use pinhole::config::Config;
 use pinhole_ground::audit::AuditLog;
 use pinhole_images::Decoder;
 use pinhole_sandbox::grant::{FirstUse, Grant, RequestRule, Right};
 use pinhole_sandbox::{Component, Engines, PendingApproval};
 
-use super::{FAILED, WRONG_USE};
+use super::{CommandConfig, FAILED, MissingData, WRONG_USE};
 
 #[derive(Args)]
 pub(crate) struct EngineGrant {
@@ -38,10 +37,17 @@ struct Components<'a> {
 
 /// Shows the permissions and makes the requested change. Returns the exit code.
 pub(crate) async fn grant(config: &Config, arguments: EngineGrant) -> Result<u8> {
+    let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let missing = if arguments.yes || is_terminal {
+        MissingData::Create
+    } else {
+        MissingData::Temporary
+    };
+    let CommandConfig { config, .. } = &CommandConfig::new(config, missing)?;
     // Opening the engines must grant nothing.
     let config = Config {
         first_use: FirstUse::Explicit,
-        ..app::load_stored_settings(config).await?
+        ..config.clone()
     };
     let options = config.engine_options(AuditLog::default(), Decoder::default());
     let engines = Engines::open(&options).await?;

@@ -6,12 +6,16 @@ use pinhole::jobs::{Binding, Jobs};
 use pinhole_sandbox::contract::Upstream;
 use pinhole_sandbox::engine_settings::own_variable;
 use pinhole_sandbox::{Component, ResolvedSettings};
+use serde_json::{Value, json};
 
-use super::open_jobs;
+use super::{CommandJobs, MissingData, print_json};
 
 /// Prints all engines, with their bindings.
-pub(crate) async fn list(config: &Config) -> Result<()> {
-    let jobs = open_jobs(config).await?;
+pub(crate) async fn list(config: &Config, as_json: bool) -> Result<()> {
+    let CommandJobs { jobs, .. } = &CommandJobs::open(config, MissingData::Temporary).await?;
+    if as_json {
+        return print_json(&to_json(jobs));
+    }
     let snapshot = jobs.snapshot();
     for component in jobs.engines.admitted() {
         print_engine(component);
@@ -27,10 +31,68 @@ pub(crate) async fn list(config: &Config) -> Result<()> {
     for rejected in jobs.engines.rejected_files() {
         println!("rejected: {} {}", rejected.file, rejected.reason);
     }
-    if has_no_files(&jobs) {
+    if has_no_files(jobs) {
         println!("no engines in {}", config.engines.display());
     }
     Ok(())
+}
+
+/// The same as one JSON document.
+fn to_json(jobs: &Jobs) -> Value {
+    let snapshot = jobs.snapshot();
+    let engines = jobs.engines.admitted().map(|component| {
+        let description = &component.description;
+        let bindings = snapshot.bindings();
+        let bindings = bindings.filter(|it| it.component.digest == component.digest);
+        let denied = component.grant.denies.iter().map(ToString::to_string);
+        let new_rights = component.grant.new_rights(&component.declared_rights);
+        json!({
+            "name": description.name,
+            "version": description.version,
+            "title": description.title,
+            "file": component.file,
+            "digest": format!("sha256:{}", component.digest),
+            "imports": component.imports,
+            "abilities": abilities(component),
+            "denied": denied.collect::<Vec<_>>(),
+            "ungranted": new_rights.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "bindings": bindings.map(|it| binding_to_json(it)).collect::<Vec<_>>(),
+        })
+    });
+    let pending = jobs.engines.pending().iter();
+    let rejected = jobs.engines.rejected_files().iter();
+    json!({
+        "current": snapshot.settings.engine,
+        "reason": snapshot.settings.engine_reason.to_string(),
+        "engines": engines.collect::<Vec<_>>(),
+        "pending": pending
+            .map(|it| json!({"engine": it.engine, "file": it.file, "reason": it.reason()}))
+            .collect::<Vec<_>>(),
+        "rejected": rejected
+            .map(|it| json!({"file": it.file, "reason": it.reason}))
+            .collect::<Vec<_>>(),
+    })
+}
+
+fn binding_to_json(binding: &Binding) -> Value {
+    let (generate, edit) = (
+        binding.generate_settings().ok(),
+        binding.edit_settings().ok(),
+    );
+    let upstreams = binding.component.description.upstreams.iter();
+    let upstreams = upstreams.map(|upstream| {
+        json!({
+            "name": upstream.name,
+            "base_url": base_url(generate, upstream),
+            "edit_base_url": base_url(edit, upstream),
+            "requests": upstream.requests,
+        })
+    });
+    json!({
+        "name": binding.name,
+        "upstreams": upstreams.collect::<Vec<_>>(),
+        "problems": binding.problems(),
+    })
 }
 
 fn has_no_files(jobs: &Jobs) -> bool {
@@ -101,22 +163,19 @@ fn print_binding(binding: &Binding) {
         binding.edit_settings().ok(),
     );
     for upstream in &component.description.upstreams {
-        let generate_origin = origin(generate, upstream).unwrap_or_else(|| {
+        let generate_url = base_url(generate, upstream).unwrap_or_else(|| {
             let variables = variables(component, &upstream.base_url);
             format!("no URL (set {variables})")
         });
         println!(
-            "  upstream   {} at {generate_origin}: {}",
+            "  upstream   {} at {generate_url}: {}",
             upstream.name,
             upstream.requests.join(", ")
         );
-        if let Some(edit_origin) = origin(edit, upstream)
-            && edit_origin != generate_origin
+        if let Some(edit_url) = base_url(edit, upstream)
+            && edit_url != generate_url
         {
-            println!(
-                "  upstream   {} for editing at {edit_origin}",
-                upstream.name
-            );
+            println!("  upstream   {} for editing at {edit_url}", upstream.name);
         }
     }
     for problem in binding.problems() {
@@ -124,10 +183,10 @@ fn print_binding(binding: &Binding) {
     }
 }
 
-/// Scheme, host and port of the upstream with these settings.
-fn origin(settings: Option<&ResolvedSettings>, upstream: &Upstream) -> Option<String> {
+/// The base URL of the upstream with these settings.
+fn base_url(settings: Option<&ResolvedSettings>, upstream: &Upstream) -> Option<String> {
     let granted = settings?.upstreams.get(&upstream.name)?;
-    Some(granted.destination.origin())
+    Some(granted.destination.base_url().to_owned())
 }
 
 /// The variables that set this key, for the operator.

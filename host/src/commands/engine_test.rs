@@ -7,7 +7,9 @@ use anyhow::Result;
 use clap::Args;
 use pinhole::config::Config;
 use pinhole::conformance_host::ConformanceHost;
+use pinhole::store::Store;
 use pinhole_conformance::{CapturedLog, ConformanceSuite, Verdict};
+use pinhole_ground::data_dir;
 use tokio::time::Instant;
 
 use super::{FAILED, WRONG_USE};
@@ -27,6 +29,19 @@ pub(crate) struct EngineTest {
     case: Vec<String>,
 }
 
+/// Where compiled components are stored between runs: in the cache, in the data directory of a server, or else in a
+/// directory of this person.
+fn code_cache(config: &Config) -> Option<PathBuf> {
+    let cache = if let Some(cache) = &config.cache {
+        cache.clone()
+    } else if data_dir::open(&config.data).is_ok_and(|data| data.exists(Store::FILE)) {
+        config.data.clone()
+    } else {
+        config.own_cache.clone()?
+    };
+    data_dir::create(&cache).ok().map(|_| cache)
+}
+
 /// Runs the cases and prints a line for each. Returns the exit code.
 pub(crate) async fn test(config: &Config, arguments: EngineTest, log: CapturedLog) -> Result<u8> {
     let cases = arguments.cases.as_deref().unwrap_or(Path::new(CASES));
@@ -34,6 +49,7 @@ pub(crate) async fn test(config: &Config, arguments: EngineTest, log: CapturedLo
         &arguments.component,
         cases,
         &arguments.case,
+        code_cache(config),
         &config.compiler,
         log,
     )

@@ -5,7 +5,7 @@ use pinhole::config::Config;
 use pinhole_sandbox::contract::{Placement, Verification};
 use serde_json::{Value, json};
 
-use super::{open_jobs, print_error};
+use super::{CommandJobs, MissingData, print_error};
 
 /// Width of a column of the table, in characters; the last column is longer.
 const MAX_COLUMN: usize = 40;
@@ -14,7 +14,7 @@ const MAX_VALUE: usize = 60;
 
 /// Checks the settings, and whether the upstream accepts the key. Returns the exit code.
 pub(crate) async fn verify(config: &Config, engine: Option<&str>, as_json: bool) -> Result<u8> {
-    let jobs = open_jobs(config).await?;
+    let CommandJobs { jobs, .. } = &CommandJobs::open(config, MissingData::Temporary).await?;
     let snapshot = jobs.snapshot();
     let verified = match snapshot.operator_binding(engine) {
         Ok(binding) => jobs

@@ -9,6 +9,7 @@ use pinhole::files::{Confirmation, Sweep};
 
 /// Sweeps files, with or without an administrator's confirmation, and prints how many were removed.
 pub(crate) async fn sweep(config: &Config, is_confirmed: bool) -> Result<()> {
+    eprintln!("data directory: {}", config.data.display());
     let files = app::open_files(config).await?;
     let confirmation = if is_confirmed {
         Confirmation::Administrator

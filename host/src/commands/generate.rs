@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
 use super::serve::shutdown_signal;
-use super::{WRONG_USE, open_jobs, print_error};
+use super::{CommandJobs, MissingData, WRONG_USE, print_error};
 
 /// Length of a file name that is derived from a prompt, without extension.
 const MAX_STEM: usize = 40;
@@ -82,7 +82,7 @@ pub(crate) async fn generate(config: &Config, arguments: Generate) -> Result<u8>
         eprintln!("pinhole: {path} is not a file path: name a file with --out");
         return Ok(WRONG_USE);
     }
-    let jobs = open_jobs(config).await?;
+    let CommandJobs { jobs, .. } = &CommandJobs::open(config, MissingData::Create).await?;
     let job = match read_job(arguments) {
         Ok(job) => job,
         Err(why) => {
@@ -90,7 +90,7 @@ pub(crate) async fn generate(config: &Config, arguments: Generate) -> Result<u8>
             return Ok(WRONG_USE);
         }
     };
-    match run_job(&jobs, job).await {
+    match run_job(jobs, job).await {
         Ok(completed) => {
             let paths = output_paths(out.as_deref(), &prompt, &completed.images);
             for (path, image) in paths.iter().zip(&completed.images) {

@@ -5,26 +5,29 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::allocator;
+use super::{allocator, first_key};
 use anyhow::{Context, Result, ensure};
 use axum::Router;
 use axum::routing::get;
 use pinhole::app::{self, App};
-use pinhole::config::Config;
+use pinhole::config::{Config, ListenAddress};
 use pinhole::web;
 use pinhole_ground::audit::RefusalKind;
 use pinhole_ground::guard::HAS_SWITCHES;
 use pinhole_ground::metrics::Metrics;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Files and connections that the process requests to have open at the same time.
 const MAX_OPEN_FILES: u64 = 65_536;
+/// How long stopped requests may take to be answered.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long requests may continue after the signal to shut down.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the server until it receives Ctrl-C or SIGTERM.
-pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
+pub(crate) async fn serve(config: &Config, listen: &ListenAddress) -> Result<()> {
     allocator::return_large_blocks();
     // A job may have several connections open, and shells often allow a process 1024 files.
     rlimit::increase_nofile_limit(MAX_OPEN_FILES).ok();
@@ -33,6 +36,14 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
             "built with guard switches for tests: security checks can be disabled; do not deploy this build"
         );
     }
+    ignore_hangup();
+    // Before anything is written.
+    let listener = listen.bind("choose another with --listen").await?;
+    let address = listener.local_addr()?;
+    let metrics_listener = match &config.metrics {
+        Some(metrics_address) => Some(bind_metrics(metrics_address, address).await?),
+        None => None,
+    };
     let metrics = match config.metrics {
         Some(_) => Some(Metrics::install(RefusalKind::ALL.map(RefusalKind::name))?),
         None => None,
@@ -40,29 +51,19 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
     // Held until the process ends.
     let _lock = app::lock_data_dir(config)?;
     let app = Arc::new(App::open(config).await?);
-    let listener = TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen}: choose another with --listen"))?;
-    let address = listener.local_addr()?;
-    let metrics_listener = match config.metrics {
-        Some(metrics_address) => Some(bind_metrics(metrics_address, address).await?),
-        None => None,
-    };
-    let key = app
-        .store
-        .create_first_administrator()
-        .await
-        .context("cannot create the first administrator")?;
+    // From here on, a signal stops the server in order.
+    let shutdown_requested = shutdown_signal();
+    let key_line = first_key::create(&app, &config.data).await?;
     warn_about_disk(&app)?;
-    print_start(config, &app, address, key.as_deref())?;
+    print_start(config, &app, address, &key_line)?;
     let mib = app.memory.max_bytes() >> 20;
     tracing::info!("requests and jobs may hold {mib} MiB of the memory of PINHOLE_MEMORY_MIB");
     if let (Some(metrics_listener), Some(metrics)) = (metrics_listener, metrics) {
         println!("metrics: http://{}/metrics", metrics_listener.local_addr()?);
         spawn_metrics(metrics_listener, metrics, app.clone());
     }
-    warn_about_settings(&app);
-    if !listen.ip().is_loopback() && app.accounts.is_first_sign_up_open().await? {
+    warn_about_settings(config, &app);
+    if !address.ip().is_loopback() && app.accounts.is_first_sign_up_open().await? {
         tracing::warn!(
             "no account exists and sign-up is enabled: the first user to register becomes administrator; register now, or unset ENABLE_SIGNUP"
         );
@@ -71,41 +72,60 @@ pub(crate) async fn serve(config: &Config, listen: SocketAddr) -> Result<()> {
     tokio::spawn(app.store.clone().index_texts());
     // Stops with the process. The next start repeats an interrupted sweep.
     tokio::spawn(app.files.clone().clean_up_hourly(config.file_retention));
-    run(listener, app).await;
+    run(listener, app, shutdown_requested).await;
     Ok(())
 }
 
-/// Serves requests until the signal to shut down, then stops turns and jobs.
-async fn run(listener: TcpListener, app: Arc<App>) {
+/// Serves requests until the signal to shut down, then stops turns and jobs, and sends their responses.
+async fn run(listener: TcpListener, app: Arc<App>, requested: impl Future<Output = ()>) {
     let shutdown = CancellationToken::new();
-    let serving = web::serve(listener, app.clone(), shutdown.clone());
+    let mut serving = std::pin::pin!(web::serve(listener, app.clone(), shutdown.clone()));
     let timeout = async {
-        shutdown_signal().await;
+        requested.await;
         shutdown.cancel();
         // Clients do not close their event streams.
         tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
     };
-    tokio::select! {
-        () = serving => {}
-        () = timeout => {}
-    }
+    let is_done = tokio::select! {
+        () = &mut serving => true,
+        () = timeout => false,
+    };
     tokio::time::timeout(SHUTDOWN_TIMEOUT, app.tasks.shut_down())
         .await
         .ok();
-    app.jobs.shut_down().await;
+    // Stopped requests still get a response.
+    let responses = async {
+        if !is_done {
+            tokio::time::timeout(RESPONSE_TIMEOUT, serving).await.ok();
+        }
+    };
+    tokio::join!(app.jobs.shut_down(), responses);
+}
+
+/// A terminal that closes, or a tool that expects a reload, must not end the server.
+fn ignore_hangup() {
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else {
+        return;
+    };
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            tracing::info!(
+                "SIGHUP is ignored: variables are read only at start; change settings with the API, or restart the server"
+            );
+        }
+    });
 }
 
 /// Listens for requests for metrics, on another port than the server's.
-async fn bind_metrics(address: SocketAddr, server: SocketAddr) -> Result<TcpListener> {
+async fn bind_metrics(address: &ListenAddress, server: SocketAddr) -> Result<TcpListener> {
     let remedy = "set PINHOLE_METRICS_LISTEN to another address and port";
     ensure!(
-        address.port() != server.port(),
+        address.port != server.port(),
         "cannot serve metrics on {address}: the server itself listens on port {}; {remedy}",
         server.port()
     );
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot serve metrics on {address}: {remedy}"))
+    let bound = address.bind(remedy).await;
+    bound.context("cannot serve metrics")
 }
 
 /// Serves metrics until the process stops.
@@ -119,10 +139,10 @@ fn spawn_metrics(listener: TcpListener, metrics: Metrics, app: Arc<App>) {
 }
 
 /// Prints what a user or a script needs to know, one fact per line.
-fn print_start(config: &Config, app: &App, address: SocketAddr, key: Option<&str>) -> Result<()> {
+fn print_start(config: &Config, app: &App, address: SocketAddr, key_line: &str) -> Result<()> {
     let snapshot = app.jobs.snapshot();
     let engines: Vec<_> = snapshot.bindings().map(|it| it.name.as_str()).collect();
-    let current = &snapshot.settings.engine;
+    let (current, reason) = (&snapshot.settings.engine, &snapshot.settings.engine_reason);
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
@@ -130,25 +150,27 @@ fn print_start(config: &Config, app: &App, address: SocketAddr, key: Option<&str
         env!("CARGO_PKG_VERSION")
     )?;
     writeln!(out, "data directory: {}", config.data.display())?;
-    writeln!(out, "engines: {} (current: {current})", engines.join(", "))?;
-    match key {
-        Some(key) => writeln!(out, "administrator key (shown once): {key}")?,
-        None => writeln!(out, "administrator key: shown at the first start")?,
-    }
+    writeln!(
+        out,
+        "engines: {} (current: {current}, {reason})",
+        engines.join(", ")
+    )?;
+    writeln!(out, "{key_line}")?;
     out.flush()?;
     Ok(())
 }
 
-/// Logs settings with which the server generates no images.
-fn warn_about_settings(app: &App) {
+/// Logs variables without an effect, and settings with which the server generates no images.
+fn warn_about_settings(config: &Config, app: &App) {
+    for warning in config.warnings(&app.jobs.engines) {
+        tracing::warn!("{warning}");
+    }
     let snapshot = app.jobs.snapshot();
-    let engine = &snapshot.settings.engine;
     if !snapshot.settings.enabled {
         tracing::warn!("image generation is disabled: ENABLE_IMAGE_GENERATION is not true");
-    } else if snapshot.binding(engine).is_none() {
-        tracing::warn!(
-            "engine {engine} is not available: set IMAGE_GENERATION_ENGINE to another one, or see `pinhole engine list`"
-        );
+    }
+    for problem in snapshot.unknown_names() {
+        tracing::warn!("{problem}");
     }
 }
 
@@ -164,17 +186,24 @@ fn warn_about_disk(app: &App) -> Result<()> {
     Ok(())
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-pub(crate) async fn shutdown_signal() {
-    let terminated = async {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => signal.recv().await,
-            Err(_) => std::future::pending().await,
+/// Waits for Ctrl-C or SIGTERM, from this call on.
+pub(crate) fn shutdown_signal() -> impl Future<Output = ()> {
+    let mut signals = [SignalKind::interrupt(), SignalKind::terminate()].map(|it| signal(it).ok());
+    async move {
+        let [interrupt, terminate] = &mut signals;
+        tokio::select! {
+            () = received(interrupt) => {}
+            () = received(terminate) => {}
         }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminated => {}
+    }
+}
+
+/// Waits for a signal. Never returns if it cannot be received.
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
     }
 }

@@ -8,10 +8,11 @@ use clap::{Args, Subcommand};
 use pinhole::accounts::{Accounts, SignUp, random_password};
 use pinhole::app;
 use pinhole::config::Config;
-use pinhole::store::UserProfile;
+use pinhole::store::{Store, UserProfile};
 use pinhole_ground::text::plain;
+use serde_json::{Value, json};
 
-use super::WRONG_USE;
+use super::{WRONG_USE, print_json};
 
 /// Users that one statement lists.
 const PAGE_USERS: u32 = 500;
@@ -21,7 +22,11 @@ const MAX_NAME_BYTES: usize = 200;
 #[derive(Subcommand)]
 pub(crate) enum UserCommand {
     /// List the users: id, role, email and name
-    List,
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Add an account and print its password once
     Add(AddUser),
     /// Replace a user's password, print the new one once, and revoke the sessions and API keys of the user
@@ -45,19 +50,10 @@ pub(crate) struct AddUser {
 
 /// Runs the command. Returns the exit code.
 pub(crate) async fn run(config: &Config, command: UserCommand) -> Result<u8> {
+    eprintln!("data directory: {}", config.data.display());
     let (accounts, store) = app::open_accounts(config).await?;
     match command {
-        UserCommand::List => {
-            let mut offset = 0;
-            loop {
-                let (users, _) = store.users(PAGE_USERS, offset).await?;
-                users.iter().for_each(print_user);
-                offset += users.len() as u64;
-                if users.is_empty() {
-                    return Ok(0);
-                }
-            }
-        }
+        UserCommand::List { json } => list(&store, json).await,
         UserCommand::Add(new) => add(&accounts, new).await,
         UserCommand::ResetPassword { user } => {
             let Some(profile) = find(&accounts, &user).await? else {
@@ -74,6 +70,37 @@ pub(crate) async fn run(config: &Config, command: UserCommand) -> Result<u8> {
             Ok(0)
         }
     }
+}
+
+async fn list(store: &Store, as_json: bool) -> Result<u8> {
+    let (mut offset, mut all) = (0, Vec::new());
+    loop {
+        let (users, _) = store.users(PAGE_USERS, offset).await?;
+        if users.is_empty() {
+            break;
+        }
+        offset += users.len() as u64;
+        if as_json {
+            all.extend(users.iter().map(to_json));
+        } else {
+            users.iter().for_each(print_user);
+        }
+    }
+    if as_json {
+        print_json(&all)?;
+    }
+    Ok(0)
+}
+
+fn to_json(profile: &UserProfile) -> Value {
+    let UserProfile {
+        user,
+        email,
+        created_at,
+    } = profile;
+    json!({
+        "id": user.id, "role": user.role, "email": email, "name": user.name, "created_at": created_at,
+    })
 }
 
 async fn add(accounts: &Accounts, new: AddUser) -> Result<u8> {

@@ -133,6 +133,15 @@ impl Error {
         may_be_charged || self.kind() == ErrorKind::Quota
     }
 
+    /// True if the server stopped the job because it shuts down.
+    #[must_use]
+    pub fn is_shutdown(&self) -> bool {
+        let Self::Engine { source, .. } = self else {
+            return false;
+        };
+        matches!(source.as_ref(), EngineError::ShuttingDown)
+    }
+
     /// True if the upstream was unavailable or refused the caller for a limit, and generated nothing, so
     /// that another binding may succeed.
     pub(super) fn allows_fallback(&self) -> bool {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pinhole_egress::Egress;
 use pinhole_ground::environment::Environment;
 use pinhole_ground::guard::Guard;
+use pinhole_ground::text::plain;
 use pinhole_sandbox::Engines;
 
 use super::binding::{Binding, BindingContext, parse_bindings};
@@ -13,13 +14,17 @@ use super::error::Error;
 use super::model_alias::{ALIASES, ModelAlias, parse_aliases};
 use super::requester::Requester;
 use super::size::parse_size;
-use crate::settings::Settings;
+use crate::settings::{ConfiguredEngines, EDIT_ENGINE, ENGINE, Settings};
 use crate::store::{Store, User};
 
 /// The variable that lists the bindings to fall back to, in order.
 const FALLBACKS: &str = "PINHOLE_FALLBACKS";
 /// Bindings in that list.
 pub const MAX_FALLBACKS: usize = 16;
+/// Edits of a name with which it is still taken for that of an engine.
+const MAX_EDITS: usize = 2;
+/// Length of an unknown name in a message, in bytes.
+const MAX_NAME_BYTES: usize = 100;
 
 /// The settings and the bindings at one moment. Immutable: a change creates another snapshot.
 pub struct Snapshot {
@@ -35,11 +40,12 @@ impl Snapshot {
     /// Reads all settings. The error names the variable and the values that it accepts.
     pub(super) async fn new(
         environment: &Environment,
+        configured: &ConfiguredEngines,
         engines: &Engines,
         egress: &Egress,
         previous: Option<&Self>,
     ) -> Result<Self, String> {
-        let settings = Settings::from_environment(environment)?;
+        let settings = Settings::from_environment(environment, configured)?;
         check_size("IMAGE_SIZE", settings.size.as_deref())?;
         check_size("IMAGE_EDIT_SIZE", settings.edit.size.as_deref())?;
         let fallbacks = parse_fallbacks(environment)?;
@@ -231,20 +237,17 @@ impl Snapshot {
         }
         let (settings, before) = (&self.settings, &previous.settings);
         for (variable, name, name_before) in [
-            ("IMAGE_GENERATION_ENGINE", &settings.engine, &before.engine),
-            (
-                "IMAGE_EDIT_ENGINE",
-                &settings.edit.engine,
-                &before.edit.engine,
-            ),
+            (ENGINE, &settings.engine, &before.engine),
+            (EDIT_ENGINE, &settings.edit.engine, &before.edit.engine),
         ] {
             let was_unknown = name == name_before && previous.binding(name).is_none();
             if self.binding(name).is_none() && !was_unknown {
-                let names: Vec<_> = self.bindings.keys().map(String::as_str).collect();
-                return Err(format!(
-                    "{variable} is {name:?}, which is not an engine: use one of {}",
-                    names.join(", ")
-                ));
+                return Err(self.unknown_name(variable, name));
+            }
+        }
+        for name in self.unknown_fallbacks() {
+            if !previous.fallbacks.contains(name) {
+                return Err(self.unknown_name(FALLBACKS, name));
             }
         }
         Ok(())
@@ -258,6 +261,50 @@ impl Snapshot {
         format!(
             "{ALIASES} has {binding:?} for {name:?}, which is not an engine: use one of {names}"
         )
+    }
+
+    /// The settings that name an engine that does not exist: a sentence for each.
+    #[must_use]
+    pub fn unknown_names(&self) -> Vec<String> {
+        let (settings, edit) = (&self.settings, &self.settings.edit);
+        let mut named = Vec::new();
+        if settings.enabled {
+            named.push((ENGINE, &settings.engine));
+        }
+        if edit.enabled && edit.engine != settings.engine {
+            named.push((EDIT_ENGINE, &edit.engine));
+        }
+        named.extend(self.unknown_fallbacks().map(|name| (FALLBACKS, name)));
+        named
+            .into_iter()
+            .filter(|(_, name)| self.binding(name).is_none())
+            .map(|(variable, name)| self.unknown_name(variable, name))
+            .collect()
+    }
+
+    fn unknown_fallbacks(&self) -> impl Iterator<Item = &String> {
+        let names = self.fallbacks.iter();
+        names.filter(|name| !self.bindings.contains_key(*name))
+    }
+
+    fn unknown_name(&self, variable: &str, name: &str) -> String {
+        if let Some(why) = self.unavailable.get(name) {
+            return format!("{variable} names engine {name}, which {why}");
+        }
+        let names = || self.bindings.keys();
+        let shown = plain(name, MAX_NAME_BYTES);
+        let nearest = names()
+            .map(|it| (strsim::osa_distance(name, it), it))
+            .filter(|(edits, _)| *edits <= MAX_EDITS)
+            .min();
+        let remedy = match nearest {
+            Some((_, nearest)) => format!("did you mean {nearest}?"),
+            None => {
+                let names: Vec<_> = names().map(String::as_str).collect();
+                format!("use one of {}", names.join(", "))
+            }
+        };
+        format!("{variable} is {shown:?}, which is not an engine: {remedy}")
     }
 
     /// For each binding that has any: the problems of its settings, for the operator.

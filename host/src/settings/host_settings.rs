@@ -41,7 +41,7 @@ pub(super) const HOST_SETTINGS: &[HostSetting] = &[
         "IMAGE_GENERATION_ENGINE",
         "image_generation.engine",
         Text,
-        "Engine that generates images. Empty means automatic1111.",
+        "Engine that generates images. If it is not set: the engine that the environment configures, if it is the only one, else sketch. An empty text means automatic1111, as in Open WebUI.",
     ),
     setting(
         "IMAGE_GENERATION_MODEL",
@@ -161,7 +161,7 @@ pub(super) const HOST_SETTINGS: &[HostSetting] = &[
         "IMAGE_EDIT_ENGINE",
         "images.edit.engine",
         Text,
-        "Engine that edits images. Empty means the one that generates.",
+        "Engine that edits images. Empty means the one that generates. If it is not set: the engine that the environment configures for edits, if it is the only one, else the one that generates.",
     ),
     setting(
         "IMAGE_EDIT_MODEL",

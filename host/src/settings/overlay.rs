@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use pinhole_ground::environment::Environment;
 use serde_json::Value;
 
+use super::engine_choice::ENGINE;
 use super::secret_mask::{MARKER, mask, unmask};
 use super::setting_key::SettingKey;
 use super::value_kind::ValueKind;
@@ -35,7 +36,25 @@ pub enum SettingOrigin {
     Store,
 }
 
+impl SettingOrigin {
+    /// The name in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Environment => "environment",
+            Self::Store => "store",
+        }
+    }
+}
+
 impl Overlay {
+    /// The environment alone.
+    #[must_use]
+    pub fn of_environment(environment: &Environment) -> Self {
+        Self::new(environment, BTreeMap::new())
+    }
+
     /// `rows` are by path. A stored value becomes the value of its first variable; the others count as unset.
     pub(super) fn new(environment: &Environment, rows: BTreeMap<String, StoredValue>) -> Self {
         let mut pairs = Vec::new();

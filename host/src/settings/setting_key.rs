@@ -7,13 +7,10 @@ use pinhole_sandbox::engine_settings::{
 };
 use serde_json::Value;
 
+use super::engine_choice::ENGINE;
 use super::host_settings::HOST_SETTINGS;
 use super::value_kind::ValueKind;
 
-/// The server's own setting whose empty value has a meaning.
-///
-/// Source: Open WebUI, where an empty engine is `automatic1111`.
-const MEANINGFUL_IF_EMPTY: &str = "IMAGE_GENERATION_ENGINE";
 
 /// One setting.
 #[derive(Clone, Debug)]
@@ -61,7 +58,7 @@ pub fn setting_keys<'a>(engines: impl IntoIterator<Item = &'a Description>) -> V
             secret_members: SecretMembers::none(),
             path: setting.path.to_owned(),
             kind: setting.kind,
-            may_be_empty: setting.name == MEANINGFUL_IF_EMPTY,
+            may_be_empty: setting.name == ENGINE,
             default: None,
             description: setting.description.to_owned(),
         })
@@ -85,6 +82,11 @@ pub fn setting_keys<'a>(engines: impl IntoIterator<Item = &'a Description>) -> V
         }
     }
     keys
+}
+
+/// The variables of the server's own settings, and of those that Open WebUI has for its engines.
+pub fn host_variables() -> impl Iterator<Item = (&'static str, ValueKind)> {
+    HOST_SETTINGS.iter().map(|it| (it.name, it.kind))
 }
 
 /// The key of the operator's list of image hosts of an engine.

@@ -112,6 +112,10 @@ impl StoredSettings {
         })
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The settings at this moment.
     #[must_use]
     pub fn overlay(&self) -> Arc<Overlay> {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Length of one setting's value in bytes.
-pub(super) const MAX_SETTING_BYTES: usize = 1 << 20;
+pub const MAX_SETTING_BYTES: usize = 1 << 20;
 
 /// The kind of a setting's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,14 +2,27 @@
 
 use anyhow::{Context, Result};
 use pinhole_ground::text::hex;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
-use sqlx::ConnectOptions;
+use sqlx::{ConnectOptions, Row};
 
 use super::users::user_from_row;
 use super::{Store, User, now};
 
 /// Random bytes in a key.
 const KEY_BYTES: usize = 24;
+/// API keys of one user.
+const MAX_KEYS: i64 = 100;
+/// Length of the id of a key: the beginning of its hash.
+const KEY_ID_LETTERS: i64 = 12;
+
+/// An API key, without the key itself.
+#[derive(Clone, Debug, Serialize)]
+pub struct ApiKey {
+    pub id: String,
+    /// Seconds since 1970.
+    pub created_at: i64,
+}
 
 impl Store {
     /// Creates an administrator if the database has no users. Returns the API key.
@@ -75,6 +88,57 @@ impl Store {
         Ok(key)
     }
 
+    /// Creates another API key of a user and returns it. `None` if the user has too many.
+    pub async fn add_key(&self, user_id: &str) -> Result<Option<String>> {
+        let key = new_key()?;
+        let mut transaction = self.begin().await?;
+        let inserted = sqlx::query(
+            "INSERT INTO api_keys (hash, user_id, created_at) SELECT $1, $2, $3
+             WHERE (SELECT COUNT(*) FROM api_keys WHERE user_id = $2) < $4",
+        )
+        .bind(hash_key(&key))
+        .bind(user_id)
+        .bind(now())
+        .bind(MAX_KEYS)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok((inserted.rows_affected() == 1).then_some(key))
+    }
+
+    /// The API keys of a user, oldest first.
+    pub async fn keys(&self, user_id: &str) -> sqlx::Result<Vec<ApiKey>> {
+        let rows = sqlx::query(
+            "SELECT hash, created_at FROM api_keys WHERE user_id = $1 ORDER BY created_at, hash",
+        )
+        .bind(user_id)
+        .fetch_all(&self.pool)
+        .await?;
+        let keys = rows.iter().map(|row| {
+            let hash: String = row.try_get("hash")?;
+            Ok(ApiKey {
+                id: key_id(&hash).to_owned(),
+                created_at: row.try_get("created_at")?,
+            })
+        });
+        keys.collect()
+    }
+
+    /// Revokes the API keys of a user, or the one with this id. Returns their number.
+    pub async fn revoke_keys(&self, user_id: &str, id: Option<&str>) -> sqlx::Result<u64> {
+        let mut transaction = self.begin_removal().await?;
+        let removed = sqlx::query(
+            "DELETE FROM api_keys WHERE user_id = $1 AND ($2 IS NULL OR substr(hash, 1, $3) = $2)",
+        )
+        .bind(user_id)
+        .bind(id)
+        .bind(KEY_ID_LETTERS)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(removed.rows_affected())
+    }
+
     /// True if the user has an API key.
     pub async fn has_key(&self, user_id: &str) -> sqlx::Result<bool> {
         let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM api_keys WHERE user_id = $1")
@@ -98,6 +162,10 @@ impl Store {
 /// SHA-256 in hexadecimal. Keys are random, so they need no salt.
 pub(super) fn hash_key(key: &str) -> String {
     hex(&Sha256::digest(key.as_bytes()))
+}
+
+fn key_id(hash: &str) -> &str {
+    hash.get(..KEY_ID_LETTERS as usize).unwrap_or(hash)
 }
 
 fn new_key() -> Result<String> {

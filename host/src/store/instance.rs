@@ -9,6 +9,9 @@ const IDENTITY: &str = "identity";
 /// The time of the last sweep, in seconds since 1970.
 const LAST_SWEEP: &str = "last_sweep";
 
+/// The engine that was used because the environment configured no other.
+const ENGINE: &str = "engine";
+
 /// Times that the clock is compared with before files are swept, in seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SweepTimes {
@@ -48,13 +51,30 @@ impl Store {
 
     /// Records that files were swept.
     pub async fn set_last_sweep(&self, time: i64) -> sqlx::Result<()> {
+        self.set_instance_value(LAST_SWEEP, &time.to_string()).await
+    }
+
+    /// The engine that an earlier start used because the environment configured no other.
+    pub async fn previous_engine(&self) -> sqlx::Result<Option<String>> {
+        self.instance_value(ENGINE).await
+    }
+
+    /// Records that the environment configures only this engine.
+    pub async fn set_previous_engine(&self, engine: &str) -> sqlx::Result<()> {
+        if self.previous_engine().await?.as_deref() == Some(engine) {
+            return Ok(());
+        }
+        self.set_instance_value(ENGINE, engine).await
+    }
+
+    async fn set_instance_value(&self, name: &str, value: &str) -> sqlx::Result<()> {
         let mut transaction = self.begin().await?;
         sqlx::query(
             "INSERT INTO instance (name, value) VALUES ($1, $2)
              ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         )
-        .bind(LAST_SWEEP)
-        .bind(time.to_string())
+        .bind(name)
+        .bind(value)
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await

@@ -197,6 +197,7 @@ impl From<chat::Error> for ApiError {
                 return unavailable;
             }
             chat::Error::MemoryFull(full) => return full.clone().into(),
+            chat::Error::ShuttingDown => return Self::shutting_down(),
             chat::Error::Store(_) => return Self::internal(&error.into()),
         };
         Self::new(status, error.to_string())

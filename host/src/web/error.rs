@@ -184,6 +184,12 @@ impl ApiError {
         }
     }
 
+    /// 503: the server stopped the request. It may be charged again.
+    pub(super) fn shutting_down() -> Self {
+        let detail = "the server is shutting down";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).without_retry()
+    }
+
     pub(super) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "Not Found")
     }

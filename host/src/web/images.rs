@@ -234,8 +234,11 @@ async fn store_images(
     Ok(Json(files.into_iter().map(entry).collect()))
 }
 
-/// The error of a job in Open WebUI's format.
+/// The error of a job in Open WebUI's format. If the server shuts down, it is 503 as in all APIs.
 fn bracketed(error: jobs::Error) -> ApiError {
+    if error.is_shutdown() {
+        return error.into();
+    }
     ApiError::from(error).bracketed()
 }
 

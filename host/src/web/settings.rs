@@ -1,6 +1,7 @@
 //! Settings that can be changed while the server runs, for administrators: values, origins, history.
 
 mod client;
+mod effective;
 mod tree;
 
 use std::sync::Arc;
@@ -44,6 +45,7 @@ impl From<ChangeError> for ApiError {
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(list, update))
+        .routes(routes!(effective::effective))
         .routes(routes!(history))
         .routes(routes!(tree::export))
         .routes(routes!(tree::import))

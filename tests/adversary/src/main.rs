@@ -54,7 +54,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         list_cases()?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut config = Config::from_environment()?;
+    let mut config = Config::from_environment(None)?;
     let program = find_program(cli.program)?;
     if config.environment.get("PINHOLE_COMPILER").is_none() {
         config.compiler.program.clone_from(&program);

@@ -33,6 +33,7 @@ async fn settings_operations() {
         .await;
     api.case("odd_size", post(settings, &json!({"IMAGE_SIZE": "64"})))
         .await;
+    api.case("good", get("/api/v1/settings/effective")).await;
     api.case("good", get("/api/v1/settings/changes?limit=2"))
         .await;
     api.case("limit_no_number", get("/api/v1/settings/changes?limit=x"))

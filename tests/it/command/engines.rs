@@ -37,7 +37,8 @@ rejected: broken.wasm is a core module, not a component: encode it with wit-comp
     let program = program.with("HOSTILE_BASE_URL", "http://127.0.0.1:9/base");
     let url_text = listed(&program);
     assert!(
-        url_text.contains("  upstream   api at http://127.0.0.1:9: GET /allowed/, POST /orders\n"),
+        url_text
+            .contains("  upstream   api at http://127.0.0.1:9/base: GET /allowed/, POST /orders\n"),
         "{url_text}"
     );
     assert!(!url_text.contains("secret-4711"), "{url_text}");
@@ -135,4 +136,46 @@ async fn engine_models_and_verify_send_requests_to_the_upstream() {
     let refusal = program.run(&["engine", "models", "nobody"]).failed(2);
     assert!(refusal.contains("unknown engine nobody"), "{refusal}");
     assert_eq!(upstream.request_lines().len(), 3);
+}
+
+#[test]
+fn engine_test_compiles_once_and_runs_readable_cases() {
+    let program = Program::new(&[]);
+    let cases = program.path("cases");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases/sketch/S4-verified/case.json");
+    for (name, text) in [
+        ("S1-torn", "{".to_owned()),
+        ("S4-verified", fs::read_to_string(source).unwrap()),
+    ] {
+        let directory = cases.join("sketch").join(name);
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("case.json"), text).unwrap();
+    }
+    let cache = program.path("cache");
+    let program = program.with("PINHOLE_CACHE", cache.to_str().unwrap());
+    let component = engines().join("sketch.wasm");
+    let arguments = [
+        "engine",
+        "test",
+        component.to_str().unwrap(),
+        "--cases",
+        cases.to_str().unwrap(),
+    ];
+    let check = |output: CommandOutput| {
+        assert_eq!(output.code, Some(1), "{output:?}");
+        for expected in [
+            "FAILED  S1-torn\n    cannot read the case: case.json",
+            "ok      S4-verified",
+            "1 passed, 1 failed",
+        ] {
+            assert!(output.out.contains(expected), "{output:?}");
+        }
+    };
+    check(program.run(&arguments));
+    // Nothing is compiled any more.
+    check(
+        program
+            .with("PINHOLE_COMPILER", "/bin/false")
+            .run(&arguments),
+    );
 }

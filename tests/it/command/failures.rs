@@ -41,6 +41,7 @@ fn full_disk_is_named_at_the_start() {
     };
     let serve = &["serve", "--listen", "127.0.0.1:0"][..];
     let data = program.path("data");
+    fs::create_dir(&data).unwrap();
     for arguments in [&["generate", "x"][..], &["engine", "list"], serve] {
         let line = limited(0, arguments);
         assert!(

@@ -7,6 +7,7 @@ use crate::grants::{digest, hostile};
 /// declaration, with this name.
 fn program_with_change(word: &str) -> Program {
     let program = Program::new(&[]);
+    fs::create_dir(program.path("data")).unwrap();
     let file = program.path("engines").join("hostile.wasm");
     fs::write(&file, hostile("plain")).unwrap();
     program.run(&["engine", "list"]).done();
@@ -60,7 +61,7 @@ fn engine_grant_shows_the_difference_and_accepts_it() {
     let expected = grant_text(Some("request"), "+ api POST /more/", "");
     assert_eq!(output.out, expected);
     assert_eq!(
-        output.err,
+        output.messages(),
         "pinhole: nothing was granted: review the lines marked +, then add --yes to grant them\n"
     );
 

@@ -6,8 +6,6 @@ use serde_json::Value;
 
 use super::*;
 
-const KEY_LINE: &str = "administrator key (shown once): ";
-
 /// The program with metrics on a free port.
 fn program(names: &[&str]) -> Program {
     Program::new(names).with("PINHOLE_METRICS_LISTEN", "127.0.0.1:0")
@@ -58,7 +56,7 @@ async fn metrics_count_jobs_requests_and_refusals() {
     );
     assert_eq!(before["pinhole_slots_used"], 0.0);
 
-    let key = serving.lines[3].strip_prefix(KEY_LINE).unwrap().to_owned();
+    let key = serving.key();
     let draw = |body: Value| {
         let path = "/v1/images/generations";
         http(serving.address(), "POST", path, &key, &body.to_string()).0
@@ -114,7 +112,7 @@ async fn metrics_show_current_slots() {
         .with("HOSTILE_BASE_URL", &upstream.url());
     let mut serving = program.serve();
     let metrics = watched(&mut serving);
-    let key = serving.lines[3].strip_prefix(KEY_LINE).unwrap().to_owned();
+    let key = serving.key();
     let address = serving.address();
     let draw = || {
         let key = key.clone();
@@ -138,7 +136,7 @@ async fn metrics_show_current_slots() {
 fn metrics_listener_differs_from_the_servers() {
     let wrong = program(&[]).with("PINHOLE_METRICS_LISTEN", "nine");
     let line = wrong.run(&["serve", "--listen", "127.0.0.1:0"]).failed(1);
-    let expected = "PINHOLE_METRICS_LISTEN is \"nine\": it must be an IP address and a port";
+    let expected = "PINHOLE_METRICS_LISTEN is \"nine\": it has no port: use HOST:PORT";
     assert!(line.contains(expected), "{line}");
 
     let (socket, url) = closed_port();

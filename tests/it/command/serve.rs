@@ -1,9 +1,11 @@
 //! The server as a process: output, shutdown and data directory.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::*;
 
 #[test]
-fn serve_logs_four_lines_and_the_key_only_once() {
+fn serve_prints_four_lines_and_the_key_only_to_a_file() {
     let program = Program::new(&["sketch", "hostile"]);
     let first = program.serve();
     let address = first.address();
@@ -16,12 +18,22 @@ fn serve_logs_four_lines_and_the_key_only_once() {
         first.lines[1],
         format!("data directory: {}", program.path("data").display())
     );
-    assert_eq!(first.lines[2], "engines: hostile, sketch (current: sketch)");
-    let key = first.lines[3]
-        .strip_prefix("administrator key (shown once): ")
-        .unwrap();
+    assert_eq!(
+        first.lines[2],
+        "engines: hostile, sketch (current: sketch, by default; IMAGE_GENERATION_ENGINE selects another)"
+    );
+    let key_file = program.path("data").join("administrator-key");
+    assert_eq!(
+        first.lines[3],
+        format!(
+            "administrator key: written to {} (only its owner can read it)",
+            key_file.display()
+        )
+    );
+    let mode = fs::metadata(&key_file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let key = first.key();
     assert!(key.starts_with("sk-") && key.len() == 51, "{key}");
-    let key = key.to_owned();
 
     let path = "/api/v1/files/none/content";
     assert_eq!(http(address, "GET", "/health", "", "").0, 200);
@@ -34,17 +46,19 @@ fn serve_logs_four_lines_and_the_key_only_once() {
     let second = program.serve();
     assert_eq!(
         second.lines[3],
-        "administrator key: shown at the first start"
+        format!("administrator key: in {}", key_file.display())
     );
     assert_eq!(http(second.address(), "GET", path, &key, "").0, 404);
     second.signal("INT");
     assert_eq!(second.end().0.code(), Some(0));
 
-    // The server stores only the hash.
-    let mut files = fs::read(program.path("log")).unwrap();
+    // Everywhere else is only the hash.
+    let log = fs::read_to_string(program.path("log")).unwrap();
+    assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+    let mut files = log.into_bytes();
     for entry in fs::read_dir(program.path("data")).unwrap() {
         let file = entry.unwrap().path();
-        if file.is_file() {
+        if file.is_file() && file != key_file {
             files.extend(fs::read(file).unwrap());
         }
     }
@@ -68,7 +82,7 @@ fn port_in_use_is_one_line() {
     assert!(line.contains(&expected), "{line}");
     // A failed start does not lose the key.
     let serving = program.serve();
-    assert!(serving.lines[3].starts_with("administrator key (shown once): sk-"));
+    assert!(serving.key().starts_with("sk-"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +98,7 @@ async fn server_stops_after_its_running_job() {
         .with("HOSTILE_BASE_URL", &upstream.url());
     let serving = program.serve();
     let address = serving.address();
-    let key = serving.lines[3].rsplit(' ').next().unwrap().to_owned();
+    let key = serving.key();
     let body = json!({"prompt": "ask"}).to_string();
     let job = tokio::task::spawn_blocking(move || {
         http(address, "POST", "/v1/images/generations", &key, &body)
@@ -110,7 +124,7 @@ async fn endless_job_is_canceled_with_the_server_and_at_its_upstream() {
         .with("HOSTILE_BASE_URL", &upstream.url());
     let serving = program.serve();
     let address = serving.address();
-    let key = serving.lines[3].rsplit(' ').next().unwrap().to_owned();
+    let key = serving.key();
     let body = json!({"prompt": "wait"}).to_string();
     let job = tokio::task::spawn_blocking(move || {
         http(address, "POST", "/v1/images/generations", &key, &body)
@@ -124,6 +138,45 @@ async fn endless_job_is_canceled_with_the_server_and_at_its_upstream() {
     if let Ok((status, answer)) = job.await {
         assert_eq!(status, 503, "{answer}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_requests_get_503_in_every_api() {
+    let upstream = slow_upstream().await;
+    let program = Program::new(&["hostile"])
+        .with("IMAGE_GENERATION_ENGINE", "hostile")
+        .with("HOSTILE_BASE_URL", &upstream.url());
+    let serving = program.serve();
+    let (address, key) = (serving.address(), serving.key());
+    let image = json!({"prompt": "wait"});
+    let chat = json!({
+        "model": "any", "messages": [{"role": "user", "content": "wait"}],
+        "features": {"image_generation": true},
+    });
+    let requests = [
+        ("/v1/images/generations", &image),
+        ("/api/v1/images/generations", &image),
+        ("/v1/chat/completions", &chat),
+        ("/api/chat/completions", &chat),
+    ];
+    let running: Vec<_> = requests
+        .iter()
+        .map(|(path, body)| {
+            let (path, body, key) = (*path, body.to_string(), key.clone());
+            tokio::task::spawn_blocking(move || http(address, "POST", path, &key, &body))
+        })
+        .collect();
+    upstream.wait_for_requests(requests.len()).await;
+    serving.signal("TERM");
+    for (job, (path, _)) in running.into_iter().zip(requests) {
+        let (status, response) = job.await.unwrap();
+        assert_eq!(status, 503, "{path}: {response}");
+        assert!(
+            response.contains("the server is shutting down"),
+            "{path}: {response}"
+        );
+    }
+    assert_eq!(serving.end().0.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,8 +195,10 @@ async fn signal_cancels_the_job_and_the_upstream() {
         let output = child.wait_with_output().unwrap();
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{err}");
-        assert_eq!(err.lines().count(), 1, "{err}");
-        assert!(err.contains("engine hostile: cancelled"), "{err}");
+        let [_, message] = err.lines().collect::<Vec<_>>()[..] else {
+            panic!("{err}")
+        };
+        assert!(message.contains("engine hostile: cancelled"), "{err}");
         assert_eq!(upstream.request_lines(), [SLOW, STOPPED]);
     }
 }
@@ -163,7 +218,7 @@ fn several_commands_share_a_data_directory() {
     for child in running {
         let output = child.wait_with_output().unwrap();
         assert!(
-            output.status.success() && output.stderr.is_empty(),
+            output.status.success() && output.stderr.starts_with(b"data directory: "),
             "{output:?}"
         );
     }

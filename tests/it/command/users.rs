@@ -22,10 +22,6 @@ fn shown<'a>(lines: &'a [String], name: &str) -> &'a str {
     value
 }
 
-fn first_key(server: &RunningServer) -> &str {
-    shown(&server.lines, "administrator key (shown once)")
-}
-
 fn sign_in(server: &RunningServer, email: &str, password: &str) -> u16 {
     let body = json!({"email": email, "password": password}).to_string();
     http(server.address(), "POST", "/api/v1/auths/signin", "", &body).0
@@ -35,7 +31,7 @@ fn sign_in(server: &RunningServer, email: &str, password: &str) -> u16 {
 fn lost_key_is_replaced_while_the_server_runs() {
     let program = Program::new(&[]);
     let server = program.serve();
-    let lost = first_key(&server);
+    let lost = server.key();
     let users = program.run(&["user", "list"]).done();
     let [administrator] = &users[..] else {
         panic!("{users:?}")
@@ -46,7 +42,7 @@ fn lost_key_is_replaced_while_the_server_runs() {
     };
     let reset = program.run(&["key", "reset", id]).done();
     let key = shown(&reset, "API key (shown once)");
-    assert_eq!((status(&server, lost), status(&server, key)), (401, 200));
+    assert_eq!((status(&server, &lost), status(&server, key)), (401, 200));
 
     let unknown = program.run(&["key", "reset", "ada@example.com"]).failed(2);
     let expected = "unknown user ada@example.com: list the users with `pinhole user list`";

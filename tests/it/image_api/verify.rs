@@ -27,12 +27,17 @@ async fn automatic1111(authorization: &'static str) -> FakeUpstream {
 /// `user:password` as a basic credential.
 const BASIC: &str = "Basic dXNlcjpwYXNzd29yZA==";
 
+/// Asserts that the detail begins with this reason, and ends with Open WebUI's text if the URL may be wrong.
 #[track_caller]
-fn assert_failed((status, refused): (u16, Value), detail: &str) {
-    assert_eq!((status, refused["detail"].as_str()), (400, Some(detail)));
-    let reason = refused["reason"].as_str().unwrap();
+fn assert_failed((status, refused): (u16, Value), expected: &str, text_of_url: Option<&str>) {
+    let (detail, reason) = (&refused["detail"], refused["reason"].as_str().unwrap());
+    let whole = match text_of_url {
+        Some(text) => format!("{reason}. {text}"),
+        None => reason.to_owned(),
+    };
+    assert_eq!((status, detail.as_str()), (400, Some(whole.as_str())));
     assert!(
-        !reason.is_empty() && !reason.contains("127.0.0.1"),
+        reason.contains(expected) && !reason.contains("127.0.0.1"),
         "{reason}"
     );
 }
@@ -48,9 +53,19 @@ async fn verify_uses_stored_engine_settings() {
     assert!(!upstream.requests().is_empty());
 
     let without_key = TestServer::with_engine("automatic1111", &[address]).await;
-    assert_failed(response_json(without_key.get(SAVED)).await, OOPS);
+    let response = response_json(without_key.get(SAVED)).await;
+    assert_failed(response, "Incorrect credentials", None);
     let without_url = TestServer::with_engine("automatic1111", &[]).await;
-    assert_failed(response_json(without_url.get(SAVED)).await, OOPS);
+    let response = response_json(without_url.get(SAVED)).await;
+    assert_failed(
+        response,
+        "has no upstream URL: set AUTOMATIC1111_BASE_URL",
+        None,
+    );
+    let closed = ("AUTOMATIC1111_BASE_URL", "http://127.0.0.1:9");
+    let unreachable = TestServer::with_engine("automatic1111", &[closed]).await;
+    let response = response_json(unreachable.get(SAVED)).await;
+    assert_failed(response, "cannot be reached", Some(OOPS));
     // An engine without upstream is valid.
     let sketch = TestServer::with_engine("sketch", &[]).await;
     assert_eq!(response_json(sketch.get(SAVED)).await, (200, json!(true)));
@@ -60,7 +75,8 @@ async fn verify_uses_stored_engine_settings() {
 async fn verify_failure_disables_nothing() {
     let server = TestServer::start(&[("IMAGE_SIZE", "64x64")]).await;
     let body = json!({"engine": "comfyui", "url": "http://127.0.0.1:9"});
-    assert_failed(server.post_json(VERIFY, &body).await, INVALID);
+    let response = server.post_json(VERIFY, &body).await;
+    assert_failed(response, "cannot be reached", Some(INVALID));
     let (status, response) = server
         .post_json(GENERATIONS, &json!({"prompt": "a fox"}))
         .await;
@@ -96,7 +112,8 @@ async fn verify_sends_only_key_of_request() {
     assert!(saved.requests().is_empty(), "{:?}", saved.request_lines());
     // It is not sent to its own URL either if the request has no key.
     let stored_url = json!({"engine": "automatic1111", "url": url});
-    assert_failed(server.post_json(VERIFY, &stored_url).await, INVALID);
+    let response = server.post_json(VERIFY, &stored_url).await;
+    assert_failed(response, "Incorrect credentials", None);
     // The stored settings are unchanged.
     assert_eq!(response_json(server.get(SAVED)).await, (200, json!(true)));
 }
@@ -112,8 +129,11 @@ async fn verify_reports_invalid_request() {
     for url in ["", "x", "ftp://127.0.0.1", "http://"] {
         let body = json!({"engine": "comfyui", "url": url, "key": "k\u{7}"});
         let (status, refused) = server.post_json(VERIFY, &body).await;
-        let detail = refused["detail"].as_str();
-        assert_eq!((status, detail), (400, Some(INVALID)), "{url}: {refused}");
+        let detail = refused["detail"].as_str().unwrap();
+        assert!(
+            status == 400 && detail.ends_with(INVALID),
+            "{url}: {refused}"
+        );
     }
     let (status, refused) = server.post_json(VERIFY, &json!({"key": 5})).await;
     let places: Vec<&Value> = refused["detail"]

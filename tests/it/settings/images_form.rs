@@ -4,8 +4,8 @@ use pinhole_tests::TestServer;
 use serde_json::{Value, json};
 
 use super::{
-    CONFIG, MARKER, UPDATE, execute, get, recorded_changes, save_form, setting_value, stored_paths,
-    submit_form, text,
+    CONFIG, MARKER, UPDATE, execute, get, recorded_changes, save_form, stored_paths, submit_form,
+    text,
 };
 
 const NODES: &str = r#"[{"type": "prompt", "node_ids": [6], "key": "text"}, {"type": "negative_prompt", "node_ids": ["7"], "key": "text"}]"#;
@@ -230,10 +230,8 @@ async fn other_fields_do_not_change_default_engine() {
     save_form(&server, &[("ENABLE_IMAGE_EDIT", json!(false))]).await;
     save_form(&server, &[("ENABLE_IMAGE_EDIT", json!(true))]).await;
     // Open WebUI would switch to openai.
-    assert_eq!(
-        setting_value(&server, "IMAGE_EDIT_ENGINE").await.0,
-        "comfyui"
-    );
+    let effective = get(&server, "/api/v1/settings/effective").await;
+    assert_eq!(effective["edit"]["engine"], "comfyui");
     let default_server = TestServer::start(&[]).await;
     let form = save_form(
         &default_server,

@@ -31,6 +31,8 @@ const QUERY_JOB: &str = "question";
 pub(crate) struct CaseRunner<'a> {
     pub(crate) engine: &'a str,
     pub(crate) data_dir: &'a Path,
+    /// Another directory for compiled code.
+    pub(crate) cache: Option<&'a Path>,
     pub(crate) engines_dir: &'a Path,
     pub(crate) log: &'a CapturedLog,
     pub(crate) case_timeout: Duration,
@@ -138,8 +140,10 @@ impl CaseRunner<'_> {
             .variables
             .iter()
             .map(|(name, value)| (name.as_str(), run.fill_text(value)));
+        let cache = self.cache.unwrap_or(self.data_dir);
         let fixed = [
             ("PINHOLE_DATA", path_text(self.data_dir)?),
+            ("PINHOLE_CACHE", path_text(cache)?),
             ("PINHOLE_ENGINES", path_text(self.engines_dir)?),
         ];
         let variables = defaults.into_iter().chain(own).chain(fixed);

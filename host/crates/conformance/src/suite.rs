@@ -4,7 +4,7 @@ mod component;
 mod directory;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,8 +32,9 @@ pub struct ConformanceSuite {
     /// How long each case may take.
     pub case_timeout: Duration,
     cases: Vec<NamedCase>,
-    /// Contains the compiled component, for all cases.
+    /// Contains the compiled component, for all cases, unless there is a cache.
     data_dir: TempDir,
+    cache: Option<PathBuf>,
     /// Contains only the component.
     engines_dir: TempDir,
     log: CapturedLog,
@@ -42,25 +43,28 @@ pub struct ConformanceSuite {
 struct NamedCase {
     /// The name of its directory.
     name: String,
-    case: Arc<Case>,
+    /// The error says why the case cannot be read.
+    case: Result<Arc<Case>, String>,
 }
 
 impl ConformanceSuite {
     /// Admits a component, and reads the cases in `cases_dir/<engine>/` whose names start with one of these
     /// prefixes. Without prefixes, it reads all cases.
     ///
-    /// `log` is searched for secrets; its layer must be installed. The error names the invalid
-    /// component, directory or case.
+    /// `log` is searched for secrets; its layer must be installed. `cache` is a directory for compiled code. The
+    /// error names the invalid component or directory. A case that cannot be read fails when it runs.
     pub async fn open(
         component: &Path,
         cases_dir: &Path,
         prefixes: &[String],
+        cache: Option<PathBuf>,
         compiler: &Compiler,
         log: CapturedLog,
     ) -> Result<Self> {
         let data_dir = create_temporary_directory()?;
         let engines_dir = create_temporary_directory()?;
-        let engine = component::install(component, &data_dir, &engines_dir, compiler).await?;
+        let code = cache.as_deref();
+        let engine = component::install(component, &data_dir, &engines_dir, code, compiler).await?;
         let root = data_dir::open(cases_dir).with_context(|| {
             let shown = cases_dir.display();
             format!("cannot read the directory of cases {shown} (set another with --cases)")
@@ -76,6 +80,7 @@ impl ConformanceSuite {
             case_timeout: CASE_TIMEOUT,
             cases,
             data_dir,
+            cache,
             engines_dir,
             log,
         })
@@ -101,16 +106,29 @@ impl ConformanceSuite {
     }
 
     async fn run_case<H: Host>(&self, named: &NamedCase) -> CaseReport {
+        let case = match &named.case {
+            Ok(case) => case,
+            Err(reason) => {
+                return CaseReport {
+                    name: named.name.clone(),
+                    about: String::new(),
+                    verdict: Verdict::Failed(vec![format!("cannot read the case: {reason}")]),
+                    requests: 0,
+                    entered_bytes: None,
+                };
+            }
+        };
         let runner = CaseRunner {
             engine: &self.engine,
             data_dir: self.data_dir.path(),
+            cache: self.cache.as_deref(),
             engines_dir: self.engines_dir.path(),
             log: &self.log,
             case_timeout: self.case_timeout,
         };
-        let result = runner.run::<H>(named.case.clone()).await;
+        let result = runner.run::<H>(case.clone()).await;
         let has_passed = result.failures.is_empty();
-        let verdict = match &named.case.not_passing {
+        let verdict = match &case.not_passing {
             None if has_passed => Verdict::Passed,
             None => Verdict::Failed(result.failures),
             Some(_) if has_passed => Verdict::Failed(vec![
@@ -120,7 +138,7 @@ impl ConformanceSuite {
         };
         CaseReport {
             name: named.name.clone(),
-            about: named.case.about.clone(),
+            about: case.about.clone(),
             verdict,
             requests: result.requests,
             entered_bytes: result.entered_bytes,

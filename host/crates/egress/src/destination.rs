@@ -72,6 +72,12 @@ impl Destination {
         self.base.origin().ascii_serialization()
     }
 
+    /// The base URL without a slash at its end, for the operator.
+    #[must_use]
+    pub fn base_url(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
     /// Sends a request and waits for the head of the response, whatever its status. Redirects are
     /// returned and not followed.
     pub async fn send(

@@ -1,6 +1,7 @@
 //! Environment variables, as the process started with them and as an administrator changed them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// OpenAI's own API: the default of every setting that names an OpenAI-compatible server.
 pub const OPENAI_URL: &str = "https://api.openai.com/v1";
@@ -11,15 +12,39 @@ pub struct Environment {
     variables: BTreeMap<String, String>,
     /// Variables that no engine receives, not even a value derived from other variables.
     hidden: BTreeSet<String>,
+    /// The variables that the process started with.
+    started: Arc<BTreeMap<String, String>>,
 }
 
 impl Environment {
-    /// Creates it from name and value pairs.
+    /// Creates it from the name and value pairs that the process started with.
     pub fn new(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        let variables: BTreeMap<_, _> = pairs.into_iter().collect();
         Self {
-            variables: pairs.into_iter().collect(),
+            started: Arc::new(variables.clone()),
+            variables,
             hidden: BTreeSet::new(),
         }
+    }
+
+    /// A copy of which the process started with these variables too.
+    #[must_use]
+    pub fn started_with(&self, pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut started = (*self.started).clone();
+        started.extend(pairs);
+        Self::new(started)
+    }
+
+    /// The names of the variables that the process started with.
+    pub fn started_names(&self) -> impl Iterator<Item = &str> {
+        self.started.keys().map(String::as_str)
+    }
+
+    /// The value of a variable that the process started with, unless it is empty.
+    #[must_use]
+    pub fn started_value(&self, name: &str) -> Option<&str> {
+        let value = self.started.get(name)?;
+        (!value.is_empty()).then_some(value)
     }
 
     /// A copy in which these variables have these values.
@@ -42,6 +67,12 @@ impl Environment {
             left.hidden.insert(name.clone());
         }
         left
+    }
+
+    /// True if the process started with another value of this variable, or without it.
+    #[must_use]
+    pub fn is_changed(&self, name: &str) -> bool {
+        self.started.get(name) != self.variables.get(name)
     }
 
     /// A variable's value unless it is empty.

@@ -38,7 +38,7 @@ pub(crate) async fn admit(
     let bytes = read_component(directory, file)?;
     check_kind(&bytes)?;
     let digest = hex(&Sha256::digest(&bytes));
-    let code = load_or_compile(sandbox, &digest, bytes).await?;
+    let code = load_or_compile(sandbox, file, &digest, bytes).await?;
     let imports = check_world(&sandbox.engine, &code)?;
     let pre = sandbox
         .linker

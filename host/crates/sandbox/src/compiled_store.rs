@@ -21,6 +21,9 @@ use wasmtime::{Engine, Precompiled};
 
 const DIRECTORY: &str = "compiled";
 const KEY_FILE: &str = "key";
+const CODE_SUFFIX: &str = ".cwasm";
+/// Length of all code in bytes; the oldest is removed beyond it.
+const MAX_STORE_BYTES: u64 = 4 << 30;
 /// The block size of SHA-256, to which HMAC pads a key.
 const KEY_BYTES: usize = 64;
 
@@ -97,6 +100,7 @@ impl CompiledStore {
             let mac = self.mac(&names.code, code).finalize().into_bytes();
             data_dir::write_whole(&self.directory, &names.mac, &mac)
         });
+        self.remove_oldest(&names);
         if let Err(error) = written {
             tracing::warn!(
                 "cannot store compiled code in {}: {error}",
@@ -111,6 +115,34 @@ impl CompiledStore {
         )]
         let component = unsafe { Component::deserialize(engine, code) };
         component
+    }
+
+    /// Removes the oldest code while there is too much of it, but not this one.
+    fn remove_oldest(&self, saved: &FileNames) {
+        let Ok(entries) = self.directory.entries() else {
+            return;
+        };
+        let mut codes: Vec<_> = entries
+            .filter_map(|entry| {
+                let entry = entry.ok()?;
+                let name = entry.file_name().into_string().ok()?;
+                let metadata = entry.metadata().ok()?;
+                name.ends_with(CODE_SUFFIX)
+                    .then(|| (metadata.modified().ok(), metadata.len(), name))
+            })
+            .collect();
+        codes.sort();
+        let mut bytes: u64 = codes.iter().map(|(_, bytes, _)| bytes).sum();
+        for (_, length, name) in codes {
+            if bytes <= MAX_STORE_BYTES {
+                break;
+            }
+            if name != saved.code && self.directory.remove_file(&name).is_ok() {
+                let stem = name.strip_suffix(CODE_SUFFIX).unwrap_or(&name);
+                self.directory.remove_file(format!("{stem}.mac")).ok();
+                bytes = bytes.saturating_sub(length);
+            }
+        }
     }
 
     fn mac(&self, name: &str, code: &[u8]) -> Hmac<Sha256> {
@@ -130,7 +162,7 @@ impl FileNames {
         let configuration = hash.get(..16).unwrap_or_default();
         let stem = format!("{digest}-{configuration}");
         Self {
-            code: format!("{stem}.cwasm"),
+            code: format!("{stem}{CODE_SUFFIX}"),
             mac: format!("{stem}.mac"),
         }
     }

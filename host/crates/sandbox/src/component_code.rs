@@ -1,22 +1,29 @@
 //! The code of a component: from the store, or compiled and stored.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pinhole_ground::guard::Refusal;
 use pinhole_ground::metrics;
 use tokio::task::JoinError;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use wasmtime::component::Component as Code;
 
 use crate::compile::invalid_component;
 use crate::host_task::describe_crash;
 use crate::sandbox::Sandbox;
 
+/// The target of log lines that show a person why a command takes long.
+pub const PROGRESS_TARGET: &str = "pinhole::progress";
+/// How long a compilation takes without a log line.
+const SHORT_COMPILE: Duration = Duration::from_secs(1);
+
 /// Loads a component's code from the store, or compiles and stores it.
 ///
 /// The refusal's reason is for the operator and follows the file's name.
 pub(crate) async fn load_or_compile(
     sandbox: &Arc<Sandbox>,
+    file: &str,
     digest: &str,
     bytes: Vec<u8>,
 ) -> Result<Code, Refusal> {
@@ -24,7 +31,19 @@ pub(crate) async fn load_or_compile(
         return Ok(code);
     }
     let _permit = sandbox.compiles.acquire().await;
-    compile_and_store(sandbox.clone(), digest.to_owned(), bytes).await
+    let compiled = compile_and_store(sandbox.clone(), digest.to_owned(), bytes);
+    let mut compiled = std::pin::pin!(compiled);
+    match timeout(SHORT_COMPILE, &mut compiled).await {
+        Ok(compiled) => compiled,
+        Err(_) => {
+            let secs = sandbox.compiler.time.as_secs();
+            tracing::info!(
+                target: PROGRESS_TARGET,
+                "compiling {file}, once for each version (at most {secs} s of CPU time)"
+            );
+            compiled.await
+        }
+    }
 }
 
 async fn load_stored(sandbox: Arc<Sandbox>, digest: String) -> Result<Option<Code>, Refusal> {

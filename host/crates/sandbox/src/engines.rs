@@ -32,6 +32,8 @@ pub struct Engines {
     pub(crate) admitted: BTreeMap<String, Arc<Component>>,
     pub(crate) pending: Vec<PendingApproval>,
     pub(crate) rejected: Vec<RejectedFile>,
+    /// The engines that were granted what they declare when this process opened them.
+    pub(crate) granted_names: Vec<String>,
 }
 
 impl Engines {
@@ -54,6 +56,7 @@ impl Engines {
             admitted: BTreeMap::new(),
             pending: Vec::new(),
             rejected: Vec::new(),
+            granted_names: Vec::new(),
         };
         engines.register_all(options.first_use).await?;
         Ok(engines)

@@ -81,6 +81,7 @@ pub use admission::MAX_COUNT;
 pub use call::Call;
 pub use compile::{CompileLimits, Compiler, MAX_CODE_BYTES, compile_input};
 pub use component::{Component, RejectedFile};
+pub use component_code::PROGRESS_TARGET;
 pub use component_files::{MAX_COMPONENT_BYTES, MAX_FILES};
 pub use engines::Engines;
 pub use error::Error;

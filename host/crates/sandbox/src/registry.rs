@@ -32,6 +32,8 @@ use crate::pending_approval::PendingApproval;
 
 /// Length in bytes of the name by which a rejected file is known.
 const MAX_FILE_NAME_BYTES: usize = 100;
+/// New engines that a log line names.
+const MAX_LISTED_NAMES: usize = 10;
 
 /// The state before any component is activated.
 struct InitialState {
@@ -80,7 +82,24 @@ impl Engines {
                 self.reject(file, refusal);
             }
         }
+        self.log_granted();
         self.grants.remove_orphaned_copies()
+    }
+
+    /// Logs the engines that were granted what they declare, in one line.
+    fn log_granted(&self) {
+        let count = self.granted_names.len();
+        if count == 0 {
+            return;
+        }
+        let listed = self.granted_names.get(..MAX_LISTED_NAMES.min(count));
+        let mut names = listed.unwrap_or_default().join(", ");
+        if count > MAX_LISTED_NAMES {
+            names.push_str(&format!(" and {} more", count - MAX_LISTED_NAMES));
+        }
+        tracing::info!(
+            "new engines are granted the permissions that they declare: {names}; review them with `pinhole engine grant NAME`"
+        );
     }
 
     /// The names of the component files, in alphabetical order.
@@ -222,11 +241,10 @@ impl Engines {
         let grant = Grant::allow_all(digest, file, component.declared_rights.clone());
         let name = component.description.name.clone();
         self.save_grant(&name, &grant)?;
-        let rights: Vec<_> = grant.allows.iter().map(ToString::to_string).collect();
-        tracing::info!(
-            "new engine {name}: granted all permissions that {file} declares: {}",
-            rights.join("; ")
-        );
+        for right in &grant.allows {
+            tracing::debug!("new engine {name}: granted {right}");
+        }
+        self.granted_names.push(name);
         self.activate(component, grant);
         Ok(())
     }

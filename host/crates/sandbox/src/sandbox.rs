@@ -24,6 +24,8 @@ use crate::wasmtime_engine::{new_engine, start_epoch_thread};
 pub struct Options {
     /// The data directory, for compiled code and grants.
     pub data: PathBuf,
+    /// Another directory for compiled code.
+    pub cache: Option<PathBuf>,
     /// The directory of component files.
     pub engines: PathBuf,
     /// Calls that run at the same time.
@@ -67,7 +69,7 @@ impl Sandbox {
         start_epoch_thread(&engine)?;
         options.compiler.warn_if_unconfined();
         Ok(Self {
-            compiled: CompiledStore::open(&options.data)?,
+            compiled: CompiledStore::open(options.cache.as_ref().unwrap_or(&options.data))?,
             compiler: options.compiler.clone(),
             compiles: Semaphore::new(MAX_COMPILES),
             queue: new_queue(options.slots, options.slots_per_user),

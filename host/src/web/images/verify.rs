@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use http::StatusCode;
-use pinhole_sandbox::contract::{Placement, Verification};
+use pinhole_sandbox::contract::{ErrorKind, Placement, Verification};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -176,6 +176,9 @@ pub(super) async fn describe_verification(
     let binding = snapshot.operator_binding(engine.as_deref())?;
     let found = app.jobs.verify(binding).await.map_err(|error| {
         tracing::warn!("engine verification failed: {}", error.for_operator());
+        if error.is_shutdown() {
+            return error.into();
+        }
         ApiError::new(StatusCode::BAD_REQUEST, error.to_string())
     })?;
     Ok(Json(VerificationReport {
@@ -186,12 +189,33 @@ pub(super) async fn describe_verification(
     }))
 }
 
-/// Adds the engine's own reason to Open WebUI's text.
-fn respond(outcome: Result<Verification, Error>, detail: &str) -> Result<Json<bool>, ApiError> {
-    if let Err(error) = outcome {
-        tracing::warn!("engine verification failed: {}", error.for_operator());
-        let refusal = ApiError::new(StatusCode::BAD_REQUEST, detail);
-        return Err(refusal.because(error.to_string()));
+/// The engine's own reason, followed by Open WebUI's text if the URL may be the cause.
+fn respond(
+    outcome: Result<Verification, Error>,
+    text_of_url: &str,
+) -> Result<Json<bool>, ApiError> {
+    let Err(error) = outcome else {
+        return Ok(Json(true));
+    };
+    tracing::warn!("engine verification failed: {}", error.for_operator());
+    if error.is_shutdown() {
+        return Err(error.into());
     }
-    Ok(Json(true))
+    let reason = error.to_string();
+    let detail = if may_be_url(&error) {
+        format!("{reason}. {text_of_url}")
+    } else {
+        reason.clone()
+    };
+    Err(ApiError::new(StatusCode::BAD_REQUEST, detail).because(reason))
+}
+
+fn may_be_url(error: &Error) -> bool {
+    let is_of_url = matches!(error, Error::Invalid { field: "url", .. });
+    let kind = error.kind();
+    is_of_url
+        || matches!(
+            kind,
+            ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Protocol | ErrorKind::NotFound
+        )
 }

@@ -41,6 +41,7 @@ impl AttackTarget {
     pub(crate) async fn open_engines(&self, setup: EngineSetup<'_>) -> Result<Engines> {
         let options = Options {
             data: setup.data.to_owned(),
+            cache: None,
             engines: setup.engines.to_owned(),
             slots: self.config.slots.min(MAX_SLOTS),
             slots_per_user: self.config.slots_per_user.min(MAX_SLOTS),

@@ -35,6 +35,7 @@ static HOST: LazyLock<Host> = LazyLock::new(|| {
     let directory = tempfile::tempdir().unwrap();
     let options = Options {
         data: directory.path().to_owned(),
+        cache: None,
         engines: directory.path().to_owned(),
         slots: 2,
         slots_per_user: 2,

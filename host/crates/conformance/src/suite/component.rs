@@ -11,12 +11,13 @@ use pinhole_images::Decoder;
 use pinhole_sandbox::grant::FirstUse;
 use pinhole_sandbox::{Compiler, Engines, MAX_COMPONENT_BYTES, Options};
 
-/// Copies a component to the engines directory, admits it and compiles it into the data directory.
+/// Copies a component to the engines directory, admits it, and compiles it unless the cache has its code.
 /// Returns the engine's name.
 pub(super) async fn install(
     component: &Path,
     data_dir: &TempDir,
     engines_dir: &TempDir,
+    cache: Option<&Path>,
     compiler: &Compiler,
 ) -> Result<String> {
     let unreadable = || format!("cannot read component {}", component.display());
@@ -26,6 +27,7 @@ pub(super) async fn install(
     directory.write(temporary_name, &bytes)?;
     let options = Options {
         data: data_dir.path().to_owned(),
+        cache: cache.map(Path::to_owned),
         engines: engines_dir.path().to_owned(),
         slots: 1,
         slots_per_user: 1,

@@ -15,7 +15,7 @@ const MAX_CASES: usize = 1000;
 /// The directory of shared recordings; it is not a case.
 const RECORDINGS: &str = "recordings";
 
-/// Reads the selected cases in the order of their numbers. One invalid case is an error.
+/// Reads the selected cases in the order of their numbers.
 pub(super) fn read_cases(
     directory: &Dir,
     path: &Path,
@@ -34,17 +34,13 @@ pub(super) fn read_cases(
         bail!("{} has too many cases (limit {MAX_CASES})", path.display());
     }
     names.sort_by_key(|name| sort_key(name));
-    names
-        .into_iter()
-        .map(|name| {
-            let case = read_case(directory, &name)
-                .with_context(|| format!("cannot read case {}", path.join(&name).display()))?;
-            Ok(NamedCase {
-                name,
-                case: Arc::new(case),
-            })
-        })
-        .collect()
+    let read = |name: String| NamedCase {
+        case: read_case(directory, &name)
+            .map(Arc::new)
+            .map_err(|error| format!("{error:#}")),
+        name,
+    };
+    Ok(names.into_iter().map(read).collect())
 }
 
 fn read_names(directory: &Dir, prefixes: &[String]) -> Result<Vec<String>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::image_settings::{EDIT_ENGINE, ENGINE, ImageSettings, MODEL, SIZE, STEPS};
+use super::image_settings::{ENGINE, ImageSettings, MODEL, SIZE, STEPS};
 use super::workflow_nodes::{complete_nodes, has_same_nodes};
 use crate::app::App;
 use crate::settings::{Change, MARKER, Overlay, SettingKey, Settings, ValueKind};
@@ -15,15 +15,6 @@ use crate::web::error::ApiError;
 const WITHOUT_SLASHES: [&str; 2] = ["COMFYUI_BASE_URL", "IMAGES_EDIT_COMFYUI_BASE_URL"];
 /// Prefix of the models that accept the size `auto`.
 const AUTO_SIZE_MODELS: &str = "gpt-image";
-/// An engine setting that is not set depends on these settings.
-const ENGINE_DEPENDENCIES: [(&str, [&str; 2]); 2] = [
-    (ENGINE, ["ENABLE_IMAGE_GENERATION", "IMAGES_OPENAI_API_KEY"]),
-    (
-        EDIT_ENGINE,
-        ["ENABLE_IMAGE_EDIT", "IMAGES_EDIT_OPENAI_API_KEY"],
-    ),
-];
-
 /// The form's settings and their displayed values.
 pub(super) struct Form {
     keys: BTreeMap<&'static str, SettingKey>,
@@ -65,7 +56,6 @@ impl Form {
                 changes.insert(*field, change);
             }
         }
-        self.pin_engines(&submitted, &mut changes)?;
         Ok(changes.into_values().collect())
     }
 
@@ -136,29 +126,6 @@ impl Form {
             return Ok(None);
         }
         Change::new(key, value).map_err(|reason| invalid_field(field, &reason))
-    }
-
-    /// Sets an engine that is not set to the displayed one if another change would alter it.
-    fn pin_engines(
-        &self,
-        submitted: &ImageSettings,
-        changes: &mut BTreeMap<&'static str, Change>,
-    ) -> Result<(), ApiError> {
-        let engine = submitted.get(ENGINE).cloned().unwrap_or_default();
-        for (field, dependencies) in ENGINE_DEPENDENCIES {
-            let Some(key) = self.keys.get(field) else {
-                continue;
-            };
-            let is_set = self.overlay.text(key).is_some() || changes.contains_key(field);
-            let depends_on_change = dependencies.iter().any(|it| changes.contains_key(it));
-            if is_set || !depends_on_change {
-                continue;
-            }
-            let change =
-                Change::new(key, &engine).map_err(|reason| invalid_field(field, &reason))?;
-            changes.extend(change.map(|change| (field, change)));
-        }
-        Ok(())
     }
 }
 

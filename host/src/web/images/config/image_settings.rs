@@ -15,7 +15,6 @@ use crate::web::error::ApiError;
 use crate::web::images::valid_json::{Fields, FromFields};
 
 pub(super) const ENGINE: &str = "IMAGE_GENERATION_ENGINE";
-pub(super) const EDIT_ENGINE: &str = "IMAGE_EDIT_ENGINE";
 pub(super) const MODEL: &str = "IMAGE_GENERATION_MODEL";
 pub(super) const SIZE: &str = "IMAGE_SIZE";
 pub(super) const STEPS: &str = "IMAGE_STEPS";
@@ -43,7 +42,7 @@ const FIELDS: [&str; 33] = [
     "IMAGES_GEMINI_API_KEY",
     "IMAGES_GEMINI_ENDPOINT_METHOD",
     "ENABLE_IMAGE_EDIT",
-    EDIT_ENGINE,
+    "IMAGE_EDIT_ENGINE",
     "IMAGE_EDIT_MODEL",
     "IMAGE_EDIT_SIZE",
     "IMAGES_EDIT_OPENAI_API_BASE_URL",

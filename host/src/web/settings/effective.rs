@@ -1,0 +1,123 @@
+//! The settings that apply now, and why.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::jobs::Snapshot;
+use crate::settings::ChoiceReason;
+use crate::web::auth::Administrator;
+use crate::web::extractors::Json;
+
+/// Settings that apply now.
+#[derive(Serialize, ToSchema)]
+pub(super) struct EffectiveSettings {
+    generation: EffectiveEngine,
+    edit: EffectiveEngine,
+    /// Settings that name an engine that does not exist, and problems of engines.
+    problems: Vec<String>,
+}
+
+/// Engine of an operation, and the defaults of its jobs.
+#[derive(Serialize, ToSchema)]
+struct EffectiveEngine {
+    enabled: bool,
+    engine: String,
+    /// Whether the engine exists.
+    available: bool,
+    source: EngineSource,
+    /// Why this engine is used.
+    reason: String,
+    /// `null` leaves the choice to the engine, as for the size and the steps.
+    #[schema(required = true)]
+    model: Option<String>,
+    #[schema(required = true)]
+    size: Option<String>,
+    #[schema(required = true)]
+    steps: Option<u32>,
+}
+
+/// Origin of the choice of an engine.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+enum EngineSource {
+    /// The environment names it.
+    Environment,
+    /// An administrator stored its name.
+    Store,
+    /// The environment configures no other engine.
+    OnlyConfigured,
+    /// An earlier start used it, and the environment still configures it.
+    PreviousStart,
+    /// The engine that generates also edits.
+    Generates,
+    Default,
+}
+
+impl From<&ChoiceReason> for EngineSource {
+    fn from(reason: &ChoiceReason) -> Self {
+        match reason {
+            ChoiceReason::Environment { .. } => Self::Environment,
+            ChoiceReason::Stored { .. } => Self::Store,
+            ChoiceReason::OnlyConfigured { .. } => Self::OnlyConfigured,
+            ChoiceReason::Previous => Self::PreviousStart,
+            ChoiceReason::Generates => Self::Generates,
+            ChoiceReason::Default { .. } => Self::Default,
+        }
+    }
+}
+
+impl EffectiveSettings {
+    fn new(snapshot: &Snapshot) -> Self {
+        let settings = &snapshot.settings;
+        let edit = &settings.edit;
+        let is_available = |engine: &str| snapshot.binding(engine).is_some();
+        let of_bindings = snapshot.bindings().flat_map(|binding| binding.problems());
+        Self {
+            generation: EffectiveEngine {
+                enabled: settings.enabled,
+                engine: settings.engine.clone(),
+                available: is_available(&settings.engine),
+                source: (&settings.engine_reason).into(),
+                reason: settings.engine_reason.to_string(),
+                model: settings.model.clone(),
+                size: settings.size.clone(),
+                steps: settings.steps,
+            },
+            edit: EffectiveEngine {
+                enabled: edit.enabled,
+                engine: edit.engine.clone(),
+                available: is_available(&edit.engine),
+                source: (&edit.engine_reason).into(),
+                reason: edit.engine_reason.to_string(),
+                model: edit.model.clone(),
+                size: edit.size.clone(),
+                steps: None,
+            },
+            problems: snapshot
+                .unknown_names()
+                .into_iter()
+                .chain(of_bindings)
+                .collect(),
+        }
+    }
+}
+
+/// `GET /api/v1/settings/effective`
+#[utoipa::path(
+    get,
+    path = "/api/v1/settings/effective",
+    tag = "settings",
+    operation_id = "describe_effective_settings",
+    summary = "Return the engines that generate and edit, and why. For administrators",
+    responses((status = 200, description = "the settings that apply now", body = EffectiveSettings)),
+)]
+pub(super) async fn effective(
+    State(app): State<Arc<App>>,
+    _: Administrator,
+) -> Json<EffectiveSettings> {
+    Json(EffectiveSettings::new(&app.jobs.snapshot()))
+}

@@ -4,6 +4,7 @@
 //! (`INSTA_UPDATE=always` writes them). Ids, times and secrets are redacted.
 
 mod chats;
+mod client;
 mod document;
 mod images;
 mod files;

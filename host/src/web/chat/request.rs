@@ -1,5 +1,7 @@
 //! `ChatRequest`: the body of a chat completion request.
 
+use std::collections::HashSet;
+
 use axum::extract::{FromRequest, Request};
 use pinhole_ground::memory::MemoryLease;
 use serde::Deserialize;
@@ -7,11 +9,14 @@ use serde::de::{DeserializeOwned, Deserializer, IgnoredAny};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::web::chats::check_id;
 use crate::web::error::{ApiError, Rejection};
 use crate::web::json_body::JsonBody;
 
 /// Length of the id of a chat or message, in bytes.
 const MAX_ID_BYTES: usize = 200;
+/// Responses to one message, each of which the operator pays.
+pub const MAX_RESPONSES: usize = 10;
 
 /// A chat completion request with its whole body.
 pub(in crate::web) struct ChatBody {
@@ -31,10 +36,18 @@ pub(in crate::web) struct ChatRequest {
     /// The language model.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) model: Option<String>,
-    /// The conversation, oldest message first.
-    #[schema(value_type = Vec<Map<String, Value>>)]
-    #[expect(dead_code, reason = "checked here, and read from the whole body")]
-    messages: Vec<IgnoredAny>,
+    /// The conversation, oldest message first. A request with `message_ids` and `user_message` needs only the
+    /// system message, if there is one.
+    #[schema(value_type = Vec<Map<String, Value>>, required = false)]
+    messages: Option<Vec<IgnoredAny>>,
+    /// The user's newest message, with the fields of a chat's message.
+    #[schema(value_type = Option<Map<String, Value>>)]
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) user_message: Option<Map<String, Value>>,
+    /// The messages that receive the responses, each of another model. With `session_id`, all turns run in the
+    /// background. The server stores `user_message` in the chat `chat_id`, or else in a new chat.
+    #[schema(value_type = Option<Vec<ResponseId>>, max_items = 10)]
+    message_ids: Option<Value>,
     /// Respond with a stream of events, as OpenAI does.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) stream: Option<bool>,
@@ -50,6 +63,17 @@ pub(in crate::web) struct ChatRequest {
     /// its response arrives as events.
     #[serde(default, deserialize_with = "lenient")]
     session_id: Option<String>,
+}
+
+/// The message that receives a response, and the model that writes it.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+pub(in crate::web) struct ResponseId {
+    pub(super) model_id: String,
+    #[schema(max_length = 200)]
+    pub(super) message_id: String,
+    /// Position among the responses, which clients show side by side.
+    #[serde(rename = "modelIdx")]
+    pub(super) model_index: Option<u32>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -80,8 +104,16 @@ impl<S: Send + Sync> FromRequest<S> for ChatBody {
 
 impl ChatRequest {
     fn new(payload: &Map<String, Value>) -> Result<Self, ApiError> {
-        Self::deserialize(payload)
-            .map_err(|_| ApiError::invalid("messages", "messages must be a list"))
+        let request = Self::deserialize(payload).map_err(|_| no_messages())?;
+        if !request.names_responses() {
+            request.require_messages()?;
+        }
+        Ok(request)
+    }
+
+    /// Fails if the conversation is missing.
+    pub(super) fn require_messages(&self) -> Result<(), ApiError> {
+        self.messages.as_ref().map(|_| ()).ok_or_else(no_messages)
     }
 
     pub(super) fn wants_image(&self) -> bool {
@@ -97,6 +129,33 @@ impl ChatRequest {
         parse_id("id", self.id.as_ref())
     }
 
+    /// Does the client list the messages of the responses, as Open WebUI's client does since release 0.12?
+    pub(super) fn names_responses(&self) -> bool {
+        let has_session = self.session_id.as_deref().is_some_and(|id| !id.is_empty());
+        has_session && self.message_ids.as_ref().is_some_and(Value::is_array)
+    }
+
+    /// The listed messages.
+    pub(super) fn responses(&self) -> Result<Vec<ResponseId>, ApiError> {
+        const FIELD: &str = "message_ids";
+        let list = self.message_ids.clone().unwrap_or_default();
+        let responses: Vec<ResponseId> = serde_json::from_value(list)
+            .map_err(|error| ApiError::invalid(FIELD, format!("{FIELD} is invalid: {error}")))?;
+        if !(1..=MAX_RESPONSES).contains(&responses.len()) {
+            let detail = format!("{FIELD} must have 1 to {MAX_RESPONSES} entries");
+            return Err(ApiError::invalid(FIELD, detail));
+        }
+        let mut ids = HashSet::new();
+        for ResponseId { message_id, .. } in &responses {
+            check_id(FIELD, "message_id", message_id)?;
+            if !ids.insert(message_id) {
+                let detail = format!("{FIELD} names message {message_id} twice");
+                return Err(ApiError::invalid(FIELD, detail));
+            }
+        }
+        Ok(responses)
+    }
+
     /// Does the client receive the response as events?
     pub(super) fn runs_in_background(&self) -> bool {
         let ids = [
@@ -106,6 +165,10 @@ impl ChatRequest {
         ];
         ids.iter().all(|id| id.is_some_and(|id| !id.is_empty()))
     }
+}
+
+fn no_messages() -> ApiError {
+    ApiError::invalid("messages", "messages must be a list")
 }
 
 /// `None` for a missing or empty id.
@@ -187,6 +250,40 @@ mod tests {
         assert_eq!(id(json!(longest)).unwrap(), Some(longest.clone()));
         assert!(id(json!(format!("{longest}i"))).is_err());
         assert!(id(json!(5)).is_err());
+    }
+
+    #[test]
+    fn responses_are_few_and_have_distinct_ids() {
+        let of = |ids: Value| {
+            let body = json!({"session_id": "s", "message_ids": ids});
+            let request = parse(&body).unwrap();
+            assert!(request.names_responses());
+            request.responses().map(|responses| responses.len())
+        };
+        let response = |id: &str| json!({"model_id": "m", "message_id": id, "modelIdx": 0});
+        assert_eq!(of(json!([response("a"), response("b")])).unwrap(), 2);
+        let many: Vec<_> = (0..=MAX_RESPONSES)
+            .map(|id| response(&id.to_string()))
+            .collect();
+        assert_eq!(of(json!(many[1..])).unwrap(), MAX_RESPONSES);
+        for invalid in [
+            json!([]),
+            json!(many),
+            json!([response("a"), response("a")]),
+            json!([response("")]),
+            json!([response(&"i".repeat(MAX_ID_BYTES + 1))]),
+            json!([{"message_id": "a"}]),
+            json!(["a"]),
+        ] {
+            assert!(of(invalid.clone()).is_err(), "{invalid}");
+        }
+        for body in [
+            json!({"message_ids": [response("a")]}),
+            json!({"session_id": "s", "message_ids": {"m": "a"}}),
+            json!({"session_id": "s"}),
+        ] {
+            assert!(parse(&body).is_err(), "{body}");
+        }
     }
 
     #[test]

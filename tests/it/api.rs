@@ -215,6 +215,7 @@ fn snapshots() -> insta::Settings {
         ("created", "[time]"),
         ("created_at", "[time]"),
         ("updated_at", "[time]"),
+        ("last_read_at", "[time]"),
         ("changed_at", "[time]"),
         ("expires_at", "[time]"),
         ("b64_json", "[picture]"),

@@ -84,7 +84,19 @@ const send = async (text) => {
 };
 
 const lastResponse = () => page.locator(".chat-assistant").last();
-const stopButton = () => page.locator('button:has(svg path[d^="M2.25 12c0-5.385"])');
+// Only the newer release has a name for it.
+const stopButton = () => page.locator('button:has(path[d^="M2.25 12c0-5.385 4.365-9.75 9.75-9.75"])').last();
+
+/** Switches the feature Image on. */
+const enableImages = async () => {
+  await page.locator("#integration-menu-button").click();
+  await page.getByText("Image", { exact: true }).waitFor();
+  const toggle = page.locator('[role="switch"]:visible');
+  if ((await toggle.getAttribute("aria-checked")) !== "true") await page.getByText("Image", { exact: true }).click();
+  await page.waitForFunction(() => document.querySelector('[role="switch"][aria-checked="true"]'));
+  // Closes the menu.
+  await page.mouse.click(640, 650);
+};
 
 await step("sign-up", async () => {
   await page.goto(`${server}/auth`);
@@ -99,10 +111,7 @@ await step("sign-up", async () => {
 });
 
 await step("image", async () => {
-  await page.locator("#integration-menu-button").click();
-  await page.getByText("Image", { exact: true }).click();
-  // Closes the menu.
-  await page.mouse.click(640, 650);
+  await enableImages();
   await send("a red fox");
   await lastResponse().getByText(TEXT).waitFor();
   await waitForImages(1);
@@ -117,12 +126,74 @@ await step("reload", async () => {
 });
 
 await step("edit", async () => {
+  await enableImages();
+  const before = await page.locator('#messages-container img[src*="/api/v1/files/"]').getAttribute("src");
   await page.locator(".user-message").last().hover();
   await page.locator("button.edit-user-message-button").last().click();
   await page.locator('textarea[id^="message-edit-"]').fill("a red fox in the snow");
   await page.getByRole("button", { name: "Send", exact: true }).click();
   await page.getByText("a red fox in the snow").first().waitFor();
   await lastResponse().getByText(TEXT).waitFor();
+  await page.waitForFunction((src) => !document.querySelector(`img[src="${src}"]`), before);
+  await waitForImages(1);
+});
+
+await step("stop", async () => {
+  await send("please wait");
+  await lastResponse().getByText("Here is").waitFor();
+  await stopButton().click();
+  await stopButton().waitFor({ state: "detached" });
+  await page.reload();
+  await page.getByText("please wait").first().waitFor();
+  await lastResponse().getByText("Here is").waitFor();
+  assert.equal(await stopButton().count(), 0);
+});
+
+await step("second-chat", async () => {
+  await page.goto(`${server}/`);
+  await send("a wren");
+  await lastResponse().getByText(TEXT).waitFor();
+  await page.getByRole("button", { name: "Open Sidebar" }).first().click();
+  for (const title of ["a red fox", "a wren"]) await page.locator("#sidebar").getByText(title, { exact: true }).waitFor();
+});
+
+/** Opens the page Images. Returns its list of engines that generate. */
+const openImagesPage = async () => {
+  await page.goto(`${server}/admin/settings/images`);
+  const engines = page.locator("select").filter({ has: page.locator('option[value="automatic1111"]') }).first();
+  await engines.locator('option[value="sketch"]').waitFor({ state: "attached" });
+  return engines;
+};
+
+await step("images-page", async () => {
+  const engines = await openImagesPage();
+  assert.equal(await engines.inputValue(), "sketch");
+  await page.getByRole("button", { name: "Save" }).last().click();
+  await page.getByText("Settings saved successfully!").waitFor();
+});
+
+await step("images-page-again", async () => {
+  const engines = await openImagesPage();
+  assert.equal(await engines.inputValue(), "sketch");
+});
+
+await step("other-user", async () => {
+  const status = await page.evaluate(async (account) => {
+    const headers = { authorization: `Bearer ${localStorage.token}`, "content-type": "application/json" };
+    return (await fetch("/api/v1/auths/add", { method: "POST", headers, body: JSON.stringify(account) })).status;
+  }, { name: "Bob", email: "bob@example.com", password: PASSWORD, role: "user" });
+  assert.equal(status, 200);
+  await page.evaluate(() => localStorage.clear());
+  await context.clearCookies();
+  await page.goto(`${server}/auth`);
+  await page.getByPlaceholder("Enter Your Email").fill("bob@example.com");
+  await page.getByPlaceholder("Enter Your Password").fill(PASSWORD);
+  await page.getByRole("button", { name: "Sign in" }).first().click();
+  await page.locator("#chat-input").waitFor();
+  await enableImages();
+  await send("a hen");
+  await lastResponse().getByText(TEXT).waitFor();
+  await waitForImages(1);
 });
 
 await browser.close();

@@ -9,14 +9,14 @@ use axum::Extension;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use super::Status;
 use super::auth::User;
 use super::chat::COMPLETION_JSON;
-use super::extractors::Json;
+use super::extractors::{Json, Query};
 use crate::app::App;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
@@ -33,6 +33,12 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(channels))
         .routes(routes!(prompts))
         .routes(routes!(skills))
+        .routes(routes!(workspace_models))
+        .routes(routes!(knowledge))
+        .routes(routes!(prompt_page))
+        .routes(routes!(skill_page))
+        .routes(routes!(tool_page))
+        .routes(routes!(notes))
         .routes(routes!(set_timezone))
         .routes(routes!(completed).layer(Extension(COMPLETION_JSON)))
 }
@@ -220,6 +226,127 @@ async fn shared_folders(_: State<Arc<App>>, _: User) -> EmptyList {
 )]
 async fn skills(_: State<Arc<App>>, _: User) -> EmptyList {
     Json([])
+}
+
+/// A page of a list.
+#[derive(Serialize, ToSchema)]
+struct EmptyPage {
+    /// Always empty.
+    #[schema(value_type = Vec<Value>)]
+    items: [(); 0],
+    /// Always 0.
+    #[schema(minimum = 0)]
+    total: u32,
+}
+
+impl EmptyPage {
+    const NONE: Self = Self {
+        items: [],
+        total: 0,
+    };
+}
+
+/// `GET /api/v1/models/list`
+#[utoipa::path(
+    get,
+    path = "/api/v1/models/list",
+    tag = "client",
+    operation_id = "list_workspace_models",
+    summary = "Return an empty page: there are no models with instructions of their own",
+    responses((status = 200, description = "an empty page", body = EmptyPage)),
+)]
+async fn workspace_models(_: State<Arc<App>>, _: User) -> Json<EmptyPage> {
+    Json(EmptyPage::NONE)
+}
+
+/// `GET /api/v1/knowledge/search`
+#[utoipa::path(
+    get,
+    path = "/api/v1/knowledge/search",
+    tag = "client",
+    operation_id = "find_knowledge",
+    summary = "Return an empty page: there are no knowledge bases",
+    responses((status = 200, description = "an empty page", body = EmptyPage)),
+)]
+async fn knowledge(_: State<Arc<App>>, _: User) -> Json<EmptyPage> {
+    Json(EmptyPage::NONE)
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct PromptQuery {
+    /// Page, from 1. Only clients since release 0.12 name one.
+    page: Option<u32>,
+}
+
+/// The prompts of a workspace, none.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum PromptList {
+    /// For a request with `page`.
+    Page(EmptyPage),
+    /// For clients before release 0.12.
+    All(Vec<Value>),
+}
+
+/// `GET /api/v1/prompts/list`
+#[utoipa::path(
+    get,
+    path = "/api/v1/prompts/list",
+    tag = "client",
+    operation_id = "list_prompt_page",
+    summary = "Return an empty page or list: there are no prompts",
+    params(PromptQuery),
+    responses((status = 200, description = "an empty page, or an empty list without `page`", body = PromptList)),
+)]
+async fn prompt_page(
+    _: State<Arc<App>>,
+    _: User,
+    Query(PromptQuery { page }): Query<PromptQuery>,
+) -> Json<PromptList> {
+    Json(match page {
+        Some(_) => PromptList::Page(EmptyPage::NONE),
+        None => PromptList::All(Vec::new()),
+    })
+}
+
+/// `GET /api/v1/skills/list`
+#[utoipa::path(
+    get,
+    path = "/api/v1/skills/list",
+    tag = "client",
+    operation_id = "list_skill_page",
+    summary = "Return an empty page: there are no skills",
+    responses((status = 200, description = "an empty page", body = EmptyPage)),
+)]
+async fn skill_page(_: State<Arc<App>>, _: User) -> Json<EmptyPage> {
+    Json(EmptyPage::NONE)
+}
+
+/// `GET /api/v1/tools/list`
+#[utoipa::path(
+    get,
+    path = "/api/v1/tools/list",
+    tag = "client",
+    operation_id = "list_own_tools",
+    summary = "Return an empty list: there are no tools",
+    responses((status = 200, description = "an empty list", body = [Value])),
+)]
+async fn tool_page(_: State<Arc<App>>, _: User) -> EmptyList {
+    Json([])
+}
+
+/// `GET /api/v1/notes/search`
+#[utoipa::path(
+    get,
+    path = "/api/v1/notes/search",
+    tag = "client",
+    operation_id = "find_notes",
+    summary = "Return an empty page: there are no notes",
+    responses((status = 200, description = "an empty page", body = EmptyPage)),
+)]
+async fn notes(_: State<Arc<App>>, _: User) -> Json<EmptyPage> {
+    Json(EmptyPage::NONE)
 }
 
 /// The time zone of a client. It is not used.

@@ -83,7 +83,7 @@ async fn complete(
     ChatUser(user): ChatUser,
     body: ChatBody,
 ) -> Result<Response, ApiError> {
-    if body.request.names_responses() {
+    if body.request.names_responses(&body.payload) {
         let tasks = responses::start(&app, user, body).await?;
         return Ok(Json(ChatResponse::Tasks(tasks)).into_response());
     }
@@ -156,13 +156,13 @@ async fn start_turn(app: &App, user: store::User, body: ChatBody) -> Result<Turn
         memory,
     } = body;
     choices::check(&payload)?;
-    let wants_image = request.wants_image();
+    let snapshot = app.jobs.snapshot();
+    let wants_image = request.wants_image() || models::is_engine(app, &snapshot, &request);
     let may_create_images = wants_image && auth::may_create_images(app, &user).await?;
     if wants_image && !may_create_images && app.chat.models.is_empty() {
         return Err(ApiError::prohibited());
     }
     let options = ImageOptions::from_payload(&payload)?;
-    let snapshot = app.jobs.snapshot();
     let requester = auth::requester(app, &snapshot, &user, request.model.as_deref()).await?;
     Ok(Turn {
         user,

@@ -52,6 +52,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(lists::pinned))
         .routes(routes!(lists::archived))
         .routes(routes!(lists::search))
+        .routes(routes!(lists::found::find))
         .routes(routes!(lists::export))
         .routes(routes!(lists::export_archived))
         .routes(routes!(lists::all_tags))

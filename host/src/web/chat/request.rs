@@ -1,7 +1,5 @@
 //! `ChatRequest`: the body of a chat completion request.
 
-use std::collections::HashSet;
-
 use axum::extract::{FromRequest, Request};
 use pinhole_ground::memory::MemoryLease;
 use serde::Deserialize;
@@ -42,12 +40,13 @@ pub(in crate::web) struct ChatRequest {
     messages: Option<Vec<IgnoredAny>>,
     /// The user's newest message, with the fields of a chat's message.
     #[schema(value_type = Option<Map<String, Value>>)]
-    #[serde(default, deserialize_with = "lenient")]
-    pub(super) user_message: Option<Map<String, Value>>,
+    #[expect(dead_code, reason = "read from the whole body")]
+    user_message: Option<IgnoredAny>,
     /// The messages that receive the responses, each of another model. With `session_id`, all turns run in the
     /// background. The server stores `user_message` in the chat `chat_id`, or else in a new chat.
     #[schema(value_type = Option<Vec<ResponseId>>, max_items = 10)]
-    message_ids: Option<Value>,
+    #[expect(dead_code, reason = "read from the whole body")]
+    message_ids: Option<IgnoredAny>,
     /// Respond with a stream of events, as OpenAI does.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) stream: Option<bool>,
@@ -66,7 +65,7 @@ pub(in crate::web) struct ChatRequest {
 }
 
 /// The message that receives a response, and the model that writes it.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(in crate::web) struct ResponseId {
     pub(super) model_id: String,
     #[schema(max_length = 200)]
@@ -105,7 +104,7 @@ impl<S: Send + Sync> FromRequest<S> for ChatBody {
 impl ChatRequest {
     fn new(payload: &Map<String, Value>) -> Result<Self, ApiError> {
         let request = Self::deserialize(payload).map_err(|_| no_messages())?;
-        if !request.names_responses() {
+        if !request.names_responses(payload) {
             request.require_messages()?;
         }
         Ok(request)
@@ -130,30 +129,9 @@ impl ChatRequest {
     }
 
     /// Does the client list the messages of the responses, as Open WebUI's client does since release 0.12?
-    pub(super) fn names_responses(&self) -> bool {
+    pub(super) fn names_responses(&self, payload: &Map<String, Value>) -> bool {
         let has_session = self.session_id.as_deref().is_some_and(|id| !id.is_empty());
-        has_session && self.message_ids.as_ref().is_some_and(Value::is_array)
-    }
-
-    /// The listed messages.
-    pub(super) fn responses(&self) -> Result<Vec<ResponseId>, ApiError> {
-        const FIELD: &str = "message_ids";
-        let list = self.message_ids.clone().unwrap_or_default();
-        let responses: Vec<ResponseId> = serde_json::from_value(list)
-            .map_err(|error| ApiError::invalid(FIELD, format!("{FIELD} is invalid: {error}")))?;
-        if !(1..=MAX_RESPONSES).contains(&responses.len()) {
-            let detail = format!("{FIELD} must have 1 to {MAX_RESPONSES} entries");
-            return Err(ApiError::invalid(FIELD, detail));
-        }
-        let mut ids = HashSet::new();
-        for ResponseId { message_id, .. } in &responses {
-            check_id(FIELD, "message_id", message_id)?;
-            if !ids.insert(message_id) {
-                let detail = format!("{FIELD} names message {message_id} twice");
-                return Err(ApiError::invalid(FIELD, detail));
-            }
-        }
-        Ok(responses)
+        has_session && payload.get("message_ids").is_some_and(Value::is_array)
     }
 
     /// Does the client receive the response as events?
@@ -165,6 +143,30 @@ impl ChatRequest {
         ];
         ids.iter().all(|id| id.is_some_and(|id| !id.is_empty()))
     }
+}
+
+/// The listed messages of the responses.
+pub(super) fn responses(payload: &Map<String, Value>) -> Result<Vec<ResponseId>, ApiError> {
+    const FIELD: &str = "message_ids";
+    let list = payload.get(FIELD).and_then(Value::as_array);
+    let list = list.map_or(&[][..], Vec::as_slice);
+    if !(1..=MAX_RESPONSES).contains(&list.len()) {
+        let detail = format!("{FIELD} must have 1 to {MAX_RESPONSES} entries");
+        return Err(ApiError::invalid(FIELD, detail));
+    }
+    let mut responses: Vec<ResponseId> = Vec::with_capacity(list.len());
+    for entry in list {
+        let response = ResponseId::deserialize(entry)
+            .map_err(|error| ApiError::invalid(FIELD, format!("{FIELD} is invalid: {error}")))?;
+        check_id(FIELD, "message_id", &response.message_id)?;
+        let is_listed = |it: &ResponseId| it.message_id == response.message_id;
+        if responses.iter().any(is_listed) {
+            let detail = format!("{FIELD} has message {} twice", response.message_id);
+            return Err(ApiError::invalid(FIELD, detail));
+        }
+        responses.push(response);
+    }
+    Ok(responses)
 }
 
 fn no_messages() -> ApiError {
@@ -256,9 +258,9 @@ mod tests {
     fn responses_are_few_and_have_distinct_ids() {
         let of = |ids: Value| {
             let body = json!({"session_id": "s", "message_ids": ids});
-            let request = parse(&body).unwrap();
-            assert!(request.names_responses());
-            request.responses().map(|responses| responses.len())
+            let payload = body.as_object().unwrap();
+            assert!(parse(&body).unwrap().names_responses(payload));
+            responses(payload).map(|responses| responses.len())
         };
         let response = |id: &str| json!({"model_id": "m", "message_id": id, "modelIdx": 0});
         assert_eq!(of(json!([response("a"), response("b")])).unwrap(), 2);

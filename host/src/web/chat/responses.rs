@@ -7,7 +7,7 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::request::{ChatBody, ChatRequest, ResponseId};
+use super::request::{self, ChatBody, ResponseId};
 use crate::app::App;
 use crate::chat::{self, Turn, conversation, is_temporary};
 use crate::store::{
@@ -20,15 +20,17 @@ use crate::web::error::ApiError;
 use crate::web::tasks::{self, Tasks};
 
 /// Stores the turn, and starts each response as a task.
-pub(super) async fn start(app: &App, user: User, body: ChatBody) -> Result<Tasks, ApiError> {
-    let responses = body.request.responses()?;
+pub(super) async fn start(app: &App, user: User, mut body: ChatBody) -> Result<Tasks, ApiError> {
+    let responses = request::responses(&body.payload)?;
     app.tasks.check_room(&user.id, responses.len())?;
     // The extractor has counted the first one.
     for _ in responses.iter().skip(1) {
         let counted = app.clients.rate.count(&user.id);
         counted.map_err(auth::too_many_requests)?;
     }
-    let user_message = parse_user_message(&body.request)?;
+    // The message is copied from the body.
+    body.memory.grow(body.memory.bytes()).await?;
+    let user_message = parse_user_message(&body)?;
     if user_message.is_none() {
         body.request.require_messages()?;
     }
@@ -60,15 +62,16 @@ pub(super) async fn start(app: &App, user: User, body: ChatBody) -> Result<Tasks
 }
 
 /// The message to store. `None` if the chat is not stored, or if the client does not send the message.
-fn parse_user_message(request: &ChatRequest) -> Result<Option<ChatMessage>, ApiError> {
+fn parse_user_message(body: &ChatBody) -> Result<Option<ChatMessage>, ApiError> {
     const FIELD: &str = "user_message";
-    let chat_id = request.chat_id()?;
-    let Some(mut message) = request.user_message.clone() else {
-        return Ok(None);
-    };
+    let chat_id = body.request.chat_id()?;
     if chat_id.as_deref().is_some_and(is_temporary) {
         return Ok(None);
     }
+    let Some(Value::Object(message)) = body.payload.get(FIELD) else {
+        return Ok(None);
+    };
+    let mut message = message.clone();
     let Some(Value::String(id)) = message.remove("id") else {
         return Err(ApiError::invalid(FIELD, "user_message needs an id"));
     };

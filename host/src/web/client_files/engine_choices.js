@@ -18,6 +18,7 @@
     // The list of engines that edit has no AUTOMATIC1111.
     const forEdits = !names().has("automatic1111");
     select.dataset.engines = "complete";
+    if (forEdits && !names().has("")) select.add(new Option("The one that generates", ""), 0);
     engines ??= loadEngines().catch(() => []);
     for (const { name, can_edit } of await engines) {
       if (!names().has(name) && (can_edit || !forEdits)) select.add(new Option(name, name));

@@ -17,7 +17,7 @@ const SECRET: &str = "not-for-clients";
 const PAGE: &str =
     "<!doctype html><html><head><script>let a = 1</script></head><body>page</body></html>";
 
-/// A client's files, in a directory beside a secret.
+/// A client's files, in a directory next to a secret.
 fn client_files() -> TempDir {
     let outer = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {

@@ -1,4 +1,4 @@
-//! Profile images, which web clients show beside messages: one for all users, and one for all models.
+//! Profile images, which web clients show next to messages: one for all users, and one for all models.
 
 use std::sync::Arc;
 

@@ -82,7 +82,7 @@ async fn get(other: &OtherServer, path: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&body).into_owned())
 }
 
-/// A client's directory beside a secret, and secrets inside it where no client looks.
+/// A client's directory next to a secret, and secrets inside it where no client looks.
 fn write_files(outer: &Path) -> Result<()> {
     let client = outer.join("client");
     for directory in ["static", ".git", "api/v1", "v1", "ollama"] {

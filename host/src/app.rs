@@ -19,6 +19,7 @@ use crate::chat::Chat;
 use crate::chat::event::Events;
 use crate::chat::model::Models;
 use crate::chat::task::Tasks;
+use crate::client_files::ClientFiles;
 use crate::clients::Clients;
 use crate::config::Config;
 use crate::files::Files;
@@ -36,6 +37,8 @@ pub struct App {
     pub memory: ProcessMemory,
     pub jobs: Arc<Jobs>,
     pub files: Files,
+    /// The files of a web client, if the operator brought one.
+    pub client_files: Option<ClientFiles>,
     pub store: Store,
     pub settings: StoredSettings,
     pub accounts: Accounts,
@@ -51,6 +54,10 @@ impl App {
     pub async fn open(config: &Config) -> Result<Self> {
         let data = open_data_dir(config)?;
         restrict_data_dir(config, &data)?;
+        let client_files = match &config.web_client {
+            Some(directory) => Some(ClientFiles::open(directory, &config.data)?),
+            None => None,
+        };
         // Opened first, because admission records refusals.
         let audit = AuditLog::open(&data, config.audit)?;
         let store = Store::open(&config.data).await?;
@@ -82,6 +89,7 @@ impl App {
             memory,
             jobs,
             files,
+            client_files,
             store,
             settings,
             events,

@@ -4,6 +4,7 @@
 //! and a context message for the language model.
 
 mod background;
+pub mod conversation;
 mod edit_sources;
 pub mod event;
 mod history;
@@ -37,6 +38,7 @@ use model::{Completion, Model, Models};
 use outcome::Outcome;
 use status::StatusReport;
 
+pub use history::is_temporary;
 pub use outcome::images_markdown;
 pub use upstream_work::UpstreamWork;
 
@@ -181,6 +183,12 @@ impl Turn {
             .get("model")
             .and_then(Value::as_str)
             .map(str::to_owned)
+    }
+
+    /// Does the client list the messages of the responses, as Open WebUI's client does since release 0.12? It
+    /// then waits for `chat:active`.
+    fn names_responses(&self) -> bool {
+        self.payload.get("message_ids").is_some_and(Value::is_array)
     }
 
     fn plan(&self, operation: Operation) -> Result<JobPlan, jobs::Error> {

@@ -69,6 +69,8 @@ pub struct Config {
     pub data: PathBuf,
     /// `PINHOLE_ENGINES`: the directory of component files.
     pub engines: PathBuf,
+    /// `PINHOLE_WEB_CLIENT`: the directory of a web client's files. `None` serves no client.
+    pub web_client: Option<PathBuf>,
     /// `PINHOLE_SLOTS`: jobs that run at the same time.
     pub slots: u32,
     /// `PINHOLE_SLOTS_PER_USER`: slots that the jobs of one user may occupy, at most all but the reserve for
@@ -209,6 +211,7 @@ impl Config {
                 Some(directory) => directory.into(),
                 None => default_engine_directory(),
             },
+            web_client: environment.get("PINHOLE_WEB_CLIENT").map(PathBuf::from),
             slots: u32::try_from(slots).unwrap_or(MAX_SLOTS),
             slots_per_user: u32::try_from(slots_per_user).unwrap_or(MAX_SLOTS),
             job_timeout: Duration::from_secs(job_secs),

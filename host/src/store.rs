@@ -21,6 +21,8 @@ mod search_pool;
 mod sessions;
 mod settings;
 mod storage;
+mod turns;
+mod user_settings;
 mod users;
 mod writer;
 
@@ -57,6 +59,8 @@ pub use search::Page;
 pub use search_pool::{MAX_SEARCH_TIME, MAX_WAITING_SEARCHES, SearchError};
 pub use settings::{SettingChange, SettingRow};
 pub use storage::StorageUse;
+pub use turns::{NEW_CHAT, NewTurn, TurnOutcome};
+pub use user_settings::MAX_USER_SETTINGS_BYTES;
 pub use users::{User, UserProfile};
 pub use writer::Trouble;
 

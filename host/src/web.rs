@@ -8,11 +8,13 @@
 //! The body of a request or response is a type that derives `ToSchema`, and the user of a request is an
 //! extractor of `auth`.
 
+mod absent_features;
 mod accounts;
 mod audit;
 mod auth;
 mod chat;
 mod chats;
+mod client_files;
 mod client_ip;
 mod connections;
 mod error;
@@ -26,6 +28,7 @@ mod json_body;
 mod openai;
 mod openapi;
 mod pace;
+mod profile_images;
 mod request_body;
 mod request_memory;
 mod request_origin;
@@ -35,6 +38,7 @@ mod shutdown;
 mod socket;
 mod source_images;
 mod tasks;
+mod user_settings;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -59,7 +63,7 @@ use error::ApiError;
 use extractors::Json;
 use json_body::JsonLimits;
 
-pub use chat::MAX_COMPLETION_BODY_BYTES;
+pub use chat::{MAX_COMPLETION_BODY_BYTES, MAX_RESPONSES};
 pub use chats::MAX_CHAT_BYTES;
 pub use connections::serve;
 pub use source_images::MAX_EDIT_BODY_BYTES;
@@ -84,6 +88,7 @@ pub fn router(app: Arc<App>) -> Router {
     let socket = socket::route(app.clone());
     let (routes, document) = OpenApiRouter::with_openapi(openapi::empty())
         .routes(routes!(health))
+        .merge(absent_features::routes())
         .merge(audit::routes())
         .merge(chat::routes())
         .merge(chats::routes())
@@ -94,12 +99,15 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(accounts::routes())
         .merge(settings::routes())
         .merge(tasks::routes())
+        .merge(user_settings::routes())
+        .merge(profile_images::routes())
         .split_for_parts();
     let routes = routes
         .merge(openapi::routes(&document))
+        .merge(client_files::routes())
         .route(socket::PATH, socket.clone())
         .route(&format!("{}/", socket::PATH), socket)
-        .fallback(async |uri: Uri| ApiError::not_found().rejection(&uri))
+        .fallback(client_files::respond)
         .method_not_allowed_fallback(async |uri: Uri| {
             ApiError::method_not_allowed().rejection(&uri)
         })

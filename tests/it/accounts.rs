@@ -1,6 +1,7 @@
 //! Accounts, sessions, keys and permissions, as Open WebUI's clients use them.
 
 mod administration;
+mod client_settings;
 mod image_permission;
 mod rate_limits;
 mod sessions;

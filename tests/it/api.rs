@@ -4,6 +4,7 @@
 //! (`INSTA_UPDATE=always` writes them). Ids, times and secrets are redacted.
 
 mod chats;
+mod client;
 mod document;
 mod images;
 mod files;
@@ -214,6 +215,7 @@ fn snapshots() -> insta::Settings {
         ("created", "[time]"),
         ("created_at", "[time]"),
         ("updated_at", "[time]"),
+        ("last_read_at", "[time]"),
         ("changed_at", "[time]"),
         ("expires_at", "[time]"),
         ("completed_at", "[time]"),

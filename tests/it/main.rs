@@ -16,6 +16,7 @@ mod bindings;
 mod cases;
 mod chat;
 mod chats;
+mod client_files;
 mod clients;
 mod comfyui;
 mod command;

@@ -1,6 +1,7 @@
 //! Chat turns in the background, and Stop.
 
 mod interrupted;
+mod responses;
 mod stop;
 
 use std::sync::Arc;

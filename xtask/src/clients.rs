@@ -179,14 +179,14 @@ fn start_server(workspace: &Workspace, data: &Path, upstream_url: &str) -> Resul
 }
 
 /// The fake images API behind the server. Dropping it kills the process.
-struct Upstream {
+pub(crate) struct Upstream {
     child: Child,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Upstream {
     /// Starts the script, whose first line is its URL.
-    fn start(script: &Path) -> Result<Self> {
+    pub(crate) fn start(script: &Path) -> Result<Self> {
         let context = || format!("cannot start {}", script.display());
         let child = Command::new("python3")
             .arg(script)

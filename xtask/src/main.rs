@@ -11,6 +11,7 @@
 //! | `first_image`, `server`, `http` | `run`: starts the server and generates a first image |
 //! | `test`, `bench` | run the tests and benchmarks |
 //! | `clients` | runs official client libraries against the server |
+//! | `web_client` | runs Open WebUI's web client in a browser |
 //! | `fuzz` | runs the libFuzzer targets |
 //! | `deny` | checks licenses, banned crates and sources |
 //! | `prose` | checks spelling and the word list |
@@ -35,6 +36,7 @@ mod steps;
 mod test;
 mod tools;
 mod wasm_targets;
+mod web_client;
 mod workspace;
 
 use std::process::{Command, ExitCode};
@@ -61,6 +63,8 @@ enum XtaskCommand {
     Test(test::Options),
     /// Run official client libraries and an OpenAPI fuzzer against the server
     Clients,
+    /// Run Open WebUI's web client in a browser, in front of the server
+    WebClient,
     /// Run the security test suite against a server
     Adversary {
         /// For `pinhole-adversary`, such as `--case NAME`
@@ -99,6 +103,11 @@ fn execute(command: XtaskCommand) -> Result<ExitCode> {
             engines::build(&workspace)?;
             programs::build_server(&workspace)?;
             clients::run(&workspace)?;
+        }
+        XtaskCommand::WebClient => {
+            engines::build(&workspace)?;
+            programs::build_server(&workspace)?;
+            web_client::run(&workspace)?;
         }
         XtaskCommand::Adversary { arguments } => return run_adversary(&workspace, &arguments),
         XtaskCommand::Bench(options) => return bench::run(&workspace, &options),

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::event::{COMPLETION, MessageEvents};
+use super::message::{content_text, last_user_text, role};
 use super::model::Completion;
 use super::{Chat, MAX_REASON_BYTES, Reply, Turn, status, upstream_work};
 use crate::store::FinishedResponse;
@@ -19,6 +20,8 @@ use response_text::{ResponseText, error_message};
 const MIN_INTERVAL: Duration = Duration::from_millis(50);
 /// Text that these events contain per second, in bytes. The longer the text, the rarer the events.
 const MAX_BYTES_PER_SECOND: usize = 256 << 10;
+/// Length of the title of a new chat, in bytes.
+const MAX_TITLE_BYTES: usize = 100;
 /// Length of an error response that is read, in bytes.
 const MAX_ERROR_BYTES: usize = 64 << 10;
 
@@ -29,8 +32,9 @@ const MAX_ERROR_BYTES: usize = 64 << 10;
 pub(super) async fn run(chat: &Chat, turn: Turn, stop: &CancellationToken) {
     let events = turn.events(&chat.events);
     record_start(chat, &events).await;
-    let mut text = ResponseText::default();
     let upstream_work = turn.upstream_work.clone();
+    let new_title = name_chat(chat, &turn).await;
+    let mut text = ResponseText::after(continued_text(&turn));
     // Dropping the turn cancels its job and its requests to the language model.
     let result = tokio::select! {
         biased;
@@ -47,6 +51,20 @@ pub(super) async fn run(chat: &Chat, turn: Turn, stop: &CancellationToken) {
         status::emit(chat, &events, target.chat_id.as_deref(), status).await;
     }
     let title = store_response(chat, &events, &text, failure.as_deref()).await;
+    emit_end(&events, result, failure, text, title);
+    if let Some(title) = new_title {
+        events.emit("chat:title", title.into());
+    }
+}
+
+/// Emits how the turn ended.
+fn emit_end(
+    events: &MessageEvents,
+    result: Option<Result<(), String>>,
+    failure: Option<String>,
+    text: ResponseText,
+    title: Option<String>,
+) {
     if let Some(Ok(())) = result {
         let mut done = json!({"done": true, "content": text.content});
         if let Some(done) = done.as_object_mut() {
@@ -126,6 +144,40 @@ async fn read_error(mut completion: Completion) -> String {
 fn interval_after(bytes: usize) -> Duration {
     let micros = bytes.saturating_mul(1_000_000) / MAX_BYTES_PER_SECOND;
     MIN_INTERVAL.max(Duration::from_micros(micros as u64))
+}
+
+/// The text that the response continues: that of the conversation's last message, if it is a response.
+///
+/// Source: Open WebUI `utils/middleware.py`.
+fn continued_text(turn: &Turn) -> &str {
+    let messages = turn.payload.get("messages").and_then(Value::as_array);
+    let last = messages.and_then(|messages| messages.last());
+    last.filter(|last| role(last) == Some("assistant"))
+        .and_then(|last| content_text(last.get("content")?))
+        .unwrap_or_default()
+}
+
+/// Gives a chat without a title the beginning of its first message, if the client requests a title. Returns the new
+/// title. No language model is asked, which the operator would pay.
+async fn name_chat(chat: &Chat, turn: &Turn) -> Option<String> {
+    let requested = turn
+        .payload
+        .get("background_tasks")?
+        .get("title_generation")?;
+    let chat_id = turn.chat_id.as_deref()?;
+    let messages = turn.payload.get("messages")?.as_array()?;
+    let text = last_user_text(messages)?.trim_start();
+    let title = plain(text.lines().next()?.trim_end(), MAX_TITLE_BYTES);
+    if !requested.is_boolean() || title.is_empty() {
+        return None;
+    }
+    match chat.store.name_chat(&turn.user.id, chat_id, &title).await {
+        Ok(is_named) => is_named.then_some(title),
+        Err(error) => {
+            tracing::error!("cannot store the title of chat {chat_id}: {error}");
+            None
+        }
+    }
 }
 
 /// Records that the turn runs, so that the next start of the server sees what this one did not finish.

@@ -1,5 +1,6 @@
 //! The messages of a turn's conversation, from the stored chat or from the request.
 
+use pinhole_ground::memory::MemoryLease;
 use serde_json::{Map, Value};
 
 use super::image_references::image_references;
@@ -8,7 +9,7 @@ use super::{Error, Turn};
 use crate::store::{Store, StoredMessage};
 
 /// Messages of a stored chat that a turn reads.
-const MAX_CHAIN: u32 = 500;
+pub(super) const MAX_CHAIN: u32 = 500;
 /// A parsed value uses at most this number of times its text.
 const MAX_GROWTH: usize = 32;
 /// Memory of the parsed values of a chain, in bytes, without their texts.
@@ -37,7 +38,8 @@ pub(super) struct Message<'a> {
 }
 
 /// True for the id of a chat that only the client stores.
-pub(super) fn is_temporary(chat_id: &str) -> bool {
+#[must_use]
+pub fn is_temporary(chat_id: &str) -> bool {
     TEMPORARY.iter().any(|prefix| chat_id.starts_with(prefix))
 }
 
@@ -49,12 +51,21 @@ pub(super) async fn load(store: &Store, turn: &mut Turn) -> Result<History, Erro
     if !turn.wants_image {
         return Ok(History::Stored(Vec::new()));
     }
-    let text_bytes = store.chat_bytes(&chat_id).await.map_err(Error::Store)?;
-    let values_bytes = text_bytes.saturating_mul(MAX_GROWTH).min(MAX_VALUES_BYTES);
-    let bytes = text_bytes.saturating_mul(2).saturating_add(values_bytes);
-    turn.memory.grow(bytes).await.map_err(Error::MemoryFull)?;
+    count_chain(store, &chat_id, &mut turn.memory).await?;
     let chain = load_chain(store, turn, &chat_id).await?;
     Ok(History::Stored(chain))
+}
+
+/// Counts the messages of a chat before they are read.
+pub(super) async fn count_chain(
+    store: &Store,
+    chat_id: &str,
+    memory: &mut MemoryLease,
+) -> Result<(), Error> {
+    let text_bytes = store.chat_bytes(chat_id).await.map_err(Error::Store)?;
+    let values_bytes = text_bytes.saturating_mul(MAX_GROWTH).min(MAX_VALUES_BYTES);
+    let bytes = text_bytes.saturating_mul(2).saturating_add(values_bytes);
+    memory.grow(bytes).await.map_err(Error::MemoryFull)
 }
 
 /// The id of the turn's chat if it is stored.

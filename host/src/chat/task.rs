@@ -4,9 +4,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::event::MessageEvents;
 use super::{Chat, Turn, background};
 
 /// Tasks of one user.
@@ -38,33 +40,54 @@ pub enum StartError {
 }
 
 impl Tasks {
-    /// Starts a turn in the background. Returns the id of its task.
-    pub fn start(&self, chat: Arc<Chat>, turn: Turn) -> Result<String, StartError> {
-        let id = uuid::Uuid::new_v4().to_string();
-        let stop = CancellationToken::new();
+    /// Starts turns of a user in the background: all of them or none. Returns the ids of their tasks.
+    pub fn start(&self, chat: &Arc<Chat>, turns: Vec<Turn>) -> Result<Vec<String>, StartError> {
         let mut running = self.running();
-        if running.len() >= MAX_ALL_TASKS {
-            return Err(StartError::ServerLimit);
+        if let Some(turn) = turns.first() {
+            check_room(&running, &turn.user.id, turns.len())?;
         }
-        let of_user = running.values().filter(|it| it.user_id == turn.user.id);
-        if of_user.count() >= MAX_TASKS {
-            return Err(StartError::UserLimit);
-        }
+        let registered: Vec<_> = turns
+            .into_iter()
+            .map(|turn| (self.register(&mut running, chat, &turn), turn))
+            .collect();
+        drop(running);
+        let start = |(registration, turn): (Registration, Turn)| {
+            let id = registration.id.clone();
+            let (chat, stop) = (chat.clone(), registration.stop.clone());
+            registration.emit_activity(true);
+            self.tracker.spawn(async move {
+                background::run(&chat, turn, &stop).await;
+                drop(registration);
+            });
+            id
+        };
+        Ok(registered.into_iter().map(start).collect())
+    }
+
+    /// Fails if a user cannot start this number of turns now.
+    pub fn check_room(&self, user_id: &str, turns: usize) -> Result<(), StartError> {
+        check_room(&self.running(), user_id, turns)
+    }
+
+    fn register(
+        &self,
+        running: &mut HashMap<String, Task>,
+        chat: &Chat,
+        turn: &Turn,
+    ) -> Registration {
+        let registration = Registration {
+            tasks: self.clone(),
+            id: uuid::Uuid::new_v4().to_string(),
+            stop: CancellationToken::new(),
+            events: turn.names_responses().then(|| turn.events(&chat.events)),
+        };
         let task = Task {
             user_id: turn.user.id.clone(),
             chat_id: turn.chat_id.clone(),
-            stop: stop.clone(),
+            stop: registration.stop.clone(),
         };
-        running.insert(id.clone(), task);
-        let registration = Registration {
-            tasks: self.clone(),
-            id: id.clone(),
-        };
-        self.tracker.spawn(async move {
-            background::run(&chat, turn, &stop).await;
-            drop(registration);
-        });
-        Ok(id)
+        running.insert(registration.id.clone(), task);
+        registration
     }
 
     /// The ids of a user's tasks in a chat, in no order.
@@ -107,14 +130,49 @@ impl Task {
     }
 }
 
+fn check_room(
+    running: &HashMap<String, Task>,
+    user_id: &str,
+    turns: usize,
+) -> Result<(), StartError> {
+    if running.len().saturating_add(turns) > MAX_ALL_TASKS {
+        return Err(StartError::ServerLimit);
+    }
+    let of_user = running.values().filter(|it| it.user_id == user_id);
+    if of_user.count().saturating_add(turns) > MAX_TASKS {
+        return Err(StartError::UserLimit);
+    }
+    Ok(())
+}
+
 /// Removes its task when it is dropped, even if the task panics.
 struct Registration {
     tasks: Tasks,
     id: String,
+    stop: CancellationToken,
+    /// The events of a client that waits for `chat:active`.
+    events: Option<MessageEvents>,
+}
+
+impl Registration {
+    /// Emits whether the chat has a running task.
+    fn emit_activity(&self, is_active: bool) {
+        if let Some(events) = &self.events {
+            events.emit("chat:active", json!({"active": is_active}));
+        }
+    }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
         self.tasks.running().remove(&self.id);
+        let target = self.events.as_ref().map(|events| &events.target);
+        let is_last = target.is_some_and(|target| {
+            let chat_id = target.chat_id.as_deref().unwrap_or_default();
+            self.tasks.of_chat(&target.user_id, chat_id).is_empty()
+        });
+        if is_last {
+            self.emit_activity(false);
+        }
     }
 }

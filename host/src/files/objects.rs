@@ -1,23 +1,21 @@
 //! Byte objects in a directory, with the operations of an object store.
 
 use std::collections::HashSet;
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::Result;
 use bytes::Bytes;
-use cap_std::fs::{Dir, File, ReadDir};
-use futures_util::{Stream, StreamExt, stream};
+use cap_std::fs::{Dir, ReadDir};
+use futures_util::{Stream, stream};
 use pinhole_ground::data_dir;
 use pinhole_ground::text::hex;
 use sha2::{Digest, Sha256};
 
 use super::spool::SpareFile;
-
-/// Bytes that are read at once: the memory that a slow client occupies.
-const CHUNK_BYTES: u64 = 256 << 10;
+use crate::file_chunks::{FileChunks, blocking};
 
 /// A directory of byte objects.
 #[derive(Clone, Debug)]
@@ -106,17 +104,12 @@ impl Objects {
                 return Err(io::Error::new(ErrorKind::InvalidData, message));
             }
             file.seek(SeekFrom::Start(range.start))?;
-            let chunks = FileChunks {
-                file,
-                remaining: range.end.saturating_sub(range.start),
-            };
-            chunks.next()
+            FileChunks::new(file, range.end.saturating_sub(range.start)).next()
         });
         let Some((first, rest)) = opened.await? else {
             return Ok(None);
         };
-        let others = stream::try_unfold(rest, async |chunks| blocking(move || chunks.next()).await);
-        Ok(Some(stream::iter([Ok(first)]).chain(others)))
+        Ok(Some(rest.into_stream(first)))
     }
 
     /// Removes an object if it exists.
@@ -171,34 +164,6 @@ fn next_names(
         }
     }
     Ok((!names.is_empty()).then_some((names, entries)))
-}
-
-/// The chunks of a file that were not read yet.
-struct FileChunks {
-    file: File,
-    remaining: u64,
-}
-
-impl FileChunks {
-    /// The next chunk and the rest. `None` at the end.
-    fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
-        let length = self.remaining.min(CHUNK_BYTES);
-        if length == 0 {
-            return Ok(None);
-        }
-        let mut chunk = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-        self.file.read_exact(&mut chunk)?;
-        self.remaining -= length;
-        Ok(Some((chunk.into(), self)))
-    }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(io::Error::other)?
 }
 
 /// `None` if the file does not exist.

@@ -11,7 +11,6 @@ use super::engine_choice::ENGINE;
 use super::host_settings::HOST_SETTINGS;
 use super::value_kind::ValueKind;
 
-
 /// One setting.
 #[derive(Clone, Debug)]
 pub struct SettingKey {

@@ -8,7 +8,7 @@ use super::chat_content::with_fields;
 use super::message_copy::save_messages;
 use super::messages::to_json;
 use super::storage::Quota;
-use super::{ChatMessage, Store, now};
+use super::{ChatMessage, NEW_CHAT, Store, now};
 
 /// Chats of one user.
 pub const MAX_CHATS: u32 = 10_000;
@@ -156,7 +156,7 @@ impl Store {
         )
         .bind(&id)
         .bind(user_id)
-        .bind(copy.title.as_deref().unwrap_or("New Chat"))
+        .bind(copy.title.as_deref().unwrap_or(NEW_CHAT))
         .bind(&history.current_id)
         .bind(rest)
         .bind(now())

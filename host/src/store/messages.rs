@@ -13,7 +13,7 @@ pub const MAX_MESSAGES: usize = 5_000;
 /// Stored statuses of a message.
 const MAX_STATUSES: i64 = 200;
 /// Length of all messages of a chat that are written one by one, in characters of JSON.
-const MAX_MESSAGES_LENGTH: i64 = 16 << 20;
+pub(super) const MAX_MESSAGES_LENGTH: i64 = 16 << 20;
 
 /// Bounds of a stored text that is parsed: the content of a message, or the entry of a file.
 const PARSED_BOUNDS: JsonBounds = JsonBounds {

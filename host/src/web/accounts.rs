@@ -79,6 +79,18 @@ impl Role {
 #[derive(Serialize, ToSchema)]
 pub(super) struct Permissions {
     features: FeaturePermissions,
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chat: Option<ChatPermissions>,
+}
+
+/// Permissions of all users, which Open WebUI's client needs.
+#[derive(Serialize, ToSchema)]
+struct ChatPermissions {
+    /// Always `true`: without it, the client of release 0.6 selects no model.
+    temporary: bool,
+    /// Always `false`: chats cannot be shared.
+    share: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -90,6 +102,18 @@ impl Permissions {
     pub(super) fn new(image_generation: bool) -> Self {
         Self {
             features: FeaturePermissions { image_generation },
+            chat: None,
+        }
+    }
+
+    /// The permissions that a client needs for its user.
+    pub(super) fn of_client(image_generation: bool) -> Self {
+        Self {
+            chat: Some(ChatPermissions {
+                temporary: true,
+                share: false,
+            }),
+            ..Self::new(image_generation)
         }
     }
 }

@@ -265,7 +265,7 @@ fn require_role(user: &store::User, roles: &[&str]) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn too_many_requests(wait: Duration) -> ApiError {
+pub(super) fn too_many_requests(wait: Duration) -> ApiError {
     let detail = "you have sent too many requests for images and chat completions: retry later, or ask the operator to raise PINHOLE_REQUESTS_PER_MINUTE";
     let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
     ApiError::retry_later(StatusCode::TOO_MANY_REQUESTS, detail, wait_ms)

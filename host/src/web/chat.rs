@@ -6,6 +6,7 @@ mod image_options;
 mod models;
 mod prompt;
 mod request;
+mod responses;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ pub(super) use choices::check as check_choices;
 use completion::CompletionFormat;
 pub(super) use completion::{ChatResponse, Completion};
 pub(super) use image_options::ImageOptions;
+pub use request::MAX_RESPONSES;
 pub(super) use request::{ChatBody, ChatRequest};
 
 /// Wait for another chat completion to end, in milliseconds.
@@ -70,6 +72,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         )),
         (status = 403, description = "the user may not generate images, and no language model is configured"),
         (status = 404, description = "unknown model, or unknown chat"),
+        (status = 409, description = "the chat lacks the parent of `user_message`, or has another message with one of the ids"),
         (status = 429, description = "the user has sent too many requests, or has too many running turns"),
         (status = 502, description = "the language model is unavailable"),
         (status = 503, description = "the server has too many running turns"),
@@ -80,6 +83,10 @@ async fn complete(
     ChatUser(user): ChatUser,
     body: ChatBody,
 ) -> Result<Response, ApiError> {
+    if body.request.names_responses(&body.payload) {
+        let tasks = responses::start(&app, user, body).await?;
+        return Ok(Json(ChatResponse::Tasks(tasks)).into_response());
+    }
     if !body.request.runs_in_background() {
         return run_turn(&app, user, body).await;
     }
@@ -95,6 +102,7 @@ pub(super) async fn run_turn(
     user: store::User,
     body: ChatBody,
 ) -> Result<Response, ApiError> {
+    body.request.require_messages()?;
     let format = CompletionFormat {
         model: body.request.model.clone().unwrap_or_default(),
         is_stream: body.request.stream.unwrap_or(false),
@@ -149,13 +157,13 @@ async fn start_turn(app: &App, user: store::User, body: ChatBody) -> Result<Turn
         origin,
     } = body;
     check_choices(&payload)?;
-    let wants_image = request.wants_image();
+    let snapshot = app.jobs.snapshot();
+    let wants_image = request.wants_image() || models::is_engine(app, &snapshot, &request);
     let may_create_images = wants_image && auth::may_create_images(app, &user).await?;
     if wants_image && !may_create_images && app.chat.models.is_empty() {
         return Err(ApiError::prohibited());
     }
     let options = ImageOptions::from_payload(&payload)?;
-    let snapshot = app.jobs.snapshot();
     let requester = auth::requester(app, &snapshot, &user, request.model.as_deref()).await?;
     Ok(Turn {
         user,

@@ -30,8 +30,10 @@ use super::json_body::JsonLimits;
 use crate::app::App;
 use crate::chat::event::{Event, EventTarget};
 use crate::store::{self, ChatRow, MAX_CHATS, MessageText, SaveOutcome};
-use chat_form::{ChatForm, MAX_MESSAGE_BYTES, check_id};
+use chat_form::{ChatForm, MAX_MESSAGE_BYTES};
 use chat_response::{ChatResponse, chat_parts};
+
+pub(super) use chat_form::{check_id, parse_message};
 
 /// Length of a client's copy of a chat, in bytes.
 pub const MAX_CHAT_BYTES: usize = 16 << 20;
@@ -50,6 +52,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(lists::pinned))
         .routes(routes!(lists::archived))
         .routes(routes!(lists::search))
+        .routes(routes!(lists::found::find))
         .routes(routes!(lists::export))
         .routes(routes!(lists::export_archived))
         .routes(routes!(lists::all_tags))
@@ -169,7 +172,7 @@ async fn set_content(
     User(user): User,
     body: Result<Json<MessageForm>, Rejection>,
 ) -> Result<Response, ApiError> {
-    check_id("the message id", &message_id)?;
+    check_id("messages", "the message id", &message_id)?;
     let chat = find(&app, &user, &id).await?;
     let Json(MessageForm { content }) = body?;
     if content.len() > MAX_MESSAGE_BYTES {
@@ -313,12 +316,12 @@ fn not_found() -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, detail)
 }
 
-fn over_quota() -> ApiError {
+pub(super) fn over_quota() -> ApiError {
     let detail = "your files and chats occupy all the space that you may use: delete some first";
     ApiError::too_long("chat", detail)
 }
 
-fn too_long() -> ApiError {
+pub(super) fn too_long() -> ApiError {
     let detail = format!("the chat has too many messages or is longer than {MAX_CHAT_BYTES} bytes");
     ApiError::too_long("chat", detail)
 }

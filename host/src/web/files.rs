@@ -6,6 +6,8 @@ mod range;
 mod thumbnail;
 mod upload;
 
+pub(super) use image_headers::is_cached;
+
 use std::sync::Arc;
 
 use axum::extract::{DefaultBodyLimit, State};

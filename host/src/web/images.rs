@@ -1,6 +1,7 @@
 //! Open WebUI's image API: generates and edits images, stores them and returns their URLs.
 
 mod config;
+mod engines;
 mod request;
 pub(super) mod schema;
 mod valid_json;
@@ -37,6 +38,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(generate))
         .routes(routes!(edit).layer(Extension(EDIT_JSON)))
         .routes(routes!(list_models))
+        .routes(routes!(engines::list))
         .routes(routes!(verify::verify_configured))
         .routes(routes!(verify::verify_url))
         .routes(routes!(verify::describe_verification))

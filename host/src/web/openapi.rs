@@ -48,6 +48,7 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
         (name = "files", description = "Stored images. Those of other users are not found."),
         (name = "people", description = "Accounts, sessions, API keys, users and groups."),
         (name = "settings", description = "Settings of the operator."),
+        (name = "client", description = "What Open WebUI's web client reads of features that this server does not have."),
         (name = "server", description = "The server itself."),
     ),
     components(schemas(ErrorBody, OpenAiErrorBody)),

@@ -26,6 +26,16 @@ pub(super) struct Task {
     task_id: String,
 }
 
+/// Turns of a chat that continue after their request.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Tasks {
+    status: bool,
+    /// Ids with which the tasks can be stopped.
+    task_ids: Vec<String>,
+    /// The chat, which is new if the request named none.
+    chat_id: String,
+}
+
 #[derive(Serialize, ToSchema)]
 struct TaskList {
     task_ids: Vec<String>,
@@ -66,10 +76,19 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 
 /// Starts a turn as a task.
 pub(super) fn start(app: &App, turn: Turn) -> Result<Task, ApiError> {
-    let task_id = app.tasks.start(app.chat.clone(), turn)?;
+    let ids = app.tasks.start(&app.chat, vec![turn])?;
     Ok(Task {
         status: true,
-        task_id,
+        task_id: ids.into_iter().collect(),
+    })
+}
+
+/// Starts the turns of a chat as tasks: all of them or none.
+pub(super) fn start_all(app: &App, chat_id: String, turns: Vec<Turn>) -> Result<Tasks, ApiError> {
+    Ok(Tasks {
+        status: true,
+        task_ids: app.tasks.start(&app.chat, turns)?,
+        chat_id,
     })
 }
 

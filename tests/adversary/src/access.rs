@@ -1,5 +1,6 @@
-//! T10 to T22: what clients do to a server: connections, origins and rates.
+//! T10 to T23: what clients do to a server: connections, origins, rates and paths.
 
+mod client_files;
 mod connections;
 mod flood;
 mod origins;
@@ -114,5 +115,25 @@ pub(crate) const CASES: &[AttackCase] = &[
         |target| Box::pin(flood::choices(target)),
     )
     .guarded_by(&[Guard::ChatChoices])
+    .on_own_server(),
+    AttackCase::new(
+        "T23-hidden-files",
+        "a hidden file in the directory of a web client is not served",
+        |target| Box::pin(client_files::hidden_files(target)),
+    )
+    .guarded_by(&[Guard::ClientFiles])
+    .on_own_server(),
+    AttackCase::new(
+        "T23-other-files",
+        "no path or symbolic link leads out of the directory of a web client",
+        |target| Box::pin(client_files::other_files(target)),
+    )
+    .on_own_server(),
+    AttackCase::new(
+        "T23-api-paths",
+        "a file of a web client is never the response of an API's path",
+        |target| Box::pin(client_files::api_paths(target)),
+    )
+    .guarded_by(&[Guard::ClientFiles])
     .on_own_server(),
 ];

@@ -246,6 +246,10 @@ pub const ATTACKS: &[Attack] = &[
     attack("T19", "a forged X-Forwarded-For"),
     attack("T20", "a flood of chat completions and image requests"),
     attack("T21", "a chat completion with many choices"),
+    attack(
+        "T23",
+        "a path that leads to files which are not those of the web client",
+    ),
     attack("T25", "many searches at the same time"),
     attack(
         "T26",

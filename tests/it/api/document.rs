@@ -8,13 +8,14 @@ use super::accounts::account;
 use super::*;
 
 /// Paths that the document omits: a protocol that it cannot describe, the document itself, and the page that shows it.
-const UNDOCUMENTED: [&str; 6] = [
+const UNDOCUMENTED: [&str; 7] = [
     "/ws/socket.io",
     "/ws/socket.io/",
     "/openapi.json",
     "/docs",
     "/docs/page.js",
     "/docs/page.css",
+    "/pinhole/engine-choices.js",
 ];
 
 const PAGE_HEAD: &str = "\

@@ -327,3 +327,26 @@ async fn model_is_found_by_its_id() {
         .await;
     assert_eq!(unauthorized.unwrap().status(), 401);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn engine_is_the_only_model_without_a_language_model() {
+    let server = TestServer::with_engine("sketch", &[]).await;
+    let models = get(&server, "/api/models").await["data"].take();
+    assert_eq!(models.as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&models[0]["id"], &models[0]["owned_by"]),
+        (&json!("sketch"), &json!("pinhole"))
+    );
+    let (status, reply) = send_turn(&server, "sketch").await;
+    let text = reply["choices"][0]["message"]["content"].as_str().unwrap();
+    assert_eq!(status, 200, "{reply}");
+    assert!(
+        text.starts_with("![generated-image.png](/api/v1/files/"),
+        "{text}"
+    );
+    let (status, refused) = send_turn(&server, "other").await;
+    assert_eq!(status, 400, "{refused}");
+
+    let disabled = TestServer::with_engine("sketch", &[("ENABLE_IMAGE_GENERATION", "false")]).await;
+    assert_eq!(get(&disabled, "/api/models").await, json!({"data": []}));
+}

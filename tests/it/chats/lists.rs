@@ -33,7 +33,10 @@ async fn list_has_pages_of_sixty() {
     let line = &get(&server, "/api/v1/chats?page=1").await[0];
     let mut fields: Vec<_> = line.as_object().unwrap().keys().collect();
     fields.sort();
-    assert_eq!(fields, ["created_at", "id", "title", "updated_at"]);
+    assert_eq!(
+        fields,
+        ["created_at", "id", "last_read_at", "title", "updated_at"]
+    );
     for wrong in [
         "/?page=0",
         "/?page=x",

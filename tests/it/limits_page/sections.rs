@@ -178,6 +178,18 @@ pub(super) const SECTIONS: &[Section] = &[
                 response: "429",
             },
             Limit {
+                what: "responses to one message, each of another model",
+                value: Count(web::MAX_RESPONSES as u64),
+                setting: None,
+                response: "400",
+            },
+            Limit {
+                what: "settings of one user's web client",
+                value: Bytes(store::MAX_USER_SETTINGS_BYTES as u64),
+                setting: None,
+                response: "413",
+            },
+            Limit {
                 what: "event streams of one user",
                 value: Count(chat::event::MAX_LISTENERS as u64),
                 setting: None,

@@ -40,6 +40,15 @@ pub fn open(path: &Path) -> std::io::Result<Dir> {
     Dir::open_ambient_dir(path, ambient_authority())
 }
 
+/// Is one directory the other, or inside it? Symbolic links are followed.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "compares two paths; opens nothing"
+)]
+pub fn contains(outer: &Path, inner: &Path) -> std::io::Result<bool> {
+    Ok(inner.canonicalize()?.starts_with(outer.canonicalize()?))
+}
+
 /// Opens a writable directory. Creates it, accessible to its owner only, if it is missing; the
 /// permissions of an existing one stay.
 ///

@@ -58,6 +58,8 @@ guards! {
     TrustedProxies = "trusted-proxies",
     /// A request that only a cookie authenticates changes nothing if a page of another origin caused it.
     CrossSite = "cross-site",
+    /// A web client's file is a visible file of its own directory, and never the response of an API's path.
+    ClientFiles = "client-files",
     /// Sockets without a user are limited in number, in total and for one IP address.
     AnonymousSockets = "anonymous-sockets",
     /// A user sends a limited number of requests for images and chat completions in a minute.

@@ -24,6 +24,15 @@ pub(super) struct ResponseText {
 }
 
 impl ResponseText {
+    /// A response that continues this text.
+    pub(super) fn after(text: &str) -> Self {
+        let end = text.floor_char_boundary(MAX_CONTENT_BYTES);
+        Self {
+            content: text.get(..end).unwrap_or_default().to_owned(),
+            ..Self::default()
+        }
+    }
+
     /// Reads a chunk. The error is for the user.
     pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), String> {
         self.pending.extend_from_slice(chunk);

@@ -53,7 +53,7 @@ impl Session {
             name: user.name.clone(),
             role: Role::of(user),
             profile_image_url: PROFILE_IMAGE_URL,
-            permissions: Permissions::new(auth::may_create_images(app, user).await?),
+            permissions: Permissions::of_client(auth::may_create_images(app, user).await?),
         })
     }
 }

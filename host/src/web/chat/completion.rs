@@ -16,7 +16,7 @@ use crate::chat::model::{Completion as ModelCompletion, parse_json};
 use crate::store::now;
 use crate::web::error::ApiError;
 use crate::web::extractors::Json;
-use crate::web::tasks::Task;
+use crate::web::tasks::{Task, Tasks};
 
 /// Length of a completion that gets a text in front of its own, in bytes.
 const MAX_PREFIXED_BYTES: usize = 4 << 20;
@@ -28,6 +28,8 @@ pub(in crate::web) enum ChatResponse {
     Completion(Completion),
     /// The response arrives as events: the request has `session_id`, `chat_id` and `id`.
     Task(Task),
+    /// The responses arrive as events: the request has `session_id` and `message_ids`.
+    Tasks(Tasks),
 }
 
 /// A chat completion, or a chunk of it.

@@ -6,7 +6,9 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::request::ChatRequest;
 use crate::app::App;
+use crate::jobs::Snapshot;
 use crate::web::auth::User;
 use crate::web::extractors::Json;
 
@@ -28,6 +30,25 @@ struct ChatModel {
     connection_type: ConnectionType,
 }
 
+impl ChatModel {
+    /// The engine that generates, as a model whose responses are images.
+    fn engine(name: &str) -> Self {
+        Self {
+            id: name.to_owned(),
+            name: name.to_owned(),
+            object: "model",
+            created: 0,
+            owned_by: "pinhole".to_owned(),
+            connection_type: ConnectionType::Local,
+        }
+    }
+}
+
+/// Does the request name the engine that generates, which is the only model without a language model?
+pub(super) fn is_engine(app: &App, snapshot: &Snapshot, request: &ChatRequest) -> bool {
+    app.chat.models.is_empty() && request.model.as_ref() == Some(&snapshot.settings.engine)
+}
+
 /// Location of a model's server. Open WebUI selects its task model by it.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -37,7 +58,8 @@ enum ConnectionType {
     External,
 }
 
-/// Lists a model that several servers offer only once.
+/// Lists a model that several servers offer only once. Without a language model, lists the engine that generates, so
+/// that clients which need a model make images with it.
 ///
 /// Source: Open WebUI `main.py`.
 #[utoipa::path(
@@ -45,10 +67,15 @@ enum ConnectionType {
     path = "/api/models",
     tag = "chat",
     operation_id = "list_chat_models",
-    summary = "List the language models",
+    summary = "List the language models, or else the engine that generates images",
     responses((status = 200, description = "the models", body = ChatModels)),
 )]
 pub(super) async fn list(State(app): State<Arc<App>>, _: User) -> Json<ChatModels> {
+    let snapshot = app.jobs.snapshot();
+    if app.chat.models.is_empty() && snapshot.settings.enabled {
+        let data = vec![ChatModel::engine(&snapshot.settings.engine)];
+        return Json(ChatModels { data });
+    }
     let models = app.chat.models.all().await.into_iter();
     let data = models.map(|(model, is_local)| ChatModel {
         id: model.id,

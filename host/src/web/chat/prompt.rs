@@ -41,6 +41,7 @@ pub(super) async fn complete(
         ..
     }: ChatBody,
 ) -> Result<Json<Value>, ApiError> {
+    request.require_messages()?;
     let Some(id) = request.model else {
         return Err(ApiError::invalid("model", "model must be a string"));
     };

@@ -10,12 +10,15 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::web::chats::check_id;
 use crate::web::error::{ApiError, Rejection};
 use crate::web::json_body::JsonBody;
 use crate::web::request_origin::RequestOrigin;
 
 /// Length of the id of a chat or message, in bytes.
 const MAX_ID_BYTES: usize = 200;
+/// Responses to one message, each of which the operator pays.
+pub const MAX_RESPONSES: usize = 10;
 
 /// A chat completion request with its whole body.
 pub(in crate::web) struct ChatBody {
@@ -36,10 +39,19 @@ pub(in crate::web) struct ChatRequest {
     /// The language model.
     #[serde(default, deserialize_with = "lenient")]
     pub(in crate::web) model: Option<String>,
-    /// The conversation, oldest message first.
-    #[schema(value_type = Vec<Map<String, Value>>)]
-    #[expect(dead_code, reason = "checked here, and read from the whole body")]
-    messages: Vec<IgnoredAny>,
+    /// The conversation, oldest message first. A request with `message_ids` and `user_message` needs only the
+    /// system message, if there is one.
+    #[schema(value_type = Vec<Map<String, Value>>, required = false)]
+    messages: Option<Vec<IgnoredAny>>,
+    /// The user's newest message, with the fields of a chat's message.
+    #[schema(value_type = Option<Map<String, Value>>)]
+    #[expect(dead_code, reason = "read from the whole body")]
+    user_message: Option<IgnoredAny>,
+    /// The messages that receive the responses, each of another model. With `session_id`, all turns run in the
+    /// background. The server stores `user_message` in the chat `chat_id`, or else in a new chat.
+    #[schema(value_type = Option<Vec<ResponseId>>, max_items = 10)]
+    #[expect(dead_code, reason = "read from the whole body")]
+    message_ids: Option<IgnoredAny>,
     /// Respond with a stream of events, as OpenAI does.
     #[serde(default, deserialize_with = "lenient")]
     pub(in crate::web) stream: Option<bool>,
@@ -55,6 +67,17 @@ pub(in crate::web) struct ChatRequest {
     /// its response arrives as events.
     #[serde(default, deserialize_with = "lenient")]
     session_id: Option<String>,
+}
+
+/// The message that receives a response, and the model that writes it.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(in crate::web) struct ResponseId {
+    pub(super) model_id: String,
+    #[schema(max_length = 200)]
+    pub(super) message_id: String,
+    /// Position among the responses, which clients show side by side.
+    #[serde(rename = "modelIdx")]
+    pub(super) model_index: Option<u32>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -92,8 +115,16 @@ impl FromRequest<Arc<App>> for ChatBody {
 
 impl ChatRequest {
     fn new(payload: &Map<String, Value>) -> Result<Self, ApiError> {
-        Self::deserialize(payload)
-            .map_err(|_| ApiError::invalid("messages", "messages must be a list"))
+        let request = Self::deserialize(payload).map_err(|_| no_messages())?;
+        if !request.names_responses(payload) {
+            request.require_messages()?;
+        }
+        Ok(request)
+    }
+
+    /// Fails if the conversation is missing.
+    pub(super) fn require_messages(&self) -> Result<(), ApiError> {
+        self.messages.as_ref().map(|_| ()).ok_or_else(no_messages)
     }
 
     pub(in crate::web) fn wants_image(&self) -> bool {
@@ -109,6 +140,12 @@ impl ChatRequest {
         parse_id("id", self.id.as_ref())
     }
 
+    /// Does the client list the messages of the responses, as Open WebUI's client does since release 0.12?
+    pub(super) fn names_responses(&self, payload: &Map<String, Value>) -> bool {
+        let has_session = self.session_id.as_deref().is_some_and(|id| !id.is_empty());
+        has_session && payload.get("message_ids").is_some_and(Value::is_array)
+    }
+
     /// Does the client receive the response as events?
     pub(super) fn runs_in_background(&self) -> bool {
         let ids = [
@@ -118,6 +155,34 @@ impl ChatRequest {
         ];
         ids.iter().all(|id| id.is_some_and(|id| !id.is_empty()))
     }
+}
+
+/// The listed messages of the responses.
+pub(super) fn responses(payload: &Map<String, Value>) -> Result<Vec<ResponseId>, ApiError> {
+    const FIELD: &str = "message_ids";
+    let list = payload.get(FIELD).and_then(Value::as_array);
+    let list = list.map_or(&[][..], Vec::as_slice);
+    if !(1..=MAX_RESPONSES).contains(&list.len()) {
+        let detail = format!("{FIELD} must have 1 to {MAX_RESPONSES} entries");
+        return Err(ApiError::invalid(FIELD, detail));
+    }
+    let mut responses: Vec<ResponseId> = Vec::with_capacity(list.len());
+    for entry in list {
+        let response = ResponseId::deserialize(entry)
+            .map_err(|error| ApiError::invalid(FIELD, format!("{FIELD} is invalid: {error}")))?;
+        check_id(FIELD, "message_id", &response.message_id)?;
+        let is_listed = |it: &ResponseId| it.message_id == response.message_id;
+        if responses.iter().any(is_listed) {
+            let detail = format!("{FIELD} has message {} twice", response.message_id);
+            return Err(ApiError::invalid(FIELD, detail));
+        }
+        responses.push(response);
+    }
+    Ok(responses)
+}
+
+fn no_messages() -> ApiError {
+    ApiError::invalid("messages", "messages must be a list")
 }
 
 /// `None` for a missing or empty id.
@@ -199,6 +264,40 @@ mod tests {
         assert_eq!(id(json!(longest)).unwrap(), Some(longest.clone()));
         assert!(id(json!(format!("{longest}i"))).is_err());
         assert!(id(json!(5)).is_err());
+    }
+
+    #[test]
+    fn responses_are_few_and_have_distinct_ids() {
+        let of = |ids: Value| {
+            let body = json!({"session_id": "s", "message_ids": ids});
+            let payload = body.as_object().unwrap();
+            assert!(parse(&body).unwrap().names_responses(payload));
+            responses(payload).map(|responses| responses.len())
+        };
+        let response = |id: &str| json!({"model_id": "m", "message_id": id, "modelIdx": 0});
+        assert_eq!(of(json!([response("a"), response("b")])).unwrap(), 2);
+        let many: Vec<_> = (0..=MAX_RESPONSES)
+            .map(|id| response(&id.to_string()))
+            .collect();
+        assert_eq!(of(json!(many[1..])).unwrap(), MAX_RESPONSES);
+        for invalid in [
+            json!([]),
+            json!(many),
+            json!([response("a"), response("a")]),
+            json!([response("")]),
+            json!([response(&"i".repeat(MAX_ID_BYTES + 1))]),
+            json!([{"message_id": "a"}]),
+            json!(["a"]),
+        ] {
+            assert!(of(invalid.clone()).is_err(), "{invalid}");
+        }
+        for body in [
+            json!({"message_ids": [response("a")]}),
+            json!({"session_id": "s", "message_ids": {"m": "a"}}),
+            json!({"session_id": "s"}),
+        ] {
+            assert!(parse(&body).is_err(), "{body}");
+        }
     }
 
     #[test]

@@ -132,13 +132,13 @@ impl ChatHistory {
             return Err(ApiError::invalid("messages", detail));
         }
         if let Some(id) = &self.current_id {
-            check_id("currentId", id)?;
+            check_id("messages", "currentId", id)?;
         }
         let mut ids = HashSet::new();
         let messages = messages
             .into_iter()
             .map(|(id, message)| {
-                check_id("the message id", &id)?;
+                check_id("messages", "the message id", &id)?;
                 if !ids.insert(id.clone()) {
                     return Err(invalid_message(&id, "appears twice"));
                 }
@@ -152,14 +152,18 @@ impl ChatHistory {
     }
 }
 
-fn parse_message(id: String, mut message: Map<String, Value>) -> Result<ChatMessage, ApiError> {
+/// Checks the fields of a message with this id.
+pub(in crate::web) fn parse_message(
+    id: String,
+    mut message: Map<String, Value>,
+) -> Result<ChatMessage, ApiError> {
     // Derived from the key, and from the parents of the other messages.
     message.remove("id");
     message.remove("childrenIds");
     let parent_id = match message.remove("parentId") {
         None | Some(Value::Null) => None,
         Some(Value::String(parent)) => {
-            check_id("parentId", &parent)?;
+            check_id("messages", "parentId", &parent)?;
             Some(parent)
         }
         Some(_) => return Err(invalid_message(&id, "has a parentId that is not text")),
@@ -220,13 +224,13 @@ fn json_bytes(value: &Value) -> usize {
     value.to_string().len()
 }
 
-/// Checks an id that a client chose. `name` is for the error.
-pub(super) fn check_id(name: &str, id: &str) -> Result<(), ApiError> {
+/// Checks an id that a client chose. `field` and `name` are for the error.
+pub(in crate::web) fn check_id(field: &str, name: &str, id: &str) -> Result<(), ApiError> {
     if (1..=MAX_ID_BYTES).contains(&id.len()) && !id.contains(char::is_control) {
         return Ok(());
     }
     let detail = format!("{name} must be one line of 1 to {MAX_ID_BYTES} bytes");
-    Err(ApiError::invalid("messages", detail))
+    Err(ApiError::invalid(field, detail))
 }
 
 fn invalid_message(id: &str, problem: &str) -> ApiError {

@@ -1,5 +1,7 @@
 //! Lists of the caller's chats.
 
+pub(super) mod found;
+
 use std::iter;
 use std::sync::Arc;
 
@@ -74,6 +76,8 @@ pub(super) struct ChatSummary {
     updated_at: i64,
     /// Seconds since 1970.
     created_at: i64,
+    /// Always `updated_at`: the server does not store what a user has read, and clients mark unread chats.
+    last_read_at: i64,
 }
 
 impl From<store::ChatSummary> for ChatSummary {
@@ -83,6 +87,7 @@ impl From<store::ChatSummary> for ChatSummary {
             title: chat.title,
             updated_at: chat.updated_at,
             created_at: chat.created_at,
+            last_read_at: chat.updated_at,
         }
     }
 }
@@ -224,19 +229,29 @@ async fn find_text(
     filter: ChatFilter,
     number: Option<u32>,
 ) -> Result<Response, ApiError> {
-    let number = number.unwrap_or(1);
+    let page = parse_page(number.unwrap_or(1))?;
+    let lease = lease_summaries(app, user, page.limit).await?;
+    let chats = find_chats(app, user, text, filter, page).await?;
+    let chats: Vec<ChatSummary> = chats.into_iter().map(ChatSummary::from).collect();
+    leased_json(&chats, lease)
+}
+
+async fn find_chats(
+    app: &App,
+    user: &store::User,
+    text: &str,
+    filter: ChatFilter,
+    page: Page,
+) -> Result<Vec<store::ChatSummary>, ApiError> {
     if text.is_empty() {
-        return summaries(app, user, filter, Some(number)).await;
+        let Page { limit, offset } = page;
+        return Ok(app.store.chats(&user.id, filter, limit, offset).await?);
     }
     if text.len() > MAX_SEARCH_BYTES {
         let detail = format!("the text is longer than {MAX_SEARCH_BYTES} bytes");
         return Err(ApiError::invalid("text", detail));
     }
-    let page = parse_page(number)?;
-    let lease = lease_summaries(app, user, page.limit).await?;
-    let chats = app.store.search_chats(&user.id, text, filter, page).await?;
-    let chats: Vec<ChatSummary> = chats.into_iter().map(ChatSummary::from).collect();
-    leased_json(&chats, lease)
+    Ok(app.store.search_chats(&user.id, text, filter, page).await?)
 }
 
 /// Counts this number of summaries.

@@ -31,7 +31,7 @@ pub(super) fn entity_tag(file: &FileRow, suffix: &str) -> Option<HeaderValue> {
 }
 
 /// Does `If-None-Match` contain the tag?
-pub(super) fn is_cached(headers: &HeaderMap, tag: Option<&HeaderValue>) -> bool {
+pub(in crate::web) fn is_cached(headers: &HeaderMap, tag: Option<&HeaderValue>) -> bool {
     let Some(tag) = tag.and_then(|tag| tag.to_str().ok()) else {
         return false;
     };

@@ -101,7 +101,7 @@ pub(super) async fn describe(
             providers: Map::new(),
         },
         features,
-        permissions: is_admitted.then(|| Permissions::new(rules.all_users_may_create_images)),
+        permissions: is_admitted.then(|| Permissions::of_client(rules.all_users_may_create_images)),
         default_models: is_admitted.then_some(""),
         default_prompt_suggestions: is_admitted.then(Vec::new),
     })

@@ -30,6 +30,7 @@ use crate::jobs::{self, JobPlan, JobRequest, Jobs, Operation, Requester, Snapsho
 use crate::store::{Store, User};
 use edit_sources::EditSources;
 use event::{EventTarget, Events, MessageEvents};
+use image_job::EditResult;
 use model::{Completion, Model, Models};
 use outcome::Outcome;
 use status::StatusReport;
@@ -124,11 +125,16 @@ pub async fn run(chat: &Chat, mut turn: Turn) -> Result<Reply, Error> {
             let report = StatusReport::new(chat, &turn, history.is_stored());
             let image = async {
                 let prompt = history::image_prompt(&messages)?;
+                let mut warning = None;
                 if intent::is_edit(chat, &turn, model, &sources).await {
-                    return image_job::edit(chat, &turn, edit_plan, prompt, sources).await;
+                    let text = prompt.clone();
+                    match image_job::edit(chat, &turn, edit_plan, text, sources).await {
+                        EditResult::Done(outcome) => return outcome,
+                        EditResult::NotSetUp(instead) => warning = Some(instead),
+                    }
                 }
                 let prompt = prompt::write(chat, &turn, model, prompt).await;
-                image_job::generate(chat, &turn, prompt).await
+                image_job::generate(chat, &turn, prompt, warning).await
             };
             outcome = Some(report.run(image).await);
         }

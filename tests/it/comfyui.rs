@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use pinhole_tests::{FakeResponse, FakeUpstream, PIXEL, RecordedRequest, TestServer, WebSocket};
+use pinhole_tests::{
+    FakeResponse, FakeUpstream, PIXEL, RecordedRequest, TestServer, WebSocket, pixel_base64,
+};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::tungstenite::Message;
@@ -141,4 +143,85 @@ async fn disconnected_client_cancels_its_job() {
         comfy.request_lines()[1..],
         ["POST /prompt".to_owned(), cancel]
     );
+}
+
+/// The refusal of a graph whose checkpoint the server does not have.
+fn no_checkpoint() -> Value {
+    let error = json!({
+        "type": "value_not_in_list", "message": "Value not in list",
+        "details": "ckpt_name: 'model.safetensors' not in ['flux.safetensors']",
+        "extra_info": {"input_name": "ckpt_name", "received_value": "model.safetensors"},
+    });
+    json!({
+        "error": {"type": "prompt_outputs_failed_validation", "message": "Prompt outputs failed validation"},
+        "node_errors": {"4": {"errors": [error], "dependent_outputs": ["9"], "class_type": "CheckpointLoaderSimple"}},
+    })
+}
+
+/// A ComfyUI without a checkpoint for the default edit workflow.
+async fn comfy_without_checkpoint() -> FakeUpstream {
+    FakeUpstream::start(|request| {
+        let response = match path(&request) {
+            "/ws" => FakeResponse::json(404, &json!({})),
+            "/upload/image" => FakeResponse::json(
+                200,
+                &json!({"name": "a.png", "subfolder": "", "type": "input"}),
+            ),
+            "/prompt" if request.json()["prompt"].to_string().contains("VAEEncode") => {
+                FakeResponse::json(400, &no_checkpoint())
+            }
+            "/prompt" => FakeResponse::json(200, &json!({"prompt_id": JOB, "number": 1})),
+            "/view" => image(&request),
+            _ => FakeResponse::json(200, &history(&["a.png"])),
+        };
+        async { response }
+    })
+    .await
+}
+
+/// A turn of a chat whose first message has an image.
+fn turn(newest: Value) -> Value {
+    let url = format!("data:image/png;base64,{}", pixel_base64());
+    json!({
+        "chat_id": "c1", "id": "a1", "features": {"image_generation": true},
+        "messages": [
+            {"role": "user", "content": [
+                {"type": "text", "text": "a fox"},
+                {"type": "image_url", "image_url": {"url": url}},
+            ]},
+            {"role": "assistant", "content": "Here is your image."},
+            newest,
+        ],
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chat_generates_if_editing_is_not_set_up() {
+    let comfy = comfy_without_checkpoint().await;
+    let server = TestServer::with_engine("comfyui", &[("COMFYUI_BASE_URL", &comfy.url())]).await;
+    let count = |line: &str| {
+        let requests = comfy.requests();
+        requests.iter().filter(|it| it.line() == line).count()
+    };
+    let text = turn(json!({"role": "user", "content": "a blue fox"}));
+    for (uploads, prompts) in [(1, 2), (1, 3)] {
+        let (status, reply) = server.post_json("/api/chat/completions", &text).await;
+        assert_eq!(status, 200, "{reply}");
+        // The second turn does not try to edit again.
+        assert_eq!(
+            (count("POST /upload/image"), count("POST /prompt")),
+            (uploads, prompts)
+        );
+    }
+    assert_eq!(server.stored_files(), 2);
+
+    // An image of the newest message is to be edited, so a new one is no result.
+    let content = text["messages"][0]["content"].clone();
+    let image = turn(json!({"role": "user", "content": content}));
+    let (_, reply) = server.post_json("/api/chat/completions", &image).await;
+    let reply = reply.to_string();
+    for piece in ["editing is not set up", "IMAGES_EDIT_COMFYUI_WORKFLOW"] {
+        assert!(reply.contains(piece), "{reply}");
+    }
+    assert_eq!(server.stored_files(), 2);
 }

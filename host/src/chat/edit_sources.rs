@@ -16,6 +16,8 @@ const MAX_MESSAGES: usize = 2;
 pub(super) struct EditSources {
     /// Newest message first, and in each message's order.
     pub(super) images: Vec<Image>,
+    /// The newest message contains images: the user wants these to be edited.
+    pub(super) are_of_newest_message: bool,
     /// Why no image can be used, if the newest message contains images.
     pub(super) refusal: Option<String>,
 }
@@ -42,6 +44,7 @@ impl EditSources {
             .rev()
             .filter(|(_, message)| !message.images.is_empty());
         for (index, message) in with_images.take(MAX_MESSAGES) {
+            sources.are_of_newest_message |= Some(index) == newest;
             for reference in &message.images {
                 if sources.images.len() >= max_sources || sources.bytes() > MAX_SOURCE_BYTES {
                     break;

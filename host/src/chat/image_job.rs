@@ -10,8 +10,38 @@ use crate::files::NoRoom;
 use crate::jobs::{self, CompletedJob, ImageOrigin, JobPlan, JobRequest, Operation};
 use crate::store::FileRow;
 
-/// Generates images.
-pub(super) async fn generate(chat: &Chat, turn: &Turn, prompt: Prompt) -> Outcome {
+/// The result of an attempt to edit.
+pub(super) enum EditResult {
+    Done(Outcome),
+    /// The engine lacks settings for editing, and no image of the newest message was to be edited: a new
+    /// image is generated, with this warning.
+    NotSetUp(String),
+}
+
+/// Why a job has no stored images.
+enum Failure {
+    Job(jobs::Error),
+    /// For the user.
+    Other(String),
+}
+
+impl Failure {
+    fn for_user(self) -> String {
+        match self {
+            // Jobs log their own failures.
+            Self::Job(error) => error.to_string(),
+            Self::Other(reason) => reason,
+        }
+    }
+}
+
+/// Generates images. The warning is added to those of the job.
+pub(super) async fn generate(
+    chat: &Chat,
+    turn: &Turn,
+    prompt: Prompt,
+    warning: Option<String>,
+) -> Outcome {
     let context = new_context();
     let written_prompt = prompt.is_written_by_model.then(|| prompt.text.clone());
     let request = JobRequest {
@@ -20,9 +50,14 @@ pub(super) async fn generate(chat: &Chat, turn: &Turn, prompt: Prompt) -> Outcom
     };
     let job = async {
         let plan = turn.plan(Operation::Generate)?;
-        chat.jobs.generate(&plan, request, &context).await
+        let completed = chat.jobs.generate(&plan, request, &context).await;
+        completed.map(|mut completed| {
+            completed.warnings.extend(warning);
+            completed
+        })
     };
-    let files = run(chat, turn, &context, written_prompt.as_deref(), job).await?;
+    let run = run(chat, turn, &context, written_prompt.as_deref(), job).await;
+    let files = run.map_err(Failure::for_user)?;
     Ok(TurnImages {
         files,
         is_edit: false,
@@ -30,16 +65,26 @@ pub(super) async fn generate(chat: &Chat, turn: &Turn, prompt: Prompt) -> Outcom
     })
 }
 
-/// Edits images.
+/// Edits images, unless the engine lacks settings for it and a new image will do.
 pub(super) async fn edit(
     chat: &Chat,
     turn: &Turn,
     plan: Result<JobPlan, jobs::Error>,
     prompt: String,
     sources: EditSources,
-) -> Outcome {
+) -> EditResult {
     if let Some(reason) = sources.refusal {
-        return Err(reason);
+        return EditResult::Done(Err(reason));
+    }
+    let may_generate = turn.snapshot.settings.enabled && !sources.are_of_newest_message;
+    let replaceable = match &plan {
+        Ok(plan) if may_generate => Some(plan.binding.clone()),
+        _ => None,
+    };
+    if let Some(binding) = &replaceable
+        && binding.lacks_edit_setup()
+    {
+        return EditResult::NotSetUp(not_set_up(&binding.name));
     }
     let context = new_context();
     let request = JobRequest {
@@ -51,11 +96,26 @@ pub(super) async fn edit(
         mask: None,
     };
     let job = async { chat.jobs.edit(&plan?, request, edit, &context).await };
-    Ok(TurnImages {
-        files: run(chat, turn, &context, None, job).await?,
+    let files = match run(chat, turn, &context, None, job).await {
+        Ok(files) => files,
+        Err(Failure::Job(error))
+            if let Some(binding) = &replaceable
+                && error.lacks_edit_setup(&binding.component.description) =>
+        {
+            binding.set_edit_setup_missing();
+            return EditResult::NotSetUp(not_set_up(&binding.name));
+        }
+        Err(failure) => return EditResult::Done(Err(failure.for_user())),
+    };
+    EditResult::Done(Ok(TurnImages {
+        files,
         is_edit: true,
         written_prompt: None,
-    })
+    }))
+}
+
+fn not_set_up(engine: &str) -> String {
+    format!("a new image instead of an edit: editing is not set up for {engine}")
 }
 
 fn new_context() -> JobContext {
@@ -78,13 +138,12 @@ async fn run(
     context: &JobContext,
     written_prompt: Option<&str>,
     job: impl Future<Output = Result<CompletedJob, jobs::Error>>,
-) -> Result<Vec<FileRow>, String> {
+) -> Result<Vec<FileRow>, Failure> {
     let room = chat.files.require_room(&turn.user, 0).await;
-    room.map_err(refusal)?;
+    room.map_err(|error| Failure::Other(refusal(error)))?;
     let completed = progress::follow(&turn.events(&chat.events), context, job)
         .await
-        // Jobs log their own failures.
-        .map_err(|error| error.to_string())?;
+        .map_err(Failure::Job)?;
     let origin = ImageOrigin {
         chat_id: turn.chat_id.as_deref(),
         message_id: &turn.message_id,
@@ -96,6 +155,6 @@ async fn run(
         .map_err(|error| {
             let id = &context.job;
             tracing::error!(job = id, "cannot store the images of job {id}: {error:#}");
-            "the image could not be stored".to_owned()
+            Failure::Other("the image could not be stored".to_owned())
         })
 }

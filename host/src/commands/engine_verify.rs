@@ -110,3 +110,48 @@ fn cut(text: &str, max: usize) -> String {
         .chain(['…'])
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(setting: &str, role: &str, value: &str) -> Placement {
+        Placement {
+            setting: setting.to_owned(),
+            role: role.to_owned(),
+            node: "6".to_owned(),
+            title: "Positive".to_owned(),
+            input: "text".to_owned(),
+            value: value.to_owned(),
+        }
+    }
+
+    #[test]
+    fn text_has_a_table_for_each_setting() {
+        let found = Verification {
+            server: Some("ComfyUI 0.3.64".to_owned()),
+            rows: vec![
+                row("workflow", "prompt", "a cabin"),
+                row("workflow", "negative_prompt", ""),
+                row("edit-workflow", "image 1", &"x".repeat(MAX_VALUE + 1)),
+            ],
+            problems: vec!["no node takes: steps".to_owned()],
+        };
+        let long = format!("{}…", "x".repeat(MAX_VALUE - 1));
+        let last = format!("    image 1 6    Positive text  {long}");
+        let expected = [
+            "engine comfyui works",
+            "  server     ComfyUI 0.3.64",
+            "  workflow",
+            "    ROLE            NODE TITLE    INPUT VALUE",
+            "    prompt          6    Positive text  a cabin",
+            "    negative_prompt 6    Positive text",
+            "  edit-workflow",
+            "    ROLE    NODE TITLE    INPUT VALUE",
+            last.as_str(),
+            "  problem    no node takes: steps",
+        ];
+        let text = to_text("comfyui", &found);
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+    }
+}

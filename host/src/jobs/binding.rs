@@ -4,6 +4,7 @@
 //! in `PINHOLE_BINDINGS`, several of the same engine too.
 
 mod concurrency;
+mod edit_setup;
 mod model_cache;
 mod spec;
 
@@ -14,12 +15,14 @@ use pinhole_ground::environment::Environment;
 use pinhole_sandbox::engine_settings::{EngineSettings, is_connection_setting, own_variable};
 use pinhole_sandbox::grant::{self, ImageHostSetting};
 use pinhole_sandbox::{Component, Engines, ResolvedSettings, SettingProblem};
+use tokio::time::Instant;
 
 use super::defaults::JobDefaults;
 use super::error::Error;
 use crate::settings::Settings;
 
 use concurrency::Concurrency;
+use edit_setup::EditSetup;
 pub(super) use model_cache::ModelCache;
 pub use spec::{BINDINGS, MAX_BINDINGS};
 pub(super) use spec::{BindingSpec, parse_bindings};
@@ -35,6 +38,7 @@ pub struct Binding {
     pub(super) concurrency: Concurrency,
     /// The models that its upstream listed.
     pub(super) models: ModelCache,
+    edit_setup: EditSetup,
     generate: Result<ResolvedSettings, String>,
     edit: Result<ResolvedSettings, String>,
 }
@@ -97,6 +101,7 @@ impl Binding {
             edit_defaults: edit_defaults(&name, &spec, context.settings),
             concurrency: Concurrency::new(&name, concurrency, context.has_others, context.engines),
             models: ModelCache::default(),
+            edit_setup: EditSetup::default(),
             name,
             component,
             spec,
@@ -166,6 +171,17 @@ impl Binding {
                 self.name, description.title
             ),
         ))
+    }
+
+    /// Whether the engine lacks settings for editing, as far as an edit has shown.
+    #[must_use]
+    pub fn lacks_edit_setup(&self) -> bool {
+        self.edit_setup.is_missing(Instant::now())
+    }
+
+    /// Remembers that the engine lacks settings for editing.
+    pub fn set_edit_setup_missing(&self) {
+        self.edit_setup.set_missing(Instant::now());
     }
 
     /// The problems of its settings, each as one sentence for the operator.

@@ -57,6 +57,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the engine could edit, but lacks settings for it: it names one of them as not supported.
+    #[must_use]
+    pub fn lacks_edit_setup(&self, engine: &Description) -> bool {
+        let Self::Engine { source, .. } = self else {
+            return false;
+        };
+        let EngineError::Engine { error, .. } = source.as_ref() else {
+            return false;
+        };
+        error.kind == ErrorKind::Unsupported
+            && error.field.as_ref().is_some_and(|field| {
+                let mut settings = engine.settings.iter();
+                settings.any(|setting| setting.key == *field)
+            })
+    }
+
     pub(super) fn invalid(field: &'static str, message: impl Into<String>) -> Self {
         Self::Invalid {
             field,

@@ -4,10 +4,11 @@ mod execution;
 mod validation;
 
 use pinhole_sdk::upstream_text::{self, truncate};
-use pinhole_sdk::{Error, Refusal};
+use pinhole_sdk::{Error, ErrorKind, Refusal};
 use serde_json::Value;
 
-use crate::settings::API_KEY;
+use crate::settings::{API_KEY, EDIT};
+use crate::workflow::Workflow;
 
 pub(crate) use execution::{execution_failed, interrupted, lost_job};
 pub(crate) use validation::{check_node_errors, from_job_refusal};
@@ -28,6 +29,26 @@ pub(crate) fn from_refusal(refusal: Refusal) -> Error {
         }
         _ => error,
     }
+}
+
+/// If the default edit workflow lacks its checkpoint, the error says that editing is not set up: the host
+/// may then generate an image, and an operator knows what to set.
+pub(crate) fn explain_default_edit(mut error: Error, workflow: &Workflow) -> Error {
+    let is_edit = workflow.keys.workflow.name == EDIT.workflow.name;
+    let lacks_checkpoint = error.code.as_deref() == Some("value_not_in_list")
+        && error.field.as_deref() == Some("ckpt_name");
+    if !(is_edit && workflow.is_default && lacks_checkpoint) {
+        return error;
+    }
+    error.kind = ErrorKind::Unsupported;
+    error.field = Some(EDIT.workflow.name.to_owned());
+    error.message = format!(
+        "editing is not set up: the built-in edit workflow needs a Stable Diffusion checkpoint; set \
+         IMAGES_EDIT_COMFYUI_WORKFLOW to a workflow that edits, or IMAGE_EDIT_MODEL to a checkpoint of \
+         the server ({})",
+        error.message
+    );
+    error
 }
 
 /// The error if a path does not exist that every ComfyUI has.
@@ -51,8 +72,6 @@ fn short_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use pinhole_sdk::ErrorKind;
-
     use super::*;
 
     #[test]

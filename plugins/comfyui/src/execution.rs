@@ -11,13 +11,20 @@ use serde_json::Value;
 use crate::progress::JobTracker;
 use crate::settings::WorkflowKeys;
 use crate::wire::{self, HistoryEntry, QueuedJob};
-use crate::workflow::{Graph, JobValues, Workflow};
+use crate::workflow::{Graph, JobValues, Workflow, repeated_outputs};
 use crate::{MAX_COUNT, UPSTREAM, cancellation, error};
 
 use listener::Listener;
 
 /// Maximum number of images of a job.
-const MAX_IMAGES: usize = MAX_COUNT as usize;
+pub(crate) const MAX_IMAGES: usize = MAX_COUNT as usize;
+
+/// Which of the runs of a job this is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    pub(crate) index: u32,
+    pub(crate) count: u32,
+}
 
 /// The result of a job.
 pub(crate) struct JobResult {
@@ -29,7 +36,7 @@ pub(crate) struct JobResult {
 
 /// Runs a workflow with these values. Returns at least one image, and more than the job requests if the
 /// workflow creates more: the server has already generated them.
-pub(crate) fn run(workflow: &Workflow, values: &JobValues) -> Result<JobResult, Error> {
+pub(crate) fn run(workflow: &Workflow, values: &JobValues, part: Part) -> Result<JobResult, Error> {
     let (graph, keys) = (&workflow.fill(values), workflow.keys);
     let client_id = wire::random_id();
     let requested_id = wire::random_id();
@@ -51,12 +58,15 @@ pub(crate) fn run(workflow: &Workflow, values: &JobValues) -> Result<JobResult, 
     })?;
     let mut warnings = error::check_node_errors(graph, &node_errors, keys)
         .inspect_err(|_| cancellation::dequeue_job(&prompt_id))?;
-    let (entry, sent_images) = wait_for_end(graph, socket, &prompt_id).inspect_err(|error| {
-        if is_abandoned(error) {
-            cancellation::cancel_job(&prompt_id);
-        }
-    })?;
-    let images = download::collect_images(entry, sent_images, keys, &mut warnings)?;
+    let (entry, sent_images) =
+        wait_for_end(graph, socket, &prompt_id, part).inspect_err(|error| {
+            if is_abandoned(error) {
+                cancellation::cancel_job(&prompt_id);
+            }
+        })?;
+    let repeated = repeated_outputs(graph);
+    let files = entry.into_files(&repeated)?;
+    let images = download::collect_images(files, sent_images, keys, &mut warnings)?;
     Ok(JobResult {
         prompt_id,
         images,
@@ -100,10 +110,11 @@ fn wait_for_end(
     graph: &Graph,
     socket: Option<Socket>,
     prompt_id: &str,
+    part: Part,
 ) -> Result<(HistoryEntry, Vec<Image>), Error> {
     let sent_images = match socket {
         Some(socket) => {
-            let tracker = JobTracker::new(graph, prompt_id);
+            let tracker = JobTracker::new(graph, prompt_id, part);
             Listener::new(&socket, tracker, prompt_id).listen()?
         }
         None => Vec::new(),

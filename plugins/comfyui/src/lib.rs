@@ -11,8 +11,10 @@ mod execution;
 mod frame;
 mod node_progress;
 mod progress;
+mod runs;
 mod settings;
 mod upload;
+mod verify;
 mod wire;
 pub mod workflow;
 
@@ -24,7 +26,7 @@ use pinhole_sdk::{
 use serde_json::Value;
 
 use wire::request_json;
-use workflow::{JobValues, Workflow};
+use workflow::{JobImages, JobValues, Schemas, Workflow};
 
 const UPSTREAM: &str = "api";
 /// Maximum number of images in a job. They form one batch, whose graphics memory grows with it.
@@ -57,10 +59,12 @@ impl Engine for ComfyUi {
     }
 
     fn generate(job: Job, settings: Settings) -> Result<Output, Error> {
-        let workflow = Workflow::for_generation(&settings)?;
+        let mut workflow = Workflow::for_generation(&settings)?;
+        workflow.apply_schemas(&verify::request_schemas(workflow.unknown_classes())?)?;
         let values = JobValues::from_job(&job, job::random())?;
         workflow.validate_parameters(&values)?;
-        run_workflow(&workflow, &values, job.count, Vec::new())
+        let warnings = workflow.own_images_note().into_iter().collect();
+        runs::run_workflow(&workflow, &values, &job, warnings)
     }
 
     fn edit(
@@ -71,6 +75,7 @@ impl Engine for ComfyUi {
     ) -> Result<Output, Error> {
         let mask_size = mask.as_ref().map(Image::size);
         let mut workflow = Workflow::for_edit(&settings, job.size.is_some(), mask_size)?;
+        workflow.apply_schemas(&verify::request_schemas(workflow.unknown_classes())?)?;
         let mut values = JobValues::from_job(&job, job::random())?;
         workflow.validate_parameters(&values)?;
         let uploaded_mask = match mask {
@@ -85,15 +90,23 @@ impl Engine for ComfyUi {
             ));
         }
         warnings.extend(workflow.crop_note(&sources));
+        let mut schemas = Schemas::default();
+        let is_optional = |class: &str, input: &str| schemas.is_optional_on_server(class, input);
+        let job_images = JobImages {
+            sources: given,
+            has_mask: uploaded_mask.is_some(),
+        };
+        warnings.extend(workflow.leave_out_unfilled(job_images, is_optional)?);
+        warnings.extend(workflow.own_images_note());
         values.sources = upload::upload_images(sources.iter().take(loaded))?;
         values.mask = upload::upload_images(uploaded_mask.iter())?.pop();
-        run_workflow(&workflow, &values, job.count, warnings)
+        runs::run_workflow(&workflow, &values, &job, warnings)
     }
 
     /// The choices of the input that takes the model. If its node does not list them, the files in the
     /// folder that it reads.
     fn models(settings: Settings) -> Result<Vec<Model>, Error> {
-        let (class, input) = Workflow::for_generation(&settings)?.model_input();
+        let (class, input) = Workflow::for_models(&settings)?.model_input();
         let schemas: Result<Value, Error> = request_json(&wire::object_info_path(&class));
         let choices = match &schemas {
             Ok(schemas) => wire::parse_choices(schemas, &class, &input),
@@ -113,60 +126,12 @@ impl Engine for ComfyUi {
         Ok(names.into_iter().map(to_model).collect())
     }
 
-    /// Requests the length of the queue, the shortest response that only ComfyUI has.
     fn verify(settings: Settings) -> Result<Verification, Error> {
-        Workflow::for_generation(&settings)?;
-        Workflow::for_edit(&settings, false, None)?;
-        let queue: Value = request_json(wire::PROMPT)?;
-        if queue.get("exec_info").is_none() {
-            return Err(Error::protocol(
-                "the server at the base URL is not ComfyUI: check the URL",
-            ));
-        }
-        Ok(Verification::default())
+        verify::verify(&settings)
     }
 }
 
 pinhole_sdk::export!(ComfyUi);
-
-/// Runs the workflow with a job's values, and returns its images with `warnings` for the user.
-fn run_workflow(
-    workflow: &Workflow,
-    values: &JobValues,
-    count: u32,
-    mut warnings: Vec<String>,
-) -> Result<Output, Error> {
-    warnings.extend(workflow.unused_values_note(values));
-    if let Some((requested, size)) = values.rounded_size {
-        warnings.push(format!(
-            "generated at {size} instead of {requested}: sides are multiples of 8"
-        ));
-    }
-    let result = execution::run(workflow, values)
-        .map_err(|error| add_missing_image(error, workflow, values))?;
-    warnings.extend(result.warnings);
-    let (received, requested) = (result.images.len(), count as usize);
-    if received < requested {
-        warnings.push(format!("{received} of {requested} images received"));
-    }
-    Ok(Output {
-        images: result.images,
-        revised_prompt: None,
-        details: workflow.details(values, &result.prompt_id),
-        warnings,
-    })
-}
-
-/// Adds to the error for a missing file which image the job does not have: a loader without an image
-/// names a file that only the workflow's author knows.
-fn add_missing_image(mut error: Error, workflow: &Workflow, values: &JobValues) -> Error {
-    if error.code.as_deref() == Some("custom_validation_failed")
-        && let Some(missing) = workflow.missing_image(values)
-    {
-        error.message = format!("{}; {missing}", error.message);
-    }
-    error
-}
 
 fn to_white_mask(mask: &Image) -> Result<Image, Error> {
     mask.white_mask()
@@ -187,6 +152,7 @@ fn describe_upstream() -> Upstream {
         "POST /upload/image",
         "GET /object_info",
         "GET /models",
+        "GET /system_stats",
     ];
     Upstream {
         name: UPSTREAM.into(),
@@ -213,6 +179,7 @@ mod tests {
             ("POST", upload::PATH.to_owned()),
             ("GET", wire::history_path("x")),
             ("GET", wire::object_info_path("x")),
+            ("GET", wire::SYSTEM_STATS.to_owned()),
             ("GET", wire::socket_path("x")),
             ("POST", wire::cancel_path("x")),
         ] {

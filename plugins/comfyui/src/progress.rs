@@ -7,6 +7,7 @@ use pinhole_sdk::{Error, Progress};
 use serde_json::Value;
 
 use crate::error;
+use crate::execution::Part;
 use crate::frame::TextFrame;
 use crate::node_progress::NodeProgress;
 use crate::workflow::Graph;
@@ -34,6 +35,7 @@ pub(crate) enum ImageRole {
 #[derive(Debug)]
 pub(crate) struct JobTracker {
     prompt_id: String,
+    part: Part,
     nodes: NodeProgress,
     current_node: Option<String>,
     is_running: bool,
@@ -42,9 +44,10 @@ pub(crate) struct JobTracker {
 }
 
 impl JobTracker {
-    pub(crate) fn new(graph: &Graph, prompt_id: &str) -> Self {
+    pub(crate) fn new(graph: &Graph, prompt_id: &str, part: Part) -> Self {
         Self {
             prompt_id: prompt_id.to_owned(),
+            part,
             nodes: NodeProgress::new(graph),
             current_node: None,
             is_running: false,
@@ -59,10 +62,15 @@ impl JobTracker {
         } else {
             (None, self.queue_position)
         };
+        let Part { index, count } = self.part;
+        let note = match &self.note {
+            Some(note) if count > 1 => Some(format!("image {} of {count}: {note}", index + 1)),
+            note => note.clone(),
+        };
         Progress {
-            fraction,
+            fraction: fraction.map(|fraction| (index as f32 + fraction) / count.max(1) as f32),
             queue_position,
-            note: self.note.clone(),
+            note,
         }
     }
 
@@ -208,6 +216,8 @@ mod tests {
     use super::*;
     use crate::frame::{BinaryHeader, is_relevant};
 
+    const ONLY: Part = Part { index: 0, count: 1 };
+
     #[derive(Deserialize)]
     struct Recording {
         graph: Graph,
@@ -235,7 +245,7 @@ mod tests {
     }
 
     fn replay(recording: Recording, prompt_id: &str) -> Reports {
-        let mut tracker = JobTracker::new(&recording.graph, prompt_id);
+        let mut tracker = JobTracker::new(&recording.graph, prompt_id, ONLY);
         let mut reports = Reports::default();
         for frame in recording.frames {
             match frame {
@@ -330,7 +340,7 @@ mod tests {
             "3": {"class_type": "KSampler", "inputs": {"latent_image": ["5", 0]}},
             "9": {"class_type": "SaveImageWebsocket", "inputs": {"images": ["3", 0]}},
         });
-        JobTracker::new(graph.as_object().unwrap(), "mine")
+        JobTracker::new(graph.as_object().unwrap(), "mine", ONLY)
     }
 
     fn frame(frame_type: &str, data: Value) -> TextFrame {
@@ -398,7 +408,7 @@ mod tests {
             serde_json::from_str(include_str!("../testdata/frames-errors.json")).unwrap();
         for frame in recorded {
             let id = frame.data["prompt_id"].as_str().unwrap();
-            let mut tracker = JobTracker::new(&Graph::new(), id);
+            let mut tracker = JobTracker::new(&Graph::new(), id, ONLY);
             assert!(matches!(tracker.apply(&frame), FrameEffect::Failed(_)));
         }
         let over = frame("executing", json!({"node": null, "prompt_id": "mine"}));

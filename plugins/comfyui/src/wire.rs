@@ -12,11 +12,12 @@ use serde_json::{Value, json};
 use crate::workflow::Graph;
 use crate::{UPSTREAM, error};
 
-pub(crate) use history::{HistoryEntry, OutputFile};
+pub(crate) use history::{HistoryEntry, OutputFile, OutputFiles};
 pub(crate) use queue::{client_jobs, is_running, queue_position};
 
 pub(crate) const PROMPT: &str = "/prompt";
 pub(crate) const QUEUE: &str = "/queue";
+pub(crate) const SYSTEM_STATS: &str = "/system_stats";
 pub(crate) const INTERRUPT: &str = "/interrupt";
 /// Maximum length of a job's id, in bytes. Servers use UUIDs.
 const MAX_ID_BYTES: usize = 128;

@@ -1,7 +1,7 @@
 //! A workflow: the graph from its setting, and the inputs of its nodes that a job fills.
 
+mod analysis;
 mod default_edit;
-mod detection;
 #[cfg(test)]
 mod fixture;
 mod graph;
@@ -10,17 +10,26 @@ mod loaders;
 mod mapping;
 mod node_input;
 mod parameter_limits;
+mod placements;
+mod schema;
+mod unfilled;
+
+use std::collections::BTreeSet;
 
 use pinhole_sdk::{Error, Image, Settings, Size};
 use serde_json::{Map, Value, json};
 
 use crate::settings::{EDIT, GENERATE, PREVIEW_METHOD, SERVER_PREVIEWS, WorkflowKeys};
 
+use analysis::Analysis;
 use graph::parse_graph;
 pub use graph::{Graph, image_outputs};
-pub(crate) use graph::{class, is_sampler, sort_ids};
+pub(crate) use graph::{class, is_sampler, repeated_outputs, sort_ids};
 pub use job_values::JobValues;
+use mapping::MappingEntry;
 pub use node_input::{InputContent, NodeInput};
+pub(crate) use schema::Schemas;
+pub(crate) use unfilled::JobImages;
 
 const DEFAULT_WORKFLOW: &str = include_str!("default_workflow.json");
 
@@ -28,11 +37,15 @@ const DEFAULT_WORKFLOW: &str = include_str!("default_workflow.json");
 #[derive(Debug)]
 pub struct Workflow {
     graph: Graph,
+    entries: Vec<MappingEntry>,
+    analysis: Analysis,
     inputs: Vec<NodeInput>,
     /// The settings that it comes from.
     pub(crate) keys: &'static WorkflowKeys,
     /// `None` leaves previews to the server.
     pub(crate) preview_method: Option<String>,
+    /// No setting has a graph: it is the default one.
+    pub(crate) is_default: bool,
     /// It is the default edit workflow without scaling and mask.
     crops_source: bool,
 }
@@ -40,10 +53,17 @@ pub struct Workflow {
 impl Workflow {
     /// The workflow that generates images from a prompt.
     pub fn for_generation(settings: &Settings) -> Result<Self, Error> {
+        let workflow = Self::for_models(settings)?;
+        workflow.check_prompt(Stage::BeforeSchemas)?;
+        Ok(workflow)
+    }
+
+    /// The same workflow, even if the prompt has no certain place: its models can be listed.
+    pub fn for_models(settings: &Settings) -> Result<Self, Error> {
         let key = &GENERATE.workflow;
         let text = settings.text(key.name);
         let graph = parse_graph(text.as_deref().unwrap_or(DEFAULT_WORKFLOW), key)?;
-        Self::new(graph, settings, GENERATE)
+        Self::new(graph, settings, GENERATE, text.is_none())
     }
 
     /// The workflow that edits images. The default workflow scales the source if `scaled`, and uses a
@@ -59,12 +79,12 @@ impl Workflow {
             Some(text) => parse_graph(text, workflow)?,
             None => default_edit::graph(scaled, masked),
         };
-        let mut edit = Self::new(graph, settings, EDIT)?;
-        if text.is_none() {
+        let mut edit = Self::new(graph, settings, EDIT, text.is_none())?;
+        if edit.is_default {
             edit.crops_source = !scaled && masked.is_none();
             edit.inputs.extend(default_edit::extra_input(&edit.graph));
         }
-        loaders::add_source_inputs(&edit.graph, &mut edit.inputs);
+        edit.add_source_inputs();
         if edit.source_count() == 0 {
             let message = format!(
                 "the workflow in {workflow} has no node that loads an image: add a LoadImage node, \
@@ -72,20 +92,85 @@ impl Workflow {
             );
             return Err(Error::invalid(workflow.name, message));
         }
+        edit.check_prompt(Stage::BeforeSchemas)?;
         Ok(edit)
     }
 
-    fn new(graph: Graph, settings: &Settings, keys: &'static WorkflowKeys) -> Result<Self, Error> {
+    fn new(
+        graph: Graph,
+        settings: &Settings,
+        keys: &'static WorkflowKeys,
+        is_default: bool,
+    ) -> Result<Self, Error> {
         let entries = mapping::parse_mapping(settings, &keys.nodes)?;
-        let inputs = mapping::job_inputs(&graph, &entries, &keys.nodes)?;
+        let analysis = Analysis::new(&graph, &Schemas::default());
+        let inputs = mapping::job_inputs(&graph, &entries, &analysis, &keys.nodes)?;
         let preview_method = settings.text(PREVIEW_METHOD);
         Ok(Self {
             graph,
+            entries,
+            analysis,
             inputs,
             keys,
             preview_method: preview_method.filter(|method| method != SERVER_PREVIEWS),
+            is_default,
             crops_source: false,
         })
+    }
+
+    /// The classes whose schemas are needed to find the place of the prompt.
+    pub(crate) fn unknown_classes(&self) -> BTreeSet<String> {
+        if self.has_prompt() {
+            return BTreeSet::new();
+        }
+        self.analysis.unknown_classes.clone()
+    }
+
+    /// Finds the inputs again with the schemas of the server. Fails if the place of the prompt is still
+    /// not certain.
+    pub(crate) fn apply_schemas(&mut self, schemas: &Schemas) -> Result<(), Error> {
+        if !self.unknown_classes().is_empty() {
+            let sources: Vec<NodeInput> = self.inputs.iter().filter(is_source).cloned().collect();
+            self.analysis = Analysis::new(&self.graph, schemas);
+            let key = &self.keys.nodes;
+            self.inputs = mapping::job_inputs(&self.graph, &self.entries, &self.analysis, key)?;
+            self.inputs.retain(|input| !is_source(&input));
+            self.inputs.extend(sources);
+        }
+        self.check_prompt(Stage::Final)
+    }
+
+    /// Whether the place of the prompt is certain.
+    fn has_prompt(&self) -> bool {
+        mapping::maps_prompt(&self.entries) || self.analysis.has_prompt()
+    }
+
+    /// Fails if the prompt has no certain place. Before the schemas are known, only if they cannot help.
+    ///
+    /// A workflow without any text, such as one that enlarges an image, may edit images.
+    fn check_prompt(&self, stage: Stage) -> Result<(), Error> {
+        let WorkflowKeys { workflow, nodes } = self.keys;
+        let is_open = stage == Stage::BeforeSchemas && !self.unknown_classes().is_empty();
+        let needs_no_text =
+            self.keys.workflow.name == EDIT.workflow.name && !self.analysis.has_texts;
+        if self.has_prompt() || is_open || needs_no_text {
+            return Ok(());
+        }
+        let example = "such as {\"type\": \"prompt\", \"node_ids\": [\"6\"], \"key\": \"text\"}";
+        let candidates = &self.analysis.candidates;
+        let message = if candidates.is_empty() {
+            format!(
+                "no node of the workflow in {workflow} takes the prompt: map the input that takes it in \
+                 {nodes}, {example}"
+            )
+        } else {
+            format!(
+                "it is not certain which input of the workflow in {workflow} takes the prompt: map one of \
+                 these in {nodes}, {example}: {}",
+                candidates.join("; ")
+            )
+        };
+        Err(Error::invalid(workflow.name, message))
     }
 
     /// The graph before a job is written into it.
@@ -107,22 +192,7 @@ impl Workflow {
         counts.max().unwrap_or(0)
     }
 
-    /// Which image or mask an edit workflow loads that the job does not have.
-    pub fn missing_image(&self, values: &JobValues) -> Option<String> {
-        let (loaded, given) = (self.source_count(), values.sources.len());
-        if given == 0 {
-            return None;
-        }
-        if loaded > given {
-            return Some(format!(
-                "the workflow loads {loaded} images, but the job has {given}"
-            ));
-        }
-        let lacks_mask = values.mask.is_none() && loaders::has_mask_loader(&self.graph);
-        lacks_mask.then(|| "the workflow loads a mask, but the job has no mask".to_owned())
-    }
-
-    /// A note if the default workflow crops the source.
+    /// A warning if the default workflow crops the source.
     pub(crate) fn crop_note(&self, sources: &[Image]) -> Option<String> {
         let size = sources.first()?.size();
         let cropped = size.round_down(job_values::BLOCK);
@@ -160,19 +230,26 @@ impl Workflow {
         Ok(())
     }
 
-    /// A note about explicit values of the job that no input takes.
+    /// Whether each image of a job needs a run of its own: no input takes their number, but one takes the
+    /// seed, without which the server would return the same image.
+    pub(crate) fn needs_runs(&self) -> bool {
+        !self.takes("n") && self.takes("seed")
+    }
+
+    /// A warning about explicit values of the job that no input takes.
     pub fn unused_values_note(&self, values: &JobValues) -> Option<String> {
         let unused: Vec<&str> = values
             .explicit()
             .iter()
             .copied()
             .filter(|name| !self.takes(name))
+            .filter(|name| *name != "n" || !self.needs_runs())
             .collect();
         (!unused.is_empty())
             .then(|| format!("no node of the workflow takes: {}", unused.join(", ")))
     }
 
-    fn takes(&self, name: &str) -> bool {
+    pub(crate) fn takes(&self, name: &str) -> bool {
         self.inputs.iter().any(|input| input.takes(name))
     }
 
@@ -218,6 +295,17 @@ impl Workflow {
         }
         Value::Object(details).to_string()
     }
+}
+
+/// Whether the schemas of the server are known.
+#[derive(Clone, Copy, PartialEq)]
+enum Stage {
+    BeforeSchemas,
+    Final,
+}
+
+fn is_source(input: &&NodeInput) -> bool {
+    matches!(input.content, InputContent::Source(_))
 }
 
 #[cfg(test)]
@@ -289,7 +377,7 @@ mod tests {
         );
         assert_eq!(
             workflow.unused_values_note(&values).as_deref(),
-            Some("no node of the workflow takes: negative_prompt, model, width, height, n, steps")
+            Some("no node of the workflow takes: negative_prompt, model, width, height, steps")
         );
     }
 

@@ -76,7 +76,6 @@ fn settings(mapping: &str, workflow: &str) -> Settings {
 /// Checks the result of writing a job into `graph`, to which at most `max_added` nodes may be added.
 fn check(workflow: &Workflow, values: &JobValues, graph: &Graph, max_added: usize) {
     workflow.unused_values_note(values);
-    workflow.missing_image(values);
     workflow.model_input();
     let details = workflow.details(values, "id");
     assert!(serde_json::from_str::<Graph>(&details).is_ok(), "{details}");

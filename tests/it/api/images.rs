@@ -77,6 +77,16 @@ async fn open_webui_image_operations() {
         api.ask(Method::GET, "/api/v1/images/config/url/verify"),
     )
     .await;
+    api.case(
+        "good",
+        api.ask(Method::GET, "/api/v1/images/verification?engine=sketch"),
+    )
+    .await;
+    api.case(
+        "unknown",
+        api.ask(Method::GET, "/api/v1/images/verification?engine=nosuch"),
+    )
+    .await;
     for (case, body) in [
         (
             "no_upstream",

@@ -116,10 +116,15 @@ async fn engine_models_and_verify_send_requests_to_the_upstream() {
     let verified = program.run(&["engine", "verify", "openai"]).done();
     let fine = "engine openai works";
     assert_eq!(verified, [fine]);
+    let as_json = program
+        .run(&["engine", "verify", "openai", "--json"])
+        .done();
+    let as_json: serde_json::Value = serde_json::from_str(&as_json.concat()).unwrap();
     assert_eq!(
-        upstream.request_lines(),
-        ["GET /v1/models", "GET /v1/models"]
+        as_json,
+        json!({"engine": "openai", "works": true, "server": null, "rows": [], "problems": []})
     );
+    assert_eq!(upstream.request_lines(), ["GET /v1/models"; 3]);
 
     let program = program.with("IMAGES_OPENAI_PARAMS", "[1]");
     let line = program.run(&["engine", "verify", "openai"]).failed(1);
@@ -129,5 +134,5 @@ async fn engine_models_and_verify_send_requests_to_the_upstream() {
     );
     let refusal = program.run(&["engine", "models", "nobody"]).failed(2);
     assert!(refusal.contains("unknown engine nobody"), "{refusal}");
-    assert_eq!(upstream.request_lines().len(), 2);
+    assert_eq!(upstream.request_lines().len(), 3);
 }

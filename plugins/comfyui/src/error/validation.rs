@@ -111,7 +111,7 @@ fn parse_node_errors(node_errors: &Value, keys: &WorkflowKeys) -> Vec<Error> {
         let node_name = format!("{class} (node {})", short_line(id));
         Some(invalid_input(&node_name, error, keys))
     };
-    sort_ids(nodes.keys())
+    sort_ids(nodes.keys().map(String::as_str))
         .into_iter()
         .filter_map(first_error)
         .collect()

@@ -4,17 +4,16 @@ use pinhole_sdk::{Error, Image, Request};
 
 use super::{MAX_IMAGES, is_abandoned};
 use crate::settings::WorkflowKeys;
-use crate::wire::{HistoryEntry, OutputFile};
+use crate::wire::{OutputFile, OutputFiles};
 use crate::{UPSTREAM, error};
 
 /// The images that the workflow saves, or else those that it sent over the socket, or else its previews.
 pub(super) fn collect_images(
-    entry: HistoryEntry,
+    files: OutputFiles,
     sent_images: Vec<Image>,
     keys: &WorkflowKeys,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Image>, Error> {
-    let files = entry.into_files()?;
     let images = if !files.saved.is_empty() {
         download_files(&files.saved, warnings)?
     } else if sent_images.is_empty() {
@@ -23,8 +22,12 @@ pub(super) fn collect_images(
         sent_images
     };
     if images.is_empty() {
+        let what = match files.others.first() {
+            Some(other) => format!("finished with {other} and no image"),
+            None => "finished without an image".to_owned(),
+        };
         let message = format!(
-            "the workflow finished without an image: add a SaveImage node to it in {}",
+            "the workflow {what}: add a SaveImage node to it in {}",
             keys.workflow
         );
         return Err(Error::protocol(message));

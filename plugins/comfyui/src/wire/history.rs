@@ -1,7 +1,10 @@
 //! The server's history: finished jobs and their files.
 
+use std::collections::BTreeSet;
+
 use pinhole_sdk::Error;
 use pinhole_sdk::request::percent_encode;
+use pinhole_sdk::upstream_text::truncate;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -10,6 +13,11 @@ use crate::workflow::sort_ids;
 
 /// Maximum number of files of one job. A workflow does not create more.
 const MAX_FILES: usize = 1000;
+/// Maximum number of other outputs in a message.
+const MAX_OTHERS: usize = 3;
+/// Length of a file's name in a message, in bytes.
+const MAX_SHOWN_NAME: usize = 100;
+const VIDEO_ENDINGS: [&str; 5] = [".mp4", ".webm", ".mkv", ".mov", ".avi"];
 
 /// A finished job.
 #[derive(Debug, Default, Deserialize)]
@@ -41,6 +49,8 @@ fn default_folder() -> String {
 pub(crate) struct OutputFiles {
     pub(crate) saved: Vec<OutputFile>,
     pub(crate) previews: Vec<OutputFile>,
+    /// What the job made besides images, such as `a video (v_00001.mp4)`.
+    pub(crate) others: Vec<String>,
 }
 
 impl HistoryEntry {
@@ -58,13 +68,14 @@ impl HistoryEntry {
     }
 
     /// The saved files and the previews, in the order of the nodes. Fails if the job failed, even if it
-    /// saved images before.
-    pub(crate) fn into_files(self) -> Result<OutputFiles, Error> {
+    /// saved images before. Nodes that save an image again are left out.
+    pub(crate) fn into_files(self, repeated: &BTreeSet<&str>) -> Result<OutputFiles, Error> {
         if let Some(error) = self.error() {
             return Err(error);
         }
-        let files: Vec<OutputFile> = sort_ids(self.outputs.keys())
+        let files: Vec<OutputFile> = sort_ids(self.outputs.keys().map(String::as_str))
             .into_iter()
+            .filter(|id| !repeated.contains(id))
             .filter_map(|id| self.outputs.get(id)?.get("images")?.as_array())
             .flatten()
             .filter_map(|image| OutputFile::deserialize(image).ok())
@@ -74,8 +85,27 @@ impl HistoryEntry {
             let message = format!("ComfyUI lists more than {MAX_FILES} images for one job");
             return Err(Error::protocol(message));
         }
-        let (saved, previews) = files.into_iter().partition(|file| file.folder == "output");
-        Ok(OutputFiles { saved, previews })
+        let others = self.others();
+        let images = files.into_iter().filter(|file| !file.is_video());
+        let (saved, previews) = images.partition(|file| file.folder == "output");
+        Ok(OutputFiles {
+            saved,
+            previews,
+            others,
+        })
+    }
+
+    /// What the nodes made besides images. Servers list videos among the images, or as `gifs`.
+    fn others(&self) -> Vec<String> {
+        let nodes = sort_ids(self.outputs.keys().map(String::as_str));
+        let outputs = nodes
+            .into_iter()
+            .filter_map(|id| self.outputs.get(id)?.as_object());
+        outputs
+            .flatten()
+            .filter_map(|(key, files)| describe_other(key, files.get(0)?))
+            .take(MAX_OTHERS)
+            .collect()
     }
 
     /// The error of a failed job, from the last message that has one.
@@ -95,7 +125,32 @@ impl HistoryEntry {
     }
 }
 
+/// What an output that is not an image is, with its file's name.
+fn describe_other(key: &str, file: &Value) -> Option<String> {
+    let name = file.get("filename").and_then(Value::as_str);
+    let what = match key {
+        "images" => {
+            let file = OutputFile::deserialize(file).ok()?;
+            file.is_video().then_some("a video")?
+        }
+        "gifs" | "video" | "videos" => "a video",
+        "audio" => "audio",
+        "text" | "string" => "a text",
+        "3d" | "model_file" | "result" => "a 3D model",
+        _ => name.map(|_| "a file")?,
+    };
+    Some(match name {
+        Some(name) => format!("{what} ({})", truncate(name, MAX_SHOWN_NAME)),
+        None => what.to_owned(),
+    })
+}
+
 impl OutputFile {
+    fn is_video(&self) -> bool {
+        let name = self.filename.to_lowercase();
+        VIDEO_ENDINGS.iter().any(|ending| name.ends_with(ending))
+    }
+
     pub(crate) fn path(&self) -> String {
         format!(
             "/view?filename={}&subfolder={}&type={}",
@@ -132,7 +187,9 @@ mod tests {
         id: &str,
     ) -> Result<(Vec<String>, Vec<String>), ErrorKind> {
         let entry = HistoryEntry::take(history, id).unwrap().unwrap();
-        let files = entry.into_files().map_err(|error| error.kind)?;
+        let files = entry
+            .into_files(&BTreeSet::new())
+            .map_err(|error| error.kind)?;
         let paths = |list: Vec<OutputFile>| list.iter().map(OutputFile::path).collect();
         Ok((paths(files.saved), paths(files.previews)))
     }
@@ -198,6 +255,45 @@ mod tests {
             HistoryEntry::take(history, "id").unwrap_err().kind,
             ErrorKind::Protocol
         );
+    }
+
+    #[test]
+    fn other_outputs_are_named() {
+        let check = |outputs: Value, expected: &[&str]| {
+            let history = Map::from_iter([("id".to_owned(), json!({"outputs": {"9": outputs}}))]);
+            let entry = HistoryEntry::take(history, "id").unwrap().unwrap();
+            let files = entry.into_files(&BTreeSet::new()).unwrap();
+            assert!(files.saved.is_empty());
+            assert_eq!(files.others, expected);
+        };
+        check(
+            json!({"gifs": [{"filename": "v.mp4"}]}),
+            &["a video (v.mp4)"],
+        );
+        check(
+            json!({"images": [{"filename": "v.webm"}], "animated": [true]}),
+            &["a video (v.webm)"],
+        );
+        check(json!({"text": ["a fox"]}), &["a text"]);
+        check(
+            json!({"audio": [{"filename": "a.flac"}]}),
+            &["audio (a.flac)"],
+        );
+        check(
+            json!({"unheard": [{"filename": "a.glb"}]}),
+            &["a file (a.glb)"],
+        );
+        check(json!({"images": 3, "odd": []}), &[]);
+    }
+
+    #[test]
+    fn repeated_outputs_are_left_out() {
+        let file = |name: &str| json!({"images": [{"filename": name}]});
+        let outputs = json!({"outputs": {"8": file("a.png"), "9": file("b.png")}});
+        let history = Map::from_iter([("id".to_owned(), outputs)]);
+        let entry = HistoryEntry::take(history, "id").unwrap().unwrap();
+        let files = entry.into_files(&BTreeSet::from(["9"])).unwrap();
+        assert_eq!(files.saved.len(), 1);
     }
 
     #[test]

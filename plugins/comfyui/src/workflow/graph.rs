@@ -87,6 +87,23 @@ pub fn image_outputs(graph: &Graph) -> BTreeSet<&str> {
     if saved.is_empty() { previews } else { saved }
 }
 
+/// The nodes of the result that save an image which a node before them saves as well.
+pub(crate) fn repeated_outputs(graph: &Graph) -> BTreeSet<&str> {
+    let mut saved = BTreeSet::new();
+    sort_ids(image_outputs(graph).into_iter())
+        .into_iter()
+        .filter(|id| {
+            let node = graph.get(*id).into_iter();
+            let mut images = node
+                .flat_map(links)
+                .filter(|link| ["images", "image"].contains(&link.input));
+            images
+                .next()
+                .is_some_and(|link| !saved.insert((link.origin, link.slot)))
+        })
+        .collect()
+}
+
 fn saves_or_previews(class: &str) -> bool {
     class.contains("Save") || class.contains("Preview")
 }
@@ -138,9 +155,23 @@ pub(super) fn input_value<'g>(graph: &'g Graph, id: &str, input: &str) -> Option
     graph.get(id)?.get("inputs")?.get(input)
 }
 
+/// The inputs of a node, with values or links.
+pub(super) fn inputs(node: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let inputs = node.get("inputs").and_then(Value::as_object);
+    inputs
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (name.as_str(), value))
+}
+
+/// The title of a node in the editor.
+pub(super) fn title<'g>(graph: &'g Graph, id: &str) -> Option<&'g str> {
+    graph.get(id)?.get("_meta")?.get("title")?.as_str()
+}
+
 /// Sorts ids of nodes by their leading number.
-pub(crate) fn sort_ids<'a>(ids: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
-    let mut sorted: Vec<&str> = ids.map(String::as_str).collect();
+pub(crate) fn sort_ids<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut sorted: Vec<&str> = ids.collect();
     sorted.sort_unstable_by_key(|id| id_order(id));
     sorted
 }

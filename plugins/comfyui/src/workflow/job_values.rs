@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 pub(super) const BLOCK: u32 = 8;
 /// Maximum number of bits of a random seed. Many programs lose digits of larger JSON numbers.
 const SEED_BITS: u32 = 53;
+/// Length of a value in a table, in bytes.
+pub(super) const MAX_SHOWN_BYTES: usize = 200;
 /// Names that no parameter may have: the host has validated the fields of the job, and a job must not
 /// select files of the server.
 const RESERVED: [&str; 13] = [
@@ -30,7 +32,7 @@ const RESERVED: [&str; 13] = [
 
 /// The values of a job, by the names that a mapping uses. Values that the job leaves open are absent;
 /// the workflow then has its own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct JobValues {
     values: BTreeMap<String, Value>,
     /// The names of the job's own parameters. An input must take each of them.
@@ -87,6 +89,17 @@ impl JobValues {
             explicit: explicit_names(job),
             rounded_size,
         })
+    }
+
+    /// The same values with the next seed.
+    #[must_use]
+    pub(crate) fn with_next_seed(&self) -> Self {
+        let mut next = self.clone();
+        if let Some(seed) = next.get("seed").and_then(Value::as_u64) {
+            let seed = seed.wrapping_add(1);
+            next.values.insert("seed".to_owned(), json!(seed));
+        }
+        next
     }
 
     pub(super) fn explicit(&self) -> &[&'static str] {

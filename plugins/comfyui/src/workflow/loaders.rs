@@ -3,27 +3,45 @@
 use pinhole_sdk::{Error, ErrorKind};
 use serde_json::{Value, json};
 
+use super::Workflow;
+use super::analysis::is_image_file;
 use super::graph::{Graph, all_links, class, input_value, sort_ids};
 use super::node_input::{InputContent, NodeInput};
 use crate::settings::WorkflowKeys;
 
+/// The input of a loader that names its file.
+pub(super) const IMAGE: &str = "image";
 /// The output of an image loader that is its mask.
 pub(super) const MASK_SLOT: u64 = 1;
 
-/// Adds inputs for source images if the mapping names none: the nodes that load an image, in the order
-/// of their ids.
-pub(super) fn add_source_inputs(graph: &Graph, inputs: &mut Vec<NodeInput>) {
-    let is_source = |input: &NodeInput| matches!(input.content, InputContent::Source(_));
-    if inputs.iter().any(is_source) {
-        return;
+impl Workflow {
+    /// Adds inputs for source images if the mapping names none: the nodes that load an image, in the
+    /// order of their ids. Nodes on which no image depends do not count.
+    pub(super) fn add_source_inputs(&mut self) {
+        let is_source = |input: &NodeInput| matches!(input.content, InputContent::Source(_));
+        if self.inputs.iter().any(is_source) {
+            return;
+        }
+        let loaders = self.loaders().into_iter().filter(|id| {
+            let is_filled = |input: &NodeInput| input.node == *id && input.input == IMAGE;
+            loads_source(&self.graph, id) && !self.inputs.iter().any(is_filled)
+        });
+        let sources: Vec<NodeInput> = loaders
+            .enumerate()
+            .map(|(index, node)| NodeInput {
+                content: InputContent::Source(index),
+                node: node.to_owned(),
+                input: IMAGE.into(),
+            })
+            .collect();
+        self.inputs.extend(sources);
     }
-    let loaders = sort_ids(graph.keys().filter(|id| loads_source(graph, id)));
-    let sources = loaders.into_iter().enumerate();
-    inputs.extend(sources.map(|(index, node)| NodeInput {
-        content: InputContent::Source(index),
-        node: node.to_owned(),
-        input: "image".into(),
-    }));
+
+    /// The nodes that load an image or a mask on which the result depends, in the order of their ids.
+    pub(super) fn loaders(&self) -> Vec<&str> {
+        let nodes = self.analysis.nodes.iter().map(String::as_str);
+        sort_ids(nodes.filter(|id| loads_file(&self.graph, id)))
+    }
 }
 
 /// Adds an input for a mask if the mapping names none: the first node that loads a mask. If there is no
@@ -56,14 +74,9 @@ pub(super) fn add_mask_input(
     inputs.push(NodeInput {
         content: InputContent::Mask,
         node,
-        input: "image".into(),
+        input: IMAGE.into(),
     });
     Ok(needs_white)
-}
-
-/// Whether a node loads a mask from a file of its own.
-pub(super) fn has_mask_loader(graph: &Graph) -> bool {
-    !mask_loaders(graph).is_empty()
 }
 
 /// Inserts a node that loads the mask, and links to it all inputs that take the mask of the first
@@ -100,14 +113,19 @@ fn insert_mask_loader(graph: &mut Graph, inputs: &[NodeInput]) -> Option<String>
 
 /// The nodes that load a mask, in the order of their ids.
 fn mask_loaders(graph: &Graph) -> Vec<&str> {
-    sort_ids(graph.keys().filter(|id| loads_mask(graph, id)))
+    sort_ids(
+        graph
+            .keys()
+            .map(String::as_str)
+            .filter(|id| loads_mask(graph, id)),
+    )
 }
 
 fn loads_source(graph: &Graph, id: &str) -> bool {
     loads_file(graph, id) && !loads_mask(graph, id)
 }
 
-fn loads_mask(graph: &Graph, id: &str) -> bool {
+pub(super) fn loads_mask(graph: &Graph, id: &str) -> bool {
     let has_mask_class = class(graph, id).is_some_and(|class| class.contains("Mask"));
     loads_file(graph, id) && (has_mask_class || gives_only_mask(graph, id))
 }
@@ -125,9 +143,13 @@ fn uses_mask(graph: &Graph, id: &str) -> bool {
     all_links(graph).any(|link| link.origin == id && link.slot == MASK_SLOT)
 }
 
+/// Whether a node loads a file: by its class, or because its image is the name of one.
 fn loads_file(graph: &Graph, id: &str) -> bool {
-    class(graph, id).is_some_and(|class| class.starts_with("LoadImage"))
-        && input_value(graph, id, "image").is_some_and(Value::is_string)
+    let file = input_value(graph, id, IMAGE).and_then(Value::as_str);
+    file.is_some_and(|file| {
+        let class = class(graph, id).unwrap_or_default().to_lowercase();
+        is_image_file(file) || class.contains("load") && class.contains("image")
+    })
 }
 
 /// Whether a node takes a mask from colors. A mask loader has a channel. A loaded image gives its
@@ -154,7 +176,6 @@ mod tests {
             edit_changes(&detected, &job, &["x", "y"]),
             [r#"1.image="x""#, r#"2.image="y""#]
         );
-        assert_eq!(edit_changes(&detected, &job, &["x"]), [r#"1.image="x""#]);
         let nodes = json!([{"type": "image", "node_ids": ["2", "1"]}]);
         let mapped = settings(&[("edit-workflow", &graph), ("edit-nodes", &nodes)]);
         assert_eq!(

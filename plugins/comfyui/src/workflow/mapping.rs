@@ -4,10 +4,24 @@ use pinhole_sdk::{Error, Settings};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::detection;
-use super::graph::{Graph, input_value};
+use super::analysis::{Analysis, COUNT_INPUTS, MODEL_INPUTS};
+use super::graph::{Graph, inputs};
 use super::node_input::{InputContent, NodeInput};
 use crate::settings::SettingKey;
+
+/// The types that are not parameters of a job.
+const TYPES: &[&str] = &[
+    "prompt",
+    "negative_prompt",
+    "model",
+    "width",
+    "height",
+    "n",
+    "steps",
+    "seed",
+    "image",
+    "mask",
+];
 
 /// One entry of the mapping.
 ///
@@ -42,40 +56,82 @@ pub(super) fn parse_mapping(
     })
 }
 
-/// The inputs that the mapping names; without a mapping, the detected ones.
+/// The inputs that the mapping names; without a mapping, those of the analysis.
 ///
-/// If a mapping leaves out the prompt, its inputs are detected as well: an image that ignores the
-/// prompt is useless. Fails if an entry names a node that the workflow does not have.
+/// An entry without nodes stands for the inputs that the analysis finds for its type. If a mapping leaves
+/// out the prompt, its inputs are found as well: an image that ignores the prompt is useless.
+///
+/// Fails if an entry names a type, a node or an input that does not exist.
 pub(super) fn job_inputs(
     graph: &Graph,
     entries: &[MappingEntry],
+    analysis: &Analysis,
     key: &SettingKey,
 ) -> Result<Vec<NodeInput>, Error> {
-    let mut inputs = Vec::new();
+    if entries.is_empty() {
+        return Ok(analysis.inputs.clone());
+    }
+    let mut inputs: Vec<NodeInput> = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
-        for input in entry.inputs(graph) {
-            let node = graph.get(&input.node);
-            if !node.is_some_and(|node| node.get("inputs").is_some_and(Value::is_object)) {
-                let value_type = entry.value_type().map(|name| format!(" ({name})"));
-                let message = format!(
-                    "entry {}{} of {key} names node {:?}, \
-                     but the workflow has no such node with inputs",
-                    index + 1,
-                    value_type.unwrap_or_default(),
-                    input.node
-                );
-                return Err(Error::invalid(key.name, message));
+        let refuse = |why: String| {
+            let name = entry.value_type().map(|name| format!(" ({name})"));
+            let message = format!(
+                "entry {}{} of {key} {why}",
+                index + 1,
+                name.unwrap_or_default()
+            );
+            Error::invalid(key.name, message)
+        };
+        entry.check_type().map_err(refuse)?;
+        let found = entry.inputs(graph).map_err(refuse)?;
+        for input in found {
+            let is_same_place =
+                |other: &&NodeInput| other.node == input.node && other.input == input.input;
+            if let Some(other) = inputs.iter().find(is_same_place)
+                && other.content != input.content
+            {
+                return Err(refuse(format!(
+                    "writes to input {} of node {:?}, which another entry writes to",
+                    input.input, input.node
+                )));
             }
             inputs.push(input);
         }
     }
-    let detected = detection::detect_inputs(graph).into_iter();
-    if entries.is_empty() {
-        inputs.extend(detected);
-    } else if !inputs.iter().any(|input| input.takes("prompt")) {
-        inputs.extend(detected.filter(|input| input.takes("prompt")));
+    let is_free = |input: &&NodeInput, inputs: &[NodeInput]| {
+        !inputs
+            .iter()
+            .any(|other| other.node == input.node && other.input == input.input)
+    };
+    let without_nodes = entries
+        .iter()
+        .filter(|entry| entry.node_ids().next().is_none());
+    let found_names = without_nodes
+        .filter_map(MappingEntry::value_type)
+        .chain(["prompt"]);
+    for name in found_names {
+        if inputs.iter().any(|input| input.takes(name)) {
+            continue;
+        }
+        let found = analysis.inputs_of(name);
+        let free: Vec<NodeInput> = found.filter(|it| is_free(it, &inputs)).cloned().collect();
+        inputs.extend(free);
     }
     Ok(inputs)
+}
+
+/// Whether the mapping names nodes for the prompt.
+pub(super) fn maps_prompt(entries: &[MappingEntry]) -> bool {
+    entries
+        .iter()
+        .any(|entry| entry.value_type() == Some("prompt") && entry.node_ids().next().is_some())
+}
+
+/// The literals that the mapping writes: the operator knows them.
+pub(super) fn writes(entries: &[MappingEntry], node: &str) -> bool {
+    entries
+        .iter()
+        .any(|entry| entry.node_ids().any(|id| id == node))
 }
 
 impl MappingEntry {
@@ -83,52 +139,112 @@ impl MappingEntry {
         self.value_type.as_deref().filter(|name| !name.is_empty())
     }
 
-    fn inputs(&self, graph: &Graph) -> Vec<NodeInput> {
-        let value_type = self.value_type();
-        if value_type.is_none() && self.value.is_null() {
-            return Vec::new();
-        }
+    fn node_ids(&self) -> impl Iterator<Item = String> {
         let ids = self.node_ids.iter().flatten().map(|id| match id {
             Value::String(id) => id.clone(),
             other => other.to_string(),
         });
-        let key = self.key.as_deref().filter(|key| !key.is_empty());
         ids.filter(|id| !id.is_empty())
-            .enumerate()
-            .map(|(index, node)| NodeInput {
+    }
+
+    /// Fails if the type is nearly one of the known ones. Others are parameters of a job.
+    fn check_type(&self) -> Result<(), String> {
+        let Some(name) = self.value_type() else {
+            return Ok(());
+        };
+        match nearest(name, TYPES.iter().copied()) {
+            Some(near) if near != name && !TYPES.contains(&name) => Err(format!(
+                "has the unknown type {name:?}: did you mean {near:?}?"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The inputs that the entry names.
+    fn inputs(&self, graph: &Graph) -> Result<Vec<NodeInput>, String> {
+        let value_type = self.value_type();
+        if value_type.is_none() && self.value.is_null() {
+            return Ok(Vec::new());
+        }
+        let key = self.key.as_deref().filter(|key| !key.is_empty());
+        let to_input = |(index, node): (usize, String)| {
+            let own: Vec<&str> = match graph.get(&node) {
+                Some(value) if value.get("inputs").is_some_and(Value::is_object) => {
+                    inputs(value).map(|(input, _)| input).collect()
+                }
+                _ => {
+                    let ids = graph.keys().map(String::as_str);
+                    let hint = hint(nearest(&node, ids));
+                    return Err(format!(
+                        "names node {node:?}, but the workflow has no such node with inputs{hint}"
+                    ));
+                }
+            };
+            let input = match key {
+                Some(key) if own.contains(&key) => key,
+                Some(key) => {
+                    let near = nearest(key, own.iter().copied());
+                    return Err(format!(
+                        "names input {key:?}, which node {node:?} does not have{}",
+                        near.map_or_else(
+                            || format!(": it has {}", own.join(", ")),
+                            |near| format!(": did you mean {near:?}?")
+                        )
+                    ));
+                }
+                None => usual_input(&own, value_type.unwrap_or("prompt")).ok_or_else(|| {
+                    format!(
+                        "has no key, and node {node:?} has no usual input for it: \
+                         set \"key\" to one of {}",
+                        own.join(", ")
+                    )
+                })?,
+            };
+            Ok(NodeInput {
                 content: match value_type {
                     None => InputContent::Literal(self.value.clone()),
                     Some("image") => InputContent::Source(index),
                     Some("mask") => InputContent::Mask,
                     Some(name) => InputContent::JobValue(name.to_owned()),
                 },
-                input: match key {
-                    Some(key) => key.to_owned(),
-                    None => usual_input(graph, &node, value_type.unwrap_or("prompt")).to_owned(),
-                },
+                input: input.to_owned(),
                 node,
             })
-            .collect()
+        };
+        self.node_ids().enumerate().map(to_input).collect()
     }
 }
 
-/// The input that usually takes a value of this type; of several, one that the node has.
-fn usual_input<'a>(graph: &Graph, node: &str, value_type: &'a str) -> &'a str {
+/// The input that usually takes a value of this type; of several, the first that the node has.
+fn usual_input<'a>(own: &[&'a str], value_type: &str) -> Option<&'a str> {
+    let alone = [value_type];
     let usual: &[&str] = match value_type {
         "prompt" | "negative_prompt" => &["text", "value", "prompt"],
-        "model" => detection::MODEL_INPUTS,
-        "seed" => detection::SEED_INPUTS,
-        "n" => detection::COUNT_INPUTS,
+        "model" => MODEL_INPUTS,
+        "seed" => &["seed", "noise_seed"],
+        "n" => COUNT_INPUTS,
         "image" | "mask" => &["image"],
-        other => return other,
+        _ => &alone,
     };
-    let has_input = |input: &&&str| input_value(graph, node, input).is_some();
-    usual
-        .iter()
-        .find(has_input)
-        .or(usual.first())
+    let holds_value = usual.iter().chain(&["value"]);
+    holds_value
+        .filter_map(|input| own.iter().find(|name| *name == input))
+        .next()
         .copied()
-        .unwrap_or(value_type)
+}
+
+/// The name that a typing error may have meant.
+fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let max = (wrong.chars().count() / 3).clamp(1, 2);
+    names
+        .map(|name| (strsim::osa_distance(wrong, name), name))
+        .filter(|(distance, _)| *distance <= max)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+fn hint(near: Option<&str>) -> String {
+    near.map_or_else(String::new, |near| format!(": did you mean {near:?}?"))
 }
 
 #[cfg(test)]
@@ -158,8 +274,7 @@ mod tests {
             {"type": "steps", "node_ids": ["3"], "key": "steps"},
             {"type": "seed", "node_ids": ["3"]},
             {"type": "model", "node_ids": ["4"]},
-            {"type": "image", "node_ids": ["9"], "key": "image"},
-            {"type": "unknown", "node_ids": ["9"]},
+            {"type": "image", "node_ids": ["9"], "key": "images"},
             {"type": "", "node_ids": ["3"], "key": "scheduler", "value": "karras"},
             {"type": null, "node_ids": ["9"], "key": "filename_prefix", "value": "fox"},
             {"node_ids": ["3"], "key": "cfg", "value": null},
@@ -182,10 +297,31 @@ mod tests {
     }
 
     #[test]
-    fn mapping_without_prompt_detects_it() {
-        let mapping =
-            json!([{"type": "steps", "node_ids": ["3"]}, {"type": "prompt", "node_ids": []}]);
+    fn mapping_without_prompt_finds_it() {
+        let mapping = json!([{"type": "steps", "node_ids": ["3"]}]);
         check(&mapping, &["3.steps=4", r#"6.text="a red fox""#]);
+    }
+
+    #[test]
+    fn entries_without_nodes_are_found() {
+        // Open WebUI stores such entries until its form is filled in.
+        let mapping = json!([
+            {"type": "prompt", "key": "text", "node_ids": [""]},
+            {"type": "width", "node_ids": []},
+            {"type": "height"},
+            {"type": "steps", "node_ids": []},
+            {"type": "seed", "node_ids": null},
+        ]);
+        check(
+            &mapping,
+            &[
+                "3.seed=42",
+                "3.steps=4",
+                "5.height=64",
+                "5.width=96",
+                r#"6.text="a red fox""#,
+            ],
+        );
     }
 
     #[track_caller]
@@ -213,6 +349,29 @@ mod tests {
                 ["must be a JSON list", "invalid type"],
             ),
             (json!([3]), ["must be a JSON list", "invalid type"]),
+            (
+                json!([{"type": "promt", "node_ids": ["6"]}]),
+                ["entry 1 (promt)", "did you mean \"prompt\"?"],
+            ),
+            (
+                json!([{"type": "prompt", "node_ids": ["6"], "key": "txt"}]),
+                [
+                    "entry 1 (prompt)",
+                    "names input \"txt\", which node \"6\" does not have: did you mean \"text\"?",
+                ],
+            ),
+            (
+                json!([{"type": "prompt", "node_ids": ["6"], "key": "quite_another"}]),
+                ["names input \"quite_another\"", "it has clip, text"],
+            ),
+            (
+                json!([{"type": "seed", "node_ids": ["6"]}]),
+                ["entry 1 (seed)", "set \"key\" to one of clip, text"],
+            ),
+            (
+                json!([{"type": "prompt", "node_ids": ["6"]}, {"type": "negative_prompt", "node_ids": ["6"]}]),
+                ["entry 2 (negative_prompt)", "which another entry writes to"],
+            ),
         ] {
             check_refused(
                 Workflow::for_generation(&settings(&[("nodes", &nodes)])),

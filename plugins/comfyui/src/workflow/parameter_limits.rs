@@ -109,9 +109,12 @@ mod tests {
                 "1": {"class_type": "PrimitiveInt", "inputs": {"value": 1}},
                 "2": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": ["1", 0]}},
                 "3": {"class_type": "LoadImage", "inputs": {"image": "x.png"}},
-                "9": {"class_type": "SaveImage", "inputs": {"images": ["2", 0]}},
+                "9": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "x"}},
             });
-            let nodes = json!([{"type": "own", "node_ids": [node], "key": key}]);
+            let nodes = json!([
+                {"type": "own", "node_ids": [node], "key": key},
+                {"type": "prompt", "node_ids": ["9"], "key": "filename_prefix"},
+            ]);
             let settings = settings(&[("workflow", &workflow), ("nodes", &nodes)]);
             let job = Job {
                 parameters: parameters.into(),

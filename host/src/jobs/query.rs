@@ -85,24 +85,25 @@ impl Jobs {
                 ));
             }
         }
-        let mut found = self.verify_settings(binding, generate).await?;
         let description = &binding.component.description;
-        if edit
+        let has_same_connections = edit
             .settings
-            .has_same_connections(&generate.settings, description)
-        {
-            return Ok(found);
+            .has_same_connections(&generate.settings, description);
+        if has_same_connections {
+            // The settings for editing are those for generating, with some more.
+            return self.verify_settings(binding, edit).await;
         }
-        let elsewhere = self.verify_settings(binding, edit).await?;
-        if let (Some(server), Some(other)) = (&mut found.server, &elsewhere.server)
-            && server != other
-        {
-            *server = format!("{server}; for edits {other}");
-        }
-        let is_new = |problem: &String| !found.problems.contains(problem);
-        let further: Vec<String> = elsewhere.problems.into_iter().filter(is_new).collect();
-        found.problems.extend(further);
-        Ok(found)
+        let generating = self.verify_settings(binding, generate).await?;
+        let editing = self.verify_settings(binding, edit).await?;
+        Ok(Verification {
+            server: match (generating.server, editing.server) {
+                (Some(server), Some(other)) if server != other => {
+                    Some(format!("{server}; for edits {other}"))
+                }
+                (server, other) => server.or(other),
+            },
+            ..editing
+        })
     }
 
     /// Checks the same for the binding at another URL, with the key for that URL. Changes no setting.

@@ -51,6 +51,9 @@ impl Workflow {
                 continue;
             }
             for (user, input) in self.users_of(&id) {
+                if outputs.contains(&user) {
+                    return Err(self.missing_images(job, &unfilled));
+                }
                 let class = class(&self.graph, &user).unwrap_or_default();
                 if is_optional(class, &input)? {
                     cut.push((user, input));

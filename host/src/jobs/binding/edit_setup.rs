@@ -1,4 +1,4 @@
-//! Whether editing is set up, as far as the engine has told.
+//! Whether editing is set up, as far as an edit has shown.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -49,7 +49,7 @@ fn default_folder() -> String {
 pub(crate) struct OutputFiles {
     pub(crate) saved: Vec<OutputFile>,
     pub(crate) previews: Vec<OutputFile>,
-    /// What the job made besides images, such as `a video (v_00001.mp4)`.
+    /// What the job made other than images, such as `a video (v_00001.mp4)`.
     pub(crate) others: Vec<String>,
 }
 
@@ -95,7 +95,7 @@ impl HistoryEntry {
         })
     }
 
-    /// What the nodes made besides images. Servers list videos among the images, or as `gifs`.
+    /// What the nodes made other than images. Servers list videos among the images, or as `gifs`.
     fn others(&self) -> Vec<String> {
         let nodes = sort_ids(self.outputs.keys().map(String::as_str));
         let outputs = nodes

@@ -98,11 +98,6 @@ pub(super) fn job_inputs(
             inputs.push(input);
         }
     }
-    let is_free = |input: &&NodeInput, inputs: &[NodeInput]| {
-        !inputs
-            .iter()
-            .any(|other| other.node == input.node && other.input == input.input)
-    };
     let without_nodes = entries
         .iter()
         .filter(|entry| entry.node_ids().next().is_none());
@@ -113,8 +108,12 @@ pub(super) fn job_inputs(
         if inputs.iter().any(|input| input.takes(name)) {
             continue;
         }
-        let found = analysis.inputs_of(name);
-        let free: Vec<NodeInput> = found.filter(|it| is_free(it, &inputs)).cloned().collect();
+        let is_free = |found: &&NodeInput| {
+            let is_same =
+                |other: &NodeInput| other.node == found.node && other.input == found.input;
+            !inputs.iter().any(is_same)
+        };
+        let free: Vec<NodeInput> = analysis.inputs_of(name).filter(is_free).cloned().collect();
         inputs.extend(free);
     }
     Ok(inputs)
@@ -350,8 +349,8 @@ mod tests {
             ),
             (json!([3]), ["must be a JSON list", "invalid type"]),
             (
-                json!([{"type": "promt", "node_ids": ["6"]}]),
-                ["entry 1 (promt)", "did you mean \"prompt\"?"],
+                json!([{"type": "prompz", "node_ids": ["6"]}]),
+                ["entry 1 (prompz)", "did you mean \"prompt\"?"],
             ),
             (
                 json!([{"type": "prompt", "node_ids": ["6"], "key": "txt"}]),

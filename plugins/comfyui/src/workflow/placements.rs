@@ -31,7 +31,7 @@ impl Workflow {
                         InputContent::JobValue(name) => name.clone(),
                         InputContent::Source(index) => format!("image {}", index + 1),
                         InputContent::Mask => "mask".to_owned(),
-                        InputContent::Literal(value) => format!("always {value}"),
+                        InputContent::Literal(literal) => format!("always {literal}"),
                     },
                     node: input.node.clone(),
                     title: title(&self.graph, &input.node).unwrap_or(class).to_owned(),
@@ -73,7 +73,7 @@ impl Workflow {
             let class = class(&self.graph, id).unwrap_or_default();
             ["Video", "WEBM"].iter().any(|word| class.contains(word))
         };
-        if !outputs.is_empty() && outputs.iter().all(|id| saves_video(id)) {
+        if !outputs.is_empty() && outputs.iter().all(saves_video) {
             problems
                 .push("the workflow saves a video and no image: add a SaveImage node".to_owned());
         }

@@ -54,7 +54,7 @@ const TEXT: &[&str] = &[
     "neg",
 ];
 /// Names of the inputs of text encoders that no word describes.
-const ENCODER_TEXTS: &[&str] = &["clip_l", "clip_g", "clip_h", "t5", "qwen25_7b", "byt5"];
+const ENCODER_TEXTS: &[&str] = &["clip_l", "clip_g", "clip_h", "t5", "qwen25_7b"];
 /// Words of inputs that hold another text: an option, a file, or a part of how a text is used.
 const OTHER_TEXT: &[&str] = &[
     "system",

@@ -179,7 +179,7 @@ impl<'g> TextSearch<'_, 'g> {
         let leaves = self.leaves(origin, side);
         let is_image_text = leaves.is_computed;
         let texts = if leaves.texts.is_empty() && leaves.unknown.len() == 1 {
-            leaves.unknown.iter().map(|place| (*place, true)).collect()
+            leaves.unknown.iter().map(|only| (*only, true)).collect()
         } else {
             leaves.texts
         };
@@ -201,9 +201,7 @@ impl<'g> TextSearch<'_, 'g> {
         } else if texts.is_empty() {
             found.unknown.extend(leaves.unknown);
         } else {
-            found
-                .candidates
-                .extend(texts.iter().map(|(place, _)| *place));
+            found.candidates.extend(texts.iter().map(|(text, _)| *text));
         }
     }
 

@@ -11,6 +11,7 @@ use super::{
 const NODES: &str = r#"[{"type": "prompt", "node_ids": [6], "key": "text"}, {"type": "negative_prompt", "node_ids": ["7"], "key": "text"}]"#;
 const WORKFLOW: &str = r#"{"6": {"class_type": "CLIPTextEncode", "inputs": {"text": "a"}},
     "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "b"}},
+    "8": {"class_type": "CLIPTextEncode", "inputs": {"text": "c"}},
     "9": {"class_type": "SaveImage", "inputs": {"images": ["6", 0], "filename_prefix": "x"}}}"#;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,15 +212,14 @@ async fn form_retains_unknown_node_types() {
         nodes
     );
     let form = ["prompt", "model", "width", "height", "steps", "seed"].map(|kind| {
-        let ids: &[&str] = if kind == "prompt" { &["7"] } else { &[] };
+        let ids: &[&str] = if kind == "prompt" { &["8"] } else { &[] };
         json!({"type": kind, "node_ids": ids, "key": "text"})
     });
-    let shown = save_form(&server, &[("COMFYUI_WORKFLOW_NODES", json!(form))]).await;
-    let expected = json!([
-        {"type": "prompt", "node_ids": ["7"], "key": "text"},
-        {"type": "negative_prompt", "node_ids": ["7"], "key": "text"},
-    ]);
-    assert_eq!(shown["COMFYUI_WORKFLOW_NODES"], expected);
+    let shown = save_form(&server, &[("COMFYUI_WORKFLOW_NODES", json!(&form))]).await;
+    // The engine finds the nodes of the entries without nodes.
+    let mut expected = form.to_vec();
+    expected.push(json!({"type": "negative_prompt", "node_ids": ["7"], "key": "text"}));
+    assert_eq!(shown["COMFYUI_WORKFLOW_NODES"], json!(expected));
     let emptied = save_form(&server, &[("COMFYUI_WORKFLOW_NODES", json!([]))]).await;
     assert_eq!(emptied["COMFYUI_WORKFLOW_NODES"], json!([]));
 }

@@ -1,7 +1,7 @@
 //! The node mapping of a ComfyUI workflow, as Open WebUI's form submits it.
 //!
 //! The form knows some types of entries. It submits exactly one entry for each of them, without nodes
-//! if the setting has none.
+//! if the setting has none. The engine finds the nodes of such an entry itself.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ const FORM_TYPES: [&[&str]; 2] = [
     &["image", "prompt", "model", "width", "height"],
 ];
 
-/// The submitted entries that name a node. If they come from the form, the displayed entries of types
-/// that the form does not know are added.
+/// The submitted entries; none if no entry names a node. If they come from the form, the displayed entries
+/// of types that the form does not know are added.
 pub(super) fn complete_nodes(submitted: Vec<Value>, displayed: &[Value]) -> Vec<Value> {
     let types: BTreeSet<&str> = submitted.iter().map(entry_type).collect();
     let form = FORM_TYPES.iter().find(|form| {
@@ -22,16 +22,22 @@ pub(super) fn complete_nodes(submitted: Vec<Value>, displayed: &[Value]) -> Vec<
     });
     let is_unknown = |entry: &&Value| form.is_some_and(|form| !form.contains(&entry_type(entry)));
     let unknown: Vec<Value> = displayed.iter().filter(is_unknown).cloned().collect();
-    let named = submitted
-        .into_iter()
-        .filter(|entry| !node_ids(entry).is_empty());
-    named.chain(unknown).collect()
+    if unknown.is_empty() && !submitted.iter().any(names_node) {
+        return Vec::new();
+    }
+    submitted.into_iter().chain(unknown).collect()
 }
 
-/// Are both lists equal? The form submits ids of nodes as strings, and entries in its own order.
+fn names_node(entry: &Value) -> bool {
+    !node_ids(entry).is_empty()
+}
+
+/// Are both lists equal? The form submits ids of nodes as strings, and entries in its own order, also
+/// those without nodes.
 pub(super) fn has_same_nodes(left: &[Value], right: &[Value]) -> bool {
     let canonical = |entries: &[Value]| {
-        let mut entries: Vec<String> = entries.iter().map(canonical_entry).collect();
+        let named = entries.iter().filter(|entry| names_node(entry));
+        let mut entries: Vec<String> = named.map(canonical_entry).collect();
         entries.sort();
         entries
     };

@@ -129,7 +129,7 @@ pub async fn run(chat: &Chat, mut turn: Turn) -> Result<Reply, Error> {
                 if intent::is_edit(chat, &turn, model, &sources).await {
                     let text = prompt.clone();
                     match image_job::edit(chat, &turn, edit_plan, text, sources).await {
-                        EditResult::Done(outcome) => return outcome,
+                        EditResult::Done(edited) => return edited,
                         EditResult::NotSetUp(instead) => warning = Some(instead),
                     }
                 }

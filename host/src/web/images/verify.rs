@@ -176,7 +176,7 @@ pub(super) async fn describe_verification(
     let binding = snapshot.operator_binding(engine.as_deref())?;
     let found = app.jobs.verify(binding).await.map_err(|error| {
         tracing::warn!("engine verification failed: {}", error.for_operator());
-        ApiError::new(StatusCode::BAD_REQUEST, &error.to_string())
+        ApiError::new(StatusCode::BAD_REQUEST, error.to_string())
     })?;
     Ok(Json(VerificationReport {
         engine: binding.name.clone(),

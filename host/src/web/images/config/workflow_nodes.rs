@@ -37,9 +37,9 @@ fn names_node(entry: &Value) -> bool {
 pub(super) fn has_same_nodes(left: &[Value], right: &[Value]) -> bool {
     let canonical = |entries: &[Value]| {
         let named = entries.iter().filter(|entry| names_node(entry));
-        let mut entries: Vec<String> = named.map(canonical_entry).collect();
-        entries.sort();
-        entries
+        let mut texts: Vec<String> = named.map(canonical_entry).collect();
+        texts.sort();
+        texts
     };
     canonical(left) == canonical(right)
 }

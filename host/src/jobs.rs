@@ -230,7 +230,8 @@ impl Jobs {
         let call = self
             .engines
             .call(component, settings, context, limits)
-            .in_group(binding.concurrency.jobs());
+            .in_group(binding.concurrency.jobs())
+            .keeping_place(binding.concurrency.keeps_place());
         let result = async {
             match edit {
                 None => call.generate(job).await,

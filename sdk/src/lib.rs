@@ -39,7 +39,7 @@
 //! | [`outline`] | what came in place of an image |
 //! | [`json_text`] | JSON as upstreams write it |
 //! | [`batch`] | the images and errors of a job that sends several requests |
-//! | [`retry`] | concurrent requests with one retry |
+//! | [`retry`] | concurrent requests with one retry, downloads of finished images |
 //! | [`settings`] | reads and declares settings |
 //! | [`families`] | settings that depend on the prefix of a model's name |
 //! | [`parameters`] | a job's own parameters, and JSON merge patches |
@@ -103,5 +103,5 @@ pub use families::Families;
 pub use refusal::Refusal;
 pub use request::{Request, send_all};
 pub use response::Response;
-pub use retry::send_with_retry;
+pub use retry::{get_finished, send_with_retry};
 pub use settings::Settings;

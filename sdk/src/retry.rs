@@ -1,4 +1,4 @@
-//! Concurrent requests with one retry.
+//! Retries: concurrent requests with one retry, and the download of what an upstream has finished.
 
 use crate::{Error, ErrorKind, Refusal, Request, Response, job, send_all};
 
@@ -7,6 +7,44 @@ use crate::{Error, ErrorKind, Refusal, Request, Response, job, send_all};
 pub const MAX_DELAY_MS: u64 = 30_000;
 /// Delay before a retry if the upstream names none, in milliseconds.
 const DEFAULT_DELAY_MS: u64 = 1000;
+
+/// Requests for something finished, at most.
+const MAX_DOWNLOADS: u32 = 6;
+/// Longest delay between two of them, in milliseconds, whatever the upstream asks for.
+const MAX_DOWNLOAD_DELAY_MS: u64 = 60_000;
+/// The statuses of an upstream, or of a proxy in front of it, that will respond later.
+const TEMPORARY: [u16; 4] = [429, 502, 503, 504];
+
+/// Requests what the upstream has finished, such as a stored image. The request orders nothing, so it is sent
+/// again while the upstream is overloaded or cannot be reached: at most six times, after the delay that the
+/// upstream asks for. Returns the last response, of any status.
+pub fn get_finished(upstream: &str, path: &str) -> Result<Response, Error> {
+    let mut default_delay_ms = DEFAULT_DELAY_MS;
+    for _ in 1..MAX_DOWNLOADS {
+        let result = Request::get(upstream, path).send();
+        let Some(delay_ms) = download_delay_ms(&result, default_delay_ms) else {
+            return result;
+        };
+        if !job::sleep(u32::try_from(delay_ms).unwrap_or(u32::MAX)) {
+            return Err(Error::new(ErrorKind::Cancelled, "the job was cancelled"));
+        }
+        default_delay_ms *= 2;
+    }
+    Request::get(upstream, path).send()
+}
+
+/// The delay before the next request; `None` if this result is final.
+fn download_delay_ms(result: &Result<Response, Error>, default_ms: u64) -> Option<u64> {
+    let delay_ms = match result {
+        Ok(response) if TEMPORARY.contains(&response.0.status()) => {
+            let headers = response.0.headers();
+            Refusal::new(response.0.status(), &headers, String::new()).retry_after_ms
+        }
+        Err(error) if error.kind == ErrorKind::Unavailable => None,
+        _ => return None,
+    };
+    Some(delay_ms.unwrap_or(default_ms).min(MAX_DOWNLOAD_DELAY_MS))
+}
 
 /// Sends one request for each item concurrently, then retries once those that the upstream did not accept
 /// ([`Refusal::is_not_accepted`]), as rate-limited or unavailable, with a delay of at most [`MAX_DELAY_MS`].

@@ -1,6 +1,7 @@
 //! Bindings: named configurations of engines, their users, and the fallback from an unavailable upstream.
 
 mod concurrency;
+mod credentials;
 mod model_lists;
 
 use http::Method;

@@ -1,5 +1,6 @@
 //! Events during a turn, as server-sent events and over Socket.IO.
 
+mod previews;
 mod revocation;
 pub(crate) mod socket_client;
 mod socket_io;

@@ -1,5 +1,6 @@
 //! Settings that administrators change while the server runs, by Open WebUI's forms and by name.
 
+mod hint_names;
 mod images_form;
 mod live_changes;
 mod other_forms;

@@ -182,7 +182,15 @@ impl Connection {
         };
         let destination = egress
             .destination(base_url, credential.unwrap_or_default(), &Tls::default())
-            .map_err(|why| format!("OPENAI_API_BASE_URL cannot be used: {why}"))?;
+            .map_err(|why| {
+                let has_user = Url::parse(&server.base_url).is_ok_and(|url| has_user(&url));
+                let remedy = if has_user {
+                    ": remove them; the server sends OPENAI_API_KEY as a bearer token"
+                } else {
+                    ""
+                };
+                format!("OPENAI_API_BASE_URL cannot be used: {why}{remedy}")
+            })?;
         let redactor = Arc::new(Redactor::for_prose(server.key.as_deref()));
         Ok(Self {
             destination,
@@ -192,6 +200,10 @@ impl Connection {
             audit: audit.clone(),
         })
     }
+}
+
+fn has_user(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
 }
 
 /// True if the URL's host is this machine or in a private network, judged by its spelling: a private IP

@@ -10,7 +10,7 @@ use super::event::{MessageEvents, PROGRESS};
 use crate::files::encode_data_url;
 
 /// Time between two events of a job. Reports in between are merged.
-const INTERVAL: Duration = Duration::from_millis(500);
+const INTERVAL: Duration = Duration::from_millis(250);
 /// Length of a preview that is emitted, in bytes.
 const MAX_PREVIEW_BYTES: usize = 128 << 10;
 

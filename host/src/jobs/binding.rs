@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use pinhole_egress::Egress;
 use pinhole_ground::environment::Environment;
-use pinhole_sandbox::engine_settings::{EngineSettings, is_connection_setting, own_variable};
+use pinhole_sandbox::engine_settings::{EngineSettings, is_connection_setting};
 use pinhole_sandbox::grant::{self, ImageHostSetting};
 use pinhole_sandbox::{Component, Engines, ResolvedSettings, SettingProblem};
 
@@ -50,8 +50,8 @@ pub(super) struct BindingContext<'a> {
 }
 
 impl Binding {
-    /// Resolves the settings of a binding. Fails only if the limit of its jobs is invalid: other problems are
-    /// its [`Self::problems`]. Reuses the connections of `previous`, the binding of the same
+    /// Resolves the settings of a binding. Fails only if the limit of its jobs or the engine's choice of the
+    /// credential is invalid: other problems are its [`Self::problems`]. Reuses the connections of `previous`, the binding of the same
     /// name before, if they lead to the same upstreams.
     pub(super) async fn new(
         name: String,
@@ -61,7 +61,8 @@ impl Binding {
         context: &BindingContext<'_>,
         previous: Option<&Self>,
     ) -> Result<Self, String> {
-        let concurrency = spec.concurrency(&name, context.environment)?;
+        let concurrency = spec.concurrency(&name, &component.description, context.environment)?;
+        EngineSettings::check_credential(&component.description, context.environment)?;
         let previous = previous
             .filter(|it| it.component.digest == component.digest && it.spec.tls == spec.tls);
         let (generate_settings, edit_settings) =
@@ -148,17 +149,7 @@ impl Binding {
         if !settings.upstreams.is_empty() {
             return Ok(());
         }
-        let first_variable = || {
-            let mut declared = description.settings.iter();
-            let setting = declared.find(|setting| setting.key == first.base_url)?;
-            setting.generate_variables.first().cloned()
-        };
-        let variable = settings
-            .settings
-            .name(&first.base_url)
-            .map(str::to_owned)
-            .or_else(first_variable)
-            .unwrap_or_else(|| own_variable(&description.name, &first.base_url));
+        let variable = settings.settings.setting_name(description, &first.base_url);
         Err(Error::invalid(
             "engine",
             format!(
@@ -205,10 +196,11 @@ fn read_settings(
         .chain(hidden.map(|setting| &setting.key))
         .collect();
     let with_names = |settings: EngineSettings| {
-        settings.with_variable_names(
-            keys.iter()
-                .map(|key| ((*key).clone(), format!("{BINDINGS} ({name}, {key})"))),
-        )
+        let credential_names = spec.credential_names(name, description, &settings);
+        let names = keys
+            .iter()
+            .map(|key| ((*key).clone(), format!("{BINDINGS} ({name}, {key})")));
+        settings.with_variable_names(names.chain(credential_names))
     };
     Ok((with_names(generate), edit.map(with_names)))
 }

@@ -7,6 +7,7 @@ use pinhole_ground::guard::Guard;
 use pinhole_ground::memory::MemoryFull;
 use pinhole_ground::text::plain;
 use pinhole_sandbox::contract::{Description, ErrorKind, SettingKind};
+use pinhole_sandbox::engine_settings::CREDENTIAL_KEY;
 use pinhole_sandbox::{
     Component, Error as EngineError, FailureSubject, RequestFailure, ResolvedSettings, Usage,
 };
@@ -243,7 +244,10 @@ fn remedy(
             let variable = variable(description, settings, |it| {
                 matches!(it, SettingKind::Secret)
             })?;
-            Some(format!("set {variable} to a key that {title} accepts"))
+            let form = settings.settings.setting_name(description, CREDENTIAL_KEY);
+            Some(format!(
+                "set {variable} to a key that {title} accepts, or {form} to the form in which it takes the key"
+            ))
         }
         // The response is not one of this kind of server.
         ErrorKind::Protocol if request_failed => {
@@ -254,19 +258,13 @@ fn remedy(
     }
 }
 
-/// The variable of the first setting of this kind: the one that is set, or the first that could be.
+/// The name of the first setting of this kind.
 fn variable(
     description: &Description,
     settings: &ResolvedSettings,
     is_wanted: impl Fn(&SettingKind) -> bool,
 ) -> Option<String> {
-    description
-        .settings
-        .iter()
-        .filter(|setting| is_wanted(&setting.kind))
-        .find_map(|setting| {
-            let first = setting.generate_variables.first().map(String::as_str);
-            settings.settings.name(&setting.key).or(first)
-        })
-        .map(str::to_owned)
+    let mut declared = description.settings.iter();
+    let setting = declared.find(|setting| is_wanted(&setting.kind))?;
+    Some(settings.settings.setting_name(description, &setting.key))
 }

@@ -2,16 +2,24 @@
 
 use serde_json::Value;
 
+use super::setting_key::SecretMembers;
+
 /// Replaces a secret in a response. In a request it means that the secret stays unchanged.
 pub const MARKER: &str = "********";
 
 /// Endings of the names of members that are secrets.
 const SECRET_ENDINGS: [&str; 5] = ["key", "auth", "secret", "token", "password"];
 
+/// Members whose values are all secrets: the headers of a binding.
+const SECRET_OBJECTS: [&str; 2] = ["headers", "edit_headers"];
+
 /// Replaces secrets by [`MARKER`]: the values of these members, and of members whose names end like those
 /// of secrets.
-pub(super) fn mask(mut value: Value, secret_members: &[String]) -> Value {
-    mask_in(&mut value, false, secret_members);
+pub(super) fn mask(mut value: Value, secret_members: &SecretMembers) -> Value {
+    match secret_members {
+        SecretMembers::All => mask_in(&mut value, true, &[]),
+        SecretMembers::Named(names) => mask_in(&mut value, false, names),
+    }
     value
 }
 
@@ -43,6 +51,7 @@ fn mask_in(value: &mut Value, is_secret: bool, secret_members: &[String]) {
 fn is_secret_member(name: &str, secret_members: &[String]) -> bool {
     let lower = name.to_lowercase();
     SECRET_ENDINGS.iter().any(|ending| lower.ends_with(ending))
+        || SECRET_OBJECTS.contains(&name)
         || secret_members.iter().any(|member| member == name)
 }
 
@@ -76,13 +85,16 @@ mod tests {
     fn mask_replaces_secrets_and_unmask_restores_them() {
         let value = json!({
             "fast": {"engine": "openai", "API_KEY": "k1", "api-auth": "", "pass": "k4", "list": [{"token": "k2"}]},
-            "slow": {"password": ["k3", 7], "keyboard": "de"},
+            "slow": {"password": ["k3", 7], "keyboard": "de", "headers": {"X-A": "k5"}},
         });
         let masked = json!({
             "fast": {"engine": "openai", "API_KEY": MARKER, "api-auth": "", "pass": MARKER, "list": [{"token": MARKER}]},
-            "slow": {"password": [MARKER, MARKER], "keyboard": "de"},
+            "slow": {"password": [MARKER, MARKER], "keyboard": "de", "headers": {"X-A": MARKER}},
         });
-        assert_eq!(mask(value.clone(), &["pass".to_owned()]), masked);
+        let named = SecretMembers::Named(vec!["pass".to_owned()]);
+        assert_eq!(mask(value.clone(), &named), masked);
+        let all = mask(json!({"X-A": "k", "n": 7}), &SecretMembers::All);
+        assert_eq!(all, json!({"X-A": MARKER, "n": MARKER}));
         let mut back = unmask(masked.clone(), &value);
         // A number is not restored: no secret is a number.
         back["slow"]["password"][1] = json!(7);

@@ -1,7 +1,10 @@
 //! The settings that can be changed while the server runs: name, variables, path and kind of each.
 
 use pinhole_sandbox::contract::{Description, Setting, SettingKind};
-use pinhole_sandbox::engine_settings::{IMAGE_HOSTS_KEY, is_edit_only, may_be_empty, own_variable};
+use pinhole_sandbox::engine_settings::{
+    CREDENTIAL_KEY, EDIT_CREDENTIAL_KEY, EDIT_HEADERS_KEY, HEADERS_KEY, IMAGE_HOSTS_KEY,
+    has_edit_connection, is_edit_only, may_be_empty, own_variable,
+};
 use serde_json::Value;
 
 use super::host_settings::HOST_SETTINGS;
@@ -26,11 +29,25 @@ pub struct SettingKey {
     pub kind: ValueKind,
     /// An empty text is a value, and does not mean that the setting is unset.
     pub may_be_empty: bool,
-    /// Names of the members that are secrets, for [`ValueKind::SecretObject`].
-    pub secret_members: Vec<String>,
+    /// Which members are secrets, for [`ValueKind::SecretObject`].
+    pub secret_members: SecretMembers,
     /// The default that an engine declares.
     pub default: Option<String>,
     pub description: String,
+}
+
+/// The members of a document that are secrets.
+#[derive(Clone, Debug)]
+pub enum SecretMembers {
+    All,
+    /// Those with these names, in addition to names that end like those of secrets.
+    Named(Vec<String>),
+}
+
+impl SecretMembers {
+    fn none() -> Self {
+        Self::Named(Vec::new())
+    }
 }
 
 /// All settings: the server's own, and those that these engines declare.
@@ -41,7 +58,7 @@ pub fn setting_keys<'a>(engines: impl IntoIterator<Item = &'a Description>) -> V
             name: setting.name.to_owned(),
             variables: vec![setting.name.to_owned()],
             shared_variables: Vec::new(),
-            secret_members: Vec::new(),
+            secret_members: SecretMembers::none(),
             path: setting.path.to_owned(),
             kind: setting.kind,
             may_be_empty: setting.name == MEANINGFUL_IF_EMPTY,
@@ -52,15 +69,18 @@ pub fn setting_keys<'a>(engines: impl IntoIterator<Item = &'a Description>) -> V
     for engine in engines {
         if !engine.upstreams.is_empty() {
             keys.push(image_hosts_key(engine));
+            keys.extend(credential_keys(engine));
         }
         for setting in &engine.settings {
             for key in engine_keys(engine, setting) {
                 add_engine_key(&mut keys, key);
             }
             if matches!(setting.kind, SettingKind::Secret) {
-                keys.iter_mut()
-                    .filter(|key| key.kind == ValueKind::SecretObject)
-                    .for_each(|key| key.secret_members.push(setting.key.clone()));
+                for key in &mut keys {
+                    if let SecretMembers::Named(members) = &mut key.secret_members {
+                        members.push(setting.key.clone());
+                    }
+                }
             }
         }
     }
@@ -74,7 +94,7 @@ fn image_hosts_key(engine: &Description) -> SettingKey {
         variables: vec![name.clone()],
         name,
         shared_variables: Vec::new(),
-        secret_members: Vec::new(),
+        secret_members: SecretMembers::none(),
         path: format!("pinhole.engines.{}.{IMAGE_HOSTS_KEY}", engine.name),
         kind: ValueKind::Text,
         may_be_empty: false,
@@ -86,6 +106,58 @@ fn image_hosts_key(engine: &Description) -> SettingKey {
              declares."
         ),
     }
+}
+
+/// The keys of the operator's choice of an engine's credential, also for editing if it can have a connection
+/// of its own.
+fn credential_keys(engine: &Description) -> Vec<SettingKey> {
+    let title = &engine.title;
+    let new_key = |key: &str, kind: ValueKind, description: String| {
+        let name = own_variable(&engine.name, key);
+        let path_key = key.replacen("edit-", "edit.", 1);
+        SettingKey {
+            variables: vec![name.clone()],
+            name,
+            shared_variables: Vec::new(),
+            secret_members: SecretMembers::All,
+            path: format!("pinhole.engines.{}.{path_key}", engine.name),
+            kind,
+            may_be_empty: false,
+            default: None,
+            description,
+        }
+    };
+    let mut keys = vec![
+        new_key(
+            CREDENTIAL_KEY,
+            ValueKind::Text,
+            format!(
+                "{title}: form in which the key is sent: none, bearer, basic (the key is user:password), \
+                 header NAME, header NAME PREFIX, or query NAME. Empty: as the engine declares it."
+            ),
+        ),
+        new_key(
+            HEADERS_KEY,
+            ValueKind::SecretObject,
+            format!(
+                "{title}: further headers with secrets, as a JSON object of names and values, such as those \
+                 of Cloudflare Access. They are redacted in responses."
+            ),
+        ),
+    ];
+    if has_edit_connection(engine) {
+        keys.push(new_key(
+            EDIT_CREDENTIAL_KEY,
+            ValueKind::Text,
+            format!("{title} for edits: the form, if edits have a URL or a key of their own."),
+        ));
+        keys.push(new_key(
+            EDIT_HEADERS_KEY,
+            ValueKind::SecretObject,
+            format!("{title} for edits: the headers, if edits have a URL or a key of their own."),
+        ));
+    }
+    keys
 }
 
 /// The keys of an engine's setting: one, or two if editing can have another value.
@@ -138,7 +210,7 @@ fn new_key(setting: &Setting, variables: Vec<String>, path: String) -> SettingKe
         name: variables.first().cloned().unwrap_or_default(),
         variables,
         shared_variables: Vec::new(),
-        secret_members: Vec::new(),
+        secret_members: SecretMembers::none(),
         path,
         kind: match setting.kind {
             SettingKind::Secret => ValueKind::Secret,

@@ -12,6 +12,9 @@ pub(crate) const PARAMS: &str = "params";
 /// Parameters of every img2img request.
 pub(crate) const EDIT_PARAMS: &str = "edit-params";
 
+/// The host reads it: how many jobs it sends at the same time.
+const CONCURRENCY: &str = "concurrency";
+
 pub(crate) fn declare() -> Vec<Setting> {
     vec![
         Setting::new(
@@ -50,6 +53,14 @@ pub(crate) fn declare() -> Vec<Setting> {
              parameters.",
         )
         .with_variables(&[], &["IMAGES_EDIT_AUTOMATIC1111_PARAMS"]),
+        Setting::new(
+            CONCURRENCY,
+            SettingKind::Integer,
+            "Jobs at the same time",
+            "Jobs that are sent at the same time; further ones wait. The web UI makes one image after the other, \
+             and does not stop for a job that only waits.",
+        )
+        .with_default(1),
     ]
 }
 

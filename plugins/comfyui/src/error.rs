@@ -4,10 +4,10 @@ mod execution;
 mod validation;
 
 use pinhole_sdk::upstream_text::{self, truncate};
-use pinhole_sdk::{Error, Refusal};
+use pinhole_sdk::{Error, ErrorKind, Refusal};
 use serde_json::Value;
 
-use crate::settings::API_KEY;
+use crate::settings::{API_KEY, WorkflowKeys};
 
 pub(crate) use execution::{execution_failed, interrupted, lost_job};
 pub(crate) use validation::{check_node_errors, from_job_refusal};
@@ -38,6 +38,18 @@ pub(crate) fn not_comfyui(status: u16, path: &str) -> Error {
     ))
 }
 
+/// The error if the workflow's result needs a socket, and there is none.
+pub(crate) fn no_socket(keys: &WorkflowKeys) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        format!(
+            "the workflow in {} sends its image over a WebSocket, but ComfyUI cannot be reached by one: let \
+             the proxy in front of ComfyUI pass WebSockets (path /ws), or save the image with a SaveImage node",
+            keys.workflow
+        ),
+    )
+}
+
 fn text_at<'a>(json: &'a Value, pointer: &str) -> &'a str {
     json.pointer(pointer)
         .and_then(Value::as_str)
@@ -51,8 +63,6 @@ fn short_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use pinhole_sdk::ErrorKind;
-
     use super::*;
 
     #[test]

@@ -1,19 +1,20 @@
 //! Runs one job on the server: queues it, waits for its end and downloads its images.
 
 mod download;
+mod job_socket;
 mod listener;
 mod polling;
 
-use pinhole_sdk::upstream::{Error as UpstreamError, Socket, connect};
 use pinhole_sdk::{Error, ErrorKind, Image, Request, log};
 use serde_json::Value;
 
-use crate::progress::JobTracker;
+use crate::progress::{JobTracker, SOCKET_CLASS};
 use crate::settings::WorkflowKeys;
 use crate::wire::{self, HistoryEntry, QueuedJob};
-use crate::workflow::{Graph, JobValues, Workflow};
+use crate::workflow::{Graph, JobValues, Workflow, class, image_outputs};
 use crate::{MAX_COUNT, UPSTREAM, cancellation, error};
 
+use job_socket::JobSocket;
 use listener::Listener;
 
 /// Maximum number of images of a job.
@@ -27,14 +28,69 @@ pub(crate) struct JobResult {
     pub(crate) warnings: Vec<String>,
 }
 
+/// One run of a graph on the server.
+struct FinishedRun {
+    prompt_id: String,
+    entry: HistoryEntry,
+    /// Images that the job sent over the socket.
+    sent_images: Vec<Image>,
+    /// The socket broke, so images that the job sent may be missing.
+    lost_socket: bool,
+    /// The graph's result arrives over the socket only.
+    sends_over_socket: bool,
+    warnings: Vec<String>,
+}
+
 /// Runs a workflow with these values. Returns at least one image, and more than the job requests if the
 /// workflow creates more: the server has already generated them.
+///
+/// Runs it once more if its images are lost: the server repeats only what it has not cached.
 pub(crate) fn run(workflow: &Workflow, values: &JobValues) -> Result<JobResult, Error> {
-    let (graph, keys) = (&workflow.fill(values), workflow.keys);
+    let (mut graph, keys) = (workflow.fill(values), workflow.keys);
+    let run = run_graph(workflow, &graph)?;
+    let (result, lost) = download::collect_images(run, keys)?;
+    let Some(nodes) = lost else {
+        return Ok(result);
+    };
+    log::write(
+        log::Level::Warn,
+        "images are lost: running the workflow again",
+    );
+    renew_outputs(&mut graph, &nodes);
+    let second_run = run_graph(workflow, &graph)?;
+    let (mut second, lost) = download::collect_images(second_run, keys)?;
+    if lost.is_some() {
+        if second.images.is_empty() {
+            return Err(Error::protocol(download::IMAGE_GONE));
+        }
+        let warning = format!("an image is missing: {}", download::IMAGE_GONE);
+        second.warnings.push(warning);
+    }
+    Ok(second)
+}
+
+/// Lets the server run these nodes again, although it has their outputs of an earlier job: an input that the
+/// node does not know counts in the comparison of both, and changes nothing else.
+fn renew_outputs(graph: &mut Graph, nodes: &[String]) {
+    for node in nodes {
+        let inputs = graph.get_mut(node).and_then(|node| node.get_mut("inputs"));
+        if let Some(inputs) = inputs.and_then(Value::as_object_mut) {
+            inputs.insert("pinhole_run".into(), Value::String(wire::random_id()));
+        }
+    }
+}
+
+/// Queues a graph and waits for its end.
+fn run_graph(workflow: &Workflow, graph: &Graph) -> Result<FinishedRun, Error> {
+    let keys = workflow.keys;
     let client_id = wire::random_id();
     let requested_id = wire::random_id();
     // Before the job is queued: a job without work ends before its response arrives.
-    let socket = open_socket(&client_id)?;
+    let mut socket = JobSocket::open(client_id.clone())?;
+    let sends_over_socket = sends_over_socket(graph);
+    if sends_over_socket && !socket.await_greeting()? {
+        return Err(error::no_socket(keys));
+    }
     let body = wire::job_body(
         graph,
         &client_id,
@@ -49,41 +105,38 @@ pub(crate) fn run(workflow: &Workflow, values: &JobValues) -> Result<JobResult, 
             cancellation::cancel_unconfirmed_job(&requested_id, &client_id);
         }
     })?;
-    let mut warnings = error::check_node_errors(graph, &node_errors, keys)
+    let warnings = error::check_node_errors(graph, &node_errors, keys)
         .inspect_err(|_| cancellation::dequeue_job(&prompt_id))?;
-    let (entry, sent_images) = wait_for_end(graph, socket, &prompt_id).inspect_err(|error| {
+    let tracker = JobTracker::new(graph, &prompt_id);
+    let wait = || {
+        let outcome = Listener::new(socket, tracker, &prompt_id).listen()?;
+        Ok((polling::wait_for_history(&prompt_id)?, outcome))
+    };
+    let (entry, outcome) = wait().inspect_err(|error| {
         if is_abandoned(error) {
             cancellation::cancel_job(&prompt_id);
         }
     })?;
-    let images = download::collect_images(entry, sent_images, keys, &mut warnings)?;
-    Ok(JobResult {
-        prompt_id,
-        images,
+    Ok(FinishedRun {
+        entry,
+        sent_images: outcome.images,
+        lost_socket: outcome.lost_socket,
+        sends_over_socket,
         warnings,
+        prompt_id,
     })
+}
+
+/// Whether the result of the graph arrives over the socket only: no node saves it on the server.
+fn sends_over_socket(graph: &Graph) -> bool {
+    let outputs = image_outputs(graph);
+    let is_socket = |id: &&str| class(graph, id) == Some(SOCKET_CLASS);
+    !outputs.is_empty() && outputs.iter().all(is_socket)
 }
 
 /// Whether the job ended only on our side. An error with a code comes from the server.
 fn is_abandoned(error: &Error) -> bool {
     matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Timeout) && error.code.is_none()
-}
-
-/// Opens the socket; `None` if that fails, as with some proxies.
-fn open_socket(client_id: &str) -> Result<Option<Socket>, Error> {
-    let socket = connect(UPSTREAM, &wire::socket_path(client_id)).and_then(|socket| {
-        socket.send(&wire::feature_flags())?;
-        Ok(socket)
-    });
-    match socket {
-        Ok(socket) => Ok(Some(socket)),
-        Err(UpstreamError::Cancelled) => Err(UpstreamError::Cancelled.into()),
-        Err(_) => {
-            let message = "no WebSocket, so no progress: polling the history instead";
-            log::write(log::Level::Warn, message);
-            Ok(None)
-        }
-    }
 }
 
 fn queue_job(body: &Value, keys: &WorkflowKeys) -> Result<QueuedJob, Error> {
@@ -92,21 +145,4 @@ fn queue_job(body: &Value, keys: &WorkflowKeys) -> Result<QueuedJob, Error> {
         .success()
         .map_err(|refusal| error::from_job_refusal(refusal, keys))?;
     QueuedJob::parse(success.json()?)
-}
-
-/// Waits for the job's end. Returns its entry in the history, and the images that it sent over the
-/// socket.
-fn wait_for_end(
-    graph: &Graph,
-    socket: Option<Socket>,
-    prompt_id: &str,
-) -> Result<(HistoryEntry, Vec<Image>), Error> {
-    let sent_images = match socket {
-        Some(socket) => {
-            let tracker = JobTracker::new(graph, prompt_id);
-            Listener::new(&socket, tracker, prompt_id).listen()?
-        }
-        None => Vec::new(),
-    };
-    Ok((polling::wait_for_history(prompt_id)?, sent_images))
 }

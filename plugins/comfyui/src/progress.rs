@@ -11,6 +11,9 @@ use crate::frame::TextFrame;
 use crate::node_progress::NodeProgress;
 use crate::workflow::Graph;
 
+/// The class of the node that sends its images over the socket instead of saving them.
+pub(crate) const SOCKET_CLASS: &str = "SaveImageWebsocket";
+
 /// The effect of a text frame on our job.
 #[derive(Debug)]
 pub(crate) enum FrameEffect {
@@ -38,6 +41,8 @@ pub(crate) struct JobTracker {
     current_node: Option<String>,
     is_running: bool,
     queue_position: Option<u32>,
+    /// Running and waiting jobs of all clients, by the last status.
+    queue_length: u64,
     note: Option<String>,
 }
 
@@ -49,8 +54,19 @@ impl JobTracker {
             current_node: None,
             is_running: false,
             queue_position: None,
+            queue_length: 0,
             note: None,
         }
+    }
+
+    /// Whether other jobs may run before ours. How many, only the queue itself says.
+    pub(crate) fn waits_behind_others(&self) -> bool {
+        !self.is_running && self.queue_length > 1
+    }
+
+    /// Applies our position in the queue. Returns whether it changed.
+    pub(crate) fn set_queue_position(&mut self, position: u32) -> bool {
+        !self.is_running && self.queue_position.replace(position) != Some(position)
     }
 
     pub(crate) fn progress(&self) -> Progress {
@@ -73,7 +89,7 @@ impl JobTracker {
             if self.apply_status(data) {
                 return FrameEffect::Ended;
             }
-        } else if !self.is_ours(data) {
+        } else if !self.is_ours(data) && !is_resumption(frame) {
             return FrameEffect::Ignored;
         }
         match frame.frame_type.as_str() {
@@ -134,11 +150,12 @@ impl JobTracker {
     }
 
     fn sends_images(&self, node: &str) -> bool {
-        self.nodes.class(node) == Some("SaveImageWebsocket")
+        self.nodes.class(node) == Some(SOCKET_CLASS)
     }
 
-    /// A status counts all jobs: ours, those before it and those behind it. The lowest count is therefore
-    /// nearest to our position. The greeting, which has a `sid`, was sent before our job was queued.
+    /// A status counts all jobs: ours, those before it and those behind it. So it gives our position only if
+    /// there is no other, and else an upper bound of the last known one. The greeting, which has a `sid`, was
+    /// sent before our job was queued.
     ///
     /// Returns true if our job was queued and never ran, and the queue is empty: another client removed
     /// it, and no further frame will concern it.
@@ -147,14 +164,16 @@ impl JobTracker {
         let (Some(jobs), None) = (remaining.and_then(Value::as_u64), data.get("sid")) else {
             return false;
         };
-        if jobs == 0 {
-            return self.queue_position.is_some() && !self.is_running;
-        }
-        let position = u32::try_from(jobs - 1).unwrap_or(u32::MAX);
-        self.queue_position = Some(
-            self.queue_position
-                .map_or(position, |lowest| lowest.min(position)),
-        );
+        let was_queued = self.queue_length > 0;
+        self.queue_length = jobs;
+        let Some(others) = jobs.checked_sub(1) else {
+            return was_queued && !self.is_running;
+        };
+        let others = u32::try_from(others).unwrap_or(u32::MAX);
+        self.queue_position = match self.queue_position {
+            Some(known) => Some(known.min(others)),
+            None => (others == 0).then_some(0),
+        };
         false
     }
 
@@ -192,6 +211,14 @@ impl JobTracker {
             self.note = Some(format!("step {} of {}", value.min(max), max));
         }
     }
+}
+
+/// Whether the frame names the node that runs for a client which connected again. It goes to that client only,
+/// and names no job.
+fn is_resumption(frame: &TextFrame) -> bool {
+    frame.frame_type == "executing"
+        && frame.data.get("prompt_id").is_none()
+        && frame.data.get("node").is_some_and(Value::is_string)
 }
 
 /// The node of the graph that represents the running node.
@@ -352,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn queue_position_is_lowest_reported() {
+    fn queue_position_comes_from_the_queue_and_never_exceeds_the_other_jobs() {
         let mut tracker = tracker();
         let status = |jobs: u64| {
             frame(
@@ -364,16 +391,34 @@ mod tests {
             "status",
             json!({"status": {"exec_info": {"queue_remaining": 0}}, "sid": "x"}),
         ));
+        assert!(!tracker.waits_behind_others());
+        // The jobs behind ours count too, so this says nothing of our position.
+        tracker.apply(&status(4));
         assert_eq!(tracker.progress().queue_position, None);
-        for (jobs, expected) in [(3, 2), (4, 2), (2, 1)] {
+        assert!(tracker.waits_behind_others());
+        assert!(tracker.set_queue_position(2));
+        assert!(!tracker.set_queue_position(2));
+        for (jobs, expected) in [(5, 2), (2, 1), (1, 0)] {
             tracker.apply(&status(jobs));
             assert_eq!(tracker.progress().queue_position, Some(expected));
         }
+        tracker.apply(&status(2));
         assert!(matches!(
             tracker.apply(&frame("execution_start", json!({"prompt_id": "mine"}))),
             FrameEffect::Progress
         ));
         assert_eq!(tracker.progress().queue_position, None);
+        assert!(!tracker.waits_behind_others() && !tracker.set_queue_position(1));
+    }
+
+    #[test]
+    fn tracker_resumes_the_node_that_ran_while_it_was_not_connected() {
+        let mut tracker = tracker();
+        let resumed = frame("executing", json!({"node": "9"}));
+        assert!(matches!(tracker.apply(&resumed), FrameEffect::Progress));
+        assert_eq!(tracker.image_role(true), Some(ImageRole::Result));
+        let of_another = frame("executing", json!({"node": "3", "prompt_id": "theirs"}));
+        assert!(matches!(tracker.apply(&of_another), FrameEffect::Ignored));
     }
 
     #[test]
@@ -384,7 +429,7 @@ mod tests {
         };
         let mut removed = tracker();
         assert!(matches!(removed.apply(&status(0)), FrameEffect::Ignored));
-        assert!(matches!(removed.apply(&status(2)), FrameEffect::Progress));
+        assert!(matches!(removed.apply(&status(2)), FrameEffect::Ignored));
         assert!(matches!(removed.apply(&status(0)), FrameEffect::Ended));
         let mut running = tracker();
         running.apply(&status(1));
@@ -403,11 +448,10 @@ mod tests {
         }
         let over = frame("executing", json!({"node": null, "prompt_id": "mine"}));
         assert!(matches!(tracker().apply(&over), FrameEffect::Ended));
-        // The greeting of a reconnected socket, and frames about other jobs.
+        // Frames about other jobs.
         for data in [
             json!({"node": null}),
             json!({"node": null, "prompt_id": "x"}),
-            json!({"node": "3"}),
         ] {
             assert!(matches!(
                 tracker().apply(&frame("executing", data)),

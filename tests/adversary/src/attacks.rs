@@ -205,6 +205,10 @@ pub const ATTACKS: &[Attack] = &[
         "S13",
         "a prompt that makes an engine send requests outside its grant",
     ),
+    attack(
+        "S14",
+        "a credential that the operator chose leaks, injects a header, or is sent for another binding",
+    ),
     attack("I1", "images that decompress to gigabytes"),
     attack("I2", "documents that claim to be images"),
     attack("I3", "images that crash a decoder"),

@@ -251,6 +251,30 @@ pub(crate) const CASES: &[AttackCase] = &[
     )
     .guarded_by(&[Guard::GrantedRequests])
     .audited_as(RefusalKind::Grant),
+    reflected!(
+        "S14-headers-of-operator",
+        "an engine cannot read a secret header that an operator set, with a scheme or as a base64 password",
+        &[Guard::SecretPlain],
+        credential::headers_of_operator
+    )
+    .audited_by(RefusalKind::Secret, &[Guard::SecretText]),
+    reflected!(
+        "S14-query-key",
+        "an engine cannot read the key that the host adds to the query of its requests",
+        &[Guard::SecretPlain],
+        credential::key_in_query
+    )
+    .audited_by(RefusalKind::Secret, &[Guard::SecretText]),
+    AttackCase::new(
+        "S14-header-injection",
+        "the name or value of an operator's header adds no other header and replaces none of the server's",
+        |target| Box::pin(credential::header_injection(target)),
+    ),
+    AttackCase::new(
+        "S14-other-binding",
+        "an engine's headers, form and key are not sent to the upstream of another binding",
+        |target| Box::pin(credential::other_binding(target)),
+    ),
 ];
 
 /// Does the text contain more consecutive characters of this form of a secret than may remain?

@@ -1,12 +1,60 @@
 //! Limits on the jobs of one binding.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use pinhole_tests::{FakeResponse, FakeUpstream, pixel_base64};
+use pinhole_tests::{FakeResponse, FakeUpstream, RecordedRequest, TestServer, pixel_base64};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use super::{generate, image_upstream, server};
+
+/// The image of an AUTOMATIC1111.
+fn txt2img() -> FakeResponse {
+    FakeResponse::json(200, &json!({"images": [pixel_base64()], "info": "{}"}))
+}
+
+/// An AUTOMATIC1111 that cannot be interrupted. It makes an image for each permit.
+async fn gated_web_ui(gate: Arc<Semaphore>) -> FakeUpstream {
+    FakeUpstream::start(move |request: RecordedRequest| {
+        let gate = gate.clone();
+        async move {
+            if request.line() != "POST /sdapi/v1/txt2img" {
+                return FakeResponse::json(404, &json!({}));
+            }
+            gate.acquire().await.unwrap().forget();
+            txt2img()
+        }
+    })
+    .await
+}
+
+fn count_jobs(upstream: &FakeUpstream) -> usize {
+    let lines = upstream.request_lines();
+    lines
+        .iter()
+        .filter(|it| *it == "POST /sdapi/v1/txt2img")
+        .count()
+}
+
+/// Waits until this holds.
+async fn until(is_true: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_true() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting)
+        .await
+        .unwrap();
+}
+
+/// Starts a job by a client that a test can disconnect.
+fn start_job(server: &Arc<TestServer>) -> JoinHandle<(u16, Value)> {
+    let server = server.clone();
+    tokio::spawn(async move { generate(&server, &json!({})).await })
+}
 
 /// An upstream that responds to each request with an image, once for each permit.
 async fn gated_upstream(gate: Arc<Semaphore>) -> FakeUpstream {
@@ -65,4 +113,46 @@ async fn concurrency_limits_the_jobs_of_a_binding_and_no_others() {
     let unlimited =
         |url: &str| json!({"slow": {"engine": "openai", "settings": {"base-url": url}}});
     check("slow", unlimited, &[("PINHOLE_SLOTS", "4")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn canceled_job_keeps_its_place_until_an_upstream_without_interrupt_has_finished() {
+    let gate = Arc::new(Semaphore::new(0));
+    let upstream = gated_web_ui(gate.clone()).await;
+    let url = upstream.url();
+    let server = TestServer::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", &url)]);
+    let server = Arc::new(server.await);
+    let load = || server.app.jobs.engines.load();
+    let canceled = start_job(&server);
+    until(|| count_jobs(&upstream) == 1).await;
+    canceled.abort();
+    assert!(canceled.await.unwrap_err().is_cancelled());
+    let next = start_job(&server);
+    // The engine sends one job at a time.
+    until(|| load().waiting == 1).await;
+    let last = start_job(&server);
+    until(|| load().waiting == 2).await;
+    assert_eq!((count_jobs(&upstream), load().used), (1, 1));
+    // Who waits leaves the queue at once.
+    last.abort();
+    until(|| load().waiting == 1).await;
+    gate.add_permits(1);
+    until(|| count_jobs(&upstream) == 2).await;
+    gate.add_permits(1);
+    let (status, body) = next.await.unwrap();
+    assert_eq!(status, 200, "{body}");
+    until(|| load().used == 0).await;
+    assert_eq!(count_jobs(&upstream), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn canceled_job_without_a_set_concurrency_leaves_its_place_and_its_connection() {
+    let gate = Arc::new(Semaphore::new(0));
+    let upstream = gated_upstream(gate.clone()).await;
+    let server = Arc::new(server(&upstream.url(), &json!({}), &[]).await);
+    let canceled = start_job(&server);
+    upstream.wait_for_requests(1).await;
+    canceled.abort();
+    until(|| server.app.jobs.engines.load().used == 0).await;
+    upstream.wait_until_idle().await;
 }

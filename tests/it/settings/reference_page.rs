@@ -36,7 +36,7 @@ the first start creates for its owner only. Anyone with the data directory can t
 are stored elsewhere. A secret encrypted under another key counts as unset, and the log reports it.
 
 In `PINHOLE_BINDINGS`, a string is a secret if its name is that of an engine's secret setting, or ends in `key`, `auth`, `secret`,
-`token` or `password`.
+`token` or `password`, or if it is the value of a header. In `PINHOLE_<ENGINE>_HEADERS` every value is.
 
 ## The images form
 

@@ -124,3 +124,36 @@ async fn tasks_of_other_users_are_hidden() {
         assert!(refused["detail"].is_string(), "{refused}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_of_an_upstream_that_works_on_is_reported() {
+    // The web UI has no resource to interrupt, and finishes its image only when the test ends.
+    let engine = FakeUpstream::start(|request: RecordedRequest| async move {
+        if request.line() == "POST /sdapi/v1/txt2img" {
+            std::future::pending::<()>().await;
+        }
+        FakeResponse::json(404, &json!({}))
+    })
+    .await;
+    let model = language_model(|_| async { FakeResponse::json(500, &json!({})) }).await;
+    let url = engine.url();
+    let server = server("automatic1111", &model, &[("AUTOMATIC1111_BASE_URL", &url)]).await;
+    let mut socket = SocketClient::connect_as(&server, &server.key).await;
+    let id = start_task(&server, &turn(true)).await;
+    while !engine
+        .request_lines()
+        .iter()
+        .any(|it| it == "POST /sdapi/v1/txt2img")
+    {
+        tokio::task::yield_now().await;
+    }
+    let (status, response) = server
+        .post_json(&format!("/api/tasks/stop/{id}"), &json!({}))
+        .await;
+    assert_eq!(status, 200, "{response}");
+    events_until(&mut socket, "c1", CANCELLED).await;
+    let (_, event) = events_until(&mut socket, "c1", "status").await;
+    let description = event["data"]["description"].as_str().unwrap();
+    assert!(description.contains("cannot be stopped"), "{event}");
+    assert_eq!(event["data"]["done"], true);
+}

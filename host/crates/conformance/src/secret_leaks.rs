@@ -1,10 +1,14 @@
 //! Finds secrets of a case in the texts that people can read.
 
+use serde_json::{Map, Value};
+
 use crate::case::Case;
 use crate::host::TaskResult;
 
 /// Variables whose names end so hold secrets.
 const SECRET_SUFFIXES: [&str; 5] = ["KEY", "AUTH", "SECRET", "TOKEN", "PASSWORD"];
+/// Variables whose names end so hold a JSON object of headers with secrets.
+const HEADERS_SUFFIX: &str = "_HEADERS";
 /// Minimum length of a secret; a shorter one occurs in ordinary text.
 const MIN_SECRET_BYTES: usize = 4;
 
@@ -23,10 +27,17 @@ pub(crate) fn find_leaks(
 ) -> Vec<String> {
     let mut leaks = Vec::new();
     for (name, value) in &case.variables {
-        if !SECRET_SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) {
+        let value = fill(value);
+        let secrets: Vec<String> = if name.ends_with(HEADERS_SUFFIX) {
+            header_values(&value)
+                .iter()
+                .flat_map(|it| spellings(it))
+                .collect()
+        } else if SECRET_SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) {
+            spellings(&value)
+        } else {
             continue;
-        }
-        let secrets = spellings(&fill(value));
+        };
         for VisibleTexts { place, texts } in visible {
             let has_secret = |text: &&String| secrets.iter().any(|secret| text.contains(secret));
             if let Some(text) = texts.iter().find(has_secret) {
@@ -37,6 +48,20 @@ pub(crate) fn find_leaks(
         }
     }
     leaks
+}
+
+/// The secrets in a JSON object of headers: each value, without its scheme.
+fn header_values(json: &str) -> Vec<String> {
+    let headers: Map<String, Value> = serde_json::from_str(json).unwrap_or_default();
+    let without_scheme = |value: &str| match value.split_once(' ') {
+        Some((_, rest)) => rest.to_owned(),
+        None => value.to_owned(),
+    };
+    headers
+        .values()
+        .filter_map(Value::as_str)
+        .map(without_scheme)
+        .collect()
 }
 
 /// The secret, its base64, and the part after a colon, as in `user:password`.

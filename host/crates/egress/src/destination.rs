@@ -15,7 +15,7 @@ use crate::address_policy::AddressPolicy;
 use crate::client::{GuardedClient, exchange};
 use crate::credential::Credential;
 use crate::error::Error;
-use crate::headers::check_request;
+use crate::headers::{check_query, check_request};
 use crate::image_host::{is_same_origin, path_below};
 use crate::response::Response;
 use crate::url::{check_path, parse_image_url};
@@ -80,7 +80,7 @@ impl Destination {
         max_bytes: usize,
         deadline: Instant,
     ) -> Result<Response, Error> {
-        let url = self.join(&request.path)?;
+        let url = self.join_with_credential(&request.path)?;
         check_request(&request.headers, &self.credential).map_err(Error::denied_request)?;
         let mut headers = request.headers;
         self.credential.add_to(&mut headers);
@@ -129,6 +129,14 @@ impl Destination {
     #[must_use]
     pub fn path_below_base<'a>(&self, url: &'a Url) -> Option<&'a str> {
         path_below(&self.base, url)
+    }
+
+    /// The URL of a path below the base URL, with the query parameter of the credential.
+    pub(crate) fn join_with_credential(&self, path: &str) -> Result<Url, Error> {
+        let mut url = self.join(path)?;
+        check_query(url.query(), &self.credential).map_err(Error::denied_request)?;
+        self.credential.add_to_url(&mut url);
+        Ok(url)
     }
 
     /// The URL of a path below the base URL. Fails on a path that a server could read as another one.

@@ -80,6 +80,13 @@ pub fn check_request(headers: &HeaderMap, credential: &Credential) -> Result<(),
     })
 }
 
+/// Refuses a query that has the parameter of the credential.
+pub(crate) fn check_query(query: Option<&str>, credential: &Credential) -> Result<(), Refusal> {
+    Guard::KeyHeaders.refuse_if(credential.uses_parameter_of(query), || {
+        "the query has the parameter that carries the key, so only the server sets it".to_owned()
+    })
+}
+
 /// Checks the number and length of a response's headers.
 pub(crate) fn check_response(headers: &HeaderMap) -> Result<(), Refusal> {
     Guard::AnswerHeaderCount.refuse_if(headers.len() > MAX_RESPONSE_HEADERS, || {

@@ -54,7 +54,7 @@ pub mod url;
 mod web_socket;
 
 pub use ::url::Url;
-pub use credential::Credential;
+pub use credential::{Credential, check_parameter_name, parse_header_name};
 pub use destination::{BaseUrl, Destination, Request};
 pub use egress::{DEFAULT_SILENCE, Egress};
 pub use error::Error;

@@ -29,7 +29,7 @@ fn check_authority(text: &str, url: &Url) -> Result<(), Refusal> {
     let host = url.host_str().unwrap_or_default();
     let has_user = !url.username().is_empty() || url.password().is_some();
     Guard::Authority.refuse_if(has_user, || {
-        format!("the URL of {host} contains a user name: put credentials in their own setting")
+        format!("the URL of {host} contains a user name or a password")
     })?;
     let (scheme, rest) = text.split_once("://").unwrap_or_default();
     let authority = rest

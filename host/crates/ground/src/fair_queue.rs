@@ -15,14 +15,19 @@
 mod state;
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
 
 use crate::guard::Guard;
 use crate::metrics::Load;
 use state::{GroupLimits, Owner, State};
 
+/// Time between two looks at the place of a waiting job.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// One in this number of slots, and of places to wait, is for users without a job.
 const RESERVED_SHARE: usize = 4;
 
@@ -78,6 +83,16 @@ pub struct JobGroup<'a> {
 pub struct Permit {
     shared: Arc<Shared>,
     owner: Owner,
+    lingers: AtomicBool,
+}
+
+/// The place of a job that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitingJob {
+    /// Jobs that most likely run before it, with the running ones that it waits for.
+    pub jobs_ahead: usize,
+    /// One of them is over for its user, and only occupies its place.
+    pub is_behind_lingering: bool,
 }
 
 /// Too many jobs wait.
@@ -148,6 +163,36 @@ impl FairQueue {
         }
     }
 
+    /// The same. Calls `report` with the job's place while it waits, whenever that changes, and with `None` when
+    /// it may run after it waited.
+    pub async fn acquire_reporting(
+        &self,
+        job: QueuedJob<'_>,
+        report: impl Fn(Option<WaitingJob>),
+    ) -> Result<Permit, QueueFull> {
+        let position = match self.enter(job)? {
+            Entered::Running(permit) => return Ok(permit),
+            Entered::Waiting(position) => position,
+        };
+        let shared = position.shared.clone();
+        let (owner, ticket) = (position.owner.clone(), position.ticket);
+        let mut granted = std::pin::pin!(position.wait());
+        let mut reported = None;
+        loop {
+            let place = shared.lock().waiting_job(&owner, ticket);
+            if place.is_some() && place != reported {
+                report(place);
+                reported = place;
+            }
+            if let Ok(permit) = timeout(REPORT_INTERVAL, &mut granted).await {
+                if reported.is_some() {
+                    report(None);
+                }
+                return Ok(permit);
+            }
+        }
+    }
+
     fn enter(&self, job: QueuedJob<'_>) -> Result<Entered, QueueFull> {
         let owner = Owner {
             user: job.user.map(Arc::from),
@@ -159,7 +204,7 @@ impl FairQueue {
         if state.may_run(&owner, group_limits, limits) {
             state.start(&owner);
             drop(state);
-            return Ok(Entered::Running(Permit { shared, owner }));
+            return Ok(Entered::Running(Permit::new(shared, owner)));
         }
         state.check_room(&owner, limits)?;
         let (granted, grant) = oneshot::channel();
@@ -215,9 +260,23 @@ impl Position {
         // The sender waits in the queue as long as this position.
         (&mut self.grant).await.ok();
         self.may_run = true;
-        Permit {
-            shared: self.shared.clone(),
-            owner: self.owner.clone(),
+        Permit::new(self.shared.clone(), self.owner.clone())
+    }
+}
+
+impl Permit {
+    fn new(shared: Arc<Shared>, owner: Owner) -> Self {
+        Self {
+            shared,
+            owner,
+            lingers: AtomicBool::new(false),
+        }
+    }
+
+    /// Marks the job as over for its user: it only occupies its place until the permit is dropped.
+    pub fn linger(&self) {
+        if !self.lingers.swap(true, Ordering::Relaxed) {
+            self.shared.lock().start_lingering(&self.owner);
         }
     }
 }
@@ -237,6 +296,9 @@ impl Drop for Position {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        if *self.lingers.get_mut() {
+            self.shared.lock().end_lingering(&self.owner);
+        }
         self.shared.release(&self.owner);
     }
 }

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::instance::{Edit, Instance};
 use crate::job_context::JobContext;
 use crate::limits::Limits;
+use crate::orphan_request::Place;
 use crate::output::JobOutput;
 use crate::resolved_settings::ResolvedSettings;
 use crate::sandbox::Sandbox;
@@ -30,6 +31,7 @@ pub struct Call<'a> {
     pub(crate) settings: &'a ResolvedSettings,
     pub(crate) context: &'a JobContext,
     pub(crate) group: Option<JobGroup<'a>>,
+    pub(crate) keeps_place: bool,
     pub(crate) limits: Limits,
 }
 
@@ -39,6 +41,15 @@ impl<'a> Call<'a> {
     pub fn in_group(self, group: JobGroup<'a>) -> Self {
         Self {
             group: Some(group),
+            ..self
+        }
+    }
+
+    /// If the job is cancelled, its place stays occupied until the upstream has responded.
+    #[must_use]
+    pub fn keeping_place(self, keeps_place: bool) -> Self {
+        Self {
+            keeps_place,
             ..self
         }
     }
@@ -83,19 +94,22 @@ impl<'a> Call<'a> {
         let values = self.settings.settings.values();
         let value_bytes = values.iter().map(|it| it.key.len() + it.value.len()).sum();
         context.usage.count_entered(value_bytes);
-        let (state, driver) = State::new(CallSetup {
+        let (mut state, driver) = State::new(CallSetup {
             upstreams: self.settings.upstreams.clone(),
             image_hosts: self.settings.image_hosts.clone(),
             redactor: self.settings.redactor.clone(),
             log_rate: self.component.log_rate.clone(),
             ..self.sandbox.call_setup(name, context, self.limits)
         });
+        let place = Place::default();
+        state.place = self.keeps_place.then(|| place.clone());
         let meter = state.cpu_meter();
         let pre = self.component.pre.clone();
         let call = async move { export(Instance::new(&pre, state, values).await?).await };
         let work = GuestWork {
             future: driver.drive(meter.clone(), call).boxed(),
             meter: meter.clone(),
+            place,
         };
         let result = Supervisor::new(self.sandbox, context, self.group, &self.limits)
             .run(work)
@@ -143,6 +157,7 @@ pub async fn describe(
     let work = GuestWork {
         future: driver.drive(meter.clone(), call).boxed(),
         meter,
+        place: Place::default(),
     };
     let result = Supervisor::new(sandbox, &context, None, &limits)
         .run(work)

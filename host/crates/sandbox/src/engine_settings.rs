@@ -1,15 +1,21 @@
 //! The settings of one engine: values that the engine reads, and secrets that stay with the host.
 
+mod credential;
 mod resolution;
 mod value;
 
 use std::collections::BTreeMap;
 
-use pinhole_egress::Redactor;
+use pinhole_egress::{Credential, Redactor};
 use serde_json::Value;
 
-use crate::contract::{Description, Setting, SettingKind, SettingValue};
+use crate::contract::{Description, Setting, SettingKind, SettingValue, Upstream};
 
+pub use credential::{
+    CREDENTIAL_KEY, CredentialForm, EDIT_CREDENTIAL_KEY, EDIT_HEADERS_KEY, HEADERS_KEY,
+    check_headers,
+};
+use credential::{ConnectionCredential, declared_credential, secrets_of};
 pub(crate) use value::check_value;
 
 /// The settings of one engine, either for generating or for editing.
@@ -19,6 +25,8 @@ pub struct EngineSettings {
     values: BTreeMap<String, Value>,
     /// By key.
     secrets: BTreeMap<String, String>,
+    /// The operator's choice of the credential.
+    credential: ConnectionCredential,
     /// By key: the variable that an administrator set. Other values are defaults of the engine.
     variables: BTreeMap<String, String>,
     /// By key: the name of a setting that is unset, if it is not a variable of the engine.
@@ -91,23 +99,92 @@ impl EngineSettings {
         self
     }
 
-    /// True if both have the same upstream URLs and credentials.
+    /// The credential of the engine's first upstream is the operator's choice, if there is one. Other upstreams
+    /// have the declared one, and no header that the operator set.
+    ///
+    /// The error names the setting.
+    pub(crate) fn upstream_credential(
+        &self,
+        description: &Description,
+        upstream: &Upstream,
+    ) -> Result<Credential, String> {
+        let key = upstream.credential.secret_key();
+        let secret = key.and_then(|key| self.secret(key));
+        let is_first = description.upstreams.first().map(|it| &it.name) == Some(&upstream.name);
+        let form = self.credential.form.as_ref().filter(|_| is_first);
+        let secret_name = || self.setting_name(description, key.unwrap_or_default());
+        let own = match (form, secret) {
+            (None, None) | (Some(CredentialForm::None), _) => Credential::default(),
+            (None, Some(secret)) => {
+                declared_credential(&upstream.credential, secret).map_err(|problem| {
+                    let label = setting_label(description, key.unwrap_or_default());
+                    format!("{label}: {problem}")
+                })?
+            }
+            (Some(_), None) => {
+                let form = self.setting_name(description, CREDENTIAL_KEY);
+                return Err(match key {
+                    Some(_) => format!("{form} is set, but {} is not", secret_name()),
+                    None => format!("{form} is set, but the engine has no key to send"),
+                });
+            }
+            (Some(form), Some(secret)) => form
+                .credential(secret)
+                .map_err(|problem| format!("{} {problem}", secret_name()))?,
+        };
+        if !is_first {
+            return Ok(own);
+        }
+        let mut headers = self.credential.headers.iter();
+        headers
+            .try_fold(own, |credential, (name, value)| {
+                credential.with_header(name, value)
+            })
+            .map_err(|problem| {
+                let form = self.setting_name(description, CREDENTIAL_KEY);
+                let headers = self.setting_name(description, HEADERS_KEY);
+                format!("{headers}: {problem}: remove it there, or set {form} to none")
+            })
+    }
+
+    /// The name by which an administrator sets this key, or can set it.
     #[must_use]
-    pub fn has_same_connections(&self, other: &Self, description: &Description) -> bool {
+    pub fn setting_name(&self, description: &Description, key: &str) -> String {
+        if let Some(name) = self.name(key) {
+            return name.to_owned();
+        }
         description
             .settings
             .iter()
-            .filter(|setting| is_connection_setting(setting))
-            .all(|setting| {
-                let key = &setting.key;
-                self.url(key) == other.url(key) && self.secret(key) == other.secret(key)
-            })
+            .find(|setting| setting.key == key)
+            .and_then(|setting| setting.generate_variables.first().cloned())
+            .unwrap_or_else(|| own_variable(&description.name, key))
+    }
+
+    /// True if both have the same upstream URLs and credentials.
+    #[must_use]
+    pub fn has_same_connections(&self, other: &Self, description: &Description) -> bool {
+        self.credential == other.credential
+            && description
+                .settings
+                .iter()
+                .filter(|setting| is_connection_setting(setting))
+                .all(|setting| {
+                    let key = &setting.key;
+                    self.url(key) == other.url(key) && self.secret(key) == other.secret(key)
+                })
     }
 
     /// Finds these secrets in text.
     #[must_use]
     pub fn redactor(&self) -> Redactor {
-        Redactor::new(self.secrets.values().map(String::as_str))
+        let keys = self.secrets.values().flat_map(|secret| {
+            let mut parts = secrets_of(secret);
+            parts.push(secret.clone());
+            parts
+        });
+        let secrets: Vec<String> = keys.chain(self.credential.secrets()).collect();
+        Redactor::new(secrets.iter().map(String::as_str))
     }
 }
 
@@ -136,6 +213,22 @@ pub fn may_be_empty(setting: &Setting) -> bool {
     matches!(setting.kind, SettingKind::Text | SettingKind::Document) && setting.default.is_some()
 }
 
+/// The keys of the operator's own settings of an engine, which no engine can declare.
+pub const RESERVED_KEYS: [&str; 5] = [
+    IMAGE_HOSTS_KEY,
+    CREDENTIAL_KEY,
+    HEADERS_KEY,
+    EDIT_CREDENTIAL_KEY,
+    EDIT_HEADERS_KEY,
+];
+
+/// True if editing can have a connection of its own.
+#[must_use]
+pub fn has_edit_connection(description: &Description) -> bool {
+    let mut settings = description.settings.iter();
+    settings.any(|it| is_connection_setting(it) && !it.edit_variables.is_empty())
+}
+
 /// True if a setting exists for editing only. Its own variable is then for editing.
 #[must_use]
 pub fn is_edit_only(setting: &Setting) -> bool {
@@ -146,4 +239,18 @@ pub fn is_edit_only(setting: &Setting) -> bool {
 #[must_use]
 pub fn is_connection_setting(setting: &Setting) -> bool {
     matches!(setting.kind, SettingKind::Url | SettingKind::Secret)
+}
+
+/// A setting as an operator knows it: `setting base-url (COMFYUI_BASE_URL)`.
+pub(crate) fn setting_label(description: &Description, key: &str) -> String {
+    let variables = description
+        .settings
+        .iter()
+        .find(|setting| setting.key == key)
+        .map(|setting| setting.generate_variables.join(" or "))
+        .unwrap_or_default();
+    if variables.is_empty() {
+        return format!("setting {key}");
+    }
+    format!("setting {key} ({variables})")
 }

@@ -188,6 +188,7 @@ impl Engines {
             settings,
             context,
             group: None,
+            keeps_place: false,
             limits,
         }
     }

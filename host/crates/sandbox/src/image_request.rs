@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use http::header::RETRY_AFTER;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 
@@ -14,8 +15,14 @@ use crate::resources::{SendError, WholeBody};
 use pinhole_egress as egress;
 use pinhole_egress::{ImageRoute, Url, redirect_target};
 
-/// Time before a connection that could not be opened is tried again. The image is made and paid for.
-const CONNECT_RETRY_DELAY: Duration = Duration::from_millis(500);
+/// Times that a request is sent again while its host is overloaded. The image is made and paid for.
+const MAX_RETRIES: u32 = 5;
+/// Time before the first retry, unless the response names another. It doubles with each retry.
+const RETRY_DELAY: Duration = Duration::from_millis(500);
+/// Longest time that a response can ask for.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
+/// The statuses of a host that will have the image later.
+const TEMPORARY: [u16; 4] = [429, 502, 503, 504];
 
 /// A request that passed all checks, with everything that sending it needs.
 pub(crate) struct ImageRequest {
@@ -47,13 +54,7 @@ impl ImageRequest {
             let message = format!("there is no upstream {}", self.upstream);
             return Err(egress::Error::Connect(message).into());
         };
-        let response = match self.get(upstream).await {
-            Err(egress::Error::Connect(_)) if self.has_time_to_retry() => {
-                sleep(CONNECT_RETRY_DELAY).await;
-                self.get(upstream).await?
-            }
-            first => first?,
-        };
+        let response = self.get_with_retries(upstream).await?;
         if response.status.is_success() {
             let body = receive(response, self.max_bytes, &self.memory).await?;
             return Ok(ImageResponse::Body(body));
@@ -73,7 +74,34 @@ impl ImageRequest {
             .await
     }
 
-    fn has_time_to_retry(&self) -> bool {
-        Instant::now() + CONNECT_RETRY_DELAY < self.deadline
+    /// Requests the image again while its host cannot be reached, or returns a temporary status.
+    async fn get_with_retries(
+        &self,
+        upstream: &Upstream,
+    ) -> Result<egress::Response, egress::Error> {
+        let mut default_delay = RETRY_DELAY;
+        for retry in 0..MAX_RETRIES {
+            let delay = match self.get(upstream).await {
+                Ok(response) if TEMPORARY.contains(&response.status.as_u16()) => {
+                    retry_after(&response).unwrap_or(default_delay)
+                }
+                // A second failure will last.
+                Err(egress::Error::Connect(_)) if retry == 0 => default_delay,
+                outcome => return outcome,
+            };
+            let delay = delay.min(MAX_RETRY_DELAY);
+            if Instant::now() + delay >= self.deadline {
+                break;
+            }
+            sleep(delay).await;
+            default_delay *= 2;
+        }
+        self.get(upstream).await
     }
+}
+
+/// The delay in seconds that a response asks for.
+fn retry_after(response: &egress::Response) -> Option<Duration> {
+    let text = response.headers.get(RETRY_AFTER)?.to_str().ok()?;
+    text.trim().parse().ok().map(Duration::from_secs)
 }

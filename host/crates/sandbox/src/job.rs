@@ -37,11 +37,15 @@ impl Host for State {
                 .into_owned()
         };
         let fraction = progress.fraction.filter(|fraction| fraction.is_finite());
-        self.context.progress.send_replace(Progress {
-            fraction: fraction.map(|fraction| fraction.clamp(0.0, 1.0)),
-            queue_position: progress.queue_position,
-            note: progress.note.map(redact),
-            preview: preview_image.filter(is_short),
+        let note = progress.note.map(redact);
+        self.context.progress.send_modify(|latest| {
+            *latest = Progress {
+                fraction: fraction.map(|fraction| fraction.clamp(0.0, 1.0)),
+                queue_position: progress.queue_position,
+                note,
+                // Engines report steps and previews by turns, and readers see only the latest report.
+                preview: preview_image.filter(is_short).or(latest.preview.take()),
+            };
         });
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The context of a job: its name and user, cancellation, progress and usage.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use pinhole_ground::audit::Actor;
 use pinhole_images::Image;
 
-/// The progress of a job. Each report replaces the previous one.
+/// The progress of a job. Each report replaces the previous one, but a report without a preview leaves the
+/// latest preview.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
     /// From 0 to 1.
@@ -18,7 +19,7 @@ pub struct Progress {
     pub queue_position: Option<u32>,
     /// A short line for a user.
     pub note: Option<String>,
-    /// The unfinished image.
+    /// The latest unfinished image.
     pub preview: Option<Image>,
 }
 
@@ -33,6 +34,8 @@ pub struct JobContext {
     pub cancel: CancellationToken,
     /// Receives the job's progress.
     pub progress: watch::Sender<Progress>,
+    /// Cancelled if the job was cancelled, but its upstream cannot be told and works on.
+    pub works_on: CancellationToken,
     /// Counts what the job uses.
     pub usage: Arc<Usage>,
 }
@@ -46,6 +49,7 @@ impl JobContext {
             user: None,
             cancel: CancellationToken::new(),
             progress: watch::Sender::default(),
+            works_on: CancellationToken::new(),
             usage: Arc::default(),
         }
     }
@@ -63,6 +67,7 @@ pub struct Usage {
     requests: AtomicU64,
     entered_bytes: AtomicU64,
     billable_requests: AtomicU64,
+    accepts_cancellation: AtomicBool,
 }
 
 impl Usage {
@@ -82,6 +87,15 @@ impl Usage {
     #[must_use]
     pub fn entered_bytes(&self) -> u64 {
         self.entered_bytes.load(Ordering::Relaxed)
+    }
+
+    /// True if the upstream accepted a request that the engine sent after the job was cancelled.
+    pub(super) fn accepts_cancellation(&self) -> bool {
+        self.accepts_cancellation.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn record_accepted_cancellation(&self) {
+        self.accepts_cancellation.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn count_request(&self) {

@@ -60,6 +60,7 @@ mod limits;
 mod log;
 mod memory_budget;
 mod network;
+mod orphan_request;
 mod outgoing_request;
 mod output;
 mod pending_approval;

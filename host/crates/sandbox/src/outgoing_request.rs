@@ -33,6 +33,8 @@ pub(crate) struct OutgoingRequest {
     pub(crate) max_response_bytes: usize,
     pub(crate) deadline: Instant,
     pub(crate) usage: Arc<Usage>,
+    /// The job is cancelled: the request asks the upstream to stop.
+    pub(crate) is_after_cancel: bool,
     /// Counts the response while it is received.
     pub(crate) memory: MemoryBudget,
     pub(crate) connection: OwnedSemaphorePermit,
@@ -41,13 +43,18 @@ pub(crate) struct OutgoingRequest {
 }
 
 impl OutgoingRequest {
+    /// May the upstream generate an image for it?
+    pub(crate) fn is_billable(&self) -> bool {
+        !matches!(self.request.method, Method::GET | Method::HEAD)
+    }
+
     /// Sends the request. Receives the whole response, or only the head of an event stream.
     pub(crate) async fn send(self) -> Result<ResponseResource, SendError> {
         let Some(upstream) = self.upstreams.get(&self.upstream) else {
             let message = format!("there is no upstream {}", self.upstream);
             return Err(egress::Error::Connect(message).into());
         };
-        let is_billable = !matches!(self.request.method, Method::GET | Method::HEAD);
+        let is_billable = self.is_billable();
         if is_billable {
             self.usage.add_billable_request();
         }
@@ -60,6 +67,9 @@ impl OutgoingRequest {
             self.usage.remove_billable_request();
         }
         let mut response = sent?;
+        if is_billable && self.is_after_cancel && response.status.is_success() {
+            self.usage.record_accepted_cancellation();
+        }
         let (status, headers) = (response.status, std::mem::take(&mut response.headers));
         let is_event_stream = headers
             .get(CONTENT_TYPE)

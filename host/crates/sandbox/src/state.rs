@@ -21,6 +21,7 @@ use crate::job_context::JobContext;
 use crate::limits::Limits;
 use crate::memory_budget::MemoryBudget;
 use crate::network::Network;
+use crate::orphan_request::Place;
 use crate::redaction::CallRedactor;
 use pinhole_egress::Redactor;
 use pinhole_ground::audit::{AuditLog, Event, RefusalKind};
@@ -65,6 +66,8 @@ pub struct State {
     pub(crate) redactor: CallRedactor,
     pub(crate) log: GuestLog,
     pub(crate) decoder: Decoder,
+    /// The call's place, if a request may hold it after the job was cancelled.
+    pub(crate) place: Option<Place>,
     audit: AuditLog,
     guest_memory: GuestMemory,
     wasi: WasiCtx,
@@ -115,6 +118,7 @@ impl State {
             ),
             redactor: redactor(),
             decoder: setup.decoder,
+            place: None,
             guest_memory: GuestMemory::new(&limits, share.job()),
             // Without files, environment, arguments, standard input, sockets and name resolution.
             wasi: WasiCtx::builder()

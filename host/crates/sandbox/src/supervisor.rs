@@ -19,15 +19,18 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Error;
 use crate::guest_runtime::CpuMeter;
 use crate::host_task::describe_crash;
-use crate::job_context::JobContext;
+use crate::job_context::{JobContext, Progress};
 use crate::limits::Limits;
+use crate::orphan_request::Place;
 use crate::sandbox::Sandbox;
-use pinhole_ground::fair_queue::{JobGroup, Permit, QueuedJob};
+use pinhole_ground::fair_queue::{JobGroup, Permit, QueuedJob, WaitingJob};
 
 /// The work of a call, and the meter of its CPU time.
 pub(crate) struct GuestWork<T> {
     pub(crate) future: BoxFuture<'static, Result<T, Error>>,
     pub(crate) meter: CpuMeter,
+    /// Receives the call's slot.
+    pub(crate) place: Place,
 }
 
 /// Runs one call within its time.
@@ -60,14 +63,18 @@ impl<'a> Supervisor<'a> {
 
     /// Waits for a slot, and runs the call until it ends or is stopped.
     pub(crate) async fn run<T: Send + 'static>(&self, work: GuestWork<T>) -> Result<T, Error> {
-        let slot = self.acquire_slot().await?;
-        let GuestWork { future, meter } = work;
+        let GuestWork {
+            future,
+            meter,
+            place,
+        } = work;
+        place.set(self.acquire_slot().await?).ok();
         // The guest runtimes stop with the sandbox. They must run until the engine has asked its upstream to
         // stop, even if the server is dropped before.
         let sandbox = self.sandbox.clone();
         let call = async move {
             let result = future.await;
-            drop((slot, sandbox));
+            drop((place, sandbox));
             result
         };
         let task = self.sandbox.guest_runtimes.spawn(Box::pin(call), meter);
@@ -76,10 +83,14 @@ impl<'a> Supervisor<'a> {
 
     async fn acquire_slot(&self) -> Result<Permit, Error> {
         let wall = self.limits.wall;
-        let acquire = self.sandbox.queue.acquire(QueuedJob {
+        let job = QueuedJob {
             user: self.context.user.as_deref(),
             group: self.group,
-        });
+        };
+        let acquire = self
+            .sandbox
+            .queue
+            .acquire_reporting(job, |waiting| self.report_waiting(waiting));
         tokio::select! {
             acquired = timeout_at(self.started + wall, acquire) => match acquired {
                 Ok(slot) => Ok(slot?),
@@ -87,6 +98,20 @@ impl<'a> Supervisor<'a> {
             },
             () = self.context.cancel.cancelled() => Err(Error::cancelled()),
         }
+    }
+
+    /// Reports that the job waits here, or no longer.
+    fn report_waiting(&self, waiting: Option<WaitingJob>) {
+        let note = |waiting: WaitingJob| {
+            waiting
+                .is_behind_lingering
+                .then(|| "waiting: the upstream still works on a cancelled job".to_owned())
+        };
+        self.context.progress.send_replace(Progress {
+            queue_position: waiting.map(|it| u32::try_from(it.jobs_ahead).unwrap_or(u32::MAX)),
+            note: waiting.and_then(note),
+            ..Progress::default()
+        });
     }
 
     async fn wait<T>(&self, mut task: GuestTask<T>) -> Result<T, Error> {

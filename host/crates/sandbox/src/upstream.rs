@@ -34,6 +34,7 @@ use wasmtime::component::Resource;
 use crate::contract::UpstreamError;
 use crate::contract::pinhole::engine::upstream::{Error, Host, HostPending, Request};
 use crate::network::{Denial, RequestFailure};
+use crate::orphan_request::OrphanRequest;
 use crate::outgoing_request::OutgoingRequest;
 use crate::request_body::{check_texts, header_map};
 use crate::resources::{
@@ -134,6 +135,7 @@ impl State {
             max_response_bytes: self.limits.response_bytes,
             deadline: self.request_deadline(),
             usage: self.context.usage.clone(),
+            is_after_cancel: self.context.cancel.is_cancelled(),
             memory: self.memory.clone(),
             connection,
             body_reservation: body.reservation,
@@ -171,6 +173,21 @@ impl State {
     /// Starts a request. Its sockets, and all that it spawns, are on the server's runtime.
     fn start_request(&self, outgoing: OutgoingRequest) -> PendingRequest {
         let io = self.network.io.clone();
+        let may_outlive_job = outgoing.is_billable() && !outgoing.is_after_cancel;
+        if may_outlive_job && let Some(place) = &self.place {
+            let held = place.clone();
+            let request = OrphanRequest {
+                task: io.spawn(async move {
+                    let sent = outgoing.send().await;
+                    drop(held);
+                    sent
+                }),
+                engine: self.engine.clone(),
+                context: self.context.clone(),
+                place: place.clone(),
+            };
+            return self.network.host_tasks.spawn(request);
+        }
         self.network
             .host_tasks
             .spawn(TokioContext::new(outgoing.send(), io))

@@ -15,6 +15,7 @@ pub(in crate::jobs) struct Concurrency {
     max_jobs: usize,
     max_jobs_per_user: usize,
     reserved_jobs: usize,
+    is_set: bool,
 }
 
 impl Concurrency {
@@ -44,7 +45,14 @@ impl Concurrency {
             max_jobs,
             max_jobs_per_user: share(engines.slots_per_user()),
             reserved_jobs,
+            is_set: number.is_some(),
         }
+    }
+
+    /// Whether a cancelled job keeps its place until its upstream has responded: who sets the number of jobs says
+    /// how many the upstream can do, and the upstream may work on.
+    pub(in crate::jobs) fn keeps_place(&self) -> bool {
+        self.is_set
     }
 
     /// The group of the binding's jobs.

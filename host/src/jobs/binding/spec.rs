@@ -6,7 +6,8 @@ use pinhole_egress::Tls;
 use pinhole_ground::environment::Environment;
 use pinhole_sandbox::contract::{Description, Setting};
 use pinhole_sandbox::engine_settings::{
-    IMAGE_HOSTS_KEY, is_connection_setting, is_edit_only, own_variable,
+    CREDENTIAL_KEY, CredentialForm, EDIT_CREDENTIAL_KEY, EDIT_HEADERS_KEY, EngineSettings,
+    HEADERS_KEY, IMAGE_HOSTS_KEY, check_headers, is_connection_setting, is_edit_only, own_variable,
 };
 use pinhole_sandbox::grant::ImageHostSetting;
 use serde::Deserialize;
@@ -20,6 +21,8 @@ use crate::jobs::size::parse_size;
 pub const BINDINGS: &str = "PINHOLE_BINDINGS";
 /// Bindings that an operator may define.
 pub const MAX_BINDINGS: usize = 64;
+/// The key of the setting by which an engine declares how many jobs its upstream does at the same time.
+const CONCURRENCY_KEY: &str = "concurrency";
 /// Length of a binding's name in bytes.
 const MAX_NAME_BYTES: usize = 40;
 /// Groups, and chat models, in each list of one binding.
@@ -35,6 +38,13 @@ pub(in crate::jobs) struct BindingSpec {
     settings: Map<String, Value>,
     /// The same for editing only.
     edit_settings: Map<String, Value>,
+    /// The form in which the engine's key is sent, in place of the one that the engine declares.
+    credential: Option<String>,
+    /// Headers with secrets, by name.
+    headers: Option<Map<String, Value>>,
+    /// The same for editing only, if editing has a connection of its own.
+    edit_credential: Option<String>,
+    edit_headers: Option<Map<String, Value>>,
     pub(super) model: Option<String>,
     pub(super) size: Option<String>,
     pub(super) steps: Option<u32>,
@@ -91,19 +101,28 @@ impl BindingSpec {
         self.engine.as_deref().unwrap_or(name)
     }
 
-    /// Jobs of the binding that run at the same time, if an operator limits them: by the binding itself, or by
-    /// the variable of the engine for the binding of the engine's own name.
+    /// Jobs of the binding that run at the same time, if something limits them: the binding itself, the variable
+    /// of the engine for the binding of the engine's own name, or the default of the engine's setting.
     pub(super) fn concurrency(
         &self,
         name: &str,
+        description: &Description,
         environment: &Environment,
     ) -> Result<Option<u32>, String> {
-        if self.concurrency.is_some() || self.engine(name) != name {
+        if self.concurrency.is_some() {
             return Ok(self.concurrency);
         }
-        let variable = own_variable(name, "concurrency");
-        let Some(text) = environment.get(&variable) else {
-            return Ok(None);
+        let mut declared = description.settings.iter();
+        let default = declared
+            .find(|setting| setting.key == CONCURRENCY_KEY)
+            .and_then(|setting| setting.default.as_deref()?.parse().ok())
+            .filter(|number| check_concurrency(*number).is_ok());
+        let variable = own_variable(name, CONCURRENCY_KEY);
+        let text = environment
+            .get(&variable)
+            .filter(|_| self.engine(name) == name);
+        let Some(text) = text else {
+            return Ok(default);
         };
         let number = text.trim().parse().unwrap_or(0);
         check_concurrency(number).map_err(|why| format!("{variable} is {text:?}: it {why}"))?;
@@ -135,12 +154,33 @@ impl BindingSpec {
         if let Some(number) = self.concurrency {
             check_concurrency(number).map_err(|why| format!("concurrency {why}"))?;
         }
+        self.check_credentials()?;
         let groups = self.groups.as_ref().map_or(0, Vec::len);
         let lengths = [groups, self.preferred_by.len(), self.chat_models.len()];
         if lengths.iter().any(|length| *length > MAX_LIST_ENTRIES) {
             return Err(format!(
                 "more than {MAX_LIST_ENTRIES} groups or chat models"
             ));
+        }
+        Ok(())
+    }
+
+    fn check_credentials(&self) -> Result<(), String> {
+        for (field, form) in [
+            ("credential", &self.credential),
+            ("edit_credential", &self.edit_credential),
+        ] {
+            if let Some(form) = form.as_ref().filter(|form| !form.is_empty()) {
+                CredentialForm::parse(form).map_err(|why| format!("{field} {why}"))?;
+            }
+        }
+        for (field, headers) in [
+            ("headers", &self.headers),
+            ("edit_headers", &self.edit_headers),
+        ] {
+            if let Some(headers) = headers {
+                check_headers(headers).map_err(|why| format!("{field} {why}"))?;
+            }
         }
         Ok(())
     }
@@ -180,9 +220,11 @@ impl BindingSpec {
 
     /// True if the binding has a URL or a secret of its own.
     pub(super) fn has_own_connection(&self, description: &Description) -> bool {
-        description.settings.iter().any(|setting| {
-            is_connection_setting(setting) && self.keys().any(|key| *key == setting.key)
-        })
+        let mut headers = [&self.headers, &self.edit_headers].into_iter().flatten();
+        headers.any(|headers| !headers.is_empty())
+            || description.settings.iter().any(|setting| {
+                is_connection_setting(setting) && self.keys().any(|key| *key == setting.key)
+            })
     }
 
     /// The variables as the binding's engine reads them.
@@ -224,7 +266,58 @@ impl BindingSpec {
                 overlay.push((edit_variable, to_variable(value)));
             }
         }
+        let own_credentials = self.credentials();
+        for key in CREDENTIAL_KEYS {
+            let variable = own_variable(&description.name, key);
+            match own_credentials.iter().find(|(own, _)| *own == key) {
+                Some((_, text)) => overlay.push((variable, text.clone())),
+                None if has_own_connection => hidden.push(variable),
+                None => {}
+            }
+        }
         Ok(environment.without(&hidden).overlaid(overlay))
+    }
+
+    /// The choice of the credential, as the texts of the engine's variables, by key.
+    fn credentials(&self) -> Vec<(&'static str, String)> {
+        let text = |headers: &Map<String, Value>| {
+            if headers.is_empty() {
+                return String::new();
+            }
+            Value::from(headers.clone()).to_string()
+        };
+        let credentials = [
+            (CREDENTIAL_KEY, self.credential.clone()),
+            (HEADERS_KEY, self.headers.as_ref().map(text)),
+            (EDIT_CREDENTIAL_KEY, self.edit_credential.clone()),
+            (EDIT_HEADERS_KEY, self.edit_headers.as_ref().map(text)),
+        ];
+        let set = credentials.into_iter();
+        set.filter_map(|(key, text)| Some((key, text?))).collect()
+    }
+
+    /// The names of the choice of the credential in these settings that come from the binding, by key.
+    pub(super) fn credential_names(
+        &self,
+        name: &str,
+        description: &Description,
+        settings: &EngineSettings,
+    ) -> Vec<(String, String)> {
+        let has_own_connection = self.has_own_connection(description);
+        let own = self.credentials();
+        let mut names = Vec::new();
+        for (key, edit_key) in [
+            (CREDENTIAL_KEY, EDIT_CREDENTIAL_KEY),
+            (HEADERS_KEY, EDIT_HEADERS_KEY),
+        ] {
+            let is_edit = settings.name(key) == Some(&own_variable(&description.name, edit_key));
+            let own_key = if is_edit { edit_key } else { key };
+            if has_own_connection || own.iter().any(|(it, _)| *it == own_key) {
+                let field = own_key.replace('-', "_");
+                names.push((key.to_owned(), format!("{BINDINGS} ({name}, {field})")));
+            }
+        }
+        names
     }
 
     fn check_keys(&self, name: &str, description: &Description) -> Result<(), String> {
@@ -241,6 +334,14 @@ impl BindingSpec {
         ))
     }
 }
+
+/// The keys of the choice of the credential.
+const CREDENTIAL_KEYS: [&str; 4] = [
+    CREDENTIAL_KEY,
+    HEADERS_KEY,
+    EDIT_CREDENTIAL_KEY,
+    EDIT_HEADERS_KEY,
+];
 
 fn check_concurrency(number: u32) -> Result<(), String> {
     if (1..=MAX_SLOTS).contains(&number) {
@@ -259,33 +360,61 @@ fn to_variable(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use pinhole_sandbox::contract::{Abilities, SettingKind};
+
     use super::*;
 
+    /// An engine whose setting `concurrency` has this default, if any.
+    fn engine(default: Option<&str>) -> Description {
+        let setting = Setting {
+            key: CONCURRENCY_KEY.to_owned(),
+            title: String::new(),
+            description: String::new(),
+            kind: SettingKind::Integer,
+            default: default.map(str::to_owned),
+            generate_variables: Vec::new(),
+            edit_variables: Vec::new(),
+        };
+        Description {
+            name: "my-engine".to_owned(),
+            title: String::new(),
+            version: String::new(),
+            abilities: Abilities::default(),
+            settings: vec![setting],
+            upstreams: Vec::new(),
+        }
+    }
+
     #[test]
-    fn concurrency_comes_from_the_binding_or_the_engines_variable() {
+    fn concurrency_comes_from_the_binding_the_engines_variable_or_its_default() {
         let environment = |value: &str| {
             let variable = "PINHOLE_MY_ENGINE_CONCURRENCY".to_owned();
             Environment::new([(variable, value.to_owned())])
         };
+        let (plain, single) = (engine(None), engine(Some("1")));
         let default = BindingSpec::default();
-        assert_eq!(
-            default.concurrency("my-engine", &environment("7")),
-            Ok(Some(7))
-        );
-        assert_eq!(default.concurrency("my-engine", &environment("")), Ok(None));
+        let check = |spec: &BindingSpec, name, engine, value, expected| {
+            let number = spec.concurrency(name, engine, &environment(value));
+            assert_eq!(number, Ok(expected), "{name} {value}");
+        };
+        check(&default, "my-engine", &plain, "7", Some(7));
+        check(&default, "my-engine", &plain, "", None);
+        check(&default, "my-engine", &single, "7", Some(7));
+        check(&default, "my-engine", &single, "", Some(1));
         let own = BindingSpec {
             concurrency: Some(3),
             ..BindingSpec::default()
         };
-        assert_eq!(own.concurrency("my-engine", &environment("7")), Ok(Some(3)));
+        check(&own, "my-engine", &single, "7", Some(3));
         let other = BindingSpec {
             engine: Some("my-engine".to_owned()),
             ..BindingSpec::default()
         };
-        assert_eq!(other.concurrency("photo", &environment("7")), Ok(None));
+        check(&other, "photo", &plain, "7", None);
+        check(&other, "photo", &single, "7", Some(1));
         for invalid in ["0", "many", "10001", "-1"] {
             let error = default
-                .concurrency("my-engine", &environment(invalid))
+                .concurrency("my-engine", &single, &environment(invalid))
                 .unwrap_err();
             assert_eq!(
                 error,

@@ -1,18 +1,20 @@
 //! Listens to the socket until the job ends.
 
-use pinhole_sdk::upstream::{Document, Error as UpstreamError, Frame, Message, Socket};
-use pinhole_sdk::{Error, Image, job, log};
+use pinhole_sdk::upstream::{Document, Frame, Message};
+use pinhole_sdk::{Error, Image, job};
 
+use super::job_socket::{JobSocket, Received};
 use super::{MAX_IMAGES, polling};
 use crate::frame::{BINARY_HEADER_BYTES, BinaryHeader, MAX_TYPE_BYTES, TextFrame, is_relevant};
 use crate::progress::{FrameEffect, ImageRole, JobTracker};
 
-/// Maximum silence before the first frame. ComfyUI greets immediately, so a longer silence means that
-/// a proxy accepted the socket without a connection to ComfyUI.
-const GREETING_TIMEOUT_MS: u32 = 5_000;
-/// Maximum silence after that until the history is polled. ComfyUI is silent while it loads a model, but
-/// so is a broken connection.
+/// Maximum silence until the history is polled. ComfyUI is silent while it loads a model, but so is a broken
+/// connection.
 const SILENCE_TIMEOUT_MS: u32 = 60_000;
+/// Silence after a change of the queue until it is requested. Several changes follow each other.
+const QUEUE_DELAY_MS: u32 = 300;
+/// Changes of the queue after which it is requested even without silence.
+const MAX_QUEUE_CHANGES: u32 = 20;
 /// Number of consecutive frames without news of our job after which the history is polled. With other
 /// clients' jobs, the socket may never be silent.
 const MAX_FOREIGN_FRAMES: u32 = 1200;
@@ -20,52 +22,85 @@ const MAX_FOREIGN_FRAMES: u32 = 1200;
 const STATUS_WEIGHT: u32 = 100;
 
 pub(super) struct Listener<'a> {
-    socket: &'a Socket,
+    socket: JobSocket,
     tracker: JobTracker,
     prompt_id: &'a str,
-    /// Images that the job sent over the socket.
-    images: Vec<Image>,
+    outcome: SocketOutcome,
     /// Consecutive frames without news of our job.
     foreign_frames: u32,
+    /// Changes of the queue since it was last requested.
+    queue_changes: u32,
+}
+
+/// What the socket brought.
+#[derive(Default)]
+pub(super) struct SocketOutcome {
+    /// Images that the job sent.
+    pub(super) images: Vec<Image>,
+    /// Frames may be lost.
+    pub(super) lost_socket: bool,
 }
 
 impl<'a> Listener<'a> {
-    pub(super) fn new(socket: &'a Socket, tracker: JobTracker, prompt_id: &'a str) -> Self {
+    pub(super) fn new(socket: JobSocket, tracker: JobTracker, prompt_id: &'a str) -> Self {
         Self {
             socket,
             tracker,
             prompt_id,
-            images: Vec::new(),
+            outcome: SocketOutcome::default(),
             foreign_frames: 0,
+            queue_changes: 0,
         }
     }
 
-    /// Listens until the job ends or the socket fails, and reports progress to the host. Returns the
-    /// images that the job sent over the socket.
-    pub(super) fn listen(mut self) -> Result<Vec<Image>, Error> {
-        let mut timeout_ms = GREETING_TIMEOUT_MS;
+    /// Listens until the job ends or the socket cannot be restored, and reports progress to the host.
+    pub(super) fn listen(mut self) -> Result<SocketOutcome, Error> {
         loop {
-            let is_over = match self.socket.receive(timeout_ms) {
-                Ok(None) if timeout_ms == GREETING_TIMEOUT_MS => true,
-                Ok(None) => polling::is_job_over(self.prompt_id),
-                Ok(Some(Frame::Binary(message))) => {
+            let timeout_ms = if self.queue_changes > 0 {
+                QUEUE_DELAY_MS
+            } else {
+                SILENCE_TIMEOUT_MS
+            };
+            let is_over = match self.socket.receive(timeout_ms)? {
+                Received::Silence if self.queue_changes > 0 => {
+                    self.report_queue_position();
+                    false
+                }
+                Received::Silence => polling::is_job_over(self.prompt_id),
+                Received::Frame(Frame::Binary(message)) => {
                     self.handle_binary(&message);
                     false
                 }
-                Ok(Some(Frame::Text(document))) => self.handle_text(&document)?,
-                Err(error @ (UpstreamError::Cancelled | UpstreamError::Timeout)) => {
-                    return Err(error.into());
-                }
-                Err(error) => {
-                    let message = format!("the WebSocket failed: {}", Error::from(error).message);
-                    log::write(log::Level::Warn, &message);
-                    true
-                }
+                Received::Frame(Frame::Text(document)) => self.handle_text(&document)?,
+                Received::Unreadable => false,
+                Received::Broken => !self.restore()?,
             };
             if is_over {
-                return Ok(self.images);
+                return Ok(self.outcome);
             }
-            timeout_ms = SILENCE_TIMEOUT_MS;
+            if self.queue_changes >= MAX_QUEUE_CHANGES {
+                self.report_queue_position();
+            }
+        }
+    }
+
+    /// Connects again. Returns false if that is not possible, or if the job has ended meanwhile.
+    fn restore(&mut self) -> Result<bool, Error> {
+        self.outcome.lost_socket = true;
+        if !self.socket.can_reconnect() || polling::is_job_over(self.prompt_id) {
+            return Ok(false);
+        }
+        // It may end before the server knows the new connection.
+        Ok(self.socket.reconnect()? && !polling::is_job_over(self.prompt_id))
+    }
+
+    /// Requests the queue, and reports our position in it.
+    fn report_queue_position(&mut self) {
+        self.queue_changes = 0;
+        if let Some(position) = polling::queue_position(self.prompt_id)
+            && self.tracker.set_queue_position(position)
+        {
+            job::report(&self.tracker.progress(), None);
         }
     }
 
@@ -75,8 +110,8 @@ impl<'a> Listener<'a> {
                 self.foreign_frames = 0;
                 job::report(&self.tracker.progress(), Some(&image));
             }
-            Some((ImageRole::Result, image)) if self.images.len() < MAX_IMAGES => {
-                self.images.push(image);
+            Some((ImageRole::Result, image)) if self.outcome.images.len() < MAX_IMAGES => {
+                self.outcome.images.push(image);
             }
             _ => {}
         }
@@ -117,6 +152,7 @@ impl<'a> Listener<'a> {
         }
         if frame_type == "status" {
             self.foreign_frames += STATUS_WEIGHT;
+            self.queue_changes += u32::from(self.tracker.waits_behind_others());
         }
         if self.foreign_frames < MAX_FOREIGN_FRAMES {
             return Ok(false);

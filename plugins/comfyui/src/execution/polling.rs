@@ -14,7 +14,9 @@ const MAX_POLL_INTERVAL_MS: u32 = 2_000;
 /// queue and the history.
 const MAX_ABSENT_POLLS: u32 = 2;
 /// Number of consecutive polls that may fail: a server takes a moment to restart.
-const MAX_FAILED_POLLS: u32 = 5;
+const MAX_FAILED_POLLS: u32 = 8;
+/// Maximum delay that a busy server, or a proxy in front of it, can ask for.
+const MAX_REQUESTED_DELAY_MS: u64 = 60_000;
 
 enum JobState {
     Ended(HistoryEntry),
@@ -28,6 +30,7 @@ pub(super) fn wait_for_history(prompt_id: &str) -> Result<HistoryEntry, Error> {
     let mut interval_ms = POLL_INTERVAL_MS;
     let (mut absent, mut failed) = (0, 0);
     loop {
+        let mut requested_delay_ms = 0;
         match request_state(prompt_id) {
             Ok(JobState::Ended(entry)) => return Ok(entry),
             Ok(JobState::Queued(position)) => {
@@ -36,12 +39,17 @@ pub(super) fn wait_for_history(prompt_id: &str) -> Result<HistoryEntry, Error> {
             }
             Ok(JobState::Absent) => absent += 1,
             Err(error) if is_permanent(&error) || failed >= MAX_FAILED_POLLS => return Err(error),
-            Err(_) => failed += 1,
+            Err(error) => {
+                failed += 1;
+                requested_delay_ms = error.retry_after_ms.unwrap_or(0);
+            }
         }
         if absent >= MAX_ABSENT_POLLS {
             return Err(error::lost_job());
         }
-        if !job::sleep(interval_ms) {
+        let requested_ms = requested_delay_ms.min(MAX_REQUESTED_DELAY_MS);
+        let requested_ms = u32::try_from(requested_ms).unwrap_or(u32::MAX);
+        if !job::sleep(interval_ms.max(requested_ms)) {
             return Err(UpstreamError::Cancelled.into());
         }
         interval_ms = (interval_ms + interval_ms / 2).min(MAX_POLL_INTERVAL_MS);
@@ -54,6 +62,12 @@ pub(super) fn is_job_over(prompt_id: &str) -> bool {
         request_state(prompt_id),
         Ok(JobState::Ended(_) | JobState::Absent)
     )
+}
+
+/// The number of jobs before ours, 0 if it runs; `None` if that is not known.
+pub(super) fn queue_position(prompt_id: &str) -> Option<u32> {
+    let queue: Value = request_json(wire::QUEUE).ok()?;
+    wire::queue_position(&queue, prompt_id)
 }
 
 fn request_state(prompt_id: &str) -> Result<JobState, Error> {

@@ -24,6 +24,9 @@ pub(crate) struct HistoryEntry {
 /// A file on the server.
 #[derive(Debug, Deserialize, PartialEq)]
 pub(crate) struct OutputFile {
+    /// The id of its node.
+    #[serde(skip)]
+    pub(crate) node: String,
     filename: String,
     #[serde(default)]
     subfolder: String,
@@ -41,6 +44,8 @@ fn default_folder() -> String {
 pub(crate) struct OutputFiles {
     pub(crate) saved: Vec<OutputFile>,
     pub(crate) previews: Vec<OutputFile>,
+    /// The ids of the nodes that did not run, because the server had their outputs of an earlier job.
+    pub(crate) cached_nodes: Vec<String>,
 }
 
 impl HistoryEntry {
@@ -63,11 +68,16 @@ impl HistoryEntry {
         if let Some(error) = self.error() {
             return Err(error);
         }
+        let images_of = |id| self.outputs.get(id)?.get("images")?.as_array();
         let files: Vec<OutputFile> = sort_ids(self.outputs.keys())
             .into_iter()
-            .filter_map(|id| self.outputs.get(id)?.get("images")?.as_array())
-            .flatten()
-            .filter_map(|image| OutputFile::deserialize(image).ok())
+            .filter_map(|id| Some((id, images_of(id)?)))
+            .flat_map(|(id, images)| images.iter().map(move |image| (id, image)))
+            .filter_map(|(id, image)| {
+                let file = OutputFile::deserialize(image).ok()?;
+                let node = id.to_owned();
+                Some(OutputFile { node, ..file })
+            })
             .take(MAX_FILES + 1)
             .collect();
         if files.len() > MAX_FILES {
@@ -75,7 +85,25 @@ impl HistoryEntry {
             return Err(Error::protocol(message));
         }
         let (saved, previews) = files.into_iter().partition(|file| file.folder == "output");
-        Ok(OutputFiles { saved, previews })
+        Ok(OutputFiles {
+            saved,
+            previews,
+            cached_nodes: self.cached_nodes(),
+        })
+    }
+
+    fn cached_nodes(&self) -> Vec<String> {
+        let messages = self.status.get("messages").and_then(Value::as_array);
+        let cached = messages.into_iter().flatten().filter_map(|message| {
+            let is_cached = message.get(0)? == "execution_cached";
+            message
+                .get(1)
+                .filter(|_| is_cached)?
+                .get("nodes")?
+                .as_array()
+        });
+        let ids = cached.flatten().filter_map(Value::as_str);
+        ids.map(str::to_owned).collect()
     }
 
     /// The error of a failed job, from the last message that has one.

@@ -1,14 +1,18 @@
 //! The key in settings, requests and responses of the server.
 
 use anyhow::{Context, Result, ensure};
-use pinhole_tests::FakeResponse;
+use pinhole_tests::{FakeResponse, FakeUpstream};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{contains_secret, report_of};
+use super::reflection::{read, text_response};
+use super::{contains_secret, report_of, require_redacted, surrounded};
 use crate::network::name_image;
-use crate::target::{AttackTarget, SECRET};
+use crate::target::{AttackTarget, IMAGES_PATH, SECRET};
 
+/// The operator's choice of the credential of the engine `hostile`.
+const CREDENTIAL: &str = "PINHOLE_HOSTILE_CREDENTIAL";
+const HEADERS: &str = "PINHOLE_HOSTILE_HEADERS";
 /// Another key.
 const NEXT_KEY: &str = "another-secret-4712-Yw82";
 
@@ -136,5 +140,152 @@ pub(super) async fn rotation(target: &AttackTarget) -> Result<()> {
             && requests_with(NEXT_KEY) == [false, false, true, true],
         "a job used another key than its own"
     );
+    Ok(())
+}
+
+/// The upstream returns the value of a header that the operator set, and the password in it.
+pub(super) async fn headers_of_operator(target: &AttackTarget) -> Result<()> {
+    target
+        .set("HOSTILE_API_KEY", NEXT_KEY)
+        .await?
+        .require_success("changing the key")?;
+    let basic = base64_simd::STANDARD.encode_to_string(format!("ann:{SECRET}"));
+    for (value, form) in [
+        (SECRET.to_owned(), SECRET),
+        (format!("Bearer {SECRET}"), SECRET),
+        (format!("Basic {basic}"), SECRET),
+        (format!("Basic {basic}"), &basic),
+    ] {
+        target
+            .set(HEADERS, json!({ "x-gateway": value }))
+            .await?
+            .require_success("setting a header")?;
+        let response = text_response(&surrounded(form));
+        target.upstream.set_raw(vec![response]);
+        require_redacted(&read(target, "text").await?, form)?;
+    }
+    let sent = target.upstream.requests();
+    let sends_header = |value: &str| sent.iter().any(|it| it.header("x-gateway") == value);
+    ensure!(
+        sends_header(SECRET),
+        "the header is not sent, so the case proves nothing"
+    );
+    Ok(())
+}
+
+/// The upstream returns the path and query of each request.
+pub(super) async fn key_in_query(target: &AttackTarget) -> Result<()> {
+    target
+        .set(CREDENTIAL, "query key")
+        .await?
+        .require_success("choosing the query")?;
+    target
+        .upstream
+        .set_raw_handler(|request| vec![text_response(&surrounded(&request.target))]);
+    let text = read(target, "text").await?;
+    require_redacted(&text, SECRET)?;
+    let encoded = SECRET
+        .replace('/', "%2F")
+        .replace('+', "%2B")
+        .replace('=', "%3D");
+    ensure!(
+        target
+            .upstream
+            .requests()
+            .iter()
+            .any(|it| it.target.contains(&encoded)),
+        "the key is not in the query, so the case proves nothing"
+    );
+    require_redacted(&text, &encoded)
+}
+
+pub(super) async fn header_injection(target: &AttackTarget) -> Result<()> {
+    let names = [
+        "host",
+        "Content-Length",
+        "transfer-encoding",
+        "cookie",
+        "x-a\r\nx-injected",
+        "x-a:",
+    ];
+    for name in names {
+        for (setting, value) in [
+            (HEADERS, json!({ name: NEXT_KEY })),
+            (CREDENTIAL, json!(format!("header {name} Key"))),
+        ] {
+            let response = target.set(setting, value).await?;
+            // A colon after the name is part of no name.
+            let is_name = setting == CREDENTIAL && name == "x-a:";
+            ensure!(
+                is_name || !response.status.is_success(),
+                "{setting} accepts the header {name:?}"
+            );
+            ensure!(
+                !contains_secret(&response.text(), NEXT_KEY),
+                "the error repeats a value: {}",
+                response.text()
+            );
+        }
+    }
+    let injected = json!({"x-a": format!("{NEXT_KEY}\r\nx-injected: 1")});
+    let response = target.set(HEADERS, injected).await?;
+    ensure!(
+        !response.status.is_success(),
+        "a value may contain line breaks"
+    );
+    target.generate("twice").await?.require_success("a job")?;
+    for request in target.upstream.requests() {
+        let head = request.head();
+        ensure!(
+            !head.contains("x-injected") && !head.contains(NEXT_KEY),
+            "a header was injected: {head}"
+        );
+    }
+    Ok(())
+}
+
+pub(super) async fn other_binding(target: &AttackTarget) -> Result<()> {
+    let other = FakeUpstream::json(200, json!({})).await;
+    target
+        .set(HEADERS, json!({"x-gateway": SECRET}))
+        .await?
+        .require_success("setting a header")?;
+    target
+        .set(CREDENTIAL, "query key")
+        .await?
+        .require_success("choosing the query")?;
+    let bindings = json!({
+        "other": {"engine": "hostile", "settings": {"base-url": other.url()}},
+        "keyed": {
+            "engine": "hostile",
+            "settings": {"base-url": other.url(), "api-key": NEXT_KEY},
+            "headers": {"x-own": NEXT_KEY},
+        },
+    });
+    target
+        .set("PINHOLE_BINDINGS", bindings)
+        .await?
+        .require_success("defining bindings")?;
+    for engine in ["other", "keyed"] {
+        let body = json!({"prompt": "twice", "engine": engine});
+        let response = target.client.post(IMAGES_PATH, &body).await?;
+        response.require_success("a job of the other binding")?;
+    }
+    let requests = other.requests();
+    ensure!(requests.len() == 4, "{} requests arrived", requests.len());
+    for request in requests {
+        let head = request.head();
+        ensure!(
+            !contains_secret(&head, SECRET) && !request.target.contains("key="),
+            "the engine's key was sent to another binding's upstream: {head}"
+        );
+    }
+    target.generate("twice").await?.require_success("a job")?;
+    for request in target.upstream.requests() {
+        ensure!(
+            !contains_secret(&request.head(), NEXT_KEY),
+            "a binding's key was sent to the engine's own upstream"
+        );
+    }
     Ok(())
 }

@@ -55,7 +55,7 @@ pub(super) async fn compressed(target: &AttackTarget) -> Result<()> {
 }
 
 /// What the engine reads in a place. It reports the text reversed, so that no later redaction hides the key.
-async fn read(target: &AttackTarget, place: &str) -> Result<String> {
+pub(super) async fn read(target: &AttackTarget, place: &str) -> Result<String> {
     let report = report_of(target, &format!("see {place}")).await?;
     Ok(report.chars().rev().collect())
 }
@@ -89,7 +89,7 @@ fn encoded_forms(encoding: &str) -> Vec<String> {
     }
 }
 
-fn text_response(text: &str) -> RawStep {
+pub(super) fn text_response(text: &str) -> RawStep {
     RawStep::response("200 OK", "content-type: text/plain\r\n", text)
 }
 

@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{JobGroup, QueueFull, QueueLimits, reserved_share};
+use super::{JobGroup, QueueFull, QueueLimits, WaitingJob, reserved_share};
 use crate::guard::Guard;
+
+/// While more jobs wait, their places are not determined, because that costs time for each waiting job.
+const MAX_RANKED_JOBS: usize = 1000;
 
 /// Whose job it is, and its group.
 #[derive(Clone, Debug)]
@@ -26,6 +29,8 @@ pub(super) struct State {
     users: HashMap<Option<Arc<str>>, UserJobs>,
     /// Running jobs by group. Only groups with one.
     groups: HashMap<Arc<str>, usize>,
+    /// Running jobs that only occupy their place, by group. Only groups with one.
+    lingering: HashMap<Arc<str>, usize>,
 }
 
 #[derive(Default)]
@@ -178,6 +183,48 @@ impl State {
             granted,
         });
         ticket
+    }
+
+    /// The place of a job that waits; `None` if it does not, or if too many wait.
+    pub(super) fn waiting_job(&self, owner: &Owner, ticket: u64) -> Option<WaitingJob> {
+        if self.waiting > MAX_RANKED_JOBS {
+            return None;
+        }
+        let waiting = &self
+            .users
+            .get(&owner.user)?
+            .groups
+            .get(&owner.group)?
+            .waiting;
+        let index = waiting.binary_search_by_key(&ticket, |it| it.ticket).ok()?;
+        let limits = waiting.get(index)?.limits;
+        let running = self.groups.get(&owner.group).copied().unwrap_or(0);
+        let is_group_full = running >= limits.running;
+        let earlier = |(group, jobs): (&Arc<str>, &GroupJobs)| {
+            if is_group_full && *group != owner.group {
+                return 0;
+            }
+            jobs.waiting.partition_point(|it| it.ticket < ticket)
+        };
+        let groups = self.users.values().flat_map(|user| &user.groups);
+        let ahead_of_it: usize = groups.map(earlier).sum();
+        Some(WaitingJob {
+            jobs_ahead: ahead_of_it + if is_group_full { running } else { 0 },
+            is_behind_lingering: is_group_full && self.lingering.contains_key(&owner.group),
+        })
+    }
+
+    pub(super) fn start_lingering(&mut self, owner: &Owner) {
+        *self.lingering.entry(owner.group.clone()).or_default() += 1;
+    }
+
+    pub(super) fn end_lingering(&mut self, owner: &Owner) {
+        if let Entry::Occupied(mut lingering) = self.lingering.entry(owner.group.clone()) {
+            *lingering.get_mut() -= 1;
+            if *lingering.get() == 0 {
+                lingering.remove();
+            }
+        }
     }
 
     /// Takes the first waiting job of a user in a group.

@@ -233,3 +233,61 @@ fn reserved_share_is_a_quarter_but_at_least_one_of_two() {
     let shares = [0, 1, 2, 3, 4, 8, 1000].map(reserved_share);
     assert_eq!(shares, [0, 0, 1, 1, 1, 2, 250]);
 }
+
+#[test]
+fn waiting_job_counts_the_jobs_ahead_of_it() {
+    let queue = queue(8);
+    let group = JobGroup {
+        name: "g",
+        max_running: 1,
+        max_running_per_user: 1,
+        reserved: 0,
+    };
+    let of_group = |user| QueuedJob {
+        group: Some(group),
+        ..of(user)
+    };
+    let place = |user: &str, ticket| {
+        let owner = Owner {
+            user: Some(user.into()),
+            group: "g".into(),
+        };
+        queue.0.lock().waiting_job(&owner, ticket)
+    };
+    let ahead = |jobs_ahead, is_behind_lingering| {
+        Some(WaitingJob {
+            jobs_ahead,
+            is_behind_lingering,
+        })
+    };
+    let running = acquire_now(&queue, of_group("a"));
+    let _second = start_waiting(&queue, of_group("a"));
+    let third = start_waiting(&queue, of_group("b"));
+    let _fourth = start_waiting(&queue, of_group("c"));
+    let places = [place("a", 0), place("b", 1), place("c", 2)];
+    assert_eq!(places, [ahead(1, false), ahead(2, false), ahead(3, false)]);
+    drop(third);
+    running.linger();
+    running.linger();
+    assert_eq!((place("b", 1), place("c", 2)), (None, ahead(2, true)));
+    drop(running);
+    // The second one runs.
+    assert_eq!((place("a", 0), place("c", 2)), (None, ahead(1, false)));
+}
+
+#[tokio::test]
+async fn acquire_reporting_reports_the_place_and_then_its_end() {
+    let queue = queue(1);
+    let first = acquire_now(&queue, of("a"));
+    let reports = Mutex::new(Vec::new());
+    let report = |place: Option<WaitingJob>| {
+        reports.lock().unwrap().push(place.map(|it| it.jobs_ahead));
+    };
+    let mut second = queue.acquire_reporting(of("b"), report).boxed();
+    assert!((&mut second).now_or_never().is_none());
+    drop(first);
+    let _permit = second.await.unwrap();
+    assert_eq!(*reports.lock().unwrap(), [Some(0), None]);
+    let _third = queue.acquire_reporting(of("c"), report);
+    assert_eq!(reports.lock().unwrap().len(), 2);
+}

@@ -8,7 +8,7 @@ use pinhole_ground::guard::{Guard, Refusal};
 use pinhole_ground::text::{is_plain, plain};
 
 use crate::contract::{Credential, Description, Setting, SettingKind, Upstream};
-use crate::engine_settings::{IMAGE_HOSTS_KEY, check_value, own_variable};
+use crate::engine_settings::{RESERVED_KEYS, check_value, own_variable};
 use crate::grant::RequestRule;
 
 /// Settings that an engine may declare.
@@ -80,8 +80,9 @@ fn require(condition: bool, reason: impl FnOnce() -> String) -> Result<(), Refus
 
 fn check_setting(engine: &str, setting: &Setting) -> Result<(), Refusal> {
     check_name("its key", &setting.key)?;
-    require(setting.key != IMAGE_HOSTS_KEY, || {
-        format!("the key {IMAGE_HOSTS_KEY} is reserved for the operator's list of image hosts")
+    let key = setting.key.as_str();
+    require(!RESERVED_KEYS.contains(&key), || {
+        format!("the key {key} is reserved for a setting of the server")
     })?;
     check_text("its title", &setting.title, MAX_TITLE_BYTES)?;
     check_text(
@@ -138,8 +139,9 @@ fn is_printable_ascii(value: &serde_json::Value) -> bool {
 /// Refuses a variable that is not the engine's own, or that reveals a secret to the engine.
 fn check_variable(engine: &str, kind: &SettingKind, variable: &str) -> Result<(), Refusal> {
     let mark = engine.to_ascii_uppercase().replace('-', "_");
-    require(variable != own_variable(engine, IMAGE_HOSTS_KEY), || {
-        format!("variable {variable} is reserved for the operator's list of image hosts")
+    let mut reserved = RESERVED_KEYS.iter().map(|key| own_variable(engine, key));
+    require(!reserved.any(|it| it == variable), || {
+        format!("variable {variable} is reserved for a setting of the server")
     })?;
     let is_standard = variable.len() <= 2 * MAX_NAME_BYTES
         && variable

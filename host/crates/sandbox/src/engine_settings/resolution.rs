@@ -7,8 +7,12 @@
 use pinhole_ground::environment::Environment;
 use serde_json::Value;
 
+use super::credential::ConnectionCredential;
 use super::value::parse_value;
-use super::{EngineSettings, is_connection_setting, is_edit_only, may_be_empty, own_variable};
+use super::{
+    CREDENTIAL_KEY, EDIT_CREDENTIAL_KEY, EDIT_HEADERS_KEY, EngineSettings, HEADERS_KEY,
+    is_connection_setting, is_edit_only, may_be_empty, own_variable,
+};
 use crate::contract::{Description, Setting, SettingKind};
 
 /// A variable that is set.
@@ -34,6 +38,7 @@ impl EngineSettings {
                 None => settings.set_default(setting),
             }
         }
+        settings.set_credential(description, environment, [CREDENTIAL_KEY, HEADERS_KEY])?;
         Ok(settings)
     }
 
@@ -41,18 +46,26 @@ impl EngineSettings {
     /// editing has the same value as for generating.
     ///
     /// If a variable for editing sets a URL or a secret, editing has its own connection: all settings that
-    /// declare variables for editing come from those variables, or are defaults.
+    /// declare variables for editing come from those variables, or are defaults, and so does the operator's
+    /// choice of the credential.
     pub fn for_editing(
         &self,
         description: &Description,
         environment: &Environment,
     ) -> Result<Self, String> {
-        let has_own_connection = description.settings.iter().any(|setting| {
-            is_connection_setting(setting)
-                && find_edit_variable(description, environment, setting)
-                    .is_some_and(|variable| !setting.generate_variables.contains(&variable.name))
-        });
+        let edit_credential = [EDIT_CREDENTIAL_KEY, EDIT_HEADERS_KEY];
+        let headers = own_variable(&description.name, EDIT_HEADERS_KEY);
+        let has_own_connection = environment.for_engine(&headers).is_some()
+            || description.settings.iter().any(|setting| {
+                is_connection_setting(setting)
+                    && find_edit_variable(description, environment, setting).is_some_and(
+                        |variable| !setting.generate_variables.contains(&variable.name),
+                    )
+            });
         let mut settings = self.clone();
+        if has_own_connection {
+            settings.set_credential(description, environment, edit_credential)?;
+        }
         for setting in &description.settings {
             match find_edit_variable(description, environment, setting) {
                 Some(variable) if has_own_connection || !is_connection_setting(setting) => {
@@ -70,7 +83,7 @@ impl EngineSettings {
     }
 
     /// The same settings with another URL and key for the first upstream. All other URLs and secrets are
-    /// removed.
+    /// removed: headers too, unless the URL is the current one.
     pub fn with_connection(
         &self,
         description: &Description,
@@ -83,6 +96,10 @@ impl EngineSettings {
             .ok_or_else(|| format!("engine {} has no upstream", description.name))?;
         let secret_key = upstream.credential.secret_key();
         let mut settings = self.clone();
+        let current = self.url(&upstream.base_url).map(|it| it.url);
+        if current.as_deref() != Some(url) {
+            settings.credential.headers.clear();
+        }
         for setting in &description.settings {
             if !is_connection_setting(setting) {
                 continue;
@@ -97,6 +114,36 @@ impl EngineSettings {
             }
         }
         Ok(settings)
+    }
+
+    /// Refuses a choice of the credential that is not one, in the variables of this engine. The error names the
+    /// variable.
+    pub fn check_credential(
+        description: &Description,
+        environment: &Environment,
+    ) -> Result<(), String> {
+        for keys in [
+            [CREDENTIAL_KEY, HEADERS_KEY],
+            [EDIT_CREDENTIAL_KEY, EDIT_HEADERS_KEY],
+        ] {
+            ConnectionCredential::from_environment(description, environment, keys)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the operator's choice of the credential from the variables of these keys.
+    fn set_credential(
+        &mut self,
+        description: &Description,
+        environment: &Environment,
+        keys: [&str; 2],
+    ) -> Result<(), String> {
+        self.credential = ConnectionCredential::from_environment(description, environment, keys)?;
+        for (key, name) in [CREDENTIAL_KEY, HEADERS_KEY].into_iter().zip(keys) {
+            let variable = own_variable(&description.name, name);
+            self.variables.insert(key.to_owned(), variable);
+        }
+        Ok(())
     }
 
     fn set(&mut self, setting: &Setting, variable: &str, text: &str) -> Result<(), String> {

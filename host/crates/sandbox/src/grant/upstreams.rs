@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::Method;
-use pinhole_egress::{BaseUrl, Credential, Destination, Egress, ImageHost, Tls};
+use pinhole_egress::{BaseUrl, Destination, Egress, ImageHost, Tls, Url};
 use pinhole_ground::guard::{Guard, Refusal};
 
 use super::{Grant, RequestRule, Right};
 use crate::contract::{self, Description};
-use crate::engine_settings::{EngineSettings, own_variable};
+use crate::engine_settings::{CREDENTIAL_KEY, EngineSettings, HEADERS_KEY, setting_label};
 
 /// The upstreams that one engine may use, by the names that it declares. The default has no upstream.
 pub type Upstreams = BTreeMap<String, Upstream>;
@@ -86,14 +86,15 @@ pub fn open_upstreams(
         let base_url = BaseUrl {
             url: &url.url,
             allows_private: url.is_set,
-            setting: &variable_name(description, settings, &declared.base_url),
+            setting: &settings.setting_name(description, &declared.base_url),
         };
-        let credential = open_credential(description, &declared.credential, settings)?;
+        let credential = settings.upstream_credential(description, declared)?;
         let destination = egress
             .destination(base_url, credential, tls)
             .map_err(|refusal| {
                 let setting = setting_label(description, &declared.base_url);
-                refusal.map_reason(|reason| format!("{setting}: {reason}"))
+                let remedy = user_in_url_remedy(description, declared, settings);
+                refusal.map_reason(|reason| format!("{setting}: {reason}{remedy}"))
             })?;
         let declared_rules = declared
             .requests
@@ -120,52 +121,32 @@ pub fn open_upstreams(
     Ok(upstreams)
 }
 
-/// The name by which an administrator sets a setting, or can set it.
-fn variable_name(description: &Description, settings: &EngineSettings, key: &str) -> String {
-    if let Some(name) = settings.name(key) {
-        return name.to_owned();
-    }
-    description
-        .settings
-        .iter()
-        .find(|setting| setting.key == key)
-        .and_then(|setting| setting.generate_variables.first().cloned())
-        .unwrap_or_else(|| own_variable(&description.name, key))
-}
-
-/// A setting as an operator knows it: `setting base-url (COMFYUI_BASE_URL)`.
-fn setting_label(description: &Description, key: &str) -> String {
-    let variables = description
-        .settings
-        .iter()
-        .find(|setting| setting.key == key)
-        .map(|setting| setting.generate_variables.join(" or "))
-        .unwrap_or_default();
-    if variables.is_empty() {
-        return format!("setting {key}");
-    }
-    format!("setting {key} ({variables})")
-}
-
-/// The credential that the host sends; an empty one while the secret is unset.
-fn open_credential(
+/// Where an operator can put the user and password of a base URL; empty if the URL has none.
+fn user_in_url_remedy(
     description: &Description,
-    declared: &contract::Credential,
+    declared: &contract::Upstream,
     settings: &EngineSettings,
-) -> Result<Credential, String> {
-    let Some(key) = declared.secret_key() else {
-        return Ok(Credential::default());
-    };
-    let Some(secret) = settings.secret(key) else {
-        return Ok(Credential::default());
-    };
-    let credential = match declared {
-        contract::Credential::None => Ok(Credential::default()),
-        contract::Credential::Bearer(_) => Credential::bearer(secret),
-        contract::Credential::Basic(_) => Credential::basic(secret),
-        contract::Credential::Header((name, _)) => Credential::header(name, secret),
-    };
-    credential.map_err(|problem| format!("{}: {problem}", setting_label(description, key)))
+) -> String {
+    let url = settings.url(&declared.base_url);
+    let url = url.and_then(|it| Url::parse(&it.url).ok());
+    if url.is_none_or(|url| url.username().is_empty() && url.password().is_none()) {
+        return String::new();
+    }
+    let name = |key| settings.setting_name(description, key);
+    match &declared.credential {
+        contract::Credential::None => {
+            let headers = name(HEADERS_KEY);
+            format!(": remove them and put a header into {headers}")
+        }
+        contract::Credential::Basic(key) => {
+            format!(": remove them and set {} to user:password", name(key))
+        }
+        contract::Credential::Bearer(key) | contract::Credential::Header((_, key)) => format!(
+            ": remove them, set {} to user:password and {} to basic",
+            name(key),
+            name(CREDENTIAL_KEY)
+        ),
+    }
 }
 
 /// The rights that are requests to this upstream.

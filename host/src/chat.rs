@@ -136,6 +136,7 @@ pub async fn run(chat: &Chat, mut turn: Turn) -> Result<Reply, Error> {
         // A disabled operation emits no events.
         if turn.snapshot.settings.enabled || sources.request_edit() {
             let report = StatusReport::new(chat, &turn, history.is_stored());
+            let unused = sources.unused.clone();
             let image = async {
                 let prompt = history::image_prompt(&messages)?;
                 let mut warning = None;
@@ -148,7 +149,7 @@ pub async fn run(chat: &Chat, mut turn: Turn) -> Result<Reply, Error> {
                 }
                 let prompt = prompt::write(chat, &turn, model, prompt).await;
                 let mut images = image_job::generate(chat, &turn, prompt, warning).await?;
-                images.warnings.extend(sources.unused);
+                images.warnings.extend(unused);
                 Ok(images)
             };
             outcome = Some(report.run(image).await);

@@ -301,7 +301,7 @@ mod tests {
             ("binary", "not UTF-8"),
             (".", ""),
         ] {
-            let error = read("COMFYUI_API_KEY_FILE", &path(file)).unwrap_err();
+            let error = read("COMFYUI_API_KEY_FILE", &path(file)).err().unwrap();
             let error = format!("{error:#}");
             assert!(
                 error.starts_with("cannot use COMFYUI_API_KEY_FILE"),
@@ -315,7 +315,8 @@ mod tests {
         ]);
         let error = Variables::of_server()
             .read_files(&both)
-            .unwrap_err()
+            .err()
+            .unwrap()
             .to_string();
         assert!(error.starts_with("both COMFYUI_API_KEY and"), "{error}");
         assert!(!error.contains("4711"), "{error}");

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use pinhole_ground::environment::Environment;
 use serde_json::Value;
 
-use super::engine_choice::ENGINE;
 use super::secret_mask::{MARKER, mask, unmask};
 use super::setting_key::SettingKey;
 use super::value_kind::ValueKind;

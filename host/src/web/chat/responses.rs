@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::request::{self, ChatBody, ResponseId};
 use crate::app::App;
-use crate::chat::{self, Turn, conversation, is_temporary};
+use crate::chat::{self, Turn, UpstreamWork, conversation, is_temporary};
 use crate::store::{
     self, ChatCopy, ChatHistory, ChatMessage, NEW_CHAT, NewTurn, SaveOutcome, StoredMessage,
     TurnOutcome, User, now,
@@ -245,6 +245,8 @@ async fn turn_of(app: &App, turn: &Turn, response: &ResponseId) -> Result<Turn, 
         chat_id: turn.chat_id.clone(),
         message_id: response.message_id.clone(),
         wants_image: turn.wants_image,
+        upstream_work: UpstreamWork::default(),
+        links: turn.links.clone(),
         snapshot: turn.snapshot.clone(),
         requester,
         engine: turn.engine.clone(),

@@ -104,7 +104,6 @@ async fn run(sandbox: &Sandbox, code: &Code, pre: &InstancePre<State>) -> bool {
         audit: AuditLog::default(),
         log_rate: Arc::default(),
         decoder: Decoder::default(),
-        background: tokio::runtime::Handle::current(),
     });
     let meter = state.cpu_meter();
     let calls = async {

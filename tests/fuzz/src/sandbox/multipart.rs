@@ -13,7 +13,7 @@ use pinhole_sandbox::contract::UpstreamError;
 use pinhole_sandbox::contract::pinhole::engine::upstream::{Body, Field, Part};
 use pinhole_sandbox::internals::{CallSetup, RequestBody, State};
 use pinhole_sandbox::{JobContext, Limits};
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Runtime};
 
 use super::{ITEM_SEPARATOR, LIST_SEPARATOR, split};
 
@@ -76,7 +76,6 @@ fn assemble(body: Body) -> Option<RequestBody> {
         audit: AuditLog::default(),
         log_rate: Arc::default(),
         decoder: Decoder::default(),
-        background: Handle::current(),
     });
     match state.assemble_body(body) {
         Ok(assembled) => Some(assembled),

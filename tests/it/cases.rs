@@ -367,8 +367,9 @@ async fn endless_job_fails_with_what_it_waits_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unreadable_case_fails_by_itself() {
-    let suite = open_suite(&hostile(), "conformance/invalid", &["U1".to_owned()]);
-    let reports = run_suite(&suite.await.unwrap()).await;
+    let names = ["U1".to_owned()];
+    let suite = open_suite(&hostile(), "conformance/invalid", &names).await;
+    let reports = run_suite(&suite.unwrap()).await;
     let [report] = &reports[..] else {
         panic!("{reports:?}")
     };

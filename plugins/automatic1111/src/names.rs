@@ -127,13 +127,16 @@ fn split_name(samplers: &[NamedItem], name: &str) -> Option<(String, String)> {
         }
     }
     let (sampler, schedule) = longest?;
-    let response = Request::get(UPSTREAM, SCHEDULERS).send().ok()?;
-    let schedulers: Vec<NamedItem> = parse_list(response).ok()?;
     let schedule = match schedule {
         "ka" => "karras",
         "exp" => "exponential",
         schedule => schedule,
     };
+    if !OLD_SCHEDULES.contains(&schedule) {
+        return None;
+    }
+    let response = Request::get(UPSTREAM, SCHEDULERS).send().ok()?;
+    let schedulers: Vec<NamedItem> = parse_list(response).ok()?;
     let found = schedulers.iter().find(|item| item.has_name(schedule))?;
     Some((sampler.name.clone(), found.name.clone()))
 }

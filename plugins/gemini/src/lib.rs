@@ -165,7 +165,9 @@ fn read_events(
                 };
             }
             // Such as a comment of a gateway. The image may follow.
-            Err(UpstreamError::Malformed(reason)) if malformed.len() < MAX_MALFORMED_EVENTS => {
+            Err(UpstreamError::Malformed(reason))
+                if malformed.len() < MAX_MALFORMED_EVENTS && !reason.contains("broke off") =>
+            {
                 malformed.push(reason);
             }
             Err(error) => return Err(error.into()),

@@ -26,7 +26,9 @@ pub(crate) fn read_stream(
         let document = match response.0.next_event() {
             Ok(Some(document)) => document,
             Ok(None) => return Err(unfinished_error(drafts, malformed.first())),
-            Err(UpstreamError::Malformed(reason)) if malformed.len() < MAX_MALFORMED_EVENTS => {
+            Err(UpstreamError::Malformed(reason))
+                if malformed.len() < MAX_MALFORMED_EVENTS && !reason.contains("broke off") =>
+            {
                 malformed.push(reason);
                 continue;
             }

@@ -120,8 +120,9 @@ async fn canceled_job_keeps_its_place_until_an_upstream_without_interrupt_has_fi
     let gate = Arc::new(Semaphore::new(0));
     let upstream = gated_web_ui(gate.clone()).await;
     let url = upstream.url();
-    let server = TestServer::with_engine("automatic1111", &[("AUTOMATIC1111_BASE_URL", &url)]);
-    let server = Arc::new(server.await);
+    let variables = [("AUTOMATIC1111_BASE_URL", url.as_str())];
+    let server = TestServer::with_engine("automatic1111", &variables).await;
+    let server = Arc::new(server);
     let load = || server.app.jobs.engines.load();
     let canceled = start_job(&server);
     until(|| count_jobs(&upstream) == 1).await;

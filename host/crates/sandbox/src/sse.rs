@@ -18,8 +18,7 @@ pub struct Event {
 
 /// Splits an event stream into events. Source: the HTML standard, "Interpreting an event stream".
 ///
-/// Lines end with LF, CR or CRLF. `id`, `retry` and comments are ignored, and so is an event without data. A text
-/// that starts like JSON is one event: some servers declare a stream and send a document.
+/// Lines end with LF, CR or CRLF. `id`, `retry` and comments are ignored, and so is an event without data.
 #[derive(Debug, Default)]
 pub struct EventStream {
     /// Bytes after the last complete line.
@@ -29,7 +28,6 @@ pub struct EventStream {
     /// The last line ended with a CR: an LF that follows belongs to it.
     follows_carriage_return: bool,
     has_first_line: bool,
-    is_document: bool,
     name: Option<String>,
     data: BytesMut,
 }
@@ -49,10 +47,6 @@ impl EventStream {
     /// The next complete event; `None` until more bytes are pushed.
     pub fn next_event(&mut self) -> Option<Event> {
         while let Some(line) = self.next_line() {
-            if self.is_document {
-                self.extend_data(&line);
-                continue;
-            }
             if !line.is_empty() {
                 self.read_line(&line);
                 continue;
@@ -69,12 +63,7 @@ impl EventStream {
     /// The last event, if the stream ended without the empty line that closes it.
     pub fn finish(&mut self) -> Option<Event> {
         self.push(b"\n\n");
-        let last = self.next_event();
-        if self.is_document && !self.data.is_empty() {
-            let data = self.data.split().freeze();
-            return Some(Event { name: None, data });
-        }
-        last
+        self.next_event()
     }
 
     /// Does a body that is not declared as an event stream start like one?
@@ -122,14 +111,10 @@ impl EventStream {
         self.follows_carriage_return = self.rest.starts_with(b"\r");
         self.rest.advance(1);
         self.searched = 0;
-        if !self.has_first_line {
-            if line.starts_with(BYTE_ORDER_MARK) {
-                line.advance(BYTE_ORDER_MARK.len());
-            }
-            let start = line.trim_ascii_start();
-            self.is_document = matches!(start.first(), Some(b'{' | b'['));
-            self.has_first_line = !start.is_empty();
+        if !self.has_first_line && line.starts_with(BYTE_ORDER_MARK) {
+            line.advance(BYTE_ORDER_MARK.len());
         }
+        self.has_first_line = true;
         Some(line)
     }
 }
@@ -173,10 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn event_stream_takes_a_document_as_one_event() {
-        check("{\"a\":\n\n1}\n", &[(None, "{\"a\":\n\n1}")]);
-        check("\n\n[1]", &[(None, "[1]")]);
-        check("data: 1\n\n{\n", &[(None, "1")]);
+    fn event_stream_is_recognized_by_its_start() {
         assert!(EventStream::is_start_of_stream(b"\xef\xbb\xbf\nevent: x\n"));
         assert!(!EventStream::is_start_of_stream(b"{\"data\": 1}"));
     }

@@ -315,7 +315,7 @@ mod tests {
         check("[\"a\nb\t\u{1}\"]", json!(["a\nb\t\u{1}"]));
         check(
             r#"["C:\models\queue \u12"]"#,
-            json!(["C:\\models\new \\u12"]),
+            json!(["C:\\models\\queue \\u12"]),
         );
         check(r#"["\"\\\/\b\f\n\r\t"]"#, json!(["\"\\/\u{8}\u{c}\n\r\t"]));
     }

@@ -71,7 +71,7 @@ impl State {
             Ok(image) => Ok(self.push_image(image)?),
             Err(reason) => {
                 let reason = match foreign_content::describe_for_image(&bytes) {
-                    Some(content) => format!("the upstream returned {content}, not an image"),
+                    Some(content) => format!("the upstream returned {content}: {reason}"),
                     None => reason,
                 };
                 let reason = self.redactor.redact_text(&reason, Guard::SecretJson);

@@ -255,12 +255,7 @@ impl Snapshot {
 
     /// Why an alias cannot be used.
     fn unknown_alias(&self, name: &str, alias: &ModelAlias) -> String {
-        let binding = &alias.binding;
-        let names: Vec<_> = self.bindings.keys().map(String::as_str).collect();
-        let names = names.join(", ");
-        format!(
-            "{ALIASES} has {binding:?} for {name:?}, which is not an engine: use one of {names}"
-        )
+        self.unknown_name(&format!("{ALIASES} ({name})"), &alias.binding)
     }
 
     /// The settings that name an engine that does not exist: a sentence for each.

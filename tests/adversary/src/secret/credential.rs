@@ -154,7 +154,7 @@ pub(super) async fn headers_of_operator(target: &AttackTarget) -> Result<()> {
         (SECRET.to_owned(), SECRET),
         (format!("Bearer {SECRET}"), SECRET),
         (format!("Basic {basic}"), SECRET),
-        (format!("Basic {basic}"), &basic),
+        (format!("Basic {basic}"), basic.as_str()),
     ] {
         target
             .set(HEADERS, json!({ "x-gateway": value }))

@@ -14,7 +14,7 @@ use pinhole_sandbox::Engines;
 use pinhole_sandbox::contract::{Description, SettingKind};
 use pinhole_sandbox::engine_settings::{IMAGE_HOSTS_KEY, own_variable};
 
-use crate::settings::{ValueKind, host_variables};
+use crate::settings::{ValueKind, host_variables, setting_keys};
 
 /// Length of a file that a variable names, in bytes.
 const MAX_FILE_BYTES: usize = 1 << 20;
@@ -129,6 +129,13 @@ impl Variables {
                 self.0.insert(name.clone(), is_document);
             }
         }
+        // Such as its credential, which the host adds to the settings of each engine.
+        let keys = setting_keys([engine]).into_iter();
+        for key in keys.filter(|key| key.path.starts_with("pinhole.engines.")) {
+            for name in key.variables {
+                self.0.entry(name).or_insert(false);
+            }
+        }
         for key in [IMAGE_HOSTS_KEY, "concurrency"] {
             self.0.insert(own_variable(&engine.name, key), false);
         }
@@ -151,6 +158,8 @@ impl Variables {
                     format!("cannot use {file_variable}: cannot read the file {path:?}")
                 })?;
                 read.push((name.clone(), text));
+                // Read once, also if an engine declares the variable of a setting.
+                read.push((file_variable, String::new()));
                 continue;
             }
             if !is_document {
@@ -283,6 +292,9 @@ mod tests {
         };
         let key = read("COMFYUI_API_KEY_FILE", &path("key")).unwrap();
         assert_eq!(key.get("COMFYUI_API_KEY"), Some("secret-4711"));
+        // An engine declares the same variable.
+        let again = Variables::of_server().read_files(&key).unwrap();
+        assert_eq!(again.get("COMFYUI_API_KEY"), Some("secret-4711"));
         let graph = Some("{\"1\": {}}");
         for (name, value) in [
             ("COMFYUI_WORKFLOW", format!("@{}", path("graph.json"))),

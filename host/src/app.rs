@@ -129,7 +129,7 @@ fn without_reset(environment: &Environment) -> Environment {
     environment.overlaid([("RESET_CONFIG_ON_START".to_owned(), String::new())])
 }
 
-/// The configuration for a change of an existing database. Fails if there is none.
+/// The configuration for a change of an existing database. Fails without one.
 pub fn require_database(config: &Config) -> Result<Config> {
     open_database_dir(config)?;
     Ok(Config {

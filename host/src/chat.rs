@@ -152,7 +152,7 @@ pub async fn run(chat: &Chat, mut turn: Turn) -> Result<Reply, Error> {
                 images.warnings.extend(unused);
                 Ok(images)
             };
-            outcome = Some(report.run(image).await);
+            outcome = Some(report.run(Box::pin(image)).await);
         }
     }
     if matches!(outcome, Some(Err(_))) && chat.jobs.is_stopped() {

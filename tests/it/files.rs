@@ -289,6 +289,6 @@ async fn file_and_key_survive_restart() {
     drop(first);
 
     let second = start_process(data.path());
-    assert_eq!(second.key, None);
+    assert_eq!(second.key.as_deref(), Some(key.as_str()));
     assert_eq!(fetch(&second, url, None).await, image);
 }

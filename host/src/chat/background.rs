@@ -39,7 +39,8 @@ pub(super) async fn run(chat: &Chat, turn: Turn, stop: &CancellationToken) {
     let result = tokio::select! {
         biased;
         () = stop.cancelled() => None,
-        result = respond(chat, turn, &events, &mut text) => Some(result),
+        // On the heap: the future of a turn is long.
+        result = Box::pin(respond(chat, turn, &events, &mut text)) => Some(result),
     };
     let failure = match &result {
         Some(Err(reason)) => Some(plain(reason, MAX_REASON_BYTES)),
@@ -87,7 +88,7 @@ async fn respond(
     events: &MessageEvents,
     text: &mut ResponseText,
 ) -> Result<(), String> {
-    match super::run(chat, turn).await {
+    match Box::pin(super::run(chat, turn)).await {
         Ok(Reply::Text(reply)) => text.append(&reply),
         Ok(Reply::Completion { completion, .. }) => {
             read_completion(*completion, events, text).await

@@ -64,7 +64,14 @@ pub(super) async fn generate(
             completed
         })
     };
-    let run = run(chat, turn, &context, written_prompt.as_deref(), job).await;
+    let run = run(
+        chat,
+        turn,
+        &context,
+        written_prompt.as_deref(),
+        Box::pin(job),
+    )
+    .await;
     let images = run.map_err(Failure::for_user)?;
     Ok(TurnImages {
         written_prompt,
@@ -107,7 +114,7 @@ pub(super) async fn edit(
         let job = chat.jobs.edit(&plan, request, edit, &context);
         turn.upstream_work.wait_for(&plan, &context, job).await
     };
-    let images = match run(chat, turn, &context, None, job).await {
+    let images = match run(chat, turn, &context, None, Box::pin(job)).await {
         Ok(images) => images,
         Err(Failure::Job(error))
             if let Some(binding) = &replaceable

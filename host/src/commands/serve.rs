@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Files and connections that the process requests to have open at the same time.
 const MAX_OPEN_FILES: u64 = 65_536;
-/// How long stopped requests may take to be answered.
+/// How long the responses to stopped requests may take.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long requests may continue after the signal to shut down.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);

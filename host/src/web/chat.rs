@@ -109,7 +109,7 @@ pub(super) async fn run_turn(
     };
     let share = take_chat(app, &user)?;
     let turn = start_turn(app, user, body).await?;
-    let response = match chat::run(&app.chat, turn).await? {
+    let response = match Box::pin(chat::run(&app.chat, turn)).await? {
         Reply::Text(text) => format.text_response(&text),
         Reply::Completion {
             completion,

@@ -59,7 +59,7 @@ pub(crate) fn not_comfyui(status: u16, path: &str) -> Error {
     ))
 }
 
-/// The error if the workflow's result needs a socket, and there is none.
+/// The error if the workflow's result needs a socket, and the server opens none.
 pub(crate) fn no_socket(keys: &WorkflowKeys) -> Error {
     Error::new(
         ErrorKind::Unavailable,

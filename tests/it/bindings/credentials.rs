@@ -102,7 +102,7 @@ async fn operator_chooses_the_form_of_the_credential() {
     let prefixed = [("PINHOLE_OPENAI_CREDENTIAL", "header Authorization: Key")];
     let request = request_with("openai", &prefixed).await;
     assert_credential(&request, &[("authorization", &format!("Key {KEY}"))], None);
-    // Cloudflare: the gateway has its own headers beside the upstream's key.
+    // Cloudflare: the gateway has its own headers next to the upstream's key.
     let cloudflare = [(
         "PINHOLE_OPENAI_HEADERS",
         r#"{"CF-Access-Client-Id": "id.access", "CF-Access-Client-Secret": "4711", "cf-aig-authorization": "Bearer g"}"#,

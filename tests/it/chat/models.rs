@@ -341,7 +341,10 @@ async fn engine_is_the_only_model_without_a_language_model() {
     let text = reply["choices"][0]["message"]["content"].as_str().unwrap();
     assert_eq!(status, 200, "{reply}");
     assert!(
-        text.starts_with("![generated-image.png](/api/v1/files/"),
+        text.starts_with(&format!(
+            "![generated-image.png]({}",
+            server.url("/api/v1/files/")
+        )),
         "{text}"
     );
     let (status, refused) = send_turn(&server, "other").await;

@@ -113,7 +113,7 @@ async fn engine_models_and_verify_send_requests_to_the_upstream() {
         .with("IMAGES_OPENAI_API_BASE_URL", &upstream.url())
         .with("IMAGES_OPENAI_API_KEY", "secret-4711");
     let models = program.run(&["engine", "models", "openai"]).done();
-    assert_eq!(models, ["gpt-image-2\tgpt-image-2"]);
+    assert_eq!(models, ["gpt-image-2\tgpt-image-2", "whisper-1\twhisper-1"]);
     let verified = program.run(&["engine", "verify", "openai"]).done();
     let fine = "engine openai works";
     assert_eq!(verified, [fine]);

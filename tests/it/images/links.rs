@@ -110,7 +110,7 @@ async fn link_is_below_the_public_url_or_the_requested_host() {
     check(&[proxy], &forwarded[..1], "http://images.example").await;
     let url = ("WEBUI_URL", "https://public.example/");
     check(&[proxy, url], &forwarded, "https://public.example").await;
-    // A host that is none makes a relative link.
+    // An invalid host makes a relative link.
     check(&[], &[("host", "ada@images.example")], "").await;
 }
 

@@ -63,16 +63,23 @@ fn end_of_literal(text: &str) -> Option<usize> {
     })
 }
 
-/// The names of variables in a text, without parts of names such as `PINHOLE_<ENGINE>_HEADERS`.
+/// The names of variables in a text, without parts of names such as `PINHOLE_<ENGINE>_HEADERS`, and without the
+/// constants of a format text.
 fn variable_names(text: &str) -> impl Iterator<Item = &str> {
+    let is_constant = |name: &str| {
+        let start = name.as_ptr().addr() - text.as_ptr().addr();
+        text[..start].ends_with('{')
+    };
     let in_name =
         |letter: char| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_';
-    text.split(move |letter| !in_name(letter)).filter(|name| {
-        PREFIXES
-            .iter()
-            .any(|prefix| name.starts_with(prefix) && name.len() > prefix.len())
-            && !name.ends_with('_')
-    })
+    text.split(move |letter| !in_name(letter))
+        .filter(move |name| {
+            PREFIXES
+                .iter()
+                .any(|prefix| name.starts_with(prefix) && name.len() > prefix.len())
+                && !name.ends_with('_')
+                && !is_constant(name)
+        })
 }
 
 fn sources(directory: &Path) -> Vec<PathBuf> {

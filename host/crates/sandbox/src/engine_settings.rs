@@ -122,10 +122,10 @@ impl EngineSettings {
                 })?
             }
             (Some(_), None) => {
-                let form = self.setting_name(description, CREDENTIAL_KEY);
+                let form_name = self.setting_name(description, CREDENTIAL_KEY);
                 return Err(match key {
-                    Some(_) => format!("{form} is set, but {} is not", secret_name()),
-                    None => format!("{form} is set, but the engine has no key to send"),
+                    Some(_) => format!("{form_name} is set, but {} is not", secret_name()),
+                    None => format!("{form_name} is set, but the engine has no key to send"),
                 });
             }
             (Some(form), Some(secret)) => form
@@ -141,9 +141,9 @@ impl EngineSettings {
                 credential.with_header(name, value)
             })
             .map_err(|problem| {
-                let form = self.setting_name(description, CREDENTIAL_KEY);
-                let headers = self.setting_name(description, HEADERS_KEY);
-                format!("{headers}: {problem}: remove it there, or set {form} to none")
+                let form_name = self.setting_name(description, CREDENTIAL_KEY);
+                let headers_name = self.setting_name(description, HEADERS_KEY);
+                format!("{headers_name}: {problem}: remove it there, or set {form_name} to none")
             })
     }
 

@@ -8,7 +8,9 @@ mod stream;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::contract::pinhole::engine::log::Level;
 use crate::job_context::JobContext;

@@ -34,7 +34,7 @@ pub struct JobContext {
     pub cancel: CancellationToken,
     /// Receives the job's progress.
     pub progress: watch::Sender<Progress>,
-    /// Cancelled if the job was cancelled, but its upstream cannot be told and works on.
+    /// Cancelled if the job was cancelled, but its upstream cannot be stopped and continues.
     pub works_on: CancellationToken,
     /// Counts what the job uses.
     pub usage: Arc<Usage>,

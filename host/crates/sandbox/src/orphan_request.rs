@@ -1,7 +1,7 @@
 //! Orphan requests: what a cancelled job has sent, and its upstream still works on.
 //!
 //! Some image servers make one image at a time, and do not stop when a client closes the connection. If the
-//! next job were sent then, it would wait behind an image that nobody wants, and so would all after it. So the
+//! next job were sent then, it would wait behind an image without a reader, and so would all after it. So the
 //! request of a cancelled job stays open, at most for the time that the job had, and the job's place among those
 //! of its group stays occupied until the server has responded.
 
@@ -58,7 +58,7 @@ impl Drop for OrphanRequest {
         let job = &context.job;
         tracing::warn!(
             job,
-            "job {job} was cancelled, but the upstream of engine {engine} cannot be told and works on: its place \
+            "job {job} was cancelled, but the upstream of engine {engine} cannot be stopped and continues: its place \
              stays occupied until it has finished"
         );
     }

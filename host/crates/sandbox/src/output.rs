@@ -18,7 +18,7 @@ pub const MAX_MODEL_BYTES: usize = 512;
 const MAX_DETAILS_BYTES: usize = 64 << 10;
 /// Length of a revised prompt in bytes; a longer one is cut.
 const MAX_REVISED_BYTES: usize = 8 << 10;
-/// Warnings of one job that are kept.
+/// Warnings of one job.
 const MAX_WARNINGS: usize = 10;
 /// Length of a warning in bytes; a longer one is cut.
 const MAX_WARNING_BYTES: usize = 300;

@@ -102,9 +102,8 @@ impl<'a> Supervisor<'a> {
 
     /// Reports that the job waits here, or no longer.
     fn report_waiting(&self, waiting: Option<WaitingJob>) {
-        let note = |waiting: WaitingJob| {
-            waiting
-                .is_behind_lingering
+        let note = |job: WaitingJob| {
+            job.is_behind_lingering
                 .then(|| "waiting: the upstream still works on a cancelled job".to_owned())
         };
         self.context.progress.send_replace(Progress {

@@ -88,6 +88,11 @@ impl Exchange {
         self.times.is_some()
     }
 
+    /// Whether the request is still open after the job.
+    pub(crate) fn stays_open(&self) -> bool {
+        self.reply.as_ref().is_some_and(|reply| reply.stays_open)
+    }
+
     pub(crate) fn min_requests(&self) -> usize {
         let times = self.times.as_ref();
         times.and_then(|times| times.at_least).unwrap_or(1)

@@ -34,6 +34,9 @@ pub(crate) struct Reply {
     /// The request gets no response.
     #[serde(default)]
     pub(crate) hangs: bool,
+    /// The request that hangs is still open after the job.
+    #[serde(default)]
+    pub(crate) stays_open: bool,
 }
 
 /// When the upstream breaks a connection.

@@ -197,9 +197,15 @@ impl ScriptState {
                 };
                 self.add_failure(format!("/upstream/{index}/request ({line}): {difference}"));
             }
-            if state.open_at_end > 0 {
+            let was_open = state.open_at_end > 0;
+            if was_open != exchange.stays_open() {
+                let end = if was_open {
+                    "still open after"
+                } else {
+                    "closed with"
+                };
                 self.add_failure(format!(
-                    "/upstream/{index} ({line}): the request was still open after the job"
+                    "/upstream/{index} ({line}): the request was {end} the job"
                 ));
             }
         }

@@ -1,7 +1,7 @@
 //! Which image URLs in an upstream's responses the host may fetch.
 //!
 //! A URL at the upstream's own origin follows the granted requests. If the engine is granted any public host, it
-//! may also be an image file there: servers put them beside their API. Any other URL needs its host: granted to
+//! may also be an image file there: servers put them next to their API. Any other URL needs its host: granted to
 //! the engine, or in the operator's list, which replaces the granted hosts.
 
 use std::collections::BTreeSet;
@@ -244,7 +244,7 @@ mod tests {
             check(&[], None, &format!("{own}{path}"), Err(&expected));
         }
         check(&[], None, &format!("{own}/a//x"), Err("Path"));
-        // Image files beside the API of an engine that may fetch from any host.
+        // Image files next to the API of an engine that may fetch from any host.
         for file in ["/x.png", "/generated-images/b64%201.JPG?sig=1"] {
             check(&["*"], None, &format!("{own}{file}"), Ok(ImageRoute::Own));
         }

@@ -141,9 +141,9 @@ fn message_of(value: &Value, depth: usize) -> Option<String> {
 fn message_of_object(object: &Map<String, Value>, depth: usize) -> Option<String> {
     let at = |key: &str| message_of(object.get(key)?, depth + 1);
     let error = object.get("error");
-    let nested = error.filter(|error| !error.is_string());
+    let nested = error.filter(|it| !it.is_string());
     let message = nested
-        .and_then(|error| message_of(error, depth + 1))
+        .and_then(|it| message_of(it, depth + 1))
         .or_else(|| MESSAGES.iter().find_map(|key| at(key)));
     let reason = REASONS.iter().find_map(|key| match object.get(*key)? {
         // Messages by the field that is wrong.

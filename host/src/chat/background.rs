@@ -51,8 +51,8 @@ pub(super) async fn run(chat: &Chat, turn: Turn, stop: &CancellationToken) {
         let status = json!({"description": upstream_work::NOTE, "done": true});
         status::emit(chat, &events, target.chat_id.as_deref(), status).await;
     }
-    let title = store_response(chat, &events, &text, failure.as_deref()).await;
-    emit_end(&events, result, failure, text, title);
+    let stored_title = store_response(chat, &events, &text, failure.as_deref()).await;
+    emit_end(&events, result, failure, text, stored_title);
     if let Some(title) = new_title {
         events.emit("chat:title", title.into());
     }

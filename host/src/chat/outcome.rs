@@ -138,9 +138,9 @@ mod tests {
         let expected = "\nNote: 1 of 2 images received; slow down";
         assert_eq!(two.to_markdown(&links), expected);
         let hostile = images(&["![x](http://evil/?q) <img src=x>"]);
-        let expected = r"
+        let escaped = r"
 Note: \!\[x\]\(http:\/\/evil\/\?q\) \<img src\=x\>";
-        assert_eq!(hostile.to_markdown(&links), expected);
+        assert_eq!(hostile.to_markdown(&links), escaped);
     }
 
     #[test]

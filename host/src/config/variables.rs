@@ -241,8 +241,9 @@ fn family(name: &str) -> Option<&str> {
 
 /// From 0 to 1. The common prefix does not count.
 fn similarity(name: &str, other: &str) -> f64 {
-    let part = |name: &'_ str| name.strip_prefix(OWN_PREFIX).unwrap_or(name).to_owned();
-    strsim::jaro_winkler(&part(name), &part(other))
+    let name = name.strip_prefix(OWN_PREFIX).unwrap_or(name);
+    let other = other.strip_prefix(OWN_PREFIX).unwrap_or(other);
+    strsim::jaro_winkler(name, other)
 }
 
 /// The text of a file without line ends after it.

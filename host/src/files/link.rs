@@ -137,8 +137,8 @@ mod tests {
         }
         let foreign = LinkSigner::new(b"another").sign("fox", 1000);
         let short = signature.get(1..).unwrap();
-        for signature in [foreign.as_str(), short, "", "ä"] {
-            check("fox", "1000", signature, 0, Err(Guard::LinkSignature));
+        for invalid in [foreign.as_str(), short, "", "ä"] {
+            check("fox", "1000", invalid, 0, Err(Guard::LinkSignature));
         }
     }
 

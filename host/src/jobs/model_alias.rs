@@ -52,7 +52,7 @@ pub(super) fn parse_aliases(
     if entries.len() > MAX_ALIASES {
         return Err(format!("{ALIASES} has more than {MAX_ALIASES} names"));
     }
-    let is_name = |text: &str| !text.is_empty() && is_plain(text, MAX_MODEL_BYTES);
+    let is_name = |name: &str| !name.is_empty() && is_plain(name, MAX_MODEL_BYTES);
     let mut aliases = BTreeMap::new();
     for (name, target) in entries {
         if !is_name(&name) || !is_name(&target) {

@@ -262,9 +262,9 @@ mod tests {
 
     /// The engine and the reason's name, for generating and for editing.
     fn choose(pairs: &[(&str, &str)], stored: &[(&str, &str)], previous: Option<&str>) -> String {
-        let owned = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
-            let pairs = pairs.iter();
-            pairs
+        let owned = |borrowed: &[(&str, &str)]| -> Vec<(String, String)> {
+            borrowed
+                .iter()
                 .map(|(name, value)| ((*name).into(), (*value).into()))
                 .collect()
         };
@@ -320,8 +320,8 @@ mod tests {
 
     #[test]
     fn stored_keys_never_select_an_engine() {
-        let chosen = choose(&[], &[OPENAI, ("ENABLE_IMAGE_GENERATION", "true")], None);
-        assert_eq!(chosen, "sketch default, sketch generates");
+        let by_default = choose(&[], &[OPENAI, ("ENABLE_IMAGE_GENERATION", "true")], None);
+        assert_eq!(by_default, "sketch default, sketch generates");
         let chosen = choose(
             &[COMFYUI],
             &[OPENAI, ("IMAGES_EDIT_OPENAI_API_KEY", "k")],

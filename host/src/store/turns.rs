@@ -139,9 +139,10 @@ impl ExistingMessage {
     /// Is it the empty message that a client stored for this response?
     fn awaits_response(&self, response: &ChatMessage) -> bool {
         let response = &response.stored;
+        let content = response.content.to_string();
         self.role == response.role
             && self.parent_id == response.parent_id
-            && self.content == response.content.to_string()
+            && self.content == content
             && !self.is_done
     }
 }

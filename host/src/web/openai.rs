@@ -32,6 +32,7 @@ use axum::Extension;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
+use serde_json::Value;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
@@ -211,5 +212,12 @@ async fn respond(
             let outcome = job.run().await?;
             Ok(Json(url_response(&outcome.completed, &outcome.files, &links)).into_response())
         }
+    }
+}
+
+/// Sets a member of a JSON object.
+fn set_member(object: &mut Value, name: &str, value: Value) {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(name.to_owned(), value);
     }
 }

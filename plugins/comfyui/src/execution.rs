@@ -65,8 +65,8 @@ pub(crate) fn run(workflow: &Workflow, values: &JobValues, part: Part) -> Result
     );
     renew_outputs(&mut graph, &nodes);
     let second_run = run_graph(workflow, &graph, part)?;
-    let (mut second, lost) = download::collect_images(second_run, keys)?;
-    if lost.is_some() {
+    let (mut second, still_lost) = download::collect_images(second_run, keys)?;
+    if still_lost.is_some() {
         if second.images.is_empty() {
             return Err(Error::protocol(download::IMAGE_GONE));
         }

@@ -293,7 +293,7 @@ impl BindingSpec {
             (EDIT_HEADERS_KEY, self.edit_headers.as_ref().map(text)),
         ];
         let set = credentials.into_iter();
-        set.filter_map(|(key, text)| Some((key, text?))).collect()
+        set.filter_map(|(key, value)| Some((key, value?))).collect()
     }
 
     /// The names of the choice of the credential in these settings that come from the binding, by key.

@@ -97,19 +97,19 @@ impl FromRequest<Arc<App>> for ChatBody {
             Ok(origin) => origin,
             Err(never) => match never {},
         };
-        let request = Request::from_parts(parts, body);
-        let body = async {
-            let body = JsonBody::read(request).await?;
-            let payload = body.parse()?;
+        let whole = Request::from_parts(parts, body);
+        let read = async {
+            let json = JsonBody::read(whole).await?;
+            let payload = json.parse()?;
             Ok(Self {
                 request: ChatRequest::new(&payload)?,
                 payload,
-                memory: body.into_lease_with_text(),
+                memory: json.into_lease_with_text(),
                 origin,
             })
         };
-        let body = body.await;
-        body.map_err(|error: ApiError| error.rejection(&uri))
+        let chat = read.await;
+        chat.map_err(|error: ApiError| error.rejection(&uri))
     }
 }
 

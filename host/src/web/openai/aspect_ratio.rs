@@ -42,10 +42,10 @@ pub(super) fn parse_size(
 /// The lowest terms of `W:H`.
 fn parse_ratio(text: &str) -> Option<(u32, u32)> {
     let (width, height) = text.split_once(':')?;
-    let term = |text: &str| {
-        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-        let term: u32 = text.parse().ok()?;
-        (is_number && (1..=MAX_TERM).contains(&term)).then_some(term)
+    let term = |digits: &str| {
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+        let number: u32 = digits.parse().ok()?;
+        (is_number && (1..=MAX_TERM).contains(&number)).then_some(number)
     };
     let (width, height) = (term(width)?, term(height)?);
     let (mut divisor, mut rest) = (width, height);

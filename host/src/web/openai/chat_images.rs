@@ -19,6 +19,7 @@ use super::image_json::{ImageJson, ImageMarker};
 use super::image_model::{Action, ImageModel};
 use super::images_response::ImageProperties;
 use super::job_stream::{JobEvent, StreamEvent, StreamFormat};
+use super::set_member;
 use crate::app::App;
 use crate::chat::images_markdown;
 use crate::files::link::FileLinks;
@@ -220,7 +221,7 @@ impl ChatImages {
             })
             .collect();
         let mut body = self.object("chat.completion", choices);
-        body["usage"] = usage(outcome);
+        set_member(&mut body, "usage", usage(outcome));
         add_warnings(&mut body, outcome);
         Ok(ImageJson::new(&body, &marker, self.images(outcome))?.into_response())
     }
@@ -250,19 +251,19 @@ impl ChatImages {
                 .get("images")
                 .and_then(Value::as_array)
                 .map_or(0, Vec::len);
-            let images = images.by_ref().take(image_count).collect();
+            let own_images = images.by_ref().take(image_count).collect();
             let chunk = self.chunk(vec![delta_choice(index, &delta, None)]);
-            let data = ImageJson::new(&chunk, &marker, images)?;
+            let data = ImageJson::new(&chunk, &marker, own_images)?;
             events.push(StreamEvent { name: None, data });
         }
         let last = (0..count).map(|index| delta_choice(index, &json!({}), Some("stop")));
-        let mut chunk = self.chunk(last.collect());
-        add_warnings(&mut chunk, outcome);
-        events.push(data_event(&chunk));
+        let mut last_chunk = self.chunk(last.collect());
+        add_warnings(&mut last_chunk, outcome);
+        events.push(data_event(&last_chunk));
         if self.has_usage_chunk {
-            let mut chunk = self.chunk(Vec::new());
-            chunk["usage"] = usage(outcome);
-            events.push(data_event(&chunk));
+            let mut usage_chunk = self.chunk(Vec::new());
+            set_member(&mut usage_chunk, "usage", usage(outcome));
+            events.push(data_event(&usage_chunk));
         }
         events.push(done_event());
         Ok(events)
@@ -272,7 +273,8 @@ impl ChatImages {
     fn error_event(&self, error: OpenAiError) -> StreamEvent {
         let mut chunk = self.chunk(vec![delta_choice(0, &json!({}), Some("error"))]);
         let body = serde_json::to_value(error.into_body()).unwrap_or_default();
-        chunk["error"] = body.get("error").cloned().unwrap_or_default();
+        let error_member = body.get("error").cloned().unwrap_or_default();
+        set_member(&mut chunk, "error", error_member);
         data_event(&chunk)
     }
 
@@ -287,8 +289,8 @@ impl ChatImages {
         images
             .map(|image| {
                 let url = format!("data:{};base64,{marker}", image.media_type());
-                let image = json!({"index": 0, "type": "image_url", "image_url": {"url": url}});
-                json!({"role": "assistant", "content": "", "refusal": null, "images": [image]})
+                let part = json!({"index": 0, "type": "image_url", "image_url": {"url": url}});
+                json!({"role": "assistant", "content": "", "refusal": null, "images": [part]})
             })
             .collect()
     }
@@ -320,7 +322,7 @@ impl ChatImages {
 fn add_warnings(body: &mut Value, outcome: &JobOutcome) {
     let warnings = &outcome.completed.warnings;
     if !warnings.is_empty() {
-        body["warnings"] = json!(warnings);
+        set_member(body, "warnings", json!(warnings));
     }
 }
 

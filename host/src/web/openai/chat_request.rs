@@ -119,8 +119,8 @@ fn parse_message(index: usize, message: &Value) -> Result<Option<Message<'_>>, A
         Some("tool" | "function") => return Ok(None),
         _ => {
             let field = format!("messages[{index}].role");
-            let message = format!("{field} must be system, developer, user, assistant or tool");
-            return Err(ApiError::invalid(&field, message));
+            let detail = format!("{field} must be system, developer, user, assistant or tool");
+            return Err(ApiError::invalid(&field, detail));
         }
     };
     let (mut texts, mut images) = (Vec::new(), Vec::new());
@@ -138,9 +138,9 @@ fn parse_message(index: usize, message: &Value) -> Result<Option<Message<'_>>, A
                     // A model's own parts, such as a refusal, say nothing about the next image.
                     _ if author == Author::Assistant => {}
                     _ => {
-                        let message =
+                        let detail =
                             format!("{field} is not supported: its type must be text or image_url");
-                        return Err(ApiError::invalid(&field, message));
+                        return Err(ApiError::invalid(&field, detail));
                     }
                 }
             }

@@ -120,7 +120,7 @@ impl ImageFields {
                 Value::String(text) => text.parse().ok(),
                 value => value.as_u64(),
             };
-            let is_side = |pixels: &u64| (1..=u64::from(u32::MAX)).contains(pixels);
+            let is_side = |number: &u64| (1..=u64::from(u32::MAX)).contains(number);
             let message = || ApiError::invalid(name, format!("{name} must be a number of pixels"));
             pixels.filter(is_side).ok_or_else(message)
         };

@@ -196,11 +196,11 @@ mod tests {
         assert_eq!(text.len(), json().text_bytes());
         let chunks: Vec<Bytes> = json().parts().into_iter().flat_map(Part::chunks).collect();
         assert_eq!(chunks.concat(), text.as_bytes());
-        let body: Value = serde_json::from_str(&text).unwrap();
+        let parsed: Value = serde_json::from_str(&text).unwrap();
         let [first, second] = [0, 1].map(|index| STANDARD.encode_to_string(images[index].bytes()));
-        assert_eq!(body["data"][0]["b64_json"], first);
-        assert_eq!(body["data"][0]["revised_prompt"], json!(other));
+        assert_eq!(parsed["data"][0]["b64_json"], first);
+        assert_eq!(parsed["data"][0]["revised_prompt"], json!(other));
         let expected = format!("data:image/png;base64,{second}");
-        assert_eq!(body["data"][1]["url"], expected);
+        assert_eq!(parsed["data"][1]["url"], expected);
     }
 }

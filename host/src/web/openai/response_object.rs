@@ -11,6 +11,7 @@ use super::image_json::{ImageJson, ImageMarker};
 use super::images_response::{ImageProperties, output_format};
 use super::job_stream::{JobEvent, StreamEvent, StreamFormat};
 use super::responses_request::ResponsesRequest;
+use super::set_member;
 use crate::store::now;
 use crate::web::error::{ApiError, OpenAiError};
 
@@ -112,7 +113,7 @@ impl ResponseObject {
             "user": null,
         });
         if !state.warnings.is_empty() {
-            response["warnings"] = json!(state.warnings);
+            set_member(&mut response, "warnings", json!(state.warnings));
         }
         response
     }
@@ -234,8 +235,8 @@ impl Events {
         for (index, (item, image)) in items.iter().zip(images).enumerate() {
             let id = item.get("id").and_then(Value::as_str).unwrap_or_default();
             if index > 0 {
-                let item = json!({"id": id, "type": "image_generation_call", "status": "in_progress", "result": null});
-                let data = json!({"output_index": index, "item": item});
+                let started = json!({"id": id, "type": "image_generation_call", "status": "in_progress", "result": null});
+                let data = json!({"output_index": index, "item": started});
                 events.push(self.event("response.output_item.added", data));
             }
             events.push(self.call_event("response.image_generation_call.completed", id, index));
@@ -251,7 +252,7 @@ impl Events {
 
     fn fail(&mut self, error: OpenAiError) -> Vec<StreamEvent> {
         let body = serde_json::to_value(error.into_body()).unwrap_or_default();
-        let error = json!({
+        let response_error = json!({
             "code": error_code(&body),
             "message": body.pointer("/error/message"),
         });
@@ -260,7 +261,7 @@ impl Events {
             status: "failed",
             output: vec![item.clone()],
             usage: None,
-            error: Some(&error),
+            error: Some(&response_error),
             ..State::default()
         });
         vec![
@@ -298,8 +299,8 @@ impl Events {
     }
 
     fn number(&mut self, name: &str, mut data: Value) -> Value {
-        data["type"] = name.into();
-        data["sequence_number"] = self.sequence_number.into();
+        set_member(&mut data, "type", name.into());
+        set_member(&mut data, "sequence_number", self.sequence_number.into());
         self.sequence_number += 1;
         data
     }

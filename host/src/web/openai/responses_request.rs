@@ -305,8 +305,8 @@ fn parse_part<'a>(field: &str, part: &'a Value, message: &mut Message<'a>) -> Re
         Some("refusal") => {}
         other => {
             let other = plain(other.unwrap_or_default(), MAX_NAME_BYTES);
-            let message = format!("{field} has the type {other:?}: use input_text or input_image");
-            return Err(ApiError::invalid(field, message));
+            let detail = format!("{field} has the type {other:?}: use input_text or input_image");
+            return Err(ApiError::invalid(field, detail));
         }
     }
     Ok(())

@@ -5,6 +5,8 @@ use serde::Serialize;
 use serde_json::{Map, Number, Value, json};
 use utoipa::ToSchema;
 
+use super::set_member;
+
 /// Other counts of one usage.
 const MAX_OTHERS: usize = 20;
 /// Length of the name of another count, in bytes.
@@ -64,8 +66,13 @@ impl Usage {
     /// As in a response of the responses API.
     pub(super) fn to_response_json(&self) -> Value {
         let mut usage = json!(self);
-        usage["input_tokens_details"]["cached_tokens"] = self.input_tokens_details.cached().into();
-        usage["output_tokens_details"]["reasoning_tokens"] = 0.into();
+        if let Some(input) = usage.get_mut("input_tokens_details") {
+            let cached = self.input_tokens_details.cached();
+            set_member(input, "cached_tokens", cached.into());
+        }
+        if let Some(output) = usage.get_mut("output_tokens_details") {
+            set_member(output, "reasoning_tokens", 0.into());
+        }
         usage
     }
 }

@@ -143,7 +143,7 @@ pub(crate) fn parse_completion(
 ) -> Result<(Vec<ImageLocation>, ResponseDetails), Error> {
     let choices = items(body.get("choices"));
     let locations = match body.get("choices") {
-        Some(choices) => locate_images("/choices", choices),
+        Some(list) => locate_images("/choices", list),
         None => Vec::new(),
     };
     if locations.is_empty() {

@@ -103,8 +103,8 @@ fn makes_images(id: &str, item: &Value) -> Option<bool> {
     let modality = item
         .pointer("/architecture/modality")
         .and_then(Value::as_str);
-    if let Some((_, outputs)) = modality.and_then(|text| text.split_once("->")) {
-        return Some(outputs.split('+').any(|output| output == "image"));
+    if let Some((_, made)) = modality.and_then(|text| text.split_once("->")) {
+        return Some(made.split('+').any(|output| output == "image"));
     }
     let kind = KIND_FIELDS.iter().find_map(|field| {
         let kind = string_at(item, field)?.to_lowercase().replace('_', "-");

@@ -71,8 +71,8 @@ fn is_empty(value: &Value) -> bool {
 fn add_counts(sum: &mut Map<String, Value>, other: Map<String, Value>) {
     for (name, value) in other {
         match (sum.get_mut(&name), value) {
-            (Some(Value::Object(sum)), Value::Object(other)) => add_counts(sum, other),
-            (Some(Value::Number(sum)), Value::Number(other)) => *sum = add(sum, &other),
+            (Some(Value::Object(counts)), Value::Object(added)) => add_counts(counts, added),
+            (Some(Value::Number(count)), Value::Number(added)) => *count = add(count, &added),
             (Some(_), _) => {}
             (None, value) => {
                 sum.insert(name, value);
@@ -118,8 +118,8 @@ mod tests {
         }
         let completion =
             json!({"prompt_tokens": 1, "completion_tokens_details": {"image_tokens": 2}});
-        let expected = json!({"input_tokens": 1, "output_tokens_details": {"image_tokens": 2}});
-        assert_eq!(json!(Usage::from_completion(&completion)), expected);
+        let counts = json!({"input_tokens": 1, "output_tokens_details": {"image_tokens": 2}});
+        assert_eq!(json!(Usage::from_completion(&completion)), counts);
     }
 
     #[test]

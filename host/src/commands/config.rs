@@ -73,8 +73,8 @@ pub(crate) async fn run(config: &Config, command: ConfigCommand) -> Result<u8> {
         ConfigCommand::Set { name, value } => {
             let text = read_value(&value)?;
             change(config, &name, |key| {
-                let value = Value::from(text);
-                let change = Change::new(key, &value);
+                let json = Value::from(text);
+                let change = Change::new(key, &json);
                 change.map_err(|reason| format!("{} {reason}", key.name))
             })
             .await

@@ -90,10 +90,9 @@ impl Checks {
         self.check_data_dir(config).await;
         match CommandJobs::open(config, MissingData::Temporary).await {
             Ok(opened) => {
-                let CommandJobs { jobs, config, .. } = &opened;
-                self.check_engines(jobs);
-                self.check_settings(jobs, config);
-                self.check_upstreams(jobs).await;
+                self.check_engines(&opened.jobs);
+                self.check_settings(&opened.jobs, &opened.config);
+                self.check_upstreams(&opened.jobs).await;
             }
             Err(error) => self.add("engines", Status::Failed, format!("{error:#}")),
         }

@@ -86,15 +86,18 @@ fn table(rows: &[Placement]) -> String {
     });
     let lines: Vec<Vec<String>> = std::iter::once(heading.to_vec()).chain(cells).collect();
     let width = |column: usize| {
-        let cells = lines.iter().filter_map(|line| line.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        let column_cells = lines.iter().filter_map(|line| line.get(column));
+        column_cells
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..4).map(width).collect();
     let format_line = |line: &Vec<String>| {
         let mut text = "   ".to_owned();
         for (index, cell) in line.iter().enumerate() {
-            let width = widths.get(index).copied().unwrap_or(0);
-            text.push_str(&format!(" {cell:width$}"));
+            let cell_width = widths.get(index).copied().unwrap_or(0);
+            text.push_str(&format!(" {cell:cell_width$}"));
         }
         format!("{}\n", text.trim_end())
     };

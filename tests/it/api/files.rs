@@ -63,7 +63,7 @@ async fn file_operations() {
         lifetime_secs: 3600,
     };
     let link = links.url(&row.await.unwrap().unwrap());
-    let open = |path: &str| api.ask_without_key(Method::GET, path);
+    let open = |url: &str| api.ask_without_key(Method::GET, url);
     api.case("good", open(&link)).await;
     let forged = format!("{path}/content/1/AAAA/image.png");
     api.case("forged", open(&forged)).await;

@@ -83,38 +83,42 @@ async fn operator_chooses_the_form_of_the_credential() {
     let request = request_with("gemini", &[]).await;
     assert_credential(&request, &[("x-goog-api-key", KEY)], None);
     // Vertex.
-    let request = request_with("gemini", &[("PINHOLE_GEMINI_CREDENTIAL", "bearer")]).await;
-    assert_credential(&request, &[("authorization", &bearer)], None);
-    let request = request_with("gemini", &[("PINHOLE_GEMINI_CREDENTIAL", "query key")]).await;
+    let second_request = request_with("gemini", &[("PINHOLE_GEMINI_CREDENTIAL", "bearer")]).await;
+    assert_credential(&second_request, &[("authorization", &bearer)], None);
+    let third_request = request_with("gemini", &[("PINHOLE_GEMINI_CREDENTIAL", "query key")]).await;
     let query = format!("key={KEY_IN_QUERY}");
-    assert_credential(&request, &[], Some(&query));
+    assert_credential(&third_request, &[], Some(&query));
     // Azure.
     let azure = [
         ("PINHOLE_OPENAI_CREDENTIAL", "header api-key"),
         ("IMAGES_OPENAI_API_VERSION", "2025-04-01-preview"),
     ];
-    let request = request_with("openai", &azure).await;
+    let fourth_request = request_with("openai", &azure).await;
     assert_credential(
-        &request,
+        &fourth_request,
         &[("api-key", KEY)],
         Some("api-version=2025-04-01-preview"),
     );
     let prefixed = [("PINHOLE_OPENAI_CREDENTIAL", "header Authorization: Key")];
-    let request = request_with("openai", &prefixed).await;
-    assert_credential(&request, &[("authorization", &format!("Key {KEY}"))], None);
+    let fifth_request = request_with("openai", &prefixed).await;
+    assert_credential(
+        &fifth_request,
+        &[("authorization", &format!("Key {KEY}"))],
+        None,
+    );
     // Cloudflare: the gateway has its own headers next to the upstream's key.
     let cloudflare = [(
         "PINHOLE_OPENAI_HEADERS",
         r#"{"CF-Access-Client-Id": "id.access", "CF-Access-Client-Secret": "4711", "cf-aig-authorization": "Bearer g"}"#,
     )];
-    let request = request_with("openai", &cloudflare).await;
+    let sixth_request = request_with("openai", &cloudflare).await;
     let headers = [
         ("authorization", bearer.as_str()),
         ("cf-access-client-id", "id.access"),
         ("cf-access-client-secret", "4711"),
         ("cf-aig-authorization", "Bearer g"),
     ];
-    assert_credential(&request, &headers, None);
+    assert_credential(&sixth_request, &headers, None);
     // The gateway has the upstream's key.
     let stored_key = [
         ("PINHOLE_OPENAI_CREDENTIAL", "none"),
@@ -123,8 +127,12 @@ async fn operator_chooses_the_form_of_the_credential() {
             r#"{"cf-aig-authorization": "Bearer g"}"#,
         ),
     ];
-    let request = request_with("openai", &stored_key).await;
-    assert_credential(&request, &[("cf-aig-authorization", "Bearer g")], None);
+    let seventh_request = request_with("openai", &stored_key).await;
+    assert_credential(
+        &seventh_request,
+        &[("cf-aig-authorization", "Bearer g")],
+        None,
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -347,13 +355,13 @@ async fn secrets_in_headers_are_masked_and_redacted_in_each_form() {
     });
     let (status, body) = server.post_json("/api/v1/settings", &settings).await;
     assert_eq!(status, 200, "{body}");
-    let (status, body) = generate(&server, &json!({})).await;
-    assert_eq!(status, 400, "{body}");
+    let (second_status, second_body) = generate(&server, &json!({})).await;
+    assert_eq!(second_status, 400, "{second_body}");
     let listed = server.get("/api/v1/settings").send().await.unwrap();
     let listed = listed.text().await.unwrap();
     let changes = server.get("/api/v1/settings/changes").send().await.unwrap();
     let texts = [
-        body.to_string(),
+        second_body.to_string(),
         listed.clone(),
         changes.text().await.unwrap(),
     ];

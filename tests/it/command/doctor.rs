@@ -105,9 +105,14 @@ fn doctor_reports_an_invalid_configuration_and_data_directory() {
     assert_check(&output, "configuration", "failed", "PINHOLE_SLOTS is \"0\"");
     let file = Program::new(&["sketch"]);
     fs::write(file.path("data"), "").unwrap();
-    let output = file.run(&["doctor", "--json"]);
-    assert_eq!(output.code, Some(1), "{output:?}");
-    assert_check(&output, "data directory", "failed", "Not a directory");
+    let second_output = file.run(&["doctor", "--json"]);
+    assert_eq!(second_output.code, Some(1), "{second_output:?}");
+    assert_check(
+        &second_output,
+        "data directory",
+        "failed",
+        "Not a directory",
+    );
 }
 
 #[test]
@@ -145,7 +150,10 @@ fn only_serve_and_generate_create_a_data_directory() {
     assert!(data.exists());
     // The option comes before the variable.
     let other = program.path("other");
-    let output = program.run(&["--data", other.to_str().unwrap(), "user", "list"]);
-    assert_eq!(output.code, Some(1), "{output:?}");
-    assert!(output.err.contains(other.to_str().unwrap()), "{output:?}");
+    let second_output = program.run(&["--data", other.to_str().unwrap(), "user", "list"]);
+    assert_eq!(second_output.code, Some(1), "{second_output:?}");
+    assert!(
+        second_output.err.contains(other.to_str().unwrap()),
+        "{second_output:?}"
+    );
 }

@@ -81,9 +81,9 @@ async fn stored_value_names_no_file() {
             .contains("COMFYUI_WORKFLOW"),
         "{body}"
     );
-    let set = json!({"COMFYUI_WORKFLOW_FILE": "/etc/hostname"});
-    let (status, body) = server.post_json("/api/v1/settings", &set).await;
-    assert_eq!(status, 400, "{body}");
+    let file = json!({"COMFYUI_WORKFLOW_FILE": "/etc/hostname"});
+    let (second_status, second_body) = server.post_json("/api/v1/settings", &file).await;
+    assert_eq!(second_status, 400, "{second_body}");
 }
 
 #[test]
@@ -194,8 +194,8 @@ fn server_that_cannot_listen_writes_nothing() {
         line.contains("set PINHOLE_METRICS_LISTEN to another"),
         "{line}"
     );
-    for program in [program, metrics] {
-        assert!(!program.path("data").exists());
+    for started in [program, metrics] {
+        assert!(!started.path("data").exists());
     }
 }
 
@@ -291,13 +291,13 @@ fn first_start_logs_a_few_short_lines_and_no_refusal() {
     let log = fs::read_to_string(program.path("log")).unwrap();
     let lines: Vec<&str> = log
         .lines()
-        .filter(|line| !line.contains("compiling "))
+        .filter(|logged| !logged.contains("compiling "))
         .collect();
     assert!(lines.len() <= 4, "{log}");
     assert!(
         lines
             .iter()
-            .all(|line| line.len() < 250 && !line.contains("WARN")),
+            .all(|logged| logged.len() < 250 && !logged.contains("WARN")),
         "{log}"
     );
     let audit = fs::read_to_string(program.path("data/audit.jsonl")).unwrap_or_default();

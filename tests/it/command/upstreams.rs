@@ -129,12 +129,12 @@ async fn generate_prints_what_differs_from_the_request() {
         .iter()
         .map(|it| format!("pinhole: note: {it}"))
         .collect();
-    let printed: Vec<_> = output
+    let second_printed: Vec<_> = output
         .err
         .lines()
         .filter(|line| line.starts_with("pinhole: note: "))
         .collect();
-    assert_eq!(printed, notes);
+    assert_eq!(second_printed, notes);
 }
 
 #[tokio::test(flavor = "multi_thread")]

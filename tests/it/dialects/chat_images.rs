@@ -99,10 +99,10 @@ async fn client_without_modalities_gets_a_link() {
 
     body["stream"] = json!(true);
     let chunks = events(&server, PATH, &body).await;
-    let text = chunks[1]["choices"][0]["delta"]["content"]
+    let second_text = chunks[1]["choices"][0]["delta"]["content"]
         .as_str()
         .unwrap();
-    assert!(text.contains("/api/v1/files/"), "{text}");
+    assert!(second_text.contains("/api/v1/files/"), "{second_text}");
     assert_eq!(chunks.last().unwrap(), "[DONE]");
 }
 
@@ -125,8 +125,8 @@ async fn images_of_the_conversation_are_edited() {
     ];
     let messages = follow_up["messages"].as_array_mut().unwrap();
     messages.splice(0..0, before);
-    let (status, second) = server.post_json(PATH, &follow_up).await;
-    assert_eq!(status, 200, "{second}");
+    let (second_status, second) = server.post_json(PATH, &follow_up).await;
+    assert_eq!(second_status, 200, "{second}");
     let edits = ["POST /v1/images/edits"; 2];
     let lines = upstream.request_lines();
     let posts: Vec<_> = lines
@@ -172,12 +172,14 @@ async fn what_would_be_lost_is_refused_by_name() {
         "{posts:?}"
     );
 
-    let server = TestServer::start(&[]).await;
+    let second_server = TestServer::start(&[]).await;
     let parts = json!([
         {"type": "text", "text": "bluer"},
         {"type": "image_url", "image_url": {"url": data_url()}},
     ]);
-    let (status, error) = server.post_json(PATH, &request("sketch", parts)).await;
+    let (status, error) = second_server
+        .post_json(PATH, &request("sketch", parts))
+        .await;
     assert_eq!((status, &error["error"]["param"]), (400, &json!("image")));
 }
 
@@ -201,16 +203,16 @@ async fn language_model_takes_its_chats_with_modalities_too() {
     let sent = upstream.requests().pop().unwrap().json();
     assert_eq!(sent["modalities"], json!(["image", "text"]));
 
-    let (status, completion) = server
+    let (second_status, second_completion) = server
         .post_json(PATH, &request("sketch", json!("a fox")))
         .await;
-    assert_eq!(status, 200, "{completion}");
-    assert!(image_url(&completion["choices"][0]["message"]).len() > 100);
-    let (status, error) = server
+    assert_eq!(second_status, 200, "{second_completion}");
+    assert!(image_url(&second_completion["choices"][0]["message"]).len() > 100);
+    let (third_status, error) = server
         .post_json(PATH, &json!({"model": "none", "messages": []}))
         .await;
     assert_eq!(
-        (status, &error["error"]["code"]),
+        (third_status, &error["error"]["code"]),
         (404, &json!("model_not_found"))
     );
 }

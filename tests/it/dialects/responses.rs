@@ -170,12 +170,12 @@ async fn previews_and_late_failures_are_events() {
     text.push_str(&response.text().await.unwrap());
     let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
     let events: Vec<Value> = data.map(|it| serde_json::from_str(it).unwrap()).collect();
-    let partial = &events[5];
+    let second_partial = &events[5];
     assert_eq!(
-        partial["type"],
+        second_partial["type"],
         "response.image_generation_call.partial_image"
     );
-    assert_eq!(partial["partial_image_b64"], pixel_base64());
+    assert_eq!(second_partial["partial_image_b64"], pixel_base64());
     let failed = events.last().unwrap();
     assert_eq!(failed["type"], "response.failed");
     let error = json!({"code": "image_content_policy_violation", "message": "Not this."});

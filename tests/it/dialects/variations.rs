@@ -23,11 +23,11 @@ async fn variation_is_an_edit_with_the_servers_prompt() {
     assert_eq!(edit.line(), "POST /v1/images/edits");
     let text = String::from_utf8_lossy(&edit.body).into_owned();
     assert!(text.contains("a variation of this image"), "{text}");
-    let form = [Image("image"), Text("response_format", "url")];
-    let (status, response) = post_form(&server, PATH, &form).await;
-    assert_eq!(status, 200, "{response}");
+    let second_form = [Image("image"), Text("response_format", "url")];
+    let (second_status, second_response) = post_form(&server, PATH, &second_form).await;
+    assert_eq!(second_status, 200, "{second_response}");
     assert!(
-        response["data"][0]["url"]
+        second_response["data"][0]["url"]
             .as_str()
             .unwrap()
             .contains("/api/v1/files/")

@@ -50,30 +50,30 @@ async fn alias_chooses_binding_and_model() {
     assert_eq!(sent_models(&upstream), Vec::<Value>::new());
 
     let flux = json!({"prompt": "a fox", "model": "dall-e-3"});
-    let (status, made) = make(flux.clone()).await;
-    assert_eq!(status, 200, "{made}");
+    let (second_status, second_made) = make(flux.clone()).await;
+    assert_eq!(second_status, 200, "{second_made}");
     // The client expects what the name stands for at OpenAI.
-    assert!(made["data"][0]["url"].is_string(), "{made}");
+    assert!(second_made["data"][0]["url"].is_string(), "{second_made}");
     assert_eq!(sent_models(&upstream), ["flux@dev"]);
 
     // Another engine that the request names knows the model by that name.
     let mut named = sketch.clone();
     named["engine"] = json!("openai");
-    let (status, made) = make(named).await;
-    assert_eq!(status, 200, "{made}");
+    let (third_status, third_made) = make(named).await;
+    assert_eq!(third_status, 200, "{third_made}");
     assert_eq!(sent_models(&upstream), ["flux@dev", "gpt-image-1"]);
 
     // Open WebUI's face and its chat.
-    let (status, made) = server
+    let (fourth_status, fourth_made) = server
         .post_json("/api/v1/images/generations", &sketch)
         .await;
-    assert_eq!(status, 200, "{made}");
+    assert_eq!(fourth_status, 200, "{fourth_made}");
     let turn = json!({
         "model": "chat", "messages": [{"role": "user", "content": "a fox"}],
         "features": {"image_generation": true}, "image_generation": {"model": "gpt-image-1"},
     });
-    let (status, turned) = server.post_json("/api/chat/completions", &turn).await;
-    assert_eq!(status, 200, "{turned}");
+    let (fifth_status, turned) = server.post_json("/api/chat/completions", &turn).await;
+    assert_eq!(fifth_status, 200, "{turned}");
     let text = turned["choices"][0]["message"]["content"].as_str().unwrap();
     assert!(text.contains("/content/"), "{text}");
     assert_eq!(sent_models(&upstream).len(), 2);

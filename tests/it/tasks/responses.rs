@@ -261,8 +261,8 @@ async fn response_is_repeated_revised_and_continued() {
         .last()
         .cloned();
     assert_eq!(last.unwrap()["role"], "assistant");
-    let after = history(&server, &chat_id).await;
-    assert_eq!(after["messages"]["a1"]["content"], continued);
+    let second_after = history(&server, &chat_id).await;
+    assert_eq!(second_after["messages"]["a1"]["content"], continued);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -441,7 +441,7 @@ async fn chat_of_another_user_is_unknown_also_to_administrators() {
     let (status, theirs) = as_second(&first_request()).await;
     assert_eq!(status, 200, "{theirs}");
     let theirs = theirs["chat_id"].as_str().unwrap();
-    let (status, response) = server.post_json(TURN, &next_request(theirs)).await;
-    assert_eq!(status, 404, "{response}");
+    let (second_status, response) = server.post_json(TURN, &next_request(theirs)).await;
+    assert_eq!(second_status, 404, "{response}");
     assert!(history(&server, &own).await["messages"]["u2"].is_null());
 }

@@ -70,7 +70,7 @@ impl Refusal {
 
     /// The upstream's reason, or, without one, a text that names the status.
     ///
-    /// Reads the shapes of [`error_body`](crate::error_body), plain text and the title of an HTML page. At most
+    /// Reads the shapes of [`error_body`], plain text and the title of an HTML page. At most
     /// [`MAX_MESSAGE_BYTES`].
     #[must_use]
     pub fn message(&self) -> String {

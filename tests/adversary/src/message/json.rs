@@ -12,8 +12,8 @@ const VALUES: usize = 3_000_000;
 /// Memory that the server may use while it reads them, in bytes.
 const MAX_MEMORY_BYTES: u64 = 1 << 30;
 
-/// Fails unless the engine learns that the body is not JSON.
-async fn require_not_json(target: &AttackTarget, body: Vec<u8>) -> Result<()> {
+/// Fails unless the engine learns that the body exceeds this limit.
+async fn require_refused(target: &AttackTarget, body: Vec<u8>, limit: &str) -> Result<()> {
     let headers = "content-type: application/json\r\n";
     target
         .upstream
@@ -21,7 +21,7 @@ async fn require_not_json(target: &AttackTarget, body: Vec<u8>) -> Result<()> {
     let response = target.generate("see json").await?;
     let message = response.error_message();
     ensure!(
-        !response.status.is_success() && message.contains("the response is not JSON"),
+        !response.status.is_success() && message.contains(limit),
         "the engine read the JSON: {} {}",
         response.status,
         message.get(..200).unwrap_or(&message)
@@ -36,16 +36,16 @@ async fn require_not_json(target: &AttackTarget, body: Vec<u8>) -> Result<()> {
 }
 
 pub(super) async fn deep(target: &AttackTarget) -> Result<()> {
-    require_not_json(target, b"[".repeat(DEPTH)).await?;
-    require_not_json(target, br#"{"a":"#.repeat(DEPTH)).await?;
+    require_refused(target, b"[".repeat(DEPTH), "it is nested deeper").await?;
+    require_refused(target, br#"{"a":"#.repeat(DEPTH), "it is nested deeper").await?;
     let closed = [b"[".repeat(DEPTH), b"]".repeat(DEPTH)].concat();
-    require_not_json(target, closed).await
+    require_refused(target, closed, "it is nested deeper").await
 }
 
 pub(super) async fn wide(target: &AttackTarget) -> Result<()> {
-    require_not_json(target, list_of(b"0,")).await?;
-    require_not_json(target, list_of(b"{},")).await?;
-    require_not_json(target, list_of(b"\"\",")).await
+    require_refused(target, list_of(b"0,"), "values").await?;
+    require_refused(target, list_of(b"{},"), "values").await?;
+    require_refused(target, list_of(b"\"\","), "values").await
 }
 
 /// A valid list of many copies of this element, which ends with a comma.

@@ -78,7 +78,7 @@ pub(super) async fn signature(target: &AttackTarget) -> Result<()> {
         ("a part of the signature", path(id, expires, shorter)),
         (
             "the time in the signature",
-            path(id, "", &format!("{expires}{signature}")),
+            path(id, "0", &format!("{expires}{signature}")),
         ),
         (
             "the query",

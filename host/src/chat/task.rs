@@ -105,11 +105,12 @@ impl Tasks {
         task.inspect(|task| task.stop.cancel()).is_some()
     }
 
-    /// Stops all tasks of a user in a chat. Returns their number.
+    /// Stops all tasks of a user in a chat. Returns the number of those that were not stopped before.
     pub fn stop_chat(&self, user_id: &str, chat_id: &str) -> usize {
         let running = self.running();
         let of_chat = running.values().filter(|it| it.is_in(user_id, chat_id));
-        of_chat.inspect(|task| task.stop.cancel()).count()
+        let continued = of_chat.filter(|task| !task.stop.is_cancelled());
+        continued.inspect(|task| task.stop.cancel()).count()
     }
 
     /// Stops all tasks, and waits until their responses are stored.

@@ -248,12 +248,12 @@ fn snapshots() -> insta::Settings {
         "url",
         "user_id",
     ] {
-        let blotted = |content: Content, _: ContentPath| match content.as_str() {
+        let redacted = |content: Content, _: ContentPath| match content.as_str() {
             Some(text) if text.starts_with("data:") => Content::from("[picture]"),
             Some(text) => Content::from(redact(text)),
             None => content,
         };
-        settings.add_dynamic_redaction(&format!(".**.{field}"), blotted);
+        settings.add_dynamic_redaction(&format!(".**.{field}"), redacted);
     }
     // The time that is left.
     let without_secs = |content: Content, _: ContentPath| match content.as_str() {
@@ -270,7 +270,7 @@ fn snapshots() -> insta::Settings {
 /// and dashes.
 fn redact(text: &str) -> String {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    let mut blotted = String::new();
+    let mut redacted = String::new();
     let mut rest = text;
     while !rest.is_empty() {
         let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
@@ -280,16 +280,16 @@ fn redact(text: &str) -> String {
             word.starts_with("sk-") && word.len() > 20,
             word.len() >= 43 || (word.len() >= 30 && digits >= 4),
         ) {
-            (true, _) => blotted.push_str("[key]"),
-            (_, true) => blotted.push_str("[id]"),
-            _ if word.len() == 10 && digits == 10 => blotted.push_str("[time]"),
-            _ => blotted.push_str(word),
+            (true, _) => redacted.push_str("[key]"),
+            (_, true) => redacted.push_str("[id]"),
+            _ if word.len() == 10 && digits == 10 => redacted.push_str("[time]"),
+            _ => redacted.push_str(word),
         }
         let mut after = after.chars();
-        blotted.extend(after.next());
+        redacted.extend(after.next());
         rest = after.as_str();
     }
-    blotted
+    redacted
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The files of a web client: what is served, and what never is.
+//! The files of a web client, and the files that are never served.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::packages;
-use crate::server::Server;
+use crate::server::{self, Server};
 use crate::steps::announce;
 use crate::workspace::Workspace;
 
@@ -158,13 +158,8 @@ fn node_clients(directories: &Directories) -> Result<Clients> {
 fn start_server(workspace: &Workspace, data: &Path, upstream_url: &str) -> Result<Server> {
     packages::recreate_directory(data)
         .with_context(|| format!("cannot prepare {}", data.display()))?;
-    let mut command = Command::new(workspace.server_program());
+    let mut command = server::isolated_command(workspace, data);
     command
-        .args(["serve", "--listen=127.0.0.1:0"])
-        // The developer's own settings are for another server.
-        .env_clear()
-        .env("PINHOLE_ENGINES", workspace.engines())
-        .env("PINHOLE_DATA", data)
         .env("PINHOLE_LOG", "error")
         // One user sends all requests.
         .env("PINHOLE_REQUESTS_PER_MINUTE", "1000000")

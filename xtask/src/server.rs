@@ -1,12 +1,15 @@
 //! The server as a child process, and the lines that it prints at start.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+
+use crate::workspace::Workspace;
 
 /// How long the server may take to listen: it compiles every engine at the first start.
 const START_TIMEOUT: Duration = Duration::from_secs(300);
@@ -40,6 +43,17 @@ enum StartLine<'a> {
     Engines,
     /// The file with the key, or nothing.
     KeyFile(Option<&'a str>),
+}
+
+/// `pinhole serve` on a free port, without the developer's own settings, which are for another server.
+pub(crate) fn isolated_command(workspace: &Workspace, data: &Path) -> Command {
+    let mut command = Command::new(workspace.server_program());
+    command
+        .args(["serve", "--listen=127.0.0.1:0"])
+        .env_clear()
+        .env("PINHOLE_ENGINES", workspace.engines())
+        .env("PINHOLE_DATA", data);
+    command
 }
 
 impl Server {

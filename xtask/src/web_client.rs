@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::clients::Upstream;
 use crate::packages;
-use crate::server::Server;
+use crate::server::{self, Server};
 use crate::steps::announce;
 use crate::workspace::Workspace;
 
@@ -139,13 +139,8 @@ fn start_server(
     files: &Path,
     upstream_url: &str,
 ) -> Result<Server> {
-    let mut command = Command::new(workspace.server_program());
+    let mut command = server::isolated_command(workspace, data);
     command
-        .args(["serve", "--listen=127.0.0.1:0"])
-        // The developer's own settings are for another server.
-        .env_clear()
-        .env("PINHOLE_ENGINES", workspace.engines())
-        .env("PINHOLE_DATA", data)
         .env("PINHOLE_LOG", "warn")
         .env("PINHOLE_WEB_CLIENT", files)
         .env("ENABLE_SIGNUP", "true")

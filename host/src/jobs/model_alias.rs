@@ -37,7 +37,7 @@ impl ModelAlias {
     }
 }
 
-/// Parses the aliases by name. The error says what is wrong.
+/// Parses the aliases by name. An error is a sentence for the operator.
 pub(super) fn parse_aliases(
     environment: &Environment,
 ) -> Result<BTreeMap<String, ModelAlias>, String> {

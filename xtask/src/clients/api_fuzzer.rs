@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use super::Directories;
 use crate::packages;
-use crate::server::Server;
+use crate::server::{self, Server};
 use crate::workspace::Workspace;
 
 /// The engine that needs no upstream.
@@ -41,13 +41,9 @@ fn start_server(workspace: &Workspace, data: &Path) -> Result<Server> {
     packages::recreate_directory(&engines).with_context(context)?;
     let file = format!("{ENGINE}.wasm");
     fs::copy(workspace.engines().join(&file), engines.join(&file)).with_context(context)?;
-    let mut command = Command::new(workspace.server_program());
+    let mut command = server::isolated_command(workspace, &data.join("data"));
     command
-        .args(["serve", "--listen=127.0.0.1:0"])
-        // The developer's own settings are for another server.
-        .env_clear()
         .env("PINHOLE_ENGINES", engines)
-        .env("PINHOLE_DATA", data.join("data"))
         .env("PINHOLE_LOG", "off")
         .env("IMAGE_GENERATION_ENGINE", ENGINE)
         .env("ENABLE_SIGNUP", "true");

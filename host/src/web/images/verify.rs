@@ -175,11 +175,9 @@ pub(super) async fn describe_verification(
     let snapshot = app.jobs.snapshot();
     let binding = snapshot.operator_binding(engine.as_deref())?;
     let found = app.jobs.verify(binding).await.map_err(|error| {
-        tracing::warn!("engine verification failed: {}", error.for_operator());
-        if error.is_shutdown() {
-            return error.into();
-        }
-        ApiError::new(StatusCode::BAD_REQUEST, error.to_string())
+        failure(error, |error| {
+            ApiError::new(StatusCode::BAD_REQUEST, error.to_string())
+        })
     })?;
     Ok(Json(VerificationReport {
         engine: binding.name.clone(),
@@ -197,17 +195,24 @@ fn respond(
     let Err(error) = outcome else {
         return Ok(Json(true));
     };
+    Err(failure(error, |error| {
+        let reason = error.to_string();
+        let detail = if may_be_url(error) {
+            format!("{reason}. {text_of_url}")
+        } else {
+            reason.clone()
+        };
+        ApiError::new(StatusCode::BAD_REQUEST, detail).because(reason)
+    }))
+}
+
+/// Logs why a verification failed. A shutdown is reported as such, and another error as `to_response` does.
+fn failure(error: Error, to_response: impl FnOnce(&Error) -> ApiError) -> ApiError {
     tracing::warn!("engine verification failed: {}", error.for_operator());
     if error.is_shutdown() {
-        return Err(error.into());
+        return error.into();
     }
-    let reason = error.to_string();
-    let detail = if may_be_url(&error) {
-        format!("{reason}. {text_of_url}")
-    } else {
-        reason.clone()
-    };
-    Err(ApiError::new(StatusCode::BAD_REQUEST, detail).because(reason))
+    to_response(&error)
 }
 
 fn may_be_url(error: &Error) -> bool {

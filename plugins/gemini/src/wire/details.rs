@@ -60,7 +60,7 @@ pub(crate) fn output_details(plan: &RequestPlan, batch: &Batch<ResponseSummary>)
     json!(details).to_string()
 }
 
-/// What is missing, and why.
+/// Warnings about missing images, with the reasons.
 pub(crate) fn output_warnings(plan: &RequestPlan, batch: &Batch<ResponseSummary>) -> Vec<String> {
     let mut reasons: Vec<String> = batch
         .readings

@@ -16,7 +16,7 @@ pub(crate) struct ExpectedOutcome {
     pub(crate) warnings: Option<Value>,
     pub(crate) error: Option<ExpectedError>,
     pub(crate) models: Option<Value>,
-    /// `true`, or a pattern of what was found.
+    /// `true`, or a pattern of the report.
     pub(crate) verified: Option<Value>,
 }
 

@@ -38,7 +38,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Parses the whole text. The error says what is missing where.
+    /// Parses the whole text. The error names what is missing, and its position.
     pub(super) fn parse(&mut self) -> Result<Node, String> {
         let root = self.value()?;
         if matches!(root, Node::List(_) | Node::Object(_)) {

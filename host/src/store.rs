@@ -7,6 +7,7 @@ mod chats;
 mod credentials;
 mod files;
 mod groups;
+mod identity_cache;
 mod instance;
 mod message_chain;
 mod message_copy;
@@ -34,11 +35,11 @@ use anyhow::{Context, Result};
 use pinhole_ground::ballast::Ballast;
 use pinhole_ground::data_dir;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Notify;
 
+use identity_cache::IdentityCache;
 use search_pool::SearchPool;
 use writer::Writer;
 
@@ -76,11 +77,6 @@ const CACHE_BYTES: usize = 128 << 10;
 pub struct Store {
     /// Reads, except by [`Self::search_chats`] and [`Self::search_files`].
     pool: SqlitePool,
-    /// Looks up API keys, which every request needs. `None` until it is opened and after it fails.
-    ///
-    /// A connection of the pool is tested twice for each statement, which takes longer than the
-    /// statement.
-    key_reader: Arc<Mutex<Option<SqliteConnection>>>,
     writer: Arc<Writer>,
     searches: Arc<SearchPool>,
     /// Wakes the task that updates the search index.
@@ -107,7 +103,9 @@ impl Store {
             .synchronous(SqliteSynchronous::Normal)
             .pragma("cache_size", format!("-{}", CACHE_BYTES >> 10))
             .busy_timeout(BUSY_TIMEOUT);
-        let ballast = Ballast::new(data_dir::open(data).with_context(name_database)?);
+        let directory = data_dir::open(data).with_context(name_database)?;
+        let identities = IdentityCache::open(&directory)?;
+        let ballast = Ballast::new(directory);
         let pool = SqlitePoolOptions::new()
             .max_connections(MAX_CONNECTIONS)
             // Connections are threads of this process and cannot be lost.
@@ -122,8 +120,11 @@ impl Store {
         let connect_options = pool.connect_options();
         Ok(Self {
             searches: Arc::new(SearchPool::new(&connect_options)),
-            writer: Arc::new(Writer::new((*connect_options).clone(), ballast)),
-            key_reader: Arc::default(),
+            writer: Arc::new(Writer::new(
+                (*connect_options).clone(),
+                ballast,
+                identities,
+            )),
             text_changed: Arc::default(),
             pool,
         })

@@ -4,10 +4,10 @@ use anyhow::{Context, Result};
 use pinhole_ground::text::hex;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use sqlx::{ConnectOptions, Row};
+use sqlx::Row;
 
 use super::users::user_from_row;
-use super::{Store, User, now};
+use super::{CredentialId, Store, User, now};
 
 /// Random bytes in a key.
 const KEY_BYTES: usize = 24;
@@ -53,21 +53,19 @@ impl Store {
 
     /// The user of an API key.
     pub async fn user_by_key(&self, key: &str) -> sqlx::Result<Option<User>> {
-        let mut key_reader = self.key_reader.lock().await;
-        let mut connection = match key_reader.take() {
-            Some(connection) => connection,
-            None => self.pool.connect_options().connect().await?,
+        let hash = hash_key(key);
+        let credential = CredentialId::ApiKey(hash.clone());
+        let read = async || {
+            let row = sqlx::query(
+                "SELECT users.id, users.name, users.role FROM api_keys
+                 JOIN users ON users.id = api_keys.user_id WHERE api_keys.hash = $1",
+            )
+            .bind(hash)
+            .fetch_optional(&self.pool)
+            .await?;
+            row.as_ref().map(user_from_row).transpose()
         };
-        let row = sqlx::query(
-            "SELECT users.id, users.name, users.role FROM api_keys
-             JOIN users ON users.id = api_keys.user_id WHERE api_keys.hash = $1",
-        )
-        .bind(hash_key(key))
-        .fetch_optional(&mut connection)
-        .await?;
-        *key_reader = Some(connection);
-        drop(key_reader);
-        row.as_ref().map(user_from_row).transpose()
+        self.writer.identities.user(credential, read).await
     }
 
     /// Replaces all API keys of a user with a new one, which it returns.

@@ -3,6 +3,7 @@
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::identity_cache::UserGroups;
 use super::{Store, now};
 
 /// Groups of all users.
@@ -65,18 +66,6 @@ impl Store {
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await
-    }
-
-    /// The names of a user's groups.
-    pub async fn groups_of(&self, user_id: &str) -> sqlx::Result<Vec<String>> {
-        sqlx::query_scalar(
-            "SELECT user_groups.name FROM user_groups
-             JOIN group_members ON group_members.group_id = user_groups.id
-             WHERE group_members.user_id = $1",
-        )
-        .bind(user_id)
-        .fetch_all(&self.pool)
-        .await
     }
 
     /// Removes a group but not its members.
@@ -149,17 +138,32 @@ impl Store {
         transaction.commit().await
     }
 
+    /// The names of a user's groups.
+    pub async fn groups_of(&self, user_id: &str) -> sqlx::Result<Vec<String>> {
+        Ok(self.user_groups(user_id).await?.names)
+    }
+
     /// True if one of the user's groups has the permission `features.image_generation`.
     pub async fn has_group_image_permission(&self, user_id: &str) -> sqlx::Result<bool> {
-        let count: i64 = sqlx::query_scalar(
-            "SELECT COUNT(*) FROM group_members
-             JOIN user_groups ON user_groups.id = group_members.group_id
-             WHERE user_id = $1 AND makes_pictures = 1",
-        )
-        .bind(user_id)
-        .fetch_one(&self.pool)
-        .await?;
-        Ok(count > 0)
+        Ok(self.user_groups(user_id).await?.may_create_images)
+    }
+
+    async fn user_groups(&self, user_id: &str) -> sqlx::Result<UserGroups> {
+        let read = async || {
+            let rows: Vec<(String, i64)> = sqlx::query_as(
+                "SELECT user_groups.name, makes_pictures FROM user_groups
+                 JOIN group_members ON group_members.group_id = user_groups.id
+                 WHERE group_members.user_id = $1",
+            )
+            .bind(user_id)
+            .fetch_all(&self.pool)
+            .await?;
+            Ok(UserGroups {
+                may_create_images: rows.iter().any(|(_, permission)| *permission == 1),
+                names: rows.into_iter().map(|(name, _)| name).collect(),
+            })
+        };
+        self.writer.identities.groups(user_id, read).await
     }
 }
 

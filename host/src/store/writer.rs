@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use pinhole_ground::ballast::Ballast;
 use sqlx::ConnectOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteQueryResult};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
 use super::Store;
+use super::identity_cache::{IdentityCache, IdentityChange};
 
 /// How long a write waits for those of this process that came before it.
 const MAX_QUEUE_TIME: Duration = Duration::from_secs(2);
@@ -33,6 +34,8 @@ pub(super) struct Writer {
     /// `None` until it is opened, and after a write that was not completed.
     connection: Mutex<Option<SqliteConnection>>,
     ballast: Ballast,
+    pub(super) identities: IdentityCache,
+    identity_change: IdentityChange,
 }
 
 /// The connection that writes, taken from its queue. Unless it is [committed](Self::commit), nothing is
@@ -41,14 +44,21 @@ pub(super) struct Write<'a> {
     slot: MutexGuard<'a, Option<SqliteConnection>>,
     connection: SqliteConnection,
     is_transaction: bool,
+    writer: &'a Writer,
 }
 
 impl Writer {
-    pub(super) fn new(options: SqliteConnectOptions, ballast: Ballast) -> Self {
+    pub(super) fn new(
+        options: SqliteConnectOptions,
+        ballast: Ballast,
+        identities: IdentityCache,
+    ) -> Self {
         Self {
             options,
             connection: Mutex::default(),
             ballast,
+            identities,
+            identity_change: IdentityChange::default(),
         }
     }
 
@@ -58,12 +68,19 @@ impl Writer {
             .map_err(|_| sqlx::Error::PoolTimedOut)?;
         let connection = match slot.take() {
             Some(connection) => connection,
-            None => self.options.connect().await?,
+            None => {
+                let mut connection = self.options.connect().await?;
+                self.identity_change.watch(&mut connection).await?;
+                connection
+            }
         };
+        // A write that was not committed may have left one.
+        self.identity_change.take();
         Ok(Write {
             slot,
             connection,
             is_transaction: false,
+            writer: self,
         })
     }
 }
@@ -91,9 +108,19 @@ impl Store {
 
 impl Write<'_> {
     pub(super) async fn commit(mut self) -> sqlx::Result<()> {
-        if self.is_transaction {
-            sqlx::query("COMMIT").execute(&mut self.connection).await?;
+        let changes_identities = self.writer.identity_change.take();
+        if changes_identities {
+            self.writer.identities.change_version();
         }
+        let committed = if self.is_transaction {
+            sqlx::query("COMMIT").execute(&mut self.connection).await
+        } else {
+            Ok(SqliteQueryResult::default())
+        };
+        if changes_identities {
+            self.writer.identities.change_version();
+        }
+        committed?;
         *self.slot = Some(self.connection);
         Ok(())
     }

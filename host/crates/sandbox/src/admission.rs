@@ -21,6 +21,7 @@ use crate::component_code::load_or_compile;
 use crate::component_files::read_component;
 use crate::contract::ImageEnginePre;
 use crate::grant::{Grant, declared_rights};
+use crate::running_call::LastComputing;
 use crate::sandbox::Sandbox;
 
 pub use description::{MAX_COUNT, check_description};
@@ -63,6 +64,7 @@ pub(crate) async fn admit(
         description,
         grant: Grant::default(),
         log_rate: Arc::default(),
+        last_computing: LastComputing::default(),
         pre,
     })
 }

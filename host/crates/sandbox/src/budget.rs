@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::guest_runtime::CpuMeter;
+use crate::cpu_meter::CpuMeter;
 use crate::limits::{LimitExceeded, Limits};
 use pinhole_ground::guard::Guard;
 

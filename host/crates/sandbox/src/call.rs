@@ -13,9 +13,10 @@ use crate::limits::Limits;
 use crate::orphan_request::Place;
 use crate::output::JobOutput;
 use crate::resolved_settings::ResolvedSettings;
+use crate::running_call::GuestWork;
 use crate::sandbox::Sandbox;
 use crate::state::{CallSetup, State};
-use crate::supervisor::{GuestWork, Supervisor};
+use crate::supervisor::Supervisor;
 use pinhole_ground::audit::Event;
 use pinhole_ground::fair_queue::JobGroup;
 use pinhole_ground::metrics;
@@ -109,10 +110,10 @@ impl<'a> Call<'a> {
         let work = GuestWork {
             future: driver.drive(meter.clone(), call).boxed(),
             meter: meter.clone(),
-            place,
+            last_computing: Some(self.component.last_computing.clone()),
         };
         let result = Supervisor::new(self.sandbox, context, self.group, &self.limits)
-            .run(work)
+            .run(work, place)
             .await;
         metrics::count_guest_time(name, meter.used());
         if let Err(error) = &result {
@@ -157,10 +158,10 @@ pub async fn describe(
     let work = GuestWork {
         future: driver.drive(meter.clone(), call).boxed(),
         meter,
-        place: Place::default(),
+        last_computing: None,
     };
     let result = Supervisor::new(sandbox, &context, None, &limits)
-        .run(work)
+        .run(work, Place::default())
         .await;
     if let Err(error) = &result {
         sandbox.record_failure(file, &context, error);
@@ -204,6 +205,7 @@ impl Sandbox {
             audit: self.audit.clone(),
             log_rate: Arc::default(),
             decoder: self.decoder.clone(),
+            epochs: self.epochs.clone(),
         }
     }
 

@@ -8,6 +8,7 @@ use pinhole_ground::guard::Guard;
 use crate::contract::{Description, ImageEnginePre};
 use crate::grant::{Grant, Right};
 use crate::guest_log::LogRate;
+use crate::running_call::LastComputing;
 use crate::state::State;
 
 /// Compiled, linked and ready to be instantiated.
@@ -27,6 +28,7 @@ pub struct Component {
     pub declared_rights: BTreeSet<Right>,
     pub grant: Grant,
     pub(crate) log_rate: Arc<LogRate>,
+    pub(crate) last_computing: LastComputing,
     pub(crate) pre: Arc<Pre>,
 }
 

@@ -1,31 +1,22 @@
-//! Guest runtimes: a call starts on the interactive runtime and moves to a low-priority one after 20 ms
-//! of CPU time.
+//! Guest runtimes: for calls that compute.
 //!
-//! Guests never run on the server's own runtime, so a busy guest delays no socket and no timer. Most calls
-//! need a few milliseconds of CPU time. A call that needs more continues on the background runtime, whose
+//! A call that computes longer than a slice leaves the server's own runtime (see
+//! [`running_call`](crate::running_call)), so a busy guest delays no socket and no timer. It continues on the
+//! interactive runtime. If it needs more than 20 ms of CPU time, it continues on the background runtime, whose
 //! threads have a low priority: it uses the CPU time that is left over, and short calls do not wait for it.
-//!
-//! [`CpuMeter`] counts the CPU time of one call. Every poll of the call runs inside [`CpuMeter::measure`].
 
 use std::future::poll_fn;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures_util::future::BoxFuture;
 use pinhole_ground::low_priority::LOW_PRIORITY;
 use rustix::process::setpriority_process;
-use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::task::AbortOnDropHandle;
 
-/// CPU time that a call can use on the interactive runtime.
-const MAX_INTERACTIVE: Duration = Duration::from_millis(20);
-/// Bytes that the host reads or decodes at once for a call on the interactive runtime.
-const MAX_INTERACTIVE_BYTES: usize = 8 << 20;
+use crate::cpu_meter::CpuMeter;
 
 /// The runtimes of guests.
 pub(super) struct GuestRuntimes {
@@ -64,6 +55,7 @@ impl GuestRuntimes {
         call: BoxFuture<'static, T>,
         meter: CpuMeter,
     ) -> JoinHandle<Result<T, JoinError>> {
+        meter.enter_guest_runtime();
         let background = self.background().clone();
         self.interactive().spawn(async move {
             match run_interactive(call, &meter).await {
@@ -98,50 +90,6 @@ async fn run_interactive<T>(call: BoxFuture<'static, T>, meter: &CpuMeter) -> In
         Poll::Pending
     })
     .await
-}
-
-/// Counts the CPU time of one call, host functions included. Clones share one count.
-#[derive(Clone, Debug, Default)]
-pub struct CpuMeter {
-    nanos: Arc<AtomicU64>,
-    long_work_ahead: Arc<AtomicBool>,
-}
-
-impl CpuMeter {
-    /// The CPU time counted so far.
-    #[must_use]
-    pub fn used(&self) -> Duration {
-        Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
-    }
-
-    /// Does the work on this thread and counts its CPU time.
-    pub fn measure<T>(&self, work: impl FnOnce() -> T) -> T {
-        let before = thread_cpu_time();
-        let result = work();
-        let nanos = thread_cpu_time().saturating_sub(before).as_nanos();
-        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
-        self.nanos.fetch_add(nanos, Ordering::Relaxed);
-        result
-    }
-
-    /// Moves the call to the background runtime if the host is about to read or decode many bytes for it,
-    /// because that work cannot be interrupted.
-    pub(crate) async fn yield_before(&self, bytes: usize) {
-        if bytes > MAX_INTERACTIVE_BYTES && !self.needs_background() {
-            self.long_work_ahead.store(true, Ordering::Relaxed);
-            tokio::task::yield_now().await;
-        }
-    }
-
-    fn needs_background(&self) -> bool {
-        self.used() > MAX_INTERACTIVE || self.long_work_ahead.load(Ordering::Relaxed)
-    }
-}
-
-/// CPU time of this thread. Other work on a busy machine does not count.
-fn thread_cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
 }
 
 /// A runtime that can be dropped anywhere.
@@ -179,9 +127,12 @@ impl Drop for GuestRuntime {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::cpu_meter::{MAX_INTERACTIVE, MAX_INTERACTIVE_BYTES};
 
     /// Computes in steps until the meter shows this time. Returns the name of the last thread.
     async fn compute(meter: CpuMeter, until: Duration) -> String {
@@ -208,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn cpu_meter_moves_call_to_background_before_long_work() {
+    async fn guest_runtimes_move_call_to_background_before_long_work() {
         let runtimes = GuestRuntimes::new().unwrap();
         for (bytes, expected) in [
             (MAX_INTERACTIVE_BYTES, "guest"),

@@ -3,24 +3,34 @@
 //! A host function could poll a request itself, but it runs on the guest's fiber, and a deep poll would
 //! keep stack pages of the fiber in use while the guest waits. A Tokio task for each request would make two
 //! threads wake each other. So one driver polls both in the guest's own task: the call and its host tasks.
+//!
+//! The driver polls only what was woken. What wakes while it polls, it polls at once: if it returned to Tokio
+//! instead, Tokio would wake another thread for it.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::future::{AbortHandle, BoxFuture, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::{mpsc, oneshot};
+use futures_util::task::AtomicWaker;
+use tokio::sync::oneshot;
 use tokio::task::JoinError;
+use tokio::task::coop::has_budget_remaining;
 
-use crate::guest_runtime::CpuMeter;
+use crate::cpu_meter::CpuMeter;
+
+/// A crash of a call, without the panic's message.
+pub(crate) const PANICKED: &str = "the host panicked; see its log";
 
 /// Starts host tasks. A [`HostTaskDriver`] polls them.
-#[derive(Clone, Debug)]
-pub(crate) struct HostTasks(mpsc::UnboundedSender<BoxFuture<'static, ()>>);
+#[derive(Clone, Default)]
+pub(crate) struct HostTasks(Arc<Mutex<Vec<BoxFuture<'static, ()>>>>);
 
 /// Polls a call and its host tasks.
-pub struct HostTaskDriver(mpsc::UnboundedReceiver<BoxFuture<'static, ()>>);
+pub struct HostTaskDriver(HostTasks);
 
 /// A host task, to be awaited. Dropping it drops the task.
 #[derive(Debug)]
@@ -31,11 +41,11 @@ pub(crate) struct HostTask<T> {
 
 impl HostTasks {
     pub(crate) fn new() -> (Self, HostTaskDriver) {
-        // The number of requests of a job bounds the channel.
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Self(sender), HostTaskDriver(receiver))
+        let tasks = Self::default();
+        (tasks.clone(), HostTaskDriver(tasks))
     }
 
+    /// Called only while the call is polled: the driver looks for new tasks afterwards.
     pub(crate) fn spawn<T: Send + 'static>(
         &self,
         task: impl Future<Output = T> + Send + 'static,
@@ -48,25 +58,121 @@ impl HostTasks {
                 done.send(value).ok();
             }
         };
-        // Fails if the driver has stopped: then the task is dropped, and awaiting it fails.
-        self.0.send(Box::pin(task)).ok();
+        // The number of requests of a job bounds the list.
+        self.lock().push(Box::pin(task));
         HostTask { result, abort }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<BoxFuture<'static, ()>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl HostTaskDriver {
     /// Polls the call and its host tasks until the call ends. `meter` counts the call's CPU time.
-    pub async fn drive<T>(mut self, meter: CpuMeter, call: impl Future<Output = T>) -> T {
+    pub async fn drive<T>(self, meter: CpuMeter, call: impl Future<Output = T>) -> T {
         let mut call = std::pin::pin!(call);
-        let mut measured = poll_fn(|context| meter.measure(|| call.as_mut().poll(context)));
         let mut tasks = FuturesUnordered::new();
-        loop {
-            tokio::select! {
-                result = &mut measured => return result,
-                Some(task) = self.0.recv() => tasks.push(task),
-                Some(()) = tasks.next() => {}
+        let task_waker = Arc::<TaskWaker>::default();
+        let call_waker = Arc::new(CallWaker {
+            is_woken: AtomicBool::new(true),
+            task: task_waker.clone(),
+        });
+        let (waker_of_call, waker_of_tasks) =
+            (Waker::from(call_waker.clone()), Waker::from(task_waker.clone()));
+        poll_fn(move |context| {
+            meter.start_slice();
+            task_waker.start(context.waker());
+            loop {
+                if call_waker.is_woken.swap(false, Ordering::AcqRel) {
+                    let mut context_of_call = Context::from_waker(&waker_of_call);
+                    let polled = meter.measure_poll(|| call.as_mut().poll(&mut context_of_call));
+                    if polled.is_ready() {
+                        return polled;
+                    }
+                    tasks.extend(self.0.lock().drain(..));
+                }
+                let mut context_of_tasks = Context::from_waker(&waker_of_tasks);
+                while let Poll::Ready(Some(())) = tasks.poll_next_unpin(&mut context_of_tasks) {}
+                let can_continue = has_budget_remaining() && !meter.is_slice_used();
+                if !task_waker.continues(can_continue) {
+                    return Poll::Pending;
+                }
             }
+        })
+        .await
+    }
+}
+
+/// Wakes the Tokio task, unless its driver polls at the moment and notices it by itself.
+#[derive(Default)]
+struct TaskWaker {
+    parent: AtomicWaker,
+    /// [`IDLE`], [`POLLING`] or [`WOKEN`].
+    state: AtomicU8,
+}
+
+/// The driver does not poll.
+const IDLE: u8 = 0;
+/// The driver polls.
+const POLLING: u8 = 1;
+/// The driver polls, and was woken since it began to.
+const WOKEN: u8 = 2;
+
+/// Wakes the driver for the call, and not for a host task.
+struct CallWaker {
+    is_woken: AtomicBool,
+    task: Arc<TaskWaker>,
+}
+
+impl TaskWaker {
+    /// The driver begins to poll.
+    fn start(&self, parent: &Waker) {
+        self.parent.register(parent);
+        self.state.store(POLLING, Ordering::Release);
+    }
+
+    /// The driver has polled. Must it poll again? If it was woken and cannot, Tokio will poll it.
+    fn continues(&self, can_continue: bool) -> bool {
+        let stopped =
+            self.state
+                .compare_exchange(POLLING, IDLE, Ordering::AcqRel, Ordering::Acquire);
+        if stopped.is_ok() {
+            return false;
         }
+        if can_continue {
+            self.state.store(POLLING, Ordering::Release);
+            return true;
+        }
+        self.state.store(IDLE, Ordering::Release);
+        self.parent.wake();
+        false
+    }
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let woken =
+            self.state
+                .compare_exchange(POLLING, WOKEN, Ordering::AcqRel, Ordering::Acquire);
+        if woken == Err(IDLE) {
+            self.parent.wake();
+        }
+    }
+}
+
+impl Wake for CallWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.is_woken.store(true, Ordering::Release);
+        self.task.wake_by_ref();
     }
 }
 
@@ -87,7 +193,7 @@ impl<T> Drop for HostTask<T> {
 /// Describes a Tokio task that failed, without its panic message, which may quote a guest or an upstream.
 pub(crate) fn describe_crash(crash: &JoinError) -> String {
     if crash.is_panic() {
-        "the host panicked; see its log".to_owned()
+        PANICKED.to_owned()
     } else {
         "the host aborted it".to_owned()
     }

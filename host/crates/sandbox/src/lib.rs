@@ -24,8 +24,8 @@
 //! | `engines`, `registry`, `component`, `pending_approval` | which components serve |
 //! | `admission`, `component_files`, `component_code`, `compile`, `compiled_store` | from a file to a validated component |
 //! | [`grant`], [`engine_settings`], `resolved_settings` | what an engine may do, and its settings |
-//! | `sandbox`, `wasmtime_engine`, `guest_runtime`, `queue`, `limits` | what calls share, and their limits |
-//! | `call`, `supervisor`, `instance`, `job_context`, `output` | one call |
+//! | `sandbox`, `wasmtime_engine`, `epoch_clock`, `guest_runtime`, `queue`, `limits` | what calls share, and their limits |
+//! | `call`, `supervisor`, `running_call`, `cpu_meter`, `instance`, `job_context`, `output` | one call |
 //! | `state`, `budget`, `memory_budget`, `network`, `redaction`, `host_task`, `resources` | what host functions know about it |
 //! | `upstream`, `outgoing_request`, `image_request`, `request_body`, `json_document`, `sse`, `images`, `job`, `log` | host functions |
 //! | [`contract`] | the generated types of `wit/engine.wit` |
@@ -39,8 +39,10 @@ mod component;
 mod component_code;
 mod component_files;
 pub mod contract;
+mod cpu_meter;
 pub mod engine_settings;
 mod engines;
+mod epoch_clock;
 mod error;
 mod foreign_content;
 pub mod grant;
@@ -70,6 +72,7 @@ mod registry;
 mod request_body;
 mod resolved_settings;
 mod resources;
+mod running_call;
 mod sandbox;
 mod sse;
 mod state;

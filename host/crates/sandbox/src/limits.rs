@@ -5,9 +5,6 @@ use std::time::Duration;
 use pinhole_ground::guard::{Guard, Refusal};
 use pinhole_images::{ImageLimits, MetadataPolicy};
 
-/// Interval at which a running guest is interrupted: its CPU time is checked, and other guests run.
-pub(crate) const TICK: Duration = Duration::from_millis(5);
-
 /// The limits of one call.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {

@@ -14,10 +14,11 @@ use crate::compile::{Compiler, MAX_COMPILES};
 use crate::compiled_store::CompiledStore;
 use crate::contract::ImageEngine;
 use crate::grant::FirstUse;
+use crate::epoch_clock::EpochClock;
 use crate::guest_runtime::GuestRuntimes;
 use crate::queue::new_queue;
 use crate::state::State;
-use crate::wasmtime_engine::{new_engine, start_epoch_thread};
+use crate::wasmtime_engine::new_engine;
 
 /// How [`Engines`](crate::Engines) are opened.
 #[derive(Clone)]
@@ -52,6 +53,7 @@ pub struct Sandbox {
     /// The calls that run, and those that wait for a slot.
     pub(crate) queue: FairQueue,
     pub(crate) guest_runtimes: GuestRuntimes,
+    pub epochs: EpochClock,
     pub(crate) audit: AuditLog,
     pub(crate) decoder: Decoder,
 }
@@ -66,7 +68,6 @@ impl Sandbox {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(to_anyhow)?;
         ImageEngine::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
             .map_err(to_anyhow)?;
-        start_epoch_thread(&engine)?;
         options.compiler.warn_if_unconfined();
         Ok(Self {
             compiled: CompiledStore::open(options.cache.as_ref().unwrap_or(&options.data))?,
@@ -74,6 +75,7 @@ impl Sandbox {
             compiles: Semaphore::new(MAX_COMPILES),
             queue: new_queue(options.slots, options.slots_per_user),
             guest_runtimes: GuestRuntimes::new()?,
+            epochs: EpochClock::start(&engine)?,
             audit: options.audit.clone(),
             decoder: options.decoder.clone(),
             engine,

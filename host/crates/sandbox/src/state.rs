@@ -12,10 +12,11 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::budget::CallBudget;
 use crate::contract::pinhole::engine::types;
+use crate::cpu_meter::CpuMeter;
+use crate::epoch_clock::{EpochClock, Ticking};
 use crate::grant::{ImageHostSetting, Upstreams};
 use crate::guest_log::{GuestLog, GuestStream, LogRate, LogSource, StandardStream};
 use crate::guest_memory::GuestMemory;
-use crate::guest_runtime::CpuMeter;
 use crate::host_task::{HostTaskDriver, HostTasks};
 use crate::job_context::JobContext;
 use crate::limits::Limits;
@@ -52,6 +53,8 @@ pub struct CallSetup<'a> {
     pub log_rate: Arc<LogRate>,
     /// Limits how many images are decoded at once. The call's memory counts in the decoder's budget.
     pub decoder: Decoder,
+    /// Interrupts the guest.
+    pub epochs: EpochClock,
 }
 
 /// The state of a call.
@@ -69,6 +72,9 @@ pub struct State {
     /// The call's place, if a request may hold it after the job was cancelled.
     pub(crate) place: Option<Place>,
     audit: AuditLog,
+    epochs: EpochClock,
+    /// Set as long as the store exists.
+    ticking: Option<Ticking>,
     guest_memory: GuestMemory,
     wasi: WasiCtx,
 }
@@ -119,6 +125,8 @@ impl State {
             redactor: redactor(),
             decoder: setup.decoder,
             place: None,
+            epochs: setup.epochs,
+            ticking: None,
             guest_memory: GuestMemory::new(&limits, share.job()),
             // Without files, environment, arguments, standard input, sockets and name resolution.
             wasi: WasiCtx::builder()
@@ -147,14 +155,20 @@ impl State {
 
     /// A store with this state that enforces the limits of the call.
     #[must_use]
-    pub fn into_store(self, engine: &Engine) -> Store<Self> {
+    pub fn into_store(mut self, engine: &Engine) -> Store<Self> {
+        self.ticking = Some(self.epochs.run());
         let copied_bytes = Guard::CopiedBytes.limit(self.limits.copied_bytes);
         let mut store = Store::new(engine, self);
         store.limiter(|state| &mut state.guest_memory);
         store.set_hostcall_fuel(copied_bytes);
         store.epoch_deadline_callback(|context| {
-            context.data().budget.check_running()?;
-            Ok(UpdateDeadline::Yield(1))
+            let budget = &context.data().budget;
+            budget.check_running()?;
+            // After the guest has waited, its first tick is overdue although it has not computed.
+            if budget.meter.is_slice_used() {
+                return Ok(UpdateDeadline::Yield(1));
+            }
+            Ok(UpdateDeadline::Continue(1))
         });
         store.set_epoch_deadline(1);
         store

@@ -1,9 +1,8 @@
-//! The configuration of wasmtime, and the thread that measures time for guests.
+//! The configuration of wasmtime.
 
-use anyhow::Context;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::limits::{Limits, TICK};
+use crate::limits::Limits;
 
 /// Core instances of one component, nested components included.
 pub(crate) const MAX_INSTANCES: u32 = 40;
@@ -65,26 +64,4 @@ fn pool_config(slots: u32) -> PoolingAllocationConfig {
         .table_keep_resident(16 << 10)
         .pagemap_scan(wasmtime::Enabled::Auto);
     pool
-}
-
-/// Increments the engine's epoch every [`TICK`], on its own thread so that no other work delays it.
-///
-/// The thread ends when the engine is dropped.
-pub(crate) fn start_epoch_thread(engine: &Engine) -> anyhow::Result<()> {
-    let weak = engine.weak();
-    std::thread::Builder::new()
-        .name("epoch".to_owned())
-        .spawn(move || {
-            while let Some(upgraded) = weak.upgrade() {
-                upgraded.increment_epoch();
-                drop(upgraded);
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "this thread has no async runtime"
-                )]
-                std::thread::sleep(TICK);
-            }
-        })
-        .context("cannot start the epoch thread")?;
-    Ok(())
 }

@@ -49,6 +49,7 @@ static HOST: LazyLock<Host> = LazyLock::new(|| {
         first_use: FirstUse::Declared,
         audit: AuditLog::default(),
         decoder: Decoder::default(),
+        epochs: sandbox.epochs.clone(),
     };
     let sandbox = Sandbox::new(&options).unwrap();
     Host {
@@ -104,6 +105,7 @@ async fn run(sandbox: &Sandbox, code: &Code, pre: &InstancePre<State>) -> bool {
         audit: AuditLog::default(),
         log_rate: Arc::default(),
         decoder: Decoder::default(),
+        epochs: sandbox.epochs.clone(),
     });
     let meter = state.cpu_meter();
     let calls = async {

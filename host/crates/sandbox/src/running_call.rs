@@ -1,0 +1,197 @@
+//! A call while it runs: in the task of its request until it computes, then on the guest runtimes.
+//!
+//! Most calls compute for microseconds between waits. On a runtime of their own, each wait would cost two threads
+//! that wake each other. But a guest that computes must not hold a thread of the server. So the request's own task
+//! polls the call, and after its first full slice (1 ms) it continues on the guest runtimes: a guest holds a thread
+//! of the server once, for one slice. A component whose calls have computed recently starts there, so that many new
+//! calls of it hold no threads either.
+//!
+//! A call that is dropped before it ends was cancelled. It continues on the guest runtimes for the grace period, so
+//! that the engine can ask its upstream to stop.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::cpu_meter::CpuMeter;
+use crate::error::Error;
+use crate::host_task::{PANICKED, describe_crash};
+use crate::sandbox::Sandbox;
+
+/// CPU time on a guest runtime after which a call counts as one that computes.
+const COMPUTING: Duration = Duration::from_millis(1);
+/// How long the calls of a component start on the guest runtimes after one has computed.
+const RECENT: Duration = Duration::from_secs(10);
+
+/// When a call of a component has computed last. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LastComputing(Arc<Mutex<Option<Instant>>>);
+
+impl LastComputing {
+    fn record(&self) {
+        *self.lock() = Some(Instant::now());
+    }
+
+    fn is_recent(&self) -> bool {
+        self.lock().is_some_and(|last| last.elapsed() < RECENT)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The work of a call, and the meter of its CPU time.
+pub(crate) struct GuestWork<T> {
+    pub(crate) future: BoxFuture<'static, Result<T, Error>>,
+    pub(crate) meter: CpuMeter,
+    /// `None` for a component that is not admitted: it starts on the guest runtimes.
+    pub(crate) last_computing: Option<LastComputing>,
+}
+
+/// A call that runs. Dropping it cancels the job.
+pub(crate) struct RunningCall<T: Send + 'static> {
+    place: Place<T>,
+    meter: CpuMeter,
+    last_computing: Option<LastComputing>,
+    used_before_moving: Duration,
+    sandbox: Arc<Sandbox>,
+    cancel: CancellationToken,
+    grace: Duration,
+}
+
+/// Where a call runs.
+enum Place<T> {
+    /// In the task that polls [`RunningCall`].
+    Request(BoxFuture<'static, Result<T, Error>>),
+    /// On the guest runtimes. The errors are a panic of the host.
+    Guests(JoinHandle<Result<Result<T, Error>, JoinError>>),
+    Ended,
+}
+
+impl<T: Send + 'static> RunningCall<T> {
+    pub(crate) fn new(
+        work: GuestWork<T>,
+        sandbox: Arc<Sandbox>,
+        cancel: CancellationToken,
+        grace: Duration,
+    ) -> Self {
+        let GuestWork {
+            future,
+            meter,
+            last_computing,
+        } = work;
+        let starts_here = last_computing.as_ref().is_some_and(|it| !it.is_recent());
+        let mut call = Self {
+            place: Place::Request(future),
+            meter,
+            last_computing,
+            used_before_moving: Duration::ZERO,
+            sandbox,
+            cancel,
+            grace,
+        };
+        if !starts_here {
+            call.move_to_guests();
+        }
+        call
+    }
+
+    /// Aborts the call now, without a grace period.
+    pub(crate) fn abort(mut self) {
+        if let Place::Guests(task) = &self.place {
+            task.abort();
+        }
+        self.place = Place::Ended;
+    }
+
+    fn move_to_guests(&mut self) {
+        match std::mem::replace(&mut self.place, Place::Ended) {
+            Place::Request(call) => {
+                self.used_before_moving = self.meter.used();
+                let runtimes = &self.sandbox.guest_runtimes;
+                self.place = Place::Guests(runtimes.spawn(call, self.meter.clone()));
+            }
+            place => self.place = place,
+        }
+    }
+
+    /// The call has ended on the guest runtimes.
+    fn record_computing(&self) {
+        let computed = self.meter.used().saturating_sub(self.used_before_moving);
+        if let Some(last_computing) = &self.last_computing
+            && computed >= COMPUTING
+        {
+            last_computing.record();
+        }
+    }
+}
+
+impl<T: Send + 'static> Future for RunningCall<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Place::Request(call) = &mut self.place {
+            let polled = catch_panic(|| call.as_mut().poll(context));
+            match polled {
+                Ok(Poll::Pending) if self.meter.needs_guest_runtime() => self.move_to_guests(),
+                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Ready(result)) => {
+                    self.place = Place::Ended;
+                    return Poll::Ready(result);
+                }
+                Err(_) => {
+                    self.place = Place::Ended;
+                    return Poll::Ready(Err(Error::Crashed(PANICKED.to_owned())));
+                }
+            }
+        }
+        let Place::Guests(task) = &mut self.place else {
+            return Poll::Pending;
+        };
+        let joined = ready!(task.poll_unpin(context));
+        self.place = Place::Ended;
+        self.record_computing();
+        Poll::Ready(match joined {
+            Ok(Ok(result)) => result,
+            Ok(Err(crash)) | Err(crash) => Err(Error::Crashed(describe_crash(&crash))),
+        })
+    }
+}
+
+/// The panic hook has logged the location.
+fn catch_panic<R>(work: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
+    std::panic::catch_unwind(AssertUnwindSafe(work))
+}
+
+impl<T: Send + 'static> Drop for RunningCall<T> {
+    fn drop(&mut self) {
+        let is_running = match &self.place {
+            Place::Request(_) => true,
+            Place::Guests(task) => !task.is_finished(),
+            Place::Ended => false,
+        };
+        if !is_running {
+            return;
+        }
+        self.cancel.cancel();
+        self.record_computing();
+        self.move_to_guests();
+        let Place::Guests(task) = std::mem::replace(&mut self.place, Place::Ended) else {
+            return;
+        };
+        let (abort, grace) = (task.abort_handle(), self.grace);
+        self.sandbox.guest_runtimes.interactive().spawn(async move {
+            tokio::time::timeout(grace, task).await.ok();
+            abort.abort();
+        });
+    }
+}

@@ -1,0 +1,201 @@
+//! The users of credentials, and their groups, that were read before.
+//!
+//! Every request needs them, and SQLite reads on another thread. A right that was withdrawn must not be found here, so
+//! each entry has the version of identities under which it was read. The version changes before and after each commit
+//! that changes a table of [`IDENTITY_TABLES`]; SQLite's update hook notices them, so no statement can be forgotten.
+//! The version is in a file, because `pinhole user` and `pinhole key` change identities while the server runs.
+//!
+//! Entries expire, in case a process ends between its commit and the change of the version, or another program writes.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use cap_std::fs::Dir;
+use pinhole_ground::data_dir;
+use sqlx::sqlite::SqliteConnection;
+
+use super::{CredentialId, User};
+
+/// The tables that decide who a request's user is, and what the user may do.
+const IDENTITY_TABLES: [&str; 6] = [
+    "accounts",
+    "api_keys",
+    "ended_sessions",
+    "group_members",
+    "user_groups",
+    "users",
+];
+/// The file of the version in the data directory.
+const FILE: &str = "identity-version";
+/// Credentials, and users with groups. At the limit all entries are removed.
+const MAX_ENTRIES: usize = 10_000;
+/// How long an entry is valid.
+const MAX_AGE: Duration = Duration::from_secs(5);
+
+/// What was read of identities.
+#[derive(Debug)]
+pub(super) struct IdentityCache {
+    file: File,
+    /// Counts changes by this process, in case the file cannot be written.
+    own_changes: AtomicU64,
+    users: Mutex<Entries<CredentialId, User>>,
+    groups: Mutex<Entries<String, UserGroups>>,
+}
+
+/// The groups of a user.
+#[derive(Clone, Debug)]
+pub(super) struct UserGroups {
+    pub(super) names: Vec<String>,
+    /// One of them has the permission `features.image_generation`.
+    pub(super) may_create_images: bool,
+}
+
+/// Identifies the state of the identity tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Version {
+    file: [u8; 8],
+    own_changes: u64,
+}
+
+/// Entries of one version.
+#[derive(Debug)]
+struct Entries<K, V> {
+    version: Version,
+    by_key: HashMap<K, (V, Instant)>,
+}
+
+/// Did the current transaction change an identity table? Clones share the answer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct IdentityChange(Arc<AtomicBool>);
+
+impl IdentityCache {
+    pub(super) fn open(data: &Dir) -> anyhow::Result<Self> {
+        let mut options = data_dir::private_file();
+        let file = data
+            .open_with(FILE, options.read(true).write(true).create(true))
+            .with_context(|| format!("cannot open {FILE} in the data directory"))?;
+        let cache = Self {
+            file: file.into_std(),
+            own_changes: AtomicU64::new(0),
+            users: Mutex::default(),
+            groups: Mutex::default(),
+        };
+        cache.change_version();
+        Ok(cache)
+    }
+
+    /// The current version; `None` if it cannot be read. Read it before the database.
+    fn version(&self) -> Option<Version> {
+        let mut file = [0; 8];
+        self.file.read_exact_at(&mut file, 0).ok()?;
+        let own_changes = self.own_changes.load(Ordering::Acquire);
+        Some(Version { file, own_changes })
+    }
+
+    /// Call it before and after the commit of a change.
+    pub(super) fn change_version(&self) {
+        self.own_changes.fetch_add(1, Ordering::AcqRel);
+        let mut version = [0; 8];
+        let changed = getrandom::fill(&mut version)
+            .map_err(std::io::Error::from)
+            .and_then(|()| self.file.write_all_at(&version, 0));
+        if let Err(error) = changed {
+            tracing::warn!("cannot write {FILE}: other processes see a changed user after 5 s: {error}");
+        }
+    }
+
+    /// The user of a credential, read with `read` unless an entry is valid.
+    pub(super) async fn user(
+        &self,
+        credential: CredentialId,
+        read: impl AsyncFnOnce() -> sqlx::Result<Option<User>>,
+    ) -> sqlx::Result<Option<User>> {
+        let version = self.version();
+        if let Some(user) = lock(&self.users).get(version, &credential) {
+            return Ok(Some(user));
+        }
+        // Unknown credentials leave no entry, so that they remove no others.
+        let user = read().await?;
+        if let Some(user) = &user {
+            lock(&self.users).insert(version, credential, user.clone());
+        }
+        Ok(user)
+    }
+
+    /// The groups of a user, read with `read` unless an entry is valid.
+    pub(super) async fn groups(
+        &self,
+        user_id: &str,
+        read: impl AsyncFnOnce() -> sqlx::Result<UserGroups>,
+    ) -> sqlx::Result<UserGroups> {
+        let version = self.version();
+        if let Some(groups) = lock(&self.groups).get(version, user_id) {
+            return Ok(groups);
+        }
+        let groups = read().await?;
+        lock(&self.groups).insert(version, user_id.to_owned(), groups.clone());
+        Ok(groups)
+    }
+}
+
+impl IdentityChange {
+    /// Notices the changes that the connection makes.
+    pub(super) async fn watch(&self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
+        let change = self.clone();
+        let mut handle = connection.lock_handle().await?;
+        handle.set_update_hook(move |update| {
+            if IDENTITY_TABLES.contains(&update.table) {
+                change.0.store(true, Ordering::Release);
+            }
+        });
+        Ok(())
+    }
+
+    /// Was there a change since the last call?
+    pub(super) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl<K, V> Default for Entries<K, V> {
+    fn default() -> Self {
+        Self {
+            version: Version::default(),
+            by_key: HashMap::new(),
+        }
+    }
+}
+
+impl<K: Eq + std::hash::Hash, V: Clone> Entries<K, V> {
+    fn get<Q>(&self, version: Option<Version>, key: &Q) -> Option<V>
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Eq + std::hash::Hash + ?Sized,
+    {
+        if version != Some(self.version) {
+            return None;
+        }
+        let (value, read_at) = self.by_key.get(key)?;
+        (read_at.elapsed() < MAX_AGE).then(|| value.clone())
+    }
+
+    fn insert(&mut self, version: Option<Version>, key: K, value: V) {
+        let Some(version) = version else {
+            return;
+        };
+        if version != self.version || self.by_key.len() >= MAX_ENTRIES {
+            self.by_key.clear();
+            self.version = version;
+        }
+        self.by_key.insert(key, (value, Instant::now()));
+    }
+}
+
+fn lock<T>(entries: &Mutex<T>) -> MutexGuard<'_, T> {
+    entries.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -199,3 +199,97 @@ impl<K: Eq + std::hash::Hash, V: Clone> Entries<K, V> {
 fn lock<T>(entries: &Mutex<T>) -> MutexGuard<'_, T> {
     entries.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    /// Two stores of one data directory, as the server and a command have.
+    async fn two_stores() -> (tempfile::TempDir, Store, Store, String) {
+        let data = tempfile::tempdir().unwrap();
+        let server = Store::open(data.path()).await.unwrap();
+        let key = server.create_first_administrator().await.unwrap().unwrap();
+        let command = Store::open(data.path()).await.unwrap();
+        (data, server, command, key)
+    }
+
+    #[tokio::test]
+    async fn identity_cache_sees_each_change_of_another_process_at_once() {
+        let (_data, server, command, key) = two_stores().await;
+        for _ in 0..20 {
+            let user = server.user_by_key(&key).await.unwrap().unwrap();
+            let name = format!("{}x", user.name);
+            command.update_user(&user.id, &name, "admin", None).await.unwrap();
+            let changed = server.user_by_key(&key).await.unwrap().unwrap();
+            assert_eq!(changed.name, name);
+        }
+        let user = server.user_by_key(&key).await.unwrap().unwrap();
+        command.revoke_keys(&user.id, None).await.unwrap();
+        assert_eq!(server.user_by_key(&key).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn identity_cache_sees_members_that_are_added_and_removed() {
+        let (_data, server, _command, key) = two_stores().await;
+        let user = server.user_by_key(&key).await.unwrap().unwrap();
+        assert!(server.groups_of(&user.id).await.unwrap().is_empty());
+        let group = server.add_group("draw", "", true).await.unwrap().unwrap();
+        let members = [user.id.clone()];
+        server.add_members(&group.id, &members).await.unwrap();
+        assert_eq!(server.groups_of(&user.id).await.unwrap(), ["draw"]);
+        assert!(server.has_group_image_permission(&user.id).await.unwrap());
+        server.remove_members(&group.id, &members).await.unwrap();
+        assert!(server.groups_of(&user.id).await.unwrap().is_empty());
+        assert!(!server.has_group_image_permission(&user.id).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn identity_cache_reads_a_known_user_once_and_an_unknown_one_each_time() {
+        let data = tempfile::tempdir().unwrap();
+        let cache = IdentityCache::open(&data_dir::open(data.path()).unwrap()).unwrap();
+        let reads = std::cell::Cell::new(0);
+        let read = async |user: Option<User>| {
+            let credential = CredentialId::ApiKey("hash".to_owned());
+            let read = async || {
+                reads.set(reads.get() + 1);
+                Ok(user)
+            };
+            cache.user(credential, read).await.unwrap()
+        };
+        let user = User {
+            id: "1".to_owned(),
+            name: "Ada".to_owned(),
+            role: "user".to_owned(),
+        };
+        for expected in [1, 2] {
+            assert_eq!(read(None).await, None);
+            assert_eq!(reads.get(), expected);
+        }
+        for _ in 0..3 {
+            assert_eq!(read(Some(user.clone())).await, Some(user.clone()));
+            assert_eq!(reads.get(), 3);
+        }
+        cache.change_version();
+        assert_eq!(read(Some(user.clone())).await, Some(user));
+        assert_eq!(reads.get(), 4);
+    }
+
+    #[test]
+    fn entries_expire_and_are_limited() {
+        let mut entries = Entries::default();
+        let version = Version {
+            own_changes: 1,
+            ..Version::default()
+        };
+        for key in 0..=MAX_ENTRIES {
+            entries.insert(Some(version), key, ());
+            assert!(entries.by_key.len() <= MAX_ENTRIES);
+        }
+        assert_eq!(entries.get(Some(version), &MAX_ENTRIES), Some(()));
+        for (_, read_at) in entries.by_key.values_mut() {
+            *read_at -= MAX_AGE;
+        }
+        assert_eq!(entries.get(Some(version), &MAX_ENTRIES), None);
+    }
+}

@@ -3,10 +3,14 @@
 use std::error::Error as StdError;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use ::url::{Host, Url};
+use futures_util::future::BoxFuture;
+use hyper_util::client::legacy::connect::dns::Name as HostName;
 use pinhole_ground::guard::{Guard, Refusal};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tower_service::Service;
 
 use crate::ip::{Class, Nat64, classify, is_metadata_host, is_metadata_ip};
 
@@ -80,6 +84,24 @@ impl AddressPolicy {
             return Err(format!("{host} has no IP address").into());
         }
         Ok(addresses)
+    }
+}
+
+impl Service<HostName> for AddressPolicy {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Box<dyn StdError + Send + Sync>;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: HostName) -> Self::Future {
+        let policy = self.clone();
+        Box::pin(async move {
+            // Port 0 stands for the URL's port.
+            Ok(Self::resolve(&policy, name.as_str(), 0).await?.into_iter())
+        })
     }
 }
 

@@ -1,23 +1,22 @@
-//! HTTP clients, and the one function through which every HTTP request leaves.
+//! The HTTP client of image URLs, and the one function through which every HTTP response arrives.
 
-use std::error::Error as StdError;
-use std::time::Duration;
-
-use pinhole_ground::guard::{Guard, Refusal};
+use http::StatusCode;
+use http::header::HeaderMap;
+use pinhole_ground::guard::Guard;
 use reqwest::redirect;
 use rustls::ClientConfig;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use crate::address_policy::AddressPolicy;
-use crate::error::{Error, root_cause};
-use crate::response::Response;
+use crate::connector::CONNECT_TIMEOUT;
+use crate::error::{Error, find_refusal, root_cause};
+use crate::response::{Body, Limits, Response};
 
-/// Time to connect, including TLS.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// An idle connection is closed after this time.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Names the server to upstreams.
+pub(crate) const USER_AGENT: &str = concat!("pinhole/", env!("CARGO_PKG_VERSION"));
 
-/// A client, and the policy that its connections obey.
+/// A client for images at any host, and the policy that its connections obey. It retains no connection, so that none
+/// serves another job.
 #[derive(Clone)]
 pub(crate) struct GuardedClient {
     pub(crate) client: reqwest::Client,
@@ -28,10 +27,9 @@ impl GuardedClient {
     pub(crate) fn new(
         tls: &ClientConfig,
         policy: AddressPolicy,
-        max_idle_connections: usize,
     ) -> reqwest::Result<Self> {
         Ok(Self {
-            client: build_client(tls, policy.clone(), max_idle_connections)?,
+            client: build_client(tls, policy.clone())?,
             policy,
         })
     }
@@ -39,11 +37,7 @@ impl GuardedClient {
 
 /// A client without redirects, proxy, cookies and retries, whose connections obey the policy.
 #[expect(clippy::disallowed_methods, reason = "this is the egress")]
-pub(crate) fn build_client(
-    tls: &ClientConfig,
-    policy: AddressPolicy,
-    max_idle_connections: usize,
-) -> reqwest::Result<reqwest::Client> {
+fn build_client(tls: &ClientConfig, policy: AddressPolicy) -> reqwest::Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls.clone())
         .redirect(redirect_policy())
@@ -51,9 +45,8 @@ pub(crate) fn build_client(
         .referer(false)
         .dns_resolver(policy)
         .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_max_idle_per_host(max_idle_connections)
-        .user_agent(concat!("pinhole/", env!("CARGO_PKG_VERSION")));
+        .pool_max_idle_per_host(0)
+        .user_agent(USER_AGENT);
     if Guard::Proxy.applies(true) {
         builder = builder.no_proxy();
     }
@@ -69,35 +62,48 @@ fn redirect_policy() -> redirect::Policy {
     })
 }
 
-/// Sends one request and waits for the head of its response. Every HTTP request leaves here.
+/// The head and the body of a response.
+pub(crate) struct Received {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Body,
+}
+
+/// Sends one request and waits for the head of its response. Every HTTP request passes here.
 ///
 /// Until the head arrives, only the deadline counts: generating an image takes minutes.
 pub(crate) async fn exchange(
-    request: reqwest::RequestBuilder,
-    max_bytes: usize,
-    deadline: Instant,
-    silence: Duration,
+    sending: impl Future<Output = Result<Received, Error>>,
+    limits: Limits,
 ) -> Result<Response, Error> {
-    let response = timeout_at(deadline, request.send())
+    let received = timeout_at(limits.deadline, sending)
         .await
-        .map_err(|_| Error::Timeout)?
-        .map_err(classify_failure)?;
-    Response::new(response, max_bytes, deadline, silence).map_err(Error::Unusable)
+        .map_err(|_| Error::Timeout)??;
+    Response::new(received, limits).map_err(Error::Unusable)
 }
 
-fn classify_failure(error: reqwest::Error) -> Error {
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
-    while let Some(inner) = cause {
-        if let Some(refusal) = inner.downcast_ref::<Refusal>() {
-            return Error::denied_address(refusal.clone());
-        }
-        cause = inner.source();
+impl GuardedClient {
+    /// Requests a URL.
+    pub(crate) async fn get(&self, url: ::url::Url) -> Result<Received, Error> {
+        let sent = self.client.get(url).send().await;
+        let response = sent.map_err(|error| classify_failure(&error))?;
+        Ok(Received {
+            status: response.status(),
+            headers: response.headers().clone(),
+            body: Body::OfUrl(response),
+        })
+    }
+}
+
+fn classify_failure(error: &reqwest::Error) -> Error {
+    if let Some(refusal) = find_refusal(error) {
+        return Error::denied_address(refusal.clone());
     }
     if error.is_timeout() {
         return Error::Connect("did not accept a connection in time".to_owned());
     }
     if error.is_connect() {
-        return Error::Connect(format!("cannot be reached: {}", root_cause(&error)));
+        return Error::Connect(format!("cannot be reached: {}", root_cause(error)));
     }
-    Error::Disconnected(format!("dropped the connection: {}", root_cause(&error)))
+    Error::Disconnected(format!("dropped the connection: {}", root_cause(error)))
 }

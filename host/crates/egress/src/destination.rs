@@ -1,23 +1,22 @@
 //! One upstream as an administrator granted it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use ::url::Url;
+use ::url::{Position, Url};
 use bytes::Bytes;
 use http::Method;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, USER_AGENT};
+use http_body_util::Full;
 use pinhole_ground::guard::Refusal;
-use rustls::ClientConfig;
 use tokio::time::Instant;
 
-use crate::address_policy::AddressPolicy;
-use crate::client::{GuardedClient, exchange};
+use crate::client::{self, GuardedClient, Received, exchange};
 use crate::credential::Credential;
 use crate::error::Error;
 use crate::headers::{check_query, check_request};
 use crate::image_host::{is_same_origin, path_below};
-use crate::response::Response;
+use crate::http_client::HttpClient;
+use crate::response::{Body, Limits, Response};
 use crate::url::{check_path, parse_image_url};
 
 /// Extensions of the image files that the host accepts.
@@ -41,15 +40,15 @@ pub struct Destination {
     pub(crate) base: Url,
     /// How an operator would allow a private IP address.
     pub(crate) remedy: String,
-    pub(crate) policy: AddressPolicy,
     pub(crate) credential: Credential,
-    pub(crate) client: reqwest::Client,
+    pub(crate) client: HttpClient,
     /// For image URLs at the same origin. It is the same client unless that one has a TLS client
     /// certificate.
-    pub(crate) own_images: GuardedClient,
+    pub(crate) own_images: HttpClient,
     pub(crate) public_images: GuardedClient,
     pub(crate) listed_images: GuardedClient,
-    pub(crate) tls: Arc<ClientConfig>,
+    /// The header `Host`.
+    pub(crate) host: HeaderValue,
     pub(crate) silence: Duration,
 }
 
@@ -93,18 +92,69 @@ impl Destination {
         if let Some(content_type) = request.content_type {
             headers.insert(CONTENT_TYPE, content_type);
         }
-        let outgoing = self
-            .client
-            .request(request.method, url)
-            .headers(headers)
-            .body(request.body);
-        exchange(outgoing, max_bytes, deadline, self.silence)
-            .await
-            .map_err(|error| {
-                error
-                    .with_origin(&self.origin())
-                    .with_private_remedy(|| self.remedy.clone())
+        let limits = self.limits(max_bytes, deadline);
+        let outgoing = self.request(request.method, &url, headers, request.body)?;
+        self.exchange(&self.client, outgoing, limits).await
+    }
+
+    /// Requests a URL at the same origin without credentials.
+    pub(crate) async fn get_own(&self, url: &Url, limits: Limits) -> Result<Response, Error> {
+        let outgoing = self.request(Method::GET, url, HeaderMap::new(), Bytes::new())?;
+        self.exchange(&self.own_images, outgoing, limits).await
+    }
+
+    async fn exchange(
+        &self,
+        client: &HttpClient,
+        request: http::Request<Full<Bytes>>,
+        limits: Limits,
+    ) -> Result<Response, Error> {
+        let sending = async {
+            let (head, body) = client.send(request, limits.deadline).await?.into_parts();
+            Ok(Received {
+                status: head.status,
+                headers: head.headers,
+                body: Body::OfUpstream(body),
             })
+        };
+        exchange(sending, limits).await.map_err(|error| {
+            error
+                .with_origin(&self.origin())
+                .with_private_remedy(|| self.remedy.clone())
+        })
+    }
+
+    pub(crate) fn limits(&self, max_bytes: usize, deadline: Instant) -> Limits {
+        Limits {
+            max_bytes,
+            deadline,
+            silence: self.silence,
+        }
+    }
+
+    /// A request with the headers that every request has.
+    fn request(
+        &self,
+        method: Method,
+        url: &Url,
+        mut headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<http::Request<Full<Bytes>>, Error> {
+        let path = &url[Position::BeforePath..Position::AfterQuery];
+        let uri = path.parse().map_err(|_| {
+            // The path could contain a key in its query.
+            Error::denied_request("the path of the request cannot be sent")
+        })?;
+        headers.insert(HOST, self.host.clone());
+        headers.insert(USER_AGENT, HeaderValue::from_static(client::USER_AGENT));
+        headers
+            .entry(ACCEPT)
+            .or_insert(HeaderValue::from_static("*/*"));
+        let mut request = http::Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        Ok(request)
     }
 
     /// True if the URL has the scheme, host and port of the base URL.

@@ -3,22 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::url::Position;
+use http::HeaderValue;
 use pinhole_ground::guard::Refusal;
 use rustls::ClientConfig;
 
 use crate::address_policy::AddressPolicy;
-use crate::client::{GuardedClient, build_client};
+use crate::client::GuardedClient;
+use crate::connector::Connector;
 use crate::credential::Credential;
 use crate::destination::{BaseUrl, Destination};
 use crate::error::add_private_remedy;
+use crate::http_client::HttpClient;
 use crate::ip::Nat64;
 use crate::tls::{Tls, system_client_config};
 use crate::url::parse_base;
 
 /// Time that a response may pause between two chunks, unless a setting changes it.
 pub const DEFAULT_SILENCE: Duration = Duration::from_secs(120);
-/// Idle connections of one destination.
-const MAX_IDLE_CONNECTIONS: usize = 32;
 
 /// Opens destinations.
 #[derive(Clone)]
@@ -40,13 +42,12 @@ impl Egress {
     /// that a response may pause between two chunks.
     pub fn new(nat64: &[Nat64], silence: Duration) -> anyhow::Result<Self> {
         let tls = system_client_config()?;
-        // They retain no connection, so that none serves another job.
         let open = |allows_private| {
             let policy = AddressPolicy {
                 allows_private,
                 nat64: nat64.into(),
             };
-            GuardedClient::new(&tls, policy, 0)
+            GuardedClient::new(&tls, policy)
         };
         Ok(Self {
             public: open(false)?,
@@ -76,30 +77,26 @@ impl Egress {
         policy
             .check_host(&url)
             .map_err(|refusal| add_private_remedy(refusal, || remedy.clone()))?;
-        let open_client = |config: &ClientConfig| {
-            build_client(config, policy.clone(), MAX_IDLE_CONNECTIONS)
-                .map_err(|error| error.to_string())
+        let open_client = |config: ClientConfig| {
+            Connector::new(&url, policy.clone(), Arc::new(config)).map(HttpClient::new)
         };
-        let config = tls.client_config(&self.tls)?;
-        let client = open_client(&config)?;
-        let image_client = if tls.has_certificate() {
-            open_client(&tls.without_certificate().client_config(&self.tls)?)?
+        let client = open_client(tls.client_config(&self.tls)?)?;
+        let own_images = if tls.has_certificate() {
+            open_client(tls.without_certificate().client_config(&self.tls)?)?
         } else {
             client.clone()
         };
+        let host = &url[Position::BeforeHost..Position::AfterPort];
+        let host = HeaderValue::from_str(host).map_err(|error| error.to_string())?;
         Ok(Destination {
             base: url,
+            host,
             remedy,
-            own_images: GuardedClient {
-                client: image_client,
-                policy: policy.clone(),
-            },
+            own_images,
             public_images: self.public.clone(),
             listed_images: self.listed.clone(),
-            policy,
             credential,
             client,
-            tls: Arc::new(config),
             silence: self.silence,
         })
     }

@@ -109,12 +109,24 @@ pub(crate) fn add_private_remedy(refusal: Refusal, remedy: impl FnOnce() -> Stri
 }
 
 /// The text of the innermost error, which is the operating system's or the TLS library's.
-pub(crate) fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
+pub(crate) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
     while let Some(inner) = cause.source() {
         cause = inner;
     }
     cause.to_string()
+}
+
+/// The refusal among the causes of an error.
+pub(crate) fn find_refusal<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Refusal> {
+    let mut cause = Some(error);
+    while let Some(inner) = cause {
+        if let Some(refusal) = inner.downcast_ref() {
+            return Some(refusal);
+        }
+        cause = inner.source();
+    }
+    None
 }
 
 #[cfg(test)]

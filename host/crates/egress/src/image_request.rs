@@ -32,8 +32,9 @@ impl Destination {
         max_bytes: usize,
         deadline: Instant,
     ) -> Result<Response, Error> {
+        let limits = self.limits(max_bytes, deadline);
         let guarded = match route {
-            ImageRoute::Own => &self.own_images,
+            ImageRoute::Own => return self.get_own(url, limits).await,
             ImageRoute::Listed => &self.listed_images,
             ImageRoute::Public => &self.public_images,
         };
@@ -41,8 +42,7 @@ impl Destination {
             .policy
             .check_host(url)
             .map_err(Error::denied_address)?;
-        let request = guarded.client.get(url.clone());
-        exchange(request, max_bytes, deadline, self.silence)
+        exchange(guarded.get(url.clone()), limits)
             .await
             .map_err(|error| error.with_origin(&url.origin().ascii_serialization()))
     }

@@ -38,12 +38,14 @@
 
 mod address_policy;
 mod client;
+mod connector;
 mod content_decoder;
 mod credential;
 mod destination;
 mod egress;
 mod error;
 pub mod headers;
+mod http_client;
 mod image_host;
 mod image_request;
 pub mod ip;

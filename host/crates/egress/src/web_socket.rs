@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use pinhole_ground::guard::{Guard, Refusal};
-use rustls::pki_types::ServerName;
+use pinhole_ground::guard::Guard;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -15,7 +13,7 @@ use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as ProtocolError, Message as Frame};
 
-use crate::client::CONNECT_TIMEOUT;
+use crate::connector::CONNECT_TIMEOUT;
 use crate::destination::Destination;
 use crate::error::Error;
 
@@ -75,12 +73,13 @@ impl Destination {
             .map_err(|_| Error::denied_request(format!("the URL of {host} cannot be requested")))?;
         self.credential.add_to(request.headers_mut());
         let open = async {
-            let tcp = self.connect_tcp(&host, port).await?;
-            let connection: Box<dyn Connection> = if is_secure {
-                Box::new(self.start_tls(&host, tcp).await?)
-            } else {
-                Box::new(tcp)
-            };
+            let opened = self.client.connector.connect(deadline).await;
+            let connection = opened.map_err(|error| {
+                error
+                    .with_origin(&self.origin())
+                    .with_private_remedy(|| self.remedy.clone())
+            })?;
+            let connection: Box<dyn Connection> = Box::new(connection);
             let config = WebSocketConfig::default()
                 .max_message_size(Some(Guard::MessageBytes.limit(MAX_MESSAGE_BYTES)))
                 .max_frame_size(Some(Guard::FrameBytes.limit(MAX_FRAME_BYTES)))
@@ -108,44 +107,6 @@ impl Destination {
             liveness: Liveness::new(PING_INTERVAL),
         })
     }
-
-    /// Connects to an IP address that the address policy has checked.
-    async fn connect_tcp(&self, host: &str, port: u16) -> Result<TcpStream, Error> {
-        let addresses = self
-            .policy
-            .resolve(without_brackets(host), port)
-            .await
-            .map_err(|error| match error.downcast::<Refusal>() {
-                Ok(refusal) => {
-                    Error::denied_address(*refusal).with_private_remedy(|| self.remedy.clone())
-                }
-                Err(error) => Error::Connect(format!("cannot resolve {host}: {error}")),
-            })?;
-        #[expect(clippy::disallowed_methods, reason = "this is the egress")]
-        let stream = TcpStream::connect(addresses.as_slice())
-            .await
-            .map_err(|error| Error::Connect(format!("cannot connect to {host}:{port}: {error}")))?;
-        stream.set_nodelay(true).ok();
-        Ok(stream)
-    }
-
-    async fn start_tls(
-        &self,
-        host: &str,
-        stream: TcpStream,
-    ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Error> {
-        let name = ServerName::try_from(without_brackets(host).to_owned())
-            .map_err(|error| Error::denied_address(error.to_string()))?;
-        tokio_rustls::TlsConnector::from(self.tls.clone())
-            .connect(name, stream)
-            .await
-            .map_err(|error| Error::Connect(format!("cannot start TLS with {host}: {error}")))
-    }
-}
-
-/// An IPv6 address without the brackets that it has in a URL, or the host itself.
-fn without_brackets(host: &str) -> &str {
-    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 impl Liveness {

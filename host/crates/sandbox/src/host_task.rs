@@ -22,7 +22,7 @@ use tokio::task::coop::has_budget_remaining;
 
 use crate::cpu_meter::CpuMeter;
 
-/// A crash of a call, without the panic's message.
+/// The reason of a crash, without the panic's message.
 pub(crate) const PANICKED: &str = "the host panicked; see its log";
 
 /// Starts host tasks. A [`HostTaskDriver`] polls them.
@@ -196,5 +196,66 @@ pub(crate) fn describe_crash(crash: &JoinError) -> String {
         PANICKED.to_owned()
     } else {
         "the host aborted it".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    async fn drive<T>(call: impl AsyncFnOnce(HostTasks) -> T) -> T {
+        let (tasks, driver) = HostTasks::new();
+        driver.drive(CpuMeter::default(), call(tasks)).await
+    }
+
+    #[tokio::test]
+    async fn driver_polls_tasks_that_a_call_awaits_starts_later_or_drops() {
+        let sum = drive(async |tasks| {
+            let dropped = tasks.spawn(std::future::pending::<u32>());
+            let first = tasks.spawn(std::future::ready(1)).await.unwrap();
+            let pair = [tasks.spawn(slow(2)), tasks.spawn(slow(4))];
+            let [second, third] = pair.map(|task| async { task.await.unwrap() });
+            drop(dropped);
+            first + second.await + third.await
+        });
+        assert_eq!(sum.await, 7);
+    }
+
+    async fn slow(value: u32) -> u32 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        value
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn driver_loses_no_wake_up_from_another_thread() {
+        for round in 0..1000 {
+            let received = drive(async |tasks| {
+                let (sender, receiver) = oneshot::channel();
+                let sending = tokio::spawn(async move { sender.send(round) });
+                let value = tasks.spawn(receiver).await.unwrap().unwrap();
+                sending.await.unwrap().unwrap();
+                value
+            });
+            assert_eq!(received.await, round);
+        }
+    }
+
+    #[tokio::test]
+    async fn driver_gives_way_when_the_slice_is_used() {
+        let polls = std::sync::atomic::AtomicU32::new(0);
+        let call = async |_| {
+            // A call that wakes itself without end.
+            poll_fn(|context| {
+                polls.fetch_add(1, Ordering::Relaxed);
+                context.waker().wake_by_ref();
+                Poll::<()>::Pending
+            })
+            .await;
+        };
+        let endless = tokio::time::timeout(Duration::from_millis(5), drive(call));
+        assert!(endless.await.is_err());
+        assert!(polls.load(Ordering::Relaxed) > 1);
     }
 }

@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cpu_meter::CpuMeter;
 use crate::error::Error;
+use crate::guest_runtime::GuestRuntimes;
 use crate::host_task::{PANICKED, describe_crash};
-use crate::sandbox::Sandbox;
 
 /// CPU time on a guest runtime after which a call counts as one that computes.
 const COMPUTING: Duration = Duration::from_millis(1);
@@ -63,7 +63,7 @@ pub(crate) struct RunningCall<T: Send + 'static> {
     meter: CpuMeter,
     last_computing: Option<LastComputing>,
     used_before_moving: Duration,
-    sandbox: Arc<Sandbox>,
+    runtimes: Arc<GuestRuntimes>,
     cancel: CancellationToken,
     grace: Duration,
 }
@@ -80,7 +80,7 @@ enum Place<T> {
 impl<T: Send + 'static> RunningCall<T> {
     pub(crate) fn new(
         work: GuestWork<T>,
-        sandbox: Arc<Sandbox>,
+        runtimes: Arc<GuestRuntimes>,
         cancel: CancellationToken,
         grace: Duration,
     ) -> Self {
@@ -95,7 +95,7 @@ impl<T: Send + 'static> RunningCall<T> {
             meter,
             last_computing,
             used_before_moving: Duration::ZERO,
-            sandbox,
+            runtimes,
             cancel,
             grace,
         };
@@ -117,8 +117,8 @@ impl<T: Send + 'static> RunningCall<T> {
         match std::mem::replace(&mut self.place, Place::Ended) {
             Place::Request(call) => {
                 self.used_before_moving = self.meter.used();
-                let runtimes = &self.sandbox.guest_runtimes;
-                self.place = Place::Guests(runtimes.spawn(call, self.meter.clone()));
+                let task = self.runtimes.spawn(call, self.meter.clone());
+                self.place = Place::Guests(task);
             }
             place => self.place = place,
         }
@@ -189,9 +189,116 @@ impl<T: Send + 'static> Drop for RunningCall<T> {
             return;
         };
         let (abort, grace) = (task.abort_handle(), self.grace);
-        self.sandbox.guest_runtimes.interactive().spawn(async move {
+        self.runtimes.interactive().spawn(async move {
             tokio::time::timeout(grace, task).await.ok();
             abort.abort();
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(5);
+
+    struct Fixture {
+        runtimes: Arc<GuestRuntimes>,
+        last_computing: LastComputing,
+        cancel: CancellationToken,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            Self {
+                runtimes: Arc::new(GuestRuntimes::new().unwrap()),
+                last_computing: LastComputing::default(),
+                cancel: CancellationToken::new(),
+            }
+        }
+
+        /// A call that runs as a guest with this meter.
+        fn call<T, F>(&self, future: impl FnOnce(CpuMeter) -> F) -> RunningCall<T>
+        where
+            T: Send,
+            F: Future<Output = T> + Send + 'static,
+        {
+            let meter = CpuMeter::default();
+            let future = future(meter.clone()).map(Ok);
+            let (_, driver) = crate::host_task::HostTasks::new();
+            let work = GuestWork {
+                future: driver.drive(meter.clone(), future).boxed(),
+                meter,
+                last_computing: Some(self.last_computing.clone()),
+            };
+            RunningCall::new(work, self.runtimes.clone(), self.cancel.clone(), GRACE)
+        }
+    }
+
+    fn thread_name() -> String {
+        std::thread::current().name().unwrap_or_default().to_owned()
+    }
+
+    /// Computes for one slice, and gives way.
+    async fn compute(meter: CpuMeter) {
+        while !meter.is_slice_used() {
+            std::hint::spin_loop();
+        }
+        tokio::task::yield_now().await;
+    }
+
+    #[tokio::test]
+    async fn call_that_waits_stays_in_the_task_of_its_request() {
+        let fixture = Fixture::new();
+        let here = thread_name();
+        let call = fixture.call(async |_| {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            thread_name()
+        });
+        assert_eq!(call.await.unwrap(), here);
+    }
+
+    #[tokio::test]
+    async fn call_that_computes_moves_and_later_calls_start_there() {
+        let fixture = Fixture::new();
+        let call = fixture.call(async |meter| {
+            compute(meter.clone()).await;
+            let name = thread_name();
+            while meter.used() < COMPUTING * 4 {
+                compute(meter.clone()).await;
+            }
+            name
+        });
+        assert_eq!(call.await.unwrap(), "guest");
+        let next = fixture.call(async |_| thread_name());
+        assert_eq!(next.await.unwrap(), "guest");
+        let other = Fixture::new();
+        let of_other_component = other.call(async |_| thread_name());
+        assert_eq!(of_other_component.await.unwrap(), thread_name());
+    }
+
+    #[tokio::test]
+    async fn dropped_call_is_cancelled_and_continues_for_the_grace_period() {
+        let fixture = Fixture::new();
+        let (told, has_told) = oneshot::channel();
+        let cancel = fixture.cancel.clone();
+        let mut call = fixture.call(async move |_| {
+            cancel.cancelled().await;
+            told.send(thread_name()).ok();
+        });
+        assert!(futures_util::poll!(&mut call).is_pending());
+        drop(call);
+        assert!(fixture.cancel.is_cancelled());
+        assert_eq!(has_told.await.unwrap(), "guest");
+    }
+
+    #[tokio::test]
+    async fn panic_of_a_call_is_an_error() {
+        let fixture = Fixture::new();
+        let call: RunningCall<()> = fixture.call(async |_| panic!("of a test"));
+        let error = call.await.unwrap_err();
+        assert!(matches!(error, Error::Crashed(reason) if reason == PANICKED));
     }
 }

@@ -1,6 +1,7 @@
 //! What all components share: wasmtime, the compiler, the slots and the guest runtimes.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use pinhole_ground::audit::AuditLog;
@@ -52,7 +53,7 @@ pub struct Sandbox {
     pub(crate) compiles: Semaphore,
     /// The calls that run, and those that wait for a slot.
     pub(crate) queue: FairQueue,
-    pub(crate) guest_runtimes: GuestRuntimes,
+    pub(crate) guest_runtimes: Arc<GuestRuntimes>,
     pub epochs: EpochClock,
     pub(crate) audit: AuditLog,
     pub(crate) decoder: Decoder,
@@ -74,7 +75,7 @@ impl Sandbox {
             compiler: options.compiler.clone(),
             compiles: Semaphore::new(MAX_COMPILES),
             queue: new_queue(options.slots, options.slots_per_user),
-            guest_runtimes: GuestRuntimes::new()?,
+            guest_runtimes: Arc::new(GuestRuntimes::new()?),
             epochs: EpochClock::start(&engine)?,
             audit: options.audit.clone(),
             decoder: options.decoder.clone(),

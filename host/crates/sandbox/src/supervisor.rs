@@ -101,8 +101,8 @@ impl<'a> Supervisor<'a> {
 
     async fn wait<T: Send + 'static>(&self, work: GuestWork<T>) -> Result<T, Error> {
         let Limits { wall, grace, .. } = *self.limits;
-        let cancel = &self.context.cancel;
-        let mut call = RunningCall::new(work, self.sandbox.clone(), cancel.clone(), grace);
+        let (cancel, runtimes) = (&self.context.cancel, self.sandbox.guest_runtimes.clone());
+        let mut call = RunningCall::new(work, runtimes, cancel.clone(), grace);
         let deadline = self.started + self.limits.enforced_wall();
         tokio::select! {
             biased;

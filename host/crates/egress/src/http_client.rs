@@ -247,3 +247,140 @@ async fn close_idle(idle: Weak<IdleConnections>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::address_policy::AddressPolicy;
+    use crate::tls::system_client_config;
+
+    const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi";
+
+    /// An upstream that responds on each connection with these texts, one for each request, and then closes it.
+    struct Upstream {
+        client: HttpClient,
+        connections: Arc<AtomicUsize>,
+    }
+
+    async fn upstream(responses: &'static [&'static str]) -> Upstream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let connections = Arc::<AtomicUsize>::default();
+        let count = connections.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(respond(stream, responses));
+            }
+        });
+        let policy = AddressPolicy {
+            allows_private: true,
+            nat64: Arc::default(),
+        };
+        let tls = Arc::new(system_client_config().unwrap());
+        let connector = Connector::new(&base.parse().unwrap(), policy, tls).unwrap();
+        Upstream {
+            client: HttpClient::new(connector),
+            connections,
+        }
+    }
+
+    async fn respond(mut stream: TcpStream, responses: &[&str]) {
+        for response in responses {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let Ok(byte) = stream.read_u8().await else {
+                    return;
+                };
+                head.push(byte);
+            }
+            stream.write_all(response.as_bytes()).await.unwrap();
+        }
+    }
+
+    impl Upstream {
+        async fn send(&self) -> Result<http::Response<ResponseBody>, Error> {
+            let request = http::Request::get("/x")
+                .header("host", "h")
+                .body(Full::default())
+                .unwrap();
+            let deadline = Instant::now() + Duration::from_secs(10);
+            self.client.send(request, deadline).await
+        }
+
+        /// The body of a response, or why it broke off.
+        async fn text(&self) -> Result<String, String> {
+            let mut body = self
+                .send()
+                .await
+                .map_err(|error| error.to_string())?
+                .into_body();
+            let mut text = Vec::new();
+            while let Some(chunk) = body.chunk().await.map_err(|error| error.to_string())? {
+                text.extend_from_slice(&chunk);
+            }
+            Ok(String::from_utf8(text).unwrap())
+        }
+
+        async fn assert_texts(&self, expected: &[&str], connections: usize) {
+            for expected in expected {
+                assert_eq!(self.text().await.unwrap(), *expected);
+            }
+            assert_eq!(self.connections.load(Ordering::SeqCst), connections);
+        }
+    }
+
+    #[tokio::test]
+    async fn http_client_reuses_a_connection_after_the_whole_body() {
+        let upstream = upstream(&[OK, OK, OK]).await;
+        upstream.assert_texts(&["hi", "hi", "hi"], 1).await;
+    }
+
+    #[tokio::test]
+    async fn http_client_reads_chunks_trailers_and_empty_bodies() {
+        const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\nx: y\r\n\r\n";
+        const EMPTY: &str = "HTTP/1.1 204 No Content\r\n\r\n";
+        const INFORMED: &str =
+            "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nd";
+        let upstream = upstream(&[CHUNKED, EMPTY, INFORMED]).await;
+        upstream.assert_texts(&["abc", "", "d"], 1).await;
+    }
+
+    #[tokio::test]
+    async fn http_client_opens_another_connection_if_the_upstream_closed_the_idle_one() {
+        let upstream = upstream(&[OK]).await;
+        for connections in 1..=3 {
+            upstream.assert_texts(&["hi"], connections).await;
+            // The next request finds the connection closed.
+            while upstream.client.idle.take().is_some() {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn http_client_retains_no_connection_that_ends_or_has_an_unread_body() {
+        const LAST: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi";
+        let closing = upstream(&[LAST, OK]).await;
+        closing.assert_texts(&["hi", "hi"], 2).await;
+        let unread = upstream(&[OK, OK]).await;
+        drop(unread.send().await.unwrap());
+        unread.assert_texts(&["hi"], 2).await;
+    }
+
+    #[tokio::test]
+    async fn http_client_sends_no_request_twice_that_an_upstream_has_read() {
+        let broken = upstream(&["HTTP/1.1 200"]).await;
+        let error = broken.text().await.unwrap_err();
+        assert!(error.starts_with("dropped the connection"), "{error}");
+        assert_eq!(broken.connections.load(Ordering::SeqCst), 1);
+        let cut = upstream(&["HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhi"]).await;
+        assert!(cut.text().await.is_err());
+        assert_eq!(cut.connections.load(Ordering::SeqCst), 1);
+    }
+}

@@ -120,11 +120,7 @@ impl Store {
         let connect_options = pool.connect_options();
         Ok(Self {
             searches: Arc::new(SearchPool::new(&connect_options)),
-            writer: Arc::new(Writer::new(
-                (*connect_options).clone(),
-                ballast,
-                identities,
-            )),
+            writer: Arc::new(Writer::new((*connect_options).clone(), ballast, identities)),
             text_changed: Arc::default(),
             pool,
         })

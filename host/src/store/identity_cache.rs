@@ -105,7 +105,9 @@ impl IdentityCache {
             .map_err(std::io::Error::from)
             .and_then(|()| self.file.write_all_at(&version, 0));
         if let Err(error) = changed {
-            tracing::warn!("cannot write {FILE}: other processes see a changed user after 5 s: {error}");
+            tracing::warn!(
+                "cannot write {FILE}: other processes see a changed user after 5 s: {error}"
+            );
         }
     }
 
@@ -220,7 +222,10 @@ mod tests {
         for _ in 0..20 {
             let user = server.user_by_key(&key).await.unwrap().unwrap();
             let name = format!("{}x", user.name);
-            command.update_user(&user.id, &name, "admin", None).await.unwrap();
+            command
+                .update_user(&user.id, &name, "admin", None)
+                .await
+                .unwrap();
             let changed = server.user_by_key(&key).await.unwrap().unwrap();
             assert_eq!(changed.name, name);
         }

@@ -24,10 +24,7 @@ pub(crate) struct GuardedClient {
 }
 
 impl GuardedClient {
-    pub(crate) fn new(
-        tls: &ClientConfig,
-        policy: AddressPolicy,
-    ) -> reqwest::Result<Self> {
+    pub(crate) fn new(tls: &ClientConfig, policy: AddressPolicy) -> reqwest::Result<Self> {
         Ok(Self {
             client: build_client(tls, policy.clone())?,
             policy,

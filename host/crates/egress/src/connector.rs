@@ -74,13 +74,15 @@ impl Connector {
 
     async fn open(&self) -> Result<Stream, Error> {
         let connected = self.tcp.clone().call(self.uri.clone()).await;
-        let stream = connected.map_err(|error| unreachable_host(&error))?;
-        let stream = stream.into_inner();
+        let stream = connected
+            .map_err(|error| unreachable_host(&error))?
+            .into_inner();
         let Some((connector, name)) = &self.tls else {
             return Ok(Either::Left(stream));
         };
         let stream = connector.connect(name.clone(), stream).await;
-        let stream = stream.map_err(|error| unreachable_host(&error))?;
+        let stream = stream
+            .map_err(|error| Error::Connect(format!("cannot start TLS: {}", root_cause(&error))))?;
         Ok(Either::Right(Box::new(stream)))
     }
 }

@@ -14,8 +14,8 @@ use crate::client::{self, GuardedClient, Received, exchange};
 use crate::credential::Credential;
 use crate::error::Error;
 use crate::headers::{check_query, check_request};
-use crate::image_host::{is_same_origin, path_below};
 use crate::http_client::HttpClient;
+use crate::image_host::{is_same_origin, path_below};
 use crate::response::{Body, Limits, Response};
 use crate::url::{check_path, parse_image_url};
 

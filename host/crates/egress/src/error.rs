@@ -118,7 +118,9 @@ pub(crate) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// The refusal among the causes of an error.
-pub(crate) fn find_refusal<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Refusal> {
+pub(crate) fn find_refusal<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a Refusal> {
     let mut cause = Some(error);
     while let Some(inner) = cause {
         if let Some(refusal) = inner.downcast_ref() {

@@ -345,8 +345,7 @@ mod tests {
     async fn http_client_reads_chunks_trailers_and_empty_bodies() {
         const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\nx: y\r\n\r\n";
         const EMPTY: &str = "HTTP/1.1 204 No Content\r\n\r\n";
-        const INFORMED: &str =
-            "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nd";
+        const INFORMED: &str = "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nd";
         let upstream = upstream(&[CHUNKED, EMPTY, INFORMED]).await;
         upstream.assert_texts(&["abc", "", "d"], 1).await;
     }

@@ -78,8 +78,10 @@ impl HostTaskDriver {
             is_woken: AtomicBool::new(true),
             task: task_waker.clone(),
         });
-        let (waker_of_call, waker_of_tasks) =
-            (Waker::from(call_waker.clone()), Waker::from(task_waker.clone()));
+        let (waker_of_call, waker_of_tasks) = (
+            Waker::from(call_waker.clone()),
+            Waker::from(task_waker.clone()),
+        );
         poll_fn(move |context| {
             meter.start_slice();
             task_waker.start(context.waker());

@@ -3,9 +3,9 @@
 pub use crate::admission::{check_description, check_kind, check_world};
 pub use crate::call::describe;
 pub use crate::component::Pre;
-pub use crate::guest_log::LogRate;
 pub use crate::cpu_meter::CpuMeter;
 pub use crate::epoch_clock::EpochClock;
+pub use crate::guest_log::LogRate;
 pub use crate::host_task::HostTaskDriver;
 pub use crate::json_document::Document;
 pub use crate::redaction::CallRedactor;

@@ -68,9 +68,7 @@ pub(super) fn parse_aliases(
             .and_then(ModelAlias::parse);
         let alias = alias.ok_or_else(|| {
             let shown = plain(&target.to_string(), MAX_SHOWN_BYTES);
-            format!(
-                "{ALIASES} has {shown} for {name:?}: it must be \"BINDING\" or \"MODEL@BINDING\""
-            )
+            format!("{ALIASES} has {shown} for {name:?}: it must be BINDING or MODEL@BINDING")
         })?;
         Ok((name, alias))
     };

@@ -28,7 +28,7 @@ impl EditSetup {
         *self.0.lock().await = Some(Finding::now(true));
     }
 
-    /// The last finding. If there is none or it is too old, the result of this check.
+    /// The last finding, or the result of this check if that does not exist or is too old.
     pub(in crate::jobs) async fn is_missing(&self, check: impl Future<Output = bool>) -> bool {
         // Locked during the check: concurrent callers wait for its result.
         let mut found = self.0.lock().await;

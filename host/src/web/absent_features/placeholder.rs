@@ -80,7 +80,7 @@ impl Placeholder {
             .required(Some(Required::True))
             .build();
         let id = format!("save_{}", self.operation);
-        let summary = "Save these values. A change is refused";
+        let summary = "Save these values, of which none can be changed";
         let save = self
             .describe(&id, summary, Access::Administrators)
             .request_body(Some(body));

@@ -158,11 +158,20 @@ fn no_checkpoint() -> Value {
     })
 }
 
-/// A ComfyUI without a checkpoint for the default edit workflow.
-async fn comfy_without_checkpoint() -> FakeUpstream {
-    FakeUpstream::start(|request| {
+/// A ComfyUI without the checkpoint of the default edit workflow. It has these, which it lists to `verify`; without
+/// any, `verify` fails.
+async fn comfy_with_checkpoints(checkpoints: &'static [&'static str]) -> FakeUpstream {
+    FakeUpstream::start(move |request| {
         let response = match path(&request) {
-            "/ws" => FakeResponse::json(404, &json!({})),
+            "/ws" | "/system_stats" => FakeResponse::json(404, &json!({})),
+            "/object_info/CheckpointLoaderSimple" => {
+                let schema = json!({"input": {"required": {"ckpt_name": [checkpoints, {}]}}});
+                FakeResponse::json(200, &json!({"CheckpointLoaderSimple": schema}))
+            }
+            "/prompt" if request.line() == "GET /prompt" => {
+                let status = if checkpoints.is_empty() { 404 } else { 200 };
+                FakeResponse::json(status, &json!({"exec_info": {"queue_remaining": 0}}))
+            }
             "/upload/image" => FakeResponse::json(
                 200,
                 &json!({"name": "a.png", "subfolder": "", "type": "input"}),
@@ -196,8 +205,8 @@ fn turn(newest: Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn chat_generates_if_editing_is_not_set_up() {
-    let comfy = comfy_without_checkpoint().await;
+async fn chat_generates_if_an_edit_shows_that_editing_is_not_set_up() {
+    let comfy = comfy_with_checkpoints(&[]).await;
     let server = TestServer::with_engine("comfyui", &[("COMFYUI_BASE_URL", &comfy.url())]).await;
     let count = |line: &str| {
         let requests = comfy.requests();
@@ -224,4 +233,90 @@ async fn chat_generates_if_editing_is_not_set_up() {
         assert!(reply.contains(piece), "{reply}");
     }
     assert_eq!(server.stored_files(), 2);
+}
+
+/// Continues a chat with an image. Returns how many requests the upstream got so far: to verify, to upload and to queue.
+async fn continue_chat(
+    server: &TestServer,
+    comfy: &FakeUpstream,
+    model: Option<&str>,
+) -> [usize; 3] {
+    let mut body = turn(json!({"role": "user", "content": "a blue fox"}));
+    if let Some(model) = model {
+        body["image_generation"] = json!({"model": model});
+    }
+    let (status, reply) = server.post_json("/api/chat/completions", &body).await;
+    assert_eq!(status, 200, "{reply}");
+    let lines = comfy.request_lines();
+    let kinds = ["GET /prompt", "POST /upload/image", "POST /prompt"];
+    kinds.map(|kind| lines.iter().filter(|line| *line == kind).count())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chat_edits_only_if_verify_says_that_it_can() {
+    let comfy = comfy_with_checkpoints(&["flux.safetensors"]).await;
+    let url = comfy.url();
+    let server = TestServer::with_engine("comfyui", &[("COMFYUI_BASE_URL", &url)]).await;
+    // The first turn asks once, and no turn tries to edit.
+    for prompts in [1, 2] {
+        let counts = continue_chat(&server, &comfy, None).await;
+        assert_eq!(counts, [1, 0, prompts]);
+    }
+    assert_eq!(server.stored_files(), 2);
+    // A model of the request may be what the built-in workflow lacks.
+    let named = continue_chat(&server, &comfy, Some("flux.safetensors")).await;
+    assert_eq!(named[..2], [1, 1]);
+
+    // With the checkpoint, or with a setting, the chat tries to edit. A setting needs no question.
+    let ready = comfy_with_checkpoints(&["model.safetensors"]).await;
+    let ready_url = ready.url();
+    let ready_server =
+        TestServer::with_engine("comfyui", &[("COMFYUI_BASE_URL", &ready_url)]).await;
+    let ready_counts = continue_chat(&ready_server, &ready, None).await;
+    assert_eq!(ready_counts[..2], [1, 1]);
+    let set = comfy_with_checkpoints(&["flux.safetensors"]).await;
+    let variables = [
+        ("COMFYUI_BASE_URL", set.url()),
+        ("IMAGE_EDIT_MODEL", "flux.safetensors".to_owned()),
+    ];
+    let variables = variables
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let set_server = TestServer::with_engine("comfyui", &variables).await;
+    let counts = continue_chat(&set_server, &set, None).await;
+    assert_eq!(counts[..2], [0, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workflow_that_makes_no_image_is_refused_when_it_is_saved() {
+    let server = TestServer::with_engine("comfyui", &[]).await;
+    let video = json!({
+        "1": {"class_type": "TextToVideo", "inputs": {"prompt": "a fox"}},
+        "2": {"class_type": "SaveVideo", "inputs": {"video": ["1", 0]}},
+    });
+    let audio = json!({
+        "1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}},
+        "7": {"class_type": "SaveAudio", "inputs": {"audio": ["1", 0]}},
+    });
+    for (setting, graph, part) in [
+        (
+            "COMFYUI_WORKFLOW",
+            video,
+            "SaveVideo (node 2) makes a video",
+        ),
+        (
+            "IMAGES_EDIT_COMFYUI_WORKFLOW",
+            audio,
+            "SaveAudio (node 7) makes audio",
+        ),
+    ] {
+        let body = json!({setting: graph.to_string()});
+        let (status, refused) = server.post_json("/api/v1/settings", &body).await;
+        assert_eq!(status, 400, "{refused}");
+        let detail = refused["detail"].as_str().unwrap();
+        assert!(
+            detail.contains(setting) && detail.contains(part),
+            "{detail}"
+        );
+    }
 }

@@ -92,13 +92,14 @@ pub(super) async fn edit(
     }
     let may_generate = turn.snapshot.settings.enabled && !sources.are_of_newest_message;
     let replaceable = match &plan {
-        Ok(plan) if may_generate => Some(plan.binding.clone()),
+        Ok(plan) if may_generate => Some(plan.clone()),
         _ => None,
     };
-    if let Some(binding) = &replaceable
-        && binding.lacks_edit_setup()
+    let model = turn.image_options.model.as_deref();
+    if let Some(edit_plan) = &replaceable
+        && chat.jobs.lacks_edit_setup(edit_plan, model).await
     {
-        return EditResult::NotSetUp(not_set_up(&binding.name));
+        return EditResult::NotSetUp(not_set_up(&edit_plan.binding.name));
     }
     let context = new_context();
     let request = JobRequest {
@@ -117,11 +118,11 @@ pub(super) async fn edit(
     let images = match run(chat, turn, &context, None, Box::pin(job)).await {
         Ok(images) => images,
         Err(Failure::Job(error))
-            if let Some(binding) = &replaceable
-                && error.lacks_edit_setup(&binding.component.description) =>
+            if let Some(edit_plan) = &replaceable
+                && error.lacks_edit_setup(&edit_plan.binding.component.description) =>
         {
-            binding.set_edit_setup_missing();
-            return EditResult::NotSetUp(not_set_up(&binding.name));
+            edit_plan.set_edit_setup_missing(model).await;
+            return EditResult::NotSetUp(not_set_up(&edit_plan.binding.name));
         }
         Err(failure) => return EditResult::Done(Err(failure.for_user())),
     };

@@ -21,11 +21,11 @@ use tokio::time::Instant;
 use url::{Host, Url};
 
 use crate::settings::{ModelServer, PromptSettings};
-use model_list::{MAX_LIST_AGE, MAX_LIST_AGE_ON_MISS, ModelList};
+use model_list::{MAX_LIST_AGE, MAX_LIST_AGE_ON_MISS, ModelList, request_list};
 use payload::to_model_payload;
 
 pub use completion::Completion;
-pub use model_list::ListedModel;
+pub use model_list::{ListError, ListedModel};
 pub use payload::parse_form_value;
 
 /// Duration of a response.
@@ -55,10 +55,20 @@ struct Connection {
     destination: Destination,
     /// On this machine or in a private network.
     is_local: bool,
+    has_key: bool,
     list: ModelList,
     /// Finds the server's key.
     redactor: Arc<Redactor>,
     audit: AuditLog,
+}
+
+/// The response of a server to a request for its list of models.
+pub struct ServerList {
+    /// For the operator.
+    pub base_url: String,
+    /// The request had a key.
+    pub has_key: bool,
+    pub models: Result<Vec<ListedModel>, ListError>,
 }
 
 /// A language model and its server.
@@ -149,6 +159,16 @@ impl Models {
         self.find_listed(id, MAX_LIST_AGE).await.is_some()
     }
 
+    /// Requests the list of each server now, in the order of the settings.
+    pub async fn request_lists(&self) -> Vec<ServerList> {
+        let requests = self.connections.iter().map(async |connection| ServerList {
+            base_url: connection.destination.base_url().to_owned(),
+            has_key: connection.has_key,
+            models: request_list(&connection.destination, &connection.redactor).await,
+        });
+        join_all(requests).await
+    }
+
     async fn find_listed<'a>(&'a self, id: &'a str, max_age: Duration) -> Option<Model<'a>> {
         let lists = self.lists(max_age).await;
         let contains = |list: &Option<Arc<[ListedModel]>>| {
@@ -200,6 +220,7 @@ impl Connection {
         Ok(Self {
             destination,
             is_local: is_local(&server.base_url),
+            has_key: server.key.is_some(),
             list: ModelList::new(redactor.clone()),
             redactor,
             audit: audit.clone(),

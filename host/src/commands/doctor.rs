@@ -1,4 +1,7 @@
-//! `pinhole doctor`: checks the configuration, the data directory, the engines and their upstreams.
+//! `pinhole doctor`: checks the configuration, the data directory, the engines with their upstreams, and the
+//! servers with language models.
+
+mod language_models;
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -93,6 +96,8 @@ impl Checks {
                 self.check_engines(&opened.jobs);
                 self.check_settings(&opened.jobs, &opened.config);
                 self.check_upstreams(&opened.jobs).await;
+                self.check_language_models(&opened.jobs, &opened.config)
+                    .await;
             }
             Err(error) => self.add("engines", Status::Failed, format!("{error:#}")),
         }

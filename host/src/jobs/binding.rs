@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 use pinhole_egress::Egress;
 use pinhole_ground::environment::Environment;
+use pinhole_sandbox::contract::{Setting, SettingKind};
 use pinhole_sandbox::engine_settings::{EngineSettings, is_connection_setting};
 use pinhole_sandbox::grant::{self, ImageHostSetting};
 use pinhole_sandbox::{Component, Engines, ResolvedSettings, SettingProblem};
-use tokio::time::Instant;
 
 use super::defaults::JobDefaults;
 use super::error::Error;
@@ -38,7 +38,7 @@ pub struct Binding {
     pub(super) concurrency: Concurrency,
     /// The models that its upstream listed.
     pub(super) models: ModelCache,
-    edit_setup: EditSetup,
+    pub(super) edit_setup: EditSetup,
     generate: Result<ResolvedSettings, String>,
     edit: Result<ResolvedSettings, String>,
 }
@@ -164,15 +164,25 @@ impl Binding {
         ))
     }
 
-    /// Whether the engine lacks settings for editing, as far as an edit has shown.
-    #[must_use]
-    pub fn lacks_edit_setup(&self) -> bool {
-        self.edit_setup.is_missing(Instant::now())
-    }
-
-    /// Remembers that the engine lacks settings for editing.
-    pub fn set_edit_setup_missing(&self) {
-        self.edit_setup.set_missing(Instant::now());
+    /// The keys of the documents that only edits use, if the operator set none of them and no model for
+    /// edits. Only `verify` shows whether the engine can edit without.
+    pub(super) fn unset_edit_documents(&self) -> Vec<&str> {
+        let Ok(settings) = &self.edit else {
+            return Vec::new();
+        };
+        let is_document = |setting: &&Setting| {
+            matches!(setting.kind, SettingKind::Document)
+                && setting.generate_variables.is_empty()
+                && !setting.edit_variables.is_empty()
+        };
+        let description = &self.component.description;
+        let documents = description.settings.iter().filter(is_document);
+        let keys: Vec<&str> = documents.map(|setting| setting.key.as_str()).collect();
+        let is_set = |key: &&str| settings.settings.variable(key).is_some();
+        if self.edit_defaults.model.is_some() || keys.iter().any(is_set) {
+            return Vec::new();
+        }
+        keys
     }
 
     /// The problems of its settings, each as one sentence for the operator.

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use pinhole_ground::environment::Environment;
-use pinhole_ground::text::is_plain;
+use pinhole_ground::text::{is_plain, plain};
 use pinhole_sandbox::MAX_MODEL_BYTES;
+use serde_json::Value;
 
 /// The variable with the aliases.
 pub(super) const ALIASES: &str = "PINHOLE_MODEL_ALIASES";
 /// Aliases of one server.
 const MAX_ALIASES: usize = 200;
+/// Length of a quoted name or value in a message, in bytes.
+const MAX_SHOWN_BYTES: usize = 100;
 
 /// What an alias stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +47,7 @@ pub(super) fn parse_aliases(
     let Some(text) = environment.get(ALIASES) else {
         return Ok(BTreeMap::new());
     };
-    let entries: BTreeMap<String, String> = serde_json::from_str(text).map_err(|error| {
+    let entries: BTreeMap<String, Value> = serde_json::from_str(text).map_err(|error| {
         format!(
             "{ALIASES} must be a JSON object such as {{\"gpt-image-1\": \"flux-dev@comfyui\", \"dall-e-3\": \"openai\"}}: {error}"
         )
@@ -52,22 +55,28 @@ pub(super) fn parse_aliases(
     if entries.len() > MAX_ALIASES {
         return Err(format!("{ALIASES} has more than {MAX_ALIASES} names"));
     }
-    let is_name = |name: &str| !name.is_empty() && is_plain(name, MAX_MODEL_BYTES);
-    let mut aliases = BTreeMap::new();
-    for (name, target) in entries {
-        if !is_name(&name) || !is_name(&target) {
+    let parse_entry = |(name, target): (String, Value)| {
+        if !is_name(&name) {
+            let shown = plain(&name, MAX_SHOWN_BYTES);
             return Err(format!(
-                "{ALIASES} contains a name that is empty, has more than {MAX_MODEL_BYTES} bytes or invisible characters"
+                "{ALIASES} has the name {shown:?}: it must have 1 to {MAX_MODEL_BYTES} bytes and no invisible characters"
             ));
         }
-        let Some(alias) = ModelAlias::parse(&target) else {
-            return Err(format!(
-                "{ALIASES} has {target:?} for {name:?}: it must be BINDING or MODEL@BINDING"
-            ));
-        };
-        aliases.insert(name, alias);
-    }
-    Ok(aliases)
+        let alias = target
+            .as_str()
+            .filter(|it| is_name(it))
+            .and_then(ModelAlias::parse);
+        let alias = alias.ok_or_else(|| {
+            let shown = plain(&target.to_string(), MAX_SHOWN_BYTES);
+            format!("{ALIASES} has {shown} for {name:?}: it must be BINDING or MODEL@BINDING")
+        })?;
+        Ok((name, alias))
+    };
+    entries.into_iter().map(parse_entry).collect()
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && is_plain(name, MAX_MODEL_BYTES)
 }
 
 #[cfg(test)]
@@ -101,18 +110,22 @@ mod tests {
 
     #[test]
     fn invalid_aliases_are_named() {
-        for text in [
-            "sketch",
-            "[1]",
-            r#"{"a": 1}"#,
-            r#"{"a": ""}"#,
-            r#"{"a": "@sketch"}"#,
-            r#"{"a": "flux@"}"#,
-            r#"{"": "sketch"}"#,
-            r#"{"a\u200b": "sketch"}"#,
+        for (text, part) in [
+            ("sketch", "a JSON object"),
+            ("[1]", "a JSON object"),
+            (r#"{"dall-e-3": 1}"#, r#"has 1 for "dall-e-3""#),
+            (r#"{"dall-e-3": {"a": 1}}"#, r#"has {"a":1} for "dall-e-3""#),
+            (r#"{"dall-e-3": ""}"#, r#"has "" for "dall-e-3""#),
+            (
+                r#"{"a": "sketch", "dall-e-3": "@sketch"}"#,
+                r#"has "@sketch" for "dall-e-3""#,
+            ),
+            (r#"{"dall-e-3": "flux@"}"#, r#"has "flux@" for "dall-e-3""#),
+            (r#"{"": "sketch"}"#, r#"has the name """#),
+            (r#"{"dall-e-3\u200b": "sketch"}"#, "dall-e-3"),
         ] {
             let error = parse(text).unwrap_err();
-            assert!(error.contains(ALIASES), "{error}");
+            assert!(error.contains(ALIASES) && error.contains(part), "{error}");
         }
     }
 }

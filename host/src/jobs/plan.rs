@@ -72,6 +72,21 @@ impl JobPlan {
         self.binding.component.description.abilities.cancel
     }
 
+    /// Whether a request with this model names one of the engine's.
+    pub(super) fn names_model(&self, model: Option<&str>) -> bool {
+        match &self.alias {
+            Some(alias) => alias.model.is_some(),
+            None => model.is_some(),
+        }
+    }
+
+    /// Remembers that the engine refused an edit for lack of settings, for a request with this model.
+    pub async fn set_edit_setup_missing(&self, model: Option<&str>) {
+        if !self.names_model(model) {
+            self.binding.edit_setup.set_missing().await;
+        }
+    }
+
     /// The request with the model that its alias stands for.
     pub(super) fn resolve_model(&self, request: JobRequest) -> JobRequest {
         match &self.alias {

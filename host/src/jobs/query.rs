@@ -6,7 +6,7 @@ use std::time::Duration;
 use pinhole_egress::Tls;
 use pinhole_ground::guard::Guard;
 use pinhole_ground::rate_limit::RateLimit;
-use pinhole_sandbox::contract::{Model, Verification};
+use pinhole_sandbox::contract::{Model, Placement, Verification};
 use pinhole_sandbox::grant;
 use pinhole_sandbox::{Call, JobContext, Limits, ResolvedSettings};
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::Jobs;
 use super::binding::Binding;
 use super::error::Error;
+use super::plan::JobPlan;
 
 /// Time that such a call may take.
 const MAX_QUERY_TIME: Duration = Duration::from_secs(60);
@@ -151,6 +152,35 @@ impl Jobs {
             .verify()
             .await
             .map_err(|error| Error::engine(&binding.name, &binding.component, settings, error))
+    }
+
+    /// Whether the engine lacks settings for an edit that the plan carries out, for a request with this model.
+    /// An earlier edit has shown it, or the engine's `verify` shows it.
+    pub async fn lacks_edit_setup(&self, plan: &JobPlan, model: Option<&str>) -> bool {
+        if plan.names_model(model) {
+            return false;
+        }
+        let binding = &plan.binding;
+        binding
+            .edit_setup
+            .is_missing(self.verify_lacks_edit_setup(binding))
+            .await
+    }
+
+    /// Whether `verify` lists where values of a job go, but none in a document that only edits use.
+    async fn verify_lacks_edit_setup(&self, binding: &Binding) -> bool {
+        let documents = binding.unset_edit_documents();
+        let Ok(settings) = binding.edit_settings() else {
+            return false;
+        };
+        if documents.is_empty() {
+            return false;
+        }
+        // If it fails, the edit reports the reason.
+        let found = self.verify_settings(binding, settings).await;
+        let rows = found.map(|it| it.rows).unwrap_or_default();
+        let is_of_edit = |row: &Placement| documents.contains(&row.setting.as_str());
+        !rows.is_empty() && !rows.iter().any(is_of_edit)
     }
 
     fn query<'a>(

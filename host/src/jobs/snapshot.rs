@@ -227,11 +227,10 @@ impl Snapshot {
                 return Err(problem);
             }
         }
-        for (name, alias) in &self.aliases {
-            let binding = &alias.binding;
-            let was_known =
-                previous.alias(name) == Some(alias) && previous.binding(binding).is_none();
-            if self.binding(binding).is_none() && !was_known {
+        for (name, alias) in self.unknown_aliases() {
+            let was_unknown =
+                previous.alias(name) == Some(alias) && previous.binding(&alias.binding).is_none();
+            if !was_unknown {
                 return Err(self.unknown_alias(name, alias));
             }
         }
@@ -253,6 +252,11 @@ impl Snapshot {
         Ok(())
     }
 
+    fn unknown_aliases(&self) -> impl Iterator<Item = (&String, &ModelAlias)> {
+        let aliases = self.aliases.iter();
+        aliases.filter(|(_, alias)| self.binding(&alias.binding).is_none())
+    }
+
     /// Why an alias cannot be used.
     fn unknown_alias(&self, name: &str, alias: &ModelAlias) -> String {
         self.unknown_name(&format!("{ALIASES} ({name})"), &alias.binding)
@@ -270,10 +274,12 @@ impl Snapshot {
             named.push((EDIT_ENGINE, &edit.engine));
         }
         named.extend(self.unknown_fallbacks().map(|name| (FALLBACKS, name)));
+        let aliases = self.unknown_aliases();
         named
             .into_iter()
             .filter(|(_, name)| self.binding(name).is_none())
             .map(|(variable, name)| self.unknown_name(variable, name))
+            .chain(aliases.map(|(name, alias)| self.unknown_alias(name, alias)))
             .collect()
     }
 

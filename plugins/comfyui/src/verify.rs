@@ -33,11 +33,12 @@ pub(crate) fn verify(settings: &Settings) -> Result<Verification, Error> {
             problems.extend(workflow.problems());
         }
     }
-    if edit.is_default {
-        problems.extend(default_edit_problem()?);
-    }
     let mut rows = generate.placements();
-    rows.extend(edit.placements());
+    match default_edit_problem(&edit)? {
+        // Rows would say that edits are possible.
+        Some(problem) => problems.push(problem),
+        None => rows.extend(edit.placements()),
+    }
     Ok(Verification {
         server: describe_server(),
         rows,
@@ -54,8 +55,11 @@ pub(crate) fn request_schemas(classes: BTreeSet<String>) -> Result<Schemas, Erro
     Ok(schemas)
 }
 
-/// Why the default edit workflow needs more settings on this server. It needs a checkpoint.
-fn default_edit_problem() -> Result<Option<String>, Error> {
+/// Why edits need more settings on this server: the default edit workflow needs a checkpoint.
+fn default_edit_problem(edit: &Workflow) -> Result<Option<String>, Error> {
+    if !edit.is_default {
+        return Ok(None);
+    }
     let choices = match request_json::<Value>(&object_info_path(CHECKPOINT_LOADER)) {
         Ok(schemas) => wire::parse_choices(&schemas, CHECKPOINT_LOADER, "ckpt_name"),
         Err(error) if matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Timeout) => {

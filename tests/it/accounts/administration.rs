@@ -33,10 +33,10 @@ async fn account_routes_need_administrator() {
             (401, json!({"detail": "Not authenticated"})),
             "{path}"
         );
-        let (second_status, second_body) =
+        let (user_status, user_body) =
             request_as(&server, method, &path, &token, Some(body.clone())).await;
         assert_eq!(
-            (second_status, second_body),
+            (user_status, user_body),
             (401, json!({"detail": PROHIBITED})),
             "{path}"
         );

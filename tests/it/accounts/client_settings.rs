@@ -38,8 +38,8 @@ async fn settings_have_a_limit_and_end_with_their_user() {
     let long = |name: &str| json!({name: "x".repeat(LONG)});
     let (status, _) = post(&server, UPDATE, second, long("a")).await;
     assert_eq!(status, 200);
-    let (second_status, refused) = post(&server, UPDATE, second, long("b")).await;
-    assert_eq!(second_status, 413, "{refused}");
+    let (refused_status, refused) = post(&server, UPDATE, second, long("b")).await;
+    assert_eq!(refused_status, 413, "{refused}");
     assert!(
         refused["detail"].as_str().unwrap().contains("settings"),
         "{refused}"
@@ -52,8 +52,8 @@ async fn settings_have_a_limit_and_end_with_their_user() {
         json!([]),
         json!("x"),
     ] {
-        let (third_status, response) = post(&server, UPDATE, second, body.clone()).await;
-        assert_eq!(third_status, 400, "{body}: {response}");
+        let (invalid_status, response) = post(&server, UPDATE, second, body.clone()).await;
+        assert_eq!(invalid_status, 400, "{body}: {response}");
     }
     let deep = format!("{}1{}", "{\"a\":".repeat(200), "}".repeat(200));
     let deep = server
@@ -63,8 +63,8 @@ async fn settings_have_a_limit_and_end_with_their_user() {
         .body(deep);
     assert_eq!(deep.send().await.unwrap().status(), 413);
 
-    let (fourth_status, _) = delete(&server, "/api/v1/users/second", &server.key).await;
-    assert_eq!(fourth_status, 200);
+    let (deletion_status, _) = delete(&server, "/api/v1/users/second", &server.key).await;
+    assert_eq!(deletion_status, 200);
     let options = SqliteConnectOptions::new().filename(server.data_dir.path().join("pinhole.db"));
     let mut database = options.connect().await.unwrap();
     let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM user_settings")

@@ -96,8 +96,8 @@ async fn compiled_code_is_private_and_reused_at_the_next_start() {
         directory.path().join("x.wasm"),
     )
     .unwrap();
-    let third_start = open(directory.path(), data.path()).await;
-    assert_eq!(third_start.rejected_files()[0].reason, "is not WebAssembly");
+    let with_copy = open(directory.path(), data.path()).await;
+    assert_eq!(with_copy.rejected_files()[0].reason, "is not WebAssembly");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -83,26 +83,26 @@ async fn operator_chooses_the_form_of_the_credential() {
     let request = request_with("gemini", &[]).await;
     assert_credential(&request, &[("x-goog-api-key", KEY)], None);
     // Vertex.
-    let second_request = request_with("gemini", &[("PINHOLE_GEMINI_CREDENTIAL", "bearer")]).await;
-    assert_credential(&second_request, &[("authorization", &bearer)], None);
-    let third_request = request_with("gemini", &[("PINHOLE_GEMINI_CREDENTIAL", "query key")]).await;
+    let with_bearer = request_with("gemini", &[("PINHOLE_GEMINI_CREDENTIAL", "bearer")]).await;
+    assert_credential(&with_bearer, &[("authorization", &bearer)], None);
+    let with_query = request_with("gemini", &[("PINHOLE_GEMINI_CREDENTIAL", "query key")]).await;
     let query = format!("key={KEY_IN_QUERY}");
-    assert_credential(&third_request, &[], Some(&query));
+    assert_credential(&with_query, &[], Some(&query));
     // Azure.
     let azure = [
         ("PINHOLE_OPENAI_CREDENTIAL", "header api-key"),
         ("IMAGES_OPENAI_API_VERSION", "2025-04-01-preview"),
     ];
-    let fourth_request = request_with("openai", &azure).await;
+    let of_azure = request_with("openai", &azure).await;
     assert_credential(
-        &fourth_request,
+        &of_azure,
         &[("api-key", KEY)],
         Some("api-version=2025-04-01-preview"),
     );
     let prefixed = [("PINHOLE_OPENAI_CREDENTIAL", "header Authorization: Key")];
-    let fifth_request = request_with("openai", &prefixed).await;
+    let with_prefix = request_with("openai", &prefixed).await;
     assert_credential(
-        &fifth_request,
+        &with_prefix,
         &[("authorization", &format!("Key {KEY}"))],
         None,
     );
@@ -355,13 +355,13 @@ async fn secrets_in_headers_are_masked_and_redacted_in_each_form() {
     });
     let (status, body) = server.post_json("/api/v1/settings", &settings).await;
     assert_eq!(status, 200, "{body}");
-    let (second_status, second_body) = generate(&server, &json!({})).await;
-    assert_eq!(second_status, 400, "{second_body}");
+    let (refused_status, refused) = generate(&server, &json!({})).await;
+    assert_eq!(refused_status, 400, "{refused}");
     let listed = server.get("/api/v1/settings").send().await.unwrap();
     let listed = listed.text().await.unwrap();
     let changes = server.get("/api/v1/settings/changes").send().await.unwrap();
     let texts = [
-        second_body.to_string(),
+        refused.to_string(),
         listed.clone(),
         changes.text().await.unwrap(),
     ];

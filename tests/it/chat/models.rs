@@ -347,8 +347,8 @@ async fn engine_is_the_only_model_without_a_language_model() {
         )),
         "{text}"
     );
-    let (second_status, refused) = send_turn(&server, "other").await;
-    assert_eq!(second_status, 400, "{refused}");
+    let (refused_status, refused) = send_turn(&server, "other").await;
+    assert_eq!(refused_status, 400, "{refused}");
 
     let disabled = TestServer::with_engine("sketch", &[("ENABLE_IMAGE_GENERATION", "false")]).await;
     assert_eq!(get(&disabled, "/api/models").await, json!({"data": []}));

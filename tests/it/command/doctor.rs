@@ -45,6 +45,7 @@ async fn doctor_names_each_fault_and_its_remedy() {
     let program = Program::new(&["sketch", "openai", "comfyui"])
         .with("PINHOLE_SLOT", "5")
         .with("IMAGE_GENERATION_ENGINE", "opena")
+        .with("PINHOLE_MODEL_ALIASES", r#"{"dall-e-3": "comfyi"}"#)
         .with("IMAGES_OPENAI_API_BASE_URL", &upstream.url())
         .with("IMAGES_OPENAI_API_KEY", "secret-4711")
         .with("COMFYUI_BASE_URL", &closed);
@@ -67,6 +68,11 @@ async fn doctor_names_each_fault_and_its_remedy() {
         "did you mean PINHOLE_SLOTS?",
     );
     assert_check(&output, "settings", "failed", "did you mean openai?");
+    let alias = "PINHOLE_MODEL_ALIASES (dall-e-3) is \"comfyi\", which is not an engine: did you mean comfyui?";
+    assert_check(&output, "settings", "failed", alias);
+    let log = fs::read_to_string(program.path("log")).unwrap();
+    assert_eq!(log.matches("PINHOLE_MODEL_ALIASES").count(), 1, "{log}");
+    assert!(log.contains("did you mean comfyui?"), "{log}");
     assert_check(
         &output,
         "engine file broken.wasm",
@@ -97,6 +103,92 @@ async fn doctor_names_each_fault_and_its_remedy() {
     assert!(text.out.ends_with(" failed, 1 warning(s)\n"), "{text:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_checks_each_server_of_language_models() {
+    let listing = FakeUpstream::json(200, json!({"data": [{"id": "a"}, {"id": "b"}]})).await;
+    let empty = FakeUpstream::json(200, json!({"data": []})).await;
+    let (_socket, closed) = closed_port();
+    let fault = |text: &str| json!({"error": {"message": format!("{text} secret-4711")}});
+    let wrong_key = FakeUpstream::json(401, fault("wrong key")).await;
+    let without_list = FakeUpstream::json(404, fault("no route")).await;
+    let failing = FakeUpstream::json(500, fault("crash")).await;
+    let other = FakeUpstream::json(200, json!({"models": []})).await;
+    let upstreams = [
+        &listing,
+        &empty,
+        &wrong_key,
+        &wrong_key,
+        &without_list,
+        &failing,
+        &other,
+    ];
+    let mut urls: Vec<String> = upstreams
+        .iter()
+        .map(|upstream| format!("{}/v1", upstream.url()))
+        .collect();
+    urls.push(closed.clone());
+    let keys = "secret-4711;;secret-4711";
+    let program = Program::new(&["sketch"])
+        .with("OPENAI_API_BASE_URLS", &urls.join(";"))
+        .with("OPENAI_API_KEYS", keys);
+    let output = program.run(&["doctor", "--json"]);
+    assert_eq!(output.code, Some(1), "{output:?}");
+    let check = |url: &str, status: &str, message: &str| {
+        assert_check(
+            &output,
+            &format!("language models of {url}"),
+            status,
+            message,
+        );
+    };
+    check(&urls[0], "ok", "lists 2 model(s)");
+    check(&urls[1], "warning", "lists no model");
+    check(
+        &urls[2],
+        "failed",
+        "set its entry in OPENAI_API_KEYS to a key that the server accepts",
+    );
+    check(
+        &urls[3],
+        "failed",
+        "the server requires a key; set its entry",
+    );
+    check(
+        &urls[4],
+        "warning",
+        "check that its entry in OPENAI_API_BASE_URLS ends with the version",
+    );
+    check(&urls[5], "failed", "status 500");
+    check(&urls[6], "warning", "no list `data`");
+    check(&closed, "failed", "check that the server is running");
+    assert!(
+        !output.out.contains("4711") && !output.err.contains("4711"),
+        "{output:?}"
+    );
+    let request = listing.requests().remove(0);
+    assert_eq!(request.line(), "GET /v1/models");
+    assert_eq!(request.header("authorization"), "Bearer secret-4711");
+
+    let one = Program::new(&["sketch"])
+        .with("OPENAI_API_BASE_URL", &urls[0])
+        .with("TASK_MODEL", "c")
+        .with("TASK_MODEL_EXTERNAL", "b");
+    let of_one = one.run(&["doctor", "--json"]);
+    assert_eq!(of_one.code, Some(0), "{of_one:?}");
+    assert_check(&of_one, "language models", "warning", "TASK_MODEL is \"c\"");
+    assert!(!of_one.out.contains("TASK_MODEL_EXTERNAL"), "{of_one:?}");
+    let invalid =
+        Program::new(&["sketch"]).with("OPENAI_API_BASE_URL", "http://u:secret-4711@host/v1");
+    let of_invalid = invalid.run(&["doctor", "--json"]);
+    assert_check(
+        &of_invalid,
+        "language models",
+        "failed",
+        "OPENAI_API_BASE_URL cannot be used",
+    );
+    assert!(!of_invalid.out.contains("4711"), "{of_invalid:?}");
+}
+
 #[test]
 fn doctor_reports_an_invalid_configuration_and_data_directory() {
     let invalid = Program::new(&["sketch"]).with("PINHOLE_SLOTS", "0");
@@ -105,14 +197,9 @@ fn doctor_reports_an_invalid_configuration_and_data_directory() {
     assert_check(&output, "configuration", "failed", "PINHOLE_SLOTS is \"0\"");
     let file = Program::new(&["sketch"]);
     fs::write(file.path("data"), "").unwrap();
-    let second_output = file.run(&["doctor", "--json"]);
-    assert_eq!(second_output.code, Some(1), "{second_output:?}");
-    assert_check(
-        &second_output,
-        "data directory",
-        "failed",
-        "Not a directory",
-    );
+    let with_file = file.run(&["doctor", "--json"]);
+    assert_eq!(with_file.code, Some(1), "{with_file:?}");
+    assert_check(&with_file, "data directory", "failed", "Not a directory");
 }
 
 #[test]
@@ -150,10 +237,10 @@ fn only_serve_and_generate_create_a_data_directory() {
     assert!(data.exists());
     // The option comes before the variable.
     let other = program.path("other");
-    let second_output = program.run(&["--data", other.to_str().unwrap(), "user", "list"]);
-    assert_eq!(second_output.code, Some(1), "{second_output:?}");
+    let with_option = program.run(&["--data", other.to_str().unwrap(), "user", "list"]);
+    assert_eq!(with_option.code, Some(1), "{with_option:?}");
     assert!(
-        second_output.err.contains(other.to_str().unwrap()),
-        "{second_output:?}"
+        with_option.err.contains(other.to_str().unwrap()),
+        "{with_option:?}"
     );
 }

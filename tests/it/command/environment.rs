@@ -82,8 +82,8 @@ async fn stored_value_names_no_file() {
         "{body}"
     );
     let file = json!({"COMFYUI_WORKFLOW_FILE": "/etc/hostname"});
-    let (second_status, second_body) = server.post_json("/api/v1/settings", &file).await;
-    assert_eq!(second_status, 400, "{second_body}");
+    let (file_status, file_body) = server.post_json("/api/v1/settings", &file).await;
+    assert_eq!(file_status, 400, "{file_body}");
 }
 
 #[test]

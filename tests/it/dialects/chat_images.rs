@@ -99,10 +99,10 @@ async fn client_without_modalities_gets_a_link() {
 
     body["stream"] = json!(true);
     let chunks = events(&server, PATH, &body).await;
-    let second_text = chunks[1]["choices"][0]["delta"]["content"]
+    let streamed_text = chunks[1]["choices"][0]["delta"]["content"]
         .as_str()
         .unwrap();
-    assert!(second_text.contains("/api/v1/files/"), "{second_text}");
+    assert!(streamed_text.contains("/api/v1/files/"), "{streamed_text}");
     assert_eq!(chunks.last().unwrap(), "[DONE]");
 }
 
@@ -125,8 +125,8 @@ async fn images_of_the_conversation_are_edited() {
     ];
     let messages = follow_up["messages"].as_array_mut().unwrap();
     messages.splice(0..0, before);
-    let (second_status, second) = server.post_json(PATH, &follow_up).await;
-    assert_eq!(second_status, 200, "{second}");
+    let (follow_up_status, edited) = server.post_json(PATH, &follow_up).await;
+    assert_eq!(follow_up_status, 200, "{edited}");
     let edits = ["POST /v1/images/edits"; 2];
     let lines = upstream.request_lines();
     let posts: Vec<_> = lines
@@ -203,16 +203,16 @@ async fn language_model_takes_its_chats_with_modalities_too() {
     let sent = upstream.requests().pop().unwrap().json();
     assert_eq!(sent["modalities"], json!(["image", "text"]));
 
-    let (second_status, second_completion) = server
+    let (sketch_status, sketch_completion) = server
         .post_json(PATH, &request("sketch", json!("a fox")))
         .await;
-    assert_eq!(second_status, 200, "{second_completion}");
-    assert!(image_url(&second_completion["choices"][0]["message"]).len() > 100);
-    let (third_status, error) = server
+    assert_eq!(sketch_status, 200, "{sketch_completion}");
+    assert!(image_url(&sketch_completion["choices"][0]["message"]).len() > 100);
+    let (unknown_status, error) = server
         .post_json(PATH, &json!({"model": "none", "messages": []}))
         .await;
     assert_eq!(
-        (third_status, &error["error"]["code"]),
+        (unknown_status, &error["error"]["code"]),
         (404, &json!("model_not_found"))
     );
 }

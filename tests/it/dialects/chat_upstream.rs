@@ -29,8 +29,8 @@ async fn images_api_reaches_an_upstream_of_chat_completions() {
         "prompt": "bluer", "model": "google/gemini-2.5-flash-image",
         "images": [{"image_url": data_url()}],
     });
-    let (second_status, second_response) = server.post_json("/v1/images/edits", &edit).await;
-    assert_eq!(second_status, 200, "{second_response}");
+    let (edit_status, edited) = server.post_json("/v1/images/edits", &edit).await;
+    assert_eq!(edit_status, 200, "{edited}");
     let sent = upstream.requests().pop().unwrap().json();
     let url = &sent["messages"][0]["content"][1]["image_url"]["url"];
     let text = url

@@ -23,11 +23,11 @@ async fn variation_is_an_edit_with_the_servers_prompt() {
     assert_eq!(edit.line(), "POST /v1/images/edits");
     let text = String::from_utf8_lossy(&edit.body).into_owned();
     assert!(text.contains("a variation of this image"), "{text}");
-    let second_form = [Image("image"), Text("response_format", "url")];
-    let (second_status, second_response) = post_form(&server, PATH, &second_form).await;
-    assert_eq!(second_status, 200, "{second_response}");
+    let url_form = [Image("image"), Text("response_format", "url")];
+    let (url_status, with_url) = post_form(&server, PATH, &url_form).await;
+    assert_eq!(url_status, 200, "{with_url}");
     assert!(
-        second_response["data"][0]["url"]
+        with_url["data"][0]["url"]
             .as_str()
             .unwrap()
             .contains("/api/v1/files/")

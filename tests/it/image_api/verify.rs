@@ -56,16 +56,16 @@ async fn verify_uses_stored_engine_settings() {
     let response = response_json(without_key.get(SAVED)).await;
     assert_failed(response, "Incorrect credentials", None);
     let without_url = TestServer::with_engine("automatic1111", &[]).await;
-    let second_response = response_json(without_url.get(SAVED)).await;
+    let refused = response_json(without_url.get(SAVED)).await;
     assert_failed(
-        second_response,
+        refused,
         "has no upstream URL: set AUTOMATIC1111_BASE_URL",
         None,
     );
     let closed = ("AUTOMATIC1111_BASE_URL", "http://127.0.0.1:9");
     let unreachable = TestServer::with_engine("automatic1111", &[closed]).await;
-    let third_response = response_json(unreachable.get(SAVED)).await;
-    assert_failed(third_response, "cannot be reached", Some(OOPS));
+    let failed = response_json(unreachable.get(SAVED)).await;
+    assert_failed(failed, "cannot be reached", Some(OOPS));
     // An engine without upstream is valid.
     let sketch = TestServer::with_engine("sketch", &[]).await;
     assert_eq!(response_json(sketch.get(SAVED)).await, (200, json!(true)));
@@ -77,10 +77,10 @@ async fn verify_failure_disables_nothing() {
     let body = json!({"engine": "comfyui", "url": "http://127.0.0.1:9"});
     let response = server.post_json(VERIFY, &body).await;
     assert_failed(response, "cannot be reached", Some(INVALID));
-    let (status, second_response) = server
+    let (status, made) = server
         .post_json(GENERATIONS, &json!({"prompt": "a fox"}))
         .await;
-    assert_eq!(status, 200, "{second_response}");
+    assert_eq!(status, 200, "{made}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

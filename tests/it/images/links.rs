@@ -54,11 +54,11 @@ async fn link_works_without_key_and_on_pages_of_other_sites() {
     // The file's own path still needs the key.
     let path = server.url(&file_path(&link));
     assert_eq!(status_of(&server, &path).await, 401);
-    let removal = server.get(&file_path(&link)).build().unwrap();
-    let id = removal.url().path().split('/').nth(4).unwrap().to_owned();
+    let with_key = server.get(&file_path(&link)).build().unwrap();
+    let id = with_key.url().path().split('/').nth(4).unwrap().to_owned();
     let url = server.url(&format!("/api/v1/files/{id}"));
-    let second_removal = server.client.delete(url).bearer_auth(&server.key);
-    assert_eq!(second_removal.send().await.unwrap().status(), 200);
+    let removal = server.client.delete(url).bearer_auth(&server.key);
+    assert_eq!(removal.send().await.unwrap().status(), 200);
     assert_eq!(status_of(&server, &link).await, 404);
 }
 

@@ -50,30 +50,30 @@ async fn alias_chooses_binding_and_model() {
     assert_eq!(sent_models(&upstream), Vec::<Value>::new());
 
     let flux = json!({"prompt": "a fox", "model": "dall-e-3"});
-    let (second_status, second_made) = make(flux.clone()).await;
-    assert_eq!(second_status, 200, "{second_made}");
+    let (flux_status, flux_made) = make(flux.clone()).await;
+    assert_eq!(flux_status, 200, "{flux_made}");
     // The client expects what the name stands for at OpenAI.
-    assert!(second_made["data"][0]["url"].is_string(), "{second_made}");
+    assert!(flux_made["data"][0]["url"].is_string(), "{flux_made}");
     assert_eq!(sent_models(&upstream), ["flux@dev"]);
 
     // Another engine that the request names knows the model by that name.
     let mut named = sketch.clone();
     named["engine"] = json!("openai");
-    let (third_status, third_made) = make(named).await;
-    assert_eq!(third_status, 200, "{third_made}");
+    let (named_status, named_made) = make(named).await;
+    assert_eq!(named_status, 200, "{named_made}");
     assert_eq!(sent_models(&upstream), ["flux@dev", "gpt-image-1"]);
 
     // Open WebUI's face and its chat.
-    let (fourth_status, fourth_made) = server
+    let (open_webui_status, open_webui_made) = server
         .post_json("/api/v1/images/generations", &sketch)
         .await;
-    assert_eq!(fourth_status, 200, "{fourth_made}");
+    assert_eq!(open_webui_status, 200, "{open_webui_made}");
     let turn = json!({
         "model": "chat", "messages": [{"role": "user", "content": "a fox"}],
         "features": {"image_generation": true}, "image_generation": {"model": "gpt-image-1"},
     });
-    let (fifth_status, turned) = server.post_json("/api/chat/completions", &turn).await;
-    assert_eq!(fifth_status, 200, "{turned}");
+    let (turn_status, turned) = server.post_json("/api/chat/completions", &turn).await;
+    assert_eq!(turn_status, 200, "{turned}");
     let text = turned["choices"][0]["message"]["content"].as_str().unwrap();
     assert!(text.contains("/content/"), "{text}");
     assert_eq!(sent_models(&upstream).len(), 2);
@@ -127,7 +127,11 @@ async fn alias_of_unknown_engine_is_refused_when_stored() {
             json!({"gpt-image-1": "@sketch"}),
             "BINDING or MODEL@BINDING",
         ),
-        (json!({"gpt-image-1": 5}), "PINHOLE_MODEL_ALIASES"),
+        (
+            json!({"gpt-image-1": 5}),
+            r#"PINHOLE_MODEL_ALIASES has 5 for \"gpt-image-1\""#,
+        ),
+        (json!({"gpt-image-1": "sketsh"}), "did you mean sketch?"),
     ] {
         let body = json!({"PINHOLE_MODEL_ALIASES": aliases});
         let (status, refused) = server.post_json(SETTINGS, &body).await;

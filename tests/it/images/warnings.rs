@@ -45,13 +45,13 @@ async fn openai_responses_have_warnings() {
     let made = generate(&server, two_large_images()).await;
     assert_eq!(made["warnings"], json!([MISSING, SIZE]));
     let one = json!({"prompt": "a fox", "model": "gpt-image-1"});
-    let second_made = generate(&server, one).await;
-    assert_eq!(second_made.get("warnings"), None, "{second_made}");
+    let one_made = generate(&server, one).await;
+    assert_eq!(one_made.get("warnings"), None, "{one_made}");
 
     let mut stored = two_large_images();
     stored["response_format"] = json!("url");
-    let third_made = generate(&server, stored).await;
-    assert_eq!(third_made["warnings"], json!([MISSING, SIZE]));
+    let stored_made = generate(&server, stored).await;
+    assert_eq!(stored_made["warnings"], json!([MISSING, SIZE]));
     let metadata = stored_metadata(&server).await;
     assert_eq!(metadata["warnings"], json!([MISSING, SIZE]));
     assert_eq!(metadata["revised_prompt"], "a red fox");

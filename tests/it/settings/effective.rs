@@ -94,10 +94,12 @@ async fn only_configured_engine_remains_when_another_is_configured() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_names_are_problems_and_cannot_be_stored() {
-    let server = TestServer::start(&[("PINHOLE_FALLBACKS", "sketsh")]).await;
+    let aliases = ("PINHOLE_MODEL_ALIASES", r#"{"dall-e-3": "sketshy"}"#);
+    let server = TestServer::start(&[("PINHOLE_FALLBACKS", "sketsh"), aliases]).await;
     let settings = get(&server, EFFECTIVE).await;
     let problem = "PINHOLE_FALLBACKS is \"sketsh\", which is not an engine: did you mean sketch?";
-    assert_eq!(settings["problems"], json!([problem]));
+    let alias = "PINHOLE_MODEL_ALIASES (dall-e-3) is \"sketshy\", which is not an engine: did you mean sketch?";
+    assert_eq!(settings["problems"], json!([problem, alias]));
     let (status, body): (u16, Value) = server
         .post_json(SETTINGS, &json!({"PINHOLE_FALLBACKS": "sketch,zzz"}))
         .await;
@@ -107,6 +109,13 @@ async fn unknown_names_are_problems_and_cannot_be_stored() {
         detail.starts_with("PINHOLE_FALLBACKS is \"zzz\""),
         "{detail}"
     );
+    // What was wrong before does not prevent another change.
     change_settings(&server, json!({"PINHOLE_FALLBACKS": "sketch"})).await;
+    assert_eq!(get(&server, EFFECTIVE).await["problems"], json!([alias]));
+    change_settings(
+        &server,
+        json!({"PINHOLE_MODEL_ALIASES": {"dall-e-3": "sketch"}}),
+    )
+    .await;
     assert_eq!(get(&server, EFFECTIVE).await["problems"], json!([]));
 }

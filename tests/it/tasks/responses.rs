@@ -441,7 +441,7 @@ async fn chat_of_another_user_is_unknown_also_to_administrators() {
     let (status, theirs) = as_second(&first_request()).await;
     assert_eq!(status, 200, "{theirs}");
     let theirs = theirs["chat_id"].as_str().unwrap();
-    let (second_status, response) = server.post_json(TURN, &next_request(theirs)).await;
-    assert_eq!(second_status, 404, "{response}");
+    let (foreign_status, response) = server.post_json(TURN, &next_request(theirs)).await;
+    assert_eq!(foreign_status, 404, "{response}");
     assert!(history(&server, &own).await["messages"]["u2"].is_null());
 }

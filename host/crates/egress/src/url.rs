@@ -121,6 +121,16 @@ pub(crate) fn parse_redirect(from: &Url, location: &str) -> Result<Url, Refusal>
     parse_url(target.as_str())
 }
 
+/// The target of a redirect. Characters that must be percent-encoded are, as in [`parse_image_url`]. A backslash is
+/// refused, because some parsers read it as a slash, and so are control characters.
+pub(crate) fn parse_location(from: &Url, location: &str) -> Result<Url, Refusal> {
+    if location.contains(|letter: char| letter == '\\' || letter.is_control()) {
+        let host = from.host_str().unwrap_or_default();
+        return Err(format!("{host} names an invalid location").into());
+    }
+    parse_redirect(from, &encode_characters(location))
+}
+
 /// The URL by which an upstream names an image: absolute, or relative to its base URL. Characters that must be
 /// percent-encoded are, because file names contain them.
 pub(crate) fn parse_image_url(base: &Url, text: &str) -> Result<Url, Refusal> {
@@ -301,6 +311,48 @@ mod tests {
             "http://",
         ] {
             assert!(parse_redirect(&from, bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn parse_location_encodes_characters_after_the_host() {
+        let from = parse_url("http://host:8/a/b?c").unwrap();
+        for (location, expected) in [
+            ("/a red fox.png", "http://host:8/a%20red%20fox.png"),
+            ("rötlich.png", "http://host:8/a/r%C3%B6tlich.png"),
+            ("/x?name=\"é\"", "http://host:8/x?name=%22%C3%A9%22"),
+            ("/x?y=%20&z=100%", "http://host:8/x?y=%20&z=100%25"),
+            ("//other/a b", "http://other/a%20b"),
+            (
+                "https://other:8443/狐.png",
+                "https://other:8443/%E7%8B%90.png",
+            ),
+            // Text that looks like a host after it is decoded or normalized.
+            ("／／other/x", "http://host:8/a/%EF%BC%8F%EF%BC%8Fother/x"),
+        ] {
+            let target = parse_location(&from, location).unwrap();
+            assert_eq!(target.as_str(), expected, "{location}");
+        }
+        for bad in [
+            "/\\other/x",
+            "\\\\other/x",
+            "/a\\..\\b",
+            "/a\tb",
+            "/a\u{85}b",
+            "http://höst/",
+            "http://other /x",
+            "//us er@host:8/",
+            "///other/x",
+            "http:other/a b",
+            "\u{a0}http://other/",
+            " http://other/",
+            "http\u{a0}://other/",
+            "http://other／x",
+            "http://0x7f.1/a b",
+            "file:///etc/a b",
+        ] {
+            let refused = parse_location(&from, bad);
+            assert!(refused.is_err(), "{bad} {refused:?}");
         }
     }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
 use http::header::HeaderMap;
+use http::{Method, StatusCode};
+use pinhole_egress as egress;
 use pinhole_egress::{Destination, Redactor, Request};
 use pinhole_ground::guard::Guard;
 use pinhole_ground::text::is_plain;
@@ -36,6 +37,18 @@ pub struct ListedModel {
     pub owner: Option<String>,
     /// Seconds since 1970. 0 if the server does not report it.
     pub created: i64,
+}
+
+/// Why a server has no list of models. The texts are for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    #[error("{0}")]
+    Request(#[from] egress::Error),
+    #[error("the response has status {0}")]
+    Status(StatusCode),
+    /// The response is no list.
+    #[error("{0}")]
+    Unusable(String),
 }
 
 /// The cached list of a server.
@@ -89,10 +102,11 @@ impl ModelList {
     }
 }
 
-async fn request_list(
+/// Requests the list of a server.
+pub(super) async fn request_list(
     server: &Destination,
     redactor: &Redactor,
-) -> Result<Vec<ListedModel>, String> {
+) -> Result<Vec<ListedModel>, ListError> {
     let request = Request {
         method: Method::GET,
         path: "/models".to_owned(),
@@ -101,15 +115,11 @@ async fn request_list(
         body: Bytes::new(),
     };
     let deadline = Instant::now() + LIST_TIMEOUT;
-    let mut response = server
-        .send(request, MAX_LIST_BYTES, deadline)
-        .await
-        .map_err(|error| error.to_string())?;
+    let mut response = server.send(request, MAX_LIST_BYTES, deadline).await?;
     if !response.status.is_success() {
-        return Err(format!("the response has status {}", response.status));
+        return Err(ListError::Status(response.status));
     }
-    let body = response.bytes().await.map_err(|error| error.to_string())?;
-    parse_list(&body, redactor)
+    parse_list(&response.bytes().await?, redactor).map_err(ListError::Unusable)
 }
 
 /// The entries of a list that have a valid id without a secret.

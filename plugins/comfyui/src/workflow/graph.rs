@@ -22,6 +22,19 @@ const INNER_CLASSES: [&str; 6] = [
     "LatentImage",
 ];
 
+/// Parts of the names of classes whose nodes save or preview something else than an image, with what they make.
+const OTHER_OUTPUTS: [(&str, &str); 7] = [
+    ("Video", "a video"),
+    ("WEBM", "a video"),
+    ("Audio", "audio"),
+    ("GLB", "a 3D model"),
+    ("3D", "a 3D model"),
+    ("PreviewAny", "a text"),
+    ("SaveLatent", "a latent image"),
+];
+/// Maximum number of nodes in a message.
+const MAX_NAMED_NODES: usize = 3;
+
 /// An input that takes its value from another node.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Link<'g> {
@@ -50,24 +63,52 @@ pub(super) fn parse_graph(text: &str, key: &SettingKey) -> Result<Graph, Error> 
             "has no node with a class_type: {EXPORT_HINT}"
         )));
     }
-    if !has_output(&graph) {
+    let outputs = possible_outputs(&graph);
+    if outputs.is_empty() {
         return Err(invalid(
             "has no node that saves or previews an image: add a SaveImage node".into(),
         ));
     }
+    let others: Vec<String> = outputs
+        .iter()
+        .filter_map(|id| describe_other_output(&graph, id))
+        .collect();
+    if others.len() == outputs.len() {
+        let named = others.get(..MAX_NAMED_NODES).unwrap_or(&others);
+        return Err(invalid(format!(
+            "makes no image: {}; add a SaveImage node",
+            named.join(", ")
+        )));
+    }
     Ok(graph)
 }
 
-/// Whether the graph has a node that may be an output. The classes of custom nodes are unknown, so that
-/// is any node from which no other node takes a value, unless its class is known to be an inner one.
-fn has_output(graph: &Graph) -> bool {
+/// The nodes that may be an output. The classes of custom nodes are unknown, so that is any node from which
+/// no other node takes a value, unless its class is known to be an inner one.
+fn possible_outputs(graph: &Graph) -> Vec<&str> {
     let link_origins = link_origins(graph);
-    graph.keys().any(|id| {
+    let outputs = graph.keys().map(String::as_str).filter(|id| {
         let class = class(graph, id).unwrap_or_default();
         let is_inner = INNER_CLASSES.iter().any(|inner| class.contains(inner));
-        saves_or_previews(class)
-            || !class.is_empty() && !is_inner && !link_origins.contains(id.as_str())
-    })
+        saves_or_previews(class) || !class.is_empty() && !is_inner && !link_origins.contains(id)
+    });
+    sort_ids(outputs)
+}
+
+/// Such as `"Result" (node 9, SaveVideo) makes a video`, if the node's class says that it makes no image.
+fn describe_other_output(graph: &Graph, id: &str) -> Option<String> {
+    let class = class(graph, id)?;
+    // Such as a node that saves the images of a video.
+    if ["Image", "Frame"].iter().any(|word| class.contains(word)) {
+        return None;
+    }
+    let mut others = OTHER_OUTPUTS.iter();
+    let (_, what) = others.find(|(part, _)| class.contains(part))?;
+    let name = match title(graph, id) {
+        Some(title) if title != class => format!("\"{title}\" (node {id}, {class})"),
+        _ => format!("{class} (node {id})"),
+    };
+    Some(format!("{name} makes {what}"))
 }
 
 /// The nodes whose images form the result: they take images, and end the graph or have the class of a
@@ -229,6 +270,53 @@ mod tests {
             refuse(generate, Workflow::for_generation(&settings(generate)));
             refuse(edit, Workflow::for_edit(&settings(edit), false, None));
         }
+    }
+
+    #[test]
+    fn workflow_without_image_is_refused_with_its_node() {
+        let refusal = |outputs: Value| {
+            let mut graph = outputs;
+            graph["1"] = json!({"class_type": "VAEDecode", "inputs": {}});
+            let parsed = parse_graph(&graph.to_string(), &GENERATE.workflow);
+            parsed.err().map(|error| error.message)
+        };
+        let node = |class: &str, input: &str| {
+            let inputs = json!({input: ["1", 0]});
+            json!({"class_type": class, "inputs": inputs, "_meta": {"title": "Result"}})
+        };
+        for (class, input, what) in [
+            ("VHS_VideoCombine", "images", "a video"),
+            ("SaveVideo", "video", "a video"),
+            ("SaveWEBM", "images", "a video"),
+            ("SaveAudioMP3", "audio", "audio"),
+            ("PreviewAudio", "audio", "audio"),
+            ("SaveGLB", "mesh", "a 3D model"),
+            ("PreviewAny", "source", "a text"),
+        ] {
+            let message = refusal(json!({"9": node(class, input)})).unwrap();
+            let expected = format!(
+                "makes no image: \"Result\" (node 9, {class}) makes {what}; add a SaveImage node"
+            );
+            assert!(message.ends_with(&expected), "{message}");
+            // Another output may be an image.
+            for other in ["SaveImage", "PreviewImage", "Custom Output"] {
+                let outputs = json!({"9": node(class, input), "10": node(other, "images")});
+                assert_eq!(refusal(outputs), None, "{class} {other}");
+            }
+        }
+        for class in ["SaveAnimatedWEBP", "VideoSaveImages", "Save Video Frames"] {
+            assert_eq!(
+                refusal(json!({"9": node(class, "images")})),
+                None,
+                "{class}"
+            );
+        }
+        let many = json!({"2": node("SaveVideo", "video"), "10": node("SaveAudio", "audio")});
+        let message = refusal(many).unwrap();
+        assert!(
+            message.contains("SaveVideo) makes a video, \"Result\" (node 10"),
+            "{message}"
+        );
     }
 
     #[test]

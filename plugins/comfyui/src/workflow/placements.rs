@@ -3,7 +3,7 @@
 use pinhole_sdk::Placement;
 use serde_json::Value;
 
-use super::graph::{class, image_outputs, input_value, title};
+use super::graph::{class, input_value, title};
 use super::node_input::InputContent;
 use super::{Workflow, job_values};
 
@@ -68,15 +68,6 @@ impl Workflow {
             problems.push("a job gives one image, because no node takes n or seed".to_owned());
         }
         problems.extend(self.own_images_note());
-        let outputs = image_outputs(&self.graph);
-        let saves_video = |id: &&str| {
-            let class = class(&self.graph, id).unwrap_or_default();
-            ["Video", "WEBM"].iter().any(|word| class.contains(word))
-        };
-        if !outputs.is_empty() && outputs.iter().all(saves_video) {
-            problems
-                .push("the workflow saves a video and no image: add a SaveImage node".to_owned());
-        }
         let in_setting = |problem: String| format!("{workflow}: {problem}");
         problems.into_iter().map(in_setting).collect()
     }

@@ -124,6 +124,9 @@ pub(super) async fn redirect_outside_grant(target: &AttackTarget) -> Result<()> 
         "/admin/reboot?now=1",
         "../admin",
         "/allowed",
+        "/allowed/../admin/a red fox.png",
+        "/allowed/..\\..\\admin",
+        "/allowed/\u{ff0e}\u{ff0e}/admin/é.png",
     ] {
         require_redirect_refused(target, location).await?;
     }

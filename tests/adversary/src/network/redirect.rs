@@ -54,6 +54,10 @@ pub(super) async fn of_image(target: &AttackTarget) -> Result<()> {
         format!("http://2130706433:{granted}/allowed/end"),
         format!("http://127.0.0.1:0{granted}/allowed/end"),
         format!("/\\127.0.0.1:{trap}/allowed/picture.png"),
+        // Characters that are percent-encoded in a path, but not in a host.
+        format!("/\\127.0.0.1:{trap}/allowed/a red fox.png"),
+        format!("http://127.0.0.1:{trap} @127.0.0.1:{granted}/allowed/é.png"),
+        format!("http://127.0.0.1:{granted}\u{ff0f}@127.0.0.1:{trap}/allowed/end"),
         "http://169.254.169.254/latest/meta-data/".to_owned(),
         "file:///etc/passwd".to_owned(),
         "gopher://127.0.0.1/".to_owned(),

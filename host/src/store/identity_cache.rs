@@ -12,12 +12,13 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use cap_std::fs::Dir;
 use pinhole_ground::data_dir;
 use sqlx::sqlite::SqliteConnection;
+use tokio::time::Instant;
 
 use super::{CredentialId, User};
 

@@ -45,7 +45,7 @@ struct HttpConnection {
 pub(crate) struct ResponseBody {
     body: Incoming,
     /// `None` after the end of the body.
-    connection: Option<HttpConnection>,
+    connection: Option<Box<HttpConnection>>,
     idle: Arc<IdleConnections>,
 }
 
@@ -56,7 +56,7 @@ struct IdleConnections(Mutex<IdleList>);
 #[derive(Default)]
 struct IdleList {
     /// With the time since which each is idle, oldest first.
-    connections: Vec<(HttpConnection, Instant)>,
+    connections: Vec<(Box<HttpConnection>, Instant)>,
     /// A task closes those that are idle for too long.
     is_watched: bool,
 }
@@ -92,7 +92,7 @@ impl HttpClient {
 
     fn response(
         &self,
-        (response, connection): (http::Response<Incoming>, HttpConnection),
+        (response, connection): (http::Response<Incoming>, Box<HttpConnection>),
     ) -> http::Response<ResponseBody> {
         response.map(|body| {
             let mut body = ResponseBody {
@@ -113,27 +113,28 @@ fn dropped(error: &hyper::Error) -> Error {
 }
 
 impl HttpConnection {
-    async fn open(connector: &Connector, deadline: Instant) -> Result<Self, Error> {
+    async fn open(connector: &Connector, deadline: Instant) -> Result<Box<Self>, Error> {
         let stream = connector.connect(deadline).await?;
+        #[expect(clippy::disallowed_methods, reason = "this is the egress")]
         let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| dropped(&error))?;
-        Ok(Self {
+        Ok(Box::new(Self {
             sender,
             connection,
             is_closed: false,
-        })
+        }))
     }
 
     /// Sends a request. If it fails before anything was sent, the error contains the request.
     async fn send(
-        mut self,
+        mut self: Box<Self>,
         request: Request,
-    ) -> Result<(http::Response<Incoming>, Self), (hyper::Error, Option<Request>)> {
-        let mut response = std::pin::pin!(self.sender.try_send_request(request));
+    ) -> Result<(http::Response<Incoming>, Box<Self>), (hyper::Error, Option<Request>)> {
+        let mut sending = std::pin::pin!(self.sender.try_send_request(request));
         let result = std::future::poll_fn(|context| {
             self.poll_io(context);
-            response.as_mut().poll(context)
+            sending.as_mut().poll(context)
         })
         .await;
         match result {
@@ -200,7 +201,7 @@ impl ResponseBody {
 }
 
 impl IdleConnections {
-    fn take(&self) -> Option<HttpConnection> {
+    fn take(&self) -> Option<Box<HttpConnection>> {
         loop {
             // The one that was used last is the most likely to be open.
             let (mut connection, _) = self.lock().connections.pop()?;
@@ -210,7 +211,7 @@ impl IdleConnections {
         }
     }
 
-    fn put(self: &Arc<Self>, mut connection: HttpConnection) {
+    fn put(self: &Arc<Self>, mut connection: Box<HttpConnection>) {
         if !connection.is_usable() {
             return;
         }
@@ -328,8 +329,8 @@ mod tests {
         }
 
         async fn assert_texts(&self, expected: &[&str], connections: usize) {
-            for expected in expected {
-                assert_eq!(self.text().await.unwrap(), *expected);
+            for text in expected {
+                assert_eq!(self.text().await.unwrap(), *text);
             }
             assert_eq!(self.connections.load(Ordering::SeqCst), connections);
         }

@@ -20,8 +20,8 @@ use crate::component::Component;
 use crate::component_code::load_or_compile;
 use crate::component_files::read_component;
 use crate::contract::ImageEnginePre;
+use crate::cpu_meter::LastComputing;
 use crate::grant::{Grant, declared_rights};
-use crate::running_call::LastComputing;
 use crate::sandbox::Sandbox;
 
 pub use description::{MAX_COUNT, check_description};

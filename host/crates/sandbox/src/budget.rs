@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cpu_meter::CpuMeter;
+use crate::cpu_meter::{CpuMeter, LastComputing};
 use crate::limits::{LimitExceeded, Limits};
 use pinhole_ground::guard::Guard;
 
@@ -17,9 +17,9 @@ pub(crate) struct CallBudget {
 }
 
 impl CallBudget {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, last_computing: LastComputing) -> Self {
         Self {
-            meter: CpuMeter::default(),
+            meter: CpuMeter::new(last_computing),
             max_running: limits.running,
             host_calls: 0,
             max_host_calls: limits.host_calls,
@@ -64,10 +64,11 @@ mod tests {
 
     #[test]
     fn call_budget_stops_guest_after_too_many_wasi_calls() {
-        let mut budget = CallBudget::new(&Limits {
+        let limits = Limits {
             host_calls: 2,
             ..Limits::describe()
-        });
+        };
+        let mut budget = CallBudget::new(&limits, LastComputing::default());
         budget.charge().unwrap();
         budget.charge_wasi();
         budget.check_running().unwrap();

@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 
 use crate::component::{Component, Pre};
 use crate::contract::{Description, Job, Model, Verification};
+use crate::cpu_meter::LastComputing;
 use crate::error::Error;
 use crate::instance::{Edit, Instance};
 use crate::job_context::JobContext;
@@ -100,6 +101,7 @@ impl<'a> Call<'a> {
             image_hosts: self.settings.image_hosts.clone(),
             redactor: self.settings.redactor.clone(),
             log_rate: self.component.log_rate.clone(),
+            last_computing: self.component.last_computing.clone(),
             ..self.sandbox.call_setup(name, context, self.limits)
         });
         let place = Place::default();
@@ -110,7 +112,6 @@ impl<'a> Call<'a> {
         let work = GuestWork {
             future: driver.drive(meter.clone(), call).boxed(),
             meter: meter.clone(),
-            last_computing: Some(self.component.last_computing.clone()),
         };
         let result = Supervisor::new(self.sandbox, context, self.group, &self.limits)
             .run(work, place)
@@ -158,7 +159,6 @@ pub async fn describe(
     let work = GuestWork {
         future: driver.drive(meter.clone(), call).boxed(),
         meter,
-        last_computing: None,
     };
     let result = Supervisor::new(sandbox, &context, None, &limits)
         .run(work, Place::default())
@@ -205,6 +205,7 @@ impl Sandbox {
             audit: self.audit.clone(),
             log_rate: Arc::default(),
             decoder: self.decoder.clone(),
+            last_computing: LastComputing::unknown(),
             epochs: self.epochs.clone(),
         }
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use pinhole_ground::guard::Guard;
 
 use crate::contract::{Description, ImageEnginePre};
+use crate::cpu_meter::LastComputing;
 use crate::grant::{Grant, Right};
 use crate::guest_log::LogRate;
-use crate::running_call::LastComputing;
 use crate::state::State;
 
 /// Compiled, linked and ready to be instantiated.

@@ -132,7 +132,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::cpu_meter::{MAX_INTERACTIVE, MAX_INTERACTIVE_BYTES};
+    use crate::cpu_meter::{LastComputing, MAX_INTERACTIVE, MAX_INTERACTIVE_BYTES};
 
     /// Computes in steps until the meter shows this time. Returns the name of the last thread.
     async fn compute(meter: CpuMeter, until: Duration) -> String {
@@ -148,7 +148,7 @@ mod tests {
         let runtimes = GuestRuntimes::new().unwrap();
         let priority = || rustix::process::getpriority_process(None).unwrap();
         let run = |until| {
-            let meter = CpuMeter::default();
+            let meter = CpuMeter::new(LastComputing::default());
             let call = compute(meter.clone(), until).map(move |thread| (thread, priority()));
             runtimes.spawn(call.boxed(), meter)
         };
@@ -165,7 +165,7 @@ mod tests {
             (MAX_INTERACTIVE_BYTES, "guest"),
             (MAX_INTERACTIVE_BYTES + 1, "guest-low"),
         ] {
-            let meter = CpuMeter::default();
+            let meter = CpuMeter::new(LastComputing::default());
             let meter_of_call = meter.clone();
             let call = async move {
                 meter_of_call.yield_before(bytes).await;
@@ -180,7 +180,7 @@ mod tests {
     async fn guest_runtimes_abort_call_on_either_runtime() {
         let runtimes = GuestRuntimes::new().unwrap();
         let (alive, aborted) = tokio::sync::oneshot::channel::<()>();
-        let meter = CpuMeter::default();
+        let meter = CpuMeter::new(LastComputing::default());
         let (started, has_started) = tokio::sync::oneshot::channel();
         let meter_of_call = meter.clone();
         let call = async move {

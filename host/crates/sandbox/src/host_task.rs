@@ -206,10 +206,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::cpu_meter::LastComputing;
 
     async fn drive<T>(call: impl AsyncFnOnce(HostTasks) -> T) -> T {
         let (tasks, driver) = HostTasks::new();
-        driver.drive(CpuMeter::default(), call(tasks)).await
+        driver
+            .drive(CpuMeter::new(LastComputing::default()), call(tasks))
+            .await
     }
 
     #[tokio::test]

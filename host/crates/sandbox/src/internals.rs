@@ -3,7 +3,7 @@
 pub use crate::admission::{check_description, check_kind, check_world};
 pub use crate::call::describe;
 pub use crate::component::Pre;
-pub use crate::cpu_meter::CpuMeter;
+pub use crate::cpu_meter::{CpuMeter, LastComputing};
 pub use crate::epoch_clock::EpochClock;
 pub use crate::guest_log::LogRate;
 pub use crate::host_task::HostTaskDriver;

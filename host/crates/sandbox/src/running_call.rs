@@ -12,9 +12,9 @@
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -26,43 +26,16 @@ use crate::error::Error;
 use crate::guest_runtime::GuestRuntimes;
 use crate::host_task::{PANICKED, describe_crash};
 
-/// CPU time on a guest runtime after which a call counts as one that computes.
-const COMPUTING: Duration = Duration::from_millis(1);
-/// How long the calls of a component start on the guest runtimes after one has computed.
-const RECENT: Duration = Duration::from_secs(10);
-
-/// When a call of a component has computed last. Clones share it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct LastComputing(Arc<Mutex<Option<Instant>>>);
-
-impl LastComputing {
-    fn record(&self) {
-        *self.lock() = Some(Instant::now());
-    }
-
-    fn is_recent(&self) -> bool {
-        self.lock().is_some_and(|last| last.elapsed() < RECENT)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// The work of a call, and the meter of its CPU time.
 pub(crate) struct GuestWork<T> {
     pub(crate) future: BoxFuture<'static, Result<T, Error>>,
     pub(crate) meter: CpuMeter,
-    /// `None` for a component that is not admitted: it starts on the guest runtimes.
-    pub(crate) last_computing: Option<LastComputing>,
 }
 
 /// A call that runs. Dropping it cancels the job.
 pub(crate) struct RunningCall<T: Send + 'static> {
     place: Place<T>,
     meter: CpuMeter,
-    last_computing: Option<LastComputing>,
-    used_before_moving: Duration,
     runtimes: Arc<GuestRuntimes>,
     cancel: CancellationToken,
     grace: Duration,
@@ -84,22 +57,16 @@ impl<T: Send + 'static> RunningCall<T> {
         cancel: CancellationToken,
         grace: Duration,
     ) -> Self {
-        let GuestWork {
-            future,
-            meter,
-            last_computing,
-        } = work;
-        let starts_here = last_computing.as_ref().is_some_and(|it| !it.is_recent());
+        let GuestWork { future, meter } = work;
+        let starts_with_guests = meter.last_computing().is_recent();
         let mut call = Self {
             place: Place::Request(future),
             meter,
-            last_computing,
-            used_before_moving: Duration::ZERO,
             runtimes,
             cancel,
             grace,
         };
-        if !starts_here {
+        if starts_with_guests {
             call.move_to_guests();
         }
         call
@@ -116,21 +83,10 @@ impl<T: Send + 'static> RunningCall<T> {
     fn move_to_guests(&mut self) {
         match std::mem::replace(&mut self.place, Place::Ended) {
             Place::Request(call) => {
-                self.used_before_moving = self.meter.used();
                 let task = self.runtimes.spawn(call, self.meter.clone());
                 self.place = Place::Guests(task);
             }
             place => self.place = place,
-        }
-    }
-
-    /// The call has ended on the guest runtimes.
-    fn record_computing(&self) {
-        let computed = self.meter.used().saturating_sub(self.used_before_moving);
-        if let Some(last_computing) = &self.last_computing
-            && computed >= COMPUTING
-        {
-            last_computing.record();
         }
     }
 }
@@ -159,7 +115,6 @@ impl<T: Send + 'static> Future for RunningCall<T> {
         };
         let joined = ready!(task.poll_unpin(context));
         self.place = Place::Ended;
-        self.record_computing();
         Poll::Ready(match joined {
             Ok(Ok(result)) => result,
             Ok(Err(crash)) | Err(crash) => Err(Error::Crashed(describe_crash(&crash))),
@@ -183,7 +138,6 @@ impl<T: Send + 'static> Drop for RunningCall<T> {
             return;
         }
         self.cancel.cancel();
-        self.record_computing();
         self.move_to_guests();
         let Place::Guests(task) = std::mem::replace(&mut self.place, Place::Ended) else {
             return;
@@ -201,6 +155,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::cpu_meter::{COMPUTING, LastComputing};
 
     const GRACE: Duration = Duration::from_secs(5);
 
@@ -225,13 +180,12 @@ mod tests {
             T: Send,
             F: Future<Output = T> + Send + 'static,
         {
-            let meter = CpuMeter::default();
+            let meter = CpuMeter::new(self.last_computing.clone());
             let future = future(meter.clone()).map(Ok);
             let (_, driver) = crate::host_task::HostTasks::new();
             let work = GuestWork {
                 future: driver.drive(meter.clone(), future).boxed(),
                 meter,
-                last_computing: Some(self.last_computing.clone()),
             };
             RunningCall::new(work, self.runtimes.clone(), self.cancel.clone(), GRACE)
         }

@@ -12,7 +12,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::budget::CallBudget;
 use crate::contract::pinhole::engine::types;
-use crate::cpu_meter::CpuMeter;
+use crate::cpu_meter::{CpuMeter, LastComputing};
 use crate::epoch_clock::{EpochClock, Ticking};
 use crate::grant::{ImageHostSetting, Upstreams};
 use crate::guest_log::{GuestLog, GuestStream, LogRate, LogSource, StandardStream};
@@ -53,6 +53,8 @@ pub struct CallSetup<'a> {
     pub log_rate: Arc<LogRate>,
     /// Limits how many images are decoded at once. The call's memory counts in the decoder's budget.
     pub decoder: Decoder,
+    /// When a call of the component has computed.
+    pub last_computing: LastComputing,
     /// Interrupts the guest.
     pub epochs: EpochClock,
 }
@@ -113,7 +115,7 @@ impl State {
         let state = Self {
             table,
             engine: engine.to_owned(),
-            budget: CallBudget::new(&limits),
+            budget: CallBudget::new(&limits, setup.last_computing),
             memory: MemoryBudget::new(&limits, share.clone()),
             network: Network::new(
                 engine,

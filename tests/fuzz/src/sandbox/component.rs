@@ -9,7 +9,7 @@ use pinhole_images::Decoder;
 use pinhole_sandbox::contract::ImageEnginePre;
 use pinhole_sandbox::grant::FirstUse;
 use pinhole_sandbox::internals::{
-    CallSetup, Sandbox, State, check_description, check_kind, check_world, describe,
+    CallSetup, LastComputing, Sandbox, State, check_description, check_kind, check_world, describe,
 };
 use pinhole_sandbox::{Compiler, JobContext, Limits, Options};
 use tokio::runtime::{Builder, Runtime};
@@ -49,7 +49,6 @@ static HOST: LazyLock<Host> = LazyLock::new(|| {
         first_use: FirstUse::Declared,
         audit: AuditLog::default(),
         decoder: Decoder::default(),
-        epochs: sandbox.epochs.clone(),
     };
     let sandbox = Sandbox::new(&options).unwrap();
     Host {
@@ -105,6 +104,7 @@ async fn run(sandbox: &Sandbox, code: &Code, pre: &InstancePre<State>) -> bool {
         audit: AuditLog::default(),
         log_rate: Arc::default(),
         decoder: Decoder::default(),
+        last_computing: LastComputing::default(),
         epochs: sandbox.epochs.clone(),
     });
     let meter = state.cpu_meter();

@@ -11,7 +11,7 @@ use pinhole_ground::audit::AuditLog;
 use pinhole_images::Decoder;
 use pinhole_sandbox::contract::UpstreamError;
 use pinhole_sandbox::contract::pinhole::engine::upstream::{Body, Field, Part};
-use pinhole_sandbox::internals::{CallSetup, EpochClock, RequestBody, State};
+use pinhole_sandbox::internals::{CallSetup, EpochClock, LastComputing, RequestBody, State};
 use pinhole_sandbox::{JobContext, Limits};
 use tokio::runtime::{Builder, Runtime};
 
@@ -76,6 +76,7 @@ fn assemble(body: Body) -> Option<RequestBody> {
         audit: AuditLog::default(),
         log_rate: Arc::default(),
         decoder: Decoder::default(),
+        last_computing: LastComputing::default(),
         epochs: EpochClock::default(),
     });
     match state.assemble_body(body) {

@@ -28,6 +28,8 @@ pub struct CompileLimits {
     pub memory_bytes: u64,
     /// CPU time of all its threads together.
     pub cpu_secs: u64,
+    /// Requests wait for it, and no call runs: it starts with the server's own priority.
+    pub is_urgent: bool,
 }
 
 /// The reason for a file that the compiler does not accept.

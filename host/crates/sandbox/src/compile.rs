@@ -11,7 +11,7 @@ mod confinement;
 
 use pinhole_ground::text::plain;
 
-pub use child::compile_input;
+pub use child::{compile_input, compile_portably};
 pub use compiler::Compiler;
 
 /// Compilations that run at the same time.

@@ -113,11 +113,12 @@ fn compile() {
 
 /// Instructions of a process that sends this many requests.
 fn instructions(path: &str, requests: u64, upstream: &str, directory: &Path) -> u64 {
-    let output = directory.join("callgrind.out");
+    let output = directory.join("cachegrind.out");
     let log = directory.join("valgrind.log");
     let status = Command::new("valgrind")
-        .args(["--tool=callgrind", "--dump-instr=no"])
-        .arg(format!("--callgrind-out-file={}", output.display()))
+        // Unlike callgrind, it does not follow calls, which the stacks of guests would confuse.
+        .args(["--tool=cachegrind", "--cache-sim=no"])
+        .arg(format!("--cachegrind-out-file={}", output.display()))
         .arg(format!("--log-file={}", log.display()))
         .arg(std::env::current_exe().unwrap())
         .env(PATH_VARIABLE, path)
@@ -128,7 +129,7 @@ fn instructions(path: &str, requests: u64, upstream: &str, directory: &Path) -> 
     let log = || std::fs::read_to_string(&log).unwrap_or_default();
     assert!(status.success(), "{path}: {status}\n{}", log());
     let text = std::fs::read_to_string(&output).unwrap();
-    let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
+    let total = text.lines().find_map(|line| line.strip_prefix("summary: "));
     total
         .unwrap_or_else(|| panic!("{path}: no total\n{}", log()))
         .trim()

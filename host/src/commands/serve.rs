@@ -25,6 +25,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// Files and connections that the process requests to have open at the same time.
 const MAX_OPEN_FILES: u64 = 65_536;
+/// How often the server looks whether calls run.
+const IDLE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the responses to stopped requests may take.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long requests may continue after the signal to shut down.
@@ -74,6 +76,7 @@ pub(crate) async fn serve(config: &Config, listen: &ListenAddress) -> Result<()>
     }
     tokio::spawn(app.clone().maintain());
     tokio::spawn(app.store.clone().index_texts());
+    tokio::spawn(return_memory(app.clone()));
     // Stops with the process. The next start repeats an interrupted sweep.
     tokio::spawn(app.files.clone().clean_up_hourly(config.file_retention));
     let engines = add_engines(config.clone(), app.clone(), engine_start);
@@ -88,6 +91,19 @@ pub(crate) async fn serve(config: &Config, listen: &ListenAddress) -> Result<()>
         Ok(())
     };
     run(listener, app, stopped).await
+}
+
+/// Returns the memory of calls to the system while none runs.
+async fn return_memory(app: Arc<App>) {
+    let mut unused = 0;
+    loop {
+        tokio::time::sleep(IDLE_INTERVAL).await;
+        if app.jobs.snapshot().engines.load().used > 0 {
+            continue;
+        }
+        let returned = tokio::task::spawn_blocking(move || allocator::return_unused_pages(unused));
+        unused = returned.await.unwrap_or(unused);
+    }
 }
 
 /// Compiles the engines that are left, and reports the engines and what is wrong with the settings.

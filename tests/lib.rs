@@ -17,7 +17,9 @@ pub use engine_fixture::{EngineFixture, JobExchange, recorded_response};
 pub use fake_upstream::FakeUpstream;
 pub use pinhole_conformance::{FakeResponse, RawStep, RecordedRequest, WebSocket};
 pub use server_process::{ProcessMemory, ServerProcess, key_in_file};
-pub use test_server::{TestServer, compiler, engines, environment, guests, http_client, program};
+pub use test_server::{
+    TestServer, compiler, copy_compiled_engines, engines, environment, guests, http_client, program,
+};
 pub use traffic::{EngineTraffic, measure_traffic};
 
 /// A PNG of one pixel.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-/// How long the server may take to listen: it compiles every engine at the first start.
+/// How long the server may take to listen, and to compile every engine at the first start.
 const START_TIMEOUT: Duration = Duration::from_secs(300);
 /// How much of the log is stored.
 const MAX_LOG_BYTES: usize = 16 << 20;
@@ -20,6 +20,10 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub struct ServerProcess {
     child: Child,
     log: Log,
+    /// Of the standard output, after those of the start.
+    lines: Mutex<Receiver<String>>,
+    /// It compiles engines.
+    is_compiling: bool,
     /// Such as `http://127.0.0.1:8080`.
     pub url: String,
     /// The administrator's key, from the file that the server names.
@@ -38,14 +42,16 @@ pub struct ProcessMemory {
 type Log = Arc<Mutex<Vec<u8>>>;
 
 impl ServerProcess {
-    /// Starts a command that runs the server, and waits until it listens.
+    /// Starts a command that runs the server, and waits until it listens and its engines are compiled.
     ///
     /// The command needs `serve` and its environment; a free port is `--listen 127.0.0.1:0`.
     pub fn start(command: Command) -> Result<Self> {
-        Self::start_with_stderr(command, Stdio::piped())
+        let mut server = Self::start_with_stderr(command, Stdio::piped())?;
+        server.wait_for_engines()?;
+        Ok(server)
     }
 
-    /// Writes the log to a file; [`Self::log`] is empty.
+    /// Waits only until the server listens. Writes the log to a file; [`Self::log`] is empty.
     pub fn start_with_log_file(command: Command, log: File) -> Result<Self> {
         Self::start_with_stderr(command, log.into())
     }
@@ -63,12 +69,13 @@ impl ServerProcess {
         let mut server = Self {
             child,
             log,
+            lines: Mutex::new(read_lines(stdout)),
+            is_compiling: false,
             url: String::new(),
             key: None,
         };
-        let lines = read_lines(stdout);
         loop {
-            match lines.recv_timeout(START_TIMEOUT) {
+            match server.next_line() {
                 Ok(line) => {
                     if server.has_started(&line) {
                         return Ok(server);
@@ -90,13 +97,29 @@ impl ServerProcess {
         }
     }
 
+    fn next_line(&self) -> Result<String, RecvTimeoutError> {
+        self.lines.lock().unwrap().recv_timeout(START_TIMEOUT)
+    }
+
     /// Parses a line of the standard output. True if it is the last of the start.
     fn has_started(&mut self, line: &str) -> bool {
         if let Some((_, url)) = line.split_once(" listening on ") {
             self.url = url.trim().to_owned();
         }
+        self.is_compiling |= line.starts_with("engines: compiling ");
         self.key = self.key.take().or_else(|| key_in_file(line));
         line.starts_with("administrator key")
+    }
+
+    /// Waits until all engines are compiled.
+    pub fn wait_for_engines(&mut self) -> Result<()> {
+        while self.is_compiling {
+            let line = self
+                .next_line()
+                .context("the server does not compile its engines")?;
+            self.is_compiling = !line.starts_with("engines: ");
+        }
+        Ok(())
     }
 
     /// What the server has logged so far.

@@ -119,7 +119,13 @@ impl TestServer {
     }
 
     async fn run(data_dir: TempDir, key: Option<String>, config: Config) -> Self {
-        let app = Arc::new(App::open(&config).await.unwrap());
+        let app = App::open(&config).await.unwrap();
+        Self::serve(data_dir, key, app).await
+    }
+
+    /// Serves an app, whose engines may follow. The key is that of an earlier server with the data directory.
+    pub async fn serve(data_dir: TempDir, key: Option<String>, app: App) -> Self {
+        let app = Arc::new(app);
         let first_key = app.store.create_first_administrator().await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -196,7 +202,7 @@ impl Drop for TestServer {
 }
 
 /// Copies the engines' machine code, compiled by `cargo xtask test`, into a data directory.
-fn copy_compiled_engines(data_dir: &TempDir) {
+pub fn copy_compiled_engines(data_dir: &TempDir) {
     let from = path_from_xtask("PINHOLE_TEST_COMPILED");
     let to = data_dir.path().join("compiled");
     std::fs::create_dir(&to).unwrap();

@@ -1,5 +1,6 @@
 //! The handles that a request may use, opened once from the [`Config`].
 
+mod engine_start;
 mod maintenance;
 mod settings_change;
 
@@ -12,7 +13,7 @@ use pinhole_ground::data_dir::{self, DataLock};
 use pinhole_ground::environment::Environment;
 use pinhole_ground::memory::ProcessMemory;
 use pinhole_images::Decoder;
-use pinhole_sandbox::Engines;
+use pinhole_sandbox::EngineStart;
 
 use crate::accounts::Accounts;
 use crate::chat::Chat;
@@ -24,7 +25,7 @@ use crate::clients::Clients;
 use crate::config::Config;
 use crate::files::Files;
 use crate::jobs::Jobs;
-use crate::settings::{ChoiceReason, Overlay, Settings, StoredSettings};
+use crate::settings::{Overlay, StoredSettings};
 use crate::store::Store;
 
 pub use settings_change::ChangeError;
@@ -50,8 +51,16 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the data directory and admits the engines.
+    /// Opens the data directory and admits all engines.
     pub async fn open(config: &Config) -> Result<Self> {
+        let (app, engines) = Self::start(config).await?;
+        app.add_engines(config, engines).await?;
+        Ok(app)
+    }
+
+    /// Opens the data directory, and admits the engines whose code is stored. [`Self::add_engines`] admits the
+    /// others.
+    pub async fn start(config: &Config) -> Result<(Self, EngineStart)> {
         let data = open_data_dir(config)?;
         restrict_data_dir(config, &data)?;
         let client_files = match &config.web_client {
@@ -64,18 +73,18 @@ impl App {
         let memory = ProcessMemory::new(config.memory_bytes);
         let decoder = Decoder::new(memory.clone());
         let options = config.engine_options(audit.clone(), decoder.clone());
-        let engines = Engines::open(&options).await?;
-        let config = &config.with_engine_files(&engines)?;
+        let start = EngineStart::new(&options).await?;
+        let engines = start.engines();
+        let config = &config.with_engine_files(&engines, None)?;
         let settings = StoredSettings::open(&data, store.clone(), &config.environment).await?;
         let config = &with_stored_settings(config, &settings).await?;
         let jobs = Arc::new(Jobs::new(config, engines, decoder.clone()).await?);
-        record_engine(&store, &jobs).await;
         let files = Files::open(&data, store.clone(), decoder, config.storage).await?;
         fail_interrupted_turns(&store).await;
         let events = Events::new();
         let servers = &jobs.snapshot().settings.model_servers;
         let models = Models::open(servers, &jobs.egress, &audit).map_err(anyhow::Error::msg)?;
-        Ok(Self {
+        let app = Self {
             clients: Clients::new(config.clients.clone()),
             accounts: Accounts::open(&data, store.clone(), &config.environment)?,
             chat: Arc::new(Chat {
@@ -94,7 +103,8 @@ impl App {
             settings,
             events,
             tasks: Tasks::default(),
-        })
+        };
+        Ok((app, start))
     }
 }
 
@@ -208,20 +218,4 @@ async fn with_stored_settings(config: &Config, settings: &StoredSettings) -> Res
         previous_engine: previous_engine.context("cannot read the database")?,
         ..config.clone()
     })
-}
-
-/// Records the engine that the environment configures alone, so that a second one does not replace it.
-async fn record_engine(store: &Store, jobs: &Jobs) {
-    let snapshot = jobs.snapshot();
-    let Settings {
-        engine,
-        engine_reason,
-        ..
-    } = &snapshot.settings;
-    if !matches!(engine_reason, ChoiceReason::OnlyConfigured { .. }) {
-        return;
-    }
-    if let Err(error) = store.set_previous_engine(engine).await {
-        tracing::warn!("cannot record that engine {engine} is used: {error}");
-    }
 }

@@ -103,7 +103,7 @@ impl CommandJobs {
         for warning in config.warnings(&engines) {
             eprintln!("pinhole: warning: {warning}");
         }
-        let config = config.with_engine_files(&engines)?;
+        let config = config.with_engine_files(&engines, None)?;
         let config = app::load_stored_settings(&config).await?;
         Ok(Self {
             jobs: Jobs::new(&config, engines, Decoder::default()).await?,
@@ -127,6 +127,7 @@ fn print_error(error: &Error) -> u8 {
     match error {
         Error::Invalid { .. } | Error::Unsupported { .. } => WRONG_USE,
         Error::Disabled(_)
+        | Error::Starting
         | Error::QueueFull(_)
         | Error::RateLimited { .. }
         | Error::MemoryFull(_)

@@ -151,12 +151,17 @@ impl Config {
         })
     }
 
-    /// The configuration with the files that variables of these engines name.
-    pub fn with_engine_files(&self, engines: &Engines) -> Result<Self> {
+    /// The configuration with the files that variables of these engines name, except those of the engines
+    /// before, whose files were read.
+    pub fn with_engine_files(&self, engines: &Engines, before: Option<&Engines>) -> Result<Self> {
         if !self.may_name_files {
             return Ok(self.clone());
         }
-        let environment = Variables::of_engines(engines).read_files(&self.environment)?;
+        let mut variables = Variables::of_engines(engines);
+        if let Some(before) = before {
+            variables.remove(&Variables::of_engines(before));
+        }
+        let environment = variables.read_files(&self.environment)?;
         Ok(Self {
             environment,
             ..self.clone()

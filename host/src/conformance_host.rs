@@ -105,6 +105,7 @@ fn failure(error: &Error) -> Failure {
             }
         }
         Error::Disabled(_)
+        | Error::Starting
         | Error::QueueFull(_)
         | Error::RateLimited { .. }
         | Error::MemoryFull(_) => {}

@@ -33,6 +33,7 @@ use pinhole_sandbox::contract::Job;
 use pinhole_sandbox::{
     Edit, Engines, Error as EngineError, JobContext, JobOutput, Limits, ResolvedSettings,
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -54,11 +55,11 @@ pub use snapshot::{MAX_FALLBACKS, Snapshot};
 
 /// Runs jobs.
 pub struct Jobs {
-    pub engines: Engines,
     pub egress: Egress,
     decoder: Decoder,
-    configured: ConfiguredEngines,
     snapshot: ArcSwap<Snapshot>,
+    /// Changes when a snapshot is published.
+    published: watch::Sender<()>,
     timeout: Duration,
     query_rates: QueryRates,
     shutdown: CancellationToken,
@@ -85,15 +86,14 @@ impl Jobs {
         let egress = Egress::new(&config.nat64, config.silence)?;
         let previous = config.previous_engine.clone();
         let configured = ConfiguredEngines::find(&engines, environment, previous);
-        let snapshot = Snapshot::new(environment, &configured, &engines, &egress, None)
+        let snapshot = Snapshot::new(environment, configured, engines, &egress, None)
             .await
             .map_err(anyhow::Error::msg)?;
         Ok(Self {
-            engines,
             egress,
             decoder,
-            configured,
             snapshot: ArcSwap::from_pointee(snapshot),
+            published: watch::Sender::default(),
             timeout: config.job_timeout,
             query_rates: QueryRates::default(),
             shutdown: CancellationToken::new(),
@@ -114,8 +114,8 @@ impl Jobs {
         let before = self.snapshot();
         let next = Snapshot::new(
             environment,
-            &self.configured,
-            &self.engines,
+            before.configured.clone(),
+            before.engines.clone(),
             &self.egress,
             Some(&before),
         )
@@ -124,15 +124,93 @@ impl Jobs {
         Ok(Arc::new(next))
     }
 
+    /// Makes further engines current. The variables are those that the configuration has for them.
+    ///
+    /// Fails with a message for the operator if the settings of a new engine are invalid.
+    pub async fn add_engines(&self, config: &Config, engines: Engines) -> Result<(), String> {
+        let before = self.snapshot();
+        let environment = &config.environment;
+        let previous = config.previous_engine.clone();
+        let configured = ConfiguredEngines::find(&engines, environment, previous);
+        let next = Snapshot::new(
+            environment,
+            configured,
+            engines,
+            &self.egress,
+            Some(&before),
+        )
+        .await?;
+        self.publish(Arc::new(next));
+        Ok(())
+    }
+
+    /// The snapshot for a request that names this engine and this model, if any. Waits for an engine that is
+    /// not admitted yet, at most as long as a job may take.
+    pub async fn snapshot_for(
+        &self,
+        operation: Operation,
+        engine: Option<&str>,
+        model: Option<&str>,
+    ) -> Result<Arc<Snapshot>, Error> {
+        self.snapshot_when(|it| {
+            let alias = model.and_then(|model| it.alias(model));
+            let binding = alias.map(|alias| alias.binding.as_str());
+            !it.is_uncertain(operation, engine.or(binding))
+        })
+        .await
+    }
+
+    /// The snapshot for a chat turn, which decides later whether it generates or edits. Waits as
+    /// [`Self::snapshot_for`].
+    pub async fn snapshot_for_turn(&self, engine: Option<&str>) -> Result<Arc<Snapshot>, Error> {
+        self.snapshot_when(|it| {
+            let is_uncertain = |operation| it.is_uncertain(operation, engine);
+            !is_uncertain(Operation::Generate) && !is_uncertain(Operation::Edit)
+        })
+        .await
+    }
+
+    /// The snapshot with all engines. Waits as [`Self::snapshot_for`].
+    pub async fn complete_snapshot(&self) -> Result<Arc<Snapshot>, Error> {
+        self.snapshot_when(Snapshot::has_all_engines).await
+    }
+
+    async fn snapshot_when(
+        &self,
+        is_enough: impl Fn(&Snapshot) -> bool,
+    ) -> Result<Arc<Snapshot>, Error> {
+        let current = self.snapshot();
+        if is_enough(&current) {
+            return Ok(current);
+        }
+        let mut published = self.published.subscribe();
+        let enough = async {
+            loop {
+                let next = self.snapshot();
+                if is_enough(&next) {
+                    return next;
+                }
+                if published.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        tokio::select! {
+            enough = tokio::time::timeout(self.timeout, enough) => enough.map_err(|_| Error::Starting),
+            () = self.shutdown.cancelled() => Err(Error::Starting),
+        }
+    }
+
     /// True if an operator configured the binding: by a name of its own, or by variables of its engine.
     #[must_use]
     pub fn is_configured(&self, binding: &Binding) -> bool {
-        binding.name != binding.engine() || self.configured.contains(&binding.name)
+        binding.name != binding.engine() || self.snapshot().configured.contains(&binding.name)
     }
 
     /// Makes a prepared snapshot current. Running jobs continue with the snapshot of their plan.
     pub fn publish(&self, next: Arc<Snapshot>) {
         self.snapshot.store(next);
+        self.published.send_replace(());
     }
 
     /// Generates images from a prompt.
@@ -261,7 +339,8 @@ impl Jobs {
         };
         let component = &binding.component;
         let requested = RequestedImages::new(&job);
-        let call = self
+        let call = attempt
+            .snapshot
             .engines
             .call(component, settings, context, limits)
             .in_group(binding.concurrency.jobs())
@@ -314,6 +393,7 @@ impl Jobs {
     /// Stops every job, and gives the engines a short time to ask their upstreams to stop.
     pub async fn shut_down(&self) {
         self.shutdown.cancel();
-        self.engines.drain(Limits::job(self.timeout).grace).await;
+        let engines = self.snapshot().engines.clone();
+        engines.drain(Limits::job(self.timeout).grace).await;
     }
 }

@@ -45,10 +45,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::State;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use http::Uri;
 use http::header::{HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::{StatusCode, Uri};
 use serde::Serialize;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowCredentials, AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
@@ -88,6 +89,7 @@ pub fn router(app: Arc<App>) -> Router {
     let socket = socket::route(app.clone());
     let (routes, document) = OpenApiRouter::with_openapi(openapi::empty())
         .routes(routes!(health))
+        .routes(routes!(ready))
         .merge(absent_features::routes())
         .merge(audit::routes())
         .merge(chat::routes())
@@ -163,6 +165,28 @@ struct Status {
 )]
 async fn health() -> Json<Status> {
     Json(Status { status: true })
+}
+
+#[utoipa::path(
+    get,
+    path = "/ready",
+    tag = "server",
+    operation_id = "ready",
+    summary = "Check that images can be generated with the default engine",
+    responses(
+        (status = 200, description = "the default engine can be used", body = Status),
+        (status = 503, description = "engines are being compiled, or the default engine does not exist", body = Status),
+    ),
+    security(()),
+)]
+async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Status>) {
+    let status = app.jobs.snapshot().is_ready();
+    let code = if status {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (code, Json(Status { status }))
 }
 
 /// The response if a handler panicked, possibly after a job was charged. The panic's message may quote the request, so it is not logged

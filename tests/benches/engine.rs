@@ -109,7 +109,7 @@ impl EngineBench {
 
     /// Store, instance, a trivial call, and their destruction.
     fn run_instance(&self) {
-        let engines = &self.server.app.jobs.engines;
+        let engines = &self.server.app.jobs.snapshot().engines;
         let sketch = engines.get("sketch").unwrap();
         self.runtime.block_on(engines.describe(sketch)).unwrap();
     }

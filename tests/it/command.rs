@@ -101,7 +101,8 @@ impl Program {
         CommandOutput::of(self.command(arguments))
     }
 
-    /// Runs `serve` on a free port and waits for its four lines.
+    /// Runs `serve` on a free port, and waits for its four lines, those of metrics, and that of the engines once
+    /// they are compiled.
     fn serve(&self) -> RunningServer {
         self.serve_on("127.0.0.1:0")
     }
@@ -118,11 +119,18 @@ impl Program {
             .spawn()
             .unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut lines = Vec::new();
-        for _ in 0..4 {
+        let mut read_line = || {
             let mut line = String::new();
             out.read_line(&mut line).unwrap();
-            lines.push(line.trim_end().to_owned());
+            line.trim_end().to_owned()
+        };
+        let mut lines: Vec<String> = (0..4).map(|_| read_line()).collect();
+        let mut variables = self.variables.iter();
+        if variables.any(|(name, _)| name == "PINHOLE_METRICS_LISTEN") {
+            lines.push(read_line());
+        }
+        if lines[2].starts_with("engines: compiling ") {
+            lines.push(read_line());
         }
         RunningServer { child, out, lines }
     }

@@ -157,7 +157,8 @@ fn granted_origin(
     default: &str,
     variables: &[(&str, &str)],
 ) -> Result<String, String> {
-    let engine = server.app.jobs.engines.get("openai").unwrap();
+    let snapshot = server.app.jobs.snapshot();
+    let engine = snapshot.engines.get("openai").unwrap();
     let mut description = engine.description.clone();
     let mut settings = description.settings.iter_mut();
     let setting = settings.find(|setting| setting.key == "base-url").unwrap();

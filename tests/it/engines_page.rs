@@ -156,11 +156,15 @@ async fn engines_page_is_current() {
         .await
         .unwrap();
     assert!(
-        jobs.engines.rejected_files().is_empty(),
+        jobs.snapshot().engines.rejected_files().is_empty(),
         "{:?}",
-        jobs.engines.rejected_files()
+        jobs.snapshot().engines.rejected_files()
     );
-    let sections = jobs.engines.admitted().map(|component| section(component));
+    let snapshot = jobs.snapshot();
+    let sections = snapshot
+        .engines
+        .admitted()
+        .map(|component| section(component));
     let page = HEAD.to_owned() + &sections.collect::<String>();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/engines.md");
     let present = std::fs::read_to_string(&path).unwrap_or_default();

@@ -406,7 +406,8 @@ async fn revoked_request_is_refused_until_restored() {
     assert_eq!(upstream.request_lines(), ["GET /allowed/x"]);
 
     let change = |server: &TestServer, allow: bool| {
-        let grants = server.app.jobs.engines.grants();
+        let snapshot = server.app.jobs.snapshot();
+        let grants = snapshot.engines.grants();
         let mut grant = grants.load("hostile").unwrap().unwrap();
         let is_it = |right: &&Right| right.to_string() == "api GET /allowed/";
         let mut all = grant.allows.iter().chain(&grant.denies);

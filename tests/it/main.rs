@@ -23,6 +23,7 @@ mod command;
 mod compile;
 mod dialects;
 mod egress;
+mod engine_start;
 mod engines_page;
 mod events;
 mod files;

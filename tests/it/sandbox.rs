@@ -155,8 +155,8 @@ fn spawn_job(
         parameters: "{}".to_owned(),
     };
     tokio::spawn(async move {
-        let engines = &app.jobs.engines;
         let current = app.jobs.snapshot();
+        let engines = &current.engines;
         let binding = current.binding(engine).unwrap();
         let bound = binding.generate_settings().unwrap();
         let call = engines.call(&binding.component, bound, &context, limits);

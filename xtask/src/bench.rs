@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use crate::steps::announce;
 use crate::test::run_with_test_environment;
 use crate::workspace::Workspace;
-use crate::{engines, programs};
+use crate::{engines, packages, programs};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -29,6 +29,8 @@ enum Benchmark {
     Faces,
     /// The egress compared with the same HTTP client without guards
     Guard,
+    /// Instructions of fixed paths, compared with kept numbers; `--accept` keeps the measured ones
+    Instructions,
     /// A search in 100 000 messages
     Search,
     /// Events to many connected sockets
@@ -58,6 +60,7 @@ impl Benchmark {
             Self::Engine => "engine",
             Self::Faces => "faces",
             Self::Guard => "guard",
+            Self::Instructions => "instructions",
             Self::Search => "search",
             Self::Sockets => "sockets",
             Self::Tenants => "tenants",
@@ -67,10 +70,13 @@ impl Benchmark {
 
 /// Runs the benchmarks. One of them starts the optimized server.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    if matches!(options.benchmark, None | Some(Benchmark::Instructions)) {
+        packages::install_system_package("valgrind")?;
+    }
     engines::build_with_test_guests(workspace)?;
     programs::build_release_server(workspace)?;
     announce("building and running the benchmarks");
-    let mut cargo = workspace.cargo(&["bench", "--workspace"]);
+    let mut cargo = workspace.cargo(&["bench", "--workspace", "--no-fail-fast"]);
     cargo.args(options.cargo_arguments());
     run_with_test_environment(workspace, cargo, &workspace.release_server_program())
 }
@@ -95,12 +101,26 @@ mod tests {
             assert_eq!(options.cargo_arguments(), expected);
         };
         let all = [
-            "--bench", "clients", "--bench", "engine", "--bench", "faces", "--bench", "guard",
-            "--bench", "search", "--bench", "sockets", "--bench", "tenants",
+            "--bench",
+            "clients",
+            "--bench",
+            "engine",
+            "--bench",
+            "faces",
+            "--bench",
+            "guard",
+            "--bench",
+            "instructions",
+            "--bench",
+            "search",
+            "--bench",
+            "sockets",
+            "--bench",
+            "tenants",
         ];
         check(&[], &all);
         check(&["engine"], &["--bench", "engine", "--"]);
-        let faces = ["--bench", "faces", "--", "--quick", "one", "many"];
-        check(&["faces", "--quick", "one", "many"], &faces);
+        let faces = ["--bench", "faces", "--", "--quick", "a", "b64"];
+        check(&["faces", "--quick", "a", "b64"], &faces);
     }
 }

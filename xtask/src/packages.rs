@@ -1,11 +1,13 @@
-//! Installs packages of Python and Node into directories of their own.
+//! Installs packages of Python and Node into directories of their own, and programs of the system.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+
+use crate::steps::announce;
 
 /// A file in the directory, with the contents of the files that name its packages.
 const STAMP: &str = "installed";
@@ -18,6 +20,22 @@ pub(crate) fn is_installed(program: &str) -> bool {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
+}
+
+/// Installs a program with Debian's package of the same name, unless it can be started.
+pub(crate) fn install_system_package(program: &str) -> Result<()> {
+    if is_installed(program) {
+        return Ok(());
+    }
+    announce(&format!("installing {program}"));
+    let status = Command::new("apt-get")
+        .args(["install", "--yes", "--no-install-recommends", program])
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .status();
+    if status.is_ok_and(|status| status.success()) && is_installed(program) {
+        return Ok(());
+    }
+    bail!("cannot install {program}: install it with the system's package manager")
 }
 
 /// A pip command that installs the packages of a requirements file into a directory.

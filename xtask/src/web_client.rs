@@ -36,7 +36,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
             bail!("{program} is not installed: install it");
         }
     }
-    install_browser()?;
+    packages::install_system_package(BROWSER)?;
     let node = install_driver(&directories)?;
     for release in RELEASES {
         let files = install_front_end(&directories, release)?;
@@ -44,21 +44,6 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         run_browser(workspace, &directories, &node, &files, release)?;
     }
     Ok(())
-}
-
-fn install_browser() -> Result<()> {
-    if packages::is_installed(BROWSER) {
-        return Ok(());
-    }
-    announce(&format!("installing {BROWSER}"));
-    let status = Command::new("apt-get")
-        .args(["install", "--yes", "--no-install-recommends", BROWSER])
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .status();
-    if status.is_ok_and(|status| status.success()) && packages::is_installed(BROWSER) {
-        return Ok(());
-    }
-    bail!("cannot install {BROWSER}: install it with the system's package manager")
 }
 
 /// Installs the library that drives the browser, without a browser of its own.

@@ -6,6 +6,7 @@ use pinhole_ground::text::plain;
 
 use super::App;
 use crate::accounts::Rules;
+use crate::jobs;
 use crate::settings::{Change, SettingKey, setting_keys};
 use crate::store::User;
 
@@ -37,11 +38,11 @@ impl App {
         task.await.map_err(anyhow::Error::from)?
     }
 
-    /// All settings that can be changed, including those of the engines.
-    #[must_use]
-    pub fn setting_keys(&self) -> Vec<SettingKey> {
-        let engines = self.jobs.engines.admitted();
-        setting_keys(engines.map(|engine| &engine.description))
+    /// All settings that can be changed, including those of the engines, for which it waits.
+    pub async fn setting_keys(&self) -> Result<Vec<SettingKey>, jobs::Error> {
+        let snapshot = self.jobs.complete_snapshot().await?;
+        let engines = snapshot.engines.admitted();
+        Ok(setting_keys(engines.map(|engine| &engine.description)))
     }
 
     async fn apply_changes(&self, user: &User, changes: Vec<Change>) -> Result<(), ChangeError> {

@@ -33,3 +33,32 @@ pub(super) fn return_large_blocks() {
         libc::mallopt(libc::M_ARENA_MAX, HEAPS);
     }
 }
+
+/// Unused memory of the heaps from which it is worth to return it, and by how much it differs from what was returned
+/// before, in bytes.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const UNUSED_BYTES: usize = 16 << 20;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const CHANGED_BYTES: usize = 1 << 20;
+
+/// Returns unused pages within the heaps to the system, if there are many and other ones than at the last call.
+/// Returns the unused bytes, for the next call.
+///
+/// It takes some milliseconds, in which other threads may wait: call it when no call runs.
+pub(super) fn return_unused_pages(last: usize) -> usize {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[expect(
+        unsafe_code,
+        reason = "functions of the C library, which have no preconditions"
+    )]
+    // SAFETY: both may be called at any time, from any thread.
+    unsafe {
+        let unused = libc::mallinfo2().fordblks;
+        if unused > UNUSED_BYTES && unused.abs_diff(last) > CHANGED_BYTES {
+            libc::malloc_trim(0);
+        }
+        unused
+    }
+    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+    last
+}

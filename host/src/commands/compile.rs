@@ -9,6 +9,9 @@ pub(crate) struct Compile {
     memory_bytes: u64,
     #[arg(long)]
     cpu_secs: u64,
+    /// Start with the priority of the server
+    #[arg(long)]
+    urgent: bool,
 }
 
 /// Compiles the component on standard input. Returns the exit code.
@@ -16,5 +19,6 @@ pub(crate) fn run(arguments: &Compile) -> u8 {
     compile_input(CompileLimits {
         memory_bytes: arguments.memory_bytes,
         cpu_secs: arguments.cpu_secs,
+        is_urgent: arguments.urgent,
     })
 }

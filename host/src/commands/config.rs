@@ -121,7 +121,8 @@ async fn get(config: &Config, name: &str, json: bool) -> Result<u8> {
 /// The settings that a server of the data directory would have.
 async fn read_settings(config: &Config) -> Result<Vec<ListedSetting>> {
     let opened = CommandJobs::open(config, MissingData::Temporary).await?;
-    let engines = opened.jobs.engines.admitted();
+    let snapshot = opened.jobs.snapshot();
+    let engines = snapshot.engines.admitted();
     let keys = setting_keys(engines.map(|component| &component.description));
     let overlay = app::read_overlay(&opened.config).await?;
     Ok(keys
@@ -156,7 +157,7 @@ async fn change(
         "change settings with POST /api/v1/settings while the server runs, or stop it first",
     )?;
     let app = Arc::new(App::open(config).await?);
-    let keys = app.setting_keys();
+    let keys = app.setting_keys().await?;
     let has_name =
         |key: &&SettingKey| key.path == name || key.variables.iter().any(|it| it == name);
     let Some(key) = keys.iter().find(has_name) else {

@@ -172,7 +172,7 @@ impl Checks {
     }
 
     fn check_engines(&mut self, jobs: &Jobs) {
-        let engines = &jobs.engines;
+        let engines = &jobs.snapshot().engines;
         for component in engines.admitted() {
             let description = &component.description;
             let message = format!("version {} ({})", description.version, component.file);
@@ -204,7 +204,7 @@ impl Checks {
     fn check_settings(&mut self, jobs: &Jobs, config: &Config) {
         let snapshot = jobs.snapshot();
         let settings = &snapshot.settings;
-        for warning in config.warnings(&jobs.engines) {
+        for warning in config.warnings(&snapshot.engines) {
             self.add("variables", Status::Warning, warning);
         }
         for problem in snapshot.unknown_names() {

@@ -5,7 +5,7 @@ use pinhole::config::Config;
 use pinhole::jobs::{Binding, Jobs};
 use pinhole_sandbox::contract::Upstream;
 use pinhole_sandbox::engine_settings::own_variable;
-use pinhole_sandbox::{Component, ResolvedSettings};
+use pinhole_sandbox::{Component, Engines, ResolvedSettings};
 use serde_json::{Value, json};
 
 use super::{CommandJobs, MissingData, print_json};
@@ -17,7 +17,7 @@ pub(crate) async fn list(config: &Config, as_json: bool) -> Result<()> {
         return print_json(&to_json(jobs));
     }
     let snapshot = jobs.snapshot();
-    for component in jobs.engines.admitted() {
+    for component in snapshot.engines.admitted() {
         print_engine(component);
         for binding in snapshot.bindings() {
             if binding.component.digest == component.digest {
@@ -25,13 +25,13 @@ pub(crate) async fn list(config: &Config, as_json: bool) -> Result<()> {
             }
         }
     }
-    for pending in jobs.engines.pending() {
+    for pending in snapshot.engines.pending() {
         println!("{}: {}", pending.file, pending.reason());
     }
-    for rejected in jobs.engines.rejected_files() {
+    for rejected in snapshot.engines.rejected_files() {
         println!("rejected: {} {}", rejected.file, rejected.reason);
     }
-    if has_no_files(jobs) {
+    if has_no_files(&snapshot.engines) {
         println!("no engines in {}", config.engines.display());
     }
     Ok(())
@@ -40,7 +40,7 @@ pub(crate) async fn list(config: &Config, as_json: bool) -> Result<()> {
 /// The same as one JSON document.
 fn to_json(jobs: &Jobs) -> Value {
     let snapshot = jobs.snapshot();
-    let engines = jobs.engines.admitted().map(|component| {
+    let engines = snapshot.engines.admitted().map(|component| {
         let description = &component.description;
         let bindings = snapshot.bindings();
         let bindings = bindings.filter(|it| it.component.digest == component.digest);
@@ -59,8 +59,8 @@ fn to_json(jobs: &Jobs) -> Value {
             "bindings": bindings.map(|it| binding_to_json(it)).collect::<Vec<_>>(),
         })
     });
-    let pending = jobs.engines.pending().iter();
-    let rejected = jobs.engines.rejected_files().iter();
+    let pending = snapshot.engines.pending().iter();
+    let rejected = snapshot.engines.rejected_files().iter();
     json!({
         "current": snapshot.settings.engine,
         "reason": snapshot.settings.engine_reason.to_string(),
@@ -95,8 +95,7 @@ fn binding_to_json(binding: &Binding) -> Value {
     })
 }
 
-fn has_no_files(jobs: &Jobs) -> bool {
-    let engines = &jobs.engines;
+fn has_no_files(engines: &Engines) -> bool {
     engines.admitted().next().is_none()
         && engines.rejected_files().is_empty()
         && engines.pending().is_empty()

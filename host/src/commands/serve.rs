@@ -11,16 +11,22 @@ use axum::Router;
 use axum::routing::get;
 use pinhole::app::{self, App};
 use pinhole::config::{Config, ListenAddress};
+use pinhole::jobs::Snapshot;
+use pinhole::settings::Settings;
 use pinhole::web;
 use pinhole_ground::audit::RefusalKind;
 use pinhole_ground::guard::HAS_SWITCHES;
 use pinhole_ground::metrics::Metrics;
+use pinhole_sandbox::EngineStart;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Files and connections that the process requests to have open at the same time.
 const MAX_OPEN_FILES: u64 = 65_536;
+/// How often the server looks whether calls run.
+const IDLE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the responses to stopped requests may take.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long requests may continue after the signal to shut down.
@@ -50,7 +56,8 @@ pub(crate) async fn serve(config: &Config, listen: &ListenAddress) -> Result<()>
     };
     // Held until the process ends.
     let _lock = app::lock_data_dir(config)?;
-    let app = Arc::new(App::open(config).await?);
+    let (app, engine_start) = App::start(config).await?;
+    let app = Arc::new(app);
     // From here on, a signal stops the server in order.
     let shutdown_requested = shutdown_signal();
     let key_line = first_key::create(&app, &config.data).await?;
@@ -62,7 +69,6 @@ pub(crate) async fn serve(config: &Config, listen: &ListenAddress) -> Result<()>
         println!("metrics: http://{}/metrics", metrics_listener.local_addr()?);
         spawn_metrics(metrics_listener, metrics, app.clone());
     }
-    warn_about_settings(config, &app);
     if !address.ip().is_loopback() && app.accounts.is_first_sign_up_open().await? {
         tracing::warn!(
             "no account exists and sign-up is enabled: the first user to register becomes administrator; register now, or unset ENABLE_SIGNUP"
@@ -70,18 +76,59 @@ pub(crate) async fn serve(config: &Config, listen: &ListenAddress) -> Result<()>
     }
     tokio::spawn(app.clone().maintain());
     tokio::spawn(app.store.clone().index_texts());
+    tokio::spawn(return_memory(app.clone()));
     // Stops with the process. The next start repeats an interrupted sweep.
     tokio::spawn(app.files.clone().clean_up_hourly(config.file_retention));
-    run(listener, app, shutdown_requested).await;
+    let engines = add_engines(config.clone(), app.clone(), engine_start);
+    let engines = AbortOnDropHandle::new(tokio::spawn(engines));
+    let stopped = async {
+        tokio::pin!(shutdown_requested);
+        tokio::select! {
+            () = &mut shutdown_requested => return Ok(()),
+            added = engines => added??,
+        }
+        shutdown_requested.await;
+        Ok(())
+    };
+    run(listener, app, stopped).await
+}
+
+/// Returns the memory of calls to the system while none runs.
+async fn return_memory(app: Arc<App>) {
+    let mut unused = 0;
+    loop {
+        tokio::time::sleep(IDLE_INTERVAL).await;
+        if app.jobs.snapshot().engines.load().used > 0 {
+            continue;
+        }
+        let returned = tokio::task::spawn_blocking(move || allocator::return_unused_pages(unused));
+        unused = returned.await.unwrap_or(unused);
+    }
+}
+
+/// Compiles the engines that are left, and reports the engines and what is wrong with the settings.
+async fn add_engines(config: Config, app: Arc<App>, start: EngineStart) -> Result<()> {
+    let was_complete = app.jobs.snapshot().has_all_engines();
+    app.add_engines(&config, start).await?;
+    warn_about_settings(&config, &app);
+    if !was_complete {
+        println!("{}", engines_line(&app.jobs.snapshot()));
+    }
     Ok(())
 }
 
-/// Serves requests until the signal to shut down, then stops turns and jobs, and sends their responses.
-async fn run(listener: TcpListener, app: Arc<App>, requested: impl Future<Output = ()>) {
+/// Serves requests until the server is to stop, then stops turns and jobs, and sends their responses. Returns
+/// why it stopped.
+async fn run(
+    listener: TcpListener,
+    app: Arc<App>,
+    stopped: impl Future<Output = Result<()>>,
+) -> Result<()> {
     let shutdown = CancellationToken::new();
+    let mut reason = Ok(());
     let mut serving = std::pin::pin!(web::serve(listener, app.clone(), shutdown.clone()));
     let timeout = async {
-        requested.await;
+        reason = stopped.await;
         shutdown.cancel();
         // Clients do not close their event streams.
         tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
@@ -100,6 +147,7 @@ async fn run(listener: TcpListener, app: Arc<App>, requested: impl Future<Output
         }
     };
     tokio::join!(app.jobs.shut_down(), responses);
+    reason
 }
 
 /// A terminal that closes, or a tool that expects a reload, must not end the server.
@@ -131,7 +179,8 @@ async fn bind_metrics(address: &ListenAddress, server: SocketAddr) -> Result<Tcp
 /// Serves metrics until the process stops.
 fn spawn_metrics(listener: TcpListener, metrics: Metrics, app: Arc<App>) {
     let render = move || {
-        let rendered = metrics.render(app.jobs.engines.load(), &app.memory);
+        let load = app.jobs.snapshot().engines.load();
+        let rendered = metrics.render(load, &app.memory);
         std::future::ready(rendered)
     };
     let router = Router::new().route("/metrics", get(render));
@@ -140,9 +189,6 @@ fn spawn_metrics(listener: TcpListener, metrics: Metrics, app: Arc<App>) {
 
 /// Prints what a user or a script needs to know, one fact per line.
 fn print_start(config: &Config, app: &App, address: SocketAddr, key_line: &str) -> Result<()> {
-    let snapshot = app.jobs.snapshot();
-    let engines: Vec<_> = snapshot.bindings().map(|it| it.name.as_str()).collect();
-    let (current, reason) = (&snapshot.settings.engine, &snapshot.settings.engine_reason);
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
@@ -150,19 +196,32 @@ fn print_start(config: &Config, app: &App, address: SocketAddr, key_line: &str) 
         env!("CARGO_PKG_VERSION")
     )?;
     writeln!(out, "data directory: {}", config.data.display())?;
-    writeln!(
-        out,
-        "engines: {} (current: {current}, {reason})",
-        engines.join(", ")
-    )?;
+    writeln!(out, "{}", engines_line(&app.jobs.snapshot()))?;
     writeln!(out, "{key_line}")?;
     out.flush()?;
     Ok(())
 }
 
+/// The engines, or the files that are being compiled.
+fn engines_line(snapshot: &Snapshot) -> String {
+    if !snapshot.has_all_engines() {
+        let files = snapshot.engines.starting_files().iter();
+        let files: Vec<_> = files.map(String::as_str).collect();
+        return format!("engines: compiling {}", files.join(", "));
+    }
+    let names: Vec<_> = snapshot.bindings().map(|it| it.name.as_str()).collect();
+    let Settings {
+        engine,
+        engine_reason,
+        ..
+    } = &snapshot.settings;
+    let names = names.join(", ");
+    format!("engines: {names} (current: {engine}, {engine_reason})")
+}
+
 /// Logs variables without an effect, and settings with which the server generates no images.
 fn warn_about_settings(config: &Config, app: &App) {
-    for warning in config.warnings(&app.jobs.engines) {
+    for warning in config.warnings(&app.jobs.snapshot().engines) {
         tracing::warn!("{warning}");
     }
     let snapshot = app.jobs.snapshot();

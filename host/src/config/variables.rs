@@ -117,6 +117,11 @@ impl Variables {
         variables
     }
 
+    /// Removes the variables that are also among the others.
+    pub fn remove(&mut self, others: &Self) {
+        self.0.retain(|name, _| !others.0.contains_key(name));
+    }
+
     fn add_engine(&mut self, engine: &Description) {
         for setting in &engine.settings {
             let is_document = matches!(setting.kind, SettingKind::Document);

@@ -35,6 +35,9 @@ pub enum Error {
     /// The operator disabled the operation.
     #[error("{0}")]
     Disabled(&'static str),
+    /// The engines that the request needs are still being compiled, or the server stopped meanwhile.
+    #[error("the server is still starting its engines: retry later")]
+    Starting,
     /// Too many images wait to be decoded.
     #[error("{0}")]
     QueueFull(#[from] QueueFull),
@@ -169,6 +172,7 @@ impl Error {
             Self::Invalid { .. } => ErrorKind::Invalid,
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::Disabled(_) => ErrorKind::Forbidden,
+            Self::Starting => ErrorKind::Unavailable,
             Self::QueueFull(full) => kind_of_full(*full),
             Self::RateLimited { .. } => ErrorKind::RateLimited,
             Self::MemoryFull(full) => memory_kind(full),

@@ -15,6 +15,7 @@ use super::Jobs;
 use super::binding::Binding;
 use super::error::Error;
 use super::plan::JobPlan;
+use super::snapshot::Snapshot;
 
 /// Time that such a call may take.
 const MAX_QUERY_TIME: Duration = Duration::from_secs(60);
@@ -64,7 +65,8 @@ impl Jobs {
     pub async fn models(&self, binding: &Binding) -> Result<Vec<Model>, Error> {
         let settings = binding.generate_settings()?;
         binding.require_upstream(settings)?;
-        self.query(binding, settings, &query_context())
+        let snapshot = self.snapshot();
+        self.query(&snapshot, binding, settings, &query_context())
             .models()
             .await
             .map_err(|error| Error::engine(&binding.name, &binding.component, settings, error))
@@ -148,7 +150,8 @@ impl Jobs {
         binding: &Binding,
         settings: &ResolvedSettings,
     ) -> Result<Verification, Error> {
-        self.query(binding, settings, &query_context())
+        let snapshot = self.snapshot();
+        self.query(&snapshot, binding, settings, &query_context())
             .verify()
             .await
             .map_err(|error| Error::engine(&binding.name, &binding.component, settings, error))
@@ -184,13 +187,15 @@ impl Jobs {
     }
 
     fn query<'a>(
-        &'a self,
+        &self,
+        snapshot: &'a Snapshot,
         binding: &'a Binding,
         settings: &'a ResolvedSettings,
         context: &'a JobContext,
     ) -> Call<'a> {
         let limits = Limits::job(self.timeout.min(MAX_QUERY_TIME));
-        self.engines
+        snapshot
+            .engines
             .call(&binding.component, settings, context, limits)
             .in_group(binding.concurrency.queries())
     }

@@ -12,9 +12,10 @@ use pinhole_sandbox::Engines;
 use super::binding::{Binding, BindingContext, parse_bindings};
 use super::error::Error;
 use super::model_alias::{ALIASES, ModelAlias, parse_aliases};
+use super::plan::Operation;
 use super::requester::Requester;
 use super::size::parse_size;
-use crate::settings::{ConfiguredEngines, EDIT_ENGINE, ENGINE, Settings};
+use crate::settings::{ChoiceReason, ConfiguredEngines, EDIT_ENGINE, ENGINE, Settings};
 use crate::store::{Store, User};
 
 /// The variable that lists the bindings to fall back to, in order.
@@ -26,26 +27,31 @@ const MAX_EDITS: usize = 2;
 /// Length of an unknown name in a message, in bytes.
 const MAX_NAME_BYTES: usize = 100;
 
-/// The settings and the bindings at one moment. Immutable: a change creates another snapshot.
+/// The engines, the settings and the bindings at one moment. Immutable: a change creates another snapshot.
 pub struct Snapshot {
     pub settings: Settings,
+    pub engines: Engines,
+    /// The engines that the environment configures.
+    pub(super) configured: ConfiguredEngines,
     bindings: BTreeMap<String, Arc<Binding>>,
     /// Names without a binding, with the reason. The reason follows the name in a sentence.
     unavailable: BTreeMap<String, String>,
     fallbacks: Vec<String>,
     aliases: BTreeMap<String, ModelAlias>,
+    /// A binding whose engine is not admitted yet is the choice for some chats or groups.
+    has_preferred_starting: bool,
 }
 
 impl Snapshot {
     /// Reads all settings. The error names the variable and the values that it accepts.
     pub(super) async fn new(
         environment: &Environment,
-        configured: &ConfiguredEngines,
-        engines: &Engines,
+        configured: ConfiguredEngines,
+        engines: Engines,
         egress: &Egress,
         previous: Option<&Self>,
     ) -> Result<Self, String> {
-        let settings = Settings::from_environment(environment, configured)?;
+        let settings = Settings::from_environment(environment, &configured)?;
         check_size("IMAGE_SIZE", settings.size.as_deref())?;
         check_size("IMAGE_EDIT_SIZE", settings.edit.size.as_deref())?;
         let fallbacks = parse_fallbacks(environment)?;
@@ -55,16 +61,19 @@ impl Snapshot {
             specs.entry(component.description.name.clone()).or_default();
         }
         let context = BindingContext {
-            engines,
+            engines: &engines,
             egress,
             environment,
             settings: &settings,
             has_others: specs.len() > 1,
         };
-        let (mut bindings, mut unavailable) = (BTreeMap::new(), unavailable_engines(engines));
+        let (mut bindings, mut unavailable) = (BTreeMap::new(), unavailable_engines(&engines));
+        let mut has_preferred_starting = false;
         for (name, spec) in specs {
             let Some(component) = engines.get(spec.engine(&name)) else {
                 let engine = spec.engine(&name);
+                let is_preferred = !spec.chat_models.is_empty() || !spec.preferred_by.is_empty();
+                has_preferred_starting |= is_preferred && !engines.starting_files().is_empty();
                 let why = format!("cannot be used: its engine {engine} does not exist");
                 unavailable.insert(name, why);
                 continue;
@@ -86,9 +95,48 @@ impl Snapshot {
             fallbacks,
             aliases,
             settings,
+            engines,
+            configured,
             bindings,
             unavailable,
+            has_preferred_starting,
         })
+    }
+
+    /// True if an engine that is not admitted yet may change which binding a request gets.
+    pub(super) fn is_uncertain(&self, operation: Operation, engine: Option<&str>) -> bool {
+        if self.has_all_engines() {
+            return false;
+        }
+        if let Some(name) = engine {
+            return self.binding(name).is_none();
+        }
+        let (settings, edit) = (&self.settings, &self.settings.edit);
+        let (default, reason) = match operation {
+            Operation::Generate => (&settings.engine, &settings.engine_reason),
+            Operation::Edit => (&edit.engine, &edit.engine_reason),
+        };
+        let is_set = matches!(
+            reason,
+            ChoiceReason::Environment { .. } | ChoiceReason::Stored { .. }
+        );
+        !is_set || self.has_preferred_starting || self.binding(default).is_none()
+    }
+
+    /// False while engines are not admitted yet, as at the first start.
+    #[must_use]
+    pub fn has_all_engines(&self) -> bool {
+        self.engines.starting_files().is_empty()
+    }
+
+    /// True if the default engine can generate, or if the operator disabled that.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let Settings {
+            enabled, engine, ..
+        } = &self.settings;
+        let is_certain = !self.is_uncertain(Operation::Generate, None);
+        !enabled || (is_certain && self.binding(engine).is_some())
     }
 
     /// What a model's name stands for, if it is an alias.

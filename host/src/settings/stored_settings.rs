@@ -22,7 +22,8 @@ const MAX_RECORDED_BYTES: usize = 4096;
 
 /// The settings that administrators store while the server runs.
 pub struct StoredSettings {
-    environment: Environment,
+    /// The environment without the stored settings.
+    environment: ArcSwap<Environment>,
     cipher: SecretCipher,
     store: Store,
     overlay: ArcSwap<Overlay>,
@@ -104,7 +105,7 @@ impl StoredSettings {
         let values = rows.into_iter().map(|row| decode_row(&cipher, row));
         let overlay = Overlay::new(environment, values.collect());
         Ok(Self {
-            environment: environment.clone(),
+            environment: ArcSwap::from_pointee(environment.clone()),
             cipher,
             store,
             overlay: ArcSwap::from_pointee(overlay),
@@ -120,6 +121,18 @@ impl StoredSettings {
     #[must_use]
     pub fn overlay(&self) -> Arc<Overlay> {
         self.overlay.load_full()
+    }
+
+    /// The environment without the stored settings.
+    pub(crate) fn environment(&self) -> Arc<Environment> {
+        self.environment.load_full()
+    }
+
+    /// Replaces the environment below the stored settings. The caller holds the lock.
+    pub(crate) fn replace_environment(&self, environment: Environment) {
+        let rows = self.overlay().rows().clone();
+        self.publish(Overlay::new(&environment, rows));
+        self.environment.store(Arc::new(environment));
     }
 
     /// Waits until no other change is in progress, and prevents others.
@@ -162,7 +175,7 @@ impl StoredSettings {
                 None => removed.push(key.path.clone()),
             }
         }
-        let overlay = Overlay::new(&self.environment, rows);
+        let overlay = Overlay::new(&self.environment.load(), rows);
         let records = changed
             .iter()
             .map(|key| record(user, key, &before, &overlay))

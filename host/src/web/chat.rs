@@ -157,13 +157,19 @@ async fn start_turn(app: &App, user: store::User, body: ChatBody) -> Result<Turn
         origin,
     } = body;
     check_choices(&payload)?;
-    let snapshot = app.jobs.snapshot();
+    let options = ImageOptions::from_payload(&payload);
+    let snapshot = if request.wants_image() || app.chat.models.is_empty() {
+        let engine = options.as_ref().ok().and_then(ImageOptions::engine);
+        app.jobs.snapshot_for_turn(engine.as_deref()).await?
+    } else {
+        app.jobs.snapshot()
+    };
     let wants_image = request.wants_image() || models::is_engine(app, &snapshot, &request);
     let may_create_images = wants_image && auth::may_create_images(app, &user).await?;
     if wants_image && !may_create_images && app.chat.models.is_empty() {
         return Err(ApiError::prohibited());
     }
-    let options = ImageOptions::from_payload(&payload)?;
+    let options = options?;
     let requester = auth::requester(app, &snapshot, &user, request.model.as_deref()).await?;
     Ok(Turn {
         user,

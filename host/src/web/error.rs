@@ -28,6 +28,8 @@ pub(super) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-re
 /// Retry delay sent to a client whose job found the queue full, in milliseconds.
 const QUEUE_FULL_RETRY_MS: u64 = 5000;
 
+/// Retry delay sent to a client whose job waited for engines that are still being compiled, in milliseconds.
+const STARTING_RETRY_MS: u64 = 5000;
 /// Retry delay sent to a client that waited for other writers or searches, in milliseconds.
 const BUSY_RETRY_MS: u64 = 1000;
 /// Retry delay sent to a client whose request found the memory in use, in milliseconds.
@@ -312,6 +314,7 @@ impl From<jobs::Error> for ApiError {
                 }
                 _ => {}
             },
+            jobs::Error::Starting => api.retry_after_ms = Some(STARTING_RETRY_MS),
             jobs::Error::QueueFull(_) => api.retry_after_ms = Some(QUEUE_FULL_RETRY_MS),
             jobs::Error::RateLimited { retry_after } => {
                 api.retry_after_ms = Some(retry_after.as_millis().try_into().unwrap_or(u64::MAX));

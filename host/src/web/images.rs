@@ -115,20 +115,16 @@ async fn generate(
     ImageCreator(user): ImageCreator,
     ValidJson(request): ValidJson<GenerationRequest>,
 ) -> Result<Json<Vec<StoredImage>>, ApiError> {
-    let snapshot = app.jobs.snapshot();
+    let (engine, model) = (request.engine(), request.model());
+    let waited = app.jobs.snapshot_for(Operation::Generate, engine, model);
+    let snapshot = waited.await.map_err(bracketed)?;
     if !snapshot.settings.enabled {
         return Err(ApiError::prohibited());
     }
     app.files.require_room(&user, 0).await?;
     let requester = auth::requester(&app, &snapshot, &user, None).await?;
-    let plan = JobPlan::new(
-        snapshot,
-        Operation::Generate,
-        request.engine(),
-        request.model(),
-        requester,
-    )
-    .map_err(bracketed)?;
+    let plan =
+        JobPlan::new(snapshot, Operation::Generate, engine, model, requester).map_err(bracketed)?;
     let request = request.into_job_request(&plan.binding.component.description);
     let completed = app.jobs.generate(&plan, request, &job_context()).await;
     store_images(&app, &user, completed.map_err(bracketed)?).await
@@ -157,7 +153,9 @@ async fn edit(
     ValidJson(body): ValidJson<EditBody>,
 ) -> Result<Json<Vec<StoredImage>>, ApiError> {
     let EditRequest { image, generation } = body.into_request();
-    let snapshot = app.jobs.snapshot();
+    let (engine, model) = (generation.engine(), generation.model());
+    let waited = app.jobs.snapshot_for(Operation::Edit, engine, model);
+    let snapshot = waited.await.map_err(bracketed)?;
     if !snapshot.settings.edit.enabled {
         return Err(ApiError::prohibited());
     }
@@ -166,14 +164,8 @@ async fn edit(
         .await
         .map_err(ApiError::bracketed)?;
     let requester = auth::requester(&app, &snapshot, &user, None).await?;
-    let plan = JobPlan::new(
-        snapshot,
-        Operation::Edit,
-        generation.engine(),
-        generation.model(),
-        requester,
-    )
-    .map_err(bracketed)?;
+    let plan =
+        JobPlan::new(snapshot, Operation::Edit, engine, model, requester).map_err(bracketed)?;
     let request = generation.into_job_request(&plan.binding.component.description);
     let mask = None;
     let edit = Edit { sources, mask };
@@ -200,7 +192,7 @@ async fn list_models(
     ImageCreator(user): ImageCreator,
 ) -> Result<Json<Vec<ImageModel>>, ApiError> {
     app.jobs.count_model_list(&user.id)?;
-    let snapshot = app.jobs.snapshot();
+    let snapshot = app.jobs.complete_snapshot().await?;
     let requester = auth::requester(&app, &snapshot, &user, None).await?;
     let binding = snapshot.listed_binding(&requester).map_err(bracketed)?;
     let models = app.jobs.listed_models(binding).await.map_err(bracketed)?;

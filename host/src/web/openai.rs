@@ -185,9 +185,9 @@ async fn respond(
         None => Operation::Generate,
         Some(_) => Operation::Edit,
     };
-    let snapshot = app.jobs.snapshot();
-    let requester = auth::requester(&app, &snapshot, &user, None).await?;
     let (engine, model) = (request.engine(), request.model());
+    let snapshot = app.jobs.snapshot_for(operation, engine, model).await?;
+    let requester = auth::requester(&app, &snapshot, &user, None).await?;
     let plan = JobPlan::new(snapshot, operation, engine, model, requester)?;
     let settings = &plan.snapshot.settings;
     let delivery = request.delivery(plan.binding.default_model(), settings.prefers_urls)?;

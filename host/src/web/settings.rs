@@ -138,10 +138,10 @@ impl Setting {
     }
 }
 
-fn all_settings(app: &App) -> Json<Vec<Setting>> {
+async fn all_settings(app: &App) -> Result<Json<Vec<Setting>>, ApiError> {
+    let keys = app.setting_keys().await?.into_iter();
     let overlay = app.settings.overlay();
-    let keys = app.setting_keys().into_iter();
-    Json(keys.map(|key| Setting::new(key, &overlay)).collect())
+    Ok(Json(keys.map(|key| Setting::new(key, &overlay)).collect()))
 }
 
 /// `GET /api/v1/settings`
@@ -153,8 +153,11 @@ fn all_settings(app: &App) -> Json<Vec<Setting>> {
     summary = "List all settings that can be changed while the server runs. For administrators",
     responses((status = 200, description = "the settings, with `********` in place of secrets", body = [Setting])),
 )]
-async fn list(State(app): State<Arc<App>>, _: Administrator) -> Json<Vec<Setting>> {
-    all_settings(&app)
+async fn list(
+    State(app): State<Arc<App>>,
+    _: Administrator,
+) -> Result<Json<Vec<Setting>>, ApiError> {
+    all_settings(&app).await
 }
 
 /// Values by the names of settings. `null` removes the stored value, so that the environment applies.
@@ -179,14 +182,14 @@ async fn update(
     Administrator(administrator): Administrator,
     Json(NewSettings(values)): Json<NewSettings>,
 ) -> Result<Json<Vec<Setting>>, ApiError> {
-    let keys = app.setting_keys();
+    let keys = app.setting_keys().await?;
     let mut changes = Vec::with_capacity(values.len().min(keys.len()));
     for (name, value) in &values {
         let key = find(&keys, name)?;
         changes.extend(change_of(key, value)?);
     }
     app.change_settings(&administrator, changes).await?;
-    Ok(all_settings(&app))
+    all_settings(&app).await
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -39,8 +39,16 @@ pub(crate) struct Memory {
 }
 
 impl BenchServer {
-    /// Starts the server, and waits until it listens. Its log is the file `log` of the data directory.
+    /// Starts the server, and waits until it listens and its engines are compiled. Its log is the file `log` of
+    /// the data directory.
     pub(crate) fn start(options: &ServerOptions) -> Self {
+        let mut server = Self::listen(options);
+        server.wait_for_engines();
+        server
+    }
+
+    /// Starts the server, and waits only until it listens.
+    pub(crate) fn listen(options: &ServerOptions) -> Self {
         let path = options.data_dir.join("log");
         let log = File::options().create(true).append(true).open(&path);
         let mut command = Command::new(pinhole_tests::program());
@@ -66,6 +74,10 @@ impl BenchServer {
             key: key.unwrap(),
             process,
         }
+    }
+
+    pub(crate) fn wait_for_engines(&mut self) {
+        self.process.wait_for_engines().unwrap();
     }
 
     /// CPU time that the process has used so far, in milliseconds.

@@ -53,26 +53,3 @@ impl Goals {
         println!("\n{met} of {} goals met", met + self.missed.get());
     }
 }
-
-/// Median, minimum and maximum.
-pub(crate) struct Spread {
-    pub(crate) median: f64,
-    pub(crate) min: f64,
-    pub(crate) max: f64,
-}
-
-impl Spread {
-    pub(crate) fn of(mut values: Vec<f64>) -> Self {
-        values.sort_by(f64::total_cmp);
-        let last = values.len() - 1;
-        Self {
-            median: values[last / 2],
-            min: values[0],
-            max: values[last],
-        }
-    }
-}
-
-pub(crate) fn median(values: Vec<f64>) -> f64 {
-    Spread::of(values).median
-}

@@ -1,4 +1,4 @@
-//! The sides of a comparison: the upstream without the server, and two APIs of the server.
+//! The sides of a comparison: the upstream without the server, through nginx, and two APIs of the server.
 
 use std::net::SocketAddr;
 use std::sync::Barrier;
@@ -8,10 +8,14 @@ use serde_json::Value;
 
 use crate::bench_server::BenchServer;
 use crate::http_connection::{HttpConnection, encode_request, find};
+use crate::nginx::Nginx;
 use crate::upstream_process::model_name;
 
 /// Maximum length of a stored image that is not deleted after its round.
 const MAX_STORED_BYTES: usize = 100 << 10;
+
+/// OpenAI's API for images.
+const GENERATIONS: &str = "/v1/images/generations";
 
 /// How a side returns an image.
 #[derive(Clone, Copy, PartialEq)]
@@ -23,7 +27,9 @@ enum ImageFormat {
 }
 
 /// One side, with its connections.
-pub(crate) struct Side {
+pub(crate) struct Side<'a> {
+    /// CPU time that its processes have used so far, in milliseconds.
+    cpu_ms: Box<dyn Fn() -> f64 + 'a>,
     address: SocketAddr,
     path: &'static str,
     key: String,
@@ -48,7 +54,7 @@ pub(crate) struct Round {
     /// Of each request.
     pub(crate) wall_ms: Vec<f64>,
     pub(crate) elapsed_secs: f64,
-    /// CPU time of the server for each image.
+    /// CPU time of the side for each image.
     pub(crate) cpu_ms: f64,
     /// Images that are missing or incomplete.
     pub(crate) lost: usize,
@@ -62,29 +68,40 @@ struct ConnectionResult {
     file_urls: Vec<String>,
 }
 
-impl Side {
+impl<'a> Side<'a> {
     /// The upstream, without the server.
     pub(crate) fn direct(upstream: SocketAddr) -> Self {
-        Self::new(upstream, "/v1/images/generations", "k")
+        Self::new(upstream, GENERATIONS, "k", || 0.0)
+    }
+
+    /// The upstream through nginx, which forwards requests and responses as they are.
+    pub(crate) fn nginx(nginx: &'a Nginx) -> Self {
+        Self::new(nginx.address, GENERATIONS, "k", || nginx.cpu_ms())
     }
 
     /// The OpenAI API, which stores nothing.
-    pub(crate) fn openai(server: &BenchServer) -> Self {
-        Self::new(server.address, "/v1/images/generations", &server.key)
+    pub(crate) fn openai(server: &'a BenchServer) -> Self {
+        Self::new(server.address, GENERATIONS, &server.key, || server.cpu_ms())
     }
 
     /// The Open WebUI API, which stores each image.
-    pub(crate) fn stored(server: &BenchServer) -> Self {
+    pub(crate) fn stored(server: &'a BenchServer) -> Self {
         let path = "/api/v1/images/generations";
-        let side = Self::new(server.address, path, &server.key);
+        let side = Self::new(server.address, path, &server.key, || server.cpu_ms());
         Self {
             format: ImageFormat::Url,
             ..side
         }
     }
 
-    fn new(address: SocketAddr, path: &'static str, key: &str) -> Self {
+    fn new(
+        address: SocketAddr,
+        path: &'static str,
+        key: &str,
+        cpu_ms: impl Fn() -> f64 + 'a,
+    ) -> Self {
         Self {
+            cpu_ms: Box::new(cpu_ms),
             address,
             path,
             key: key.to_owned(),
@@ -93,8 +110,8 @@ impl Side {
         }
     }
 
-    /// Sends all requests of a load, and measures the server's CPU time.
-    pub(crate) fn run(&mut self, server: &BenchServer, load: Load) -> Round {
+    /// Sends all requests of a load, and measures the CPU time of the side.
+    pub(crate) fn run(&mut self, load: Load) -> Round {
         while self.connections.len() < load.connections {
             self.connections
                 .push(HttpConnection::open(self.address).unwrap());
@@ -106,7 +123,7 @@ impl Side {
         let request = encode_request("POST", self.path, &self.key, &body.to_string());
         let (format, address) = (self.format, self.address);
         let ready = Barrier::new(load.connections + 1);
-        let cpu_before = server.cpu_ms();
+        let cpu_before = (self.cpu_ms)();
         let (results, elapsed_secs) = std::thread::scope(|scope| {
             let threads: Vec<_> = self
                 .connections
@@ -131,7 +148,7 @@ impl Side {
         let images = load.connections * load.requests;
         let mut round = Round {
             elapsed_secs,
-            cpu_ms: (server.cpu_ms() - cpu_before) / images as f64,
+            cpu_ms: ((self.cpu_ms)() - cpu_before) / images as f64,
             ..Round::default()
         };
         for result in results {

@@ -123,7 +123,7 @@ async fn canceled_job_keeps_its_place_until_an_upstream_without_interrupt_has_fi
     let variables = [("AUTOMATIC1111_BASE_URL", url.as_str())];
     let server = TestServer::with_engine("automatic1111", &variables).await;
     let server = Arc::new(server);
-    let load = || server.app.jobs.engines.load();
+    let load = || server.app.jobs.snapshot().engines.load();
     let canceled = start_job(&server);
     until(|| count_jobs(&upstream) == 1).await;
     canceled.abort();
@@ -154,6 +154,6 @@ async fn canceled_job_without_a_set_concurrency_leaves_its_place_and_its_connect
     let canceled = start_job(&server);
     upstream.wait_for_requests(1).await;
     canceled.abort();
-    until(|| server.app.jobs.engines.load().used == 0).await;
+    until(|| server.app.jobs.snapshot().engines.load().used == 0).await;
     upstream.wait_until_idle().await;
 }

@@ -273,10 +273,8 @@ fn first_start_logs_a_few_short_lines_and_no_refusal() {
         .with("IMAGES_OPENAI_API_KEY", "key")
         .with("IMAGES_GEMINI_API_KEY", "key")
         .with("AUTOMATIC1111_BASE_URL", "http://127.0.0.1:9");
-    let mut server = program.serve();
-    let mut line = String::new();
-    server.out.read_line(&mut line).unwrap();
-    let address = line.trim().strip_prefix("metrics: http://").unwrap();
+    let server = program.serve();
+    let address = server.lines[4].strip_prefix("metrics: http://").unwrap();
     let address = address.strip_suffix("/metrics").unwrap().parse().unwrap();
     let (_, metrics) = http(address, "GET", "/metrics", "", "");
     let refusals = metrics

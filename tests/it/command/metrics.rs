@@ -12,16 +12,9 @@ fn program(names: &[&str]) -> Program {
 }
 
 /// The address of the metrics: the line after the four lines of each start.
-fn watched(serving: &mut RunningServer) -> SocketAddr {
-    let mut line = String::new();
-    serving.out.read_line(&mut line).unwrap();
-    let address = line.strip_prefix("metrics: http://").unwrap();
-    address
-        .trim_end()
-        .strip_suffix("/metrics")
-        .unwrap()
-        .parse()
-        .unwrap()
+fn watched(serving: &RunningServer) -> SocketAddr {
+    let address = serving.lines[4].strip_prefix("metrics: http://").unwrap();
+    address.strip_suffix("/metrics").unwrap().parse().unwrap()
 }
 
 /// Each value by name and labels.
@@ -44,7 +37,7 @@ async fn metrics_count_jobs_requests_and_refusals() {
         .with("HOSTILE_BASE_URL", &upstream.url());
     fs::write(program.path("engines/torn.wasm"), b"\0asm").unwrap();
     let mut serving = program.serve();
-    let metrics = watched(&mut serving);
+    let metrics = watched(&serving);
     let before = values(metrics);
     assert_eq!(before[r#"pinhole_refusals_total{kind="admission"}"#], 1.0);
     assert_eq!(before[r#"pinhole_refusals_total{kind="grant"}"#], 0.0);
@@ -111,7 +104,7 @@ async fn metrics_show_current_slots() {
         .with("PINHOLE_SLOTS", "1")
         .with("HOSTILE_BASE_URL", &upstream.url());
     let mut serving = program.serve();
-    let metrics = watched(&mut serving);
+    let metrics = watched(&serving);
     let key = serving.key();
     let address = serving.address();
     let draw = || {

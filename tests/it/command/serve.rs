@@ -20,6 +20,10 @@ fn serve_prints_four_lines_and_the_key_only_to_a_file() {
     );
     assert_eq!(
         first.lines[2],
+        "engines: compiling hostile.wasm, sketch.wasm"
+    );
+    assert_eq!(
+        first.lines[4],
         "engines: hostile, sketch (current: sketch, by default; IMAGE_GENERATION_ENGINE selects another)"
     );
     let key_file = program.path("data").join("administrator-key");
@@ -39,11 +43,13 @@ fn serve_prints_four_lines_and_the_key_only_to_a_file() {
     assert_eq!(http(address, "GET", "/health", "", "").0, 200);
     assert_eq!(http(address, "GET", path, &key, "").0, 404);
     assert_eq!(http(address, "GET", path, "sk-another", "").0, 401);
+    let first_engines = first.lines[4].clone();
     first.signal("TERM");
     let (status, rest) = first.end();
     assert_eq!((status.code(), rest.as_str()), (Some(0), ""));
 
     let second = program.serve();
+    assert_eq!(second.lines[2], first_engines);
     assert_eq!(
         second.lines[3],
         format!("administrator key: in {}", key_file.display())

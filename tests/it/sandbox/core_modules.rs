@@ -11,7 +11,8 @@ fn core_component(name: &str) -> Vec<u8> {
 async fn core_server(name: &str) -> TestServer {
     let engines = engine_dir_of(&[("core.wasm", &core_component(name))]);
     let server = TestServer::start(&[("PINHOLE_ENGINES", engines.path().to_str().unwrap())]).await;
-    let refused = server.app.jobs.engines.rejected_files();
+    let snapshot = server.app.jobs.snapshot();
+    let refused = snapshot.engines.rejected_files();
     assert!(refused.is_empty(), "{name}: {refused:?}");
     server
 }
@@ -31,8 +32,9 @@ async fn rejections(files: &[(&str, &[u8])]) -> Vec<(String, String)> {
     let all = [files, &[("z-good.wasm", good.as_slice())]].concat();
     let engines = engine_dir_of(&all);
     let server = TestServer::start(&[("PINHOLE_ENGINES", engines.path().to_str().unwrap())]).await;
-    assert!(server.app.jobs.engines.get("core").is_some());
-    let refused = server.app.jobs.engines.rejected_files();
+    assert!(server.app.jobs.snapshot().engines.get("core").is_some());
+    let snapshot = server.app.jobs.snapshot();
+    let refused = snapshot.engines.rejected_files();
     assert_eq!(refused.len(), files.len(), "{refused:?}");
     let pairs = refused.iter();
     pairs
@@ -177,7 +179,8 @@ async fn nested_components_share_limits() {
         let engines = engine_dir_of(&[("core.wasm", &within)]);
         let path = engines.path().to_str().unwrap();
         let server = TestServer::start(&[("PINHOLE_ENGINES", path)]).await;
-        let refused = server.app.jobs.engines.rejected_files();
+        let snapshot = server.app.jobs.snapshot();
+        let refused = snapshot.engines.rejected_files();
         assert!(refused.is_empty(), "{refused:?}");
     }
 

@@ -8,7 +8,8 @@ async fn wasi_has_no_files_network_or_environment() {
     let path = engines.path().to_str().unwrap();
     let variables = [("PINHOLE_ENGINES", path), ("WASIP2_NOTE", "a note")];
     let server = TestServer::start(&variables).await;
-    let component = server.app.jobs.engines.get("wasip2").unwrap();
+    let snapshot = server.app.jobs.snapshot();
+    let component = snapshot.engines.get("wasip2").unwrap();
     assert!(
         component
             .imports

@@ -93,7 +93,7 @@ async fn progress_is_redacted() {
         parameters: "{}".to_owned(),
     };
     let limits = Limits::job(std::time::Duration::from_secs(60));
-    let engines = &fixture.server.app.jobs.engines;
+    let engines = &fixture.server.app.jobs.snapshot().engines;
     let bound = binding.generate_settings().unwrap();
     let call = engines.call(&binding.component, bound, &control, limits);
     call.generate(job).await.unwrap();

@@ -98,7 +98,8 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_name_only_variables_that_exist() {
     let server = TestServer::start(&[]).await;
-    let engines = server.app.jobs.engines.admitted();
+    let snapshot = server.app.jobs.snapshot();
+    let engines = snapshot.engines.admitted();
     let keys = setting_keys(engines.map(|engine| &engine.description));
     let mut known: BTreeSet<String> = keys
         .into_iter()

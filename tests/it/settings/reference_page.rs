@@ -68,7 +68,12 @@ async fn settings_page_is_current() {
     let jobs = Jobs::open(&config, AuditLog::default(), Decoder::default())
         .await
         .unwrap();
-    let engines: Vec<_> = jobs.engines.admitted().map(|it| &it.description).collect();
+    let snapshot = jobs.snapshot();
+    let engines: Vec<_> = snapshot
+        .engines
+        .admitted()
+        .map(|it| &it.description)
+        .collect();
     let names: Vec<&str> = engines.iter().map(|engine| engine.name.as_str()).collect();
     let (of_engines, of_server): (Vec<_>, Vec<_>) = setting_keys(engines.iter().copied())
         .into_iter()

@@ -14,10 +14,11 @@ use cap_std::fs::Dir;
 use pinhole_ground::guard::Refusal;
 use pinhole_ground::text::hex;
 use sha2::{Digest, Sha256};
+use wasmtime::component::Component as Code;
 
 use crate::call;
 use crate::component::Component;
-use crate::component_code::load_or_compile;
+use crate::component_code::{compile, load};
 use crate::component_files::read_component;
 use crate::contract::ImageEnginePre;
 use crate::cpu_meter::LastComputing;
@@ -36,10 +37,41 @@ pub(crate) async fn admit(
     directory: &Dir,
     file: &str,
 ) -> Result<Component, Refusal> {
+    let (bytes, digest) = read(directory, file)?;
+    let code = match load(sandbox, &digest).await? {
+        Some(code) => code,
+        None => compile(sandbox, file, &digest, bytes).await?,
+    };
+    admit_code(sandbox, file, digest, code).await
+}
+
+/// Admits one component file if its code is stored. `None` if it must be compiled first.
+pub(crate) async fn admit_stored(
+    sandbox: &Arc<Sandbox>,
+    directory: &Dir,
+    file: &str,
+) -> Result<Option<Component>, Refusal> {
+    let (_, digest) = read(directory, file)?;
+    match load(sandbox, &digest).await? {
+        Some(code) => admit_code(sandbox, file, digest, code).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Reads a component file. Returns its bytes and its digest.
+fn read(directory: &Dir, file: &str) -> Result<(Vec<u8>, String), Refusal> {
     let bytes = read_component(directory, file)?;
     check_kind(&bytes)?;
     let digest = hex(&Sha256::digest(&bytes));
-    let code = load_or_compile(sandbox, file, &digest, bytes).await?;
+    Ok((bytes, digest))
+}
+
+async fn admit_code(
+    sandbox: &Arc<Sandbox>,
+    file: &str,
+    digest: String,
+    code: Code,
+) -> Result<Component, Refusal> {
     let imports = check_world(&sandbox.engine, &code)?;
     let pre = sandbox
         .linker

@@ -11,7 +11,7 @@ mod confinement;
 
 use pinhole_ground::text::plain;
 
-pub use child::compile_input;
+pub use child::{compile_input, compile_portably};
 pub use compiler::Compiler;
 
 /// Compilations that run at the same time.
@@ -28,6 +28,8 @@ pub struct CompileLimits {
     pub memory_bytes: u64,
     /// CPU time of all its threads together.
     pub cpu_secs: u64,
+    /// Requests wait for it, and no call runs: it starts with the server's own priority.
+    pub is_urgent: bool,
 }
 
 /// The reason for a file that the compiler does not accept.

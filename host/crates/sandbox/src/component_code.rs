@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pinhole_ground::guard::Refusal;
 use pinhole_ground::metrics;
+use tokio::sync::oneshot;
 use tokio::task::JoinError;
 use tokio::time::{Instant, timeout};
 use wasmtime::component::Component as Code;
@@ -18,18 +19,23 @@ pub const PROGRESS_TARGET: &str = "pinhole::progress";
 /// How long a compilation takes without a log line.
 const SHORT_COMPILE: Duration = Duration::from_secs(1);
 
-/// Loads a component's code from the store, or compiles and stores it.
+/// Loads a component's code from the store; `None` if it is not there.
+pub(crate) async fn load(sandbox: &Arc<Sandbox>, digest: &str) -> Result<Option<Code>, Refusal> {
+    let (sandbox, digest) = (sandbox.clone(), digest.to_owned());
+    tokio::task::spawn_blocking(move || sandbox.compiled.load(&sandbox.engine, &digest))
+        .await
+        .map_err(|error| task_failure(&error))
+}
+
+/// Compiles a component and stores its code. Dropping the future ends the compiler.
 ///
 /// The refusal's reason is for the operator and follows the file's name.
-pub(crate) async fn load_or_compile(
+pub(crate) async fn compile(
     sandbox: &Arc<Sandbox>,
     file: &str,
     digest: &str,
     bytes: Vec<u8>,
 ) -> Result<Code, Refusal> {
-    if let Some(code) = load_stored(sandbox.clone(), digest.to_owned()).await? {
-        return Ok(code);
-    }
     let _permit = sandbox.compiles.acquire().await;
     let compiled = compile_and_store(sandbox.clone(), digest.to_owned(), bytes);
     let mut compiled = std::pin::pin!(compiled);
@@ -46,22 +52,24 @@ pub(crate) async fn load_or_compile(
     }
 }
 
-async fn load_stored(sandbox: Arc<Sandbox>, digest: String) -> Result<Option<Code>, Refusal> {
-    tokio::task::spawn_blocking(move || sandbox.compiled.load(&sandbox.engine, &digest))
-        .await
-        .map_err(|error| task_failure(&error))
-}
-
 async fn compile_and_store(
     sandbox: Arc<Sandbox>,
     digest: String,
     bytes: Vec<u8>,
 ) -> Result<Code, Refusal> {
     let runtime = tokio::runtime::Handle::current();
+    // Held by this future alone: the thread notices that it was dropped.
+    let (_caller, caller_dropped) = oneshot::channel::<()>();
     // The child's parent-death signal is bound to the thread that starts it, so that thread waits for it.
     tokio::task::spawn_blocking(move || {
         let start = Instant::now();
-        let compiled = runtime.block_on(sandbox.compiler.compile(&bytes));
+        let is_idle = || sandbox.queue.load().used == 0;
+        let compiled = runtime.block_on(async {
+            tokio::select! {
+                compiled = sandbox.compiler.compile(&bytes, is_idle) => compiled,
+                _ = caller_dropped => Err("was not compiled: the server stopped".into()),
+            }
+        });
         metrics::count_compile(start.elapsed(), compiled.is_ok());
         sandbox
             .compiled

@@ -1,6 +1,6 @@
-//! All engines of a server, by name.
+//! The engines of a server at one moment, by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::call::{self, Call};
 use crate::component::{Component, RejectedFile};
 use crate::contract::{Description, ErrorKind};
 use crate::engine_settings::EngineSettings;
+use crate::engine_start::EngineStart;
 use crate::error::Error;
 use crate::grant::{Grant, GrantStore, Right};
 use crate::job_context::JobContext;
@@ -22,16 +23,19 @@ use crate::pending_approval::PendingApproval;
 use crate::resolved_settings::{ResolvedSettings, SettingProblem};
 use crate::sandbox::{Options, Sandbox};
 
-/// All engines of a server: the components that serve, those that wait for approval, and the files that
-/// were rejected.
+/// The engines of a server at one moment: the components that serve, those that wait for approval, and the
+/// files that were rejected or are not admitted yet. Clones share all that is large.
+#[derive(Clone)]
 pub struct Engines {
     pub(crate) sandbox: Arc<Sandbox>,
     /// The directory of component files.
-    pub(crate) directory: Dir,
-    pub(crate) grants: GrantStore,
+    pub(crate) directory: Arc<Dir>,
+    pub(crate) grants: Arc<GrantStore>,
     pub(crate) admitted: BTreeMap<String, Arc<Component>>,
     pub(crate) pending: Vec<PendingApproval>,
     pub(crate) rejected: Vec<RejectedFile>,
+    /// The files that are not admitted yet, such as those that are being compiled.
+    pub(crate) starting: BTreeSet<String>,
     /// The engines that were granted what they declare when this process opened them.
     pub(crate) granted_names: Vec<String>,
 }
@@ -42,6 +46,13 @@ impl Engines {
     /// A bad file does not fail the call: it is among [`Self::rejected_files`]. Fails if a directory is
     /// unusable.
     pub async fn open(options: &Options) -> Result<Self> {
+        let mut start = EngineStart::new(options).await?;
+        while start.next().await? {}
+        Ok(start.engines())
+    }
+
+    /// No engine yet.
+    pub(crate) fn none(options: &Options) -> Result<Self> {
         let sandbox = Arc::new(Sandbox::new(options)?);
         let directory = data_dir::open(&options.engines).with_context(|| {
             format!(
@@ -49,17 +60,16 @@ impl Engines {
                 options.engines.display()
             )
         })?;
-        let mut engines = Self {
+        Ok(Self {
             sandbox,
-            directory,
-            grants: GrantStore::open(&options.data)?,
+            directory: Arc::new(directory),
+            grants: Arc::new(GrantStore::open(&options.data)?),
             admitted: BTreeMap::new(),
             pending: Vec::new(),
             rejected: Vec::new(),
+            starting: BTreeSet::new(),
             granted_names: Vec::new(),
-        };
-        engines.register_all(options.first_use).await?;
-        Ok(engines)
+        })
     }
 
     /// The component of an engine that serves.
@@ -82,6 +92,12 @@ impl Engines {
     #[must_use]
     pub fn rejected_files(&self) -> &[RejectedFile] {
         &self.rejected
+    }
+
+    /// The files that are not admitted yet. While there are any, an engine of any name may follow.
+    #[must_use]
+    pub fn starting_files(&self) -> &BTreeSet<String> {
+        &self.starting
     }
 
     #[must_use]

@@ -1,7 +1,8 @@
-//! Parts of the sandbox that `tests/fuzz` tests directly. Not an interface for other crates.
+//! Parts of the sandbox that `tests/fuzz` tests and benchmarks use directly. Not an interface for other crates.
 
 pub use crate::admission::{check_description, check_kind, check_world};
 pub use crate::call::describe;
+pub use crate::compile::compile_portably;
 pub use crate::component::Pre;
 pub use crate::cpu_meter::{CpuMeter, LastComputing};
 pub use crate::epoch_clock::EpochClock;

@@ -8,7 +8,7 @@
 //!
 //! # How
 //!
-//! - [`Engines::open`] reads each component file once. *Admission* checks size, kind, imports and the
+//! - [`EngineStart`] reads each component file once. *Admission* checks size, kind, imports and the
 //!   component's description; a child process with limits *compiles* it.
 //! - The *registry* compares what a component declares with its [grant]. A component that
 //!   declares more waits for approval, and a copy of the granted one serves.
@@ -21,7 +21,7 @@
 //!
 //! | modules | purpose |
 //! |---|---|
-//! | `engines`, `registry`, `component`, `pending_approval` | which components serve |
+//! | `engines`, `engine_start`, `registry`, `component`, `pending_approval` | which components serve |
 //! | `admission`, `component_files`, `component_code`, `compile`, `compiled_store` | from a file to a validated component |
 //! | [`grant`], [`engine_settings`], `resolved_settings` | what an engine may do, and its settings |
 //! | `sandbox`, `wasmtime_engine`, `epoch_clock`, `guest_runtime`, `queue`, `limits` | what calls share, and their limits |
@@ -41,6 +41,7 @@ mod component_files;
 pub mod contract;
 mod cpu_meter;
 pub mod engine_settings;
+mod engine_start;
 mod engines;
 mod epoch_clock;
 mod error;
@@ -86,6 +87,7 @@ pub use compile::{CompileLimits, Compiler, MAX_CODE_BYTES, compile_input};
 pub use component::{Component, RejectedFile};
 pub use component_code::PROGRESS_TARGET;
 pub use component_files::{MAX_COMPONENT_BYTES, MAX_FILES};
+pub use engine_start::EngineStart;
 pub use engines::Engines;
 pub use error::Error;
 pub use instance::Edit;

@@ -36,17 +36,17 @@ const MAX_FILE_NAME_BYTES: usize = 100;
 const MAX_LISTED_NAMES: usize = 10;
 
 /// The state before any component is activated.
-struct InitialState {
-    first_use: FirstUse,
-    /// The engine names that components of the directory use.
-    claimed_names: BTreeSet<String>,
+pub(crate) struct InitialState {
+    pub(crate) first_use: FirstUse,
+    /// The engine names that components of the directory use. Complete when all files are admitted.
+    pub(crate) claimed_names: BTreeSet<String>,
     /// All readable grants, by engine name.
-    grants: BTreeMap<String, Grant>,
+    pub(crate) grants: BTreeMap<String, Grant>,
 }
 
 impl InitialState {
     /// The engine that a file was when it was last granted.
-    fn previous_engine(&self, file: &str) -> Option<&str> {
+    pub(crate) fn previous_engine(&self, file: &str) -> Option<&str> {
         let is_renamed = |grant: &Grant| Guard::RenamedEngine.applies(grant.file == file);
         self.grants
             .iter()
@@ -56,38 +56,8 @@ impl InitialState {
 }
 
 impl Engines {
-    /// Admits all component files, and activates those that their grants allow.
-    pub(crate) async fn register_all(&mut self, first_use: FirstUse) -> Result<()> {
-        let mut claims: BTreeMap<String, Vec<Component>> = BTreeMap::new();
-        for file in self.list_files()? {
-            match admit(&self.sandbox, &self.directory, &file).await {
-                Ok(component) => {
-                    let name = component.description.name.clone();
-                    claims.entry(name).or_default().push(component);
-                }
-                Err(refusal) => self.reject(file, refusal),
-            }
-        }
-        let initial = InitialState {
-            first_use,
-            claimed_names: claims.keys().cloned().collect(),
-            grants: self.grants.load_all()?,
-        };
-        for (name, components) in claims {
-            let Some(component) = self.resolve_conflict(&name, components) else {
-                continue;
-            };
-            let file = component.file.clone();
-            if let Err(refusal) = self.register(component, &initial).await {
-                self.reject(file, refusal);
-            }
-        }
-        self.log_granted();
-        self.grants.remove_orphaned_copies()
-    }
-
     /// Logs the engines that were granted what they declare, in one line.
-    fn log_granted(&self) {
+    pub(crate) fn log_granted(&self) {
         let count = self.granted_names.len();
         if count == 0 {
             return;
@@ -103,7 +73,7 @@ impl Engines {
     }
 
     /// The names of the component files, in alphabetical order.
-    fn list_files(&mut self) -> Result<Vec<String>> {
+    pub(crate) fn list_files(&mut self) -> Result<Vec<String>> {
         let unreadable = || "cannot read the engine directory".to_owned();
         let mut files = Vec::new();
         for entry in self.directory.entries().with_context(unreadable)? {
@@ -126,7 +96,7 @@ impl Engines {
         Ok(files)
     }
 
-    fn reject(&mut self, file: String, refusal: Refusal) {
+    pub(crate) fn reject(&mut self, file: String, refusal: Refusal) {
         let Refusal { guard, reason } = refusal;
         self.sandbox.audit.record(&Event {
             kind: RefusalKind::Admission,
@@ -145,17 +115,25 @@ impl Engines {
 
     /// Chooses among several components with one engine name: the granted one, else the one from the
     /// granted file, else the first in alphabetical order. The others are rejected.
-    fn resolve_conflict(
+    pub(crate) fn resolve_conflict(
         &mut self,
         name: &str,
         mut components: Vec<Component>,
     ) -> Option<Component> {
+        let reason = |file: &str| format!("names its engine {name}, as {file} already does");
+        if let Some(serving) = self.admitted.get(name).map(|it| it.file.clone()) {
+            for other in components {
+                self.reject(other.file, Guard::EngineNames.refuse(reason(&serving)));
+            }
+            return None;
+        }
         let grant = self.grants.load(name).ok().flatten().unwrap_or_default();
         let has_digest = |it: &Component| Guard::EngineNames.applies(it.digest == grant.digest);
         let has_file = |it: &Component| Guard::EngineNames.applies(it.file == grant.file);
         let index = components
             .iter()
-            .position(has_digest)
+            .position(|it| has_digest(it) && has_file(it))
+            .or_else(|| components.iter().position(has_digest))
             .or_else(|| components.iter().position(has_file))
             .unwrap_or_default();
         if index >= components.len() {
@@ -163,14 +141,14 @@ impl Engines {
         }
         let chosen = components.remove(index);
         for other in components {
-            let reason = format!("names its engine {name}, as {} already does", chosen.file);
+            let reason = reason(&chosen.file);
             self.reject(other.file, Guard::EngineNames.refuse(reason));
         }
         Some(chosen)
     }
 
     /// Activates a component or holds it for approval. Fails if neither is possible.
-    async fn register(
+    pub(crate) async fn register(
         &mut self,
         component: Component,
         initial: &InitialState,

@@ -28,6 +28,8 @@ pub(crate) fn compile_config() -> Config {
 /// It allocates from a pool, which reuses memory between calls, if the machine has the address space.
 pub(crate) fn new_engine(slots: u32) -> wasmtime::Result<Engine> {
     let mut config = compile_config();
+    // Otherwise the stacks of the most calls that ever ran at once would stay in memory.
+    config.async_stack_zeroing(true);
     if PoolingAllocationConfig::is_pagemap_scan_available() {
         let pool = InstanceAllocationStrategy::Pooling(pool_config(slots));
         config.allocation_strategy(pool);
@@ -62,6 +64,7 @@ fn pool_config(slots: u32) -> PoolingAllocationConfig {
         .max_unused_warm_slots(64)
         .linear_memory_keep_resident(1 << 20)
         .table_keep_resident(16 << 10)
+        .async_stack_keep_resident(8 << 10)
         .pagemap_scan(wasmtime::Enabled::Auto);
     pool
 }

@@ -164,7 +164,7 @@ async fn change_default_permissions(
     let current = app.accounts.rules().all_users_may_create_images;
     let wanted = features.image_generation.unwrap_or(current);
     if wanted != current {
-        let keys = app.setting_keys();
+        let keys = app.setting_keys().await?;
         let key = keys.iter().find(|key| key.name == IMAGE_GENERATION_SETTING);
         let change = match key {
             Some(key) => Change::new(key, &wanted.into())

@@ -8,8 +8,9 @@ use utoipa::ToSchema;
 
 use super::request::ChatRequest;
 use crate::app::App;
-use crate::jobs::Snapshot;
+use crate::jobs::{Operation, Snapshot};
 use crate::web::auth::User;
+use crate::web::error::ApiError;
 use crate::web::extractors::Json;
 
 #[derive(Serialize, ToSchema)]
@@ -70,11 +71,17 @@ enum ConnectionType {
     summary = "List the language models, or else the engine that generates images",
     responses((status = 200, description = "the models", body = ChatModels)),
 )]
-pub(super) async fn list(State(app): State<Arc<App>>, _: User) -> Json<ChatModels> {
-    let snapshot = app.jobs.snapshot();
-    if app.chat.models.is_empty() && snapshot.settings.enabled {
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    _: User,
+) -> Result<Json<ChatModels>, ApiError> {
+    if app.chat.models.is_empty() && app.jobs.snapshot().settings.enabled {
+        let snapshot = app
+            .jobs
+            .snapshot_for(Operation::Generate, None, None)
+            .await?;
         let data = vec![ChatModel::engine(&snapshot.settings.engine)];
-        return Json(ChatModels { data });
+        return Ok(Json(ChatModels { data }));
     }
     let models = app.chat.models.all().await.into_iter();
     let data = models.map(|(model, is_local)| ChatModel {
@@ -89,7 +96,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, _: User) -> Json<ChatModel
             ConnectionType::External
         },
     });
-    Json(ChatModels {
+    Ok(Json(ChatModels {
         data: data.collect(),
-    })
+    }))
 }

@@ -27,8 +27,11 @@ use image_settings::ImageSettings;
     summary = "Read the image settings. For administrators",
     responses((status = 200, description = "the settings; a secret that is set is `********`", body = ImageSettings)),
 )]
-pub(super) async fn describe(State(app): State<Arc<App>>, _: Administrator) -> Json<ImageSettings> {
-    Json(Form::new(&app).into_settings())
+pub(super) async fn describe(
+    State(app): State<Arc<App>>,
+    _: Administrator,
+) -> Result<Json<ImageSettings>, ApiError> {
+    Ok(Json(Form::new(&app).await?.into_settings()))
 }
 
 /// `POST /api/v1/images/config/update`
@@ -52,7 +55,7 @@ pub(super) async fn update(
     Administrator(user): Administrator,
     ValidJson(settings): ValidJson<ImageSettings>,
 ) -> Result<Json<ImageSettings>, ApiError> {
-    let changes = Form::new(&app).changes(settings)?;
+    let changes = Form::new(&app).await?.changes(settings)?;
     app.change_settings(&user, changes).await?;
-    Ok(Json(Form::new(&app).into_settings()))
+    Ok(Json(Form::new(&app).await?.into_settings()))
 }

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::web::auth::Administrator;
+use crate::web::error::ApiError;
 use crate::web::extractors::Json;
 
 #[derive(Serialize, ToSchema)]
@@ -25,11 +26,14 @@ pub(super) struct ImageEngine {
     summary = "List the engines and their named configurations. For administrators",
     responses((status = 200, description = "the engines, by name", body = [ImageEngine])),
 )]
-pub(super) async fn list(State(app): State<Arc<App>>, _: Administrator) -> Json<Vec<ImageEngine>> {
-    let snapshot = app.jobs.snapshot();
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    _: Administrator,
+) -> Result<Json<Vec<ImageEngine>>, ApiError> {
+    let snapshot = app.jobs.complete_snapshot().await?;
     let engines = snapshot.bindings().map(|binding| ImageEngine {
         name: binding.name.clone(),
         can_edit: binding.component.description.abilities.edit,
     });
-    Json(engines.collect())
+    Ok(Json(engines.collect()))
 }

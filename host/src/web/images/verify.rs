@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::valid_json::{Fields, FromFields, ValidJson};
 use crate::app::App;
-use crate::jobs::Error;
+use crate::jobs::{Error, Operation};
 use crate::web::auth::Administrator;
 use crate::web::error::ApiError;
 use crate::web::extractors::{Json, Query};
@@ -51,7 +51,10 @@ pub(super) async fn verify_configured(
 ) -> Result<Json<bool>, ApiError> {
     app.jobs.count_verification(&user.id)?;
     let detail = "Oops! The URL you provided is invalid. Please double-check and try again.";
-    let snapshot = app.jobs.snapshot();
+    let snapshot = app
+        .jobs
+        .snapshot_for(Operation::Generate, None, None)
+        .await?;
     let outcome = async {
         let binding = snapshot.operator_binding(None)?;
         app.jobs.verify(binding).await
@@ -80,7 +83,10 @@ pub(super) async fn verify_url(
 ) -> Result<Json<bool>, ApiError> {
     app.jobs.count_verification(&user.id)?;
     let key = key.filter(|key| !key.is_empty());
-    let snapshot = app.jobs.snapshot();
+    let snapshot = app
+        .jobs
+        .snapshot_for(Operation::Generate, Some(&engine), None)
+        .await?;
     let binding = match snapshot.binding(&engine) {
         Some(binding) if !binding.component.description.upstreams.is_empty() => binding,
         _ => {
@@ -172,7 +178,10 @@ pub(super) async fn describe_verification(
     Query(EngineToVerify { engine }): Query<EngineToVerify>,
 ) -> Result<Json<VerificationReport>, ApiError> {
     app.jobs.count_verification(&user.id)?;
-    let snapshot = app.jobs.snapshot();
+    let snapshot = app
+        .jobs
+        .snapshot_for(Operation::Generate, engine.as_deref(), None)
+        .await?;
     let binding = snapshot.operator_binding(engine.as_deref())?;
     let found = app.jobs.verify(binding).await.map_err(|error| {
         failure(error, |error| {

@@ -41,7 +41,7 @@ impl ImageModel {
         if let Some(configured) = Self::find_configured(app, user, name).await? {
             return Ok(Some(configured));
         }
-        let snapshot = app.jobs.snapshot();
+        let snapshot = app.jobs.complete_snapshot().await?;
         let requester = auth::requester(app, &snapshot, user, None).await?;
         let Ok(binding) = snapshot.listed_binding(&requester) else {
             return Ok(None);
@@ -60,7 +60,7 @@ impl ImageModel {
         user: &User,
         name: &str,
     ) -> Result<Option<Self>, ApiError> {
-        let snapshot = app.jobs.snapshot();
+        let snapshot = app.jobs.complete_snapshot().await?;
         let requester = auth::requester(app, &snapshot, user, None).await?;
         if snapshot
             .usable_aliases(&requester)
@@ -93,9 +93,9 @@ impl ImageModel {
         user: &User,
         operation: Operation,
     ) -> Result<JobPlan, ApiError> {
-        let snapshot = app.jobs.snapshot();
-        let requester = auth::requester(app, &snapshot, user, None).await?;
         let (engine, model) = (self.engine.as_deref(), self.model.as_deref());
+        let snapshot = app.jobs.snapshot_for(operation, engine, model).await?;
+        let requester = auth::requester(app, &snapshot, user, None).await?;
         Ok(JobPlan::new(snapshot, operation, engine, model, requester)?)
     }
 

@@ -120,7 +120,7 @@ async fn image_models(app: &App, user: &store::User) -> Result<Vec<OpenAiModel>,
     if !auth::may_create_images(app, user).await? {
         return Ok(Vec::new());
     }
-    let snapshot = app.jobs.snapshot();
+    let snapshot = app.jobs.complete_snapshot().await?;
     let requester = auth::requester(app, &snapshot, user, None).await?;
     let aliases = snapshot
         .usable_aliases(&requester)

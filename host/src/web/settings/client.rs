@@ -117,20 +117,20 @@ pub(super) struct TaskSettings {
 }
 
 impl TaskSettings {
-    fn current(app: &App) -> Self {
+    async fn current(app: &App) -> Result<Self, ApiError> {
+        let keys = app.setting_keys().await?;
         let overlay = app.settings.overlay();
-        let keys = app.setting_keys();
         let text = |name: &str| {
             let key = keys.iter().find(|key| key.name == name)?;
             Some(overlay.text(key).unwrap_or_default().to_owned())
         };
-        Self {
+        Ok(Self {
             task_model: text("TASK_MODEL"),
             task_model_external: text("TASK_MODEL_EXTERNAL"),
             image_prompt_generation_prompt_template: text(
                 "IMAGE_PROMPT_GENERATION_PROMPT_TEMPLATE",
             ),
-        }
+        })
     }
 
     /// The names of the settings with their values.
@@ -155,8 +155,11 @@ impl TaskSettings {
     summary = "Return the language models that rewrite prompts, and their template",
     responses((status = 200, description = "the settings", body = TaskSettings)),
 )]
-pub(super) async fn task_settings(State(app): State<Arc<App>>, _: User) -> Json<TaskSettings> {
-    Json(TaskSettings::current(&app))
+pub(super) async fn task_settings(
+    State(app): State<Arc<App>>,
+    _: User,
+) -> Result<Json<TaskSettings>, ApiError> {
+    Ok(Json(TaskSettings::current(&app).await?))
 }
 
 /// `POST /api/v1/tasks/config/update`. Omitted fields keep their current value.
@@ -177,8 +180,8 @@ pub(super) async fn update_task_settings(
     Administrator(administrator): Administrator,
     Json(new): Json<TaskSettings>,
 ) -> Result<Json<TaskSettings>, ApiError> {
-    let keys = app.setting_keys();
-    let old = TaskSettings::current(&app).into_values();
+    let keys = app.setting_keys().await?;
+    let old = TaskSettings::current(&app).await?.into_values();
     let mut changes = Vec::new();
     for ((name, value), (_, old_value)) in new.into_values().into_iter().zip(old) {
         if value.is_some() && value != old_value {
@@ -186,5 +189,5 @@ pub(super) async fn update_task_settings(
         }
     }
     app.change_settings(&administrator, changes).await?;
-    Ok(Json(TaskSettings::current(&app)))
+    Ok(Json(TaskSettings::current(&app).await?))
 }

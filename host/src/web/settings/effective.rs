@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::jobs::Snapshot;
 use crate::settings::ChoiceReason;
 use crate::web::auth::Administrator;
+use crate::web::error::ApiError;
 use crate::web::extractors::Json;
 
 /// Settings that apply now.
@@ -118,6 +119,7 @@ impl EffectiveSettings {
 pub(super) async fn effective(
     State(app): State<Arc<App>>,
     _: Administrator,
-) -> Json<EffectiveSettings> {
-    Json(EffectiveSettings::new(&app.jobs.snapshot()))
+) -> Result<Json<EffectiveSettings>, ApiError> {
+    let snapshot = app.jobs.complete_snapshot().await?;
+    Ok(Json(EffectiveSettings::new(&snapshot)))
 }

@@ -23,8 +23,11 @@ use crate::web::extractors::Json;
     summary = "Export the stored settings without secrets. For administrators",
     responses((status = 200, description = "a tree of dotted paths, with `********` in place of secrets", body = Value)),
 )]
-pub(super) async fn export(State(app): State<Arc<App>>, _: Administrator) -> Json<Value> {
-    Json(stored_tree(&app))
+pub(super) async fn export(
+    State(app): State<Arc<App>>,
+    _: Administrator,
+) -> Result<Json<Value>, ApiError> {
+    Ok(Json(stored_tree(&app).await?))
 }
 
 /// Tree of settings to store.
@@ -54,7 +57,7 @@ pub(super) async fn import(
 ) -> Result<Json<Value>, ApiError> {
     let tree = Value::Object(config);
     let mut changes = Vec::new();
-    for key in app.setting_keys() {
+    for key in app.setting_keys().await? {
         match value_at(&tree, &key.path) {
             Some(value) => changes.extend(change_of(&key, value)?),
             None if key.kind.is_encrypted() => {}
@@ -62,19 +65,19 @@ pub(super) async fn import(
         }
     }
     app.change_settings(&administrator, changes).await?;
-    Ok(Json(stored_tree(&app)))
+    Ok(Json(stored_tree(&app).await?))
 }
 
-fn stored_tree(app: &App) -> Value {
+async fn stored_tree(app: &App) -> Result<Value, ApiError> {
+    let keys = app.setting_keys().await?.into_iter();
     let overlay = app.settings.overlay();
-    let keys = app.setting_keys().into_iter();
     let leaves = keys.filter(|key| overlay.is_stored(key)).map(|key| {
         let value = overlay
             .masked_value(&key)
             .unwrap_or_else(|| key.kind.parse(""));
         (key.path, value)
     });
-    build_tree(leaves)
+    Ok(build_tree(leaves))
 }
 
 fn value_at<'a>(tree: &'a Value, path: &str) -> Option<&'a Value> {

@@ -50,6 +50,14 @@ fn compile(limits: CompileLimits) -> Result<(), String> {
         .map_err(|error| host_failure(&error))
 }
 
+/// Compiles a component for every processor of this architecture, in this process and without limits: for a program
+/// that runs in a simulated processor, which lacks instructions of this one.
+pub fn compile_portably(component: &[u8]) -> wasmtime::Result<Vec<u8>> {
+    let mut config = compile_config();
+    config.target(&format!("{}-unknown-linux-gnu", std::env::consts::ARCH))?;
+    Engine::new(&config)?.precompile_component(component)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,18 +1,26 @@
 //! The server's side of a compilation: starts the child process and reads its result.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use pinhole_ground::guard::{Guard, Refusal};
 use pinhole_ground::text::plain;
+use rustix::process::{Pid, setpriority_pgrp};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
+use tokio::time::Instant;
 
+use super::confinement::LOWEST_PRIORITY;
 use super::{MAX_REASON_BYTES, child, confinement, invalid_component};
 
 /// Threads of one compilation.
 const MAX_THREADS: usize = 4;
+/// How long a compilation may have the priority of the server itself.
+const MAX_URGENT: Duration = Duration::from_millis(1000);
+/// How often a compilation checks whether calls run.
+const LOAD_INTERVAL: Duration = Duration::from_millis(50);
 /// Wall-clock time of a compilation, as a multiple of its CPU time.
 const MAX_WAIT: u32 = 5;
 /// Length in bytes of the child's standard error.
@@ -42,14 +50,22 @@ struct ChildOutput {
 }
 
 impl Compiler {
-    /// Compiles a component in a child process.
-    pub(crate) async fn compile(&self, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let mut child = self.start_child()?;
+    /// Compiles a component in a child process: at the server's own priority for [`MAX_URGENT`] while no call
+    /// runs, then at the lowest.
+    pub(crate) async fn compile(
+        &self,
+        bytes: &[u8],
+        is_idle: impl Fn() -> bool,
+    ) -> Result<Vec<u8>, Refusal> {
+        let is_urgent = is_idle();
+        let mut child = self.start_child(is_urgent)?;
+        let group = child.id();
         let max_code_bytes = Guard::CompiledCode.limit(self.code_bytes);
         let max_wait = self.time.saturating_mul(MAX_WAIT);
         // Dropping the child kills it.
         let output = tokio::select! {
             output = exchange(&mut child, bytes, max_code_bytes) => output,
+            never = lower_priority(group, is_idle), if is_urgent => match never {},
             () = tokio::time::sleep(max_wait), if Guard::CompileTime.applies(true) => {
                 return Err(self.too_slow());
             }
@@ -74,7 +90,7 @@ impl Compiler {
         }
     }
 
-    fn start_child(&self) -> Result<Child, Refusal> {
+    fn start_child(&self, is_urgent: bool) -> Result<Child, Refusal> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let memory_bytes = limit_u64(Guard::CompileMemory, self.memory_bytes);
         let cpu_secs = limit_u64(Guard::CompileTime, self.time.as_secs());
@@ -86,6 +102,9 @@ impl Compiler {
             .arg(memory_bytes.to_string())
             .arg("--cpu-secs")
             .arg(cpu_secs.to_string())
+            .args(is_urgent.then_some("--urgent"))
+            // Its threads then have a priority together.
+            .process_group(0)
             .env_clear()
             .env("RAYON_NUM_THREADS", threads.min(MAX_THREADS).to_string())
             .current_dir("/")
@@ -137,6 +156,22 @@ impl Compiler {
 
 fn limit_u64(guard: Guard, limit: u64) -> u64 {
     guard.limit(usize::try_from(limit).unwrap_or(usize::MAX)) as u64
+}
+
+/// Gives a child and its threads the lowest priority when a call runs, or after [`MAX_URGENT`].
+async fn lower_priority(group: Option<u32>, is_idle: impl Fn() -> bool) -> Infallible {
+    let started = Instant::now();
+    while is_idle() && started.elapsed() < MAX_URGENT {
+        tokio::time::sleep(LOAD_INTERVAL).await;
+    }
+    let group = group
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(Pid::from_raw);
+    // Fails only if the child has ended.
+    if let Some(group) = group {
+        setpriority_pgrp(Some(group), LOWEST_PRIORITY).ok();
+    }
+    std::future::pending().await
 }
 
 /// Sends a component to the child and reads its output, up to one byte more than allowed.

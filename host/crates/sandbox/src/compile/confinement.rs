@@ -16,9 +16,14 @@ pub(super) const IS_COMPLETE: bool = cfg!(all(
     any(target_arch = "x86_64", target_arch = "aarch64")
 ));
 
-/// Applies the limits, lowers the priority, and lets the kernel kill this process if the server exits.
+/// The priority of a compiler that is not urgent, as a nice value.
+pub(super) const LOWEST_PRIORITY: i32 = 19;
+
+/// Applies the limits, lowers the priority unless the component is urgent, and lets the kernel kill this process if the server exits.
 pub(super) fn apply_limits(limits: CompileLimits) -> Result<()> {
-    rustix::process::nice(19).context("cannot lower the process priority")?;
+    if !limits.is_urgent {
+        rustix::process::nice(LOWEST_PRIORITY).context("cannot lower the process priority")?;
+    }
     #[cfg(target_os = "linux")]
     {
         use rustix::process::{Signal, set_parent_process_death_signal};

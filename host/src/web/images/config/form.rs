@@ -23,21 +23,22 @@ pub(super) struct Form {
 }
 
 impl Form {
-    pub(super) fn new(app: &App) -> Self {
+    pub(super) async fn new(app: &App) -> Result<Self, ApiError> {
+        let setting_keys = app.setting_keys().await?;
         let (overlay, snapshot) = (app.settings.overlay(), app.jobs.snapshot());
         let mut keys = BTreeMap::new();
         let mut displayed = ImageSettings::new();
-        for key in app.setting_keys() {
+        for key in setting_keys {
             if let Some(field) = ImageSettings::field(&key.name) {
                 displayed.insert(field, displayed_value(&key, &overlay, &snapshot.settings));
                 keys.insert(field, key);
             }
         }
-        Self {
+        Ok(Self {
             keys,
             overlay,
             displayed,
-        }
+        })
     }
 
     pub(super) fn into_settings(self) -> ImageSettings {

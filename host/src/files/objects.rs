@@ -10,7 +10,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use cap_std::fs::{Dir, ReadDir};
 use futures_util::{Stream, stream};
-use pinhole_ground::{data_dir, disk};
+use pinhole_ground::data_dir;
 use pinhole_ground::text::hex;
 use sha2::{Digest, Sha256};
 
@@ -45,7 +45,6 @@ impl Objects {
         self.blocking(move |directory| {
             let mut options = data_dir::private_file();
             let mut file = directory.open_with(&name, options.write(true).create_new(true))?;
-            disk::allocate(&file, bytes.len() as u64);
             if let Err(error) = file.write_all(&bytes) {
                 // The cleanup removes a file that remains.
                 directory.remove_file(&name).ok();

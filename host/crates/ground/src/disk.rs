@@ -2,25 +2,13 @@
 
 use std::io::{self, ErrorKind};
 
-use cap_std::fs::{Dir, File};
-use rustix::fs::FallocateFlags;
+use cap_std::fs::Dir;
 use rustix::io::Errno;
-
-/// Length from which a file system writes a file faster if it knows the length first, in bytes.
-const MIN_ALLOCATED_BYTES: u64 = 256 << 10;
 
 /// The space that this process may still use on the disk of a directory, in bytes.
 pub fn free_bytes(directory: &Dir) -> io::Result<u64> {
     let disk = rustix::fs::fstatvfs(directory)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
-}
-
-/// Allocates the space of a new file, so that the file system finds it once and not for each page. A file system
-/// that cannot do it writes more slowly.
-pub fn allocate(file: &File, bytes: u64) {
-    if bytes >= MIN_ALLOCATED_BYTES {
-        rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes).ok();
-    }
 }
 
 /// True if an operation failed because the disk is full.

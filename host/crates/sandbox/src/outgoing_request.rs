@@ -153,9 +153,9 @@ async fn receive_chunks(
     while let Some(chunk) = response.chunk().await? {
         receiver.push(&chunk)?;
     }
-    let (text, reservation) = receiver.finish();
+    let (text, held) = receiver.finish();
     Ok(WholeBody {
         text,
-        reservation: Arc::new(reservation),
+        reservation: Arc::new(held),
     })
 }

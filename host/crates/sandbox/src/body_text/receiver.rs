@@ -11,7 +11,7 @@ use crate::memory_budget::Reservation;
 const HEAD_BYTES: usize = 1 << 10;
 /// Base64 that is decoded at once, in bytes: as much as the nearest cache of a processor has.
 const STEP_BYTES: usize = 16 << 10;
-/// Length up to which a blob grows by doubling. Most strings end before, and the others get all memory at once.
+/// Memory that a blob gets first, in bytes. Once it is longer, it gets the memory of all that the body may contain.
 const MAX_SHORT_BLOB_BYTES: usize = 64 << 10;
 /// Memory of a blob in bytes, without its content.
 const BLOB_BYTES: usize = 128;
@@ -239,8 +239,8 @@ impl BodyReceiver {
         if !is_base64 {
             return self.give_up_blob();
         }
-        if let Scan::Base64(blob) = self.leave_blob() {
-            self.push_blob(blob, group_bytes);
+        if let Scan::Base64(complete) = self.leave_blob() {
+            self.push_blob(complete, group_bytes);
         }
         Ok(())
     }
@@ -324,11 +324,9 @@ impl PartialBlob {
 
     /// Decodes the whole groups at the start of at least one.
     fn push_groups(&mut self, characters: &[u8], following_bytes: usize) -> Step {
-        let mut length = characters.len() - characters.len() % 4;
-        let groups = characters.get(..length).unwrap_or_default();
-        if groups.last() == Some(&b'=') {
-            length -= 4;
-        }
+        let whole = characters.len() - characters.len() % 4;
+        let is_padded = characters.get(whole - 1) == Some(&b'=');
+        let length = if is_padded { whole - 4 } else { whole };
         let (groups, rest) = characters.split_at(length);
         if !self.decode(groups, following_bytes) {
             return Step::NotBase64;
@@ -347,11 +345,12 @@ impl PartialBlob {
         let length = characters.len() / 4 * 3 + 2;
         if self.bytes.capacity() - self.bytes.len() < length {
             let is_short = self.bytes.len() + length <= MAX_SHORT_BLOB_BYTES;
-            let following = if is_short {
-                0
+            let max_bytes = if is_short {
+                MAX_SHORT_BLOB_BYTES
             } else {
-                following_bytes / 4 * 3 + 4
+                usize::MAX
             };
+            let following = (following_bytes / 4 * 3 + 4).min(max_bytes);
             self.bytes.reserve(length.max(following));
         }
         STANDARD_NO_PAD

@@ -30,8 +30,12 @@ impl FileChunks {
         if length == 0 {
             return Ok(None);
         }
-        let mut chunk = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-        self.file.read_exact(&mut chunk)?;
+        // Without zeros that the file would replace.
+        let mut chunk = Vec::with_capacity(usize::try_from(length).map_err(io::Error::other)?);
+        (&self.file).take(length).read_to_end(&mut chunk)?;
+        if chunk.len() as u64 != length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         self.remaining -= length;
         Ok(Some((chunk.into(), self)))
     }

@@ -1,5 +1,7 @@
 //! Limits of a call: each is exceeded, and the error names it.
 
+use pinhole_tests::long_image;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -270,6 +272,29 @@ async fn request_bodies_are_limited_singly_and_in_total() {
     };
     let (_, released) = engine_error(fixture.call("bodies 2", held_limits).await);
     assert_eq!(released, "refused after 10: too many requests for one job");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn job_holds_little_more_than_twice_its_image_in_json() {
+    let image = long_image(2 << 20);
+    let base64 = base64_simd::STANDARD.encode_to_string(&image);
+    let body = json!({"data": [{"b64_json": base64}]});
+    let upstream = FakeUpstream::json(200, body).await;
+    let (engines, base) = (engine_dir(&["openai"]), format!("{}/v1", upstream.url()));
+    let variables = [
+        ("PINHOLE_ENGINES", engines.path().to_str().unwrap()),
+        ("IMAGE_GENERATION_ENGINE", "openai"),
+        ("IMAGES_OPENAI_API_BASE_URL", &base),
+        ("IMAGES_OPENAI_API_KEY", KEY),
+    ];
+    let server = Arc::new(TestServer::start(&variables).await);
+    let limits = Limits {
+        held_bytes: image.len() * 22 / 10,
+        ..LIMITS
+    };
+    let job = spawn_job(&server, "openai", "a fox", limits, &job_context());
+    let output = job.await.unwrap().unwrap();
+    assert!(output.images[0].bytes() == &image);
 }
 
 #[tokio::test(flavor = "multi_thread")]

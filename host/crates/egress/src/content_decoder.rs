@@ -62,23 +62,22 @@ impl ContentDecoder {
 
     /// Decodes a chunk. Fails if the body becomes longer than `max_bytes`.
     pub(crate) fn push(&mut self, chunk: &[u8], max_bytes: usize) -> Result<Bytes, Error> {
-        let mut decoded = Vec::new();
+        let bytes_before = self.decoded_bytes;
         for step in chunk.chunks(STEP_BYTES) {
             self.encoded_bytes += step.len();
-            let output = self.stream.decode(step).map_err(not_decodable)?;
-            self.decoded_bytes += output.len();
-            decoded.extend_from_slice(&output);
+            self.stream.decode(step).map_err(not_decodable)?;
+            self.decoded_bytes = bytes_before + self.stream.output().len();
             self.check_length(max_bytes)?;
         }
-        Ok(decoded.into())
+        Ok(std::mem::take(self.stream.output()).into())
     }
 
     /// The rest of the decoded body at the end of the encoded one. Fails if that is truncated.
     pub(crate) fn finish(&mut self, max_bytes: usize) -> Result<Bytes, Error> {
-        let output = self.stream.finish().map_err(not_decodable)?;
-        self.decoded_bytes += output.len();
+        self.stream.finish().map_err(not_decodable)?;
+        self.decoded_bytes += self.stream.output().len();
         self.check_length(max_bytes)?;
-        Ok(output.into())
+        Ok(std::mem::take(self.stream.output()).into())
     }
 
     fn check_length(&self, max_bytes: usize) -> Result<(), Error> {
@@ -95,31 +94,31 @@ impl ContentDecoder {
 }
 
 impl Stream {
-    fn decode(&mut self, encoded: &[u8]) -> io::Result<Vec<u8>> {
+    /// Decoded bytes that were not taken.
+    fn output(&mut self) -> &mut Vec<u8> {
+        match self {
+            Self::Gzip(stream) => stream.get_mut(),
+            Self::Deflate(stream) => stream.get_mut(),
+        }
+    }
+
+    fn decode(&mut self, encoded: &[u8]) -> io::Result<()> {
         match self {
             Self::Gzip(stream) => {
                 stream.write_all(encoded)?;
-                stream.flush()?;
-                Ok(std::mem::take(stream.get_mut()))
+                stream.flush()
             }
             Self::Deflate(stream) => {
                 stream.write_all(encoded)?;
-                stream.flush()?;
-                Ok(std::mem::take(stream.get_mut()))
+                stream.flush()
             }
         }
     }
 
-    fn finish(&mut self) -> io::Result<Vec<u8>> {
+    fn finish(&mut self) -> io::Result<()> {
         match self {
-            Self::Gzip(stream) => {
-                stream.try_finish()?;
-                Ok(std::mem::take(stream.get_mut()))
-            }
-            Self::Deflate(stream) => {
-                stream.try_finish()?;
-                Ok(std::mem::take(stream.get_mut()))
-            }
+            Self::Gzip(stream) => stream.try_finish(),
+            Self::Deflate(stream) => stream.try_finish(),
         }
     }
 }

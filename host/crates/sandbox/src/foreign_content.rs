@@ -60,8 +60,9 @@ pub(crate) fn describe_for_image(bytes: &Bytes) -> Option<String> {
         return known;
     }
     if bytes.len() <= MAX_JSON_BYTES
-        && Document::values_bytes(bytes).is_ok()
-        && let Ok(document) = Document::parse(bytes.clone())
+        && let body = bytes.clone().into()
+        && Document::values_bytes(&body).is_ok()
+        && let Ok(document) = Document::parse(body)
     {
         return Some(document.outline());
     }

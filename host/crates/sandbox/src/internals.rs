@@ -1,6 +1,7 @@
 //! Parts of the sandbox that `tests/fuzz` tests and benchmarks use directly. Not an interface for other crates.
 
 pub use crate::admission::{check_description, check_kind, check_world};
+pub use crate::body_text::BodyText;
 pub use crate::call::describe;
 pub use crate::compile::compile_portably;
 pub use crate::component::Pre;

@@ -4,8 +4,12 @@ mod node;
 mod parser;
 mod skeleton;
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use bytes::Bytes;
 
+use crate::body_text::{BodyText, unpadded};
 use crate::foreign_content;
 use crate::redaction::CallRedactor;
 use node::Node;
@@ -32,32 +36,33 @@ const MAX_KEY_BYTES: usize = 40;
 /// A parsed JSON text. It retains the text, so that an image in it uses no more memory until it is read.
 #[derive(Debug)]
 pub struct Document {
-    bytes: Bytes,
+    body: BodyText,
     root: Node,
     copied_bytes: usize,
 }
 
 impl Document {
     /// Memory that the values of a text need, in bytes. Fails if the text exceeds [`BOUNDS`].
-    pub fn values_bytes(text: &[u8]) -> Result<usize, String> {
-        let values = BOUNDS.check(text);
+    pub fn values_bytes(body: &BodyText) -> Result<usize, String> {
+        let values = BOUNDS.check(body.shortened());
         let values = values.map_err(|refusal| format!("the response cannot be used: {refusal}"))?;
         Ok(values.saturating_mul(VALUE_BYTES))
     }
 
     /// Parses a JSON text, of which [`Self::values_bytes`] is known. Fails if it is not JSON, even in the
     /// spellings that servers use; the error says what it is.
-    pub fn parse(bytes: Bytes) -> Result<Self, String> {
-        let mut parser = Parser::new(&bytes);
-        let root = parser
-            .parse()
-            .map_err(|error| match foreign_content::describe(&bytes) {
-                Some(content) => format!("the response is not JSON but {content}"),
-                None => format!("the response is not JSON: {error}"),
-            })?;
+    pub fn parse(body: BodyText) -> Result<Self, String> {
+        let mut parser = Parser::new(&body);
+        let root =
+            parser
+                .parse()
+                .map_err(|error| match foreign_content::describe(body.shortened()) {
+                    Some(content) => format!("the response is not JSON but {content}"),
+                    None => format!("the response is not JSON: {error}"),
+                })?;
         let copied_bytes = parser.copied_bytes;
         Ok(Self {
-            bytes,
+            body,
             root,
             copied_bytes,
         })
@@ -74,7 +79,7 @@ impl Document {
     pub fn skeleton(&self, max_string_bytes: u32, redactor: &CallRedactor) -> String {
         let skeleton = Skeleton {
             node: &self.root,
-            bytes: &self.bytes,
+            body: &self.body,
             redactor,
             max_string_bytes: max_string_bytes as usize,
         };
@@ -85,15 +90,36 @@ impl Document {
     /// Decodes the base64 string or data URL at a JSON pointer.
     ///
     /// Accepts the standard and the URL-safe alphabet, with or without padding and white space.
-    pub fn base64_at(&self, pointer: &str) -> Result<Vec<u8>, String> {
-        decode_base64(self.string_at(pointer)?)
-            .ok_or_else(|| format!("the string at {pointer} is not base64"))
+    pub fn base64_at(&self, pointer: &str) -> Result<Bytes, String> {
+        let decoded = match self.string_at(pointer)? {
+            StringValue::Text(text) => decode_base64(text.as_bytes()),
+            StringValue::Slice(range) => match self.body.blob_in(range) {
+                Some(decoded) => Some(decoded.clone()),
+                None => decode_base64(&self.body.whole(range.clone())),
+            },
+        };
+        decoded.ok_or_else(|| format!("the string at {pointer} is not base64"))
     }
 
     /// The whole string at a JSON pointer, secrets included.
-    pub fn text_at(&self, pointer: &str) -> Result<&str, String> {
+    pub fn text_at(&self, pointer: &str) -> Result<Cow<'_, str>, String> {
+        let whole = match self.string_at(pointer)? {
+            StringValue::Text(text) => return Ok(Cow::Borrowed(text)),
+            StringValue::Slice(range) => self.body.whole(range.clone()),
+        };
         // The strings of a document are UTF-8.
-        Ok(std::str::from_utf8(self.string_at(pointer)?).unwrap_or_default())
+        Ok(match whole {
+            Cow::Borrowed(bytes) => Cow::Borrowed(std::str::from_utf8(bytes).unwrap_or_default()),
+            Cow::Owned(bytes) => Cow::Owned(String::from_utf8(bytes).unwrap_or_default()),
+        })
+    }
+
+    /// Length of [`Self::text_at`] in bytes.
+    pub(crate) fn text_length_at(&self, pointer: &str) -> Result<usize, String> {
+        Ok(match self.string_at(pointer)? {
+            StringValue::Text(text) => text.len(),
+            StringValue::Slice(range) => self.body.whole_length(range),
+        })
     }
 
     /// What the document is, for an error message: its keys, or its type.
@@ -113,32 +139,37 @@ impl Document {
         }
     }
 
-    fn string_at(&self, pointer: &str) -> Result<&[u8], String> {
+    fn string_at(&self, pointer: &str) -> Result<StringValue<'_>, String> {
         match self.root.at(pointer) {
-            Some(Node::Text(text)) => Ok(text.as_bytes()),
-            Some(Node::Slice(range)) => Ok(self.bytes.get(range.clone()).unwrap_or_default()),
+            Some(Node::Text(text)) => Ok(StringValue::Text(text)),
+            Some(Node::Slice(range)) => Ok(StringValue::Slice(range)),
             Some(_) => Err(format!("the value at {pointer} is not a string")),
             None => Err(format!("there is no value at {pointer}")),
         }
     }
 }
 
-fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
+/// A string of a document.
+enum StringValue<'a> {
+    Text(&'a str),
+    /// The range in the text of the body.
+    Slice(&'a Range<usize>),
+}
+
+fn decode_base64(text: &[u8]) -> Option<Bytes> {
     let encoded = match text.strip_prefix(b"data:") {
         Some(url) => url.get(url.iter().position(|byte| *byte == b',')? + 1..)?,
         None => text,
     }
     .trim_ascii();
-    let unpadded = encoded
-        .strip_suffix(b"==")
-        .or(encoded.strip_suffix(b"="))
-        .unwrap_or(encoded);
+    let unpadded = unpadded(encoded);
     // The common form first. The others are rare and cost a second attempt.
     base64_simd::STANDARD_NO_PAD
         .decode_to_vec(unpadded)
         .or_else(|_| base64_simd::URL_SAFE_NO_PAD.decode_to_vec(unpadded))
         .or_else(|_| base64_simd::forgiving_decode_to_vec(encoded))
         .ok()
+        .map(Bytes::from)
 }
 
 #[cfg(test)]
@@ -155,7 +186,7 @@ mod tests {
     }
 
     fn document(text: &str) -> Document {
-        Document::parse(Bytes::copy_from_slice(text.as_bytes())).unwrap()
+        Document::parse(text.to_owned().into()).unwrap()
     }
 
     #[test]
@@ -235,14 +266,11 @@ mod tests {
     #[test]
     fn document_refuses_hostile_texts() {
         for text in ["", "{", "<html>", "1 2"] {
-            assert!(
-                Document::parse(Bytes::from(text.to_owned())).is_err(),
-                "{text}"
-            );
+            assert!(Document::parse(text.to_owned().into()).is_err(), "{text}");
         }
-        assert!(Document::parse(Bytes::from("[".repeat(100_000))).is_err());
+        assert!(Document::parse("[".repeat(100_000).into()).is_err());
         let many = format!("[{}0]", "0,".repeat(BOUNDS.max_values));
-        let refused = Document::values_bytes(many.as_bytes()).unwrap_err();
+        let refused = Document::values_bytes(&many.into()).unwrap_err();
         assert!(refused.contains("more than 500000 values"), "{refused}");
     }
 
@@ -259,7 +287,7 @@ mod tests {
                 "the response is not JSON: a value is missing at byte 3",
             ),
         ] {
-            let refused = Document::parse(Bytes::from_static(text.as_bytes()));
+            let refused = Document::parse(text.to_owned().into());
             assert_eq!(refused.unwrap_err(), expected);
         }
     }
@@ -268,7 +296,7 @@ mod tests {
     fn document_survives_numbers_that_json_lacks() {
         let json =
             document("\u{feff}{\"is_changed\":[NaN,-Infinity],\"data\":[{\"b64_json\":\"aGk/\"}]}");
-        assert_eq!(json.base64_at("/data/0/b64_json").unwrap(), b"hi?");
+        assert_eq!(json.base64_at("/data/0/b64_json").unwrap(), "hi?");
         assert_eq!(
             json.skeleton(100, &redactor("")),
             r#"{"is_changed":[null,null],"data":[{"b64_json":"aGk/"}]}"#

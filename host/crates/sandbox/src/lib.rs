@@ -31,6 +31,7 @@
 //! | [`contract`] | the generated types of `wit/engine.wit` |
 
 mod admission;
+mod body_text;
 mod budget;
 mod call;
 mod compile;

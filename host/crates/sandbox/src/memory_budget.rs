@@ -46,34 +46,58 @@ impl MemoryBudget {
     }
 
     pub(crate) fn reserve(&self, bytes: usize) -> Result<Reservation, LimitExceeded> {
-        let mut reservation = Reservation {
+        let mut reservation = self.empty_reservation();
+        reservation.grow(bytes)?;
+        Ok(reservation)
+    }
+
+    pub(crate) fn empty_reservation(&self) -> Reservation {
+        Reservation {
             budget: self.clone(),
             bytes: 0,
             lease: self.lease(),
-        };
-        reservation.grow(bytes)?;
-        Ok(reservation)
+        }
     }
 }
 
 impl Reservation {
+    /// Holds bytes that were received.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), LimitExceeded> {
+        self.add(bytes, bytes)
+    }
+
+    /// Holds bytes that were made of received ones.
+    pub(crate) fn hold(&mut self, bytes: usize) -> Result<(), LimitExceeded> {
+        self.add(bytes, 0)
+    }
+
+    fn add(&mut self, held_bytes: usize, received_bytes: usize) -> Result<(), LimitExceeded> {
         let MemoryBudget {
             max_held,
             max_received,
+            held,
+            received,
             ..
-        } = self.budget;
-        let held = self.budget.held.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        self.bytes += bytes;
-        let received = self.budget.received.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        Guard::HeldBytes.refuse_if(held > max_held, || {
+        } = &self.budget;
+        let held = held.fetch_add(held_bytes, Ordering::Relaxed) + held_bytes;
+        self.bytes += held_bytes;
+        let received = received.fetch_add(received_bytes, Ordering::Relaxed) + received_bytes;
+        Guard::HeldBytes.refuse_if(held > *max_held, || {
             format!("it holds more than {max_held} bytes of responses and images")
         })?;
-        Guard::TakenBytes.refuse_if(received > max_received, || {
+        Guard::TakenBytes.refuse_if(received > *max_received, || {
             format!("it received more than {max_received} bytes of responses and images")
         })?;
-        self.lease.grow_job(bytes)?;
+        self.lease.grow_job(held_bytes)?;
         Ok(())
+    }
+
+    /// Releases all but this number of bytes.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        let released = self.bytes.saturating_sub(bytes);
+        self.bytes -= released;
+        self.budget.held.fetch_sub(released, Ordering::Relaxed);
+        self.lease.shrink_to(bytes);
     }
 
     /// Ends the reservation in its call. The lease still counts the bytes for the process.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, SERVER};
 use http::{Method, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::body_text::BodyReceiver;
 use crate::grant::Upstreams;
 use crate::host_task::describe_crash;
 use crate::job_context::Usage;
@@ -135,7 +135,7 @@ pub(crate) async fn receive(
         }
         .into());
     }
-    let reservation = memory.reserve(0)?;
+    let reservation = memory.empty_reservation();
     let is_short = |length: usize| length <= SHORT_BODY_BYTES;
     if response.length.is_some_and(is_short) {
         return receive_chunks(response, reservation).await;
@@ -147,15 +147,15 @@ pub(crate) async fn receive(
 
 async fn receive_chunks(
     mut response: egress::Response,
-    mut reservation: Reservation,
+    reservation: Reservation,
 ) -> Result<WholeBody, SendError> {
-    let mut bytes = BytesMut::with_capacity(response.length.unwrap_or(0));
+    let mut receiver = BodyReceiver::new(response.length.unwrap_or(0), reservation);
     while let Some(chunk) = response.chunk().await? {
-        reservation.grow(chunk.len())?;
-        bytes.extend_from_slice(&chunk);
+        receiver.push(&chunk)?;
     }
+    let (text, held) = receiver.finish();
     Ok(WholeBody {
-        bytes: bytes.freeze(),
-        reservation: Arc::new(reservation),
+        text,
+        reservation: Arc::new(held),
     })
 }

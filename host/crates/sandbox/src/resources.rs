@@ -7,6 +7,7 @@ use http::StatusCode;
 use http::header::HeaderMap;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::body_text::BodyText;
 use crate::host_task::HostTask;
 use crate::json_document::Document;
 use crate::limits::LimitExceeded;
@@ -56,7 +57,7 @@ pub(crate) enum ResponseBody {
 /// A body in memory. Clones share the bytes.
 #[derive(Clone)]
 pub(crate) struct WholeBody {
-    pub(crate) bytes: Bytes,
+    pub(crate) text: BodyText,
     pub(crate) reservation: Arc<Reservation>,
 }
 

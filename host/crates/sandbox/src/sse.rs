@@ -29,14 +29,17 @@ pub struct EventStream {
     follows_carriage_return: bool,
     has_first_line: bool,
     name: Option<String>,
-    data: BytesMut,
+    /// The data, if it is one line. An image is, and is not copied.
+    data_line: Bytes,
+    /// The data of several lines.
+    data_lines: BytesMut,
 }
 
 impl EventStream {
     /// Length of the incomplete event in bytes.
     #[must_use]
     pub fn pending_bytes(&self) -> usize {
-        self.rest.len() + self.data.len()
+        self.rest.len() + self.data_line.len() + self.data_lines.len()
     }
 
     /// Appends bytes of the stream.
@@ -52,8 +55,11 @@ impl EventStream {
                 continue;
             }
             let name = self.name.take().filter(|name| !name.is_empty());
-            if !self.data.is_empty() {
-                let data = self.data.split().freeze();
+            let mut data = std::mem::take(&mut self.data_line);
+            if data.is_empty() {
+                data = self.data_lines.split().freeze();
+            }
+            if !data.is_empty() {
                 return Some(Event { name, data });
             }
         }
@@ -75,20 +81,26 @@ impl EventStream {
         starts.iter().any(|start| body.starts_with(start))
     }
 
-    fn extend_data(&mut self, line: &[u8]) {
-        if !self.data.is_empty() {
-            self.data.extend_from_slice(b"\n");
+    fn extend_data(&mut self, line: Bytes) {
+        if self.data_lines.is_empty() {
+            if self.data_line.is_empty() {
+                self.data_line = line;
+                return;
+            }
+            let first = std::mem::take(&mut self.data_line);
+            self.data_lines.extend_from_slice(&first);
         }
-        self.data.extend_from_slice(line);
+        self.data_lines.extend_from_slice(b"\n");
+        self.data_lines.extend_from_slice(&line);
     }
 
-    fn read_line(&mut self, line: &[u8]) {
+    fn read_line(&mut self, line: &Bytes) {
         let value = |name: &[u8]| {
             let value = line.strip_prefix(name)?.strip_prefix(b":")?;
             Some(value.strip_prefix(b" ").unwrap_or(value))
         };
         if let Some(data) = value(b"data") {
-            self.extend_data(data);
+            self.extend_data(line.slice_ref(data));
         } else if let Some(name) = value(b"event") {
             let name = name.get(..MAX_EVENT_NAME_BYTES).unwrap_or(name);
             self.name = Some(String::from_utf8_lossy(name).trim().to_owned());

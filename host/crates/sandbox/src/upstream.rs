@@ -10,7 +10,8 @@
 //! 4. The [`Destination`](egress::Destination) joins base URL and path, checks path and headers, adds the
 //!    credential, and connects to allowed IP addresses only.
 //! 5. The response is received in full, or up to its head if it is an event stream, within the limits of
-//!    the response and of the call's memory. The guest receives a handle.
+//!    the response and of the call's memory. Base64 in JSON is decoded while it arrives: see `body_text`. The
+//!    guest receives a handle.
 //! 6. What the guest reads through the handle passes the redactor: a reflected secret never reaches it.
 //!
 //! An image at a URL in a response is another request: see `image_url`.

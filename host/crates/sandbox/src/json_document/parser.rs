@@ -11,6 +11,7 @@
 //! Anything else is not JSON. Settings and clients' bodies have a strict parser.
 
 use super::node::Node;
+use crate::body_text::BodyText;
 
 /// Length of a short string in bytes. Shorter ones are copied out of the text while parsing.
 const SHORT_BYTES: usize = 256;
@@ -20,6 +21,7 @@ const MAX_DEPTH: usize = 128;
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 pub(super) struct Parser<'a> {
+    body: &'a BodyText,
     bytes: &'a [u8],
     position: usize,
     depth: usize,
@@ -28,9 +30,11 @@ pub(super) struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(super) fn new(body: &'a BodyText) -> Self {
+        let bytes = body.shortened();
         let has_mark = bytes.starts_with(BYTE_ORDER_MARK);
         Self {
+            body,
             bytes,
             position: if has_mark { BYTE_ORDER_MARK.len() } else { 0 },
             depth: 0,
@@ -93,9 +97,9 @@ impl<'a> Parser<'a> {
             }
             let key = match self.string()? {
                 Node::Slice(range) => {
-                    let key = self.bytes.get(range).unwrap_or_default();
+                    let key = self.body.whole(range);
                     self.copied_bytes += key.len();
-                    String::from_utf8_lossy(key).into_owned()
+                    String::from_utf8_lossy(&key).into_owned()
                 }
                 Node::Text(key) => key,
                 _ => String::new(),
@@ -183,7 +187,8 @@ impl<'a> Parser<'a> {
     }
 
     fn expected(&self, what: &str) -> String {
-        format!("{what} is missing at byte {}", self.position)
+        let position = self.body.whole_position(self.position);
+        format!("{what} is missing at byte {position}")
     }
 }
 
@@ -260,7 +265,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &[u8]) -> Result<Node, String> {
-        Parser::new(text).parse()
+        Parser::new(&text.to_vec().into()).parse()
     }
 
     #[track_caller]
@@ -354,7 +359,8 @@ mod tests {
     fn parser_copies_only_strings_with_escapes() {
         let long = "A".repeat(1000);
         let text = format!(r#"["{long}","{long}\/",null]"#);
-        let mut parser = Parser::new(text.as_bytes());
+        let body = text.into();
+        let mut parser = Parser::new(&body);
         let Node::List(items) = parser.parse().unwrap() else {
             panic!("it is a list");
         };

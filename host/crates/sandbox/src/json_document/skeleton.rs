@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use super::node::Node;
+use crate::body_text::BodyText;
 use crate::redaction::CallRedactor;
 use pinhole_ground::guard::Guard;
 
@@ -14,8 +15,7 @@ const CUT_BYTES: u32 = 32;
 /// Serializes a node as a skeleton.
 pub(super) struct Skeleton<'a> {
     pub(super) node: &'a Node,
-    /// The text of the document.
-    pub(super) bytes: &'a [u8],
+    pub(super) body: &'a BodyText,
     pub(super) max_string_bytes: usize,
     pub(super) redactor: &'a CallRedactor,
 }
@@ -62,8 +62,10 @@ impl Serialize for Skeleton<'_> {
             },
             Node::Text(text) => serializer.serialize_str(&self.string(text.as_bytes())),
             Node::Slice(range) => {
-                let bytes = self.bytes.get(range.clone()).unwrap_or_default();
-                serializer.serialize_str(&self.string(bytes))
+                if self.body.whole_length(range) > self.max_string_bytes {
+                    return serializer.serialize_str(&self.cut(self.body.before_left_out(range)));
+                }
+                serializer.serialize_str(&self.string(&self.body.whole(range.clone())))
             }
             Node::List(items) => {
                 let mut list = serializer.serialize_seq(Some(items.len()))?;

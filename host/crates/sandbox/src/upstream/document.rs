@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wasmtime::component::Resource;
 
+use crate::body_text::BodyText;
 use crate::contract::UpstreamError;
 use crate::contract::pinhole::engine::upstream::{Error, HostDocument};
 use crate::foreign_content;
@@ -26,10 +27,11 @@ impl State {
     pub(super) async fn push_document(
         &mut self,
         upstream: Arc<str>,
-        bytes: Bytes,
+        body: BodyText,
         reservation: Arc<Reservation>,
         event_name: Option<String>,
     ) -> Result<Resource<DocumentResource>, UpstreamError> {
+        let bytes = body.shortened();
         self.budget.meter.yield_before(bytes.len()).await;
         let looks_like_json = matches!(bytes.trim_ascii().first(), Some(b'{' | b'['));
         let record = |reason: &str| {
@@ -39,9 +41,9 @@ impl State {
             RequestFailure::of_upstream(reason)
         };
         let values_bytes =
-            Document::values_bytes(&bytes).map_err(|reason| self.malformed(&reason, record))?;
+            Document::values_bytes(&body).map_err(|reason| self.malformed(&reason, record))?;
         let mut values_reservation = self.memory.reserve(values_bytes)?;
-        let document = Document::parse(bytes).map_err(|reason| self.malformed(&reason, record))?;
+        let document = Document::parse(body).map_err(|reason| self.malformed(&reason, record))?;
         values_reservation.grow(document.copied_bytes())?;
         Ok(self.table.push(DocumentResource {
             document,
@@ -116,12 +118,15 @@ impl HostDocument for State {
         self.budget.charge()?;
         check_pointer(&pointer)?;
         let document = &self.table.get(&document)?.document;
-        let text = document.text_at(&pointer).map_err(Error::Malformed)?;
-        if text.len() > MAX_JSON_BYTES.min(max as usize) {
+        let length = document
+            .text_length_at(&pointer)
+            .map_err(Error::Malformed)?;
+        if length > MAX_JSON_BYTES.min(max as usize) {
             return Err(Error::TooLarge.into());
         }
-        self.context.usage.count_entered(text.len());
-        let redacted = self.redactor.redact_text(text, Guard::SecretJson);
+        let text = document.text_at(&pointer).map_err(Error::Malformed)?;
+        self.context.usage.count_entered(length);
+        let redacted = self.redactor.redact_text(&text, Guard::SecretJson);
         Ok(redacted.into_owned())
     }
 
@@ -134,7 +139,7 @@ impl HostDocument for State {
         check_pointer(&pointer)?;
         let document = &self.table.get(&document)?.document;
         let bytes = document.base64_at(&pointer).map_err(Error::Malformed)?;
-        self.push_upstream_image(bytes.into())
+        self.push_upstream_image(bytes)
     }
 
     async fn fetch_image_at(
@@ -147,11 +152,12 @@ impl HostDocument for State {
         let DocumentResource {
             document, upstream, ..
         } = self.table.get(&document)?;
-        let url = document.text_at(&pointer).map_err(Error::Malformed)?;
-        if url.len() > MAX_URL_BYTES {
+        let length = document.text_length_at(&pointer);
+        if length.map_err(Error::Malformed)? > MAX_URL_BYTES {
             return Err(Error::TooLarge.into());
         }
-        let (url, upstream) = (url.to_owned(), upstream.clone());
+        let url = document.text_at(&pointer).map_err(Error::Malformed)?;
+        let (url, upstream) = (url.into_owned(), upstream.clone());
         self.fetch_image(&upstream, &url).await
     }
 

@@ -45,7 +45,9 @@ impl State {
         loop {
             let request = self.prepare_image_request(upstream, &url)?;
             match self.send_image_request(request).await? {
-                ImageResponse::Body(body) => return self.push_upstream_image(body.bytes),
+                ImageResponse::Body(body) => {
+                    return self.push_upstream_image(body.text.shortened().clone());
+                }
                 ImageResponse::Redirect(target) => {
                     self.refuse_secret(target.as_str())?;
                     url = target;

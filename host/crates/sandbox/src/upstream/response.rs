@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use wasmtime::component::Resource;
 
+use crate::body_text::BodyReceiver;
 use crate::contract::UpstreamError;
 use crate::contract::pinhole::engine::upstream::{Error, Header, HostResponse};
 use crate::resources::{
@@ -46,9 +47,10 @@ impl State {
         &mut self,
         response: &Resource<ResponseResource>,
     ) -> Result<(), UpstreamError> {
-        let ResponseBody::Whole(WholeBody { bytes, .. }) = &self.table.get(response)?.body else {
+        let ResponseBody::Whole(WholeBody { text, .. }) = &self.table.get(response)?.body else {
             return Ok(());
         };
+        let bytes = text.shortened();
         if !EventStream::is_start_of_stream(bytes) {
             return Ok(());
         }
@@ -122,9 +124,9 @@ impl HostResponse for State {
         response: Resource<ResponseResource>,
     ) -> Result<Resource<DocumentResource>, UpstreamError> {
         self.budget.charge()?;
-        let WholeBody { bytes, reservation } = self.whole_body(&response)?;
+        let WholeBody { text, reservation } = self.whole_body(&response)?;
         let upstream = self.table.get(&response)?.upstream.clone();
-        self.push_document(upstream, bytes, reservation, None).await
+        self.push_document(upstream, text, reservation, None).await
     }
 
     async fn image(
@@ -133,7 +135,7 @@ impl HostResponse for State {
     ) -> Result<Resource<ImageResource>, UpstreamError> {
         self.budget.charge()?;
         let body = self.whole_body(&response)?;
-        self.push_upstream_image(body.bytes)
+        self.push_upstream_image(body.text.shortened().clone())
     }
 
     async fn text(
@@ -144,9 +146,13 @@ impl HostResponse for State {
         self.budget.charge()?;
         let body = self.whole_body(&response)?;
         let max_bytes = max.min(MAX_TEXT_BYTES);
+        // Redaction looks further than the engine reads.
+        let looked_at = body
+            .text
+            .head(max_bytes as usize + egress::Redactor::REACH_BYTES);
         let head = self
             .redactor
-            .redact_range(&body.bytes, 0, max_bytes, Guard::SecretText);
+            .redact_range(&looked_at, 0, max_bytes, Guard::SecretText);
         self.context.usage.count_entered(head.len());
         Ok(String::from_utf8_lossy(&head).into_owned())
     }
@@ -183,8 +189,11 @@ impl HostResponse for State {
         if data.trim_ascii() == END_OF_EVENTS {
             return Ok(None);
         }
-        let reservation = Arc::new(self.memory.reserve(data.len())?);
-        self.push_document(upstream, data, reservation, name)
+        let mut receiver = BodyReceiver::new(data.len(), self.memory.empty_reservation());
+        receiver.push(&data)?;
+        drop(data);
+        let (text, reservation) = receiver.finish();
+        self.push_document(upstream, text, Arc::new(reservation), name)
             .await
             .map(Some)
     }

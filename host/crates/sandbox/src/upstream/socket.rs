@@ -97,7 +97,7 @@ impl HostSocket for State {
             Some(Message::Text(bytes)) => {
                 let reservation = Arc::new(self.memory.reserve(bytes.len())?);
                 let document = self
-                    .push_document(upstream, bytes, reservation, None)
+                    .push_document(upstream, bytes.into(), reservation, None)
                     .await?;
                 Ok(Some(Frame::Text(document)))
             }

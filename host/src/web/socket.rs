@@ -123,9 +123,14 @@ struct Membership(Mutex<MembershipState>);
 
 #[derive(Default)]
 struct MembershipState {
+    /// The socket has disconnected: no task may be started for it.
+    ///
+    /// `SocketRef::connected` does not tell: it is false at first, even if the client joins at once.
+    is_gone: bool,
     user_id: Option<String>,
     /// Sends the user's events.
-    _sender: Option<AbortOnDropHandle<()>>,
+    #[expect(dead_code, reason = "dropping it stops the task")]
+    sender: Option<AbortOnDropHandle<()>>,
     /// Disconnects the socket when it is anonymous for too long or its token becomes invalid.
     watcher: Option<AbortOnDropHandle<()>>,
 }
@@ -269,9 +274,7 @@ async fn on_connected(socket: SocketRef) {
     };
     let pending = lock(&connection.pending).take();
     match pending {
-        // `user-join` was faster.
-        Some(pending) if connection.membership.is_of(&pending.user_id) => {}
-        Some(pending) => connection.membership.enter(&socket, pending),
+        Some(pending) => connection.membership.enter_first(&socket, pending),
         None => connection.membership.await_user(&socket),
     }
 }
@@ -339,51 +342,67 @@ impl Membership {
         lock(&self.0).user_id.as_deref() == Some(user_id)
     }
 
+    /// The socket belongs to this user from now on.
     fn enter(&self, socket: &SocketRef, subscription: Subscription) {
-        let sender = tokio::spawn(send_events(socket.clone(), subscription.listener));
-        *lock(&self.0) = MembershipState {
-            user_id: Some(subscription.user_id),
-            _sender: Some(AbortOnDropHandle::new(sender)),
-            watcher: None,
-        };
-        self.watch(socket, subscription.session);
+        lock(&self.0).enter(socket, subscription);
+    }
+
+    /// The same, unless `user-join` was faster.
+    fn enter_first(&self, socket: &SocketRef, subscription: Subscription) {
+        let mut state = lock(&self.0);
+        if state.user_id.is_none() {
+            state.enter(socket, subscription);
+        }
     }
 
     /// Disconnects the socket when this session ends.
     fn watch(&self, socket: &SocketRef, session: LiveSession) {
-        let watched = socket.clone();
-        let watcher = tokio::spawn(async move {
-            session.wait_until_invalid().await;
-            watched.disconnect().ok();
-        });
-        lock(&self.0).watcher = Some(AbortOnDropHandle::new(watcher));
-        self.leave_if_disconnected(socket);
+        lock(&self.0).watch(socket, session);
     }
 
     /// Disconnects the socket if it is anonymous for too long.
     fn await_user(&self, socket: &SocketRef) {
         let mut state = lock(&self.0);
-        if state.user_id.is_none() {
-            let anonymous = socket.clone();
-            let watcher = tokio::spawn(async move {
-                tokio::time::sleep(ANONYMOUS_TIMEOUT).await;
-                anonymous.disconnect().ok();
-            });
-            state.watcher = Some(AbortOnDropHandle::new(watcher));
+        if state.is_gone || state.user_id.is_some() {
+            return;
         }
-        drop(state);
-        self.leave_if_disconnected(socket);
-    }
-
-    /// The disconnect handler may have run before there was a task to stop.
-    fn leave_if_disconnected(&self, socket: &SocketRef) {
-        if !socket.connected() {
-            self.leave();
-        }
+        let anonymous = socket.clone();
+        let watcher = tokio::spawn(async move {
+            tokio::time::sleep(ANONYMOUS_TIMEOUT).await;
+            anonymous.disconnect().ok();
+        });
+        state.watcher = Some(AbortOnDropHandle::new(watcher));
     }
 
     fn leave(&self) {
-        *lock(&self.0) = MembershipState::default();
+        *lock(&self.0) = MembershipState {
+            is_gone: true,
+            ..MembershipState::default()
+        };
+    }
+}
+
+impl MembershipState {
+    fn enter(&mut self, socket: &SocketRef, subscription: Subscription) {
+        if self.is_gone {
+            return;
+        }
+        let sender = tokio::spawn(send_events(socket.clone(), subscription.listener));
+        self.sender = Some(AbortOnDropHandle::new(sender));
+        self.user_id = Some(subscription.user_id);
+        self.watch(socket, subscription.session);
+    }
+
+    fn watch(&mut self, socket: &SocketRef, session: LiveSession) {
+        if self.is_gone {
+            return;
+        }
+        let watched = socket.clone();
+        let watcher = tokio::spawn(async move {
+            session.wait_until_invalid().await;
+            watched.disconnect().ok();
+        });
+        self.watcher = Some(AbortOnDropHandle::new(watcher));
     }
 }
 

@@ -29,7 +29,7 @@ enum Benchmark {
     Faces,
     /// The egress compared with the same HTTP client without guards
     Guard,
-    /// Instructions of fixed paths, compared with kept numbers; `--accept` keeps the measured ones
+    /// Instructions of fixed paths, compared with stored numbers; `--accept` stores the measured ones
     Instructions,
     /// A search in 100 000 messages
     Search,

@@ -1,4 +1,4 @@
-//! The start of the engines: component files are admitted beside each other, and serve one by one.
+//! The start of the engines: component files are admitted at the same time, and serve one by one.
 //!
 //! # What it prevents
 //!

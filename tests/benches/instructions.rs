@@ -91,7 +91,7 @@ fn main() -> ExitCode {
     let directory = tempfile::tempdir().unwrap();
     let mut measured = Vec::new();
     for Measurement { path, requests } in MEASUREMENTS {
-        let count = |requests| instructions(path, requests, &upstream.url, directory.path());
+        let count = |number| instructions(path, number, &upstream.url, directory.path());
         let (few, many) = (count(WARM_UP), count(WARM_UP + requests));
         measured.push((path, many.saturating_sub(few) / requests));
     }

@@ -27,6 +27,8 @@ enum Benchmark {
     Engine,
     /// The server's APIs compared with a direct request to the upstream
     Faces,
+    /// How cost grows with components, bindings, rows, waiting jobs and the length of an image
+    Growth,
     /// The egress compared with the same HTTP client without guards
     Guard,
     /// Instructions of fixed paths, compared with stored numbers; `--accept` stores the measured ones
@@ -59,6 +61,7 @@ impl Benchmark {
             Self::Clients => "clients",
             Self::Engine => "engine",
             Self::Faces => "faces",
+            Self::Growth => "growth",
             Self::Guard => "guard",
             Self::Instructions => "instructions",
             Self::Search => "search",
@@ -120,7 +123,9 @@ mod tests {
         ];
         check(&[], &all);
         check(&["engine"], &["--bench", "engine", "--"]);
-        let faces = ["--bench", "faces", "--", "--quick", "a", "b64"];
+        let faces = [
+            "--bench", "faces", "--bench", "growth", "--", "--quick", "a", "b64",
+        ];
         check(&["faces", "--quick", "a", "b64"], &faces);
     }
 }

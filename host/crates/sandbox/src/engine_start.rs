@@ -180,6 +180,8 @@ impl EngineStart {
                 self.register(component).await;
             }
         }
+        // Not in the order in which compilers finished.
+        self.engines.rejected.sort_by(|a, b| a.file.cmp(&b.file));
         self.is_done = true;
         self.engines.log_granted();
         self.engines.grants.remove_orphaned_copies()

@@ -196,7 +196,7 @@ impl Jobs {
             }
         };
         tokio::select! {
-            enough = tokio::time::timeout(self.timeout, enough) => enough.map_err(|_| Error::Starting),
+            found = tokio::time::timeout(self.timeout, enough) => found.map_err(|_| Error::Starting),
             () = self.shutdown.cancelled() => Err(Error::Starting),
         }
     }

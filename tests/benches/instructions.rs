@@ -1,4 +1,4 @@
-//! Instructions of fixed paths, compared with the numbers in `instructions/kept.json`:
+//! Instructions of fixed paths, compared with the numbers in `instructions/numbers.json`:
 //! `cargo xtask bench instructions`. With `--accept`, it writes the measured numbers to that file.
 //!
 //! Valgrind counts the instructions of a process that runs the server without its sockets: the requests enter at
@@ -14,8 +14,8 @@
 
 #[path = "instructions/counted_server.rs"]
 mod counted_server;
-#[path = "instructions/kept_numbers.rs"]
-mod kept_numbers;
+#[path = "instructions/stored_numbers.rs"]
+mod stored_numbers;
 #[path = "engine/upstream_process.rs"]
 #[expect(dead_code, reason = "another benchmark holds responses")]
 mod upstream_process;
@@ -25,7 +25,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use counted_server::{COUNT_VARIABLE, PATH_VARIABLE, UPSTREAM_VARIABLE};
-use kept_numbers::KeptNumbers;
+use stored_numbers::StoredNumbers;
 use upstream_process::UpstreamProcess;
 
 /// A path and the requests that are measured. Those that cost more need fewer.
@@ -84,23 +84,23 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if !cfg!(target_arch = "x86_64") {
-        println!("the kept numbers are of x86-64: nothing is compared");
+        println!("the stored numbers are of x86-64: nothing is compared");
         return ExitCode::SUCCESS;
     }
     let upstream = UpstreamProcess::start();
     let directory = tempfile::tempdir().unwrap();
     let mut measured = Vec::new();
     for Measurement { path, requests } in MEASUREMENTS {
-        let count = |requests| instructions(path, requests, &upstream.url, directory.path());
+        let count = |number| instructions(path, number, &upstream.url, directory.path());
         let (few, many) = (count(WARM_UP), count(WARM_UP + requests));
         measured.push((path, many.saturating_sub(few) / requests));
     }
-    let kept = KeptNumbers::read();
+    let stored = StoredNumbers::read();
     if has("--accept") {
-        kept.replace(&measured);
+        stored.replace(&measured);
         return ExitCode::SUCCESS;
     }
-    kept.compare(&measured)
+    stored.compare(&measured)
 }
 
 /// Compiles a component in place of `pinhole compile`.

@@ -296,7 +296,10 @@ async fn compiler_gets_its_limits_and_no_environment() {
     assert!(threads(&lines[0]), "{log}");
     assert_eq!(
         lines[1..],
-        ["/", "compile --memory-bytes 2147483648 --cpu-secs 60"],
+        [
+            "/",
+            "compile --memory-bytes 2147483648 --cpu-secs 60 --urgent"
+        ],
         "{log}"
     );
 }

@@ -73,8 +73,8 @@ impl StartingServer {
         let config = config(&directory, &data, variables);
         let (app, start) = App::start(&config).await.unwrap();
         let server = TestServer::serve(data, None, app).await;
-        let app = server.app.clone();
-        let adding = tokio::spawn(async move { app.add_engines(&config, start).await });
+        let served = server.app.clone();
+        let adding = tokio::spawn(async move { served.add_engines(&config, start).await });
         Self {
             server,
             adding,
@@ -250,6 +250,6 @@ async fn file_gets_an_engine_name_by_its_place_and_not_by_its_speed() {
         [sketch(), vec![0, 2, 1, 97]].concat(),
     )
     .unwrap();
-    let start = EngineStart::new(&options).await.unwrap();
-    assert_eq!(start.engines().get("sketch").unwrap().file, "a.wasm");
+    let next = EngineStart::new(&options).await.unwrap();
+    assert_eq!(next.engines().get("sketch").unwrap().file, "a.wasm");
 }

@@ -27,9 +27,11 @@ enum Benchmark {
     Engine,
     /// The server's APIs compared with a direct request to the upstream
     Faces,
+    /// How cost grows with components, bindings, rows, waiting jobs and the length of an image
+    Growth,
     /// The egress compared with the same HTTP client without guards
     Guard,
-    /// Instructions of fixed paths, compared with kept numbers; `--accept` keeps the measured ones
+    /// Instructions of fixed paths, compared with stored numbers; `--accept` stores the measured ones
     Instructions,
     /// A search in 100 000 messages
     Search,
@@ -59,6 +61,7 @@ impl Benchmark {
             Self::Clients => "clients",
             Self::Engine => "engine",
             Self::Faces => "faces",
+            Self::Growth => "growth",
             Self::Guard => "guard",
             Self::Instructions => "instructions",
             Self::Search => "search",
@@ -100,24 +103,18 @@ mod tests {
             let options = Cli::try_parse_from(typed).unwrap().options;
             assert_eq!(options.cargo_arguments(), expected);
         };
-        let all = [
-            "--bench",
+        let names = [
             "clients",
-            "--bench",
             "engine",
-            "--bench",
             "faces",
-            "--bench",
+            "growth",
             "guard",
-            "--bench",
             "instructions",
-            "--bench",
             "search",
-            "--bench",
             "sockets",
-            "--bench",
             "tenants",
         ];
+        let all: Vec<_> = names.iter().flat_map(|name| ["--bench", name]).collect();
         check(&[], &all);
         check(&["engine"], &["--bench", "engine", "--"]);
         let faces = ["--bench", "faces", "--", "--quick", "a", "b64"];

@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use socketioxide::extract::{AckSender, SocketRef, TryData};
 use socketioxide::handler::ConnectHandler;
 use socketioxide::{ParserConfig, SendError, SocketError, SocketIo};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::auth::{LiveUser, socket_user};
@@ -74,6 +75,8 @@ struct Connection {
     tokens: AtomicU32,
     /// The user of the token that came with the connect request, until the socket is connected.
     pending: Mutex<Option<Subscription>>,
+    /// Cancelled when the socket is connected and accepts events.
+    connected: CancellationToken,
     membership: Membership,
     places: Arc<Places>,
     place: Mutex<Place>,
@@ -194,6 +197,7 @@ async fn open(app: &App, places: &Arc<Places>, parts: &Parts) -> Result<Connecti
     Ok(Connection {
         tokens: AtomicU32::new(0),
         pending: Mutex::new(None),
+        connected: CancellationToken::new(),
         membership: Membership::default(),
         places: places.clone(),
         place: Mutex::new(place.map_err(too_many_connections)?),
@@ -272,6 +276,7 @@ async fn on_connected(socket: SocketRef) {
     let Some(connection) = connection(&socket) else {
         return;
     };
+    connection.connected.cancel();
     let pending = lock(&connection.pending).take();
     match pending {
         Some(pending) => connection.membership.enter_first(&socket, pending),
@@ -407,6 +412,10 @@ impl MembershipState {
 }
 
 async fn send_events(socket: SocketRef, mut listener: Listener) {
+    // A client can join before the socket accepts events.
+    if let Some(connection) = connection(&socket) {
+        connection.connected.cancelled().await;
+    }
     loop {
         let event = listener.next().await;
         while let Err(error) = socket.emit("events", &*event.json) {

@@ -112,8 +112,8 @@ impl ApiBench {
                 requests: 1,
             };
             let restart = Instant::now();
-            let server = self.start_server("openai");
-            assert_eq!(Side::openai(&server).run(load).lost, 0);
+            let restarted = self.start_server("openai");
+            assert_eq!(Side::openai(&restarted).run(load).lost, 0);
             warm.push(ms_since(restart) / 1e3);
         }
         for (name, measured, goal) in [
@@ -182,8 +182,8 @@ impl ApiBench {
         table.add_one("peak under load: Pss, MB", peak.proportional, goal);
         table.add_one("peak under load: RSS, MB", peak.resident, goal);
         let growth = after_all.proportional / after_1_000.proportional;
-        let goal = Some(Goal::AtMost(1.1));
-        table.add_one("Pss after 10 000 jobs / 1 000", growth, goal);
+        let growth_goal = Some(Goal::AtMost(1.1));
+        table.add_one("Pss after 10 000 jobs / 1 000", growth, growth_goal);
     }
 }
 

@@ -57,9 +57,9 @@ impl Table {
 
     /// Prints all rows, and the number of goals that are met.
     pub(crate) fn print(&self) {
-        let [name, columns @ ..] = HEADINGS;
+        let [first, columns @ ..] = HEADINGS;
         let columns: Vec<_> = columns.iter().map(|it| format!("{it:>11}")).collect();
-        println!("\n{name:NAME_WIDTH$}{}", columns.concat());
+        println!("\n{first:NAME_WIDTH$}{}", columns.concat());
         let (mut met, mut all) = (0, 0);
         for (name, figures) in self.0.borrow().iter() {
             println!("{}", row(name, figures));

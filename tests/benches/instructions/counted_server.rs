@@ -79,11 +79,11 @@ pub(crate) fn run() {
 
 impl Repeated {
     fn new(path: &str) -> Self {
-        let image = |path, bytes| {
+        let image = |api, bytes| {
             let body = json!({"model": model_name(bytes, 0), "prompt": "a fox"});
             Self {
                 method: "POST",
-                path,
+                path: api,
                 body: body.to_string(),
             }
         };

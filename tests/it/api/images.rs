@@ -20,6 +20,8 @@ async fn server_operations() {
     let api = Api::start(&[]).await;
     api.case("good", api.ask_without_key(Method::GET, "/health"))
         .await;
+    api.case("good", api.ask_without_key(Method::GET, "/ready"))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,7 +36,7 @@ async fn metrics_count_jobs_requests_and_refusals() {
         .with("IMAGE_GENERATION_ENGINE", "sketch")
         .with("HOSTILE_BASE_URL", &upstream.url());
     fs::write(program.path("engines/torn.wasm"), b"\0asm").unwrap();
-    let mut serving = program.serve();
+    let serving = program.serve();
     let metrics = watched(&serving);
     let before = values(metrics);
     assert_eq!(before[r#"pinhole_refusals_total{kind="admission"}"#], 1.0);
@@ -103,7 +103,7 @@ async fn metrics_show_current_slots() {
         .with("IMAGE_GENERATION_ENGINE", "hostile")
         .with("PINHOLE_SLOTS", "1")
         .with("HOSTILE_BASE_URL", &upstream.url());
-    let mut serving = program.serve();
+    let serving = program.serve();
     let metrics = watched(&serving);
     let key = serving.key();
     let address = serving.address();

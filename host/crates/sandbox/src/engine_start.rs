@@ -1,4 +1,4 @@
-//! The start of the engines: component files are admitted beside each other, and serve one by one.
+//! The start of the engines: component files are admitted at the same time, and serve one by one.
 //!
 //! # What it prevents
 //!
@@ -15,7 +15,7 @@
 //!
 //! All others wait until every file is admitted or rejected.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use anyhow::Result;
 use futures_util::StreamExt;
@@ -38,7 +38,7 @@ pub struct EngineStart {
     engines: Engines,
     initial: InitialState,
     /// Files that no compiler has started with, in alphabetical order.
-    queue: Vec<String>,
+    queue: VecDeque<String>,
     compiling: FuturesUnordered<BoxFuture<'static, (String, Result<Component, Refusal>)>>,
     /// Admitted components that do not serve yet, by file.
     undecided: BTreeMap<String, Component>,
@@ -60,7 +60,7 @@ impl EngineStart {
                 grants: engines.grants.load_all()?,
             },
             engines,
-            queue: Vec::new(),
+            queue: VecDeque::new(),
             compiling: FuturesUnordered::new(),
             undecided: BTreeMap::new(),
             is_done: false,
@@ -70,7 +70,7 @@ impl EngineStart {
                 admit_stored(&start.engines.sandbox, &start.engines.directory, &file).await;
             match stored.transpose() {
                 Some(admitted) => start.add(file, admitted),
-                None => start.queue.push(file),
+                None => start.queue.push_back(file),
             }
         }
         start.decide().await?;
@@ -89,8 +89,9 @@ impl EngineStart {
         if self.is_done {
             return Ok(false);
         }
-        while self.compiling.len() < MAX_COMPILES && !self.queue.is_empty() {
-            let file = self.queue.remove(0);
+        while self.compiling.len() < MAX_COMPILES
+            && let Some(file) = self.queue.pop_front()
+        {
             self.compiling.push(self.admission(file));
         }
         if let Some((file, admitted)) = self.compiling.next().await {
@@ -179,6 +180,8 @@ impl EngineStart {
                 self.register(component).await;
             }
         }
+        // Not in the order in which compilers finished.
+        self.engines.rejected.sort_by(|a, b| a.file.cmp(&b.file));
         self.is_done = true;
         self.engines.log_granted();
         self.engines.grants.remove_orphaned_copies()

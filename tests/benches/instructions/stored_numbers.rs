@@ -7,17 +7,17 @@ use std::process::ExitCode;
 use serde::{Deserialize, Serialize};
 
 /// The file, in the directory of this package.
-const FILE: &str = "benches/instructions/kept.json";
+const FILE: &str = "benches/instructions/numbers.json";
 
 /// Instructions of a request, by path.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct KeptNumbers {
+pub(crate) struct StoredNumbers {
     /// How much a number may differ.
     tolerance_percent: f64,
     instructions: BTreeMap<String, u64>,
 }
 
-impl KeptNumbers {
+impl StoredNumbers {
     pub(crate) fn read() -> Self {
         let text = std::fs::read_to_string(file()).unwrap();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{FILE}: {error}"))
@@ -39,14 +39,17 @@ impl KeptNumbers {
 
     /// Prints each path. Fails if one differs by more than the tolerance.
     pub(crate) fn compare(&self, measured: &[(&str, u64)]) -> ExitCode {
-        println!("{:<12} {:>11} {:>11}   change", "path", "kept", "measured");
+        println!(
+            "{:<12} {:>11} {:>11}   change",
+            "path", "stored", "measured"
+        );
         let mut differs = false;
         for (path, instructions) in measured {
-            let kept = self.instructions.get(*path).copied().unwrap_or_default();
-            let percent = (*instructions as f64 / kept as f64 - 1.0) * 100.0;
+            let stored = self.instructions.get(*path).copied().unwrap_or_default();
+            let percent = (*instructions as f64 / stored as f64 - 1.0) * 100.0;
             let is_different = percent.abs() > self.tolerance_percent;
             let mark = if is_different { " DIFFERS" } else { "" };
-            println!("{path:<12} {kept:>11} {instructions:>11} {percent:>+7.1} %{mark}");
+            println!("{path:<12} {stored:>11} {instructions:>11} {percent:>+7.1} %{mark}");
             differs |= is_different;
         }
         if !differs {

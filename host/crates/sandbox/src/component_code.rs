@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pinhole_ground::guard::Refusal;
 use pinhole_ground::metrics;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::JoinError;
 use tokio::time::{Instant, timeout};
 use wasmtime::component::Component as Code;
@@ -36,8 +36,9 @@ pub(crate) async fn compile(
     digest: &str,
     bytes: Vec<u8>,
 ) -> Result<Code, Refusal> {
-    let _permit = sandbox.compiles.acquire().await;
-    let compiled = compile_and_store(sandbox.clone(), digest.to_owned(), bytes);
+    // Of a semaphore that is never closed.
+    let permit = sandbox.compiles.clone().acquire_owned().await.ok();
+    let compiled = compile_and_store(sandbox.clone(), digest.to_owned(), bytes, permit);
     let mut compiled = std::pin::pin!(compiled);
     match timeout(SHORT_COMPILE, &mut compiled).await {
         Ok(compiled) => compiled,
@@ -56,6 +57,7 @@ async fn compile_and_store(
     sandbox: Arc<Sandbox>,
     digest: String,
     bytes: Vec<u8>,
+    permit: Option<OwnedSemaphorePermit>,
 ) -> Result<Code, Refusal> {
     let runtime = tokio::runtime::Handle::current();
     // Held by this future alone: the thread notices that it was dropped.
@@ -70,6 +72,8 @@ async fn compile_and_store(
                 _ = caller_dropped => Err("was not compiled: the server stopped".into()),
             }
         });
+        // Another component is compiled while this one's code is written.
+        drop(permit);
         metrics::count_compile(start.elapsed(), compiled.is_ok());
         sandbox
             .compiled

@@ -33,6 +33,9 @@ use crate::host_task::describe_crash;
 use crate::registry::InitialState;
 use crate::sandbox::Options;
 
+/// Files that are admitted at the same time: those that are compiled, and those whose code is written meanwhile.
+const MAX_ADMISSIONS: usize = 2 * MAX_COMPILES;
+
 /// The engines of a server that starts. Dropping it ends the compilers.
 pub struct EngineStart {
     engines: Engines,
@@ -89,7 +92,7 @@ impl EngineStart {
         if self.is_done {
             return Ok(false);
         }
-        while self.compiling.len() < MAX_COMPILES
+        while self.compiling.len() < MAX_ADMISSIONS
             && let Some(file) = self.queue.pop_front()
         {
             self.compiling.push(self.admission(file));

@@ -50,7 +50,7 @@ pub struct Sandbox {
     pub(crate) compiled: CompiledStore,
     pub(crate) compiler: Compiler,
     /// Permits for compilations that run at the same time.
-    pub(crate) compiles: Semaphore,
+    pub(crate) compiles: Arc<Semaphore>,
     /// The calls that run, and those that wait for a slot.
     pub(crate) queue: FairQueue,
     pub(crate) guest_runtimes: Arc<GuestRuntimes>,
@@ -73,7 +73,7 @@ impl Sandbox {
         Ok(Self {
             compiled: CompiledStore::open(options.cache.as_ref().unwrap_or(&options.data))?,
             compiler: options.compiler.clone(),
-            compiles: Semaphore::new(MAX_COMPILES),
+            compiles: Arc::new(Semaphore::new(MAX_COMPILES)),
             queue: new_queue(options.slots, options.slots_per_user),
             guest_runtimes: Arc::new(GuestRuntimes::new()?),
             epochs: EpochClock::start(&engine)?,

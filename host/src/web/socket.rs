@@ -131,8 +131,7 @@ struct MembershipState {
     /// `SocketRef::connected` does not tell: it is false at first, even if the client joins at once.
     is_gone: bool,
     user_id: Option<String>,
-    /// Sends the user's events.
-    #[expect(dead_code, reason = "dropping it stops the task")]
+    /// Sends the user's events. Dropping it stops the task.
     sender: Option<AbortOnDropHandle<()>>,
     /// Disconnects the socket when it is anonymous for too long or its token becomes invalid.
     watcher: Option<AbortOnDropHandle<()>>,

@@ -156,12 +156,12 @@ pub fn is_writable_by_others(dir: &Dir) -> std::io::Result<bool> {
     Ok(dir.dir_metadata()?.mode() & OTHERS_WRITE != 0)
 }
 
-/// The database and its identity, the keys, the audit log, the ballast and the lock.
+/// The database and its identity, the version of identities, the keys, the audit log, the ballast and the lock.
 fn is_own_file(name: &str) -> bool {
     name.starts_with("pinhole.db")
         || name.ends_with("-key")
         || (name.starts_with("audit.") && name.ends_with(".jsonl"))
-        || ["ballast", "database-id", LOCK_FILE].contains(&name)
+        || ["ballast", "database-id", "identity-version", LOCK_FILE].contains(&name)
 }
 
 /// Creates an empty file, accessible to its owner only, if it is missing.
@@ -295,7 +295,13 @@ mod tests {
             let permissions = Permissions::from_mode(mode);
             data.set_permissions(name, permissions).unwrap();
         };
-        for file in ["pinhole.db", "pinhole.db-wal", "session-key", "notes.txt"] {
+        for file in [
+            "identity-version",
+            "pinhole.db",
+            "pinhole.db-wal",
+            "session-key",
+            "notes.txt",
+        ] {
             data.write(file, "").unwrap();
             open_to_all(file, 0o644);
         }
@@ -303,7 +309,13 @@ mod tests {
             data.create_dir(directory).unwrap();
             open_to_all(directory, 0o755);
         }
-        let expected = ["files", "pinhole.db", "pinhole.db-wal", "session-key"];
+        let expected = [
+            "files",
+            "identity-version",
+            "pinhole.db",
+            "pinhole.db-wal",
+            "session-key",
+        ];
         assert_eq!(restrict_entries(&data).unwrap(), expected);
         assert!(restrict_entries(&data).unwrap().is_empty());
         let mode = |name: &str| data.metadata(name).unwrap().mode() & 0o777;

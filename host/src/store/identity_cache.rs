@@ -70,7 +70,7 @@ struct Entries<K, V> {
     by_key: HashMap<K, (V, Instant)>,
 }
 
-/// Did the current transaction change an identity table? Clones share the answer.
+/// Whether the current transaction changed an identity table. Clones share the flag.
 #[derive(Clone, Debug, Default)]
 pub(super) struct IdentityChange(Arc<AtomicBool>);
 

@@ -62,10 +62,9 @@ fn main() {
     let is_quick = arguments.iter().any(|argument| argument == "--quick");
     let upstream = UpstreamProcess::start();
     let data_dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let authority = upstream.url.strip_prefix("http://").unwrap();
     let server = BenchServer::start(&ServerOptions {
         data_dir: data_dir.path(),
-        upstream: authority.parse().unwrap(),
+        upstream: upstream.address(),
         engine: "openai",
         key: None,
         variables: &[("PINHOLE_MEMORY_MIB", MEMORY_MIB.to_string())],

@@ -17,6 +17,8 @@ mod bench_server;
 mod http_connection;
 #[path = "faces/nginx.rs"]
 mod nginx;
+#[path = "faces/part.rs"]
+mod part;
 #[path = "faces/server_alone.rs"]
 mod server_alone;
 #[path = "faces/side.rs"]
@@ -35,22 +37,19 @@ use tempfile::TempDir;
 
 use bench_server::{BenchServer, ServerOptions};
 use nginx::Nginx;
+use part::{Part, select};
 use side::{Load, Round, Side};
 use spread::{Spread, median};
 use table::{Figures, Goal, Table};
 use upstream_process::UpstreamProcess;
 
+/// The option for fewer rounds.
+const QUICK: &str = "--quick";
 const SMALL_BYTES: usize = 20 << 10;
 const LARGE_BYTES: usize = 2 << 20;
 
-/// A part of the benchmark that can be selected.
-struct Part {
-    name: &'static str,
-    run: fn(&ApiBench),
-}
-
 /// The parts, in order.
-const PARTS: [Part; 9] = [
+const PARTS: [Part<ApiBench>; 9] = [
     Part {
         name: "a",
         run: ApiBench::one_at_a_time,
@@ -118,37 +117,24 @@ fn main() {
     if arguments.iter().any(|argument| argument == "--test") {
         return;
     }
-    let is_selected = |name: &str| arguments.iter().any(|argument| argument == name);
-    if let Some(unknown) = arguments.iter().find(|argument| !is_known(argument)) {
-        let names = PARTS.map(|part| part.name).join(", ");
-        panic!("unknown row {unknown}: use {names} or --quick");
-    }
+    let parts = select(&PARTS, &arguments, &[QUICK]);
     let load_average = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!(
         "load of the machine before: {}",
         load_average.split(' ').next().unwrap_or_default()
     );
-    let bench = ApiBench::new(is_selected("--quick"));
-    let runs_all = !PARTS.iter().any(|part| is_selected(part.name));
-    for part in PARTS {
-        if runs_all || is_selected(part.name) {
-            (part.run)(&bench);
-        }
+    let bench = ApiBench::new(arguments.iter().any(|argument| argument == QUICK));
+    for part in parts {
+        (part.run)(&bench);
     }
     bench.table.print();
-}
-
-/// Cargo adds `--bench`.
-fn is_known(argument: &str) -> bool {
-    ["--quick", "--bench"].contains(&argument) || PARTS.iter().any(|part| part.name == argument)
 }
 
 impl ApiBench {
     fn new(is_quick: bool) -> Self {
         let upstream = UpstreamProcess::start();
         let data_dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let authority = upstream.url.strip_prefix("http://").unwrap();
-        let upstream_address = authority.parse().unwrap();
+        let upstream_address = upstream.address();
         let nginx = Nginx::start(data_dir.path(), upstream_address);
         if nginx.is_none() {
             println!("nginx is not installed, and its column is empty");

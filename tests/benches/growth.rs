@@ -14,6 +14,8 @@ mod bench_server;
 #[path = "faces/http_connection.rs"]
 #[expect(dead_code, reason = "other benchmarks use the rest")]
 mod http_connection;
+#[path = "faces/part.rs"]
+mod part;
 #[path = "engine/upstream_process.rs"]
 mod upstream_process;
 
@@ -29,6 +31,7 @@ use tokio::runtime::Runtime;
 
 use bench_server::{BenchServer, ServerOptions, ms_since};
 use http_connection::{HttpConnection, encode_request};
+use part::{Part, select};
 use upstream_process::{HOLD, UpstreamProcess, model_name};
 
 /// The images API that stores nothing.
@@ -40,13 +43,7 @@ const LONG_REQUESTS: usize = 11;
 /// How long a server rests before its memory is measured.
 const REST: Duration = Duration::from_secs(2);
 
-/// A part that can be selected.
-struct Part {
-    name: &'static str,
-    run: fn(&GrowthBench),
-}
-
-const PARTS: [Part; 5] = [
+const PARTS: [Part<GrowthBench>; 5] = [
     Part {
         name: "components",
         run: GrowthBench::components,
@@ -87,21 +84,17 @@ fn main() {
     if arguments.iter().any(|argument| argument == "--test") {
         return;
     }
-    let is_selected = |part: &Part| arguments.iter().any(|argument| argument == part.name);
-    let runs_all = !PARTS.iter().any(is_selected);
+    let parts = select(&PARTS, &arguments, &[]);
     let bench = GrowthBench::new();
-    for part in PARTS {
-        if runs_all || is_selected(&part) {
-            (part.run)(&bench);
-        }
+    for part in parts {
+        (part.run)(&bench);
     }
 }
 
 impl GrowthBench {
     fn new() -> Self {
         let upstream = UpstreamProcess::start();
-        let authority = upstream.url.strip_prefix("http://").unwrap();
-        let upstream_address = authority.parse().unwrap();
+        let upstream_address = upstream.address();
         let data_dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let first = BenchServer::start(&ServerOptions {
             data_dir: data_dir.path(),

@@ -159,11 +159,10 @@ fn copy_engines() -> TempDir {
 }
 
 fn start_server(data_dir: &Path, engines_dir: &Path, upstream: &UpstreamProcess) -> BenchServer {
-    let authority = upstream.url.strip_prefix("http://").unwrap();
     let engines = engines_dir.to_str().unwrap().to_owned();
     BenchServer::start(&ServerOptions {
         data_dir,
-        upstream: authority.parse().unwrap(),
+        upstream: upstream.address(),
         engine: "openai",
         key: None,
         variables: &[("PINHOLE_ENGINES", engines)],

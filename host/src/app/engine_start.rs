@@ -10,7 +10,7 @@ use crate::settings::{ChoiceReason, Settings};
 use crate::store::Store;
 
 impl App {
-    /// Admits the engines that are left, and makes each current with its settings. Returns when all files of the
+    /// Admits the remaining engines, and makes each current with its settings. Returns when all files of the
     /// engine directory are admitted or rejected.
     ///
     /// Fails if the settings of an engine are invalid, as the start of a server does.

@@ -34,15 +34,15 @@ pub(super) fn return_large_blocks() {
     }
 }
 
-/// Unused memory of the heaps from which it is worth to return it, and by how much it differs from what was returned
-/// before, in bytes.
+/// Unused bytes of the heaps. With fewer, nothing is returned.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const UNUSED_BYTES: usize = 16 << 20;
+/// Change of the unused bytes since the last call. With a smaller one, nothing is returned.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const CHANGED_BYTES: usize = 1 << 20;
 
-/// Returns unused pages within the heaps to the system, if there are many and other ones than at the last call.
-/// Returns the unused bytes, for the next call.
+/// Returns unused pages within the heaps to the system, if there are many and their number has changed since the last
+/// call. `last` is the result of that call: the unused bytes.
 ///
 /// It takes some milliseconds, in which other threads may wait: call it when no call runs.
 pub(super) fn return_unused_pages(last: usize) -> usize {

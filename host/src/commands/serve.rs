@@ -106,7 +106,7 @@ async fn return_memory(app: Arc<App>) {
     }
 }
 
-/// Compiles the engines that are left, and reports the engines and what is wrong with the settings.
+/// Compiles the remaining engines, then reports the engines and the problems of the settings.
 async fn add_engines(config: Config, app: Arc<App>, start: EngineStart) -> Result<()> {
     let was_complete = app.jobs.snapshot().has_all_engines();
     app.add_engines(&config, start).await?;

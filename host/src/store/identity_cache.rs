@@ -38,7 +38,7 @@ const MAX_ENTRIES: usize = 10_000;
 /// How long an entry is valid.
 const MAX_AGE: Duration = Duration::from_secs(5);
 
-/// What was read of identities.
+/// A cache of users and of their groups.
 #[derive(Debug)]
 pub(super) struct IdentityCache {
     file: File,

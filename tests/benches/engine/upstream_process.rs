@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -49,6 +50,11 @@ impl UpstreamProcess {
         }
     }
 
+    /// The host and port of the URL.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.url.strip_prefix("http://").unwrap().parse().unwrap()
+    }
+
     /// Waits until this many requests are held.
     pub(crate) async fn wait_for_held(&self, count: usize) {
         self.get(&format!("/held/{count}")).await;
@@ -61,10 +67,10 @@ impl UpstreamProcess {
 
     /// A minimal client, which adds little to what is measured.
     async fn get(&self, path: &str) {
-        let authority = self.url.strip_prefix("http://").unwrap();
-        let mut stream = tokio::net::TcpStream::connect(authority).await.unwrap();
+        let address = self.address();
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         let request =
-            format!("GET {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n\r\n");
+            format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut response = String::new();
         stream.read_to_string(&mut response).await.unwrap();

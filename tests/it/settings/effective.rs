@@ -109,7 +109,7 @@ async fn unknown_names_are_problems_and_cannot_be_stored() {
         detail.starts_with("PINHOLE_FALLBACKS is \"zzz\""),
         "{detail}"
     );
-    // What was wrong before does not prevent another change.
+    // A problem that existed before does not prevent another change.
     change_settings(&server, json!({"PINHOLE_FALLBACKS": "sketch"})).await;
     assert_eq!(get(&server, EFFECTIVE).await["problems"], json!([alias]));
     change_settings(

@@ -4,8 +4,8 @@
 //! keep stack pages of the fiber in use while the guest waits. A Tokio task for each request would make two
 //! threads wake each other. So one driver polls both in the guest's own task: the call and its host tasks.
 //!
-//! The driver polls only what was woken. What wakes while it polls, it polls at once: if it returned to Tokio
-//! instead, Tokio would wake another thread for it.
+//! The driver polls the call only after it was woken. If the call or a host task is woken while the driver polls, the
+//! driver polls again and does not return to Tokio, which would wake another thread.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;

@@ -34,7 +34,7 @@ pub(crate) struct GuestWork<T> {
 
 /// A call that runs. Dropping it cancels the job.
 pub(crate) struct RunningCall<T: Send + 'static> {
-    place: Place<T>,
+    location: Location<T>,
     meter: CpuMeter,
     runtimes: Arc<GuestRuntimes>,
     cancel: CancellationToken,
@@ -42,7 +42,7 @@ pub(crate) struct RunningCall<T: Send + 'static> {
 }
 
 /// Where a call runs.
-enum Place<T> {
+enum Location<T> {
     /// In the task that polls [`RunningCall`].
     Request(BoxFuture<'static, Result<T, Error>>),
     /// On the guest runtimes. The errors are a panic of the host.
@@ -60,7 +60,7 @@ impl<T: Send + 'static> RunningCall<T> {
         let GuestWork { future, meter } = work;
         let starts_with_guests = meter.last_computing().is_recent();
         let mut call = Self {
-            place: Place::Request(future),
+            location: Location::Request(future),
             meter,
             runtimes,
             cancel,
@@ -74,19 +74,19 @@ impl<T: Send + 'static> RunningCall<T> {
 
     /// Aborts the call now, without a grace period.
     pub(crate) fn abort(mut self) {
-        if let Place::Guests(task) = &self.place {
+        if let Location::Guests(task) = &self.location {
             task.abort();
         }
-        self.place = Place::Ended;
+        self.location = Location::Ended;
     }
 
     fn move_to_guests(&mut self) {
-        match std::mem::replace(&mut self.place, Place::Ended) {
-            Place::Request(call) => {
+        match std::mem::replace(&mut self.location, Location::Ended) {
+            Location::Request(call) => {
                 let task = self.runtimes.spawn(call, self.meter.clone());
-                self.place = Place::Guests(task);
+                self.location = Location::Guests(task);
             }
-            place => self.place = place,
+            other => self.location = other,
         }
     }
 }
@@ -95,26 +95,26 @@ impl<T: Send + 'static> Future for RunningCall<T> {
     type Output = Result<T, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Place::Request(call) = &mut self.place {
+        if let Location::Request(call) = &mut self.location {
             let polled = catch_panic(|| call.as_mut().poll(context));
             match polled {
                 Ok(Poll::Pending) if self.meter.needs_guest_runtime() => self.move_to_guests(),
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(result)) => {
-                    self.place = Place::Ended;
+                    self.location = Location::Ended;
                     return Poll::Ready(result);
                 }
                 Err(_) => {
-                    self.place = Place::Ended;
+                    self.location = Location::Ended;
                     return Poll::Ready(Err(Error::Crashed(PANICKED.to_owned())));
                 }
             }
         }
-        let Place::Guests(task) = &mut self.place else {
+        let Location::Guests(task) = &mut self.location else {
             return Poll::Pending;
         };
         let joined = ready!(task.poll_unpin(context));
-        self.place = Place::Ended;
+        self.location = Location::Ended;
         Poll::Ready(match joined {
             Ok(Ok(result)) => result,
             Ok(Err(crash)) | Err(crash) => Err(Error::Crashed(describe_crash(&crash))),
@@ -129,17 +129,17 @@ fn catch_panic<R>(work: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
 
 impl<T: Send + 'static> Drop for RunningCall<T> {
     fn drop(&mut self) {
-        let is_running = match &self.place {
-            Place::Request(_) => true,
-            Place::Guests(task) => !task.is_finished(),
-            Place::Ended => false,
+        let is_running = match &self.location {
+            Location::Request(_) => true,
+            Location::Guests(task) => !task.is_finished(),
+            Location::Ended => false,
         };
         if !is_running {
             return;
         }
         self.cancel.cancel();
         self.move_to_guests();
-        let Place::Guests(task) = std::mem::replace(&mut self.place, Place::Ended) else {
+        let Location::Guests(task) = std::mem::replace(&mut self.location, Location::Ended) else {
             return;
         };
         let (abort, grace) = (task.abort_handle(), self.grace);

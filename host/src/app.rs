@@ -1,6 +1,5 @@
 //! The handles that a request may use, opened once from the [`Config`].
 
-mod engine_start;
 mod maintenance;
 mod settings_change;
 
@@ -13,7 +12,6 @@ use pinhole_ground::data_dir::{self, DataLock};
 use pinhole_ground::environment::Environment;
 use pinhole_ground::memory::ProcessMemory;
 use pinhole_images::Decoder;
-use pinhole_sandbox::EngineStart;
 
 use crate::accounts::Accounts;
 use crate::chat::Chat;
@@ -25,7 +23,8 @@ use crate::clients::Clients;
 use crate::config::Config;
 use crate::files::Files;
 use crate::jobs::Jobs;
-use crate::settings::{Overlay, StoredSettings};
+use crate::releases::{DirectoryUse, EngineStart, Publisher, Releases};
+use crate::settings::{ChoiceReason, Overlay, Settings, StoredSettings};
 use crate::store::Store;
 
 pub use settings_change::ChangeError;
@@ -41,7 +40,8 @@ pub struct App {
     /// The files of a web client, if the operator brought one.
     pub client_files: Option<ClientFiles>,
     pub store: Store,
-    pub settings: StoredSettings,
+    pub settings: Arc<StoredSettings>,
+    pub releases: Arc<Releases>,
     pub accounts: Accounts,
     pub events: Events,
     /// Turns that continue after the response to their request.
@@ -54,7 +54,7 @@ impl App {
     /// Opens the data directory and admits all engines.
     pub async fn open(config: &Config) -> Result<Self> {
         let (app, engines) = Self::start(config).await?;
-        app.add_engines(config, engines).await?;
+        app.add_engines(engines).await?;
         Ok(app)
     }
 
@@ -72,13 +72,28 @@ impl App {
         let store = Store::open(&config.data).await?;
         let memory = ProcessMemory::new(config.memory_bytes);
         let decoder = Decoder::new(memory.clone());
-        let options = config.engine_options(audit.clone(), decoder.clone());
-        let start = EngineStart::new(&options).await?;
-        let engines = start.engines();
+        let start = EngineStart::new(
+            config,
+            store.clone(),
+            audit.clone(),
+            decoder.clone(),
+            DirectoryUse::Install,
+        )
+        .await?;
+        let releases = start.releases.clone();
+        let engines = releases.engines();
+        let started_config = config.clone();
         let config = &config.with_engine_files(&engines, None)?;
         let settings = StoredSettings::open(&data, store.clone(), &config.environment).await?;
+        let settings = Arc::new(settings);
         let config = &with_stored_settings(config, &settings).await?;
         let jobs = Arc::new(Jobs::new(config, engines, decoder.clone()).await?);
+        releases.attach(Publisher {
+            config: started_config,
+            settings: settings.clone(),
+            store: store.clone(),
+            jobs: jobs.clone(),
+        });
         let files = Files::open(&data, store.clone(), decoder, config.storage).await?;
         fail_interrupted_turns(&store).await;
         let events = Events::new();
@@ -101,11 +116,52 @@ impl App {
             client_files,
             store,
             settings,
+            releases,
             events,
             tasks: Tasks::default(),
         };
         Ok((app, start))
     }
+
+    /// Admits the remaining engines, and makes each current with its settings. Returns when all files of the
+    /// engine directory are admitted or rejected.
+    ///
+    /// Fails if the settings of an engine are invalid, as the start of a server does.
+    pub async fn add_engines(&self, start: EngineStart) -> Result<()> {
+        start.finish().await?;
+        record_engine(&self.store, &self.jobs).await;
+        Ok(())
+    }
+}
+
+/// Records the engine that the environment configures alone, so that a second one does not replace it.
+async fn record_engine(store: &Store, jobs: &Jobs) {
+    let snapshot = jobs.snapshot();
+    let Settings {
+        engine,
+        engine_reason,
+        ..
+    } = &snapshot.settings;
+    if !matches!(engine_reason, ChoiceReason::OnlyConfigured { .. }) {
+        return;
+    }
+    if let Err(error) = store.set_previous_engine(engine).await {
+        tracing::warn!("cannot record that engine {engine} is used: {error}");
+    }
+}
+
+/// The engines of a data directory, for commands that start no server. While a server runs, it decides about the
+/// engine directory.
+pub async fn open_releases(config: &Config) -> Result<Arc<Releases>> {
+    let data = data_dir::create(&config.data)?;
+    let directory_use = match data_dir::lock_holder(&data) {
+        Some(_) => DirectoryUse::Ignore,
+        None => DirectoryUse::Install,
+    };
+    let store = Store::open(&config.data).await?;
+    let (audit, decoder) = (AuditLog::default(), Decoder::default());
+    let start = EngineStart::new(config, store, audit, decoder, directory_use).await?;
+    start.finish().await
 }
 
 /// The configuration with the stored settings, for commands that start no server.

@@ -22,10 +22,8 @@ use anyhow::{Context, Result};
 use pinhole::app;
 use pinhole::config::Config;
 use pinhole::jobs::{Error, Jobs};
-use pinhole_ground::audit::AuditLog;
 use pinhole_ground::data_dir;
 use pinhole_images::Decoder;
-use pinhole_sandbox::Engines;
 use serde::Serialize;
 use tempfile::TempDir;
 
@@ -98,8 +96,7 @@ fn usable_cache(config: &Config) -> Option<std::path::PathBuf> {
 impl CommandJobs {
     async fn open(config: &Config, missing: MissingData) -> Result<Self> {
         let CommandConfig { config, temporary } = CommandConfig::new(config, missing)?;
-        let options = config.engine_options(AuditLog::default(), Decoder::default());
-        let engines = Engines::open(&options).await?;
+        let engines = app::open_releases(&config).await?.engines();
         for warning in config.warnings(&engines) {
             eprintln!("pinhole: warning: {warning}");
         }

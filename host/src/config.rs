@@ -1,5 +1,6 @@
 //! The configuration that is fixed while the process runs. The only reader of the process's environment.
 
+mod engine_rules;
 mod listen_address;
 mod machine_memory;
 mod variables;
@@ -15,13 +16,13 @@ use pinhole_ground::audit::{AuditLog, AuditRetention};
 use pinhole_ground::environment::Environment;
 use pinhole_ground::text::plain;
 use pinhole_images::Decoder;
-use pinhole_sandbox::grant::FirstUse;
 use pinhole_sandbox::{Compiler, Engines, MAX_CODE_BYTES, Options};
 
 use crate::clients::{AllowedOrigins, ClientRules, ConnectionLimits, TrustedProxies};
 use crate::files::StorageLimits;
 use crate::settings::{ValueKind, host_variables};
 
+pub use engine_rules::{FirstUse, Strategy};
 pub use listen_address::ListenAddress;
 pub use variables::Variables;
 
@@ -92,6 +93,8 @@ pub struct Config {
     pub compiler: Compiler,
     /// `PINHOLE_ENGINE_GRANTS`: what happens to an engine that has no grant yet.
     pub first_use: FirstUse,
+    /// `PINHOLE_ROLLOUT`: how a new version of an engine replaces another one.
+    pub rollout: Strategy,
     /// What requests and jobs may hold of `PINHOLE_MEMORY_MIB`, the memory of the process. In bytes.
     pub memory_bytes: usize,
     /// `PINHOLE_METRICS_LISTEN`: where metrics are served. Without it, nothing is counted.
@@ -208,6 +211,7 @@ impl Config {
             may_name_files: false,
             clients: parse_client_rules(&environment)?,
             first_use: parse_first_use(&environment)?,
+            rollout: parse_rollout(&environment)?,
             audit: parse_audit(&environment)?,
             compiler: parse_compiler(&environment)?,
             storage: parse_storage(&environment)?,
@@ -233,11 +237,9 @@ impl Config {
         Options {
             data: self.data.clone(),
             cache: self.cache.clone(),
-            engines: self.engines.clone(),
             slots: self.slots,
             slots_per_user: self.slots_per_user,
             compiler: self.compiler.clone(),
-            first_use: self.first_use,
             audit,
             decoder,
         }
@@ -354,6 +356,13 @@ fn parse_first_use(environment: &Environment) -> Result<FirstUse> {
         Some("explicit") => Ok(FirstUse::Explicit),
         Some(other) => bail!("PINHOLE_ENGINE_GRANTS is {other:?}: it must be declared or explicit"),
     }
+}
+
+fn parse_rollout(environment: &Environment) -> Result<Strategy> {
+    let Some(name) = environment.get("PINHOLE_ROLLOUT") else {
+        return Ok(Strategy::default());
+    };
+    Strategy::parse(name).map_err(|why| anyhow!("PINHOLE_ROLLOUT: {why}"))
 }
 
 fn parse_metrics_listen(environment: &Environment) -> Result<Option<ListenAddress>> {

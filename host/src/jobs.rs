@@ -73,10 +73,11 @@ struct Attempt<'a> {
 }
 
 impl Jobs {
-    /// Admits the engines and reads the settings.
+    /// Admits the components of the engine directory, with all that they declare, and reads the settings. Stores
+    /// nothing but compiled code.
     pub async fn open(config: &Config, audit: AuditLog, decoder: Decoder) -> Result<Self> {
         let options = config.engine_options(audit, decoder.clone());
-        let engines = Engines::open(&options).await?;
+        let engines = Engines::open(&options, &config.engines).await?;
         Self::new(config, engines, decoder).await
     }
 
@@ -124,10 +125,15 @@ impl Jobs {
         Ok(Arc::new(next))
     }
 
-    /// Makes further engines current. The variables are those that the configuration has for them.
+    /// The snapshot with other engines. The variables are those that the configuration has for them. Nothing changes
+    /// yet.
     ///
-    /// Fails with a message for the operator if the settings of a new engine are invalid.
-    pub async fn add_engines(&self, config: &Config, engines: Engines) -> Result<(), String> {
+    /// Fails with a message for the operator if the settings of an engine are invalid.
+    pub async fn prepare_engines(
+        &self,
+        config: &Config,
+        engines: Engines,
+    ) -> Result<Arc<Snapshot>, String> {
         let before = self.snapshot();
         let environment = &config.environment;
         let previous = config.previous_engine.clone();
@@ -140,8 +146,7 @@ impl Jobs {
             Some(&before),
         )
         .await?;
-        self.publish(Arc::new(next));
-        Ok(())
+        Ok(Arc::new(next))
     }
 
     /// The snapshot for a request that names this engine and this model, if any. Waits for an engine that is
@@ -263,7 +268,20 @@ impl Jobs {
             self.attempt(attempt, request.clone(), edit.clone())
         };
         let may_fall_back = |error: &Error| !plan.is_named && error.allows_fallback();
-        let mut failure = match attempt(&*plan.binding).await {
+        let mut first = attempt(&*plan.binding).await;
+        if let Err(error) = &first
+            && error.is_fault_of_engine()
+            && !context.usage.may_be_charged()
+            && let Some(stable) = plan.snapshot.stable_version(&plan.binding)
+        {
+            let name = &plan.binding.name;
+            tracing::warn!(
+                job,
+                "job {job} is tried again with the version of engine {name} before"
+            );
+            first = attempt(stable).await;
+        }
+        let mut failure = match first {
             Err(error) if may_fall_back(&error) => error,
             result => return result,
         };

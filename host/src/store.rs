@@ -5,6 +5,7 @@ mod api_keys;
 mod chat_content;
 mod chats;
 mod credentials;
+mod engines;
 mod files;
 mod groups;
 mod identity_cache;
@@ -50,6 +51,9 @@ pub use chats::{
     ChatCopy, ChatFilter, ChatFlag, ChatHistory, ChatRow, ChatSummary, MAX_CHATS, SaveOutcome,
 };
 pub use credentials::CredentialId;
+pub use engines::{
+    EngineChange, EngineRows, GrantRow, HistoryRow, ReleaseRow, ReleaseState, TrackRow,
+};
 pub use files::{FileRow, MessageLink};
 pub use groups::Group;
 pub use instance::SweepTimes;

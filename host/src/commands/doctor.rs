@@ -178,7 +178,7 @@ impl Checks {
             let message = format!("version {} ({})", description.version, component.file);
             self.add(format!("engine {}", description.name), Status::Ok, message);
         }
-        for pending in engines.pending() {
+        for pending in &engines.pending {
             let name = format!("engine {}", pending.engine);
             self.add(
                 name,
@@ -186,7 +186,7 @@ impl Checks {
                 format!("{}: {}", pending.file, pending.reason()),
             );
         }
-        for rejected in engines.rejected_files() {
+        for rejected in &engines.rejected {
             let message = format!("is not admitted: it {}", rejected.reason);
             self.add(
                 format!("engine file {}", rejected.file),

@@ -5,13 +5,17 @@ use std::io::{IsTerminal, Write};
 
 use anyhow::Result;
 use clap::Args;
+use pinhole::app;
 use pinhole::config::Config;
-use pinhole_ground::audit::AuditLog;
-use pinhole_images::Decoder;
-use pinhole_sandbox::grant::{FirstUse, Grant, RequestRule, Right};
+use pinhole::config::FirstUse;
+use pinhole::releases::Releases;
+use pinhole_sandbox::grant::Right;
 use pinhole_sandbox::{Component, Engines, PendingApproval};
 
 use super::{CommandConfig, FAILED, MissingData, WRONG_USE};
+
+/// Who changes a grant, in the history.
+const BY: &str = "command line";
 
 #[derive(Args)]
 pub(crate) struct EngineGrant {
@@ -49,12 +53,12 @@ pub(crate) async fn grant(config: &Config, arguments: EngineGrant) -> Result<u8>
         first_use: FirstUse::Explicit,
         ..config.clone()
     };
-    let options = config.engine_options(AuditLog::default(), Decoder::default());
-    let engines = Engines::open(&options).await?;
+    let releases = app::open_releases(&config).await?;
+    let engines = releases.engines();
     let name = &arguments.engine;
     let components = Components {
         served: engines.get(name).map(|component| &**component),
-        pending: engines.pending().iter().find(|it| it.engine == *name),
+        pending: engines.pending.iter().find(|it| it.engine == *name),
     };
     if components.served.is_none() && components.pending.is_none() {
         eprintln!(
@@ -64,15 +68,21 @@ pub(crate) async fn grant(config: &Config, arguments: EngineGrant) -> Result<u8>
         return Ok(WRONG_USE);
     }
     if !arguments.allow.is_empty() || !arguments.deny.is_empty() {
-        return Ok(match change(&engines, &arguments, components) {
-            Ok(()) => 0,
-            Err(why) => {
-                eprintln!("pinhole: {why}");
-                WRONG_USE
-            }
-        });
+        let EngineGrant { allow, deny, .. } = &arguments;
+        return Ok(
+            match releases.change_requests(name, allow, deny, BY).await {
+                Ok(()) => {
+                    print_changes(allow, deny);
+                    0
+                }
+                Err(error) => {
+                    eprintln!("pinhole: {error}");
+                    WRONG_USE
+                }
+            },
+        );
     }
-    print_rights(&engines, name, components)?;
+    print_rights(&releases, name, components)?;
     let Some(pending) = components.pending else {
         println!("nothing to grant");
         return Ok(0);
@@ -80,12 +90,26 @@ pub(crate) async fn grant(config: &Config, arguments: EngineGrant) -> Result<u8>
     if !arguments.yes && !confirm()? {
         return Ok(FAILED);
     }
-    if let Err(why) = engines.approve(pending) {
-        eprintln!("pinhole: {} {why}", pending.file);
-        return Ok(FAILED);
+    match releases.approve(name, Some(&pending.digest), BY).await {
+        Ok(_) => {
+            println!("granted");
+            Ok(0)
+        }
+        Err(error) => {
+            eprintln!("pinhole: {error}");
+            Ok(FAILED)
+        }
     }
-    println!("granted; restart the server to apply");
-    Ok(0)
+}
+
+fn print_changes(allow: &[String], deny: &[String]) {
+    for right in allow {
+        println!("= {right}");
+    }
+    for right in deny {
+        println!("! {right}");
+    }
+    println!("changed");
 }
 
 /// The names of all engines and the rejected files, for the error about an unknown engine.
@@ -94,14 +118,14 @@ fn known_engines(engines: &Engines) -> String {
         .admitted()
         .map(|component| component.description.name.as_str())
         .collect();
-    names.extend(engines.pending().iter().map(|it| it.engine.as_str()));
+    names.extend(engines.pending.iter().map(|it| it.engine.as_str()));
     let mut text = if names.is_empty() {
         "there are no engines".to_owned()
     } else {
         let names: Vec<_> = names.into_iter().collect();
         format!("use one of {}", names.join(", "))
     };
-    for rejected in engines.rejected_files() {
+    for rejected in &engines.rejected {
         text.push_str(&format!("; {} {}", rejected.file, rejected.reason));
     }
     text
@@ -109,8 +133,8 @@ fn known_engines(engines: &Engines) -> String {
 
 /// Prints a line for each right: `=` is declared and granted, `+` is declared and not granted, `!` is
 /// declared and denied, `-` is granted and no longer declared.
-fn print_rights(engines: &Engines, name: &str, components: Components<'_>) -> Result<()> {
-    let grant = load_grant(engines, name)?;
+fn print_rights(releases: &Releases, name: &str, components: Components<'_>) -> Result<()> {
+    let grant = releases.grant(name).unwrap_or_default();
     let declared = match components {
         Components {
             pending: Some(pending),
@@ -150,11 +174,6 @@ fn print_rights(engines: &Engines, name: &str, components: Components<'_>) -> Re
     Ok(())
 }
 
-fn load_grant(engines: &Engines, name: &str) -> Result<Grant> {
-    let grant = engines.grants().load(name).map_err(anyhow::Error::msg)?;
-    Ok(grant.unwrap_or_default())
-}
-
 /// Asks for confirmation. Without a terminal, prints how to confirm.
 fn confirm() -> Result<bool> {
     if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
@@ -172,71 +191,4 @@ fn confirm() -> Result<bool> {
         println!("nothing was granted");
     }
     Ok(is_confirmed)
-}
-
-/// Allows and denies requests. The error is one sentence.
-fn change(
-    engines: &Engines,
-    arguments: &EngineGrant,
-    components: Components<'_>,
-) -> Result<(), String> {
-    let name = &arguments.engine;
-    let grant = engines.grants().load(name);
-    let Some(mut grant) = grant.map_err(|refusal| refusal.to_string())? else {
-        return Err(format!(
-            "engine {name} has no grant yet: run `pinhole engine grant {name}` first"
-        ));
-    };
-    let mut known = grant.denies.clone();
-    known.extend(
-        components
-            .served
-            .iter()
-            .flat_map(|it| it.declared_rights.clone()),
-    );
-    known.extend(
-        components
-            .pending
-            .iter()
-            .flat_map(|it| it.declared_rights.clone()),
-    );
-    for text in &arguments.allow {
-        let right = parse_request(text, name, &known)?;
-        grant.denies.remove(&right);
-        println!("= {right}");
-        grant.allows.insert(right);
-    }
-    for text in &arguments.deny {
-        let right = parse_request(text, name, &known)?;
-        grant.allows.remove(&right);
-        println!("! {right}");
-        grant.denies.insert(right);
-    }
-    engines.grants().save(name, &grant)?;
-    println!("changed; restart the server to apply");
-    Ok(())
-}
-
-/// Parses a request such as `api POST /images/`. Fails unless it is known.
-fn parse_request(text: &str, engine: &str, known: &BTreeSet<Right>) -> Result<Right, String> {
-    let right = text.split_once(' ').and_then(|(upstream, request)| {
-        Some(Right::Request {
-            upstream: upstream.to_owned(),
-            request: RequestRule::parse(request).ok()?,
-        })
-    });
-    if let Some(right) = right
-        && known.contains(&right)
-    {
-        return Ok(right);
-    }
-    let requests: Vec<_> = known
-        .iter()
-        .filter(|it| matches!(it, Right::Request { .. }))
-        .map(|it| format!("'{it}'"))
-        .collect();
-    Err(format!(
-        "engine {engine} does not declare {text:?}: its requests are {}",
-        requests.join(", ")
-    ))
 }

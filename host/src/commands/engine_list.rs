@@ -25,10 +25,10 @@ pub(crate) async fn list(config: &Config, as_json: bool) -> Result<()> {
             }
         }
     }
-    for pending in snapshot.engines.pending() {
+    for pending in &snapshot.engines.pending {
         println!("{}: {}", pending.file, pending.reason());
     }
-    for rejected in snapshot.engines.rejected_files() {
+    for rejected in &snapshot.engines.rejected {
         println!("rejected: {} {}", rejected.file, rejected.reason);
     }
     if has_no_files(&snapshot.engines) {
@@ -59,8 +59,8 @@ fn to_json(jobs: &Jobs) -> Value {
             "bindings": bindings.map(|it| binding_to_json(it)).collect::<Vec<_>>(),
         })
     });
-    let pending = snapshot.engines.pending().iter();
-    let rejected = snapshot.engines.rejected_files().iter();
+    let pending = snapshot.engines.pending.iter();
+    let rejected = snapshot.engines.rejected.iter();
     json!({
         "current": snapshot.settings.engine,
         "reason": snapshot.settings.engine_reason.to_string(),
@@ -96,9 +96,7 @@ fn binding_to_json(binding: &Binding) -> Value {
 }
 
 fn has_no_files(engines: &Engines) -> bool {
-    engines.admitted().next().is_none()
-        && engines.rejected_files().is_empty()
-        && engines.pending().is_empty()
+    engines.admitted().next().is_none() && engines.rejected.is_empty() && engines.pending.is_empty()
 }
 
 fn print_engine(component: &Component) {

@@ -12,12 +12,12 @@ use axum::routing::get;
 use pinhole::app::{self, App};
 use pinhole::config::{Config, ListenAddress};
 use pinhole::jobs::Snapshot;
+use pinhole::releases::EngineStart;
 use pinhole::settings::Settings;
 use pinhole::web;
 use pinhole_ground::audit::RefusalKind;
 use pinhole_ground::guard::HAS_SWITCHES;
 use pinhole_ground::metrics::Metrics;
-use pinhole_sandbox::EngineStart;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -109,8 +109,9 @@ async fn return_memory(app: Arc<App>) {
 /// Compiles the remaining engines, then reports the engines and the problems of the settings.
 async fn add_engines(config: Config, app: Arc<App>, start: EngineStart) -> Result<()> {
     let was_complete = app.jobs.snapshot().has_all_engines();
-    app.add_engines(&config, start).await?;
+    app.add_engines(start).await?;
     warn_about_settings(&config, &app);
+    tokio::spawn(app.releases.clone().follow_directory());
     if !was_complete {
         println!("{}", engines_line(&app.jobs.snapshot()));
     }
@@ -205,7 +206,7 @@ fn print_start(config: &Config, app: &App, address: SocketAddr, key_line: &str) 
 /// The engines, or the files that are being compiled.
 fn engines_line(snapshot: &Snapshot) -> String {
     if !snapshot.has_all_engines() {
-        let files = snapshot.engines.starting_files().iter();
+        let files = snapshot.engines.starting.iter();
         let files: Vec<_> = files.map(String::as_str).collect();
         return format!("engines: compiling {}", files.join(", "));
     }

@@ -190,7 +190,7 @@ impl Variables {
         known.extend(of_server.0.keys().map(String::as_str));
         let families: BTreeSet<&str> = self.0.keys().filter_map(|name| family(name)).collect();
         let pending: Vec<_> = engines
-            .pending()
+            .pending
             .iter()
             .map(|it| own_variable(&it.engine, ""))
             .collect();

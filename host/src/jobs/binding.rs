@@ -55,7 +55,7 @@ pub(super) struct BindingContext<'a> {
 
 impl Binding {
     /// Resolves the settings of a binding. Fails only if the limit of its jobs or the engine's choice of the
-    /// credential is invalid: other problems are its [`Self::problems`]. Reuses the connections of `previous`, the binding of the same
+    /// credential is invalid: other problems are its [`Self::problems`]. Reuses the connections of `previous`, the bindings of the same
     /// name before, if they lead to the same upstreams.
     pub(super) async fn new(
         name: String,
@@ -63,12 +63,16 @@ impl Binding {
         image_hosts: ImageHostSetting,
         component: Arc<Component>,
         context: &BindingContext<'_>,
-        previous: Option<&Self>,
+        previous: &[&Self],
     ) -> Result<Self, String> {
         let concurrency = spec.concurrency(&name, &component.description, context.environment)?;
         EngineSettings::check_credential(&component.description, context.environment)?;
-        let previous = previous
-            .filter(|it| it.component.digest == component.digest && it.spec.tls == spec.tls);
+        let previous = previous.iter().find(|it| {
+            let before = &it.component;
+            before.digest == component.digest
+                && before.grant == component.grant
+                && it.spec.tls == spec.tls
+        });
         let (generate_settings, edit_settings) =
             match read_settings(&name, &spec, &component, context.environment) {
                 Ok((generate, edit)) => (Ok(generate), edit),
@@ -143,6 +147,13 @@ impl Binding {
             "engine",
             format!("the {settings} of engine {name} cannot be used: {why}"),
         )
+    }
+
+    /// True if the settings have a URL for an upstream.
+    #[must_use]
+    pub fn has_upstream_url(&self) -> bool {
+        let settings = self.generate.as_ref();
+        settings.is_ok_and(|settings| !settings.upstreams.is_empty())
     }
 
     /// Fails if the engine declares upstreams, but the settings have a URL for none of them.

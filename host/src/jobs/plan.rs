@@ -56,7 +56,8 @@ impl JobPlan {
             .filter(|alias| engine.is_none_or(|engine| engine == alias.binding))
             .cloned();
         let engine = alias.as_ref().map(|it| it.binding.as_str()).or(engine);
-        let binding = snapshot.choose(engine, &requester, default)?.clone();
+        let chosen = snapshot.choose(engine, &requester, default)?;
+        let binding = snapshot.version_for(chosen, &requester).clone();
         Ok(Self {
             binding,
             requester,

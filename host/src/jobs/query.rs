@@ -75,6 +75,15 @@ impl Jobs {
     /// Checks whether the binding's settings are valid and its upstream accepts the credentials: for
     /// generating, and for editing if it has another upstream or credential there.
     pub async fn verify(&self, binding: &Binding) -> Result<Verification, Error> {
+        self.verify_in(&self.snapshot(), binding).await
+    }
+
+    /// Checks the same for a binding of a snapshot that need not be current.
+    pub async fn verify_in(
+        &self,
+        snapshot: &Snapshot,
+        binding: &Binding,
+    ) -> Result<Verification, Error> {
         let (generate, edit) = (binding.generate_settings()?, binding.edit_settings()?);
         binding.require_upstream(generate)?;
         for settings in [generate, edit] {
@@ -94,10 +103,10 @@ impl Jobs {
             .has_same_connections(&generate.settings, description);
         if has_same_connections {
             // The settings for editing are those for generating, with some more.
-            return self.verify_settings(binding, edit).await;
+            return self.verify_settings(snapshot, binding, edit).await;
         }
-        let generating = self.verify_settings(binding, generate).await?;
-        let editing = self.verify_settings(binding, edit).await?;
+        let generating = self.verify_settings(snapshot, binding, generate).await?;
+        let editing = self.verify_settings(snapshot, binding, edit).await?;
         Ok(Verification {
             server: match (generating.server, editing.server) {
                 (Some(server), Some(other)) if server != other => {
@@ -119,7 +128,8 @@ impl Jobs {
         let settings = self
             .settings_at(binding, url, key)
             .map_err(|why| Error::invalid("url", why))?;
-        self.verify_settings(binding, &settings).await
+        self.verify_settings(&self.snapshot(), binding, &settings)
+            .await
     }
 
     fn settings_at(
@@ -147,11 +157,11 @@ impl Jobs {
 
     async fn verify_settings(
         &self,
+        snapshot: &Snapshot,
         binding: &Binding,
         settings: &ResolvedSettings,
     ) -> Result<Verification, Error> {
-        let snapshot = self.snapshot();
-        self.query(&snapshot, binding, settings, &query_context())
+        self.query(snapshot, binding, settings, &query_context())
             .verify()
             .await
             .map_err(|error| Error::engine(&binding.name, &binding.component, settings, error))
@@ -180,7 +190,9 @@ impl Jobs {
             return false;
         }
         // If it fails, the edit reports the reason.
-        let found = self.verify_settings(binding, settings).await;
+        let found = self
+            .verify_settings(&self.snapshot(), binding, settings)
+            .await;
         let rows = found.map(|it| it.rows).unwrap_or_default();
         let is_of_edit = |row: &Placement| documents.contains(&row.setting.as_str());
         !rows.is_empty() && !rows.iter().any(is_of_edit)

@@ -1,5 +1,7 @@
 //! For whom a job runs.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 /// For whom a job runs, which decides what bindings it may use.
 #[derive(Clone, Debug, Default)]
 pub struct Requester {
@@ -14,6 +16,17 @@ pub struct Requester {
 }
 
 impl Requester {
+    /// A number below 100 that depends on the user alone: which users get a new version of an engine first. The server
+    /// itself gets it last.
+    pub(super) fn place_in_hundred(&self) -> u8 {
+        let Some(user) = &self.user else {
+            return 100;
+        };
+        let mut hasher = DefaultHasher::new();
+        user.hash(&mut hasher);
+        u8::try_from(hasher.finish() % 100).unwrap_or(100)
+    }
+
     /// An operator, who may use every binding.
     #[must_use]
     pub fn operator() -> Self {

@@ -27,6 +27,13 @@ const MAX_EDITS: usize = 2;
 /// Length of an unknown name in a message, in bytes.
 const MAX_NAME_BYTES: usize = 100;
 
+/// A binding with the other version of its engine, during a rollout.
+pub(super) struct SecondaryBinding {
+    pub(super) binding: Arc<Binding>,
+    /// The share of users who get it instead of the other one.
+    pub(super) percent: u8,
+}
+
 /// The engines, the settings and the bindings at one moment. Immutable: a change creates another snapshot.
 pub struct Snapshot {
     pub settings: Settings,
@@ -38,6 +45,8 @@ pub struct Snapshot {
     unavailable: BTreeMap<String, String>,
     fallbacks: Vec<String>,
     aliases: BTreeMap<String, ModelAlias>,
+    /// The bindings of engines with two versions, with the version that fewer users get.
+    secondary: BTreeMap<String, SecondaryBinding>,
     /// A binding whose engine is not admitted yet is the choice for some chats or groups.
     has_preferred_starting: bool,
 }
@@ -68,25 +77,45 @@ impl Snapshot {
             has_others: specs.len() > 1,
         };
         let (mut bindings, mut unavailable) = (BTreeMap::new(), unavailable_engines(&engines));
+        let mut secondary = BTreeMap::new();
         let mut has_preferred_starting = false;
         for (name, spec) in specs {
             let Some(component) = engines.get(spec.engine(&name)) else {
                 let engine = spec.engine(&name);
                 let is_preferred = !spec.chat_models.is_empty() || !spec.preferred_by.is_empty();
-                has_preferred_starting |= is_preferred && !engines.starting_files().is_empty();
+                has_preferred_starting |= is_preferred && !engines.starting.is_empty();
                 let why = format!("cannot be used: its engine {engine} does not exist");
                 unavailable.insert(name, why);
                 continue;
             };
             let image_hosts = spec.image_hosts(&name, &component.description, environment)?;
-            let previous = previous.and_then(|it| it.bindings.get(&name));
+            let previous = previous.map_or_else(Vec::new, |it| it.versions(&name));
+            if let Some(rollout) = engines.rollout(spec.engine(&name)) {
+                let other = rollout.secondary();
+                let hosts = spec.image_hosts(&name, &other.description, environment)?;
+                let binding = Binding::new(
+                    name.clone(),
+                    spec.clone(),
+                    hosts,
+                    other.clone(),
+                    &context,
+                    &previous,
+                );
+                let is_canary = rollout.percent < 100;
+                let binding = SecondaryBinding {
+                    binding: Arc::new(binding.await?),
+                    percent: if is_canary { rollout.percent } else { 0 },
+                };
+                secondary.insert(name.clone(), binding);
+            }
+            let component = component.clone();
             let binding = Binding::new(
                 name.clone(),
                 spec,
                 image_hosts,
-                component.clone(),
+                component,
                 &context,
-                previous.map(Arc::as_ref),
+                &previous,
             )
             .await?;
             bindings.insert(name, Arc::new(binding));
@@ -99,6 +128,7 @@ impl Snapshot {
             configured,
             bindings,
             unavailable,
+            secondary,
             has_preferred_starting,
         })
     }
@@ -126,7 +156,7 @@ impl Snapshot {
     /// False while engines are not admitted yet, as at the first start.
     #[must_use]
     pub fn has_all_engines(&self) -> bool {
-        self.engines.starting_files().is_empty()
+        self.engines.starting.is_empty()
     }
 
     /// True if the default engine can generate, or if the operator disabled that.
@@ -165,6 +195,45 @@ impl Snapshot {
     #[must_use]
     pub fn binding(&self, name: &str) -> Option<&Arc<Binding>> {
         self.bindings.get(name)
+    }
+
+    /// The versions of a binding that serve: two during a rollout of its engine.
+    fn versions(&self, name: &str) -> Vec<&Binding> {
+        let secondary = self.secondary.get(name).map(|it| &it.binding);
+        let all = self.bindings.get(name).into_iter().chain(secondary);
+        all.map(Arc::as_ref).collect()
+    }
+
+    /// The bindings of an engine with the version of this digest.
+    pub fn versions_of(&self, engine: &str, digest: &str) -> impl Iterator<Item = &Arc<Binding>> {
+        let secondary = self.secondary.values().map(|it| &it.binding);
+        let all = self.bindings.values().chain(secondary);
+        all.filter(move |it| it.engine() == engine && it.component.digest == digest)
+    }
+
+    /// The version of a binding for a requester: the same one each time.
+    pub(super) fn version_for<'a>(
+        &'a self,
+        binding: &'a Arc<Binding>,
+        requester: &Requester,
+    ) -> &'a Arc<Binding> {
+        match self.secondary.get(&binding.name) {
+            Some(other) if requester.place_in_hundred() < other.percent => &other.binding,
+            _ => binding,
+        }
+    }
+
+    /// The binding with the stable version of its engine, if this one has the candidate.
+    pub(super) fn stable_version(&self, binding: &Binding) -> Option<&Arc<Binding>> {
+        let rollout = self.engines.rollout(binding.engine())?;
+        if rollout.candidate.digest != binding.component.digest {
+            return None;
+        }
+        let stable = &rollout.stable.digest;
+        let primary = self.bindings.get(&binding.name);
+        let secondary = self.secondary.get(&binding.name).map(|it| &it.binding);
+        let mut versions = primary.into_iter().chain(secondary);
+        versions.find(|it| it.component.digest == *stable)
     }
 
     /// The binding of this name, if the requester may use it.
@@ -266,7 +335,7 @@ impl Snapshot {
 
     /// Fails if the settings select an engine that does not exist, or if a binding has a problem, unless
     /// that was so before.
-    pub(super) fn refuse_new_problems(&self, previous: &Self) -> Result<(), String> {
+    pub fn refuse_new_problems(&self, previous: &Self) -> Result<(), String> {
         let previous_problems = previous.problems();
         for (name, problems) in self.problems() {
             let known = previous_problems.get(&name);
@@ -390,13 +459,13 @@ fn check_size(variable: &str, size: Option<&str>) -> Result<(), String> {
 /// The engines that do not serve, by name, with the reason.
 fn unavailable_engines(engines: &Engines) -> BTreeMap<String, String> {
     let mut unavailable = BTreeMap::new();
-    for rejected in engines.rejected_files() {
+    for rejected in &engines.rejected {
         if let Some(name) = rejected.file.strip_suffix(".wasm") {
             let why = format!("is not available: {} {}", rejected.file, rejected.reason);
             unavailable.insert(name.to_owned(), why);
         }
     }
-    for pending in engines.pending() {
+    for pending in &engines.pending {
         if engines.get(&pending.engine).is_none() {
             let why = format!(
                 "is not available: {} is awaiting an administrator's approval",

@@ -128,10 +128,14 @@ impl StoredSettings {
         self.environment.load_full()
     }
 
+    /// The stored settings over another environment.
+    pub(crate) fn overlay_on(&self, environment: &Environment) -> Overlay {
+        Overlay::new(environment, self.overlay().rows().clone())
+    }
+
     /// Replaces the environment below the stored settings. The caller holds the lock.
     pub(crate) fn replace_environment(&self, environment: Environment) {
-        let rows = self.overlay().rows().clone();
-        self.publish(Overlay::new(&environment, rows));
+        self.publish(self.overlay_on(&environment));
         self.environment.store(Arc::new(environment));
     }
 

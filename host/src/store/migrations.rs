@@ -8,7 +8,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 /// The description and the SQL of each migration. The first has version 1. sqlx stores both in the
 /// database, so they never change.
-const MIGRATIONS: [(&str, &str); 8] = [
+const MIGRATIONS: [(&str, &str); 9] = [
     (
         "people and files",
         include_str!("migrations/0001_people_and_files.sql"),
@@ -31,6 +31,10 @@ const MIGRATIONS: [(&str, &str); 8] = [
     (
         "user settings",
         include_str!("migrations/0008_user_settings.sql"),
+    ),
+    (
+        "live engines",
+        include_str!("migrations/0009_live_engines.sql"),
     ),
 ];
 

@@ -10,7 +10,6 @@ mod world;
 
 use std::sync::Arc;
 
-use cap_std::fs::Dir;
 use pinhole_ground::guard::Refusal;
 use pinhole_ground::text::hex;
 use sha2::{Digest, Sha256};
@@ -19,7 +18,6 @@ use wasmtime::component::Component as Code;
 use crate::call;
 use crate::component::Component;
 use crate::component_code::{compile, load};
-use crate::component_files::read_component;
 use crate::contract::ImageEnginePre;
 use crate::cpu_meter::LastComputing;
 use crate::grant::{Grant, declared_rights};
@@ -29,15 +27,16 @@ pub use description::{MAX_COUNT, check_description};
 pub use kind::check_kind;
 pub use world::check_world;
 
-/// Admits one component file.
+/// Admits the bytes of a component. `file` names them for the operator.
 ///
 /// The refusal's reason is for the operator and follows the file's name.
 pub(crate) async fn admit(
     sandbox: &Arc<Sandbox>,
-    directory: &Dir,
     file: &str,
+    bytes: Vec<u8>,
 ) -> Result<Component, Refusal> {
-    let (bytes, digest) = read(directory, file)?;
+    check_kind(&bytes)?;
+    let digest = digest(&bytes);
     let code = match load(sandbox, &digest).await? {
         Some(code) => code,
         None => compile(sandbox, file, &digest, bytes).await?,
@@ -45,25 +44,25 @@ pub(crate) async fn admit(
     admit_code(sandbox, file, digest, code).await
 }
 
-/// Admits one component file if its code is stored. `None` if it must be compiled first.
-pub(crate) async fn admit_stored(
+/// Admits the component with this digest if its code is stored. `None` if it must be compiled first.
+pub(crate) async fn admit_compiled(
     sandbox: &Arc<Sandbox>,
-    directory: &Dir,
     file: &str,
+    digest: &str,
 ) -> Result<Option<Component>, Refusal> {
-    let (_, digest) = read(directory, file)?;
-    match load(sandbox, &digest).await? {
-        Some(code) => admit_code(sandbox, file, digest, code).await.map(Some),
+    match load(sandbox, digest).await? {
+        Some(code) => {
+            let admitted = admit_code(sandbox, file, digest.to_owned(), code).await;
+            admitted.map(Some)
+        }
         None => Ok(None),
     }
 }
 
-/// Reads a component file. Returns its bytes and its digest.
-fn read(directory: &Dir, file: &str) -> Result<(Vec<u8>, String), Refusal> {
-    let bytes = read_component(directory, file)?;
-    check_kind(&bytes)?;
-    let digest = hex(&Sha256::digest(&bytes));
-    Ok((bytes, digest))
+/// SHA-256 of a component's bytes, in hexadecimal.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 async fn admit_code(
@@ -93,7 +92,8 @@ async fn admit_code(
         digest,
         imports,
         declared_rights: declared_rights(&description),
-        description,
+        description: Grant::default().restrict(description.clone()),
+        declared: description,
         grant: Grant::default(),
         log_rate: Arc::default(),
         last_computing: LastComputing::default(),

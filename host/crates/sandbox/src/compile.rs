@@ -15,7 +15,7 @@ pub use child::{compile_input, compile_portably};
 pub use compiler::Compiler;
 
 /// Compilations that run at the same time.
-pub(crate) const MAX_COMPILES: usize = 2;
+pub const MAX_COMPILES: usize = 2;
 /// Length in bytes of the code that one component may compile to.
 pub const MAX_CODE_BYTES: usize = 256 << 20;
 /// Length of a reason for the operator in bytes.

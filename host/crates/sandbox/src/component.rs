@@ -22,7 +22,9 @@ pub struct Component {
     pub digest: String,
     /// The names of the interfaces that it imports.
     pub imports: Vec<String>,
-    /// Validated, and restricted to the grant.
+    /// Validated, as the component returned it.
+    pub declared: Description,
+    /// The declared description, restricted to the grant.
     pub description: Description,
     /// All rights that it declares, granted or not.
     pub declared_rights: BTreeSet<Right>,
@@ -30,6 +32,25 @@ pub struct Component {
     pub(crate) log_rate: Arc<LogRate>,
     pub(crate) last_computing: LastComputing,
     pub(crate) pre: Arc<Pre>,
+}
+
+impl Component {
+    /// The same component with another grant, and the file that it names. Both share their code and the limits of their log.
+    #[must_use]
+    pub fn with_grant(&self, grant: Grant) -> Self {
+        Self {
+            file: grant.file.clone(),
+            digest: self.digest.clone(),
+            imports: self.imports.clone(),
+            declared: self.declared.clone(),
+            description: grant.restrict(self.declared.clone()),
+            declared_rights: self.declared_rights.clone(),
+            grant,
+            log_rate: self.log_rate.clone(),
+            last_computing: self.last_computing.clone(),
+            pre: self.pre.clone(),
+        }
+    }
 }
 
 /// A file that was not admitted.

@@ -5,17 +5,20 @@ use std::io::Read;
 
 use cap_std::fs::Dir;
 use pinhole_ground::guard::{Guard, Refusal};
+use pinhole_ground::text::plain;
 
 /// Component files that are read; later ones in alphabetical order are rejected.
 pub const MAX_FILES: usize = 256;
 /// Length of a component file in bytes. Nothing of a longer file is read.
 pub const MAX_COMPONENT_BYTES: u64 = 64 << 20;
+/// Length in bytes of the name by which a rejected file is known.
+const MAX_FILE_NAME_BYTES: usize = 100;
 
 /// The name of a component file as text, or `None` if the file is not for engines: a file of another kind,
 /// a hidden one, or one that a program is still writing.
 ///
 /// File names appear in logs, so only letters, digits and some punctuation are accepted.
-pub(crate) fn check_file_name(name: &OsStr) -> Option<Result<&str, Refusal>> {
+fn check_file_name(name: &OsStr) -> Option<Result<&str, Refusal>> {
     const REASON: &str =
         "has unsupported characters in its name: use letters, digits, spaces and .-_+()@";
     let stem = name.as_encoded_bytes().strip_suffix(b".wasm")?;
@@ -39,8 +42,31 @@ fn is_hidden(stem: &[u8]) -> bool {
         || stem.ends_with(b".part")
 }
 
+/// The component files of a directory in alphabetical order, and the files that are none, with the reasons.
+pub fn list_components(directory: &Dir) -> std::io::Result<(Vec<String>, Vec<(String, Refusal)>)> {
+    let (mut files, mut refused) = (Vec::new(), Vec::new());
+    for entry in directory.entries()? {
+        let name = entry?.file_name();
+        match check_file_name(&name) {
+            Some(Ok(name)) => files.push(name.to_owned()),
+            Some(Err(refusal)) => {
+                let printable = plain(&name.to_string_lossy(), MAX_FILE_NAME_BYTES);
+                refused.push((printable, refusal));
+            }
+            None => {}
+        }
+    }
+    files.sort();
+    let max_files = Guard::FileCount.limit(MAX_FILES).min(files.len());
+    for file in files.split_off(max_files) {
+        let reason = format!("exceeds the limit of {MAX_FILES} component files");
+        refused.push((file, Guard::FileCount.refuse(reason)));
+    }
+    Ok((files, refused))
+}
+
 /// Reads a component file.
-pub(crate) fn read_component(directory: &Dir, file: &str) -> Result<Vec<u8>, Refusal> {
+pub fn read_component(directory: &Dir, file: &str) -> Result<Vec<u8>, Refusal> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
     let check_length = |length: u64| {
         Guard::ComponentBytes.refuse_if(length > MAX_COMPONENT_BYTES, || {

@@ -1,14 +1,13 @@
 //! Grants: what engines declare, what administrators allow, and the difference.
 //!
 //! A grant is a set of [`Right`]s for one engine. It names the digest of the component that it was given
-//! to. An engine may do what it declares *and* is granted: the registry compares both when the server
-//! starts, a description is [restricted](Grant::restrict) to the grant before anything reads it, and each
+//! to. An engine may do what it declares *and* is granted: the server compares both
+//! before a component serves, a description is [restricted](Grant::restrict) to the grant before anything reads it, and each
 //! request is checked against both when it is sent.
 
 mod image_hosts;
 mod request_rule;
 mod right;
-mod store;
 mod upstreams;
 
 use std::collections::BTreeSet;
@@ -22,8 +21,6 @@ pub use image_hosts::ImageHostSetting;
 pub(crate) use image_hosts::{ImageDenial, origin_source};
 pub use request_rule::RequestRule;
 pub use right::{Right, declared_rights};
-pub use store::GrantStore;
-pub(crate) use store::copy_name;
 pub use upstreams::{RequestDenial, RequestRules, Upstream, Upstreams, open_upstreams};
 
 /// What an administrator allowed an engine. The default allows nothing.
@@ -36,16 +33,6 @@ pub struct Grant {
     pub allows: BTreeSet<Right>,
     /// Requests that an administrator denied. They take precedence over `allows`.
     pub denies: BTreeSet<Right>,
-}
-
-/// What happens to an engine whose name has no grant yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FirstUse {
-    /// It is granted all that it declares, because an administrator installed its file.
-    #[default]
-    Declared,
-    /// It waits for an administrator's approval.
-    Explicit,
 }
 
 impl Grant {

@@ -8,10 +8,10 @@
 //!
 //! # How
 //!
-//! - [`EngineStart`] reads each component file once. *Admission* checks size, kind, imports and the
-//!   component's description; a child process with limits *compiles* it.
-//! - The *registry* compares what a component declares with its [grant]. A component that
-//!   declares more waits for approval, and a copy of the granted one serves.
+//! - *Admission* checks size, kind, imports and the component's description; a child process with limits
+//!   *compiles* it.
+//! - A component serves within a [grant]: the server compares what it declares with what was granted before it
+//!   inserts it into the [`Engines`].
 //! - Each call gets a fresh instance, which is dropped when the call ends. *Limits* bound its memory, CPU
 //!   time, wall-clock time and host calls.
 //! - Host functions are a guest's only way out: requests to granted upstreams and image hosts, images, progress and log
@@ -21,7 +21,7 @@
 //!
 //! | modules | purpose |
 //! |---|---|
-//! | `engines`, `engine_start`, `registry`, `component`, `pending_approval` | which components serve |
+//! | `engines`, `component`, `pending_approval` | which components serve |
 //! | `admission`, `component_files`, `component_code`, `compile`, `compiled_store` | from a file to a validated component |
 //! | [`grant`], [`engine_settings`], `resolved_settings` | what an engine may do, and its settings |
 //! | `sandbox`, `wasmtime_engine`, `epoch_clock`, `guest_runtime`, `queue`, `limits` | what calls share, and their limits |
@@ -42,7 +42,6 @@ mod component_files;
 pub mod contract;
 mod cpu_meter;
 pub mod engine_settings;
-mod engine_start;
 mod engines;
 mod epoch_clock;
 mod error;
@@ -70,7 +69,6 @@ mod output;
 mod pending_approval;
 mod queue;
 mod redaction;
-mod registry;
 mod request_body;
 mod resolved_settings;
 mod resources;
@@ -82,14 +80,13 @@ mod supervisor;
 mod upstream;
 mod wasmtime_engine;
 
-pub use admission::MAX_COUNT;
+pub use admission::{MAX_COUNT, digest};
 pub use call::Call;
-pub use compile::{CompileLimits, Compiler, MAX_CODE_BYTES, compile_input};
+pub use compile::{CompileLimits, Compiler, MAX_CODE_BYTES, MAX_COMPILES, compile_input};
 pub use component::{Component, RejectedFile};
 pub use component_code::PROGRESS_TARGET;
-pub use component_files::{MAX_COMPONENT_BYTES, MAX_FILES};
-pub use engine_start::EngineStart;
-pub use engines::Engines;
+pub use component_files::{MAX_COMPONENT_BYTES, MAX_FILES, list_components, read_component};
+pub use engines::{Engines, Rollout};
 pub use error::Error;
 pub use instance::Edit;
 pub use job_context::{JobContext, Progress, Usage};

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::component::Component;
 use crate::grant::Right;
 
 /// A component that serves only after an administrator approves it.
@@ -25,19 +24,6 @@ pub struct PendingApproval {
 }
 
 impl PendingApproval {
-    /// A component that has no grant, and that nothing replaces.
-    pub(crate) fn new(component: Component) -> Self {
-        Self {
-            engine: component.description.name,
-            file: component.file,
-            digest: component.digest,
-            new_rights: component.declared_rights.clone(),
-            declared_rights: component.declared_rights,
-            previous_engine: None,
-            is_served: false,
-        }
-    }
-
     /// For the operator: what is not granted, and how to review it. Follows the file's name.
     #[must_use]
     pub fn reason(&self) -> String {

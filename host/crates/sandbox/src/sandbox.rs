@@ -15,7 +15,6 @@ use crate::compile::{Compiler, MAX_COMPILES};
 use crate::compiled_store::CompiledStore;
 use crate::contract::ImageEngine;
 use crate::epoch_clock::EpochClock;
-use crate::grant::FirstUse;
 use crate::guest_runtime::GuestRuntimes;
 use crate::queue::new_queue;
 use crate::state::State;
@@ -24,19 +23,15 @@ use crate::wasmtime_engine::new_engine;
 /// How [`Engines`](crate::Engines) are opened.
 #[derive(Clone)]
 pub struct Options {
-    /// The data directory, for compiled code and grants.
+    /// The data directory, for compiled code.
     pub data: PathBuf,
     /// Another directory for compiled code.
     pub cache: Option<PathBuf>,
-    /// The directory of component files.
-    pub engines: PathBuf,
     /// Calls that run at the same time.
     pub slots: u32,
     /// Slots that the jobs of one user may occupy.
     pub slots_per_user: u32,
     pub compiler: Compiler,
-    /// What happens to an engine that has no grant yet.
-    pub first_use: FirstUse,
     /// Records refusals.
     pub audit: AuditLog,
     /// Decodes images, a limited number at the same time.

@@ -7,7 +7,6 @@ use std::time::Duration;
 use pinhole_ground::audit::AuditLog;
 use pinhole_images::Decoder;
 use pinhole_sandbox::contract::ImageEnginePre;
-use pinhole_sandbox::grant::FirstUse;
 use pinhole_sandbox::internals::{
     CallSetup, LastComputing, Sandbox, State, check_description, check_kind, check_world, describe,
 };
@@ -36,7 +35,6 @@ static HOST: LazyLock<Host> = LazyLock::new(|| {
     let options = Options {
         data: directory.path().to_owned(),
         cache: None,
-        engines: directory.path().to_owned(),
         slots: 2,
         slots_per_user: 2,
         // The target compiles in this process, so that a crash of the compiler is found.
@@ -46,7 +44,6 @@ static HOST: LazyLock<Host> = LazyLock::new(|| {
             memory_bytes: 0,
             code_bytes: 0,
         },
-        first_use: FirstUse::Declared,
         audit: AuditLog::default(),
         decoder: Decoder::default(),
     };

@@ -8,7 +8,6 @@ use tempfile::TempDir;
 use pinhole_ground::audit::AuditLog;
 use pinhole_ground::data_dir;
 use pinhole_images::Decoder;
-use pinhole_sandbox::grant::FirstUse;
 use pinhole_sandbox::{Compiler, Engines, MAX_COMPONENT_BYTES, Options};
 
 /// Copies a component to the engines directory, admits it, and compiles it unless the cache has its code.
@@ -28,16 +27,14 @@ pub(super) async fn install(
     let options = Options {
         data: data_dir.path().to_owned(),
         cache: cache.map(Path::to_owned),
-        engines: engines_dir.path().to_owned(),
         slots: 1,
         slots_per_user: 1,
         compiler: compiler.clone(),
-        first_use: FirstUse::Declared,
         audit: AuditLog::default(),
         decoder: Decoder::default(),
     };
-    let engines = Engines::open(&options).await?;
-    if let Some(rejected) = engines.rejected_files().first() {
+    let engines = Engines::open(&options, engines_dir.path()).await?;
+    if let Some(rejected) = engines.rejected.first() {
         bail!(
             "component {} is not admitted: it {}",
             component.display(),

@@ -1,0 +1,359 @@
+//! Releases of engines: which components serve, and how they are installed, replaced and rolled back while the
+//! server runs.
+//!
+//! # What it prevents
+//!
+//! A person who can replace a component file must not gain permissions by it: neither by declaring more, nor
+//! by using another engine's name, nor by renaming the engine. A bad version must not cost a request, and a crash of
+//! the server must not leave an engine without a version.
+//!
+//! # How
+//!
+//! The database has one [track](crate::store::TrackRow) for each engine: its current release, and perhaps a
+//! candidate. The engine directory is a source of releases and decides nothing by itself. A change prepares the
+//! next snapshot, writes its rows in one transaction, and then swaps one pointer. Jobs finish on the release with
+//! which they began.
+//!
+//! A new release serves within its engine's [grant](pinhole_sandbox::grant). One that declares more waits for
+//! approval, and the current one serves in its place.
+//!
+//! # Invariant
+//!
+//! A component serves only within a grant that is stored together with its digest, and its bytes are stored.
+
+mod component_bytes;
+mod error;
+mod folder;
+mod grants;
+mod import;
+mod install;
+mod publisher;
+mod rollback;
+mod rows;
+mod self_test;
+mod start;
+mod status;
+mod track;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use anyhow::{Context, Result};
+use cap_std::fs::Dir;
+use pinhole_ground::audit::AuditLog;
+use pinhole_ground::data_dir;
+use pinhole_ground::guard::{Guard, Refusal};
+use pinhole_images::Decoder;
+use pinhole_sandbox::{Component, Engines, Rollout};
+
+use crate::config::{Config, FirstUse, Strategy};
+use crate::store::{EngineChange, HistoryRow, ReleaseRow, ReleaseState, Store, TrackRow};
+use component_bytes::ComponentBytes;
+use folder::SeenFiles;
+use rows::{Rows, file_label};
+
+pub use error::ReleaseError;
+pub use folder::LOOK_INTERVAL;
+pub use install::{Install, InstallReport};
+pub use publisher::Publisher;
+pub use start::{DirectoryUse, EngineStart};
+pub use status::{EngineList, EngineStatus, RejectedEngineFile, VersionStatus};
+
+/// Releases of an engine that are kept, besides those that serve.
+const KEPT_RELEASES: usize = 5;
+
+/// The engines of a data directory, and their releases.
+pub struct Releases {
+    store: Store,
+    bytes: ComponentBytes,
+    /// The directory of component files.
+    directory: Dir,
+    first_use: FirstUse,
+    strategy: Strategy,
+    /// Held while a change is made.
+    changes: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
+    seen: Mutex<SeenFiles>,
+    publisher: OnceLock<Publisher>,
+}
+
+struct State {
+    rows: Rows,
+    /// The components that serve, without grants, by digest.
+    loaded: BTreeMap<String, Arc<Component>>,
+    engines: Engines,
+}
+
+impl Releases {
+    async fn open(
+        config: &Config,
+        store: Store,
+        audit: AuditLog,
+        decoder: Decoder,
+    ) -> Result<Self> {
+        let directory = data_dir::open(&config.engines).with_context(|| {
+            format!(
+                "cannot read the engine directory {}: set PINHOLE_ENGINES to the directory of component files",
+                config.engines.display()
+            )
+        })?;
+        let engines = Engines::new(&config.engine_options(audit, decoder))?;
+        let bytes = ComponentBytes::open(&config.data)?;
+        import::import_grants(&config.data, &store, &bytes).await?;
+        let rows = Rows::load(&store).await?;
+        Ok(Self {
+            store,
+            bytes,
+            directory,
+            first_use: config.first_use,
+            strategy: config.rollout,
+            changes: tokio::sync::Mutex::default(),
+            state: Mutex::new(State {
+                rows,
+                loaded: BTreeMap::new(),
+                engines,
+            }),
+            seen: Mutex::default(),
+            publisher: OnceLock::new(),
+        })
+    }
+
+    /// Lets changes of engines reach a server.
+    pub fn attach(&self, publisher: Publisher) {
+        self.publisher.set(publisher).ok();
+    }
+
+    /// The engines at this moment.
+    #[must_use]
+    pub fn engines(&self) -> Engines {
+        self.lock().engines.clone()
+    }
+
+    fn rows(&self) -> Rows {
+        self.lock().rows.clone()
+    }
+
+    fn track(&self, engine: &str) -> Result<TrackRow, ReleaseError> {
+        let state = self.lock();
+        state.rows.tracks.get(engine).cloned().ok_or_else(|| {
+            let names: Vec<_> = state.rows.tracks.keys().map(String::as_str).collect();
+            let remedy = if names.is_empty() {
+                "there are no engines".to_owned()
+            } else {
+                format!("use one of {}", names.join(", "))
+            };
+            ReleaseError::Unknown(format!("unknown engine {engine}: {remedy}"))
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a change of an engine, and lets the result serve. `components` are those that start to serve. The
+    /// caller holds the lock of changes.
+    ///
+    /// Nothing has changed if it fails.
+    async fn commit(
+        &self,
+        change: EngineChange,
+        components: Vec<Arc<Component>>,
+    ) -> Result<(), ReleaseError> {
+        let (next, engines) = self.predict(&change, &components);
+        let prepared = match self.publisher.get() {
+            Some(publisher) => Some(publisher.prepare(&engines).await.map_err(|error| {
+                let reason = format!("cannot serve: {error:#}");
+                ReleaseError::refused("the release", reason.into())
+            })?),
+            None => None,
+        };
+        let is_written = self
+            .store
+            .change_engine(&change)
+            .await
+            .context("cannot write the engines to the database")?;
+        if !is_written {
+            return Err(ReleaseError::Conflict(
+                "the engine was changed meanwhile: try again".to_owned(),
+            ));
+        }
+        let rows = Rows::load(&self.store).await.unwrap_or(next);
+        {
+            let mut state = self.lock();
+            state.rows = rows;
+            for component in components {
+                state.loaded.insert(component.digest.clone(), component);
+            }
+            state.forget_unused();
+            state.engines = engines;
+        }
+        if let Some(prepared) = prepared {
+            prepared.publish();
+        }
+        Ok(())
+    }
+
+    /// The rows and the engines that a change leads to.
+    fn predict(&self, change: &EngineChange, components: &[Arc<Component>]) -> (Rows, Engines) {
+        let state = self.lock();
+        let mut rows = state.rows.clone();
+        rows.apply(change);
+        let mut loaded = state.loaded.clone();
+        loaded.extend(components.iter().map(|it| (it.digest.clone(), it.clone())));
+        let engines = compose(&state.engines, &rows, &loaded);
+        (rows, engines)
+    }
+
+    /// Admits the stored bytes of a release, which get no grant here.
+    async fn admit_release(&self, release: &ReleaseRow) -> Result<Component, Refusal> {
+        let bytes = self.bytes.read(&release.digest)?;
+        let component = self.engines().admit(&file_label(release), bytes).await?;
+        check_name(&component, release)?;
+        Ok(component)
+    }
+
+    /// Lets the server use the engines at this moment, for a change that has no row.
+    async fn publish(&self) -> Result<()> {
+        let engines = {
+            let mut state = self.lock();
+            state.engines = compose(&state.engines, &state.rows, &state.loaded);
+            state.engines.clone()
+        };
+        if let Some(publisher) = self.publisher.get() {
+            publisher.prepare(&engines).await?.publish();
+        }
+        Ok(())
+    }
+
+    /// A change of a track, with the new states of the releases that it moves. `replaced` is the state of a release
+    /// that it replaces.
+    fn track_change(
+        &self,
+        before: Option<TrackRow>,
+        after: Option<TrackRow>,
+        replaced: ReleaseState,
+        reason: &str,
+    ) -> EngineChange {
+        let moved = track::moved_releases(before.as_ref(), after.as_ref(), replaced);
+        let state = self.lock();
+        let releases = moved.into_iter().filter_map(|(digest, release_state)| {
+            let mut release = state.rows.releases.get(&digest)?.clone();
+            release.state = release_state;
+            if release_state == ReleaseState::RolledBack {
+                reason.clone_into(&mut release.reason);
+            }
+            Some(release)
+        });
+        EngineChange {
+            releases: releases.collect(),
+            track: Some((before, after)),
+            ..EngineChange::default()
+        }
+    }
+
+    /// Removes releases that are no longer kept, with their bytes.
+    async fn remove_old_releases(&self) {
+        let rows = self.rows();
+        let removed = rows.superfluous_releases();
+        if !removed.is_empty() {
+            let change = EngineChange {
+                removed_releases: removed,
+                ..EngineChange::default()
+            };
+            match self.store.change_engine(&change).await {
+                Ok(_) => self.lock().rows.apply(&change),
+                Err(error) => tracing::warn!("cannot remove old releases of engines: {error}"),
+            }
+        }
+        let rows = self.rows();
+        let is_used = |digest: &str| rows.keeps_bytes(digest);
+        if let Err(error) = self.bytes.remove_unused(is_used) {
+            tracing::warn!("{error:#}");
+        }
+    }
+}
+
+impl State {
+    /// Frees the components that no track names. A running job keeps its own.
+    fn forget_unused(&mut self) {
+        let tracks = &self.rows.tracks;
+        self.loaded.retain(|digest, _| {
+            tracks
+                .values()
+                .any(|track| track.current == *digest || track.candidate.as_ref() == Some(digest))
+        });
+    }
+}
+
+/// The engines that follow from rows and loaded components. Each serves within its grant.
+fn compose(before: &Engines, rows: &Rows, loaded: &BTreeMap<String, Arc<Component>>) -> Engines {
+    let mut engines = before.clone();
+    let names: Vec<String> = engines
+        .admitted()
+        .map(|it| it.declared.name.clone())
+        .collect();
+    for name in names {
+        engines.remove(&name);
+    }
+    for track in rows.tracks.values() {
+        let Ok(Some(grant)) = rows.grant(&track.engine) else {
+            continue;
+        };
+        let granted = |digest: &String| {
+            let (component, release) = (loaded.get(digest)?, rows.releases.get(digest)?);
+            let mut grant = grant.clone();
+            grant.digest.clone_from(digest);
+            grant.file = file_label(release);
+            Some(Arc::new(component.with_grant(grant)))
+        };
+        let candidate = track.candidate.as_ref().and_then(granted);
+        match (granted(&track.current), candidate) {
+            (Some(stable), Some(candidate)) => engines.insert_rollout(Rollout {
+                candidate,
+                stable,
+                percent: track.percent,
+            }),
+            (Some(only), None) | (None, Some(only)) => engines.insert(only),
+            (None, None) => {}
+        }
+    }
+    let mut pending = rows.pending();
+    for it in &mut pending {
+        let replaced = it.previous_engine.as_ref().unwrap_or(&it.engine);
+        it.is_served = engines.get(replaced).is_some();
+    }
+    engines.pending = pending;
+    engines
+}
+
+/// Fails if a component names itself differently than when it was installed.
+fn check_name(component: &Component, release: &ReleaseRow) -> Result<(), Refusal> {
+    let name = &component.declared.name;
+    Guard::KeptCopy.refuse_if(*name != release.engine, || {
+        format!(
+            "names its engine {name} now, and {} when it was installed",
+            release.engine
+        )
+    })
+}
+
+/// An entry of the history.
+fn history(engine: &str, digest: &str, what: &str, why: &str, by: &str) -> HistoryRow {
+    HistoryRow {
+        at: 0,
+        engine: engine.to_owned(),
+        digest: digest.to_owned(),
+        what: what.to_owned(),
+        why: why.to_owned(),
+        user_name: by.to_owned(),
+    }
+}
+
+fn internal(error: impl Into<anyhow::Error>) -> ReleaseError {
+    ReleaseError::Internal(error.into())
+}
+
+/// A refusal that only has a reason.
+fn refuse(reason: impl Into<String>) -> Refusal {
+    Refusal::from(reason.into())
+}

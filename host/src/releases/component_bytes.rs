@@ -1,0 +1,99 @@
+//! The bytes of installed components: one file for each digest in the data directory.
+
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use cap_std::fs::Dir;
+use pinhole_ground::data_dir;
+use pinhole_ground::guard::{Guard, Refusal};
+use pinhole_sandbox::{MAX_COMPONENT_BYTES, digest};
+
+/// The directory in the data directory.
+pub(super) const DIRECTORY: &str = "components";
+const SUFFIX: &str = ".wasm";
+
+/// The bytes of installed components, by digest.
+pub(super) struct ComponentBytes(Dir);
+
+impl ComponentBytes {
+    /// Opens the directory, or creates it for its owner alone.
+    pub(super) fn open(data: &Path) -> Result<Self> {
+        let data = data_dir::create(data)?;
+        Ok(Self(data_dir::create_in(&data, DIRECTORY)?))
+    }
+
+    /// Stores a component. Does nothing if it is stored.
+    pub(super) fn save(&self, digest: &str, bytes: &[u8]) -> Result<(), Refusal> {
+        if self.read(digest).is_ok() {
+            return Ok(());
+        }
+        data_dir::write_whole(&self.0, &file_name(digest), bytes).map_err(|error| {
+            let reason = format!("cannot be stored in {DIRECTORY} in the data directory: {error}");
+            Refusal::from(reason)
+        })
+    }
+
+    /// Reads a component. Fails if it is missing, or if the file has other bytes than those that were stored.
+    pub(super) fn read(&self, expected: &str) -> Result<Vec<u8>, Refusal> {
+        let name = file_name(expected);
+        let mut bytes = Vec::new();
+        self.0
+            .open(&name)
+            .and_then(|file| file.take(MAX_COMPONENT_BYTES + 1).read_to_end(&mut bytes))
+            .map_err(|error| {
+                format!("cannot be read ({DIRECTORY}/{name} in the data directory: {error}): install the component again")
+            })?;
+        Guard::KeptCopy.refuse_if(digest(&bytes) != expected, || {
+            format!("is not the installed component ({DIRECTORY}/{name} in the data directory was changed): install the component again")
+        })?;
+        Ok(bytes)
+    }
+
+    /// Removes the components that `is_used` does not want.
+    pub(super) fn remove_unused(&self, is_used: impl Fn(&str) -> bool) -> Result<()> {
+        let failure = || format!("cannot clean up {DIRECTORY} in the data directory");
+        for entry in self.0.entries().with_context(failure)? {
+            let name = entry.with_context(failure)?.file_name();
+            let digest = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
+            if digest.is_some_and(|digest| !is_used(digest)) {
+                self.0.remove_file(&name).with_context(failure)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn file_name(digest: &str) -> String {
+    format!("{digest}{SUFFIX}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn component_bytes_refuse_a_changed_file() {
+        let data = tempfile::tempdir().unwrap();
+        let bytes = ComponentBytes::open(data.path()).unwrap();
+        let name = digest(b"one");
+        assert!(
+            bytes
+                .read(&name)
+                .unwrap_err()
+                .reason
+                .contains("install the component again")
+        );
+        bytes.save(&name, b"one").unwrap();
+        assert_eq!(bytes.read(&name).unwrap(), b"one");
+        bytes.0.write(file_name(&name), "two").unwrap();
+        let refusal = bytes.read(&name).unwrap_err();
+        assert_eq!(refusal.guard, Some(Guard::KeptCopy));
+        // Storing it repairs the file.
+        bytes.save(&name, b"one").unwrap();
+        assert_eq!(bytes.read(&name).unwrap(), b"one");
+        bytes.remove_unused(|_| true).unwrap();
+        bytes.remove_unused(|_| false).unwrap();
+        assert!(bytes.read(&name).is_err());
+    }
+}

@@ -1,0 +1,37 @@
+//! Why an engine was not changed.
+
+use pinhole_ground::guard::Refusal;
+
+/// Why an engine was not changed. It serves as before.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// There is no such engine or release.
+    #[error("{0}")]
+    Unknown(String),
+    /// The component or the request is refused: the reason follows the subject in a sentence, and ends with the
+    /// remedy.
+    #[error("{subject} {}", .refusal.reason)]
+    Refused { subject: String, refusal: Refusal },
+    /// Another change came first, or the state of the engine does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+    #[error(transparent)]
+    Internal(#[from] anyhow::Error),
+}
+
+impl ReleaseError {
+    pub(super) fn refused(subject: &str, refusal: Refusal) -> Self {
+        Self::Refused {
+            subject: subject.to_owned(),
+            refusal,
+        }
+    }
+
+    /// The refusal of a file of the engine directory. The reason follows the file's name.
+    pub(super) fn into_refusal(self) -> Refusal {
+        match self {
+            Self::Refused { refusal, .. } => refusal,
+            other => format!("is not installed: {other}").into(),
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! The engine directory while the server runs: a source of releases that is looked at once a second.
+//!
+//! There is no watcher of the file system: it is silent on network file systems and many bind mounts, so that the look
+//! is needed anyway. A file counts when its length and time have not changed for [`QUIET_TIME`], and its digest
+//! decides whether it is another release.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use pinhole_ground::guard::{Guard, Refusal};
+use pinhole_sandbox::{Component, RejectedFile, digest, list_components, read_component};
+use tokio::time::Instant;
+
+use super::install::Candidate;
+use super::{ReleaseError, Releases, history};
+use crate::store::{EngineChange, ReleaseState};
+
+/// Time between two looks.
+pub const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Time for which a file must not change before it is read.
+const QUIET_TIME: Duration = Duration::from_millis(500);
+/// Time after which an incomplete or a missing file counts.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The files of the last look.
+#[derive(Default)]
+pub(super) struct SeenFiles {
+    files: BTreeMap<String, SeenFile>,
+    missing: BTreeMap<String, Instant>,
+}
+
+struct SeenFile {
+    stamp: Stamp,
+    /// When it got this stamp.
+    since: Instant,
+    /// When it changed first, if it is not decided.
+    changed: Option<Instant>,
+}
+
+/// Length and time of the last change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    bytes: u64,
+    modified: Option<SystemTime>,
+}
+
+/// What a look has found.
+#[derive(Default)]
+struct Look {
+    /// Files to read, with whether an incomplete one is refused.
+    quiet: Vec<(String, bool)>,
+    missing: Vec<String>,
+}
+
+impl SeenFiles {
+    /// Compares the files with those of the last look. `known` are those about which something was decided.
+    fn look(
+        &mut self,
+        stamps: BTreeMap<String, Stamp>,
+        known: &BTreeSet<String>,
+        now: Instant,
+    ) -> Look {
+        let mut look = Look::default();
+        self.files.retain(|file, _| stamps.contains_key(file));
+        self.missing.retain(|file, _| !stamps.contains_key(file));
+        for file in known.iter().filter(|file| !stamps.contains_key(*file)) {
+            let since = *self.missing.entry(file.clone()).or_insert(now);
+            if now.duration_since(since) >= PATIENCE {
+                look.missing.push(file.clone());
+            }
+        }
+        for (file, stamp) in stamps {
+            let seen = self.files.entry(file.clone()).or_insert(SeenFile {
+                stamp,
+                since: now,
+                changed: Some(now),
+            });
+            if seen.stamp != stamp {
+                (seen.stamp, seen.since) = (stamp, now);
+                seen.changed.get_or_insert(now);
+            }
+            if let Some(changed) = seen.changed
+                && now.duration_since(seen.since) >= QUIET_TIME
+            {
+                look.quiet
+                    .push((file, now.duration_since(changed) >= PATIENCE));
+            }
+        }
+        look
+    }
+
+    fn set_decided(&mut self, file: &str) {
+        if let Some(seen) = self.files.get_mut(file) {
+            seen.changed = None;
+        }
+    }
+}
+
+impl Releases {
+    /// Looks at the engine directory once, and decides about the files that have changed.
+    pub async fn look_at_directory(self: &Arc<Self>) {
+        let releases = self.clone();
+        let stamps = tokio::task::spawn_blocking(move || releases.stamps()).await;
+        let Ok(Some(stamps)) = stamps else {
+            return;
+        };
+        let known = {
+            let state = self.lock();
+            let rejected = state.engines.rejected.iter().map(|it| it.file.clone());
+            state.rows.files.keys().cloned().chain(rejected).collect()
+        };
+        let look = self.seen().look(stamps, &known, Instant::now());
+        for (file, is_final) in look.quiet {
+            self.read_file(file, is_final).await;
+        }
+        for file in look.missing {
+            let _changes = self.changes.lock().await;
+            self.forget_file(&file).await;
+        }
+    }
+
+    /// Everything in the directory was decided at the start.
+    pub(super) fn set_all_seen(&self) {
+        let Some(stamps) = self.stamps() else { return };
+        let mut seen = self.seen();
+        seen.look(stamps.clone(), &BTreeSet::new(), Instant::now());
+        for file in stamps.keys() {
+            seen.set_decided(file);
+        }
+    }
+
+    /// The files are looked at again, also those that were refused.
+    pub fn look_again(&self) {
+        *self.seen() = SeenFiles::default();
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, SeenFiles> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Length and time of each component file. `None` if the directory cannot be read now.
+    fn stamps(&self) -> Option<BTreeMap<String, Stamp>> {
+        let (files, _) = list_components(&self.directory).ok()?;
+        let stamps = files.into_iter().filter_map(|file| {
+            let metadata = self.directory.metadata(&file).ok()?;
+            let modified = metadata
+                .modified()
+                .ok()
+                .map(cap_std::time::SystemTime::into_std);
+            let stamp = Stamp {
+                bytes: metadata.len(),
+                modified,
+            };
+            Some((file, stamp))
+        });
+        Some(stamps.collect())
+    }
+
+    async fn read_file(self: &Arc<Self>, file: String, is_final: bool) {
+        let (releases, name) = (self.clone(), file.clone());
+        let read =
+            tokio::task::spawn_blocking(move || read_component(&releases.directory, &name)).await;
+        let Ok(read) = read else { return };
+        let bytes = match read {
+            Ok(bytes) => bytes,
+            Err(refusal) => {
+                self.seen().set_decided(&file);
+                return self.reject(file, refusal).await;
+            }
+        };
+        let digest = digest(&bytes);
+        if self.is_decided(&file, &digest) {
+            self.seen().set_decided(&file);
+            return;
+        }
+        let size_bytes = bytes.len();
+        let admitted = self.engines().admit(&file, bytes.clone()).await;
+        let component = match admitted {
+            Ok(component) => component,
+            // A program may still write it.
+            Err(_) if !is_final => return,
+            Err(refusal) => {
+                self.seen().set_decided(&file);
+                return self.reject(file, refusal).await;
+            }
+        };
+        self.seen().set_decided(&file);
+        if let Err(refusal) = self.bytes.save(&digest, &bytes) {
+            return self.reject(file, refusal).await;
+        }
+        let _changes = self.changes.lock().await;
+        self.decide_file(&file, component, size_bytes).await;
+        self.remove_old_releases().await;
+    }
+
+    /// True if nothing is to be done for these bytes of a file.
+    pub(super) fn is_decided(&self, file: &str, digest: &str) -> bool {
+        let state = self.lock();
+        let is_known = state.rows.files.get(file).is_some_and(|it| it == digest);
+        let release = state.rows.releases.get(digest);
+        is_known
+            && release.is_some_and(|release| {
+                let is_serving = matches!(
+                    release.state,
+                    ReleaseState::Current | ReleaseState::Candidate
+                );
+                !is_serving || state.loaded.contains_key(digest)
+            })
+    }
+
+    /// Decides about an admitted file. The caller holds the lock of changes.
+    pub(super) async fn decide_file(&self, file: &str, component: Component, size_bytes: usize) {
+        let candidate = Candidate {
+            component,
+            size_bytes,
+            file: file.to_owned(),
+            by: String::new(),
+            strategy: self.strategy,
+            is_forced: false,
+            steps: Vec::new(),
+        };
+        let name = &candidate.component.declared.name;
+        let decided = match self.check_owner(file, name) {
+            Ok(()) => self.decide(candidate).await,
+            Err(refusal) => Err(ReleaseError::refused(file, refusal)),
+        };
+        match decided {
+            Ok(_) => self.lock().engines.rejected.retain(|it| it.file != file),
+            Err(ReleaseError::Internal(error)) => {
+                tracing::error!("cannot install engine file {file}: {error:#}");
+                // The next look tries again.
+                self.seen().files.remove(file);
+            }
+            Err(error) => self.reject(file.to_owned(), error.into_refusal()).await,
+        }
+    }
+
+    /// Fails if another file of the directory has the engine's name.
+    fn check_owner(&self, file: &str, engine: &str) -> Result<(), Refusal> {
+        let rows = self.rows();
+        let Some(track) = rows.tracks.get(engine) else {
+            return Ok(());
+        };
+        let owner = rows.file_of(track);
+        match owner {
+            Some(owner) if owner != file && self.directory.exists(owner) => Guard::EngineNames
+                .refuse_if(true, || {
+                    format!("names its engine {engine}, as {owner} already does")
+                }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The server remembers the reason, and its settings no longer wait for the file.
+    pub(super) async fn reject(&self, file: String, refusal: Refusal) {
+        let is_known = |it: &RejectedFile| it.file == file && it.reason == refusal.reason;
+        if self.engines().rejected.iter().any(is_known) {
+            return;
+        }
+        self.lock().engines.reject(file, refusal);
+        if let Err(error) = self.publish().await {
+            tracing::error!("{error:#}");
+        }
+    }
+
+    /// A file has left the directory: its engine stops. The caller holds the lock of changes.
+    pub(super) async fn forget_file(&self, file: &str) {
+        let rows = self.rows();
+        self.lock().engines.rejected.retain(|it| it.file != file);
+        let parked = rows.releases.values();
+        let parked = parked.filter(|it| it.file == file && it.state == ReleaseState::Parked);
+        let track = rows.engine_of_file(file).cloned();
+        let mut change = match &track {
+            Some(track) => self.track_change(Some(track.clone()), None, ReleaseState::Retired, ""),
+            None => EngineChange::default(),
+        };
+        change.removed_releases = parked.map(|it| it.digest.clone()).collect();
+        change.files.push((file.to_owned(), None));
+        if let Some(track) = &track {
+            let why = format!("{file} is no longer in the engine directory");
+            tracing::info!("engine {} stops: {why}", track.engine);
+            let entry = history(&track.engine, &track.current, "removed", &why, "");
+            change.history.push(entry);
+        }
+        if let Err(error) = self.commit(change, Vec::new()).await {
+            tracing::error!("cannot stop the engine of {file}: {error}");
+            return;
+        }
+        if track.is_some() {
+            // A file that was refused because of its name may serve now.
+            self.look_again();
+        }
+    }
+
+    /// Looks at the engine directory again and again. Never returns.
+    pub async fn follow_directory(self: Arc<Self>) {
+        let mut interval = tokio::time::interval(LOOK_INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            self.look_at_directory().await;
+        }
+    }
+
+    /// The component files, and those that are refused by their names.
+    pub(super) fn list_directory(&self) -> anyhow::Result<(Vec<String>, Vec<(String, Refusal)>)> {
+        list_components(&self.directory).context("cannot read the engine directory")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(bytes: u64) -> Stamp {
+        Stamp {
+            bytes,
+            modified: None,
+        }
+    }
+
+    fn files(entries: &[(&str, u64)]) -> BTreeMap<String, Stamp> {
+        let entries = entries.iter();
+        entries
+            .map(|(file, bytes)| ((*file).to_owned(), stamp(*bytes)))
+            .collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn file_counts_when_it_has_not_changed_for_a_while() {
+        let mut seen = SeenFiles::default();
+        let none = BTreeSet::new();
+        let mut look = |entries: &[(&str, u64)]| {
+            let look = seen.look(files(entries), &none, Instant::now());
+            look.quiet
+        };
+        assert!(look(&[("a.wasm", 1)]).is_empty());
+        tokio::time::advance(LOOK_INTERVAL).await;
+        assert!(look(&[("a.wasm", 2)]).is_empty(), "it grows");
+        tokio::time::advance(LOOK_INTERVAL).await;
+        assert_eq!(look(&[("a.wasm", 2)]), [("a.wasm".to_owned(), false)]);
+        tokio::time::advance(PATIENCE).await;
+        assert_eq!(look(&[("a.wasm", 2)]), [("a.wasm".to_owned(), true)]);
+        seen.set_decided("a.wasm");
+        let mut look = |entries: &[(&str, u64)]| seen.look(files(entries), &none, Instant::now());
+        assert!(look(&[("a.wasm", 2)]).quiet.is_empty());
+        look(&[("a.wasm", 3)]);
+        tokio::time::advance(LOOK_INTERVAL).await;
+        assert_eq!(look(&[("a.wasm", 3)]).quiet.len(), 1, "it was replaced");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn missing_file_counts_after_a_while() {
+        let mut seen = SeenFiles::default();
+        let known: BTreeSet<String> = ["a.wasm".to_owned()].into();
+        let mut look =
+            |entries: &[(&str, u64)]| seen.look(files(entries), &known, Instant::now()).missing;
+        assert!(look(&[]).is_empty());
+        tokio::time::advance(PATIENCE / 2).await;
+        // It was replaced by two steps: removed and written.
+        assert!(look(&[("a.wasm", 1)]).is_empty());
+        assert!(look(&[]).is_empty());
+        tokio::time::advance(PATIENCE).await;
+        assert_eq!(look(&[]), ["a.wasm"]);
+    }
+}

@@ -1,0 +1,456 @@
+//! Engines: their releases, tracks and grants, and what happened to them.
+//!
+//! One transaction makes a change whole: a track, its releases, the grant and the history never disagree.
+
+use sqlx::Row;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use super::{Store, now};
+
+/// Entries of the history. Older ones are deleted.
+const MAX_HISTORY: i64 = 10_000;
+
+/// The state of a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReleaseState {
+    /// Waits for an administrator's approval.
+    Parked,
+    /// Serves beside the current release, and is watched.
+    Candidate,
+    Current,
+    /// Served before. It can serve again.
+    Retired,
+    /// Was replaced because it failed, or by an administrator. Only a person installs it again.
+    RolledBack,
+}
+
+/// A component that was installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleaseRow {
+    /// SHA-256 of the component, in hexadecimal.
+    pub digest: String,
+    pub engine: String,
+    pub version: String,
+    /// The name of its file in the engine directory; empty if it was uploaded.
+    pub file: String,
+    /// JSON array of the rights that it declares.
+    pub declared: String,
+    /// JSON array of the rights that were granted to it.
+    pub granted: String,
+    /// The engine that the same file was before; empty if it has not changed its name.
+    pub replaces: String,
+    pub state: ReleaseState,
+    /// Why it has this state.
+    pub reason: String,
+    pub size_bytes: i64,
+    /// The name of the user or command that installed it.
+    pub added_by: String,
+    /// Seconds since 1970.
+    pub added_at: i64,
+}
+
+/// What an engine's name points to. Releases are named by their digests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackRow {
+    pub engine: String,
+    pub current: String,
+    pub previous: Option<String>,
+    pub candidate: Option<String>,
+    /// The share of users who get the candidate.
+    pub percent: u8,
+    /// `watch` or `canary`.
+    pub strategy: String,
+    pub pinned: bool,
+    /// Increases with each change.
+    pub revision: i64,
+    /// Seconds since 1970.
+    pub changed_at: i64,
+}
+
+/// What an administrator allowed an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantRow {
+    pub engine: String,
+    /// JSON array of rights.
+    pub allows: String,
+    /// JSON array of rights.
+    pub denies: String,
+    /// The component that it was given to.
+    pub digest: String,
+    pub file: String,
+}
+
+/// Something that happened to an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryRow {
+    /// Seconds since 1970. Set by the store.
+    pub at: i64,
+    pub engine: String,
+    pub digest: String,
+    /// Such as `installed` or `rolled-back`.
+    pub what: String,
+    pub why: String,
+    /// The name of the user or command that caused it; empty if the server did.
+    pub user_name: String,
+}
+
+/// A change of one engine, which is written completely or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct EngineChange {
+    /// Before and after. `None` is no track.
+    pub track: Option<(Option<TrackRow>, Option<TrackRow>)>,
+    pub releases: Vec<ReleaseRow>,
+    pub removed_releases: Vec<String>,
+    pub grant: Option<GrantRow>,
+    /// Files of the engine directory, with the digest about which the server has decided; `None` forgets the file.
+    pub files: Vec<(String, Option<String>)>,
+    pub history: Vec<HistoryRow>,
+}
+
+/// All that the database has about engines, except history and results.
+#[derive(Clone, Debug, Default)]
+pub struct EngineRows {
+    pub releases: Vec<ReleaseRow>,
+    pub tracks: Vec<TrackRow>,
+    pub grants: Vec<GrantRow>,
+    /// File and digest.
+    pub files: Vec<(String, String)>,
+}
+
+impl ReleaseState {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Parked => "parked",
+            Self::Candidate => "candidate",
+            Self::Current => "current",
+            Self::Retired => "retired",
+            Self::RolledBack => "rolled-back",
+        }
+    }
+
+    /// An unknown state of a newer server serves nothing.
+    fn parse(name: &str) -> Self {
+        [
+            Self::Parked,
+            Self::Candidate,
+            Self::Current,
+            Self::RolledBack,
+        ]
+        .into_iter()
+        .find(|state| state.name() == name)
+        .unwrap_or(Self::Retired)
+    }
+}
+
+impl Store {
+    /// All releases, tracks, grants and files, of one moment.
+    pub async fn engine_rows(&self) -> sqlx::Result<EngineRows> {
+        let mut transaction = self.pool.begin().await?;
+        let releases =
+            sqlx::query("SELECT * FROM engine_releases ORDER BY engine, added_at, digest")
+                .fetch_all(&mut *transaction)
+                .await?;
+        let tracks = sqlx::query("SELECT * FROM engine_tracks ORDER BY engine")
+            .fetch_all(&mut *transaction)
+            .await?;
+        let grants = sqlx::query("SELECT * FROM engine_grants ORDER BY engine")
+            .fetch_all(&mut *transaction)
+            .await?;
+        let files = sqlx::query_as("SELECT file, digest FROM engine_files ORDER BY file")
+            .fetch_all(&mut *transaction)
+            .await?;
+        Ok(EngineRows {
+            releases: releases
+                .iter()
+                .map(read_release)
+                .collect::<Result<_, _>>()?,
+            tracks: tracks.iter().map(read_track).collect::<Result<_, _>>()?,
+            grants: grants.iter().map(read_grant).collect::<Result<_, _>>()?,
+            files,
+        })
+    }
+
+    /// Writes a change. Returns false, and writes nothing, if the track has changed since it was read.
+    pub async fn change_engine(&self, change: &EngineChange) -> sqlx::Result<bool> {
+        let mut write = self.begin().await?;
+        if let Some((before, after)) = &change.track {
+            let is_written = match (before, after) {
+                (Some(before), Some(after)) => update_track(&mut write, before, after).await?,
+                (None, Some(after)) => insert_track(&mut write, after).await?,
+                (Some(before), None) => delete_track(&mut write, before).await?,
+                (None, None) => true,
+            };
+            if !is_written {
+                return Ok(false);
+            }
+        }
+        for release in &change.releases {
+            upsert_release(&mut write, release).await?;
+        }
+        for digest in &change.removed_releases {
+            sqlx::query("DELETE FROM engine_releases WHERE digest = $1")
+                .bind(digest)
+                .execute(&mut *write)
+                .await?;
+        }
+        if let Some(grant) = &change.grant {
+            upsert_grant(&mut write, grant).await?;
+        }
+        for (file, digest) in &change.files {
+            write_file(&mut write, file, digest.as_deref()).await?;
+        }
+        for entry in &change.history {
+            insert_history(&mut write, entry).await?;
+        }
+        write.commit().await?;
+        Ok(true)
+    }
+
+    /// The newest entries of the history of an engine, newest first.
+    pub async fn engine_history(&self, engine: &str, limit: u32) -> sqlx::Result<Vec<HistoryRow>> {
+        let rows = sqlx::query(
+            "SELECT at, engine, digest, what, why, user_name FROM engine_history
+             WHERE engine = $1 ORDER BY id DESC LIMIT $2",
+        )
+        .bind(engine)
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(HistoryRow {
+                    at: row.try_get("at")?,
+                    engine: row.try_get("engine")?,
+                    digest: row.try_get("digest")?,
+                    what: row.try_get("what")?,
+                    why: row.try_get("why")?,
+                    user_name: row.try_get("user_name")?,
+                })
+            })
+            .collect()
+    }
+}
+
+async fn insert_track(connection: &mut SqliteConnection, track: &TrackRow) -> sqlx::Result<bool> {
+    let result = sqlx::query(
+        "INSERT INTO engine_tracks
+         (engine, current, previous, candidate, percent, strategy, pinned, revision, changed_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8) ON CONFLICT DO NOTHING",
+    )
+    .bind(&track.engine)
+    .bind(&track.current)
+    .bind(&track.previous)
+    .bind(&track.candidate)
+    .bind(i64::from(track.percent))
+    .bind(&track.strategy)
+    .bind(track.pinned)
+    .bind(now())
+    .execute(connection)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+async fn update_track(
+    connection: &mut SqliteConnection,
+    before: &TrackRow,
+    after: &TrackRow,
+) -> sqlx::Result<bool> {
+    let result = sqlx::query(
+        "UPDATE engine_tracks SET current = $3, previous = $4, candidate = $5, percent = $6, strategy = $7,
+             pinned = $8, revision = revision + 1, changed_at = $9
+         WHERE engine = $1 AND revision = $2",
+    )
+    .bind(&before.engine)
+    .bind(before.revision)
+    .bind(&after.current)
+    .bind(&after.previous)
+    .bind(&after.candidate)
+    .bind(i64::from(after.percent))
+    .bind(&after.strategy)
+    .bind(after.pinned)
+    .bind(now())
+    .execute(connection)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+async fn delete_track(connection: &mut SqliteConnection, before: &TrackRow) -> sqlx::Result<bool> {
+    let result = sqlx::query("DELETE FROM engine_tracks WHERE engine = $1 AND revision = $2")
+        .bind(&before.engine)
+        .bind(before.revision)
+        .execute(connection)
+        .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+async fn upsert_release(
+    connection: &mut SqliteConnection,
+    release: &ReleaseRow,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO engine_releases
+         (digest, engine, version, file, declared, granted, replaces, state, reason, size_bytes, added_by, added_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+         ON CONFLICT (digest) DO UPDATE SET engine = excluded.engine, version = excluded.version,
+             file = excluded.file, declared = excluded.declared, granted = excluded.granted,
+             replaces = excluded.replaces, state = excluded.state, reason = excluded.reason",
+    )
+    .bind(&release.digest)
+    .bind(&release.engine)
+    .bind(&release.version)
+    .bind(&release.file)
+    .bind(&release.declared)
+    .bind(&release.granted)
+    .bind(&release.replaces)
+    .bind(release.state.name())
+    .bind(&release.reason)
+    .bind(release.size_bytes)
+    .bind(&release.added_by)
+    .bind(release.added_at)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn upsert_grant(connection: &mut SqliteConnection, grant: &GrantRow) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO engine_grants (engine, allows, denies, digest, file) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (engine) DO UPDATE SET allows = excluded.allows, denies = excluded.denies,
+             digest = excluded.digest, file = excluded.file",
+    )
+    .bind(&grant.engine)
+    .bind(&grant.allows)
+    .bind(&grant.denies)
+    .bind(&grant.digest)
+    .bind(&grant.file)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn write_file(
+    connection: &mut SqliteConnection,
+    file: &str,
+    digest: Option<&str>,
+) -> sqlx::Result<()> {
+    let query = match digest {
+        Some(digest) => sqlx::query(
+            "INSERT INTO engine_files (file, digest) VALUES ($1, $2)
+             ON CONFLICT (file) DO UPDATE SET digest = excluded.digest",
+        )
+        .bind(file)
+        .bind(digest),
+        None => sqlx::query("DELETE FROM engine_files WHERE file = $1").bind(file),
+    };
+    query.execute(connection).await?;
+    Ok(())
+}
+
+async fn insert_history(connection: &mut SqliteConnection, entry: &HistoryRow) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO engine_history (at, engine, digest, what, why, user_name)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(now())
+    .bind(&entry.engine)
+    .bind(&entry.digest)
+    .bind(&entry.what)
+    .bind(&entry.why)
+    .bind(&entry.user_name)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("DELETE FROM engine_history WHERE id <= (SELECT MAX(id) FROM engine_history) - $1")
+        .bind(MAX_HISTORY)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+fn read_release(row: &SqliteRow) -> sqlx::Result<ReleaseRow> {
+    let state: String = row.try_get("state")?;
+    Ok(ReleaseRow {
+        digest: row.try_get("digest")?,
+        engine: row.try_get("engine")?,
+        version: row.try_get("version")?,
+        file: row.try_get("file")?,
+        declared: row.try_get("declared")?,
+        granted: row.try_get("granted")?,
+        replaces: row.try_get("replaces")?,
+        state: ReleaseState::parse(&state),
+        reason: row.try_get("reason")?,
+        size_bytes: row.try_get("size_bytes")?,
+        added_by: row.try_get("added_by")?,
+        added_at: row.try_get("added_at")?,
+    })
+}
+
+fn read_track(row: &SqliteRow) -> sqlx::Result<TrackRow> {
+    let percent: i64 = row.try_get("percent")?;
+    Ok(TrackRow {
+        engine: row.try_get("engine")?,
+        current: row.try_get("current")?,
+        previous: row.try_get("previous")?,
+        candidate: row.try_get("candidate")?,
+        percent: u8::try_from(percent).unwrap_or_default(),
+        strategy: row.try_get("strategy")?,
+        pinned: row.try_get("pinned")?,
+        revision: row.try_get("revision")?,
+        changed_at: row.try_get("changed_at")?,
+    })
+}
+
+fn read_grant(row: &SqliteRow) -> sqlx::Result<GrantRow> {
+    Ok(GrantRow {
+        engine: row.try_get("engine")?,
+        allows: row.try_get("allows")?,
+        denies: row.try_get("denies")?,
+        digest: row.try_get("digest")?,
+        file: row.try_get("file")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn track(current: &str) -> TrackRow {
+        TrackRow {
+            engine: "draw".into(),
+            current: current.into(),
+            previous: None,
+            candidate: None,
+            percent: 0,
+            strategy: "watch".into(),
+            pinned: false,
+            revision: 0,
+            changed_at: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn change_of_a_track_that_has_moved_writes_nothing() {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::open(data.path()).await.unwrap();
+        let write = async |before: Option<TrackRow>, after: Option<TrackRow>| {
+            let change = EngineChange {
+                track: Some((before, after)),
+                files: vec![("draw.wasm".into(), Some("x".into()))],
+                ..EngineChange::default()
+            };
+            store.change_engine(&change).await.unwrap()
+        };
+        assert!(write(None, Some(track("a"))).await);
+        let first = store.engine_rows().await.unwrap().tracks.remove(0);
+        assert_eq!((first.current.as_str(), first.revision), ("a", 1));
+        assert!(write(Some(first.clone()), Some(track("b"))).await);
+        // The first revision is gone: neither a change, nor a removal, nor another track of the name.
+        assert!(!write(Some(first.clone()), Some(track("c"))).await);
+        assert!(!write(Some(first), None).await);
+        assert!(!write(None, Some(track("c"))).await);
+        let second = store.engine_rows().await.unwrap().tracks.remove(0);
+        assert_eq!((second.current.as_str(), second.revision), ("b", 2));
+        assert!(write(Some(second), None).await);
+        assert!(store.engine_rows().await.unwrap().tracks.is_empty());
+    }
+}

@@ -79,7 +79,7 @@ async fn open(engines: &Path, data: &Path) -> Engines {
         ..Config::new(Environment::default()).unwrap()
     };
     let options = config.engine_options(AuditLog::default(), Decoder::default());
-    Engines::open(&options).await.unwrap()
+    Engines::open(&options, &config.engines).await.unwrap()
 }
 
 /// Opens the directory with an empty data directory. Exactly these files must be rejected, each with a reason that
@@ -87,11 +87,11 @@ async fn open(engines: &Path, data: &Path) -> Engines {
 async fn open_with_rejected(directory: &TempDir, expected: &[(&str, &str)]) -> Engines {
     let data = tempfile::tempdir().unwrap();
     let engines = open(directory.path(), data.path()).await;
-    let reasons = engines.rejected_files().iter();
+    let reasons = engines.rejected.iter();
     let reasons: BTreeMap<_, _> = reasons.map(|it| (it.file.as_str(), &it.reason)).collect();
     assert_eq!(
         reasons.len(),
-        engines.rejected_files().len(),
+        engines.rejected.len(),
         "a file is rejected twice"
     );
     for (file, expected_text) in expected {

@@ -116,7 +116,7 @@ async fn open(engines: &TempDir, data: &TempDir, compiler: &Compiler) -> Engines
         ..config
     };
     let options = config.engine_options(AuditLog::default(), Decoder::default());
-    Engines::open(&options).await.unwrap()
+    Engines::open(&options, &config.engines).await.unwrap()
 }
 
 /// Opens a directory with this file and an empty data directory. Returns the reason of the rejection.
@@ -124,7 +124,7 @@ async fn refusal(bytes: &[u8], compiler: &Compiler) -> String {
     let (directory, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::write(directory.path().join("x.wasm"), bytes).unwrap();
     let engines = open(&directory, &data, compiler).await;
-    match engines.rejected_files() {
+    match engines.rejected.as_slice() {
         [rejected] => rejected.reason.clone(),
         other => panic!("{other:?}"),
     }
@@ -278,11 +278,7 @@ async fn compiler_gets_its_limits_and_no_environment() {
     let (directory, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::write(directory.path().join("sketch.wasm"), sketch()).unwrap();
     let engines = open(&directory, &data, &compiler).await;
-    assert!(
-        engines.get("sketch").is_some(),
-        "{:?}",
-        engines.rejected_files()
-    );
+    assert!(engines.get("sketch").is_some(), "{:?}", engines.rejected);
 
     let log = fs::read_to_string(log).unwrap();
     let threads = |line: &&str| line.starts_with("RAYON_NUM_THREADS=");

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use pinhole::app::App;
 use pinhole::config::Config;
+use pinhole::releases::{DirectoryUse, EngineStart};
+use pinhole::store::Store;
 use pinhole_ground::audit::AuditLog;
 use pinhole_images::Decoder;
-use pinhole_sandbox::EngineStart;
+use pinhole_sandbox::Engines;
 use pinhole_tests::{TestServer, copy_compiled_engines, engines, environment, guests, program};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -74,7 +76,7 @@ impl StartingServer {
         let (app, start) = App::start(&config).await.unwrap();
         let server = TestServer::serve(data, None, app).await;
         let served = server.app.clone();
-        let adding = tokio::spawn(async move { served.add_engines(&config, start).await });
+        let adding = tokio::spawn(async move { served.add_engines(start).await });
         Self {
             server,
             adding,
@@ -227,29 +229,46 @@ async fn shutdown_ends_compilers_and_waiting_requests() {
 /// The order in which compilers finish does not decide which file gets a name.
 #[tokio::test(flavor = "multi_thread")]
 async fn file_gets_an_engine_name_by_its_place_and_not_by_its_speed() {
-    // Another component of the same engine: a custom section with an empty name.
-    let changed = [sketch(), vec![0, 1, 0]].concat();
-    let files = [("a.wasm", changed), ("sketch.wasm", sketch())];
+    // Other components of the same engine: a custom section with another name.
+    let changed = |name: u8| [sketch(), vec![0, 2, 1, name]].concat();
+    let files = [
+        ("a.wasm", changed(b'a')),
+        ("b.wasm", hostile()),
+        ("c.wasm", changed(b'c')),
+    ];
     let lines = format!("exec {} \"$@\"", program().display());
     let directory = gated_directory(&files, &lines);
     let data = tempfile::tempdir().unwrap();
     copy_compiled_engines(&data);
     let config = config(&directory, &data, &[]);
-    let options = config.engine_options(AuditLog::default(), Decoder::default());
-    let mut start = EngineStart::new(&options).await.unwrap();
-    assert!(start.engines().get("sketch").is_none());
     fs::write(directory.path().join("gate"), "").unwrap();
-    while start.next().await.unwrap() {}
-    let engines = start.engines();
+    let engines = started(&config).await;
     assert_eq!(engines.get("sketch").unwrap().file, "a.wasm");
-    assert_eq!(engines.rejected_files()[0].file, "sketch.wasm");
+    assert_eq!(engines.rejected[0].file, "c.wasm");
 
-    // From then on the granted file serves, whatever else is compiled.
-    fs::write(
-        directory.path().join("engines/0.wasm"),
-        [sketch(), vec![0, 2, 1, 97]].concat(),
-    )
-    .unwrap();
-    let next = EngineStart::new(&options).await.unwrap();
-    assert_eq!(next.engines().get("sketch").unwrap().file, "a.wasm");
+    // From then on this file serves, whatever else is compiled.
+    fs::write(directory.path().join("engines/0.wasm"), changed(b'0')).unwrap();
+    let next = started(&config).await;
+    assert_eq!(next.get("sketch").unwrap().file, "a.wasm");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn file_with_the_name_of_its_engine_precedes_all_others() {
+    let changed = [sketch(), vec![0, 2, 1, b'a']].concat();
+    let files = [("a.wasm", changed), ("sketch.wasm", sketch())];
+    let directory = gated_directory(&files, &format!("exec {} \"$@\"", program().display()));
+    fs::write(directory.path().join("gate"), "").unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let config = config(&directory, &data, &[]);
+    let engines = started(&config).await;
+    assert_eq!(engines.get("sketch").unwrap().file, "sketch.wasm");
+    assert_eq!(engines.rejected[0].file, "a.wasm");
+}
+
+/// The engines after a complete start.
+async fn started(config: &Config) -> Engines {
+    let store = Store::open(&config.data).await.unwrap();
+    let (audit, decoder) = (AuditLog::default(), Decoder::default());
+    let start = EngineStart::new(config, store, audit, decoder, DirectoryUse::Install).await;
+    start.unwrap().finish().await.unwrap().engines()
 }

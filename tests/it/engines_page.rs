@@ -156,9 +156,9 @@ async fn engines_page_is_current() {
         .await
         .unwrap();
     assert!(
-        jobs.snapshot().engines.rejected_files().is_empty(),
+        jobs.snapshot().engines.rejected.is_empty(),
         "{:?}",
-        jobs.snapshot().engines.rejected_files()
+        jobs.snapshot().engines.rejected
     );
     let snapshot = jobs.snapshot();
     let sections = snapshot

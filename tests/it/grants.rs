@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use pinhole::config::Config;
+use pinhole::config::{Config, FirstUse};
+use pinhole::releases::{DirectoryUse, EngineStart, ReleaseError, Releases};
+use pinhole::store::Store;
 use pinhole_ground::audit::AuditLog;
 use pinhole_ground::environment::Environment;
 use pinhole_images::Decoder;
-use pinhole_sandbox::grant::{FirstUse, Grant, RequestDenial, Right};
+use pinhole_sandbox::grant::{Grant, RequestDenial, Right};
 use pinhole_sandbox::{Engines, PendingApproval};
 use pinhole_tests::{FakeUpstream, TestServer, compiler, guests};
 use serde_json::json;
@@ -57,26 +60,41 @@ impl GrantFixture {
         let fixture = Self::new(FirstUse::Declared);
         fixture.install("hostile.wasm", variant);
         let engines = fixture.open_engines().await;
-        assert_eq!(engines.rejected_files().len() + engines.pending().len(), 0);
+        assert_eq!(engines.rejected.len() + engines.pending.len(), 0);
         fixture
+    }
+
+    /// Writes the grant of an earlier server, and its copy of the component.
+    fn import(&self, grant: &str, copy: Option<&[u8]>) {
+        let directory = self.data.path().join("grants");
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join("hostile.json"), grant).unwrap();
+        if let Some(copy) = copy {
+            fs::write(directory.join(format!("{}.wasm", digest(copy))), copy).unwrap();
+        }
     }
 
     fn install(&self, file: &str, variant: &str) {
         fs::write(self.engines.path().join(file), hostile(variant)).unwrap();
     }
 
-    fn grant_path(&self, name: &str) -> PathBuf {
-        self.data.path().join("grants").join(name)
+    /// A file of stored components.
+    fn component_path(&self, name: &str) -> PathBuf {
+        self.data.path().join("components").join(name)
     }
 
     fn stored_components(&self) -> BTreeSet<String> {
-        let entries = fs::read_dir(self.grant_path("")).unwrap();
+        let entries = fs::read_dir(self.component_path("")).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| name.ends_with(".wasm")).collect()
     }
 
     /// Opens both directories, as a server does at start.
     async fn open_engines(&self) -> Engines {
+        self.open().await.engines()
+    }
+
+    async fn open(&self) -> Arc<Releases> {
         let config = Config {
             data: self.data.path().to_owned(),
             engines: self.engines.path().to_owned(),
@@ -85,9 +103,14 @@ impl GrantFixture {
             compiler: compiler(),
             ..Config::new(Environment::default()).unwrap()
         };
-        Engines::open(&config.engine_options(AuditLog::default(), Decoder::default()))
-            .await
-            .unwrap()
+        let store = Store::open(&config.data).await.unwrap();
+        let (audit, decoder) = (AuditLog::default(), Decoder::default());
+        let start = EngineStart::new(&config, store, audit, decoder, DirectoryUse::Install).await;
+        start.unwrap().finish().await.unwrap()
+    }
+
+    async fn stored_grant(&self) -> Grant {
+        self.open().await.grant("hostile").unwrap()
     }
 }
 
@@ -104,21 +127,17 @@ fn right_texts(rights: &BTreeSet<Right>) -> Vec<String> {
 }
 
 fn only_pending(engines: &Engines) -> &PendingApproval {
-    let [pending] = engines.pending() else {
-        panic!("{:?}", engines.pending());
+    let [pending] = engines.pending.as_slice() else {
+        panic!("{:?}", engines.pending);
     };
     pending
-}
-
-fn stored_grant(engines: &Engines) -> Grant {
-    engines.grants().load("hostile").unwrap().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn new_engine_is_granted_declared_rights() {
     let fixture = GrantFixture::with_grant("plain").await;
     let engines = fixture.open_engines().await;
-    let grant = stored_grant(&engines);
+    let grant = fixture.stored_grant().await;
     let plain = digest(&hostile("plain"));
     assert_eq!(
         (&grant.digest, grant.file.as_str()),
@@ -145,7 +164,7 @@ async fn new_engine_is_granted_declared_rights() {
         fixture.stored_components(),
         [format!("{plain}.wasm")].into()
     );
-    let mode = fs::metadata(fixture.grant_path(""))
+    let mode = fs::metadata(fixture.component_path(""))
         .unwrap()
         .permissions()
         .mode();
@@ -160,11 +179,10 @@ async fn component_without_new_rights_replaces_served_one() {
         let engines = fixture.open_engines().await;
         let new = digest(&hostile(variant));
         assert_eq!(served(&engines), [("hostile", new.as_str())], "{variant}");
-        assert!(engines.pending().is_empty(), "{variant}");
-        assert_eq!(stored_grant(&engines).digest, new, "{variant}");
-        assert_eq!(
-            fixture.stored_components(),
-            [format!("{new}.wasm")].into(),
+        assert!(engines.pending.is_empty(), "{variant}");
+        assert_eq!(fixture.stored_grant().await.digest, new, "{variant}");
+        assert!(
+            fixture.stored_components().contains(&format!("{new}.wasm")),
             "{variant}"
         );
     }
@@ -174,7 +192,7 @@ async fn component_without_new_rights_replaces_served_one() {
 async fn component_with_new_rights_awaits_approval() {
     let fixture = GrantFixture::with_grant("plain").await;
     let old = digest(&hostile("plain"));
-    let grant = stored_grant(&fixture.open_engines().await);
+    let grant = fixture.stored_grant().await;
     let more: &[(&str, &[&str])] = &[
         ("request", &["api POST /more/"]),
         ("prefix", &["api GET /"]),
@@ -197,22 +215,24 @@ async fn component_with_new_rights_awaits_approval() {
         assert_eq!(pending.digest, digest(&hostile(variant)), "{variant}");
         assert!(pending.is_served, "{variant}");
         assert!(pending.reason().contains("pinhole engine grant hostile"));
-        assert_eq!(stored_grant(&engines), grant, "{variant}");
-        assert_eq!(
-            fixture.stored_components(),
-            [format!("{old}.wasm")].into(),
-            "{variant}"
-        );
+        assert_eq!(fixture.stored_grant().await, grant, "{variant}");
+        let waiting = digest(&hostile(variant));
+        let expected = [&old, &waiting].map(|digest| format!("{digest}.wasm"));
+        assert_eq!(fixture.stored_components(), expected.into(), "{variant}");
     }
 
     // An administrator approves the last one.
-    let engines = fixture.open_engines().await;
-    engines.approve(only_pending(&engines)).unwrap();
-    let approved = fixture.open_engines().await;
+    let releases = fixture.open().await;
     let new = digest(&hostile("open-key"));
-    assert_eq!(served(&approved), [("hostile", new.as_str())]);
-    assert!(approved.pending().is_empty());
-    assert_eq!(fixture.stored_components(), [format!("{new}.wasm")].into());
+    releases
+        .approve("hostile", Some(&new), "ada")
+        .await
+        .unwrap();
+    // It holds at once, and at the next start.
+    for approved in [releases.engines(), fixture.open_engines().await] {
+        assert_eq!(served(&approved), [("hostile", new.as_str())]);
+        assert!(approved.pending.is_empty());
+    }
     // Rights that it no longer declares are no longer granted.
     fixture.install("hostile.wasm", "plain");
     let reverted = fixture.open_engines().await;
@@ -230,14 +250,20 @@ async fn component_with_new_rights_awaits_approval() {
 async fn approval_refuses_changed_component() {
     let fixture = GrantFixture::with_grant("plain").await;
     fixture.install("hostile.wasm", "request");
-    let engines = fixture.open_engines().await;
+    let reviewed = only_pending(&fixture.open_engines().await).digest.clone();
     fixture.install("hostile.wasm", "prefix");
-    let refusal = engines.approve(only_pending(&engines)).unwrap_err();
+    let releases = fixture.open().await;
+    let refused = releases.approve("hostile", Some(&reviewed), "ada").await;
+    let Err(ReleaseError::Refused { refusal, .. }) = refused else {
+        panic!("{refused:?}");
+    };
     assert!(refusal.reason.contains("was changed during"), "{refusal}");
-    let reopened = fixture.open_engines().await;
-    assert_eq!(stored_grant(&reopened).digest, digest(&hostile("plain")));
     assert_eq!(
-        right_texts(&only_pending(&reopened).new_rights),
+        fixture.stored_grant().await.digest,
+        digest(&hostile("plain"))
+    );
+    assert_eq!(
+        right_texts(&only_pending(&releases.engines()).new_rights),
         ["api GET /"]
     );
 }
@@ -251,8 +277,7 @@ async fn explicit_mode_grants_nothing_automatically() {
     let pending = only_pending(&engines);
     assert_eq!(pending.new_rights, pending.declared_rights);
     assert!(!pending.is_served);
-    assert!(engines.grants().load_all().unwrap().is_empty());
-    assert!(fixture.stored_components().is_empty());
+    assert!(fixture.stored_grant().await.allows.is_empty());
 
     let environment =
         |value: &str| Environment::new([("PINHOLE_ENGINE_GRANTS".into(), value.into())]);
@@ -262,7 +287,9 @@ async fn explicit_mode_grants_nothing_automatically() {
     let error = read("all").unwrap_err().to_string();
     assert!(error.contains("declared or explicit"), "{error}");
 
-    engines.approve(pending).unwrap();
+    let releases = fixture.open().await;
+    let approved = releases.approve("hostile", None, "ada").await.unwrap();
+    assert_eq!(approved.state, "current");
     let approved = fixture.open_engines().await;
     let plain = digest(&hostile("plain"));
     assert_eq!(served(&approved), [("hostile", plain.as_str())]);
@@ -272,7 +299,7 @@ async fn explicit_mode_grants_nothing_automatically() {
 async fn altered_stored_component_is_not_served() {
     for change in ["other", "gone", "cut"] {
         let fixture = GrantFixture::with_grant("plain").await;
-        let copy = fixture.grant_path(&format!("{}.wasm", digest(&hostile("plain"))));
+        let copy = fixture.component_path(&format!("{}.wasm", digest(&hostile("plain"))));
         fixture.install("hostile.wasm", "request");
         match change {
             "other" => fs::write(copy, hostile("again")).unwrap(),
@@ -285,30 +312,64 @@ async fn altered_stored_component_is_not_served() {
     }
 }
 
+/// An earlier server stored grants in files.
 #[tokio::test(flavor = "multi_thread")]
-async fn unreadable_grant_grants_nothing() {
-    let fixture = GrantFixture::with_grant("plain").await;
-    let path = fixture.grant_path("hostile.json");
-    let good = fs::read_to_string(&path).unwrap();
-    let version = good.replace("\"version\": 1", "\"version\": 1, \"capabilities\": []");
-    for bad in [&version, "", "{}", "[]"] {
-        fs::write(&path, bad).unwrap();
-        let engines = fixture.open_engines().await;
-        assert!(served(&engines).is_empty(), "{bad}");
-        let [refused] = engines.rejected_files() else {
-            panic!("{bad}");
-        };
-        let expected = "has an unreadable grant (grants/hostile.json in the data directory: ";
-        assert!(refused.reason.contains(expected), "{}", refused.reason);
-        assert_eq!(
-            fs::read_to_string(&path).unwrap(),
-            bad,
-            "the grant must not change"
-        );
-        assert_eq!(fixture.stored_components().len(), 1, "{bad}");
+async fn grants_of_an_earlier_server_move_into_the_database() {
+    let plain = digest(&hostile("plain"));
+    let rights = r#"[{"request": {"upstream": "api", "request": "GET /allowed/"}}]"#;
+    let denied = r#"[{"request": {"upstream": "api", "request": "POST /orders"}}]"#;
+    let good = format!(
+        r#"{{"version": 1, "digest": "{plain}", "file": "hostile.wasm", "allows": {rights}, "denies": {denied}}}"#
+    );
+    let fixture = GrantFixture::new(FirstUse::Declared);
+    fixture.import(&good, Some(&hostile("plain")));
+    // The file has changed since, and its new declaration waits for approval.
+    fixture.install("hostile.wasm", "request");
+    let engines = fixture.open_engines().await;
+    assert_eq!(served(&engines), [("hostile", plain.as_str())]);
+    assert!(only_pending(&engines).is_served);
+    let grant = fixture.stored_grant().await;
+    assert_eq!(right_texts(&grant.allows), ["api GET /allowed/"]);
+    assert_eq!(right_texts(&grant.denies), ["api POST /orders"]);
+    let data = fixture.data.path();
+    assert!(!data.join("grants").exists() && data.join("grants.imported").exists());
+
+    // Without a copy of the component, its file serves if it is the same.
+    let fixture = GrantFixture::new(FirstUse::Declared);
+    fixture.import(&good, None);
+    fixture.install("hostile.wasm", "plain");
+    let engines = fixture.open_engines().await;
+    assert_eq!(served(&engines), [("hostile", plain.as_str())]);
+    assert_eq!(
+        right_texts(&fixture.stored_grant().await.allows),
+        ["api GET /allowed/"]
+    );
+
+    let version = good.replace("\"version\": 1", "\"version\": 2");
+    let unknown = good.replace("\"version\": 1", "\"version\": 1, \"capabilities\": []");
+    let request = good.replace("GET /allowed/", "GET allowed");
+    for bad in [&version, &unknown, &request, "", "{}", "[]"] {
+        let fixture = GrantFixture::new(FirstUse::Declared);
+        fixture.import(bad, Some(&hostile("plain")));
+        fixture.install("hostile.wasm", "plain");
+        for _ in 0..2 {
+            let engines = fixture.open_engines().await;
+            assert!(served(&engines).is_empty(), "{bad}");
+            let [refused] = engines.rejected.as_slice() else {
+                panic!("{bad}");
+            };
+            let expected = "has an unreadable grant in the database (";
+            assert!(refused.reason.contains(expected), "{}", refused.reason);
+        }
+        // An administrator grants it again.
+        let releases = fixture.open().await;
+        let approved = releases.approve("hostile", None, "ada").await;
+        if approved.is_ok() {
+            assert_eq!(served(&fixture.open_engines().await).len(), 1, "{bad}");
+        } else {
+            panic!("{bad}: {approved:?}");
+        }
     }
-    fs::write(&path, good).unwrap();
-    assert_eq!(served(&fixture.open_engines().await).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -336,8 +397,8 @@ async fn granted_file_wins_over_duplicate_engine_name() {
     fixture.install("a.wasm", "again");
     let engines = fixture.open_engines().await;
     assert_eq!(engines.get("hostile").unwrap().file, "hostile.wasm");
-    let [refused] = engines.rejected_files() else {
-        panic!("{:?}", engines.rejected_files());
+    let [refused] = engines.rejected.as_slice() else {
+        panic!("{:?}", engines.rejected);
     };
     assert_eq!(
         (refused.file.as_str(), refused.reason.as_str()),
@@ -346,24 +407,40 @@ async fn granted_file_wins_over_duplicate_engine_name() {
             "names its engine hostile, as hostile.wasm already does"
         )
     );
-    assert_eq!(stored_grant(&engines).digest, digest(&hostile("plain")));
+    assert_eq!(
+        fixture.stored_grant().await.digest,
+        digest(&hostile("plain"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changing_description_gains_no_rights() {
     let more =
         |rights: &BTreeSet<Right>| right_texts(rights).contains(&"more at base-url".to_owned());
-    let mut fixture = GrantFixture::with_grant("changing").await;
-    while more(&stored_grant(&fixture.open_engines().await).allows) {
-        fixture = GrantFixture::with_grant("changing").await;
-    }
+    let fixture = loop {
+        let fixture = GrantFixture::new(FirstUse::Declared);
+        fixture.install("hostile.wasm", "changing");
+        // It is refused if it describes itself differently the second time.
+        let engines = fixture.open_engines().await;
+        match engines.get("hostile") {
+            Some(component) if !more(&component.grant.allows) => break fixture,
+            Some(_) => {}
+            None => {
+                let reason = &engines.rejected[0].reason;
+                assert!(
+                    reason.starts_with("describes itself differently"),
+                    "{reason}"
+                );
+            }
+        }
+    };
     let engines = loop {
         let engines = fixture.open_engines().await;
         if more(&engines.get("hostile").unwrap().declared_rights) {
             break engines;
         }
     };
-    assert!(engines.pending().is_empty());
+    assert!(engines.pending.is_empty());
     let component = engines.get("hostile").unwrap();
     let new_rights = component.grant.new_rights(&component.declared_rights);
     assert_eq!(
@@ -405,22 +482,14 @@ async fn revoked_request_is_refused_until_restored() {
     assert_eq!(reach(&started).await, "status 200");
     assert_eq!(upstream.request_lines(), ["GET /allowed/x"]);
 
-    let change = |server: &TestServer, allow: bool| {
-        let snapshot = server.app.jobs.snapshot();
-        let grants = snapshot.engines.grants();
-        let mut grant = grants.load("hostile").unwrap().unwrap();
-        let is_it = |right: &&Right| right.to_string() == "api GET /allowed/";
-        let mut all = grant.allows.iter().chain(&grant.denies);
-        let right = all.find(is_it).unwrap().clone();
-        let (from, to) = if allow {
-            (&mut grant.denies, &mut grant.allows)
-        } else {
-            (&mut grant.allows, &mut grant.denies)
-        };
-        assert!(from.remove(&right) && to.insert(right));
-        grants.save("hostile", &grant).unwrap();
-    };
-    change(&started, false);
+    let right = ["api GET /allowed/".to_owned()];
+    let releases = &started.app.releases;
+    releases
+        .change_requests("hostile", &[], &right, "ada")
+        .await
+        .unwrap();
+    // It holds at once.
+    assert_eq!(reach(&started).await, "not granted");
     let revoked = started.restart(&variables).await;
     assert_eq!(reach(&revoked).await, "not granted");
     assert_eq!(upstream.request_lines().len(), 1);
@@ -440,8 +509,11 @@ async fn revoked_request_is_refused_until_restored() {
         "{denial:?}"
     );
 
-    change(&revoked, true);
-    let restored = revoked.restart(&variables).await;
-    assert_eq!(reach(&restored).await, "status 200");
+    let releases = &revoked.app.releases;
+    releases
+        .change_requests("hostile", &right, &[], "ada")
+        .await
+        .unwrap();
+    assert_eq!(reach(&revoked).await, "status 200");
     assert_eq!(upstream.request_lines().len(), 2);
 }

@@ -141,9 +141,20 @@ impl Releases {
                 .park(candidate, Some(previous), Some(Guard::RenamedEngine))
                 .await;
         }
-        let grant = rows
-            .grant(&name)
-            .map_err(|refusal| refused(&candidate.file, refusal))?;
+        let grant = match rows.grant(&name) {
+            Ok(grant) => grant,
+            Err(refusal) => {
+                // An administrator can grant it again.
+                let file = candidate.file.as_str();
+                let release = release_row(&candidate.component, file, candidate.size_bytes);
+                let change = EngineChange {
+                    releases: vec![release],
+                    ..EngineChange::default()
+                };
+                self.commit(change, Vec::new()).await?;
+                return Err(refused(file, refusal));
+            }
+        };
         let grant = match grant {
             Some(grant) => {
                 let new_rights = grant.new_rights(&candidate.component.declared_rights);
@@ -252,18 +263,26 @@ impl Releases {
         } = candidate;
         let rows = self.rows();
         let digest = component.digest.clone();
-        let mut change = EngineChange::default();
+        let name = component.declared.name.clone();
+        let mut change = match rows.tracks.get(&name) {
+            // Who installs the version before again ends a rollout.
+            Some(track) if track.current == digest && track.candidate.is_some() => {
+                let after = track::without_candidate(track);
+                self.track_change(Some(track.clone()), Some(after), ReleaseState::Retired, "")
+            }
+            _ => EngineChange::default(),
+        };
         if !file.is_empty() {
             change.files.push((file.clone(), Some(digest.clone())));
         }
         let release = rows.releases.get(&digest);
         if let Some(release) = release.filter(|it| it.file != file && !file.is_empty()) {
+            change.releases.retain(|it| it.digest != digest);
             change.releases.push(ReleaseRow {
                 file,
                 ..release.clone()
             });
         }
-        let name = component.declared.name.clone();
         let state = release.map_or(ReleaseState::Current, |it| it.state);
         let version = component.declared.version.clone();
         self.commit(change, vec![Arc::new(component)]).await?;

@@ -184,6 +184,10 @@ impl EngineStart {
     async fn load_tracks(&mut self) -> Result<()> {
         let rows = self.releases.rows();
         for track in rows.tracks.values() {
+            if let Err(refusal) = rows.grant(&track.engine) {
+                let file = rows.file_of(track).unwrap_or(&track.engine).to_owned();
+                self.releases.lock().engines.reject(file, refusal);
+            }
             for digest in std::iter::once(&track.current).chain(&track.candidate) {
                 let Some(release) = rows.releases.get(digest) else {
                     continue;

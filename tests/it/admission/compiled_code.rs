@@ -97,7 +97,7 @@ async fn compiled_code_is_private_and_reused_at_the_next_start() {
     )
     .unwrap();
     let with_copy = open(directory.path(), data.path()).await;
-    assert_eq!(with_copy.rejected_files()[0].reason, "is not WebAssembly");
+    assert_eq!(with_copy.rejected[0].reason, "is not WebAssembly");
 }
 
 #[tokio::test(flavor = "multi_thread")]

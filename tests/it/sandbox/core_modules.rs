@@ -12,7 +12,7 @@ async fn core_server(name: &str) -> TestServer {
     let engines = engine_dir_of(&[("core.wasm", &core_component(name))]);
     let server = TestServer::start(&[("PINHOLE_ENGINES", engines.path().to_str().unwrap())]).await;
     let snapshot = server.app.jobs.snapshot();
-    let refused = snapshot.engines.rejected_files();
+    let refused = &snapshot.engines.rejected;
     assert!(refused.is_empty(), "{name}: {refused:?}");
     server
 }
@@ -34,7 +34,7 @@ async fn rejections(files: &[(&str, &[u8])]) -> Vec<(String, String)> {
     let server = TestServer::start(&[("PINHOLE_ENGINES", engines.path().to_str().unwrap())]).await;
     assert!(server.app.jobs.snapshot().engines.get("core").is_some());
     let snapshot = server.app.jobs.snapshot();
-    let refused = snapshot.engines.rejected_files();
+    let refused = &snapshot.engines.rejected;
     assert_eq!(refused.len(), files.len(), "{refused:?}");
     let pairs = refused.iter();
     pairs
@@ -180,7 +180,7 @@ async fn nested_components_share_limits() {
         let path = engines.path().to_str().unwrap();
         let server = TestServer::start(&[("PINHOLE_ENGINES", path)]).await;
         let snapshot = server.app.jobs.snapshot();
-        let refused = snapshot.engines.rejected_files();
+        let refused = &snapshot.engines.rejected;
         assert!(refused.is_empty(), "{refused:?}");
     }
 

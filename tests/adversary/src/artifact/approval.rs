@@ -1,6 +1,7 @@
 //! Components that were granted something, and want more or imitate others.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use pinhole::releases::ReleaseError;
 use pinhole_ground::audit::RefusalKind;
 use pinhole_ground::guard::Guard;
 use pinhole_sandbox::Engines;
@@ -27,7 +28,7 @@ pub(super) async fn require_pending(
         "{actual:?} serves instead of {serving:?}"
     );
     ensure!(
-        engines.pending().len() == 1,
+        engines.pending.len() == 1,
         "no component waits for approval"
     );
     ensure!(
@@ -80,7 +81,7 @@ pub(super) async fn duplicate_name(target: &AttackTarget) -> Result<()> {
         serving_digest(&engines) == granted,
         "a new file took over the name"
     );
-    let rejected = engines.rejected_files();
+    let rejected = &engines.rejected;
     let is_rejected_by_guard = rejected
         .iter()
         .all(|file| is_expected_guard(file.guard.map(Guard::name), &[Guard::EngineNames]));
@@ -96,14 +97,23 @@ pub(super) async fn swapped_before_approval(target: &AttackTarget) -> Result<()>
     let granted = serving_digest(&directory.open().await?);
     directory.write_hostile("request")?;
     let engines = require_pending(&directory, granted.as_deref(), Guard::DeclaredMore).await?;
-    let reviewed = engines.pending().first().context("no component waits")?;
+    let reviewed = engines.pending.first().context("no component waits")?;
     directory.write_hostile("upstream")?;
-    let refusal = engines.approve(reviewed).err();
-    let refusal = refusal.context("the approval covers other bytes than those reviewed")?;
+    require_pending(&directory, granted.as_deref(), Guard::DeclaredMore).await?;
+    let releases = directory.releases().await?;
+    let approved = releases
+        .approve("hostile", Some(&reviewed.digest), "ada")
+        .await;
+    let Err(ReleaseError::Refused { refusal, .. }) = approved else {
+        bail!("the approval covers other bytes than those reviewed: {approved:?}");
+    };
     ensure!(
         is_expected_guard(Some(refusal.guard_name()), &[Guard::ShownDigest]),
         "the approval failed for another reason: {refusal}"
     );
-    require_pending(&directory, granted.as_deref(), Guard::DeclaredMore).await?;
+    ensure!(
+        serving_digest(&directory.open().await?) == granted,
+        "another component serves"
+    );
     Ok(())
 }

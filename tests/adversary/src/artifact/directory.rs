@@ -1,7 +1,10 @@
 //! An engine directory with patched components, and the data directory that stores its grants.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result, ensure};
 use cap_std::fs::Dir;
+use pinhole::releases::Releases;
 use pinhole_ground::audit::{AuditLog, AuditRetention, RefusalKind};
 use pinhole_ground::data_dir;
 use pinhole_ground::guard::Guard;
@@ -58,7 +61,7 @@ impl<'a> EngineDirectory<'a> {
         ensure!(
             engines.get("hostile").is_some(),
             "the hostile engine is not admitted: {:?}",
-            engines.rejected_files()
+            engines.rejected
         );
         Ok(directory)
     }
@@ -84,13 +87,18 @@ impl<'a> EngineDirectory<'a> {
 
     /// Opens the engines, as a server does when it starts.
     pub(super) async fn open(&self) -> Result<Engines> {
+        Ok(self.releases().await?.engines())
+    }
+
+    /// Opens the releases, as a server does when it starts.
+    pub(super) async fn releases(&self) -> Result<Arc<Releases>> {
         let setup = EngineSetup {
             engines: self.engines.path(),
             data: self.data.path(),
             compiler: self.target.compiler(),
             audit: self.audit.clone(),
         };
-        self.target.open_engines(setup).await
+        self.target.open_releases(setup).await
     }
 
     pub(super) fn audit_count(&self, kind: RefusalKind) -> u64 {
@@ -127,11 +135,11 @@ impl<'a> EngineDirectory<'a> {
     ) -> Result<()> {
         let count_before = self.audit_count(RefusalKind::Admission);
         let engines = self.open().await?;
-        let [rejected] = engines.rejected_files() else {
+        let [rejected] = engines.rejected.as_slice() else {
             let admitted: Vec<_> = engines.admitted().map(|it| it.file.as_str()).collect();
             anyhow::bail!(
                 "the rejected files are {:?}, the admitted ones are {admitted:?}",
-                engines.rejected_files()
+                engines.rejected
             );
         };
         ensure!(

@@ -143,7 +143,7 @@ pub(super) async fn forged_name(target: &AttackTarget) -> Result<()> {
         let directory = EngineDirectory::new(target)?;
         directory.write(name, &component)?;
         let engines = directory.open().await?;
-        let [rejected] = engines.rejected_files() else {
+        let [rejected] = engines.rejected.as_slice() else {
             anyhow::bail!("a file with the name {name:?} is admitted");
         };
         let is_forgery = |c: char| c.is_control() || c == '\u{202e}';
@@ -167,7 +167,7 @@ pub(super) async fn hidden(target: &AttackTarget) -> Result<()> {
             "{name} is admitted as an engine"
         );
         ensure!(
-            engines.rejected_files().is_empty(),
+            engines.rejected.is_empty(),
             "{name} is reported as a component"
         );
     }
@@ -186,7 +186,7 @@ pub(super) async fn too_many(target: &AttackTarget) -> Result<()> {
         "the last of {} files is admitted",
         MAX_FILES + 1
     );
-    let mut rejected = engines.rejected_files().iter();
+    let mut rejected = engines.rejected.iter();
     ensure!(
         rejected.any(|it| it.file == HOSTILE
             && it.reason.contains("exceeds the limit of")

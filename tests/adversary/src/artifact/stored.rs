@@ -31,7 +31,7 @@ pub(super) async fn swapped_copy(target: &AttackTarget) -> Result<()> {
     let directory = EngineDirectory::with_granted(target, "plain").await?;
     let granted = serving_digest(&directory.open().await?).context("the engine does not serve")?;
     directory
-        .data_dir("grants")?
+        .data_dir("components")?
         .write(format!("{granted}.wasm"), hostile_variant(target, "again")?)?;
     directory.write_hostile("request")?;
     require_pending(&directory, None, Guard::DeclaredMore).await?;
@@ -75,9 +75,11 @@ fn code_file(compiled: &Dir, digest: &str) -> Result<String> {
 }
 
 pub(super) async fn unknown_right(target: &AttackTarget) -> Result<()> {
-    let directory = EngineDirectory::with_granted(target, "plain").await?;
-    let grants = directory.data_dir("grants")?;
-    let valid = grants.read_to_string("hostile.json")?;
+    let digest = "0".repeat(64);
+    let valid = format!(
+        r#"{{"version": 1, "digest": "{digest}", "file": "{HOSTILE}", "denies": [],
+            "allows": [{{"request": {{"upstream": "api", "request": "GET /allowed/"}}}}]}}"#
+    );
     let replaced = |from: &str, to: &str| {
         let changed = valid.replacen(from, to, 1);
         ensure!(changed != valid, "the grant does not contain {from}");
@@ -90,15 +92,18 @@ pub(super) async fn unknown_right(target: &AttackTarget) -> Result<()> {
         replaced("GET /allowed/", "GET /allowed/../")?,
         String::new(),
     ] {
-        grants.write("hostile.json", &invalid)?;
-        let guard = Some(Guard::GrantReadable);
-        directory
-            .require_rejected(HOSTILE, "has an unreadable grant", guard)
-            .await?;
-        ensure!(
-            grants.read_to_string("hostile.json")? == invalid,
-            "the grant was overwritten"
-        );
+        // A grant of an earlier server moves into the database, and stays unreadable there.
+        let directory = EngineDirectory::new(target)?;
+        directory.write_hostile("plain")?;
+        let data = directory.data_dir("")?;
+        data.create_dir("grants")?;
+        data.write("grants/hostile.json", &invalid)?;
+        for _ in 0..2 {
+            let guard = Some(Guard::GrantReadable);
+            directory
+                .require_rejected(HOSTILE, "has an unreadable grant", guard)
+                .await?;
+        }
     }
     Ok(())
 }

@@ -2,12 +2,17 @@
 
 use std::path::Path;
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
+use pinhole::config::Config;
+use pinhole::releases::{DirectoryUse, EngineStart, Releases};
+use pinhole::store::Store;
 use pinhole_ground::audit::AuditLog;
 use pinhole_ground::data_dir;
+use pinhole_ground::environment::Environment;
 use pinhole_images::Decoder;
-use pinhole_sandbox::grant::FirstUse;
-use pinhole_sandbox::{Compiler, Engines, MAX_COMPONENT_BYTES, Options, RejectedFile};
+use pinhole_sandbox::{Compiler, Engines, MAX_COMPONENT_BYTES, RejectedFile};
 
 use super::AttackTarget;
 
@@ -39,18 +44,24 @@ impl AttackTarget {
 
     /// Opens engines as a server does when it starts, in this process.
     pub(crate) async fn open_engines(&self, setup: EngineSetup<'_>) -> Result<Engines> {
-        let options = Options {
+        Ok(self.open_releases(setup).await?.engines())
+    }
+
+    /// Opens the releases of engines as a server does when it starts, in this process.
+    pub(crate) async fn open_releases(&self, setup: EngineSetup<'_>) -> Result<Arc<Releases>> {
+        let config = Config {
             data: setup.data.to_owned(),
-            cache: None,
             engines: setup.engines.to_owned(),
             slots: self.config.slots.min(MAX_SLOTS),
             slots_per_user: self.config.slots_per_user.min(MAX_SLOTS),
             compiler: setup.compiler,
-            first_use: FirstUse::Declared,
-            audit: setup.audit,
-            decoder: Decoder::default(),
+            ..Config::new(Environment::default())?
         };
-        Engines::open(&options).await
+        let store = Store::open(&config.data).await?;
+        let decoder = Decoder::default();
+        let start =
+            EngineStart::new(&config, store, setup.audit, decoder, DirectoryUse::Install).await?;
+        start.finish().await
     }
 
     /// Admits one component in empty directories. Returns the files that are rejected.
@@ -68,6 +79,6 @@ impl AttackTarget {
             audit: AuditLog::default(),
         };
         let opened = self.open_engines(setup).await?;
-        Ok(opened.rejected_files().to_vec())
+        Ok(opened.rejected)
     }
 }

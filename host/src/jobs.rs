@@ -10,7 +10,9 @@ mod defaults;
 mod differences;
 mod edit_check;
 mod error;
+mod figures;
 mod model_alias;
+mod outcome;
 mod plan;
 mod query;
 mod request;
@@ -27,11 +29,11 @@ use arc_swap::ArcSwap;
 use pinhole_egress::Egress;
 use pinhole_ground::audit::AuditLog;
 use pinhole_ground::environment::Environment;
-use pinhole_ground::metrics;
+use pinhole_ground::metrics::{self, Release};
 use pinhole_images::Decoder;
 use pinhole_sandbox::contract::Job;
 use pinhole_sandbox::{
-    Edit, Engines, Error as EngineError, JobContext, JobOutput, Limits, ResolvedSettings,
+    CallUsage, Edit, Engines, Error as EngineError, JobContext, JobOutput, Limits, ResolvedSettings,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -46,7 +48,12 @@ pub use binding::{BINDINGS, Binding, MAX_BINDINGS};
 pub use completed_job::{CompletedJob, ImageOrigin};
 pub use edit_check::MAX_SOURCE_BYTES;
 pub use error::Error;
+pub use figures::{
+    Counts, Figures, MAX_VERSION_BYTES, MAX_VERSIONS, MinuteFigures, RunningAttempt,
+    UpstreamFigures, VersionFigures,
+};
 pub use model_alias::ModelAlias;
+pub use outcome::{Outcome, OutcomeClass};
 pub use plan::{JobPlan, Operation};
 pub use request::{JobRequest, MAX_PARAMETERS_BYTES, MAX_PROMPT_BYTES, MAX_STEPS};
 pub use requester::Requester;
@@ -56,6 +63,8 @@ pub use snapshot::{MAX_FALLBACKS, Snapshot};
 /// Runs jobs.
 pub struct Jobs {
     pub egress: Egress,
+    /// What the jobs of each version of an engine did.
+    pub figures: Figures,
     decoder: Decoder,
     snapshot: ArcSwap<Snapshot>,
     /// Changes when a snapshot is published.
@@ -91,6 +100,7 @@ impl Jobs {
             .map_err(anyhow::Error::msg)?;
         Ok(Self {
             egress,
+            figures: Figures::default(),
             decoder,
             snapshot: ArcSwap::from_pointee(snapshot),
             published: watch::Sender::default(),
@@ -307,8 +317,11 @@ impl Jobs {
         };
         binding.require_upstream(settings)?;
         let job = request.into_job(defaults, engine)?;
+        let usage = Arc::<CallUsage>::default();
+        let digest = &binding.component.digest;
+        let running = self.figures.start(&engine.name, digest, usage.clone());
         let result = self
-            .call_engine(&attempt, settings, job, edit)
+            .call_engine(&attempt, settings, job, edit, &usage)
             .await
             .map_err(|source| {
                 let error = Error::engine(&binding.name, &binding.component, settings, source)
@@ -321,7 +334,8 @@ impl Jobs {
             Ok(_) => "ok",
             Err(error) => error.kind().name(),
         };
-        metrics::count_job(&binding.name, outcome);
+        let took = running.finish(result.as_ref().map_or_else(Error::outcome, |_| Outcome::Ok));
+        metrics::count_job(&binding.name, Release::Current, outcome, took);
         result
     }
 
@@ -331,6 +345,7 @@ impl Jobs {
         settings: &ResolvedSettings,
         job: Job,
         edit: Option<Edit>,
+        usage: &Arc<CallUsage>,
     ) -> Result<CompletedJob, EngineError> {
         let (binding, context) = (attempt.binding, attempt.context);
         let limits = Limits {
@@ -344,7 +359,8 @@ impl Jobs {
             .engines
             .call(component, settings, context, limits)
             .in_group(binding.concurrency.jobs())
-            .keeping_place(binding.concurrency.keeps_place());
+            .keeping_place(binding.concurrency.keeps_place())
+            .counting_in(usage);
         let result = async {
             match edit {
                 None => call.generate(job).await,

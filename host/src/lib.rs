@@ -16,6 +16,7 @@
 pub mod web;
 pub mod app;
 pub mod chat;
+pub mod releases;
 pub mod jobs;
 pub mod accounts;
 pub mod client_files;

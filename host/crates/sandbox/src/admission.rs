@@ -95,7 +95,7 @@ async fn admit_code(
         declared_rights: declared_rights(&description),
         description,
         grant: Grant::default(),
-        log_rate: Arc::default(),
+        log: Arc::default(),
         last_computing: LastComputing::default(),
         pre,
     })

@@ -209,6 +209,7 @@ impl Engines {
             group: None,
             keeps_place: false,
             limits,
+            usage: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! An attempt of a job is counted when it ends, by the digest of the component that it ran: outcome, time, CPU time,
 //! memory and requests. Counts are held for each minute, and the rest for each ten minutes.
 //!
-//! A version that is always busy takes about 170 KiB, and at most [`MAX_VERSION_BYTES`] if it uses all upstreams that a
+//! A version that is always busy takes about 220 KiB, and at most [`MAX_VERSION_BYTES`] if it uses all upstreams that a
 //! component can declare and its times spread from a millisecond to an hour. There are at most [`MAX_VERSIONS`], so
 //! all figures are below 24 MiB. A version with a job an hour takes 10 KiB.
 
@@ -107,8 +107,8 @@ impl Figures {
                 (is_running, version.last_minute())
             };
             let oldest = versions.iter().min_by_key(|(_, version)| age(version));
-            let oldest = oldest.map(|(digest, _)| digest.clone());
-            oldest.and_then(|digest| versions.remove(&digest));
+            let oldest = oldest.map(|(oldest_digest, _)| oldest_digest.clone());
+            oldest.and_then(|oldest_digest| versions.remove(&oldest_digest));
         }
         let version = Arc::new(Version::new(engine, minute));
         versions.insert(digest.to_owned(), version.clone());

@@ -90,7 +90,7 @@ impl Metrics {
         describe_histogram!(JOB_TIME, "Time of finished jobs in seconds, by engine");
         describe_gauge!(
             ENGINE_MEMORY,
-            "Largest memory of a call of the engine's current version"
+            "Largest memory of a job of the engine's version that served last"
         );
         describe_counter!(
             UPSTREAM_REQUESTS,

@@ -27,14 +27,14 @@ impl Histogram {
 
     /// The time that this share of all times does not exceed, such as 0.99; `None` if there are none.
     pub(super) fn quantile(&self, share: f64) -> Option<Duration> {
-        let count: u64 = self.counts.iter().map(|count| u64::from(*count)).sum();
+        let total: u64 = self.counts.iter().map(|count| u64::from(*count)).sum();
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_precision_loss,
             clippy::cast_sign_loss,
             reason = "a rank between 1 and a number of jobs"
         )]
-        let rank = ((count as f64 * share).ceil() as u64).max(1);
+        let rank = ((total as f64 * share).ceil() as u64).max(1);
         let mut below = 0;
         for (bucket, count) in (self.first..).zip(&self.counts) {
             below += u64::from(*count);

@@ -274,12 +274,12 @@ mod tests {
     #[test]
     fn version_figures_sum_a_range() {
         let version = Version::new("openai", 0);
-        let failed = Outcome::Error(ErrorKind::Upstream);
+        let upstream = Outcome::Error(ErrorKind::Upstream);
         let blocked = Outcome::Error(ErrorKind::Blocked);
         for (minute, outcome, millis) in [
             (0, Outcome::Ok, 50_000),
             (61, Outcome::Ok, 1000),
-            (61, failed, 3000),
+            (61, upstream, 3000),
             (65, Outcome::Crash, 2000),
             (65, blocked, 10),
         ] {

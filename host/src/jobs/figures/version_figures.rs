@@ -13,7 +13,7 @@ pub struct VersionFigures {
     pub digest: String,
     /// The start of the range in milliseconds since 1970: a multiple of ten minutes after the start of the server.
     pub since_ms: u64,
-    /// Jobs that run now.
+    /// Jobs that wait for a slot or run now.
     pub running: usize,
     /// Finished attempts. A job that falls back is an attempt of each engine.
     pub jobs: u64,

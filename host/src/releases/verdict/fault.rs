@@ -156,11 +156,11 @@ mod tests {
 
     #[test]
     fn fault_judges_each_rule_at_its_limit() {
-        let stable = counts(811, 0, 0);
+        let good = counts(811, 0, 0);
         for (candidate, stable, expected) in [
-            (crashes(14, 2), stable, true),
+            (crashes(14, 2), good, true),
             (crashes(2, 2), counts(0, 0, 0), true),
-            (crashes(14, 1), stable, false),
+            (crashes(14, 1), good, false),
             (crashes(14, 2), crashes(811, 1), false),
         ] {
             let fault = find_fault(&candidate, &stable);
@@ -168,18 +168,18 @@ mod tests {
             assert_eq!(has_crashed, expected, "{candidate:?} {stable:?}");
         }
         for (name, candidate, stable, expected) in [
-            ("own failures", counts(20, 3, 0), stable, true),
-            ("too few jobs", counts(19, 19, 0), stable, false),
+            ("own failures", counts(20, 3, 0), good, true),
+            ("too few jobs", counts(19, 19, 0), good, false),
             (
                 "nothing to compare",
                 counts(20, 3, 0),
                 counts(0, 0, 0),
                 true,
             ),
-            ("two own failures", counts(20, 2, 0), stable, false),
+            ("two own failures", counts(20, 2, 0), good, false),
             ("upstream", counts(20, 0, 12), counts(100, 0, 10), true),
             ("upstream alone", counts(20, 0, 20), counts(19, 0, 0), false),
-            ("upstream of few", counts(19, 0, 19), stable, false),
+            ("upstream of few", counts(19, 0, 19), good, false),
             ("slower", timed(20, 200), timed(20, 90), true),
             ("not twice", timed(20, 180), timed(20, 90), false),
             ("not much", timed(20, 60), timed(20, 10), false),

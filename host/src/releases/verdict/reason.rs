@@ -21,7 +21,7 @@ impl Display for Reason {
             | Self::UpstreamFailures { candidate, stable }
             | Self::OwnTime { candidate, stable } => (candidate, stable),
         };
-        let (what, failed, stable_failed) = match self {
+        let (what, count, stable_count) = match self {
             Self::Crashes { .. } => ("crashed", candidate.crashes, stable.crashes),
             Self::OwnFailures { .. } => (
                 "failed by the engine's own fault",
@@ -44,11 +44,21 @@ impl Display for Reason {
                 );
             }
         };
-        write!(formatter, "{failed} of {} jobs {what}; ", candidate.jobs)?;
-        match (stable_failed, stable.jobs) {
-            (_, 0) => formatter.write_str("the previous version had no jobs to compare with"),
-            (0, jobs) => write!(formatter, "none of {jobs} on the previous version did"),
-            (failed, jobs) => write!(formatter, "{failed} of {jobs} on the previous version did"),
+        write!(formatter, "{count} of {} jobs {what}; ", candidate.jobs)?;
+        match stable_count {
+            _ if stable.jobs == 0 => {
+                formatter.write_str("the previous version had no jobs to compare with")
+            }
+            0 => write!(
+                formatter,
+                "none of {} on the previous version did",
+                stable.jobs
+            ),
+            _ => write!(
+                formatter,
+                "{stable_count} of {} on the previous version did",
+                stable.jobs
+            ),
         }
     }
 }

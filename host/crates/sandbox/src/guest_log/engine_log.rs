@@ -138,7 +138,7 @@ impl HeldLines {
             || (self.bytes > MAX_HELD_BYTES && self.lines.len() > 1)
         {
             let dropped = self.lines.pop_front();
-            self.bytes -= dropped.map_or(0, |line| line.bytes());
+            self.bytes -= dropped.map_or(0, |it| it.bytes());
         }
     }
 }

@@ -37,6 +37,9 @@ const MAX_RETENTION_DAYS: u64 = 36_500;
 /// Length of the audit log in MiB.
 const MAX_AUDIT_MIB: u64 = 1 << 20;
 const DAY_SECS: u64 = 24 * 3600;
+/// Jobs of a new version after which it is not watched any more.
+const DEFAULT_WATCH_JOBS: u64 = 20;
+const MAX_WATCH_JOBS: u64 = 1_000_000;
 /// Files and chats of one user in MiB.
 pub const DEFAULT_USER_STORAGE_MIB: u64 = 10 << 10;
 /// Free space of the disk in MiB below which nothing new is stored.
@@ -95,6 +98,8 @@ pub struct Config {
     pub first_use: FirstUse,
     /// `PINHOLE_ROLLOUT`: how a new version of an engine replaces another one.
     pub rollout: Strategy,
+    /// `PINHOLE_WATCH_JOBS`: jobs after which a new version of an engine is not watched any more.
+    pub watch_jobs: u64,
     /// What requests and jobs may hold of `PINHOLE_MEMORY_MIB`, the memory of the process. In bytes.
     pub memory_bytes: usize,
     /// `PINHOLE_METRICS_LISTEN`: where metrics are served. Without it, nothing is counted.
@@ -212,6 +217,7 @@ impl Config {
             clients: parse_client_rules(&environment)?,
             first_use: parse_first_use(&environment)?,
             rollout: parse_rollout(&environment)?,
+            watch_jobs: number("PINHOLE_WATCH_JOBS", MAX_WATCH_JOBS)?.unwrap_or(DEFAULT_WATCH_JOBS),
             audit: parse_audit(&environment)?,
             compiler: parse_compiler(&environment)?,
             storage: parse_storage(&environment)?,

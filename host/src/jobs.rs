@@ -10,7 +10,10 @@ mod defaults;
 mod differences;
 mod edit_check;
 mod error;
+mod figures;
 mod model_alias;
+mod outcome;
+mod outcome_log;
 mod plan;
 mod query;
 mod request;
@@ -31,7 +34,7 @@ use pinhole_ground::metrics;
 use pinhole_images::Decoder;
 use pinhole_sandbox::contract::Job;
 use pinhole_sandbox::{
-    Edit, Engines, Error as EngineError, JobContext, JobOutput, Limits, ResolvedSettings,
+    CallUsage, Edit, Engines, Error as EngineError, JobContext, JobOutput, Limits, ResolvedSettings,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -46,7 +49,13 @@ pub use binding::{BINDINGS, Binding, MAX_BINDINGS};
 pub use completed_job::{CompletedJob, ImageOrigin};
 pub use edit_check::MAX_SOURCE_BYTES;
 pub use error::Error;
+pub use figures::{
+    Counts, Figures, MAX_VERSION_BYTES, MAX_VERSIONS, MinuteFigures, RunningAttempt,
+    UpstreamFigures, VersionFigures,
+};
 pub use model_alias::ModelAlias;
+pub use outcome::{Outcome, OutcomeClass};
+pub use outcome_log::{OutcomeLog, Outcomes};
 pub use plan::{JobPlan, Operation};
 pub use request::{JobRequest, MAX_PARAMETERS_BYTES, MAX_PROMPT_BYTES, MAX_STEPS};
 pub use requester::Requester;
@@ -56,6 +65,10 @@ pub use snapshot::{MAX_FALLBACKS, Snapshot};
 /// Runs jobs.
 pub struct Jobs {
     pub egress: Egress,
+    /// What the jobs of each version of an engine did.
+    pub figures: Figures,
+    /// The outcomes of jobs for the verdict on a version.
+    pub outcomes: OutcomeLog,
     decoder: Decoder,
     snapshot: ArcSwap<Snapshot>,
     /// Changes when a snapshot is published.
@@ -92,6 +105,8 @@ impl Jobs {
             .map_err(anyhow::Error::msg)?;
         Ok(Self {
             egress,
+            figures: Figures::default(),
+            outcomes: OutcomeLog::default(),
             decoder,
             snapshot: ArcSwap::from_pointee(snapshot),
             published: watch::Sender::default(),
@@ -270,7 +285,7 @@ impl Jobs {
         let may_fall_back = |error: &Error| !plan.is_named && error.allows_fallback();
         let mut first = attempt(&*plan.binding).await;
         if let Err(error) = &first
-            && error.is_fault_of_engine()
+            && error.outcome().class().is_fault_of_engine()
             && !context.usage.may_be_charged()
             && let Some(stable) = plan.snapshot.stable_version(&plan.binding)
         {
@@ -325,8 +340,11 @@ impl Jobs {
         };
         binding.require_upstream(settings)?;
         let job = request.into_job(defaults, engine)?;
+        let usage = Arc::<CallUsage>::default();
+        let digest = &binding.component.digest;
+        let running = self.figures.start(&engine.name, digest, usage.clone());
         let result = self
-            .call_engine(&attempt, settings, job, edit)
+            .call_engine(&attempt, settings, job, edit, &usage)
             .await
             .map_err(|source| {
                 let error = Error::engine(&binding.name, &binding.component, settings, source)
@@ -339,7 +357,11 @@ impl Jobs {
             Ok(_) => "ok",
             Err(error) => error.kind().name(),
         };
-        metrics::count_job(&binding.name, outcome);
+        let end = result.as_ref().map_or_else(Error::outcome, |_| Outcome::Ok);
+        let took = running.finish(end);
+        self.outcomes.record(digest, end.class(), usage.cpu_time());
+        let release = attempt.snapshot.release_of(binding);
+        metrics::count_job(&binding.name, release, outcome, took);
         result
     }
 
@@ -349,6 +371,7 @@ impl Jobs {
         settings: &ResolvedSettings,
         job: Job,
         edit: Option<Edit>,
+        usage: &Arc<CallUsage>,
     ) -> Result<CompletedJob, EngineError> {
         let (binding, context) = (attempt.binding, attempt.context);
         let limits = Limits {
@@ -362,7 +385,8 @@ impl Jobs {
             .engines
             .call(component, settings, context, limits)
             .in_group(binding.concurrency.jobs())
-            .keeping_place(binding.concurrency.keeps_place());
+            .keeping_place(binding.concurrency.keeps_place())
+            .counting_in(usage);
         let result = async {
             match edit {
                 None => call.generate(job).await,

@@ -34,6 +34,8 @@ mod self_test;
 mod start;
 mod status;
 mod track;
+pub mod verdict;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -51,6 +53,7 @@ use crate::store::{EngineChange, HistoryRow, ReleaseRow, ReleaseState, Store, Tr
 use component_bytes::ComponentBytes;
 use folder::SeenFiles;
 use rows::{Rows, file_label};
+use verdict::Rules;
 
 pub use error::ReleaseError;
 pub use folder::LOOK_INTERVAL;
@@ -70,6 +73,7 @@ pub struct Releases {
     directory: Dir,
     first_use: FirstUse,
     strategy: Strategy,
+    rules: Rules,
     /// Held while a change is made.
     changes: tokio::sync::Mutex<()>,
     state: Mutex<State>,
@@ -107,6 +111,10 @@ impl Releases {
             directory,
             first_use: config.first_use,
             strategy: config.rollout,
+            rules: Rules {
+                watch_jobs: config.watch_jobs,
+                ..Rules::default()
+            },
             changes: tokio::sync::Mutex::default(),
             state: Mutex::new(State {
                 rows,

@@ -5,6 +5,7 @@ mod api_keys;
 mod chat_content;
 mod chats;
 mod credentials;
+mod engine_results;
 mod engines;
 mod files;
 mod groups;
@@ -51,6 +52,7 @@ pub use chats::{
     ChatCopy, ChatFilter, ChatFlag, ChatHistory, ChatRow, ChatSummary, MAX_CHATS, SaveOutcome,
 };
 pub use credentials::CredentialId;
+pub use engine_results::EngineResult;
 pub use engines::{
     EngineChange, EngineRows, GrantRow, HistoryRow, ReleaseRow, ReleaseState, TrackRow,
 };

@@ -26,6 +26,7 @@ mod egress;
 mod engine_start;
 mod engines_page;
 mod events;
+mod figures;
 mod files;
 mod gemini;
 mod grants;

@@ -27,6 +27,8 @@ use tokio_util::task::AbortOnDropHandle;
 const MAX_OPEN_FILES: u64 = 65_536;
 /// How often the server looks whether calls run.
 const IDLE_INTERVAL: Duration = Duration::from_secs(5);
+/// How often the times of jobs are added to the metrics.
+const METRICS_DRAIN_INTERVAL: Duration = Duration::from_secs(30);
 /// How long the responses to stopped requests may take.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long requests may continue after the signal to shut down.
@@ -112,6 +114,7 @@ async fn add_engines(config: Config, app: Arc<App>, start: EngineStart) -> Resul
     app.add_engines(start).await?;
     warn_about_settings(&config, &app);
     tokio::spawn(app.releases.clone().follow_directory());
+    tokio::spawn(app.releases.clone().watch());
     if !was_complete {
         println!("{}", engines_line(&app.jobs.snapshot()));
     }
@@ -179,6 +182,14 @@ async fn bind_metrics(address: &ListenAddress, server: SocketAddr) -> Result<Tcp
 
 /// Serves metrics until the process stops.
 fn spawn_metrics(listener: TcpListener, metrics: Metrics, app: Arc<App>) {
+    let drained = metrics.clone();
+    tokio::spawn(async move {
+        let mut interval = tokio::time::interval(METRICS_DRAIN_INTERVAL);
+        loop {
+            interval.tick().await;
+            drained.drain();
+        }
+    });
     let render = move || {
         let load = app.jobs.snapshot().engines.load();
         let rendered = metrics.render(load, &app.memory);

@@ -165,18 +165,6 @@ impl Error {
         )
     }
 
-    /// True if the engine itself failed: it crashed, exceeded a limit, took too long or broke its contract.
-    pub(super) fn is_fault_of_engine(&self) -> bool {
-        let Self::Engine { source, .. } = self else {
-            return false;
-        };
-        match source.as_ref() {
-            EngineError::Limit(_) | EngineError::Deadline(_) | EngineError::Crashed(_) => true,
-            EngineError::Engine { error, .. } => error.kind == ErrorKind::Protocol,
-            _ => false,
-        }
-    }
-
     /// The kind of error, for programs.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pinhole_egress::Egress;
 use pinhole_ground::environment::Environment;
 use pinhole_ground::guard::Guard;
+use pinhole_ground::metrics::Release;
 use pinhole_ground::text::plain;
 use pinhole_sandbox::Engines;
 
@@ -223,12 +224,22 @@ impl Snapshot {
         }
     }
 
+    /// Whether a binding has the candidate of a rollout.
+    pub(super) fn release_of(&self, binding: &Binding) -> Release {
+        match self.engines.rollout(binding.engine()) {
+            Some(rollout) if rollout.candidate.digest == binding.component.digest => {
+                Release::Candidate
+            }
+            _ => Release::Current,
+        }
+    }
+
     /// The binding with the stable version of its engine, if this one has the candidate.
     pub(super) fn stable_version(&self, binding: &Binding) -> Option<&Arc<Binding>> {
-        let rollout = self.engines.rollout(binding.engine())?;
-        if rollout.candidate.digest != binding.component.digest {
+        if self.release_of(binding) == Release::Current {
             return None;
         }
+        let rollout = self.engines.rollout(binding.engine())?;
         let stable = &rollout.stable.digest;
         let primary = self.bindings.get(&binding.name);
         let secondary = self.secondary.get(&binding.name).map(|it| &it.binding);

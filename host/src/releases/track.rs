@@ -4,19 +4,18 @@
 //! Invariants: a name has one current release and at most one candidate, which is another one. The previous release
 //! was current and is neither.
 
+use super::verdict::next_step;
 use crate::config::Strategy;
 use crate::store::{ReleaseState, TrackRow};
 
-/// The shares of users who get a candidate, step by step.
-const CANARY_PERCENTS: [u8; 2] = [10, 50];
 /// All users.
-const ALL_USERS: u8 = 100;
+pub(super) const ALL_USERS: u8 = 100;
 
 /// The share of users who get a new candidate.
 fn first_percent(strategy: Strategy) -> u8 {
     match strategy {
         Strategy::Watch => ALL_USERS,
-        Strategy::Canary => CANARY_PERCENTS[0],
+        Strategy::Canary => next_step(0),
     }
 }
 
@@ -59,12 +58,11 @@ pub(super) fn promoted(track: &TrackRow) -> Option<TrackRow> {
 /// More users get the candidate, or it becomes current. `None` without one.
 pub(super) fn advanced(track: &TrackRow) -> Option<TrackRow> {
     track.candidate.as_ref()?;
-    let next = CANARY_PERCENTS.into_iter().find(|it| *it > track.percent);
     if track.percent >= ALL_USERS {
         return promoted(track);
     }
     Some(TrackRow {
-        percent: next.unwrap_or(ALL_USERS),
+        percent: next_step(track.percent),
         ..track.clone()
     })
 }

@@ -58,6 +58,7 @@ async fn metrics_count_jobs_requests_and_refusals() {
     let hostile = |prompt: &str| draw(json!({"prompt": prompt, "engine": "hostile"}));
     assert!(hostile("reach api /elsewhere") >= 400);
     assert!(hostile("trap") >= 500);
+    assert_eq!(hostile("ask"), 200);
     // A request for an unknown engine is not a job of any engine.
     assert!(draw(json!({"prompt": "a hill", "engine": "evil\"}\nevil 1"})) >= 400);
 
@@ -72,17 +73,49 @@ async fn metrics_count_jobs_requests_and_refusals() {
         jobs,
         [
             (
-                r#"pinhole_jobs_total{engine="hostile",outcome="forbidden"}"#,
+                r#"pinhole_jobs_total{engine="hostile",release="current",outcome="forbidden"}"#,
                 1.0
             ),
             (
-                r#"pinhole_jobs_total{engine="hostile",outcome="upstream"}"#,
+                r#"pinhole_jobs_total{engine="hostile",release="current",outcome="ok"}"#,
                 1.0
             ),
-            (r#"pinhole_jobs_total{engine="sketch",outcome="ok"}"#, 1.0),
+            (
+                r#"pinhole_jobs_total{engine="hostile",release="current",outcome="upstream"}"#,
+                1.0
+            ),
+            (
+                r#"pinhole_jobs_total{engine="sketch",release="current",outcome="ok"}"#,
+                1.0
+            ),
         ]
     );
     assert!(after.contains_key(r#"pinhole_guest_milliseconds_total{engine="sketch"}"#));
+    assert_eq!(after[r#"pinhole_job_seconds_count{engine="hostile"}"#], 3.0);
+    let last_bucket = r#"pinhole_job_seconds_bucket{engine="sketch",le="+Inf"}"#;
+    assert_eq!(after[last_bucket], 1.0);
+    assert!(after[r#"pinhole_engine_memory_peak_bytes{engine="sketch"}"#] >= 65_536.0);
+    // The upstream got the request of "ask", and not the refused one.
+    for (name, expected) in [
+        (
+            r#"pinhole_upstream_requests_total{engine="hostile",outcome="ok"}"#,
+            1.0,
+        ),
+        (
+            r#"pinhole_upstream_requests_total{engine="hostile",outcome="failed"}"#,
+            0.0,
+        ),
+        (
+            r#"pinhole_upstream_bytes_total{engine="hostile",direction="sent"}"#,
+            0.0,
+        ),
+        (
+            r#"pinhole_upstream_bytes_total{engine="hostile",direction="received"}"#,
+            2.0,
+        ),
+    ] {
+        assert_eq!(after[name], expected, "{name}");
+    }
     assert_eq!(after["pinhole_slots_waiting"], 0.0);
     assert!(!after.keys().any(|name| name.contains("evil")), "{after:?}");
 

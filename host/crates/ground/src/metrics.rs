@@ -6,14 +6,18 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use metrics::{counter, describe_counter, describe_gauge, gauge};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::memory::ProcessMemory;
 
 const REFUSALS: &str = "pinhole_refusals_total";
 const AUDIT_DROPPED: &str = "pinhole_audit_lines_dropped_total";
 const JOBS: &str = "pinhole_jobs_total";
+const JOB_TIME: &str = "pinhole_job_seconds";
+const ENGINE_MEMORY: &str = "pinhole_engine_memory_peak_bytes";
+const UPSTREAM_REQUESTS: &str = "pinhole_upstream_requests_total";
+const UPSTREAM_BYTES: &str = "pinhole_upstream_bytes_total";
 const GUEST_TIME: &str = "pinhole_guest_milliseconds_total";
 const COMPILES: &str = "pinhole_compiles_total";
 const COMPILE_TIME: &str = "pinhole_compile_milliseconds_total";
@@ -22,6 +26,38 @@ const SLOTS_USED: &str = "pinhole_slots_used";
 const SLOTS_WAITING: &str = "pinhole_slots_waiting";
 const MEMORY_HELD: &str = "pinhole_memory_held_bytes";
 const MEMORY_LIMIT: &str = "pinhole_memory_limit_bytes";
+
+/// Upper bounds of the buckets of [`JOB_TIME`], in seconds.
+const JOB_TIME_BUCKETS: [f64; 13] = [
+    0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0,
+];
+
+/// Which version of an engine served a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// The version that serves.
+    Current,
+    /// A new version that serves a part of the jobs.
+    Candidate,
+}
+
+impl Release {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Candidate => "candidate",
+        }
+    }
+}
+
+/// The requests of one call of an engine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Traffic {
+    pub requests: u64,
+    pub failed_requests: u64,
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
+}
 
 /// How busy the engine slots are.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +77,8 @@ impl Metrics {
     /// Fails if the process has a recorder already.
     pub fn install(refusal_kinds: impl IntoIterator<Item = &'static str>) -> Result<Self> {
         let handle = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Full(JOB_TIME.to_owned()), &JOB_TIME_BUCKETS)
+            .context("cannot set the buckets of the metrics")?
             .install_recorder()
             .context("cannot install the metrics recorder")?;
         describe_counter!(REFUSALS, "Refusals by kind, as in the audit log");
@@ -48,7 +86,20 @@ impl Metrics {
             AUDIT_DROPPED,
             "Refusals by kind without a line of their own in the audit log"
         );
-        describe_counter!(JOBS, "Finished jobs by engine and outcome");
+        describe_counter!(JOBS, "Finished jobs by engine, release and outcome");
+        describe_histogram!(JOB_TIME, "Time of finished jobs in seconds, by engine");
+        describe_gauge!(
+            ENGINE_MEMORY,
+            "Largest memory of a job of the engine's version that served last"
+        );
+        describe_counter!(
+            UPSTREAM_REQUESTS,
+            "Requests of engines to their upstreams, by engine and outcome"
+        );
+        describe_counter!(
+            UPSTREAM_BYTES,
+            "Bodies of requests and responses, by engine and direction"
+        );
         describe_counter!(
             GUEST_TIME,
             "CPU time of engines in milliseconds, without waiting"
@@ -71,14 +122,14 @@ impl Metrics {
         Ok(Self(handle))
     }
 
+    /// Adds the times of jobs to their buckets. Call it now and then: they need memory until then.
+    pub fn drain(&self) {
+        self.0.run_upkeep();
+    }
+
     /// All metrics in the Prometheus text format.
     #[must_use]
     pub fn render(&self, Load { used, waiting }: Load, memory: &ProcessMemory) -> String {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "there are no 2^52 slots or bytes of memory"
-        )]
-        let number = |count: usize| count as f64;
         gauge!(SLOTS_USED).set(number(used));
         gauge!(SLOTS_WAITING).set(number(waiting));
         gauge!(MEMORY_HELD).set(number(memory.held_bytes()));
@@ -99,8 +150,36 @@ pub fn count_dropped_audit_line(kind: &'static str) {
 
 /// Counts a finished job. `binding` is the name of an existing binding; `outcome` is `ok` or the kind of
 /// the error.
-pub fn count_job(binding: &str, outcome: &'static str) {
-    counter!(JOBS, "engine" => binding.to_owned(), "outcome" => outcome).increment(1);
+pub fn count_job(binding: &str, release: Release, outcome: &'static str, took: Duration) {
+    counter!(
+        JOBS,
+        "engine" => binding.to_owned(),
+        "release" => release.name(),
+        "outcome" => outcome
+    )
+    .increment(1);
+    histogram!(JOB_TIME, "engine" => binding.to_owned()).record(took.as_secs_f64());
+}
+
+/// Sets the largest memory of a call of an admitted engine.
+pub fn set_engine_memory(engine: &str, peak_bytes: usize) {
+    gauge!(ENGINE_MEMORY, "engine" => engine.to_owned()).set(number(peak_bytes));
+}
+
+/// Counts the requests of a call of an admitted engine.
+pub fn count_traffic(engine: &str, traffic: &Traffic) {
+    let ok = traffic.requests.saturating_sub(traffic.failed_requests);
+    for (outcome, requests) in [("ok", ok), ("failed", traffic.failed_requests)] {
+        counter!(UPSTREAM_REQUESTS, "engine" => engine.to_owned(), "outcome" => outcome)
+            .increment(requests);
+    }
+    for (direction, bytes) in [
+        ("sent", traffic.sent_bytes),
+        ("received", traffic.received_bytes),
+    ] {
+        counter!(UPSTREAM_BYTES, "engine" => engine.to_owned(), "direction" => direction)
+            .increment(bytes);
+    }
 }
 
 /// Adds CPU time of an admitted engine.
@@ -118,6 +197,14 @@ pub fn count_compile(took: Duration, succeeded: bool) {
 /// Counts a decoded image.
 pub fn count_decoded_image() {
     counter!(PICTURES).increment(1);
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "there are no 2^52 slots or bytes of memory"
+)]
+fn number(count: usize) -> f64 {
+    count as f64
 }
 
 fn milliseconds(time: Duration) -> u64 {

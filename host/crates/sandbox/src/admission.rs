@@ -95,7 +95,7 @@ async fn admit_code(
         description: Grant::default().restrict(description.clone()),
         declared: description,
         grant: Grant::default(),
-        log_rate: Arc::default(),
+        log: Arc::default(),
         last_computing: LastComputing::default(),
         pre,
     })

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 
+use crate::call_usage::CallUsage;
 use crate::component::{Component, Pre};
 use crate::contract::{Description, Job, Model, Verification};
-use crate::cpu_meter::LastComputing;
+use crate::cpu_meter::{CpuMeter, LastComputing};
 use crate::error::Error;
 use crate::instance::{Edit, Instance};
 use crate::job_context::JobContext;
@@ -35,6 +36,7 @@ pub struct Call<'a> {
     pub(crate) group: Option<JobGroup<'a>>,
     pub(crate) keeps_place: bool,
     pub(crate) limits: Limits,
+    pub(crate) usage: Option<&'a Arc<CallUsage>>,
 }
 
 impl<'a> Call<'a> {
@@ -52,6 +54,15 @@ impl<'a> Call<'a> {
     pub fn keeping_place(self, keeps_place: bool) -> Self {
         Self {
             keeps_place,
+            ..self
+        }
+    }
+
+    /// Counts there what the call uses. Use each [`CallUsage`] for one call.
+    #[must_use]
+    pub fn counting_in(self, usage: &'a Arc<CallUsage>) -> Self {
+        Self {
+            usage: Some(usage),
             ..self
         }
     }
@@ -96,27 +107,34 @@ impl<'a> Call<'a> {
         let values = self.settings.settings.values();
         let value_bytes = values.iter().map(|it| it.key.len() + it.value.len()).sum();
         context.usage.count_entered(value_bytes);
+        let call_usage = self.usage.cloned().unwrap_or_default();
         let (mut state, driver) = State::new(CallSetup {
             upstreams: self.settings.upstreams.clone(),
             image_hosts: self.settings.image_hosts.clone(),
             redactor: self.settings.redactor.clone(),
-            log_rate: self.component.log_rate.clone(),
+            engine_log: self.component.log.clone(),
+            call_usage: call_usage.clone(),
             last_computing: self.component.last_computing.clone(),
             ..self.sandbox.call_setup(name, context, self.limits)
         });
         let place = Place::default();
         state.place = self.keeps_place.then(|| place.clone());
         let meter = state.cpu_meter();
+        // Also if the caller drops this future.
+        let _counted = CountedCall {
+            engine: name,
+            meter: meter.clone(),
+            usage: call_usage,
+        };
         let pre = self.component.pre.clone();
         let call = async move { export(Instance::new(&pre, state, values).await?).await };
         let work = GuestWork {
             future: driver.drive(meter.clone(), call).boxed(),
-            meter: meter.clone(),
+            meter,
         };
         let result = Supervisor::new(self.sandbox, context, self.group, &self.limits)
             .run(work, place)
             .await;
-        metrics::count_guest_time(name, meter.used());
         if let Err(error) = &result {
             self.sandbox.record_failure(name, context, error);
         }
@@ -137,6 +155,34 @@ impl<'a> Call<'a> {
         let optional_bytes: usize = texts.into_iter().flatten().map(String::len).sum();
         let bytes = job.prompt.len() + job.parameters.len() + optional_bytes;
         self.context.usage.count_entered(bytes);
+    }
+}
+
+/// Counts what a call has used when it ends.
+struct CountedCall<'a> {
+    engine: &'a str,
+    meter: CpuMeter,
+    usage: Arc<CallUsage>,
+}
+
+impl Drop for CountedCall<'_> {
+    fn drop(&mut self) {
+        let Self {
+            engine,
+            meter,
+            usage,
+        } = self;
+        usage.add_cpu_time(meter.used());
+        metrics::count_guest_time(engine, meter.used());
+        for row in usage.traffic() {
+            let traffic = metrics::Traffic {
+                requests: row.requests,
+                failed_requests: row.failed_requests,
+                sent_bytes: row.sent_bytes,
+                received_bytes: row.received_bytes,
+            };
+            metrics::count_traffic(engine, &traffic);
+        }
     }
 }
 
@@ -203,7 +249,8 @@ impl Sandbox {
             redactor: Arc::default(),
             limits,
             audit: self.audit.clone(),
-            log_rate: Arc::default(),
+            engine_log: Arc::default(),
+            call_usage: Arc::default(),
             decoder: self.decoder.clone(),
             last_computing: LastComputing::unknown(),
             epochs: self.epochs.clone(),

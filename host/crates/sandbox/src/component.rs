@@ -8,7 +8,7 @@ use pinhole_ground::guard::Guard;
 use crate::contract::{Description, ImageEnginePre};
 use crate::cpu_meter::LastComputing;
 use crate::grant::{Grant, Right};
-use crate::guest_log::LogRate;
+use crate::guest_log::{EngineLog, LogLine};
 use crate::state::State;
 
 /// Compiled, linked and ready to be instantiated.
@@ -29,7 +29,7 @@ pub struct Component {
     /// All rights that it declares, granted or not.
     pub declared_rights: BTreeSet<Right>,
     pub grant: Grant,
-    pub(crate) log_rate: Arc<LogRate>,
+    pub(crate) log: Arc<EngineLog>,
     pub(crate) last_computing: LastComputing,
     pub(crate) pre: Arc<Pre>,
 }
@@ -46,10 +46,22 @@ impl Component {
             description: grant.restrict(self.declared.clone()),
             declared_rights: self.declared_rights.clone(),
             grant,
-            log_rate: self.log_rate.clone(),
+            log: self.log.clone(),
             last_computing: self.last_computing.clone(),
             pre: self.pre.clone(),
         }
+    }
+
+    /// The log of its calls. Whoever holds it does not hold the code.
+    #[must_use]
+    pub fn log(&self) -> &Arc<EngineLog> {
+        &self.log
+    }
+
+    /// The last lines of its log with a higher number than this: see [`EngineLog::lines_since`].
+    #[must_use]
+    pub fn log_lines(&self, since: u64) -> Vec<LogLine> {
+        self.log.lines_since(since)
     }
 }
 

@@ -308,6 +308,7 @@ impl Engines {
             group: None,
             keeps_place: false,
             limits,
+            usage: None,
         }
     }
 }

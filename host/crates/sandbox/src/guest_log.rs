@@ -4,13 +4,11 @@
 //! Each line is cut, made plain and redacted. The lines of a call have a limited total length, and those of an
 //! engine a limited rate: a guest that floods its streams is not stopped, but its further lines are dropped.
 
+mod engine_log;
 mod stream;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-use tokio::time::Instant;
 
 use crate::contract::pinhole::engine::log::Level;
 use crate::job_context::JobContext;
@@ -19,15 +17,13 @@ use pinhole_ground::audit::{AuditLog, Event, RefusalKind};
 use pinhole_ground::guard::{Guard, Refusal};
 use pinhole_ground::text::plain;
 
+pub use engine_log::{EngineLog, LogLevel, LogLine};
 pub(crate) use stream::GuestStream;
 
 /// Length of a line in bytes; a longer one is cut.
 const MAX_LINE_BYTES: usize = 2 << 10;
 /// The number of bytes that a line counts at least, because an empty line is a line of the log too.
 const MIN_LINE_BYTES: usize = 64;
-/// Length of all lines of one engine in one [`RATE_INTERVAL`], in bytes.
-const MAX_RATE_BYTES: usize = 1 << 20;
-const RATE_INTERVAL: Duration = Duration::from_mins(1);
 /// Lines that the message about a crash quotes.
 const MAX_LAST_LINES: usize = 5;
 /// Length of their text in bytes. Of a longer one the end is quoted: it has the exception.
@@ -37,23 +33,13 @@ const MAX_LAST_BYTES: usize = 600;
 #[derive(Clone)]
 pub(crate) struct GuestLog(Arc<Mutex<CallLog>>);
 
-/// The rate of an engine's log, over all its calls.
-#[derive(Debug)]
-pub struct LogRate(Mutex<RateWindow>);
-
-#[derive(Debug)]
-struct RateWindow {
-    start: Instant,
-    bytes: usize,
-}
-
 /// Whose log it is.
 pub(crate) struct LogSource {
     pub(crate) engine: String,
     pub(crate) context: JobContext,
     pub(crate) redactor: CallRedactor,
     pub(crate) audit: AuditLog,
-    pub(crate) rate: Arc<LogRate>,
+    pub(crate) engine_log: Arc<EngineLog>,
 }
 
 struct CallLog {
@@ -136,6 +122,9 @@ impl CallLog {
             return;
         }
         let (engine, job) = (&self.source.engine, &self.source.context.job);
+        if !line.trim().is_empty() {
+            self.source.engine_log.hold(level, job, line);
+        }
         match level {
             Level::Debug => tracing::debug!(engine, job, "{engine}: {line}"),
             Level::Info => tracing::info!(engine, job, "{engine}: {line}"),
@@ -151,7 +140,7 @@ impl CallLog {
         Guard::LogBytes.refuse_if(self.bytes >= max, || {
             format!("it logs more than {max} bytes; further lines are dropped")
         })?;
-        self.source.rate.charge(bytes)
+        self.source.engine_log.charge(bytes)
     }
 
     fn record(&self, refusal: &Refusal) {
@@ -223,35 +212,9 @@ impl Drop for CallLog {
     }
 }
 
-impl Default for LogRate {
-    fn default() -> Self {
-        Self(Mutex::new(RateWindow {
-            start: Instant::now(),
-            bytes: 0,
-        }))
-    }
-}
-
-impl LogRate {
-    fn charge(&self, bytes: usize) -> Result<(), Refusal> {
-        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if window.start.elapsed() >= RATE_INTERVAL {
-            *window = RateWindow {
-                start: Instant::now(),
-                bytes: 0,
-            };
-        }
-        window.bytes = window.bytes.saturating_add(bytes);
-        Guard::LogRate.refuse_if(window.bytes >= MAX_RATE_BYTES, || {
-            format!(
-                "it logs more than {MAX_RATE_BYTES} bytes in a minute; further lines of this call are dropped"
-            )
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::engine_log::MAX_RATE_BYTES;
     use super::*;
 
     fn log(max_bytes: usize) -> GuestLog {
@@ -268,7 +231,7 @@ mod tests {
             context,
             redactor,
             audit,
-            rate: Arc::default(),
+            engine_log: Arc::default(),
         };
         GuestLog::new(source, max_bytes)
     }
@@ -286,7 +249,7 @@ mod tests {
     #[test]
     fn guest_log_closes_at_the_rate_of_the_engine() {
         let [first, second] = [log(usize::MAX), log(usize::MAX)];
-        second.lock().source.rate = first.lock().source.rate.clone();
+        second.lock().source.engine_log = first.lock().source.engine_log.clone();
         let line = "x".repeat(MAX_LINE_BYTES);
         for _ in 0..MAX_RATE_BYTES / MAX_LINE_BYTES - 1 {
             first.write_line(Level::Debug, &line);
@@ -308,6 +271,17 @@ mod tests {
             "one | two | ValueError: \u{fffd} | three ***********"
         );
         assert_eq!(log.last_lines(), "");
+        let held = log.lock().source.engine_log.lines_since(0);
+        let held: Vec<_> = held.iter().map(|it| (it.level, it.text.as_str())).collect();
+        assert_eq!(
+            held,
+            [
+                (LogLevel::Info, "one"),
+                (LogLevel::Info, "two"),
+                (LogLevel::Warn, "ValueError: \u{fffd}"),
+                (LogLevel::Info, "three ***********"),
+            ]
+        );
     }
 
     #[test]

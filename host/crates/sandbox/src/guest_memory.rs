@@ -1,7 +1,10 @@
 //! The memories and tables of a guest.
 
+use std::sync::Arc;
+
 use wasmtime::ResourceLimiter;
 
+use crate::call_usage::CallUsage;
 use crate::limits::{LimitExceeded, Limits};
 use crate::wasmtime_engine::{MAX_INSTANCES, MAX_MEMORIES, MAX_TABLES};
 use pinhole_ground::guard::Guard;
@@ -19,14 +22,16 @@ pub(crate) struct GuestMemory {
     used_bytes: usize,
     max_bytes: usize,
     lease: MemoryLease,
+    call_usage: Arc<CallUsage>,
 }
 
 impl GuestMemory {
-    pub(crate) fn new(limits: &Limits, lease: MemoryLease) -> Self {
+    pub(crate) fn new(limits: &Limits, lease: MemoryLease, call_usage: Arc<CallUsage>) -> Self {
         Self {
             used_bytes: 0,
             max_bytes: limits.memory_bytes,
             lease,
+            call_usage,
         }
     }
 
@@ -44,6 +49,7 @@ impl GuestMemory {
             self.lease.resize_job(used)?;
         }
         self.used_bytes = used;
+        self.call_usage.record_memory(used);
         Ok(true)
     }
 }
@@ -95,10 +101,12 @@ mod tests {
     #[test]
     fn guest_memory_counts_memories_and_tables_together() {
         let process = ProcessMemory::default();
+        let call_usage = Arc::<CallUsage>::default();
         let mut memory = GuestMemory {
             used_bytes: 0,
             max_bytes: 100,
             lease: process.share(Holder::Server).job(),
+            call_usage: call_usage.clone(),
         };
         assert!(memory.memory_growing(0, 60, None).unwrap());
         assert!(memory.memory_growing(0, 20, None).unwrap());
@@ -109,5 +117,6 @@ mod tests {
         assert_eq!(refusal.guard, Some(Guard::Memory));
         assert_eq!(refusal.reason, "it needs more than 100 bytes of memory");
         assert_eq!(process.held_bytes(), 96);
+        assert_eq!(call_usage.peak_memory_bytes(), 96);
     }
 }

@@ -8,9 +8,10 @@ use http::header::RETRY_AFTER;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 
+use crate::call_usage::{CountedRequest, TrafficRow};
 use crate::grant::{Upstream, Upstreams};
 use crate::memory_budget::MemoryBudget;
-use crate::outgoing_request::receive;
+use crate::outgoing_request::{is_failed, receive};
 use crate::resources::{SendError, WholeBody};
 use pinhole_egress as egress;
 use pinhole_egress::{ImageRoute, Url, redirect_target};
@@ -32,6 +33,7 @@ pub(crate) struct ImageRequest {
     pub(crate) route: ImageRoute,
     pub(crate) max_bytes: usize,
     pub(crate) deadline: Instant,
+    pub(crate) traffic: Arc<TrafficRow>,
     /// Counts the body while it is received.
     pub(crate) memory: MemoryBudget,
     /// Held until the body is received.
@@ -54,9 +56,9 @@ impl ImageRequest {
             let message = format!("there is no upstream {}", self.upstream);
             return Err(egress::Error::Connect(message).into());
         };
-        let response = self.get_with_retries(upstream).await?;
+        let (response, counted) = self.get_with_retries(upstream).await?;
         if response.status.is_success() {
-            let body = receive(response, self.max_bytes, &self.memory).await?;
+            let body = receive(response, self.max_bytes, &self.memory, counted).await?;
             return Ok(ImageResponse::Body(body));
         }
         if response.status.is_redirection() {
@@ -66,23 +68,31 @@ impl ImageRequest {
         Ok(ImageResponse::Status(response.status))
     }
 
-    async fn get(&self, upstream: &Upstream) -> Result<egress::Response, egress::Error> {
+    async fn get(
+        &self,
+        upstream: &Upstream,
+    ) -> Result<(egress::Response, CountedRequest), egress::Error> {
         let (max_bytes, deadline) = (self.max_bytes, self.deadline);
-        upstream
+        let mut counted = CountedRequest::start(self.traffic.clone(), 0);
+        let sent = upstream
             .destination
             .get_image(&self.url, self.route, max_bytes, deadline)
-            .await
+            .await;
+        if is_failed(&sent) {
+            counted.fail();
+        }
+        Ok((sent?, counted))
     }
 
     /// Requests the image again while its host cannot be reached, or returns a temporary status.
     async fn get_with_retries(
         &self,
         upstream: &Upstream,
-    ) -> Result<egress::Response, egress::Error> {
+    ) -> Result<(egress::Response, CountedRequest), egress::Error> {
         let mut default_delay = RETRY_DELAY;
         for retry in 0..MAX_RETRIES {
             let delay = match self.get(upstream).await {
-                Ok(response) if TEMPORARY.contains(&response.status.as_u16()) => {
+                Ok((response, _)) if TEMPORARY.contains(&response.status.as_u16()) => {
                     retry_after(&response).unwrap_or(default_delay)
                 }
                 // A second failure will last.

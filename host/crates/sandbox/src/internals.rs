@@ -7,7 +7,6 @@ pub use crate::compile::compile_portably;
 pub use crate::component::Pre;
 pub use crate::cpu_meter::{CpuMeter, LastComputing};
 pub use crate::epoch_clock::EpochClock;
-pub use crate::guest_log::LogRate;
 pub use crate::host_task::HostTaskDriver;
 pub use crate::json_document::Document;
 pub use crate::redaction::CallRedactor;

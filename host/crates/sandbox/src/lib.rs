@@ -25,7 +25,7 @@
 //! | `admission`, `component_files`, `component_code`, `compile`, `compiled_store` | from a file to a validated component |
 //! | [`grant`], [`engine_settings`], `resolved_settings` | what an engine may do, and its settings |
 //! | `sandbox`, `wasmtime_engine`, `epoch_clock`, `guest_runtime`, `queue`, `limits` | what calls share, and their limits |
-//! | `call`, `supervisor`, `running_call`, `cpu_meter`, `instance`, `job_context`, `output` | one call |
+//! | `call`, `supervisor`, `running_call`, `cpu_meter`, `call_usage`, `instance`, `job_context`, `output` | one call |
 //! | `state`, `budget`, `memory_budget`, `network`, `redaction`, `host_task`, `resources` | what host functions know about it |
 //! | `upstream`, `outgoing_request`, `image_request`, `request_body`, `json_document`, `sse`, `images`, `job`, `log` | host functions |
 //! | [`contract`] | the generated types of `wit/engine.wit` |
@@ -34,6 +34,7 @@ mod admission;
 mod body_text;
 mod budget;
 mod call;
+mod call_usage;
 mod compile;
 mod compiled_store;
 mod component;
@@ -82,12 +83,14 @@ mod wasmtime_engine;
 
 pub use admission::{MAX_COUNT, digest};
 pub use call::Call;
+pub use call_usage::{CallUsage, Traffic};
 pub use compile::{CompileLimits, Compiler, MAX_CODE_BYTES, MAX_COMPILES, compile_input};
 pub use component::{Component, RejectedFile};
 pub use component_code::PROGRESS_TARGET;
 pub use component_files::{MAX_COMPONENT_BYTES, MAX_FILES, list_components, read_component};
 pub use engines::{Engines, Rollout};
 pub use error::Error;
+pub use guest_log::{EngineLog, LogLevel, LogLine};
 pub use instance::Edit;
 pub use job_context::{JobContext, Progress, Usage};
 pub use limits::Limits;

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::body_text::BodyReceiver;
+use crate::call_usage::{CountedRequest, TrafficRow};
 use crate::grant::Upstreams;
 use crate::host_task::describe_crash;
 use crate::job_context::Usage;
@@ -33,6 +34,7 @@ pub(crate) struct OutgoingRequest {
     pub(crate) max_response_bytes: usize,
     pub(crate) deadline: Instant,
     pub(crate) usage: Arc<Usage>,
+    pub(crate) traffic: Arc<TrafficRow>,
     /// The job is cancelled: the request asks the upstream to stop.
     pub(crate) is_after_cancel: bool,
     /// Counts the response while it is received.
@@ -58,6 +60,7 @@ impl OutgoingRequest {
         if is_billable {
             self.usage.add_billable_request();
         }
+        let mut counted = CountedRequest::start(self.traffic, self.request.body.len());
         let sent = upstream
             .destination
             .send(self.request, self.max_response_bytes, self.deadline)
@@ -65,6 +68,9 @@ impl OutgoingRequest {
         drop(self.body_reservation);
         if is_billable && is_refused(&sent) {
             self.usage.remove_billable_request();
+        }
+        if is_failed(&sent) {
+            counted.fail();
         }
         let mut response = sent?;
         if is_billable && self.is_after_cancel && response.status.is_success() {
@@ -79,10 +85,11 @@ impl OutgoingRequest {
                 response,
                 stream: EventStream::default(),
                 lease: self.memory.lease(),
+                counted,
                 _connection: self.connection,
             }))
         } else {
-            match receive(response, self.max_response_bytes, &self.memory).await {
+            match receive(response, self.max_response_bytes, &self.memory, counted).await {
                 Ok(body) => ResponseBody::Whole(body),
                 Err(SendError::Egress(error)) => ResponseBody::Failed(error),
                 Err(exceeded @ SendError::Limit(_)) => return Err(exceeded),
@@ -95,6 +102,12 @@ impl OutgoingRequest {
             body,
         })
     }
+}
+
+/// Does the request count as failed?
+pub(crate) fn is_failed(sent: &Result<egress::Response, egress::Error>) -> bool {
+    sent.as_ref()
+        .map_or(true, |response| response.status.as_u16() >= 400)
 }
 
 /// Did the upstream certainly generate nothing? Any other outcome may be charged: who gave up waiting (a
@@ -127,8 +140,10 @@ pub(crate) async fn receive(
     response: egress::Response,
     max_bytes: usize,
     memory: &MemoryBudget,
+    mut counted: CountedRequest,
 ) -> Result<WholeBody, SendError> {
     if response.length.is_some_and(|length| length > max_bytes) {
+        counted.fail();
         return Err(egress::Error::TooLarge {
             guard: Guard::AnswerBytes,
             max_bytes,
@@ -138,9 +153,9 @@ pub(crate) async fn receive(
     let reservation = memory.empty_reservation();
     let is_short = |length: usize| length <= SHORT_BODY_BYTES;
     if response.length.is_some_and(is_short) {
-        return receive_chunks(response, reservation).await;
+        return receive_chunks(response, reservation, counted).await;
     }
-    AbortOnDropHandle::new(tokio::spawn(receive_chunks(response, reservation)))
+    AbortOnDropHandle::new(tokio::spawn(receive_chunks(response, reservation, counted)))
         .await
         .unwrap_or_else(|crash| Err(egress::Error::Disconnected(describe_crash(&crash)).into()))
 }
@@ -148,9 +163,11 @@ pub(crate) async fn receive(
 async fn receive_chunks(
     mut response: egress::Response,
     reservation: Reservation,
+    mut counted: CountedRequest,
 ) -> Result<WholeBody, SendError> {
     let mut receiver = BodyReceiver::new(response.length.unwrap_or(0), reservation);
-    while let Some(chunk) = response.chunk().await? {
+    while let Some(chunk) = response.chunk().await.inspect_err(|_| counted.fail())? {
+        counted.add_received(chunk.len());
         receiver.push(&chunk)?;
     }
     let (text, held) = receiver.finish();

@@ -8,6 +8,7 @@ use http::header::HeaderMap;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::body_text::BodyText;
+use crate::call_usage::CountedRequest;
 use crate::host_task::HostTask;
 use crate::json_document::Document;
 use crate::limits::LimitExceeded;
@@ -67,6 +68,7 @@ pub(crate) struct EventBody {
     pub(crate) stream: EventStream,
     /// Counts the part of the stream that is no event yet.
     pub(crate) lease: MemoryLease,
+    pub(crate) counted: CountedRequest,
     pub(crate) _connection: OwnedSemaphorePermit,
 }
 
@@ -105,5 +107,6 @@ pub struct MessageResource {
 pub struct SocketResource {
     pub(crate) upstream: Arc<str>,
     pub(crate) socket: egress::WebSocket,
+    pub(crate) counted: CountedRequest,
     pub(crate) _connection: OwnedSemaphorePermit,
 }

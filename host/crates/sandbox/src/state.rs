@@ -11,11 +11,12 @@ use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::budget::CallBudget;
+use crate::call_usage::CallUsage;
 use crate::contract::pinhole::engine::types;
 use crate::cpu_meter::{CpuMeter, LastComputing};
 use crate::epoch_clock::{EpochClock, Ticking};
 use crate::grant::{ImageHostSetting, Upstreams};
-use crate::guest_log::{GuestLog, GuestStream, LogRate, LogSource, StandardStream};
+use crate::guest_log::{EngineLog, GuestLog, GuestStream, LogSource, StandardStream};
 use crate::guest_memory::GuestMemory;
 use crate::host_task::{HostTaskDriver, HostTasks};
 use crate::job_context::JobContext;
@@ -49,8 +50,10 @@ pub struct CallSetup<'a> {
     pub limits: Limits,
     /// Records refusals.
     pub audit: AuditLog,
-    /// Limits the log of all calls of the engine.
-    pub log_rate: Arc<LogRate>,
+    /// The log of all calls of the engine.
+    pub engine_log: Arc<EngineLog>,
+    /// Counts what the call uses.
+    pub call_usage: Arc<CallUsage>,
     /// Limits how many images are decoded at once. The call's memory counts in the decoder's budget.
     pub decoder: Decoder,
     /// When a call of the component has computed.
@@ -71,6 +74,7 @@ pub struct State {
     pub(crate) redactor: CallRedactor,
     pub(crate) log: GuestLog,
     pub(crate) decoder: Decoder,
+    pub(crate) call_usage: Arc<CallUsage>,
     /// The call's place, if a request may hold it after the job was cancelled.
     pub(crate) place: Option<Place>,
     audit: AuditLog,
@@ -105,7 +109,7 @@ impl State {
             context: context.clone(),
             redactor: redactor(),
             audit: audit.clone(),
-            rate: setup.log_rate,
+            engine_log: setup.engine_log,
         };
         let log = GuestLog::new(source, limits.log_bytes);
         let standard_stream = |stream| GuestStream {
@@ -126,10 +130,11 @@ impl State {
             ),
             redactor: redactor(),
             decoder: setup.decoder,
+            call_usage: setup.call_usage.clone(),
             place: None,
             epochs: setup.epochs,
             ticking: None,
-            guest_memory: GuestMemory::new(&limits, share.job()),
+            guest_memory: GuestMemory::new(&limits, share.job(), setup.call_usage),
             // Without files, environment, arguments, standard input, sockets and name resolution.
             wasi: WasiCtx::builder()
                 .max_random_size(max_random_bytes as u64)

@@ -32,6 +32,7 @@ use tokio_util::context::TokioContext;
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::component::Resource;
 
+use crate::call_usage::CountedRequest;
 use crate::contract::UpstreamError;
 use crate::contract::pinhole::engine::upstream::{Error, Host, HostPending, Request};
 use crate::network::{Denial, RequestFailure};
@@ -87,6 +88,7 @@ impl Host for State {
             .map_err(|denial| self.deny(denial))?;
         let (upstreams, deadline) = (self.network.upstreams.clone(), self.network.deadline);
         let upstream_name = upstream.as_str().into();
+        let mut counted = CountedRequest::start(self.call_usage.traffic_row(Some(&upstream)), 0);
         let opening = AbortOnDropHandle::new(self.network.io.spawn(async move {
             let upstream = upstreams.get(&upstream).ok_or(egress::Error::Timeout)?;
             upstream.destination.connect(&path, deadline).await
@@ -96,10 +98,14 @@ impl Host for State {
             opened = opening => opened?,
             () = cancel.cancelled() => return Err(Error::Cancelled.into()),
         };
-        let socket = opened.map_err(|error| self.report_failure(&error))?;
+        let socket = opened.map_err(|error| {
+            counted.fail();
+            self.report_failure(&error)
+        })?;
         Ok(self.table.push(SocketResource {
             upstream: upstream_name,
             socket,
+            counted,
             _connection: connection,
         })?)
     }
@@ -124,6 +130,7 @@ impl State {
             .map_err(|denial| self.deny(denial))?;
         let body = self.assemble_body(request.body)?;
         Ok(OutgoingRequest {
+            traffic: self.call_usage.traffic_row(Some(&request.upstream)),
             upstreams: self.network.upstreams.clone(),
             upstream: request.upstream,
             request: egress::Request {

@@ -17,7 +17,7 @@ use crate::network::{Denial, IMAGE_NOT_ALLOWED, RequestFailure};
 use crate::resources::{ImageResource, SendError};
 use crate::state::State;
 use pinhole_egress as egress;
-use pinhole_egress::Url;
+use pinhole_egress::{ImageRoute, Url};
 use pinhole_ground::audit::RefusalKind;
 use pinhole_ground::guard::{Guard, Refusal};
 
@@ -98,7 +98,9 @@ impl State {
             .network
             .reserve_connection()
             .map_err(|denial| self.deny(denial))?;
+        let name = (route == ImageRoute::Own).then_some(&**upstream);
         Ok(ImageRequest {
+            traffic: self.call_usage.traffic_row(name),
             upstreams: self.network.upstreams.clone(),
             upstream: upstream.clone(),
             url: url.clone(),

@@ -83,8 +83,12 @@ impl EventBody {
             self.lease
                 .resize_job(pending)
                 .map_err(|refusal| SendError::Limit(refusal.into()))?;
-            match self.response.chunk().await? {
-                Some(chunk) => self.stream.push(&chunk),
+            let chunk = self.response.chunk().await;
+            match chunk.inspect_err(|_| self.counted.fail())? {
+                Some(chunk) => {
+                    self.counted.add_received(chunk.len());
+                    self.stream.push(&chunk);
+                }
                 None => return Ok(self.stream.finish()),
             }
         }

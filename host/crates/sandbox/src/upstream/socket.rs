@@ -63,11 +63,17 @@ impl HostSocket for State {
         }
         self.count_sent(text.len())?;
         let (cancel, deadline) = (self.context.cancel.clone(), self.network.deadline);
-        let SocketResource { socket, .. } = self.table.get_mut(&socket)?;
+        let SocketResource {
+            socket, counted, ..
+        } = self.table.get_mut(&socket)?;
+        counted.add_sent(text.len());
         let sent = tokio::select! {
             sent = timeout_at(deadline, socket.send(text)) => sent.map_err(|_| Error::Timeout)?,
             () = cancel.cancelled() => return Err(Error::Cancelled.into()),
         };
+        if sent.is_err() {
+            counted.fail();
+        }
         sent.map_err(|error| self.report_failure(&error))?;
         Ok(())
     }
@@ -80,7 +86,10 @@ impl HostSocket for State {
         self.budget.charge()?;
         let cancel = self.context.cancel.clone();
         let SocketResource {
-            socket, upstream, ..
+            socket,
+            upstream,
+            counted,
+            ..
         } = self.table.get_mut(&socket)?;
         let upstream = upstream.clone();
         let deadline = Instant::now() + Duration::from_millis(timeout_ms.into());
@@ -92,6 +101,13 @@ impl HostSocket for State {
         let Ok(received) = received else {
             return Ok(None);
         };
+        match &received {
+            Ok(Some(Message::Text(bytes) | Message::Binary(bytes))) => {
+                counted.add_received(bytes.len());
+            }
+            Ok(None) => {}
+            Err(_) => counted.fail(),
+        }
         match received.map_err(|error| self.report_failure(&error))? {
             None => Err(Error::Connect("the socket was closed".to_owned()).into()),
             Some(Message::Text(bytes)) => {

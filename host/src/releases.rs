@@ -56,7 +56,6 @@ use rows::{Rows, file_label};
 use verdict::Rules;
 
 pub use error::ReleaseError;
-pub use folder::LOOK_INTERVAL;
 pub use install::{Install, InstallReport};
 pub use publisher::Publisher;
 pub use start::{DirectoryUse, EngineStart};

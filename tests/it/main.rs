@@ -37,6 +37,7 @@ mod limits_page;
 mod memory;
 mod open_webui_page;
 mod openai;
+mod rollouts;
 mod sandbox;
 mod second_order;
 mod secrets;

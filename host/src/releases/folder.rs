@@ -18,7 +18,7 @@ use super::{ReleaseError, Releases, history};
 use crate::store::{EngineChange, ReleaseState};
 
 /// Time between two looks.
-pub const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Time for which a file must not change before it is read.
 const QUIET_TIME: Duration = Duration::from_millis(500);
 /// Time after which an incomplete or a missing file counts.
@@ -328,41 +328,42 @@ mod tests {
             .collect()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn file_counts_when_it_has_not_changed_for_a_while() {
+    #[test]
+    fn file_counts_when_it_has_not_changed_for_a_while() {
         let mut seen = SeenFiles::default();
-        let none = BTreeSet::new();
-        let mut look = |entries: &[(&str, u64)]| {
-            let look = seen.look(files(entries), &none, Instant::now());
-            look.quiet
+        let (none, start) = (BTreeSet::new(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut look = |bytes, seconds| {
+            let stamps = files(&[("a.wasm", bytes)]);
+            seen.look(stamps, &none, after(seconds)).quiet
         };
-        assert!(look(&[("a.wasm", 1)]).is_empty());
-        tokio::time::advance(LOOK_INTERVAL).await;
-        assert!(look(&[("a.wasm", 2)]).is_empty(), "it grows");
-        tokio::time::advance(LOOK_INTERVAL).await;
-        assert_eq!(look(&[("a.wasm", 2)]), [("a.wasm".to_owned(), false)]);
-        tokio::time::advance(PATIENCE).await;
-        assert_eq!(look(&[("a.wasm", 2)]), [("a.wasm".to_owned(), true)]);
+        assert!(look(1, 0).is_empty());
+        assert!(look(2, 1).is_empty(), "it grows");
+        assert_eq!(look(2, 2), [("a.wasm".to_owned(), false)]);
+        assert_eq!(look(2, 12), [("a.wasm".to_owned(), true)]);
         seen.set_decided("a.wasm");
-        let mut look = |entries: &[(&str, u64)]| seen.look(files(entries), &none, Instant::now());
-        assert!(look(&[("a.wasm", 2)]).quiet.is_empty());
-        look(&[("a.wasm", 3)]);
-        tokio::time::advance(LOOK_INTERVAL).await;
-        assert_eq!(look(&[("a.wasm", 3)]).quiet.len(), 1, "it was replaced");
+        let mut look = |bytes, seconds| {
+            let stamps = files(&[("a.wasm", bytes)]);
+            seen.look(stamps, &none, after(seconds)).quiet
+        };
+        assert!(look(2, 13).is_empty());
+        assert!(look(3, 14).is_empty());
+        assert_eq!(look(3, 15).len(), 1, "it was replaced");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn missing_file_counts_after_a_while() {
+    #[test]
+    fn missing_file_counts_after_a_while() {
         let mut seen = SeenFiles::default();
         let known: BTreeSet<String> = ["a.wasm".to_owned()].into();
-        let mut look =
-            |entries: &[(&str, u64)]| seen.look(files(entries), &known, Instant::now()).missing;
-        assert!(look(&[]).is_empty());
-        tokio::time::advance(PATIENCE / 2).await;
-        // It was replaced by two steps: removed and written.
-        assert!(look(&[("a.wasm", 1)]).is_empty());
-        assert!(look(&[]).is_empty());
-        tokio::time::advance(PATIENCE).await;
-        assert_eq!(look(&[]), ["a.wasm"]);
+        let start = Instant::now();
+        let mut look = |entries: &[(&str, u64)], seconds| {
+            let now = start + Duration::from_secs(seconds);
+            seen.look(files(entries), &known, now).missing
+        };
+        assert!(look(&[], 0).is_empty());
+        // It was replaced in two steps: removed and written.
+        assert!(look(&[("a.wasm", 1)], 5).is_empty());
+        assert!(look(&[], 6).is_empty());
+        assert_eq!(look(&[], 16), ["a.wasm"]);
     }
 }

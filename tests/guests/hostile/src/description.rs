@@ -8,7 +8,7 @@ use pinhole_sdk::{Credential, Description, Setting, SettingKind, Upstream, job};
 /// The variant follows `describe as: `, padded with spaces.
 static MARK: [u8; 24] = *b"describe as: plain      ";
 
-fn marked_variant() -> String {
+pub(crate) fn marked_variant() -> String {
     // Without `black_box` the compiler would evaluate the mark at build time.
     let mark = black_box(&MARK);
     let variant = mark.get(13..).unwrap_or_default();
@@ -20,6 +20,7 @@ fn marked_variant() -> String {
 /// | variant | difference |
 /// |---|---|
 /// | `plain`, `again` | none |
+/// | `faulty` | none, but the prompt `picture trap` panics instead of drawing |
 /// | `less` | without the setting `note` |
 /// | `narrow` | a longer path prefix |
 /// | `request`, `prefix` | an additional POST; a shorter path prefix |

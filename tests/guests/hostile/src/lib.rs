@@ -131,6 +131,9 @@ fn run(action: &str, rest: &str, job: &Job, settings: &Settings) -> Option<Resul
         "many" => return_pixels(job.count + 1),
         "none" => Ok(output(Vec::new())),
         "text" => load_image(b"plain text").map(|image| output(vec![image])),
+        "picture" if rest == "trap" && description::marked_variant() == "faulty" => {
+            panic!("this version of the hostile engine panics as requested")
+        }
         "picture" => return_pixels(job.count),
         "ask" => Request::get("api", "/allowed/x")
             .send()

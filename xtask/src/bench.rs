@@ -37,6 +37,8 @@ enum Benchmark {
     Search,
     /// Events to many connected sockets
     Sockets,
+    /// Swaps of two versions of an engine, and what they leave behind
+    Swap,
     /// A well-behaved tenant next to hostile ones
     Tenants,
 }
@@ -66,6 +68,7 @@ impl Benchmark {
             Self::Instructions => "instructions",
             Self::Search => "search",
             Self::Sockets => "sockets",
+            Self::Swap => "swap",
             Self::Tenants => "tenants",
         }
     }

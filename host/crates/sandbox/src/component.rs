@@ -33,7 +33,7 @@ pub struct Component {
 }
 
 impl Component {
-    /// The log of its calls. Whoever holds it does not hold the code.
+    /// The log of its calls. It does not hold the component's code.
     #[must_use]
     pub fn log(&self) -> &Arc<EngineLog> {
         &self.log

@@ -78,7 +78,11 @@ impl Releases {
         } else {
             since
         };
-        let new = self.counts(candidate, since).await?;
+        let mut new = self.counts(candidate, since).await?;
+        if is_watch {
+            // No job of the other version at the same time shows whether the upstream is to blame.
+            new.upstream_failures = 0;
+        }
         let old = self.counts(&track.current, stable_since).await?;
         let elapsed = u64::try_from(now() - since).unwrap_or_default();
         let elapsed = Duration::from_secs(elapsed);

@@ -9,6 +9,7 @@ use crate::component::{Component, Pre};
 use crate::contract::{Description, Job, Model, Verification};
 use crate::cpu_meter::{CpuMeter, LastComputing};
 use crate::error::Error;
+use crate::guest_log::EngineLog;
 use crate::instance::{Edit, Instance};
 use crate::job_context::JobContext;
 use crate::limits::Limits;
@@ -112,10 +113,11 @@ impl<'a> Call<'a> {
             upstreams: self.settings.upstreams.clone(),
             image_hosts: self.settings.image_hosts.clone(),
             redactor: self.settings.redactor.clone(),
-            engine_log: self.component.log.clone(),
             call_usage: call_usage.clone(),
             last_computing: self.component.last_computing.clone(),
-            ..self.sandbox.call_setup(name, context, self.limits)
+            ..self
+                .sandbox
+                .call_setup(name, context, self.limits, self.component.log.clone())
         });
         let place = Place::default();
         state.place = self.keeps_place.then(|| place.clone());
@@ -194,7 +196,7 @@ pub async fn describe(
 ) -> Result<Description, Error> {
     let limits = Limits::describe();
     let context = JobContext::new("admission".to_owned());
-    let (state, driver) = State::new(sandbox.call_setup(file, &context, limits));
+    let (state, driver) = State::new(sandbox.call_setup(file, &context, limits, Arc::default()));
     let (meter, pre) = (state.cpu_meter(), pre.clone());
     let call = async move {
         Instance::new(&pre, state, Vec::new())
@@ -221,7 +223,12 @@ pub(crate) async fn describe_in_place(
     component: &Component,
 ) -> Result<Description, Error> {
     let context = JobContext::new("benchmark".to_owned());
-    let setup = sandbox.call_setup(&component.file, &context, Limits::describe());
+    let setup = sandbox.call_setup(
+        &component.file,
+        &context,
+        Limits::describe(),
+        component.log.clone(),
+    );
     let (state, driver) = State::new(setup);
     let meter = state.cpu_meter();
     let call = async {
@@ -240,6 +247,7 @@ impl Sandbox {
         engine: &'a str,
         context: &JobContext,
         limits: Limits,
+        engine_log: Arc<EngineLog>,
     ) -> CallSetup<'a> {
         CallSetup {
             engine,
@@ -249,7 +257,7 @@ impl Sandbox {
             redactor: Arc::default(),
             limits,
             audit: self.audit.clone(),
-            engine_log: Arc::default(),
+            engine_log,
             call_usage: Arc::default(),
             decoder: self.decoder.clone(),
             last_computing: LastComputing::unknown(),

@@ -25,7 +25,7 @@ impl Histogram {
         }
     }
 
-    /// The time that this share of all times does not exceed, such as 0.99; `None` if there are none.
+    /// The time that this share of all times does not exceed, such as 0.99; `None` without times.
     pub(super) fn quantile(&self, share: f64) -> Option<Duration> {
         let total: u64 = self.counts.iter().map(|count| u64::from(*count)).sum();
         #[expect(

@@ -75,7 +75,7 @@ mod tests {
         }
     }
 
-    /// The number of own failures of so many jobs that rolls a version back.
+    /// The number of own failures in this number of jobs that rolls a version back.
     fn own_failures_to_roll_back(jobs: u64, stable: &Counts) -> u64 {
         let mut failures = 0..=jobs;
         failures
@@ -83,7 +83,7 @@ mod tests {
             .unwrap()
     }
 
-    /// The probability of at least so many failures.
+    /// The probability of at least this number of failures.
     fn probability_of_at_least(failures: u64, jobs: u64, rate: f64) -> f64 {
         let mut of_exactly = vec![1.0];
         for _ in 0..jobs {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     /// The probability that a version with this rate of own failures is rolled back while it is judged after each of
-    /// so many jobs.
+    /// these jobs.
     fn probability_of_rollback(jobs: u64, rate: f64, stable: &Counts) -> f64 {
         // By the number of failures, of a version that was not rolled back.
         let mut of_exactly = vec![1.0];

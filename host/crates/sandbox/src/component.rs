@@ -35,8 +35,7 @@ pub struct Component {
 }
 
 impl Component {
-<<<<<<< HEAD
-    /// The same component with another grant, and the file that it names. Both share their code and the limits of their log.
+    /// The same component with another grant, and the file that the grant names. Both share their code and their log.
     #[must_use]
     pub fn with_grant(&self, grant: Grant) -> Self {
         Self {
@@ -53,10 +52,7 @@ impl Component {
         }
     }
 
-    /// The log of its calls. Whoever holds it does not hold the code.
-=======
     /// The log of its calls. It does not hold the component's code.
->>>>>>> figures
     #[must_use]
     pub fn log(&self) -> &Arc<EngineLog> {
         &self.log

@@ -100,6 +100,8 @@ pub struct Config {
     pub rollout: Strategy,
     /// `PINHOLE_WATCH_JOBS`: jobs after which a new version of an engine is not watched any more.
     pub watch_jobs: u64,
+    /// `PINHOLE_ENGINE_CASES`: the directory with conformance cases for new versions of engines.
+    pub engine_cases: Option<PathBuf>,
     /// What requests and jobs may hold of `PINHOLE_MEMORY_MIB`, the memory of the process. In bytes.
     pub memory_bytes: usize,
     /// `PINHOLE_METRICS_LISTEN`: where metrics are served. Without it, nothing is counted.
@@ -217,6 +219,7 @@ impl Config {
             clients: parse_client_rules(&environment)?,
             first_use: parse_first_use(&environment)?,
             rollout: parse_rollout(&environment)?,
+            engine_cases: environment.get("PINHOLE_ENGINE_CASES").map(PathBuf::from),
             watch_jobs: number("PINHOLE_WATCH_JOBS", MAX_WATCH_JOBS)?.unwrap_or(DEFAULT_WATCH_JOBS),
             audit: parse_audit(&environment)?,
             compiler: parse_compiler(&environment)?,

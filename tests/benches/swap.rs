@@ -49,26 +49,35 @@ fn main() {
     if arguments.iter().any(|argument| argument == "--test") {
         return;
     }
-    let share = if arguments.iter().any(|it| it == "--quick") { 10 } else { 1 };
+    let share = if arguments.iter().any(|it| it == "--quick") {
+        10
+    } else {
+        1
+    };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let upstream = FakeUpstream::json(200, json!({"data": [{"id": "gpt-image-1"}]})).await;
-        let verified = SwapBench::new(
-            "openai",
-            &[
-                ("IMAGES_OPENAI_API_BASE_URL", &upstream.url()),
-                ("IMAGES_OPENAI_API_KEY", "sk-bench"),
-            ],
-        );
-        let verified = verified.await;
+        let url = upstream.url();
+        let variables = [
+            ("IMAGES_OPENAI_API_BASE_URL", url.as_str()),
+            ("IMAGES_OPENAI_API_KEY", "sk-bench"),
+        ];
+        let verified = SwapBench::new("openai", &variables).await;
         println!("milliseconds: p50, p99");
-        verified.time_swaps("with the upstream's verification", TIMED_SWAPS / share).await;
+        verified
+            .time_swaps("with the upstream's verification", TIMED_SWAPS / share)
+            .await;
         drop(verified);
         let bench = SwapBench::new("sketch", &[]).await;
-        bench.time_swaps("without an upstream", TIMED_SWAPS / share).await;
+        bench
+            .time_swaps("without an upstream", TIMED_SWAPS / share)
+            .await;
         bench.swap_under_load(LOADED_SWAPS / share).await;
         drop(bench);
-        SwapBench::new("sketch", &[]).await.install_versions(VERSIONS / share).await;
+        SwapBench::new("sketch", &[])
+            .await
+            .install_versions(VERSIONS / share)
+            .await;
     });
 }
 
@@ -106,8 +115,8 @@ impl SwapBench {
         let install = Install {
             bytes: version,
             by: "bench".into(),
-            strategy: None,
             is_forced: true,
+            ..Install::default()
         };
         let started = Instant::now();
         self.releases().install(install).await.unwrap();
@@ -126,7 +135,10 @@ impl SwapBench {
             installs.push(self.swap_to(versions[number % 2].clone()).await);
             let started = Instant::now();
             let releases = self.releases();
-            releases.roll_back(self.engine, None, "", "bench").await.unwrap();
+            releases
+                .roll_back(self.engine, None, "", "bench")
+                .await
+                .unwrap();
             rollbacks.push(started.elapsed());
             self.swap_to(versions[number % 2].clone()).await;
         }
@@ -136,7 +148,10 @@ impl SwapBench {
     }
 
     async fn swap_under_load(&self, count: usize) {
-        let (done, jobs) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (done, jobs) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicUsize::new(0)),
+        );
         let body = json!({"prompt": "a hill", "size": "64x64"});
         let clients: Vec<_> = (0..CLIENTS)
             .map(|_| {
@@ -163,7 +178,10 @@ impl SwapBench {
             client.await.unwrap();
         }
         let jobs = jobs.load(Ordering::Relaxed);
-        println!("{count} swaps under {CLIENTS} jobs at once: {}; {jobs} jobs, 0 failed", spread(times));
+        println!(
+            "{count} swaps under {CLIENTS} jobs at once: {}; {jobs} jobs, 0 failed",
+            spread(times)
+        );
     }
 
     async fn install_versions(&self, count: usize) {
@@ -184,11 +202,17 @@ impl SwapBench {
 impl Footprint {
     fn now() -> Self {
         let status = fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
         let kb: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
         Self {
             resident_mb: kb / 1024,
-            mappings: fs::read_to_string("/proc/self/maps").unwrap().lines().count(),
+            mappings: fs::read_to_string("/proc/self/maps")
+                .unwrap()
+                .lines()
+                .count(),
             descriptors: fs::read_dir("/proc/self/fd").unwrap().count(),
         }
     }

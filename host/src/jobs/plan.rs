@@ -67,6 +67,18 @@ impl JobPlan {
         })
     }
 
+    /// A plan of the operator for this binding.
+    #[must_use]
+    pub fn of_operator(snapshot: Arc<Snapshot>, binding: Arc<Binding>) -> Self {
+        Self {
+            snapshot,
+            binding,
+            requester: Requester::operator(),
+            is_named: true,
+            alias: None,
+        }
+    }
+
     /// True if the engine stops its upstream when the job is cancelled.
     #[must_use]
     pub fn stops_upstream(&self) -> bool {

@@ -1,7 +1,7 @@
 //! The bytes of installed components: one file for each digest in the data directory.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use cap_std::fs::Dir;
@@ -10,7 +10,7 @@ use pinhole_ground::guard::{Guard, Refusal};
 use pinhole_sandbox::{MAX_COMPONENT_BYTES, digest};
 
 /// The directory in the data directory.
-pub(super) const DIRECTORY: &str = "components";
+const DIRECTORY: &str = "components";
 const SUFFIX: &str = ".wasm";
 
 /// The bytes of installed components, by digest.
@@ -62,6 +62,11 @@ impl ComponentBytes {
         }
         Ok(())
     }
+}
+
+/// The path of a stored component, for another process.
+pub(super) fn path(data: &Path, digest: &str) -> PathBuf {
+    data.join(DIRECTORY).join(file_name(digest))
 }
 
 fn file_name(digest: &str) -> String {

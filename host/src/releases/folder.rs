@@ -190,7 +190,6 @@ impl Releases {
         if let Err(refusal) = self.bytes.save(&digest, &bytes) {
             return self.reject(file, refusal).await;
         }
-        let _changes = self.changes.lock().await;
         self.decide_file(&file, component, size_bytes).await;
         self.remove_old_releases().await;
     }
@@ -210,22 +209,27 @@ impl Releases {
             })
     }
 
-    /// Decides about an admitted file. The caller holds the lock of changes.
+    /// Decides about an admitted file.
     pub(super) async fn decide_file(&self, file: &str, component: Component, size_bytes: usize) {
-        let candidate = Candidate {
-            component,
+        let mut candidate = Candidate {
+            component: Arc::new(component),
             size_bytes,
             file: file.to_owned(),
             by: String::new(),
             strategy: self.strategy,
             is_forced: false,
+            probe: None,
             steps: Vec::new(),
         };
-        let name = &candidate.component.declared.name;
-        let decided = match self.check_owner(file, name) {
-            Ok(()) => self.decide(candidate).await,
-            Err(refusal) => Err(ReleaseError::refused(file, refusal)),
+        let name = &candidate.component.declared.name.clone();
+        let decided = async {
+            self.check_owner(file, name)
+                .map_err(|refusal| ReleaseError::refused(file, refusal))?;
+            self.test(&mut candidate).await?;
+            let _changes = self.changes.lock().await;
+            self.decide(candidate).await
         };
+        let decided = decided.await;
         match decided {
             Ok(_) => self.lock().engines.rejected.retain(|it| it.file != file),
             Err(ReleaseError::Internal(error)) => {

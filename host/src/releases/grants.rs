@@ -1,5 +1,7 @@
 //! Approvals of an administrator, and single requests that are allowed or denied. They hold at once.
 
+use std::sync::Arc;
+
 use pinhole_ground::guard::Guard;
 use pinhole_sandbox::grant::{Grant, RequestRule, Right};
 
@@ -20,7 +22,6 @@ impl Releases {
         digest: Option<&str>,
         by: &str,
     ) -> Result<InstallReport, ReleaseError> {
-        let _changes = self.changes.lock().await;
         let rows = self.rows();
         let release = rows.parked(engine).cloned().or_else(|| {
             // A grant that cannot be read is given again to the current component.
@@ -61,18 +62,35 @@ impl Releases {
             .get(engine)
             .is_some_and(|track| track.current == release.digest);
         if is_current {
+            let _changes = self.changes.lock().await;
             return self.grant_again(release, grant, by).await;
         }
-        let candidate = Candidate {
-            component,
+        let mut candidate = Candidate {
+            component: Arc::new(component),
             size_bytes: usize::try_from(release.size_bytes).unwrap_or_default(),
             file: release.file.clone(),
             by: by.to_owned(),
             strategy: self.strategy,
             is_forced: false,
+            probe: None,
             steps: vec!["granted".to_owned()],
         };
-        let report = self.serve(candidate, grant).await;
+        self.test_within(&mut candidate, &grant).await?;
+        let _changes = self.changes.lock().await;
+        let is_same = |it: &ReleaseRow| it.digest == release.digest;
+        let denies = self
+            .rows()
+            .grant(engine)
+            .ok()
+            .flatten()
+            .unwrap_or_default()
+            .denies;
+        if !self.rows().parked(engine).is_some_and(is_same) || denies != grant.denies {
+            return Err(ReleaseError::Conflict(format!(
+                "engine {engine} was changed during the review: review it again"
+            )));
+        }
+        let report = self.serve(candidate, &grant).await;
         self.remove_old_releases().await;
         report
     }

@@ -295,7 +295,6 @@ impl EngineStart {
             });
             let Some(file) = file else { break };
             if let Some((component, size_bytes)) = self.undecided.remove(&file) {
-                let _changes = self.releases.changes.lock().await;
                 self.releases
                     .decide_file(&file, component, size_bytes)
                     .await;

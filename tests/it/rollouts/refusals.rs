@@ -30,7 +30,8 @@ async fn version_that_declares_more_waits_while_the_old_one_serves() {
         .await
         .unwrap();
     assert_eq!(fixture.serving(), digest(&more));
-    let rights = &releases.engines().get("hostile").unwrap().grant.allows;
+    let engines = releases.engines();
+    let rights = &engines.get("hostile").unwrap().grant.allows;
     assert!(rights.iter().any(|it| it.to_string() == "api POST /more/"));
 
     // Another one replaces the one that waits, and an abort drops it.

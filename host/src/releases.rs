@@ -260,8 +260,8 @@ impl Releases {
 
     /// Removes releases that are no longer kept, with their bytes.
     async fn remove_old_releases(&self) {
-        let rows = self.rows();
-        let removed = rows.superfluous_releases();
+        let before = self.rows();
+        let removed = before.superfluous_releases();
         if !removed.is_empty() {
             let change = EngineChange {
                 removed_releases: removed,
@@ -273,9 +273,19 @@ impl Releases {
             }
         }
         let rows = self.rows();
-        let is_used = |digest: &str| rows.keeps_bytes(digest);
-        if let Err(error) = self.bytes.remove_unused(is_used) {
-            tracing::warn!("{error:#}");
+        let is_kept = |digest: &str| {
+            let is_known = before.releases.contains_key(digest);
+            let is_known = is_known || rows.releases.contains_key(digest);
+            is_known.then(|| rows.keeps_bytes(digest))
+        };
+        match self.bytes.remove_unused(is_kept) {
+            Ok(removed) => {
+                let engines = self.engines();
+                for digest in &removed {
+                    engines.remove_compiled(digest);
+                }
+            }
+            Err(error) => tracing::warn!("{error:#}"),
         }
     }
 }

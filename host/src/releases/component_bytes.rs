@@ -2,9 +2,10 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, DirEntry};
 use pinhole_ground::data_dir;
 use pinhole_ground::guard::{Guard, Refusal};
 use pinhole_sandbox::{MAX_COMPONENT_BYTES, digest};
@@ -12,6 +13,8 @@ use pinhole_sandbox::{MAX_COMPONENT_BYTES, digest};
 /// The directory in the data directory.
 const DIRECTORY: &str = "components";
 const SUFFIX: &str = ".wasm";
+/// Time after which a component without a row is removed: its installation did not end.
+const ORPHAN_TIME: Duration = Duration::from_secs(3600);
 
 /// The bytes of installed components, by digest.
 pub(super) struct ComponentBytes(Dir);
@@ -50,18 +53,34 @@ impl ComponentBytes {
         Ok(bytes)
     }
 
-    /// Removes the components that `is_used` does not want.
-    pub(super) fn remove_unused(&self, is_used: impl Fn(&str) -> bool) -> Result<()> {
+    /// Removes the components that are not kept. Returns their digests. `is_kept` returns `None` for one that has no row:
+    /// it is kept for [`ORPHAN_TIME`], because it may be installed just now.
+    pub(super) fn remove_unused(
+        &self,
+        is_kept: impl Fn(&str) -> Option<bool>,
+    ) -> Result<Vec<String>> {
         let failure = || format!("cannot clean up {DIRECTORY} in the data directory");
+        let mut removed = Vec::new();
         for entry in self.0.entries().with_context(failure)? {
-            let name = entry.with_context(failure)?.file_name();
-            let digest = name.to_str().and_then(|name| name.strip_suffix(SUFFIX));
-            if digest.is_some_and(|digest| !is_used(digest)) {
+            let entry = entry.with_context(failure)?;
+            let name = entry.file_name();
+            let Some(digest) = name.to_str().and_then(|name| name.strip_suffix(SUFFIX)) else {
+                continue;
+            };
+            if !is_kept(digest).unwrap_or_else(|| is_young(&entry)) {
                 self.0.remove_file(&name).with_context(failure)?;
+                removed.push(digest.to_owned());
             }
         }
-        Ok(())
+        Ok(removed)
     }
+}
+
+/// True if a file was written a short time ago, or if that is unknown.
+fn is_young(entry: &DirEntry) -> bool {
+    let written = entry.metadata().and_then(|it| it.modified());
+    let age = written.map(|written| SystemTime::now().duration_since(written.into_std()));
+    !matches!(age, Ok(Ok(age)) if age > ORPHAN_TIME)
 }
 
 /// The path of a stored component, for another process.
@@ -97,8 +116,15 @@ mod tests {
         // Storing it repairs the file.
         bytes.save(&name, b"one").unwrap();
         assert_eq!(bytes.read(&name).unwrap(), b"one");
-        bytes.remove_unused(|_| true).unwrap();
-        bytes.remove_unused(|_| false).unwrap();
+        for kept in [Some(true), None] {
+            assert!(bytes.remove_unused(|_| kept).unwrap().is_empty());
+        }
+        let old = std::time::SystemTime::now() - 2 * ORPHAN_TIME;
+        let file = std::fs::File::open(path(data.path(), &name)).unwrap();
+        file.set_modified(old).unwrap();
+        assert_eq!(bytes.remove_unused(|_| None).unwrap(), [name.clone()]);
+        bytes.save(&name, b"one").unwrap();
+        assert_eq!(bytes.remove_unused(|_| Some(false)).unwrap(), [name.clone()]);
         assert!(bytes.read(&name).is_err());
     }
 }

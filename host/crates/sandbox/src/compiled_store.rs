@@ -117,6 +117,20 @@ impl CompiledStore {
         component
     }
 
+    /// Removes a component's code of all configurations. Running calls keep theirs.
+    pub(crate) fn remove(&self, digest: &str) {
+        let Ok(entries) = self.directory.entries() else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let is_of_digest = name.to_str().is_some_and(|name| name.starts_with(digest));
+            if is_of_digest {
+                self.directory.remove_file(&name).ok();
+            }
+        }
+    }
+
     /// Removes the oldest code while there is too much of it, but not this one.
     fn remove_oldest(&self, saved: &FileNames) {
         let Ok(entries) = self.directory.entries() else {

@@ -138,6 +138,11 @@ impl Engines {
         admit_compiled(&self.sandbox, file, digest).await
     }
 
+    /// Removes the compiled code of a component that is not kept any more.
+    pub fn remove_compiled(&self, digest: &str) {
+        self.sandbox.compiled.remove(digest);
+    }
+
     /// Lets a component serve under its name, for all users.
     pub fn insert(&mut self, component: Arc<Component>) {
         let name = component.declared.name.clone();

@@ -155,7 +155,7 @@ async fn record_engine(store: &Store, jobs: &Jobs) {
 pub async fn open_releases(config: &Config) -> Result<Arc<Releases>> {
     let data = data_dir::create(&config.data)?;
     let directory_use = match data_dir::lock_holder(&data) {
-        Some(_) => DirectoryUse::Ignore,
+        Some(_) => DirectoryUse::Inspect,
         None => DirectoryUse::Install,
     };
     let store = Store::open(&config.data).await?;

@@ -180,6 +180,9 @@ impl Releases {
             .await
             .context("cannot write the engines to the database")?;
         if !is_written {
+            if let Ok(rows) = Rows::load(&self.store).await {
+                self.lock().rows = rows;
+            }
             return Err(ReleaseError::Conflict(
                 "the engine was changed meanwhile: try again".to_owned(),
             ));

@@ -1,5 +1,6 @@
 //! New versions of an engine in a running server: installed, watched, rolled back, and taken from the directory.
 
+mod crashes;
 mod directory;
 mod refusals;
 

@@ -124,7 +124,10 @@ mod tests {
         file.set_modified(old).unwrap();
         assert_eq!(bytes.remove_unused(|_| None).unwrap(), [name.clone()]);
         bytes.save(&name, b"one").unwrap();
-        assert_eq!(bytes.remove_unused(|_| Some(false)).unwrap(), [name.clone()]);
+        assert_eq!(
+            bytes.remove_unused(|_| Some(false)).unwrap(),
+            [name.clone()]
+        );
         assert!(bytes.read(&name).is_err());
     }
 }

@@ -242,7 +242,7 @@ impl Releases {
     }
 
     /// Fails if another file of the directory has the engine's name.
-    fn check_owner(&self, file: &str, engine: &str) -> Result<(), Refusal> {
+    pub(super) fn check_owner(&self, file: &str, engine: &str) -> Result<(), Refusal> {
         let rows = self.rows();
         let Some(track) = rows.tracks.get(engine) else {
             return Ok(());

@@ -312,11 +312,13 @@ impl Releases {
                 "serves a part of the users, and is watched",
             ),
         };
-        let (name, version) = (&component.declared.name, &component.declared.version);
-        tracing::info!(
-            "engine {name}: version {version} (sha256:{}) serves",
-            component.digest
-        );
+        if !is_first {
+            let (name, version) = (&component.declared.name, &component.declared.version);
+            tracing::info!(
+                "engine {name}: version {version} (sha256:{}) serves",
+                component.digest
+            );
+        }
         let mut steps = candidate.steps;
         steps.push(text.to_owned());
         Ok(report(&component, state, steps))

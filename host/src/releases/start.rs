@@ -44,6 +44,7 @@ pub struct EngineStart {
     undecided: BTreeMap<String, (Component, usize)>,
     /// The engines that had a grant before this start.
     granted_before: BTreeSet<String>,
+    directory_use: DirectoryUse,
     is_done: bool,
 }
 
@@ -67,8 +68,8 @@ enum Source {
 pub enum DirectoryUse {
     /// New and changed files are installed.
     Install,
-    /// A server runs and decides about them.
-    Ignore,
+    /// A server runs and decides about them. Files that it refuses are reported.
+    Inspect,
 }
 
 impl EngineStart {
@@ -90,15 +91,16 @@ impl EngineStart {
             compiling: FuturesUnordered::new(),
             undecided: BTreeMap::new(),
             granted_before,
+            directory_use,
             is_done: false,
         };
-        let files = match directory_use {
-            DirectoryUse::Install => start.read_files().await?,
-            DirectoryUse::Ignore => BTreeMap::new(),
-        };
+        let files = start.read_files(directory_use).await?;
         start.load_tracks().await?;
         for (file, bytes) in files {
-            start.add_file(file, bytes).await;
+            match directory_use {
+                DirectoryUse::Install => start.add_file(file, bytes).await,
+                DirectoryUse::Inspect => start.inspect_file(file, bytes).await,
+            }
         }
         let default = config.environment.get(ENGINE).unwrap_or("sketch");
         let is_default = |work: &Work| work.label.strip_suffix(".wasm") == Some(default);
@@ -150,7 +152,10 @@ impl EngineStart {
 
     /// Reads the files of the directory that are to be decided, and repairs stored components from files with the same
     /// bytes.
-    async fn read_files(&mut self) -> Result<BTreeMap<String, Vec<u8>>> {
+    async fn read_files(
+        &mut self,
+        directory_use: DirectoryUse,
+    ) -> Result<BTreeMap<String, Vec<u8>>> {
         let (files, refused) = self.releases.list_directory()?;
         for (file, refusal) in refused {
             self.releases.lock().engines.reject(file, refusal);
@@ -163,6 +168,9 @@ impl EngineStart {
                 }
                 Err(refusal) => self.releases.lock().engines.reject(file, refusal),
             }
+        }
+        if directory_use == DirectoryUse::Inspect {
+            return Ok(read);
         }
         let rows = self.releases.rows();
         let is_serving = |digest: &str| {
@@ -267,6 +275,19 @@ impl EngineStart {
         }
     }
 
+    /// A file that the server may have refused.
+    async fn inspect_file(&mut self, file: String, bytes: Vec<u8>) {
+        if self.releases.is_decided(&file, &digest(&bytes)) {
+            return;
+        }
+        let admitted = self.releases.engines().admit(&file, bytes).await;
+        let checked = admitted
+            .and_then(|component| self.releases.check_owner(&file, &component.declared.name));
+        if let Err(refusal) = checked {
+            self.releases.lock().engines.reject(file, refusal);
+        }
+    }
+
     /// Admits a component in a task of its own.
     fn admission(&self, work: Work) -> BoxFuture<'static, (Work, Result<Component, Refusal>)> {
         let releases = self.releases.clone();
@@ -300,7 +321,8 @@ impl EngineStart {
                     .await;
             }
         }
-        if self.queue.is_empty() && self.compiling.is_empty() && self.undecided.is_empty() {
+        let is_empty = self.compiling.is_empty() && self.undecided.is_empty();
+        if self.queue.is_empty() && is_empty {
             self.complete().await?;
         }
         Ok(())
@@ -325,6 +347,9 @@ impl EngineStart {
             return Ok(());
         }
         self.is_done = true;
+        if self.directory_use == DirectoryUse::Inspect {
+            return Ok(());
+        }
         let rows = self.releases.rows();
         for file in rows.files.keys() {
             if !self.releases.directory.exists(file) {

@@ -183,9 +183,7 @@ impl Releases {
             if let Ok(rows) = Rows::load(&self.store).await {
                 self.lock().rows = rows;
             }
-            return Err(ReleaseError::Conflict(
-                "the engine was changed meanwhile: try again".to_owned(),
-            ));
+            return Err(ReleaseError::Moved);
         }
         let rows = Rows::load(&self.store).await.unwrap_or(next);
         {

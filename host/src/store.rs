@@ -78,6 +78,9 @@ const MAX_CONNECTIONS: u32 = 8;
 /// Page cache of each connection in bytes. The operating system caches the rest.
 const CACHE_BYTES: usize = 128 << 10;
 
+/// The file that is locked while tables are migrated.
+const MIGRATION_LOCK: &str = "pinhole.db-migration";
+
 /// The database. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -111,6 +114,7 @@ impl Store {
             .busy_timeout(BUSY_TIMEOUT);
         let directory = data_dir::open(data).with_context(name_database)?;
         let identities = IdentityCache::open(&directory)?;
+        let lock_directory = directory.try_clone().with_context(name_database)?;
         let ballast = Ballast::new(directory);
         let pool = SqlitePoolOptions::new()
             .max_connections(MAX_CONNECTIONS)
@@ -119,10 +123,16 @@ impl Store {
             .connect_with(options)
             .await
             .with_context(name_database)?;
+        // Migrations of SQLite do not exclude each other.
+        let locked = tokio::task::spawn_blocking(move || {
+            data_dir::wait_for_lock(&lock_directory, MIGRATION_LOCK)
+        });
+        let migration_lock = locked.await?.with_context(name_database)?;
         migrations::migrator()
             .run(&pool)
             .await
             .with_context(name_database)?;
+        drop(migration_lock);
         let connect_options = pool.connect_options();
         Ok(Self {
             searches: Arc::new(SearchPool::new(&connect_options)),

@@ -12,9 +12,12 @@ pub enum ReleaseError {
     /// remedy.
     #[error("{subject} {}", .refusal.reason)]
     Refused { subject: String, refusal: Refusal },
-    /// Another change came first, or the state of the engine does not allow it.
+    /// The state of the engine does not allow it.
     #[error("{0}")]
     Conflict(String),
+    /// Another change came first.
+    #[error("the engine was changed meanwhile: try again")]
+    Moved,
     #[error(transparent)]
     Internal(#[from] anyhow::Error),
 }

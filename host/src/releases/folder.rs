@@ -13,7 +13,7 @@ use pinhole_ground::guard::{Guard, Refusal};
 use pinhole_sandbox::{Component, RejectedFile, digest, list_components, read_component};
 use tokio::time::Instant;
 
-use super::install::Candidate;
+use super::install::{Candidate, InstallReport};
 use super::{ReleaseError, Releases, history};
 use crate::store::{EngineChange, ReleaseState};
 
@@ -23,6 +23,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const QUIET_TIME: Duration = Duration::from_millis(500);
 /// Time after which an incomplete or a missing file counts.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Attempts to install a file while other processes change its engine.
+const MAX_ATTEMPTS: usize = 3;
 
 /// The files of the last look.
 #[derive(Default)]
@@ -211,25 +214,14 @@ impl Releases {
 
     /// Decides about an admitted file.
     pub(super) async fn decide_file(&self, file: &str, component: Component, size_bytes: usize) {
-        let mut candidate = Candidate {
-            component: Arc::new(component),
-            size_bytes,
-            file: file.to_owned(),
-            by: String::new(),
-            strategy: self.strategy,
-            is_forced: false,
-            probe: None,
-            steps: Vec::new(),
-        };
-        let name = &candidate.component.declared.name.clone();
-        let decided = async {
-            self.check_owner(file, name)
-                .map_err(|refusal| ReleaseError::refused(file, refusal))?;
-            self.test(&mut candidate).await?;
-            let _changes = self.changes.lock().await;
-            self.decide(candidate).await
-        };
-        let decided = decided.await;
+        let component = Arc::new(component);
+        let mut decided = self.try_file(file, &component, size_bytes).await;
+        for _ in 1..MAX_ATTEMPTS {
+            if !matches!(decided, Err(ReleaseError::Moved)) {
+                break;
+            }
+            decided = self.try_file(file, &component, size_bytes).await;
+        }
         match decided {
             Ok(_) => self.lock().engines.rejected.retain(|it| it.file != file),
             Err(ReleaseError::Internal(error)) => {
@@ -239,6 +231,29 @@ impl Releases {
             }
             Err(error) => self.reject(file.to_owned(), error.into_refusal()).await,
         }
+    }
+
+    async fn try_file(
+        &self,
+        file: &str,
+        component: &Arc<Component>,
+        size_bytes: usize,
+    ) -> Result<InstallReport, ReleaseError> {
+        self.check_owner(file, &component.declared.name)
+            .map_err(|refusal| ReleaseError::refused(file, refusal))?;
+        let mut candidate = Candidate {
+            component: component.clone(),
+            size_bytes,
+            file: file.to_owned(),
+            by: String::new(),
+            strategy: self.strategy,
+            is_forced: false,
+            probe: None,
+            steps: Vec::new(),
+        };
+        self.test(&mut candidate).await?;
+        let _changes = self.changes.lock().await;
+        self.decide(candidate).await
     }
 
     /// Fails if another file of the directory has the engine's name.

@@ -167,7 +167,7 @@ async fn change_by_another_process_is_noticed() {
     };
     assert!(store.change_engine(&change).await.unwrap());
     let refused = fixture.install(hostile("again")).await.unwrap_err();
-    assert!(matches!(refused, ReleaseError::Conflict(_)), "{refused:?}");
+    assert!(matches!(refused, ReleaseError::Moved), "{refused:?}");
     assert_eq!(fixture.serving(), digest(&hostile("plain")));
     assert_eq!(fixture.generate("picture").await.0, 200);
     // The next attempt knows the change.

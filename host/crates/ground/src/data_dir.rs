@@ -26,7 +26,7 @@ const OTHERS_WRITE: u32 = 0o022;
 /// The directories that the server creates in its data directory.
 const OWN_DIRECTORIES: [&str; 4] = ["compiled", "files", "grants", "spool"];
 
-/// A locked data directory. Dropping it, or the end of the process, unlocks it.
+/// A lock on a file. Dropping it, or the end of the process, unlocks it.
 #[derive(Debug)]
 pub struct DataLock {
     _file: File,
@@ -111,6 +111,15 @@ pub fn lock(dir: &Dir) -> Result<DataLock> {
     }
     file.set_len(0)?;
     write!(file, "{}", std::process::id())?;
+    Ok(DataLock { _file: file })
+}
+
+/// Waits until no other process holds this lock, and holds it until it is dropped.
+pub fn wait_for_lock(dir: &Dir, name: &str) -> std::io::Result<DataLock> {
+    let mut options = private_file();
+    options.read(true).write(true).create(true);
+    let file = dir.open_with(name, &options)?.into_std();
+    file.lock()?;
     Ok(DataLock { _file: file })
 }
 

@@ -21,7 +21,9 @@
 //!
 //! A component serves only within a grant that is stored together with its digest, and its bytes are stored.
 
+mod changes;
 mod component_bytes;
+mod details;
 mod error;
 mod folder;
 mod grants;
@@ -34,6 +36,7 @@ mod self_test;
 mod start;
 mod status;
 mod track;
+mod update;
 pub mod verdict;
 mod watch;
 
@@ -50,16 +53,23 @@ use pinhole_sandbox::{Component, Engines, Rollout};
 
 use crate::config::{Config, FirstUse, Strategy};
 use crate::store::{EngineChange, HistoryRow, ReleaseRow, ReleaseState, Store, TrackRow};
+use changes::Announcements;
 use component_bytes::ComponentBytes;
 use folder::SeenFiles;
 use rows::{Rows, file_label};
 use verdict::Rules;
 
+pub use changes::EngineEvent;
+pub use details::{
+    BindingDetails, DeclaredRight, EngineDetails, GrantedComponent, HistoryEntry, PendingComponent,
+    RightState, ServingComponent, UpstreamDetails,
+};
 pub use error::ReleaseError;
 pub use install::{Install, InstallReport};
 pub use publisher::Publisher;
 pub use start::{DirectoryUse, EngineStart};
 pub use status::{EngineList, EngineStatus, RejectedEngineFile, VersionStatus};
+pub use update::UpdateReport;
 
 /// Releases of an engine that are kept, besides those that serve.
 const KEPT_RELEASES: usize = 5;
@@ -78,6 +88,7 @@ pub struct Releases {
     state: Mutex<State>,
     seen: Mutex<SeenFiles>,
     publisher: OnceLock<Publisher>,
+    announcements: Announcements,
 }
 
 struct State {
@@ -122,6 +133,7 @@ impl Releases {
             }),
             seen: Mutex::default(),
             publisher: OnceLock::new(),
+            announcements: Announcements::default(),
         })
     }
 
@@ -198,6 +210,7 @@ impl Releases {
         if let Some(prepared) = prepared {
             prepared.publish();
         }
+        self.announce(&change);
         Ok(())
     }
 

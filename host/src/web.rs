@@ -17,6 +17,8 @@ mod chats;
 mod client_files;
 mod client_ip;
 mod connections;
+mod control;
+mod engines;
 mod error;
 mod events;
 mod extractors;
@@ -67,6 +69,7 @@ use json_body::JsonLimits;
 pub use chat::{MAX_COMPLETION_BODY_BYTES, MAX_RESPONSES};
 pub use chats::MAX_CHAT_BYTES;
 pub use connections::serve;
+pub use control::serve_commands;
 pub use source_images::MAX_EDIT_BODY_BYTES;
 
 /// Length of a request body, in bytes, unless a route has its own limit.
@@ -94,6 +97,7 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(audit::routes())
         .merge(chat::routes())
         .merge(chats::routes())
+        .merge(engines::routes())
         .merge(events::routes())
         .merge(files::routes())
         .merge(images::routes())

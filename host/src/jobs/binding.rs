@@ -121,6 +121,25 @@ impl Binding {
         self.generate_defaults.model.as_deref()
     }
 
+    /// The size of jobs that name none, if a setting does: `WxH` or `auto`.
+    #[must_use]
+    pub fn default_size(&self) -> Option<&str> {
+        self.generate_defaults.size.as_deref()
+    }
+
+    /// Why it cannot generate with its settings, for the operator. `None` if it can.
+    #[must_use]
+    pub fn unready_reason(&self) -> Option<String> {
+        let settings = match self.generate_settings() {
+            Ok(settings) => settings,
+            Err(error) => return Some(error.to_string()),
+        };
+        if let Err(error) = self.require_upstream(settings) {
+            return Some(error.to_string());
+        }
+        settings.problem.as_ref().map(|it| it.message.clone())
+    }
+
     /// The engine's name.
     #[must_use]
     pub fn engine(&self) -> &str {

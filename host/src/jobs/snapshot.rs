@@ -1,5 +1,7 @@
 //! Snapshots of the settings and the bindings that follow from them.
 
+mod uses;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

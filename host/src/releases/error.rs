@@ -30,6 +30,17 @@ impl ReleaseError {
         }
     }
 
+    /// Fails if there are settings that need an engine, which is to be removed.
+    pub fn refuse_if_needed(engine: &str, settings: &[String]) -> Result<(), Self> {
+        if settings.is_empty() {
+            return Ok(());
+        }
+        let settings = settings.join(", ");
+        Err(Self::Conflict(format!(
+            "engine {engine} is needed by {settings}: change that first, or force it"
+        )))
+    }
+
     /// The refusal of a file of the engine directory. The reason follows the file's name.
     pub(super) fn into_refusal(self) -> Refusal {
         match self {

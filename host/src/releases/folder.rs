@@ -20,7 +20,7 @@ use crate::store::{EngineChange, ReleaseState};
 /// Time between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Time for which a file must not change before it is read.
-const QUIET_TIME: Duration = Duration::from_millis(500);
+pub(super) const QUIET_TIME: Duration = Duration::from_millis(500);
 /// Time after which an incomplete or a missing file counts.
 const PATIENCE: Duration = Duration::from_secs(10);
 

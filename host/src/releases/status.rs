@@ -101,7 +101,9 @@ impl Releases {
         Ok(status)
     }
 
-    fn status_of(&self, engine: &str) -> EngineStatus {
+    /// The versions of one engine; none if it is unknown.
+    #[must_use]
+    pub fn status_of(&self, engine: &str) -> EngineStatus {
         let rows = self.rows();
         let track = rows.tracks.get(engine);
         let mut versions: Vec<_> = rows.releases_of(engine);

@@ -16,6 +16,7 @@ use pinhole_ground::memory::MemoryFull;
 use pinhole_sandbox as sandbox;
 use pinhole_sandbox::contract::ErrorKind;
 
+use crate::releases::ReleaseError;
 use crate::store::{SearchError, Trouble};
 use crate::{accounts, files, jobs};
 
@@ -360,6 +361,19 @@ impl From<accounts::Error> for ApiError {
             _ => {}
         }
         api
+    }
+}
+
+/// An engine that was not changed.
+impl From<ReleaseError> for ApiError {
+    fn from(error: ReleaseError) -> Self {
+        let status = match &error {
+            ReleaseError::Internal(ours) => return Self::internal(ours),
+            ReleaseError::Unknown(_) => StatusCode::NOT_FOUND,
+            ReleaseError::Refused { .. } => StatusCode::BAD_REQUEST,
+            ReleaseError::Conflict(_) => StatusCode::CONFLICT,
+        };
+        Self::new(status, error.to_string())
     }
 }
 

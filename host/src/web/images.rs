@@ -79,7 +79,7 @@ impl StoredImage {
 
 /// A model of an engine.
 #[derive(Serialize, ToSchema)]
-struct ImageModel {
+pub(super) struct ImageModel {
     id: String,
     name: String,
 }
@@ -229,7 +229,7 @@ async fn store_images(
 }
 
 /// The error of a job in Open WebUI's format. If the server shuts down, it is 503 as in all APIs.
-fn bracketed(error: jobs::Error) -> ApiError {
+pub(super) fn bracketed(error: jobs::Error) -> ApiError {
     if error.is_shutdown() {
         return error.into();
     }

@@ -75,7 +75,7 @@ impl JsonBody {
         let limits = extensions.get().copied().unwrap_or(JsonLimits::FORM);
         let memory = RequestMemory::of(extensions)?;
         let mut lease = memory.share().request();
-        let text = read_text(request, limits.max_bytes, &mut lease).await?;
+        let text = read_bytes(request, limits.max_bytes, &mut lease).await?;
         let checked = compute(text.len(), || limits.bounds.check(&text));
         let values = checked.map_err(|refusal| {
             let detail = format!("the JSON body is too large: {refusal}");
@@ -133,7 +133,8 @@ impl JsonBody {
     }
 }
 
-async fn read_text(
+/// Reads a body of at most this length, counted in the lease.
+pub(super) async fn read_bytes(
     request: Request,
     max_bytes: usize,
     lease: &mut MemoryLease,

@@ -42,6 +42,11 @@ impl From<ChangeError> for ApiError {
     }
 }
 
+/// The routes for commands on the control socket.
+pub(super) fn effective_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(effective::effective))
+}
+
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(list, update))

@@ -223,6 +223,8 @@ guards! {
     DataLock = "data-lock",
     /// The files of the data directory are accessible to their owner only.
     PrivateFiles = "private-files",
+    /// The control socket of the server serves the server's own user and root only.
+    ControlPeer = "control-peer",
     // Limits of a call.
     /// All memories and tables of a call together have a limited size.
     Memory = "memory",

@@ -1,0 +1,316 @@
+//! The engines that a command inspects and changes: those of the running server, or without one those of the data
+//! directory.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use http::Method;
+use pinhole::app;
+use pinhole::config::{Config, Strategy};
+use pinhole::control::CommandLine;
+use pinhole::jobs::Snapshot;
+use pinhole::releases::{
+    EngineDetails, EngineList, EngineStatus, HistoryEntry, Install, InstallReport, ReleaseError,
+    Releases, UpdateReport,
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::control_client::{CommandError, ControlClient, NOTHING, Payload, engine_path};
+use super::{CommandEngines, FAILED, MissingData, WRONG_USE};
+
+/// The engines of the running server, or of a data directory without one.
+pub(crate) enum EngineControl {
+    Server(ControlClient),
+    Directory(Box<CommandEngines>),
+}
+
+/// The engine that generates by default, and why.
+#[derive(Deserialize)]
+pub(crate) struct DefaultEngine {
+    pub(crate) engine: String,
+    pub(crate) reason: String,
+}
+
+impl From<ReleaseError> for CommandError {
+    fn from(error: ReleaseError) -> Self {
+        let code = match &error {
+            ReleaseError::Unknown(_) => WRONG_USE,
+            _ => FAILED,
+        };
+        let message = match &error {
+            ReleaseError::Internal(ours) => format!("{ours:#}"),
+            other => other.to_string(),
+        };
+        Self { message, code }
+    }
+}
+
+impl EngineControl {
+    /// Prints which data directory is used.
+    pub(crate) async fn open(config: &Config, missing: MissingData) -> Result<Self> {
+        if let Some(server) = ControlClient::of_running_server(config) {
+            eprintln!("data directory: {}", config.data.display());
+            return Ok(Self::Server(server));
+        }
+        let engines = CommandEngines::open(config, missing).await?;
+        Ok(Self::Directory(Box::new(engines)))
+    }
+
+    pub(crate) async fn list(&self) -> Result<EngineList, CommandError> {
+        /// The part of the response that only administrators get.
+        #[derive(Deserialize)]
+        struct Listed {
+            releases: EngineList,
+        }
+        match self {
+            Self::Server(server) => {
+                let Listed { releases } = server.get("/api/v1/engines").await?;
+                Ok(releases)
+            }
+            Self::Directory(directory) => Ok(directory.releases.list()),
+        }
+    }
+
+    /// The engines of this list in detail.
+    pub(crate) async fn details_of_all(
+        &self,
+        list: &EngineList,
+    ) -> Result<Vec<EngineDetails>, CommandError> {
+        let names = list.engines.iter().map(|it| &it.name);
+        let mut details = Vec::new();
+        match self {
+            Self::Server(server) => {
+                for name in names {
+                    details.push(server.get(&engine_path(name, "")).await?);
+                }
+            }
+            Self::Directory(directory) => {
+                let snapshot = directory.snapshot().await?;
+                for name in names {
+                    details.push(directory.releases.details(name, &snapshot)?);
+                }
+            }
+        }
+        Ok(details)
+    }
+
+    pub(crate) async fn details(&self, engine: &str) -> Result<EngineDetails, CommandError> {
+        match self {
+            Self::Server(server) => server.get(&engine_path(engine, "")).await,
+            Self::Directory(directory) => {
+                let snapshot = directory.snapshot().await?;
+                Ok(directory.releases.details(engine, &snapshot)?)
+            }
+        }
+    }
+
+    pub(crate) async fn default_engine(&self) -> Result<DefaultEngine, CommandError> {
+        /// The part of the settings that is printed.
+        #[derive(Deserialize)]
+        struct Effective {
+            generation: DefaultEngine,
+        }
+        match self {
+            Self::Server(server) => {
+                let Effective { generation } = server.get("/api/v1/settings/effective").await?;
+                Ok(generation)
+            }
+            Self::Directory(directory) => {
+                let settings = &directory.snapshot().await?.settings;
+                Ok(DefaultEngine {
+                    engine: settings.engine.clone(),
+                    reason: settings.engine_reason.to_string(),
+                })
+            }
+        }
+    }
+
+    pub(crate) async fn history(&self, engine: &str) -> Result<Vec<HistoryEntry>, CommandError> {
+        match self {
+            Self::Server(server) => server.get(&engine_path(engine, "history")).await,
+            Self::Directory(directory) => {
+                let entries = directory.releases.history(engine).await?;
+                Ok(entries.into_iter().map(HistoryEntry::from).collect())
+            }
+        }
+    }
+
+    pub(crate) async fn install(
+        &self,
+        bytes: Vec<u8>,
+        strategy: Option<Strategy>,
+        is_forced: bool,
+    ) -> Result<InstallReport, CommandError> {
+        match self {
+            Self::Server(server) => {
+                let strategy = strategy.map_or(String::new(), |it| format!("&strategy={}", it.name()));
+                let path = format!("/api/v1/engines/install?force={is_forced}{strategy}");
+                let payload: Payload<'_, ()> = Payload::Component(bytes);
+                server.send(Method::POST, &path, payload).await
+            }
+            Self::Directory(directory) => {
+                let install = Install {
+                    bytes,
+                    by: by(),
+                    strategy,
+                    is_forced,
+                };
+                Ok(directory.releases.install(install).await?)
+            }
+        }
+    }
+
+    pub(crate) async fn roll_back(
+        &self,
+        engine: &str,
+        to: Option<&str>,
+        why: &str,
+    ) -> Result<EngineStatus, CommandError> {
+        match self {
+            Self::Server(server) => {
+                let body = json!({"to": to, "why": why});
+                server.post(&engine_path(engine, "rollback"), &body).await
+            }
+            Self::Directory(directory) => {
+                let releases = &directory.releases;
+                releases.roll_back(engine, to, why, &by()).await?;
+                Ok(releases.status_of(engine))
+            }
+        }
+    }
+
+    pub(crate) async fn set_pinned(
+        &self,
+        engine: &str,
+        is_pinned: bool,
+    ) -> Result<EngineStatus, CommandError> {
+        match self {
+            Self::Server(server) => {
+                let action = if is_pinned { "pin" } else { "unpin" };
+                act(server, engine, action).await
+            }
+            Self::Directory(directory) => {
+                let releases = &directory.releases;
+                releases.set_pinned(engine, is_pinned, &by()).await?;
+                Ok(releases.status_of(engine))
+            }
+        }
+    }
+
+    pub(crate) async fn promote(&self, engine: &str) -> Result<EngineStatus, CommandError> {
+        match self {
+            Self::Server(server) => act(server, engine, "promote").await,
+            Self::Directory(directory) => {
+                directory.releases.promote(engine, &by()).await?;
+                Ok(directory.releases.status_of(engine))
+            }
+        }
+    }
+
+    pub(crate) async fn abort(&self, engine: &str) -> Result<EngineStatus, CommandError> {
+        match self {
+            Self::Server(server) => act(server, engine, "abort").await,
+            Self::Directory(directory) => {
+                directory.releases.abort(engine, &by()).await?;
+                Ok(directory.releases.status_of(engine))
+            }
+        }
+    }
+
+    pub(crate) async fn remove(
+        &self,
+        engine: &str,
+        is_forced: bool,
+    ) -> Result<EngineStatus, CommandError> {
+        match self {
+            Self::Server(server) => {
+                let path = engine_path(engine, "");
+                let path = format!("{path}?force={is_forced}");
+                server.send(Method::DELETE, &path, NOTHING).await
+            }
+            Self::Directory(directory) => {
+                if !is_forced {
+                    let needs = directory.snapshot().await?.settings_that_need(engine);
+                    ReleaseError::refuse_if_needed(engine, &needs)?;
+                }
+                directory.releases.remove(engine, &by()).await?;
+                Ok(directory.releases.status_of(engine))
+            }
+        }
+    }
+
+    /// Grants the component with this digest what it declares.
+    pub(crate) async fn approve(
+        &self,
+        engine: &str,
+        digest: &str,
+    ) -> Result<InstallReport, CommandError> {
+        match self {
+            Self::Server(server) => {
+                let body = json!({"digest": digest});
+                server.post(&engine_path(engine, "grant"), &body).await
+            }
+            Self::Directory(directory) => {
+                let releases = &directory.releases;
+                Ok(releases.approve(engine, Some(digest), &by()).await?)
+            }
+        }
+    }
+
+    pub(crate) async fn change_requests(
+        &self,
+        engine: &str,
+        allow: &[String],
+        deny: &[String],
+    ) -> Result<(), CommandError> {
+        match self {
+            Self::Server(server) => {
+                let body = json!({"allow": allow, "deny": deny});
+                let path = engine_path(engine, "requests");
+                let _: EngineDetails = server.post(&path, &body).await?;
+                Ok(())
+            }
+            Self::Directory(directory) => {
+                let releases = &directory.releases;
+                Ok(releases.change_requests(engine, allow, deny, &by()).await?)
+            }
+        }
+    }
+}
+
+impl CommandEngines {
+    /// The bindings that follow from the engines and the settings.
+    pub(crate) async fn snapshot(&self) -> Result<Arc<Snapshot>> {
+        Ok(self.jobs().await?.0.snapshot())
+    }
+}
+
+/// Looks at the engine directory now.
+pub(crate) async fn update(config: &Config) -> Result<UpdateReport, CommandError> {
+    if let Some(server) = ControlClient::of_running_server(config) {
+        eprintln!("data directory: {}", config.data.display());
+        return server
+            .send(Method::POST, "/api/v1/engines/update", NOTHING)
+            .await;
+    }
+    // Opening the engines looks at the directory.
+    let before: Arc<Releases> = app::open_stored_releases(config).await?;
+    let before = before.list();
+    let after = CommandEngines::open(config, MissingData::Create).await?;
+    Ok(UpdateReport::between(&before, after.releases.list()))
+}
+
+async fn act(
+    server: &ControlClient,
+    engine: &str,
+    action: &str,
+) -> Result<EngineStatus, CommandError> {
+    let path = engine_path(engine, action);
+    server.send(Method::POST, &path, NOTHING).await
+}
+
+/// Who changes an engine, in its history.
+fn by() -> String {
+    CommandLine::of_this_process().name()
+}

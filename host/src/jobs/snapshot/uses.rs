@@ -1,0 +1,72 @@
+//! Which bindings a requester gets, and which settings need an engine.
+
+use std::sync::Arc;
+
+use super::{FALLBACKS, Snapshot};
+use crate::jobs::binding::{BINDINGS, Binding};
+use crate::jobs::model_alias::ALIASES;
+use crate::jobs::plan::Operation;
+use crate::jobs::requester::Requester;
+use crate::settings::{ChoiceReason, EDIT_ENGINE, ENGINE};
+
+impl Snapshot {
+    /// The bindings that the requester may use, by name: of an engine with two versions the one that they get.
+    pub fn usable_bindings<'a>(
+        &'a self,
+        requester: &'a Requester,
+    ) -> impl Iterator<Item = &'a Arc<Binding>> {
+        let usable = self.usable(requester);
+        usable.map(|binding| self.version_for(binding, requester))
+    }
+
+    /// The name of the binding that a job of this requester gets without naming one. `None` if the operation is disabled
+    /// or there is none.
+    #[must_use]
+    pub fn default_binding(&self, operation: Operation, requester: &Requester) -> Option<&str> {
+        let (settings, edit) = (&self.settings, &self.settings.edit);
+        let (is_enabled, default) = match operation {
+            Operation::Generate => (settings.enabled, &settings.engine),
+            Operation::Edit => (edit.enabled, &edit.engine),
+        };
+        if !is_enabled {
+            return None;
+        }
+        let chosen = self.choose(None, requester, default).ok()?;
+        Some(&chosen.name)
+    }
+
+    /// The settings that need an engine, for a person: those that name it or one of its bindings.
+    #[must_use]
+    pub fn settings_that_need(&self, engine: &str) -> Vec<String> {
+        let is_of_engine = |name: &str| {
+            self.binding(name)
+                .map_or(name == engine, |binding| binding.engine() == engine)
+        };
+        let is_named = |reason: &ChoiceReason| {
+            matches!(
+                reason,
+                ChoiceReason::Environment { .. } | ChoiceReason::Stored { .. }
+            )
+        };
+        let (settings, edit) = (&self.settings, &self.settings.edit);
+        let mut needs = Vec::new();
+        for (variable, name, reason) in [
+            (ENGINE, &settings.engine, &settings.engine_reason),
+            (EDIT_ENGINE, &edit.engine, &edit.engine_reason),
+        ] {
+            if is_named(reason) && is_of_engine(name) {
+                needs.push(variable.to_owned());
+            }
+        }
+        let fallbacks = self.fallbacks.iter().filter(|name| is_of_engine(name));
+        needs.extend(fallbacks.map(|name| format!("{FALLBACKS} ({name})")));
+        let aliases = self.aliases.iter();
+        let aliases = aliases.filter(|(_, alias)| is_of_engine(&alias.binding));
+        needs.extend(aliases.map(|(name, _)| format!("{ALIASES} ({name})")));
+        let named = self
+            .bindings()
+            .filter(|it| it.engine() == engine && it.name != engine);
+        needs.extend(named.map(|binding| format!("{BINDINGS} ({})", binding.name)));
+        needs
+    }
+}

@@ -1,5 +1,6 @@
 //! The handles that a request may use, opened once from the [`Config`].
 
+mod engine_events;
 mod maintenance;
 mod settings_change;
 
@@ -162,6 +163,15 @@ pub async fn open_releases(config: &Config) -> Result<Arc<Releases>> {
     let (audit, decoder) = (AuditLog::default(), Decoder::default());
     let start = EngineStart::new(config, store, audit, decoder, directory_use).await?;
     start.finish().await
+}
+
+/// The engines of a data directory without its engine directory: what the last server or command left.
+pub async fn open_stored_releases(config: &Config) -> Result<Arc<Releases>> {
+    let store = Store::open(&config.data).await?;
+    let (audit, decoder) = (AuditLog::default(), Decoder::default());
+    let directory_use = DirectoryUse::Ignore;
+    let start = EngineStart::new(config, store, audit, decoder, directory_use).await?;
+    Ok(start.releases)
 }
 
 /// The configuration with the stored settings, for commands that start no server.

@@ -3,12 +3,18 @@
 mod allocator;
 pub(crate) mod compile;
 pub(crate) mod config;
+mod control_client;
 pub(crate) mod doctor;
-pub(crate) mod engine_grant;
-pub(crate) mod engine_list;
-pub(crate) mod engine_models;
-pub(crate) mod engine_test;
-pub(crate) mod engine_verify;
+pub(crate) mod engine;
+mod engine_changes;
+mod engine_control;
+mod engine_grant;
+mod engine_list;
+mod engine_models;
+mod engine_show;
+mod engine_test;
+mod engine_text;
+mod engine_verify;
 pub(crate) mod files_sweep;
 mod first_key;
 pub(crate) mod generate;
@@ -17,11 +23,13 @@ pub(crate) mod serve;
 pub(crate) mod user;
 
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use pinhole::app;
 use pinhole::config::Config;
 use pinhole::jobs::{Error, Jobs};
+use pinhole::releases::Releases;
 use pinhole_ground::data_dir;
 use pinhole_images::Decoder;
 use serde::Serialize;
@@ -38,6 +46,14 @@ enum MissingData {
     Create,
     /// Uses a temporary one.
     Temporary,
+}
+
+/// The engines of a data directory without a server.
+struct CommandEngines {
+    config: Config,
+    releases: Arc<Releases>,
+    /// Removed at the end.
+    temporary: Option<TempDir>,
 }
 
 /// The engines with the settings that a server has, without an audit log.
@@ -93,19 +109,38 @@ fn usable_cache(config: &Config) -> Option<std::path::PathBuf> {
     Some(cache)
 }
 
-impl CommandJobs {
+impl CommandEngines {
+    /// Opens the engines. New files of the engine directory are installed, unless a server does so.
     async fn open(config: &Config, missing: MissingData) -> Result<Self> {
         let CommandConfig { config, temporary } = CommandConfig::new(config, missing)?;
-        let engines = app::open_releases(&config).await?.engines();
-        for warning in config.warnings(&engines) {
+        Ok(Self {
+            releases: app::open_releases(&config).await?,
+            config,
+            temporary,
+        })
+    }
+
+    /// The engines with their settings, and the configuration that has them.
+    async fn jobs(&self) -> Result<(Jobs, Config)> {
+        let engines = self.releases.engines();
+        let config = self.config.with_engine_files(&engines, None)?;
+        let config = app::load_stored_settings(&config).await?;
+        let jobs = Jobs::new(&config, engines, Decoder::default()).await?;
+        Ok((jobs, config))
+    }
+}
+
+impl CommandJobs {
+    async fn open(config: &Config, missing: MissingData) -> Result<Self> {
+        let engines = CommandEngines::open(config, missing).await?;
+        for warning in engines.config.warnings(&engines.releases.engines()) {
             eprintln!("pinhole: warning: {warning}");
         }
-        let config = config.with_engine_files(&engines, None)?;
-        let config = app::load_stored_settings(&config).await?;
+        let (jobs, config) = engines.jobs().await?;
         Ok(Self {
-            jobs: Jobs::new(&config, engines, Decoder::default()).await?,
+            jobs,
             config,
-            _temporary: temporary,
+            _temporary: engines.temporary,
         })
     }
 }

@@ -17,12 +17,11 @@ use pinhole_conformance::CapturedLog;
 use commands::compile::{self, Compile};
 use commands::config::{self, ConfigCommand};
 use commands::doctor::{self, Doctor};
-use commands::engine_grant::{self, EngineGrant};
-use commands::engine_test::{self, EngineTest};
+use commands::engine::{self, EngineCommand};
 use commands::generate::{self, Generate};
 use commands::key::{self, KeyCommand};
 use commands::user::{self, UserCommand};
-use commands::{FAILED, engine_list, engine_models, engine_verify, files_sweep, serve};
+use commands::{FAILED, files_sweep, serve};
 use logging::LogMode;
 
 /// The exit code of a shell's command that a closed pipe stops.
@@ -66,7 +65,7 @@ enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
-    /// Inspect, approve and test engines
+    /// Install, replace, inspect, approve and test engines, also while the server runs
     Engine {
         #[command(subcommand)]
         command: EngineCommand,
@@ -100,36 +99,6 @@ enum FilesCommand {
         #[arg(long)]
         confirm: bool,
     },
-}
-
-#[derive(Subcommand)]
-enum EngineCommand {
-    /// List the engines with their abilities, upstreams and problems, and the rejected files
-    List {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// List an engine's models (id and display name)
-    Models {
-        /// Engine to use [default: the engine of the settings]
-        engine: Option<String>,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Check an engine's settings and its upstream, and show where the values of a job go
-    Verify {
-        /// Engine to use [default: the engine of the settings]
-        engine: Option<String>,
-        /// Print one JSON object
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show the permissions that an engine declares, and grant them
-    Grant(EngineGrant),
-    /// Run an engine's conformance cases against a component
-    Test(EngineTest),
 }
 
 fn main() -> ExitCode {
@@ -200,17 +169,7 @@ async fn run(command: Command, config: Config, lines: CapturedLog) -> Result<u8>
         } => files_sweep::sweep(&config, confirm).await.map(|()| 0),
         Command::User { command } => user::run(&config, command).await,
         Command::Key { command } => key::run(&config, command).await,
-        Command::Engine { command } => match command {
-            EngineCommand::List { json } => engine_list::list(&config, json).await.map(|()| 0),
-            EngineCommand::Models { engine, json } => {
-                engine_models::models(&config, engine.as_deref(), json).await
-            }
-            EngineCommand::Verify { engine, json } => {
-                engine_verify::verify(&config, engine.as_deref(), json).await
-            }
-            EngineCommand::Grant(arguments) => engine_grant::grant(&config, arguments).await,
-            EngineCommand::Test(arguments) => engine_test::test(&config, arguments, lines).await,
-        },
+        Command::Engine { command } => engine::run(&config, command, lines).await,
     }
 }
 

@@ -23,6 +23,8 @@ pub const MAX_ALL_LISTENERS: usize = 10_000;
 pub const PROGRESS: &str = "pinhole:progress";
 /// The language model's text so far. Replaces the previous event of this kind of its message.
 pub const COMPLETION: &str = "chat:completion";
+/// An engine has changed. For administrators. Open WebUI's clients ignore this kind.
+pub const ENGINE: &str = "pinhole:engine";
 /// Events were lost. The client must reload what it shows.
 pub const GAP: &str = "pinhole:gap";
 

@@ -121,7 +121,12 @@ impl ControlClient {
         path: &str,
         payload: Payload<'_, B>,
     ) -> Result<(StatusCode, Bytes)> {
-        let failure = || format!("no response from the running server (process {})", self.process);
+        let failure = || {
+            format!(
+                "no response from the running server (process {})",
+                self.process
+            )
+        };
         let (media_type, body) = match payload {
             Payload::Json(value) => ("application/json", serde_json::to_vec(value)?),
             Payload::Component(bytes) => ("application/wasm", bytes),

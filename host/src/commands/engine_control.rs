@@ -144,7 +144,8 @@ impl EngineControl {
     ) -> Result<InstallReport, CommandError> {
         match self {
             Self::Server(server) => {
-                let strategy = strategy.map_or(String::new(), |it| format!("&strategy={}", it.name()));
+                let strategy =
+                    strategy.map_or(String::new(), |it| format!("&strategy={}", it.name()));
                 let path = format!("/api/v1/engines/install?force={is_forced}{strategy}");
                 let payload: Payload<'_, ()> = Payload::Component(bytes);
                 server.send(Method::POST, &path, payload).await

@@ -1,21 +1,16 @@
 //! `pinhole engine grant`: shows the permissions that an engine declares, and grants them.
 
-use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 
 use anyhow::Result;
 use clap::Args;
-use pinhole::app;
 use pinhole::config::Config;
-use pinhole::config::FirstUse;
-use pinhole::releases::Releases;
-use pinhole_sandbox::grant::Right;
-use pinhole_sandbox::{Component, Engines, PendingApproval};
+use pinhole::releases::{EngineDetails, RightState};
+use serde_json::json;
 
-use super::{CommandConfig, FAILED, MissingData, WRONG_USE};
-
-/// Who changes a grant, in the history.
-const BY: &str = "command line";
+use super::control_client::CommandError;
+use super::engine_control::EngineControl;
+use super::{FAILED, MissingData, WRONG_USE, print_json};
 
 #[derive(Args)]
 pub(crate) struct EngineGrant {
@@ -30,76 +25,66 @@ pub(crate) struct EngineGrant {
     /// Deny a request that the engine declares (repeatable)
     #[arg(long, value_name = "UPSTREAM METHOD PREFIX")]
     deny: Vec<String>,
-}
-
-/// The components of one engine.
-#[derive(Clone, Copy)]
-struct Components<'a> {
-    served: Option<&'a Component>,
-    pending: Option<&'a PendingApproval>,
+    /// Print JSON; grants only with --yes
+    #[arg(long)]
+    json: bool,
 }
 
 /// Shows the permissions and makes the requested change. Returns the exit code.
-pub(crate) async fn grant(config: &Config, arguments: EngineGrant) -> Result<u8> {
+pub(crate) async fn grant(config: &Config, arguments: EngineGrant) -> Result<u8, CommandError> {
     let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let missing = if arguments.yes || is_terminal {
         MissingData::Create
     } else {
         MissingData::Temporary
     };
-    let CommandConfig { config, .. } = &CommandConfig::new(config, missing)?;
-    // Opening the engines must grant nothing.
-    let config = Config {
-        first_use: FirstUse::Explicit,
-        ..config.clone()
-    };
-    let releases = app::open_releases(&config).await?;
-    let engines = releases.engines();
-    let name = &arguments.engine;
-    let components = Components {
-        served: engines.get(name).map(|component| &**component),
-        pending: engines.pending.iter().find(|it| it.engine == *name),
-    };
-    if components.served.is_none() && components.pending.is_none() {
-        eprintln!(
-            "pinhole: unknown engine {name}: {}",
-            known_engines(&engines)
-        );
-        return Ok(WRONG_USE);
+    let control = EngineControl::open(config, missing).await?;
+    let EngineGrant {
+        engine,
+        yes,
+        allow,
+        deny,
+        json,
+    } = &arguments;
+    if !allow.is_empty() || !deny.is_empty() {
+        let changed = control.change_requests(engine, allow, deny).await;
+        changed.map_err(|error| CommandError {
+            code: WRONG_USE,
+            ..error
+        })?;
+        if *json {
+            print_json(&control.details(engine).await?.rights)?;
+        } else {
+            print_changes(allow, deny);
+        }
+        return Ok(0);
     }
-    if !arguments.allow.is_empty() || !arguments.deny.is_empty() {
-        let EngineGrant { allow, deny, .. } = &arguments;
-        return Ok(
-            match releases.change_requests(name, allow, deny, BY).await {
-                Ok(()) => {
-                    print_changes(allow, deny);
-                    0
-                }
-                Err(error) => {
-                    eprintln!("pinhole: {error}");
-                    WRONG_USE
-                }
-            },
-        );
+    let details = control.details(engine).await?;
+    if !json {
+        print_rights(&details);
     }
-    print_rights(&releases, name, components)?;
-    let Some(pending) = components.pending else {
-        println!("nothing to grant");
+    let Some(pending) = &details.pending else {
+        if *json {
+            print_json(&json!({"granted": null, "rights": details.rights}))?;
+        } else {
+            println!("nothing to grant");
+        }
         return Ok(0);
     };
-    if !arguments.yes && !confirm()? {
+    if !yes && *json {
+        print_json(&json!({"pending": pending, "rights": details.rights}))?;
         return Ok(FAILED);
     }
-    match releases.approve(name, Some(&pending.digest), BY).await {
-        Ok(_) => {
-            println!("granted");
-            Ok(0)
-        }
-        Err(error) => {
-            eprintln!("pinhole: {error}");
-            Ok(FAILED)
-        }
+    if !yes && !confirm()? {
+        return Ok(FAILED);
     }
+    let report = control.approve(engine, &pending.digest).await?;
+    if *json {
+        print_json(&json!({"granted": report, "rights": details.rights}))?;
+    } else {
+        println!("granted; version {} serves", report.version);
+    }
+    Ok(0)
 }
 
 fn print_changes(allow: &[String], deny: &[String]) {
@@ -112,66 +97,30 @@ fn print_changes(allow: &[String], deny: &[String]) {
     println!("changed");
 }
 
-/// The names of all engines and the rejected files, for the error about an unknown engine.
-fn known_engines(engines: &Engines) -> String {
-    let mut names: BTreeSet<&str> = engines
-        .admitted()
-        .map(|component| component.description.name.as_str())
-        .collect();
-    names.extend(engines.pending.iter().map(|it| it.engine.as_str()));
-    let mut text = if names.is_empty() {
-        "there are no engines".to_owned()
-    } else {
-        let names: Vec<_> = names.into_iter().collect();
-        format!("use one of {}", names.join(", "))
-    };
-    for rejected in &engines.rejected {
-        text.push_str(&format!("; {} {}", rejected.file, rejected.reason));
-    }
-    text
-}
-
 /// Prints a line for each right: `=` is declared and granted, `+` is declared and not granted, `!` is
 /// declared and denied, `-` is granted and no longer declared.
-fn print_rights(releases: &Releases, name: &str, components: Components<'_>) -> Result<()> {
-    let grant = releases.grant(name).unwrap_or_default();
-    let declared = match components {
-        Components {
-            pending: Some(pending),
-            ..
-        } => &pending.declared_rights,
-        Components {
-            served: Some(served),
-            ..
-        } => &served.declared_rights,
-        Components { .. } => return Ok(()),
-    };
-    println!("engine {name}");
-    if grant.digest.is_empty() {
-        println!("  granted   nothing");
-    } else {
-        println!("  granted   sha256:{} ({})", grant.digest, grant.file);
+fn print_rights(details: &EngineDetails) {
+    println!("engine {}", details.engine.name);
+    match &details.granted {
+        Some(granted) => println!("  granted   sha256:{} ({})", granted.digest, granted.file),
+        None => println!("  granted   nothing"),
     }
-    if let Some(pending) = components.pending {
+    if let Some(pending) = &details.pending {
         println!("  pending   sha256:{} ({})", pending.digest, pending.file);
-        if let Some(previous) = &pending.previous_engine {
+        if !pending.previous_engine.is_empty() {
+            let previous = &pending.previous_engine;
             println!("  previous  engine {previous}, in the same file");
         }
     }
-    for right in declared.union(&grant.allows) {
-        let includes = |rights: &BTreeSet<Right>| rights.iter().any(|it| it.includes(right));
-        let mark = if !declared.contains(right) {
-            '-'
-        } else if includes(&grant.denies) {
-            '!'
-        } else if includes(&grant.allows) {
-            '='
-        } else {
-            '+'
+    for right in &details.rights {
+        let mark = match right.state {
+            RightState::Granted => '=',
+            RightState::New => '+',
+            RightState::Denied => '!',
+            RightState::Unused => '-',
         };
-        println!("{mark} {right}");
+        println!("{mark} {}", right.right);
     }
-    Ok(())
 }
 
 /// Asks for confirmation. Without a terminal, prints how to confirm.

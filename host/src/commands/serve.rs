@@ -11,14 +11,16 @@ use axum::Router;
 use axum::routing::get;
 use pinhole::app::{self, App};
 use pinhole::config::{Config, ListenAddress};
+use pinhole::control;
 use pinhole::jobs::Snapshot;
 use pinhole::releases::EngineStart;
 use pinhole::settings::Settings;
 use pinhole::web;
 use pinhole_ground::audit::RefusalKind;
+use pinhole_ground::data_dir::DataLock;
 use pinhole_ground::guard::HAS_SWITCHES;
 use pinhole_ground::metrics::Metrics;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -57,13 +59,14 @@ pub(crate) async fn serve(config: &Config, listen: &ListenAddress) -> Result<()>
         None => None,
     };
     // Held until the process ends.
-    let _lock = app::lock_data_dir(config)?;
+    let lock = app::lock_data_dir(config)?;
     let (app, engine_start) = App::start(config).await?;
     let app = Arc::new(app);
     // From here on, a signal stops the server in order.
     let shutdown_requested = shutdown_signal();
     let key_line = first_key::create(&app, &config.data).await?;
     warn_about_disk(&app)?;
+    let commands = listen_for_commands(config, &lock);
     print_start(config, &app, address, &key_line)?;
     let mib = app.memory.max_bytes() >> 20;
     tracing::info!("requests and jobs may hold {mib} MiB of the memory of PINHOLE_MEMORY_MIB");
@@ -77,6 +80,7 @@ pub(crate) async fn serve(config: &Config, listen: &ListenAddress) -> Result<()>
         );
     }
     tokio::spawn(app.clone().maintain());
+    tokio::spawn(app.clone().announce_engine_changes());
     tokio::spawn(app.store.clone().index_texts());
     tokio::spawn(return_memory(app.clone()));
     // Stops with the process. The next start repeats an interrupted sweep.
@@ -92,7 +96,7 @@ pub(crate) async fn serve(config: &Config, listen: &ListenAddress) -> Result<()>
         shutdown_requested.await;
         Ok(())
     };
-    run(listener, app, stopped).await
+    run(listener, commands, app, stopped).await
 }
 
 /// Returns the memory of calls to the system while none runs.
@@ -125,10 +129,14 @@ async fn add_engines(config: Config, app: Arc<App>, start: EngineStart) -> Resul
 /// why it stopped.
 async fn run(
     listener: TcpListener,
+    commands: Option<UnixListener>,
     app: Arc<App>,
     stopped: impl Future<Output = Result<()>>,
 ) -> Result<()> {
     let shutdown = CancellationToken::new();
+    if let Some(commands) = commands {
+        tokio::spawn(web::serve_commands(commands, app.clone(), shutdown.clone()));
+    }
     let mut reason = Ok(());
     let mut serving = std::pin::pin!(web::serve(listener, app.clone(), shutdown.clone()));
     let timeout = async {
@@ -152,6 +160,17 @@ async fn run(
     };
     tokio::join!(app.jobs.shut_down(), responses);
     reason
+}
+
+/// Listens for commands of this machine. Without that, the server works.
+fn listen_for_commands(config: &Config, lock: &DataLock) -> Option<UnixListener> {
+    control::listen(&config.data, lock)
+        .inspect_err(|error| {
+            tracing::warn!(
+                "`pinhole engine` cannot reach this server: {error:#}; use another data directory, or the HTTP API"
+            );
+        })
+        .ok()
 }
 
 /// A terminal that closes, or a tool that expects a reload, must not end the server.

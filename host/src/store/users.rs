@@ -27,6 +27,16 @@ pub struct UserProfile {
 }
 
 impl Store {
+    /// The ids of administrators, the oldest first.
+    pub async fn administrators(&self, limit: u32) -> sqlx::Result<Vec<String>> {
+        sqlx::query_scalar(
+            "SELECT id FROM users WHERE role = 'admin' ORDER BY created_at, id LIMIT $1",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await
+    }
+
     /// A page of all users in the order of their creation, and the number of all users.
     pub async fn users(&self, limit: u32, offset: u64) -> sqlx::Result<(Vec<UserProfile>, i64)> {
         let rows = sqlx::query(

@@ -1,6 +1,11 @@
 //! Text from outside, made safe to print.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use crate::guard::Guard;
+
+/// The last second of the year 9999, since 1970.
+const MAX_SECS: u64 = 253_402_300_799;
 
 /// Cuts the text to `max` bytes and removes what a terminal would obey or a reader could not see.
 ///
@@ -26,6 +31,15 @@ pub fn plain(text: &str, max: usize) -> String {
 #[must_use]
 pub fn is_plain(text: &str, max: usize) -> bool {
     plain(text, max) == text
+}
+
+/// A time in UTC, such as `2026-11-30 17:52:00`. `secs` are seconds since 1970.
+#[must_use]
+pub fn utc_time(secs: i64) -> String {
+    let secs = u64::try_from(secs).unwrap_or_default();
+    let since = Duration::from_secs(secs.min(MAX_SECS));
+    let text = humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string();
+    text.replace('T', " ").trim_end_matches('Z').to_owned()
 }
 
 /// Bytes as lower-case hexadecimal digits.

@@ -1,0 +1,208 @@
+//! `pinhole engine`: the engines of a server, their versions and permissions.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Subcommand, ValueEnum};
+use pinhole::config::{Config, Strategy};
+use pinhole_conformance::CapturedLog;
+
+use super::control_client::CommandError;
+use super::engine_changes::{self, Change};
+use super::engine_grant::{self, EngineGrant};
+use super::engine_test::{self, EngineTest};
+use super::{engine_list, engine_models, engine_show, engine_verify};
+
+#[derive(Subcommand)]
+pub(crate) enum EngineCommand {
+    /// List the engines with the versions that serve or wait, and the rejected files
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show an engine: versions, abilities, upstreams, permissions and problems
+    Show {
+        /// Name of the engine
+        engine: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what happened to an engine, newest first
+    History {
+        /// Name of the engine
+        engine: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Install a component file: a new engine, or a new version of one
+    Install {
+        /// Component file
+        file: PathBuf,
+        /// How it replaces the version that serves [default: PINHOLE_ROLLOUT]
+        #[arg(long, value_name = "STRATEGY")]
+        strategy: Option<StrategyName>,
+        /// Install a version that was rolled back, or replace a pinned one
+        #[arg(long)]
+        force: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look at the engine directory now, also at files that were rejected
+    Update {
+        /// Print only these engines
+        engines: Vec<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let an earlier version of an engine serve again
+    Rollback {
+        /// Name of the engine
+        engine: String,
+        /// Digest of the version, or its beginning [default: the version before]
+        #[arg(long, value_name = "DIGEST")]
+        to: Option<String>,
+        /// Reason, for the history
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        why: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let all users have the new version of an engine, and watch it no longer
+    Promote(Target),
+    /// Drop the new version of an engine: the one that is watched, or waits for approval
+    Abort(Target),
+    /// Ignore new files of an engine, until it is unpinned
+    Pin(Target),
+    /// Let files of the engine directory replace the engine again
+    Unpin(Target),
+    /// Stop an engine; its permissions, newest versions and history stay
+    Remove {
+        /// Name of the engine
+        engine: String,
+        /// Stop it also if a setting needs it
+        #[arg(long)]
+        force: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the permissions that an engine declares, and grant them
+    Grant(EngineGrant),
+    /// List an engine's models (id and display name)
+    Models {
+        /// Engine to use [default: the engine of the settings]
+        engine: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check an engine's settings and its upstream, and show where the values of a job go
+    Verify {
+        /// Engine to use [default: the engine of the settings]
+        engine: Option<String>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run an engine's conformance cases against a component
+    Test(EngineTest),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Target {
+    /// Name of the engine
+    engine: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How a version replaces another one.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum StrategyName {
+    /// All users get it at once, and it is rolled back if it fails
+    Watch,
+    /// A growing share of users gets it
+    Canary,
+}
+
+impl From<StrategyName> for Strategy {
+    fn from(name: StrategyName) -> Self {
+        match name {
+            StrategyName::Watch => Self::Watch,
+            StrategyName::Canary => Self::Canary,
+        }
+    }
+}
+
+/// Runs the command. Returns the exit code.
+pub(crate) async fn run(config: &Config, command: EngineCommand, lines: CapturedLog) -> Result<u8> {
+    let code = match command {
+        EngineCommand::Models { engine, json } => {
+            return engine_models::models(config, engine.as_deref(), json).await;
+        }
+        EngineCommand::Verify { engine, json } => {
+            return engine_verify::verify(config, engine.as_deref(), json).await;
+        }
+        EngineCommand::Test(arguments) => {
+            return engine_test::test(config, arguments, lines).await;
+        }
+        EngineCommand::List { json } => engine_list::list(config, json).await,
+        EngineCommand::Show { engine, json } => engine_show::show(config, &engine, json).await,
+        EngineCommand::History { engine, json } => {
+            engine_show::history(config, &engine, json).await
+        }
+        EngineCommand::Grant(arguments) => engine_grant::grant(config, arguments).await,
+        EngineCommand::Install {
+            file,
+            strategy,
+            force,
+            json,
+        } => {
+            let strategy = strategy.map(Strategy::from);
+            engine_changes::install(config, &file, strategy, force, json).await
+        }
+        EngineCommand::Update { engines, json } => {
+            engine_changes::update(config, &engines, json).await
+        }
+        EngineCommand::Rollback {
+            engine,
+            to,
+            why,
+            json,
+        } => engine_changes::change(config, &engine, Change::RollBack { to, why }, json).await,
+        EngineCommand::Promote(Target { engine, json }) => {
+            engine_changes::change(config, &engine, Change::Promote, json).await
+        }
+        EngineCommand::Abort(Target { engine, json }) => {
+            engine_changes::change(config, &engine, Change::Abort, json).await
+        }
+        EngineCommand::Pin(Target { engine, json }) => {
+            engine_changes::change(config, &engine, Change::Pin, json).await
+        }
+        EngineCommand::Unpin(Target { engine, json }) => {
+            engine_changes::change(config, &engine, Change::Unpin, json).await
+        }
+        EngineCommand::Remove {
+            engine,
+            force,
+            json,
+        } => {
+            let change = Change::Remove { is_forced: force };
+            engine_changes::change(config, &engine, change, json).await
+        }
+    };
+    match code {
+        Ok(code) => Ok(code),
+        Err(CommandError { message, code }) => {
+            eprintln!("pinhole: {message}");
+            Ok(code)
+        }
+    }
+}

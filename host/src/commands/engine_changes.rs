@@ -1,0 +1,154 @@
+//! The commands that change which version of an engine serves.
+
+use std::path::Path;
+
+use anyhow::Context;
+use pinhole::config::{Config, Strategy};
+use pinhole::releases::{EngineStatus, InstallReport, UpdateReport};
+use pinhole_ground::data_dir;
+use pinhole_sandbox::MAX_COMPONENT_BYTES;
+use tokio::time::Instant;
+
+use super::control_client::CommandError;
+use super::engine_control::{EngineControl, update as look_now};
+use super::engine_text::{label, serving, state};
+use super::{FAILED, MissingData, WRONG_USE, print_json};
+
+/// A change of an engine.
+pub(crate) enum Change {
+    RollBack { to: Option<String>, why: String },
+    Promote,
+    Abort,
+    Pin,
+    Unpin,
+    Remove { is_forced: bool },
+}
+
+/// Installs a component file. Returns the exit code.
+pub(crate) async fn install(
+    config: &Config,
+    file: &Path,
+    strategy: Option<Strategy>,
+    is_forced: bool,
+    as_json: bool,
+) -> Result<u8, CommandError> {
+    let max_bytes = MAX_COMPONENT_BYTES as usize;
+    let read = data_dir::read_whole(file, max_bytes)
+        .with_context(|| format!("cannot read the component {}", file.display()));
+    let bytes = read.map_err(|error| CommandError {
+        message: format!("{error:#}"),
+        code: WRONG_USE,
+    })?;
+    if bytes.len() > max_bytes {
+        return Err(CommandError {
+            message: format!(
+                "{} is longer than {MAX_COMPONENT_BYTES} bytes, which a component may have",
+                file.display()
+            ),
+            code: FAILED,
+        });
+    }
+    let control = EngineControl::open(config, MissingData::Create).await?;
+    let report = control.install(bytes, strategy, is_forced).await?;
+    if as_json {
+        print_json(&report)?;
+    } else {
+        print_report(&report);
+    }
+    Ok(0)
+}
+
+/// Prints what became of a component, a line for each step.
+fn print_report(report: &InstallReport) {
+    println!("{} {}", report.engine, report.version);
+    for step in &report.steps {
+        println!("  {step}");
+    }
+}
+
+/// Looks at the engine directory now. Prints these engines, or all that have changed. Returns the exit code.
+pub(crate) async fn update(
+    config: &Config,
+    engines: &[String],
+    as_json: bool,
+) -> Result<u8, CommandError> {
+    let UpdateReport {
+        mut changed,
+        mut rejected,
+    } = look_now(config).await?;
+    if !engines.is_empty() {
+        changed.retain(|it| engines.contains(&it.name));
+        rejected.retain(|it| {
+            let name = it.file.strip_suffix(".wasm").unwrap_or(&it.file);
+            engines.iter().any(|engine| engine == name)
+        });
+    }
+    let code = if rejected.is_empty() { 0 } else { FAILED };
+    if as_json {
+        print_json(&UpdateReport { changed, rejected })?;
+        return Ok(code);
+    }
+    if changed.is_empty() {
+        println!("nothing has changed");
+    }
+    for engine in &changed {
+        print_newest(engine);
+    }
+    for file in &rejected {
+        println!("rejected: {} {}", file.file, file.reason);
+    }
+    Ok(code)
+}
+
+/// Prints the state of the newest version.
+fn print_newest(engine: &EngineStatus) {
+    match engine.versions.first() {
+        Some(newest) => println!(
+            "{}: {}: {}",
+            engine.name,
+            label(newest),
+            state(engine, newest)
+        ),
+        None => println!("{}: no versions", engine.name),
+    }
+}
+
+/// Changes an engine. Returns the exit code.
+pub(crate) async fn change(
+    config: &Config,
+    engine: &str,
+    change: Change,
+    as_json: bool,
+) -> Result<u8, CommandError> {
+    let control = EngineControl::open(config, MissingData::Create).await?;
+    let start = Instant::now();
+    let status = match &change {
+        Change::RollBack { to, why } => control.roll_back(engine, to.as_deref(), why).await,
+        Change::Promote => control.promote(engine).await,
+        Change::Abort => control.abort(engine).await,
+        Change::Pin => control.set_pinned(engine, true).await,
+        Change::Unpin => control.set_pinned(engine, false).await,
+        Change::Remove { is_forced } => control.remove(engine, *is_forced).await,
+    }?;
+    let elapsed_ms = start.elapsed().as_millis();
+    if as_json {
+        print_json(&status)?;
+        return Ok(0);
+    }
+    let version = serving(&status).map(label);
+    let serves = match version {
+        Some(version) => version,
+        None => "no version".to_owned(),
+    };
+    match change {
+        Change::RollBack { .. } => println!("{engine}: {serves} serves again ({elapsed_ms} ms)"),
+        Change::Promote => println!("{engine}: {serves} serves, and is not watched any more"),
+        Change::Abort => println!("{engine}: dropped; {serves} serves"),
+        Change::Pin => println!("{engine}: pinned; {serves} serves"),
+        Change::Unpin => println!("{engine}: not pinned; {serves} serves"),
+        Change::Remove { .. } => {
+            println!("{engine}: removed; its permissions, newest versions and history are kept");
+        }
+    }
+    Ok(0)
+}

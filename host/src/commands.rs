@@ -28,12 +28,13 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use pinhole::app;
 use pinhole::config::Config;
-use pinhole::jobs::{Error, Jobs};
+use pinhole::jobs::{Error, Jobs, Snapshot};
 use pinhole::releases::Releases;
 use pinhole_ground::data_dir;
 use pinhole_images::Decoder;
 use serde::Serialize;
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 /// Exit code: a valid request failed.
 pub(crate) const FAILED: u8 = 1;
@@ -52,6 +53,7 @@ enum MissingData {
 struct CommandEngines {
     config: Config,
     releases: Arc<Releases>,
+    snapshot: OnceCell<Arc<Snapshot>>,
     /// Removed at the end.
     temporary: Option<TempDir>,
 }
@@ -115,14 +117,24 @@ impl CommandEngines {
         let CommandConfig { config, temporary } = CommandConfig::new(config, missing)?;
         Ok(Self {
             releases: app::open_releases(&config).await?,
+            snapshot: OnceCell::new(),
             config,
             temporary,
         })
     }
 
+    /// The bindings that follow from the engines and the settings.
+    async fn snapshot(&self) -> Result<&Arc<Snapshot>> {
+        let read = async || Ok(self.jobs().await?.0.snapshot());
+        self.snapshot.get_or_try_init(read).await
+    }
+
     /// The engines with their settings, and the configuration that has them.
     async fn jobs(&self) -> Result<(Jobs, Config)> {
         let engines = self.releases.engines();
+        for warning in self.config.warnings(&engines) {
+            eprintln!("pinhole: warning: {warning}");
+        }
         let config = self.config.with_engine_files(&engines, None)?;
         let config = app::load_stored_settings(&config).await?;
         let jobs = Jobs::new(&config, engines, Decoder::default()).await?;
@@ -133,9 +145,6 @@ impl CommandEngines {
 impl CommandJobs {
     async fn open(config: &Config, missing: MissingData) -> Result<Self> {
         let engines = CommandEngines::open(config, missing).await?;
-        for warning in engines.config.warnings(&engines.releases.engines()) {
-            eprintln!("pinhole: warning: {warning}");
-        }
         let (jobs, config) = engines.jobs().await?;
         Ok(Self {
             jobs,

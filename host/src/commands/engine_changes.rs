@@ -120,7 +120,7 @@ pub(crate) async fn change(
     change: Change,
     as_json: bool,
 ) -> Result<u8, CommandError> {
-    let control = EngineControl::open(config, MissingData::Create).await?;
+    let control = EngineControl::open_existing(config).await?;
     let start = Instant::now();
     let status = match &change {
         Change::RollBack { to, why } => control.roll_back(engine, to.as_deref(), why).await,

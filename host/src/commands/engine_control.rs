@@ -8,7 +8,6 @@ use http::Method;
 use pinhole::app;
 use pinhole::config::{Config, Strategy};
 use pinhole::control::CommandLine;
-use pinhole::jobs::Snapshot;
 use pinhole::releases::{
     EngineDetails, EngineList, EngineStatus, HistoryEntry, Install, InstallReport, ReleaseError,
     Releases, UpdateReport,
@@ -57,6 +56,14 @@ impl EngineControl {
         Ok(Self::Directory(Box::new(engines)))
     }
 
+    /// The engines of the running server, or of an existing data directory.
+    pub(crate) async fn open_existing(config: &Config) -> Result<Self> {
+        if ControlClient::of_running_server(config).is_none() {
+            app::require_database(config)?;
+        }
+        Self::open(config, MissingData::Create).await
+    }
+
     pub(crate) async fn list(&self) -> Result<EngineList, CommandError> {
         /// The part of the response that only administrators get.
         #[derive(Deserialize)]
@@ -88,7 +95,7 @@ impl EngineControl {
             Self::Directory(directory) => {
                 let snapshot = directory.snapshot().await?;
                 for name in names {
-                    details.push(directory.releases.details(name, &snapshot)?);
+                    details.push(directory.releases.details(name, snapshot)?);
                 }
             }
         }
@@ -100,7 +107,7 @@ impl EngineControl {
             Self::Server(server) => server.get(&engine_path(engine, "")).await,
             Self::Directory(directory) => {
                 let snapshot = directory.snapshot().await?;
-                Ok(directory.releases.details(engine, &snapshot)?)
+                Ok(directory.releases.details(engine, snapshot)?)
             }
         }
     }
@@ -280,13 +287,6 @@ impl EngineControl {
     }
 }
 
-impl CommandEngines {
-    /// The bindings that follow from the engines and the settings.
-    pub(crate) async fn snapshot(&self) -> Result<Arc<Snapshot>> {
-        Ok(self.jobs().await?.0.snapshot())
-    }
-}
-
 /// Looks at the engine directory now.
 pub(crate) async fn update(config: &Config) -> Result<UpdateReport, CommandError> {
     if let Some(server) = ControlClient::of_running_server(config) {
@@ -295,6 +295,7 @@ pub(crate) async fn update(config: &Config) -> Result<UpdateReport, CommandError
             .send(Method::POST, "/api/v1/engines/update", NOTHING)
             .await;
     }
+    app::require_database(config)?;
     // Opening the engines looks at the directory.
     let before: Arc<Releases> = app::open_stored_releases(config).await?;
     let before = before.list();

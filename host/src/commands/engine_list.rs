@@ -24,6 +24,12 @@ pub(crate) async fn list(config: &Config, as_json: bool) -> Result<u8, CommandEr
         if let Some(pending) = &engine.pending {
             println!("{}: {}", pending.file, pending.reason);
         }
+        let serving = engine.serving.iter();
+        for binding in serving.flat_map(|it| &it.bindings) {
+            for problem in &binding.problems {
+                println!("{}: {problem}", binding.name);
+            }
+        }
     }
     for file in &list.rejected {
         println!("rejected: {} {}", file.file, file.reason);

@@ -1,14 +1,96 @@
 //! One engine, for administrators: its versions, rights, bindings and history.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
+use pinhole_sandbox::{LogLevel, LogLine};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::releases::{EngineDetails, HistoryEntry};
+use crate::jobs::VersionFigures;
+use crate::releases::{
+    DeclaredRight, EngineDetails, EngineStatus, GrantedComponent, HistoryEntry, PendingComponent,
+    ServingComponent,
+};
 use crate::web::auth::Administrator;
 use crate::web::error::ApiError;
 use crate::web::extractors::{Json, Path};
+
+/// Range of the figures.
+const FIGURES_RANGE: Duration = Duration::from_hours(24);
+/// Lines of the log.
+const MAX_LOG_LINES: usize = 50;
+
+/// An engine with its versions, its rights, its bindings, and what its versions did.
+#[derive(Serialize, ToSchema)]
+pub(super) struct EngineDescription {
+    engine: EngineStatus,
+    /// The component that serves; `null` if none does.
+    #[schema(required = true)]
+    serving: Option<ServingComponent>,
+    /// The component that waits for approval; `null` if none does.
+    #[schema(required = true)]
+    pending: Option<PendingComponent>,
+    /// The component to which the rights were granted; `null` if nothing is granted.
+    #[schema(required = true)]
+    granted: Option<GrantedComponent>,
+    /// The rights of the component that waits for approval, or else of the one that serves.
+    rights: Vec<DeclaredRight>,
+    /// The last 24 hours of each version that had a job since the server started.
+    figures: Vec<VersionFigures>,
+    /// The last lines that the component that serves has logged, the newest last.
+    log: Vec<EngineLogLine>,
+}
+
+/// A line that an engine has logged.
+#[derive(Serialize, ToSchema)]
+struct EngineLogLine {
+    /// Counts the lines of this version since the server started.
+    #[schema(minimum = 1)]
+    number: u64,
+    /// Milliseconds since 1970.
+    #[schema(minimum = 0)]
+    at_ms: u64,
+    /// `debug`, `info`, `warn` or `error`.
+    #[schema(value_type = String)]
+    level: LogLevel,
+    /// The job that the engine worked on.
+    job: String,
+    text: String,
+}
+
+impl From<LogLine> for EngineLogLine {
+    fn from(line: LogLine) -> Self {
+        Self {
+            number: line.number,
+            at_ms: line.at_ms,
+            level: line.level,
+            job: line.job,
+            text: line.text,
+        }
+    }
+}
+
+impl EngineDescription {
+    fn new(details: EngineDetails, app: &App) -> Self {
+        let versions = details.engine.versions.iter();
+        let figures = versions.filter_map(|it| app.jobs.figures.version(&it.digest, FIGURES_RANGE));
+        let serving = app.releases.engines().get(&details.engine.name).cloned();
+        let mut log = serving.map_or_else(Vec::new, |it| it.log_lines(0));
+        log.drain(..log.len().saturating_sub(MAX_LOG_LINES));
+        Self {
+            figures: figures.collect(),
+            log: log.into_iter().map(EngineLogLine::from).collect(),
+            engine: details.engine,
+            serving: details.serving,
+            pending: details.pending,
+            granted: details.granted,
+            rights: details.rights,
+        }
+    }
+}
 
 /// `GET /api/v1/engines/{name}`
 #[utoipa::path(
@@ -16,10 +98,10 @@ use crate::web::extractors::{Json, Path};
     path = "/api/v1/engines/{name}",
     tag = "engines",
     operation_id = "describe_engine",
-    summary = "Describe an engine: versions, rights, bindings and problems. For administrators",
+    summary = "Describe an engine: versions, rights, bindings, problems, figures and log. For administrators",
     params(("name" = String, Path, description = "Name of the engine.")),
     responses(
-        (status = 200, description = "the engine", body = EngineDetails),
+        (status = 200, description = "the engine", body = EngineDescription),
         (status = 404, description = "unknown engine"),
     ),
 )]
@@ -27,8 +109,9 @@ pub(super) async fn describe(
     State(app): State<Arc<App>>,
     _: Administrator,
     Path(name): Path<String>,
-) -> Result<Json<EngineDetails>, ApiError> {
-    Ok(Json(app.releases.details(&name, &app.jobs.snapshot())?))
+) -> Result<Json<EngineDescription>, ApiError> {
+    let details = app.releases.details(&name, &app.jobs.snapshot())?;
+    Ok(Json(EngineDescription::new(details, &app)))
 }
 
 /// `GET /api/v1/engines/{name}/history`

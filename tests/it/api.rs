@@ -6,6 +6,7 @@
 mod chats;
 mod client;
 mod document;
+pub(crate) mod engines;
 mod images;
 mod files;
 mod accounts;
@@ -225,6 +226,10 @@ fn snapshots() -> insta::Settings {
         ("token", "[session]"),
         ("set-cookie", "[cookie]"),
         ("version", "[version]"),
+        ("added_at", "[time]"),
+        ("at", "[time]"),
+        ("steps", "[steps]"),
+        ("size_bytes", "[bytes]"),
     ] {
         settings.add_redaction(&format!(".**[\"{field}\"]"), redact);
     }
@@ -239,6 +244,7 @@ fn snapshots() -> insta::Settings {
         "content",
         "detail",
         "digest",
+        "file",
         "id",
         "job",
         "message",
@@ -282,6 +288,7 @@ fn redact(text: &str) -> String {
         ) {
             (true, _) => redacted.push_str("[key]"),
             (_, true) => redacted.push_str("[id]"),
+            _ if is_short_digest(word) => redacted.push_str("[digest]"),
             _ if word.len() == 10 && digits == 10 => redacted.push_str("[time]"),
             _ => redacted.push_str(word),
         }
@@ -290,6 +297,11 @@ fn redact(text: &str) -> String {
         rest = after.as_str();
     }
     redacted
+}
+
+/// The beginning of a digest.
+fn is_short_digest(word: &str) -> bool {
+    word.len() == 12 && word.chars().all(|c| c.is_ascii_hexdigit())
 }
 
 #[test]

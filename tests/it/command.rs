@@ -2,6 +2,7 @@
 
 mod config;
 mod doctor;
+mod engine_versions;
 mod engines;
 mod environment;
 mod failures;

@@ -14,16 +14,17 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use socket_client::{PATIENCE, SocketClient, emit, user_id};
+pub(crate) use socket_client::PATIENCE;
+use socket_client::{SocketClient, emit, user_id};
 
 /// Server-sent events, each with its id.
-struct EventStream {
+pub(crate) struct EventStream {
     response: reqwest::Response,
     read: String,
 }
 
 impl EventStream {
-    async fn connect_as(server: &TestServer, query: &str, last: Option<&str>) -> Self {
+    pub(crate) async fn connect_as(server: &TestServer, query: &str, last: Option<&str>) -> Self {
         let mut request = server.get(&format!("/api/events{query}"));
         if let Some(last) = last {
             request = request.header("last-event-id", last);
@@ -36,7 +37,7 @@ impl EventStream {
         }
     }
 
-    async fn next(&mut self) -> (String, Value) {
+    pub(crate) async fn next(&mut self) -> (String, Value) {
         loop {
             if let Some((event, rest)) = self.read.split_once("\n\n") {
                 let event = event.to_owned();

@@ -24,6 +24,7 @@ mod compile;
 mod dialects;
 mod egress;
 mod engine_start;
+mod engines_api;
 mod engines_page;
 mod events;
 mod figures;

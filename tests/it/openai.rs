@@ -136,7 +136,7 @@ async fn engine_debug_output_omits_the_key() {
 
     let data = tempfile::tempdir().unwrap();
     let output = Command::new(program())
-        .args(["engine", "list"])
+        .args(["engine", "show", "openai"])
         .env_clear()
         .env("PINHOLE_DATA", data.path())
         .env("PINHOLE_ENGINES", engines())

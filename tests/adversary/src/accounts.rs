@@ -1,6 +1,7 @@
 //! T: what users and clients do to accounts, the audit log and the data directory.
 
 mod audit_log;
+mod control_socket;
 mod credentials;
 mod data_directory;
 mod small_server;
@@ -78,5 +79,11 @@ pub(crate) const CASES: &[AttackCase] = &[
         "failed sign-ins are recorded with the IP address of the client",
         &[],
         audit_log::failed_sign_ins
+    ),
+    accounts!(
+        "T54-control-socket",
+        "another user of the machine cannot use the control socket, also if its permissions were changed",
+        &[Guard::ControlPeer],
+        control_socket::other_user
     ),
 ];

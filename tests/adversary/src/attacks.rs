@@ -291,6 +291,10 @@ pub const ATTACKS: &[Attack] = &[
     ),
     attack("T52", "another host of the domain sets a session cookie"),
     attack("T53", "passwords are guessed without a trace"),
+    attack(
+        "T54",
+        "another user of the machine changes engines through the control socket",
+    ),
 ];
 
 const fn class(letter: &'static str, heading: &'static str) -> AttackClass {

@@ -1,4 +1,4 @@
-//! `pinhole engine list`.
+//! `pinhole engine list`, `show`, `models`, `verify` and `test`.
 
 use super::*;
 
@@ -17,25 +17,52 @@ fn engine_list_shows_permissions_and_rejected_files() {
     let listed = |other: &Program| other.run(&["engine", "list"]).done().join("\n");
     let text = listed(&program);
     let version = env!("CARGO_PKG_VERSION");
-    let expected = format!(
+    for (line, expected) in text.lines().zip([
+        "NAME     VERSION  DIGEST        STATE    SINCE  FROM".to_owned(),
+        format!("hostile  {version}    {}  current  ", &digest("hostile.wasm")[..12]),
+        format!("sketch   {version}    {}  current  ", &digest("sketch.wasm")[..12]),
+        "rejected: broken.wasm is a core module, not a component: encode it with wit-component, as `cargo xtask engines` does".to_owned(),
+    ]) {
+        assert!(line.starts_with(&expected), "{text}");
+    }
+    assert_eq!(text.lines().count(), 4, "{text}");
+
+    let shown = |other: &Program, engine: &str| {
+        let lines = other.run(&["engine", "show", engine]).done();
+        lines.join("\n") + "\n"
+    };
+    let hostile = format!(
         "hostile {version} (Hostile, hostile.wasm)
   digest     sha256:{}
   imports    pinhole:engine/types@0.1.0, pinhole:engine/images@0.1.0, pinhole:engine/upstream@0.1.0, pinhole:engine/job@0.1.0, pinhole:engine/log@0.1.0
   abilities  generate, cancel, up to 4 images per job
   upstream   api at no URL (set HOSTILE_BASE_URL): GET /allowed/, POST /orders
-sketch {version} (Sketch, sketch.wasm)
+  version    {version} ({}): current, installed ",
+        digest("hostile.wasm"),
+        &digest("hostile.wasm")[..12],
+    );
+    let text = shown(&program, "hostile");
+    assert!(text.starts_with(&hostile), "{text}");
+    assert!(text.ends_with(" ago from hostile.wasm\n"), "{text}");
+    let sketch = format!(
+        "sketch {version} (Sketch, sketch.wasm)
   digest     sha256:{}
   imports    pinhole:engine/types@0.1.0, pinhole:engine/images@0.1.0, pinhole:engine/job@0.1.0, pinhole:engine/log@0.1.0
   abilities  generate, progress, seed, up to 10 images per job
   upstreams  none
-rejected: broken.wasm is a core module, not a component: encode it with wit-component, as `cargo xtask engines` does",
-        digest("hostile.wasm"),
+  version    ",
         digest("sketch.wasm"),
     );
-    assert_eq!(text, expected);
+    let text = shown(&program, "sketch");
+    assert!(text.starts_with(&sketch), "{text}");
+    let unknown = program.run(&["engine", "show", "nobody"]).failed(2);
+    assert_eq!(
+        unknown,
+        "pinhole: unknown engine nobody: use one of hostile, sketch\n"
+    );
 
     let program = program.with("HOSTILE_BASE_URL", "http://127.0.0.1:9/base");
-    let url_text = listed(&program);
+    let url_text = shown(&program, "hostile");
     assert!(
         url_text
             .contains("  upstream   api at http://127.0.0.1:9/base: GET /allowed/, POST /orders\n"),
@@ -43,20 +70,50 @@ rejected: broken.wasm is a core module, not a component: encode it with wit-comp
     );
     assert!(!url_text.contains("secret-4711"), "{url_text}");
 
+    let json = program.run(&["engine", "list", "--json"]).done().concat();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["current"], "sketch", "{json}");
+    let engine = &json["engines"][0];
+    assert_eq!(engine["name"], "hostile", "{json}");
+    assert_eq!(
+        engine["digest"],
+        format!("sha256:{}", digest("hostile.wasm"))
+    );
+    for field in [
+        "title",
+        "file",
+        "imports",
+        "abilities",
+        "denied",
+        "ungranted",
+        "versions",
+    ] {
+        assert!(!engine[field].is_null(), "{field}: {json}");
+    }
+    let upstream = &engine["bindings"][0]["upstreams"][0];
+    assert_eq!(upstream["base_url"], "http://127.0.0.1:9/base", "{json}");
+    assert_eq!(json["rejected"][0]["file"], "broken.wasm", "{json}");
+
     let empty = Program::new(&[]);
     let line = format!("no engines in {}", empty.path("engines").display());
     assert_eq!(listed(&empty), line);
 }
 
 #[test]
-fn engine_list_shows_unusable_settings_and_the_editing_url() {
+fn engine_show_has_unusable_settings_and_the_editing_url() {
     let editor = json!({"nodes": [], "links": [], "last_node_id": 1}).to_string();
     let program = Program::new(&["comfyui"])
         .with("COMFYUI_BASE_URL", "http://127.0.0.1:9")
         .with("IMAGES_EDIT_COMFYUI_BASE_URL", "http://127.0.0.1:10")
         .with("COMFYUI_WORKFLOW", &editor)
         .with("IMAGES_EDIT_COMFYUI_WORKFLOW", "{");
-    let text = program.run(&["engine", "list"]).done().join("\n");
+    let text = program
+        .run(&["engine", "show", "comfyui"])
+        .done()
+        .join("\n");
+    let list = program.run(&["engine", "list"]).done().join("\n");
+    let problem = "comfyui: COMFYUI_WORKFLOW cannot be used: ";
+    assert!(list.contains(problem), "{list}");
     for line in [
         "  upstream   api at http://127.0.0.1:9: ",
         "  upstream   api for editing at http://127.0.0.1:10\n",
@@ -70,7 +127,10 @@ fn engine_list_shows_unusable_settings_and_the_editing_url() {
     let edit_program = Program::new(&["comfyui"])
         .with("COMFYUI_BASE_URL", "http://127.0.0.1:9")
         .with("IMAGES_EDIT_COMFYUI_WORKFLOW", "{");
-    let edit_text = edit_program.run(&["engine", "list"]).done().join("\n");
+    let edit_text = edit_program
+        .run(&["engine", "show", "comfyui"])
+        .done()
+        .join("\n");
     let problem = "  problem    IMAGES_EDIT_COMFYUI_WORKFLOW cannot be used: ";
     assert!(edit_text.contains(problem), "{edit_text}");
     let generate = ["generate", "x", "--engine", "comfyui"];
@@ -95,7 +155,10 @@ async fn commands_use_settings_stored_by_the_server() {
     assert_eq!(status, 200, "{body}");
     // Runs twice, because a command that only lists must not reset anything.
     for _ in 0..2 {
-        let text = program.run(&["engine", "list"]).done().join("\n");
+        let text = program
+            .run(&["engine", "show", "comfyui"])
+            .done()
+            .join("\n");
         assert!(
             text.contains("  upstream   api at http://127.0.0.1:10: "),
             "{text}"

@@ -50,10 +50,7 @@ fn engine_grant_shows_the_difference_and_accepts_it() {
     let list = program.run(&["engine", "list"]).done().join("\n");
     let line = "hostile.wasm: awaiting approval of new permissions: + api POST /more/. Review with `pinhole engine grant hostile`";
     assert!(list.ends_with(line), "{list}");
-    assert!(
-        list.contains(&format!("digest     sha256:{}", digest(&hostile("plain")))),
-        "{list}"
-    );
+    assert!(list.contains(&digest(&hostile("plain"))[..12]), "{list}");
 
     // Without a terminal there is no prompt.
     let output = program.run(&["engine", "grant", "hostile"]);
@@ -66,7 +63,7 @@ fn engine_grant_shows_the_difference_and_accepts_it() {
     );
 
     let lines = program.run(&["engine", "grant", "hostile", "--yes"]).done();
-    let last = "granted";
+    let last = &format!("granted; version {} serves", env!("CARGO_PKG_VERSION"));
     assert_eq!(
         lines.join("\n"),
         grant_text(Some("request"), "+ api POST /more/", last)
@@ -74,7 +71,7 @@ fn engine_grant_shows_the_difference_and_accepts_it() {
     let granted_list = program.run(&["engine", "list"]).done().join("\n");
     assert!(!granted_list.contains("pending"), "{granted_list}");
     let new = digest(&hostile("request"));
-    assert!(granted_list.contains(&new), "{granted_list}");
+    assert!(granted_list.contains(&new[..12]), "{granted_list}");
 
     let repeated_lines = program.run(&["engine", "grant", "hostile"]).done();
     assert!(
@@ -113,7 +110,7 @@ fn engine_grant_prompts_on_a_terminal() {
     assert!(out.contains("nothing was granted"), "{out}");
     let (accepted_code, accepted_out) = answer_prompt("y");
     assert_eq!(accepted_code, Some(0), "{accepted_out}");
-    assert!(accepted_out.contains("\ngranted"), "{accepted_out}");
+    assert!(accepted_out.contains("granted; version "), "{accepted_out}");
 }
 
 #[test]
@@ -127,7 +124,7 @@ fn engine_grant_revokes_and_restores_a_request() {
         grant("--deny", request).done(),
         ["! api GET /allowed/", when]
     );
-    let list = program.run(&["engine", "list"]).done();
+    let list = program.run(&["engine", "show", "hostile"]).done();
     assert!(
         list.contains(&"  denied     api GET /allowed/".to_owned()),
         "{list:?}"

@@ -1,0 +1,312 @@
+//! Commands that change engines: in a running server, and without one.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+use crate::api::engines::other_version;
+use crate::grants::{digest, hostile};
+
+impl Program {
+    /// A file with another version of an engine, in the directory of the program. Returns its path and digest.
+    fn other_version(&self, engine: &str) -> (String, String) {
+        let component = fs::read(self.path("engines").join(format!("{engine}.wasm"))).unwrap();
+        let component = other_version(component);
+        let path = self.path(&format!("{engine}-2.wasm"));
+        fs::write(&path, &component).unwrap();
+        (path.to_str().unwrap().to_owned(), digest(&component))
+    }
+
+    fn engine(&self, arguments: &[&str]) -> CommandOutput {
+        let mut all = vec!["engine"];
+        all.extend(arguments);
+        self.run(&all)
+    }
+
+    fn engine_json(&self, arguments: &[&str]) -> Value {
+        let mut all = arguments.to_vec();
+        all.push("--json");
+        serde_json::from_str(&self.engine(&all).done().concat()).unwrap()
+    }
+
+    /// The digest and the state of the version that serves.
+    fn serving(&self, engine: &str) -> Value {
+        self.engine_json(&["show", engine])["serving"]["digest"].clone()
+    }
+}
+
+/// The whole life of a version. The same with and without a server.
+fn check_life_of_a_version(program: &Program) {
+    let first = digest(&fs::read(program.path("engines").join("sketch.wasm")).unwrap());
+    let (file, second) = program.other_version("sketch");
+    let version = env!("CARGO_PKG_VERSION");
+    let label = |digest: &str| format!("version {version} ({})", &digest[..12]);
+
+    let installed = program.engine(&["install", &file]).done();
+    assert_eq!(installed[0], format!("sketch {version}"));
+    assert!(installed[1].contains(&second), "{installed:?}");
+    assert!(
+        installed
+            .last()
+            .unwrap()
+            .starts_with("  serves, and is watched")
+    );
+    let list = program.engine(&["list"]).done();
+    assert_eq!(list.len(), 3, "{list:?}");
+    assert!(list[1].contains(&second[..12]) && list[1].contains("current, watched"));
+    assert!(list[2].contains(&first[..12]) && list[2].contains("serves again if"));
+    assert_eq!(program.serving("sketch"), second);
+
+    let rolled_back = program
+        .engine(&["rollback", "sketch", "--why", "edits are blurred"])
+        .done();
+    let expected = format!("sketch: {} serves again (", label(&first));
+    assert!(rolled_back[0].starts_with(&expected), "{rolled_back:?}");
+    let refused = program.engine(&["install", &file]).failed(1);
+    assert!(
+        refused.contains("was rolled back (edits are blurred): install it with --force"),
+        "{refused}"
+    );
+    let canary = ["install", &file, "--force", "--strategy", "canary"];
+    assert_eq!(program.engine_json(&canary)["state"], "candidate");
+    let list = program.engine(&["list"]).done().join("\n");
+    assert!(list.contains("canary, 10 % of users"), "{list}");
+    assert_eq!(program.serving("sketch"), first);
+    let aborted = program.engine(&["abort", "sketch"]).done();
+    assert_eq!(
+        aborted,
+        [format!("sketch: dropped; {} serves", label(&first))]
+    );
+
+    program.engine(&["install", &file, "--force"]).done();
+    let promoted = program.engine(&["promote", "sketch"]).done();
+    let expected = format!(
+        "sketch: {} serves, and is not watched any more",
+        label(&second)
+    );
+    assert_eq!(promoted, [expected]);
+    let none = program.engine(&["promote", "sketch"]).failed(1);
+    assert!(none.contains("has no new version"), "{none}");
+    let pinned = program.engine(&["pin", "sketch"]).done();
+    assert_eq!(
+        pinned,
+        [format!("sketch: pinned; {} serves", label(&second))]
+    );
+    let refused = program
+        .engine(&[
+            "install",
+            program
+                .path("engines")
+                .join("sketch.wasm")
+                .to_str()
+                .unwrap(),
+        ])
+        .failed(1);
+    assert!(
+        refused.contains("run `pinhole engine unpin sketch` first"),
+        "{refused}"
+    );
+    program.engine(&["unpin", "sketch"]).done();
+    let to = ["rollback", "sketch", "--to", &first[..6]];
+    program.engine(&to).done();
+    assert_eq!(program.serving("sketch"), first);
+
+    let history = program.engine(&["history", "sketch"]).done().join("\n");
+    for what in ["installed", "rolled-back", "promoted", "pinned", "unpinned"] {
+        assert!(history.contains(&format!("  {what} ")), "{history}");
+    }
+    assert!(history.contains("command line (uid "), "{history}");
+    assert!(history.contains("  edits are blurred"), "{history}");
+
+    let removed = program.engine(&["remove", "sketch"]).done();
+    assert!(removed[0].starts_with("sketch: removed; "), "{removed:?}");
+    let list = program.engine(&["list"]).done().join("\n");
+    assert!(list.contains("removed"), "{list}");
+    let unknown = program.engine(&["remove", "sketch"]).failed(2);
+    assert!(unknown.contains("unknown engine sketch"), "{unknown}");
+    program.engine(&["install", &file, "--force"]).done();
+    assert_eq!(program.serving("sketch"), second);
+}
+
+#[test]
+fn versions_change_in_a_running_server() {
+    let program = Program::new(&["sketch"]);
+    let serving = program.serve();
+    check_life_of_a_version(&program);
+    // The server is the one that has changed.
+    let (status, body) = http(
+        serving.address(),
+        "GET",
+        "/api/v1/engines/sketch",
+        &serving.key(),
+        "",
+    );
+    assert_eq!(status, 200, "{body}");
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(body["serving"]["digest"], program.serving("sketch"));
+    // The next server starts with the same versions.
+    serving.signal("TERM");
+    serving.end();
+    let second = program.serving("sketch");
+    let _serving = program.serve();
+    assert_eq!(program.serving("sketch"), second);
+}
+
+#[test]
+fn versions_change_without_a_server() {
+    let program = Program::new(&["sketch"]);
+    let missing = program.engine(&["pin", "sketch"]).failed(1);
+    assert!(missing.contains("contains no database"), "{missing}");
+    let data = program.path("data");
+    assert!(!data.exists());
+    fs::create_dir(&data).unwrap();
+    program.engine(&["list"]).done();
+    check_life_of_a_version(&program);
+}
+
+#[test]
+fn grants_hold_at_once_in_a_running_server() {
+    let program = Program::new(&[])
+        .with("HOSTILE_BASE_URL", "http://127.0.0.1:9")
+        .with("IMAGE_GENERATION_ENGINE", "hostile");
+    fs::write(
+        program.path("engines").join("hostile.wasm"),
+        hostile("plain"),
+    )
+    .unwrap();
+    let serving = program.serve();
+    let key = serving.key();
+    let reach = |path: &str| {
+        let body = json!({"prompt": format!("reach api {path}")}).to_string();
+        let (_, answer) = http(
+            serving.address(),
+            "POST",
+            "/v1/images/generations",
+            &key,
+            &body,
+        );
+        answer
+    };
+    let more = program.path("more.wasm");
+    fs::write(&more, hostile("request")).unwrap();
+    let parked = program.engine(&["install", more.to_str().unwrap()]).done();
+    assert!(
+        parked.last().unwrap().contains("+ api POST /more/"),
+        "{parked:?}"
+    );
+    assert_eq!(program.serving("hostile"), digest(&hostile("plain")));
+    let shown = program.engine(&["grant", "hostile"]);
+    assert_eq!(shown.code, Some(1), "{shown:?}");
+    assert!(
+        shown.out.contains(&digest(&hostile("request"))),
+        "{shown:?}"
+    );
+    let granted = program.engine(&["grant", "hostile", "--yes"]).done();
+    assert!(granted.last().unwrap().starts_with("granted; version "));
+    assert_eq!(program.serving("hostile"), digest(&hostile("request")));
+
+    assert!(!reach("/allowed/x").contains("not granted"));
+    let request = "api GET /allowed/";
+    let denied = program
+        .engine(&["grant", "hostile", "--deny", request])
+        .done();
+    assert_eq!(denied, ["! api GET /allowed/", "changed"]);
+    let answer = reach("/allowed/x");
+    assert!(answer.contains("not granted"), "{answer}");
+    program
+        .engine(&["grant", "hostile", "--allow", request])
+        .done();
+    assert!(!reach("/allowed/x").contains("not granted"));
+    let unknown = program
+        .engine(&["grant", "hostile", "--allow", "api GET /secret"])
+        .failed(2);
+    assert!(unknown.contains("does not declare"), "{unknown}");
+}
+
+#[test]
+fn update_looks_at_the_engine_directory_at_once() {
+    let program = Program::new(&["sketch"]);
+    let _serving = program.serve();
+    let unchanged = program.engine(&["update"]).done();
+    assert_eq!(unchanged, ["nothing has changed"]);
+    let (file, second) = program.other_version("sketch");
+    fs::rename(file, program.path("engines").join("sketch.wasm")).unwrap();
+    let broken = program.path("engines").join("broken.wasm");
+    fs::write(&broken, b"\0asm\x01\0\0\0").unwrap();
+    let updated = program.engine(&["update", "sketch"]).done().join("\n");
+    assert!(
+        updated.contains(&second[..12]) || updated == "nothing has changed",
+        "{updated}"
+    );
+    assert_eq!(program.serving("sketch"), second);
+    let rejected = program.engine(&["update"]);
+    assert_eq!(rejected.code, Some(1), "{rejected:?}");
+    assert!(
+        rejected
+            .out
+            .contains("rejected: broken.wasm is a core module"),
+        "{rejected:?}"
+    );
+}
+
+#[test]
+fn bad_use_of_engine_commands_is_one_line() {
+    let program = Program::new(&["sketch"]);
+    let _serving = program.serve();
+    let missing = program.engine(&["install", "nowhere.wasm"]).failed(2);
+    assert!(
+        missing.contains("cannot read the component nowhere.wasm"),
+        "{missing}"
+    );
+    let text = program.path("work").join("text");
+    fs::write(&text, "text").unwrap();
+    let refused = program.engine(&["install", "text"]).failed(1);
+    assert_eq!(refused, "pinhole: the component is not WebAssembly\n");
+    for arguments in [
+        &["show", "nobody"][..],
+        &["history", "nobody"],
+        &["pin", "nobody"],
+        &["grant", "nobody"],
+        &["rollback", "nobody"],
+        &["rollback", "sketch", "--to", "00"],
+    ] {
+        program.engine(arguments).failed(2);
+    }
+    let before = program.engine(&["rollback", "sketch"]).failed(1);
+    assert!(before.contains("has no previous version"), "{before}");
+}
+
+#[test]
+fn control_socket_is_private_and_serves_the_next_server_too() {
+    let program = Program::new(&["sketch"]);
+    let socket = program.path("data").join("control.sock");
+    for _ in 0..2 {
+        let serving = program.serve();
+        let mode = fs::symlink_metadata(&socket).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        program.engine(&["list"]).done();
+        // It leaves its socket behind.
+        serving.signal("KILL");
+        serving.end();
+        assert!(socket.exists());
+        program.engine(&["list"]).done();
+    }
+}
+
+#[test]
+fn server_without_a_control_socket_warns_and_serves() {
+    let program = Program::new(&["sketch"]);
+    let data = program.path(&"x".repeat(120));
+    let program = program.with("PINHOLE_DATA", data.to_str().unwrap());
+    let serving = program.serve();
+    assert_eq!(http(serving.address(), "GET", "/health", "", "").0, 200);
+    let log = fs::read_to_string(program.path("log")).unwrap();
+    assert!(
+        log.contains("the path of the data directory is too long for control.sock"),
+        "{log}"
+    );
+    let line = program.engine(&["pin", "sketch"]).failed(1);
+    assert!(
+        line.contains("cannot reach the running server (process "),
+        "{line}"
+    );
+}

@@ -8,10 +8,10 @@
     reason = "a benchmark measures time and stops if it fails"
 )]
 
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use std::{fmt, fs};
 
 use pinhole::releases::{Install, Releases};
 use pinhole_tests::{FakeUpstream, TestServer, engines};
@@ -36,7 +36,6 @@ struct SwapBench {
 }
 
 /// What a process holds.
-#[derive(Debug)]
 struct Footprint {
     resident_mb: usize,
     mappings: usize,
@@ -194,8 +193,22 @@ impl SwapBench {
             }
         }
         let (first, last) = (first.unwrap(), Footprint::now());
-        println!("after {} versions: {first:?}", count / 10);
-        println!("after {count} versions: {last:?}");
+        println!("after {} versions: {first}", count / 10);
+        println!("after {count} versions: {last}");
+    }
+}
+
+impl fmt::Display for Footprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            resident_mb,
+            mappings,
+            descriptors,
+        } = self;
+        write!(
+            f,
+            "{resident_mb} MB resident, {mappings} mappings, {descriptors} descriptors"
+        )
     }
 }
 

@@ -233,17 +233,18 @@ async fn component_with_new_rights_awaits_approval() {
         assert_eq!(served(&approved), [("hostile", new.as_str())]);
         assert!(approved.pending.is_empty());
     }
-    // Rights that it no longer declares are no longer granted.
+    // Rights that it no longer declares are no longer granted, except to the version that had them.
+    let key = "api with authorization: Bearer from api-key".to_owned();
+    let has_key = async || right_texts(&fixture.stored_grant().await.allows).contains(&key);
+    assert!(!has_key().await);
+    fixture.install("hostile.wasm", "again");
+    let with_key = fixture.open_engines().await;
+    let new_rights = right_texts(&only_pending(&with_key).new_rights);
+    assert!(new_rights.contains(&key), "{new_rights:?}");
     fixture.install("hostile.wasm", "plain");
     let reverted = fixture.open_engines().await;
-    assert_eq!(
-        right_texts(&only_pending(&reverted).new_rights),
-        [
-            "api with authorization: Bearer from api-key",
-            "secret api-key from HOSTILE_API_KEY",
-            "secret api-key from PINHOLE_HOSTILE_API_KEY",
-        ]
-    );
+    assert_eq!(served(&reverted), [("hostile", old.as_str())]);
+    assert!(has_key().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 use pinhole::config::{Config, Strategy};
+use pinhole::releases::Install;
 use pinhole_conformance::CapturedLog;
 
 use super::control_client::CommandError;
@@ -47,6 +48,9 @@ pub(crate) enum EngineCommand {
         /// Install a version that was rolled back, or replace a pinned one
         #[arg(long)]
         force: bool,
+        /// Make an image with this prompt before it serves; an upstream may charge for it
+        #[arg(long, value_name = "PROMPT")]
+        probe: Option<String>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -163,10 +167,16 @@ pub(crate) async fn run(config: &Config, command: EngineCommand, lines: Captured
             file,
             strategy,
             force,
+            probe,
             json,
         } => {
-            let strategy = strategy.map(Strategy::from);
-            engine_changes::install(config, &file, strategy, force, json).await
+            let install = Install {
+                strategy: strategy.map(Strategy::from),
+                is_forced: force,
+                probe,
+                ..Install::default()
+            };
+            engine_changes::install(config, &file, install, json).await
         }
         EngineCommand::Update { engines, json } => {
             engine_changes::update(config, &engines, json).await

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::Context;
-use pinhole::config::{Config, Strategy};
-use pinhole::releases::{EngineStatus, InstallReport, UpdateReport};
+use pinhole::config::Config;
+use pinhole::releases::{EngineStatus, Install, InstallReport, UpdateReport};
 use pinhole_ground::data_dir;
 use pinhole_sandbox::MAX_COMPONENT_BYTES;
 use tokio::time::Instant;
@@ -24,12 +24,11 @@ pub(crate) enum Change {
     Remove { is_forced: bool },
 }
 
-/// Installs a component file. Returns the exit code.
+/// Installs a component file, whose bytes are not in `install` yet. Returns the exit code.
 pub(crate) async fn install(
     config: &Config,
     file: &Path,
-    strategy: Option<Strategy>,
-    is_forced: bool,
+    install: Install,
     as_json: bool,
 ) -> Result<u8, CommandError> {
     let max_bytes = MAX_COMPONENT_BYTES as usize;
@@ -49,7 +48,7 @@ pub(crate) async fn install(
         });
     }
     let control = EngineControl::open(config, MissingData::Create).await?;
-    let report = control.install(bytes, strategy, is_forced).await?;
+    let report = control.install(Install { bytes, ..install }).await?;
     if as_json {
         print_json(&report)?;
     } else {

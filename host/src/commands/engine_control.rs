@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use http::Method;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use pinhole::app;
-use pinhole::config::{Config, Strategy};
+use pinhole::config::Config;
 use pinhole::control::CommandLine;
 use pinhole::releases::{
     EngineDetails, EngineList, EngineStatus, HistoryEntry, Install, InstallReport, ReleaseError,
@@ -143,26 +144,30 @@ impl EngineControl {
         }
     }
 
-    pub(crate) async fn install(
-        &self,
-        bytes: Vec<u8>,
-        strategy: Option<Strategy>,
-        is_forced: bool,
-    ) -> Result<InstallReport, CommandError> {
+    pub(crate) async fn install(&self, install: Install) -> Result<InstallReport, CommandError> {
         match self {
             Self::Server(server) => {
-                let strategy =
-                    strategy.map_or(String::new(), |it| format!("&strategy={}", it.name()));
-                let path = format!("/api/v1/engines/install?force={is_forced}{strategy}");
-                let payload: Payload<'_, ()> = Payload::Component(bytes);
+                let mut path = format!("/api/v1/engines/install?force={}", install.is_forced);
+                if let Some(strategy) = install.strategy {
+                    path.push_str(&format!("&strategy={}", strategy.name()));
+                }
+                if let Some(prompt) = &install.probe {
+                    let prompt = utf8_percent_encode(prompt, NON_ALPHANUMERIC);
+                    path.push_str(&format!("&probe={prompt}"));
+                }
+                let payload: Payload<'_, ()> = Payload::Component(install.bytes);
                 server.send(Method::POST, &path, payload).await
             }
             Self::Directory(directory) => {
+                if install.probe.is_some() {
+                    return Err(CommandError {
+                        message: "--probe needs a running server: start it first".to_owned(),
+                        code: WRONG_USE,
+                    });
+                }
                 let install = Install {
-                    bytes,
                     by: by(),
-                    strategy,
-                    is_forced,
+                    ..install
                 };
                 Ok(directory.releases.install(install).await?)
             }

@@ -262,14 +262,18 @@ impl Releases {
         let Some(track) = rows.tracks.get(engine) else {
             return Ok(());
         };
-        let owner = rows.file_of(track);
-        match owner {
-            Some(owner) if owner != file && self.directory.exists(owner) => Guard::EngineNames
-                .refuse_if(true, || {
-                    format!("names its engine {engine}, as {owner} already does")
-                }),
-            _ => Ok(()),
-        }
+        let owner = rows.file_of(track).filter(|owner| {
+            // The file may be another engine now.
+            let digest = rows.files.get(*owner);
+            let release = digest.and_then(|digest| rows.releases.get(digest));
+            release.is_some_and(|it| it.engine == engine) && self.directory.exists(owner)
+        });
+        let Some(owner) = owner.filter(|owner| *owner != file) else {
+            return Ok(());
+        };
+        Guard::EngineNames.refuse_if(true, || {
+            format!("names its engine {engine}, as {owner} already does")
+        })
     }
 
     /// The server remembers the reason, and its settings no longer wait for the file.

@@ -333,7 +333,12 @@ impl Releases {
             // Who installs the version before again ends a rollout.
             Some(track) if track.current == *digest && track.candidate.is_some() => {
                 let after = track::without_candidate(track);
-                self.track_change(Some(track.clone()), Some(after), ReleaseState::Retired, "")
+                let state = ReleaseState::Retired;
+                let change = self.track_change(Some(track.clone()), Some(after), state, "");
+                EngineChange {
+                    grant: self.grant_of_release(name, digest)?,
+                    ..change
+                }
             }
             _ => EngineChange::default(),
         };

@@ -218,7 +218,7 @@ impl Releases {
     }
 
     /// The grant with which a release served, without what was denied since.
-    fn grant_of_release(
+    pub(super) fn grant_of_release(
         &self,
         engine: &str,
         digest: &str,

@@ -70,6 +70,8 @@ pub enum DirectoryUse {
     Install,
     /// A server runs and decides about them. Files that it refuses are reported.
     Inspect,
+    /// They are not read.
+    Ignore,
 }
 
 impl EngineStart {
@@ -99,7 +101,9 @@ impl EngineStart {
         for (file, bytes) in files {
             match directory_use {
                 DirectoryUse::Install => start.add_file(file, bytes).await,
-                DirectoryUse::Inspect => start.inspect_file(file, bytes).await,
+                DirectoryUse::Inspect | DirectoryUse::Ignore => {
+                    start.inspect_file(file, bytes).await;
+                }
             }
         }
         let default = config.environment.get(ENGINE).unwrap_or("sketch");
@@ -156,6 +160,9 @@ impl EngineStart {
         &mut self,
         directory_use: DirectoryUse,
     ) -> Result<BTreeMap<String, Vec<u8>>> {
+        if directory_use == DirectoryUse::Ignore {
+            return Ok(BTreeMap::new());
+        }
         let (files, refused) = self.releases.list_directory()?;
         for (file, refusal) in refused {
             self.releases.lock().engines.reject(file, refusal);
@@ -347,7 +354,7 @@ impl EngineStart {
             return Ok(());
         }
         self.is_done = true;
-        if self.directory_use == DirectoryUse::Inspect {
+        if self.directory_use != DirectoryUse::Install {
             return Ok(());
         }
         let rows = self.releases.rows();

@@ -371,7 +371,7 @@ impl From<ReleaseError> for ApiError {
             ReleaseError::Internal(ours) => return Self::internal(ours),
             ReleaseError::Unknown(_) => StatusCode::NOT_FOUND,
             ReleaseError::Refused { .. } => StatusCode::BAD_REQUEST,
-            ReleaseError::Conflict(_) => StatusCode::CONFLICT,
+            ReleaseError::Conflict(_) | ReleaseError::Moved => StatusCode::CONFLICT,
         };
         Self::new(status, error.to_string())
     }

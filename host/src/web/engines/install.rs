@@ -30,6 +30,8 @@ pub(super) struct InstallOptions {
     strategy: Option<StrategyName>,
     /// Also installs a version that was rolled back, and replaces a pinned one.
     force: Option<bool>,
+    /// The prompt of a job that it carries out before it serves. An upstream may charge for it.
+    probe: Option<String>,
 }
 
 /// How a version replaces another one.
@@ -90,14 +92,15 @@ impl<S: Sync> FromRequest<S> for ComponentBody {
 pub(super) async fn install(
     State(app): State<Arc<App>>,
     Administrator(user): Administrator,
-    Query(InstallOptions { strategy, force }): Query<InstallOptions>,
+    Query(options): Query<InstallOptions>,
     ComponentBody(bytes): ComponentBody,
 ) -> Result<Json<InstallReport>, ApiError> {
     let install = Install {
         bytes,
         by: user.name,
-        strategy: strategy.map(Strategy::from),
-        is_forced: force.unwrap_or_default(),
+        strategy: options.strategy.map(Strategy::from),
+        is_forced: options.force.unwrap_or_default(),
+        probe: options.probe,
     };
     let installed = app.releases.install(install).await;
     if let Err(ReleaseError::Refused { subject, refusal }) = &installed {

@@ -93,6 +93,30 @@ impl<'a> Call<'a> {
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
         let (name, context) = (&self.component.description.name, self.context);
+        let place = Place::default();
+        let work = self.work(export, &place);
+        let meter = work.meter.clone();
+        let result = Supervisor::new(self.sandbox, context, self.group, &self.limits)
+            .run(work, place)
+            .await;
+        metrics::count_guest_time(name, meter.used());
+        if let Err(error) = &result {
+            self.sandbox.record_failure(name, context, error);
+        }
+        result
+    }
+
+    /// The work of this call: a fresh instance, and one export of it.
+    fn work<T, F>(
+        &self,
+        export: impl FnOnce(Instance) -> F + Send + 'static,
+        place: &Place,
+    ) -> GuestWork<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let (name, context) = (&self.component.description.name, self.context);
         let values = self.settings.settings.values();
         let value_bytes = values.iter().map(|it| it.key.len() + it.value.len()).sum();
         context.usage.count_entered(value_bytes);
@@ -104,23 +128,15 @@ impl<'a> Call<'a> {
             last_computing: self.component.last_computing.clone(),
             ..self.sandbox.call_setup(name, context, self.limits)
         });
-        let place = Place::default();
         state.place = self.keeps_place.then(|| place.clone());
         let meter = state.cpu_meter();
         let pre = self.component.pre.clone();
+        let state = Box::new(state);
         let call = async move { export(Instance::new(&pre, state, values).await?).await };
-        let work = GuestWork {
-            future: driver.drive(meter.clone(), call).boxed(),
-            meter: meter.clone(),
-        };
-        let result = Supervisor::new(self.sandbox, context, self.group, &self.limits)
-            .run(work, place)
-            .await;
-        metrics::count_guest_time(name, meter.used());
-        if let Err(error) = &result {
-            self.sandbox.record_failure(name, context, error);
+        GuestWork {
+            future: driver.drive(meter.clone(), Box::pin(call)).boxed(),
+            meter,
         }
-        result
     }
 
     /// More images than the job requests if the operator's parameters ask for them.
@@ -151,13 +167,13 @@ pub async fn describe(
     let (state, driver) = State::new(sandbox.call_setup(file, &context, limits));
     let (meter, pre) = (state.cpu_meter(), pre.clone());
     let call = async move {
-        Instance::new(&pre, state, Vec::new())
+        Instance::new(&pre, Box::new(state), Vec::new())
             .await?
             .describe()
             .await
     };
     let work = GuestWork {
-        future: driver.drive(meter.clone(), call).boxed(),
+        future: driver.drive(meter.clone(), Box::pin(call)).boxed(),
         meter,
     };
     let result = Supervisor::new(sandbox, &context, None, &limits)
@@ -179,12 +195,12 @@ pub(crate) async fn describe_in_place(
     let (state, driver) = State::new(setup);
     let meter = state.cpu_meter();
     let call = async {
-        Instance::new(&component.pre, state, Vec::new())
+        Instance::new(&component.pre, Box::new(state), Vec::new())
             .await?
             .describe()
             .await
     };
-    driver.drive(meter, call).await
+    driver.drive(meter, Box::pin(call)).await
 }
 
 impl Sandbox {

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use pinhole_tests::RawStep;
 
-use super::{NOT_ALLOWED, RESULT_PATH, require_refused, result_response};
+use super::{NOT_ALLOWED, RESULT_PATH, require_refused, result_response, set_image_hosts};
 use crate::target::AttackTarget;
 use crate::tls_upstream::{TestAuthority, TlsUpstream, generate_with_binding, set_binding};
 
@@ -65,6 +65,29 @@ pub(super) async fn of_image(target: &AttackTarget) -> Result<()> {
     ] {
         require_redirect_refused(target, &location).await?;
     }
+    Ok(())
+}
+
+/// The client of listed URLs is another one than that of the upstream's own origin.
+pub(super) async fn of_listed_image(target: &AttackTarget) -> Result<()> {
+    let (origin, trap) = (target.upstream.url(), target.trap.url());
+    set_image_hosts(target, &format!("*,{origin}/pictures")).await?;
+    let (first_url, location) = (
+        format!("{origin}/pictures/begin.png"),
+        format!("{trap}/end.png"),
+    );
+    target.upstream.set_raw_handler(move |request| {
+        if request.target == RESULT_PATH {
+            return vec![result_response(&first_url)];
+        }
+        redirect("302 Found", &location)
+    });
+    let response = target.generate("result").await?;
+    ensure!(
+        response.error_message() == NOT_ALLOWED,
+        "the host followed the redirect: {}",
+        response.text()
+    );
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 
+use super::{name_image, set_image_hosts};
 use crate::target::AttackTarget;
 
 pub(super) async fn pooled_connection(target: &AttackTarget) -> Result<()> {
@@ -33,5 +34,10 @@ pub(super) async fn proxy(target: &AttackTarget) -> Result<()> {
     response.require_success("the job")?;
     let requests = target.upstream.requests();
     ensure!(requests.len() == 1, "the upstream received {requests:?}");
-    Ok(())
+    // The client of listed URLs is another one than that of the upstream's own origin.
+    let pictures = format!("{}/pictures", target.upstream.url());
+    set_image_hosts(target, &format!("*,{pictures}")).await?;
+    name_image(target, &format!("{pictures}/x.png"));
+    let listed = target.generate("result").await?;
+    listed.require_success("fetching a listed image")
 }

@@ -13,8 +13,8 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONNECTION, HeaderValue};
 use http::StatusCode;
+use http::header::{CONNECTION, HeaderValue};
 use hyper::body::{Body as _, Frame, SizeHint};
 use pinhole_ground::guard::Guard;
 

@@ -128,9 +128,9 @@ pub(crate) const CASES: &[AttackCase] = &[
     .guarded_by(&[Guard::PrivateAddress, Guard::GrantedPort, Guard::Authority])
     .audited_as(RefusalKind::Address),
     AttackCase::new(
-        "N11-redirect-of-listed-image",
-        "an image at a URL that the operator lists cannot send the host to another server",
-        |target| Box::pin(redirect::of_listed_image(target)),
+        "N11-redirect-of-image-elsewhere",
+        "an image at another server than the upstream does not make the HTTP client follow a redirect",
+        |target| Box::pin(redirect::of_image_elsewhere(target)),
     )
     .guarded_by(&[Guard::Redirects])
     .audited_as(RefusalKind::Address),

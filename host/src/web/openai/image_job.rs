@@ -40,7 +40,10 @@ impl ImageJob {
     }
 
     /// Runs the job while its events are sent.
-    pub(super) async fn stream(self: Box<Self>, format: StreamFormat) -> Result<Response, OpenAiError> {
+    pub(super) async fn stream(
+        self: Box<Self>,
+        format: StreamFormat,
+    ) -> Result<Response, OpenAiError> {
         self.check_room().await?;
         let context = JobContext::new(uuid::Uuid::new_v4().to_string());
         let progress = context.progress.subscribe();

@@ -1,9 +1,12 @@
 //! Upstreams that redirect the host.
 
 use anyhow::{Result, ensure};
-use pinhole_tests::RawStep;
+use pinhole_tests::{FakeUpstream, RawStep};
+use serde_json::json;
 
-use super::{NOT_ALLOWED, RESULT_PATH, require_refused, result_response, set_image_hosts};
+use super::{
+    NOT_ALLOWED, RESULT_PATH, name_image, require_refused, result_response, set_image_hosts,
+};
 use crate::target::AttackTarget;
 use crate::tls_upstream::{TestAuthority, TlsUpstream, generate_with_binding, set_binding};
 
@@ -68,26 +71,21 @@ pub(super) async fn of_image(target: &AttackTarget) -> Result<()> {
     Ok(())
 }
 
-/// The client of listed URLs is another one than that of the upstream's own origin.
-pub(super) async fn of_listed_image(target: &AttackTarget) -> Result<()> {
-    let (origin, trap) = (target.upstream.url(), target.trap.url());
-    set_image_hosts(target, &format!("*,{origin}/pictures")).await?;
-    let (first_url, location) = (
-        format!("{origin}/pictures/begin.png"),
-        format!("{trap}/end.png"),
-    );
-    target.upstream.set_raw_handler(move |request| {
-        if request.target == RESULT_PATH {
-            return vec![result_response(&first_url)];
-        }
-        redirect("302 Found", &location)
-    });
+/// URLs at other servers have another HTTP client than the upstream's own origin.
+pub(super) async fn of_image_elsewhere(target: &AttackTarget) -> Result<()> {
+    let pictures = FakeUpstream::json(200, json!({})).await;
+    let location = format!("{}/end.png", target.trap.url());
+    pictures.set_raw(redirect("302 Found", &location));
+    set_image_hosts(target, &format!("*,{}", pictures.url())).await?;
+    name_image(target, &format!("{}/begin.png", pictures.url()));
     let response = target.generate("result").await?;
     ensure!(
         response.error_message() == NOT_ALLOWED,
         "the host followed the redirect: {}",
         response.text()
     );
+    let requests = pictures.requests();
+    ensure!(requests.len() == 1, "the server received {requests:?}");
     Ok(())
 }
 

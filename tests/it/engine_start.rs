@@ -210,7 +210,12 @@ async fn request_waits_for_an_engine_no_longer_than_a_job_may_take() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn time_of_a_job_starts_when_its_engine_is_ready() {
-    let mut starting = StartingServer::compiling(&[("PINHOLE_JOB_TIMEOUT_SECS", "6")]).await;
+    let variables = [
+        ("PINHOLE_JOB_TIMEOUT_SECS", "6"),
+        ("HOSTILE_BASE_URL", "http://127.0.0.1:9"),
+        ("HOSTILE_API_KEY", "k"),
+    ];
+    let mut starting = StartingServer::compiling(&variables).await;
     // The engine sleeps until its time is over.
     let body = json!({"prompt": "sleep", "engine": "hostile"});
     let request = starting.server.post(GENERATIONS, &body);

@@ -37,6 +37,8 @@ impl RolloutFixture {
         let mut all = vec![
             ("PINHOLE_ENGINES", engines.path().to_str().unwrap()),
             ("IMAGE_GENERATION_ENGINE", "hostile"),
+            // The engine needs a URL, and the prompts of these tests send no request.
+            ("HOSTILE_BASE_URL", "http://127.0.0.1:9"),
         ];
         all.extend(variables);
         Self {
@@ -196,6 +198,7 @@ async fn crashing_version_is_rolled_back_and_no_job_fails() {
     let variables = [
         ("PINHOLE_ENGINES", fixture.engines.path().to_str().unwrap()),
         ("IMAGE_GENERATION_ENGINE", "hostile"),
+        ("HOSTILE_BASE_URL", "http://127.0.0.1:9"),
     ];
     let server = fixture.server.restart(&variables).await;
     assert_eq!(

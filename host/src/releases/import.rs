@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::component_bytes::ComponentBytes;
+use super::rows::read_rights;
 use super::track;
 use crate::store::{EngineChange, GrantRow, HistoryRow, ReleaseRow, ReleaseState, Store, now};
 
@@ -95,6 +96,11 @@ fn import_grant(grants: &Dir, engine: &str, bytes: &ComponentBytes) -> EngineCha
     };
     if grant.version != VERSION {
         return unreadable(format!("its version is {}", grant.version));
+    }
+    for rights in [grant.allows, grant.denies] {
+        if let Err(error) = read_rights(rights.get()) {
+            return unreadable(error.to_string());
+        }
     }
     let (allows, denies) = (grant.allows.get().to_owned(), grant.denies.get().to_owned());
     let row = GrantRow {

@@ -181,9 +181,13 @@ impl ApiError {
 
     /// This error as the response to a request of this URI.
     pub(super) fn rejection(self, uri: &Uri) -> Rejection {
+        self.in_format(ErrorFormat::of(uri))
+    }
+
+    pub(super) fn in_format(self, format: ErrorFormat) -> Rejection {
         Rejection {
             error: self,
-            is_openai: uri.path().starts_with("/v1/"),
+            format,
         }
     }
 
@@ -393,11 +397,29 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// The format of an API's errors. It outlives the request's URI, which holds the buffer that the request arrived in.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ErrorFormat {
+    OpenAi,
+    OpenWebUi,
+}
+
+impl ErrorFormat {
+    /// The format of the API that a request's path belongs to.
+    pub(super) fn of(uri: &Uri) -> Self {
+        if uri.path().starts_with("/v1/") {
+            Self::OpenAi
+        } else {
+            Self::OpenWebUi
+        }
+    }
+}
+
 /// An error in the format of the API that the request's path belongs to.
 #[derive(Debug)]
 pub(super) struct Rejection {
     error: ApiError,
-    is_openai: bool,
+    format: ErrorFormat,
 }
 
 impl From<Rejection> for ApiError {
@@ -408,11 +430,10 @@ impl From<Rejection> for ApiError {
 
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
-        let Self { error, is_openai } = self;
-        if is_openai {
-            return OpenAiError(error).into_response();
+        match self.format {
+            ErrorFormat::OpenAi => OpenAiError(self.error).into_response(),
+            ErrorFormat::OpenWebUi => self.error.into_response(),
         }
-        error.into_response()
     }
 }
 

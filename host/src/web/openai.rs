@@ -194,14 +194,14 @@ async fn respond(
     let links = origin.links(&app, settings);
     let request = request.into_job_request(&plan.binding.component.description);
     let count = request.count.unwrap_or(1);
-    let job = ImageJob {
+    let job = Box::new(ImageJob {
         app,
         user,
         plan,
         request,
         edit,
         is_stored: delivery == Delivery::Url,
-    };
+    });
     match delivery {
         Delivery::Stream { partial_images } => {
             let max_previews = partial_images.saturating_mul(count);

@@ -13,12 +13,12 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http::StatusCode;
 use http::header::{CONNECTION, HeaderValue};
-use http::{StatusCode, Uri};
 use hyper::body::{Body as _, Frame, SizeHint};
 use pinhole_ground::guard::Guard;
 
-use super::error::ApiError;
+use super::error::{ApiError, ErrorFormat};
 use super::pace::Pace;
 use crate::app::App;
 
@@ -39,7 +39,7 @@ pub(super) async fn limit_pace(
     if body.is_end_stream() {
         return next.run(Request::from_parts(parts, body)).await;
     }
-    let uri = parts.uri.clone();
+    let format = ErrorFormat::of(&parts.uri);
     let is_too_slow = Arc::new(AtomicBool::new(false));
     let limits = &app.clients.limits;
     let paced = PacedBody {
@@ -49,15 +49,15 @@ pub(super) async fn limit_pace(
     };
     let response = next.run(Request::from_parts(parts, Body::new(paced))).await;
     if is_too_slow.load(Ordering::Relaxed) {
-        return too_slow(&uri);
+        return too_slow(format);
     }
     response
 }
 
-fn too_slow(uri: &Uri) -> Response {
+fn too_slow(format: ErrorFormat) -> Response {
     let detail = "the body of the request arrives too slowly: send it over a faster connection";
     let error = ApiError::new(StatusCode::REQUEST_TIMEOUT, detail);
-    let mut response = error.rejection(uri).into_response();
+    let mut response = error.in_format(format).into_response();
     // The rest of the body is not read.
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(CONNECTION, close);

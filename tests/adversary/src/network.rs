@@ -119,14 +119,20 @@ pub(crate) const CASES: &[AttackCase] = &[
         "N11-redirect-of-request",
         "an upstream cannot send an engine's request and key elsewhere",
         |target| Box::pin(redirect::of_request(target)),
-    )
-    .guarded_by(&[Guard::Redirects]),
+    ),
     AttackCase::new(
         "N11-redirect-of-image",
         "the redirect of an image URL does not lead to another port, scheme or spelling of the host",
         |target| Box::pin(redirect::of_image(target)),
     )
     .guarded_by(&[Guard::PrivateAddress, Guard::GrantedPort, Guard::Authority])
+    .audited_as(RefusalKind::Address),
+    AttackCase::new(
+        "N11-redirect-of-image-elsewhere",
+        "an image at another server than the upstream does not make the HTTP client follow a redirect",
+        |target| Box::pin(redirect::of_image_elsewhere(target)),
+    )
+    .guarded_by(&[Guard::Redirects])
     .audited_as(RefusalKind::Address),
     AttackCase::new(
         "N11-endless-redirects",

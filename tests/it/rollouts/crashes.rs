@@ -30,6 +30,7 @@ impl KilledServer {
         let variables = [
             ("PINHOLE_ENGINES", engines),
             ("IMAGE_GENERATION_ENGINE", "hostile"),
+            ("HOSTILE_BASE_URL", "http://127.0.0.1:9"),
         ];
         let variables = environment(&self.data, &variables);
         for name in variables.started_names() {

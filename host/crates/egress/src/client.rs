@@ -70,7 +70,7 @@ pub(crate) struct Received {
 ///
 /// Until the head arrives, only the deadline counts: generating an image takes minutes.
 pub(crate) async fn exchange(
-    sending: impl Future<Output = Result<Received, Error>>,
+    sending: impl Future<Output = Result<Received, Error>> + Unpin,
     limits: Limits,
 ) -> Result<Response, Error> {
     let received = timeout_at(limits.deadline, sending)

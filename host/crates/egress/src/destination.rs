@@ -117,7 +117,7 @@ impl Destination {
                 body: Body::OfUpstream(body),
             })
         };
-        exchange(sending, limits).await.map_err(|error| {
+        exchange(Box::pin(sending), limits).await.map_err(|error| {
             error
                 .with_origin(&self.origin())
                 .with_private_remedy(|| self.remedy.clone())

@@ -83,7 +83,8 @@ impl HttpClient {
                 Err((error, None)) => return Err(dropped(&error)),
             }
         }
-        let connection = HttpConnection::open(&self.connector, deadline).await?;
+        // Connecting needs a large future, which is not held while the request waits.
+        let connection = Box::pin(HttpConnection::open(&self.connector, deadline)).await?;
         match connection.send(request).await {
             Ok(sent) => Ok(self.response(sent)),
             Err((error, _)) => Err(dropped(&error)),

@@ -42,7 +42,7 @@ impl Destination {
             .policy
             .check_host(url)
             .map_err(Error::denied_address)?;
-        exchange(guarded.get(url.clone()), limits)
+        exchange(Box::pin(guarded.get(url.clone())), limits)
             .await
             .map_err(|error| error.with_origin(&url.origin().ascii_serialization()))
     }

@@ -105,10 +105,39 @@ impl<'a> Call<'a> {
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
         let (name, context) = (&self.component.description.name, self.context);
+        let place = Place::default();
+        let call_usage = self.usage.cloned().unwrap_or_default();
+        let work = self.work(export, &place, &call_usage);
+        // Also if the caller drops this future.
+        let _counted = CountedCall {
+            engine: name,
+            meter: work.meter.clone(),
+            usage: call_usage,
+        };
+        let result = Supervisor::new(self.sandbox, context, self.group, &self.limits)
+            .run(work, place)
+            .await;
+        if let Err(error) = &result {
+            self.sandbox.record_failure(name, context, error);
+        }
+        result
+    }
+
+    /// The work of this call: a fresh instance, and one export of it.
+    fn work<T, F>(
+        &self,
+        export: impl FnOnce(Instance) -> F + Send + 'static,
+        place: &Place,
+        call_usage: &Arc<CallUsage>,
+    ) -> GuestWork<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let (name, context) = (&self.component.description.name, self.context);
         let values = self.settings.settings.values();
         let value_bytes = values.iter().map(|it| it.key.len() + it.value.len()).sum();
         context.usage.count_entered(value_bytes);
-        let call_usage = self.usage.cloned().unwrap_or_default();
         let (mut state, driver) = State::new(CallSetup {
             upstreams: self.settings.upstreams.clone(),
             image_hosts: self.settings.image_hosts.clone(),
@@ -119,28 +148,15 @@ impl<'a> Call<'a> {
                 .sandbox
                 .call_setup(name, context, self.limits, self.component.log.clone())
         });
-        let place = Place::default();
         state.place = self.keeps_place.then(|| place.clone());
         let meter = state.cpu_meter();
-        // Also if the caller drops this future.
-        let _counted = CountedCall {
-            engine: name,
-            meter: meter.clone(),
-            usage: call_usage,
-        };
         let pre = self.component.pre.clone();
+        let state = Box::new(state);
         let call = async move { export(Instance::new(&pre, state, values).await?).await };
-        let work = GuestWork {
-            future: driver.drive(meter.clone(), call).boxed(),
+        GuestWork {
+            future: driver.drive(meter.clone(), Box::pin(call)).boxed(),
             meter,
-        };
-        let result = Supervisor::new(self.sandbox, context, self.group, &self.limits)
-            .run(work, place)
-            .await;
-        if let Err(error) = &result {
-            self.sandbox.record_failure(name, context, error);
         }
-        result
     }
 
     /// More images than the job requests if the operator's parameters ask for them.
@@ -199,13 +215,13 @@ pub async fn describe(
     let (state, driver) = State::new(sandbox.call_setup(file, &context, limits, Arc::default()));
     let (meter, pre) = (state.cpu_meter(), pre.clone());
     let call = async move {
-        Instance::new(&pre, state, Vec::new())
+        Instance::new(&pre, Box::new(state), Vec::new())
             .await?
             .describe()
             .await
     };
     let work = GuestWork {
-        future: driver.drive(meter.clone(), call).boxed(),
+        future: driver.drive(meter.clone(), Box::pin(call)).boxed(),
         meter,
     };
     let result = Supervisor::new(sandbox, &context, None, &limits)
@@ -232,12 +248,12 @@ pub(crate) async fn describe_in_place(
     let (state, driver) = State::new(setup);
     let meter = state.cpu_meter();
     let call = async {
-        Instance::new(&component.pre, state, Vec::new())
+        Instance::new(&component.pre, Box::new(state), Vec::new())
             .await?
             .describe()
             .await
     };
-    driver.drive(meter, call).await
+    driver.drive(meter, Box::pin(call)).await
 }
 
 impl Sandbox {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use futures_util::future::{AbortHandle, BoxFuture, abortable};
+use futures_util::future::{AbortHandle, BoxFuture, FutureExt, abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use futures_util::task::AtomicWaker;
 use tokio::sync::oneshot;
@@ -52,12 +52,13 @@ impl HostTasks {
     ) -> HostTask<T> {
         let (done, result) = oneshot::channel();
         let (task, abort) = abortable(task);
-        let task = async move {
-            if let Ok(value) = task.await {
+        // An `async` block that awaits the task would have room for it twice.
+        let task = task.map(|ended| {
+            if let Ok(value) = ended {
                 // Fails if the receiver was dropped: then the result is not needed.
                 done.send(value).ok();
             }
-        };
+        });
         // The number of requests of a job bounds the list.
         self.lock().push(Box::pin(task));
         HostTask { result, abort }
@@ -70,8 +71,7 @@ impl HostTasks {
 
 impl HostTaskDriver {
     /// Polls the call and its host tasks until the call ends. `meter` counts the call's CPU time.
-    pub async fn drive<T>(self, meter: CpuMeter, call: impl Future<Output = T>) -> T {
-        let mut call = std::pin::pin!(call);
+    pub async fn drive<T>(self, meter: CpuMeter, mut call: impl Future<Output = T> + Unpin) -> T {
         let mut tasks = FuturesUnordered::new();
         let task_waker = Arc::<TaskWaker>::default();
         let call_waker = Arc::new(CallWaker {
@@ -88,7 +88,7 @@ impl HostTaskDriver {
             loop {
                 if call_waker.is_woken.swap(false, Ordering::AcqRel) {
                     let mut context_of_call = Context::from_waker(&waker_of_call);
-                    let polled = meter.measure_poll(|| call.as_mut().poll(&mut context_of_call));
+                    let polled = meter.measure_poll(|| call.poll_unpin(&mut context_of_call));
                     if polled.is_ready() {
                         return polled;
                     }
@@ -203,6 +203,7 @@ pub(crate) fn describe_crash(crash: &JoinError) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::time::Duration;
 
     use super::*;
@@ -211,7 +212,7 @@ mod tests {
     async fn drive<T>(call: impl AsyncFnOnce(HostTasks) -> T) -> T {
         let (tasks, driver) = HostTasks::new();
         driver
-            .drive(CpuMeter::new(LastComputing::default()), call(tasks))
+            .drive(CpuMeter::new(LastComputing::default()), pin!(call(tasks)))
             .await
     }
 

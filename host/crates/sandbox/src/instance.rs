@@ -32,7 +32,7 @@ pub(crate) struct Instance {
 impl Instance {
     pub(crate) async fn new(
         pre: &Pre,
-        mut state: State,
+        mut state: Box<State>,
         settings: Vec<SettingValue>,
     ) -> Result<Self, Error> {
         state.start_memory().await?;

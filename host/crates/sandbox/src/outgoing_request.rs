@@ -89,7 +89,14 @@ impl OutgoingRequest {
                 _connection: self.connection,
             }))
         } else {
-            match receive(response, self.max_response_bytes, &self.memory, counted).await {
+            // Boxed: while the request waits for its response, it needs no memory for this.
+            let receiving = Box::pin(receive(
+                response,
+                self.max_response_bytes,
+                &self.memory,
+                counted,
+            ));
+            match receiving.await {
                 Ok(body) => ResponseBody::Whole(body),
                 Err(SendError::Egress(error)) => ResponseBody::Failed(error),
                 Err(exceeded @ SendError::Limit(_)) => return Err(exceeded),

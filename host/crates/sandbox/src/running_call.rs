@@ -184,7 +184,7 @@ mod tests {
             let future = future(meter.clone()).map(Ok);
             let (_, driver) = crate::host_task::HostTasks::new();
             let work = GuestWork {
-                future: driver.drive(meter.clone(), future).boxed(),
+                future: driver.drive(meter.clone(), Box::pin(future)).boxed(),
                 meter,
             };
             RunningCall::new(work, self.runtimes.clone(), self.cancel.clone(), GRACE)

@@ -30,20 +30,20 @@ pub(crate) fn new_engine(slots: u32) -> wasmtime::Result<Engine> {
     let mut config = compile_config();
     // Otherwise the stacks of the most calls that ever ran at once would stay in memory.
     config.async_stack_zeroing(true);
-    if PoolingAllocationConfig::is_pagemap_scan_available() {
-        let pool = InstanceAllocationStrategy::Pooling(pool_config(slots));
-        config.allocation_strategy(pool);
-        if let Ok(engine) = Engine::new(&config) {
-            return Ok(engine);
-        }
-        tracing::warn!(
-            "not enough address space for a pool of {slots} engine slots; instances are allocated on demand, which is slower"
-        );
+    let pool = InstanceAllocationStrategy::Pooling(pool_config(slots));
+    config.allocation_strategy(pool);
+    if let Ok(engine) = Engine::new(&config) {
+        return Ok(engine);
     }
+    tracing::warn!(
+        "not enough address space for a pool of {slots} engine slots; instances are allocated on demand, which is slower"
+    );
     config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
     Engine::new(&config)
 }
 
+/// Nothing stays resident, which is the default: a pool that held pages would hold 20 KB for each of the most calls that
+/// ever ran at once. It costs a call about ten page faults.
 fn pool_config(slots: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(slots)
@@ -61,10 +61,6 @@ fn pool_config(slots: u32) -> PoolingAllocationConfig {
         .table_elements(20_000)
         .max_core_instance_size(1 << 20)
         .max_component_instance_size(1 << 20)
-        .max_unused_warm_slots(64)
-        .linear_memory_keep_resident(1 << 20)
-        .table_keep_resident(16 << 10)
-        .async_stack_keep_resident(8 << 10)
-        .pagemap_scan(wasmtime::Enabled::Auto);
+        .max_unused_warm_slots(64);
     pool
 }

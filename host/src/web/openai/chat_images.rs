@@ -127,7 +127,7 @@ async fn plan_job(
     payload: Map<String, Value>,
     mut model: ImageModel,
     is_stored: bool,
-) -> Result<ImageJob, ApiError> {
+) -> Result<Box<ImageJob>, ApiError> {
     let payload = &payload;
     check_choices(payload)?;
     check_outputs(payload)?;
@@ -151,14 +151,14 @@ async fn plan_job(
         .await?;
     let (sources, mask) = (turn.sources, None);
     let edit = (!sources.is_empty()).then_some(Edit { sources, mask });
-    Ok(ImageJob {
+    Ok(Box::new(ImageJob {
         app,
         user,
         plan: turn.plan,
         request,
         edit,
         is_stored,
-    })
+    }))
 }
 
 fn check_fields(payload: &Map<String, Value>) -> Result<(), ApiError> {

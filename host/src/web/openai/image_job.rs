@@ -12,7 +12,7 @@ use crate::jobs::{CompletedJob, JobPlan, JobRequest};
 use crate::store::{FileRow, User};
 use crate::web::error::{ApiError, OpenAiError};
 
-/// A job that has not started.
+/// A job that has not started. Boxed, because it passes through several futures.
 pub(super) struct ImageJob {
     pub(super) app: Arc<App>,
     pub(super) user: User,
@@ -33,14 +33,17 @@ pub(super) struct JobOutcome {
 }
 
 impl ImageJob {
-    pub(super) async fn run(self) -> Result<JobOutcome, OpenAiError> {
+    pub(super) async fn run(self: Box<Self>) -> Result<JobOutcome, OpenAiError> {
         self.check_room().await?;
         self.run_in(&JobContext::new(uuid::Uuid::new_v4().to_string()))
             .await
     }
 
     /// Runs the job while its events are sent.
-    pub(super) async fn stream(self, format: StreamFormat) -> Result<Response, OpenAiError> {
+    pub(super) async fn stream(
+        self: Box<Self>,
+        format: StreamFormat,
+    ) -> Result<Response, OpenAiError> {
         self.check_room().await?;
         let context = JobContext::new(uuid::Uuid::new_v4().to_string());
         let progress = context.progress.subscribe();
@@ -57,7 +60,7 @@ impl ImageJob {
         room.map_err(ApiError::from)
     }
 
-    async fn run_in(self, context: &JobContext) -> Result<JobOutcome, OpenAiError> {
+    async fn run_in(self: Box<Self>, context: &JobContext) -> Result<JobOutcome, OpenAiError> {
         let app = &self.app;
         let completed = match self.edit {
             None => app.jobs.generate(&self.plan, self.request, context).await,

@@ -126,7 +126,7 @@ async fn plan_job(
     request: &ResponsesRequest,
     mut tool: ImageTool,
     model: ImageModel,
-) -> Result<(ImageJob, Delivery), ApiError> {
+) -> Result<(Box<ImageJob>, Delivery), ApiError> {
     const MASK: &str = "input_image_mask";
     let conversation = request.conversation()?;
     let prompt = conversation.prompt("input")?;
@@ -148,13 +148,13 @@ async fn plan_job(
     job_request.model = model.model;
     let sources = turn.sources;
     let edit = (!sources.is_empty()).then_some(Edit { sources, mask });
-    let job = ImageJob {
+    let job = Box::new(ImageJob {
         app,
         user,
         plan: turn.plan,
         request: job_request,
         edit,
         is_stored: false,
-    };
+    });
     Ok((job, delivery))
 }

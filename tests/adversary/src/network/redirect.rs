@@ -1,9 +1,12 @@
 //! Upstreams that redirect the host.
 
 use anyhow::{Result, ensure};
-use pinhole_tests::RawStep;
+use pinhole_tests::{FakeUpstream, RawStep};
+use serde_json::json;
 
-use super::{NOT_ALLOWED, RESULT_PATH, require_refused, result_response};
+use super::{
+    NOT_ALLOWED, RESULT_PATH, name_image, require_refused, result_response, set_image_hosts,
+};
 use crate::target::AttackTarget;
 use crate::tls_upstream::{TestAuthority, TlsUpstream, generate_with_binding, set_binding};
 
@@ -65,6 +68,24 @@ pub(super) async fn of_image(target: &AttackTarget) -> Result<()> {
     ] {
         require_redirect_refused(target, &location).await?;
     }
+    Ok(())
+}
+
+/// URLs at other servers have another HTTP client than the upstream's own origin.
+pub(super) async fn of_image_elsewhere(target: &AttackTarget) -> Result<()> {
+    let pictures = FakeUpstream::json(200, json!({})).await;
+    let location = format!("{}/end.png", target.trap.url());
+    pictures.set_raw(redirect("302 Found", &location));
+    set_image_hosts(target, &format!("*,{}", pictures.url())).await?;
+    name_image(target, &format!("{}/begin.png", pictures.url()));
+    let response = target.generate("result").await?;
+    ensure!(
+        response.error_message() == NOT_ALLOWED,
+        "the host followed the redirect: {}",
+        response.text()
+    );
+    let requests = pictures.requests();
+    ensure!(requests.len() == 1, "the server received {requests:?}");
     Ok(())
 }
 

@@ -1,7 +1,10 @@
 //! Connections that serve another credential, and proxies.
 
 use anyhow::{Result, ensure};
+use pinhole_tests::{FakeUpstream, PIXEL, RawStep};
+use serde_json::json;
 
+use super::{name_image, set_image_hosts};
 use crate::target::AttackTarget;
 
 pub(super) async fn pooled_connection(target: &AttackTarget) -> Result<()> {
@@ -33,5 +36,12 @@ pub(super) async fn proxy(target: &AttackTarget) -> Result<()> {
     response.require_success("the job")?;
     let requests = target.upstream.requests();
     ensure!(requests.len() == 1, "the upstream received {requests:?}");
-    Ok(())
+    // URLs at other servers have another HTTP client than the upstream's own origin.
+    let pictures = FakeUpstream::json(200, json!({})).await;
+    let headers = "content-type: image/png\r\n";
+    pictures.set_raw(vec![RawStep::response("200 OK", headers, PIXEL)]);
+    set_image_hosts(target, &format!("*,{}", pictures.url())).await?;
+    name_image(target, &format!("{}/x.png", pictures.url()));
+    let listed = target.generate("result").await?;
+    listed.require_success("fetching a listed image")
 }

@@ -121,7 +121,7 @@ async fn run(sandbox: &Sandbox, code: &Code, pre: &InstancePre<State>) -> bool {
         }
         true
     };
-    driver.drive(meter, calls).await
+    driver.drive(meter, Box::pin(calls)).await
 }
 
 async fn call_export(

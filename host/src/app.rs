@@ -2,6 +2,7 @@
 
 mod engine_events;
 mod maintenance;
+mod reload;
 mod settings_change;
 
 use std::sync::Arc;

@@ -46,8 +46,8 @@ pub(crate) async fn serve(config: &Config, listen: &ListenAddress) -> Result<()>
             "built with guard switches for tests: security checks can be disabled; do not deploy this build"
         );
     }
-    ignore_hangup();
-    // Before anything is written.
+    // Before anything is written. A terminal that closes must not end the server.
+    let hangups = signal(SignalKind::hangup()).ok();
     let listener = listen.bind("choose another with --listen").await?;
     let address = listener.local_addr()?;
     let metrics_listener = match &config.metrics {
@@ -81,6 +81,7 @@ pub(crate) async fn serve(config: &Config, listen: &ListenAddress) -> Result<()>
     }
     tokio::spawn(app.clone().maintain());
     tokio::spawn(app.clone().announce_engine_changes());
+    tokio::spawn(reload_at_hangups(hangups, config.clone(), app.clone()));
     tokio::spawn(app.store.clone().index_texts());
     tokio::spawn(return_memory(app.clone()));
     // Stops with the process. The next start repeats an interrupted sweep.
@@ -173,18 +174,15 @@ fn listen_for_commands(config: &Config, lock: &DataLock) -> Option<UnixListener>
         .ok()
 }
 
-/// A terminal that closes, or a tool that expects a reload, must not end the server.
-fn ignore_hangup() {
-    let Ok(mut hangups) = signal(SignalKind::hangup()) else {
-        return;
-    };
-    tokio::spawn(async move {
-        while hangups.recv().await.is_some() {
-            tracing::info!(
-                "SIGHUP is ignored: variables are read only at start; change settings with the API, or restart the server"
-            );
+/// Reloads files and engines at each `SIGHUP`. Never returns.
+async fn reload_at_hangups(mut hangups: Option<Signal>, config: Config, app: Arc<App>) {
+    loop {
+        received(&mut hangups).await;
+        match app.reload(&config).await {
+            Ok(()) => tracing::info!("reloaded the files of variables and the engine directory"),
+            Err(error) => tracing::error!("cannot reload; the settings are as before: {error:#}"),
         }
-    });
+    }
 }
 
 /// Listens for requests for metrics, on another port than the server's.
@@ -291,9 +289,7 @@ pub(crate) fn shutdown_signal() -> impl Future<Output = ()> {
 /// Waits for a signal. Never returns if it cannot be received.
 async fn received(signal: &mut Option<Signal>) {
     match signal {
-        Some(signal) => {
-            signal.recv().await;
-        }
-        None => std::future::pending().await,
+        Some(signal) if signal.recv().await.is_some() => {}
+        _ => std::future::pending().await,
     }
 }

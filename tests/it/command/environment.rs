@@ -303,16 +303,32 @@ fn first_start_logs_a_few_short_lines_and_no_refusal() {
 }
 
 #[test]
-fn hangup_does_not_stop_the_server() {
-    let program = Program::new(&[]);
+fn hangup_reloads_files_and_engines() {
+    let program = Program::new(&["sketch"]);
+    let size = program.path("size");
+    fs::write(&size, "64x64\n").unwrap();
+    let program = program.with("IMAGE_SIZE_FILE", size.to_str().unwrap());
     let server = program.serve();
+    let key = server.key();
+    let configured = |expected: &str| {
+        let path = "/api/v1/images/config";
+        let (_, text) = http(server.address(), "GET", path, &key, "");
+        text.contains(&format!("\"IMAGE_SIZE\":\"{expected}\""))
+    };
+    assert!(configured("64x64"));
+    let logged = |line: &str| {
+        let log = program.path("log");
+        while !fs::read_to_string(&log).unwrap().contains(line) {
+            thread::yield_now();
+        }
+    };
+    fs::write(&size, "128x96").unwrap();
     server.signal("HUP");
-    let log = program.path("log");
-    while !fs::read_to_string(&log)
-        .unwrap()
-        .contains("SIGHUP is ignored")
-    {
-        thread::yield_now();
-    }
+    logged("reloaded the files of variables");
+    assert!(configured("128x96"));
+    fs::write(&size, "huge").unwrap();
+    server.signal("HUP");
+    logged("cannot reload; the settings are as before: IMAGE_SIZE");
+    assert!(configured("128x96"));
     assert_eq!(http(server.address(), "GET", "/health", "", "").0, 200);
 }

@@ -75,7 +75,7 @@ async fn killed_server_serves_a_whole_version_at_its_next_start() {
             .bearer_auth(killed.key());
         let details = details.send().await.unwrap().text().await.unwrap();
         let details: Value = serde_json::from_str(&details).unwrap();
-        let states: Vec<_> = details["versions"]
+        let states: Vec<_> = details["engine"]["versions"]
             .as_array()
             .unwrap()
             .iter()

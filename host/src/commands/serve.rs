@@ -288,8 +288,11 @@ pub(crate) fn shutdown_signal() -> impl Future<Output = ()> {
 
 /// Waits for a signal. Never returns if it cannot be received.
 async fn received(signal: &mut Option<Signal>) {
-    match signal {
-        Some(signal) if signal.recv().await.is_some() => {}
-        _ => std::future::pending().await,
+    let is_received = match signal {
+        Some(signal) => signal.recv().await.is_some(),
+        None => false,
+    };
+    if !is_received {
+        std::future::pending::<()>().await;
     }
 }

@@ -59,10 +59,29 @@ pub(crate) async fn install(
 
 /// Prints what became of a component, a line for each step.
 fn print_report(report: &InstallReport) {
-    println!("{} {}", report.engine, report.version);
-    for step in &report.steps {
+    let InstallReport {
+        engine,
+        version,
+        steps,
+        state,
+        new_rights,
+        ..
+    } = report;
+    println!("{engine} {version}");
+    if state != "parked" {
+        for step in steps {
+            println!("  {step}");
+        }
+        return;
+    }
+    // The last step has the same in one line.
+    for step in steps.iter().rev().skip(1).rev() {
         println!("  {step}");
     }
+    for right in new_rights {
+        println!("+ {right}");
+    }
+    println!("  waits for approval: review it, and accept it with `pinhole engine grant {engine}`");
 }
 
 /// Looks at the engine directory now. Prints these engines, or all that have changed. Returns the exit code.

@@ -190,7 +190,11 @@ fn grants_hold_at_once_in_a_running_server() {
     fs::write(&more, hostile("request")).unwrap();
     let parked = program.engine(&["install", more.to_str().unwrap()]).done();
     assert!(
-        parked.last().unwrap().contains("+ api POST /more/"),
+        parked.contains(&"+ api POST /more/".to_owned()),
+        "{parked:?}"
+    );
+    assert!(
+        parked.last().unwrap().contains("waits for approval"),
         "{parked:?}"
     );
     assert_eq!(program.serving("hostile"), digest(&hostile("plain")));

@@ -37,9 +37,12 @@ impl PendingApproval {
             Some(previous) => format!("the new name {engine} (was {previous}) and "),
             None => String::new(),
         };
+        let new_rights = match new_rights.join(", ") {
+            none if none.is_empty() => "a new engine".to_owned(),
+            rights => format!("new permissions: {rights}"),
+        };
         format!(
-            "awaiting approval of {new_name}new permissions: {}. Review with `pinhole engine grant {engine}`",
-            new_rights.join(", ")
+            "awaiting approval of {new_name}{new_rights}. Review with `pinhole engine grant {engine}`"
         )
     }
 }
@@ -67,6 +70,13 @@ mod tests {
             pending.reason(),
             "awaiting approval of new permissions: + api at https://draw, by default. Review with `pinhole engine grant draw`"
         );
+        let rights = std::mem::take(&mut pending.new_rights);
+        assert!(
+            pending
+                .reason()
+                .starts_with("awaiting approval of a new engine. Review")
+        );
+        pending.new_rights = rights;
         pending.previous_engine = Some("paint".into());
         assert!(
             pending

@@ -197,7 +197,7 @@ async fn users_see_the_bindings_that_they_may_use() {
     let bindings = bindings.to_string();
     let server = TestServer::start(&[
         ("IMAGE_GENERATION_ENGINE", "sketch"),
-        ("IMAGE_EDIT_ENGINE", "openai"),
+        ("IMAGE_EDIT_ENGINE", "comfyui"),
         ("PINHOLE_BINDINGS", &bindings),
     ])
     .await;
@@ -232,21 +232,21 @@ async fn users_see_the_bindings_that_they_may_use() {
     );
     assert_eq!(quick["is_ready"], true);
     assert_eq!(find(&of_user, "sketch")["generates_by_default"], true);
-    let openai = find(&of_user, "openai");
+    let comfyui = find(&of_user, "comfyui");
     assert_eq!(
-        (&openai["edits_by_default"], &openai["abilities"]["mask"]),
+        (&comfyui["edits_by_default"], &comfyui["abilities"]["edit"]),
         (&json!(true), &json!(true))
     );
     assert_eq!(
-        (&openai["is_ready"], &openai["reason"]),
+        (&comfyui["is_ready"], &comfyui["reason"]),
         (
             &json!(false),
             &json!("its settings are incomplete or invalid: ask an administrator")
         )
     );
-    let reason = find(&of_administrator, "openai")["reason"].clone();
+    let reason = find(&of_administrator, "comfyui")["reason"].clone();
     let reason = reason.as_str().unwrap();
-    assert!(reason.contains("IMAGES_OPENAI_API_BASE_URL"), "{reason}");
+    assert!(reason.contains("COMFYUI_BASE_URL"), "{reason}");
     // What a user may not use is unknown to them.
     for path in ["closed", "nobody"] {
         let path = format!("/api/v1/engines/{path}/models");

@@ -41,8 +41,8 @@ pub(crate) fn state(engine: &EngineStatus, version: &VersionStatus) -> String {
             "serves again if the new one fails".to_owned()
         }
         "current" if !engine.serves => "does not serve".to_owned(),
-        "retired" if engine.revision == 0 => "removed".to_owned(),
         "parked" => "waits for approval".to_owned(),
+        _ if engine.revision == 0 => "removed".to_owned(),
         "rolled-back" => "rolled back".to_owned(),
         other => other.to_owned(),
     };

@@ -104,6 +104,11 @@ impl SeenFiles {
 impl Releases {
     /// Looks at the engine directory once, and decides about the files that have changed.
     pub async fn look_at_directory(self: &Arc<Self>) {
+        self.look(false).await;
+    }
+
+    /// The same. Refuses an incomplete file at once if a person asks, and otherwise when no program writes it.
+    pub(super) async fn look(self: &Arc<Self>, is_asked: bool) {
         let releases = self.clone();
         let stamps = tokio::task::spawn_blocking(move || releases.stamps()).await;
         let Ok(Some(stamps)) = stamps else {
@@ -116,7 +121,7 @@ impl Releases {
         };
         let look = self.seen().look(stamps, &known, Instant::now());
         for (file, is_final) in look.quiet {
-            self.read_file(file, is_final).await;
+            self.read_file(file, is_final || is_asked).await;
         }
         for file in look.missing {
             let _changes = self.changes.lock().await;

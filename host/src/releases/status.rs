@@ -33,7 +33,7 @@ pub struct EngineStatus {
     pub revision: i64,
     /// When the track changed, in seconds since 1970; 0 if the engine has no track.
     pub changed_at: i64,
-    /// The newest first.
+    /// Those that wait or serve, then the newest first.
     pub versions: Vec<VersionStatus>,
 }
 
@@ -108,6 +108,12 @@ impl Releases {
         let track = rows.tracks.get(engine);
         let mut versions: Vec<_> = rows.releases_of(engine);
         versions.reverse();
+        versions.sort_by_key(|it| match it.state {
+            ReleaseState::Parked => 0,
+            ReleaseState::Candidate => 1,
+            ReleaseState::Current => 2,
+            ReleaseState::Retired | ReleaseState::RolledBack => 3,
+        });
         let grant = rows.grant(engine).ok().flatten().unwrap_or_default();
         let new_rights = |release: &ReleaseRow| {
             if release.state != ReleaseState::Parked {

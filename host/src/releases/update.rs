@@ -52,7 +52,7 @@ impl Releases {
         self.look_at_directory().await;
         // A program may still write a file.
         tokio::time::sleep(QUIET_TIME).await;
-        self.look_at_directory().await;
+        self.look(true).await;
         Ok(UpdateReport::between(&before, self.list()))
     }
 }

@@ -72,7 +72,7 @@ fn engine_list_shows_permissions_and_rejected_files() {
 
     let json = program.run(&["engine", "list", "--json"]).done().concat();
     let json: Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(json["current"], "sketch", "{json}");
+    assert_eq!(json["current"], "hostile", "{json}");
     let engine = &json["engines"][0];
     assert_eq!(engine["name"], "hostile", "{json}");
     assert_eq!(

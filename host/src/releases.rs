@@ -235,6 +235,8 @@ impl Releases {
 
     /// Lets the server use the engines at this moment, for a change that has no row.
     async fn publish(&self) -> Result<()> {
+        // Otherwise these engines could replace those of a later change.
+        let _changes = self.changes.lock().await;
         let engines = {
             let mut state = self.lock();
             state.engines = compose(&state.engines, &state.rows, &state.loaded);

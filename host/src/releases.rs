@@ -210,6 +210,10 @@ impl Releases {
         if let Some(prepared) = prepared {
             prepared.publish();
         }
+        for digest in &change.removed_releases {
+            self.bytes.remove(digest);
+            self.engines().remove_compiled(digest);
+        }
         self.announce(&change);
         Ok(())
     }

@@ -53,6 +53,11 @@ impl ComponentBytes {
         Ok(bytes)
     }
 
+    /// Removes a component, if it is stored.
+    pub(super) fn remove(&self, digest: &str) {
+        self.0.remove_file(file_name(digest)).ok();
+    }
+
     /// Removes the components that are not kept. Returns their digests. `is_kept` returns `None` for one that has no row:
     /// it is kept for [`ORPHAN_TIME`], because it may be installed just now.
     pub(super) fn remove_unused(

@@ -49,7 +49,7 @@ async fn bad_component_is_refused_and_changes_nothing() {
     let before = fixture.releases().status("hostile").unwrap().revision;
     let module = b"\0asm\x01\0\0\0".to_vec();
     for (name, bytes, reason) in [
-        ("empty", Vec::new(), "is not WebAssembly"),
+        ("empty", Vec::new(), "is empty"),
         ("foreign", b"#!/bin/sh\n".to_vec(), "is not WebAssembly"),
         (
             "half copied",

@@ -1,5 +1,6 @@
 //! Changes of engines, for those who follow them: administrators hear of each.
 
+use pinhole_ground::metrics;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use utoipa::ToSchema;
@@ -46,6 +47,7 @@ impl Releases {
     pub(super) fn announce(&self, change: &EngineChange) {
         let rows = self.rows();
         for entry in &change.history {
+            metrics::count_engine_change(&entry.what);
             let release = rows.releases.get(&entry.digest);
             let event = EngineEvent {
                 engine: entry.engine.clone(),

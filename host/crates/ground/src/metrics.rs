@@ -19,6 +19,7 @@ const ENGINE_MEMORY: &str = "pinhole_engine_memory_peak_bytes";
 const UPSTREAM_REQUESTS: &str = "pinhole_upstream_requests_total";
 const UPSTREAM_BYTES: &str = "pinhole_upstream_bytes_total";
 const GUEST_TIME: &str = "pinhole_guest_milliseconds_total";
+const ENGINE_CHANGES: &str = "pinhole_engine_changes_total";
 const COMPILES: &str = "pinhole_compiles_total";
 const COMPILE_TIME: &str = "pinhole_compile_milliseconds_total";
 const PICTURES: &str = "pinhole_pictures_decoded_total";
@@ -104,6 +105,7 @@ impl Metrics {
             GUEST_TIME,
             "CPU time of engines in milliseconds, without waiting"
         );
+        describe_counter!(ENGINE_CHANGES, "Changes of engines' versions");
         describe_counter!(COMPILES, "Compiled components by outcome");
         describe_counter!(COMPILE_TIME, "Time spent compiling, in milliseconds");
         describe_counter!(PICTURES, "Decoded images");
@@ -185,6 +187,11 @@ pub fn count_traffic(engine: &str, traffic: &Traffic) {
 /// Adds CPU time of an admitted engine.
 pub fn count_guest_time(engine: &str, running: Duration) {
     counter!(GUEST_TIME, "engine" => engine.to_owned()).increment(milliseconds(running));
+}
+
+/// Counts a change of an engine's version. `change` is a word of the server, such as `installed` or `rolled-back`.
+pub fn count_engine_change(change: &str) {
+    counter!(ENGINE_CHANGES, "change" => change.to_owned()).increment(1);
 }
 
 /// Counts a compilation that succeeded or was refused.

@@ -133,15 +133,16 @@ fn versions_change_in_a_running_server() {
     let serving = program.serve();
     check_life_of_a_version(&program);
     // The server is the one that has changed.
-    let (status, body) = http(
+    let (status, response) = http(
         serving.address(),
         "GET",
         "/api/v1/engines/sketch",
         &serving.key(),
         "",
     );
-    assert_eq!(status, 200, "{body}");
-    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(status, 200, "{response}");
+    let (_, body) = response.split_once("\r\n\r\n").unwrap();
+    let body: Value = serde_json::from_str(body).unwrap();
     assert_eq!(body["serving"]["digest"], program.serving("sketch"));
     // The next server starts with the same versions.
     serving.signal("TERM");

@@ -129,7 +129,7 @@ impl ControlClient {
         };
         let (media_type, body) = match payload {
             Payload::Json(value) => ("application/json", serde_json::to_vec(value)?),
-            Payload::Component(bytes) => ("application/wasm", bytes),
+            Payload::Component(bytes) => ("application/octet-stream", bytes),
             Payload::Nothing => ("application/json", Vec::new()),
         };
         let request = Request::builder()

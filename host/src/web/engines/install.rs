@@ -53,7 +53,7 @@ impl From<StrategyName> for Strategy {
 
 /// The bytes of a component, counted in the caller's memory until the response is sent.
 #[derive(ToSchema)]
-#[schema(value_type = String, format = Binary, content_media_type = "application/wasm")]
+#[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
 pub(super) struct ComponentBody(Vec<u8>);
 
 impl<S: Sync> FromRequest<S> for ComponentBody {
@@ -80,7 +80,7 @@ impl<S: Sync> FromRequest<S> for ComponentBody {
     operation_id = "install_engine",
     summary = "Install a component: a new engine, or a new version of one. For administrators",
     params(InstallOptions),
-    request_body(content = ComponentBody, content_type = "application/wasm", description = "The component. Its own description names the engine."),
+    request_body(content = ComponentBody, content_type = "application/octet-stream", description = "The component. Its own description names the engine."),
     responses(
         (status = 200, description = "the component serves, or waits for approval", body = InstallReport),
         (status = 400, description = "the component is refused; nothing has changed"),

@@ -135,8 +135,8 @@ impl CommandEngines {
         for warning in self.config.warnings(&engines) {
             eprintln!("pinhole: warning: {warning}");
         }
-        let config = self.config.with_engine_files(&engines, None)?;
-        let config = app::load_stored_settings(&config).await?;
+        let with_files = self.config.with_engine_files(&engines, None)?;
+        let config = app::load_stored_settings(&with_files).await?;
         let jobs = Jobs::new(&config, engines, Decoder::default()).await?;
         Ok((jobs, config))
     }
@@ -145,10 +145,10 @@ impl CommandEngines {
 impl CommandJobs {
     async fn open(config: &Config, missing: MissingData) -> Result<Self> {
         let engines = CommandEngines::open(config, missing).await?;
-        let (jobs, config) = engines.jobs().await?;
+        let (jobs, with_settings) = engines.jobs().await?;
         Ok(Self {
             jobs,
-            config,
+            config: with_settings,
             _temporary: engines.temporary,
         })
     }

@@ -1,6 +1,7 @@
 //! The program `pinhole` from a shell: output, files and exit codes.
 
 mod config;
+mod control_socket;
 mod doctor;
 mod engine_versions;
 mod engines;

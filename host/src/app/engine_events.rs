@@ -13,14 +13,17 @@ const MAX_ADMINISTRATORS: u32 = 100;
 
 impl App {
     /// Emits an event to each administrator when an engine changes. Never returns.
-    pub async fn announce_engine_changes(self: Arc<Self>) {
+    pub fn announce_engine_changes(self: Arc<Self>) -> impl Future<Output = ()> {
+        // From this call on.
         let mut changes = self.releases.follow_changes();
-        loop {
-            match changes.recv().await {
-                Ok(change) => self.announce_engine(&change).await,
-                // The newer ones follow.
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => std::future::pending().await,
+        async move {
+            loop {
+                match changes.recv().await {
+                    Ok(change) => self.announce_engine(&change).await,
+                    // The newer ones follow.
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => std::future::pending().await,
+                }
             }
         }
     }

@@ -145,8 +145,8 @@ impl ControlClient {
         let connection = tokio::spawn(connection);
         let response = sender.send_request(request).await.with_context(failure)?;
         let status = response.status();
-        let body = Body::new(response.into_body());
-        let bytes = to_bytes(body, MAX_RESPONSE_BYTES)
+        let received = Body::new(response.into_body());
+        let bytes = to_bytes(received, MAX_RESPONSE_BYTES)
             .await
             .with_context(failure)?;
         connection.abort();

@@ -3,16 +3,18 @@
 use std::path::Path;
 
 use anyhow::Context;
+use http::Method;
+use pinhole::app;
 use pinhole::config::Config;
 use pinhole::releases::{EngineStatus, Install, InstallReport, UpdateReport};
 use pinhole_ground::data_dir;
 use pinhole_sandbox::MAX_COMPONENT_BYTES;
 use tokio::time::Instant;
 
-use super::control_client::CommandError;
-use super::engine_control::{EngineControl, update as look_now};
+use super::control_client::{CommandError, ControlClient, NOTHING};
+use super::engine_control::EngineControl;
 use super::engine_text::{label, serving, state};
-use super::{FAILED, MissingData, WRONG_USE, print_json};
+use super::{CommandEngines, FAILED, MissingData, WRONG_USE, print_json};
 
 /// A change of an engine.
 pub(crate) enum Change {
@@ -116,6 +118,21 @@ pub(crate) async fn update(
         println!("rejected: {} {}", file.file, file.reason);
     }
     Ok(code)
+}
+
+/// Looks at the engine directory now.
+async fn look_now(config: &Config) -> Result<UpdateReport, CommandError> {
+    if let Some(server) = ControlClient::of_running_server(config) {
+        eprintln!("data directory: {}", config.data.display());
+        return server
+            .send(Method::POST, "/api/v1/engines/update", NOTHING)
+            .await;
+    }
+    app::require_database(config)?;
+    // Opening the engines looks at the directory.
+    let before = app::open_stored_releases(config).await?.list();
+    let after = CommandEngines::open(config, MissingData::Create).await?;
+    Ok(UpdateReport::between(&before, after.releases.list()))
 }
 
 /// Prints the state of the newest version.

@@ -1,8 +1,6 @@
 //! The engines that a command inspects and changes: those of the running server, or without one those of the data
 //! directory.
 
-use std::sync::Arc;
-
 use anyhow::Result;
 use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -11,7 +9,6 @@ use pinhole::config::Config;
 use pinhole::control::CommandLine;
 use pinhole::releases::{
     EngineDetails, EngineList, EngineStatus, HistoryEntry, Install, InstallReport, ReleaseError,
-    Releases, UpdateReport,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -290,22 +287,6 @@ impl EngineControl {
             }
         }
     }
-}
-
-/// Looks at the engine directory now.
-pub(crate) async fn update(config: &Config) -> Result<UpdateReport, CommandError> {
-    if let Some(server) = ControlClient::of_running_server(config) {
-        eprintln!("data directory: {}", config.data.display());
-        return server
-            .send(Method::POST, "/api/v1/engines/update", NOTHING)
-            .await;
-    }
-    app::require_database(config)?;
-    // Opening the engines looks at the directory.
-    let before: Arc<Releases> = app::open_stored_releases(config).await?;
-    let before = before.list();
-    let after = CommandEngines::open(config, MissingData::Create).await?;
-    Ok(UpdateReport::between(&before, after.releases.list()))
 }
 
 async fn act(

@@ -90,7 +90,7 @@ pub(crate) fn print_table<const N: usize>(rows: &[[String; N]]) {
     for row in rows {
         let cells = row.iter().zip(widths);
         let line: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
+            .map(|(cell, columns)| format!("{cell:columns$}"))
             .collect();
         println!("{}", line.join("  ").trim_end());
     }

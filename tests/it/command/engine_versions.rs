@@ -1,7 +1,5 @@
 //! Commands that change engines: in a running server, and without one.
 
-use std::os::unix::fs::PermissionsExt;
-
 use super::*;
 use crate::api::engines::other_version;
 use crate::grants::{digest, hostile};
@@ -16,7 +14,7 @@ impl Program {
         (path.to_str().unwrap().to_owned(), digest(&component))
     }
 
-    fn engine(&self, arguments: &[&str]) -> CommandOutput {
+    pub(super) fn engine(&self, arguments: &[&str]) -> CommandOutput {
         let mut all = vec!["engine"];
         all.extend(arguments);
         self.run(&all)
@@ -68,8 +66,11 @@ fn check_life_of_a_version(program: &Program) {
     );
     let canary = ["install", &file, "--force", "--strategy", "canary"];
     assert_eq!(program.engine_json(&canary)["state"], "candidate");
-    let list = program.engine(&["list"]).done().join("\n");
-    assert!(list.contains("canary, 10 % of users"), "{list}");
+    let canary_list = program.engine(&["list"]).done().join("\n");
+    assert!(
+        canary_list.contains("canary, 10 % of users"),
+        "{canary_list}"
+    );
     assert_eq!(program.serving("sketch"), first);
     let aborted = program.engine(&["abort", "sketch"]).done();
     assert_eq!(
@@ -79,11 +80,11 @@ fn check_life_of_a_version(program: &Program) {
 
     program.engine(&["install", &file, "--force"]).done();
     let promoted = program.engine(&["promote", "sketch"]).done();
-    let expected = format!(
+    let watched_no_more = format!(
         "sketch: {} serves, and is not watched any more",
         label(&second)
     );
-    assert_eq!(promoted, [expected]);
+    assert_eq!(promoted, [watched_no_more]);
     let none = program.engine(&["promote", "sketch"]).failed(1);
     assert!(none.contains("has no new version"), "{none}");
     let pinned = program.engine(&["pin", "sketch"]).done();
@@ -91,7 +92,7 @@ fn check_life_of_a_version(program: &Program) {
         pinned,
         [format!("sketch: pinned; {} serves", label(&second))]
     );
-    let refused = program
+    let by_pin = program
         .engine(&[
             "install",
             program
@@ -102,8 +103,8 @@ fn check_life_of_a_version(program: &Program) {
         ])
         .failed(1);
     assert!(
-        refused.contains("run `pinhole engine unpin sketch` first"),
-        "{refused}"
+        by_pin.contains("run `pinhole engine unpin sketch` first"),
+        "{by_pin}"
     );
     program.engine(&["unpin", "sketch"]).done();
     let to = ["rollback", "sketch", "--to", &first[..6]];
@@ -119,8 +120,8 @@ fn check_life_of_a_version(program: &Program) {
 
     let removed = program.engine(&["remove", "sketch"]).done();
     assert!(removed[0].starts_with("sketch: removed; "), "{removed:?}");
-    let list = program.engine(&["list"]).done().join("\n");
-    assert!(list.contains("removed"), "{list}");
+    let last_list = program.engine(&["list"]).done().join("\n");
+    assert!(last_list.contains("removed"), "{last_list}");
     let unknown = program.engine(&["remove", "sketch"]).failed(2);
     assert!(unknown.contains("unknown engine sketch"), "{unknown}");
     program.engine(&["install", &file, "--force"]).done();
@@ -250,68 +251,5 @@ fn update_looks_at_the_engine_directory_at_once() {
             .out
             .contains("rejected: broken.wasm is a core module"),
         "{rejected:?}"
-    );
-}
-
-#[test]
-fn bad_use_of_engine_commands_is_one_line() {
-    let program = Program::new(&["sketch"]);
-    let _serving = program.serve();
-    let missing = program.engine(&["install", "nowhere.wasm"]).failed(2);
-    assert!(
-        missing.contains("cannot read the component nowhere.wasm"),
-        "{missing}"
-    );
-    let text = program.path("work").join("text");
-    fs::write(&text, "text").unwrap();
-    let refused = program.engine(&["install", "text"]).failed(1);
-    assert_eq!(refused, "pinhole: the component is not WebAssembly\n");
-    for arguments in [
-        &["show", "nobody"][..],
-        &["history", "nobody"],
-        &["pin", "nobody"],
-        &["grant", "nobody"],
-        &["rollback", "nobody"],
-        &["rollback", "sketch", "--to", "00"],
-    ] {
-        program.engine(arguments).failed(2);
-    }
-    let before = program.engine(&["rollback", "sketch"]).failed(1);
-    assert!(before.contains("has no previous version"), "{before}");
-}
-
-#[test]
-fn control_socket_is_private_and_serves_the_next_server_too() {
-    let program = Program::new(&["sketch"]);
-    let socket = program.path("data").join("control.sock");
-    for _ in 0..2 {
-        let serving = program.serve();
-        let mode = fs::symlink_metadata(&socket).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        program.engine(&["list"]).done();
-        // It leaves its socket behind.
-        serving.signal("KILL");
-        serving.end();
-        assert!(socket.exists());
-        program.engine(&["list"]).done();
-    }
-}
-
-#[test]
-fn server_without_a_control_socket_warns_and_serves() {
-    let program = Program::new(&["sketch"]);
-    let data = program.path(&"x".repeat(120));
-    let program = program.with("PINHOLE_DATA", data.to_str().unwrap());
-    let serving = program.serve();
-    assert_eq!(http(serving.address(), "GET", "/health", "", "").0, 200);
-    let log = fs::read_to_string(program.path("log")).unwrap();
-    assert!(
-        log.contains("the path of the data directory is too long for control.sock"),
-        "{log}"
-    );
-    let line = program.engine(&["pin", "sketch"]).failed(1);
-    assert!(
-        line.contains("cannot reach the running server (process "),
-        "{line}"
     );
 }

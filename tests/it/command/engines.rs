@@ -41,9 +41,12 @@ fn engine_list_shows_permissions_and_rejected_files() {
         digest("hostile.wasm"),
         &digest("hostile.wasm")[..12],
     );
-    let text = shown(&program, "hostile");
-    assert!(text.starts_with(&hostile), "{text}");
-    assert!(text.ends_with(" ago from hostile.wasm\n"), "{text}");
+    let hostile_text = shown(&program, "hostile");
+    assert!(hostile_text.starts_with(&hostile), "{hostile_text}");
+    assert!(
+        hostile_text.ends_with(" ago from hostile.wasm\n"),
+        "{hostile_text}"
+    );
     let sketch = format!(
         "sketch {version} (Sketch, sketch.wasm)
   digest     sha256:{}
@@ -53,8 +56,8 @@ fn engine_list_shows_permissions_and_rejected_files() {
   version    ",
         digest("sketch.wasm"),
     );
-    let text = shown(&program, "sketch");
-    assert!(text.starts_with(&sketch), "{text}");
+    let sketch_text = shown(&program, "sketch");
+    assert!(sketch_text.starts_with(&sketch), "{sketch_text}");
     let unknown = program.run(&["engine", "show", "nobody"]).failed(2);
     assert_eq!(
         unknown,
@@ -112,8 +115,8 @@ fn engine_show_has_unusable_settings_and_the_editing_url() {
         .done()
         .join("\n");
     let list = program.run(&["engine", "list"]).done().join("\n");
-    let problem = "comfyui: COMFYUI_WORKFLOW cannot be used: ";
-    assert!(list.contains(problem), "{list}");
+    let in_list = "comfyui: COMFYUI_WORKFLOW cannot be used: ";
+    assert!(list.contains(in_list), "{list}");
     for line in [
         "  upstream   api at http://127.0.0.1:9: ",
         "  upstream   api for editing at http://127.0.0.1:10\n",

@@ -71,7 +71,7 @@ pub use start::{DirectoryUse, EngineStart};
 pub use status::{EngineList, EngineStatus, RejectedEngineFile, VersionStatus};
 pub use update::UpdateReport;
 
-/// Releases of an engine that are kept, besides those that serve.
+/// Releases of an engine that are stored, in addition to those that serve.
 const KEPT_RELEASES: usize = 5;
 
 /// The engines of a data directory, and their releases.
@@ -278,7 +278,7 @@ impl Releases {
         }
     }
 
-    /// Removes releases that are no longer kept, with their bytes.
+    /// Removes superfluous releases, with their bytes.
     async fn remove_old_releases(&self) {
         let before = self.rows();
         let removed = before.superfluous_releases();
@@ -293,12 +293,12 @@ impl Releases {
             }
         }
         let rows = self.rows();
-        let is_kept = |digest: &str| {
+        let is_stored = |digest: &str| {
             let is_known = before.releases.contains_key(digest);
             let is_known = is_known || rows.releases.contains_key(digest);
             is_known.then(|| rows.keeps_bytes(digest))
         };
-        match self.bytes.remove_unused(is_kept) {
+        match self.bytes.remove_unused(is_stored) {
             Ok(removed) => {
                 let engines = self.engines();
                 for digest in &removed {

@@ -187,7 +187,7 @@ impl SwapBench {
         let mut first = None;
         for number in 0..count {
             self.swap_to(self.version(number)).await;
-            // The first versions fill what is kept.
+            // The first versions fill the caches.
             if number == count / 10 {
                 first = Some(Footprint::now());
             }

@@ -135,7 +135,7 @@ async fn installed_version_serves_and_becomes_current_after_enough_jobs() {
         ("retired".into(), "current".into())
     );
 
-    // Rolled back by a person, it is refused until somebody insists.
+    // Rolled back by a person, it is refused without force.
     let to = fixture
         .releases()
         .roll_back("hostile", None, "blurred", "ada")

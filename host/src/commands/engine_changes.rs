@@ -182,7 +182,7 @@ pub(crate) async fn change(
         Change::Pin => println!("{engine}: pinned; {serves} serves"),
         Change::Unpin => println!("{engine}: not pinned; {serves} serves"),
         Change::Remove { .. } => {
-            println!("{engine}: removed; its permissions, newest versions and history are kept");
+            println!("{engine}: removed; its permissions, newest versions and history stay");
         }
     }
     Ok(0)

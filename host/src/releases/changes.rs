@@ -56,7 +56,7 @@ impl Releases {
                 version: release.map(|it| it.version.clone()).unwrap_or_default(),
                 state: release.map_or(REMOVED, |it| it.state.name()).to_owned(),
             };
-            // Nobody follows.
+            // It fails if no one follows.
             self.announcements.0.send(event).ok();
         }
     }

@@ -58,11 +58,11 @@ impl ComponentBytes {
         self.0.remove_file(file_name(digest)).ok();
     }
 
-    /// Removes the components that are not kept. Returns their digests. `is_kept` returns `None` for one that has no row:
-    /// it is kept for [`ORPHAN_TIME`], because it may be installed just now.
+    /// Removes superfluous components. Returns their digests. `is_stored` returns `None` for one that has no row: it
+    /// stays for [`ORPHAN_TIME`], because it may be installed just now.
     pub(super) fn remove_unused(
         &self,
-        is_kept: impl Fn(&str) -> Option<bool>,
+        is_stored: impl Fn(&str) -> Option<bool>,
     ) -> Result<Vec<String>> {
         let failure = || format!("cannot clean up {DIRECTORY} in the data directory");
         let mut removed = Vec::new();
@@ -72,7 +72,7 @@ impl ComponentBytes {
             let Some(digest) = name.to_str().and_then(|name| name.strip_suffix(SUFFIX)) else {
                 continue;
             };
-            if !is_kept(digest).unwrap_or_else(|| is_young(&entry)) {
+            if !is_stored(digest).unwrap_or_else(|| is_young(&entry)) {
                 self.0.remove_file(&name).with_context(failure)?;
                 removed.push(digest.to_owned());
             }

@@ -150,11 +150,11 @@ impl Rows {
         for engine in engines {
             let mut unused = self.releases_of(engine);
             unused.retain(|it| !self.is_needed(&it.digest));
-            // A release that was rolled back is remembered longer than its bytes are kept.
+            // A release that was rolled back is remembered longer than its bytes.
             let rolled_back = unused.extract_if(.., |it| it.state == ReleaseState::RolledBack);
             let rolled_back: Vec<_> = rolled_back.collect();
-            for (releases, kept) in [(unused, KEPT_RELEASES), (rolled_back, MAX_ROLLED_BACK)] {
-                let count = releases.len().saturating_sub(kept);
+            for (releases, max_count) in [(unused, KEPT_RELEASES), (rolled_back, MAX_ROLLED_BACK)] {
+                let count = releases.len().saturating_sub(max_count);
                 superfluous.extend(releases.iter().take(count).map(|it| it.digest.clone()));
             }
         }
@@ -172,7 +172,7 @@ impl Rows {
         self.releases.get(digest).is_some_and(is_parked) || self.tracks.values().any(is_named)
     }
 
-    /// True if the bytes of a component are kept: those that are needed, and the newest of each engine.
+    /// True if the bytes of a component stay stored: those that are needed, and the newest of each engine.
     pub(super) fn keeps_bytes(&self, digest: &str) -> bool {
         let Some(release) = self.releases.get(digest) else {
             return false;

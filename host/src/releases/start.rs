@@ -393,7 +393,7 @@ impl EngineStart {
 }
 
 impl Releases {
-    /// A candidate that cannot be loaded serves nobody.
+    /// A candidate that cannot be loaded is dropped.
     async fn drop_candidate(&self, digest: &str, reason: &str) -> Result<()> {
         let rows = self.rows();
         let mut tracks = rows.tracks.values();

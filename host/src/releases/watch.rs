@@ -80,7 +80,7 @@ impl Releases {
         };
         let mut new = self.counts(candidate, since).await?;
         if is_watch {
-            // No job of the other version at the same time shows whether the upstream is to blame.
+            // No job of the other version shows at the same time whether the upstream fails.
             new.upstream_failures = 0;
         }
         let old = self.counts(&track.current, stable_since).await?;
@@ -108,7 +108,7 @@ impl Releases {
         Ok(())
     }
 
-    /// Nobody has changed the track meanwhile.
+    /// True if the track has not changed meanwhile.
     fn is_unchanged(&self, track: &TrackRow) -> bool {
         let state = self.lock();
         let now = state.rows.tracks.get(&track.engine);

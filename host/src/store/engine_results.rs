@@ -4,7 +4,7 @@ use sqlx::Row;
 
 use super::{Store, now};
 
-/// How long results are kept, in minutes: a verdict looks at seven days.
+/// How long results are stored, in minutes: a verdict looks at seven days.
 const MAX_AGE_MINUTES: i64 = 8 * 24 * 60;
 
 /// Finished jobs of a version with one outcome.

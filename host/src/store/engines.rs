@@ -15,7 +15,7 @@ const MAX_HISTORY: i64 = 10_000;
 pub enum ReleaseState {
     /// Waits for an administrator's approval.
     Parked,
-    /// Serves beside the current release, and is watched.
+    /// Serves together with the current release, and is watched.
     Candidate,
     Current,
     /// Served before. It can serve again.

@@ -33,7 +33,7 @@ impl Api {
     fn install(&self, component: Vec<u8>, query: &str) -> ApiRequest {
         let path = format!("{INSTALL}{query}");
         self.ask(Method::POST, &path)
-            .body("application/wasm", component)
+            .body("application/octet-stream", component)
     }
 
     fn act(&self, path: &str, body: &Value) -> ApiRequest {

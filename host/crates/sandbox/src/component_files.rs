@@ -42,7 +42,7 @@ fn is_hidden(stem: &[u8]) -> bool {
         || stem.ends_with(b".part")
 }
 
-/// The component files of a directory in alphabetical order, and the files that are none, with the reasons.
+/// The component files of a directory in alphabetical order, and the files with unusable names, with the reasons.
 pub fn list_components(directory: &Dir) -> std::io::Result<(Vec<String>, Vec<(String, Refusal)>)> {
     let (mut files, mut refused) = (Vec::new(), Vec::new());
     for entry in directory.entries()? {

@@ -138,7 +138,7 @@ impl Engines {
         admit_compiled(&self.sandbox, file, digest).await
     }
 
-    /// Removes the compiled code of a component that is not kept any more.
+    /// Removes the compiled code of a component that is no longer stored.
     pub fn remove_compiled(&self, digest: &str) {
         self.sandbox.compiled.remove(digest);
     }

@@ -10,7 +10,7 @@
 //!
 //! - *Admission* checks size, kind, imports and the component's description; a child process with limits
 //!   *compiles* it.
-//! - A component serves within a [grant]: the server compares what it declares with what was granted before it
+//! - A component serves within a [grant]: the server compares its declaration with the grant before it
 //!   inserts it into the [`Engines`].
 //! - Each call gets a fresh instance, which is dropped when the call ends. *Limits* bound its memory, CPU
 //!   time, wall-clock time and host calls.

@@ -20,7 +20,7 @@ impl Snapshot {
     }
 
     /// The name of the binding that a job of this requester gets without naming one. `None` if the operation is disabled
-    /// or there is none.
+    /// or it does not exist.
     #[must_use]
     pub fn default_binding(&self, operation: Operation, requester: &Requester) -> Option<&str> {
         let (settings, edit) = (&self.settings, &self.settings.edit);

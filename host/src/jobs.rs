@@ -283,8 +283,8 @@ impl Jobs {
             self.attempt(attempt, request.clone(), edit.clone())
         };
         let may_fall_back = |error: &Error| !plan.is_named && error.allows_fallback();
-        let mut first = attempt(&*plan.binding).await;
-        if let Err(error) = &first
+        let mut result = attempt(&*plan.binding).await;
+        if let Err(error) = &result
             && error.outcome().class().is_fault_of_engine()
             && !context.usage.may_be_charged()
             && let Some(stable) = plan.snapshot.stable_version(&plan.binding)
@@ -294,11 +294,11 @@ impl Jobs {
                 job,
                 "job {job} is tried again with the version of engine {name} before"
             );
-            first = attempt(stable).await;
+            result = attempt(stable).await;
         }
-        let mut failure = match first {
+        let mut failure = match result {
             Err(error) if may_fall_back(&error) => error,
-            result => return result,
+            final_result => return final_result,
         };
         let first_engine = plan.binding.engine();
         for binding in plan.fallbacks() {
@@ -306,18 +306,18 @@ impl Jobs {
                 continue;
             }
             tracing::warn!(job, "job {job} falls back to engine {}", binding.name);
-            let result = attempt(binding).await.map(|mut completed| {
+            let fallback_result = attempt(binding).await.map(|mut completed| {
                 let (name, first) = (&binding.name, &plan.binding.name);
                 let warning =
                     format!("made by engine {name}, because engine {first} is unavailable or busy");
                 completed.warnings.push(warning);
                 completed
             });
-            match result {
+            match fallback_result {
                 // This engine lacks an ability that the job needs.
                 Err(Error::Invalid { .. } | Error::Unsupported { .. }) => {}
                 Err(error) if may_fall_back(&error) => failure = error,
-                result => return result,
+                final_result => return final_result,
             }
         }
         Err(failure)

@@ -281,10 +281,10 @@ impl Releases {
     /// Removes superfluous releases, with their bytes.
     async fn remove_old_releases(&self) {
         let before = self.rows();
-        let removed = before.superfluous_releases();
-        if !removed.is_empty() {
+        let superfluous = before.superfluous_releases();
+        if !superfluous.is_empty() {
             let change = EngineChange {
-                removed_releases: removed,
+                removed_releases: superfluous,
                 ..EngineChange::default()
             };
             match self.store.change_engine(&change).await {

@@ -10,7 +10,9 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use pinhole_ground::guard::{Guard, Refusal};
-use pinhole_sandbox::{Component, RejectedFile, digest, list_components, read_component};
+use pinhole_sandbox::{
+    Component, ListedFiles, RejectedFile, digest, list_components, read_component,
+};
 use tokio::time::Instant;
 
 use super::install::{Candidate, InstallReport};
@@ -150,8 +152,8 @@ impl Releases {
 
     /// Length and time of each component file. `None` if the directory cannot be read now.
     fn stamps(&self) -> Option<BTreeMap<String, Stamp>> {
-        let (files, _) = list_components(&self.directory).ok()?;
-        let stamps = files.into_iter().filter_map(|file| {
+        let listed = list_components(&self.directory).ok()?;
+        let stamps = listed.files.into_iter().filter_map(|file| {
             let metadata = self.directory.metadata(&file).ok()?;
             let modified = metadata
                 .modified()
@@ -333,7 +335,7 @@ impl Releases {
     }
 
     /// The component files, and those that are refused by their names.
-    pub(super) fn list_directory(&self) -> anyhow::Result<(Vec<String>, Vec<(String, Refusal)>)> {
+    pub(super) fn list_directory(&self) -> anyhow::Result<ListedFiles> {
         list_components(&self.directory).context("cannot read the engine directory")
     }
 }
@@ -361,22 +363,19 @@ mod tests {
         let mut seen = SeenFiles::default();
         let (none, start) = (BTreeSet::new(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
-        let mut look = |bytes, seconds| {
+        let look = |known_files: &mut SeenFiles, bytes, seconds| {
             let stamps = files(&[("a.wasm", bytes)]);
-            seen.look(stamps, &none, after(seconds)).quiet
+            known_files.look(stamps, &none, after(seconds)).quiet
         };
-        assert!(look(1, 0).is_empty());
-        assert!(look(2, 1).is_empty(), "it grows");
-        assert_eq!(look(2, 2), [("a.wasm".to_owned(), false)]);
-        assert_eq!(look(2, 12), [("a.wasm".to_owned(), true)]);
+        assert!(look(&mut seen, 1, 0).is_empty());
+        assert!(look(&mut seen, 2, 1).is_empty(), "it grows");
+        let quiet = |is_final| vec![("a.wasm".to_owned(), is_final)];
+        assert_eq!(look(&mut seen, 2, 2), quiet(false));
+        assert_eq!(look(&mut seen, 2, 12), quiet(true));
         seen.set_decided("a.wasm");
-        let mut look = |bytes, seconds| {
-            let stamps = files(&[("a.wasm", bytes)]);
-            seen.look(stamps, &none, after(seconds)).quiet
-        };
-        assert!(look(2, 13).is_empty());
-        assert!(look(3, 14).is_empty());
-        assert_eq!(look(3, 15).len(), 1, "it was replaced");
+        assert!(look(&mut seen, 2, 13).is_empty());
+        assert!(look(&mut seen, 3, 14).is_empty());
+        assert_eq!(look(&mut seen, 3, 15).len(), 1, "it was replaced");
     }
 
     #[test]

@@ -171,8 +171,8 @@ impl Releases {
         let rows = self.rows();
         let (name, component) = (candidate.engine(), &candidate.component);
         let track = rows.tracks.get(name);
-        let is_serving = |track: &TrackRow| {
-            track.current == component.digest || track.candidate.as_ref() == Some(&component.digest)
+        let is_serving = |it: &TrackRow| {
+            it.current == component.digest || it.candidate.as_ref() == Some(&component.digest)
         };
         if track.is_some_and(is_serving) {
             return Ok(Decision::Serving);
@@ -192,7 +192,7 @@ impl Releases {
         }
         let previous_engine = rows
             .engine_of_file(&candidate.file)
-            .filter(|track| Guard::RenamedEngine.applies(track.engine != name));
+            .filter(|it| Guard::RenamedEngine.applies(it.engine != name));
         if let Some(previous) = previous_engine {
             return Ok(Decision::Park {
                 replaces: Some(previous.engine.clone()),

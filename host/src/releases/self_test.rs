@@ -6,9 +6,9 @@
 mod cases;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use pinhole_sandbox::{Component, JobContext};
+use tokio::time::Instant;
 
 use super::Releases;
 use super::publisher::Publisher;

@@ -21,11 +21,11 @@ use futures_util::stream::FuturesUnordered;
 use pinhole_ground::audit::AuditLog;
 use pinhole_ground::guard::Refusal;
 use pinhole_images::Decoder;
-use pinhole_sandbox::{Component, MAX_COMPILES, digest, read_component};
+use pinhole_sandbox::{Component, ListedFiles, MAX_COMPILES, digest, read_component};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::rows::file_label;
-use super::{Releases, check_name, track};
+use super::{Releases, check_name, history, track};
 use crate::config::Config;
 use crate::settings::ENGINE;
 use crate::store::{ReleaseRow, ReleaseState, Store};
@@ -58,7 +58,7 @@ struct Work {
 
 enum Source {
     /// A track names it.
-    Release(ReleaseRow),
+    Release(Box<ReleaseRow>),
     /// A file of the engine directory.
     File,
 }
@@ -163,7 +163,7 @@ impl EngineStart {
         if directory_use == DirectoryUse::Ignore {
             return Ok(BTreeMap::new());
         }
-        let (files, refused) = self.releases.list_directory()?;
+        let ListedFiles { files, refused } = self.releases.list_directory()?;
         for (file, refusal) in refused {
             self.releases.lock().engines.reject(file, refusal);
         }
@@ -221,7 +221,7 @@ impl EngineStart {
                     None => self.queue.push_back(Work {
                         label,
                         bytes,
-                        source: Source::Release(release.clone()),
+                        source: Source::Release(Box::new(release.clone())),
                     }),
                 }
             }
@@ -403,9 +403,11 @@ impl Releases {
         let after = track::without_candidate(track);
         let reason = format!("it {reason}");
         let state = ReleaseState::RolledBack;
-        let change = self.track_change(Some(track.clone()), Some(after), state, &reason);
-        self.store.change_engine(&change).await?;
-        self.lock().rows = super::Rows::load(&self.store).await?;
+        let mut change = self.track_change(Some(track.clone()), Some(after), state, &reason);
+        change
+            .history
+            .push(history(&track.engine, digest, "rolled-back", &reason, ""));
+        self.commit(change, Vec::new()).await?;
         Ok(())
     }
 }

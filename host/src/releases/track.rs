@@ -111,19 +111,19 @@ pub(super) fn moved_releases(
     };
     let mut moved = Vec::new();
     for digest in serving(after) {
-        if let Some(state) = after.and_then(|it| state(it, &digest)) {
-            moved.push((digest, state));
+        if let Some(new_state) = after.and_then(|it| state(it, &digest)) {
+            moved.push((digest, new_state));
         }
     }
     for digest in serving(before) {
         if !moved.iter().any(|(it, _)| *it == digest) {
             let is_promoted_over = after.is_some_and(|it| it.previous.as_ref() == Some(&digest));
-            let state = if is_promoted_over {
+            let new_state = if is_promoted_over {
                 ReleaseState::Retired
             } else {
                 replaced
             };
-            moved.push((digest, state));
+            moved.push((digest, new_state));
         }
     }
     moved

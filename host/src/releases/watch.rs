@@ -44,11 +44,11 @@ impl Releases {
         if !taken.is_empty() {
             let results = taken
                 .into_iter()
-                .map(|(digest, class, outcomes)| EngineResult {
+                .map(|(digest, class, ended)| EngineResult {
                     digest,
                     outcome: class.name().to_owned(),
-                    jobs: i64::try_from(outcomes.jobs).unwrap_or(i64::MAX),
-                    own_ms: i64::try_from(outcomes.own_time.as_millis()).unwrap_or(i64::MAX),
+                    jobs: i64::try_from(ended.jobs).unwrap_or(i64::MAX),
+                    own_ms: i64::try_from(ended.own_time.as_millis()).unwrap_or(i64::MAX),
                 });
             let results: Vec<_> = results.collect();
             self.store

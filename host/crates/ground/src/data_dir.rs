@@ -24,7 +24,7 @@ const PRIVATE_DIRECTORY: u32 = 0o700;
 const OTHERS: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
 /// The directories that the server creates in its data directory.
-const OWN_DIRECTORIES: [&str; 4] = ["compiled", "files", "grants", "spool"];
+const OWN_DIRECTORIES: [&str; 4] = ["compiled", "components", "files", "spool"];
 
 /// A lock on a file. Dropping it, or the end of the process, unlocks it.
 #[derive(Debug)]

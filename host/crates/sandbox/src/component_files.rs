@@ -14,6 +14,15 @@ pub const MAX_COMPONENT_BYTES: u64 = 64 << 20;
 /// Length in bytes of the name by which a rejected file is known.
 const MAX_FILE_NAME_BYTES: usize = 100;
 
+/// The files of an engine directory.
+#[derive(Debug, Default)]
+pub struct ListedFiles {
+    /// The component files, in alphabetical order.
+    pub files: Vec<String>,
+    /// Files with unusable names, with the reasons.
+    pub refused: Vec<(String, Refusal)>,
+}
+
 /// The name of a component file as text, or `None` if the file is not for engines: a file of another kind,
 /// a hidden one, or one that a program is still writing.
 ///
@@ -43,7 +52,7 @@ fn is_hidden(stem: &[u8]) -> bool {
 }
 
 /// The component files of a directory in alphabetical order, and the files with unusable names, with the reasons.
-pub fn list_components(directory: &Dir) -> std::io::Result<(Vec<String>, Vec<(String, Refusal)>)> {
+pub fn list_components(directory: &Dir) -> std::io::Result<ListedFiles> {
     let (mut files, mut refused) = (Vec::new(), Vec::new());
     for entry in directory.entries()? {
         let name = entry?.file_name();
@@ -62,7 +71,7 @@ pub fn list_components(directory: &Dir) -> std::io::Result<(Vec<String>, Vec<(St
         let reason = format!("exceeds the limit of {MAX_FILES} component files");
         refused.push((file, Guard::FileCount.refuse(reason)));
     }
-    Ok((files, refused))
+    Ok(ListedFiles { files, refused })
 }
 
 /// Reads a component file.

@@ -14,7 +14,7 @@ use pinhole_ground::metrics::Load;
 use crate::admission::{admit, admit_compiled};
 use crate::call::{self, Call};
 use crate::component::{Component, RejectedFile};
-use crate::component_files::{list_components, read_component};
+use crate::component_files::{ListedFiles, list_components, read_component};
 use crate::contract::{Description, ErrorKind};
 use crate::engine_settings::EngineSettings;
 use crate::error::Error;
@@ -92,7 +92,8 @@ impl Engines {
         let mut engines = Self::new(options)?;
         let unreadable = || format!("cannot read the engine directory {}", directory.display());
         let directory = data_dir::open(directory).with_context(unreadable)?;
-        let (files, refused) = list_components(&directory).with_context(unreadable)?;
+        let ListedFiles { files, refused } =
+            list_components(&directory).with_context(unreadable)?;
         for (file, refusal) in refused {
             engines.reject(file, refusal);
         }

@@ -87,7 +87,9 @@ pub use call_usage::{CallUsage, Traffic};
 pub use compile::{CompileLimits, Compiler, MAX_CODE_BYTES, MAX_COMPILES, compile_input};
 pub use component::{Component, RejectedFile};
 pub use component_code::PROGRESS_TARGET;
-pub use component_files::{MAX_COMPONENT_BYTES, MAX_FILES, list_components, read_component};
+pub use component_files::{
+    ListedFiles, MAX_COMPONENT_BYTES, MAX_FILES, list_components, read_component,
+};
 pub use engines::{Engines, Rollout};
 pub use error::Error;
 pub use guest_log::{EngineLog, LogLevel, LogLine};

@@ -141,7 +141,7 @@ impl SwapBench {
             rollbacks.push(started.elapsed());
             self.swap_to(versions[number % 2].clone()).await;
         }
-        let [install, rollback] = [installs, rollbacks].map(|times| spread(times));
+        let [install, rollback] = [installs, rollbacks].map(spread);
         println!("install a compiled version, {what}: {install}");
         println!("roll back, {what}: {rollback}");
     }

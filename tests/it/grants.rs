@@ -217,8 +217,8 @@ async fn component_with_new_rights_awaits_approval() {
         assert!(pending.reason().contains("pinhole engine grant hostile"));
         assert_eq!(fixture.stored_grant().await, grant, "{variant}");
         let waiting = digest(&hostile(variant));
-        let expected = [&old, &waiting].map(|digest| format!("{digest}.wasm"));
-        assert_eq!(fixture.stored_components(), expected.into(), "{variant}");
+        let files = [&old, &waiting].map(|digest| format!("{digest}.wasm"));
+        assert_eq!(fixture.stored_components(), files.into(), "{variant}");
     }
 
     // An administrator approves the last one.
@@ -289,8 +289,8 @@ async fn explicit_mode_grants_nothing_automatically() {
     assert!(error.contains("declared or explicit"), "{error}");
 
     let releases = fixture.open().await;
-    let approved = releases.approve("hostile", None, "ada").await.unwrap();
-    assert_eq!(approved.state, "current");
+    let report = releases.approve("hostile", None, "ada").await.unwrap();
+    assert_eq!(report.state, "current");
     let approved = fixture.open_engines().await;
     let plain = digest(&hostile("plain"));
     assert_eq!(served(&approved), [("hostile", plain.as_str())]);
@@ -317,11 +317,7 @@ async fn altered_stored_component_is_not_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn grants_of_an_earlier_server_move_into_the_database() {
     let plain = digest(&hostile("plain"));
-    let rights = r#"[{"request": {"upstream": "api", "request": "GET /allowed/"}}]"#;
-    let denied = r#"[{"request": {"upstream": "api", "request": "POST /orders"}}]"#;
-    let good = format!(
-        r#"{{"version": 1, "digest": "{plain}", "file": "hostile.wasm", "allows": {rights}, "denies": {denied}}}"#
-    );
+    let good = imported_grant("GET /allowed/");
     let fixture = GrantFixture::new(FirstUse::Declared);
     fixture.import(&good, Some(&hostile("plain")));
     // The file has changed since, and its new declaration waits for approval.
@@ -334,18 +330,36 @@ async fn grants_of_an_earlier_server_move_into_the_database() {
     assert_eq!(right_texts(&grant.denies), ["api POST /orders"]);
     let data = fixture.data.path();
     assert!(!data.join("grants").exists() && data.join("grants.imported").exists());
+}
 
-    // Without a copy of the component, its file serves if it is the same.
+fn imported_grant(allowed_request: &str) -> String {
+    let plain = digest(&hostile("plain"));
+    let rights =
+        format!(r#"[{{"request": {{"upstream": "api", "request": "{allowed_request}"}}}}]"#);
+    let denied = r#"[{"request": {"upstream": "api", "request": "POST /orders"}}]"#;
+    format!(
+        r#"{{"version": 1, "digest": "{plain}", "file": "hostile.wasm", "allows": {rights}, "denies": {denied}}}"#
+    )
+}
+
+/// An earlier server lost its copy of the component.
+#[tokio::test(flavor = "multi_thread")]
+async fn grant_without_a_copy_is_that_of_the_file() {
     let fixture = GrantFixture::new(FirstUse::Declared);
-    fixture.import(&good, None);
+    fixture.import(&imported_grant("GET /allowed/"), None);
     fixture.install("hostile.wasm", "plain");
     let engines = fixture.open_engines().await;
+    let plain = digest(&hostile("plain"));
     assert_eq!(served(&engines), [("hostile", plain.as_str())]);
     assert_eq!(
         right_texts(&fixture.stored_grant().await.allows),
         ["api GET /allowed/"]
     );
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn unreadable_grant_stops_its_engine_until_it_is_granted_again() {
+    let good = imported_grant("GET /allowed/");
     let version = good.replace("\"version\": 1", "\"version\": 2");
     let unknown = good.replace("\"version\": 1", "\"version\": 1, \"capabilities\": []");
     let request = good.replace("GET /allowed/", "GET allowed");
@@ -365,11 +379,8 @@ async fn grants_of_an_earlier_server_move_into_the_database() {
         // An administrator grants it again.
         let releases = fixture.open().await;
         let approved = releases.approve("hostile", None, "ada").await;
-        if approved.is_ok() {
-            assert_eq!(served(&fixture.open_engines().await).len(), 1, "{bad}");
-        } else {
-            panic!("{bad}: {approved:?}");
-        }
+        assert!(approved.is_ok(), "{bad}: {approved:?}");
+        assert_eq!(served(&fixture.open_engines().await).len(), 1, "{bad}");
     }
 }
 
@@ -510,8 +521,8 @@ async fn revoked_request_is_refused_until_restored() {
         "{denial:?}"
     );
 
-    let releases = &revoked.app.releases;
-    releases
+    let restarted = &revoked.app.releases;
+    restarted
         .change_requests("hostile", &right, &[], "ada")
         .await
         .unwrap();

@@ -258,8 +258,11 @@ impl EngineStart {
     /// A file of the directory: nothing is to be done, or it is admitted now, or it is put into the queue.
     async fn add_file(&mut self, file: String, bytes: Vec<u8>) {
         let digest = digest(&bytes);
-        let is_queued = |work: &Work| matches!(&work.source, Source::Release(it) if it.digest == digest && it.file == file);
-        if self.releases.is_decided(&file, &digest) || self.queue.iter().any(is_queued) {
+        let is_known = self.releases.rows().files.get(&file) == Some(&digest);
+        let is_release =
+            |work: &Work| matches!(&work.source, Source::Release(it) if it.digest == digest);
+        let is_queued = is_known && self.queue.iter().any(is_release);
+        if is_queued || self.releases.is_decided(&file, &digest) {
             return;
         }
         let engines = self.releases.engines();

@@ -133,7 +133,7 @@ pub(crate) const CASES: &[AttackCase] = &[
         |target| Box::pin(redirect::of_image_elsewhere(target)),
     )
     .guarded_by(&[Guard::Redirects])
-    .audited_as(RefusalKind::Address),
+    .audited_by(RefusalKind::Address, &[Guard::PrivateAddress]),
     AttackCase::new(
         "N11-endless-redirects",
         "an image URL redirects the host at most three times",

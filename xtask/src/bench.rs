@@ -115,6 +115,7 @@ mod tests {
             "instructions",
             "search",
             "sockets",
+            "swap",
             "tenants",
         ];
         let all: Vec<_> = names.iter().flat_map(|name| ["--bench", name]).collect();

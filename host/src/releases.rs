@@ -314,11 +314,8 @@ impl State {
     /// Frees the components that no track names. A running job keeps its own.
     fn forget_unused(&mut self) {
         let tracks = &self.rows.tracks;
-        self.loaded.retain(|digest, _| {
-            tracks
-                .values()
-                .any(|track| track.current == *digest || track.candidate.as_ref() == Some(digest))
-        });
+        self.loaded
+            .retain(|digest, _| tracks.values().any(|track| track.serves(digest)));
     }
 }
 
@@ -388,9 +385,4 @@ fn history(engine: &str, digest: &str, what: &str, why: &str, by: &str) -> Histo
 
 fn internal(error: impl Into<anyhow::Error>) -> ReleaseError {
     ReleaseError::Internal(error.into())
-}
-
-/// A refusal that only has a reason.
-fn refuse(reason: impl Into<String>) -> Refusal {
-    Refusal::from(reason.into())
 }

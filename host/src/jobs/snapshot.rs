@@ -1,6 +1,7 @@
 //! Snapshots of the settings and the bindings that follow from them.
 
 mod uses;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +9,6 @@ use std::sync::Arc;
 use pinhole_egress::Egress;
 use pinhole_ground::environment::Environment;
 use pinhole_ground::guard::Guard;
-use pinhole_ground::metrics::Release;
 use pinhole_ground::text::plain;
 use pinhole_sandbox::Engines;
 
@@ -198,55 +198,6 @@ impl Snapshot {
     #[must_use]
     pub fn binding(&self, name: &str) -> Option<&Arc<Binding>> {
         self.bindings.get(name)
-    }
-
-    /// The versions of a binding that serve: two during a rollout of its engine.
-    fn versions(&self, name: &str) -> Vec<&Binding> {
-        let secondary = self.secondary.get(name).map(|it| &it.binding);
-        let all = self.bindings.get(name).into_iter().chain(secondary);
-        all.map(Arc::as_ref).collect()
-    }
-
-    /// The bindings of an engine with the version of this digest.
-    pub fn versions_of(&self, engine: &str, digest: &str) -> impl Iterator<Item = &Arc<Binding>> {
-        let secondary = self.secondary.values().map(|it| &it.binding);
-        let all = self.bindings.values().chain(secondary);
-        all.filter(move |it| it.engine() == engine && it.component.digest == digest)
-    }
-
-    /// The version of a binding for a requester: the same one each time.
-    pub(super) fn version_for<'a>(
-        &'a self,
-        binding: &'a Arc<Binding>,
-        requester: &Requester,
-    ) -> &'a Arc<Binding> {
-        match self.secondary.get(&binding.name) {
-            Some(other) if requester.place_in_hundred() < other.percent => &other.binding,
-            _ => binding,
-        }
-    }
-
-    /// Whether a binding has the candidate of a rollout.
-    pub(super) fn release_of(&self, binding: &Binding) -> Release {
-        match self.engines.rollout(binding.engine()) {
-            Some(rollout) if rollout.candidate.digest == binding.component.digest => {
-                Release::Candidate
-            }
-            _ => Release::Current,
-        }
-    }
-
-    /// The binding with the stable version of its engine, if this one has the candidate.
-    pub(super) fn stable_version(&self, binding: &Binding) -> Option<&Arc<Binding>> {
-        if self.release_of(binding) == Release::Current {
-            return None;
-        }
-        let rollout = self.engines.rollout(binding.engine())?;
-        let stable = &rollout.stable.digest;
-        let primary = self.bindings.get(&binding.name);
-        let secondary = self.secondary.get(&binding.name).map(|it| &it.binding);
-        let mut versions = primary.into_iter().chain(secondary);
-        versions.find(|it| it.component.digest == *stable)
     }
 
     /// The binding of this name, if the requester may use it.

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use pinhole_ground::guard::{Guard, Refusal};
+use pinhole_sandbox::Component;
 use pinhole_sandbox::grant::Grant;
-use pinhole_sandbox::{Component, digest};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::rows::{file_label, grant_row, release_row, rights_json};
 use super::self_test::SelfTest;
-use super::{ReleaseError, Releases, history, refuse, track};
+use super::{ReleaseError, Releases, history, track};
 use crate::config::{FirstUse, Strategy};
-use crate::store::{EngineChange, ReleaseRow, ReleaseState, TrackRow};
+use crate::store::{EngineChange, ReleaseRow, ReleaseState};
 
 /// A component to install.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +43,7 @@ pub struct InstallReport {
     pub new_rights: Vec<String>,
 }
 
-/// A component that was admitted, with what is known about its origin.
+/// An admitted component and its origin.
 pub(super) struct Candidate {
     pub(super) component: Arc<Component>,
     pub(super) size_bytes: usize,
@@ -111,12 +111,13 @@ impl Releases {
 
     async fn install_now(&self, install: Install) -> Result<InstallReport, ReleaseError> {
         let size_bytes = install.bytes.len();
-        let digest = digest(&install.bytes);
         let label = "the component";
         let refused = |refusal| ReleaseError::refused(label, refusal);
         let component = self.engines().admit(label, install.bytes.clone()).await;
+        let component = component.map_err(refused)?;
+        let digest = component.digest.clone();
         let mut candidate = Candidate {
-            component: Arc::new(component.map_err(refused)?),
+            component: Arc::new(component),
             size_bytes,
             file: String::new(),
             by: install.by,
@@ -171,10 +172,7 @@ impl Releases {
         let rows = self.rows();
         let (name, component) = (candidate.engine(), &candidate.component);
         let track = rows.tracks.get(name);
-        let is_serving = |it: &TrackRow| {
-            it.current == component.digest || it.candidate.as_ref() == Some(&component.digest)
-        };
-        if track.is_some_and(is_serving) {
+        if track.is_some_and(|it| it.serves(&component.digest)) {
             return Ok(Decision::Serving);
         }
         if track.is_some_and(|it| it.pinned) && !candidate.is_forced {
@@ -250,7 +248,7 @@ impl Releases {
         }
     }
 
-    /// What is written when a component begins to serve.
+    /// The rows of a component that begins to serve.
     fn serve_change(&self, candidate: &Candidate, grant: &Grant) -> EngineChange {
         let Candidate {
             component,
@@ -414,9 +412,9 @@ impl Releases {
             reason: format!("cannot describe itself a second time: {error}"),
         })?;
         if format!("{again:?}") != format!("{:?}", component.declared) {
-            return Err(refuse(
-                "describes itself differently each time: `describe` must always return the same",
-            ));
+            let reason =
+                "describes itself differently each time: `describe` must always return the same";
+            return Err(reason.into());
         }
         Ok(())
     }

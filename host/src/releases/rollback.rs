@@ -217,7 +217,7 @@ impl Releases {
             .map_err(|refusal| ReleaseError::refused(&label, refusal))
     }
 
-    /// The grant with which a release served, without what was denied since.
+    /// The grant with which a release served, without the rights that an administrator has denied since.
     pub(super) fn grant_of_release(
         &self,
         engine: &str,

@@ -164,11 +164,8 @@ impl Rows {
     /// True if the release serves, can serve again at once, or waits for approval.
     fn is_needed(&self, digest: &str) -> bool {
         let is_parked = |it: &ReleaseRow| it.state == ReleaseState::Parked;
-        let is_named = |track: &TrackRow| {
-            track.current == digest
-                || track.candidate.as_deref() == Some(digest)
-                || track.previous.as_deref() == Some(digest)
-        };
+        let is_named =
+            |track: &TrackRow| track.serves(digest) || track.previous.as_deref() == Some(digest);
         self.releases.get(digest).is_some_and(is_parked) || self.tracks.values().any(is_named)
     }
 

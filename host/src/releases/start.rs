@@ -182,7 +182,7 @@ impl EngineStart {
         let rows = self.releases.rows();
         let is_serving = |digest: &str| {
             let mut tracks = rows.tracks.values();
-            tracks.any(|it| it.current == digest || it.candidate.as_deref() == Some(digest))
+            tracks.any(|it| it.serves(digest))
         };
         for bytes in read.values() {
             let digest = digest(bytes);
@@ -303,9 +303,8 @@ impl EngineStart {
         let releases = self.releases.clone();
         let (engines, label, bytes) = (releases.engines(), work.label.clone(), work.bytes.clone());
         let task = async move {
-            let digest = digest(&bytes);
             let component = engines.admit(&label, bytes.clone()).await?;
-            releases.bytes.save(&digest, &bytes)?;
+            releases.bytes.save(&component.digest, &bytes)?;
             Ok(component)
         };
         let task = AbortOnDropHandle::new(tokio::spawn(task));

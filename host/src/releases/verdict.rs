@@ -7,7 +7,7 @@
 //! A failure rate is judged by the Wilson interval (95 %), which holds for few jobs too. With 20 jobs, it finds a
 //! version that fails in half of its jobs almost always, and one that fails in a fifth in four of five cases if the other
 //! version never fails.
-//! What is only slightly worse needs more jobs: [`Rules::watch_jobs`]. A version is judged after each job. One that fails
+//! A version that is only slightly worse needs more jobs: [`Rules::watch_jobs`]. A version is judged after each job. One that fails
 //! as seldom as the other is rolled back wrongly in less than one of a hundred rollouts, however long the watch is.
 
 mod fault;

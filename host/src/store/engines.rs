@@ -117,6 +117,14 @@ pub struct EngineRows {
     pub files: Vec<(String, String)>,
 }
 
+impl TrackRow {
+    /// True if the release with this digest serves: as current one, or as candidate.
+    #[must_use]
+    pub fn serves(&self, digest: &str) -> bool {
+        self.current == digest || self.candidate.as_deref() == Some(digest)
+    }
+}
+
 impl ReleaseState {
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -1,4 +1,4 @@
-//! What is recorded of one version of an engine: counts by minute, and the rest by ten minutes.
+//! The record of one version of an engine: counts for each minute, and all other figures for each ten minutes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

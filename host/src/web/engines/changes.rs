@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::uninterrupted;
 use crate::app::App;
-use crate::releases::{EngineDetails, EngineStatus, InstallReport, ReleaseError};
+use crate::releases::{EngineDetails, EngineStatus, InstallReport, ReleaseError, Releases};
 use crate::web::auth::Administrator;
 use crate::web::error::ApiError;
 use crate::web::extractors::{Json, Path, Query};
@@ -51,6 +51,19 @@ pub(super) struct RemoveOptions {
     force: Option<bool>,
 }
 
+/// Makes a change to its end, and returns the engine after it.
+async fn changed<F>(
+    app: &App,
+    name: String,
+    change: impl FnOnce(Arc<Releases>, String) -> F,
+) -> Result<Json<EngineStatus>, ApiError>
+where
+    F: Future<Output = Result<(), ReleaseError>> + Send + 'static,
+{
+    uninterrupted(change(app.releases.clone(), name.clone())).await?;
+    Ok(Json(app.releases.status_of(&name)))
+}
+
 /// `POST /api/v1/engines/{name}/rollback`
 #[utoipa::path(
     post,
@@ -77,13 +90,12 @@ pub(super) async fn roll_back(
         let detail = format!("why must be one line of at most {MAX_REASON_BYTES} bytes");
         return Err(ApiError::invalid("why", detail));
     }
-    let releases = app.releases.clone();
-    let change = uninterrupted(async move {
+    changed(&app, name, |releases, name| async move {
         let to = to.as_deref();
-        releases.roll_back(&name, to, &why, &user.name).await?;
-        Ok(releases.status_of(&name))
-    });
-    Ok(Json(change.await?))
+        let rolled_back = releases.roll_back(&name, to, &why, &user.name);
+        rolled_back.await.map(drop)
+    })
+    .await
 }
 
 /// `POST /api/v1/engines/{name}/pin`
@@ -134,12 +146,10 @@ async fn set_pinned(
     is_pinned: bool,
     by: String,
 ) -> Result<Json<EngineStatus>, ApiError> {
-    let releases = app.releases.clone();
-    let change = uninterrupted(async move {
-        releases.set_pinned(&name, is_pinned, &by).await?;
-        Ok(releases.status_of(&name))
-    });
-    Ok(Json(change.await?))
+    changed(app, name, |releases, name| async move {
+        releases.set_pinned(&name, is_pinned, &by).await
+    })
+    .await
 }
 
 /// `POST /api/v1/engines/{name}/promote`
@@ -161,12 +171,10 @@ pub(super) async fn promote(
     Administrator(user): Administrator,
     Path(name): Path<String>,
 ) -> Result<Json<EngineStatus>, ApiError> {
-    let releases = app.releases.clone();
-    let change = uninterrupted(async move {
-        releases.promote(&name, &user.name).await?;
-        Ok(releases.status_of(&name))
-    });
-    Ok(Json(change.await?))
+    changed(&app, name, |releases, name| async move {
+        releases.promote(&name, &user.name).await.map(drop)
+    })
+    .await
 }
 
 /// `POST /api/v1/engines/{name}/abort`
@@ -188,12 +196,10 @@ pub(super) async fn abort(
     Administrator(user): Administrator,
     Path(name): Path<String>,
 ) -> Result<Json<EngineStatus>, ApiError> {
-    let releases = app.releases.clone();
-    let change = uninterrupted(async move {
-        releases.abort(&name, &user.name).await?;
-        Ok(releases.status_of(&name))
-    });
-    Ok(Json(change.await?))
+    changed(&app, name, |releases, name| async move {
+        releases.abort(&name, &user.name).await.map(drop)
+    })
+    .await
 }
 
 /// `POST /api/v1/engines/{name}/grant`
@@ -278,10 +284,8 @@ pub(super) async fn remove(
     if !force.unwrap_or_default() {
         ReleaseError::refuse_if_needed(&name, &app.jobs.snapshot().settings_that_need(&name))?;
     }
-    let releases = app.releases.clone();
-    let change = uninterrupted(async move {
-        releases.remove(&name, &user.name).await?;
-        Ok(releases.status_of(&name))
-    });
-    Ok(Json(change.await?))
+    changed(&app, name, |releases, name| async move {
+        releases.remove(&name, &user.name).await
+    })
+    .await
 }

@@ -22,6 +22,8 @@
 )]
 
 mod bench;
+#[cfg(test)]
+mod c_bindings;
 mod clients;
 mod deny;
 mod engines;

@@ -10,7 +10,9 @@ use pinhole_conformance::CapturedLog;
 
 use super::control_client::CommandError;
 use super::engine_changes::{self, Change};
+use super::engine_encode::{self, EngineEncode};
 use super::engine_grant::{self, EngineGrant};
+use super::engine_new::{self, EngineNew};
 use super::engine_test::{self, EngineTest};
 use super::{engine_list, engine_models, engine_show, engine_verify};
 
@@ -114,8 +116,12 @@ pub(crate) enum EngineCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Create a folder with a new engine, its build script and its cases
+    New(EngineNew),
     /// Run an engine's conformance cases against a component
     Test(EngineTest),
+    /// Make a component from a core module, as C compilers write it
+    Encode(EngineEncode),
 }
 
 #[derive(clap::Args)]
@@ -157,6 +163,8 @@ pub(crate) async fn run(config: &Config, command: EngineCommand, lines: Captured
         EngineCommand::Test(arguments) => {
             return engine_test::test(config, arguments, lines).await;
         }
+        EngineCommand::New(arguments) => return engine_new::create(&arguments),
+        EngineCommand::Encode(arguments) => return engine_encode::encode(&arguments),
         EngineCommand::List { json } => engine_list::list(config, json).await,
         EngineCommand::Show { engine, json } => engine_show::show(config, &engine, json).await,
         EngineCommand::History { engine, json } => {

@@ -23,7 +23,7 @@ use crate::cpu_meter::LastComputing;
 use crate::grant::{Grant, declared_rights};
 use crate::sandbox::Sandbox;
 
-pub use description::{MAX_COUNT, check_description};
+pub use description::{MAX_COUNT, check_description, check_engine_name};
 pub use kind::check_kind;
 pub use world::check_world;
 

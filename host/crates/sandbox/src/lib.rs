@@ -81,7 +81,7 @@ mod supervisor;
 mod upstream;
 mod wasmtime_engine;
 
-pub use admission::{MAX_COUNT, digest};
+pub use admission::{MAX_COUNT, check_engine_name, digest};
 pub use call::Call;
 pub use call_usage::{CallUsage, Traffic};
 pub use compile::{CompileLimits, Compiler, MAX_CODE_BYTES, MAX_COMPILES, compile_input};

@@ -204,6 +204,11 @@ fn check_upstream(settings: &[Setting], upstream: &Upstream) -> Result<(), Refus
     Ok(())
 }
 
+/// Refuses a name that an engine cannot have.
+pub fn check_engine_name(name: &str) -> Result<(), Refusal> {
+    check_name("the engine's name", name)
+}
+
 fn check_name(field: &str, name: &str) -> Result<(), Refusal> {
     let is_valid = name.len() <= MAX_NAME_BYTES
         && name.starts_with(|first: char| first.is_ascii_lowercase())

@@ -68,6 +68,22 @@ impl Credential {
         Ok(self)
     }
 
+    /// Both together. Fails if both have the same header, or a query parameter each.
+    pub fn merge(mut self, other: Self) -> Result<Self, String> {
+        for (name, value) in other.headers {
+            let Some(name) = name else { continue };
+            if self.headers.insert(name.clone(), value).is_some() {
+                return Err(format!("the header {name} is set twice"));
+            }
+        }
+        match (&self.parameter, other.parameter) {
+            (Some(_), Some(_)) => return Err("the query has two secrets".to_owned()),
+            (None, Some(parameter)) => self.parameter = Some(parameter),
+            (_, None) => {}
+        }
+        Ok(self)
+    }
+
     pub(crate) fn uses_header(&self, header: &HeaderName) -> bool {
         self.headers.contains_key(header)
     }

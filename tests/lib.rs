@@ -18,7 +18,8 @@ pub use fake_upstream::FakeUpstream;
 pub use pinhole_conformance::{FakeResponse, RawStep, RecordedRequest, WebSocket};
 pub use server_process::{ProcessMemory, ServerProcess, key_in_file};
 pub use test_server::{
-    TestServer, compiler, copy_compiled_engines, engines, environment, guests, http_client, program,
+    TestServer, authors, compiler, copy_compiled_engines, engines, environment, guests,
+    http_client, program,
 };
 pub use traffic::{EngineTraffic, measure_traffic};
 

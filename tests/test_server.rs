@@ -34,6 +34,11 @@ pub fn program() -> PathBuf {
     path_from_xtask("PINHOLE_TEST_PROGRAM")
 }
 
+/// The directory of the packages with which an author builds an engine.
+pub fn authors() -> PathBuf {
+    path_from_xtask("PINHOLE_TEST_AUTHORS")
+}
+
 /// Only xtask sets these variables, so a test never uses an outdated component.
 fn path_from_xtask(variable: &str) -> PathBuf {
     std::env::var_os(variable)

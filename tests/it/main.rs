@@ -12,6 +12,7 @@ mod admission;
 mod adversary;
 mod api;
 mod audit;
+mod authors;
 mod bindings;
 mod cases;
 mod chat;

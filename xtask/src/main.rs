@@ -5,7 +5,7 @@
 //! | `workspace` | the repository, its target directory, and the cargo commands that run in it |
 //! | `steps` | the lines that announce each step |
 //! | `wasm_targets` | adds missing WebAssembly targets |
-//! | `tools`, `packages` | install the programs and packages of others |
+//! | `tools`, `packages`, `authors` | install the programs and packages of others |
 //! | `engines` | builds engines and encodes them as components |
 //! | `programs` | builds the server and the security test suite |
 //! | `first_image`, `server`, `http` | `run`: starts the server and generates a first image |
@@ -21,6 +21,7 @@
     reason = "the bans are for the server; this build tool reads the environment and writes files"
 )]
 
+mod authors;
 mod bench;
 #[cfg(test)]
 mod c_bindings;

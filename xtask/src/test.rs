@@ -10,7 +10,7 @@ use clap::Args;
 use crate::steps::{announce, announce_build};
 use crate::tools::CARGO_NEXTEST;
 use crate::workspace::{self, Workspace};
-use crate::{clients, engines, packages, programs};
+use crate::{authors, clients, engines, packages, programs};
 
 /// The data directory, in the target directory, with the engines' code.
 const TEST_DATA: &str = "test-data";
@@ -73,6 +73,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     engines::build_with_test_guests(workspace)?;
     programs::build_server(workspace)?;
     compile_engines(workspace)?;
+    authors::install_packages(workspace)?;
     if options.typed().is_empty() {
         clients::run(workspace)?;
         run_documentation_tests(workspace)?;
@@ -141,6 +142,7 @@ pub(crate) fn run_with_test_environment(
         .env("PINHOLE_TEST_ENGINES", workspace.engines())
         .env("PINHOLE_TEST_GUESTS", workspace.guests())
         .env("PINHOLE_TEST_PROGRAM", server_program)
+        .env("PINHOLE_TEST_AUTHORS", authors::directory(workspace))
         .env(
             "PINHOLE_TEST_COMPILED",
             workspace.target.join(TEST_DATA).join("compiled"),

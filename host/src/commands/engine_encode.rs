@@ -47,7 +47,7 @@ pub(crate) fn encode(arguments: &EngineEncode) -> Result<u8> {
         Err(error) => {
             let reason = plain(&format!("{error:#}"), MAX_REASON_BYTES);
             eprintln!(
-                "pinhole: cannot encode {} as an engine: {reason}; build it against pinhole/wit",
+                "pinhole: cannot encode {} as an engine: {reason}; build it against pinhole-sdk/wit",
                 module.display()
             );
             return Ok(FAILED);

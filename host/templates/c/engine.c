@@ -1,6 +1,6 @@
 // An engine for an images API that has `POST /v1/images`. Change it to the API that you have.
 
-#include "pinhole/sdk/pinhole.h"
+#include "pinhole-sdk/pinhole.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 // An engine for an images API that has `POST /v1/images`. Change it to the API that you have.
 
-import { defineEngine, send } from "./pinhole/sdk/index.js";
+import { defineEngine, send } from "./pinhole-sdk/index.js";
 
 const DEFAULT_BASE_URL = "https://images.example.com";
 const MAX_COUNT = 4;

@@ -7,6 +7,6 @@ if [ ! -d .venv ]; then
     .venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
 fi
 mkdir -p build
-.venv/bin/componentize-py --quiet --wit-path pinhole/wit --world image-engine \
-    componentize engine --python-path . --python-path pinhole/sdk --output build/my-engine.wasm
+.venv/bin/componentize-py --quiet --wit-path pinhole-sdk/wit --world image-engine \
+    componentize engine --python-path . --python-path pinhole-sdk --output build/my-engine.wasm
 echo "built build/my-engine.wasm"

@@ -1,6 +1,6 @@
 //! The files of a new engine, for each language.
 //!
-//! A template is a working engine with the name `my-engine`, in `host/templates`. The folder `pinhole/` of a new engine has
+//! A template is a working engine with the name `my-engine`, in `host/templates`. The folder `pinhole-sdk` of a new engine has
 //! the contract and the SDK of its language, because no registry has them.
 
 use super::Language;
@@ -35,32 +35,32 @@ macro_rules! files {
 }
 
 const SHARED: &[TemplateFile] = files! {
-    "" from "templates": "cases/M1-one-image/case.json" "cases/M2-refused-key/case.json" ".gitignore";
-    "pinhole/" from "..": "wit/engine.wit";
+    "" from "templates": "cases/my-engine/M1-one-image/case.json" "cases/my-engine/M2-refused-key/case.json" ".gitignore";
+    "pinhole-sdk/" from "..": "wit/engine.wit";
 };
 
 const RUST: &[TemplateFile] = files! {
-    "" from "templates/rust": "Cargo.toml" "README.md" "build.sh" "src/lib.rs" "pinhole/sdk/Cargo.toml";
-    "pinhole/" from "..": "sdk/src/batch.rs" "sdk/src/engine.rs" "sdk/src/error.rs" "sdk/src/error_body.rs"
-        "sdk/src/families.rs" "sdk/src/json_text.rs" "sdk/src/lib.rs" "sdk/src/outline.rs" "sdk/src/parameters.rs"
-        "sdk/src/refusal.rs" "sdk/src/request.rs" "sdk/src/response.rs" "sdk/src/retry.rs" "sdk/src/settings.rs"
-        "sdk/src/sizes.rs" "sdk/src/testing.rs" "sdk/src/upstream_text.rs";
+    "" from "templates/rust": "Cargo.toml" "README.md" "build.sh" "src/lib.rs" "pinhole-sdk/Cargo.toml";
+    "pinhole-sdk/" from "../sdk": "src/batch.rs" "src/describe.rs" "src/engine.rs" "src/error.rs" "src/error_body.rs"
+        "src/families.rs" "src/json_text.rs" "src/lib.rs" "src/outline.rs" "src/output.rs" "src/parameters.rs"
+        "src/refusal.rs" "src/request.rs" "src/response.rs" "src/retry.rs" "src/settings.rs"
+        "src/sizes.rs" "src/testing.rs" "src/upstream_text.rs";
 };
 
 const JS: &[TemplateFile] = files! {
     "" from "templates/js": "README.md" "build.sh" "engine.js" "package.json" "package-lock.json";
-    "pinhole/sdk/" from "../sdk/js": "componentize.mjs" "index.d.ts" "index.js" "package.json";
+    "pinhole-sdk/" from "../sdk/js": "componentize.mjs" "index.d.ts" "index.js" "package.json";
 };
 
 const PYTHON: &[TemplateFile] = files! {
     "" from "templates/python": "README.md" "build.sh" "engine.py" "requirements.txt";
-    "pinhole/sdk/" from "../sdk/python": "pinhole_sdk/__init__.py" "pinhole_sdk/description.py" "pinhole_sdk/engine.py"
+    "pinhole-sdk/" from "../sdk/python": "pinhole_sdk/__init__.py" "pinhole_sdk/description.py" "pinhole_sdk/engine.py"
         "pinhole_sdk/error.py" "pinhole_sdk/job.py" "pinhole_sdk/py.typed" "pinhole_sdk/request.py" "pyproject.toml";
 };
 
 const C: &[TemplateFile] = files! {
     "" from "templates/c": "Makefile" "README.md" "build.sh" "engine.c" "requirements.txt";
-    "pinhole/sdk/" from "../sdk/c": "image_engine.c" "image_engine.h" "pinhole.c" "pinhole.h";
+    "pinhole-sdk/" from "../sdk/c": "image_engine.c" "image_engine.h" "pinhole.c" "pinhole.h";
 };
 
 /// The files of a new engine in this language.
@@ -121,13 +121,13 @@ mod tests {
     #[test]
     fn templates_have_all_files_of_their_directories() {
         check_all_files(Language::Rust, "templates/rust", "");
-        check_all_files(Language::Rust, "../sdk/src", "pinhole/sdk/src/");
+        check_all_files(Language::Rust, "../sdk/src", "pinhole-sdk/src/");
         check_all_files(Language::Js, "templates/js", "");
-        check_all_files(Language::Js, "../sdk/js", "pinhole/sdk/");
+        check_all_files(Language::Js, "../sdk/js", "pinhole-sdk/");
         check_all_files(Language::Python, "templates/python", "");
-        check_all_files(Language::Python, "../sdk/python", "pinhole/sdk/");
+        check_all_files(Language::Python, "../sdk/python", "pinhole-sdk/");
         check_all_files(Language::C, "templates/c", "");
-        check_all_files(Language::C, "../sdk/c", "pinhole/sdk/");
+        check_all_files(Language::C, "../sdk/c", "pinhole-sdk/");
         check_all_files(Language::C, "templates/cases", "cases/");
     }
 

@@ -34,8 +34,7 @@ impl Engine for ExampleApi {
                 base_url: "base-url".into(),
                 credentials: vec![Credential::Bearer("api-key".into())],
                 requests: vec!["POST /v1/images".into()],
-                hosts: vec![],
-                image_hosts: vec![],
+                ..Upstream::default()
             }],
             ..Description::default()
         }
@@ -73,15 +72,14 @@ pinhole_sdk::export!(ExampleApi);
 
 #[cfg(test)]
 mod tests {
-    use pinhole_sdk::testing;
-
     use super::*;
 
     #[test]
-    fn request_body_has_the_size_of_the_job() {
+    fn request_body_has_only_what_the_job_sets() {
         let job = Job {
+            prompt: "a fox".into(),
             seed: Some(7),
-            ..testing::job("a fox")
+            ..Job::default()
         };
         assert_eq!(request_body(&job), json!({"prompt": "a fox", "n": 1, "seed": 7}));
     }

@@ -21,7 +21,7 @@ fn engine_list_shows_permissions_and_rejected_files() {
         "NAME     VERSION  DIGEST        STATE    SINCE  FROM".to_owned(),
         format!("hostile  {version}    {}  current  ", &digest("hostile.wasm")[..12]),
         format!("sketch   {version}    {}  current  ", &digest("sketch.wasm")[..12]),
-        "rejected: broken.wasm is a core module, not a component: encode it with wit-component, as `cargo xtask engines` does".to_owned(),
+        "rejected: broken.wasm is a core module, not a component: make a component of it with `pinhole engine encode`".to_owned(),
     ]) {
         assert!(line.starts_with(&expected), "{text}");
     }

@@ -7,7 +7,7 @@ pub fn check_kind(bytes: &[u8]) -> Result<(), Refusal> {
     let problem = match bytes {
         [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => return Ok(()),
         [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
-            "is a core module, not a component: encode it with wit-component, as `cargo xtask engines` does"
+            "is a core module, not a component: make a component of it with `pinhole engine encode`"
         }
         [0, b'a', b's', b'm', ..] => "is WebAssembly of an unsupported version",
         [] => "is empty",

@@ -101,6 +101,7 @@ fn build(language: &Language, folder: &Path, engine: &str) -> PathBuf {
     script
         .env("PATH", paths)
         .env("CARGO_TARGET_DIR", authors().join("cargo"))
+        .env("ZIG_GLOBAL_CACHE_DIR", authors().join("zig"))
         .env_remove("RUSTFLAGS");
     run(script);
     let unfinished = stored.with_extension(std::process::id().to_string());

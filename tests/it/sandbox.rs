@@ -8,6 +8,7 @@ mod limits;
 mod log;
 mod permissions;
 mod queue;
+mod requests;
 mod wasi;
 
 use std::process::Command;

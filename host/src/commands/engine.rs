@@ -116,6 +116,14 @@ pub(crate) enum EngineCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show how an engine understands its settings: where the values of a job go
+    Explain {
+        /// Engine to use [default: the engine of the settings]
+        engine: Option<String>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Create a folder with a new engine, its build script and its cases
     New(EngineNew),
     /// Run an engine's conformance cases against a component
@@ -159,6 +167,9 @@ pub(crate) async fn run(config: &Config, command: EngineCommand, lines: Captured
         }
         EngineCommand::Verify { engine, json } => {
             return engine_verify::verify(config, engine.as_deref(), json).await;
+        }
+        EngineCommand::Explain { engine, json } => {
+            return engine_verify::explain(config, engine.as_deref(), json).await;
         }
         EngineCommand::Test(arguments) => {
             return engine_test::test(config, arguments, lines).await;

@@ -23,6 +23,9 @@
 //! | `send METHOD NAME PATH` | the same with another method |
 //! | `requests` | sends GETs to `/allowed/x` of `api` until one is refused; reports how many succeeded |
 //! | `header NAME VALUE` | sends a GET to `/allowed/x` of `api` with that header |
+//! | `body KIND` | sends a POST to `/orders` with a body: `urlencoded`, `image`, `data-url`, or `raw MEDIA-TYPE` |
+//! | `follow METHOD` | sends a GET to `/allowed/x`, then a request to the URL at `/url` of the response |
+//! | `remember BYTES` | stores a text of this length with the job |
 //! | `connect NAME PATH` | opens a WebSocket there |
 //! | `wait` | waits for `/allowed/slow` of `api` until cancelled, then sends a GET to `/allowed/stopped` |
 //! | `settings` | reports the settings that it received |
@@ -151,6 +154,9 @@ fn run(action: &str, rest: &str, job: &Job, settings: &Settings) -> Option<Resul
             let (name, value) = split_word(rest);
             send_and_report(Request::get("api", "/allowed/x").header(name, value))
         }
+        "body" => send_body(rest),
+        "follow" => follow(rest),
+        "remember" => remember(rest),
         "connect" => connect(rest),
         "wait" => wait_until_cancelled(),
         "settings" => Err(outcome(settings_json(settings))),
@@ -160,6 +166,48 @@ fn run(action: &str, rest: &str, job: &Job, settings: &Settings) -> Option<Resul
         }
         _ => return None,
     })
+}
+
+fn send_body(kind: &str) -> Result<Output, Error> {
+    let image = load_pixel()?;
+    let (name, media_type) = split_word(kind);
+    let body = match name {
+        "image" => {
+            let request = Request::post("api", "/orders").image(&image);
+            return send_and_report(request);
+        }
+        "urlencoded" => {
+            let fields = [("prompt", "a fox & a hen"), ("n", "1"), ("é", "")];
+            return send_and_report(Request::post("api", "/orders").urlencoded(&fields));
+        }
+        "data-url" => {
+            let request = Request::post("api", "/orders");
+            let body = serde_json::json!({"image": null});
+            return send_and_report(request.json_with_data_urls(&body, &[("/image", &image)])?);
+        }
+        _ => upstream::Body::Raw((media_type.into(), vec![upstream::Part::Text("x".into())])),
+    };
+    let response = upstream::send(&upstream::Request {
+        upstream: "api".into(),
+        method: "POST".into(),
+        path: "/orders".into(),
+        headers: Vec::new(),
+        body,
+    })?;
+    Err(outcome(format!("status {}", response.status())))
+}
+
+fn follow(method: &str) -> Result<Output, Error> {
+    let document = Request::get("api", "/allowed/x").send()?.document()?;
+    let response = document.follow("/url", method, &[], &upstream::Body::None)?;
+    Err(outcome(format!("status {}", response.status())))
+}
+
+fn remember(bytes: &str) -> Result<Output, Error> {
+    let before = job::remembered();
+    let text = "x".repeat(bytes.parse().unwrap_or(1));
+    let stored = job::remember(&text);
+    Err(outcome(format!("{before:?} {stored:?}")))
 }
 
 /// Splits at the first space.

@@ -3,6 +3,7 @@
 mod config;
 mod control_socket;
 mod doctor;
+mod engine_new;
 mod engine_versions;
 mod engines;
 mod environment;

@@ -136,4 +136,35 @@ mod tests {
         let text = "my-engine, MY_ENGINE_API_KEY, My engine";
         assert_eq!(fill(text, "flux-2"), "flux-2, FLUX_2_API_KEY, Flux 2");
     }
+
+    /// The text of the first line that begins with this, up to the closing quote.
+    fn quoted<'a>(text: &'a str, begin: &str) -> &'a str {
+        let line = text.lines().find(|line| line.starts_with(begin)).unwrap();
+        line.split('"').nth(1).unwrap()
+    }
+
+    #[test]
+    fn rust_template_has_the_packages_of_the_sdk_in_the_versions_of_the_repository() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+        let lock = read("Cargo.lock");
+        let sdk = read("sdk/Cargo.toml");
+        let template = read("host/templates/rust/pinhole-sdk/Cargo.toml");
+        let dependencies = |manifest: &'static str| {
+            let (_, list) = manifest.split_once("[dependencies]\n").unwrap();
+            let list = list.lines().take_while(|line| !line.is_empty());
+            list.map(|line| line.split([' ', '.']).next().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        let (sdk, template) = (sdk.leak(), template.leak());
+        assert_eq!(dependencies(sdk), dependencies(template));
+        assert_eq!(quoted(sdk, "version = "), quoted(template, "version = "));
+        for line in template.lines().filter(|line| line.contains("\"=")) {
+            let name = line.split(' ').next().unwrap();
+            let (_, version) = line.split_once("\"=").unwrap();
+            let version = version.split('"').next().unwrap();
+            let entry = format!("name = \"{name}\"\nversion = \"{version}\"\n");
+            assert!(lock.contains(&entry), "{name} is not {version}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::upstream::Document;
 use crate::upstream_text::truncate;
-use crate::{Error, Image, Response};
+use crate::{Error, MadeImage, Response};
 
 const MAX_WARNINGS: usize = 10;
 const MAX_WARNING_BYTES: usize = 300;
@@ -26,7 +26,7 @@ pub struct Batch<R> {
     left_out: usize,
     /// In the order of the responses. Extra images are included, up to the maximum: the upstream
     /// has made and billed them.
-    pub images: Vec<Image>,
+    pub images: Vec<MadeImage>,
     /// One for each response that was read.
     pub readings: Vec<R>,
     /// The failures so far.
@@ -83,7 +83,7 @@ impl<R> Batch<R> {
                 ImageLocation::Url(pointer) => document.fetch_image(&pointer),
             };
             match image {
-                Ok(image) => self.images.push(image),
+                Ok(image) => self.images.push(image.into()),
                 Err(error) => self.errors.push(error),
             }
         }

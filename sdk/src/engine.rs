@@ -3,8 +3,9 @@
 use std::marker::PhantomData;
 
 use crate::contract::exports::pinhole::engine::engine::Guest;
+use crate::contract::exports::pinhole::engine::explain;
 use crate::{
-    Abilities, Description, Error, ErrorKind, Image, Job, Model, Output, SettingValue, Settings,
+    Description, Error, ErrorKind, Explanation, Image, Job, Model, Output, SettingValue, Settings,
     Verification,
 };
 
@@ -41,6 +42,12 @@ pub trait Engine {
     fn verify(settings: Settings) -> Result<Verification, Error> {
         let _ = settings;
         Ok(Verification::default())
+    }
+
+    /// Explains the settings: where the values of a job go in a document such as a workflow.
+    fn explain(settings: Settings) -> Result<Explanation, Error> {
+        let _ = settings;
+        Ok(Explanation::default())
     }
 }
 
@@ -81,6 +88,13 @@ impl<E: Engine> Guest for EngineExport<E> {
     }
 }
 
+impl<E: Engine> explain::Guest for EngineExport<E> {
+    fn explain(settings: Vec<SettingValue>) -> Result<Explanation, Error> {
+        install_panic_hook();
+        E::explain(Settings::new(settings))
+    }
+}
+
 /// Writes a panic's message to the host's log. Without this hook the host sees only a trap.
 #[doc(hidden)]
 pub fn install_panic_hook() {
@@ -109,32 +123,4 @@ macro_rules! export {
     $crate::contract::export_component!(Exported with_types_in $crate::contract);
         };
     };
-}
-
-impl Default for Abilities {
-    /// One image per job, from a prompt only.
-    fn default() -> Self {
-        Self {
-            edit: false,
-            mask: false,
-            progress: false,
-            cancel: false,
-            negative_prompt: false,
-            seed: false,
-            steps: false,
-            max_count: 1,
-            max_sources: 0,
-        }
-    }
-}
-
-impl Default for Verification {
-    /// Nothing to report.
-    fn default() -> Self {
-        Self {
-            server: None,
-            rows: Vec::new(),
-            problems: Vec::new(),
-        }
-    }
 }

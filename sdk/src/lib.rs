@@ -14,8 +14,7 @@
 //!             title: "My engine".into(),
 //!             version: "0.1.0".into(),
 //!             abilities: Abilities::default(),
-//!             settings: vec![],
-//!             upstreams: vec![],
+//!             ..Description::default()
 //!         }
 //!     }
 //!
@@ -39,6 +38,8 @@
 //! | [`outline`] | what came in place of an image |
 //! | [`json_text`] | JSON as upstreams write it |
 //! | [`batch`] | the images and errors of a job that sends several requests |
+//! | [`output`] | the result of a job |
+//! | [`describe`] | descriptions of engines, models and parameters |
 //! | [`retry`] | concurrent requests with one retry, downloads of finished images |
 //! | [`settings`] | reads and declares settings |
 //! | [`families`] | settings that depend on the prefix of a model's name |
@@ -64,8 +65,8 @@
 )]
 pub mod contract {
     wit_bindgen::generate!({
-        path: "../wit",
-        world: "image-engine",
+        path: "wit",
+        world: "image-engine-with-explain",
         pub_export_macro: true,
         export_macro_name: "export_component",
         default_bindings_module: "pinhole_sdk::contract",
@@ -73,12 +74,14 @@ pub mod contract {
 }
 
 pub mod batch;
+pub mod describe;
 mod engine;
 mod error;
 pub mod error_body;
 pub mod families;
 pub mod json_text;
 pub mod outline;
+pub mod output;
 pub mod parameters;
 pub mod refusal;
 pub mod request;
@@ -91,17 +94,21 @@ pub mod upstream_text;
 
 pub use batch::{Batch, ImageLocation};
 pub use contract::exports::pinhole::engine::engine::{
-    Abilities, Credential, Description, Output, Placement, Setting, SettingKind, Upstream,
-    Verification,
+    Abilities, AwsCredential, Cost, Credential, Description, GoogleCredential, IntegerRange,
+    MadeImage, NumberRange, Output, Parameter, ParameterKind, SecretField, SecretHeader, Setting,
+    SettingKind, Upstream, Verification,
 };
+pub use contract::exports::pinhole::engine::explain::{Explanation, Placement};
 pub use contract::pinhole::engine::images::Image;
 pub use contract::pinhole::engine::job::Progress;
-pub use contract::pinhole::engine::types::{Error, ErrorKind, Job, Model, SettingValue, Size};
+pub use contract::pinhole::engine::types::{
+    Error, ErrorKind, Job, Model, ModelAbilities, SettingValue, Size,
+};
 pub use contract::pinhole::engine::{images, job, log, upstream};
 pub use engine::{Engine, EngineExport, install_panic_hook};
 pub use families::Families;
 pub use refusal::Refusal;
-pub use request::{Request, send_all};
+pub use request::{Request, is_cancelled, send_all};
 pub use response::Response;
 pub use retry::{get_finished, send_with_retry};
 pub use settings::Settings;

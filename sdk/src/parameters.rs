@@ -82,14 +82,8 @@ mod tests {
 
     fn job(parameters: &str) -> Job {
         Job {
-            prompt: "a fox".into(),
-            negative_prompt: None,
-            model: None,
-            size: None,
-            count: 1,
-            steps: None,
-            seed: None,
             parameters: parameters.into(),
+            ..Job::default()
         }
     }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::upstream::{self, Body, Field, Header, Part, Pending, Request as RawRequest};
-use crate::{Error, Image, Response};
+use crate::{Error, Image, Response, job};
 
 /// Timeout of one wait for a response, after which the wait repeats.
 const WAIT_MS: u32 = 60_000;
@@ -80,7 +80,7 @@ impl<'a> Request<'a> {
         value: &impl Serialize,
         images: &[(&str, &'a Image)],
     ) -> Result<Self, Error> {
-        self.json_with(value, images, |_| String::new())
+        self.json_with(value, images, Part::ImageBase64)
     }
 
     /// Sets a JSON body in which the host inserts images as data URLs.
@@ -91,29 +91,24 @@ impl<'a> Request<'a> {
         value: &impl Serialize,
         images: &[(&str, &'a Image)],
     ) -> Result<Self, Error> {
-        self.json_with(value, images, |image| {
-            format!("data:{};base64,", image.media_type())
-        })
+        self.json_with(value, images, Part::ImageDataUrl)
     }
 
     fn json_with(
         mut self,
         value: &impl Serialize,
         images: &[(&str, &'a Image)],
-        prefix: impl Fn(&Image) -> String,
+        part: impl Fn(&'a Image) -> Part<'a>,
     ) -> Result<Self, Error> {
         let value = serde_json::to_value(value)
             .map_err(|error| Error::protocol(format!("cannot write the request: {error}")))?;
-        let places: Vec<(&str, String)> = images
-            .iter()
-            .map(|(pointer, image)| (*pointer, prefix(image)))
-            .collect();
+        let places: Vec<&str> = images.iter().map(|(pointer, _)| *pointer).collect();
         let mut parts = Vec::new();
         for piece in split_json(value, &places)? {
             parts.push(match piece {
                 Piece::Text(text) => Part::Text(text),
                 Piece::Image(index) => match images.get(index) {
-                    Some((_, image)) => Part::ImageBase64(image),
+                    Some((_, image)) => part(image),
                     None => return Err(Error::protocol("an image of the request is missing")),
                 },
             });
@@ -129,6 +124,21 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// Sets names and values as the body, sent as `application/x-www-form-urlencoded`.
+    #[must_use]
+    pub fn urlencoded(mut self, fields: &[(&str, &str)]) -> Self {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        self.body = Body::Urlencoded(fields.iter().map(own).collect());
+        self
+    }
+
+    /// Sets an image as the whole body, with its own content type.
+    #[must_use]
+    pub fn image(mut self, image: &'a Image) -> Self {
+        self.body = Body::Raw((image.media_type(), vec![Part::Image(image)]));
+        self
+    }
+
     /// Sends the request and waits for the response, of any status.
     pub fn send(self) -> Result<Response, Error> {
         Ok(Response(upstream::send(&self.into_raw())?))
@@ -137,6 +147,21 @@ impl<'a> Request<'a> {
     /// Sends the request without waiting, so that the engine can report progress meanwhile.
     pub fn start(self) -> Result<Pending, Error> {
         Ok(upstream::start(&self.into_raw())?)
+    }
+
+    /// Sends the request and waits for the response, of any status. Also if the job is cancelled meanwhile: for
+    /// a short time, the response still arrives. For a request that orders an image, so that the engine learns
+    /// the id by which it can tell the upstream to stop. Look at [`is_cancelled`] afterwards.
+    pub fn send_to_end(self) -> Result<Response, Error> {
+        let pending = self.start()?;
+        let mut is_cancelled = false;
+        loop {
+            match pending.wait(WAIT_MS) {
+                None => {}
+                Some(Err(upstream::Error::Cancelled)) if !is_cancelled => is_cancelled = true,
+                Some(ended) => return Ok(Response(ended?)),
+            }
+        }
     }
 
     fn into_raw(self) -> RawRequest<'a> {
@@ -148,6 +173,12 @@ impl<'a> Request<'a> {
             body: self.body,
         }
     }
+}
+
+/// True if the job was cancelled: the engine has a short time to tell its upstream to stop.
+#[must_use]
+pub fn is_cancelled() -> bool {
+    !job::sleep(0)
 }
 
 /// Sends requests concurrently and waits for all responses, of any status. The results are in the
@@ -232,20 +263,20 @@ enum Piece {
 
 /// Splits the JSON text of `value` at the pointers. Each image is between two quotes, after the text of its
 /// place.
-fn split_json(mut value: Value, places: &[(&str, String)]) -> Result<Vec<Piece>, Error> {
+fn split_json(mut value: Value, places: &[&str]) -> Result<Vec<Piece>, Error> {
     // The marker must not occur in the value itself.
     let mut marker = String::from("pinhole-image");
     let original = value.to_string();
     while original.contains(&marker) {
         marker.push('-');
     }
-    for (index, (pointer, prefix)) in places.iter().enumerate() {
+    for (index, pointer) in places.iter().enumerate() {
         let target = value.pointer_mut(pointer).ok_or_else(|| {
             Error::protocol(format!(
                 "cannot insert an image at {pointer}: the request has no such JSON pointer"
             ))
         })?;
-        *target = Value::String(format!("{prefix}{marker}:{index}:"));
+        *target = Value::String(format!("{marker}:{index}:"));
     }
     let marked = value.to_string();
     let mut pieces = Vec::new();
@@ -267,8 +298,7 @@ mod tests {
     use super::*;
 
     fn check(value: Value, pointers: &[&str], expected: &[Piece]) {
-        let places: Vec<_> = pointers.iter().map(|it| (*it, String::new())).collect();
-        assert_eq!(split_json(value, &places).unwrap(), expected);
+        assert_eq!(split_json(value, pointers).unwrap(), expected);
     }
 
     fn text(text: &str) -> Piece {
@@ -305,20 +335,8 @@ mod tests {
     }
 
     #[test]
-    fn split_json_puts_prefix_before_image() {
-        let place = ("/url", "data:image/png;base64,".to_owned());
-        let pieces = split_json(json!({"url": null}), &[place]).unwrap();
-        let expected = [
-            text(r#"{"url":"data:image/png;base64,"#),
-            Piece::Image(0),
-            text(r#""}"#),
-        ];
-        assert_eq!(pieces, expected);
-    }
-
-    #[test]
     fn split_json_refuses_missing_pointer() {
-        assert!(split_json(json!({}), &[("/image", String::new())]).is_err());
+        assert!(split_json(json!({}), &["/image"]).is_err());
     }
 
     #[test]

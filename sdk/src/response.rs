@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use crate::refusal::Refusal;
-use crate::upstream::{Document, Error as UpstreamError, Response as RawResponse};
+use crate::upstream::{Body, Document, Error as UpstreamError, Response as RawResponse};
 use crate::{Error, ErrorKind, Image};
 
 /// [`Document::parse`] shortens strings longer than this. They are images, and stay on the host.
@@ -76,6 +76,22 @@ impl Document {
     /// The image in the base64 string or data URL at a JSON pointer.
     pub fn image(&self, pointer: &str) -> Result<Image, Error> {
         Ok(self.image_at(pointer)?)
+    }
+
+    /// Requests the URL in the string at a JSON pointer, such as that of a job's state.
+    ///
+    /// ```no_run
+    /// # fn example(document: &pinhole_sdk::upstream::Document) -> Result<(), pinhole_sdk::Error> {
+    /// let state: serde_json::Value = document.get_url("/urls/get")?.success()?.json()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn get_url(&self, pointer: &str) -> Result<Response, Error> {
+        Ok(Response(self.follow(pointer, "GET", &[], &Body::None)?))
+    }
+
+    /// Sends an empty `POST` to the URL in the string at a JSON pointer, such as that which cancels a job.
+    pub fn post_url(&self, pointer: &str) -> Result<Response, Error> {
+        Ok(Response(self.follow(pointer, "POST", &[], &Body::None)?))
     }
 
     /// The image at the `http` or `https` URL in the string at a JSON pointer. The host fetches it

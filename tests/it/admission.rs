@@ -65,7 +65,7 @@ fn shell(instances: usize, module: &str) -> Vec<u8> {
             (core instance $i (instantiate $m)) {more}
             (func $f (canon lift (core func $i "f")))
             (instance $engine {functions})
-            (export "pinhole:engine/engine@0.1.0" (instance $engine)))"#
+            (export "pinhole:engine/engine@0.2.0" (instance $engine)))"#
     );
     wat::parse_str(text).unwrap()
 }
@@ -195,7 +195,7 @@ async fn admission_names_what_a_rejected_file_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn admission_names_what_differs_from_the_world() {
     let sketch = component("sketch.wasm");
-    let log = "pinhole:engine/log@0.1.0";
+    let log = "pinhole:engine/log@0.2.0";
     let long = format!(r#"(component (import "a{}" (func)))"#, "b".repeat(90_000));
     let directory = directory(&[
         ("bare.wasm", b"\0asm\x0d\0\x01\0"),
@@ -226,11 +226,11 @@ async fn admission_names_what_differs_from_the_world() {
     let expected = [
         (
             "bare.wasm",
-            "does not export pinhole:engine/engine@0.1.0, so it is written for another world",
+            "does not export pinhole:engine/engine@0.2.0, so it is written for another world",
         ),
         (
             "export.wasm",
-            "exports pinhole:engine/engine@0.2.0, but this host supports pinhole:engine/engine@0.1.0",
+            "exports pinhole:engine/engine@0.2.0, but this host supports pinhole:engine/engine@0.2.0",
         ),
         ("export.wasm", build),
         (
@@ -239,12 +239,12 @@ async fn admission_names_what_differs_from_the_world() {
         ),
         (
             "function.wasm",
-            "differs from pinhole:engine@0.1.0 of this host",
+            "differs from pinhole:engine@0.2.0 of this host",
         ),
         ("function.wasm", "rendom"),
         (
             "http.wasm",
-            "imports wasi:http/outgoing@0.2.0, which engines must not import: send requests with pinhole:engine/upstream@0.1.0",
+            "imports wasi:http/outgoing@0.2.0, which engines must not import: send requests with pinhole:engine/upstream@0.2.0",
         ),
         ("long.wasm", "imports abbbb"),
         (
@@ -253,13 +253,13 @@ async fn admission_names_what_differs_from_the_world() {
         ),
         (
             "release.wasm",
-            "imports pinhole:engine/types@0.9.0, but this host supports pinhole:engine@0.1.0",
+            "imports pinhole:engine/types@0.9.0, but this host supports pinhole:engine@0.2.0",
         ),
         ("release.wasm", build),
         ("types.wasm", "cannot describe itself"),
         (
             "without.wasm",
-            "differs from pinhole:engine@0.1.0 of this host",
+            "differs from pinhole:engine@0.2.0 of this host",
         ),
         ("without.wasm", "does not have export `verify`"),
     ];

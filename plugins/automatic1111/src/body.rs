@@ -126,13 +126,7 @@ pub(crate) mod tests {
     pub(crate) fn job() -> Job {
         Job {
             prompt: "a red fox".into(),
-            negative_prompt: None,
-            model: None,
-            size: None,
-            count: 1,
-            steps: None,
-            seed: None,
-            parameters: "{}".into(),
+            ..Job::default()
         }
     }
 

@@ -44,6 +44,7 @@ impl From<Checkpoint> for Model {
         Self {
             id: checkpoint.title,
             name: checkpoint.model_name,
+            abilities: None,
         }
     }
 }

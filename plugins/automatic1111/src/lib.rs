@@ -47,6 +47,7 @@ impl Engine for Automatic1111 {
                 negative_prompt: true,
                 seed: true,
                 steps: true,
+                strength: true,
                 max_count: MAX_COUNT,
                 max_sources: 1,
             },
@@ -54,7 +55,7 @@ impl Engine for Automatic1111 {
             upstreams: vec![Upstream {
                 name: UPSTREAM.into(),
                 base_url: settings::BASE_URL.into(),
-                credential: Credential::Basic(settings::API_AUTH.into()),
+                credentials: vec![Credential::Basic(settings::API_AUTH.into())],
                 // Not the web UI's options: all its users share them.
                 requests: [
                     "POST /sdapi/v1/txt2img",
@@ -68,8 +69,10 @@ impl Engine for Automatic1111 {
                 ]
                 .map(Into::into)
                 .into(),
-                also: Vec::new(),
+                ..Upstream::default()
             }],
+            parameters: parameters::declare(),
+            other_parameters: false,
         }
     }
 

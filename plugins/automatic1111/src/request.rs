@@ -2,7 +2,7 @@
 
 use pinhole_sdk::parameters::merge_patch_fields;
 use pinhole_sdk::upstream::Error as UpstreamError;
-use pinhole_sdk::{Batch, Error, Image, Job, Output, Request, Size, log};
+use pinhole_sdk::{Batch, Error, Image, Job, MadeImage, Output, Request, Size, log};
 
 use crate::body::{self, Body};
 use crate::names::{self, ResolvedNames};
@@ -58,12 +58,11 @@ fn build_output(
     let info = GenerationInfo::parse(&info_text.unwrap_or_default());
 
     let mut batch: Batch<()> = Batch::new(requested, MAX_COUNT);
-    let mut indexes = Vec::new();
     for (index, pointer) in (0..).zip(images.pointers(info.first_image(), requested)?) {
         match document.image(&pointer) {
             Ok(image) => {
-                batch.images.push(image);
-                indexes.push(index);
+                let seed = info.seed(index);
+                batch.images.push(MadeImage::from(image).with_seed(seed));
             }
             Err(error) => batch.errors.push(error),
         }
@@ -88,9 +87,8 @@ fn build_output(
     }
     warnings.extend(size_note);
     Ok(Output {
-        details: info.details(&indexes),
+        details: info.details(),
         warnings: batch.warnings(&warnings),
-        images: batch.images,
-        revised_prompt: None,
+        ..Output::new(batch.images)
     })
 }

@@ -75,18 +75,15 @@ impl GenerationInfo {
         (!name.is_empty()).then(|| truncate(name, MAX_NAME_BYTES))
     }
 
-    /// A JSON object with `seeds` of the images at `indexes` and `model`. A field without a value
-    /// is absent.
-    pub(crate) fn details(&self, indexes: &[usize]) -> String {
+    /// The seed of the image with this index.
+    pub(crate) fn seed(&self, index: usize) -> Option<u64> {
+        let seeds = self.0.get("all_seeds").and_then(Value::as_array)?;
+        seeds.get(index)?.as_u64()
+    }
+
+    /// A JSON object with `model`, which is absent without a value.
+    pub(crate) fn details(&self) -> String {
         let mut details = Body::new();
-        if let Some(all_seeds) = self.0.get("all_seeds").and_then(Value::as_array) {
-            let seeds: Vec<&Value> = indexes
-                .iter()
-                .filter_map(|index| all_seeds.get(*index))
-                .filter(|seed| seed.is_number())
-                .collect();
-            details.insert("seeds".into(), json!(seeds));
-        }
         if let Some(model) = self.model() {
             details.insert("model".into(), json!(model));
         }
@@ -112,9 +109,14 @@ mod tests {
         let (response, info) = parse(body);
         let found_pointers = response.pointers(info.first_image(), requested).unwrap();
         assert_eq!(found_pointers, pointers);
-        let indexes: Vec<usize> = (0..found_pointers.len()).collect();
-        let found_details: Value = serde_json::from_str(&info.details(&indexes)).unwrap();
-        assert_eq!(found_details, details);
+        let mut found: Value = serde_json::from_str(&info.details()).unwrap();
+        let seeds: Vec<u64> = (0..found_pointers.len())
+            .filter_map(|index| info.seed(index))
+            .collect();
+        if !seeds.is_empty() {
+            found["seeds"] = json!(seeds);
+        }
+        assert_eq!(found, details);
     }
 
     #[test]
@@ -192,11 +194,10 @@ mod tests {
     }
 
     #[test]
-    fn details_pair_seeds_with_images() {
+    fn seeds_belong_to_images() {
         let info = GenerationInfo::parse(r#"{"all_seeds": [4, 5, "x"]}"#);
-        let details = info.details(&[1, 2, 9]);
-        let details: Value = serde_json::from_str(&details).unwrap();
-        assert_eq!(details, json!({"seeds": [5]}));
+        let seeds = [1, 2, 9].map(|index| info.seed(index));
+        assert_eq!(seeds, [Some(5), None, None]);
     }
 
     #[test]

@@ -20,8 +20,8 @@ pub mod workflow;
 
 use pinhole_sdk::request::percent_encode;
 use pinhole_sdk::{
-    Abilities, Credential, Description, Engine, Error, ErrorKind, Image, Job, Model, Output,
-    Settings, Upstream, Verification, job,
+    Abilities, Credential, Description, Engine, Error, ErrorKind, Explanation, Image, Job, Model,
+    Output, Settings, Upstream, Verification, job,
 };
 use serde_json::Value;
 
@@ -50,11 +50,15 @@ impl Engine for ComfyUi {
                 negative_prompt: true,
                 seed: true,
                 steps: true,
+                strength: false,
                 max_count: MAX_COUNT,
                 max_sources: MAX_SOURCES,
             },
             settings: settings::declare(),
             upstreams: vec![describe_upstream()],
+            parameters: Vec::new(),
+            // The inputs of the workflow, which the engine checks.
+            other_parameters: true,
         }
     }
 
@@ -119,15 +123,16 @@ impl Engine for ComfyUi {
             }
             _ => choices,
         };
-        let to_model = |name: String| Model {
-            id: name.clone(),
-            name,
-        };
+        let to_model = |name: String| Model::new(name.clone(), name);
         Ok(names.into_iter().map(to_model).collect())
     }
 
     fn verify(settings: Settings) -> Result<Verification, Error> {
         verify::verify(&settings)
+    }
+
+    fn explain(settings: Settings) -> Result<Explanation, Error> {
+        verify::explain(&settings)
     }
 }
 
@@ -157,9 +162,9 @@ fn describe_upstream() -> Upstream {
     Upstream {
         name: UPSTREAM.into(),
         base_url: settings::BASE_URL.into(),
-        credential: Credential::Bearer(settings::API_KEY.into()),
+        credentials: vec![Credential::Bearer(settings::API_KEY.into())],
         requests: requests.map(str::to_owned).into(),
-        also: Vec::new(),
+        ..Upstream::default()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The runs of a job: one, or one for each image if the workflow has no place for their number.
 
-use pinhole_sdk::{Error, ErrorKind, Image, Job, Output};
+use pinhole_sdk::{Error, ErrorKind, Image, Job, MadeImage, Output};
 
 use crate::execution::{self, JobResult, Part};
 use crate::workflow::{JobValues, Workflow};
@@ -28,7 +28,7 @@ pub(crate) fn run_workflow(
     )?;
     let details = workflow.details(values, &first.prompt_id);
     warnings.extend(first.warnings);
-    let mut images = first.images;
+    let mut images = made_images(first.images, values);
     let mut next_values = values.clone();
     for index in 1..runs {
         if images.len() >= requested as usize {
@@ -38,7 +38,7 @@ pub(crate) fn run_workflow(
         match run(workflow, &next_values, Part { index, count: runs }) {
             Ok(result) => {
                 add_new(&mut warnings, result.warnings);
-                images.extend(result.images);
+                images.extend(made_images(result.images, &next_values));
             }
             Err(error) if matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Timeout) => {
                 return Err(error);
@@ -55,11 +55,17 @@ pub(crate) fn run_workflow(
     }
     warnings.extend(rounded_size_note(values, &images));
     Ok(Output {
-        images,
-        revised_prompt: None,
         details,
         warnings,
+        ..Output::new(images)
     })
+}
+
+/// The images of one run. All have its seed, because the server makes them as one batch.
+fn made_images(images: Vec<Image>, values: &JobValues) -> Vec<MadeImage> {
+    let made = images.into_iter();
+    made.map(|image| MadeImage::from(image).with_seed(values.seed()))
+        .collect()
 }
 
 fn run(workflow: &Workflow, values: &JobValues, part: Part) -> Result<JobResult, Error> {
@@ -76,9 +82,9 @@ fn add_new(warnings: &mut Vec<String>, further: Vec<String>) {
 }
 
 /// Why the images are slightly smaller than requested, if they are.
-fn rounded_size_note(values: &JobValues, images: &[Image]) -> Option<String> {
+fn rounded_size_note(values: &JobValues, images: &[MadeImage]) -> Option<String> {
     let (requested, rounded) = values.rounded_size?;
-    let is_rounded = images.iter().any(|image| image.size() == rounded);
+    let is_rounded = images.iter().any(|made| made.image.size() == rounded);
     is_rounded
         .then(|| format!("generated at {rounded} instead of {requested}: sides are multiples of 8"))
 }

@@ -1,8 +1,8 @@
-//! Verification: whether the workflows can be used, and what they do with a job on this server.
+//! Whether the workflows can be used, and what they do with a job on this server.
 
 use std::collections::BTreeSet;
 
-use pinhole_sdk::{Error, ErrorKind, Settings, Verification};
+use pinhole_sdk::{Error, ErrorKind, Explanation, Settings, Verification};
 use serde_json::Value;
 
 use crate::settings::EDIT;
@@ -18,14 +18,24 @@ const CHECKPOINT_LOADER: &str = "CheckpointLoaderSimple";
 /// Checks the settings, then requests the length of the queue, the shortest response that only ComfyUI
 /// has.
 pub(crate) fn verify(settings: &Settings) -> Result<Verification, Error> {
-    let mut generate = Workflow::for_generation(settings)?;
-    let mut edit = Workflow::for_edit(settings, false, None)?;
+    Workflow::for_generation(settings)?;
+    Workflow::for_edit(settings, false, None)?;
     let queue: Value = request_json(wire::PROMPT)?;
     if queue.get("exec_info").is_none() {
         return Err(Error::protocol(
             "the server at the base URL is not ComfyUI: check the URL",
         ));
     }
+    Ok(Verification {
+        server: describe_server(),
+        problems: Vec::new(),
+    })
+}
+
+/// Where the workflows place the values of a job, and what they do not do on this server.
+pub(crate) fn explain(settings: &Settings) -> Result<Explanation, Error> {
+    let mut generate = Workflow::for_generation(settings)?;
+    let mut edit = Workflow::for_edit(settings, false, None)?;
     let mut problems = Vec::new();
     for workflow in [&mut generate, &mut edit] {
         workflow.apply_schemas(&request_schemas(workflow.unknown_classes())?)?;
@@ -39,11 +49,7 @@ pub(crate) fn verify(settings: &Settings) -> Result<Verification, Error> {
         Some(problem) => problems.push(problem),
         None => rows.extend(edit.placements()),
     }
-    Ok(Verification {
-        server: describe_server(),
-        rows,
-        problems,
-    })
+    Ok(Explanation { rows, problems })
 }
 
 /// The schemas of these classes, as far as the server shows them.

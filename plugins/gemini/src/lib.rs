@@ -11,7 +11,7 @@ mod wire;
 use pinhole_sdk::upstream::{Document, Error as UpstreamError};
 use pinhole_sdk::{
     Abilities, Batch, Credential, Description, Engine, Error, Image, Job, Model, Output, Refusal,
-    Request, Response, Settings, Upstream, Verification, send_with_retry,
+    Request, Response, SecretHeader, Settings, Upstream, Verification, send_with_retry,
 };
 use serde_json::Value;
 
@@ -49,10 +49,16 @@ impl Engine for Gemini {
             upstreams: vec![Upstream {
                 name: UPSTREAM.into(),
                 base_url: settings::BASE_URL.into(),
-                credential: Credential::Header(("x-goog-api-key".into(), settings::API_KEY.into())),
+                credentials: vec![Credential::Header(SecretHeader::new(
+                    "x-goog-api-key",
+                    settings::API_KEY,
+                ))],
                 requests: vec!["POST /models/".into(), "GET /models".into()],
-                also: Vec::new(),
+                ..Upstream::default()
             }],
+            parameters: Vec::new(),
+            // Those of the method, which the engine checks.
+            other_parameters: true,
         }
     }
 
@@ -105,13 +111,19 @@ fn create_images(job: &Job, sources: &[Image], settings: &Settings) -> Result<Ou
         |body: &Value| Request::post(UPSTREAM, plan.path.as_str()).json_with_images(body, &images);
     let to_error = |refusal: &Refusal| wire::upstream_error(refusal, Some(&plan.target));
     let mut batch = Batch::new(job.count, wire::MAX_COUNT);
+    let mut seeds = plan.seeds.iter();
     for bodies in plan.bodies.chunks(MAX_CONCURRENT_REQUESTS) {
         let images_before = batch.images.len();
         for response in send_with_retry(bodies, build_request, to_error) {
             let reader = ResponseReader::new(&plan.target);
+            let first = batch.images.len();
             let result =
                 response.and_then(|response| collect_images(&response, reader, &mut batch));
             batch.errors.extend(result.err());
+            let seed = seeds.next().copied();
+            for image in batch.images.iter_mut().skip(first) {
+                image.seed = seed;
+            }
         }
         // An error that fails a whole round would fail the next one too.
         if batch.images.len() == images_before {
@@ -120,10 +132,10 @@ fn create_images(job: &Job, sources: &[Image], settings: &Settings) -> Result<Ou
     }
     let batch = batch.require_image()?;
     Ok(Output {
-        revised_prompt: None,
         details: wire::output_details(&plan, &batch),
+        usage: wire::output_usage(&batch),
         warnings: wire::output_warnings(&plan, &batch),
-        images: batch.images,
+        ..Output::new(batch.images)
     })
 }
 

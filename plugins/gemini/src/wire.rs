@@ -12,7 +12,7 @@ mod usage;
 
 use serde_json::Value;
 
-pub(crate) use details::{output_details, output_warnings};
+pub(crate) use details::{output_details, output_usage, output_warnings};
 pub(crate) use error::upstream_error;
 pub(crate) use models::{PAGE_SIZE, model_list_path, parse_model_page};
 pub(crate) use plan::plan;

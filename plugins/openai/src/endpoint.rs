@@ -1,7 +1,7 @@
 //! The endpoint of the images API: its upstream, its paths and its kind of authentication.
 
 use pinhole_sdk::request::percent_encode;
-use pinhole_sdk::{Credential, Settings, Upstream};
+use pinhole_sdk::{Credential, SecretHeader, Settings, Upstream};
 
 use crate::settings::{API_KEY, API_VERSION, AUTHENTICATION, BASE_URL};
 
@@ -37,7 +37,7 @@ pub(crate) fn upstreams() -> Vec<Upstream> {
     let upstream = |name: &str, credential| Upstream {
         name: name.into(),
         base_url: BASE_URL.into(),
-        credential,
+        credentials: vec![credential],
         requests: [
             "POST /images/",
             "POST /v1/images/",
@@ -49,13 +49,14 @@ pub(crate) fn upstreams() -> Vec<Upstream> {
         .map(str::to_owned)
         .to_vec(),
         // Compatible servers return the URL of any storage service.
-        also: vec!["*".into()],
+        image_hosts: vec!["*".into()],
+        hosts: Vec::new(),
     };
     vec![
         upstream(BEARER, Credential::Bearer(API_KEY.into())),
         upstream(
             AZURE,
-            Credential::Header(("api-key".into(), API_KEY.into())),
+            Credential::Header(SecretHeader::new("api-key", API_KEY)),
         ),
     ]
 }

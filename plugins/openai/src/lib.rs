@@ -49,6 +49,9 @@ impl Engine for OpenAi {
             },
             settings: settings::declare(),
             upstreams: endpoint::upstreams(),
+            parameters: wire::declare_parameters(),
+            // Those of a compatible server, which the operator allows by a setting.
+            other_parameters: true,
         }
     }
 
@@ -92,10 +95,7 @@ impl Engine for OpenAi {
     fn models(settings: Settings) -> Result<Vec<Model>, Error> {
         let endpoint = Endpoint::from_settings(&settings);
         if let Some(deployment) = endpoint.deployment {
-            return Ok(vec![Model {
-                name: deployment.clone(),
-                id: deployment,
-            }]);
+            return Ok(vec![Model::new(deployment.clone(), deployment)]);
         }
         let response = get_models(&endpoint)?
             .success()
@@ -195,8 +195,10 @@ fn send_plan<'a>(
             .iter()
             .find_map(|details| details.revised_prompt.clone()),
         details: wire::output_details(plan, &batch.readings),
+        usage: wire::output_usage(&batch.readings),
+        cost: wire::output_cost(plan, &batch.readings),
         warnings: batch.warnings(&plan.warnings),
-        images: batch.images,
+        ..Output::new(batch.images)
     })
 }
 

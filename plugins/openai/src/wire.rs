@@ -17,10 +17,11 @@ mod usage;
 use serde_json::Value;
 
 pub(crate) use chat::{parse_completion, plan_chat, source_pointer};
-pub(crate) use details::output_details;
+pub(crate) use details::{output_cost, output_details, output_usage};
 pub(crate) use error::{explain_url_error, upstream_error};
 pub(crate) use event::{StreamEvent, parse_event};
 pub(crate) use models::parse_models;
+pub(crate) use parameters::declare_parameters;
 pub(crate) use plan::{ImageApi, RequestPlan, choose_model, form_fields, plan};
 pub(crate) use response::{ResponseDetails, parse_response, request_id};
 

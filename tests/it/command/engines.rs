@@ -34,7 +34,7 @@ fn engine_list_shows_permissions_and_rejected_files() {
     let hostile = format!(
         "hostile {version} (Hostile, hostile.wasm)
   digest     sha256:{}
-  imports    pinhole:engine/types@0.1.0, pinhole:engine/images@0.1.0, pinhole:engine/upstream@0.1.0, pinhole:engine/job@0.1.0, pinhole:engine/log@0.1.0
+  imports    pinhole:engine/types@0.2.0, pinhole:engine/images@0.2.0, pinhole:engine/upstream@0.2.0, pinhole:engine/job@0.2.0, pinhole:engine/log@0.2.0
   abilities  generate, cancel, up to 4 images per job
   upstream   api at no URL (set HOSTILE_BASE_URL): GET /allowed/, POST /orders
   version    {version} ({}): current, installed ",
@@ -50,7 +50,7 @@ fn engine_list_shows_permissions_and_rejected_files() {
     let sketch = format!(
         "sketch {version} (Sketch, sketch.wasm)
   digest     sha256:{}
-  imports    pinhole:engine/types@0.1.0, pinhole:engine/images@0.1.0, pinhole:engine/job@0.1.0, pinhole:engine/log@0.1.0
+  imports    pinhole:engine/types@0.2.0, pinhole:engine/images@0.2.0, pinhole:engine/job@0.2.0, pinhole:engine/log@0.2.0
   abilities  generate, progress, seed, up to 10 images per job
   upstreams  none
   version    ",

@@ -18,9 +18,9 @@ use wasmtime::component::Component as Code;
 use crate::call;
 use crate::component::Component;
 use crate::component_code::{compile, load};
-use crate::contract::ImageEnginePre;
 use crate::cpu_meter::LastComputing;
 use crate::grant::{Grant, declared_rights};
+use crate::instance::Pre;
 use crate::sandbox::Sandbox;
 
 pub use description::{MAX_COUNT, check_description};
@@ -75,7 +75,7 @@ async fn admit_code(
     let pre = sandbox
         .linker
         .instantiate_pre(&code)
-        .and_then(ImageEnginePre::new)
+        .and_then(Pre::new)
         .map_err(|error| world::describe_mismatch(&error))?;
     let pre = Arc::new(pre);
     let description = call::describe(sandbox, file, &pre)

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use crate::call_usage::CallUsage;
-use crate::component::{Component, Pre};
-use crate::contract::{Description, Job, Model, Verification};
+use crate::component::Component;
+use crate::contract::{Description, Explanation, Job, Model, Verification};
 use crate::cpu_meter::{CpuMeter, LastComputing};
 use crate::error::Error;
 use crate::guest_log::EngineLog;
-use crate::instance::{Edit, Instance};
+use crate::instance::{Edit, Instance, Pre};
 use crate::job_context::JobContext;
 use crate::limits::Limits;
 use crate::orphan_request::Place;
@@ -93,6 +93,14 @@ impl<'a> Call<'a> {
     /// credentials.
     pub async fn verify(self) -> Result<Verification, Error> {
         self.run(Instance::verify).await
+    }
+
+    /// What the settings mean, if the engine explains them. It may ask its upstream.
+    pub async fn explain(self) -> Result<Explanation, Error> {
+        if !self.component.explains_settings() {
+            return Ok(Explanation::default());
+        }
+        self.run(Instance::explain).await
     }
 
     /// Calls one export of a fresh instance.

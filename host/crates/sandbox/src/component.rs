@@ -5,14 +5,11 @@ use std::sync::Arc;
 
 use pinhole_ground::guard::Guard;
 
-use crate::contract::{Description, ImageEnginePre};
+use crate::contract::Description;
 use crate::cpu_meter::LastComputing;
 use crate::grant::{Grant, Right};
 use crate::guest_log::{EngineLog, LogLine};
-use crate::state::State;
-
-/// Compiled, linked and ready to be instantiated.
-pub type Pre = ImageEnginePre<State>;
+use crate::instance::Pre;
 
 /// An admitted component: its code, its description and its grant.
 pub struct Component {
@@ -50,6 +47,12 @@ impl Component {
             last_computing: self.last_computing.clone(),
             pre: self.pre.clone(),
         }
+    }
+
+    /// True if it explains its settings.
+    #[must_use]
+    pub fn explains_settings(&self) -> bool {
+        self.pre.explains_settings()
     }
 
     /// The log of its calls. It does not hold the component's code.

@@ -5,9 +5,13 @@
 
 mod upstream_error;
 
+/// The package and version of the contract that this host implements.
+pub const PACKAGE: &str = "pinhole:engine";
+pub const VERSION: &str = "0.2.0";
+
 wasmtime::component::bindgen!({
     path: "../../../wit",
-    world: "image-engine",
+    world: "image-engine-with-explain",
     imports: { default: async | trappable },
     exports: { default: async },
     trappable_error_type: {
@@ -24,10 +28,14 @@ wasmtime::component::bindgen!({
 });
 
 pub use exports::pinhole::engine::engine::{
-    Abilities, Credential, Description, Output, Placement, Setting, SettingKind, Upstream,
-    Verification,
+    Abilities, AwsCredential, Cost, Credential, Description, GoogleCredential, IntegerRange,
+    MadeImage, NumberRange, Output, Parameter, ParameterKind, SecretField, SecretHeader, Setting,
+    SettingKind, Upstream, Verification,
 };
-pub use pinhole::engine::types::{Error as EngineError, ErrorKind, Job, Model, SettingValue, Size};
+pub use exports::pinhole::engine::explain::{Explanation, Placement};
+pub use pinhole::engine::types::{
+    Error as EngineError, ErrorKind, Job, Model, ModelAbilities, SettingValue, Size,
+};
 pub use upstream_error::UpstreamError;
 
 impl ErrorKind {
@@ -56,10 +64,36 @@ impl ErrorKind {
 impl Credential {
     /// The key of the setting that holds the secret.
     #[must_use]
-    pub fn secret_key(&self) -> Option<&str> {
+    pub fn secret_key(&self) -> &str {
         match self {
-            Self::None => None,
-            Self::Bearer(key) | Self::Basic(key) | Self::Header((_, key)) => Some(key),
+            Self::Bearer(key) | Self::Basic(key) => key,
+            Self::Header(SecretHeader { secret, .. })
+            | Self::Query(SecretField { secret, .. })
+            | Self::Body(SecretField { secret, .. }) => secret,
+            Self::Aws(AwsCredential {
+                secret_access_key, ..
+            }) => secret_access_key,
+            Self::Google(GoogleCredential {
+                service_account, ..
+            }) => service_account,
+        }
+    }
+}
+
+impl Upstream {
+    /// The key of the setting that holds its first secret, which the operator can send in another form.
+    #[must_use]
+    pub fn secret_key(&self) -> Option<&str> {
+        self.credentials.first().map(Credential::secret_key)
+    }
+}
+
+impl Default for Explanation {
+    /// Nothing to explain.
+    fn default() -> Self {
+        Self {
+            rows: Vec::new(),
+            problems: Vec::new(),
         }
     }
 }
@@ -69,7 +103,6 @@ impl Default for Verification {
     fn default() -> Self {
         Self {
             server: None,
-            rows: Vec::new(),
             problems: Vec::new(),
         }
     }
@@ -86,6 +119,7 @@ impl Default for Abilities {
             negative_prompt: false,
             seed: false,
             steps: false,
+            strength: false,
             max_count: 1,
             max_sources: 0,
         }

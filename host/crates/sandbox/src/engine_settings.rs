@@ -108,19 +108,14 @@ impl EngineSettings {
         description: &Description,
         upstream: &Upstream,
     ) -> Result<Credential, String> {
-        let key = upstream.credential.secret_key();
+        let key = upstream.secret_key();
         let secret = key.and_then(|key| self.secret(key));
         let is_first = description.upstreams.first().map(|it| &it.name) == Some(&upstream.name);
         let form = self.credential.form.as_ref().filter(|_| is_first);
         let secret_name = || self.setting_name(description, key.unwrap_or_default());
         let own = match (form, secret) {
-            (None, None) | (Some(CredentialForm::None), _) => Credential::default(),
-            (None, Some(secret)) => {
-                declared_credential(&upstream.credential, secret).map_err(|problem| {
-                    let label = setting_label(description, key.unwrap_or_default());
-                    format!("{label}: {problem}")
-                })?
-            }
+            (Some(CredentialForm::None), _) => Credential::default(),
+            (None, _) => self.declared_credentials(description, upstream)?,
             (Some(_), None) => {
                 let form_name = self.setting_name(description, CREDENTIAL_KEY);
                 return Err(match key {
@@ -145,6 +140,25 @@ impl EngineSettings {
                 let headers_name = self.setting_name(description, HEADERS_KEY);
                 format!("{headers_name}: {problem}: remove it there, or set {form_name} to none")
             })
+    }
+
+    /// The credentials of an upstream as the engine declares them: those whose secrets are set.
+    fn declared_credentials(
+        &self,
+        description: &Description,
+        upstream: &Upstream,
+    ) -> Result<Credential, String> {
+        let mut all = Credential::default();
+        for declared in &upstream.credentials {
+            let key = declared.secret_key();
+            let Some(secret) = self.secret(key) else {
+                continue;
+            };
+            all = declared_credential(declared, secret)
+                .and_then(|credential| all.merge(credential))
+                .map_err(|problem| format!("{}: {problem}", setting_label(description, key)))?;
+        }
+        Ok(all)
     }
 
     /// The name by which an administrator sets this key, or can set it.

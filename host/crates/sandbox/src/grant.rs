@@ -78,16 +78,20 @@ impl Grant {
             is_granted(&own_variable(&engine, &setting.key))
         });
         description.upstreams.retain(|upstream| {
-            let credential = right::credential_right(&upstream.name, &upstream.credential);
+            let name = &upstream.name;
+            let mut credentials = upstream.credentials.iter();
             !self.lacks(&Right::BaseUrl {
-                upstream: upstream.name.clone(),
+                upstream: name.clone(),
                 setting: upstream.base_url.clone(),
-            }) && credential.is_none_or(|right| !self.lacks(&right))
+            }) && credentials.all(|it| !self.lacks(&right::credential_right(name, it)))
         });
         for upstream in &mut description.upstreams {
             let name = &upstream.name;
-            upstream.also.retain(|host| {
+            upstream.image_hosts.retain(|host| {
                 right::image_host_right(name, host).is_some_and(|right| !self.lacks(&right))
+            });
+            upstream.hosts.retain(|host| {
+                right::host_right(name, host).is_some_and(|right| !self.lacks(&right))
             });
         }
         for upstream in &description.upstreams {
@@ -115,7 +119,7 @@ impl Grant {
 mod tests {
     use super::*;
     use crate::contract::{
-        Abilities, Credential, Setting, SettingKind, Upstream as DeclaredUpstream,
+        Abilities, Credential, SecretHeader, Setting, SettingKind, Upstream as DeclaredUpstream,
     };
 
     fn description() -> Description {
@@ -141,10 +145,13 @@ mod tests {
             upstreams: vec![DeclaredUpstream {
                 name: "api".into(),
                 base_url: "url".into(),
-                credential: Credential::Bearer("key".into()),
+                credentials: vec![Credential::Bearer("key".into())],
                 requests: vec!["GET /a".into()],
-                also: vec!["*.draw".into()],
+                hosts: vec!["*.api.draw".into()],
+                image_hosts: vec!["*.draw".into()],
             }],
+            parameters: Vec::new(),
+            other_parameters: false,
         }
     }
 
@@ -174,13 +181,16 @@ mod tests {
             |d| d.upstreams[0].requests.push("POST /a".into()),
             &["api POST /a"],
         );
-        check(|d| d.upstreams[0].also = vec!["cdn.draw".into()], &[]);
         check(
-            |d| d.upstreams[0].also.push("cdn.example".into()),
+            |d| d.upstreams[0].image_hosts = vec!["cdn.draw".into()],
+            &[],
+        );
+        check(
+            |d| d.upstreams[0].image_hosts.push("cdn.example".into()),
             &["api images from cdn.example"],
         );
         check(
-            |d| d.upstreams[0].also = vec!["*".into()],
+            |d| d.upstreams[0].image_hosts = vec!["*".into()],
             &["api images from any public host"],
         );
         check(
@@ -200,9 +210,13 @@ mod tests {
         );
         check(
             |d| {
-                d.upstreams[0].credential = Credential::Header(("x-key".into(), "key".into()));
+                d.upstreams[0].credentials = vec![Credential::Header(SecretHeader {
+                    name: "x-key".into(),
+                    prefix: Some("Key".into()),
+                    secret: "key".into(),
+                })];
             },
-            &["api with x-key from key"],
+            &["api with x-key: Key from key"],
         );
         check(
             |d| d.upstreams[0].name = "other".into(),
@@ -211,6 +225,7 @@ mod tests {
                 "other at https://draw, by default",
                 "other with authorization: Bearer from key",
                 "other GET /a",
+                "other also at *.api.draw",
                 "other images from *.draw",
             ],
         );
@@ -258,7 +273,7 @@ mod tests {
         let unset = restricted(&|right| !matches!(right, Right::DefaultUrl { .. }));
         assert_eq!(unset.settings[0].default, None);
         let imageless = restricted(&|right| !matches!(right, Right::ImageHost { .. }));
-        assert!(imageless.upstreams[0].also.is_empty());
+        assert!(imageless.upstreams[0].image_hosts.is_empty());
         let unread = restricted(&|right| right.to_string() != "setting note from DRAW_NOTE");
         assert!(unread.settings[2].generate_variables.is_empty());
         let plain = restricted(&|right| !right.to_string().starts_with("secret key from PINHOLE"));

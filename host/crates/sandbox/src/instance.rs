@@ -1,14 +1,16 @@
 //! One instance of a component, for one call of one export.
 
 use wasmtime::Store;
-use wasmtime::component::Resource;
+use wasmtime::component::{Instance as WasmInstance, InstancePre, Resource};
 
-use crate::component::Pre;
+use crate::contract::exports::pinhole::engine::{engine, explain};
 use crate::contract::{
-    Description, EngineError, ImageEngine, Job, Model, SettingValue, Verification,
+    Description, EngineError, Explanation, Job, Model, PACKAGE, SettingValue, VERSION, Verification,
 };
 use crate::error::Error;
-use crate::output::{JobOutput, sanitize_error, sanitize_models, sanitize_verification};
+use crate::output::{
+    JobOutput, sanitize_error, sanitize_explanation, sanitize_models, sanitize_verification,
+};
 use crate::resources::ImageResource;
 use crate::state::State;
 use pinhole_images::Image;
@@ -22,10 +24,41 @@ pub struct Edit {
     pub mask: Option<Image>,
 }
 
+/// A component that is compiled, linked and ready to be instantiated.
+pub struct Pre {
+    component: InstancePre<State>,
+    engine: engine::GuestIndices,
+    /// `None` if the component does not export the interface `explain`.
+    explain: Option<explain::GuestIndices>,
+}
+
+impl Pre {
+    /// Fails if the component does not export the functions of the contract.
+    pub fn new(component: InstancePre<State>) -> wasmtime::Result<Self> {
+        let engine = engine::GuestIndices::new(&component)?;
+        let name = format!("{PACKAGE}/explain@{VERSION}");
+        let exported = component.component().get_export_index(None, &name);
+        let explain = exported
+            .map(|_| explain::GuestIndices::new(&component))
+            .transpose()?;
+        Ok(Self {
+            component,
+            engine,
+            explain,
+        })
+    }
+
+    pub(crate) fn explains_settings(&self) -> bool {
+        self.explain.is_some()
+    }
+}
+
 /// A fresh instance. Each export consumes it.
 pub(crate) struct Instance {
     store: Store<State>,
-    engine: ImageEngine,
+    instance: WasmInstance,
+    engine: engine::Guest,
+    explain: Option<explain::GuestIndices>,
     settings: Vec<SettingValue>,
 }
 
@@ -37,24 +70,26 @@ impl Instance {
     ) -> Result<Self, Error> {
         state.start_memory().await?;
         let log = state.log.clone();
-        let mut store = state.into_store(pre.engine());
-        let engine = pre
-            .instantiate_async(&mut store)
+        let mut store = state.into_store(pre.component.engine());
+        let instantiate = async {
+            let instance = pre.component.instantiate_async(&mut store).await?;
+            let engine = pre.engine.load(&mut store, &instance)?;
+            Ok((instance, engine))
+        };
+        let (instance, engine) = instantiate
             .await
             .map_err(|error| Error::from_trap(&error, &log))?;
         Ok(Self {
             store,
+            instance,
             engine,
+            explain: pre.explain.clone(),
             settings,
         })
     }
 
     pub(crate) async fn describe(mut self) -> Result<Description, Error> {
-        let described = self
-            .engine
-            .pinhole_engine_engine()
-            .call_describe(&mut self.store)
-            .await;
+        let described = self.engine.call_describe(&mut self.store).await;
         described.map_err(|error| Error::from_trap(&error, &self.store.data().log))
     }
 
@@ -65,7 +100,6 @@ impl Instance {
     ) -> Result<JobOutput, Error> {
         let returned = self
             .engine
-            .pinhole_engine_engine()
             .call_generate(&mut self.store, &job, &self.settings)
             .await;
         let output = self.returned_value(returned)?;
@@ -82,7 +116,6 @@ impl Instance {
             .map_err(|error| Error::from_trap(&error, &self.store.data().log))?;
         let returned = self
             .engine
-            .pinhole_engine_engine()
             .call_edit(&mut self.store, &job, &sources, mask, &self.settings)
             .await;
         let output = self.returned_value(returned)?;
@@ -92,7 +125,6 @@ impl Instance {
     pub(crate) async fn models(mut self) -> Result<Vec<Model>, Error> {
         let returned = self
             .engine
-            .pinhole_engine_engine()
             .call_models(&mut self.store, &self.settings)
             .await;
         let models = self.returned_value(returned)?;
@@ -102,12 +134,27 @@ impl Instance {
     pub(crate) async fn verify(mut self) -> Result<Verification, Error> {
         let returned = self
             .engine
-            .pinhole_engine_engine()
             .call_verify(&mut self.store, &self.settings)
             .await;
         let verification = self.returned_value(returned)?;
         Ok(sanitize_verification(
             verification,
+            &self.store.data().redactor,
+        ))
+    }
+
+    /// The component exports the interface `explain`.
+    pub(crate) async fn explain(mut self) -> Result<Explanation, Error> {
+        let Some(explain) = &self.explain else {
+            return Ok(Explanation::default());
+        };
+        let returned = match explain.load(&mut self.store, &self.instance) {
+            Ok(guest) => guest.call_explain(&mut self.store, &self.settings).await,
+            Err(error) => Err(error),
+        };
+        let explanation = self.returned_value(returned)?;
+        Ok(sanitize_explanation(
+            &explanation,
             &self.store.data().redactor,
         ))
     }

@@ -14,6 +14,8 @@ use pinhole_images::Image;
 
 /// Length of a progress note in bytes; a longer one is cut.
 const MAX_NOTE_BYTES: usize = 200;
+/// Length of the text that a job stores, in bytes.
+const MAX_REMEMBERED_BYTES: usize = 4 << 10;
 /// Length of a preview in bytes; a longer one is dropped.
 const MAX_PREVIEW_BYTES: usize = 8 << 20;
 
@@ -53,9 +55,29 @@ impl Host for State {
     async fn sleep(&mut self, ms: u32) -> wasmtime::Result<bool> {
         self.budget.charge()?;
         tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(ms.into())) => Ok(true),
+            biased;
             () = self.context.cancel.cancelled() => Ok(false),
+            () = tokio::time::sleep(Duration::from_millis(ms.into())) => Ok(true),
         }
+    }
+
+    async fn remember(&mut self, text: String) -> wasmtime::Result<Result<(), String>> {
+        self.budget.charge()?;
+        if text.len() > MAX_REMEMBERED_BYTES {
+            return Ok(Err(format!(
+                "the text is longer than {MAX_REMEMBERED_BYTES} bytes"
+            )));
+        }
+        self.context.memory.remember(text);
+        Ok(Ok(()))
+    }
+
+    async fn remembered(&mut self) -> wasmtime::Result<Option<String>> {
+        self.budget.charge()?;
+        let text = self.context.memory.earlier().map(str::to_owned);
+        let length = text.as_ref().map_or(0, String::len);
+        self.context.usage.count_entered(length);
+        Ok(text)
     }
 
     async fn random(&mut self) -> wasmtime::Result<u64> {

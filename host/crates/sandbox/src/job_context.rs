@@ -38,6 +38,8 @@ pub struct JobContext {
     pub works_on: CancellationToken,
     /// Counts what the job uses.
     pub usage: Arc<Usage>,
+    /// What the engine stores with the job.
+    pub memory: JobMemory,
 }
 
 impl JobContext {
@@ -51,6 +53,7 @@ impl JobContext {
             progress: watch::Sender::default(),
             works_on: CancellationToken::new(),
             usage: Arc::default(),
+            memory: JobMemory::default(),
         }
     }
 
@@ -58,6 +61,41 @@ impl JobContext {
     #[must_use]
     pub fn actor(&self) -> Actor<'_> {
         Actor::of_job(self.user.as_deref())
+    }
+}
+
+/// The text that an engine stores with a job, for a later attempt to carry it out.
+#[derive(Clone, Debug, Default)]
+pub struct JobMemory {
+    /// From an earlier attempt.
+    earlier: Option<Arc<str>>,
+    latest: watch::Sender<Option<Arc<str>>>,
+}
+
+impl JobMemory {
+    /// The memory of an attempt after another one stored this text.
+    #[must_use]
+    pub fn after(text: Option<&str>) -> Self {
+        Self {
+            earlier: text.map(Into::into),
+            latest: watch::Sender::default(),
+        }
+    }
+
+    /// What an earlier attempt stored.
+    #[must_use]
+    pub fn earlier(&self) -> Option<&str> {
+        self.earlier.as_deref()
+    }
+
+    /// What this attempt has stored so far.
+    #[must_use]
+    pub fn latest(&self) -> Option<Arc<str>> {
+        self.latest.borrow().clone()
+    }
+
+    pub(super) fn remember(&self, text: String) {
+        self.latest.send_replace(Some(text.into()));
     }
 }
 

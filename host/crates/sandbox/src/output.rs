@@ -2,7 +2,9 @@
 
 use wasmtime::component::ResourceTableError;
 
-use crate::contract::{EngineError, Model, Output, Placement, Verification};
+use crate::contract::{
+    Cost, EngineError, Explanation, Model, ModelAbilities, Output, Placement, Verification,
+};
 use crate::error::Error;
 use crate::redaction::CallRedactor;
 use crate::state::State;
@@ -14,8 +16,16 @@ use pinhole_images::Image;
 const MAX_MODELS: usize = 10_000;
 /// Length of a model's name in bytes.
 pub const MAX_MODEL_BYTES: usize = 512;
-/// Length of the details of a job's images, as JSON, in bytes.
+/// Length of the details of a job, and of all its images together, as JSON, in bytes.
 const MAX_DETAILS_BYTES: usize = 64 << 10;
+/// Length of the usage of a job, as JSON, in bytes.
+const MAX_USAGE_BYTES: usize = 4 << 10;
+/// Length of the unit of a cost in bytes; a longer one is cut.
+const MAX_UNIT_BYTES: usize = 20;
+/// Sizes, and aspect ratios, that a model can list; further ones are cut.
+const MAX_MODEL_SIZES: usize = 64;
+/// Length of an aspect ratio in bytes; a longer one is left out.
+const MAX_RATIO_BYTES: usize = 20;
 /// Length of a revised prompt in bytes; a longer one is cut.
 const MAX_REVISED_BYTES: usize = 8 << 10;
 /// Warnings of one job.
@@ -29,24 +39,39 @@ const MAX_RETRY_AFTER_MS: u64 = 24 * 3600 * 1000;
 /// Length of an error's code, and of its field name, in bytes; a longer one is cut.
 const MAX_CODE_BYTES: usize = 100;
 
-/// Rows of a verification; further ones are cut.
-const MAX_VERIFICATION_ROWS: usize = 500;
-/// Problems of a verification; further ones are cut.
-const MAX_VERIFICATION_PROBLEMS: usize = 50;
-/// Length of a text of a verification in bytes; a longer one is cut.
-const MAX_VERIFICATION_TEXT_BYTES: usize = 500;
+/// Rows of an explanation; further ones are cut.
+const MAX_EXPLANATION_ROWS: usize = 500;
+/// Problems of an explanation or a verification; further ones are cut.
+const MAX_PROBLEMS: usize = 50;
+/// Length of a text of an explanation or a verification in bytes; a longer one is cut.
+const MAX_REPORT_TEXT_BYTES: usize = 500;
 
 /// The result of a job.
 #[derive(Clone, Debug)]
 pub struct JobOutput {
     /// In the engine's order; at least one.
-    pub images: Vec<Image>,
+    pub images: Vec<OutputImage>,
     /// The prompt as the upstream rewrote it.
     pub revised_prompt: Option<String>,
-    /// A JSON object: model, seeds, upstream ids.
+    /// A JSON object: model, upstream ids.
     pub details: String,
+    /// What the upstream counted, such as tokens: a JSON object.
+    pub usage: Option<String>,
+    /// What the upstream charges.
+    pub cost: Option<Cost>,
     /// What the caller should know about the images. At most 10 lines of 300 bytes.
     pub warnings: Vec<String>,
+}
+
+/// One image of a job.
+#[derive(Clone, Debug)]
+pub struct OutputImage {
+    pub image: Image,
+    pub seed: Option<u64>,
+    /// The upstream's safety system marked it.
+    pub flagged: bool,
+    /// A JSON object.
+    pub details: String,
 }
 
 impl JobOutput {
@@ -60,11 +85,18 @@ impl JobOutput {
         let images = output
             .images
             .into_iter()
-            .map(|handle| {
-                let resource = state.table.delete(handle)?;
+            .map(|made| {
+                let resource = state.table.delete(made.image)?;
                 // The image is counted until its last copy is dropped.
                 let lease = resource.reservation.into_lease();
-                Ok(resource.image.with_lease(lease))
+                Ok(OutputImage {
+                    image: resource.image.with_lease(lease),
+                    seed: made.seed,
+                    flagged: made.flagged,
+                    details: state
+                        .redactor
+                        .redact_json(made.details, Guard::SecretDetails),
+                })
             })
             .collect::<Result<_, ResourceTableError>>()
             .map_err(|error| Error::protocol(error.to_string()))?;
@@ -79,6 +111,15 @@ impl JobOutput {
                     .into_owned()
             }),
             details: redactor.redact_json(output.details, Guard::SecretDetails),
+            usage: output
+                .usage
+                .map(|usage| redactor.redact_json(usage, Guard::SecretDetails)),
+            cost: output.cost.map(|cost| Cost {
+                amount: cost.amount,
+                unit: redactor
+                    .redact_text(&plain(&cost.unit, MAX_UNIT_BYTES), Guard::SecretDetails)
+                    .into_owned(),
+            }),
         })
     }
 }
@@ -119,11 +160,26 @@ fn check_output(output: &Output, max_images: usize) -> Result<(), Error> {
             format!("the engine returned {count} images, but at most {max_images} were requested")
         })
         .map_err(protocol)?;
+    let image_details = output.images.iter().map(|made| made.details.len());
+    let details = output.details.len() + image_details.sum::<usize>();
     Guard::Answer
-        .refuse_if(output.details.len() > MAX_DETAILS_BYTES, || {
+        .refuse_if(details > MAX_DETAILS_BYTES, || {
             format!("the engine's details are longer than {MAX_DETAILS_BYTES} bytes")
         })
-        .map_err(protocol)
+        .map_err(protocol)?;
+    let usage = output.usage.as_ref().map_or(0, String::len);
+    Guard::Answer
+        .refuse_if(usage > MAX_USAGE_BYTES, || {
+            format!("the engine's usage is longer than {MAX_USAGE_BYTES} bytes")
+        })
+        .map_err(protocol)?;
+    let cost = output.cost.as_ref().map_or(0.0, |cost| cost.amount);
+    // Also for a value that is no number.
+    if !(cost.is_finite() && cost >= 0.0) {
+        let message = "the engine returned a cost that is no amount: it must be at least 0";
+        return Err(Error::protocol(message.to_owned()));
+    }
+    Ok(())
 }
 
 /// Redacts a list of models. Fails if it is too long, or if a job could not name one of the models.
@@ -144,8 +200,28 @@ pub(crate) fn sanitize_models(
         }
         model.name = redact(&plain(&model.name, MAX_MODEL_BYTES));
         model.id = redact(&model.id);
+        if let Some(abilities) = &mut model.abilities {
+            check_model(&model.id, abilities)?;
+        }
     }
     Ok(models)
+}
+
+/// Cuts the lists of a model's abilities. Fails if a number in them is none.
+fn check_model(id: &str, abilities: &mut ModelAbilities) -> Result<(), Error> {
+    if abilities.max_count == 0 {
+        let message = format!("the engine lists model {id} with a max-count of 0");
+        return Err(Error::protocol(message));
+    }
+    abilities
+        .sizes
+        .retain(|size| size.width > 0 && size.height > 0);
+    abilities.sizes.truncate(MAX_MODEL_SIZES);
+    abilities
+        .aspect_ratios
+        .retain(|ratio| is_plain(ratio, MAX_RATIO_BYTES));
+    abilities.aspect_ratios.truncate(MAX_MODEL_SIZES);
+    Ok(())
 }
 
 /// Redacts and cuts what an engine's verification found.
@@ -153,14 +229,22 @@ pub(crate) fn sanitize_verification(
     verification: Verification,
     redactor: &CallRedactor,
 ) -> Verification {
-    let sanitize = |text: &str| {
-        let text = plain(text, MAX_VERIFICATION_TEXT_BYTES);
-        redactor.redact_text(&text, Guard::SecretError).into_owned()
-    };
-    let rows = verification.rows.iter().take(MAX_VERIFICATION_ROWS);
-    let problems = verification.problems.iter().take(MAX_VERIFICATION_PROBLEMS);
+    let problems = verification.problems.iter().take(MAX_PROBLEMS);
     Verification {
-        server: verification.server.as_deref().map(sanitize),
+        server: verification.server.map(|it| short_text(&it, redactor)),
+        problems: problems.map(|it| short_text(it, redactor)).collect(),
+    }
+}
+
+/// Redacts and cuts an engine's explanation of its settings.
+pub(crate) fn sanitize_explanation(
+    explanation: &Explanation,
+    redactor: &CallRedactor,
+) -> Explanation {
+    let sanitize = |text: &str| short_text(text, redactor);
+    let rows = explanation.rows.iter().take(MAX_EXPLANATION_ROWS);
+    let problems = explanation.problems.iter().take(MAX_PROBLEMS);
+    Explanation {
         rows: rows
             .map(|row| Placement {
                 setting: sanitize(&row.setting),
@@ -173,6 +257,11 @@ pub(crate) fn sanitize_verification(
             .collect(),
         problems: problems.map(|problem| sanitize(problem)).collect(),
     }
+}
+
+fn short_text(text: &str, redactor: &CallRedactor) -> String {
+    let text = plain(text, MAX_REPORT_TEXT_BYTES);
+    redactor.redact_text(&text, Guard::SecretError).into_owned()
 }
 
 /// Redacts and cuts an engine's error, because upstreams may reflect a secret in one.

@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use url::form_urlencoded;
 
 use crate::contract::UpstreamError;
 use crate::contract::pinhole::engine::upstream::{Body, Error, Field, Header, Part};
@@ -47,6 +48,21 @@ impl State {
                 Some("application/json".to_owned())
             }
             Body::Form(fields) => Some(self.append_form(&mut assembly, &fields)?),
+            Body::Urlencoded(fields) => {
+                check_length(fields.len(), MAX_FIELDS)?;
+                let mut text = form_urlencoded::Serializer::new(String::new());
+                // The encoding is at most three times as long.
+                let length = fields.iter().map(|(name, value)| name.len() + value.len());
+                assembly.check_length(length.sum())?;
+                text.extend_pairs(fields);
+                assembly.append(text.finish().as_bytes())?;
+                Some("application/x-www-form-urlencoded".to_owned())
+            }
+            Body::Raw((media_type, parts)) => {
+                check_media_type(&media_type)?;
+                self.append_parts(&mut assembly, &parts)?;
+                Some(media_type)
+            }
         };
         let bytes = assembly.bytes.freeze();
         self.count_sent(bytes.len())?;
@@ -92,6 +108,11 @@ impl State {
                 Part::ImageBase64(handle) => {
                     assembly.append_base64(self.table.get(handle)?.image.bytes())?;
                 }
+                Part::ImageDataUrl(handle) => {
+                    let image = &self.table.get(handle)?.image;
+                    assembly.append(format!("data:{};base64,", image.media_type()).as_bytes())?;
+                    assembly.append_base64(image.bytes())?;
+                }
             }
         }
         Ok(())
@@ -120,11 +141,17 @@ impl Assembly {
     }
 
     fn reserve(&mut self, bytes: usize) -> Result<(), UpstreamError> {
+        self.check_length(bytes)?;
+        self.reservation.grow(bytes)?;
+        Ok(())
+    }
+
+    /// Fails if this many bytes more are too many.
+    fn check_length(&self, bytes: usize) -> Result<(), UpstreamError> {
         let length = self.bytes.len().saturating_add(bytes);
         if Guard::RequestBytes.applies(length > self.max_bytes) {
             return Err(Error::TooLarge.into());
         }
-        self.reservation.grow(bytes)?;
         Ok(())
     }
 }
@@ -134,6 +161,24 @@ fn check_length(length: usize, max: usize) -> Result<(), Error> {
     Guard::HandedOver
         .refuse_if(length > max, || "more than one request may have")
         .map_err(|Refusal { reason, .. }| Error::Denied(reason))
+}
+
+/// Refuses a content type with which a body could be read as something that the host sends only after its own
+/// checks.
+fn check_media_type(media_type: &str) -> Result<(), Error> {
+    check_length(media_type.len(), MAX_LABEL_BYTES)?;
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    let is_token = |part: &str| {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&byte);
+        !part.is_empty() && part.bytes().all(is_allowed)
+    };
+    let is_valid = essence
+        .split_once('/')
+        .is_some_and(|(kind, format)| is_token(kind) && is_token(format));
+    if !is_valid || HeaderValue::try_from(media_type).is_err() {
+        return Err(Error::Denied("the content type is invalid".to_owned()));
+    }
+    Ok(())
 }
 
 /// Checks the lengths of a request's texts, before they are parsed or logged.

@@ -72,8 +72,13 @@ pub(crate) struct EventBody {
     pub(crate) _connection: OwnedSemaphorePermit,
 }
 
-/// A pending request, aborted when dropped. `None` after its response was returned.
-pub struct PendingResource(pub(crate) Option<PendingRequest>);
+/// A pending request, aborted when dropped.
+pub struct PendingResource {
+    /// `None` after its response was returned.
+    pub(crate) request: Option<PendingRequest>,
+    /// The guest knows that the job was cancelled. It can still wait for the response.
+    pub(crate) is_cancel_known: bool,
+}
 
 pub(crate) type PendingRequest = HostTask<Result<ResponseResource, SendError>>;
 

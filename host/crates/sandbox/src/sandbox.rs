@@ -13,7 +13,7 @@ use wasmtime::component::{HasSelf, Linker};
 
 use crate::compile::{Compiler, MAX_COMPILES};
 use crate::compiled_store::CompiledStore;
-use crate::contract::ImageEngine;
+use crate::contract::ImageEngineWithExplain;
 use crate::epoch_clock::EpochClock;
 use crate::guest_runtime::GuestRuntimes;
 use crate::queue::new_queue;
@@ -62,7 +62,7 @@ impl Sandbox {
             .context("cannot start wasmtime")?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(to_anyhow)?;
-        ImageEngine::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
+        ImageEngineWithExplain::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)
             .map_err(to_anyhow)?;
         options.compiler.warn_if_unconfined();
         Ok(Self {

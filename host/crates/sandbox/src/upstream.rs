@@ -71,7 +71,10 @@ impl Host for State {
         self.budget.charge()?;
         let outgoing = self.prepare(request)?;
         let pending = self.start_request(outgoing);
-        Ok(self.table.push(PendingResource(Some(pending)))?)
+        Ok(self.table.push(PendingResource {
+            request: Some(pending),
+            is_cancel_known: self.context.cancel.is_cancelled(),
+        })?)
     }
 
     async fn connect(
@@ -261,14 +264,22 @@ impl HostPending for State {
     ) -> wasmtime::Result<Option<Result<Resource<ResponseResource>, Error>>> {
         self.budget.charge()?;
         let cancel = self.context.cancel.clone();
-        let PendingResource(slot) = self.table.get_mut(&pending)?;
+        let PendingResource {
+            request: slot,
+            is_cancel_known,
+        } = self.table.get_mut(&pending)?;
         let Some(request) = slot else {
             let message = "the response was returned already".to_owned();
             return Ok(Some(Err(Error::Malformed(message))));
         };
         let ended = tokio::select! {
+            biased;
             ended = timeout(Duration::from_millis(timeout_ms.into()), request) => ended,
-            () = cancel.cancelled() => return Ok(Some(Err(Error::Cancelled))),
+            // Its supervisor ends the call after the grace period.
+            () = cancel.cancelled(), if !*is_cancel_known => {
+                *is_cancel_known = true;
+                return Ok(Some(Err(Error::Cancelled)));
+            }
         };
         let Ok(sent) = ended else {
             return Ok(None);

@@ -91,11 +91,16 @@ impl JobValues {
         })
     }
 
+    /// The seed that is written into the workflow.
+    pub(crate) fn seed(&self) -> Option<u64> {
+        self.values.get("seed")?.as_u64()
+    }
+
     /// The same values with the next seed.
     #[must_use]
     pub(crate) fn with_next_seed(&self) -> Self {
         let mut next = self.clone();
-        if let Some(seed) = next.get("seed").and_then(Value::as_u64) {
+        if let Some(seed) = next.seed() {
             let seed = seed.wrapping_add(1);
             next.values.insert("seed".to_owned(), json!(seed));
         }

@@ -27,11 +27,6 @@ struct OutputDetails<'a> {
     /// As requested.
     #[serde(flatten)]
     shape: &'a ImageShape,
-    #[serde(skip_serializing_if = "<[u64]>::is_empty")]
-    seeds: &'a [u64],
-    /// Sum of all requests.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Usage>,
 }
 
 /// The details as a JSON object. Fields without a value are omitted.
@@ -42,7 +37,6 @@ pub(crate) fn output_details(plan: &RequestPlan, batch: &Batch<ResponseSummary>)
         .map(|response| response.caption.as_str())
         .filter(|caption| !caption.is_empty())
         .collect();
-    let usages = responses.iter().filter_map(|response| response.usage);
     let details = OutputDetails {
         model: &plan.target.model,
         model_version: responses
@@ -54,10 +48,15 @@ pub(crate) fn output_details(plan: &RequestPlan, batch: &Batch<ResponseSummary>)
             .collect(),
         caption: truncate(&captions.join("\n"), MAX_CAPTION_BYTES),
         shape: &plan.shape,
-        seeds: &plan.seeds,
-        usage: usages.reduce(Usage::saturating_add),
     };
     json!(details).to_string()
+}
+
+/// The tokens of all requests as a JSON object.
+pub(crate) fn output_usage(batch: &Batch<ResponseSummary>) -> Option<String> {
+    let usages = batch.readings.iter().filter_map(|response| response.usage);
+    let sum = usages.reduce(Usage::saturating_add)?;
+    Some(json!(sum).to_string())
 }
 
 /// Warnings about missing images, with the reasons.
@@ -103,21 +102,22 @@ mod tests {
             let mut reader = ResponseReader::new(&plan.target);
             reader.read_document(body).unwrap();
             batch.readings.push(reader.summary);
-            parse(&output_details(&plan, &batch))
+            let usage = parse(&output_usage(&batch).unwrap());
+            (parse(&output_details(&plan, &batch)), usage)
         };
         let one = json!({
             "model": "gemini-3.1-flash-image", "model_version": "gemini-2.5-flash-image",
             "response_ids": ["r1"], "caption": "Here is your image.",
-            "aspect_ratio": "16:9", "image_size": "2K", "seeds": [7],
-            "usage": {"input_tokens": 8, "output_tokens": 1290, "total_tokens": 1298},
+            "aspect_ratio": "16:9", "image_size": "2K",
         });
         let success = parse(include_str!("../../testdata/success.json"));
-        assert_eq!(add_response(&success), one);
-        let two = add_response(&json!({
+        let usage = json!({"input_tokens": 8, "output_tokens": 1290, "total_tokens": 1298});
+        assert_eq!(add_response(&success), (one, usage));
+        let (_, sum) = add_response(&json!({
             "candidates": [{"finishReason": "SAFETY"}],
             "usageMetadata": {"totalTokenCount": 2},
         }));
-        assert_eq!(two["usage"]["total_tokens"], 1300);
+        assert_eq!(sum["total_tokens"], 1300);
         let blocked = "the upstream's safety system refused the image (SAFETY)";
         assert_eq!(output_warnings(&plan, &batch), [blocked]);
         batch.errors.push(Error::protocol("slow down"));

@@ -47,10 +47,7 @@ pub(crate) fn parse_model_page(body: &Value, name_parts: &str) -> Result<ModelPa
         .filter_map(|model| {
             let id = without_prefix(string_at(model, "name")?);
             let name = string_at(model, "displayName").unwrap_or(id);
-            matches_name(id).then(|| Model {
-                id: id.into(),
-                name: name.into(),
-            })
+            matches_name(id).then(|| Model::new(id, name))
         })
         .take(PAGE_SIZE);
     Ok(ModelPage {

@@ -27,7 +27,7 @@ pub(crate) struct RequestPlan {
     pub(super) requested_images: usize,
     pub(super) shape: ImageShape,
     /// One seed per request; empty if the job has no seed.
-    pub(super) seeds: Vec<u64>,
+    pub(crate) seeds: Vec<u64>,
 }
 
 /// The requests that a job needs. The job's parameters are merged into each body, then the
@@ -160,13 +160,8 @@ pub(super) mod tests {
     pub(in crate::wire) fn job(model: &str) -> Job {
         Job {
             prompt: "a red fox".into(),
-            negative_prompt: None,
             model: Some(model.into()),
-            size: None,
-            count: 1,
-            steps: None,
-            seed: None,
-            parameters: "{}".into(),
+            ..Job::default()
         }
     }
 

@@ -1,9 +1,10 @@
 //! The details of an output, which the host stores with its images.
 
+use pinhole_sdk::Cost;
 use serde::Serialize;
 use serde_json::json;
 
-use super::plan::RequestPlan;
+use super::plan::{ImageApi, RequestPlan};
 use super::response::{ImageAttributes, ResponseDetails};
 use super::usage::Usage;
 
@@ -14,9 +15,6 @@ struct OutputDetails<'a> {
     /// Of the first response.
     #[serde(flatten)]
     attributes: ImageAttributes,
-    /// Sum of all requests.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Usage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     asked_size: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,9 +28,6 @@ pub(crate) fn output_details(plan: &RequestPlan, responses: &[ResponseDetails]) 
     let attributes = responses
         .first()
         .map(|response| response.attributes.clone());
-    let usages = responses
-        .iter()
-        .filter_map(|response| response.usage.clone());
     let request_ids = responses
         .iter()
         .filter_map(|response| response.request_id.as_deref());
@@ -40,12 +35,29 @@ pub(crate) fn output_details(plan: &RequestPlan, responses: &[ResponseDetails]) 
     let details = OutputDetails {
         model: plan.model.as_deref(),
         attributes: attributes.unwrap_or_default(),
-        usage: usages.reduce(Usage::sum),
         asked_size: size_change.map(|change| change.requested.to_string()),
         sent_size: size_change.map(|change| change.sent.to_string()),
         request_ids: request_ids.collect(),
     };
     json!(details).to_string()
+}
+
+/// The counts of all requests as a JSON object.
+pub(crate) fn output_usage(responses: &[ResponseDetails]) -> Option<String> {
+    Some(json!(sum_usage(responses)?).to_string())
+}
+
+/// What OpenRouter charges for all requests, in US dollars. OpenAI's images API does not say it.
+pub(crate) fn output_cost(plan: &RequestPlan, responses: &[ResponseDetails]) -> Option<Cost> {
+    let dollars = sum_usage(responses)?.cost()?;
+    (plan.api == ImageApi::ChatCompletions).then(|| Cost::usd(dollars))
+}
+
+fn sum_usage(responses: &[ResponseDetails]) -> Option<Usage> {
+    let usages = responses
+        .iter()
+        .filter_map(|response| response.usage.clone());
+    usages.reduce(Usage::sum)
 }
 
 #[cfg(test)]
@@ -77,14 +89,15 @@ mod tests {
         let one = json!({
             "model": "gpt-image-1.5", "size": "1024x1024", "quality": "medium",
             "background": "opaque", "output_format": "png",
-            "usage": {
-                "input_tokens": 50, "input_tokens_details": {"image_tokens": 40, "text_tokens": 10},
-                "output_tokens": 50, "total_tokens": 100,
-            },
             "asked_size": "512x512", "sent_size": "1024x1024", "request_ids": ["req_1"],
         });
         assert_eq!(parse(&output_details(&plan, &[response()])), one);
-        let two = parse(&output_details(&plan, &[response(), response()]));
-        assert_eq!(two["usage"]["total_tokens"], 200);
+        let usage = |responses: &[ResponseDetails]| parse(&output_usage(responses).unwrap());
+        let counts = json!({
+            "input_tokens": 50, "input_tokens_details": {"image_tokens": 40, "text_tokens": 10},
+            "output_tokens": 50, "total_tokens": 100,
+        });
+        assert_eq!(usage(&[response()]), counts);
+        assert_eq!(usage(&[response(), response()])["total_tokens"], 200);
     }
 }

@@ -84,10 +84,7 @@ pub(crate) fn parse_models(body: &Value, settings: &Settings) -> Result<Vec<Mode
         .filter_map(|item| Some((string_at(item, "id")?, item)))
         .filter(|(id, item)| is_listed(id, item))
         .take(MAX_MODELS)
-        .map(|(id, _)| Model {
-            id: id.into(),
-            name: id.into(),
-        });
+        .map(|(id, _)| Model::new(id, id));
     Ok(models.collect())
 }
 

@@ -1,6 +1,6 @@
 //! Request parameters from a job, whose caller may be hostile, and from the operator.
 
-use pinhole_sdk::{Error, Job, Settings};
+use pinhole_sdk::{Error, Job, Parameter, ParameterKind, Settings};
 use serde_json::{Map, Value};
 
 use super::MAX_COUNT;
@@ -10,6 +10,7 @@ use crate::settings::{EXTRA_PARAMETERS, Options};
 const RESERVED: [&str; 8] = [
     "image", "images", "mask", "markup", "model", "n", "prompt", "size",
 ];
+const OUTPUT_FORMATS: [&str; 4] = ["png", "jpeg", "webp", "gif"];
 /// OpenAI's parameters that a job may set.
 const KNOWN: [(&str, ParameterType); 15] = [
     ("background", ParameterType::String),
@@ -29,10 +30,7 @@ const KNOWN: [(&str, ParameterType); 15] = [
         ParameterType::Integer { min: 0, max: 100 },
     ),
     // The upstream also supports svg, but the host does not accept it.
-    (
-        "output_format",
-        ParameterType::OneOf(&["png", "jpeg", "webp", "gif"]),
-    ),
+    ("output_format", ParameterType::OneOf(&OUTPUT_FORMATS)),
     ("partial_images", ParameterType::Integer { min: 0, max: 3 }),
     ("quality", ParameterType::String),
     ("safety_identifier", ParameterType::String),
@@ -54,6 +52,26 @@ enum ParameterType {
     OneOf(&'static [&'static str]),
     Boolean,
     Integer { min: u64, max: u64 },
+}
+
+/// The parameters for forms. Compatible servers have further ones, and other values of the texts.
+pub(crate) fn declare_parameters() -> Vec<Parameter> {
+    let text = |name| Parameter::new(name, ParameterKind::Text);
+    vec![
+        text("quality").with_title("Quality", "Such as low, medium or high; hd for dall-e-3."),
+        text("background").with_title("Background", "auto, opaque or transparent."),
+        Parameter::choice("output_format", &OUTPUT_FORMATS)
+            .with_title("Format", "The format of the image."),
+        Parameter::integer("output_compression", 0, 100)
+            .with_title("Compression", "The quality of a jpeg or webp.")
+            .with_unit("%"),
+        text("style").with_title("Style", "For dall-e-3: vivid or natural."),
+        text("moderation").with_title("Moderation", "auto or low."),
+        text("input_fidelity").with_title(
+            "Fidelity",
+            "For edits: high follows the details of the source.",
+        ),
+    ]
 }
 
 /// The job's parameters. Each must be one that a job may set, and have the right type.

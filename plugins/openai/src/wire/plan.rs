@@ -175,13 +175,8 @@ pub(in crate::wire) mod tests {
     pub(in crate::wire) fn job(model: &str) -> Job {
         Job {
             prompt: "a red fox".into(),
-            negative_prompt: None,
             model: Some(model.into()).filter(|model: &String| !model.is_empty()),
-            size: None,
-            count: 1,
-            steps: None,
-            seed: None,
-            parameters: "{}".into(),
+            ..Job::default()
         }
     }
 

@@ -40,6 +40,11 @@ impl Usage {
         Some(Self(counts))
     }
 
+    /// What OpenRouter charges, in US dollars.
+    pub(super) fn cost(&self) -> Option<f64> {
+        self.0.get("cost")?.as_f64()
+    }
+
     /// The sum of two usages.
     pub(super) fn sum(mut self, other: Self) -> Self {
         add_counts(&mut self.0, other.0);

@@ -10,8 +10,8 @@ mod landscape;
 use encoding::Encoding;
 use landscape::Landscape;
 use pinhole_sdk::{
-    Abilities, Description, Engine, Error, Image, Job, Model, Output, Progress, Settings, Size,
-    images, job,
+    Abilities, Description, Engine, Error, Image, Job, MadeImage, Model, Output, Parameter,
+    Progress, Settings, Size, images, job,
 };
 
 const DEFAULT_SIZE: Size = Size::new(512, 512);
@@ -30,8 +30,17 @@ impl Engine for Sketch {
                 max_count: 10,
                 ..Abilities::default()
             },
-            settings: Vec::new(),
-            upstreams: Vec::new(),
+            parameters: vec![
+                Parameter::choice("output_format", &["png", "jpeg", "webp"])
+                    .with_title("Format", "The format of the image.")
+                    .with_default("\"png\""),
+                Parameter::integer("output_compression", 0, 100)
+                    .with_title("Quality", "The quality of a jpeg.")
+                    .with_unit("%"),
+                Parameter::choice("background", &["auto", "opaque"])
+                    .with_title("Background", "Always opaque."),
+            ],
+            ..Description::default()
         }
     }
 
@@ -42,28 +51,19 @@ impl Engine for Sketch {
         let seeds: Vec<u64> = (0..job.count)
             .map(|n| first.wrapping_add(n.into()))
             .collect();
-        let mut made = Vec::new();
+        let mut made: Vec<MadeImage> = Vec::new();
         for (index, seed) in seeds.iter().enumerate() {
             let report_part = |part: f32| report((index as f32 + part) / seeds.len() as f32);
             let pixels = Landscape::new(&job.prompt, *seed, size).render(report_part);
             let bytes = encoding.encode(size, &pixels)?;
             let image = images::from_bytes(&bytes).map_err(Error::protocol)?;
-            made.push(image);
+            made.push(MadeImage::from(image).with_seed(*seed));
         }
-        let details = serde_json::json!({ "seeds": seeds }).to_string();
-        Ok(Output {
-            images: made,
-            revised_prompt: None,
-            details,
-            warnings: Vec::new(),
-        })
+        Ok(Output::new(made))
     }
 
     fn models(_settings: Settings) -> Result<Vec<Model>, Error> {
-        Ok(vec![Model {
-            id: "sketch".into(),
-            name: "Sketch".into(),
-        }])
+        Ok(vec![Model::new("sketch", "Sketch")])
     }
 }
 

@@ -8,7 +8,7 @@ use super::encoding::{COMPONENT, number, section, with_length};
 use crate::target::AttackTarget;
 
 /// An import of the hostile engine.
-const LOG: &str = "pinhole:engine/log@0.1.0";
+const LOG: &str = "pinhole:engine/log@0.2.0";
 
 pub(super) async fn long_name(target: &AttackTarget) -> Result<()> {
     let name = format!("a{}", "b".repeat(90_000));
@@ -77,7 +77,7 @@ pub(super) async fn other_release(target: &AttackTarget) -> Result<()> {
     let component = BadComponent {
         label: "another release",
         bytes: patched(&hostile_variant(target, "plain")?, "@0.1.0", "@0.9.0")?,
-        reason: "@0.9.0, but this host supports pinhole:engine@0.1.0",
+        reason: "@0.9.0, but this host supports pinhole:engine@0.2.0",
         guard: Some(Guard::World),
     };
     require_all_rejected(target, &[component]).await
@@ -85,7 +85,7 @@ pub(super) async fn other_release(target: &AttackTarget) -> Result<()> {
 
 pub(super) async fn other_function(target: &AttackTarget) -> Result<()> {
     let hostile = hostile_variant(target, "plain")?;
-    let reason = "differs from pinhole:engine@0.1.0 of this host";
+    let reason = "differs from pinhole:engine@0.2.0 of this host";
     let components = [
         BadComponent {
             label: "an unknown function",

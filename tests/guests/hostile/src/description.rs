@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 
-use pinhole_sdk::{Credential, Description, Setting, SettingKind, Upstream, job};
+use pinhole_sdk::{Credential, Description, SecretHeader, Setting, SettingKind, Upstream, job};
 
 /// The variant follows `describe as: `, padded with spaces.
 static MARK: [u8; 24] = *b"describe as: plain      ";
@@ -51,9 +51,9 @@ pub(crate) fn apply_mark(mut description: Description) -> Description {
         "upstream" => description.upstreams.push(second_upstream()),
         "host" => set_image_hosts(&mut description, "cdn.example.com"),
         "any-host" => set_image_hosts(&mut description, "*"),
-        "credential" => set_credential(
+        "credential" => set_credentials(
             &mut description,
-            &Credential::Header(("x-other".into(), "api-key".into())),
+            &[Credential::Header(SecretHeader::new("x-other", "api-key"))],
         ),
         "default" => set_default_url(&mut description),
         "variable" => add_note_variable(&mut description, "HOSTILE_MORE"),
@@ -90,13 +90,13 @@ fn set_requests(description: &mut Description, requests: &[&str]) {
 
 fn set_image_hosts(description: &mut Description, host: &str) {
     for upstream in &mut description.upstreams {
-        upstream.also = vec![host.to_owned()];
+        upstream.image_hosts = vec![host.to_owned()];
     }
 }
 
-fn set_credential(description: &mut Description, credential: &Credential) {
+fn set_credentials(description: &mut Description, credentials: &[Credential]) {
     for upstream in &mut description.upstreams {
-        upstream.credential = credential.clone();
+        upstream.credentials = credentials.to_vec();
     }
 }
 
@@ -122,16 +122,15 @@ fn open_key(description: &mut Description) {
         .retain(|setting| setting.key != "api-key");
     let text = Setting::new("api-key", SettingKind::Text, "Key", "");
     description.settings.push(text);
-    set_credential(description, &Credential::None);
+    set_credentials(description, &[]);
 }
 
 fn second_upstream() -> Upstream {
     Upstream {
         name: "more".into(),
         base_url: "base-url".into(),
-        credential: Credential::None,
         requests: vec!["GET /allowed/".into()],
-        also: Vec::new(),
+        ..Upstream::default()
     }
 }
 

@@ -66,10 +66,12 @@ impl Engine for Hostile {
             upstreams: vec![Upstream {
                 name: "api".into(),
                 base_url: "base-url".into(),
-                credential: Credential::Bearer("api-key".into()),
+                credentials: vec![Credential::Bearer("api-key".into())],
                 requests: vec!["GET /allowed/".into(), "POST /orders".into()],
-                also: Vec::new(),
+                ..Upstream::default()
             }],
+            parameters: Vec::new(),
+            other_parameters: true,
         })
     }
 
@@ -171,12 +173,7 @@ fn outcome(message: impl Into<String>) -> Error {
 }
 
 fn output(images: Vec<Image>) -> Output {
-    Output {
-        images,
-        revised_prompt: None,
-        details: "{}".into(),
-        warnings: Vec::new(),
-    }
+    Output::new(images)
 }
 
 fn load_pixel() -> Result<Image, Error> {

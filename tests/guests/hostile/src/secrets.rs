@@ -146,8 +146,5 @@ pub(crate) fn models(settings: &Settings) -> Result<Vec<Model>, Error> {
         return Ok(Vec::new());
     }
     let name = join_pieces("/allowed/models")?;
-    Ok(vec![Model {
-        id: name.clone(),
-        name,
-    }])
+    Ok(vec![Model::new(name.clone(), name)])
 }

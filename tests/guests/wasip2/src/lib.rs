@@ -52,10 +52,8 @@ impl Engine for Wasip2 {
         write_streams(&job.prompt);
         let image = images::from_bytes(PIXEL).map_err(Error::protocol)?;
         Ok(Output {
-            images: vec![image],
-            revised_prompt: None,
             details: run_attempts().to_string(),
-            warnings: Vec::new(),
+            ..Output::new([image])
         })
     }
 }

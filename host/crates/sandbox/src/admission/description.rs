@@ -3,16 +3,41 @@
 use std::collections::BTreeSet;
 
 use pinhole_egress::ImageHost;
+use pinhole_egress::check_parameter_name;
 use pinhole_egress::headers::is_reserved;
 use pinhole_ground::guard::{Guard, Refusal};
 use pinhole_ground::text::{is_plain, plain};
 
-use crate::contract::{Credential, Description, Setting, SettingKind, Upstream};
+use crate::contract::{
+    Credential, Description, IntegerRange, NumberRange, Parameter, ParameterKind, SecretHeader,
+    Setting, SettingKind, Upstream,
+};
 use crate::engine_settings::{RESERVED_KEYS, check_value, own_variable};
 use crate::grant::RequestRule;
+use crate::parameters::check_parameter_value;
 
 /// Settings that an engine may declare.
 const MAX_SETTINGS: usize = 64;
+/// Parameters that an engine may declare.
+const MAX_PARAMETERS: usize = 64;
+/// Credentials of an upstream.
+const MAX_CREDENTIALS: usize = 4;
+/// Fields of a job, which are no parameters.
+const JOB_FIELDS: &[&str] = &[
+    "prompt",
+    "negative-prompt",
+    "negative_prompt",
+    "model",
+    "size",
+    "n",
+    "count",
+    "steps",
+    "seed",
+    "strength",
+    "image",
+    "mask",
+    "stream",
+];
 /// Upstreams that an engine may declare.
 const MAX_UPSTREAMS: usize = 8;
 /// Requests and image hosts of an upstream, choices of a setting, and variables of a setting.
@@ -55,6 +80,20 @@ pub fn check_description(description: &Description) -> Result<(), Refusal> {
             .map_err(|refusal| {
                 let key = plain(&setting.key, MAX_NAME_BYTES);
                 refusal.map_reason(|reason| format!("setting {key}: {reason}"))
+            })?;
+    }
+    let parameters = description.parameters.len();
+    require(parameters <= MAX_PARAMETERS, || {
+        format!("it has {parameters} parameters; {MAX_PARAMETERS} are allowed")
+    })?;
+    let mut parameter_names = BTreeSet::new();
+    for parameter in &description.parameters {
+        let is_new = parameter_names.insert(&parameter.name);
+        check_parameter(parameter)
+            .and_then(|()| require(is_new, || "is declared twice".to_owned()))
+            .map_err(|refusal| {
+                let name = plain(&parameter.name, MAX_NAME_BYTES);
+                refusal.map_reason(|reason| format!("parameter {name}: {reason}"))
             })?;
     }
     let mut names = BTreeSet::new();
@@ -171,17 +210,12 @@ fn check_upstream(settings: &[Setting], upstream: &Upstream) -> Result<(), Refus
     require(matches!(kind_of(base_url), Some(SettingKind::Url)), || {
         format!("its base URL {base_url:?} is not a setting of kind url")
     })?;
-    if let Credential::Header((header, _)) = &upstream.credential {
-        let can_send = http::HeaderName::try_from(header.as_str())
-            .is_ok_and(|name| name == "authorization" || !is_reserved(&name));
-        require(can_send, || {
-            "its credential uses a header that cannot be sent".to_owned()
-        })?;
-    }
-    if let Some(key) = upstream.credential.secret_key() {
-        require(matches!(kind_of(key), Some(SettingKind::Secret)), || {
-            "its credential is not a setting of kind secret".to_owned()
-        })?;
+    let credentials = upstream.credentials.len();
+    require(credentials <= MAX_CREDENTIALS, || {
+        format!("it has {credentials} credentials; {MAX_CREDENTIALS} are allowed")
+    })?;
+    for credential in &upstream.credentials {
+        check_credential(credential, kind_of)?;
     }
     let count = upstream.requests.len();
     require((1..=MAX_ENTRIES).contains(&count), || {
@@ -192,16 +226,147 @@ fn check_upstream(settings: &[Setting], upstream: &Upstream) -> Result<(), Refus
         let problem = RequestRule::parse(request).err();
         require(problem.is_none(), || problem.unwrap_or_default())?;
     }
-    let hosts = upstream.also.len();
-    require(hosts <= MAX_ENTRIES, || {
-        format!("it has {hosts} image hosts; {MAX_ENTRIES} are allowed")
-    })?;
-    for host in &upstream.also {
-        check_text("an image host", host, MAX_HOST_BYTES)?;
-        let problem = ImageHost::parse(host).err();
-        require(problem.is_none(), || problem.unwrap_or_default())?;
+    for (what, list) in [
+        ("host", &upstream.hosts),
+        ("image host", &upstream.image_hosts),
+    ] {
+        let hosts = list.len();
+        require(hosts <= MAX_ENTRIES, || {
+            format!("it has {hosts} {what}s; {MAX_ENTRIES} are allowed")
+        })?;
+        for host in list {
+            check_text(&format!("its {what}"), host, MAX_HOST_BYTES)?;
+            let problem = ImageHost::parse(host).err();
+            require(problem.is_none(), || problem.unwrap_or_default())?;
+        }
     }
-    Ok(())
+    // The credential would reach every host.
+    let names_any = upstream
+        .hosts
+        .iter()
+        .any(|host| ImageHost::parse(host) == Ok(ImageHost::Any));
+    require(!names_any, || {
+        "its hosts may not be any host: name them, such as *.example.com".to_owned()
+    })
+}
+
+fn check_credential<'a>(
+    credential: &Credential,
+    kind_of: impl Fn(&str) -> Option<&'a SettingKind>,
+) -> Result<(), Refusal> {
+    let is_secret = |key: &str| matches!(kind_of(key), Some(SettingKind::Secret));
+    require(is_secret(credential.secret_key()), || {
+        "its credential is not a setting of kind secret".to_owned()
+    })?;
+    match credential {
+        Credential::Bearer(_) | Credential::Basic(_) => Ok(()),
+        Credential::Header(SecretHeader { name, prefix, .. }) => {
+            let can_send = http::HeaderName::try_from(name.as_str())
+                .is_ok_and(|name| name == "authorization" || !is_reserved(&name));
+            require(can_send, || {
+                "its credential uses a header that cannot be sent".to_owned()
+            })?;
+            let prefix = prefix.as_deref().unwrap_or("Key");
+            let is_word = |byte: u8| byte.is_ascii_alphabetic() || byte == b'-';
+            let is_prefix =
+                (1..=MAX_NAME_BYTES).contains(&prefix.len()) && prefix.bytes().all(is_word);
+            require(is_prefix, || {
+                "its credential has a prefix that is not one word of letters".to_owned()
+            })
+        }
+        Credential::Query(field) => {
+            let problem = check_parameter_name(&field.name).err();
+            require(problem.is_none(), || problem.unwrap_or_default())
+        }
+        Credential::Body(field) => {
+            let is_pointer = field.name.starts_with('/') && field.name.len() > 1;
+            check_text(
+                "the JSON pointer of its credential",
+                &field.name,
+                MAX_TITLE_BYTES,
+            )?;
+            require(is_pointer, || {
+                "its credential is not at a JSON pointer such as /extra_data/key".to_owned()
+            })
+        }
+        Credential::Aws(aws) => {
+            let token = aws.session_token.as_deref();
+            require(token.is_none_or(is_secret), || {
+                "its session token is not a setting of kind secret".to_owned()
+            })?;
+            let are_settings = [&aws.access_key_id, &aws.region]
+                .iter()
+                .all(|key| kind_of(key).is_some());
+            require(are_settings, || {
+                "its access key or its region is not a setting".to_owned()
+            })?;
+            check_name("its service", &aws.service)
+        }
+        Credential::Google(google) => {
+            check_text("its scope", &google.scope, MAX_TITLE_BYTES)?;
+            require(google.scope.starts_with("https://"), || {
+                "its scope does not start with https://".to_owned()
+            })
+        }
+    }
+}
+
+fn check_parameter(parameter: &Parameter) -> Result<(), Refusal> {
+    let name = &parameter.name;
+    let is_valid = (1..=MAX_NAME_BYTES).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    require(is_valid, || {
+        format!("its name must have 1 to {MAX_NAME_BYTES} letters, digits, dashes and underscores")
+    })?;
+    require(!JOB_FIELDS.contains(&name.as_str()), || {
+        "every job has a field of this name".to_owned()
+    })?;
+    check_text("its title", &parameter.title, MAX_TITLE_BYTES)?;
+    check_text(
+        "its description",
+        &parameter.description,
+        MAX_DESCRIPTION_BYTES,
+    )?;
+    let unit = parameter.unit.as_deref().unwrap_or_default();
+    check_text("its unit", unit, MAX_NAME_BYTES)?;
+    let problem = match &parameter.kind {
+        ParameterKind::Integer(IntegerRange {
+            min: Some(min),
+            max: Some(max),
+        }) if min > max => Some(format!("its min {min} is greater than its max {max}")),
+        ParameterKind::Number(NumberRange { min, max })
+            if [min, max].into_iter().flatten().any(|it| !it.is_finite()) =>
+        {
+            Some("its min or max is no number".to_owned())
+        }
+        ParameterKind::Number(NumberRange {
+            min: Some(min),
+            max: Some(max),
+        }) if min > max => Some(format!("its min {min} is greater than its max {max}")),
+        ParameterKind::Choice(choices) if !(1..=MAX_ENTRIES).contains(&choices.len()) => Some(
+            format!("it has {} choices, not 1 to {MAX_ENTRIES}", choices.len()),
+        ),
+        _ => None,
+    };
+    require(problem.is_none(), || problem.unwrap_or_default())?;
+    if let ParameterKind::Choice(choices) = &parameter.kind {
+        for choice in choices {
+            check_text("a choice", choice, MAX_TITLE_BYTES)?;
+        }
+    }
+    let Some(default) = &parameter.default else {
+        return Ok(());
+    };
+    check_text("its default", default, MAX_DESCRIPTION_BYTES)?;
+    let problem = match serde_json::from_str(default) {
+        Ok(value) => check_parameter_value(parameter, &value).err(),
+        Err(_) => Some("is not JSON".to_owned()),
+    };
+    require(problem.is_none(), || {
+        format!("its default {}", problem.unwrap_or_default())
+    })
 }
 
 fn check_name(field: &str, name: &str) -> Result<(), Refusal> {
@@ -256,11 +421,32 @@ mod tests {
             upstreams: vec![Upstream {
                 name: "api".into(),
                 base_url: "base-url".into(),
-                credential: Credential::Bearer("api-key".into()),
+                credentials: vec![Credential::Bearer("api-key".into())],
                 requests: vec!["POST /x".into()],
-                also: vec!["*.example.com".into()],
+                hosts: vec!["eu.example.com".into()],
+                image_hosts: vec!["*.example.com".into()],
             }],
+            parameters: vec![Parameter {
+                name: "guidance".into(),
+                title: "Guidance".into(),
+                description: String::new(),
+                kind: ParameterKind::Number(NumberRange {
+                    min: Some(0.0),
+                    max: Some(20.0),
+                }),
+                default: Some("3.5".into()),
+                unit: None,
+            }],
+            other_parameters: false,
         }
+    }
+
+    fn header(name: &str, prefix: Option<&str>) -> Credential {
+        Credential::Header(SecretHeader {
+            name: name.into(),
+            prefix: prefix.map(str::to_owned),
+            secret: "api-key".into(),
+        })
     }
 
     fn check(change: impl FnOnce(&mut Description), expected: &str) {
@@ -289,7 +475,7 @@ mod tests {
             |d| d.settings[0].edit_variables = vec!["PINHOLE_MY_ENGINE_IMAGE_HOSTS".into()],
             "is reserved",
         );
-        check(|d| d.upstreams[0].also = vec!["*".into()], "");
+        check(|d| d.upstreams[0].image_hosts = vec!["*".into()], "");
         for host in [
             "10.0.0.1",
             "cdn.example.com:8443",
@@ -297,16 +483,16 @@ mod tests {
             "https://cdn",
         ] {
             check(
-                |d| d.upstreams[0].also = vec![host.into()],
+                |d| d.upstreams[0].image_hosts = vec![host.into()],
                 "not a lower-case host name",
             );
         }
         check(
-            |d| d.upstreams[0].also = vec!["a\u{1b}".into()],
-            "an image host has unprintable",
+            |d| d.upstreams[0].image_hosts = vec!["a\u{1b}".into()],
+            "its image host has unprintable",
         );
         check(
-            |d| d.upstreams[0].also = vec!["*".into(); 33],
+            |d| d.upstreams[0].image_hosts = vec!["*".into(); 33],
             "it has 33 image hosts",
         );
         check(
@@ -334,12 +520,43 @@ mod tests {
             "not a setting of kind url",
         );
         check(
-            |d| d.upstreams[0].credential = Credential::Bearer("base-url".into()),
+            |d| d.upstreams[0].credentials = vec![Credential::Bearer("base-url".into())],
             "kind secret",
         );
         check(
-            |d| d.upstreams[0].credential = Credential::Header(("cookie".into(), "api-key".into())),
+            |d| d.upstreams[0].credentials = vec![header("cookie", None)],
             "header",
+        );
+        check(
+            |d| d.upstreams[0].credentials = vec![header("x-key", Some("two words"))],
+            "a prefix that is not one word",
+        );
+        let bearer = Credential::Bearer("api-key".into());
+        check(
+            |d| d.upstreams[0].credentials = vec![bearer; 5],
+            "it has 5 credentials; 4 are allowed",
+        );
+        check(|d| d.upstreams[0].hosts = vec!["*".into()], "any host");
+        check(
+            |d| d.parameters[0].name = "seed".into(),
+            "parameter seed: every job has a field",
+        );
+        check(
+            |d| d.parameters.push(d.parameters[0].clone()),
+            "parameter guidance: is declared twice",
+        );
+        check(
+            |d| d.parameters[0].default = Some("21".into()),
+            "its default must be a number from 0 to 20",
+        );
+        let range = |min, max| ParameterKind::Integer(IntegerRange { min, max });
+        check(
+            |d| d.parameters[0].kind = range(Some(3), Some(2)),
+            "its min 3 is greater than its max 2",
+        );
+        check(
+            |d| d.parameters[0].kind = ParameterKind::Choice(Vec::new()),
+            "it has 0 choices",
         );
         check(
             |d| d.upstreams[0].requests = vec!["GET //".into()],

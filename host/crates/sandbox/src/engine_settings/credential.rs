@@ -12,7 +12,7 @@ use pinhole_ground::text::plain;
 use serde_json::{Map, Value};
 
 use super::own_variable;
-use crate::contract::{self, Description};
+use crate::contract::{self, Description, SecretHeader};
 
 /// The operator's settings of every engine with an upstream, and none that an engine declares.
 pub const CREDENTIAL_KEY: &str = "credential";
@@ -145,14 +145,20 @@ pub(super) fn declared_credential(
     declared: &contract::Credential,
     secret: &str,
 ) -> Result<Credential, String> {
-    if has_scheme(secret) && declared.secret_key().is_some() {
+    if has_scheme(secret) {
         return Credential::header("authorization", secret);
     }
     match declared {
-        contract::Credential::None => Ok(Credential::default()),
         contract::Credential::Bearer(_) => Credential::bearer(secret),
         contract::Credential::Basic(_) => Credential::basic(secret),
-        contract::Credential::Header((name, _)) => Credential::header(name, secret),
+        contract::Credential::Header(SecretHeader { name, prefix, .. }) => match prefix {
+            Some(prefix) => Credential::header(name, &format!("{prefix} {secret}")),
+            None => Credential::header(name, secret),
+        },
+        contract::Credential::Query(field) => Credential::query(&field.name, secret),
+        contract::Credential::Body(_)
+        | contract::Credential::Aws(_)
+        | contract::Credential::Google(_) => Err("this host cannot send it yet".to_owned()),
     }
 }
 

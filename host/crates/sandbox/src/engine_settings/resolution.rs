@@ -94,7 +94,7 @@ impl EngineSettings {
             .upstreams
             .first()
             .ok_or_else(|| format!("engine {} has no upstream", description.name))?;
-        let secret_key = upstream.credential.secret_key();
+        let secret_key = upstream.secret_key();
         let mut settings = self.clone();
         let current = self.url(&upstream.base_url).map(|it| it.url);
         if current.as_deref() != Some(url) {
@@ -108,7 +108,7 @@ impl EngineSettings {
             if setting.key == upstream.base_url {
                 settings.set(setting, "url", url)?;
             } else if let Some(key) = key
-                && secret_key == Some(&setting.key)
+                && secret_key == Some(setting.key.as_str())
             {
                 settings.set(setting, "key", key)?;
             }
@@ -282,6 +282,8 @@ mod tests {
                 setting("edit-note", Text, None, ["", "EDIT_DRAW_NOTE"]),
             ],
             upstreams: Vec::new(),
+            parameters: Vec::new(),
+            other_parameters: false,
         }
     }
 
@@ -430,9 +432,10 @@ mod tests {
         description.upstreams = vec![Upstream {
             name: "api".into(),
             base_url: "base-url".into(),
-            credential: Credential::Bearer("api-key".into()),
+            credentials: vec![Credential::Bearer("api-key".into())],
             requests: Vec::new(),
-            also: Vec::new(),
+            hosts: Vec::new(),
+            image_hosts: Vec::new(),
         }];
         let pairs = [
             ("DRAW_URL", "http://a"),

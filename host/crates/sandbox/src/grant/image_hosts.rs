@@ -181,6 +181,7 @@ mod tests {
                 allowed: rules,
                 denied: vec![RequestRule::parse("GET /files/secret").unwrap()],
             },
+            hosts: Vec::new(),
             image_hosts: image_hosts
                 .iter()
                 .map(|host| ImageHost::parse(host).unwrap())

@@ -1,11 +1,11 @@
-//! A rule for requests: a method and a path prefix.
+//! A rule for requests: a method and a path prefix, in which a segment can have a `*`.
 
 use std::fmt;
 
 use http::Method;
 use serde::{Deserialize, Serialize};
 
-/// A method and a path prefix, such as `POST /images/`.
+/// A method and a path prefix, such as `POST /images/` or `POST /predictions/*/cancel`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RequestRule {
@@ -27,8 +27,11 @@ impl RequestRule {
                 .split('/')
                 .any(|segment| matches!(segment, "." | ".."))
             && prefix
+                .split('/')
+                .all(|segment| segment.matches('*').count() <= 1)
+            && prefix
                 .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte));
+                .all(|byte| byte.is_ascii_alphanumeric() || b"/-_.*".contains(&byte));
         if !is_known_method || !is_canonical {
             return Err(invalid());
         }
@@ -50,13 +53,29 @@ impl RequestRule {
         self.method == other.method && self.covers_path(&other.prefix)
     }
 
-    /// A prefix covers itself, and longer paths that continue with a `/`.
+    /// A prefix covers itself, and longer paths that continue with a `/`. The path can be another prefix.
     fn covers_path(&self, path: &str) -> bool {
-        match path.strip_prefix(&self.prefix) {
-            Some(rest) => rest.is_empty() || self.prefix.ends_with('/') || rest.starts_with('/'),
-            None => false,
+        let mut rest = path.split('/');
+        let mut own = self.prefix.split('/').peekable();
+        while let Some(pattern) = own.next() {
+            match rest.next() {
+                // A slash at the end of the prefix: any segment may follow.
+                Some(_) if pattern.is_empty() && own.peek().is_none() => return true,
+                Some(segment) if covers_segment(pattern, segment) => {}
+                _ => return false,
+            }
         }
+        true
     }
+}
+
+/// True if the pattern covers the segment. If the segment is a pattern too, true if all that it covers is covered.
+fn covers_segment(pattern: &str, segment: &str) -> bool {
+    let Some((start, end)) = pattern.split_once('*') else {
+        return pattern == segment;
+    };
+    // A `*` stands for at least one character.
+    segment.len() > start.len() + end.len() && segment.starts_with(start) && segment.ends_with(end)
 }
 
 impl fmt::Display for RequestRule {
@@ -100,6 +119,21 @@ mod tests {
     }
 
     #[test]
+    fn request_rule_star_stays_in_its_segment() {
+        check("/v1/flux-*", "/v1/flux-pro", true);
+        check("/v1/flux-*", "/v1/flux-pro/x", true);
+        check("/v1/flux-*", "/v1/flux-", false);
+        check("/v1/flux-*", "/v1/other", false);
+        check("/predictions/*/cancel", "/predictions/a1/cancel", true);
+        check("/predictions/*/cancel", "/predictions/a1/b/cancel", false);
+        check("/predictions/*/cancel", "/predictions//cancel", false);
+        check("/predictions/*/cancel", "/predictions/a1", false);
+        check("/a*b", "/ab", false);
+        check("/a*b", "/a/b", false);
+        check("/*", "/", false);
+    }
+
+    #[test]
     fn request_rule_includes_narrower_rules() {
         for (wide, narrow, expected) in [
             ("GET /models", "GET /models/x", true),
@@ -109,6 +143,16 @@ mod tests {
             ("GET /models", "GET /models-private", false),
             ("GET /", "POST /models", false),
             ("GET /models/x", "GET /models", false),
+            ("GET /models", "GET /models/*", true),
+            ("GET /models/*", "GET /models/x", true),
+            ("GET /models/*", "GET /models/", false),
+            ("GET /models/*", "GET /models", false),
+            ("GET /v1/flux-*", "GET /v1/flux-pro-*", true),
+            ("GET /v1/flux-pro-*", "GET /v1/flux-*", false),
+            ("GET /v1/*", "GET /v1/*-pro", true),
+            ("GET /v1/*-pro", "GET /v1/*", false),
+            ("GET /v1/x", "GET /v1/*", false),
+            ("GET /a*a", "GET /a*", false),
         ] {
             let [one, other] = [wide, narrow].map(|text| RequestRule::parse(text).unwrap());
             assert_eq!(one.includes(&other), expected, "{wide} {narrow}");
@@ -128,6 +172,8 @@ mod tests {
             "GET /x/.",
             "GET /%2e",
             "GET /a b",
+            "GET /a**",
+            "GET /*a*",
         ] {
             assert!(RequestRule::parse(bad).is_err(), "{bad}");
         }

@@ -7,7 +7,7 @@ use pinhole_egress::ImageHost;
 use serde::{Deserialize, Serialize};
 
 use super::RequestRule;
-use crate::contract::{Credential, Description, Setting, SettingKind};
+use crate::contract::{Credential, Description, SecretHeader, Setting, SettingKind};
 use crate::engine_settings::own_variable;
 
 /// One right of an engine. The serialized form is that of grant files.
@@ -28,7 +28,7 @@ pub enum Right {
     /// To let the host send a secret to an upstream.
     Credential {
         upstream: String,
-        /// The header and its scheme, such as `authorization: Bearer`.
+        /// What is sent: a header and its scheme, such as `authorization: Bearer`, or another place.
         header: String,
         setting: String,
     },
@@ -37,6 +37,8 @@ pub enum Right {
         upstream: String,
         request: RequestRule,
     },
+    /// To send requests to this host too, at URLs that an upstream's responses name.
+    Host { upstream: String, host: ImageHost },
     /// To fetch images that an upstream's responses name by URL, from these hosts.
     ImageHost { upstream: String, host: ImageHost },
     /// To have a setting set by an environment variable, or by the stored value that overrides it.
@@ -68,6 +70,13 @@ impl Right {
                     host: other_host,
                 },
             ) => upstream == other_upstream && host.includes(other_host),
+            (
+                Self::Host { upstream, host },
+                Self::Host {
+                    upstream: other_upstream,
+                    host: other_host,
+                },
+            ) => upstream == other_upstream && host.includes(other_host),
             _ => self == other,
         }
     }
@@ -88,6 +97,7 @@ impl fmt::Display for Right {
                 upstream,
                 host: ImageHost::Any,
             } => write!(f, "{upstream} images from any public host"),
+            Self::Host { upstream, host } => write!(f, "{upstream} also at {host}"),
             Self::ImageHost { upstream, host } => write!(f, "{upstream} images from {host}"),
             Self::Variable {
                 name,
@@ -121,7 +131,10 @@ pub fn declared_rights(description: &Description) -> BTreeSet<Right> {
             setting: upstream.base_url.clone(),
         });
         rights.extend(default_url_right(settings, name, &upstream.base_url));
-        rights.extend(credential_right(name, &upstream.credential));
+        let credentials = upstream.credentials.iter();
+        rights.extend(credentials.map(|it| credential_right(name, it)));
+        let hosts = upstream.hosts.iter();
+        rights.extend(hosts.filter_map(|host| host_right(name, host)));
         // An invalid rule is not a right, so it covers no request.
         let rules = upstream
             .requests
@@ -132,7 +145,7 @@ pub fn declared_rights(description: &Description) -> BTreeSet<Right> {
             request,
         }));
         let hosts = upstream
-            .also
+            .image_hosts
             .iter()
             .filter_map(|host| image_host_right(name, host));
         rights.extend(hosts);
@@ -167,17 +180,31 @@ pub(super) fn image_host_right(upstream: &str, host: &str) -> Option<Right> {
     })
 }
 
-/// The right to let the host send a secret to an upstream, if the engine declares a credential.
-pub(super) fn credential_right(upstream: &str, credential: &Credential) -> Option<Right> {
-    let (header, setting) = match credential {
-        Credential::None => return None,
-        Credential::Bearer(key) => ("authorization: Bearer", key),
-        Credential::Basic(key) => ("authorization: Basic", key),
-        Credential::Header((name, key)) => (name.as_str(), key),
-    };
-    Some(Right::Credential {
+/// The right to send requests to this host too; `None` if it is invalid, so that it covers none.
+pub(super) fn host_right(upstream: &str, host: &str) -> Option<Right> {
+    Some(Right::Host {
         upstream: upstream.to_owned(),
-        header: header.to_owned(),
-        setting: setting.clone(),
+        host: ImageHost::parse(host).ok()?,
     })
+}
+
+/// The right to let the host send a secret to an upstream.
+pub(super) fn credential_right(upstream: &str, credential: &Credential) -> Right {
+    let header = match credential {
+        Credential::Bearer(_) => "authorization: Bearer".to_owned(),
+        Credential::Basic(_) => "authorization: Basic".to_owned(),
+        Credential::Header(SecretHeader { name, prefix, .. }) => match prefix {
+            Some(prefix) => format!("{name}: {prefix}"),
+            None => name.clone(),
+        },
+        Credential::Query(field) => format!("query parameter {}", field.name),
+        Credential::Body(field) => format!("body field {}", field.name),
+        Credential::Aws(aws) => format!("an AWS signature for {}", aws.service),
+        Credential::Google(google) => format!("a Google token for {}", google.scope),
+    };
+    Right::Credential {
+        upstream: upstream.to_owned(),
+        header,
+        setting: credential.secret_key().to_owned(),
+    }
 }

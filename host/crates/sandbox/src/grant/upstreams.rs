@@ -18,6 +18,9 @@ pub type Upstreams = BTreeMap<String, Upstream>;
 pub struct Upstream {
     pub destination: Destination,
     pub rules: RequestRules,
+    /// Hosts other than its own to which requests may be sent, at URLs that responses name: declared and
+    /// granted.
+    pub hosts: Vec<ImageHost>,
     /// Hosts other than its own from which images may be fetched: declared and granted.
     pub image_hosts: Vec<ImageHost>,
 }
@@ -106,14 +109,20 @@ pub fn open_upstreams(
             allowed: rules_for(&grant.allows, &declared.name),
             denied: rules_for(&grant.denies, &declared.name),
         };
+        let hosts = declared
+            .hosts
+            .iter()
+            .map(|host| ImageHost::parse(host))
+            .collect::<Result<_, _>>()?;
         let image_hosts = declared
-            .also
+            .image_hosts
             .iter()
             .map(|host| ImageHost::parse(host))
             .collect::<Result<_, _>>()?;
         let upstream = Upstream {
             destination,
             rules,
+            hosts,
             image_hosts,
         };
         upstreams.insert(declared.name.clone(), upstream);
@@ -133,17 +142,17 @@ fn user_in_url_remedy(
         return String::new();
     }
     let name = |key| settings.setting_name(description, key);
-    match &declared.credential {
-        contract::Credential::None => {
+    match declared.credentials.first() {
+        None => {
             let headers = name(HEADERS_KEY);
             format!(": remove them and put a header into {headers}")
         }
-        contract::Credential::Basic(key) => {
+        Some(contract::Credential::Basic(key)) => {
             format!(": remove them and set {} to user:password", name(key))
         }
-        contract::Credential::Bearer(key) | contract::Credential::Header((_, key)) => format!(
+        Some(other) => format!(
             ": remove them, set {} to user:password and {} to basic",
-            name(key),
+            name(other.secret_key()),
             name(CREDENTIAL_KEY)
         ),
     }

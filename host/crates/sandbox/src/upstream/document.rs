@@ -7,12 +7,14 @@ use wasmtime::component::Resource;
 
 use crate::body_text::BodyText;
 use crate::contract::UpstreamError;
-use crate::contract::pinhole::engine::upstream::{Error, HostDocument};
+use crate::contract::pinhole::engine::upstream::{
+    Body, Error, Header, Host, HostDocument, Request,
+};
 use crate::foreign_content;
 use crate::json_document::Document;
 use crate::memory_budget::Reservation;
 use crate::network::RequestFailure;
-use crate::resources::{DocumentResource, ImageResource};
+use crate::resources::{DocumentResource, ImageResource, ResponseResource};
 use crate::state::State;
 use crate::upstream::image_url::MAX_URL_BYTES;
 use pinhole_ground::guard::Guard;
@@ -93,6 +95,25 @@ fn check_pointer(pointer: &str) -> Result<(), Error> {
         .map_err(|refusal| Error::Malformed(refusal.reason))
 }
 
+impl State {
+    /// The URL at this JSON pointer, and the upstream that sent the document.
+    fn url_at(
+        &self,
+        document: &Resource<DocumentResource>,
+        pointer: &str,
+    ) -> Result<(Arc<str>, String), UpstreamError> {
+        let DocumentResource {
+            document, upstream, ..
+        } = self.table.get(document)?;
+        let length = document.text_length_at(pointer);
+        if length.map_err(Error::Malformed)? > MAX_URL_BYTES {
+            return Err(Error::TooLarge.into());
+        }
+        let url = document.text_at(pointer).map_err(Error::Malformed)?;
+        Ok((upstream.clone(), url.into_owned()))
+    }
+}
+
 impl HostDocument for State {
     async fn json(
         &mut self,
@@ -149,16 +170,30 @@ impl HostDocument for State {
     ) -> Result<Resource<ImageResource>, UpstreamError> {
         self.budget.charge()?;
         check_pointer(&pointer)?;
-        let DocumentResource {
-            document, upstream, ..
-        } = self.table.get(&document)?;
-        let length = document.text_length_at(&pointer);
-        if length.map_err(Error::Malformed)? > MAX_URL_BYTES {
-            return Err(Error::TooLarge.into());
-        }
-        let url = document.text_at(&pointer).map_err(Error::Malformed)?;
-        let (url, upstream) = (url.into_owned(), upstream.clone());
+        let (upstream, url) = self.url_at(&document, &pointer)?;
         self.fetch_image(&upstream, &url).await
+    }
+
+    async fn follow(
+        &mut self,
+        document: Resource<DocumentResource>,
+        pointer: String,
+        method: String,
+        headers: Vec<Header>,
+        body: Body,
+    ) -> Result<Resource<ResponseResource>, UpstreamError> {
+        self.budget.charge()?;
+        check_pointer(&pointer)?;
+        let (upstream, url) = self.url_at(&document, &pointer)?;
+        let path = self.path_of_url(&upstream, &url)?;
+        self.send(Request {
+            upstream: upstream.to_string(),
+            method,
+            path,
+            headers,
+            body,
+        })
+        .await
     }
 
     async fn event_name(

@@ -23,6 +23,8 @@ use pinhole_ground::guard::{Guard, Refusal};
 
 /// Length of an image URL in bytes.
 pub(super) const MAX_URL_BYTES: usize = 16 << 10;
+/// What a guest learns of a URL to which no request may be sent.
+const URL_NOT_ALLOWED: &str = "the URL is not allowed";
 /// Redirects that an image URL may follow.
 const MAX_REDIRECTS: usize = 3;
 
@@ -66,6 +68,33 @@ impl State {
                 })
                 .map_err(|refusal| self.deny_image_url(refusal))?;
         }
+    }
+
+    /// The path of a URL that a response of this upstream names, below the upstream's base URL.
+    pub(super) fn path_of_url(
+        &mut self,
+        upstream: &Arc<str>,
+        text: &str,
+    ) -> Result<String, UpstreamError> {
+        self.network.last_failure = None;
+        self.refuse_secret(text)?;
+        let upstreams = self.network.upstreams.clone();
+        let Some(Upstream { destination, .. }) = upstreams.get(&**upstream) else {
+            return Err(Error::Denied(URL_NOT_ALLOWED.to_owned()).into());
+        };
+        let resolved = destination.image_url(text);
+        let url = resolved.map_err(|refusal| self.deny_image_url(refusal))?;
+        let path = destination.path_below_base(&url);
+        let Some(path) = path.filter(|_| destination.is_at(&url)) else {
+            let host = url.host_str().unwrap_or_default();
+            let refusal =
+                Guard::GrantedRequests.refuse(format!("{host} is no host of the upstream"));
+            return Err(self.deny_image_url(refusal).into());
+        };
+        Ok(match url.query() {
+            Some(query) => format!("{path}?{query}"),
+            None => path.to_owned(),
+        })
     }
 
     /// Refuses a URL with a secret, which an upstream would send to another host with it.

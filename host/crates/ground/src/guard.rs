@@ -187,7 +187,7 @@ guards! {
     SecretJson = "secret-json",
     /// Text bodies that a guest reads contain no secret.
     SecretText = "secret-text",
-    /// An image URL that contains a secret is not fetched.
+    /// A URL of a response that contains a secret is not requested.
     SecretUrl = "secret-url",
     /// Binary WebSocket messages that a guest reads contain no secret.
     SecretMessage = "secret-message",

@@ -67,6 +67,7 @@ fn request(job: JobParameters) -> JobRequest {
         count: job.count,
         steps: job.steps,
         seed: job.seed,
+        strength: job.strength,
         parameters: job.parameters,
     }
 }
@@ -76,6 +77,9 @@ fn images(completed: CompletedJob) -> TaskResult {
         images: completed.images,
         revised_prompt: completed.revised_prompt,
         details: completed.details,
+        seeds: completed.image_details.iter().map(|it| it.seed).collect(),
+        usage: completed.usage,
+        cost: completed.cost.map(|cost| (cost.amount, cost.unit)),
         warnings: completed.warnings,
         engine_warnings: completed.engine_warnings,
     })
@@ -92,7 +96,7 @@ fn failure(error: &Error) -> Failure {
     };
     match error {
         Error::Invalid { field, .. } | Error::Unsupported { field, .. } => {
-            failure.field = Some((*field).to_owned());
+            failure.field = Some(field.clone().into_owned());
         }
         Error::Engine { source, .. } => {
             if let EngineError::Engine {

@@ -98,10 +98,10 @@ impl Files {
         &self,
         user_id: &str,
         images: &[Image],
-        metadata: &Value,
+        metadata: &[Value],
         link: Option<MessageLink<'_>>,
     ) -> Result<Vec<FileRow>> {
-        let writes = images.iter().map(|image| {
+        let writes = images.iter().zip(metadata).map(|(image, metadata)| {
             let name = format!("generated-image.{}", image.extension());
             self.write_bytes(name, user_id, image, metadata)
         });

@@ -4,6 +4,7 @@
 //! [`Jobs::edit`] call the binding's engine, and fall back to other bindings of the same snapshot if the
 //! upstream is unavailable.
 
+mod abilities;
 mod binding;
 mod completed_job;
 mod defaults;
@@ -36,17 +37,19 @@ use pinhole_sandbox::contract::Job;
 use pinhole_sandbox::{
     CallUsage, Edit, Engines, Error as EngineError, JobContext, JobOutput, Limits, ResolvedSettings,
 };
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::settings::ConfiguredEngines;
+use abilities::EffectiveAbilities;
 use differences::RequestedImages;
 use edit_check::check_edit;
 use query::QueryRates;
 
 pub use binding::{BINDINGS, Binding, MAX_BINDINGS};
-pub use completed_job::{CompletedJob, ImageOrigin};
+pub use completed_job::{CompletedJob, ImageDetails, ImageOrigin, cost_json};
 pub use edit_check::MAX_SOURCE_BYTES;
 pub use error::Error;
 pub use figures::{
@@ -333,13 +336,16 @@ impl Jobs {
         let engine = &binding.component.description;
         let (settings, defaults) = match &edit {
             None => (binding.generate_settings()?, &binding.generate_defaults),
-            Some(edit) => {
-                check_edit(edit, engine)?;
-                (binding.edit_settings()?, &binding.edit_defaults)
-            }
+            Some(_) => (binding.edit_settings()?, &binding.edit_defaults),
         };
         binding.require_upstream(settings)?;
-        let job = request.into_job(defaults, engine)?;
+        let model = request.model.as_ref().or(defaults.model.as_ref());
+        let model = model.and_then(|id| binding.models.known(id));
+        let abilities = EffectiveAbilities::new(engine, model.as_ref());
+        if let Some(edit) = &edit {
+            check_edit(edit, &abilities)?;
+        }
+        let job = request.into_job(defaults, engine, &abilities, edit.is_some())?;
         let usage = Arc::<CallUsage>::default();
         let digest = &binding.component.digest;
         let running = self.figures.start(&engine.name, digest, usage.clone());
@@ -362,6 +368,13 @@ impl Jobs {
         self.outcomes.record(digest, end.class(), usage.cpu_time());
         let release = attempt.snapshot.release_of(binding);
         metrics::count_job(&binding.name, release, outcome, took);
+        if let Ok(completed) = &result {
+            if let Some(cost) = &completed.cost {
+                metrics::count_cost(&binding.name, cost.amount, &cost.unit);
+            }
+            let flagged = completed.image_details.iter().filter(|it| it.flagged);
+            metrics::count_flagged(&binding.name, flagged.count());
+        }
         result
     }
 
@@ -397,6 +410,8 @@ impl Jobs {
             images,
             revised_prompt,
             details,
+            usage: used,
+            cost,
             mut warnings,
         } = tokio::select! {
             output = result => output?,
@@ -404,6 +419,17 @@ impl Jobs {
             () = self.shutdown.cancelled() => return Err(EngineError::ShuttingDown),
         };
         let engine_warnings = warnings.len();
+        let (images, image_details): (Vec<_>, Vec<_>) = images
+            .into_iter()
+            .map(|made| {
+                let details = ImageDetails {
+                    seed: made.seed,
+                    flagged: made.flagged,
+                    details: parse_object(&made.details),
+                };
+                (made.image, details)
+            })
+            .unzip();
         requested.add_differences(&images, &mut warnings);
         for warning in &warnings {
             let name = &context.job;
@@ -415,8 +441,13 @@ impl Jobs {
             engine: binding.engine().to_owned(),
             digest: component.digest.clone(),
             images,
+            image_details,
             revised_prompt,
             details: serde_json::from_str(&details).unwrap_or_default(),
+            usage: used
+                .map(|json| parse_object(&json))
+                .filter(|it| !it.is_null()),
+            cost,
             warnings,
             engine_warnings,
         })
@@ -437,5 +468,13 @@ impl Jobs {
         self.shutdown.cancel();
         let engines = self.snapshot().engines.clone();
         engines.drain(Limits::job(self.timeout).grace).await;
+    }
+}
+
+/// A JSON object; null for an empty one, and for other text.
+fn parse_object(json: &str) -> Value {
+    match serde_json::from_str(json) {
+        Ok(Value::Object(fields)) if !fields.is_empty() => Value::Object(fields),
+        _ => Value::Null,
     }
 }

@@ -127,6 +127,7 @@ async fn assert_generates(engines: &Engines, name: &str) {
         count: 1,
         steps: None,
         seed: Some(7),
+        strength: None,
         parameters: "{}".to_owned(),
     };
     let limits = Limits::job(Duration::from_secs(600));

@@ -110,7 +110,8 @@ async fn save_images(server: &TestServer, chat: &str, widths: &[u8]) -> Vec<File
         message_id: "answer",
     });
     let files = &server.app.files;
-    let stored = files.save_all(&user, &images, &Value::Null, link);
+    let metadata = vec![Value::Null; images.len()];
+    let stored = files.save_all(&user, &images, &metadata, link);
     stored.await.unwrap()
 }
 

@@ -9,7 +9,9 @@ use pinhole::jobs::Jobs;
 use pinhole_ground::audit::AuditLog;
 use pinhole_images::Decoder;
 use pinhole_sandbox::Component;
-use pinhole_sandbox::contract::{Credential, Description, Setting, SettingKind};
+use pinhole_sandbox::contract::{
+    Credential, Description, ParameterKind, Setting, SettingKind, Upstream,
+};
 use pinhole_tests::environment;
 
 const HEAD: &str = "\
@@ -69,13 +71,71 @@ fn abilities(description: &Description) -> String {
     able.join("; ")
 }
 
+fn credentials(upstream: &Upstream) -> String {
+    let described: Vec<String> = upstream.credentials.iter().map(credential).collect();
+    if described.is_empty() {
+        return "no credential".to_owned();
+    }
+    described.join(" and ")
+}
+
 fn credential(credential: &Credential) -> String {
     match credential {
-        Credential::None => "no credential".to_owned(),
         Credential::Bearer(key) => format!("`authorization: Bearer` from `{key}`"),
         Credential::Basic(key) => format!("`authorization: Basic` from `{key}`"),
-        Credential::Header((name, key)) => format!("`{name}` from `{key}`"),
+        Credential::Header(header) => format!("`{}` from `{}`", header.name, header.secret),
+        other => panic!("no engine that ships has this credential: {other:?}"),
     }
+}
+
+/// The type of a parameter, for a person.
+fn parameter_type(kind: &ParameterKind) -> String {
+    let range = |kind: &str, min: Option<String>, max: Option<String>| match (min, max) {
+        (Some(min), Some(max)) => format!("{kind} from {min} to {max}"),
+        (Some(min), None) => format!("{kind} of at least {min}"),
+        _ => kind.to_owned(),
+    };
+    let text = |number: &dyn ToString| number.to_string();
+    match kind {
+        ParameterKind::Text => "text".to_owned(),
+        ParameterKind::Boolean => "true or false".to_owned(),
+        ParameterKind::Choice(choices) => format!("one of {}", code(choices)),
+        // The greatest integer is no limit.
+        ParameterKind::Integer(it) => {
+            let max = it.max.filter(|max| *max < i64::MAX);
+            range(
+                "an integer",
+                it.min.as_ref().map(|min| text(min)),
+                max.as_ref().map(|max| text(max)),
+            )
+        }
+        ParameterKind::Number(it) => range(
+            "a number",
+            it.min.as_ref().map(|min| text(min)),
+            it.max.as_ref().map(|max| text(max)),
+        ),
+    }
+}
+
+/// A list of the parameters, and whether others are accepted.
+fn parameters(description: &Description) -> String {
+    let mut text = String::new();
+    if !description.parameters.is_empty() {
+        text.push_str("\nParameters of a request:\n\n");
+    }
+    for parameter in &description.parameters {
+        let kind = parameter_type(&parameter.kind);
+        writeln!(
+            text,
+            "- `{}` ({kind}): {}",
+            parameter.name, parameter.description
+        )
+        .unwrap();
+    }
+    if description.other_parameters {
+        text.push_str("\nIt checks other parameters itself.\n");
+    }
+    text
 }
 
 /// Requests such as `POST /queue`, as a list of paths for each method.
@@ -124,13 +184,14 @@ fn section(component: &Component) -> String {
             "\nUpstream `{}` at `{}`, with {}: {}.",
             upstream.name,
             upstream.base_url,
-            credential(&upstream.credential),
+            credentials(upstream),
             paths_by_method(&upstream.requests)
         )
         .unwrap();
     }
     if description.settings.is_empty() {
         text.push_str("No upstream, no settings.\n");
+        text.push_str(&parameters(description));
         return text;
     }
     text.push('\n');
@@ -145,6 +206,7 @@ fn section(component: &Component) -> String {
         )
         .unwrap();
     }
+    text.push_str(&parameters(description));
     text
 }
 

@@ -152,6 +152,7 @@ fn spawn_job(
         count: 1,
         steps: None,
         seed: None,
+        strength: None,
         parameters: "{}".to_owned(),
     };
     tokio::spawn(async move {

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use pinhole::config::Config;
-use pinhole_sandbox::contract::{Placement, Verification};
+use pinhole_sandbox::EngineReport;
+use pinhole_sandbox::contract::Placement;
 use serde_json::{Value, json};
 
 use super::{CommandJobs, MissingData, print_error};
@@ -42,7 +43,7 @@ pub(crate) async fn verify(config: &Config, engine: Option<&str>, as_json: bool)
     }
 }
 
-fn to_json(name: &str, found: &Verification) -> Value {
+fn to_json(name: &str, found: &EngineReport) -> Value {
     let rows = found.rows.iter().map(|row| {
         json!({
             "setting": row.setting, "role": row.role, "node": row.node,
@@ -59,7 +60,7 @@ fn to_json(name: &str, found: &Verification) -> Value {
 }
 
 /// The result for people: the engine, its server, a table for each setting, and the problems.
-fn to_text(name: &str, found: &Verification) -> String {
+fn to_text(name: &str, found: &EngineReport) -> String {
     let mut text = format!("engine {name} works\n");
     if let Some(server) = &found.server {
         text.push_str(&format!("  server     {server}\n"));
@@ -131,7 +132,7 @@ mod tests {
 
     #[test]
     fn text_has_a_table_for_each_setting() {
-        let found = Verification {
+        let found = EngineReport {
             server: Some("ComfyUI 0.3.64".to_owned()),
             rows: vec![
                 row("workflow", "prompt", "a cabin"),

@@ -9,7 +9,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use pinhole::config::Config;
-use pinhole::jobs::{CompletedJob, Error, JobPlan, JobRequest, Jobs, Operation, Requester};
+use pinhole::jobs::{
+    CompletedJob, Error, JobPlan, JobRequest, Jobs, Operation, Requester, cost_json,
+};
 use pinhole_ground::data_dir;
 use pinhole_images::Image;
 use pinhole_sandbox::{Edit, JobContext, Limits, Progress};
@@ -56,6 +58,9 @@ pub(crate) struct Generate {
     /// Seed; the same seed generates the same image, if the engine supports seeds
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// How far an edit may differ from its first image, from 0 to 1
+    #[arg(long, value_name = "X", requires = "image")]
+    strength: Option<f32>,
     /// Output file [default: a name derived from the prompt]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -119,6 +124,9 @@ fn to_json(completed: &CompletedJob, paths: &[PathBuf]) -> Value {
         "engine": completed.engine,
         "revised_prompt": completed.revised_prompt,
         "details": completed.details,
+        "seeds": completed.image_details.iter().map(|it| it.seed).collect::<Vec<_>>(),
+        "usage": completed.usage,
+        "cost": completed.cost.as_ref().map(cost_json),
         "warnings": completed.warnings,
     })
 }
@@ -148,6 +156,7 @@ fn read_job(arguments: Generate) -> Result<Job, String> {
             count: arguments.count,
             steps: arguments.steps,
             seed: arguments.seed,
+            strength: arguments.strength,
             parameters,
         },
         edit,

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use pinhole_images::Image;
+use pinhole_sandbox::contract::Cost;
 use serde_json::{Value, json};
 
 use crate::files::{Files, MessageLink};
@@ -19,14 +20,31 @@ pub struct CompletedJob {
     pub digest: String,
     /// In the engine's order; at least one.
     pub images: Vec<Image>,
+    /// One for each image, in the same order.
+    pub image_details: Vec<ImageDetails>,
     /// The prompt as the upstream rewrote it.
     pub revised_prompt: Option<String>,
-    /// The engine's details: model, seeds, upstream ids. Null if they are invalid JSON.
+    /// The engine's details: model, upstream ids. Null if they are invalid JSON.
     pub details: Value,
+    /// What the upstream counted, such as tokens.
+    pub usage: Option<Value>,
+    /// What the upstream charges.
+    pub cost: Option<Cost>,
     /// What the user should know about the images, such as that one is missing.
     pub warnings: Vec<String>,
     /// How many of the warnings are the engine's own, which come first.
     pub engine_warnings: usize,
+}
+
+/// What an engine says about one image.
+#[derive(Clone, Debug, Default)]
+pub struct ImageDetails {
+    /// Makes the same image again.
+    pub seed: Option<u64>,
+    /// The upstream's safety system marked it.
+    pub flagged: bool,
+    /// Null if there is nothing else to say.
+    pub details: Value,
 }
 
 /// Where images come from: a message of a chat.
@@ -58,7 +76,9 @@ impl CompletedJob {
         user: &User,
         origin: Option<ImageOrigin<'_>>,
     ) -> Result<Vec<FileRow>> {
-        let metadata = self.metadata(origin);
+        let metadata: Vec<Value> = (0..self.images.len())
+            .map(|index| self.metadata(index, origin))
+            .collect();
         let link = origin.and_then(|origin| {
             Some(MessageLink {
                 chat_id: origin.chat_id?,
@@ -81,8 +101,9 @@ impl CompletedJob {
         files.save_all(&owner, &self.images, &metadata, link).await
     }
 
-    /// What is stored with each image.
-    fn metadata(&self, origin: Option<ImageOrigin<'_>>) -> Value {
+    /// What is stored with this image.
+    fn metadata(&self, index: usize, origin: Option<ImageOrigin<'_>>) -> Value {
+        let image = self.image_details.get(index).cloned().unwrap_or_default();
         let mut metadata = json!({
             "job": self.job,
             "binding": self.binding,
@@ -91,6 +112,11 @@ impl CompletedJob {
             "details": self.details,
             "revised_prompt": self.revised_prompt,
             "warnings": self.warnings,
+            "seed": image.seed,
+            "flagged": image.flagged,
+            "image": image.details,
+            "usage": self.usage,
+            "cost": self.cost.as_ref().map(cost_json),
         });
         if let (Some(metadata), Some(origin)) = (metadata.as_object_mut(), origin) {
             metadata.insert("chat_id".to_owned(), origin.chat_id.into());
@@ -101,4 +127,10 @@ impl CompletedJob {
         }
         metadata
     }
+}
+
+/// A cost as JSON: its amount and its unit.
+#[must_use]
+pub fn cost_json(cost: &Cost) -> Value {
+    json!({"amount": cost.amount, "unit": cost.unit})
 }

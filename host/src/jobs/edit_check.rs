@@ -2,22 +2,20 @@
 
 use pinhole_images::Image;
 use pinhole_sandbox::Edit;
-use pinhole_sandbox::contract::Description;
 
+use super::abilities::EffectiveAbilities;
 use super::error::Error;
 
 /// Length of all source images and the mask of an edit together, in bytes.
 pub const MAX_SOURCE_BYTES: usize = 64 << 20;
 
 /// Fails if the engine does not support this edit.
-pub(super) fn check_edit(edit: &Edit, engine: &Description) -> Result<(), Error> {
-    let Description {
-        name, abilities, ..
-    } = engine;
+pub(super) fn check_edit(edit: &Edit, engine: &EffectiveAbilities) -> Result<(), Error> {
+    let EffectiveAbilities { subject, abilities } = engine;
     if !abilities.edit {
         return Err(Error::unsupported(
             "image",
-            format!("engine {name} cannot edit images: choose another engine"),
+            format!("{subject} cannot edit images: choose another engine or model"),
         ));
     }
     let Some(first) = edit.sources.first() else {
@@ -27,7 +25,7 @@ pub(super) fn check_edit(edit: &Edit, engine: &Description) -> Result<(), Error>
     if count > max_count as usize {
         return Err(Error::invalid(
             "image",
-            format!("{count} images were sent, but engine {name} accepts 1 to {max_count}"),
+            format!("{count} images were sent, but {subject} accepts 1 to {max_count}"),
         ));
     }
     let images = edit.sources.iter().chain(&edit.mask);
@@ -47,7 +45,7 @@ pub(super) fn check_edit(edit: &Edit, engine: &Description) -> Result<(), Error>
         return Err(Error::unsupported(
             "mask",
             format!(
-                "engine {name} does not support masks: leave the mask out, or describe the area to edit in the prompt"
+                "{subject} does not support masks: leave the mask out, or describe the area to edit in the prompt"
             ),
         ));
     }
@@ -80,7 +78,7 @@ mod tests {
 
     use image::{DynamicImage, ImageFormat};
     use pinhole_sandbox::Limits;
-    use pinhole_sandbox::contract::Abilities;
+    use pinhole_sandbox::contract::{Abilities, Description};
 
     use super::*;
 
@@ -91,20 +89,18 @@ mod tests {
         Image::from_bytes(bytes.into_inner().into(), limits).unwrap()
     }
 
-    fn engine(edit: bool, mask: bool) -> Description {
-        Description {
+    fn engine(edit: bool, mask: bool) -> EffectiveAbilities {
+        let engine = Description {
             name: "draw".to_owned(),
-            title: "Draw".to_owned(),
-            version: "1".to_owned(),
             abilities: Abilities {
                 edit,
                 mask,
                 max_sources: 2,
                 ..Abilities::default()
             },
-            settings: Vec::new(),
-            upstreams: Vec::new(),
-        }
+            ..Description::default()
+        };
+        EffectiveAbilities::new(&engine, None)
     }
 
     #[test]

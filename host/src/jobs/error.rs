@@ -1,5 +1,6 @@
 //! Why a job has no images, and what the operator can do about it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use pinhole_ground::fair_queue::QueueFull;
@@ -21,14 +22,14 @@ pub enum Error {
     /// The request is invalid.
     #[error("{message}")]
     Invalid {
-        field: &'static str,
+        field: Cow<'static, str>,
         /// The problem and the remedy.
         message: String,
     },
     /// The engine does not support the request at all.
     #[error("{message}")]
     Unsupported {
-        field: &'static str,
+        field: Cow<'static, str>,
         /// What is not supported, and the alternative.
         message: String,
     },
@@ -77,16 +78,16 @@ impl Error {
             })
     }
 
-    pub(super) fn invalid(field: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn invalid(field: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self::Invalid {
-            field,
+            field: field.into(),
             message: message.into(),
         }
     }
 
     pub(super) fn unsupported(field: &'static str, message: impl Into<String>) -> Self {
         Self::Unsupported {
-            field,
+            field: field.into(),
             message: message.into(),
         }
     }

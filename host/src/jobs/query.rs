@@ -6,9 +6,9 @@ use std::time::Duration;
 use pinhole_egress::Tls;
 use pinhole_ground::guard::Guard;
 use pinhole_ground::rate_limit::RateLimit;
-use pinhole_sandbox::contract::{Model, Placement, Verification};
+use pinhole_sandbox::contract::{Explanation, Model, Placement};
 use pinhole_sandbox::grant;
-use pinhole_sandbox::{Call, JobContext, Limits, ResolvedSettings};
+use pinhole_sandbox::{Call, EngineReport, JobContext, Limits, ResolvedSettings};
 use tokio::time::Instant;
 
 use super::Jobs;
@@ -74,7 +74,7 @@ impl Jobs {
 
     /// Checks whether the binding's settings are valid and its upstream accepts the credentials: for
     /// generating, and for editing if it has another upstream or credential there.
-    pub async fn verify(&self, binding: &Binding) -> Result<Verification, Error> {
+    pub async fn verify(&self, binding: &Binding) -> Result<EngineReport, Error> {
         self.verify_in(&self.snapshot(), binding).await
     }
 
@@ -83,7 +83,7 @@ impl Jobs {
         &self,
         snapshot: &Snapshot,
         binding: &Binding,
-    ) -> Result<Verification, Error> {
+    ) -> Result<EngineReport, Error> {
         let (generate, edit) = (binding.generate_settings()?, binding.edit_settings()?);
         binding.require_upstream(generate)?;
         for settings in [generate, edit] {
@@ -107,7 +107,7 @@ impl Jobs {
         }
         let generating = self.verify_settings(snapshot, binding, generate).await?;
         let editing = self.verify_settings(snapshot, binding, edit).await?;
-        Ok(Verification {
+        Ok(EngineReport {
             server: match (generating.server, editing.server) {
                 (Some(server), Some(other)) if server != other => {
                     Some(format!("{server}; for edits {other}"))
@@ -124,7 +124,7 @@ impl Jobs {
         binding: &Binding,
         url: &str,
         key: Option<&str>,
-    ) -> Result<Verification, Error> {
+    ) -> Result<EngineReport, Error> {
         let settings = self
             .settings_at(binding, url, key)
             .map_err(|why| Error::invalid("url", why))?;
@@ -160,15 +160,37 @@ impl Jobs {
         snapshot: &Snapshot,
         binding: &Binding,
         settings: &ResolvedSettings,
-    ) -> Result<Verification, Error> {
-        self.query(snapshot, binding, settings, &query_context())
+    ) -> Result<EngineReport, Error> {
+        let verification = self
+            .query(snapshot, binding, settings, &query_context())
             .verify()
+            .await
+            .map_err(|error| Error::engine(&binding.name, &binding.component, settings, error))?;
+        let explanation = self.explain_settings(snapshot, binding, settings).await?;
+        Ok(EngineReport::new(verification, explanation))
+    }
+
+    /// What the binding's settings mean: where the values of a job go, and what the settings do not do.
+    pub async fn explain(&self, binding: &Binding) -> Result<Explanation, Error> {
+        let settings = binding.edit_settings()?;
+        self.explain_settings(&self.snapshot(), binding, settings)
+            .await
+    }
+
+    async fn explain_settings(
+        &self,
+        snapshot: &Snapshot,
+        binding: &Binding,
+        settings: &ResolvedSettings,
+    ) -> Result<Explanation, Error> {
+        self.query(snapshot, binding, settings, &query_context())
+            .explain()
             .await
             .map_err(|error| Error::engine(&binding.name, &binding.component, settings, error))
     }
 
     /// Whether the engine lacks settings for an edit that the plan carries out, for a request with this model.
-    /// An earlier edit has shown it, or the engine's `verify` shows it.
+    /// An earlier edit has shown it, or the engine's `explain` shows it.
     pub async fn lacks_edit_setup(&self, plan: &JobPlan, model: Option<&str>) -> bool {
         if plan.names_model(model) {
             return false;
@@ -176,12 +198,12 @@ impl Jobs {
         let binding = &plan.binding;
         binding
             .edit_setup
-            .is_missing(self.verify_lacks_edit_setup(binding))
+            .is_missing(self.explains_no_edit(binding))
             .await
     }
 
-    /// Whether `verify` lists where values of a job go, but none in a document that only edits use.
-    async fn verify_lacks_edit_setup(&self, binding: &Binding) -> bool {
+    /// Whether `explain` lists where values of a job go, but none in a document that only edits use.
+    async fn explains_no_edit(&self, binding: &Binding) -> bool {
         let documents = binding.unset_edit_documents();
         let Ok(settings) = binding.edit_settings() else {
             return false;
@@ -190,10 +212,10 @@ impl Jobs {
             return false;
         }
         // If it fails, the edit reports the reason.
-        let found = self
-            .verify_settings(&self.snapshot(), binding, settings)
+        let explained = self
+            .explain_settings(&self.snapshot(), binding, settings)
             .await;
-        let rows = found.map(|it| it.rows).unwrap_or_default();
+        let rows = explained.map(|it| it.rows).unwrap_or_default();
         let is_of_edit = |row: &Placement| documents.contains(&row.setting.as_str());
         !rows.is_empty() && !rows.iter().any(is_of_edit)
     }

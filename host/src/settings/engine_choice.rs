@@ -226,16 +226,13 @@ impl fmt::Display for ChoiceReason {
 
 #[cfg(test)]
 mod tests {
-    use pinhole_sandbox::contract::{Abilities, SettingKind};
+    use pinhole_sandbox::contract::SettingKind;
 
     use super::*;
 
     fn engine(name: &str, variable: &str, edit_variable: &str) -> Description {
         Description {
             name: name.into(),
-            title: name.into(),
-            version: "1".into(),
-            abilities: Abilities::default(),
             settings: vec![Setting {
                 key: "url".into(),
                 title: "url".into(),
@@ -245,7 +242,7 @@ mod tests {
                 generate_variables: vec![variable.into(), "OPENAI_API_BASE_URL".into()],
                 edit_variables: vec![edit_variable.into(), "OPENAI_API_BASE_URL".into()],
             }],
-            upstreams: Vec::new(),
+            ..Description::default()
         }
     }
 

@@ -255,7 +255,6 @@ fn json_to_text(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pinhole_sandbox::contract::Abilities;
 
     fn setting(key: &str, generating: &str, editing: &str, default: Option<&str>) -> Setting {
         let list = |names: &str| names.split_whitespace().map(str::to_owned).collect();
@@ -273,11 +272,8 @@ mod tests {
     fn check(settings: Vec<Setting>, name: &str, expected: &str) {
         let engine = Description {
             name: "draw".into(),
-            title: "Draw".into(),
-            version: "1".into(),
-            abilities: Abilities::default(),
             settings,
-            upstreams: Vec::new(),
+            ..Description::default()
         };
         let keys = setting_keys([&engine]);
         let found: Vec<String> = keys

@@ -304,7 +304,7 @@ impl From<jobs::Error> for ApiError {
         api.forbids_retry = error.forbids_retry();
         match error {
             jobs::Error::Invalid { field, .. } | jobs::Error::Unsupported { field, .. } => {
-                api.param = Some(field.to_owned());
+                api.param = Some(field.into_owned());
             }
             jobs::Error::Engine { source, .. } => match *source {
                 sandbox::Error::Engine { error: cause, .. } => {

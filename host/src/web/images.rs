@@ -17,7 +17,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use pinhole_images::Image;
-use pinhole_sandbox::contract::Model;
+use pinhole_sandbox::contract::{Model, ModelAbilities};
 use pinhole_sandbox::{Edit, JobContext};
 
 use super::auth::{self, ImageCreator};
@@ -27,7 +27,7 @@ use super::settings::SETTINGS_JSON;
 use super::source_images::{EDIT_JSON, check_source_limits, load_image};
 use crate::app::App;
 use crate::files::lookup::ImageReference;
-use crate::jobs::{self, CompletedJob, JobPlan, Operation};
+use crate::jobs::{self, CompletedJob, ImageDetails, JobPlan, Operation};
 use crate::store::{self, FileRow};
 
 use request::{EditBody, EditRequest, GenerationRequest, IMAGE};
@@ -58,6 +58,14 @@ struct StoredImage {
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     revised_prompt: Option<String>,
+    /// Not part of Open WebUI's API: makes the same image again, if the engine says it.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    /// Not part of Open WebUI's API: true if the upstream's safety system marked the image.
+    #[schema(required = false)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    flagged: bool,
     /// Not part of Open WebUI's API: in what the images of the job differ from the request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -65,8 +73,10 @@ struct StoredImage {
 }
 
 impl StoredImage {
-    fn new(file: FileRow, completed: &CompletedJob) -> Self {
+    fn new(file: FileRow, details: &ImageDetails, completed: &CompletedJob) -> Self {
         Self {
+            seed: details.seed,
+            flagged: details.flagged,
             revised_prompt: completed.revised_prompt.clone(),
             warnings: completed.warnings.clone(),
             url: file.url(),
@@ -82,6 +92,49 @@ impl StoredImage {
 pub(super) struct ImageModel {
     id: String,
     name: String,
+    /// Not part of Open WebUI's API: what the model supports, if its engine says it for each model.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    abilities: Option<ImageModelAbilities>,
+}
+
+/// What a model supports.
+#[derive(Serialize, ToSchema)]
+struct ImageModelAbilities {
+    edit: bool,
+    mask: bool,
+    negative_prompt: bool,
+    seed: bool,
+    steps: bool,
+    strength: bool,
+    #[schema(minimum = 1)]
+    max_count: u32,
+    #[schema(minimum = 0)]
+    max_sources: u32,
+    /// `WxH`; empty if the engine accepts each size, or uses the nearest.
+    sizes: Vec<String>,
+    /// Such as `16:9`; empty if unknown.
+    aspect_ratios: Vec<String>,
+}
+
+impl From<&ModelAbilities> for ImageModelAbilities {
+    fn from(abilities: &ModelAbilities) -> Self {
+        let sizes = abilities.sizes.iter();
+        Self {
+            edit: abilities.edit,
+            mask: abilities.mask,
+            negative_prompt: abilities.negative_prompt,
+            seed: abilities.seed,
+            steps: abilities.steps,
+            strength: abilities.strength,
+            max_count: abilities.max_count,
+            max_sources: abilities.max_sources,
+            sizes: sizes
+                .map(|it| format!("{}x{}", it.width, it.height))
+                .collect(),
+            aspect_ratios: abilities.aspect_ratios.clone(),
+        }
+    }
 }
 
 impl From<&Model> for ImageModel {
@@ -89,6 +142,7 @@ impl From<&Model> for ImageModel {
         Self {
             id: model.id.clone(),
             name: model.name.clone(),
+            abilities: model.abilities.as_ref().map(Into::into),
         }
     }
 }
@@ -224,8 +278,9 @@ async fn store_images(
         .save(&app.files, &app.store, user, None)
         .await
         .map_err(|error| ApiError::internal(&error).without_retry())?;
-    let entry = |file| StoredImage::new(file, &completed);
-    Ok(Json(files.into_iter().map(entry).collect()))
+    let entry = |(file, details)| StoredImage::new(file, details, &completed);
+    let entries = files.into_iter().zip(&completed.image_details).map(entry);
+    Ok(Json(entries.collect()))
 }
 
 /// The error of a job in Open WebUI's format. If the server shuts down, it is 503 as in all APIs.

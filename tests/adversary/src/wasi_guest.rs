@@ -42,6 +42,7 @@ pub(crate) async fn generate(
             count: 1,
             steps: None,
             seed: None,
+            strength: None,
             parameters: "{}".to_owned(),
         };
         let output = opened

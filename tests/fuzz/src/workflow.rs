@@ -31,6 +31,7 @@ pub fn workflow(bytes: &[u8]) {
         count: 2,
         steps: Some(4),
         seed: Some(42),
+        strength: None,
         parameters: parameters.to_owned(),
     };
     let Ok(mut values) = JobValues::from_job(&job, 7) else {

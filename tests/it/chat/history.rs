@@ -16,7 +16,7 @@ async fn save_image(server: &TestServer, key: &str, bytes: &[u8]) -> String {
     let image = Image::from_bytes(bytes.to_vec().into(), limits).unwrap();
     let user = server.app.store.user_by_key(key).await.unwrap().unwrap();
     let images = [image];
-    let meta = json!({});
+    let meta = [json!({})];
     let stored = server.app.files.save_all(&user.id, &images, &meta, None);
     stored.await.unwrap()[0].id.clone()
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use http::Method;
-use pinhole::jobs::{CompletedJob, ImageOrigin};
+use pinhole::jobs::{CompletedJob, ImageDetails, ImageOrigin};
 use pinhole::store::{FileRow, MessageLink, User};
 use pinhole_tests::TestServer;
 use serde_json::{Value, json};
@@ -175,12 +175,8 @@ async fn images_and_message_are_stored_in_one_transaction() {
         chat_id: id(&chat),
         message_id: "answer",
     });
-    let save_images_with_message = || {
-        server
-            .app
-            .files
-            .save_all(&user, &images, &Value::Null, link)
-    };
+    let metadata = vec![Value::Null; images.len()];
+    let save_images_with_message = || server.app.files.save_all(&user, &images, &metadata, link);
     let error = format!("{:#}", save_images_with_message().await.unwrap_err());
     assert!(error.contains("full"), "{error}");
     assert_eq!(server.stored_files(), 0);
@@ -223,7 +219,9 @@ async fn crash_between_image_and_message_leaves_no_file() {
             message_id: "answer",
         });
         let images = [image(1)];
-        app.files.save_all(&user, &images, &Value::Null, link).await
+        app.files
+            .save_all(&user, &images, &[Value::Null], link)
+            .await
     });
     let directory = server.data_dir.path().join("files");
     let stored = || {
@@ -276,8 +274,11 @@ async fn images_are_linked_only_to_writable_messages() {
         binding: "sketch".to_owned(),
         digest: String::new(),
         images: vec![image(1)],
+        image_details: vec![ImageDetails::default()],
         revised_prompt: None,
         details: json!({}),
+        usage: None,
+        cost: None,
         warnings: Vec::new(),
         engine_warnings: 0,
     };
@@ -344,7 +345,7 @@ async fn deleted_user_deletes_chats() {
     let stored = server
         .app
         .files
-        .save_all("second", &[image(1)], &Value::Null, link)
+        .save_all("second", &[image(1)], &[Value::Null], link)
         .await;
     stored.unwrap();
     assert_eq!(delete(&server, "/api/v1/users/second").await, true);

@@ -245,7 +245,7 @@ async fn image_is_stored_if_no_further_file_can_be_opened() {
     let save = async || {
         let images = std::slice::from_ref(&image);
         files
-            .save_all(&user.id, images, &Value::Null, None)
+            .save_all(&user.id, images, &[Value::Null], None)
             .await
             .unwrap()
             .remove(0)

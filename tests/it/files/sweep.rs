@@ -323,7 +323,7 @@ async fn failed_row_insert_removes_bytes() {
     let result = server
         .app
         .files
-        .save_all(&unknown_user, &[image.unwrap()], &json!({}), None)
+        .save_all(&unknown_user, &[image.unwrap()], &[json!({})], None)
         .await;
     let error = format!("{:#}", result.unwrap_err());
     assert!(

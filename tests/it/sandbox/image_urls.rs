@@ -79,7 +79,7 @@ async fn image_host_without_right_is_refused_before_lookup_and_recorded() {
 async fn image_at_own_origin_needs_a_granted_path() {
     let fixture = naming_fixture(&["{origin}/base/allowed/x.png?sig=%20"], &[]).await;
     let output = fixture.call("result", LIMITS).await.unwrap();
-    assert_eq!(output.images[0].bytes(), PIXEL);
+    assert_eq!(output.images[0].image.bytes(), PIXEL);
     let request = "GET /base/allowed/x.png?sig=%20";
     assert_eq!(fixture.upstream.request_lines(), [RESULT, request]);
     assert_eq!(fixture.upstream.requests()[1].header("authorization"), "");

@@ -294,7 +294,7 @@ async fn job_holds_little_more_than_twice_its_image_in_json() {
     };
     let job = spawn_job(&server, "openai", "a fox", limits, &job_context());
     let output = job.await.unwrap().unwrap();
-    assert!(output.images[0].bytes() == &image);
+    assert!(output.images[0].image.bytes() == &image);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,7 +22,7 @@ async fn wasi_has_no_files_network_or_environment() {
     let [image] = response.images.as_slice() else {
         panic!("{response:?}");
     };
-    assert_eq!(image.bytes(), PIXEL);
+    assert_eq!(image.image.bytes(), PIXEL);
 
     let found: Value = serde_json::from_str(&response.details).unwrap();
     assert_eq!(found["variables"], json!([]));

@@ -90,6 +90,7 @@ async fn progress_is_redacted() {
         count: 1,
         steps: None,
         seed: None,
+        strength: None,
         parameters: "{}".to_owned(),
     };
     let limits = Limits::job(std::time::Duration::from_secs(60));

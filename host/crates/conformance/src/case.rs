@@ -71,6 +71,7 @@ pub(crate) struct JobSpec {
     pub(crate) count: Option<u32>,
     pub(crate) steps: Option<u32>,
     pub(crate) seed: Option<u64>,
+    pub(crate) strength: Option<f32>,
     #[serde(default)]
     pub(crate) parameters: Map<String, Value>,
     /// Only for an edit.

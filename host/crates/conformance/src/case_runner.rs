@@ -233,6 +233,7 @@ fn job_parameters(job: &JobSpec) -> JobParameters {
         count: job.count,
         steps: job.steps,
         seed: job.seed,
+        strength: job.strength,
         parameters: job.parameters.clone(),
     }
 }

@@ -5,9 +5,9 @@
 use anyhow::Result;
 use pinhole_ground::environment::Environment;
 use pinhole_images::Image;
-use pinhole_sandbox::JobContext;
-use pinhole_sandbox::contract::{Model, Verification};
-use serde_json::{Map, Value};
+use pinhole_sandbox::contract::Model;
+use pinhole_sandbox::{EngineReport, JobContext};
+use serde_json::{Map, Value, json};
 
 /// A server without its web layer: opens engines with settings and runs jobs.
 pub trait Host: Sized {
@@ -47,6 +47,7 @@ pub struct JobParameters {
     pub count: Option<u32>,
     pub steps: Option<u32>,
     pub seed: Option<u64>,
+    pub strength: Option<f32>,
     pub parameters: Map<String, Value>,
 }
 
@@ -55,7 +56,7 @@ pub enum TaskResult {
     Images(JobImages),
     Models(Vec<Model>),
     /// The settings work.
-    Verified(Verification),
+    Verified(EngineReport),
     Failed(Failure),
 }
 
@@ -66,8 +67,13 @@ pub struct JobImages {
     pub images: Vec<Image>,
     /// The prompt as the upstream rewrote it.
     pub revised_prompt: Option<String>,
-    /// Model, seeds, upstream ids. Null if the engine's details are invalid JSON.
+    /// Model, upstream ids. Null if the engine's details are invalid JSON.
     pub details: Value,
+    /// Of each image, or none.
+    pub seeds: Vec<Option<u64>>,
+    pub usage: Option<Value>,
+    /// An amount and its unit.
+    pub cost: Option<(f64, String)>,
     /// What the user should know about the images.
     pub warnings: Vec<String>,
     /// How many of the warnings are the engine's own, which come first.
@@ -75,8 +81,9 @@ pub struct JobImages {
 }
 
 impl JobImages {
-    /// The details, with the engine's own warnings as `notes`: a case can name both in one pattern.
-    pub(crate) fn details_with_notes(&self) -> Value {
+    /// The details, with the engine's own warnings as `notes`, and with seeds, usage and cost: a case can name all
+    /// in one pattern.
+    pub(crate) fn report(&self) -> Value {
         let mut details = self.details.clone();
         let notes: Vec<&str> = self
             .warnings
@@ -84,8 +91,19 @@ impl JobImages {
             .take(self.engine_warnings)
             .map(String::as_str)
             .collect();
-        if let (Some(fields), false) = (details.as_object_mut(), notes.is_empty()) {
-            fields.insert("notes".to_owned(), notes.into());
+        let seeds: Vec<u64> = self.seeds.iter().copied().flatten().collect();
+        let cost = self.cost.as_ref();
+        let cost = cost.map(|(amount, unit)| json!({"amount": amount, "unit": unit}));
+        let additions = [
+            ("notes", (!notes.is_empty()).then(|| notes.into())),
+            ("seeds", (!seeds.is_empty()).then(|| seeds.into())),
+            ("usage", self.usage.clone()),
+            ("cost", cost),
+        ];
+        if let Some(fields) = details.as_object_mut() {
+            for (name, value) in additions {
+                fields.extend(value.map(|value| (name.to_owned(), value)));
+            }
         }
         details
     }

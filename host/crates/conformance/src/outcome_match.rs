@@ -1,8 +1,7 @@
 //! Comparison of a task's result and reports with the expected ones.
 
 use pinhole_images::Image;
-use pinhole_sandbox::Progress;
-use pinhole_sandbox::contract::Verification;
+use pinhole_sandbox::{EngineReport, Progress};
 use serde_json::{Value, json};
 
 use crate::case::{ExpectedError, ExpectedImage, ExpectedImages, ExpectedOutcome, ExpectedReport};
@@ -66,7 +65,7 @@ impl ExpectedOutcome {
             differences.extend(prefixed("revised_prompt", found));
         }
         if let Some(pattern) = &self.details {
-            let found = run.compare(pattern, &job.details_with_notes(), ObjectMatch::Subset);
+            let found = run.compare(pattern, &job.report(), ObjectMatch::Subset);
             differences.extend(prefixed("details", found));
         }
         if let Some(pattern) = &self.warnings {
@@ -77,7 +76,7 @@ impl ExpectedOutcome {
     }
 }
 
-fn compare_verification(pattern: &Value, found: &Verification, run: &CaseRun) -> Vec<String> {
+fn compare_verification(pattern: &Value, found: &EngineReport, run: &CaseRun) -> Vec<String> {
     if *pattern == Value::Bool(true) {
         return Vec::new();
     }

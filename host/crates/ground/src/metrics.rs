@@ -13,6 +13,10 @@ use crate::memory::ProcessMemory;
 
 const REFUSALS: &str = "pinhole_refusals_total";
 const AUDIT_DROPPED: &str = "pinhole_audit_lines_dropped_total";
+const JOB_COST: &str = "pinhole_job_cost_micros_total";
+const FLAGGED: &str = "pinhole_flagged_images_total";
+/// Units of a cost that are values of a label.
+const COST_UNITS: [&str; 3] = ["USD", "EUR", "credits"];
 const JOBS: &str = "pinhole_jobs_total";
 const JOB_TIME: &str = "pinhole_job_seconds";
 const ENGINE_MEMORY: &str = "pinhole_engine_memory_peak_bytes";
@@ -88,6 +92,14 @@ impl Metrics {
             "Refusals by kind without a line of their own in the audit log"
         );
         describe_counter!(JOBS, "Finished jobs by engine, release and outcome");
+        describe_counter!(
+            JOB_COST,
+            "What upstreams charge for jobs, in millionths of the unit, by engine and unit"
+        );
+        describe_counter!(
+            FLAGGED,
+            "Images that the upstream's safety system marked, by engine"
+        );
         describe_histogram!(JOB_TIME, "Time of finished jobs in seconds, by engine");
         describe_gauge!(
             ENGINE_MEMORY,
@@ -161,6 +173,28 @@ pub fn count_job(binding: &str, release: Release, outcome: &'static str, took: D
     )
     .increment(1);
     histogram!(JOB_TIME, "engine" => binding.to_owned()).record(took.as_secs_f64());
+}
+
+/// Adds what an upstream charges for a job of an existing binding. Units other than those that are known count as
+/// `other`: a label may have few values.
+pub fn count_cost(binding: &str, amount: f64, unit: &str) {
+    let unit = COST_UNITS.iter().find(|known| **known == unit);
+    let unit = unit.copied().unwrap_or("other");
+    // A cast of a float saturates.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a cost is at least 0, and the cast saturates"
+    )]
+    let millionths = (amount * 1e6).round() as u64;
+    counter!(JOB_COST, "engine" => binding.to_owned(), "unit" => unit).increment(millionths);
+}
+
+/// Counts images that an upstream's safety system marked.
+pub fn count_flagged(binding: &str, images: usize) {
+    if images > 0 {
+        counter!(FLAGGED, "engine" => binding.to_owned()).increment(images as u64);
+    }
 }
 
 /// Sets the largest memory of a call of an admitted engine.

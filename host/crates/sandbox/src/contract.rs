@@ -127,6 +127,22 @@ impl Default for Verification {
     }
 }
 
+impl Default for Description {
+    /// No name, settings, upstreams or parameters.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            title: String::new(),
+            version: String::new(),
+            abilities: Abilities::default(),
+            settings: Vec::new(),
+            upstreams: Vec::new(),
+            parameters: Vec::new(),
+            other_parameters: false,
+        }
+    }
+}
+
 impl Default for Abilities {
     /// One image per job, from a prompt; no other ability.
     fn default() -> Self {

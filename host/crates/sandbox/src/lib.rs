@@ -98,7 +98,7 @@ pub use instance::Edit;
 pub use job_context::{JobContext, Progress, Usage};
 pub use limits::Limits;
 pub use network::{FailureSubject, RequestFailure};
-pub use output::{JobOutput, MAX_MODEL_BYTES, OutputImage};
+pub use output::{EngineReport, JobOutput, MAX_MODEL_BYTES, OutputImage};
 pub use parameters::{InvalidParameter, check_parameters};
 pub use pending_approval::PendingApproval;
 pub use queue::MAX_WAITING_PER_SLOT;

@@ -46,6 +46,31 @@ const MAX_PROBLEMS: usize = 50;
 /// Length of a text of an explanation or a verification in bytes; a longer one is cut.
 const MAX_REPORT_TEXT_BYTES: usize = 500;
 
+/// What an engine found out about its settings and its upstream.
+#[derive(Clone, Debug, Default)]
+pub struct EngineReport {
+    /// The upstream's software, its version and its devices.
+    pub server: Option<String>,
+    /// Where the values of a job go.
+    pub rows: Vec<Placement>,
+    /// What the settings do not do, although jobs are possible.
+    pub problems: Vec<String>,
+}
+
+impl EngineReport {
+    /// A verification and an explanation together.
+    #[must_use]
+    pub fn new(verification: Verification, explanation: Explanation) -> Self {
+        let mut problems = explanation.problems;
+        problems.extend(verification.problems);
+        Self {
+            server: verification.server,
+            rows: explanation.rows,
+            problems,
+        }
+    }
+}
+
 /// The result of a job.
 #[derive(Clone, Debug)]
 pub struct JobOutput {

@@ -44,6 +44,15 @@ impl ModelCache {
     }
 }
 
+impl ModelCache {
+    /// The model with this id, if the list is cached. Requests nothing.
+    pub(in crate::jobs) fn known(&self, id: &str) -> Option<Model> {
+        let cached = self.0.try_lock().ok()?;
+        let models = cached.as_ref()?.models.as_ref().ok()?;
+        models.iter().find(|model| model.id == id).cloned()
+    }
+}
+
 impl CachedList {
     fn is_fresh(&self, now: Instant) -> bool {
         let max_age = match self.models {

@@ -360,7 +360,7 @@ fn to_variable(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use pinhole_sandbox::contract::{Abilities, SettingKind};
+    use pinhole_sandbox::contract::SettingKind;
 
     use super::*;
 
@@ -377,11 +377,8 @@ mod tests {
         };
         Description {
             name: "my-engine".to_owned(),
-            title: String::new(),
-            version: String::new(),
-            abilities: Abilities::default(),
             settings: vec![setting],
-            upstreams: Vec::new(),
+            ..Description::default()
         }
     }
 

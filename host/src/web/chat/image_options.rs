@@ -23,6 +23,7 @@ pub(in crate::web) struct ImageOptions {
     negative_prompt: Option<String>,
     steps: Option<u32>,
     seed: Option<u64>,
+    strength: Option<f32>,
     model: Option<String>,
     engine: Option<String>,
     parameters: Option<Map<String, Value>>,
@@ -62,6 +63,7 @@ impl ImageOptions {
             count: self.n,
             steps: self.steps,
             seed: self.seed,
+            strength: self.strength,
             parameters: self.parameters.unwrap_or_default(),
         }
     }

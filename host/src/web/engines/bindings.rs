@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::extract::State;
 use http::StatusCode;
 use pinhole_ground::text::plain;
+use pinhole_sandbox::contract::{IntegerRange, NumberRange, Parameter, ParameterKind};
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::app::App;
@@ -40,6 +42,10 @@ struct UsableBinding {
     title: String,
     version: String,
     abilities: Abilities,
+    /// What a request can set in `parameters`.
+    parameters: Vec<ParameterEntry>,
+    /// It takes other parameters too.
+    other_parameters: bool,
     /// The model of a request that names none. `null` leaves the choice to the engine, as for the size.
     #[schema(required = true)]
     default_model: Option<String>,
@@ -67,6 +73,7 @@ struct Abilities {
     negative_prompt: bool,
     seed: bool,
     steps: bool,
+    strength: bool,
     /// It reports progress.
     progress: bool,
     /// Images that a request may ask for.
@@ -75,6 +82,64 @@ struct Abilities {
     /// Source images of an edit; 0 if it cannot edit.
     #[schema(minimum = 0)]
     max_sources: u32,
+}
+
+/// A value that a request can set for an engine.
+#[derive(Serialize, ToSchema)]
+struct ParameterEntry {
+    /// The field in `parameters`, and in the images API of OpenAI.
+    name: String,
+    /// Label in a form.
+    title: String,
+    description: String,
+    #[serde(flatten)]
+    kind: ParameterType,
+    /// What the engine uses without it.
+    #[schema(required = true, value_type = Option<Value>)]
+    default: Option<Value>,
+    #[schema(required = true)]
+    unit: Option<String>,
+}
+
+/// The type of a parameter.
+#[derive(Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum ParameterType {
+    Text,
+    Integer { min: Option<i64>, max: Option<i64> },
+    Number { min: Option<f64>, max: Option<f64> },
+    Boolean,
+    Choice { choices: Vec<String> },
+}
+
+impl ParameterEntry {
+    fn new(parameter: &Parameter) -> Self {
+        Self {
+            name: parameter.name.clone(),
+            title: parameter.title.clone(),
+            description: parameter.description.clone(),
+            kind: match &parameter.kind {
+                ParameterKind::Text => ParameterType::Text,
+                ParameterKind::Integer(IntegerRange { min, max }) => ParameterType::Integer {
+                    min: *min,
+                    max: *max,
+                },
+                ParameterKind::Number(NumberRange { min, max }) => ParameterType::Number {
+                    min: *min,
+                    max: *max,
+                },
+                ParameterKind::Boolean => ParameterType::Boolean,
+                ParameterKind::Choice(choices) => ParameterType::Choice {
+                    choices: choices.clone(),
+                },
+            },
+            default: parameter
+                .default
+                .as_ref()
+                .and_then(|json| serde_json::from_str(json).ok()),
+            unit: parameter.unit.clone(),
+        }
+    }
 }
 
 impl UsableBinding {
@@ -93,10 +158,17 @@ impl UsableBinding {
                 negative_prompt: abilities.negative_prompt,
                 seed: abilities.seed,
                 steps: abilities.steps,
+                strength: abilities.strength,
                 progress: abilities.progress,
                 max_count: abilities.max_count,
                 max_sources: abilities.max_sources,
             },
+            parameters: description
+                .parameters
+                .iter()
+                .map(ParameterEntry::new)
+                .collect(),
+            other_parameters: description.other_parameters,
             default_model: binding.default_model().map(str::to_owned),
             default_size: binding.default_size().map(str::to_owned),
             is_ready: reason.is_none(),

@@ -37,6 +37,8 @@ pub(super) struct GenerationRequest {
     size: Option<String>,
     #[schema(schema_with = schema::seed)]
     seed: Option<u64>,
+    #[schema(schema_with = schema::strength)]
+    strength: Option<f32>,
     /// Parameters that only this engine knows.
     parameters: Option<Map<String, Value>>,
     /// For engines of OpenAI's API; other engines ignore it.
@@ -71,6 +73,7 @@ impl GenerationRequest {
             count: self.n,
             steps: self.steps,
             seed: self.seed,
+            strength: self.strength,
             parameters: self.parameters.unwrap_or_default(),
         };
         if !engine.abilities.negative_prompt {

@@ -52,6 +52,17 @@ pub(in crate::web) fn size() -> Object {
         .build()
 }
 
+/// How far an edit may differ from its first source.
+pub(in crate::web) fn strength() -> Object {
+    nullable(Type::Number)
+        .minimum(Some(0.0))
+        .maximum(Some(1.0))
+        .description(Some(
+            "How far an edit may differ from its first image, for engines that support it.",
+        ))
+        .build()
+}
+
 /// Inference steps of an API that ignores them if the engine does not support them.
 pub(in crate::web) fn optional_steps() -> Object {
     let description =

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use http::StatusCode;
-use pinhole_sandbox::contract::{ErrorKind, Placement, Verification};
+use pinhole_sandbox::EngineReport;
+use pinhole_sandbox::contract::{ErrorKind, Placement};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -198,7 +199,7 @@ pub(super) async fn describe_verification(
 
 /// The engine's own reason, followed by Open WebUI's text if the URL may be the cause.
 fn respond(
-    outcome: Result<Verification, Error>,
+    outcome: Result<EngineReport, Error>,
     text_of_url: &str,
 ) -> Result<Json<bool>, ApiError> {
     let Err(error) = outcome else {
@@ -225,7 +226,7 @@ fn failure(error: Error, to_response: impl FnOnce(&Error) -> ApiError) -> ApiErr
 }
 
 fn may_be_url(error: &Error) -> bool {
-    let is_of_url = matches!(error, Error::Invalid { field: "url", .. });
+    let is_of_url = matches!(error, Error::Invalid { field, .. } if field == "url");
     let kind = error.kind();
     is_of_url
         || matches!(

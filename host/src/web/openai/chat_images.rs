@@ -327,7 +327,7 @@ fn add_warnings(body: &mut Value, outcome: &JobOutcome) {
 }
 
 fn usage(outcome: &JobOutcome) -> Value {
-    let properties = ImageProperties::from_details(&outcome.completed.details);
+    let properties = ImageProperties::new(&outcome.completed);
     properties.usage.unwrap_or_default().to_chat_json()
 }
 

@@ -15,7 +15,7 @@ use crate::web::json_body::json_value;
 const MAX_NAME_BYTES: usize = 60;
 
 /// The fields of an `ImageRequest`.
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 20] = [
     "background",
     "engine",
     "input_fidelity",
@@ -34,6 +34,7 @@ const KNOWN: [&str; 19] = [
     "size",
     "steps",
     "stream",
+    "strength",
     "style",
 ];
 /// Fields that change no image. They are neither stored nor passed on.
@@ -80,7 +81,7 @@ impl ImageFields {
     fn convert(mut self, route: Route) -> Result<Map<String, Value>, ApiError> {
         self.0
             .retain(|name, value| !value.is_null() || KNOWN.contains(&name.as_str()));
-        self.check_names(route)?;
+        self.move_parameters(route)?;
         for (alias, name) in ALIASES {
             if let Some(value) = self.0.remove(alias) {
                 self.set(alias, name, value)?;
@@ -94,17 +95,46 @@ impl ImageFields {
         Ok(self.0)
     }
 
-    fn check_names(&self, route: Route) -> Result<(), ApiError> {
+    /// Moves the fields that this API does not know to the parameters: the engine declares which of them it takes,
+    /// and each other one is refused by name.
+    fn move_parameters(&mut self, route: Route) -> Result<(), ApiError> {
         let is_known = |name: &str| {
             KNOWN.contains(&name)
                 || WITHOUT_EFFECT.contains(&name)
                 || ALIASES.iter().any(|(alias, _)| *alias == name)
                 || ["aspect_ratio", "height", "width"].contains(&name)
         };
-        match self.0.keys().find(|name| !is_known(name)) {
-            Some(name) => Err(unknown_field(name, route)),
-            None => Ok(()),
+        let others: Vec<String> = self.0.keys().filter(|it| !is_known(it)).cloned().collect();
+        if others.is_empty() {
+            return Ok(());
         }
+        if let Some(name) = others.iter().find(|name| is_image_field(name)) {
+            return Err(image_field(name, route));
+        }
+        let mut parameters = match self.0.remove("parameters") {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(parameters)) => parameters,
+            // Its type is refused with the request.
+            Some(other) => {
+                self.0.insert("parameters".to_owned(), other);
+                return Ok(());
+            }
+        };
+        for name in others {
+            let Some(value) = self.0.remove(&name) else {
+                continue;
+            };
+            if parameters.get(&name).is_some_and(|it| *it != value) {
+                let shown = plain(&name, MAX_NAME_BYTES);
+                let message =
+                    format!("{shown} contradicts parameters.{shown}: leave one of them out");
+                return Err(ApiError::invalid(&shown, message));
+            }
+            parameters.insert(name, value);
+        }
+        self.0
+            .insert("parameters".to_owned(), Value::Object(parameters));
+        Ok(())
     }
 
     /// Converts `width` and `height` to a size.
@@ -143,18 +173,18 @@ impl ImageFields {
     }
 }
 
-fn unknown_field(name: &str, route: Route) -> ApiError {
+fn is_image_field(name: &str) -> bool {
+    IMAGE_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && name != "image_cfg_scale"
+}
+
+fn image_field(name: &str, route: Route) -> ApiError {
     let shown = plain(name, MAX_NAME_BYTES);
-    let is_image = IMAGE_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     let message = match route {
-        Route::Generations if is_image => format!(
+        Route::Generations => format!(
             "{shown} is not supported: a generation has no source images, send them to /v1/images/edits"
         ),
-        Route::Edits if is_image => format!(
+        Route::Edits => format!(
             "{shown} is not supported: send the source images as images or image, and the mask as mask"
-        ),
-        _ => format!(
-            "unknown field {shown}: leave it out, or put an option of the engine into parameters"
         ),
     };
     ApiError::invalid(&shown, message)
@@ -214,6 +244,9 @@ mod tests {
         let sides = json!({"width": 640, "height": "480", "size": "auto"});
         check(sides, json!({"size": "640x480"}));
         check(json!({"aspect_ratio": "16:9"}), json!({"size": "1280x720"}));
+        let own = json!({"cfg_scale": 7, "parameters": {"tiling": true}, "n": 1});
+        let moved = json!({"n": 1, "parameters": {"cfg_scale": 7, "tiling": true}});
+        check(own, moved);
         let without_effect = json!({"user": "u", "metadata": {"a": 1}, "image": null});
         check(without_effect, json!({"user": "u", "metadata": {"a": 1}}));
     }
@@ -243,12 +276,11 @@ mod tests {
             "as images",
         );
         check(
-            json!({"cfg_scale": 7}),
+            json!({"cfg_scale": 7, "parameters": {"cfg_scale": 8}}),
             generation,
             "cfg_scale",
-            "parameters",
+            "contradicts parameters.cfg_scale",
         );
-        check(json!({"Size": "1x1"}), generation, "Size", "unknown field");
         check(json!({"width": 8}), generation, "width", "needs a height");
         check(
             json!({"width": 0, "height": 8}),

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use pinhole_sandbox::contract::Description;
+use pinhole_sandbox::contract::{Description, ParameterKind};
 
 use crate::jobs::JobRequest;
 use crate::web::error::ApiError;
@@ -42,6 +42,8 @@ pub(super) struct ImageRequest {
     steps: Option<u32>,
     #[schema(schema_with = schema::seed)]
     seed: Option<u64>,
+    #[schema(schema_with = schema::strength)]
+    strength: Option<f32>,
     // The engine validates the values of the following.
     #[schema(value_type = Option<String>)]
     background: Option<Value>,
@@ -57,7 +59,7 @@ pub(super) struct ImageRequest {
     quality: Option<Value>,
     #[schema(value_type = Option<String>)]
     style: Option<Value>,
-    /// Not part of OpenAI's API: parameters of the engine, which refuses those that it does not know.
+    /// Not part of OpenAI's API: parameters of the engine, each also as a field of its own. Unknown ones are refused.
     parameters: Option<Map<String, Value>>,
 }
 
@@ -144,9 +146,31 @@ impl ImageRequest {
             count: self.n,
             steps: self.steps,
             seed: self.seed,
-            parameters,
+            strength: self.strength,
+            parameters: typed_parameters(parameters, engine),
         }
     }
+}
+
+/// Forms have only texts: converts those of parameters that the engine declares with another type.
+fn typed_parameters(
+    mut parameters: Map<String, Value>,
+    engine: &Description,
+) -> Map<String, Value> {
+    for declared in &engine.parameters {
+        let is_text = matches!(
+            declared.kind,
+            ParameterKind::Text | ParameterKind::Choice(_)
+        );
+        if !is_text
+            && let Some(value) = parameters.get_mut(&declared.name)
+            && let Value::String(text) = &*value
+            && let Ok(typed @ (Value::Number(_) | Value::Bool(_))) = serde_json::from_str(text)
+        {
+            *value = typed;
+        }
+    }
+    parameters
 }
 
 impl ImageRequest {

@@ -53,14 +53,13 @@ fn completed_events(
     completed: CompletedJob,
     name: &'static str,
 ) -> Result<Vec<StreamEvent>, ApiError> {
+    let properties = ImageProperties::new(&completed);
     let CompletedJob {
         images,
         revised_prompt,
-        details,
         warnings,
         ..
     } = completed;
-    let properties = ImageProperties::from_details(&details);
     let last = images.len().saturating_sub(1);
     let mut events = Vec::new();
     for (index, image) in images.into_iter().enumerate() {

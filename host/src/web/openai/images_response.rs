@@ -2,7 +2,6 @@
 
 use axum::response::Response;
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use pinhole_ground::text::is_plain;
@@ -11,7 +10,7 @@ use pinhole_images::Image;
 use super::image_json::{ImageJson, ImageMarker};
 use super::usage::Usage;
 use crate::files::link::FileLinks;
-use crate::jobs::CompletedJob;
+use crate::jobs::{CompletedJob, ImageDetails};
 use crate::store::{FileRow, now};
 use crate::web::error::ApiError;
 
@@ -39,6 +38,10 @@ pub(super) struct ImagesResponse {
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Usage>,
+    /// Not part of OpenAI's API: what the upstream charges, if it says so.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<CostEntry>,
     /// Not part of OpenAI's API: in what the images differ from the request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -58,6 +61,22 @@ struct ImageEntry {
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     revised_prompt: Option<String>,
+    /// Not part of OpenAI's API: makes the same image again, if the engine says it.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+    /// Not part of OpenAI's API: true if the upstream's safety system marked the image.
+    #[schema(required = false)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    flagged: bool,
+}
+
+/// What the upstream charges.
+#[derive(Serialize, ToSchema)]
+struct CostEntry {
+    amount: f64,
+    /// A currency such as `USD`, or the upstream's own unit.
+    unit: String,
 }
 
 /// Properties of the images that the engine reports.
@@ -71,7 +90,7 @@ pub(super) struct ImageProperties {
 
 impl ImagesResponse {
     fn new(completed: &CompletedJob, data: Vec<ImageEntry>) -> Self {
-        let properties = ImageProperties::from_details(&completed.details);
+        let properties = ImageProperties::new(completed);
         Self {
             created: now(),
             data,
@@ -80,23 +99,40 @@ impl ImagesResponse {
             quality: properties.quality,
             size: properties.size,
             usage: properties.usage,
+            cost: completed.cost.as_ref().map(|cost| CostEntry {
+                amount: cost.amount,
+                unit: cost.unit.clone(),
+            }),
             warnings: completed.warnings.clone(),
         }
     }
 }
 
+impl ImageEntry {
+    /// Without the image itself.
+    fn new(completed: &CompletedJob, details: &ImageDetails) -> Self {
+        Self {
+            b64_json: None,
+            url: None,
+            revised_prompt: completed.revised_prompt.clone(),
+            seed: details.seed,
+            flagged: details.flagged,
+        }
+    }
+}
+
 impl ImageProperties {
-    /// Reads the properties from an engine's details.
-    pub(super) fn from_details(details: &Value) -> Self {
+    /// The properties that the engine of this job reports.
+    pub(super) fn new(completed: &CompletedJob) -> Self {
         let property = |name: &str| {
-            let text = details.get(name)?.as_str()?;
+            let text = completed.details.get(name)?.as_str()?;
             is_plain(text, MAX_PROPERTY_BYTES).then(|| text.to_owned())
         };
         Self {
             background: property("background"),
             quality: property("quality"),
             size: property("size"),
-            usage: details.get("usage").map(Usage::from_json),
+            usage: completed.usage.as_ref().map(Usage::from_json),
         }
     }
 }
@@ -104,12 +140,11 @@ impl ImageProperties {
 /// The images in base64.
 pub(super) fn base64_response(completed: &CompletedJob) -> Result<Response, ApiError> {
     let marker = ImageMarker::new();
-    let entry = ImageEntry {
+    let entry = |details: &ImageDetails| ImageEntry {
         b64_json: Some(marker.clone()),
-        url: None,
-        revised_prompt: completed.revised_prompt.clone(),
+        ..ImageEntry::new(completed, details)
     };
-    let data = completed.images.iter().map(|_| entry.clone()).collect();
+    let data = completed.image_details.iter().map(entry).collect();
     let response = ImagesResponse {
         output_format: completed.images.first().and_then(output_format),
         ..ImagesResponse::new(completed, data)
@@ -124,12 +159,12 @@ pub(super) fn url_response(
     files: &[FileRow],
     links: &FileLinks,
 ) -> ImagesResponse {
-    let entry = |file: &FileRow| ImageEntry {
-        b64_json: None,
+    let entry = |(file, details): (&FileRow, &ImageDetails)| ImageEntry {
         url: Some(links.url(file)),
-        revised_prompt: completed.revised_prompt.clone(),
+        ..ImageEntry::new(completed, details)
     };
-    ImagesResponse::new(completed, files.iter().map(entry).collect())
+    let data = files.iter().zip(&completed.image_details).map(entry);
+    ImagesResponse::new(completed, data.collect())
 }
 
 /// OpenAI's name of an image's format; `None` if it has no name for it.

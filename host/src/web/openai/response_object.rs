@@ -126,7 +126,7 @@ impl ResponseObject {
     /// One item for each image.
     fn items(&self, outcome: &JobOutcome, marker: &ImageMarker) -> Vec<Value> {
         let completed = &outcome.completed;
-        let properties = ImageProperties::from_details(&completed.details);
+        let properties = ImageProperties::new(completed);
         let images = completed.images.iter().enumerate();
         images
             .map(|(index, image)| {
@@ -161,7 +161,7 @@ impl<'a> State<'a> {
     }
 
     fn completed(output: Vec<Value>, outcome: &'a JobOutcome) -> Self {
-        let properties = ImageProperties::from_details(&outcome.completed.details);
+        let properties = ImageProperties::new(&outcome.completed);
         Self {
             status: "completed",
             output,

@@ -20,6 +20,7 @@ pub(super) fn full_job() -> Job {
         count: 2,
         steps: Some(4),
         seed: Some(42),
+        strength: None,
         parameters: "{}".into(),
     }
 }

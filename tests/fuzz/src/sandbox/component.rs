@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use pinhole_ground::audit::AuditLog;
 use pinhole_images::Decoder;
-use pinhole_sandbox::contract::ImageEnginePre;
 use pinhole_sandbox::internals::{
-    CallSetup, LastComputing, Sandbox, State, check_description, check_kind, check_world, describe,
+    CallSetup, LastComputing, Pre, Sandbox, State, check_description, check_kind, check_world,
+    describe,
 };
 use pinhole_sandbox::{Compiler, JobContext, Limits, Options};
 use tokio::runtime::{Builder, Runtime};
@@ -140,7 +140,7 @@ async fn call_export(
 
 /// Describes a component of our world as admission does.
 async fn check_describe(sandbox: &Arc<Sandbox>, pre: InstancePre<State>) {
-    let Ok(engine_pre) = ImageEnginePre::new(pre) else {
+    let Ok(engine_pre) = Pre::new(pre) else {
         return;
     };
     match describe(sandbox, "fuzz.wasm", &Arc::new(engine_pre)).await {

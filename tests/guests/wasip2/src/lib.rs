@@ -43,8 +43,7 @@ impl Engine for Wasip2 {
             title: "WASI 0.2".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             abilities: Abilities::default(),
-            settings: Vec::new(),
-            upstreams: Vec::new(),
+            ..Description::default()
         }
     }
 

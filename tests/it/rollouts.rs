@@ -1,7 +1,9 @@
 //! New versions of an engine in a running server: installed, watched, rolled back, and taken from the directory.
 
+mod crash_points;
 mod crashes;
 mod directory;
+mod failures;
 mod refusals;
 
 use std::collections::BTreeSet;

@@ -5,6 +5,7 @@ mod crashes;
 mod directory;
 mod failures;
 mod refusals;
+mod removal;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

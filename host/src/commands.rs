@@ -11,6 +11,7 @@ mod engine_control;
 mod engine_encode;
 mod engine_grant;
 mod engine_list;
+mod engine_log;
 mod engine_models;
 mod engine_new;
 mod engine_show;

@@ -190,6 +190,7 @@ impl GuardBench {
             headers: HeaderMap::from_iter([(ACCEPT, json.clone())]),
             content_type: Some(json),
             body,
+            ..Request::default()
         };
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         let mut response = self

@@ -142,6 +142,7 @@ async fn new_engine_is_granted_declared_rights() {
             "api with authorization: Bearer from api-key",
             "api GET /allowed/",
             "api POST /orders",
+            "api also at localhost",
             "secret api-key from HOSTILE_API_KEY",
             "setting base-url from HOSTILE_BASE_URL",
             "setting note from HOSTILE_NOTE",

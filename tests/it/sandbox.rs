@@ -3,6 +3,7 @@
 
 mod cancellation;
 mod core_modules;
+mod followed_urls;
 mod image_urls;
 mod limits;
 mod log;

@@ -311,6 +311,7 @@ async fn send(
         headers: HeaderMap::from_iter([(ACCEPT, accept)]),
         content_type: Some(HeaderValue::from_static("application/json")),
         body: Bytes::from(body.to_string()),
+        ..Request::default()
     };
     let Connection {
         destination,

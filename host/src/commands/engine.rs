@@ -7,14 +7,16 @@ use clap::{Subcommand, ValueEnum};
 use pinhole::config::{Config, Strategy};
 use pinhole::releases::Install;
 use pinhole_conformance::CapturedLog;
+use pinhole_sandbox::LogLevel;
 
 use super::control_client::CommandError;
-use super::engine_changes::{self, Change};
+use super::engine_changes;
+use super::engine_control::Change;
 use super::engine_encode::{self, EngineEncode};
 use super::engine_grant::{self, EngineGrant};
 use super::engine_new::{self, EngineNew};
 use super::engine_test::{self, EngineTest};
-use super::{engine_list, engine_models, engine_show, engine_verify};
+use super::{engine_list, engine_log, engine_models, engine_show, engine_verify};
 
 #[derive(Subcommand)]
 pub(crate) enum EngineCommand {
@@ -37,6 +39,20 @@ pub(crate) enum EngineCommand {
         /// Name of the engine
         engine: String,
         /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the last lines that an engine has logged in the running server
+    Log {
+        /// Name of the engine
+        engine: String,
+        /// Continue with new lines
+        #[arg(long)]
+        follow: bool,
+        /// Least level of the lines
+        #[arg(long, value_name = "LEVEL", default_value = "debug")]
+        level: LevelName,
+        /// Print each line as a JSON object
         #[arg(long)]
         json: bool,
     },
@@ -94,6 +110,9 @@ pub(crate) enum EngineCommand {
         /// Stop it also if a setting needs it
         #[arg(long)]
         force: bool,
+        /// Stop its running jobs too, and wait until they have ended
+        #[arg(long)]
+        now: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -141,6 +160,26 @@ pub(crate) struct Target {
     json: bool,
 }
 
+/// How important a line of a log is.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum LevelName {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+impl From<LevelName> for LogLevel {
+    fn from(name: LevelName) -> Self {
+        match name {
+            LevelName::Debug => Self::Debug,
+            LevelName::Info => Self::Info,
+            LevelName::Warn => Self::Warn,
+            LevelName::Error => Self::Error,
+        }
+    }
+}
+
 /// How a version replaces another one.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum StrategyName {
@@ -181,6 +220,12 @@ pub(crate) async fn run(config: &Config, command: EngineCommand, lines: Captured
         EngineCommand::History { engine, json } => {
             engine_show::history(config, &engine, json).await
         }
+        EngineCommand::Log {
+            engine,
+            follow,
+            level,
+            json,
+        } => engine_log::log(config, &engine, level.into(), follow, json).await,
         EngineCommand::Grant(arguments) => engine_grant::grant(config, arguments).await,
         EngineCommand::Install {
             file,
@@ -221,9 +266,13 @@ pub(crate) async fn run(config: &Config, command: EngineCommand, lines: Captured
         EngineCommand::Remove {
             engine,
             force,
+            now,
             json,
         } => {
-            let change = Change::Remove { is_forced: force };
+            let change = Change::Remove {
+                is_forced: force,
+                is_now: now,
+            };
             engine_changes::change(config, &engine, change, json).await
         }
     };

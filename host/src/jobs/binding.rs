@@ -342,7 +342,7 @@ impl Resolver<'_> {
         }
         Ok(ResolvedSettings {
             image_hosts: self.image_hosts.clone(),
-            redactor: Arc::new(settings.redactor()),
+            redactor: Arc::new(settings.redactor(grant::live_secrets(&upstreams))),
             settings,
             upstreams,
             problem,

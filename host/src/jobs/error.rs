@@ -247,7 +247,7 @@ fn remedy(
         EngineError::Engine {
             failure: Some(failure),
             ..
-        } if failure.subject == FailureSubject::ImageUrl => return None,
+        } if failure.subject == FailureSubject::Url => return None,
         EngineError::Engine { error, failure } => {
             let is_of_request = |it: &RequestFailure| it.subject == FailureSubject::Request;
             (error.kind, failure.as_deref().is_some_and(is_of_request))

@@ -148,7 +148,7 @@ impl Jobs {
             .map_err(|refusal| refusal.to_string())?;
         Ok(ResolvedSettings {
             image_hosts: current.image_hosts,
-            redactor: Arc::new(settings.redactor()),
+            redactor: Arc::new(settings.redactor(grant::live_secrets(&upstreams))),
             settings,
             upstreams: Arc::new(upstreams),
             problem: None,

@@ -155,6 +155,14 @@ pub const ATTACKS: &[Attack] = &[
         "the contract has no function that takes a URL",
     ),
     attack(
+        "N26",
+        "a URL in a response that leads a request and its key to another host",
+    ),
+    attack(
+        "N27",
+        "a URL in a response that triggers a request outside the grant",
+    ),
+    attack(
         "N30",
         "paths whose characters a server reads as dots and slashes: overlong UTF-8, full width",
     ),
@@ -173,6 +181,7 @@ pub const ATTACKS: &[Attack] = &[
     attack("H10", "certificates that do not belong to the upstream"),
     attack("H11", "JSON that is too deep, too wide or too long"),
     attack("H12", "busy responses that request a delay of years"),
+    attack("H13", "a credential in the body that the guest sets"),
     attack("S1", "an engine searches all its inputs for the key"),
     attack(
         "S2",

@@ -46,6 +46,13 @@ pub(crate) const CASES: &[AttackCase] = &[
     .guarded_by(&[Guard::KeyHeaders, Guard::OwnHeaders])
     .audited_as(RefusalKind::Request),
     AttackCase::new(
+        "H3-signature-headers",
+        "an engine does not forge a part of the signature of its requests",
+        |target| Box::pin(request::signature_headers(target)),
+    )
+    .guarded_by(&[Guard::KeyHeaders])
+    .audited_as(RefusalKind::Request),
+    AttackCase::new(
         "H4-many-headers",
         "a request has a limited number of headers",
         |target| Box::pin(request::require_refused(target, "headers 33 1")),
@@ -198,6 +205,13 @@ pub(crate) const CASES: &[AttackCase] = &[
         |target| Box::pin(slow::retry_delay(target)),
     )
     .guarded_by(&[Guard::RetryAfter]),
+    AttackCase::new(
+        "H13-credential-field",
+        "an engine does not replace the key in its JSON bodies or hide it from some parsers",
+        |target| Box::pin(request::credential_field(target)),
+    )
+    .guarded_by(&[Guard::KeyFields])
+    .audited_as(RefusalKind::Request),
 ];
 
 /// Fails unless the engine cannot use a response of these steps.

@@ -1,5 +1,6 @@
 //! N: the destination of a connection.
 
+mod follow;
 mod host_spelling;
 mod image_url;
 mod ip_address;
@@ -288,6 +289,40 @@ pub(crate) const CASES: &[AttackCase] = &[
     )
     .guarded_by(&[Guard::SecretUrl])
     .audited_as(RefusalKind::Secret),
+    AttackCase::new(
+        "N26-host-without-right",
+        "a URL in a response does not send a request with the key to a host without a right",
+        |target| Box::pin(follow::host_without_right(target)),
+    )
+    .guarded_by(&[Guard::FollowHosts])
+    .audited_as(RefusalKind::Grant),
+    AttackCase::new(
+        "N26-other-spellings",
+        "a URL in a response whose host or path has another spelling is not followed",
+        |target| Box::pin(follow::other_spellings(target)),
+    )
+    .audited_as(RefusalKind::Address),
+    AttackCase::new(
+        "N26-private-address",
+        "a granted host of a URL in a response is not reached at a private IP address",
+        |target| Box::pin(follow::private_address(target)),
+    )
+    .guarded_by(&[Guard::PrivateAddress])
+    .audited_as(RefusalKind::Address),
+    AttackCase::new(
+        "N26-key-in-url",
+        "a URL in a response that contains the key is not followed",
+        |target| Box::pin(follow::key_in_url(target)),
+    )
+    .guarded_by(&[Guard::SecretUrl])
+    .audited_as(RefusalKind::Secret),
+    AttackCase::new(
+        "N27-outside-grant",
+        "a URL in a response triggers no request that the engine could not send itself",
+        |target| Box::pin(follow::outside_grant(target)),
+    )
+    .guarded_by(&[Guard::GrantedRequests])
+    .audited_as(RefusalKind::Grant),
     AttackCase::new(
         "N30-overlong",
         "a path does not leave the granted one through overlong or invalid UTF-8",

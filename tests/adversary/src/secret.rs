@@ -278,6 +278,13 @@ pub(crate) const CASES: &[AttackCase] = &[
         credential::key_in_query
     )
     .audited_by(RefusalKind::Secret, &[Guard::SecretText]),
+    reflected!(
+        "S14-google-token",
+        "an engine cannot read the token that the host requests with a service account",
+        &[Guard::SecretPlain],
+        credential::google_token
+    )
+    .audited_by(RefusalKind::Secret, &[Guard::SecretText]),
     AttackCase::new(
         "S14-header-injection",
         "the name or value of an operator's header adds no other header and replaces none of the server's",

@@ -15,11 +15,12 @@ fn program_with_change(word: &str) -> Program {
     program
 }
 
-const ALL: [&str; 10] = [
+const ALL: [&str; 11] = [
     "= api at base-url",
     "= api with authorization: Bearer from api-key",
     "= api GET /allowed/",
     "= api POST /orders",
+    "= api also at localhost",
     "= secret api-key from HOSTILE_API_KEY",
     "= setting base-url from HOSTILE_BASE_URL",
     "= setting note from HOSTILE_NOTE",

@@ -1,4 +1,4 @@
-//! The bodies of a guest's requests, URLs that it follows, and what it stores with its job.
+//! The bodies of a guest's requests, and what it stores with its job.
 
 use pinhole_sandbox::JobMemory;
 
@@ -62,54 +62,6 @@ async fn content_type_cannot_break_the_request() {
         assert_eq!((kind, message), expected, "{media_type:?}");
     }
     assert!(fixture.upstream.requests().is_empty());
-}
-
-/// An upstream that names this URL. `{origin}` is its own origin.
-async fn following_fixture(url: &'static str) -> SandboxFixture {
-    let upstream = FakeUpstream::start(move |request: RecordedRequest| {
-        let origin = format!("http://{}", request.header("host"));
-        let url = url.replace("{origin}", &origin);
-        async move { FakeResponse::json(200, &json!({ "url": url })) }
-    })
-    .await;
-    SandboxFixture::with(upstream, &[]).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn url_below_the_base_url_is_followed_with_the_credential() {
-    let fixture = following_fixture("{origin}/base/allowed/state?id=a%20b").await;
-    assert_eq!(reported(&fixture, "follow GET").await, was_sent(200));
-    let requests = fixture.upstream.requests();
-    assert_eq!(requests[1].line(), "GET /base/allowed/state?id=a%20b");
-    let key = format!("Bearer {KEY}");
-    assert_eq!(requests[1].header("authorization"), key);
-
-    // The method needs a right of its own.
-    let (kind, message) = reported(&fixture, "follow POST").await;
-    assert_eq!(
-        (kind, message.as_str()),
-        (ErrorKind::Forbidden, "not granted")
-    );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn other_urls_are_not_followed() {
-    for url in [
-        "{origin}/allowed/state",
-        "{origin}/base/other",
-        "{origin}/baseevil/allowed/x",
-        "{origin}/base/allowed/../other",
-        "{origin}/base/allowed/%2e%2e/other",
-        "https://a-red-fox.invalid/base/allowed/x",
-        "ftp://127.0.0.1/base/allowed/x",
-        "file:///etc/passwd",
-        "not a url at all",
-    ] {
-        let fixture = following_fixture(url).await;
-        let (kind, message) = reported(&fixture, "follow GET").await;
-        assert_eq!(kind, ErrorKind::Forbidden, "{url}: {message}");
-        assert_eq!(fixture.upstream.requests().len(), 1, "{url}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,22 +1,24 @@
 //! The factory of destinations.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ::url::Position;
-use http::HeaderValue;
+use ::url::Url;
 use pinhole_ground::guard::Refusal;
 use rustls::ClientConfig;
 
 use crate::address_policy::AddressPolicy;
 use crate::client::GuardedClient;
 use crate::connector::Connector;
-use crate::credential::Credential;
+use crate::credential::{Credential, GOOGLE_TOKEN_URL, ServiceAccount};
 use crate::destination::{BaseUrl, Destination};
 use crate::error::add_private_remedy;
+use crate::follow::{OtherHosts, host_header};
 use crate::http_client::HttpClient;
+use crate::image_host::is_same_origin;
 use crate::ip::Nat64;
 use crate::tls::{Tls, system_client_config};
+use crate::token_source::TokenSource;
 use crate::url::parse_base;
 
 /// Time that a response may pause between two chunks, unless a setting changes it.
@@ -86,11 +88,21 @@ impl Egress {
         } else {
             client.clone()
         };
-        let host = &url[Position::BeforeHost..Position::AfterPort];
-        let host = HeaderValue::from_str(host).map_err(|error| error.to_string())?;
+        let other_tls = tls.without_certificate().client_config(&self.tls)?;
+        let other_hosts = OtherHosts {
+            tls: Arc::new(other_tls),
+            policy: self.public.policy.clone(),
+            clients: Mutex::default(),
+        };
+        let tokens = match credential.service_account() {
+            Some(account) => Some(self.token_source(account, &url, base_url, tls)?),
+            None => None,
+        };
         Ok(Destination {
+            host: host_header(&url)?,
             base: url,
-            host,
+            other_hosts,
+            tokens,
             remedy,
             own_images,
             public_images: self.public.clone(),
@@ -99,6 +111,35 @@ impl Egress {
             client,
             silence: self.silence,
         })
+    }
+
+    /// Opens the destination of a service account's requests for tokens: Google's, or a URL at the host and port of the
+    /// base URL if an administrator set that one.
+    fn token_source(
+        &self,
+        account: &Arc<ServiceAccount>,
+        base: &Url,
+        base_url: BaseUrl<'_>,
+        tls: &Tls,
+    ) -> Result<TokenSource, Refusal> {
+        let token_url = &account.token_url;
+        let is_own = base_url.allows_private && is_same_origin(base, token_url);
+        if token_url.as_str() != GOOGLE_TOKEN_URL && !is_own {
+            let origin = token_url.origin().ascii_serialization();
+            return Err(format!(
+                "the service account's key has a token_uri at {origin}: only {GOOGLE_TOKEN_URL} can be used, or a \
+                 URL at the host of the base URL that is set"
+            )
+            .into());
+        }
+        let endpoint = BaseUrl {
+            url: &token_url.origin().ascii_serialization(),
+            allows_private: is_own,
+            setting: base_url.setting,
+        };
+        let own_tls = if is_own { tls } else { &Tls::default() };
+        let endpoint = self.destination(endpoint, Credential::default(), own_tls)?;
+        Ok(TokenSource::new(account.clone(), endpoint))
     }
 }
 

@@ -14,6 +14,7 @@
 //!   to the base URL and never follow a redirect.
 //! - [`Destination::get_image`] requests an image at a URL that the upstream returned. It sends no credential,
 //!   and returns a redirect, so that its target is checked like the first URL.
+//! - [`Destination::follow_target`] decides where a request goes whose URL the upstream returned.
 //! - A URL in non-canonical spelling is refused and never repaired ([`url`]), so that all parsers agree
 //!   on host and port.
 //! - The address policy is the clients' DNS resolver: a host name is resolved once, all its IP addresses
@@ -26,7 +27,8 @@
 //!
 //! - Every HTTP request passes `client::exchange`, every WebSocket passes [`Destination::connect`], and
 //!   both use the address policy of their destination.
-//! - A credential goes only to the scheme, host and port of its destination's base URL.
+//! - A credential goes only to the scheme, host and port of its destination's base URL, and with
+//!   [`Destination::follow_target`] to further hosts that are granted for it.
 //! - An error's text is for the operator. It names hosts, never secrets.
 //!
 //! # What it does not cover
@@ -44,6 +46,7 @@ mod credential;
 mod destination;
 mod egress;
 mod error;
+mod follow;
 pub mod headers;
 mod http_client;
 mod image_host;
@@ -51,18 +54,25 @@ mod image_request;
 pub mod ip;
 mod redactor;
 mod response;
+#[cfg(test)]
+mod test_upstream;
 mod tls;
+mod token_source;
 pub mod url;
 mod web_socket;
 
 pub use ::url::Url;
-pub use credential::{Credential, check_parameter_name, parse_header_name};
+pub use credential::{
+    AwsKey, Credential, check_aws_name, check_body_pointer, check_parameter_name, check_scope,
+    parse_header_name, service_account_secrets,
+};
 pub use destination::{BaseUrl, Destination, Request};
 pub use egress::{DEFAULT_SILENCE, Egress};
 pub use error::Error;
+pub use follow::{FollowTarget, OtherHost};
 pub use image_host::{ImageHost, ImageSource};
 pub use image_request::{ImageRoute, redirect_target};
-pub use redactor::Redactor;
+pub use redactor::{LiveSecrets, Redactor};
 pub use response::Response;
 pub use tls::Tls;
 pub use web_socket::{Message, WebSocket};

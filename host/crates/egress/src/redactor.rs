@@ -11,6 +11,7 @@
 
 mod decoded_text;
 mod json;
+mod live_secrets;
 mod windows;
 
 use std::borrow::Cow;
@@ -19,6 +20,7 @@ use std::ops::Range;
 use pinhole_ground::guard::Guard;
 
 use decoded_text::{DecodedText, REACH_BYTES, find_escapes};
+pub use live_secrets::LiveSecrets;
 use windows::Windows;
 
 /// Consecutive bytes of a secret that must not remain. A shorter secret is searched as a whole.
@@ -33,7 +35,7 @@ const MAX_ROUNDS: usize = 8;
 /// Replaces each byte of a secret.
 const MASK: u8 = b'*';
 
-/// Finds the secrets of one binding. It is immutable, and fast on a text without secrets.
+/// Finds the secrets of one binding. It is immutable except for its live secrets, and fast on a text without secrets.
 ///
 /// A secret that is an ordinary word removes this word from every response, including names of JSON
 /// fields. Keys should be random.
@@ -43,6 +45,8 @@ pub struct Redactor {
     windows: Vec<Windows>,
     /// A window can be part of a number.
     is_numeric: bool,
+    /// Secrets that change while the server runs.
+    live: Vec<LiveSecrets>,
 }
 
 impl std::fmt::Debug for Redactor {
@@ -103,13 +107,21 @@ impl Redactor {
         Self {
             windows,
             is_numeric,
+            live: Vec::new(),
         }
+    }
+
+    /// Searches for these secrets too: those that each list has at the time of a search.
+    #[must_use]
+    pub fn with_live(mut self, secrets: impl IntoIterator<Item = LiveSecrets>) -> Self {
+        self.live.extend(secrets);
+        self
     }
 
     /// True if there is no secret to search for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.windows.is_empty()
+        self.windows.is_empty() && self.live.iter().all(LiveSecrets::is_empty)
     }
 
     /// Do the bytes contain a secret, or eight bytes of one?
@@ -171,7 +183,7 @@ impl Redactor {
     /// The ranges of all windows, in every encoding.
     fn find_matches(&self, bytes: &[u8]) -> Vec<Range<usize>> {
         let mut matches = Vec::new();
-        if self.windows.is_empty() {
+        if self.is_empty() {
             return matches;
         }
         self.search(bytes, &mut |range| matches.push(range));
@@ -189,6 +201,9 @@ impl Redactor {
 
     /// Searches plain bytes, hexadecimal digits and base64.
     fn search(&self, bytes: &[u8], on_match: &mut impl FnMut(Range<usize>)) {
+        for secret in self.live.iter().flat_map(LiveSecrets::current) {
+            secret.search(bytes, on_match);
+        }
         for windows in &self.windows {
             if Guard::SecretPlain.applies(true) {
                 windows.find_in_bytes(bytes, on_match);

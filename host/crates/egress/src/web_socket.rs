@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as ProtocolError, Message as Frame};
 
 use crate::connector::CONNECT_TIMEOUT;
-use crate::destination::Destination;
+use crate::destination::{Destination, Request};
 use crate::error::Error;
 
 /// Length of a message in bytes.
@@ -60,18 +60,25 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 impl Destination {
     /// Opens a WebSocket at a path below the base URL.
     pub async fn connect(&self, path: &str, deadline: Instant) -> Result<WebSocket, Error> {
-        let mut url = self.join_with_credential(path)?;
+        let request = Request {
+            path: path.to_owned(),
+            ..Request::default()
+        };
+        let authorized = self
+            .authorize(self.join(path)?, &self.host, request, deadline)
+            .await?;
+        let (mut url, headers) = (authorized.url, authorized.headers);
         let is_secure = url.scheme() == "https";
         let host = url.host_str().unwrap_or_default().to_owned();
         let port = url.port_or_known_default().unwrap_or_default();
         url.set_scheme(if is_secure { "wss" } else { "ws" })
             .map_err(|()| Error::denied_request(format!("{host} cannot carry a WebSocket")))?;
-        let mut request = url
+        let mut handshake = url
             .as_str()
             .into_client_request()
             // The error could quote the query, which may carry the key.
             .map_err(|_| Error::denied_request(format!("the URL of {host} cannot be requested")))?;
-        self.credential.add_to(request.headers_mut());
+        handshake.headers_mut().extend(headers);
         let open = async {
             let opened = self.client.connector.connect(deadline).await;
             let connection = opened.map_err(|error| {
@@ -84,7 +91,7 @@ impl Destination {
                 .max_message_size(Some(Guard::MessageBytes.limit(MAX_MESSAGE_BYTES)))
                 .max_frame_size(Some(Guard::FrameBytes.limit(MAX_FRAME_BYTES)))
                 .max_write_buffer_size(MAX_UNSENT_BYTES);
-            tokio_tungstenite::client_async_with_config(request, connection, Some(config))
+            tokio_tungstenite::client_async_with_config(handshake, connection, Some(config))
                 .await
                 .map_err(|error| match error {
                     ProtocolError::Http(response) => Error::Connect(format!(

@@ -91,6 +91,8 @@ guards! {
     ImageHosts = "image-hosts",
     /// An image URL at an upstream's own origin is fetched only if a request for its path is granted.
     ImagePaths = "image-paths",
+    /// A request follows a URL of a response only below the base URL, or to a granted host over https.
+    FollowHosts = "follow-hosts",
     /// An image URL follows a limited number of redirects.
     Hops = "hops",
     /// A redirect never goes from https to http.
@@ -102,6 +104,8 @@ guards! {
     OwnHeaders = "own-headers",
     /// An engine sets no header that carries a credential.
     KeyHeaders = "key-headers",
+    /// An engine sets no field of a body that carries a credential.
+    KeyFields = "key-fields",
     /// A request has a limited number of headers.
     HeaderCount = "header-count",
     /// A request header has a limited length.
@@ -183,7 +187,7 @@ guards! {
     SecretJson = "secret-json",
     /// Text bodies that a guest reads contain no secret.
     SecretText = "secret-text",
-    /// An image URL that contains a secret is not fetched.
+    /// A URL of a response that contains a secret is not requested.
     SecretUrl = "secret-url",
     /// Binary WebSocket messages that a guest reads contain no secret.
     SecretMessage = "secret-message",

@@ -80,6 +80,25 @@ impl Credential {
     }
 }
 
+impl Credential {
+    /// The keys of all settings that it needs or uses.
+    pub fn setting_keys(&self) -> Vec<&str> {
+        match self {
+            Self::Aws(aws) => [
+                Some(&aws.access_key_id),
+                Some(&aws.secret_access_key),
+                aws.session_token.as_ref(),
+                Some(&aws.region),
+            ]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect(),
+            other => vec![other.secret_key()],
+        }
+    }
+}
+
 impl Upstream {
     /// The key of the setting that holds its first secret, which the operator can send in another form.
     #[must_use]

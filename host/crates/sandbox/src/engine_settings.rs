@@ -6,16 +6,18 @@ mod value;
 
 use std::collections::BTreeMap;
 
-use pinhole_egress::{Credential, Redactor};
+use pinhole_egress as egress;
+use pinhole_egress::{LiveSecrets, Redactor};
 use serde_json::Value;
 
-use crate::contract::{Description, Setting, SettingKind, SettingValue, Upstream};
+use crate::contract::{Credential, Description, Setting, SettingKind, SettingValue, Upstream};
 
+pub(crate) use credential::check_declared;
 pub use credential::{
     CREDENTIAL_KEY, CredentialForm, EDIT_CREDENTIAL_KEY, EDIT_HEADERS_KEY, HEADERS_KEY,
     check_headers,
 };
-use credential::{ConnectionCredential, declared_credential, secrets_of};
+use credential::{ConnectionCredential, declared_credential, secrets_of_setting};
 pub(crate) use value::check_value;
 
 /// The settings of one engine, either for generating or for editing.
@@ -107,14 +109,14 @@ impl EngineSettings {
         &self,
         description: &Description,
         upstream: &Upstream,
-    ) -> Result<Credential, String> {
+    ) -> Result<egress::Credential, String> {
         let key = upstream.secret_key();
         let secret = key.and_then(|key| self.secret(key));
         let is_first = description.upstreams.first().map(|it| &it.name) == Some(&upstream.name);
         let form = self.credential.form.as_ref().filter(|_| is_first);
         let secret_name = || self.setting_name(description, key.unwrap_or_default());
         let own = match (form, secret) {
-            (Some(CredentialForm::None), _) => Credential::default(),
+            (Some(CredentialForm::None), _) => egress::Credential::default(),
             (None, _) => self.declared_credentials(description, upstream)?,
             (Some(_), None) => {
                 let form_name = self.setting_name(description, CREDENTIAL_KEY);
@@ -147,18 +149,24 @@ impl EngineSettings {
         &self,
         description: &Description,
         upstream: &Upstream,
-    ) -> Result<Credential, String> {
-        let mut all = Credential::default();
+    ) -> Result<egress::Credential, String> {
+        let mut all = egress::Credential::default();
         for declared in &upstream.credentials {
-            let key = declared.secret_key();
-            let Some(secret) = self.secret(key) else {
-                continue;
-            };
-            all = declared_credential(declared, secret)
-                .and_then(|credential| all.merge(credential))
-                .map_err(|problem| format!("{}: {problem}", setting_label(description, key)))?;
+            let credential = declared_credential(declared, |key| self.text(key));
+            all = credential
+                .and_then(|credential| all.merge(credential.unwrap_or_default()))
+                .map_err(|problem| {
+                    let label = setting_label(description, declared.secret_key());
+                    format!("{label}: {problem}")
+                })?;
         }
         Ok(all)
+    }
+
+    /// A setting of one line, or a secret.
+    fn text(&self, key: &str) -> Option<&str> {
+        let value = self.values.get(key).and_then(Value::as_str);
+        value.filter(|text| !text.is_empty()).or(self.secret(key))
     }
 
     /// The name by which an administrator sets this key, or can set it.
@@ -187,18 +195,23 @@ impl EngineSettings {
                     let key = &setting.key;
                     self.url(key) == other.url(key) && self.secret(key) == other.secret(key)
                 })
+            && description
+                .upstreams
+                .iter()
+                .flat_map(|upstream| &upstream.credentials)
+                .flat_map(Credential::setting_keys)
+                .all(|key| self.text(key) == other.text(key))
     }
 
-    /// Finds these secrets in text.
+    /// Finds these secrets in text, and those that the credentials of upstreams derive from them.
     #[must_use]
-    pub fn redactor(&self) -> Redactor {
-        let keys = self.secrets.values().flat_map(|secret| {
-            let mut parts = secrets_of(secret);
-            parts.push(secret.clone());
-            parts
-        });
+    pub fn redactor(&self, live: impl IntoIterator<Item = LiveSecrets>) -> Redactor {
+        let keys = self
+            .secrets
+            .values()
+            .flat_map(|secret| secrets_of_setting(secret));
         let secrets: Vec<String> = keys.chain(self.credential.secrets()).collect();
-        Redactor::new(secrets.iter().map(String::as_str))
+        Redactor::new(secrets.iter().map(String::as_str)).with_live(live)
     }
 }
 

@@ -255,7 +255,7 @@ impl Engines {
         settings: &EngineSettings,
     ) -> Option<SettingProblem> {
         let without_upstreams = ResolvedSettings {
-            redactor: Arc::new(settings.redactor()),
+            redactor: Arc::new(settings.redactor([])),
             settings: settings.clone(),
             ..ResolvedSettings::default()
         };

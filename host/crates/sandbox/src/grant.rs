@@ -21,7 +21,9 @@ pub use image_hosts::ImageHostSetting;
 pub(crate) use image_hosts::{ImageDenial, origin_source};
 pub use request_rule::RequestRule;
 pub use right::{Right, declared_rights};
-pub use upstreams::{RequestDenial, RequestRules, Upstream, Upstreams, open_upstreams};
+pub use upstreams::{
+    RequestDenial, RequestRules, Upstream, Upstreams, live_secrets, open_upstreams,
+};
 
 /// What an administrator allowed an engine. The default allows nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -117,9 +119,12 @@ impl Grant {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::contract::{
-        Abilities, Credential, SecretHeader, Setting, SettingKind, Upstream as DeclaredUpstream,
+        Abilities, AwsCredential, Credential, GoogleCredential, SecretField, SecretHeader, Setting,
+        SettingKind, Upstream as DeclaredUpstream,
     };
 
     fn description() -> Description {
@@ -219,6 +224,49 @@ mod tests {
             &["api with x-key: Key from key"],
         );
         check(
+            |d| {
+                d.upstreams[0].credentials = vec![
+                    Credential::Aws(AwsCredential {
+                        access_key_id: "note".into(),
+                        secret_access_key: "key".into(),
+                        session_token: None,
+                        region: "note".into(),
+                        service: "bedrock".into(),
+                    }),
+                    Credential::Google(GoogleCredential {
+                        service_account: "key".into(),
+                        scope: "https://scope".into(),
+                    }),
+                ];
+            },
+            &[
+                "api with a Google token (https://scope) from key",
+                "api with an AWS signature (bedrock) from note, key, note",
+            ],
+        );
+        check(
+            |d| {
+                let field = |name: &str| SecretField {
+                    name: name.into(),
+                    secret: "key".into(),
+                };
+                d.upstreams[0]
+                    .credentials
+                    .push(Credential::Query(field("q")));
+                d.upstreams[0]
+                    .credentials
+                    .push(Credential::Body(field("/a")));
+            },
+            &[
+                "api with body field /a from key",
+                "api with query parameter q from key",
+            ],
+        );
+        check(
+            |d| d.upstreams[0].hosts.push("*.eu.example".into()),
+            &["api also at *.eu.example"],
+        );
+        check(
             |d| d.upstreams[0].name = "other".into(),
             &[
                 "other at url",
@@ -229,6 +277,28 @@ mod tests {
                 "other images from *.draw",
             ],
         );
+    }
+
+    #[test]
+    fn right_of_an_earlier_contract_is_that_of_the_same_header() {
+        for (header, credential) in [
+            ("authorization: Bearer", Credential::Bearer("key".into())),
+            ("authorization: Basic", Credential::Basic("key".into())),
+            (
+                "x-key",
+                Credential::Header(SecretHeader {
+                    name: "x-key".into(),
+                    prefix: None,
+                    secret: "key".into(),
+                }),
+            ),
+        ] {
+            let stored = json!({
+                "credential": {"upstream": "api", "header": header, "setting": "key"}
+            });
+            let parsed: Right = serde_json::from_value(stored).unwrap();
+            assert_eq!(parsed, right::credential_right("api", &credential));
+        }
     }
 
     #[test]

@@ -53,9 +53,8 @@ pub struct RequestFailure {
 pub enum FailureSubject {
     /// The request to the upstream, or its response as a whole.
     Request,
-    /// A request for an image at a URL that the upstream returned. The upstream's own settings are not the
-    /// cause.
-    ImageUrl,
+    /// A URL that the upstream returned. The upstream's own settings are not the cause.
+    Url,
     /// A response that is JSON by its look, but cannot be used. The upstream's URL is not the cause.
     Content,
 }
@@ -75,10 +74,10 @@ impl RequestFailure {
         }
     }
 
-    pub(crate) fn of_image_url(reason: impl ToString) -> Self {
+    pub(crate) fn of_url(reason: impl ToString) -> Self {
         Self {
             reason: reason.to_string(),
-            subject: FailureSubject::ImageUrl,
+            subject: FailureSubject::Url,
         }
     }
 }

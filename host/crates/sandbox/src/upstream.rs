@@ -14,12 +14,14 @@
 //!    guest receives a handle.
 //! 6. What the guest reads through the handle passes the redactor: a reflected secret never reaches it.
 //!
-//! An image at a URL in a response is another request: see `image_url`.
+//! An image at a URL in a response is another request: see `image_url`. A request to a URL in a response is one like
+//! these: see `follow`.
 //!
 //! A refusal in steps 2 to 5 is recorded in the audit log with its guard. The guest receives only the error's
 //! kind; the details are for the operator, in `Network::last_failure`.
 
 mod document;
+mod follow;
 mod image_url;
 mod response;
 mod socket;
@@ -44,6 +46,7 @@ use crate::resources::{
 };
 use crate::state::State;
 use pinhole_egress as egress;
+use pinhole_egress::OtherHost;
 use pinhole_ground::guard::Refusal;
 
 impl Host for State {
@@ -52,16 +55,7 @@ impl Host for State {
         request: Request,
     ) -> Result<Resource<ResponseResource>, UpstreamError> {
         self.budget.charge()?;
-        let cancel = self.context.cancel.clone();
-        // A cancelled engine can still ask its upstream to stop.
-        let is_cleanup = cancel.is_cancelled();
-        let outgoing = self.prepare(request)?;
-        let pending = self.start_request(outgoing);
-        let sent = tokio::select! {
-            sent = pending => sent?,
-            () = cancel.cancelled(), if !is_cleanup => return Err(Error::Cancelled.into()),
-        };
-        self.push_response(sent)
+        self.send_to(None, request).await
     }
 
     async fn start(
@@ -69,7 +63,7 @@ impl Host for State {
         request: Request,
     ) -> Result<Resource<PendingResource>, UpstreamError> {
         self.budget.charge()?;
-        let outgoing = self.prepare(request)?;
+        let outgoing = self.prepare(None, request)?;
         let pending = self.start_request(outgoing);
         Ok(self.table.push(PendingResource {
             request: Some(pending),
@@ -119,8 +113,30 @@ impl Host for State {
 }
 
 impl State {
+    /// Sends a request to the upstream's own host, or to another one that is granted, and waits for the response.
+    async fn send_to(
+        &mut self,
+        host: Option<OtherHost>,
+        request: Request,
+    ) -> Result<Resource<ResponseResource>, UpstreamError> {
+        let cancel = self.context.cancel.clone();
+        // A cancelled engine can still ask its upstream to stop.
+        let is_cleanup = cancel.is_cancelled();
+        let outgoing = self.prepare(host, request)?;
+        let pending = self.start_request(outgoing);
+        let sent = tokio::select! {
+            sent = pending => sent?,
+            () = cancel.cancelled(), if !is_cleanup => return Err(Error::Cancelled.into()),
+        };
+        self.push_response(sent)
+    }
+
     /// Checks a request and assembles its body.
-    fn prepare(&mut self, request: Request) -> Result<OutgoingRequest, UpstreamError> {
+    fn prepare(
+        &mut self,
+        host: Option<OtherHost>,
+        request: Request,
+    ) -> Result<OutgoingRequest, UpstreamError> {
         check_texts(&request.upstream, &request.method, &request.path)?;
         let Ok(method) = request.method.parse::<Method>() else {
             return Err(Error::Denied("the method is invalid".to_owned()).into());
@@ -138,6 +154,7 @@ impl State {
             upstream: request.upstream,
             request: egress::Request {
                 method,
+                host,
                 path: request.path,
                 headers,
                 content_type: body.content_type,

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::HeaderMap;
 use http::{Method, StatusCode};
 use pinhole_egress as egress;
 use pinhole_egress::{Destination, Redactor, Request};
@@ -110,9 +108,7 @@ pub(super) async fn request_list(
     let request = Request {
         method: Method::GET,
         path: "/models".to_owned(),
-        headers: HeaderMap::new(),
-        content_type: None,
-        body: Bytes::new(),
+        ..Request::default()
     };
     let deadline = Instant::now() + LIST_TIMEOUT;
     let mut response = server.send(request, MAX_LIST_BYTES, deadline).await?;

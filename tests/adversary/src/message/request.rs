@@ -117,3 +117,64 @@ pub(super) async fn credential_headers(target: &AttackTarget) -> Result<()> {
     );
     Ok(())
 }
+
+/// Chooses how the key of the engine `hostile` is sent, for the rest of the case.
+async fn choose_credential(target: &AttackTarget, form: &str) -> Result<()> {
+    let response = target.set("PINHOLE_HOSTILE_CREDENTIAL", form).await?;
+    response.require_success("choosing the form of the credential")
+}
+
+pub(super) async fn signature_headers(target: &AttackTarget) -> Result<()> {
+    let key = target
+        .set("HOSTILE_API_KEY", format!("AKIDEXAMPLE:{SECRET}"))
+        .await?;
+    key.require_success("setting the key")?;
+    choose_credential(target, "aws us-east-1 bedrock").await?;
+    for name in [
+        "X-Amz-Date",
+        "X-Amz-Security-Token",
+        "X-Amz-Content-Sha256",
+        "X-Amz-Target",
+        "Authorization",
+    ] {
+        require_refused(target, &format!("header {name} mine")).await?;
+    }
+    let response = target.generate("ask").await?;
+    response.require_success("a signed request")?;
+    for request in target.upstream.requests() {
+        let head = request.head();
+        ensure!(
+            head.contains("Signature=") && !head.contains(SECRET),
+            "the request is not signed, or contains the key: {head}"
+        );
+    }
+    Ok(())
+}
+
+pub(super) async fn credential_field(target: &AttackTarget) -> Result<()> {
+    choose_credential(target, "body /extra_data/key").await?;
+    for body in [
+        r#"{"extra_data":{"key":"mine"}}"#,
+        r#"{"extra_data":{"k\u0065y":"mine"}}"#,
+        r#"{"extra_data":{"KEY":"mine"}}"#,
+        r#"{"extra_data":{},"extra_data":{"key":"mine"}}"#,
+        r#"{"extra_data":{},"Extra_Data":{"key":"mine"}}"#,
+        r#"{"extra_data":null}"#,
+        "[]",
+        "no JSON",
+        "{}{}",
+    ] {
+        require_refused(target, &format!("json {body}")).await?;
+    }
+    target.generate(r#"json {"a":1}"#).await?;
+    let bodies: Vec<_> = target.upstream.requests();
+    let expected = format!(r#"{{"extra_data":{{"key":"{SECRET}"}},"a":1}}"#);
+    ensure!(
+        bodies
+            .iter()
+            .map(|it| &it.body[..])
+            .eq([expected.as_bytes()]),
+        "the key is not in the body, so the case proves nothing"
+    );
+    Ok(())
+}

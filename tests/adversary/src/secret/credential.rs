@@ -1,7 +1,7 @@
 //! The key in settings, requests and responses of the server.
 
 use anyhow::{Context, Result, ensure};
-use pinhole_tests::{FakeResponse, FakeUpstream};
+use pinhole_tests::{FakeResponse, FakeUpstream, RawStep};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -13,6 +13,10 @@ use crate::target::{AttackTarget, IMAGES_PATH, SECRET};
 /// The operator's choice of the credential of the engine `hostile`.
 const CREDENTIAL: &str = "PINHOLE_HOSTILE_CREDENTIAL";
 const HEADERS: &str = "PINHOLE_HOSTILE_HEADERS";
+/// The key file of a service account that does not exist.
+const KEY_FILE: &str = include_str!("../../../../host/crates/egress/testdata/service_account.json");
+/// A token of that account.
+const TOKEN: &str = "ya29.c0AXy-Zb_19Qk_9LmT4........";
 /// Another key.
 const NEXT_KEY: &str = "another-secret-4712-Yw82";
 
@@ -197,6 +201,50 @@ pub(super) async fn key_in_query(target: &AttackTarget) -> Result<()> {
         "the key is not in the query, so the case proves nothing"
     );
     require_redacted(&text, &encoded)
+}
+
+pub(super) async fn google_token(target: &AttackTarget) -> Result<()> {
+    let mut key_file: Value = serde_json::from_str(KEY_FILE)?;
+    let token_url = format!("{}/token", target.upstream.url());
+    key_file
+        .as_object_mut()
+        .context("the key file is no object")?
+        .insert("token_uri".to_owned(), token_url.into());
+    target
+        .set("HOSTILE_API_KEY", key_file.to_string())
+        .await?
+        .require_success("setting the key")?;
+    target
+        .set(CREDENTIAL, "google https://scope")
+        .await?
+        .require_success("choosing the token")?;
+    target.upstream.set_raw_handler(|request| {
+        if request.target == "/token" {
+            let body = json!({"access_token": TOKEN, "expires_in": 3600}).to_string();
+            return vec![RawStep::response(
+                "200 OK",
+                "content-type: application/json\r\n",
+                body,
+            )];
+        }
+        let sent = request.header("authorization");
+        vec![text_response(&surrounded(sent))]
+    });
+    let text = read(target, "text").await?;
+    let expected = format!("Bearer {TOKEN}");
+    ensure!(
+        target
+            .upstream
+            .requests()
+            .iter()
+            .any(|it| it.header("authorization") == expected),
+        "the token is not sent, so the case proves nothing"
+    );
+    ensure!(
+        !text.contains("ya29.c0AX") && !text.contains("Qk_9LmT4"),
+        "the engine read the token: {text}"
+    );
+    Ok(())
 }
 
 pub(super) async fn header_injection(target: &AttackTarget) -> Result<()> {

@@ -22,9 +22,10 @@
 //! | `reach NAME PATH` | sends a GET to that path of that upstream |
 //! | `send METHOD NAME PATH` | the same with another method |
 //! | `requests` | sends GETs to `/allowed/x` of `api` until one is refused; reports how many succeeded |
+//! | `json TEXT` | sends a POST to `/orders` of `api` with the text as its JSON body |
+//! | `follow METHOD` | sends a request to the first of the `urls` that `api` returns at `/allowed/result` |
 //! | `header NAME VALUE` | sends a GET to `/allowed/x` of `api` with that header |
 //! | `body KIND` | sends a POST to `/orders` with a body: `urlencoded`, `image`, `data-url`, or `raw MEDIA-TYPE` |
-//! | `follow METHOD` | sends a GET to `/allowed/x`, then a request to the URL at `/url` of the response |
 //! | `remember BYTES` | stores a text of this length with the job |
 //! | `connect NAME PATH` | opens a WebSocket there |
 //! | `wait` | waits for `/allowed/slow` of `api` until cancelled, then sends a GET to `/allowed/stopped` |
@@ -44,6 +45,7 @@ mod upstream_images;
 
 use std::hint::black_box;
 
+use pinhole_sdk::upstream::{Body, Part};
 use pinhole_sdk::{
     Abilities, Credential, Description, Engine, Error, ErrorKind, Image, Job, Model, Output,
     Progress, Request, Setting, SettingKind, Settings, Upstream, images, job, log, upstream,
@@ -71,6 +73,7 @@ impl Engine for Hostile {
                 base_url: "base-url".into(),
                 credentials: vec![Credential::Bearer("api-key".into())],
                 requests: vec!["GET /allowed/".into(), "POST /orders".into()],
+                hosts: vec!["localhost".into()],
                 ..Upstream::default()
             }],
             parameters: Vec::new(),
@@ -154,8 +157,9 @@ fn run(action: &str, rest: &str, job: &Job, settings: &Settings) -> Option<Resul
             let (name, value) = split_word(rest);
             send_and_report(Request::get("api", "/allowed/x").header(name, value))
         }
-        "body" => send_body(rest),
+        "json" => send_json(rest),
         "follow" => follow(rest),
+        "body" => send_body(rest),
         "remember" => remember(rest),
         "connect" => connect(rest),
         "wait" => wait_until_cancelled(),
@@ -194,12 +198,6 @@ fn send_body(kind: &str) -> Result<Output, Error> {
         headers: Vec::new(),
         body,
     })?;
-    Err(outcome(format!("status {}", response.status())))
-}
-
-fn follow(method: &str) -> Result<Output, Error> {
-    let document = Request::get("api", "/allowed/x").send()?.document()?;
-    let response = document.follow("/url", method, &[], &upstream::Body::None)?;
     Err(outcome(format!("status {}", response.status())))
 }
 
@@ -325,6 +323,24 @@ fn order() -> Result<Output, Error> {
 fn reach(method: &str, target: &str) -> Result<Output, Error> {
     let (upstream, path) = split_word(target);
     send_and_report(Request::new(method, upstream, path))
+}
+
+fn send_json(text: &str) -> Result<Output, Error> {
+    let request = upstream::Request {
+        upstream: "api".into(),
+        method: "POST".into(),
+        path: "/orders".into(),
+        headers: Vec::new(),
+        body: Body::Json(vec![Part::Text(text.into())]),
+    };
+    let response = upstream::send(&request)?;
+    Err(outcome(format!("status {}", response.status())))
+}
+
+fn follow(method: &str) -> Result<Output, Error> {
+    let document = Request::get("api", "/allowed/result").send()?.document()?;
+    let response = document.follow("/urls/0", method, &[], &Body::None)?;
+    Err(outcome(format!("status {}", response.status())))
 }
 
 fn connect(target: &str) -> Result<Output, Error> {

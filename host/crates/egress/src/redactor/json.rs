@@ -24,7 +24,7 @@ impl Redactor {
     /// The text of a number that contains a secret, with `*` for its digits; `None` if it contains none.
     #[must_use]
     pub fn redact_number(&self, number: &Number) -> Option<String> {
-        if !self.is_numeric {
+        if !self.is_numeric && self.live.is_empty() {
             return None;
         }
         match self.redact_text(&number.to_string()) {

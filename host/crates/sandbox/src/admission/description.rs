@@ -1,27 +1,23 @@
 //! Validation of the description that a component returns.
 
+mod upstream;
+
 use std::collections::BTreeSet;
 
-use pinhole_egress::ImageHost;
-use pinhole_egress::check_parameter_name;
-use pinhole_egress::headers::is_reserved;
 use pinhole_ground::guard::{Guard, Refusal};
 use pinhole_ground::text::{is_plain, plain};
 
 use crate::contract::{
-    Credential, Description, IntegerRange, NumberRange, Parameter, ParameterKind, SecretHeader,
-    Setting, SettingKind, Upstream,
+    Description, IntegerRange, NumberRange, Parameter, ParameterKind, Setting, SettingKind,
 };
 use crate::engine_settings::{RESERVED_KEYS, check_value, own_variable};
-use crate::grant::RequestRule;
 use crate::parameters::check_parameter_value;
+use upstream::check_upstream;
 
 /// Settings that an engine may declare.
 const MAX_SETTINGS: usize = 64;
 /// Parameters that an engine may declare.
 const MAX_PARAMETERS: usize = 64;
-/// Credentials of an upstream.
-const MAX_CREDENTIALS: usize = 4;
 /// Fields of a job, which are no parameters.
 const JOB_FIELDS: &[&str] = &[
     "prompt",
@@ -44,8 +40,6 @@ const MAX_UPSTREAMS: usize = 8;
 const MAX_ENTRIES: usize = 32;
 /// Length of a name in bytes.
 const MAX_NAME_BYTES: usize = 40;
-/// Length of an image host in bytes: `*.` and a host name.
-const MAX_HOST_BYTES: usize = 255;
 /// Length of a title in bytes.
 const MAX_TITLE_BYTES: usize = 100;
 /// Length of a setting's description in bytes.
@@ -201,116 +195,6 @@ fn check_variable(engine: &str, kind: &SettingKind, variable: &str) -> Result<()
     })
 }
 
-fn check_upstream(settings: &[Setting], upstream: &Upstream) -> Result<(), Refusal> {
-    let kind_of = |key: &str| {
-        let setting = settings.iter().find(|setting| setting.key == key)?;
-        Some(&setting.kind)
-    };
-    let base_url = &upstream.base_url;
-    require(matches!(kind_of(base_url), Some(SettingKind::Url)), || {
-        format!("its base URL {base_url:?} is not a setting of kind url")
-    })?;
-    let credentials = upstream.credentials.len();
-    require(credentials <= MAX_CREDENTIALS, || {
-        format!("it has {credentials} credentials; {MAX_CREDENTIALS} are allowed")
-    })?;
-    for credential in &upstream.credentials {
-        check_credential(credential, kind_of)?;
-    }
-    let count = upstream.requests.len();
-    require((1..=MAX_ENTRIES).contains(&count), || {
-        format!("it has {count} requests, not 1 to {MAX_ENTRIES}")
-    })?;
-    for request in &upstream.requests {
-        check_text("a request", request, MAX_TITLE_BYTES)?;
-        let problem = RequestRule::parse(request).err();
-        require(problem.is_none(), || problem.unwrap_or_default())?;
-    }
-    for (what, list) in [
-        ("host", &upstream.hosts),
-        ("image host", &upstream.image_hosts),
-    ] {
-        let hosts = list.len();
-        require(hosts <= MAX_ENTRIES, || {
-            format!("it has {hosts} {what}s; {MAX_ENTRIES} are allowed")
-        })?;
-        for host in list {
-            check_text(&format!("its {what}"), host, MAX_HOST_BYTES)?;
-            let problem = ImageHost::parse(host).err();
-            require(problem.is_none(), || problem.unwrap_or_default())?;
-        }
-    }
-    // The credential would reach every host.
-    let names_any = upstream
-        .hosts
-        .iter()
-        .any(|host| ImageHost::parse(host) == Ok(ImageHost::Any));
-    require(!names_any, || {
-        "its hosts may not be any host: name them, such as *.example.com".to_owned()
-    })
-}
-
-fn check_credential<'a>(
-    credential: &Credential,
-    kind_of: impl Fn(&str) -> Option<&'a SettingKind>,
-) -> Result<(), Refusal> {
-    let is_secret = |key: &str| matches!(kind_of(key), Some(SettingKind::Secret));
-    require(is_secret(credential.secret_key()), || {
-        "its credential is not a setting of kind secret".to_owned()
-    })?;
-    match credential {
-        Credential::Bearer(_) | Credential::Basic(_) => Ok(()),
-        Credential::Header(SecretHeader { name, prefix, .. }) => {
-            let can_send = http::HeaderName::try_from(name.as_str())
-                .is_ok_and(|name| name == "authorization" || !is_reserved(&name));
-            require(can_send, || {
-                "its credential uses a header that cannot be sent".to_owned()
-            })?;
-            let prefix = prefix.as_deref().unwrap_or("Key");
-            let is_word = |byte: u8| byte.is_ascii_alphabetic() || byte == b'-';
-            let is_prefix =
-                (1..=MAX_NAME_BYTES).contains(&prefix.len()) && prefix.bytes().all(is_word);
-            require(is_prefix, || {
-                "its credential has a prefix that is not one word of letters".to_owned()
-            })
-        }
-        Credential::Query(field) => {
-            let problem = check_parameter_name(&field.name).err();
-            require(problem.is_none(), || problem.unwrap_or_default())
-        }
-        Credential::Body(field) => {
-            let is_pointer = field.name.starts_with('/') && field.name.len() > 1;
-            check_text(
-                "the JSON pointer of its credential",
-                &field.name,
-                MAX_TITLE_BYTES,
-            )?;
-            require(is_pointer, || {
-                "its credential is not at a JSON pointer such as /extra_data/key".to_owned()
-            })
-        }
-        Credential::Aws(aws) => {
-            let token = aws.session_token.as_deref();
-            require(token.is_none_or(is_secret), || {
-                "its session token is not a setting of kind secret".to_owned()
-            })?;
-            let are_settings = [&aws.access_key_id, &aws.region]
-                .iter()
-                .all(|key| kind_of(key).is_some());
-            require(are_settings, || {
-                "its access key or its region is not a setting".to_owned()
-            })?;
-            check_name("its service", &aws.service)
-        }
-        Credential::Google(google) => {
-            check_text("its scope", &google.scope, MAX_TITLE_BYTES)?;
-            require(google.scope.starts_with("https://"), || {
-                "its scope does not start with https://".to_owned()
-            })
-        }
-    }
-}
-
 fn check_parameter(parameter: &Parameter) -> Result<(), Refusal> {
     let name = &parameter.name;
     let is_valid = (1..=MAX_NAME_BYTES).contains(&name.len())
@@ -360,12 +244,12 @@ fn check_parameter(parameter: &Parameter) -> Result<(), Refusal> {
         return Ok(());
     };
     check_text("its default", default, MAX_DESCRIPTION_BYTES)?;
-    let problem = match serde_json::from_str(default) {
+    let default_problem = match serde_json::from_str(default) {
         Ok(value) => check_parameter_value(parameter, &value).err(),
         Err(_) => Some("is not JSON".to_owned()),
     };
-    require(problem.is_none(), || {
-        format!("its default {}", problem.unwrap_or_default())
+    require(default_problem.is_none(), || {
+        format!("its default {}", default_problem.unwrap_or_default())
     })
 }
 
@@ -399,7 +283,7 @@ fn check_text(field: &str, text: &str, max_bytes: usize) -> Result<(), Refusal> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::Abilities;
+    use crate::contract::{Abilities, Credential, SecretHeader, Upstream};
 
     fn description() -> Description {
         let setting = |key: &str, kind| Setting {

@@ -4,15 +4,19 @@
 //! The choice replaces what the engine declares. It belongs to the connection: headers that were set for one
 //! URL never go to another one.
 
+mod form;
+
 use std::collections::BTreeMap;
 
-use pinhole_egress::{Credential, check_parameter_name, parse_header_name};
+use pinhole_egress::{AwsKey, Credential, service_account_secrets};
 use pinhole_ground::environment::Environment;
 use pinhole_ground::text::plain;
 use serde_json::{Map, Value};
 
 use super::own_variable;
 use crate::contract::{self, Description, SecretHeader};
+
+pub use form::CredentialForm;
 
 /// The operator's settings of every engine with an upstream, and none that an engine declares.
 pub const CREDENTIAL_KEY: &str = "credential";
@@ -29,27 +33,6 @@ const MAX_VALUE_BYTES: usize = 8 << 10;
 const MAX_NAME_BYTES: usize = 64;
 /// Schemes that people write before a key.
 const SCHEMES: [&str; 5] = ["Bearer", "Basic", "Key", "Token", "ApiKey"];
-/// What the form of a credential can be.
-const FORMS: &str = "none, bearer, basic, header NAME, header NAME PREFIX or query NAME";
-
-/// The form in which an engine's key is sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CredentialForm {
-    None,
-    /// `authorization: Bearer KEY`
-    Bearer,
-    /// `authorization: Basic` with the base64 of the key, which is `user:password`.
-    Basic,
-    /// `NAME: KEY` or `NAME: PREFIX KEY`
-    Header {
-        name: String,
-        prefix: Option<String>,
-    },
-    /// `?NAME=KEY`
-    Query {
-        name: String,
-    },
-}
 
 /// The operator's choice for one connection.
 #[derive(Clone, Default, PartialEq)]
@@ -60,95 +43,29 @@ pub(super) struct ConnectionCredential {
     pub(super) headers: BTreeMap<String, String>,
 }
 
-impl CredentialForm {
-    /// Parses a form. The error continues a sentence about the value and does not repeat it: it may be a key.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let (kind, names) = words.split_first().unwrap_or((&"", &[]));
-        match (kind.to_ascii_lowercase().as_str(), names) {
-            ("none", []) => Ok(Self::None),
-            ("bearer", []) => Ok(Self::Bearer),
-            ("basic", []) => Ok(Self::Basic),
-            ("header", [name]) => Ok(Self::Header {
-                name: parse_name(name)?,
-                prefix: None,
-            }),
-            ("header", [name, prefix]) if is_prefix(prefix) => Ok(Self::Header {
-                name: parse_name(name)?,
-                prefix: Some((*prefix).to_owned()),
-            }),
-            ("header", [_, _]) => Err(
-                "must have a PREFIX of letters and dashes after the name of the header".to_owned(),
-            ),
-            ("query", [name]) => {
-                check_parameter_name(name).map_err(|why| format!("cannot be used: {why}"))?;
-                Ok(Self::Query {
-                    name: (*name).to_owned(),
-                })
-            }
-            _ => Err(format!("must be {FORMS}")),
-        }
-    }
-
-    pub(super) fn credential(&self, secret: &str) -> Result<Credential, String> {
-        match self {
-            Self::None => Ok(Credential::default()),
-            Self::Bearer => Credential::bearer(without_scheme(secret, "Bearer")),
-            Self::Basic if !secret.contains(':') => Err("must be user:password".to_owned()),
-            Self::Basic => Credential::basic(secret),
-            Self::Header { name, prefix: None } => Credential::header(name, secret),
-            Self::Header {
-                name,
-                prefix: Some(prefix),
-            } => Credential::header(
-                name,
-                &format!("{prefix} {}", without_scheme(secret, prefix)),
-            ),
-            Self::Query { name } => Credential::query(name, secret),
-        }
-    }
-}
-
-/// The name of a header, as people write it: also with a colon.
-fn parse_name(name: &str) -> Result<String, String> {
-    let name = name.strip_suffix(':').unwrap_or(name);
-    if name.len() > MAX_NAME_BYTES {
-        return Err(format!(
-            "must have a NAME of at most {MAX_NAME_BYTES} bytes"
-        ));
-    }
-    let header = parse_header_name(name).map_err(|why| format!("cannot be used: {why}"))?;
-    Ok(header.as_str().to_owned())
-}
-
-fn is_prefix(prefix: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphabetic() || byte == b'-';
-    prefix.len() <= MAX_NAME_BYTES && prefix.bytes().all(is_allowed)
-}
-
-/// A secret without the scheme that is sent before it anyway.
-fn without_scheme<'a>(secret: &'a str, scheme: &str) -> &'a str {
-    match secret.split_once(' ') {
-        Some((first, rest)) if first.eq_ignore_ascii_case(scheme) => rest.trim_start(),
-        _ => secret,
-    }
-}
-
 /// A secret that begins with a scheme, such as `Bearer abc`: the whole value of the header `authorization`.
 fn has_scheme(secret: &str) -> bool {
     let first = secret.split_once(' ').map(|(first, _)| first);
     first.is_some_and(|first| SCHEMES.iter().any(|it| it.eq_ignore_ascii_case(first)))
 }
 
-/// The credential of a declared form. A secret that has a scheme of its own is sent with that one.
-pub(super) fn declared_credential(
+/// The credential of a declared form; `None` if a setting that it needs is unset. `text` is the value of a setting. A
+/// secret that has a scheme of its own is sent with that one.
+pub(super) fn declared_credential<'s>(
     declared: &contract::Credential,
-    secret: &str,
-) -> Result<Credential, String> {
-    if has_scheme(secret) {
-        return Credential::header("authorization", secret);
-    }
-    match declared {
+    text: impl Fn(&str) -> Option<&'s str>,
+) -> Result<Option<Credential>, String> {
+    let Some(secret) = text(declared.secret_key()) else {
+        return Ok(None);
+    };
+    let credential = match declared {
+        contract::Credential::Bearer(_)
+        | contract::Credential::Basic(_)
+        | contract::Credential::Header(_)
+            if has_scheme(secret) =>
+        {
+            Credential::header("authorization", secret)
+        }
         contract::Credential::Bearer(_) => Credential::bearer(secret),
         contract::Credential::Basic(_) => Credential::basic(secret),
         contract::Credential::Header(SecretHeader { name, prefix, .. }) => match prefix {
@@ -156,10 +73,34 @@ pub(super) fn declared_credential(
             None => Credential::header(name, secret),
         },
         contract::Credential::Query(field) => Credential::query(&field.name, secret),
-        contract::Credential::Body(_)
-        | contract::Credential::Aws(_)
-        | contract::Credential::Google(_) => Err("this host cannot send it yet".to_owned()),
-    }
+        contract::Credential::Body(field) => Credential::body_field(&field.name, secret),
+        contract::Credential::Google(google) => Credential::google(secret, &google.scope),
+        contract::Credential::Aws(aws) => {
+            let (Some(access_key_id), Some(region)) = (text(&aws.access_key_id), text(&aws.region))
+            else {
+                return Ok(None);
+            };
+            Credential::aws(AwsKey {
+                access_key_id,
+                secret_access_key: secret,
+                session_token: aws.session_token.as_deref().and_then(&text),
+                region,
+                service: &aws.service,
+            })
+        }
+    };
+    credential.map(Some)
+}
+
+/// Refuses credentials that cannot be sent together.
+pub(crate) fn check_declared(all: &[contract::Credential]) -> Result<(), String> {
+    let placeholder = |declared: &contract::Credential| match declared {
+        contract::Credential::Google(_) => Credential::bearer("x"),
+        other => declared_credential(other, |_| Some("x")).map(Option::unwrap_or_default),
+    };
+    all.iter()
+        .try_fold(Credential::default(), |sum, it| sum.merge(placeholder(it)?))
+        .map(drop)
 }
 
 impl ConnectionCredential {
@@ -204,8 +145,17 @@ impl ConnectionCredential {
     }
 }
 
+/// What of a secret setting is secret: the whole and its parts, or, of a key file, the key.
+pub(super) fn secrets_of_setting(value: &str) -> Vec<String> {
+    service_account_secrets(value).unwrap_or_else(|| {
+        let mut secrets = secrets_of(value);
+        secrets.push(value.to_owned());
+        secrets
+    })
+}
+
 /// A secret as it is sent, and the user and password that a `Basic` value encodes.
-pub(super) fn secrets_of(value: &str) -> Vec<String> {
+fn secrets_of(value: &str) -> Vec<String> {
     let mut secrets = vec![value.to_owned()];
     if let Some((scheme, rest)) = value.split_once(' ')
         && SCHEMES.iter().any(|it| it.eq_ignore_ascii_case(scheme))
@@ -256,53 +206,6 @@ mod tests {
 
     use super::*;
 
-    fn header(name: &str, prefix: Option<&str>) -> CredentialForm {
-        CredentialForm::Header {
-            name: name.to_owned(),
-            prefix: prefix.map(str::to_owned),
-        }
-    }
-
-    #[test]
-    fn credential_form_parses_each_form() {
-        let query = CredentialForm::Query {
-            name: "key".to_owned(),
-        };
-        for (text, form) in [
-            ("none", CredentialForm::None),
-            ("Bearer", CredentialForm::Bearer),
-            (" basic ", CredentialForm::Basic),
-            ("header x-api-key", header("x-api-key", None)),
-            (
-                "header Authorization: Key",
-                header("authorization", Some("Key")),
-            ),
-            ("query key", query),
-        ] {
-            assert_eq!(CredentialForm::parse(text), Ok(form), "{text}");
-        }
-    }
-
-    #[test]
-    fn credential_form_refuses_others_without_repeating_them() {
-        for (text, expected) in [
-            ("", "must be none, bearer"),
-            ("sk-secret-1234", "must be none, bearer"),
-            ("bearer sk-secret-1234", "must be none, bearer"),
-            ("header", "must be none, bearer"),
-            ("header x-key Key sk-secret-1234", "must be none, bearer"),
-            ("header x-key sk-secret-1234", "PREFIX of letters"),
-            ("header host", "the header host is set by the server itself"),
-            ("header transfer-encoding", "set by the server itself"),
-            ("header x-a\u{0}b", "is not a header name"),
-            ("query a&b", "letters, digits"),
-        ] {
-            let problem = CredentialForm::parse(text).unwrap_err();
-            assert!(problem.contains(expected), "{text}: {problem}");
-            assert!(!problem.contains("sk-secret"), "{problem}");
-        }
-    }
-
     #[test]
     fn check_headers_names_the_invalid_header() {
         let check = |headers: Value| check_headers(headers.as_object().unwrap());
@@ -337,6 +240,104 @@ mod tests {
         }
         let many = (0..=MAX_HEADERS).map(|it| (format!("x-{it}"), json!("v")));
         assert!(check_headers(&many.collect()).is_err());
+    }
+
+    const ACCOUNT: &str = include_str!("../../../egress/testdata/service_account.json");
+
+    fn field(name: &str) -> contract::SecretField {
+        contract::SecretField {
+            name: name.to_owned(),
+            secret: "key".to_owned(),
+        }
+    }
+
+    fn aws(session_token: Option<&str>) -> contract::Credential {
+        contract::Credential::Aws(contract::AwsCredential {
+            access_key_id: "id".to_owned(),
+            secret_access_key: "key".to_owned(),
+            session_token: session_token.map(str::to_owned),
+            region: "region".to_owned(),
+            service: "bedrock".to_owned(),
+        })
+    }
+
+    #[test]
+    fn declared_credential_needs_all_its_settings() {
+        let signed = Some(r#"Credential["AWS signature (bedrock)"]"#);
+        for (declared, set, expected) in [
+            (
+                contract::Credential::Query(field("q")),
+                &["key"][..],
+                Some(r#"Credential["q"]"#),
+            ),
+            (contract::Credential::Query(field("q")), &[], None),
+            (
+                contract::Credential::Body(field("/a")),
+                &["key"],
+                Some(r#"Credential["/a"]"#),
+            ),
+            (contract::Credential::Body(field("/a")), &["region"], None),
+            (aws(None), &["id", "key", "region"], signed),
+            (aws(Some("token")), &["id", "key", "region"], signed),
+            (
+                aws(Some("token")),
+                &["id", "key", "region", "token"],
+                signed,
+            ),
+            (aws(None), &["id", "key"], None),
+            (aws(None), &["id", "region"], None),
+            (aws(None), &["key", "region"], None),
+        ] {
+            let text = |key: &str| set.contains(&key).then_some("x");
+            let credential = declared_credential(&declared, text).unwrap();
+            let shown = credential.map(|it| format!("{it:?}"));
+            assert_eq!(shown.as_deref(), expected, "{declared:?} {set:?}");
+        }
+        let google = contract::Credential::Google(contract::GoogleCredential {
+            service_account: "key".to_owned(),
+            scope: "s".to_owned(),
+        });
+        assert!(
+            declared_credential(&google, |_| Some(ACCOUNT))
+                .unwrap()
+                .is_some()
+        );
+        assert!(declared_credential(&google, |_| Some("sk-secret")).is_err());
+        assert!(declared_credential(&google, |_| None).unwrap().is_none());
+    }
+
+    #[test]
+    fn check_declared_refuses_credentials_that_exclude_each_other() {
+        let bearer = || contract::Credential::Bearer("key".to_owned());
+        let query = || contract::Credential::Query(field("q"));
+        let body = || contract::Credential::Body(field("/a"));
+        assert_eq!(check_declared(&[]), Ok(()));
+        assert_eq!(check_declared(&[bearer(), query(), body()]), Ok(()));
+        assert_eq!(check_declared(&[aws(None), body()]), Ok(()));
+        for (all, expected) in [
+            (
+                vec![bearer(), bearer()],
+                "the header authorization is set twice",
+            ),
+            (
+                vec![bearer(), aws(None)],
+                "the header authorization is set twice",
+            ),
+            (vec![query(), query()], "the query parameter q is set twice"),
+            (
+                vec![body(), body()],
+                "the field /a of the body is set twice",
+            ),
+        ] {
+            assert_eq!(check_declared(&all), Err(expected.to_owned()));
+        }
+    }
+
+    #[test]
+    fn secrets_of_a_key_file_are_those_of_its_key() {
+        let secrets = secrets_of_setting(ACCOUNT);
+        assert!(secrets.iter().all(|secret| !secret.contains("googleapis")));
+        assert_eq!(secrets_of_setting("Bearer abc"), ["abc", "Bearer abc"]);
     }
 
     #[test]

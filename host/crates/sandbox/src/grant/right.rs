@@ -28,8 +28,9 @@ pub enum Right {
     /// To let the host send a secret to an upstream.
     Credential {
         upstream: String,
-        /// What is sent: a header and its scheme, such as `authorization: Bearer`, or another place.
+        /// What is sent: a header and its scheme, such as `authorization: Bearer`, or another form.
         header: String,
+        /// Several keys with commas, if it uses several settings.
         setting: String,
     },
     /// To send some requests to an upstream.
@@ -144,11 +145,11 @@ pub fn declared_rights(description: &Description) -> BTreeSet<Right> {
             upstream: name.clone(),
             request,
         }));
-        let hosts = upstream
+        let image_hosts = upstream
             .image_hosts
             .iter()
             .filter_map(|host| image_host_right(name, host));
-        rights.extend(hosts);
+        rights.extend(image_hosts);
     }
     rights
 }
@@ -199,12 +200,12 @@ pub(super) fn credential_right(upstream: &str, credential: &Credential) -> Right
         },
         Credential::Query(field) => format!("query parameter {}", field.name),
         Credential::Body(field) => format!("body field {}", field.name),
-        Credential::Aws(aws) => format!("an AWS signature for {}", aws.service),
-        Credential::Google(google) => format!("a Google token for {}", google.scope),
+        Credential::Aws(aws) => format!("an AWS signature ({})", aws.service),
+        Credential::Google(google) => format!("a Google token ({})", google.scope),
     };
     Right::Credential {
         upstream: upstream.to_owned(),
         header,
-        setting: credential.secret_key().to_owned(),
+        setting: credential.setting_keys().join(", "),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::Method;
-use pinhole_egress::{BaseUrl, Destination, Egress, ImageHost, Tls, Url};
+use pinhole_egress::{BaseUrl, Destination, Egress, ImageHost, LiveSecrets, Tls, Url};
 use pinhole_ground::guard::{Guard, Refusal};
 
 use super::{Grant, RequestRule, Right};
@@ -34,6 +34,12 @@ pub struct RequestRules {
     pub allowed: Vec<RequestRule>,
     /// What the grant denies. It takes precedence.
     pub denied: Vec<RequestRule>,
+}
+
+/// The secrets that the credentials of upstreams derive while the server runs, for redaction.
+pub fn live_secrets(upstreams: &Upstreams) -> impl Iterator<Item = LiveSecrets> {
+    let secrets = upstreams.values().map(|it| it.destination.live_secrets());
+    secrets.flatten().cloned()
 }
 
 /// Why a request must not be sent.

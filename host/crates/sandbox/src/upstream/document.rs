@@ -7,9 +7,7 @@ use wasmtime::component::Resource;
 
 use crate::body_text::BodyText;
 use crate::contract::UpstreamError;
-use crate::contract::pinhole::engine::upstream::{
-    Body, Error, Header, Host, HostDocument, Request,
-};
+use crate::contract::pinhole::engine::upstream::{Body, Error, Header, HostDocument, Request};
 use crate::foreign_content;
 use crate::json_document::Document;
 use crate::memory_budget::Reservation;
@@ -185,15 +183,14 @@ impl HostDocument for State {
         self.budget.charge()?;
         check_pointer(&pointer)?;
         let (upstream, url) = self.url_at(&document, &pointer)?;
-        let path = self.path_of_url(&upstream, &url)?;
-        self.send(Request {
+        let request = Request {
             upstream: upstream.to_string(),
             method,
-            path,
+            path: String::new(),
             headers,
             body,
-        })
-        .await
+        };
+        self.follow_url(&url, request).await
     }
 
     async fn event_name(

@@ -23,8 +23,6 @@ use pinhole_ground::guard::{Guard, Refusal};
 
 /// Length of an image URL in bytes.
 pub(super) const MAX_URL_BYTES: usize = 16 << 10;
-/// What a guest learns of a URL to which no request may be sent.
-const URL_NOT_ALLOWED: &str = "the URL is not allowed";
 /// Redirects that an image URL may follow.
 const MAX_REDIRECTS: usize = 3;
 
@@ -57,7 +55,7 @@ impl State {
                 ImageResponse::Status(status) => {
                     let origin = url.origin().ascii_serialization();
                     let reason = format!("{origin} returned status {status} for an image URL");
-                    self.network.last_failure = Some(RequestFailure::of_image_url(reason));
+                    self.network.last_failure = Some(RequestFailure::of_url(reason));
                     return Err(Error::Status(status.as_u16()).into());
                 }
             }
@@ -70,40 +68,13 @@ impl State {
         }
     }
 
-    /// The path of a URL that a response of this upstream names, below the upstream's base URL.
-    pub(super) fn path_of_url(
-        &mut self,
-        upstream: &Arc<str>,
-        text: &str,
-    ) -> Result<String, UpstreamError> {
-        self.network.last_failure = None;
-        self.refuse_secret(text)?;
-        let upstreams = self.network.upstreams.clone();
-        let Some(Upstream { destination, .. }) = upstreams.get(&**upstream) else {
-            return Err(Error::Denied(URL_NOT_ALLOWED.to_owned()).into());
-        };
-        let resolved = destination.image_url(text);
-        let url = resolved.map_err(|refusal| self.deny_image_url(refusal))?;
-        let path = destination.path_below_base(&url);
-        let Some(path) = path.filter(|_| destination.is_at(&url)) else {
-            let host = url.host_str().unwrap_or_default();
-            let refusal =
-                Guard::GrantedRequests.refuse(format!("{host} is no host of the upstream"));
-            return Err(self.deny_image_url(refusal).into());
-        };
-        Ok(match url.query() {
-            Some(query) => format!("{path}?{query}"),
-            None => path.to_owned(),
-        })
-    }
-
     /// Refuses a URL with a secret, which an upstream would send to another host with it.
     fn refuse_secret(&mut self, url: &str) -> Result<(), Error> {
         if !self.redactor.contains_secret_text(url, Guard::SecretUrl) {
             return Ok(());
         }
         let reason = "an image URL contains a secret of the settings";
-        self.network.last_failure = Some(RequestFailure::of_image_url(reason));
+        self.network.last_failure = Some(RequestFailure::of_url(reason));
         Err(Error::Denied(IMAGE_NOT_ALLOWED.to_owned()))
     }
 
@@ -119,7 +90,7 @@ impl State {
         let route = match self.network.image_route(upstream, url) {
             Ok(route) => route,
             Err(denial) => {
-                self.network.last_failure = Some(RequestFailure::of_image_url(&denial.refusal));
+                self.network.last_failure = Some(RequestFailure::of_url(&denial.refusal));
                 return Err(self.deny(denial));
             }
         };
@@ -168,7 +139,7 @@ impl State {
         let engine = &self.engine;
         let refusal =
             refusal.map_reason(|reason| format!("an image URL of engine {engine}: {reason}"));
-        self.network.last_failure = Some(RequestFailure::of_image_url(&refusal));
+        self.network.last_failure = Some(RequestFailure::of_url(&refusal));
         self.deny(Denial {
             kind: RefusalKind::Address,
             refusal,
@@ -190,7 +161,7 @@ impl State {
             };
             self.record(kind, &refusal);
         }
-        self.network.last_failure = Some(RequestFailure::of_image_url(reason));
+        self.network.last_failure = Some(RequestFailure::of_url(reason));
         match error {
             egress::Error::Denied { .. } => Error::Denied(IMAGE_NOT_ALLOWED.to_owned()),
             egress::Error::Connect(_) | egress::Error::Disconnected(_) => {

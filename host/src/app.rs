@@ -14,6 +14,7 @@ use pinhole_ground::data_dir::{self, DataLock};
 use pinhole_ground::environment::Environment;
 use pinhole_ground::memory::ProcessMemory;
 use pinhole_images::Decoder;
+use tokio::sync::Semaphore;
 
 use crate::accounts::Accounts;
 use crate::chat::Chat;
@@ -31,6 +32,9 @@ use crate::store::Store;
 
 pub use settings_change::ChangeError;
 
+/// Streams of engines' logs that are open at the same time.
+pub const MAX_LOG_STREAMS: usize = 64;
+
 /// The handles that a request may use.
 pub struct App {
     pub audit: AuditLog,
@@ -46,6 +50,8 @@ pub struct App {
     pub releases: Arc<Releases>,
     pub accounts: Accounts,
     pub events: Events,
+    /// The streams of engines' logs that are open.
+    pub log_streams: Arc<Semaphore>,
     /// Turns that continue after the response to their request.
     pub tasks: Tasks,
     /// What a turn uses.
@@ -120,6 +126,7 @@ impl App {
             settings,
             releases,
             events,
+            log_streams: Arc::new(Semaphore::new(MAX_LOG_STREAMS)),
             tasks: Tasks::default(),
         };
         Ok((app, start))

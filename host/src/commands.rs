@@ -10,6 +10,7 @@ mod engine_changes;
 mod engine_control;
 mod engine_grant;
 mod engine_list;
+mod engine_log;
 mod engine_models;
 mod engine_show;
 mod engine_test;

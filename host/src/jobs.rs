@@ -19,10 +19,12 @@ mod plan;
 mod query;
 mod request;
 mod requester;
+mod running_jobs;
 mod size;
 mod snapshot;
 mod source_images;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +35,7 @@ use pinhole_ground::audit::AuditLog;
 use pinhole_ground::environment::Environment;
 use pinhole_ground::metrics;
 use pinhole_images::Decoder;
-use pinhole_sandbox::contract::Job;
+use pinhole_sandbox::contract::{ErrorKind, Job};
 use pinhole_sandbox::{
     CallUsage, Edit, Engines, Error as EngineError, JobContext, JobOutput, Limits, ResolvedSettings,
 };
@@ -47,6 +49,7 @@ use abilities::EffectiveAbilities;
 use differences::RequestedImages;
 use edit_check::check_edit;
 use query::QueryRates;
+use running_jobs::{RunningJob, RunningJobs};
 
 pub use binding::{BINDINGS, Binding, MAX_BINDINGS};
 pub use completed_job::{CompletedJob, ImageDetails, ImageOrigin, cost_json};
@@ -78,6 +81,7 @@ pub struct Jobs {
     published: watch::Sender<()>,
     timeout: Duration,
     query_rates: QueryRates,
+    running: RunningJobs,
     shutdown: CancellationToken,
 }
 
@@ -115,6 +119,7 @@ impl Jobs {
             published: watch::Sender::default(),
             timeout: config.job_timeout,
             query_rates: QueryRates::default(),
+            running: RunningJobs::default(),
             shutdown: CancellationToken::new(),
         })
     }
@@ -230,6 +235,12 @@ impl Jobs {
         binding.name != binding.engine() || self.snapshot().configured.contains(&binding.name)
     }
 
+    /// Changes when a snapshot is published.
+    #[must_use]
+    pub fn follow_snapshots(&self) -> watch::Receiver<()> {
+        self.published.subscribe()
+    }
+
     /// Makes a prepared snapshot current. Running jobs continue with the snapshot of their plan.
     pub fn publish(&self, next: Arc<Snapshot>) {
         self.snapshot.store(next);
@@ -273,6 +284,8 @@ impl Jobs {
     ) -> Result<CompletedJob, Error> {
         let context = &JobContext {
             user: plan.requester.user.clone(),
+            // Cancelled with the caller's, and if the engine is removed.
+            cancel: context.cancel.child_token(),
             ..context.clone()
         };
         let request = plan.resolve_model(request);
@@ -334,23 +347,28 @@ impl Jobs {
     ) -> Result<CompletedJob, Error> {
         let binding = attempt.binding;
         let engine = &binding.component.description;
-        let (settings, defaults) = match &edit {
-            None => (binding.generate_settings()?, &binding.generate_defaults),
-            Some(_) => (binding.edit_settings()?, &binding.edit_defaults),
+        let defaults = match &edit {
+            None => &binding.generate_defaults,
+            Some(_) => &binding.edit_defaults,
         };
-        binding.require_upstream(settings)?;
         let model = request.model.as_ref().or(defaults.model.as_ref());
         let model = model.and_then(|id| binding.models.known(id));
         let abilities = EffectiveAbilities::new(engine, model.as_ref());
-        if let Some(edit) = &edit {
-            check_edit(edit, &abilities)?;
-        }
+        let settings = match &edit {
+            None => binding.generate_settings()?,
+            Some(edit) => {
+                check_edit(edit, &abilities)?;
+                binding.edit_settings()?
+            }
+        };
+        binding.require_upstream(settings)?;
         let job = request.into_job(defaults, engine, &abilities, edit.is_some())?;
         let usage = Arc::<CallUsage>::default();
         let digest = &binding.component.digest;
-        let running = self.figures.start(&engine.name, digest, usage.clone());
-        let result = self
-            .call_engine(&attempt, settings, job, edit, &usage)
+        let counted = self.figures.start(&engine.name, digest, usage.clone());
+        let running = self.running.start(&engine.name);
+        let call = std::pin::pin!(self.call_engine(&attempt, settings, job, edit, &usage));
+        let result = run_until_stopped(call, attempt.context, &running)
             .await
             .map_err(|source| {
                 let error = Error::engine(&binding.name, &binding.component, settings, source)
@@ -364,7 +382,7 @@ impl Jobs {
             Err(error) => error.kind().name(),
         };
         let end = result.as_ref().map_or_else(Error::outcome, |_| Outcome::Ok);
-        let took = running.finish(end);
+        let took = counted.finish(end);
         self.outcomes.record(digest, end.class(), usage.cpu_time());
         let release = attempt.snapshot.release_of(binding);
         metrics::count_job(&binding.name, release, outcome, took);
@@ -463,6 +481,11 @@ impl Jobs {
         self.shutdown.is_cancelled()
     }
 
+    /// Stops the jobs of an engine, which has a short time to ask its upstream to stop. Returns when they have ended.
+    pub async fn stop_engine(&self, engine: &str) {
+        self.running.stop(engine).await;
+    }
+
     /// Stops every job, and gives the engines a short time to ask their upstreams to stop.
     pub async fn shut_down(&self) {
         self.shutdown.cancel();
@@ -476,5 +499,23 @@ fn parse_object(json: &str) -> Value {
     match serde_json::from_str(json) {
         Ok(Value::Object(fields)) if !fields.is_empty() => Value::Object(fields),
         _ => Value::Null,
+    }
+}
+
+/// Cancels a call when the jobs of its engine are stopped. The call then ends within its grace.
+async fn run_until_stopped<T>(
+    mut call: Pin<&mut impl Future<Output = Result<T, EngineError>>>,
+    context: &JobContext,
+    running: &RunningJob,
+) -> Result<T, EngineError> {
+    tokio::select! {
+        result = &mut call => result,
+        () = running.stop.cancelled() => {
+            context.cancel.cancel();
+            call.await.map_err(|_| {
+                let message = "the engine was removed while the job ran: use another engine";
+                EngineError::engine(ErrorKind::Cancelled, message.to_owned())
+            })
+        }
     }
 }

@@ -23,6 +23,7 @@
 
 mod changes;
 mod component_bytes;
+mod crash_point;
 mod details;
 mod error;
 mod folder;
@@ -55,6 +56,7 @@ use crate::config::{Config, FirstUse, Strategy};
 use crate::store::{EngineChange, HistoryRow, ReleaseRow, ReleaseState, Store, TrackRow};
 use changes::Announcements;
 use component_bytes::ComponentBytes;
+use crash_point::CrashPoint;
 use folder::SeenFiles;
 use rows::{Rows, file_label};
 use verdict::Rules;
@@ -181,22 +183,23 @@ impl Releases {
         let (next, engines) = self.predict(&change, &components);
         let prepared = match self.publisher.get() {
             Some(publisher) => Some(publisher.prepare(&engines).await.map_err(|error| {
-                let reason = format!("cannot serve: {error:#}");
-                ReleaseError::refused("the release", reason.into())
+                ReleaseError::of_reason(error, |reason| {
+                    let reason = format!("cannot serve: {reason}");
+                    ReleaseError::refused("the release", reason.into())
+                })
             })?),
             None => None,
         };
-        let is_written = self
-            .store
-            .change_engine(&change)
-            .await
-            .context("cannot write the engines to the database")?;
-        if !is_written {
+        let what = change.history.first().map_or("", |entry| &entry.what);
+        CrashPoint::Prepared.reach(what);
+        let written = self.store.change_engine(&change).await;
+        if !written.map_err(ReleaseError::Database)? {
             if let Ok(rows) = Rows::load(&self.store).await {
                 self.lock().rows = rows;
             }
             return Err(ReleaseError::Moved);
         }
+        CrashPoint::Written.reach(what);
         let rows = Rows::load(&self.store).await.unwrap_or(next);
         {
             let mut state = self.lock();
@@ -210,6 +213,7 @@ impl Releases {
         if let Some(prepared) = prepared {
             prepared.publish();
         }
+        CrashPoint::Published.reach(what);
         for digest in &change.removed_releases {
             self.bytes.remove(digest);
             self.engines().remove_compiled(digest);
@@ -278,7 +282,8 @@ impl Releases {
         }
     }
 
-    /// Removes superfluous releases, with their bytes.
+    /// Removes superfluous releases, with their bytes. None of them serves, so nothing is published. The caller holds
+    /// the lock of changes: otherwise one could begin to serve meanwhile.
     async fn remove_old_releases(&self) {
         let before = self.rows();
         let superfluous = before.superfluous_releases();

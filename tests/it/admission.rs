@@ -202,7 +202,7 @@ async fn admission_names_what_differs_from_the_world() {
         ("bare.wasm", b"\0asm\x0d\0\x01\0"),
         (
             "export.wasm",
-            &patched(&sketch, "engine@0.1.0", "engine@0.2.0"),
+            &patched(&sketch, "engine@0.2.0", "engine@0.3.0"),
         ),
         (
             "foreign.wasm",
@@ -218,12 +218,12 @@ async fn admission_names_what_differs_from_the_world() {
             "preview.wasm",
             &patched(&sketch, log, "wasi:io/streamings@0.3.0"),
         ),
-        ("release.wasm", &patched(&sketch, "@0.1.0", "@0.9.0")),
+        ("release.wasm", &patched(&sketch, "@0.2.0", "@0.9.0")),
         ("sketch.wasm", &sketch),
         ("types.wasm", &shell(1, "")),
         ("without.wasm", &patched(&sketch, "verify", "verity")),
     ]);
-    let build = "build it against this release's wit/engine.wit";
+    let build = "rebuild it with pinhole-sdk 0.2, or against wit/engine.wit of this release";
     let expected = [
         (
             "bare.wasm",
@@ -231,7 +231,7 @@ async fn admission_names_what_differs_from_the_world() {
         ),
         (
             "export.wasm",
-            "exports pinhole:engine/engine@0.2.0, but this host supports pinhole:engine/engine@0.2.0",
+            "exports pinhole:engine/engine@0.3.0, but this host supports pinhole:engine/engine@0.2.0",
         ),
         ("export.wasm", build),
         (
@@ -240,7 +240,7 @@ async fn admission_names_what_differs_from_the_world() {
         ),
         (
             "function.wasm",
-            "differs from pinhole:engine@0.2.0 of this host",
+            "was built against another revision of pinhole:engine@0.2.0",
         ),
         ("function.wasm", "rendom"),
         (
@@ -260,7 +260,7 @@ async fn admission_names_what_differs_from_the_world() {
         ("types.wasm", "cannot describe itself"),
         (
             "without.wasm",
-            "differs from pinhole:engine@0.2.0 of this host",
+            "was built against another revision of pinhole:engine@0.2.0",
         ),
         ("without.wasm", "does not have export `verify`"),
     ];

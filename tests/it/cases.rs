@@ -14,8 +14,15 @@ use serde_json::Value;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// The included engines, each with a directory of cases.
-const ENGINES: [&str; 5] = ["automatic1111", "comfyui", "gemini", "openai", "sketch"];
+/// The included engines and the example, each with a directory of cases.
+const ENGINES: [&str; 6] = [
+    "automatic1111",
+    "comfyui",
+    "gemini",
+    "openai",
+    "replicate",
+    "sketch",
+];
 
 const PAGE_HEAD: &str = "\
 # Cases
@@ -66,8 +73,17 @@ async fn run_suite(suite: &ConformanceSuite) -> Vec<CaseReport> {
     reports
 }
 
+fn component(engine: &str) -> PathBuf {
+    let directory = if engine == "replicate" {
+        guests()
+    } else {
+        engines()
+    };
+    directory.join(format!("{engine}.wasm"))
+}
+
 async fn assert_engine_passes(engine: &str) {
-    let component = engines().join(format!("{engine}.wasm"));
+    let component = component(engine);
     let suite = open_suite(&component, "cases", &[]).await.unwrap();
     let failures: Vec<String> = run_suite(&suite)
         .await
@@ -100,6 +116,11 @@ async fn gemini_passes_its_cases() {
 #[tokio::test(flavor = "multi_thread")]
 async fn openai_passes_its_cases() {
     assert_engine_passes("openai").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicate_passes_its_cases() {
+    assert_engine_passes("replicate").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

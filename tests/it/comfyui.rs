@@ -164,13 +164,16 @@ async fn comfy_with_checkpoints(checkpoints: &'static [&'static str]) -> FakeUps
     FakeUpstream::start(move |request| {
         let response = match path(&request) {
             "/ws" | "/system_stats" => FakeResponse::json(404, &json!({})),
+            // Then the engine cannot tell whether editing works.
+            "/object_info/CheckpointLoaderSimple" if checkpoints.is_empty() => {
+                FakeResponse::json(404, &json!({}))
+            }
             "/object_info/CheckpointLoaderSimple" => {
                 let schema = json!({"input": {"required": {"ckpt_name": [checkpoints, {}]}}});
                 FakeResponse::json(200, &json!({"CheckpointLoaderSimple": schema}))
             }
             "/prompt" if request.line() == "GET /prompt" => {
-                let status = if checkpoints.is_empty() { 404 } else { 200 };
-                FakeResponse::json(status, &json!({"exec_info": {"queue_remaining": 0}}))
+                FakeResponse::json(200, &json!({"exec_info": {"queue_remaining": 0}}))
             }
             "/upload/image" => FakeResponse::json(
                 200,
@@ -235,7 +238,7 @@ async fn chat_generates_if_an_edit_shows_that_editing_is_not_set_up() {
     assert_eq!(server.stored_files(), 2);
 }
 
-/// Continues a chat with an image. Returns how many requests the upstream got so far: to verify, to upload and to queue.
+/// Continues a chat with an image. Returns how many requests the upstream got so far: to explain, to upload and to queue.
 async fn continue_chat(
     server: &TestServer,
     comfy: &FakeUpstream,
@@ -248,12 +251,16 @@ async fn continue_chat(
     let (status, reply) = server.post_json("/api/chat/completions", &body).await;
     assert_eq!(status, 200, "{reply}");
     let lines = comfy.request_lines();
-    let kinds = ["GET /prompt", "POST /upload/image", "POST /prompt"];
+    let kinds = [
+        "GET /object_info/CheckpointLoaderSimple",
+        "POST /upload/image",
+        "POST /prompt",
+    ];
     kinds.map(|kind| lines.iter().filter(|line| *line == kind).count())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn chat_edits_only_if_verify_says_that_it_can() {
+async fn chat_edits_only_if_the_engine_explains_that_it_can() {
     let comfy = comfy_with_checkpoints(&["flux.safetensors"]).await;
     let url = comfy.url();
     let server = TestServer::with_engine("comfyui", &[("COMFYUI_BASE_URL", &url)]).await;

@@ -336,7 +336,7 @@ fn compiler_sets_its_limits_before_it_reads() {
     }
     let nice = of("stat");
     let nice = nice.rsplit(')').next().unwrap().split_whitespace().nth(16);
-    assert_eq!(nice, Some("19"));
+    assert_eq!(nice, Some("12"));
     assert_eq!(of("oom_score_adj").trim(), "1000");
     assert!(of("status").contains("Seccomp:\t0"), "too early");
 

@@ -1,6 +1,7 @@
 //! The HTTP API of engines: who may use it, what bad input gets, what the models are, and what administrators hear.
 
 mod bindings;
+mod log_stream;
 
 use http::Method;
 use pinhole::chat::event::{Event, EventTarget};
@@ -51,6 +52,7 @@ fn administrator_routes() -> Vec<(Method, String)> {
         (Method::POST, "/api/v1/engines/update".to_owned()),
         (Method::GET, "/api/v1/engines/sketch".to_owned()),
         (Method::GET, "/api/v1/engines/sketch/history".to_owned()),
+        (Method::GET, "/api/v1/engines/sketch/log".to_owned()),
         (Method::DELETE, "/api/v1/engines/sketch".to_owned()),
     ]);
     routes

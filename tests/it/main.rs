@@ -21,6 +21,7 @@ mod clients;
 mod comfyui;
 mod command;
 mod compile;
+mod contract_page;
 mod dialects;
 mod egress;
 mod engine_start;

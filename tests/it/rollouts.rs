@@ -1,8 +1,11 @@
 //! New versions of an engine in a running server: installed, watched, rolled back, and taken from the directory.
 
+mod crash_points;
 mod crashes;
 mod directory;
+mod failures;
 mod refusals;
+mod removal;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

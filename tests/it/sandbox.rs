@@ -9,6 +9,7 @@ mod limits;
 mod log;
 mod permissions;
 mod queue;
+mod requests;
 mod wasi;
 
 use std::process::Command;

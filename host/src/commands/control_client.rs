@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::body::{Body, Bytes, to_bytes};
+use futures_util::StreamExt;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -14,6 +15,7 @@ use pinhole_ground::data_dir;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{FAILED, WRONG_USE};
 
@@ -58,6 +60,37 @@ pub(crate) enum Payload<'a, T> {
 /// No JSON.
 pub(crate) const NOTHING: Payload<'static, ()> = Payload::Nothing;
 
+/// A response whose body is not read yet.
+struct ControlResponse {
+    status: StatusCode,
+    body: Body,
+    /// What an incomplete body means.
+    failure: String,
+    _connection: AbortOnDropHandle<hyper::Result<()>>,
+}
+
+impl ControlResponse {
+    async fn read_to_end(&mut self) -> Result<Bytes> {
+        let body = std::mem::take(&mut self.body);
+        let bytes = to_bytes(body, MAX_RESPONSE_BYTES).await;
+        bytes.with_context(|| self.failure.clone())
+    }
+
+    /// The error that a body describes.
+    fn into_error(self, bytes: &[u8]) -> CommandError {
+        let message = match serde_json::from_slice(bytes) {
+            Ok(ErrorBody { detail }) => detail,
+            Err(_) => format!("the server responds with status {}", self.status),
+        };
+        let code = if self.status == StatusCode::NOT_FOUND {
+            WRONG_USE
+        } else {
+            FAILED
+        };
+        CommandError { message, code }
+    }
+}
+
 /// An error of the server.
 #[derive(Deserialize)]
 struct ErrorBody {
@@ -92,23 +125,42 @@ impl ControlClient {
         path: &str,
         payload: Payload<'_, B>,
     ) -> Result<T, CommandError> {
-        let (status, bytes) = self.exchange(method, path, payload).await?;
-        if status.is_success() {
+        let mut response = self.exchange(method, path, payload).await?;
+        let bytes = response.read_to_end().await?;
+        if response.status.is_success() {
             let parsed = serde_json::from_slice(&bytes);
             return Ok(parsed.context(
                 "cannot read the server's response: use the program of the server's version",
             )?);
         }
-        let message = match serde_json::from_slice(&bytes) {
-            Ok(ErrorBody { detail }) => detail,
-            Err(_) => format!("the server responds with status {status}"),
-        };
-        let code = if status == StatusCode::NOT_FOUND {
-            WRONG_USE
-        } else {
-            FAILED
-        };
-        Err(CommandError { message, code })
+        Err(response.into_error(&bytes))
+    }
+
+    /// Calls the function with the data of each server-sent event, until the stream ends.
+    pub(crate) async fn follow(
+        &self,
+        path: &str,
+        mut on_event: impl FnMut(&str) -> Result<()>,
+    ) -> Result<(), CommandError> {
+        let mut response = self.exchange(Method::GET, path, NOTHING).await?;
+        if !response.status.is_success() {
+            let bytes = response.read_to_end().await?;
+            return Err(response.into_error(&bytes));
+        }
+        let mut unread = Vec::new();
+        // A server that stops may close the connection within the stream.
+        let mut chunks = std::mem::take(&mut response.body).into_data_stream();
+        while let Some(Ok(chunk)) = chunks.next().await {
+            unread.extend_from_slice(&chunk);
+            while let Some(end) = memchr::memchr(b'\n', &unread) {
+                let line: Vec<u8> = unread.drain(..=end).collect();
+                let line = String::from_utf8_lossy(&line);
+                if let Some(data) = line.trim_end().strip_prefix("data: ") {
+                    on_event(data)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     #[expect(
@@ -120,13 +172,8 @@ impl ControlClient {
         method: Method,
         path: &str,
         payload: Payload<'_, B>,
-    ) -> Result<(StatusCode, Bytes)> {
-        let failure = || {
-            format!(
-                "no response from the running server (process {})",
-                self.process
-            )
-        };
+    ) -> Result<ControlResponse> {
+        let failure = || self.failure();
         let (media_type, body) = match payload {
             Payload::Json(value) => ("application/json", serde_json::to_vec(value)?),
             Payload::Component(bytes) => ("application/octet-stream", bytes),
@@ -142,15 +189,19 @@ impl ControlClient {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(stream)
             .await
             .with_context(failure)?;
-        let connection = tokio::spawn(connection);
+        let connection = AbortOnDropHandle::new(tokio::spawn(connection));
         let response = sender.send_request(request).await.with_context(failure)?;
-        let status = response.status();
-        let received = Body::new(response.into_body());
-        let bytes = to_bytes(received, MAX_RESPONSE_BYTES)
-            .await
-            .with_context(failure)?;
-        connection.abort();
-        Ok((status, bytes))
+        Ok(ControlResponse {
+            status: response.status(),
+            body: Body::new(response.into_body()),
+            failure: self.failure(),
+            _connection: connection,
+        })
+    }
+
+    fn failure(&self) -> String {
+        let process = &self.process;
+        format!("no response from the running server (process {process})")
     }
 
     /// Connects. A server that starts listens soon.

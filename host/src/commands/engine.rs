@@ -7,12 +7,14 @@ use clap::{Subcommand, ValueEnum};
 use pinhole::config::{Config, Strategy};
 use pinhole::releases::Install;
 use pinhole_conformance::CapturedLog;
+use pinhole_sandbox::LogLevel;
 
 use super::control_client::CommandError;
-use super::engine_changes::{self, Change};
+use super::engine_changes;
+use super::engine_control::Change;
 use super::engine_grant::{self, EngineGrant};
 use super::engine_test::{self, EngineTest};
-use super::{engine_list, engine_models, engine_show, engine_verify};
+use super::{engine_list, engine_log, engine_models, engine_show, engine_verify};
 
 #[derive(Subcommand)]
 pub(crate) enum EngineCommand {
@@ -35,6 +37,20 @@ pub(crate) enum EngineCommand {
         /// Name of the engine
         engine: String,
         /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the last lines that an engine has logged in the running server
+    Log {
+        /// Name of the engine
+        engine: String,
+        /// Continue with new lines
+        #[arg(long)]
+        follow: bool,
+        /// Least level of the lines
+        #[arg(long, value_name = "LEVEL", default_value = "debug")]
+        level: LevelName,
+        /// Print each line as a JSON object
         #[arg(long)]
         json: bool,
     },
@@ -92,6 +108,9 @@ pub(crate) enum EngineCommand {
         /// Stop it also if a setting needs it
         #[arg(long)]
         force: bool,
+        /// Stop its running jobs too, and wait until they have ended
+        #[arg(long)]
+        now: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -114,6 +133,14 @@ pub(crate) enum EngineCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show how an engine understands its settings: where the values of a job go
+    Explain {
+        /// Engine to use [default: the engine of the settings]
+        engine: Option<String>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Run an engine's conformance cases against a component
     Test(EngineTest),
 }
@@ -125,6 +152,26 @@ pub(crate) struct Target {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// How important a line of a log is.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum LevelName {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+impl From<LevelName> for LogLevel {
+    fn from(name: LevelName) -> Self {
+        match name {
+            LevelName::Debug => Self::Debug,
+            LevelName::Info => Self::Info,
+            LevelName::Warn => Self::Warn,
+            LevelName::Error => Self::Error,
+        }
+    }
 }
 
 /// How a version replaces another one.
@@ -154,6 +201,9 @@ pub(crate) async fn run(config: &Config, command: EngineCommand, lines: Captured
         EngineCommand::Verify { engine, json } => {
             return engine_verify::verify(config, engine.as_deref(), json).await;
         }
+        EngineCommand::Explain { engine, json } => {
+            return engine_verify::explain(config, engine.as_deref(), json).await;
+        }
         EngineCommand::Test(arguments) => {
             return engine_test::test(config, arguments, lines).await;
         }
@@ -162,6 +212,12 @@ pub(crate) async fn run(config: &Config, command: EngineCommand, lines: Captured
         EngineCommand::History { engine, json } => {
             engine_show::history(config, &engine, json).await
         }
+        EngineCommand::Log {
+            engine,
+            follow,
+            level,
+            json,
+        } => engine_log::log(config, &engine, level.into(), follow, json).await,
         EngineCommand::Grant(arguments) => engine_grant::grant(config, arguments).await,
         EngineCommand::Install {
             file,
@@ -202,9 +258,13 @@ pub(crate) async fn run(config: &Config, command: EngineCommand, lines: Captured
         EngineCommand::Remove {
             engine,
             force,
+            now,
             json,
         } => {
-            let change = Change::Remove { is_forced: force };
+            let change = Change::Remove {
+                is_forced: force,
+                is_now: now,
+            };
             engine_changes::change(config, &engine, change, json).await
         }
     };

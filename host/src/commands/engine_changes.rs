@@ -12,19 +12,9 @@ use pinhole_sandbox::MAX_COMPONENT_BYTES;
 use tokio::time::Instant;
 
 use super::control_client::{CommandError, ControlClient, NOTHING};
-use super::engine_control::EngineControl;
+use super::engine_control::{Change, EngineControl};
 use super::engine_text::{label, serving, state};
 use super::{CommandEngines, FAILED, MissingData, WRONG_USE, print_json};
-
-/// A change of an engine.
-pub(crate) enum Change {
-    RollBack { to: Option<String>, why: String },
-    Promote,
-    Abort,
-    Pin,
-    Unpin,
-    Remove { is_forced: bool },
-}
 
 /// Installs a component file, whose bytes are not in `install` yet. Returns the exit code.
 pub(crate) async fn install(
@@ -157,14 +147,7 @@ pub(crate) async fn change(
 ) -> Result<u8, CommandError> {
     let control = EngineControl::open_existing(config).await?;
     let start = Instant::now();
-    let status = match &change {
-        Change::RollBack { to, why } => control.roll_back(engine, to.as_deref(), why).await,
-        Change::Promote => control.promote(engine).await,
-        Change::Abort => control.abort(engine).await,
-        Change::Pin => control.set_pinned(engine, true).await,
-        Change::Unpin => control.set_pinned(engine, false).await,
-        Change::Remove { is_forced } => control.remove(engine, *is_forced).await,
-    }?;
+    let status = control.change(engine, &change).await?;
     let elapsed_ms = start.elapsed().as_millis();
     if as_json {
         print_json(&status)?;
@@ -181,8 +164,11 @@ pub(crate) async fn change(
         Change::Abort => println!("{engine}: dropped; {serves} serves"),
         Change::Pin => println!("{engine}: pinned; {serves} serves"),
         Change::Unpin => println!("{engine}: not pinned; {serves} serves"),
-        Change::Remove { .. } => {
-            println!("{engine}: removed; its permissions, newest versions and history stay");
+        Change::Remove { is_now, .. } => {
+            let jobs = if is_now { "stopped" } else { "finish" };
+            println!(
+                "{engine}: removed; its jobs {jobs}; its permissions, newest versions and history stay"
+            );
         }
     }
     Ok(0)

@@ -22,6 +22,16 @@ pub(crate) enum EngineControl {
     Directory(Box<CommandEngines>),
 }
 
+/// A change of an engine.
+pub(crate) enum Change {
+    RollBack { to: Option<String>, why: String },
+    Promote,
+    Abort,
+    Pin,
+    Unpin,
+    Remove { is_forced: bool, is_now: bool },
+}
+
 /// The engine that generates by default, and why.
 #[derive(Deserialize)]
 pub(crate) struct DefaultEngine {
@@ -37,6 +47,7 @@ impl From<ReleaseError> for CommandError {
         };
         let message = match &error {
             ReleaseError::Internal(ours) => format!("{ours:#}"),
+            ReleaseError::Database(ours) => format!("{error}: {ours}"),
             other => other.to_string(),
         };
         Self { message, code }
@@ -171,80 +182,16 @@ impl EngineControl {
         }
     }
 
-    pub(crate) async fn roll_back(
+    /// Changes an engine. Returns it as it is afterwards.
+    pub(crate) async fn change(
         &self,
         engine: &str,
-        to: Option<&str>,
-        why: &str,
+        change: &Change,
     ) -> Result<EngineStatus, CommandError> {
         match self {
-            Self::Server(server) => {
-                let body = json!({"to": to, "why": why});
-                server.post(&engine_path(engine, "rollback"), &body).await
-            }
+            Self::Server(server) => change_in_server(server, engine, change).await,
             Self::Directory(directory) => {
-                let releases = &directory.releases;
-                releases.roll_back(engine, to, why, &by()).await?;
-                Ok(releases.status_of(engine))
-            }
-        }
-    }
-
-    pub(crate) async fn set_pinned(
-        &self,
-        engine: &str,
-        is_pinned: bool,
-    ) -> Result<EngineStatus, CommandError> {
-        match self {
-            Self::Server(server) => {
-                let action = if is_pinned { "pin" } else { "unpin" };
-                act(server, engine, action).await
-            }
-            Self::Directory(directory) => {
-                let releases = &directory.releases;
-                releases.set_pinned(engine, is_pinned, &by()).await?;
-                Ok(releases.status_of(engine))
-            }
-        }
-    }
-
-    pub(crate) async fn promote(&self, engine: &str) -> Result<EngineStatus, CommandError> {
-        match self {
-            Self::Server(server) => act(server, engine, "promote").await,
-            Self::Directory(directory) => {
-                directory.releases.promote(engine, &by()).await?;
-                Ok(directory.releases.status_of(engine))
-            }
-        }
-    }
-
-    pub(crate) async fn abort(&self, engine: &str) -> Result<EngineStatus, CommandError> {
-        match self {
-            Self::Server(server) => act(server, engine, "abort").await,
-            Self::Directory(directory) => {
-                directory.releases.abort(engine, &by()).await?;
-                Ok(directory.releases.status_of(engine))
-            }
-        }
-    }
-
-    pub(crate) async fn remove(
-        &self,
-        engine: &str,
-        is_forced: bool,
-    ) -> Result<EngineStatus, CommandError> {
-        match self {
-            Self::Server(server) => {
-                let path = engine_path(engine, "");
-                let path = format!("{path}?force={is_forced}");
-                server.send(Method::DELETE, &path, NOTHING).await
-            }
-            Self::Directory(directory) => {
-                if !is_forced {
-                    let needs = directory.snapshot().await?.settings_that_need(engine);
-                    ReleaseError::refuse_if_needed(engine, &needs)?;
-                }
-                directory.releases.remove(engine, &by()).await?;
+                change_in_directory(directory, engine, change).await?;
                 Ok(directory.releases.status_of(engine))
             }
         }
@@ -289,13 +236,55 @@ impl EngineControl {
     }
 }
 
-async fn act(
+async fn change_in_server(
     server: &ControlClient,
     engine: &str,
-    action: &str,
+    change: &Change,
 ) -> Result<EngineStatus, CommandError> {
+    let action = match change {
+        Change::RollBack { to, why } => {
+            let body = json!({"to": to, "why": why});
+            return server.post(&engine_path(engine, "rollback"), &body).await;
+        }
+        Change::Remove { is_forced, is_now } => {
+            let path = engine_path(engine, "");
+            let path = format!("{path}?force={is_forced}&now={is_now}");
+            return server.send(Method::DELETE, &path, NOTHING).await;
+        }
+        Change::Promote => "promote",
+        Change::Abort => "abort",
+        Change::Pin => "pin",
+        Change::Unpin => "unpin",
+    };
     let path = engine_path(engine, action);
     server.send(Method::POST, &path, NOTHING).await
+}
+
+async fn change_in_directory(
+    directory: &CommandEngines,
+    engine: &str,
+    change: &Change,
+) -> Result<(), CommandError> {
+    let (releases, by) = (&directory.releases, by());
+    match change {
+        Change::RollBack { to, why } => {
+            let to = to.as_deref();
+            releases.roll_back(engine, to, why, &by).await.map(drop)?;
+        }
+        Change::Promote => releases.promote(engine, &by).await.map(drop)?,
+        Change::Abort => releases.abort(engine, &by).await.map(drop)?,
+        Change::Pin => releases.set_pinned(engine, true, &by).await?,
+        Change::Unpin => releases.set_pinned(engine, false, &by).await?,
+        // No job runs without a server.
+        Change::Remove { is_forced, .. } => {
+            if !is_forced {
+                let needs = directory.snapshot().await?.settings_that_need(engine);
+                ReleaseError::refuse_if_needed(engine, &needs)?;
+            }
+            releases.remove(engine, &by).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Who changes an engine, in its history.

@@ -48,7 +48,10 @@ fn print_rows(list: &EngineList) {
     if list.engines.is_empty() {
         return;
     }
-    let mut rows = vec![["NAME", "VERSION", "DIGEST", "STATE", "SINCE", "FROM"].map(str::to_owned)];
+    let head = [
+        "NAME", "VERSION", "DIGEST", "STATE", "SINCE", "JOBS", "FAILED", "FROM",
+    ];
+    let mut rows = vec![head.map(str::to_owned)];
     for engine in &list.engines {
         let is_shown =
             |it: &&VersionStatus| matches!(it.state.as_str(), "parked" | "candidate" | "current");
@@ -65,19 +68,23 @@ fn print_rows(list: &EngineList) {
     print_table(&rows);
 }
 
-fn row(name: &str, engine: &EngineStatus, version: &VersionStatus) -> [String; 6] {
+fn row(name: &str, engine: &EngineStatus, version: &VersionStatus) -> [String; 8] {
     let is_serving = serving(engine).is_some_and(|it| it.digest == version.digest);
     let then = if is_serving {
         engine.changed_at
     } else {
         version.added_at
     };
+    // Unknown without a running server.
+    let count = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), |it| it.to_string());
     [
         name.to_owned(),
         version.version.clone(),
         short(&version.digest).to_owned(),
         state(engine, version),
         since(then),
+        count(version.jobs),
+        count(version.failed),
         origin(version).to_owned(),
     ]
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use pinhole::config::Config;
 use pinhole_sandbox::EngineReport;
-use pinhole_sandbox::contract::Placement;
+use pinhole_sandbox::contract::{Explanation, Placement};
 use serde_json::{Value, json};
 
 use super::{CommandJobs, MissingData, print_error};
@@ -43,18 +43,46 @@ pub(crate) async fn verify(config: &Config, engine: Option<&str>, as_json: bool)
     }
 }
 
+/// Explains the settings. Returns the exit code.
+pub(crate) async fn explain(config: &Config, engine: Option<&str>, as_json: bool) -> Result<u8> {
+    let CommandJobs { jobs, .. } = &CommandJobs::open(config, MissingData::Temporary).await?;
+    let snapshot = jobs.snapshot();
+    let explained = match snapshot.operator_binding(engine) {
+        Ok(binding) => jobs.explain(binding).await.map(|found| (binding, found)),
+        Err(error) => Err(error),
+    };
+    let (binding, Explanation { rows, problems }) = match explained {
+        Ok(explained) => explained,
+        Err(error) => return Ok(print_error(&error)),
+    };
+    let name = &binding.name;
+    if as_json {
+        let rows = rows.iter().map(row_json).collect::<Vec<_>>();
+        println!(
+            "{}",
+            json!({"engine": name, "rows": rows, "problems": problems})
+        );
+    } else if rows.is_empty() && problems.is_empty() {
+        println!("engine {name} has no document to explain");
+    } else {
+        print!("engine {name}\n{}", tables(&rows, &problems));
+    }
+    Ok(0)
+}
+
+fn row_json(row: &Placement) -> Value {
+    json!({
+        "setting": row.setting, "role": row.role, "node": row.node,
+        "title": row.title, "input": row.input, "value": row.value,
+    })
+}
+
 fn to_json(name: &str, found: &EngineReport) -> Value {
-    let rows = found.rows.iter().map(|row| {
-        json!({
-            "setting": row.setting, "role": row.role, "node": row.node,
-            "title": row.title, "input": row.input, "value": row.value,
-        })
-    });
     json!({
         "engine": name,
         "works": true,
         "server": found.server,
-        "rows": rows.collect::<Vec<_>>(),
+        "rows": found.rows.iter().map(row_json).collect::<Vec<_>>(),
         "problems": found.problems,
     })
 }
@@ -65,11 +93,18 @@ fn to_text(name: &str, found: &EngineReport) -> String {
     if let Some(server) = &found.server {
         text.push_str(&format!("  server     {server}\n"));
     }
-    for rows in found.rows.chunk_by(|row, next| row.setting == next.setting) {
-        let setting = rows.first().map_or("", |row| row.setting.as_str());
-        text.push_str(&format!("  {setting}\n{}", table(rows)));
+    text + &tables(&found.rows, &found.problems)
+}
+
+/// A table for each setting, and the problems.
+fn tables(rows: &[Placement], problems: &[String]) -> String {
+    let mut text = String::new();
+    for rows_of_setting in rows.chunk_by(|row, next| row.setting == next.setting) {
+        let setting = rows_of_setting.first();
+        let setting = setting.map_or("", |row| row.setting.as_str());
+        text.push_str(&format!("  {setting}\n{}", table(rows_of_setting)));
     }
-    for problem in &found.problems {
+    for problem in problems {
         text.push_str(&format!("  problem    {problem}\n"));
     }
     text

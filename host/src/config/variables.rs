@@ -74,8 +74,12 @@ const START_VARIABLES: &[&str] = &[
     "WEBUI_SECRET_KEY",
     "WEBUI_SESSION_COOKIE_SECURE",
 ];
-/// The switches of test builds.
-const TEST_VARIABLES: [&str; 2] = ["PINHOLE_SWITCHED_OFF", "PINHOLE_GUARD_SWITCHES"];
+/// The switches of test builds, and the crash points of debug builds.
+const TEST_VARIABLES: [&str; 3] = [
+    "PINHOLE_CRASH_AT",
+    "PINHOLE_GUARD_SWITCHES",
+    "PINHOLE_SWITCHED_OFF",
+];
 /// Documents that are texts as settings.
 const TEXT_DOCUMENTS: [&str; 3] = [
     "COMFYUI_WORKFLOW",

@@ -62,3 +62,120 @@ impl EffectiveAbilities {
         Some(listed.collect::<Vec<_>>().join(", "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pinhole_sandbox::contract::Abilities;
+    use serde_json::json;
+
+    use super::*;
+    use crate::jobs::JobRequest;
+    use crate::jobs::defaults::JobDefaults;
+
+    fn engine() -> Description {
+        Description {
+            name: "draw".to_owned(),
+            abilities: Abilities {
+                edit: true,
+                seed: true,
+                steps: true,
+                strength: true,
+                max_count: 4,
+                max_sources: 2,
+                ..Abilities::default()
+            },
+            ..Description::default()
+        }
+    }
+
+    /// A model that has fewer abilities than its engine, and claims one that the engine lacks.
+    fn model() -> Model {
+        Model {
+            id: "small".to_owned(),
+            name: "Small".to_owned(),
+            abilities: Some(ModelAbilities {
+                edit: false,
+                mask: true,
+                negative_prompt: false,
+                seed: false,
+                steps: true,
+                strength: true,
+                max_count: 9,
+                max_sources: 0,
+                sizes: vec![
+                    Size {
+                        width: 512,
+                        height: 512,
+                    },
+                    Size {
+                        width: 768,
+                        height: 512,
+                    },
+                ],
+                aspect_ratios: Vec::new(),
+            }),
+        }
+    }
+
+    #[test]
+    fn model_has_no_more_abilities_than_its_engine() {
+        let effective = EffectiveAbilities::new(&engine(), Some(&model())).abilities;
+        assert!(!effective.edit && !effective.mask && !effective.seed && effective.steps);
+        assert_eq!((effective.max_count, effective.max_sources), (4, 0));
+        let own = EffectiveAbilities::new(&engine(), None).abilities;
+        assert!(own.edit && own.seed && own.sizes.is_empty());
+    }
+
+    #[test]
+    fn request_is_checked_against_the_model() {
+        let refused = |change: fn(&mut JobRequest), is_edit: bool| {
+            let mut request = JobRequest {
+                prompt: "a fox".to_owned(),
+                ..JobRequest::default()
+            };
+            change(&mut request);
+            let abilities = EffectiveAbilities::new(&engine(), Some(&model()));
+            let job = request.into_job(&JobDefaults::default(), &engine(), &abilities, is_edit);
+            job.err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert_eq!(refused(|it| it.steps = Some(4), false), "");
+        assert_eq!(
+            refused(|it| it.size = Some("768x512".to_owned()), false),
+            ""
+        );
+        assert_eq!(refused(|it| it.strength = Some(0.5), true), "");
+        assert_eq!(
+            refused(|it| it.seed = Some(7), false),
+            "model small of engine draw does not support seed: leave it out"
+        );
+        assert_eq!(
+            refused(|it| it.size = Some("1024x1024".to_owned()), false),
+            "model small of engine draw makes no image of this size: use 512x512, 768x512"
+        );
+        assert_eq!(
+            refused(|it| it.count = Some(5), false),
+            "5 images were requested, but model small of engine draw generates 1 to 4"
+        );
+        for strength in [-0.1, 1.1, f32::NAN] {
+            let request = JobRequest {
+                prompt: "a fox".to_owned(),
+                strength: Some(strength),
+                ..JobRequest::default()
+            };
+            let abilities = EffectiveAbilities::new(&engine(), Some(&model()));
+            let job = request.into_job(&JobDefaults::default(), &engine(), &abilities, true);
+            assert!(job.is_err(), "{strength}");
+        }
+        assert_eq!(
+            refused(|it| it.strength = Some(0.5), false),
+            "strength is for edits: leave it out"
+        );
+        assert_eq!(
+            refused(
+                |it| it.parameters = json!({"x": 1}).as_object().unwrap().clone(),
+                false
+            ),
+            "parameter x is unknown: engine draw has no parameters"
+        );
+    }
+}

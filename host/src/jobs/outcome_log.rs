@@ -60,6 +60,17 @@ impl OutcomeLog {
         each.collect()
     }
 
+    /// Returns outcomes that were taken, but not written.
+    pub fn restore(&self, taken: Vec<(String, OutcomeClass, Outcomes)>) {
+        let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        for (digest, class, outcomes) in taken {
+            let of_version = versions.entry(digest).or_default();
+            let sum = of_version.entry(class).or_default();
+            sum.jobs += outcomes.jobs;
+            sum.own_time = sum.own_time.saturating_add(outcomes.own_time);
+        }
+    }
+
     /// Waits for a job that ends.
     pub async fn added(&self) {
         self.added.notified().await;
@@ -91,5 +102,11 @@ mod tests {
             ]
         );
         assert!(log.take().is_empty());
+        log.restore(vec![("a".to_owned(), OutcomeClass::Ok, outcomes(2))]);
+        log.record("a", OutcomeClass::Ok, second);
+        assert_eq!(
+            log.take(),
+            [("a".to_owned(), OutcomeClass::Ok, outcomes(3))]
+        );
     }
 }

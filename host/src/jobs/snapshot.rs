@@ -389,11 +389,13 @@ impl Snapshot {
         format!("{variable} is {shown:?}, which is not an engine: {remedy}")
     }
 
-    /// For each binding that has any: the problems of its settings, for the operator.
+    /// For each binding that has any: the problems of its settings, for the operator. During a rollout, those of both
+    /// versions.
     fn problems(&self) -> BTreeMap<String, Vec<String>> {
-        let problems = self
-            .bindings()
-            .map(|binding| (binding.name.clone(), binding.problems()));
+        let problems = self.bindings.keys().map(|name| {
+            let versions = self.versions(name).into_iter();
+            (name.clone(), versions.flat_map(Binding::problems).collect())
+        });
         let unavailable = self
             .unavailable
             .iter()

@@ -6,9 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use cap_std::fs::{Dir, DirEntry};
-use pinhole_ground::data_dir;
 use pinhole_ground::guard::{Guard, Refusal};
+use pinhole_ground::{data_dir, disk};
 use pinhole_sandbox::{MAX_COMPONENT_BYTES, digest};
+
+use super::crash_point::CrashPoint;
 
 /// The directory in the data directory.
 const DIRECTORY: &str = "components";
@@ -31,10 +33,11 @@ impl ComponentBytes {
         if self.read(digest).is_ok() {
             return Ok(());
         }
-        data_dir::write_whole(&self.0, &file_name(digest), bytes).map_err(|error| {
-            let reason = format!("cannot be stored in {DIRECTORY} in the data directory: {error}");
-            Refusal::from(reason)
-        })
+        CrashPoint::Compiled.reach("");
+        data_dir::write_whole(&self.0, &file_name(digest), bytes)
+            .map_err(|error| Refusal::from(describe_failure(&error)))?;
+        CrashPoint::Stored.reach("");
+        Ok(())
     }
 
     /// Reads a component. Fails if it is missing, or if the file has other bytes than those that were stored.
@@ -59,7 +62,7 @@ impl ComponentBytes {
     }
 
     /// Removes superfluous components. Returns their digests. `is_stored` returns `None` for one that has no row: it
-    /// stays for [`ORPHAN_TIME`], because it may be installed just now.
+    /// stays for [`ORPHAN_TIME`], because it may be installed just now. So does a file that is not complete.
     pub(super) fn remove_unused(
         &self,
         is_stored: impl Fn(&str) -> Option<bool>,
@@ -69,7 +72,11 @@ impl ComponentBytes {
         for entry in self.0.entries().with_context(failure)? {
             let entry = entry.with_context(failure)?;
             let name = entry.file_name();
-            let Some(digest) = name.to_str().and_then(|name| name.strip_suffix(SUFFIX)) else {
+            let Some(text) = name.to_str() else { continue };
+            let Some(digest) = text.strip_suffix(SUFFIX) else {
+                if data_dir::is_incomplete(text) && !is_young(&entry) {
+                    self.0.remove_file(&name).with_context(failure)?;
+                }
                 continue;
             };
             if !is_stored(digest).unwrap_or_else(|| is_young(&entry)) {
@@ -79,6 +86,17 @@ impl ComponentBytes {
         }
         Ok(removed)
     }
+}
+
+/// Why a component cannot be stored, and what to do.
+fn describe_failure(error: &std::io::Error) -> String {
+    if disk::is_full(error) {
+        return "cannot be stored, because the disk of the data directory is full: free space, and install it again"
+            .to_owned();
+    }
+    format!(
+        "cannot be stored in {DIRECTORY} in the data directory ({error}): repair the directory, and install the component again"
+    )
 }
 
 /// True if a file was written a short time ago, or if that is unknown.
@@ -132,5 +150,28 @@ mod tests {
         bytes.save(&name, b"one").unwrap();
         assert_eq!(bytes.remove_unused(|_| Some(false)).unwrap(), removed);
         assert!(bytes.read(&name).is_err());
+    }
+
+    #[test]
+    fn incomplete_component_is_removed_after_a_while() {
+        let data = tempfile::tempdir().unwrap();
+        let bytes = ComponentBytes::open(data.path()).unwrap();
+        let name = format!(".{}.0", file_name(&digest(b"one")));
+        bytes.0.write(&name, "o").unwrap();
+        assert!(bytes.remove_unused(|_| None).unwrap().is_empty());
+        assert!(bytes.0.exists(&name));
+        let old = SystemTime::now() - 2 * ORPHAN_TIME;
+        let file = bytes.0.open(&name).unwrap().into_std();
+        file.set_modified(old).unwrap();
+        assert!(bytes.remove_unused(|_| None).unwrap().is_empty());
+        assert!(!bytes.0.exists(&name));
+    }
+
+    #[test]
+    fn failure_to_store_a_component_says_what_to_do() {
+        let full = describe_failure(&std::io::ErrorKind::StorageFull.into());
+        assert!(full.contains("is full: free space"), "{full}");
+        let other = describe_failure(&std::io::ErrorKind::PermissionDenied.into());
+        assert!(other.contains("repair the directory"), "{other}");
     }
 }

@@ -18,6 +18,14 @@ pub enum ReleaseError {
     /// Another change came first.
     #[error("the engine was changed meanwhile: try again")]
     Moved,
+    /// The bytes of the component cannot be stored. The reason follows the subject in a sentence.
+    #[error("{subject} {reason}")]
+    NotStored { subject: String, reason: String },
+    /// The database does not take the change, or cannot be read.
+    #[error(
+        "the database cannot be written, so that no engine has changed: retry, and read the server's log if it fails again"
+    )]
+    Database(#[source] sqlx::Error),
     #[error(transparent)]
     Internal(#[from] anyhow::Error),
 }
@@ -27,6 +35,14 @@ impl ReleaseError {
         Self::Refused {
             subject: subject.to_owned(),
             refusal,
+        }
+    }
+
+    /// A failure of the database, or else what `refuse` makes of the reason.
+    pub(super) fn of_reason(error: anyhow::Error, refuse: impl FnOnce(String) -> Self) -> Self {
+        match error.downcast() {
+            Ok(error) => Self::Database(error),
+            Err(error) => refuse(format!("{error:#}")),
         }
     }
 
@@ -45,6 +61,7 @@ impl ReleaseError {
     pub(super) fn into_refusal(self) -> Refusal {
         match self {
             Self::Refused { refusal, .. } => refusal,
+            Self::NotStored { reason, .. } => reason.into(),
             other => format!("is not installed: {other}").into(),
         }
     }

@@ -201,6 +201,7 @@ impl Releases {
             return self.reject(file, refusal).await;
         }
         self.decide_file(&file, component, size_bytes).await;
+        let _changes = self.changes.lock().await;
         self.remove_old_releases().await;
     }
 
@@ -209,8 +210,9 @@ impl Releases {
         let state = self.lock();
         let is_known = state.rows.files.get(file).is_some_and(|it| it == digest);
         let release = state.rows.releases.get(digest);
+        // A release without a row was dropped, or superseded long ago.
         is_known
-            && release.is_some_and(|release| {
+            && release.is_none_or(|release| {
                 let is_serving = matches!(
                     release.state,
                     ReleaseState::Current | ReleaseState::Candidate
@@ -231,7 +233,8 @@ impl Releases {
         }
         match decided {
             Ok(_) => self.lock().engines.rejected.retain(|it| it.file != file),
-            Err(ReleaseError::Internal(error)) => {
+            Err(error @ (ReleaseError::Database(_) | ReleaseError::Internal(_))) => {
+                let error = anyhow::Error::from(error);
                 tracing::error!("cannot install engine file {file}: {error:#}");
                 // The next look tries again.
                 self.seen().files.remove(file);

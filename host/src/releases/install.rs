@@ -8,6 +8,7 @@ use pinhole_sandbox::grant::Grant;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::crash_point::CrashPoint;
 use super::rows::{file_label, grant_row, release_row, rights_json};
 use super::self_test::SelfTest;
 use super::{ReleaseError, Releases, history, track};
@@ -103,6 +104,7 @@ impl Releases {
         // A client that disconnects must not leave half an installation.
         let task = tokio::spawn(async move {
             let result = releases.install_now(install).await;
+            let _changes = releases.changes.lock().await;
             releases.remove_old_releases().await;
             result
         });
@@ -129,7 +131,11 @@ impl Releases {
                 size_bytes.div_ceil(1024)
             )],
         };
-        self.bytes.save(&digest, &install.bytes).map_err(refused)?;
+        let stored = self.bytes.save(&digest, &install.bytes);
+        stored.map_err(|Refusal { reason, .. }| ReleaseError::NotStored {
+            subject: label.to_owned(),
+            reason,
+        })?;
         self.test(&mut candidate).await?;
         let _changes = self.changes.lock().await;
         self.decide(candidate).await
@@ -162,9 +168,11 @@ impl Releases {
             component: &candidate.component,
             probe: candidate.probe.as_deref(),
         };
-        let notes = self.self_test(&test).await;
-        let notes = notes.map_err(|reason| candidate.refused(reason.into()))?;
+        let notes = self.self_test(&test).await.map_err(|error| {
+            ReleaseError::of_reason(error, |reason| candidate.refused(reason.into()))
+        })?;
         candidate.steps.extend(notes);
+        CrashPoint::Tested.reach("");
         Ok(())
     }
 

@@ -7,6 +7,7 @@ mod cases;
 
 use std::sync::Arc;
 
+use anyhow::{Context, anyhow};
 use pinhole_sandbox::{Component, JobContext};
 use tokio::time::Instant;
 
@@ -29,22 +30,22 @@ impl Releases {
     /// Tests a release with the settings of each binding, its upstreams, its cases, and a job if one is wanted. Returns
     /// a note for each.
     ///
-    /// The error follows the name of the component's file.
-    pub(super) async fn self_test(&self, test: &SelfTest<'_>) -> Result<Vec<String>, String> {
+    /// The error follows the name of the component's file, unless it is one of the database.
+    pub(super) async fn self_test(&self, test: &SelfTest<'_>) -> anyhow::Result<Vec<String>> {
         let Some(publisher) = self.publisher.get() else {
             return Ok(Vec::new());
         };
         let (_, engines) = self.predict(test.change, std::slice::from_ref(test.component));
         let before = publisher.jobs.snapshot();
         let prepared = publisher.prepare(&engines).await;
-        let prepared = prepared.map_err(|error| format!("cannot use the settings: {error:#}"))?;
+        let prepared = prepared.context("cannot use the settings")?;
         let next = prepared.snapshot.clone();
         // Settings may change while upstreams respond.
         drop(prepared);
         let is_replacement = before.engines.get(test.engine).is_some();
         if is_replacement {
             next.refuse_new_problems(&before)
-                .map_err(|problem| format!("cannot use the settings: {problem}"))?;
+                .map_err(|problem| anyhow!("cannot use the settings: {problem}"))?;
         }
         let bindings: Vec<_> = next
             .versions_of(test.engine, &test.component.digest)
@@ -53,12 +54,15 @@ impl Releases {
         for binding in &bindings {
             let old = before.binding(&binding.name).map(Arc::as_ref);
             if let Some(old) = old.filter(|_| is_replacement) {
-                notes.push(test_upstream(publisher, &next, binding, old).await?);
+                let note = test_upstream(publisher, &next, binding, old).await;
+                notes.push(note.map_err(anyhow::Error::msg)?);
             }
         }
-        notes.extend(cases::run(publisher, test.component, test.engine).await?);
+        let of_cases = cases::run(publisher, test.component, test.engine).await;
+        notes.extend(of_cases.map_err(anyhow::Error::msg)?);
         if let (Some(prompt), Some(binding)) = (test.probe, bindings.first()) {
-            notes.push(probe(publisher, next.clone(), binding, prompt).await?);
+            let note = probe(publisher, next.clone(), binding, prompt).await;
+            notes.push(note.map_err(anyhow::Error::msg)?);
         }
         Ok(notes)
     }

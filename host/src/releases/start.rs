@@ -368,6 +368,7 @@ impl EngineStart {
         }
         self.releases.set_all_seen();
         self.log_granted();
+        let _changes = self.releases.changes.lock().await;
         self.releases.remove_old_releases().await;
         Ok(())
     }

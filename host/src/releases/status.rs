@@ -1,11 +1,16 @@
 //! The engines of a server for a person: which versions serve, which wait, and which files were refused.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::rows::read_rights;
 use super::{ReleaseError, Releases};
 use crate::store::{ReleaseRow, ReleaseState, TrackRow};
+
+/// Range of the counts of jobs.
+const FIGURES_RANGE: Duration = Duration::from_hours(24);
 
 /// All engines and the files that did not become one.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -58,6 +63,12 @@ pub struct VersionStatus {
     pub added_at: i64,
     /// The permissions that wait for approval.
     pub new_rights: Vec<String>,
+    /// Its jobs of the last 24 hours, since the server started. `null` without a running server.
+    #[schema(required = true)]
+    pub jobs: Option<u64>,
+    /// Those that failed by the engine or its upstream.
+    #[schema(required = true)]
+    pub failed: Option<u64>,
 }
 
 /// A file of the engine directory that was refused.
@@ -135,19 +146,35 @@ impl Releases {
             changed_at: track.map_or(0, |it| it.changed_at),
             versions: versions
                 .into_iter()
-                .map(|it| VersionStatus {
-                    version: it.version.clone(),
-                    digest: it.digest.clone(),
-                    state: it.state.name().to_owned(),
-                    is_previous: is_previous(it),
-                    reason: it.reason.clone(),
-                    file: it.file.clone(),
-                    size_bytes: it.size_bytes,
-                    added_by: it.added_by.clone(),
-                    added_at: it.added_at,
-                    new_rights: new_rights(it),
-                })
+                .map(|it| self.version_status(it, is_previous(it), new_rights(it)))
                 .collect(),
+        }
+    }
+
+    fn version_status(
+        &self,
+        release: &ReleaseRow,
+        is_previous: bool,
+        new_rights: Vec<String>,
+    ) -> VersionStatus {
+        let figures = self.publisher.get().map(|it| &it.jobs.figures);
+        let counts = figures.map(|figures| {
+            let counted = figures.version(&release.digest, FIGURES_RANGE);
+            counted.map_or((0, 0), |counted| (counted.jobs, counted.failed))
+        });
+        VersionStatus {
+            version: release.version.clone(),
+            digest: release.digest.clone(),
+            state: release.state.name().to_owned(),
+            is_previous,
+            reason: release.reason.clone(),
+            file: release.file.clone(),
+            size_bytes: release.size_bytes,
+            added_by: release.added_by.clone(),
+            added_at: release.added_at,
+            new_rights,
+            jobs: counts.map(|(jobs, _)| jobs),
+            failed: counts.map(|(_, failed)| failed),
         }
     }
 }

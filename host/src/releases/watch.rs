@@ -34,27 +34,28 @@ impl Releases {
             }
             if let Err(error) = self.judge_rollouts(outcomes).await {
                 tracing::error!("cannot judge new versions of engines: {error:#}");
+                // A database that is out of reach pauses verdicts.
+                tokio::time::sleep(IDLE_TIME).await;
             }
         }
     }
 
-    /// Writes the outcomes of finished jobs, and moves each rollout on that has a verdict.
+    /// Writes the outcomes of finished jobs, and moves each rollout on that has a verdict. Outcomes that cannot be
+    /// written count later.
     pub async fn judge_rollouts(&self, outcomes: &OutcomeLog) -> Result<()> {
         let taken = outcomes.take();
         if !taken.is_empty() {
-            let results = taken
-                .into_iter()
-                .map(|(digest, class, ended)| EngineResult {
-                    digest,
-                    outcome: class.name().to_owned(),
-                    jobs: i64::try_from(ended.jobs).unwrap_or(i64::MAX),
-                    own_ms: i64::try_from(ended.own_time.as_millis()).unwrap_or(i64::MAX),
-                });
+            let results = taken.iter().map(|(digest, class, ended)| EngineResult {
+                digest: digest.clone(),
+                outcome: class.name().to_owned(),
+                jobs: i64::try_from(ended.jobs).unwrap_or(i64::MAX),
+                own_ms: i64::try_from(ended.own_time.as_millis()).unwrap_or(i64::MAX),
+            });
             let results: Vec<_> = results.collect();
-            self.store
-                .add_engine_results(&results)
-                .await
-                .context("cannot write the results of jobs")?;
+            if let Err(error) = self.store.add_engine_results(&results).await {
+                outcomes.restore(taken);
+                return Err(error).context("cannot write the results of jobs");
+            }
         }
         let rows = self.rows();
         let rollouts = rows

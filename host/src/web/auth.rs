@@ -51,6 +51,12 @@ pub(super) struct LiveUser {
     pub(super) session: LiveSession,
 }
 
+/// An administrator of a long-lived connection.
+pub(super) struct LiveAdministrator {
+    /// `None` on the control socket.
+    user: Option<LiveUser>,
+}
+
 impl FromRequestParts<Arc<App>> for Caller {
     type Rejection = Rejection;
 
@@ -136,6 +142,38 @@ impl FromRequestParts<Arc<App>> for LiveUser {
                 .map_err(|error| error.rejection(&parts.uri))?;
         }
         Ok(user)
+    }
+}
+
+impl FromRequestParts<Arc<App>> for LiveAdministrator {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Rejection> {
+        if parts.extensions.get::<ControlUser>().is_some() {
+            return Ok(Self { user: None });
+        }
+        let user = LiveUser::from_request_parts(parts, app).await?;
+        require_role(&user.user, ADMINISTRATOR_ROLES)
+            .map_err(|error| error.rejection(&parts.uri))?;
+        Ok(Self { user: Some(user) })
+    }
+}
+
+impl LiveAdministrator {
+    /// Waits until the key or session becomes invalid. The connection must then close.
+    pub(super) async fn wait_until_invalid(&self) {
+        match &self.user {
+            Some(user) => user.session.wait_until_invalid().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// False if the user is no longer an administrator, or if that is unknown.
+    pub(super) async fn is_valid(&self, app: &App) -> bool {
+        let Some(user) = &self.user else { return true };
+        let profile = app.store.user(&user.user.id).await;
+        let role = profile.ok().flatten().map(|it| it.user.role);
+        role.is_some_and(|role| ADMINISTRATOR_ROLES.contains(&role.as_str()))
     }
 }
 

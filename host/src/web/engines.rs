@@ -7,6 +7,7 @@ mod bindings;
 mod changes;
 mod details;
 mod install;
+mod log_stream;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(install::update))
         .routes(routes!(details::describe, changes::remove))
         .routes(routes!(details::history))
+        .routes(routes!(log_stream::stream_log))
         .routes(routes!(changes::roll_back))
         .routes(routes!(changes::pin))
         .routes(routes!(changes::unpin))

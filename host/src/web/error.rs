@@ -373,6 +373,15 @@ impl From<ReleaseError> for ApiError {
     fn from(error: ReleaseError) -> Self {
         let status = match &error {
             ReleaseError::Internal(ours) => return Self::internal(ours),
+            ReleaseError::Database(ours) => {
+                tracing::error!("{error}: {ours}");
+                if Trouble::of(ours) == Some(Trouble::Disk) {
+                    return files::NoRoom::DiskFull.into();
+                }
+                return Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+                    .retry_after(BUSY_RETRY_MS);
+            }
+            ReleaseError::NotStored { .. } => StatusCode::INSUFFICIENT_STORAGE,
             ReleaseError::Unknown(_) => StatusCode::NOT_FOUND,
             ReleaseError::Refused { .. } => StatusCode::BAD_REQUEST,
             ReleaseError::Conflict(_) | ReleaseError::Moved => StatusCode::CONFLICT,

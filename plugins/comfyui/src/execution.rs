@@ -8,6 +8,7 @@ mod polling;
 use pinhole_sdk::{Error, ErrorKind, Image, Request, log};
 use serde_json::Value;
 
+use crate::memory::{self, RunIds};
 use crate::progress::{JobTracker, SOCKET_CLASS};
 use crate::settings::WorkflowKeys;
 use crate::wire::{self, OutputFiles, QueuedJob};
@@ -90,13 +91,23 @@ fn renew_outputs(graph: &mut Graph, nodes: &[String]) {
 /// Queues a graph and waits for its end.
 fn run_graph(workflow: &Workflow, graph: &Graph, part: Part) -> Result<FinishedRun, Error> {
     let keys = workflow.keys;
-    let client_id = wire::random_id();
-    let requested_id = wire::random_id();
+    let new_run = RunIds {
+        prompt_id: wire::random_id(),
+        client_id: wire::random_id(),
+    };
+    let (run, is_resumed) = memory::next_run(new_run);
+    let RunIds {
+        prompt_id: requested_id,
+        client_id,
+    } = run;
     // Before the job is queued: a job without work ends before its response arrives.
     let mut socket = JobSocket::open(client_id.clone())?;
     let sends_over_socket = sends_over_socket(graph);
     if sends_over_socket && !socket.await_greeting()? {
         return Err(error::no_socket(keys));
+    }
+    if is_resumed && polling::is_known(&requested_id)? {
+        return finish_run(graph, part, socket, requested_id, Vec::new());
     }
     let body = wire::job_body(
         graph,
@@ -114,6 +125,20 @@ fn run_graph(workflow: &Workflow, graph: &Graph, part: Part) -> Result<FinishedR
     })?;
     let warnings = error::check_node_errors(graph, &node_errors, keys)
         .inspect_err(|_| cancellation::dequeue_job(&prompt_id))?;
+    if prompt_id != requested_id {
+        memory::set_prompt_id(&prompt_id);
+    }
+    finish_run(graph, part, socket, prompt_id, warnings)
+}
+
+/// Waits for the end of a run that is queued, or has run.
+fn finish_run(
+    graph: &Graph,
+    part: Part,
+    socket: JobSocket,
+    prompt_id: String,
+    warnings: Vec<String>,
+) -> Result<FinishedRun, Error> {
     let tracker = JobTracker::new(graph, &prompt_id, part);
     let wait = || {
         let outcome = Listener::new(socket, tracker, &prompt_id).listen()?;
@@ -128,7 +153,7 @@ fn run_graph(workflow: &Workflow, graph: &Graph, part: Part) -> Result<FinishedR
         files: entry.into_files(&repeated_outputs(graph))?,
         sent_images: outcome.images,
         lost_socket: outcome.lost_socket,
-        sends_over_socket,
+        sends_over_socket: sends_over_socket(graph),
         warnings,
         prompt_id,
     })

@@ -9,6 +9,7 @@ mod cancellation;
 mod error;
 mod execution;
 mod frame;
+mod memory;
 mod node_progress;
 mod progress;
 mod runs;

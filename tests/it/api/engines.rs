@@ -64,6 +64,8 @@ async fn engine_operations_of_versions() {
     let get = |path: &str| api.ask(Method::GET, path);
     api.case("good", get("/api/v1/engines/sketch")).await;
     api.case("unknown", get("/api/v1/engines/nobody")).await;
+    api.case("good", get("/api/v1/engines/sketch/log")).await;
+    api.case("unknown", get("/api/v1/engines/nobody/log")).await;
 
     api.case("nothing_before", api.act("sketch/rollback", &json!({})))
         .await;

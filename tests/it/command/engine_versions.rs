@@ -118,8 +118,11 @@ fn check_life_of_a_version(program: &Program) {
     assert!(history.contains("command line (uid "), "{history}");
     assert!(history.contains("  edits are blurred"), "{history}");
 
-    let removed = program.engine(&["remove", "sketch"]).done();
-    assert!(removed[0].starts_with("sketch: removed; "), "{removed:?}");
+    let removed = program.engine(&["remove", "sketch", "--now"]).done();
+    assert!(
+        removed[0].starts_with("sketch: removed; its jobs stopped; "),
+        "{removed:?}"
+    );
     let last_list = program.engine(&["list"]).done().join("\n");
     assert!(last_list.contains("removed"), "{last_list}");
     let unknown = program.engine(&["remove", "sketch"]).failed(2);
@@ -252,4 +255,67 @@ fn update_looks_at_the_engine_directory_at_once() {
             .contains("rejected: broken.wasm is a core module"),
         "{rejected:?}"
     );
+}
+
+#[test]
+fn jobs_and_log_of_an_engine_are_printed_by_a_running_server() {
+    let program = Program::new(&["hostile"])
+        .with("HOSTILE_BASE_URL", "http://127.0.0.1:9")
+        .with("IMAGE_GENERATION_ENGINE", "hostile");
+    let columns = |line: &str| -> Vec<String> {
+        let columns = line.split("  ").map(str::trim).filter(|it| !it.is_empty());
+        columns.map(str::to_owned).collect()
+    };
+    let without_server = program.engine(&["log", "hostile"]).failed(2);
+    assert!(
+        without_server.contains("start it first"),
+        "{without_server}"
+    );
+    let serving = program.serve();
+    let generate = |prompt: &str| {
+        let body = json!({"prompt": prompt}).to_string();
+        let path = "/v1/images/generations";
+        http(serving.address(), "POST", path, &serving.key(), &body).0
+    };
+    assert_eq!(generate("picture"), 200);
+    generate("say one");
+    generate("trap");
+    let list = program.engine(&["list"]).done();
+    let head = [
+        "NAME", "VERSION", "DIGEST", "STATE", "SINCE", "JOBS", "FAILED", "FROM",
+    ];
+    assert_eq!(columns(&list[0]), head);
+    assert_eq!(columns(&list[1])[5..7], ["3", "2"], "{list:?}");
+    let json = program.engine_json(&["list"]);
+    let version = &json["engines"][0]["versions"][0];
+    assert_eq!(
+        (&version["jobs"], &version["failed"]),
+        (&json!(3), &json!(2))
+    );
+
+    let log = program.engine(&["log", "hostile"]).done();
+    assert!(
+        log[0].contains("  info   ") && log[0].ends_with("  one"),
+        "{log:?}"
+    );
+    let printed = program.engine(&["log", "hostile", "--json"]).done();
+    let first: Value = serde_json::from_str(&printed[0]).unwrap();
+    assert_eq!(first["text"], "one");
+    program.engine(&["log", "nobody"]).failed(2);
+    // It follows until the server stops.
+    let mut following = program.command(&["engine", "log", "hostile", "--follow"]);
+    let mut following = following.stdout(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(following.stdout.take().unwrap()).lines();
+    let mut wait_for = |text: &str| {
+        let mut lines = out.by_ref().map(Result::unwrap);
+        assert!(lines.any(|line| line.ends_with(text)), "{text}");
+    };
+    wait_for("  one");
+    generate("say two");
+    wait_for("  two");
+    serving.signal("TERM");
+    assert!(following.wait().unwrap().success());
+
+    let stopped = program.engine(&["list"]).done();
+    assert_eq!(columns(&stopped[1])[5..7], ["-", "-"], "{stopped:?}");
 }

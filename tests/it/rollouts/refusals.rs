@@ -135,3 +135,66 @@ async fn unknown_engines_and_versions_are_named() {
     let removed = releases.remove("nobody", "ada").await.unwrap_err();
     assert!(matches!(removed, ReleaseError::Unknown(_)), "{removed:?}");
 }
+
+/// Either version may get the next job, and a rollback needs the old one.
+#[tokio::test(flavor = "multi_thread")]
+async fn setting_that_one_of_two_versions_cannot_use_is_refused() {
+    let fixture = RolloutFixture::new(&[]).await;
+    let bindings = json!({"mine": {"engine": "hostile", "settings": {"note": "x"}}});
+    let settings = json!({"PINHOLE_BINDINGS": bindings});
+    let set = async || {
+        fixture
+            .server
+            .post_json("/api/v1/settings", &settings)
+            .await
+    };
+    // It has no setting `note`.
+    let less = hostile("less");
+    for strategy in [Strategy::Canary, Strategy::Watch] {
+        let install = Install {
+            strategy: Some(strategy),
+            is_forced: true,
+            ..upload(less.clone())
+        };
+        fixture.releases().install(install).await.unwrap();
+        let (status, refused) = set().await;
+        assert_eq!(status, 400, "{strategy:?}: {refused}");
+        assert!(refused.to_string().contains("note"), "{refused}");
+        assert_eq!(fixture.state(&less), "candidate");
+        fixture.releases().abort("hostile", "ada").await.unwrap();
+    }
+    // The old version of a watch, to which a rollback returns.
+    fixture.install(hostile("again")).await.unwrap();
+    let (accepted, response) = set().await;
+    assert_eq!(accepted, 200, "{response}");
+    let refused = fixture.install(less).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("cannot use the settings")
+            || refused.to_string().contains("was rolled back"),
+        "{refused}"
+    );
+}
+
+/// A restart does not bring back the file that newer versions have replaced.
+#[tokio::test(flavor = "multi_thread")]
+async fn file_of_a_version_that_is_no_longer_stored_stays_replaced() {
+    let fixture = RolloutFixture::new(&[]).await;
+    let mut newest = Vec::new();
+    for number in 0..9_u8 {
+        // A custom section with another name.
+        newest = [hostile("plain"), vec![0, 2, 1, b'a' + number]].concat();
+        fixture.install(newest.clone()).await.unwrap();
+        fixture.releases().promote("hostile", "ada").await.unwrap();
+    }
+    assert_eq!(fixture.state(&hostile("plain")), "none");
+    let variables = [
+        ("PINHOLE_ENGINES", fixture.engines.path().to_str().unwrap()),
+        ("IMAGE_GENERATION_ENGINE", "hostile"),
+        ("HOSTILE_BASE_URL", "http://127.0.0.1:9"),
+    ];
+    let server = fixture.server.restart(&variables).await;
+    let releases = &server.app.releases;
+    releases.update().await.unwrap();
+    let engines = releases.engines();
+    assert_eq!(engines.get("hostile").unwrap().digest, digest(&newest));
+}

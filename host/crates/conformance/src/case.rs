@@ -44,6 +44,8 @@ pub(crate) struct Case {
     models: Option<EmptyObject>,
     verify: Option<EmptyObject>,
     pub(crate) cancel: Option<Moment>,
+    /// What an earlier attempt of the job stored.
+    pub(crate) remembered: Option<String>,
     #[serde(default, rename = "upstream")]
     pub(crate) script: Script,
     pub(crate) outcome: ExpectedOutcome,
@@ -109,6 +111,8 @@ pub(crate) struct Moment {
     pub(crate) replied: Option<String>,
     /// The engine reported progress this often.
     pub(crate) reports: Option<usize>,
+    /// `true`: the job was cancelled.
+    pub(crate) cancelled: Option<bool>,
 }
 
 /// An image: a specification or a file.

@@ -116,6 +116,12 @@ impl CaseRun {
         }
     }
 
+    /// The case cancels the job now.
+    pub(crate) fn record_cancellation(&self) {
+        self.state().is_cancelled = true;
+        self.notify();
+    }
+
     /// Waits for a moment. False if the job ended before. `waiter` names what waits.
     pub(crate) async fn wait_for(&self, moment: &Moment, waiter: &str) -> bool {
         let description = format!("{waiter}: waits for {}", moment.describe());

@@ -10,13 +10,15 @@ use tokio::sync::watch;
 use pinhole_ground::environment::Environment;
 use pinhole_images::Image;
 use pinhole_sandbox::contract::ErrorKind;
-use pinhole_sandbox::{JobContext, Limits, Progress};
+use pinhole_sandbox::{JobContext, JobMemory, Limits, Progress};
+use serde_json::json;
 
 use crate::CapturedLog;
 use crate::case::{Call, Case, CaseImage, JobSpec};
 use crate::case_run::CaseRun;
 use crate::host::{Failure, Host, JobParameters, Task, TaskResult};
 use crate::outcome_match::compare_reports;
+use crate::placeholders::ObjectMatch;
 use crate::scripted_upstream::ScriptedUpstream;
 use crate::secret_leaks::{VisibleTexts, find_leaks, visible_texts};
 
@@ -61,7 +63,10 @@ impl CaseRunner<'_> {
         };
         let run = upstream.run.clone();
         let skipped_lines = self.log.count();
-        let context = JobContext::new(uuid::Uuid::new_v4().to_string());
+        let context = JobContext {
+            memory: JobMemory::after(case.remembered.as_deref()),
+            ..JobContext::new(uuid::Uuid::new_v4().to_string())
+        };
         let result = self.run_on_host::<H>(&case, &run, &context).await;
         // The host is gone, and its connections with it.
         upstream.close().await;
@@ -73,6 +78,12 @@ impl CaseRunner<'_> {
                 "the job did not end within {:?}",
                 self.case_timeout
             )),
+        }
+        if let Some(pattern) = &case.outcome.remembered {
+            let stored = context.memory.latest();
+            let stored = json!(stored.as_deref());
+            let found = run.compare(pattern, &stored, ObjectMatch::Exact);
+            failures.extend(found.iter().map(|it| format!("/outcome/remembered: {it}")));
         }
         failures.extend(compare_reports(&case.reports, &record.reports, &run));
         let is_job = matches!(case.call(), Call::Generate(_) | Call::Edit(_));
@@ -164,6 +175,7 @@ impl CaseRunner<'_> {
                 && run.wait_for(moment, "/cancel").await
             {
                 context.cancel.cancel();
+                run.record_cancellation();
             }
             std::future::pending::<TaskResult>().await
         };

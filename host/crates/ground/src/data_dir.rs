@@ -199,10 +199,16 @@ pub fn write_whole(dir: &Dir, name: &str, bytes: &[u8]) -> std::io::Result<()> {
         .and_then(|mut file| file.write_all(bytes))
         .and_then(|()| dir.rename(&temporary, dir, name));
     if written.is_err() {
-        // The caller reports the first failure. A leftover file is harmless.
+        // The caller reports the first failure.
         dir.remove_file(&temporary).ok();
     }
     written
+}
+
+/// True for the name of a file that [`write_whole`] has not completed. A crash leaves it.
+#[must_use]
+pub fn is_incomplete(name: &str) -> bool {
+    name.starts_with('.')
 }
 
 /// Reads a file by path: at most `max_bytes` plus one, which shows that the file is longer.

@@ -95,7 +95,7 @@ pub use engines::{Engines, Rollout};
 pub use error::Error;
 pub use guest_log::{EngineLog, LogLevel, LogLine};
 pub use instance::Edit;
-pub use job_context::{JobContext, Progress, Usage};
+pub use job_context::{JobContext, JobMemory, Progress, Usage};
 pub use limits::Limits;
 pub use network::{FailureSubject, RequestFailure};
 pub use output::{EngineReport, JobOutput, MAX_MODEL_BYTES, OutputImage};

@@ -232,7 +232,7 @@ pub(crate) fn sanitize_models(
     Ok(models)
 }
 
-/// Cuts the lists of a model's abilities. Fails if a number in them is none.
+/// Cuts the lists of a model's abilities. Fails if a number in them does not count.
 fn check_model(id: &str, abilities: &mut ModelAbilities) -> Result<(), Error> {
     if abilities.max_count == 0 {
         let message = format!("the engine lists model {id} with a max-count of 0");

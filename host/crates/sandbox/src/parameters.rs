@@ -1,11 +1,14 @@
 //! The parameters that an engine declares, and the values that callers give for them.
 
+use pinhole_ground::text::plain;
 use serde_json::{Map, Value};
 
 use crate::contract::{Description, IntegerRange, NumberRange, Parameter, ParameterKind};
 
 /// Length of a text in bytes.
 const MAX_TEXT_BYTES: usize = 8 << 10;
+/// Length of a value in a message, in bytes.
+const MAX_VALUE_BYTES: usize = 60;
 /// Choices and parameters that a message lists.
 const MAX_LISTED: usize = 20;
 
@@ -78,7 +81,11 @@ pub(crate) fn check_parameter_value(parameter: &Parameter, value: &Value) -> Res
     if is_allowed {
         return Ok(());
     }
-    Err(format!("must be {}", describe_kind(&parameter.kind)))
+    let given = plain(&value.to_string(), MAX_VALUE_BYTES);
+    Err(format!(
+        "must be {}, not {given}",
+        describe_kind(&parameter.kind)
+    ))
 }
 
 fn describe_kind(kind: &ParameterKind) -> String {

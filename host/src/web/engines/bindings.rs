@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use http::StatusCode;
 use pinhole_ground::text::plain;
-use pinhole_sandbox::contract::{IntegerRange, NumberRange, Parameter, ParameterKind};
+use pinhole_sandbox::contract::{Parameter, ParameterKind};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -92,8 +92,18 @@ struct ParameterEntry {
     /// Label in a form.
     title: String,
     description: String,
-    #[serde(flatten)]
-    kind: ParameterType,
+    r#type: ParameterType,
+    /// Of a number or an integer.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min: Option<Number>,
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max: Option<Number>,
+    /// Of a choice.
+    #[schema(required = false)]
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    choices: Vec<String>,
     /// What the engine uses without it.
     #[schema(required = true, value_type = Option<Value>)]
     default: Option<Value>,
@@ -102,41 +112,56 @@ struct ParameterEntry {
 }
 
 /// The type of a parameter.
-#[derive(Serialize, ToSchema)]
-#[serde(tag = "type", rename_all = "lowercase")]
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 enum ParameterType {
     Text,
-    Integer { min: Option<i64>, max: Option<i64> },
-    Number { min: Option<f64>, max: Option<f64> },
+    Integer,
+    Number,
     Boolean,
-    Choice { choices: Vec<String> },
+    Choice,
+}
+
+/// The bound of an integer or of a number.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(untagged)]
+enum Number {
+    Integer(i64),
+    Number(f64),
 }
 
 impl ParameterEntry {
     fn new(parameter: &Parameter) -> Self {
+        let (mut min, mut max, mut choices) = (None, None, Vec::new());
+        let kind = match &parameter.kind {
+            ParameterKind::Text => ParameterType::Text,
+            ParameterKind::Boolean => ParameterType::Boolean,
+            ParameterKind::Integer(range) => {
+                (min, max) = (
+                    range.min.map(Number::Integer),
+                    range.max.map(Number::Integer),
+                );
+                ParameterType::Integer
+            }
+            ParameterKind::Number(range) => {
+                (min, max) = (range.min.map(Number::Number), range.max.map(Number::Number));
+                ParameterType::Number
+            }
+            ParameterKind::Choice(texts) => {
+                choices.clone_from(texts);
+                ParameterType::Choice
+            }
+        };
+        let default = parameter.default.as_ref();
         Self {
             name: parameter.name.clone(),
             title: parameter.title.clone(),
             description: parameter.description.clone(),
-            kind: match &parameter.kind {
-                ParameterKind::Text => ParameterType::Text,
-                ParameterKind::Integer(IntegerRange { min, max }) => ParameterType::Integer {
-                    min: *min,
-                    max: *max,
-                },
-                ParameterKind::Number(NumberRange { min, max }) => ParameterType::Number {
-                    min: *min,
-                    max: *max,
-                },
-                ParameterKind::Boolean => ParameterType::Boolean,
-                ParameterKind::Choice(choices) => ParameterType::Choice {
-                    choices: choices.clone(),
-                },
-            },
-            default: parameter
-                .default
-                .as_ref()
-                .and_then(|json| serde_json::from_str(json).ok()),
+            r#type: kind,
+            min,
+            max,
+            choices,
+            default: default.and_then(|json| serde_json::from_str(json).ok()),
             unit: parameter.unit.clone(),
         }
     }

@@ -49,6 +49,8 @@ pub(super) struct RequestChanges {
 pub(super) struct RemoveOptions {
     /// Also if a setting needs the engine.
     force: Option<bool>,
+    /// Stops its running jobs, and responds when they have ended. By default they finish.
+    now: Option<bool>,
 }
 
 /// Makes a change to its end, and returns the engine after it.
@@ -279,13 +281,18 @@ pub(super) async fn remove(
     State(app): State<Arc<App>>,
     Administrator(user): Administrator,
     Path(name): Path<String>,
-    Query(RemoveOptions { force }): Query<RemoveOptions>,
+    Query(RemoveOptions { force, now }): Query<RemoveOptions>,
 ) -> Result<Json<EngineStatus>, ApiError> {
     if !force.unwrap_or_default() {
         ReleaseError::refuse_if_needed(&name, &app.jobs.snapshot().settings_that_need(&name))?;
     }
+    let jobs = now.unwrap_or_default().then(|| app.jobs.clone());
     changed(&app, name, |releases, name| async move {
-        releases.remove(&name, &user.name).await
+        releases.remove(&name, &user.name).await?;
+        if let Some(jobs) = jobs {
+            jobs.stop_engine(&name).await;
+        }
+        Ok(())
     })
     .await
 }

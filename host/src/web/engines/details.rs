@@ -46,13 +46,13 @@ pub(super) struct EngineDescription {
 
 /// A line that an engine has logged.
 #[derive(Serialize, ToSchema)]
-struct EngineLogLine {
+pub(super) struct EngineLogLine {
     /// Counts the lines of this version since the server started.
     #[schema(minimum = 1)]
-    number: u64,
+    pub(super) number: u64,
     /// Milliseconds since 1970.
     #[schema(minimum = 0)]
-    at_ms: u64,
+    pub(super) at_ms: u64,
     /// `debug`, `info`, `warn` or `error`.
     #[schema(value_type = String)]
     level: LogLevel,

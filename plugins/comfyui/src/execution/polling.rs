@@ -64,6 +64,11 @@ pub(super) fn is_job_over(prompt_id: &str) -> bool {
     )
 }
 
+/// Whether the server has the job, in its queue or in its history.
+pub(super) fn is_known(prompt_id: &str) -> Result<bool, Error> {
+    Ok(!matches!(request_state(prompt_id)?, JobState::Absent))
+}
+
 /// The number of jobs before ours, 0 if it runs; `None` if that is not known.
 pub(super) fn queue_position(prompt_id: &str) -> Option<u32> {
     let queue: Value = request_json(wire::QUEUE).ok()?;

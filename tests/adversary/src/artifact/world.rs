@@ -76,7 +76,7 @@ pub(super) async fn foreign_import(target: &AttackTarget) -> Result<()> {
 pub(super) async fn other_release(target: &AttackTarget) -> Result<()> {
     let component = BadComponent {
         label: "another release",
-        bytes: patched(&hostile_variant(target, "plain")?, "@0.1.0", "@0.9.0")?,
+        bytes: patched(&hostile_variant(target, "plain")?, "@0.2.0", "@0.9.0")?,
         reason: "@0.9.0, but this host supports pinhole:engine@0.2.0",
         guard: Some(Guard::World),
     };
@@ -85,7 +85,7 @@ pub(super) async fn other_release(target: &AttackTarget) -> Result<()> {
 
 pub(super) async fn other_function(target: &AttackTarget) -> Result<()> {
     let hostile = hostile_variant(target, "plain")?;
-    let reason = "differs from pinhole:engine@0.2.0 of this host";
+    let reason = "was built against another revision of pinhole:engine@0.2.0";
     let components = [
         BadComponent {
             label: "an unknown function",

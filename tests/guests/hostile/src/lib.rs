@@ -25,6 +25,8 @@
 //! | `json TEXT` | sends a POST to `/orders` of `api` with the text as its JSON body |
 //! | `follow METHOD` | sends a request to the first of the `urls` that `api` returns at `/allowed/result` |
 //! | `header NAME VALUE` | sends a GET to `/allowed/x` of `api` with that header |
+//! | `body KIND` | sends a POST to `/orders` with a body: `urlencoded`, `image`, `data-url`, or `raw MEDIA-TYPE` |
+//! | `remember BYTES` | stores a text of this length with the job |
 //! | `connect NAME PATH` | opens a WebSocket there |
 //! | `wait` | waits for `/allowed/slow` of `api` until cancelled, then sends a GET to `/allowed/stopped` |
 //! | `settings` | reports the settings that it received |
@@ -157,6 +159,8 @@ fn run(action: &str, rest: &str, job: &Job, settings: &Settings) -> Option<Resul
         }
         "json" => send_json(rest),
         "follow" => follow(rest),
+        "body" => send_body(rest),
+        "remember" => remember(rest),
         "connect" => connect(rest),
         "wait" => wait_until_cancelled(),
         "settings" => Err(outcome(settings_json(settings))),
@@ -166,6 +170,42 @@ fn run(action: &str, rest: &str, job: &Job, settings: &Settings) -> Option<Resul
         }
         _ => return None,
     })
+}
+
+fn send_body(kind: &str) -> Result<Output, Error> {
+    let image = load_pixel()?;
+    let (name, media_type) = split_word(kind);
+    let body = match name {
+        "image" => {
+            let request = Request::post("api", "/orders").image(&image);
+            return send_and_report(request);
+        }
+        "urlencoded" => {
+            let fields = [("prompt", "a fox & a hen"), ("n", "1"), ("é", "")];
+            return send_and_report(Request::post("api", "/orders").urlencoded(&fields));
+        }
+        "data-url" => {
+            let request = Request::post("api", "/orders");
+            let body = serde_json::json!({"image": null});
+            return send_and_report(request.json_with_data_urls(&body, &[("/image", &image)])?);
+        }
+        _ => upstream::Body::Raw((media_type.into(), vec![upstream::Part::Text("x".into())])),
+    };
+    let response = upstream::send(&upstream::Request {
+        upstream: "api".into(),
+        method: "POST".into(),
+        path: "/orders".into(),
+        headers: Vec::new(),
+        body,
+    })?;
+    Err(outcome(format!("status {}", response.status())))
+}
+
+fn remember(bytes: &str) -> Result<Output, Error> {
+    let before = job::remembered();
+    let text = "x".repeat(bytes.parse().unwrap_or(1));
+    let stored = job::remember(&text);
+    Err(outcome(format!("{before:?} {stored:?}")))
 }
 
 /// Splits at the first space.

@@ -14,6 +14,8 @@ pub(crate) struct ExpectedOutcome {
     pub(crate) revised_prompt: Option<Option<String>>,
     pub(crate) details: Option<Value>,
     pub(crate) warnings: Option<Value>,
+    /// A pattern of what the job stored last; also if it failed.
+    pub(crate) remembered: Option<Value>,
     pub(crate) error: Option<ExpectedError>,
     pub(crate) models: Option<Value>,
     /// `true`, or a pattern of the report.

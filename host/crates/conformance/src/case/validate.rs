@@ -173,8 +173,13 @@ impl Moment {
             self.requested.is_some(),
             self.replied.is_some(),
             self.reports.is_some(),
+            self.cancelled == Some(true),
         ];
-        require_one(&events, pointer, "requested, replied and reports")?;
+        require_one(
+            &events,
+            pointer,
+            "requested, replied, reports and cancelled",
+        )?;
         if self.times.is_some() && self.requested.is_none() {
             let reason = "times belongs to requested";
             return Err(InvalidCase::at(&format!("{pointer}/times"), reason));

@@ -58,6 +58,7 @@ impl Moment {
                 format!("{requests} of exchange {name:?}")
             }
             (_, Some(name)) => format!("the reply of exchange {name:?}"),
+            _ if self.cancelled.is_some() => "the end of the job by its caller".to_owned(),
             _ => counted(self.reports.unwrap_or(0), "progress report"),
         }
     }

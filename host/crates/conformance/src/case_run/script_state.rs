@@ -26,6 +26,7 @@ pub(super) struct ScriptState {
     requests: usize,
     pub(super) progress: Option<watch::Receiver<Progress>>,
     reports: Vec<Progress>,
+    pub(super) is_cancelled: bool,
     pub(super) waits: Vec<String>,
     failures: Vec<String>,
 }
@@ -38,6 +39,7 @@ impl ScriptState {
             requests: 0,
             progress: None,
             reports: Vec::new(),
+            is_cancelled: false,
             waits: Vec::new(),
             failures: Vec::new(),
             case,
@@ -171,6 +173,9 @@ impl ScriptState {
         }
         if let Some(state) = self.find_named(moment.replied.as_deref()) {
             return state.replies > 0;
+        }
+        if moment.cancelled.is_some() {
+            return self.is_cancelled;
         }
         self.reports.len() >= moment.reports.unwrap_or(0)
     }

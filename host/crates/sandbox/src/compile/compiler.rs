@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
-use super::confinement::LOWEST_PRIORITY;
+use super::confinement::COMPILER_PRIORITY;
 use super::{MAX_REASON_BYTES, child, confinement, invalid_component};
 
 /// Threads of one compilation.
@@ -51,7 +51,7 @@ struct ChildOutput {
 
 impl Compiler {
     /// Compiles a component in a child process: at the server's own priority for [`MAX_URGENT`] while no call
-    /// runs, then at the lowest.
+    /// runs, then at a low one.
     pub(crate) async fn compile(
         &self,
         bytes: &[u8],
@@ -158,7 +158,7 @@ fn limit_u64(guard: Guard, limit: u64) -> u64 {
     guard.limit(usize::try_from(limit).unwrap_or(usize::MAX)) as u64
 }
 
-/// Gives a child and its threads the lowest priority when a call runs, or after [`MAX_URGENT`].
+/// Gives a child and its threads a low priority when a call runs, or after [`MAX_URGENT`].
 async fn lower_priority(group: Option<u32>, is_idle: impl Fn() -> bool) -> Infallible {
     let started = Instant::now();
     while is_idle() && started.elapsed() < MAX_URGENT {
@@ -169,7 +169,7 @@ async fn lower_priority(group: Option<u32>, is_idle: impl Fn() -> bool) -> Infal
         .and_then(Pid::from_raw);
     // Fails only if the child has ended.
     if let Some(group) = group {
-        setpriority_pgrp(Some(group), LOWEST_PRIORITY).ok();
+        setpriority_pgrp(Some(group), COMPILER_PRIORITY).ok();
     }
     std::future::pending().await
 }

@@ -6,6 +6,7 @@
 
 use anyhow::{Context, Result};
 use pinhole_ground::data_dir;
+use pinhole_ground::low_priority::LOW_PRIORITY;
 use rlimit::Resource;
 
 use super::CompileLimits;
@@ -16,13 +17,15 @@ pub(super) const IS_COMPLETE: bool = cfg!(all(
     any(target_arch = "x86_64", target_arch = "aarch64")
 ));
 
-/// The priority of a compiler that is not urgent, as a nice value.
-pub(super) const LOWEST_PRIORITY: i32 = 19;
+/// The priority of a compiler that is not urgent, as a nice value. Jobs come first, those of low priority too
+/// ([`LOW_PRIORITY`]), but other busy programs do not starve it.
+pub(super) const COMPILER_PRIORITY: i32 = 12;
+const _: () = assert!(COMPILER_PRIORITY > LOW_PRIORITY);
 
 /// Applies the limits, lowers the priority unless the component is urgent, and lets the kernel kill this process if the server exits.
 pub(super) fn apply_limits(limits: CompileLimits) -> Result<()> {
     if !limits.is_urgent {
-        rustix::process::nice(LOWEST_PRIORITY).context("cannot lower the process priority")?;
+        rustix::process::nice(COMPILER_PRIORITY).context("cannot lower the process priority")?;
     }
     #[cfg(target_os = "linux")]
     {

@@ -425,7 +425,7 @@ impl Jobs {
             }
         };
         let JobOutput {
-            images,
+            images: made_images,
             revised_prompt,
             details,
             usage: used,
@@ -437,15 +437,15 @@ impl Jobs {
             () = self.shutdown.cancelled() => return Err(EngineError::ShuttingDown),
         };
         let engine_warnings = warnings.len();
-        let (images, image_details): (Vec<_>, Vec<_>) = images
+        let (images, image_details): (Vec<_>, Vec<_>) = made_images
             .into_iter()
             .map(|made| {
-                let details = ImageDetails {
+                let image_details = ImageDetails {
                     seed: made.seed,
                     flagged: made.flagged,
                     details: parse_object(&made.details),
                 };
-                (made.image, details)
+                (made.image, image_details)
             })
             .unzip();
         requested.add_differences(&images, &mut warnings);

@@ -120,7 +120,8 @@ fn admitted_names(engines: &Engines) -> Vec<&str> {
 /// Asserts that the engine generates an image.
 async fn assert_generates(engines: &Engines, name: &str) {
     let job = Job {
-        prompt: "a quiet hill".to_owned(),
+        // It means something to the engine `hostile` only.
+        prompt: "picture".to_owned(),
         negative_prompt: None,
         model: None,
         size: None,
@@ -425,4 +426,24 @@ async fn server_starts_without_rejected_file_and_reports_it() {
     let message = refusal["error"]["message"].as_str().unwrap();
     let expected = "engine broken is not available: broken.wasm is not a valid component";
     assert!(message.starts_with(expected), "{message}");
+}
+
+/// Engines that were built with each published version of the contract. Their files never change: a change of the
+/// contract that breaks one breaks the engines of authors.
+#[tokio::test(flavor = "multi_thread")]
+async fn engine_of_each_published_contract_makes_an_image() {
+    let stored = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/contract");
+    let mut versions = Vec::new();
+    for entry in fs::read_dir(stored).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "wasm") {
+            let bytes = fs::read(&path).unwrap();
+            let directory = directory(&[("hostile.wasm", &bytes)]);
+            let engines = open_with_rejected(&directory, &[]).await;
+            assert_generates(&engines, "hostile").await;
+            versions.push(path.file_stem().unwrap().to_str().unwrap().to_owned());
+        }
+    }
+    versions.sort();
+    assert_eq!(versions, ["0.2.0"]);
 }

@@ -90,10 +90,10 @@ fn credential(credential: &Credential) -> String {
 
 /// The type of a parameter, for a person.
 fn parameter_type(kind: &ParameterKind) -> String {
-    let range = |kind: &str, min: Option<String>, max: Option<String>| match (min, max) {
-        (Some(min), Some(max)) => format!("{kind} from {min} to {max}"),
-        (Some(min), None) => format!("{kind} of at least {min}"),
-        _ => kind.to_owned(),
+    let range = |name: &str, min: Option<String>, max: Option<String>| match (min, max) {
+        (Some(min), Some(max)) => format!("{name} from {min} to {max}"),
+        (Some(min), None) => format!("{name} of at least {min}"),
+        _ => name.to_owned(),
     };
     let text = |number: &dyn ToString| number.to_string();
     match kind {

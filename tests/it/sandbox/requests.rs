@@ -76,6 +76,6 @@ async fn job_stores_one_short_text() {
     assert_eq!(message, r#"Some("before") Ok(())"#);
     assert_eq!(context.memory.latest().unwrap().len(), 4096);
 
-    let (_, message) = reported(&fixture, "remember 4097").await;
-    assert_eq!(message, r#"None Err("the text is longer than 4096 bytes")"#);
+    let (_, refused) = reported(&fixture, "remember 4097").await;
+    assert_eq!(refused, r#"None Err("the text is longer than 4096 bytes")"#);
 }

@@ -79,18 +79,20 @@ impl Egress {
         policy
             .check_host(&url)
             .map_err(|refusal| add_private_remedy(refusal, || remedy.clone()))?;
-        let open_client = |config: ClientConfig| {
-            Connector::new(&url, policy.clone(), Arc::new(config)).map(HttpClient::new)
+        let open_client = |config: &Arc<ClientConfig>| {
+            Connector::new(&url, policy.clone(), config.clone()).map(HttpClient::new)
         };
-        let client = open_client(tls.client_config(&self.tls)?)?;
-        let own_images = if tls.has_certificate() {
-            open_client(tls.without_certificate().client_config(&self.tls)?)?
+        let config = Arc::new(tls.client_config(&self.tls)?);
+        let client = open_client(&config)?;
+        let (without_certificate, own_images) = if tls.has_certificate() {
+            let other_config = Arc::new(tls.without_certificate().client_config(&self.tls)?);
+            let own_images = open_client(&other_config)?;
+            (other_config, own_images)
         } else {
-            client.clone()
+            (config, client.clone())
         };
-        let other_tls = tls.without_certificate().client_config(&self.tls)?;
         let other_hosts = OtherHosts {
-            tls: Arc::new(other_tls),
+            tls: without_certificate,
             policy: self.public.policy.clone(),
             clients: Mutex::default(),
         };

@@ -436,7 +436,10 @@ async fn engine_of_each_published_contract_makes_an_image() {
     let mut versions = Vec::new();
     for entry in fs::read_dir(stored).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "wasm") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "wasm")
+        {
             let bytes = fs::read(&path).unwrap();
             let directory = directory(&[("hostile.wasm", &bytes)]);
             let engines = open_with_rejected(&directory, &[]).await;

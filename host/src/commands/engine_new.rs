@@ -48,7 +48,7 @@ pub(crate) fn create(arguments: &EngineNew) -> Result<u8> {
     }
     let folder = into.clone().unwrap_or_else(|| name.into());
     let shown = folder.display();
-    if let Err(error) = DirBuilder::new().create(&folder) {
+    if let Err(error) = create_folder(&folder) {
         match error.kind() {
             ErrorKind::AlreadyExists => {
                 eprintln!("pinhole: {shown} already exists: choose another folder with --into");
@@ -71,6 +71,12 @@ pub(crate) fn create(arguments: &EngineNew) -> Result<u8> {
     println!("  pinhole engine test build/{name}.wasm --cases cases");
     println!("README.md says what else it needs and how to continue");
     Ok(0)
+}
+
+/// Fails if there is a file or folder with this path.
+#[expect(clippy::disallowed_methods, reason = "an author names the folder")]
+fn create_folder(path: &Path) -> std::io::Result<()> {
+    DirBuilder::new().create(path)
 }
 
 #[expect(

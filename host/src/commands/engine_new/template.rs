@@ -145,18 +145,15 @@ mod tests {
 
     #[test]
     fn rust_template_has_the_packages_of_the_sdk_in_the_versions_of_the_repository() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
-        let lock = read("Cargo.lock");
-        let sdk = read("sdk/Cargo.toml");
-        let template = read("host/templates/rust/pinhole-sdk/Cargo.toml");
+        let lock = include_str!("../../../../Cargo.lock");
+        let sdk = include_str!("../../../../sdk/Cargo.toml");
+        let template = include_str!("../../../templates/rust/pinhole-sdk/Cargo.toml");
         let dependencies = |manifest: &'static str| {
             let (_, list) = manifest.split_once("[dependencies]\n").unwrap();
             let list = list.lines().take_while(|line| !line.is_empty());
             list.map(|line| line.split([' ', '.']).next().unwrap().to_owned())
                 .collect::<Vec<_>>()
         };
-        let (sdk, template) = (sdk.leak(), template.leak());
         assert_eq!(dependencies(sdk), dependencies(template));
         assert_eq!(quoted(sdk, "version = "), quoted(template, "version = "));
         for line in template.lines().filter(|line| line.contains("\"=")) {

@@ -40,7 +40,7 @@ const SHARED: &[TemplateFile] = files! {
 };
 
 const RUST: &[TemplateFile] = files! {
-    "" from "templates/rust": "Cargo.toml" "README.md" "build.sh" "src/lib.rs" "pinhole-sdk/Cargo.toml";
+    "" from "templates/rust": "Cargo.lock" "Cargo.toml" "README.md" "build.sh" "src/lib.rs" "pinhole-sdk/Cargo.toml";
     "pinhole-sdk/" from "../sdk": "src/batch.rs" "src/describe.rs" "src/engine.rs" "src/error.rs" "src/error_body.rs"
         "src/families.rs" "src/json_text.rs" "src/lib.rs" "src/outline.rs" "src/output.rs" "src/parameters.rs"
         "src/refusal.rs" "src/request.rs" "src/response.rs" "src/retry.rs" "src/settings.rs"

@@ -106,8 +106,8 @@ impl SwapBench {
 
     /// Another version: the component with an additional custom section.
     fn version(&self, number: usize) -> Vec<u8> {
-        let name = u32::try_from(number).unwrap().to_le_bytes();
-        [self.component.as_slice(), &[0, 5, 4], &name].concat()
+        let name = format!("{number:04}");
+        [self.component.as_slice(), &[0, 5, 4], name.as_bytes()].concat()
     }
 
     async fn swap_to(&self, version: Vec<u8>) -> Duration {

@@ -18,7 +18,7 @@ fn engine_list_shows_permissions_and_rejected_files() {
     let text = listed(&program);
     let version = env!("CARGO_PKG_VERSION");
     for (line, expected) in text.lines().zip([
-        "NAME     VERSION  DIGEST        STATE    SINCE  FROM".to_owned(),
+        "NAME     VERSION  DIGEST        STATE    SINCE  JOBS  FAILED  FROM".to_owned(),
         format!("hostile  {version}    {}  current  ", &digest("hostile.wasm")[..12]),
         format!("sketch   {version}    {}  current  ", &digest("sketch.wasm")[..12]),
         "rejected: broken.wasm is a core module, not a component: make a component of it with `pinhole engine encode`".to_owned(),

@@ -104,7 +104,7 @@ pub(super) fn describe_mismatch(error: &wasmtime::Error) -> String {
     // The runtime names interfaces and functions in quotes or backquotes, and says nothing else that helps an author.
     let places: Vec<String> = causes
         .iter()
-        .filter_map(|cause| cause.split('`').nth(1))
+        .flat_map(|cause| cause.split('`').skip(1).step_by(2))
         .map(|name| plain(name, 100))
         .collect();
     let place = match places.as_slice() {

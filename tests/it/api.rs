@@ -262,6 +262,12 @@ fn snapshots() -> insta::Settings {
         };
         settings.add_dynamic_redaction(&format!(".**.{field}"), redacted);
     }
+    // An ability has the same name.
+    let seed = |content: Content, _: ContentPath| match content {
+        Content::Bool(_) => content,
+        _ => Content::from("[seed]"),
+    };
+    settings.add_dynamic_redaction(".**.seed", seed);
     // The time that is left.
     let without_secs = |content: Content, _: ContentPath| match content.as_str() {
         Some(text) if !text.contains("immutable") => {

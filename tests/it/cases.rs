@@ -149,6 +149,8 @@ fn every_included_engine_has_cases_and_a_test() {
             name.strip_suffix(".wasm").map(str::to_owned)
         })
         .collect();
+    // The example does not ship.
+    built.push("replicate".to_owned());
     built.sort();
     assert_eq!(built, ENGINES);
     assert_eq!(subdirectories(&package_path("cases")), ENGINES);

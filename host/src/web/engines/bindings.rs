@@ -96,10 +96,10 @@ struct ParameterEntry {
     /// Of a number or an integer.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    min: Option<Number>,
+    min: Option<f64>,
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    max: Option<Number>,
+    max: Option<f64>,
     /// Of a choice.
     #[schema(required = false)]
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
@@ -122,14 +122,6 @@ enum ParameterType {
     Choice,
 }
 
-/// The bound of an integer or of a number.
-#[derive(Clone, Copy, Serialize, ToSchema)]
-#[serde(untagged)]
-enum Number {
-    Integer(i64),
-    Number(f64),
-}
-
 impl ParameterEntry {
     fn new(parameter: &Parameter) -> Self {
         let (mut min, mut max, mut choices) = (None, None, Vec::new());
@@ -137,14 +129,11 @@ impl ParameterEntry {
             ParameterKind::Text => ParameterType::Text,
             ParameterKind::Boolean => ParameterType::Boolean,
             ParameterKind::Integer(range) => {
-                (min, max) = (
-                    range.min.map(Number::Integer),
-                    range.max.map(Number::Integer),
-                );
+                (min, max) = (range.min.map(number), range.max.map(number));
                 ParameterType::Integer
             }
             ParameterKind::Number(range) => {
-                (min, max) = (range.min.map(Number::Number), range.max.map(Number::Number));
+                (min, max) = (range.min, range.max);
                 ParameterType::Number
             }
             ParameterKind::Choice(texts) => {
@@ -165,6 +154,15 @@ impl ParameterEntry {
             unit: parameter.unit.clone(),
         }
     }
+}
+
+/// A bound as JSON has it. Clients lose the digits of an integer beyond 2⁵³ anyway.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a number of JSON is a float for most clients"
+)]
+const fn number(bound: i64) -> f64 {
+    bound as f64
 }
 
 impl UsableBinding {

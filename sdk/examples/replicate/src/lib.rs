@@ -217,14 +217,23 @@ fn wait_until_ended(mut document: Document) -> Result<Document, Error> {
             note: Some(prediction.status.note().into()),
         };
         job::report(&progress, None::<&Image>);
+        // The job may have been cancelled while the prediction was created.
         if is_cancelled() || !job::sleep(poll_ms) {
-            // The error of the job does not change if Replicate cannot be reached.
-            document.post_url("/urls/cancel").ok();
-            return Err(Error::new(ErrorKind::Cancelled, "the job was cancelled"));
+            return Err(cancel(&document));
         }
-        document = document.get_url("/urls/get")?.success()?.document()?;
+        document = match document.get_url("/urls/get") {
+            Err(error) if error.kind == ErrorKind::Cancelled => return Err(cancel(&document)),
+            response => response?.success()?.document()?,
+        };
         poll_ms = (poll_ms + poll_ms / 2).min(MAX_POLL_MS);
     }
+}
+
+/// Cancels the prediction of this document. Returns the error of the job, which does not change if Replicate cannot be
+/// reached.
+fn cancel(document: &Document) -> Error {
+    document.post_url("/urls/cancel").ok();
+    Error::new(ErrorKind::Cancelled, "the job was cancelled")
 }
 
 #[cfg(test)]

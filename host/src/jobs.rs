@@ -23,7 +23,7 @@ mod size;
 mod snapshot;
 mod source_images;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -35,7 +35,8 @@ use pinhole_ground::metrics;
 use pinhole_images::Decoder;
 use pinhole_sandbox::contract::Job;
 use pinhole_sandbox::{
-    CallUsage, Edit, Engines, Error as EngineError, JobContext, JobOutput, Limits, ResolvedSettings,
+    CallUsage, Edit, Engines, Error as EngineError, JobContext, JobOutput, Limits,
+    ResolvedSettings, TrafficRecorder,
 };
 use serde_json::Value;
 use tokio::sync::watch;
@@ -79,6 +80,8 @@ pub struct Jobs {
     timeout: Duration,
     query_rates: QueryRates,
     shutdown: CancellationToken,
+    /// Records the traffic of every job.
+    recorder: OnceLock<TrafficRecorder>,
 }
 
 /// One attempt to carry out a job: with one binding, of several if the job falls back.
@@ -116,7 +119,13 @@ impl Jobs {
             timeout: config.job_timeout,
             query_rates: QueryRates::default(),
             shutdown: CancellationToken::new(),
+            recorder: OnceLock::new(),
         })
+    }
+
+    /// Records the traffic of every later job, for the author of an engine. Only the first call has an effect.
+    pub fn record_traffic(&self, recorder: TrafficRecorder) {
+        self.recorder.set(recorder).ok();
     }
 
     /// The settings and bindings at this moment. Load it once for each request and pass it down.
@@ -273,6 +282,7 @@ impl Jobs {
     ) -> Result<CompletedJob, Error> {
         let context = &JobContext {
             user: plan.requester.user.clone(),
+            recorder: context.recorder.as_ref().or(self.recorder.get()).cloned(),
             ..context.clone()
         };
         let request = plan.resolve_model(request);

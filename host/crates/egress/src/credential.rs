@@ -88,6 +88,11 @@ impl Credential {
         self.headers.contains_key(header)
     }
 
+    /// The name of its query parameter.
+    pub(crate) fn parameter_name(&self) -> Option<&str> {
+        self.parameter.as_ref().map(|it| it.name.as_str())
+    }
+
     /// Is it a parameter of this query, in any spelling?
     pub(crate) fn uses_parameter_of(&self, query: Option<&str>) -> bool {
         let (Some(parameter), Some(query)) = (&self.parameter, query) else {

@@ -77,6 +77,12 @@ impl Destination {
         self.base.as_str().trim_end_matches('/')
     }
 
+    /// The name of the query parameter that the credential adds to each path.
+    #[must_use]
+    pub fn credential_parameter(&self) -> Option<&str> {
+        self.credential.parameter_name()
+    }
+
     /// Sends a request and waits for the head of the response, whatever its status. Redirects are
     /// returned and not followed.
     pub async fn send(

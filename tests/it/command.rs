@@ -3,6 +3,8 @@
 mod config;
 mod control_socket;
 mod doctor;
+mod engine_dev;
+mod engine_record;
 mod engine_versions;
 mod engines;
 mod environment;

@@ -10,7 +10,9 @@ use pinhole_conformance::CapturedLog;
 
 use super::control_client::CommandError;
 use super::engine_changes::{self, Change};
+use super::engine_dev::{self, EngineDev};
 use super::engine_grant::{self, EngineGrant};
+use super::engine_record::{self, EngineRecord};
 use super::engine_test::{self, EngineTest};
 use super::{engine_list, engine_models, engine_show, engine_verify};
 
@@ -114,6 +116,10 @@ pub(crate) enum EngineCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Build an engine on each change, run it in a private server, and run its cases
+    Dev(EngineDev),
+    /// Run one real job, and write its traffic as a conformance case
+    Record(EngineRecord),
     /// Run an engine's conformance cases against a component
     Test(EngineTest),
 }
@@ -154,6 +160,8 @@ pub(crate) async fn run(config: &Config, command: EngineCommand, lines: Captured
         EngineCommand::Verify { engine, json } => {
             return engine_verify::verify(config, engine.as_deref(), json).await;
         }
+        EngineCommand::Dev(arguments) => return engine_dev::develop(config, arguments).await,
+        EngineCommand::Record(arguments) => return engine_record::record(config, arguments).await,
         EngineCommand::Test(arguments) => {
             return engine_test::test(config, arguments, lines).await;
         }

@@ -8,12 +8,14 @@ pub(crate) mod doctor;
 pub(crate) mod engine;
 mod engine_changes;
 mod engine_control;
+mod engine_dev;
 mod engine_encode;
 mod engine_grant;
 mod engine_list;
 mod engine_log;
 mod engine_models;
 mod engine_new;
+mod engine_record;
 mod engine_show;
 mod engine_test;
 mod engine_text;
@@ -25,7 +27,9 @@ pub(crate) mod key;
 pub(crate) mod serve;
 pub(crate) mod user;
 
+use std::ffi::OsStr;
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -155,6 +159,19 @@ impl CommandJobs {
             _temporary: engines.temporary,
         })
     }
+}
+
+/// Writes a file in an existing directory, or replaces it.
+fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let context = || format!("cannot write {}", path.display());
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let name = path.file_name().and_then(OsStr::to_str);
+    let name = name.with_context(context)?;
+    let directory = data_dir::open(directory).with_context(context)?;
+    data_dir::write_whole(&directory, name, bytes).with_context(context)
 }
 
 /// Prints a value as one JSON document.

@@ -16,7 +16,7 @@ use pinhole_ground::audit::{AuditLog, AuditRetention};
 use pinhole_ground::environment::Environment;
 use pinhole_ground::text::plain;
 use pinhole_images::Decoder;
-use pinhole_sandbox::{Compiler, Engines, MAX_CODE_BYTES, Options};
+use pinhole_sandbox::{Compiler, Engines, MAX_CODE_BYTES, MAX_URGENT, Options};
 
 use crate::clients::{AllowedOrigins, ClientRules, ConnectionLimits, TrustedProxies};
 use crate::files::StorageLimits;
@@ -325,6 +325,7 @@ fn parse_compiler(environment: &Environment) -> Result<Compiler> {
         time: Duration::from_secs(secs.unwrap_or(DEFAULT_COMPILE_SECS)),
         memory_bytes: mib.unwrap_or(DEFAULT_COMPILE_MIB) << 20,
         code_bytes: MAX_CODE_BYTES,
+        urgent_time: MAX_URGENT,
     })
 }
 

@@ -85,7 +85,8 @@ fn images(completed: CompletedJob) -> TaskResult {
     })
 }
 
-fn failure(error: &Error) -> Failure {
+/// The error of a job, as a case compares it.
+pub fn failure(error: &Error) -> Failure {
     let mut failure = Failure {
         kind: error.kind().name(),
         message: error.to_string(),

@@ -25,7 +25,7 @@ mod snapshot;
 mod source_images;
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -37,7 +37,8 @@ use pinhole_ground::metrics;
 use pinhole_images::Decoder;
 use pinhole_sandbox::contract::{ErrorKind, Job};
 use pinhole_sandbox::{
-    CallUsage, Edit, Engines, Error as EngineError, JobContext, JobOutput, Limits, ResolvedSettings,
+    CallUsage, Edit, Engines, Error as EngineError, JobContext, JobOutput, Limits,
+    ResolvedSettings, TrafficRecorder,
 };
 use serde_json::Value;
 use tokio::sync::watch;
@@ -83,6 +84,8 @@ pub struct Jobs {
     query_rates: QueryRates,
     running: RunningJobs,
     shutdown: CancellationToken,
+    /// Records the traffic of every job.
+    recorder: OnceLock<TrafficRecorder>,
 }
 
 /// One attempt to carry out a job: with one binding, of several if the job falls back.
@@ -121,7 +124,13 @@ impl Jobs {
             query_rates: QueryRates::default(),
             running: RunningJobs::default(),
             shutdown: CancellationToken::new(),
+            recorder: OnceLock::new(),
         })
+    }
+
+    /// Records the traffic of every later job, for the author of an engine. Only the first call has an effect.
+    pub fn record_traffic(&self, recorder: TrafficRecorder) {
+        self.recorder.set(recorder).ok();
     }
 
     /// The settings and bindings at this moment. Load it once for each request and pass it down.
@@ -286,6 +295,7 @@ impl Jobs {
             user: plan.requester.user.clone(),
             // Cancelled with the caller's, and if the engine is removed.
             cancel: context.cancel.child_token(),
+            recorder: context.recorder.as_ref().or(self.recorder.get()).cloned(),
             ..context.clone()
         };
         let request = plan.resolve_model(request);

@@ -9,6 +9,7 @@ use pinhole_ground::text::plain;
 use pinhole_sandbox::PROGRESS_TARGET;
 use tracing::Level;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -29,6 +30,8 @@ pub(crate) enum LogMode {
     Command,
     /// Like [`Self::Command`], and records lines so that cases can search them for secrets.
     Cases,
+    /// Logs what an engine writes, and warnings.
+    Development,
 }
 
 /// The active logging. When it is dropped, the remaining lines are written.
@@ -42,8 +45,10 @@ pub(crate) struct Logging {
 pub(crate) fn init(config: &Config, mode: LogMode) -> Result<Logging> {
     let is_terminal = stderr().is_terminal();
     let progress = format!("off,{PROGRESS_TARGET}=info");
+    let development = format!("warn,{PROGRESS_TARGET}=info,pinhole_sandbox::guest_log=debug");
     let default_filter = match mode {
         LogMode::Server => "info",
+        LogMode::Development => &development,
         _ if is_terminal => &progress,
         _ => "off",
     };
@@ -64,6 +69,20 @@ pub(crate) fn init(config: &Config, mode: LogMode) -> Result<Logging> {
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     let output = match config.log_format {
         LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
+        // The line of an engine has its name; the name of the job is of no use here.
+        LogFormat::Text if mode == LogMode::Development && text.is_none() => layer
+            .with_ansi(has_colors)
+            .without_time()
+            .with_level(false)
+            .with_target(false)
+            .fmt_fields(debug_fn(|out, field, value| {
+                if field.name() == "message" {
+                    return write!(out, "{value:?}");
+                }
+                Ok(())
+            }))
+            .with_filter(filter)
+            .boxed(),
         // A person reads these lines between those of the command.
         LogFormat::Text if mode != LogMode::Server && text.is_none() => layer
             .with_ansi(has_colors)

@@ -151,6 +151,9 @@ fn log_mode(command: &Command) -> LogMode {
         Command::Engine {
             command: EngineCommand::Test(_),
         } => LogMode::Cases,
+        Command::Engine {
+            command: EngineCommand::Dev(_),
+        } => LogMode::Development,
         _ => LogMode::Command,
     }
 }

@@ -462,18 +462,40 @@ fn run_command(arguments: &[&str]) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn command_prints_passed_and_known_cases_and_a_summary() {
-    let (code, out, _) = run_command(&[
+fn command_prints_only_a_summary_if_no_case_fails() {
+    let arguments = [
         "--cases",
         "conformance/passing",
         "--case",
         "P1-",
         "--case",
         "P9",
-    ]);
-    let lines: Vec<&str> = out.lines().collect();
+    ];
+    let (code, out, _) = run_command(&arguments);
     assert_eq!(code, Some(0), "{out}");
-    let [passed, known, summary] = lines.as_slice() else {
+    let [summary] = out.lines().collect::<Vec<_>>()[..] else {
+        panic!("{out}")
+    };
+    assert!(
+        summary.starts_with("1 passed, 0 failed, 1 known to fail in "),
+        "{out}"
+    );
+}
+
+#[test]
+fn verbose_command_prints_a_line_for_each_case() {
+    let arguments = [
+        "--verbose",
+        "--cases",
+        "conformance/passing",
+        "--case",
+        "P1-",
+        "--case",
+        "P9",
+    ];
+    let (code, out, _) = run_command(&arguments);
+    assert_eq!(code, Some(0), "{out}");
+    let [passed, known, summary] = out.lines().collect::<Vec<_>>()[..] else {
         panic!("{out}")
     };
     assert!(
@@ -484,6 +506,60 @@ fn command_prints_passed_and_known_cases_and_a_summary() {
     assert!(
         summary.starts_with("1 passed, 0 failed, 1 known to fail in "),
         "{out}"
+    );
+}
+
+#[test]
+fn command_writes_json_and_junit_reports() {
+    let directory = tempfile::tempdir().unwrap();
+    let junit = directory.path().join("report.xml");
+    let (cases, missing) = (
+        "conformance/failing",
+        "/upstream/0/request (GET /base/allowed/x): expected this request, got none",
+    );
+    let arguments = ["--json", "--cases", cases, "--case", "F3", "--junit"];
+    let (code, out, err) =
+        run_command(&[arguments.as_slice(), &[junit.to_str().unwrap()]].concat());
+    assert_eq!((code, err.as_str()), (Some(1), ""), "{out}");
+    let mut report: Value = serde_json::from_str(&out).unwrap();
+    for key in ["/milliseconds", "/cases/0/milliseconds", "/cases/0/bytes"] {
+        let number = report.pointer_mut(key).unwrap().take();
+        assert!(number.as_u64().is_some_and(|number| number > 0), "{out}");
+    }
+    assert_eq!(
+        report,
+        serde_json::json!({
+            "engine": "hostile", "passed": 0, "failed": 1, "known": 0, "milliseconds": null,
+            "cases": [{
+                "name": "F3-missing-request", "about": "the engine does not send an expected request", "verdict": "failed",
+                "failures": [missing], "reason": null, "milliseconds": null, "requests": 0, "bytes": null,
+            }],
+        })
+    );
+    let xml = std::fs::read_to_string(&junit).unwrap();
+    let failure = format!("<failure message=\"{missing}\">{missing}</failure>");
+    assert!(xml.contains(&failure), "{xml}");
+    assert!(
+        xml.contains("<testsuite name=\"hostile\" tests=\"1\" failures=\"1\""),
+        "{xml}"
+    );
+}
+
+#[test]
+fn command_refuses_a_report_file_that_it_cannot_write() {
+    let arguments = [
+        "--cases",
+        "conformance/passing",
+        "--case",
+        "P1-",
+        "--junit",
+        "missing/report.xml",
+    ];
+    let (code, _, err) = run_command(&arguments);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(
+        err.starts_with("pinhole: cannot write missing/report.xml: "),
+        "{err}"
     );
 }
 

@@ -3,7 +3,9 @@
 mod config;
 mod control_socket;
 mod doctor;
+mod engine_dev;
 mod engine_new;
+mod engine_record;
 mod engine_versions;
 mod engines;
 mod environment;

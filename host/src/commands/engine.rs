@@ -12,9 +12,11 @@ use pinhole_sandbox::LogLevel;
 use super::control_client::CommandError;
 use super::engine_changes;
 use super::engine_control::Change;
+use super::engine_dev::{self, EngineDev};
 use super::engine_encode::{self, EngineEncode};
 use super::engine_grant::{self, EngineGrant};
 use super::engine_new::{self, EngineNew};
+use super::engine_record::{self, EngineRecord};
 use super::engine_test::{self, EngineTest};
 use super::{engine_list, engine_log, engine_models, engine_show, engine_verify};
 
@@ -145,6 +147,10 @@ pub(crate) enum EngineCommand {
     },
     /// Create a folder with a new engine, its build script and its cases
     New(EngineNew),
+    /// Build an engine on each change, run it in a private server, and run its cases
+    Dev(EngineDev),
+    /// Run one real job, and write its traffic as a conformance case
+    Record(EngineRecord),
     /// Run an engine's conformance cases against a component
     Test(EngineTest),
     /// Make a component from a core module, as C compilers write it
@@ -210,6 +216,8 @@ pub(crate) async fn run(config: &Config, command: EngineCommand, lines: Captured
         EngineCommand::Explain { engine, json } => {
             return engine_verify::explain(config, engine.as_deref(), json).await;
         }
+        EngineCommand::Dev(arguments) => return engine_dev::develop(config, arguments).await,
+        EngineCommand::Record(arguments) => return engine_record::record(config, arguments).await,
         EngineCommand::Test(arguments) => {
             return engine_test::test(config, arguments, lines).await;
         }

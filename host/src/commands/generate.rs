@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use pinhole::config::Config;
@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
 use super::serve::shutdown_signal;
-use super::{CommandJobs, MissingData, WRONG_USE, print_error};
+use super::{CommandJobs, MissingData, WRONG_USE, print_error, write_file};
 
 /// Length of a file name that is derived from a prompt, without extension.
 const MAX_STEM: usize = 40;
@@ -28,15 +28,28 @@ const MAX_STEM: usize = 40;
 pub(crate) struct Generate {
     /// Prompt of the image
     prompt: String,
+    /// Engine to use [default: the engine of the settings]
+    #[arg(long)]
+    engine: Option<String>,
+    #[command(flatten)]
+    options: JobOptions,
+    /// Output file [default: a name derived from the prompt]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Print one JSON object: the files, what the engine reports, and its warnings
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options of a job, without its prompt.
+#[derive(Args)]
+pub(super) struct JobOptions {
     /// Image to edit; repeatable if the engine accepts several
     #[arg(long, value_name = "FILE")]
     image: Vec<PathBuf>,
     /// PNG of the image's size, transparent in the area to edit
     #[arg(long, value_name = "FILE", requires = "image")]
     mask: Option<PathBuf>,
-    /// Engine to use [default: the engine of the settings]
-    #[arg(long)]
-    engine: Option<String>,
     /// Model of the engine
     #[arg(long)]
     model: Option<String>,
@@ -61,25 +74,24 @@ pub(crate) struct Generate {
     /// How far an edit may differ from its first image, from 0 to 1
     #[arg(long, value_name = "X", requires = "image")]
     strength: Option<f32>,
-    /// Output file [default: a name derived from the prompt]
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
-    /// Print one JSON object: the files, what the engine reports, and its warnings
-    #[arg(long)]
-    json: bool,
 }
 
 /// A job, as the command line describes it.
-struct Job {
-    engine: Option<String>,
-    request: JobRequest,
-    edit: Option<Edit>,
+pub(super) struct Job {
+    pub(super) engine: Option<String>,
+    pub(super) request: JobRequest,
+    pub(super) edit: Option<Edit>,
 }
 
 /// Runs the job and prints the paths of the images. Returns the exit code.
 pub(crate) async fn generate(config: &Config, arguments: Generate) -> Result<u8> {
-    let (prompt, out) = (arguments.prompt.clone(), arguments.out.clone());
-    let json = arguments.json;
+    let Generate {
+        prompt,
+        engine,
+        options,
+        out,
+        json,
+    } = arguments;
     if let Some(out) = &out
         && (out.is_dir() || out.file_name().is_none())
     {
@@ -88,18 +100,19 @@ pub(crate) async fn generate(config: &Config, arguments: Generate) -> Result<u8>
         return Ok(WRONG_USE);
     }
     let CommandJobs { jobs, .. } = &CommandJobs::open(config, MissingData::Create).await?;
-    let job = match read_job(arguments) {
+    let job = match read_job(prompt.clone(), engine, options) {
         Ok(job) => job,
         Err(why) => {
             eprintln!("pinhole: {why}");
             return Ok(WRONG_USE);
         }
     };
-    match run_job(jobs, job).await {
+    let context = JobContext::new(uuid::Uuid::new_v4().to_string());
+    match run_job(jobs, job, &context).await {
         Ok(completed) => {
             let paths = output_paths(out.as_deref(), &prompt, &completed.images);
             for (path, image) in paths.iter().zip(&completed.images) {
-                write_image(path, image)?;
+                write_file(path, image.bytes())?;
                 if !json {
                     println!("{}", path.display());
                 }
@@ -132,31 +145,35 @@ fn to_json(completed: &CompletedJob, paths: &[PathBuf]) -> Value {
 }
 
 /// Reads the files and parameters of the job. The error is one line.
-fn read_job(arguments: Generate) -> Result<Job, String> {
-    let images = arguments.image.iter().map(|path| read_image(path));
+pub(super) fn read_job(
+    prompt: String,
+    engine: Option<String>,
+    options: JobOptions,
+) -> Result<Job, String> {
+    let images = options.image.iter().map(|path| read_image(path));
     let sources: Vec<Image> = images.collect::<Result<_, _>>()?;
-    let mask = arguments.mask.as_deref().map(read_image).transpose()?;
+    let mask = options.mask.as_deref().map(read_image).transpose()?;
     let edit = if sources.is_empty() {
         None
     } else {
         Some(Edit { sources, mask })
     };
-    let parameters = match arguments.parameters {
+    let parameters = match options.parameters {
         None => Map::new(),
         Some(json) => serde_json::from_str(&json)
             .map_err(|error| format!("--parameters is not a JSON object: {error}"))?,
     };
     Ok(Job {
-        engine: arguments.engine,
+        engine,
         request: JobRequest {
-            prompt: arguments.prompt,
-            negative_prompt: arguments.negative,
-            model: arguments.model,
-            size: arguments.size,
-            count: arguments.count,
-            steps: arguments.steps,
-            seed: arguments.seed,
-            strength: arguments.strength,
+            prompt,
+            negative_prompt: options.negative,
+            model: options.model,
+            size: options.size,
+            count: options.count,
+            steps: options.steps,
+            seed: options.seed,
+            strength: options.strength,
             parameters,
         },
         edit,
@@ -173,8 +190,11 @@ fn read_image(path: &Path) -> Result<Image, String> {
 }
 
 /// Runs the job with a progress bar. Ctrl-C and SIGTERM cancel it.
-async fn run_job(jobs: &Jobs, job: Job) -> Result<CompletedJob, Error> {
-    let context = JobContext::new(uuid::Uuid::new_v4().to_string());
+pub(super) async fn run_job(
+    jobs: &Jobs,
+    job: Job,
+    context: &JobContext,
+) -> Result<CompletedJob, Error> {
     let bar = if std::io::stderr().is_terminal() {
         Some(progress_bar(&job.request.prompt))
     } else {
@@ -184,7 +204,7 @@ async fn run_job(jobs: &Jobs, job: Job) -> Result<CompletedJob, Error> {
     let reporter = bar
         .clone()
         .map(|bar| tokio::spawn(show_progress(bar, reports)));
-    let result = until_interrupted(&context, execute(jobs, job, &context)).await;
+    let result = until_interrupted(context, execute(jobs, job, context)).await;
     // An engine that was stopped still asks its upstream to stop.
     jobs.shut_down().await;
     if let Some(reporter) = reporter {
@@ -256,7 +276,7 @@ async fn show_progress(bar: ProgressBar, mut reports: watch::Receiver<Progress>)
 /// `out`, the names are derived from the prompt, and no file of these names exists.
 fn output_paths(out: Option<&Path>, prompt: &str, images: &[Image]) -> Vec<PathBuf> {
     let Some(out) = out else {
-        let first_stem = stem(prompt);
+        let first_stem = file_stem(prompt);
         let stems = (1..).map(|attempt| match attempt {
             1 => first_stem.clone(),
             _ => format!("{first_stem}-{attempt}"),
@@ -298,7 +318,7 @@ fn numbered_paths(
 }
 
 /// A file name of the first words of the prompt.
-fn stem(prompt: &str) -> String {
+pub(super) fn file_stem(prompt: &str) -> String {
     let mut stem = String::new();
     for word in prompt
         .split(|c: char| !c.is_alphanumeric())
@@ -318,32 +338,20 @@ fn stem(prompt: &str) -> String {
     stem
 }
 
-fn write_image(path: &Path, image: &Image) -> Result<()> {
-    let context = || format!("cannot write {}", path.display());
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let name = path.file_name().and_then(OsStr::to_str);
-    let name = name.with_context(context)?;
-    let directory = data_dir::open(directory).with_context(context)?;
-    data_dir::write_whole(&directory, name, image.bytes()).with_context(context)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn stem_is_made_of_first_words_of_prompt() {
+    fn file_stem_is_made_of_first_words_of_prompt() {
         for (prompt, expected) in [
             ("A red fox, at dawn!", "a-red-fox-at-dawn"),
             ("../../etc/passwd", "etc-passwd"),
             ("", "image"),
             ("Füchse", "füchse"),
         ] {
-            assert_eq!(stem(prompt), expected);
+            assert_eq!(file_stem(prompt), expected);
         }
-        assert!(stem(&"word ".repeat(100)).len() < MAX_STEM);
+        assert!(file_stem(&"word ".repeat(100)).len() < MAX_STEM);
     }
 }

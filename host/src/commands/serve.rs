@@ -287,7 +287,7 @@ pub(crate) fn shutdown_signal() -> impl Future<Output = ()> {
 }
 
 /// Waits for a signal. Never returns if it cannot be received.
-async fn received(signal: &mut Option<Signal>) {
+pub(super) async fn received(signal: &mut Option<Signal>) {
     let is_received = match signal {
         Some(signal) => signal.recv().await.is_some(),
         None => false,

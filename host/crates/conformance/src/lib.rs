@@ -13,12 +13,14 @@
 //! | `loopback` | the server below it; also the base of the fake upstream of the tests |
 //! | `placeholders`, `request_match`, `multipart_form`, `outcome_match` | comparison with patterns |
 //! | `captured_log`, `secret_leaks` | the search for secrets |
+//! | `case_writer` | a case from the traffic of a real job |
 
 mod captured_log;
 mod case;
 mod case_files;
 mod case_run;
 mod case_runner;
+mod case_writer;
 mod computed;
 mod display;
 mod error_kind;
@@ -39,6 +41,7 @@ mod suite;
 mod test_image;
 
 pub use captured_log::CapturedLog;
+pub use case_writer::{CASE_FILE, RecordedJob, RecordedOutcome, WrittenCase, write_case};
 pub use host::{Failure, Host, JobImages, JobParameters, Task, TaskResult};
 pub use loopback::{
     FakeResponse, LoopbackServer, RawStep, RecordedRequest, RequestHandler, WebSocket,

@@ -1,6 +1,7 @@
 //! The report of a case.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::display::counted;
 
@@ -12,6 +13,8 @@ pub struct CaseReport {
     /// What the case shows.
     pub about: String,
     pub verdict: Verdict,
+    /// How long the case took.
+    pub duration: Duration,
     /// Requests that the fake upstream got.
     pub requests: usize,
     /// Bytes that entered the guest; `None` if the case lists models or verifies settings.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use pinhole_ground::data_dir;
 use pinhole_sandbox::Compiler;
@@ -113,6 +114,7 @@ impl ConformanceSuite {
                     name: named.name.clone(),
                     about: String::new(),
                     verdict: Verdict::Failed(vec![format!("cannot read the case: {reason}")]),
+                    duration: Duration::ZERO,
                     requests: 0,
                     entered_bytes: None,
                 };
@@ -126,7 +128,9 @@ impl ConformanceSuite {
             log: &self.log,
             case_timeout: self.case_timeout,
         };
+        let start = Instant::now();
         let result = runner.run::<H>(case.clone()).await;
+        let duration = start.elapsed();
         let has_passed = result.failures.is_empty();
         let verdict = match &case.not_passing {
             None if has_passed => Verdict::Passed,
@@ -140,6 +144,7 @@ impl ConformanceSuite {
             name: named.name.clone(),
             about: case.about.clone(),
             verdict,
+            duration,
             requests: result.requests,
             entered_bytes: result.entered_bytes,
         }

@@ -156,6 +156,11 @@ impl Credential {
             }
     }
 
+    /// The names of its query parameters.
+    pub(crate) fn parameter_names(&self) -> impl Iterator<Item = &str> {
+        self.parameters.iter().map(|it| it.name.as_str())
+    }
+
     /// Is one of the parameters in this query, in any spelling?
     pub(crate) fn uses_parameter_of(&self, query: Option<&str>) -> bool {
         let Some(query) = query else {

@@ -102,6 +102,11 @@ impl Destination {
         self.tokens.as_ref().map(TokenSource::secrets)
     }
 
+    /// The names of the query parameters that the credential adds to each path.
+    pub fn credential_parameters(&self) -> impl Iterator<Item = &str> {
+        self.credential.parameter_names()
+    }
+
     /// Sends a request and waits for the head of the response, whatever its status. Redirects are
     /// returned and not followed.
     pub async fn send(

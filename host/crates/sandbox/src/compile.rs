@@ -12,7 +12,7 @@ mod confinement;
 use pinhole_ground::text::plain;
 
 pub use child::{compile_input, compile_portably};
-pub use compiler::Compiler;
+pub use compiler::{Compiler, MAX_URGENT};
 
 /// Compilations that run at the same time.
 pub const MAX_COMPILES: usize = 2;

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
-use http::header::RETRY_AFTER;
+use bytes::Bytes;
+use http::header::{HeaderMap, RETRY_AFTER};
+use http::{Method, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
+use url::Position;
 
 use crate::call_usage::{CountedRequest, TrafficRow};
 use crate::grant::{Upstream, Upstreams};
 use crate::memory_budget::MemoryBudget;
-use crate::outgoing_request::{is_failed, receive};
+use crate::outgoing_request::{is_failed, receive, record_body};
 use crate::resources::{SendError, WholeBody};
+use crate::traffic_recorder::{CallRecorder, ExchangeRecorder, RequestParts};
 use pinhole_egress as egress;
 use pinhole_egress::{ImageRoute, Url, redirect_target};
 
@@ -36,6 +39,7 @@ pub(crate) struct ImageRequest {
     pub(crate) traffic: Arc<TrafficRow>,
     /// Counts the body while it is received.
     pub(crate) memory: MemoryBudget,
+    pub(crate) recorder: Option<Arc<CallRecorder>>,
     /// Held until the body is received.
     pub(crate) _connection: OwnedSemaphorePermit,
 }
@@ -49,6 +53,13 @@ pub(crate) enum ImageResponse {
     Status(StatusCode),
 }
 
+/// The head of a response.
+struct Received {
+    response: egress::Response,
+    counted: CountedRequest,
+    recorder: Option<ExchangeRecorder>,
+}
+
 impl ImageRequest {
     /// Sends the request and receives the whole body of a successful response.
     pub(crate) async fn send(self) -> Result<ImageResponse, SendError> {
@@ -56,10 +67,17 @@ impl ImageRequest {
             let message = format!("there is no upstream {}", self.upstream);
             return Err(egress::Error::Connect(message).into());
         };
-        let (response, counted) = self.get_with_retries(upstream).await?;
+        let Received {
+            response,
+            counted,
+            recorder,
+        } = self.get_with_retries(upstream).await?;
         if response.status.is_success() {
-            let body = receive(response, self.max_bytes, &self.memory, counted).await?;
-            return Ok(ImageResponse::Body(body));
+            let received = receive(response, self.max_bytes, &self.memory, counted).await;
+            if let Some(recorder) = recorder {
+                record_body(&recorder, &received);
+            }
+            return Ok(ImageResponse::Body(received?));
         }
         if response.status.is_redirection() {
             let target = redirect_target(&self.url, &response)?;
@@ -68,12 +86,10 @@ impl ImageRequest {
         Ok(ImageResponse::Status(response.status))
     }
 
-    async fn get(
-        &self,
-        upstream: &Upstream,
-    ) -> Result<(egress::Response, CountedRequest), egress::Error> {
+    async fn get(&self, upstream: &Upstream) -> Result<Received, egress::Error> {
         let (max_bytes, deadline) = (self.max_bytes, self.deadline);
         let mut counted = CountedRequest::start(self.traffic.clone(), 0);
+        let recorder = self.record_request();
         let sent = upstream
             .destination
             .get_image(&self.url, self.route, max_bytes, deadline)
@@ -81,18 +97,41 @@ impl ImageRequest {
         if is_failed(&sent) {
             counted.fail();
         }
-        Ok((sent?, counted))
+        if let Some(recorder) = &recorder {
+            match &sent {
+                Ok(response) => recorder.head(response.status, &response.headers),
+                Err(error) => recorder.failed(error),
+            }
+        }
+        Ok(Received {
+            response: sent?,
+            counted,
+            recorder,
+        })
+    }
+
+    fn record_request(&self) -> Option<ExchangeRecorder> {
+        let recorder = self.recorder.as_ref()?;
+        let origin = self.url.origin().ascii_serialization();
+        Some(recorder.start(&RequestParts {
+            upstream: None,
+            base_url: &origin,
+            method: Method::GET.as_str(),
+            path: &self.url[Position::BeforePath..Position::AfterQuery],
+            credential_parameter: None,
+            headers: &HeaderMap::new(),
+            content_type: None,
+            body: &Bytes::new(),
+            is_web_socket: false,
+        }))
     }
 
     /// Requests the image again while its host cannot be reached, or returns a temporary status.
-    async fn get_with_retries(
-        &self,
-        upstream: &Upstream,
-    ) -> Result<(egress::Response, CountedRequest), egress::Error> {
+    async fn get_with_retries(&self, upstream: &Upstream) -> Result<Received, egress::Error> {
         let mut default_delay = RETRY_DELAY;
         for retry in 0..MAX_RETRIES {
             let delay = match self.get(upstream).await {
-                Ok((response, _)) if TEMPORARY.contains(&response.status.as_u16()) => {
+                Ok(Received { response, .. }) if TEMPORARY.contains(&response.status.as_u16()) => {
                     retry_after(&response).unwrap_or(default_delay)
                 }
                 // A second failure will last.

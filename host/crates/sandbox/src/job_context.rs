@@ -9,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 use pinhole_ground::audit::Actor;
 use pinhole_images::Image;
 
+use crate::traffic_recorder::TrafficRecorder;
+
 /// The progress of a job. Each report replaces the previous one, but a report without a preview leaves the
 /// latest preview.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +42,8 @@ pub struct JobContext {
     pub usage: Arc<Usage>,
     /// What the engine stores with the job.
     pub memory: JobMemory,
+    /// Records the traffic of the job. `None` records nothing.
+    pub recorder: Option<TrafficRecorder>,
 }
 
 impl JobContext {
@@ -54,6 +58,7 @@ impl JobContext {
             works_on: CancellationToken::new(),
             usage: Arc::default(),
             memory: JobMemory::default(),
+            recorder: None,
         }
     }
 

@@ -25,7 +25,7 @@
 //! | `admission`, `component_files`, `component_code`, `compile`, `compiled_store` | from a file to a validated component |
 //! | [`grant`], [`engine_settings`], `resolved_settings` | what an engine may do, and its settings |
 //! | `sandbox`, `wasmtime_engine`, `epoch_clock`, `guest_runtime`, `queue`, `limits` | what calls share, and their limits |
-//! | `call`, `supervisor`, `running_call`, `cpu_meter`, `call_usage`, `instance`, `job_context`, `output` | one call |
+//! | `call`, `supervisor`, `running_call`, `cpu_meter`, `call_usage`, `instance`, `job_context`, `output`, `traffic_recorder` | one call |
 //! | `state`, `budget`, `memory_budget`, `network`, `redaction`, `host_task`, `resources` | what host functions know about it |
 //! | `upstream`, `outgoing_request`, `image_request`, `request_body`, `json_document`, `sse`, `images`, `job`, `log` | host functions |
 //! | [`contract`] | the generated types of `wit/engine.wit` |
@@ -79,13 +79,16 @@ mod sandbox;
 mod sse;
 mod state;
 mod supervisor;
+mod traffic_recorder;
 mod upstream;
 mod wasmtime_engine;
 
 pub use admission::{MAX_COUNT, check_engine_name, digest};
 pub use call::Call;
 pub use call_usage::{CallUsage, Traffic};
-pub use compile::{CompileLimits, Compiler, MAX_CODE_BYTES, MAX_COMPILES, compile_input};
+pub use compile::{
+    CompileLimits, Compiler, MAX_CODE_BYTES, MAX_COMPILES, MAX_URGENT, compile_input,
+};
 pub use component::{Component, RejectedFile};
 pub use component_code::PROGRESS_TARGET;
 pub use component_files::{
@@ -104,3 +107,6 @@ pub use pending_approval::PendingApproval;
 pub use queue::MAX_WAITING_PER_SLOT;
 pub use resolved_settings::{ResolvedSettings, SettingProblem};
 pub use sandbox::Options;
+pub use traffic_recorder::{
+    RecordedBytes, RecordedRequest, StepContent, TrafficRecorder, TrafficStep,
+};

@@ -16,6 +16,7 @@ use crate::job_context::Usage;
 use crate::memory_budget::{MemoryBudget, Reservation};
 use crate::resources::{EventBody, ResponseBody, ResponseResource, SendError, WholeBody};
 use crate::sse::EventStream;
+use crate::traffic_recorder::ExchangeRecorder;
 use pinhole_egress as egress;
 use pinhole_ground::guard::Guard;
 
@@ -42,6 +43,7 @@ pub(crate) struct OutgoingRequest {
     pub(crate) connection: OwnedSemaphorePermit,
     /// Counts the request body until it is sent.
     pub(crate) body_reservation: Reservation,
+    pub(crate) recorder: Option<ExchangeRecorder>,
 }
 
 impl OutgoingRequest {
@@ -72,11 +74,17 @@ impl OutgoingRequest {
         if is_failed(&sent) {
             counted.fail();
         }
+        if let (Some(recorder), Err(error)) = (&self.recorder, &sent) {
+            recorder.failed(error);
+        }
         let mut response = sent?;
         if is_billable && self.is_after_cancel && response.status.is_success() {
             self.usage.record_accepted_cancellation();
         }
         let (status, headers) = (response.status, std::mem::take(&mut response.headers));
+        if let Some(recorder) = &self.recorder {
+            recorder.head(status, &headers);
+        }
         let is_event_stream = headers
             .get(CONTENT_TYPE)
             .is_some_and(|media_type| media_type.as_bytes().starts_with(b"text/event-stream"));
@@ -86,6 +94,7 @@ impl OutgoingRequest {
                 stream: EventStream::default(),
                 lease: self.memory.lease(),
                 counted,
+                recorder: self.recorder,
                 _connection: self.connection,
             }))
         } else {
@@ -96,7 +105,11 @@ impl OutgoingRequest {
                 &self.memory,
                 counted,
             ));
-            match receiving.await {
+            let received = receiving.await;
+            if let Some(recorder) = &self.recorder {
+                record_body(recorder, &received);
+            }
+            match received {
                 Ok(body) => ResponseBody::Whole(body),
                 Err(SendError::Egress(error)) => ResponseBody::Failed(error),
                 Err(exceeded @ SendError::Limit(_)) => return Err(exceeded),
@@ -108,6 +121,14 @@ impl OutgoingRequest {
             headers,
             body,
         })
+    }
+}
+
+pub(crate) fn record_body(recorder: &ExchangeRecorder, received: &Result<WholeBody, SendError>) {
+    match received {
+        Ok(body) => recorder.body(&body.text),
+        Err(SendError::Egress(error)) => recorder.failed(error),
+        Err(SendError::Limit(_)) => recorder.failed(&"the response exceeds a limit of the job"),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::json_document::Document;
 use crate::limits::LimitExceeded;
 use crate::memory_budget::Reservation;
 use crate::sse::EventStream;
+use crate::traffic_recorder::ExchangeRecorder;
 use pinhole_egress as egress;
 use pinhole_ground::memory::MemoryLease;
 use pinhole_images::Image;
@@ -69,6 +70,7 @@ pub(crate) struct EventBody {
     /// Counts the part of the stream that is no event yet.
     pub(crate) lease: MemoryLease,
     pub(crate) counted: CountedRequest,
+    pub(crate) recorder: Option<ExchangeRecorder>,
     pub(crate) _connection: OwnedSemaphorePermit,
 }
 
@@ -113,5 +115,6 @@ pub struct SocketResource {
     pub(crate) upstream: Arc<str>,
     pub(crate) socket: egress::WebSocket,
     pub(crate) counted: CountedRequest,
+    pub(crate) recorder: Option<ExchangeRecorder>,
     pub(crate) _connection: OwnedSemaphorePermit,
 }

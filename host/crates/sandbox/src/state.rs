@@ -25,6 +25,7 @@ use crate::memory_budget::MemoryBudget;
 use crate::network::Network;
 use crate::orphan_request::Place;
 use crate::redaction::CallRedactor;
+use crate::traffic_recorder::CallRecorder;
 use pinhole_egress::Redactor;
 use pinhole_ground::audit::{AuditLog, Event, RefusalKind};
 use pinhole_ground::guard::{Guard, Refusal};
@@ -77,6 +78,7 @@ pub struct State {
     pub(crate) call_usage: Arc<CallUsage>,
     /// The call's place, if a request may hold it after the job was cancelled.
     pub(crate) place: Option<Place>,
+    pub(crate) recorder: Option<Arc<CallRecorder>>,
     audit: AuditLog,
     epochs: EpochClock,
     /// Set as long as the store exists.
@@ -132,6 +134,10 @@ impl State {
             decoder: setup.decoder,
             call_usage: setup.call_usage.clone(),
             place: None,
+            recorder: context
+                .recorder
+                .as_ref()
+                .map(|it| it.of_call(&context.job, setup.redactor.clone())),
             epochs: setup.epochs,
             ticking: None,
             guest_memory: GuestMemory::new(&limits, share.job(), setup.call_usage),

@@ -28,7 +28,9 @@ mod socket;
 
 use std::time::Duration;
 
-use http::Method;
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderValue};
+use http::{Method, StatusCode};
 use tokio::time::{Instant, timeout};
 use tokio_util::context::TokioContext;
 use tokio_util::task::AbortOnDropHandle;
@@ -45,6 +47,7 @@ use crate::resources::{
     PendingRequest, PendingResource, ResponseResource, SendError, SocketResource,
 };
 use crate::state::State;
+use crate::traffic_recorder::{ExchangeRecorder, RequestParts};
 use pinhole_egress as egress;
 use pinhole_egress::OtherHost;
 use pinhole_ground::guard::Refusal;
@@ -85,6 +88,17 @@ impl Host for State {
             .map_err(|denial| self.deny(denial))?;
         let (upstreams, deadline) = (self.network.upstreams.clone(), self.network.deadline);
         let upstream_name = upstream.as_str().into();
+        let recorder = self.record_request(&RequestParts {
+            upstream: Some(&upstream),
+            base_url: self.base_url(&upstream),
+            method: Method::GET.as_str(),
+            path: &path,
+            credential_parameter: self.credential_parameter(&upstream),
+            headers: &HeaderMap::new(),
+            content_type: None,
+            body: &Bytes::new(),
+            is_web_socket: true,
+        });
         let mut counted = CountedRequest::start(self.call_usage.traffic_row(Some(&upstream)), 0);
         let opening = AbortOnDropHandle::new(self.network.io.spawn(async move {
             let upstream = upstreams.get(&upstream).ok_or(egress::Error::Timeout)?;
@@ -95,6 +109,12 @@ impl Host for State {
             opened = opening => opened?,
             () = cancel.cancelled() => return Err(Error::Cancelled.into()),
         };
+        if let Some(recorder) = &recorder {
+            match &opened {
+                Ok(_) => recorder.head(StatusCode::SWITCHING_PROTOCOLS, &HeaderMap::new()),
+                Err(error) => recorder.failed(error),
+            }
+        }
         let socket = opened.map_err(|error| {
             counted.fail();
             self.report_failure(&error)
@@ -103,6 +123,7 @@ impl Host for State {
             upstream: upstream_name,
             socket,
             counted,
+            recorder,
             _connection: connection,
         })?)
     }
@@ -148,6 +169,17 @@ impl State {
             .reserve_connection()
             .map_err(|denial| self.deny(denial))?;
         let body = self.assemble_body(request.body)?;
+        let recorder = self.record_request(&RequestParts {
+            upstream: Some(&request.upstream),
+            base_url: self.base_url(&request.upstream),
+            method: method.as_str(),
+            path: &request.path,
+            credential_parameter: self.credential_parameter(&request.upstream),
+            headers: &headers,
+            content_type: body.content_type.as_ref().map(HeaderValue::as_bytes),
+            body: &body.bytes,
+            is_web_socket: false,
+        });
         Ok(OutgoingRequest {
             traffic: self.call_usage.traffic_row(Some(&request.upstream)),
             upstreams: self.network.upstreams.clone(),
@@ -167,7 +199,23 @@ impl State {
             memory: self.memory.clone(),
             connection,
             body_reservation: body.reservation,
+            recorder,
         })
+    }
+
+    /// Records a request, if the job has a recorder.
+    fn record_request(&self, request: &RequestParts<'_>) -> Option<ExchangeRecorder> {
+        self.recorder.as_ref().map(|it| it.start(request))
+    }
+
+    fn base_url(&self, upstream: &str) -> &str {
+        let upstream = self.network.upstreams.get(upstream);
+        upstream.map_or("", |it| it.destination.base_url())
+    }
+
+    fn credential_parameter(&self, upstream: &str) -> Option<&str> {
+        let upstream = self.network.upstreams.get(upstream)?;
+        upstream.destination.credential_parameters().next()
     }
 
     /// Counts a request and checks that it is granted.

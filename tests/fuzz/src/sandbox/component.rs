@@ -43,6 +43,7 @@ static HOST: LazyLock<Host> = LazyLock::new(|| {
             time: Duration::ZERO,
             memory_bytes: 0,
             code_bytes: 0,
+            urgent_time: Duration::ZERO,
         },
         audit: AuditLog::default(),
         decoder: Decoder::default(),

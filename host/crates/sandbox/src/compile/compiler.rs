@@ -17,8 +17,8 @@ use super::{MAX_REASON_BYTES, child, confinement, invalid_component};
 
 /// Threads of one compilation.
 const MAX_THREADS: usize = 4;
-/// How long a compilation may have the priority of the server itself.
-const MAX_URGENT: Duration = Duration::from_millis(1000);
+/// How long a compilation may have the priority of the server itself, unless a person waits for it.
+pub const MAX_URGENT: Duration = Duration::from_millis(1000);
 /// How often a compilation checks whether calls run.
 const LOAD_INTERVAL: Duration = Duration::from_millis(50);
 /// Wall-clock time of a compilation, as a multiple of its CPU time.
@@ -39,6 +39,8 @@ pub struct Compiler {
     pub memory_bytes: u64,
     /// Length of the code that one component may compile to.
     pub code_bytes: usize,
+    /// How long a compilation has the priority of the process itself while no call runs. Then it has the lowest.
+    pub urgent_time: Duration,
 }
 
 /// What a child process returned.
@@ -50,7 +52,17 @@ struct ChildOutput {
 }
 
 impl Compiler {
-    /// Compiles a component in a child process: at the server's own priority for [`MAX_URGENT`] while no call
+    /// The same compiler for a person who waits: compilations have the priority of the process to their end, while no
+    /// call runs.
+    #[must_use]
+    pub fn for_person(&self) -> Self {
+        Self {
+            urgent_time: self.time.saturating_mul(MAX_WAIT),
+            ..self.clone()
+        }
+    }
+
+    /// Compiles a component in a child process: at the server's own priority for its urgent time while no call
     /// runs, then at a low one.
     pub(crate) async fn compile(
         &self,
@@ -65,7 +77,7 @@ impl Compiler {
         // Dropping the child kills it.
         let output = tokio::select! {
             output = exchange(&mut child, bytes, max_code_bytes) => output,
-            never = lower_priority(group, is_idle), if is_urgent => match never {},
+            never = lower_priority(group, self.urgent_time, is_idle), if is_urgent => match never {},
             () = tokio::time::sleep(max_wait), if Guard::CompileTime.applies(true) => {
                 return Err(self.too_slow());
             }
@@ -158,10 +170,14 @@ fn limit_u64(guard: Guard, limit: u64) -> u64 {
     guard.limit(usize::try_from(limit).unwrap_or(usize::MAX)) as u64
 }
 
-/// Gives a child and its threads a low priority when a call runs, or after [`MAX_URGENT`].
-async fn lower_priority(group: Option<u32>, is_idle: impl Fn() -> bool) -> Infallible {
+/// Gives a child and its threads a low priority when a call runs, or after this time.
+async fn lower_priority(
+    group: Option<u32>,
+    urgent_time: Duration,
+    is_idle: impl Fn() -> bool,
+) -> Infallible {
     let started = Instant::now();
-    while is_idle() && started.elapsed() < MAX_URGENT {
+    while is_idle() && started.elapsed() < urgent_time {
         tokio::time::sleep(LOAD_INTERVAL).await;
     }
     let group = group

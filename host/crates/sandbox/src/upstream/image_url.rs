@@ -108,6 +108,7 @@ impl State {
             max_bytes: self.limits.image.max_bytes,
             deadline: self.network.deadline,
             memory: self.memory.clone(),
+            recorder: self.recorder.clone(),
             _connection: connection,
         })
     }

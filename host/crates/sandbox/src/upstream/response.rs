@@ -71,7 +71,7 @@ impl EventBody {
     async fn receive(&mut self) -> Result<Option<Event>, SendError> {
         loop {
             if let Some(event) = self.stream.next_event() {
-                return Ok(Some(event));
+                return Ok(Some(self.recorded(event)));
             }
             let pending = self.stream.pending_bytes();
             if Guard::EventBytes.applies(pending > MAX_EVENT_BYTES) {
@@ -84,14 +84,24 @@ impl EventBody {
                 .resize_job(pending)
                 .map_err(|refusal| SendError::Limit(refusal.into()))?;
             let chunk = self.response.chunk().await;
+            if let (Some(recorder), Err(error)) = (&self.recorder, &chunk) {
+                recorder.failed(error);
+            }
             match chunk.inspect_err(|_| self.counted.fail())? {
                 Some(chunk) => {
                     self.counted.add_received(chunk.len());
                     self.stream.push(&chunk);
                 }
-                None => return Ok(self.stream.finish()),
+                None => return Ok(self.stream.finish().map(|event| self.recorded(event))),
             }
         }
+    }
+
+    fn recorded(&self, event: Event) -> Event {
+        if let Some(recorder) = &self.recorder {
+            recorder.event(event.name.as_deref(), &event.data);
+        }
+        event
     }
 }
 

@@ -64,9 +64,15 @@ impl HostSocket for State {
         self.count_sent(text.len())?;
         let (cancel, deadline) = (self.context.cancel.clone(), self.network.deadline);
         let SocketResource {
-            socket, counted, ..
+            socket,
+            counted,
+            recorder,
+            ..
         } = self.table.get_mut(&socket)?;
         counted.add_sent(text.len());
+        if let Some(recorder) = recorder {
+            recorder.sent(&text);
+        }
         let sent = tokio::select! {
             sent = timeout_at(deadline, socket.send(text)) => sent.map_err(|_| Error::Timeout)?,
             () = cancel.cancelled() => return Err(Error::Cancelled.into()),
@@ -89,6 +95,7 @@ impl HostSocket for State {
             socket,
             upstream,
             counted,
+            recorder,
             ..
         } = self.table.get_mut(&socket)?;
         let upstream = upstream.clone();
@@ -101,6 +108,14 @@ impl HostSocket for State {
         let Ok(received) = received else {
             return Ok(None);
         };
+        if let Some(recorder) = recorder {
+            match &received {
+                Ok(Some(Message::Text(bytes))) => recorder.received_text(bytes),
+                Ok(Some(Message::Binary(bytes))) => recorder.received_binary(bytes),
+                Ok(None) => {}
+                Err(error) => recorder.failed(error),
+            }
+        }
         match &received {
             Ok(Some(Message::Text(bytes) | Message::Binary(bytes))) => {
                 counted.add_received(bytes.len());

@@ -226,6 +226,7 @@ fn engine_test_compiles_once_and_runs_readable_cases() {
         component.to_str().unwrap(),
         "--cases",
         cases.to_str().unwrap(),
+        "--verbose",
     ];
     let check = |output: CommandOutput| {
         assert_eq!(output.code, Some(1), "{output:?}");

@@ -61,9 +61,12 @@ async fn base64_response_stores_nothing() {
         let generated = response_images(&answer);
         assert_eq!(generated.len(), 1);
         assert_eq!(png_size(&generated[0]), (64, 48));
+        assert!(answer["data"][0]["seed"].is_u64(), "{answer}");
         let expected = json!({
             "created": answer["created"],
-            "data": [{"b64_json": answer["data"][0]["b64_json"]}],
+            "data": [{
+                "b64_json": answer["data"][0]["b64_json"], "seed": answer["data"][0]["seed"],
+            }],
             "output_format": "png",
         });
         assert_eq!(answer, expected);
@@ -78,7 +81,8 @@ async fn url_response_names_stored_files() {
     let response = generate(&server, body).await;
     let mut urls = BTreeSet::new();
     for entry in response["data"].as_array().unwrap() {
-        assert_eq!(entry.as_object().unwrap().len(), 1, "{entry}");
+        let names: Vec<_> = entry.as_object().unwrap().keys().collect();
+        assert_eq!(names, ["seed", "url"], "{entry}");
         let url = entry["url"].as_str().unwrap();
         // As a browser loads it: without the key.
         let file = server.client.get(url).send().await.unwrap();

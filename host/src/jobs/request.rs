@@ -90,7 +90,7 @@ impl JobRequest {
             strength: check_strength(self.strength, is_edit)?,
             model: check_model(self.model, defaults)?,
             size,
-            parameters: check_parameters(self.parameters, engine)?,
+            parameters: check_parameters(&self.parameters, engine)?,
             prompt: self.prompt,
             negative_prompt,
             seed: self.seed,
@@ -185,18 +185,21 @@ fn check_strength(strength: Option<f32>, is_edit: bool) -> Result<Option<f32>, E
 }
 
 /// Fails if the engine does not take a parameter, or if its value is not one that the engine declares.
-fn check_parameters(parameters: Map<String, Value>, engine: &Description) -> Result<String, Error> {
-    pinhole_sandbox::check_parameters(engine, &parameters).map_err(|invalid| {
-        let InvalidParameter { name, problem } = invalid;
-        let name = plain(&name, MAX_NAME_BYTES);
-        Error::invalid(name.clone(), format!("parameter {name} {problem}"))
-    })?;
-    let json = Value::Object(parameters).to_string();
+fn check_parameters(
+    parameters: &Map<String, Value>,
+    engine: &Description,
+) -> Result<String, Error> {
+    let json = serde_json::to_string(parameters).unwrap_or_default();
     if json.len() > MAX_PARAMETERS_BYTES {
         return Err(Error::invalid(
             "parameters",
             format!("the parameters have more than {MAX_PARAMETERS_BYTES} bytes"),
         ));
     }
+    pinhole_sandbox::check_parameters(engine, parameters).map_err(|invalid| {
+        let InvalidParameter { name, problem } = invalid;
+        let name = plain(&name, MAX_NAME_BYTES);
+        Error::invalid(name.clone(), format!("parameter {name} {problem}"))
+    })?;
     Ok(json)
 }

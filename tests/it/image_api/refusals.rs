@@ -138,7 +138,7 @@ async fn refusal_has_format_of_open_webui() {
     }
     let body =
         json!({"prompt": "bluer", "image": format!("data:image/png;base64,{}", pixel_base64())});
-    let detail = "[ERROR: engine sketch cannot edit images: choose another engine]";
+    let detail = "[ERROR: engine sketch cannot edit images: choose another engine or model]";
     assert_refused("an edit", server.post_json(EDIT, &body).await, 400, detail);
     assert_eq!(server.stored_files(), 0);
 }

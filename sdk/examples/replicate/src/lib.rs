@@ -70,12 +70,12 @@ impl Engine for Replicate {
     }
 
     fn generate(job: Job, settings: Settings) -> Result<Output, Error> {
-        let prediction = match job::remembered() {
+        let created = match job::remembered() {
             // Ordering it again would cost twice.
             Some(id) => Request::get(UPSTREAM, format!("/predictions/{id}")).send(),
             None => create(&job, &settings),
         }?;
-        let document = wait_until_ended(prediction.success()?.document()?)?;
+        let document = wait_until_ended(created.success()?.document()?)?;
         let prediction: Prediction = document.parse()?;
         let seed = find_seed(&prediction.logs);
         let images = prediction.image_pointers().into_iter().map(|pointer| {

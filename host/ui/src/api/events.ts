@@ -1,0 +1,56 @@
+// Server-sent events. One connection serves all parts of the page; the browser reconnects and catches up by itself.
+
+export interface ServerEvent {
+  chat_id: string | null;
+  message_id: string | null;
+  data: { type: string; data: unknown };
+}
+
+type Listener = (event: ServerEvent) => void;
+
+/** Events were lost: what is shown must be read again. */
+const GAP = "pinhole:gap";
+/** Time until a closed stream is opened again, in milliseconds. */
+const REOPEN_MS = 5_000;
+
+const listeners = new Map<string, Set<Listener>>();
+let source: EventSource | undefined;
+
+/** Calls the listener for each event of this type. Returns the function that stops it. */
+export function onEvent(type: string, listener: Listener): () => void {
+  const of = listeners.get(type) ?? new Set();
+  listeners.set(type, of.add(listener));
+  connect();
+  return () => of.delete(listener);
+}
+
+/** Calls the listener when events were lost, also after the connection was interrupted for long. */
+export function onGap(listener: () => void): () => void {
+  return onEvent(GAP, listener);
+}
+
+export function disconnect(): void {
+  source?.close();
+  source = undefined;
+}
+
+function connect(): void {
+  if (source) return;
+  const opened = new EventSource("/api/events");
+  source = opened;
+  opened.onmessage = ({ data }) => dispatch(JSON.parse(String(data)) as ServerEvent);
+  opened.onerror = () => {
+    // After a response that is not a stream, such as 401, the browser does not try again.
+    if (opened.readyState !== EventSource.CLOSED || source !== opened) return;
+    source = undefined;
+    setTimeout(() => {
+      if (listeners.size === 0) return;
+      connect();
+      dispatch({ chat_id: null, message_id: null, data: { type: GAP, data: null } });
+    }, REOPEN_MS);
+  };
+}
+
+function dispatch(event: ServerEvent): void {
+  for (const listener of listeners.get(event.data.type) ?? []) listener(event);
+}

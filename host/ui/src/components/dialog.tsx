@@ -1,0 +1,54 @@
+import type { ComponentChildren } from "preact";
+import { useEffect, useId, useRef } from "preact/hooks";
+import { IconClose } from "../icons.ts";
+import { t } from "../text/index.ts";
+
+interface DialogProps {
+  title: string;
+  onClose: () => void;
+  /** The buttons at the end. */
+  foot?: ComponentChildren;
+  class?: string;
+  /** A dialog that has to be answered cannot be closed otherwise. */
+  isRequired?: boolean;
+  children: ComponentChildren;
+}
+
+/** A modal dialog while it is rendered. Escape, the button and a click outside close it. */
+export function Dialog({ title, onClose, foot, isRequired = false, children, ...props }: DialogProps) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const id = useId();
+  useEffect(() => {
+    const opener = document.activeElement;
+    dialog.current?.showModal();
+    return () => {
+      if (opener instanceof HTMLElement) opener.focus();
+    };
+  }, []);
+  const closeOutside = (event: MouseEvent) => {
+    if (event.target === dialog.current && !isRequired) onClose();
+  };
+  return (
+    <dialog
+      ref={dialog}
+      class={props.class ?? ""}
+      aria-labelledby={id}
+      onCancel={(event) => {
+        event.preventDefault();
+        if (!isRequired) onClose();
+      }}
+      onMouseDown={closeOutside}
+    >
+      <div class="dialog-head">
+        <h2 id={id}>{title}</h2>
+        {!isRequired && (
+          <button type="button" class="quiet icon" aria-label={t.shell.close} onClick={onClose}>
+            <IconClose />
+          </button>
+        )}
+      </div>
+      <div class="dialog-body">{children}</div>
+      {foot && <div class="dialog-foot">{foot}</div>}
+    </dialog>
+  );
+}

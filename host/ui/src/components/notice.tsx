@@ -1,0 +1,57 @@
+import type { ComponentChildren } from "preact";
+import { t } from "../text/index.ts";
+import { messageOf } from "../api/client.ts";
+
+interface NoticeProps {
+  title?: string;
+  isBad?: boolean;
+  actions?: ComponentChildren;
+  children?: ComponentChildren;
+}
+
+/** Something that a person should know or decide. It stays until it is solved. */
+export function Notice({ title, isBad = false, actions, children }: NoticeProps) {
+  return (
+    <div class={isBad ? "notice bad" : "notice"} role={isBad ? "alert" : "status"}>
+      <div dir="auto">
+        {title && <strong>{title}</strong>}
+        {title && children && <br />}
+        {children && <span class="muted">{children}</span>}
+      </div>
+      {actions && <div class="row">{actions}</div>}
+    </div>
+  );
+}
+
+/** What failed, and a way to try it again. */
+export function Failure({ error, onRetry }: { error: unknown; onRetry?: () => void }) {
+  const retry = onRetry && (
+    <button type="button" onClick={onRetry}>
+      {t.shell.retry}
+    </button>
+  );
+  return (
+    <Notice isBad actions={retry}>
+      {messageOf(error)}
+    </Notice>
+  );
+}
+
+interface EmptyProps {
+  title: string;
+  image?: ComponentChildren;
+  actions?: ComponentChildren;
+  children?: ComponentChildren;
+}
+
+/** Stands where there is nothing yet, and says how that changes. */
+export function Empty({ title, image, actions, children }: EmptyProps) {
+  return (
+    <div class="empty">
+      {image}
+      <h2>{title}</h2>
+      {children && <p>{children}</p>}
+      {actions && <div class="row">{actions}</div>}
+    </div>
+  );
+}

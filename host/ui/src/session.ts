@@ -1,0 +1,55 @@
+// The signed-in user, and what the server says about itself.
+import { computed, signal } from "@preact/signals";
+import { ApiError, get, post, sessionExpired } from "./api/client.ts";
+import { disconnect } from "./api/events.ts";
+
+export interface SessionUser {
+  id: string;
+  name: string;
+  email: string;
+  role: "admin" | "user" | "pending";
+}
+
+export interface ServerConfig {
+  version: string;
+  features: { enable_signup?: boolean };
+  pinhole?: { version: string; admin_pages: boolean; setup_needed: boolean; sign_up: boolean };
+}
+
+/** `undefined` until the server has said who it is; `null` if nobody is signed in. */
+export const user = signal<SessionUser | null | undefined>(undefined);
+export const config = signal<ServerConfig | undefined>(undefined);
+
+export const isAdministrator = computed(() => user.value?.role === "admin");
+export const hasAdminPages = computed(() => isAdministrator.value && config.value?.pinhole?.admin_pages !== false);
+
+/** Reads both at the start. An error is the server's, not that nobody is signed in. */
+export async function loadSession(): Promise<void> {
+  const [found, server] = await Promise.all([whoAmI(), get<ServerConfig>("/api/config")]);
+  config.value = server;
+  user.value = found;
+}
+
+async function whoAmI(): Promise<SessionUser | null> {
+  try {
+    return await get<SessionUser>("/api/v1/auths/");
+  } catch (error) {
+    if (error instanceof ApiError && (error.status === 401 || error.status === 403)) return null;
+    throw error;
+  }
+}
+
+export type Credentials = { email: string; password: string } | { key: string };
+
+export async function signIn(credentials: Credentials): Promise<void> {
+  await post("/api/v1/auths/signin", credentials);
+  user.value = await whoAmI();
+  sessionExpired.value = false;
+}
+
+export async function signOut(): Promise<void> {
+  await get("/api/v1/auths/signout");
+  disconnect();
+  // Nothing of the user's stays in memory.
+  window.location.assign("/");
+}

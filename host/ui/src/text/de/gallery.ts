@@ -1,0 +1,5 @@
+import type { Text } from "../en/index.ts";
+
+export const gallery: Text["gallery"] = {
+  title: "Gallery",
+};

@@ -13,7 +13,7 @@ mod turn;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use pinhole::chat::event::{Event, EventTarget, PROGRESS};
+use pinhole::event::{Event, EventTarget, PROGRESS};
 use pinhole_tests::{FakeResponse, FakeUpstream, RecordedRequest, TestServer};
 use serde_json::{Value, json};
 use tokio::time::timeout;

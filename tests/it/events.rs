@@ -8,7 +8,7 @@ mod socket_io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pinhole::chat::event::PROGRESS;
+use pinhole::event::PROGRESS;
 use pinhole_tests::{FakeResponse, FakeUpstream, RecordedRequest, TestServer, gif, pixel_base64};
 use serde_json::{Value, json};
 use tokio::sync::Notify;

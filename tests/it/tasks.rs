@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use pinhole::chat::event::{COMPLETION, PROGRESS};
+use pinhole::event::{COMPLETION, PROGRESS};
 use pinhole_tests::{FakeResponse, FakeUpstream, RecordedRequest, TestServer};
 use serde_json::{Value, json};
 use tokio::sync::Notify;

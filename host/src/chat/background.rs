@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::event::{COMPLETION, MessageEvents};
+use crate::event::{COMPLETION, MessageEvents};
 use super::message::{content_text, last_user_text, role};
 use super::model::Completion;
 use super::{Chat, MAX_REASON_BYTES, Reply, Turn, status, upstream_work};

@@ -3,7 +3,7 @@
 use pinhole_ground::text::plain;
 use serde_json::{Map, Value, json};
 
-use super::event::MessageEvents;
+use crate::event::MessageEvents;
 use super::history::is_temporary;
 use super::outcome::{Outcome, TurnImages};
 use super::{Chat, MAX_REASON_BYTES, Turn};

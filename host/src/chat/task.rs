@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::event::MessageEvents;
+use crate::event::MessageEvents;
 use super::{Chat, Turn, background};
 
 /// Tasks of one user.

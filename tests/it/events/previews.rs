@@ -1,7 +1,7 @@
 //! Previews of an engine that reports steps and previews by turns, faster than events are emitted.
 
 use futures_util::{SinkExt, StreamExt};
-use pinhole::chat::event::PROGRESS;
+use pinhole::event::PROGRESS;
 use pinhole_tests::{
     FakeResponse, FakeUpstream, PIXEL, RecordedRequest, TestServer, WebSocket, gif,
 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use pinhole::chat::event::{Event, EventTarget, PROGRESS};
+use pinhole::event::{Event, EventTarget, PROGRESS};
 use pinhole_tests::TestServer;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pinhole::config::{
     DEFAULT_JOB_SECS, DEFAULT_REQUESTS_PER_MINUTE, DEFAULT_SLOTS, DEFAULT_USER_STORAGE_MIB,
 };
-use pinhole::{accounts, app, chat, clients, files, jobs, store, web};
+use pinhole::{accounts, app, chat, clients, event, files, jobs, store, web};
 use pinhole_sandbox::Limits;
 
 use super::Value::{ByteRange, Bytes, Count, Pixels, Rate, Text, Time};
@@ -191,7 +191,7 @@ pub(super) const SECTIONS: &[Section] = &[
             },
             Limit {
                 what: "event streams of one user",
-                value: Count(chat::event::MAX_LISTENERS as u64),
+                value: Count(event::MAX_LISTENERS as u64),
                 setting: None,
                 response: "429",
             },

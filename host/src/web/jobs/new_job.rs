@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use pinhole_ground::memory::MemoryLease;
+use pinhole_ground::text::hex;
 use pinhole_images::Image;
 use pinhole_sandbox::Edit;
 
@@ -216,4 +217,64 @@ async fn load_images(
         ids.mask = reference.into_file_id();
     }
     Ok((edit, ids))
+}
+
+/// Clients send an empty string for a field that is not set.
+fn non_empty(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(body: Value) -> NewJobRequest {
+        serde_json::from_value(body).unwrap()
+    }
+
+    #[test]
+    fn key_is_short_text() {
+        let key = |value: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(KEY_HEADER, HeaderValue::from_bytes(value).unwrap());
+            parse_key(&headers)
+        };
+        assert_eq!(parse_key(&HeaderMap::new()).unwrap(), None);
+        let longest = "k".repeat(MAX_KEY_BYTES);
+        assert_eq!(key(longest.as_bytes()).unwrap(), Some(longest.clone()));
+        for invalid in [&b""[..], &[0xff], format!("{longest}k").as_bytes()] {
+            assert!(key(invalid).is_err(), "{invalid:?}");
+        }
+    }
+
+    #[test]
+    fn request_edits_if_it_has_sources() {
+        let with_sources = |sources: Value| parse(json!({"prompt": "p", "sources": sources}));
+        for (sources, operation) in [
+            (json!(null), Operation::Generate),
+            (json!([]), Operation::Generate),
+            (json!(["a"]), Operation::Edit),
+        ] {
+            assert_eq!(with_sources(sources.clone()).operation(), operation, "{sources}");
+        }
+        let most = vec!["a"; MAX_SOURCES];
+        assert!(with_sources(json!(most)).take_images().is_ok());
+        let more = vec!["a"; MAX_SOURCES + 1];
+        assert!(with_sources(json!(more)).take_images().is_err());
+        let mask_alone = json!({"prompt": "p", "mask": "m"});
+        assert!(parse(mask_alone).take_images().is_err());
+        assert!(parse(json!({"prompt": "p", "mask": ""})).take_images().is_ok());
+        let unknown = serde_json::from_value::<NewJobRequest>(json!({"prompt": "p", "image": "a"}));
+        assert!(unknown.is_err());
+    }
+
+    #[test]
+    fn schema_states_the_limit_of_sources() {
+        let schema = <NewJobRequest as utoipa::PartialSchema>::schema();
+        let schema = serde_json::to_value(schema).unwrap();
+        assert_eq!(schema["properties"]["sources"]["maxItems"], MAX_SOURCES);
+    }
 }

@@ -18,12 +18,12 @@ use tokio::sync::Semaphore;
 
 use crate::accounts::Accounts;
 use crate::chat::Chat;
-use crate::event::Events;
 use crate::chat::model::Models;
 use crate::chat::task::Tasks;
 use crate::client_files::ClientFiles;
 use crate::clients::Clients;
 use crate::config::Config;
+use crate::event::Events;
 use crate::files::Files;
 use crate::jobs::{ActiveJobs, Jobs};
 use crate::releases::{DirectoryUse, EngineStart, Publisher, Releases};

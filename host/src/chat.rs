@@ -26,12 +26,12 @@ use pinhole_egress as egress;
 use pinhole_ground::memory::{MemoryFull, MemoryLease};
 use serde_json::{Map, Value};
 
+use crate::event::{EventTarget, Events, MessageEvents};
 use crate::files::Files;
 use crate::files::link::FileLinks;
 use crate::jobs::{self, ActiveJobs, JobPlan, JobRequest, Jobs, Operation, Requester, Snapshot};
 use crate::store::{Store, User};
 use edit_sources::EditSources;
-use crate::event::{EventTarget, Events, MessageEvents};
 use image_job::EditResult;
 use model::{Completion, Model, Models};
 use outcome::Outcome;

@@ -144,17 +144,53 @@ async fn invalid_job_is_refused_at_once() {
     for (body, status, reason) in [
         (json!({"prompt": " "}), 400, "the prompt is empty"),
         (json!({"size": "64x48"}), 400, "missing field `prompt`"),
-        (json!({"prompt": "a", "n": 99}), 400, "99 images were requested"),
+        (
+            json!({"prompt": "a", "n": 99}),
+            400,
+            "99 images were requested",
+        ),
         (json!({"prompt": "a", "n": -1}), 400, "invalid JSON body"),
         (json!({"prompt": "a", "size": "64"}), 400, "size \"64\""),
-        (json!({"prompt": "a", "engine": "none"}), 400, "unknown engine none"),
-        (json!({"prompt": "a", "image": "x"}), 400, "unknown field `image`"),
-        (json!({"prompt": "a", "mask": "x"}), 400, "a mask belongs to a source"),
-        (json!({"prompt": "a", "strength": 0.5}), 400, "does not support strength"),
-        (json!({"prompt": "a", "sources": ["none"]}), 400, "source refers to a file that does not exist"),
-        (json!({"prompt": "a", "sources": ["http://127.0.0.1/x"]}), 400, "the server does not fetch"),
-        (json!({"prompt": "a", "sources": vec!["x"; 17]}), 400, "more than 16 images"),
-        (json!({"prompt": "x".repeat(40_000)}), 400, "more than the 32000 allowed"),
+        (
+            json!({"prompt": "a", "engine": "none"}),
+            400,
+            "unknown engine none",
+        ),
+        (
+            json!({"prompt": "a", "image": "x"}),
+            400,
+            "unknown field `image`",
+        ),
+        (
+            json!({"prompt": "a", "mask": "x"}),
+            400,
+            "a mask belongs to a source",
+        ),
+        (
+            json!({"prompt": "a", "strength": 0.5}),
+            400,
+            "does not support strength",
+        ),
+        (
+            json!({"prompt": "a", "sources": ["none"]}),
+            400,
+            "source refers to a file that does not exist",
+        ),
+        (
+            json!({"prompt": "a", "sources": ["http://127.0.0.1/x"]}),
+            400,
+            "the server does not fetch",
+        ),
+        (
+            json!({"prompt": "a", "sources": vec!["x"; 17]}),
+            400,
+            "more than 16 images",
+        ),
+        (
+            json!({"prompt": "x".repeat(40_000)}),
+            400,
+            "more than the 32000 allowed",
+        ),
     ] {
         let (refused, error) = server.post_json(JOBS, &body).await;
         let detail = error["detail"].as_str().unwrap_or_default();
@@ -189,7 +225,10 @@ async fn active_jobs_of_a_user_are_limited() {
     let (status, error) = server.post_json(JOBS, &body).await;
     assert_eq!(status, 429, "{error}");
     let detail = error["detail"].as_str().unwrap();
-    assert!(detail.contains("too many active jobs (limit 100)"), "{detail}");
+    assert!(
+        detail.contains("too many active jobs (limit 100)"),
+        "{detail}"
+    );
     let second = server.add_second_user().await;
     let (other, job) = send(&server, second, http::Method::POST, JOBS, Some(&body)).await;
     assert_eq!(other, 202, "{job}");
@@ -216,5 +255,8 @@ async fn wait_and_identifiers_are_checked() {
     assert!(waited["progress"].is_object(), "{waited}");
     let unknown = format!("{JOBS}/none");
     let (status, error) = send(&server, &server.key, http::Method::GET, &unknown, None).await;
-    assert_eq!((status, &error), (404, &json!({"detail": "you have no such job"})));
+    assert_eq!(
+        (status, &error),
+        (404, &json!({"detail": "you have no such job"}))
+    );
 }

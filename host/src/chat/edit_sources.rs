@@ -197,9 +197,8 @@ fn no_source(plan: &Result<JobPlan, Error>) -> String {
             let name = &plan.binding.name;
             format!("engine {name} cannot edit images: choose another engine")
         }
-        Ok(_) => {
-            "there is no image to edit: attach one, or name it in image_generation.sources".to_owned()
-        }
+        Ok(_) => "there is no image to edit: attach one, or name it in image_generation.sources"
+            .to_owned(),
     }
 }
 

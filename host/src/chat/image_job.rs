@@ -198,12 +198,7 @@ async fn run(chat: &Chat, turn: &Turn, mut job: TurnJob) -> Result<TurnImages, F
 }
 
 /// Adds the row of a job. `None` if there is no such row; the job runs anyway.
-async fn start_record(
-    chat: &Chat,
-    turn: &Turn,
-    plan: &JobPlan,
-    job: &TurnJob,
-) -> Option<JobRun> {
+async fn start_record(chat: &Chat, turn: &Turn, plan: &JobPlan, job: &TurnJob) -> Option<JobRun> {
     let chat_id = turn.chat_id.as_deref();
     let record = RequestRecord::new(&job.request, turn.engine.as_deref(), job.ids.clone());
     let new = NewJob {

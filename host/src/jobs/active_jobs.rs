@@ -281,7 +281,10 @@ impl ActiveJobs {
                 self.lock().remove(&row.id);
             }
             Err(error) => {
-                tracing::error!("cannot store the end of job {}, will retry: {error}", row.id);
+                tracing::error!(
+                    "cannot store the end of job {}, will retry: {error}",
+                    row.id
+                );
             }
         }
     }

@@ -7,11 +7,11 @@ use pinhole_ground::shares::Share;
 use pinhole_sandbox::Edit;
 use tokio::sync::oneshot;
 
+use super::Jobs;
 use super::active_jobs::{AcceptError, ActiveJobs, NewJob, NewJobOrigin};
 use super::job_run::JobRun;
 use super::plan::{JobPlan, Operation};
 use super::request::JobRequest;
-use super::Jobs;
 use crate::files::Files;
 use crate::store::{Idempotency, JobRow, Store, User};
 

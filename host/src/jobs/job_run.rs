@@ -192,11 +192,7 @@ impl JobRun {
     /// Stores the end, then tells clients.
     fn ending(&mut self, row: JobRow) -> impl Future<Output = ()> + use<> {
         self.has_ended = true;
-        let (jobs, active, events) = (
-            self.jobs.clone(),
-            self.active.clone(),
-            self.events.clone(),
-        );
+        let (jobs, active, events) = (self.jobs.clone(), self.active.clone(), self.events.clone());
         let (is_accepted, place) = (self.is_accepted, self.place.take());
         async move {
             let stored = row.clone();

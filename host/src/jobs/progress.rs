@@ -61,11 +61,7 @@ pub(super) fn preview_url(preview: &Image) -> Option<String> {
 }
 
 /// The known fields, and the preview if it differs from the last one.
-fn event_data(
-    progress: Progress,
-    job_id: Option<&str>,
-    last_preview: &mut Option<Image>,
-) -> Value {
+fn event_data(progress: Progress, job_id: Option<&str>, last_preview: &mut Option<Image>) -> Value {
     let mut fields = Map::new();
     if let Some(id) = job_id {
         fields.insert("job_id".to_owned(), id.into());
@@ -101,10 +97,7 @@ mod tests {
     #[test]
     fn event_data_contains_known_fields_and_each_preview_once() {
         let mut last = None;
-        assert_eq!(
-            event_data(Progress::default(), None, &mut last),
-            json!({})
-        );
+        assert_eq!(event_data(Progress::default(), None, &mut last), json!({}));
         assert_eq!(
             event_data(Progress::default(), Some("j"), &mut last),
             json!({"job_id": "j"})

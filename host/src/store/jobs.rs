@@ -293,11 +293,7 @@ async fn insert(connection: &mut SqliteConnection, job: &JobRow) -> sqlx::Result
 }
 
 /// Removes an expired key from its job.
-async fn free_key(
-    connection: &mut SqliteConnection,
-    user_id: &str,
-    key: &str,
-) -> sqlx::Result<()> {
+async fn free_key(connection: &mut SqliteConnection, user_id: &str, key: &str) -> sqlx::Result<()> {
     sqlx::query(
         "UPDATE jobs SET idempotency_key = NULL
          WHERE user_id = $1 AND idempotency_key = $2 AND created_at <= $3",

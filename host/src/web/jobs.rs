@@ -26,7 +26,7 @@ use crate::store::{self, Idempotency, JobRow};
 use new_job::{JobBody, NewJobRequest, parse_key};
 
 /// How long a request may wait for the end of a job, in seconds.
-pub const MAX_WAIT_SECS: u64 = 60;
+const MAX_WAIT_SECS: u64 = 60;
 /// How long the response to a stop waits for the end of the job.
 const MAX_STOP_TIME: Duration = Duration::from_secs(5);
 /// Retry delay of a client with too many active jobs, in milliseconds.
@@ -229,8 +229,7 @@ async fn stop_all(
 async fn find(app: &App, user: &store::User, id: &str) -> Result<JobRecord, ApiError> {
     let job = app.active_jobs.find(id).await?;
     let visible = job.filter(|job| job.is_visible_to(user));
-    let job = visible.ok_or_else(|| {
-        ApiError::new(StatusCode::NOT_FOUND, "you have no such job")
-    })?;
+    let job =
+        visible.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "you have no such job"))?;
     Ok(job.for_viewer(user))
 }

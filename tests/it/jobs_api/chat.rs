@@ -40,7 +40,10 @@ async fn job_of_a_chat_has_a_row() {
         panic!("one job")
     };
     assert_eq!(job["state"], "done", "{job}");
-    assert_eq!((&job["origin"], &job["chat_id"]), (&json!("chat"), &json!("c1")));
+    assert_eq!(
+        (&job["origin"], &job["chat_id"]),
+        (&json!("chat"), &json!("c1"))
+    );
     assert_eq!(job["message_id"], "a1");
     let expected = json!({
         "prompt": "a fox", "engine": "openai", "size": "1024x1024", "sources": [], "mask": null,
@@ -79,11 +82,17 @@ async fn stopped_job_of_a_chat_stops_the_image_and_not_the_text() {
         let job = jobs(&server).await.remove(0);
         let path = format!("{JOBS}/{}", id(&job));
         let (status, stopped) = send(&server, &server.key, Method::DELETE, &path, None).await;
-        assert_eq!((status, &stopped["state"]), (200, &json!("cancelled")), "{stopped}");
+        assert_eq!(
+            (status, &stopped["state"]),
+            (200, &json!("cancelled")),
+            "{stopped}"
+        );
     };
     let ((status, response), ()) = tokio::join!(asked, stop);
     assert_eq!(status, 200, "{response}");
-    let text = response["choices"][0]["message"]["content"].as_str().unwrap();
+    let text = response["choices"][0]["message"]["content"]
+        .as_str()
+        .unwrap();
     assert!(text.contains("it was stopped"), "{text}");
 }
 
@@ -124,7 +133,10 @@ async fn chat_edits_the_sources_that_the_request_names() {
         assert_eq!(sent.line(), "POST /v1/images/edits", "{options}");
         let form = String::from_utf8_lossy(&sent.body).into_owned();
         assert_eq!(form.matches("filename=").count(), files, "{options}");
-        assert_eq!(form.contains("name=\"mask\""), options.get("mask").is_some());
+        assert_eq!(
+            form.contains("name=\"mask\""),
+            options.get("mask").is_some()
+        );
     }
     request["image_generation"] = json!({"edit": false});
     let (status, response) = server.post_json(TURN, &request).await;
@@ -139,8 +151,14 @@ async fn chat_edits_the_sources_that_the_request_names() {
 async fn edit_of_a_chat_without_its_image_fails_with_the_reason() {
     let (upstream, server) = server().await;
     for (options, reason) in [
-        (json!({"sources": ["none"]}), "the image to edit refers to a file that does not exist"),
-        (json!({"sources": [pixel()], "mask": "none"}), "the mask refers to a file that does not exist"),
+        (
+            json!({"sources": ["none"]}),
+            "the image to edit refers to a file that does not exist",
+        ),
+        (
+            json!({"sources": [pixel()], "mask": "none"}),
+            "the mask refers to a file that does not exist",
+        ),
         (json!({"mask": MASK}), "there is no image to edit"),
         (json!({"edit": true}), "there is no image to edit"),
     ] {
@@ -148,14 +166,25 @@ async fn edit_of_a_chat_without_its_image_fails_with_the_reason() {
         request["image_generation"] = options.clone();
         let (status, response) = server.post_json(TURN, &request).await;
         assert_eq!(status, 200, "{response}");
-        let text = response["choices"][0]["message"]["content"].as_str().unwrap();
+        let text = response["choices"][0]["message"]["content"]
+            .as_str()
+            .unwrap();
         assert!(text.contains(reason), "{options}: {text}");
     }
     for (options, reason) in [
-        (json!({"edit": false, "sources": [pixel()]}), "image_generation.edit is false"),
-        (json!({"edit": false, "mask": MASK}), "image_generation.edit is false"),
+        (
+            json!({"edit": false, "sources": [pixel()]}),
+            "image_generation.edit is false",
+        ),
+        (
+            json!({"edit": false, "mask": MASK}),
+            "image_generation.edit is false",
+        ),
         (json!({"sources": vec!["x"; 17]}), "more than 16 images"),
-        (json!({"sources": "x"}), "image_generation.sources cannot be used"),
+        (
+            json!({"sources": "x"}),
+            "image_generation.sources cannot be used",
+        ),
         (json!({"mask": 5}), "image_generation.mask cannot be used"),
     ] {
         let mut request = turn("c1");

@@ -55,7 +55,10 @@ async fn edit_takes_stored_files_and_data_urls() {
     assert_eq!(job["operation"], "edit");
     let expected = json!({"prompt": "bluer", "sources": [source, null, source], "mask": mask});
     assert_eq!(job["request"], expected);
-    assert_eq!(sent_files(&upstream), ["image[]", "image[]", "image[]", "mask"]);
+    assert_eq!(
+        sent_files(&upstream),
+        ["image[]", "image[]", "image[]", "mask"]
+    );
     let body = json!({"prompt": "bluer", "sources": [source], "mask": data_url(MASK)});
     let job = wait(&server, &start(&server, &body).await).await;
     assert_eq!(job["request"]["mask"], Value::Null);
@@ -70,11 +73,26 @@ async fn invalid_edit_is_refused_at_once() {
     let wide = base64_simd::STANDARD.encode_to_string(gif(2));
     let pixel = data_url(&pixel_base64());
     for (body, reason) in [
-        (json!({"sources": [theirs]}), "source refers to a file that does not exist"),
-        (json!({"sources": [pixel], "mask": theirs}), "mask refers to a file that does not exist"),
-        (json!({"sources": [pixel], "mask": pixel}), "the mask must be a PNG with an alpha channel"),
-        (json!({"sources": [format!("data:image/gif;base64,{wide}")], "mask": data_url(MASK)}), "like the image"),
-        (json!({"sources": ["data:image/png;base64,AAAA"]}), "source cannot be used"),
+        (
+            json!({"sources": [theirs]}),
+            "source refers to a file that does not exist",
+        ),
+        (
+            json!({"sources": [pixel], "mask": theirs}),
+            "mask refers to a file that does not exist",
+        ),
+        (
+            json!({"sources": [pixel], "mask": pixel}),
+            "the mask must be a PNG with an alpha channel",
+        ),
+        (
+            json!({"sources": [format!("data:image/gif;base64,{wide}")], "mask": data_url(MASK)}),
+            "like the image",
+        ),
+        (
+            json!({"sources": ["data:image/png;base64,AAAA"]}),
+            "source cannot be used",
+        ),
     ] {
         let mut body = body;
         body["prompt"] = json!("bluer");
@@ -97,8 +115,13 @@ async fn edit_route_takes_a_mask() {
     let (upstream, server) = openai_server(200, image_response()).await;
     let mask = base64_simd::STANDARD.decode_to_vec(MASK).unwrap();
     let stored = upload(&server, &server.key, &mask).await;
-    let edit = |mask: Value| json!({"prompt": "bluer", "image": data_url(&pixel_base64()), "mask": mask});
-    for mask in [json!(data_url(MASK)), json!(stored), json!(format!("/api/v1/files/{stored}/content"))] {
+    let edit =
+        |mask: Value| json!({"prompt": "bluer", "image": data_url(&pixel_base64()), "mask": mask});
+    for mask in [
+        json!(data_url(MASK)),
+        json!(stored),
+        json!(format!("/api/v1/files/{stored}/content")),
+    ] {
         for body in [edit(mask.clone()), json!({"form_data": edit(mask)})] {
             let (status, images) = server.post_json("/api/v1/images/edit", &body).await;
             assert_eq!(status, 200, "{images}");
@@ -106,14 +129,20 @@ async fn edit_route_takes_a_mask() {
         }
     }
     for nothing in [json!(null), json!("")] {
-        let (status, images) = server.post_json("/api/v1/images/edit", &edit(nothing)).await;
+        let (status, images) = server
+            .post_json("/api/v1/images/edit", &edit(nothing))
+            .await;
         assert_eq!(status, 200, "{images}");
         assert_eq!(sent_files(&upstream), ["image"]);
     }
-    let (status, error) = server.post_json("/api/v1/images/edit", &edit(json!("none"))).await;
+    let (status, error) = server
+        .post_json("/api/v1/images/edit", &edit(json!("none")))
+        .await;
     let expected = json!({"detail": "[ERROR: mask refers to a file that does not exist]"});
     assert_eq!((status, error), (400, expected));
-    let (status, error) = server.post_json("/api/v1/images/edit", &edit(json!(5))).await;
+    let (status, error) = server
+        .post_json("/api/v1/images/edit", &edit(json!(5)))
+        .await;
     assert_eq!(status, 422, "{error}");
     assert_eq!(error["detail"][0]["loc"], json!(["body", "mask"]));
     // Synchronous requests have no row.

@@ -62,7 +62,11 @@ async fn list_has_pages_and_states() {
 async fn jobs_of_other_users_are_hidden_and_their_prompts_from_administrators() {
     let (_upstream, server) = openai_server(200, image_response()).await;
     let second = server.add_second_user().await;
-    let ours = wait(&server, &start(&server, &json!({"prompt": "our fox"})).await).await;
+    let ours = wait(
+        &server,
+        &start(&server, &json!({"prompt": "our fox"})).await,
+    )
+    .await;
     let body = json!({"prompt": "their fox"});
     let (_, theirs) = send(&server, second, Method::POST, JOBS, Some(&body)).await;
     let path = format!("{JOBS}/{}?wait=60", id(&theirs));
@@ -76,7 +80,10 @@ async fn jobs_of_other_users_are_hidden_and_their_prompts_from_administrators() 
         (Method::DELETE, format!("{JOBS}/{}", id(&ours))),
     ] {
         let (status, error) = send(&server, second, method, &path, None).await;
-        assert_eq!((status, &error), (404, &json!({"detail": "you have no such job"})));
+        assert_eq!(
+            (status, &error),
+            (404, &json!({"detail": "you have no such job"}))
+        );
     }
     for query in ["?mine=false", "?user=second", "?user=x&mine=true"] {
         let (status, error) = list(&server, second, query).await;

@@ -82,7 +82,10 @@ async fn check_interrupted(end: impl FnOnce(ServerProcess)) {
     assert_eq!(running["state"], "interrupted", "{running}");
     assert_eq!(running["error"]["code"], "interrupted");
     let message = running["error"]["message"].as_str().unwrap();
-    assert!(message.starts_with("the server was restarted while this job ran"), "{message}");
+    assert!(
+        message.starts_with("the server was restarted while this job ran"),
+        "{message}"
+    );
     assert!(message.contains("may charge for it"), "{message}");
     assert!(running["ended_at"].is_i64());
     let waiting = client.job(&next, id(&waiting)).await;

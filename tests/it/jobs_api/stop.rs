@@ -74,7 +74,10 @@ async fn stop_of_an_order_says_that_it_may_be_charged() {
     let stopped = delete(&server, &job).await;
     assert_eq!(stopped["state"], "cancelled");
     let hint = stopped["error"]["hint"].as_str().unwrap();
-    assert!(hint.contains("may still finish the image, and charge"), "{hint}");
+    assert!(
+        hint.contains("may still finish the image, and charge"),
+        "{hint}"
+    );
     // The connection is closed.
     timeout(PATIENCE, upstream.wait_until_idle()).await.unwrap();
 }
@@ -87,7 +90,10 @@ async fn waiting_job_is_stopped_before_it_begins() {
     let waiting = start(&server, &json!({"prompt": "second"})).await;
     let stopped = delete(&server, &waiting).await;
     assert_eq!(stopped["state"], "cancelled");
-    assert_eq!((&stopped["started_at"], &stopped["duration_ms"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&stopped["started_at"], &stopped["duration_ms"]),
+        (&Value::Null, &Value::Null)
+    );
     assert_eq!(stopped["error"].get("hint"), None);
     assert_eq!(upstream.request_lines().len(), 1);
 }
@@ -115,11 +121,17 @@ async fn stop_of_several_jobs_is_for_their_user_and_administrators() {
     }
     let (status, error) = stop(&server.key, json!({"all": true, "user_id": own})).await;
     assert_eq!(status, 400, "{error}");
-    assert_eq!(stop(second, json!({"user_id": "second"})).await.1, json!({"stopped": 2}));
+    assert_eq!(
+        stop(second, json!({"user_id": "second"})).await.1,
+        json!({"stopped": 2})
+    );
     assert_eq!(stop(second, json!({})).await.1, json!({"stopped": 0}));
     start_of(second).await;
     let of_second = json!({"user_id": "second"});
     assert_eq!(stop(&server.key, of_second).await.1, json!({"stopped": 1}));
     start_of(second).await;
-    assert_eq!(stop(&server.key, json!({"all": true})).await.1, json!({"stopped": 2}));
+    assert_eq!(
+        stop(&server.key, json!({"all": true})).await.1,
+        json!({"stopped": 2})
+    );
 }

@@ -119,6 +119,24 @@ pub(super) const SECTIONS: &[Section] = &[
                 setting: Some("PINHOLE_JOB_TIMEOUT_SECS"),
                 response: "504; 400 on `/api/v1/images`",
             },
+            Limit {
+                what: "active jobs of one user on `/api/v1/jobs`",
+                value: Count(jobs::MAX_ACTIVE_JOBS as u64),
+                setting: None,
+                response: "429",
+            },
+            Limit {
+                what: "jobs of one user in the list",
+                value: Count(store::MAX_STORED_JOBS as u64),
+                setting: None,
+                response: "the oldest are removed",
+            },
+            Limit {
+                what: "days after its end for which a job is in the list",
+                value: Count(store::MAX_JOB_AGE_DAYS as u64),
+                setting: None,
+                response: "the job is removed",
+            },
         ],
     },
     Section {

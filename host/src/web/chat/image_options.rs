@@ -76,7 +76,8 @@ impl ImageOptions {
         let names_images = !choice.sources.is_empty() || choice.mask.is_some();
         if choice.is_edit == Some(false) && names_images {
             let field = field("edit");
-            let message = format!("{field} is false, but there are sources or a mask: leave them out");
+            let message =
+                format!("{field} is false, but there are sources or a mask: leave them out");
             return Err(ApiError::invalid(&field, message));
         }
         Ok(choice)

@@ -28,7 +28,7 @@ use crate::web::json_body::JsonBody;
 use crate::web::source_images::{check_source_limits, load_image};
 
 /// Length of an idempotency key, in bytes.
-pub const MAX_KEY_BYTES: usize = 200;
+const MAX_KEY_BYTES: usize = 200;
 const KEY_HEADER: &str = "idempotency-key";
 const SOURCE: &str = "source";
 const MASK: &str = "mask";
@@ -200,7 +200,10 @@ async fn load_images(
     names: Vec<String>,
     mask: Option<String>,
 ) -> Result<(Edit, SourceIds), ApiError> {
-    let (mut sources, mut ids) = (Vec::<Image>::with_capacity(names.len()), SourceIds::default());
+    let (mut sources, mut ids) = (
+        Vec::<Image>::with_capacity(names.len()),
+        SourceIds::default(),
+    );
     for name in names {
         check_source_limits(&sources)?;
         let reference = ImageReference::parse(&name);
@@ -258,7 +261,11 @@ mod tests {
             (json!([]), Operation::Generate),
             (json!(["a"]), Operation::Edit),
         ] {
-            assert_eq!(with_sources(sources.clone()).operation(), operation, "{sources}");
+            assert_eq!(
+                with_sources(sources.clone()).operation(),
+                operation,
+                "{sources}"
+            );
         }
         let most = vec!["a"; MAX_SOURCES];
         assert!(with_sources(json!(most)).take_images().is_ok());
@@ -266,7 +273,11 @@ mod tests {
         assert!(with_sources(json!(more)).take_images().is_err());
         let mask_alone = json!({"prompt": "p", "mask": "m"});
         assert!(parse(mask_alone).take_images().is_err());
-        assert!(parse(json!({"prompt": "p", "mask": ""})).take_images().is_ok());
+        assert!(
+            parse(json!({"prompt": "p", "mask": ""}))
+                .take_images()
+                .is_ok()
+        );
         let unknown = serde_json::from_value::<NewJobRequest>(json!({"prompt": "p", "image": "a"}));
         assert!(unknown.is_err());
     }

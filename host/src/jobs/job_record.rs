@@ -223,6 +223,15 @@ impl JobRecord {
         }
     }
 
+    /// The job at the moment when it was accepted.
+    #[must_use]
+    pub fn accepted(row: &JobRow) -> Self {
+        Self {
+            progress: Some(ProgressRecord::new(Progress::default(), false)),
+            ..Self::new(row)
+        }
+    }
+
     /// True if the user may see and stop the job: it is theirs, or they are an administrator.
     #[must_use]
     pub fn is_visible_to(&self, user: &User) -> bool {

@@ -91,7 +91,7 @@ async fn create(
     }
     let hash = body.hash.clone();
     match new_job::start(&app, user, body, idempotency).await? {
-        Ok(row) => Ok((StatusCode::ACCEPTED, Json(app.active_jobs.record(&row)))),
+        Ok(row) => Ok((StatusCode::ACCEPTED, Json(JobRecord::accepted(&row)))),
         Err(AcceptError::Exists(row)) => repeat(&app, &row, &hash),
         Err(error) => Err(error.into()),
     }

@@ -7,6 +7,7 @@ mod list;
 mod repeated;
 mod restart;
 mod stop;
+mod unstored;
 
 use pinhole_tests::{FakeResponse, FakeUpstream, RecordedRequest, TestServer, pixel_base64};
 use serde_json::{Value, json};
@@ -249,7 +250,7 @@ async fn wait_and_identifiers_are_checked() {
         let (status, error) = send(&server, &server.key, http::Method::GET, &path, None).await;
         assert_eq!(status, expected, "{query}: {error}");
     }
-    // It returns after this time, though the job goes on.
+    // It returns after this time, and the job continues.
     let waited = get(&server, &format!("{path}?wait=1")).await;
     assert_eq!(waited["ended_at"], Value::Null, "{waited}");
     assert!(waited["progress"].is_object(), "{waited}");

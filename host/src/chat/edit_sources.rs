@@ -67,7 +67,7 @@ impl EditSources {
         let mut sources = Self::default();
         for name in &turn.edit_choice.sources {
             if sources.bytes() > MAX_SOURCE_BYTES {
-                // The job refuses so many.
+                // The job refuses this number of bytes.
                 break;
             }
             let reference = ImageReference::parse(name);

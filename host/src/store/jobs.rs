@@ -221,6 +221,10 @@ impl Store {
             names.push_bind(state.name());
         }
         query.push(")");
+        if filter.states.iter().all(|state| state.is_active()) {
+            // Only few rows are active, and they have an index.
+            query.push(" AND ended_at IS NULL");
+        }
         if let Some(user_id) = filter.user_id {
             query.push(" AND user_id = ").push_bind(user_id);
         }

@@ -11,6 +11,7 @@ mod files;
 mod groups;
 mod identity_cache;
 mod instance;
+mod jobs;
 mod message_chain;
 mod message_copy;
 mod message_files;
@@ -59,6 +60,9 @@ pub use engines::{
 pub use files::{FileRow, MessageLink};
 pub use groups::Group;
 pub use instance::SweepTimes;
+pub use jobs::{
+    IDEMPOTENCY_SECS, Idempotency, JobFilter, JobRow, JobState, MAX_JOB_AGE_DAYS, MAX_STORED_JOBS,
+};
 pub use message_files::entry_file_id;
 pub use messages::{ChatMessage, MAX_MESSAGES, StoredMessage};
 pub use responses::FinishedResponse;

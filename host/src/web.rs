@@ -26,6 +26,7 @@ mod files;
 mod form_body;
 mod held_body;
 mod images;
+mod jobs;
 mod json_body;
 mod openai;
 mod openapi;
@@ -101,6 +102,7 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(events::routes())
         .merge(files::routes())
         .merge(images::routes())
+        .merge(jobs::routes())
         .merge(openai::routes())
         .merge(accounts::routes())
         .merge(settings::routes())

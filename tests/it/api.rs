@@ -8,6 +8,7 @@ mod client;
 mod document;
 pub(crate) mod engines;
 mod images;
+mod jobs;
 mod files;
 mod accounts;
 mod settings;
@@ -226,6 +227,10 @@ fn snapshots() -> insta::Settings {
         ("token", "[session]"),
         ("set-cookie", "[cookie]"),
         ("version", "[version]"),
+        ("engine_version", "[version]"),
+        ("started_at", "[time]"),
+        ("ended_at", "[time]"),
+        ("duration_ms", "[time]"),
         ("added_at", "[time]"),
         ("at", "[time]"),
         ("size_bytes", "[bytes]"),

@@ -4,7 +4,7 @@ mod bindings;
 mod log_stream;
 
 use http::Method;
-use pinhole::chat::event::{Event, EventTarget};
+use pinhole::event::{Event, EventTarget};
 use pinhole_tests::{TestServer, engines};
 use serde_json::{Value, json};
 use tokio::time::timeout;

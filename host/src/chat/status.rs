@@ -3,10 +3,10 @@
 use pinhole_ground::text::plain;
 use serde_json::{Map, Value, json};
 
-use super::event::MessageEvents;
 use super::history::is_temporary;
 use super::outcome::{Outcome, TurnImages};
 use super::{Chat, MAX_REASON_BYTES, Turn};
+use crate::event::MessageEvents;
 use crate::files::file_entry;
 
 /// The status events of a turn.

@@ -41,10 +41,11 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
     ),
     tags(
         (name = "images", description = "Open WebUI's image API: images are stored, and responses contain their URLs."),
+        (name = "jobs", description = "Jobs that run without a waiting client: images are stored, and events report them."),
         (name = "openai", description = "OpenAI's API: responses contain the images, or URLs if the request asks for `url`."),
         (name = "chat", description = "Turns of a conversation, with an image if one is requested."),
         (name = "chats", description = "Stored conversations."),
-        (name = "events", description = "Events of a running turn."),
+        (name = "events", description = "Events of running turns and jobs."),
         (name = "files", description = "Stored images. Those of other users are not found."),
         (name = "people", description = "Accounts, sessions, API keys, users and groups."),
         (name = "engines", description = "Engines and their versions: what a user may use, and what an administrator changes."),

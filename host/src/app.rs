@@ -1,9 +1,11 @@
 //! The handles that a request may use, opened once from the [`Config`].
 
+mod binding_changes;
 mod engine_events;
 mod maintenance;
 mod reload;
 mod settings_change;
+mod settings_preview;
 
 use std::sync::Arc;
 
@@ -31,6 +33,7 @@ use crate::settings::{ChoiceReason, Overlay, Settings, StoredSettings};
 use crate::store::Store;
 
 pub use settings_change::ChangeError;
+pub use settings_preview::{MAX_PROBLEMS, SettingsPreview, SettingsProblem};
 
 /// Streams of engines' logs that are open at the same time.
 pub const MAX_LOG_STREAMS: usize = 64;

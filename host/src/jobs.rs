@@ -29,6 +29,7 @@ mod running_jobs;
 mod size;
 mod snapshot;
 mod source_images;
+mod verification;
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -66,8 +67,8 @@ pub use completed_job::{CompletedJob, ImageDetails, ImageOrigin, cost_json};
 pub use edit_check::MAX_SOURCE_BYTES;
 pub use error::Error;
 pub use figures::{
-    Counts, Figures, MAX_VERSION_BYTES, MAX_VERSIONS, MinuteFigures, RunningAttempt,
-    UpstreamFigures, VersionFigures,
+    Counts, Figures, MAX_VERSION_BYTES, MAX_VERSIONS, MinuteFigures, RunningAttempt, Series,
+    SeriesPoint, SeriesRange, UpstreamFigures, VersionFigures,
 };
 pub use job_record::{ErrorRecord, JobRecord, MAX_RECORD_BYTES, RequestRecord, SourceIds};
 pub use job_run::JobRun;
@@ -75,10 +76,12 @@ pub use model_alias::ModelAlias;
 pub use outcome::{Outcome, OutcomeClass};
 pub use outcome_log::{OutcomeLog, Outcomes};
 pub use plan::{JobPlan, Operation};
+pub use query::{MAX_QUERY_TIME, MAX_VERIFICATIONS_PER_MINUTE};
 pub use request::{JobRequest, MAX_PARAMETERS_BYTES, MAX_PROMPT_BYTES, MAX_STEPS};
 pub use requester::Requester;
 pub use size::{MAX_PIXELS, MAX_SIDE};
-pub use snapshot::{MAX_FALLBACKS, Snapshot};
+pub use snapshot::{Candidate, FALLBACKS, MAX_FALLBACKS, Resolution, Snapshot};
+pub use verification::{MAX_REPORTED_REQUESTS, SentRequest, VerifiedBinding};
 
 /// Runs jobs.
 pub struct Jobs {
@@ -155,6 +158,15 @@ impl Jobs {
     /// Fails with a message for the operator if the settings introduce a problem. Problems that existed
     /// before are accepted.
     pub async fn prepare(&self, environment: &Environment) -> Result<Arc<Snapshot>, String> {
+        let next = self.preview(environment).await?;
+        next.refuse_new_problems(&self.snapshot())?;
+        Ok(next)
+    }
+
+    /// The snapshot that other settings lead to, with their problems. Nothing changes.
+    ///
+    /// Fails with a message for the operator if the server cannot use the settings.
+    pub async fn preview(&self, environment: &Environment) -> Result<Arc<Snapshot>, String> {
         let before = self.snapshot();
         let next = Snapshot::new(
             environment,
@@ -164,7 +176,6 @@ impl Jobs {
             Some(&before),
         )
         .await?;
-        next.refuse_new_problems(&before)?;
         Ok(Arc::new(next))
     }
 

@@ -68,7 +68,7 @@ pub use messages::{ChatMessage, MAX_MESSAGES, StoredMessage};
 pub use responses::FinishedResponse;
 pub use search::Page;
 pub use search_pool::{MAX_SEARCH_TIME, MAX_WAITING_SEARCHES, SearchError};
-pub use settings::{SettingChange, SettingRow};
+pub use settings::{LatestChange, SettingChange, SettingRow};
 pub use storage::StorageUse;
 pub use turns::{NEW_CHAT, NewTurn, TurnOutcome};
 pub use user_settings::MAX_USER_SETTINGS_BYTES;

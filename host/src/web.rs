@@ -12,6 +12,7 @@ mod absent_features;
 mod accounts;
 mod audit;
 mod auth;
+mod bindings;
 mod chat;
 mod chats;
 mod client_files;
@@ -96,6 +97,7 @@ pub fn router(app: Arc<App>) -> Router {
         .routes(routes!(ready))
         .merge(absent_features::routes())
         .merge(audit::routes())
+        .merge(bindings::routes())
         .merge(chat::routes())
         .merge(chats::routes())
         .merge(engines::routes())

@@ -3,6 +3,7 @@
 //! Each case is a snapshot in `snapshots`, named after the operation. Review a new one before you commit it
 //! (`INSTA_UPDATE=always` writes them). Ids, times and secrets are redacted.
 
+mod bindings;
 mod chats;
 mod client;
 mod document;
@@ -234,6 +235,8 @@ fn snapshots() -> insta::Settings {
         ("added_at", "[time]"),
         ("at", "[time]"),
         ("size_bytes", "[bytes]"),
+        ("duration_ms", "[time]"),
+        ("since_ms", "[time]"),
     ] {
         settings.add_redaction(&format!(".**[\"{field}\"]"), redact);
     }

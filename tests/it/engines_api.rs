@@ -53,6 +53,7 @@ fn administrator_routes() -> Vec<(Method, String)> {
         (Method::GET, "/api/v1/engines/sketch".to_owned()),
         (Method::GET, "/api/v1/engines/sketch/history".to_owned()),
         (Method::GET, "/api/v1/engines/sketch/log".to_owned()),
+        (Method::GET, "/api/v1/engines/sketch/stats".to_owned()),
         (Method::DELETE, "/api/v1/engines/sketch".to_owned()),
     ]);
     routes

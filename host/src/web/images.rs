@@ -33,6 +33,8 @@ use crate::store::{self, FileRow};
 use request::{EditBody, EditRequest, GenerationRequest, IMAGE, MASK};
 use valid_json::ValidJson;
 
+pub(super) use verify::PlacementRow;
+
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(generate))

@@ -50,6 +50,7 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
         (name = "people", description = "Accounts, sessions, API keys, users and groups."),
         (name = "engines", description = "Engines and their versions: what a user may use, and what an administrator changes."),
         (name = "settings", description = "Settings of the operator."),
+        (name = "bindings", description = "Named configurations of engines: who uses which, and whether they work."),
         (name = "client", description = "What Open WebUI's web client reads of features that this server does not have."),
         (name = "server", description = "The server itself."),
     ),

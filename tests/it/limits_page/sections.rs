@@ -268,6 +268,18 @@ pub(super) const SECTIONS: &[Section] = &[
                 setting: None,
                 response: "the start fails, or 400 for a change",
             },
+            Limit {
+                what: "tests and verifications of engines by one administrator",
+                value: Rate(jobs::MAX_VERIFICATIONS_PER_MINUTE as u64, MINUTE),
+                setting: None,
+                response: "429",
+            },
+            Limit {
+                what: "time of one call in a test; `PINHOLE_JOB_TIMEOUT_SECS` can make it shorter",
+                value: Time(jobs::MAX_QUERY_TIME),
+                setting: None,
+                response: "the test fails",
+            },
         ],
     },
     Section {

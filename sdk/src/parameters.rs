@@ -1,4 +1,14 @@
 //! A job's own parameters, and JSON merge patches that lay settings over a request.
+//!
+//! ```
+//! use pinhole_sdk::{Job, parameters::merge_patch_fields};
+//!
+//! let job = Job { parameters: r#"{"quality": "high"}"#.into(), ..Job::default() };
+//! let mut body = serde_json::Map::new();
+//! merge_patch_fields(&mut body, job.parse_parameters(&["prompt"])?);
+//! assert_eq!(body["quality"], "high");
+//! # Ok::<(), pinhole_sdk::Error>(())
+//! ```
 
 use serde_json::{Map, Value};
 
@@ -9,6 +19,15 @@ impl Job {
     ///
     /// Fails if they contain a name of `reserved`, with that name as the field: the host has
     /// checked the job's own fields, and parameters must not override them.
+    ///
+    /// ```
+    /// use pinhole_sdk::Job;
+    ///
+    /// let job = Job { parameters: r#"{"style": "vivid"}"#.into(), ..Job::default() };
+    /// assert_eq!(job.parse_parameters(&["prompt"])?["style"], "vivid");
+    /// assert!(job.parse_parameters(&["style"]).is_err());
+    /// # Ok::<(), pinhole_sdk::Error>(())
+    /// ```
     pub fn parse_parameters(&self, reserved: &[&str]) -> Result<Map<String, Value>, Error> {
         let parameters: Map<String, Value> = serde_json::from_str(&self.parameters)
             .map_err(|error| Error::invalid("parameters", format!("cannot be used: {error}")))?;
@@ -26,6 +45,15 @@ impl Settings {
     /// A document that holds a JSON object; empty if it is unset.
     ///
     /// Fails if the text is not a JSON object, with the key as the field.
+    ///
+    /// ```
+    /// use pinhole_sdk::{SettingValue, Settings};
+    ///
+    /// let value = serde_json::json!(r#"{"quality": "high"}"#).to_string();
+    /// let settings = Settings::new(vec![SettingValue { key: "params".into(), value }]);
+    /// assert_eq!(settings.object("params")?["quality"], "high");
+    /// # Ok::<(), pinhole_sdk::Error>(())
+    /// ```
     pub fn object(&self, key: &str) -> Result<Map<String, Value>, Error> {
         match self.json::<Value>(key)? {
             None => Ok(Map::new()),
@@ -63,6 +91,15 @@ pub fn merge_patch(target: &mut Value, patch: Value) {
 }
 
 /// [`merge_patch`] for two objects.
+///
+/// ```
+/// use pinhole_sdk::parameters::merge_patch_fields;
+/// use serde_json::Map;
+///
+/// let mut body = Map::from_iter([("n".to_owned(), 1.into())]);
+/// merge_patch_fields(&mut body, Map::from_iter([("n".to_owned(), 2.into())]));
+/// assert_eq!(body["n"], 2);
+/// ```
 pub fn merge_patch_fields(target: &mut Map<String, Value>, patch: Map<String, Value>) {
     for (key, value) in patch {
         if value.is_null() {

@@ -161,6 +161,11 @@ impl Credential {
         self.parameters.iter().map(|it| it.name.as_str())
     }
 
+    /// JSON pointers to its fields of bodies.
+    pub(crate) fn field_pointers(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|it| it.pointer.as_str())
+    }
+
     /// Is one of the parameters in this query, in any spelling?
     pub(crate) fn uses_parameter_of(&self, query: Option<&str>) -> bool {
         let Some(query) = query else {

@@ -107,6 +107,11 @@ impl Destination {
         self.credential.parameter_names()
     }
 
+    /// JSON pointers to the fields that the credential adds to each JSON body.
+    pub fn credential_fields(&self) -> impl Iterator<Item = &str> {
+        self.credential.field_pointers()
+    }
+
     /// Sends a request and waits for the head of the response, whatever its status. Redirects are
     /// returned and not followed.
     pub async fn send(

@@ -15,6 +15,20 @@ use serde_json::{Map, Value};
 use crate::{Error, Job, Settings};
 
 impl Job {
+    /// The strength of an edit with the digits that the caller wrote: a 32-bit 0.6 in JSON is
+    /// 0.6000000238418579.
+    ///
+    /// ```
+    /// use pinhole_sdk::Job;
+    ///
+    /// let job = Job { strength: Some(0.6), ..Job::default() };
+    /// assert_eq!(serde_json::json!(job.decimal_strength()).to_string(), "0.6");
+    /// ```
+    #[must_use]
+    pub fn decimal_strength(&self) -> Option<f64> {
+        self.strength?.to_string().parse().ok()
+    }
+
     /// Parses the job's parameters as a JSON object.
     ///
     /// Fails if they contain a name of `reserved`, with that name as the field: the host has

@@ -187,6 +187,8 @@ async fn run(
         written_prompt: None,
         revised_prompt: completed.revised_prompt,
         warnings: completed.warnings,
+        seeds: completed.image_details.iter().map(|it| it.seed).collect(),
+        cost: completed.cost,
     })
 }
 

@@ -21,7 +21,7 @@ use query_parameter::QueryParameter;
 
 pub(crate) use aws::SignedRequest;
 pub use aws::{AwsKey, check_aws_name};
-pub use body_field::check_body_pointer;
+pub use body_field::{check_body_pointer, insert_body_field};
 pub(crate) use google::{GOOGLE_TOKEN_URL, ServiceAccount};
 pub use google::{check_scope, service_account_secrets};
 pub use query_parameter::check_parameter_name;

@@ -76,9 +76,7 @@ fn public_items_have_an_example() {
 
 #[test]
 fn items_without_example_are_found() {
-    let text = "//! A module.\n\n/// Text.\n#[must_use]\npub fn a() {}\n/// ```\n/// ```\npub fn b() {}";
-    assert_eq!(
-        items_without_example(text),
-        ["the module", "pub fn a() {}"]
-    );
+    let text =
+        "//! A module.\n\n/// Text.\n#[must_use]\npub fn a() {}\n/// ```\n/// ```\npub fn b() {}";
+    assert_eq!(items_without_example(text), ["the module", "pub fn a() {}"]);
 }

@@ -43,8 +43,7 @@ fn run_js_tests(workspace: &Workspace) -> Result<()> {
         return Ok(());
     }
     let mut node = Command::new("node");
-    node.args(["--test", JS_TESTS])
-        .current_dir(&workspace.root);
+    node.args(["--test", JS_TESTS]).current_dir(&workspace.root);
     run(node, "JavaScript")
 }
 

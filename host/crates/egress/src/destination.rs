@@ -151,8 +151,7 @@ impl Destination {
 
     /// Forgets a token that the upstream refuses before it expires: it was revoked.
     fn check_token(&self, token: Option<HeaderValue>, status: StatusCode) {
-        if let (Some(tokens), Some(token), StatusCode::UNAUTHORIZED) =
-            (&self.tokens, token, status)
+        if let (Some(tokens), Some(token), StatusCode::UNAUTHORIZED) = (&self.tokens, token, status)
         {
             tokens.forget(&token);
         }

@@ -151,7 +151,10 @@ fn generation(job: &Job, settings: &Settings, session: &str) -> Result<Value, Er
             request.insert(name.to_owned(), value);
         }
     };
-    set("negativeprompt", job.negative_prompt.as_ref().map(|it| json!(it)));
+    set(
+        "negativeprompt",
+        job.negative_prompt.as_ref().map(|it| json!(it)),
+    );
     set("width", job.size.map(|size| json!(size.width)));
     set("height", job.size.map(|size| json!(size.height)));
     set("steps", job.steps.map(|steps| json!(steps)));

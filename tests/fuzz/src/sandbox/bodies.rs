@@ -55,7 +55,9 @@ fn parse_urlencoded(body: &[u8]) -> Vec<(String, String)> {
 fn decode(encoded: &[u8]) -> Vec<u8> {
     let (mut decoded, mut rest) = (Vec::new(), encoded);
     while let Some((first, after)) = rest.split_first() {
-        let digits = after.get(..2).and_then(|digits| str::from_utf8(digits).ok());
+        let digits = after
+            .get(..2)
+            .and_then(|digits| str::from_utf8(digits).ok());
         let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         match (first, byte) {
             (b'%', Some(byte)) => {

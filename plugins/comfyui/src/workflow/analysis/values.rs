@@ -106,7 +106,8 @@ impl<'g> ValueSearch<'_, 'g> {
         let is_empty =
             |id: &&str| self.size_inputs(id).is_some() && self.has_any(id, &["batch_size"]);
         let loads_file = |id: &&str| {
-            let is_loader = class(self.network.graph, id).is_some_and(|it| it.contains("LoadImage"));
+            let is_loader =
+                class(self.network.graph, id).is_some_and(|it| it.contains("LoadImage"));
             let is_file = |value: &Value| value.as_str().is_some_and(is_image_file);
             is_loader || self.inputs(id).any(|(_, value)| is_file(value))
         };

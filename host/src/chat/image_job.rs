@@ -259,6 +259,8 @@ async fn save(
         written_prompt: job.written_prompt,
         revised_prompt: completed.revised_prompt,
         warnings: completed.warnings,
+        seeds: completed.image_details.iter().map(|it| it.seed).collect(),
+        cost: completed.cost,
     })
 }
 

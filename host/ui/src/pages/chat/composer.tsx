@@ -8,6 +8,8 @@ import { attachFiles, engine, isUploading, options, setOptions, setText, sources
 import { ComposerOptions } from "./composer_options.tsx";
 import { conversation, isActive } from "./conversation.ts";
 import { chatModels, engines } from "./engines.ts";
+import { MaskDialog } from "./mask_dialog.tsx";
+import { OptionsDialog } from "./options_dialog.tsx";
 import { SourceList } from "./source_list.tsx";
 import { isSending, sendDraft, sendError, stopTurn } from "./turn.ts";
 import { useImageDrop } from "./image_drop.ts";
@@ -83,10 +85,12 @@ export function Composer() {
               event.currentTarget.value = "";
             }}
           />
-          <button type="button" class="quiet icon" aria-label={t.chat.addImage} title={t.chat.addImageHint} onClick={() => picker.current?.click()}>
-            <IconImage aria-hidden="true" />
-          </button>
-          <ComposerOptions />
+          <div class="composer-options">
+            <button type="button" class="quiet icon" aria-label={t.chat.addImage} title={t.chat.addImageHint} onClick={() => picker.current?.click()}>
+              <IconImage aria-hidden="true" />
+            </button>
+            <ComposerOptions />
+          </div>
           {isRunning ? (
             <button type="button" class="send icon" aria-label={t.chat.stop} title={t.chat.stop} disabled={stop.isRunning} onClick={() => void stop.run()}>
               <IconStop aria-hidden="true" />
@@ -98,6 +102,8 @@ export function Composer() {
           )}
         </div>
       </form>
+      <OptionsDialog />
+      <MaskDialog />
     </footer>
   );
 }

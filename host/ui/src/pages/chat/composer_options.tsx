@@ -1,5 +1,5 @@
 // The choices for the image that are always visible. The others are in a dialog.
-import { useEffect, useState } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import { IconGallery, IconSliders } from "../../icons.ts";
 import { t } from "../../text/index.ts";
 import { abilities, engine, imageModel, options, setImageOn, setOptions, sources, wantsImage } from "./composer_state.ts";
@@ -7,17 +7,16 @@ import { branch } from "./conversation.ts";
 import { chatModels, engines, loadImageModels } from "./engines.ts";
 import { COUNTS, countDetails } from "./image_options.ts";
 import { imagesOf } from "./message.ts";
-import { OptionsDialog } from "./options_dialog.tsx";
+import { isOptionsOpen } from "./options_dialog.tsx";
 import { offeredSizes, parseSize, ratioOf, showSize } from "./sizes.ts";
 
 export function ComposerOptions() {
-  const [isOpen, setOpen] = useState(false);
   const isOn = wantsImage.value;
   const name = engine.value?.name;
   useEffect(() => {
     if (name !== undefined && isOn && engine.value?.is_ready) void loadImageModels(name);
   }, [name, isOn]);
-  if (!engines.value || engines.value.length === 0) return <span class="grow" />;
+  if (!engines.value || engines.value.length === 0) return null;
   const set = countDetails(options.value);
   return (
     <>
@@ -33,14 +32,12 @@ export function ComposerOptions() {
           <SizeChip />
           <CountChip />
           <EditChip />
-          <button type="button" class="chip options-button" aria-label={set > 0 ? t.chat.optionsSet(set) : t.chat.options} aria-haspopup="dialog" onClick={() => setOpen(true)}>
+          <button type="button" class="chip options-button" aria-label={set > 0 ? t.chat.optionsSet(set) : t.chat.options} aria-haspopup="dialog" onClick={() => (isOptionsOpen.value = true)}>
             <IconSliders aria-hidden="true" />
             {set > 0 && <span aria-hidden="true">{set}</span>}
           </button>
         </>
       )}
-      <span class="grow" />
-      {isOpen && <OptionsDialog onClose={() => setOpen(false)} />}
     </>
   );
 }

@@ -8,6 +8,7 @@ import { toggleArchive } from "./chat_list.ts";
 import { branch, conversation, isActive, progressOf, reloadChat } from "./conversation.ts";
 import { quarterOf } from "./progress.ts";
 import { Reply } from "./reply.tsx";
+import { sentCount } from "./turn.ts";
 import { UserMessage } from "./user_message.tsx";
 
 /** Distance from the end that still counts as the end, in pixels. */
@@ -19,11 +20,10 @@ export function ConversationView() {
   const [showsJump, setJump] = useState(false);
   const messages = branch.value;
   const { id, isArchived } = conversation.value;
-  const lastUser = messages.findLast((it) => it.role === "user")?.id;
   useLayoutEffect(() => {
     isAtEnd.current = true;
     scrollToEnd();
-  }, [id, lastUser]);
+  }, [id, sentCount.value]);
   useEffect(() => {
     const element = list.current;
     const onScroll = () => {
@@ -32,7 +32,9 @@ export function ConversationView() {
       setJump(!isAtEnd.current);
     };
     const growth = new ResizeObserver(() => {
-      if (isAtEnd.current) scrollToEnd();
+      // While a message is changed, its form stays where it is.
+      const isChanging = element?.contains(document.activeElement) && document.activeElement?.matches("textarea");
+      if (isAtEnd.current && !isChanging) scrollToEnd();
     });
     if (element) growth.observe(element);
     addEventListener("scroll", onScroll, { passive: true });

@@ -88,9 +88,9 @@ export function render(token: Token, depth: number): ComponentChildren {
   }
 }
 
-/** The page has its own title: headings of a response start below those of the page. */
+/** The page has its own title: headings of a response start below it. */
 function renderHeading({ depth: level, tokens }: Tokens.Heading, depth: number): VNode {
-  return h(level <= 2 ? "h3" : "h4", null, renderAll(tokens, depth));
+  return h(`h${Math.min(4, Math.max(2, level))}`, null, renderAll(tokens, depth));
 }
 
 function renderList({ ordered, start, items }: Tokens.List, depth: number): VNode {

@@ -1,4 +1,5 @@
 // All choices for an image, as far as the engine has them.
+import { signal } from "@preact/signals";
 import { useId } from "preact/hooks";
 import { Dialog } from "../../components/dialog.tsx";
 import { Field } from "../../components/field.tsx";
@@ -13,7 +14,14 @@ import { parseSize, showSize } from "./sizes.ts";
 const RESET = { engine: undefined, model: undefined, size: undefined, n: undefined, seed: undefined, negative_prompt: undefined, steps: undefined, strength: undefined, parameters: undefined, edit: undefined };
 const MAX_SEED = 2 ** 31;
 
-export function OptionsDialog({ onClose }: { onClose: () => void }) {
+export const isOptionsOpen = signal(false);
+
+/** Is not part of the composer's form: Enter in a field must not send the message. */
+export function OptionsDialog() {
+  return isOptionsOpen.value ? <OpenOptionsDialog onClose={() => (isOptionsOpen.value = false)} /> : null;
+}
+
+function OpenOptionsDialog({ onClose }: { onClose: () => void }) {
   const foot = (
     <>
       <button type="button" onClick={() => setOptions(RESET)}>
@@ -28,7 +36,7 @@ export function OptionsDialog({ onClose }: { onClose: () => void }) {
   const able = abilities.value;
   const { n, negative_prompt, steps, strength } = options.value;
   return (
-    <Dialog title={t.chat.options} onClose={onClose} foot={foot}>
+    <Dialog title={t.chat.options} class="options-dialog" onClose={onClose} foot={foot}>
       <div class="columns">
         <EngineField />
         <ModelField />

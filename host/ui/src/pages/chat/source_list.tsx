@@ -1,32 +1,24 @@
-import { useEffect, useState } from "preact/hooks";
-import type { ComponentType } from "preact";
-import { messageOf } from "../../api/client.ts";
-import { Dialog } from "../../components/dialog.tsx";
-import { Failure } from "../../components/notice.tsx";
 import { IconClose, IconMask, IconReload } from "../../icons.ts";
 import { t } from "../../text/index.ts";
-import { abilities, clearMask, detach, setMask, sources, upload, wantsImage, type Source } from "./composer_state.ts";
-import { focusComposer } from "./composer_focus.ts";
+import { abilities, clearMask, detach, sources, upload, wantsImage, type Source } from "./composer_state.ts";
+import { maskedSource } from "./mask_dialog.tsx";
 
 /** The images that are attached to the next message. */
 export function SourceList() {
-  const [masked, setMasked] = useState<Source | undefined>();
   const list = sources.value;
   if (list.length === 0) return null;
   const canMask = abilities.value?.mask === true && wantsImage.value;
   return (
-    <>
-      <ul class="sources" aria-label={t.chat.attached}>
-        {list.map((source, index) => (
-          <SourceItem key={source.key} source={source} onMask={canMask && index === 0 && source.id !== undefined ? () => setMasked(source) : undefined} />
-        ))}
-      </ul>
-      {masked?.id !== undefined && <MaskDialog sourceKey={masked.key} sourceId={masked.id} onClose={() => setMasked(undefined)} />}
-    </>
+    <ul class="sources" aria-label={t.chat.attached}>
+      {list.map((source, index) => (
+        // A mask belongs to the first image.
+        <SourceItem key={source.key} source={source} canMask={canMask && index === 0 && source.id !== undefined} />
+      ))}
+    </ul>
   );
 }
 
-function SourceItem({ source, onMask }: { source: Source; onMask: (() => void) | undefined }) {
+function SourceItem({ source, canMask }: { source: Source; canMask: boolean }) {
   const { key, id, name, previewUrl, file, error, mask } = source;
   const url = id === undefined ? previewUrl : `/api/v1/files/${encodeURIComponent(id)}/thumbnail?size=256`;
   return (
@@ -51,9 +43,9 @@ function SourceItem({ source, onMask }: { source: Source; onMask: (() => void) |
           )}
         </div>
       )}
-      {onMask && (
+      {canMask && (
         <div class="stack tight">
-          <button type="button" class={mask === undefined ? "small" : "small has-mask"} onClick={onMask}>
+          <button type="button" class={mask === undefined ? "small" : "small has-mask"} onClick={() => (maskedSource.value = key)}>
             <IconMask aria-hidden="true" />
             {mask === undefined ? t.chat.selectArea : t.chat.changeArea}
           </button>
@@ -66,45 +58,4 @@ function SourceItem({ source, onMask }: { source: Source; onMask: (() => void) |
       )}
     </li>
   );
-}
-
-/** The component that another file has: it is loaded when a mask is painted first. */
-type MaskEditorView = ComponentType<{ source: string; sourceId: string; onDone: (mask: Blob) => void; onClose: () => void }>;
-
-interface MaskDialogProps {
-  sourceKey: string;
-  sourceId: string;
-  onClose: () => void;
-}
-
-function MaskDialog({ sourceKey, sourceId, onClose }: MaskDialogProps) {
-  const [Editor, setEditor] = useState<MaskEditorView | undefined>();
-  const [error, setError] = useState<unknown>();
-  const [unsaved, setUnsaved] = useState<Blob | undefined>();
-  useEffect(() => {
-    import("../../components/mask_editor.tsx").then(
-      (module) => setEditor(() => module.MaskEditor),
-      (failure: unknown) => setError(failure),
-    );
-  }, []);
-  const save = (mask: Blob) => {
-    setError(undefined);
-    setUnsaved(mask);
-    setMask(sourceKey, mask).then(
-      () => {
-        onClose();
-        focusComposer();
-      },
-      (failure: unknown) => setError(failure),
-    );
-  };
-  if (error !== undefined) {
-    return (
-      <Dialog title={t.chat.selectArea} onClose={onClose}>
-        {unsaved ? <Failure error={new Error(messageOf(error))} onRetry={() => save(unsaved)} /> : <Failure error={error} />}
-      </Dialog>
-    );
-  }
-  if (!Editor || unsaved) return null;
-  return <Editor source={`/api/v1/files/${encodeURIComponent(sourceId)}/content`} sourceId={sourceId} onDone={save} onClose={onClose} />;
 }

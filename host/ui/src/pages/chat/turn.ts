@@ -14,6 +14,8 @@ import { loadChats } from "./chat_list.ts";
 /** Why the last message was not sent. */
 export const sendError = signal<unknown>(undefined);
 export const isSending = signal(false);
+/** How many messages were sent: the conversation then shows its end. */
+export const sentCount = signal(0);
 
 /** Identifies this tab. The server only needs it to be there. */
 const sessionId = randomId();
@@ -68,6 +70,7 @@ async function send(user: Message, options: ImageOptions, isNew: boolean): Promi
     sendError.value = undefined;
     isSending.value = true;
     isActive.value = true;
+    sentCount.value += 1;
     putMessages(isNew ? [user, reply] : [reply], reply.id);
   });
   try {

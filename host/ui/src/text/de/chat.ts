@@ -50,9 +50,9 @@ export const chat: Text["chat"] = {
 
   composer: "Neue Nachricht",
   message: "Nachricht",
-  placeholder: "Beschreiben Sie ein Bild oder eine Änderung",
-  placeholderText: "Schreiben Sie eine Nachricht",
-  placeholderEdit: "Beschreiben Sie die Änderung",
+  placeholder: "Bild oder Änderung beschreiben",
+  placeholderText: "Nachricht schreiben",
+  placeholderEdit: "Änderung beschreiben",
   send: "Senden",
   sendHint: "Senden (Eingabetaste)",
   stop: "Anhalten",
@@ -74,8 +74,8 @@ export const chat: Text["chat"] = {
   useEngine: (engine) => `${engine} verwenden`,
 
   image: "Bild",
-  auto: "Automatisch",
-  autoIs: (name) => `Automatisch (${name})`,
+  auto: "Auto",
+  autoIs: (name) => `Auto · ${name}`,
   autoSize: "Größe",
   images: (n) => (n === 1 ? "1 Bild" : `${n} Bilder`),
   newImage: "Neues Bild",

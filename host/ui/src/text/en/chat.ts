@@ -72,8 +72,8 @@ export const chat = {
   useEngine: (engine: string) => `Use ${engine}`,
 
   image: "Image",
-  auto: "Automatic",
-  autoIs: (name: string) => `Automatic (${name})`,
+  auto: "Auto",
+  autoIs: (name: string) => `Auto · ${name}`,
   autoSize: "Size",
   images: (n: number) => (n === 1 ? "1 image" : `${n} images`),
   newImage: "New image",

@@ -1,4 +1,4 @@
-import { CopyButton } from "./copy_button.tsx";
+import { CopyButton } from "../../components/copy.tsx";
 import { t } from "../../text/index.ts";
 
 /** Code with its language and a button that copies it. */

@@ -21,9 +21,9 @@ export function ComposerOptions() {
   return (
     <>
       {chatModels.value?.length !== 0 && (
-        <button type="button" class="chip" aria-pressed={isOn} onClick={() => setImageOn(!isOn)}>
+        <button type="button" class="chip image-switch" aria-pressed={isOn} onClick={() => setImageOn(!isOn)}>
           <IconGallery aria-hidden="true" />
-          {t.chat.image}
+          <span>{t.chat.image}</span>
         </button>
       )}
       {isOn && (

@@ -7,7 +7,7 @@ import { formatBytes, formatCost, formatDuration, formatTime } from "../../forma
 import { IconChevronLeft, IconChevronRight } from "../../icons.ts";
 import type { GalleryImage } from "../../api/types.ts";
 import { t } from "../../text/index.ts";
-import { CopyButton } from "./copy_button.tsx";
+import { CopyButton } from "../../components/copy.tsx";
 import { frameOf } from "./image_frame.ts";
 import { loadRecord } from "./image_records.ts";
 

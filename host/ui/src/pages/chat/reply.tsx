@@ -3,7 +3,7 @@ import { IconAlert, IconReload, IconStop } from "../../icons.ts";
 import { useAction } from "../../components/resource.ts";
 import { t } from "../../text/index.ts";
 import { conversation, isActive, jobOf } from "./conversation.ts";
-import { CopyButton } from "./copy_button.tsx";
+import { CopyButton } from "../../components/copy.tsx";
 import { chatModels } from "./engines.ts";
 import { ImageFailure } from "./image_failure.tsx";
 import { MakingImages } from "./making_images.tsx";

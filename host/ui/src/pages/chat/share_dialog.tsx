@@ -5,7 +5,7 @@ import { Failure } from "../../components/notice.tsx";
 import { useResource } from "../../components/resource.ts";
 import { formatTime } from "../../format.ts";
 import { t } from "../../text/index.ts";
-import { CopyButton } from "./copy_button.tsx";
+import { CopyButton } from "../../components/copy.tsx";
 
 /** A link that opens one image for everybody who has it, until it expires. */
 export function ShareDialog({ id, onClose }: { id: string; onClose: () => void }) {

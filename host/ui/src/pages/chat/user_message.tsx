@@ -3,7 +3,7 @@ import { useAction } from "../../components/resource.ts";
 import { IconEdit } from "../../icons.ts";
 import { t } from "../../text/index.ts";
 import { isActive } from "./conversation.ts";
-import { CopyButton } from "./copy_button.tsx";
+import { CopyButton } from "../../components/copy.tsx";
 import { ImageDialog } from "./image_dialog.tsx";
 import { imagesOf, textOf, type Message } from "./message.ts";
 import { resend } from "./turn.ts";

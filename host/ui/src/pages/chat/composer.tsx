@@ -1,7 +1,7 @@
 // Where a message is written: the text, its images and what is chosen for the image of the response.
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useAction } from "../../components/resource.ts";
-import { IconImage, IconSend, IconStop } from "../../icons.ts";
+import { IconPlus, IconSend, IconStop } from "../../icons.ts";
 import { messageOf } from "../../api/client.ts";
 import { t } from "../../text/index.ts";
 import { attachFiles, engine, isUploading, options, setOptions, setText, sources, text, wantsImage } from "./composer_state.ts";
@@ -87,7 +87,7 @@ export function Composer() {
           />
           <div class="composer-options">
             <button type="button" class="quiet icon" aria-label={t.chat.addImage} title={t.chat.addImageHint} onClick={() => picker.current?.click()}>
-              <IconImage aria-hidden="true" />
+              <IconPlus aria-hidden="true" />
             </button>
             <ComposerOptions />
           </div>

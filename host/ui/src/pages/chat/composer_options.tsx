@@ -47,7 +47,7 @@ function EngineChip() {
   if (list.length < 2) return null;
   const automatic = engine.value && options.value.engine === undefined ? engine.value.title : undefined;
   return (
-    <label class={options.value.engine === undefined ? "chip wide-only" : "chip on wide-only"}>
+    <label class={options.value.engine === undefined ? "chip roomy-only" : "chip on roomy-only"}>
       <span class="visually-hidden">{t.chat.engine}</span>
       <select value={options.value.engine ?? ""} onChange={(event) => setOptions({ engine: event.currentTarget.value, model: undefined })}>
         <option value="">{automatic === undefined ? t.chat.auto : t.chat.autoIs(automatic)}</option>
@@ -92,7 +92,7 @@ function CountChip() {
   const count = Math.min(options.value.n ?? 1, max);
   const counts = [...new Set([...COUNTS.filter((it) => it <= max), count])].sort((a, b) => a - b);
   return (
-    <label class={count === 1 ? "chip wide-only" : "chip on"}>
+    <label class={count === 1 ? "chip roomy-only" : "chip on"}>
       <span class="visually-hidden">{t.chat.count}</span>
       <select value={String(count)} onChange={(event) => setOptions({ n: Number(event.currentTarget.value) === 1 ? undefined : Number(event.currentTarget.value) })}>
         {counts.map((it) => (

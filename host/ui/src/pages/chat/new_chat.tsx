@@ -4,6 +4,7 @@ import { t } from "../../text/index.ts";
 import { setText, wantsImage } from "./composer_state.ts";
 import { engines, enginesError, loadEngines } from "./engines.ts";
 import { focusComposer } from "./composer_focus.ts";
+import { RecentImages } from "./recent_images.tsx";
 
 /** Stands where a conversation will be: what can be done here, and prompts to begin with. */
 export function NewChat() {
@@ -30,6 +31,7 @@ export function NewChat() {
           </li>
         ))}
       </ul>
+      <RecentImages />
     </div>
   );
 }

@@ -37,7 +37,7 @@ export function Reply({ message }: { message: Message }) {
         </p>
       )}
       {state.text !== "" && <ReplyText text={state.text} isWriting={state.isRunning} />}
-      {state.textFailure !== undefined && <Trouble message={message} title={t.chat.textFailed} reason={state.textFailure} />}
+      {state.textFailure !== undefined && <Trouble message={message} title={state.text === "" ? t.chat.noText : t.chat.textFailed} reason={state.textFailure} />}
       {state.isInterrupted && <Trouble message={message} title={t.chat.interrupted} reason={t.chat.interruptedHint} />}
       <ReplyTools message={message} isRunning={state.isRunning} isMakingImage={state.isMakingImage} text={state.text} />
     </article>

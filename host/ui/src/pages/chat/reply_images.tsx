@@ -82,9 +82,15 @@ function factsOf(message: Message, state: ReplyState): string[] {
   const facts = [
     model && model !== binding ? `${title ?? ""} · ${model}` : title,
     size && showSize(size),
-    seeds.length > 0 ? t.chat.seedIs(seeds.slice(0, 4).join(", ")) : undefined,
+    seeds.length > 0 ? t.chat.seedIs(seedsText(seeds)) : undefined,
     duration === undefined ? undefined : formatDuration(duration),
     cost ? formatCost(cost.amount_micros, cost.currency) : undefined,
   ];
   return facts.filter((it): it is string => Boolean(it));
+}
+
+/** The first and the last seed: engines count on from the first. */
+function seedsText(seeds: readonly number[]): string {
+  const [first] = seeds;
+  return seeds.length === 1 ? String(first) : `${first} … ${seeds.at(-1)}`;
 }

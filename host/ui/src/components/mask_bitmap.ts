@@ -24,7 +24,7 @@ export class MaskBitmap {
   readonly height: number;
   readonly values: Uint8Array;
 
-  constructor(width: number, height: number, values = new Uint8Array(width * height)) {
+  constructor(width: number, height: number, values: Uint8Array = new Uint8Array(width * height)) {
     this.width = width;
     this.height = height;
     this.values = values;

@@ -1,5 +1,32 @@
 import type { Text } from "../en/index.ts";
 
 export const create: Text["create"] = {
-  title: "Create",
+  title: "Erstellen",
+  mask: {
+    title: "Maske",
+    canvas: "Bild mit Maske. Pfeiltasten bewegen ein Fadenkreuz, die Leertaste malt dort, Umschalt bewegt um ein Pixel, Strg malt eine Linie.",
+    hint: "Malen Sie aus, was sich ändern darf. Mausrad oder zwei Finger vergrößern. Ohne Maus: Bild fokussieren, mit den Pfeiltasten bewegen, mit der Leertaste malen.",
+    tools: "Werkzeug",
+    toolNames: { brush: "Pinsel", eraser: "Radierer", rectangle: "Rechteck", lasso: "Lasso", hand: "Bewegen" },
+    size: "Größe",
+    softness: "Weicher Rand",
+    opacity: "Deckkraft der Maske",
+    byNumbers: "Rechteck aus Zahlen",
+    edges: { x: "Links", y: "Oben", width: "Breite", height: "Höhe" },
+    add: "Hinzufügen",
+    remove: "Entfernen",
+    undo: "Rückgängig",
+    redo: "Wiederholen",
+    invert: "Umkehren",
+    clear: "Leeren",
+    zoomIn: "Vergrößern",
+    zoomOut: "Verkleinern",
+    fit: "Ganzes Bild zeigen",
+    load: "Maske laden",
+    save: "Maske sichern",
+    unreadable: "Dieses Bild ist nicht lesbar. Verwenden Sie eine PNG-, JPEG- oder WebP-Datei.",
+    empty: "Noch nichts maskiert",
+    coverage: (part) => `${part} des Bildes dürfen sich ändern`,
+    done: "Maske verwenden",
+  },
 };

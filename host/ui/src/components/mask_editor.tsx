@@ -56,10 +56,7 @@ function LoadedEditor({ document, onDone, onClose }: LoadedEditorProps) {
     await document.store();
     onDone(mask);
   });
-  const close = () => {
-    void document.store();
-    onClose();
-  };
+  const close = () => void document.store().finally(onClose);
   const resize = (factor: number) => setSettings({ ...settings, size: clamp(Math.round(settings.size * factor), 2, MAX_BRUSH_SIZE) });
   const onKeyDown = (event: KeyboardEvent) => {
     const action = actionOfKey(event, {
@@ -208,7 +205,7 @@ function FileButtons({ document }: { document: MaskDocument }) {
     URL.revokeObjectURL(link.href);
   });
   return (
-    <div class="stack tight">
+    <div class="stack tight mask-files">
       <div class="row">
         <button type="button" class="small" onClick={() => input.current?.click()}>
           <IconUpload aria-hidden="true" />

@@ -83,7 +83,11 @@ test("sizes", () => {
   assert.deepEqual(parseSize("1024x768"), { width: 1024, height: 768 });
   assert.equal(parseSize("auto"), undefined);
   assert.equal(isUsableSize({ width: 63, height: 512 }), false);
-  assert.deepEqual(sizeOf(1.5, 1024 * 1024), { width: 1248, height: 832 });
+  assert.deepEqual(sizeOf("3:2", 1024 * 1024), { width: 1248, height: 832 });
+  assert.deepEqual(sizeOf("16:9", 1024 * 1024), { width: 1280, height: 720 });
+  assert.deepEqual(sizeOf("1:1", 512 * 512), { width: 512, height: 512 });
+  assert.deepEqual(sizeOf("1.91:1", 1024 * 1024), { width: 1408, height: 736 });
+  assert.equal(sizeOf("wide", 1024 * 1024), undefined);
   assert.equal(smallerSize("1024x1024"), "768x768");
   assert.equal(smallerSize("256x256"), undefined);
 });

@@ -31,7 +31,7 @@ export function EngineField({ engines, value, automatic, onChange }: EngineField
   return (
     <div class="field">
       <span class="field-label">{t.create.engine}</span>
-      <Menu label={`${t.create.engine}: ${title}`} face={face} class="select-button">
+      <Menu label={`${t.create.engine}: ${[title, detail].filter(Boolean).join(" ")}`} face={face} class="select-button">
         <EngineChoice title={t.create.automatic} hint={automatic ? t.create.automaticHint(automatic.title) : t.create.noDefault} isChosen={value === ""} onClick={() => onChange("")} />
         <hr />
         {engines.map((it) => (

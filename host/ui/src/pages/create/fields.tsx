@@ -23,7 +23,7 @@ export function Fields({ page }: { page: CreatePageState }) {
       {(isEdit || engines.some((it) => it.is_ready && it.abilities.edit)) && <Sources page={page} />}
       <EngineField engines={engines} value={form.engine} automatic={engineOf({ ...form, engine: "" }, engines)} onChange={(name) => set({ engine: name, model: "" })} />
       {engine && <ModelField engine={engine} models={models} value={form.model} onChange={(it) => set({ model: it })} />}
-      <SizeField value={form.size} onChange={(size) => set({ size })} engine={engine} model={model} />
+      <SizeField value={form.size} onChange={(size) => set({ size })} engine={engine} model={model} isEdit={isEdit} />
       <div class="field-pair">
         {(abilities?.max_count ?? 1) > 1 && <CountField value={form.count} max={abilities?.max_count ?? 1} onChange={(count) => set({ count })} />}
         {abilities?.seed && <SeedField value={form.seed} lastSeed={lastSeedOf(page.recent.jobs)} onChange={(seed) => set({ seed })} />}

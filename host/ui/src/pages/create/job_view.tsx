@@ -15,17 +15,19 @@ export interface JobViewProps {
   actions: Actions;
   /** Width by height of the place that the images may fill. */
   placeRatio: number;
+  /** The shape of a known image. */
+  ratioOfImage: (id: string) => number | undefined;
 }
 
 /** The images of one job, or what became of it instead. */
-export function JobView({ job, engines, images, actions, placeRatio }: JobViewProps) {
+export function JobView({ job, engines, images, actions, placeRatio, ratioOfImage }: JobViewProps) {
   const files = job.files.filter((it) => images.deletion(it.id) !== "gone");
   const isMaking = isActive(job);
   const making = isMaking ? Math.max(1, (job.request?.n ?? 1) - files.length) : 0;
   const count = files.length + making;
   const failed = !isMaking && job.state !== "done" && <FailedJob job={job} engines={engines} actions={actions} />;
   if (count === 0) return failed || <p class="muted batch-note">{job.files.length > 0 ? t.create.allDeleted : t.create.noImages}</p>;
-  const ratio = ratioOf(job, engines);
+  const ratio = ratioOf(job, engines, ratioOfImage);
   const columns = columnsFor(count, ratio, placeRatio);
   const rows = Math.ceil(count / columns);
   const progress = isMaking ? (activeJobs.value.get(job.id)?.progress ?? job.progress) : null;
@@ -45,9 +47,12 @@ export function JobView({ job, engines, images, actions, placeRatio }: JobViewPr
 }
 
 /** The shape of the images: known from the request before they are there. */
-function ratioOf(job: Job, engines: readonly UsableEngine[]): number {
+function ratioOf(job: Job, engines: readonly UsableEngine[], ratioOfImage: JobViewProps["ratioOfImage"]): number {
   const [file] = job.files;
   if (file?.width && file.height) return file.width / file.height;
+  const [source] = job.request?.sources ?? [];
+  const sourceRatio = source === undefined || job.request?.size ? undefined : ratioOfImage(source);
+  if (sourceRatio !== undefined) return sourceRatio;
   const own = engines.find((it) => it.name === job.binding)?.default_size;
   const size = parseSize(job.request?.size) ?? parseSize(own);
   return size ? size.width / size.height : 1;

@@ -1,6 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { messageOf } from "../../api/client.ts";
 import { Dialog } from "../../components/dialog.tsx";
+import { maskName, readLocalImage } from "../../components/local_images.ts";
 import { Failure } from "../../components/notice.tsx";
 import { t } from "../../text/index.ts";
 import { useSourceUrl } from "./source_field.tsx";
@@ -23,7 +24,15 @@ export function MaskDialog({ page }: { page: CreatePageState }) {
     if (isMasking && !editor) load();
   }, [isMasking]);
   if (!isMasking || !source) return null;
-  const close = () => setIsMasking(false);
+  const note = (maskedAt: number | undefined) => {
+    const { maskedAt: _, ...rest } = source;
+    set({ sources: [maskedAt === undefined ? rest : { ...rest, maskedAt }, ...others] });
+  };
+  const close = () => {
+    setIsMasking(false);
+    // A mask that is in use follows each change; one that was cleared is not used any more.
+    if (source.maskedAt !== undefined) void readLocalImage(maskName(source.key)).then((mask) => note(mask && Date.now()));
+  };
   if (error !== undefined) {
     return (
       <Dialog title={t.create.mask.title} onClose={close}>
@@ -39,8 +48,8 @@ export function MaskDialog({ page }: { page: CreatePageState }) {
       onClose={close}
       onDone={() => {
         // The editor has stored the mask in this browser; it is read when the job is created.
-        set({ sources: [{ ...source, maskedAt: Date.now() }, ...others] });
-        close();
+        note(Date.now());
+        setIsMasking(false);
       }}
     />
   );

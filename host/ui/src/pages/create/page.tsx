@@ -175,7 +175,7 @@ function StageColumn({ page, isWide }: { page: CreatePageState; isWide: boolean 
       {recent.error !== undefined && !recent.jobs && <Failure error={recent.error} onRetry={recent.reload} />}
       {!recent.jobs && recent.error === undefined && <div class="skeleton stage-skeleton" aria-busy="true" aria-label={t.shell.loading} />}
       {recent.jobs && !shown && <EmptyStage onChoose={(prompt) => page.input(prompt)} />}
-      {shown && <Stage key={shown.id} batch={shown} engines={page.engines} images={page.images} actions={page.actions} isWide={isWide} />}
+      {shown && <Stage key={shown.id} batch={shown} engines={page.engines} images={page.images} actions={page.actions} isWide={isWide} ratioOfImage={page.ratioOfImage} />}
       {batches.length > 0 && (
         <Strip batches={batches} shownId={shown?.id} images={page.images} hasMore={recent.hasMore} onShow={page.setShownId} onMore={recent.loadMore} />
       )}

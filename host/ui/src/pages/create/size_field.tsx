@@ -8,10 +8,11 @@ interface SizeFieldProps {
   onChange: (size: string) => void;
   engine: UsableEngine | undefined;
   model: ImageModel | undefined;
+  isEdit: boolean;
 }
 
 /** The size as a choice of shapes, or as two numbers. */
-export function SizeField({ value, onChange, engine, model }: SizeFieldProps) {
+export function SizeField({ value, onChange, engine, model, isEdit }: SizeFieldProps) {
   const choices = sizeChoices(engine, model);
   const chosen = choices.find((it) => it.size === value);
   const [isOpen, setIsOpen] = useState(false);
@@ -56,7 +57,7 @@ export function SizeField({ value, onChange, engine, model }: SizeFieldProps) {
       {isCustom ? (
         <CustomSize value={value || choices[0]?.size || "1024x1024"} onChange={onChange} />
       ) : (
-        <small>{chosen ? chosen.size.replace("x", " × ") : (engine?.default_size?.replace("x", " × ") ?? t.create.sizeByEngine)}</small>
+        <small>{chosen ? chosen.size.replace("x", " × ") : ((!isEdit && engine?.default_size?.replace("x", " × ")) || t.create.sizeByEngine)}</small>
       )}
     </fieldset>
   );

@@ -17,6 +17,8 @@ export interface SizeChoice {
 /** Offered if the model lists neither sizes nor ratios. */
 const USUAL_RATIOS = ["1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16"];
 const USUAL_AREA = 1024 * 1024;
+/** Larger numbers of a ratio make steps between sizes too large. */
+const MAX_EXACT = 16;
 /** Upstreams need multiples of this. */
 const GRID_PX = 16;
 const SMALLER_GRID_PX = 64;
@@ -42,8 +44,8 @@ export function sizeChoices(engine: UsableEngine | undefined, model: ImageModel 
   const area = own ? own.width * own.height : USUAL_AREA;
   const listed = model?.abilities?.aspect_ratios ?? [];
   return (listed.length > 0 ? listed : USUAL_RATIOS).flatMap((label) => {
-    const ratio = parseRatio(label);
-    return ratio === undefined ? [] : { size: sizeText(sizeOf(ratio, area)), label, ratio };
+    const size = sizeOf(label, area);
+    return size ? { size: sizeText(size), label, ratio: size.width / size.height } : [];
   });
 }
 
@@ -52,9 +54,23 @@ export function parseRatio(text: string): number | undefined {
   return width && height && width > 0 && height > 0 ? width / height : undefined;
 }
 
-export function sizeOf(ratio: number, area: number): Size {
+/** The size of a ratio with about this many pixels: exactly of the ratio if its numbers are small. */
+export function sizeOf(label: string, area: number): Size | undefined {
+  const [a = 0, b = 0] = label.split(":").map(Number);
+  if (!(a > 0 && b > 0)) return undefined;
+  const divisor = greatestDivisor(a, b);
+  const [width, height] = [a / divisor, b / divisor];
+  const isSmall = Number.isInteger(width) && Number.isInteger(height) && width <= MAX_EXACT && height <= MAX_EXACT;
+  if (isSmall) {
+    const times = GRID_PX * Math.max(1, Math.round(Math.sqrt(area / (width * height)) / GRID_PX));
+    return { width: width * times, height: height * times };
+  }
   const round = (side: number) => Math.max(GRID_PX, Math.round(side / GRID_PX) * GRID_PX);
-  return { width: round(Math.sqrt(area * ratio)), height: round(Math.sqrt(area / ratio)) };
+  return { width: round(Math.sqrt((area * a) / b)), height: round(Math.sqrt((area * b) / a)) };
+}
+
+function greatestDivisor(a: number, b: number): number {
+  return b < 1e-9 ? a : greatestDivisor(b, a % b);
 }
 
 export function sizeText({ width, height }: Size): string {

@@ -71,9 +71,9 @@ function Source({ source, onRemove, onMask }: SourceProps) {
         <IconClose aria-hidden="true" />
       </button>
       {onMask && (
-        <button type="button" class="source-mask" onClick={onMask}>
+        <button type="button" class={source.maskedAt ? "source-mask masked" : "source-mask"} title={source.maskedAt ? t.create.changeMask : t.create.addMask} onClick={onMask}>
           <IconMask aria-hidden="true" />
-          {source.maskedAt ? t.create.changeMask : t.create.maskButton}
+          {t.create.maskButton}
         </button>
       )}
     </li>

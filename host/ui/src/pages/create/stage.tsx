@@ -18,18 +18,19 @@ interface StageProps {
   images: ImageStates;
   actions: Actions;
   isWide: boolean;
+  ratioOfImage: (id: string) => number | undefined;
 }
 
 const WIDE_RATIO = 1.45;
 const NARROW_RATIO = 0.85;
 
-export function Stage({ batch, engines, images, actions, isWide }: StageProps) {
+export function Stage({ batch, engines, images, actions, isWide, ratioOfImage }: StageProps) {
   const [isComparing, setIsComparing] = useState(false);
   const { jobs } = batch;
   const compared = comparedImages(jobs, engines, images);
   const placeRatio = isWide ? WIDE_RATIO : NARROW_RATIO;
   const columns = isWide ? Math.min(jobs.length, 2) : 1;
-  const view = (job: Job) => <JobView job={job} engines={engines} images={images} actions={actions} placeRatio={placeRatio / columns} />;
+  const view = (job: Job) => <JobView job={job} engines={engines} images={images} actions={actions} placeRatio={placeRatio / columns} ratioOfImage={ratioOfImage} />;
   const [first] = jobs;
   return (
     <article class="batch" aria-label={t.create.result}>

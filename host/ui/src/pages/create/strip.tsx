@@ -55,7 +55,7 @@ function StripItem({ batch, isShown, images, onShow }: StripItemProps) {
   const prompt = first?.request?.prompt ?? "";
   const state = active.length > 0 ? t.create.running : (first && t.create.states[first.state]) || "";
   const progress = active[0] && activeJobs.value.get(active[0].id)?.progress;
-  const label = [prompt.slice(0, 120), state, first && formatAgo(first.created_at)].filter(Boolean).join(" · ");
+  const label = [prompt.slice(0, 120), state, files.length > 1 && t.create.imageCount(files.length), first && formatAgo(first.created_at)].filter(Boolean).join(" · ");
   return (
     <button type="button" class="strip-item" aria-current={isShown ? "true" : undefined} aria-label={label} title={label} onClick={() => onShow(batch.id)}>
       {file ? (
@@ -67,7 +67,7 @@ function StripItem({ batch, isShown, images, onShow }: StripItemProps) {
       ) : (
         <IconAlert aria-hidden="true" class={first?.state === "done" ? "muted" : "strip-failed"} />
       )}
-      {files.length > 1 && <span class="strip-count">{files.length}</span>}
+      {files.length > 1 && <span class="strip-count" data-count={files.length} />}
       {active.length > 0 && <Track fraction={progress?.fraction} />}
     </button>
   );

@@ -123,6 +123,10 @@ export function useCreate() {
   return {
     form, set, undo, prompt, promptError, isMasking, setIsMasking, shownId, setShownId, recent, images, engineList, engines, engine,
     models, model, abilities, batches, send, actions, addSources, removeSource,
+    ratioOfImage: (id: string) => {
+      const file = recent.jobs?.flatMap((job) => job.files).find((it) => it.id === id);
+      return file?.width && file.height ? file.width / file.height : undefined;
+    },
     input: (text: string) => {
       setPromptError(undefined);
       set({ prompt: text });

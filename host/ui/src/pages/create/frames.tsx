@@ -1,5 +1,6 @@
 // The places of a job's images: in the making, finished, deleted.
-import type { Job, JobFile, JobProgress } from "../../api/types.ts";
+import { useEffect, useRef } from "preact/hooks";
+import type { Job, JobProgress } from "../../api/types.ts";
 import { formatPercent } from "../../format.ts";
 import { IconStop } from "../../icons.ts";
 import { t } from "../../text/index.ts";
@@ -62,7 +63,7 @@ export function ImageFrame(props: ImageToolsProps) {
   const deletion = images.deletion(file.id);
   const prompt = job.request?.prompt ?? file.name;
   if (deletion === "gone") return null;
-  if (deletion === "undoable") return <DeletedFrame file={file} onRestore={() => void images.restore(file.id)} />;
+  if (deletion === "undoable") return <DeletedFrame onRestore={() => void images.restore(file.id)} />;
   return (
     <figure class="image frame">
       <a class="frame-link" href={`/gallery?image=${encodeURIComponent(file.id)}`} title={t.create.details}>
@@ -77,11 +78,16 @@ export function ImageFrame(props: ImageToolsProps) {
 /** A prompt can be long; nobody listens to all of it. */
 const MAX_ALT = 300;
 
-function DeletedFrame({ onRestore }: { file: JobFile; onRestore: () => void }) {
+function DeletedFrame({ onRestore }: { onRestore: () => void }) {
+  const undo = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    // The button that deleted the image is gone.
+    if (document.activeElement === document.body || document.activeElement === null) undo.current?.focus();
+  }, []);
   return (
     <div class="image frame deleted" role="status">
       <span>{t.create.deleted}</span>
-      <button type="button" onClick={onRestore}>
+      <button ref={undo} type="button" onClick={onRestore}>
         {t.create.undo}
       </button>
     </div>

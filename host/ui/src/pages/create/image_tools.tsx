@@ -17,7 +17,7 @@ export interface ImageToolsProps {
   actions: Actions;
 }
 
-/** The buttons on an image. On a small image most of them are in the menu, which has all. */
+/** The buttons on an image. On a small image some of them are in the menu only. */
 export function ImageTools({ job, file, engines, images, actions }: ImageToolsProps) {
   const star = useAction(() => images.star(file.id, !images.isStarred(file.id)));
   const isStarred = images.isStarred(file.id);

@@ -58,14 +58,14 @@ function ratioOf(job: Job, engines: readonly UsableEngine[], ratioOfImage: JobVi
   return size ? size.width / size.height : 1;
 }
 
-/** What made the images, in one quiet line. */
-export function Facts({ job, engines }: { job: Job; engines: readonly UsableEngine[] }) {
+/** What made the images, in one quiet line. Without engines the engine is named elsewhere. */
+export function Facts({ job, engines }: { job: Job; engines?: readonly UsableEngine[] }) {
   const { request, files, cost } = job;
   const seed = files.length === 1 ? (files[0]?.seed ?? request?.seed) : request?.seed;
   const [file] = files;
   const size = file?.width && file.height ? `${file.width} × ${file.height}` : request?.size?.replace("x", " × ");
   const facts = [
-    engines.find((it) => it.name === job.binding)?.title ?? job.binding,
+    engines && (engines.find((it) => it.name === job.binding)?.title ?? job.binding),
     request?.model,
     size,
     seed === undefined ? undefined : `${t.create.seed} ${seed}`,

@@ -51,7 +51,7 @@ export function SeedField({ value, lastSeed, onChange }: SeedFieldProps) {
           id={id}
           type="text"
           inputMode="numeric"
-          maxLength={15}
+          maxLength={16}
           placeholder={t.create.random}
           value={value}
           onInput={(event) => {

@@ -20,7 +20,7 @@ import { useDropAndPaste } from "./use_drop.ts";
 
 export default function CreatePage() {
   const page = useCreate();
-  const isWide = useMediaQuery("(min-width: 64rem)");
+  const isWide = useMediaQuery("(min-width: 68.01rem)");
   const isDragging = useDropAndPaste((files) => void page.addSources(files));
   const content = <StageColumn page={page} isWide={isWide} />;
   return (

@@ -21,6 +21,9 @@ interface StageProps {
   ratioOfImage: (id: string) => number | undefined;
 }
 
+/** More of a prompt is in the details of its image. */
+const MAX_SHOWN = 1_000;
+/** Width by height of the place of the images. */
 const WIDE_RATIO = 1.45;
 const NARROW_RATIO = 0.85;
 
@@ -42,11 +45,11 @@ export function Stage({ batch, engines, images, actions, isWide, ratioOfImage }:
         <div class="batch-engines" style={{ "--batch-columns": columns }}>
           {jobs.map((job) => (
             <section key={job.id} class="stack tight">
-              <h3 class="truncate" dir="auto">
+              <h2 class="truncate" dir="auto">
                 {engineTitle(job, engines)}
-              </h3>
+              </h2>
               {view(job)}
-              <Facts job={job} engines={engines} />
+              <Facts job={job} />
             </section>
           ))}
         </div>
@@ -55,7 +58,7 @@ export function Stage({ batch, engines, images, actions, isWide, ratioOfImage }:
         <div class="stack tight">
           {first?.request && (
             <p class="batch-prompt" dir="auto">
-              {first.request.prompt}
+              {first.request.prompt.slice(0, MAX_SHOWN)}
             </p>
           )}
           {jobs.length === 1 && first && <Facts job={first} engines={engines} />}

@@ -1,5 +1,6 @@
 import type { Text } from "../en/index.ts";
 
 export const engines: Text["engines"] = {
-  title: "Engines",
+  title: "Bilddienste",
+  state: "Zustand",
 };

@@ -1,3 +1,4 @@
 export const engines = {
   title: "Engines",
+  state: "State",
 };

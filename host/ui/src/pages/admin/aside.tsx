@@ -1,0 +1,3 @@
+export function Aside() {
+  return null;
+}

@@ -22,7 +22,7 @@ export function Queue() {
     <>
       <button type="button" class={jobs.length > 0 ? "chip on queue-button" : "chip queue-button"} popovertarget={id} aria-haspopup="dialog">
         <IconQueue aria-hidden="true" />
-        {t.create.queue}
+        <span class="queue-label">{t.create.queue}</span>
         <span class="queue-count">{jobs.length}</span>
       </button>
       <div id={id} class="queue" popover="auto" role="dialog" aria-label={t.create.queue}>

@@ -8,7 +8,7 @@ import { clamp } from "./mask_bitmap.ts";
 import type { MaskCanvas, MaskSettings } from "./mask_canvas.ts";
 import { MaskDocument } from "./mask_document.ts";
 import { MaskStage } from "./mask_stage.tsx";
-import { BrushSliders, MASK_TOOLS, MAX_BRUSH_SIZE, RectangleForm, ToolButtons } from "./mask_tools.tsx";
+import { BrushSliders, MASK_TOOLS, RectangleForm, ToolButtons } from "./mask_tools.tsx";
 import { Failure } from "./notice.tsx";
 import { useAction } from "./resource.ts";
 
@@ -23,6 +23,7 @@ interface MaskEditorProps {
 }
 
 const BRUSH_KEY_FACTOR = 1.2;
+const MIN_BRUSH_SIZE = 2;
 const INITIAL: MaskSettings = { tool: "brush", size: 64, softness: 0.3, opacity: 0.55 };
 
 export function MaskEditor({ source, sourceId, onDone, onClose }: MaskEditorProps) {
@@ -49,6 +50,7 @@ interface LoadedEditorProps {
 
 function LoadedEditor({ document, onDone, onClose }: LoadedEditorProps) {
   const [settings, setSettings] = useState<MaskSettings>(() => ({ ...INITIAL, size: initialSize(document) }));
+  const maxSize = largestSize(document);
   const canvas = useRef<MaskCanvas | undefined>(undefined);
   const coverage = useCoverage(document);
   const finish = useAction(async () => {
@@ -57,7 +59,7 @@ function LoadedEditor({ document, onDone, onClose }: LoadedEditorProps) {
     onDone(mask);
   });
   const close = () => void document.store().finally(onClose);
-  const resize = (factor: number) => setSettings({ ...settings, size: clamp(Math.round(settings.size * factor), 2, MAX_BRUSH_SIZE) });
+  const resize = (factor: number) => setSettings({ ...settings, size: clamp(Math.round(settings.size * factor), MIN_BRUSH_SIZE, maxSize) });
   const onKeyDown = (event: KeyboardEvent) => {
     const action = actionOfKey(event, {
       undo: () => document.undo(),
@@ -96,7 +98,7 @@ function LoadedEditor({ document, onDone, onClose }: LoadedEditorProps) {
         <div class="mask-panel">
           <ToolButtons settings={settings} onChange={setSettings} />
           <StepButtons document={document} />
-          <BrushSliders settings={settings} onChange={setSettings} />
+          <BrushSliders settings={settings} onChange={setSettings} maxSize={maxSize} />
           <RectangleForm document={document} />
           <FileButtons document={document} />
           <p class="muted mask-hint">{t.create.mask.hint}</p>
@@ -109,7 +111,12 @@ function LoadedEditor({ document, onDone, onClose }: LoadedEditorProps) {
 
 /** A brush that suits the image: large enough to see, small enough for details. */
 function initialSize({ mask }: MaskDocument): number {
-  return clamp(Math.round(Math.min(mask.width, mask.height) / 12), 8, MAX_BRUSH_SIZE);
+  return Math.max(8, Math.round(Math.min(mask.width, mask.height) / 12));
+}
+
+/** Half of the shorter side covers all of an image with a few strokes. */
+function largestSize({ mask }: MaskDocument): number {
+  return Math.max(64, Math.round(Math.min(mask.width, mask.height) / 2));
 }
 
 /** Reading all pixels takes time: once after each change. */

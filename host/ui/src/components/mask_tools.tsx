@@ -42,18 +42,20 @@ export function ToolButtons({ settings, onChange }: ToolsProps) {
   );
 }
 
-/** The largest brush in pixels of the image. */
-export const MAX_BRUSH_SIZE = 512;
+interface BrushSlidersProps extends ToolsProps {
+  /** The largest brush in pixels of the image. */
+  maxSize: number;
+}
 
-export function BrushSliders({ settings, onChange }: ToolsProps) {
+export function BrushSliders({ settings, onChange, maxSize }: BrushSlidersProps) {
   return (
     <>
       {/* Small brushes need finer steps than large ones. */}
       <Slider
         label={t.create.mask.size}
-        value={Math.sqrt(settings.size / MAX_BRUSH_SIZE)}
+        value={Math.sqrt(settings.size / maxSize)}
         text={`${Math.round(settings.size)} px`}
-        onChange={(value) => onChange({ ...settings, size: Math.max(2, Math.round(value * value * MAX_BRUSH_SIZE)) })}
+        onChange={(value) => onChange({ ...settings, size: Math.max(2, Math.round(value * value * maxSize)) })}
       />
       <Slider label={t.create.mask.softness} value={settings.softness} text={formatPercent(settings.softness)} onChange={(softness) => onChange({ ...settings, softness })} />
       <Slider label={t.create.mask.opacity} value={settings.opacity} text={formatPercent(settings.opacity)} onChange={(opacity) => onChange({ ...settings, opacity })} />

@@ -21,6 +21,7 @@ import { useDropAndPaste } from "./use_drop.ts";
 export default function CreatePage() {
   const page = useCreate();
   const isWide = useMediaQuery("(min-width: 68.01rem)");
+  useSendKey(useSend(page));
   const isDragging = useDropAndPaste((files) => void page.addSources(files));
   const content = <StageColumn page={page} isWide={isWide} />;
   return (
@@ -43,17 +44,26 @@ export default function CreatePage() {
   );
 }
 
-/** Sends with Ctrl+Enter from each field. */
-function onSubmitKey(event: KeyboardEvent, send: () => void): void {
-  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.isComposing) return;
-  event.preventDefault();
-  send();
-}
-
 function useSend({ send }: CreatePageState) {
   return () => {
     if (!send.isRunning) void send.run();
   };
+}
+
+/** Sends with Ctrl+Enter, wherever the focus is, but not from a dialog above the page. */
+function useSendKey(send: () => void): void {
+  const newest = useRef(send);
+  newest.current = send;
+  useEffect(() => {
+    const onKeyDown = (event: KeyboardEvent) => {
+      if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.isComposing) return;
+      if (document.querySelector("dialog[open]:not(.bottom-sheet)")) return;
+      event.preventDefault();
+      newest.current();
+    };
+    document.addEventListener("keydown", onKeyDown);
+    return () => document.removeEventListener("keydown", onKeyDown);
+  }, []);
 }
 
 function CreateForm({ page }: { page: CreatePageState }) {
@@ -62,7 +72,6 @@ function CreateForm({ page }: { page: CreatePageState }) {
     <form
       class="create-form"
       noValidate
-      onKeyDown={(event) => onSubmitKey(event, send)}
       onSubmit={(event) => {
         event.preventDefault();
         send();
@@ -123,7 +132,6 @@ function Composer({ page }: { page: CreatePageState }) {
     <form
       class="create-composer"
       noValidate
-      onKeyDown={(event) => onSubmitKey(event, send)}
       onSubmit={(event) => {
         event.preventDefault();
         setIsOpen(false);

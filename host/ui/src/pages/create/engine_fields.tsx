@@ -18,6 +18,7 @@ interface EngineFieldProps {
 export function EngineField({ engines, value, automatic, onChange }: EngineFieldProps) {
   const chosen = engines.find((it) => it.name === value);
   const title = value === "" ? t.create.automatic : (chosen?.title ?? value);
+  const problem = value === "" || chosen?.is_ready ? undefined : (chosen?.reason ?? t.create.engineGone(value));
   const detail = value === "" ? automatic?.title : chosen && chosen.name !== chosen.engine ? chosen.name : undefined;
   const face = (
     <>
@@ -38,6 +39,11 @@ export function EngineField({ engines, value, automatic, onChange }: EngineField
           <EngineChoice key={it.name} title={titleOf(it)} hint={it.is_ready ? undefined : it.reason} isChosen={it.name === value} isDisabled={!it.is_ready} onClick={() => onChange(it.name)} />
         ))}
       </Menu>
+      {problem && (
+        <span class="error wrap" role="alert" dir="auto">
+          {problem}
+        </span>
+      )}
     </div>
   );
 }

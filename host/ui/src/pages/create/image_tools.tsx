@@ -1,7 +1,6 @@
 import { useState } from "preact/hooks";
 import type { Job, JobFile, UsableEngine } from "../../api/types.ts";
 import { Menu } from "../../components/menu.tsx";
-import { useAction } from "../../components/resource.ts";
 import { IconDownload, IconEdit, IconMask, IconMore, IconReuse, IconSearch, IconStar, IconStarFilled, IconTrash, IconVary } from "../../icons.ts";
 import { read, write } from "../../preferences.ts";
 import { t } from "../../text/index.ts";
@@ -19,7 +18,6 @@ export interface ImageToolsProps {
 
 /** The buttons on an image. On a small image some of them are in the menu only. */
 export function ImageTools({ job, file, engines, images, actions }: ImageToolsProps) {
-  const star = useAction(() => images.star(file.id, !images.isStarred(file.id)));
   const isStarred = images.isStarred(file.id);
   const canEdit = engines.some((it) => it.is_ready && it.abilities.edit);
   const canMask = engines.some((it) => it.is_ready && it.abilities.mask);
@@ -45,7 +43,7 @@ export function ImageTools({ job, file, engines, images, actions }: ImageToolsPr
       <span class="medium">
         <ReuseMenu job={job} file={file} actions={actions} />
       </span>
-      <button type="button" aria-pressed={isStarred} aria-label={t.create.star} title={isStarred ? t.create.unstar : t.create.star} onClick={() => void star.run()}>
+      <button type="button" aria-pressed={isStarred} aria-label={t.create.star} title={isStarred ? t.create.unstar : t.create.star} onClick={() => void images.star(file.id, !isStarred)}>
         <Star aria-hidden="true" />
       </button>
       <a class="small-too" href={file.url} download={file.name} aria-label={t.create.download} title={t.create.download}>

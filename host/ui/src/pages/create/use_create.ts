@@ -5,6 +5,7 @@ import type { GalleryImage, ImageModel, Job, JobFile, UsableEngine } from "../..
 import { maskName, removeLocalImage, storeLocalImage } from "../../components/local_images.ts";
 import { useAction, useResource } from "../../components/resource.ts";
 import { noteJob } from "../../jobs.ts";
+import { read } from "../../preferences.ts";
 import { location, setQuery } from "../../router.ts";
 import { t } from "../../text/index.ts";
 import type { Actions } from "./actions.ts";
@@ -54,7 +55,7 @@ export function useCreate() {
       return;
     }
     const targets = targetsOf(form, engines);
-    if (targets.length === 0) throw new Error(t.create.noEngine);
+    if (targets.length === 0) throw new Error(form.engine === "" ? t.create.noEngine : t.create.engineGone(form.engine));
     const sources = await uploadSources(form.sources);
     if (sources.length > 0) set({ sources });
     const { jobs, errors } = await submit({ ...form, sources }, targets, model);
@@ -131,8 +132,9 @@ export function useCreate() {
       setPromptError(undefined);
       set({ prompt: text });
     },
-    actionError: again.error ?? stop.error,
+    actionError: again.error ?? stop.error ?? images.error,
     clearActionError: () => {
+      images.clearError();
       again.clear();
       stop.clear();
     },
@@ -150,7 +152,7 @@ function useQuery(use: (image: GalleryImage, what: QueryUse) => void): void {
   const asked = query.get("what");
   useEffect(() => {
     if (id === null) return;
-    const what: QueryUse = mask !== null ? "mask" : source !== null ? "source" : asked === "seed" || asked === "prompt" ? asked : "all";
+    const what: QueryUse = mask !== null ? "mask" : source !== null ? "source" : asReuseChoice(asked) ?? asReuseChoice(read("create.reuse")) ?? "all";
     setQuery({ mask: undefined, source: undefined, reuse: undefined, what: undefined });
     get<GalleryImage>(`/api/v1/gallery/${encodeURIComponent(id)}`).then(
       (image) => use(image, what),
@@ -158,6 +160,10 @@ function useQuery(use: (image: GalleryImage, what: QueryUse) => void): void {
       () => (what === "source" || what === "mask") && use({ id, name: "" } as GalleryImage, what),
     );
   }, [id]);
+}
+
+function asReuseChoice(text: string | null): ReuseChoice | undefined {
+  return text === "prompt" || text === "seed" || text === "all" ? text : undefined;
 }
 
 function recipeOfImage(image: GalleryImage): Recipe {

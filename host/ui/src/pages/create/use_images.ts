@@ -11,6 +11,9 @@ export interface ImageStates {
   restore: (id: string) => Promise<void>;
   /** The server does not have the image any more. */
   noteMissing: (id: string) => void;
+  /** Of the last change. */
+  error: unknown;
+  clearError: () => void;
 }
 
 const STARRED_LIMIT = 200;
@@ -35,33 +38,43 @@ export function useImages(): ImageStates {
       return next;
     });
   }, []);
+  const [error, setError] = useState<unknown>();
+  const attempt = (change: Promise<unknown>) => {
+    setError(undefined);
+    return change.then(() => undefined, setError);
+  };
   useEffect(() => {
     const query = { starred: true, limit: STARRED_LIMIT };
     // Without them stars are shown as they are set here.
     get<{ images: GalleryImage[] }>("/api/v1/gallery", { query }).then(({ images }) => images.forEach((it) => setStar(it.id, true)), () => undefined);
   }, []);
+  const star = async (id: string, isStarred: boolean) => {
+    setStar(id, isStarred);
+    try {
+      await post("/api/v1/gallery/star", { ids: [id], starred: isStarred });
+    } catch (failure) {
+      setStar(id, !isStarred);
+      throw failure;
+    }
+  };
+  const remove = async (id: string) => {
+    const { undo_until } = await post<{ undo_until: number }>("/api/v1/gallery/delete", { ids: [id] });
+    mark(id, "undoable");
+    const remaining = Math.max(1_000, undo_until * 1_000 - Date.now());
+    setTimeout(() => setDeleted((before) => (before.get(id) === "undoable" ? new Map(before).set(id, "gone") : before)), remaining);
+  };
+  const restore = async (id: string) => {
+    const { restored } = await post<{ restored: number }>("/api/v1/gallery/restore", { ids: [id] });
+    mark(id, restored > 0 ? undefined : "gone");
+  };
   return {
     isStarred: (id) => starred.has(id),
-    star: async (id, isStarred) => {
-      setStar(id, isStarred);
-      try {
-        await post("/api/v1/gallery/star", { ids: [id], starred: isStarred });
-      } catch (error) {
-        setStar(id, !isStarred);
-        throw error;
-      }
-    },
+    star: (id, isStarred) => attempt(star(id, isStarred)),
     deletion: (id) => deleted.get(id),
-    remove: async (id) => {
-      const { undo_until } = await post<{ undo_until: number }>("/api/v1/gallery/delete", { ids: [id] });
-      mark(id, "undoable");
-      const remaining = Math.max(1_000, undo_until * 1_000 - Date.now());
-      setTimeout(() => setDeleted((before) => (before.get(id) === "undoable" ? new Map(before).set(id, "gone") : before)), remaining);
-    },
-    restore: async (id) => {
-      const { restored } = await post<{ restored: number }>("/api/v1/gallery/restore", { ids: [id] });
-      mark(id, restored > 0 ? undefined : "gone");
-    },
+    remove: (id) => attempt(remove(id)),
+    restore: (id) => attempt(restore(id)),
     noteMissing: (id) => mark(id, "gone"),
+    error,
+    clearError: () => setError(undefined),
   };
 }

@@ -28,6 +28,7 @@ export const create: Text["create"] = {
   automaticHint: (engine) => `Zurzeit ${engine}`,
   noDefault: "Der Server hat dafür keinen Standard",
   noEngine: "Keine Engine ist bereit",
+  engineGone: (name) => `Sie können „${name}“ nicht mehr verwenden. Wählen Sie eine andere Engine.`,
   noEngineHint: "Richten Sie eine ein, dann können hier Bilder entstehen.",
   noEngineAsk: "Bitten Sie einen Administrator, eine einzurichten.",
   setUpEngine: "Engine einrichten",

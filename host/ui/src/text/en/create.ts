@@ -26,6 +26,7 @@ export const create = {
   automaticHint: (engine: string) => `Now ${engine}`,
   noDefault: "The server has no default for this",
   noEngine: "No engine is ready",
+  engineGone: (name: string) => `You cannot use “${name}” any more. Choose another engine.`,
   noEngineHint: "Set one up, then images can be created here.",
   noEngineAsk: "Ask an administrator to set one up.",
   setUpEngine: "Set up an engine",

@@ -119,6 +119,27 @@ export function groupRights(rights: readonly DeclaredRight[]): { upstreams: Upst
   };
 }
 
+/** Purposes that say little. */
+const VAGUE: readonly Purpose[] = ["send", "read", "progress", "models", "live"];
+
+/** The rights that say most, first: requests that change something, then others; each request once. */
+export function mostTelling(rights: readonly DeclaredRight[]): ParsedRight[] {
+  const parsed = rights.map((it): ParsedRight => ({ ...it, parsed: parseRight(it.right) }));
+  const rank = ({ parsed: its }: ParsedRight) => {
+    if (its.kind !== "request") return its.kind === "variable" ? 3 : 2;
+    return VAGUE.includes(its.purpose) ? 1 : 0;
+  };
+  const seen = new Set<string>();
+  const isNew = ({ parsed: its }: ParsedRight) => {
+    if (its.kind !== "request") return true;
+    const request = `${its.method} ${its.path}`;
+    const isFirst = !seen.has(request);
+    seen.add(request);
+    return isFirst;
+  };
+  return parsed.filter(isNew).sort((a, b) => rank(a) - rank(b));
+}
+
 /** The default URLs that rights name, by upstream. */
 export function defaultUrls(rights: readonly DeclaredRight[]): Record<string, string> {
   const urls: Record<string, string> = {};

@@ -52,14 +52,16 @@ export interface Bucket {
   memory_bytes: number | null;
 }
 
-/** Puts the minutes of all versions into this number of equal parts of the time. */
+/** Puts the minutes of all versions into at most this number of equal parts of the time. */
 export function bucketsOf(figures: readonly VersionFigures[], fromMs: number, toMs: number, count: number): Bucket[] {
-  const width = Math.max(MINUTE_MS, (toMs - fromMs) / count);
-  const minutes: MinuteFigures[][] = Array.from({ length: count }, () => []);
+  // A part shorter than a minute would stay empty beside its neighbors.
+  const parts = Math.max(1, Math.min(count, Math.floor((toMs - fromMs) / MINUTE_MS)));
+  const width = (toMs - fromMs) / parts;
+  const minutes: MinuteFigures[][] = Array.from({ length: parts }, () => []);
   for (const minute of figures.flatMap((it) => it.minutes)) {
     const index = Math.floor((minute.at_ms - fromMs) / width);
     // The minute in which the range begins belongs to its first part.
-    minutes[Math.max(0, Math.min(count - 1, index))]?.push(minute);
+    minutes[Math.max(0, Math.min(parts - 1, index))]?.push(minute);
   }
   return minutes.map((its, index) => bucketOf(its, fromMs + index * width));
 }
